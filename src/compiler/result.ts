@@ -1,0 +1,52 @@
+// What the compiler is asked for and what it answers: requests, images, diagnostics.
+
+import type { ImageInterface } from '../machine/image.ts';
+
+/** The languages a module's source may be in; `wasm` is a prebuilt WebAssembly module from any toolchain. */
+export const languages = ['assemblyscript', 'wat', 'wasm'] as const;
+export type Language = (typeof languages)[number];
+
+export type CompileRequest = {
+  readonly module: string;
+  /** Semantic version (semver.org 2.0.0) that the image is stamped with. */
+  readonly version: string;
+  readonly language: Language;
+  /** Text for `assemblyscript` and `wat`, bytes for `wasm`. */
+  readonly source: string | Uint8Array;
+};
+
+/** One thing the compiler found, with its place in the source where it has one (1-based). */
+export type Diagnostic = {
+  readonly severity: 'error' | 'warning';
+  readonly message: string;
+  readonly file: string | null;
+  readonly line: number | null;
+  readonly column: number | null;
+};
+
+export type CompiledImage = {
+  /** The image: WebAssembly with safepoints and the system's stamp, ready for a device. */
+  readonly image: Uint8Array;
+  /** SHA-256 of the image, as `sha256:…`. */
+  readonly digest: string;
+  /** SHA-256 of what was compiled, as `sha256:…`. */
+  readonly sourceDigest: string;
+  /** Name and version of the compiler. */
+  readonly compiler: string;
+  readonly interface: ImageInterface;
+};
+
+/** Why a source did not become an image. */
+export type CompileProblem =
+  /** The source has errors; see the diagnostics. */
+  | 'malformed-source'
+  /** The bytes are not a valid WebAssembly module. */
+  | 'not-webassembly'
+  /** A valid module that a device cannot run: an import, a feature or a limit; see the diagnostics. */
+  | 'unsupported'
+  /** The compilation passed its limit of time or memory. */
+  | 'too-costly';
+
+export type CompileResult =
+  | { readonly ok: true; readonly compiled: CompiledImage; readonly warnings: readonly Diagnostic[] }
+  | { readonly ok: false; readonly problem: CompileProblem; readonly diagnostics: readonly Diagnostic[] };

@@ -1,0 +1,80 @@
+// The names and identifiers that the control service, its clients and the device hosts share.
+
+import { randomUUIDv7 } from 'node:crypto';
+import { z } from 'zod';
+
+/** Every kind of object that has an identifier, with the prefix that names the kind. */
+export const identifierPrefixes = {
+  host: 'hst',
+  device: 'dev',
+  build: 'bld',
+  batch: 'bat',
+  load: 'lod',
+  program: 'prg',
+  order: 'ord',
+} as const;
+
+function identifier<Prefix extends string>(prefix: Prefix) {
+  return z
+    .string()
+    .regex(new RegExp(`^${prefix}_[0-9a-f]{32}$`), `must be an identifier of the form ${prefix}_ and 32 hexadecimal digits`)
+    .brand<Prefix>();
+}
+
+export const HostId = identifier(identifierPrefixes.host);
+export type HostId = z.infer<typeof HostId>;
+export const DeviceId = identifier(identifierPrefixes.device);
+export type DeviceId = z.infer<typeof DeviceId>;
+export const BuildId = identifier(identifierPrefixes.build);
+export type BuildId = z.infer<typeof BuildId>;
+export const BatchId = identifier(identifierPrefixes.batch);
+export type BatchId = z.infer<typeof BatchId>;
+export const LoadId = identifier(identifierPrefixes.load);
+export type LoadId = z.infer<typeof LoadId>;
+export const ProgramId = identifier(identifierPrefixes.program);
+export type ProgramId = z.infer<typeof ProgramId>;
+export const OrderId = identifier(identifierPrefixes.order);
+export type OrderId = z.infer<typeof OrderId>;
+
+/** A new identifier's text: the prefix and a UUIDv7 (RFC 9562) without dashes, so that identifiers sort by the time they were made. */
+export function newIdentifier(kind: keyof typeof identifierPrefixes): string {
+  return `${identifierPrefixes[kind]}_${randomUUIDv7().replaceAll('-', '')}`;
+}
+
+/** A module's name: a named logical unit of kernel code (patent col. 3). `kernel` and `patchbay` name imports of the system itself. */
+export const ModuleName = z
+  .string()
+  .regex(/^[a-z][a-z0-9_-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, "-" and "_", and start with a letter')
+  .refine((name) => !['kernel', 'patchbay', 'env'].includes(name), 'is a name the system keeps for itself: choose another')
+  .brand<'ModuleName'>();
+export type ModuleName = z.infer<typeof ModuleName>;
+
+/** The name of a host, a device or a program, as its operator chose it. */
+export const DisplayName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, ".", "-" and "_", and start with a letter or digit');
+
+/** The name of one export of a module. */
+export const ExportName = z.string().min(1).max(128);
+
+/** SHA-256 of an image or a source, as `sha256:` and 64 hexadecimal digits. */
+export const Digest = z
+  .string()
+  .regex(/^sha256:[0-9a-f]{64}$/, 'must be "sha256:" and 64 hexadecimal digits')
+  .brand<'Digest'>();
+export type Digest = z.infer<typeof Digest>;
+
+/** At most 16 labels, each a short key and a short value. */
+export const Labels = z
+  .record(
+    z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, 'a label key is 1 to 63 of a-z, 0-9, ".", "-", "_" and "/"'),
+    z.string().max(63, 'a label value has at most 63 characters'),
+  )
+  .refine((labels) => Object.keys(labels).length <= 16, 'has at most 16 labels');
+export type Labels = z.infer<typeof Labels>;
+
+/** A byte address in a device's memory, as it is printed: `0x` and hexadecimal digits. */
+export const Address = z.string().regex(/^0x[0-9a-f]{1,16}$/);
+
+/** RFC 3339, UTC. */
+export const Timestamp = z.iso.datetime();
