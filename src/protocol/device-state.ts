@@ -42,6 +42,7 @@ export const ProgramStatistics = z.object({
   callsFailed: count.describe('Calls that ended in a trap or an error.'),
   accessesInterrupted: count,
   accessesRetried: count,
+  effects: count.describe('Effects (`kernel.emit`) of completed calls; those of interrupted or failed calls are dropped.'),
   lastFailure: z.string().max(1_000).nullable(),
   lastResult: z.string().max(64).nullable().describe('What the last completed call returned, as decimal text.'),
   versions: z
