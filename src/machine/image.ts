@@ -1,7 +1,87 @@
 // An image: one compiled version of a module, as bytes that a device can put in its memory.
 
-export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128' | 'funcref' | 'externref';
-export type FunctionType = { readonly parameters: readonly ValueType[]; readonly results: readonly ValueType[] };
-export type ExportedFunction = FunctionType & { readonly name: string };
-export type ImportedFunction = FunctionType & { readonly module: string; readonly name: string };
-export type ImageInterface = { readonly exports: readonly ExportedFunction[]; readonly imports: readonly ImportedFunction[] };
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { abiVersion, exportLimit, gateSection, stampSection } from './abi.ts';
+
+const ValueType = z.enum(['i32', 'i64', 'f32', 'f64', 'v128', 'funcref', 'externref']);
+const FunctionType = z.object({ parameters: z.array(ValueType).readonly(), results: z.array(ValueType).readonly() });
+const ExportedFunction = FunctionType.extend({ name: z.string() });
+const ImportedFunction = FunctionType.extend({ module: z.string(), name: z.string() });
+const ImageInterface = z.object({
+  exports: z.array(ExportedFunction).max(exportLimit).readonly(),
+  imports: z.array(ImportedFunction).readonly(),
+});
+
+/** What the compiler writes into an image for the device to read: the version is the image's own, not the caller's word. */
+const Stamp = z.object({
+  abi: z.literal(abiVersion, `is of another safepoint ABI than ${abiVersion}: compile the source again`),
+  kind: z.enum(['module', 'driver']),
+  module: z.string(),
+  version: z.string(),
+  compiler: z.string(),
+  sourceDigest: z.string(),
+  interface: ImageInterface,
+});
+
+export type ValueType = z.infer<typeof ValueType>;
+export type FunctionType = z.infer<typeof FunctionType>;
+export type ExportedFunction = z.infer<typeof ExportedFunction>;
+export type ImportedFunction = z.infer<typeof ImportedFunction>;
+export type ImageInterface = z.infer<typeof ImageInterface>;
+export type Stamp = z.infer<typeof Stamp>;
+
+/** An image that was checked and compiled to machine code once, to be shared by all devices of the process. */
+export type Image = {
+  readonly digest: string;
+  readonly bytes: number;
+  readonly stamp: Stamp;
+  readonly code: WebAssembly.Module;
+  /** The image's gate: functions of its exports' types that instantiate it at the first access (see `Gate` in the compiler). */
+  readonly gate: WebAssembly.Module | null;
+};
+
+/** The bytes are not an image that a device may run; the message says why. */
+export class ImageError extends Error {
+  override readonly name = 'ImageError';
+}
+
+/** SHA-256 of the bytes, as `sha256:` and 64 hexadecimal digits. */
+export function digestOf(bytes: string | Uint8Array): string {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}
+
+/**
+ * Checks an image's digest and stamp and compiles it (operation 200 of FIG. 2).
+ * @throws {ImageError} when the digest differs, the bytes are not WebAssembly, or the stamp is absent or malformed.
+ */
+export function readImage(bytes: Uint8Array<ArrayBuffer>, digest: string): Image {
+  const actual = digestOf(bytes);
+  if (actual !== digest) throw new ImageError(`the image's digest is ${actual}, not ${digest} as ordered`);
+  const code = compile(bytes);
+  const stamp = readStamp(code);
+  const [gate] = WebAssembly.Module.customSections(code, gateSection);
+  return { digest, bytes: bytes.length, stamp, code, gate: gate === undefined ? null : compile(new Uint8Array(gate)) };
+}
+
+function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
+  try {
+    return new WebAssembly.Module(bytes);
+  } catch (error) {
+    throw new ImageError(`the image is not valid WebAssembly: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function readStamp(code: WebAssembly.Module): Stamp {
+  const [section] = WebAssembly.Module.customSections(code, stampSection);
+  if (section === undefined) throw new ImageError(`the image has no ${stampSection} section: it was not made by Patchbay's compiler`);
+  let content: unknown;
+  try {
+    content = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(section));
+  } catch {
+    throw new ImageError(`the image's ${stampSection} section is not JSON`);
+  }
+  const stamp = Stamp.safeParse(content);
+  if (!stamp.success) throw new ImageError(`the image's stamp is malformed: ${z.prettifyError(stamp.error)}`);
+  return stamp.data;
+}

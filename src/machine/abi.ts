@@ -1,0 +1,75 @@
+// The safepoint ABI: what an image and the machine that runs it agree on. The compiler emits it, the processor provides it.
+
+/** Raised when anything here changes its meaning; an image of another version is refused. */
+export const abiVersion = 1;
+
+/** Names of the custom sections that the compiler adds to an image. */
+export const stampSection = 'patchbay.stamp';
+export const gateSection = 'patchbay.gate';
+
+/** Import namespaces that the machine provides. */
+export const systemNamespace = 'patchbay';
+/** Immutable i32 global by module name: where in the kernel memory that module's table entry is. */
+export const entryNamespace = 'patchbay:entry';
+/** Immutable i32 global by export name, in the namespace `patchbay:offset:<module>`: the export's distance from the module's address, in pages. */
+export const offsetNamespacePrefix = 'patchbay:offset:';
+/** Kernel functions that a module may import. */
+export const kernelNamespace = 'kernel';
+
+/** The kernel functions and their WebAssembly types. */
+export const kernelFunctions = {
+  /** An effect outside the access's own stack: kept until the outermost access exits, dropped if it is interrupted. */
+  emit: { parameters: ['i32', 'i64'], results: [] },
+  /** Blocks the thread for that many milliseconds. */
+  sleep: { parameters: ['i32'], results: [] },
+} as const;
+
+/** An entry of the module table, in the kernel memory. */
+export const tableEntry = {
+  bytes: 8,
+  /** Page number where the current image begins; `absentAddress` where there is none. */
+  address: 0,
+  /** The current image's record. */
+  record: 4,
+} as const;
+
+/** Past every table there is: a fetch from a module that is not in memory traps. */
+export const absentAddress = 0x7fff_0000;
+
+/** What the kernel memory holds of each image in a device's memory. */
+export const imageRecord = {
+  bytes: 16,
+  /** Accesses that have entered the image and not left it. */
+  referenceCount: 0,
+  /** Accesses that an injected error drove out of the image and that retried through the module table. */
+  retried: 4,
+} as const;
+
+/** What the kernel memory holds of each thread: the driver's state, and the stack of images that the thread is inside of. */
+export const threadBlock = {
+  /** A power of two, and blocks are aligned to it, so that a stub finds the block from a frame and sees the stack's end by one mask. */
+  bytes: 512,
+  /** i64: calls left. */
+  remaining: 0,
+  /** i64: calls completed in the version that `version` names. */
+  completed: 8,
+  /** i64: bits of what the last completed call returned. */
+  result: 16,
+  /** i32: record of the image that served the last completed call. */
+  version: 24,
+  /** i32: pause between calls, in milliseconds. */
+  pause: 28,
+  /** i32: accesses retried. */
+  retried: 32,
+  /** Where the frames begin: one i32 each, the record of the image entered. */
+  frames: 64,
+} as const;
+
+/** Frames that fit a thread's block; an access nested deeper traps. */
+export const frameLimit = (threadBlock.bytes - threadBlock.frames) / 4 - 1;
+
+/** Retries of one access before it is given up and the error goes on to the program. */
+export const retryLimit = 100;
+
+/** Exports of one image; each begins on a page of its own. */
+export const exportLimit = 128;
