@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { abiVersion, exportLimit, gateSection, stampSection } from './abi.ts';
 
-const ValueType = z.enum(['i32', 'i64', 'f32', 'f64', 'v128', 'funcref', 'externref']);
+export const ValueType = z.enum(['i32', 'i64', 'f32', 'f64', 'v128', 'funcref', 'externref']);
 const FunctionType = z.object({ parameters: z.array(ValueType).readonly(), results: z.array(ValueType).readonly() });
 const ExportedFunction = FunctionType.extend({ name: z.string() });
 const ImportedFunction = FunctionType.extend({ module: z.string(), name: z.string() });

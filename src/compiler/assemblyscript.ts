@@ -1,0 +1,53 @@
+// AssemblyScript → WebAssembly, with its compiler's findings as diagnostics.
+
+import asc from 'assemblyscript/asc';
+import type { Diagnostic } from './result.ts';
+
+type Compiled =
+  | { readonly ok: true; readonly binary: Uint8Array; readonly compiler: string; readonly warnings: readonly Diagnostic[] }
+  | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
+
+/** More of them help nobody. */
+const diagnosticLimit = 50;
+
+/** Compiles one file, which may import nothing but the library: an access of another module is declared with `@external`. */
+export async function compileAssemblyScript(name: string, source: string): Promise<Compiled> {
+  const file = `${name}.ts`;
+  const diagnostics: Diagnostic[] = [];
+  let binary: Uint8Array | null = null;
+  const options = [file, '--outFile', 'image.wasm', '--runtime', 'stub', '--use', 'abort=', '--noExportMemory', '-O2'];
+  const { error, stderr } = await asc.main(options, {
+    readFile: (path) => (path === file ? source : null),
+    writeFile: (_path, contents) => {
+      if (typeof contents !== 'string') binary = contents;
+    },
+    listFiles: () => [],
+    reportDiagnostic: (found) => {
+      if (diagnostics.length < diagnosticLimit) diagnostics.push(toDiagnostic(found, file, source));
+    },
+  });
+  if (error === null && binary !== null) return { ok: true, binary, compiler: `assemblyscript ${asc.version}`, warnings: diagnostics };
+  if (!diagnostics.some(({ severity }) => severity === 'error')) {
+    const message = error?.message ?? stderr.toString().slice(0, 1_000);
+    diagnostics.push({ severity: 'error', message, file, line: null, column: null });
+  }
+  return { ok: false, diagnostics };
+}
+
+type Found = Parameters<NonNullable<asc.APIOptions['reportDiagnostic']>>[0];
+
+/** The compiler's own number for an error. */
+const errorCategory = 3;
+
+function toDiagnostic(found: Found, file: string, source: string): Diagnostic {
+  const { range } = found;
+  // Ranges are offsets into the text; the library's own files are not at hand.
+  const before = range?.source.normalizedPath === file ? source.slice(0, range.start).split('\n') : null;
+  return {
+    severity: found.category === errorCategory ? 'error' : 'warning',
+    message: found.message.slice(0, 500),
+    file: range?.source.normalizedPath ?? null,
+    line: before?.length ?? null,
+    column: before === null ? null : (before.at(-1) ?? '').length + 1,
+  };
+}

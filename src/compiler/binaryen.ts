@@ -1,0 +1,86 @@
+// binaryen, with the messages that it only prints kept as values.
+
+import console from 'node:console';
+import type Binaryen from 'binaryen';
+
+const printed: string[] = [];
+const consoleError = console.error;
+// It binds console.error when it is loaded, and has no other way to say what is wrong with a module.
+console.error = (...message: unknown[]) => printed.push(message.join(' '));
+export const { default: binaryen } = await import('binaryen');
+console.error = consoleError;
+
+export type BinaryenModule = Binaryen.Module;
+
+const { Features } = binaryen;
+
+/** What a user's module may use. Not among them: exceptions (they would catch an injected error), threads, tail calls, 64-bit or several memories. */
+export const acceptedFeatures =
+  Features.MutableGlobals |
+  Features.NontrappingFPToInt |
+  Features.SIMD128 |
+  Features.BulkMemory |
+  Features.BulkMemoryOpt |
+  Features.SignExt |
+  Features.ReferenceTypes |
+  Features.Multivalue |
+  Features.ExtendedConst |
+  Features.CallIndirectOverlong;
+
+/** What an image uses besides: the stubs catch injected errors, and the kernel's memory stands beside the module's own. */
+export const imageFeatures = acceptedFeatures | Features.ExceptionHandling | Features.MultiMemory;
+
+/** What a gate uses: it casts the function that the processor hands it. */
+export const gateFeatures = imageFeatures | Features.GC;
+
+/** More of them help nobody. */
+const errorLimit = 50;
+
+/** What binaryen finds wrong with a module that uses the given features; empty: nothing. */
+export function findErrors(module: BinaryenModule, features: number): string[] {
+  module.setFeatures(features);
+  printed.length = 0;
+  if (module.validate() !== 0) return [];
+  const errors = printed.filter((line) => line.startsWith('[wasm-validator'));
+  return errors.length === 0 ? ['the module is not valid'] : errors.slice(0, errorLimit).map(readable);
+}
+
+/** `[wasm-validator error in function f] unexpected false: why, on <expression>` as a sentence. */
+function readable(message: string): string {
+  const found = /^\[wasm-validator error in (\w+) ?(.*?)\] (?:unexpected \w+: )?([\s\S]*)$/.exec(message);
+  if (found === null) return message.slice(0, 300);
+  const [, kind, name, reason = ''] = found;
+  const sentence = reason
+    .replaceAll(/\s*\[--enable-[^\]]*\]/g, '')
+    .replaceAll(/\s+/g, ' ')
+    .replace(/, on $/, '');
+  return `${kind}${name ? ` ${name}` : ''}: ${sentence}`.slice(0, 300);
+}
+
+/**
+ * Reads the text format.
+ * @throws {TextError} with the place of the first error.
+ */
+export function parseText(text: string): BinaryenModule {
+  try {
+    return binaryen.parseText(text);
+  } catch (error) {
+    // What it throws is an object of its own, not an Error.
+    const message = typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
+    const found = /(\d+):(\d+): error: ([\s\S]*)/.exec(message);
+    throw new TextError(found?.[3] ?? message, found ? Number(found[1]) : null, found ? Number(found[2]) : null);
+  }
+}
+
+/** A text is not WebAssembly's text format. */
+export class TextError extends Error {
+  override readonly name = 'TextError';
+  readonly line: number | null;
+  readonly column: number | null;
+
+  constructor(message: string, line: number | null, column: number | null) {
+    super(message);
+    this.line = line;
+    this.column = column;
+  }
+}

@@ -1,0 +1,58 @@
+// The driver of a declared program: the loop, in WebAssembly, that each of its threads runs, so that accesses do not cross into JavaScript.
+
+import { threadBlock } from '../machine/abi.ts';
+import type { FunctionType, ValueType } from '../machine/image.ts';
+import { parametersText, resultsText } from './access-stub.ts';
+import { quote } from './expression.ts';
+
+/** Where the stub leaves the record of the image that completed the access. */
+export const servedGlobal = '$served';
+
+/** How a result's bits are kept in the thread's block; types without a number are not kept. */
+const toBits: Partial<Record<ValueType, string>> = {
+  i32: '(i64.extend_i32_s (local.get $value))',
+  i64: '(local.get $value)',
+  f32: '(i64.extend_i32_u (i32.reinterpret_f32 (local.get $value)))',
+  f64: '(i64.reinterpret_f64 (local.get $value))',
+};
+
+/**
+ * Text of a driver for one export of one module. `main(block, arguments…)` makes the calls that the thread's block asks for and counts them there
+ * by the version that served them; it leaves to JavaScript only for a new version, for effects to commit, and to pause.
+ */
+export function driverText(target: { module: string; export: string; type: FunctionType }): string {
+  const { type } = target;
+  const [first] = type.results;
+  const bits = first === undefined ? undefined : toBits[first];
+  const call = `(call $access ${type.parameters.map((_, index) => `(local.get $${index})`).join(' ')})`;
+  const dropRest = type.results.slice(1).map(() => 'drop');
+  const keep =
+    bits === undefined
+      ? type.results.map(() => 'drop')
+      : [...dropRest, 'local.set $value', `(i64.store $patchbay:memory offset=${threadBlock.result} (local.get $block) ${bits})`];
+  const addCompleted = `(i64.store $patchbay:memory offset=${threadBlock.completed} (local.get $block) (i64.add (i64.load $patchbay:memory offset=${threadBlock.completed} (local.get $block)) (i64.const 1)))`;
+  return `
+    (module
+      (import "patchbay" "commit" (func $commit))
+      (import "patchbay" "switched" (func $switched (param i32 i32)))
+      (import "patchbay" "pause" (func $pause (param i32)))
+      (import ${quote(target.module)} ${quote(target.export)} (func $access ${parametersText(type)} ${resultsText(type)}))
+      (global ${servedGlobal} (mut i32) (i32.const 0))
+      (export "main" (func $main))
+      (func $main (param $block i32) ${parametersText(type)}
+        (local $remaining i64) ${bits === undefined ? '' : `(local $value ${first})`}
+        (loop $next
+          (local.set $remaining (i64.load $patchbay:memory offset=${threadBlock.remaining} (local.get $block)))
+          (if (i64.eqz (local.get $remaining)) (then (return)))
+          (if (i64.gt_s (local.get $remaining) (i64.const 0))
+            (then (i64.store $patchbay:memory offset=${threadBlock.remaining} (local.get $block) (i64.sub (local.get $remaining) (i64.const 1)))))
+          ${call}
+          ${keep.join(' ')}
+          (if (i32.ne (global.get ${servedGlobal}) (i32.load $patchbay:memory offset=${threadBlock.version} (local.get $block)))
+            (then (call $switched (local.get $block) (global.get ${servedGlobal}))))
+          ${addCompleted}
+          (if (global.get $patchbay:effects) (then (call $commit)))
+          (if (i32.load $patchbay:memory offset=${threadBlock.pause} (local.get $block))
+            (then (call $pause (i32.load $patchbay:memory offset=${threadBlock.pause} (local.get $block)))))
+          (br $next))))`;
+}

@@ -1,0 +1,108 @@
+// A module in any of the languages → its text as a tree, checked and optimised, or what is wrong with it.
+
+import { machineImports } from './assemble.ts';
+import { compileAssemblyScript } from './assemblyscript.ts';
+import { acceptedFeatures, type BinaryenModule, binaryen, findErrors, parseText, TextError } from './binaryen.ts';
+import { type Expression, keywordOf, readExpression } from './expression.ts';
+import type { CompileProblem, CompileRequest, Diagnostic } from './result.ts';
+
+export type Checked =
+  | { readonly ok: true; readonly tree: Expression[]; readonly compiler: string; readonly warnings: readonly Diagnostic[] }
+  | { readonly ok: false; readonly problem: CompileProblem; readonly diagnostics: readonly Diagnostic[] };
+
+/** Reads the source by its language, checks that a device can run it, and optimises it. */
+export async function readSource(request: CompileRequest): Promise<Checked> {
+  switch (request.language) {
+    case 'assemblyscript': {
+      const compiled = await compileAssemblyScript(request.module, textOf(request.source));
+      if (!compiled.ok) return { ok: false, problem: 'malformed-source', diagnostics: compiled.diagnostics };
+      return check(compiled.binary, compiled.compiler, compiled.warnings);
+    }
+    case 'wat':
+      return readText(request.module, textOf(request.source));
+    case 'wasm':
+      return typeof request.source === 'string'
+        ? { ok: false, problem: 'not-webassembly', diagnostics: [finding('a prebuilt module is given as bytes, not as text')] }
+        : check(request.source, binaryenName, []);
+  }
+}
+
+const binaryenName = 'binaryen 132';
+
+const textOf = (source: string | Uint8Array) => (typeof source === 'string' ? source : new TextDecoder().decode(source));
+
+function finding(message: string, place?: { file: string; line: number | null; column: number | null }): Diagnostic {
+  return { severity: 'error', message, file: place?.file ?? null, line: place?.line ?? null, column: place?.column ?? null };
+}
+
+function readText(name: string, text: string): Checked {
+  const file = `${name}.wat`;
+  let module: BinaryenModule | undefined;
+  try {
+    module = parseText(text);
+    const errors = findErrors(module, binaryen.Features.All);
+    if (errors.length > 0)
+      return {
+        ok: false,
+        problem: 'malformed-source',
+        diagnostics: errors.map((error) => finding(error, { file, line: null, column: null })),
+      };
+    return checkModule(module, binaryenName, []);
+  } catch (error) {
+    if (!(error instanceof TextError)) throw error;
+    return {
+      ok: false,
+      problem: 'malformed-source',
+      diagnostics: [finding(error.message, { file, line: error.line, column: error.column })],
+    };
+  } finally {
+    module?.dispose();
+  }
+}
+
+function check(bytes: Uint8Array, compiler: string, warnings: readonly Diagnostic[]): Checked {
+  try {
+    // The engine says what is wrong and where; binaryen's reader expects a valid module.
+    new WebAssembly.Module(new Uint8Array(bytes));
+  } catch (error) {
+    return { ok: false, problem: 'not-webassembly', diagnostics: [finding(error instanceof Error ? error.message : String(error))] };
+  }
+  const module = binaryen.readBinary(bytes);
+  try {
+    return checkModule(module, compiler, warnings);
+  } finally {
+    module.dispose();
+  }
+}
+
+function checkModule(module: BinaryenModule, compiler: string, warnings: readonly Diagnostic[]): Checked {
+  const errors = findErrors(module, acceptedFeatures);
+  if (errors.length > 0)
+    return { ok: false, problem: 'unsupported', diagnostics: errors.map((error) => finding(`not for a device: ${error}`)) };
+  binaryen.setOptimizeLevel(2);
+  binaryen.setShrinkLevel(0);
+  module.optimize();
+  // Through the binary format without names: whatever the source called its functions, none of them has a name of ours.
+  const plain = binaryen.readBinary(module.emitBinary());
+  try {
+    plain.setFeatures(acceptedFeatures | binaryen.Features.MultiMemory);
+    plain.addMemoryImport(machineImports.memory, 'patchbay', 'memory', false);
+    plain.addTableImport(machineImports.table, 'patchbay', 'space');
+    const tree = readExpression(plain.emitText());
+    nameMemoryOfData(tree);
+    return { ok: true, tree, compiler, warnings };
+  } finally {
+    plain.dispose();
+  }
+}
+
+/** binaryen leaves the memory of a data segment unsaid where it is the first that the module had, which the machine's import then precedes. */
+function nameMemoryOfData(tree: readonly Expression[]): void {
+  const memory = tree.find((item) => keywordOf(item) === 'memory');
+  if (!Array.isArray(memory)) return;
+  for (const item of tree) {
+    if (keywordOf(item) !== 'data' || !Array.isArray(item)) continue;
+    const place = item.findIndex((part) => Array.isArray(part));
+    if (place >= 0 && keywordOf(item[place]) !== 'memory') item.splice(place, 0, ['memory', memory[1] ?? '0']);
+  }
+}

@@ -1,0 +1,48 @@
+// The part of the WebAssembly JavaScript interface that is used here, with JavaScript Promise Integration and exceptions; the types of Node leave it out.
+
+declare namespace WebAssembly {
+  type ImportValue = number | bigint | Memory | Table | Global | Tag | ((...values: never[]) => unknown) | Suspending;
+  type Imports = Readonly<Record<string, Readonly<Record<string, ImportValue>>>>;
+  type ExportedFunction = (...values: readonly (number | bigint)[]) => unknown;
+
+  class Module {
+    constructor(bytes: Uint8Array<ArrayBuffer>);
+    static customSections(module: Module, name: string): ArrayBuffer[];
+  }
+  class Instance {
+    constructor(module: Module, imports: Imports);
+    readonly exports: Readonly<Record<string, unknown>>;
+  }
+  class Memory {
+    constructor(descriptor: { readonly initial: number; readonly maximum: number });
+    readonly buffer: ArrayBuffer;
+  }
+  class Table {
+    constructor(descriptor: { readonly element: 'anyfunc'; readonly initial: number; readonly maximum?: number });
+    readonly length: number;
+    get(index: number): ExportedFunction | null;
+    set(index: number, value: ExportedFunction | null): void;
+    grow(by: number): number;
+  }
+  class Global {
+    constructor(descriptor: { readonly value: 'i32'; readonly mutable: boolean }, value: number);
+    value: number;
+  }
+  class Tag {
+    constructor(type: { readonly parameters: readonly string[] });
+  }
+  class Exception extends Error {
+    constructor(tag: Tag, payload: readonly number[]);
+    is(tag: Tag): boolean;
+    getArg(tag: Tag, index: number): number;
+  }
+  class RuntimeError extends Error {}
+  class CompileError extends Error {}
+  class LinkError extends Error {}
+  /** An import that suspends the stack of its caller until the promise settles. */
+  class Suspending {
+    constructor(handler: (...values: never[]) => Promise<void>);
+  }
+  /** An export that runs on a stack of its own and answers with a promise. */
+  function promising(exported: ExportedFunction): (...values: readonly (number | bigint)[]) => Promise<unknown>;
+}
