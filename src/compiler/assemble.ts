@@ -27,7 +27,7 @@ export const imageLimits = {
   bytes: 4 * 1024 * 1024,
 } as const;
 
-export type AssembleRequest = Omit<Stamp, 'abi' | 'interface'> & {
+export type AssembleRequest = Omit<Stamp, 'abi' | 'interface' | 'ownMemory'> & {
   /** The module's text as a tree, in the form that binaryen prints. */
   readonly tree: Expression[];
   /** A global of the module in which the access stubs leave the record of the image that served; null for modules. */
@@ -68,6 +68,7 @@ export function assemble(request: AssembleRequest): Assembled {
     kind: request.kind,
     module: request.module,
     version: request.version,
+    ownMemory: tree.some((item) => keywordOf(item) === 'memory'),
     compiler: request.compiler,
     sourceDigest: request.sourceDigest,
     interface: interfaceOf,

@@ -1,6 +1,7 @@
 // An image: one compiled version of a module, as bytes that a device can put in its memory.
 
 import { createHash } from 'node:crypto';
+import { parse as parseVersion } from 'semver';
 import { z } from 'zod';
 import { abiVersion, exportLimit, gateSection, stampSection } from './abi.ts';
 
@@ -18,7 +19,9 @@ const Stamp = z.object({
   abi: z.literal(abiVersion, `is of another safepoint ABI than ${abiVersion}: compile the source again`),
   kind: z.enum(['module', 'driver']),
   module: z.string(),
-  version: z.string(),
+  version: z.string().refine((version) => parseVersion(version) !== null, 'is not a semantic version'),
+  /** Whether the image has a memory of its own, of which a process has room for some thousands. */
+  ownMemory: z.boolean(),
   compiler: z.string(),
   sourceDigest: z.string(),
   interface: ImageInterface,
@@ -32,14 +35,19 @@ export type ImageInterface = z.infer<typeof ImageInterface>;
 export type Stamp = z.infer<typeof Stamp>;
 
 /** An image that was checked and compiled to machine code once, to be shared by all devices of the process. */
-export type Image = {
-  readonly digest: string;
-  readonly bytes: number;
-  readonly stamp: Stamp;
-  readonly code: WebAssembly.Module;
-  /** The image's gate: functions of its exports' types that instantiate it at the first access (see `Gate` in the compiler). */
-  readonly gate: WebAssembly.Module | null;
+export type Image = ModuleImage | DriverImage;
+
+type CompiledImage = { readonly digest: string; readonly bytes: number; readonly stamp: Stamp; readonly code: WebAssembly.Module };
+
+/** One version of a module. */
+export type ModuleImage = CompiledImage & {
+  readonly kind: 'module';
+  /** Functions of its exports' types, which stand in its place in a device's memory until its first access. */
+  readonly gate: WebAssembly.Module;
 };
+
+/** The loop of a declared program. */
+export type DriverImage = CompiledImage & { readonly kind: 'driver' };
 
 /** The bytes are not an image that a device may run; the message says why. */
 export class ImageError extends Error {
@@ -60,8 +68,11 @@ export function readImage(bytes: Uint8Array<ArrayBuffer>, digest: string): Image
   if (actual !== digest) throw new ImageError(`the image's digest is ${actual}, not ${digest} as ordered`);
   const code = compile(bytes);
   const stamp = readStamp(code);
+  const image = { digest, bytes: bytes.length, stamp, code };
+  if (stamp.kind === 'driver') return { ...image, kind: 'driver' };
   const [gate] = WebAssembly.Module.customSections(code, gateSection);
-  return { digest, bytes: bytes.length, stamp, code, gate: gate === undefined ? null : compile(new Uint8Array(gate)) };
+  if (gate === undefined) throw new ImageError(`the image has no ${gateSection} section: compile the source again`);
+  return { ...image, kind: 'module', gate: compile(new Uint8Array(gate)) };
 }
 
 function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {

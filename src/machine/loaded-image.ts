@@ -1,0 +1,87 @@
+// An image in a device's memory: its range, its record with the reference count, and its instance once it has been accessed.
+
+import { imageRecord } from './abi.ts';
+import type { ModuleImage } from './image.ts';
+import { type Enterable, functionOf, type Processor } from './processor.ts';
+import type { MemoryRange, RandomAccessMemory } from './random-access-memory.ts';
+
+export class LoadedImage implements Enterable {
+  readonly image: ModuleImage;
+  readonly range: MemoryRange;
+  /** Address of its record in the kernel's memory. */
+  readonly record: number;
+  readonly #processor: Processor;
+  readonly #memory: RandomAccessMemory;
+  readonly #offsets: readonly number[];
+  readonly #imports: () => WebAssembly.Imports;
+  #functions: readonly WebAssembly.ExportedFunction[] | null = null;
+
+  /**
+   * Writes the image to its range: the gate's functions, until the first access instantiates the image itself.
+   * @param offsets For each export, its page in the range.
+   */
+  constructor(
+    processor: Processor,
+    memory: RandomAccessMemory,
+    image: ModuleImage,
+    place: { readonly range: MemoryRange; readonly offsets: readonly number[] },
+    imports: () => WebAssembly.Imports,
+  ) {
+    this.#processor = processor;
+    this.#memory = memory;
+    this.image = image;
+    this.range = place.range;
+    this.#offsets = place.offsets;
+    this.#imports = imports;
+    this.record = processor.kernelMemory.allocate(imageRecord.bytes);
+    processor.images.set(this.record, this);
+    this.#write(processor.gateOf(image));
+  }
+
+  /** Accesses inside the image now. */
+  get referenceCount(): number {
+    return this.#word(imageRecord.referenceCount);
+  }
+
+  /** Accesses that an injected error drove out of the image and that retried through the module table. */
+  get retried(): number {
+    return this.#word(imageRecord.retried);
+  }
+
+  /** Export number `index`, of the image's instance, which is made now if it has none. */
+  functionAt(index: number): WebAssembly.ExportedFunction {
+    this.#functions ??= this.#instantiate();
+    const found = this.#functions[index];
+    if (found === undefined) throw new Error(`${this.image.stamp.module}@${this.image.stamp.version} has no export number ${index}`);
+    return found;
+  }
+
+  /** Its pages fault from now on, and its instance is given up. */
+  forbidExecution(): void {
+    this.#memory.forbidExecution(this.range);
+    this.#functions = null;
+  }
+
+  /** Gives its cell back; nothing may be inside. */
+  close(): void {
+    this.#processor.images.delete(this.record);
+    this.#processor.kernelMemory.release(this.record, imageRecord.bytes);
+  }
+
+  #instantiate(): readonly WebAssembly.ExportedFunction[] {
+    const { exports } = this.#processor.instantiate(this.image, this.#imports());
+    const functions = this.image.stamp.interface.exports.map(({ name }) => functionOf(exports, name));
+    this.#write(functions);
+    return functions;
+  }
+
+  #write(functions: readonly WebAssembly.ExportedFunction[]): void {
+    functions.forEach((exported, index) => {
+      this.#memory.table.set(this.range.firstPage + (this.#offsets[index] ?? 0), exported);
+    });
+  }
+
+  #word(offset: number): number {
+    return this.#processor.kernelMemory.words[(this.record + offset) >> 2] ?? 0;
+  }
+}

@@ -1,0 +1,409 @@
+// The processor: many threads of many devices on one JavaScript thread, each a WebAssembly stack that gives the processor up at safepoints.
+
+import { absentAddress, imageRecord, kernelNamespace, systemNamespace, tableEntry, threadBlock } from './abi.ts';
+import type { Image, ModuleImage } from './image.ts';
+import { KernelMemory } from './kernel-memory.ts';
+import { LimitError } from './limit.ts';
+import type { MemoryRange } from './random-access-memory.ts';
+import { type Ending, Thread, type ThreadOwner, threadAim } from './thread.ts';
+import { ThreadQueue } from './thread-queue.ts';
+
+export type ProcessorOptions = {
+  /** Threads at once; V8 runs out of memory maps and aborts the process somewhere under 50,000. */
+  readonly threadLimit?: number;
+  /** Images with a memory of their own at once; V8 reserves 10 GB of addresses for each and has room for about 16,000. */
+  readonly memoryLimit?: number;
+  /** Milliseconds since any moment; slices and steps are measured by it. */
+  readonly clock?: () => number;
+};
+
+/** Refills of fuel between two looks at the clock: one unit is a function entry or a loop's budget. */
+const fuelRefill = 64;
+/** How long a thread keeps the processor while others wait, in milliseconds. */
+const slice = 1;
+/** How long threads run before timers and the network get their turn, in milliseconds. */
+const burst = 4;
+/** How long a module's start function may run, in milliseconds: it cannot be suspended. */
+const startLimit = 100;
+/** Effects of one call. */
+const effectLimit = 1_024;
+/** Kernel memory, in WebAssembly pages: 16 MiB, of which 10,000 threads take 5. */
+const kernelMemoryPages = 256;
+/** The longest `kernel.sleep`, in milliseconds; a longer one ends earlier. */
+const sleepLimit = 2 ** 31 - 1;
+
+/** An image in a device's memory, as its gate finds it. */
+export type Enterable = {
+  readonly image: ModuleImage;
+  readonly range: MemoryRange;
+  functionAt(index: number): WebAssembly.ExportedFunction;
+};
+
+export class Processor {
+  readonly threadLimit: number;
+  readonly memoryLimit: number;
+  readonly clock: () => number;
+  readonly kernelMemory = new KernelMemory(kernelMemoryPages);
+  /** Images in memory, by their records. */
+  readonly images = new Map<number, Enterable>();
+  /** The record of no image: a module that is not in memory has it in its entry. */
+  readonly absentRecord: number;
+  /** The system's imports of every image, but for the device's own. */
+  readonly systemImports: Readonly<Record<string, WebAssembly.ImportValue>>;
+  readonly kernelImports: Readonly<Record<string, WebAssembly.ImportValue>>;
+
+  readonly #injected = new WebAssembly.Tag({ parameters: ['i32'] });
+  readonly #fuel = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
+  readonly #stack = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
+  readonly #effects = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
+  readonly #threads = new Map<number, Thread>();
+  readonly #ready = new ThreadQueue<Thread>();
+  /** Threads with an error to be thrown, before all others. */
+  readonly #urgent = new ThreadQueue<Thread>();
+  readonly #sections: (() => void)[] = [];
+  readonly #unreferenced = new Map<number, (() => void)[]>();
+  readonly #gates = new WeakMap<ModuleImage, readonly WebAssembly.ExportedFunction[]>();
+  readonly #memories = new FinalizationRegistry<null>(() => {
+    this.#memoriesInUse -= 1;
+  });
+  #memoriesInUse = 0;
+  #running: Thread | null = null;
+  #dispatchPending = false;
+  #sliceEnd = 0;
+  #burstEnd = 0;
+  #startDeadline: number | null = null;
+  #closed = false;
+
+  constructor(options: ProcessorOptions = {}) {
+    this.threadLimit = options.threadLimit ?? 10_000;
+    this.memoryLimit = options.memoryLimit ?? 8_000;
+    this.clock = options.clock ?? (() => performance.now());
+    this.absentRecord = this.kernelMemory.allocate(imageRecord.bytes);
+    this.systemImports = {
+      memory: this.kernelMemory.memory,
+      injected: this.#injected,
+      fuel: this.#fuel,
+      stack: this.#stack,
+      effects: this.#effects,
+      tick: () => this.#tick(),
+      suspend: new WebAssembly.Suspending(() => this.#suspend()),
+      pause: new WebAssembly.Suspending((milliseconds: number) => this.#sleep(milliseconds)),
+      switched: (block: number, record: number) => this.#threadOf(block).owner.switched(this.#threadOf(block), record),
+      commit: () => this.#commit(),
+    };
+    this.kernelImports = {
+      emit: (channel: number, value: bigint) => this.#emit(channel, value),
+      sleep: new WebAssembly.Suspending((milliseconds: number) => this.#sleep(milliseconds)),
+    };
+  }
+
+  /** Threads that have not ended. */
+  get runningThreads(): number {
+    return this.#threads.size;
+  }
+
+  /** Stops giving the processor to anyone; suspended stacks are left to the garbage collector. */
+  close(): void {
+    this.#closed = true;
+    for (const thread of this.#threads.values()) if (thread.timer !== null) clearTimeout(thread.timer);
+    this.#threads.clear();
+  }
+
+  /**
+   * Makes a thread, ready to run.
+   * @param makeBegin Receives the thread's block and answers what runs its code.
+   * @throws {LimitError} when there are as many threads as the processor may have.
+   */
+  startThread(owner: ThreadOwner, makeBegin: (block: number) => () => Promise<unknown>): Thread {
+    if (this.#threads.size >= this.threadLimit)
+      throw new LimitError(`this host runs ${this.threadLimit} threads, its limit: stop a program first`);
+    const block = this.kernelMemory.allocate(threadBlock.bytes);
+    const thread = new Thread(owner, block, makeBegin(block));
+    this.#threads.set(block, thread);
+    this.#makeReady(thread);
+    return thread;
+  }
+
+  /** Runs a section between two slices, where every thread is suspended at a safepoint: what it does is one step to all of them. */
+  betweenSlices<Result>(section: () => Result): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      this.#sections.push(() => {
+        try {
+          resolve(section());
+        } catch (error) {
+          reject(error);
+        }
+      });
+      // The thread that has the processor gives it up at its next look at the clock.
+      this.#sliceEnd = 0;
+      this.#scheduleDispatch();
+    });
+  }
+
+  /** Calls back, between two slices, as soon as no access is inside the image. */
+  whenUnreferenced(record: number, then: () => void): void {
+    const waiting = this.#unreferenced.get(record) ?? [];
+    waiting.push(then);
+    this.#unreferenced.set(record, waiting);
+    this.#scheduleDispatch();
+  }
+
+  /** How many of a thread's accesses are inside an image, and the frame of the outermost; only between two slices. */
+  accessesInside(thread: Thread, record: number): { count: number; outermost: number } {
+    let count = 0;
+    let outermost = 0;
+    for (let frame = thread.stack - 4; frame >= thread.block + threadBlock.frames; frame -= 4) {
+      if (this.kernelMemory.words[frame >> 2] !== record) continue;
+      count += 1;
+      outermost = frame;
+    }
+    return { count, outermost };
+  }
+
+  /**
+   * Throws an injected error into a thread when it next gets the processor, which is before all threads without one; only between two slices.
+   * Of several aims the outermost is kept: its retry makes the inner accesses anew.
+   */
+  inject(thread: Thread, aim: number): void {
+    thread.aim = thread.aim === null ? aim : Math.min(thread.aim, aim);
+    if (thread.timer !== null) clearTimeout(thread.timer);
+    thread.timer = null;
+    this.#urgent.push(thread);
+    this.#scheduleDispatch();
+  }
+
+  /** The functions that stand in for an image's own until its first access. */
+  gateOf(image: ModuleImage): readonly WebAssembly.ExportedFunction[] {
+    const known = this.#gates.get(image);
+    if (known !== undefined) return known;
+    const resolve = (index: number) => this.#resolve(index);
+    const { exports } = new WebAssembly.Instance(image.gate, { [systemNamespace]: { resolve } });
+    const gate = image.stamp.interface.exports.map((_, index) => functionOf(exports, String(index)));
+    this.#gates.set(image, gate);
+    return gate;
+  }
+
+  /**
+   * Instantiates an image; its start function, if any, runs now.
+   * @throws {LimitError} when the start function runs too long, or there are too many images with memories of their own.
+   */
+  instantiate(image: Image, deviceImports: WebAssembly.Imports): WebAssembly.Instance {
+    if (image.stamp.ownMemory && this.#memoriesInUse >= this.memoryLimit) {
+      throw new LimitError(`this host has ${this.memoryLimit} images with memories of their own, its limit: start another host`);
+    }
+    const outer = this.#startDeadline;
+    this.#startDeadline = outer ?? this.clock() + startLimit;
+    try {
+      const instance = new WebAssembly.Instance(image.code, {
+        ...deviceImports,
+        [systemNamespace]: { ...this.systemImports, ...deviceImports[systemNamespace] },
+        [kernelNamespace]: this.kernelImports,
+      });
+      if (image.stamp.ownMemory) {
+        this.#memoriesInUse += 1;
+        this.#memories.register(instance, null);
+      }
+      return instance;
+    } finally {
+      this.#startDeadline = outer;
+    }
+  }
+
+  /** Writes a module table entry: where no image is, every fetch is past the end of every table. */
+  writeEntry(entry: number, image: { readonly address: number; readonly record: number } | null): void {
+    const { words } = this.kernelMemory;
+    words[(entry + tableEntry.address) >> 2] = image?.address ?? absentAddress;
+    words[(entry + tableEntry.record) >> 2] = image?.record ?? this.absentRecord;
+  }
+
+  #threadOf(block: number): Thread {
+    const thread = this.#threads.get(block);
+    if (thread === undefined) throw new Error(`no thread has its block at ${block}`);
+    return thread;
+  }
+
+  #current(): Thread {
+    if (this.#running === null) throw new Error('no thread has the processor');
+    return this.#running;
+  }
+
+  /** A safepoint found the fuel used up. 0: refilled, go on; 1: suspend. */
+  #tick(): number {
+    const now = this.clock();
+    if (this.#startDeadline !== null) {
+      if (now > this.#startDeadline) throw new LimitError(`the start function ran longer than ${startLimit} ms`);
+      this.#fuel.value = fuelRefill;
+      return 0;
+    }
+    const othersWait = !this.#ready.isEmpty || !this.#urgent.isEmpty || this.#sections.length > 0;
+    if (now >= this.#burstEnd || (now >= this.#sliceEnd && othersWait)) return 1;
+    this.#fuel.value = fuelRefill;
+    return 0;
+  }
+
+  #suspend(): Promise<void> {
+    const thread = this.#leave();
+    this.#ready.push(thread);
+    return this.#suspension(thread);
+  }
+
+  #sleep(milliseconds: number): Promise<void> {
+    const thread = this.#leave();
+    thread.timer = setTimeout(
+      () => {
+        thread.timer = null;
+        this.#makeReady(thread);
+      },
+      Math.min(Math.max(milliseconds, 0), sleepLimit),
+    );
+    return this.#suspension(thread);
+  }
+
+  #suspension(thread: Thread): Promise<void> {
+    return new Promise((resolve, reject) => {
+      thread.continuation = { kind: 'resume', resolve, reject };
+      this.#scheduleDispatch();
+    });
+  }
+
+  /** Takes the processor from the thread that has it. */
+  #leave(): Thread {
+    const thread = this.#current();
+    thread.stack = this.#stack.value;
+    thread.effects = this.#effects.value;
+    this.#running = null;
+    return thread;
+  }
+
+  #makeReady(thread: Thread): void {
+    this.#ready.push(thread);
+    this.#scheduleDispatch();
+  }
+
+  /** Nothing is dispatched from inside a suspending call: the stack that it runs on must be left first. */
+  #scheduleDispatch(): void {
+    if (this.#dispatchPending || this.#running !== null || this.#closed) return;
+    this.#dispatchPending = true;
+    if (this.clock() < this.#burstEnd) {
+      queueMicrotask(() => this.#dispatch());
+    } else {
+      setImmediate(() => {
+        this.#burstEnd = this.clock() + burst;
+        this.#dispatch();
+      });
+    }
+  }
+
+  #dispatch(): void {
+    // Still pending while sections run: what they make ready is looked for right after them.
+    if (!this.#closed) this.#runSections();
+    this.#dispatchPending = false;
+    if (this.#closed) return;
+    const urgent = this.#urgent.shift();
+    const thread = urgent ?? this.#ready.shift();
+    if (thread === null) return;
+    this.#running = thread;
+    this.#stack.value = thread.stack;
+    this.#effects.value = thread.effects;
+    // An interrupted thread gives the processor up at the first safepoint of its retry, so that all of them are out of the old image soon.
+    this.#fuel.value = urgent === null ? fuelRefill : 0;
+    this.#sliceEnd = urgent === null ? this.clock() + slice : 0;
+    this.#continue(thread);
+  }
+
+  #runSections(): void {
+    for (let section = this.#sections.shift(); section !== undefined; section = this.#sections.shift()) section();
+    for (const [record, waiting] of this.#unreferenced) {
+      if (this.kernelMemory.words[(record + imageRecord.referenceCount) >> 2] !== 0) continue;
+      this.#unreferenced.delete(record);
+      for (const then of waiting) then();
+    }
+  }
+
+  #continue(thread: Thread): void {
+    const { continuation, aim } = thread;
+    thread.continuation = { kind: 'running' };
+    thread.aim = null;
+    switch (continuation.kind) {
+      case 'begin':
+        if (aim === threadAim) this.#end(thread, { kind: 'injected', aim });
+        else {
+          thread.begin().then(
+            () => this.#end(thread, { kind: 'returned' }),
+            (error) => this.#unwound(thread, error),
+          );
+        }
+        return;
+      case 'resume':
+        if (aim === null) continuation.resolve();
+        else continuation.reject(new WebAssembly.Exception(this.#injected, [aim]));
+        return;
+      case 'running':
+        throw new Error('a thread that has the processor was dispatched');
+    }
+  }
+
+  /** An error came out of a thread's code. Stubs have handled an injected one; a trap passes them, so its accesses are counted out here. */
+  #unwound(thread: Thread, error: unknown): void {
+    const { words } = this.kernelMemory;
+    const records: number[] = [];
+    for (let frame = thread.block + threadBlock.frames; frame < this.#stack.value; frame += 4) {
+      const record = words[frame >> 2] ?? 0;
+      const count = (record + imageRecord.referenceCount) >> 2;
+      words[count] = (words[count] ?? 0) - 1;
+      records.push(record);
+    }
+    const isInjected = error instanceof WebAssembly.Exception && error.is(this.#injected);
+    this.#end(thread, isInjected ? { kind: 'injected', aim: error.getArg(this.#injected, 0) } : { kind: 'trapped', error, records });
+  }
+
+  #end(thread: Thread, ending: Ending): void {
+    this.#running = null;
+    if (this.#closed) return;
+    thread.stack = thread.block + threadBlock.frames;
+    thread.effects = 0;
+    thread.continuation = { kind: 'begin' };
+    if (thread.owner.ended(thread, ending) === 'again') {
+      this.#ready.push(thread);
+    } else {
+      this.#threads.delete(thread.block);
+      this.kernelMemory.release(thread.block, threadBlock.bytes);
+    }
+    this.#scheduleDispatch();
+  }
+
+  #emit(channel: number, value: bigint): void {
+    const thread = this.#current();
+    const effects = this.#effects.value;
+    if (effects >= effectLimit) throw new LimitError(`a call may have ${effectLimit} effects`);
+    // What an interrupted access had emitted lies past the count, and is overwritten or dropped.
+    thread.effectBuffer[effects] = { channel, value };
+    this.#effects.value = effects + 1;
+  }
+
+  #commit(): void {
+    const thread = this.#current();
+    thread.owner.committed(thread, thread.effectBuffer.slice(0, this.#effects.value));
+    thread.effectBuffer.length = 0;
+    this.#effects.value = 0;
+  }
+
+  /** A gate was entered: the image that the thread has just entered is instantiated, and its function number `index` is called instead. */
+  #resolve(index: number): WebAssembly.ExportedFunction {
+    const record = this.kernelMemory.words[(this.#stack.value - 4) >> 2] ?? 0;
+    const image = this.images.get(record);
+    if (image === undefined) throw new Error('a gate was entered by no access');
+    return image.functionAt(index);
+  }
+}
+
+/** An instance's exported function of that name. */
+export function functionOf(exports: WebAssembly.Instance['exports'], name: string): WebAssembly.ExportedFunction {
+  const exported = exports[name];
+  if (!isFunction(exported)) throw new Error(`the instance exports no function "${name}"`);
+  return exported;
+}
+
+function isFunction(value: unknown): value is WebAssembly.ExportedFunction {
+  return typeof value === 'function';
+}

@@ -1,0 +1,260 @@
+// A declared program: threads that call one export of one module again and again, and what came of it.
+
+import { threadBlock } from './abi.ts';
+import type { DriverImage, ValueType } from './image.ts';
+import { functionOf, type Processor } from './processor.ts';
+import { type Effect, type Ending, type Thread, type ThreadOwner, threadAim } from './thread.ts';
+
+/** A program cannot be started as asked; the message says what to change. */
+export class ProgramError extends Error {
+  override readonly name = 'ProgramError';
+}
+
+export type ProgramRequest = {
+  readonly program: string;
+  readonly driver: DriverImage;
+  readonly module: string;
+  readonly export: string;
+  /** One decimal number for each parameter. */
+  readonly arguments: readonly string[];
+  readonly threads: number;
+  /** Calls of each thread; null: until it is stopped. */
+  readonly calls: number | null;
+  readonly pauseMilliseconds: number;
+};
+
+export type ProgramStatistics = {
+  program: string;
+  state: 'running' | 'finished' | 'stopped' | 'failed';
+  threads: number;
+  callsCompleted: number;
+  callsFailed: number;
+  accessesInterrupted: number;
+  accessesRetried: number;
+  effects: number;
+  lastFailure: string | null;
+  /** What a call of the newest version that has answered returned. */
+  lastResult: string | null;
+  versions: { version: string; callsCompleted: number }[];
+};
+
+/** What a program needs to know of the device that it runs on. */
+export type ProgramSurroundings = {
+  readonly processor: Processor;
+  readonly deviceImports: WebAssembly.Imports;
+  versionOf(record: number): string;
+  /** A trap's message, with the address and the page where it was a segmentation fault. */
+  explainTrap(error: unknown, records: readonly number[]): string;
+  onEffects(program: string, effects: readonly Effect[]): void;
+};
+
+/** Versions that the statistics tell apart; of older ones, the calls are counted with the oldest kept. */
+const versionLimit = 100;
+
+export class Program implements ThreadOwner {
+  readonly id: string;
+  readonly #surroundings: ProgramSurroundings;
+  readonly #resultType: ValueType | undefined;
+  readonly #threads = new Map<number, Thread>();
+  readonly #versions = new Map<string, number>();
+  #stopping = false;
+  #stopped: (() => void)[] = [];
+  #callsFailed = 0;
+  #accessesInterrupted = 0;
+  #accessesRetried = 0;
+  #effects = 0;
+  #lastFailure: string | null = null;
+  #lastResult: string | null = null;
+  /** The thread that was last seen to call a new version. */
+  #latest: Thread | null = null;
+
+  /**
+   * Starts the threads.
+   * @throws {ProgramError} when an argument is not a number of its parameter's type.
+   * @throws {LimitError} when the host has too many threads.
+   */
+  constructor(request: ProgramRequest, surroundings: ProgramSurroundings) {
+    this.id = request.program;
+    this.#surroundings = surroundings;
+    const { processor } = surroundings;
+    const access = request.driver.stamp.interface.imports.find(({ module, name }) => module === request.module && name === request.export);
+    if (access === undefined)
+      throw new ProgramError(`the driver ${request.driver.digest} does not call ${request.module}.${request.export}`);
+    this.#resultType = access.results[0];
+    const values = readArguments(request.arguments, access.parameters);
+    if (processor.runningThreads + request.threads > processor.threadLimit) {
+      throw new ProgramError(
+        `this host runs ${processor.runningThreads} of at most ${processor.threadLimit} threads: start at most ${processor.threadLimit - processor.runningThreads}, or stop a program first`,
+      );
+    }
+    const { exports } = processor.instantiate(request.driver, surroundings.deviceImports);
+    const main = WebAssembly.promising(functionOf(exports, 'main'));
+    try {
+      for (let count = 0; count < request.threads; count += 1) this.#startThread((block) => () => main(block, ...values), request);
+    } catch (error) {
+      this.stop();
+      throw error;
+    }
+  }
+
+  get threads(): Iterable<Thread> {
+    return this.#threads.values();
+  }
+
+  get isRunning(): boolean {
+    return this.#threads.size > 0;
+  }
+
+  /** Accesses of that many threads are about to be interrupted. */
+  interrupted(accesses: number): void {
+    this.#accessesInterrupted += accesses;
+  }
+
+  /** Ends every thread, at a safepoint, whatever it is inside of; resolves when they have ended. */
+  async stop(): Promise<void> {
+    if (!this.isRunning) return;
+    this.#stopping = true;
+    const ended = new Promise<void>((resolve) => this.#stopped.push(resolve));
+    await this.#endThreads();
+    await ended;
+  }
+
+  statistics(): ProgramStatistics {
+    const versions = new Map(this.#versions);
+    let accessesRetried = this.#accessesRetried;
+    for (const thread of this.#threads.values()) {
+      addCalls(versions, ...this.#callsOf(thread));
+      accessesRetried += this.#word(thread, threadBlock.retried);
+    }
+    return {
+      program: this.id,
+      state: this.isRunning ? 'running' : this.#stopping ? 'stopped' : 'finished',
+      threads: this.#threads.size,
+      callsCompleted: [...versions.values()].reduce((sum, calls) => sum + calls, 0),
+      callsFailed: this.#callsFailed,
+      accessesInterrupted: this.#accessesInterrupted,
+      accessesRetried,
+      effects: this.#effects,
+      lastFailure: this.#lastFailure,
+      lastResult: this.#latest === null ? this.#lastResult : this.#resultOf(this.#latest),
+      versions: [...versions].filter(([, calls]) => calls > 0).map(([version, callsCompleted]) => ({ version, callsCompleted })),
+    };
+  }
+
+  switched(thread: Thread, record: number): void {
+    const { words, doubleWords } = this.#surroundings.processor.kernelMemory;
+    addCalls(this.#versions, ...this.#callsOf(thread));
+    // The version is listed from its first call on, so that the list is in the order of the versions' coming.
+    addCalls(this.#versions, this.#surroundings.versionOf(record), 0);
+    words[(thread.block + threadBlock.version) >> 2] = record;
+    doubleWords[(thread.block + threadBlock.completed) >> 3] = 0n;
+    this.#latest = thread;
+  }
+
+  committed(_thread: Thread, effects: readonly Effect[]): void {
+    this.#effects += effects.length;
+    this.#surroundings.onEffects(this.id, effects);
+  }
+
+  ended(thread: Thread, ending: Ending): 'again' | 'gone' {
+    if (ending.kind === 'trapped') {
+      this.#callsFailed += 1;
+      this.#lastFailure = this.#surroundings.explainTrap(ending.error, ending.records).slice(0, 1_000);
+    } else if (ending.kind === 'injected' && ending.aim !== threadAim) {
+      this.#callsFailed += 1;
+      this.#lastFailure = 'an injected error left the access, which had no retries left';
+    }
+    if (ending.kind !== 'returned' && !this.#stopping) return 'again';
+    this.#forget(thread);
+    return 'gone';
+  }
+
+  /** A thread with an error to be thrown is let out of the module that it leaves first: its access counts as retried there. */
+  async #endThreads(): Promise<void> {
+    const { processor } = this.#surroundings;
+    await processor.betweenSlices(() => {
+      for (const thread of this.#threads.values()) {
+        processor.kernelMemory.doubleWords[(thread.block + threadBlock.remaining) >> 3] = 0n;
+        if (thread.aim === null) processor.inject(thread, threadAim);
+      }
+    });
+    if ([...this.#threads.values()].some((thread) => thread.aim !== threadAim)) await this.#endThreads();
+  }
+
+  #startThread(makeBegin: (block: number) => () => Promise<unknown>, request: ProgramRequest): void {
+    const { processor } = this.#surroundings;
+    const thread = processor.startThread(this, makeBegin);
+    this.#threads.set(thread.block, thread);
+    const { words, doubleWords } = processor.kernelMemory;
+    doubleWords[(thread.block + threadBlock.remaining) >> 3] = BigInt(request.calls ?? -1);
+    words[(thread.block + threadBlock.pause) >> 2] = request.pauseMilliseconds;
+  }
+
+  #forget(thread: Thread): void {
+    addCalls(this.#versions, ...this.#callsOf(thread));
+    this.#accessesRetried += this.#word(thread, threadBlock.retried);
+    if (this.#latest === thread) {
+      this.#lastResult = this.#resultOf(thread);
+      this.#latest = null;
+    }
+    this.#threads.delete(thread.block);
+    if (this.isRunning) return;
+    for (const resolve of this.#stopped.splice(0)) resolve();
+  }
+
+  /** The version that served the thread's last call, and its calls in that version. */
+  #callsOf(thread: Thread): [version: string, calls: number] {
+    const record = this.#word(thread, threadBlock.version);
+    const calls = Number(this.#doubleWord(thread, threadBlock.completed));
+    return [record === 0 ? '' : this.#surroundings.versionOf(record), calls];
+  }
+
+  #resultOf(thread: Thread): string | null {
+    const bits = this.#doubleWord(thread, threadBlock.result);
+    switch (this.#resultType) {
+      case 'i32':
+      case 'i64':
+        return String(bits);
+      case 'f32':
+        return String(new Float32Array(new BigInt64Array([bits]).buffer)[0]);
+      case 'f64':
+        return String(new Float64Array(new BigInt64Array([bits]).buffer)[0]);
+      default:
+        return null;
+    }
+  }
+
+  #word(thread: Thread, offset: number): number {
+    return this.#surroundings.processor.kernelMemory.words[(thread.block + offset) >> 2] ?? 0;
+  }
+
+  #doubleWord(thread: Thread, offset: number): bigint {
+    return this.#surroundings.processor.kernelMemory.doubleWords[(thread.block + offset) >> 3] ?? 0n;
+  }
+}
+
+function addCalls(versions: Map<string, number>, version: string, calls: number): void {
+  if (version === '') return;
+  const [oldest] = versions.keys();
+  const key = versions.size < versionLimit || versions.has(version) ? version : (oldest ?? version);
+  versions.set(key, (versions.get(key) ?? 0) + calls);
+}
+
+function readArguments(texts: readonly string[], types: readonly ValueType[]): (number | bigint)[] {
+  if (texts.length !== types.length) throw new ProgramError(`the export takes ${types.length} arguments, not ${texts.length}`);
+  return types.map((type, index) => readArgument(texts[index] ?? '', type, index));
+}
+
+function readArgument(text: string, type: ValueType, index: number): number | bigint {
+  const isInteger = type === 'i32' || type === 'i64';
+  const number = Number(text);
+  if (
+    (type !== 'f32' && type !== 'f64' && !isInteger) ||
+    text.trim() === '' ||
+    Number.isNaN(number) ||
+    (isInteger && !/^-?\d+$/.test(text))
+  ) {
+    throw new ProgramError(`argument ${index + 1} is "${text}", which is not ${isInteger ? 'an integer' : 'a number'} of type ${type}`);
+  }
+  return type === 'i64' ? BigInt.asIntN(64, BigInt(text)) : number;
+}

@@ -1,0 +1,94 @@
+// A device's executable memory: pages with flags and owners, and the WebAssembly table whose slots are those pages.
+
+/** Bytes of a page. */
+export const pageBytes = 4_096;
+
+/** A byte address as it is printed. */
+export function printAddress(page: number): string {
+  return `0x${(page * pageBytes).toString(16)}`;
+}
+
+/** A run of pages with one owner. */
+export type MemoryRange = {
+  readonly firstPage: number;
+  readonly pages: number;
+  readonly owner: { readonly module: string; readonly version: string };
+  present: boolean;
+  valid: boolean;
+  /** No execute: a fetch from these pages faults. */
+  nx: boolean;
+};
+
+/**
+ * Executable memory. One page is one slot of the table, an export begins on a page of its own, and clearing a page's slot is what its NX flag does:
+ * a call to it traps in the engine. Page 0 is never given out, so that address zero means none.
+ */
+export class RandomAccessMemory {
+  readonly pages: number;
+  /** Grown as pages are first used, so that a large empty memory costs nothing. */
+  readonly table: WebAssembly.Table;
+  /** By first page. */
+  readonly #ranges: MemoryRange[] = [];
+  /** Where the last search ended: memory is used round and round, so that a freed address is not soon another module's. */
+  #cursor = 1;
+
+  /** @param pages Pages of 4 KiB, from 2. */
+  constructor(pages: number) {
+    this.pages = pages;
+    this.table = new WebAssembly.Table({ element: 'anyfunc', initial: 1, maximum: pages });
+  }
+
+  get ranges(): readonly MemoryRange[] {
+    return this.#ranges;
+  }
+
+  get usedPages(): number {
+    return this.#ranges.reduce((sum, range) => sum + range.pages, 0);
+  }
+
+  /** An unused location for that many pages, taken; null where there is none. */
+  allocate(pages: number, owner: MemoryRange['owner']): MemoryRange | null {
+    const firstPage = this.#findUnused(pages, this.#cursor, this.pages) ?? this.#findUnused(pages, 1, this.pages);
+    if (firstPage === null) return null;
+    const range: MemoryRange = { firstPage, pages, owner, present: true, valid: true, nx: false };
+    const place = this.#ranges.findIndex((other) => other.firstPage > firstPage);
+    this.#ranges.splice(place < 0 ? this.#ranges.length : place, 0, range);
+    this.#cursor = firstPage + pages;
+    if (this.#cursor > this.table.length) this.table.grow(this.#cursor - this.table.length);
+    return range;
+  }
+
+  /** Sets the NX flag: calls to the range trap from now on. */
+  forbidExecution(range: MemoryRange): void {
+    this.#clear(range);
+    range.nx = true;
+  }
+
+  /** Takes the pages away: the addresses are nobody's, until they are given out again. */
+  free(range: MemoryRange): void {
+    this.#clear(range);
+    range.present = false;
+    const place = this.#ranges.indexOf(range);
+    if (place >= 0) this.#ranges.splice(place, 1);
+  }
+
+  /** The range that a page belongs to. */
+  rangeOf(page: number): MemoryRange | undefined {
+    return this.#ranges.find((range) => page >= range.firstPage && page < range.firstPage + range.pages);
+  }
+
+  #clear(range: MemoryRange): void {
+    for (let page = range.firstPage; page < range.firstPage + range.pages; page += 1) this.table.set(page, null);
+  }
+
+  /** First page of a gap of that many pages between two pages. */
+  #findUnused(pages: number, from: number, to: number): number | null {
+    let candidate = from;
+    for (const range of this.#ranges) {
+      if (range.firstPage + range.pages <= candidate) continue;
+      if (range.firstPage >= candidate + pages) break;
+      candidate = range.firstPage + range.pages;
+    }
+    return candidate + pages <= to ? candidate : null;
+  }
+}

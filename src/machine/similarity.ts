@@ -1,0 +1,27 @@
+// Whether a new version can stand in for an old one (patent claim 11): what was added, removed and changed among its exports.
+
+import type { FunctionType, ImageInterface } from './image.ts';
+
+/** Names of exports. */
+export type Similarity = {
+  /** Substantially similar: every export of the old version is in the new one with the same type. */
+  readonly similar: boolean;
+  readonly added: string[];
+  readonly removed: string[];
+  readonly changed: string[];
+};
+
+/** Compares the exports of two versions. */
+export function compareInterfaces(old: ImageInterface, next: ImageInterface): Similarity {
+  const oldTypes = new Map(old.exports.map((exported) => [exported.name, exported]));
+  const nextTypes = new Map(next.exports.map((exported) => [exported.name, exported]));
+  const added = [...nextTypes.keys()].filter((name) => !oldTypes.has(name));
+  const removed = [...oldTypes.keys()].filter((name) => !nextTypes.has(name));
+  const changed = [...oldTypes].filter(([name, type]) => isAnotherType(type, nextTypes.get(name))).map(([name]) => name);
+  return { similar: removed.length === 0 && changed.length === 0, added, removed, changed };
+}
+
+function isAnotherType(type: FunctionType, other: FunctionType | undefined): boolean {
+  if (other === undefined) return false;
+  return type.parameters.join() !== other.parameters.join() || type.results.join() !== other.results.join();
+}

@@ -1,0 +1,44 @@
+// A first-in, first-out queue that a thread can also leave from the middle, at constant cost.
+
+/** What an element carries of the queue it is in; an element is in one queue at a time. */
+export type Link<Element extends Linked<Element>> = { queue: ThreadQueue<Element> | null; previous: Element | null; next: Element | null };
+
+type Linked<Element extends Linked<Element>> = { readonly link: Link<Element> };
+
+export class ThreadQueue<Element extends Linked<Element>> {
+  #first: Element | null = null;
+  #last: Element | null = null;
+
+  get isEmpty(): boolean {
+    return this.#first === null;
+  }
+
+  /** Adds an element at the end, out of whichever queue it was in. */
+  push(element: Element): void {
+    element.link.queue?.remove(element);
+    element.link.queue = this;
+    element.link.previous = this.#last;
+    if (this.#last === null) this.#first = element;
+    else this.#last.link.next = element;
+    this.#last = element;
+  }
+
+  /** Takes the first element out. */
+  shift(): Element | null {
+    const first = this.#first;
+    if (first !== null) this.remove(first);
+    return first;
+  }
+
+  /** Takes an element of this queue out. */
+  remove(element: Element): void {
+    const { link } = element;
+    if (link.previous === null) this.#first = link.next;
+    else link.previous.link.next = link.next;
+    if (link.next === null) this.#last = link.previous;
+    else link.next.link.previous = link.previous;
+    link.queue = null;
+    link.previous = null;
+    link.next = null;
+  }
+}

@@ -1,0 +1,61 @@
+// An execution thread: a WebAssembly stack that the processor suspends and resumes, with the stack of images that it is inside of.
+
+import { threadBlock } from './abi.ts';
+import type { Link } from './thread-queue.ts';
+
+/** What an access did outside its own stack. */
+export type Effect = { readonly channel: number; readonly value: bigint };
+
+/** How a thread's run of its code ended. */
+export type Ending =
+  | { readonly kind: 'returned' }
+  /** An injected error came out of the code: aimed at none of its accesses, or at one that had no retries left. */
+  | { readonly kind: 'injected'; readonly aim: number }
+  /** A trap, or an error of a kernel function. `records`: the images that the thread was inside of, outermost first. */
+  | { readonly kind: 'trapped'; readonly error: unknown; readonly records: readonly number[] };
+
+/** Who a thread runs for. */
+export interface ThreadOwner {
+  /** A call was served by another image than the thread's call before; the block still counts the calls of the one before. */
+  switched(thread: Thread, record: number): void;
+  /** A call completed, and with it these effects. */
+  committed(thread: Thread, effects: readonly Effect[]): void;
+  /** The thread's code has ended. It runs again if the owner says `again`, and is gone otherwise. */
+  ended(thread: Thread, ending: Ending): 'again' | 'gone';
+}
+
+/** What the thread does when it next gets the processor. */
+export type Continuation =
+  | { readonly kind: 'begin' }
+  | { readonly kind: 'resume'; readonly resolve: () => void; readonly reject: (error: unknown) => void }
+  /** It has the processor. */
+  | { readonly kind: 'running' };
+
+export class Thread {
+  readonly owner: ThreadOwner;
+  /** Address of its block in the kernel's memory. */
+  readonly block: number;
+  /** Runs the thread's code from the beginning, on a stack of its own. */
+  readonly begin: () => Promise<unknown>;
+  readonly link: Link<Thread> = { queue: null, previous: null, next: null };
+  continuation: Continuation = { kind: 'begin' };
+  /** Top of its stack of images, while it does not have the processor. */
+  stack: number;
+  /** Effects of the current call so far, while it does not have the processor. */
+  effects = 0;
+  /** Its first `effects` elements are the effects of the current call; what follows was dropped. */
+  readonly effectBuffer: Effect[] = [];
+  /** The frame that an injected error waiting to be thrown is aimed at; `threadAim` for the thread as a whole. */
+  aim: number | null = null;
+  timer: NodeJS.Timeout | null = null;
+
+  constructor(owner: ThreadOwner, block: number, begin: () => Promise<unknown>) {
+    this.owner = owner;
+    this.block = block;
+    this.begin = begin;
+    this.stack = block + threadBlock.frames;
+  }
+}
+
+/** An aim that is no access's frame, so that no stub retries and the error ends the thread's code. */
+export const threadAim = 0;
