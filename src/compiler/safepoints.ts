@@ -14,10 +14,10 @@ const callCost = 20;
 /** The local that counts the budget down; one per function, shared by its loops. */
 const budget = '$patchbay:budget';
 
-/** The safepoint itself; `$patchbay:yield` is the function that `yieldFunction` defines. */
-const safepoint = () =>
+/** The safepoint itself, which pays for so much work; `$patchbay:yield` is the function that `yieldFunction` defines. */
+const safepoint = (cost: number) =>
   expressions(`
-    (global.set $patchbay:fuel (i32.sub (global.get $patchbay:fuel) (i32.const 1)))
+    (global.set $patchbay:fuel (i32.sub (global.get $patchbay:fuel) (i32.const ${cost})))
     (if (i32.lt_s (global.get $patchbay:fuel) (i32.const 0)) (then (call $patchbay:yield)))`);
 
 /** The way out of a safepoint whose fuel is used up: the processor refills it, or takes the thread off. */
@@ -32,7 +32,7 @@ export function addSafepoints(func: Expression[]): void {
   const body = func.slice(start);
   const { calls, loops } = survey(body);
   if (!calls && !loops) return;
-  const head = safepoint();
+  const head = safepoint(callCost);
   if (loops) {
     func.splice(start, 0, ['local', budget, 'i32']);
     head.push(['local.set', budget, ['i32.const', String(loopBudget)]]);
@@ -96,7 +96,7 @@ function wrapLoop(loop: Expression[], cost: number, tile: string): void {
   const usedUp: Expression[] = [
     'if',
     ['i32.lt_s', ['local.get', budget], ['i32.const', '0']],
-    ['then', ['local.set', budget, ['i32.const', String(loopBudget)]], ...safepoint()],
+    ['then', ['local.set', budget, ['i32.const', String(loopBudget)]], ...safepoint(loopBudget)],
   ];
   loop.splice(0, loop.length, 'loop', tile, ...signature, usedUp, inner);
 }

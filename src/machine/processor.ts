@@ -17,10 +17,10 @@ export type ProcessorOptions = {
   readonly clock?: () => number;
 };
 
-/** Refills of fuel between two looks at the clock: one unit is a function entry or a loop's budget. */
-const fuelRefill = 64;
+/** Work between two looks at the clock, in expressions: some tens of microseconds. */
+const fuelRefill = 65_536;
 /** How long a thread keeps the processor while others wait, in milliseconds. */
-const slice = 1;
+const slice = 0.1;
 /** How long threads run before timers and the network get their turn, in milliseconds. */
 const burst = 4;
 /** How long a module's start function may run, in milliseconds: it cannot be suspended. */

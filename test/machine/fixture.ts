@@ -1,0 +1,109 @@
+// Modules, drivers and devices for the machine's tests: compiled by the real compiler, once each.
+
+import { Compiler } from '../../src/compiler/compiler.ts';
+import { Device, type DeviceOptions, type Image, Processor, readImage } from '../../src/machine/index.ts';
+import type { ProgramStatistics } from '../../src/machine/program.ts';
+
+export const compiler = new Compiler();
+
+const images = new Map<string, Promise<Image>>();
+
+/** The image of a module's text. */
+export function moduleImage(module: string, version: string, wat: string): Promise<Image> {
+  return once(`${module}@${version} ${wat}`, async () => {
+    const result = await compiler.compileModule({ module, version, language: 'wat', source: wat });
+    if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
+    return readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
+  });
+}
+
+/** The driver of an export that takes and returns 32-bit integers. */
+export function driverImage(module: string, name: string, parameters = 1): Promise<Image> {
+  return once(`${module}.${name}/${parameters}`, async () => {
+    const type = { parameters: Array.from({ length: parameters }, () => 'i32' as const), results: ['i32' as const] };
+    const { image, digest } = await compiler.compileDriver({ module, export: name, type });
+    return readImage(new Uint8Array(image), digest);
+  });
+}
+
+function once(key: string, make: () => Promise<Image>): Promise<Image> {
+  const known = images.get(key) ?? make();
+  images.set(key, known);
+  return known;
+}
+
+/** `work(n)`: emits n, loops n times, answers n plus the number given. With n huge it does not end by itself in any test's time. */
+export const workModule = (plus: number) => `
+  (module
+    (import "kernel" "emit" (func $emit (param i32 i64)))
+    (func (export "work") (param $n i32) (result i32)
+      (local $i i32)
+      (call $emit (i32.const ${plus}) (i64.extend_i32_u (local.get $n)))
+      (loop $next
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $next (i32.lt_u (local.get $i) (local.get $n))))
+      (i32.add (local.get $n) (i32.const ${plus}))))`;
+
+/** `work(n)` of a version that answers at once. */
+export const quickModule = (plus: number) => `
+  (module
+    (import "kernel" "emit" (func $emit (param i32 i64)))
+    (func (export "work") (param $n i32) (result i32)
+      (call $emit (i32.const ${plus}) (i64.extend_i32_u (local.get $n)))
+      (i32.add (local.get $n) (i32.const ${plus}))))`;
+
+/** Iterations that no test waits for. */
+export const endless = '2000000000';
+
+export type Bench = {
+  readonly processor: Processor;
+  readonly device: Device;
+  readonly effects: { program: string; channel: number; value: bigint }[];
+  load(module: string, version: string, wat: string): ReturnType<Device['load']>;
+  start(program: string, call: { module: string; export?: string; arguments?: string[]; threads?: number; calls?: number | null; pauseMilliseconds?: number }): Promise<void>;
+  statistics(program: string): ProgramStatistics;
+  close(): Promise<void>;
+};
+
+/** A device on a processor of its own. */
+export function makeBench(options: Partial<DeviceOptions> = {}): Bench {
+  const processor = options.processor ?? new Processor();
+  const effects: Bench['effects'] = [];
+  const onEffects = (program: string, committed: readonly { channel: number; value: bigint }[]) => {
+    for (const effect of committed) effects.push({ program, ...effect });
+  };
+  const device = new Device({ ramPages: 64, onEffects, ...options, processor });
+  return {
+    processor,
+    device,
+    effects,
+    load: async (module, version, wat) => device.load({ image: await moduleImage(module, version, wat), strategy: 'inject', invalidation: 'nx' }),
+    start: async (program, { module, export: name = 'work', arguments: values = ['1'], threads = 1, calls = null, pauseMilliseconds = 0 }) => {
+      const driver = await driverImage(module, name, values.length);
+      device.startProgram({ program, driver, module, export: name, arguments: values, threads, calls, pauseMilliseconds });
+    },
+    statistics: (program) => {
+      const found = device.state().programs.find((statistics) => statistics.program === program);
+      if (found === undefined) throw new Error(`no program ${program}`);
+      return found;
+    },
+    close: async () => {
+      await device.close();
+      processor.close();
+    },
+  };
+}
+
+/** Accesses that are inside a module now. */
+export function referenceCount({ device }: Pick<Bench, 'device'>, module: string): number {
+  return device.state().moduleTable.find((entry) => entry.module === module)?.referenceCount ?? 0;
+}
+
+/** Waits until a condition holds, letting the device run. */
+export async function until(condition: () => boolean, what = condition.toString()): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`did not come about in 30 s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
