@@ -68,7 +68,7 @@ export function parseText(text: string): BinaryenModule {
     // What it throws is an object of its own, not an Error.
     const message = typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
     const found = /(\d+):(\d+): error: ([\s\S]*)/.exec(message);
-    throw new TextError(found?.[3] ?? message, found ? Number(found[1]) : null, found ? Number(found[2]) : null);
+    throw new TextError(found?.[3] ?? message, found ? Number(found[1]) : null, found ? Number(found[2]) + 1 : null);
   }
 }
 

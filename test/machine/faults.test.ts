@@ -16,20 +16,45 @@ const module = (body: string, imports = '') => `(module ${imports} (func $work (
 test.each([
   ['a trap', module('(i32.div_u (i32.const 1) (i32.const 0))'), /divide by zero in tcp@1\.0\.0 at 0x1000/],
   ['endless recursion', module('(i32.add (call $work (local.get 0)) (i32.const 1))'), /stack size exceeded/],
-  ['a module that is not in memory', module('(call $absent (local.get 0))', '(import "absent" "work" (func $absent (param i32) (result i32)))'), /segmentation fault at 0x[0-9a-f]+: the module is not in memory/],
-  ['accesses nested too deep', module('(call $self (local.get 0))', '(import "tcp" "work" (func $self (param i32) (result i32)))'), /unreachable/],
-  ['more effects than a call may have', module('(loop $next (call $emit (i32.const 1) (i64.const 1)) (br $next)) (unreachable)', '(import "kernel" "emit" (func $emit (param i32 i64)))'), /1024 effects/],
-  ['a start function that does not end', `(module (func $start (loop $next (br $next))) (start $start) (func (export "work") (param i32) (result i32) (i32.const 1)))`, /start function ran longer than 100 ms/],
+  [
+    'a module that is not in memory',
+    module('(call $absent (local.get 0))', '(import "absent" "work" (func $absent (param i32) (result i32)))'),
+    /segmentation fault at 0x[0-9a-f]+: the module is not in memory/,
+  ],
+  [
+    'accesses nested too deep',
+    module('(call $self (local.get 0))', '(import "tcp" "work" (func $self (param i32) (result i32)))'),
+    /unreachable/,
+  ],
+  [
+    'more effects than a call may have',
+    module(
+      '(loop $next (call $emit (i32.const 1) (i64.const 1)) (br $next)) (unreachable)',
+      '(import "kernel" "emit" (func $emit (param i32 i64)))',
+    ),
+    /1024 effects/,
+  ],
+  [
+    'a start function that does not end',
+    `(module (func $start (loop $next (br $next))) (start $start) (func (export "work") (param i32) (result i32) (i32.const 1)))`,
+    /start function ran longer than 100 ms/,
+  ],
 ])('%s fails the call, and the thread goes on to its next', async (_what, wat, reason) => {
   await bench.load('tcp', '1.0.0', wat);
   await bench.start('p', { module: 'tcp', calls: 3 });
   await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 0, callsFailed: 3, effects: 0, lastFailure: expect.stringMatching(reason) });
+  expect(bench.statistics('p')).toMatchObject({
+    callsCompleted: 0,
+    callsFailed: 3,
+    effects: 0,
+    lastFailure: expect.stringMatching(reason),
+  });
   expect(referenceCount(bench, 'tcp')).toBe(0);
 });
 
 test('a trap three modules deep counts every access out', async () => {
-  const calls = (inner: string) => module('(call $inner (local.get 0))', `(import "${inner}" "work" (func $inner (param i32) (result i32)))`);
+  const calls = (inner: string) =>
+    module('(call $inner (local.get 0))', `(import "${inner}" "work" (func $inner (param i32) (result i32)))`);
   await bench.load('a', '1.0.0', calls('b'));
   await bench.load('b', '1.0.0', calls('c'));
   await bench.load('c', '1.0.0', module('(unreachable)'));
@@ -51,7 +76,9 @@ test('a faulty new version fails its own calls; the next version heals', async (
   await bench.load('tcp', '1.0.0', workModule(0));
   await bench.start('p', { module: 'tcp', arguments: [endless], calls: 2 });
   await until(() => referenceCount(bench, 'tcp') === 1);
-  expect(await bench.load('tcp', '1.1.0', module('(loop $next (br_if $next (i32.ne (local.get 0) (local.get 0)))) (unreachable)'))).toMatchObject({ retried: 1 });
+  expect(
+    await bench.load('tcp', '1.1.0', module('(loop $next (br_if $next (i32.ne (local.get 0) (local.get 0)))) (unreachable)')),
+  ).toMatchObject({ retried: 1 });
   await until(() => bench.statistics('p').callsFailed === 2);
   await bench.load('tcp', '1.2.0', module('(i32.const 9)'));
   await bench.start('q', { module: 'tcp', calls: 1 });
@@ -77,7 +104,17 @@ test.each([
 ])('arguments %j are refused', async (values, reason) => {
   await bench.load('tcp', '1.0.0', workModule(0));
   const driver = await driverImage('tcp', 'work', 1);
-  const start = () => bench.device.startProgram({ program: 'p', driver, module: 'tcp', export: 'work', arguments: values, threads: 1, calls: 1, pauseMilliseconds: 0 });
+  const start = () =>
+    bench.device.startProgram({
+      program: 'p',
+      driver,
+      module: 'tcp',
+      export: 'work',
+      arguments: values,
+      threads: 1,
+      calls: 1,
+      pauseMilliseconds: 0,
+    });
   expect(start).toThrow(ProgramError);
   expect(start).toThrow(reason);
 });
@@ -96,7 +133,7 @@ test('a driver is not loaded as a module', async () => {
 
 test('an image is refused when its digest differs, it is not WebAssembly, or it has no stamp', async () => {
   const bare = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
-  expect(() => readImage(bare, (digestOf('another')))).toThrow(ImageError);
+  expect(() => readImage(bare, digestOf('another'))).toThrow(ImageError);
   expect(() => readImage(bare, digestOf(bare))).toThrow(/no patchbay.stamp section/);
   const text = new TextEncoder().encode('text');
   expect(() => readImage(text, digestOf(text))).toThrow(/not valid WebAssembly/);

@@ -60,7 +60,10 @@ export type Bench = {
   readonly device: Device;
   readonly effects: { program: string; channel: number; value: bigint }[];
   load(module: string, version: string, wat: string): ReturnType<Device['load']>;
-  start(program: string, call: { module: string; export?: string; arguments?: string[]; threads?: number; calls?: number | null; pauseMilliseconds?: number }): Promise<void>;
+  start(
+    program: string,
+    call: { module: string; export?: string; arguments?: string[]; threads?: number; calls?: number | null; pauseMilliseconds?: number },
+  ): Promise<void>;
   statistics(program: string): ProgramStatistics;
   close(): Promise<void>;
 };
@@ -77,8 +80,12 @@ export function makeBench(options: Partial<DeviceOptions> = {}): Bench {
     processor,
     device,
     effects,
-    load: async (module, version, wat) => device.load({ image: await moduleImage(module, version, wat), strategy: 'inject', invalidation: 'nx' }),
-    start: async (program, { module, export: name = 'work', arguments: values = ['1'], threads = 1, calls = null, pauseMilliseconds = 0 }) => {
+    load: async (module, version, wat) =>
+      device.load({ image: await moduleImage(module, version, wat), strategy: 'inject', invalidation: 'nx' }),
+    start: async (
+      program,
+      { module, export: name = 'work', arguments: values = ['1'], threads = 1, calls = null, pauseMilliseconds = 0 },
+    ) => {
       const driver = await driverImage(module, name, values.length);
       device.startProgram({ program, driver, module, export: name, arguments: values, threads, calls, pauseMilliseconds });
     },

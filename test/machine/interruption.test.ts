@@ -50,7 +50,10 @@ test('patching an inner module under a running outer one retries the inner acces
   const report = await bench.load('tcp', '1.1.0', quickModule(1));
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 1, retried: 1 });
   await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({ lastResult: String(Number(endless) + 11), versions: [{ version: '1.0.0', callsCompleted: 1 }] });
+  expect(bench.statistics('p')).toMatchObject({
+    lastResult: String(Number(endless) + 11),
+    versions: [{ version: '1.0.0', callsCompleted: 1 }],
+  });
   expect(bench.effects.map(({ channel, value }) => [channel, value])).toEqual([
     [100, 10n],
     [1, BigInt(endless)],
@@ -72,7 +75,8 @@ test('patching an outer module unwinds the inner access and retries the outer on
 });
 
 test('a sleeping access is interrupted in its sleep', async () => {
-  const sleeper = '(module (import "kernel" "sleep" (func $sleep (param i32))) (func (export "work") (param i32) (result i32) (call $sleep (local.get 0)) (i32.const 1)))';
+  const sleeper =
+    '(module (import "kernel" "sleep" (func $sleep (param i32))) (func (export "work") (param i32) (result i32) (call $sleep (local.get 0)) (i32.const 1)))';
   await bench.load('tcp', '1.0.0', sleeper);
   await bench.start('p', { module: 'tcp', arguments: ['2000000000'], threads: 5, calls: 1 });
   await until(() => referenceCount(bench, 'tcp') === 5);

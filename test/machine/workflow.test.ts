@@ -27,7 +27,16 @@ test('a newer version replaces an idle one at another address, whose pages fault
   await bench.load('tcp', '1.0.0', workModule(0));
   const report = await bench.load('tcp', '1.0.1', workModule(1));
   expect(report).toMatchObject({ outcome: 'replaced', interrupted: 0, previous: { address: '0x1000' }, current: { address: '0x2000' } });
-  expect(names(report)).toEqual(['received', 'looked-up', 'compared', 'loaded', 'table-updated', 'checked-references', 'invalidated', 'completed']);
+  expect(names(report)).toEqual([
+    'received',
+    'looked-up',
+    'compared',
+    'loaded',
+    'table-updated',
+    'checked-references',
+    'invalidated',
+    'completed',
+  ]);
   expect(bench.device.state().memoryMap.ranges).toMatchObject([
     { address: '0x1000', nx: true, owner: { version: '1.0.0' } },
     { address: '0x2000', nx: false, owner: { version: '1.0.1' } },
@@ -53,7 +62,11 @@ test('accesses inside the old version are interrupted and finish in the new one'
     'invalidated',
     'completed',
   ]);
-  expect(report.steps.find(({ step }) => step === 'interrupted')?.facts).toEqual({ accesses: 50, threads: 50, programs: [{ program, threads: 50 }] });
+  expect(report.steps.find(({ step }) => step === 'interrupted')?.facts).toEqual({
+    accesses: 50,
+    threads: 50,
+    programs: [{ program, threads: 50 }],
+  });
   await until(() => bench.statistics(program).state === 'finished');
   expect(bench.statistics(program)).toMatchObject({
     callsCompleted: 50,
@@ -113,7 +126,11 @@ test('a version that changed the type of an export is refused as dissimilar', as
 
 test('a new version may add exports, and each is found where the table says', async () => {
   await bench.load('tcp', '1.0.0', '(module (func (export "b") (param i32) (result i32) (i32.const 2)))');
-  const report = await bench.load('tcp', '1.1.0', '(module (func (export "a") (param i32) (result i32) (i32.const 11)) (func (export "b") (param i32) (result i32) (i32.const 12)))');
+  const report = await bench.load(
+    'tcp',
+    '1.1.0',
+    '(module (func (export "a") (param i32) (result i32) (i32.const 11)) (func (export "b") (param i32) (result i32) (i32.const 12)))',
+  );
   expect(report).toMatchObject({ outcome: 'replaced', current: { pages: 2 } });
   for (const [name, result] of [
     ['a', '11'],
@@ -142,7 +159,9 @@ test('when memory is full a load fails, and the old version goes on serving', as
 });
 
 test('loads on one device run in the order of their coming', async () => {
-  const reports = await Promise.all(['1.0.0', '1.1.0', '1.0.5', '1.2.0'].map((version, index) => bench.load('tcp', version, workModule(index))));
+  const reports = await Promise.all(
+    ['1.0.0', '1.1.0', '1.0.5', '1.2.0'].map((version, index) => bench.load('tcp', version, workModule(index))),
+  );
   expect(reports.map(({ outcome }) => outcome)).toEqual(['installed', 'replaced', 'refused-not-newer', 'replaced']);
 });
 
