@@ -1,0 +1,35 @@
+// How long to wait before trying again: longer each time, and never the same for two hosts.
+
+const firstMilliseconds = 100;
+const longestMilliseconds = 5_000;
+
+/** Exponential back-off with full jitter: a service that comes back is not met by all hosts at once. */
+export class BackOff {
+  #attempts = 0;
+
+  /** Waits; returns early when the signal is aborted. */
+  async wait(signal: AbortSignal): Promise<void> {
+    const ceiling = Math.min(firstMilliseconds * 2 ** this.#attempts, longestMilliseconds);
+    this.#attempts = Math.min(this.#attempts + 1, 16);
+    await delay(Math.random() * ceiling, signal);
+  }
+
+  /** It worked: the next wait is a short one again. */
+  reset(): void {
+    this.#attempts = 0;
+  }
+}
+
+/** Resolves after that time, or when the signal is aborted. */
+export function delay(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    signal.addEventListener('abort', done);
+  });
+}

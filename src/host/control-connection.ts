@@ -1,0 +1,116 @@
+// The host's side of /agent/v1: plain HTTP to the control service.
+
+import { EventSourceParserStream } from 'eventsource-parser/stream';
+import { agentLimits, Order, Registered, type Registration, type Report } from '../protocol/agent.ts';
+
+/** Requests other than the stream of orders are given up after this. */
+const requestMilliseconds = 30_000;
+/** The service sends at least a comment line every 15 s; a stream silent for longer is dead. */
+const silenceMilliseconds = 45_000;
+
+/** The service answered with an error. */
+export class ControlError extends Error {
+  override readonly name = 'ControlError';
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+
+  /** The service does not know this life of the host: it has to register again. */
+  get isUnknownHost(): boolean {
+    return this.status === 404 || this.status === 409;
+  }
+}
+
+export class ControlConnection {
+  readonly #url: string;
+  readonly #signal: AbortSignal;
+
+  /** @param controlUrl The service's address, like `http://127.0.0.1:7070`. */
+  constructor(controlUrl: string, signal: AbortSignal) {
+    this.#url = controlUrl.replace(/\/+$/, '');
+    this.#signal = signal;
+  }
+
+  /** Says who the host is. @throws {ControlError} or a TypeError of fetch. */
+  async register(registration: Registration): Promise<Registered> {
+    const response = await this.#request('/agent/v1/hosts', { method: 'POST', body: JSON.stringify(registration) });
+    return Registered.parse(await response.json());
+  }
+
+  /**
+   * Calls back with each order until the stream ends.
+   * @param onOrder Awaited, so that the host takes no more orders than it has room for.
+   * @param onMalformed Told of what is not an order.
+   */
+  async followOrders(
+    host: string,
+    bootId: string,
+    onOrder: (order: Order) => Promise<void>,
+    onMalformed: (reason: string) => void,
+  ): Promise<void> {
+    const silence = new AbortController();
+    const timer = setTimeout(() => silence.abort(new Error('the stream of orders has gone silent')), silenceMilliseconds);
+    try {
+      const response = await this.#fetch(`/agent/v1/hosts/${host}/orders?bootId=${encodeURIComponent(bootId)}`, {
+        headers: { accept: 'text/event-stream' },
+        signal: AbortSignal.any([this.#signal, silence.signal]),
+      });
+      if (response.body === null) return;
+      const decoder = new TextDecoder();
+      const heard = new TransformStream<Uint8Array, string>({
+        transform: (chunk, controller) => {
+          timer.refresh();
+          controller.enqueue(decoder.decode(chunk, { stream: true }));
+        },
+      });
+      const events = response.body.pipeThrough(heard).pipeThrough(new EventSourceParserStream());
+      for await (const event of events) {
+        if (event.event !== 'order') continue;
+        const order = readOrder(event.data);
+        if (order.ok) await onOrder(order.order);
+        else onMalformed(order.reason);
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The bytes of an image. */
+  async image(digest: string): Promise<Uint8Array<ArrayBuffer>> {
+    const response = await this.#request(`/agent/v1/images/${encodeURIComponent(digest)}`, {});
+    const bytes = await response.arrayBuffer();
+    if (bytes.byteLength > agentLimits.imageBytes)
+      throw new Error(`the image ${digest} is of ${bytes.byteLength} bytes; the limit is ${agentLimits.imageBytes}`);
+    return new Uint8Array(bytes);
+  }
+
+  /** Delivers reports; when it returns the service has them. */
+  async report(host: string, bootId: string, reports: readonly Report[]): Promise<void> {
+    await this.#request(`/agent/v1/hosts/${host}/reports`, { method: 'POST', body: JSON.stringify({ bootId, reports }) });
+  }
+
+  async #request(path: string, init: RequestInit): Promise<Response> {
+    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(requestMilliseconds)]);
+    return this.#fetch(path, { ...init, ...(init.body === undefined ? {} : { headers: { 'content-type': 'application/json' } }), signal });
+  }
+
+  async #fetch(path: string, init: RequestInit): Promise<Response> {
+    const response = await fetch(`${this.#url}${path}`, init);
+    if (response.ok) return response;
+    throw new ControlError(response.status, `${init.method ?? 'GET'} ${path}: ${response.status} ${(await response.text()).slice(0, 500)}`);
+  }
+}
+
+function readOrder(data: string): { readonly ok: true; readonly order: Order } | { readonly ok: false; readonly reason: string } {
+  let content: unknown;
+  try {
+    content = JSON.parse(data);
+  } catch {
+    return { ok: false, reason: 'an order is not JSON' };
+  }
+  const order = Order.safeParse(content);
+  return order.success ? { ok: true, order: order.data } : { ok: false, reason: order.error.message.slice(0, 1_000) };
+}

@@ -1,0 +1,175 @@
+// The device host: registers with the control service, carries out the orders for its devices and reports what came of them.
+
+import { randomUUID } from 'node:crypto';
+import type { BaseLogger } from 'pino';
+import { Processor } from '../machine/index.ts';
+import type { Order, Registration, Report } from '../protocol/agent.ts';
+import type { DeviceId } from '../protocol/identifiers.ts';
+import { BackOff, delay } from './back-off.ts';
+import { ControlConnection, ControlError } from './control-connection.ts';
+import { HostedDevice } from './hosted-device.ts';
+import { ImageCache } from './image-cache.ts';
+import { Outbox } from './outbox.ts';
+
+export type HostOptions = {
+  /** The service's address, like `http://127.0.0.1:7070`. */
+  readonly controlUrl: string;
+  readonly name: string;
+  /** Devices that the host brings along; the service may place more on it, up to its capacity. */
+  readonly devices: Registration['devices'];
+  readonly capacity: number;
+  /** Aborting it ends the host. */
+  readonly signal: AbortSignal;
+  readonly logger: BaseLogger;
+};
+
+/** How often states that have changed are reported, in milliseconds. */
+const stateInterval = 500;
+/** Orders under way, and reports not yet delivered; the host reads no more orders while there are as many. */
+const ordersUnderWay = 10_000;
+/** Orders whose reports are remembered, to be sent again when the service asks again. */
+const reportsRemembered = 20_000;
+
+/** Runs a host until its signal is aborted; a lost service is waited for. */
+export async function runHost(options: HostOptions): Promise<void> {
+  await new Host(options).run();
+}
+
+class Host {
+  readonly #options: HostOptions;
+  /** Made anew by each start: the devices of another boot are gone. */
+  readonly #bootId = randomUUID();
+  readonly #connection: ControlConnection;
+  readonly #processor = new Processor();
+  readonly #images: ImageCache;
+  readonly #outbox = new Outbox();
+  readonly #devices = new Map<DeviceId, HostedDevice>();
+  readonly #underWay = new Set<string>();
+  readonly #done = new Map<string, Report>();
+  #host: string | null = null;
+
+  constructor(options: HostOptions) {
+    this.#options = options;
+    this.#connection = new ControlConnection(options.controlUrl, options.signal);
+    this.#images = new ImageCache((digest) => this.#download(digest));
+  }
+
+  async run(): Promise<void> {
+    await Promise.all([this.#takeOrders(), this.#deliverReports(), this.#watchStates()]);
+    this.#processor.close();
+  }
+
+  async #takeOrders(): Promise<void> {
+    const { signal, logger, name, devices, capacity } = this.#options;
+    const backOff = new BackOff();
+    while (!signal.aborted) {
+      try {
+        const { host } = await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });
+        this.#host = host;
+        logger.info({ host }, 'registered with the control service');
+        await this.#connection.followOrders(
+          host,
+          this.#bootId,
+          async (order) => {
+            backOff.reset();
+            await this.#accept(order);
+          },
+          (reason) => logger.error({ reason }, 'skipped a malformed order'),
+        );
+      } catch (error) {
+        if (!signal.aborted) logger.warn({ reason: String(error) }, 'lost the control service; trying again');
+      }
+      await backOff.wait(signal);
+    }
+  }
+
+  /** Starts an order; each is carried out once, however often it comes. */
+  async #accept(order: Order): Promise<void> {
+    const { signal, logger } = this.#options;
+    while (this.#underWay.size + this.#outbox.length >= ordersUnderWay && !signal.aborted) await delay(10, signal);
+    const report = this.#done.get(order.order);
+    if (report !== undefined) return this.#outbox.add(report);
+    if (this.#underWay.has(order.order)) return;
+    const device = this.#deviceOf(order);
+    if (device === null) {
+      logger.error({ order: order.order, device: order.device }, 'skipped an order for a device that is not attached');
+      return;
+    }
+    this.#underWay.add(order.order);
+    device.carryOut(order).then(
+      (made) => this.#finish(order, made),
+      (error) => {
+        this.#underWay.delete(order.order);
+        logger.error({ order: order.order, reason: String(error) }, 'could not report an order');
+      },
+    );
+  }
+
+  #deviceOf(order: Order): HostedDevice | null {
+    if (order.kind !== 'attach-device') return this.#devices.get(order.device) ?? null;
+    const old = this.#devices.get(order.device);
+    old?.close().catch((error) => this.#options.logger.error({ device: order.device, reason: String(error) }, 'could not close a device'));
+    const device = new HostedDevice(this.#processor, this.#images, order.ramPages);
+    this.#devices.set(order.device, device);
+    return device;
+  }
+
+  #finish(order: Order, report: Report): void {
+    this.#underWay.delete(order.order);
+    this.#done.set(order.order, report);
+    const [oldest] = this.#done.keys();
+    if (this.#done.size > reportsRemembered && oldest !== undefined) this.#done.delete(oldest);
+    this.#outbox.add(report);
+    this.#options.logger.info({ order: order.order, kind: order.kind, device: order.device }, 'carried out an order');
+  }
+
+  async #deliverReports(): Promise<void> {
+    const { signal, logger } = this.#options;
+    const backOff = new BackOff();
+    while (!signal.aborted) {
+      await this.#outbox.filled(signal);
+      const reports = this.#outbox.next();
+      try {
+        if (this.#host === null) throw new Error('not registered');
+        await this.#connection.report(this.#host, this.#bootId, reports);
+        this.#outbox.acknowledge(reports);
+        backOff.reset();
+      } catch (error) {
+        if (signal.aborted) return;
+        logger.warn({ reason: String(error), reports: reports.length }, 'could not deliver reports; trying again');
+        if (isMalformed(error)) this.#outbox.acknowledge(reports);
+        await backOff.wait(signal);
+      }
+    }
+  }
+
+  async #watchStates(): Promise<void> {
+    const { signal } = this.#options;
+    while (!signal.aborted) {
+      await delay(stateInterval, signal);
+      for (const [device, hosted] of this.#devices) {
+        const state = hosted.changedState();
+        if (state !== null) this.#outbox.add({ kind: 'device-state', device, state });
+      }
+    }
+  }
+
+  /** Tries until the service answers; what it says about the image itself is the order's outcome. */
+  async #download(digest: string): Promise<Uint8Array<ArrayBuffer>> {
+    const { signal } = this.#options;
+    const backOff = new BackOff();
+    for (;;) {
+      try {
+        return await this.#connection.image(digest);
+      } catch (error) {
+        if (signal.aborted || (error instanceof ControlError && error.status < 500)) throw error;
+        await backOff.wait(signal);
+      }
+    }
+  }
+}
+
+/** Reports that the service refuses as malformed would be refused for ever. */
+function isMalformed(error: unknown): boolean {
+  return error instanceof ControlError && (error.status === 400 || error.status === 413 || error.status === 422);
+}

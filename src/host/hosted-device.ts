@@ -1,0 +1,121 @@
+// One device of the host: carries its orders out, one at a time, in the order of their coming, and says what came of each.
+
+import { Device, ImageError, type Processor, ProgramError } from '../machine/index.ts';
+import type { Order, OrderOf, ProgramOrder, Report } from '../protocol/agent.ts';
+import { DeviceState } from '../protocol/device-state.ts';
+import { LoadReport } from '../protocol/load-report.ts';
+import { ControlError } from './control-connection.ts';
+import type { ImageCache } from './image-cache.ts';
+import { unloadedReport } from './unloaded-report.ts';
+
+export class HostedDevice {
+  readonly #images: ImageCache;
+  readonly #device: Device;
+  /** The last state reported, without its time. */
+  #lastReported = '';
+  #lastOrder: Promise<unknown> = Promise.resolve();
+
+  constructor(processor: Processor, images: ImageCache, ramPages: number) {
+    this.#images = images;
+    this.#device = new Device({ processor, ramPages });
+  }
+
+  /** Carries an order out after those before it. Never rejects: what went wrong is in the report. */
+  carryOut(order: Order): Promise<Report> {
+    const report = this.#lastOrder.then(() => this.#carryOut(order));
+    this.#lastOrder = report;
+    return report;
+  }
+
+  /** The device's state, if it is another than the last that was reported. */
+  changedState(): DeviceState | null {
+    const state = this.#state();
+    const { at: _, ...facts } = state;
+    const text = JSON.stringify(facts);
+    if (text === this.#lastReported) return null;
+    this.#lastReported = text;
+    return state;
+  }
+
+  async close(): Promise<void> {
+    await this.#lastOrder;
+    await this.#device.close();
+  }
+
+  #state(): DeviceState {
+    return DeviceState.parse(this.#device.state());
+  }
+
+  async #carryOut(order: Order): Promise<Report> {
+    switch (order.kind) {
+      case 'attach-device': {
+        const failure = await this.#attempt(() => this.#attach(order));
+        return { kind: 'device-attached', ...this.#heading(order), failure };
+      }
+      case 'load': {
+        const result = await this.#load(order);
+        return { kind: 'load-completed', ...this.#heading(order), load: order.load, result };
+      }
+      case 'start-program': {
+        const failure = await this.#attempt(() => this.#start(order));
+        return { kind: 'program-started', ...this.#heading(order), program: order.program, failure };
+      }
+      case 'stop-program': {
+        const failure = await this.#attempt(() => this.#device.stopProgram(order.program));
+        return { kind: 'program-stopped', ...this.#heading(order), program: order.program, failure };
+      }
+    }
+  }
+
+  #heading(order: Order) {
+    return { order: order.order, device: order.device, state: this.#state() };
+  }
+
+  /** Brings a device back to what it had; what cannot be brought back is named, and the rest is there. */
+  async #attach(order: OrderOf<'attach-device'>): Promise<void> {
+    const failures: string[] = [];
+    for (const { module, version, image } of order.modules) {
+      const failure = await this.#attempt(async () => {
+        const report = await this.#device.restore(await this.#images.get(image));
+        if (report.reason !== null) throw new ProgramError(report.reason);
+      });
+      if (failure !== null) failures.push(`${module}@${version}: ${failure}`);
+    }
+    for (const program of order.programs) {
+      const failure = await this.#attempt(() => this.#start(program));
+      if (failure !== null) failures.push(`program ${program.name}: ${failure}`);
+    }
+    if (failures.length > 0) throw new ProgramError(failures.join('; '));
+  }
+
+  async #load(order: OrderOf<'load'>): Promise<LoadReport> {
+    try {
+      const image = await this.#images.get(order.image);
+      const { strategy, invalidation } = order;
+      return LoadReport.parse(await this.#device.load({ image, strategy, invalidation }));
+    } catch (error) {
+      const outcome = error instanceof ImageError || error instanceof ControlError ? 'refused-image' : 'failed';
+      return unloadedReport(order, outcome, messageOf(error), this.#state());
+    }
+  }
+
+  async #start(order: ProgramOrder): Promise<void> {
+    const driver = await this.#images.get(order.driver);
+    this.#device.startProgram({ ...order, driver });
+  }
+
+  /** What went wrong, or null. */
+  async #attempt(action: () => unknown): Promise<string | null> {
+    try {
+      await action();
+      return null;
+    } catch (error) {
+      return messageOf(error).slice(0, 1_000);
+    }
+  }
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof ImageError || error instanceof ProgramError) return error.message;
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}

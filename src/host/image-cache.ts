@@ -1,0 +1,54 @@
+// Images by digest: each is downloaded and compiled once for all devices of the host.
+
+import { type Image, readImage } from '../machine/index.ts';
+
+/** Bytes of images kept; the least recently used go first, and a device keeps what it has loaded. */
+const defaultLimit = 256 * 1024 * 1024;
+
+export class ImageCache {
+  readonly #download: (digest: string) => Promise<Uint8Array<ArrayBuffer>>;
+  readonly #limit: number;
+  readonly #images = new Map<string, Promise<Image>>();
+  readonly #sizes = new Map<string, number>();
+  #bytes = 0;
+
+  constructor(download: (digest: string) => Promise<Uint8Array<ArrayBuffer>>, limit = defaultLimit) {
+    this.#download = download;
+    this.#limit = limit;
+  }
+
+  /**
+   * The image; requests for one digest share one download.
+   * @throws {ImageError} when the bytes are not the image ordered, or what the download throws.
+   */
+  get(digest: string): Promise<Image> {
+    const known = this.#images.get(digest);
+    if (known !== undefined) {
+      this.#images.delete(digest);
+      this.#images.set(digest, known);
+      return known;
+    }
+    const image = this.#read(digest);
+    this.#images.set(digest, image);
+    image.catch(() => this.#forget(digest));
+    return image;
+  }
+
+  async #read(digest: string): Promise<Image> {
+    const bytes = await this.#download(digest);
+    const image = readImage(bytes, digest);
+    this.#sizes.set(digest, bytes.length);
+    this.#bytes += bytes.length;
+    for (const oldest of this.#sizes.keys()) {
+      if (this.#bytes <= this.#limit || oldest === digest) break;
+      this.#forget(oldest);
+    }
+    return image;
+  }
+
+  #forget(digest: string): void {
+    this.#images.delete(digest);
+    this.#bytes -= this.#sizes.get(digest) ?? 0;
+    this.#sizes.delete(digest);
+  }
+}

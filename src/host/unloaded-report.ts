@@ -1,0 +1,42 @@
+// The report of a load whose image never reached the device: its digest differs, it is no image of ours, or the host itself failed.
+
+import type { OrderOf } from '../protocol/agent.ts';
+import type { DeviceState } from '../protocol/device-state.ts';
+import type { LoadReport } from '../protocol/load-report.ts';
+
+/** Operations 200 and 280, with what went wrong between them; nothing on the device has changed. */
+export function unloadedReport(
+  order: OrderOf<'load'>,
+  outcome: 'refused-image' | 'failed',
+  message: string,
+  state: DeviceState,
+): LoadReport {
+  const reason = message.slice(0, 1_000);
+  const at = new Date().toISOString();
+  const entry = state.moduleTable.find(({ module }) => module === order.module);
+  const range = state.memoryMap.ranges.find(({ address }) => address === entry?.address);
+  const inMemory = entry ? { version: entry.version, image: entry.image, address: entry.address, pages: range?.pages ?? 0 } : null;
+  const moment = { at, startedMicroseconds: 0, microseconds: 0 };
+  return {
+    outcome,
+    reason,
+    previous: inMemory,
+    current: inMemory,
+    interrupted: 0,
+    retried: 0,
+    failed: 0,
+    microseconds: 0,
+    steps: [
+      {
+        step: 'received',
+        operation: 200,
+        ...moment,
+        facts: { module: order.module, version: order.version, image: order.image, bytes: 0 },
+      },
+      outcome === 'failed'
+        ? { step: 'failed', operation: null, ...moment, facts: { during: 'received', reason } }
+        : { step: 'refused', operation: null, ...moment, facts: { reason } },
+      { step: 'completed', operation: 280, ...moment, facts: { outcome, microseconds: 0 } },
+    ],
+  };
+}
