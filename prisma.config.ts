@@ -1,0 +1,8 @@
+// Prisma's configuration for `prisma generate`, the only part of its command line that is used.
+
+import { defineConfig } from 'prisma/config';
+
+// The command line downloads a schema engine even where it does not use it; any existing program in its place keeps it offline.
+process.env['PRISMA_SCHEMA_ENGINE_BINARY'] ??= process.execPath;
+
+export default defineConfig({ schema: 'prisma/schema.prisma' });

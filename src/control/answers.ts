@@ -1,0 +1,74 @@
+// Requests with an Idempotency-Key: the first is carried out, and whoever repeats it gets its answer again.
+
+import { digestOf } from '../machine/image.ts';
+import type { AnswerRecord } from '../store/records/answers.ts';
+import type { Context } from './context.ts';
+import { Problem } from './problem.ts';
+
+/** How long an answer is kept, in milliseconds. */
+const keptFor = 24 * 60 * 60 * 1_000;
+/** How often old answers are removed, in milliseconds. */
+const removalInterval = 60 * 60 * 1_000;
+
+export type Answer = {
+  readonly status: number;
+  readonly contentType: string | null;
+  readonly location: string | null;
+  readonly body: string;
+};
+export type RepeatableRequest = { readonly key: string; readonly route: string; readonly body: string | Uint8Array };
+
+export class Answers {
+  readonly #context: Context;
+  readonly #underWay = new Set<string>();
+  #removedAt = 0;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /**
+   * Answers what the same request was answered before, or null: then it is to be carried out, and `keep` or `abandon` to be called.
+   * @throws {Problem} `invalid-value` when the key was used for another request, `busy` while the first is under way.
+   */
+  async begin(request: RepeatableRequest): Promise<Answer | null> {
+    const { key, route } = request;
+    if (this.#underWay.has(key))
+      throw new Problem('busy', 'a request with this Idempotency-Key is under way: repeat it when that one is answered');
+    this.#underWay.add(key);
+    try {
+      const known = await this.#context.store.records.answers.find(key);
+      if (known === null || known.createdAt.getTime() < Date.now() - keptFor) return null;
+      if (known.route !== route || known.bodyDigest !== digestOf(request.body)) {
+        throw new Problem('invalid-value', 'this Idempotency-Key was used for another request: take a new key for each request', {
+          invalidValues: [{ pointer: 'header:idempotency-key', detail: 'was used for another request' }],
+        });
+      }
+      this.abandon(key);
+      return known;
+    } catch (error) {
+      this.abandon(key);
+      throw error;
+    }
+  }
+
+  /** Keeps the answer of a request that was carried out. */
+  async keep(request: RepeatableRequest, answer: Answer): Promise<void> {
+    const { key, route, body } = request;
+    const record: AnswerRecord = { key, route, bodyDigest: digestOf(body), createdAt: new Date(), ...answer };
+    await this.#context.store.records.answers.keep(record);
+    this.abandon(key);
+    await this.#removeOld();
+  }
+
+  /** The request was not carried out: it may be made again under the same key. */
+  abandon(key: string): void {
+    this.#underWay.delete(key);
+  }
+
+  async #removeOld(): Promise<void> {
+    if (Date.now() - this.#removedAt < removalInterval) return;
+    this.#removedAt = Date.now();
+    await this.#context.store.records.answers.removeOlderThan(new Date(Date.now() - keptFor));
+  }
+}

@@ -1,0 +1,125 @@
+// Builds: sources and prebuilt modules come in, images that devices can load come out, and nothing is kept of what does not compile.
+
+import { valid } from 'semver';
+import type { CompileProblem, Diagnostic, Language } from '../compiler/result.ts';
+import { digestOf } from '../machine/image.ts';
+import type { ModuleName } from '../protocol/identifiers.ts';
+import { newIdentifier } from '../protocol/identifiers.ts';
+import type { BuildRecord } from '../store/records/builds.ts';
+import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
+import { invalidValue, notFound, Problem, type ProblemKind } from './problem.ts';
+
+export type NewBuildRequest = {
+  readonly module: ModuleName;
+  readonly version: string;
+  readonly language: Language;
+  readonly source: string | Uint8Array;
+};
+
+/** A build, and what the compiler warned of when it was made. */
+export type PushedBuild = { readonly build: BuildRecord; readonly warnings: readonly Diagnostic[]; readonly isNew: boolean };
+
+export type ModuleSummary = { readonly module: string; readonly builds: number; readonly lastBuildAt: Date };
+
+const problemOf: Record<CompileProblem, ProblemKind> = {
+  'malformed-source': 'malformed-source',
+  'not-webassembly': 'not-webassembly',
+  unsupported: 'unsupported-module',
+  'too-costly': 'too-costly',
+};
+
+export class Builds {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /**
+   * Compiles a source and keeps the build. The same source under the same version is the same build; a version never changes.
+   * @throws {Problem} `invalid-value`, `version-exists`, or what the compiler found.
+   */
+  async push(request: NewBuildRequest, requester: Requester): Promise<PushedBuild> {
+    const { module, version, language } = request;
+    if (valid(version) !== version && valid(version) !== version.split('+')[0]) {
+      throw invalidValue('/version', `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org)`);
+    }
+    const existing = await this.#context.store.records.builds.find(module, version);
+    if (existing !== null) return sameBuild(existing, request);
+    const result = await this.#context.compiler.compileModule(request);
+    if (!result.ok) {
+      const [first] = result.diagnostics;
+      const place = first?.line ? ` (line ${first.line}, column ${first.column})` : '';
+      throw new Problem(problemOf[result.problem], `${module}@${version} was not built: ${first?.message ?? result.problem}${place}`, {
+        diagnostics: result.diagnostics,
+      });
+    }
+    const { compiled, warnings } = result;
+    const createdAt = new Date();
+    const kept = await this.#context.store.transaction(async (records) => {
+      const raced = await records.builds.find(module, version);
+      if (raced !== null) return raced;
+      await records.builds.keepImage(compiled.digest, new Uint8Array(compiled.image), createdAt);
+      const build = await records.builds.create({
+        id: newIdentifier('build'),
+        module,
+        version,
+        language,
+        compiler: compiled.compiler,
+        sourceDigest: compiled.sourceDigest,
+        imageDigest: compiled.digest,
+        imageBytes: compiled.image.length,
+        interface: { exports: compiled.interface.exports.map(plainType), imports: compiled.interface.imports.map(plainType) },
+        createdAt,
+      });
+      const detail = { module, version, language, image: compiled.digest, bytes: compiled.image.length };
+      await audit(records, requester, createdAt, [{ action: 'build.created', object: build.id, detail }]);
+      return build;
+    });
+    return kept.createdAt.getTime() === createdAt.getTime() && kept.imageDigest === compiled.digest
+      ? { build: kept, warnings, isNew: true }
+      : sameBuild(kept, request);
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async find(module: string, version: string): Promise<BuildRecord> {
+    const build = await this.#context.store.records.builds.find(module, version);
+    if (build === null) throw notFound('build', `${module}@${version}`);
+    return build;
+  }
+
+  /** The bytes of a build's image. @throws {Problem} `not-found`. */
+  async image(digest: string): Promise<Uint8Array> {
+    const image = await this.#context.store.records.builds.image(digest);
+    if (image === null) throw notFound('image', digest);
+    return image;
+  }
+
+  list(module: string, page: { limit: number; after: string | null }): Promise<PageOf<BuildRecord, string>> {
+    return readPage(
+      page,
+      (wanted) => this.#context.store.records.builds.list(module, wanted),
+      ({ id }) => id,
+    );
+  }
+
+  listModules(page: { limit: number; after: string | null }): Promise<PageOf<ModuleSummary, string>> {
+    return readPage(
+      page,
+      (wanted) => this.#context.store.records.builds.listModules(wanted),
+      ({ module }) => module,
+    );
+  }
+}
+
+function sameBuild(build: BuildRecord, { module, version, language, source }: NewBuildRequest): PushedBuild {
+  if (build.sourceDigest === digestOf(source) && build.language === language) return { build, warnings: [], isNew: false };
+  throw new Problem(
+    'version-exists',
+    `${module}@${version} exists with another content: a version never changes, so push this one under a higher version`,
+  );
+}
+
+function plainType<Type extends { readonly parameters: readonly string[]; readonly results: readonly string[] }>(type: Type) {
+  return { ...type, parameters: [...type.parameters], results: [...type.results] };
+}

@@ -1,0 +1,43 @@
+// What every part of control works with.
+
+import type { Compiler } from '../compiler/compiler.ts';
+import type { Records } from '../store/records/records.ts';
+import type { Store } from '../store/store.ts';
+import type { OrderBoard } from './order-board.ts';
+
+export type Context = {
+  readonly store: Store;
+  readonly compiler: Compiler;
+  readonly orderBoard: OrderBoard;
+};
+
+/** Who asks, and in which request. */
+export type Requester = { readonly actor: string; readonly requestId: string };
+
+/** One line of the audit trail, as control writes it. */
+export type AuditEntry = {
+  readonly action: string;
+  /** Identifier of the object, or its path where it has none. */
+  readonly object: string;
+  readonly detail: Record<string, string | number | boolean | null | readonly string[] | Readonly<Record<string, string>>>;
+};
+
+/** Writes what was done into the audit trail, in the transaction that does it. */
+export async function audit(records: Records, requester: Requester, at: Date, entries: readonly AuditEntry[]): Promise<void> {
+  await records.audit.append(entries.map((entry) => ({ at, actor: requester.actor, requestId: requester.requestId, ...entry })));
+}
+
+/** A page of a list, and the cursor of the next one. */
+export type PageOf<Item, Cursor> = { readonly items: readonly Item[]; readonly next: Cursor | null };
+
+/** Reads one item more than asked for, to know whether there is a next page. */
+export async function readPage<Item, Cursor>(
+  page: { readonly limit: number; readonly after: Cursor | null },
+  read: (page: { limit: number; after: Cursor | null }) => Promise<Item[]>,
+  cursorOf: (item: Item) => Cursor,
+): Promise<PageOf<Item, Cursor>> {
+  const found = await read({ limit: page.limit + 1, after: page.after });
+  const items = found.slice(0, page.limit);
+  const last = items.at(-1);
+  return { items, next: found.length > page.limit && last !== undefined ? cursorOf(last) : null };
+}

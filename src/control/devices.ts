@@ -1,0 +1,119 @@
+// Devices: where they are placed, what they last reported, and what has been in their memory.
+
+import type { Registration } from '../protocol/agent.ts';
+import { DeviceState } from '../protocol/device-state.ts';
+import { newIdentifier } from '../protocol/identifiers.ts';
+import type { DeviceRecord, NewDevice } from '../store/records/devices.ts';
+import type { HistoryRecord } from '../store/records/history.ts';
+import type { HostWithDevices } from '../store/records/hosts.ts';
+import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
+import { newOrder } from './orders.ts';
+import { invalidValue, notFound, Problem } from './problem.ts';
+
+export type DeviceStatus = 'connected' | 'attaching' | 'disconnected';
+
+export type NewDeviceRequest = {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly ramPages: number;
+  /** Identifier or name of the host to place it on; null: the one with the most room. */
+  readonly host: string | null;
+};
+
+export type DeviceView = {
+  readonly device: DeviceRecord;
+  readonly status: DeviceStatus;
+  /** What the device last reported in this boot of its host; null until it has. */
+  readonly state: DeviceState | null;
+};
+
+export class Devices {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /** Places a new device on a host. @throws {Problem} `name-taken`, `no-host`, `invalid-value`. */
+  async create(request: NewDeviceRequest, requester: Requester): Promise<DeviceView> {
+    const createdAt = new Date();
+    const device = await this.#context.store.transaction(async (records) => {
+      const [taken] = await records.devices.findByNames([request.name]);
+      if (taken !== undefined) throw new Problem('name-taken', `the device ${taken.id} has the name "${request.name}": choose another`);
+      const host = this.#chooseHost(await records.hosts.all(), request.host);
+      const { name, labels, ramPages } = request;
+      const made: NewDevice = { id: newIdentifier('device'), name, labels, ramPages, hostId: host.id, createdAt };
+      await records.devices.create([made]);
+      await records.orders.create([newOrder(made, { kind: 'attach-device', name, ramPages, modules: [], programs: [] }, createdAt)]);
+      await audit(records, requester, createdAt, [
+        { action: 'device.created', object: made.id, detail: { name, host: host.id, ramPages, labels } },
+      ]);
+      return made;
+    });
+    this.#context.orderBoard.announce([device.hostId]);
+    return this.view(device.id);
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async view(id: string): Promise<DeviceView> {
+    const device = await this.#context.store.records.devices.find(id);
+    if (device === null) throw notFound('device', id);
+    return this.#viewOf(device);
+  }
+
+  async list(
+    filter: { readonly labels: Readonly<Record<string, string>>; readonly host: string | null },
+    page: { limit: number; after: string | null },
+  ): Promise<PageOf<DeviceView, string>> {
+    const where = { labels: filter.labels, ...(filter.host === null ? {} : { hostId: filter.host }) };
+    const { items, next } = await readPage(
+      page,
+      (wanted) => this.#context.store.records.devices.list(where, wanted),
+      ({ id }) => id,
+    );
+    return { items: items.map((device) => this.#viewOf(device)), next };
+  }
+
+  /** Every stay of a version of a module in a device's memory, the newest first. @throws {Problem} `not-found`. */
+  async history(id: string, module: string, page: { limit: number; after: number | null }): Promise<PageOf<HistoryRecord, number>> {
+    await this.view(id);
+    return readPage(
+      page,
+      (wanted) => this.#context.store.records.history.list(id, module, wanted),
+      ({ number }) => number,
+    );
+  }
+
+  #viewOf(device: DeviceRecord): DeviceView {
+    const state = device.stateAt === null ? null : DeviceState.safeParse(device.state);
+    const connected = this.#context.orderBoard.isConnected(device.hostId);
+    const status = !connected ? 'disconnected' : device.attachedBootId === null ? 'attaching' : 'connected';
+    return { device, status, state: state?.success ? state.data : null };
+  }
+
+  #chooseHost(hosts: readonly HostWithDevices[], wanted: string | null): HostWithDevices {
+    if (wanted !== null) {
+      const host = hosts.find(({ id, name }) => id === wanted || name === wanted);
+      if (host === undefined) throw invalidValue('/host', `there is no host ${wanted}: GET /v1/hosts lists those there are`);
+      if (host.devices >= host.capacity)
+        throw new Problem(
+          'no-host',
+          `the host ${host.name} has ${host.devices} devices, as many as it can run: name another, or start one more`,
+        );
+      return host;
+    }
+    const connected = hosts.filter(({ id }) => this.#context.orderBoard.isConnected(id));
+    const [roomiest] = connected.toSorted((left, right) => right.capacity - right.devices - (left.capacity - left.devices));
+    const start = 'start a device host with `npm run host -- --control URL --name NAME`';
+    if (roomiest === undefined) throw new Problem('no-host', `no device host is connected: ${start}`);
+    if (roomiest.devices >= roomiest.capacity) throw new Problem('no-host', `all ${connected.length} connected hosts are full: ${start}`);
+    return roomiest;
+  }
+}
+
+/** Devices that a host brings along and that are not known yet. */
+export function newDevices(hostId: string, devices: Registration['devices'], known: ReadonlySet<string>, createdAt: Date): NewDevice[] {
+  return devices
+    .filter(({ name }) => !known.has(name))
+    .map(({ name, labels, ramPages }) => ({ id: newIdentifier('device'), name, labels, ramPages, hostId, createdAt }));
+}

@@ -1,0 +1,44 @@
+// Making orders for hosts: what a device is asked to do, as the wire protocol has it.
+
+import { Order, ProgramOrder } from '../protocol/agent.ts';
+import { newIdentifier } from '../protocol/identifiers.ts';
+import type { NewOrder, OrderRecord } from '../store/records/orders.ts';
+import type { ProgramRecord } from '../store/records/programs.ts';
+
+/** What an order asks for, without its identifier and its number. */
+type OrderContent = Record<string, unknown> & { readonly kind: Order['kind'] };
+
+/** An order for one device, to be stored with the change that makes it necessary. */
+export function newOrder(device: { readonly id: string; readonly hostId: string }, content: OrderContent, createdAt: Date): NewOrder {
+  const id = newIdentifier('order');
+  // The number, given by the database, becomes the sequence.
+  const order = Order.parse({ ...content, order: id, device: device.id, sequence: 1 });
+  return { id, hostId: device.hostId, deviceId: device.id, kind: order.kind, body: order, createdAt };
+}
+
+/** A stored order as it goes over the wire. */
+export function toOrder(record: OrderRecord): Order {
+  return { ...Order.parse(record.body), sequence: record.number };
+}
+
+/** A stored order, to be stored again with a number of its own. */
+export function renewedOrder(record: OrderRecord): NewOrder {
+  const { id, hostId, deviceId, kind, createdAt } = record;
+  return { id, hostId, deviceId, kind, createdAt, body: Order.parse(record.body) };
+}
+
+/** A program as its device gets it. */
+export function toProgramOrder(program: ProgramRecord): ProgramOrder {
+  return ProgramOrder.parse({
+    program: program.id,
+    name: program.name,
+    driver: program.driverDigest,
+    module: program.module,
+    export: program.export,
+    type: program.type,
+    arguments: program.arguments,
+    threads: program.threads,
+    calls: program.calls === null ? null : Number(program.calls),
+    pauseMilliseconds: program.pauseMilliseconds,
+  });
+}

@@ -1,0 +1,52 @@
+// What control answers when it cannot do what it was asked: a kind that programs can tell apart, and a sentence that says what to change.
+
+import type { Diagnostic } from '../compiler/result.ts';
+
+/** Every kind of problem; control knows no HTTP, the API gives each its status. */
+export const problemKinds = [
+  'not-found',
+  'invalid-value',
+  'version-exists',
+  'name-taken',
+  'no-host',
+  'not-attached',
+  'not-loaded',
+  'stale-boot',
+  'malformed-source',
+  'not-webassembly',
+  'unsupported-module',
+  'too-costly',
+  'busy',
+] as const;
+export type ProblemKind = (typeof problemKinds)[number];
+
+/** A value of the request that is wrong: a JSON pointer into its body (RFC 6901), and what to change. */
+export type InvalidValue = { readonly pointer: string; readonly detail: string };
+
+export class Problem extends Error {
+  override readonly name = 'Problem';
+  readonly kind: ProblemKind;
+  readonly invalidValues: readonly InvalidValue[];
+  readonly diagnostics: readonly Diagnostic[];
+
+  constructor(
+    kind: ProblemKind,
+    detail: string,
+    facts: { readonly invalidValues?: readonly InvalidValue[]; readonly diagnostics?: readonly Diagnostic[] } = {},
+  ) {
+    super(detail);
+    this.kind = kind;
+    this.invalidValues = facts.invalidValues ?? [];
+    this.diagnostics = facts.diagnostics ?? [];
+  }
+}
+
+/** There is no such object. */
+export function notFound(kind: string, name: string): Problem {
+  return new Problem('not-found', `there is no ${kind} ${name}`);
+}
+
+/** One value of the request's body is wrong. */
+export function invalidValue(pointer: string, detail: string): Problem {
+  return new Problem('invalid-value', detail, { invalidValues: [{ pointer, detail }] });
+}

@@ -1,0 +1,33 @@
+// The audit trail: who did what to which object, when.
+
+import type { Prisma } from '../generated/client.ts';
+import type { AuditEventModel } from '../generated/models.ts';
+import type { Page } from './page.ts';
+
+export type AuditRecord = AuditEventModel;
+export type NewAuditEvent = Omit<AuditEventModel, 'number' | 'detail'> & { readonly detail: Prisma.InputJsonObject };
+export type AuditFilter = { readonly action?: string | undefined; readonly object?: string | undefined };
+
+export class AuditRecords {
+  readonly #client: Prisma.TransactionClient;
+
+  constructor(client: Prisma.TransactionClient) {
+    this.#client = client;
+  }
+
+  async append(events: readonly NewAuditEvent[]): Promise<void> {
+    await this.#client.auditEvent.createMany({ data: [...events] });
+  }
+
+  async list(filter: AuditFilter, order: 'asc' | 'desc', page: Page<number>): Promise<AuditRecord[]> {
+    return this.#client.auditEvent.findMany({
+      where: {
+        ...(filter.action === undefined ? {} : { action: filter.action }),
+        ...(filter.object === undefined ? {} : { object: filter.object }),
+        ...(page.after === null ? {} : { number: order === 'desc' ? { lt: page.after } : { gt: page.after } }),
+      },
+      orderBy: { number: order },
+      take: page.limit,
+    });
+  }
+}

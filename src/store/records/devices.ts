@@ -1,0 +1,127 @@
+// Devices, their labels, and what was last in their module tables.
+
+import type { Prisma } from '../generated/client.ts';
+import type { DeviceModel, DeviceModuleModel } from '../generated/models.ts';
+import type { Page } from './page.ts';
+
+export type DeviceRecord = DeviceModel & { readonly labels: Readonly<Record<string, string>> };
+export type DeviceModuleRecord = DeviceModuleModel;
+export type NewDevice = {
+  readonly id: string;
+  readonly name: string;
+  readonly hostId: string;
+  readonly ramPages: number;
+  readonly createdAt: Date;
+  readonly labels: Readonly<Record<string, string>>;
+};
+
+export type DeviceFilter = {
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly hostId?: string;
+};
+
+const withLabels = { labels: true } as const;
+
+export class DeviceRecords {
+  readonly #client: Prisma.TransactionClient;
+
+  constructor(client: Prisma.TransactionClient) {
+    this.#client = client;
+  }
+
+  async create(devices: readonly NewDevice[]): Promise<void> {
+    await this.#client.device.createMany({ data: devices.map(({ labels: _, ...device }) => device) });
+    await this.#client.deviceLabel.createMany({ data: devices.flatMap(({ id, labels }) => labelRows(id, labels)) });
+  }
+
+  /** Gives devices other labels. */
+  async relabel(devices: readonly { readonly id: string; readonly labels: Readonly<Record<string, string>> }[]): Promise<void> {
+    await this.#client.deviceLabel.deleteMany({ where: { deviceId: { in: devices.map(({ id }) => id) } } });
+    await this.#client.deviceLabel.createMany({ data: devices.flatMap(({ id, labels }) => labelRows(id, labels)) });
+  }
+
+  async find(id: string): Promise<DeviceRecord | null> {
+    const device = await this.#client.device.findUnique({ where: { id }, include: withLabels });
+    return device && toRecord(device);
+  }
+
+  async findMany(ids: readonly string[]): Promise<DeviceRecord[]> {
+    const devices = await this.#client.device.findMany({ where: { id: { in: [...ids] } }, include: withLabels });
+    return devices.map(toRecord);
+  }
+
+  async findByNames(names: readonly string[]): Promise<DeviceRecord[]> {
+    const devices = await this.#client.device.findMany({ where: { name: { in: [...names] } }, include: withLabels });
+    return devices.map(toRecord);
+  }
+
+  async list(filter: DeviceFilter, page: Page<string>): Promise<DeviceRecord[]> {
+    const devices = await this.#client.device.findMany({
+      where: { ...whereOf(filter), ...(page.after === null ? {} : { id: { lt: page.after } }) },
+      orderBy: { id: 'desc' },
+      take: page.limit,
+      include: withLabels,
+    });
+    return devices.map(toRecord);
+  }
+
+  /** Identifier and host of every device of a selection, the oldest first. */
+  async select(filter: DeviceFilter, limit: number): Promise<{ id: string; hostId: string }[]> {
+    return this.#client.device.findMany({
+      where: whereOf(filter),
+      orderBy: { id: 'asc' },
+      take: limit,
+      select: { id: true, hostId: true },
+    });
+  }
+
+  /** Identifier, host and boot in which each device was brought up. */
+  async attachments(): Promise<{ hostId: string; attachedBootId: string | null }[]> {
+    return this.#client.device.findMany({ select: { hostId: true, attachedBootId: true } });
+  }
+
+  async setAttached(id: string, attachedBootId: string, attachFailure: string | null): Promise<void> {
+    await this.#client.device.update({ where: { id }, data: { attachedBootId, attachFailure } });
+  }
+
+  /** Keeps a device's state, unless a newer one is there. */
+  async setState(id: string, hostId: string, state: Prisma.InputJsonValue, stateAt: Date): Promise<void> {
+    await this.#client.device.updateMany({
+      where: { id, hostId, OR: [{ stateAt: null }, { stateAt: { lte: stateAt } }] },
+      data: { state, stateAt },
+    });
+  }
+
+  /** The devices of a host come up anew: what was reported of them is not true any more. */
+  async forgetStates(hostId: string): Promise<void> {
+    await this.#client.device.updateMany({ where: { hostId }, data: { stateAt: null, attachedBootId: null } });
+  }
+
+  async modulesOf(deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
+    return this.#client.deviceModule.findMany({ where: { deviceId: { in: [...deviceIds] } }, orderBy: { module: 'asc' } });
+  }
+
+  async setModule(entry: DeviceModuleRecord): Promise<void> {
+    const { deviceId, module, version, imageDigest } = entry;
+    await this.#client.deviceModule.upsert({
+      where: { deviceId_module: { deviceId, module } },
+      create: entry,
+      update: { version, imageDigest },
+    });
+  }
+}
+
+function labelRows(deviceId: string, labels: Readonly<Record<string, string>>) {
+  return Object.entries(labels).map(([key, value]) => ({ deviceId, key, value }));
+}
+
+function whereOf(filter: DeviceFilter): Prisma.DeviceWhereInput {
+  return {
+    ...(filter.hostId === undefined ? {} : { hostId: filter.hostId }),
+    AND: Object.entries(filter.labels ?? {}).map(([key, value]) => ({ labels: { some: { key, value } } })),
+  };
+}
+
+function toRecord(device: DeviceModel & { labels: { key: string; value: string }[] }): DeviceRecord {
+  return { ...device, labels: Object.fromEntries(device.labels.map(({ key, value }) => [key, value])) };
+}

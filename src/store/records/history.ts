@@ -1,0 +1,40 @@
+// The module history of devices: every stay of a version in a device's memory.
+
+import type { Prisma } from '../generated/client.ts';
+import type { HistoryEntryModel } from '../generated/models.ts';
+import type { Page } from './page.ts';
+
+export type HistoryRecord = HistoryEntryModel;
+export type NewHistoryEntry = Pick<
+  HistoryEntryModel,
+  'deviceId' | 'module' | 'version' | 'imageDigest' | 'loadId' | 'address' | 'pages' | 'enteredAt'
+>;
+export type Leaving = { readonly leftAt: Date; readonly leftBy: string; readonly interrupted: number };
+
+export class HistoryRecords {
+  readonly #client: Prisma.TransactionClient;
+
+  constructor(client: Prisma.TransactionClient) {
+    this.#client = client;
+  }
+
+  async enter(entries: readonly NewHistoryEntry[]): Promise<void> {
+    await this.#client.historyEntry.createMany({ data: [...entries] });
+  }
+
+  /** Ends the stays that have not ended, of one module of a device or of all modules of several. */
+  async leave(of: { readonly deviceIds: readonly string[]; readonly module?: string }, leaving: Leaving): Promise<void> {
+    await this.#client.historyEntry.updateMany({
+      where: { deviceId: { in: [...of.deviceIds] }, leftAt: null, ...(of.module === undefined ? {} : { module: of.module }) },
+      data: leaving,
+    });
+  }
+
+  async list(deviceId: string, module: string, page: Page<number>): Promise<HistoryRecord[]> {
+    return this.#client.historyEntry.findMany({
+      where: { deviceId, module, ...(page.after === null ? {} : { number: { lt: page.after } }) },
+      orderBy: { number: 'desc' },
+      take: page.limit,
+    });
+  }
+}

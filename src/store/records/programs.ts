@@ -1,0 +1,70 @@
+// Programs that were declared for devices.
+
+import { Prisma } from '../generated/client.ts';
+import type { ProgramModel } from '../generated/models.ts';
+import type { Page } from './page.ts';
+
+export type ProgramRecord = ProgramModel;
+export type NewProgram = Omit<ProgramModel, 'type' | 'arguments' | 'statistics' | 'stopRequested' | 'started' | 'failure'> & {
+  readonly type: Prisma.InputJsonValue;
+  readonly arguments: Prisma.InputJsonValue;
+};
+
+export class ProgramRecords {
+  readonly #client: Prisma.TransactionClient;
+
+  constructor(client: Prisma.TransactionClient) {
+    this.#client = client;
+  }
+
+  async create(program: NewProgram): Promise<ProgramRecord> {
+    return this.#client.program.create({ data: program });
+  }
+
+  async find(deviceId: string, id: string): Promise<ProgramRecord | null> {
+    return this.#client.program.findFirst({ where: { id, deviceId } });
+  }
+
+  async list(deviceId: string, page: Page<string>): Promise<ProgramRecord[]> {
+    return this.#client.program.findMany({
+      where: { deviceId, ...(page.after === null ? {} : { id: { lt: page.after } }) },
+      orderBy: { id: 'desc' },
+      take: page.limit,
+    });
+  }
+
+  /** Programs of these devices that were started, have not ended and are not to be stopped. */
+  async runningOn(deviceIds: readonly string[]): Promise<ProgramRecord[]> {
+    return this.#client.program.findMany({
+      where: {
+        deviceId: { in: [...deviceIds] },
+        started: true,
+        failure: null,
+        stopRequested: false,
+        statistics: { equals: Prisma.DbNull },
+      },
+      orderBy: { id: 'asc' },
+    });
+  }
+
+  async setStarted(id: string, failure: string | null): Promise<void> {
+    await this.#client.program.updateMany({ where: { id }, data: { started: true, failure } });
+  }
+
+  async requestStop(id: string): Promise<void> {
+    await this.#client.program.update({ where: { id }, data: { stopRequested: true } });
+  }
+
+  /** Which of these programs have no last statistics yet. */
+  async withoutEnd(ids: readonly string[]): Promise<string[]> {
+    const programs = await this.#client.program.findMany({
+      where: { id: { in: [...ids] }, statistics: { equals: Prisma.DbNull } },
+      select: { id: true },
+    });
+    return programs.map(({ id }) => id);
+  }
+
+  async setEnd(id: string, statistics: Prisma.InputJsonValue): Promise<void> {
+    await this.#client.program.update({ where: { id }, data: { statistics } });
+  }
+}

@@ -1,0 +1,36 @@
+// All records of one connection or transaction, by kind.
+
+import type { Prisma } from '../generated/client.ts';
+import { AnswerRecords } from './answers.ts';
+import { AuditRecords } from './audit.ts';
+import { BuildRecords } from './builds.ts';
+import { DeviceRecords } from './devices.ts';
+import { HistoryRecords } from './history.ts';
+import { HostRecords } from './hosts.ts';
+import { LoadRecords } from './loads.ts';
+import { OrderRecords } from './orders.ts';
+import { ProgramRecords } from './programs.ts';
+
+export class Records {
+  readonly answers: AnswerRecords;
+  readonly audit: AuditRecords;
+  readonly builds: BuildRecords;
+  readonly devices: DeviceRecords;
+  readonly history: HistoryRecords;
+  readonly hosts: HostRecords;
+  readonly loads: LoadRecords;
+  readonly orders: OrderRecords;
+  readonly programs: ProgramRecords;
+
+  constructor(client: Prisma.TransactionClient) {
+    this.answers = new AnswerRecords(client);
+    this.audit = new AuditRecords(client);
+    this.builds = new BuildRecords(client);
+    this.devices = new DeviceRecords(client);
+    this.history = new HistoryRecords(client);
+    this.hosts = new HostRecords(client);
+    this.loads = new LoadRecords(client);
+    this.orders = new OrderRecords(client);
+    this.programs = new ProgramRecords(client);
+  }
+}
