@@ -1,6 +1,9 @@
 // The compiler as the rest of Patchbay sees it: source in, image or diagnostics out, in worker threads with limits.
 
 import { Piscina } from 'piscina';
+
+export { digestOf } from '../machine/image.ts';
+
 import type { Compilation, DriverRequest } from './compilation.ts';
 import type { CompiledImage, CompileProblem, CompileRequest, CompileResult } from './result.ts';
 

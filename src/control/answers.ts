@@ -1,6 +1,6 @@
 // Requests with an Idempotency-Key: the first is carried out, and whoever repeats it gets its answer again.
 
-import { digestOf } from '../machine/image.ts';
+import { digestOf } from '../compiler/compiler.ts';
 import type { AnswerRecord } from '../store/records/answers.ts';
 import type { Context } from './context.ts';
 import { Problem } from './problem.ts';

@@ -1,8 +1,8 @@
 // Builds: sources and prebuilt modules come in, images that devices can load come out, and nothing is kept of what does not compile.
 
 import { valid } from 'semver';
+import { digestOf } from '../compiler/compiler.ts';
 import type { CompileProblem, Diagnostic, Language } from '../compiler/result.ts';
-import { digestOf } from '../machine/image.ts';
 import type { ModuleName } from '../protocol/identifiers.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { BuildRecord } from '../store/records/builds.ts';

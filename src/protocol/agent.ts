@@ -17,39 +17,43 @@ export const agentLimits = {
 } as const;
 
 /** Registration tells the service who the host is; the same name is the same host, another boot id a new life of it, with empty devices. */
-export const Registration = z.object({
-  name: DisplayName,
-  bootId: z.string().min(8).max(64).describe('Made anew each time the host process starts.'),
-  capacity: z.int().min(1).max(agentLimits.devicesPerHost).describe('Devices that this host can run.'),
-  devices: z
-    .array(z.object({ name: DisplayName, labels: Labels, ramPages: z.int().min(16).max(65_536) }))
-    .max(agentLimits.devicesPerHost)
-    .describe('Devices that the host brings along. Those it has registered before are recognised by name.'),
-});
+export const Registration = z
+  .object({
+    name: DisplayName,
+    bootId: z.string().min(8).max(64).describe('Made anew each time the host process starts.'),
+    capacity: z.int().min(1).max(agentLimits.devicesPerHost).describe('Devices that this host can run.'),
+    devices: z
+      .array(z.object({ name: DisplayName, labels: Labels, ramPages: z.int().min(16).max(65_536) }))
+      .max(agentLimits.devicesPerHost)
+      .describe('Devices that the host brings along. Those it has registered before are recognised by name.'),
+  })
+  .meta({ id: 'Registration' });
 export type Registration = z.infer<typeof Registration>;
 
-export const Registered = z.object({ host: HostId, name: DisplayName, devices: z.int().nonnegative() });
+export const Registered = z.object({ host: HostId, name: DisplayName, devices: z.int().nonnegative() }).meta({ id: 'Registered' });
 export type Registered = z.infer<typeof Registered>;
 
 /** One build to put on one device. */
-export const ModuleImage = z.object({ module: ModuleName, version: z.string(), image: Digest });
+export const ModuleImage = z.object({ module: ModuleName, version: z.string(), image: Digest }).meta({ id: 'ModuleImage' });
 
 /** The bounds of a declared program. */
 export const programLimits = { threads: 10_000, arguments: 16, pauseMilliseconds: 60_000 } as const;
 
 /** A program as a device runs it: its driver is an image of its own that calls the export through the module table. */
-export const ProgramOrder = z.object({
-  program: ProgramId,
-  name: DisplayName,
-  driver: Digest,
-  module: ModuleName,
-  export: ExportName,
-  type: FunctionType,
-  arguments: z.array(z.string().max(64)).max(programLimits.arguments).describe('One decimal number for each parameter.'),
-  threads: z.int().min(1).max(programLimits.threads),
-  calls: z.int().min(1).nullable().describe('Calls of each thread; null: until it is stopped.'),
-  pauseMilliseconds: z.int().min(0).max(programLimits.pauseMilliseconds),
-});
+export const ProgramOrder = z
+  .object({
+    program: ProgramId,
+    name: DisplayName,
+    driver: Digest,
+    module: ModuleName,
+    export: ExportName,
+    type: FunctionType,
+    arguments: z.array(z.string().max(64)).max(programLimits.arguments).describe('One decimal number for each parameter.'),
+    threads: z.int().min(1).max(programLimits.threads),
+    calls: z.int().min(1).nullable().describe('Calls of each thread; null: until it is stopped.'),
+    pauseMilliseconds: z.int().min(0).max(programLimits.pauseMilliseconds),
+  })
+  .meta({ id: 'ProgramOrder' });
 export type ProgramOrder = z.infer<typeof ProgramOrder>;
 
 const order = {
@@ -58,33 +62,43 @@ const order = {
   sequence: z.int().positive().describe('Rises by device: a host drops what it has done.'),
 };
 
-export const Order = z.discriminatedUnion('kind', [
-  z.object({
-    ...order,
-    kind: z.literal('attach-device'),
-    name: DisplayName,
-    ramPages: z.int().positive(),
-    modules: z.array(ModuleImage).describe('What was in memory when the device was last heard of, to be put back.'),
-    programs: z.array(ProgramOrder).describe('Programs that ran when the device was last heard of, to be started again.'),
-  }),
-  z.object({ ...order, kind: z.literal('load'), load: LoadId, ...ModuleImage.shape, strategy: Strategy, invalidation: Invalidation }),
-  z.object({ ...order, kind: z.literal('start-program'), ...ProgramOrder.shape }),
-  z.object({ ...order, kind: z.literal('stop-program'), program: ProgramId }),
-]);
+export const Order = z
+  .discriminatedUnion('kind', [
+    z
+      .object({
+        ...order,
+        kind: z.literal('attach-device'),
+        name: DisplayName,
+        ramPages: z.int().positive(),
+        modules: z.array(ModuleImage).describe('What was in memory when the device was last heard of, to be put back.'),
+        programs: z.array(ProgramOrder).describe('Programs that ran when the device was last heard of, to be started again.'),
+      })
+      .meta({ id: 'AttachDeviceOrder' }),
+    z
+      .object({ ...order, kind: z.literal('load'), load: LoadId, ...ModuleImage.shape, strategy: Strategy, invalidation: Invalidation })
+      .meta({ id: 'LoadOrder' }),
+    z.object({ ...order, kind: z.literal('start-program'), ...ProgramOrder.shape }).meta({ id: 'StartProgramOrder' }),
+    z.object({ ...order, kind: z.literal('stop-program'), program: ProgramId }).meta({ id: 'StopProgramOrder' }),
+  ])
+  .meta({ id: 'Order' });
 export type Order = z.infer<typeof Order>;
 export type OrderOf<Kind extends Order['kind']> = Extract<Order, { kind: Kind }>;
 
 const report = { order: OrderId, device: DeviceId, state: DeviceState };
 const failure = z.string().max(1_000).nullable().describe('Why the order could not be carried out; null where it was.');
 
-export const Report = z.discriminatedUnion('kind', [
-  z.object({ ...report, kind: z.literal('device-attached'), failure }),
-  z.object({ ...report, kind: z.literal('load-completed'), load: LoadId, result: LoadReport }),
-  z.object({ ...report, kind: z.literal('program-started'), program: ProgramId, failure }),
-  z.object({ ...report, kind: z.literal('program-stopped'), program: ProgramId, failure }),
-  z.object({ kind: z.literal('device-state'), device: DeviceId, state: DeviceState }),
-]);
+export const Report = z
+  .discriminatedUnion('kind', [
+    z.object({ ...report, kind: z.literal('device-attached'), failure }).meta({ id: 'DeviceAttachedReport' }),
+    z.object({ ...report, kind: z.literal('load-completed'), load: LoadId, result: LoadReport }).meta({ id: 'LoadCompletedReport' }),
+    z.object({ ...report, kind: z.literal('program-started'), program: ProgramId, failure }).meta({ id: 'ProgramStartedReport' }),
+    z.object({ ...report, kind: z.literal('program-stopped'), program: ProgramId, failure }).meta({ id: 'ProgramStoppedReport' }),
+    z.object({ kind: z.literal('device-state'), device: DeviceId, state: DeviceState }).meta({ id: 'DeviceStateReport' }),
+  ])
+  .meta({ id: 'Report' });
 export type Report = z.infer<typeof Report>;
 
-export const Reports = z.object({ bootId: z.string().min(8).max(64), reports: z.array(Report).max(agentLimits.reportsPerRequest) });
+export const Reports = z
+  .object({ bootId: z.string().min(8).max(64), reports: z.array(Report).max(agentLimits.reportsPerRequest) })
+  .meta({ id: 'Reports' });
 export type Reports = z.infer<typeof Reports>;

@@ -32,62 +32,72 @@ function step<Name extends string, Operation extends number | null, Facts extend
   operation: Operation,
   facts: Facts,
 ) {
-  return z.object({
-    step: z.literal(name),
-    operation: z
-      .literal(operation)
-      .describe('The operation of FIG. 2 of US 8,689,206 B2 that this step is; null where the figure has none.'),
-    at: Timestamp,
-    startedMicroseconds: z.number().nonnegative().describe('Start of the step, in microseconds since the load began on the device.'),
-    microseconds: z.number().nonnegative().describe('How long the step took.'),
-    facts,
-  });
+  return z
+    .object({
+      step: z.literal(name),
+      operation: z
+        .literal(operation)
+        .describe('The operation of FIG. 2 of US 8,689,206 B2 that this step is; null where the figure has none.'),
+      at: Timestamp,
+      startedMicroseconds: z.number().nonnegative().describe('Start of the step, in microseconds since the load began on the device.'),
+      microseconds: z.number().nonnegative().describe('How long the step took.'),
+      facts,
+    })
+    .meta({ id: `${pascalCase(name)}Step` });
 }
 
-export const Step = z.discriminatedUnion('step', [
-  step('received', 200, z.object({ module: ModuleName, version: z.string(), image: Digest, bytes: count })),
-  step('looked-up', 210, z.object({ address: Address.nullable(), version: z.string().nullable() })),
-  step(
-    'compared',
-    220,
-    z.object({
-      version: z.string(),
-      inMemoryVersion: z.string(),
-      precedence: z.enum(['newer', 'same', 'older']),
-      similarity: SimilarityReport,
-    }),
-  ),
-  step('refused', null, z.object({ reason: z.string() })),
-  step('loaded', 230, z.object({ address: Address, pages: count })),
-  step('table-updated', 240, z.object({ from: Address.nullable(), to: Address })),
-  step('checked-references', 250, z.object({ referenceCount: count })),
-  step(
-    'interrupted',
-    260,
-    z.object({
-      accesses: count,
-      threads: count,
-      programs: z.array(z.object({ program: ProgramId, threads: count })).max(programLimit),
-    }),
-  ),
-  step('references-reset', 270, z.object({ referenceCount: z.literal(0), retried: count, failed: count })),
-  step('invalidated', 275, z.object({ invalidation: Invalidation, address: Address, pages: count })),
-  step('failed', null, z.object({ during: z.string(), reason: z.string() })),
-  step('completed', 280, z.object({ outcome: Outcome, microseconds: z.number().nonnegative() })),
-]);
+function pascalCase(name: string): string {
+  return name.replaceAll(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+export const Step = z
+  .discriminatedUnion('step', [
+    step('received', 200, z.object({ module: ModuleName, version: z.string(), image: Digest, bytes: count })),
+    step('looked-up', 210, z.object({ address: Address.nullable(), version: z.string().nullable() })),
+    step(
+      'compared',
+      220,
+      z.object({
+        version: z.string(),
+        inMemoryVersion: z.string(),
+        precedence: z.enum(['newer', 'same', 'older']),
+        similarity: SimilarityReport,
+      }),
+    ),
+    step('refused', null, z.object({ reason: z.string() })),
+    step('loaded', 230, z.object({ address: Address, pages: count })),
+    step('table-updated', 240, z.object({ from: Address.nullable(), to: Address })),
+    step('checked-references', 250, z.object({ referenceCount: count })),
+    step(
+      'interrupted',
+      260,
+      z.object({
+        accesses: count,
+        threads: count,
+        programs: z.array(z.object({ program: ProgramId, threads: count })).max(programLimit),
+      }),
+    ),
+    step('references-reset', 270, z.object({ referenceCount: z.literal(0), retried: count, failed: count })),
+    step('invalidated', 275, z.object({ invalidation: Invalidation, address: Address, pages: count })),
+    step('failed', null, z.object({ during: z.string(), reason: z.string() })),
+    step('completed', 280, z.object({ outcome: Outcome, microseconds: z.number().nonnegative() })),
+  ])
+  .meta({ id: 'Step' });
 export type Step = z.infer<typeof Step>;
 
-const LoadedImage = z.object({ version: z.string(), image: Digest, address: Address, pages: count });
+const LoadedImage = z.object({ version: z.string(), image: Digest, address: Address, pages: count }).meta({ id: 'LoadedImage' });
 
-export const LoadReport = z.object({
-  outcome: Outcome,
-  reason: z.string().nullable().describe('Why the load was refused or failed; null where it was not.'),
-  previous: LoadedImage.nullable().describe('The in-memory module that the load met; null where there was none.'),
-  current: LoadedImage.nullable().describe('What the module table names after the load; null where it names nothing.'),
-  interrupted: count.describe('Accesses inside the old version that had an error injected.'),
-  retried: count.describe('Of those, how many retried through the module table.'),
-  failed: count.describe('Of those, how many ended without a retry.'),
-  microseconds: z.number().nonnegative(),
-  steps: z.array(Step).max(stepLimit),
-});
+export const LoadReport = z
+  .object({
+    outcome: Outcome,
+    reason: z.string().nullable().describe('Why the load was refused or failed; null where it was not.'),
+    previous: LoadedImage.nullable().describe('The in-memory module that the load met; null where there was none.'),
+    current: LoadedImage.nullable().describe('What the module table names after the load; null where it names nothing.'),
+    interrupted: count.describe('Accesses inside the old version that had an error injected.'),
+    retried: count.describe('Of those, how many retried through the module table.'),
+    failed: count.describe('Of those, how many ended without a retry.'),
+    microseconds: z.number().nonnegative(),
+    steps: z.array(Step).max(stepLimit),
+  })
+  .meta({ id: 'LoadReport' });
 export type LoadReport = z.infer<typeof LoadReport>;

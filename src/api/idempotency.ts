@@ -1,0 +1,62 @@
+// The Idempotency-Key header: a POST that is repeated with its key is answered as the first time, and done once.
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Answers, RepeatableRequest } from '../control/answers.ts';
+import { Problem } from '../control/problem.ts';
+
+/** Characters of a key. */
+const keyLimit = 255;
+
+/** Makes every POST under a prefix repeatable. */
+export function makePostsRepeatable(app: FastifyInstance, answers: Answers): void {
+  const underWay = new WeakMap<FastifyRequest, RepeatableRequest>();
+
+  app.addHook('preHandler', async (request, reply) => {
+    const key = request.headers['idempotency-key'];
+    if (request.method !== 'POST' || key === undefined) return;
+    if (typeof key !== 'string' || key.length === 0 || key.length > keyLimit) {
+      const detail = `an Idempotency-Key is of 1 to ${keyLimit} characters, like a UUID`;
+      throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'header:idempotency-key', detail }] });
+    }
+    const repeatable = { key, route: `${request.method} ${request.url}`, body: bodyText(request.body) };
+    const answer = await answers.begin(repeatable);
+    if (answer === null) {
+      underWay.set(request, repeatable);
+      return;
+    }
+    if (answer.location !== null) reply.header('location', answer.location);
+    reply.header('idempotency-replayed', 'true').status(answer.status);
+    await reply
+      .type(answer.contentType ?? 'application/json')
+      .serializer((body: string) => body)
+      .send(answer.body);
+  });
+
+  app.addHook('onSend', async (request, reply, payload) => {
+    const repeatable = underWay.get(request);
+    if (repeatable === undefined) return payload;
+    underWay.delete(request);
+    // What failed for reasons of the service, or of the moment, may succeed when it is repeated.
+    if (reply.statusCode >= 500 || reply.statusCode === 429) {
+      answers.abandon(repeatable.key);
+      return payload;
+    }
+    const text = (value: unknown) => (typeof value === 'string' ? value : null);
+    await answers.keep(repeatable, {
+      status: reply.statusCode,
+      contentType: text(reply.getHeader('content-type')),
+      location: text(reply.getHeader('location')),
+      body: typeof payload === 'string' ? payload : '',
+    });
+    return payload;
+  });
+
+  app.addHook('onRequestAbort', async (request) => {
+    const repeatable = underWay.get(request);
+    if (repeatable !== undefined) answers.abandon(repeatable.key);
+  });
+}
+
+function bodyText(body: unknown): string | Uint8Array {
+  return body instanceof Uint8Array ? body : JSON.stringify(body ?? null);
+}

@@ -1,0 +1,33 @@
+// The OpenAPI document, generated from the routes' zod schemas.
+
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import type { FastifyInstance } from 'fastify';
+import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
+
+const description =
+  'Loads new versions of in-memory modules into many running devices and isolates the old ones by error injection (US 8,689,206 B2). ' +
+  'Errors are problem details (RFC 9457). Every POST takes an `Idempotency-Key`: repeated with its key, it is done once and answered the same.';
+
+/** Adds the document and its interactive page, /documentation. */
+export async function addDocumentation(app: FastifyInstance): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'Patchbay', version: '0.1.0', description, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
+      servers: [{ url: '/' }],
+      tags: [
+        { name: 'builds', description: 'Modules and their builds.' },
+        { name: 'devices', description: 'Devices, what is in their memory, and what has been.' },
+        { name: 'hosts', description: 'The processes that run devices.' },
+        { name: 'programs', description: 'Programs that access modules.' },
+        { name: 'loads', description: 'Builds put on devices by the isolation workflow.' },
+        { name: 'operations', description: 'Audit and health.' },
+        { name: 'agents', description: 'What device hosts say and are told; not for operators.' },
+      ],
+    },
+    transform: jsonSchemaTransform,
+    transformObject: jsonSchemaTransformObject,
+  });
+  await app.register(swaggerUi, { routePrefix: '/documentation' });
+}

@@ -1,0 +1,103 @@
+// Everything that can go wrong in a request, as problem details.
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
+import { Problem } from '../control/problem.ts';
+import { type ProblemDetails, type ProblemType, problemMediaType, problemTypes, problemUri } from './schemas/problem.ts';
+
+/** Seconds after which a request that found the service busy may be repeated. */
+const retryAfter = 1;
+
+/** Makes the service answer every error with problem details; to be called before routes are added. */
+export function answerWithProblems(app: FastifyInstance): void {
+  const routes: { readonly method: string; readonly path: RegExp }[] = [];
+  app.addHook('onRoute', ({ method, url }) => {
+    const path = new RegExp(`^${url.replaceAll(/:[a-zA-Z]+/g, '[^/]+').replaceAll('*', '.*')}$`);
+    for (const one of [method].flat()) routes.push({ method: one, path });
+  });
+  app.setErrorHandler((error, request, reply) => sendProblem(request, reply, describe(error, request)));
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?')[0] ?? '';
+    const methods = routes.filter((route) => route.path.test(path)).map(({ method }) => method);
+    if (methods.length === 0)
+      return sendProblem(request, reply, { type: 'not-found', detail: `there is no ${path}: /documentation lists what there is` });
+    reply.header('allow', methods.join(', '));
+    return sendProblem(request, reply, {
+      type: 'method-not-allowed',
+      detail: `${path} does not take ${request.method}: it takes ${methods.join(', ')}`,
+    });
+  });
+}
+
+type Description = { readonly type: ProblemType; readonly detail: string } & Pick<ProblemDetails, 'errors' | 'diagnostics'>;
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, { type, ...facts }: Description): FastifyReply {
+  const { status, title } = problemTypes[type];
+  const body: ProblemDetails = { type: problemUri(type), title, status, instance: request.id, ...facts };
+  if (type === 'busy') reply.header('retry-after', retryAfter);
+  return reply.status(status).type(problemMediaType).serializer(JSON.stringify).send(body);
+}
+
+const parts = { body: 'body', params: 'path', querystring: 'query', headers: 'header' } as const;
+
+function describe(error: unknown, request: FastifyRequest): Description {
+  if (error instanceof Problem) return describeProblem(error);
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const part = parts[error.validationContext ?? 'body'];
+    const errors = error.validation.flatMap(({ instancePath, message = 'is invalid', params }) => {
+      const pointer = instancePath === '/' ? '' : instancePath;
+      const keys = params['keys'];
+      if (!Array.isArray(keys)) return [{ in: part, pointer, detail: message }];
+      return keys.map((key) => ({
+        in: part,
+        pointer: `${pointer}/${key}`,
+        detail: 'is not known here: check its spelling, or leave it out',
+      }));
+    });
+    return {
+      type: 'invalid-value',
+      detail: errors
+        .map(({ in: where, pointer, detail }) => `${where} ${pointer}: ${detail}`)
+        .join('; ')
+        .slice(0, 2_000),
+      errors,
+    };
+  }
+  return describeFastifyError(error, request);
+}
+
+function describeProblem({ kind, message, invalidValues, diagnostics }: Problem): Description {
+  return {
+    type: kind,
+    detail: message,
+    ...(invalidValues.length === 0 ? {} : { errors: invalidValues.map(({ pointer, detail }) => ({ ...placeOf(pointer), detail })) }),
+    ...(diagnostics.length === 0 ? {} : { diagnostics: [...diagnostics] }),
+  };
+}
+
+/** `header:name` and `query:name` for what is not in the body. */
+function placeOf(pointer: string): { in: 'body' | 'header' | 'query'; pointer: string } {
+  const [, part, name] = /^(header|query):(.*)$/.exec(pointer) ?? [];
+  if (part === 'header' || part === 'query') return { in: part, pointer: `/${name}` };
+  return { in: 'body', pointer };
+}
+
+function describeFastifyError(error: unknown, request: FastifyRequest): Description {
+  const status = statusOf(error);
+  const message = error instanceof Error ? error.message : String(error);
+  if (status === 413)
+    return { type: 'too-large', detail: `the body is larger than ${request.routeOptions.bodyLimit} bytes, the limit here` };
+  if (status === 415)
+    return {
+      type: 'unsupported-media-type',
+      detail: `${request.headers['content-type'] ?? 'a body without a content-type'} is not taken here: send application/json${request.url.includes('/builds') ? ', or application/wasm' : ''}`,
+    };
+  if (status >= 400 && status < 500) return { type: 'malformed-request', detail: message };
+  request.log.error({ err: error }, 'a request failed');
+  return { type: 'internal', detail: `the service failed; its log has more under the request ${request.id}` };
+}
+
+function statusOf(error: unknown): number {
+  if (typeof error !== 'object' || error === null || !('statusCode' in error)) return 500;
+  return typeof error.statusCode === 'number' ? error.statusCode : 500;
+}

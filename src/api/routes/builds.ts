@@ -1,0 +1,171 @@
+// /v1/modules: builds are pushed, listed and downloaded.
+
+import { z } from 'zod';
+import type { PushedBuild } from '../../control/builds.ts';
+import type { Control } from '../../control/control.ts';
+import { Problem } from '../../control/problem.ts';
+import { Interface } from '../../protocol/interface.ts';
+import type { BuildRecord } from '../../store/records/builds.ts';
+import { answerPage, pageByText } from '../pages.ts';
+import { Build, BuildPage, buildParameters, CreatedBuild, ModulePage, moduleParameter, NewBuild } from '../schemas/builds.ts';
+import { pageQuery } from '../schemas/common.ts';
+import { problems } from '../schemas/problem.ts';
+import { type Api, requesterOf, sendRaw } from './route.ts';
+
+/** Bytes of a prebuilt module, and of a source in JSON with its escapes. */
+const bodyLimit = 4 * 1024 * 1024;
+
+const tags = ['builds'];
+
+/** To be added in a scope of its own, in which bodies may be WebAssembly. */
+export function addBuildRoutes(app: Api, { builds }: Control): void {
+  app.addContentTypeParser('application/wasm', { parseAs: 'buffer', bodyLimit }, (_request, body, done) => done(null, body));
+
+  app.post(
+    '/v1/modules/:module/builds',
+    {
+      bodyLimit,
+      schema: {
+        operationId: 'createBuild',
+        tags,
+        summary: 'Push a build of a module',
+        description:
+          'Compiles a source (JSON) or takes a prebuilt module (`application/wasm`, with `version` in the query). ' +
+          'The same source under the same version is the same build, answered with 200; a version never changes.',
+        params: moduleParameter,
+        querystring: z.strictObject({ version: z.string().max(256).optional().describe('Version of a prebuilt module.') }),
+        body: NewBuild,
+        response: {
+          200: CreatedBuild.describe('The build was there already.'),
+          201: CreatedBuild.describe('The build was made.'),
+          ...problems(
+            'version-exists',
+            'malformed-source',
+            'not-webassembly',
+            'unsupported-module',
+            'too-costly',
+            'too-large',
+            'unsupported-media-type',
+            'busy',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { module } = request.params;
+      const body: unknown = request.body;
+      const pushed = await builds.push(
+        body instanceof Uint8Array
+          ? { module, version: versionInQuery(request.query.version), language: 'wasm', source: body }
+          : { module, ...request.body },
+        requesterOf(request),
+      );
+      reply.header('location', `/v1/modules/${module}/builds/${encodeURIComponent(pushed.build.version)}`);
+      return reply.status(pushed.isNew ? 201 : 200).send(toCreatedBuild(pushed));
+    },
+  );
+
+  app.get(
+    '/v1/modules',
+    {
+      schema: {
+        operationId: 'listModules',
+        tags,
+        summary: 'List modules',
+        querystring: z.strictObject(pageQuery),
+        response: { 200: ModulePage.describe('Modules, by name.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { items, next } = await builds.listModules(pageByText(request.query));
+      const modules = items.map(({ module, builds: count, lastBuildAt }) => ({
+        name: module,
+        builds: count,
+        lastBuildAt: lastBuildAt.toISOString(),
+      }));
+      return answerPage(request, reply, modules, next);
+    },
+  );
+
+  app.get(
+    '/v1/modules/:module/builds',
+    {
+      schema: {
+        operationId: 'listBuilds',
+        tags,
+        summary: 'List the builds of a module',
+        params: moduleParameter,
+        querystring: z.strictObject(pageQuery),
+        response: { 200: BuildPage.describe('Builds, the newest first.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { items, next } = await builds.list(request.params.module, pageByText(request.query));
+      return answerPage(request, reply, items.map(toBuild), next);
+    },
+  );
+
+  app.get(
+    '/v1/modules/:module/builds/:version',
+    {
+      schema: {
+        operationId: 'getBuild',
+        tags,
+        summary: 'Get a build',
+        params: buildParameters,
+        response: { 200: Build.describe('The build.'), ...problems('not-found') },
+      },
+    },
+    async ({ params: { module, version } }) => toBuild(await builds.find(module, version)),
+  );
+
+  app.get(
+    '/v1/modules/:module/builds/:version/image',
+    {
+      schema: {
+        operationId: 'getImage',
+        tags,
+        summary: 'Download the image of a build',
+        description: 'The image as devices load it. It never changes: its `ETag` is its digest.',
+        params: buildParameters,
+        response: {
+          200: { description: 'The image.', content: { 'application/wasm': { schema: z.string().meta({ format: 'binary' }) } } },
+          304: z.null().describe('The image is the one named in `If-None-Match`.'),
+          ...problems('not-found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { imageDigest } = await builds.find(request.params.module, request.params.version);
+      const etag = `"${imageDigest}"`;
+      reply.header('etag', etag).header('cache-control', 'public, max-age=31536000, immutable');
+      if (request.headers['if-none-match'] === etag) return reply.status(304).send(null);
+      return sendRaw(reply.status(200).type('application/wasm'), await builds.image(imageDigest));
+    },
+  );
+}
+
+function versionInQuery(version: string | undefined): string {
+  if (version !== undefined) return version;
+  const detail = 'a prebuilt module is pushed with its version in the query: ?version=1.0.0';
+  throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'query:version', detail }] });
+}
+
+function toBuild(build: BuildRecord): z.infer<typeof Build> {
+  const { id, module, version, compiler, sourceDigest, imageDigest, imageBytes, createdAt } = build;
+  return {
+    id,
+    module,
+    version,
+    language: Build.shape.language.parse(build.language),
+    compiler,
+    sourceDigest,
+    image: { digest: imageDigest, bytes: imageBytes },
+    interface: Interface.parse(build.interface),
+    createdAt: createdAt.toISOString(),
+  };
+}
+
+function toCreatedBuild({ build, warnings }: PushedBuild): z.infer<typeof CreatedBuild> {
+  return { ...toBuild(build), warnings: [...warnings] };
+}

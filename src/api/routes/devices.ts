@@ -1,0 +1,167 @@
+// /v1/devices and /v1/hosts: devices are made, listed and looked into.
+
+import { z } from 'zod';
+import type { Control } from '../../control/control.ts';
+import type { DeviceView } from '../../control/devices.ts';
+import { Problem } from '../../control/problem.ts';
+import type { HistoryRecord } from '../../store/records/history.ts';
+import { answerPage, pageByNumber, pageByText } from '../pages.ts';
+import { pageQuery } from '../schemas/common.ts';
+import {
+  type Device,
+  DeviceDetail,
+  DevicePage,
+  deviceParameter,
+  deviceQuery,
+  HistoryEntry,
+  HistoryPage,
+  HostPage,
+  historyParameters,
+  NewDevice,
+} from '../schemas/devices.ts';
+import { problems } from '../schemas/problem.ts';
+import { type Api, requesterOf } from './route.ts';
+
+const tags = ['devices'];
+
+export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
+  app.post(
+    '/v1/devices',
+    {
+      schema: {
+        operationId: 'createDevice',
+        tags,
+        summary: 'Make a device',
+        description: 'Places a new, empty device on a device host.',
+        body: NewDevice,
+        response: {
+          201: DeviceDetail.describe('The device was made; it comes up on its host.'),
+          ...problems('name-taken', 'no-host', 'too-large', 'busy'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { host, ...device } = request.body;
+      const view = await devices.create({ ...device, host: host ?? null }, requesterOf(request));
+      reply.header('location', `/v1/devices/${view.device.id}`);
+      return reply.status(201).send(toDeviceDetail(view));
+    },
+  );
+
+  app.get(
+    '/v1/devices',
+    {
+      schema: {
+        operationId: 'listDevices',
+        tags,
+        summary: 'List devices',
+        querystring: deviceQuery,
+        response: { 200: DevicePage.describe('Devices, the newest first.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { label = [], host = null } = request.query;
+      const { items, next } = await devices.list({ labels: labelsOf(label), host }, pageByText(request.query));
+      return answerPage(request, reply, items.map(toDevice), next);
+    },
+  );
+
+  app.get(
+    '/v1/devices/:device',
+    {
+      schema: {
+        operationId: 'getDevice',
+        tags,
+        summary: 'Get a device with its module table and memory map',
+        params: deviceParameter,
+        response: { 200: DeviceDetail.describe('The device, as it last reported.'), ...problems('not-found') },
+      },
+    },
+    async ({ params }) => toDeviceDetail(await devices.view(params.device)),
+  );
+
+  app.get(
+    '/v1/devices/:device/modules/:module/history',
+    {
+      schema: {
+        operationId: 'listHistory',
+        tags,
+        summary: 'List the history of a module on a device',
+        params: historyParameters,
+        querystring: z.strictObject(pageQuery),
+        response: { 200: HistoryPage.describe('Every stay of a version in memory, the newest first.'), ...problems('not-found') },
+      },
+    },
+    async (request, reply) => {
+      const { device, module } = request.params;
+      const { items, next } = await devices.history(device, module, pageByNumber(request.query));
+      return answerPage(request, reply, items.map(toHistoryEntry), next);
+    },
+  );
+
+  app.get(
+    '/v1/hosts',
+    {
+      schema: {
+        operationId: 'listHosts',
+        tags: ['hosts'],
+        summary: 'List device hosts',
+        querystring: z.strictObject(pageQuery),
+        response: { 200: HostPage.describe('Hosts, the newest first.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { items, next } = await hosts.list(pageByText(request.query));
+      const views = items.map(({ host, connected }) => {
+        const { id, name, devices: count, capacity, registeredAt } = host;
+        return { id, name, connected, devices: count, capacity, registeredAt: registeredAt.toISOString() };
+      });
+      return answerPage(request, reply, views, next);
+    },
+  );
+}
+
+function labelsOf(texts: readonly string[]): Record<string, string> {
+  const labels = new Map<string, string>();
+  for (const text of texts) {
+    const [key = '', ...rest] = text.split('=');
+    const value = rest.join('=');
+    if (labels.has(key) && labels.get(key) !== value) {
+      const detail = `a device has one value of the label ${key}: ask for one`;
+      throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'query:label', detail }] });
+    }
+    labels.set(key, value);
+  }
+  return Object.fromEntries(labels);
+}
+
+function toDevice({ device, status }: DeviceView): z.infer<typeof Device> {
+  const { id, name, labels, hostId, ramPages, createdAt } = device;
+  return { id, name, labels: { ...labels }, host: hostId, status, ramPages, createdAt: createdAt.toISOString() };
+}
+
+function toDeviceDetail(view: DeviceView): z.infer<typeof DeviceDetail> {
+  const { device, state } = view;
+  return {
+    ...toDevice(view),
+    reportedAt: state?.at ?? null,
+    attachFailure: device.attachFailure,
+    moduleTable: state?.moduleTable ?? [],
+    memoryMap: state?.memoryMap ?? null,
+  };
+}
+
+function toHistoryEntry(entry: HistoryRecord): z.infer<typeof HistoryEntry> {
+  const { version, imageDigest, loadId, address, pages, enteredAt, leftAt, leftBy, interrupted } = entry;
+  return {
+    version,
+    image: imageDigest,
+    load: loadId,
+    address,
+    pages,
+    enteredAt: enteredAt.toISOString(),
+    leftAt: leftAt?.toISOString() ?? null,
+    leftBy: HistoryEntry.shape.leftBy.parse(leftBy),
+    interrupted,
+  };
+}

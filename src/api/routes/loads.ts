@@ -1,0 +1,103 @@
+// /v1/loads: a build is put on devices, and what came of it is read.
+
+import type { z } from 'zod';
+import type { Control } from '../../control/control.ts';
+import { LoadReport } from '../../protocol/load-report.ts';
+import type { LoadSummary } from '../../store/records/loads.ts';
+import { answerPage, pageByText } from '../pages.ts';
+import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from '../schemas/loads.ts';
+import { problems } from '../schemas/problem.ts';
+import { type Api, requesterOf } from './route.ts';
+
+const tags = ['loads'];
+
+export function addLoadRoutes(app: Api, { loads }: Control): void {
+  app.post(
+    '/v1/loads',
+    {
+      schema: {
+        operationId: 'createLoads',
+        tags,
+        summary: 'Load a build on devices',
+        description:
+          'Makes one load for each selected device, all of them or none. Each runs the isolation workflow on its device and ends in one outcome.',
+        body: NewLoads,
+        response: {
+          202: AcceptedLoads.describe(
+            'The loads are accepted: each is sure to reach an outcome. `Location` is the load, or the list of them where there are several.',
+          ),
+          ...problems('too-large', 'busy'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { devices, labels, ...rest } = request.body;
+      const selector = devices === undefined ? { labels: labels ?? {} } : { devices };
+      const accepted = await loads.request({ ...rest, selector }, requesterOf(request));
+      const [first] = accepted.loads;
+      reply.header(
+        'location',
+        accepted.loads.length === 1 && first !== undefined ? `/v1/loads/${first.id}` : `/v1/loads?batch=${accepted.batch}`,
+      );
+      return reply.status(202).send({ batch: accepted.batch, loads: [...accepted.loads] });
+    },
+  );
+
+  app.get(
+    '/v1/loads',
+    {
+      schema: {
+        operationId: 'listLoads',
+        tags,
+        summary: 'List loads',
+        querystring: loadQuery,
+        response: { 200: LoadPage.describe('Loads, the newest first.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { batch, device, module, state, outcome } = request.query;
+      const { items, next } = await loads.list({ batchId: batch, deviceId: device, module, state, outcome }, pageByText(request.query));
+      return answerPage(request, reply, items.map(toLoad), next);
+    },
+  );
+
+  app.get(
+    '/v1/loads/:load',
+    {
+      schema: {
+        operationId: 'getLoad',
+        tags,
+        summary: 'Get a load with every step of the isolation workflow',
+        params: loadParameter,
+        response: { 200: LoadDetail.describe('The load.'), ...problems('not-found') },
+      },
+    },
+    async ({ params }) => {
+      const load = await loads.find(params.load);
+      return { ...toLoad(load), report: load.report === null ? null : LoadReport.parse(load.report) };
+    },
+  );
+}
+
+function toLoad(load: LoadSummary): z.infer<typeof Load> {
+  const { id, module, version, reason, interrupted, retried, failed, requestedAt, completedAt } = load;
+  const { shape } = Load;
+  return {
+    id,
+    batch: load.batchId,
+    device: load.deviceId,
+    build: load.buildId,
+    module,
+    version,
+    strategy: shape.strategy.parse(load.strategy),
+    invalidation: shape.invalidation.parse(load.invalidation),
+    state: shape.state.parse(load.state),
+    outcome: shape.outcome.parse(load.outcome),
+    reason,
+    interrupted,
+    retried,
+    failed,
+    requestedAt: requestedAt.toISOString(),
+    completedAt: completedAt?.toISOString() ?? null,
+  };
+}

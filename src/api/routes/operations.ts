@@ -1,0 +1,80 @@
+// /v1/audit and the health endpoints.
+
+import { z } from 'zod';
+import type { Control } from '../../control/control.ts';
+import { answerPage, pageByNumber } from '../pages.ts';
+import { AuditPage, auditQuery, FleetHealth, Live, Readiness } from '../schemas/operations.ts';
+import { problems } from '../schemas/problem.ts';
+import type { Api } from './route.ts';
+
+const tags = ['operations'];
+
+export function addOperationsRoutes(app: Api, control: Control): void {
+  app.get(
+    '/v1/audit',
+    {
+      schema: {
+        operationId: 'listAuditEvents',
+        tags,
+        summary: 'List the audit trail',
+        querystring: auditQuery,
+        response: { 200: AuditPage.describe('Who did what to which object, when.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { action, object, order } = request.query;
+      const { items, next } = await control.auditTrail({ action, object }, order, pageByNumber(request.query));
+      const events = items.map(({ number, at, actor, action: done, object: of, requestId, detail }) => ({
+        number,
+        at: at.toISOString(),
+        actor,
+        action: done,
+        object: of,
+        request: requestId === '' ? null : requestId,
+        detail: z.record(z.string(), z.json()).parse(detail),
+      }));
+      return answerPage(request, reply, events, next);
+    },
+  );
+
+  app.get(
+    '/v1/health',
+    {
+      schema: {
+        operationId: 'getFleetHealth',
+        tags,
+        summary: 'Get the health of the fleet',
+        response: { 200: FleetHealth.describe('Hosts, devices and loads, and why it is not all well.'), ...problems() },
+      },
+    },
+    async () => {
+      const health = await control.fleetHealth();
+      return { ...health, reasons: [...health.reasons], loads: { ...health.loads, outcomes: { ...health.loads.outcomes } } };
+    },
+  );
+
+  app.get(
+    '/health/live',
+    { schema: { operationId: 'getLiveness', tags, summary: 'Whether the service runs', response: { 200: Live.describe('It runs.') } } },
+    async () => ({ status: 'live' as const }),
+  );
+
+  app.get(
+    '/health/ready',
+    {
+      schema: {
+        operationId: 'getReadiness',
+        tags,
+        summary: 'Whether the service can do its work',
+        response: {
+          200: Readiness.describe('It can: the database takes writes and has every migration.'),
+          503: Readiness.describe('It cannot, and why.'),
+        },
+      },
+    },
+    async (_request, reply) => {
+      if (await control.isReady()) return { status: 'ready' as const, reasons: [] };
+      return reply.status(503).send({ status: 'not-ready', reasons: ['the database takes no writes'] });
+    },
+  );
+}

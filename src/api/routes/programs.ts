@@ -1,0 +1,111 @@
+// /v1/devices/{device}/programs: programs are started, watched and stopped.
+
+import { z } from 'zod';
+import type { Control } from '../../control/control.ts';
+import type { ProgramView } from '../../control/programs.ts';
+import { FunctionType } from '../../protocol/interface.ts';
+import { answerPage, pageByText } from '../pages.ts';
+import { pageQuery } from '../schemas/common.ts';
+import { deviceParameter } from '../schemas/devices.ts';
+import { problems } from '../schemas/problem.ts';
+import { NewProgram, Program, ProgramPage, programParameters } from '../schemas/programs.ts';
+import { type Api, requesterOf } from './route.ts';
+
+const tags = ['programs'];
+
+export function addProgramRoutes(app: Api, { programs }: Control): void {
+  app.post(
+    '/v1/devices/:device/programs',
+    {
+      schema: {
+        operationId: 'startProgram',
+        tags,
+        summary: 'Start a program on a device',
+        description: 'Threads that call an export of a module, found through the module table at every call.',
+        params: deviceParameter,
+        body: NewProgram,
+        response: {
+          202: Program.describe('The device was asked to start it.'),
+          ...problems('not-found', 'not-attached', 'not-loaded', 'too-large', 'busy'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { device } = request.params;
+      const { name, ...rest } = request.body;
+      const view = await programs.start(device, { ...rest, name: name ?? null }, requesterOf(request));
+      reply.header('location', `/v1/devices/${device}/programs/${view.program.id}`);
+      return reply.status(202).send(toProgram(view));
+    },
+  );
+
+  app.get(
+    '/v1/devices/:device/programs',
+    {
+      schema: {
+        operationId: 'listPrograms',
+        tags,
+        summary: 'List the programs of a device',
+        params: deviceParameter,
+        querystring: z.strictObject(pageQuery),
+        response: { 200: ProgramPage.describe('Programs, the newest first.'), ...problems('not-found') },
+      },
+    },
+    async (request, reply) => {
+      const { items, next } = await programs.list(request.params.device, pageByText(request.query));
+      return answerPage(request, reply, items.map(toProgram), next);
+    },
+  );
+
+  app.get(
+    '/v1/devices/:device/programs/:program',
+    {
+      schema: {
+        operationId: 'getProgram',
+        tags,
+        summary: 'Get a program with its statistics',
+        params: programParameters,
+        response: { 200: Program.describe('The program, as the device last reported it.'), ...problems('not-found') },
+      },
+    },
+    async ({ params: { device, program } }) => toProgram(await programs.view(device, program)),
+  );
+
+  app.post(
+    '/v1/devices/:device/programs/:program/stop',
+    {
+      schema: {
+        operationId: 'stopProgram',
+        tags,
+        summary: 'Stop a program',
+        description: 'Ends its threads whatever they are inside of. Stopping it again changes nothing.',
+        params: programParameters,
+        response: { 202: Program.describe('The device was asked to stop it.'), ...problems('not-found', 'busy') },
+      },
+    },
+    async (request, reply) => {
+      const { device, program } = request.params;
+      return reply.status(202).send(toProgram(await programs.stop(device, program, requesterOf(request))));
+    },
+  );
+}
+
+function toProgram({ program, state, statistics }: ProgramView): z.infer<typeof Program> {
+  const { id, deviceId, name, module, threads, calls, pauseMilliseconds, failure, createdAt } = program;
+  return {
+    id,
+    device: deviceId,
+    name,
+    module,
+    export: program.export,
+    type: FunctionType.parse(program.type),
+    arguments: z.array(z.string()).parse(program.arguments),
+    threads,
+    calls: calls === null ? null : Number(calls),
+    pauseMilliseconds,
+    state,
+    failure,
+    statistics,
+    createdAt: createdAt.toISOString(),
+  };
+}

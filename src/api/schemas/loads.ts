@@ -1,0 +1,76 @@
+// Loads in the API.
+
+import { z } from 'zod';
+import { DeviceId, Labels, ModuleName } from '../../protocol/identifiers.ts';
+import { Invalidation, LoadReport, Outcome, Strategy } from '../../protocol/load-report.ts';
+import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
+
+/** Devices that one request may name; by labels it may select as many as control allows. */
+export const namedDevicesLimit = 10_000;
+
+export const loadParameter = z.object({ load: identifier('load') });
+
+export const NewLoads = z
+  .strictObject({
+    module: ModuleName,
+    version,
+    devices: z
+      .array(DeviceId)
+      .min(1)
+      .max(namedDevicesLimit)
+      .optional()
+      .describe('The devices to load the build on. Either this or `labels`.'),
+    labels: Labels.refine((labels) => Object.keys(labels).length > 0, 'must have at least one label')
+      .optional()
+      .describe('Load the build on every device that has all of these labels. Either this or `devices`.'),
+    strategy: Strategy.default('inject').describe('`inject`: whoever is inside the old version is interrupted at once.'),
+    invalidation: Invalidation.default('nx').describe('`nx`: the pages of the old version fault from then on.'),
+  })
+  .refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'give either devices or labels')
+  .meta({ id: 'NewLoads', examples: [{ module: 'tcp', version: '1.1.0', labels: { zone: 'north' } }] });
+
+export const AcceptedLoads = z
+  .object({
+    batch: identifier('batch'),
+    loads: z.array(z.object({ id: identifier('load'), device: identifier('device') })),
+  })
+  .meta({ id: 'AcceptedLoads', description: 'The loads that a request made: one for each device.' });
+
+export const LoadState = z.enum(['queued', 'completed']);
+
+const Load = z
+  .object({
+    id: identifier('load'),
+    batch: identifier('batch'),
+    device: identifier('device'),
+    build: identifier('build'),
+    module: z.string(),
+    version,
+    strategy: Strategy,
+    invalidation: Invalidation,
+    state: LoadState,
+    outcome: Outcome.nullable().describe('Null until the load is completed.'),
+    reason: z.string().nullable().describe('Why it was refused or failed.'),
+    interrupted: count.nullable(),
+    retried: count.nullable(),
+    failed: count.nullable(),
+    requestedAt: timestamp,
+    completedAt: timestamp.nullable(),
+  })
+  .meta({ id: 'Load', description: 'One request to put one build on one device.' });
+
+export { Load };
+
+export const LoadDetail = Load.extend({
+  report: LoadReport.nullable().describe('What the device reported: every operation of the isolation workflow with its time and facts.'),
+}).meta({ id: 'LoadDetail' });
+export const LoadPage = pageOf('LoadPage', Load);
+
+export const loadQuery = z.strictObject({
+  ...pageQuery,
+  batch: identifier('batch').optional(),
+  device: identifier('device').optional(),
+  module: z.string().max(64).optional(),
+  state: LoadState.optional(),
+  outcome: Outcome.optional(),
+});

@@ -1,0 +1,39 @@
+// Audit and health in the API.
+
+import { z } from 'zod';
+import { count, pageOf, pageQuery, timestamp } from './common.ts';
+
+export const AuditEvent = z
+  .object({
+    number: z.int().positive().describe('Rises by one.'),
+    at: timestamp,
+    actor: z.string(),
+    action: z.string().meta({ examples: ['load.completed'] }),
+    object: z.string().describe('Identifier of what was acted upon.'),
+    request: z.string().nullable().describe('Identifier of the request that did it.'),
+    detail: z.record(z.string(), z.json()),
+  })
+  .meta({ id: 'AuditEvent' });
+export const AuditPage = pageOf('AuditPage', AuditEvent);
+
+export const auditQuery = z.strictObject({
+  ...pageQuery,
+  action: z.string().max(64).optional(),
+  object: z.string().max(64).optional(),
+  order: z.enum(['asc', 'desc']).default('desc').describe('`desc`: the newest first.'),
+});
+
+export const Live = z.object({ status: z.literal('live') }).meta({ id: 'Live' });
+export const Readiness = z.object({ status: z.enum(['ready', 'not-ready']), reasons: z.array(z.string()) }).meta({ id: 'Readiness' });
+
+export const FleetHealth = z
+  .object({
+    status: z.enum(['healthy', 'degraded']),
+    reasons: z.array(z.string()).describe('Why the fleet is degraded.'),
+    hosts: z.object({ connected: count, disconnected: count }),
+    devices: z.object({ connected: count, attaching: count, disconnected: count }),
+    loads: z.object({ queued: count, completed: count, outcomes: z.record(z.string(), count).describe('Completed loads by outcome.') }),
+    accesses: z.object({ interrupted: count, failed: count }).describe('Of all loads.'),
+    ordersUnsettled: count.describe('Orders that hosts have not reported on yet.'),
+  })
+  .meta({ id: 'FleetHealth' });

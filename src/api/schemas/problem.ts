@@ -1,0 +1,78 @@
+// Errors as the API tells them: problem details (RFC 9457) of stable types.
+
+import { z } from 'zod';
+
+export const problemMediaType = 'application/problem+json';
+
+/** Every problem type: its HTTP status and its title. The type is `urn:patchbay:problem:` and the name. */
+export const problemTypes = {
+  'malformed-request': { status: 400, title: 'The request is not well-formed' },
+  'not-found': { status: 404, title: 'There is no such object' },
+  'method-not-allowed': { status: 405, title: 'The path has no such method' },
+  'version-exists': { status: 409, title: 'The version exists with another content' },
+  'name-taken': { status: 409, title: 'The name is taken' },
+  'no-host': { status: 409, title: 'No device host has room' },
+  'not-attached': { status: 409, title: 'The device has not come up' },
+  'not-loaded': { status: 409, title: 'The module is not in the memory of the device' },
+  'stale-boot': { status: 409, title: 'The host has registered again since' },
+  'too-large': { status: 413, title: 'The body is too large' },
+  'unsupported-media-type': { status: 415, title: 'The body is of an unsupported media type' },
+  'invalid-value': { status: 422, title: 'A value of the request is invalid' },
+  'malformed-source': { status: 422, title: 'The source does not compile' },
+  'not-webassembly': { status: 422, title: 'The body is not a WebAssembly module' },
+  'unsupported-module': { status: 422, title: 'A device cannot run the module' },
+  'too-costly': { status: 422, title: 'The source is too costly to compile' },
+  busy: { status: 429, title: 'Try again later' },
+  internal: { status: 500, title: 'The service failed' },
+} as const;
+export type ProblemType = keyof typeof problemTypes;
+
+export const problemUri = (type: ProblemType) => `urn:patchbay:problem:${type}`;
+
+const InvalidValue = z
+  .object({
+    in: z.enum(['body', 'path', 'query', 'header']).describe('The part of the request that the value is in.'),
+    pointer: z.string().describe('JSON pointer (RFC 6901) into that part.'),
+    detail: z.string(),
+  })
+  .meta({ id: 'InvalidValue', examples: [{ in: 'body', pointer: '/version', detail: '"1.x" is not a semantic version' }] });
+
+export const Diagnostic = z
+  .object({
+    severity: z.enum(['error', 'warning']),
+    message: z.string(),
+    file: z.string().nullable(),
+    line: z.int().nullable().describe('From 1.'),
+    column: z.int().nullable().describe('From 1.'),
+  })
+  .meta({ id: 'Diagnostic', description: 'One thing that the compiler found.' });
+
+export const ProblemDetails = z
+  .object({
+    type: z.string().describe('Stable name of the problem: `urn:patchbay:problem:` and one word.'),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string().describe('What happened, and what to change.'),
+    instance: z.string().describe('Identifier of the request, as in the `x-request-id` header and the log.'),
+    errors: z.array(InvalidValue).optional().describe('Each value that is invalid.'),
+    diagnostics: z.array(Diagnostic).optional().describe('What the compiler found.'),
+  })
+  .meta({ id: 'Problem', description: 'Problem details (RFC 9457).' });
+export type ProblemDetails = z.infer<typeof ProblemDetails>;
+
+/** The documented problem responses of a route. */
+export function problems(...types: ProblemType[]) {
+  const byStatus = Map.groupBy<number, ProblemType>(
+    ['malformed-request', 'invalid-value', 'internal', ...types],
+    (type) => problemTypes[type].status,
+  );
+  return Object.fromEntries(
+    [...byStatus].map(([status, some]) => [
+      status,
+      {
+        description: [...new Set(some)].map((type) => problemTypes[type].title).join('; '),
+        content: { [problemMediaType]: { schema: ProblemDetails } },
+      },
+    ]),
+  );
+}

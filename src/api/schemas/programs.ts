@@ -1,0 +1,52 @@
+// Programs in the API.
+
+import { z } from 'zod';
+import { programLimits } from '../../protocol/agent.ts';
+import { ProgramStatistics } from '../../protocol/device-state.ts';
+import { DisplayName, ExportName, ModuleName } from '../../protocol/identifiers.ts';
+import { FunctionType } from '../../protocol/interface.ts';
+import { count, identifier, pageOf, timestamp } from './common.ts';
+
+export const programParameters = z.object({ device: identifier('device'), program: identifier('program') });
+
+export const NewProgram = z
+  .strictObject({
+    name: DisplayName.optional().describe('Without it, named after what it calls.'),
+    module: ModuleName,
+    export: ExportName.describe('The export that each thread calls.'),
+    arguments: z
+      .array(z.union([z.number(), z.string().max(64)]))
+      .max(programLimits.arguments)
+      .default([])
+      .describe('One number for each parameter; as decimal text where JSON numbers are too coarse.'),
+    threads: z.int().min(1).max(programLimits.threads).default(1),
+    calls: z
+      .int()
+      .min(1)
+      .max(Number.MAX_SAFE_INTEGER)
+      .nullable()
+      .default(null)
+      .describe('Calls of each thread; null: until the program is stopped.'),
+    pauseMilliseconds: z.int().min(0).max(programLimits.pauseMilliseconds).default(0).describe('Pause after each call.'),
+  })
+  .meta({ id: 'NewProgram', examples: [{ module: 'tcp', export: 'checksum', arguments: [1500, 1], threads: 4 }] });
+
+export const Program = z
+  .object({
+    id: identifier('program'),
+    device: identifier('device'),
+    name: z.string(),
+    module: z.string(),
+    export: z.string(),
+    type: FunctionType,
+    arguments: z.array(z.string()),
+    threads: count,
+    calls: count.nullable(),
+    pauseMilliseconds: count,
+    state: z.enum(['starting', 'running', 'stopping', 'finished', 'stopped', 'failed']),
+    failure: z.string().nullable().describe('Why it could not be started.'),
+    statistics: ProgramStatistics.omit({ program: true }).nullable().describe('As the device last reported; null until it has.'),
+    createdAt: timestamp,
+  })
+  .meta({ id: 'Program', description: 'Threads that call an export of a module again and again.' });
+export const ProgramPage = pageOf('ProgramPage', Program);

@@ -1,0 +1,63 @@
+// The service: control behind a REST API, with its documentation.
+
+import { randomUUID } from 'node:crypto';
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify';
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { $ZodType } from 'zod/v4/core';
+import { Control } from '../control/control.ts';
+import { makePostsRepeatable } from './idempotency.ts';
+import { addDocumentation } from './openapi-document.ts';
+import { answerWithProblems } from './problems.ts';
+import { addAgentRoutes } from './routes/agents.ts';
+import { addBuildRoutes } from './routes/builds.ts';
+import { addDeviceRoutes } from './routes/devices.ts';
+import { addLoadRoutes } from './routes/loads.ts';
+import { addOperationsRoutes } from './routes/operations.ts';
+import { addProgramRoutes } from './routes/programs.ts';
+
+/** Bytes of a request's body where a route does not say otherwise. */
+const bodyLimit = 1024 * 1024;
+/** How long a client may take to send a request, in milliseconds. */
+const requestTimeout = 60_000;
+
+export type ServiceOptions = {
+  /** SQLite file; made if it is not there. */
+  readonly databaseFile: string;
+  readonly logger: NonNullable<FastifyServerOptions['logger']>;
+};
+
+/** The service, ready to listen; closing it closes the database and all else. @throws {MigrationError} */
+export async function createService({ databaseFile, logger }: ServiceOptions): Promise<FastifyInstance> {
+  const control = await Control.open(databaseFile);
+  const app = Fastify({
+    logger,
+    bodyLimit,
+    requestTimeout,
+    forceCloseConnections: true,
+    genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
+  });
+  app.setValidatorCompiler<$ZodType>((route) => {
+    const validate = validatorCompiler(route);
+    // A prebuilt module, which no schema describes further: the compiler checks it.
+    return (data) => (data instanceof Uint8Array ? { value: data } : validate(data));
+  });
+  app.setSerializerCompiler(serializerCompiler);
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+  });
+  app.addHook('preClose', async () => control.disconnectHosts());
+  app.addHook('onClose', async () => control.close());
+  answerWithProblems(app);
+  await addDocumentation(app);
+  await app.register(async (scope) => {
+    const api = scope.withTypeProvider<ZodTypeProvider>();
+    makePostsRepeatable(scope, control.answers);
+    await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), control));
+    addDeviceRoutes(api, control);
+    addProgramRoutes(api, control);
+    addLoadRoutes(api, control);
+    addOperationsRoutes(api, control);
+  });
+  await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), control));
+  return app;
+}
