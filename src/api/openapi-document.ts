@@ -4,6 +4,7 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
+import { describeRequests, tidyComponents, toJson } from './openapi-components.ts';
 
 const description =
   'Loads new versions of in-memory modules into many running devices and isolates the old ones by error injection (US 8,689,206 B2). ' +
@@ -27,7 +28,7 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
       ],
     },
     transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
+    transformObject: (document) => describeRequests(tidyComponents(toJson(jsonSchemaTransformObject(document)))),
   });
   await app.register(swaggerUi, { routePrefix: '/documentation' });
 }

@@ -3,7 +3,7 @@
 import { Readable } from 'node:stream';
 import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
-import { type Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
+import { Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { identifier } from '../schemas/common.ts';
 import { problems } from '../schemas/problem.ts';
@@ -50,7 +50,7 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
         params: z.object({ host: identifier('host') }),
         querystring: z.strictObject({ bootId: z.string().min(8).max(64) }),
         response: {
-          200: { description: 'The stream of orders.', content: { 'text/event-stream': { schema: z.string() } } },
+          200: { description: 'The stream of orders.', content: { 'text/event-stream': { schema: Order } } },
           ...problems('not-found', 'stale-boot'),
         },
       },

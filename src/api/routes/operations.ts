@@ -1,9 +1,8 @@
 // /v1/audit and the health endpoints.
 
-import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import { answerPage, pageByNumber } from '../pages.ts';
-import { AuditPage, auditQuery, FleetHealth, Live, Readiness } from '../schemas/operations.ts';
+import { AuditDetail, AuditPage, auditQuery, FleetHealth, Live, Readiness } from '../schemas/operations.ts';
 import { problems } from '../schemas/problem.ts';
 import type { Api } from './route.ts';
 
@@ -31,7 +30,7 @@ export function addOperationsRoutes(app: Api, control: Control): void {
         action: done,
         object: of,
         request: requestId === '' ? null : requestId,
-        detail: z.record(z.string(), z.json()).parse(detail),
+        detail: AuditDetail.parse(detail),
       }));
       return answerPage(request, reply, events, next);
     },

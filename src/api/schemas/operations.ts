@@ -3,6 +3,12 @@
 import { z } from 'zod';
 import { count, pageOf, pageQuery, timestamp } from './common.ts';
 
+/** What an event says beyond who, what and when, by name. */
+export const AuditDetail = z.record(
+  z.string(),
+  z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.string()), z.record(z.string(), z.string())]),
+);
+
 export const AuditEvent = z
   .object({
     number: z.int().positive().describe('Rises by one.'),
@@ -11,7 +17,7 @@ export const AuditEvent = z
     action: z.string().meta({ examples: ['load.completed'] }),
     object: z.string().describe('Identifier of what was acted upon.'),
     request: z.string().nullable().describe('Identifier of the request that did it.'),
-    detail: z.record(z.string(), z.json()),
+    detail: AuditDetail,
   })
   .meta({ id: 'AuditEvent' });
 export const AuditPage = pageOf('AuditPage', AuditEvent);

@@ -1,0 +1,146 @@
+// Makes the generated document's components what a client generator turns into good types: one schema for each thing, named as it is in the
+// code, with discriminators where there are several kinds.
+
+type Json = string | number | boolean | null | Json[] | JsonObject;
+type JsonObject = { [key: string]: Json };
+
+const prefix = '#/components/schemas/';
+const suffix = 'Input';
+
+/** Every schema comes twice, for requests (`…Input`) and for answers; what says the same becomes one, and what nothing refers to goes. */
+export function tidyComponents(document: JsonObject): JsonObject {
+  const open = mapSchemas(document, withoutClosedness);
+  const schemas = schemasOf(open);
+  const reachable = reachableFrom(open['paths'] ?? null, schemas);
+  const names = new Map<string, string>();
+  for (const name of reachable) names.set(name, finalName(name, reachable, schemas));
+  const renamed = rename(open, names);
+  const kept: JsonObject = {};
+  for (const name of [...reachable].toSorted()) {
+    const schema = schemas[name];
+    if (isObject(schema)) kept[names.get(name) ?? name] = rename(schema, names);
+  }
+  const components = isObject(renamed['components']) ? renamed['components'] : {};
+  const tidied: JsonObject = { ...renamed, components: { ...components, schemas: kept } };
+  return mapSchemas(tidied, (schema) => withDiscriminator(schema, kept));
+}
+
+/** Clients go on working when an answer gains a property: only requests are closed, and the service says so itself. */
+function withoutClosedness(schema: JsonObject): JsonObject {
+  const { additionalProperties, ...rest } = schema;
+  return additionalProperties === undefined || additionalProperties === false ? rest : { additionalProperties, ...rest };
+}
+
+function finalName(name: string, reachable: ReadonlySet<string>, schemas: JsonObject): string {
+  if (!name.endsWith(suffix)) return name;
+  const base = name.slice(0, -suffix.length);
+  const isSame = JSON.stringify(schemas[base]) === JSON.stringify(schemas[name]).replaceAll(`${suffix}"`, '"');
+  return !reachable.has(base) || isSame ? base : name;
+}
+
+function reachableFrom(start: Json, schemas: JsonObject): Set<string> {
+  const reached = new Set<string>();
+  const pending = [start];
+  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
+    for (const name of referencesIn(value)) {
+      if (reached.has(name)) continue;
+      reached.add(name);
+      pending.push(schemas[name] ?? null);
+    }
+  }
+  return reached;
+}
+
+function referencesIn(value: Json): string[] {
+  if (Array.isArray(value)) return value.flatMap(referencesIn);
+  if (!isObject(value)) return [];
+  const reference = value['$ref'];
+  const own = typeof reference === 'string' && reference.startsWith(prefix) ? [reference.slice(prefix.length)] : [];
+  return [...own, ...Object.values(value).flatMap(referencesIn)];
+}
+
+function rename(value: JsonObject, names: ReadonlyMap<string, string>): JsonObject {
+  return mapSchemas(value, (schema) => {
+    const reference = schema['$ref'];
+    if (typeof reference !== 'string' || !reference.startsWith(prefix)) return schema;
+    const name = reference.slice(prefix.length);
+    return { ...schema, $ref: `${prefix}${names.get(name) ?? name}` };
+  });
+}
+
+/** `oneOf` of schemas that each have another constant in one property gets a discriminator. */
+function withDiscriminator(schema: JsonObject, schemas: JsonObject): JsonObject {
+  const { oneOf } = schema;
+  if (!Array.isArray(oneOf) || oneOf.length < 2) return schema;
+  const kinds = oneOf.map((one) => {
+    const [name] = referencesIn(one);
+    const properties = name === undefined ? undefined : schemas[name];
+    return { name, properties: isObject(properties) && isObject(properties['properties']) ? properties['properties'] : {} };
+  });
+  const [first] = kinds;
+  const propertyName = Object.keys(first?.properties ?? {}).find(
+    (key) => new Set(kinds.map(({ properties }) => constantOf(properties[key]))).size === kinds.length,
+  );
+  if (propertyName === undefined || kinds.some(({ properties }) => constantOf(properties[propertyName]) === null)) return schema;
+  const mapping = Object.fromEntries(kinds.map(({ name, properties }) => [constantOf(properties[propertyName]) ?? '', `${prefix}${name}`]));
+  return { ...schema, discriminator: { propertyName, mapping } };
+}
+
+function constantOf(schema: Json | undefined): string | null {
+  const constant = isObject(schema) ? schema['const'] : undefined;
+  return typeof constant === 'string' ? constant : null;
+}
+
+function mapSchemas(value: JsonObject, change: (schema: JsonObject) => JsonObject): JsonObject {
+  const map = (inner: Json): Json => {
+    if (Array.isArray(inner)) return inner.map(map);
+    return isObject(inner) ? change(Object.fromEntries(Object.entries(inner).map(([key, one]) => [key, map(one)]))) : inner;
+  };
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, map(one)]));
+}
+
+function schemasOf(document: JsonObject): JsonObject {
+  const components = document['components'];
+  const schemas = isObject(components) ? components['schemas'] : undefined;
+  return isObject(schemas) ? schemas : {};
+}
+
+function isObject(value: Json | undefined): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A document as plain JSON: what it leaves undefined is not there. */
+export function toJson(document: object): JsonObject {
+  const parsed: JsonObject = JSON.parse(JSON.stringify(document));
+  return parsed;
+}
+
+/** What the schemas do not say: bodies that are bytes, and the header that every POST of /v1 takes. */
+export function describeRequests(document: JsonObject): JsonObject {
+  const paths = isObject(document['paths']) ? document['paths'] : {};
+  const described = Object.fromEntries(
+    Object.entries(paths).map(([path, item]) => [path, isObject(item) && path.startsWith('/v1/') ? describePost(item) : item]),
+  );
+  return { ...document, paths: described };
+}
+
+const idempotencyKey: JsonObject = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  required: false,
+  description: 'A request that is repeated with its key within 24 hours is done once and answered as the first time.',
+  schema: { type: 'string', minLength: 1, maxLength: 255 },
+  example: '0d3a5c1e-2b4f-4f6a-9c8d-7e6f5a4b3c2d',
+};
+
+function describePost(item: JsonObject): JsonObject {
+  const { post } = item;
+  if (!isObject(post)) return item;
+  const parameters = [...(Array.isArray(post['parameters']) ? post['parameters'] : []), idempotencyKey];
+  const body = post['requestBody'];
+  if (post['operationId'] !== 'createBuild' || !isObject(body) || !isObject(body['content']))
+    return { ...item, post: { ...post, parameters } };
+  const bytes: JsonObject = { schema: { type: 'string', format: 'binary', description: 'A prebuilt WebAssembly module.' } };
+  const requestBody = { ...body, content: { ...body['content'], 'application/wasm': bytes } };
+  return { ...item, post: { ...post, parameters, requestBody } };
+}
