@@ -1,0 +1,26 @@
+// Reading a command's flags: what is wrong is said in one line, with what to write instead.
+
+/** The command line is not one that the command understands; the message says what to change. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** A whole number from a flag or its environment variable. @throws {UsageError} */
+export function readInteger(flag: string, text: string, least: number, most: number): number {
+  const number = Number(text);
+  if (text.trim() === '' || !Number.isInteger(number) || number < least || number > most) {
+    throw new UsageError(`--${flag} is "${text}": give a whole number from ${least} to ${most}`);
+  }
+  return number;
+}
+
+/** Labels from flags of the form `key=value`. @throws {UsageError} */
+export function readLabels(texts: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const [key = '', ...value] = text.split('=');
+      if (key === '' || value.length === 0) throw new UsageError(`--labels ${text}: write labels as key=value`);
+      return [key, value.join('=')];
+    }),
+  );
+}

@@ -1,0 +1,21 @@
+// The embedded device host: a thread of the service's process that speaks to it as any other host does.
+
+import { workerData } from 'node:worker_threads';
+import { pino } from 'pino';
+import { z } from 'zod';
+import { runHost } from '../host/host.ts';
+
+const EmbeddedHostData = z.object({ controlUrl: z.string(), devices: z.int(), logLevel: z.string() });
+export type EmbeddedHostData = z.infer<typeof EmbeddedHostData>;
+
+const { controlUrl, devices, logLevel } = EmbeddedHostData.parse(workerData);
+
+await runHost({
+  controlUrl,
+  name: 'embedded',
+  devices: Array.from({ length: devices }, (_, index) => ({ name: `embedded-${index + 1}`, labels: { host: 'embedded' }, ramPages: 256 })),
+  capacity: 1_000,
+  // The thread ends with the process.
+  signal: new AbortController().signal,
+  logger: pino({ level: logLevel, name: 'embedded-host' }, pino.destination(2)),
+});
