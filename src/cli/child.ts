@@ -1,0 +1,78 @@
+// A process of Patchbay's that another one starts, watches and ends.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const commandFile = fileURLToPath(new URL('./patchbay.ts', import.meta.url));
+
+/** Lines kept of what a process says. */
+const linesKept = 200;
+
+export class Child {
+  readonly name: string;
+  readonly #process: ChildProcess;
+  readonly #lines: string[] = [];
+  readonly #ended: Promise<number | string>;
+  readonly #waiting = new Set<() => void>();
+  #hasEnded = false;
+
+  /** Starts `patchbay` with these arguments; its environment is this process's. */
+  constructor(name: string, args: readonly string[]) {
+    this.name = name;
+    this.#process = spawn(process.execPath, [commandFile, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [this.#process.stdout, this.#process.stderr])
+      stream?.setEncoding('utf8').on('data', (text: string) => this.#hear(text));
+    this.#ended = new Promise((resolve) => {
+      this.#process.on('error', (error) => resolve(error.message));
+      this.#process.on('close', (code, signal) => resolve(code ?? signal ?? 'unknown'));
+    });
+    this.#ended.then(() => {
+      this.#hasEnded = true;
+      this.#notify();
+    });
+  }
+
+  /** Its last lines, on both streams. */
+  get tail(): string {
+    return this.#lines.slice(-20).join('\n');
+  }
+
+  /** Its exit code, or the signal that ended it. */
+  get ended(): Promise<number | string> {
+    return this.#ended;
+  }
+
+  /** The first match in what it says. @throws {Error} when it ends without, or takes longer than the time given in milliseconds. */
+  async says(pattern: RegExp, milliseconds = 30_000): Promise<RegExpMatchArray> {
+    const deadline = Date.now() + milliseconds;
+    for (;;) {
+      for (const line of this.#lines) {
+        const match = pattern.exec(line);
+        if (match !== null) return match;
+      }
+      if (this.#hasEnded) throw new Error(`${this.name} ended (${await this.#ended}) before it said ${pattern}:\n${this.tail}`);
+      if (Date.now() > deadline) throw new Error(`${this.name} did not say ${pattern} in ${milliseconds / 1_000} s:\n${this.tail}`);
+      await new Promise<void>((resolve) => {
+        this.#waiting.add(resolve);
+        setTimeout(resolve, 200);
+      });
+    }
+  }
+
+  /** Sends a signal; resolves when the process has ended. */
+  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | string> {
+    if (!this.#hasEnded) this.#process.kill(signal);
+    return this.#ended;
+  }
+
+  #hear(text: string): void {
+    this.#lines.push(...text.split('\n').filter((line) => line !== ''));
+    this.#lines.splice(0, Math.max(0, this.#lines.length - linesKept));
+    this.#notify();
+  }
+
+  #notify(): void {
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
+  }
+}

@@ -1,0 +1,291 @@
+// `npm run demo`: the main job from end to end. A service, two device hosts with several devices each, programs inside a module on all of them,
+// and a hot-patch of that module while they run.
+
+import console from 'node:console';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Child } from './child.ts';
+import { answerOf, type Client, createPatchbayClient, type Schemas } from './client.ts';
+import { tableLines } from './table.ts';
+
+const devicesPerHost = 4;
+const hosts = ['rack-a', 'rack-b'];
+/** A segment whose checksum 1.0.0 gets wrong. */
+const segmentLength = 1480;
+/** Rounds that keep a thread inside the module for hours. */
+const endlessRounds = 2_000_000_000;
+const longThreads = 25;
+/** How long any one condition is waited for, in milliseconds. */
+const patience = 30_000;
+
+const began = performance.now();
+const say = (text: string) => console.log(`${((performance.now() - began) / 1_000).toFixed(1).padStart(5)} s  ${text}`);
+
+const folder = mkdtempSync(join(tmpdir(), 'patchbay-demo-'));
+const children: Child[] = [];
+
+async function endAll(): Promise<void> {
+  await Promise.all(children.toReversed().map((child) => child.end()));
+  rmSync(folder, { recursive: true, force: true });
+}
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => endAll().finally(() => process.exit(130)));
+}
+
+try {
+  await runMainJob();
+} catch (error) {
+  console.error(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}`);
+  for (const child of children) console.error(`\n--- last lines of ${child.name}:\n${child.tail}`);
+  process.exitCode = 1;
+} finally {
+  await endAll();
+}
+
+async function runMainJob(): Promise<void> {
+  const client = createPatchbayClient(await startProcesses());
+  const devices = await until('all devices are connected', async () => {
+    const { items } = answerOf(await client.GET('/v1/devices', { params: { query: { limit: 200 } } }));
+    const connected = items.filter(({ status }) => status === 'connected');
+    return connected.length === hosts.length * devicesPerHost
+      ? connected.toSorted((left, right) => left.name.localeCompare(right.name))
+      : null;
+  });
+  say(`${devices.length} devices are connected`);
+
+  await pushBuild(client, '1.0.0');
+  await loadEverywhere(client, '1.0.0');
+  const programs = await startPrograms(client, devices);
+  await pushBuild(client, '1.1.0');
+  const loads = await loadEverywhere(client, '1.1.0');
+  const after = await until('every short-call program has completed calls in 1.1.0', async () => {
+    const states = await Promise.all(programs.map((program) => program.read()));
+    const crossed = states.filter(({ statistics }) =>
+      statistics?.versions.some(({ version, callsCompleted }) => version === '1.1.0' && callsCompleted > 0),
+    );
+    return crossed.length === programs.length ? states : null;
+  });
+
+  printLoads(devices, loads);
+  printChecksums(
+    programs.map(({ before }) => before),
+    after,
+  );
+  await printAudit(client);
+  await printHealth(client);
+  await judge(client, loads, after, devices);
+  say('done: every device serves tcp@1.1.0, and no call was lost');
+}
+
+async function startProcesses(): Promise<string> {
+  say('starting the service');
+  const service = new Child('the service', ['serve', '--no-embedded-host', '--port', '0', '--database', join(folder, 'patchbay.db')]);
+  children.push(service);
+  const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
+  say(`the service is at ${url}; starting ${hosts.length} device hosts with ${devicesPerHost} devices each`);
+  for (const [index, name] of hosts.entries()) {
+    const zone = index === 0 ? 'north' : 'south';
+    children.push(
+      new Child(`the host ${name}`, [
+        'host',
+        '--control',
+        url,
+        '--name',
+        name,
+        '--devices',
+        String(devicesPerHost),
+        '--labels',
+        'fleet=demo',
+        '--labels',
+        `zone=${zone}`,
+      ]),
+    );
+  }
+  return url;
+}
+
+async function pushBuild(client: Client, version: string): Promise<void> {
+  const source = readFileSync(new URL(`../../examples/tcp/${version}/tcp.ts`, import.meta.url), 'utf8');
+  const build = answerOf(
+    await client.POST('/v1/modules/{module}/builds', {
+      params: { path: { module: 'tcp' } },
+      body: { version, language: 'assemblyscript', source },
+    }),
+  );
+  say(`pushed tcp@${version}: ${build.image.bytes} bytes by ${build.compiler}`);
+}
+
+/** Loads a version on every device; answers the loads when each has its outcome. */
+async function loadEverywhere(client: Client, version: string) {
+  const accepted = answerOf(
+    await client.POST('/v1/loads', { body: { module: 'tcp', version, labels: { fleet: 'demo' }, strategy: 'inject', invalidation: 'nx' } }),
+  );
+  const loads = await until(`all ${accepted.loads.length} loads of tcp@${version} have an outcome`, async () => {
+    const { items } = answerOf(
+      await client.GET('/v1/loads', { params: { query: { batch: accepted.batch, state: 'completed', limit: 200 } } }),
+    );
+    return items.length === accepted.loads.length ? items : null;
+  });
+  const outcomes = [...Map.groupBy(loads, ({ outcome }) => outcome)].map(([outcome, some]) => `${some.length} ${outcome}`);
+  say(`loaded tcp@${version} on ${loads.length} devices: ${outcomes.join(', ')}`);
+  return Promise.all(loads.map(async ({ id }) => answerOf(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }))));
+}
+
+type CompletedLoad = Awaited<ReturnType<typeof loadEverywhere>>[number];
+
+type RunningProgram = { readonly read: () => Promise<Schemas['Program']>; readonly before: Schemas['Program'] };
+
+/** On every device threads that call the module without end, and threads that are inside one access for hours; answers the former. */
+async function startPrograms(client: Client, devices: readonly Schemas['Device'][]): Promise<RunningProgram[]> {
+  const start = async (device: string, name: string, rounds: number, threads: number) => {
+    const body = {
+      name,
+      module: 'tcp',
+      export: 'checksum',
+      arguments: [segmentLength, rounds],
+      threads,
+      calls: null,
+      pauseMilliseconds: 0,
+    };
+    const program = answerOf(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
+    return async () =>
+      answerOf(await client.GET('/v1/devices/{device}/programs/{program}', { params: { path: { device, program: program.id } } }));
+  };
+  const reads = await Promise.all(
+    devices.map(async ({ id }) => {
+      await start(id, 'long-access', endlessRounds, longThreads);
+      return start(id, 'short-calls', 1, 4);
+    }),
+  );
+  await until(`${longThreads} threads are inside tcp on every device`, async () => {
+    const details = await Promise.all(
+      devices.map(async ({ id }) => answerOf(await client.GET('/v1/devices/{device}', { params: { path: { device: id } } }))),
+    );
+    return details.every(({ moduleTable }) => (moduleTable[0]?.referenceCount ?? 0) >= longThreads) || null;
+  });
+  const programs = await until('every short-call program has completed calls in 1.0.0', async () => {
+    const before = await Promise.all(reads.map((read) => read()));
+    return before.every(({ statistics }) => (statistics?.callsCompleted ?? 0) > 0) ? before : null;
+  });
+  say(
+    `${devices.length * (longThreads + 4)} threads are calling tcp.checksum, ${devices.length * longThreads} of them inside one access for hours`,
+  );
+  return reads.map((read, index) => ({ read, before: programs[index] ?? never('a program') }));
+}
+
+function printLoads(devices: readonly Schemas['Device'][], loads: readonly CompletedLoad[]): void {
+  const names = new Map(devices.map(({ id, name }) => [id, name]));
+  const stepNames = [
+    'received',
+    'looked-up',
+    'compared',
+    'loaded',
+    'table-updated',
+    'checked-references',
+    'interrupted',
+    'references-reset',
+    'invalidated',
+  ] as const;
+  const operations = [200, 210, 220, 230, 240, 250, 260, 270, 275];
+  const rows = loads
+    .toSorted((left, right) => (names.get(left.device) ?? '').localeCompare(names.get(right.device) ?? ''))
+    .map(({ device, outcome, interrupted, retried, failed, report }) => {
+      const times = stepNames.map((name) => Math.round(report?.steps.find(({ step }) => step === name)?.microseconds ?? 0));
+      const addresses = `${report?.previous?.address ?? 'none'} → ${report?.current?.address ?? 'none'}`;
+      return [
+        names.get(device) ?? device,
+        outcome ?? '',
+        addresses,
+        interrupted ?? 0,
+        retried ?? 0,
+        failed ?? 0,
+        ...times,
+        Math.round(report?.microseconds ?? 0),
+      ];
+    });
+  const headings = [
+    'device',
+    'outcome',
+    'address',
+    'interrupted',
+    'retried',
+    'failed',
+    ...operations.map((operation) => `op ${operation}`),
+    'total µs',
+  ];
+  console.log(
+    `\nLoads of tcp@1.1.0 (microseconds for each operation of US 8,689,206 B2, FIG. 2)\n\n${tableLines(headings, rows).join('\n')}\n`,
+  );
+}
+
+function printChecksums(before: readonly Schemas['Program'][], after: readonly Schemas['Program'][]): void {
+  const calls = new Map<string, number>();
+  for (const { statistics } of after)
+    for (const { version, callsCompleted } of statistics?.versions ?? []) calls.set(version, (calls.get(version) ?? 0) + callsCompleted);
+  const results = (programs: readonly Schemas['Program'][]) =>
+    [...new Set(programs.map(({ statistics }) => statistics?.lastResult))].join(', ');
+  const rows = [
+    ['1.0.0', calls.get('1.0.0') ?? 0, results(before)],
+    ['1.1.0', calls.get('1.1.0') ?? 0, results(after)],
+  ];
+  console.log(
+    `Short calls by version\n\n${tableLines(['version', 'calls completed', `checksum of ${segmentLength} bytes`], rows).join('\n')}\n`,
+  );
+}
+
+async function printAudit(client: Client): Promise<void> {
+  const { items } = answerOf(await client.GET('/v1/audit', { params: { query: { limit: 6 } } }));
+  const rows = items.toReversed().map(({ number, at, action, object }) => [number, at, action, object]);
+  console.log(`Last audit events\n\n${tableLines(['number', 'at', 'action', 'object'], rows).join('\n')}\n`);
+}
+
+async function printHealth(client: Client): Promise<void> {
+  const { status, hosts: connections, devices, loads, accesses } = answerOf(await client.GET('/v1/health'));
+  const outcomes = Object.entries(loads.outcomes).map(([outcome, count]) => `${count} ${outcome}`);
+  console.log(
+    `Health: ${status}. ${connections.connected} hosts and ${devices.connected} devices connected; ${loads.completed} loads completed (${outcomes.join(', ')}), ${loads.queued} queued; ${accesses.interrupted} accesses interrupted, ${accesses.failed} failed.\n`,
+  );
+}
+
+/** The demo has failed if anything that it is to show is not so. */
+async function judge(
+  client: Client,
+  loads: readonly CompletedLoad[],
+  after: readonly Schemas['Program'][],
+  devices: readonly Schemas['Device'][],
+): Promise<void> {
+  for (const { id, outcome, interrupted, retried, failed, reason } of loads) {
+    if (outcome !== 'replaced-interrupting') throw new Error(`the load ${id} ended as ${outcome}: ${reason}`);
+    if (failed !== 0 || retried !== interrupted || (interrupted ?? 0) < longThreads)
+      throw new Error(`the load ${id} interrupted ${interrupted} accesses, of which ${retried} retried and ${failed} failed`);
+  }
+  for (const { id, statistics } of after) {
+    if (statistics?.callsFailed !== 0)
+      throw new Error(`the program ${id} had ${statistics?.callsFailed} failed calls: ${statistics?.lastFailure}`);
+  }
+  for (const { id, name } of devices) {
+    const { moduleTable, memoryMap } = answerOf(await client.GET('/v1/devices/{device}', { params: { path: { device: id } } }));
+    if (moduleTable[0]?.version !== '1.1.0') throw new Error(`${name} has tcp@${moduleTable[0]?.version} in its module table`);
+    if (!memoryMap?.ranges.some(({ owner, nx }) => owner.version === '1.0.0' && nx))
+      throw new Error(`${name} has not marked the pages of tcp@1.0.0 NX`);
+  }
+}
+
+/** Asks until there is an answer. @throws {Error} when that takes too long, or a process has ended. */
+async function until<Value>(what: string, ask: () => Promise<Value | null>): Promise<Value> {
+  const deadline = performance.now() + patience;
+  for (;;) {
+    const value = await Promise.race([
+      ask(),
+      ...children.map((child) => child.ended.then((code) => never(`${child.name} ended (${code})`))),
+    ]);
+    if (value !== null) return value;
+    if (performance.now() > deadline) throw new Error(`it did not come about in ${patience / 1_000} s that ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+function never(what: string): never {
+  throw new Error(what);
+}
