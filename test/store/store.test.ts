@@ -1,0 +1,151 @@
+// The database: migrations, durability settings, and transactions that keep all or nothing.
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
+import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils';
+import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { functionOf } from '../../src/machine/processor.ts';
+import { applyMigrations, committedMigrations, MigrationError } from '../../src/store/migrations.ts';
+import { Store } from '../../src/store/store.ts';
+
+let folder: string;
+let file: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-store-'));
+  file = join(folder, 'patchbay.db');
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const at = new Date('2026-11-23T09:30:00.000Z');
+const event = (object: string) => ({ at, actor: 'test', action: 'test.done', object, requestId: null, detail: {} });
+
+test('what was acknowledged is synchronised with the disk', async () => {
+  const store = await Store.open(file);
+  expect(await store.health()).toEqual({ writable: true, synchronous: 2 });
+  await store.close();
+  const database = new Database(file, { readonly: true });
+  expect(database.pragma('journal_mode', { simple: true })).toBe('wal');
+  database.close();
+});
+
+test('a transaction that fails leaves nothing', async () => {
+  const store = await Store.open(file);
+  const failing = store.transaction(async (records) => {
+    await records.audit.append([event('a')]);
+    throw new Error('halfway');
+  });
+  await expect(failing).rejects.toThrow('halfway');
+  await store.transaction((records) => records.audit.append([event('b')]));
+  const kept = await store.records.audit.list({}, 'asc', { limit: 10, after: null });
+  expect(kept.map(({ object }) => object)).toEqual(['b']);
+  await store.close();
+});
+
+test('what was kept is there when the file is opened again', async () => {
+  const first = await Store.open(file);
+  await first.transaction((records) => records.audit.append([event('a')]));
+  await first.close();
+  const second = await Store.open(file);
+  expect(await second.records.audit.list({}, 'asc', { limit: 10, after: null })).toMatchObject([{ number: 1, at, object: 'a' }]);
+  await second.close();
+});
+
+test('transactions of many at once all succeed, one after another', async () => {
+  const store = await Store.open(file);
+  await Promise.all(Array.from({ length: 50 }, (_, index) => store.transaction((records) => records.audit.append([event(`o${index}`)]))));
+  const kept = await store.records.audit.list({}, 'asc', { limit: 100, after: null });
+  expect(kept.map(({ number }) => number)).toEqual(Array.from({ length: 50 }, (_, index) => index + 1));
+  await store.close();
+});
+
+test('migrations are applied once and recorded as Prisma records them', () => {
+  applyMigrations(file);
+  applyMigrations(file);
+  const database = new Database(file);
+  const rows = database
+    .prepare(
+      'SELECT migration_name, applied_steps_count, length(checksum) AS digits, finished_at IS NOT NULL AS finished FROM _prisma_migrations',
+    )
+    .all();
+  expect(rows).toEqual(
+    committedMigrations().map(({ name }) => ({ migration_name: name, applied_steps_count: 1, digits: 64, finished: 1 })),
+  );
+  database.close();
+});
+
+test('a migration that fails leaves the database as it was', () => {
+  applyMigrations(file);
+  const broken = { name: '29990101000000_broken', sql: 'CREATE TABLE "half" (x INTEGER); CREATE NONSENSE;' };
+  expect(() => applyMigrations(file, [...committedMigrations(), broken])).toThrow();
+  const database = new Database(file);
+  expect(database.prepare("SELECT name FROM sqlite_master WHERE name = 'half'").all()).toEqual([]);
+  database.close();
+  expect(() => applyMigrations(file)).not.toThrow();
+});
+
+test('a database whose migration has changed, or is of a newer version, is refused', () => {
+  applyMigrations(file);
+  const [first, ...rest] = committedMigrations();
+  if (first === undefined) throw new Error('no migrations');
+  expect(() => applyMigrations(file, [{ ...first, sql: `${first.sql}\n-- changed` }, ...rest])).toThrow(MigrationError);
+  expect(() => applyMigrations(file, [])).toThrow(/use a newer version/);
+});
+
+test('the schema and the committed migrations agree', async () => {
+  applyMigrations(file);
+  const migrated = new Database(file);
+  const wanted = new Database(':memory:');
+  wanted.exec(await schemaScript());
+  expect(structureOf(migrated)).toEqual(structureOf(wanted));
+  expect(structureOf(migrated)).not.toEqual([]);
+  migrated.close();
+  wanted.close();
+});
+
+/** The SQL that makes an empty database into that of schema.prisma. */
+async function schemaScript(): Promise<string> {
+  const require = createRequire(import.meta.url);
+  const binary = join(dirname(require.resolve('@prisma/schema-engine-wasm')), 'schema_engine_bg.wasm');
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(readFileSync(binary))), {
+    './schema_engine_bg.js': engine,
+  });
+  engine.__wbg_set_wasm(instance.exports);
+  functionOf(instance.exports, '__wbindgen_start')();
+  const content = readFileSync(new URL('../../prisma/schema.prisma', import.meta.url), 'utf8');
+  const adapter = bindMigrationAwareSqlAdapterFactory(new PrismaBetterSqlite3({ url: ':memory:' }));
+  const schemaEngine = await engine.SchemaEngine.new({ datamodels: [['schema.prisma', content]] }, () => {}, adapter);
+  const { stdout } = await schemaEngine.diff({
+    from: { tag: 'empty' },
+    to: { tag: 'schemaDatamodel', files: [{ path: 'schema.prisma', content }] },
+    script: true,
+    exitCode: null,
+    filters: { externalTables: [], externalEnums: [] },
+  });
+  return stdout ?? '';
+}
+
+/** Tables with their columns, foreign keys and indexes, however they came to be. */
+function structureOf(database: Database.Database): unknown[] {
+  const tables = database
+    .prepare<[], { name: string }>(
+      "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite%' ORDER BY name",
+    )
+    .all();
+  return tables.map(({ name }) => ({
+    name,
+    columns: database.prepare('SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_info(?) ORDER BY name').all(name),
+    foreignKeys: database
+      .prepare('SELECT "table", "from", "to", on_update, on_delete FROM pragma_foreign_key_list(?) ORDER BY "from"')
+      .all(name),
+    indexes: database
+      .prepare(
+        'SELECT list.name, list."unique", group_concat(info.name) AS columns FROM pragma_index_list(?) AS list, pragma_index_info(list.name) AS info GROUP BY list.name ORDER BY list.name',
+      )
+      .all(name),
+  }));
+}
