@@ -1,0 +1,306 @@
+// An agent that the test plays over plain HTTP: what it is sent, and what becomes of what it reports, however often either comes.
+
+import { randomUUID } from 'node:crypto';
+import { EventSourceParserStream } from 'eventsource-parser/stream';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { digestOf } from '../../src/machine/image.ts';
+import { Order } from '../../src/protocol/agent.ts';
+import { type Answer, Bench, itemsOf, until, workModule } from './fixture.ts';
+
+let bench: Bench;
+const agents: Agent[] = [];
+beforeEach(async () => {
+  bench = await new Bench().start();
+});
+afterEach(async () => {
+  for (const agent of agents.splice(0)) agent.disconnect();
+  await bench.close();
+});
+
+class Agent {
+  readonly orders: Order[] = [];
+  bootId = randomUUID();
+  host = '';
+  ended = false;
+  #stream = new AbortController();
+
+  constructor() {
+    agents.push(this);
+  }
+
+  async register(name: string, devices: string[]): Promise<Answer> {
+    const answer = await bench.post('/agent/v1/hosts', {
+      name,
+      bootId: this.bootId,
+      capacity: 10,
+      devices: devices.map((device) => ({ name: device, labels: {}, ramPages: 64 })),
+    });
+    this.host = String(answer.body['host']);
+    return answer;
+  }
+
+  /** Follows the orders from now on. */
+  async connect(): Promise<void> {
+    this.#stream = new AbortController();
+    this.ended = false;
+    this.orders.length = 0;
+    const response = await fetch(`${bench.url}/agent/v1/hosts/${this.host}/orders?bootId=${this.bootId}`, { signal: this.#stream.signal });
+    expect(response.headers.get('content-type')).toBe('text/event-stream');
+    this.#read(response).then(
+      () => (this.ended = true),
+      () => (this.ended = true),
+    );
+  }
+
+  disconnect(): void {
+    this.#stream.abort();
+  }
+
+  async order(kind: Order['kind'], count = 1): Promise<Order[]> {
+    return until(`${count} orders of the kind ${kind}`, async () => {
+      const found = this.orders.filter((order) => order.kind === kind);
+      return found.length >= count && found;
+    });
+  }
+
+  report(...reports: unknown[]): Promise<Answer> {
+    return bench.post(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports });
+  }
+
+  async #read(response: Response): Promise<void> {
+    const decoder = new TextDecoder();
+    const text = new TransformStream<Uint8Array, string>({
+      transform: (chunk, controller) => controller.enqueue(decoder.decode(chunk, { stream: true })),
+    });
+    for await (const event of response.body?.pipeThrough(text).pipeThrough(new EventSourceParserStream()) ?? []) {
+      const order = Order.parse(JSON.parse(event.data));
+      expect(event.id).toBe(String(order.sequence));
+      this.orders.push(order);
+    }
+  }
+}
+
+/** A device's state with these modules in its table. */
+function state(modules: Record<string, { version: string; image: string; address: string }> = {}) {
+  const moduleTable = Object.entries(modules).map(([module, entry]) => ({ module, ...entry, referenceCount: 0 }));
+  const ranges = moduleTable.map(({ module, version, address }) => ({
+    address,
+    pages: 1,
+    owner: { module, version },
+    present: true,
+    valid: true,
+    nx: false,
+  }));
+  return {
+    at: new Date().toISOString(),
+    moduleTable,
+    memoryMap: { pageBytes: 4096, pages: 64, usedPages: ranges.length, ranges },
+    programs: [],
+  };
+}
+
+const attached = ({ order, device }: Order, modules = {}) => ({
+  kind: 'device-attached',
+  order,
+  device,
+  state: state(modules),
+  failure: null,
+});
+
+function loaded(order: Order, address = '0x1000') {
+  if (order.kind !== 'load') throw new Error('not a load');
+  const { module, version, image } = order;
+  const current = { version, image, address, pages: 1 };
+  const result = {
+    outcome: 'installed',
+    reason: null,
+    previous: null,
+    current,
+    interrupted: 0,
+    retried: 0,
+    failed: 0,
+    microseconds: 1,
+    steps: [],
+  };
+  return {
+    kind: 'load-completed',
+    order: order.order,
+    device: order.device,
+    load: order.load,
+    state: state({ [module]: { version, image, address } }),
+    result,
+  };
+}
+
+/** An agent with one device that is up. */
+async function connectedAgent(): Promise<Agent> {
+  const agent = new Agent();
+  await agent.register('agent', ['d1']);
+  await agent.connect();
+  const [attach] = await agent.order('attach-device');
+  if (attach !== undefined) await agent.report(attached(attach));
+  return agent;
+}
+
+const deviceNamed = async (name: string) =>
+  String(itemsOf(await bench.get('/v1/devices')).find((device) => device['name'] === name)?.['id']);
+
+async function requestLoad(version: string): Promise<string> {
+  await bench.push('tcp', version, workModule(1));
+  const answer = await bench.post('/v1/loads', { module: 'tcp', version, devices: [await deviceNamed('d1')] });
+  return answer.headers.get('location') ?? '';
+}
+
+test('a host registers, its devices are made once, and they come up', async () => {
+  const agent = new Agent();
+  expect(await agent.register('agent', ['d1', 'd2'])).toMatchObject({ status: 201, body: { name: 'agent', devices: 2 } });
+  expect(itemsOf(await bench.get('/v1/devices'))).toMatchObject([{ status: 'disconnected' }, { status: 'disconnected' }]);
+  await agent.connect();
+  const orders = await agent.order('attach-device', 2);
+  await until('they are attaching', async () => itemsOf(await bench.get('/v1/devices')).every(({ status }) => status === 'attaching'));
+  expect((await agent.report(...orders.map((order) => attached(order)))).status).toBe(204);
+  expect(itemsOf(await bench.get('/v1/devices')).map(({ status }) => status)).toEqual(['connected', 'connected']);
+  expect((await agent.register('agent', ['d1', 'd2', 'd3'])).body).toMatchObject({ devices: 3 });
+  expect(await agent.order('attach-device', 3)).toHaveLength(3);
+});
+
+test('an order comes again in every stream until its report has settled it, and is applied once', async () => {
+  const agent = await connectedAgent();
+  const path = await requestLoad('1.0.0');
+  const [first] = await agent.order('load');
+  agent.disconnect();
+  await agent.connect();
+  const [again] = await agent.order('load');
+  expect(again).toEqual(first);
+  if (again === undefined) throw new Error('no order');
+  expect(await Promise.all([agent.report(loaded(again)), agent.report(loaded(again), loaded(again))])).toMatchObject([
+    { status: 204 },
+    { status: 204 },
+  ]);
+  expect((await bench.get(path)).body).toMatchObject({ state: 'completed', outcome: 'installed' });
+  expect((await agent.report(loaded(again, '0x9000'))).status).toBe(204);
+  const device = await deviceNamed('d1');
+  expect(itemsOf(await bench.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([{ address: '0x1000', leftAt: null }]);
+  expect(itemsOf(await bench.get('/v1/audit?action=load.completed'))).toHaveLength(1);
+  agent.disconnect();
+  await agent.connect();
+  await requestLoad('1.1.0');
+  expect(await agent.order('load')).toMatchObject([{ version: '1.1.0' }]);
+});
+
+test('after a restart of its host a device is brought back to what it had, and then to what was asked meanwhile', async () => {
+  const agent = await connectedAgent();
+  await requestLoad('1.0.0');
+  const [load] = await agent.order('load');
+  if (load === undefined) throw new Error('no order');
+  await agent.report(loaded(load));
+  agent.disconnect();
+  const path = await requestLoad('1.1.0');
+
+  agent.bootId = randomUUID();
+  await agent.register('agent', ['d1']);
+  const device = await deviceNamed('d1');
+  expect(itemsOf(await bench.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([{ version: '1.0.0', leftBy: 'reboot' }]);
+  await agent.connect();
+  const [next] = await agent.order('load');
+  expect(agent.orders).toMatchObject([
+    { kind: 'attach-device', modules: [{ module: 'tcp', version: '1.0.0' }], programs: [] },
+    { kind: 'load', version: '1.1.0' },
+  ]);
+  const [attach] = agent.orders;
+  if (attach === undefined || next === undefined || load.kind !== 'load') throw new Error('no order');
+  await agent.report(attached(attach, { tcp: { version: '1.0.0', image: load.image, address: '0x1000' } }), loaded(next, '0x2000'));
+  expect(itemsOf(await bench.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([
+    { version: '1.1.0', leftAt: null, address: '0x2000' },
+    { version: '1.0.0', load: null, leftBy: 'replaced' },
+    { version: '1.0.0', leftBy: 'reboot' },
+  ]);
+  expect((await bench.get(path)).body).toMatchObject({ state: 'completed' });
+});
+
+test('a host that restarts before it is brought back loses nothing', async () => {
+  const agent = await connectedAgent();
+  await requestLoad('1.0.0');
+  const [load] = await agent.order('load');
+  if (load !== undefined) await agent.report(loaded(load));
+  for (let restart = 0; restart < 3; restart += 1) {
+    agent.disconnect();
+    agent.bootId = randomUUID();
+    await agent.register('agent', ['d1']);
+  }
+  await agent.connect();
+  expect(await agent.order('attach-device')).toMatchObject([{ modules: [{ module: 'tcp', version: '1.0.0' }] }]);
+  expect(agent.orders).toHaveLength(1);
+});
+
+test('another life of the host is told apart, and the old one is told to register again', async () => {
+  const agent = await connectedAgent();
+  const old = agent.bootId;
+  agent.bootId = randomUUID();
+  await agent.register('agent', ['d1']);
+  const stale = { status: 409, body: { type: 'urn:patchbay:problem:stale-boot' } };
+  expect(await bench.post(`/agent/v1/hosts/${agent.host}/reports`, { bootId: old, reports: [] })).toMatchObject(stale);
+  expect(await bench.get(`/agent/v1/hosts/${agent.host}/orders?bootId=${old}`)).toMatchObject(stale);
+  expect(await bench.get(`/agent/v1/hosts/hst_00000000000000000000000000000000/orders?bootId=${old}`)).toMatchObject({ status: 404 });
+});
+
+test('a newer stream of a host ends the older one', async () => {
+  const agent = await connectedAgent();
+  const second = new Agent();
+  second.bootId = agent.bootId;
+  second.host = agent.host;
+  await second.connect();
+  await until('the first stream ends', async () => agent.ended);
+  await requestLoad('1.0.0');
+  expect(await second.order('load')).toHaveLength(1);
+});
+
+test('a host cannot take another host its device, nor settle its orders', async () => {
+  const agent = await connectedAgent();
+  const thief = new Agent();
+  expect(await thief.register('thief', ['d1'])).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:name-taken' } });
+  await thief.register('thief', ['d9']);
+  const path = await requestLoad('1.0.0');
+  const [load] = await agent.order('load');
+  if (load === undefined) throw new Error('no order');
+  expect((await thief.report(loaded(load))).status).toBe(204);
+  expect((await bench.get(path)).body).toMatchObject({ state: 'queued' });
+});
+
+test('an older state does not replace a newer one', async () => {
+  const agent = await connectedAgent();
+  const device = await deviceNamed('d1');
+  const newer = { ...state(), at: '2030-01-01T00:00:02.000Z' };
+  const older = { ...state(), at: '2030-01-01T00:00:01.000Z' };
+  await agent.report({ kind: 'device-state', device, state: newer });
+  await agent.report({ kind: 'device-state', device, state: older });
+  expect((await bench.get(`/v1/devices/${device}`)).body['reportedAt']).toBe(newer.at);
+});
+
+test('images are downloaded by digest', async () => {
+  const pushed = await bench.push('tcp', '1.0.0', workModule(1));
+  const { image } = pushed.body;
+  const digest = typeof image === 'object' && image !== null && 'digest' in image ? String(image.digest) : '';
+  const response = await fetch(`${bench.url}/agent/v1/images/${digest}`);
+  expect(digestOf(new Uint8Array(await response.arrayBuffer()))).toBe(digest);
+  expect(await bench.get(`/agent/v1/images/sha256:${'0'.repeat(64)}`)).toMatchObject({ status: 404 });
+  expect(await bench.get('/agent/v1/images/latest')).toMatchObject({ status: 422 });
+});
+
+test('malformed registrations and reports are refused', async () => {
+  const agent = await connectedAgent();
+  expect(await bench.post('/agent/v1/hosts', { name: 'x', bootId: 'short', capacity: 0, devices: [] })).toMatchObject({
+    status: 422,
+    body: { errors: [{ pointer: '/bootId' }, { pointer: '/capacity' }] },
+  });
+  expect(await agent.report({ kind: 'device-exploded' })).toMatchObject({
+    status: 422,
+    body: { errors: [{ pointer: expect.stringMatching(/^\/reports\/0/) }] },
+  });
+  const tooMany = Array.from({ length: 501 }, () => ({
+    kind: 'device-state',
+    device: 'dev_00000000000000000000000000000000',
+    state: state(),
+  }));
+  expect(await agent.report(...tooMany)).toMatchObject({ status: 422 });
+});

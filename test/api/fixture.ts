@@ -1,0 +1,143 @@
+// A service on a database file of its own, reached over real HTTP, with real device hosts in this process or an agent that the test plays.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import { z } from 'zod';
+import { createService } from '../../src/api/service.ts';
+import { runHost } from '../../src/host/host.ts';
+
+export type Answer = { readonly status: number; readonly headers: Headers; readonly body: Record<string, unknown> };
+
+export class Bench {
+  readonly folder = mkdtempSync(join(tmpdir(), 'patchbay-api-'));
+  #app: FastifyInstance | null = null;
+  #port = 0;
+  readonly #hosts: { readonly stop: AbortController; readonly ended: Promise<void> }[] = [];
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Starts the service, the second time on the same file and port. */
+  async start(): Promise<this> {
+    const app = await createService({ databaseFile: join(this.folder, 'patchbay.db'), logger: false });
+    this.#port = Number(new URL(await app.listen({ port: this.#port, host: '127.0.0.1' })).port);
+    this.#app = app;
+    return this;
+  }
+
+  async stop(): Promise<void> {
+    await this.#app?.close();
+    this.#app = null;
+  }
+
+  /** Runs a device host; answers how to stop it. */
+  startHost(name: string, devices: number, labels: Record<string, string> = {}, capacity = 100): () => Promise<void> {
+    const stop = new AbortController();
+    const ended = runHost({
+      controlUrl: this.url,
+      name,
+      capacity,
+      devices: Array.from({ length: devices }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages: 64 })),
+      signal: stop.signal,
+      logger: pino({ enabled: false }),
+    });
+    this.#hosts.push({ stop, ended });
+    return async () => {
+      stop.abort();
+      await ended;
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const { stop, ended } of this.#hosts) {
+      stop.abort();
+      await ended;
+    }
+    await this.stop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  get(path: string, headers: Record<string, string> = {}): Promise<Answer> {
+    return this.request('GET', path, undefined, headers);
+  }
+
+  post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    return this.request('POST', path, body, headers);
+  }
+
+  /** Bytes and texts are sent as they are, anything else as JSON. */
+  async request(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    const isRaw = typeof body === 'string' || body instanceof Uint8Array;
+    const payload = isRaw ? new Uint8Array(typeof body === 'string' ? Buffer.from(body) : body) : JSON.stringify(body);
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      ...(body === undefined ? {} : { body: payload }),
+    });
+    const text = await response.text();
+    const isJson = response.headers.get('content-type')?.includes('json') ?? false;
+    return { status: response.status, headers: response.headers, body: isJson && text !== '' ? JSON.parse(text) : { text } };
+  }
+
+  /** Pushes a module's text. */
+  push(module: string, version: string, source: string, language = 'wat'): Promise<Answer> {
+    return this.post(`/v1/modules/${module}/builds`, { version, language, source });
+  }
+
+  /** The devices, by name, once all of them are connected. */
+  async connectedDevices(count: number): Promise<string[]> {
+    const devices = await until(`${count} devices are connected`, async () => {
+      const items = itemsOf(await this.get('/v1/devices?limit=200'));
+      const connected = items.filter(({ status }) => status === 'connected');
+      return connected.length === count ? connected : null;
+    });
+    return devices.toSorted((left, right) => (String(left['name']) < String(right['name']) ? -1 : 1)).map(({ id }) => String(id));
+  }
+
+  /** Requests loads and waits until each has its outcome; answers them in the order of their devices. */
+  async load(module: string, version: string, devices: readonly string[]): Promise<Record<string, unknown>[]> {
+    const accepted = await this.post('/v1/loads', { module, version, devices });
+    if (accepted.status !== 202) throw new Error(JSON.stringify(accepted.body));
+    const loads = await until('all loads have an outcome', async () => {
+      const items = itemsOf(await this.get(`/v1/loads?limit=200&batch=${accepted.body['batch']}`));
+      return items.length === devices.length && items.every(({ state }) => state === 'completed') ? items : null;
+    });
+    return devices.map((device) => loads.find((load) => load['device'] === device) ?? {});
+  }
+}
+
+export function itemsOf({ body }: Answer): Record<string, unknown>[] {
+  const page = z.object({ items: z.array(z.record(z.string(), z.unknown())) }).safeParse(body);
+  if (!page.success) throw new Error(`not a page: ${JSON.stringify(body)}`);
+  return page.data.items;
+}
+
+/** Asks until there is an answer; fails after 30 s. */
+export async function until<Value>(what: string, ask: () => Promise<Value | null | false>): Promise<Value> {
+  const deadline = Date.now() + 30_000;
+  for (;;) {
+    const value = await ask();
+    if (value !== null && value !== false) return value;
+    if (Date.now() > deadline) throw new Error(`did not come about in 30 s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** `work(n)`: loops n times and answers n plus the number given. */
+export const workModule = (plus: number) => `
+  (module
+    (func (export "work") (param $n i32) (result i32)
+      (local $i i32)
+      (loop $next
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $next (i32.lt_u (local.get $i) (local.get $n))))
+      (i32.add (local.get $n) (i32.const ${plus}))))`;
+
+/** (module (func (export "one") (result i32) (i32.const 1))) */
+export const prebuiltModule = new Uint8Array(
+  Buffer.from('0061736d010000000105016000017f03020100070701036f6e6500000a0601040041010b', 'hex'),
+);

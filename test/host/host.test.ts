@@ -1,0 +1,119 @@
+// The parts of a device host: its outbox, its image cache, its patience.
+
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { BackOff, delay } from '../../src/host/back-off.ts';
+import { ImageCache } from '../../src/host/image-cache.ts';
+import { Outbox } from '../../src/host/outbox.ts';
+import { digestOf, ImageError } from '../../src/machine/index.ts';
+import { agentLimits, Report } from '../../src/protocol/agent.ts';
+import { newIdentifier } from '../../src/protocol/identifiers.ts';
+import { compiler, workModule } from '../machine/fixture.ts';
+
+const devices = Array.from({ length: 3 }, () => newIdentifier('device'));
+const state = (second: number) => ({
+  at: new Date(second * 1_000).toISOString(),
+  moduleTable: [],
+  memoryMap: { pageBytes: 4096, pages: 1, usedPages: 0, ranges: [] },
+  programs: [],
+});
+const orderReport = (device: string) =>
+  Report.parse({ kind: 'device-attached', order: newIdentifier('order'), device, state: state(0), failure: null });
+const stateReport = (device: string, second: number) => Report.parse({ kind: 'device-state', device, state: state(second) });
+
+test('every order report leaves the outbox once and in order, and of states the newest, whatever fails on the way', () => {
+  const step = fc.oneof(
+    fc.record({ kind: fc.constant('order' as const), device: fc.constantFrom(...devices) }),
+    fc.record({ kind: fc.constant('state' as const), device: fc.constantFrom(...devices) }),
+    fc.record({ kind: fc.constant('send' as const), delivered: fc.boolean(), meanwhile: fc.boolean() }),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const outbox = new Outbox();
+      const added: Report[] = [];
+      const delivered: Report[] = [];
+      let second = 0;
+      const add = (report: Report) => {
+        added.push(report);
+        outbox.add(report);
+      };
+      for (const one of steps) {
+        second += 1;
+        if (one.kind === 'order') add(orderReport(one.device));
+        else if (one.kind === 'state') add(stateReport(one.device, second));
+        else {
+          const batch = outbox.next();
+          if (one.meanwhile) add(stateReport(devices[0] ?? '', second));
+          if (!one.delivered) continue;
+          delivered.push(...batch);
+          outbox.acknowledge(batch);
+        }
+      }
+      for (let batch = outbox.next(); batch.length > 0; batch = outbox.next()) {
+        delivered.push(...batch);
+        outbox.acknowledge(batch);
+      }
+      const orders = (reports: readonly Report[]) => reports.filter(({ kind }) => kind !== 'device-state');
+      expect(orders(delivered)).toEqual(orders(added));
+      const last = (reports: readonly Report[], device: string) =>
+        reports.findLast((report) => report.kind === 'device-state' && report.device === device);
+      for (const device of devices) expect(last(delivered, device)).toEqual(last(added, device));
+    }),
+  );
+});
+
+test('a request carries no more reports than the service takes', () => {
+  const outbox = new Outbox();
+  for (let index = 0; index < agentLimits.reportsPerRequest + 10; index += 1) outbox.add(orderReport(devices[0] ?? ''));
+  expect(outbox.next()).toHaveLength(agentLimits.reportsPerRequest);
+});
+
+test('the outbox wakes whoever waits for it, and lets go when the host ends', async () => {
+  const outbox = new Outbox();
+  const stop = new AbortController();
+  const filled = outbox.filled(stop.signal);
+  outbox.add(orderReport(devices[0] ?? ''));
+  await filled;
+  outbox.acknowledge(outbox.next());
+  const ending = outbox.filled(stop.signal);
+  stop.abort();
+  await ending;
+});
+
+async function imageBytes(version: string): Promise<{ digest: string; bytes: Uint8Array<ArrayBuffer> }> {
+  const result = await compiler.compileModule({ module: 'tcp', version, language: 'wat', source: workModule(0) });
+  if (!result.ok) throw new Error('does not compile');
+  return { digest: result.compiled.digest, bytes: new Uint8Array(result.compiled.image) };
+}
+
+test('an image is downloaded once for all who ask at once, and again after it was given up for want of room', async () => {
+  const one = await imageBytes('1.0.0');
+  const two = await imageBytes('1.1.0');
+  const downloads: string[] = [];
+  const cache = new ImageCache(async (digest) => {
+    downloads.push(digest);
+    return digest === one.digest ? one.bytes : two.bytes;
+  }, one.bytes.length + 10);
+  const [first, second] = await Promise.all([cache.get(one.digest), cache.get(one.digest)]);
+  expect(second).toBe(first);
+  await cache.get(two.digest);
+  await cache.get(one.digest);
+  expect(downloads).toEqual([one.digest, two.digest, one.digest]);
+});
+
+test('an image that is not what was ordered is refused, and downloaded anew when it is asked for again', async () => {
+  const { digest, bytes } = await imageBytes('1.0.0');
+  const answers = [new TextEncoder().encode('something else'), bytes];
+  const cache = new ImageCache(async () => answers.shift() ?? bytes);
+  await expect(cache.get(digest)).rejects.toThrow(ImageError);
+  expect((await cache.get(digest)).digest).toBe(digest);
+  expect(digestOf(bytes)).toBe(digest);
+});
+
+test('waits end at once when the host ends', async () => {
+  const stop = new AbortController();
+  const waiting = Promise.all([delay(1_000_000, stop.signal), new BackOff().wait(stop.signal)]);
+  stop.abort();
+  await waiting;
+  await delay(1_000_000, stop.signal);
+});

@@ -1,0 +1,200 @@
+// Real processes over a real network: the commands as a user starts them, killed and started again.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Child } from '../../src/cli/child.ts';
+import { answerOf, type Client, createPatchbayClient } from '../../src/cli/client.ts';
+import { until, workModule } from '../api/fixture.ts';
+
+let folder: string;
+let children: Child[];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-system-'));
+  children = [];
+});
+afterEach(async () => {
+  await Promise.all(children.map((child) => child.end('SIGKILL')));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function start(name: string, ...args: string[]): Child {
+  const child = new Child(name, args);
+  children.push(child);
+  return child;
+}
+
+async function startService(port = '0', ...args: string[]): Promise<{ service: Child; url: string; client: Client }> {
+  const service = start('the service', 'serve', '--port', port, '--database', join(folder, 'data', 'patchbay.db'), ...args);
+  const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
+  return { service, url, client: createPatchbayClient(url) };
+}
+
+const startHost = (url: string, name: string) =>
+  start(name, 'host', '--control', url, '--name', name, '--devices', '2', '--labels', `rack=${name}`);
+
+async function connected(client: Client, count: number): Promise<string[]> {
+  return until(`${count} devices are connected`, async () => {
+    const { items } = answerOf(await client.GET('/v1/devices'));
+    const ids = items.filter(({ status }) => status === 'connected').map(({ id }) => id);
+    return ids.length === count && ids;
+  });
+}
+
+async function push(client: Client, version: string, plus: number): Promise<void> {
+  answerOf(
+    await client.POST('/v1/modules/{module}/builds', {
+      params: { path: { module: 'tcp' } },
+      body: { version, language: 'wat', source: workModule(plus) },
+    }),
+  );
+}
+
+async function load(client: Client, version: string, devices: string[]) {
+  const { batch } = answerOf(
+    await client.POST('/v1/loads', { body: { module: 'tcp', version, devices, strategy: 'inject', invalidation: 'nx' } }),
+  );
+  return until('the loads are completed', async () => {
+    const { items } = answerOf(await client.GET('/v1/loads', { params: { query: { batch, state: 'completed' } } }));
+    return items.length === devices.length && items;
+  });
+}
+
+async function startProgram(
+  client: Client,
+  device: string,
+  rounds: number,
+): Promise<() => Promise<{ callsCompleted: number; callsFailed: number; versions: { version: string }[] } | null>> {
+  const body = { module: 'tcp', export: 'work', arguments: [rounds], threads: 5, calls: null, pauseMilliseconds: 0 };
+  const { id } = answerOf(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
+  return async () =>
+    answerOf(await client.GET('/v1/devices/{device}/programs/{program}', { params: { path: { device, program: id } } })).statistics;
+}
+
+test('devices on two hosts are patched under live programs', async () => {
+  const { client, url } = await startService('0', '--no-embedded-host');
+  for (const name of ['a', 'b']) startHost(url, name);
+  const devices = await connected(client, 4);
+  await push(client, '1.0.0', 1);
+  await push(client, '1.1.0', 2);
+  expect(await load(client, '1.0.0', devices)).toMatchObject(devices.map(() => ({ outcome: 'installed' })));
+  const programs = await Promise.all(devices.map((device) => startProgram(client, device, 2_000_000_000)));
+  await until('all threads are inside', async () => {
+    const tables = await Promise.all(
+      devices.map(async (device) => answerOf(await client.GET('/v1/devices/{device}', { params: { path: { device } } })).moduleTable),
+    );
+    return tables.every(([entry]) => entry?.referenceCount === 5);
+  });
+  expect(await load(client, '1.1.0', devices)).toMatchObject(
+    devices.map(() => ({ outcome: 'replaced-interrupting', interrupted: 5, retried: 5, failed: 0 })),
+  );
+  for (const program of programs) expect(await program()).toMatchObject({ callsFailed: 0 });
+});
+
+test('a service that is killed has all that it acknowledged when it is started again, and its hosts come back', async () => {
+  const { client, service, url } = await startService('0', '--no-embedded-host');
+  startHost(url, 'a');
+  const devices = await connected(client, 2);
+  await push(client, '1.0.0', 1);
+  await load(client, '1.0.0', devices);
+  const program = await startProgram(client, devices[0] ?? '', 10);
+  await until('calls complete', async () => (await program())?.callsCompleted);
+  await push(client, '1.1.0', 2);
+  const { batch } = answerOf(
+    await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.1.0', devices, strategy: 'inject', invalidation: 'nx' } }),
+  );
+  expect(await service.end('SIGKILL')).toBe('SIGKILL');
+
+  const again = await startService(new URL(url).port, '--no-embedded-host');
+  expect(await connected(again.client, 2)).toEqual(devices);
+  const loads = await until('the loads that were accepted have their outcomes', async () => {
+    const { items } = answerOf(await again.client.GET('/v1/loads', { params: { query: { batch, state: 'completed' } } }));
+    return items.length === 2 && items;
+  });
+  expect(loads.map(({ outcome }) => outcome)).toEqual([expect.stringMatching(/^replaced/), expect.stringMatching(/^replaced/)]);
+  await until('calls complete in the new version', async () => (await program())?.versions.some(({ version }) => version === '1.1.0'));
+  expect(await program()).toMatchObject({ callsFailed: 0 });
+});
+
+test('a host that is killed comes back with the modules and programs that its devices had', async () => {
+  const { client, url } = await startService('0', '--no-embedded-host');
+  const host = startHost(url, 'a');
+  const devices = await connected(client, 2);
+  const [device = ''] = devices;
+  await push(client, '1.0.0', 1);
+  await load(client, '1.0.0', devices);
+  const program = await startProgram(client, device, 10);
+  await until('calls complete', async () => (await program())?.callsCompleted);
+  await host.end('SIGKILL');
+  await until('it is missed', async () => answerOf(await client.GET('/v1/health')).status === 'degraded');
+  startHost(url, 'a');
+  expect(await connected(client, 2)).toEqual(devices);
+  const detail = await until('it has reported', async () => {
+    const found = answerOf(await client.GET('/v1/devices/{device}', { params: { path: { device } } }));
+    return found.reportedAt !== null && found;
+  });
+  expect(detail).toMatchObject({ attachFailure: null, moduleTable: [{ module: 'tcp', version: '1.0.0' }] });
+  await until('the program calls again', async () => (await program())?.callsCompleted);
+  const { items } = answerOf(
+    await client.GET('/v1/devices/{device}/modules/{module}/history', { params: { path: { device, module: 'tcp' } } }),
+  );
+  expect(items).toMatchObject([{ leftAt: null, load: null }, { leftBy: 'reboot' }]);
+});
+
+test('npm start serves with embedded devices, says where everything is, and ends cleanly', async () => {
+  const { client, service, url } = await startService('0', '--embedded-devices', '3');
+  await connected(client, 3);
+  const [, documentation = ''] = await service.says(/documentation +(\S+)/);
+  expect((await fetch(documentation)).status).toBe(200);
+  const [, health = ''] = await service.says(/health +(\S+)/);
+  expect(await (await fetch(health)).json()).toMatchObject({ status: 'healthy' });
+  expect(new URL(url).hostname).toBe('127.0.0.1');
+  expect(await service.end('SIGTERM')).toBe(0);
+});
+
+test('the demo succeeds, and loses no call', async () => {
+  const { execFile } = await import('node:child_process');
+  const demo = new URL('../../src/cli/demo.ts', import.meta.url).pathname;
+  const output = await new Promise<string>((resolve, reject) => {
+    execFile(process.execPath, [demo], (error, stdout, stderr) =>
+      error === null ? resolve(stdout) : reject(new Error(`${error.message}\n${stdout}\n${stderr}`)),
+    );
+  });
+  const rows = output.split('\n').filter((line) => /^rack-[ab]-[1-4] /.test(line));
+  expect(rows).toHaveLength(8);
+  for (const row of rows) expect(row).toMatch(/replaced-interrupting +0x1000 → 0x2000 +29 +29 +0 /);
+  expect(output).toMatch(/1\.0\.0 +\d+ +65377/);
+  expect(output).toMatch(/1\.1\.0 +\d+ +65376/);
+  expect(output).toContain('Health: healthy');
+});
+
+test.each([
+  [['serve', '--prot', '80'], /Unknown option '--prot'/],
+  [['serve', '--port', 'http'], /--port is "http": give a whole number from 0 to 65535/],
+  [['serve', '--address', '0.0.0.0'], /can be reached from other machines/],
+  [['serve', '--log-level', 'loud'], /--log-level is "loud"/],
+  [['host', '--control', 'there'], /--control is "there"/],
+  [['host', '--devices', '-1'], /--devices/],
+  [['host', '--name', 'My Rack'], /must be 1 to 63/],
+  [['host', '--labels', 'north'], /write labels as key=value/],
+  [['help'], /there is no command "help": the commands are serve and host/],
+])('patchbay %j is refused with what to change', async (args, message) => {
+  const child = start('patchbay', ...args);
+  await child.says(message);
+  expect(await child.ended).toBe(2);
+});
+
+test('a port that is taken is named', async () => {
+  const { url } = await startService('0', '--no-embedded-host');
+  const { port } = new URL(url);
+  const second = start('patchbay', 'serve', '--port', port, '--database', join(folder, 'other.db'), '--no-embedded-host');
+  await second.says(new RegExp(`port ${port} on 127.0.0.1 is taken`));
+  expect(await second.ended).toBe(2);
+});
+
+test.each([[['--help']], [['serve', '--help']], [['host', '--help']]])('patchbay %j tells its use', async (args) => {
+  const child = start('patchbay', ...args);
+  await child.says(/^Usage: /);
+  expect(await child.ended).toBe(0);
+});
