@@ -9,7 +9,7 @@ import { runHost } from '../host/host.ts';
 import { agentLimits, Registration } from '../protocol/agent.ts';
 import { readInteger, readLabels, UsageError } from './command-line.ts';
 
-export const hostHelp = `Usage: npm run host -- [options]
+const hostHelp = `Usage: npm run host -- [options]
 
 Runs simulated devices and joins them to a control service.
 

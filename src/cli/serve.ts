@@ -9,7 +9,7 @@ import { createService } from '../api/service.ts';
 import { readInteger, UsageError } from './command-line.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
 
-export const serveHelp = `Usage: npm start -- [options]
+const serveHelp = `Usage: npm start -- [options]
 
 Starts the control service, and in it a device host with a few devices.
 

@@ -6,7 +6,7 @@ import type { FunctionType } from '../machine/image.ts';
 import { type Expression, expressions } from './expression.ts';
 
 /** A quoted name of the text format, for names that come from users. */
-export function quotedName(...parts: readonly string[]): string {
+function quotedName(...parts: readonly string[]): string {
   return `$"${parts.join(':').replace(/[^ -~]|["\\$]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)}"`;
 }
 

@@ -19,7 +19,7 @@ import { gateText } from './gate.ts';
 import { addSafepoints, yieldFunction } from './safepoints.ts';
 
 /** Limits of what an image may have. */
-export const imageLimits = {
+const imageLimits = {
   /** Own memory, in WebAssembly pages of 64 KiB. */
   memoryPages: 256,
   tableElements: 65_536,

@@ -18,7 +18,7 @@ export type CompilerLimits = {
   readonly sourceBytes: number;
 };
 
-export const defaultLimits: CompilerLimits = { milliseconds: 20_000, heapMebibytes: 512, waiting: 256, sourceBytes: 4 * 1024 * 1024 };
+const defaultLimits: CompilerLimits = { milliseconds: 20_000, heapMebibytes: 512, waiting: 256, sourceBytes: 4 * 1024 * 1024 };
 
 /** Drivers kept, so that programs alike share one. */
 const driversKept = 500;

@@ -3,7 +3,7 @@
 import type { ImageInterface } from '../machine/image.ts';
 
 /** The languages a module's source may be in; `wasm` is a prebuilt WebAssembly module from any toolchain. */
-export const languages = ['assemblyscript', 'wat', 'wasm'] as const;
+const languages = ['assemblyscript', 'wat', 'wasm'] as const;
 export type Language = (typeof languages)[number];
 
 export type CompileRequest = {

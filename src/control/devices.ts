@@ -10,7 +10,7 @@ import { audit, type Context, type PageOf, type Requester, readPage } from './co
 import { newOrder } from './orders.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
 
-export type DeviceStatus = 'connected' | 'attaching' | 'disconnected';
+type DeviceStatus = 'connected' | 'attaching' | 'disconnected';
 
 export type NewDeviceRequest = {
   readonly name: string;

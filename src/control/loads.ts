@@ -8,7 +8,7 @@ import { newOrder } from './orders.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
 
 /** Devices of one request. */
-export const loadLimit = 10_000;
+const loadLimit = 10_000;
 
 export type NewLoadsRequest = {
   readonly module: string;

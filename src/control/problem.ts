@@ -3,7 +3,7 @@
 import type { Diagnostic } from '../compiler/result.ts';
 
 /** Every kind of problem; control knows no HTTP, the API gives each its status. */
-export const problemKinds = [
+const problemKinds = [
   'not-found',
   'invalid-value',
   'version-exists',

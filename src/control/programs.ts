@@ -24,7 +24,7 @@ export type NewProgramRequest = {
 };
 
 /** `starting` and `stopping` wait for the device. */
-export type ProgramState = 'starting' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
+type ProgramState = 'starting' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
 export type ProgramView = { readonly program: ProgramRecord; readonly state: ProgramState; readonly statistics: ProgramStatistics | null };
 
 export class Programs {

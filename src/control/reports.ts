@@ -76,7 +76,10 @@ async function applyLoad(records: Records, order: OrderOf<'load'>, result: LoadR
     failed,
   };
   if (isLoaded(result) && current !== null) {
-    await records.history.leave({ deviceIds: [device], module }, { leftAt: at, leftBy: interrupted > 0 ? 'replaced-interrupting' : 'replaced', interrupted });
+    await records.history.leave(
+      { deviceIds: [device], module },
+      { leftAt: at, leftBy: interrupted > 0 ? 'replaced-interrupting' : 'replaced', interrupted },
+    );
     const { version, image, address, pages } = current;
     await records.history.enter([{ deviceId: device, module, version, imageDigest: image, loadId: load, address, pages, enteredAt: at }]);
     await records.devices.setModule({ deviceId: device, module, version, imageDigest: image });

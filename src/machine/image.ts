@@ -30,7 +30,6 @@ const Stamp = z.object({
 export type ValueType = z.infer<typeof ValueType>;
 export type FunctionType = z.infer<typeof FunctionType>;
 export type ExportedFunction = z.infer<typeof ExportedFunction>;
-export type ImportedFunction = z.infer<typeof ImportedFunction>;
 export type ImageInterface = z.infer<typeof ImageInterface>;
 export type Stamp = z.infer<typeof Stamp>;
 

@@ -34,7 +34,7 @@ export const Registered = z.object({ host: HostId, name: DisplayName, devices: z
 export type Registered = z.infer<typeof Registered>;
 
 /** One build to put on one device. */
-export const ModuleImage = z.object({ module: ModuleName, version: z.string(), image: Digest }).meta({ id: 'ModuleImage' });
+const ModuleImage = z.object({ module: ModuleName, version: z.string(), image: Digest }).meta({ id: 'ModuleImage' });
 
 /** The bounds of a declared program. */
 export const programLimits = { threads: 10_000, arguments: 16, pauseMilliseconds: 60_000 } as const;

@@ -16,7 +16,7 @@ export const ModuleTableEntry = z
   .meta({ id: 'ModuleTableEntry' });
 export type ModuleTableEntry = z.infer<typeof ModuleTableEntry>;
 
-export const MemoryRange = z
+const MemoryRange = z
   .object({
     address: Address,
     pages: count,
@@ -37,8 +37,7 @@ export const MemoryMap = z
   .meta({ id: 'MemoryMap' });
 export type MemoryMap = z.infer<typeof MemoryMap>;
 
-export const ProgramState = z.enum(['running', 'finished', 'stopped', 'failed']);
-export type ProgramState = z.infer<typeof ProgramState>;
+const ProgramState = z.enum(['running', 'finished', 'stopped', 'failed']);
 
 export const ProgramStatistics = z
   .object({

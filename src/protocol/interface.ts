@@ -14,8 +14,8 @@ export const FunctionType = z
   .meta({ id: 'FunctionType' });
 export type FunctionType = z.infer<typeof FunctionType>;
 
-export const ExportedFunction = FunctionType.extend({ name: ExportName }).meta({ id: 'ExportedFunction' });
-export const ImportedFunction = FunctionType.extend({ module: z.string(), name: ExportName }).meta({ id: 'ImportedFunction' });
+const ExportedFunction = FunctionType.extend({ name: ExportName }).meta({ id: 'ExportedFunction' });
+const ImportedFunction = FunctionType.extend({ module: z.string(), name: ExportName }).meta({ id: 'ImportedFunction' });
 
 export const Interface = z
   .object({

@@ -22,7 +22,7 @@ export const Invalidation = z.enum(['nx']);
 export type Invalidation = z.infer<typeof Invalidation>;
 
 /** A load's report has at most 11 steps; an interrupted step names at most 1,000 programs. */
-export const stepLimit = 16;
+const stepLimit = 16;
 const programLimit = 1_000;
 
 const count = z.int().nonnegative();
@@ -50,7 +50,7 @@ function pascalCase(name: string): string {
   return name.replaceAll(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-export const Step = z
+const Step = z
   .discriminatedUnion('step', [
     step('received', 200, z.object({ module: ModuleName, version: z.string(), image: Digest, bytes: count })),
     step('looked-up', 210, z.object({ address: Address.nullable(), version: z.string().nullable() })),
@@ -83,7 +83,6 @@ export const Step = z
     step('completed', 280, z.object({ outcome: Outcome, microseconds: z.number().nonnegative() })),
   ])
   .meta({ id: 'Step' });
-export type Step = z.infer<typeof Step>;
 
 const LoadedImage = z.object({ version: z.string(), image: Digest, address: Address, pages: count }).meta({ id: 'LoadedImage' });
 

@@ -7,7 +7,7 @@ import { count, identifier, pageOf, timestamp, version } from './common.ts';
 import { Diagnostic } from './problem.ts';
 
 /** Characters of a source in JSON. */
-export const sourceLimit = 1024 * 1024;
+const sourceLimit = 1024 * 1024;
 
 export const moduleParameter = z.object({ module: ModuleName });
 export const buildParameters = z.object({ module: ModuleName, version });
@@ -44,7 +44,7 @@ export const CreatedBuild = Build.extend({ warnings: z.array(Diagnostic).describ
 });
 export const BuildPage = pageOf('BuildPage', Build);
 
-export const Module = z
+const Module = z
   .object({ name: z.string(), builds: count, lastBuildAt: timestamp })
   .meta({ id: 'Module', description: 'A named logical unit of kernel code.' });
 export const ModulePage = pageOf('ModulePage', Module);

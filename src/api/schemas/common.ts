@@ -32,7 +32,7 @@ export const version = z
   .meta({ examples: ['1.4.2'] });
 export const count = z.int().nonnegative();
 
-export const pageLimits = { most: 200, usual: 50 } as const;
+const pageLimits = { most: 200, usual: 50 } as const;
 
 export const pageQuery = {
   limit: z.coerce.number().int().min(1).max(pageLimits.most).default(pageLimits.usual).describe('Items on the page.'),

@@ -21,7 +21,7 @@ export const NewDevice = z
   })
   .meta({ id: 'NewDevice', examples: [{ name: 'router-7', labels: { zone: 'north' }, ramPages: 256 }] });
 
-export const DeviceStatus = z
+const DeviceStatus = z
   .enum(['connected', 'attaching', 'disconnected'])
   .describe('`attaching`: its host is connected and the device is coming up. `disconnected`: its host is not connected.');
 
@@ -72,7 +72,7 @@ export const HistoryEntry = z
   .meta({ id: 'HistoryEntry', description: 'One stay of a version in the memory of a device.' });
 export const HistoryPage = pageOf('HistoryPage', HistoryEntry);
 
-export const Host = z
+const Host = z
   .object({ id: identifier('host'), name: z.string(), connected: z.boolean(), devices: count, capacity: count, registeredAt: timestamp })
   .meta({ id: 'Host', description: 'A process that runs devices.' });
 export const HostPage = pageOf('HostPage', Host);

@@ -6,7 +6,7 @@ import { Invalidation, LoadReport, Outcome, Strategy } from '../../protocol/load
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 
 /** Devices that one request may name; by labels it may select as many as control allows. */
-export const namedDevicesLimit = 10_000;
+const namedDevicesLimit = 10_000;
 
 export const loadParameter = z.object({ load: identifier('load') });
 
@@ -36,9 +36,9 @@ export const AcceptedLoads = z
   })
   .meta({ id: 'AcceptedLoads', description: 'The loads that a request made: one for each device.' });
 
-export const LoadState = z.enum(['queued', 'completed']);
+const LoadState = z.enum(['queued', 'completed']);
 
-const Load = z
+export const Load = z
   .object({
     id: identifier('load'),
     batch: identifier('batch'),
@@ -58,8 +58,6 @@ const Load = z
     completedAt: timestamp.nullable(),
   })
   .meta({ id: 'Load', description: 'One request to put one build on one device.' });
-
-export { Load };
 
 export const LoadDetail = Load.extend({
   report: LoadReport.nullable().describe('What the device reported: every operation of the isolation workflow with its time and facts.'),

@@ -9,7 +9,7 @@ export const AuditDetail = z.record(
   z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.string()), z.record(z.string(), z.string())]),
 );
 
-export const AuditEvent = z
+const AuditEvent = z
   .object({
     number: z.int().positive().describe('Rises by one.'),
     at: timestamp,
