@@ -5,7 +5,7 @@ import { Piscina } from 'piscina';
 export { digestOf } from '../machine/image.ts';
 
 import type { Compilation, DriverRequest } from './compilation.ts';
-import type { CompiledImage, CompileProblem, CompileRequest, CompileResult } from './result.ts';
+import type { CompileProblem, CompileRequest, CompileResult } from './result.ts';
 
 export type CompilerLimits = {
   /** Of one compilation, from its start in a worker thread. */
@@ -22,49 +22,50 @@ const defaultLimits: CompilerLimits = { milliseconds: 20_000, heapMebibytes: 512
 
 /** Drivers kept, so that programs alike share one. */
 const driversKept = 500;
+/** Compilations at once. */
+const workerThreads = 2;
 
 /** Compiles modules and the drivers of declared programs off the caller's thread. */
 export class Compiler {
   readonly #limits: CompilerLimits;
   readonly #workers: Piscina<Compilation, CompileResult>;
-  readonly #drivers = new Map<string, Promise<CompiledImage>>();
+  readonly #drivers = new Map<string, Promise<CompileResult>>();
+  #running = 0;
+  readonly #waiting: (() => void)[] = [];
 
   constructor(limits: Partial<CompilerLimits> = {}) {
     this.#limits = { ...defaultLimits, ...limits };
     this.#workers = new Piscina<Compilation, CompileResult>({
       filename: new URL('./compilation.ts', import.meta.url).href,
       minThreads: 0,
-      maxThreads: 2,
+      maxThreads: workerThreads,
       idleTimeout: 10_000,
-      maxQueue: this.#limits.waiting,
       resourceLimits: { maxOldGenerationSizeMb: this.#limits.heapMebibytes, stackSizeMb: 16 },
     });
+    // A worker thread that dies between compilations is replaced; its death must not be the service's.
+    this.#workers.on('error', () => {});
   }
 
   /** Compiles one version of a module. Same request, same bytes. */
   async compileModule(request: CompileRequest): Promise<CompileResult> {
     const bytes = typeof request.source === 'string' ? Buffer.byteLength(request.source) : request.source.length;
-    if (bytes > this.#limits.sourceBytes)
-      return refused('too-costly', `the source is of ${bytes} bytes; the limit is ${this.#limits.sourceBytes}`);
+    const { sourceBytes } = this.#limits;
+    if (bytes > sourceBytes) return refused('too-costly', `the source is of ${bytes} bytes; the limit is ${sourceBytes}`);
     return this.#compile({ kind: 'module', ...request });
   }
 
   /** Makes the driver of a declared program: an image that calls one export of one module through the module table. */
-  compileDriver(request: DriverRequest): Promise<CompiledImage> {
-    const key = JSON.stringify([request.module, request.export, request.type.parameters, request.type.results]);
+  async compileDriver({ module, export: name, type }: DriverRequest): Promise<CompileResult> {
+    const key = JSON.stringify([module, name, type.parameters, type.results]);
     const known = this.#drivers.get(key);
     if (known !== undefined) return known;
-    const driver = this.#compile({ kind: 'driver', module: request.module, export: request.export, type: request.type }).then((result) => {
-      if (result.ok) return result.compiled;
-      throw new Error(
-        `the driver of ${request.module}.${request.export} did not compile: ${result.diagnostics.map(({ message }) => message).join('; ')}`,
-      );
-    });
-    driver.catch(() => this.#drivers.delete(key));
     const [oldest] = this.#drivers.keys();
     if (this.#drivers.size >= driversKept && oldest !== undefined) this.#drivers.delete(oldest);
+    const driver = this.#compile({ kind: 'driver', module, export: name, type });
     this.#drivers.set(key, driver);
-    return driver;
+    const result = await driver;
+    if (!result.ok) this.#drivers.delete(key);
+    return result;
   }
 
   /** Ends the worker threads; compilations under way are abandoned. */
@@ -73,20 +74,39 @@ export class Compiler {
   }
 
   async #compile(compilation: Compilation): Promise<CompileResult> {
-    const { milliseconds, heapMebibytes } = this.#limits;
+    const { milliseconds, heapMebibytes, waiting } = this.#limits;
+    if (this.#running >= workerThreads && this.#waiting.length >= waiting) {
+      return refused('busy', `${waiting} compilations are waiting, as many as may: try again in a while`);
+    }
+    await this.#enter();
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), milliseconds);
     try {
       return await this.#workers.run(compilation, { signal: deadline.signal });
     } catch (error) {
-      if (deadline.signal.aborted)
-        return refused('too-costly', `the compilation took longer than ${milliseconds / 1_000} s: make the module smaller`);
-      if (isOutOfMemory(error))
-        return refused('too-costly', `the compilation needed more than ${heapMebibytes} MiB: make the module smaller`);
-      throw error;
+      const reason = deadline.signal.aborted
+        ? `took longer than ${milliseconds / 1_000} s`
+        : isOutOfMemory(error)
+          ? `needed more than ${heapMebibytes} MiB`
+          : null;
+      if (reason === null) throw error;
+      return refused('too-costly', `the compilation ${reason}: make the module smaller`);
     } finally {
       clearTimeout(timer);
+      this.#leave();
     }
+  }
+
+  /** Waits for a worker thread: the time of a compilation counts from its start. */
+  async #enter(): Promise<void> {
+    if (this.#running < workerThreads) this.#running += 1;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#running -= 1;
+    else next();
   }
 }
 

@@ -45,7 +45,9 @@ export type CompileProblem =
   /** A valid module that a device cannot run: an import, a feature or a limit; see the diagnostics. */
   | 'unsupported'
   /** The compilation passed its limit of time or memory. */
-  | 'too-costly';
+  | 'too-costly'
+  /** Too many compilations wait for a worker thread. */
+  | 'busy';
 
 export type CompileResult =
   | { readonly ok: true; readonly compiled: CompiledImage; readonly warnings: readonly Diagnostic[] }

@@ -2,12 +2,13 @@
 
 import { valid } from 'semver';
 import { digestOf } from '../compiler/compiler.ts';
-import type { CompileProblem, Diagnostic, Language } from '../compiler/result.ts';
+import type { Diagnostic, Language } from '../compiler/result.ts';
 import type { ModuleName } from '../protocol/identifiers.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { BuildRecord } from '../store/records/builds.ts';
+import { compiledOf } from './compilation.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
-import { invalidValue, notFound, Problem, type ProblemKind } from './problem.ts';
+import { invalidValue, notFound, Problem } from './problem.ts';
 
 export type NewBuildRequest = {
   readonly module: ModuleName;
@@ -20,13 +21,6 @@ export type NewBuildRequest = {
 export type PushedBuild = { readonly build: BuildRecord; readonly warnings: readonly Diagnostic[]; readonly isNew: boolean };
 
 export type ModuleSummary = { readonly module: string; readonly builds: number; readonly lastBuildAt: Date };
-
-const problemOf: Record<CompileProblem, ProblemKind> = {
-  'malformed-source': 'malformed-source',
-  'not-webassembly': 'not-webassembly',
-  unsupported: 'unsupported-module',
-  'too-costly': 'too-costly',
-};
 
 export class Builds {
   readonly #context: Context;
@@ -46,15 +40,7 @@ export class Builds {
     }
     const existing = await this.#context.store.records.builds.find(module, version);
     if (existing !== null) return sameBuild(existing, request);
-    const result = await this.#context.compiler.compileModule(request);
-    if (!result.ok) {
-      const [first] = result.diagnostics;
-      const place = first?.line ? ` (line ${first.line}, column ${first.column})` : '';
-      throw new Problem(problemOf[result.problem], `${module}@${version} was not built: ${first?.message ?? result.problem}${place}`, {
-        diagnostics: result.diagnostics,
-      });
-    }
-    const { compiled, warnings } = result;
+    const { compiled, warnings } = compiledOf(await this.#context.compiler.compileModule(request), `${module}@${version}`);
     const createdAt = new Date();
     const kept = await this.#context.store.transaction(async (records) => {
       const raced = await records.builds.find(module, version);

@@ -5,6 +5,7 @@ import { newIdentifier } from '../protocol/identifiers.ts';
 import type { FunctionType, ValueType } from '../protocol/interface.ts';
 import { Interface } from '../protocol/interface.ts';
 import type { ProgramRecord } from '../store/records/programs.ts';
+import { compiledOf } from './compilation.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import type { Devices, DeviceView } from './devices.ts';
 import { newOrder, toProgramOrder } from './orders.ts';
@@ -41,7 +42,8 @@ export class Programs {
     const view = await this.#devices.view(deviceId);
     const type = await this.#typeOf(view, request);
     const values = checkArguments(request.arguments, type);
-    const driver = await this.#context.compiler.compileDriver({ module: request.module, export: request.export, type });
+    const result = await this.#context.compiler.compileDriver({ module: request.module, export: request.export, type });
+    const driver = compiledOf(result, `the driver of ${request.module}.${request.export}`).compiled;
     const createdAt = new Date();
     const program = await this.#context.store.transaction(async (records) => {
       await records.builds.keepImage(driver.digest, new Uint8Array(driver.image), createdAt);

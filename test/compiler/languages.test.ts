@@ -162,13 +162,35 @@ test('a source past the limit is refused without compiling it', async () => {
   await small.close();
 });
 
+test('a compilation past its memory is given up, and the next one succeeds', async () => {
+  const narrow = new Compiler({ heapMebibytes: 64, milliseconds: 120_000 });
+  const source = Array.from({ length: 20_000 }, (_, index) => `export function f${index}(a: i32): i32 { return a * ${index} + 1; }`).join(
+    '\n',
+  );
+  const result = await narrow.compileModule({ module: 'tcp', version: '1.0.0', language: 'assemblyscript', source });
+  expect(result).toMatchObject({ ok: false, problem: 'too-costly', diagnostics: [{ message: expect.stringContaining('64 MiB') }] });
+  expect(await narrow.compileModule({ module: 'tcp', version: '1.0.0', language: 'wat', source: wat })).toMatchObject({ ok: true });
+  await narrow.close();
+});
+
+test('compilations past those that may wait are told to come again', async () => {
+  const small = new Compiler({ waiting: 3 });
+  const results = await Promise.all(
+    Array.from({ length: 10 }, (_, patch) => small.compileModule({ module: 'tcp', version: `1.0.${patch}`, language: 'wat', source: wat })),
+  );
+  expect(results.filter(({ ok }) => ok)).toHaveLength(5);
+  expect(results.slice(5)).toEqual(Array.from({ length: 5 }, () => expect.objectContaining({ ok: false, problem: 'busy' })));
+  await small.close();
+});
+
 test('a driver calls its export with the types that it has', async () => {
-  const { image, digest } = await compiler.compileDriver({
+  const result = await compiler.compileDriver({
     module: 'tcp',
     export: 'odd "name"\\',
     type: { parameters: ['i32', 'f64'], results: ['f32', 'i64'] },
   });
-  expect(readImage(new Uint8Array(image), digest).stamp).toMatchObject({
+  if (!result.ok) throw new Error(JSON.stringify(result));
+  expect(readImage(new Uint8Array(result.compiled.image), result.compiled.digest).stamp).toMatchObject({
     kind: 'driver',
     interface: { imports: [{ module: 'tcp', name: 'odd "name"\\', parameters: ['i32', 'f64'], results: ['f32', 'i64'] }] },
   });

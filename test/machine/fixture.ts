@@ -21,8 +21,9 @@ export function moduleImage(module: string, version: string, wat: string): Promi
 export function driverImage(module: string, name: string, parameters = 1): Promise<Image> {
   return once(`${module}.${name}/${parameters}`, async () => {
     const type = { parameters: Array.from({ length: parameters }, () => 'i32' as const), results: ['i32' as const] };
-    const { image, digest } = await compiler.compileDriver({ module, export: name, type });
-    return readImage(new Uint8Array(image), digest);
+    const result = await compiler.compileDriver({ module, export: name, type });
+    if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
+    return readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
   });
 }
 
