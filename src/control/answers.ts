@@ -56,8 +56,11 @@ export class Answers {
   async keep(request: RepeatableRequest, answer: Answer): Promise<void> {
     const { key, route, body } = request;
     const record: AnswerRecord = { key, route, bodyDigest: digestOf(body), createdAt: new Date(), ...answer };
-    await this.#context.store.records.answers.keep(record);
-    this.abandon(key);
+    try {
+      await this.#context.store.transaction((records) => records.answers.keep(record));
+    } finally {
+      this.abandon(key);
+    }
     await this.#removeOld();
   }
 
@@ -69,6 +72,7 @@ export class Answers {
   async #removeOld(): Promise<void> {
     if (Date.now() - this.#removedAt < removalInterval) return;
     this.#removedAt = Date.now();
-    await this.#context.store.records.answers.removeOlderThan(new Date(Date.now() - keptFor));
+    const moment = new Date(Date.now() - keptFor);
+    await this.#context.store.transaction((records) => records.answers.removeOlderThan(moment));
   }
 }

@@ -78,7 +78,7 @@ export class Control {
     const at = new Date();
     const entry = { action: connected ? 'host.connected' : 'host.disconnected', object: hostId, detail: {} };
     this.#lastConnectionEvent = this.#lastConnectionEvent
-      .then(() => audit(this.#context.store.records, { actor: 'service', requestId: '' }, at, [entry]))
+      .then(() => this.#context.store.transaction((records) => audit(records, { actor: 'service', requestId: '' }, at, [entry])))
       // A database that cannot be written to is told by the readiness of the service; here is nobody to answer to.
       .catch(() => {});
   }

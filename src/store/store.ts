@@ -8,14 +8,20 @@ import { Records } from './records/records.ts';
 /** How long a transaction may wait for the one before it, and last, in milliseconds. */
 const transactionLimits = { maxWait: 30_000, timeout: 60_000 };
 
+/**
+ * Two connections: the driver runs whatever comes between `BEGIN` and `COMMIT` in that transaction, whoever it is from. On one connection a
+ * read would see what may yet be taken back, and a write be lost with a transaction that it has nothing to do with.
+ */
 export class Store {
-  /** Reads outside a transaction. */
+  /** Reads outside a transaction, of what is committed; a write is refused. */
   readonly records: Records;
-  readonly #client: PrismaClient;
+  readonly #writer: PrismaClient;
+  readonly #reader: PrismaClient;
 
-  private constructor(client: PrismaClient) {
-    this.#client = client;
-    this.records = new Records(client);
+  private constructor(writer: PrismaClient, reader: PrismaClient) {
+    this.#writer = writer;
+    this.#reader = reader;
+    this.records = new Records(reader);
   }
 
   /**
@@ -24,24 +30,26 @@ export class Store {
    */
   static async open(databaseFile: string): Promise<Store> {
     applyMigrations(databaseFile);
-    const client = new PrismaClient({ adapter: new PrismaBetterSqlite3({ url: databaseFile }, { timestampFormat: 'unixepoch-ms' }) });
+    const writer = connect(databaseFile);
     // The driver's WAL default is NORMAL, which can lose what was acknowledged when the machine loses power.
-    await client.$queryRawUnsafe('PRAGMA journal_mode = WAL');
-    await client.$executeRawUnsafe('PRAGMA synchronous = FULL');
-    await client.$executeRawUnsafe('PRAGMA foreign_keys = ON');
-    return new Store(client);
+    await writer.$queryRawUnsafe('PRAGMA journal_mode = WAL');
+    await writer.$executeRawUnsafe('PRAGMA synchronous = FULL');
+    await writer.$executeRawUnsafe('PRAGMA foreign_keys = ON');
+    const reader = connect(databaseFile);
+    await reader.$executeRawUnsafe('PRAGMA query_only = ON');
+    return new Store(writer, reader);
   }
 
   /** Runs changes as one: when it resolves they are on disk, and when it rejects none of them is. */
   transaction<Result>(change: (records: Records) => Promise<Result>): Promise<Result> {
-    return this.#client.$transaction((client) => change(new Records(client)), transactionLimits);
+    return this.#writer.$transaction((client) => change(new Records(client)), transactionLimits);
   }
 
   /** Whether the database can be written to; 2 is `synchronous = FULL`. */
   async health(): Promise<{ readonly writable: boolean; readonly synchronous: number }> {
-    const [row] = await this.#client.$queryRawUnsafe<{ synchronous: bigint | number }[]>('PRAGMA synchronous');
+    const [row] = await this.#writer.$queryRawUnsafe<{ synchronous: bigint | number }[]>('PRAGMA synchronous');
     try {
-      await this.#client.$transaction((client) => client.$executeRawUnsafe('UPDATE "_prisma_migrations" SET logs = logs WHERE id IS NULL'));
+      await this.#writer.$transaction((client) => client.$executeRawUnsafe('UPDATE "_prisma_migrations" SET logs = logs WHERE id IS NULL'));
       return { writable: true, synchronous: Number(row?.synchronous ?? -1) };
     } catch {
       return { writable: false, synchronous: Number(row?.synchronous ?? -1) };
@@ -49,6 +57,11 @@ export class Store {
   }
 
   async close(): Promise<void> {
-    await this.#client.$disconnect();
+    await this.#reader.$disconnect();
+    await this.#writer.$disconnect();
   }
+}
+
+function connect(databaseFile: string): PrismaClient {
+  return new PrismaClient({ adapter: new PrismaBetterSqlite3({ url: databaseFile }, { timestampFormat: 'unixepoch-ms' }) });
 }

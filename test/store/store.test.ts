@@ -46,6 +46,45 @@ test('a transaction that fails leaves nothing', async () => {
   await store.close();
 });
 
+test('what is read outside a transaction is never what it may yet take back', async () => {
+  const store = await Store.open(file);
+  const wrote = Promise.withResolvers<void>();
+  const read = Promise.withResolvers<void>();
+  const failing = store.transaction(async (records) => {
+    await records.audit.append([event('a')]);
+    wrote.resolve();
+    await read.promise;
+    throw new Error('halfway');
+  });
+  await wrote.promise;
+  const seen = await store.records.audit.list({}, 'asc', { limit: 10, after: null });
+  read.resolve();
+  await expect(failing).rejects.toThrow('halfway');
+  expect(seen).toEqual([]);
+  await store.close();
+});
+
+test('what was kept while another transaction fails is kept, and nothing is written outside a transaction', async () => {
+  const store = await Store.open(file);
+  const begun = Promise.withResolvers<void>();
+  const end = Promise.withResolvers<void>();
+  const failing = store.transaction(async (records) => {
+    await records.audit.append([event('a')]);
+    begun.resolve();
+    await end.promise;
+    throw new Error('halfway');
+  });
+  await begun.promise;
+  const kept = store.transaction((records) => records.audit.append([event('b')]));
+  await expect(store.records.audit.append([event('c')])).rejects.toThrow();
+  end.resolve();
+  await expect(failing).rejects.toThrow('halfway');
+  await kept;
+  const events = await store.records.audit.list({}, 'asc', { limit: 10, after: null });
+  expect(events.map(({ object }) => object)).toEqual(['b']);
+  await store.close();
+});
+
 test('what was kept is there when the file is opened again', async () => {
   const first = await Store.open(file);
   await first.transaction((records) => records.audit.append([event('a')]));
