@@ -264,6 +264,7 @@ test('a host cannot take another host its device, nor settle its orders', async 
   const [load] = await agent.order('load');
   if (load === undefined) throw new Error('no order');
   expect((await thief.report(loaded(load))).status).toBe(204);
+  expect((await agent.report({ ...loaded(load), device: 'dev_ffffffffffffffffffffffffffffffff' })).status).toBe(204);
   expect((await bench.get(path)).body).toMatchObject({ state: 'queued' });
 });
 

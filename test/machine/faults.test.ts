@@ -64,6 +64,35 @@ test('a trap three modules deep counts every access out', async () => {
   expect(bench.statistics('p').lastFailure).toContain('c@1.0.0');
 });
 
+test('effects of a call that trapped are dropped, also where the next call completes', async () => {
+  const everyOther = `(module
+    (import "kernel" "emit" (func $emit (param i32 i64)))
+    (import "kernel" "sleep" (func $sleep (param i32)))
+    (global $calls (mut i32) (i32.const 0))
+    (func (export "work") (param i32) (result i32)
+      (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+      (call $emit (global.get $calls) (i64.const 0))
+      (call $sleep (i32.const 0))
+      (if (i32.and (global.get $calls) (i32.const 1)) (then (unreachable)))
+      (global.get $calls)))`;
+  await bench.load('tcp', '1.0.0', everyOther);
+  await bench.start('p', { module: 'tcp', calls: 6 });
+  await until(() => bench.statistics('p').state === 'finished');
+  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 3, callsFailed: 3, effects: 3 });
+  expect(bench.effects.map(({ channel }) => channel)).toEqual([2, 4, 6]);
+});
+
+test('a module finds its own data in its own memory, beside the kernel', async () => {
+  await bench.load(
+    'tcp',
+    '1.0.0',
+    '(module (memory 1) (data (i32.const 8) "*") (func (export "work") (param i32) (result i32) (i32.load8_u (i32.const 8))))',
+  );
+  await bench.start('p', { module: 'tcp', calls: 1 });
+  await until(() => bench.statistics('p').state === 'finished');
+  expect(bench.statistics('p').lastResult).toBe('42');
+});
+
 test('an export of another type than the caller imports is a segmentation fault', async () => {
   await bench.load('udp', '1.0.0', '(module (func (export "work") (param i64) (result i64) (local.get 0)))');
   await bench.load('tcp', '1.0.0', module('(call $udp (local.get 0))', '(import "udp" "work" (func $udp (param i32) (result i32)))'));

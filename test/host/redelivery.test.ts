@@ -1,0 +1,142 @@
+// A service that the test plays: it delivers orders more than once, forgets reports, and goes away.
+
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { runHost } from '../../src/host/host.ts';
+import { type Order, type Report, Reports } from '../../src/protocol/agent.ts';
+import { newIdentifier } from '../../src/protocol/identifiers.ts';
+import { until } from '../machine/fixture.ts';
+
+const reports: Report[] = [];
+let registrations: number;
+let stream: ServerResponse | null;
+let refuseReports: boolean;
+const stop = { controller: new AbortController(), ended: Promise.resolve() };
+const server = createServer((request, response) => {
+  answer(request, response).catch((error) => response.destroy(error));
+});
+
+async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk);
+  const body = Buffer.concat(chunks).toString();
+  const path = request.url ?? '';
+  if (path === '/agent/v1/hosts') {
+    registrations += 1;
+    response
+      .writeHead(201, { 'content-type': 'application/json' })
+      .end(JSON.stringify({ host: newIdentifier('host'), name: 'host', devices: 0 }));
+  } else if (path.includes('/orders')) {
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': \n\n');
+    stream = response;
+  } else if (path.endsWith('/reports')) {
+    if (!refuseReports) reports.push(...Reports.parse(JSON.parse(body)).reports);
+    response.writeHead(refuseReports ? 503 : 204).end();
+  } else {
+    response.writeHead(404).end();
+  }
+}
+
+beforeEach(async () => {
+  reports.length = 0;
+  registrations = 0;
+  stream = null;
+  refuseReports = false;
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('not listening');
+  const { port } = address;
+  stop.controller = new AbortController();
+  stop.ended = runHost({
+    controlUrl: `http://127.0.0.1:${port}`,
+    name: 'host',
+    devices: [],
+    capacity: 1,
+    signal: stop.controller.signal,
+    logger: pino({ enabled: false }),
+  });
+  await until(() => stream !== null, 'the host follows its orders');
+});
+afterEach(async () => {
+  stop.controller.abort();
+  await stop.ended;
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+const device = newIdentifier('device');
+const attach = {
+  kind: 'attach-device',
+  order: newIdentifier('order'),
+  device,
+  sequence: 1,
+  name: 'd1',
+  ramPages: 64,
+  modules: [],
+  programs: [],
+};
+const deliver = (order: object) => stream?.write(`event: order\ndata: ${JSON.stringify(order)}\n\n`);
+const reportsOf = (kind: Order['kind'] | Report['kind']) => reports.filter((report) => report.kind === kind);
+
+test('an order that comes again is not carried out again, and its report is sent again', async () => {
+  deliver(attach);
+  await until(() => reportsOf('device-attached').length === 1);
+  deliver(attach);
+  await until(() => reportsOf('device-attached').length === 2);
+  const [first, second] = reportsOf('device-attached');
+  expect(second).toEqual(first);
+});
+
+test('reports that the service did not take are delivered when it does', async () => {
+  refuseReports = true;
+  deliver(attach);
+  deliver({ kind: 'stop-program', order: newIdentifier('order'), device, sequence: 2, program: newIdentifier('program') });
+  refuseReports = false;
+  await until(() => reportsOf('program-stopped').length === 1);
+  expect(reports.filter(({ kind }) => kind !== 'device-state').map(({ kind }) => kind)).toEqual(['device-attached', 'program-stopped']);
+  expect(reportsOf('program-stopped')).toMatchObject([{ failure: expect.stringContaining('has no program') }]);
+});
+
+test('what is no order is skipped, and an image that is not there refuses the load', async () => {
+  stream?.write('event: order\ndata: {"kind":"dance"}\n\n');
+  stream?.write('event: order\ndata: not json\n\n');
+  deliver({
+    ...attach,
+    kind: 'load',
+    order: newIdentifier('order'),
+    load: newIdentifier('load'),
+    module: 'tcp',
+    version: '1.0.0',
+    image: `sha256:${'0'.repeat(64)}`,
+    strategy: 'inject',
+    invalidation: 'nx',
+  });
+  deliver(attach);
+  const order = newIdentifier('order');
+  deliver({
+    kind: 'load',
+    order,
+    device,
+    sequence: 3,
+    load: newIdentifier('load'),
+    module: 'tcp',
+    version: '1.0.0',
+    image: `sha256:${'0'.repeat(64)}`,
+    strategy: 'inject',
+    invalidation: 'nx',
+  });
+  await until(() => reportsOf('load-completed').length === 1);
+  expect(reportsOf('load-completed')).toMatchObject([
+    { order, result: { outcome: 'refused-image', reason: expect.stringContaining('404') } },
+  ]);
+});
+
+test('a stream that breaks is followed anew after registering again', async () => {
+  const before = registrations;
+  stream?.destroy();
+  stream = null;
+  await until(() => stream !== null && registrations > before, 'the host registers and follows again');
+  deliver(attach);
+  await until(() => reportsOf('device-attached').length === 1);
+});
