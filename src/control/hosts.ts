@@ -2,14 +2,13 @@
 
 import type { Order, Registration, Reports } from '../protocol/agent.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
-import type { DeviceModuleRecord, DeviceRecord, NewDevice } from '../store/records/devices.ts';
+import type { NewDevice } from '../store/records/devices.ts';
 import type { HostRecord, HostWithDevices } from '../store/records/hosts.ts';
-import type { NewOrder } from '../store/records/orders.ts';
-import type { ProgramRecord } from '../store/records/programs.ts';
 import type { Records } from '../store/records/records.ts';
+import { attachment, bringUpDevices } from './bring-up.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { newDevices } from './devices.ts';
-import { newOrder, renewedOrder, toOrder, toProgramOrder } from './orders.ts';
+import { newOrder, toOrder } from './orders.ts';
 import { notFound, Problem } from './problem.ts';
 import { applyReports } from './reports.ts';
 
@@ -30,12 +29,13 @@ export class Hosts {
   async register(registration: Registration, requester: Requester): Promise<HostRecord & { readonly devices: number }> {
     const { name, bootId, capacity } = registration;
     const registeredAt = new Date();
-    const host = await this.#context.store.transaction(async (records) => {
+    const { host, isNewBoot } = await this.#context.store.transaction(async (records) => {
       const known = await records.hosts.findByName(name);
+      const isNewBoot = known?.bootId !== bootId;
       const host: HostRecord = { id: known?.id ?? newIdentifier('host'), name, bootId, capacity, registeredAt };
       await records.hosts.save(host);
       const made = await this.#adoptDevices(records, host, registration);
-      if (known?.bootId !== bootId) {
+      if (isNewBoot) {
         await bringUpDevices(records, host.id, registeredAt);
         const detail = { name, boot: bootId, capacity };
         await audit(records, requester, registeredAt, [{ action: 'host.registered', object: host.id, detail }]);
@@ -49,8 +49,10 @@ export class Hosts {
         registeredAt,
         made.map((device) => ({ action: 'device.created', object: device.id, detail: detailOf(device) })),
       );
-      return host;
+      return { host, isNewBoot };
     });
+    // The old life of the host, should it still be there, is not to carry out the orders of the new one.
+    if (isNewBoot) this.#context.orderBoard.disconnect(host.id);
     this.#context.orderBoard.announce([host.id]);
     const devices = await this.#context.store.records.devices.select({ hostId: host.id }, Number.MAX_SAFE_INTEGER);
     return { ...host, devices: devices.length };
@@ -61,8 +63,8 @@ export class Hosts {
    * @throws {Problem} `not-found`, `stale-boot`.
    */
   async orders(hostId: string, bootId: string, signal: AbortSignal): Promise<AsyncIterable<Order>> {
-    await this.#checkBoot(hostId, bootId);
-    const { orderBoard } = this.#context;
+    const { orderBoard, store } = this.#context;
+    await checkBoot(store.records, hostId, bootId);
     return (async function* () {
       for await (const record of orderBoard.follow(hostId, signal)) yield toOrder(record);
     })();
@@ -70,8 +72,11 @@ export class Hosts {
 
   /** Takes a host's reports; when it resolves they are on disk. @throws {Problem} `not-found`, `stale-boot`. */
   async report(hostId: string, reports: Reports, requester: Requester): Promise<void> {
-    await this.#checkBoot(hostId, reports.bootId);
-    await this.#context.store.transaction((records) => applyReports(records, { hostId, ...reports }, requester));
+    await this.#context.store.transaction(async (records) => {
+      // Here, for the host may register anew while its old reports wait.
+      await checkBoot(records, hostId, reports.bootId);
+      await applyReports(records, { hostId, ...reports }, requester);
+    });
   }
 
   async list(page: { limit: number; after: string | null }): Promise<PageOf<HostView, string>> {
@@ -81,13 +86,6 @@ export class Hosts {
       ({ id }) => id,
     );
     return { items: items.map((host) => ({ host, connected: this.#context.orderBoard.isConnected(host.id) })), next };
-  }
-
-  async #checkBoot(hostId: string, bootId: string): Promise<void> {
-    const host = await this.#context.store.records.hosts.find(hostId);
-    if (host === null) throw notFound('host', hostId);
-    if (host.bootId !== bootId)
-      throw new Problem('stale-boot', `the host ${host.name} has registered with another boot id since: register again`);
   }
 
   /** Devices that the host brings along are made, or keep what they are and get its labels. Answers those made. */
@@ -104,33 +102,9 @@ export class Hosts {
   }
 }
 
-/** Orders every device of a host to come up with what it had; orders that were not settled follow, under new numbers. */
-async function bringUpDevices(records: Records, hostId: string, at: Date): Promise<void> {
-  const devices = await records.devices.list({ hostId }, { limit: Number.MAX_SAFE_INTEGER, after: null });
-  const ids = devices.map(({ id }) => id);
-  const modules = Map.groupBy(await records.devices.modulesOf(ids), ({ deviceId }) => deviceId);
-  const programs = Map.groupBy(await records.programs.runningOn(ids), ({ deviceId }) => deviceId);
-  const unsettled = await records.orders.allUnsettled(hostId);
-  await records.orders.remove(unsettled.map(({ id }) => id));
-  const attachments: NewOrder[] = devices.map((device) =>
-    newOrder(device, attachment(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), at),
-  );
-  const others = unsettled.filter(({ kind }) => kind !== 'attach-device').map(renewedOrder);
-  await records.orders.create([...attachments, ...others]);
-  await records.history.leave({ deviceIds: ids }, { leftAt: at, leftBy: 'reboot', interrupted: 0 });
-  await records.devices.forgetStates(hostId);
-}
-
-function attachment(
-  device: Pick<DeviceRecord, 'name' | 'ramPages'>,
-  modules: readonly DeviceModuleRecord[],
-  programs: readonly ProgramRecord[],
-): { kind: 'attach-device' } & Record<string, unknown> {
-  return {
-    kind: 'attach-device',
-    name: device.name,
-    ramPages: device.ramPages,
-    modules: modules.map(({ module, version, imageDigest }) => ({ module, version, image: imageDigest })),
-    programs: programs.map(toProgramOrder),
-  };
+async function checkBoot(records: Records, hostId: string, bootId: string): Promise<void> {
+  const host = await records.hosts.find(hostId);
+  if (host === null) throw notFound('host', hostId);
+  if (host.bootId !== bootId)
+    throw new Problem('stale-boot', `the host ${host.name} has registered with another boot id since: register again`);
 }

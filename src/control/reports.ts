@@ -1,7 +1,7 @@
 // What hosts report, applied once each: the loads' outcomes, the devices' states and history, the programs' ends.
 
 import type { Order, OrderOf, Report } from '../protocol/agent.ts';
-import type { DeviceState } from '../protocol/device-state.ts';
+import type { DeviceState, ProgramStatistics } from '../protocol/device-state.ts';
 import type { LoadReport } from '../protocol/load-report.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AuditEntry, audit, type Requester } from './context.ts';
@@ -24,40 +24,58 @@ export async function applyReports(records: Records, batch: Batch, requester: Re
   for (const report of orderReports) {
     const record = open.get(report.order);
     if (record === undefined || record.deviceId !== report.device) continue;
+    const applied = await applyOrderReport(records, batch, toOrder(record), report, at);
+    if (applied === null) continue;
     open.delete(report.order);
     settled.push(report.order);
-    entries.push(...(await applyOrderReport(records, batch, toOrder(record), report, at)));
+    entries.push(...applied);
   }
   await records.orders.settle(settled, at);
   await applyStates(records, batch);
   await audit(records, requester, at, entries);
 }
 
-async function applyOrderReport(records: Records, batch: Batch, order: Order, report: OrderReport, at: Date): Promise<AuditEntry[]> {
+/** Null where the report is of another kind than the order: then nothing is known of what came of the order, and it stays unsettled. */
+async function applyOrderReport(records: Records, batch: Batch, order: Order, report: OrderReport, at: Date): Promise<AuditEntry[] | null> {
   switch (report.kind) {
     case 'device-attached':
-      await records.devices.setAttached(report.device, batch.bootId, report.failure);
-      await records.history.enter(
-        report.state.moduleTable.map(({ module, version, image, address }) => ({
-          deviceId: report.device,
-          module,
-          version,
-          imageDigest: image,
-          loadId: null,
-          address,
-          pages: pagesAt(report.state, address),
-          enteredAt: at,
-        })),
-      );
-      return [{ action: 'device.attached', object: report.device, detail: { boot: batch.bootId, failure: report.failure } }];
+      return order.kind === 'attach-device' ? applyAttachment(records, batch, order, report, at) : null;
     case 'load-completed':
-      return order.kind === 'load' ? applyLoad(records, order, report.result, at) : [];
+      return order.kind === 'load' ? applyLoad(records, order, report.result, at) : null;
     case 'program-started':
-      await records.programs.setStarted(report.program, report.failure);
-      return [{ action: 'program.started', object: report.program, detail: { device: report.device, failure: report.failure } }];
+      if (order.kind !== 'start-program') return null;
+      await records.programs.setStarted([order.program], report.failure);
+      return [{ action: 'program.started', object: order.program, detail: { device: order.device, failure: report.failure } }];
     case 'program-stopped':
-      return [{ action: 'program.stopped', object: report.program, detail: { device: report.device, failure: report.failure } }];
+      if (order.kind !== 'stop-program') return null;
+      return [{ action: 'program.stopped', object: order.program, detail: { device: order.device, failure: report.failure } }];
   }
+}
+
+async function applyAttachment(
+  records: Records,
+  batch: Batch,
+  { device, programs }: OrderOf<'attach-device'>,
+  { state, failure }: Extract<Report, { kind: 'device-attached' }>,
+  at: Date,
+): Promise<AuditEntry[]> {
+  await records.devices.setAttached(device, batch.bootId, failure);
+  await records.history.enter(
+    state.moduleTable.map(({ module, version, image, address }) => ({
+      deviceId: device,
+      module,
+      version,
+      imageDigest: image,
+      loadId: null,
+      address,
+      pages: pagesAt(state, address),
+      enteredAt: at,
+    })),
+  );
+  const isThere = new Set<string>(state.programs.map(({ program }) => program));
+  const lost = programs.map(({ program }) => program).filter((program) => !isThere.has(program));
+  if (lost.length > 0) await records.programs.setStarted(lost, failure ?? 'the device did not take it up again when its host restarted');
+  return [{ action: 'device.attached', object: device, detail: { boot: batch.bootId, failure } }];
 }
 
 async function applyLoad(records: Records, order: OrderOf<'load'>, result: LoadReport, at: Date): Promise<AuditEntry[]> {
@@ -94,11 +112,16 @@ async function applyStates(records: Records, batch: Batch): Promise<void> {
     const known = newest.get(device);
     if (known === undefined || known.at <= state.at) newest.set(device, state);
   }
-  for (const [device, state] of newest) await records.devices.setState(device, batch.hostId, state, new Date(state.at));
-  const ended = [...newest.values()].flatMap(({ programs }) => programs.filter(({ state }) => state !== 'running'));
-  if (ended.length === 0) return;
-  const withoutEnd = new Set(await records.programs.withoutEnd(ended.map(({ program }) => program)));
-  for (const statistics of ended) if (withoutEnd.has(statistics.program)) await records.programs.setEnd(statistics.program, statistics);
+  const ended = new Map<string, { readonly device: string; readonly statistics: ProgramStatistics }>();
+  for (const [device, state] of newest) {
+    if (!(await records.devices.setState(device, batch.hostId, state, new Date(state.at)))) continue;
+    for (const statistics of state.programs) if (statistics.state !== 'running') ended.set(statistics.program, { device, statistics });
+  }
+  if (ended.size === 0) return;
+  for (const { id, deviceId } of await records.programs.withoutEnd([...ended.keys()])) {
+    const end = ended.get(id);
+    if (end?.device === deviceId) await records.programs.setEnd(id, end.statistics);
+  }
 }
 
 function isLoaded({ outcome }: LoadReport): boolean {

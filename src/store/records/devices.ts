@@ -84,12 +84,13 @@ export class DeviceRecords {
     await this.#client.device.update({ where: { id }, data: { attachedBootId, attachFailure } });
   }
 
-  /** Keeps a device's state, unless a newer one is there. */
-  async setState(id: string, hostId: string, state: Prisma.InputJsonValue, stateAt: Date): Promise<void> {
-    await this.#client.device.updateMany({
+  /** Keeps a device's state, unless a newer one is there or the device is another host's. Answers whether it was kept. */
+  async setState(id: string, hostId: string, state: Prisma.InputJsonValue, stateAt: Date): Promise<boolean> {
+    const { count } = await this.#client.device.updateMany({
       where: { id, hostId, OR: [{ stateAt: null }, { stateAt: { lte: stateAt } }] },
       data: { state, stateAt },
     });
+    return count === 1;
   }
 
   /** The devices of a host come up anew: what was reported of them is not true any more. */

@@ -47,8 +47,22 @@ export class ProgramRecords {
     });
   }
 
-  async setStarted(id: string, failure: string | null): Promise<void> {
-    await this.#client.program.updateMany({ where: { id }, data: { started: true, failure } });
+  /** Programs of these devices that were started, have not ended and are to be stopped. */
+  async stoppingOn(deviceIds: readonly string[]): Promise<ProgramRecord[]> {
+    return this.#client.program.findMany({
+      where: {
+        deviceId: { in: [...deviceIds] },
+        started: true,
+        failure: null,
+        stopRequested: true,
+        statistics: { equals: Prisma.DbNull },
+      },
+    });
+  }
+
+  /** A device has started these programs, or could not. */
+  async setStarted(ids: readonly string[], failure: string | null): Promise<void> {
+    await this.#client.program.updateMany({ where: { id: { in: [...ids] } }, data: { started: true, failure } });
   }
 
   async requestStop(id: string): Promise<void> {
@@ -56,12 +70,11 @@ export class ProgramRecords {
   }
 
   /** Which of these programs have no last statistics yet. */
-  async withoutEnd(ids: readonly string[]): Promise<string[]> {
-    const programs = await this.#client.program.findMany({
+  async withoutEnd(ids: readonly string[]): Promise<{ id: string; deviceId: string }[]> {
+    return this.#client.program.findMany({
       where: { id: { in: [...ids] }, statistics: { equals: Prisma.DbNull } },
-      select: { id: true },
+      select: { id: true, deviceId: true },
     });
-    return programs.map(({ id }) => id);
   }
 
   async setEnd(id: string, statistics: Prisma.InputJsonValue): Promise<void> {

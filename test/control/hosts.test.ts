@@ -1,0 +1,287 @@
+// What control makes of hosts that restart, that report late, and that report what is not theirs to report.
+
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Control } from '../../src/control/control.ts';
+import { type Order, type OrderOf, Registration, Report } from '../../src/protocol/agent.ts';
+import { DeviceState } from '../../src/protocol/device-state.ts';
+import { ModuleName } from '../../src/protocol/identifiers.ts';
+
+const requester = { actor: 'test', requestId: 'req_test' };
+const wholeList = { limit: 200, after: null };
+
+let folder: string;
+let control: Control;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-control-'));
+  control = await Control.open(join(folder, 'patchbay.db'));
+});
+afterEach(async () => {
+  await control.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A host of one device that the test plays, without a network. */
+class PlayedHost {
+  readonly name: string;
+  id = '';
+  bootId = randomUUID();
+  /** What is in its device's memory. */
+  modules: { module: string; version: string; image: string }[] = [];
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  async register(): Promise<void> {
+    const devices = [{ name: `${this.name}-1`, labels: {}, ramPages: 64 }];
+    const registration = Registration.parse({ name: this.name, bootId: this.bootId, capacity: 10, devices });
+    this.id = (await control.hosts.register(registration, requester)).id;
+  }
+
+  async restart(): Promise<void> {
+    this.bootId = randomUUID();
+    await this.register();
+  }
+
+  /** The orders that are not settled, of which there are so many. */
+  async orders(count: number): Promise<Order[]> {
+    const orders: Order[] = [];
+    for await (const order of await control.hosts.orders(this.id, this.bootId, new AbortController().signal)) {
+      orders.push(order);
+      if (orders.length === count) break;
+    }
+    return orders;
+  }
+
+  async order<Kind extends Order['kind']>(kind: Kind, among = 1): Promise<OrderOf<Kind>> {
+    const found = (await this.orders(among)).find((order): order is OrderOf<Kind> => order.kind === kind);
+    if (found === undefined) throw new Error(`no order of the kind ${kind}`);
+    return found;
+  }
+
+  report(...reports: unknown[]): Promise<void> {
+    return control.hosts.report(this.id, { bootId: this.bootId, reports: reports.map((report) => Report.parse(report)) }, requester);
+  }
+
+  async device(): Promise<string> {
+    const { items } = await control.devices.list({ labels: {}, host: this.id }, wholeList);
+    return items[0]?.device.id ?? '';
+  }
+
+  /** Brings its device up with what it is ordered to bring back. */
+  async attach(): Promise<OrderOf<'attach-device'>> {
+    const order = await this.order('attach-device');
+    this.modules = order.modules;
+    await this.report({ ...heading(order), kind: 'device-attached', failure: null, state: stateWith(this.modules) });
+    return order;
+  }
+
+  /** A load of this version on its device, reported as installed. */
+  async load(version: string): Promise<OrderOf<'load'>> {
+    await requestLoad(version, await this.device());
+    const order = await this.order('load');
+    this.modules = [order];
+    await this.report(loaded(order));
+    return order;
+  }
+
+  /** A program on its device, reported as started. */
+  async startProgram(): Promise<string> {
+    const request = { name: null, module: 'tcp', export: 'one', arguments: [], threads: 2, calls: null, pauseMilliseconds: 0 };
+    const { program } = await control.programs.start(await this.device(), request, requester);
+    const order = await this.order('start-program');
+    await this.report({
+      ...heading(order),
+      kind: 'program-started',
+      program: order.program,
+      failure: null,
+      state: stateWith(this.modules),
+    });
+    return program.id;
+  }
+}
+
+const heading = ({ order, device }: Order) => ({ order, device });
+
+function statistics(program: string, state: string, callsCompleted = 0) {
+  return {
+    program,
+    state,
+    threads: state === 'running' ? 2 : 0,
+    callsCompleted,
+    callsFailed: 0,
+    accessesInterrupted: 0,
+    accessesRetried: 0,
+    effects: 0,
+    lastFailure: null,
+    lastResult: null,
+    versions: [],
+  };
+}
+
+function stateWith(modules: readonly { module: string; version: string; image: string }[], programs: unknown[] = []): DeviceState {
+  return DeviceState.parse({
+    at: new Date().toISOString(),
+    moduleTable: modules.map(({ module, version, image }) => ({ module, version, image, address: '0x1000', referenceCount: 0 })),
+    memoryMap: { pageBytes: 4096, pages: 64, usedPages: modules.length, ranges: [] },
+    programs,
+  });
+}
+
+function loaded(order: OrderOf<'load'>) {
+  const { module, version, image, load } = order;
+  const current = { version, image, address: '0x1000', pages: 1 };
+  const facts = { reason: null, previous: null, current, interrupted: 0, retried: 0, failed: 0, microseconds: 1, steps: [] };
+  return {
+    ...heading(order),
+    kind: 'load-completed',
+    load,
+    state: stateWith([{ module, version, image }]),
+    result: { outcome: 'installed', ...facts },
+  };
+}
+
+async function requestLoad(version: string, device: string): Promise<string> {
+  const source = `(module (func (export "one") (result i32) (i32.const 1)) (func (export "${version}")))`;
+  await control.builds.push({ module: ModuleName.parse('tcp'), version, language: 'wat', source }, requester);
+  const request = { module: 'tcp', version, selector: { devices: [device] }, strategy: 'inject', invalidation: 'nx' } as const;
+  const { loads } = await control.loads.request(request, requester);
+  return loads[0]?.id ?? '';
+}
+
+async function attachedHost(name = 'host'): Promise<PlayedHost> {
+  const host = new PlayedHost(name);
+  await host.register();
+  await host.attach();
+  return host;
+}
+
+test('a report of another kind than its order does not settle it: the load reaches its outcome later', async () => {
+  const host = await attachedHost();
+  const load = await requestLoad('1.0.0', await host.device());
+  const order = await host.order('load');
+  const state = stateWith([]);
+  await host.report(
+    { ...heading(order), kind: 'device-attached', failure: null, state },
+    { ...heading(order), kind: 'program-started', program: `prg_${'0'.repeat(32)}`, failure: null, state },
+    { ...heading(order), kind: 'program-stopped', program: `prg_${'0'.repeat(32)}`, failure: null, state },
+  );
+  expect(await control.loads.find(load)).toMatchObject({ state: 'queued' });
+  expect(await host.order('load')).toEqual(order);
+  await host.report({ ...heading(order), kind: 'device-attached', failure: null, state }, loaded(order));
+  expect(await control.loads.find(load)).toMatchObject({ state: 'completed', outcome: 'installed' });
+});
+
+test('a report that arrives as the host registers anew is of its old life, and changes nothing', async () => {
+  const host = await attachedHost();
+  const load = await requestLoad('1.0.0', await host.device());
+  const order = await host.order('load');
+  const late = host.report(loaded(order));
+  const restarted = host.restart();
+  const [reported] = await Promise.allSettled([late, restarted]);
+  const { state } = await control.loads.find(load);
+  const [attach] = await host.orders(1);
+  // Either all of it came before the host's new life, or none of it counts.
+  if (reported.status === 'fulfilled') {
+    expect(state).toBe('completed');
+    expect(attach).toMatchObject({ kind: 'attach-device', modules: [{ module: 'tcp', version: '1.0.0' }] });
+  } else {
+    expect(reported.reason).toMatchObject({ kind: 'stale-boot' });
+    expect(state).toBe('queued');
+    expect(attach).toMatchObject({ kind: 'attach-device', modules: [] });
+  }
+});
+
+test('the stream of a host ends when it registers in a new life', async () => {
+  const host = await attachedHost();
+  const orders = await control.hosts.orders(host.id, host.bootId, new AbortController().signal);
+  const ended = (async () => {
+    for await (const _ of orders) throw new Error('there is no order for the old life');
+  })();
+  await host.restart();
+  await ended;
+});
+
+test('a program that is to stop has stopped when its host restarts, with what was last said of it', async () => {
+  const host = await attachedHost();
+  await host.load('1.0.0');
+  const program = await host.startProgram();
+  const device = await host.device();
+  await host.report({ kind: 'device-state', device, state: stateWith([], [statistics(program, 'running', 41)]) });
+  await control.programs.stop(device, program, requester);
+  expect(await control.programs.view(device, program)).toMatchObject({ state: 'stopping' });
+  await host.restart();
+  expect(await control.programs.view(device, program)).toMatchObject({
+    state: 'stopped',
+    statistics: { state: 'stopped', threads: 0, callsCompleted: 41 },
+  });
+  expect(await host.attach()).toMatchObject({ programs: [] });
+  const next = await requestLoad('1.1.0', device);
+  expect(await host.orders(1)).toMatchObject([{ kind: 'load', load: next }]);
+});
+
+test('a program that was asked to stop before it was started is started and stopped after the restart', async () => {
+  const host = await attachedHost();
+  await host.load('1.0.0');
+  const device = await host.device();
+  const request = { name: null, module: 'tcp', export: 'one', arguments: [], threads: 1, calls: null, pauseMilliseconds: 0 };
+  const { program } = await control.programs.start(device, request, requester);
+  await control.programs.stop(device, program.id, requester);
+  await host.restart();
+  expect(await host.orders(3)).toMatchObject([
+    { kind: 'attach-device', programs: [] },
+    { kind: 'start-program', program: program.id },
+    { kind: 'stop-program', program: program.id },
+  ]);
+});
+
+test('a program that could not be taken up again has failed, with the reason', async () => {
+  const host = await attachedHost();
+  await host.load('1.0.0');
+  const program = await host.startProgram();
+  await host.restart();
+  const order = await host.order('attach-device');
+  expect(order).toMatchObject({ programs: [{ program }] });
+  const failure = 'program tcp.one: this host runs as many threads as it can';
+  await host.report({ ...heading(order), kind: 'device-attached', failure, state: stateWith(order.modules) });
+  const { state, program: record } = await control.programs.view(await host.device(), program);
+  expect({ state, failure: record.failure }).toEqual({ state: 'failed', failure });
+});
+
+test('a program that was taken up again runs', async () => {
+  const host = await attachedHost();
+  await host.load('1.0.0');
+  const program = await host.startProgram();
+  await host.restart();
+  const order = await host.order('attach-device');
+  const state = stateWith(order.modules, [statistics(program, 'running')]);
+  await host.report({ ...heading(order), kind: 'device-attached', failure: null, state });
+  expect(await control.programs.view(await host.device(), program)).toMatchObject({ state: 'running' });
+});
+
+test('a host changes nothing of the devices and programs of another', async () => {
+  const host = await attachedHost();
+  await host.load('1.0.0');
+  const program = await host.startProgram();
+  const device = await host.device();
+  const thief = await attachedHost('thief');
+  const ended = stateWith([], [statistics(program, 'failed', 7)]);
+  await thief.report({ kind: 'device-state', device, state: ended });
+  await thief.report({ kind: 'device-state', device: await thief.device(), state: ended });
+  const before = await control.programs.view(device, program);
+  expect(before).toMatchObject({ state: 'running', statistics: null });
+
+  await thief.load('1.1.0');
+  await control.programs.start(
+    await thief.device(),
+    { name: null, module: 'tcp', export: 'one', arguments: [], threads: 1, calls: null, pauseMilliseconds: 0 },
+    requester,
+  );
+  const start = await thief.order('start-program');
+  await thief.report({ ...heading(start), kind: 'program-started', program, failure: 'no', state: stateWith([]) });
+  expect(await control.programs.view(device, program)).toMatchObject({ state: 'running' });
+});
