@@ -15,7 +15,7 @@ export async function bringUpDevices(records: Records, hostId: string, at: Date)
   const modules = Map.groupBy(await records.devices.modulesOf(ids), ({ deviceId }) => deviceId);
   const programs = Map.groupBy(await records.programs.runningOn(ids), ({ deviceId }) => deviceId);
   const unsettled = await records.orders.allUnsettled(hostId);
-  await records.orders.remove(unsettled.map(({ id }) => id));
+  await records.orders.removeUnsettled(hostId);
   const attachments: NewOrder[] = devices.map((device) =>
     newOrder(device, attachment(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), at),
   );

@@ -24,21 +24,27 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A host of one device that the test plays, without a network. */
+/** A host, of one device unless it says otherwise, that the test plays without a network. */
 class PlayedHost {
   readonly name: string;
+  readonly deviceCount: number;
   id = '';
   bootId = randomUUID();
   /** What is in its device's memory. */
   modules: { module: string; version: string; image: string }[] = [];
 
-  constructor(name: string) {
+  constructor(name: string, deviceCount = 1) {
     this.name = name;
+    this.deviceCount = deviceCount;
   }
 
   async register(): Promise<void> {
-    const devices = [{ name: `${this.name}-1`, labels: {}, ramPages: 64 }];
-    const registration = Registration.parse({ name: this.name, bootId: this.bootId, capacity: 10, devices });
+    const devices = Array.from({ length: this.deviceCount }, (_, index) => ({
+      name: `${this.name}-${index + 1}`,
+      labels: { host: this.name },
+      ramPages: 64,
+    }));
+    const registration = Registration.parse({ name: this.name, bootId: this.bootId, capacity: 20_000, devices });
     this.id = (await control.hosts.register(registration, requester)).id;
   }
 
@@ -82,7 +88,7 @@ class PlayedHost {
 
   /** A load of this version on its device, reported as installed. */
   async load(version: string): Promise<OrderOf<'load'>> {
-    await requestLoad(version, await this.device());
+    await requestLoad(version, [await this.device()]);
     const order = await this.order('load');
     this.modules = [order];
     await this.report(loaded(order));
@@ -145,10 +151,11 @@ function loaded(order: OrderOf<'load'>) {
   };
 }
 
-async function requestLoad(version: string, device: string): Promise<string> {
+/** Requests loads; answers the first of them. */
+async function requestLoad(version: string, devices: readonly string[]): Promise<string> {
   const source = `(module (func (export "one") (result i32) (i32.const 1)) (func (export "${version}")))`;
   await control.builds.push({ module: ModuleName.parse('tcp'), version, language: 'wat', source }, requester);
-  const request = { module: 'tcp', version, selector: { devices: [device] }, strategy: 'inject', invalidation: 'nx' } as const;
+  const request = { module: 'tcp', version, selector: { devices }, strategy: 'inject', invalidation: 'nx' } as const;
   const { loads } = await control.loads.request(request, requester);
   return loads[0]?.id ?? '';
 }
@@ -162,7 +169,7 @@ async function attachedHost(name = 'host'): Promise<PlayedHost> {
 
 test('a report of another kind than its order does not settle it: the load reaches its outcome later', async () => {
   const host = await attachedHost();
-  const load = await requestLoad('1.0.0', await host.device());
+  const load = await requestLoad('1.0.0', [await host.device()]);
   const order = await host.order('load');
   const state = stateWith([]);
   await host.report(
@@ -178,7 +185,7 @@ test('a report of another kind than its order does not settle it: the load reach
 
 test('a report that arrives as the host registers anew is of its old life, and changes nothing', async () => {
   const host = await attachedHost();
-  const load = await requestLoad('1.0.0', await host.device());
+  const load = await requestLoad('1.0.0', [await host.device()]);
   const order = await host.order('load');
   const late = host.report(loaded(order));
   const restarted = host.restart();
@@ -220,7 +227,7 @@ test('a program that is to stop has stopped when its host restarts, with what wa
     statistics: { state: 'stopped', threads: 0, callsCompleted: 41 },
   });
   expect(await host.attach()).toMatchObject({ programs: [] });
-  const next = await requestLoad('1.1.0', device);
+  const next = await requestLoad('1.1.0', [device]);
   expect(await host.orders(1)).toMatchObject([{ kind: 'load', load: next }]);
 });
 
@@ -284,4 +291,35 @@ test('a host changes nothing of the devices and programs of another', async () =
   const start = await thief.order('start-program');
   await thief.report({ ...heading(start), kind: 'program-started', program, failure: 'no', state: stateWith([]) });
   expect(await control.programs.view(device, program)).toMatchObject({ state: 'running' });
+});
+
+test('a host of thousands of devices registers, takes loads for all of them, and restarts', async () => {
+  const host = new PlayedHost('large', 1_100);
+  await host.register();
+  const attachments = await host.orders(1_100);
+  const reports = attachments.map((order) => ({ ...heading(order), kind: 'device-attached', failure: null, state: stateWith([]) }));
+  for (let index = 0; index < reports.length; index += 500) await host.report(...reports.slice(index, index + 500));
+  const devices = attachments.map(({ device }) => device);
+  await requestLoad('1.0.0', devices);
+  const loads = (await host.orders(1_100)).filter((order) => order.kind === 'load');
+  expect(new Set(loads.map(({ device }) => device))).toEqual(new Set(devices));
+  const installed = loads.slice(0, 600).map(loaded);
+  for (let index = 0; index < installed.length; index += 500) await host.report(...installed.slice(index, index + 500));
+  await host.restart();
+  const after = await host.orders(1_600);
+  const restored = after.filter((order) => order.kind === 'attach-device');
+  expect(restored).toHaveLength(1_100);
+  expect(restored.filter(({ modules }) => modules.length === 1)).toHaveLength(600);
+  expect(after.slice(1_100).every(({ kind }) => kind === 'load')).toBe(true);
+});
+
+test('more devices than one request may load are refused, and nothing is accepted', async () => {
+  const host = new PlayedHost('huge', 10_001);
+  await host.register();
+  const device = await host.device();
+  await requestLoad('1.0.0', [device]);
+  const request = { module: 'tcp', version: '1.0.0', strategy: 'inject', invalidation: 'nx' } as const;
+  const refused = control.loads.request({ ...request, selector: { labels: { host: 'huge' } } }, requester);
+  await expect(refused).rejects.toMatchObject({ kind: 'invalid-value', invalidValues: [{ pointer: '/labels' }] });
+  expect((await control.loads.list({}, wholeList)).items).toHaveLength(1);
 });

@@ -2,6 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { DeviceModel, DeviceModuleModel } from '../generated/models.ts';
+import { chunksOf, readInChunks } from './chunks.ts';
 import type { Page } from './page.ts';
 
 export type DeviceRecord = DeviceModel & { readonly labels: Readonly<Record<string, string>> };
@@ -36,7 +37,8 @@ export class DeviceRecords {
 
   /** Gives devices other labels. */
   async relabel(devices: readonly { readonly id: string; readonly labels: Readonly<Record<string, string>> }[]): Promise<void> {
-    await this.#client.deviceLabel.deleteMany({ where: { deviceId: { in: devices.map(({ id }) => id) } } });
+    for (const ids of chunksOf(devices.map(({ id }) => id)))
+      await this.#client.deviceLabel.deleteMany({ where: { deviceId: { in: ids } } });
     await this.#client.deviceLabel.createMany({ data: devices.flatMap(({ id, labels }) => labelRows(id, labels)) });
   }
 
@@ -46,12 +48,14 @@ export class DeviceRecords {
   }
 
   async findMany(ids: readonly string[]): Promise<DeviceRecord[]> {
-    const devices = await this.#client.device.findMany({ where: { id: { in: [...ids] } }, include: withLabels });
+    const devices = await readInChunks(ids, (some) => this.#client.device.findMany({ where: { id: { in: some } }, include: withLabels }));
     return devices.map(toRecord);
   }
 
   async findByNames(names: readonly string[]): Promise<DeviceRecord[]> {
-    const devices = await this.#client.device.findMany({ where: { name: { in: [...names] } }, include: withLabels });
+    const devices = await readInChunks(names, (some) =>
+      this.#client.device.findMany({ where: { name: { in: some } }, include: withLabels }),
+    );
     return devices.map(toRecord);
   }
 
@@ -99,7 +103,9 @@ export class DeviceRecords {
   }
 
   async modulesOf(deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
-    return this.#client.deviceModule.findMany({ where: { deviceId: { in: [...deviceIds] } }, orderBy: { module: 'asc' } });
+    return readInChunks(deviceIds, (some) =>
+      this.#client.deviceModule.findMany({ where: { deviceId: { in: some } }, orderBy: { module: 'asc' } }),
+    );
   }
 
   async setModule(entry: DeviceModuleRecord): Promise<void> {

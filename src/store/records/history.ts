@@ -2,6 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { HistoryEntryModel } from '../generated/models.ts';
+import { chunksOf } from './chunks.ts';
 import type { Page } from './page.ts';
 
 export type HistoryRecord = HistoryEntryModel;
@@ -24,10 +25,12 @@ export class HistoryRecords {
 
   /** Ends the stays that have not ended, of one module of a device or of all modules of several. */
   async leave(of: { readonly deviceIds: readonly string[]; readonly module?: string }, leaving: Leaving): Promise<void> {
-    await this.#client.historyEntry.updateMany({
-      where: { deviceId: { in: [...of.deviceIds] }, leftAt: null, ...(of.module === undefined ? {} : { module: of.module }) },
-      data: leaving,
-    });
+    for (const ids of chunksOf(of.deviceIds)) {
+      await this.#client.historyEntry.updateMany({
+        where: { deviceId: { in: ids }, leftAt: null, ...(of.module === undefined ? {} : { module: of.module }) },
+        data: leaving,
+      });
+    }
   }
 
   async list(deviceId: string, module: string, page: Page<number>): Promise<HistoryRecord[]> {

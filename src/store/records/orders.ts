@@ -44,7 +44,8 @@ export class OrderRecords {
     return this.#client.agentOrder.count({ where: { settledAt: null } });
   }
 
-  async remove(ids: readonly string[]): Promise<void> {
-    await this.#client.agentOrder.deleteMany({ where: { id: { in: [...ids] } } });
+  /** Removes the orders of a host that are not settled. */
+  async removeUnsettled(hostId: string): Promise<void> {
+    await this.#client.agentOrder.deleteMany({ where: { hostId, settledAt: null } });
   }
 }

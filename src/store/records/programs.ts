@@ -2,6 +2,7 @@
 
 import { Prisma } from '../generated/client.ts';
 import type { ProgramModel } from '../generated/models.ts';
+import { chunksOf, readInChunks } from './chunks.ts';
 import type { Page } from './page.ts';
 
 export type ProgramRecord = ProgramModel;
@@ -35,34 +36,18 @@ export class ProgramRecords {
 
   /** Programs of these devices that were started, have not ended and are not to be stopped. */
   async runningOn(deviceIds: readonly string[]): Promise<ProgramRecord[]> {
-    return this.#client.program.findMany({
-      where: {
-        deviceId: { in: [...deviceIds] },
-        started: true,
-        failure: null,
-        stopRequested: false,
-        statistics: { equals: Prisma.DbNull },
-      },
-      orderBy: { id: 'asc' },
-    });
+    return this.#startedOn(deviceIds, false);
   }
 
   /** Programs of these devices that were started, have not ended and are to be stopped. */
   async stoppingOn(deviceIds: readonly string[]): Promise<ProgramRecord[]> {
-    return this.#client.program.findMany({
-      where: {
-        deviceId: { in: [...deviceIds] },
-        started: true,
-        failure: null,
-        stopRequested: true,
-        statistics: { equals: Prisma.DbNull },
-      },
-    });
+    return this.#startedOn(deviceIds, true);
   }
 
   /** A device has started these programs, or could not. */
   async setStarted(ids: readonly string[], failure: string | null): Promise<void> {
-    await this.#client.program.updateMany({ where: { id: { in: [...ids] } }, data: { started: true, failure } });
+    for (const some of chunksOf(ids))
+      await this.#client.program.updateMany({ where: { id: { in: some } }, data: { started: true, failure } });
   }
 
   async requestStop(id: string): Promise<void> {
@@ -71,13 +56,24 @@ export class ProgramRecords {
 
   /** Which of these programs have no last statistics yet. */
   async withoutEnd(ids: readonly string[]): Promise<{ id: string; deviceId: string }[]> {
-    return this.#client.program.findMany({
-      where: { id: { in: [...ids] }, statistics: { equals: Prisma.DbNull } },
-      select: { id: true, deviceId: true },
-    });
+    return readInChunks(ids, (some) =>
+      this.#client.program.findMany({
+        where: { id: { in: some }, statistics: { equals: Prisma.DbNull } },
+        select: { id: true, deviceId: true },
+      }),
+    );
   }
 
   async setEnd(id: string, statistics: Prisma.InputJsonValue): Promise<void> {
     await this.#client.program.update({ where: { id }, data: { statistics } });
+  }
+
+  async #startedOn(deviceIds: readonly string[], stopRequested: boolean): Promise<ProgramRecord[]> {
+    return readInChunks(deviceIds, (some) =>
+      this.#client.program.findMany({
+        where: { deviceId: { in: some }, started: true, failure: null, stopRequested, statistics: { equals: Prisma.DbNull } },
+        orderBy: { id: 'asc' },
+      }),
+    );
   }
 }

@@ -1,0 +1,18 @@
+// Lists of identifiers that are too long for one statement.
+
+/** Identifiers in one statement; Prisma takes no more than 999 parameters for SQLite where it cannot split a statement itself. */
+const chunkSize = 500;
+
+/** The values in chunks, each short enough for one statement. */
+export function chunksOf<Value>(values: readonly Value[]): Value[][] {
+  return Array.from({ length: Math.ceil(values.length / chunkSize) }, (_, index) =>
+    values.slice(index * chunkSize, (index + 1) * chunkSize),
+  );
+}
+
+/** Reads for each chunk, and answers all that was found. */
+export async function readInChunks<Value, Row>(values: readonly Value[], read: (chunk: Value[]) => Promise<Row[]>): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const chunk of chunksOf(values)) for (const row of await read(chunk)) rows.push(row);
+  return rows;
+}
