@@ -3,14 +3,17 @@
 import type { Registration } from '../protocol/agent.ts';
 import { DeviceState } from '../protocol/device-state.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
-import type { DeviceRecord, NewDevice } from '../store/records/devices.ts';
+import type { DeviceFilter, DeviceRecord, NewDevice } from '../store/records/devices.ts';
 import type { HistoryRecord } from '../store/records/history.ts';
 import type { HostWithDevices } from '../store/records/hosts.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { newOrder } from './orders.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
 
-type DeviceStatus = 'connected' | 'attaching' | 'disconnected';
+export type DeviceStatus = 'connected' | 'attaching' | 'disconnected';
+
+/** Devices read at once, where those of one status are looked for. */
+const scanSize = 500;
 
 export type NewDeviceRequest = {
   readonly name: string;
@@ -62,13 +65,14 @@ export class Devices {
   }
 
   async list(
-    filter: { readonly labels: Readonly<Record<string, string>>; readonly host: string | null },
+    filter: { readonly labels: Readonly<Record<string, string>>; readonly host: string | null; readonly status: DeviceStatus | null },
     page: { limit: number; after: string | null },
   ): Promise<PageOf<DeviceView, string>> {
+    const { devices } = this.#context.store.records;
     const where = { labels: filter.labels, ...(filter.host === null ? {} : { hostId: filter.host }) };
     const { items, next } = await readPage(
       page,
-      (wanted) => this.#context.store.records.devices.list(where, wanted),
+      (wanted) => (filter.status === null ? devices.list(where, wanted) : this.#listOfStatus(filter.status, where, wanted)),
       ({ id }) => id,
     );
     return { items: items.map((device) => this.#viewOf(device)), next };
@@ -86,9 +90,24 @@ export class Devices {
 
   #viewOf(device: DeviceRecord): DeviceView {
     const state = device.stateAt === null ? null : DeviceState.safeParse(device.state);
-    const connected = this.#context.orderBoard.isConnected(device.hostId);
-    const status = !connected ? 'disconnected' : device.attachedBootId === null ? 'attaching' : 'connected';
-    return { device, status, state: state?.success ? state.data : null };
+    return { device, status: this.#statusOf(device), state: state?.success ? state.data : null };
+  }
+
+  #statusOf(device: DeviceRecord): DeviceStatus {
+    if (!this.#context.orderBoard.isConnected(device.hostId)) return 'disconnected';
+    return device.attachedBootId === null ? 'attaching' : 'connected';
+  }
+
+  /** The database does not know who is connected: devices are read until there are as many of the status as wanted. */
+  async #listOfStatus(status: DeviceStatus, where: DeviceFilter, wanted: { limit: number; after: string | null }): Promise<DeviceRecord[]> {
+    const found: DeviceRecord[] = [];
+    let { after } = wanted;
+    for (;;) {
+      const devices = await this.#context.store.records.devices.list(where, { limit: scanSize, after });
+      found.push(...devices.filter((device) => this.#statusOf(device) === status));
+      after = devices.at(-1)?.id ?? after;
+      if (found.length >= wanted.limit || devices.length < scanSize) return found.slice(0, wanted.limit);
+    }
   }
 
   #chooseHost(hosts: readonly HostWithDevices[], wanted: string | null): HostWithDevices {

@@ -105,6 +105,12 @@ test.each([
   ],
   ['a property that is missing', { version: '1.0.0', language: 'wat' }, 'invalid-value', { errors: [{ pointer: '/source' }] }],
   ['a property that is not known', { ...good, sauce: '' }, 'invalid-value', { errors: [{ pointer: '/sauce' }] }],
+  [
+    'a source of more than 1 MiB',
+    { ...good, source: ' '.repeat(1024 * 1024 + 1) },
+    'invalid-value',
+    { errors: [{ pointer: '/source', detail: expect.stringContaining('1048576') }] },
+  ],
   ['an empty source', { ...good, source: '' }, 'invalid-value', { errors: [{ pointer: '/source' }] }],
   ['a body that is no object', [good], 'invalid-value', {}],
 ])('%s is refused, and nothing is kept', async (_what, body, type, facts) => {

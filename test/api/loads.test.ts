@@ -24,7 +24,7 @@ async function referenceCount(device: string, module: string): Promise<number> {
   return table.find((entry: { module: string }) => entry.module === module)?.referenceCount ?? 0;
 }
 
-test('devices are listed by labels and by host', async () => {
+test('devices are listed by labels, by host and by status', async () => {
   const ids = async (query: string) =>
     itemsOf(await bench.get(`/v1/devices?${query}`))
       .map(({ id }) => String(id))
@@ -35,6 +35,10 @@ test('devices are listed by labels and by host', async () => {
   const [host] = itemsOf(await bench.get('/v1/hosts')).filter(({ name }) => name === 'south');
   expect(host).toMatchObject({ connected: true, devices: 2, capacity: 100 });
   expect(await ids(`host=${host?.['id']}`)).toEqual(south.toSorted());
+  expect(await ids('status=connected')).toEqual([...north, ...south].toSorted());
+  expect(await ids('status=connected&label=tier=edge')).toEqual(south.toSorted());
+  expect(await ids('status=disconnected')).toEqual([]);
+  expect((await bench.get('/v1/devices?status=lost')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/status' }] });
   expect((await bench.get('/v1/devices?label=zone')).status).toBe(422);
   expect((await bench.get('/v1/devices?label=zone=a&label=zone=b')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/label' }] });
 });
@@ -278,6 +282,7 @@ test('the fleet is healthy while every host is connected, and says why when it i
     const { body } = await bench.get('/v1/health');
     return body['status'] === 'degraded' && body;
   });
+  expect(itemsOf(await bench.get('/v1/devices?status=disconnected'))).toMatchObject([{ name: 'leaving-1' }]);
   expect(health).toMatchObject({
     reasons: ['the host leaving with 1 devices is not connected'],
     hosts: { connected: 2, disconnected: 1 },

@@ -74,7 +74,7 @@ class PlayedHost {
   }
 
   async device(): Promise<string> {
-    const { items } = await control.devices.list({ labels: {}, host: this.id }, wholeList);
+    const { items } = await control.devices.list({ labels: {}, host: this.id, status: null }, wholeList);
     return items[0]?.device.id ?? '';
   }
 

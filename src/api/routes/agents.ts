@@ -40,6 +40,8 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
   app.get(
     '/agent/v1/hosts/:host/orders',
     {
+      // A HEAD would take the stream from the host that follows it.
+      exposeHeadRoute: false,
       schema: {
         operationId: 'followOrders',
         tags,

@@ -60,8 +60,8 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
       },
     },
     async (request, reply) => {
-      const { label = [], host = null } = request.query;
-      const { items, next } = await devices.list({ labels: labelsOf(label), host }, pageByText(request.query));
+      const { label = [], host = null, status = null } = request.query;
+      const { items, next } = await devices.list({ labels: labelsOf(label), host, status }, pageByText(request.query));
       return answerPage(request, reply, items.map(toDevice), next);
     },
   );

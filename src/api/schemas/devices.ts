@@ -53,6 +53,7 @@ export const deviceQuery = z.strictObject({
     .optional()
     .describe('Only devices with this label, as `key=value`; may be repeated.'),
   host: z.string().max(64).optional().describe('Only devices of this host.'),
+  status: DeviceStatus.optional(),
 });
 
 export const HistoryEntry = z
