@@ -7,6 +7,8 @@ const commandFile = fileURLToPath(new URL('./patchbay.ts', import.meta.url));
 
 /** Lines kept of what a process says. */
 const linesKept = 200;
+/** A process that has been told to end is killed after this. */
+const endMilliseconds = 5_000;
 
 export class Child {
   readonly name: string;
@@ -59,10 +61,11 @@ export class Child {
     }
   }
 
-  /** Sends a signal; resolves when the process has ended. */
+  /** Sends a signal, and kills the process if it takes too long to end by it; resolves when it has ended. */
   async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | string> {
     if (!this.#hasEnded) this.#process.kill(signal);
-    return this.#ended;
+    const timer = setTimeout(() => this.#process.kill('SIGKILL'), endMilliseconds);
+    return this.#ended.finally(() => clearTimeout(timer));
   }
 
   #hear(text: string): void {

@@ -5,6 +5,19 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
+/** The command cannot do its work here; the message says why and what to change. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}
+
+const logLevels = ['fatal', 'error', 'warn', 'info', 'debug'];
+
+/** The level of the logs. @throws {UsageError} */
+export function readLogLevel(text: string): string {
+  if (!logLevels.includes(text)) throw new UsageError(`--log-level is "${text}": give one of ${logLevels.join(', ')}`);
+  return text;
+}
+
 /** A whole number from a flag or its environment variable. @throws {UsageError} */
 export function readInteger(flag: string, text: string, least: number, most: number): number {
   const number = Number(text);

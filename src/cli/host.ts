@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { z } from 'zod';
 import { runHost } from '../host/host.ts';
 import { agentLimits, Registration } from '../protocol/agent.ts';
-import { readInteger, readLabels, UsageError } from './command-line.ts';
+import { readInteger, readLabels, readLogLevel, UsageError } from './command-line.ts';
 
 const hostHelp = `Usage: npm run host -- [options]
 
@@ -53,7 +53,7 @@ export async function host(args: readonly string[], signal: AbortSignal): Promis
   const devices = Array.from({ length: count }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages }));
   const checked = Registration.safeParse({ name, bootId: 'not-yet-made', capacity, devices });
   if (!checked.success) throw new UsageError(z.prettifyError(checked.error));
-  const logger = pino({ level: values['log-level'], name }, pino.destination(2));
+  const logger = pino({ level: readLogLevel(values['log-level']), name }, pino.destination(2));
   console.log(`Device host ${name} with ${count} devices joins ${values.control}.`);
   await runHost({ controlUrl: values.control, name, devices, capacity, signal, logger });
 }

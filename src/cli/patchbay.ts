@@ -1,7 +1,7 @@
 // The command line: `serve` starts the service, `host` a process of devices.
 
 import console from 'node:console';
-import { UsageError } from './command-line.ts';
+import { StartError, UsageError } from './command-line.ts';
 import { host } from './host.ts';
 import { serve } from './serve.ts';
 
@@ -41,6 +41,7 @@ if (name === '--help') {
 function report(error: unknown): number {
   const isUsage =
     error instanceof UsageError || (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'));
-  console.error(isUsage ? `${error.message}\nSee --help.` : error);
+  if (isUsage) console.error(`${error.message}\nSee --help.`);
+  else console.error(error instanceof StartError ? error.message : error);
   return isUsage ? 2 : 1;
 }

@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { createService } from '../api/service.ts';
-import { readInteger, UsageError } from './command-line.ts';
+import { readInteger, readLogLevel, StartError, UsageError } from './command-line.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
 
 const serveHelp = `Usage: npm start -- [options]
@@ -30,7 +30,6 @@ Examples:
 `;
 
 const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
-const logLevels = ['fatal', 'error', 'warn', 'info', 'debug'];
 
 type ServeSettings = {
   readonly port: number;
@@ -60,23 +59,19 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
       `--address ${values.address} can be reached from other machines, and the service asks nobody for a key yet: use 127.0.0.1, or add --unprotected on a network that you trust`,
     );
   }
-  if (!logLevels.includes(values['log-level']))
-    throw new UsageError(`--log-level is "${values['log-level']}": give one of ${logLevels.join(', ')}`);
   return {
     port: readInteger('port', values.port, 0, 65_535),
     address: values.address,
     database: values.database,
     embeddedDevices: values['no-embedded-host'] ? 0 : readInteger('embedded-devices', values['embedded-devices'], 0, 1_000),
-    logLevel: values['log-level'],
+    logLevel: readLogLevel(values['log-level']),
   };
 }
 
-/** Serves until the signal is aborted. @throws {UsageError} and what listening or opening the database throws. */
+/** Serves until the signal is aborted. @throws {UsageError} {StartError} */
 export async function serve(args: readonly string[], signal: AbortSignal): Promise<void> {
   const settings = readSettings(args, process.env);
   if (settings === 'help') return console.log(serveHelp);
-  mkdirSync(dirname(settings.database), { recursive: true });
-  // Logs go to standard error, so that standard output is what the command says to its user.
   const { app, url } = await startService(settings);
   const host = settings.embeddedDevices > 0 ? startEmbeddedHost(url, settings) : null;
   console.log(`Patchbay is running${host === null ? '' : ` with ${settings.embeddedDevices} embedded devices`}.`);
@@ -91,17 +86,36 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
   await app.close();
 }
 
-async function startService({ port, address, database, logLevel }: ServeSettings) {
-  const app = await createService({ databaseFile: database, logger: { level: logLevel, stream: process.stderr } });
+async function startService(settings: ServeSettings) {
+  const { port, address } = settings;
+  const app = await openService(settings);
   try {
     return { app, url: await app.listen({ port, host: address }) };
   } catch (error) {
     await app.close();
-    if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') {
-      throw new UsageError(`port ${port} on ${address} is taken: stop what listens there, or choose another with --port`);
-    }
-    throw error;
+    if (!isSystemError(error)) throw error;
+    throw new StartError(
+      error.code === 'EADDRINUSE'
+        ? `port ${port} on ${address} is taken: stop what listens there, or choose another with --port`
+        : `cannot listen on ${address}: ${error.message}`,
+    );
   }
+}
+
+async function openService({ database, logLevel }: ServeSettings) {
+  try {
+    mkdirSync(dirname(database), { recursive: true });
+    // Logs go to standard error, so that standard output is what the command says to its user.
+    return await createService({ databaseFile: database, logger: { level: logLevel, stream: process.stderr } });
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw new StartError(`cannot open the database ${database}: ${error.message}: choose another file with --database`);
+  }
+}
+
+/** What the operating system or SQLite refuses; anything else is a mistake of ours, shown with its stack. */
+function isSystemError(error: unknown): error is Error & { readonly code: string } {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string';
 }
 
 function startEmbeddedHost(url: string, { embeddedDevices, logLevel }: ServeSettings): Worker {

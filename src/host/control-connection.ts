@@ -7,6 +7,8 @@ import { agentLimits, Order, Registered, type Registration, type Report } from '
 const requestMilliseconds = 30_000;
 /** The service sends at least a comment line every 15 s; a stream silent for longer is dead. */
 const silenceMilliseconds = 45_000;
+/** An order that is longer ends the stream; the longest, of a device with a thousand programs, is far shorter. */
+const orderCharacters = 16 * 1024 * 1024;
 
 /** The service answered with an error. */
 export class ControlError extends Error {
@@ -16,11 +18,6 @@ export class ControlError extends Error {
   constructor(status: number, message: string) {
     super(message);
     this.status = status;
-  }
-
-  /** The service does not know this life of the host: it has to register again. */
-  get isUnknownHost(): boolean {
-    return this.status === 404 || this.status === 409;
   }
 }
 
@@ -66,7 +63,7 @@ export class ControlConnection {
           controller.enqueue(decoder.decode(chunk, { stream: true }));
         },
       });
-      const events = response.body.pipeThrough(heard).pipeThrough(new EventSourceParserStream());
+      const events = response.body.pipeThrough(heard).pipeThrough(new EventSourceParserStream({ maxBufferSize: orderCharacters }));
       for await (const event of events) {
         if (event.event !== 'order') continue;
         const order = readOrder(event.data);

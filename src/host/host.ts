@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import type { BaseLogger } from 'pino';
 import { Processor } from '../machine/index.ts';
-import type { Order, Registration, Report } from '../protocol/agent.ts';
+import { agentLimits, type Order, type Registration, type Report } from '../protocol/agent.ts';
 import type { DeviceId } from '../protocol/identifiers.ts';
 import { BackOff, delay } from './back-off.ts';
 import { ControlConnection, ControlError } from './control-connection.ts';
@@ -27,6 +27,8 @@ export type HostOptions = {
 const stateInterval = 500;
 /** Orders under way, and reports not yet delivered; the host reads no more orders while there are as many. */
 const ordersUnderWay = 10_000;
+/** A connection that has lasted this long, in milliseconds, was a good one: the next is tried soon. Longer than any back-off. */
+const steadyMilliseconds = 10_000;
 /** Orders whose reports are remembered, to be sent again when the service asks again. */
 const reportsRemembered = 20_000;
 
@@ -60,27 +62,34 @@ class Host {
   }
 
   async #takeOrders(): Promise<void> {
-    const { signal, logger, name, devices, capacity } = this.#options;
+    const { signal, logger, name } = this.#options;
     const backOff = new BackOff();
     while (!signal.aborted) {
+      const began = performance.now();
       try {
-        const { host } = await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });
-        this.#host = host;
-        logger.info({ host }, 'registered with the control service');
-        await this.#connection.followOrders(
-          host,
-          this.#bootId,
-          async (order) => {
-            backOff.reset();
-            await this.#accept(order);
-          },
-          (reason) => logger.error({ reason }, 'skipped a malformed order'),
-        );
+        await this.#follow();
+        if (!signal.aborted)
+          logger.warn(`the control service ended the stream of orders; registering again (is another host called ${name} running?)`);
       } catch (error) {
         if (!signal.aborted) logger.warn({ reason: String(error) }, 'lost the control service; trying again');
       }
+      if (performance.now() - began >= steadyMilliseconds) backOff.reset();
       await backOff.wait(signal);
     }
+  }
+
+  /** Registers and takes orders until the stream of orders ends. */
+  async #follow(): Promise<void> {
+    const { logger, name, devices, capacity } = this.#options;
+    const { host } = await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });
+    this.#host = host;
+    logger.info({ host }, 'registered with the control service');
+    await this.#connection.followOrders(
+      host,
+      this.#bootId,
+      (order) => this.#accept(order),
+      (reason) => logger.error({ reason }, 'skipped a malformed order'),
+    );
   }
 
   /** Starts an order; each is carried out once, however often it comes. */
@@ -126,30 +135,46 @@ class Host {
   async #deliverReports(): Promise<void> {
     const { signal, logger } = this.#options;
     const backOff = new BackOff();
+    let most: number = agentLimits.reportsPerRequest;
     while (!signal.aborted) {
       await this.#outbox.filled(signal);
-      const reports = this.#outbox.next();
+      const reports = this.#outbox.next(most);
       try {
         if (this.#host === null) throw new Error('not registered');
         await this.#connection.report(this.#host, this.#bootId, reports);
         this.#outbox.acknowledge(reports);
         backOff.reset();
+        most = Math.min(most * 2, agentLimits.reportsPerRequest);
       } catch (error) {
         if (signal.aborted) return;
-        logger.warn({ reason: String(error), reports: reports.length }, 'could not deliver reports; trying again');
-        if (isMalformed(error)) this.#outbox.acknowledge(reports);
+        const reason = String(error);
+        if (isRefused(error) && reports.length > 1) {
+          // One of them is what the service refuses; halves find it, and the others are delivered.
+          most = Math.ceil(reports.length / 2);
+          continue;
+        }
+        if (isRefused(error)) {
+          this.#outbox.acknowledge(reports);
+          logger.error({ reason, report: reports[0]?.kind }, 'dropped a report that the service refuses');
+        } else {
+          logger.warn({ reason, reports: reports.length }, 'could not deliver reports; trying again');
+        }
         await backOff.wait(signal);
       }
     }
   }
 
   async #watchStates(): Promise<void> {
-    const { signal } = this.#options;
+    const { signal, logger } = this.#options;
     while (!signal.aborted) {
       await delay(stateInterval, signal);
       for (const [device, hosted] of this.#devices) {
-        const state = hosted.changedState();
-        if (state !== null) this.#outbox.add({ kind: 'device-state', device, state });
+        try {
+          const state = hosted.changedState();
+          if (state !== null) this.#outbox.add({ kind: 'device-state', device, state });
+        } catch (error) {
+          logger.error({ device, reason: String(error) }, 'could not report the state of a device');
+        }
       }
     }
   }
@@ -169,7 +194,7 @@ class Host {
   }
 }
 
-/** Reports that the service refuses as malformed would be refused for ever. */
-function isMalformed(error: unknown): boolean {
+/** What the service refuses as malformed it would refuse for ever. */
+function isRefused(error: unknown): boolean {
   return error instanceof ControlError && (error.status === 400 || error.status === 413 || error.status === 422);
 }

@@ -20,21 +20,21 @@ export class HostedDevice {
     this.#device = new Device({ processor, ramPages });
   }
 
-  /** Carries an order out after those before it. Never rejects: what went wrong is in the report. */
+  /** Carries an order out after those before it; what went wrong is in the report. Rejects only if the device's state cannot be reported. */
   carryOut(order: Order): Promise<Report> {
     const report = this.#lastOrder.then(() => this.#carryOut(order));
-    this.#lastOrder = report;
+    this.#lastOrder = report.catch(() => {});
     return report;
   }
 
   /** The device's state, if it is another than the last that was reported. */
   changedState(): DeviceState | null {
-    const state = this.#state();
+    const state = this.#device.state();
     const { at: _, ...facts } = state;
     const text = JSON.stringify(facts);
     if (text === this.#lastReported) return null;
     this.#lastReported = text;
-    return state;
+    return DeviceState.parse(state);
   }
 
   async close(): Promise<void> {

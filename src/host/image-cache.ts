@@ -9,6 +9,7 @@ export class ImageCache {
   readonly #download: (digest: string) => Promise<Uint8Array<ArrayBuffer>>;
   readonly #limit: number;
   readonly #images = new Map<string, Promise<Image>>();
+  /** Bytes of the images that have been read, the least recently used first. */
   readonly #sizes = new Map<string, number>();
   #bytes = 0;
 
@@ -24,8 +25,7 @@ export class ImageCache {
   get(digest: string): Promise<Image> {
     const known = this.#images.get(digest);
     if (known !== undefined) {
-      this.#images.delete(digest);
-      this.#images.set(digest, known);
+      this.#use(digest);
       return known;
     }
     const image = this.#read(digest);
@@ -44,6 +44,14 @@ export class ImageCache {
       this.#forget(oldest);
     }
     return image;
+  }
+
+  /** Now the most recently used. */
+  #use(digest: string): void {
+    const size = this.#sizes.get(digest);
+    if (size === undefined) return;
+    this.#sizes.delete(digest);
+    this.#sizes.set(digest, size);
   }
 
   #forget(digest: string): void {

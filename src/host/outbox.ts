@@ -6,9 +6,11 @@ import { agentLimits, type Report } from '../protocol/agent.ts';
 const requestBytes = 4 * 1024 * 1024;
 
 type StateReport = Extract<Report, { kind: 'device-state' }>;
+type OrderReport = Exclude<Report, StateReport>;
 
 export class Outbox {
-  readonly #reports: Report[] = [];
+  readonly #reports: OrderReport[] = [];
+  readonly #waitingOrders = new Set<string>();
   readonly #states = new Map<string, StateReport>();
   #wake: (() => void) | null = null;
 
@@ -17,41 +19,52 @@ export class Outbox {
     return this.#reports.length;
   }
 
+  /** Takes a report in. One that waits here already is not taken in again. */
   add(report: Report): void {
-    if (report.kind === 'device-state') this.#states.set(report.device, report);
-    else this.#reports.push(report);
+    if (report.kind === 'device-state') {
+      this.#states.set(report.device, report);
+    } else if (!this.#waitingOrders.has(report.order)) {
+      this.#waitingOrders.add(report.order);
+      this.#reports.push(report);
+    }
     this.#wake?.();
   }
 
   /** Resolves when there is something to send, or the signal is aborted. */
   async filled(signal: AbortSignal): Promise<void> {
     if (this.#reports.length > 0 || this.#states.size > 0 || signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve;
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = () => resolve();
+    this.#wake = wake;
+    signal.addEventListener('abort', wake, { once: true });
+    await promise;
+    signal.removeEventListener('abort', wake);
     this.#wake = null;
   }
 
-  /** The next request's reports. They stay until they are acknowledged. */
-  next(): Report[] {
+  /**
+   * The next request's reports. They stay until they are acknowledged.
+   * @param most From 1 to `agentLimits.reportsPerRequest`.
+   */
+  next(most: number = agentLimits.reportsPerRequest): Report[] {
     const batch: Report[] = [];
     let bytes = 0;
     for (const report of this.#waiting()) {
       bytes += JSON.stringify(report).length;
-      if (batch.length >= agentLimits.reportsPerRequest || (bytes > requestBytes && batch.length > 0)) break;
+      if (batch.length >= most || (bytes > requestBytes && batch.length > 0)) break;
       batch.push(report);
     }
     return batch;
   }
 
-  /** The service has these. A state that has been replaced by a newer one since stays. */
+  /** The service has these, or will never take them. A state that has been replaced by a newer one since stays. */
   acknowledge(batch: readonly Report[]): void {
     for (const report of batch) {
       if (report.kind === 'device-state') {
         if (this.#states.get(report.device) === report) this.#states.delete(report.device);
       } else {
         this.#reports.shift();
+        this.#waitingOrders.delete(report.order);
       }
     }
   }

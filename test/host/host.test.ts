@@ -68,6 +68,17 @@ test('a request carries no more reports than the service takes', () => {
   expect(outbox.next()).toHaveLength(agentLimits.reportsPerRequest);
 });
 
+test('a report that waits already is not taken in again, and is when the service asks for it after it was delivered', () => {
+  const outbox = new Outbox();
+  const report = orderReport(devices[0] ?? '');
+  for (let index = 0; index < 3; index += 1) outbox.add(report);
+  expect(outbox.next()).toEqual([report]);
+  outbox.acknowledge(outbox.next());
+  expect(outbox.length).toBe(0);
+  outbox.add(report);
+  expect(outbox.next()).toEqual([report]);
+});
+
 test('the outbox wakes whoever waits for it, and lets go when the host ends', async () => {
   const outbox = new Outbox();
   const stop = new AbortController();
@@ -99,6 +110,24 @@ test('an image is downloaded once for all who ask at once, and again after it wa
   await cache.get(two.digest);
   await cache.get(one.digest);
   expect(downloads).toEqual([one.digest, two.digest, one.digest]);
+});
+
+test('of the images kept, the least recently used is given up', async () => {
+  const images = await Promise.all(['1.0.0', '1.1.0', '1.2.0'].map(imageBytes));
+  const [one, two, three] = images.map(({ digest }) => digest);
+  if (one === undefined || two === undefined || three === undefined) throw new Error('there are three');
+  const downloads: string[] = [];
+  const cache = new ImageCache(
+    async (digest) => {
+      downloads.push(digest);
+      return images.find((image) => image.digest === digest)?.bytes ?? new Uint8Array();
+    },
+    2 * Math.max(...images.map(({ bytes }) => bytes.length)),
+  );
+  for (const digest of [one, two, one, three, one]) await cache.get(digest);
+  expect(downloads).toEqual([one, two, three]);
+  await cache.get(two);
+  expect(downloads).toEqual([one, two, three, two]);
 });
 
 test('an image that is not what was ordered is refused, and downloaded anew when it is asked for again', async () => {

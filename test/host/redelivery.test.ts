@@ -12,6 +12,10 @@ const reports: Report[] = [];
 let registrations: number;
 let stream: ServerResponse | null;
 let refuseReports: boolean;
+/** The last reports that the service did not take. */
+let refused: string;
+/** An order whose report the service says is malformed. */
+let malformed: string;
 const stop = { controller: new AbortController(), ended: Promise.resolve() };
 const server = createServer((request, response) => {
   answer(request, response).catch((error) => response.destroy(error));
@@ -31,8 +35,10 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': \n\n');
     stream = response;
   } else if (path.endsWith('/reports')) {
-    if (!refuseReports) reports.push(...Reports.parse(JSON.parse(body)).reports);
-    response.writeHead(refuseReports ? 503 : 204).end();
+    const status = refuseReports ? 503 : malformed !== '' && body.includes(malformed) ? 400 : 204;
+    if (status === 204) reports.push(...Reports.parse(JSON.parse(body)).reports);
+    else refused = body;
+    response.writeHead(status).end();
   } else {
     response.writeHead(404).end();
   }
@@ -43,6 +49,8 @@ beforeEach(async () => {
   registrations = 0;
   stream = null;
   refuseReports = false;
+  refused = '';
+  malformed = '';
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('not listening');
@@ -92,10 +100,24 @@ test('reports that the service did not take are delivered when it does', async (
   refuseReports = true;
   deliver(attach);
   deliver({ kind: 'stop-program', order: newIdentifier('order'), device, sequence: 2, program: newIdentifier('program') });
+  await until(() => refused.includes('program-stopped'), 'the reports are refused');
   refuseReports = false;
   await until(() => reportsOf('program-stopped').length === 1);
   expect(reports.filter(({ kind }) => kind !== 'device-state').map(({ kind }) => kind)).toEqual(['device-attached', 'program-stopped']);
   expect(reportsOf('program-stopped')).toMatchObject([{ failure: expect.stringContaining('has no program') }]);
+});
+
+test('a report that the service refuses as malformed takes no other with it', async () => {
+  refuseReports = true;
+  deliver(attach);
+  malformed = newIdentifier('order');
+  const orders = [newIdentifier('order'), malformed, newIdentifier('order'), newIdentifier('order')];
+  for (const [index, order] of orders.entries())
+    deliver({ kind: 'stop-program', order, device, sequence: index + 2, program: newIdentifier('program') });
+  await until(() => orders.every((order) => refused.includes(order)), 'all reports are in one request');
+  refuseReports = false;
+  await until(() => reportsOf('program-stopped').length === 3);
+  expect(reportsOf('program-stopped')).toMatchObject(orders.filter((order) => order !== malformed).map((order) => ({ order })));
 });
 
 test('what is no order is skipped, and an image that is not there refuses the load', async () => {

@@ -1,6 +1,6 @@
 // Real processes over a real network: the commands as a user starts them, killed and started again.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -176,6 +176,7 @@ test.each([
   [['serve', '--log-level', 'loud'], /--log-level is "loud"/],
   [['host', '--control', 'there'], /--control is "there"/],
   [['host', '--devices', '-1'], /--devices/],
+  [['host', '--log-level', 'loud'], /--log-level is "loud"/],
   [['host', '--name', 'My Rack'], /must be 1 to 63/],
   [['host', '--labels', 'north'], /write labels as key=value/],
   [['help'], /there is no command "help": the commands are serve and host/],
@@ -189,8 +190,19 @@ test('a port that is taken is named', async () => {
   const { url } = await startService('0', '--no-embedded-host');
   const { port } = new URL(url);
   const second = start('patchbay', 'serve', '--port', port, '--database', join(folder, 'other.db'), '--no-embedded-host');
-  await second.says(new RegExp(`port ${port} on 127.0.0.1 is taken`));
-  expect(await second.ended).toBe(2);
+  await second.says(new RegExp(`^port ${port} on 127.0.0.1 is taken`));
+  expect(await second.ended).toBe(1);
+});
+
+test('a database that cannot be opened is named', async () => {
+  const file = join(folder, 'notes.txt');
+  writeFileSync(file, 'These are notes, not a database. '.repeat(100));
+  for (const database of [file, folder, join(file, 'patchbay.db')]) {
+    const child = start('patchbay', 'serve', '--port', '0', '--database', database);
+    const [message] = await child.says(/^cannot open the database .*/);
+    expect(message).toContain(database);
+    expect(await child.ended).toBe(1);
+  }
 });
 
 test.each([[['--help']], [['serve', '--help']], [['host', '--help']]])('patchbay %j tells its use', async (args) => {
