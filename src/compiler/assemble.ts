@@ -12,7 +12,7 @@ import {
   systemNamespace,
 } from '../machine/abi.ts';
 import { type ExportedFunction, type FunctionType, type ImageInterface, type Stamp, ValueType } from '../machine/image.ts';
-import { accessStub, entryGlobal, offsetGlobal } from './access-stub.ts';
+import { accessStub, entryGlobal, offsetGlobal, type StubOptions } from './access-stub.ts';
 import { type BinaryenModule, findErrors, gateFeatures, imageFeatures, parseText } from './binaryen.ts';
 import { type Expression, expressions, keywordOf, printExpression, quote, unquote } from './expression.ts';
 import { gateText } from './gate.ts';
@@ -27,11 +27,11 @@ const imageLimits = {
   bytes: 4 * 1024 * 1024,
 } as const;
 
-export type AssembleRequest = Omit<Stamp, 'abi' | 'interface' | 'ownMemory'> & {
+export type AssembleRequest = Omit<Stamp, 'abi' | 'interface' | 'ownMemory' | 'hasStart'> & {
   /** The module's text as a tree, in the form that binaryen prints. */
   readonly tree: Expression[];
-  /** A global of the module in which the access stubs leave the record of the image that served; null for modules. */
-  readonly servedGlobal: string | null;
+  /** How the module's accesses of others are made. */
+  readonly stubs: StubOptions;
 };
 
 export type Assembled =
@@ -47,7 +47,7 @@ export function assemble(request: AssembleRequest): Assembled {
   const accesses = read.imports.filter((target) => !isSystem(target.module));
   const functions = tree.filter((item): item is Expression[] => keywordOf(item) === 'func');
   for (const func of functions) addSafepoints(func);
-  const stubs = accesses.map((access) => accessStub(access.internal, access, request.servedGlobal));
+  const stubs = accesses.map((access) => accessStub(access.internal, access, request.stubs));
   const types = tree.filter((item) => keywordOf(item) === 'type');
   const kept = tree.filter((item) => !isReplaced(item, request.kind)).slice(1);
   const text = printExpression([
@@ -69,6 +69,7 @@ export function assemble(request: AssembleRequest): Assembled {
     module: request.module,
     version: request.version,
     ownMemory: tree.some((item) => keywordOf(item) === 'memory'),
+    hasStart: tree.some((item) => keywordOf(item) === 'start'),
     compiler: request.compiler,
     sourceDigest: request.sourceDigest,
     interface: interfaceOf,
@@ -214,7 +215,7 @@ function isReplaced(item: Expression, kind: Stamp['kind']): boolean {
     case 'type':
       return true;
     case 'export':
-      return keywordOf(stringsOf(item, 1)[2]) !== 'func';
+      return kind === 'module' && keywordOf(stringsOf(item, 1)[2]) !== 'func';
     case 'import': {
       const [, module] = stringsOf(item);
       return isMachineImport(item) || !(module === kernelNamespace || (module === systemNamespace && kind === 'driver'));

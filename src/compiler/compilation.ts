@@ -1,14 +1,13 @@
 // One compilation, as a compiler's worker thread runs it.
 
-import { digestOf, type FunctionType } from '../machine/image.ts';
+import { digestOf } from '../machine/image.ts';
 import { assemble } from './assemble.ts';
-import { driverText, servedGlobal } from './driver.ts';
+import { type DriverRequest, driverText, pinnedGlobals, servedGlobal } from './driver.ts';
 import { readExpression } from './expression.ts';
 import { readSource } from './front-end.ts';
 import type { CompiledImage, CompileRequest, CompileResult, Diagnostic } from './result.ts';
 
 export type Compilation = ({ readonly kind: 'module' } & CompileRequest) | ({ readonly kind: 'driver' } & DriverRequest);
-export type DriverRequest = { readonly module: string; readonly export: string; readonly type: FunctionType };
 
 /** Compiles what is asked for; piscina's worker calls the default export. */
 export default async function compile(compilation: Compilation): Promise<CompileResult> {
@@ -27,7 +26,7 @@ async function compileModule(request: CompileRequest): Promise<CompileResult> {
     compiler: checked.compiler,
     sourceDigest,
     tree: checked.tree,
-    servedGlobal: null,
+    stubs: { served: null, pinned: null },
   });
   if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding('error', reason)) };
   const warnings = [...checked.warnings, ...assembled.warnings.map((warning) => finding('warning', warning))];
@@ -45,7 +44,7 @@ function compileDriver(request: DriverRequest): CompileResult {
     compiler,
     sourceDigest,
     tree: readExpression(text),
-    servedGlobal,
+    stubs: { served: servedGlobal, pinned: request.addressing === 'hard-coded' ? pinnedGlobals : null },
   });
   if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding('error', reason)) };
   return { ok: true, compiled: compiled(assembled, sourceDigest, compiler), warnings: [] };

@@ -4,7 +4,8 @@ import { Piscina } from 'piscina';
 
 export { digestOf } from '../machine/image.ts';
 
-import type { Compilation, DriverRequest } from './compilation.ts';
+import type { Compilation } from './compilation.ts';
+import type { DriverRequest } from './driver.ts';
 import type { CompileProblem, CompileRequest, CompileResult } from './result.ts';
 
 export type CompilerLimits = {
@@ -55,13 +56,14 @@ export class Compiler {
   }
 
   /** Makes the driver of a declared program: an image that calls one export of one module through the module table. */
-  async compileDriver({ module, export: name, type }: DriverRequest): Promise<CompileResult> {
-    const key = JSON.stringify([module, name, type.parameters, type.results]);
+  async compileDriver(request: Omit<DriverRequest, 'addressing'> & Partial<Pick<DriverRequest, 'addressing'>>): Promise<CompileResult> {
+    const { module, export: name, type, addressing = 'via-table' } = request;
+    const key = JSON.stringify([module, name, type.parameters, type.results, addressing]);
     const known = this.#drivers.get(key);
     if (known !== undefined) return known;
     const [oldest] = this.#drivers.keys();
     if (this.#drivers.size >= driversKept && oldest !== undefined) this.#drivers.delete(oldest);
-    const driver = this.#compile({ kind: 'driver', module, export: name, type });
+    const driver = this.#compile({ kind: 'driver', module, export: name, type, addressing });
     this.#drivers.set(key, driver);
     const result = await driver;
     if (!result.ok) this.#drivers.delete(key);

@@ -1,12 +1,29 @@
 // The driver of a declared program: the loop, in WebAssembly, that each of its threads runs, so that accesses do not cross into JavaScript.
 
-import { threadBlock } from '../machine/abi.ts';
+import { pinnedRecordExport, threadBlock } from '../machine/abi.ts';
 import type { FunctionType, ValueType } from '../machine/image.ts';
 import { parametersText, resultsText } from './access-stub.ts';
 import { quote } from './expression.ts';
 
 /** Where the stub leaves the record of the image that completed the access. */
 export const servedGlobal = '$served';
+/** Where a driver of hard-coded addressing keeps what its first access found. */
+export const pinnedGlobals = { address: '$pinned-address', record: '$pinned-record' } as const;
+
+/** The record is exported, for the device to see what the program holds. */
+const pinnedText = `
+  (global ${pinnedGlobals.address} (mut i32) (i32.const 0))
+  (global ${pinnedGlobals.record} (mut i32) (i32.const 0))
+  (export "${pinnedRecordExport}" (global ${pinnedGlobals.record}))`;
+
+/** What a driver calls, and how it finds it. */
+export type DriverRequest = {
+  readonly module: string;
+  readonly export: string;
+  readonly type: FunctionType;
+  /** `via-table`: at every call. `hard-coded`: at the first, and then it keeps the address. */
+  readonly addressing: 'via-table' | 'hard-coded';
+};
 
 /** How a result's bits are kept in the thread's block; types without a number are not kept. */
 const toBits: Partial<Record<ValueType, string>> = {
@@ -20,7 +37,7 @@ const toBits: Partial<Record<ValueType, string>> = {
  * Text of a driver for one export of one module. `main(block, arguments…)` makes the calls that the thread's block asks for and counts them there
  * by the version that served them; it leaves to JavaScript only for a new version, for effects to commit, and to pause.
  */
-export function driverText(target: { module: string; export: string; type: FunctionType }): string {
+export function driverText(target: DriverRequest): string {
   const { type } = target;
   const [first] = type.results;
   const bits = first === undefined ? undefined : toBits[first];
@@ -31,6 +48,7 @@ export function driverText(target: { module: string; export: string; type: Funct
       ? type.results.map(() => 'drop')
       : [...dropRest, 'local.set $value', `(i64.store $patchbay:memory offset=${threadBlock.result} (local.get $block) ${bits})`];
   const addCompleted = `(i64.store $patchbay:memory offset=${threadBlock.completed} (local.get $block) (i64.add (i64.load $patchbay:memory offset=${threadBlock.completed} (local.get $block)) (i64.const 1)))`;
+  const addBegun = `(i32.store $patchbay:memory offset=${threadBlock.begun} (local.get $block) (i32.add (i32.load $patchbay:memory offset=${threadBlock.begun} (local.get $block)) (i32.const 1)))`;
   return `
     (module
       (import "patchbay" "commit" (func $commit))
@@ -38,6 +56,7 @@ export function driverText(target: { module: string; export: string; type: Funct
       (import "patchbay" "pause" (func $pause (param i32)))
       (import ${quote(target.module)} ${quote(target.export)} (func $access ${parametersText(type)} ${resultsText(type)}))
       (global ${servedGlobal} (mut i32) (i32.const 0))
+      ${target.addressing === 'hard-coded' ? pinnedText : ''}
       (export "main" (func $main))
       (func $main (param $block i32) ${parametersText(type)}
         (local $remaining i64) ${bits === undefined ? '' : `(local $value ${first})`}
@@ -46,6 +65,7 @@ export function driverText(target: { module: string; export: string; type: Funct
           (if (i64.eqz (local.get $remaining)) (then (return)))
           (if (i64.gt_s (local.get $remaining) (i64.const 0))
             (then (i64.store $patchbay:memory offset=${threadBlock.remaining} (local.get $block) (i64.sub (local.get $remaining) (i64.const 1)))))
+          ${addBegun}
           ${call}
           ${keep.join(' ')}
           (if (i32.ne (global.get ${servedGlobal}) (i32.load $patchbay:memory offset=${threadBlock.version} (local.get $block)))

@@ -15,7 +15,7 @@ export type NewLoadsRequest = {
   readonly version: string;
   readonly selector: { readonly devices: readonly string[] } | { readonly labels: Readonly<Record<string, string>> };
   readonly strategy: 'inject';
-  readonly invalidation: 'nx';
+  readonly invalidation: 'none' | 'mark-invalid' | 'nx' | 'delete';
 };
 
 export type NewLoads = { readonly batch: string; readonly loads: readonly { readonly id: string; readonly device: string }[] };

@@ -1,7 +1,7 @@
 // The safepoint ABI: what an image and the machine that runs it agree on. The compiler emits it, the processor provides it.
 
 /** Raised when anything here changes its meaning; an image of another version is refused. */
-export const abiVersion = 1;
+export const abiVersion = 2;
 
 /** Names of the custom sections that the compiler adds to an image. */
 export const stampSection = 'patchbay.stamp';
@@ -22,6 +22,10 @@ export const kernelFunctions = {
   emit: { parameters: ['i32', 'i64'], results: [] },
   /** Blocks the thread for that many milliseconds. */
   sleep: { parameters: ['i32'], results: [] },
+  /** One word of state for the next version; in `state_save` only. */
+  state_write: { parameters: ['i64'], results: [] },
+  /** The next word of state of the version before; in `state_restore` only. */
+  state_read: { parameters: [], results: ['i64'] },
 } as const;
 
 /** An entry of the module table, in the kernel memory. */
@@ -41,8 +45,8 @@ export const imageRecord = {
   bytes: 16,
   /** Accesses that have entered the image and not left it. */
   referenceCount: 0,
-  /** Accesses that an injected error drove out of the image and that retried through the module table. */
-  retried: 4,
+  /** Accesses that have entered by a hard-coded address, past the module table; the isolation workflow does not wait for them. */
+  bypassing: 4,
 } as const;
 
 /** What the kernel memory holds of each thread: the driver's state, and the stack of images that the thread is inside of. */
@@ -61,12 +65,20 @@ export const threadBlock = {
   pause: 28,
   /** i32: accesses retried. */
   retried: 32,
-  /** Where the frames begin: one i32 each, the record of the image entered. */
+  /** i32: calls begun, for the deadline of each. */
+  begun: 36,
+  /** Where the frames begin: one i32 each, the record of the image entered, plus `bypassMark` where it was entered by a hard-coded address. */
   frames: 64,
 } as const;
 
+/** Set in a frame whose access bypasses the module table; records are aligned, so that the bit is free. */
+export const bypassMark = 1;
+
 /** Frames that fit a thread's block; an access nested deeper traps. */
 export const frameLimit = (threadBlock.bytes - threadBlock.frames) / 4 - 1;
+
+/** Global that a driver of hard-coded addressing exports: the record of the image whose address it keeps, 0 before its first access. */
+export const pinnedRecordExport = 'pinned-record';
 
 /** Retries of one access before it is given up and the error goes on to the program. */
 export const retryLimit = 100;

@@ -2,14 +2,16 @@
 
 import type { Image } from './image.ts';
 import { LimitError } from './limit.ts';
-import { type LoadReport, StepRecorder } from './load-report.ts';
-import { type LoadRequest, runIsolationWorkflow } from './loader.ts';
+import { type Invalidation, type LoadReport, type SimilarityPolicy, StepRecorder, type Strategy } from './load-report.ts';
+import type { LoadedImage } from './loaded-image.ts';
+import { type DeviceThread, type LoadRequest, runIsolationWorkflow } from './loader.ts';
 import { ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
 import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, type ProgramSurroundings } from './program.ts';
 import { pageBytes, printAddress, RandomAccessMemory } from './random-access-memory.ts';
-import type { Effect, Thread } from './thread.ts';
-import { explainTrap } from './trap.ts';
+import type { ThreadGroup } from './run-queue.ts';
+import { type Effect, type Frame, type Thread, threadAim } from './thread.ts';
+import { explainTrap, type Violation } from './trap.ts';
 
 export type DeviceOptions = {
   readonly processor: Processor;
@@ -32,33 +34,94 @@ export type DeviceState = {
   programs: ProgramStatistics[];
 };
 
+/** What came of taking a module out of memory. */
+export type DeletionReport = {
+  /** `refused-in-use`: accesses were inside, and were not to be interrupted. */
+  readonly outcome: 'deleted' | 'refused-in-use' | 'not-loaded';
+  /** Accesses that were inside; an error was injected into each, and its retry finds no module. */
+  readonly interrupted: number;
+};
+
+/** How a load is carried out; what is left out is as in the patent: whoever is inside is interrupted, and the old pages are marked NX. */
+export type LoadOptions = {
+  readonly image: Image;
+  readonly strategy?: Strategy;
+  /** Of `drain` and `drain-then-inject`, in milliseconds. */
+  readonly drainMilliseconds?: number;
+  readonly invalidation?: Invalidation;
+  /** `newer`: only a version of higher precedence. `different`: any other. `downgrade`: any other, for the reason given. */
+  readonly versionPolicy?: 'newer' | 'different' | { readonly downgrade: string };
+  /** Whether the new version must be substantially similar to the one in memory (claim 11). */
+  readonly similarityPolicy?: SimilarityPolicy;
+};
+
 /** Programs that a device remembers; when it is reached, the oldest that has ended is forgotten. */
 const programLimit = 1_000;
+/** Findings of the ABI test that a device remembers; of more, the oldest is forgotten. */
+const violationLimit = 1_000;
+/** Wait of a drain where none is given, in milliseconds. */
+const usualDrain = 10_000;
 
 export class Device {
   readonly #processor: Processor;
   readonly #memory: RandomAccessMemory;
   readonly #moduleTable: ModuleTable;
+  readonly #group: ThreadGroup<Thread>;
   readonly #programs = new Map<string, Program>();
   readonly #onEffects: NonNullable<DeviceOptions['onEffects']>;
-  /** Loads run one at a time, in the order of their coming. */
+  /** By program and address. */
+  readonly #violations = new Map<string, Violation & { readonly at: string; readonly faults: number }>();
+  /** Images that have left memory, whose records someone may still hold. */
+  #retired: LoadedImage[] = [];
+  /** Loads and deletions run one at a time, in the order of their coming. */
   #lastLoad: Promise<unknown> = Promise.resolve();
 
   constructor(options: DeviceOptions) {
     this.#processor = options.processor;
     this.#memory = new RandomAccessMemory(options.ramPages);
     this.#moduleTable = new ModuleTable(options.processor);
+    this.#group = options.processor.makeGroup();
     this.#onEffects = options.onEffects ?? (() => {});
   }
 
   /** Runs the isolation workflow; every load ends in one outcome, and a refused or failed one changes nothing. */
-  load(request: { readonly image: Image; readonly strategy: 'inject'; readonly invalidation: 'nx' }): Promise<LoadReport> {
-    return this.#inTurn(request.image, { strategy: request.strategy, invalidation: request.invalidation, comparison: 'required' });
+  load(options: LoadOptions): Promise<LoadReport> {
+    const { versionPolicy = 'newer' } = options;
+    const isDowngrade = typeof versionPolicy !== 'string';
+    return this.#inTurn(() =>
+      this.#load(options.image, {
+        strategy: options.strategy ?? 'inject',
+        drainMilliseconds: options.drainMilliseconds ?? usualDrain,
+        invalidation: options.invalidation ?? 'nx',
+        versionPolicy: isDowngrade ? 'downgrade' : versionPolicy,
+        downgradeReason: isDowngrade ? versionPolicy.downgrade : null,
+        similarityPolicy: options.similarityPolicy ?? 'require',
+      }),
+    );
   }
 
   /** Puts a module back that was in memory before a reboot: the same workflow, without the comparison of versions. */
   restore(image: Image): Promise<LoadReport> {
-    return this.#inTurn(image, { strategy: 'inject', invalidation: 'nx', comparison: 'none' });
+    const usual = {
+      strategy: 'inject',
+      drainMilliseconds: usualDrain,
+      invalidation: 'nx',
+      downgradeReason: null,
+      similarityPolicy: 'off',
+    } as const;
+    return this.#inTurn(() => this.#load(image, { ...usual, versionPolicy: 'any' }));
+  }
+
+  /**
+   * Takes a module out of memory: its entry in the module table is empty, and its pages are free. It may be loaded again, in any version.
+   * @param interrupt Whether accesses inside are to be interrupted; their calls fail, for there is no module to retry in.
+   */
+  deleteModule(module: string, { interrupt = false }: { readonly interrupt?: boolean } = {}): Promise<DeletionReport> {
+    return this.#inTurn(async () => {
+      const deletion = await this.#processor.betweenSlices(() => this.#delete(module, interrupt));
+      if (deletion.image !== null) await this.#whenLeft(deletion.image);
+      return deletion.report;
+    });
   }
 
   /**
@@ -85,6 +148,11 @@ export class Device {
     const found = this.#programs.get(program);
     if (found === undefined) throw new ProgramError(`the device has no program ${program}`);
     await found.stop();
+  }
+
+  /** Findings of the ABI test: programs that held on to the address of code that had gone, the oldest first. */
+  abiViolations(): (Violation & { readonly at: string; readonly faults: number })[] {
+    return [...this.#violations.values()];
   }
 
   /** What the device looks like now. */
@@ -115,13 +183,13 @@ export class Device {
     this.#moduleTable.close();
   }
 
-  #inTurn(image: Image, how: Omit<LoadRequest, 'image'>): Promise<LoadReport> {
-    const load = this.#lastLoad.then(() => this.#run(image, how));
-    this.#lastLoad = load.catch(() => {});
-    return load;
+  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
+    const result = this.#lastLoad.then(run);
+    this.#lastLoad = result.catch(() => {});
+    return result;
   }
 
-  async #run(image: Image, how: Omit<LoadRequest, 'image'>): Promise<LoadReport> {
+  async #load(image: Image, how: Omit<LoadRequest, 'image'>): Promise<LoadReport> {
     if (image.kind !== 'module') return this.#refuseDriver(image);
     return runIsolationWorkflow(
       {
@@ -129,14 +197,14 @@ export class Device {
         memory: this.#memory,
         moduleTable: this.#moduleTable,
         threads: () => this.#threads(),
-        interrupted: (program, accesses) => this.#programs.get(program)?.interrupted(accesses),
+        retire: (retired) => this.#retire(retired),
       },
       { image, ...how },
     );
   }
 
   #refuseDriver(image: Image): LoadReport {
-    const recorder = new StepRecorder(this.#processor.clock);
+    const recorder = new StepRecorder(() => this.#processor.time.now());
     const { module, version } = image.stamp;
     const reason = `${image.digest} is a program's driver, not a module's image`;
     recorder.record('received', { module, version, image: image.digest, bytes: image.bytes });
@@ -147,18 +215,73 @@ export class Device {
     return { outcome: 'refused-image', reason, previous: null, current: null, interrupted: 0, retried: 0, failed: 0, microseconds, steps };
   }
 
+  #delete(module: string, interrupt: boolean): { readonly report: DeletionReport; readonly image: LoadedImage | null } {
+    const image = this.#moduleTable.lookUp(module);
+    if (image === null) return { report: { outcome: 'not-loaded', interrupted: 0 }, image };
+    const inside = [...this.#threads()].flatMap((one) => {
+      const frame = [...this.#processor.framesOf(one.thread)].find(({ record }) => record === image.record);
+      return frame === undefined ? [] : [{ ...one, frame }];
+    });
+    if (inside.length > 0 && !interrupt) return { report: { outcome: 'refused-in-use', interrupted: 0 }, image: null };
+    this.#moduleTable.update(module, null);
+    image.free();
+    for (const { thread, frame, onInterrupt } of inside) {
+      if (thread.injection?.aim === threadAim) continue;
+      this.#processor.inject(thread, frame.place);
+      onInterrupt();
+    }
+    return { report: { outcome: 'deleted', interrupted: inside.length }, image };
+  }
+
+  #whenLeft(image: LoadedImage): Promise<void> {
+    return new Promise((resolve) => {
+      this.#processor.whenUnreferenced(image.record, () => {
+        this.#retire(image);
+        resolve();
+      });
+    });
+  }
+
+  /** Gives the records of images that have left memory back, once no access, no statistics and no hard-coded address needs them. */
+  #retire(image: LoadedImage): void {
+    this.#retired.push(image);
+    this.#retired = this.#retired.filter((retired) => {
+      const isHeld = retired.referenceCount + retired.bypassing > 0;
+      if (isHeld || [...this.#programs.values()].some((program) => !program.forget(retired.record))) return true;
+      retired.releaseRecord();
+      return false;
+    });
+  }
+
   #surroundingsOf(driver: Image): ProgramSurroundings {
     return {
       processor: this.#processor,
+      group: this.#group,
       deviceImports: { patchbay: { space: this.#memory.table }, ...this.#moduleTable.importsFor(driver) },
       versionOf: (record) => this.#processor.images.get(record)?.image.stamp.version ?? '',
-      explainTrap: (error, records) => explainTrap(error, records, this.#processor, this.#memory),
+      explainTrap: (error, frames, program) => this.#explainTrap(error, frames, program),
       onEffects: this.#onEffects,
     };
   }
 
-  *#threads(): Iterable<{ thread: Thread; program: string }> {
-    for (const program of this.#programs.values()) for (const thread of program.threads) yield { thread, program: program.id };
+  #explainTrap(error: unknown, frames: readonly Frame[], program: string): string {
+    const { message, violation } = explainTrap(error, frames, this.#processor);
+    if (violation !== null) {
+      const key = `${program} ${violation.address} ${violation.version}`;
+      const known = this.#violations.get(key);
+      this.#violations.set(key, { program, ...violation, at: known?.at ?? new Date().toISOString(), faults: (known?.faults ?? 0) + 1 });
+      const [oldest] = this.#violations.keys();
+      if (this.#violations.size > violationLimit && oldest !== undefined) this.#violations.delete(oldest);
+    }
+    return message;
+  }
+
+  *#threads(): Iterable<DeviceThread> {
+    for (const program of this.#programs.values()) {
+      for (const thread of program.threads) {
+        yield { thread, program: program.id, recovery: program.recovery, onInterrupt: () => program.interrupted() };
+      }
+    }
   }
 
   #makeRoom(): void {

@@ -22,6 +22,8 @@ const Stamp = z.object({
   version: z.string().refine((version) => parseVersion(version) !== null, 'is not a semantic version'),
   /** Whether the image has a memory of its own, of which a process has room for some thousands. */
   ownMemory: z.boolean(),
+  /** Whether instantiating the image runs code of its own. */
+  hasStart: z.boolean(),
   compiler: z.string(),
   sourceDigest: z.string(),
   interface: ImageInterface,

@@ -11,18 +11,32 @@ export type Outcome =
   | 'refused-image'
   | 'failed';
 
+export type Strategy = 'inject' | 'drain' | 'drain-then-inject';
+export type Invalidation = 'none' | 'mark-invalid' | 'nx' | 'delete';
+export type VersionPolicy = 'newer' | 'different' | 'downgrade';
+export type SimilarityPolicy = 'require' | 'warn' | 'off';
+
 /** The facts of each step. Addresses are printed byte addresses. */
 export type StepFacts = {
   received: { module: string; version: string; image: string; bytes: number };
   'looked-up': { address: string | null; version: string | null };
-  compared: { version: string; inMemoryVersion: string; precedence: 'newer' | 'same' | 'older'; similarity: Similarity };
+  compared: {
+    version: string;
+    inMemoryVersion: string;
+    precedence: 'newer' | 'same' | 'older';
+    versionPolicy: VersionPolicy;
+    /** Why an operator loads an older version; null where they do not. */
+    downgradeReason: string | null;
+    similarity: Similarity;
+    similarityPolicy: SimilarityPolicy;
+  };
   refused: { reason: string };
-  loaded: { address: string; pages: number };
+  loaded: { address: string; pages: number; selfCheck: 'passed' | 'none'; stateWords: number | null };
   'table-updated': { from: string | null; to: string };
   'checked-references': { referenceCount: number };
   interrupted: { accesses: number; threads: number; programs: { program: string; threads: number }[] };
   'references-reset': { referenceCount: 0; retried: number; failed: number };
-  invalidated: { invalidation: 'nx'; address: string; pages: number };
+  invalidated: { invalidation: Invalidation; address: string; pages: number };
   failed: { during: string; reason: string };
   completed: { outcome: Outcome; microseconds: number };
 };

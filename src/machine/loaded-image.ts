@@ -43,9 +43,9 @@ export class LoadedImage implements Enterable {
     return this.#word(imageRecord.referenceCount);
   }
 
-  /** Accesses that an injected error drove out of the image and that retried through the module table. */
-  get retried(): number {
-    return this.#word(imageRecord.retried);
+  /** Accesses inside the image now that entered it by a hard-coded address. */
+  get bypassing(): number {
+    return this.#word(imageRecord.bypassing);
   }
 
   /** Export number `index`, of the image's instance, which is made now if it has none. */
@@ -56,14 +56,26 @@ export class LoadedImage implements Enterable {
     return found;
   }
 
+  /** Its exported function of that name, or null where it has none. */
+  exported(name: string): WebAssembly.ExportedFunction | null {
+    const index = this.image.stamp.interface.exports.findIndex((exported) => exported.name === name);
+    return index < 0 ? null : this.functionAt(index);
+  }
+
   /** Its pages fault from now on, and its instance is given up. */
-  forbidExecution(): void {
-    this.#memory.forbidExecution(this.range);
+  forbidFetches(): void {
+    this.#memory.forbidFetches(this.range);
     this.#functions = null;
   }
 
-  /** Gives its cell back; nothing may be inside. */
-  close(): void {
+  /** Takes it out of memory; its record stays, for whoever still holds it. */
+  free(): void {
+    this.#memory.free(this.range);
+    this.#functions = null;
+  }
+
+  /** Gives its record back; nothing may hold it. */
+  releaseRecord(): void {
     this.#processor.images.delete(this.record);
     this.#processor.kernelMemory.release(this.record, imageRecord.bytes);
   }

@@ -1,15 +1,24 @@
 // The isolation workflow (US 8,689,206 B2, FIG. 2): a new version of an in-memory module is loaded at an unused address, takes over through the
-// module table, and whoever is inside the old version is driven out of it by an injected error and retries in the new one.
+// module table, and whoever is inside the old version leaves it: by itself, or driven out by an injected error to retry in the new one.
 
 import { compare } from 'semver';
 import type { ModuleImage } from './image.ts';
-import { LimitError } from './limit.ts';
-import { type LoadReport, type Outcome, type ReportedImage, StepRecorder } from './load-report.ts';
+import {
+  type Invalidation,
+  type LoadReport,
+  type Outcome,
+  type ReportedImage,
+  type SimilarityPolicy,
+  StepRecorder,
+  type Strategy,
+  type VersionPolicy,
+} from './load-report.ts';
 import { LoadedImage } from './loaded-image.ts';
 import type { ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
 import { pageBytes, printAddress, type RandomAccessMemory } from './random-access-memory.ts';
 import { compareInterfaces } from './similarity.ts';
+import { StateTransfer, stateExports } from './state-transfer.ts';
 import { type Thread, threadAim } from './thread.ts';
 
 /** The parts of a device that a load works on. */
@@ -17,46 +26,56 @@ export type LoadTarget = {
   readonly processor: Processor;
   readonly memory: RandomAccessMemory;
   readonly moduleTable: ModuleTable;
-  /** Every thread of the device, with the identifier of its program. */
-  threads(): Iterable<{ readonly thread: Thread; readonly program: string }>;
-  /** Accesses of these threads of a program are about to be interrupted. */
-  interrupted(program: string, accesses: number): void;
+  /** Every thread of the device, with its program. */
+  threads(): Iterable<DeviceThread>;
+  /** An image has left memory; its record may go once nothing holds it. */
+  retire(image: LoadedImage): void;
+};
+
+export type DeviceThread = {
+  readonly thread: Thread;
+  readonly program: string;
+  /** Where an injected error is taken: by the access itself, or by the program, which retries the whole call. */
+  readonly recovery: 'module' | 'percolate';
+  /** An access of the thread is about to be interrupted. */
+  readonly onInterrupt: () => void;
 };
 
 export type LoadRequest = {
   readonly image: ModuleImage;
-  readonly strategy: 'inject';
-  readonly invalidation: 'nx';
-  /** Whether a module that is in memory must be the older and substantially similar; not when a device is brought back to what it had. */
-  readonly comparison: 'required' | 'none';
+  readonly strategy: Strategy;
+  /** How long `drain` and `drain-then-inject` wait for the accesses inside to leave by themselves, in milliseconds. */
+  readonly drainMilliseconds: number;
+  readonly invalidation: Invalidation;
+  readonly versionPolicy: VersionPolicy | 'any';
+  /** Why, where the policy is `downgrade`. */
+  readonly downgradeReason: string | null;
+  readonly similarityPolicy: SimilarityPolicy;
 };
 
 /** Programs that one step names. */
 const programsNamed = 1_000;
+/** The export by which a module says, before it takes over, whether it works: no parameters, an i32 that is 0 if it does. */
+const selfCheckExport = 'self_check';
 
 /** Runs the workflow; a refused or failed load changes nothing. */
 export async function runIsolationWorkflow(target: LoadTarget, request: LoadRequest): Promise<LoadReport> {
-  const recorder = new StepRecorder(target.processor.clock);
+  const recorder = new StepRecorder(() => target.processor.time.now());
   const swap = await target.processor.betweenSlices(() => swapImages(target, request, recorder));
   if (swap.kind === 'not-loaded') return swap.report;
   const { previous, current } = swap;
   if (previous === null) return report(recorder, { outcome: 'installed', previous, current });
-  if (swap.referenceCount === 0) {
-    invalidate(previous, recorder);
+  if (!swap.isReferenced) {
+    invalidateAndRecord(target, request, previous, recorder);
     return report(recorder, { outcome: 'replaced', previous, current });
   }
-  const { retriedBefore, interrupted } = swap;
-  const outcome = interrupted > 0 ? 'replaced-interrupting' : 'replaced';
-  return new Promise((resolve) => {
-    target.processor.whenUnreferenced(previous.record, () => {
-      const retried = Math.min(previous.retried - retriedBefore, interrupted);
-      const failed = interrupted - retried;
-      recorder.record('references-reset', { referenceCount: 0, retried, failed });
-      invalidate(previous, recorder);
-      resolve(report(recorder, { outcome, previous, current, interrupted, retried, failed }));
-    });
-  });
+  if (swap.interruption !== null) return whenLeft(target, request, recorder, { previous, current, interruption: swap.interruption });
+  return drain(target, request, recorder, { previous, current });
 }
+
+/** An interruption's accesses, and those of them that no retry took. */
+type Interruption = { readonly interrupted: number; failed: number };
+const noInterruption: Interruption = { interrupted: 0, failed: 0 };
 
 type Swap =
   | { readonly kind: 'not-loaded'; readonly report: LoadReport }
@@ -64,10 +83,10 @@ type Swap =
       readonly kind: 'swapped';
       readonly previous: LoadedImage | null;
       readonly current: LoadedImage;
-      /** Accesses inside the previous image at the swap. */
-      readonly referenceCount: number;
-      readonly interrupted: number;
-      readonly retriedBefore: number;
+      /** Whether accesses were inside the previous image at the swap. */
+      readonly isReferenced: boolean;
+      /** Null where the accesses are to leave by themselves first. */
+      readonly interruption: Interruption | null;
     };
 
 /** Operations 200 to 260, between two slices: to every thread the swap and the injection are one moment. */
@@ -77,59 +96,69 @@ function swapImages(target: LoadTarget, request: LoadRequest, recorder: StepReco
   recorder.record('received', { module, version, image: image.digest, bytes: image.bytes });
   const previous = target.moduleTable.lookUp(module);
   recorder.record('looked-up', { address: previous && addressOf(previous), version: previous?.image.stamp.version ?? null });
-  if (previous !== null && request.comparison === 'required') {
-    const refusal = compareVersions(previous, image, recorder);
+  if (previous !== null && request.versionPolicy !== 'any') {
+    const refusal = compareVersions(previous, request, request.versionPolicy, recorder);
     if (refusal !== null) return { kind: 'not-loaded', report: refusal };
   }
-  const written = writeImage(target, image);
-  if (!(written instanceof LoadedImage)) {
+  const written = writeImage(target, image, previous);
+  if (!written.ok) {
     recorder.record('failed', { during: 'loaded', reason: written.reason });
     return { kind: 'not-loaded', report: report(recorder, { outcome: 'failed', reason: written.reason, previous, current: previous }) };
   }
-  recorder.record('loaded', { address: addressOf(written), pages: written.range.pages });
-  target.moduleTable.update(module, written);
-  recorder.record('table-updated', { from: previous && addressOf(previous), to: addressOf(written) });
-  if (previous === null) return { kind: 'swapped', previous, current: written, referenceCount: 0, interrupted: 0, retriedBefore: 0 };
-  const retriedBefore = previous.retried;
+  const { loaded, selfCheck, stateWords } = written;
+  recorder.record('loaded', { address: addressOf(loaded), pages: loaded.range.pages, selfCheck, stateWords });
+  target.moduleTable.update(module, loaded);
+  recorder.record('table-updated', { from: previous && addressOf(previous), to: addressOf(loaded) });
+  if (previous === null) return { kind: 'swapped', previous, current: loaded, isReferenced: false, interruption: noInterruption };
   const { referenceCount } = previous;
   recorder.record('checked-references', { referenceCount });
-  const interrupted = referenceCount > 0 ? interruptAccesses(target, previous, recorder) : 0;
-  return { kind: 'swapped', previous, current: written, referenceCount, interrupted, retriedBefore };
+  const isReferenced = referenceCount + previous.bypassing > 0;
+  const interruption = isReferenced && request.strategy !== 'inject' ? null : interruptAccesses(target, request, previous, recorder);
+  return { kind: 'swapped', previous, current: loaded, isReferenced, interruption };
 }
 
 /** Operation 220, and claim 11. Answers the report of a refusal, or null. */
-function compareVersions(previous: LoadedImage, image: ModuleImage, recorder: StepRecorder): LoadReport | null {
-  const { module, version } = image.stamp;
+function compareVersions(
+  previous: LoadedImage,
+  request: LoadRequest,
+  versionPolicy: VersionPolicy,
+  recorder: StepRecorder,
+): LoadReport | null {
+  const { module, version } = request.image.stamp;
+  const { similarityPolicy, downgradeReason } = request;
   const inMemoryVersion = previous.image.stamp.version;
   const order = compare(version, inMemoryVersion);
   const precedence = order > 0 ? 'newer' : order < 0 ? 'older' : 'same';
-  const similarity = compareInterfaces(previous.image.stamp.interface, image.stamp.interface);
-  recorder.record('compared', { version, inMemoryVersion, precedence, similarity });
+  const similarity = compareInterfaces(previous.image.stamp.interface, request.image.stamp.interface);
+  recorder.record('compared', { version, inMemoryVersion, precedence, versionPolicy, downgradeReason, similarity, similarityPolicy });
   const refuse = (outcome: Outcome, reason: string) => {
     recorder.record('refused', { reason });
     return report(recorder, { outcome, reason, previous, current: previous });
   };
-  if (precedence !== 'newer') {
+  if (precedence === 'same' || (precedence === 'older' && versionPolicy === 'newer')) {
     const how = precedence === 'same' ? 'of the same precedence as' : 'older than';
     return refuse('refused-not-newer', `${module}@${version} is ${how} ${inMemoryVersion}, which is in memory: load a newer version`);
   }
-  if (!similarity.similar) {
+  if (!similarity.similar && similarityPolicy === 'require') {
     const lost = [
       ...similarity.removed.map((name) => `removed ${name}`),
       ...similarity.changed.map((name) => `changed the type of ${name}`),
     ];
-    return refuse(
-      'refused-dissimilar',
-      `${module}@${version} is not substantially similar to ${inMemoryVersion}: it ${lost.join(', ')}`.slice(0, 1_000),
-    );
+    const reason = `${module}@${version} is not substantially similar to ${inMemoryVersion}: it ${lost.join(', ')}`;
+    return refuse('refused-dissimilar', reason.slice(0, 1_000));
   }
   return null;
 }
 
-/** Operation 230. */
-function writeImage(target: LoadTarget, image: ModuleImage): LoadedImage | { readonly reason: string } {
+type Written =
+  | { readonly ok: true; readonly loaded: LoadedImage; readonly selfCheck: 'passed' | 'none'; readonly stateWords: number | null }
+  | { readonly ok: false; readonly reason: string };
+
+/** Operation 230. An image that does not pass is taken out of memory again. */
+function writeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImage | null): Written {
   const { processor, memory, moduleTable } = target;
   const { module, version } = image.stamp;
+  let loaded: LoadedImage | null = null;
   try {
     const offsets = moduleTable.layOut(
       module,
@@ -137,45 +166,174 @@ function writeImage(target: LoadTarget, image: ModuleImage): LoadedImage | { rea
     );
     const pages = Math.max(Math.ceil(image.bytes / pageBytes), ...offsets.map((offset) => offset + 1));
     const range = memory.allocate(pages, { module, version });
-    if (range === null)
+    if (range === null) {
+      const free = memory.pages - 1 - memory.usedPages;
       return {
-        reason: `out of memory: ${module}@${version} needs ${pages} pages together, and ${memory.pages - 1 - memory.usedPages} of ${memory.pages} are free`,
+        ok: false,
+        reason: `out of memory: ${module}@${version} needs ${pages} pages together, and ${free} of ${memory.pages} are free`,
       };
-    return new LoadedImage(processor, memory, image, { range, offsets }, () => ({
+    }
+    loaded = new LoadedImage(processor, memory, image, { range, offsets }, () => ({
       patchbay: { space: memory.table },
       ...moduleTable.importsFor(image),
     }));
+    if (image.stamp.hasStart) loaded.functionAt(0);
+    const selfCheck = checkItself(processor, loaded);
+    const stateWords = previous === null ? null : carryState(processor, previous, loaded);
+    return { ok: true, loaded, selfCheck, stateWords };
   } catch (error) {
-    if (error instanceof LimitError) return { reason: error.message };
-    throw error;
+    if (loaded !== null) {
+      loaded.free();
+      loaded.releaseRecord();
+    }
+    if (!(error instanceof Error)) throw error;
+    return { ok: false, reason: `${module}@${version}: ${error.message}` };
   }
 }
 
-/** Operation 260: an error is injected into every access inside the old image, aimed at each thread's outermost. Answers how many. */
-function interruptAccesses(target: LoadTarget, previous: LoadedImage, recorder: StepRecorder): number {
+/** Runs the self-check of an image that has one. @throws {Error} when it does not pass. */
+function checkItself(processor: Processor, loaded: LoadedImage): 'passed' | 'none' {
+  const check = loaded.exported(selfCheckExport);
+  if (check === null) return 'none';
+  const result = processor.runAtomically(() => check());
+  if (result !== 0) throw new Error(`its self-check answered ${String(result)}, not 0`);
+  return 'passed';
+}
+
+/** Carries the state over where both versions have opted in; answers how many words. @throws {Error} when either traps. */
+function carryState(processor: Processor, previous: LoadedImage, loaded: LoadedImage): number | null {
+  const hasBoth = [previous, loaded].every(({ image }, index) => {
+    const name = index === 0 ? stateExports.save : stateExports.restore;
+    return image.stamp.interface.exports.some((exported) => exported.name === name);
+  });
+  if (!hasBoth) return null;
+  const transfer = new StateTransfer();
+  processor.stateTransfer = transfer;
+  try {
+    processor.runAtomically(() => previous.exported(stateExports.save)?.());
+    processor.runAtomically(() => loaded.exported(stateExports.restore)?.());
+    return transfer.length;
+  } finally {
+    processor.stateTransfer = null;
+  }
+}
+
+/** Operation 260: an error is injected into every access inside the old image, aimed at each thread's outermost, or at its program's. */
+function interruptAccesses(target: LoadTarget, request: LoadRequest, previous: LoadedImage, recorder: StepRecorder): Interruption {
+  // From now on nobody gets in, also by a hard-coded address: whoever is driven out cannot come back.
+  if (request.invalidation !== 'none') previous.forbidFetches();
   const threadsOf = new Map<string, number>();
   let accesses = 0;
-  let threads = 0;
-  for (const { thread, program } of target.threads()) {
-    const inside = target.processor.accessesInside(thread, previous.record);
-    if (inside.count === 0) continue;
-    accesses += inside.count;
+  const interruption: { interrupted: number; failed: number } = { interrupted: 0, failed: 0 };
+  for (const { thread, program, recovery, onInterrupt } of target.threads()) {
+    const frames = [...target.processor.framesOf(thread)];
+    const inside = frames.filter(({ record }) => record === previous.record);
+    const [outermost] = inside;
+    const [first] = frames;
+    if (outermost === undefined || first === undefined) continue;
+    accesses += inside.length;
     // A thread that is being stopped leaves the image anyway.
-    if (thread.aim === threadAim) continue;
-    target.processor.inject(thread, inside.outermost);
-    threads += 1;
+    if (thread.injection?.aim === threadAim) continue;
+    target.processor.inject(thread, recovery === 'percolate' ? first.place : outermost.place, () => {
+      interruption.failed += 1;
+    });
+    onInterrupt();
+    interruption.interrupted += 1;
     threadsOf.set(program, (threadsOf.get(program) ?? 0) + 1);
   }
-  for (const [program, count] of threadsOf) target.interrupted(program, count);
-  const programs = [...threadsOf].slice(0, programsNamed).map(([program, count]) => ({ program, threads: count }));
-  recorder.record('interrupted', { accesses, threads, programs });
-  return threads;
+  if (accesses > 0) {
+    const programs = [...threadsOf].slice(0, programsNamed).map(([program, threads]) => ({ program, threads }));
+    recorder.record('interrupted', { accesses, threads: interruption.interrupted, programs });
+  }
+  return interruption;
+}
+
+type Swapped = { readonly previous: LoadedImage; readonly current: LoadedImage };
+
+/** Waits until the interrupted accesses have left. */
+function whenLeft(
+  target: LoadTarget,
+  request: LoadRequest,
+  recorder: StepRecorder,
+  swapped: Swapped & { readonly interruption: Interruption },
+): Promise<LoadReport> {
+  return new Promise((resolve) => {
+    target.processor.whenUnreferenced(swapped.previous.record, () => resolve(conclude(target, request, recorder, swapped)));
+  });
+}
+
+/** Waits until the accesses inside have left by themselves; at the deadline they are driven out, or the table entry goes back. */
+function drain(target: LoadTarget, request: LoadRequest, recorder: StepRecorder, swapped: Swapped): Promise<LoadReport> {
+  const { processor } = target;
+  const { previous } = swapped;
+  return new Promise((resolve) => {
+    const cancelDeadline = processor.time.after(request.drainMilliseconds, () => {
+      cancelWait();
+      processor.betweenSlices(() => {
+        if (previous.referenceCount === 0)
+          return resolve(conclude(target, request, recorder, { ...swapped, interruption: noInterruption }));
+        if (request.strategy === 'drain') return resolve(giveUp(target, request, recorder, swapped));
+        const interruption = interruptAccesses(target, request, previous, recorder);
+        resolve(whenLeft(target, request, recorder, { ...swapped, interruption }));
+      });
+    });
+    const cancelWait = processor.whenUnreferenced(previous.record, () => {
+      cancelDeadline();
+      resolve(conclude(target, request, recorder, { ...swapped, interruption: noInterruption }));
+    });
+  });
+}
+
+/** The old version was not left in time: it is the one in the table again, and the new one goes when whoever entered it meanwhile has left. */
+function giveUp(target: LoadTarget, request: LoadRequest, recorder: StepRecorder, { previous, current }: Swapped): LoadReport {
+  const { processor, moduleTable } = target;
+  moduleTable.update(current.image.stamp.module, previous);
+  processor.whenUnreferenced(current.record, () => {
+    current.free();
+    target.retire(current);
+  });
+  const reason = `${previous.referenceCount} accesses were inside ${previous.image.stamp.version} after ${request.drainMilliseconds} ms: allow more time, or inject`;
+  recorder.record('failed', { during: 'references-reset', reason });
+  return report(recorder, { outcome: 'failed', reason, previous, current: previous });
+}
+
+/** Operations 270 to 280, once nobody is inside the old version. */
+function conclude(
+  target: LoadTarget,
+  request: LoadRequest,
+  recorder: StepRecorder,
+  { previous, current, interruption }: Swapped & { readonly interruption: Interruption },
+): LoadReport {
+  const { interrupted, failed } = interruption;
+  const retried = interrupted - failed;
+  recorder.record('references-reset', { referenceCount: 0, retried, failed });
+  invalidateAndRecord(target, request, previous, recorder);
+  const outcome = interrupted > 0 ? 'replaced-interrupting' : 'replaced';
+  return report(recorder, { outcome, previous, current, interrupted, retried, failed });
+}
+
+function invalidateAndRecord(target: LoadTarget, { invalidation }: LoadRequest, previous: LoadedImage, recorder: StepRecorder): void {
+  invalidate(target, previous, invalidation);
+  recorder.record('invalidated', { invalidation, address: addressOf(previous), pages: previous.range.pages });
 }
 
 /** Operation 275. */
-function invalidate(previous: LoadedImage, recorder: StepRecorder): void {
-  previous.forbidExecution();
-  recorder.record('invalidated', { invalidation: 'nx', address: addressOf(previous), pages: previous.range.pages });
+function invalidate(target: LoadTarget, previous: LoadedImage, invalidation: Invalidation): void {
+  switch (invalidation) {
+    case 'none':
+      return;
+    case 'mark-invalid':
+      previous.forbidFetches();
+      previous.range.valid = false;
+      return;
+    case 'nx':
+      previous.forbidFetches();
+      previous.range.nx = true;
+      return;
+    case 'delete':
+      previous.free();
+      target.retire(previous);
+  }
 }
 
 type Ending = {
@@ -190,14 +348,14 @@ type Ending = {
 
 /** Operation 280. */
 function report(recorder: StepRecorder, ending: Ending): LoadReport {
-  const { outcome, reason = null, interrupted = 0, retried = 0, failed = 0 } = ending;
+  const { outcome, reason = null, interrupted = 0, retried = 0, failed = 0, previous, current } = ending;
   const microseconds = recorder.elapsed;
   recorder.record('completed', { outcome, microseconds });
   return {
     outcome,
     reason,
-    previous: ending.previous && reported(ending.previous),
-    current: ending.current && reported(ending.current),
+    previous: previous && reported(previous),
+    current: current && reported(current),
     interrupted,
     retried,
     failed,

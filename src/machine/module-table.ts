@@ -47,11 +47,11 @@ export class ModuleTable {
     return exports.map((name) => this.#offsetOf(entry, module, name));
   }
 
-  /** One swap: every access from now on enters the new address. */
-  update(module: string, image: LoadedImage): void {
+  /** One swap: every access from now on enters the new address; null: the module is not in memory any more. */
+  update(module: string, image: LoadedImage | null): void {
     const entry = this.#entryOf(module);
     entry.current = image;
-    this.#processor.writeEntry(entry.place, { address: image.range.firstPage, record: image.record });
+    this.#processor.writeEntry(entry.place, image && { address: image.range.firstPage, record: image.record });
   }
 
   /** The imports by which an image's stubs find the modules that it accesses. */

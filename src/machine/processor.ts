@@ -1,20 +1,22 @@
 // The processor: many threads of many devices on one JavaScript thread, each a WebAssembly stack that gives the processor up at safepoints.
 
-import { absentAddress, imageRecord, kernelNamespace, systemNamespace, tableEntry, threadBlock } from './abi.ts';
+import { absentAddress, bypassMark, imageRecord, kernelNamespace, systemNamespace, tableEntry, threadBlock } from './abi.ts';
 import type { Image, ModuleImage } from './image.ts';
 import { KernelMemory } from './kernel-memory.ts';
 import { LimitError } from './limit.ts';
 import type { MemoryRange } from './random-access-memory.ts';
-import { type Ending, Thread, type ThreadOwner, threadAim } from './thread.ts';
+import { RunQueue, ThreadGroup } from './run-queue.ts';
+import type { StateTransfer } from './state-transfer.ts';
+import { type Ending, type Frame, type Injection, Thread, type ThreadOwner, threadAim } from './thread.ts';
 import { ThreadQueue } from './thread-queue.ts';
+import { realTime, type Time } from './time.ts';
 
 export type ProcessorOptions = {
   /** Threads at once; V8 runs out of memory maps and aborts the process somewhere under 50,000. */
   readonly threadLimit?: number;
   /** Images with a memory of their own at once; V8 reserves 10 GB of addresses for each and has room for about 16,000. */
   readonly memoryLimit?: number;
-  /** Milliseconds since any moment; slices and steps are measured by it. */
-  readonly clock?: () => number;
+  readonly time?: Time;
 };
 
 /** Work between two looks at the clock, in expressions: some tens of microseconds. */
@@ -23,8 +25,8 @@ const fuelRefill = 65_536;
 const slice = 0.1;
 /** How long threads run before timers and the network get their turn, in milliseconds. */
 const burst = 4;
-/** How long a module's start function may run, in milliseconds: it cannot be suspended. */
-const startLimit = 100;
+/** How long a module's start function, self-check or transfer of state may run, in milliseconds: they cannot be suspended. */
+const atomicLimit = 100;
 /** Effects of one call. */
 const effectLimit = 1_024;
 /** Kernel memory, in WebAssembly pages: 16 MiB, of which 10,000 threads take 5. */
@@ -39,47 +41,58 @@ export type Enterable = {
   functionAt(index: number): WebAssembly.ExportedFunction;
 };
 
+/** A call passed its deadline. */
+export class DeadlineError extends Error {
+  override readonly name = 'DeadlineError';
+}
+
 export class Processor {
   readonly threadLimit: number;
   readonly memoryLimit: number;
-  readonly clock: () => number;
+  readonly time: Time;
   readonly kernelMemory = new KernelMemory(kernelMemoryPages);
   /** Images in memory, by their records. */
   readonly images = new Map<number, Enterable>();
   /** The record of no image: a module that is not in memory has it in its entry. */
   readonly absentRecord: number;
-  /** The system's imports of every image, but for the device's own. */
-  readonly systemImports: Readonly<Record<string, WebAssembly.ImportValue>>;
-  readonly kernelImports: Readonly<Record<string, WebAssembly.ImportValue>>;
+  /** The transfer of state from an old version to a new one that is under way. */
+  stateTransfer: StateTransfer | null = null;
 
+  readonly #systemImports: Readonly<Record<string, WebAssembly.ImportValue>>;
+  readonly #kernelImports: Readonly<Record<string, WebAssembly.ImportValue>>;
   readonly #injected = new WebAssembly.Tag({ parameters: ['i32'] });
   readonly #fuel = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   readonly #stack = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   readonly #effects = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   readonly #threads = new Map<number, Thread>();
-  readonly #ready = new ThreadQueue<Thread>();
+  readonly #ready = new RunQueue<Thread>();
   /** Threads with an error to be thrown, before all others. */
   readonly #urgent = new ThreadQueue<Thread>();
   readonly #sections: (() => void)[] = [];
-  readonly #unreferenced = new Map<number, (() => void)[]>();
+  readonly #unreferenced = new Map<number, Set<() => void>>();
   readonly #gates = new WeakMap<ModuleImage, readonly WebAssembly.ExportedFunction[]>();
   readonly #memories = new FinalizationRegistry<null>(() => {
     this.#memoriesInUse -= 1;
   });
+  /** Where the stack of images of code that no thread runs is kept. */
+  readonly #atomicBlock: number;
   #memoriesInUse = 0;
   #running: Thread | null = null;
+  /** The error that the running thread was resumed with, until it has been seen to be taken. */
+  #delivered: Injection | null = null;
   #dispatchPending = false;
   #sliceEnd = 0;
   #burstEnd = 0;
-  #startDeadline: number | null = null;
+  #atomicDeadline: number | null = null;
   #closed = false;
 
   constructor(options: ProcessorOptions = {}) {
     this.threadLimit = options.threadLimit ?? 10_000;
     this.memoryLimit = options.memoryLimit ?? 8_000;
-    this.clock = options.clock ?? (() => performance.now());
+    this.time = options.time ?? realTime;
     this.absentRecord = this.kernelMemory.allocate(imageRecord.bytes);
-    this.systemImports = {
+    this.#atomicBlock = this.kernelMemory.allocate(threadBlock.bytes);
+    this.#systemImports = {
       memory: this.kernelMemory.memory,
       injected: this.#injected,
       fuel: this.#fuel,
@@ -91,9 +104,11 @@ export class Processor {
       switched: (block: number, record: number) => this.#threadOf(block).owner.switched(this.#threadOf(block), record),
       commit: () => this.#commit(),
     };
-    this.kernelImports = {
+    this.#kernelImports = {
       emit: (channel: number, value: bigint) => this.#emit(channel, value),
       sleep: new WebAssembly.Suspending((milliseconds: number) => this.#sleep(milliseconds)),
+      state_write: (word: bigint) => this.#transfer().write(word),
+      state_read: () => this.#transfer().read(),
     };
   }
 
@@ -105,20 +120,32 @@ export class Processor {
   /** Stops giving the processor to anyone; suspended stacks are left to the garbage collector. */
   close(): void {
     this.#closed = true;
-    for (const thread of this.#threads.values()) if (thread.timer !== null) clearTimeout(thread.timer);
+    for (const thread of this.#threads.values()) thread.cancelTimer?.();
     this.#threads.clear();
+  }
+
+  /** A device's share of the processor. */
+  makeGroup(): ThreadGroup<Thread> {
+    return new ThreadGroup<Thread>();
   }
 
   /**
    * Makes a thread, ready to run.
    * @param makeBegin Receives the thread's block and answers what runs its code.
+   * @param callDeadline How long one call may take, in milliseconds; null: for ever.
    * @throws {LimitError} when there are as many threads as the processor may have.
    */
-  startThread(owner: ThreadOwner, makeBegin: (block: number) => () => Promise<unknown>): Thread {
-    if (this.#threads.size >= this.threadLimit)
+  startThread(
+    owner: ThreadOwner,
+    group: ThreadGroup<Thread>,
+    makeBegin: (block: number) => () => Promise<unknown>,
+    callDeadline: number | null,
+  ): Thread {
+    if (this.#threads.size >= this.threadLimit) {
       throw new LimitError(`this host runs ${this.threadLimit} threads, its limit: stop a program first`);
+    }
     const block = this.kernelMemory.allocate(threadBlock.bytes);
-    const thread = new Thread(owner, block, makeBegin(block));
+    const thread = new Thread(owner, group, block, makeBegin(block), callDeadline);
     this.#threads.set(block, thread);
     this.#makeReady(thread);
     return thread;
@@ -140,34 +167,35 @@ export class Processor {
     });
   }
 
-  /** Calls back, between two slices, as soon as no access is inside the image. */
-  whenUnreferenced(record: number, then: () => void): void {
-    const waiting = this.#unreferenced.get(record) ?? [];
-    waiting.push(then);
+  /** Calls back, between two slices, as soon as no access is inside the image; answers how to call that off. */
+  whenUnreferenced(record: number, then: () => void): () => void {
+    const waiting = this.#unreferenced.get(record) ?? new Set();
+    waiting.add(then);
     this.#unreferenced.set(record, waiting);
     this.#scheduleDispatch();
+    return () => {
+      waiting.delete(then);
+    };
   }
 
-  /** How many of a thread's accesses are inside an image, and the frame of the outermost; only between two slices. */
-  accessesInside(thread: Thread, record: number): { count: number; outermost: number } {
-    let count = 0;
-    let outermost = 0;
-    for (let frame = thread.stack - 4; frame >= thread.block + threadBlock.frames; frame -= 4) {
-      if (this.kernelMemory.words[frame >> 2] !== record) continue;
-      count += 1;
-      outermost = frame;
-    }
-    return { count, outermost };
+  /** The images that a thread is inside of, outermost first, each with the address of its frame; only between two slices. */
+  *framesOf(thread: Thread): Iterable<Frame & { readonly place: number }> {
+    for (let place = thread.block + threadBlock.frames; place < thread.stack; place += 4) yield { place, ...this.#frameAt(place) };
   }
 
   /**
    * Throws an injected error into a thread when it next gets the processor, which is before all threads without one; only between two slices.
    * Of several aims the outermost is kept: its retry makes the inner accesses anew.
+   * @param onLost Told if no access took the error.
    */
-  inject(thread: Thread, aim: number): void {
-    thread.aim = thread.aim === null ? aim : Math.min(thread.aim, aim);
-    if (thread.timer !== null) clearTimeout(thread.timer);
-    thread.timer = null;
+  inject(thread: Thread, aim: number, onLost: () => void = () => {}): void {
+    if (thread.injection === null) thread.injection = { aim, onLost: [onLost] };
+    else {
+      thread.injection.aim = Math.min(thread.injection.aim, aim);
+      thread.injection.onLost.push(onLost);
+    }
+    thread.cancelTimer?.();
+    thread.cancelTimer = null;
     this.#urgent.push(thread);
     this.#scheduleDispatch();
   }
@@ -191,21 +219,35 @@ export class Processor {
     if (image.stamp.ownMemory && this.#memoriesInUse >= this.memoryLimit) {
       throw new LimitError(`this host has ${this.memoryLimit} images with memories of their own, its limit: start another host`);
     }
-    const outer = this.#startDeadline;
-    this.#startDeadline = outer ?? this.clock() + startLimit;
+    const instance = this.runAtomically(
+      () =>
+        new WebAssembly.Instance(image.code, {
+          ...deviceImports,
+          [systemNamespace]: { ...this.#systemImports, ...deviceImports[systemNamespace] },
+          [kernelNamespace]: this.#kernelImports,
+        }),
+    );
+    if (image.stamp.ownMemory) {
+      this.#memoriesInUse += 1;
+      this.#memories.register(instance, null);
+    }
+    return instance;
+  }
+
+  /**
+   * Runs code of an image to its end, without suspending it; on the running thread's stack of images where there is one.
+   * @throws {LimitError} when it runs too long, and whatever it traps with.
+   */
+  runAtomically<Result>(run: () => Result): Result {
+    const outer = this.#atomicDeadline;
+    const isAlone = this.#running === null;
+    this.#atomicDeadline = outer ?? this.time.now() + atomicLimit;
+    if (isAlone && outer === null) this.#stack.value = this.#atomicBlock + threadBlock.frames;
     try {
-      const instance = new WebAssembly.Instance(image.code, {
-        ...deviceImports,
-        [systemNamespace]: { ...this.systemImports, ...deviceImports[systemNamespace] },
-        [kernelNamespace]: this.kernelImports,
-      });
-      if (image.stamp.ownMemory) {
-        this.#memoriesInUse += 1;
-        this.#memories.register(instance, null);
-      }
-      return instance;
+      return run();
     } finally {
-      this.#startDeadline = outer;
+      this.#atomicDeadline = outer;
+      if (isAlone && outer === null) this.#leaveFrames(this.#atomicBlock);
     }
   }
 
@@ -229,12 +271,14 @@ export class Processor {
 
   /** A safepoint found the fuel used up. 0: refilled, go on; 1: suspend. */
   #tick(): number {
-    const now = this.clock();
-    if (this.#startDeadline !== null) {
-      if (now > this.#startDeadline) throw new LimitError(`the start function ran longer than ${startLimit} ms`);
+    const now = this.time.now();
+    if (this.#atomicDeadline !== null) {
+      if (now > this.#atomicDeadline) throw new LimitError(`it ran longer than ${atomicLimit} ms where it cannot be suspended`);
       this.#fuel.value = fuelRefill;
       return 0;
     }
+    const thread = this.#current();
+    if (this.#timeLeft(thread) <= 0) throw deadlineError(thread);
     const othersWait = !this.#ready.isEmpty || !this.#urgent.isEmpty || this.#sections.length > 0;
     if (now >= this.#burstEnd || (now >= this.#sliceEnd && othersWait)) return 1;
     this.#fuel.value = fuelRefill;
@@ -249,13 +293,13 @@ export class Processor {
 
   #sleep(milliseconds: number): Promise<void> {
     const thread = this.#leave();
-    thread.timer = setTimeout(
-      () => {
-        thread.timer = null;
-        this.#makeReady(thread);
-      },
-      Math.min(Math.max(milliseconds, 0), sleepLimit),
-    );
+    const wanted = Math.min(Math.max(milliseconds, 0), sleepLimit);
+    const left = this.#timeLeft(thread);
+    thread.cancelTimer = this.time.after(Math.min(wanted, left), () => {
+      thread.cancelTimer = null;
+      thread.isOverdue = left < wanted;
+      this.#makeReady(thread);
+    });
     return this.#suspension(thread);
   }
 
@@ -266,12 +310,24 @@ export class Processor {
     });
   }
 
+  /** Milliseconds until the deadline of a thread's call. A call counts from when its thread is first looked at in it; a pause is in no call. */
+  #timeLeft(thread: Thread): number {
+    const { callDeadline, watchedCall } = thread;
+    const stack = this.#running === thread ? this.#stack.value : thread.stack;
+    if (callDeadline === null || stack === thread.block + threadBlock.frames) return Number.POSITIVE_INFINITY;
+    const now = this.time.now();
+    const number = this.kernelMemory.words[(thread.block + threadBlock.begun) >> 2] ?? 0;
+    if (number !== watchedCall.number) thread.watchedCall = { number, since: now };
+    return thread.watchedCall.since + callDeadline - now;
+  }
+
   /** Takes the processor from the thread that has it. */
   #leave(): Thread {
     const thread = this.#current();
     thread.stack = this.#stack.value;
     thread.effects = this.#effects.value;
     this.#running = null;
+    this.#delivered = null;
     return thread;
   }
 
@@ -284,11 +340,11 @@ export class Processor {
   #scheduleDispatch(): void {
     if (this.#dispatchPending || this.#running !== null || this.#closed) return;
     this.#dispatchPending = true;
-    if (this.clock() < this.#burstEnd) {
+    if (this.time.now() < this.#burstEnd) {
       queueMicrotask(() => this.#dispatch());
     } else {
-      setImmediate(() => {
-        this.#burstEnd = this.clock() + burst;
+      this.time.later(() => {
+        this.#burstEnd = this.time.now() + burst;
         this.#dispatch();
       });
     }
@@ -307,37 +363,43 @@ export class Processor {
     this.#effects.value = thread.effects;
     // An interrupted thread gives the processor up at the first safepoint of its retry, so that all of them are out of the old image soon.
     this.#fuel.value = urgent === null ? fuelRefill : 0;
-    this.#sliceEnd = urgent === null ? this.clock() + slice : 0;
+    this.#sliceEnd = urgent === null ? this.time.now() + slice : 0;
     this.#continue(thread);
   }
 
   #runSections(): void {
     for (let section = this.#sections.shift(); section !== undefined; section = this.#sections.shift()) section();
     for (const [record, waiting] of this.#unreferenced) {
-      if (this.kernelMemory.words[(record + imageRecord.referenceCount) >> 2] !== 0) continue;
+      if (waiting.size > 0 && this.kernelMemory.words[(record + imageRecord.referenceCount) >> 2] !== 0) continue;
       this.#unreferenced.delete(record);
       for (const then of waiting) then();
     }
   }
 
   #continue(thread: Thread): void {
-    const { continuation, aim } = thread;
+    const { continuation, injection } = thread;
     thread.continuation = { kind: 'running' };
-    thread.aim = null;
+    thread.injection = null;
     switch (continuation.kind) {
       case 'begin':
-        if (aim === threadAim) this.#end(thread, { kind: 'injected', aim });
-        else {
+        if (injection?.aim === threadAim) {
+          this.#end(thread, { kind: 'injected', aim: threadAim });
+        } else {
           thread.begin().then(
             () => this.#end(thread, { kind: 'returned' }),
             (error) => this.#unwound(thread, error),
           );
         }
         return;
-      case 'resume':
-        if (aim === null) continuation.resolve();
-        else continuation.reject(new WebAssembly.Exception(this.#injected, [aim]));
+      case 'resume': {
+        this.#delivered = injection;
+        const { isOverdue } = thread;
+        thread.isOverdue = false;
+        if (injection !== null) continuation.reject(new WebAssembly.Exception(this.#injected, [injection.aim]));
+        else if (isOverdue) continuation.reject(deadlineError(thread));
+        else continuation.resolve();
         return;
+      }
       case 'running':
         throw new Error('a thread that has the processor was dispatched');
     }
@@ -345,20 +407,33 @@ export class Processor {
 
   /** An error came out of a thread's code. Stubs have handled an injected one; a trap passes them, so its accesses are counted out here. */
   #unwound(thread: Thread, error: unknown): void {
-    const { words } = this.kernelMemory;
-    const records: number[] = [];
-    for (let frame = thread.block + threadBlock.frames; frame < this.#stack.value; frame += 4) {
-      const record = words[frame >> 2] ?? 0;
-      const count = (record + imageRecord.referenceCount) >> 2;
-      words[count] = (words[count] ?? 0) - 1;
-      records.push(record);
-    }
+    const frames = this.#leaveFrames(thread.block);
     const isInjected = error instanceof WebAssembly.Exception && error.is(this.#injected);
-    this.#end(thread, isInjected ? { kind: 'injected', aim: error.getArg(this.#injected, 0) } : { kind: 'trapped', error, records });
+    if (isInjected) for (const lost of this.#delivered?.onLost ?? []) lost();
+    this.#end(thread, isInjected ? { kind: 'injected', aim: error.getArg(this.#injected, 0) } : { kind: 'trapped', error, frames });
+  }
+
+  /** Counts the accesses of a stack of images that was left without its stubs out. */
+  #leaveFrames(block: number): Frame[] {
+    const { words } = this.kernelMemory;
+    const frames: Frame[] = [];
+    for (let place = block + threadBlock.frames; place < this.#stack.value; place += 4) {
+      const frame = this.#frameAt(place);
+      const counter = (frame.record + (frame.isBypass ? imageRecord.bypassing : imageRecord.referenceCount)) >> 2;
+      words[counter] = (words[counter] ?? 0) - 1;
+      frames.push(frame);
+    }
+    return frames;
+  }
+
+  #frameAt(place: number): Frame {
+    const word = this.kernelMemory.words[place >> 2] ?? 0;
+    return { record: word & ~bypassMark, isBypass: (word & bypassMark) !== 0 };
   }
 
   #end(thread: Thread, ending: Ending): void {
     this.#running = null;
+    this.#delivered = null;
     if (this.#closed) return;
     thread.stack = thread.block + threadBlock.frames;
     thread.effects = 0;
@@ -373,6 +448,8 @@ export class Processor {
   }
 
   #emit(channel: number, value: bigint): void {
+    // A self-check, a start function of an idle device or a transfer of state is no call of anyone's: its effects are nobody's.
+    if (this.#running === null) return;
     const thread = this.#current();
     const effects = this.#effects.value;
     if (effects >= effectLimit) throw new LimitError(`a call may have ${effectLimit} effects`);
@@ -388,13 +465,22 @@ export class Processor {
     this.#effects.value = 0;
   }
 
+  #transfer(): StateTransfer {
+    if (this.stateTransfer === null) throw new Error('kernel.state_write and kernel.state_read work in state_save and state_restore only');
+    return this.stateTransfer;
+  }
+
   /** A gate was entered: the image that the thread has just entered is instantiated, and its function number `index` is called instead. */
   #resolve(index: number): WebAssembly.ExportedFunction {
-    const record = this.kernelMemory.words[(this.#stack.value - 4) >> 2] ?? 0;
+    const { record } = this.#frameAt(this.#stack.value - 4);
     const image = this.images.get(record);
     if (image === undefined) throw new Error('a gate was entered by no access');
     return image.functionAt(index);
   }
+}
+
+function deadlineError({ callDeadline }: Thread): DeadlineError {
+  return new DeadlineError(`the call ran longer than its deadline of ${callDeadline} ms`);
 }
 
 /** An instance's exported function of that name. */

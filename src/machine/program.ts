@@ -1,9 +1,10 @@
 // A declared program: threads that call one export of one module again and again, and what came of it.
 
-import { threadBlock } from './abi.ts';
+import { pinnedRecordExport, threadBlock } from './abi.ts';
 import type { DriverImage, ValueType } from './image.ts';
 import { functionOf, type Processor } from './processor.ts';
-import { type Effect, type Ending, type Thread, type ThreadOwner, threadAim } from './thread.ts';
+import type { ThreadGroup } from './run-queue.ts';
+import { type Effect, type Ending, type Frame, type Thread, type ThreadOwner, threadAim } from './thread.ts';
 
 /** A program cannot be started as asked; the message says what to change. */
 export class ProgramError extends Error {
@@ -21,6 +22,10 @@ export type ProgramRequest = {
   /** Calls of each thread; null: until it is stopped. */
   readonly calls: number | null;
   readonly pauseMilliseconds: number;
+  /** Where an injected error is taken: by the access that it is aimed at, or by the program, which makes the whole call anew. */
+  readonly recovery?: 'module' | 'percolate';
+  /** How long one call may take, in milliseconds; null: for ever. */
+  readonly deadlineMilliseconds?: number | null;
 };
 
 export type ProgramStatistics = {
@@ -43,8 +48,9 @@ export type ProgramSurroundings = {
   readonly processor: Processor;
   readonly deviceImports: WebAssembly.Imports;
   versionOf(record: number): string;
-  /** A trap's message, with the address and the page where it was a segmentation fault. */
-  explainTrap(error: unknown, records: readonly number[]): string;
+  readonly group: ThreadGroup<Thread>;
+  /** A trap of the program's, in words; what it tells of the device is kept there. */
+  explainTrap(error: unknown, frames: readonly Frame[], program: string): string;
   onEffects(program: string, effects: readonly Effect[]): void;
 };
 
@@ -53,8 +59,11 @@ const versionLimit = 100;
 
 export class Program implements ThreadOwner {
   readonly id: string;
+  readonly recovery: 'module' | 'percolate';
   readonly #surroundings: ProgramSurroundings;
   readonly #resultType: ValueType | undefined;
+  /** The record of the image whose address the program keeps, where its addressing is hard-coded; 0 before its first access. */
+  readonly #pinnedRecord: WebAssembly.Global | null;
   readonly #threads = new Map<number, Thread>();
   readonly #versions = new Map<string, number>();
   #stopping = false;
@@ -88,6 +97,9 @@ export class Program implements ThreadOwner {
       );
     }
     const { exports } = processor.instantiate(request.driver, surroundings.deviceImports);
+    const pinned = exports[pinnedRecordExport];
+    this.#pinnedRecord = pinned instanceof WebAssembly.Global ? pinned : null;
+    this.recovery = request.recovery ?? 'module';
     const main = WebAssembly.promising(functionOf(exports, 'main'));
     try {
       for (let count = 0; count < request.threads; count += 1) this.#startThread((block) => () => main(block, ...values), request);
@@ -105,9 +117,22 @@ export class Program implements ThreadOwner {
     return this.#threads.size > 0;
   }
 
-  /** Accesses of that many threads are about to be interrupted. */
-  interrupted(accesses: number): void {
-    this.#accessesInterrupted += accesses;
+  /** An access of one of its threads is about to be interrupted. */
+  interrupted(): void {
+    this.#accessesInterrupted += 1;
+  }
+
+  /** Counts the calls that an image's record stands for, so that the record may go. False: the program holds its hard-coded address. */
+  forget(record: number): boolean {
+    if (this.#isPinning(record)) return false;
+    for (const thread of this.#threads.values()) {
+      if (this.#word(thread, threadBlock.version) !== record) continue;
+      const { words, doubleWords } = this.#surroundings.processor.kernelMemory;
+      addCalls(this.#versions, ...this.#callsOf(thread));
+      words[(thread.block + threadBlock.version) >> 2] = 0;
+      doubleWords[(thread.block + threadBlock.completed) >> 3] = 0n;
+    }
+    return true;
   }
 
   /** Ends every thread, at a safepoint, whatever it is inside of; resolves when they have ended. */
@@ -159,13 +184,13 @@ export class Program implements ThreadOwner {
   ended(thread: Thread, ending: Ending): 'again' | 'gone' {
     if (ending.kind === 'trapped') {
       this.#callsFailed += 1;
-      this.#lastFailure = this.#surroundings.explainTrap(ending.error, ending.records).slice(0, 1_000);
+      this.#lastFailure = this.#surroundings.explainTrap(ending.error, ending.frames, this.id).slice(0, 1_000);
     } else if (ending.kind === 'injected' && ending.aim !== threadAim) {
       this.#callsFailed += 1;
       this.#lastFailure = 'an injected error left the access, which had no retries left';
     }
     if (ending.kind !== 'returned' && !this.#stopping) return 'again';
-    this.#forget(thread);
+    this.#bury(thread);
     return 'gone';
   }
 
@@ -175,22 +200,26 @@ export class Program implements ThreadOwner {
     await processor.betweenSlices(() => {
       for (const thread of this.#threads.values()) {
         processor.kernelMemory.doubleWords[(thread.block + threadBlock.remaining) >> 3] = 0n;
-        if (thread.aim === null) processor.inject(thread, threadAim);
+        if (thread.injection === null) processor.inject(thread, threadAim);
       }
     });
-    if ([...this.#threads.values()].some((thread) => thread.aim !== threadAim)) await this.#endThreads();
+    if ([...this.#threads.values()].some((thread) => thread.injection?.aim !== threadAim)) await this.#endThreads();
   }
 
   #startThread(makeBegin: (block: number) => () => Promise<unknown>, request: ProgramRequest): void {
     const { processor } = this.#surroundings;
-    const thread = processor.startThread(this, makeBegin);
+    const thread = processor.startThread(this, this.#surroundings.group, makeBegin, request.deadlineMilliseconds ?? null);
     this.#threads.set(thread.block, thread);
     const { words, doubleWords } = processor.kernelMemory;
     doubleWords[(thread.block + threadBlock.remaining) >> 3] = BigInt(request.calls ?? -1);
     words[(thread.block + threadBlock.pause) >> 2] = request.pauseMilliseconds;
   }
 
-  #forget(thread: Thread): void {
+  #isPinning(record: number): boolean {
+    return this.isRunning && this.#pinnedRecord?.value === record;
+  }
+
+  #bury(thread: Thread): void {
     addCalls(this.#versions, ...this.#callsOf(thread));
     this.#accessesRetried += this.#word(thread, threadBlock.retried);
     if (this.#latest === thread) {
@@ -235,9 +264,11 @@ export class Program implements ThreadOwner {
 
 function addCalls(versions: Map<string, number>, version: string, calls: number): void {
   if (version === '') return;
-  const [oldest] = versions.keys();
-  const key = versions.size < versionLimit || versions.has(version) ? version : (oldest ?? version);
-  versions.set(key, (versions.get(key) ?? 0) + calls);
+  versions.set(version, (versions.get(version) ?? 0) + calls);
+  if (versions.size <= versionLimit) return;
+  const [[oldest, oldestCalls] = ['', 0], [second] = ['']] = versions;
+  versions.delete(oldest);
+  versions.set(second, (versions.get(second) ?? 0) + oldestCalls);
 }
 
 function readArguments(texts: readonly string[], types: readonly ValueType[]): (number | bigint)[] {

@@ -58,15 +58,14 @@ export class RandomAccessMemory {
     return range;
   }
 
-  /** Sets the NX flag: calls to the range trap from now on. */
-  forbidExecution(range: MemoryRange): void {
-    this.#clear(range);
-    range.nx = true;
+  /** Lets no fetch from the range succeed any more: calls to it trap. The flags say why, once they are set. */
+  forbidFetches(range: MemoryRange): void {
+    for (let page = range.firstPage; page < range.firstPage + range.pages; page += 1) this.table.set(page, null);
   }
 
   /** Takes the pages away: the addresses are nobody's, until they are given out again. */
   free(range: MemoryRange): void {
-    this.#clear(range);
+    this.forbidFetches(range);
     range.present = false;
     const place = this.#ranges.indexOf(range);
     if (place >= 0) this.#ranges.splice(place, 1);
@@ -75,10 +74,6 @@ export class RandomAccessMemory {
   /** The range that a page belongs to. */
   rangeOf(page: number): MemoryRange | undefined {
     return this.#ranges.find((range) => page >= range.firstPage && page < range.firstPage + range.pages);
-  }
-
-  #clear(range: MemoryRange): void {
-    for (let page = range.firstPage; page < range.firstPage + range.pages; page += 1) this.table.set(page, null);
   }
 
   /** First page of a gap of that many pages between two pages. */

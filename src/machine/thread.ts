@@ -1,6 +1,7 @@
 // An execution thread: a WebAssembly stack that the processor suspends and resumes, with the stack of images that it is inside of.
 
 import { threadBlock } from './abi.ts';
+import type { ThreadGroup } from './run-queue.ts';
 import type { Link } from './thread-queue.ts';
 
 /** What an access did outside its own stack. */
@@ -11,8 +12,15 @@ export type Ending =
   | { readonly kind: 'returned' }
   /** An injected error came out of the code: aimed at none of its accesses, or at one that had no retries left. */
   | { readonly kind: 'injected'; readonly aim: number }
-  /** A trap, or an error of a kernel function. `records`: the images that the thread was inside of, outermost first. */
-  | { readonly kind: 'trapped'; readonly error: unknown; readonly records: readonly number[] };
+  /** A trap, or an error of a kernel function. `frames`: the images that the thread was inside of, outermost first. */
+  | { readonly kind: 'trapped'; readonly error: unknown; readonly frames: readonly Frame[] };
+
+/** One image that a thread is inside of. */
+export type Frame = {
+  readonly record: number;
+  /** Whether it was entered by a hard-coded address, past the module table. */
+  readonly isBypass: boolean;
+};
 
 /** Who a thread runs for. */
 export interface ThreadOwner {
@@ -31,12 +39,23 @@ export type Continuation =
   /** It has the processor. */
   | { readonly kind: 'running' };
 
+/** What is to be thrown into a thread when it next gets the processor. */
+export type Injection = {
+  /** The frame that it is aimed at; `threadAim` for the thread as a whole. */
+  aim: number;
+  /** Told if the error comes out of the thread's code: no access took it. */
+  readonly onLost: (() => void)[];
+};
+
 export class Thread {
   readonly owner: ThreadOwner;
+  readonly group: ThreadGroup<Thread>;
   /** Address of its block in the kernel's memory. */
   readonly block: number;
   /** Runs the thread's code from the beginning, on a stack of its own. */
   readonly begin: () => Promise<unknown>;
+  /** How long one call may take, in milliseconds; null: for ever. */
+  readonly callDeadline: number | null;
   readonly link: Link<Thread> = { queue: null, previous: null, next: null };
   continuation: Continuation = { kind: 'begin' };
   /** Top of its stack of images, while it does not have the processor. */
@@ -45,14 +64,20 @@ export class Thread {
   effects = 0;
   /** Its first `effects` elements are the effects of the current call; what follows was dropped. */
   readonly effectBuffer: Effect[] = [];
-  /** The frame that an injected error waiting to be thrown is aimed at; `threadAim` for the thread as a whole. */
-  aim: number | null = null;
-  timer: NodeJS.Timeout | null = null;
+  injection: Injection | null = null;
+  /** Calls off what is to wake it. */
+  cancelTimer: (() => void) | null = null;
+  /** The call that was under way when the thread was last looked at, and when that was first seen. */
+  watchedCall = { number: 0, since: 0 };
+  /** It was woken because its call has passed its deadline. */
+  isOverdue = false;
 
-  constructor(owner: ThreadOwner, block: number, begin: () => Promise<unknown>) {
+  constructor(owner: ThreadOwner, group: ThreadGroup<Thread>, block: number, begin: () => Promise<unknown>, callDeadline: number | null) {
     this.owner = owner;
+    this.group = group;
     this.block = block;
     this.begin = begin;
+    this.callDeadline = callDeadline;
     this.stack = block + threadBlock.frames;
   }
 }

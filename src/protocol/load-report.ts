@@ -18,7 +18,7 @@ export type Outcome = z.infer<typeof Outcome>;
 export const Strategy = z.enum(['inject']);
 export type Strategy = z.infer<typeof Strategy>;
 
-export const Invalidation = z.enum(['nx']);
+export const Invalidation = z.enum(['none', 'mark-invalid', 'nx', 'delete']);
 export type Invalidation = z.infer<typeof Invalidation>;
 
 /** A load's report has at most 11 steps; an interrupted step names at most 1,000 programs. */
@@ -61,11 +61,25 @@ const Step = z
         version: z.string(),
         inMemoryVersion: z.string(),
         precedence: z.enum(['newer', 'same', 'older']),
+        versionPolicy: z.enum(['newer', 'different', 'downgrade']),
+        downgradeReason: z.string().nullable().describe('Why an operator loads an older version; null where they do not.'),
         similarity: SimilarityReport,
+        similarityPolicy: z.enum(['require', 'warn', 'off']),
       }),
     ),
     step('refused', null, z.object({ reason: z.string() })),
-    step('loaded', 230, z.object({ address: Address, pages: count })),
+    step(
+      'loaded',
+      230,
+      z.object({
+        address: Address,
+        pages: count,
+        selfCheck: z.enum(['passed', 'none']).describe('Of the export `self_check`, where the module has one.'),
+        stateWords: count
+          .nullable()
+          .describe('64-bit words carried over by `state_save` and `state_restore`; null where the versions have not both opted in.'),
+      }),
+    ),
     step('table-updated', 240, z.object({ from: Address.nullable(), to: Address })),
     step('checked-references', 250, z.object({ referenceCount: count })),
     step(

@@ -34,11 +34,6 @@ test.each([
     ),
     /1024 effects/,
   ],
-  [
-    'a start function that does not end',
-    `(module (func $start (loop $next (br $next))) (start $start) (func (export "work") (param i32) (result i32) (i32.const 1)))`,
-    /start function ran longer than 100 ms/,
-  ],
 ])('%s fails the call, and the thread goes on to its next', async (_what, wat, reason) => {
   await bench.load('tcp', '1.0.0', wat);
   await bench.start('p', { module: 'tcp', calls: 3 });

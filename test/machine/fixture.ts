@@ -2,7 +2,7 @@
 
 import { Compiler } from '../../src/compiler/compiler.ts';
 import { Device, type DeviceOptions, type Image, Processor, readImage } from '../../src/machine/index.ts';
-import type { ProgramStatistics } from '../../src/machine/program.ts';
+import type { ProgramRequest, ProgramStatistics } from '../../src/machine/program.ts';
 
 export const compiler = new Compiler();
 
@@ -18,10 +18,15 @@ export function moduleImage(module: string, version: string, wat: string): Promi
 }
 
 /** The driver of an export that takes and returns 32-bit integers. */
-export function driverImage(module: string, name: string, parameters = 1): Promise<Image> {
-  return once(`${module}.${name}/${parameters}`, async () => {
+export function driverImage(
+  module: string,
+  name: string,
+  parameters = 1,
+  addressing: 'via-table' | 'hard-coded' = 'via-table',
+): Promise<Image> {
+  return once(`${module}.${name}/${parameters} ${addressing}`, async () => {
     const type = { parameters: Array.from({ length: parameters }, () => 'i32' as const), results: ['i32' as const] };
-    const result = await compiler.compileDriver({ module, export: name, type });
+    const result = await compiler.compileDriver({ module, export: name, type, addressing });
     if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
     return readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
   });
@@ -33,7 +38,10 @@ function once(key: string, make: () => Promise<Image>): Promise<Image> {
   return known;
 }
 
-/** `work(n)`: emits n, loops n times, answers n plus the number given. With n huge it does not end by itself in any test's time. */
+/** An argument with which `work` of `workModule` does not end by itself. */
+export const endless = '2000000000';
+
+/** `work(n)`: emits n, loops n times, answers n plus the number given. */
 export const workModule = (plus: number) => `
   (module
     (import "kernel" "emit" (func $emit (param i32 i64)))
@@ -42,7 +50,7 @@ export const workModule = (plus: number) => `
       (call $emit (i32.const ${plus}) (i64.extend_i32_u (local.get $n)))
       (loop $next
         (local.set $i (i32.add (local.get $i) (i32.const 1)))
-        (br_if $next (i32.lt_u (local.get $i) (local.get $n))))
+        (br_if $next (i32.or (i32.eq (local.get $n) (i32.const ${endless})) (i32.lt_u (local.get $i) (local.get $n)))))
       (i32.add (local.get $n) (i32.const ${plus}))))`;
 
 /** `work(n)` of a version that answers at once. */
@@ -53,9 +61,6 @@ export const quickModule = (plus: number) => `
       (call $emit (i32.const ${plus}) (i64.extend_i32_u (local.get $n)))
       (i32.add (local.get $n) (i32.const ${plus}))))`;
 
-/** Iterations that no test waits for. */
-export const endless = '2000000000';
-
 export type Bench = {
   readonly processor: Processor;
   readonly device: Device;
@@ -63,7 +68,9 @@ export type Bench = {
   load(module: string, version: string, wat: string): ReturnType<Device['load']>;
   start(
     program: string,
-    call: { module: string; export?: string; arguments?: string[]; threads?: number; calls?: number | null; pauseMilliseconds?: number },
+    call: { module: string; export?: string; addressing?: 'via-table' | 'hard-coded' } & Partial<
+      Pick<ProgramRequest, 'arguments' | 'threads' | 'calls' | 'pauseMilliseconds' | 'recovery' | 'deadlineMilliseconds'>
+    >,
   ): Promise<void>;
   statistics(program: string): ProgramStatistics;
   close(): Promise<void>;
@@ -85,10 +92,10 @@ export function makeBench(options: Partial<DeviceOptions> = {}): Bench {
       device.load({ image: await moduleImage(module, version, wat), strategy: 'inject', invalidation: 'nx' }),
     start: async (
       program,
-      { module, export: name = 'work', arguments: values = ['1'], threads = 1, calls = null, pauseMilliseconds = 0 },
+      { module, export: name = 'work', addressing, arguments: values = ['1'], threads = 1, calls = null, pauseMilliseconds = 0, ...rest },
     ) => {
-      const driver = await driverImage(module, name, values.length);
-      device.startProgram({ program, driver, module, export: name, arguments: values, threads, calls, pauseMilliseconds });
+      const driver = await driverImage(module, name, values.length, addressing);
+      device.startProgram({ program, driver, module, export: name, arguments: values, threads, calls, pauseMilliseconds, ...rest });
     },
     statistics: (program) => {
       const found = device.state().programs.find((statistics) => statistics.program === program);

@@ -24,7 +24,9 @@ export const NewLoads = z
       .optional()
       .describe('Load the build on every device that has all of these labels. Either this or `devices`.'),
     strategy: Strategy.default('inject').describe('`inject`: whoever is inside the old version is interrupted at once.'),
-    invalidation: Invalidation.default('nx').describe('`nx`: the pages of the old version fault from then on.'),
+    invalidation: Invalidation.default('nx').describe(
+      'What becomes of the pages of the old version: left as they are, marked invalid, marked NX (a fetch from either faults), or deleted and given out again.',
+    ),
   })
   .refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'give either devices or labels')
   .meta({ id: 'NewLoads', examples: [{ module: 'tcp', version: '1.1.0', labels: { zone: 'north' } }] });
