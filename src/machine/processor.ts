@@ -42,7 +42,7 @@ export type Enterable = {
 };
 
 /** A call passed its deadline. */
-export class DeadlineError extends Error {
+class DeadlineError extends Error {
   override readonly name = 'DeadlineError';
 }
 
