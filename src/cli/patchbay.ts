@@ -23,6 +23,7 @@ const [name = '--help', ...args] = process.argv.slice(2);
 const command = commands.get(name);
 const stopped = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.abort());
+if (process.env['npm_lifecycle_event'] !== undefined) endWithParent(process.ppid);
 
 if (name === '--help') {
   console.log(help);
@@ -35,6 +36,11 @@ if (name === '--help') {
   } catch (error) {
     process.exitCode = report(error);
   }
+}
+
+/** npm that is told to end ends the shell between it and this process, and this process would be left behind. */
+function endWithParent(parent: number): void {
+  setInterval(() => process.ppid !== parent && stopped.abort(), 250).unref();
 }
 
 /** Says what went wrong and answers the exit code: 2 where the command line was wrong. */

@@ -1,8 +1,10 @@
 // Real processes over a real network: the commands as a user starts them, killed and started again.
 
+import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Child } from '../../src/cli/child.ts';
 import { answerOf, type Client, createPatchbayClient } from '../../src/cli/client.ts';
@@ -153,8 +155,25 @@ test('npm start serves with embedded devices, says where everything is, and ends
   expect(await service.end('SIGTERM')).toBe(0);
 });
 
+test('ending npm ends what it started', async () => {
+  const npm = spawn('npm', ['start', '--silent', '--', '--port', '0', '--database', join(folder, 'patchbay.db')]);
+  const isAlive = (url: string) =>
+    fetch(`${url}/health/live`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  const url = await new Promise<string>((resolve) => {
+    createInterface(npm.stdout).on('line', (line) => {
+      const [, found] = /API +(http:\S+)\/v1$/.exec(line) ?? [];
+      if (found !== undefined) resolve(found);
+    });
+  });
+  expect(await isAlive(url)).toBe(true);
+  npm.kill();
+  await until('the service has ended', async () => !(await isAlive(url)));
+});
+
 test('the demo succeeds, and loses no call', async () => {
-  const { execFile } = await import('node:child_process');
   const demo = new URL('../../src/cli/demo.ts', import.meta.url).pathname;
   const output = await new Promise<string>((resolve, reject) => {
     execFile(process.execPath, [demo], (error, stdout, stderr) =>
