@@ -34,6 +34,12 @@ export type DeviceState = {
   programs: ProgramStatistics[];
 };
 
+/** The images that a thread is inside of, outermost first. */
+export type ThreadAccesses = {
+  readonly program: string;
+  readonly images: readonly { readonly module: string; readonly version: string; readonly isBypass: boolean }[];
+};
+
 /** What came of taking a module out of memory. */
 export type DeletionReport = {
   /** `refused-in-use`: accesses were inside, and were not to be interrupted. */
@@ -71,7 +77,8 @@ export class Device {
   readonly #onEffects: NonNullable<DeviceOptions['onEffects']>;
   /** By program and address. */
   readonly #violations = new Map<string, Violation & { readonly at: string; readonly faults: number }>();
-  /** Images that have left memory, whose records someone may still hold. */
+  /** Images whose records are held: in memory, or left by someone who may still be inside, or count calls, or keep the address. */
+  readonly #images = new Set<LoadedImage>();
   #retired: LoadedImage[] = [];
   /** Loads and deletions run one at a time, in the order of their coming. */
   #lastLoad: Promise<unknown> = Promise.resolve();
@@ -155,6 +162,20 @@ export class Device {
     return [...this.#violations.values()];
   }
 
+  /** Who is inside what now: for each thread that is inside of images, those images, outermost first. */
+  accesses(): ThreadAccesses[] {
+    const all = [...this.#threads()].map(({ thread, program }) => ({
+      program,
+      images: [...this.#processor.framesOf(thread)].map(({ record, isBypass }) => ({ ...this.#nameOf(record), isBypass })),
+    }));
+    return all.filter(({ images }) => images.length > 0);
+  }
+
+  /** Whether a call to that page would find code there. */
+  isFetchable(page: number): boolean {
+    return page < this.#memory.table.length && this.#memory.table.get(page) !== null;
+  }
+
   /** What the device looks like now. */
   state(): DeviceState {
     return {
@@ -180,7 +201,15 @@ export class Device {
   async close(): Promise<void> {
     await this.#lastLoad;
     await Promise.all([...this.#programs.values()].map((program) => program.stop()));
+    for (const image of this.#images) image.releaseRecord();
+    this.#images.clear();
     this.#moduleTable.close();
+  }
+
+  /** The module and version that a record stands for; empty where it is of a module that is not in memory. */
+  #nameOf(record: number): { readonly module: string; readonly version: string } {
+    const { module, version } = this.#processor.images.get(record)?.image.stamp ?? { module: '', version: '' };
+    return { module, version };
   }
 
   #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
@@ -197,6 +226,7 @@ export class Device {
         memory: this.#memory,
         moduleTable: this.#moduleTable,
         threads: () => this.#threads(),
+        admit: (image) => this.#images.add(image),
         retire: (retired) => this.#retire(retired),
       },
       { image, ...how },
@@ -249,6 +279,7 @@ export class Device {
       const isHeld = retired.referenceCount + retired.bypassing > 0;
       if (isHeld || [...this.#programs.values()].some((program) => !program.forget(retired.record))) return true;
       retired.releaseRecord();
+      this.#images.delete(retired);
       return false;
     });
   }

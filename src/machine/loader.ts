@@ -28,6 +28,8 @@ export type LoadTarget = {
   readonly moduleTable: ModuleTable;
   /** Every thread of the device, with its program. */
   threads(): Iterable<DeviceThread>;
+  /** An image is in memory. */
+  admit(image: LoadedImage): void;
   /** An image has left memory; its record may go once nothing holds it. */
   retire(image: LoadedImage): void;
 };
@@ -106,6 +108,7 @@ function swapImages(target: LoadTarget, request: LoadRequest, recorder: StepReco
     return { kind: 'not-loaded', report: report(recorder, { outcome: 'failed', reason: written.reason, previous, current: previous }) };
   }
   const { loaded, selfCheck, stateWords } = written;
+  target.admit(loaded);
   recorder.record('loaded', { address: addressOf(loaded), pages: loaded.range.pages, selfCheck, stateWords });
   target.moduleTable.update(module, loaded);
   recorder.record('table-updated', { from: previous && addressOf(previous), to: addressOf(loaded) });

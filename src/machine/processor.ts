@@ -17,10 +17,12 @@ export type ProcessorOptions = {
   /** Images with a memory of their own at once; V8 reserves 10 GB of addresses for each and has room for about 16,000. */
   readonly memoryLimit?: number;
   readonly time?: Time;
+  /** Work between two looks at the clock, in expressions; less makes threads change more often. */
+  readonly fuel?: number;
 };
 
-/** Work between two looks at the clock, in expressions: some tens of microseconds. */
-const fuelRefill = 65_536;
+/** Some tens of microseconds of work. */
+const usualFuel = 65_536;
 /** How long a thread keeps the processor while others wait, in milliseconds. */
 const slice = 0.1;
 /** How long threads run before timers and the network get their turn, in milliseconds. */
@@ -38,6 +40,8 @@ const sleepLimit = 2 ** 31 - 1;
 export type Enterable = {
   readonly image: ModuleImage;
   readonly range: MemoryRange;
+  readonly referenceCount: number;
+  readonly bypassing: number;
   functionAt(index: number): WebAssembly.ExportedFunction;
 };
 
@@ -76,6 +80,7 @@ export class Processor {
   });
   /** Where the stack of images of code that no thread runs is kept. */
   readonly #atomicBlock: number;
+  readonly #fuelRefill: number;
   #memoriesInUse = 0;
   #running: Thread | null = null;
   /** The error that the running thread was resumed with, until it has been seen to be taken. */
@@ -90,6 +95,7 @@ export class Processor {
     this.threadLimit = options.threadLimit ?? 10_000;
     this.memoryLimit = options.memoryLimit ?? 8_000;
     this.time = options.time ?? realTime;
+    this.#fuelRefill = options.fuel ?? usualFuel;
     this.absentRecord = this.kernelMemory.allocate(imageRecord.bytes);
     this.#atomicBlock = this.kernelMemory.allocate(threadBlock.bytes);
     this.#systemImports = {
@@ -274,14 +280,14 @@ export class Processor {
     const now = this.time.now();
     if (this.#atomicDeadline !== null) {
       if (now > this.#atomicDeadline) throw new LimitError(`it ran longer than ${atomicLimit} ms where it cannot be suspended`);
-      this.#fuel.value = fuelRefill;
+      this.#fuel.value = this.#fuelRefill;
       return 0;
     }
     const thread = this.#current();
     if (this.#timeLeft(thread) <= 0) throw deadlineError(thread);
     const othersWait = !this.#ready.isEmpty || !this.#urgent.isEmpty || this.#sections.length > 0;
     if (now >= this.#burstEnd || (now >= this.#sliceEnd && othersWait)) return 1;
-    this.#fuel.value = fuelRefill;
+    this.#fuel.value = this.#fuelRefill;
     return 0;
   }
 
@@ -362,7 +368,7 @@ export class Processor {
     this.#stack.value = thread.stack;
     this.#effects.value = thread.effects;
     // An interrupted thread gives the processor up at the first safepoint of its retry, so that all of them are out of the old image soon.
-    this.#fuel.value = urgent === null ? fuelRefill : 0;
+    this.#fuel.value = urgent === null ? this.#fuelRefill : 0;
     this.#sliceEnd = urgent === null ? this.time.now() + slice : 0;
     this.#continue(thread);
   }

@@ -1,0 +1,17 @@
+// Ten thousand random schedules on the deterministic machine; `npm run fuzz` runs more. A failing one prints its seed and shrinks.
+
+import fc from 'fast-check';
+import { afterAll, expect, test } from 'vitest';
+import { compiler } from './fixture.ts';
+import { Simulation, schedule } from './simulation.ts';
+
+afterAll(() => compiler.close());
+
+test('what must hold does, after every step of every schedule', async () => {
+  const simulation = await Simulation.make();
+  await fc.assert(
+    fc.asyncProperty(schedule, (one) => simulation.run(one)),
+    { numRuns: 10_000 },
+  );
+  expect(simulation.steps).toBeGreaterThan(100_000);
+}, 300_000);

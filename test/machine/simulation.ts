@@ -1,0 +1,321 @@
+// Random schedules of programs, loads, stops and deletions on a deterministic machine, with what must hold after every step.
+
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { Device, type Image, type LoadReport, Processor } from '../../src/machine/index.ts';
+import { driverImage, moduleImage } from './fixture.ts';
+import { SimulatedTime, settle } from './simulated-time.ts';
+
+const modules = ['a', 'b', 'c'] as const;
+type ModuleName = (typeof modules)[number];
+/** Effects of one completed call: a calls b, b calls c, and each emits before and after. */
+const effectsOf: Record<ModuleName, number> = { a: 5, b: 3, c: 1 };
+
+/** What a version does besides its work. */
+const kinds = ['fine', 'trapping', 'unchecked', 'endless-start'] as const;
+type Kind = (typeof kinds)[number];
+
+const flaws: Record<Kind, string> = {
+  fine: '',
+  trapping: '',
+  unchecked: '(func (export "self_check") (result i32) (i32.const 1))',
+  'endless-start': '(func $start (unreachable)) (start $start)',
+};
+
+function textOf(module: ModuleName, kind: Kind, minor: number): string {
+  const trap = kind === 'trapping' ? '(unreachable)' : '';
+  const loop = '(loop $next (br_if $next (i32.gt_s (local.tee $n (i32.sub (local.get $n) (i32.const 1))) (i32.const 0))))';
+  const emit = `(call $emit (i32.const ${minor}) (i64.const 0))`;
+  const inner = module === 'a' ? 'b' : 'c';
+  if (module === 'c') {
+    return `(module (import "kernel" "emit" (func $emit (param i32 i64))) (import "kernel" "sleep" (func $sleep (param i32))) ${flaws[kind]}
+      (func (export "work") (param $n i32) (result i32)
+        ${emit} (if (i32.and (local.get $n) (i32.const 1)) (then (call $sleep (i32.const 20)))) ${loop} ${trap} (i32.const ${minor})))`;
+  }
+  return `(module (import "kernel" "emit" (func $emit (param i32 i64))) (import "${inner}" "work" (func $inner (param i32) (result i32))) ${flaws[kind]}
+    (func (export "work") (param $n i32) (result i32) (local $r i32)
+      ${emit} (local.set $r (call $inner (local.get $n))) ${loop} ${trap} ${emit} (local.get $r)))`;
+}
+
+const operation = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constant('load' as const),
+      module: fc.constantFrom(...modules),
+      minor: fc.nat(5),
+      flaw: fc.constantFrom<Kind>('fine', 'fine', 'fine', 'fine', ...kinds),
+      strategy: fc.constantFrom('inject', 'inject', 'drain', 'drain-then-inject'),
+      drainMilliseconds: fc.constantFrom(0, 30, 300),
+      invalidation: fc.constantFrom('none', 'mark-invalid', 'nx', 'delete'),
+      versionPolicy: fc.constantFrom('newer', 'different'),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('start' as const),
+      module: fc.constantFrom(...modules),
+      iterations: fc.constantFrom('0', '1', '2000', '5001'),
+      threads: fc.integer({ min: 1, max: 4 }),
+      calls: fc.integer({ min: 1, max: 4 }),
+      pauseMilliseconds: fc.constantFrom(0, 0, 10),
+      recovery: fc.constantFrom('module', 'percolate'),
+      addressing: fc.constantFrom('via-table', 'via-table', 'via-table', 'hard-coded'),
+      deadlineMilliseconds: fc.constantFrom(null, null, null, 100),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('stop' as const), which: fc.nat(5) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('delete' as const), module: fc.constantFrom(...modules), interrupt: fc.boolean() }),
+  },
+);
+type Operation = typeof operation extends fc.Arbitrary<infer Value> ? Value : never;
+
+/** A schedule: operations, each so many steps after the one before, and the machine's free choices. */
+export const schedule = fc.record({
+  ramPages: fc.constantFrom(6, 8, 64),
+  operations: fc.array(fc.record({ steps: fc.nat(12), operation }), { minLength: 1, maxLength: 10 }),
+  choices: fc.infiniteStream(fc.boolean()),
+});
+type Schedule = typeof schedule extends fc.Arbitrary<infer Value> ? Value : never;
+
+/** Compiles what schedules use; images are shared by all of them. */
+export async function prepareImages(): Promise<(module: ModuleName, flaw: Kind, minor: number) => Image> {
+  const images = new Map<string, Image>();
+  for (const module of modules) {
+    for (const flaw of kinds) {
+      for (let minor = 0; minor <= 5; minor += 1)
+        images.set(`${module} ${flaw} ${minor}`, await moduleImage(module, `1.${minor}.0`, textOf(module, flaw, minor)));
+    }
+  }
+  return (module, flaw, minor) => {
+    const image = images.get(`${module} ${flaw} ${minor}`);
+    assert(image !== undefined);
+    return image;
+  };
+}
+
+/** The machine that schedules run on, one after another. */
+export class Simulation {
+  readonly #time = new SimulatedTime();
+  readonly #processor = new Processor({ time: this.#time, fuel: 0 });
+  readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => Image;
+  readonly #drivers: ReadonlyMap<string, Image>;
+  /** Steps taken in all schedules. */
+  steps = 0;
+
+  private constructor(imageOf: (module: ModuleName, flaw: Kind, minor: number) => Image, drivers: ReadonlyMap<string, Image>) {
+    this.#imageOf = imageOf;
+    this.#drivers = drivers;
+  }
+
+  static async make(): Promise<Simulation> {
+    const drivers = new Map<string, Image>();
+    for (const module of modules) {
+      for (const addressing of ['via-table', 'hard-coded'] as const)
+        drivers.set(`${module} ${addressing}`, await driverImage(module, 'work', 1, addressing));
+    }
+    return new Simulation(await prepareImages(), drivers);
+  }
+
+  /** Runs a schedule to its end. @throws {AssertionError} where something that must hold does not. */
+  async run({ ramPages, operations, choices }: Schedule): Promise<void> {
+    this.#time.begin(() => choices.next().value ?? true);
+    const run = new ScheduleRun(this.#processor, ramPages, this.#imageOf, this.#drivers);
+    for (const { steps, operation: one } of operations) {
+      run.begin(one);
+      await settle();
+      for (let step = 0; step < steps; step += 1) await this.#step(run);
+    }
+    while (await this.#step(run)) assert(run.stepsTaken < 50_000, 'the schedule does not end');
+    run.throwFailure();
+    run.checkEnd();
+    await run.close();
+    assert.equal(this.#processor.runningThreads, 0);
+  }
+
+  async #step(run: ScheduleRun): Promise<boolean> {
+    const isStep = await this.#time.step();
+    run.throwFailure();
+    run.checkInvariants();
+    run.stepsTaken += 1;
+    this.steps += 1;
+    return isStep;
+  }
+}
+
+type Started = Extract<Operation, { kind: 'start' }> & { readonly program: string; isStopped: boolean };
+
+class ScheduleRun {
+  stepsTaken = 0;
+  readonly #device: Device;
+  readonly #processor: Processor;
+  readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => Image;
+  readonly #drivers: ReadonlyMap<string, Image>;
+  readonly #programs: Started[] = [];
+  readonly #committed = new Map<string, number>();
+  /** Modules that are in memory for certain: installed, and not being deleted. */
+  readonly #installed = new Set<string>();
+  #pending = 0;
+
+  constructor(
+    processor: Processor,
+    ramPages: number,
+    imageOf: (module: ModuleName, flaw: Kind, minor: number) => Image,
+    drivers: ReadonlyMap<string, Image>,
+  ) {
+    this.#processor = processor;
+    this.#imageOf = imageOf;
+    this.#drivers = drivers;
+    const onEffects = (program: string, effects: readonly unknown[]) => {
+      this.#committed.set(program, (this.#committed.get(program) ?? 0) + effects.length);
+    };
+    this.#device = new Device({ processor, ramPages, onEffects });
+  }
+
+  begin(one: Operation): void {
+    switch (one.kind) {
+      case 'load':
+        this.#load(one);
+        break;
+      case 'start':
+        this.#start(one);
+        break;
+      case 'stop': {
+        const program = this.#programs[one.which];
+        if (program === undefined) break;
+        program.isStopped = true;
+        this.#await(this.#device.stopProgram(program.program));
+        break;
+      }
+      case 'delete':
+        this.#installed.delete(one.module);
+        this.#await(this.#device.deleteModule(one.module, { interrupt: one.interrupt }));
+    }
+  }
+
+  checkInvariants(): void {
+    const { moduleTable, memoryMap } = this.#device.state();
+    for (const module of this.#installed)
+      assert(
+        moduleTable.some((entry) => entry.module === module),
+        `${module} has left the module table`,
+      );
+    for (const { address, pages, nx, valid, owner } of memoryMap.ranges) {
+      const first = Number(address) / memoryMap.pageBytes;
+      if (!nx && valid) continue;
+      for (let page = first; page < first + pages; page += 1)
+        assert(!this.#device.isFetchable(page), `a fetch from ${owner.module}@${owner.version} would succeed`);
+    }
+    this.#checkReferenceCounts();
+  }
+
+  /** Reference counts equal the live accesses. */
+  #checkReferenceCounts(): void {
+    const counted = new Map<string, number>();
+    for (const { images } of this.#device.accesses()) {
+      for (const { module, version, isBypass } of images) {
+        const key = `${module}@${version} ${isBypass}`;
+        counted.set(key, (counted.get(key) ?? 0) + 1);
+      }
+    }
+    const held = new Map<string, number>();
+    for (const { image, referenceCount, bypassing } of this.#processor.images.values()) {
+      const { module, version } = image.stamp;
+      for (const [count, isBypass] of [
+        [referenceCount, false],
+        [bypassing, true],
+      ] as const) {
+        const key = `${module}@${version} ${isBypass}`;
+        if (count !== 0) held.set(key, (held.get(key) ?? 0) + count);
+      }
+    }
+    for (const [key, count] of held) assert.equal(counted.get(key) ?? 0, count, `references of ${key}`);
+    for (const [key, count] of counted) if (!key.startsWith('@')) assert.equal(held.get(key) ?? 0, count, `accesses of ${key}`);
+  }
+
+  checkEnd(): void {
+    assert.equal(this.#pending, 0, 'an operation has not ended');
+    const statistics = new Map(this.#device.state().programs.map((one) => [one.program, one]));
+    for (const { program, module, threads, calls, isStopped } of this.#programs) {
+      const { state, callsCompleted = 0, callsFailed = 0, effects = 0, threads: left } = statistics.get(program) ?? {};
+      assert.equal(left, 0);
+      if (!isStopped) {
+        assert.equal(state, 'finished');
+        assert.equal(callsCompleted + callsFailed, threads * calls, 'a call is lost or doubled');
+      }
+      assert.equal(effects, callsCompleted * effectsOf[module], 'an effect is lost or doubled');
+      assert.equal(this.#committed.get(program) ?? 0, effects);
+    }
+    assert.deepEqual(this.#device.accesses(), []);
+    for (const { referenceCount, bypassing } of this.#processor.images.values()) assert.equal(referenceCount + bypassing, 0);
+  }
+
+  close(): Promise<void> {
+    return this.#device.close();
+  }
+
+  #load({ module, flaw, minor, ...options }: Extract<Operation, { kind: 'load' }>): void {
+    const image = this.#imageOf(module, flaw, minor);
+    this.#await(
+      this.#device.load({ image, ...options }).then((report) => {
+        const isLoaded = report.outcome === 'installed' || report.outcome.startsWith('replaced');
+        if (isLoaded) this.#checkLoaded(module, report, options.strategy, options.invalidation);
+        else this.#checkUnchanged(module, report);
+        if (isLoaded && this.#pending === 1) this.#installed.add(module);
+      }),
+    );
+  }
+
+  /** After a load that interrupts, no thread is left in a version that the table has left. */
+  #checkLoaded(
+    module: ModuleName,
+    { previous, current, interrupted, retried, failed }: LoadReport,
+    strategy: string,
+    invalidation: string,
+  ): void {
+    assert.equal(retried + failed, interrupted);
+    if (previous === null || current === null || strategy === 'drain' || invalidation === 'none') return;
+    const left = this.#device
+      .accesses()
+      .flatMap(({ images }) => images.filter((image) => image.module === module && image.version === previous.version && !image.isBypass));
+    if (previous.version !== current.version) assert.deepEqual(left, []);
+  }
+
+  /** A load that failed or was refused changes nothing: the table names what it named. */
+  #checkUnchanged(module: ModuleName, { previous, current }: LoadReport): void {
+    assert.deepEqual(current, previous);
+    const entry = this.#device.state().moduleTable.find((one) => one.module === module);
+    if (this.#pending === 1) assert.equal(entry?.version, previous?.version);
+  }
+
+  #start(one: Extract<Operation, { kind: 'start' }>): void {
+    const { module, iterations, addressing, kind: _, ...request } = one;
+    const program = `p${this.#programs.length}`;
+    const driver = this.#drivers.get(`${module} ${addressing}`);
+    assert(driver !== undefined);
+    this.#programs.push({ ...one, program, isStopped: false });
+    this.#device.startProgram({ program, driver, module, export: 'work', arguments: [iterations], ...request });
+  }
+
+  #await(operation: Promise<unknown>): void {
+    this.#pending += 1;
+    operation.then(
+      () => {
+        this.#pending -= 1;
+      },
+      (error) => {
+        this.#failure ??= error;
+      },
+    );
+  }
+
+  #failure: unknown = null;
+
+  /** What went wrong in an operation's check, thrown where the schedule is run. */
+  throwFailure(): void {
+    if (this.#failure !== null) throw this.#failure;
+  }
+}
