@@ -1,5 +1,6 @@
 // One simulated computer: memory, module table and programs, on a processor that it shares with other devices.
 
+import assert from 'node:assert/strict';
 import type { Image } from './image.ts';
 import { LimitError } from './limit.ts';
 import { type Invalidation, type LoadReport, type SimilarityPolicy, StepRecorder, type Strategy } from './load-report.ts';
@@ -208,8 +209,10 @@ export class Device {
 
   /** The module and version that a record stands for; empty where it is of a module that is not in memory. */
   #nameOf(record: number): { readonly module: string; readonly version: string } {
-    const { module, version } = this.#processor.images.get(record)?.image.stamp ?? { module: '', version: '' };
-    return { module, version };
+    if (record === this.#processor.absentRecord) return { module: '', version: '' };
+    const image = this.#processor.images.get(record)?.image;
+    assert(image !== undefined, 'an access is inside of an image whose record is there');
+    return { module: image.stamp.module, version: image.stamp.version };
   }
 
   #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
@@ -265,7 +268,7 @@ export class Device {
 
   #whenLeft(image: LoadedImage): Promise<void> {
     return new Promise((resolve) => {
-      this.#processor.whenUnreferenced(image.record, () => {
+      this.#processor.whenUnreferenced(image.record, 'counted', () => {
         this.#retire(image);
         resolve();
       });

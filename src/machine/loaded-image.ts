@@ -1,5 +1,6 @@
 // An image in a device's memory: its range, its record with the reference count, and its instance once it has been accessed.
 
+import assert from 'node:assert/strict';
 import { imageRecord } from './abi.ts';
 import type { ModuleImage } from './image.ts';
 import { type Enterable, functionOf, type Processor } from './processor.ts';
@@ -76,6 +77,7 @@ export class LoadedImage implements Enterable {
 
   /** Gives its record back; nothing may hold it. */
   releaseRecord(): void {
+    assert(this.referenceCount === 0 && this.bypassing === 0, 'an image whose record goes has nobody inside');
     this.#processor.images.delete(this.record);
     this.#processor.kernelMemory.release(this.record, imageRecord.bytes);
   }

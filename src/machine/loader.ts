@@ -261,7 +261,8 @@ function whenLeft(
   swapped: Swapped & { readonly interruption: Interruption },
 ): Promise<LoadReport> {
   return new Promise((resolve) => {
-    target.processor.whenUnreferenced(swapped.previous.record, () => resolve(conclude(target, request, recorder, swapped)));
+    const bypasses = request.invalidation === 'none' ? 'ignored' : 'counted';
+    target.processor.whenUnreferenced(swapped.previous.record, bypasses, () => resolve(conclude(target, request, recorder, swapped)));
   });
 }
 
@@ -280,7 +281,7 @@ function drain(target: LoadTarget, request: LoadRequest, recorder: StepRecorder,
         resolve(whenLeft(target, request, recorder, { ...swapped, interruption }));
       });
     });
-    const cancelWait = processor.whenUnreferenced(previous.record, () => {
+    const cancelWait = processor.whenUnreferenced(previous.record, 'ignored', () => {
       cancelDeadline();
       resolve(conclude(target, request, recorder, { ...swapped, interruption: noInterruption }));
     });
@@ -291,7 +292,9 @@ function drain(target: LoadTarget, request: LoadRequest, recorder: StepRecorder,
 function giveUp(target: LoadTarget, request: LoadRequest, recorder: StepRecorder, { previous, current }: Swapped): LoadReport {
   const { processor, moduleTable } = target;
   moduleTable.update(current.image.stamp.module, previous);
-  processor.whenUnreferenced(current.record, () => {
+  current.forbidFetches();
+  current.range.valid = false;
+  processor.whenUnreferenced(current.record, 'counted', () => {
     current.free();
     target.retire(current);
   });

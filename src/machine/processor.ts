@@ -36,6 +36,8 @@ const kernelMemoryPages = 256;
 /** The longest `kernel.sleep`, in milliseconds; a longer one ends earlier. */
 const sleepLimit = 2 ** 31 - 1;
 
+type Waiter = { readonly bypasses: 'counted' | 'ignored'; readonly then: () => void };
+
 /** An image in a device's memory, as its gate finds it. */
 export type Enterable = {
   readonly image: ModuleImage;
@@ -73,7 +75,7 @@ export class Processor {
   /** Threads with an error to be thrown, before all others. */
   readonly #urgent = new ThreadQueue<Thread>();
   readonly #sections: (() => void)[] = [];
-  readonly #unreferenced = new Map<number, Set<() => void>>();
+  readonly #unreferenced = new Map<number, Set<Waiter>>();
   readonly #gates = new WeakMap<ModuleImage, readonly WebAssembly.ExportedFunction[]>();
   readonly #memories = new FinalizationRegistry<null>(() => {
     this.#memoriesInUse -= 1;
@@ -173,14 +175,18 @@ export class Processor {
     });
   }
 
-  /** Calls back, between two slices, as soon as no access is inside the image; answers how to call that off. */
-  whenUnreferenced(record: number, then: () => void): () => void {
+  /**
+   * Calls back, between two slices, as soon as no access is inside the image; answers how to call that off.
+   * @param bypasses Whether accesses by a hard-coded address count; they may never cease where they are not kept from entering.
+   */
+  whenUnreferenced(record: number, bypasses: 'counted' | 'ignored', then: () => void): () => void {
     const waiting = this.#unreferenced.get(record) ?? new Set();
-    waiting.add(then);
+    const waiter: Waiter = { bypasses, then };
+    waiting.add(waiter);
     this.#unreferenced.set(record, waiting);
     this.#scheduleDispatch();
     return () => {
-      waiting.delete(then);
+      waiting.delete(waiter);
     };
   }
 
@@ -376,9 +382,15 @@ export class Processor {
   #runSections(): void {
     for (let section = this.#sections.shift(); section !== undefined; section = this.#sections.shift()) section();
     for (const [record, waiting] of this.#unreferenced) {
-      if (waiting.size > 0 && this.kernelMemory.words[(record + imageRecord.referenceCount) >> 2] !== 0) continue;
-      this.#unreferenced.delete(record);
-      for (const then of waiting) then();
+      const { words } = this.kernelMemory;
+      const isReferenced = words[(record + imageRecord.referenceCount) >> 2] !== 0;
+      const isBypassed = words[(record + imageRecord.bypassing) >> 2] !== 0;
+      for (const waiter of waiting) {
+        if (isReferenced || (isBypassed && waiter.bypasses === 'counted')) continue;
+        waiting.delete(waiter);
+        waiter.then();
+      }
+      if (waiting.size === 0) this.#unreferenced.delete(record);
     }
   }
 

@@ -1,0 +1,41 @@
+// `npm run fuzz -- --minutes N`: random schedules for as long as one likes. A failing one prints its seed and shrinks.
+
+import console from 'node:console';
+import { parseArgs } from 'node:util';
+import fc from 'fast-check';
+import { compiler } from './fixture.ts';
+import { Simulation, schedule } from './simulation.ts';
+
+/** Schedules between two looks at the clock. */
+const batch = 2_000;
+
+const { values } = parseArgs({
+  options: { minutes: { type: 'string', default: '1' }, seed: { type: 'string' }, path: { type: 'string' } },
+});
+const minutes = Number(values.minutes);
+if (!(minutes > 0)) {
+  console.error(`--minutes is "${values.minutes}": give a number above 0`);
+  process.exit(2);
+}
+
+const simulation = await Simulation.make();
+await compiler.close();
+const deadline = Date.now() + minutes * 60_000;
+let schedules = 0;
+while (Date.now() < deadline) {
+  const details = await fc.check(
+    fc.asyncProperty(schedule, (one) => simulation.run(one)),
+    {
+      numRuns: batch,
+      ...(values.seed === undefined ? {} : { seed: Number(values.seed) }),
+      ...(values.path === undefined ? {} : { path: values.path }),
+    },
+  );
+  schedules += details.numRuns;
+  if (details.failed) {
+    console.error(await fc.asyncDefaultReportMessage(details));
+    console.error(`\nRun it again: npm run fuzz -- --seed ${details.seed} --path ${details.counterexamplePath}`);
+    process.exit(1);
+  }
+  console.log(`${schedules} schedules, ${simulation.steps} steps: all that must hold held`);
+}
