@@ -16,7 +16,7 @@ import { accessStub, entryGlobal, offsetGlobal, type StubOptions } from './acces
 import { type BinaryenModule, findErrors, gateFeatures, imageFeatures, parseText } from './binaryen.ts';
 import { type Expression, expressions, keywordOf, printExpression, quote, unquote } from './expression.ts';
 import { gateText } from './gate.ts';
-import { addSafepoints, yieldFunction } from './safepoints.ts';
+import { addSafepoints, fuelDeclarations } from './safepoints.ts';
 
 /** Limits of what an image may have. */
 const imageLimits = {
@@ -46,7 +46,7 @@ export function assemble(request: AssembleRequest): Assembled {
   boundMemory(tree);
   const accesses = read.imports.filter((target) => !isSystem(target.module));
   const functions = tree.filter((item): item is Expression[] => keywordOf(item) === 'func');
-  for (const func of functions) addSafepoints(func);
+  const copies = addSafepoints(functions);
   const stubs = accesses.map((access) => accessStub(access.internal, access, request.stubs));
   const types = tree.filter((item) => keywordOf(item) === 'type');
   const kept = tree.filter((item) => !isReplaced(item, request.kind)).slice(1);
@@ -56,8 +56,9 @@ export function assemble(request: AssembleRequest): Assembled {
     ...systemImports(),
     ...entryImports(accesses),
     ...kept,
+    ...copies,
     ...stubs.flat(),
-    ...yieldFunction(),
+    ...fuelDeclarations(),
   ]);
   const interfaceOf: ImageInterface = {
     exports: read.exports,
@@ -139,6 +140,8 @@ function readExport(item: Expression, types: ReadonlyMap<Expression, FunctionTyp
     parts.warnings.push(`the export "${name}" is a ${keywordOf(exported)} and is left out: a device offers functions only`);
     return;
   }
+  if (name.startsWith(`${systemNamespace}:`))
+    parts.reasons.push(`the export "${name}" has a name that the system keeps for itself: choose another`);
   const type = types.get(Array.isArray(exported) ? (exported[1] ?? '') : '');
   if (type !== undefined) parts.exports.push({ name, ...type });
 }
@@ -230,7 +233,6 @@ const systemImports = () =>
     (import "${systemNamespace}" "memory" (memory $patchbay:memory 1))
     (import "${systemNamespace}" "space" (table $patchbay:space 0 funcref))
     (import "${systemNamespace}" "injected" (tag $patchbay:injected (param i32)))
-    (import "${systemNamespace}" "fuel" (global $patchbay:fuel (mut i32)))
     (import "${systemNamespace}" "stack" (global $patchbay:stack (mut i32)))
     (import "${systemNamespace}" "effects" (global $patchbay:effects (mut i32)))
     (import "${systemNamespace}" "tick" (func $patchbay:tick (result i32)))

@@ -1,47 +1,149 @@
 // Safepoints: where an image gives up the processor, so that other threads run and an injected error finds a place to be thrown.
 
+import { fuelExport } from '../machine/abi.ts';
 import { type Expression, expressions, keywordOf } from './expression.ts';
 
 /**
- * Work between two safepoints of a loop, in expressions. Loops count it down in a local and visit the safepoint when it is used up: a check in
- * every iteration would cost 2 to 2.7 times on a tight loop, because V8 does not optimise a loop that contains a call.
+ * Work between two safepoints of a loop, in expressions: some tens of microseconds. Loops count their iterations down in a local and visit the
+ * safepoint at zero: a check in every iteration would cost 2 to 2.7 times on a tight loop, because V8 does not optimise a loop that contains a call.
  */
-const loopBudget = 16_384;
+const loopBudget = 131_072;
 
-/** What a call counts for in that budget: the callee visits a safepoint of its own at entry if it can take long. */
-const callCost = 20;
+/** What of it the loops of a function may use before their first safepoint: a function that loops a little never visits one. */
+const firstBudget = 512;
 
-/** The local that counts the budget down; one per function, shared by its loops. */
-const budget = '$patchbay:budget';
+/** The work that a function may do without a safepoint at its entry. */
+const entryLimit = 8_192;
 
-/** The safepoint itself, which pays for so much work; `$patchbay:yield` is the function that `yieldFunction` defines. */
-const safepoint = (cost: number) =>
-  expressions(`
-    (global.set $patchbay:fuel (i32.sub (global.get $patchbay:fuel) (i32.const ${cost})))
-    (if (i32.lt_s (global.get $patchbay:fuel) (i32.const 0)) (then (call $patchbay:yield)))`);
+/** What a call counts for whose callee is not known here: it has safepoints of its own if it does much. */
+const unknownCallCost = 500;
 
-/** The way out of a safepoint whose fuel is used up: the processor refills it, or takes the thread off. */
-export const yieldFunction = () => expressions('(func $patchbay:yield (if (call $patchbay:tick) (then (call $patchbay:suspend))))');
+/** Levels of a recursion for one safepoint, and how large a function may be to be copied for it. */
+const recursionLevels = 8;
+const copyLimit = 400;
+
+/** Iterations of a small inner loop for one count, and how much work one iteration may be. */
+const unrolledIterations = 4;
+const unrollLimit = 64;
 
 /**
- * Adds safepoints to one function of the text format, in place: at the entry of every function that calls or loops, which bounds recursion and
- * chains of calls, and in every loop. A function without either ends by itself.
+ * The image's own count of work until it next asks the processor: the processor's clock is looked at when it is used up. A count of the image's
+ * own, for V8 reaches it at half the cost of an imported one; it is exported, so that the processor can make a thread ask at once.
  */
-export function addSafepoints(func: Expression[]): void {
-  const start = bodyStart(func);
-  const body = func.slice(start);
-  const { calls, loops } = survey(body);
-  if (!calls && !loops) return;
-  const head = safepoint(callCost);
-  if (loops) {
-    func.splice(start, 0, ['local', budget, 'i32']);
-    head.push(['local.set', budget, ['i32.const', String(loopBudget)]]);
-    const labels = { next: 0 };
-    for (const expression of body) instrumentLoops(expression, labels);
-    func.splice(start + 1, 0, ...head);
-  } else {
-    func.splice(start, 0, ...head);
+export const fuelDeclarations = () =>
+  expressions(`
+    (global $patchbay:fuel (mut i32) (i32.const 0))
+    (export "${fuelExport}" (global $patchbay:fuel))
+    (func $patchbay:yield
+      (local $fuel i32)
+      (local.set $fuel (call $patchbay:tick))
+      (if (i32.lt_s (local.get $fuel) (i32.const 0)) (then (call $patchbay:suspend) (local.set $fuel (i32.const 0))))
+      (global.set $patchbay:fuel (local.get $fuel)))`);
+
+/** The safepoint itself, which pays for so much work. */
+const safepoint = (cost: number) =>
+  expressions(`
+    (if (i32.lt_s (global.get $patchbay:fuel) (i32.const ${cost}))
+      (then (call $patchbay:yield))
+      (else (global.set $patchbay:fuel (i32.sub (global.get $patchbay:fuel) (i32.const ${cost})))))`);
+
+/** What one function does, as far as its text tells. */
+type Survey = {
+  readonly func: Expression[];
+  /** Names of the module's own functions that it calls. */
+  readonly callees: ReadonlySet<string>;
+  readonly hasLoop: boolean;
+  readonly isRecursive: boolean;
+};
+
+/**
+ * Adds safepoints to a module's functions, in place, and answers the functions to be added: in every loop; at the entry of functions that call
+ * themselves, at every fourth level; and at the entry of those that may do much without looping. All other work is bounded by its text.
+ */
+export function addSafepoints(functions: readonly Expression[][]): Expression[][] {
+  const surveys = surveyAll(functions);
+  const costs = new Map<string, number>();
+  const costOf = (name: string): number => {
+    const survey = surveys.get(name);
+    if (survey === undefined) return unknownCallCost;
+    const known = costs.get(name);
+    if (known !== undefined) return known;
+    const own = bodyOf(survey.func).reduce(
+      (sum: number, item) => sum + workOf(item, survey.isRecursive ? () => unknownCallCost : costOf),
+      0,
+    );
+    const cost = Math.min(own + (survey.hasLoop ? firstBudget : 0), entryLimit);
+    costs.set(name, cost);
+    return cost;
+  };
+  for (const name of surveys.keys()) costOf(name);
+  return [...surveys].flatMap(([name, survey]) => {
+    const cost = costs.get(name) ?? entryLimit;
+    const copies = survey.isRecursive ? copyLevels(name, survey) : [];
+    for (const func of [survey.func, ...copies]) addLoopSafepoints(func, survey, costOf);
+    if (survey.isRecursive) insertFirst(survey.func, safepoint(cost * recursionLevels));
+    else if (cost >= entryLimit) insertFirst(survey.func, safepoint(cost));
+    return copies;
+  });
+}
+
+function surveyAll(functions: readonly Expression[][]): Map<string, Survey> {
+  const callees = new Map(functions.map((func) => [nameOf(func), calleesOf(func)]));
+  return new Map(
+    functions.map((func) => {
+      const name = nameOf(func);
+      const isRecursive = reaches(name, name, callees);
+      return [name, { func, callees: callees.get(name) ?? new Set(), hasLoop: some(func, isCycle), isRecursive }];
+    }),
+  );
+}
+
+const nameOf = (func: readonly Expression[]) => (typeof func[1] === 'string' ? func[1] : '');
+
+function calleesOf(func: readonly Expression[]): Set<string> {
+  const names = new Set<string>();
+  some(func, (expression) => {
+    if (expression[0] === 'call' && typeof expression[1] === 'string') names.add(expression[1]);
+    return false;
+  });
+  return names;
+}
+
+/** Whether a chain of the module's own calls leads from one function to another. */
+function reaches(from: string, to: string, callees: ReadonlyMap<string, ReadonlySet<string>>): boolean {
+  const seen = new Set<string>();
+  const pending = [...(callees.get(from) ?? [])];
+  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
+    if (name === to) return true;
+    if (seen.has(name)) continue;
+    seen.add(name);
+    pending.push(...(callees.get(name) ?? []));
   }
+  return false;
+}
+
+function some(root: readonly Expression[], test: (expression: readonly Expression[]) => boolean): boolean {
+  const pending: Expression[] = [...root];
+  for (let expression = pending.pop(); expression !== undefined; expression = pending.pop()) {
+    if (typeof expression === 'string') continue;
+    if (test(expression)) return true;
+    for (const item of expression) pending.push(item);
+  }
+  return false;
+}
+
+/** Expressions below one, and the costs of its calls. */
+function workOf(expression: Expression, costOf: (name: string) => number): number {
+  if (typeof expression === 'string') return 0;
+  let work = callCost(expression, costOf);
+  for (const item of expression) work += workOf(item, costOf);
+  return work;
+}
+
+function callCost(expression: readonly Expression[], costOf: (name: string) => number): number {
+  const keyword = keywordOf([...expression]);
+  if (keyword === 'call') return costOf(typeof expression[1] === 'string' ? expression[1] : '');
+  return keyword.startsWith('call') ? unknownCallCost : 1;
 }
 
 /** Index of the first instruction of a `func`: after its name, type, parameters, results and locals. */
@@ -56,18 +158,55 @@ function bodyStart(func: readonly Expression[]): number {
   return index;
 }
 
-function survey(body: readonly Expression[]): { calls: boolean; loops: boolean } {
-  const found = { calls: false, loops: false };
-  const pending: Expression[] = [...body];
-  for (let expression = pending.pop(); expression !== undefined; expression = pending.pop()) {
-    if (typeof expression === 'string') continue;
-    const keyword = keywordOf(expression);
-    if (keyword.startsWith('call')) found.calls = true;
-    if (isCycle(expression)) found.loops = true;
-    for (const item of expression) pending.push(item);
-  }
-  return found;
+const bodyOf = (func: readonly Expression[]) => func.slice(bodyStart(func));
+
+function insertFirst(func: Expression[], items: readonly Expression[]): void {
+  func.splice(bodyStart(func), 0, ...items);
 }
+
+/**
+ * Copies a function that calls itself, so that only the first of some levels of the recursion has the safepoint: the function calls its first
+ * copy, each copy the next, and the last the function again.
+ */
+function copyLevels(name: string, { func, callees }: Survey): Expression[][] {
+  if (!callees.has(name) || workOf(func, () => 1) > copyLimit) return [];
+  const levels = [name, ...Array.from({ length: recursionLevels - 1 }, (_, index) => `$patchbay:level${index + 1}:${name.slice(1)}`)];
+  const copies = levels.slice(1).map((level, index) => {
+    const copy = withCalls(func, name, levels[(index + 2) % recursionLevels] ?? name);
+    copy[1] = level;
+    return copy;
+  });
+  const first = withCalls(func, name, levels[1] ?? name);
+  func.splice(0, func.length, ...first);
+  return copies;
+}
+
+/** A copy of a list in which calls of one function are calls of another. */
+function withCalls(list: readonly Expression[], from: string, to: string): Expression[] {
+  if (list[0] === 'call' && list[1] === from)
+    return ['call', to, ...list.slice(2).map((item) => (typeof item === 'string' ? item : withCalls(item, from, to)))];
+  return list.map((item) => (typeof item === 'string' ? item : withCalls(item, from, to)));
+}
+
+/** A function's loops are counted down in locals, one for each loop. */
+function addLoopSafepoints(func: Expression[], { hasLoop }: Survey, costOf: (name: string) => number): void {
+  if (!hasLoop) return;
+  const tiles: Tile[] = [];
+  for (const expression of bodyOf(func)) instrumentLoops(expression, costOf, tiles);
+  const locals = tiles.map(({ left }) => ['local', left, 'i32']);
+  const values = tiles.map(({ left, first }) => ['local.set', left, ['i32.const', String(first)]]);
+  insertFirst(func, [...locals, ...values]);
+}
+
+/** The iterations of a loop between two safepoints. */
+type Tile = {
+  /** The local with the iterations that are left. */
+  readonly left: string;
+  /** How many come before the first safepoint, and between the others. */
+  readonly first: number;
+  readonly times: number;
+  readonly label: string;
+};
 
 /** A loop that nothing can branch back to has no label in the printed text and runs once. */
 function isCycle(expression: readonly Expression[]): boolean {
@@ -76,27 +215,64 @@ function isCycle(expression: readonly Expression[]): boolean {
 }
 
 /** Wraps every loop below an expression and returns what one pass through the expression costs. */
-function instrumentLoops(expression: Expression, labels: { next: number }): number {
+function instrumentLoops(expression: Expression, costOf: (name: string) => number, tiles: Tile[]): number {
   if (typeof expression === 'string') return 0;
-  let cost = keywordOf(expression).startsWith('call') ? callCost : 1;
-  for (const item of expression) cost += instrumentLoops(item, labels);
-  if (isCycle(expression)) wrapLoop(expression, Math.min(cost, loopBudget), `$patchbay:tile:${labels.next++}`);
+  const outer = tiles.length;
+  let cost = callCost(expression, costOf);
+  for (const item of expression) cost += instrumentLoops(item, costOf, tiles);
+  if (isCycle(expression)) {
+    const isSmall = tiles.length === outer && cost <= unrollLimit;
+    const pass = isSmall ? cost * unrolledIterations : cost;
+    const number = tiles.length;
+    const tile = {
+      left: `$patchbay:left:${number}`,
+      first: Math.max(1, Math.floor(firstBudget / pass)),
+      times: Math.max(1, Math.floor(loopBudget / pass)),
+      label: `$patchbay:tile:${number}`,
+    };
+    tiles.push(tile);
+    wrapLoop(expression, tile, isSmall);
+  }
   return cost;
 }
 
-/** `(loop $l body)` becomes `(loop $tile (if budget used up: safepoint) (loop $l (count down; if used up, to $tile) body))`. */
-function wrapLoop(loop: Expression[], cost: number, tile: string): void {
-  const label = loop[1] ?? '';
+/**
+ * `(loop $l body)` becomes `(loop $tile (if none left: safepoint) (loop $l (count one; if none left, to $tile) body))`. A small loop's body is written
+ * several times within, so that one count serves several iterations.
+ */
+function wrapLoop(loop: Expression[], { left, times, label: outer }: Tile, isSmall: boolean): void {
+  const label = typeof loop[1] === 'string' ? loop[1] : '';
   let start = 2;
   while (['type', 'param', 'result'].includes(keywordOf(loop[start]))) start += 1;
   const signature = loop.slice(2, start);
-  const countDown = expressions(`
-    (br_if ${tile} (i32.lt_s (local.tee ${budget} (i32.sub (local.get ${budget}) (i32.const ${cost}))) (i32.const 0)))`);
-  const inner: Expression[] = ['loop', label, ...signature, ...countDown, ...loop.slice(start)];
-  const usedUp: Expression[] = [
+  const body = loop.slice(start);
+  const count = expressions(`(br_if ${outer} (i32.eqz (local.tee ${left} (i32.sub (local.get ${left}) (i32.const 1)))))`);
+  const noneLeft: Expression[] = [
     'if',
-    ['i32.lt_s', ['local.get', budget], ['i32.const', '0']],
-    ['then', ['local.set', budget, ['i32.const', String(loopBudget)]], ...safepoint(loopBudget)],
+    ['i32.eqz', ['local.get', left]],
+    // One more, for the count comes before the iteration.
+    ['then', ['local.set', left, ['i32.const', String(times + 1)]], ...safepoint(loopBudget)],
   ];
-  loop.splice(0, loop.length, 'loop', tile, ...signature, usedUp, inner);
+  const inner: Expression[] = ['loop', label, ...signature, ...count, ...(isSmall ? unroll(label, body) : body)];
+  const wrapped: Expression[] = ['loop', outer, ...signature, noneLeft, inner];
+  if (!isSmall) loop.splice(0, loop.length, ...wrapped);
+  else loop.splice(0, loop.length, 'block', exitOf(label), ...signature, wrapped);
+}
+
+const exitOf = (label: string) => `$patchbay:exit:${label.slice(1)}`;
+
+/** The body, once for each iteration: to begin the next iteration is to leave the block of this one, and to end is to leave the loop. */
+function unroll(label: string, body: readonly Expression[]): Expression[] {
+  const copies = Array.from({ length: unrolledIterations - 1 }, (_, index) => {
+    const next = `$patchbay:next${index}:${label.slice(1)}`;
+    return ['block', next, ...body.map((item) => withBranches(item, label, next)), 'br', exitOf(label)];
+  });
+  return [...copies, ...body];
+}
+
+/** A copy of an expression in which branches to one label go to another. */
+function withBranches(expression: Expression, from: string, to: string): Expression {
+  if (typeof expression === 'string') return expression;
+  const isBranch = keywordOf(expression).startsWith('br');
+  return expression.map((item) => (typeof item === 'string' ? (isBranch && item === from ? to : item) : withBranches(item, from, to)));
 }

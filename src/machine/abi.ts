@@ -77,6 +77,9 @@ export const bypassMark = 1;
 /** Frames that fit a thread's block; an access nested deeper traps. */
 export const frameLimit = (threadBlock.bytes - threadBlock.frames) / 4 - 1;
 
+/** Global that every image exports: the work that it may do before it asks the processor for more. */
+export const fuelExport = 'patchbay:fuel';
+
 /** Global that a driver of hard-coded addressing exports: the record of the image whose address it keeps, 0 before its first access. */
 export const pinnedRecordExport = 'pinned-record';
 

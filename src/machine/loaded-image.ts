@@ -1,7 +1,7 @@
 // An image in a device's memory: its range, its record with the reference count, and its instance once it has been accessed.
 
 import assert from 'node:assert/strict';
-import { imageRecord } from './abi.ts';
+import { fuelExport, imageRecord } from './abi.ts';
 import type { ModuleImage } from './image.ts';
 import { type Enterable, functionOf, type Processor } from './processor.ts';
 import type { MemoryRange, RandomAccessMemory } from './random-access-memory.ts';
@@ -16,6 +16,7 @@ export class LoadedImage implements Enterable {
   readonly #offsets: readonly number[];
   readonly #imports: () => WebAssembly.Imports;
   #functions: readonly WebAssembly.ExportedFunction[] | null = null;
+  #fuel: WebAssembly.Global | null = null;
 
   /**
    * Writes the image to its range: the gate's functions, until the first access instantiates the image itself.
@@ -63,6 +64,11 @@ export class LoadedImage implements Enterable {
     return index < 0 ? null : this.functionAt(index);
   }
 
+  /** Whoever runs in it asks the processor at its next safepoint whether to go on. */
+  useUpFuel(): void {
+    if (this.#fuel !== null) this.#fuel.value = 0;
+  }
+
   /** Its pages fault from now on, and its instance is given up. */
   forbidFetches(): void {
     this.#memory.forbidFetches(this.range);
@@ -84,6 +90,8 @@ export class LoadedImage implements Enterable {
 
   #instantiate(): readonly WebAssembly.ExportedFunction[] {
     const { exports } = this.#processor.instantiate(this.image, this.#imports());
+    const fuel = exports[fuelExport];
+    this.#fuel = fuel instanceof WebAssembly.Global ? fuel : null;
     const functions = this.image.stamp.interface.exports.map(({ name }) => functionOf(exports, name));
     this.#write(functions);
     return functions;

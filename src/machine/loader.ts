@@ -224,7 +224,7 @@ function carryState(processor: Processor, previous: LoadedImage, loaded: LoadedI
 /** Operation 260: an error is injected into every access inside the old image, aimed at each thread's outermost, or at its program's. */
 function interruptAccesses(target: LoadTarget, request: LoadRequest, previous: LoadedImage, recorder: StepRecorder): Interruption {
   // From now on nobody gets in, also by a hard-coded address: whoever is driven out cannot come back.
-  if (request.invalidation !== 'none') previous.forbidFetches();
+  withdraw(previous, request.invalidation);
   const threadsOf = new Map<string, number>();
   let accesses = 0;
   const interruption: { interrupted: number; failed: number } = { interrupted: 0, failed: 0 };
@@ -237,8 +237,11 @@ function interruptAccesses(target: LoadTarget, request: LoadRequest, previous: L
     accesses += inside.length;
     // A thread that is being stopped leaves the image anyway.
     if (thread.injection?.aim === threadAim) continue;
-    target.processor.inject(thread, recovery === 'percolate' ? first.place : outermost.place, () => {
-      interruption.failed += 1;
+    target.processor.inject(thread, recovery === 'percolate' ? first.place : outermost.place, {
+      onLost: () => {
+        interruption.failed += 1;
+      },
+      retryIn: target.moduleTable.lookUp(previous.image.stamp.module),
     });
     onInterrupt();
     interruption.interrupted += 1;
@@ -292,8 +295,7 @@ function drain(target: LoadTarget, request: LoadRequest, recorder: StepRecorder,
 function giveUp(target: LoadTarget, request: LoadRequest, recorder: StepRecorder, { previous, current }: Swapped): LoadReport {
   const { processor, moduleTable } = target;
   moduleTable.update(current.image.stamp.module, previous);
-  current.forbidFetches();
-  current.range.valid = false;
+  withdraw(current, 'mark-invalid');
   processor.whenUnreferenced(current.record, 'counted', () => {
     current.free();
     target.retire(current);
@@ -325,21 +327,18 @@ function invalidateAndRecord(target: LoadTarget, { invalidation }: LoadRequest, 
 
 /** Operation 275. */
 function invalidate(target: LoadTarget, previous: LoadedImage, invalidation: Invalidation): void {
-  switch (invalidation) {
-    case 'none':
-      return;
-    case 'mark-invalid':
-      previous.forbidFetches();
-      previous.range.valid = false;
-      return;
-    case 'nx':
-      previous.forbidFetches();
-      previous.range.nx = true;
-      return;
-    case 'delete':
-      previous.free();
-      target.retire(previous);
-  }
+  withdraw(previous, invalidation);
+  if (invalidation !== 'delete') return;
+  previous.free();
+  target.retire(previous);
+}
+
+/** Nobody gets into an image any more, and its pages say why. */
+function withdraw(image: LoadedImage, invalidation: Invalidation): void {
+  if (invalidation === 'none') return;
+  image.forbidFetches();
+  if (invalidation === 'nx') image.range.nx = true;
+  else image.range.valid = false;
 }
 
 type Ending = {

@@ -67,7 +67,6 @@ export class Processor {
   readonly #systemImports: Readonly<Record<string, WebAssembly.ImportValue>>;
   readonly #kernelImports: Readonly<Record<string, WebAssembly.ImportValue>>;
   readonly #injected = new WebAssembly.Tag({ parameters: ['i32'] });
-  readonly #fuel = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   readonly #stack = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   readonly #effects = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   readonly #threads = new Map<number, Thread>();
@@ -103,7 +102,6 @@ export class Processor {
     this.#systemImports = {
       memory: this.kernelMemory.memory,
       injected: this.#injected,
-      fuel: this.#fuel,
       stack: this.#stack,
       effects: this.#effects,
       tick: () => this.#tick(),
@@ -198,10 +196,14 @@ export class Processor {
   /**
    * Throws an injected error into a thread when it next gets the processor, which is before all threads without one; only between two slices.
    * Of several aims the outermost is kept: its retry makes the inner accesses anew.
-   * @param onLost Told if no access took the error.
+   * @param how `onLost`: told if no access took the error. `retryIn`: the image that the retry enters, to be short there.
    */
-  inject(thread: Thread, aim: number, onLost: () => void = () => {}): void {
-    if (thread.injection === null) thread.injection = { aim, onLost: [onLost] };
+  inject(
+    thread: Thread,
+    aim: number,
+    { onLost = () => {}, retryIn = null }: { onLost?: () => void; retryIn?: Injection['retryIn'] } = {},
+  ): void {
+    if (thread.injection === null) thread.injection = { aim, retryIn, onLost: [onLost] };
     else {
       thread.injection.aim = Math.min(thread.injection.aim, aim);
       thread.injection.onLost.push(onLost);
@@ -281,20 +283,18 @@ export class Processor {
     return this.#running;
   }
 
-  /** A safepoint found the fuel used up. 0: refilled, go on; 1: suspend. */
+  /** A safepoint found its image's fuel used up. Answers how much there is from now on, or a negative number: suspend. */
   #tick(): number {
     const now = this.time.now();
     if (this.#atomicDeadline !== null) {
       if (now > this.#atomicDeadline) throw new LimitError(`it ran longer than ${atomicLimit} ms where it cannot be suspended`);
-      this.#fuel.value = this.#fuelRefill;
-      return 0;
+      return this.#fuelRefill;
     }
     const thread = this.#current();
     if (this.#timeLeft(thread) <= 0) throw deadlineError(thread);
     const othersWait = !this.#ready.isEmpty || !this.#urgent.isEmpty || this.#sections.length > 0;
-    if (now >= this.#burstEnd || (now >= this.#sliceEnd && othersWait)) return 1;
-    this.#fuel.value = this.#fuelRefill;
-    return 0;
+    if (now >= this.#burstEnd || (now >= this.#sliceEnd && othersWait)) return -1;
+    return this.#fuelRefill;
   }
 
   #suspend(): Promise<void> {
@@ -374,7 +374,7 @@ export class Processor {
     this.#stack.value = thread.stack;
     this.#effects.value = thread.effects;
     // An interrupted thread gives the processor up at the first safepoint of its retry, so that all of them are out of the old image soon.
-    this.#fuel.value = urgent === null ? this.#fuelRefill : 0;
+    if (urgent !== null) thread.injection?.retryIn?.useUpFuel();
     this.#sliceEnd = urgent === null ? this.time.now() + slice : 0;
     this.#continue(thread);
   }

@@ -45,6 +45,8 @@ export type Injection = {
   aim: number;
   /** Told if the error comes out of the thread's code: no access took it. */
   readonly onLost: (() => void)[];
+  /** The image that the retry will enter, where it is known. */
+  readonly retryIn: { useUpFuel(): void } | null;
 };
 
 export class Thread {

@@ -58,7 +58,7 @@ type Run = (x: number) => unknown;
 
 function instantiate(code: WebAssembly.Module, tick: () => number): Run {
   const global = () => new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
-  const patchbay = { fuel: global(), stack: global(), effects: global(), tick, suspend: () => {} };
+  const patchbay = { stack: global(), effects: global(), tick, suspend: () => {} };
   return functionOf(new WebAssembly.Instance(code, { patchbay }).exports, 'run');
 }
 

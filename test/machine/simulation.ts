@@ -82,7 +82,7 @@ export const schedule = fc.record({
 type Schedule = typeof schedule extends fc.Arbitrary<infer Value> ? Value : never;
 
 /** Compiles what schedules use; images are shared by all of them. */
-export async function prepareImages(): Promise<(module: ModuleName, flaw: Kind, minor: number) => Image> {
+async function prepareImages(): Promise<(module: ModuleName, flaw: Kind, minor: number) => Image> {
   const images = new Map<string, Image>();
   for (const module of modules) {
     for (const flaw of kinds) {
@@ -209,6 +209,13 @@ class ScheduleRun {
       for (let page = first; page < first + pages; page += 1)
         assert(!this.#device.isFetchable(page), `a fetch from ${owner.module}@${owner.version} would succeed`);
     }
+    const present = new Set(
+      memoryMap.ranges.flatMap(({ address, pages }) =>
+        Array.from({ length: pages }, (_, index) => Number(address) / memoryMap.pageBytes + index),
+      ),
+    );
+    for (let page = 0; page < memoryMap.pages; page += 1)
+      assert(present.has(page) || !this.#device.isFetchable(page), `a fetch from the unused page ${page} would succeed`);
     this.#checkReferenceCounts();
   }
 
@@ -239,13 +246,15 @@ class ScheduleRun {
   checkEnd(): void {
     assert.equal(this.#pending, 0, 'an operation has not ended');
     const statistics = new Map(this.#device.state().programs.map((one) => [one.program, one]));
-    for (const { program, module, threads, calls, isStopped } of this.#programs) {
-      const { state, callsCompleted = 0, callsFailed = 0, effects = 0, threads: left } = statistics.get(program) ?? {};
+    for (const { program, module, threads, calls, addressing, isStopped } of this.#programs) {
+      const { state, callsCompleted = 0, callsFailed = 0, effects = 0, threads: left, lastFailure = null } = statistics.get(program) ?? {};
       assert.equal(left, 0);
       if (!isStopped) {
         assert.equal(state, 'finished');
         assert.equal(callsCompleted + callsFailed, threads * calls, 'a call is lost or doubled');
       }
+      if (addressing === 'via-table')
+        assert.doesNotMatch(lastFailure ?? '', /segmentation fault: fetch/, 'an access through the table faulted');
       assert.equal(effects, callsCompleted * effectsOf[module], 'an effect is lost or doubled');
       assert.equal(this.#committed.get(program) ?? 0, effects);
     }

@@ -21,9 +21,8 @@ async function checksumOf(version: string): Promise<(length: number, rounds: num
   const source = readFileSync(new URL(`../../examples/tcp/${version}/tcp.ts`, import.meta.url), 'utf8');
   const result = await compiler.compileModule({ module: 'tcp', version, language: 'assemblyscript', source });
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-  const fuel = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   const instance = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(result.compiled.image)), {
-    patchbay: { fuel, tick: () => 0, suspend: () => {} },
+    patchbay: { tick: () => 0, suspend: () => {} },
   });
   return functionOf(instance.exports, 'checksum');
 }
