@@ -3,6 +3,7 @@
 import { valid } from 'semver';
 import { digestOf } from '../compiler/compiler.ts';
 import type { Diagnostic, Language } from '../compiler/result.ts';
+import { assignVersion, isNextVersion, nextVersions } from '../compiler/version.ts';
 import type { ModuleName } from '../protocol/identifiers.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { BuildRecord } from '../store/records/builds.ts';
@@ -22,6 +23,9 @@ export type PushedBuild = { readonly build: BuildRecord; readonly warnings: read
 
 export type ModuleSummary = { readonly module: string; readonly builds: number; readonly lastBuildAt: Date };
 
+/** Times that a version is assigned anew because somebody else was faster. */
+const assignmentLimit = 10;
+
 export class Builds {
   readonly #context: Context;
 
@@ -31,12 +35,30 @@ export class Builds {
 
   /**
    * Compiles a source and keeps the build. The same source under the same version is the same build; a version never changes.
-   * @throws {Problem} `invalid-value`, `version-exists`, or what the compiler found.
+   * @throws {Problem} `invalid-value`, `version-exists`, `busy`, or what the compiler found.
    */
   async push(request: NewBuildRequest, requester: Requester): Promise<PushedBuild> {
+    const { module, version } = request;
+    if (!isNextVersion(version)) return this.#push(request, requester);
+    for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
+      const assigned = assignVersion(await this.#context.store.records.builds.versions(module), version);
+      try {
+        return await this.#push({ ...request, version: assigned }, requester);
+      } catch (error) {
+        // Somebody else has taken that version meanwhile: the next is another one now.
+        if (!(error instanceof Problem && error.kind === 'version-exists')) throw error;
+      }
+    }
+    throw new Problem('busy', `too many builds of ${module} are being pushed at once: try again`);
+  }
+
+  async #push(request: NewBuildRequest, requester: Requester): Promise<PushedBuild> {
     const { module, version, language } = request;
     if (valid(version) !== version && valid(version) !== version.split('+')[0]) {
-      throw invalidValue('/version', `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org)`);
+      throw invalidValue(
+        '/version',
+        `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org), or ask for ${Object.keys(nextVersions).join(', ')}`,
+      );
     }
     const existing = await this.#context.store.records.builds.find(module, version);
     if (existing !== null) return sameBuild(existing, request);

@@ -59,6 +59,17 @@ test('a prebuilt module is pushed as bytes, and its image downloaded by digest',
   expect((await bench.get(`${location}/image`, { 'if-none-match': `"${digest}"` })).status).toBe(304);
 });
 
+test('a version is assigned where one is asked for, each once', async () => {
+  const version = async (wanted: string, plus: number) => (await bench.push('assigned', wanted, workModule(plus))).body['version'];
+  expect(await version('next-minor', 0)).toBe('1.0.0');
+  expect(await version('next-patch', 1)).toBe('1.0.1');
+  expect(await version('next-minor', 2)).toBe('1.1.0');
+  expect(await version('2.0.0-rc.1', 3)).toBe('2.0.0-rc.1');
+  expect(await version('next-major', 4)).toBe('2.0.0');
+  const answers = await Promise.all([5, 6, 7, 8].map((plus) => version('next-patch', plus)));
+  expect(answers.toSorted()).toEqual(['2.0.1', '2.0.2', '2.0.3', '2.0.4']);
+});
+
 test('exports that a device does not offer are warned of', async () => {
   const pushed = await bench.push(
     'warned',

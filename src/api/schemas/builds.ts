@@ -14,7 +14,9 @@ export const buildParameters = z.object({ module: ModuleName, version });
 
 export const NewBuild = z
   .strictObject({
-    version: version.describe('Semantic version of the build (semver.org); a version never changes.'),
+    version: version.describe(
+      'Semantic version of the build (semver.org); a version never changes. Or `next-major`, `next-minor` or `next-patch`: the version after the highest that the module has, 1.0.0 for its first.',
+    ),
     language: z
       .enum(['assemblyscript', 'wat'])
       .describe('Language of the source. Prebuilt modules are sent as `application/wasm`, with the version in the query.'),
