@@ -252,15 +252,15 @@ export class Device {
     const image = this.#moduleTable.lookUp(module);
     if (image === null) return { report: { outcome: 'not-loaded', interrupted: 0 }, image };
     const inside = [...this.#threads()].flatMap((one) => {
-      const frame = [...this.#processor.framesOf(one.thread)].find(({ record }) => record === image.record);
-      return frame === undefined ? [] : [{ ...one, frame }];
+      const { count, outermost } = this.#processor.accessesInside(one.thread, image.record);
+      return count === 0 ? [] : [{ ...one, outermost }];
     });
     if (inside.length > 0 && !interrupt) return { report: { outcome: 'refused-in-use', interrupted: 0 }, image: null };
     this.#moduleTable.update(module, null);
     image.free();
-    for (const { thread, frame, onInterrupt } of inside) {
+    for (const { thread, outermost, onInterrupt } of inside) {
       if (thread.injection?.aim === threadAim) continue;
-      this.#processor.inject(thread, frame.place);
+      this.#processor.inject(thread, outermost);
       onInterrupt();
     }
     return { report: { outcome: 'deleted', interrupted: inside.length }, image };

@@ -2,6 +2,7 @@
 // module table, and whoever is inside the old version leaves it: by itself, or driven out by an injected error to retry in the new one.
 
 import { compare } from 'semver';
+import { threadBlock } from './abi.ts';
 import type { ModuleImage } from './image.ts';
 import {
   type Invalidation,
@@ -225,23 +226,21 @@ function carryState(processor: Processor, previous: LoadedImage, loaded: LoadedI
 function interruptAccesses(target: LoadTarget, request: LoadRequest, previous: LoadedImage, recorder: StepRecorder): Interruption {
   // From now on nobody gets in, also by a hard-coded address: whoever is driven out cannot come back.
   withdraw(previous, request.invalidation);
+  const retryIn = target.moduleTable.lookUp(previous.image.stamp.module);
   const threadsOf = new Map<string, number>();
   let accesses = 0;
   const interruption: { interrupted: number; failed: number } = { interrupted: 0, failed: 0 };
   for (const { thread, program, recovery, onInterrupt } of target.threads()) {
-    const frames = [...target.processor.framesOf(thread)];
-    const inside = frames.filter(({ record }) => record === previous.record);
-    const [outermost] = inside;
-    const [first] = frames;
-    if (outermost === undefined || first === undefined) continue;
-    accesses += inside.length;
+    const { count, outermost } = target.processor.accessesInside(thread, previous.record);
+    if (count === 0) continue;
+    accesses += count;
     // A thread that is being stopped leaves the image anyway.
     if (thread.injection?.aim === threadAim) continue;
-    target.processor.inject(thread, recovery === 'percolate' ? first.place : outermost.place, {
+    target.processor.inject(thread, recovery === 'percolate' ? thread.block + threadBlock.frames : outermost, {
       onLost: () => {
         interruption.failed += 1;
       },
-      retryIn: target.moduleTable.lookUp(previous.image.stamp.module),
+      retryIn,
     });
     onInterrupt();
     interruption.interrupted += 1;

@@ -188,9 +188,22 @@ export class Processor {
     };
   }
 
-  /** The images that a thread is inside of, outermost first, each with the address of its frame; only between two slices. */
-  *framesOf(thread: Thread): Iterable<Frame & { readonly place: number }> {
-    for (let place = thread.block + threadBlock.frames; place < thread.stack; place += 4) yield { place, ...this.#frameAt(place) };
+  /** The images that a thread is inside of, outermost first; only between two slices. */
+  *framesOf(thread: Thread): Iterable<Frame> {
+    for (let place = thread.block + threadBlock.frames; place < thread.stack; place += 4) yield this.#frameAt(place);
+  }
+
+  /** How many of a thread's accesses are inside an image, and the frame of the outermost, 0 where there is none; only between two slices. */
+  accessesInside(thread: Thread, record: number): { readonly count: number; readonly outermost: number } {
+    const { words } = this.kernelMemory;
+    let count = 0;
+    let outermost = 0;
+    for (let place = thread.stack - 4; place >= thread.block + threadBlock.frames; place -= 4) {
+      if (((words[place >> 2] ?? 0) & ~bypassMark) !== record) continue;
+      count += 1;
+      outermost = place;
+    }
+    return { count, outermost };
   }
 
   /**
