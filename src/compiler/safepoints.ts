@@ -237,37 +237,31 @@ function instrumentLoops(expression: Expression, costOf: (name: string) => numbe
 }
 
 /**
- * `(loop $l body)` becomes `(loop $tile (if none left: safepoint) (loop $l (count one; if none left, to $tile) body))`. A small loop's body is written
- * several times within, so that one count serves several iterations.
+ * `(loop $l body)` becomes
+ * `(block $exit (loop $tile (block $pause (loop $l (count one; if none left, to $pause) body) to $exit) safepoint, to $tile))`.
+ * A small loop's body is written several times, with the count before the last of them: so one count serves several iterations, and a loop of fewer
+ * is not counted at all.
  */
-function wrapLoop(loop: Expression[], { left, times, label: outer }: Tile, isSmall: boolean): void {
+function wrapLoop(loop: Expression[], { left, times, label: tile }: Tile, isSmall: boolean): void {
   const label = typeof loop[1] === 'string' ? loop[1] : '';
   let start = 2;
   while (['type', 'param', 'result'].includes(keywordOf(loop[start]))) start += 1;
   const signature = loop.slice(2, start);
   const body = loop.slice(start);
-  const count = expressions(`(br_if ${outer} (i32.eqz (local.tee ${left} (i32.sub (local.get ${left}) (i32.const 1)))))`);
-  const noneLeft: Expression[] = [
-    'if',
-    ['i32.eqz', ['local.get', left]],
-    // One more, for the count comes before the iteration.
-    ['then', ['local.set', left, ['i32.const', String(times + 1)]], ...safepoint(loopBudget)],
-  ];
-  const inner: Expression[] = ['loop', label, ...signature, ...count, ...(isSmall ? unroll(label, body) : body)];
-  const wrapped: Expression[] = ['loop', outer, ...signature, noneLeft, inner];
-  if (!isSmall) loop.splice(0, loop.length, ...wrapped);
-  else loop.splice(0, loop.length, 'block', exitOf(label), ...signature, wrapped);
+  const [exit, pause] = [`$patchbay:exit:${label.slice(1)}`, `$patchbay:pause:${label.slice(1)}`];
+  const count = expressions(`(br_if ${pause} (i32.eqz (local.tee ${left} (i32.sub (local.get ${left}) (i32.const 1)))))`);
+  const copies = isSmall ? copyIterations(label, exit, body) : [];
+  const inner: Expression[] = ['loop', label, ...signature, ...copies, ...count, ...body];
+  const resume: Expression[] = [['local.set', left, ['i32.const', String(times)]], ...safepoint(loopBudget), ['br', tile]];
+  loop.splice(0, loop.length, 'block', exit, ...signature, ['loop', tile, ...signature, ['block', pause, inner, 'br', exit], ...resume]);
 }
 
-const exitOf = (label: string) => `$patchbay:exit:${label.slice(1)}`;
-
-/** The body, once for each iteration: to begin the next iteration is to leave the block of this one, and to end is to leave the loop. */
-function unroll(label: string, body: readonly Expression[]): Expression[] {
-  const copies = Array.from({ length: unrolledIterations - 1 }, (_, index) => {
+/** The body for all iterations but the last: to begin the next iteration is to leave the block of this one, and to end is to leave the loop. */
+function copyIterations(label: string, exit: string, body: readonly Expression[]): Expression[] {
+  return Array.from({ length: unrolledIterations - 1 }, (_, index) => {
     const next = `$patchbay:next${index}:${label.slice(1)}`;
-    return ['block', next, ...body.map((item) => withBranches(item, label, next)), 'br', exitOf(label)];
+    return ['block', next, ...body.map((item) => withBranches(item, label, next)), 'br', exit];
   });
-  return [...copies, ...body];
 }
 
 /** A copy of an expression in which branches to one label go to another. */

@@ -182,7 +182,8 @@ test('the demo succeeds, and loses no call', async () => {
   });
   const rows = output.split('\n').filter((line) => /^rack-[ab]-[1-4] /.test(line));
   expect(rows).toHaveLength(8);
-  for (const row of rows) expect(row).toMatch(/replaced-interrupting +0x1000 → 0x2000 +29 +29 +0 /);
+  // A thread of the short calls may be between two of them when its device is patched.
+  for (const row of rows) expect(row).toMatch(/replaced-interrupting +0x1000 → 0x2000 +(2[5-9]) +\1 +0 /);
   expect(output).toMatch(/1\.0\.0 +\d+ +65377/);
   expect(output).toMatch(/1\.1\.0 +\d+ +65376/);
   expect(output).toContain('Health: healthy');
