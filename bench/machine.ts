@@ -15,6 +15,7 @@ import { kernels, repetitions } from './kernels.ts';
 
 type Row = { readonly what: string; readonly figure: string; readonly bound: string; readonly holds: boolean | null };
 const rows: Row[] = [];
+const interruptionRounds = 20;
 const compiler = new Compiler();
 
 await benchAccesses();
@@ -87,7 +88,7 @@ async function benchAccesses(): Promise<void> {
   const patchbay = {
     memory: memory.memory,
     space,
-    injected: new WebAssembly.Tag({ parameters: ['i32'] }),
+    injected: new WebAssembly.Tag({ parameters: [] }),
     stack: global(block + threadBlock.frames),
     effects: global(0),
     tick: () => 65_536,
@@ -146,46 +147,44 @@ async function benchKernels(): Promise<void> {
   rows.push({ what: 'longest time between two safepoints', figure: `${longest.toFixed(3)} ms`, bound: '≤ 1 ms', holds: longest <= 1 });
 }
 
-/** Threads that are stuck in the old version, all driven out and gone on to the new one. */
+/** Threads that are stuck in the old version, all driven out and gone on to the new one; the least time of some rounds, as of the floor. */
 async function benchInterruption(threads: number): Promise<void> {
-  const stuck = (plus: number) =>
-    `(module (func (export "work") (param $n i32) (result i32) (loop $l (br_if $l (i32.eq (local.get $n) (i32.const 7)))) (i32.const ${plus})))`;
-  const versions = [
-    await image('tcp', '1.0.0', 'wat', stuck(1)),
-    await image('tcp', '1.1.0', 'wat', '(module (func (export "work") (param i32) (result i32) (i32.const 2)))'),
-  ];
-  const [old, next] = versions;
-  if (old === undefined || next === undefined) throw new Error('no images');
-  const processor = new Processor();
-  const device = new Device({ processor, ramPages: 64 });
-  await device.load({ image: old });
-  device.startProgram({
-    program: 'p',
-    driver: await driver('tcp', 'work'),
-    module: 'tcp',
-    export: 'work',
-    arguments: ['7'],
-    threads,
-    calls: 1,
-    pauseMilliseconds: 0,
-  });
-  while ((device.state().moduleTable[0]?.referenceCount ?? 0) < threads) await new Promise((resolve) => setTimeout(resolve, 5));
-  const report = await device.load({ image: next });
-  const swap = report.steps.find(({ step }) => step === 'table-updated');
-  const end = report.steps.find(({ step }) => step === 'references-reset');
-  const time =
-    (end === undefined || swap === undefined ? Number.NaN : end.startedMicroseconds + end.microseconds - swap.startedMicroseconds) / 1_000;
-  await device.close();
-  processor.close();
-  const floor = await rejectionFloor(threads);
+  const stuck = `(module (func (export "work") (param $n i32) (result i32) (loop $l (br_if $l (i32.eq (local.get $n) (i32.const 7)))) (i32.const 1)))`;
+  const old = await image('tcp', '1.0.0', 'wat', stuck);
+  const next = await image('tcp', '1.1.0', 'wat', '(module (func (export "work") (param i32) (result i32) (i32.const 2)))');
+  const code = await driver('tcp', 'work');
+  const times: number[] = [];
+  const floors: number[] = [];
+  for (let round = 0; round < interruptionRounds; round += 1) {
+    times.push(await interruptionTime(threads, { old, next, code }));
+    floors.push(await rejectionFloor(threads));
+  }
+  const [time, floor] = [Math.min(...times), Math.min(...floors)];
   const ratio = time / floor;
-  if (report.retried !== threads) throw new Error(`${report.retried} of ${threads} retried`);
   rows.push({
     what: `${threads} threads driven out and retried, of as many bare rejections`,
     figure: `${ratio.toFixed(2)} (${time.toFixed(1)} ms of ${floor.toFixed(1)} ms)`,
     bound: '≤ 2',
     holds: ratio <= 2,
   });
+}
+
+/** Milliseconds from the swap of the module table's entry until the last thread has retried. */
+async function interruptionTime(threads: number, { old, next, code }: { old: Image; next: Image; code: Image }): Promise<number> {
+  const processor = new Processor();
+  const device = new Device({ processor, ramPages: 64 });
+  await device.load({ image: old });
+  const call = { module: 'tcp', export: 'work', arguments: ['7'], calls: null, pauseMilliseconds: 0 };
+  device.startProgram({ program: 'p', driver: code, ...call, threads });
+  while ((device.state().moduleTable[0]?.referenceCount ?? 0) < threads) await new Promise((resolve) => setTimeout(resolve, 5));
+  const report = await device.load({ image: next });
+  if (report.retried !== threads) throw new Error(`${report.retried} of ${threads} retried`);
+  await device.close();
+  processor.close();
+  const swap = report.steps.find(({ step }) => step === 'table-updated');
+  const end = report.steps.find(({ step }) => step === 'references-reset');
+  if (end === undefined || swap === undefined) throw new Error('the load did not interrupt');
+  return (end.startedMicroseconds + end.microseconds - swap.startedMicroseconds) / 1_000;
 }
 
 /** Milliseconds for that many suspended stacks to be rejected with an exception and caught in wasm. */

@@ -1,7 +1,7 @@
 // The access stub: what an import of another module becomes inside an image. It marks the entry and the exit of an access (patent col. 5),
 // reads the module table at every call, and retries where an error was injected into the access that it made.
 
-import { bypassMark, frameLimit, imageRecord, retryLimit, tableEntry, threadBlock } from '../machine/abi.ts';
+import { bypassMark, frameLimit, retryLimit, tableEntry, threadBlock } from '../machine/abi.ts';
 import type { FunctionType } from '../machine/image.ts';
 import { type Expression, expressions } from './expression.ts';
 
@@ -26,7 +26,7 @@ export type StubOptions = {
 };
 
 /**
- * The stub of one import. A frame is a place in the thread's stack of images; the injected error carries the frame it is aimed at, so that of
+ * The stub of one import. A frame is a place in the thread's stack of images; the injected error is aimed at one of them, so that of
  * nested accesses the right one retries and those further in just unwind. A retry always goes through the module table.
  */
 export function accessStub(
@@ -36,70 +36,74 @@ export function accessStub(
 ): Expression[] {
   const { type } = target;
   const entry = `(global.get ${entryGlobal(target.module)})`;
-  const add = (address: string, by: number) =>
-    `(i32.store $patchbay:memory ${address} (i32.add (i32.load $patchbay:memory ${address}) (i32.const ${by})))`;
   const resultLocals = type.results.map((_, index) => `$result${index}`);
-  const readTable = `
-    (local.set $record (i32.load $patchbay:memory offset=${tableEntry.record} ${entry}))
-    (local.set $address (i32.load $patchbay:memory offset=${tableEntry.address} ${entry}))
-    (local.set $counter (i32.add (local.get $record) (i32.const ${imageRecord.referenceCount})))
-    (local.set $mark (local.get $record))`;
-  const leave = `
-    ${add('(local.get $counter)', -1)}
-    (global.set $patchbay:stack (local.get $frame))`;
   return expressions(`
     (func ${name} ${parametersText(type)} ${resultsText(type)}
-      (local $frame i32) (local $effects i32) (local $record i32) (local $address i32) (local $counter i32) (local $mark i32)
-      (local $aim i32) (local $tries i32)
+      (local $frame i32) (local $effects i32) (local $record i32) (local $address i32) (local $mark i32) (local $tries i32)
       ${type.results.map((result, index) => `(local ${resultLocals[index]} ${result})`).join(' ')}
       (local.set $frame (global.get $patchbay:stack))
       (local.set $effects (global.get $patchbay:effects))
+      (local.set $tries (i32.const 0))
       (if (i32.ge_u (i32.and (local.get $frame) (i32.const ${threadBlock.bytes - 1})) (i32.const ${threadBlock.frames + 4 * frameLimit}))
         (then (unreachable)))
-      ${pinned === null ? readTable : readPinned(pinned, entry)}
-      (loop $retry
-        ${add('(local.get $counter)', 1)}
-        (i32.store $patchbay:memory (local.get $frame) (local.get $mark))
-        (global.set $patchbay:stack (i32.add (local.get $frame) (i32.const 4)))
-        (block $injected (result i32)
-          (try_table ${resultsText(type)} (catch $patchbay:injected $injected)
-            (call_indirect $patchbay:space ${typeText(type)}
-              ${type.parameters.map((_, index) => `(local.get $${index})`).join(' ')}
-              (i32.add (local.get $address) (global.get ${offsetGlobal(target.module, target.name)}))))
-          ${resultLocals
-            .toReversed()
-            .map((local) => `local.set ${local}`)
-            .join(' ')}
-          ${leave}
-          ${served === null ? '' : `(global.set ${served} (local.get $record))`}
-          ${resultLocals.map((local) => `(local.get ${local})`).join(' ')}
-          return
+      (block $done ${resultsText(type)}
+        (loop $retry
+          ${readTable(entry)}
+          (local.set $mark (local.get $record))
+          ${pinned === null ? '' : `(if (i32.eqz (local.get $tries)) (then ${readPinned(pinned)}))`}
+          (i32.store $patchbay:memory (local.get $frame) (local.get $mark))
+          (global.set $patchbay:stack (i32.add (local.get $frame) (i32.const 4)))
+          (block $injected
+            (try_table ${resultsText(type)} (catch $patchbay:injected $injected)
+              (call_indirect $patchbay:space ${typeText(type)}
+                ${type.parameters.map((_, index) => `(local.get $${index})`).join(' ')}
+                (i32.add (local.get $address) (global.get ${offsetGlobal(target.module, target.name)}))))
+            ${resultLocals
+              .toReversed()
+              .map((local) => `local.set ${local}`)
+              .join(' ')}
+            (global.set $patchbay:stack (local.get $frame))
+            ${served === null ? '' : `(global.set ${served} (local.get $record))`}
+            (br $done ${resultLocals.map((local) => `(local.get ${local})`).join(' ')})
+          )
+          (local.set $tries (call $patchbay:interrupted (local.get $frame) (local.get $effects) (local.get $tries)))
+          (br $retry)
         )
-        local.set $aim
-        ${leave}
-        (global.set $patchbay:effects (local.get $effects))
-        (if (i32.and (i32.eq (local.get $aim) (local.get $frame)) (i32.lt_u (local.get $tries) (i32.const ${retryLimit})))
-          (then
-            (local.set $tries (i32.add (local.get $tries) (i32.const 1)))
-            ${add(`(i32.add (i32.and (local.get $frame) (i32.const -${threadBlock.bytes})) (i32.const ${threadBlock.retried}))`, 1)}
-            ${readTable}
-            (br $retry)))
-        (throw $patchbay:injected (local.get $aim))
+        unreachable
       )
-      unreachable
     )`);
 }
 
-/** A program that reads the address once and keeps it (patent: tests that nothing holds on to old code). */
-function readPinned({ address, record }: NonNullable<StubOptions['pinned']>, entry: string): string {
+/**
+ * What all stubs of an image do with an injected error: the access is left and its effects are dropped; then it is tried again, if the error is
+ * aimed at it and it has retries left, or the error goes on. Out of the stubs' way, so that they are small enough for V8 to put into their callers.
+ */
+export const interruptedText = () => {
+  const block = `(i32.and (local.get $frame) (i32.const -${threadBlock.bytes}))`;
+  const inBlock = (offset: number) => `(i32.load $patchbay:memory offset=${offset} ${block})`;
+  return expressions(`
+    (func $patchbay:interrupted (param $frame i32) (param $effects i32) (param $tries i32) (result i32)
+      (global.set $patchbay:stack (local.get $frame))
+      (global.set $patchbay:effects (local.get $effects))
+      (if (i32.or (i32.ne ${inBlock(threadBlock.aim)} (local.get $frame)) (i32.ge_u (local.get $tries) (i32.const ${retryLimit})))
+        (then (throw $patchbay:injected)))
+      (i32.store $patchbay:memory offset=${threadBlock.retried} ${block} (i32.add ${inBlock(threadBlock.retried)} (i32.const 1)))
+      (i32.add (local.get $tries) (i32.const 1)))`);
+};
+
+const readTable = (entry: string) => `
+  (local.set $record (i32.load $patchbay:memory offset=${tableEntry.record} ${entry}))
+  (local.set $address (i32.load $patchbay:memory offset=${tableEntry.address} ${entry}))`;
+
+/** A program that reads the address once and keeps it (patent: tests that nothing holds on to old code). Its retries go through the table. */
+function readPinned({ address, record }: NonNullable<StubOptions['pinned']>): string {
   return `
     (if (i32.eqz (global.get ${address}))
       (then
-        (global.set ${record} (i32.load $patchbay:memory offset=${tableEntry.record} ${entry}))
-        (global.set ${address} (i32.load $patchbay:memory offset=${tableEntry.address} ${entry}))))
+        (global.set ${record} (local.get $record))
+        (global.set ${address} (local.get $address))))
     (local.set $record (global.get ${record}))
     (local.set $address (global.get ${address}))
-    (local.set $counter (i32.add (local.get $record) (i32.const ${imageRecord.bypassing})))
     (local.set $mark (i32.or (local.get $record) (i32.const ${bypassMark})))`;
 }
 

@@ -12,10 +12,11 @@ import {
   systemNamespace,
 } from '../machine/abi.ts';
 import { type ExportedFunction, type FunctionType, type ImageInterface, type Stamp, ValueType } from '../machine/image.ts';
-import { accessStub, entryGlobal, offsetGlobal, type StubOptions } from './access-stub.ts';
+import { accessStub, entryGlobal, interruptedText, offsetGlobal, type StubOptions } from './access-stub.ts';
 import { type BinaryenModule, findErrors, gateFeatures, imageFeatures, parseText } from './binaryen.ts';
 import { type Expression, expressions, keywordOf, printExpression, quote, unquote } from './expression.ts';
 import { gateText } from './gate.ts';
+import { inlineInLoops } from './inlining.ts';
 import { addSafepoints, fuelDeclarations } from './safepoints.ts';
 
 /** Limits of what an image may have. */
@@ -47,7 +48,8 @@ export function assemble(request: AssembleRequest): Assembled {
   const accesses = read.imports.filter((target) => !isSystem(target.module));
   const functions = tree.filter((item): item is Expression[] => keywordOf(item) === 'func');
   const copies = addSafepoints(functions);
-  const stubs = accesses.map((access) => accessStub(access.internal, access, request.stubs));
+  const stubs = accesses.flatMap((access) => accessStub(access.internal, access, request.stubs));
+  inlineInLoops([...functions, ...copies], stubs);
   const types = tree.filter((item) => keywordOf(item) === 'type');
   const kept = tree.filter((item) => !isReplaced(item, request.kind)).slice(1);
   const text = printExpression([
@@ -57,7 +59,8 @@ export function assemble(request: AssembleRequest): Assembled {
     ...entryImports(accesses),
     ...kept,
     ...copies,
-    ...stubs.flat(),
+    ...stubs,
+    ...interruptedText(),
     ...fuelDeclarations(),
   ]);
   const interfaceOf: ImageInterface = {
@@ -232,7 +235,7 @@ const systemImports = () =>
   expressions(`
     (import "${systemNamespace}" "memory" (memory $patchbay:memory 1))
     (import "${systemNamespace}" "space" (table $patchbay:space 0 funcref))
-    (import "${systemNamespace}" "injected" (tag $patchbay:injected (param i32)))
+    (import "${systemNamespace}" "injected" (tag $patchbay:injected))
     (import "${systemNamespace}" "stack" (global $patchbay:stack (mut i32)))
     (import "${systemNamespace}" "effects" (global $patchbay:effects (mut i32)))
     (import "${systemNamespace}" "tick" (func $patchbay:tick (result i32)))

@@ -1,7 +1,7 @@
 // The safepoint ABI: what an image and the machine that runs it agree on. The compiler emits it, the processor provides it.
 
 /** Raised when anything here changes its meaning; an image of another version is refused. */
-export const abiVersion = 2;
+export const abiVersion = 3;
 
 /** Names of the custom sections that the compiler adds to an image. */
 export const stampSection = 'patchbay.stamp';
@@ -67,6 +67,8 @@ export const threadBlock = {
   retried: 32,
   /** i32: calls begun, for the deadline of each. */
   begun: 36,
+  /** i32: the frame that the thread's injected error is aimed at. */
+  aim: 40,
   /** Where the frames begin: one i32 each, the record of the image entered, plus `bypassMark` where it was entered by a hard-coded address. */
   frames: 64,
 } as const;

@@ -202,7 +202,7 @@ export class Device {
   async close(): Promise<void> {
     await this.#lastLoad;
     await Promise.all([...this.#programs.values()].map((program) => program.stop()));
-    for (const image of this.#images) image.releaseRecord();
+    for (const image of this.#images) image.release();
     this.#images.clear();
     this.#moduleTable.close();
   }
@@ -231,6 +231,7 @@ export class Device {
         threads: () => this.#threads(),
         admit: (image) => this.#images.add(image),
         retire: (retired) => this.#retire(retired),
+        reclaim: () => this.#reclaim(),
       },
       { image, ...how },
     );
@@ -257,7 +258,7 @@ export class Device {
     });
     if (inside.length > 0 && !interrupt) return { report: { outcome: 'refused-in-use', interrupted: 0 }, image: null };
     this.#moduleTable.update(module, null);
-    image.free();
+    image.remove();
     for (const { thread, outermost, onInterrupt } of inside) {
       if (thread.injection?.aim === threadAim) continue;
       this.#processor.inject(thread, outermost);
@@ -275,13 +276,17 @@ export class Device {
     });
   }
 
-  /** Gives the records of images that have left memory back, once no access, no statistics and no hard-coded address needs them. */
   #retire(image: LoadedImage): void {
     this.#retired.push(image);
+    this.#reclaim();
+  }
+
+  /** Gives back what images that have left memory still have, once no access, no statistics and no hard-coded address needs it. */
+  #reclaim(): void {
     this.#retired = this.#retired.filter((retired) => {
       const isHeld = retired.referenceCount + retired.bypassing > 0;
       if (isHeld || [...this.#programs.values()].some((program) => !program.forget(retired.record))) return true;
-      retired.releaseRecord();
+      retired.release();
       this.#images.delete(retired);
       return false;
     });

@@ -42,12 +42,12 @@ export class LoadedImage implements Enterable {
 
   /** Accesses inside the image now. */
   get referenceCount(): number {
-    return this.#word(imageRecord.referenceCount);
+    return this.#processor.referencesOf(this.record).counted;
   }
 
   /** Accesses inside the image now that entered it by a hard-coded address. */
   get bypassing(): number {
-    return this.#word(imageRecord.bypassing);
+    return this.#processor.referencesOf(this.record).bypassing;
   }
 
   /** Export number `index`, of the image's instance, which is made now if it has none. */
@@ -75,15 +75,16 @@ export class LoadedImage implements Enterable {
     this.#functions = null;
   }
 
-  /** Takes it out of memory; its record stays, for whoever still holds it. */
-  free(): void {
-    this.#memory.free(this.range);
+  /** Takes it out of memory. Its record and its addresses stay, for whoever still holds them: so a stale address is found out. */
+  remove(): void {
+    this.#memory.remove(this.range);
     this.#functions = null;
   }
 
-  /** Gives its record back; nothing may hold it. */
-  releaseRecord(): void {
+  /** Gives its record and its addresses back; nothing may hold them. */
+  release(): void {
     assert(this.referenceCount === 0 && this.bypassing === 0, 'an image whose record goes has nobody inside');
+    this.#memory.free(this.range);
     this.#processor.images.delete(this.record);
     this.#processor.kernelMemory.release(this.record, imageRecord.bytes);
   }
@@ -101,9 +102,5 @@ export class LoadedImage implements Enterable {
     functions.forEach((exported, index) => {
       this.#memory.table.set(this.range.firstPage + (this.#offsets[index] ?? 0), exported);
     });
-  }
-
-  #word(offset: number): number {
-    return this.#processor.kernelMemory.words[(this.record + offset) >> 2] ?? 0;
   }
 }

@@ -31,8 +31,10 @@ export type LoadTarget = {
   threads(): Iterable<DeviceThread>;
   /** An image is in memory. */
   admit(image: LoadedImage): void;
-  /** An image has left memory; its record may go once nothing holds it. */
+  /** An image has left memory; its record and its addresses may go once nothing holds them. */
   retire(image: LoadedImage): void;
+  /** Frees what retired images leave that nothing holds any more. */
+  reclaim(): void;
 };
 
 export type DeviceThread = {
@@ -169,6 +171,7 @@ function writeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImag
       image.stamp.interface.exports.map(({ name }) => name),
     );
     const pages = Math.max(Math.ceil(image.bytes / pageBytes), ...offsets.map((offset) => offset + 1));
+    target.reclaim();
     const range = memory.allocate(pages, { module, version });
     if (range === null) {
       const free = memory.pages - 1 - memory.usedPages;
@@ -187,8 +190,8 @@ function writeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImag
     return { ok: true, loaded, selfCheck, stateWords };
   } catch (error) {
     if (loaded !== null) {
-      loaded.free();
-      loaded.releaseRecord();
+      loaded.remove();
+      loaded.release();
     }
     if (!(error instanceof Error)) throw error;
     return { ok: false, reason: `${module}@${version}: ${error.message}` };
@@ -230,18 +233,17 @@ function interruptAccesses(target: LoadTarget, request: LoadRequest, previous: L
   const threadsOf = new Map<string, number>();
   let accesses = 0;
   const interruption: { interrupted: number; failed: number } = { interrupted: 0, failed: 0 };
+  const onLost = () => {
+    interruption.failed += 1;
+  };
+  const how = { onLost, retryIn };
   for (const { thread, program, recovery, onInterrupt } of target.threads()) {
     const { count, outermost } = target.processor.accessesInside(thread, previous.record);
     if (count === 0) continue;
     accesses += count;
     // A thread that is being stopped leaves the image anyway.
     if (thread.injection?.aim === threadAim) continue;
-    target.processor.inject(thread, recovery === 'percolate' ? thread.block + threadBlock.frames : outermost, {
-      onLost: () => {
-        interruption.failed += 1;
-      },
-      retryIn,
-    });
+    target.processor.inject(thread, recovery === 'percolate' ? thread.block + threadBlock.frames : outermost, how);
     onInterrupt();
     interruption.interrupted += 1;
     threadsOf.set(program, (threadsOf.get(program) ?? 0) + 1);
@@ -296,7 +298,7 @@ function giveUp(target: LoadTarget, request: LoadRequest, recorder: StepRecorder
   moduleTable.update(current.image.stamp.module, previous);
   withdraw(current, 'mark-invalid');
   processor.whenUnreferenced(current.record, 'counted', () => {
-    current.free();
+    current.remove();
     target.retire(current);
   });
   const reason = `${previous.referenceCount} accesses were inside ${previous.image.stamp.version} after ${request.drainMilliseconds} ms: allow more time, or inject`;
@@ -328,7 +330,7 @@ function invalidateAndRecord(target: LoadTarget, { invalidation }: LoadRequest, 
 function invalidate(target: LoadTarget, previous: LoadedImage, invalidation: Invalidation): void {
   withdraw(previous, invalidation);
   if (invalidation !== 'delete') return;
-  previous.free();
+  previous.remove();
   target.retire(previous);
 }
 

@@ -36,7 +36,7 @@ const kernelMemoryPages = 256;
 /** The longest `kernel.sleep`, in milliseconds; a longer one ends earlier. */
 const sleepLimit = 2 ** 31 - 1;
 
-type Waiter = { readonly bypasses: 'counted' | 'ignored'; readonly then: () => void };
+type Waiter = { readonly record: number; readonly bypasses: 'counted' | 'ignored'; readonly then: () => void };
 
 /** An image in a device's memory, as its gate finds it. */
 export type Enterable = {
@@ -66,7 +66,9 @@ export class Processor {
 
   readonly #systemImports: Readonly<Record<string, WebAssembly.ImportValue>>;
   readonly #kernelImports: Readonly<Record<string, WebAssembly.ImportValue>>;
-  readonly #injected = new WebAssembly.Tag({ parameters: ['i32'] });
+  readonly #injected = new WebAssembly.Tag({ parameters: [] });
+  /** The one error that is injected: what it is aimed at stands in the thread's block. */
+  readonly #injectedError = new WebAssembly.Exception(this.#injected, []);
   readonly #stack = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   readonly #effects = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   readonly #threads = new Map<number, Thread>();
@@ -74,7 +76,7 @@ export class Processor {
   /** Threads with an error to be thrown, before all others. */
   readonly #urgent = new ThreadQueue<Thread>();
   readonly #sections: (() => void)[] = [];
-  readonly #unreferenced = new Map<number, Set<Waiter>>();
+  #waiters: Waiter[] = [];
   readonly #gates = new WeakMap<ModuleImage, readonly WebAssembly.ExportedFunction[]>();
   readonly #memories = new FinalizationRegistry<null>(() => {
     this.#memoriesInUse -= 1;
@@ -107,7 +109,7 @@ export class Processor {
       tick: () => this.#tick(),
       suspend: new WebAssembly.Suspending(() => this.#suspend()),
       pause: new WebAssembly.Suspending((milliseconds: number) => this.#sleep(milliseconds)),
-      switched: (block: number, record: number) => this.#threadOf(block).owner.switched(this.#threadOf(block), record),
+      switched: new WebAssembly.Suspending((block: number, record: number) => this.#switched(this.#threadOf(block), record)),
       commit: () => this.#commit(),
     };
     this.#kernelImports = {
@@ -178,19 +180,33 @@ export class Processor {
    * @param bypasses Whether accesses by a hard-coded address count; they may never cease where they are not kept from entering.
    */
   whenUnreferenced(record: number, bypasses: 'counted' | 'ignored', then: () => void): () => void {
-    const waiting = this.#unreferenced.get(record) ?? new Set();
-    const waiter: Waiter = { bypasses, then };
-    waiting.add(waiter);
-    this.#unreferenced.set(record, waiting);
+    const waiter: Waiter = { record, bypasses, then };
+    this.#waiters.push(waiter);
     this.#scheduleDispatch();
     return () => {
-      waiting.delete(waiter);
+      this.#waiters = this.#waiters.filter((other) => other !== waiter);
     };
   }
 
-  /** The images that a thread is inside of, outermost first; only between two slices. */
+  /** The images that a thread is inside of, outermost first. */
   *framesOf(thread: Thread): Iterable<Frame> {
-    for (let place = thread.block + threadBlock.frames; place < thread.stack; place += 4) yield this.#frameAt(place);
+    const top = this.#stackOf(thread);
+    for (let place = thread.block + threadBlock.frames; place < top; place += 4) yield this.#frameAt(place);
+  }
+
+  /** How many accesses are inside an image: through the module table, and past it by a hard-coded address. */
+  referencesOf(record: number): { readonly counted: number; readonly bypassing: number } {
+    const { words } = this.kernelMemory;
+    let counted = words[(record + imageRecord.referenceCount) >> 2] ?? 0;
+    let bypassing = words[(record + imageRecord.bypassing) >> 2] ?? 0;
+    if (this.#running !== null) {
+      for (const frame of this.framesOf(this.#running)) {
+        if (frame.record !== record) continue;
+        if (frame.isBypass) bypassing += 1;
+        else counted += 1;
+      }
+    }
+    return { counted, bypassing };
   }
 
   /** How many of a thread's accesses are inside an image, and the frame of the outermost, 0 where there is none; only between two slices. */
@@ -216,10 +232,14 @@ export class Processor {
     aim: number,
     { onLost = () => {}, retryIn = null }: { onLost?: () => void; retryIn?: Injection['retryIn'] } = {},
   ): void {
-    if (thread.injection === null) thread.injection = { aim, retryIn, onLost: [onLost] };
+    if (thread.injection === null) thread.injection = { aim, retryIn, onLost };
     else {
+      const first = thread.injection.onLost;
       thread.injection.aim = Math.min(thread.injection.aim, aim);
-      thread.injection.onLost.push(onLost);
+      thread.injection.onLost = () => {
+        first();
+        onLost();
+      };
     }
     thread.cancelTimer?.();
     thread.cancelTimer = null;
@@ -274,7 +294,6 @@ export class Processor {
       return run();
     } finally {
       this.#atomicDeadline = outer;
-      if (isAlone && outer === null) this.#leaveFrames(this.#atomicBlock);
     }
   }
 
@@ -283,6 +302,11 @@ export class Processor {
     const { words } = this.kernelMemory;
     words[(entry + tableEntry.address) >> 2] = image?.address ?? absentAddress;
     words[(entry + tableEntry.record) >> 2] = image?.record ?? this.absentRecord;
+  }
+
+  /** Top of a thread's stack of images. */
+  #stackOf(thread: Thread): number {
+    return this.#running === thread ? this.#stack.value : thread.stack;
   }
 
   #threadOf(block: number): Thread {
@@ -310,6 +334,12 @@ export class Processor {
     return this.#fuelRefill;
   }
 
+  /** A thread's call was served by a new version: the first look at it after its retry, if it was interrupted, so others get their turn. */
+  #switched(thread: Thread, record: number): Promise<void> | undefined {
+    thread.owner.switched(thread, record);
+    return this.#urgent.isEmpty ? undefined : this.#suspend();
+  }
+
   #suspend(): Promise<void> {
     const thread = this.#leave();
     this.#ready.push(thread);
@@ -331,15 +361,16 @@ export class Processor {
   #suspension(thread: Thread): Promise<void> {
     return new Promise((resolve, reject) => {
       thread.continuation = { kind: 'resume', resolve, reject };
-      this.#scheduleDispatch();
+      // A thread that is only resumed runs no earlier than this one's stack is left, so that no turn of the queue is needed in between.
+      if (this.#urgent.isEmpty || this.#sections.length > 0 || this.#dispatchPending) this.#scheduleDispatch();
+      else this.#dispatch();
     });
   }
 
   /** Milliseconds until the deadline of a thread's call. A call counts from when its thread is first looked at in it; a pause is in no call. */
   #timeLeft(thread: Thread): number {
     const { callDeadline, watchedCall } = thread;
-    const stack = this.#running === thread ? this.#stack.value : thread.stack;
-    if (callDeadline === null || stack === thread.block + threadBlock.frames) return Number.POSITIVE_INFINITY;
+    if (callDeadline === null || this.#stackOf(thread) === thread.block + threadBlock.frames) return Number.POSITIVE_INFINITY;
     const now = this.time.now();
     const number = this.kernelMemory.words[(thread.block + threadBlock.begun) >> 2] ?? 0;
     if (number !== watchedCall.number) thread.watchedCall = { number, since: now };
@@ -351,6 +382,7 @@ export class Processor {
     const thread = this.#current();
     thread.stack = this.#stack.value;
     thread.effects = this.#effects.value;
+    this.#count(thread, 1);
     this.#running = null;
     this.#delivered = null;
     return thread;
@@ -384,6 +416,7 @@ export class Processor {
     const thread = urgent ?? this.#ready.shift();
     if (thread === null) return;
     this.#running = thread;
+    this.#count(thread, -1);
     this.#stack.value = thread.stack;
     this.#effects.value = thread.effects;
     // An interrupted thread gives the processor up at the first safepoint of its retry, so that all of them are out of the old image soon.
@@ -394,16 +427,11 @@ export class Processor {
 
   #runSections(): void {
     for (let section = this.#sections.shift(); section !== undefined; section = this.#sections.shift()) section();
-    for (const [record, waiting] of this.#unreferenced) {
-      const { words } = this.kernelMemory;
-      const isReferenced = words[(record + imageRecord.referenceCount) >> 2] !== 0;
-      const isBypassed = words[(record + imageRecord.bypassing) >> 2] !== 0;
-      for (const waiter of waiting) {
-        if (isReferenced || (isBypassed && waiter.bypasses === 'counted')) continue;
-        waiting.delete(waiter);
-        waiter.then();
-      }
-      if (waiting.size === 0) this.#unreferenced.delete(record);
+    for (const waiter of this.#waiters) {
+      const { counted, bypassing } = this.referencesOf(waiter.record);
+      if (counted > 0 || (bypassing > 0 && waiter.bypasses === 'counted')) continue;
+      this.#waiters = this.#waiters.filter((other) => other !== waiter);
+      waiter.then();
     }
   }
 
@@ -426,8 +454,10 @@ export class Processor {
         this.#delivered = injection;
         const { isOverdue } = thread;
         thread.isOverdue = false;
-        if (injection !== null) continuation.reject(new WebAssembly.Exception(this.#injected, [injection.aim]));
-        else if (isOverdue) continuation.reject(deadlineError(thread));
+        if (injection !== null) {
+          this.kernelMemory.words[(thread.block + threadBlock.aim) >> 2] = injection.aim;
+          continuation.reject(this.#injectedError);
+        } else if (isOverdue) continuation.reject(deadlineError(thread));
         else continuation.resolve();
         return;
       }
@@ -436,25 +466,29 @@ export class Processor {
     }
   }
 
-  /** An error came out of a thread's code. Stubs have handled an injected one; a trap passes them, so its accesses are counted out here. */
+  /** An error came out of a thread's code. Stubs have handled an injected one; a trap passes them, and leaves the stack of images as it was. */
   #unwound(thread: Thread, error: unknown): void {
-    const frames = this.#leaveFrames(thread.block);
     const isInjected = error instanceof WebAssembly.Exception && error.is(this.#injected);
-    if (isInjected) for (const lost of this.#delivered?.onLost ?? []) lost();
-    this.#end(thread, isInjected ? { kind: 'injected', aim: error.getArg(this.#injected, 0) } : { kind: 'trapped', error, frames });
+    if (isInjected) this.#delivered?.onLost();
+    this.#end(
+      thread,
+      isInjected
+        ? { kind: 'injected', aim: this.kernelMemory.words[(thread.block + threadBlock.aim) >> 2] ?? threadAim }
+        : { kind: 'trapped', error, frames: [...this.framesOf(thread)] },
+    );
   }
 
-  /** Counts the accesses of a stack of images that was left without its stubs out. */
-  #leaveFrames(block: number): Frame[] {
+  /**
+   * Counts a thread's accesses in or out. The stubs only write the stack of images; counting it where the thread takes or leaves the processor
+   * spares every access two changes of a count. The counts are without the accesses of the thread that has the processor.
+   */
+  #count(thread: Thread, by: 1 | -1): void {
     const { words } = this.kernelMemory;
-    const frames: Frame[] = [];
-    for (let place = block + threadBlock.frames; place < this.#stack.value; place += 4) {
-      const frame = this.#frameAt(place);
-      const counter = (frame.record + (frame.isBypass ? imageRecord.bypassing : imageRecord.referenceCount)) >> 2;
-      words[counter] = (words[counter] ?? 0) - 1;
-      frames.push(frame);
+    for (let place = thread.block + threadBlock.frames; place < thread.stack; place += 4) {
+      const frame = words[place >> 2] ?? 0;
+      const counter = ((frame & ~bypassMark) + ((frame & bypassMark) === 0 ? imageRecord.referenceCount : imageRecord.bypassing)) >> 2;
+      words[counter] = (words[counter] ?? 0) + by;
     }
-    return frames;
   }
 
   #frameAt(place: number): Frame {

@@ -13,6 +13,7 @@ export type MemoryRange = {
   readonly firstPage: number;
   readonly pages: number;
   readonly owner: { readonly module: string; readonly version: string };
+  /** False: the pages are gone, and their addresses wait until nobody holds them any more. */
   present: boolean;
   valid: boolean;
   /** No execute: a fetch from these pages faults. */
@@ -63,10 +64,14 @@ export class RandomAccessMemory {
     for (let page = range.firstPage; page < range.firstPage + range.pages; page += 1) this.table.set(page, null);
   }
 
-  /** Takes the pages away: the addresses are nobody's, until they are given out again. */
-  free(range: MemoryRange): void {
+  /** Takes the pages away. Their addresses are not given out again before they are free. */
+  remove(range: MemoryRange): void {
     this.forbidFetches(range);
     range.present = false;
+  }
+
+  /** Lets the addresses of pages that were taken away be given out again. */
+  free(range: MemoryRange): void {
     const place = this.#ranges.indexOf(range);
     if (place >= 0) this.#ranges.splice(place, 1);
   }

@@ -44,7 +44,7 @@ export type Injection = {
   /** The frame that it is aimed at; `threadAim` for the thread as a whole. */
   aim: number;
   /** Told if the error comes out of the thread's code: no access took it. */
-  readonly onLost: (() => void)[];
+  onLost: () => void;
   /** The image that the retry will enter, where it is known. */
   readonly retryIn: { useUpFuel(): void } | null;
 };

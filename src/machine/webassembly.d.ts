@@ -34,14 +34,13 @@ declare namespace WebAssembly {
   class Exception extends Error {
     constructor(tag: Tag, payload: readonly number[]);
     is(tag: Tag): boolean;
-    getArg(tag: Tag, index: number): number;
   }
   class RuntimeError extends Error {}
   class CompileError extends Error {}
   class LinkError extends Error {}
-  /** An import that suspends the stack of its caller until the promise settles. */
+  /** An import that suspends the stack of its caller until the promise settles, if it answers with one. */
   class Suspending {
-    constructor(handler: (...values: never[]) => Promise<void>);
+    constructor(handler: (...values: never[]) => Promise<void> | undefined);
   }
   /** An export that runs on a stack of its own and answers with a promise. */
   function promising(exported: ExportedFunction): (...values: readonly (number | bigint)[]) => Promise<unknown>;

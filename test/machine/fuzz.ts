@@ -34,7 +34,7 @@ while (Date.now() < deadline) {
   schedules += details.numRuns;
   if (details.failed) {
     console.error(await fc.asyncDefaultReportMessage(details));
-    console.error(`\nRun it again: npm run fuzz -- --seed ${details.seed} --path ${details.counterexamplePath}`);
+    console.error(`\nRun it again: npm run fuzz -- --seed=${details.seed} --path ${details.counterexamplePath}`);
     process.exit(1);
   }
   console.log(`${schedules} schedules, ${simulation.steps} steps: all that must hold held`);

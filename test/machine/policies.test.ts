@@ -178,6 +178,25 @@ test.each([
   expect(bench.statistics('fine').callsFailed).toBe(0);
 });
 
+test('the address of deleted code is given to nobody while a program holds it', async () => {
+  const small = makeBench({ ramPages: 3 });
+  const loadSmall = async (module: string, version: string) =>
+    small.device.load({ image: await moduleImage(module, version, quickModule(1)), invalidation: 'delete' });
+  await loadSmall('tcp', '1.0.0');
+  await small.start('stale', { module: 'tcp', addressing: 'hard-coded', pauseMilliseconds: 1 });
+  await until(() => small.statistics('stale').callsCompleted > 0);
+  await loadSmall('tcp', '1.1.0');
+  expect(small.device.state().memoryMap.ranges).toMatchObject([
+    { address: '0x1000', owner: { version: '1.0.0' }, present: false },
+    { address: '0x2000', owner: { version: '1.1.0' }, present: true },
+  ]);
+  expect(await loadSmall('udp', '1.0.0')).toMatchObject({ outcome: 'failed' });
+  await until(() => small.device.abiViolations().length > 0);
+  await small.device.stopProgram('stale');
+  expect(await loadSmall('udp', '1.0.0')).toMatchObject({ outcome: 'installed', current: { address: '0x1000' } });
+  await small.close();
+});
+
 test('a hard-coded caller that is inside when its code goes finishes that call in the new version, and faults in its next', async () => {
   await load('1.0.0', workModule(1));
   await bench.start('stale', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 2 });
