@@ -188,25 +188,15 @@ function withCalls(list: readonly Expression[], from: string, to: string): Expre
   return list.map((item) => (typeof item === 'string' ? item : withCalls(item, from, to)));
 }
 
-/** A function's loops are counted down in locals, one for each loop. */
+/** What is left of the work until the next safepoint of a function's loops: one local for all of them, for V8 has few registers. */
+const leftLocal = '$patchbay:left';
+
 function addLoopSafepoints(func: Expression[], { hasLoop }: Survey, costOf: (name: string) => number): void {
   if (!hasLoop) return;
-  const tiles: Tile[] = [];
-  for (const expression of bodyOf(func)) instrumentLoops(expression, costOf, tiles);
-  const locals = tiles.map(({ left }) => ['local', left, 'i32']);
-  const values = tiles.map(({ left, first }) => ['local.set', left, ['i32.const', String(first)]]);
-  insertFirst(func, [...locals, ...values]);
+  const loops = { count: 0 };
+  for (const expression of bodyOf(func)) instrumentLoops(expression, costOf, loops);
+  insertFirst(func, expressions(`(local ${leftLocal} i32) (local.set ${leftLocal} (i32.const ${firstBudget}))`));
 }
-
-/** The iterations of a loop between two safepoints. */
-type Tile = {
-  /** The local with the iterations that are left. */
-  readonly left: string;
-  /** How many come before the first safepoint, and between the others. */
-  readonly first: number;
-  readonly times: number;
-  readonly label: string;
-};
 
 /** A loop that nothing can branch back to has no label in the printed text and runs once. */
 function isCycle(expression: readonly Expression[]): boolean {
@@ -215,44 +205,39 @@ function isCycle(expression: readonly Expression[]): boolean {
 }
 
 /** Wraps every loop below an expression and returns what one pass through the expression costs. */
-function instrumentLoops(expression: Expression, costOf: (name: string) => number, tiles: Tile[]): number {
+function instrumentLoops(expression: Expression, costOf: (name: string) => number, loops: { count: number }): number {
   if (typeof expression === 'string') return 0;
-  const outer = tiles.length;
+  const outer = loops.count;
   let cost = callCost(expression, costOf);
-  for (const item of expression) cost += instrumentLoops(item, costOf, tiles);
+  for (const item of expression) cost += instrumentLoops(item, costOf, loops);
   if (isCycle(expression)) {
-    const isSmall = tiles.length === outer && cost <= unrollLimit;
-    const pass = isSmall ? cost * unrolledIterations : cost;
-    const number = tiles.length;
-    const tile = {
-      left: `$patchbay:left:${number}`,
-      first: Math.max(1, Math.floor(firstBudget / pass)),
-      times: Math.max(1, Math.floor(loopBudget / pass)),
-      label: `$patchbay:tile:${number}`,
-    };
-    tiles.push(tile);
-    wrapLoop(expression, tile, isSmall);
+    const isSmall = loops.count === outer && cost <= unrollLimit;
+    loops.count += 1;
+    wrapLoop(expression, isSmall ? cost * unrolledIterations : cost, isSmall);
   }
   return cost;
 }
 
 /**
  * `(loop $l body)` becomes
- * `(block $exit (loop $tile (block $pause (loop $l (count one; if none left, to $pause) body) to $exit) safepoint, to $tile))`.
+ * `(block $exit (loop $tile (block $pause (loop $l (count the work; if none is left, to $pause) body) to $exit) safepoint, to $tile))`.
  * A small loop's body is written several times, with the count before the last of them: so one count serves several iterations, and a loop of fewer
  * is not counted at all.
  */
-function wrapLoop(loop: Expression[], { left, times, label: tile }: Tile, isSmall: boolean): void {
+function wrapLoop(loop: Expression[], work: number, isSmall: boolean): void {
   const label = typeof loop[1] === 'string' ? loop[1] : '';
   let start = 2;
   while (['type', 'param', 'result'].includes(keywordOf(loop[start]))) start += 1;
   const signature = loop.slice(2, start);
   const body = loop.slice(start);
-  const [exit, pause] = [`$patchbay:exit:${label.slice(1)}`, `$patchbay:pause:${label.slice(1)}`];
-  const count = expressions(`(br_if ${pause} (i32.eqz (local.tee ${left} (i32.sub (local.get ${left}) (i32.const 1)))))`);
+  const named = (name: string) => `$patchbay:${name}:${label.slice(1)}`;
+  const [exit, tile, pause] = [named('exit'), named('tile'), named('pause')];
+  const count = expressions(
+    `(br_if ${pause} (i32.le_s (local.tee ${leftLocal} (i32.sub (local.get ${leftLocal}) (i32.const ${work}))) (i32.const 0)))`,
+  );
   const copies = isSmall ? copyIterations(label, exit, body) : [];
   const inner: Expression[] = ['loop', label, ...signature, ...copies, ...count, ...body];
-  const resume: Expression[] = [['local.set', left, ['i32.const', String(times)]], ...safepoint(loopBudget), ['br', tile]];
+  const resume: Expression[] = [['local.set', leftLocal, ['i32.const', String(loopBudget)]], ...safepoint(loopBudget), ['br', tile]];
   loop.splice(0, loop.length, 'block', exit, ...signature, ['loop', tile, ...signature, ['block', pause, inner, 'br', exit], ...resume]);
 }
 
