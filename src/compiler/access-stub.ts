@@ -83,7 +83,6 @@ export const interruptedText = () => {
   const inBlock = (offset: number) => `(i32.load $patchbay:memory offset=${offset} ${block})`;
   return expressions(`
     (func $patchbay:interrupted (param $frame i32) (param $effects i32) (param $tries i32) (result i32)
-      (global.set $patchbay:stack (local.get $frame))
       (global.set $patchbay:effects (local.get $effects))
       (if (i32.or (i32.ne ${inBlock(threadBlock.aim)} (local.get $frame)) (i32.ge_u (local.get $tries) (i32.const ${retryLimit})))
         (then (throw $patchbay:injected)))

@@ -35,7 +35,8 @@ const toBits: Partial<Record<ValueType, string>> = {
 
 /**
  * Text of a driver for one export of one module. `main(block, arguments…)` makes the calls that the thread's block asks for and counts them there
- * by the version that served them; it leaves to JavaScript only for a new version, for effects to commit, and to pause.
+ * by the version that served them; it leaves to JavaScript only for a new version, for effects to commit, and to pause. `call(block, arguments…)`
+ * makes one call and answers its results.
  */
 export function driverText(target: DriverRequest): string {
   const { type } = target;
@@ -52,12 +53,20 @@ export function driverText(target: DriverRequest): string {
   return `
     (module
       (import "patchbay" "commit" (func $commit))
-      (import "patchbay" "switched" (func $switched (param i32 i32)))
+      (import "patchbay" "switched" (func $switched (param i32 i32) (result i32)))
       (import "patchbay" "pause" (func $pause (param i32)))
       (import ${quote(target.module)} ${quote(target.export)} (func $access ${parametersText(type)} ${resultsText(type)}))
       (global ${servedGlobal} (mut i32) (i32.const 0))
       ${target.addressing === 'hard-coded' ? pinnedText : ''}
       (export "main" (func $main))
+      (export "call" (func $call))
+      (func $call (param $block i32) ${parametersText(type)} ${resultsText(type)}
+        (global.set $patchbay:stack (i32.add (local.get $block) (i32.const ${threadBlock.frames})))
+        (global.set $patchbay:effects (i32.const 0))
+        ${addBegun}
+        ${call}
+        (if (global.get $patchbay:effects) (then (call $commit)))
+        (i32.store $patchbay:memory offset=${threadBlock.answered} (local.get $block) (i32.const 1)))
       (func $main (param $block i32) ${parametersText(type)}
         (local $remaining i64) ${bits === undefined ? '' : `(local $value ${first})`}
         (loop $next
@@ -69,7 +78,7 @@ export function driverText(target: DriverRequest): string {
           ${call}
           ${keep.join(' ')}
           (if (i32.ne (global.get ${servedGlobal}) (i32.load $patchbay:memory offset=${threadBlock.version} (local.get $block)))
-            (then (call $switched (local.get $block) (global.get ${servedGlobal}))))
+            (then (if (call $switched (local.get $block) (global.get ${servedGlobal})) (then (call $patchbay:suspend)))))
           ${addCompleted}
           (if (global.get $patchbay:effects) (then (call $commit)))
           (if (i32.load $patchbay:memory offset=${threadBlock.pause} (local.get $block))

@@ -69,6 +69,8 @@ export const threadBlock = {
   begun: 36,
   /** i32: the frame that the thread's injected error is aimed at. */
   aim: 40,
+  /** i32: 1 once a call from JavaScript has answered. */
+  answered: 44,
   /** Where the frames begin: one i32 each, the record of the image entered, plus `bypassMark` where it was entered by a hard-coded address. */
   frames: 64,
 } as const;

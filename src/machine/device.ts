@@ -1,6 +1,7 @@
 // One simulated computer: memory, module table and programs, on a processor that it shares with other devices.
 
 import assert from 'node:assert/strict';
+import { Entry, type EntryRequest } from './entry.ts';
 import type { Image } from './image.ts';
 import { LimitError } from './limit.ts';
 import { type Invalidation, type LoadReport, type SimilarityPolicy, StepRecorder, type Strategy } from './load-report.ts';
@@ -75,6 +76,7 @@ export class Device {
   readonly #moduleTable: ModuleTable;
   readonly #group: ThreadGroup<Thread>;
   readonly #programs = new Map<string, Program>();
+  readonly #entries: Entry[] = [];
   readonly #onEffects: NonNullable<DeviceOptions['onEffects']>;
   /** By program and address. */
   readonly #violations = new Map<string, Violation & { readonly at: string; readonly faults: number }>();
@@ -149,6 +151,19 @@ export class Device {
   }
 
   /**
+   * Opens an export to calls from JavaScript, until the device is closed.
+   * @throws {ProgramError} when it cannot be opened; the message says why.
+   */
+  openEntry(request: Omit<EntryRequest, 'driver'> & { readonly driver: Image }): Entry {
+    const { driver } = request;
+    if (driver.kind !== 'driver') throw new ProgramError(`${driver.digest} is a module's image, not a program's driver`);
+    if (this.#entries.length >= programLimit) throw new ProgramError(`the device has ${programLimit} entries, its limit`);
+    const entry = new Entry({ ...request, driver }, this.#surroundingsOf(driver));
+    this.#entries.push(entry);
+    return entry;
+  }
+
+  /**
    * Ends a program's threads, whatever they are inside of.
    * @throws {ProgramError} when there is no such program.
    */
@@ -156,6 +171,16 @@ export class Device {
     const found = this.#programs.get(program);
     if (found === undefined) throw new ProgramError(`the device has no program ${program}`);
     await found.stop();
+  }
+
+  /**
+   * Resolves when a program has ended, by itself or because it was stopped.
+   * @throws {ProgramError} when there is no such program.
+   */
+  async programEnded(program: string): Promise<void> {
+    const found = this.#programs.get(program);
+    if (found === undefined) throw new ProgramError(`the device has no program ${program}`);
+    await found.whenEnded;
   }
 
   /** Findings of the ABI test: programs that held on to the address of code that had gone, the oldest first. */
@@ -202,6 +227,7 @@ export class Device {
   async close(): Promise<void> {
     await this.#lastLoad;
     await Promise.all([...this.#programs.values()].map((program) => program.stop()));
+    await Promise.all(this.#entries.map((entry) => entry.close()));
     for (const image of this.#images) image.release();
     this.#images.clear();
     this.#moduleTable.close();
@@ -320,6 +346,9 @@ export class Device {
       for (const thread of program.threads) {
         yield { thread, program: program.id, recovery: program.recovery, onInterrupt: () => program.interrupted() };
       }
+    }
+    for (const entry of this.#entries) {
+      for (const thread of entry.threads) yield { thread, program: entry.id, recovery: 'module', onInterrupt: () => {} };
     }
   }
 

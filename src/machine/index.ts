@@ -1,6 +1,7 @@
 // The machine as the rest of Patchbay uses it.
 
 export { Device, type DeviceOptions, type DeviceState } from './device.ts';
+export { CallError, type Entry, type EntryRequest } from './entry.ts';
 export { digestOf, type Image, ImageError, readImage } from './image.ts';
 export type { LoadReport } from './load-report.ts';
 export { Processor, type ProcessorOptions } from './processor.ts';

@@ -1,5 +1,6 @@
 // The processor: many threads of many devices on one JavaScript thread, each a WebAssembly stack that gives the processor up at safepoints.
 
+import assert from 'node:assert/strict';
 import { absentAddress, bypassMark, imageRecord, kernelNamespace, systemNamespace, tableEntry, threadBlock } from './abi.ts';
 import type { Image, ModuleImage } from './image.ts';
 import { KernelMemory } from './kernel-memory.ts';
@@ -7,7 +8,7 @@ import { LimitError } from './limit.ts';
 import type { MemoryRange } from './random-access-memory.ts';
 import { RunQueue, ThreadGroup } from './run-queue.ts';
 import type { StateTransfer } from './state-transfer.ts';
-import { type Ending, type Frame, type Injection, Thread, type ThreadOwner, threadAim } from './thread.ts';
+import { begin, type Ending, type Frame, type Injection, running, Thread, type ThreadOwner, threadAim } from './thread.ts';
 import { ThreadQueue } from './thread-queue.ts';
 import { realTime, type Time } from './time.ts';
 
@@ -109,7 +110,7 @@ export class Processor {
       tick: () => this.#tick(),
       suspend: new WebAssembly.Suspending(() => this.#suspend()),
       pause: new WebAssembly.Suspending((milliseconds: number) => this.#sleep(milliseconds)),
-      switched: new WebAssembly.Suspending((block: number, record: number) => this.#switched(this.#threadOf(block), record)),
+      switched: (block: number, record: number) => this.#switched(this.#threadOf(block), record),
       commit: () => this.#commit(),
     };
     this.#kernelImports = {
@@ -149,14 +150,63 @@ export class Processor {
     makeBegin: (block: number) => () => Promise<unknown>,
     callDeadline: number | null,
   ): Thread {
+    const thread = this.makeThread(owner, group, callDeadline);
+    thread.begin = makeBegin(thread.block);
+    this.#makeReady(thread);
+    return thread;
+  }
+
+  /**
+   * Makes a thread that is idle until it is entered.
+   * @throws {LimitError} when there are as many threads as the processor may have.
+   */
+  makeThread(owner: ThreadOwner, group: ThreadGroup<Thread>, callDeadline: number | null): Thread {
     if (this.#threads.size >= this.threadLimit) {
       throw new LimitError(`this host runs ${this.threadLimit} threads, its limit: stop a program first`);
     }
-    const block = this.kernelMemory.allocate(threadBlock.bytes);
-    const thread = new Thread(owner, group, block, makeBegin(block), callDeadline);
-    this.#threads.set(block, thread);
-    this.#makeReady(thread);
+    const thread = new Thread(owner, group, this.kernelMemory.allocate(threadBlock.bytes), callDeadline);
+    this.#threads.set(thread.block, thread);
     return thread;
+  }
+
+  /** Takes away a thread that is idle. */
+  endThread(thread: Thread): void {
+    this.#threads.delete(thread.block);
+    this.kernelMemory.release(thread.block, threadBlock.bytes);
+  }
+
+  /**
+   * Runs code on an idle thread: now, if nobody waits for the processor, and in its turn otherwise. The code sets the word `answered` of the thread's
+   * block as the last thing that it does. Answers the code's promise where it has already done so; the thread is idle again, its owner is not told.
+   * Null otherwise: the promise goes to `later`, and the owner is told of the ending.
+   */
+  enter<Result>(thread: Thread, run: () => Promise<Result>, later: (promise: Promise<Result>) => void): Promise<Result> | null {
+    const isFree = this.#running === null && !this.#dispatchPending && this.#ready.isEmpty && this.#urgent.isEmpty;
+    if (!isFree || this.#closed || this.#sections.length > 0) {
+      thread.begin = () => {
+        const promise = run();
+        later(promise);
+        return promise;
+      };
+      this.#makeReady(thread);
+      return null;
+    }
+    this.#running = thread;
+    thread.continuation = running;
+    this.#sliceEnd = 0;
+    const { words } = this.kernelMemory;
+    const answered = (thread.block + threadBlock.answered) >> 2;
+    words[answered] = 0;
+    const promise = run();
+    if (this.#running === thread && words[answered] === 1) {
+      this.#running = null;
+      thread.continuation = begin;
+      if (this.#sections.length > 0 || !this.#ready.isEmpty) this.#scheduleDispatch();
+      return promise;
+    }
+    later(promise);
+    this.#whenEnded(thread, promise);
+    return null;
   }
 
   /** Runs a section between two slices, where every thread is suspended at a safepoint: what it does is one step to all of them. */
@@ -224,7 +274,6 @@ export class Processor {
 
   /**
    * Throws an injected error into a thread when it next gets the processor, which is before all threads without one; only between two slices.
-   * Of several aims the outermost is kept: its retry makes the inner accesses anew.
    * @param how `onLost`: told if no access took the error. `retryIn`: the image that the retry enters, to be short there.
    */
   inject(
@@ -232,15 +281,8 @@ export class Processor {
     aim: number,
     { onLost = () => {}, retryIn = null }: { onLost?: () => void; retryIn?: Injection['retryIn'] } = {},
   ): void {
-    if (thread.injection === null) thread.injection = { aim, retryIn, onLost };
-    else {
-      const first = thread.injection.onLost;
-      thread.injection.aim = Math.min(thread.injection.aim, aim);
-      thread.injection.onLost = () => {
-        first();
-        onLost();
-      };
-    }
+    assert(thread.injection === null, 'a thread takes one error at a time');
+    thread.injection = { aim, retryIn, onLost };
     thread.cancelTimer?.();
     thread.cancelTimer = null;
     this.#urgent.push(thread);
@@ -334,10 +376,10 @@ export class Processor {
     return this.#fuelRefill;
   }
 
-  /** A thread's call was served by a new version: the first look at it after its retry, if it was interrupted, so others get their turn. */
-  #switched(thread: Thread, record: number): Promise<void> | undefined {
+  /** A thread's call was served by a new version: the first look at it after its retry, if it was interrupted. Answers 1: suspend. */
+  #switched(thread: Thread, record: number): number {
     thread.owner.switched(thread, record);
-    return this.#urgent.isEmpty ? undefined : this.#suspend();
+    return this.#urgent.isEmpty ? 0 : 1;
   }
 
   #suspend(): Promise<void> {
@@ -437,17 +479,14 @@ export class Processor {
 
   #continue(thread: Thread): void {
     const { continuation, injection } = thread;
-    thread.continuation = { kind: 'running' };
+    thread.continuation = running;
     thread.injection = null;
     switch (continuation.kind) {
       case 'begin':
         if (injection?.aim === threadAim) {
           this.#end(thread, { kind: 'injected', aim: threadAim });
         } else {
-          thread.begin().then(
-            () => this.#end(thread, { kind: 'returned' }),
-            (error) => this.#unwound(thread, error),
-          );
+          this.#whenEnded(thread, thread.begin());
         }
         return;
       case 'resume': {
@@ -464,6 +503,13 @@ export class Processor {
       case 'running':
         throw new Error('a thread that has the processor was dispatched');
     }
+  }
+
+  #whenEnded(thread: Thread, promise: Promise<unknown>): void {
+    promise.then(
+      () => this.#end(thread, { kind: 'returned' }),
+      (error) => this.#unwound(thread, error),
+    );
   }
 
   /** An error came out of a thread's code. Stubs have handled an injected one; a trap passes them, and leaves the stack of images as it was. */
@@ -502,13 +548,10 @@ export class Processor {
     if (this.#closed) return;
     thread.stack = thread.block + threadBlock.frames;
     thread.effects = 0;
-    thread.continuation = { kind: 'begin' };
-    if (thread.owner.ended(thread, ending) === 'again') {
-      this.#ready.push(thread);
-    } else {
-      this.#threads.delete(thread.block);
-      this.kernelMemory.release(thread.block, threadBlock.bytes);
-    }
+    thread.continuation = begin;
+    const next = thread.owner.ended(thread, ending);
+    if (next === 'again') this.#ready.push(thread);
+    else if (next === 'gone') this.endThread(thread);
     this.#scheduleDispatch();
   }
 

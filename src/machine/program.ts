@@ -66,8 +66,8 @@ export class Program implements ThreadOwner {
   readonly #pinnedRecord: WebAssembly.Global | null;
   readonly #threads = new Map<number, Thread>();
   readonly #versions = new Map<string, number>();
+  readonly #end = Promise.withResolvers<void>();
   #stopping = false;
-  #stopped: (() => void)[] = [];
   #callsFailed = 0;
   #accessesInterrupted = 0;
   #accessesRetried = 0;
@@ -117,6 +117,11 @@ export class Program implements ThreadOwner {
     return this.#threads.size > 0;
   }
 
+  /** Resolves when its threads have ended. */
+  get whenEnded(): Promise<void> {
+    return this.#end.promise;
+  }
+
   /** An access of one of its threads is about to be interrupted. */
   interrupted(): void {
     this.#accessesInterrupted += 1;
@@ -139,9 +144,8 @@ export class Program implements ThreadOwner {
   async stop(): Promise<void> {
     if (!this.isRunning) return;
     this.#stopping = true;
-    const ended = new Promise<void>((resolve) => this.#stopped.push(resolve));
     await this.#endThreads();
-    await ended;
+    await this.#end.promise;
   }
 
   statistics(): ProgramStatistics {
@@ -227,8 +231,7 @@ export class Program implements ThreadOwner {
       this.#latest = null;
     }
     this.#threads.delete(thread.block);
-    if (this.isRunning) return;
-    for (const resolve of this.#stopped.splice(0)) resolve();
+    if (!this.isRunning) this.#end.resolve();
   }
 
   /** The version that served the thread's last call, and its calls in that version. */

@@ -28,8 +28,8 @@ export interface ThreadOwner {
   switched(thread: Thread, record: number): void;
   /** A call completed, and with it these effects. */
   committed(thread: Thread, effects: readonly Effect[]): void;
-  /** The thread's code has ended. It runs again if the owner says `again`, and is gone otherwise. */
-  ended(thread: Thread, ending: Ending): 'again' | 'gone';
+  /** The thread's code has ended. It runs again if the owner says `again`, stays for the owner to enter it if `idle`, and is gone otherwise. */
+  ended(thread: Thread, ending: Ending): 'again' | 'idle' | 'gone';
 }
 
 /** What the thread does when it next gets the processor. */
@@ -39,12 +39,15 @@ export type Continuation =
   /** It has the processor. */
   | { readonly kind: 'running' };
 
+export const begin = { kind: 'begin' } as const;
+export const running = { kind: 'running' } as const;
+
 /** What is to be thrown into a thread when it next gets the processor. */
 export type Injection = {
   /** The frame that it is aimed at; `threadAim` for the thread as a whole. */
-  aim: number;
+  readonly aim: number;
   /** Told if the error comes out of the thread's code: no access took it. */
-  onLost: () => void;
+  readonly onLost: () => void;
   /** The image that the retry will enter, where it is known. */
   readonly retryIn: { useUpFuel(): void } | null;
 };
@@ -55,11 +58,11 @@ export class Thread {
   /** Address of its block in the kernel's memory. */
   readonly block: number;
   /** Runs the thread's code from the beginning, on a stack of its own. */
-  readonly begin: () => Promise<unknown>;
+  begin: () => Promise<unknown> = () => Promise.resolve();
   /** How long one call may take, in milliseconds; null: for ever. */
   readonly callDeadline: number | null;
   readonly link: Link<Thread> = { queue: null, previous: null, next: null };
-  continuation: Continuation = { kind: 'begin' };
+  continuation: Continuation = begin;
   /** Top of its stack of images, while it does not have the processor. */
   stack: number;
   /** Effects of the current call so far, while it does not have the processor. */
@@ -74,11 +77,10 @@ export class Thread {
   /** It was woken because its call has passed its deadline. */
   isOverdue = false;
 
-  constructor(owner: ThreadOwner, group: ThreadGroup<Thread>, block: number, begin: () => Promise<unknown>, callDeadline: number | null) {
+  constructor(owner: ThreadOwner, group: ThreadGroup<Thread>, block: number, callDeadline: number | null) {
     this.owner = owner;
     this.group = group;
     this.block = block;
-    this.begin = begin;
     this.callDeadline = callDeadline;
     this.stack = block + threadBlock.frames;
   }

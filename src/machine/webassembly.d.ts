@@ -3,6 +3,8 @@
 declare namespace WebAssembly {
   type ImportValue = number | bigint | Memory | Table | Global | Tag | ((...values: never[]) => unknown) | Suspending;
   type Imports = Readonly<Record<string, Readonly<Record<string, ImportValue>>>>;
+  /** What a function of numbers returns to JavaScript. */
+  type Results = number | bigint | readonly (number | bigint)[] | undefined;
   type ExportedFunction = (...values: readonly (number | bigint)[]) => unknown;
 
   class Module {
@@ -38,10 +40,10 @@ declare namespace WebAssembly {
   class RuntimeError extends Error {}
   class CompileError extends Error {}
   class LinkError extends Error {}
-  /** An import that suspends the stack of its caller until the promise settles, if it answers with one. */
+  /** An import that suspends the stack of its caller until the promise settles. */
   class Suspending {
-    constructor(handler: (...values: never[]) => Promise<void> | undefined);
+    constructor(handler: (...values: never[]) => Promise<void>);
   }
   /** An export that runs on a stack of its own and answers with a promise. */
-  function promising(exported: ExportedFunction): (...values: readonly (number | bigint)[]) => Promise<unknown>;
+  function promising(exported: ExportedFunction): (...values: readonly (number | bigint)[]) => Promise<Results>;
 }

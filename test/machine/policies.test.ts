@@ -77,7 +77,61 @@ test('a drain that is not over in time fails, the old version is in the table ag
   expect(bench.device.state().moduleTable).toMatchObject([{ version: '1.0.0', referenceCount: 3 }]);
   await until(() => ranges().length === 1);
   expect(ranges()).toMatchObject([{ owner: { version: '1.0.0' }, nx: false }]);
+  expect(bench.device.isFetchable(2)).toBe(false);
   expect(bench.statistics('p')).toMatchObject({ state: 'running', callsFailed: 0, accessesInterrupted: 0 });
+});
+
+test('after a drain in vain nobody enters the new version any more, also by its address', async () => {
+  await load('1.0.0', workModule(1));
+  await bench.start('p', { module: 'tcp', arguments: [endless], calls: 1 });
+  await until(() => referenceCount(bench, 'tcp') === 1);
+  const loading = load('1.1.0', workModule(2), { strategy: 'drain', drainMilliseconds: 200 });
+  await until(() => bench.device.state().moduleTable[0]?.version === '1.1.0');
+  await bench.start('early', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 1 });
+  await until(() => bench.device.accesses().some(({ program, images }) => program === 'early' && images[0]?.version === '1.1.0'));
+  expect(await loading).toMatchObject({ outcome: 'failed', current: { version: '1.0.0' } });
+  expect(ranges()).toMatchObject([{ owner: { version: '1.0.0' } }, { owner: { version: '1.1.0' }, valid: false }]);
+  expect(bench.device.isFetchable(2)).toBe(false);
+  await bench.device.stopProgram('early');
+});
+
+test('of accesses of one module inside another the outermost is made anew, so that nobody stays in the old version', async () => {
+  const again = `
+    (module (import "b" "work" (func $b (param i32) (result i32)))
+      (func (export "work") (param $n i32) (result i32)
+        (if (i32.eqz (local.get $n)) (then (loop $stay (br_if $stay (i32.eqz (local.get $n))))))
+        (call $b (i32.sub (local.get $n) (i32.const 1)))))`;
+  await load('1.0.0', again, {}, 'a');
+  await load(
+    '1.0.0',
+    '(module (import "a" "work" (func $a (param i32) (result i32))) (func (export "work") (param i32) (result i32) (call $a (local.get 0))))',
+    {},
+    'b',
+  );
+  await bench.start('p', { module: 'a', arguments: ['2'], calls: 1 });
+  await until(() => referenceCount(bench, 'a') === 3);
+  const report = await load('1.1.0', quickModule(40), {}, 'a');
+  expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 1, retried: 1 });
+  expect(factsOf(report, 'interrupted')).toMatchObject({ accesses: 3, threads: 1 });
+  await until(() => bench.statistics('p').state === 'finished');
+  expect(bench.statistics('p')).toMatchObject({ lastResult: '42', accessesRetried: 1, versions: [{ version: '1.1.0' }] });
+});
+
+test('an access that was retried a hundred times is given up, and its call fails', async () => {
+  await load('1.0.0', workModule(1));
+  await bench.start('p', { module: 'tcp', arguments: [endless], calls: 1 });
+  await until(() => referenceCount(bench, 'tcp') === 1);
+  for (let minor = 1; minor <= 101; minor += 1) {
+    const report = await load(`1.${minor}.0`, workModule(minor % 2), { invalidation: 'delete' });
+    expect(report).toMatchObject({ interrupted: 1, failed: minor > 100 ? 1 : 0 });
+    await until(() => minor > 100 || referenceCount(bench, 'tcp') === 1);
+  }
+  await until(() => bench.statistics('p').state === 'finished');
+  expect(bench.statistics('p')).toMatchObject({
+    callsCompleted: 0,
+    callsFailed: 1,
+    lastFailure: 'an injected error left the access, which had no retries left',
+  });
 });
 
 test('drain-then-inject drives out who is still inside at the deadline', async () => {
@@ -202,8 +256,12 @@ test('a hard-coded caller that is inside when its code goes finishes that call i
   await bench.start('stale', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 2 });
   await until(() => bench.processor.images.size === 1 && bench.device.state().programs.length === 1);
   await until(() => [...bench.processor.images.values()].some((image) => 'bypassing' in image && image.bypassing === 1));
-  const report = await load('1.1.0', quickModule(2));
+  const image = await moduleImage('tcp', '1.1.0', quickModule(2));
+  const [report, inOld] = await bench.device
+    .load({ image })
+    .then((result) => [result, bench.device.accesses().filter(({ images }) => images[0]?.version === '1.0.0')] as const);
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 1, retried: 1 });
+  expect(inOld).toEqual([]);
   await until(() => bench.statistics('stale').state === 'finished');
   expect(bench.statistics('stale')).toMatchObject({
     callsCompleted: 1,
