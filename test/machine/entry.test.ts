@@ -55,6 +55,28 @@ test('a call that fails says why, and the next one is made', async () => {
   await bench.load('tcp', '1.0.0', quickModule(1));
   expect(await entry.call(1)).toBe(2);
   expect(referenceCount(bench, 'tcp')).toBe(0);
+  await bench.load('tcp', '1.1.0', workModule(1));
+  expect(await entry.call(1_000_000)).toBe(1_000_001);
+  await bench.device.deleteModule('tcp');
+  await expect(entry.call(1)).rejects.toThrow(CallError);
+});
+
+test('a call that is made where another is under way has its turn', async () => {
+  const answers: unknown[] = [];
+  const programs: string[] = [];
+  const busy = makeBench({
+    onEffects: (program) => {
+      programs.push(program);
+      if (program === 'other') entry.call(6).then((answer) => answers.push(answer));
+    },
+  });
+  await busy.load('tcp', '1.0.0', quickModule(1));
+  const entry = busy.device.openEntry({ program: 'p', driver: await driverImage('tcp', 'work', 1) });
+  await busy.start('other', { module: 'tcp', arguments: ['5'], calls: 3 });
+  await until(() => answers.length === 3);
+  expect(answers).toEqual([7, 7, 7]);
+  expect(programs).toEqual(['other', 'other', 'other', 'p', 'p', 'p']);
+  await busy.close();
 });
 
 test('a call that runs too long is ended with its own error', async () => {

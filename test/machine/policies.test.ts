@@ -253,22 +253,22 @@ test('the address of deleted code is given to nobody while a program holds it', 
 
 test('a hard-coded caller that is inside when its code goes finishes that call in the new version, and faults in its next', async () => {
   await load('1.0.0', workModule(1));
-  await bench.start('stale', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 2 });
+  await bench.start('stale', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 2, threads: 50 });
   await until(() => bench.processor.images.size === 1 && bench.device.state().programs.length === 1);
-  await until(() => [...bench.processor.images.values()].some((image) => 'bypassing' in image && image.bypassing === 1));
+  await until(() => [...bench.processor.images.values()].some((image) => 'bypassing' in image && image.bypassing === 50));
   const image = await moduleImage('tcp', '1.1.0', quickModule(2));
   const [report, inOld] = await bench.device
     .load({ image })
     .then((result) => [result, bench.device.accesses().filter(({ images }) => images[0]?.version === '1.0.0')] as const);
-  expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 1, retried: 1 });
+  expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 50, retried: 50 });
   expect(inOld).toEqual([]);
   await until(() => bench.statistics('stale').state === 'finished');
   expect(bench.statistics('stale')).toMatchObject({
-    callsCompleted: 1,
-    callsFailed: 1,
-    versions: [{ version: '1.1.0', callsCompleted: 1 }],
+    callsCompleted: 50,
+    callsFailed: 50,
+    versions: [{ version: '1.1.0', callsCompleted: 50 }],
   });
-  expect(bench.device.abiViolations()).toMatchObject([{ flag: 'nx', faults: 1 }]);
+  expect(bench.device.abiViolations()).toMatchObject([{ flag: 'nx', faults: 50 }]);
 });
 
 test('version policies: only newer, any other, or an explicit downgrade with its reason', async () => {
