@@ -40,8 +40,18 @@ else
 
 /** The least time of many, in nanoseconds: on a noisy machine the one that says most of the code. */
 async function leastTime(run: () => unknown): Promise<number> {
-  const { min } = await measure(run, { min_cpu_time: 400e6, min_samples: 10 });
+  const { min } = await measure(run, { min_cpu_time: 150e6, min_samples: 5 });
   return min;
+}
+
+/** The least times of two, measured in turns, so that what else the machine does falls on both. */
+async function leastTimes(first: () => unknown, second: () => unknown): Promise<[number, number]> {
+  const least: [number, number] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  for (let round = 0; round < 5; round += 1) {
+    least[0] = Math.min(least[0], await leastTime(first));
+    least[1] = Math.min(least[1], await leastTime(second));
+  }
+  return least;
 }
 
 async function image(module: string, version: string, language: 'wat' | 'assemblyscript', source: string): Promise<Image> {
@@ -100,8 +110,10 @@ async function benchAccesses(): Promise<void> {
     new WebAssembly.Instance(caller.code, { patchbay, 'patchbay:entry': { tcp: entry }, 'patchbay:offset:tcp': { work: 0 } }).exports,
     'run',
   );
-  const bareTime = await leastTime(() => bareRun(calls));
-  const stubTime = await leastTime(() => stubRun(calls));
+  const [bareTime, stubTime] = await leastTimes(
+    () => bareRun(calls),
+    () => stubRun(calls),
+  );
   const ratio = bareTime / stubTime;
   rows.push({
     what: 'accesses through the module table, of the rate of bare call_indirect',
@@ -165,8 +177,11 @@ async function benchKernels(): Promise<void> {
     const plainRun = functionOf(without, name);
     const run = functionOf(exports, name);
     if (plainRun(times) !== run(times)) throw new Error(`${name} computes something else with safepoints`);
-    const plainTime = await leastTime(() => plainRun(times));
-    const ratio = (await leastTime(() => run(times))) / plainTime;
+    const [plainTime, time] = await leastTimes(
+      () => plainRun(times),
+      () => run(times),
+    );
+    const ratio = time / plainTime;
     ratios.push(ratio);
     rows.push({ what: `safepoints: ${name}, of the time without`, figure: ratio.toFixed(3), bound: '≤ 1.2', holds: ratio <= 1.2 });
     // Without fuel every safepoint asks, so that the time between two can be seen.

@@ -232,8 +232,9 @@ function wrapLoop(loop: Expression[], work: number, isSmall: boolean): void {
   const body = loop.slice(start);
   const named = (name: string) => `$patchbay:${name}:${label.slice(1)}`;
   const [exit, tile, pause] = [named('exit'), named('tile'), named('pause')];
+  // The hint tells V8 that the way to the safepoint is seldom taken, so that it keeps that way's code and its registers out of the loop.
   const count = expressions(
-    `(br_if ${pause} (i32.le_s (local.tee ${leftLocal} (i32.sub (local.get ${leftLocal}) (i32.const ${work}))) (i32.const 0)))`,
+    `(@metadata.code.branch_hint "\\00") (br_if ${pause} (i32.le_s (local.tee ${leftLocal} (i32.sub (local.get ${leftLocal}) (i32.const ${work}))) (i32.const 0)))`,
   );
   const copies = isSmall ? copyIterations(label, exit, body) : [];
   const inner: Expression[] = ['loop', label, ...signature, ...copies, ...count, ...body];
