@@ -10,7 +10,7 @@ import { measure } from 'mitata';
 import { tableLines } from '../src/cli/table.ts';
 import { compileAssemblyScript } from '../src/compiler/assemblyscript.ts';
 import { Compiler } from '../src/compiler/compiler.ts';
-import { imageRecord, tableEntry, threadBlock } from '../src/machine/abi.ts';
+import { imageRecord, tableEntry, threadBlock, workBetweenLooks } from '../src/machine/abi.ts';
 import { Device, type Image, Processor, readImage } from '../src/machine/index.ts';
 import { KernelMemory } from '../src/machine/kernel-memory.ts';
 import { functionOf } from '../src/machine/processor.ts';
@@ -103,7 +103,7 @@ async function benchAccesses(): Promise<void> {
     injected: new WebAssembly.Tag({ parameters: [] }),
     stack: global(block + threadBlock.frames),
     effects: global(0),
-    tick: () => 65_536,
+    tick: () => workBetweenLooks,
     suspend: () => {},
   };
   const stubRun = functionOf(
@@ -162,16 +162,9 @@ async function benchKernels(): Promise<void> {
   const without = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(plain.binary)), {}).exports;
   const instrumented = await image('kernels', '1.0.0', 'assemblyscript', kernels);
   let longest = 0;
-  let last = 0;
-  const tick = () => {
-    const now = performance.now();
-    longest = Math.max(longest, now - last);
-    last = now;
-    return 0;
-  };
   const withSafepoints = (ticker: () => number) =>
     new WebAssembly.Instance(instrumented.code, { patchbay: { tick: ticker, suspend: () => {} } }).exports;
-  const exports = withSafepoints(() => 65_536);
+  const exports = withSafepoints(() => workBetweenLooks);
   const ratios: number[] = [];
   for (const [name, times] of Object.entries(repetitions)) {
     const plainRun = functionOf(without, name);
@@ -184,16 +177,37 @@ async function benchKernels(): Promise<void> {
     const ratio = time / plainTime;
     ratios.push(ratio);
     rows.push({ what: `safepoints: ${name}, of the time without`, figure: ratio.toFixed(3), bound: '≤ 1.2', holds: ratio <= 1.2 });
-    // Without fuel every safepoint asks, so that the time between two can be seen.
-    const everySafepoint = functionOf(withSafepoints(tick), name);
-    everySafepoint(times);
-    last = performance.now();
-    longest = 0;
-    for (let sample = 0; sample < 3; sample += 1) everySafepoint(times);
+    longest = Math.max(
+      longest,
+      longestBetweenLooks((tick) => functionOf(withSafepoints(tick), name), times),
+    );
   }
   const mean = Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length);
   rows.push({ what: 'safepoints: geometric mean', figure: mean.toFixed(3), bound: '≤ 1.05', holds: mean <= 1.05 });
-  rows.push({ what: 'longest time between two safepoints', figure: `${longest.toFixed(3)} ms`, bound: '≤ 1 ms', holds: longest <= 1 });
+  rows.push({
+    what: 'longest time between two looks at the clock',
+    figure: `${longest.toFixed(3)} ms`,
+    bound: '≤ 1 ms',
+    holds: longest <= 1,
+  });
+}
+
+/** The longest time in which code does not look at the clock, in milliseconds; the least of some runs, for others have the machine in between. */
+function longestBetweenLooks(make: (tick: () => number) => (times: number) => unknown, times: number): number {
+  let [last, longest] = [0, 0];
+  const run = make(() => {
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
+    return workBetweenLooks;
+  });
+  const longests: number[] = [];
+  for (let sample = 0; sample < 10; sample += 1) {
+    [last, longest] = [performance.now(), 0];
+    run(times);
+    longests.push(Math.max(longest, performance.now() - last));
+  }
+  return Math.min(...longests);
 }
 
 /** Threads that are stuck in the old version, all driven out and gone on to the new one; the least time of some rounds, as of the floor. */

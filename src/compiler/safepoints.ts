@@ -1,16 +1,14 @@
 // Safepoints: where an image gives up the processor, so that other threads run and an injected error finds a place to be thrown.
 
 import { fuelExport } from '../machine/abi.ts';
-import { type Expression, expressions, keywordOf } from './expression.ts';
+import { type CountedLoop, countedLoop } from './counted-loop.ts';
+import { type Expression, expressions, keywordOf, printExpression } from './expression.ts';
 
-/**
- * Work between two safepoints of a loop, in expressions: some tens of microseconds. Loops count their iterations down in a local and visit the
- * safepoint at zero: a check in every iteration would cost 2 to 2.7 times on a tight loop, because V8 does not optimise a loop that contains a call.
- */
-const loopBudget = 131_072;
+/** Most work that a loop that counts pays for at once, in expressions: some tens of microseconds. */
+const stretchWork = 131_072;
 
-/** What of it the loops of a function may use before their first safepoint: a function that loops a little never visits one. */
-const firstBudget = 512;
+/** Work that a thread may do, in expressions, when it has got the processor again and before it looks at the clock: some microseconds. */
+const firstWork = 16_384;
 
 /** The work that a function may do without a safepoint at its entry. */
 const entryLimit = 8_192;
@@ -22,9 +20,11 @@ const unknownCallCost = 500;
 const recursionLevels = 8;
 const copyLimit = 400;
 
-/** Iterations of a small inner loop for one count, and how much work one iteration may be. */
-const unrolledIterations = 4;
-const unrollLimit = 64;
+/** Iterations of a loop that are paid for together, and how much work one of them may be. */
+const paidTogether = [
+  { iterations: 4, limit: 24 },
+  { iterations: 2, limit: 64 },
+] as const;
 
 /**
  * The image's own count of work until it next asks the processor: the processor's clock is looked at when it is used up. A count of the image's
@@ -37,22 +37,26 @@ export const fuelDeclarations = () =>
     (func $patchbay:yield
       (local $fuel i32)
       (local.set $fuel (call $patchbay:tick))
-      (if (i32.lt_s (local.get $fuel) (i32.const 0)) (then (call $patchbay:suspend) (local.set $fuel (i32.const 0))))
+      (if (i32.lt_s (local.get $fuel) (i32.const 0)) (then (call $patchbay:suspend) (local.set $fuel (i32.const ${firstWork}))))
       (global.set $patchbay:fuel (local.get $fuel)))`);
 
-/** The safepoint itself, which pays for so much work. */
-const safepoint = (cost: number) =>
+/**
+ * The safepoint itself, which pays for so much work. The image's count is one word of memory, which a register need not be kept for; and the hint
+ * tells V8 that the way to the processor is seldom taken, so that it keeps that way's code out of the loop.
+ */
+const safepoint = (work: string) =>
   expressions(`
-    (if (i32.lt_s (global.get $patchbay:fuel) (i32.const ${cost}))
-      (then (call $patchbay:yield))
-      (else (global.set $patchbay:fuel (i32.sub (global.get $patchbay:fuel) (i32.const ${cost})))))`);
+    (global.set $patchbay:fuel (i32.sub (global.get $patchbay:fuel) ${work}))
+    (@metadata.code.branch_hint "\\00")
+    (if (i32.lt_s (global.get $patchbay:fuel) (i32.const 0)) (then (call $patchbay:yield)))`);
+
+const constant = (value: number) => `(i32.const ${value})`;
 
 /** What one function does, as far as its text tells. */
 type Survey = {
   readonly func: Expression[];
   /** Names of the module's own functions that it calls. */
   readonly callees: ReadonlySet<string>;
-  readonly hasLoop: boolean;
   readonly isRecursive: boolean;
 };
 
@@ -72,7 +76,7 @@ export function addSafepoints(functions: readonly Expression[][]): Expression[][
       (sum: number, item) => sum + workOf(item, survey.isRecursive ? () => unknownCallCost : costOf),
       0,
     );
-    const cost = Math.min(own + (survey.hasLoop ? firstBudget : 0), entryLimit);
+    const cost = Math.min(own, entryLimit);
     costs.set(name, cost);
     return cost;
   };
@@ -80,9 +84,9 @@ export function addSafepoints(functions: readonly Expression[][]): Expression[][
   return [...surveys].flatMap(([name, survey]) => {
     const cost = costs.get(name) ?? entryLimit;
     const copies = survey.isRecursive ? copyLevels(name, survey) : [];
-    for (const func of [survey.func, ...copies]) addLoopSafepoints(func, survey, costOf);
-    if (survey.isRecursive) insertFirst(survey.func, safepoint(cost * recursionLevels));
-    else if (cost >= entryLimit) insertFirst(survey.func, safepoint(cost));
+    for (const func of [survey.func, ...copies]) addToLoops(func, costOf);
+    if (survey.isRecursive) insertFirst(survey.func, safepoint(constant(cost * recursionLevels)));
+    else if (cost >= entryLimit) insertFirst(survey.func, safepoint(constant(cost)));
     return copies;
   });
 }
@@ -93,7 +97,7 @@ function surveyAll(functions: readonly Expression[][]): Map<string, Survey> {
     functions.map((func) => {
       const name = nameOf(func);
       const isRecursive = reaches(name, name, callees);
-      return [name, { func, callees: callees.get(name) ?? new Set(), hasLoop: some(func, isCycle), isRecursive }];
+      return [name, { func, callees: callees.get(name) ?? new Set(), isRecursive }];
     }),
   );
 }
@@ -132,12 +136,12 @@ function some(root: readonly Expression[], test: (expression: readonly Expressio
   return false;
 }
 
-/** Expressions below one, and the costs of its calls. */
+/** Work of one pass through an expression that no safepoint in it pays for: the expressions below it, and the costs of its calls. */
 function workOf(expression: Expression, costOf: (name: string) => number): number {
   if (typeof expression === 'string') return 0;
   let work = callCost(expression, costOf);
   for (const item of expression) work += workOf(item, costOf);
-  return work;
+  return isCycle(expression) ? work * iterationsPaid(work) : work;
 }
 
 function callCost(expression: readonly Expression[], costOf: (name: string) => number): number {
@@ -188,14 +192,13 @@ function withCalls(list: readonly Expression[], from: string, to: string): Expre
   return list.map((item) => (typeof item === 'string' ? item : withCalls(item, from, to)));
 }
 
-/** What is left of the work until the next safepoint of a function's loops: one local for all of them, for V8 has few registers. */
-const leftLocal = '$patchbay:left';
-
-function addLoopSafepoints(func: Expression[], { hasLoop }: Survey, costOf: (name: string) => number): void {
-  if (!hasLoop) return;
-  const loops = { count: 0 };
-  for (const expression of bodyOf(func)) instrumentLoops(expression, costOf, loops);
-  insertFirst(func, expressions(`(local ${leftLocal} i32) (local.set ${leftLocal} (i32.const ${firstBudget}))`));
+function addToLoops(func: Expression[], costOf: (name: string) => number): void {
+  const locals: string[] = [];
+  for (const expression of bodyOf(func)) addLoopSafepoints(expression, costOf, locals);
+  insertFirst(
+    func,
+    locals.map((name) => ['local', name, 'i32']),
+  );
 }
 
 /** A loop that nothing can branch back to has no label in the printed text and runs once. */
@@ -204,47 +207,70 @@ function isCycle(expression: readonly Expression[]): boolean {
   return expression[0] === 'loop' && typeof label === 'string' && label.startsWith('$');
 }
 
-/** Wraps every loop below an expression and returns what one pass through the expression costs. */
-function instrumentLoops(expression: Expression, costOf: (name: string) => number, loops: { count: number }): number {
+const iterationsPaid = (work: number) => paidTogether.find(({ limit }) => work <= limit)?.iterations ?? 1;
+
+/** Gives every loop below an expression its safepoints, and returns the work of one pass through it; adds the locals that they need. */
+function addLoopSafepoints(expression: Expression, costOf: (name: string) => number, locals: string[]): number {
   if (typeof expression === 'string') return 0;
-  const outer = loops.count;
-  let cost = callCost(expression, costOf);
-  for (const item of expression) cost += instrumentLoops(item, costOf, loops);
-  if (isCycle(expression)) {
-    const isSmall = loops.count === outer && cost <= unrollLimit;
-    loops.count += 1;
-    wrapLoop(expression, isSmall ? cost * unrolledIterations : cost, isSmall);
-  }
-  return cost;
+  let work = callCost(expression, costOf);
+  for (const item of expression) work += addLoopSafepoints(item, costOf, locals);
+  if (!isCycle(expression)) return work;
+  const counted = countedLoop(expression);
+  if (counted === null) payByIterations(expression, work);
+  else locals.push(payByStretches(expression, counted, work));
+  return work * iterationsPaid(work);
 }
 
 /**
- * `(loop $l body)` becomes
- * `(block $exit (loop $tile (block $pause (loop $l (count the work; if none is left, to $pause) body) to $exit) safepoint, to $tile))`.
- * A small loop's body is written several times, with the count before the last of them: so one count serves several iterations, and a loop of fewer
- * is not counted at all.
+ * `(loop $l body)` becomes `(block $exit (loop $l (block $next body, to $exit) safepoint, body))`, with as many copies of the body as iterations are
+ * paid for together; a loop of fewer iterations pays for none.
  */
-function wrapLoop(loop: Expression[], work: number, isSmall: boolean): void {
+function payByIterations(loop: Expression[], work: number): void {
   const label = typeof loop[1] === 'string' ? loop[1] : '';
   let start = 2;
   while (['type', 'param', 'result'].includes(keywordOf(loop[start]))) start += 1;
   const signature = loop.slice(2, start);
   const body = loop.slice(start);
-  const named = (name: string) => `$patchbay:${name}:${label.slice(1)}`;
-  const [exit, tile, pause] = [named('exit'), named('tile'), named('pause')];
-  // The hint tells V8 that the way to the safepoint is seldom taken, so that it keeps that way's code and its registers out of the loop.
-  const count = expressions(
-    `(@metadata.code.branch_hint "\\00") (br_if ${pause} (i32.le_s (local.tee ${leftLocal} (i32.sub (local.get ${leftLocal}) (i32.const ${work}))) (i32.const 0)))`,
-  );
-  const copies = isSmall ? copyIterations(label, exit, body) : [];
-  const inner: Expression[] = ['loop', label, ...signature, ...copies, ...count, ...body];
-  const resume: Expression[] = [['local.set', leftLocal, ['i32.const', String(loopBudget)]], ...safepoint(loopBudget), ['br', tile]];
-  loop.splice(0, loop.length, 'block', exit, ...signature, ['loop', tile, ...signature, ['block', pause, inner, 'br', exit], ...resume]);
+  const exit = `$patchbay:exit:${label.slice(1)}`;
+  const iterations = iterationsPaid(work);
+  const copies = copyIterations(iterations - 1, label, exit, body);
+  const paid: Expression[] = ['loop', label, ...signature, ...copies, ...safepoint(constant(work * iterations)), ...body];
+  if (iterations === 1) loop.splice(0, loop.length, ...paid);
+  else loop.splice(0, loop.length, 'block', exit, ...signature, paid);
+}
+
+/**
+ * A loop that counts does so in stretches (strip mining), each paid for before it begins, and nothing is added to its iterations:
+ * `(loop $stretch (if (compare $index limit) (then (set $stop to the limit, or to what comes before it) safepoint, (loop $l … $stop …), to $stretch)))`.
+ * Answers the local that it needs.
+ */
+function payByStretches(loop: Expression[], { index, limit, compare, step, body }: CountedLoop, work: number): string {
+  const label = typeof loop[1] === 'string' ? loop[1] : '';
+  const [stretch, stop] = [`$patchbay:stretch:${label.slice(1)}`, `$patchbay:stop:${label.slice(1)}`];
+  const workOfOne = Math.ceil(work / Math.abs(step));
+  const longest = Math.max(1, Math.floor(stretchWork / workOfOne));
+  const [indexNow, stopNow, far] = [`(local.get ${index})`, `(local.get ${stop})`, printExpression(limit)];
+  const [before, after] =
+    step > 0
+      ? [`(i32.sub ${far} ${indexNow})`, `(i32.add ${indexNow} ${stopNow})`]
+      : [`(i32.sub ${indexNow} ${far})`, `(i32.sub ${indexNow} ${stopNow})`];
+  const preparation = expressions(`
+    (local.set ${stop} ${before})
+    (if (i32.gt_u ${stopNow} ${constant(longest)}) (then (local.set ${stop} ${constant(longest)})))`);
+  const inner: Expression[] = [
+    'loop',
+    label,
+    ['if', [compare, ['local.get', index], ['local.get', stop]], ['then', ...body, ['br', label]]],
+  ];
+  const safe = [...safepoint(`(i32.mul ${stopNow} ${constant(workOfOne)})`), ...expressions(`(local.set ${stop} ${after})`)];
+  const round: Expression[] = ['then', ...preparation, ...safe, inner, ['br', stretch]];
+  loop.splice(0, loop.length, 'loop', stretch, ['if', [compare, ['local.get', index], limit], round]);
+  return stop;
 }
 
 /** The body for all iterations but the last: to begin the next iteration is to leave the block of this one, and to end is to leave the loop. */
-function copyIterations(label: string, exit: string, body: readonly Expression[]): Expression[] {
-  return Array.from({ length: unrolledIterations - 1 }, (_, index) => {
+function copyIterations(count: number, label: string, exit: string, body: readonly Expression[]): Expression[] {
+  return Array.from({ length: count }, (_, index) => {
     const next = `$patchbay:next${index}:${label.slice(1)}`;
     return ['block', next, ...body.map((item) => withBranches(item, label, next)), 'br', exit];
   });

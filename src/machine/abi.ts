@@ -84,6 +84,9 @@ export const frameLimit = (threadBlock.bytes - threadBlock.frames) / 4 - 1;
 /** Global that every image exports: the work that it may do before it asks the processor for more. */
 export const fuelExport = 'patchbay:fuel';
 
+/** Work between two looks at the clock, in expressions: some tens of microseconds. */
+export const workBetweenLooks = 524_288;
+
 /** Global that a driver of hard-coded addressing exports: the record of the image whose address it keeps, 0 before its first access. */
 export const pinnedRecordExport = 'pinned-record';
 

@@ -1,7 +1,16 @@
 // The processor: many threads of many devices on one JavaScript thread, each a WebAssembly stack that gives the processor up at safepoints.
 
 import assert from 'node:assert/strict';
-import { absentAddress, bypassMark, imageRecord, kernelNamespace, systemNamespace, tableEntry, threadBlock } from './abi.ts';
+import {
+  absentAddress,
+  bypassMark,
+  imageRecord,
+  kernelNamespace,
+  systemNamespace,
+  tableEntry,
+  threadBlock,
+  workBetweenLooks,
+} from './abi.ts';
 import type { Image, ModuleImage } from './image.ts';
 import { KernelMemory } from './kernel-memory.ts';
 import { LimitError } from './limit.ts';
@@ -18,12 +27,8 @@ export type ProcessorOptions = {
   /** Images with a memory of their own at once; V8 reserves 10 GB of addresses for each and has room for about 16,000. */
   readonly memoryLimit?: number;
   readonly time?: Time;
-  /** Work between two looks at the clock, in expressions; less makes threads change more often. */
-  readonly fuel?: number;
 };
 
-/** Some tens of microseconds of work. */
-const usualFuel = 65_536;
 /** How long a thread keeps the processor while others wait, in milliseconds. */
 const slice = 0.1;
 /** How long threads run before timers and the network get their turn, in milliseconds. */
@@ -84,7 +89,6 @@ export class Processor {
   });
   /** Where the stack of images of code that no thread runs is kept. */
   readonly #atomicBlock: number;
-  readonly #fuelRefill: number;
   #memoriesInUse = 0;
   #running: Thread | null = null;
   /** The error that the running thread was resumed with, until it has been seen to be taken. */
@@ -99,7 +103,6 @@ export class Processor {
     this.threadLimit = options.threadLimit ?? 10_000;
     this.memoryLimit = options.memoryLimit ?? 8_000;
     this.time = options.time ?? realTime;
-    this.#fuelRefill = options.fuel ?? usualFuel;
     this.absentRecord = this.kernelMemory.allocate(imageRecord.bytes);
     this.#atomicBlock = this.kernelMemory.allocate(threadBlock.bytes);
     this.#systemImports = {
@@ -367,13 +370,13 @@ export class Processor {
     const now = this.time.now();
     if (this.#atomicDeadline !== null) {
       if (now > this.#atomicDeadline) throw new LimitError(`it ran longer than ${atomicLimit} ms where it cannot be suspended`);
-      return this.#fuelRefill;
+      return workBetweenLooks;
     }
     const thread = this.#current();
     if (this.#timeLeft(thread) <= 0) throw deadlineError(thread);
     const othersWait = !this.#ready.isEmpty || !this.#urgent.isEmpty || this.#sections.length > 0;
     if (now >= this.#burstEnd || (now >= this.#sliceEnd && othersWait)) return -1;
-    return this.#fuelRefill;
+    return workBetweenLooks;
   }
 
   /** A thread's call was served by a new version: the first look at it after its retry, if it was interrupted. Answers 1: suspend. */

@@ -9,10 +9,57 @@ import { functionOf } from '../../src/machine/processor.ts';
 const compiler = new Compiler();
 afterAll(() => compiler.close());
 
+/** A loop whose index goes up or down to a limit; near the end of the range of numbers only by steps of one, for else it would not end. */
+type Counting = {
+  readonly least: number;
+  readonly isSigned: boolean;
+  readonly distance: number;
+  readonly step: number;
+  readonly isDown: boolean;
+  readonly isMirrored: boolean;
+  readonly limitIn: 'constant' | 'local' | 'changing local';
+  readonly leavesAt: number | null;
+};
+
+const range = fc.oneof(
+  fc.record({ isSigned: fc.boolean(), least: fc.constantFrom(10_000, 1_000_000), step: fc.integer({ min: 1, max: 30 }) }),
+  fc.record({ isSigned: fc.constant(true), least: fc.constantFrom(-(2 ** 31), -100, 0, 2 ** 31 - 20_001), step: fc.constant(1) }),
+  fc.record({ isSigned: fc.constant(false), least: fc.constantFrom(0, 2 ** 31 - 100, -20_001), step: fc.constant(1) }),
+);
+const counting: fc.Arbitrary<Counting> = fc
+  .record({
+    range,
+    distance: fc.nat(200),
+    isDown: fc.boolean(),
+    isMirrored: fc.boolean(),
+    limitIn: fc.constantFrom('constant', 'local', 'changing local'),
+    leavesAt: fc.option(fc.nat(31), { freq: 5 }),
+  })
+  .map(({ range: { isSigned, least, step }, ...rest }) => ({ isSigned, least, step, ...rest }));
+
+function countingText(label: string, index: string, one: Counting, body: string): string {
+  const { least, isSigned, distance, step, isDown, isMirrored, limitIn, leavesAt } = one;
+  const [start, end] = isDown ? [least + distance, least] : [least, least + distance];
+  const compare = `i32.${isDown === isMirrored ? 'lt' : 'gt'}_${isSigned ? 's' : 'u'}`;
+  const limit = limitIn === 'constant' ? `(i32.const ${end | 0})` : `(local.get ${index}:limit)`;
+  const sides = [`(local.get ${index})`, limit];
+  const change =
+    limitIn === 'changing local'
+      ? `(local.set ${index}:limit (i32.${isDown ? 'add' : 'sub'} ${limit} (i32.and (local.get $x) (i32.const 1))))`
+      : '';
+  const leave = leavesAt === null ? '' : `(br_if ${label}:out (i32.and (local.get $x) (i32.const ${1 << leavesAt})))`;
+  return `(local.set ${index} (i32.const ${start | 0})) (local.set ${index}:limit (i32.const ${end | 0}))
+    (block ${label}:out (loop ${label} (if (${compare} ${(isMirrored ? sides.toReversed() : sides).join(' ')})
+      (then (local.set $x (i32.add (local.get $x) (local.get ${index}))) ${body} ${leave} ${change}
+        (local.set ${index} (i32.add (local.get ${index}) (i32.const ${isDown ? -step : step}))) (br ${label})))))
+    (local.set $x (i32.xor (local.get $x) (local.get ${index})))`;
+}
+
 /** A program of nested counted loops, calls and branches over two locals. */
 type Statement =
   | { readonly kind: 'mix'; readonly constant: number }
   | { readonly kind: 'loop'; readonly times: number; readonly body: readonly Statement[] }
+  | ({ readonly kind: 'for'; readonly body: readonly Statement[] } & Counting)
   | { readonly kind: 'if'; readonly bit: number; readonly body: readonly Statement[] }
   | { readonly kind: 'call' };
 
@@ -22,6 +69,11 @@ const { statement } = fc.letrec<{ statement: Statement; body: readonly Statement
     fc.record({ kind: fc.constant('mix' as const), constant: fc.integer() }),
     fc.record({ kind: fc.constant('call' as const) }),
     fc.record({ kind: fc.constant('loop' as const), times: fc.integer({ min: 1, max: 40 }), body: tie('body') }),
+    // Loops that have no loop inside go far enough that they are cut into stretches.
+    fc.tuple(counting, tie('body')).map(([{ distance, ...one }, body]) => {
+      const isInnermost = body.every(({ kind }) => kind === 'mix' || kind === 'call');
+      return { kind: 'for' as const, body, ...one, distance: isInnermost ? distance * 100 : distance };
+    }),
     fc.record({ kind: fc.constant('if' as const), bit: fc.nat(31), body: tie('body') }),
   ),
   body: fc.array(tie('statement'), { maxLength: 3 }),
@@ -37,6 +89,12 @@ function textOf(statements: readonly Statement[]): string {
         return '(local.set $x (call $leaf (local.get $x)))';
       case 'if':
         return `(if (i32.and (local.get $x) (i32.const ${1 << one.bit})) (then ${one.body.map(print).join(' ')}))`;
+      case 'for': {
+        const counter = `$counter${counters.length}`;
+        const loop = `$loop${counters.length}`;
+        counters.push(counter, `${counter}:limit`);
+        return countingText(loop, counter, one, one.body.map(print).join(' '));
+      }
       case 'loop': {
         const counter = `$counter${counters.length}`;
         const loop = `$loop${counters.length}`;
@@ -77,7 +135,7 @@ test('an instrumented program computes what it computed', async () => {
       const image = instantiate(await instrumented(text), () => 0);
       expect(image(x)).toBe(instantiate(plain(text), () => 0)(x));
     }),
-    { numRuns: 60 },
+    { numRuns: 250 },
   );
 }, 60_000);
 
@@ -91,6 +149,16 @@ test.each([
     'a loop in a loop',
     400_000,
     '(func (export "run") (param i32) (result i32) (local $j i32) (loop $l (local.set $j (i32.const 3)) (loop $m (br_if $m (local.tee $j (i32.sub (local.get $j) (i32.const 1))))) (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))) (local.get 0))',
+  ],
+  [
+    'a loop that counts',
+    4_000_000,
+    '(func (export "run") (param i32) (result i32) (local $i i32) (local $x i32) (loop $l (if (i32.lt_s (local.get $i) (local.get 0)) (then (local.set $x (i32.xor (local.get $x) (local.get $i))) (local.set $i (i32.add (local.get $i) (i32.const 1))) (br $l)))) (local.get $x))',
+  ],
+  [
+    'a loop that counts down by threes',
+    4_000_000,
+    '(func (export "run") (param i32) (result i32) (local $x i32) (loop $l (if (i32.gt_s (local.get 0) (i32.const 0)) (then (local.set $x (i32.xor (local.get $x) (local.get 0))) (local.set 0 (i32.sub (local.get 0) (i32.const 3))) (br $l)))) (local.get $x))',
   ],
   [
     'recursion',
@@ -109,6 +177,59 @@ test.each([
     return ticks;
   };
   expect(ticksOf(most) / ticksOf(most / 4)).toBeCloseTo(4, 0);
+});
+
+test.each([
+  ['goes away from its limit', '(i32.const -2147483000)', '(local.set $i (i32.add (local.get $i) (i32.const -1)))'],
+  [
+    'sets its index twice',
+    '(i32.const -2147480000)',
+    '(local.set $i (i32.add (local.get $i) (i32.const 1))) (if (i32.and (local.get $x) (i32.const 1)) (then (local.set $i (i32.sub (local.get $i) (i32.const 2)))))',
+  ],
+  [
+    'sets its limit',
+    '(local.get 0)',
+    '(local.set 0 (i32.sub (local.get 0) (i32.const 3))) (local.set $i (i32.add (local.get $i) (i32.const 1)))',
+  ],
+  ['has steps that pass its limit and begin anew', '(i32.const 2147483646)', '(local.set $i (i32.add (local.get $i) (i32.const 1000)))'],
+])('a loop that %s is not one that counts', async (_what, limit, change) => {
+  const most = 10_000_000;
+  const text = `(module (func (export "run") (param i32) (result i32) (local $i i32) (local $x i32)
+    (local.set $i (i32.const -2147483100))
+    (loop $l (if (i32.lt_s (local.get $i) ${limit})
+      (then (local.set $x (i32.add (local.get $x) (i32.const 1))) ${change}
+        (if (i32.gt_u (local.get $x) (i32.const ${most})) (then (unreachable))) (br $l))))
+    (local.get $x)))`;
+  const iterationsOf = (run: Run): unknown => {
+    try {
+      return run(-2147482000);
+    } catch (error) {
+      expect(error).toBeInstanceOf(WebAssembly.RuntimeError);
+      return most;
+    }
+  };
+  let ticks = 0;
+  const image = instantiate(await instrumented(text), () => {
+    ticks += 1;
+    return 0;
+  });
+  const iterations = iterationsOf(image);
+  expect(iterations).toBe(iterationsOf(instantiate(plain(text), () => 0)));
+  expect(ticks).toBeGreaterThan(Number(iterations) / 100);
+});
+
+test('a loop that is left early pays for what it did', async () => {
+  const code = await instrumented(`(module (func (export "run") (param i32) (result i32) (local $i i32)
+    (loop $l (if (i32.lt_s (local.get $i) (i32.const 1000000))
+      (then (if (i32.eq (local.get $i) (local.get 0)) (then (return (i32.const 7)))) (local.set $i (i32.add (local.get $i) (i32.const 1))) (br $l))))
+    (local.get $i)))`);
+  let ticks = 0;
+  const run = instantiate(code, () => {
+    ticks += 1;
+    return 1_000_000;
+  });
+  for (let times = 0; times < 10_000; times += 1) run(4);
+  expect(ticks).toBeLessThan(10);
 });
 
 test('a function that neither loops nor calls has no safepoint', async () => {
