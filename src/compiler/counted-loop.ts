@@ -2,8 +2,11 @@
 
 import { type Expression, keywordOf } from './expression.ts';
 
-/** A loop of the form `(loop $l (if (compare $index limit) (then … (local.set $index (i32.add (local.get $index) step)) … (br $l))))`. */
-export type CountedLoop = {
+export type CountedLoop = WhileLoop | UntilLoop;
+
+/** A loop of the form `(loop $l (if (compare $index limit) (then … (local.set $index (i32.add $index step)) … (br $l))))`. */
+export type WhileLoop = {
+  readonly form: 'while';
   readonly index: string;
   readonly limit: Expression;
   /** What the index and the limit are compared by, in this order. */
@@ -14,10 +17,20 @@ export type CountedLoop = {
   readonly body: readonly Expression[];
 };
 
+/** A loop of the form `(loop $l … (br_if $l (i32.ne (local.tee $index (i32.add $index step)) limit)))`; a limit of 0 may be left out. */
+export type UntilLoop = {
+  readonly form: 'until';
+  readonly index: string;
+  readonly limit: Expression;
+  readonly step: 1 | -1;
+  /** What runs before the index changes. */
+  readonly body: readonly Expression[];
+};
+
 /** With larger steps the index could go past a limit that is near the end of its range, and begin anew. */
 const largestStep = 1_024;
 
-const mirrored: Readonly<Record<string, CountedLoop['compare']>> = {
+const mirrored: Readonly<Record<string, WhileLoop['compare']>> = {
   'i32.lt_s': 'i32.gt_s',
   'i32.lt_u': 'i32.gt_u',
   'i32.gt_s': 'i32.lt_s',
@@ -29,6 +42,10 @@ const mirrored: Readonly<Record<string, CountedLoop['compare']>> = {
  * other way back, makes it a loop of another kind: it would pay for what it does not do. So does an index or a limit that is set anywhere else.
  */
 export function countedLoop(loop: readonly Expression[]): CountedLoop | null {
+  return whileLoop(loop) ?? untilLoop(loop);
+}
+
+function whileLoop(loop: readonly Expression[]): WhileLoop | null {
   const [, label, conditional, ...rest] = loop;
   if (typeof label !== 'string' || !Array.isArray(conditional) || rest.length > 0) return null;
   const [keyword, condition, branch, ...otherwise] = conditional;
@@ -39,12 +56,26 @@ export function countedLoop(loop: readonly Expression[]): CountedLoop | null {
   if (leaves(body, new Set())) return null;
   for (const compared of bothWays(condition)) {
     const counted = countedBy(compared, body);
-    if (counted !== null) return { ...counted, body };
+    if (counted !== null) return { form: 'while', ...counted, body };
   }
   return null;
 }
 
-type Comparison = { readonly compare: CountedLoop['compare']; readonly index: string; readonly limit: Expression };
+function untilLoop(loop: readonly Expression[]): UntilLoop | null {
+  const [, label, ...body] = loop;
+  const last = body.pop();
+  if (!Array.isArray(last) || last.length !== 3 || last[0] !== 'br_if' || last[1] !== label || leaves(body, new Set())) return null;
+  const condition = last[2] ?? '';
+  const [left = '', right = ''] = keywordOf(condition) === 'i32.ne' ? condition.slice(1) : [condition, ['i32.const', '0']];
+  const [change, limit] = keywordOf(left) === 'local.tee' ? [left, right] : [right, left];
+  const index = change[1];
+  if (keywordOf(change) !== 'local.tee' || typeof index !== 'string' || settings(body, index) > 0) return null;
+  const step = stepOf(change, index);
+  if ((step !== 1 && step !== -1) || !staysAs(limit, body) || localOf(limit) === index) return null;
+  return { form: 'until', index, limit, step, body };
+}
+
+type Comparison = { readonly compare: WhileLoop['compare']; readonly index: string; readonly limit: Expression };
 
 /** A comparison read with either side as the index. */
 function bothWays(condition: Expression | undefined): Comparison[] {
@@ -60,18 +91,23 @@ function bothWays(condition: Expression | undefined): Comparison[] {
   ];
 }
 
-function countedBy({ compare, index, limit }: Comparison, body: readonly Expression[]): Omit<CountedLoop, 'body'> | null {
+function countedBy({ compare, index, limit }: Comparison, body: readonly Expression[]): Omit<WhileLoop, 'form' | 'body'> | null {
   if (settings(body, index) !== 1) return null;
   const step = body.map((item) => stepOf(item, index)).find((found) => found !== null);
   if (step === undefined || step === null || step === 0 || Math.abs(step) > largestStep) return null;
   if (step > 0 !== compare.startsWith('i32.lt')) return null;
-  const limitLocal = localOf(limit);
+  if (!staysAs(limit, body)) return null;
   const constant = constantOf(limit);
-  if (limitLocal !== null ? settings(body, limitLocal) > 0 : constant === null) return null;
   // By steps of one the index meets every limit; by larger ones it must not pass the end of its range.
   const isFar = constant !== null && Math.abs(constant) <= 0x7fff_ffff - largestStep && (constant >= largestStep || compare.endsWith('s'));
   if (Math.abs(step) !== 1 && !isFar) return null;
   return { compare, index, limit, step };
+}
+
+/** Whether a limit is the same in all iterations. */
+function staysAs(limit: Expression, body: readonly Expression[]): boolean {
+  const local = localOf(limit);
+  return local === null ? constantOf(limit) !== null : settings(body, local) === 0;
 }
 
 function localOf(expression: Expression): string | null {
@@ -84,9 +120,9 @@ function constantOf(expression: Expression | undefined): number | null {
   return /^-?\d+$/.test(expression[1]) ? Number(expression[1]) : null;
 }
 
-/** What `(local.set $index (i32.add (local.get $index) (i32.const step)))` adds; null of anything else. */
+/** What `(local.set $index (i32.add (local.get $index) (i32.const step)))`, or the same with `local.tee`, adds; null of anything else. */
 function stepOf(item: Expression, index: string): number | null {
-  if (!Array.isArray(item) || item[0] !== 'local.set' || item[1] !== index) return null;
+  if (!Array.isArray(item) || (item[0] !== 'local.set' && item[0] !== 'local.tee') || item[1] !== index) return null;
   const sum = item[2];
   if (!Array.isArray(sum) || (sum[0] !== 'i32.add' && sum[0] !== 'i32.sub') || localOf(sum[1] ?? '') !== index) return null;
   const step = constantOf(sum[2]);

@@ -241,31 +241,48 @@ function payByIterations(loop: Expression[], work: number): void {
 
 /**
  * A loop that counts does so in stretches (strip mining), each paid for before it begins, and nothing is added to its iterations:
- * `(loop $stretch (if (compare $index limit) (then (set $stop to the limit, or to what comes before it) safepoint, (loop $l … $stop …), to $stretch)))`.
+ * `(loop $stretch (if (compare $index limit) (then (set $stop to the limit, or to what comes before it) safepoint, (loop $l … $stop …), to $stretch)))`,
+ * or, where it tests last, `(loop $stretch (set $stop …) safepoint, (loop $l … $stop …) (if $index is not $limit, to $stretch))`.
  * Answers the local that it needs.
  */
-function payByStretches(loop: Expression[], { index, limit, compare, step, body }: CountedLoop, work: number): string {
+function payByStretches(loop: Expression[], counted: CountedLoop, work: number): string {
   const label = typeof loop[1] === 'string' ? loop[1] : '';
   const [stretch, stop] = [`$patchbay:stretch:${label.slice(1)}`, `$patchbay:stop:${label.slice(1)}`];
+  const { form, index, limit, step, body } = counted;
+  const preparation = prepareStretch(counted, work, stop);
+  const indexNow: Expression = ['local.get', index];
+  const stopNow: Expression = ['local.get', stop];
+  if (form === 'while') {
+    const inner: Expression[] = ['loop', label, ['if', [counted.compare, indexNow, stopNow], ['then', ...body, ['br', label]]]];
+    loop.splice(0, loop.length, 'loop', stretch, [
+      'if',
+      [counted.compare, indexNow, limit],
+      ['then', ...preparation, inner, ['br', stretch]],
+    ]);
+  } else {
+    const change: Expression = ['local.tee', index, ['i32.add', indexNow, ['i32.const', String(step)]]];
+    const inner: Expression[] = ['loop', label, ...body, ['br_if', label, ['i32.ne', change, stopNow]]];
+    loop.splice(0, loop.length, 'loop', stretch, ...preparation, inner, ['br_if', stretch, ['i32.ne', indexNow, limit]]);
+  }
+  return stop;
+}
+
+/** Sets `stop` to where the next stretch ends, and pays for it. A loop that tests last does one iteration more than there are steps between. */
+function prepareStretch({ form, index, limit, step }: CountedLoop, work: number, stop: string): Expression[] {
   const workOfOne = Math.ceil(work / Math.abs(step));
   const longest = Math.max(1, Math.floor(stretchWork / workOfOne));
-  const [indexNow, stopNow, far] = [`(local.get ${index})`, `(local.get ${stop})`, printExpression(limit)];
-  const [before, after] =
-    step > 0
-      ? [`(i32.sub ${far} ${indexNow})`, `(i32.add ${indexNow} ${stopNow})`]
-      : [`(i32.sub ${indexNow} ${far})`, `(i32.sub ${indexNow} ${stopNow})`];
-  const preparation = expressions(`
-    (local.set ${stop} ${before})
-    (if (i32.gt_u ${stopNow} ${constant(longest)}) (then (local.set ${stop} ${constant(longest)})))`);
-  const inner: Expression[] = [
-    'loop',
-    label,
-    ['if', [compare, ['local.get', index], ['local.get', stop]], ['then', ...body, ['br', label]]],
+  const [from, to, length] = [`(local.get ${index})`, printExpression(limit), `(local.get ${stop})`];
+  const distance = step > 0 ? `(i32.sub ${to} ${from})` : `(i32.sub ${from} ${to})`;
+  const shorten = (most: number) => `(if (i32.gt_u ${length} ${constant(most)}) (then (local.set ${stop} ${constant(most)})))`;
+  const measure =
+    form === 'while'
+      ? `(local.set ${stop} ${distance}) ${shorten(longest)}`
+      : `(local.set ${stop} (i32.sub ${distance} (i32.const 1))) ${shorten(longest - 1)} (local.set ${stop} (i32.add ${length} (i32.const 1)))`;
+  return [
+    ...expressions(measure),
+    ...safepoint(`(i32.mul ${length} ${constant(workOfOne)})`),
+    ['local.set', stop, ...expressions(`(${step > 0 ? 'i32.add' : 'i32.sub'} ${from} ${length})`)],
   ];
-  const safe = [...safepoint(`(i32.mul ${stopNow} ${constant(workOfOne)})`), ...expressions(`(local.set ${stop} ${after})`)];
-  const round: Expression[] = ['then', ...preparation, ...safe, inner, ['br', stretch]];
-  loop.splice(0, loop.length, 'loop', stretch, ['if', [compare, ['local.get', index], limit], round]);
-  return stop;
 }
 
 /** The body for all iterations but the last: to begin the next iteration is to leave the block of this one, and to end is to leave the loop. */
