@@ -10,7 +10,7 @@ import { measure } from 'mitata';
 import { tableLines } from '../src/cli/table.ts';
 import { compileAssemblyScript } from '../src/compiler/assemblyscript.ts';
 import { Compiler } from '../src/compiler/compiler.ts';
-import { imageRecord, tableEntry, threadBlock, workBetweenLooks } from '../src/machine/abi.ts';
+import { imageRecord, runningThread, tableEntry, threadBlock, workBetweenLooks } from '../src/machine/abi.ts';
 import { Device, type Image, Processor, readImage } from '../src/machine/index.ts';
 import { KernelMemory } from '../src/machine/kernel-memory.ts';
 import { functionOf } from '../src/machine/processor.ts';
@@ -90,19 +90,17 @@ async function benchAccesses(): Promise<void> {
   ];
   memory.words[(entry + tableEntry.address) >> 2] = 1;
   memory.words[(entry + tableEntry.record) >> 2] = record;
+  memory.words[runningThread.stack >> 2] = block + threadBlock.frames;
   const caller = await image(
     'caller',
     '1.0.0',
     'wat',
     `(module (import "tcp" "work" (func $work (param i32) (result i32))) ${loop('(call $work (local.get $r))')})`,
   );
-  const global = (value: number) => new WebAssembly.Global({ value: 'i32', mutable: true }, value);
   const patchbay = {
     memory: memory.memory,
     space,
     injected: new WebAssembly.Tag({ parameters: [] }),
-    stack: global(block + threadBlock.frames),
-    effects: global(0),
     tick: () => workBetweenLooks,
     suspend: () => {},
   };

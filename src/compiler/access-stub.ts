@@ -1,7 +1,7 @@
 // The access stub: what an import of another module becomes inside an image. It marks the entry and the exit of an access (patent col. 5),
 // reads the module table at every call, and retries where an error was injected into the access that it made.
 
-import { bypassMark, frameLimit, retryLimit, tableEntry, threadBlock } from '../machine/abi.ts';
+import { bypassMark, frameLimit, retryLimit, runningThread, tableEntry, threadBlock } from '../machine/abi.ts';
 import type { FunctionType } from '../machine/image.ts';
 import { type Expression, expressions } from './expression.ts';
 
@@ -17,6 +17,11 @@ export const offsetGlobal = (module: string, name: string) => quotedName('patchb
 
 export const parametersText = (type: FunctionType) => type.parameters.map((parameter, index) => `(param $${index} ${parameter})`).join(' ');
 export const resultsText = (type: FunctionType) => (type.results.length === 0 ? '' : `(result ${type.results.join(' ')})`);
+
+/** What the kernel's memory says of the thread that has the processor. */
+export const readRunning = (what: keyof typeof runningThread) => `(i32.load $patchbay:memory (i32.const ${runningThread[what]}))`;
+export const writeRunning = (what: keyof typeof runningThread, value: string) =>
+  `(i32.store $patchbay:memory (i32.const ${runningThread[what]}) ${value})`;
 
 export type StubOptions = {
   /** A global of the module that receives the record of the image that completed the access, or null. */
@@ -41,8 +46,8 @@ export function accessStub(
     (func ${name} ${parametersText(type)} ${resultsText(type)}
       (local $frame i32) (local $effects i32) (local $record i32) (local $address i32) (local $mark i32) (local $tries i32)
       ${type.results.map((result, index) => `(local ${resultLocals[index]} ${result})`).join(' ')}
-      (local.set $frame (global.get $patchbay:stack))
-      (local.set $effects (global.get $patchbay:effects))
+      (local.set $frame ${readRunning('stack')})
+      (local.set $effects ${readRunning('effects')})
       (local.set $tries (i32.const 0))
       (if (i32.ge_u (i32.and (local.get $frame) (i32.const ${threadBlock.bytes - 1})) (i32.const ${threadBlock.frames + 4 * frameLimit}))
         (then (unreachable)))
@@ -52,7 +57,7 @@ export function accessStub(
           (local.set $mark (local.get $record))
           ${pinned === null ? '' : `(if (i32.eqz (local.get $tries)) (then ${readPinned(pinned)}))`}
           (i32.store $patchbay:memory (local.get $frame) (local.get $mark))
-          (global.set $patchbay:stack (i32.add (local.get $frame) (i32.const 4)))
+          ${writeRunning('stack', '(i32.add (local.get $frame) (i32.const 4))')}
           (block $injected
             (try_table ${resultsText(type)} (catch $patchbay:injected $injected)
               (call_indirect $patchbay:space ${typeText(type)}
@@ -62,7 +67,7 @@ export function accessStub(
               .toReversed()
               .map((local) => `local.set ${local}`)
               .join(' ')}
-            (global.set $patchbay:stack (local.get $frame))
+            ${writeRunning('stack', '(local.get $frame)')}
             ${served === null ? '' : `(global.set ${served} (local.get $record))`}
             (br $done ${resultLocals.map((local) => `(local.get ${local})`).join(' ')})
           )
@@ -83,7 +88,7 @@ export const interruptedText = () => {
   const inBlock = (offset: number) => `(i32.load $patchbay:memory offset=${offset} ${block})`;
   return expressions(`
     (func $patchbay:interrupted (param $frame i32) (param $effects i32) (param $tries i32) (result i32)
-      (global.set $patchbay:effects (local.get $effects))
+      ${writeRunning('effects', '(local.get $effects)')}
       (if (i32.or (i32.ne ${inBlock(threadBlock.aim)} (local.get $frame)) (i32.ge_u (local.get $tries) (i32.const ${retryLimit})))
         (then (throw $patchbay:injected)))
       (i32.store $patchbay:memory offset=${threadBlock.retried} ${block} (i32.add ${inBlock(threadBlock.retried)} (i32.const 1)))

@@ -236,8 +236,6 @@ const systemImports = () =>
     (import "${systemNamespace}" "memory" (memory $patchbay:memory 1))
     (import "${systemNamespace}" "space" (table $patchbay:space 0 funcref))
     (import "${systemNamespace}" "injected" (tag $patchbay:injected))
-    (import "${systemNamespace}" "stack" (global $patchbay:stack (mut i32)))
-    (import "${systemNamespace}" "effects" (global $patchbay:effects (mut i32)))
     (import "${systemNamespace}" "tick" (func $patchbay:tick (result i32)))
     (import "${systemNamespace}" "suspend" (func $patchbay:suspend))`);
 

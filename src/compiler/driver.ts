@@ -2,7 +2,7 @@
 
 import { pinnedRecordExport, threadBlock } from '../machine/abi.ts';
 import type { FunctionType, ValueType } from '../machine/image.ts';
-import { parametersText, resultsText } from './access-stub.ts';
+import { parametersText, readRunning, resultsText, writeRunning } from './access-stub.ts';
 import { quote } from './expression.ts';
 
 /** Where the stub leaves the record of the image that completed the access. */
@@ -61,11 +61,11 @@ export function driverText(target: DriverRequest): string {
       (export "main" (func $main))
       (export "call" (func $call))
       (func $call (param $block i32) ${parametersText(type)} ${resultsText(type)}
-        (global.set $patchbay:stack (i32.add (local.get $block) (i32.const ${threadBlock.frames})))
-        (global.set $patchbay:effects (i32.const 0))
+        ${writeRunning('stack', `(i32.add (local.get $block) (i32.const ${threadBlock.frames}))`)}
+        ${writeRunning('effects', '(i32.const 0)')}
         ${addBegun}
         ${call}
-        (if (global.get $patchbay:effects) (then (call $commit)))
+        (if ${readRunning('effects')} (then (call $commit)))
         (i32.store $patchbay:memory offset=${threadBlock.answered} (local.get $block) (i32.const 1)))
       (func $main (param $block i32) ${parametersText(type)}
         (local $remaining i64) ${bits === undefined ? '' : `(local $value ${first})`}
@@ -80,7 +80,7 @@ export function driverText(target: DriverRequest): string {
           (if (i32.ne (global.get ${servedGlobal}) (i32.load $patchbay:memory offset=${threadBlock.version} (local.get $block)))
             (then (if (call $switched (local.get $block) (global.get ${servedGlobal})) (then (call $patchbay:suspend)))))
           ${addCompleted}
-          (if (global.get $patchbay:effects) (then (call $commit)))
+          (if ${readRunning('effects')} (then (call $commit)))
           (if (i32.load $patchbay:memory offset=${threadBlock.pause} (local.get $block))
             (then (call $pause (i32.load $patchbay:memory offset=${threadBlock.pause} (local.get $block)))))
           (br $next))))`;

@@ -1,7 +1,7 @@
 // The safepoint ABI: what an image and the machine that runs it agree on. The compiler emits it, the processor provides it.
 
 /** Raised when anything here changes its meaning; an image of another version is refused. */
-export const abiVersion = 3;
+export const abiVersion = 4;
 
 /** Names of the custom sections that the compiler adds to an image. */
 export const stampSection = 'patchbay.stamp';
@@ -80,6 +80,12 @@ export const bypassMark = 1;
 
 /** Frames that fit a thread's block; an access nested deeper traps. */
 export const frameLimit = (threadBlock.bytes - threadBlock.frames) / 4 - 1;
+
+/**
+ * Words of the kernel's memory for the thread that has the processor: the end of its stack of images, and how many effects its call has made.
+ * Words of memory, not globals: V8 reaches an imported global by way of two other places.
+ */
+export const runningThread = { stack: 8, effects: 12 } as const;
 
 /** Global that every image exports: the work that it may do before it asks the processor for more. */
 export const fuelExport = 'patchbay:fuel';

@@ -15,7 +15,7 @@ export class KernelMemory {
   readonly doubleWords: BigInt64Array;
   readonly #bytes: number;
   readonly #free = new Map<number, number[]>();
-  /** The first chunk stays unused, so that address zero names nothing. */
+  /** The first chunk is not handed out: it holds the words of the running thread, and address zero names nothing. */
   #next = chunkBytes;
 
   /** @param pages Size in WebAssembly pages of 64 KiB. */

@@ -6,6 +6,7 @@ import {
   bypassMark,
   imageRecord,
   kernelNamespace,
+  runningThread,
   systemNamespace,
   tableEntry,
   threadBlock,
@@ -75,8 +76,6 @@ export class Processor {
   readonly #injected = new WebAssembly.Tag({ parameters: [] });
   /** The one error that is injected: what it is aimed at stands in the thread's block. */
   readonly #injectedError = new WebAssembly.Exception(this.#injected, []);
-  readonly #stack = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
-  readonly #effects = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   readonly #threads = new Map<number, Thread>();
   readonly #ready = new RunQueue<Thread>();
   /** Threads with an error to be thrown, before all others. */
@@ -108,8 +107,6 @@ export class Processor {
     this.#systemImports = {
       memory: this.kernelMemory.memory,
       injected: this.#injected,
-      stack: this.#stack,
-      effects: this.#effects,
       tick: () => this.#tick(),
       suspend: new WebAssembly.Suspending(() => this.#suspend()),
       pause: new WebAssembly.Suspending((milliseconds: number) => this.#sleep(milliseconds)),
@@ -334,7 +331,7 @@ export class Processor {
     const outer = this.#atomicDeadline;
     const isAlone = this.#running === null;
     this.#atomicDeadline = outer ?? this.time.now() + atomicLimit;
-    if (isAlone && outer === null) this.#stack.value = this.#atomicBlock + threadBlock.frames;
+    if (isAlone && outer === null) this.#stack = this.#atomicBlock + threadBlock.frames;
     try {
       return run();
     } finally {
@@ -351,13 +348,31 @@ export class Processor {
 
   /** Top of a thread's stack of images. */
   #stackOf(thread: Thread): number {
-    return this.#running === thread ? this.#stack.value : thread.stack;
+    return this.#running === thread ? this.#stack : thread.stack;
   }
 
   #threadOf(block: number): Thread {
     const thread = this.#threads.get(block);
     if (thread === undefined) throw new Error(`no thread has its block at ${block}`);
     return thread;
+  }
+
+  /** The end of the stack of images of the thread that has the processor. */
+  get #stack(): number {
+    return this.kernelMemory.words[runningThread.stack >> 2] ?? 0;
+  }
+
+  set #stack(address: number) {
+    this.kernelMemory.words[runningThread.stack >> 2] = address;
+  }
+
+  /** How many effects the call of the thread that has the processor has made. */
+  get #effects(): number {
+    return this.kernelMemory.words[runningThread.effects >> 2] ?? 0;
+  }
+
+  set #effects(count: number) {
+    this.kernelMemory.words[runningThread.effects >> 2] = count;
   }
 
   #current(): Thread {
@@ -425,8 +440,8 @@ export class Processor {
   /** Takes the processor from the thread that has it. */
   #leave(): Thread {
     const thread = this.#current();
-    thread.stack = this.#stack.value;
-    thread.effects = this.#effects.value;
+    thread.stack = this.#stack;
+    thread.effects = this.#effects;
     this.#count(thread, 1);
     this.#running = null;
     this.#delivered = null;
@@ -462,8 +477,8 @@ export class Processor {
     if (thread === null) return;
     this.#running = thread;
     this.#count(thread, -1);
-    this.#stack.value = thread.stack;
-    this.#effects.value = thread.effects;
+    this.#stack = thread.stack;
+    this.#effects = thread.effects;
     // An interrupted thread gives the processor up at the first safepoint of its retry, so that all of them are out of the old image soon.
     if (urgent !== null) thread.injection?.retryIn?.useUpFuel();
     this.#sliceEnd = urgent === null ? this.time.now() + slice : 0;
@@ -562,18 +577,18 @@ export class Processor {
     // A self-check, a start function of an idle device or a transfer of state is no call of anyone's: its effects are nobody's.
     if (this.#running === null) return;
     const thread = this.#current();
-    const effects = this.#effects.value;
+    const effects = this.#effects;
     if (effects >= effectLimit) throw new LimitError(`a call may have ${effectLimit} effects`);
     // What an interrupted access had emitted lies past the count, and is overwritten or dropped.
     thread.effectBuffer[effects] = { channel, value };
-    this.#effects.value = effects + 1;
+    this.#effects = effects + 1;
   }
 
   #commit(): void {
     const thread = this.#current();
-    thread.owner.committed(thread, thread.effectBuffer.slice(0, this.#effects.value));
+    thread.owner.committed(thread, thread.effectBuffer.slice(0, this.#effects));
     thread.effectBuffer.length = 0;
-    this.#effects.value = 0;
+    this.#effects = 0;
   }
 
   #transfer(): StateTransfer {
@@ -583,7 +598,7 @@ export class Processor {
 
   /** A gate was entered: the image that the thread has just entered is instantiated, and its function number `index` is called instead. */
   #resolve(index: number): WebAssembly.ExportedFunction {
-    const { record } = this.#frameAt(this.#stack.value - 4);
+    const { record } = this.#frameAt(this.#stack - 4);
     const image = this.images.get(record);
     if (image === undefined) throw new Error('a gate was entered by no access');
     return image.functionAt(index);

@@ -115,8 +115,7 @@ function textOf(statements: readonly Statement[]): string {
 type Run = (x: number) => unknown;
 
 function instantiate(code: WebAssembly.Module, tick: () => number): Run {
-  const global = () => new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
-  const patchbay = { stack: global(), effects: global(), tick, suspend: () => {} };
+  const patchbay = { tick, suspend: () => {} };
   return functionOf(new WebAssembly.Instance(code, { patchbay }).exports, 'run');
 }
 
