@@ -5,7 +5,7 @@ import { type Expression, keywordOf } from './expression.ts';
 export type CountedLoop = WhileLoop | UntilLoop;
 
 /** A loop of the form `(loop $l (if (compare $index limit) (then … (local.set $index (i32.add $index step)) … (br $l))))`. */
-export type WhileLoop = {
+type WhileLoop = {
   readonly form: 'while';
   readonly index: string;
   readonly limit: Expression;
@@ -18,7 +18,7 @@ export type WhileLoop = {
 };
 
 /** A loop of the form `(loop $l … (br_if $l (i32.ne (local.tee $index (i32.add $index step)) limit)))`; a limit of 0 may be left out. */
-export type UntilLoop = {
+type UntilLoop = {
   readonly form: 'until';
   readonly index: string;
   readonly limit: Expression;
