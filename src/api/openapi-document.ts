@@ -17,6 +17,16 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
       openapi: '3.1.0',
       info: { title: 'Patchbay', version: '0.1.0', description, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
       servers: [{ url: '/' }],
+      components: {
+        securitySchemes: {
+          joinToken: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'What a host shows to register: the file join-token beside the database.',
+          },
+          agentToken: { type: 'http', scheme: 'bearer', description: 'What a host got when it registered.' },
+        },
+      },
       tags: [
         { name: 'builds', description: 'Modules and their builds.' },
         { name: 'devices', description: 'Devices, what is in their memory, and what has been.' },

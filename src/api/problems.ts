@@ -34,6 +34,7 @@ type Description = { readonly type: ProblemType; readonly detail: string } & Pic
 function sendProblem(request: FastifyRequest, reply: FastifyReply, { type, ...facts }: Description): FastifyReply {
   const { status, title } = problemTypes[type];
   const body: ProblemDetails = { type: problemUri(type), title, status, instance: request.id, ...facts };
+  if (type === 'unauthenticated') reply.header('www-authenticate', 'Bearer');
   if (type === 'busy') reply.header('retry-after', retryAfter);
   return reply.status(status).type(problemMediaType).serializer(JSON.stringify).send(body);
 }

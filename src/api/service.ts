@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify';
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { $ZodType } from 'zod/v4/core';
-import { Control } from '../control/control.ts';
+import { Control, type ControlSettings } from '../control/control.ts';
 import { makePostsRepeatable } from './idempotency.ts';
 import { addDocumentation } from './openapi-document.ts';
 import { answerWithProblems } from './problems.ts';
@@ -20,15 +20,15 @@ const bodyLimit = 1024 * 1024;
 /** How long a client may take to send a request, in milliseconds. */
 const requestTimeout = 60_000;
 
-export type ServiceOptions = {
+export type ServiceOptions = ControlSettings & {
   /** SQLite file; made if it is not there. */
   readonly databaseFile: string;
   readonly logger: NonNullable<FastifyServerOptions['logger']>;
 };
 
 /** The service, ready to listen; closing it closes the database and all else. @throws {MigrationError} */
-export async function createService({ databaseFile, logger }: ServiceOptions): Promise<FastifyInstance> {
-  const control = await Control.open(databaseFile);
+export async function createService({ databaseFile, logger, ...settings }: ServiceOptions): Promise<FastifyInstance> {
+  const control = await Control.open(databaseFile, settings);
   const app = Fastify({
     logger,
     bodyLimit,

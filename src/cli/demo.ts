@@ -97,6 +97,8 @@ async function startProcesses(): Promise<string> {
         String(devicesPerHost),
         '--labels',
         'fleet=demo',
+        '--token-file',
+        join(folder, 'join-token'),
         '--labels',
         `zone=${zone}`,
       ]),

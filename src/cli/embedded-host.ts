@@ -5,13 +5,14 @@ import { pino } from 'pino';
 import { z } from 'zod';
 import { runHost } from '../host/host.ts';
 
-const EmbeddedHostData = z.object({ controlUrl: z.string(), devices: z.int(), logLevel: z.string() });
+const EmbeddedHostData = z.object({ controlUrl: z.string(), joinToken: z.string(), devices: z.int(), logLevel: z.string() });
 export type EmbeddedHostData = z.infer<typeof EmbeddedHostData>;
 
-const { controlUrl, devices, logLevel } = EmbeddedHostData.parse(workerData);
+const { controlUrl, joinToken, devices, logLevel } = EmbeddedHostData.parse(workerData);
 
 await runHost({
   controlUrl,
+  joinToken,
   name: 'embedded',
   devices: Array.from({ length: devices }, (_, index) => ({ name: `embedded-${index + 1}`, labels: { host: 'embedded' }, ramPages: 256 })),
   capacity: 1_000,

@@ -12,7 +12,12 @@ const file = fileURLToPath(new URL('../../openapi/openapi.json', import.meta.url
 async function generate(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-openapi-'));
   try {
-    const app = await createService({ databaseFile: join(folder, 'patchbay.db'), logger: false });
+    const app = await createService({
+      databaseFile: join(folder, 'patchbay.db'),
+      logger: false,
+      joinToken: 'not used: nobody registers',
+      unreachableAfter: 60_000,
+    });
     await app.ready();
     const document = app.swagger();
     await app.close();

@@ -21,9 +21,13 @@ export async function bringUpDevices(records: Records, hostId: string, at: Date)
   );
   const others = unsettled.filter((record) => {
     const order = toOrder(record);
-    return order.kind !== 'attach-device' && !(order.kind === 'stop-program' && ended.has(order.program));
+    return record.withdrawnAt === null && order.kind !== 'attach-device' && !(order.kind === 'stop-program' && ended.has(order.program));
   });
   await records.orders.create([...attachments, ...others.map(renewedOrder)]);
+  await records.loads.setDispatched(
+    others.flatMap(({ loadId }) => loadId ?? []),
+    null,
+  );
   await records.history.leave({ deviceIds: ids }, { leftAt: at, leftBy: 'reboot', interrupted: 0 });
   await records.devices.forgetStates(hostId);
 }

@@ -5,13 +5,25 @@ import type { AuditFilter, AuditRecord } from '../store/records/audit.ts';
 import { Store } from '../store/store.ts';
 import { Answers } from './answers.ts';
 import { Builds } from './builds.ts';
-import { audit, type Context, type PageOf, readPage } from './context.ts';
+import { type Context, type PageOf, readPage } from './context.ts';
 import { Devices } from './devices.ts';
 import { type FleetHealth, fleetHealth } from './fleet.ts';
 import { Hosts } from './hosts.ts';
 import { Loads } from './loads.ts';
 import { OrderBoard } from './order-board.ts';
 import { Programs } from './programs.ts';
+import { Reachability } from './reachability.ts';
+import { Repeated } from './repeated.ts';
+
+export type ControlSettings = {
+  /** What a host must show to register. */
+  readonly joinToken: string;
+  /** Milliseconds of silence after which a host is unreachable. */
+  readonly unreachableAfter: number;
+};
+
+/** How often deadlines are looked at, in milliseconds. */
+const longestSweepInterval = 1_000;
 
 export class Control {
   readonly answers: Answers;
@@ -21,23 +33,29 @@ export class Control {
   readonly loads: Loads;
   readonly programs: Programs;
   readonly #context: Context;
-  /** Connections are written into the audit trail one after another, in their order. */
-  #lastConnectionEvent: Promise<unknown> = Promise.resolve();
+  readonly #deadlines: Repeated;
 
-  private constructor(store: Store) {
-    const orderBoard = new OrderBoard(store, (hostId, connected) => this.#auditConnection(hostId, connected));
-    this.#context = { store, compiler: new Compiler(), orderBoard };
+  private constructor(reachability: Reachability, context: Context, { joinToken, unreachableAfter }: ControlSettings) {
+    this.#context = context;
     this.answers = new Answers(this.#context);
     this.builds = new Builds(this.#context);
     this.devices = new Devices(this.#context);
-    this.hosts = new Hosts(this.#context);
+    this.hosts = new Hosts(this.#context, reachability, joinToken);
     this.loads = new Loads(this.#context);
     this.programs = new Programs(this.#context, this.devices);
+    this.#deadlines = new Repeated(Math.min(longestSweepInterval, unreachableAfter / 4), async () => {
+      await reachability.sweep();
+      await this.loads.expire();
+    });
   }
 
   /** Opens the database file, made if need be. @throws {MigrationError} */
-  static async open(databaseFile: string): Promise<Control> {
-    return new Control(await Store.open(databaseFile));
+  static async open(databaseFile: string, settings: ControlSettings): Promise<Control> {
+    const store = await Store.open(databaseFile);
+    const context = { store, compiler: new Compiler(), orderBoard: new OrderBoard(store) };
+    const reachability = new Reachability(context, settings.unreachableAfter);
+    await reachability.begin();
+    return new Control(reachability, context, settings);
   }
 
   /** The audit trail. */
@@ -69,17 +87,8 @@ export class Control {
 
   async close(): Promise<void> {
     this.disconnectHosts();
-    await this.#lastConnectionEvent;
+    await this.#deadlines.stop();
     await this.#context.compiler.close();
     await this.#context.store.close();
-  }
-
-  #auditConnection(hostId: string, connected: boolean): void {
-    const at = new Date();
-    const entry = { action: connected ? 'host.connected' : 'host.disconnected', object: hostId, detail: {} };
-    this.#lastConnectionEvent = this.#lastConnectionEvent
-      .then(() => this.#context.store.transaction((records) => audit(records, { actor: 'service', requestId: '' }, at, [entry])))
-      // A database that cannot be written to is told by the readiness of the service; here is nobody to answer to.
-      .catch(() => {});
   }
 }

@@ -3,17 +3,12 @@
 import type { Registration } from '../protocol/agent.ts';
 import { DeviceState } from '../protocol/device-state.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
-import type { DeviceFilter, DeviceRecord, NewDevice } from '../store/records/devices.ts';
+import type { DeviceRecord, DeviceStatus, NewDevice } from '../store/records/devices.ts';
 import type { HistoryRecord } from '../store/records/history.ts';
 import type { HostWithDevices } from '../store/records/hosts.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { newOrder } from './orders.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
-
-export type DeviceStatus = 'connected' | 'attaching' | 'disconnected';
-
-/** Devices read at once, where those of one status are looked for. */
-const scanSize = 500;
 
 export type NewDeviceRequest = {
   readonly name: string;
@@ -25,7 +20,6 @@ export type NewDeviceRequest = {
 
 export type DeviceView = {
   readonly device: DeviceRecord;
-  readonly status: DeviceStatus;
   /** What the device last reported in this boot of its host; null until it has. */
   readonly state: DeviceState | null;
 };
@@ -69,10 +63,11 @@ export class Devices {
     page: { limit: number; after: string | null },
   ): Promise<PageOf<DeviceView, string>> {
     const { devices } = this.#context.store.records;
-    const where = { labels: filter.labels, ...(filter.host === null ? {} : { hostId: filter.host }) };
+    const { host, status, labels } = filter;
+    const where = { labels, ...(host === null ? {} : { hostId: host }), ...(status === null ? {} : { status }) };
     const { items, next } = await readPage(
       page,
-      (wanted) => (filter.status === null ? devices.list(where, wanted) : this.#listOfStatus(filter.status, where, wanted)),
+      (wanted) => devices.list(where, wanted),
       ({ id }) => id,
     );
     return { items: items.map((device) => this.#viewOf(device)), next };
@@ -90,24 +85,7 @@ export class Devices {
 
   #viewOf(device: DeviceRecord): DeviceView {
     const state = device.stateAt === null ? null : DeviceState.safeParse(device.state);
-    return { device, status: this.#statusOf(device), state: state?.success ? state.data : null };
-  }
-
-  #statusOf(device: DeviceRecord): DeviceStatus {
-    if (!this.#context.orderBoard.isConnected(device.hostId)) return 'disconnected';
-    return device.attachedBootId === null ? 'attaching' : 'connected';
-  }
-
-  /** The database does not know who is connected: devices are read until there are as many of the status as wanted. */
-  async #listOfStatus(status: DeviceStatus, where: DeviceFilter, wanted: { limit: number; after: string | null }): Promise<DeviceRecord[]> {
-    const found: DeviceRecord[] = [];
-    let { after } = wanted;
-    for (;;) {
-      const devices = await this.#context.store.records.devices.list(where, { limit: scanSize, after });
-      found.push(...devices.filter((device) => this.#statusOf(device) === status));
-      after = devices.at(-1)?.id ?? after;
-      if (found.length >= wanted.limit || devices.length < scanSize) return found.slice(0, wanted.limit);
-    }
+    return { device, state: state?.success ? state.data : null };
   }
 
   #chooseHost(hosts: readonly HostWithDevices[], wanted: string | null): HostWithDevices {
@@ -121,7 +99,7 @@ export class Devices {
         );
       return host;
     }
-    const connected = hosts.filter(({ id }) => this.#context.orderBoard.isConnected(id));
+    const connected = hosts.filter(({ unreachableSince }) => unreachableSince === null);
     const [roomiest] = connected.toSorted((left, right) => right.capacity - right.devices - (left.capacity - left.devices));
     const start = 'start a device host with `npm run host -- --control URL --name NAME`';
     if (roomiest === undefined) throw new Problem('no-host', `no device host is connected: ${start}`);

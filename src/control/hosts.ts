@@ -1,5 +1,7 @@
 // Device hosts: who they are, what they are sent, and what they report.
 
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { digestOf } from '../compiler/compiler.ts';
 import type { Order, Registration, Reports } from '../protocol/agent.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { NewDevice } from '../store/records/devices.ts';
@@ -10,15 +12,58 @@ import { audit, type Context, type PageOf, type Requester, readPage } from './co
 import { newDevices } from './devices.ts';
 import { newOrder, toOrder } from './orders.ts';
 import { notFound, Problem } from './problem.ts';
+import type { Reachability } from './reachability.ts';
 import { applyReports } from './reports.ts';
 
-export type HostView = { readonly host: HostWithDevices; readonly connected: boolean };
+/** Batches of reports that are taken at once; each host sends one after another. */
+const reportLimit = 64;
+
+export type RegisteredHost = HostRecord & {
+  readonly devices: number;
+  /** Shown once: what the host's other requests show. */
+  readonly token: string;
+};
 
 export class Hosts {
   readonly #context: Context;
+  readonly #reachability: Reachability;
+  readonly #joinTokenDigest: string;
+  #reportsUnderWay = 0;
 
-  constructor(context: Context) {
+  /** @param joinToken What a host must show to register. */
+  constructor(context: Context, reachability: Reachability, joinToken: string) {
     this.#context = context;
+    this.#reachability = reachability;
+    this.#joinTokenDigest = digestOf(joinToken);
+  }
+
+  /** Lets those register who have the join token. @throws {Problem} `unauthenticated`. */
+  checkJoinToken(token: string | null): void {
+    if (token === null || !isSame(digestOf(token), this.#joinTokenDigest)) {
+      throw new Problem(
+        'unauthenticated',
+        'a host registers with the join token, as `Authorization: Bearer TOKEN`: the service keeps it in the file join-token beside its database',
+      );
+    }
+  }
+
+  /** The host whose token this is; it has been heard of. @throws {Problem} `unauthenticated`. */
+  async authenticate(token: string | null): Promise<string> {
+    // Found by its digest, of which an attacker cannot choose a prefix: the time that it takes says nothing of the token.
+    const host = token === null ? null : await this.#context.store.records.hosts.findByToken(digestOf(token));
+    if (host === null) {
+      throw new Problem(
+        'unauthenticated',
+        'a host shows the token that it got when it last registered, as `Authorization: Bearer TOKEN`: register again for a new one',
+      );
+    }
+    await this.#reachability.heard(host.id);
+    return host.id;
+  }
+
+  /** How often a host is to say that it is there, in milliseconds, where it says nothing else. */
+  get heartbeatInterval(): number {
+    return this.#reachability.heartbeatInterval;
   }
 
   /**
@@ -26,13 +71,15 @@ export class Hosts {
    * the orders that were not settled.
    * @throws {Problem} `name-taken` when it brings a device whose name is another host's.
    */
-  async register(registration: Registration, requester: Requester): Promise<HostRecord & { readonly devices: number }> {
+  async register(registration: Registration, requester: Requester): Promise<RegisteredHost> {
     const { name, bootId, capacity } = registration;
     const registeredAt = new Date();
+    const token = `agt_${randomBytes(32).toString('base64url')}`;
     const { host, isNewBoot } = await this.#context.store.transaction(async (records) => {
       const known = await records.hosts.findByName(name);
       const isNewBoot = known?.bootId !== bootId;
-      const host: HostRecord = { id: known?.id ?? newIdentifier('host'), name, bootId, capacity, registeredAt };
+      const id = known?.id ?? newIdentifier('host');
+      const host: HostRecord = { id, name, bootId, capacity, registeredAt, tokenDigest: digestOf(token), unreachableSince: null };
       await records.hosts.save(host);
       const made = await this.#adoptDevices(records, host, registration);
       if (isNewBoot) {
@@ -49,43 +96,63 @@ export class Hosts {
         registeredAt,
         made.map((device) => ({ action: 'device.created', object: device.id, detail: detailOf(device) })),
       );
+      this.#reachability.registered(host.id);
       return { host, isNewBoot };
     });
     // The old life of the host, should it still be there, is not to carry out the orders of the new one.
     if (isNewBoot) this.#context.orderBoard.disconnect(host.id);
     this.#context.orderBoard.announce([host.id]);
     const devices = await this.#context.store.records.devices.select({ hostId: host.id }, Number.MAX_SAFE_INTEGER);
-    return { ...host, devices: devices.length };
+    return { ...host, devices: devices.length, token };
   }
 
   /**
-   * The host's orders, from the first that is not settled on; ends with the signal.
+   * The host's orders that are not settled, after a sequence, and then those to come; ends with the signal.
    * @throws {Problem} `not-found`, `stale-boot`.
    */
-  async orders(hostId: string, bootId: string, signal: AbortSignal): Promise<AsyncIterable<Order>> {
+  async orders(hostId: string, bootId: string, after: number, signal: AbortSignal): Promise<AsyncIterable<Order>> {
     const { orderBoard, store } = this.#context;
     await checkBoot(store.records, hostId, bootId);
     return (async function* () {
-      for await (const record of orderBoard.follow(hostId, signal)) yield toOrder(record);
+      for await (const record of orderBoard.follow(hostId, after, signal)) yield toOrder(record);
     })();
   }
 
-  /** Takes a host's reports; when it resolves they are on disk. @throws {Problem} `not-found`, `stale-boot`. */
-  async report(hostId: string, reports: Reports, requester: Requester): Promise<void> {
-    await this.#context.store.transaction(async (records) => {
-      // Here, for the host may register anew while its old reports wait.
-      await checkBoot(records, hostId, reports.bootId);
-      await applyReports(records, { hostId, ...reports }, requester);
-    });
+  /** The host's next orders after a sequence, as soon as there are any; none when the signal ends the waiting. @throws {Problem} as `orders`. */
+  async nextOrders(hostId: string, bootId: string, after: number, signal: AbortSignal): Promise<Order[]> {
+    await checkBoot(this.#context.store.records, hostId, bootId);
+    return (await this.#context.orderBoard.next(hostId, after, signal)).map(toOrder);
   }
 
-  async list(page: { limit: number; after: string | null }): Promise<PageOf<HostView, string>> {
-    const { items, next } = await readPage(
+  /** The host says that it is there, in this boot. @throws {Problem} `not-found`, `stale-boot`. */
+  heartbeat(hostId: string, bootId: string): Promise<void> {
+    return checkBoot(this.#context.store.records, hostId, bootId);
+  }
+
+  /** Takes a host's reports; when it resolves they are on disk. @throws {Problem} `not-found`, `stale-boot`, `busy`. */
+  async report(hostId: string, reports: Reports, requester: Requester): Promise<void> {
+    if (this.#reportsUnderWay >= reportLimit)
+      throw new Problem('busy', `${reportLimit} batches of reports are being taken: send this one again when Retry-After has passed`);
+    this.#reportsUnderWay += 1;
+    try {
+      await this.#context.store.transaction(async (records) => {
+        // Here, for the host may register anew while its old reports wait.
+        await checkBoot(records, hostId, reports.bootId);
+        await applyReports(records, { hostId, ...reports }, requester);
+      });
+    } finally {
+      this.#reportsUnderWay -= 1;
+    }
+    // Settled orders make room for the next.
+    this.#context.orderBoard.announce([hostId]);
+  }
+
+  list(page: { limit: number; after: string | null }): Promise<PageOf<HostWithDevices, string>> {
+    return readPage(
       page,
       (wanted) => this.#context.store.records.hosts.list(wanted),
       ({ id }) => id,
     );
-    return { items: items.map((host) => ({ host, connected: this.#context.orderBoard.isConnected(host.id) })), next };
   }
 
   /** Devices that the host brings along are made, or keep what they are and get its labels. Answers those made. */
@@ -107,4 +174,9 @@ async function checkBoot(records: Records, hostId: string, bootId: string): Prom
   if (host === null) throw notFound('host', hostId);
   if (host.bootId !== bootId)
     throw new Problem('stale-boot', `the host ${host.name} has registered with another boot id since: register again`);
+}
+
+function isSame(left: string, right: string): boolean {
+  const [first, second] = [Buffer.from(left), Buffer.from(right)];
+  return first.length === second.length && timingSafeEqual(first, second);
 }

@@ -1,7 +1,7 @@
 // Loads: one build is to be put on devices; each device carries out one load and reports its outcome.
 
 import { newIdentifier } from '../protocol/identifiers.ts';
-import type { LoadFilter, LoadRecord, LoadSummary, NewLoad } from '../store/records/loads.ts';
+import type { LoadEnd, LoadFilter, LoadRecord, LoadSummary, NewLoad } from '../store/records/loads.ts';
 import type { Records } from '../store/records/records.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { newOrder } from './orders.ts';
@@ -9,6 +9,10 @@ import { invalidValue, notFound, Problem } from './problem.ts';
 
 /** Devices of one request. */
 const loadLimit = 10_000;
+/** Loads that may wait for one device or be under way on it. */
+const queueLimit = 100;
+/** Loads that are ended in one transaction. */
+const endedAtOnce = 500;
 
 export type NewLoadsRequest = {
   readonly module: string;
@@ -16,6 +20,10 @@ export type NewLoadsRequest = {
   readonly selector: { readonly devices: readonly string[] } | { readonly labels: Readonly<Record<string, string>> };
   readonly strategy: 'inject';
   readonly invalidation: 'none' | 'mark-invalid' | 'nx' | 'delete';
+  /** Seconds after which a load that has not completed ends as `expired`. */
+  readonly deadlineSeconds: number;
+  /** Whether loads of the same module that wait for the same devices, and were not dispatched, give way to these. */
+  readonly supersede: boolean;
 };
 
 export type NewLoads = { readonly batch: string; readonly loads: readonly { readonly id: string; readonly device: string }[] };
@@ -27,15 +35,23 @@ export class Loads {
     this.#context = context;
   }
 
-  /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`. */
+  /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
   async request(request: NewLoadsRequest, requester: Requester): Promise<NewLoads> {
     const { module, version, strategy, invalidation } = request;
     const requestedAt = new Date();
+    const deadlineAt = new Date(requestedAt.getTime() + request.deadlineSeconds * 1_000);
     const batchId = newIdentifier('batch');
     const { loads, hostIds } = await this.#context.store.transaction(async (records) => {
       const build = await records.builds.find(module, version);
       if (build === null) throw await unknownBuild(records, module, version);
       const devices = await selectDevices(records, request.selector);
+      const deviceIds = devices.map(({ id }) => id);
+      if (request.supersede) {
+        const waiting = await records.loads.queuedFor(deviceIds, module);
+        const end = { outcome: 'superseded', reason: `the loads of ${batchId} have taken its place`, completedAt: requestedAt };
+        await endLoads(records, waiting, end, requester);
+      }
+      await checkQueues(records, deviceIds);
       const made = devices.map((device) => {
         const load: NewLoad = {
           id: newIdentifier('load'),
@@ -48,10 +64,20 @@ export class Loads {
           invalidation,
           state: 'queued',
           requestedAt,
+          deadlineAt,
         };
         const order = newOrder(
           device,
-          { kind: 'load', load: load.id, module, version, image: build.imageDigest, strategy, invalidation },
+          {
+            kind: 'load',
+            load: load.id,
+            module,
+            version,
+            image: build.imageDigest,
+            strategy,
+            invalidation,
+            deadline: deadlineAt.toISOString(),
+          },
           requestedAt,
         );
         return { load, order };
@@ -65,6 +91,38 @@ export class Loads {
     });
     this.#context.orderBoard.announce(hostIds);
     return { batch: batchId, loads };
+  }
+
+  /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-waiting`. */
+  async cancel(id: string, requester: Requester): Promise<LoadRecord> {
+    await this.#context.store.transaction(async (records) => {
+      const load = await records.loads.find(id);
+      if (load === null) throw notFound('load', id);
+      if (load.outcome === 'cancelled') return;
+      if (load.state !== 'queued') {
+        const how = load.state === 'dispatched' ? 'its host has been sent it' : `it has ended as ${load.outcome}`;
+        throw new Problem('not-waiting', `the load ${id} cannot be cancelled any more: ${how}`);
+      }
+      const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: new Date() };
+      await endLoads(records, [load], end, requester);
+    });
+    return this.find(id);
+  }
+
+  /** Ends the loads whose deadline is over. */
+  async expire(): Promise<void> {
+    const now = new Date();
+    const isOver = await this.#context.store.records.loads.overdue(now, 1);
+    if (isOver.length === 0) return;
+    let ended: number;
+    do {
+      ended = await this.#context.store.transaction(async (records) => {
+        const overdue = await records.loads.overdue(now, endedAtOnce);
+        const end = { outcome: 'expired', reason: 'its deadline was over before its device had carried it out', completedAt: now };
+        await endLoads(records, overdue, end, { actor: 'service', requestId: '' });
+        return overdue.length;
+      });
+    } while (ended === endedAtOnce);
   }
 
   /** @throws {Problem} `not-found`. */
@@ -81,6 +139,34 @@ export class Loads {
       ({ id }) => id,
     );
   }
+}
+
+/** Ends loads that no device reports on: their orders are not sent any more. */
+async function endLoads(
+  records: Records,
+  loads: readonly { readonly id: string; readonly deviceId: string }[],
+  end: LoadEnd,
+  requester: Requester,
+): Promise<void> {
+  const ids = loads.map(({ id }) => id);
+  await records.loads.end(ids, end);
+  await records.orders.withdraw(ids, end.completedAt);
+  const { outcome, reason } = end;
+  await audit(
+    records,
+    requester,
+    end.completedAt,
+    loads.map(({ id, deviceId }) => ({ action: 'load.completed', object: id, detail: { device: deviceId, outcome, reason } })),
+  );
+}
+
+async function checkQueues(records: Records, deviceIds: readonly string[]): Promise<void> {
+  const [full] = await records.loads.devicesWithLoads(deviceIds, queueLimit);
+  if (full === undefined) return;
+  throw new Problem(
+    'busy',
+    `${queueLimit} loads wait for the device ${full}, as many as may: cancel some, or ask with "supersede": true; nothing was loaded anywhere`,
+  );
 }
 
 async function unknownBuild(records: Records, module: string, version: string): Promise<Problem> {

@@ -5,75 +5,97 @@ import type { Store } from '../store/store.ts';
 
 /** Orders read at once. */
 const batchSize = 500;
-
-type Stream = { readonly end: () => void; wake: () => void };
+/** Orders that a host has at once, sent and not reported on; more wait here, where they can still be withdrawn. */
+const flightLimit = 1_000;
 
 export class OrderBoard {
   readonly #store: Store;
-  readonly #streams = new Map<string, Stream>();
-  readonly #onChange: (hostId: string, connected: boolean) => void;
-  #closed = false;
+  readonly #streams = new Map<string, AbortController>();
+  /** Whoever waits for a host's orders, to be woken. */
+  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #closed = new AbortController();
 
-  /** @param onChange Told when a host's stream begins and when it has ended. */
-  constructor(store: Store, onChange: (hostId: string, connected: boolean) => void) {
+  constructor(store: Store) {
     this.#store = store;
-    this.#onChange = onChange;
   }
 
-  /** Whether a host is waiting for orders now. */
-  isConnected(hostId: string): boolean {
-    return this.#streams.has(hostId);
-  }
-
-  /** These hosts have new orders. */
+  /** These hosts have new orders, or room for more. */
   announce(hostIds: Iterable<string>): void {
-    for (const hostId of new Set(hostIds)) this.#streams.get(hostId)?.wake();
+    for (const hostId of new Set(hostIds)) for (const wake of this.#waiting.get(hostId) ?? []) wake();
   }
 
   /** Ends a host's stream, if it has one. */
   disconnect(hostId: string): void {
-    this.#streams.get(hostId)?.end();
+    this.#streams.get(hostId)?.abort();
   }
 
-  /** Ends every stream; there will be no other. */
+  /** Ends every stream and every waiting; there will be no other. */
   close(): void {
-    this.#closed = true;
-    for (const { end } of this.#streams.values()) end();
+    this.#closed.abort();
   }
 
   /**
-   * A host's unsettled orders, and then those to come, until the signal is aborted, another stream of the host begins, or the board is closed.
-   * An order that is not settled is there again in the next stream: delivery is at least once.
+   * A host's next orders after a number, as soon as there are any; none when the signal is aborted or the board closed. They count as sent.
+   * An order that is not settled is there again for whoever asks from before it: delivery is at least once.
    */
-  async *follow(hostId: string, signal: AbortSignal): AsyncGenerator<OrderRecord, void> {
-    const ended = new AbortController();
-    const stream: Stream = { end: () => ended.abort(), wake: () => {} };
-    if (this.#closed || signal.aborted) return;
-    signal.addEventListener('abort', stream.end, { once: true });
-    this.#streams.get(hostId)?.end();
-    this.#streams.set(hostId, stream);
-    this.#onChange(hostId, true);
-    let after = 0;
-    try {
-      while (!ended.signal.aborted) {
-        const news = new Promise<void>((resolve) => {
-          stream.wake = resolve;
-          ended.signal.addEventListener('abort', () => resolve(), { once: true });
-        });
-        const orders = await this.#store.records.orders.unsettled(hostId, after, batchSize);
-        for (const order of orders) {
-          if (ended.signal.aborted) return;
-          after = order.number;
-          yield order;
-        }
-        if (orders.length < batchSize && !ended.signal.aborted) await news;
-      }
-    } finally {
-      signal.removeEventListener('abort', stream.end);
-      if (this.#streams.get(hostId) === stream) {
-        this.#streams.delete(hostId);
-        this.#onChange(hostId, false);
+  async next(hostId: string, after: number, signal: AbortSignal): Promise<OrderRecord[]> {
+    const ended = AbortSignal.any([signal, this.#closed.signal]);
+    while (!ended.aborted) {
+      const { promise: news, resolve } = Promise.withResolvers<void>();
+      const wake = () => resolve();
+      const waiting = this.#waiting.get(hostId) ?? new Set();
+      this.#waiting.set(hostId, waiting.add(wake));
+      ended.addEventListener('abort', wake);
+      try {
+        const orders = await this.#dispatch(hostId, after);
+        if (orders.length > 0) return orders;
+        await news;
+      } finally {
+        ended.removeEventListener('abort', wake);
+        waiting.delete(wake);
+        if (waiting.size === 0 && this.#waiting.get(hostId) === waiting) this.#waiting.delete(hostId);
       }
     }
+    return [];
+  }
+
+  /** A host's orders after a number, and then those to come, until the signal is aborted, another stream of the host begins, or the board is closed. */
+  async *follow(hostId: string, after: number, signal: AbortSignal): AsyncGenerator<OrderRecord, void> {
+    const replaced = new AbortController();
+    const ended = AbortSignal.any([signal, replaced.signal, this.#closed.signal]);
+    this.#streams.get(hostId)?.abort();
+    this.#streams.set(hostId, replaced);
+    let last = after;
+    try {
+      while (!ended.aborted) {
+        for (const order of await this.next(hostId, last, ended)) {
+          if (ended.aborted) return;
+          last = order.number;
+          yield order;
+        }
+      }
+    } finally {
+      if (this.#streams.get(hostId) === replaced) this.#streams.delete(hostId);
+    }
+  }
+
+  /** Reads the next orders; before a host is sent one for the first time that is on disk, so that it cannot be withdrawn behind its back. */
+  async #dispatch(hostId: string, after: number): Promise<OrderRecord[]> {
+    const seen = await this.#store.records.orders.next(hostId, after, flightLimit, batchSize);
+    if (seen.every(({ dispatchedAt }) => dispatchedAt !== null)) return seen;
+    return this.#store.transaction(async ({ orders, loads }) => {
+      const found = await orders.next(hostId, after, flightLimit, batchSize);
+      const fresh = found.filter(({ dispatchedAt }) => dispatchedAt === null);
+      const at = new Date();
+      await orders.markDispatched(
+        fresh.map(({ id }) => id),
+        at,
+      );
+      await loads.setDispatched(
+        fresh.flatMap(({ loadId }) => loadId ?? []),
+        at,
+      );
+      return found;
+    });
   }
 }

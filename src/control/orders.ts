@@ -13,7 +13,8 @@ export function newOrder(device: { readonly id: string; readonly hostId: string 
   const id = newIdentifier('order');
   // The number, given by the database, becomes the sequence.
   const order = Order.parse({ ...content, order: id, device: device.id, sequence: 1 });
-  return { id, hostId: device.hostId, deviceId: device.id, kind: order.kind, body: order, createdAt };
+  const loadId = order.kind === 'load' ? order.load : null;
+  return { id, hostId: device.hostId, deviceId: device.id, kind: order.kind, body: order, loadId, createdAt };
 }
 
 /** A stored order as it goes over the wire. */
@@ -23,8 +24,8 @@ export function toOrder(record: OrderRecord): Order {
 
 /** A stored order, to be stored again with a number of its own. */
 export function renewedOrder(record: OrderRecord): NewOrder {
-  const { id, hostId, deviceId, kind, createdAt } = record;
-  return { id, hostId, deviceId, kind, createdAt, body: Order.parse(record.body) };
+  const { id, hostId, deviceId, kind, loadId, createdAt } = record;
+  return { id, hostId, deviceId, kind, loadId, createdAt, body: Order.parse(record.body) };
 }
 
 /** A program as its device gets it. */

@@ -4,6 +4,8 @@ import type { Diagnostic } from '../compiler/result.ts';
 
 /** Every kind of problem; control knows no HTTP, the API gives each its status. */
 const problemKinds = [
+  'unauthenticated',
+  'forbidden',
   'not-found',
   'invalid-value',
   'version-exists',
@@ -12,6 +14,7 @@ const problemKinds = [
   'not-attached',
   'not-loaded',
   'stale-boot',
+  'not-waiting',
   'malformed-source',
   'not-webassembly',
   'unsupported-module',

@@ -123,7 +123,7 @@ export class Programs {
     if (state === null)
       throw new Problem(
         'not-attached',
-        `the device ${device.name} has not come up yet (it is ${view.status}): try again when its status is "connected"`,
+        `the device ${device.name} has not come up yet (it is ${device.status}): try again when its status is "connected"`,
       );
     const entry = state.moduleTable.find(({ module }) => module === request.module);
     const first = `load it first (POST /v1/loads with this device)`;

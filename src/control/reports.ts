@@ -81,7 +81,15 @@ async function applyAttachment(
 async function applyLoad(records: Records, order: OrderOf<'load'>, result: LoadReport, at: Date): Promise<AuditEntry[]> {
   const { device, load, module } = order;
   const { outcome, reason, interrupted, retried, failed, previous, current } = result;
-  await records.loads.complete(load, { outcome, reason, interrupted, retried, failed, completedAt: at, report: result });
+  const hadNotEnded = await records.loads.complete(load, {
+    outcome,
+    reason,
+    interrupted,
+    retried,
+    failed,
+    completedAt: at,
+    report: result,
+  });
   const detail = {
     device,
     module,
@@ -100,9 +108,10 @@ async function applyLoad(records: Records, order: OrderOf<'load'>, result: LoadR
     );
     const { version, image, address, pages } = current;
     await records.history.enter([{ deviceId: device, module, version, imageDigest: image, loadId: load, address, pages, enteredAt: at }]);
-    await records.devices.setModule({ deviceId: device, module, version, imageDigest: image });
+    await records.devices.setModule({ deviceId: device, module, version, imageDigest: image, loadedAt: at });
   }
-  return [{ action: 'load.completed', object: load, detail }];
+  // What a device did after the load's deadline is in its history; the load's outcome stays.
+  return [{ action: hadNotEnded ? 'load.completed' : 'load.reported-late', object: load, detail }];
 }
 
 /** Of each device the newest state of the batch; programs that have ended leave their last statistics. */

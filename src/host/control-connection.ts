@@ -23,18 +23,25 @@ export class ControlError extends Error {
 
 export class ControlConnection {
   readonly #url: string;
+  readonly #joinToken: string;
   readonly #signal: AbortSignal;
+  /** What the host got when it last registered. */
+  #token: string | null = null;
+  #orders: AbortController | null = null;
 
   /** @param controlUrl The service's address, like `http://127.0.0.1:7070`. */
-  constructor(controlUrl: string, signal: AbortSignal) {
+  constructor(controlUrl: string, joinToken: string, signal: AbortSignal) {
     this.#url = controlUrl.replace(/\/+$/, '');
+    this.#joinToken = joinToken;
     this.#signal = signal;
   }
 
   /** Says who the host is. @throws {ControlError} or a TypeError of fetch. */
   async register(registration: Registration): Promise<Registered> {
-    const response = await this.#request('/agent/v1/hosts', { method: 'POST', body: JSON.stringify(registration) });
-    return Registered.parse(await response.json());
+    const response = await this.#request('/agent/v1/hosts', { method: 'POST', body: JSON.stringify(registration) }, this.#joinToken);
+    const registered = Registered.parse(await response.json());
+    this.#token = registered.token;
+    return registered;
   }
 
   /**
@@ -49,6 +56,7 @@ export class ControlConnection {
     onMalformed: (reason: string) => void,
   ): Promise<void> {
     const silence = new AbortController();
+    this.#orders = silence;
     const timer = setTimeout(() => silence.abort(new Error('the stream of orders has gone silent')), silenceMilliseconds);
     try {
       const response = await this.#fetch(`/agent/v1/hosts/${host}/orders?bootId=${encodeURIComponent(bootId)}`, {
@@ -75,6 +83,16 @@ export class ControlConnection {
     }
   }
 
+  /** Ends the stream of orders, if there is one. */
+  endOrders(): void {
+    this.#orders?.abort(new Error("the stream of orders is not this host's any more"));
+  }
+
+  /** Says that the host is there. */
+  async heartbeat(host: string, bootId: string): Promise<void> {
+    await this.#request(`/agent/v1/hosts/${host}/heartbeats`, { method: 'POST', body: JSON.stringify({ bootId }) });
+  }
+
   /** The bytes of an image. */
   async image(digest: string): Promise<Uint8Array<ArrayBuffer>> {
     const response = await this.#request(`/agent/v1/images/${encodeURIComponent(digest)}`, {});
@@ -89,13 +107,16 @@ export class ControlConnection {
     await this.#request(`/agent/v1/hosts/${host}/reports`, { method: 'POST', body: JSON.stringify({ bootId, reports }) });
   }
 
-  async #request(path: string, init: RequestInit): Promise<Response> {
+  async #request(path: string, init: RequestInit, token = this.#token): Promise<Response> {
     const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(requestMilliseconds)]);
-    return this.#fetch(path, { ...init, ...(init.body === undefined ? {} : { headers: { 'content-type': 'application/json' } }), signal });
+    const headers = init.body === undefined ? {} : { 'content-type': 'application/json' };
+    return this.#fetch(path, { ...init, headers, signal }, token);
   }
 
-  async #fetch(path: string, init: RequestInit): Promise<Response> {
-    const response = await fetch(`${this.#url}${path}`, init);
+  async #fetch(path: string, init: RequestInit, token = this.#token): Promise<Response> {
+    const headers = new Headers(init.headers);
+    if (token !== null) headers.set('authorization', `Bearer ${token}`);
+    const response = await fetch(`${this.#url}${path}`, { ...init, headers });
     if (response.ok) return response;
     throw new ControlError(response.status, `${init.method ?? 'GET'} ${path}: ${response.status} ${(await response.text()).slice(0, 500)}`);
   }

@@ -14,6 +14,8 @@ import { Outbox } from './outbox.ts';
 export type HostOptions = {
   /** The service's address, like `http://127.0.0.1:7070`. */
   readonly controlUrl: string;
+  /** What the service asks of those who register. */
+  readonly joinToken: string;
   readonly name: string;
   /** Devices that the host brings along; the service may place more on it, up to its capacity. */
   readonly devices: Registration['devices'];
@@ -49,15 +51,17 @@ class Host {
   readonly #underWay = new Set<string>();
   readonly #done = new Map<string, Report>();
   #host: string | null = null;
+  /** As the service has asked for. */
+  #heartbeatMilliseconds = 1_000;
 
   constructor(options: HostOptions) {
     this.#options = options;
-    this.#connection = new ControlConnection(options.controlUrl, options.signal);
+    this.#connection = new ControlConnection(options.controlUrl, options.joinToken, options.signal);
     this.#images = new ImageCache((digest) => this.#download(digest));
   }
 
   async run(): Promise<void> {
-    await Promise.all([this.#takeOrders(), this.#deliverReports(), this.#watchStates()]);
+    await Promise.all([this.#takeOrders(), this.#deliverReports(), this.#watchStates(), this.#sendHeartbeats()]);
     this.#processor.close();
   }
 
@@ -81,8 +85,9 @@ class Host {
   /** Registers and takes orders until the stream of orders ends. */
   async #follow(): Promise<void> {
     const { logger, name, devices, capacity } = this.#options;
-    const { host } = await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });
+    const { host, heartbeatSeconds } = await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });
     this.#host = host;
+    this.#heartbeatMilliseconds = heartbeatSeconds * 1_000;
     logger.info({ host }, 'registered with the control service');
     await this.#connection.followOrders(
       host,
@@ -179,6 +184,22 @@ class Host {
     }
   }
 
+  async #sendHeartbeats(): Promise<void> {
+    const { signal, logger } = this.#options;
+    while (!signal.aborted) {
+      await delay(this.#heartbeatMilliseconds, signal);
+      if (this.#host === null || signal.aborted) continue;
+      try {
+        await this.#connection.heartbeat(this.#host, this.#bootId);
+      } catch (error) {
+        if (signal.aborted) return;
+        logger.debug({ reason: String(error) }, 'could not send a heartbeat');
+        // The service does not know this host any more: whoever takes the orders is to register again.
+        if (error instanceof ControlError && (error.status === 401 || error.status === 409)) this.#connection.endOrders();
+      }
+    }
+  }
+
   /** Tries until the service answers; what it says about the image itself is the order's outcome. */
   async #download(digest: string): Promise<Uint8Array<ArrayBuffer>> {
     const { signal } = this.#options;
@@ -187,7 +208,7 @@ class Host {
       try {
         return await this.#connection.image(digest);
       } catch (error) {
-        if (signal.aborted || (error instanceof ControlError && error.status < 500)) throw error;
+        if (signal.aborted || isRefused(error) || (error instanceof ControlError && error.status === 404)) throw error;
         await backOff.wait(signal);
       }
     }

@@ -89,6 +89,8 @@ export class HostedDevice {
   }
 
   async #load(order: OrderOf<'load'>): Promise<LoadReport> {
+    if (order.deadline !== null && Date.parse(order.deadline) <= Date.now())
+      return unloadedReport(order, 'expired', 'its deadline was over before the device began it', this.#state());
     try {
       const image = await this.#images.get(order.image);
       const { strategy, invalidation } = order;

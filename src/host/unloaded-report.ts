@@ -1,4 +1,4 @@
-// The report of a load whose image never reached the device: its digest differs, it is no image of ours, or the host itself failed.
+// The report of a load whose image never reached the device: its digest differs, it is no image of ours, the host itself failed, or it came too late.
 
 import type { OrderOf } from '../protocol/agent.ts';
 import type { DeviceState } from '../protocol/device-state.ts';
@@ -7,7 +7,7 @@ import type { LoadReport } from '../protocol/load-report.ts';
 /** Operations 200 and 280, with what went wrong between them; nothing on the device has changed. */
 export function unloadedReport(
   order: OrderOf<'load'>,
-  outcome: 'refused-image' | 'failed',
+  outcome: 'refused-image' | 'failed' | 'expired',
   message: string,
   state: DeviceState,
 ): LoadReport {

@@ -2,7 +2,19 @@
 
 import { z } from 'zod';
 import { DeviceState } from './device-state.ts';
-import { DeviceId, Digest, DisplayName, ExportName, HostId, Labels, LoadId, ModuleName, OrderId, ProgramId } from './identifiers.ts';
+import {
+  DeviceId,
+  Digest,
+  DisplayName,
+  ExportName,
+  HostId,
+  Labels,
+  LoadId,
+  ModuleName,
+  OrderId,
+  ProgramId,
+  Timestamp,
+} from './identifiers.ts';
 import { FunctionType } from './interface.ts';
 import { Invalidation, LoadReport, Strategy } from './load-report.ts';
 
@@ -30,11 +42,22 @@ export const Registration = z
   .meta({ id: 'Registration' });
 export type Registration = z.infer<typeof Registration>;
 
-export const Registered = z.object({ host: HostId, name: DisplayName, devices: z.int().nonnegative() }).meta({ id: 'Registered' });
+export const Registered = z
+  .object({
+    host: HostId,
+    name: DisplayName,
+    devices: z.int().nonnegative(),
+    token: z.string().describe('For `Authorization: Bearer` in all further requests of the host; each registration makes a new one.'),
+    heartbeatSeconds: z.number().positive().describe('A host that says nothing else says that it is there this often.'),
+  })
+  .meta({ id: 'Registered' });
 export type Registered = z.infer<typeof Registered>;
 
 /** One build to put on one device. */
 const ModuleImage = z.object({ module: ModuleName, version: z.string(), image: Digest }).meta({ id: 'ModuleImage' });
+
+/** A host that has nothing to report says that it is there. */
+export const Heartbeat = z.object({ bootId: z.string().min(8).max(64) }).meta({ id: 'Heartbeat' });
 
 /** The bounds of a declared program. */
 export const programLimits = { threads: 10_000, arguments: 16, pauseMilliseconds: 60_000 } as const;
@@ -75,7 +98,15 @@ export const Order = z
       })
       .meta({ id: 'AttachDeviceOrder' }),
     z
-      .object({ ...order, kind: z.literal('load'), load: LoadId, ...ModuleImage.shape, strategy: Strategy, invalidation: Invalidation })
+      .object({
+        ...order,
+        kind: z.literal('load'),
+        load: LoadId,
+        ...ModuleImage.shape,
+        strategy: Strategy,
+        invalidation: Invalidation,
+        deadline: Timestamp.nullable().describe('A device that has not begun the load by then does not, and reports it as `expired`.'),
+      })
       .meta({ id: 'LoadOrder' }),
     z.object({ ...order, kind: z.literal('start-program'), ...ProgramOrder.shape }).meta({ id: 'StartProgramOrder' }),
     z.object({ ...order, kind: z.literal('stop-program'), program: ProgramId }).meta({ id: 'StopProgramOrder' }),

@@ -12,6 +12,7 @@ export const Outcome = z.enum([
   'refused-dissimilar',
   'refused-image',
   'failed',
+  'expired',
 ]);
 export type Outcome = z.infer<typeof Outcome>;
 

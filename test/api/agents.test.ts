@@ -5,7 +5,7 @@ import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf } from '../../src/machine/image.ts';
 import { Order } from '../../src/protocol/agent.ts';
-import { type Answer, Bench, itemsOf, until, workModule } from './fixture.ts';
+import { type Answer, Bench, itemsOf, joinToken, until, workModule } from './fixture.ts';
 
 let bench: Bench;
 const agents: Agent[] = [];
@@ -17,10 +17,13 @@ afterEach(async () => {
   await bench.close();
 });
 
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+
 class Agent {
   readonly orders: Order[] = [];
   bootId = randomUUID();
   host = '';
+  token = '';
   ended = false;
   #stream = new AbortController();
 
@@ -29,13 +32,17 @@ class Agent {
   }
 
   async register(name: string, devices: string[]): Promise<Answer> {
-    const answer = await bench.post('/agent/v1/hosts', {
+    const registration = {
       name,
       bootId: this.bootId,
       capacity: 10,
       devices: devices.map((device) => ({ name: device, labels: {}, ramPages: 64 })),
-    });
-    this.host = String(answer.body['host']);
+    };
+    const answer = await bench.post('/agent/v1/hosts', registration, bearer(joinToken));
+    if (answer.status === 201) {
+      this.host = String(answer.body['host']);
+      this.token = String(answer.body['token']);
+    }
     return answer;
   }
 
@@ -44,7 +51,10 @@ class Agent {
     this.#stream = new AbortController();
     this.ended = false;
     this.orders.length = 0;
-    const response = await fetch(`${bench.url}/agent/v1/hosts/${this.host}/orders?bootId=${this.bootId}`, { signal: this.#stream.signal });
+    const response = await fetch(`${bench.url}/agent/v1/hosts/${this.host}/orders?bootId=${this.bootId}`, {
+      headers: bearer(this.token),
+      signal: this.#stream.signal,
+    });
     expect(response.headers.get('content-type')).toBe('text/event-stream');
     this.#read(response).then(
       () => (this.ended = true),
@@ -64,7 +74,7 @@ class Agent {
   }
 
   report(...reports: unknown[]): Promise<Answer> {
-    return bench.post(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports });
+    return bench.post(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
   }
 
   async #read(response: Response): Promise<void> {
@@ -154,10 +164,9 @@ async function requestLoad(version: string): Promise<string> {
 test('a host registers, its devices are made once, and they come up', async () => {
   const agent = new Agent();
   expect(await agent.register('agent', ['d1', 'd2'])).toMatchObject({ status: 201, body: { name: 'agent', devices: 2 } });
-  expect(itemsOf(await bench.get('/v1/devices'))).toMatchObject([{ status: 'disconnected' }, { status: 'disconnected' }]);
+  expect(itemsOf(await bench.get('/v1/devices'))).toMatchObject([{ status: 'attaching' }, { status: 'attaching' }]);
   await agent.connect();
   const orders = await agent.order('attach-device', 2);
-  await until('they are attaching', async () => itemsOf(await bench.get('/v1/devices')).every(({ status }) => status === 'attaching'));
   expect((await agent.report(...orders.map((order) => attached(order)))).status).toBe(204);
   expect(itemsOf(await bench.get('/v1/devices')).map(({ status }) => status)).toEqual(['connected', 'connected']);
   expect((await agent.register('agent', ['d1', 'd2', 'd3'])).body).toMatchObject({ devices: 3 });
@@ -235,13 +244,21 @@ test('a host that restarts before it is brought back loses nothing', async () =>
 
 test('another life of the host is told apart, and the old one is told to register again', async () => {
   const agent = await connectedAgent();
-  const old = agent.bootId;
+  const { bootId: old, token: oldToken } = agent;
   agent.bootId = randomUUID();
   await agent.register('agent', ['d1']);
-  const stale = { status: 409, body: { type: 'urn:patchbay:problem:stale-boot' } };
-  expect(await bench.post(`/agent/v1/hosts/${agent.host}/reports`, { bootId: old, reports: [] })).toMatchObject(stale);
-  expect(await bench.get(`/agent/v1/hosts/${agent.host}/orders?bootId=${old}`)).toMatchObject(stale);
-  expect(await bench.get(`/agent/v1/hosts/hst_00000000000000000000000000000000/orders?bootId=${old}`)).toMatchObject({ status: 404 });
+  const path = `/agent/v1/hosts/${agent.host}`;
+  const requests = (token: string) =>
+    Promise.all([
+      bench.post(`${path}/reports`, { bootId: old, reports: [] }, bearer(token)),
+      bench.post(`${path}/heartbeats`, { bootId: old }, bearer(token)),
+      bench.get(`${path}/orders?bootId=${old}`, bearer(token)),
+      bench.get(`${path}/orders/next?bootId=${old}`, bearer(token)),
+    ]);
+  for (const answer of await requests(oldToken))
+    expect(answer).toMatchObject({ status: 401, body: { type: 'urn:patchbay:problem:unauthenticated' } });
+  for (const answer of await requests(agent.token))
+    expect(answer).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:stale-boot' } });
 });
 
 test('a newer stream of a host ends the older one', async () => {
@@ -249,6 +266,7 @@ test('a newer stream of a host ends the older one', async () => {
   const second = new Agent();
   second.bootId = agent.bootId;
   second.host = agent.host;
+  second.token = agent.token;
   await second.connect();
   await until('the first stream ends', async () => agent.ended);
   await requestLoad('1.0.0');
@@ -265,7 +283,7 @@ test('a host cannot take another host its device, nor settle its orders', async 
   if (load === undefined) throw new Error('no order');
   expect((await thief.report(loaded(load))).status).toBe(204);
   expect((await agent.report({ ...loaded(load), device: 'dev_ffffffffffffffffffffffffffffffff' })).status).toBe(204);
-  expect((await bench.get(path)).body).toMatchObject({ state: 'queued' });
+  expect((await bench.get(path)).body).toMatchObject({ state: 'dispatched' });
 });
 
 test('an older state does not replace a newer one', async () => {
@@ -282,15 +300,17 @@ test('images are downloaded by digest', async () => {
   const pushed = await bench.push('tcp', '1.0.0', workModule(1));
   const { image } = pushed.body;
   const digest = typeof image === 'object' && image !== null && 'digest' in image ? String(image.digest) : '';
-  const response = await fetch(`${bench.url}/agent/v1/images/${digest}`);
+  const { token } = await connectedAgent();
+  const response = await fetch(`${bench.url}/agent/v1/images/${digest}`, { headers: bearer(token) });
   expect(digestOf(new Uint8Array(await response.arrayBuffer()))).toBe(digest);
-  expect(await bench.get(`/agent/v1/images/sha256:${'0'.repeat(64)}`)).toMatchObject({ status: 404 });
-  expect(await bench.get('/agent/v1/images/latest')).toMatchObject({ status: 422 });
+  expect(await bench.get(`/agent/v1/images/sha256:${'0'.repeat(64)}`, bearer(token))).toMatchObject({ status: 404 });
+  expect(await bench.get('/agent/v1/images/latest', bearer(token))).toMatchObject({ status: 422 });
+  expect(await bench.get(`/agent/v1/images/${digest}`)).toMatchObject({ status: 401 });
 });
 
 test('malformed registrations and reports are refused', async () => {
   const agent = await connectedAgent();
-  expect(await bench.post('/agent/v1/hosts', { name: 'x', bootId: 'short', capacity: 0, devices: [] })).toMatchObject({
+  expect(await bench.post('/agent/v1/hosts', { name: 'x', bootId: 'short', capacity: 0, devices: [] }, bearer(joinToken))).toMatchObject({
     status: 422,
     body: { errors: [{ pointer: '/bootId' }, { pointer: '/capacity' }] },
   });

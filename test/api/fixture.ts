@@ -11,7 +11,12 @@ import { runHost } from '../../src/host/host.ts';
 
 export type Answer = { readonly status: number; readonly headers: Headers; readonly body: Record<string, unknown> };
 
+/** What hosts register with. */
+export const joinToken = 'join-token-of-the-tests';
+
 export class Bench {
+  /** Milliseconds of silence after which a host is unreachable; to be set before the start. */
+  unreachableAfter = 60_000;
   readonly folder = mkdtempSync(join(tmpdir(), 'patchbay-api-'));
   #app: FastifyInstance | null = null;
   #port = 0;
@@ -23,7 +28,12 @@ export class Bench {
 
   /** Starts the service, the second time on the same file and port. */
   async start(): Promise<this> {
-    const app = await createService({ databaseFile: join(this.folder, 'patchbay.db'), logger: false });
+    const app = await createService({
+      databaseFile: join(this.folder, 'patchbay.db'),
+      logger: false,
+      joinToken,
+      unreachableAfter: this.unreachableAfter,
+    });
     this.#port = Number(new URL(await app.listen({ port: this.#port, host: '127.0.0.1' })).port);
     this.#app = app;
     return this;
@@ -39,6 +49,7 @@ export class Bench {
     const stop = new AbortController();
     const ended = runHost({
       controlUrl: this.url,
+      joinToken,
       name,
       capacity,
       devices: Array.from({ length: devices }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages: 64 })),

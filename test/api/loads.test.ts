@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Bench, itemsOf, until, workModule } from './fixture.ts';
 
 const bench = new Bench();
+bench.unreachableAfter = 4_000;
 let north: string[];
 let south: string[];
 beforeAll(async () => {
@@ -33,11 +34,11 @@ test('devices are listed by labels, by host and by status', async () => {
   expect(await ids('label=zone=south&label=tier=edge')).toEqual(south.toSorted());
   expect(await ids('label=zone=north&label=tier=edge')).toEqual([]);
   const [host] = itemsOf(await bench.get('/v1/hosts')).filter(({ name }) => name === 'south');
-  expect(host).toMatchObject({ connected: true, devices: 2, capacity: 100 });
+  expect(host).toMatchObject({ status: 'connected', unreachableSince: null, devices: 2, capacity: 100 });
   expect(await ids(`host=${host?.['id']}`)).toEqual(south.toSorted());
   expect(await ids('status=connected')).toEqual([...north, ...south].toSorted());
   expect(await ids('status=connected&label=tier=edge')).toEqual(south.toSorted());
-  expect(await ids('status=disconnected')).toEqual([]);
+  expect(await ids('status=unreachable')).toEqual([]);
   expect((await bench.get('/v1/devices?status=lost')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/status' }] });
   expect((await bench.get('/v1/devices?label=zone')).status).toBe(422);
   expect((await bench.get('/v1/devices?label=zone=a&label=zone=b')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/label' }] });
@@ -274,18 +275,18 @@ test('the fleet is healthy while every host is connected, and says why when it i
   const stop = bench.startHost('leaving', 1);
   const healthy = await until('all three hosts are connected', async () => {
     const { body } = await bench.get('/v1/health');
-    return JSON.stringify(body['hosts']) === JSON.stringify({ connected: 3, disconnected: 0 }) && body['status'] === 'healthy' && body;
+    return JSON.stringify(body['hosts']) === JSON.stringify({ connected: 3, unreachable: 0 }) && body['status'] === 'healthy' && body;
   });
-  expect(healthy).toMatchObject({ reasons: [], devices: { attaching: 0, disconnected: 0 }, loads: { queued: 0 } });
+  expect(healthy).toMatchObject({ reasons: [], devices: { attaching: 0, unreachable: 0 }, loads: { queued: 0 } });
   await stop();
   const health = await until('it is missed', async () => {
     const { body } = await bench.get('/v1/health');
     return body['status'] === 'degraded' && body;
   });
-  expect(itemsOf(await bench.get('/v1/devices?status=disconnected'))).toMatchObject([{ name: 'leaving-1' }]);
+  expect(itemsOf(await bench.get('/v1/devices?status=unreachable'))).toMatchObject([{ name: 'leaving-1' }]);
   expect(health).toMatchObject({
-    reasons: ['the host leaving with 1 devices is not connected'],
-    hosts: { connected: 2, disconnected: 1 },
-    devices: { disconnected: 1 },
+    reasons: ['the host leaving with 1 devices is unreachable'],
+    hosts: { connected: 2, unreachable: 1 },
+    devices: { unreachable: 1 },
   });
 });

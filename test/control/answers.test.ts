@@ -11,7 +11,7 @@ let folder: string;
 let control: Control;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-answers-'));
-  control = await Control.open(join(folder, 'patchbay.db'));
+  control = await Control.open(join(folder, 'patchbay.db'), { joinToken: 'not used', unreachableAfter: 60_000 });
 });
 afterEach(async () => {
   await control.close();
@@ -37,7 +37,7 @@ test('a request that was carried out is answered the same, also to a service sta
   await control.answers.keep(request, answer);
   expect(await control.answers.begin(request)).toMatchObject(answer);
   await control.close();
-  control = await Control.open(join(folder, 'patchbay.db'));
+  control = await Control.open(join(folder, 'patchbay.db'), { joinToken: 'not used', unreachableAfter: 60_000 });
   expect(await control.answers.begin(request)).toMatchObject(answer);
   expect(await control.answers.begin(request)).toMatchObject(answer);
 });

@@ -17,7 +17,7 @@ let folder: string;
 let control: Control;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-control-'));
-  control = await Control.open(join(folder, 'patchbay.db'));
+  control = await Control.open(join(folder, 'patchbay.db'), { joinToken: 'not used', unreachableAfter: 60_000 });
 });
 afterEach(async () => {
   await control.close();
@@ -56,7 +56,7 @@ class PlayedHost {
   /** The orders that are not settled, of which there are so many. */
   async orders(count: number): Promise<Order[]> {
     const orders: Order[] = [];
-    for await (const order of await control.hosts.orders(this.id, this.bootId, new AbortController().signal)) {
+    for await (const order of await control.hosts.orders(this.id, this.bootId, 0, new AbortController().signal)) {
       orders.push(order);
       if (orders.length === count) break;
     }
@@ -151,11 +151,34 @@ function loaded(order: OrderOf<'load'>) {
   };
 }
 
+/** Takes so many orders, and settles them as they come: a host has only so many at once. */
+async function settleAll(host: PlayedHost, count: number, report: (order: Order) => unknown): Promise<Order[]> {
+  const settled: Order[] = [];
+  while (settled.length < count) {
+    const orders = await host.orders(Math.min(count - settled.length, 500));
+    await host.report(...orders.map(report));
+    settled.push(...orders);
+  }
+  return settled;
+}
+
+function never(): never {
+  throw new Error('no order');
+}
+
 /** Requests loads; answers the first of them. */
 async function requestLoad(version: string, devices: readonly string[]): Promise<string> {
   const source = `(module (func (export "one") (result i32) (i32.const 1)) (func (export "${version}")))`;
   await control.builds.push({ module: ModuleName.parse('tcp'), version, language: 'wat', source }, requester);
-  const request = { module: 'tcp', version, selector: { devices }, strategy: 'inject', invalidation: 'nx' } as const;
+  const request = {
+    module: 'tcp',
+    version,
+    selector: { devices },
+    strategy: 'inject',
+    invalidation: 'nx',
+    deadlineSeconds: 3_600,
+    supersede: false,
+  } as const;
   const { loads } = await control.loads.request(request, requester);
   return loads[0]?.id ?? '';
 }
@@ -177,7 +200,7 @@ test('a report of another kind than its order does not settle it: the load reach
     { ...heading(order), kind: 'program-started', program: `prg_${'0'.repeat(32)}`, failure: null, state },
     { ...heading(order), kind: 'program-stopped', program: `prg_${'0'.repeat(32)}`, failure: null, state },
   );
-  expect(await control.loads.find(load)).toMatchObject({ state: 'queued' });
+  expect(await control.loads.find(load)).toMatchObject({ state: 'dispatched' });
   expect(await host.order('load')).toEqual(order);
   await host.report({ ...heading(order), kind: 'device-attached', failure: null, state }, loaded(order));
   expect(await control.loads.find(load)).toMatchObject({ state: 'completed', outcome: 'installed' });
@@ -198,14 +221,14 @@ test('a report that arrives as the host registers anew is of its old life, and c
     expect(attach).toMatchObject({ kind: 'attach-device', modules: [{ module: 'tcp', version: '1.0.0' }] });
   } else {
     expect(reported.reason).toMatchObject({ kind: 'stale-boot' });
-    expect(state).toBe('queued');
+    expect(state).toBe('dispatched');
     expect(attach).toMatchObject({ kind: 'attach-device', modules: [] });
   }
 });
 
 test('the stream of a host ends when it registers in a new life', async () => {
   const host = await attachedHost();
-  const orders = await control.hosts.orders(host.id, host.bootId, new AbortController().signal);
+  const orders = await control.hosts.orders(host.id, host.bootId, 0, new AbortController().signal);
   const ended = (async () => {
     for await (const _ of orders) throw new Error('there is no order for the old life');
   })();
@@ -296,21 +319,30 @@ test('a host changes nothing of the devices and programs of another', async () =
 test('a host of thousands of devices registers, takes loads for all of them, and restarts', async () => {
   const host = new PlayedHost('large', 1_100);
   await host.register();
-  const attachments = await host.orders(1_100);
-  const reports = attachments.map((order) => ({ ...heading(order), kind: 'device-attached', failure: null, state: stateWith([]) }));
-  for (let index = 0; index < reports.length; index += 500) await host.report(...reports.slice(index, index + 500));
+  const up = (order: Order) => ({ ...heading(order), kind: 'device-attached', failure: null, state: stateWith([]) });
+  const attachments = await settleAll(host, 1_100, up);
   const devices = attachments.map(({ device }) => device);
   await requestLoad('1.0.0', devices);
-  const loads = (await host.orders(1_100)).filter((order) => order.kind === 'load');
-  expect(new Set(loads.map(({ device }) => device))).toEqual(new Set(devices));
-  const installed = loads.slice(0, 600).map(loaded);
-  for (let index = 0; index < installed.length; index += 500) await host.report(...installed.slice(index, index + 500));
+  const loads = await settleAll(host, 600, (order) => (order.kind === 'load' ? loaded(order) : never()));
+  expect(new Set(loads.map(({ device }) => device)).size).toBe(600);
   await host.restart();
-  const after = await host.orders(1_600);
+  const after = [...(await settleAll(host, 1_100, up)), ...(await host.orders(500))];
   const restored = after.filter((order) => order.kind === 'attach-device');
   expect(restored).toHaveLength(1_100);
   expect(restored.filter(({ modules }) => modules.length === 1)).toHaveLength(600);
   expect(after.slice(1_100).every(({ kind }) => kind === 'load')).toBe(true);
+});
+
+test('a host has no more than a thousand orders at once, and gets more as it reports', async () => {
+  const host = new PlayedHost('large', 1_100);
+  await host.register();
+  const first = await host.orders(1_000);
+  const patience = new AbortController();
+  const more = control.hosts.nextOrders(host.id, host.bootId, first.at(-1)?.sequence ?? 0, patience.signal);
+  const second = control.hosts.nextOrders(host.id, host.bootId, 0, patience.signal);
+  expect(await second).toHaveLength(500);
+  await host.report({ ...heading(first[0] ?? never()), kind: 'device-attached', failure: null, state: stateWith([]) });
+  expect(await more).toHaveLength(1);
 });
 
 test('more devices than one request may load are refused, and nothing is accepted', async () => {
@@ -318,7 +350,14 @@ test('more devices than one request may load are refused, and nothing is accepte
   await host.register();
   const device = await host.device();
   await requestLoad('1.0.0', [device]);
-  const request = { module: 'tcp', version: '1.0.0', strategy: 'inject', invalidation: 'nx' } as const;
+  const request = {
+    module: 'tcp',
+    version: '1.0.0',
+    strategy: 'inject',
+    invalidation: 'nx',
+    deadlineSeconds: 3_600,
+    supersede: false,
+  } as const;
   const refused = control.loads.request({ ...request, selector: { labels: { host: 'huge' } } }, requester);
   await expect(refused).rejects.toMatchObject({ kind: 'invalid-value', invalidValues: [{ pointer: '/labels' }] });
   expect((await control.loads.list({}, wholeList)).items).toHaveLength(1);

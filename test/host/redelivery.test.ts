@@ -30,7 +30,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     registrations += 1;
     response
       .writeHead(201, { 'content-type': 'application/json' })
-      .end(JSON.stringify({ host: newIdentifier('host'), name: 'host', devices: 0 }));
+      .end(JSON.stringify({ host: newIdentifier('host'), name: 'host', devices: 0, token: 'agt_test', heartbeatSeconds: 3_600 }));
   } else if (path.includes('/orders')) {
     response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': \n\n');
     stream = response;
@@ -58,6 +58,7 @@ beforeEach(async () => {
   stop.controller = new AbortController();
   stop.ended = runHost({
     controlUrl: `http://127.0.0.1:${port}`,
+    joinToken: 'join-token-of-this-test',
     name: 'host',
     devices: [],
     capacity: 1,
@@ -133,6 +134,7 @@ test('what is no order is skipped, and an image that is not there refuses the lo
     image: `sha256:${'0'.repeat(64)}`,
     strategy: 'inject',
     invalidation: 'nx',
+    deadline: null,
   });
   deliver(attach);
   const order = newIdentifier('order');
@@ -147,6 +149,7 @@ test('what is no order is skipped, and an image that is not there refuses the lo
     image: `sha256:${'0'.repeat(64)}`,
     strategy: 'inject',
     invalidation: 'nx',
+    deadline: null,
   });
   await until(() => reportsOf('load-completed').length === 1);
   expect(reportsOf('load-completed')).toMatchObject([

@@ -28,13 +28,36 @@ function start(name: string, ...args: string[]): Child {
 }
 
 async function startService(port = '0', ...args: string[]): Promise<{ service: Child; url: string; client: Client }> {
-  const service = start('the service', 'serve', '--port', port, '--database', join(folder, 'data', 'patchbay.db'), ...args);
+  const service = start(
+    'the service',
+    'serve',
+    '--port',
+    port,
+    '--database',
+    join(folder, 'data', 'patchbay.db'),
+    '--unreachable-after',
+    '2',
+    ...args,
+  );
   const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
   return { service, url, client: createPatchbayClient(url) };
 }
 
 const startHost = (url: string, name: string) =>
-  start(name, 'host', '--control', url, '--name', name, '--devices', '2', '--labels', `rack=${name}`);
+  start(
+    name,
+    'host',
+    '--control',
+    url,
+    '--name',
+    name,
+    '--devices',
+    '2',
+    '--labels',
+    `rack=${name}`,
+    '--token-file',
+    join(folder, 'data', 'join-token'),
+  );
 
 async function connected(client: Client, count: number): Promise<string[]> {
   return until(`${count} devices are connected`, async () => {

@@ -3,20 +3,36 @@
 import { Readable } from 'node:stream';
 import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
-import { Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
+import { Problem } from '../../control/problem.ts';
+import { Heartbeat, Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { identifier } from '../schemas/common.ts';
 import { problems } from '../schemas/problem.ts';
-import { type Api, requesterOf, sendRaw } from './route.ts';
+import { type Api, bearerToken, requesterOf, sendRaw } from './route.ts';
 
 const tags = ['agents'];
 
 /** Bytes of a batch of reports, and of a registration with many devices. */
 const bodyLimit = 8 * 1024 * 1024;
+/** How long a request for the next orders may wait, in seconds; below what proxies usually allow. */
+const longestWait = 50;
 /** A stream without orders sends a comment this often, in milliseconds, so that both sides know that the other is there. */
 const heartbeatInterval = 15_000;
 
+const boot = z.string().min(8).max(64).describe('The boot id that the host registered with.');
+const hostParameter = z.object({ host: identifier('host') });
+const registered = [{ agentToken: [] }];
+
 export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
+  app.addHook('onRequest', async (request) => {
+    const token = bearerToken(request);
+    if (request.routeOptions.url === '/agent/v1/hosts') return hosts.checkJoinToken(token);
+    const hostId = await hosts.authenticate(token);
+    const parameters = hostParameter.safeParse(request.params);
+    if (parameters.success && parameters.data.host !== hostId)
+      throw new Problem('forbidden', `the token is of the host ${hostId}, which may not speak for another`);
+  });
+
   app.post(
     '/agent/v1/hosts',
     {
@@ -24,16 +40,20 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
       schema: {
         operationId: 'registerHost',
         tags,
+        security: [{ joinToken: [] }],
         summary: 'Register a device host',
         description:
           'The same name is the same host. A new boot id says that its devices are empty: they are ordered to come up with what they had.',
         body: Registration,
-        response: { 201: Registered.describe('The host is registered.'), ...problems('name-taken', 'too-large') },
+        response: { 201: Registered.describe('The host is registered.'), ...problems('unauthenticated', 'name-taken', 'too-large') },
       },
     },
     async (request, reply) => {
       const host = await hosts.register(request.body, requesterOf(request));
-      return reply.status(201).send(Registered.parse({ host: host.id, name: host.name, devices: host.devices }));
+      const { id, name, devices, token } = host;
+      return reply
+        .status(201)
+        .send(Registered.parse({ host: id, name, devices, token, heartbeatSeconds: hosts.heartbeatInterval / 1_000 }));
     },
   );
 
@@ -45,21 +65,24 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
       schema: {
         operationId: 'followOrders',
         tags,
+        security: registered,
         summary: 'Follow the orders of a host',
         description:
-          'Server-sent events: `event: order`, `data` an Order, `id` its sequence. Every order that no report has settled comes (again), in order, then new ones. ' +
-          'A newer stream of the same host ends this one.',
-        params: z.object({ host: identifier('host') }),
-        querystring: z.strictObject({ bootId: z.string().min(8).max(64) }),
+          'Server-sent events: `event: order`, `data` an Order, `id` its sequence. Every order that no report has settled comes (again), in order, then new ones; ' +
+          'with `Last-Event-ID`, only those after it. A newer stream of the same host ends this one.',
+        params: hostParameter,
+        querystring: z.strictObject({ bootId: boot }),
+        headers: z.object({ 'last-event-id': z.coerce.number().int().nonnegative().optional() }),
         response: {
           200: { description: 'The stream of orders.', content: { 'text/event-stream': { schema: Order } } },
-          ...problems('not-found', 'stale-boot'),
+          ...problems('unauthenticated', 'forbidden', 'stale-boot'),
         },
       },
     },
     async (request, reply) => {
       const gone = new AbortController();
-      const orders = await hosts.orders(request.params.host, request.query.bootId, gone.signal);
+      const after = request.headers['last-event-id'] ?? 0;
+      const orders = await hosts.orders(request.params.host, request.query.bootId, after, gone.signal);
       const stream = Readable.from(serverSentEvents(orders), { objectMode: false, highWaterMark: 64 * 1024 });
       const heartbeat = setInterval(() => stream.readableLength === 0 && reply.raw.write(': \n\n'), heartbeatInterval);
       reply.raw.on('close', () => {
@@ -71,16 +94,76 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
   );
 
   app.get(
+    '/agent/v1/hosts/:host/orders/next',
+    {
+      schema: {
+        operationId: 'nextOrders',
+        tags,
+        security: registered,
+        summary: 'Wait for the next orders of a host',
+        description:
+          'For agents without server-sent events: answers as soon as there are orders after the sequence, or with none when the wait is over.',
+        params: hostParameter,
+        querystring: z.strictObject({
+          bootId: boot,
+          after: z.coerce
+            .number()
+            .int()
+            .nonnegative()
+            .default(0)
+            .describe('Sequence of the last order received; 0: every order that is not settled.'),
+          waitSeconds: z.coerce.number().int().min(0).max(longestWait).default(25).describe('How long to wait where there is none.'),
+        }),
+        response: {
+          200: z
+            .object({ orders: z.array(Order) })
+            .meta({ id: 'NextOrders' })
+            .describe('The orders, in their order.'),
+          ...problems('unauthenticated', 'forbidden', 'stale-boot'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { bootId, after, waitSeconds } = request.query;
+      const gone = new AbortController();
+      reply.raw.on('close', () => gone.abort());
+      const ended = AbortSignal.any([gone.signal, AbortSignal.timeout(waitSeconds * 1_000)]);
+      return { orders: await hosts.nextOrders(request.params.host, bootId, after, ended) };
+    },
+  );
+
+  app.post(
+    '/agent/v1/hosts/:host/heartbeats',
+    {
+      schema: {
+        operationId: 'sendHeartbeat',
+        tags,
+        security: registered,
+        summary: 'Say that a host is there',
+        description: 'Every authenticated request says so too; a host that makes none for too long is unreachable, and so are its devices.',
+        params: hostParameter,
+        body: Heartbeat,
+        response: { 204: z.null().describe('It is heard.'), ...problems('unauthenticated', 'forbidden', 'stale-boot') },
+      },
+    },
+    async (request, reply) => {
+      await hosts.heartbeat(request.params.host, request.body.bootId);
+      return reply.status(204).send(null);
+    },
+  );
+
+  app.get(
     '/agent/v1/images/:digest',
     {
       schema: {
         operationId: 'downloadImage',
         tags,
+        security: registered,
         summary: 'Download an image by its digest',
         params: z.object({ digest: Digest }),
         response: {
           200: { description: 'The image.', content: { 'application/wasm': { schema: z.string().meta({ format: 'binary' }) } } },
-          ...problems('not-found'),
+          ...problems('unauthenticated', 'not-found'),
         },
       },
     },
@@ -98,11 +181,15 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
       schema: {
         operationId: 'reportToControl',
         tags,
+        security: registered,
         summary: 'Report what came of orders, and the states of devices',
         description: 'A report whose order is settled is taken and ignored: reports may be sent again.',
-        params: z.object({ host: identifier('host') }),
+        params: hostParameter,
         body: Reports,
-        response: { 204: z.null().describe('The reports are on disk.'), ...problems('not-found', 'stale-boot', 'too-large') },
+        response: {
+          204: z.null().describe('The reports are on disk.'),
+          ...problems('unauthenticated', 'forbidden', 'stale-boot', 'too-large', 'busy'),
+        },
       },
     },
     async (request, reply) => {

@@ -112,10 +112,15 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
     },
     async (request, reply) => {
       const { items, next } = await hosts.list(pageByText(request.query));
-      const views = items.map(({ host, connected }) => {
-        const { id, name, devices: count, capacity, registeredAt } = host;
-        return { id, name, connected, devices: count, capacity, registeredAt: registeredAt.toISOString() };
-      });
+      const views = items.map(({ id, name, unreachableSince, devices: count, capacity, registeredAt }) => ({
+        id,
+        name,
+        status: unreachableSince === null ? ('connected' as const) : ('unreachable' as const),
+        unreachableSince: unreachableSince?.toISOString() ?? null,
+        devices: count,
+        capacity,
+        registeredAt: registeredAt.toISOString(),
+      }));
       return answerPage(request, reply, views, next);
     },
   );
@@ -135,8 +140,8 @@ function labelsOf(texts: readonly string[]): Record<string, string> {
   return Object.fromEntries(labels);
 }
 
-function toDevice({ device, status }: DeviceView): z.infer<typeof Device> {
-  const { id, name, labels, hostId, ramPages, createdAt } = device;
+function toDevice({ device }: DeviceView): z.infer<typeof Device> {
+  const { id, name, labels, hostId, status, ramPages, createdAt } = device;
   return { id, name, labels: { ...labels }, host: hostId, status, ramPages, createdAt: createdAt.toISOString() };
 }
 

@@ -43,6 +43,21 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
     },
   );
 
+  app.post(
+    '/v1/loads/:load/cancel',
+    {
+      schema: {
+        operationId: 'cancelLoad',
+        tags,
+        summary: 'Cancel a load that waits',
+        description: 'Ends the load as `cancelled` if its host has not been sent it yet. Cancelling it again changes nothing.',
+        params: loadParameter,
+        response: { 200: Load.describe('The load, cancelled.'), ...problems('not-found', 'not-waiting') },
+      },
+    },
+    async (request) => toLoad(await loads.cancel(request.params.load, requesterOf(request))),
+  );
+
   app.get(
     '/v1/loads',
     {
@@ -80,7 +95,7 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
 }
 
 function toLoad(load: LoadSummary): z.infer<typeof Load> {
-  const { id, module, version, reason, interrupted, retried, failed, requestedAt, completedAt } = load;
+  const { id, module, version, reason, interrupted, retried, failed, requestedAt, deadlineAt, dispatchedAt, completedAt } = load;
   const { shape } = Load;
   return {
     id,
@@ -98,6 +113,8 @@ function toLoad(load: LoadSummary): z.infer<typeof Load> {
     retried,
     failed,
     requestedAt: requestedAt.toISOString(),
+    deadlineAt: deadlineAt?.toISOString() ?? null,
+    dispatchedAt: dispatchedAt?.toISOString() ?? null,
     completedAt: completedAt?.toISOString() ?? null,
   };
 }

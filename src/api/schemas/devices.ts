@@ -22,8 +22,8 @@ export const NewDevice = z
   .meta({ id: 'NewDevice', examples: [{ name: 'router-7', labels: { zone: 'north' }, ramPages: 256 }] });
 
 const DeviceStatus = z
-  .enum(['connected', 'attaching', 'disconnected'])
-  .describe('`attaching`: its host is connected and the device is coming up. `disconnected`: its host is not connected.');
+  .enum(['connected', 'attaching', 'unreachable'])
+  .describe('`attaching`: its host is there and the device is coming up. `unreachable`: its host has not been heard of for too long.');
 
 export const Device = z
   .object({
@@ -74,6 +74,14 @@ export const HistoryEntry = z
 export const HistoryPage = pageOf('HistoryPage', HistoryEntry);
 
 const Host = z
-  .object({ id: identifier('host'), name: z.string(), connected: z.boolean(), devices: count, capacity: count, registeredAt: timestamp })
+  .object({
+    id: identifier('host'),
+    name: z.string(),
+    status: z.enum(['connected', 'unreachable']).describe('`unreachable`: it has not been heard of for too long.'),
+    unreachableSince: timestamp.nullable(),
+    devices: count,
+    capacity: count,
+    registeredAt: timestamp,
+  })
   .meta({ id: 'Host', description: 'A process that runs devices.' });
 export const HostPage = pageOf('HostPage', Host);

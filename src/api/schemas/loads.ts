@@ -27,6 +27,16 @@ export const NewLoads = z
     invalidation: Invalidation.default('nx').describe(
       'What becomes of the pages of the old version: left as they are, marked invalid, marked NX (a fetch from either faults), or deleted and given out again.',
     ),
+    deadlineSeconds: z
+      .int()
+      .min(1)
+      .max(30 * 24 * 3_600)
+      .default(24 * 3_600)
+      .describe('A load that has not completed after so many seconds ends as `expired`: its device was unreachable, or busy.'),
+    supersede: z
+      .boolean()
+      .default(false)
+      .describe('Loads of the same module that wait for the same devices, and that no host has been sent, end as `superseded`.'),
   })
   .refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'give either devices or labels')
   .meta({ id: 'NewLoads', examples: [{ module: 'tcp', version: '1.1.0', labels: { zone: 'north' } }] });
@@ -38,7 +48,19 @@ export const AcceptedLoads = z
   })
   .meta({ id: 'AcceptedLoads', description: 'The loads that a request made: one for each device.' });
 
-const LoadState = z.enum(['queued', 'completed']);
+const LoadState = z
+  .enum(['queued', 'dispatched', 'completed'])
+  .describe(
+    '`queued`: it waits for its host, and can be cancelled. `dispatched`: its host has been sent it. `completed`: it has its outcome.',
+  );
+
+/** How a load ends: as its device reports, or without it. */
+const LoadOutcome = z
+  .enum([...Outcome.options, 'cancelled', 'superseded'])
+  .describe(
+    '`expired`: its deadline was over. `cancelled`: an operator did not want it any more. `superseded`: a newer load took its place.',
+  )
+  .meta({ id: 'LoadOutcome' });
 
 export const Load = z
   .object({
@@ -51,12 +73,14 @@ export const Load = z
     strategy: Strategy,
     invalidation: Invalidation,
     state: LoadState,
-    outcome: Outcome.nullable().describe('Null until the load is completed.'),
-    reason: z.string().nullable().describe('Why it was refused or failed.'),
+    outcome: LoadOutcome.nullable().describe('Null until the load is completed.'),
+    reason: z.string().nullable().describe('Why it was refused, failed, or ended without its device.'),
     interrupted: count.nullable(),
     retried: count.nullable(),
     failed: count.nullable(),
     requestedAt: timestamp,
+    deadlineAt: timestamp.nullable().describe('When it ends as `expired` if it has not completed.'),
+    dispatchedAt: timestamp.nullable().describe('When its host was sent it.'),
     completedAt: timestamp.nullable(),
   })
   .meta({ id: 'Load', description: 'One request to put one build on one device.' });
@@ -72,5 +96,5 @@ export const loadQuery = z.strictObject({
   device: identifier('device').optional(),
   module: z.string().max(64).optional(),
   state: LoadState.optional(),
-  outcome: Outcome.optional(),
+  outcome: LoadOutcome.optional(),
 });

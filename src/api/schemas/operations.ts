@@ -36,9 +36,14 @@ export const FleetHealth = z
   .object({
     status: z.enum(['healthy', 'degraded']),
     reasons: z.array(z.string()).describe('Why the fleet is degraded.'),
-    hosts: z.object({ connected: count, disconnected: count }),
-    devices: z.object({ connected: count, attaching: count, disconnected: count }),
-    loads: z.object({ queued: count, completed: count, outcomes: z.record(z.string(), count).describe('Completed loads by outcome.') }),
+    hosts: z.object({ connected: count, unreachable: count }),
+    devices: z.object({ connected: count, attaching: count, unreachable: count }),
+    loads: z.object({
+      queued: count,
+      dispatched: count,
+      completed: count,
+      outcomes: z.record(z.string(), count).describe('Completed loads by outcome.'),
+    }),
     accesses: z.object({ interrupted: count, failed: count }).describe('Of all loads.'),
     ordersUnsettled: count.describe('Orders that hosts have not reported on yet.'),
   })

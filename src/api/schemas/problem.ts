@@ -7,6 +7,8 @@ export const problemMediaType = 'application/problem+json';
 /** Every problem type: its HTTP status and its title. The type is `urn:patchbay:problem:` and the name. */
 export const problemTypes = {
   'malformed-request': { status: 400, title: 'The request is not well-formed' },
+  unauthenticated: { status: 401, title: 'The token is missing or unknown' },
+  forbidden: { status: 403, title: 'The token does not allow it' },
   'not-found': { status: 404, title: 'There is no such object' },
   'method-not-allowed': { status: 405, title: 'The path has no such method' },
   'version-exists': { status: 409, title: 'The version exists with another content' },
@@ -15,6 +17,7 @@ export const problemTypes = {
   'not-attached': { status: 409, title: 'The device has not come up' },
   'not-loaded': { status: 409, title: 'The module is not in the memory of the device' },
   'stale-boot': { status: 409, title: 'The host has registered again since' },
+  'not-waiting': { status: 409, title: 'The load does not wait any more' },
   'too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is of an unsupported media type' },
   'invalid-value': { status: 422, title: 'A value of the request is invalid' },

@@ -5,7 +5,7 @@ import type { DeviceModel, DeviceModuleModel } from '../generated/models.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import type { Page } from './page.ts';
 
-export type DeviceRecord = DeviceModel & { readonly labels: Readonly<Record<string, string>> };
+export type DeviceRecord = DeviceModel & { readonly labels: Readonly<Record<string, string>>; readonly status: DeviceStatus };
 export type DeviceModuleRecord = DeviceModuleModel;
 export type NewDevice = {
   readonly id: string;
@@ -19,9 +19,13 @@ export type NewDevice = {
 export type DeviceFilter = {
   readonly labels?: Readonly<Record<string, string>>;
   readonly hostId?: string;
+  readonly status?: DeviceStatus;
 };
 
-const withLabels = { labels: true } as const;
+/** Whether a device can be worked with: its host is heard of, and it has come up since its host started. */
+export type DeviceStatus = 'connected' | 'attaching' | 'unreachable';
+
+const withLabels = { labels: true, host: { select: { unreachableSince: true } } } as const;
 
 export class DeviceRecords {
   readonly #client: Prisma.TransactionClient;
@@ -79,9 +83,10 @@ export class DeviceRecords {
     });
   }
 
-  /** Identifier, host and boot in which each device was brought up. */
-  async attachments(): Promise<{ hostId: string; attachedBootId: string | null }[]> {
-    return this.#client.device.findMany({ select: { hostId: true, attachedBootId: true } });
+  /** How many devices there are of each status. */
+  async countByStatus(): Promise<Record<DeviceStatus, number>> {
+    const count = (status: DeviceStatus) => this.#client.device.count({ where: whereStatus(status) });
+    return { connected: await count('connected'), attaching: await count('attaching'), unreachable: await count('unreachable') };
   }
 
   async setAttached(id: string, attachedBootId: string, attachFailure: string | null): Promise<void> {
@@ -104,16 +109,16 @@ export class DeviceRecords {
 
   async modulesOf(deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
     return readInChunks(deviceIds, (some) =>
-      this.#client.deviceModule.findMany({ where: { deviceId: { in: some } }, orderBy: { module: 'asc' } }),
+      this.#client.deviceModule.findMany({ where: { deviceId: { in: some } }, orderBy: [{ loadedAt: 'asc' }, { module: 'asc' }] }),
     );
   }
 
   async setModule(entry: DeviceModuleRecord): Promise<void> {
-    const { deviceId, module, version, imageDigest } = entry;
+    const { deviceId, module, version, imageDigest, loadedAt } = entry;
     await this.#client.deviceModule.upsert({
       where: { deviceId_module: { deviceId, module } },
       create: entry,
-      update: { version, imageDigest },
+      update: { version, imageDigest, loadedAt },
     });
   }
 }
@@ -125,10 +130,19 @@ function labelRows(deviceId: string, labels: Readonly<Record<string, string>>) {
 function whereOf(filter: DeviceFilter): Prisma.DeviceWhereInput {
   return {
     ...(filter.hostId === undefined ? {} : { hostId: filter.hostId }),
+    ...(filter.status === undefined ? {} : whereStatus(filter.status)),
     AND: Object.entries(filter.labels ?? {}).map(([key, value]) => ({ labels: { some: { key, value } } })),
   };
 }
 
-function toRecord(device: DeviceModel & { labels: { key: string; value: string }[] }): DeviceRecord {
-  return { ...device, labels: Object.fromEntries(device.labels.map(({ key, value }) => [key, value])) };
+function whereStatus(status: DeviceStatus): Prisma.DeviceWhereInput {
+  if (status === 'unreachable') return { host: { unreachableSince: { not: null } } };
+  return { host: { unreachableSince: null }, attachedBootId: status === 'attaching' ? null : { not: null } };
+}
+
+type DeviceRow = DeviceModel & { labels: { key: string; value: string }[]; host: { unreachableSince: Date | null } };
+
+function toRecord({ host, labels, ...device }: DeviceRow): DeviceRecord {
+  const status = host.unreachableSince !== null ? 'unreachable' : device.attachedBootId === null ? 'attaching' : 'connected';
+  return { ...device, status, labels: Object.fromEntries(labels.map(({ key, value }) => [key, value])) };
 }

@@ -2,6 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { HostModel } from '../generated/models.ts';
+import { chunksOf } from './chunks.ts';
 import type { Page } from './page.ts';
 
 export type HostRecord = HostModel;
@@ -20,6 +21,21 @@ export class HostRecords {
 
   async findByName(name: string): Promise<HostRecord | null> {
     return this.#client.host.findUnique({ where: { name } });
+  }
+
+  /** The host that was given the token of this digest when it last registered. */
+  async findByToken(tokenDigest: string): Promise<HostRecord | null> {
+    return this.#client.host.findUnique({ where: { tokenDigest } });
+  }
+
+  /** Hosts by whether they are heard of. */
+  async idsByReachability(): Promise<{ id: string; unreachableSince: Date | null }[]> {
+    return this.#client.host.findMany({ select: { id: true, unreachableSince: true } });
+  }
+
+  /** Notes that hosts are heard of (null), or since when they are not. */
+  async setUnreachable(ids: readonly string[], unreachableSince: Date | null): Promise<void> {
+    for (const some of chunksOf(ids)) await this.#client.host.updateMany({ where: { id: { in: some } }, data: { unreachableSince } });
   }
 
   /** Makes the host, or renews the one of that name. */

@@ -2,6 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { LoadModel } from '../generated/models.ts';
+import { chunksOf, readInChunks } from './chunks.ts';
 import type { Page } from './page.ts';
 
 export type LoadRecord = LoadModel;
@@ -9,7 +10,7 @@ export type LoadRecord = LoadModel;
 export type LoadSummary = Omit<LoadModel, 'report'>;
 export type NewLoad = Pick<
   LoadModel,
-  'id' | 'batchId' | 'deviceId' | 'buildId' | 'module' | 'version' | 'strategy' | 'invalidation' | 'state' | 'requestedAt'
+  'id' | 'batchId' | 'deviceId' | 'buildId' | 'module' | 'version' | 'strategy' | 'invalidation' | 'state' | 'requestedAt' | 'deadlineAt'
 >;
 export type LoadCompletion = {
   readonly outcome: string;
@@ -20,6 +21,8 @@ export type LoadCompletion = {
   readonly completedAt: Date;
   readonly report: Prisma.InputJsonValue;
 };
+/** The end of a load that no device reports. */
+export type LoadEnd = Pick<LoadCompletion, 'outcome' | 'reason' | 'completedAt'>;
 
 export type LoadFilter = {
   readonly batchId?: string | undefined;
@@ -53,8 +56,59 @@ export class LoadRecords {
     });
   }
 
-  async complete(id: string, completion: LoadCompletion): Promise<void> {
-    await this.#client.load.update({ where: { id }, data: { state: 'completed', ...completion } });
+  /** Ends a load as its device reports. Answers false where it has ended before: then nothing is changed. */
+  async complete(id: string, completion: LoadCompletion): Promise<boolean> {
+    const { count } = await this.#client.load.updateMany({
+      where: { id, state: { not: 'completed' } },
+      data: { state: 'completed', ...completion },
+    });
+    return count === 1;
+  }
+
+  /** Ends loads that have not ended. */
+  async end(ids: readonly string[], { outcome, reason, completedAt }: LoadEnd): Promise<void> {
+    for (const some of chunksOf(ids)) {
+      await this.#client.load.updateMany({
+        where: { id: { in: some }, state: { not: 'completed' } },
+        data: { state: 'completed', outcome, reason, completedAt },
+      });
+    }
+  }
+
+  /** Loads are with their hosts, or (null) wait again. */
+  async setDispatched(ids: readonly string[], dispatchedAt: Date | null): Promise<void> {
+    const [from, to] = dispatchedAt === null ? ['dispatched', 'queued'] : ['queued', 'dispatched'];
+    for (const some of chunksOf(ids))
+      await this.#client.load.updateMany({ where: { id: { in: some }, state: from }, data: { state: to, dispatchedAt } });
+  }
+
+  /** Loads that have not ended though their deadline is over, the first of them. */
+  async overdue(moment: Date, limit: number): Promise<LoadSummary[]> {
+    return this.#client.load.findMany({
+      where: { state: { in: ['queued', 'dispatched'] }, deadlineAt: { lte: moment } },
+      orderBy: { deadlineAt: 'asc' },
+      take: limit,
+      omit: { report: true },
+    });
+  }
+
+  /** Loads of a module that wait for these devices and were not dispatched. */
+  async queuedFor(deviceIds: readonly string[], module: string): Promise<{ id: string; deviceId: string }[]> {
+    return readInChunks(deviceIds, (some) =>
+      this.#client.load.findMany({ where: { deviceId: { in: some }, state: 'queued', module }, select: { id: true, deviceId: true } }),
+    );
+  }
+
+  /** Devices of these for which at least so many loads wait or are under way. */
+  async devicesWithLoads(deviceIds: readonly string[], least: number): Promise<string[]> {
+    const groups = await readInChunks(deviceIds, (some) =>
+      this.#client.load.groupBy({
+        by: ['deviceId'],
+        where: { deviceId: { in: some }, state: { in: ['queued', 'dispatched'] } },
+        _count: { _all: true },
+      }),
+    );
+    return groups.filter(({ _count }) => _count._all >= least).map(({ deviceId }) => deviceId);
   }
 
   /** Loads by state and outcome, with the accesses that they interrupted. */

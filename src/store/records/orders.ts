@@ -2,9 +2,12 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { AgentOrderModel } from '../generated/models.ts';
+import { chunksOf } from './chunks.ts';
 
 export type OrderRecord = AgentOrderModel;
-export type NewOrder = Omit<AgentOrderModel, 'number' | 'body' | 'settledAt'> & { readonly body: Prisma.InputJsonValue };
+export type NewOrder = Omit<AgentOrderModel, 'number' | 'body' | 'dispatchedAt' | 'withdrawnAt' | 'settledAt'> & {
+  readonly body: Prisma.InputJsonValue;
+};
 
 export class OrderRecords {
   readonly #client: Prisma.TransactionClient;
@@ -18,13 +21,30 @@ export class OrderRecords {
     await this.#client.agentOrder.createMany({ data: [...orders] });
   }
 
-  /** Unsettled orders of a host after a number, in their order. */
-  async unsettled(hostId: string, after: number, limit: number): Promise<OrderRecord[]> {
+  /**
+   * Orders of a host after a number that a report has not settled, in their order.
+   * @param flight How many the host may have at once; those up to that number count.
+   */
+  async next(hostId: string, after: number, flight: number, limit: number): Promise<OrderRecord[]> {
+    const open = { hostId, settledAt: null, withdrawnAt: null };
+    const inFlight = await this.#client.agentOrder.count({ where: { ...open, number: { lte: after } } });
+    if (inFlight >= flight) return [];
     return this.#client.agentOrder.findMany({
-      where: { hostId, settledAt: null, number: { gt: after } },
+      where: { ...open, number: { gt: after } },
       orderBy: { number: 'asc' },
-      take: limit,
+      take: Math.min(limit, flight - inFlight),
     });
+  }
+
+  /** Notes that these orders are sent to their host now; those that were sent before keep the time of the first. */
+  async markDispatched(ids: readonly string[], dispatchedAt: Date): Promise<void> {
+    await this.#client.agentOrder.updateMany({ where: { id: { in: [...ids] }, dispatchedAt: null }, data: { dispatchedAt } });
+  }
+
+  /** The orders of these loads are not to be sent any more. */
+  async withdraw(loadIds: readonly string[], withdrawnAt: Date): Promise<void> {
+    for (const some of chunksOf(loadIds))
+      await this.#client.agentOrder.updateMany({ where: { loadId: { in: some }, settledAt: null }, data: { withdrawnAt } });
   }
 
   async allUnsettled(hostId: string): Promise<OrderRecord[]> {
@@ -41,7 +61,7 @@ export class OrderRecords {
   }
 
   async countUnsettled(): Promise<number> {
-    return this.#client.agentOrder.count({ where: { settledAt: null } });
+    return this.#client.agentOrder.count({ where: { settledAt: null, withdrawnAt: null } });
   }
 
   /** Removes the orders of a host that are not settled. */
