@@ -33,7 +33,7 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
         { name: 'hosts', description: 'The processes that run devices.' },
         { name: 'programs', description: 'Programs that access modules.' },
         { name: 'loads', description: 'Builds put on devices by the isolation workflow.' },
-        { name: 'operations', description: 'Audit and health.' },
+        { name: 'operations', description: 'Audit, events and health.' },
         { name: 'agents', description: 'What device hosts say and are told; not for operators.' },
       ],
     },

@@ -11,6 +11,7 @@ import { answerWithProblems } from './problems.ts';
 import { addAgentRoutes } from './routes/agents.ts';
 import { addBuildRoutes } from './routes/builds.ts';
 import { addDeviceRoutes } from './routes/devices.ts';
+import { addEventRoutes } from './routes/events.ts';
 import { addLoadRoutes } from './routes/loads.ts';
 import { addOperationsRoutes } from './routes/operations.ts';
 import { addProgramRoutes } from './routes/programs.ts';
@@ -45,7 +46,7 @@ export async function createService({ databaseFile, logger, ...settings }: Servi
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
   });
-  app.addHook('preClose', async () => control.disconnectHosts());
+  app.addHook('preClose', async () => control.endStreams());
   app.addHook('onClose', async () => control.close());
   answerWithProblems(app);
   await addDocumentation(app);
@@ -57,6 +58,7 @@ export async function createService({ databaseFile, logger, ...settings }: Servi
     addProgramRoutes(api, control);
     addLoadRoutes(api, control);
     addOperationsRoutes(api, control);
+    addEventRoutes(api, control);
   });
   await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), control));
   return app;

@@ -7,6 +7,7 @@ import { Answers } from './answers.ts';
 import { Builds } from './builds.ts';
 import { type Context, type PageOf, readPage } from './context.ts';
 import { Devices } from './devices.ts';
+import { EventFeed } from './events.ts';
 import { type FleetHealth, fleetHealth } from './fleet.ts';
 import { Hosts } from './hosts.ts';
 import { Loads } from './loads.ts';
@@ -29,6 +30,7 @@ export class Control {
   readonly answers: Answers;
   readonly builds: Builds;
   readonly devices: Devices;
+  readonly events: EventFeed;
   readonly hosts: Hosts;
   readonly loads: Loads;
   readonly programs: Programs;
@@ -40,6 +42,8 @@ export class Control {
     this.answers = new Answers(this.#context);
     this.builds = new Builds(this.#context);
     this.devices = new Devices(this.#context);
+    this.events = new EventFeed(context.store);
+    context.store.onCommit(() => this.events.announce());
     this.hosts = new Hosts(this.#context, reachability, joinToken);
     this.loads = new Loads(this.#context);
     this.programs = new Programs(this.#context, this.devices);
@@ -80,13 +84,14 @@ export class Control {
     return (await this.#context.store.health()).writable;
   }
 
-  /** Ends every host's stream of orders, so that the server can close. */
-  disconnectHosts(): void {
+  /** Ends every host's stream of orders and every follower's of events, so that the server can close. */
+  endStreams(): void {
     this.#context.orderBoard.close();
+    this.events.close();
   }
 
   async close(): Promise<void> {
-    this.disconnectHosts();
+    this.endStreams();
     await this.#deadlines.stop();
     await this.#context.compiler.close();
     await this.#context.store.close();

@@ -17,6 +17,7 @@ export class Store {
   readonly records: Records;
   readonly #writer: PrismaClient;
   readonly #reader: PrismaClient;
+  #listener: () => void = () => {};
 
   private constructor(writer: PrismaClient, reader: PrismaClient) {
     this.#writer = writer;
@@ -41,8 +42,15 @@ export class Store {
   }
 
   /** Runs changes as one: when it resolves they are on disk, and when it rejects none of them is. */
-  transaction<Result>(change: (records: Records) => Promise<Result>): Promise<Result> {
-    return this.#writer.$transaction((client) => change(new Records(client)), transactionLimits);
+  async transaction<Result>(change: (records: Records) => Promise<Result>): Promise<Result> {
+    const result = await this.#writer.$transaction((client) => change(new Records(client)), transactionLimits);
+    this.#listener();
+    return result;
+  }
+
+  /** Has this one called after every transaction, once it is on disk. */
+  onCommit(listener: () => void): void {
+    this.#listener = listener;
   }
 
   /** Whether the database can be written to; 2 is `synchronous = FULL`. */

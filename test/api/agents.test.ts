@@ -1,11 +1,10 @@
 // An agent that the test plays over plain HTTP: what it is sent, and what becomes of what it reports, however often either comes.
 
 import { randomUUID } from 'node:crypto';
-import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf } from '../../src/machine/image.ts';
 import { Order } from '../../src/protocol/agent.ts';
-import { type Answer, Bench, itemsOf, joinToken, until, workModule } from './fixture.ts';
+import { type Answer, Bench, eventsOf, itemsOf, joinToken, until, workModule } from './fixture.ts';
 
 let bench: Bench;
 const agents: Agent[] = [];
@@ -78,11 +77,7 @@ class Agent {
   }
 
   async #read(response: Response): Promise<void> {
-    const decoder = new TextDecoder();
-    const text = new TransformStream<Uint8Array, string>({
-      transform: (chunk, controller) => controller.enqueue(decoder.decode(chunk, { stream: true })),
-    });
-    for await (const event of response.body?.pipeThrough(text).pipeThrough(new EventSourceParserStream()) ?? []) {
+    for await (const event of eventsOf(response)) {
       const order = Order.parse(JSON.parse(event.data));
       expect(event.id).toBe(String(order.sequence));
       this.orders.push(order);

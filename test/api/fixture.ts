@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-parser/stream';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { z } from 'zod';
@@ -125,6 +126,16 @@ export function itemsOf({ body }: Answer): Record<string, unknown>[] {
   const page = z.object({ items: z.array(z.record(z.string(), z.unknown())) }).safeParse(body);
   if (!page.success) throw new Error(`not a page: ${JSON.stringify(body)}`);
   return page.data.items;
+}
+
+/** The server-sent events of an answer. */
+export function eventsOf(response: Response): AsyncIterable<EventSourceMessage> {
+  if (response.body === null) throw new Error('an answer without a body');
+  const decoder = new TextDecoder();
+  const text = new TransformStream<Uint8Array, string>({
+    transform: (chunk, controller) => controller.enqueue(decoder.decode(chunk, { stream: true })),
+  });
+  return response.body.pipeThrough(text).pipeThrough(new EventSourceParserStream());
 }
 
 /** Asks until there is an answer; fails after 30 s. */

@@ -1,6 +1,5 @@
 // /agent/v1: device hosts register, follow their orders, download images and report. Plain HTTP, so that an agent in any language can join.
 
-import { Readable } from 'node:stream';
 import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import { Problem } from '../../control/problem.ts';
@@ -8,6 +7,7 @@ import { Heartbeat, Order, Registered, Registration, Reports } from '../../proto
 import { Digest } from '../../protocol/identifiers.ts';
 import { identifier } from '../schemas/common.ts';
 import { problems } from '../schemas/problem.ts';
+import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../server-sent-events.ts';
 import { type Api, bearerToken, requesterOf, sendRaw } from './route.ts';
 
 const tags = ['agents'];
@@ -16,8 +16,6 @@ const tags = ['agents'];
 const bodyLimit = 8 * 1024 * 1024;
 /** How long a request for the next orders may wait, in seconds; below what proxies usually allow. */
 const longestWait = 50;
-/** A stream without orders sends a comment this often, in milliseconds, so that both sides know that the other is there. */
-const heartbeatInterval = 15_000;
 
 const boot = z.string().min(8).max(64).describe('The boot id that the host registered with.');
 const hostParameter = z.object({ host: identifier('host') });
@@ -79,17 +77,12 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
         },
       },
     },
-    async (request, reply) => {
-      const gone = new AbortController();
-      const after = request.headers['last-event-id'] ?? 0;
-      const orders = await hosts.orders(request.params.host, request.query.bootId, after, gone.signal);
-      const stream = Readable.from(serverSentEvents(orders), { objectMode: false, highWaterMark: 64 * 1024 });
-      const heartbeat = setInterval(() => stream.readableLength === 0 && reply.raw.write(': \n\n'), heartbeatInterval);
-      reply.raw.on('close', () => {
-        clearInterval(heartbeat);
-        gone.abort();
-      });
-      return sendRaw(reply.status(200).headers({ 'content-type': 'text/event-stream', 'cache-control': 'no-store' }), stream);
+    async ({ params, query, headers }, reply) => {
+      const after = headers['last-event-id'] ?? 0;
+      const stream = await eventStream(reply.raw, async (gone) =>
+        serverSentEvents(await hosts.orders(params.host, query.bootId, after, gone)),
+      );
+      return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
   );
 
@@ -199,8 +192,6 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
   );
 }
 
-async function* serverSentEvents(orders: AsyncIterable<Order>): AsyncGenerator<string> {
-  // Something at once, so that the host knows that the stream stands.
-  yield ': \n\n';
-  for await (const order of orders) yield `id: ${order.sequence}\nevent: order\ndata: ${JSON.stringify(order)}\n\n`;
+async function* serverSentEvents(orders: AsyncIterable<Order>): AsyncGenerator<ServerSentEvent> {
+  for await (const order of orders) yield { id: order.sequence, event: 'order', data: order };
 }

@@ -1,8 +1,10 @@
 // /v1/audit and the health endpoints.
 
+import type { z } from 'zod';
 import type { Control } from '../../control/control.ts';
+import type { AuditRecord } from '../../store/records/audit.ts';
 import { answerPage, pageByNumber } from '../pages.ts';
-import { AuditDetail, AuditPage, auditQuery, FleetHealth, Live, Readiness } from '../schemas/operations.ts';
+import { AuditDetail, type AuditEvent, AuditPage, auditQuery, FleetHealth, Live, Readiness } from '../schemas/operations.ts';
 import { problems } from '../schemas/problem.ts';
 import type { Api } from './route.ts';
 
@@ -23,16 +25,7 @@ export function addOperationsRoutes(app: Api, control: Control): void {
     async (request, reply) => {
       const { action, object, order } = request.query;
       const { items, next } = await control.auditTrail({ action, object }, order, pageByNumber(request.query));
-      const events = items.map(({ number, at, actor, action: done, object: of, requestId, detail }) => ({
-        number,
-        at: at.toISOString(),
-        actor,
-        action: done,
-        object: of,
-        request: requestId === '' ? null : requestId,
-        detail: AuditDetail.parse(detail),
-      }));
-      return answerPage(request, reply, events, next);
+      return answerPage(request, reply, items.map(toAuditEvent), next);
     },
   );
 
@@ -76,4 +69,10 @@ export function addOperationsRoutes(app: Api, control: Control): void {
       return reply.status(503).send({ status: 'not-ready', reasons: ['the database takes no writes'] });
     },
   );
+}
+
+/** An event of the audit trail as the API tells it. */
+export function toAuditEvent({ number, at, actor, action, object, requestId, detail }: AuditRecord): z.infer<typeof AuditEvent> {
+  const request = requestId === '' ? null : requestId;
+  return { number, at: at.toISOString(), actor, action, object, request, detail: AuditDetail.parse(detail) };
 }

@@ -1,6 +1,7 @@
-// Audit and health in the API.
+// Audit, events and health in the API.
 
 import { z } from 'zod';
+import { eventTypes } from '../../control/events.ts';
 import { count, pageOf, pageQuery, timestamp } from './common.ts';
 
 /** What an event says beyond who, what and when, by name. */
@@ -9,7 +10,7 @@ export const AuditDetail = z.record(
   z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.string()), z.record(z.string(), z.string())]),
 );
 
-const AuditEvent = z
+export const AuditEvent = z
   .object({
     number: z.int().positive().describe('Rises by one.'),
     at: timestamp,
@@ -27,6 +28,29 @@ export const auditQuery = z.strictObject({
   action: z.string().max(64).optional(),
   object: z.string().max(64).optional(),
   order: z.enum(['asc', 'desc']).default('desc').describe('`desc`: the newest first.'),
+});
+
+/** In a header or a query, where an empty text is no number. */
+const eventNumber = z
+  .string()
+  .refine((text) => /^[0-9]{1,15}$/.test(text), 'must be the number of an event')
+  .transform(Number)
+  .optional();
+const eventNumberInDocument = { type: 'integer', minimum: 0 } as const;
+
+const eventType = z.enum(eventTypes);
+export const eventQuery = z.strictObject({
+  types: z
+    .union([eventType.transform((one) => [one]), z.array(eventType).max(16)])
+    .optional()
+    .describe('Only events whose action begins with this and a dot; may be repeated. Without it, all of them.'),
+  after: eventNumber.describe('Only events with a greater number; 0 for all that there are.').meta(eventNumberInDocument),
+});
+/** Other headers are not its business. */
+export const eventHeaders = z.looseObject({
+  'last-event-id': eventNumber
+    .describe('The `id` of the last event that the client has: the stream goes on after it, whatever `after` says.')
+    .meta(eventNumberInDocument),
 });
 
 export const Live = z.object({ status: z.literal('live') }).meta({ id: 'Live' });

@@ -30,4 +30,19 @@ export class AuditRecords {
       take: page.limit,
     });
   }
+
+  /** Events after a number whose actions begin with one of these and a dot, in their order. */
+  async listAfter(after: number, types: readonly string[], limit: number): Promise<AuditRecord[]> {
+    return this.#client.auditEvent.findMany({
+      where: { number: { gt: after }, OR: types.map((type) => ({ action: { startsWith: `${type}.` } })) },
+      orderBy: { number: 'asc' },
+      take: limit,
+    });
+  }
+
+  /** The highest number that there is, 0 where there is none. */
+  async newest(): Promise<number> {
+    const event = await this.#client.auditEvent.findFirst({ select: { number: true }, orderBy: { number: 'desc' } });
+    return event?.number ?? 0;
+  }
 }

@@ -1,0 +1,48 @@
+// /v1/events: operators follow what happens as it happens.
+
+import type { Control } from '../../control/control.ts';
+import { eventTypes } from '../../control/events.ts';
+import type { AuditRecord } from '../../store/records/audit.ts';
+import { AuditEvent, eventHeaders, eventQuery } from '../schemas/operations.ts';
+import { problems } from '../schemas/problem.ts';
+import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../server-sent-events.ts';
+import { toAuditEvent } from './operations.ts';
+import { type Api, sendRaw } from './route.ts';
+
+export function addEventRoutes(app: Api, { events }: Control): void {
+  app.get(
+    '/v1/events',
+    {
+      // A HEAD would follow the events and have no use of them.
+      exposeHeadRoute: false,
+      schema: {
+        operationId: 'followEvents',
+        tags: ['operations'],
+        summary: 'Follow the events',
+        description:
+          'Server-sent events, one for each line of the audit trail, in order and each once: `event` its action, `data` an AuditEvent, `id` its number. ' +
+          'The stream begins with the events after `Last-Event-ID`, or else after `after`, or else with those from now on, and goes on with those to come. ' +
+          'A client that lost its stream misses nothing when it comes back with the last `id` that it has, as EventSource does by itself. ' +
+          'A comment line comes at once, and after every 15 s without an event. The stream ends when the service stops.',
+        querystring: eventQuery,
+        headers: eventHeaders,
+        response: {
+          200: { description: 'The stream of events.', content: { 'text/event-stream': { schema: AuditEvent } } },
+          ...problems('busy'),
+        },
+      },
+    },
+    async ({ query, headers }, reply) => {
+      const stream = await eventStream(reply.raw, async (gone) => {
+        // Read before the client is answered: what happens from then on is after it.
+        const after = headers['last-event-id'] ?? query.after ?? (await events.newest());
+        return serverSentEvents(events.follow(after, query.types ?? eventTypes, gone));
+      });
+      return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
+    },
+  );
+}
+
+async function* serverSentEvents(events: AsyncIterable<AuditRecord>): AsyncGenerator<ServerSentEvent> {
+  for await (const event of events) yield { id: event.number, event: event.action, data: toAuditEvent(event) };
+}
