@@ -3,11 +3,16 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf } from '../../src/machine/image.ts';
-import { Order } from '../../src/protocol/agent.ts';
-import { type Answer, Bench, eventsOf, itemsOf, joinToken, until, workModule } from './fixture.ts';
+import { Agent, attached, bearer, loaded, state } from './agent.ts';
+import { Bench, itemsOf, joinToken, until, workModule } from './fixture.ts';
 
 let bench: Bench;
 const agents: Agent[] = [];
+function newAgent(): Agent {
+  const agent = new Agent(bench);
+  agents.push(agent);
+  return agent;
+}
 beforeEach(async () => {
   bench = await new Bench().start();
 });
@@ -16,130 +21,9 @@ afterEach(async () => {
   await bench.close();
 });
 
-const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
-
-class Agent {
-  readonly orders: Order[] = [];
-  bootId = randomUUID();
-  host = '';
-  token = '';
-  ended = false;
-  #stream = new AbortController();
-
-  constructor() {
-    agents.push(this);
-  }
-
-  async register(name: string, devices: string[]): Promise<Answer> {
-    const registration = {
-      name,
-      bootId: this.bootId,
-      capacity: 10,
-      devices: devices.map((device) => ({ name: device, labels: {}, ramPages: 64 })),
-    };
-    const answer = await bench.post('/agent/v1/hosts', registration, bearer(joinToken));
-    if (answer.status === 201) {
-      this.host = String(answer.body['host']);
-      this.token = String(answer.body['token']);
-    }
-    return answer;
-  }
-
-  /** Follows the orders from now on. */
-  async connect(): Promise<void> {
-    this.#stream = new AbortController();
-    this.ended = false;
-    this.orders.length = 0;
-    const response = await fetch(`${bench.url}/agent/v1/hosts/${this.host}/orders?bootId=${this.bootId}`, {
-      headers: bearer(this.token),
-      signal: this.#stream.signal,
-    });
-    expect(response.headers.get('content-type')).toBe('text/event-stream');
-    this.#read(response).then(
-      () => (this.ended = true),
-      () => (this.ended = true),
-    );
-  }
-
-  disconnect(): void {
-    this.#stream.abort();
-  }
-
-  async order(kind: Order['kind'], count = 1): Promise<Order[]> {
-    return until(`${count} orders of the kind ${kind}`, async () => {
-      const found = this.orders.filter((order) => order.kind === kind);
-      return found.length >= count && found;
-    });
-  }
-
-  report(...reports: unknown[]): Promise<Answer> {
-    return bench.post(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
-  }
-
-  async #read(response: Response): Promise<void> {
-    for await (const event of eventsOf(response)) {
-      const order = Order.parse(JSON.parse(event.data));
-      expect(event.id).toBe(String(order.sequence));
-      this.orders.push(order);
-    }
-  }
-}
-
-/** A device's state with these modules in its table. */
-function state(modules: Record<string, { version: string; image: string; address: string }> = {}) {
-  const moduleTable = Object.entries(modules).map(([module, entry]) => ({ module, ...entry, referenceCount: 0 }));
-  const ranges = moduleTable.map(({ module, version, address }) => ({
-    address,
-    pages: 1,
-    owner: { module, version },
-    present: true,
-    valid: true,
-    nx: false,
-  }));
-  return {
-    at: new Date().toISOString(),
-    moduleTable,
-    memoryMap: { pageBytes: 4096, pages: 64, usedPages: ranges.length, ranges },
-    programs: [],
-  };
-}
-
-const attached = ({ order, device }: Order, modules = {}) => ({
-  kind: 'device-attached',
-  order,
-  device,
-  state: state(modules),
-  failure: null,
-});
-
-function loaded(order: Order, address = '0x1000') {
-  if (order.kind !== 'load') throw new Error('not a load');
-  const { module, version, image } = order;
-  const current = { version, image, address, pages: 1 };
-  const result = {
-    outcome: 'installed',
-    reason: null,
-    previous: null,
-    current,
-    interrupted: 0,
-    retried: 0,
-    failed: 0,
-    microseconds: 1,
-    steps: [],
-  };
-  return {
-    kind: 'load-completed',
-    order: order.order,
-    device: order.device,
-    load: order.load,
-    state: state({ [module]: { version, image, address } }),
-    result,
-  };
-}
-
 /** An agent with one device that is up. */
 async function connectedAgent(): Promise<Agent> {
-  const agent = new Agent();
+  const agent = newAgent();
   await agent.register('agent', ['d1']);
   await agent.connect();
   const [attach] = await agent.order('attach-device');
@@ -157,7 +41,7 @@ async function requestLoad(version: string): Promise<string> {
 }
 
 test('a host registers, its devices are made once, and they come up', async () => {
-  const agent = new Agent();
+  const agent = newAgent();
   expect(await agent.register('agent', ['d1', 'd2'])).toMatchObject({ status: 201, body: { name: 'agent', devices: 2 } });
   expect(itemsOf(await bench.get('/v1/devices'))).toMatchObject([{ status: 'attaching' }, { status: 'attaching' }]);
   await agent.connect();
@@ -258,7 +142,7 @@ test('another life of the host is told apart, and the old one is told to registe
 
 test('a newer stream of a host ends the older one', async () => {
   const agent = await connectedAgent();
-  const second = new Agent();
+  const second = newAgent();
   second.bootId = agent.bootId;
   second.host = agent.host;
   second.token = agent.token;
@@ -270,7 +154,7 @@ test('a newer stream of a host ends the older one', async () => {
 
 test('a host cannot take another host its device, nor settle its orders', async () => {
   const agent = await connectedAgent();
-  const thief = new Agent();
+  const thief = newAgent();
   expect(await thief.register('thief', ['d1'])).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:name-taken' } });
   await thief.register('thief', ['d9']);
   const path = await requestLoad('1.0.0');
