@@ -1,7 +1,7 @@
 // Real processes over a real network: the commands as a user starts them, killed and started again.
 
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -226,6 +226,52 @@ test.each([
 ])('patchbay %j is refused with what to change', async (args, message) => {
   const child = start('patchbay', ...args);
   await child.says(message);
+  expect(await child.ended).toBe(2);
+});
+
+test('a host has its settings from flags, from the environment and from a file, in this order', async () => {
+  const { client, url } = await startService('0', '--no-embedded-host');
+  const tokenFile = join(folder, 'data', 'join-token');
+  expect(statSync(tokenFile).mode & 0o777).toBe(0o600);
+  const config = join(folder, 'host.json');
+  writeFileSync(
+    config,
+    JSON.stringify({ control: url, name: 'filed', devices: 9, labels: { zone: 'north', tier: 'edge' }, 'ram-pages': 32 }),
+  );
+  process.env['PATCHBAY_DEVICES'] = '3';
+  process.env['PATCHBAY_TOKEN'] = readFileSync(tokenFile, 'utf8').trim();
+  try {
+    start('the host', 'host', '--config', config, '--name', 'flagged', '--devices', '2');
+    start('another', 'host', '--config', config);
+  } finally {
+    delete process.env['PATCHBAY_DEVICES'];
+    delete process.env['PATCHBAY_TOKEN'];
+  }
+  await connected(client, 5);
+  const { items } = answerOf(await client.GET('/v1/devices'));
+  expect(items.map(({ name }) => name).toSorted()).toEqual(['filed-1', 'filed-2', 'filed-3', 'flagged-1', 'flagged-2']);
+  for (const item of items) expect(item).toMatchObject({ labels: { zone: 'north', tier: 'edge' }, ramPages: 32 });
+});
+
+test.each([
+  ['{', /cannot read the settings of --config/],
+  ['{"device": 3}', /has "device", which is no setting: there are control, name/],
+  ['{"devices": [3]}', /are not settings/],
+  ['{"devices": 3}', /cannot read the join token from .*nowhere: give it with --token-file/],
+  ['{"devices": "many"}', /--devices is "many"/],
+])('a host whose settings are %s is refused with what to change', async (content, message) => {
+  const config = join(folder, 'host.json');
+  writeFileSync(config, content);
+  const child = start('patchbay', 'host', '--config', config, '--token-file', join(folder, 'nowhere'));
+  await child.says(message);
+  expect(await child.ended).toBe(2);
+});
+
+test('a join token that is too short is refused', async () => {
+  mkdirSync(join(folder, 'data'));
+  writeFileSync(join(folder, 'data', 'join-token'), 'short');
+  const child = start('patchbay', 'serve', '--port', '0', '--database', join(folder, 'data', 'patchbay.db'));
+  await child.says(/the join token in the file .* is not one: it is 16 to 256/);
   expect(await child.ended).toBe(2);
 });
 

@@ -1,0 +1,35 @@
+// The walk through in docs/agents.md, run as it is written.
+
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import { Child } from '../../src/cli/child.ts';
+
+const document = readFileSync(new URL('../../docs/agents.md', import.meta.url), 'utf8');
+
+test('the commands of the walk through bring a device up and load a module on it', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'patchbay-agents-'));
+  const database = join(folder, 'data', 'patchbay.db');
+  const service = new Child('the service', ['serve', '--no-embedded-host', '--port', '0', '--database', database]);
+  try {
+    const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
+    const commands = [...document.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block]) => block);
+    expect(commands.length).toBeGreaterThan(5);
+    const { stdout } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', commands.join('\n')], {
+      cwd: folder,
+      env: { ...process.env, SERVICE: url },
+    });
+    expect(stdout).toMatch(/registered as hst_/);
+    expect(stdout).toMatch(/"kind":"attach-device"/);
+    expect(stdout).toMatch(/"status":"connected"/);
+    expect(stdout).toMatch(/"state":"completed","outcome":"installed"/);
+    expect(stdout).toMatch(/"items":\[\{"version":"1.0.0",.*"leftAt":null/);
+    expect(stdout.trim()).toMatch(/:$/);
+  } finally {
+    await service.end('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
