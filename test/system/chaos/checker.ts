@@ -1,0 +1,131 @@
+// What must hold when all has settled, whatever was killed and cut before: every rule that is broken is told in words.
+
+import type { Schemas } from '../../../src/cli/client.ts';
+import { effectsPerCall } from './modules.ts';
+import type { DeviceReading, Reading } from './reading.ts';
+import type { AcceptedLoad } from './requester.ts';
+
+export type Verdict = {
+  readonly violations: readonly string[];
+  /** Accepted loads that are not there or have no outcome. */
+  readonly lost: number;
+  /** Loads that were completed more than once. */
+  readonly doubled: number;
+  /** Requests that were carried out more often than they were made. */
+  readonly requestsDoubled: number;
+};
+
+export type Accepted = { readonly loads: readonly AcceptedLoad[]; readonly batches: ReadonlySet<string> };
+
+/** Checks everything that was read against what was accepted. */
+export function check(reading: Reading, accepted: Accepted): Verdict {
+  const { lost, doubled, violations } = checkLoads(reading, accepted.loads);
+  const requested = reading.events.filter(({ action }) => action === 'load.requested');
+  return {
+    lost,
+    doubled,
+    requestsDoubled: requested.filter(({ object }) => !accepted.batches.has(object)).length,
+    violations: [
+      ...violations,
+      ...[...accepted.batches].flatMap((batch) => {
+        const events = requested.filter(({ object }) => object === batch).length;
+        return events === 1 ? [] : [`the batch ${batch} has ${events} events of being requested`];
+      }),
+      ...checkNumbers(reading.events),
+      ...checkDevices(reading),
+    ],
+  };
+}
+
+function checkLoads({ loads, events }: Reading, accepted: readonly AcceptedLoad[]) {
+  const violations: string[] = [];
+  const known = new Map(loads.map((load) => [load.id, load]));
+  const missing = accepted.filter(({ id }) => !known.has(id));
+  violations.push(...missing.map(({ id, device }) => `the accepted load ${id} of ${device} is not there`));
+  const unended = loads.filter(({ outcome }) => outcome === null);
+  violations.push(...unended.map(({ id, device, state }) => `the load ${id} of ${device} has no outcome: it is ${state}`));
+  if (known.size !== loads.length) violations.push('the list of loads has a load twice');
+  const completions = Map.groupBy(
+    events.filter(({ action }) => action === 'load.completed'),
+    ({ object }) => object,
+  );
+  let doubled = 0;
+  for (const { id, device, outcome, interrupted, retried, failed } of loads) {
+    const [completion, ...more] = completions.get(id) ?? [];
+    const load = `the load ${id} of ${device}`;
+    if (more.length > 0) {
+      doubled += 1;
+      violations.push(`${load} was completed ${more.length + 1} times`);
+    }
+    if (completion === undefined && outcome !== null && isOfDevice(outcome)) violations.push(`${load} ended without an event`);
+    if (completion !== undefined && completion.detail['outcome'] !== outcome)
+      violations.push(`${load} is ${outcome}, its event says ${completion.detail['outcome']}`);
+    if (failed !== null && failed > 0) violations.push(`${load} failed ${failed} accesses`);
+    if (interrupted !== retried) violations.push(`${load} interrupted ${interrupted} accesses, of which ${retried} retried`);
+  }
+  return { violations, lost: missing.length + unended.length, doubled };
+}
+
+/** Outcomes that a device reports; one that the service gives need not be a completion. */
+function isOfDevice(outcome: string): boolean {
+  return isInstalled(outcome) || outcome.startsWith('refused') || outcome === 'failed';
+}
+
+function isInstalled(outcome: string | null): boolean {
+  return outcome === 'installed' || outcome === 'replaced' || outcome === 'replaced-interrupting';
+}
+
+/** The numbers of the audit trail rise by one, from one. */
+function checkNumbers(events: readonly Schemas['AuditEvent'][]): string[] {
+  return events
+    .flatMap(({ number }, index) => (number === index + 1 ? [] : [`the ${index + 1}th audit event has the number ${number}`]))
+    .slice(0, 5);
+}
+
+function checkDevices({ devices, loads }: Reading): string[] {
+  const loadsOf = Map.groupBy(loads, ({ device }) => device);
+  return devices.flatMap((device) => {
+    const { id, name, status, attachFailure } = device.detail;
+    const found = [
+      ...(status === 'connected' ? [] : [`it is ${status}`]),
+      ...(attachFailure === null ? [] : [`it was not brought up whole: ${attachFailure}`]),
+      ...[...effectsPerCall.keys()].flatMap((module) => checkModule(device, module, loadsOf.get(id) ?? [])),
+      ...device.programs.flatMap((program) => checkProgram(program).map((what) => `the program ${program.id} (${program.state}): ${what}`)),
+    ];
+    return found.map((what) => `${name} (${id}): ${what}`);
+  });
+}
+
+/** The module table, the history and the loads agree. */
+function checkModule({ detail, history }: DeviceReading, module: string, loads: readonly Schemas['Load'][]): string[] {
+  const entry = detail.moduleTable.find((one) => one.module === module);
+  const inTable = entry === undefined ? 'nothing' : `${entry.version} at ${entry.address}`;
+  const open = (history.get(module) ?? []).filter(({ leftAt }) => leftAt === null);
+  const inHistory = open.map(({ version, address }) => `${version} at ${address}`).join(' and ') || 'nothing';
+  const last = loads
+    .filter((load) => load.module === module && isInstalled(load.outcome))
+    .toSorted((left, right) => (left.id < right.id ? -1 : 1))
+    .at(-1);
+  return [
+    ...(inTable === inHistory ? [] : [`its module table has ${module} ${inTable}, its history ${inHistory}`]),
+    ...(last?.version === entry?.version ? [] : [`its module table has ${module} ${inTable}, its last load brought ${last?.version}`]),
+  ];
+}
+
+/** Calls have all their effects and no more, none failed, and all that were asked for were made. */
+function checkProgram({ module, failure, state, threads, calls, statistics }: Schemas['Program']): string[] {
+  if (failure !== null) return [`it could not be started: ${failure}`];
+  if (statistics === null) return ['nothing was reported of it'];
+  const { callsCompleted, callsFailed, effects, versions, accessesInterrupted, accessesRetried, lastFailure } = statistics;
+  const byVersion = versions.reduce((sum, version) => sum + version.callsCompleted, 0);
+  const perCall = effectsPerCall.get(module) ?? 1;
+  const isOver = state === 'finished';
+  return [
+    ...(callsFailed === 0 ? [] : [`${callsFailed} calls failed: ${lastFailure}`]),
+    ...(effects === callsCompleted * perCall ? [] : [`${callsCompleted} calls of ${perCall} effects had ${effects} effects`]),
+    ...(byVersion === callsCompleted ? [] : [`${callsCompleted} calls, by version ${byVersion}`]),
+    ...(accessesInterrupted === accessesRetried ? [] : [`${accessesInterrupted} accesses interrupted, ${accessesRetried} retried`]),
+    ...(!isOver || callsCompleted === threads * (calls ?? 0) ? [] : [`it finished after ${callsCompleted} of ${threads} × ${calls} calls`]),
+    ...(isOver === (calls !== null) ? [] : [`it is to make ${calls ?? 'endless'} calls`]),
+  ];
+}

@@ -1,0 +1,87 @@
+// The processes of the chaos, as a user starts them: the service and its hosts, killed and started again with the same arguments.
+
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { Child } from '../../../src/cli/child.ts';
+import type { Random } from './random.ts';
+
+/** The label of every device. */
+export const fleetLabel = 'fleet=chaos';
+
+/** The command line of the service. */
+export function serviceProcess(port: number, database: string): RestartedProcess {
+  return new RestartedProcess('the service', ['serve', '--no-embedded-host', '--port', String(port), '--database', database], /API +http/);
+}
+
+/** The command line of a host. */
+export function hostProcess(name: string, controlUrl: string, devices: number): RestartedProcess {
+  const args = ['host', '--control', controlUrl, '--name', name, '--devices', String(devices), '--labels', fleetLabel];
+  return new RestartedProcess(name, [...args, '--log-level', 'error'], / joins /);
+}
+
+/** A process that is killed and started again. */
+export class RestartedProcess {
+  readonly name: string;
+  readonly #args: readonly string[];
+  readonly #ready: RegExp;
+  #child: Child | null = null;
+  /** How it ended when nobody had killed it; null while that has not happened. */
+  #ownEnd: string | null = null;
+  /** What the lives that are over said last. */
+  readonly #lastWords: string[] = [];
+
+  constructor(name: string, args: readonly string[], ready: RegExp) {
+    this.name = name;
+    this.#args = args;
+    this.#ready = ready;
+  }
+
+  get ownEnd(): string | null {
+    return this.#ownEnd;
+  }
+
+  /** What it has said lately, in this life and the last ones. */
+  get tail(): string {
+    return [...this.#lastWords, this.#child?.tail ?? ''].filter((words) => words !== '').join('\n--- killed\n');
+  }
+
+  start(): void {
+    const child = new Child(this.name, this.#args);
+    this.#child = child;
+    child.ended.then((end) => {
+      if (this.#child === child) this.#ownEnd = `${this.name} ended by itself (${end}):\n${child.tail}`;
+    });
+  }
+
+  /** Resolves when it has said that it is ready. @throws {Error} when it ends without. */
+  async ready(): Promise<void> {
+    await this.#child?.says(this.#ready);
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = null;
+    await child?.end('SIGKILL');
+    this.#lastWords.push(child?.tail ?? '');
+    this.#lastWords.splice(0, this.#lastWords.length - 3);
+  }
+}
+
+/** Ports below those that the system gives to clients: none of them takes the service's port while it is away. */
+const ports = { least: 20_000, most: 29_999 } as const;
+
+/** A port that nobody listens on. */
+export async function freePort(random: Random): Promise<number> {
+  for (;;) {
+    const port = random.integer(ports.least, ports.most);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!isFree) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
+}

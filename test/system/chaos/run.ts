@@ -1,0 +1,34 @@
+// `npm run chaos -- --kills N --seed S`: kills and faults for as long as one likes, and what came of them.
+
+import console from 'node:console';
+import { parseArgs } from 'node:util';
+import { readInteger } from '../../../src/cli/command-line.ts';
+import { tableLines } from '../../../src/cli/table.ts';
+import { runChaos } from './chaos.ts';
+
+const { values } = parseArgs({
+  options: {
+    kills: { type: 'string', default: '50' },
+    seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
+    hosts: { type: 'string', default: '4' },
+    devices: { type: 'string', default: '200' },
+  },
+});
+const kills = readInteger('kills', values.kills, 0, 100_000);
+const seed = readInteger('seed', values.seed, 0, 2 ** 32 - 1);
+const hosts = readInteger('hosts', values.hosts, 1, 100);
+const devices = readInteger('devices', values.devices, hosts, 10_000);
+
+console.log(`Chaos of ${kills} kills, seed ${seed}`);
+const { counts, violations } = await runChaos({
+  kills,
+  seed,
+  hosts,
+  devicesPerHost: Math.floor(devices / hosts),
+  log: (line) => console.log(line),
+});
+console.log(`\n${tableLines(['what', 'count'], Object.entries(counts)).join('\n')}\n`);
+for (const violation of violations) console.log(violation);
+const verdict = violations.length === 0 ? 'all that must hold held' : `${violations.length} violations`;
+console.log(`${verdict}: npm run chaos -- --kills ${kills} --seed ${seed} --hosts ${hosts} --devices ${devices}`);
+process.exitCode = violations.length === 0 ? 0 : 1;
