@@ -159,8 +159,8 @@ class Link {
       await Promise.all([this.#carry('to-service', this.#client, this.#service), this.#carry('to-client', this.#service, this.#client)]);
     } catch {
       // One of the two is gone: so is the other.
-      this.#client.resetAndDestroy();
-      this.#service.resetAndDestroy();
+      reset(this.#client);
+      reset(this.#service);
     }
     this.destroy();
   }
@@ -180,7 +180,7 @@ class Link {
     this.#proxy.counts[cut === 'reset' ? 'cutsByReset' : 'cutsByEnd'] += 1;
     this.release();
     for (const socket of [this.#client, this.#service]) {
-      if (cut === 'reset') socket.resetAndDestroy();
+      if (cut === 'reset') reset(socket);
       else socket.destroySoon();
     }
   }
@@ -259,6 +259,12 @@ class Link {
 /** What a socket receives; when that ends, its other direction stays open. */
 function chunksOf(socket: Socket): AsyncIterable<Uint8Array> {
   return socket.iterator({ destroyOnReturn: false });
+}
+
+/** Ends a connection by a reset. While its own end is under way it cannot be reset: the runtime would keep the socket for ever. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** Resolves when a socket takes more bytes. @throws {Error} when it never will. */
