@@ -22,10 +22,14 @@ export function toOrder(record: OrderRecord): Order {
   return { ...Order.parse(record.body), sequence: record.number };
 }
 
-/** A stored order, to be stored again with a number of its own. */
+/**
+ * A stored order, to be stored again for a device that has come up anew. It has another identifier: what was done under the old one, was done
+ * on the device as it was before.
+ */
 export function renewedOrder(record: OrderRecord): NewOrder {
-  const { id, hostId, deviceId, kind, loadId, createdAt } = record;
-  return { id, hostId, deviceId, kind, loadId, createdAt, body: Order.parse(record.body) };
+  const { hostId, deviceId, kind, loadId, createdAt } = record;
+  const id = newIdentifier('order');
+  return { id, hostId, deviceId, kind, loadId, createdAt, body: Order.parse({ ...Order.parse(record.body), order: id }) };
 }
 
 /** A program as its device gets it. */

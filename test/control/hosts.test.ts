@@ -226,6 +226,22 @@ test('a report that arrives as the host registers anew is of its old life, and c
   }
 });
 
+test('what was done before a host came up anew, in the same process too, does not settle what is to be done after', async () => {
+  const host = await attachedHost();
+  const load = await requestLoad('1.0.0', [await host.device()]);
+  const before = await host.order('load');
+  const { bootId } = host;
+  // An earlier registration of the host arrives late, and the host registers again: its devices are brought up anew.
+  await host.restart();
+  host.bootId = bootId;
+  await host.register();
+  await host.report(loaded(before));
+  expect(await control.loads.find(load)).toMatchObject({ state: 'queued' });
+  await host.attach();
+  await host.report(loaded(await host.order('load')));
+  expect(await control.loads.find(load)).toMatchObject({ state: 'completed' });
+});
+
 test('the stream of a host ends when it registers in a new life', async () => {
   const host = await attachedHost();
   const orders = await control.hosts.orders(host.id, host.bootId, 0, new AbortController().signal);
