@@ -7,7 +7,7 @@ import type { $ZodType } from 'zod/v4/core';
 import { Control, type ControlSettings } from '../control/control.ts';
 import { makePostsRepeatable } from './idempotency.ts';
 import { addDocumentation } from './openapi-document.ts';
-import { answerWithProblems } from './problems.ts';
+import { answerNoRequest, answerWithProblems } from './problems.ts';
 import { addAgentRoutes } from './routes/agents.ts';
 import { addBuildRoutes } from './routes/builds.ts';
 import { addDeviceRoutes } from './routes/devices.ts';
@@ -35,6 +35,7 @@ export async function createService({ databaseFile, logger, ...settings }: Servi
     bodyLimit,
     requestTimeout,
     forceCloseConnections: true,
+    clientErrorHandler: answerNoRequest,
     genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
   });
   app.setValidatorCompiler<$ZodType>((route) => {

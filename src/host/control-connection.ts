@@ -14,10 +14,13 @@ const orderCharacters = 16 * 1024 * 1024;
 export class ControlError extends Error {
   override readonly name = 'ControlError';
   readonly status: number;
+  /** Whether the service has read the request and will never take it. A request that was cut short on its way is answered 400, but with no problem. */
+  readonly isFinal: boolean;
 
-  constructor(status: number, message: string) {
+  constructor(status: number, message: string, isProblem: boolean) {
     super(message);
     this.status = status;
+    this.isFinal = isProblem && status < 500;
   }
 }
 
@@ -118,7 +121,9 @@ export class ControlConnection {
     if (token !== null) headers.set('authorization', `Bearer ${token}`);
     const response = await fetch(`${this.#url}${path}`, { ...init, headers });
     if (response.ok) return response;
-    throw new ControlError(response.status, `${init.method ?? 'GET'} ${path}: ${response.status} ${(await response.text()).slice(0, 500)}`);
+    const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json') ?? false;
+    const message = `${init.method ?? 'GET'} ${path}: ${response.status} ${(await response.text()).slice(0, 500)}`;
+    throw new ControlError(response.status, message, isProblem);
   }
 }
 

@@ -208,7 +208,7 @@ class Host {
       try {
         return await this.#connection.image(digest);
       } catch (error) {
-        if (signal.aborted || isRefused(error) || (error instanceof ControlError && error.status === 404)) throw error;
+        if (signal.aborted || isRefused(error) || (error instanceof ControlError && error.isFinal && error.status === 404)) throw error;
         await backOff.wait(signal);
       }
     }
@@ -217,5 +217,5 @@ class Host {
 
 /** What the service refuses as malformed it would refuse for ever. */
 function isRefused(error: unknown): boolean {
-  return error instanceof ControlError && (error.status === 400 || error.status === 413 || error.status === 422);
+  return error instanceof ControlError && error.isFinal && (error.status === 400 || error.status === 413 || error.status === 422);
 }

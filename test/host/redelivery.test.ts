@@ -14,8 +14,11 @@ let stream: ServerResponse | null;
 let refuseReports: boolean;
 /** The last reports that the service did not take. */
 let refused: string;
+/** Whether the next reports are answered as a request that was cut short on its way. */
+let cutShort: boolean;
 /** An order whose report the service says is malformed. */
 let malformed: string;
+const problem = { 'content-type': 'application/problem+json' };
 const stop = { controller: new AbortController(), ended: Promise.resolve() };
 const server = createServer((request, response) => {
   answer(request, response).catch((error) => response.destroy(error));
@@ -35,12 +38,14 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': \n\n');
     stream = response;
   } else if (path.endsWith('/reports')) {
-    const status = refuseReports ? 503 : malformed !== '' && body.includes(malformed) ? 400 : 204;
+    const isCutShort = cutShort;
+    cutShort = false;
+    const status = isCutShort ? 400 : refuseReports ? 503 : malformed !== '' && body.includes(malformed) ? 400 : 204;
     if (status === 204) reports.push(...Reports.parse(JSON.parse(body)).reports);
     else refused = body;
-    response.writeHead(status).end();
+    response.writeHead(status, status === 400 && !isCutShort ? problem : {}).end();
   } else {
-    response.writeHead(404).end();
+    response.writeHead(404, problem).end();
   }
 }
 
@@ -51,6 +56,7 @@ beforeEach(async () => {
   refuseReports = false;
   refused = '';
   malformed = '';
+  cutShort = false;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('not listening');
@@ -106,6 +112,12 @@ test('reports that the service did not take are delivered when it does', async (
   await until(() => reportsOf('program-stopped').length === 1);
   expect(reports.filter(({ kind }) => kind !== 'device-state').map(({ kind }) => kind)).toEqual(['device-attached', 'program-stopped']);
   expect(reportsOf('program-stopped')).toMatchObject([{ failure: expect.stringContaining('has no program') }]);
+});
+
+test('a report that was cut short on its way, and answered as no request at all, is delivered again', async () => {
+  cutShort = true;
+  deliver(attach);
+  await until(() => reportsOf('device-attached').length === 1);
 });
 
 test('a report that the service refuses as malformed takes no other with it', async () => {
