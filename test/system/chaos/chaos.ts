@@ -107,7 +107,7 @@ class Chaos {
     this.#service = serviceProcess(port, database);
     const urls = proxies.map(({ url }) => url);
     for (const [index, url] of urls.slice(0, options.hosts).entries())
-      this.#hosts.push(hostProcess(`chaos-${index + 1}`, url, options.devicesPerHost));
+      this.#hosts.push(hostProcess(`chaos-${index + 1}`, url, options.devicesPerHost, database));
     this.#client = createPatchbayClient(`http://127.0.0.1:${port}`);
     this.#requester = new Requester(urls.at(-1) ?? '', random.fork());
   }

@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { dirname, join } from 'node:path';
 import { Child } from '../../../src/cli/child.ts';
 import type { Random } from './random.ts';
 
@@ -10,13 +11,15 @@ export const fleetLabel = 'fleet=chaos';
 
 /** The command line of the service. */
 export function serviceProcess(port: number, database: string): RestartedProcess {
-  return new RestartedProcess('the service', ['serve', '--no-embedded-host', '--port', String(port), '--database', database], /API +http/);
+  const args = ['serve', '--no-embedded-host', '--port', String(port), '--database', database, '--unreachable-after', '4'];
+  return new RestartedProcess('the service', args, /API +http/);
 }
 
 /** The command line of a host. */
-export function hostProcess(name: string, controlUrl: string, devices: number): RestartedProcess {
+export function hostProcess(name: string, controlUrl: string, devices: number, database: string): RestartedProcess {
   const args = ['host', '--control', controlUrl, '--name', name, '--devices', String(devices), '--labels', fleetLabel];
-  return new RestartedProcess(name, [...args, '--log-level', 'error'], / joins /);
+  const token = ['--token-file', join(dirname(database), 'join-token')];
+  return new RestartedProcess(name, [...args, ...token, '--log-level', 'error'], / joins /);
 }
 
 /** A process that is killed and started again. */
