@@ -7,10 +7,15 @@ import { Problem } from '../control/problem.ts';
 /** Characters of a key. */
 const keyLimit = 255;
 
+const underWay = new WeakMap<FastifyRequest, RepeatableRequest>();
+
+/** The request as one that may be repeated, if it has a key. */
+export function repeatableOf(request: FastifyRequest): RepeatableRequest | null {
+  return underWay.get(request) ?? null;
+}
+
 /** Makes every POST under a prefix repeatable. */
 export function makePostsRepeatable(app: FastifyInstance, answers: Answers): void {
-  const underWay = new WeakMap<FastifyRequest, RepeatableRequest>();
-
   app.addHook('preHandler', async (request, reply) => {
     const key = request.headers['idempotency-key'];
     if (request.method !== 'POST' || key === undefined) return;

@@ -2,8 +2,24 @@
 
 import { digestOf } from '../compiler/compiler.ts';
 import type { AnswerRecord } from '../store/records/answers.ts';
-import type { Context } from './context.ts';
+import type { Records } from '../store/records/records.ts';
+import type { Context, Requester } from './context.ts';
 import { Problem } from './problem.ts';
+
+/** What is made, as the request that made it is answered. */
+export type AnswerOf<Made> = (made: Made) => Answer;
+
+/**
+ * Keeps the answer of a repeatable request in the transaction that carries it out: whatever happens to the service after that, who repeats the
+ * request gets this answer, and nothing is done twice.
+ */
+export async function keepAnswer<Made>(records: Records, { repeatable }: Requester, answerOf: AnswerOf<Made>, made: Made): Promise<void> {
+  if (repeatable !== undefined) await records.answers.keep(toRecord(repeatable, answerOf(made)));
+}
+
+function toRecord({ key, route, body }: RepeatableRequest, answer: Answer): AnswerRecord {
+  return { key, route, bodyDigest: digestOf(body), createdAt: new Date(), ...answer };
+}
 
 /** How long an answer is kept, in milliseconds. */
 const keptFor = 24 * 60 * 60 * 1_000;
@@ -52,14 +68,12 @@ export class Answers {
     }
   }
 
-  /** Keeps the answer of a request that was carried out. */
+  /** Keeps the answer of a request that was carried out, or refused. */
   async keep(request: RepeatableRequest, answer: Answer): Promise<void> {
-    const { key, route, body } = request;
-    const record: AnswerRecord = { key, route, bodyDigest: digestOf(body), createdAt: new Date(), ...answer };
     try {
-      await this.#context.store.transaction((records) => records.answers.keep(record));
+      await this.#context.store.transaction((records) => records.answers.keep(toRecord(request, answer)));
     } finally {
-      this.abandon(key);
+      this.abandon(request.key);
     }
     await this.#removeOld();
   }

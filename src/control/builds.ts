@@ -7,6 +7,7 @@ import { assignVersion, isNextVersion, nextVersions } from '../compiler/version.
 import type { ModuleName } from '../protocol/identifiers.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { BuildRecord } from '../store/records/builds.ts';
+import { type AnswerOf, keepAnswer } from './answers.ts';
 import { compiledOf } from './compilation.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
@@ -37,13 +38,13 @@ export class Builds {
    * Compiles a source and keeps the build. The same source under the same version is the same build; a version never changes.
    * @throws {Problem} `invalid-value`, `version-exists`, `busy`, or what the compiler found.
    */
-  async push(request: NewBuildRequest, requester: Requester): Promise<PushedBuild> {
+  async push(request: NewBuildRequest, requester: Requester, answerOf: AnswerOf<PushedBuild>): Promise<PushedBuild> {
     const { module, version } = request;
-    if (!isNextVersion(version)) return this.#push(request, requester);
+    if (!isNextVersion(version)) return this.#push(request, requester, answerOf);
     for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
       const assigned = assignVersion(await this.#context.store.records.builds.versions(module), version);
       try {
-        return await this.#push({ ...request, version: assigned }, requester);
+        return await this.#push({ ...request, version: assigned }, requester, answerOf);
       } catch (error) {
         // Somebody else has taken that version meanwhile: the next is another one now.
         if (!(error instanceof Problem && error.kind === 'version-exists')) throw error;
@@ -52,7 +53,7 @@ export class Builds {
     throw new Problem('busy', `too many builds of ${module} are being pushed at once: try again`);
   }
 
-  async #push(request: NewBuildRequest, requester: Requester): Promise<PushedBuild> {
+  async #push(request: NewBuildRequest, requester: Requester, answerOf: AnswerOf<PushedBuild>): Promise<PushedBuild> {
     const { module, version, language } = request;
     if (valid(version) !== version && valid(version) !== version.split('+')[0]) {
       throw invalidValue(
@@ -82,6 +83,7 @@ export class Builds {
       });
       const detail = { module, version, language, image: compiled.digest, bytes: compiled.image.length };
       await audit(records, requester, createdAt, [{ action: 'build.created', object: build.id, detail }]);
+      await keepAnswer(records, requester, answerOf, { build, warnings, isNew: true });
       return build;
     });
     return kept.createdAt.getTime() === createdAt.getTime() && kept.imageDigest === compiled.digest

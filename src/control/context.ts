@@ -3,6 +3,7 @@
 import type { Compiler } from '../compiler/compiler.ts';
 import type { Records } from '../store/records/records.ts';
 import type { Store } from '../store/store.ts';
+import type { RepeatableRequest } from './answers.ts';
 import type { OrderBoard } from './order-board.ts';
 
 export type Context = {
@@ -12,7 +13,12 @@ export type Context = {
 };
 
 /** Who asks, and in which request. */
-export type Requester = { readonly actor: string; readonly requestId: string };
+export type Requester = {
+  readonly actor: string;
+  readonly requestId: string;
+  /** Where the request has a key under which it may be repeated. */
+  readonly repeatable?: RepeatableRequest;
+};
 
 /** One line of the audit trail, as control writes it. */
 export type AuditEntry = {

@@ -6,6 +6,7 @@ import { newIdentifier } from '../protocol/identifiers.ts';
 import type { DeviceRecord, DeviceStatus, NewDevice } from '../store/records/devices.ts';
 import type { HistoryRecord } from '../store/records/history.ts';
 import type { HostWithDevices } from '../store/records/hosts.ts';
+import { type AnswerOf, keepAnswer } from './answers.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { newOrder } from './orders.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
@@ -32,9 +33,9 @@ export class Devices {
   }
 
   /** Places a new device on a host. @throws {Problem} `name-taken`, `no-host`, `invalid-value`. */
-  async create(request: NewDeviceRequest, requester: Requester): Promise<DeviceView> {
+  async create(request: NewDeviceRequest, requester: Requester, answerOf: AnswerOf<DeviceView>): Promise<DeviceView> {
     const createdAt = new Date();
-    const device = await this.#context.store.transaction(async (records) => {
+    const view = await this.#context.store.transaction(async (records) => {
       const [taken] = await records.devices.findByNames([request.name]);
       if (taken !== undefined) throw new Problem('name-taken', `the device ${taken.id} has the name "${request.name}": choose another`);
       const host = this.#chooseHost(await records.hosts.all(), request.host);
@@ -45,17 +46,21 @@ export class Devices {
       await audit(records, requester, createdAt, [
         { action: 'device.created', object: made.id, detail: { name, host: host.id, ramPages, labels } },
       ]);
-      return made;
+      const device = await records.devices.find(made.id);
+      if (device === null) throw notFound('device', made.id);
+      const created = viewOf(device);
+      await keepAnswer(records, requester, answerOf, created);
+      return created;
     });
-    this.#context.orderBoard.announce([device.hostId]);
-    return this.view(device.id);
+    this.#context.orderBoard.announce([view.device.hostId]);
+    return view;
   }
 
   /** @throws {Problem} `not-found`. */
   async view(id: string): Promise<DeviceView> {
     const device = await this.#context.store.records.devices.find(id);
     if (device === null) throw notFound('device', id);
-    return this.#viewOf(device);
+    return viewOf(device);
   }
 
   async list(
@@ -70,7 +75,7 @@ export class Devices {
       (wanted) => devices.list(where, wanted),
       ({ id }) => id,
     );
-    return { items: items.map((device) => this.#viewOf(device)), next };
+    return { items: items.map(viewOf), next };
   }
 
   /** Every stay of a version of a module in a device's memory, the newest first. @throws {Problem} `not-found`. */
@@ -81,11 +86,6 @@ export class Devices {
       (wanted) => this.#context.store.records.history.list(id, module, wanted),
       ({ number }) => number,
     );
-  }
-
-  #viewOf(device: DeviceRecord): DeviceView {
-    const state = device.stateAt === null ? null : DeviceState.safeParse(device.state);
-    return { device, state: state?.success ? state.data : null };
   }
 
   #chooseHost(hosts: readonly HostWithDevices[], wanted: string | null): HostWithDevices {
@@ -113,4 +113,9 @@ export function newDevices(hostId: string, devices: Registration['devices'], kno
   return devices
     .filter(({ name }) => !known.has(name))
     .map(({ name, labels, ramPages }) => ({ id: newIdentifier('device'), name, labels, ramPages, hostId, createdAt }));
+}
+
+function viewOf(device: DeviceRecord): DeviceView {
+  const state = device.stateAt === null ? null : DeviceState.safeParse(device.state);
+  return { device, state: state?.success ? state.data : null };
 }

@@ -3,6 +3,7 @@
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { LoadEnd, LoadFilter, LoadRecord, LoadSummary, NewLoad } from '../store/records/loads.ts';
 import type { Records } from '../store/records/records.ts';
+import { type AnswerOf, keepAnswer } from './answers.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { newOrder } from './orders.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
@@ -36,12 +37,12 @@ export class Loads {
   }
 
   /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
-  async request(request: NewLoadsRequest, requester: Requester): Promise<NewLoads> {
+  async request(request: NewLoadsRequest, requester: Requester, answerOf: AnswerOf<NewLoads>): Promise<NewLoads> {
     const { module, version, strategy, invalidation } = request;
     const requestedAt = new Date();
     const deadlineAt = new Date(requestedAt.getTime() + request.deadlineSeconds * 1_000);
     const batchId = newIdentifier('batch');
-    const { loads, hostIds } = await this.#context.store.transaction(async (records) => {
+    const { accepted, hostIds } = await this.#context.store.transaction(async (records) => {
       const build = await records.builds.find(module, version);
       if (build === null) throw await unknownBuild(records, module, version);
       const devices = await selectDevices(records, request.selector);
@@ -87,10 +88,12 @@ export class Loads {
       const selector = 'labels' in request.selector ? { labels: request.selector.labels } : {};
       const detail = { module, version, strategy, invalidation, devices: devices.length, ...selector };
       await audit(records, requester, requestedAt, [{ action: 'load.requested', object: batchId, detail }]);
-      return { loads: made.map(({ load }) => ({ id: load.id, device: load.deviceId })), hostIds: devices.map(({ hostId }) => hostId) };
+      const accepted: NewLoads = { batch: batchId, loads: made.map(({ load }) => ({ id: load.id, device: load.deviceId })) };
+      await keepAnswer(records, requester, answerOf, accepted);
+      return { accepted, hostIds: devices.map(({ hostId }) => hostId) };
     });
     this.#context.orderBoard.announce(hostIds);
-    return { batch: batchId, loads };
+    return accepted;
   }
 
   /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-waiting`. */

@@ -5,6 +5,7 @@ import { newIdentifier } from '../protocol/identifiers.ts';
 import type { FunctionType, ValueType } from '../protocol/interface.ts';
 import { Interface } from '../protocol/interface.ts';
 import type { ProgramRecord } from '../store/records/programs.ts';
+import { type AnswerOf, keepAnswer } from './answers.ts';
 import { compiledOf } from './compilation.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import type { Devices, DeviceView } from './devices.ts';
@@ -38,14 +39,14 @@ export class Programs {
   }
 
   /** @throws {Problem} `not-found`, `not-attached`, `not-loaded`, `invalid-value`. */
-  async start(deviceId: string, request: NewProgramRequest, requester: Requester): Promise<ProgramView> {
+  async start(deviceId: string, request: NewProgramRequest, requester: Requester, answerOf: AnswerOf<ProgramView>): Promise<ProgramView> {
     const view = await this.#devices.view(deviceId);
     const type = await this.#typeOf(view, request);
     const values = checkArguments(request.arguments, type);
     const result = await this.#context.compiler.compileDriver({ module: request.module, export: request.export, type });
     const driver = compiledOf(result, `the driver of ${request.module}.${request.export}`).compiled;
     const createdAt = new Date();
-    const program = await this.#context.store.transaction(async (records) => {
+    const started = await this.#context.store.transaction(async (records) => {
       await records.builds.keepImage(driver.digest, new Uint8Array(driver.image), createdAt);
       const made = await records.programs.create({
         id: newIdentifier('program'),
@@ -76,10 +77,12 @@ export class Programs {
         calls: request.calls,
       };
       await audit(records, requester, createdAt, [{ action: 'program.requested', object: made.id, detail }]);
-      return made;
+      const program = programView(made, view);
+      await keepAnswer(records, requester, answerOf, program);
+      return program;
     });
     this.#context.orderBoard.announce([view.device.hostId]);
-    return programView(program, view);
+    return started;
   }
 
   /** Asks the device to end a program's threads; once asked, asking again changes nothing. @throws {Problem} `not-found`. */

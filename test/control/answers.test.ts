@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Control } from '../../src/control/control.ts';
 import { Problem } from '../../src/control/problem.ts';
+import { ModuleName } from '../../src/protocol/identifiers.ts';
 
 let folder: string;
 let control: Control;
@@ -53,4 +54,22 @@ test.each([{ body: '{"a":2}' }, { route: 'POST /v1/others' }])('a key is for one
   await control.answers.keep(request, answer);
   expect(await kindOf(control.answers.begin({ ...request, ...change }))).toBe('invalid-value');
   expect(await control.answers.begin(request)).toMatchObject(answer);
+});
+
+test('what a request makes and its answer are on disk together, or neither is', async () => {
+  const push = (version: string) =>
+    control.builds.push(
+      { module: ModuleName.parse('tcp'), version, language: 'wat', source: '(module (func (export "f")))' },
+      { actor: 'test', requestId: 'req_test', repeatable: request },
+      ({ build }) => ({ ...answer, body: build.id }),
+    );
+  await control.answers.begin(request);
+  expect(await kindOf(push('not a version'))).toBe('invalid-value');
+  control.answers.abandon(request.key);
+  expect(await control.answers.begin(request)).toBeNull();
+  const { build } = await push('1.0.0');
+  // The service is gone before it has answered.
+  await control.close();
+  control = await Control.open(join(folder, 'patchbay.db'), { joinToken: 'not used', unreachableAfter: 60_000 });
+  expect(await control.answers.begin(request)).toMatchObject({ ...answer, body: build.id });
 });

@@ -11,6 +11,8 @@ import { DeviceState } from '../../src/protocol/device-state.ts';
 import { ModuleName } from '../../src/protocol/identifiers.ts';
 
 const requester = { actor: 'test', requestId: 'req_test' };
+/** No request here has a key, so that no answer is kept. */
+const notRepeated = () => never();
 const wholeList = { limit: 200, after: null };
 
 let folder: string;
@@ -98,7 +100,7 @@ class PlayedHost {
   /** A program on its device, reported as started. */
   async startProgram(): Promise<string> {
     const request = { name: null, module: 'tcp', export: 'one', arguments: [], threads: 2, calls: null, pauseMilliseconds: 0 };
-    const { program } = await control.programs.start(await this.device(), request, requester);
+    const { program } = await control.programs.start(await this.device(), request, requester, notRepeated);
     const order = await this.order('start-program');
     await this.report({
       ...heading(order),
@@ -169,7 +171,7 @@ function never(): never {
 /** Requests loads; answers the first of them. */
 async function requestLoad(version: string, devices: readonly string[]): Promise<string> {
   const source = `(module (func (export "one") (result i32) (i32.const 1)) (func (export "${version}")))`;
-  await control.builds.push({ module: ModuleName.parse('tcp'), version, language: 'wat', source }, requester);
+  await control.builds.push({ module: ModuleName.parse('tcp'), version, language: 'wat', source }, requester, notRepeated);
   const request = {
     module: 'tcp',
     version,
@@ -179,7 +181,7 @@ async function requestLoad(version: string, devices: readonly string[]): Promise
     deadlineSeconds: 3_600,
     supersede: false,
   } as const;
-  const { loads } = await control.loads.request(request, requester);
+  const { loads } = await control.loads.request(request, requester, notRepeated);
   return loads[0]?.id ?? '';
 }
 
@@ -275,7 +277,7 @@ test('a program that was asked to stop before it was started is started and stop
   await host.load('1.0.0');
   const device = await host.device();
   const request = { name: null, module: 'tcp', export: 'one', arguments: [], threads: 1, calls: null, pauseMilliseconds: 0 };
-  const { program } = await control.programs.start(device, request, requester);
+  const { program } = await control.programs.start(device, request, requester, notRepeated);
   await control.programs.stop(device, program.id, requester);
   await host.restart();
   expect(await host.orders(3)).toMatchObject([
@@ -326,6 +328,7 @@ test('a host changes nothing of the devices and programs of another', async () =
     await thief.device(),
     { name: null, module: 'tcp', export: 'one', arguments: [], threads: 1, calls: null, pauseMilliseconds: 0 },
     requester,
+    notRepeated,
   );
   const start = await thief.order('start-program');
   await thief.report({ ...heading(start), kind: 'program-started', program, failure: 'no', state: stateWith([]) });
@@ -374,7 +377,7 @@ test('more devices than one request may load are refused, and nothing is accepte
     deadlineSeconds: 3_600,
     supersede: false,
   } as const;
-  const refused = control.loads.request({ ...request, selector: { labels: { host: 'huge' } } }, requester);
+  const refused = control.loads.request({ ...request, selector: { labels: { host: 'huge' } } }, requester, notRepeated);
   await expect(refused).rejects.toMatchObject({ kind: 'invalid-value', invalidValues: [{ pointer: '/labels' }] });
   expect((await control.loads.list({}, wholeList)).items).toHaveLength(1);
 });

@@ -10,7 +10,7 @@ import { answerPage, pageByText } from '../pages.ts';
 import { Build, BuildPage, buildParameters, CreatedBuild, ModulePage, moduleParameter, NewBuild } from '../schemas/builds.ts';
 import { pageQuery } from '../schemas/common.ts';
 import { problems } from '../schemas/problem.ts';
-import { type Api, requesterOf, sendRaw } from './route.ts';
+import { type Api, type Making, requesterOf, sendRaw, toAnswer } from './route.ts';
 
 /** Bytes of a prebuilt module, and of a source in JSON with its escapes. */
 const bodyLimit = 4 * 1024 * 1024;
@@ -59,9 +59,10 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
           ? { module, version: versionInQuery(request.query.version), language: 'wasm', source: body }
           : { module, ...request.body },
         requesterOf(request),
+        (made) => toAnswer(toPushed(made)),
       );
-      reply.header('location', `/v1/modules/${module}/builds/${encodeURIComponent(pushed.build.version)}`);
-      return reply.status(pushed.isNew ? 201 : 200).send(toCreatedBuild(pushed));
+      const { status, location, body: build } = toPushed(pushed);
+      return reply.status(status).header('location', location).send(build);
     },
   );
 
@@ -164,6 +165,12 @@ function toBuild(build: BuildRecord): z.infer<typeof Build> {
     interface: Interface.parse(build.interface),
     createdAt: createdAt.toISOString(),
   };
+}
+
+function toPushed(pushed: PushedBuild): Making<200 | 201, z.infer<typeof CreatedBuild>> {
+  const { module, version } = pushed.build;
+  const location = `/v1/modules/${module}/builds/${encodeURIComponent(version)}`;
+  return { status: pushed.isNew ? 201 : 200, location, body: toCreatedBuild(pushed) };
 }
 
 function toCreatedBuild({ build, warnings }: PushedBuild): z.infer<typeof CreatedBuild> {

@@ -20,7 +20,7 @@ import {
   NewDevice,
 } from '../schemas/devices.ts';
 import { problems } from '../schemas/problem.ts';
-import { type Api, requesterOf } from './route.ts';
+import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['devices'];
 
@@ -42,9 +42,9 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
     },
     async (request, reply) => {
       const { host, ...device } = request.body;
-      const view = await devices.create({ ...device, host: host ?? null }, requesterOf(request));
-      reply.header('location', `/v1/devices/${view.device.id}`);
-      return reply.status(201).send(toDeviceDetail(view));
+      const view = await devices.create({ ...device, host: host ?? null }, requesterOf(request), (made) => toAnswer(toCreated(made)));
+      const { status, location, body } = toCreated(view);
+      return reply.status(status).header('location', location).send(body);
     },
   );
 
@@ -143,6 +143,10 @@ function labelsOf(texts: readonly string[]): Record<string, string> {
 function toDevice({ device }: DeviceView): z.infer<typeof Device> {
   const { id, name, labels, hostId, status, ramPages, createdAt } = device;
   return { id, name, labels: { ...labels }, host: hostId, status, ramPages, createdAt: createdAt.toISOString() };
+}
+
+function toCreated(view: DeviceView): Making<201, z.infer<typeof DeviceDetail>> {
+  return { status: 201, location: `/v1/devices/${view.device.id}`, body: toDeviceDetail(view) };
 }
 
 function toDeviceDetail(view: DeviceView): z.infer<typeof DeviceDetail> {

@@ -2,12 +2,13 @@
 
 import type { z } from 'zod';
 import type { Control } from '../../control/control.ts';
+import type { NewLoads as NewLoadsMade } from '../../control/loads.ts';
 import { LoadReport } from '../../protocol/load-report.ts';
 import type { LoadSummary } from '../../store/records/loads.ts';
 import { answerPage, pageByText } from '../pages.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from '../schemas/loads.ts';
 import { problems } from '../schemas/problem.ts';
-import { type Api, requesterOf } from './route.ts';
+import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['loads'];
 
@@ -33,13 +34,9 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
     async (request, reply) => {
       const { devices, labels, ...rest } = request.body;
       const selector = devices === undefined ? { labels: labels ?? {} } : { devices };
-      const accepted = await loads.request({ ...rest, selector }, requesterOf(request));
-      const [first] = accepted.loads;
-      reply.header(
-        'location',
-        accepted.loads.length === 1 && first !== undefined ? `/v1/loads/${first.id}` : `/v1/loads?batch=${accepted.batch}`,
-      );
-      return reply.status(202).send({ batch: accepted.batch, loads: [...accepted.loads] });
+      const accepted = await loads.request({ ...rest, selector }, requesterOf(request), (made) => toAnswer(toAccepted(made)));
+      const { status, location, body } = toAccepted(accepted);
+      return reply.status(status).header('location', location).send(body);
     },
   );
 
@@ -92,6 +89,12 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
       return { ...toLoad(load), report: load.report === null ? null : LoadReport.parse(load.report) };
     },
   );
+}
+
+function toAccepted({ batch, loads }: NewLoadsMade): Making<202, z.infer<typeof AcceptedLoads>> {
+  const [first, ...others] = loads;
+  const location = first !== undefined && others.length === 0 ? `/v1/loads/${first.id}` : `/v1/loads?batch=${batch}`;
+  return { status: 202, location, body: { batch, loads: [...loads] } };
 }
 
 function toLoad(load: LoadSummary): z.infer<typeof Load> {

@@ -9,7 +9,7 @@ import { pageQuery } from '../schemas/common.ts';
 import { deviceParameter } from '../schemas/devices.ts';
 import { problems } from '../schemas/problem.ts';
 import { NewProgram, Program, ProgramPage, programParameters } from '../schemas/programs.ts';
-import { type Api, requesterOf } from './route.ts';
+import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['programs'];
 
@@ -33,9 +33,9 @@ export function addProgramRoutes(app: Api, { programs }: Control): void {
     async (request, reply) => {
       const { device } = request.params;
       const { name, ...rest } = request.body;
-      const view = await programs.start(device, { ...rest, name: name ?? null }, requesterOf(request));
-      reply.header('location', `/v1/devices/${device}/programs/${view.program.id}`);
-      return reply.status(202).send(toProgram(view));
+      const view = await programs.start(device, { ...rest, name: name ?? null }, requesterOf(request), (made) => toAnswer(toStarted(made)));
+      const { status, location, body } = toStarted(view);
+      return reply.status(status).header('location', location).send(body);
     },
   );
 
@@ -88,6 +88,11 @@ export function addProgramRoutes(app: Api, { programs }: Control): void {
       return reply.status(202).send(toProgram(await programs.stop(device, program, requesterOf(request))));
     },
   );
+}
+
+function toStarted(view: ProgramView): Making<202, z.infer<typeof Program>> {
+  const { id, deviceId } = view.program;
+  return { status: 202, location: `/v1/devices/${deviceId}/programs/${id}`, body: toProgram(view) };
 }
 
 function toProgram({ program, state, statistics }: ProgramView): z.infer<typeof Program> {

@@ -10,7 +10,9 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Answer } from '../../control/answers.ts';
 import type { Requester } from '../../control/context.ts';
+import { repeatableOf } from '../idempotency.ts';
 
 /** The application, with handlers typed by their routes' zod schemas. */
 export type Api = FastifyInstance<
@@ -22,8 +24,17 @@ export type Api = FastifyInstance<
 >;
 
 /** Who makes a request, as the audit trail names them; there are no keys yet. */
-export function requesterOf(request: Pick<FastifyRequest, 'id'>): Requester {
-  return { actor: 'anonymous', requestId: request.id };
+export function requesterOf(request: FastifyRequest): Requester {
+  const repeatable = repeatableOf(request);
+  return { actor: 'anonymous', requestId: request.id, ...(repeatable === null ? {} : { repeatable }) };
+}
+
+/** What a request that makes something is answered. */
+export type Making<Status extends number, Body> = { readonly status: Status; readonly location: string; readonly body: Body };
+
+/** The same, as it is kept for who repeats the request. */
+export function toAnswer({ status, location, body }: Making<number, object>): Answer {
+  return { status, contentType: 'application/json; charset=utf-8', location, body: JSON.stringify(body) };
 }
 
 /** The token of `Authorization: Bearer TOKEN` (RFC 6750); null where there is none. */

@@ -21,11 +21,13 @@ export type Accepted = { readonly loads: readonly AcceptedLoad[]; readonly batch
 export function check(reading: Reading, accepted: Accepted): Verdict {
   const { lost, doubled, violations } = checkLoads(reading, accepted.loads);
   const requested = reading.events.filter(({ action }) => action === 'load.requested');
+  const unknown = requested.filter(({ object }) => !accepted.batches.has(object));
   return {
     lost,
     doubled,
-    requestsDoubled: requested.filter(({ object }) => !accepted.batches.has(object)).length,
+    requestsDoubled: unknown.length,
     violations: [
+      ...unknown.map(({ object }) => `the batch ${object} was made by a request that was answered with another`),
       ...violations,
       ...[...accepted.batches].flatMap((batch) => {
         const events = requested.filter(({ object }) => object === batch).length;
