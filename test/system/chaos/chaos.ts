@@ -21,7 +21,7 @@ export type ChaosOptions = {
   readonly log: (line: string) => void;
 };
 
-export type ChaosCounts = Omit<Verdict, 'violations'> &
+type ChaosCounts = Omit<Verdict, 'violations'> &
   FaultCounts & {
     readonly devices: number;
     kills: number;
@@ -32,6 +32,11 @@ export type ChaosCounts = Omit<Verdict, 'violations'> &
     readonly repeats: number;
     readonly loads: number;
     readonly installed: number;
+    readonly expired: number;
+    readonly cancelled: number;
+    readonly superseded: number;
+    /** Expired loads that their devices had carried out nevertheless. */
+    readonly reportedLate: number;
     readonly interrupted: number;
     readonly programs: number;
     readonly callsCompleted: number;
@@ -217,7 +222,10 @@ class Chaos {
         devices: random.some(this.#devices, random.magnitude(devicesOfRequest.least, devicesOfRequest.most)),
         strategy: 'inject',
         invalidation: random.pick(invalidations),
+        supersede: random.chance(0.2),
+        ...(random.chance(0.1) ? { deadlineSeconds: random.integer(1, 5) } : {}),
       });
+      if (random.chance(0.2)) await this.#requester.cancelOne();
       await pause(random.integer(requestMilliseconds.least, requestMilliseconds.most));
     }
   }
@@ -294,6 +302,7 @@ class Chaos {
     const ends = [this.#service, ...this.#hosts].flatMap(({ ownEnd }) => ownEnd ?? []);
     const all = [...unsettled, ...ends, ...this.#requester.surprises, ...violations];
     const programs = reading.devices.flatMap((device) => device.programs);
+    const ended = (how: string) => reading.loads.filter(({ outcome }) => outcome === how).length;
     const counts: ChaosCounts = {
       devices: reading.devices.length,
       kills: this.#serviceKills + this.#hostKills,
@@ -305,6 +314,10 @@ class Chaos {
       loads: this.#requester.accepted.length,
       ...verdict,
       installed: reading.loads.filter(({ outcome }) => outcome?.startsWith('replaced') || outcome === 'installed').length,
+      expired: ended('expired'),
+      cancelled: ended('cancelled'),
+      superseded: ended('superseded'),
+      reportedLate: reading.events.filter(({ action }) => action === 'load.reported-late').length,
       interrupted: sum(reading.loads.map(({ interrupted }) => interrupted ?? 0)),
       programs: programs.length,
       callsCompleted: sum(programs.map(({ statistics }) => statistics?.callsCompleted ?? 0)),

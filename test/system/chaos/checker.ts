@@ -59,7 +59,7 @@ function checkLoads({ loads, events }: Reading, accepted: readonly AcceptedLoad[
       doubled += 1;
       violations.push(`${load} was completed ${more.length + 1} times`);
     }
-    if (completion === undefined && outcome !== null && isOfDevice(outcome)) violations.push(`${load} ended without an event`);
+    if (completion === undefined && outcome !== null) violations.push(`${load} ended without an event`);
     if (completion !== undefined && completion.detail['outcome'] !== outcome)
       violations.push(`${load} is ${outcome}, its event says ${completion.detail['outcome']}`);
     if (failed !== null && failed > 0) violations.push(`${load} failed ${failed} accesses`);
@@ -68,12 +68,7 @@ function checkLoads({ loads, events }: Reading, accepted: readonly AcceptedLoad[
   return { violations, lost: missing.length + unended.length, doubled };
 }
 
-/** Outcomes that a device reports; one that the service gives need not be a completion. */
-function isOfDevice(outcome: string): boolean {
-  return isInstalled(outcome) || outcome.startsWith('refused') || outcome === 'failed';
-}
-
-function isInstalled(outcome: string | null): boolean {
+function isInstalled(outcome: unknown): boolean {
   return outcome === 'installed' || outcome === 'replaced' || outcome === 'replaced-interrupting';
 }
 
@@ -84,8 +79,14 @@ function checkNumbers(events: readonly Schemas['AuditEvent'][]): string[] {
     .slice(0, 5);
 }
 
-function checkDevices({ devices, loads }: Reading): string[] {
-  const loadsOf = Map.groupBy(loads, ({ device }) => device);
+function checkDevices({ devices, loads, events }: Reading): string[] {
+  // What a device carried out after the service had ended the load is in its memory nevertheless.
+  const late = events.filter(({ action, detail }) => action === 'load.reported-late' && isInstalled(detail['outcome']));
+  const lateLoads = new Set(late.map(({ object }) => object));
+  const loadsOf = Map.groupBy(
+    loads.filter(({ id, outcome }) => isInstalled(outcome) || lateLoads.has(id)),
+    ({ device }) => device,
+  );
   return devices.flatMap((device) => {
     const { id, name, status, attachFailure } = device.detail;
     const found = [
@@ -98,14 +99,14 @@ function checkDevices({ devices, loads }: Reading): string[] {
   });
 }
 
-/** The module table, the history and the loads agree. */
+/** The module table, the history and the loads that brought something in agree. */
 function checkModule({ detail, history }: DeviceReading, module: string, loads: readonly Schemas['Load'][]): string[] {
   const entry = detail.moduleTable.find((one) => one.module === module);
   const inTable = entry === undefined ? 'nothing' : `${entry.version} at ${entry.address}`;
   const open = (history.get(module) ?? []).filter(({ leftAt }) => leftAt === null);
   const inHistory = open.map(({ version, address }) => `${version} at ${address}`).join(' and ') || 'nothing';
   const last = loads
-    .filter((load) => load.module === module && isInstalled(load.outcome))
+    .filter((load) => load.module === module)
     .toSorted((left, right) => (left.id < right.id ? -1 : 1))
     .at(-1);
   return [

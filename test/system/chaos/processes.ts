@@ -7,7 +7,7 @@ import { Child } from '../../../src/cli/child.ts';
 import type { Random } from './random.ts';
 
 /** The label of every device. */
-export const fleetLabel = 'fleet=chaos';
+const fleetLabel = 'fleet=chaos';
 
 /** The command line of the service. */
 export function serviceProcess(port: number, database: string): RestartedProcess {

@@ -11,6 +11,9 @@ const attemptMilliseconds = 10_000;
 const patience = 120_000;
 const backOffMilliseconds = { least: 20, most: 200 } as const;
 
+/** Loads of which one is cancelled. */
+const cancelledAmong = 50;
+
 /** A load that the service has accepted. */
 export type AcceptedLoad = { readonly id: string; readonly device: string; readonly batch: string };
 
@@ -45,6 +48,16 @@ export class Requester {
     const { batch, loads } = answer.data;
     this.batches.add(batch);
     this.accepted.push(...loads.map(({ id, device }) => ({ id, device, batch })));
+  }
+
+  /** Asks that one of the last loads be cancelled; most have been sent, or have ended. */
+  async cancelOne(): Promise<void> {
+    const load = this.#random.pick(this.accepted.slice(-cancelledAmong));
+    const { response } = await this.#untilAnswered<unknown>((options) =>
+      this.#client.POST('/v1/loads/{load}/cancel', { params: { path: { load: load.id } }, ...options }),
+    );
+    if (response.status !== 200 && response.status !== 409)
+      this.surprises.push(`a request to cancel the load ${load.id} was answered ${response.status}`);
   }
 
   /** Asks for a program; a device that has just lost its host may have none. */
