@@ -86,14 +86,17 @@ export class ControlConnection {
     }
   }
 
-  /** Ends the stream of orders, if there is one. */
-  endOrders(): void {
-    this.#orders?.abort(new Error("the stream of orders is not this host's any more"));
-  }
-
-  /** Says that the host is there. */
+  /** Says that the host is there. Where the service does not know it any more, the stream of orders ends too, so that it registers again. */
   async heartbeat(host: string, bootId: string): Promise<void> {
-    await this.#request(`/agent/v1/hosts/${host}/heartbeats`, { method: 'POST', body: JSON.stringify({ bootId }) });
+    const token = this.#token;
+    try {
+      await this.#request(`/agent/v1/hosts/${host}/heartbeats`, { method: 'POST', body: JSON.stringify({ bootId }) });
+    } catch (error) {
+      const isUnknown = error instanceof ControlError && (error.status === 401 || error.status === 409);
+      // One that was under way while the host registered again had the token from before.
+      if (isUnknown && token === this.#token) this.#orders?.abort(error);
+      throw error;
+    }
   }
 
   /** The bytes of an image. */

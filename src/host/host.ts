@@ -194,8 +194,6 @@ class Host {
       } catch (error) {
         if (signal.aborted) return;
         logger.debug({ reason: String(error) }, 'could not send a heartbeat');
-        // The service does not know this host any more: whoever takes the orders is to register again.
-        if (error instanceof ControlError && (error.status === 401 || error.status === 409)) this.#connection.endOrders();
       }
     }
   }

@@ -18,6 +18,9 @@ let refused: string;
 let cutShort: boolean;
 /** An order whose report the service says is malformed. */
 let malformed: string;
+/** What the service says to heartbeats. */
+let heartbeatStatus: number;
+let heartbeats: number;
 const problem = { 'content-type': 'application/problem+json' };
 const stop = { controller: new AbortController(), ended: Promise.resolve() };
 const server = createServer((request, response) => {
@@ -33,7 +36,10 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     registrations += 1;
     response
       .writeHead(201, { 'content-type': 'application/json' })
-      .end(JSON.stringify({ host: newIdentifier('host'), name: 'host', devices: 0, token: 'agt_test', heartbeatSeconds: 3_600 }));
+      .end(JSON.stringify({ host: newIdentifier('host'), name: 'host', devices: 0, token: 'agt_test', heartbeatSeconds: 0.02 }));
+  } else if (path.endsWith('/heartbeats')) {
+    heartbeats += 1;
+    response.writeHead(heartbeatStatus).end();
   } else if (path.includes('/orders')) {
     response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': \n\n');
     stream = response;
@@ -56,6 +62,8 @@ beforeEach(async () => {
   refuseReports = false;
   refused = '';
   malformed = '';
+  heartbeatStatus = 204;
+  heartbeats = 0;
   cutShort = false;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
@@ -176,4 +184,17 @@ test('a stream that breaks is followed anew after registering again', async () =
   await until(() => stream !== null && registrations > before, 'the host registers and follows again');
   deliver(attach);
   await until(() => reportsOf('device-attached').length === 1);
+});
+
+test('a host says that it is there, and registers again when the service does not know it any more', async () => {
+  await until(() => heartbeats > 3, 'the host says that it is there');
+  expect(registrations).toBe(1);
+  heartbeatStatus = 503;
+  const before = heartbeats;
+  await until(() => heartbeats > before + 3, 'the host goes on saying it');
+  expect(registrations).toBe(1);
+  heartbeatStatus = 401;
+  await until(() => registrations > 1, 'the host has registered again');
+  heartbeatStatus = 204;
+  await until(() => stream !== null, 'the host follows its orders');
 });
