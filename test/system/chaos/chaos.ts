@@ -91,6 +91,8 @@ class Chaos {
   readonly #requester: Requester;
   readonly #began = performance.now();
   #devices: string[] = [];
+  /** Processes that were started again and did not come up. */
+  readonly #failedStarts: string[] = [];
   #serviceKills = 0;
   #hostKills = 0;
   /** From 0 to 1: which versions are asked for. */
@@ -196,7 +198,7 @@ class Chaos {
       else this.#hostKills += 1;
       await victim.kill();
       victim.start();
-      if (this.#random.chance(readyProbability)) await victim.ready();
+      if (this.#random.chance(readyProbability)) await victim.ready().catch((error) => this.#failedStarts.push(String(error)));
       if (this.#random.chance(progressProbability)) await this.#progressOf();
       if (kill % 10 === 0) this.#say(`${kill} kills, ${this.#requester.accepted.length} loads accepted`);
     }
@@ -300,7 +302,7 @@ class Chaos {
     const reading = await readEverything(this.#client);
     const { violations, ...verdict } = check(reading, { loads: this.#requester.accepted, batches: this.#requester.batches });
     const ends = [this.#service, ...this.#hosts].flatMap(({ ownEnd }) => ownEnd ?? []);
-    const all = [...unsettled, ...ends, ...this.#requester.surprises, ...violations];
+    const all = [...unsettled, ...this.#failedStarts, ...ends, ...this.#requester.surprises, ...violations];
     const programs = reading.devices.flatMap((device) => device.programs);
     const ended = (how: string) => reading.loads.filter(({ outcome }) => outcome === how).length;
     const counts: ChaosCounts = {

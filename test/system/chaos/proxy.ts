@@ -28,7 +28,7 @@ const delayMilliseconds = { least: 5, most: 300 } as const;
 const holdMilliseconds = { least: 200, most: 2_500 } as const;
 /** A request that is sent once more comes this much later. */
 const duplicateMilliseconds = { least: 1, most: 4_000 } as const;
-const duplicateProbability = 0.1;
+const duplicateProbability = 0.3;
 /** How long the answer to such a request is waited for, in milliseconds. */
 const answerMilliseconds = 10_000;
 
