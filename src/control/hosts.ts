@@ -82,6 +82,8 @@ export class Hosts {
       const host: HostRecord = { id, name, bootId, capacity, registeredAt, tokenDigest: digestOf(token), unreachableSince: null };
       await records.hosts.save(host);
       const made = await this.#adoptDevices(records, host, registration);
+      if (known !== null && known.unreachableSince !== null)
+        await audit(records, requester, registeredAt, [{ action: 'host.reachable', object: host.id, detail: {} }]);
       if (isNewBoot) {
         await bringUpDevices(records, host.id, registeredAt);
         const detail = { name, boot: bootId, capacity };

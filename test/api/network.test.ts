@@ -76,8 +76,13 @@ test('a host that says nothing is unreachable with its devices, and is there aga
   expect((await bench.get('/v1/health')).body).toMatchObject({ status: 'degraded', devices: { unreachable: 1, connected: 0 } });
   expect((await agent.heartbeat()).status).toBe(204);
   expect(await device()).toMatchObject({ status: 'connected' });
-  const actions = itemsOf(await bench.get('/v1/audit?order=asc&limit=200')).map(({ action }) => action);
-  expect(actions.filter((action) => String(action).endsWith('reachable'))).toEqual(['host.unreachable', 'host.reachable']);
+  await statusIs('unreachable');
+  await agent.register('agent', ['d1']);
+  expect(await device()).toMatchObject({ status: 'connected' });
+  const events = itemsOf(await bench.get('/v1/audit?order=asc&limit=200')).filter(({ action }) => String(action).endsWith('reachable'));
+  const byTurns = ['host.unreachable', 'host.reachable', 'host.unreachable', 'host.reachable'];
+  expect(events.map(({ action }) => action)).toEqual(byTurns);
+  expect(events.map(({ actor }) => actor)).toEqual(['service', 'service', 'service', 'join-token']);
 });
 
 test('a service that was away gives its hosts their time anew', async () => {

@@ -47,7 +47,7 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
       },
     },
     async (request, reply) => {
-      const host = await hosts.register(request.body, requesterOf(request));
+      const host = await hosts.register(request.body, { ...requesterOf(request), actor: 'join-token' });
       const { id, name, devices, token } = host;
       return reply
         .status(201)
@@ -186,7 +186,7 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
       },
     },
     async (request, reply) => {
-      await hosts.report(request.params.host, request.body, requesterOf(request));
+      await hosts.report(request.params.host, request.body, { ...requesterOf(request), actor: request.params.host });
       return reply.status(204).send(null);
     },
   );
