@@ -53,7 +53,7 @@ const patience = 120_000;
 /** A kill comes at most so long after the last process was started again. */
 const killMilliseconds = 300;
 /** Now and then the next kill waits until loads have been carried out, so that there is something to interrupt; not for longer than this. */
-const progressMilliseconds = 3_000;
+const progressMilliseconds = 2_000;
 const progressProbability = 0.5;
 /** How often the next kill waits until the process that was killed is ready. */
 const readyProbability = 0.8;
@@ -72,10 +72,17 @@ const atOnce = 8;
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-chaos-'));
   const chaos = await Chaos.make(options, folder);
+  // A run that is broken off leaves nothing behind either.
+  const breakOff = () => {
+    chaos.end();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  process.once('exit', breakOff);
   try {
     return await chaos.run();
   } finally {
     await chaos.end();
+    process.off('exit', breakOff);
     rmSync(folder, { recursive: true, force: true });
   }
 }

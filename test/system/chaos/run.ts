@@ -19,6 +19,8 @@ const seed = readInteger('seed', values.seed, 0, 2 ** 32 - 1);
 const hosts = readInteger('hosts', values.hosts, 1, 100);
 const devices = readInteger('devices', values.devices, hosts, 10_000);
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+
 console.log(`Chaos of ${kills} kills, seed ${seed}`);
 const { counts, violations } = await runChaos({
   kills,
