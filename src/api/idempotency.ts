@@ -37,6 +37,7 @@ export function makePostsRepeatable(app: FastifyInstance, answers: Answers): voi
       .send(answer.body);
   });
 
+  // It comes also where the client has gone meanwhile: what is carried out is under way until then.
   app.addHook('onSend', async (request, reply, payload) => {
     const repeatable = underWay.get(request);
     if (repeatable === undefined) return payload;
@@ -54,11 +55,6 @@ export function makePostsRepeatable(app: FastifyInstance, answers: Answers): voi
       body: typeof payload === 'string' ? payload : '',
     });
     return payload;
-  });
-
-  app.addHook('onRequestAbort', async (request) => {
-    const repeatable = underWay.get(request);
-    if (repeatable !== undefined) answers.abandon(repeatable.key);
   });
 }
 

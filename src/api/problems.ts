@@ -2,7 +2,7 @@
 
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { Problem } from '../control/problem.ts';
 import { type ProblemDetails, type ProblemType, problemMediaType, problemTypes, problemUri } from './schemas/problem.ts';
@@ -57,6 +57,11 @@ export function answerNoRequest(error: Error & { readonly code?: string }, socke
     socket.write(`${heading}\r\nConnection: close\r\n\r\n${body}`);
   }
   socket.destroy(error);
+}
+
+/** Answers what the router refuses before any route is found: a path that is not one, or a part of it that is too long. */
+export function answerNoRoute(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  sendProblem(request, reply, { type: 'malformed-request', detail: error.message.slice(0, 500) });
 }
 
 type Description = { readonly type: ProblemType; readonly detail: string } & Pick<ProblemDetails, 'errors' | 'diagnostics'>;

@@ -7,7 +7,7 @@ import type { $ZodType } from 'zod/v4/core';
 import { Control, type ControlSettings } from '../control/control.ts';
 import { makePostsRepeatable } from './idempotency.ts';
 import { addDocumentation } from './openapi-document.ts';
-import { answerNoRequest, answerWithProblems } from './problems.ts';
+import { answerNoRequest, answerNoRoute, answerWithProblems } from './problems.ts';
 import { addAgentRoutes } from './routes/agents.ts';
 import { addBuildRoutes } from './routes/builds.ts';
 import { addDeviceRoutes } from './routes/devices.ts';
@@ -18,6 +18,8 @@ import { addProgramRoutes } from './routes/programs.ts';
 
 /** Bytes of a request's body where a route does not say otherwise. */
 const bodyLimit = 1024 * 1024;
+/** Characters of one part of a path; routes have shorter limits of their own. */
+const longestParameter = 1_000;
 /** How long a client may take to send a request, in milliseconds. */
 const requestTimeout = 60_000;
 
@@ -36,6 +38,8 @@ export async function createService({ databaseFile, logger, ...settings }: Servi
     requestTimeout,
     forceCloseConnections: true,
     clientErrorHandler: answerNoRequest,
+    frameworkErrors: answerNoRoute,
+    routerOptions: { maxParamLength: longestParameter },
     genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
   });
   app.setValidatorCompiler<$ZodType>((route) => {

@@ -102,6 +102,9 @@ test('a load whose device cannot be reached ends as expired, and its host is not
   expect((await bench.get(path)).body).toMatchObject({ state: 'queued', outcome: null, dispatchedAt: null });
   expect(await ended(path)).toMatchObject({ outcome: 'expired', reason: expect.stringMatching(/deadline/), report: null });
   expect(await agent.next(0, 0)).toEqual([]);
+  agent.bootId = randomUUID();
+  await agent.register('agent', ['d1']);
+  expect((await agent.next(0, 10)).map(({ kind }) => kind)).toEqual(['attach-device']);
   const events = itemsOf(await bench.get(`/v1/audit?object=${path.split('/').at(-1)}`));
   expect(events).toMatchObject([{ action: 'load.completed', actor: 'service', detail: { outcome: 'expired' } }]);
 });

@@ -43,7 +43,10 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
         description:
           'The same name is the same host. A new boot id says that its devices are empty: they are ordered to come up with what they had.',
         body: Registration,
-        response: { 201: Registered.describe('The host is registered.'), ...problems('unauthenticated', 'name-taken', 'too-large') },
+        response: {
+          201: Registered.describe('The host is registered.'),
+          ...problems('unauthenticated', 'name-taken', 'too-large', 'unsupported-media-type'),
+        },
       },
     },
     async (request, reply) => {
@@ -136,7 +139,10 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
         description: 'Every authenticated request says so too; a host that makes none for too long is unreachable, and so are its devices.',
         params: hostParameter,
         body: Heartbeat,
-        response: { 204: z.null().describe('It is heard.'), ...problems('unauthenticated', 'forbidden', 'stale-boot') },
+        response: {
+          204: z.null().describe('It is heard.'),
+          ...problems('unauthenticated', 'forbidden', 'stale-boot', 'too-large', 'unsupported-media-type'),
+        },
       },
     },
     async (request, reply) => {
@@ -181,7 +187,7 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
         body: Reports,
         response: {
           204: z.null().describe('The reports are on disk.'),
-          ...problems('unauthenticated', 'forbidden', 'stale-boot', 'too-large', 'busy'),
+          ...problems('unauthenticated', 'forbidden', 'stale-boot', 'too-large', 'unsupported-media-type', 'busy'),
         },
       },
     },

@@ -9,7 +9,7 @@ import type { BuildRecord } from '../../store/records/builds.ts';
 import { answerPage, pageByText } from '../pages.ts';
 import { Build, BuildPage, buildParameters, CreatedBuild, ModulePage, moduleParameter, NewBuild } from '../schemas/builds.ts';
 import { pageQuery } from '../schemas/common.ts';
-import { problems } from '../schemas/problem.ts';
+import { postProblems, problems } from '../schemas/problem.ts';
 import { type Api, type Making, requesterOf, sendRaw, toAnswer } from './route.ts';
 
 /** Bytes of a prebuilt module, and of a source in JSON with its escapes. */
@@ -38,16 +38,7 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         response: {
           200: CreatedBuild.describe('The build was there already.'),
           201: CreatedBuild.describe('The build was made.'),
-          ...problems(
-            'version-exists',
-            'malformed-source',
-            'not-webassembly',
-            'unsupported-module',
-            'too-costly',
-            'too-large',
-            'unsupported-media-type',
-            'busy',
-          ),
+          ...postProblems('version-exists', 'malformed-source', 'not-webassembly', 'unsupported-module', 'too-costly'),
         },
       },
     },

@@ -19,7 +19,7 @@ import {
   historyParameters,
   NewDevice,
 } from '../schemas/devices.ts';
-import { problems } from '../schemas/problem.ts';
+import { postProblems, problems } from '../schemas/problem.ts';
 import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['devices'];
@@ -36,7 +36,7 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
         body: NewDevice,
         response: {
           201: DeviceDetail.describe('The device was made; it comes up on its host.'),
-          ...problems('name-taken', 'no-host', 'too-large', 'busy'),
+          ...postProblems('name-taken', 'no-host'),
         },
       },
     },

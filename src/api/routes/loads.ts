@@ -7,7 +7,7 @@ import { LoadReport } from '../../protocol/load-report.ts';
 import type { LoadSummary } from '../../store/records/loads.ts';
 import { answerPage, pageByText } from '../pages.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from '../schemas/loads.ts';
-import { problems } from '../schemas/problem.ts';
+import { postProblems, problems } from '../schemas/problem.ts';
 import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['loads'];
@@ -27,7 +27,7 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
           202: AcceptedLoads.describe(
             'The loads are accepted: each is sure to reach an outcome. `Location` is the load, or the list of them where there are several.',
           ),
-          ...problems('too-large', 'busy'),
+          ...postProblems(),
         },
       },
     },
@@ -49,7 +49,7 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
         summary: 'Cancel a load that waits',
         description: 'Ends the load as `cancelled` if its host has not been sent it yet. Cancelling it again changes nothing.',
         params: loadParameter,
-        response: { 200: Load.describe('The load, cancelled.'), ...problems('not-found', 'not-waiting') },
+        response: { 200: Load.describe('The load, cancelled.'), ...postProblems('not-found', 'not-waiting') },
       },
     },
     async (request) => toLoad(await loads.cancel(request.params.load, requesterOf(request))),

@@ -7,7 +7,7 @@ import { FunctionType } from '../../protocol/interface.ts';
 import { answerPage, pageByText } from '../pages.ts';
 import { pageQuery } from '../schemas/common.ts';
 import { deviceParameter } from '../schemas/devices.ts';
-import { problems } from '../schemas/problem.ts';
+import { postProblems, problems } from '../schemas/problem.ts';
 import { NewProgram, Program, ProgramPage, programParameters } from '../schemas/programs.ts';
 import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
@@ -26,7 +26,7 @@ export function addProgramRoutes(app: Api, { programs }: Control): void {
         body: NewProgram,
         response: {
           202: Program.describe('The device was asked to start it.'),
-          ...problems('not-found', 'not-attached', 'not-loaded', 'too-large', 'busy'),
+          ...postProblems('not-found', 'not-attached', 'not-loaded'),
         },
       },
     },
@@ -80,7 +80,7 @@ export function addProgramRoutes(app: Api, { programs }: Control): void {
         summary: 'Stop a program',
         description: 'Ends its threads whatever they are inside of. Stopping it again changes nothing.',
         params: programParameters,
-        response: { 202: Program.describe('The device was asked to stop it.'), ...problems('not-found', 'busy') },
+        response: { 202: Program.describe('The device was asked to stop it.'), ...postProblems('not-found') },
       },
     },
     async (request, reply) => {

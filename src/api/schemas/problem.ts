@@ -63,6 +63,11 @@ export const ProblemDetails = z
   .meta({ id: 'Problem', description: 'Problem details (RFC 9457).' });
 export type ProblemDetails = z.infer<typeof ProblemDetails>;
 
+/** The documented problem responses of a POST under /v1: it has a body, and may be repeated under a key. */
+export function postProblems(...types: ProblemType[]) {
+  return problems('too-large', 'unsupported-media-type', 'busy', ...types);
+}
+
 /** The documented problem responses of a route. */
 export function problems(...types: ProblemType[]) {
   const byStatus = Map.groupBy<number, ProblemType>(

@@ -28,11 +28,10 @@ export class OrderRecords {
   async next(hostId: string, after: number, flight: number, limit: number): Promise<OrderRecord[]> {
     const open = { hostId, settledAt: null, withdrawnAt: null };
     const inFlight = await this.#client.agentOrder.count({ where: { ...open, number: { lte: after } } });
-    if (inFlight >= flight) return [];
     return this.#client.agentOrder.findMany({
       where: { ...open, number: { gt: after } },
       orderBy: { number: 'asc' },
-      take: Math.min(limit, flight - inFlight),
+      take: Math.max(0, Math.min(limit, flight - inFlight)),
     });
   }
 

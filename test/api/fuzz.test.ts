@@ -1,0 +1,197 @@
+// Requests made from the OpenAPI document, good, nearly good and hostile: none makes the service fail or hang, and each is answered as documented.
+
+import { randomUUID } from 'node:crypto';
+import { Agent as HttpAgent, request as httpRequest } from 'node:http';
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Bench, itemsOf, joinToken, until, workModule } from './fixture.ts';
+import { documentedBody, type Operation, operations, type Parameter } from './fuzzing/document.ts';
+import { hostileValue, type Known, nearly, validValue } from './fuzzing/values.ts';
+
+const cases = 1_300;
+/** Requests of one case, made at the same time. */
+const atOnce = 16;
+const patience = 30_000;
+
+const bench = new Bench();
+const connections = new HttpAgent({ keepAlive: true, maxSockets: atOnce });
+let known: Known;
+
+beforeAll(async () => {
+  await bench.start();
+  bench.startHost('host', 2, { zone: 'north' });
+  const devices = await bench.connectedDevices(2);
+  const pushed = await bench.push('tcp', '1.0.0', workModule(1));
+  await bench.push('tcp', '1.1.0', workModule(2));
+  await bench.load('tcp', '1.0.0', devices);
+  const program = await bench.post(`/v1/devices/${devices[0]}/programs`, { module: 'tcp', export: 'work', arguments: [1], calls: 1 });
+  const loads = itemsOf(await bench.get('/v1/loads'));
+  const bootId = randomUUID();
+  const registered = await bench.post(
+    '/agent/v1/hosts',
+    { name: 'played', bootId, capacity: 3, devices: [] },
+    { authorization: `Bearer ${joinToken}` },
+  );
+  const image = Object(pushed.body['image']);
+  known = new Map<string, readonly unknown[]>([
+    ['device', devices],
+    ['load', loads.map(({ id }) => id)],
+    ['batch', loads.map(({ batch }) => batch)],
+    ['program', [program.body['id']]],
+    ['host', [registered.body['host']]],
+    ['bootId', [bootId]],
+    ['token', [registered.body['token'], joinToken]],
+    ['module', ['tcp']],
+    ['version', ['1.0.0', '1.1.0', '2.0.0']],
+    ['digest', [image.digest]],
+    ['export', ['work']],
+    // Small, so that the devices have time for all of them, and no answer is waited for longer than a test may take.
+    ['threads', [1, 2]],
+    ['calls', [1, 2]],
+    ['waitSeconds', [0, 1]],
+    ['arguments', [[1], [], ['5'], [1, 2]]],
+    ['language', ['wat', 'wasm', 'cobol']],
+    ['source', [workModule(3), '(module)', 'nonsense', '']],
+  ]);
+});
+afterAll(async () => {
+  connections.destroy();
+  await bench.close();
+});
+
+type FuzzRequest = {
+  readonly operation: Operation;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | undefined;
+};
+
+/** Compiling is slow, and has tests of its own. */
+const weightOf = ({ operationId }: Operation) => (operationId === 'createBuild' ? 1 : 6);
+/** Parameters that are always given: without them the answer is waited for. */
+const alwaysGiven = new Set(['waitSeconds']);
+
+const anyRequest = () => fc.oneof(...operations.map((operation) => ({ weight: weightOf(operation), arbitrary: requestOf(operation) })));
+
+function requestOf(operation: Operation): fc.Arbitrary<FuzzRequest> {
+  const json = operation.requestBody?.content['application/json']?.schema;
+  const valid = json === undefined ? fc.constant(undefined) : validValue(json, '', known);
+  const body = fc.oneof(
+    { weight: 4, arbitrary: valid.map(toText) },
+    { weight: 4, arbitrary: nearly(valid).map(toText) },
+    { weight: 1, arbitrary: hostileValue.map(toText) },
+    { weight: 1, arbitrary: fc.constantFrom('{', '[[[[', '{"a":1}}', '"', '\u0000', 'null', '[]', undefined) },
+  );
+  return fc
+    .record({
+      parameters: fc.tuple(...operation.parameters.map(parameterOf)),
+      body: operation.method === 'GET' ? fc.constant(undefined) : body,
+      contentType: fc.oneof(
+        { weight: 12, arbitrary: fc.constant('application/json') },
+        { weight: 1, arbitrary: fc.constantFrom('application/wasm', 'text/plain', 'application/x-www-form-urlencoded', 'nonsense', '') },
+      ),
+      token: fc.oneof(
+        { weight: 4, arbitrary: fc.constantFrom(...(known.get('token') ?? [])) },
+        { weight: 1, arbitrary: fc.constantFrom('', 'agt_x', 'Basic') },
+      ),
+    })
+    .map(({ parameters, body: content, contentType, token }) => {
+      const given = parameters.filter((one) => one !== null);
+      const query = given.filter((one) => one.in === 'query').map(({ name, value }) => `${encode(name)}=${encode(value)}`);
+      const path = given
+        .filter((one) => one.in === 'path')
+        .reduce((text, { name, value }) => text.replace(`{${name}}`, encode(value) || '%20'), operation.path);
+      const headers = given.filter((one) => one.in === 'header').map(({ name, value }) => [name, headerText(value)] as const);
+      return {
+        operation,
+        path: query.length === 0 ? path : `${path}?${query.join('&')}`,
+        headers: {
+          ...Object.fromEntries(headers),
+          ...(content === undefined ? {} : { 'content-type': contentType }),
+          ...(operation.path.startsWith('/agent') ? { authorization: `Bearer ${String(token)}` } : {}),
+        },
+        body: content,
+      };
+    });
+}
+
+function parameterOf({ name, in: place, required, schema }: Parameter) {
+  const value = fc.oneof({ weight: 5, arbitrary: validValue(schema, name, known) }, { weight: 1, arbitrary: hostileValue });
+  const given = value.map((one) => ({ name, in: place, value: Array.isArray(one) ? one[0] : one }));
+  const isGiven = required || place === 'path' || alwaysGiven.has(name);
+  const alwaysValid = validValue(schema, name, known).map((one) => ({ name, in: place, value: one }));
+  if (alwaysGiven.has(name)) return alwaysValid;
+  return isGiven ? given : fc.option(given, { freq: 2 });
+}
+
+const toText = (value: unknown): string | undefined => (value === undefined ? undefined : JSON.stringify(value));
+const encode = (value: unknown) =>
+  encodeURIComponent((typeof value === 'string' ? value : (JSON.stringify(value) ?? '')).toWellFormed().slice(0, 2_000));
+/** Headers are bytes, and end with the line. */
+const headerText = (value: unknown) =>
+  (typeof value === 'string' ? value : JSON.stringify(value)).replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 500);
+
+type FuzzAnswer = { readonly status: number; readonly contentType: string; readonly text: string };
+
+/** Makes a request; of a stream only the beginning is read. */
+function ask({ operation, path, headers, body }: FuzzRequest): Promise<FuzzAnswer> {
+  return new Promise((resolve, reject) => {
+    const outgoing = httpRequest(
+      `${bench.url}${path}`,
+      { method: operation.method, headers: { ...headers }, agent: connections },
+      (response) => {
+        const contentType = (response.headers['content-type'] ?? '').split(';')[0] ?? '';
+        const answer = (text: string) => resolve({ status: response.statusCode ?? 0, contentType, text });
+        if (contentType === 'text/event-stream') {
+          answer('');
+          return response.destroy();
+        }
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('end', () => answer(Buffer.concat(chunks).toString()));
+        response.on('error', reject);
+        return response;
+      },
+    );
+    outgoing.setTimeout(patience, () => outgoing.destroy(new Error(`no answer in ${patience / 1_000} s`)));
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}
+
+/** What is wrong with an answer; null where it is as documented. */
+function wrongIn({ operation }: FuzzRequest, { status, contentType, text }: FuzzAnswer): string | null {
+  if (status >= 500) return `it was answered ${status}: ${text}`;
+  // A path that no route takes is of no operation.
+  const isNoRoute = status === 404 && contentType === 'application/problem+json' && text.includes('/documentation lists what there is');
+  if (isNoRoute) return null;
+  const documented = documentedBody(operation, status, contentType);
+  if (documented === null) return `the document knows no answer ${status} of the type "${contentType}": ${text.slice(0, 500)}`;
+  if (documented === 'no body') return text === '' ? null : `it is to have no body, and has ${text.slice(0, 200)}`;
+  if (!contentType.includes('json')) return null;
+  const parsed = documented.safeParse(JSON.parse(text));
+  return parsed.success ? null : `the answer ${status} is not as documented: ${parsed.error.message}: ${text.slice(0, 1_000)}`;
+}
+
+test('whatever is asked is answered as documented, soon, and never with a failure of the service', { timeout: 600_000 }, async () => {
+  const statuses = new Map<string, number>();
+  await fc.assert(
+    fc.asyncProperty(fc.array(anyRequest(), { minLength: atOnce, maxLength: atOnce }), async (requests) => {
+      const answers = await Promise.all(requests.map(async (request) => [request, await ask(request)] as const));
+      for (const [request, answer] of answers) {
+        const { operation, path, headers, body } = request;
+        const wrong = wrongIn(request, answer);
+        expect(wrong, `${operation.method} ${path}\n${JSON.stringify(headers)}\n${body}\n`).toBeNull();
+        const key = `${operation.operationId} ${answer.status}`;
+        statuses.set(key, (statuses.get(key) ?? 0) + 1);
+      }
+    }),
+    { numRuns: cases },
+  );
+  const made = [...statuses.values()].reduce((sum, count) => sum + count, 0);
+  expect(made).toBe(cases * atOnce);
+  // Every operation has been asked well at least once: the requests reach what is behind the checks.
+  const succeeded = operations.filter(({ operationId }) => [200, 201, 202, 204].some((status) => statuses.has(`${operationId} ${status}`)));
+  expect(succeeded.map(({ operationId }) => operationId)).toEqual(operations.map(({ operationId }) => operationId));
+  await until('the service is well after all', async () => (await bench.get('/health/ready')).status === 200);
+});

@@ -1,0 +1,135 @@
+// Values for a JSON schema: such as it allows, such as it nearly allows, and such as nobody should send.
+
+import fc from 'fast-check';
+import { resolved, type Schema } from './document.ts';
+
+/** Texts that have broken other services. */
+const hostileTexts = [
+  '',
+  ' ',
+  '\0',
+  '../../etc/passwd',
+  '\'; DROP TABLE "Device"; --',
+  '%00',
+  '%',
+  '\u202E\uFEFF',
+  '😀'.repeat(30),
+  '1e309',
+  '-0',
+  'null',
+  '__proto__',
+  'constructor',
+  'a'.repeat(1_000),
+  '{{7*7}}',
+  '\r\nX-Injected: 1',
+];
+
+const hostileText = fc.oneof(fc.constantFrom(...hostileTexts), fc.string({ unit: 'binary', maxLength: 40 }), fc.string({ maxLength: 200 }));
+
+/** Anything that JSON can say. */
+export const hostileValue: fc.Arbitrary<unknown> = fc.oneof(
+  hostileText,
+  fc.jsonValue({ maxDepth: 3 }),
+  fc.constantFrom(null, true, 0, -1, 1.5, 2 ** 31, 2 ** 53, -(2 ** 63), 1e308, [], {}, [[]], { __proto__: null }, Array(300).fill(0)),
+);
+
+/** Values that name things that there are, by the name of the property or parameter. */
+export type Known = ReadonlyMap<string, readonly unknown[]>;
+
+/** Values that the schema allows; of known names mostly known values. */
+export function validValue(schemaOrReference: Schema, name: string, known: Known, depth = 0): fc.Arbitrary<unknown> {
+  const knownValues = known.get(name);
+  const byType = ofType(resolved(schemaOrReference), name, known, depth);
+  return knownValues === undefined
+    ? byType
+    : fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...knownValues) }, { weight: 1, arbitrary: byType });
+}
+
+function ofType(schema: Schema, name: string, known: Known, depth: number): fc.Arbitrary<unknown> {
+  const variants = [schema['anyOf'], schema['oneOf']].find(Array.isArray);
+  if (variants !== undefined) return fc.oneof(...variants.map((variant) => validValue(variant, name, known, depth + 1)));
+  if ('const' in schema) return fc.constant(schema['const']);
+  if (Array.isArray(schema['enum'])) return fc.constantFrom(...schema['enum']);
+  switch (schema['type']) {
+    case 'string':
+      return textOf(schema);
+    case 'integer':
+    case 'number':
+      return numberOf(schema);
+    case 'boolean':
+      return fc.boolean();
+    case 'null':
+      return fc.constant(null);
+    case 'array': {
+      const items = isSchema(schema['items']) ? validValue(schema['items'], singular(name), known, depth + 1) : hostileValue;
+      return fc.array(items, { minLength: numberIn(schema, 'minItems', 0), maxLength: depth > 4 ? 1 : 3 });
+    }
+    case 'object':
+      return objectOf(schema, known, depth);
+    default:
+      return hostileValue;
+  }
+}
+
+function textOf(schema: Schema): fc.Arbitrary<string> {
+  const { pattern, format } = schema;
+  if (format === 'date-time')
+    return fc.date({ noInvalidDate: true, min: new Date(0), max: new Date('2100-01-01') }).map((date) => date.toISOString());
+  if (typeof pattern === 'string')
+    return fc.stringMatching(new RegExp(pattern)).map((text) => text.slice(0, numberIn(schema, 'maxLength', 200)));
+  return fc.string({ minLength: numberIn(schema, 'minLength', 0), maxLength: Math.min(numberIn(schema, 'maxLength', 60), 300) });
+}
+
+function numberOf(schema: Schema): fc.Arbitrary<number> {
+  const least = numberIn(schema, 'minimum', numberIn(schema, 'exclusiveMinimum', -1) + 1);
+  const most = numberIn(schema, 'maximum', least + 1_000);
+  return fc.oneof(
+    fc.integer({ min: least, max: Math.max(least, Math.min(most, least + 3)) }),
+    fc.integer({ min: least, max: Math.max(least, most) }),
+  );
+}
+
+function objectOf(schema: Schema, known: Known, depth: number): fc.Arbitrary<unknown> {
+  const { properties, required, additionalProperties } = schema;
+  if (!isSchema(properties)) {
+    const values = isSchema(additionalProperties) ? validValue(additionalProperties, '', known, depth + 1) : hostileValue;
+    return fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), values, { maxKeys: 3 });
+  }
+  const arbitraries = Object.entries(properties).flatMap(([name, property]) =>
+    isSchema(property) ? [[name, validValue(property, name, known, depth + 1)] as const] : [],
+  );
+  const requiredKeys = Array.isArray(required) ? required.filter((key): key is string => typeof key === 'string') : [];
+  return fc.record(Object.fromEntries(arbitraries), { requiredKeys });
+}
+
+/** The value with one thing changed in it somewhere: left out, replaced, added or repeated. */
+export function nearly(value: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
+  const change = fc.record({
+    at: fc.array(fc.nat(20), { maxLength: 4 }),
+    kind: fc.constantFrom('drop', 'replace', 'add', 'repeat'),
+    by: hostileValue,
+  });
+  return fc.tuple(value, change).map(([one, { at, kind, by }]) => changed(one, at, kind, by));
+}
+
+function changed(value: unknown, [index, ...at]: readonly number[], kind: string, by: unknown): unknown {
+  if (index === undefined || typeof value !== 'object' || value === null) return kind === 'drop' ? undefined : by;
+  const entries: [string, unknown][] = Object.entries(value);
+  const chosen = entries[index % Math.max(entries.length, 1)];
+  if (kind === 'add' || chosen === undefined) entries.push([typeof by === 'string' ? by : 'unknown', by]);
+  else if (at.length > 0) chosen[1] = changed(chosen[1], at, kind, by);
+  else if (kind === 'drop') entries.splice(entries.indexOf(chosen), 1);
+  else chosen[1] = kind === 'repeat' ? [chosen[1], chosen[1]] : by;
+  return Array.isArray(value) ? entries.map(([, item]) => item) : Object.fromEntries(entries);
+}
+
+function numberIn(schema: Schema, key: string, otherwise: number): number {
+  const value = schema[key];
+  return typeof value === 'number' ? value : otherwise;
+}
+
+function isSchema(value: unknown): value is Schema {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+const singular = (name: string) => name.replace(/s$/, '');
