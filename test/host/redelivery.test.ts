@@ -198,3 +198,21 @@ test('a host says that it is there, and registers again when the service does no
   heartbeatStatus = 204;
   await until(() => stream !== null, 'the host follows its orders');
 });
+
+test('a load whose deadline is over is not begun, and is reported as expired', async () => {
+  deliver(attach);
+  const load = (deadline: string) => {
+    const order = newIdentifier('order');
+    const image = `sha256:${'0'.repeat(64)}`;
+    const of = { module: 'tcp', version: '1.0.0', image, strategy: 'inject', invalidation: 'nx', deadline };
+    deliver({ kind: 'load', order, device, sequence: 4, load: newIdentifier('load'), ...of });
+    return order;
+  };
+  const late = load('2020-01-01T00:00:00.000Z');
+  const inTime = load('2120-01-01T00:00:00.000Z');
+  await until(() => reportsOf('load-completed').length === 2);
+  expect(reportsOf('load-completed')).toMatchObject([
+    { order: late, result: { outcome: 'expired', reason: expect.stringContaining('deadline'), current: null } },
+    { order: inTime, result: { outcome: 'refused-image' } },
+  ]);
+});
