@@ -1,6 +1,7 @@
 // Loads: one build is to be put on devices; each device carries out one load and reports its outcome.
 
 import { newIdentifier } from '../protocol/identifiers.ts';
+import type { LoadPolicy } from '../protocol/load-report.ts';
 import type { LoadEnd, LoadFilter, LoadRecord, LoadSummary, NewLoad } from '../store/records/loads.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
@@ -15,12 +16,10 @@ const queueLimit = 100;
 /** Loads that are ended in one transaction. */
 const endedAtOnce = 500;
 
-export type NewLoadsRequest = {
+export type NewLoadsRequest = LoadPolicy & {
   readonly module: string;
   readonly version: string;
   readonly selector: { readonly devices: readonly string[] } | { readonly labels: Readonly<Record<string, string>> };
-  readonly strategy: 'inject';
-  readonly invalidation: 'none' | 'mark-invalid' | 'nx' | 'delete';
   /** Seconds after which a load that has not completed ends as `expired`. */
   readonly deadlineSeconds: number;
   /** Whether loads of the same module that wait for the same devices, and were not dispatched, give way to these. */
@@ -38,7 +37,8 @@ export class Loads {
 
   /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
   async request(request: NewLoadsRequest, requester: Requester, answerOf: AnswerOf<NewLoads>): Promise<NewLoads> {
-    const { module, version, strategy, invalidation } = request;
+    const { module, version } = request;
+    const policy = policyOf(request);
     const requestedAt = new Date();
     const deadlineAt = new Date(requestedAt.getTime() + request.deadlineSeconds * 1_000);
     const batchId = newIdentifier('batch');
@@ -61,8 +61,7 @@ export class Loads {
           buildId: build.id,
           module,
           version,
-          strategy,
-          invalidation,
+          ...policy,
           state: 'queued',
           requestedAt,
           deadlineAt,
@@ -75,8 +74,7 @@ export class Loads {
             module,
             version,
             image: build.imageDigest,
-            strategy,
-            invalidation,
+            ...policy,
             deadline: deadlineAt.toISOString(),
           },
           requestedAt,
@@ -86,7 +84,7 @@ export class Loads {
       await records.loads.create(made.map(({ load }) => load));
       await records.orders.create(made.map(({ order }) => order));
       const selector = 'labels' in request.selector ? { labels: request.selector.labels } : {};
-      const detail = { module, version, strategy, invalidation, devices: devices.length, ...selector };
+      const detail = { module, version, ...policy, devices: devices.length, ...selector };
       await audit(records, requester, requestedAt, [{ action: 'load.requested', object: batchId, detail }]);
       const accepted: NewLoads = { batch: batchId, loads: made.map(({ load }) => ({ id: load.id, device: load.deviceId })) };
       await keepAnswer(records, requester, answerOf, accepted);
@@ -170,6 +168,10 @@ async function checkQueues(records: Records, deviceIds: readonly string[]): Prom
     'busy',
     `${queueLimit} loads wait for the device ${full}, as many as may: cancel some, or ask with "supersede": true; nothing was loaded anywhere`,
   );
+}
+
+function policyOf({ strategy, drainMilliseconds, invalidation, versionPolicy, downgradeReason, similarityPolicy }: LoadPolicy): LoadPolicy {
+  return { strategy, drainMilliseconds, invalidation, versionPolicy, downgradeReason, similarityPolicy };
 }
 
 async function unknownBuild(records: Records, module: string, version: string): Promise<Problem> {

@@ -93,8 +93,16 @@ export class HostedDevice {
       return unloadedReport(order, 'expired', 'its deadline was over before the device began it', this.#state());
     try {
       const image = await this.#images.get(order.image);
-      const { strategy, invalidation } = order;
-      return LoadReport.parse(await this.#device.load({ image, strategy, invalidation }));
+      const { strategy, drainMilliseconds, invalidation, versionPolicy, downgradeReason, similarityPolicy } = order;
+      const report = await this.#device.load({
+        image,
+        strategy,
+        ...(drainMilliseconds === null ? {} : { drainMilliseconds }),
+        invalidation,
+        versionPolicy: versionPolicy === 'downgrade' ? { downgrade: downgradeReason ?? '' } : versionPolicy,
+        similarityPolicy,
+      });
+      return LoadReport.parse(report);
     } catch (error) {
       const outcome = error instanceof ImageError || error instanceof ControlError ? 'refused-image' : 'failed';
       return unloadedReport(order, outcome, messageOf(error), this.#state());

@@ -16,7 +16,7 @@ import {
   Timestamp,
 } from './identifiers.ts';
 import { FunctionType } from './interface.ts';
-import { Invalidation, LoadReport, Strategy } from './load-report.ts';
+import { LoadPolicy, LoadReport } from './load-report.ts';
 
 /** Limits of one exchange. */
 export const agentLimits = {
@@ -103,9 +103,10 @@ export const Order = z
         kind: z.literal('load'),
         load: LoadId,
         ...ModuleImage.shape,
-        strategy: Strategy,
-        invalidation: Invalidation,
-        deadline: Timestamp.nullable().describe('A device that has not begun the load by then does not, and reports it as `expired`.'),
+        ...LoadPolicy.shape,
+        deadline: Timestamp.nullable()
+          .default(null)
+          .describe('A device that has not begun the load by then does not, and reports it as `expired`.'),
       })
       .meta({ id: 'LoadOrder' }),
     z.object({ ...order, kind: z.literal('start-program'), ...ProgramOrder.shape }).meta({ id: 'StartProgramOrder' }),

@@ -16,11 +16,39 @@ export const Outcome = z.enum([
 ]);
 export type Outcome = z.infer<typeof Outcome>;
 
-export const Strategy = z.enum(['inject']);
+export const Strategy = z.enum(['inject', 'drain', 'drain-then-inject']);
 export type Strategy = z.infer<typeof Strategy>;
 
 export const Invalidation = z.enum(['none', 'mark-invalid', 'nx', 'delete']);
 export type Invalidation = z.infer<typeof Invalidation>;
+
+export const VersionPolicy = z.enum(['newer', 'different', 'downgrade']);
+export const SimilarityPolicy = z.enum(['require', 'warn', 'off']);
+
+/** How long a drain may be asked to wait, in milliseconds. */
+export const longestDrain = 3_600_000;
+
+/** How a load is to be carried out. */
+export const LoadPolicy = z.object({
+  strategy: Strategy,
+  invalidation: Invalidation,
+  drainMilliseconds: z
+    .int()
+    .min(0)
+    .max(longestDrain)
+    .nullable()
+    .default(null)
+    .describe('How long `drain` and `drain-then-inject` wait; null: as long as the device does by itself.'),
+  versionPolicy: VersionPolicy.default('newer'),
+  downgradeReason: z
+    .string()
+    .max(1_000)
+    .nullable()
+    .default(null)
+    .describe('Why an older version is loaded, where `versionPolicy` is `downgrade`.'),
+  similarityPolicy: SimilarityPolicy.default('require'),
+});
+export type LoadPolicy = z.infer<typeof LoadPolicy>;
 
 /** A load's report has at most 11 steps; an interrupted step names at most 1,000 programs. */
 const stepLimit = 16;
@@ -62,10 +90,10 @@ const Step = z
         version: z.string(),
         inMemoryVersion: z.string(),
         precedence: z.enum(['newer', 'same', 'older']),
-        versionPolicy: z.enum(['newer', 'different', 'downgrade']),
+        versionPolicy: VersionPolicy,
         downgradeReason: z.string().nullable().describe('Why an operator loads an older version; null where they do not.'),
         similarity: SimilarityReport,
-        similarityPolicy: z.enum(['require', 'warn', 'off']),
+        similarityPolicy: SimilarityPolicy,
       }),
     ),
     step('refused', null, z.object({ reason: z.string() })),

@@ -111,8 +111,8 @@ export class Bench {
   }
 
   /** Requests loads and waits until each has its outcome; answers them in the order of their devices. */
-  async load(module: string, version: string, devices: readonly string[]): Promise<Record<string, unknown>[]> {
-    const accepted = await this.post('/v1/loads', { module, version, devices });
+  async load(module: string, version: string, devices: readonly string[], policy: object = {}): Promise<Record<string, unknown>[]> {
+    const accepted = await this.post('/v1/loads', { module, version, devices, ...policy });
     if (accepted.status !== 202) throw new Error(JSON.stringify(accepted.body));
     const loads = await until('all loads have an outcome', async () => {
       const items = itemsOf(await this.get(`/v1/loads?limit=200&batch=${accepted.body['batch']}`));

@@ -147,6 +147,47 @@ test('a version that is not newer is refused, with its reason', async () => {
   expect(itemsOf(await bench.get('/v1/loads?module=old&outcome=refused-not-newer'))).toHaveLength(2);
 });
 
+test('an older version is loaded for a reason, and a dissimilar one where nobody asks for similarity', async () => {
+  const [device = ''] = south;
+  const other = '(module (func (export "another") (result i32) (i32.const 1)))';
+  await bench.push('policy', '1.0.0', workModule(1));
+  await bench.push('policy', '1.1.0', workModule(2));
+  await bench.push('policy', '1.2.0', other);
+  await bench.load('policy', '1.1.0', [device]);
+  const downgrade = { versionPolicy: 'downgrade', downgradeReason: '1.1.0 drops connections' };
+  expect(await bench.load('policy', '1.0.0', [device], downgrade)).toMatchObject([{ outcome: 'replaced', ...downgrade }]);
+  expect(await bench.load('policy', '1.0.0', [device], { versionPolicy: 'different' })).toMatchObject([{ outcome: 'refused-not-newer' }]);
+  expect(await bench.load('policy', '1.2.0', [device])).toMatchObject([{ outcome: 'refused-dissimilar' }]);
+  const [load] = await bench.load('policy', '1.2.0', [device], { similarityPolicy: 'warn' });
+  expect(load).toMatchObject({ outcome: 'replaced', similarityPolicy: 'warn' });
+  expect((await bench.get(`/v1/loads/${load?.['id']}`)).body).toMatchObject({
+    report: {
+      steps: expect.arrayContaining([
+        expect.objectContaining({ step: 'compared', facts: expect.objectContaining({ similarityPolicy: 'warn' }) }),
+      ]),
+    },
+  });
+});
+
+test('a load may wait for those who are inside, and fails or interrupts when they do not leave', async () => {
+  const [device = ''] = south;
+  for (const version of ['1.0.0', '1.1.0']) await bench.push('drained', version, workModule(1));
+  await bench.load('drained', '1.0.0', [device]);
+  const program = await bench.post(`/v1/devices/${device}/programs`, {
+    module: 'drained',
+    export: 'work',
+    arguments: [endless],
+    threads: 3,
+  });
+  await until('all threads are inside', async () => (await referenceCount(device, 'drained')) === 3);
+  const drain = { strategy: 'drain', drainMilliseconds: 50 };
+  expect(await bench.load('drained', '1.1.0', [device], drain)).toMatchObject([{ outcome: 'failed', ...drain }]);
+  expect(await bench.load('drained', '1.1.0', [device], { ...drain, strategy: 'drain-then-inject' })).toMatchObject([
+    { outcome: 'replaced-interrupting', interrupted: 3, retried: 3 },
+  ]);
+  await bench.post(`${program.headers.get('location')}/stop`, undefined);
+});
+
 test('loads of one device are carried out in the order of their coming', async () => {
   const [device = ''] = south;
   const versions = ['1.0.0', '1.1.0', '1.0.5', '1.2.0'];
@@ -170,6 +211,9 @@ test.each([
   ['no labels', { labels: {} }, '/labels'],
   ['a module that is not there', { module: 'none', labels: { zone: 'north' } }, '/module'],
   ['a version that is not there', { version: '9.9.9', labels: { zone: 'north' } }, '/version'],
+  ['a downgrade without a reason', { labels: { zone: 'north' }, versionPolicy: 'downgrade' }, '/downgradeReason'],
+  ['a reason without a downgrade', { labels: { zone: 'north' }, downgradeReason: 'why not' }, '/downgradeReason'],
+  ['a drain that does not drain', { labels: { zone: 'north' }, drainMilliseconds: 5 }, '/drainMilliseconds'],
   ['an unknown strategy', { labels: { zone: 'north' }, strategy: 'hope' }, '/strategy'],
   ['an unknown invalidation', { labels: { zone: 'north' }, invalidation: 'burn' }, '/invalidation'],
   ['labels of the wrong type', { labels: 'zone=north' }, '/labels'],

@@ -13,6 +13,14 @@ import { ModuleName } from '../../src/protocol/identifiers.ts';
 const requester = { actor: 'test', requestId: 'req_test' };
 /** No request here has a key, so that no answer is kept. */
 const notRepeated = () => never();
+const usualPolicy = {
+  strategy: 'inject',
+  invalidation: 'nx',
+  drainMilliseconds: null,
+  versionPolicy: 'newer',
+  downgradeReason: null,
+  similarityPolicy: 'require',
+} as const;
 const wholeList = { limit: 200, after: null };
 
 let folder: string;
@@ -176,8 +184,7 @@ async function requestLoad(version: string, devices: readonly string[]): Promise
     module: 'tcp',
     version,
     selector: { devices },
-    strategy: 'inject',
-    invalidation: 'nx',
+    ...usualPolicy,
     deadlineSeconds: 3_600,
     supersede: false,
   } as const;
@@ -372,8 +379,7 @@ test('more devices than one request may load are refused, and nothing is accepte
   const request = {
     module: 'tcp',
     version: '1.0.0',
-    strategy: 'inject',
-    invalidation: 'nx',
+    ...usualPolicy,
     deadlineSeconds: 3_600,
     supersede: false,
   } as const;

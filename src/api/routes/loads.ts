@@ -32,9 +32,11 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
       },
     },
     async (request, reply) => {
-      const { devices, labels, ...rest } = request.body;
+      const { devices, labels, drainMilliseconds = null, downgradeReason = null, ...rest } = request.body;
       const selector = devices === undefined ? { labels: labels ?? {} } : { devices };
-      const accepted = await loads.request({ ...rest, selector }, requesterOf(request), (made) => toAnswer(toAccepted(made)));
+      const accepted = await loads.request({ ...rest, drainMilliseconds, downgradeReason, selector }, requesterOf(request), (made) =>
+        toAnswer(toAccepted(made)),
+      );
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
     },
@@ -109,6 +111,10 @@ function toLoad(load: LoadSummary): z.infer<typeof Load> {
     version,
     strategy: shape.strategy.parse(load.strategy),
     invalidation: shape.invalidation.parse(load.invalidation),
+    drainMilliseconds: load.drainMilliseconds,
+    versionPolicy: shape.versionPolicy.parse(load.versionPolicy),
+    downgradeReason: load.downgradeReason,
+    similarityPolicy: shape.similarityPolicy.parse(load.similarityPolicy),
     state: shape.state.parse(load.state),
     outcome: shape.outcome.parse(load.outcome),
     reason,

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { DeviceId, Labels, ModuleName } from '../../protocol/identifiers.ts';
-import { Invalidation, LoadReport, Outcome, Strategy } from '../../protocol/load-report.ts';
+import { Invalidation, LoadReport, longestDrain, Outcome, SimilarityPolicy, Strategy, VersionPolicy } from '../../protocol/load-report.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 
 /** Devices that one request may name; by labels it may select as many as control allows. */
@@ -23,7 +23,22 @@ export const NewLoads = z
     labels: Labels.refine((labels) => Object.keys(labels).length > 0, 'must have at least one label')
       .optional()
       .describe('Load the build on every device that has all of these labels. Either this or `devices`.'),
-    strategy: Strategy.default('inject').describe('`inject`: whoever is inside the old version is interrupted at once.'),
+    strategy: Strategy.default('inject').describe(
+      'What becomes of those who are inside the old version. `inject`: they are interrupted at once, and retry in the new one. `drain`: they are waited for; if some are left, the load fails. `drain-then-inject`: they are waited for, and those left are interrupted.',
+    ),
+    drainMilliseconds: z
+      .int()
+      .min(0)
+      .max(longestDrain)
+      .optional()
+      .describe('How long a strategy that drains waits; 10 s where it is left out.'),
+    versionPolicy: VersionPolicy.default('newer').describe(
+      '`newer`: an older or the same version is refused. `different`: any other version. `downgrade`: any other, for the reason given.',
+    ),
+    downgradeReason: z.string().min(1).max(1_000).optional().describe('Why, where `versionPolicy` is `downgrade`; it is in the report.'),
+    similarityPolicy: SimilarityPolicy.default('require').describe(
+      'Whether the new version must have everything that the one in memory exports and imports (claim 11). `warn`: the report tells what differs. `off`: nobody asks.',
+    ),
     invalidation: Invalidation.default('nx').describe(
       'What becomes of the pages of the old version: left as they are, marked invalid, marked NX (a fetch from either faults), or deleted and given out again.',
     ),
@@ -39,6 +54,14 @@ export const NewLoads = z
       .describe('Loads of the same module that wait for the same devices, and that no host has been sent, end as `superseded`.'),
   })
   .refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'give either devices or labels')
+  .refine(({ versionPolicy, downgradeReason }) => (versionPolicy === 'downgrade') === (downgradeReason !== undefined), {
+    path: ['downgradeReason'],
+    message: 'give a reason with "versionPolicy": "downgrade", and only there',
+  })
+  .refine(({ strategy, drainMilliseconds }) => drainMilliseconds === undefined || strategy !== 'inject', {
+    path: ['drainMilliseconds'],
+    message: 'is for the strategies drain and drain-then-inject',
+  })
   .meta({ id: 'NewLoads', examples: [{ module: 'tcp', version: '1.1.0', labels: { zone: 'north' } }] });
 
 export const AcceptedLoads = z
@@ -72,6 +95,10 @@ export const Load = z
     version,
     strategy: Strategy,
     invalidation: Invalidation,
+    drainMilliseconds: count.nullable(),
+    versionPolicy: VersionPolicy,
+    downgradeReason: z.string().nullable(),
+    similarityPolicy: SimilarityPolicy,
     state: LoadState,
     outcome: LoadOutcome.nullable().describe('Null until the load is completed.'),
     reason: z.string().nullable().describe('Why it was refused, failed, or ended without its device.'),

@@ -10,7 +10,21 @@ export type LoadRecord = LoadModel;
 export type LoadSummary = Omit<LoadModel, 'report'>;
 export type NewLoad = Pick<
   LoadModel,
-  'id' | 'batchId' | 'deviceId' | 'buildId' | 'module' | 'version' | 'strategy' | 'invalidation' | 'state' | 'requestedAt' | 'deadlineAt'
+  | 'id'
+  | 'drainMilliseconds'
+  | 'versionPolicy'
+  | 'downgradeReason'
+  | 'similarityPolicy'
+  | 'batchId'
+  | 'deviceId'
+  | 'buildId'
+  | 'module'
+  | 'version'
+  | 'strategy'
+  | 'invalidation'
+  | 'state'
+  | 'requestedAt'
+  | 'deadlineAt'
 >;
 export type LoadCompletion = {
   readonly outcome: string;
