@@ -6,6 +6,9 @@ import type { Records } from '../store/records/records.ts';
 import type { Context, Requester } from './context.ts';
 import { Problem } from './problem.ts';
 
+/** Requests whose answers are on disk once what they do is: a transaction that fails is answered as the service's failure, and may be repeated. */
+const kept = new WeakSet<RepeatableRequest>();
+
 /** What is made, as the request that made it is answered. */
 export type AnswerOf<Made> = (made: Made) => Answer;
 
@@ -14,7 +17,9 @@ export type AnswerOf<Made> = (made: Made) => Answer;
  * request gets this answer, and nothing is done twice.
  */
 export async function keepAnswer<Made>(records: Records, { repeatable }: Requester, answerOf: AnswerOf<Made>, made: Made): Promise<void> {
-  if (repeatable !== undefined) await records.answers.keep(toRecord(repeatable, answerOf(made)));
+  if (repeatable === undefined) return;
+  await records.answers.keep(toRecord(repeatable, answerOf(made)));
+  kept.add(repeatable);
 }
 
 function toRecord({ key, route, body }: RepeatableRequest, answer: Answer): AnswerRecord {
@@ -68,10 +73,10 @@ export class Answers {
     }
   }
 
-  /** Keeps the answer of a request that was carried out, or refused. */
+  /** Keeps the answer of a request that was carried out, or refused, unless it is kept with what it did. */
   async keep(request: RepeatableRequest, answer: Answer): Promise<void> {
     try {
-      await this.#context.store.transaction((records) => records.answers.keep(toRecord(request, answer)));
+      if (!kept.has(request)) await this.#context.store.transaction((records) => records.answers.keep(toRecord(request, answer)));
     } finally {
       this.abandon(request.key);
     }

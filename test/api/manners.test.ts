@@ -75,6 +75,30 @@ test('a request repeated with its key is done once and answered the same', async
   expect(again.headers.get('idempotency-replayed')).toBe('true');
 });
 
+test('loads and programs that are asked for again are answered to the letter as the first time', async () => {
+  const device = String(itemsOf(await bench.get('/v1/devices?status=connected&limit=1'))[0]?.['id']);
+  await bench.push('again', '1.0.0', workModule(1));
+  await bench.load('again', '1.0.0', [device]);
+  const requests = [
+    ['/v1/loads', { module: 'again', version: '1.0.0', devices: [device] }],
+    ['/v1/loads', { module: 'again', version: '1.0.0', devices: [device, device] }],
+    [`/v1/devices/${device}/programs`, { module: 'again', export: 'work', arguments: [1], calls: 1 }],
+    ['/v1/modules/again/builds', { version: 'next-minor', language: 'wat', source: workModule(2) }],
+  ] as const;
+  for (const [path, body] of requests) {
+    const ask = async (headers: Record<string, string>) => {
+      const content = { 'content-type': 'application/json', ...headers };
+      const answer = await fetch(`${bench.url}${path}`, { method: 'POST', headers: content, body: JSON.stringify(body) });
+      const [type, location] = [answer.headers.get('content-type'), answer.headers.get('location')];
+      return { status: answer.status, type, location, text: await answer.text() };
+    };
+    const headers = { 'idempotency-key': randomUUID() };
+    const first = await ask(headers);
+    expect(first.status).toBeLessThan(300);
+    expect(await ask(headers)).toEqual(first);
+  }
+});
+
 test('bytes repeated with their key are done once', async () => {
   const headers = { 'idempotency-key': randomUUID(), 'content-type': 'application/wasm' };
   const push = (version: string) => bench.request('POST', `/v1/modules/bytes/builds?version=${version}`, prebuiltModule, headers);
