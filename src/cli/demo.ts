@@ -97,10 +97,10 @@ async function startProcesses(): Promise<string> {
         String(devicesPerHost),
         '--labels',
         'fleet=demo',
-        '--token-file',
-        join(folder, 'join-token'),
         '--labels',
         `zone=${zone}`,
+        '--token-file',
+        join(folder, 'join-token'),
       ]),
     );
   }

@@ -9,7 +9,7 @@ const longestToken = 256;
 
 /** The token as given, or of the file, which is made with a new one if it is not there. @throws {UsageError} {StartError} */
 export function keepJoinToken(given: string | undefined, file: string): string {
-  if (given !== undefined) return checkToken(given, 'PATCHBAY_TOKEN');
+  if (given !== undefined) return readJoinToken(given, file);
   try {
     // Made only if it is not there, and never readable by others in between.
     writeFileSync(file, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' });
@@ -17,12 +17,12 @@ export function keepJoinToken(given: string | undefined, file: string): string {
     if (!isCode(error, 'EEXIST'))
       throw new StartError(`cannot write the join token to ${file}: ${String(error)}: choose another with --token-file`);
   }
-  return readJoinToken(undefined, file);
+  return readJoinToken(given, file);
 }
 
 /** The token as given, or of the file. @throws {UsageError} when there is none, or it is none. */
 export function readJoinToken(given: string | undefined, file: string): string {
-  if (given !== undefined) return checkToken(given, '--token');
+  if (given !== undefined) return checkToken(given, 'PATCHBAY_TOKEN');
   try {
     return checkToken(readFileSync(file, 'utf8').trim(), `the file ${file}`);
   } catch (error) {

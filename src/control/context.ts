@@ -20,6 +20,9 @@ export type Requester = {
   readonly repeatable?: RepeatableRequest;
 };
 
+/** The service, where it does something by itself. */
+export const service: Requester = { actor: 'service', requestId: '' };
+
 /** One line of the audit trail, as control writes it. */
 export type AuditEntry = {
   readonly action: string;

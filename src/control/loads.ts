@@ -1,11 +1,11 @@
 // Loads: one build is to be put on devices; each device carries out one load and reports its outcome.
 
 import { newIdentifier } from '../protocol/identifiers.ts';
-import type { LoadPolicy } from '../protocol/load-report.ts';
+import { LoadPolicy } from '../protocol/load-report.ts';
 import type { LoadEnd, LoadFilter, LoadRecord, LoadSummary, NewLoad } from '../store/records/loads.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
-import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
+import { audit, type Context, type PageOf, type Requester, readPage, service } from './context.ts';
 import { newOrder } from './orders.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
 
@@ -38,7 +38,7 @@ export class Loads {
   /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
   async request(request: NewLoadsRequest, requester: Requester, answerOf: AnswerOf<NewLoads>): Promise<NewLoads> {
     const { module, version } = request;
-    const policy = policyOf(request);
+    const policy = LoadPolicy.parse(request);
     const requestedAt = new Date();
     const deadlineAt = new Date(requestedAt.getTime() + request.deadlineSeconds * 1_000);
     const batchId = newIdentifier('batch');
@@ -120,7 +120,7 @@ export class Loads {
       ended = await this.#context.store.transaction(async (records) => {
         const overdue = await records.loads.overdue(now, endedAtOnce);
         const end = { outcome: 'expired', reason: 'its deadline was over before its device had carried it out', completedAt: now };
-        await endLoads(records, overdue, end, { actor: 'service', requestId: '' });
+        await endLoads(records, overdue, end, service);
         return overdue.length;
       });
     } while (ended === endedAtOnce);
@@ -168,10 +168,6 @@ async function checkQueues(records: Records, deviceIds: readonly string[]): Prom
     'busy',
     `${queueLimit} loads wait for the device ${full}, as many as may: cancel some, or ask with "supersede": true; nothing was loaded anywhere`,
   );
-}
-
-function policyOf({ strategy, drainMilliseconds, invalidation, versionPolicy, downgradeReason, similarityPolicy }: LoadPolicy): LoadPolicy {
-  return { strategy, drainMilliseconds, invalidation, versionPolicy, downgradeReason, similarityPolicy };
 }
 
 async function unknownBuild(records: Records, module: string, version: string): Promise<Problem> {

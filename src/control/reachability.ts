@@ -1,6 +1,6 @@
 // Which hosts are heard of: each says something every few seconds, and the devices of one that has not for too long are unreachable.
 
-import { audit, type Context } from './context.ts';
+import { audit, type Context, service } from './context.ts';
 
 /** A host that is not heard of may miss so many heartbeats and be late with one more. */
 const heartbeatsMissed = 3;
@@ -68,10 +68,9 @@ export class Reachability {
         unreachableSince === null
           ? { action: 'host.reachable', detail: {} }
           : { action: 'host.unreachable', detail: { silentMilliseconds: this.#limit } };
-      const requester = { actor: 'service', requestId: '' };
       await audit(
         records,
-        requester,
+        service,
         new Date(),
         hostIds.map((object) => ({ object, ...entry })),
       );

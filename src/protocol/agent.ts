@@ -28,11 +28,14 @@ export const agentLimits = {
   imageBytes: 4 * 1024 * 1024,
 } as const;
 
+/** Tells one life of a host from another. */
+export const BootId = z.string().min(8).max(64);
+
 /** Registration tells the service who the host is; the same name is the same host, another boot id a new life of it, with empty devices. */
 export const Registration = z
   .object({
     name: DisplayName,
-    bootId: z.string().min(8).max(64).describe('Made anew each time the host process starts.'),
+    bootId: BootId.describe('Made anew each time the host process starts.'),
     capacity: z.int().min(1).max(agentLimits.devicesPerHost).describe('Devices that this host can run.'),
     devices: z
       .array(z.object({ name: DisplayName, labels: Labels, ramPages: z.int().min(16).max(65_536) }))
@@ -57,7 +60,7 @@ export type Registered = z.infer<typeof Registered>;
 const ModuleImage = z.object({ module: ModuleName, version: z.string(), image: Digest }).meta({ id: 'ModuleImage' });
 
 /** A host that has nothing to report says that it is there. */
-export const Heartbeat = z.object({ bootId: z.string().min(8).max(64) }).meta({ id: 'Heartbeat' });
+export const Heartbeat = z.object({ bootId: BootId }).meta({ id: 'Heartbeat' });
 
 /** The bounds of a declared program. */
 export const programLimits = { threads: 10_000, arguments: 16, pauseMilliseconds: 60_000 } as const;
@@ -130,7 +133,5 @@ export const Report = z
   .meta({ id: 'Report' });
 export type Report = z.infer<typeof Report>;
 
-export const Reports = z
-  .object({ bootId: z.string().min(8).max(64), reports: z.array(Report).max(agentLimits.reportsPerRequest) })
-  .meta({ id: 'Reports' });
+export const Reports = z.object({ bootId: BootId, reports: z.array(Report).max(agentLimits.reportsPerRequest) }).meta({ id: 'Reports' });
 export type Reports = z.infer<typeof Reports>;

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import { Problem } from '../../control/problem.ts';
-import { Heartbeat, Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
+import { BootId, Heartbeat, Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { identifier } from '../schemas/common.ts';
 import { problems } from '../schemas/problem.ts';
@@ -17,7 +17,7 @@ const bodyLimit = 8 * 1024 * 1024;
 /** How long a request for the next orders may wait, in seconds; below what proxies usually allow. */
 const longestWait = 50;
 
-const boot = z.string().min(8).max(64).describe('The boot id that the host registered with.');
+const boot = BootId.describe('The boot id that the host registered with.');
 const hostParameter = z.object({ host: identifier('host') });
 const registered = [{ agentToken: [] }];
 
