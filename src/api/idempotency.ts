@@ -3,9 +3,17 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Answers, RepeatableRequest } from '../control/answers.ts';
 import { Problem } from '../control/problem.ts';
+import { actorOf, bearerToken, callerOf } from './access.ts';
 
 /** Characters of a key. */
 const keyLimit = 255;
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whether the route answers a secret, which is not to be kept as it is. */
+    answersSecret?: boolean;
+  }
+}
 
 const underWay = new WeakMap<FastifyRequest, RepeatableRequest>();
 
@@ -23,7 +31,13 @@ export function makePostsRepeatable(app: FastifyInstance, answers: Answers): voi
       const detail = `an Idempotency-Key is of 1 to ${keyLimit} characters, like a UUID`;
       throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'header:idempotency-key', detail }] });
     }
-    const repeatable = { key, route: `${request.method} ${request.url}`, body: bodyText(request.body) };
+    const repeatable = {
+      actor: actorOf(callerOf(request)),
+      key,
+      route: `${request.method} ${request.url}`,
+      body: bodyText(request.body),
+      sealedBy: request.routeOptions.config.answersSecret ? (bearerToken(request) ?? '') : null,
+    };
     const answer = await answers.begin(repeatable);
     if (answer === null) {
       underWay.set(request, repeatable);
@@ -44,7 +58,7 @@ export function makePostsRepeatable(app: FastifyInstance, answers: Answers): voi
     underWay.delete(request);
     // What failed for reasons of the service, or of the moment, may succeed when it is repeated.
     if (reply.statusCode >= 500 || reply.statusCode === 429) {
-      answers.abandon(repeatable.key);
+      answers.abandon(repeatable);
       return payload;
     }
     const text = (value: unknown) => (typeof value === 'string' ? value : null);

@@ -10,6 +10,10 @@ const description =
   'Loads new versions of in-memory modules into many running devices and isolates the old ones by error injection (US 8,689,206 B2). ' +
   'Errors are problem details (RFC 9457). Every POST takes an `Idempotency-Key`: repeated with its key, it is done once and answered the same.';
 
+/** What the documentation's page may load: what comes with it. */
+const contentSecurityPolicy =
+  "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self' data:; object-src 'none'; style-src 'self' 'unsafe-inline'";
+
 /** Adds the document and its interactive page, /documentation. */
 export async function addDocumentation(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
@@ -19,6 +23,11 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
       servers: [{ url: '/' }],
       components: {
         securitySchemes: {
+          apiKey: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'An API key. Each operation names the role that it needs; a key of the role `admin` may be used for all of /v1.',
+          },
           joinToken: {
             type: 'http',
             scheme: 'bearer',
@@ -33,6 +42,7 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
         { name: 'hosts', description: 'The processes that run devices.' },
         { name: 'programs', description: 'Programs that access modules.' },
         { name: 'loads', description: 'Builds put on devices by the isolation workflow.' },
+        { name: 'keys', description: 'API keys: who may do what.' },
         { name: 'operations', description: 'Audit, events and health.' },
         { name: 'agents', description: 'What device hosts say and are told; not for operators.' },
       ],
@@ -40,5 +50,5 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
     transform: jsonSchemaTransform,
     transformObject: (document) => describeRequests(tidyComponents(toJson(jsonSchemaTransformObject(document)))),
   });
-  await app.register(swaggerUi, { routePrefix: '/documentation' });
+  await app.register(swaggerUi, { routePrefix: '/documentation', staticCSP: contentSecurityPolicy });
 }

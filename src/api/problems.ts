@@ -7,9 +7,6 @@ import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { Problem } from '../control/problem.ts';
 import { type ProblemDetails, type ProblemType, problemMediaType, problemTypes, problemUri } from './schemas/problem.ts';
 
-/** Seconds after which a request that found the service busy may be repeated. */
-const retryAfter = 1;
-
 /** Makes the service answer every error with problem details; to be called before routes are added. */
 export function answerWithProblems(app: FastifyInstance): void {
   const routes: { readonly method: string; readonly path: RegExp }[] = [];
@@ -64,13 +61,19 @@ export function answerNoRoute(error: FastifyError, request: FastifyRequest, repl
   sendProblem(request, reply, { type: 'malformed-request', detail: error.message.slice(0, 500) });
 }
 
-type Description = { readonly type: ProblemType; readonly detail: string } & Pick<ProblemDetails, 'errors' | 'diagnostics'>;
+/** Statuses of what may succeed when it is tried again. */
+const laterStatuses: ReadonlySet<number> = new Set([429, 503]);
 
-function sendProblem(request: FastifyRequest, reply: FastifyReply, { type, ...facts }: Description): FastifyReply {
+type Description = { readonly type: ProblemType; readonly detail: string; readonly retryAfterSeconds?: number } & Pick<
+  ProblemDetails,
+  'errors' | 'diagnostics'
+>;
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, { type, retryAfterSeconds, ...facts }: Description): FastifyReply {
   const { status, title } = problemTypes[type];
   const body: ProblemDetails = { type: problemUri(type), title, status, instance: request.id, ...facts };
   if (type === 'unauthenticated') reply.header('www-authenticate', 'Bearer');
-  if (type === 'busy') reply.header('retry-after', retryAfter);
+  if (laterStatuses.has(status)) reply.header('retry-after', retryAfterSeconds ?? 1);
   return reply.status(status).type(problemMediaType).serializer(JSON.stringify).send(body);
 }
 
@@ -102,10 +105,11 @@ function describe(error: unknown, request: FastifyRequest): Description {
   return describeFastifyError(error, request);
 }
 
-function describeProblem({ kind, message, invalidValues, diagnostics }: Problem): Description {
+function describeProblem({ kind, message, invalidValues, diagnostics, retryAfterSeconds }: Problem): Description {
   return {
     type: kind,
     detail: message,
+    retryAfterSeconds,
     ...(invalidValues.length === 0 ? {} : { errors: invalidValues.map(({ pointer, detail }) => ({ ...placeOf(pointer), detail })) }),
     ...(diagnostics.length === 0 ? {} : { diagnostics: [...diagnostics] }),
   };

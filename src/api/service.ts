@@ -5,41 +5,39 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastif
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { $ZodType } from 'zod/v4/core';
 import { Control, type ControlSettings } from '../control/control.ts';
+import { checkAccess, type KeyPolicy } from './access.ts';
+import { protectBrowsers } from './browsers.ts';
 import { makePostsRepeatable } from './idempotency.ts';
+import { type Limits, limitRates, refuseOverload, serverLimits } from './limits.ts';
 import { addDocumentation } from './openapi-document.ts';
 import { answerNoRequest, answerNoRoute, answerWithProblems } from './problems.ts';
 import { addAgentRoutes } from './routes/agents.ts';
 import { addBuildRoutes } from './routes/builds.ts';
 import { addDeviceRoutes } from './routes/devices.ts';
 import { addEventRoutes } from './routes/events.ts';
+import { addKeyRoutes } from './routes/keys.ts';
 import { addLoadRoutes } from './routes/loads.ts';
 import { addOperationsRoutes } from './routes/operations.ts';
 import { addProgramRoutes } from './routes/programs.ts';
-
-/** Bytes of a request's body where a route does not say otherwise. */
-const bodyLimit = 1024 * 1024;
-/** Characters of one part of a path; routes have shorter limits of their own. */
-const longestParameter = 1_000;
-/** How long a client may take to send a request, in milliseconds. */
-const requestTimeout = 60_000;
 
 export type ServiceOptions = ControlSettings & {
   /** SQLite file; made if it is not there. */
   readonly databaseFile: string;
   readonly logger: NonNullable<FastifyServerOptions['logger']>;
+  /** Whether anybody is asked for a key. */
+  readonly keys: KeyPolicy;
+  readonly limits: Limits;
 };
 
 /** The service, ready to listen; closing it closes the database and all else. @throws {MigrationError} */
-export async function createService({ databaseFile, logger, ...settings }: ServiceOptions): Promise<FastifyInstance> {
+export async function createService({ databaseFile, logger, keys, limits, ...settings }: ServiceOptions): Promise<FastifyInstance> {
   const control = await Control.open(databaseFile, settings);
   const app = Fastify({
     logger,
-    bodyLimit,
-    requestTimeout,
+    ...serverLimits,
     forceCloseConnections: true,
     clientErrorHandler: answerNoRequest,
     frameworkErrors: answerNoRoute,
-    routerOptions: { maxParamLength: longestParameter },
     genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
   });
   app.setValidatorCompiler<$ZodType>((route) => {
@@ -54,6 +52,9 @@ export async function createService({ databaseFile, logger, ...settings }: Servi
   app.addHook('preClose', async () => control.endStreams());
   app.addHook('onClose', async () => control.close());
   answerWithProblems(app);
+  await protectBrowsers(app);
+  await refuseOverload(app, limits);
+  checkAccess(app, control, keys, await limitRates(app, limits));
   await addDocumentation(app);
   await app.register(async (scope) => {
     const api = scope.withTypeProvider<ZodTypeProvider>();
@@ -64,6 +65,7 @@ export async function createService({ databaseFile, logger, ...settings }: Servi
     addLoadRoutes(api, control);
     addOperationsRoutes(api, control);
     addEventRoutes(api, control);
+    addKeyRoutes(api, control);
   });
   await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), control));
   return app;

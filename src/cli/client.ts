@@ -6,9 +6,9 @@ import type { components, paths } from './generated/api.ts';
 export type Schemas = components['schemas'];
 export type Client = ReturnType<typeof createPatchbayClient>;
 
-/** A client of the service at that address. */
-export function createPatchbayClient(baseUrl: string) {
-  return createClient<paths>({ baseUrl });
+/** A client of the service at that address, which shows that key. */
+export function createPatchbayClient(baseUrl: string, key: string) {
+  return createClient<paths>({ baseUrl, headers: { authorization: `Bearer ${key}` } });
 }
 
 /** What the service answered, or an error that says what it said. */

@@ -44,7 +44,8 @@ try {
 }
 
 async function runMainJob(): Promise<void> {
-  const client = createPatchbayClient(await startProcesses());
+  const url = await startProcesses();
+  const client = createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim());
   const devices = await until('all devices are connected', async () => {
     const { items } = answerOf(await client.GET('/v1/devices', { params: { query: { limit: 200 } } }));
     const connected = items.filter(({ status }) => status === 'connected');

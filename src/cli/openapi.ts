@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { usualLimits } from '../api/limits.ts';
 import { createService } from '../api/service.ts';
 
 const file = fileURLToPath(new URL('../../openapi/openapi.json', import.meta.url));
@@ -17,6 +18,9 @@ async function generate(): Promise<string> {
       logger: false,
       joinToken: 'not used: nobody registers',
       unreachableAfter: 60_000,
+      adminKey: null,
+      keys: 'required',
+      limits: usualLimits,
     });
     await app.ready();
     const document = app.swagger();

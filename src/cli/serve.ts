@@ -5,7 +5,10 @@ import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
+import type { KeyPolicy } from '../api/access.ts';
+import { usualLimits } from '../api/limits.ts';
 import { createService } from '../api/service.ts';
+import { writeAdminKey } from './admin-key.ts';
 import { readInteger, readLogLevel, StartError, UsageError } from './command-line.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
 import { keepJoinToken } from './join-token.ts';
@@ -20,7 +23,11 @@ Options (each also as an environment variable):
   --database FILE        SQLite file, made if it is not there (PATCHBAY_DATABASE, data/patchbay.db)
   --embedded-devices N   devices of the embedded host (PATCHBAY_EMBEDDED_DEVICES, 4)
   --no-embedded-host     do not run devices in this process
-  --unprotected          listen beyond this machine, where anyone who reaches the port may do anything (PATCHBAY_UNPROTECTED=1)
+  --admin-key-file FILE  where the key of an administrator is kept that the first start makes (PATCHBAY_ADMIN_KEY_FILE, admin-key beside the
+                         database); nobody else can read it
+  --new-admin-key        make another one, if the first is lost
+  --no-keys              ask nobody for a key, and listen on this machine only (PATCHBAY_NO_KEYS=1)
+  --rate-limit N         requests that each key, host or address may make in a minute (PATCHBAY_RATE_LIMIT, 60000)
   --token-file FILE      where the token is kept that device hosts register with (PATCHBAY_TOKEN_FILE, join-token beside the database;
                          PATCHBAY_TOKEN gives the token itself)
   --unreachable-after S  seconds of silence after which a host and its devices are unreachable (PATCHBAY_UNREACHABLE_AFTER, 15)
@@ -40,6 +47,10 @@ type ServeSettings = {
   readonly address: string;
   readonly database: string;
   readonly embeddedDevices: number;
+  readonly adminKeyFile: string;
+  readonly newAdminKey: boolean;
+  readonly keys: KeyPolicy;
+  readonly requestsPerMinute: number;
   /** As it is given; otherwise it is kept in the file. */
   readonly token: string | undefined;
   readonly tokenFile: string;
@@ -58,15 +69,18 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
       'no-embedded-host': { type: 'boolean', default: false },
       'token-file': { type: 'string', default: environment['PATCHBAY_TOKEN_FILE'] ?? '' },
       'unreachable-after': { type: 'string', default: environment['PATCHBAY_UNREACHABLE_AFTER'] ?? '15' },
-      unprotected: { type: 'boolean', default: environment['PATCHBAY_UNPROTECTED'] === '1' },
+      'admin-key-file': { type: 'string', default: environment['PATCHBAY_ADMIN_KEY_FILE'] ?? '' },
+      'new-admin-key': { type: 'boolean', default: false },
+      'no-keys': { type: 'boolean', default: environment['PATCHBAY_NO_KEYS'] === '1' },
+      'rate-limit': { type: 'string', default: environment['PATCHBAY_RATE_LIMIT'] ?? String(usualLimits.requestsPerMinute) },
       'log-level': { type: 'string', default: environment['PATCHBAY_LOG_LEVEL'] ?? 'warn' },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return 'help';
-  if (!loopback.has(values.address) && !values.unprotected) {
+  if (values['no-keys'] && !loopback.has(values.address)) {
     throw new UsageError(
-      `--address ${values.address} can be reached from other machines, and the service asks nobody for a key yet: use 127.0.0.1, or add --unprotected on a network that you trust`,
+      `--address ${values.address} can be reached from other machines, where anyone could do anything without a key: leave out --no-keys, or use 127.0.0.1`,
     );
   }
   return {
@@ -74,6 +88,10 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
     address: values.address,
     database: values.database,
     embeddedDevices: values['no-embedded-host'] ? 0 : readInteger('embedded-devices', values['embedded-devices'], 0, 1_000),
+    adminKeyFile: values['admin-key-file'] || join(dirname(values.database), 'admin-key'),
+    newAdminKey: values['new-admin-key'],
+    keys: values['no-keys'] ? 'off' : 'required',
+    requestsPerMinute: readInteger('rate-limit', values['rate-limit'], 1, 1_000_000_000),
     token: environment['PATCHBAY_TOKEN'],
     tokenFile: values['token-file'] || join(dirname(values.database), 'join-token'),
     unreachableAfter: readInteger('unreachable-after', values['unreachable-after'], 1, 3_600) * 1_000,
@@ -87,13 +105,20 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
   if (settings === 'help') return console.log(serveHelp);
   makeFolder(settings.database);
   const joinToken = keepJoinToken(settings.token, settings.tokenFile);
-  const { app, url } = await startService(settings, joinToken);
+  const adminKey = { secret: '' };
+  const { app, url } = await startService(settings, joinToken, (secret) => {
+    writeAdminKey(settings.adminKeyFile, secret);
+    adminKey.secret = secret;
+  });
   const host = settings.embeddedDevices > 0 ? startEmbeddedHost(url, joinToken, settings) : null;
   console.log(`Patchbay is running${host === null ? '' : ` with ${settings.embeddedDevices} embedded devices`}.`);
   console.log(`  API            ${url}/v1`);
   console.log(`  documentation  ${url}/documentation`);
   console.log(`  health         ${url}/v1/health`);
   if (settings.token === undefined) console.log(`  join token     ${settings.tokenFile}`);
+  if (settings.keys === 'off') console.log('  keys           nobody is asked for one');
+  else
+    console.log(`  admin key      ${adminKey.secret === '' ? '' : `${adminKey.secret}  (shown once; kept in) `}${settings.adminKeyFile}`);
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });
@@ -102,9 +127,11 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
   await app.close();
 }
 
-async function startService(settings: ServeSettings, joinToken: string) {
+type KeepSecret = (secret: string) => void;
+
+async function startService(settings: ServeSettings, joinToken: string, keepAdminKey: KeepSecret) {
   const { port, address } = settings;
-  const app = await openService(settings, joinToken);
+  const app = await openService(settings, joinToken, keepAdminKey);
   try {
     return { app, url: await app.listen({ port, host: address }) };
   } catch (error) {
@@ -118,13 +145,17 @@ async function startService(settings: ServeSettings, joinToken: string) {
   }
 }
 
-async function openService({ database, logLevel, unreachableAfter }: ServeSettings, joinToken: string) {
+async function openService(settings: ServeSettings, joinToken: string, keepAdminKey: KeepSecret) {
+  const { database, logLevel, unreachableAfter, keys, newAdminKey, requestsPerMinute } = settings;
   try {
     // Logs go to standard error, so that standard output is what the command says to its user.
     return await createService({
       databaseFile: database,
       joinToken,
       unreachableAfter,
+      keys,
+      adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
+      limits: { ...usualLimits, requestsPerMinute },
       logger: { level: logLevel, stream: process.stderr },
     });
   } catch (error) {

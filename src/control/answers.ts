@@ -5,6 +5,7 @@ import type { AnswerRecord } from '../store/records/answers.ts';
 import type { Records } from '../store/records/records.ts';
 import type { Context, Requester } from './context.ts';
 import { Problem } from './problem.ts';
+import { seal, unseal } from './secrets.ts';
 
 /** Requests whose answers are on disk once what they do is: a transaction that fails is answered as the service's failure, and may be repeated. */
 const kept = new WeakSet<RepeatableRequest>();
@@ -22,14 +23,17 @@ export async function keepAnswer<Made>(records: Records, { repeatable }: Request
   kept.add(repeatable);
 }
 
-function toRecord({ key, route, body }: RepeatableRequest, answer: Answer): AnswerRecord {
-  return { key, route, bodyDigest: digestOf(body), createdAt: new Date(), ...answer };
+function toRecord({ actor, key, route, body, sealedBy }: RepeatableRequest, answer: Answer): AnswerRecord {
+  const content = sealedBy === null ? answer.body : seal(answer.body, sealedBy);
+  return { actor, key, route, bodyDigest: digestOf(body), createdAt: new Date(), ...answer, body: content, isSealed: sealedBy !== null };
 }
 
 /** How long an answer is kept, in milliseconds. */
 const keptFor = 24 * 60 * 60 * 1_000;
 /** How often old answers are removed, in milliseconds. */
 const removalInterval = 60 * 60 * 1_000;
+/** Requests that wait for the answer of the same request. */
+const waiterLimit = 1_000;
 
 export type Answer = {
   readonly status: number;
@@ -37,11 +41,21 @@ export type Answer = {
   readonly location: string | null;
   readonly body: string;
 };
-export type RepeatableRequest = { readonly key: string; readonly route: string; readonly body: string | Uint8Array };
+export type RepeatableRequest = {
+  /** Who makes it: two clients that choose the same key do not meet. */
+  readonly actor: string;
+  readonly key: string;
+  readonly route: string;
+  readonly body: string | Uint8Array;
+  /** What only the client has, where the answer holds a secret and is kept encrypted; null where it does not. */
+  readonly sealedBy: string | null;
+};
 
 export class Answers {
   readonly #context: Context;
-  readonly #underWay = new Set<string>();
+  /** What is called when a request is not under way any more, for each that is. */
+  readonly #underWay = new Map<string, (() => void)[]>();
+  #waiting = 0;
   #removedAt = 0;
 
   constructor(context: Context) {
@@ -50,26 +64,24 @@ export class Answers {
 
   /**
    * Answers what the same request was answered before, or null: then it is to be carried out, and `keep` or `abandon` to be called.
-   * @throws {Problem} `invalid-value` when the key was used for another request, `busy` while the first is under way.
+   * While the first is under way, the others wait for its answer.
+   * @throws {Problem} `invalid-value` when the key was used for another request, `busy` when too many wait.
    */
   async begin(request: RepeatableRequest): Promise<Answer | null> {
-    const { key, route } = request;
-    if (this.#underWay.has(key))
-      throw new Problem('busy', 'a request with this Idempotency-Key is under way: repeat it when that one is answered');
-    this.#underWay.add(key);
+    const name = nameOf(request);
+    while (this.#underWay.has(name)) {
+      await this.#wait(name);
+      const known = await this.#find(request);
+      if (known !== null) return known;
+    }
+    this.#underWay.set(name, []);
+    let isToBeCarriedOut = false;
     try {
-      const known = await this.#context.store.records.answers.find(key);
-      if (known === null || known.createdAt.getTime() < Date.now() - keptFor) return null;
-      if (known.route !== route || known.bodyDigest !== digestOf(request.body)) {
-        throw new Problem('invalid-value', 'this Idempotency-Key was used for another request: take a new key for each request', {
-          invalidValues: [{ pointer: 'header:idempotency-key', detail: 'was used for another request' }],
-        });
-      }
-      this.abandon(key);
+      const known = await this.#find(request);
+      isToBeCarriedOut = known === null;
       return known;
-    } catch (error) {
-      this.abandon(key);
-      throw error;
+    } finally {
+      if (!isToBeCarriedOut) this.abandon(request);
     }
   }
 
@@ -78,14 +90,36 @@ export class Answers {
     try {
       if (!kept.has(request)) await this.#context.store.transaction((records) => records.answers.keep(toRecord(request, answer)));
     } finally {
-      this.abandon(request.key);
+      this.abandon(request);
     }
     await this.#removeOld();
   }
 
-  /** The request was not carried out: it may be made again under the same key. */
-  abandon(key: string): void {
-    this.#underWay.delete(key);
+  /** The request is not under way any more; if no answer was kept, it may be made again under the same key. */
+  abandon(request: RepeatableRequest): void {
+    const waiters = this.#underWay.get(nameOf(request)) ?? [];
+    this.#underWay.delete(nameOf(request));
+    for (const wake of waiters) wake();
+  }
+
+  /** The answer that the same request was given, null where there is none. @throws {Problem} `invalid-value` when the key is another request's. */
+  async #find(request: RepeatableRequest): Promise<Answer | null> {
+    const known = await this.#context.store.records.answers.find(request.actor, request.key);
+    if (known === null || known.createdAt.getTime() < Date.now() - keptFor) return null;
+    if (known.route !== request.route || known.bodyDigest !== digestOf(request.body)) {
+      throw new Problem('invalid-value', 'this Idempotency-Key was used for another request: take a new key for each request', {
+        invalidValues: [{ pointer: 'header:idempotency-key', detail: 'was used for another request' }],
+      });
+    }
+    return known.isSealed ? { ...known, body: unseal(known.body, request.sealedBy ?? '') } : known;
+  }
+
+  async #wait(name: string): Promise<void> {
+    if (this.#waiting >= waiterLimit)
+      throw new Problem('busy', 'a request with this Idempotency-Key is under way: repeat it when that one is answered');
+    this.#waiting += 1;
+    await new Promise<void>((resolve) => this.#underWay.get(name)?.push(resolve));
+    this.#waiting -= 1;
   }
 
   async #removeOld(): Promise<void> {
@@ -95,3 +129,5 @@ export class Answers {
     await this.#context.store.transaction((records) => records.answers.removeOlderThan(moment));
   }
 }
+
+const nameOf = ({ actor, key }: RepeatableRequest) => `${actor} ${key}`;

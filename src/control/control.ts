@@ -10,6 +10,7 @@ import { Devices } from './devices.ts';
 import { EventFeed } from './events.ts';
 import { type FleetHealth, fleetHealth } from './fleet.ts';
 import { Hosts } from './hosts.ts';
+import { Keys } from './keys.ts';
 import { Loads } from './loads.ts';
 import { OrderBoard } from './order-board.ts';
 import { Programs } from './programs.ts';
@@ -21,10 +22,14 @@ export type ControlSettings = {
   readonly joinToken: string;
   /** Milliseconds of silence after which a host is unreachable. */
   readonly unreachableAfter: number;
+  /** Keeps the secret of the key of the role `admin` that is made. */
+  readonly adminKey: { readonly when: 'first start' | 'always'; readonly keep: (secret: string) => void } | null;
 };
 
 /** How often deadlines are looked at, in milliseconds. */
 const longestSweepInterval = 1_000;
+/** How often it is put on disk when keys were last used, in milliseconds. */
+const usesInterval = 60_000;
 
 export class Control {
   readonly answers: Answers;
@@ -32,10 +37,12 @@ export class Control {
   readonly devices: Devices;
   readonly events: EventFeed;
   readonly hosts: Hosts;
+  readonly keys: Keys;
   readonly loads: Loads;
   readonly programs: Programs;
   readonly #context: Context;
   readonly #deadlines: Repeated;
+  readonly #uses: Repeated;
 
   private constructor(reachability: Reachability, context: Context, { joinToken, unreachableAfter }: ControlSettings) {
     this.#context = context;
@@ -45,12 +52,14 @@ export class Control {
     this.events = new EventFeed(context.store);
     context.store.onCommit(() => this.events.announce());
     this.hosts = new Hosts(this.#context, reachability, joinToken);
+    this.keys = new Keys(this.#context);
     this.loads = new Loads(this.#context);
     this.programs = new Programs(this.#context, this.devices);
     this.#deadlines = new Repeated(Math.min(longestSweepInterval, unreachableAfter / 4), async () => {
       await reachability.sweep();
       await this.loads.expire();
     });
+    this.#uses = new Repeated(usesInterval, () => this.keys.keepUses());
   }
 
   /** Opens the database file, made if need be. @throws {MigrationError} */
@@ -59,7 +68,14 @@ export class Control {
     const context = { store, compiler: new Compiler(), orderBoard: new OrderBoard(store) };
     const reachability = new Reachability(context, settings.unreachableAfter);
     await reachability.begin();
-    return new Control(reachability, context, settings);
+    const control = new Control(reachability, context, settings);
+    try {
+      if (settings.adminKey !== null) await control.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
+      return control;
+    } catch (error) {
+      await control.close();
+      throw error;
+    }
   }
 
   /** The audit trail. */
@@ -93,6 +109,8 @@ export class Control {
   async close(): Promise<void> {
     this.endStreams();
     await this.#deadlines.stop();
+    await this.#uses.stop();
+    await this.keys.keepUses();
     await this.#context.compiler.close();
     await this.#context.store.close();
   }

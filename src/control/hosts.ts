@@ -1,6 +1,5 @@
 // Device hosts: who they are, what they are sent, and what they report.
 
-import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { digestOf } from '../compiler/compiler.ts';
 import type { Order, Registration, Reports } from '../protocol/agent.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
@@ -14,6 +13,7 @@ import { newOrder, toOrder } from './orders.ts';
 import { notFound, Problem } from './problem.ts';
 import type { Reachability } from './reachability.ts';
 import { applyReports } from './reports.ts';
+import { isSame, newSecret } from './secrets.ts';
 
 /** Batches of reports that are taken at once; each host sends one after another. */
 const reportLimit = 64;
@@ -42,7 +42,7 @@ export class Hosts {
     if (token === null || !isSame(digestOf(token), this.#joinTokenDigest)) {
       throw new Problem(
         'unauthenticated',
-        'a host registers with the join token, as `Authorization: Bearer TOKEN`: the service keeps it in the file join-token beside its database',
+        'a host registers with the join token, as `Authorization: Bearer TOKEN`: the service keeps it in the file join-token beside its database; or with a key of the role agent',
       );
     }
   }
@@ -69,12 +69,14 @@ export class Hosts {
   /**
    * A host says who it is. In a new boot its devices are empty: each gets an order to come up with the modules and programs that it had, before
    * the orders that were not settled.
-   * @throws {Problem} `name-taken` when it brings a device whose name is another host's.
+   * @param only The name of the one host that whoever asks may register; null where they may register any.
+   * @throws {Problem} `forbidden`, or `name-taken` when it brings a device whose name is another host's.
    */
-  async register(registration: Registration, requester: Requester): Promise<RegisteredHost> {
+  async register(registration: Registration, only: string | null, requester: Requester): Promise<RegisteredHost> {
     const { name, bootId, capacity } = registration;
+    if (only !== null && name !== only) throw new Problem('forbidden', `the key is for the host ${only}, and does not register ${name}`);
     const registeredAt = new Date();
-    const token = `agt_${randomBytes(32).toString('base64url')}`;
+    const token = `agt_${newSecret()}`;
     const { host, isNewBoot } = await this.#context.store.transaction(async (records) => {
       const known = await records.hosts.findByName(name);
       const isNewBoot = known?.bootId !== bootId;
@@ -176,9 +178,4 @@ async function checkBoot(records: Records, hostId: string, bootId: string): Prom
   if (host === null) throw notFound('host', hostId);
   if (host.bootId !== bootId)
     throw new Problem('stale-boot', `the host ${host.name} has registered with another boot id since: register again`);
-}
-
-function isSame(left: string, right: string): boolean {
-  const [first, second] = [Buffer.from(left), Buffer.from(right)];
-  return first.length === second.length && timingSafeEqual(first, second);
 }

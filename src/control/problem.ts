@@ -14,12 +14,16 @@ const problemKinds = [
   'not-attached',
   'not-loaded',
   'stale-boot',
+  'last-admin',
+  'too-many-keys',
   'not-waiting',
   'malformed-source',
   'not-webassembly',
   'unsupported-module',
   'too-costly',
   'busy',
+  'too-many-requests',
+  'overloaded',
 ] as const;
 export type ProblemKind = (typeof problemKinds)[number];
 
@@ -31,16 +35,23 @@ export class Problem extends Error {
   readonly kind: ProblemKind;
   readonly invalidValues: readonly InvalidValue[];
   readonly diagnostics: readonly Diagnostic[];
+  /** When it may be tried again, where that helps. */
+  readonly retryAfterSeconds: number;
 
   constructor(
     kind: ProblemKind,
     detail: string,
-    facts: { readonly invalidValues?: readonly InvalidValue[]; readonly diagnostics?: readonly Diagnostic[] } = {},
+    facts: {
+      readonly invalidValues?: readonly InvalidValue[];
+      readonly diagnostics?: readonly Diagnostic[];
+      readonly retryAfterSeconds?: number;
+    } = {},
   ) {
     super(detail);
     this.kind = kind;
     this.invalidValues = facts.invalidValues ?? [];
     this.diagnostics = facts.diagnostics ?? [];
+    this.retryAfterSeconds = facts.retryAfterSeconds ?? 1;
   }
 }
 

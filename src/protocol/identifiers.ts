@@ -12,6 +12,7 @@ export const identifierPrefixes = {
   load: 'lod',
   program: 'prg',
   order: 'ord',
+  key: 'key',
 } as const;
 
 function identifier<Prefix extends string>(prefix: Prefix) {

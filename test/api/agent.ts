@@ -4,9 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { z } from 'zod';
 import { Order } from '../../src/protocol/agent.ts';
-import { type Answer, type Bench, eventsOf, joinToken, until } from './fixture.ts';
-
-export const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+import { type Answer, type Bench, bearer, eventsOf, joinToken, until } from './fixture.ts';
 
 export class Agent {
   readonly orders: Order[] = [];

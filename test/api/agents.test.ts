@@ -3,8 +3,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf } from '../../src/machine/image.ts';
-import { Agent, attached, bearer, loaded, state } from './agent.ts';
-import { Bench, itemsOf, joinToken, until, workModule } from './fixture.ts';
+import { Agent, attached, loaded, state } from './agent.ts';
+import { Bench, bearer, itemsOf, joinToken, until, workModule } from './fixture.ts';
 
 let bench: Bench;
 const agents: Agent[] = [];

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { digestOf } from '../../src/machine/image.ts';
-import { Bench, itemsOf, prebuiltModule, workModule } from './fixture.ts';
+import { Bench, bearer, itemsOf, prebuiltModule, workModule } from './fixture.ts';
 
 const bench = new Bench();
 beforeAll(() => bench.start());
@@ -51,7 +51,7 @@ test('a prebuilt module is pushed as bytes, and its image downloaded by digest',
   expect(pushed).toMatchObject({ status: 201, body: { language: 'wasm', version: '2.0.0-rc.1+7' } });
   const location = pushed.headers.get('location') ?? '';
   expect(await bench.get(location)).toMatchObject({ status: 200, body: { id: pushed.body['id'] } });
-  const image = await fetch(`${bench.url}${location}/image`);
+  const image = await fetch(`${bench.url}${location}/image`, { headers: bearer(bench.key) });
   expect(image.headers.get('content-type')).toBe('application/wasm');
   const digest = digestOf(new Uint8Array(await image.arrayBuffer()));
   expect(pushed.body).toMatchObject({ image: { digest } });

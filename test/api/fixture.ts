@@ -7,6 +7,8 @@ import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-pa
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { z } from 'zod';
+import type { KeyPolicy } from '../../src/api/access.ts';
+import { type Limits, usualLimits } from '../../src/api/limits.ts';
 import { createService } from '../../src/api/service.ts';
 import { runHost } from '../../src/host/host.ts';
 
@@ -15,9 +17,17 @@ export type Answer = { readonly status: number; readonly headers: Headers; reado
 /** What hosts register with. */
 export const joinToken = 'join-token-of-the-tests';
 
+export const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+
 export class Bench {
   /** Milliseconds of silence after which a host is unreachable; to be set before the start. */
   unreachableAfter = 60_000;
+  /** To be set before the start. */
+  keys: KeyPolicy = 'required';
+  /** To be set before the start; there are tests that ask more often than anybody should. */
+  limits: Limits = { ...usualLimits, requestsPerMinute: 1_000_000 };
+  /** The key of an administrator, shown where a request shows nothing else. */
+  key = '';
   readonly folder = mkdtempSync(join(tmpdir(), 'patchbay-api-'));
   #app: FastifyInstance | null = null;
   #port = 0;
@@ -34,10 +44,17 @@ export class Bench {
       logger: false,
       joinToken,
       unreachableAfter: this.unreachableAfter,
+      keys: this.keys,
+      limits: this.limits,
+      adminKey: this.keys === 'off' ? null : { when: 'first start', keep: (secret) => this.#keepKey(secret) },
     });
     this.#port = Number(new URL(await app.listen({ port: this.#port, host: '127.0.0.1' })).port);
     this.#app = app;
     return this;
+  }
+
+  #keepKey(secret: string): void {
+    this.key = secret;
   }
 
   async stop(): Promise<void> {
@@ -87,7 +104,11 @@ export class Bench {
     const payload = isRaw ? new Uint8Array(typeof body === 'string' ? Buffer.from(body) : body) : JSON.stringify(body);
     const response = await fetch(`${this.url}${path}`, {
       method,
-      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      headers: {
+        ...(this.key === '' ? {} : bearer(this.key)),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
       ...(body === undefined ? {} : { body: payload }),
     });
     const text = await response.text();

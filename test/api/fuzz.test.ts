@@ -37,6 +37,8 @@ beforeAll(async () => {
   await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent?.['id']] });
   const loads = itemsOf(await bench.get('/v1/loads'));
   const image = Object(pushed.body['image']);
+  const keyOf = async (role: string) => (await bench.post('/v1/keys', { name: role, role })).body;
+  const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
   known = new Map<string, readonly unknown[]>([
     ['device', devices],
     ['load', loads.map(({ id }) => id)],
@@ -45,6 +47,9 @@ beforeAll(async () => {
     ['host', [registered.body['host']]],
     ['bootId', [bootId]],
     ['token', [registered.body['token'], joinToken]],
+    ['secret', [bench.key, bench.key, bench.key, ...keys.map(({ secret }) => secret)]],
+    // Not the administrator's, who asks most of the time.
+    ['key', [(await keyOf('admin'))['id']]],
     ['module', ['tcp']],
     ['version', ['1.0.0', '1.1.0', 'next-minor']],
     ['digest', [image.digest]],
@@ -94,7 +99,7 @@ function requestOf(operation: Operation): fc.Arbitrary<FuzzRequest> {
         { weight: 1, arbitrary: fc.constantFrom('application/wasm', 'text/plain', 'application/x-www-form-urlencoded', 'nonsense', '') },
       ),
       token: fc.oneof(
-        { weight: 4, arbitrary: fc.constantFrom(...(known.get('token') ?? [])) },
+        { weight: 8, arbitrary: fc.constantFrom(...(known.get(operation.path.startsWith('/agent') ? 'token' : 'secret') ?? [])) },
         { weight: 1, arbitrary: fc.constantFrom('', 'agt_x', 'Basic') },
       ),
     })
@@ -111,7 +116,7 @@ function requestOf(operation: Operation): fc.Arbitrary<FuzzRequest> {
         headers: {
           ...Object.fromEntries(headers),
           ...(content === undefined ? {} : { 'content-type': contentType }),
-          ...(operation.path.startsWith('/agent') ? { authorization: `Bearer ${String(token)}` } : {}),
+          authorization: `Bearer ${String(token)}`,
         },
         body: content,
       };

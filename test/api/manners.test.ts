@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Bench, itemsOf, prebuiltModule, workModule } from './fixture.ts';
+import { Bench, bearer, itemsOf, prebuiltModule, workModule } from './fixture.ts';
 
 const bench = new Bench();
 beforeAll(async () => {
@@ -87,7 +87,7 @@ test('loads and programs that are asked for again are answered to the letter as 
   ] as const;
   for (const [path, body] of requests) {
     const ask = async (headers: Record<string, string>) => {
-      const content = { 'content-type': 'application/json', ...headers };
+      const content = { ...bearer(bench.key), 'content-type': 'application/json', ...headers };
       const answer = await fetch(`${bench.url}${path}`, { method: 'POST', headers: content, body: JSON.stringify(body) });
       const [type, location] = [answer.headers.get('content-type'), answer.headers.get('location')];
       return { status: answer.status, type, location, text: await answer.text() };
@@ -122,19 +122,15 @@ test('a refusal is repeated too, and a key is for one request', async () => {
   expect(await bench.post('/v1/devices', { name: 'long' }, { 'idempotency-key': 'k'.repeat(256) })).toMatchObject({ status: 422 });
 });
 
-test('of a hundred of the same request at once, one is carried out and the others get its answer or are told to repeat', async () => {
+test('of a hundred of the same request at once, one is carried out and the others get its answer', async () => {
   await bench.push('raced', '1.0.0', workModule(1));
   const [device] = itemsOf(await bench.get('/v1/devices?limit=1'));
   const key = randomUUID();
   const body = { module: 'raced', version: '1.0.0', devices: [device?.['id']] };
   const answers = await Promise.all(Array.from({ length: 100 }, () => bench.post('/v1/loads', body, { 'idempotency-key': key })));
-  const accepted = answers.filter(({ status }) => status === 202);
-  expect(accepted.length).toBeGreaterThan(0);
-  expect(new Set(accepted.map(({ body: { batch } }) => batch)).size).toBe(1);
-  for (const answer of answers.filter(({ status }) => status !== 202)) {
-    expect(answer).toMatchObject({ status: 429, body: { type: 'urn:patchbay:problem:busy' } });
-    expect(answer.headers.get('retry-after')).toBe('1');
-  }
+  expect(new Set(answers.map(({ status, body: { batch } }) => `${status} ${batch}`))).toEqual(
+    new Set([`202 ${answers[0]?.body['batch']}`]),
+  );
   expect(itemsOf(await bench.get('/v1/loads?module=raced'))).toHaveLength(1);
 });
 

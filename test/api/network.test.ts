@@ -2,8 +2,8 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Agent, attached, bearer, loaded } from './agent.ts';
-import { type Answer, Bench, itemsOf, until, workModule } from './fixture.ts';
+import { Agent, attached, loaded } from './agent.ts';
+import { type Answer, Bench, bearer, itemsOf, until, workModule } from './fixture.ts';
 
 let bench: Bench;
 let agent: Agent;
@@ -53,7 +53,7 @@ test('every call of a host shows its token, and a token speaks for one host only
     next: (token?: string) => get('orders/next', token),
   };
   const of = (path: string) => `/agent/v1/hosts/${agent.host}/${path}`;
-  const headers = (token?: string) => (token === undefined ? {} : bearer(token));
+  const headers = (token?: string) => (token === undefined ? { authorization: '' } : bearer(token));
   const post = (path: string, body: object, token?: string): Promise<Answer> => bench.post(of(path), body, headers(token));
   const get = (path: string, token?: string): Promise<Answer> => bench.get(`${of(path)}?bootId=${agent.bootId}`, headers(token));
   for (const ask of Object.values(paths)) {

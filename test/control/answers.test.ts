@@ -1,6 +1,6 @@
 // Repeated requests: one is carried out at a time, its answer is kept, and what failed may be tried again.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -8,18 +8,20 @@ import { Control } from '../../src/control/control.ts';
 import { Problem } from '../../src/control/problem.ts';
 import { ModuleName } from '../../src/protocol/identifiers.ts';
 
+const settings = { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null };
+
 let folder: string;
 let control: Control;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-answers-'));
-  control = await Control.open(join(folder, 'patchbay.db'), { joinToken: 'not used', unreachableAfter: 60_000 });
+  control = await Control.open(join(folder, 'patchbay.db'), settings);
 });
 afterEach(async () => {
   await control.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
-const request = { key: 'k', route: 'POST /v1/things', body: '{"a":1}' };
+const request = { actor: 'key_1', sealedBy: null, key: 'k', route: 'POST /v1/things', body: '{"a":1}' };
 const answer = { status: 201, contentType: 'application/json', location: '/v1/things/1', body: '{"id":1}' };
 const kindOf = (attempt: Promise<unknown>) =>
   attempt.then(
@@ -27,10 +29,55 @@ const kindOf = (attempt: Promise<unknown>) =>
     (error) => (error instanceof Problem ? error.kind : error),
   );
 
-test('while a request is under way, the same key is busy', async () => {
-  const attempts = await Promise.all(Array.from({ length: 100 }, () => kindOf(control.answers.begin(request))));
-  expect(attempts.filter((kind) => kind === 'begun')).toHaveLength(1);
-  expect(attempts.filter((kind) => kind === 'busy')).toHaveLength(99);
+test('of a hundred at once one is carried out, and the others wait for its answer', async () => {
+  const begun = Promise.withResolvers<void>();
+  const attempts = Array.from({ length: 100 }, async () => {
+    const known = await control.answers.begin(request);
+    if (known === null) begun.resolve();
+    return known;
+  });
+  await begun.promise;
+  await control.answers.keep(request, answer);
+  const answers = await Promise.all(attempts);
+  expect(answers.filter((one) => one === null)).toHaveLength(1);
+  for (const one of answers.filter((known) => known !== null)) expect(one).toMatchObject(answer);
+});
+
+test('where the first is abandoned, one of those who wait carries the request out', async () => {
+  const first = await control.answers.begin(request);
+  const others = [control.answers.begin(request), control.answers.begin(request)];
+  control.answers.abandon(request);
+  expect([first, await Promise.race(others)]).toEqual([null, null]);
+  await control.answers.keep(request, answer);
+  const answers = await Promise.all(others);
+  expect(answers.filter((one) => one === null)).toHaveLength(1);
+  expect(answers.filter((one) => one?.body === answer.body)).toHaveLength(1);
+});
+
+test('one that waits more than may is told to try again', async () => {
+  await control.answers.begin(request);
+  const waiting = Array.from({ length: 1_000 }, () => control.answers.begin(request));
+  expect(await kindOf(control.answers.begin(request))).toBe('busy');
+  await control.answers.keep(request, answer);
+  expect((await Promise.all(waiting)).every((one) => one?.body === answer.body)).toBe(true);
+});
+
+test('the same key of another client is another request', async () => {
+  await control.answers.begin(request);
+  await control.answers.keep(request, answer);
+  expect(await control.answers.begin({ ...request, actor: 'key_2' })).toBeNull();
+});
+
+test('an answer that holds a secret is read with the secret of the client only, and is not in the database as it is', async () => {
+  const sealed = { ...request, sealedBy: 'what only the client has' };
+  await control.answers.begin(sealed);
+  await control.answers.keep(sealed, { ...answer, body: 'patchbay_secret' });
+  expect(await control.answers.begin(sealed)).toMatchObject({ ...answer, body: 'patchbay_secret' });
+  await expect(control.answers.begin({ ...sealed, sealedBy: 'another' })).rejects.toThrow();
+  await control.close();
+  for (const file of ['patchbay.db', 'patchbay.db-wal'].map((name) => join(folder, name)).filter(existsSync))
+    expect(readFileSync(file).includes('patchbay_secret')).toBe(false);
+  control = await Control.open(join(folder, 'patchbay.db'), settings);
 });
 
 test('a request that was carried out is answered the same, also to a service started anew', async () => {
@@ -38,14 +85,14 @@ test('a request that was carried out is answered the same, also to a service sta
   await control.answers.keep(request, answer);
   expect(await control.answers.begin(request)).toMatchObject(answer);
   await control.close();
-  control = await Control.open(join(folder, 'patchbay.db'), { joinToken: 'not used', unreachableAfter: 60_000 });
+  control = await Control.open(join(folder, 'patchbay.db'), settings);
   expect(await control.answers.begin(request)).toMatchObject(answer);
   expect(await control.answers.begin(request)).toMatchObject(answer);
 });
 
 test('a request that was abandoned may be made again', async () => {
   await control.answers.begin(request);
-  control.answers.abandon(request.key);
+  control.answers.abandon(request);
   expect(await control.answers.begin(request)).toBeNull();
 });
 
@@ -60,16 +107,16 @@ test('what a request makes and its answer are on disk together, or neither is', 
   const push = (version: string) =>
     control.builds.push(
       { module: ModuleName.parse('tcp'), version, language: 'wat', source: '(module (func (export "f")))' },
-      { actor: 'test', requestId: 'req_test', repeatable: request },
+      { actor: 'key_1', requestId: 'req_test', repeatable: request },
       ({ build }) => ({ ...answer, body: build.id }),
     );
   await control.answers.begin(request);
   expect(await kindOf(push('not a version'))).toBe('invalid-value');
-  control.answers.abandon(request.key);
+  control.answers.abandon(request);
   expect(await control.answers.begin(request)).toBeNull();
   const { build } = await push('1.0.0');
   // The service is gone before it has answered.
   await control.close();
-  control = await Control.open(join(folder, 'patchbay.db'), { joinToken: 'not used', unreachableAfter: 60_000 });
+  control = await Control.open(join(folder, 'patchbay.db'), settings);
   expect(await control.answers.begin(request)).toMatchObject({ ...answer, body: build.id });
 });

@@ -27,7 +27,11 @@ let folder: string;
 let control: Control;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-control-'));
-  control = await Control.open(join(folder, 'patchbay.db'), { joinToken: 'not used', unreachableAfter: 60_000 });
+  control = await Control.open(join(folder, 'patchbay.db'), {
+    joinToken: 'not used',
+    unreachableAfter: 60_000,
+    adminKey: null,
+  });
 });
 afterEach(async () => {
   await control.close();
@@ -55,7 +59,7 @@ class PlayedHost {
       ramPages: 64,
     }));
     const registration = Registration.parse({ name: this.name, bootId: this.bootId, capacity: 20_000, devices });
-    this.id = (await control.hosts.register(registration, requester)).id;
+    this.id = (await control.hosts.register(registration, null, requester)).id;
   }
 
   async restart(): Promise<void> {

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Child } from '../../src/cli/child.ts';
 import { answerOf, type Client, createPatchbayClient } from '../../src/cli/client.ts';
-import { until, workModule } from '../api/fixture.ts';
+import { bearer, until, workModule } from '../api/fixture.ts';
 
 let folder: string;
 let children: Child[];
@@ -27,6 +27,8 @@ function start(name: string, ...args: string[]): Child {
   return child;
 }
 
+const adminKey = () => readFileSync(join(folder, 'data', 'admin-key'), 'utf8').trim();
+
 async function startService(port = '0', ...args: string[]): Promise<{ service: Child; url: string; client: Client }> {
   const service = start(
     'the service',
@@ -40,7 +42,7 @@ async function startService(port = '0', ...args: string[]): Promise<{ service: C
     ...args,
   );
   const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
-  return { service, url, client: createPatchbayClient(url) };
+  return { service, url, client: createPatchbayClient(url, adminKey()) };
 }
 
 const startHost = (url: string, name: string) =>
@@ -173,7 +175,7 @@ test('npm start serves with embedded devices, says where everything is, and ends
   const [, documentation = ''] = await service.says(/documentation +(\S+)/);
   expect((await fetch(documentation)).status).toBe(200);
   const [, health = ''] = await service.says(/health +(\S+)/);
-  expect(await (await fetch(health)).json()).toMatchObject({ status: 'healthy' });
+  expect(await (await fetch(health, { headers: bearer(adminKey()) })).json()).toMatchObject({ status: 'healthy' });
   expect(new URL(url).hostname).toBe('127.0.0.1');
   expect(await service.end('SIGTERM')).toBe(0);
 });
@@ -215,7 +217,8 @@ test('the demo succeeds, and loses no call', async () => {
 test.each([
   [['serve', '--prot', '80'], /Unknown option '--prot'/],
   [['serve', '--port', 'http'], /--port is "http": give a whole number from 0 to 65535/],
-  [['serve', '--address', '0.0.0.0'], /can be reached from other machines/],
+  [['serve', '--address', '0.0.0.0', '--no-keys'], /can be reached from other machines.*leave out --no-keys/],
+  [['serve', '--rate-limit', '0'], /--rate-limit is "0": give a whole number from 1/],
   [['serve', '--log-level', 'loud'], /--log-level is "loud"/],
   [['host', '--control', 'there'], /--control is "there"/],
   [['host', '--devices', '-1'], /--devices/],

@@ -1,14 +1,15 @@
 // /agent/v1: device hosts register, follow their orders, download images and report. Plain HTTP, so that an agent in any language can join.
 
+import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
-import { Problem } from '../../control/problem.ts';
 import { BootId, Heartbeat, Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
 import { Digest } from '../../protocol/identifiers.ts';
+import { callerOf } from '../access.ts';
 import { identifier } from '../schemas/common.ts';
 import { problems } from '../schemas/problem.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../server-sent-events.ts';
-import { type Api, bearerToken, requesterOf, sendRaw } from './route.ts';
+import { type Api, requesterOf, sendRaw } from './route.ts';
 
 const tags = ['agents'];
 
@@ -19,38 +20,28 @@ const longestWait = 50;
 
 const boot = BootId.describe('The boot id that the host registered with.');
 const hostParameter = z.object({ host: identifier('host') });
-const registered = [{ agentToken: [] }];
 
 export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
-  app.addHook('onRequest', async (request) => {
-    const token = bearerToken(request);
-    if (request.routeOptions.url === '/agent/v1/hosts') return hosts.checkJoinToken(token);
-    const hostId = await hosts.authenticate(token);
-    const parameters = hostParameter.safeParse(request.params);
-    if (parameters.success && parameters.data.host !== hostId)
-      throw new Problem('forbidden', `the token is of the host ${hostId}, which may not speak for another`);
-  });
-
   app.post(
     '/agent/v1/hosts',
     {
       bodyLimit,
+      config: { access: 'registration' },
       schema: {
         operationId: 'registerHost',
         tags,
-        security: [{ joinToken: [] }],
         summary: 'Register a device host',
         description:
           'The same name is the same host. A new boot id says that its devices are empty: they are ordered to come up with what they had.',
         body: Registration,
         response: {
           201: Registered.describe('The host is registered.'),
-          ...problems('unauthenticated', 'name-taken', 'too-large', 'unsupported-media-type'),
+          ...problems('name-taken', 'too-large', 'unsupported-media-type'),
         },
       },
     },
     async (request, reply) => {
-      const host = await hosts.register(request.body, { ...requesterOf(request), actor: 'join-token' });
+      const host = await hosts.register(request.body, boundHost(request), requesterOf(request));
       const { id, name, devices, token } = host;
       return reply
         .status(201)
@@ -63,10 +54,10 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
     {
       // A HEAD would take the stream from the host that follows it.
       exposeHeadRoute: false,
+      config: { access: 'host' },
       schema: {
         operationId: 'followOrders',
         tags,
-        security: registered,
         summary: 'Follow the orders of a host',
         description:
           'Server-sent events: `event: order`, `data` an Order, `id` its sequence. Every order that no report has settled comes (again), in order, then new ones; ' +
@@ -76,7 +67,7 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
         headers: z.object({ 'last-event-id': z.coerce.number().int().nonnegative().optional() }),
         response: {
           200: { description: 'The stream of orders.', content: { 'text/event-stream': { schema: Order } } },
-          ...problems('unauthenticated', 'forbidden', 'stale-boot'),
+          ...problems('stale-boot'),
         },
       },
     },
@@ -92,10 +83,10 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
   app.get(
     '/agent/v1/hosts/:host/orders/next',
     {
+      config: { access: 'host' },
       schema: {
         operationId: 'nextOrders',
         tags,
-        security: registered,
         summary: 'Wait for the next orders of a host',
         description:
           'For agents without server-sent events: answers as soon as there are orders after the sequence, or with none when the wait is over.',
@@ -115,7 +106,7 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
             .object({ orders: z.array(Order) })
             .meta({ id: 'NextOrders' })
             .describe('The orders, in their order.'),
-          ...problems('unauthenticated', 'forbidden', 'stale-boot'),
+          ...problems('stale-boot'),
         },
       },
     },
@@ -131,17 +122,17 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
   app.post(
     '/agent/v1/hosts/:host/heartbeats',
     {
+      config: { access: 'host' },
       schema: {
         operationId: 'sendHeartbeat',
         tags,
-        security: registered,
         summary: 'Say that a host is there',
         description: 'Every authenticated request says so too; a host that makes none for too long is unreachable, and so are its devices.',
         params: hostParameter,
         body: Heartbeat,
         response: {
           204: z.null().describe('It is heard.'),
-          ...problems('unauthenticated', 'forbidden', 'stale-boot', 'too-large', 'unsupported-media-type'),
+          ...problems('stale-boot', 'too-large', 'unsupported-media-type'),
         },
       },
     },
@@ -154,15 +145,15 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
   app.get(
     '/agent/v1/images/:digest',
     {
+      config: { access: 'host' },
       schema: {
         operationId: 'downloadImage',
         tags,
-        security: registered,
         summary: 'Download an image by its digest',
         params: z.object({ digest: Digest }),
         response: {
           200: { description: 'The image.', content: { 'application/wasm': { schema: z.string().meta({ format: 'binary' }) } } },
-          ...problems('unauthenticated', 'not-found'),
+          ...problems('not-found'),
         },
       },
     },
@@ -177,25 +168,31 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
     '/agent/v1/hosts/:host/reports',
     {
       bodyLimit,
+      config: { access: 'host' },
       schema: {
         operationId: 'reportToControl',
         tags,
-        security: registered,
         summary: 'Report what came of orders, and the states of devices',
         description: 'A report whose order is settled is taken and ignored: reports may be sent again.',
         params: hostParameter,
         body: Reports,
         response: {
           204: z.null().describe('The reports are on disk.'),
-          ...problems('unauthenticated', 'forbidden', 'stale-boot', 'too-large', 'unsupported-media-type', 'busy'),
+          ...problems('stale-boot', 'too-large', 'unsupported-media-type', 'busy'),
         },
       },
     },
     async (request, reply) => {
-      await hosts.report(request.params.host, request.body, { ...requesterOf(request), actor: request.params.host });
+      await hosts.report(request.params.host, request.body, requesterOf(request));
       return reply.status(204).send(null);
     },
   );
+}
+
+/** The name of the one host that the caller may register; null where they may register any. */
+function boundHost(request: FastifyRequest): string | null {
+  const caller = callerOf(request);
+  return caller.kind === 'key' ? caller.host : null;
 }
 
 async function* serverSentEvents(orders: AsyncIterable<Order>): AsyncGenerator<ServerSentEvent> {

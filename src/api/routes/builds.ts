@@ -25,6 +25,7 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
     '/v1/modules/:module/builds',
     {
       bodyLimit,
+      config: { access: 'publisher' },
       schema: {
         operationId: 'createBuild',
         tags,
@@ -60,6 +61,7 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
   app.get(
     '/v1/modules',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'listModules',
         tags,
@@ -82,6 +84,7 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
   app.get(
     '/v1/modules/:module/builds',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'listBuilds',
         tags,
@@ -100,6 +103,7 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
   app.get(
     '/v1/modules/:module/builds/:version',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'getBuild',
         tags,
@@ -114,6 +118,7 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
   app.get(
     '/v1/modules/:module/builds/:version/image',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'getImage',
         tags,

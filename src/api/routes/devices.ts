@@ -28,6 +28,7 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
   app.post(
     '/v1/devices',
     {
+      config: { access: 'operator' },
       schema: {
         operationId: 'createDevice',
         tags,
@@ -51,6 +52,7 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
   app.get(
     '/v1/devices',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'listDevices',
         tags,
@@ -69,6 +71,7 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
   app.get(
     '/v1/devices/:device',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'getDevice',
         tags,
@@ -83,6 +86,7 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
   app.get(
     '/v1/devices/:device/modules/:module/history',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'listHistory',
         tags,
@@ -102,6 +106,7 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
   app.get(
     '/v1/hosts',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'listHosts',
         tags: ['hosts'],

@@ -15,6 +15,7 @@ export function addEventRoutes(app: Api, { events }: Control): void {
     {
       // A HEAD would follow the events and have no use of them.
       exposeHeadRoute: false,
+      config: { access: 'viewer' },
       schema: {
         operationId: 'followEvents',
         tags: ['operations'],

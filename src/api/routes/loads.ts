@@ -16,6 +16,7 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
   app.post(
     '/v1/loads',
     {
+      config: { access: 'operator' },
       schema: {
         operationId: 'createLoads',
         tags,
@@ -45,6 +46,7 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
   app.post(
     '/v1/loads/:load/cancel',
     {
+      config: { access: 'operator' },
       schema: {
         operationId: 'cancelLoad',
         tags,
@@ -60,6 +62,7 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
   app.get(
     '/v1/loads',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'listLoads',
         tags,
@@ -78,6 +81,7 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
   app.get(
     '/v1/loads/:load',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'getLoad',
         tags,

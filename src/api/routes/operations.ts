@@ -14,6 +14,7 @@ export function addOperationsRoutes(app: Api, control: Control): void {
   app.get(
     '/v1/audit',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'listAuditEvents',
         tags,
@@ -32,6 +33,7 @@ export function addOperationsRoutes(app: Api, control: Control): void {
   app.get(
     '/v1/health',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'getFleetHealth',
         tags,
@@ -47,13 +49,17 @@ export function addOperationsRoutes(app: Api, control: Control): void {
 
   app.get(
     '/health/live',
-    { schema: { operationId: 'getLiveness', tags, summary: 'Whether the service runs', response: { 200: Live.describe('It runs.') } } },
+    {
+      config: { access: 'public' },
+      schema: { operationId: 'getLiveness', tags, summary: 'Whether the service runs', response: { 200: Live.describe('It runs.') } },
+    },
     async () => ({ status: 'live' as const }),
   );
 
   app.get(
     '/health/ready',
     {
+      config: { access: 'public' },
       schema: {
         operationId: 'getReadiness',
         tags,

@@ -17,6 +17,7 @@ export function addProgramRoutes(app: Api, { programs }: Control): void {
   app.post(
     '/v1/devices/:device/programs',
     {
+      config: { access: 'operator' },
       schema: {
         operationId: 'startProgram',
         tags,
@@ -42,6 +43,7 @@ export function addProgramRoutes(app: Api, { programs }: Control): void {
   app.get(
     '/v1/devices/:device/programs',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'listPrograms',
         tags,
@@ -60,6 +62,7 @@ export function addProgramRoutes(app: Api, { programs }: Control): void {
   app.get(
     '/v1/devices/:device/programs/:program',
     {
+      config: { access: 'viewer' },
       schema: {
         operationId: 'getProgram',
         tags,
@@ -74,6 +77,7 @@ export function addProgramRoutes(app: Api, { programs }: Control): void {
   app.post(
     '/v1/devices/:device/programs/:program/stop',
     {
+      config: { access: 'operator' },
       schema: {
         operationId: 'stopProgram',
         tags,

@@ -12,6 +12,7 @@ import type {
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Answer } from '../../control/answers.ts';
 import type { Requester } from '../../control/context.ts';
+import { actorOf, callerOf } from '../access.ts';
 import { repeatableOf } from '../idempotency.ts';
 
 /** The application, with handlers typed by their routes' zod schemas. */
@@ -23,10 +24,10 @@ export type Api = FastifyInstance<
   ZodTypeProvider
 >;
 
-/** Who makes a request, as the audit trail names them; there are no keys yet. */
+/** Who makes a request, as the audit trail names them. */
 export function requesterOf(request: FastifyRequest): Requester {
   const repeatable = repeatableOf(request);
-  return { actor: 'anonymous', requestId: request.id, ...(repeatable === null ? {} : { repeatable }) };
+  return { actor: actorOf(callerOf(request)), requestId: request.id, ...(repeatable === null ? {} : { repeatable }) };
 }
 
 /** What a request that makes something is answered. */
@@ -35,11 +36,6 @@ export type Making<Status extends number, Body> = { readonly status: Status; rea
 /** The same, as it is kept for who repeats the request. */
 export function toAnswer({ status, location, body }: Making<number, object>): Answer {
   return { status, contentType: 'application/json; charset=utf-8', location, body: JSON.stringify(body) };
-}
-
-/** The token of `Authorization: Bearer TOKEN` (RFC 6750); null where there is none. */
-export function bearerToken({ headers }: Pick<FastifyRequest, 'headers'>): string | null {
-  return /^Bearer +([^ ]+) *$/i.exec(headers.authorization ?? '')?.[1] ?? null;
 }
 
 /** Sends bytes or a stream as they are, which the types of a route's schemas do not know. */

@@ -11,6 +11,7 @@ const examples: Record<keyof typeof identifierPrefixes, string> = {
   load: 'lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f',
   program: 'prg_019365a1c0de7b1e9d2f4c6a8b0d1e2f',
   order: 'ord_019365a1c0de7b1e9d2f4c6a8b0d1e2f',
+  key: 'key_019365a1c0de7b1e9d2f4c6a8b0d1e2f',
 };
 
 /** An identifier in an answer, or in a path, where one of another form names nothing. */

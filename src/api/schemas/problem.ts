@@ -7,8 +7,8 @@ export const problemMediaType = 'application/problem+json';
 /** Every problem type: its HTTP status and its title. The type is `urn:patchbay:problem:` and the name. */
 export const problemTypes = {
   'malformed-request': { status: 400, title: 'The request is not well-formed' },
-  unauthenticated: { status: 401, title: 'The token is missing or unknown' },
-  forbidden: { status: 403, title: 'The token does not allow it' },
+  unauthenticated: { status: 401, title: 'The key or token is missing or unknown' },
+  forbidden: { status: 403, title: 'The key or token does not allow it' },
   'not-found': { status: 404, title: 'There is no such object' },
   'method-not-allowed': { status: 405, title: 'The path has no such method' },
   'version-exists': { status: 409, title: 'The version exists with another content' },
@@ -18,6 +18,8 @@ export const problemTypes = {
   'not-loaded': { status: 409, title: 'The module is not in the memory of the device' },
   'stale-boot': { status: 409, title: 'The host has registered again since' },
   'not-waiting': { status: 409, title: 'The load does not wait any more' },
+  'last-admin': { status: 409, title: 'No other key of the role admin is left' },
+  'too-many-keys': { status: 409, title: 'There are as many keys as may be' },
   'too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is of an unsupported media type' },
   'invalid-value': { status: 422, title: 'A value of the request is invalid' },
@@ -26,7 +28,9 @@ export const problemTypes = {
   'unsupported-module': { status: 422, title: 'A device cannot run the module' },
   'too-costly': { status: 422, title: 'The source is too costly to compile' },
   busy: { status: 429, title: 'Try again later' },
+  'too-many-requests': { status: 429, title: 'There were too many requests' },
   internal: { status: 500, title: 'The service failed' },
+  overloaded: { status: 503, title: 'The service has too much to do' },
 } as const;
 export type ProblemType = keyof typeof problemTypes;
 
@@ -63,6 +67,17 @@ export const ProblemDetails = z
   .meta({ id: 'Problem', description: 'Problem details (RFC 9457).' });
 export type ProblemDetails = z.infer<typeof ProblemDetails>;
 
+/** Problems that every route may answer. */
+const everywhere = [
+  'malformed-request',
+  'unauthenticated',
+  'forbidden',
+  'invalid-value',
+  'too-many-requests',
+  'internal',
+  'overloaded',
+] as const satisfies ProblemType[];
+
 /** The documented problem responses of a POST under /v1: it has a body, and may be repeated under a key. */
 export function postProblems(...types: ProblemType[]) {
   return problems('too-large', 'unsupported-media-type', 'busy', ...types);
@@ -70,10 +85,7 @@ export function postProblems(...types: ProblemType[]) {
 
 /** The documented problem responses of a route. */
 export function problems(...types: ProblemType[]) {
-  const byStatus = Map.groupBy<number, ProblemType>(
-    ['malformed-request', 'invalid-value', 'internal', ...types],
-    (type) => problemTypes[type].status,
-  );
+  const byStatus = Map.groupBy<number, ProblemType>([...everywhere, ...types], (type) => problemTypes[type].status);
   return Object.fromEntries(
     [...byStatus].map(([status, some]) => [
       status,

@@ -12,12 +12,14 @@ export class AnswerRecords {
     this.#client = client;
   }
 
-  async find(key: string): Promise<AnswerRecord | null> {
-    return this.#client.idempotentAnswer.findUnique({ where: { key } });
+  async find(actor: string, key: string): Promise<AnswerRecord | null> {
+    // Not `findUnique`: those of many requests at once become one statement, which may have too many parameters.
+    return this.#client.idempotentAnswer.findFirst({ where: { actor, key } });
   }
 
   async keep(answer: AnswerRecord): Promise<void> {
-    await this.#client.idempotentAnswer.upsert({ where: { key: answer.key }, create: answer, update: answer });
+    const { actor, key } = answer;
+    await this.#client.idempotentAnswer.upsert({ where: { actor_key: { actor, key } }, create: answer, update: answer });
   }
 
   async removeOlderThan(moment: Date): Promise<void> {

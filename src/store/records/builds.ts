@@ -19,7 +19,8 @@ export class BuildRecords {
   }
 
   async find(module: string, version: string): Promise<BuildRecord | null> {
-    return this.#client.build.findUnique({ where: { module_version: { module, version } } });
+    // Not `findUnique`: those of many requests at once become one statement, which may have too many parameters.
+    return this.#client.build.findFirst({ where: { module, version } });
   }
 
   async findByImage(module: string, imageDigest: string): Promise<BuildRecord | null> {

@@ -7,6 +7,7 @@ import { BuildRecords } from './builds.ts';
 import { DeviceRecords } from './devices.ts';
 import { HistoryRecords } from './history.ts';
 import { HostRecords } from './hosts.ts';
+import { KeyRecords } from './keys.ts';
 import { LoadRecords } from './loads.ts';
 import { OrderRecords } from './orders.ts';
 import { ProgramRecords } from './programs.ts';
@@ -18,6 +19,7 @@ export class Records {
   readonly devices: DeviceRecords;
   readonly history: HistoryRecords;
   readonly hosts: HostRecords;
+  readonly keys: KeyRecords;
   readonly loads: LoadRecords;
   readonly orders: OrderRecords;
   readonly programs: ProgramRecords;
@@ -29,6 +31,7 @@ export class Records {
     this.devices = new DeviceRecords(client);
     this.history = new HistoryRecords(client);
     this.hosts = new HostRecords(client);
+    this.keys = new KeyRecords(client);
     this.loads = new LoadRecords(client);
     this.orders = new OrderRecords(client);
     this.programs = new ProgramRecords(client);

@@ -1,8 +1,8 @@
 // A service and its hosts as real processes on a bad network, killed again and again while loads are asked for.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { answerOf, type Client, createPatchbayClient } from '../../../src/cli/client.ts';
 import { check, type Verdict } from './checker.ts';
 import { moduleText } from './modules.ts';
@@ -111,19 +111,31 @@ class Chaos {
     const port = await freePort(random.fork());
     const proxies = Array.from({ length: options.hosts + 1 }, () => new FaultProxy(port, random.fork()));
     await Promise.all(proxies.map((proxy) => proxy.listen()));
-    return new Chaos(options, random, port, join(folder, 'patchbay.db'), proxies);
+    const database = join(folder, 'patchbay.db');
+    const service = serviceProcess(port, database);
+    service.start();
+    await service.ready();
+    return new Chaos(options, random, service, `http://127.0.0.1:${port}`, database, proxies);
   }
 
-  private constructor(options: ChaosOptions, random: Random, port: number, database: string, proxies: FaultProxy[]) {
+  private constructor(
+    options: ChaosOptions,
+    random: Random,
+    service: RestartedProcess,
+    serviceUrl: string,
+    database: string,
+    proxies: FaultProxy[],
+  ) {
     this.#options = options;
     this.#random = random;
     this.#proxies = proxies;
-    this.#service = serviceProcess(port, database);
+    this.#service = service;
     const urls = proxies.map(({ url }) => url);
     for (const [index, url] of urls.slice(0, options.hosts).entries())
       this.#hosts.push(hostProcess(`chaos-${index + 1}`, url, options.devicesPerHost, database));
-    this.#client = createPatchbayClient(`http://127.0.0.1:${port}`);
-    this.#requester = new Requester(urls.at(-1) ?? '', random.fork());
+    const key = readFileSync(join(dirname(database), 'admin-key'), 'utf8').trim();
+    this.#client = createPatchbayClient(serviceUrl, key);
+    this.#requester = new Requester(createPatchbayClient(urls.at(-1) ?? '', key), random.fork());
   }
 
   async run(): Promise<ChaosResult> {
@@ -155,8 +167,6 @@ class Chaos {
   }
 
   async #setUp(): Promise<void> {
-    this.#service.start();
-    await this.#service.ready();
     for (const host of this.#hosts) host.start();
     await inParallel(
       Array.from({ length: this.#builds + 1 }, (_, build) => build),

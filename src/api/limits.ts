@@ -1,0 +1,88 @@
+// What the service does not take: more requests than a caller may make, more work than it can do, and requests that never end.
+
+import { getHeapStatistics } from 'node:v8';
+import rateLimit, { normalizeIP } from '@fastify/rate-limit';
+import underPressure from '@fastify/under-pressure';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Problem } from '../control/problem.ts';
+import { actorOf, callerOf } from './access.ts';
+
+export type Limits = {
+  /** Requests that each key, host or address may make in a minute. */
+  readonly requestsPerMinute: number;
+  /** Mean delay of the event loop within a second, in milliseconds, from which on requests are answered 503. */
+  readonly eventLoopDelay: number;
+};
+
+export const usualLimits: Limits = { requestsPerMinute: 60_000, eventLoopDelay: 2_000 };
+
+/** Requests that an address may make in a minute for which it is refused, or asked for nothing. */
+const unknownPerMinute = 3_000;
+/** Callers whose requests are counted; of more, those that were not heard of for longest are forgotten. */
+const callersCounted = 10_000;
+/** Seconds after which a request that found the service overloaded may be repeated. */
+const retryWhenOverloaded = 2;
+/** Of the memory that the runtime allows. */
+const fullHeap = 0.95;
+
+/** Options of the server: how long a client may take for what, in milliseconds, and how much it may send. */
+export const serverLimits = {
+  /** Bytes of a request's body where a route does not say otherwise. */
+  bodyLimit: 1024 * 1024,
+  /** To send a request. */
+  requestTimeout: 60_000,
+  /** To say nothing on a connection between two requests; longer than proxies usually do, so that they do not use one that is just being closed. */
+  keepAliveTimeout: 72_000,
+  http: {
+    /** Bytes of a request's headers. */
+    maxHeaderSize: 16 * 1024,
+    /** To send the headers of a request. */
+    headersTimeout: 30_000,
+  },
+  /** Characters of one part of a path; routes have shorter limits of their own. */
+  routerOptions: { maxParamLength: 1_000 },
+};
+
+/** Answers 503 while there is too much to do; to be called before anything else looks at requests. */
+export async function refuseOverload(app: FastifyInstance, { eventLoopDelay }: Limits): Promise<void> {
+  await app.register(underPressure, {
+    maxEventLoopDelay: eventLoopDelay,
+    maxHeapUsedBytes: getHeapStatistics().heap_size_limit * fullHeap,
+    pressureHandler: async ({ routeOptions }) => {
+      // Whoever asks how the service is, or speaks for devices that go on running, is not sent away.
+      const { access } = routeOptions.config;
+      if (access === 'public' || access === 'host') return;
+      throw new Problem('overloaded', 'the service has too much to do: try again when Retry-After has passed', {
+        retryAfterSeconds: retryWhenOverloaded,
+      });
+    },
+  });
+}
+
+/** What counts requests by who makes them. @throws {Problem} `too-many-requests` when it is called once too often. */
+export async function limitRates(
+  app: FastifyInstance,
+  { requestsPerMinute }: Limits,
+): Promise<(request: FastifyRequest, reply: FastifyReply) => Promise<void>> {
+  await app.register(rateLimit, { global: false, cache: callersCounted });
+  const isUnknown = (request: FastifyRequest) => callerOf(request).kind === 'unknown';
+  const count = app.createRateLimit({
+    timeWindow: 60_000,
+    keyGenerator: (request) => (isUnknown(request) ? `address ${normalizeIP(request.ip)}` : actorOf(callerOf(request))),
+    max: (request) => (isUnknown(request) ? Math.min(unknownPerMinute, requestsPerMinute) : requestsPerMinute),
+  });
+  return async (request, reply) => {
+    const counted = await count(request);
+    if (counted.isAllowed) return;
+    const { max, remaining, ttlInSeconds, isExceeded } = counted;
+    reply.headers({ 'ratelimit-limit': max, 'ratelimit-remaining': remaining, 'ratelimit-reset': ttlInSeconds });
+    if (isExceeded)
+      throw new Problem(
+        'too-many-requests',
+        `${max} requests a minute are taken here from one ${isUnknown(request) ? 'address' : 'key'}: go on when Retry-After has passed`,
+        {
+          retryAfterSeconds: ttlInSeconds,
+        },
+      );
+  };
+}

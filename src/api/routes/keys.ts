@@ -1,0 +1,107 @@
+// /v1/keys: API keys are made, listed and revoked.
+
+import type { z } from 'zod';
+import type { Control } from '../../control/control.ts';
+import { type CreatedKey as CreatedKeyMade, toRole } from '../../control/keys.ts';
+import type { KeyRecord } from '../../store/records/keys.ts';
+import { answerPage, pageByText } from '../pages.ts';
+import { CreatedKey, Key, KeyPage, keyParameter, keyQuery, NewKey } from '../schemas/keys.ts';
+import { postProblems, problems } from '../schemas/problem.ts';
+import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
+
+const tags = ['keys'];
+
+export function addKeyRoutes(app: Api, { keys }: Control): void {
+  app.post(
+    '/v1/keys',
+    {
+      config: { access: 'admin', answersSecret: true },
+      schema: {
+        operationId: 'createKey',
+        tags,
+        summary: 'Make an API key',
+        description: 'The answer has its secret, which nobody can see again: the service keeps a digest of it.',
+        body: NewKey,
+        response: {
+          201: CreatedKey.describe('The key was made.'),
+          ...postProblems('name-taken', 'too-many-keys'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { host = null, ...rest } = request.body;
+      const created = await keys.create({ ...rest, host }, requesterOf(request), (made) => toAnswer(toCreated(made)));
+      const { status, location, body } = toCreated(created);
+      return reply.status(status).header('location', location).header('cache-control', 'no-store').send(body);
+    },
+  );
+
+  app.get(
+    '/v1/keys',
+    {
+      config: { access: 'admin' },
+      schema: {
+        operationId: 'listKeys',
+        tags,
+        summary: 'List API keys',
+        querystring: keyQuery,
+        response: { 200: KeyPage.describe('Keys, without their secrets, the newest first.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { role, revoked, order } = request.query;
+      const filter = { role, isRevoked: revoked === undefined ? undefined : revoked === 'true' };
+      const { items, next } = await keys.list(filter, order, pageByText(request.query));
+      return answerPage(request, reply, items.map(toKey), next);
+    },
+  );
+
+  app.get(
+    '/v1/keys/:key',
+    {
+      config: { access: 'admin' },
+      schema: {
+        operationId: 'getKey',
+        tags,
+        summary: 'Get an API key',
+        params: keyParameter,
+        response: { 200: Key.describe('The key, without its secret.'), ...problems('not-found') },
+      },
+    },
+    async ({ params }) => toKey(await keys.find(params.key)),
+  );
+
+  app.post(
+    '/v1/keys/:key/revoke',
+    {
+      config: { access: 'admin' },
+      schema: {
+        operationId: 'revokeKey',
+        tags,
+        summary: 'Revoke an API key',
+        description:
+          'Nobody can use it any more, at once. Revoking it again changes nothing. The last key of the role `admin` cannot be revoked.',
+        params: keyParameter,
+        response: { 200: Key.describe('The key, revoked.'), ...postProblems('not-found', 'last-admin') },
+      },
+    },
+    async (request) => toKey(await keys.revoke(request.params.key, requesterOf(request))),
+  );
+}
+
+function toCreated({ key, secret }: CreatedKeyMade): Making<201, z.infer<typeof CreatedKey>> {
+  return { status: 201, location: `/v1/keys/${key.id}`, body: { ...toKey(key), secret } };
+}
+
+function toKey({ id, name, role, host, createdAt, createdBy, lastUsedAt, revokedAt }: KeyRecord): z.infer<typeof Key> {
+  return {
+    id,
+    name,
+    role: toRole(role),
+    host,
+    createdAt: createdAt.toISOString(),
+    createdBy,
+    lastUsedAt: lastUsedAt?.toISOString() ?? null,
+    revokedAt: revokedAt?.toISOString() ?? null,
+  };
+}
