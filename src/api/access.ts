@@ -39,6 +39,22 @@ const securityOf: Readonly<Record<Access, readonly { readonly [scheme: string]: 
   public: [],
 };
 
+/** What a route of an access says of it to a reader. */
+function needOf(access: Access): string | undefined {
+  switch (access) {
+    case 'public':
+      return undefined;
+    case 'registration':
+      return 'Needs the join token, or a key of the role `agent`.';
+    case 'host':
+      return 'Needs the token that the host got when it registered.';
+    default:
+      return `Needs a key of the role ${rolesThatMayActAs(access)
+        .map((role) => `\`${role}\``)
+        .join(' or ')}.`;
+  }
+}
+
 /** The pages of the documentation are no routes of ours, and say nothing that is not in a public file. */
 const documentationPath = /^\/documentation(\/|$)/;
 const loopbackHost = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?$/;
@@ -83,7 +99,8 @@ export function checkAccess(
     if (documentationPath.test(route.url)) return;
     const access = route.config?.access;
     if (access === undefined) throw new Error(`${String(route.method)} ${route.url} does not say who may use it: give it config.access`);
-    route.schema = { ...route.schema, security: [...securityOf[access]] };
+    const description = [route.schema?.description, needOf(access)].filter((text) => text !== undefined).join('\n\n');
+    route.schema = { ...route.schema, ...(description === '' ? {} : { description }), security: [...securityOf[access]] };
   });
   app.addHook('onRequest', async (request, reply) => {
     try {

@@ -12,9 +12,11 @@ export type Limits = {
   readonly requestsPerMinute: number;
   /** Mean delay of the event loop within a second, in milliseconds, from which on requests are answered 503. */
   readonly eventLoopDelay: number;
+  /** How long a client may take to send a request, in milliseconds; half of it for the headers. */
+  readonly requestTimeout: number;
 };
 
-export const usualLimits: Limits = { requestsPerMinute: 60_000, eventLoopDelay: 2_000 };
+export const usualLimits: Limits = { requestsPerMinute: 60_000, eventLoopDelay: 2_000, requestTimeout: 60_000 };
 
 /** Requests that an address may make in a minute for which it is refused, or asked for nothing. */
 const unknownPerMinute = 3_000;
@@ -25,23 +27,29 @@ const retryWhenOverloaded = 2;
 /** Of the memory that the runtime allows. */
 const fullHeap = 0.95;
 
-/** Options of the server: how long a client may take for what, in milliseconds, and how much it may send. */
-export const serverLimits = {
-  /** Bytes of a request's body where a route does not say otherwise. */
-  bodyLimit: 1024 * 1024,
-  /** To send a request. */
-  requestTimeout: 60_000,
-  /** To say nothing on a connection between two requests; longer than proxies usually do, so that they do not use one that is just being closed. */
-  keepAliveTimeout: 72_000,
-  http: {
-    /** Bytes of a request's headers. */
-    maxHeaderSize: 16 * 1024,
-    /** To send the headers of a request. */
-    headersTimeout: 30_000,
-  },
-  /** Characters of one part of a path; routes have shorter limits of their own. */
-  routerOptions: { maxParamLength: 1_000 },
-};
+/** Connections at once; what comes beyond is closed at once. */
+export const connectionLimit = 16_384;
+/** How often it is looked for requests that take too long, in milliseconds. */
+const longestCheckInterval = 5_000;
+
+/** Options of the server. */
+export function serverOptions({ requestTimeout }: Limits) {
+  return {
+    /** Bytes of a request's body where a route does not say otherwise. */
+    bodyLimit: 1024 * 1024,
+    requestTimeout,
+    /** Milliseconds between two requests of a connection; longer than of most proxies, so that none uses one that is just being closed. */
+    keepAliveTimeout: 72_000,
+    http: {
+      /** Bytes of a request's headers. */
+      maxHeaderSize: 16 * 1024,
+      headersTimeout: requestTimeout / 2,
+      connectionsCheckingInterval: Math.min(longestCheckInterval, requestTimeout / 4),
+    },
+    /** Characters of one part of a path; routes have shorter limits of their own. */
+    routerOptions: { maxParamLength: 1_000 },
+  };
+}
 
 /** Answers 503 while there is too much to do; to be called before anything else looks at requests. */
 export async function refuseOverload(app: FastifyInstance, { eventLoopDelay }: Limits): Promise<void> {

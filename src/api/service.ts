@@ -8,7 +8,7 @@ import { Control, type ControlSettings } from '../control/control.ts';
 import { checkAccess, type KeyPolicy } from './access.ts';
 import { protectBrowsers } from './browsers.ts';
 import { makePostsRepeatable } from './idempotency.ts';
-import { type Limits, limitRates, refuseOverload, serverLimits } from './limits.ts';
+import { connectionLimit, type Limits, limitRates, refuseOverload, serverOptions } from './limits.ts';
 import { addDocumentation } from './openapi-document.ts';
 import { answerNoRequest, answerNoRoute, answerWithProblems } from './problems.ts';
 import { addAgentRoutes } from './routes/agents.ts';
@@ -34,12 +34,13 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
   const control = await Control.open(databaseFile, settings);
   const app = Fastify({
     logger,
-    ...serverLimits,
+    ...serverOptions(limits),
     forceCloseConnections: true,
     clientErrorHandler: answerNoRequest,
     frameworkErrors: answerNoRoute,
     genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
   });
+  app.server.maxConnections = connectionLimit;
   app.setValidatorCompiler<$ZodType>((route) => {
     const validate = validatorCompiler(route);
     // A prebuilt module, which no schema describes further: the compiler checks it.

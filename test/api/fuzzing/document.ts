@@ -15,6 +15,7 @@ const Parameter = z.object({
 });
 const OperationObject = z.object({
   operationId: z.string(),
+  security: z.array(z.record(z.string(), z.array(z.string()))),
   parameters: z.array(Parameter).default([]),
   requestBody: z.object({ content: Content }).optional(),
   responses: z.record(z.string(), z.object({ content: Content.optional() })),

@@ -1,0 +1,99 @@
+// What is past the limits: too many requests, too much to do, too long, too large; and what browsers are told.
+
+import { connect } from 'node:net';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Agent } from './agent.ts';
+import { Bench, bearer, until } from './fixture.ts';
+
+let bench: Bench;
+beforeEach(() => {
+  bench = new Bench();
+});
+afterEach(() => bench.close());
+
+const limitTo = (limits: Partial<Bench['limits']>) => {
+  bench.limits = { ...bench.limits, ...limits };
+  return bench.start();
+};
+
+test('a key may make so many requests a minute, and another is not held back by it', async () => {
+  await limitTo({ requestsPerMinute: 20 });
+  const { body } = await bench.post('/v1/keys', { name: 'busy', role: 'viewer' });
+  const ask = () => bench.get('/v1/devices', bearer(String(body['secret'])));
+  for (let count = 1; count <= 20; count += 1) {
+    const answer = await ask();
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('ratelimit-remaining')).toBe(String(20 - count));
+  }
+  const refused = await ask();
+  expect(refused).toMatchObject({
+    status: 429,
+    body: { type: 'urn:patchbay:problem:too-many-requests', detail: expect.stringContaining('20 requests a minute') },
+  });
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+  expect(Number(refused.headers.get('retry-after'))).toBeLessThanOrEqual(60);
+  expect((await bench.get('/v1/devices')).status).toBe(200);
+});
+
+test('an address that is refused again and again is told to wait, and those with keys are not', async () => {
+  await limitTo({ requestsPerMinute: 30 });
+  const guess = (index: number) => bench.get('/v1/devices', bearer(`patchbay_${String(index).padStart(32, '0')}_${'x'.repeat(43)}`));
+  for (let index = 0; index < 30; index += 1) expect((await guess(index)).status).toBe(401);
+  expect(await guess(31)).toMatchObject({ status: 429, body: { type: 'urn:patchbay:problem:too-many-requests' } });
+  expect((await bench.get('/v1/devices')).status).toBe(200);
+});
+
+test('what is asked of a service with too much to do is answered 503, but for its health and its hosts', async () => {
+  await limitTo({ eventLoopDelay: 50 });
+  const agent = new Agent(bench);
+  await agent.register('played', []);
+  const block = () => {
+    const end = performance.now() + 400;
+    while (performance.now() < end);
+  };
+  const refused = await until('the service has too much to do', async () => {
+    block();
+    const answer = await bench.get('/v1/devices');
+    return answer.status === 503 && answer;
+  });
+  expect(refused.body).toMatchObject({ type: 'urn:patchbay:problem:overloaded', detail: expect.stringContaining('try again') });
+  expect(refused.headers.get('retry-after')).toBe('2');
+  block();
+  const [live, heartbeat, devices] = await Promise.all([bench.get('/health/live'), agent.heartbeat(), bench.get('/v1/devices')]);
+  expect([live.status, heartbeat.status, devices.status]).toEqual([200, 204, 503]);
+  await until('it has recovered', async () => (await bench.get('/v1/devices')).status === 200);
+});
+
+/** What a connection is answered that sends this text and no more. */
+function answerTo(text: string): Promise<string> {
+  const { port } = new URL(bench.url);
+  return new Promise((resolve, reject) => {
+    const chunks: string[] = [];
+    const socket = connect(Number(port), '127.0.0.1', () => socket.write(text));
+    socket.setEncoding('utf8').on('data', (chunk) => chunks.push(String(chunk)));
+    socket.on('close', () => resolve(chunks.join('')));
+    socket.on('error', reject);
+  });
+}
+
+test('a request that does not come to its end is answered 408', async () => {
+  await limitTo({ requestTimeout: 400 });
+  expect(await answerTo('GET /v1/devices HTTP/1.1\r\nHost: x\r\n')).toMatch(/^HTTP\/1\.1 408 .*application\/problem\+json/s);
+  const begun = 'POST /v1/devices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{';
+  expect(await answerTo(begun)).toMatch(/^HTTP\/1\.1 (401|408) /);
+});
+
+test('headers past the limit are answered 431', async () => {
+  await bench.start();
+  const header = `X-Long: ${'x'.repeat(17 * 1024)}\r\n`;
+  expect(await answerTo(`GET /v1/devices HTTP/1.1\r\nHost: x\r\n${header}\r\n`)).toMatch(/^HTTP\/1\.1 431 .*application\/problem\+json/s);
+});
+
+test('browsers are told that answers are data, and the page of the documentation may load its own files only', async () => {
+  await bench.start();
+  const { headers } = await bench.get('/v1/devices');
+  expect(headers.get('content-security-policy')).toBe("default-src 'none';frame-ancestors 'none'");
+  expect(headers.get('x-content-type-options')).toBe('nosniff');
+  const page = await bench.get('/documentation/');
+  expect(page.headers.get('content-security-policy')).toMatch(/^default-src 'self';.*object-src 'none'/);
+});

@@ -1,0 +1,88 @@
+// The first start of a service, and the key of its administrator: made once, shown once, read by its owner only.
+
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Child } from '../../src/cli/child.ts';
+import { bearer } from '../api/fixture.ts';
+
+let folder: string;
+let keyFile: string;
+const children: Child[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-first-start-'));
+  keyFile = join(folder, 'data', 'admin-key');
+});
+afterEach(async () => {
+  await Promise.all(children.splice(0).map((child) => child.end('SIGKILL')));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function start(...args: string[]): Child {
+  const child = new Child('the service', [
+    'serve',
+    '--no-embedded-host',
+    '--port',
+    '0',
+    '--database',
+    join(folder, 'data', 'patchbay.db'),
+    ...args,
+  ]);
+  children.push(child);
+  return child;
+}
+
+const urlOf = async (service: Child) => (await service.says(/API +(http:\S+)\/v1$/))[1] ?? '';
+const statusWith = async (service: Child, key: string) => (await fetch(`${await urlOf(service)}/v1/keys`, { headers: bearer(key) })).status;
+const keptKey = () => readFileSync(keyFile, 'utf8').trim();
+
+test('the first start makes the key of an administrator, shows it, and keeps it where only its owner can read it', async () => {
+  const first = start();
+  const [, shown = ''] = await first.says(/admin key +(patchbay_\S+) +\(shown once; kept in\) \S+admin-key$/);
+  expect(keptKey()).toBe(shown);
+  expect(statSync(keyFile).mode & 0o777).toBe(0o600);
+  expect(await statusWith(first, shown)).toBe(200);
+  await first.end();
+
+  const second = start();
+  await second.says(/admin key +\S+admin-key$/);
+  expect(second.tail).not.toContain('patchbay_');
+  expect(keptKey()).toBe(shown);
+  expect(await statusWith(second, shown)).toBe(200);
+});
+
+test('another key is made where it is asked for, and the first goes on', async () => {
+  const first = start();
+  await urlOf(first);
+  const lost = keptKey();
+  await first.end();
+  const second = start('--new-admin-key');
+  await second.says(/admin key +patchbay_/);
+  expect(keptKey()).not.toBe(lost);
+  expect(statSync(keyFile).mode & 0o777).toBe(0o600);
+  expect([await statusWith(second, keptKey()), await statusWith(second, lost)]).toEqual([200, 200]);
+});
+
+test('a key that cannot be kept is not made', async () => {
+  const nowhere = join(folder, 'not-there', 'admin-key');
+  const first = start('--admin-key-file', nowhere);
+  await first.says(/cannot write the admin key to .*not-there.*choose another file with --admin-key-file/);
+  expect(await first.ended).toBe(1);
+  mkdirSync(join(folder, 'not-there'));
+  const second = start('--admin-key-file', nowhere);
+  await second.says(/admin key +patchbay_/);
+  expect(await statusWith(second, readFileSync(nowhere, 'utf8').trim())).toBe(200);
+});
+
+test('with keys it may be reached from other machines, and without them it asks nobody and makes none', async () => {
+  const open = start('--address', '0.0.0.0');
+  expect(await statusWith(open, 'not a key')).toBe(401);
+  rmSync(keyFile);
+  await open.end();
+  rmSync(join(folder, 'data'), { recursive: true });
+  const local = start('--no-keys');
+  await local.says(/keys +nobody is asked for one/);
+  expect(await statusWith(local, 'not a key')).toBe(200);
+  expect(existsSync(keyFile)).toBe(false);
+});
