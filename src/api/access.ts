@@ -10,7 +10,7 @@ import { Problem } from '../control/problem.ts';
  * What a route needs: a key that may act in a role; what a host registers with (the join token, or a key of the role `agent`);
  * the token that a host got when it registered; or nothing.
  */
-export type Access = Exclude<Role, 'agent'> | 'registration' | 'host' | 'public';
+type Access = Exclude<Role, 'agent'> | 'registration' | 'host' | 'public';
 
 /** Whether anybody is asked for a key. */
 export type KeyPolicy = 'required' | 'off';

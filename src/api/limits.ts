@@ -8,18 +8,18 @@ import { Problem } from '../control/problem.ts';
 import { actorOf, callerOf } from './access.ts';
 
 export type Limits = {
-  /** Requests that each key, host or address may make in a minute. */
+  /** Requests that each key or host may make in a minute. */
   readonly requestsPerMinute: number;
+  /** Requests that an address may make in a minute for which it is refused, or asked for nothing. */
+  readonly unknownPerMinute: number;
   /** Mean delay of the event loop within a second, in milliseconds, from which on requests are answered 503. */
   readonly eventLoopDelay: number;
   /** How long a client may take to send a request, in milliseconds; half of it for the headers. */
   readonly requestTimeout: number;
 };
 
-export const usualLimits: Limits = { requestsPerMinute: 60_000, eventLoopDelay: 2_000, requestTimeout: 60_000 };
+export const usualLimits: Limits = { requestsPerMinute: 60_000, unknownPerMinute: 3_000, eventLoopDelay: 2_000, requestTimeout: 60_000 };
 
-/** Requests that an address may make in a minute for which it is refused, or asked for nothing. */
-const unknownPerMinute = 3_000;
 /** Callers whose requests are counted; of more, those that were not heard of for longest are forgotten. */
 const callersCounted = 10_000;
 /** Seconds after which a request that found the service overloaded may be repeated. */
@@ -70,14 +70,14 @@ export async function refuseOverload(app: FastifyInstance, { eventLoopDelay }: L
 /** What counts requests by who makes them. @throws {Problem} `too-many-requests` when it is called once too often. */
 export async function limitRates(
   app: FastifyInstance,
-  { requestsPerMinute }: Limits,
+  { requestsPerMinute, unknownPerMinute }: Limits,
 ): Promise<(request: FastifyRequest, reply: FastifyReply) => Promise<void>> {
   await app.register(rateLimit, { global: false, cache: callersCounted });
   const isUnknown = (request: FastifyRequest) => callerOf(request).kind === 'unknown';
   const count = app.createRateLimit({
     timeWindow: 60_000,
     keyGenerator: (request) => (isUnknown(request) ? `address ${normalizeIP(request.ip)}` : actorOf(callerOf(request))),
-    max: (request) => (isUnknown(request) ? Math.min(unknownPerMinute, requestsPerMinute) : requestsPerMinute),
+    max: (request) => (isUnknown(request) ? unknownPerMinute : requestsPerMinute),
   });
   return async (request, reply) => {
     const counted = await count(request);

@@ -27,7 +27,7 @@ Options (each also as an environment variable):
                          database); nobody else can read it
   --new-admin-key        make another one, if the first is lost
   --no-keys              ask nobody for a key, and listen on this machine only (PATCHBAY_NO_KEYS=1)
-  --rate-limit N         requests that each key, host or address may make in a minute (PATCHBAY_RATE_LIMIT, 60000)
+  --rate-limit N         requests that each key and each host may make in a minute (PATCHBAY_RATE_LIMIT, 60000)
   --token-file FILE      where the token is kept that device hosts register with (PATCHBAY_TOKEN_FILE, join-token beside the database;
                          PATCHBAY_TOKEN gives the token itself)
   --unreachable-after S  seconds of silence after which a host and its devices are unreachable (PATCHBAY_UNREACHABLE_AFTER, 15)

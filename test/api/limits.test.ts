@@ -36,7 +36,7 @@ test('a key may make so many requests a minute, and another is not held back by 
 });
 
 test('an address that is refused again and again is told to wait, and those with keys are not', async () => {
-  await limitTo({ requestsPerMinute: 30 });
+  await limitTo({ unknownPerMinute: 30 });
   const guess = (index: number) => bench.get('/v1/devices', bearer(`patchbay_${String(index).padStart(32, '0')}_${'x'.repeat(43)}`));
   for (let index = 0; index < 30; index += 1) expect((await guess(index)).status).toBe(401);
   expect(await guess(31)).toMatchObject({ status: 429, body: { type: 'urn:patchbay:problem:too-many-requests' } });

@@ -5,7 +5,7 @@ import type { Control } from '../../control/control.ts';
 import type { AuditRecord } from '../../store/records/audit.ts';
 import { answerPage, pageByNumber } from '../pages.ts';
 import { AuditDetail, type AuditEvent, AuditPage, auditQuery, FleetHealth, Live, Readiness } from '../schemas/operations.ts';
-import { problems } from '../schemas/problem.ts';
+import { onlyProblems, problems } from '../schemas/problem.ts';
 import type { Api } from './route.ts';
 
 const tags = ['operations'];
@@ -51,7 +51,12 @@ export function addOperationsRoutes(app: Api, control: Control): void {
     '/health/live',
     {
       config: { access: 'public' },
-      schema: { operationId: 'getLiveness', tags, summary: 'Whether the service runs', response: { 200: Live.describe('It runs.') } },
+      schema: {
+        operationId: 'getLiveness',
+        tags,
+        summary: 'Whether the service runs',
+        response: { 200: Live.describe('It runs.'), ...onlyProblems('too-many-requests') },
+      },
     },
     async () => ({ status: 'live' as const }),
   );
@@ -67,6 +72,7 @@ export function addOperationsRoutes(app: Api, control: Control): void {
         response: {
           200: Readiness.describe('It can: the database takes writes and has every migration.'),
           503: Readiness.describe('It cannot, and why.'),
+          ...onlyProblems('too-many-requests'),
         },
       },
     },

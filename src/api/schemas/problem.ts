@@ -85,7 +85,12 @@ export function postProblems(...types: ProblemType[]) {
 
 /** The documented problem responses of a route. */
 export function problems(...types: ProblemType[]) {
-  const byStatus = Map.groupBy<number, ProblemType>([...everywhere, ...types], (type) => problemTypes[type].status);
+  return onlyProblems(...everywhere, ...types);
+}
+
+/** The documented problem responses of a route for which anybody may ask. */
+export function onlyProblems(...types: ProblemType[]) {
+  const byStatus = Map.groupBy<number, ProblemType>(types, (type) => problemTypes[type].status);
   return Object.fromEntries(
     [...byStatus].map(([status, some]) => [
       status,
