@@ -1,16 +1,17 @@
-// Writes openapi/openapi.json from the service's schemas, or with --check says whether it is up to date.
+// Writes openapi/openapi.json and docs/reference.md from the service's schemas, or with --check says whether they are up to date.
 
 import console from 'node:console';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { usualLimits } from '../api/limits.ts';
 import { createService } from '../api/service.ts';
+import { referenceOf } from './reference.ts';
 
-const file = fileURLToPath(new URL('../../openapi/openapi.json', import.meta.url));
+const fileOf = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-async function generate(): Promise<string> {
+async function generate() {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-openapi-'));
   try {
     const app = await createService({
@@ -25,16 +26,22 @@ async function generate(): Promise<string> {
     await app.ready();
     const document = app.swagger();
     await app.close();
-    return `${JSON.stringify(document, null, 2)}\n`;
+    return document;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-const generated = await generate();
-if (!process.argv.includes('--check')) {
-  writeFileSync(file, generated);
-} else if (readFileSync(file, 'utf8') !== generated) {
-  console.error('openapi/openapi.json is not what the schemas make: run `npm run openapi && npm run generate` and commit it');
-  process.exitCode = 1;
+const document = await generate();
+const files = new Map([
+  [fileOf('openapi/openapi.json'), `${JSON.stringify(document, null, 2)}\n`],
+  [fileOf('docs/reference.md'), referenceOf(document)],
+]);
+for (const [file, text] of files) {
+  if (!process.argv.includes('--check')) {
+    writeFileSync(file, text);
+  } else if (!existsSync(file) || readFileSync(file, 'utf8') !== text) {
+    console.error(`${file} is not what the schemas make: run \`npm run openapi && npm run generate\` and commit it`);
+    process.exitCode = 1;
+  }
 }

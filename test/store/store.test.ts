@@ -188,3 +188,15 @@ function structureOf(database: Database.Database): unknown[] {
       .all(name),
   }));
 }
+
+test('as many reads at once as there may be requests are each answered', async () => {
+  const store = await Store.open(file);
+  const { answers, builds, keys } = store.records;
+  const reads = Array.from({ length: 2_000 }, (_, index) => [
+    answers.find('key_1', String(index)),
+    builds.find('tcp', String(index)),
+    keys.find(String(index)),
+  ]);
+  expect(new Set(await Promise.all(reads.flat()))).toEqual(new Set([null]));
+  await store.close();
+});

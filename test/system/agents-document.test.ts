@@ -1,4 +1,4 @@
-// The walk through in docs/agents.md, run as it is written.
+// The walk through in docs/how-to/write-an-agent.md, run as it is written.
 
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { Child } from '../../src/cli/child.ts';
 
-const document = readFileSync(new URL('../../docs/agents.md', import.meta.url), 'utf8');
+const document = readFileSync(new URL('../../docs/how-to/write-an-agent.md', import.meta.url), 'utf8');
 
 test('the commands of the walk through bring a device up and load a module on it', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-agents-'));

@@ -34,7 +34,9 @@ export const problemTypes = {
 } as const;
 export type ProblemType = keyof typeof problemTypes;
 
-export const problemUri = (type: ProblemType) => `urn:patchbay:problem:${type}`;
+/** Before the name of each type. */
+export const problemPrefix = 'urn:patchbay:problem:';
+export const problemUri = (type: ProblemType) => `${problemPrefix}${type}`;
 
 const InvalidValue = z
   .object({
