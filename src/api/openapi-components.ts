@@ -9,7 +9,7 @@ const suffix = 'Input';
 
 /** Every schema comes twice, for requests (`…Input`) and for answers; what says the same becomes one, and what nothing refers to goes. */
 export function tidyComponents(document: JsonObject): JsonObject {
-  const open = mapSchemas(document, withoutClosedness);
+  const open = mapSchemas(document, (schema) => withoutNoise(withoutClosedness(schema)));
   const schemas = schemasOf(open);
   const reachable = reachableFrom(open['paths'] ?? null, schemas);
   const names = new Map<string, string>();
@@ -29,6 +29,21 @@ export function tidyComponents(document: JsonObject): JsonObject {
 function withoutClosedness(schema: JsonObject): JsonObject {
   const { additionalProperties, ...rest } = schema;
   return additionalProperties === undefined || additionalProperties === false ? rest : { additionalProperties, ...rest };
+}
+
+/** What says nothing: a choice of one, the bounds that JSON has for every integer, and the pattern of what a format names. */
+function withoutNoise(schema: JsonObject): JsonObject {
+  const { anyOf, ...others } = schema;
+  const [only, ...more] = Array.isArray(anyOf) ? anyOf : [];
+  const plain = isObject(only) && more.length === 0 ? { ...only, ...others } : schema;
+  return Object.fromEntries(
+    Object.entries(plain).filter(
+      ([key, value]) =>
+        !(key === 'minimum' && value === Number.MIN_SAFE_INTEGER) &&
+        !(key === 'maximum' && value === Number.MAX_SAFE_INTEGER) &&
+        !(key === 'pattern' && plain['format'] === 'date-time'),
+    ),
+  );
 }
 
 function finalName(name: string, reachable: ReadonlySet<string>, schemas: JsonObject): string {

@@ -47,7 +47,15 @@ export function addOperationsRoutes(app: Api, control: Control): void {
 
   app.get(
     '/health/live',
-    { schema: { operationId: 'getLiveness', tags, summary: 'Whether the service runs', response: { 200: Live.describe('It runs.') } } },
+    {
+      schema: {
+        operationId: 'getLiveness',
+        tags,
+        security: [],
+        summary: 'Whether the service runs',
+        response: { 200: Live.describe('It runs.'), ...problems() },
+      },
+    },
     async () => ({ status: 'live' as const }),
   );
 
@@ -57,10 +65,12 @@ export function addOperationsRoutes(app: Api, control: Control): void {
       schema: {
         operationId: 'getReadiness',
         tags,
+        security: [],
         summary: 'Whether the service can do its work',
         response: {
           200: Readiness.describe('It can: the database takes writes and has every migration.'),
           503: Readiness.describe('It cannot, and why.'),
+          ...problems(),
         },
       },
     },
