@@ -16,10 +16,8 @@ export function tidyComponents(document: JsonObject): JsonObject {
   for (const name of reachable) names.set(name, finalName(name, reachable, schemas));
   const renamed = rename(open, names);
   const kept: JsonObject = {};
-  for (const name of [...reachable].toSorted()) {
-    const schema = schemas[name];
-    if (isObject(schema)) kept[names.get(name) ?? name] = rename(schema, names);
-  }
+  for (const [name, schema] of Object.entries(schemasOf(renamed)).toSorted(([left], [right]) => (left < right ? -1 : 1)))
+    if (reachable.has(name)) kept[names.get(name) ?? name] = schema;
   const components = isObject(renamed['components']) ? renamed['components'] : {};
   const tidied: JsonObject = { ...renamed, components: { ...components, schemas: kept } };
   return mapSchemas(tidied, (schema) => withDiscriminator(schema, kept));
@@ -29,6 +27,17 @@ export function tidyComponents(document: JsonObject): JsonObject {
 function withoutClosedness(schema: JsonObject): JsonObject {
   const { additionalProperties, ...rest } = schema;
   return additionalProperties === undefined || additionalProperties === false ? rest : { additionalProperties, ...rest };
+}
+
+/**
+ * A parameter's schema as the document's generator takes it: it drops what is said beside a reference, so that is said of a choice of one, which
+ * `tidyComponents` undoes.
+ */
+export function withoutBareReferences(parameters: JsonObject): JsonObject {
+  return mapSchemas(parameters, (schema) => {
+    const { $ref, ...others } = schema;
+    return $ref === undefined || Object.keys(others).length === 0 ? schema : { ...others, anyOf: [{ $ref }] };
+  });
 }
 
 /** What says nothing: a choice of one, the bounds that JSON has for every integer, and the pattern of what a format names. */
@@ -120,7 +129,8 @@ function schemasOf(document: JsonObject): JsonObject {
   return isObject(schemas) ? schemas : {};
 }
 
-function isObject(value: Json | undefined): value is JsonObject {
+/** Whether it is an object of JSON. */
+export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

@@ -1,29 +1,23 @@
 // What a device reports of one load: every operation of the isolation workflow (patent FIG. 2) with its time and facts.
 
 import { z } from 'zod';
-import { Address, Digest, ModuleName, ProgramId, Timestamp } from './identifiers.ts';
+import { exampleTimes, exampleVersions } from './examples.ts';
+import { Address, Digest, exampleIdentifier, ModuleName, ProgramId, Timestamp } from './identifiers.ts';
 import { SimilarityReport } from './interface.ts';
 
-export const Outcome = z.enum([
-  'installed',
-  'replaced',
-  'replaced-interrupting',
-  'refused-not-newer',
-  'refused-dissimilar',
-  'refused-image',
-  'failed',
-  'expired',
-]);
+export const Outcome = z
+  .enum(['installed', 'replaced', 'replaced-interrupting', 'refused-not-newer', 'refused-dissimilar', 'refused-image', 'failed', 'expired'])
+  .meta({ id: 'ReportedOutcome' });
 export type Outcome = z.infer<typeof Outcome>;
 
-export const Strategy = z.enum(['inject', 'drain', 'drain-then-inject']);
+export const Strategy = z.enum(['inject', 'drain', 'drain-then-inject']).meta({ id: 'Strategy' });
 export type Strategy = z.infer<typeof Strategy>;
 
-export const Invalidation = z.enum(['none', 'mark-invalid', 'nx', 'delete']);
+export const Invalidation = z.enum(['none', 'mark-invalid', 'nx', 'delete']).meta({ id: 'Invalidation' });
 export type Invalidation = z.infer<typeof Invalidation>;
 
-export const VersionPolicy = z.enum(['newer', 'different', 'downgrade']);
-export const SimilarityPolicy = z.enum(['require', 'warn', 'off']);
+export const VersionPolicy = z.enum(['newer', 'different', 'downgrade']).meta({ id: 'VersionPolicy' });
+export const SimilarityPolicy = z.enum(['require', 'warn', 'off']).meta({ id: 'SimilarityPolicy' });
 
 /** How long a drain may be asked to wait, in milliseconds. */
 export const longestDrain = 3_600_000;
@@ -117,7 +111,7 @@ const Step = z
       z.object({
         accesses: count,
         threads: count,
-        programs: z.array(z.object({ program: ProgramId, threads: count })).max(programLimit),
+        programs: z.array(z.object({ program: ProgramId, threads: count }).meta({ id: 'InterruptedProgram' })).max(programLimit),
       }),
     ),
     step('references-reset', 270, z.object({ referenceCount: z.literal(0), retried: count, failed: count })),
@@ -128,6 +122,49 @@ const Step = z
   .meta({ id: 'Step' });
 
 const LoadedImage = z.object({ version: z.string(), image: Digest, address: Address, pages: count }).meta({ id: 'LoadedImage' });
+
+const { old, new: next } = exampleVersions;
+
+/** The step as it is in the example of a report: `facts` are what it found out, `startedMicroseconds` when it began. */
+function exampleStep(step: string, operation: number, startedMicroseconds: number, microseconds: number, facts: object) {
+  return { step, operation, at: exampleTimes.completed, startedMicroseconds, microseconds, facts };
+}
+
+/** Four threads were inside the old version, had an error injected, and retried in the new one. */
+export const exampleLoadReport = {
+  outcome: 'replaced-interrupting',
+  reason: null,
+  previous: old,
+  current: next,
+  interrupted: 4,
+  retried: 4,
+  failed: 0,
+  microseconds: 7514.9,
+  steps: [
+    exampleStep('received', 200, 0, 204, { module: 'tcp', version: next.version, image: next.image, bytes: 1291 }),
+    exampleStep('looked-up', 210, 208.7, 33.7, { address: old.address, version: old.version }),
+    exampleStep('compared', 220, 242.7, 467.7, {
+      version: next.version,
+      inMemoryVersion: old.version,
+      precedence: 'newer',
+      versionPolicy: 'newer',
+      downgradeReason: null,
+      similarity: { similar: true, added: [], removed: [], changed: [] },
+      similarityPolicy: 'require',
+    }),
+    exampleStep('loaded', 230, 711.2, 854, { address: next.address, pages: next.pages, selfCheck: 'none', stateWords: null }),
+    exampleStep('table-updated', 240, 1565.9, 26.8, { from: old.address, to: next.address }),
+    exampleStep('checked-references', 250, 1593.1, 13.5, { referenceCount: 4 }),
+    exampleStep('interrupted', 260, 1606.9, 754, {
+      accesses: 4,
+      threads: 4,
+      programs: [{ program: exampleIdentifier('program'), threads: 4 }],
+    }),
+    exampleStep('references-reset', 270, 2361.7, 5108.7, { referenceCount: 0, retried: 4, failed: 0 }),
+    exampleStep('invalidated', 275, 7471.1, 30.8, { invalidation: 'nx', address: old.address, pages: old.pages }),
+    exampleStep('completed', 280, 7502.3, 14.7, { outcome: 'replaced-interrupting', microseconds: 7514.9 }),
+  ],
+};
 
 export const LoadReport = z
   .object({
@@ -141,5 +178,5 @@ export const LoadReport = z
     microseconds: z.number().nonnegative(),
     steps: z.array(Step).max(stepLimit),
   })
-  .meta({ id: 'LoadReport' });
+  .meta({ id: 'LoadReport', examples: [exampleLoadReport] });
 export type LoadReport = z.infer<typeof LoadReport>;
