@@ -144,7 +144,11 @@ export function toJson(document: object): JsonObject {
 export function describeRequests(document: JsonObject): JsonObject {
   const paths = isObject(document['paths']) ? document['paths'] : {};
   const described = Object.fromEntries(
-    Object.entries(paths).map(([path, item]) => [path, isObject(item) && path.startsWith('/v1/') ? describePost(item) : item]),
+    Object.entries(paths).map(([path, item]) => {
+      if (!isObject(item)) return [path, item];
+      const described = path.startsWith('/v1/') ? describePost(item) : item;
+      return [path, Object.fromEntries(Object.entries(described).map(([method, operation]) => [method, withParametersInOrder(operation)]))];
+    }),
   );
   return { ...document, paths: described };
 }
@@ -157,6 +161,15 @@ const idempotencyKey: JsonObject = {
   schema: { type: 'string', minLength: 1, maxLength: 255 },
   example: '0d3a5c1e-2b4f-4f6a-9c8d-7e6f5a4b3c2d',
 };
+
+const places: readonly Json[] = ['path', 'query', 'header'];
+
+/** Generated functions take the parameters in the order of the document: those of the path come first, as in the path. */
+function withParametersInOrder(operation: Json): Json {
+  if (!isObject(operation) || !Array.isArray(operation['parameters'])) return operation;
+  const placeOf = (parameter: Json) => (isObject(parameter) ? places.indexOf(parameter['in'] ?? null) : -1);
+  return { ...operation, parameters: operation['parameters'].toSorted((left, right) => placeOf(left) - placeOf(right)) };
+}
 
 function describePost(item: JsonObject): JsonObject {
   const { post } = item;
