@@ -15,6 +15,9 @@ export type Answer = { readonly status: number; readonly headers: Headers; reado
 /** What hosts register with. */
 export const joinToken = 'join-token-of-the-tests';
 
+/** What operators show. There are no keys yet: any text is taken. */
+export const operatorKey = 'key-of-the-tests';
+
 export class Bench {
   /** Milliseconds of silence after which a host is unreachable; to be set before the start. */
   unreachableAfter = 60_000;
