@@ -12,7 +12,7 @@ export type Limits = {
   readonly requestsPerMinute: number;
   /** Requests that an address may make in a minute for which it is refused, or asked for nothing. */
   readonly unknownPerMinute: number;
-  /** Mean delay of the event loop within a second, in milliseconds, from which on requests are answered 503. */
+  /** Mean delay of the event loop within a second, in milliseconds, from which on requests are answered 503; 0: there is none. */
   readonly eventLoopDelay: number;
   /** How long a client may take to send a request, in milliseconds; half of it for the headers. */
   readonly requestTimeout: number;

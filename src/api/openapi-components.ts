@@ -9,17 +9,15 @@ const suffix = 'Input';
 
 /** Every schema comes twice, for requests (`…Input`) and for answers; what says the same becomes one, and what nothing refers to goes. */
 export function tidyComponents(document: JsonObject): JsonObject {
-  const open = mapSchemas(document, withoutClosedness);
+  const open = mapSchemas(document, (schema) => withoutNoise(withoutClosedness(schema)));
   const schemas = schemasOf(open);
   const reachable = reachableFrom(open['paths'] ?? null, schemas);
   const names = new Map<string, string>();
   for (const name of reachable) names.set(name, finalName(name, reachable, schemas));
   const renamed = rename(open, names);
   const kept: JsonObject = {};
-  for (const name of [...reachable].toSorted()) {
-    const schema = schemas[name];
-    if (isObject(schema)) kept[names.get(name) ?? name] = rename(schema, names);
-  }
+  for (const [name, schema] of Object.entries(schemasOf(renamed)).toSorted(([left], [right]) => (left < right ? -1 : 1)))
+    if (reachable.has(name)) kept[names.get(name) ?? name] = schema;
   const components = isObject(renamed['components']) ? renamed['components'] : {};
   const tidied: JsonObject = { ...renamed, components: { ...components, schemas: kept } };
   return mapSchemas(tidied, (schema) => withDiscriminator(schema, kept));
@@ -29,6 +27,32 @@ export function tidyComponents(document: JsonObject): JsonObject {
 function withoutClosedness(schema: JsonObject): JsonObject {
   const { additionalProperties, ...rest } = schema;
   return additionalProperties === undefined || additionalProperties === false ? rest : { additionalProperties, ...rest };
+}
+
+/**
+ * A parameter's schema as the document's generator takes it: it drops what is said beside a reference, so that is said of a choice of one, which
+ * `tidyComponents` undoes.
+ */
+export function withoutBareReferences(parameters: JsonObject): JsonObject {
+  return mapSchemas(parameters, (schema) => {
+    const { $ref, ...others } = schema;
+    return $ref === undefined || Object.keys(others).length === 0 ? schema : { ...others, anyOf: [{ $ref }] };
+  });
+}
+
+/** What says nothing: a choice of one, the bounds that JSON has for every integer, and the pattern of what a format names. */
+function withoutNoise(schema: JsonObject): JsonObject {
+  const { anyOf, ...others } = schema;
+  const [only, ...more] = Array.isArray(anyOf) ? anyOf : [];
+  const plain = isObject(only) && more.length === 0 ? { ...only, ...others } : schema;
+  return Object.fromEntries(
+    Object.entries(plain).filter(
+      ([key, value]) =>
+        !(key === 'minimum' && value === Number.MIN_SAFE_INTEGER) &&
+        !(key === 'maximum' && value === Number.MAX_SAFE_INTEGER) &&
+        !(key === 'pattern' && plain['format'] === 'date-time'),
+    ),
+  );
 }
 
 function finalName(name: string, reachable: ReadonlySet<string>, schemas: JsonObject): string {
@@ -105,7 +129,8 @@ function schemasOf(document: JsonObject): JsonObject {
   return isObject(schemas) ? schemas : {};
 }
 
-function isObject(value: Json | undefined): value is JsonObject {
+/** Whether it is an object of JSON. */
+export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
@@ -119,7 +144,11 @@ export function toJson(document: object): JsonObject {
 export function describeRequests(document: JsonObject): JsonObject {
   const paths = isObject(document['paths']) ? document['paths'] : {};
   const described = Object.fromEntries(
-    Object.entries(paths).map(([path, item]) => [path, isObject(item) && path.startsWith('/v1/') ? describePost(item) : item]),
+    Object.entries(paths).map(([path, item]) => {
+      if (!isObject(item)) return [path, item];
+      const described = path.startsWith('/v1/') ? describePost(item) : item;
+      return [path, Object.fromEntries(Object.entries(described).map(([method, operation]) => [method, withParametersInOrder(operation)]))];
+    }),
   );
   return { ...document, paths: described };
 }
@@ -132,6 +161,15 @@ const idempotencyKey: JsonObject = {
   schema: { type: 'string', minLength: 1, maxLength: 255 },
   example: '0d3a5c1e-2b4f-4f6a-9c8d-7e6f5a4b3c2d',
 };
+
+const places: readonly Json[] = ['path', 'query', 'header'];
+
+/** Generated functions take the parameters in the order of the document: those of the path come first, as in the path. */
+function withParametersInOrder(operation: Json): Json {
+  if (!isObject(operation) || !Array.isArray(operation['parameters'])) return operation;
+  const placeOf = (parameter: Json) => (isObject(parameter) ? places.indexOf(parameter['in'] ?? null) : -1);
+  return { ...operation, parameters: operation['parameters'].toSorted((left, right) => placeOf(left) - placeOf(right)) };
+}
 
 function describePost(item: JsonObject): JsonObject {
   const { post } = item;

@@ -1,12 +1,14 @@
 // What a device host and the control service say to each other under /agent/v1: registration, orders, reports.
 
 import { z } from 'zod';
-import { DeviceState } from './device-state.ts';
+import { DeviceState, exampleDeviceState } from './device-state.ts';
+import { exampleBootId, exampleTimes, exampleVersions } from './examples.ts';
 import {
   DeviceId,
   Digest,
   DisplayName,
   ExportName,
+  exampleIdentifier,
   HostId,
   Labels,
   LoadId,
@@ -16,7 +18,7 @@ import {
   Timestamp,
 } from './identifiers.ts';
 import { FunctionType } from './interface.ts';
-import { LoadPolicy, LoadReport } from './load-report.ts';
+import { exampleLoadReport, LoadPolicy, LoadReport } from './load-report.ts';
 
 /** Limits of one exchange. */
 export const agentLimits = {
@@ -29,7 +31,11 @@ export const agentLimits = {
 } as const;
 
 /** Tells one life of a host from another. */
-export const BootId = z.string().min(8).max(64);
+export const BootId = z
+  .string()
+  .min(8)
+  .max(64)
+  .meta({ examples: [exampleBootId] });
 
 /** Registration tells the service who the host is; the same name is the same host, another boot id a new life of it, with empty devices. */
 export const Registration = z
@@ -38,11 +44,16 @@ export const Registration = z
     bootId: BootId.describe('Made anew each time the host process starts.'),
     capacity: z.int().min(1).max(agentLimits.devicesPerHost).describe('Devices that this host can run.'),
     devices: z
-      .array(z.object({ name: DisplayName, labels: Labels, ramPages: z.int().min(16).max(65_536) }))
+      .array(z.object({ name: DisplayName, labels: Labels, ramPages: z.int().min(16).max(65_536) }).meta({ id: 'RegisteredDevice' }))
       .max(agentLimits.devicesPerHost)
       .describe('Devices that the host brings along. Those it has registered before are recognised by name.'),
   })
-  .meta({ id: 'Registration' });
+  .meta({
+    id: 'Registration',
+    examples: [
+      { name: 'rack-1', bootId: exampleBootId, capacity: 100, devices: [{ name: 'router-7', labels: { zone: 'north' }, ramPages: 256 }] },
+    ],
+  });
 export type Registration = z.infer<typeof Registration>;
 
 export const Registered = z
@@ -53,14 +64,25 @@ export const Registered = z
     token: z.string().describe('For `Authorization: Bearer` in all further requests of the host; each registration makes a new one.'),
     heartbeatSeconds: z.number().positive().describe('A host that says nothing else says that it is there this often.'),
   })
-  .meta({ id: 'Registered' });
+  .meta({
+    id: 'Registered',
+    examples: [
+      {
+        host: exampleIdentifier('host'),
+        name: 'rack-1',
+        devices: 1,
+        token: 'agt_an-example-of-43-characters-that-is-no-token',
+        heartbeatSeconds: 5,
+      },
+    ],
+  });
 export type Registered = z.infer<typeof Registered>;
 
 /** One build to put on one device. */
 const ModuleImage = z.object({ module: ModuleName, version: z.string(), image: Digest }).meta({ id: 'ModuleImage' });
 
 /** A host that has nothing to report says that it is there. */
-export const Heartbeat = z.object({ bootId: BootId }).meta({ id: 'Heartbeat' });
+export const Heartbeat = z.object({ bootId: BootId }).meta({ id: 'Heartbeat', examples: [{ bootId: exampleBootId }] });
 
 /** The bounds of a declared program. */
 export const programLimits = { threads: 10_000, arguments: 16, pauseMilliseconds: 60_000 } as const;
@@ -87,6 +109,9 @@ const order = {
   device: DeviceId,
   sequence: z.int().positive().describe('Rises by device: a host drops what it has done.'),
 };
+
+const exampleOrder = { order: exampleIdentifier('order'), device: exampleIdentifier('device'), sequence: 7 };
+const { version, image } = exampleVersions.new;
 
 export const Order = z
   .discriminatedUnion('kind', [
@@ -115,7 +140,26 @@ export const Order = z
     z.object({ ...order, kind: z.literal('start-program'), ...ProgramOrder.shape }).meta({ id: 'StartProgramOrder' }),
     z.object({ ...order, kind: z.literal('stop-program'), program: ProgramId }).meta({ id: 'StopProgramOrder' }),
   ])
-  .meta({ id: 'Order' });
+  .meta({
+    id: 'Order',
+    examples: [
+      {
+        ...exampleOrder,
+        kind: 'load',
+        load: exampleIdentifier('load'),
+        module: 'tcp',
+        version,
+        image,
+        strategy: 'inject',
+        invalidation: 'nx',
+        drainMilliseconds: null,
+        versionPolicy: 'newer',
+        downgradeReason: null,
+        similarityPolicy: 'require',
+        deadline: exampleTimes.deadline,
+      },
+    ],
+  });
 export type Order = z.infer<typeof Order>;
 export type OrderOf<Kind extends Order['kind']> = Extract<Order, { kind: Kind }>;
 
@@ -133,5 +177,22 @@ export const Report = z
   .meta({ id: 'Report' });
 export type Report = z.infer<typeof Report>;
 
-export const Reports = z.object({ bootId: BootId, reports: z.array(Report).max(agentLimits.reportsPerRequest) }).meta({ id: 'Reports' });
+export const Reports = z.object({ bootId: BootId, reports: z.array(Report).max(agentLimits.reportsPerRequest) }).meta({
+  id: 'Reports',
+  examples: [
+    {
+      bootId: exampleBootId,
+      reports: [
+        {
+          kind: 'load-completed',
+          order: exampleOrder.order,
+          device: exampleOrder.device,
+          state: exampleDeviceState,
+          load: exampleIdentifier('load'),
+          result: exampleLoadReport,
+        },
+      ],
+    },
+  ],
+});
 export type Reports = z.infer<typeof Reports>;

@@ -2,6 +2,7 @@
 
 import { randomUUIDv7 } from 'node:crypto';
 import { z } from 'zod';
+import { exampleTimes, exampleVersions } from './examples.ts';
 
 /** Every kind of object that has an identifier, with the prefix that names the kind. */
 export const identifierPrefixes = {
@@ -15,10 +16,19 @@ export const identifierPrefixes = {
   key: 'key',
 } as const;
 
+/** The digits of every identifier in an example. */
+const exampleDigits = '01a207bda9c07b1e9d2f4c6a8b0d1e2f';
+
+/** The identifier that examples give to the one thing of a kind that they tell of. */
+export function exampleIdentifier(kind: keyof typeof identifierPrefixes): string {
+  return `${identifierPrefixes[kind]}_${exampleDigits}`;
+}
+
 function identifier<Prefix extends string>(prefix: Prefix) {
   return z
     .string()
     .regex(new RegExp(`^${prefix}_[0-9a-f]{32}$`), `must be an identifier of the form ${prefix}_ and 32 hexadecimal digits`)
+    .meta({ examples: [`${prefix}_${exampleDigits}`] })
     .brand<Prefix>();
 }
 
@@ -43,6 +53,7 @@ export const ModuleName = z
   .string()
   .regex(/^[a-z][a-z0-9_-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, "-" and "_", and start with a letter')
   .refine((name) => !['kernel', 'patchbay', 'env'].includes(name), 'is a name the system keeps for itself: choose another')
+  .meta({ examples: ['tcp'] })
   .brand<'ModuleName'>();
 export type ModuleName = z.infer<typeof ModuleName>;
 
@@ -52,12 +63,17 @@ export const DisplayName = z
   .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, ".", "-" and "_", and start with a letter or digit');
 
 /** The name of one export of a module. */
-export const ExportName = z.string().min(1).max(128);
+export const ExportName = z
+  .string()
+  .min(1)
+  .max(128)
+  .meta({ examples: ['checksum'] });
 
 /** SHA-256 of an image or a source, as `sha256:` and 64 hexadecimal digits. */
 export const Digest = z
   .string()
   .regex(/^sha256:[0-9a-f]{64}$/, 'must be "sha256:" and 64 hexadecimal digits')
+  .meta({ examples: [exampleVersions.new.image] })
   .brand<'Digest'>();
 export type Digest = z.infer<typeof Digest>;
 
@@ -67,11 +83,15 @@ export const Labels = z
     z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, 'a label key is 1 to 63 of a-z, 0-9, ".", "-", "_" and "/"'),
     z.string().max(63, 'a label value has at most 63 characters'),
   )
-  .refine((labels) => Object.keys(labels).length <= 16, 'has at most 16 labels');
+  .refine((labels) => Object.keys(labels).length <= 16, 'has at most 16 labels')
+  .meta({ id: 'Labels', examples: [{ zone: 'north' }] });
 export type Labels = z.infer<typeof Labels>;
 
 /** A byte address in a device's memory, as it is printed: `0x` and hexadecimal digits. */
-export const Address = z.string().regex(/^0x[0-9a-f]{1,16}$/);
+export const Address = z
+  .string()
+  .regex(/^0x[0-9a-f]{1,16}$/)
+  .meta({ examples: [exampleVersions.new.address] });
 
 /** RFC 3339, UTC. */
-export const Timestamp = z.iso.datetime();
+export const Timestamp = z.iso.datetime().meta({ examples: [exampleTimes.requested] });

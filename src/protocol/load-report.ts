@@ -1,29 +1,23 @@
 // What a device reports of one load: every operation of the isolation workflow (patent FIG. 2) with its time and facts.
 
 import { z } from 'zod';
-import { Address, Digest, ModuleName, ProgramId, Timestamp } from './identifiers.ts';
+import { exampleTimes, exampleVersions } from './examples.ts';
+import { Address, Digest, exampleIdentifier, ModuleName, ProgramId, Timestamp } from './identifiers.ts';
 import { SimilarityReport } from './interface.ts';
 
-export const Outcome = z.enum([
-  'installed',
-  'replaced',
-  'replaced-interrupting',
-  'refused-not-newer',
-  'refused-dissimilar',
-  'refused-image',
-  'failed',
-  'expired',
-]);
+export const Outcome = z
+  .enum(['installed', 'replaced', 'replaced-interrupting', 'refused-not-newer', 'refused-dissimilar', 'refused-image', 'failed', 'expired'])
+  .meta({ id: 'ReportedOutcome' });
 export type Outcome = z.infer<typeof Outcome>;
 
-export const Strategy = z.enum(['inject', 'drain', 'drain-then-inject']);
+export const Strategy = z.enum(['inject', 'drain', 'drain-then-inject']).meta({ id: 'Strategy' });
 export type Strategy = z.infer<typeof Strategy>;
 
-export const Invalidation = z.enum(['none', 'mark-invalid', 'nx', 'delete']);
+export const Invalidation = z.enum(['none', 'mark-invalid', 'nx', 'delete']).meta({ id: 'Invalidation' });
 export type Invalidation = z.infer<typeof Invalidation>;
 
-export const VersionPolicy = z.enum(['newer', 'different', 'downgrade']);
-export const SimilarityPolicy = z.enum(['require', 'warn', 'off']);
+export const VersionPolicy = z.enum(['newer', 'different', 'downgrade']).meta({ id: 'VersionPolicy' });
+export const SimilarityPolicy = z.enum(['require', 'warn', 'off']).meta({ id: 'SimilarityPolicy' });
 
 /** How long a drain may be asked to wait, in milliseconds. */
 export const longestDrain = 3_600_000;
@@ -56,7 +50,10 @@ const programLimit = 1_000;
 
 const count = z.int().nonnegative();
 
-function step<Name extends string, Operation extends number | null, Facts extends z.ZodObject>(
+/** Of steps that the figure does not have. Not the null alone that it is: openapi-fetch takes a property that is always null out of its types. */
+const noOperation = z.int().nullable();
+
+function step<Name extends string, Operation extends z.ZodType<number | null>, Facts extends z.ZodObject>(
   name: Name,
   operation: Operation,
   facts: Facts,
@@ -64,9 +61,7 @@ function step<Name extends string, Operation extends number | null, Facts extend
   return z
     .object({
       step: z.literal(name),
-      operation: z
-        .literal(operation)
-        .describe('The operation of FIG. 2 of US 8,689,206 B2 that this step is; null where the figure has none.'),
+      operation: operation.describe('The operation of FIG. 2 of US 8,689,206 B2 that this step is; null where the figure has none.'),
       at: Timestamp,
       startedMicroseconds: z.number().nonnegative().describe('Start of the step, in microseconds since the load began on the device.'),
       microseconds: z.number().nonnegative().describe('How long the step took.'),
@@ -81,11 +76,11 @@ function pascalCase(name: string): string {
 
 const Step = z
   .discriminatedUnion('step', [
-    step('received', 200, z.object({ module: ModuleName, version: z.string(), image: Digest, bytes: count })),
-    step('looked-up', 210, z.object({ address: Address.nullable(), version: z.string().nullable() })),
+    step('received', z.literal(200), z.object({ module: ModuleName, version: z.string(), image: Digest, bytes: count })),
+    step('looked-up', z.literal(210), z.object({ address: Address.nullable(), version: z.string().nullable() })),
     step(
       'compared',
-      220,
+      z.literal(220),
       z.object({
         version: z.string(),
         inMemoryVersion: z.string(),
@@ -96,10 +91,10 @@ const Step = z
         similarityPolicy: SimilarityPolicy,
       }),
     ),
-    step('refused', null, z.object({ reason: z.string() })),
+    step('refused', noOperation, z.object({ reason: z.string() })),
     step(
       'loaded',
-      230,
+      z.literal(230),
       z.object({
         address: Address,
         pages: count,
@@ -109,25 +104,68 @@ const Step = z
           .describe('64-bit words carried over by `state_save` and `state_restore`; null where the versions have not both opted in.'),
       }),
     ),
-    step('table-updated', 240, z.object({ from: Address.nullable(), to: Address })),
-    step('checked-references', 250, z.object({ referenceCount: count })),
+    step('table-updated', z.literal(240), z.object({ from: Address.nullable(), to: Address })),
+    step('checked-references', z.literal(250), z.object({ referenceCount: count })),
     step(
       'interrupted',
-      260,
+      z.literal(260),
       z.object({
         accesses: count,
         threads: count,
-        programs: z.array(z.object({ program: ProgramId, threads: count })).max(programLimit),
+        programs: z.array(z.object({ program: ProgramId, threads: count }).meta({ id: 'InterruptedProgram' })).max(programLimit),
       }),
     ),
-    step('references-reset', 270, z.object({ referenceCount: z.literal(0), retried: count, failed: count })),
-    step('invalidated', 275, z.object({ invalidation: Invalidation, address: Address, pages: count })),
-    step('failed', null, z.object({ during: z.string(), reason: z.string() })),
-    step('completed', 280, z.object({ outcome: Outcome, microseconds: z.number().nonnegative() })),
+    step('references-reset', z.literal(270), z.object({ referenceCount: z.literal(0), retried: count, failed: count })),
+    step('invalidated', z.literal(275), z.object({ invalidation: Invalidation, address: Address, pages: count })),
+    step('failed', noOperation, z.object({ during: z.string(), reason: z.string() })),
+    step('completed', z.literal(280), z.object({ outcome: Outcome, microseconds: z.number().nonnegative() })),
   ])
   .meta({ id: 'Step' });
 
 const LoadedImage = z.object({ version: z.string(), image: Digest, address: Address, pages: count }).meta({ id: 'LoadedImage' });
+
+const { old, new: next } = exampleVersions;
+
+/** The step as it is in the example of a report: `facts` are what it found out, `startedMicroseconds` when it began. */
+function exampleStep(step: string, operation: number, startedMicroseconds: number, microseconds: number, facts: object) {
+  return { step, operation, at: exampleTimes.completed, startedMicroseconds, microseconds, facts };
+}
+
+/** Four threads were inside the old version, had an error injected, and retried in the new one. */
+export const exampleLoadReport = {
+  outcome: 'replaced-interrupting',
+  reason: null,
+  previous: old,
+  current: next,
+  interrupted: 4,
+  retried: 4,
+  failed: 0,
+  microseconds: 7514.9,
+  steps: [
+    exampleStep('received', 200, 0, 204, { module: 'tcp', version: next.version, image: next.image, bytes: 1291 }),
+    exampleStep('looked-up', 210, 208.7, 33.7, { address: old.address, version: old.version }),
+    exampleStep('compared', 220, 242.7, 467.7, {
+      version: next.version,
+      inMemoryVersion: old.version,
+      precedence: 'newer',
+      versionPolicy: 'newer',
+      downgradeReason: null,
+      similarity: { similar: true, added: [], removed: [], changed: [] },
+      similarityPolicy: 'require',
+    }),
+    exampleStep('loaded', 230, 711.2, 854, { address: next.address, pages: next.pages, selfCheck: 'none', stateWords: null }),
+    exampleStep('table-updated', 240, 1565.9, 26.8, { from: old.address, to: next.address }),
+    exampleStep('checked-references', 250, 1593.1, 13.5, { referenceCount: 4 }),
+    exampleStep('interrupted', 260, 1606.9, 754, {
+      accesses: 4,
+      threads: 4,
+      programs: [{ program: exampleIdentifier('program'), threads: 4 }],
+    }),
+    exampleStep('references-reset', 270, 2361.7, 5108.7, { referenceCount: 0, retried: 4, failed: 0 }),
+    exampleStep('invalidated', 275, 7471.1, 30.8, { invalidation: 'nx', address: old.address, pages: old.pages }),
+    exampleStep('completed', 280, 7502.3, 14.7, { outcome: 'replaced-interrupting', microseconds: 7514.9 }),
+  ],
+};
 
 export const LoadReport = z
   .object({
@@ -141,5 +179,5 @@ export const LoadReport = z
     microseconds: z.number().nonnegative(),
     steps: z.array(Step).max(stepLimit),
   })
-  .meta({ id: 'LoadReport' });
+  .meta({ id: 'LoadReport', examples: [exampleLoadReport] });
 export type LoadReport = z.infer<typeof LoadReport>;

@@ -19,6 +19,11 @@ const bodyLimit = 8 * 1024 * 1024;
 const longestWait = 50;
 
 const boot = BootId.describe('The boot id that the host registered with.');
+const sequence = z.coerce
+  .number()
+  .int()
+  .nonnegative()
+  .meta({ examples: [7] });
 const hostParameter = z.object({ host: identifier('host') });
 
 export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
@@ -64,7 +69,9 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
           'with `Last-Event-ID`, only those after it. A newer stream of the same host ends this one.',
         params: hostParameter,
         querystring: z.strictObject({ bootId: boot }),
-        headers: z.object({ 'last-event-id': z.coerce.number().int().nonnegative().optional() }),
+        headers: z.object({
+          'last-event-id': sequence.optional().describe('Sequence of the last order received: the stream goes on after it.'),
+        }),
         response: {
           200: { description: 'The stream of orders.', content: { 'text/event-stream': { schema: Order } } },
           ...problems('stale-boot'),
@@ -93,18 +100,20 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
         params: hostParameter,
         querystring: z.strictObject({
           bootId: boot,
-          after: z.coerce
+          after: sequence.default(0).describe('Sequence of the last order received; 0: every order that is not settled.'),
+          waitSeconds: z.coerce
             .number()
             .int()
-            .nonnegative()
-            .default(0)
-            .describe('Sequence of the last order received; 0: every order that is not settled.'),
-          waitSeconds: z.coerce.number().int().min(0).max(longestWait).default(25).describe('How long to wait where there is none.'),
+            .min(0)
+            .max(longestWait)
+            .default(25)
+            .describe('How long to wait where there is none.')
+            .meta({ examples: [25] }),
         }),
         response: {
           200: z
             .object({ orders: z.array(Order) })
-            .meta({ id: 'NextOrders' })
+            .meta({ id: 'NextOrders', examples: [{ orders: Order.meta()?.['examples'] ?? [] }] })
             .describe('The orders, in their order.'),
           ...problems('stale-boot'),
         },
@@ -150,7 +159,7 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
         operationId: 'downloadImage',
         tags,
         summary: 'Download an image by its digest',
-        params: z.object({ digest: Digest }),
+        params: z.object({ digest: Digest.describe('Digest of the image, as an order names it.') }),
         response: {
           200: { description: 'The image.', content: { 'application/wasm': { schema: z.string().meta({ format: 'binary' }) } } },
           ...problems('not-found'),

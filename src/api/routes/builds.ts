@@ -34,7 +34,14 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
           'Compiles a source (JSON) or takes a prebuilt module (`application/wasm`, with `version` in the query). ' +
           'The same source under the same version is the same build, answered with 200; a version never changes.',
         params: moduleParameter,
-        querystring: z.strictObject({ version: z.string().max(256).optional().describe('Version of a prebuilt module.') }),
+        querystring: z.strictObject({
+          version: z
+            .string()
+            .max(256)
+            .optional()
+            .describe('Version of a prebuilt module.')
+            .meta({ examples: ['1.1.0'] }),
+        }),
         body: NewBuild,
         response: {
           200: CreatedBuild.describe('The build was there already.'),

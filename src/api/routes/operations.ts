@@ -68,6 +68,7 @@ export function addOperationsRoutes(app: Api, control: Control): void {
       schema: {
         operationId: 'getReadiness',
         tags,
+        security: [],
         summary: 'Whether the service can do its work',
         response: {
           200: Readiness.describe('It can: the database takes writes and has every migration.'),

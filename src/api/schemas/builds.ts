@@ -1,7 +1,8 @@
 // Builds and modules in the API.
 
 import { z } from 'zod';
-import { ModuleName } from '../../protocol/identifiers.ts';
+import { exampleInterface, exampleTimes, exampleVersions } from '../../protocol/examples.ts';
+import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { Interface } from '../../protocol/interface.ts';
 import { count, identifier, pageOf, timestamp, version } from './common.ts';
 import { Diagnostic } from './problem.ts';
@@ -9,8 +10,20 @@ import { Diagnostic } from './problem.ts';
 /** Characters of a source in JSON. */
 const sourceLimit = 1024 * 1024;
 
-export const moduleParameter = z.object({ module: ModuleName });
-export const buildParameters = z.object({ module: ModuleName, version });
+const exampleBuild = {
+  id: exampleIdentifier('build'),
+  module: 'tcp',
+  version: exampleVersions.new.version,
+  language: 'assemblyscript',
+  compiler: 'assemblyscript 0.28.20',
+  sourceDigest: 'sha256:141be4c7d22f6507f9ebe9c27e6ffbd842259685163ddef7db13513224f1fffe',
+  image: { digest: exampleVersions.new.image, bytes: 1291 },
+  interface: exampleInterface,
+  createdAt: exampleTimes.pushed,
+};
+
+export const moduleParameter = z.object({ module: ModuleName.describe('Name of the module.') });
+export const buildParameters = moduleParameter.extend({ version: version.describe('Version of the build.') });
 
 export const NewBuild = z
   .strictObject({
@@ -19,12 +32,19 @@ export const NewBuild = z
     ),
     language: z
       .enum(['assemblyscript', 'wat'])
+      .meta({ id: 'SourceLanguage' })
       .describe('Language of the source. Prebuilt modules are sent as `application/wasm`, with the version in the query.'),
     source: z.string().min(1).max(sourceLimit),
   })
   .meta({
     id: 'NewBuild',
-    examples: [{ version: '1.0.0', language: 'assemblyscript', source: 'export function add(a: i32, b: i32): i32 { return a + b; }' }],
+    examples: [
+      {
+        version: exampleVersions.new.version,
+        language: 'assemblyscript',
+        source: 'export function checksum(length: i32, rounds: i32): i32 { return ~(length * rounds) & 0xffff; }',
+      },
+    ],
   });
 
 export const Build = z
@@ -32,21 +52,24 @@ export const Build = z
     id: identifier('build'),
     module: z.string(),
     version,
-    language: z.enum(['assemblyscript', 'wat', 'wasm']),
+    language: z.enum(['assemblyscript', 'wat', 'wasm']).meta({ id: 'BuildLanguage' }),
     compiler: z.string().meta({ examples: ['assemblyscript 0.28.20'] }),
     sourceDigest: z.string().describe('SHA-256 of what was compiled.'),
     image: z.object({ digest: z.string().describe('SHA-256 of the image.'), bytes: count }),
     interface: Interface,
     createdAt: timestamp,
   })
-  .meta({ id: 'Build', description: 'One compiled version of a module.' });
+  .meta({ id: 'Build', description: 'One compiled version of a module.', examples: [exampleBuild] });
 
 export const CreatedBuild = Build.extend({ warnings: z.array(Diagnostic).describe('What the compiler warned of.') }).meta({
   id: 'CreatedBuild',
+  examples: [{ ...exampleBuild, warnings: [] }],
 });
 export const BuildPage = pageOf('BuildPage', Build);
 
-const Module = z
-  .object({ name: z.string(), builds: count, lastBuildAt: timestamp })
-  .meta({ id: 'Module', description: 'A named logical unit of kernel code.' });
+const Module = z.object({ name: z.string(), builds: count, lastBuildAt: timestamp }).meta({
+  id: 'Module',
+  description: 'A named logical unit of kernel code.',
+  examples: [{ name: 'tcp', builds: 2, lastBuildAt: exampleTimes.pushed }],
+});
 export const ModulePage = pageOf('ModulePage', Module);

@@ -1,12 +1,19 @@
 // Devices, their history and their hosts in the API.
 
 import { z } from 'zod';
-import { MemoryMap, ModuleTableEntry } from '../../protocol/device-state.ts';
-import { DisplayName, Labels } from '../../protocol/identifiers.ts';
+import { exampleDeviceState, MemoryMap, ModuleTableEntry } from '../../protocol/device-state.ts';
+import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
+import { DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 
 export const deviceParameter = z.object({ device: identifier('device') });
-export const historyParameters = z.object({ device: identifier('device'), module: z.string() });
+export const historyParameters = z.object({
+  device: identifier('device'),
+  module: z
+    .string()
+    .describe('Name of the module.')
+    .meta({ examples: ['tcp'] }),
+});
 
 export const NewDevice = z
   .strictObject({
@@ -19,30 +26,52 @@ export const NewDevice = z
       .optional()
       .describe('Identifier or name of the host to place the device on; without it, the connected host with the most room.'),
   })
-  .meta({ id: 'NewDevice', examples: [{ name: 'router-7', labels: { zone: 'north' }, ramPages: 256 }] });
+  .meta({ id: 'NewDevice', examples: [{ name: 'router-8', labels: { zone: 'north' }, ramPages: 256 }] });
 
 const DeviceStatus = z
   .enum(['connected', 'attaching', 'unreachable'])
-  .describe('`attaching`: its host is there and the device is coming up. `unreachable`: its host has not been heard of for too long.');
+  .describe('`attaching`: its host is there and the device is coming up. `unreachable`: its host has not been heard of for too long.')
+  .meta({ id: 'DeviceStatus' });
+
+const exampleDevice = {
+  id: exampleIdentifier('device'),
+  name: 'router-7',
+  labels: { zone: 'north' },
+  host: exampleIdentifier('host'),
+  status: 'connected',
+  ramPages: 256,
+  createdAt: exampleTimes.registered,
+};
 
 export const Device = z
   .object({
     id: identifier('device'),
     name: z.string(),
-    labels: z.record(z.string(), z.string()),
+    labels: Labels,
     host: identifier('host'),
     status: DeviceStatus,
     ramPages: count,
     createdAt: timestamp,
   })
-  .meta({ id: 'Device', description: 'One simulated computer.' });
+  .meta({ id: 'Device', description: 'One simulated computer.', examples: [exampleDevice] });
 
 export const DeviceDetail = Device.extend({
   reportedAt: timestamp.nullable().describe('When the device reported what follows; null where it has not since its host started.'),
   attachFailure: z.string().nullable().describe('What could not be brought back when its host restarted.'),
   moduleTable: z.array(ModuleTableEntry).describe('Module name → the version in memory.'),
   memoryMap: MemoryMap.nullable(),
-}).meta({ id: 'DeviceDetail' });
+}).meta({
+  id: 'DeviceDetail',
+  examples: [
+    {
+      ...exampleDevice,
+      reportedAt: exampleDeviceState.at,
+      attachFailure: null,
+      moduleTable: exampleDeviceState.moduleTable,
+      memoryMap: exampleDeviceState.memoryMap,
+    },
+  ],
+});
 export const DevicePage = pageOf('DevicePage', Device);
 
 const label = z.string().regex(/^[^=]+=.*$/, 'must be of the form key=value');
@@ -51,9 +80,12 @@ export const deviceQuery = z.strictObject({
   label: z
     .union([label.transform((one) => [one]), z.array(label).max(16)])
     .optional()
-    .describe('Only devices with this label, as `key=value`; may be repeated.'),
-  host: z.string().max(64).optional().describe('Only devices of this host.'),
-  status: DeviceStatus.optional(),
+    .describe('Only devices with this label, as `key=value`; may be repeated.')
+    .meta({ 'x-examples': { zone: { value: ['zone=north'] } } }),
+  host: identifier('host').optional().describe('Identifier of a host: only its devices.'),
+  status: DeviceStatus.optional()
+    .describe('Only devices of this status.')
+    .meta({ examples: ['connected'] }),
 });
 
 export const HistoryEntry = z
@@ -70,18 +102,48 @@ export const HistoryEntry = z
     leftBy: z.enum(['replaced', 'replaced-interrupting', 'reboot']).nullable(),
     interrupted: count.nullable().describe('Accesses that were interrupted when it was replaced.'),
   })
-  .meta({ id: 'HistoryEntry', description: 'One stay of a version in the memory of a device.' });
+  .meta({
+    id: 'HistoryEntry',
+    description: 'One stay of a version in the memory of a device.',
+    examples: [
+      {
+        ...exampleVersions.old,
+        load: exampleIdentifier('load'),
+        enteredAt: exampleTimes.installed,
+        leftAt: exampleTimes.completed,
+        leftBy: 'replaced-interrupting',
+        interrupted: 4,
+      },
+    ],
+  });
 export const HistoryPage = pageOf('HistoryPage', HistoryEntry);
 
 const Host = z
   .object({
     id: identifier('host'),
     name: z.string(),
-    status: z.enum(['connected', 'unreachable']).describe('`unreachable`: it has not been heard of for too long.'),
+    status: z
+      .enum(['connected', 'unreachable'])
+      .describe('`unreachable`: it has not been heard of for too long.')
+      .meta({ id: 'HostStatus' }),
     unreachableSince: timestamp.nullable(),
     devices: count,
     capacity: count,
     registeredAt: timestamp,
   })
-  .meta({ id: 'Host', description: 'A process that runs devices.' });
+  .meta({
+    id: 'Host',
+    description: 'A process that runs devices.',
+    examples: [
+      {
+        id: exampleIdentifier('host'),
+        name: 'rack-1',
+        status: 'connected',
+        unreachableSince: null,
+        devices: 1,
+        capacity: 100,
+        registeredAt: exampleTimes.registered,
+      },
+    ],
+  });
 export const HostPage = pageOf('HostPage', Host);

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { roles } from '../../control/keys.ts';
-import { DisplayName } from '../../protocol/identifiers.ts';
+import { DisplayName, exampleIdentifier } from '../../protocol/identifiers.ts';
 import { identifier, pageOf, pageQuery, timestamp } from './common.ts';
 
 export const keyParameter = z.object({ key: identifier('key') });
@@ -16,7 +16,7 @@ const Role = z
   .meta({ id: 'Role' });
 
 const keyExample = {
-  id: 'key_019365a1c0de7b1e9d2f4c6a8b0d1e2f',
+  id: exampleIdentifier('key'),
   name: 'release-pipeline',
   role: 'publisher',
   host: null,
@@ -55,13 +55,23 @@ export const CreatedKey = Key.extend({
   secret: z.string().describe('What to show as `Authorization: Bearer SECRET`. Nobody can see it again.'),
 }).meta({
   id: 'CreatedKey',
-  examples: [{ ...keyExample, secret: 'patchbay_019365a1c0de7b1e9d2f4c6a8b0d1e2f_Xq3vS0m9pYkW5tRzB7uHcJ2nLd8fGaEo1iVxTr6wMsQ' }],
+  examples: [
+    { ...keyExample, secret: `${exampleIdentifier('key').replace('key', 'patchbay')}_Xq3vS0m9pYkW5tRzB7uHcJ2nLd8fGaEo1iVxTr6wMsQ` },
+  ],
 });
 export const KeyPage = pageOf('KeyPage', Key);
 
 export const keyQuery = z.strictObject({
   ...pageQuery,
-  role: Role.optional(),
-  revoked: z.enum(['true', 'false']).optional().describe('Only keys that are revoked, or only those that are not.'),
-  order: z.enum(['asc', 'desc']).default('desc').describe('`desc`: the newest first.'),
+  role: Role.optional().meta({ examples: ['admin'] }),
+  revoked: z
+    .enum(['true', 'false'])
+    .optional()
+    .describe('Only keys that are revoked, or only those that are not.')
+    .meta({ examples: ['false'] }),
+  order: z
+    .enum(['asc', 'desc'])
+    .default('desc')
+    .describe('`desc`: the newest first.')
+    .meta({ examples: ['asc'] }),
 });

@@ -1,8 +1,18 @@
 // Loads in the API.
 
 import { z } from 'zod';
-import { DeviceId, Labels, ModuleName } from '../../protocol/identifiers.ts';
-import { Invalidation, LoadReport, longestDrain, Outcome, SimilarityPolicy, Strategy, VersionPolicy } from '../../protocol/load-report.ts';
+import { exampleTimes } from '../../protocol/examples.ts';
+import { DeviceId, exampleIdentifier, Labels, ModuleName } from '../../protocol/identifiers.ts';
+import {
+  exampleLoadReport,
+  Invalidation,
+  LoadReport,
+  longestDrain,
+  Outcome,
+  SimilarityPolicy,
+  Strategy,
+  VersionPolicy,
+} from '../../protocol/load-report.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 
 /** Devices that one request may name; by labels it may select as many as control allows. */
@@ -20,9 +30,7 @@ export const NewLoads = z
       .max(namedDevicesLimit)
       .optional()
       .describe('The devices to load the build on. Either this or `labels`.'),
-    labels: Labels.refine((labels) => Object.keys(labels).length > 0, 'must have at least one label')
-      .optional()
-      .describe('Load the build on every device that has all of these labels. Either this or `devices`.'),
+    labels: Labels.optional().describe('Load the build on every device that has all of these labels. Either this or `devices`.'),
     strategy: Strategy.default('inject').describe(
       'What becomes of those who are inside the old version. `inject`: they are interrupted at once, and retry in the new one. `drain`: they are waited for; if some are left, the load fails. `drain-then-inject`: they are waited for, and those left are interrupted.',
     ),
@@ -54,6 +62,10 @@ export const NewLoads = z
       .describe('Loads of the same module that wait for the same devices, and that no host has been sent, end as `superseded`.'),
   })
   .refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'give either devices or labels')
+  .refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
+    path: ['labels'],
+    message: 'must have at least one label',
+  })
   .refine(({ versionPolicy, downgradeReason }) => (versionPolicy === 'downgrade') === (downgradeReason !== undefined), {
     path: ['downgradeReason'],
     message: 'give a reason with "versionPolicy": "downgrade", and only there',
@@ -67,15 +79,20 @@ export const NewLoads = z
 export const AcceptedLoads = z
   .object({
     batch: identifier('batch'),
-    loads: z.array(z.object({ id: identifier('load'), device: identifier('device') })),
+    loads: z.array(z.object({ id: identifier('load'), device: identifier('device') }).meta({ id: 'AcceptedLoad' })),
   })
-  .meta({ id: 'AcceptedLoads', description: 'The loads that a request made: one for each device.' });
+  .meta({
+    id: 'AcceptedLoads',
+    description: 'The loads that a request made: one for each device.',
+    examples: [{ batch: exampleIdentifier('batch'), loads: [{ id: exampleIdentifier('load'), device: exampleIdentifier('device') }] }],
+  });
 
 const LoadState = z
   .enum(['queued', 'dispatched', 'completed'])
   .describe(
     '`queued`: it waits for its host, and can be cancelled. `dispatched`: its host has been sent it. `completed`: it has its outcome.',
-  );
+  )
+  .meta({ id: 'LoadState' });
 
 /** How a load ends: as its device reports, or without it. */
 const LoadOutcome = z
@@ -84,6 +101,32 @@ const LoadOutcome = z
     '`expired`: its deadline was over. `cancelled`: an operator did not want it any more. `superseded`: a newer load took its place.',
   )
   .meta({ id: 'LoadOutcome' });
+
+const { outcome, reason, interrupted, retried, failed } = exampleLoadReport;
+const exampleLoad = {
+  id: exampleIdentifier('load'),
+  batch: exampleIdentifier('batch'),
+  device: exampleIdentifier('device'),
+  build: exampleIdentifier('build'),
+  module: 'tcp',
+  version: exampleLoadReport.current.version,
+  strategy: 'inject',
+  invalidation: 'nx',
+  drainMilliseconds: null,
+  versionPolicy: 'newer',
+  downgradeReason: null,
+  similarityPolicy: 'require',
+  state: 'completed',
+  outcome,
+  reason,
+  interrupted,
+  retried,
+  failed,
+  requestedAt: exampleTimes.requested,
+  deadlineAt: exampleTimes.deadline,
+  dispatchedAt: exampleTimes.dispatched,
+  completedAt: exampleTimes.completed,
+};
 
 export const Load = z
   .object({
@@ -110,18 +153,27 @@ export const Load = z
     dispatchedAt: timestamp.nullable().describe('When its host was sent it.'),
     completedAt: timestamp.nullable(),
   })
-  .meta({ id: 'Load', description: 'One request to put one build on one device.' });
+  .meta({ id: 'Load', description: 'One request to put one build on one device.', examples: [exampleLoad] });
 
 export const LoadDetail = Load.extend({
   report: LoadReport.nullable().describe('What the device reported: every operation of the isolation workflow with its time and facts.'),
-}).meta({ id: 'LoadDetail' });
+}).meta({ id: 'LoadDetail', examples: [{ ...exampleLoad, report: exampleLoadReport }] });
 export const LoadPage = pageOf('LoadPage', Load);
 
 export const loadQuery = z.strictObject({
   ...pageQuery,
-  batch: identifier('batch').optional(),
-  device: identifier('device').optional(),
-  module: z.string().max(64).optional(),
-  state: LoadState.optional(),
-  outcome: LoadOutcome.optional(),
+  batch: identifier('batch').optional().describe('Only the loads that one request made.'),
+  device: identifier('device').optional().describe('Only loads for this device.'),
+  module: z
+    .string()
+    .max(64)
+    .optional()
+    .describe('Only loads of this module.')
+    .meta({ examples: ['tcp'] }),
+  state: LoadState.optional()
+    .describe('Only loads in this state.')
+    .meta({ examples: ['completed'] }),
+  outcome: LoadOutcome.optional()
+    .describe('Only loads that ended so.')
+    .meta({ examples: ['replaced-interrupting'] }),
 });

@@ -2,6 +2,8 @@
 
 import { z } from 'zod';
 import { eventTypes } from '../../control/events.ts';
+import { exampleTimes } from '../../protocol/examples.ts';
+import { exampleIdentifier } from '../../protocol/identifiers.ts';
 import { count, pageOf, pageQuery, timestamp } from './common.ts';
 
 /** What an event says beyond who, what and when, by name. */
@@ -20,14 +22,51 @@ export const AuditEvent = z
     request: z.string().nullable().describe('Identifier of the request that did it.'),
     detail: AuditDetail,
   })
-  .meta({ id: 'AuditEvent' });
+  .meta({
+    id: 'AuditEvent',
+    examples: [
+      {
+        number: 16,
+        at: exampleTimes.completed,
+        actor: exampleIdentifier('host'),
+        action: 'load.completed',
+        object: exampleIdentifier('load'),
+        request: 'req_39e4cc1c3c0e490a96eed073ded227bc',
+        detail: {
+          device: exampleIdentifier('device'),
+          module: 'tcp',
+          version: '1.1.0',
+          outcome: 'replaced-interrupting',
+          reason: null,
+          previous: '1.0.0',
+          interrupted: 4,
+          retried: 4,
+          failed: 0,
+        },
+      },
+    ],
+  });
 export const AuditPage = pageOf('AuditPage', AuditEvent);
 
 export const auditQuery = z.strictObject({
   ...pageQuery,
-  action: z.string().max(64).optional(),
-  object: z.string().max(64).optional(),
-  order: z.enum(['asc', 'desc']).default('desc').describe('`desc`: the newest first.'),
+  action: z
+    .string()
+    .max(64)
+    .optional()
+    .describe('Only events of this action.')
+    .meta({ examples: ['load.completed'] }),
+  object: z
+    .string()
+    .max(64)
+    .optional()
+    .describe('Only events of what has this identifier.')
+    .meta({ examples: [exampleIdentifier('load')] }),
+  order: z
+    .enum(['asc', 'desc'])
+    .default('desc')
+    .describe('`desc`: the newest first.')
+    .meta({ examples: ['desc'] }),
 });
 
 /** In a header or a query, where an empty text is no number. */
@@ -36,14 +75,16 @@ const eventNumber = z
   .refine((text) => /^[0-9]{1,15}$/.test(text), 'must be the number of an event')
   .transform(Number)
   .optional();
-const eventNumberInDocument = { type: 'integer', minimum: 0 } as const;
+/** Zod leaves the `examples` of what it transforms out of the document; these it takes. */
+const eventNumberInDocument = { type: 'integer', minimum: 0, 'x-examples': { last: { value: 16 } } } as const;
 
-const eventType = z.enum(eventTypes);
+const eventType = z.enum(eventTypes).meta({ id: 'EventType' });
 export const eventQuery = z.strictObject({
   types: z
     .union([eventType.transform((one) => [one]), z.array(eventType).max(16)])
     .optional()
-    .describe('Only events whose action begins with this and a dot; may be repeated. Without it, all of them.'),
+    .describe('Only events whose action begins with this and a dot; may be repeated. Without it, all of them.')
+    .meta({ 'x-examples': { loads: { value: ['load'] } } }),
   after: eventNumber.describe('Only events with a greater number; 0 for all that there are.').meta(eventNumberInDocument),
 });
 /** Other headers are not its business. */
@@ -53,8 +94,10 @@ export const eventHeaders = z.looseObject({
     .meta(eventNumberInDocument),
 });
 
-export const Live = z.object({ status: z.literal('live') }).meta({ id: 'Live' });
-export const Readiness = z.object({ status: z.enum(['ready', 'not-ready']), reasons: z.array(z.string()) }).meta({ id: 'Readiness' });
+export const Live = z.object({ status: z.literal('live') }).meta({ id: 'Live', examples: [{ status: 'live' }] });
+export const Readiness = z
+  .object({ status: z.enum(['ready', 'not-ready']), reasons: z.array(z.string()).describe('Why it is not ready.') })
+  .meta({ id: 'Readiness', examples: [{ status: 'ready', reasons: [] }] });
 
 export const FleetHealth = z
   .object({
@@ -71,4 +114,17 @@ export const FleetHealth = z
     accesses: z.object({ interrupted: count, failed: count }).describe('Of all loads.'),
     ordersUnsettled: count.describe('Orders that hosts have not reported on yet.'),
   })
-  .meta({ id: 'FleetHealth' });
+  .meta({
+    id: 'FleetHealth',
+    examples: [
+      {
+        status: 'degraded',
+        reasons: ['the host rack-2 with 8 devices is unreachable'],
+        hosts: { connected: 1, unreachable: 1 },
+        devices: { connected: 8, attaching: 0, unreachable: 8 },
+        loads: { queued: 8, dispatched: 0, completed: 24, outcomes: { installed: 16, replaced: 6, 'replaced-interrupting': 2 } },
+        accesses: { interrupted: 8, failed: 0 },
+        ordersUnsettled: 8,
+      },
+    ],
+  });

@@ -58,9 +58,12 @@ export const Diagnostic = z
 
 export const ProblemDetails = z
   .object({
-    type: z.string().describe('Stable name of the problem: `urn:patchbay:problem:` and one word.'),
-    title: z.string(),
-    status: z.int(),
+    type: z
+      .string()
+      .describe(`Stable name of the problem: \`urn:patchbay:problem:\` and one of ${Object.keys(problemTypes).join(', ')}.`)
+      .meta({ examples: [problemUri('not-loaded')] }),
+    title: z.string().meta({ examples: [problemTypes['not-loaded'].title] }),
+    status: z.int().meta({ examples: [problemTypes['not-loaded'].status] }),
     detail: z.string().describe('What happened, and what to change.'),
     instance: z.string().describe('Identifier of the request, as in the `x-request-id` header and the log.'),
     errors: z.array(InvalidValue).optional().describe('Each value that is invalid.'),

@@ -2,8 +2,9 @@
 
 import { z } from 'zod';
 import { programLimits } from '../../protocol/agent.ts';
-import { ProgramStatistics } from '../../protocol/device-state.ts';
-import { DisplayName, ExportName, ModuleName } from '../../protocol/identifiers.ts';
+import { exampleStatistics, ProgramStatistics } from '../../protocol/device-state.ts';
+import { exampleFunction, exampleTimes } from '../../protocol/examples.ts';
+import { DisplayName, ExportName, exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { FunctionType } from '../../protocol/interface.ts';
 import { count, identifier, pageOf, timestamp } from './common.ts';
 
@@ -29,7 +30,11 @@ export const NewProgram = z
       .describe('Calls of each thread; null: until the program is stopped.'),
     pauseMilliseconds: z.int().min(0).max(programLimits.pauseMilliseconds).default(0).describe('Pause after each call.'),
   })
-  .meta({ id: 'NewProgram', examples: [{ module: 'tcp', export: 'checksum', arguments: [1500, 1], threads: 4 }] });
+  .meta({ id: 'NewProgram', examples: [{ module: 'tcp', export: 'checksum', arguments: [1500, 1000], threads: 4 }] });
+
+const ProgramState = z.enum(['starting', 'running', 'stopping', 'finished', 'stopped', 'failed']).meta({ id: 'ProgramState' });
+
+const Statistics = ProgramStatistics.omit({ program: true }).meta({ id: 'ProgramStatistics', examples: [exampleStatistics] });
 
 export const Program = z
   .object({
@@ -43,10 +48,31 @@ export const Program = z
     threads: count,
     calls: count.nullable(),
     pauseMilliseconds: count,
-    state: z.enum(['starting', 'running', 'stopping', 'finished', 'stopped', 'failed']),
+    state: ProgramState,
     failure: z.string().nullable().describe('Why it could not be started.'),
-    statistics: ProgramStatistics.omit({ program: true }).nullable().describe('As the device last reported; null until it has.'),
+    statistics: Statistics.nullable().describe('As the device last reported; null until it has.'),
     createdAt: timestamp,
   })
-  .meta({ id: 'Program', description: 'Threads that call an export of a module again and again.' });
+  .meta({
+    id: 'Program',
+    description: 'Threads that call an export of a module again and again.',
+    examples: [
+      {
+        id: exampleIdentifier('program'),
+        device: exampleIdentifier('device'),
+        name: 'tcp.checksum',
+        module: 'tcp',
+        export: 'checksum',
+        type: exampleFunction,
+        arguments: ['1500', '1000'],
+        threads: 4,
+        calls: null,
+        pauseMilliseconds: 0,
+        state: 'running',
+        failure: null,
+        statistics: exampleStatistics,
+        createdAt: exampleTimes.started,
+      },
+    ],
+  });
 export const ProgramPage = pageOf('ProgramPage', Program);

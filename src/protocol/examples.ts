@@ -1,0 +1,37 @@
+// What the examples of the documentation have in common, for they all tell of one hot-patch: tcp 1.1.0 takes the place of 1.0.0 on the device
+// router-7, where a program is inside the old version all the time.
+
+export const exampleBootId = '44c4fa95-2050-41e1-bf02-33ee7ddd0eff';
+
+/** When a step of the story is taken. */
+export const exampleTimes = {
+  registered: '2026-11-23T08:00:00.000Z',
+  pushed: '2026-11-23T09:15:42.298Z',
+  installed: '2026-11-23T09:20:00.061Z',
+  started: '2026-11-23T09:25:00.000Z',
+  requested: '2026-11-23T09:30:00.000Z',
+  dispatched: '2026-11-23T09:30:00.011Z',
+  completed: '2026-11-23T09:30:00.072Z',
+  deadline: '2026-11-24T09:30:00.000Z',
+} as const;
+
+/** The two versions of the module as they are in memory. */
+export const exampleVersions = {
+  old: {
+    version: '1.0.0',
+    image: 'sha256:e6a7ff71e18eb65a7bcfc042bb1a4c86d908529cd2410f93c33ef878b2f17f58',
+    address: '0x1000',
+    pages: 1,
+  },
+  new: {
+    version: '1.1.0',
+    image: 'sha256:32344ade3fbea237d661d3e34065ed2f3d0f49b36ce303c77752c4560366fff3',
+    address: '0x2000',
+    pages: 1,
+  },
+} as const;
+
+/** `checksum(length, rounds)`, which the module exports. */
+export const exampleFunction = { parameters: ['i32', 'i32'], results: ['i32'] } as const;
+
+export const exampleInterface = { exports: [{ name: 'checksum', ...exampleFunction }], imports: [] };

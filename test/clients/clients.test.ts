@@ -1,0 +1,99 @@
+// Clients that generators make of the OpenAPI document: their types are whole and strict, and each does the main job on a real service.
+
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import ts from 'typescript';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Bench, joinToken, prebuiltModule } from '../api/fixture.ts';
+import { clientNames, compileClients, generateClients } from './generators.ts';
+
+const run = promisify(execFile);
+const bench = new Bench();
+const folder = mkdtempSync(join(tmpdir(), 'patchbay-clients-'));
+/** `work(n)` is inside the module for n milliseconds, and answers the version's number. */
+const sleepingModule = (number: number) => `
+  (module
+    (import "kernel" "sleep" (func $sleep (param i32)))
+    (func (export "work") (param $milliseconds i32) (result i32)
+      (call $sleep (local.get $milliseconds))
+      (i32.const ${number})))`;
+let devices: readonly string[];
+let compiled: ReturnType<typeof compileClients>;
+
+beforeAll(async () => {
+  await bench.start();
+  bench.startHost('rack', clientNames.length);
+  [devices] = await Promise.all([bench.connectedDevices(clientNames.length), generateClients(folder)]);
+  compiled = compileClients(folder);
+});
+afterAll(async () => {
+  await bench.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test('the clients and strict programs that use them have no error of types', () => {
+  expect(compiled.wrong).toEqual([]);
+});
+
+test('nothing that is generated of the document is any or unknown', () => {
+  // What hey-api adds of its own, whatever the document says.
+  const itsOwn = /\/hey-api\/generated\/(client|core)\//;
+  const files = compiled.program.getSourceFiles().filter(({ fileName }) => fileName.includes('/generated/') && !itsOwn.test(fileName));
+  for (const name of clientNames) expect(files.filter(({ fileName }) => fileName.includes(`/${name}/`)).length).toBeGreaterThan(0);
+  expect(files.flatMap(untypedIn)).toEqual([]);
+});
+
+/** What generators write for headers that no document tells of, and for options of their own. */
+const ofGenerators = ['[name: string]: unknown;', 'TResponse = unknown', 'Record<string, unknown>'];
+
+function untypedIn(file: ts.SourceFile): string[] {
+  const found: string[] = [];
+  const look = (node: ts.Node): void => {
+    const text = [ts.SyntaxKind.AnyKeyword, ts.SyntaxKind.UnknownKeyword].includes(node.kind) ? node.parent.getText(file) : null;
+    if (text !== null && !ofGenerators.includes(text)) found.push(`${file.fileName}: ${text}`);
+    ts.forEachChild(node, look);
+  };
+  look(file);
+  return found;
+}
+
+test.each(clientNames.map((name, index) => [name, index] as const))('the client of %s patches a busy module', async (name, index) => {
+  const { stdout } = await run(process.execPath, [join(folder, 'compiled', name, 'program.js')], {
+    env: {
+      ...process.env,
+      PATCHBAY_URL: bench.url,
+      PATCHBAY_KEY: bench.key,
+      PATCHBAY_JOIN_TOKEN: joinToken,
+      PATCHBAY_DEVICE: devices[index],
+      PATCHBAY_MODULE: name,
+      PATCHBAY_OLD_SOURCE: sleepingModule(1),
+      PATCHBAY_NEW_SOURCE: sleepingModule(2),
+      PATCHBAY_IMAGE: Buffer.from(prebuiltModule).toString('hex'),
+    },
+  });
+  expect(JSON.parse(stdout)).toEqual({
+    outcome: 'replaced-interrupting',
+    interrupted: 2,
+    retried: 2,
+    steps: [
+      'received true',
+      'looked-up 1.0.0',
+      'compared newer',
+      'loaded none',
+      'table-updated true',
+      'checked-references 2',
+      'interrupted 1',
+      'references-reset 2',
+      'invalidated nx',
+      'completed replaced-interrupting',
+    ],
+    history: ['1.1.0', '1.0.0'],
+    audit: ['load.completed'],
+    problem: { type: 'urn:patchbay:problem:invalid-value', pointers: ['/version'] },
+    prebuilt: name === 'oazapfts' ? null : expect.stringMatching(/^sha256:/),
+    orders: [`attach of-${name} with 0 modules`],
+  });
+});
