@@ -41,7 +41,7 @@ describe.each(operations)('$operationId', (operation) => {
 
   test('its examples have every property of an answer, and no other', () => {
     for (const { schema } of successes(operation))
-      for (const example of examplesOf({ schema })) expect(unlike(schema, example)).toEqual([]);
+      for (const example of examplesOf({ schema })) expect(unlike(schema, example, 'example')).toEqual([]);
   });
 
   test('a service takes its examples, and answers what they show', async () => {
@@ -56,7 +56,7 @@ describe.each(operations)('$operationId', (operation) => {
       const success = successes(operation).find(({ status }) => status === asked.status);
       if (success === undefined) continue;
       expect(validatorOf(success.schema).safeParse(answer).error).toBeUndefined();
-      expect(unlike(success.schema, answer)).toEqual([]);
+      expect(unlike(success.schema, answer, 'answer')).toEqual([]);
       // A list without items would show nothing.
       for (const list of [answer['items'], answer['orders']]) if (isList(list)) expect(list).not.toEqual([]);
     }
@@ -88,16 +88,20 @@ function* examplesIn(value: unknown, pointer: string): Generator<{ schema: Schem
   for (const [name, inner] of Object.entries(rest)) yield* examplesIn(inner, `${pointer}/${name}`);
 }
 
-/** Where the properties of a value are others than its schema names: the schemas of answers are open, so that they do not tell themselves. */
-function unlike(schemaOrReference: Schema, value: unknown, pointer = ''): string[] {
+/**
+ * Where the properties of a value are others than its schema names: the schemas of answers are open, so that they do not tell themselves. An
+ * example has the optional ones too.
+ */
+function unlike(schemaOrReference: Schema, value: unknown, kind: 'example' | 'answer', pointer = ''): string[] {
   const schema = resolved(schemaOrReference);
   const variants = [schema['anyOf'], schema['oneOf']].find(isList)?.filter(isObject);
   if (variants !== undefined) {
     const variant = variants.find((one) => validatorOf(one).safeParse(value).success);
-    return variant === undefined ? [`${pointer} is none of its kinds`] : unlike(variant, value, pointer);
+    return variant === undefined ? [`${pointer} is none of its kinds`] : unlike(variant, value, kind, pointer);
   }
-  const { properties, additionalProperties, items } = schema;
-  if (isList(value)) return isObject(items) ? value.flatMap((item, index) => unlike(items, item, `${pointer}/${index}`)) : [];
+  const { properties, required, additionalProperties, items } = schema;
+  const mayLack = (name: string) => kind === 'answer' && !(isList(required) && required.includes(name));
+  if (isList(value)) return isObject(items) ? value.flatMap((item, index) => unlike(items, item, kind, `${pointer}/${index}`)) : [];
   if (!isObject(value)) return [];
   const entries = Object.entries(value);
   if (isObject(properties)) {
@@ -105,10 +109,13 @@ function unlike(schemaOrReference: Schema, value: unknown, pointer = ''): string
     return [...names].flatMap((name) => {
       const property = properties[name];
       if (!isObject(property)) return [`${pointer}/${name} is not in the schema`];
-      return name in value ? unlike(property, value[name], `${pointer}/${name}`) : [`${pointer}/${name} is missing`];
+      if (name in value) return unlike(property, value[name], kind, `${pointer}/${name}`);
+      return mayLack(name) ? [] : [`${pointer}/${name} is missing`];
     });
   }
-  return isObject(additionalProperties) ? entries.flatMap(([name, one]) => unlike(additionalProperties, one, `${pointer}/${name}`)) : [];
+  return isObject(additionalProperties)
+    ? entries.flatMap(([name, one]) => unlike(additionalProperties, one, kind, `${pointer}/${name}`))
+    : [];
 }
 
 const bench = new Bench();
@@ -116,14 +123,19 @@ const bench = new Bench();
 const real = new Map<string, string>();
 let silentDevice = '';
 
-/** What an operation needs besides. */
-const needs: Readonly<Record<string, () => Promise<void>>> = {
+/** What one operation needs besides. */
+const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, string>>>>> = {
   // A load that waits, for nobody follows the orders of its device's host.
   cancelLoad: async () => {
-    const { body } = await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silentDevice] });
-    real.set('path load', String(Json.array().parse(body['loads'])[0]?.['id']));
+    const { loads } = succeeded(await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silentDevice] }));
+    return { 'path load': String(Json.array().parse(loads)[0]?.['id']) };
   },
 };
+
+function succeeded({ status, body }: Answer): Answer['body'] {
+  if (status >= 400) throw new Error(`what the examples need was answered ${JSON.stringify(body)}`);
+  return body;
+}
 
 const exampleOf = (operationId: string) => Json.parse(bodiesOf(operationNamed(operationId))[0]);
 
@@ -140,11 +152,10 @@ beforeAll(async () => {
   const devices = await bench.connectedDevices(2);
   const [device = ''] = devices;
   const build = exampleOf('createBuild');
-  await bench.post('/v1/modules/tcp/builds', build);
-  await bench.push('tcp', '1.0.0', busyModule);
+  succeeded(await bench.post('/v1/modules/tcp/builds', build));
+  succeeded(await bench.push('tcp', '1.0.0', busyModule));
   await bench.load('tcp', '1.0.0', devices);
-  const started = await bench.post(`/v1/devices/${device}/programs`, exampleOf('startProgram'));
-  const program = String(started.body['id']);
+  const program = String(succeeded(await bench.post(`/v1/devices/${device}/programs`, exampleOf('startProgram')))['id']);
   await until('the threads are inside', async () =>
     JSON.stringify((await bench.get(`/v1/devices/${device}`)).body).includes('"referenceCount":4'),
   );
@@ -154,7 +165,7 @@ beforeAll(async () => {
     return body['statistics'] !== null;
   });
   const silent = { ...exampleOf('registerHost'), name: 'silent', devices: [{ name: 'silent-1', labels: {}, ramPages: 64 }] };
-  await bench.post('/agent/v1/hosts', silent, { authorization: `Bearer ${joinToken}` });
+  succeeded(await bench.post('/agent/v1/hosts', silent, { authorization: `Bearer ${joinToken}` }));
   silentDevice = String(itemsOf(await bench.get('/v1/devices?status=attaching'))[0]?.['id']);
   const host = itemsOf(await bench.get('/v1/hosts')).find(({ name }) => name === 'north')?.['id'];
   const image = Json.parse((await bench.get(`/v1/modules/tcp/builds/${build['version']}`)).body['image']);
@@ -186,7 +197,7 @@ const busyModule = `
 
 /** A host registers as its example does: its token, which is another each time, and its identifier. */
 async function register(): Promise<string> {
-  const { body } = await bench.post('/agent/v1/hosts', exampleOf('registerHost'), { authorization: `Bearer ${joinToken}` });
+  const body = succeeded(await bench.post('/agent/v1/hosts', exampleOf('registerHost'), { authorization: `Bearer ${joinToken}` }));
   real.set('path host', String(body['host']));
   return String(body['token']);
 }
@@ -200,9 +211,9 @@ async function tokenFor({ security: [first = {}] }: Operation): Promise<string> 
 /** Makes the request that the examples show, and answers what it was answered: a success, as documented. */
 async function ask(operation: Operation, parameters: readonly Parameter[], body: unknown): Promise<Answer> {
   const { operationId, method, path, responses } = operation;
-  await needs[operationId]?.();
+  const own = (await needs[operationId]?.()) ?? {};
   const authorization = `Bearer ${await tokenFor(operation)}`;
-  const given = parameters.map((parameter) => ({ ...parameter, texts: textsOf(parameter) }));
+  const given = parameters.map((parameter) => ({ ...parameter, texts: textsOf(parameter, own) }));
   const ofPlace = (place: string) =>
     given.flatMap(({ in: where, name, texts }) => (where === place ? texts.map((text) => [name, text]) : []));
   const address = ofPlace('path').reduce((text, [name, value = '']) => text.replace(`{${name}}`, encodeURIComponent(value)), path);
@@ -225,15 +236,15 @@ async function ask(operation: Operation, parameters: readonly Parameter[], body:
 }
 
 /** A parameter's value as text: several where it is repeated. */
-function textsOf(parameter: Parameter): string[] {
+function textsOf(parameter: Parameter, own: Readonly<Record<string, string>>): string[] {
   const { name, in: place } = parameter;
   if (name === 'Idempotency-Key') return [randomUUID()];
   const [example] = examplesOf(parameter);
-  const value = real.get(`${place} ${name}`) ?? example;
+  const value = own[`${place} ${name}`] ?? real.get(`${place} ${name}`) ?? example;
   const isIdentifier = /^[a-z]{3}_[0-9a-f]{32}$/.test(String(example));
   if (isIdentifier && value === example)
     throw new Error(
-      `${name} names something that the service does not have: give \`real\` of ${import.meta.filename} what "${place} ${name}" is to be`,
+      `${name} names something that the service does not have: give \`real\` of test/api/document-examples.test.ts what "${place} ${name}" is to be`,
     );
   return [value].flat().map(String);
 }
