@@ -25,8 +25,8 @@ export const count = z.int().nonnegative();
 
 const pageLimits = { most: 200, usual: 50 } as const;
 
-/** As it is made of the identifier of the last item. */
-const exampleCursor = Buffer.from(exampleIdentifier('device')).toString('base64url');
+/** As it is made of the last item's number; lists by identifier take it too. */
+const exampleCursor = Buffer.from('16').toString('base64url');
 
 export const pageQuery = {
   limit: z.coerce

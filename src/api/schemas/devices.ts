@@ -82,12 +82,7 @@ export const deviceQuery = z.strictObject({
     .optional()
     .describe('Only devices with this label, as `key=value`; may be repeated.')
     .meta({ 'x-examples': { zone: { value: ['zone=north'] } } }),
-  host: z
-    .string()
-    .max(64)
-    .optional()
-    .describe('Only devices of this host.')
-    .meta({ examples: ['rack-1'] }),
+  host: identifier('host').optional().describe('Identifier of a host: only its devices.'),
   status: DeviceStatus.optional()
     .describe('Only devices of this status.')
     .meta({ examples: ['connected'] }),

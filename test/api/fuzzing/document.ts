@@ -6,15 +6,20 @@ import { z } from 'zod';
 const Schema = z.record(z.string(), z.unknown());
 export type Schema = z.infer<typeof Schema>;
 
-const Content = z.record(z.string(), z.object({ schema: Schema }));
+/** As a parameter or a body has them beside its schema. */
+const examples = { example: z.unknown().optional(), examples: z.record(z.string(), z.object({ value: z.unknown() })).optional() };
+const Media = z.object({ schema: Schema, ...examples });
+const Content = z.record(z.string(), Media);
 const Parameter = z.object({
   name: z.string(),
   in: z.enum(['path', 'query', 'header']),
   required: z.boolean().default(false),
   schema: Schema,
+  ...examples,
 });
 const OperationObject = z.object({
   operationId: z.string(),
+  security: z.array(z.record(z.string(), z.array(z.string()))).default([]),
   parameters: z.array(Parameter).default([]),
   requestBody: z.object({ content: Content }).optional(),
   responses: z.record(z.string(), z.object({ content: Content.optional() })),
@@ -27,7 +32,9 @@ const DocumentObject = z.object({
 export type Parameter = z.infer<typeof Parameter>;
 export type Operation = z.infer<typeof OperationObject> & { readonly path: string; readonly method: string };
 
-const document = DocumentObject.parse(JSON.parse(readFileSync(new URL('../../../openapi/openapi.json', import.meta.url), 'utf8')));
+/** The document as it is written. */
+export const documentText = readFileSync(new URL('../../../openapi/openapi.json', import.meta.url), 'utf8');
+const document = DocumentObject.parse(JSON.parse(documentText));
 
 export const operations: readonly Operation[] = Object.entries(document.paths).flatMap(([path, item]) =>
   Object.entries(item).map(([method, operation]) => ({ ...operation, path, method: method.toUpperCase() })),
@@ -42,6 +49,16 @@ export function resolved(schema: Schema): Schema {
   return resolved(found);
 }
 
+/** The examples that a parameter or a body has, itself or in its schema. */
+export function examplesOf({ schema, example, examples: named = {} }: z.infer<typeof Media>): unknown[] {
+  const { examples: ofSchema } = resolved(schema);
+  return [
+    ...(example === undefined ? [] : [example]),
+    ...Object.values(named).map(({ value }) => value),
+    ...(Array.isArray(ofSchema) ? ofSchema : []),
+  ];
+}
+
 type JsonSchema = Exclude<Parameters<typeof z.fromJSONSchema>[0], boolean>;
 
 /** References of a document are not those of a schema that stands alone. */
@@ -53,18 +70,22 @@ const definitions: Record<string, JsonSchema> = JSON.parse(standalone(document.c
 
 const validators = new Map<string, z.ZodType>();
 
+/** Tells whether a value is as the schema says. */
+export function validatorOf(schema: Schema): z.ZodType {
+  const key = standalone(schema);
+  const known = validators.get(key);
+  if (known !== undefined) return known;
+  const alone: JsonSchema = JSON.parse(key);
+  const validator = z.fromJSONSchema({ ...alone, $defs: definitions });
+  validators.set(key, validator);
+  return validator;
+}
+
 /** What the document says of the body of an answer; null where it does not know the answer at all. */
 export function documentedBody(operation: Operation, status: number, contentType: string): z.ZodType | 'no body' | null {
   const response = operation.responses[String(status)];
   if (response === undefined) return null;
   if (response.content === undefined) return 'no body';
   const schema = response.content[contentType]?.schema;
-  if (schema === undefined) return null;
-  const key = `${operation.operationId} ${status} ${contentType}`;
-  const known = validators.get(key);
-  if (known !== undefined) return known;
-  const alone: JsonSchema = JSON.parse(standalone(schema));
-  const validator = z.fromJSONSchema({ ...alone, $defs: definitions });
-  validators.set(key, validator);
-  return validator;
+  return schema === undefined ? null : validatorOf(schema);
 }

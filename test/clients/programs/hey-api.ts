@@ -66,6 +66,7 @@ const { data: pushed } = await client.post<CreateBuildResponses, CreateBuildErro
   url: '/v1/modules/{module}/builds',
   path: { module: prebuilt.module },
   query: { version: prebuilt.version },
+  security: [{ scheme: 'bearer', type: 'http' }],
   body: prebuilt.image,
   bodySerializer: null,
   headers: { 'content-type': 'application/wasm' },

@@ -1,0 +1,241 @@
+// The examples of the OpenAPI document: they are there, they are as their schemas say, and a service takes and answers what they show.
+
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { type Answer, Bench, itemsOf, joinToken, operatorKey, until } from './fixture.ts';
+import {
+  documentText,
+  examplesOf,
+  type Operation,
+  operations,
+  type Parameter,
+  resolved,
+  type Schema,
+  validatorOf,
+} from './fuzzing/document.ts';
+
+const Json = z.record(z.string(), z.unknown());
+const isObject = (value: unknown): value is Record<string, unknown> => Json.safeParse(value).success;
+const isList = (value: unknown): value is unknown[] => Array.isArray(value);
+
+/** The answers of an operation that are successes with a body of JSON. */
+function successes({ responses }: Operation): { status: number; schema: Schema }[] {
+  return Object.entries(responses).flatMap(([status, { content }]) => {
+    const schema = content?.['application/json']?.schema;
+    return status.startsWith('2') && schema !== undefined ? [{ status: Number(status), schema }] : [];
+  });
+}
+
+const bodiesOf = (operation: Operation) => Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
+
+describe.each(operations)('$operationId', (operation) => {
+  test('its body, its answers and its parameters have examples', () => {
+    const without = [
+      ...(operation.requestBody === undefined || bodiesOf(operation).length > 0 ? [] : ['the body of the request']),
+      ...successes(operation).flatMap(({ status, schema }) => (examplesOf({ schema }).length > 0 ? [] : [`the answer ${status}`])),
+      ...operation.parameters.flatMap((parameter) => (examplesOf(parameter).length > 0 ? [] : [`the parameter ${parameter.name}`])),
+    ];
+    expect(without, 'to be mended with .meta({ examples: […] }) of their zod schemas').toEqual([]);
+  });
+
+  test('its examples have every property of an answer, and no other', () => {
+    for (const { schema } of successes(operation))
+      for (const example of examplesOf({ schema })) expect(unlike(schema, example, 'example')).toEqual([]);
+  });
+
+  test('a service takes its examples, and answers what they show', async () => {
+    const bodies = bodiesOf(operation);
+    for (const body of bodies.length === 0 ? [undefined] : bodies) {
+      const asked = await ask(
+        operation,
+        operation.parameters.filter(({ name }) => name !== 'cursor'),
+        body,
+      );
+      const answer = asked.body;
+      const success = successes(operation).find(({ status }) => status === asked.status);
+      if (success === undefined) continue;
+      expect(validatorOf(success.schema).safeParse(answer).error).toBeUndefined();
+      expect(unlike(success.schema, answer, 'answer')).toEqual([]);
+      // A list without items would show nothing.
+      for (const list of [answer['items'], answer['orders']]) if (isList(list)) expect(list).not.toEqual([]);
+    }
+    const cursor = operation.parameters.find(({ name }) => name === 'cursor');
+    if (cursor !== undefined) await ask(operation, [...operation.parameters.filter(({ required }) => required), cursor], undefined);
+  });
+});
+
+test('every example of the document is as its schema says', () => {
+  const found = [...examplesIn(JSON.parse(documentText), '')];
+  const wrong = found.flatMap(({ schema, example, pointer }) => {
+    const { error } = validatorOf(schema).safeParse(example);
+    return error === undefined ? [] : [`${pointer}: ${JSON.stringify(example)}: ${error.message}`];
+  });
+  expect(wrong).toEqual([]);
+  expect(found.length).toBeGreaterThan(operations.length);
+});
+
+/** Every example of the document: in a schema itself, or beside the schema of a parameter or a body. */
+function* examplesIn(value: unknown, pointer: string): Generator<{ schema: Schema; example: unknown; pointer: string }> {
+  if (isList(value)) for (const [index, item] of value.entries()) yield* examplesIn(item, `${pointer}/${index}`);
+  if (!isObject(value)) return;
+  const { example, examples, ...rest } = value;
+  const { schema } = rest;
+  if (isList(examples)) for (const one of examples) yield { schema: rest, example: one, pointer };
+  if (isObject(schema) && example !== undefined) yield { schema, example, pointer };
+  if (isObject(schema) && isObject(examples))
+    for (const one of Object.values(examples)) yield { schema, example: Json.parse(one)['value'], pointer };
+  for (const [name, inner] of Object.entries(rest)) yield* examplesIn(inner, `${pointer}/${name}`);
+}
+
+/**
+ * Where the properties of a value are others than its schema names: the schemas of answers are open, so that they do not tell themselves. An
+ * example has the optional ones too.
+ */
+function unlike(schemaOrReference: Schema, value: unknown, kind: 'example' | 'answer', pointer = ''): string[] {
+  const schema = resolved(schemaOrReference);
+  const variants = [schema['anyOf'], schema['oneOf']].find(isList)?.filter(isObject);
+  if (variants !== undefined) {
+    const variant = variants.find((one) => validatorOf(one).safeParse(value).success);
+    return variant === undefined ? [`${pointer} is none of its kinds`] : unlike(variant, value, kind, pointer);
+  }
+  const { properties, required, additionalProperties, items } = schema;
+  const mayLack = (name: string) => kind === 'answer' && !(isList(required) && required.includes(name));
+  if (isList(value)) return isObject(items) ? value.flatMap((item, index) => unlike(items, item, kind, `${pointer}/${index}`)) : [];
+  if (!isObject(value)) return [];
+  const entries = Object.entries(value);
+  if (isObject(properties)) {
+    const names = new Set([...Object.keys(properties), ...Object.keys(value)]);
+    return [...names].flatMap((name) => {
+      const property = properties[name];
+      if (!isObject(property)) return [`${pointer}/${name} is not in the schema`];
+      if (name in value) return unlike(property, value[name], kind, `${pointer}/${name}`);
+      return mayLack(name) ? [] : [`${pointer}/${name} is missing`];
+    });
+  }
+  return isObject(additionalProperties)
+    ? entries.flatMap(([name, one]) => unlike(additionalProperties, one, kind, `${pointer}/${name}`))
+    : [];
+}
+
+const bench = new Bench();
+/** What parameters are to be, by place and name, where the identifier of an example names nothing here. */
+const real = new Map<string, string>();
+let silentDevice = '';
+
+/** What one operation needs besides. */
+const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, string>>>>> = {
+  // A load that waits, for nobody follows the orders of its device's host.
+  cancelLoad: async () => {
+    const { loads } = succeeded(await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silentDevice] }));
+    return { 'path load': String(Json.array().parse(loads)[0]?.['id']) };
+  },
+};
+
+function succeeded({ status, body }: Answer): Answer['body'] {
+  if (status >= 400) throw new Error(`what the examples need was answered ${JSON.stringify(body)}`);
+  return body;
+}
+
+const exampleOf = (operationId: string) => Json.parse(bodiesOf(operationNamed(operationId))[0]);
+
+function operationNamed(name: string): Operation {
+  const found = operations.find(({ operationId }) => operationId === name);
+  if (found === undefined) throw new Error(`the document has no operation ${name}, of which the examples tell`);
+  return found;
+}
+
+/** The story that the examples tell: a build is loaded, a program is inside, and a newer build takes its place. */
+beforeAll(async () => {
+  await bench.start();
+  bench.startHost('north', 2, { zone: 'north' });
+  const devices = await bench.connectedDevices(2);
+  const [device = ''] = devices;
+  const build = exampleOf('createBuild');
+  succeeded(await bench.post('/v1/modules/tcp/builds', build));
+  succeeded(await bench.push('tcp', '1.0.0', busyModule));
+  await bench.load('tcp', '1.0.0', devices);
+  const program = String(succeeded(await bench.post(`/v1/devices/${device}/programs`, exampleOf('startProgram')))['id']);
+  await until('the threads are inside', async () =>
+    JSON.stringify((await bench.get(`/v1/devices/${device}`)).body).includes('"referenceCount":4'),
+  );
+  const loads = await bench.load('tcp', String(build['version']), devices);
+  await until('the device has reported what became of the program', async () => {
+    const { body } = await bench.get(`/v1/devices/${device}/programs/${program}`);
+    return body['statistics'] !== null;
+  });
+  const silent = { ...exampleOf('registerHost'), name: 'silent', devices: [{ name: 'silent-1', labels: {}, ramPages: 64 }] };
+  succeeded(await bench.post('/agent/v1/hosts', silent, { authorization: `Bearer ${joinToken}` }));
+  silentDevice = String(itemsOf(await bench.get('/v1/devices?status=attaching'))[0]?.['id']);
+  const host = itemsOf(await bench.get('/v1/hosts')).find(({ name }) => name === 'north')?.['id'];
+  const image = Json.parse((await bench.get(`/v1/modules/tcp/builds/${build['version']}`)).body['image']);
+  const values = { device, program, load: loads[0]?.['id'], batch: loads[0]?.['batch'], object: loads[0]?.['id'], digest: image['digest'] };
+  for (const [name, value] of Object.entries(values)) for (const place of ['path', 'query']) real.set(`${place} ${name}`, String(value));
+  real.set('query host', String(host));
+  // Nothing is waited for.
+  real.set('query waitSeconds', '0');
+  real.set('query after', '0');
+});
+afterAll(() => bench.close());
+
+/** Four threads can be inside of it for longer than the test takes. */
+const busyModule = `
+  (module
+    (import "kernel" "sleep" (func $sleep (param i32)))
+    (func (export "checksum") (param $length i32) (param $rounds i32) (result i32)
+      (call $sleep (i32.const 3600000))
+      (i32.const 0)))`;
+
+/** A host registers as its example does: its token, which is another each time, and its identifier. */
+async function register(): Promise<string> {
+  const body = succeeded(await bench.post('/agent/v1/hosts', exampleOf('registerHost'), { authorization: `Bearer ${joinToken}` }));
+  real.set('path host', String(body['host']));
+  return String(body['token']);
+}
+
+/** What to show for an operation: the first of the schemes that it takes. */
+async function tokenFor({ security: [first = {}] }: Operation): Promise<string> {
+  if ('agentToken' in first) return register();
+  return 'joinToken' in first ? joinToken : operatorKey;
+}
+
+/** Makes the request that the examples show, and answers what it was answered: a success, as documented. */
+async function ask(operation: Operation, parameters: readonly Parameter[], body: unknown): Promise<Answer> {
+  const { operationId, method, path, responses } = operation;
+  const own = (await needs[operationId]?.()) ?? {};
+  const authorization = `Bearer ${await tokenFor(operation)}`;
+  const given = parameters.map((parameter) => ({ ...parameter, texts: textsOf(parameter, own) }));
+  const ofPlace = (place: string) =>
+    given.flatMap(({ in: where, name, texts }) => (where === place ? texts.map((text) => [name, text]) : []));
+  const address = ofPlace('path').reduce((text, [name, value = '']) => text.replace(`{${name}}`, encodeURIComponent(value)), path);
+  const query = new URLSearchParams(ofPlace('query')).toString();
+  const response = await fetch(`${bench.url}${address}${query === '' ? '' : `?${query}`}`, {
+    method,
+    headers: {
+      ...Object.fromEntries(ofPlace('header')),
+      authorization,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const type = response.headers.get('content-type') ?? '';
+  if (type.startsWith('text/event-stream')) await response.body?.cancel();
+  const text = type.includes('json') ? await response.text() : '{}';
+  const documented = Object.keys(responses).filter((status) => status.startsWith('2'));
+  expect(documented, `${method} ${address}?${query} ${JSON.stringify(body)} was answered ${text}`).toContain(String(response.status));
+  return { status: response.status, headers: response.headers, body: Json.parse(JSON.parse(text)) };
+}
+
+/** A parameter's value as text: several where it is repeated. */
+function textsOf(parameter: Parameter, own: Readonly<Record<string, string>>): string[] {
+  const { name, in: place } = parameter;
+  if (name === 'Idempotency-Key') return [randomUUID()];
+  const [example] = examplesOf(parameter);
+  const value = own[`${place} ${name}`] ?? real.get(`${place} ${name}`) ?? example;
+  const isIdentifier = /^[a-z]{3}_[0-9a-f]{32}$/.test(String(example));
+  if (isIdentifier && value === example)
+    throw new Error(
+      `${name} names something that the service does not have: give \`real\` of test/api/document-examples.test.ts what "${place} ${name}" is to be`,
+    );
+  return [value].flat().map(String);
+}
