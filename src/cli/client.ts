@@ -6,15 +6,45 @@ import type { components, paths } from './generated/api.ts';
 export type Schemas = components['schemas'];
 export type Client = ReturnType<typeof createPatchbayClient>;
 
+type ClientOptions = {
+  /** How requests are made; without it, once each. */
+  readonly fetch?: (request: Request) => Promise<Response>;
+  readonly headers?: Record<string, string>;
+};
+
 /** A client of the service at that address. */
-export function createPatchbayClient(baseUrl: string) {
-  return createClient<paths>({ baseUrl });
+export function createPatchbayClient(baseUrl: string, options: ClientOptions = {}) {
+  return createClient<paths>({ baseUrl, ...options });
 }
 
-/** What the service answered, or an error that says what it said. */
+/** The service answered, but not what it was asked for. */
+export class AnswerError extends Error {
+  override readonly name = 'AnswerError';
+  readonly status: number;
+  /** Null where the answer was none of the service's: a proxy's, say. */
+  readonly problem: Schemas['Problem'] | null;
+
+  constructor(response: Response, problem: unknown) {
+    const known = isProblem(problem) ? problem : null;
+    super(`${new URL(response.url).pathname} answered ${response.status}: ${known?.detail ?? JSON.stringify(problem)}`);
+    this.status = response.status;
+    this.problem = known;
+  }
+}
+
+/** What the service answered. @throws {AnswerError} that says what it said. */
 export function answerOf<Data>(result: { readonly data?: Data; readonly error?: unknown; readonly response: Response }): NonNullable<Data> {
   if (result.data !== undefined && result.data !== null) return result.data;
-  const problem = result.error;
-  const detail = typeof problem === 'object' && problem !== null && 'detail' in problem ? String(problem.detail) : JSON.stringify(problem);
-  throw new Error(`${new URL(result.response.url).pathname} answered ${result.response.status}: ${detail}`);
+  throw new AnswerError(result.response, result.error);
+}
+
+function isProblem(value: unknown): value is Schemas['Problem'] {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'title' in value &&
+    typeof value.title === 'string' &&
+    'detail' in value &&
+    typeof value.detail === 'string'
+  );
 }

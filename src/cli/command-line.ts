@@ -28,11 +28,11 @@ export function readInteger(flag: string, text: string, least: number, most: num
 }
 
 /** Labels from flags of the form `key=value`. @throws {UsageError} */
-export function readLabels(texts: readonly string[]): Record<string, string> {
+export function readLabels(texts: readonly string[], flag = '--labels'): Record<string, string> {
   return Object.fromEntries(
     texts.map((text) => {
       const [key = '', ...value] = text.split('=');
-      if (key === '' || value.length === 0) throw new UsageError(`--labels ${text}: write labels as key=value`);
+      if (key === '' || value.length === 0) throw new UsageError(`${flag} ${text}: write labels as key=value`);
       return [key, value.join('=')];
     }),
   );
