@@ -40,7 +40,7 @@ export async function carryOut(operator: Operator, waves: readonly Wave[], isWai
           2,
         ),
       );
-    else for (const { name, batch, loads } of accepted) console.log(`${name}: ${loads.length} loads are requested, as the batch ${batch}`);
+    else for (const { name, batch, loads } of accepted) console.log(`${name}: requested ${countText(loads.length)} as the batch ${batch}`);
     return exitCodes.done;
   }
   try {
@@ -59,6 +59,8 @@ export async function carryOut(operator: Operator, waves: readonly Wave[], isWai
   return exitCodeOf(loads);
 }
 
+const countText = (loads: number) => (loads === 1 ? '1 load' : `${loads} loads`);
+
 /** Follows the events until each load has completed, and draws how far they are. */
 async function waitFor(client: Client, waves: readonly AcceptedWave[], after: number, stopped: AbortSignal): Promise<void> {
   const waveOf = new Map(waves.flatMap((wave) => wave.loads.map(({ id }) => [id, wave] as const)));
@@ -68,10 +70,10 @@ async function waitFor(client: Client, waves: readonly AcceptedWave[], after: nu
       return { name, done, total: loads.length, remark: unsuccessful === 0 ? '' : `${unsuccessful} without success` };
     });
   const bars = new ProgressBars();
-  console.error(waves.map(({ batch, loads }) => `${loads.length} loads of the batch ${batch} are under way`).join('\n'));
+  for (const { batch, loads } of waves) bars.say(`waiting for ${countText(loads.length)} of the batch ${batch}`);
   bars.update(draw());
   const onConnection = (isThere: boolean) =>
-    console.error(isThere ? 'the service is there again' : 'the service is away: the loads go on, and so does the wait when it is back');
+    bars.say(isThere ? 'the service is there again' : 'the service is away: the loads go on, and so does the wait when it is back');
   for await (const { action, object, detail } of followEvents(client, { after, types: ['load'], signal: stopped, onConnection })) {
     const wave = action === 'load.completed' ? waveOf.get(object) : undefined;
     const counts = wave === undefined ? undefined : progress.get(wave);

@@ -13,8 +13,10 @@ process.stdout.on('error', (error) => {
 });
 
 const [first = '--help', ...others] = process.argv.slice(2);
+const args = first === 'help' ? [...others, '--help'] : [first, ...others];
 try {
-  await createProgram().parseAsync(first === 'help' ? [...others, '--help'] : [first, ...others], { from: 'user' });
+  const program = await createProgram(args);
+  await program.parseAsync(args, { from: 'user' });
 } catch (error) {
   process.exitCode = report(error);
 }

@@ -2,7 +2,7 @@
 
 import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
 import description from '../../package.json' with { type: 'json' };
-import { addOperatorOptions } from './operator.ts';
+import { addOperatorOptions } from './operator-options.ts';
 import { untilStopped } from './stopping.ts';
 
 type Noun = { readonly name: string; readonly summary: string; readonly add: (command: Command) => Promise<void> };
@@ -58,14 +58,18 @@ const running = [
 
 const completion = 'completion';
 
-/** The program, whose nouns are filled in when they are parsed. */
-export function createProgram(): Command {
+/** The program with what is behind the noun that these arguments name. @throws {CommanderError} */
+export async function createProgram(args: readonly string[]): Promise<Command> {
   const { program, fill } = createTree();
-  return program.hook('preSubcommand', (_program, noun) => fill(noun));
+  // Another tree, for reading options leaves traces in it.
+  const [name] = createTree().program.parseOptions([...args]).operands;
+  const noun = program.commands.find((command) => command.name() === name);
+  if (noun !== undefined) await fill(noun);
+  return program;
 }
 
 /** The program with every command and option. */
-async function createWholeProgram(): Promise<Command> {
+export async function createWholeProgram(): Promise<Command> {
   const { program, fill } = createTree();
   for (const noun of program.commands) await fill(noun);
   return program;

@@ -2,6 +2,9 @@
 
 import { stripVTControlCharacters } from 'node:util';
 
+/** Characters of the line below a heading. */
+const longestRule = 60;
+
 /** Lines of a table: columns as wide as their widest cell, those of numbers to the right. */
 export function tableLines(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string[] {
   const widths = headings.map((heading, column) =>
@@ -15,7 +18,8 @@ export function tableLines(headings: readonly string[], rows: readonly (readonly
       })
       .join('  ')
       .trimEnd();
-  return [line(headings), widths.map((width) => '─'.repeat(width)).join('  '), ...rows.map(line)];
+  const rules = widths.map((width) => '─'.repeat(Math.min(width, longestRule)));
+  return [line(headings), line(rules), ...rows.map(line)];
 }
 
 /** Colours take no room. */

@@ -69,6 +69,8 @@ export function addLoadCommands(load: Command): void {
         } = options;
         if (module === undefined || version === undefined) throw new UsageError('give --module and --version: what to load');
         if ((device === undefined) === (label === undefined)) throw new UsageError('give either --device or --label: where to load it');
+        if ((versionPolicy === 'downgrade') !== (reason !== undefined))
+          throw new UsageError('give a --reason with --version-policy downgrade, and only there');
         const where =
           device === undefined ? { labels: readLabels(label ?? [], '--label') } : { devices: await deviceIds(operator.client, device) };
         const request = {

@@ -33,6 +33,13 @@ export class ProgressBars {
     this.#lines = 0;
   }
 
+  /** Says something above the bars, or by itself where none are drawn. */
+  say(text: string): void {
+    const clear = this.#lines === 0 ? '' : `\u001b[${this.#lines}A\r\u001b[J`;
+    this.#lines = 0;
+    this.#stream.write(`${clear}${text}\n`);
+  }
+
   #draw(bars: readonly Progress[]): void {
     if (!this.#isDrawn) return;
     this.#drawnAt = performance.now();
