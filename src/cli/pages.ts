@@ -7,7 +7,7 @@ import { answer, type Operator } from './operator.ts';
 import { tableLines } from './table.ts';
 
 /** Items of one request, as many as the service gives. */
-const pageLimit = 200;
+export const pageLimit = 200;
 /** Items that `--all` follows. */
 export const listLimit = 100_000;
 const usualLimit = 50;

@@ -91,6 +91,10 @@ test.each([
   ],
   [['device', 'list', '--limit', '0'], '--limit is "0": give a whole number from 1 to 100000\nSee --help.\n'],
   [['device', 'list', '--label', 'north'], '--label north: write labels as key=value\nSee --help.\n'],
+  [
+    ['load', '--module', 'tcp', '--version', '1.0.0', '--label', 'zone=north', '--label', 'zone=south'],
+    '--label zone=south: a device has one value of zone, and north is given too\nSee --help.\n',
+  ],
   [['health', '--service', 'here'], '--service is "here": give an address like http://127.0.0.1:7070\nSee --help.\n'],
   [['rollback', '--module', 'tcp', '--device', 'a'], "required option '--reason <text>' not specified\nSee --help.\n"],
 ])('patchbay %j is a wrong command line', async (args, stderr) => {

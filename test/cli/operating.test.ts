@@ -147,8 +147,10 @@ test('devices go back to the version before, or to one that is named', async () 
   });
 });
 
-test('a wait goes on when the service is started anew; a load that is cancelled is told by the exit code', async () => {
+test('who waits or follows goes on when the service is started anew, and misses nothing; a load that is cancelled is told by the exit code', async () => {
   await stopAway();
+  const tail = begin('audit', 'tail', '-f', '--json');
+  await tail.says(/"number"/);
   const wait = begin('load', '--module', 'work', '--version', '1.1.0', '--device', 'away-1');
   const [, batch = ''] = await wait.says(/waiting for 1 load of the batch (bat_\w+)/);
   const broken = begin('load', '--module', 'work', '--version', '1.1.0', '--device', 'away-1');
@@ -159,6 +161,7 @@ test('a wait goes on when the service is started anew; a load that is cancelled 
   await wait.says(/^the service is away/);
   await bench.start();
   await wait.says(/^the service is there again/);
+  await tail.says(/^the service is there again/);
   const queued = itemsOf(await bench.get(`/v1/loads?batch=${batch}`));
   const listed = await command('load', 'list', '--device', 'away-1', '--state', 'queued');
   expect(listed.stdout).toMatch(new RegExp(`\n${queued[0]?.['id']} +away-1 +work@1\\.1\\.0 +queued `));
@@ -166,6 +169,10 @@ test('a wait goes on when the service is started anew; a load that is cancelled 
   expect(cancelled).toMatchObject({ code: 0, stdout: `${queued[0]?.['id']} is cancelled\n` });
   expect(await wait.ended).toBe(4);
   expect(wait.tail).toMatch(/away-1 +cancelled +cancelled by/);
+  await tail.says(/"outcome":"cancelled"/);
+  const events = tail.tail.split('\n').filter((line) => line.startsWith('{'));
+  const numbers = events.map((line) => Number(/"number":(\d+)/.exec(line)?.[1]));
+  expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
 });
 
 test('a load is not waited for where nobody wants to, and shown with every step', async () => {

@@ -9,12 +9,10 @@ import { readInteger } from '../command-line.ts';
 import { printEvent, printEvents } from '../event-lines.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { answer, operate } from '../operator.ts';
-import { allOption, answerList, limitOption, listLimit, readPages } from '../pages.ts';
+import { allOption, answerList, limitOption, listLimit, pageLimit, readPages } from '../pages.ts';
 import { timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
-/** Events of one request, as many as the service gives. */
-const pageLimit = 200;
 /** Newest events among which `tail` looks for those that it begins with. */
 const lookedBack = 10_000;
 

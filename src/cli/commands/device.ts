@@ -3,7 +3,7 @@
 import { type Command, Option } from '@commander-js/extra-typings';
 import { deviceStatuses } from '../choices.ts';
 import { answerOf, type Schemas } from '../client.ts';
-import { readLabels } from '../command-line.ts';
+import { collect, readLabels } from '../command-line.ts';
 import { deviceId, deviceIds } from '../device-names.ts';
 import { printEvents } from '../event-lines.ts';
 import { newestEvent } from '../event-stream.ts';
@@ -13,7 +13,7 @@ import { allOption, answerList, limitOption, readPages } from '../pages.ts';
 import { tableLines } from '../table.ts';
 import { coloured } from '../terminal/colours.ts';
 import { timeText } from '../terminal/times.ts';
-import { addExamples, collect } from './examples.ts';
+import { addExamples } from './examples.ts';
 
 export function addDeviceCommands(device: Command): void {
   const list = device

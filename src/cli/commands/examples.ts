@@ -6,8 +6,3 @@ import type { CommandUnknownOpts } from '@commander-js/extra-typings';
 export function addExamples(command: CommandUnknownOpts, ...examples: readonly string[]): void {
   command.addHelpText('after', `\nExamples:\n${examples.map((example) => `  ${example}`).join('\n')}`);
 }
-
-/** Collects what an option is given each time. */
-export function collect(text: string, before: readonly string[] = []): readonly string[] {
-  return [...before, text];
-}

@@ -3,7 +3,7 @@
 import { type Command, Option } from '@commander-js/extra-typings';
 import { invalidations, loadStates, outcomes, similarityPolicies, strategies, versionPolicies } from '../choices.ts';
 import { answerOf, type Client, type Schemas } from '../client.ts';
-import { readInteger, readLabels, UsageError } from '../command-line.ts';
+import { collect, readInteger, readLabels, UsageError } from '../command-line.ts';
 import { deviceId, deviceIds, deviceNames } from '../device-names.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { carryOut } from '../loading.ts';
@@ -12,7 +12,7 @@ import { allOption, answerList, limitOption, readPages } from '../pages.ts';
 import { tableLines } from '../table.ts';
 import { colouredOutcome } from '../terminal/colours.ts';
 import { timeText } from '../terminal/times.ts';
-import { addExamples, collect } from './examples.ts';
+import { addExamples } from './examples.ts';
 
 /** What the exit code of a command that waits for loads tells. */
 export const loadExitCodesText = `
@@ -146,7 +146,7 @@ function addListCommand(load: Command): void {
 function addShowCommand(load: Command): void {
   const show = load
     .command('show <load>')
-    .description('Show a load with every step of the isolation workflow: the operation of FIG. 2, its time and its facts.')
+    .description('Show a load with every step of the isolation workflow: its operation in the patent, its time and its facts.')
     .action((id, _options, command) =>
       operate(command, async (operator) => {
         const detail = await readLoad(operator.client, id);

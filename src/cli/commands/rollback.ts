@@ -3,17 +3,17 @@
 import console from 'node:console';
 import type { Command } from '@commander-js/extra-typings';
 import type { Client } from '../client.ts';
-import { readLabels, StartError, UsageError } from '../command-line.ts';
+import { collect, readLabels, StartError, UsageError } from '../command-line.ts';
 import { deviceIds, deviceNames, readDevices } from '../device-names.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { carryOut } from '../loading.ts';
 import { readHistory } from '../module-history.ts';
 import { type Operator, operate } from '../operator.ts';
-import { addExamples, collect } from './examples.ts';
+import { addExamples } from './examples.ts';
 import { loadExitCodesText } from './load.ts';
 
-/** Stays of a module that are looked at on each device, the newest. */
-const historyRead = 1_000;
+/** Stays of a module that are looked at on each device, the newest: one page. */
+const historyRead = 200;
 /** Devices whose histories are read at the same time. */
 const readAtOnce = 8;
 /** Devices that are named in a message. */
@@ -24,7 +24,10 @@ export function addRollbackCommand(rollback: Command): void {
     .option('--device <device>', 'a device, by name or identifier; may be repeated', collect)
     .option('--label <key=value>', 'every device with this label, and with all where it is repeated', collect)
     .requiredOption('--module <name>', 'the module')
-    .option('--to <version>', 'a version that was in the memory of each device (the one before what is there now)')
+    .option(
+      '--to <version>',
+      `a version that was in the memory of each device, in its newest ${historyRead} stays there (the one before what is there now)`,
+    )
     .requiredOption('--reason <text>', 'why; it is kept with each load')
     .option('--no-wait', 'do not wait for the outcomes')
     .addHelpText('after', loadExitCodesText)
