@@ -18,6 +18,8 @@ export type Following = {
   readonly after: number;
   readonly types?: readonly EventType[];
   readonly signal: AbortSignal;
+  /** Whether the service was there a moment ago: then it is waited for from the start, as it is when the stream is lost. */
+  readonly wasThere?: boolean;
   /** Called when the stream is lost, and when it is there again. */
   readonly onConnection?: (isThere: boolean) => void;
 };
@@ -30,13 +32,12 @@ export async function newestEvent(client: Client): Promise<number> {
 
 /**
  * Follows the events until the signal is aborted.
- * @throws {AnswerError} where the service does not allow it. @throws {UnreachableError} when it was not there at the start, or not for 5 minutes.
+ * @throws {AnswerError} where the service does not allow it. @throws {UnreachableError} where it is not there at the start, or not for 5 minutes.
  */
 export async function* followEvents(client: Client, following: Following): AsyncGenerator<Schemas['AuditEvent'], void> {
   const { types, signal, onConnection } = following;
-  let after = following.after;
+  let { after, wasThere = false } = following;
   let lostAt: number | null = null;
-  let wasThere = false;
   while (!signal.aborted) {
     try {
       const query = { after, ...(types === undefined ? {} : { types: [...types] }) };

@@ -7,7 +7,7 @@ import { StartError } from './command-line.ts';
 import { deviceNames } from './device-names.ts';
 import { followEvents, newestEvent } from './event-stream.ts';
 import { type ExitCode, exitCodes } from './exit-codes.ts';
-import type { Operator } from './operator.ts';
+import { answer, type Operator } from './operator.ts';
 import { everyItem, readPages } from './pages.ts';
 import { tableLines } from './table.ts';
 import { colouredOutcome } from './terminal/colours.ts';
@@ -30,33 +30,28 @@ export async function carryOut(operator: Operator, waves: readonly Wave[], isWai
   // Before anything is requested: whatever completes has a greater number.
   const after = isWaiting ? await newestEvent(client) : 0;
   const accepted: AcceptedWave[] = [];
-  for (const { name, request } of waves) accepted.push({ name, ...answerOf(await client.POST('/v1/loads', { body: request })) });
-  if (!isWaiting) {
-    if (isJson)
-      console.log(
-        JSON.stringify(
-          accepted.map(({ batch, loads }) => ({ batch, loads })),
-          null,
-          2,
-        ),
-      );
-    else for (const { name, batch, loads } of accepted) console.log(`${name}: requested ${countText(loads.length)} as the batch ${batch}`);
-    return exitCodes.done;
-  }
+  let loads: Load[];
   try {
+    for (const { name, request } of waves) accepted.push({ name, ...answerOf(await client.POST('/v1/loads', { body: request })) });
+    if (!isWaiting) return answerAccepted(operator, accepted);
     await waitFor(client, accepted, after, stopped);
+    stopped.throwIfAborted();
+    loads = await readLoads(client, accepted);
   } catch (error) {
-    goOn(accepted);
+    for (const { batch } of accepted) console.error(`not waiting any longer; the loads go on: patchbay load list --batch ${batch}`);
     throw error;
   }
-  if (stopped.aborted) {
-    goOn(accepted);
-    return exitCodes.interrupted;
-  }
-  const loads = await readLoads(client, accepted);
-  if (isJson) console.log(JSON.stringify({ batches: accepted.map(({ batch }) => batch), outcomes: countOutcomes(loads), loads }, null, 2));
-  else for (const line of await summaryLines(client, loads)) console.log(line);
+  const lines = isJson ? [] : await summaryLines(client, loads);
+  answer(operator, { batches: accepted.map(({ batch }) => batch), outcomes: countOutcomes(loads), loads }, () => lines);
   return exitCodeOf(loads);
+}
+
+function answerAccepted(operator: Operator, accepted: readonly AcceptedWave[]): ExitCode {
+  const batches = accepted.map(({ batch, loads }) => ({ batch, loads }));
+  answer(operator, { batches }, () =>
+    accepted.map(({ name, batch, loads }) => `${name}: requested ${countText(loads.length)} as the batch ${batch}`),
+  );
+  return exitCodes.done;
 }
 
 const countText = (loads: number) => (loads === 1 ? '1 load' : `${loads} loads`);
@@ -74,7 +69,8 @@ async function waitFor(client: Client, waves: readonly AcceptedWave[], after: nu
   bars.update(draw());
   const onConnection = (isThere: boolean) =>
     bars.say(isThere ? 'the service is there again' : 'the service is away: the loads go on, and so does the wait when it is back');
-  for await (const { action, object, detail } of followEvents(client, { after, types: ['load'], signal: stopped, onConnection })) {
+  const following = { after, types: ['load'] as const, signal: stopped, wasThere: true, onConnection };
+  for await (const { action, object, detail } of followEvents(client, following)) {
     const wave = action === 'load.completed' ? waveOf.get(object) : undefined;
     const counts = wave === undefined ? undefined : progress.get(wave);
     if (counts === undefined) continue;
@@ -85,11 +81,6 @@ async function waitFor(client: Client, waves: readonly AcceptedWave[], after: nu
     if (waveOf.size === 0) break;
   }
   bars.end(draw());
-}
-
-/** Says that the loads do not end with the wait for them. */
-function goOn(waves: readonly AcceptedWave[]): void {
-  for (const { batch } of waves) console.error(`not waiting any longer; the loads go on: patchbay load list --batch ${batch}`);
 }
 
 async function readLoads(client: Client, waves: readonly AcceptedWave[]): Promise<Load[]> {

@@ -12,7 +12,7 @@ export const pageLimit = 200;
 export const listLimit = 100_000;
 const usualLimit = 50;
 
-export type Page<Item> = { readonly items: readonly Item[]; readonly next?: string | null };
+export type Page<Item> = { readonly items: readonly Item[]; readonly next: string | null };
 type PageQuery = { readonly limit: number; readonly cursor?: string };
 type ListOptions = { readonly limit: number; readonly all?: true | undefined };
 

@@ -1,7 +1,7 @@
 // The tree of commands. What is behind each is loaded when it is wanted, so that every command starts fast.
 
 import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import description from '../../package.json' with { type: 'json' };
+import manifest from '../../package.json' with { type: 'json' };
 import { addOperatorOptions } from './operator-options.ts';
 import { untilStopped } from './stopping.ts';
 
@@ -79,7 +79,7 @@ function createTree(): { program: Command; fill: (noun: CommandUnknownOpts) => P
   const program = new Command('patchbay');
   program
     .description("Hot-patch modules in running devices: the operator's command line of a Patchbay service, and the service itself.")
-    .version(description.version, '-V, --version', 'the version of Patchbay')
+    .version(manifest.version, '-V, --version', 'the version of Patchbay')
     .helpOption('-h, --help', 'this help; every command has its own')
     .helpCommand(false)
     // What comes after a command is that command's: `load --version`.

@@ -6,6 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { createPatchbayClient } from '../../src/cli/client.ts';
+import { followEvents } from '../../src/cli/event-stream.ts';
 import { repeatingFetch, UnreachableError } from '../../src/cli/repeating-fetch.ts';
 import { patchbay } from './command.ts';
 
@@ -78,6 +80,35 @@ test('a request is repeated a bounded number of times, and not at all where it w
   const failure = await repeatingFetch(new Request(url), never).catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(UnreachableError);
   expect(failure).toMatchObject({ message: 'ECONNREFUSED', url });
+});
+
+test('events are followed over streams that break off and a service that is busy, but not begun where there is none', async () => {
+  let requests = 0;
+  const url = await listen((request, response) => {
+    requests++;
+    if (requests <= 5) {
+      response.writeHead(503, { 'retry-after': '0' }).end();
+      return;
+    }
+    const after = Number(new URL(request.url ?? '', url).searchParams.get('after'));
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(`id: ${after + 1}\nevent: load.completed\ndata: ${JSON.stringify({ number: after + 1 })}\n\n`, () =>
+      request.socket.destroy(),
+    );
+  });
+  const client = createPatchbayClient(url, { fetch: (request) => repeatingFetch(request, never) });
+  const begun = Array.fromAsync(followEvents(client, { after: 7, signal: never }));
+  await expect(begun).rejects.toThrow('/v1/events answered 503');
+  requests = 0;
+  const connections: boolean[] = [];
+  const numbers: number[] = [];
+  const following = { after: 7, signal: never, wasThere: true, onConnection: (isThere: boolean) => connections.push(isThere) };
+  for await (const { number } of followEvents(client, following)) {
+    numbers.push(number);
+    if (numbers.length === 3) break;
+  }
+  expect(numbers).toEqual([8, 9, 10]);
+  expect(connections).toEqual([false, true, false, true, false, true]);
 });
 
 test('that no service is there is told with how to start it', async () => {
