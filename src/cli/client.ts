@@ -6,15 +6,16 @@ import type { components, paths } from './generated/api.ts';
 export type Schemas = components['schemas'];
 export type Client = ReturnType<typeof createPatchbayClient>;
 
-type ClientOptions = {
-  /** How requests are made; without it, once each. */
-  readonly fetch?: (request: Request) => Promise<Response>;
-  readonly headers?: Record<string, string>;
-};
-
-/** A client of the service at that address. */
-export function createPatchbayClient(baseUrl: string, options: ClientOptions = {}) {
-  return createClient<paths>({ baseUrl, ...options });
+/**
+ * A client of the service at that address.
+ * @param key What it shows; null: nothing. @param fetch How requests are made; by itself, once each.
+ */
+export function createPatchbayClient(
+  baseUrl: string,
+  key: string | null = null,
+  fetch: (request: Request) => Promise<Response> = globalThis.fetch,
+) {
+  return createClient<paths>({ baseUrl, fetch, headers: key === null ? {} : { authorization: `Bearer ${key}` } });
 }
 
 /** The service answered, but not what it was asked for. */

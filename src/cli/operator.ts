@@ -28,10 +28,7 @@ export async function operate(command: CommandUnknownOpts, work: (operator: Oper
   if (!mayColour) forbidColours();
   const settings = await readOperatorSettings(flags, process.env);
   const stopped = untilStopped();
-  const client = createPatchbayClient(settings.service, {
-    fetch: (request) => repeatingFetch(request, stopped),
-    ...(settings.key === null ? {} : { headers: { authorization: `Bearer ${settings.key}` } }),
-  });
+  const client = createPatchbayClient(settings.service, settings.key, (request) => repeatingFetch(request, stopped));
   try {
     process.exitCode = await work({ client, isJson, stopped });
   } catch (error) {

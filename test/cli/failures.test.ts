@@ -96,7 +96,7 @@ test('events are followed over streams that break off and a service that is busy
       request.socket.destroy(),
     );
   });
-  const client = createPatchbayClient(url, { fetch: (request) => repeatingFetch(request, never) });
+  const client = createPatchbayClient(url, null, (request) => repeatingFetch(request, never));
   const begun = Array.fromAsync(followEvents(client, { after: 7, signal: never }));
   await expect(begun).rejects.toThrow('/v1/events answered 503');
   requests = 0;

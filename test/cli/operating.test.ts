@@ -14,6 +14,8 @@ let stopAway: () => Promise<void>;
 
 beforeAll(async () => {
   await bench.start();
+  // What goes on until it is ended has the environment of this process.
+  Object.assign(process.env, settings());
   stopAway = bench.startHost('away', 1, { zone: 'south' });
   bench.startHost('rack', 2, { zone: 'north' });
   devices = await bench.connectedDevices(3);
@@ -23,11 +25,12 @@ afterAll(async () => {
   await bench.close();
 });
 
-const command = (...args: string[]) => patchbay(bench.folder, args, { PATCHBAY_SERVICE: bench.url });
+const settings = () => ({ PATCHBAY_SERVICE: bench.url });
+const command = (...args: string[]) => patchbay(bench.folder, args, settings());
 
 /** A command that goes on until it is ended. */
 function begin(...args: string[]): Child {
-  const child = new Child(`patchbay ${args.join(' ')}`, [...args, '--service', bench.url]);
+  const child = new Child(`patchbay ${args.join(' ')}`, args);
   children.push(child);
   return child;
 }
@@ -100,7 +103,7 @@ test('loads are waited for and summed up, and the exit code tells of those that 
 test('on a terminal the progress is drawn, in colours unless they are forbidden', async () => {
   const draw = async (...flags: string[]) => {
     const words = [process.execPath, entry, 'load', '--module', 'work', '--version', '1.0.0', '--label', 'zone=north', ...flags];
-    const env = environment({ HOME: bench.folder, PATCHBAY_SERVICE: bench.url, TERM: 'xterm' });
+    const env = environment({ HOME: bench.folder, TERM: 'xterm', ...settings() });
     return (await run('script', ['-qec', words.join(' '), '/dev/null'], { env, cwd: bench.folder })).stdout;
   };
   const [drawn, plain] = await Promise.all([draw(), draw('--no-color')]);
