@@ -28,12 +28,20 @@ export function readInteger(flag: string, text: string, least: number, most: num
 }
 
 /** Labels from flags of the form `key=value`. @throws {UsageError} */
-export function readLabels(texts: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    texts.map((text) => {
-      const [key = '', ...value] = text.split('=');
-      if (key === '' || value.length === 0) throw new UsageError(`--labels ${text}: write labels as key=value`);
-      return [key, value.join('=')];
-    }),
-  );
+export function readLabels(texts: readonly string[], flag = '--labels'): Record<string, string> {
+  const labels = new Map<string, string>();
+  for (const text of texts) {
+    const [key = '', ...rest] = text.split('=');
+    if (key === '' || rest.length === 0) throw new UsageError(`${flag} ${text}: write labels as key=value`);
+    const value = rest.join('=');
+    if (labels.has(key) && labels.get(key) !== value)
+      throw new UsageError(`${flag} ${text}: a device has one value of ${key}, and ${labels.get(key)} is given too`);
+    labels.set(key, value);
+  }
+  return Object.fromEntries(labels);
+}
+
+/** Collects what an option is given each time. */
+export function collect(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
 }

@@ -1,53 +1,33 @@
-// The command line: `serve` starts the service, `host` a process of devices.
+// The command line: runs one command, and tells by the exit code what came of it.
 
 import console from 'node:console';
+import { CommanderError } from '@commander-js/extra-typings';
 import { StartError, UsageError } from './command-line.ts';
-import { host } from './host.ts';
-import { serve } from './serve.ts';
+import { exitCodes } from './exit-codes.ts';
+import { createProgram } from './program.ts';
 
-const help = `Usage: node src/cli/patchbay.ts COMMAND [options]
+// Who reads the output may have seen enough, like `head`.
+process.stdout.on('error', (error) => {
+  if ('code' in error && error.code === 'EPIPE') process.exit(exitCodes.done);
+  throw error;
+});
 
-Commands:
-  serve   start the control service (npm start)
-  host    run simulated devices for a service (npm run host)
-
-Each has --help.
-`;
-
-const commands = new Map([
-  ['serve', serve],
-  ['host', host],
-]);
-
-const [name = '--help', ...args] = process.argv.slice(2);
-const command = commands.get(name);
-const stopped = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.abort());
-if (process.env['npm_lifecycle_event'] !== undefined) endWithParent(process.ppid);
-
-if (name === '--help') {
-  console.log(help);
-} else if (command === undefined) {
-  console.error(`there is no command "${name}": the commands are ${[...commands.keys()].join(' and ')}`);
-  process.exitCode = 2;
-} else {
-  try {
-    await command(args, stopped.signal);
-  } catch (error) {
-    process.exitCode = report(error);
-  }
+const [first = '--help', ...others] = process.argv.slice(2);
+const args = first === 'help' ? [...others, '--help'] : [first, ...others];
+try {
+  const program = await createProgram(args);
+  await program.parseAsync(args, { from: 'user' });
+} catch (error) {
+  process.exitCode = report(error);
 }
 
-/** npm that is told to end ends the shell between it and this process, and this process would be left behind. */
-function endWithParent(parent: number): void {
-  setInterval(() => process.ppid !== parent && stopped.abort(), 250).unref();
-}
-
-/** Says what went wrong and answers the exit code: 2 where the command line was wrong. */
+/** Says what went wrong and answers the exit code. */
 function report(error: unknown): number {
+  // It has said so already: that the command line is wrong, or the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.wrongCommandLine;
   const isUsage =
     error instanceof UsageError || (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'));
   if (isUsage) console.error(`${error.message}\nSee --help.`);
   else console.error(error instanceof StartError ? error.message : error);
-  return isUsage ? 2 : 1;
+  return isUsage ? exitCodes.wrongCommandLine : exitCodes.failed;
 }

@@ -225,7 +225,7 @@ test.each([
   [['host', '--log-level', 'loud'], /--log-level is "loud"/],
   [['host', '--name', 'My Rack'], /must be 1 to 63/],
   [['host', '--labels', 'north'], /write labels as key=value/],
-  [['help'], /there is no command "help": the commands are serve and host/],
+  [['hots'], /unknown command 'hots'/],
 ])('patchbay %j is refused with what to change', async (args, message) => {
   const child = start('patchbay', ...args);
   await child.says(message);

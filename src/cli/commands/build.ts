@@ -1,0 +1,105 @@
+// `patchbay build`: builds of modules are pushed and listed.
+
+import console from 'node:console';
+import { readFileSync } from 'node:fs';
+import { extname } from 'node:path';
+import type { Command } from '@commander-js/extra-typings';
+import { AnswerError, answerOf, type Client, type Schemas } from '../client.ts';
+import { UsageError } from '../command-line.ts';
+import { type ExitCode, exitCodes } from '../exit-codes.ts';
+import { answer, type Operator, operate } from '../operator.ts';
+import { allOption, answerList, limitOption, readPages } from '../pages.ts';
+import { diagnosticLine } from '../terminal/failure.ts';
+import { timeText } from '../terminal/times.ts';
+import { addExamples } from './examples.ts';
+
+const languages = new Map<string, Schemas['Build']['language']>([
+  ['.ts', 'assemblyscript'],
+  ['.wat', 'wat'],
+  ['.wasm', 'wasm'],
+]);
+
+export function addBuildCommands(build: Command): void {
+  const push = build
+    .command('push <file>')
+    .description(
+      'Compile a source and keep it as a build of a module. The language is told by the extension: .ts (AssemblyScript), .wat, or .wasm (prebuilt).',
+    )
+    .requiredOption('--module <name>', 'the module')
+    .requiredOption('--version <version>', 'semantic version of the build, or next-major, next-minor or next-patch')
+    .action((file, { module, version }, command) => operate(command, (operator) => pushBuild(operator, file, module, version)));
+  addExamples(
+    push,
+    'patchbay build push tcp.ts --module tcp --version 1.1.0',
+    'patchbay build push tcp.wasm --module tcp --version next-minor',
+  );
+
+  const list = build
+    .command('list <module>')
+    .description('List the builds of a module, the newest first.')
+    .addOption(limitOption())
+    .addOption(allOption())
+    .action((module, options, command) =>
+      operate(command, async (operator) => {
+        const ask = async (query: { limit: number }) =>
+          answerOf(await operator.client.GET('/v1/modules/{module}/builds', { params: { path: { module }, query } }));
+        answerList(operator, await readPages(options, ask), {
+          headings: ['VERSION', 'LANGUAGE', 'BYTES', 'CREATED', 'IMAGE'],
+          row: ({ version, language, image, createdAt }) => [
+            version,
+            language,
+            image.bytes,
+            timeText(createdAt),
+            image.digest.slice(0, 19),
+          ],
+          none: `there are no builds of ${module}`,
+        });
+        return exitCodes.done;
+      }),
+    );
+  addExamples(list, 'patchbay build list tcp', 'patchbay build list tcp --all --json');
+}
+
+async function pushBuild(operator: Operator, file: string, module: string, version: string): Promise<ExitCode> {
+  const language = languages.get(extname(file));
+  if (language === undefined)
+    throw new UsageError(`cannot tell the language of ${file}: name it with one of ${[...languages.keys()].join(', ')}`);
+  const content = readContent(file);
+  try {
+    const build = await request(operator.client, { module, version, language, content });
+    for (const warning of build.warnings) console.error(diagnosticLine(warning, file));
+    answer(operator, build, () => [`pushed ${build.module}@${build.version}: ${build.image.bytes} bytes by ${build.compiler}`]);
+    return exitCodes.done;
+  } catch (error) {
+    const found = error instanceof AnswerError ? (error.problem?.diagnostics ?? []) : [];
+    if (found.length === 0) throw error;
+    for (const diagnostic of found) console.error(diagnosticLine(diagnostic, file));
+    return exitCodes.failed;
+  }
+}
+
+type Source = {
+  readonly module: string;
+  readonly version: string;
+  readonly language: Schemas['Build']['language'];
+  readonly content: Uint8Array;
+};
+
+async function request(client: Client, { module, version, language, content }: Source): Promise<Schemas['CreatedBuild']> {
+  const path = { module };
+  if (language !== 'wasm') {
+    const body = { version, language, source: new TextDecoder().decode(content) };
+    return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path }, body }));
+  }
+  // OpenAPI has no type for bytes: the body is what the serializer says.
+  const prebuilt = { body: '', bodySerializer: () => content, headers: { 'content-type': 'application/wasm' } };
+  return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path, query: { version } }, ...prebuilt }));
+}
+
+function readContent(file: string): Uint8Array {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new UsageError(`cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

@@ -1,0 +1,111 @@
+// `patchbay device`: devices are listed, looked into and watched.
+
+import { type Command, Option } from '@commander-js/extra-typings';
+import { deviceStatuses } from '../choices.ts';
+import { answerOf, type Schemas } from '../client.ts';
+import { collect, readLabels } from '../command-line.ts';
+import { deviceId, deviceIds } from '../device-names.ts';
+import { printEvents } from '../event-lines.ts';
+import { newestEvent } from '../event-stream.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { answer, operate } from '../operator.ts';
+import { allOption, answerList, limitOption, readPages } from '../pages.ts';
+import { tableLines } from '../table.ts';
+import { coloured } from '../terminal/colours.ts';
+import { timeText } from '../terminal/times.ts';
+import { addExamples } from './examples.ts';
+
+export function addDeviceCommands(device: Command): void {
+  const list = device
+    .command('list')
+    .description('List devices, the newest first.')
+    .option('--label <key=value>', 'only devices with this label; may be repeated', collect)
+    .option('--host <host>', 'only devices of this host, by its identifier')
+    .addOption(new Option('--status <status>', 'only devices of this status').choices(deviceStatuses))
+    .addOption(limitOption())
+    .addOption(allOption())
+    .action(({ label = [], host, status, ...options }, command) =>
+      operate(command, async (operator) => {
+        readLabels(label, '--label');
+        const filter = { ...(label.length === 0 ? {} : { label: [...label] }), ...(host ? { host } : {}), ...(status ? { status } : {}) };
+        const devices = await readPages(options, async (page) =>
+          answerOf(await operator.client.GET('/v1/devices', { params: { query: { ...page, ...filter } } })),
+        );
+        answerList(operator, devices, {
+          headings: ['NAME', 'DEVICE', 'STATUS', 'HOST', 'LABELS'],
+          row: (one) => [one.name, one.id, statusText(one.status), one.host, labelsText(one.labels)],
+          none: 'there are no such devices',
+        });
+        return exitCodes.done;
+      }),
+    );
+  addExamples(list, 'patchbay device list', 'patchbay device list --label zone=north --status connected --all --json');
+
+  const show = device
+    .command('show <device>')
+    .description('Show a device, by its name or identifier, with its module table and its memory.')
+    .action((given, _options, command) =>
+      operate(command, async (operator) => {
+        const path = { device: await deviceId(operator.client, given) };
+        const detail = answerOf(await operator.client.GET('/v1/devices/{device}', { params: { path } }));
+        answer(operator, detail, () => detailLines(detail));
+        return exitCodes.done;
+      }),
+    );
+  addExamples(show, 'patchbay device show rack-1-3', 'patchbay device show dev_019365a1c0de7b1e9d2f4c6a8b0d1e2f --json');
+
+  const watch = device
+    .command('watch [device...]')
+    .description(
+      'Show what happens to devices, programs, loads and hosts as it happens, until Ctrl-C; of the devices that are named, or of all.',
+    )
+    .action((given, _options, command) =>
+      operate(command, async (operator) => {
+        const wanted = new Set(await deviceIds(operator.client, given));
+        const concerns = ({ object, detail }: Schemas['AuditEvent']) =>
+          wanted.size === 0 || wanted.has(object) || wanted.has(String(detail['device']));
+        return printEvents(operator, { after: await newestEvent(operator.client), types: ['device', 'host', 'program', 'load'] }, concerns);
+      }),
+    );
+  addExamples(watch, 'patchbay device watch', 'patchbay device watch rack-1-3 rack-1-4 --json');
+}
+
+function statusText(status: Schemas['Device']['status']): string {
+  return coloured(status === 'connected' ? 'green' : status === 'attaching' ? 'yellow' : 'red', status);
+}
+
+const labelsText = (labels: Readonly<Record<string, string>>) =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(' ');
+
+function detailLines({
+  id,
+  name,
+  labels,
+  host,
+  status,
+  createdAt,
+  reportedAt,
+  attachFailure,
+  moduleTable,
+  memoryMap,
+}: Schemas['DeviceDetail']): string[] {
+  const table = moduleTable.map((entry) => [entry.module, entry.version, entry.address, entry.referenceCount, entry.image.slice(0, 19)]);
+  const ranges = (memoryMap?.ranges ?? []).map(({ address, pages, owner, ...flags }) => {
+    const set = (['present', 'valid', 'nx'] as const).filter((flag) => flags[flag]);
+    return [address, pages, `${owner.module}@${owner.version}`, set.join(' ')];
+  });
+  return [
+    `${name}  ${id}  ${statusText(status)}`,
+    `host      ${host}`,
+    `labels    ${labelsText(labels) || '-'}`,
+    `created   ${timeText(createdAt)}`,
+    `reported  ${timeText(reportedAt)}`,
+    ...(attachFailure === null ? [] : [`failure   ${attachFailure}`]),
+    '',
+    ...(table.length === 0 ? ['no modules are in memory'] : tableLines(['MODULE', 'VERSION', 'ADDRESS', 'ACCESSES', 'IMAGE'], table)),
+    ...(memoryMap === null ? [] : ['', `memory: ${memoryMap.usedPages} of ${memoryMap.pages} pages are used`]),
+    ...(ranges.length === 0 ? [] : tableLines(['ADDRESS', 'PAGES', 'OWNER', 'FLAGS'], ranges)),
+  ];
+}

@@ -1,0 +1,42 @@
+// `patchbay health`: whether the fleet is well, and why not.
+
+import type { Command } from '@commander-js/extra-typings';
+import { answerOf, type Schemas } from '../client.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { answer, operate } from '../operator.ts';
+import { coloured } from '../terminal/colours.ts';
+import { addExamples } from './examples.ts';
+
+export function addHealthCommand(health: Command): void {
+  const complete = health
+    .addHelpText(
+      'after',
+      '\nExit codes:\n  0  the fleet is healthy\n  1  something went wrong in the command or in the service\n  5  the fleet is degraded',
+    )
+    .action((_options, command) =>
+      operate(command, async (operator) => {
+        const fleet = answerOf(await operator.client.GET('/v1/health'));
+        answer(operator, fleet, () => healthLines(fleet));
+        return fleet.status === 'healthy' ? exitCodes.done : exitCodes.notWell;
+      }),
+    );
+  addExamples(complete, 'patchbay health', 'patchbay health --service http://10.0.0.5:7070 --json');
+}
+
+function healthLines({ status, reasons, hosts, devices, loads, accesses, ordersUnsettled }: Schemas['FleetHealth']): string[] {
+  const counts = (some: Readonly<Record<string, number>>) =>
+    Object.entries(some)
+      .map(([name, count]) => `${count} ${name}`)
+      .join(', ');
+  const { outcomes, ...states } = loads;
+  return [
+    `The fleet is ${coloured(status === 'healthy' ? 'green' : 'red', status)}.`,
+    ...reasons.map((reason) => `  ${reason}`),
+    `hosts     ${counts(hosts)}`,
+    `devices   ${counts(devices)}`,
+    `loads     ${counts(states)}`,
+    `outcomes  ${counts(outcomes) || '-'}`,
+    `accesses  ${counts(accesses)}`,
+    `orders    ${ordersUnsettled} not settled`,
+  ];
+}

@@ -1,0 +1,213 @@
+// `patchbay load`: a build is put on devices, and what comes of it is waited for, listed, shown and cancelled.
+
+import { type Command, Option } from '@commander-js/extra-typings';
+import { invalidations, loadStates, outcomes, similarityPolicies, strategies, versionPolicies } from '../choices.ts';
+import { answerOf, type Client, type Schemas } from '../client.ts';
+import { collect, readInteger, readLabels, UsageError } from '../command-line.ts';
+import { deviceId, deviceIds, deviceNames } from '../device-names.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { carryOut } from '../loading.ts';
+import { answer, operate } from '../operator.ts';
+import { allOption, answerList, limitOption, readPages } from '../pages.ts';
+import { tableLines } from '../table.ts';
+import { colouredOutcome } from '../terminal/colours.ts';
+import { timeText } from '../terminal/times.ts';
+import { addExamples } from './examples.ts';
+
+/** What the exit code of a command that waits for loads tells. */
+export const loadExitCodesText = `
+Exit codes:
+  0  every device has the version
+  1  something went wrong in the command or in the service
+  2  the command line is wrong
+  3  some loads were refused by their devices
+  4  some loads failed, expired, or were cancelled or superseded (whether or not others were refused)`;
+
+export function addLoadCommands(load: Command): void {
+  load
+    .usage('[options] | list | show LOAD | cancel LOAD')
+    .option('--module <name>', 'the module')
+    .option('--version <version>', 'the version to load')
+    .option('--device <device>', 'load it on this device, by name or identifier; may be repeated', collect)
+    .option('--label <key=value>', 'load it on every device with this label, and with all where it is repeated', collect)
+    .addOption(new Option('--strategy <strategy>', 'what becomes of those inside the old version (inject)').choices(strategies))
+    .option('--drain-milliseconds <count>', 'how long a strategy that drains waits', (text) =>
+      readInteger('drain-milliseconds', text, 0, 3_600_000),
+    )
+    .addOption(new Option('--invalidation <how>', 'what becomes of the pages of the old version (nx)').choices(invalidations))
+    .addOption(new Option('--version-policy <policy>', 'which versions may replace the one in memory (newer)').choices(versionPolicies))
+    .option('--reason <text>', 'why, with --version-policy downgrade')
+    .addOption(
+      new Option('--similarity-policy <policy>', 'whether it must export what the old version does (require)').choices(similarityPolicies),
+    )
+    .option('--deadline <seconds>', 'when a load that has not completed expires (86400)', (text) =>
+      readInteger('deadline', text, 1, 2_592_000),
+    )
+    .option('--supersede', 'loads of the module that wait for the same devices give way')
+    .option('--no-wait', 'do not wait for the outcomes')
+    .addHelpText('after', loadExitCodesText)
+    .allowExcessArguments()
+    .action((options, command) =>
+      operate(command, async (operator) => {
+        const [unexpected] = command.args;
+        if (unexpected !== undefined)
+          throw new UsageError(
+            `there is no "load ${unexpected}": there is ${load.commands.map((one) => one.name()).join(', ')}, or load with its options`,
+          );
+        const {
+          module,
+          version,
+          device,
+          label,
+          strategy,
+          drainMilliseconds,
+          invalidation,
+          versionPolicy,
+          reason,
+          similarityPolicy,
+          deadline,
+        } = options;
+        if (module === undefined || version === undefined) throw new UsageError('give --module and --version: what to load');
+        if ((device === undefined) === (label === undefined)) throw new UsageError('give either --device or --label: where to load it');
+        if ((versionPolicy === 'downgrade') !== (reason !== undefined))
+          throw new UsageError('give a --reason with --version-policy downgrade, and only there');
+        const where =
+          device === undefined ? { labels: readLabels(label ?? [], '--label') } : { devices: await deviceIds(operator.client, device) };
+        const request = {
+          module,
+          version,
+          ...where,
+          ...(strategy && { strategy }),
+          ...(drainMilliseconds !== undefined && { drainMilliseconds }),
+          ...(invalidation && { invalidation }),
+          ...(versionPolicy && { versionPolicy }),
+          ...(reason && { downgradeReason: reason }),
+          ...(similarityPolicy && { similarityPolicy }),
+          ...(deadline && { deadlineSeconds: deadline }),
+          ...(options.supersede && { supersede: true }),
+        };
+        return carryOut(operator, [{ name: `${module}@${version}`, request }], options.wait);
+      }),
+    );
+  addExamples(
+    load,
+    'patchbay load --module tcp --version 1.1.0 --label zone=north',
+    'patchbay load --module tcp --version 1.1.0 --device rack-1-3 --strategy drain-then-inject --drain-milliseconds 5000',
+    'patchbay load --module tcp --version 1.0.0 --device rack-1-3 --version-policy downgrade --reason "1.1.0 drops packets"',
+  );
+  addListCommand(load);
+  addShowCommand(load);
+  addCancelCommand(load);
+}
+
+function addListCommand(load: Command): void {
+  const list = load
+    .command('list')
+    .description('List loads, the newest first.')
+    .option('--batch <batch>', 'only loads that were requested together')
+    .option('--device <device>', 'only loads of this device, by name or identifier')
+    .option('--module <name>', 'only loads of this module')
+    .addOption(new Option('--state <state>', 'only loads in this state').choices(loadStates))
+    .addOption(new Option('--outcome <outcome>', 'only loads that ended so').choices(outcomes))
+    .addOption(limitOption())
+    .addOption(allOption())
+    .action(({ batch, device, module, state, outcome, ...options }, command) =>
+      operate(command, async (operator) => {
+        const { client } = operator;
+        const filter = {
+          ...(batch && { batch }),
+          ...(device && { device: await deviceId(client, device) }),
+          ...(module && { module }),
+          ...(state && { state }),
+          ...(outcome && { outcome }),
+        };
+        const loads = await readPages(options, async (page) =>
+          answerOf(await client.GET('/v1/loads', { params: { query: { ...page, ...filter } } })),
+        );
+        const names = operator.isJson || loads.items.length === 0 ? new Map<string, string>() : await deviceNames(client);
+        answerList(operator, loads, {
+          headings: ['LOAD', 'DEVICE', 'VERSION', 'OUTCOME', 'REQUESTED', 'REASON'],
+          row: (one) => [
+            one.id,
+            names.get(one.device) ?? one.device,
+            `${one.module}@${one.version}`,
+            stateText(one),
+            timeText(one.requestedAt),
+            one.reason ?? '',
+          ],
+          none: 'there are no such loads',
+        });
+        return exitCodes.done;
+      }),
+    );
+  addExamples(list, 'patchbay load list --state queued', 'patchbay load list --device rack-1-3 --outcome failed --all --json');
+}
+
+function addShowCommand(load: Command): void {
+  const show = load
+    .command('show <load>')
+    .description('Show a load with every step of the isolation workflow: its operation in the patent, its time and its facts.')
+    .action((id, _options, command) =>
+      operate(command, async (operator) => {
+        const detail = await readLoad(operator.client, id);
+        answer(operator, detail, () => detailLines(detail));
+        return exitCodes.done;
+      }),
+    );
+  addExamples(show, 'patchbay load show lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
+}
+
+/** A load with its report; of the client's own type, which leaves out what can only be null. */
+async function readLoad(client: Client, id: string) {
+  return answerOf(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }));
+}
+type LoadDetail = Awaited<ReturnType<typeof readLoad>>;
+
+function addCancelCommand(load: Command): void {
+  const cancel = load
+    .command('cancel <load>')
+    .description('Cancel a load that waits for its host.')
+    .action((id, _options, command) =>
+      operate(command, async (operator) => {
+        const cancelled = answerOf(await operator.client.POST('/v1/loads/{load}/cancel', { params: { path: { load: id } } }));
+        answer(operator, cancelled, () => [`${cancelled.id} is cancelled`]);
+        return exitCodes.done;
+      }),
+    );
+  addExamples(cancel, 'patchbay load cancel lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
+}
+
+const stateText = ({ outcome, state }: Pick<Schemas['Load'], 'outcome' | 'state'>) => (outcome === null ? state : colouredOutcome(outcome));
+
+function detailLines(load: LoadDetail): string[] {
+  const { id, batch, device, module, version, strategy, invalidation, versionPolicy, similarityPolicy, reason, report } = load;
+  const counts =
+    load.interrupted === null ? [] : [`accesses  ${load.interrupted} interrupted, ${load.retried} retried, ${load.failed} failed`];
+  return [
+    `${id}  ${module}@${version}  ${stateText(load)}`,
+    `device    ${device}`,
+    `batch     ${batch}`,
+    `policy    ${strategy}, ${invalidation}, ${versionPolicy} versions, similarity ${similarityPolicy}`,
+    `time      requested ${load.requestedAt}, dispatched ${load.dispatchedAt ?? '-'}, completed ${load.completedAt ?? '-'}`,
+    ...(load.downgradeReason === null ? [] : [`because   ${load.downgradeReason}`]),
+    ...(reason === null ? [] : [`reason    ${reason}`]),
+    ...counts,
+    ...(report === null ? [] : ['', ...stepLines(report.steps)]),
+  ];
+}
+
+function stepLines(steps: NonNullable<LoadDetail['report']>['steps']): string[] {
+  return tableLines(
+    ['OPERATION', 'STEP', 'AT', 'START µs', 'TOOK µs', 'FACTS'],
+    steps.map(({ step, at, startedMicroseconds, microseconds, facts, ...figure }) => [
+      'operation' in figure && figure.operation !== null ? String(figure.operation) : '-',
+      step,
+      at,
+      Math.round(startedMicroseconds),
+      Math.round(microseconds),
+      Object.entries(facts)
+        .map(([name, value]) => `${name}=${typeof value === 'object' ? JSON.stringify(value) : value}`)
+        .join(' '),
+    ]),
+  );
+}

@@ -1,0 +1,190 @@
+// `patchbay program`: programs are started, stopped, listed and measured.
+
+import console from 'node:console';
+import { setTimeout } from 'node:timers/promises';
+import type { Command } from '@commander-js/extra-typings';
+import { answerOf, type Client, type Schemas } from '../client.ts';
+import { readInteger, UsageError } from '../command-line.ts';
+import { deviceId } from '../device-names.ts';
+import { type ExitCode, exitCodes } from '../exit-codes.ts';
+import { answer, type Operator, operate } from '../operator.ts';
+import { allOption, answerList, everyItem, limitOption, readPages } from '../pages.ts';
+import { tableLines } from '../table.ts';
+import { coloured } from '../terminal/colours.ts';
+import { timeText } from '../terminal/times.ts';
+import { addExamples } from './examples.ts';
+
+type Program = Schemas['Program'];
+
+export function addProgramCommands(program: Command): void {
+  addStartCommand(program);
+  const stop = program
+    .command('stop <device> <program>')
+    .description('Stop a program on a device, whatever its threads are inside of.')
+    .action((given, id, _options, command) =>
+      operate(command, async (operator) => {
+        const path = { device: await deviceId(operator.client, given), program: id };
+        const stopping = answerOf(await operator.client.POST('/v1/devices/{device}/programs/{program}/stop', { params: { path } }));
+        answer(operator, stopping, () => [`${stopping.id} is ${stopping.state}`]);
+        return exitCodes.done;
+      }),
+    );
+  addExamples(stop, 'patchbay program stop rack-1-3 prg_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
+  const list = program
+    .command('list <device>')
+    .description('List the programs of a device, the newest first.')
+    .addOption(limitOption())
+    .addOption(allOption())
+    .action((given, options, command) =>
+      operate(command, async (operator) => {
+        const path = { device: await deviceId(operator.client, given) };
+        const programs = await readPages(options, async (query) =>
+          answerOf(await operator.client.GET('/v1/devices/{device}/programs', { params: { path, query } })),
+        );
+        answerList(operator, programs, {
+          headings: ['PROGRAM', 'NAME', 'STATE', 'CALLS', 'THREADS', 'STARTED', 'FAILURE'],
+          row: (one) => [
+            one.id,
+            one.name,
+            stateText(one.state),
+            `${one.module}.${one.export}(${one.arguments.join(', ')})`,
+            one.threads,
+            timeText(one.createdAt),
+            one.failure ?? '',
+          ],
+          none: 'there are no programs on this device',
+        });
+        return exitCodes.done;
+      }),
+    );
+  addExamples(list, 'patchbay program list rack-1-3');
+  addStatsCommand(program);
+}
+
+function addStartCommand(program: Command): void {
+  const start = program
+    .command('start <device> [arguments...]')
+    .description('Start threads on a device that call an export of a module again and again, with these numbers as its arguments.')
+    .requiredOption('--module <name>', 'the module')
+    .requiredOption('--export <name>', 'its export')
+    .option('--name <name>', 'what the program is called')
+    .option('--threads <count>', 'threads that call it', (text) => readInteger('threads', text, 1, 100_000), 1)
+    .option('--calls <count>', 'calls of each thread (until it is stopped)', (text) =>
+      readInteger('calls', text, 1, Number.MAX_SAFE_INTEGER),
+    )
+    .option('--pause <milliseconds>', 'pause after each call', (text) => readInteger('pause', text, 0, Number.MAX_SAFE_INTEGER), 0)
+    .action((given, values, { module, export: exported, name, threads, calls, pause }, command) =>
+      operate(command, async (operator) => {
+        for (const value of values) {
+          if (value.trim() === '' || Number.isNaN(Number(value))) throw new UsageError(`the argument "${value}" is not a number`);
+        }
+        const path = { device: await deviceId(operator.client, given) };
+        const body = {
+          ...(name && { name }),
+          module,
+          export: exported,
+          arguments: values,
+          threads,
+          calls: calls ?? null,
+          pauseMilliseconds: pause,
+        };
+        const started = answerOf(await operator.client.POST('/v1/devices/{device}/programs', { params: { path }, body }));
+        answer(operator, started, () => [`${started.id} is ${started.state}: ${started.name} on ${given}`]);
+        return exitCodes.done;
+      }),
+    );
+  addExamples(
+    start,
+    'patchbay program start rack-1-3 1480 1 --module tcp --export checksum --threads 4',
+    'patchbay program start rack-1-3 1480 1 --module tcp --export checksum --calls 1000 --pause 5 --json',
+  );
+}
+
+function addStatsCommand(program: Command): void {
+  const stats = program
+    .command('stats <device> [program]')
+    .description(
+      'Show what programs have done: calls completed and failed, accesses interrupted and retried, and the versions that served them.',
+    )
+    .option('--watch', 'show it again and again, until Ctrl-C')
+    .option('--interval <seconds>', 'how often, with --watch', (text) => readInteger('interval', text, 1, 3_600), 1)
+    .action((given, id, { watch, interval }, command) =>
+      operate(command, async (operator) => {
+        const device = await deviceId(operator.client, given);
+        const read = () => readPrograms(operator.client, device, id);
+        if (watch) return watchPrograms(operator, read, interval * 1_000);
+        const items = await read();
+        answer(operator, { items }, () => statisticsLines(items));
+        return exitCodes.done;
+      }),
+    );
+  addExamples(
+    stats,
+    'patchbay program stats rack-1-3',
+    'patchbay program stats rack-1-3 prg_019365a1c0de7b1e9d2f4c6a8b0d1e2f --watch --interval 5 --json',
+  );
+}
+
+async function readPrograms(client: Client, device: string, program: string | undefined): Promise<readonly Program[]> {
+  if (program !== undefined)
+    return [answerOf(await client.GET('/v1/devices/{device}/programs/{program}', { params: { path: { device, program } } }))];
+  const path = { device };
+  const ask = async (query: { limit: number }) => answerOf(await client.GET('/v1/devices/{device}/programs', { params: { path, query } }));
+  return (await readPages(everyItem, ask)).items;
+}
+
+/** Shows them again and again: over what was shown before on a terminal, one below the other elsewhere. */
+async function watchPrograms({ isJson, stopped }: Operator, read: () => Promise<readonly Program[]>, interval: number): Promise<ExitCode> {
+  for (;;) {
+    const items = await read().catch((error) => {
+      if (stopped.aborted) return null;
+      throw error;
+    });
+    if (items === null || stopped.aborted) return exitCodes.done;
+    if (isJson) console.log(JSON.stringify({ at: new Date().toISOString(), items }));
+    else {
+      if (process.stdout.isTTY) console.clear();
+      console.log([`${new Date().toISOString()}`, ...statisticsLines(items), ''].join('\n'));
+    }
+    await setTimeout(interval, undefined, { signal: stopped }).catch(() => {});
+  }
+}
+
+function statisticsLines(programs: readonly Program[]): string[] {
+  if (programs.length === 0) return ['there are no programs on this device'];
+  return tableLines(
+    ['NAME', 'STATE', 'COMPLETED', 'FAILED', 'INTERRUPTED', 'RETRIED', 'VERSIONS', 'LAST FAILURE'],
+    programs.map(({ name, state, statistics }) =>
+      statistics === null
+        ? [name, stateText(state), '-', '-', '-', '-', '-', '']
+        : [
+            name,
+            stateText(state),
+            statistics.callsCompleted,
+            statistics.callsFailed === 0 ? 0 : coloured('red', String(statistics.callsFailed)),
+            statistics.accessesInterrupted,
+            statistics.accessesRetried,
+            versionMix(statistics.versions),
+            statistics.lastFailure ?? '',
+          ],
+    ),
+  );
+}
+
+/** The share that each version has of the completed calls. */
+function versionMix(versions: NonNullable<Program['statistics']>['versions']): string {
+  const total = versions.reduce((sum, { callsCompleted }) => sum + callsCompleted, 0);
+  return versions
+    .map(({ version, callsCompleted }) => `${version} ${((100 * callsCompleted) / Math.max(1, total)).toFixed(1)}%`)
+    .join(', ');
+}
+
+const stateColours = {
+  starting: 'yellow',
+  running: 'green',
+  stopping: 'yellow',
+  finished: 'green',
+  stopped: 'dim',
+  failed: 'red',
+} as const;
+const stateText = (state: Program['state']) => coloured(stateColours[state], state);

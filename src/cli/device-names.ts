@@ -1,0 +1,40 @@
+// Devices by the names that operators gave them: the API knows them by their identifiers.
+
+import { answerOf, type Client, type Schemas } from './client.ts';
+import { StartError } from './command-line.ts';
+import { everyItem, listLimit, readPages } from './pages.ts';
+
+/** Every device, or those that have these labels. */
+export async function readDevices(client: Client, labels: readonly string[] = []): Promise<Schemas['Device'][]> {
+  const { items } = await readPages(everyItem, async (page) =>
+    answerOf(await client.GET('/v1/devices', { params: { query: { ...page, ...(labels.length === 0 ? {} : { label: [...labels] }) } } })),
+  );
+  return items;
+}
+
+/** The identifiers of devices that are given by identifier or name. @throws {StartError} where there is no device of the name. */
+export async function deviceIds(client: Client, given: readonly string[]): Promise<string[]> {
+  if (given.every(isIdentifier)) return [...given];
+  const byName = new Map((await readDevices(client)).map(({ name, id }) => [name, id]));
+  return given.map((text) => {
+    const id = isIdentifier(text) ? text : byName.get(text);
+    if (id === undefined)
+      throw new StartError(
+        `there is no device "${text}"${byName.size === listLimit ? ` among the newest ${listLimit}: give its identifier` : ': "patchbay device list" shows what devices there are'}`,
+      );
+    return id;
+  });
+}
+
+/** The identifier of one device. @throws {StartError} */
+export async function deviceId(client: Client, given: string): Promise<string> {
+  const [id = given] = await deviceIds(client, [given]);
+  return id;
+}
+
+/** What operators call each device. */
+export async function deviceNames(client: Client): Promise<ReadonlyMap<string, string>> {
+  return new Map((await readDevices(client)).map(({ id, name }) => [id, name]));
+}
+
+const isIdentifier = (text: string) => /^dev_[0-9a-f]{32}$/.test(text);

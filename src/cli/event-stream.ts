@@ -1,0 +1,98 @@
+// The events of the service, one after another, whatever becomes of connections and of the service meanwhile.
+
+import { setTimeout } from 'node:timers/promises';
+import { EventSourceParserStream } from 'eventsource-parser/stream';
+import type { EventType } from './choices.ts';
+import { AnswerError, answerOf, type Client, type Schemas } from './client.ts';
+import { UnreachableError } from './repeating-fetch.ts';
+
+/** The service says something at least every 15 s; a stream that is silent for so many milliseconds is lost. */
+const longestSilence = 45_000;
+/** Milliseconds between attempts to reach the service again; each attempt waits longer by itself. */
+const pause = 1_000;
+/** Milliseconds without the service after which it is given up. */
+const patience = 5 * 60_000;
+
+export type Following = {
+  /** Only events with a greater number. */
+  readonly after: number;
+  readonly types?: readonly EventType[];
+  readonly signal: AbortSignal;
+  /** Whether the service was there a moment ago: then it is waited for from the start, as it is when the stream is lost. */
+  readonly wasThere?: boolean;
+  /** Called when the stream is lost, and when it is there again. */
+  readonly onConnection?: (isThere: boolean) => void;
+};
+
+/** The number of the newest event; 0 where there is none. */
+export async function newestEvent(client: Client): Promise<number> {
+  const { items } = answerOf(await client.GET('/v1/audit', { params: { query: { limit: 1 } } }));
+  return items[0]?.number ?? 0;
+}
+
+/**
+ * Follows the events until the signal is aborted.
+ * @throws {AnswerError} where the service does not allow it. @throws {UnreachableError} where it is not there at the start, or not for 5 minutes.
+ */
+export async function* followEvents(client: Client, following: Following): AsyncGenerator<Schemas['AuditEvent'], void> {
+  const { types, signal, onConnection } = following;
+  let { after, wasThere = false } = following;
+  let lostAt: number | null = null;
+  while (!signal.aborted) {
+    try {
+      const query = { after, ...(types === undefined ? {} : { types: [...types] }) };
+      const stream = answerOf(await client.GET('/v1/events', { params: { query }, parseAs: 'stream', signal }));
+      if (lostAt !== null) onConnection?.(true);
+      lostAt = null;
+      wasThere = true;
+      for await (const event of readEvents(stream, signal)) {
+        after = event.number;
+        yield event;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!wasThere || !mayPass(error)) throw error;
+      if (lostAt !== null && Date.now() - lostAt > patience) throw error;
+    }
+    if (signal.aborted) return;
+    if (lostAt === null) {
+      lostAt = Date.now();
+      onConnection?.(false);
+    }
+    await setTimeout(pause, undefined, { signal }).catch(() => {});
+  }
+}
+
+/** Whether it may be otherwise a moment later: the service is away or busy, or the connection broke off in the middle, or was given up here. */
+function mayPass(error: unknown): boolean {
+  if (error instanceof AnswerError) return error.status === 429 || error.status >= 500;
+  return error instanceof UnreachableError || error instanceof TypeError || (error instanceof Error && error.name === 'AbortError');
+}
+
+/** The events of a stream until it ends, is silent for too long, or the signal is aborted; then its connection is closed. */
+async function* readEvents(stream: ReadableStream<Uint8Array>, signal: AbortSignal): AsyncGenerator<Schemas['AuditEvent']> {
+  const decoder = new TextDecoder();
+  const text = new TransformStream<Uint8Array, string>({
+    transform: (chunk, controller) => {
+      silence.refresh();
+      controller.enqueue(decoder.decode(chunk, { stream: true }));
+    },
+  });
+  const reader = stream.pipeThrough(text).pipeThrough(new EventSourceParserStream()).getReader();
+  // Cancelled here, for a stream does not keep the signal of its request from being collected.
+  const close = () => void reader.cancel().catch(() => {});
+  const silence = globalThis.setTimeout(close, longestSilence);
+  signal.addEventListener('abort', close, { once: true });
+  try {
+    while (!signal.aborted) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const event: Schemas['AuditEvent'] = JSON.parse(value.data);
+      yield event;
+    }
+  } finally {
+    clearTimeout(silence);
+    signal.removeEventListener('abort', close);
+    close();
+  }
+}

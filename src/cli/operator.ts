@@ -1,0 +1,44 @@
+// What every operator's command is given: the service's client, and how to answer people or machines.
+
+import console from 'node:console';
+import type { CommandUnknownOpts } from '@commander-js/extra-typings';
+import { type Client, createPatchbayClient } from './client.ts';
+import { type ExitCode, exitCodes } from './exit-codes.ts';
+import { readOperatorOptions } from './operator-options.ts';
+import { readOperatorSettings } from './operator-settings.ts';
+import { repeatingFetch } from './repeating-fetch.ts';
+import { untilStopped } from './stopping.ts';
+import { forbidColours } from './terminal/colours.ts';
+import { explain } from './terminal/failure.ts';
+
+export type Operator = {
+  readonly client: Client;
+  /** Whether answers are for machines, in JSON. */
+  readonly isJson: boolean;
+  /** Aborted when the command is to end, by Ctrl-C. */
+  readonly stopped: AbortSignal;
+};
+
+/**
+ * Does an operator's work with the settings of its command, and sets the exit code: what the work answers, or `failed` where the service does
+ * not answer as it should, which is explained. @throws {UsageError} {StartError}
+ */
+export async function operate(command: CommandUnknownOpts, work: (operator: Operator) => Promise<ExitCode>): Promise<void> {
+  const { flags, isJson, mayColour } = readOperatorOptions(command);
+  if (!mayColour) forbidColours();
+  const settings = await readOperatorSettings(flags, process.env);
+  const stopped = untilStopped();
+  const client = createPatchbayClient(settings.service, settings.key, (request) => repeatingFetch(request, stopped));
+  try {
+    process.exitCode = await work({ client, isJson, stopped });
+  } catch (error) {
+    if (stopped.aborted) process.exitCode = exitCodes.interrupted;
+    else if (explain(error, settings)) process.exitCode = exitCodes.failed;
+    else throw error;
+  }
+}
+
+/** Prints what a machine or a person asked for. */
+export function answer({ isJson }: Operator, value: unknown, lines: () => readonly string[]): void {
+  console.log(isJson ? JSON.stringify(value, null, 2) : lines().join('\n'));
+}

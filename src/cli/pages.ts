@@ -1,0 +1,49 @@
+// Lists come in pages: they are followed as far as the operator asks.
+
+import console from 'node:console';
+import { Option } from '@commander-js/extra-typings';
+import { readInteger } from './command-line.ts';
+import { answer, type Operator } from './operator.ts';
+import { tableLines } from './table.ts';
+
+/** Items of one request, as many as the service gives. */
+export const pageLimit = 200;
+/** Items that `--all` follows. */
+export const listLimit = 100_000;
+const usualLimit = 50;
+
+export type Page<Item> = { readonly items: readonly Item[]; readonly next: string | null };
+type PageQuery = { readonly limit: number; readonly cursor?: string };
+type ListOptions = { readonly limit: number; readonly all?: true | undefined };
+
+export const limitOption = () =>
+  new Option('--limit <count>', 'items to list').argParser((text) => readInteger('limit', text, 1, listLimit)).default(usualLimit);
+export const allOption = () => new Option('--all', `every item, up to ${listLimit.toLocaleString('en')}`);
+
+/** The items that the options ask for, page after page. */
+export async function readPages<Item>(
+  { limit, all }: ListOptions,
+  ask: (query: PageQuery) => Promise<Page<Item>>,
+): Promise<{ items: Item[]; next: string | null }> {
+  const wanted = all ? listLimit : limit;
+  const items: Item[] = [];
+  let next: string | null = null;
+  do {
+    const page = await ask({ limit: Math.min(pageLimit, wanted - items.length), ...(next === null ? {} : { cursor: next }) });
+    items.push(...page.items);
+    next = page.next ?? null;
+  } while (next !== null && items.length < wanted);
+  return { items, next };
+}
+
+export const everyItem: ListOptions = { limit: listLimit, all: true };
+
+/** Prints a list as a table, or as JSON of the form that a page of the API has. */
+export function answerList<Item>(
+  operator: Operator,
+  list: { readonly items: readonly Item[]; readonly next: string | null },
+  { headings, row, none }: { headings: readonly string[]; row: (item: Item) => readonly (string | number)[]; none: string },
+): void {
+  answer(operator, list, () => (list.items.length === 0 ? [none] : tableLines(headings, list.items.map(row))));
+  if (list.next !== null && !operator.isJson) console.error(`there are more than these ${list.items.length}: ask with --limit or --all`);
+}

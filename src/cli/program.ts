@@ -1,0 +1,133 @@
+// The tree of commands. What is behind each is loaded when it is wanted, so that every command starts fast.
+
+import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
+import manifest from '../../package.json' with { type: 'json' };
+import { addOperatorOptions } from './operator-options.ts';
+import { untilStopped } from './stopping.ts';
+
+type Noun = { readonly name: string; readonly summary: string; readonly add: (command: Command) => Promise<void> };
+
+const operating: readonly Noun[] = [
+  {
+    name: 'build',
+    summary: 'push and list builds of modules',
+    add: async (build) => (await import('./commands/build.ts')).addBuildCommands(build),
+  },
+  {
+    name: 'device',
+    summary: 'list, show and watch devices',
+    add: async (device) => (await import('./commands/device.ts')).addDeviceCommands(device),
+  },
+  {
+    name: 'load',
+    summary: 'load a version on devices; list, show and cancel loads',
+    add: async (load) => (await import('./commands/load.ts')).addLoadCommands(load),
+  },
+  {
+    name: 'program',
+    summary: 'start, stop, list and measure programs',
+    add: async (program) => (await import('./commands/program.ts')).addProgramCommands(program),
+  },
+  {
+    name: 'history',
+    summary: 'list the versions of a module that a device has had',
+    add: async (history) => (await import('./commands/history.ts')).addHistoryCommand(history),
+  },
+  {
+    name: 'rollback',
+    summary: 'go back to a version that devices have had',
+    add: async (rollback) => (await import('./commands/rollback.ts')).addRollbackCommand(rollback),
+  },
+  {
+    name: 'audit',
+    summary: 'list, follow and verify the audit trail',
+    add: async (audit) => (await import('./commands/audit.ts')).addAuditCommands(audit),
+  },
+  {
+    name: 'key',
+    summary: 'make, list and revoke API keys',
+    add: async (key) => (await import('./commands/key.ts')).addKeyCommands(key),
+  },
+  {
+    name: 'health',
+    summary: 'tell whether the fleet is healthy, and why not',
+    add: async (health) => (await import('./commands/health.ts')).addHealthCommand(health),
+  },
+];
+
+/** Commands that read their arguments themselves. */
+const running = [
+  { name: 'serve', summary: 'start the control service (npm start)', run: async () => (await import('./serve.ts')).serve },
+  { name: 'host', summary: 'run simulated devices for a service (npm run host)', run: async () => (await import('./host.ts')).host },
+];
+
+const completion = 'completion';
+
+/** The program with what is behind the noun that these arguments name. @throws {CommanderError} */
+export async function createProgram(args: readonly string[]): Promise<Command> {
+  const { program, fill } = createTree();
+  // Another tree, for reading options leaves traces in it.
+  const [name] = createTree().program.parseOptions([...args]).operands;
+  const noun = program.commands.find((command) => command.name() === name);
+  if (noun !== undefined) await fill(noun);
+  return program;
+}
+
+/** The program with every command and option. */
+export async function createWholeProgram(): Promise<Command> {
+  const { program, fill } = createTree();
+  for (const noun of program.commands) await fill(noun);
+  return program;
+}
+
+function createTree(): { program: Command; fill: (noun: CommandUnknownOpts) => Promise<void> } {
+  const program = new Command('patchbay');
+  program
+    .description("Hot-patch modules in running devices: the operator's command line of a Patchbay service, and the service itself.")
+    .version(manifest.version, '-V, --version', 'the version of Patchbay')
+    .helpOption('-h, --help', 'this help; every command has its own')
+    .helpCommand(false)
+    // What comes after a command is that command's: `load --version`.
+    .enablePositionalOptions()
+    .showHelpAfterError('See --help.')
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, '')) })
+    .exitOverride();
+  addOperatorOptions(program);
+  const toFill = new Map<string, () => Promise<void>>();
+  program.commandsGroup('Operating a service:');
+  for (const { name, summary, add } of operating) {
+    const noun = program.command(name).description(summary);
+    toFill.set(name, async () => {
+      await add(noun);
+      for (const command of commandsOf(noun)) addOperatorOptions(command);
+    });
+  }
+  const noun = program.command(completion).description('print what makes a shell complete these commands');
+  toFill.set(completion, async () => (await import('./commands/completion.ts')).addCompletionCommand(noun, createWholeProgram));
+  program.commandsGroup('Running one:');
+  for (const { name, summary, run } of running) addRunning(program, name, summary, run);
+  const fill = async (command: CommandUnknownOpts) => {
+    const add = toFill.get(command.name());
+    toFill.delete(command.name());
+    await add?.();
+  };
+  return { program, fill };
+}
+
+type Run = (args: readonly string[], stopped: AbortSignal) => Promise<void>;
+
+/** A command that is given its arguments as they are, its own help included. */
+function addRunning(program: Command, name: string, summary: string, run: () => Promise<Run>): void {
+  const command = program.command(name).description(summary);
+  command
+    .argument('[options...]')
+    .helpOption(false)
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async () => (await run())(command.args, untilStopped()));
+}
+
+/** A command and all below it. */
+function commandsOf(command: CommandUnknownOpts): CommandUnknownOpts[] {
+  return [command, ...command.commands.flatMap(commandsOf)];
+}

@@ -1,0 +1,58 @@
+// What went wrong between the command and the service, said to the operator: what happened, and what may help.
+
+import console from 'node:console';
+import { AnswerError, type Schemas } from '../client.ts';
+import { defaultKeyFile, type OperatorSettings, operatorVariables } from '../operator-settings.ts';
+import { UnreachableError } from '../repeating-fetch.ts';
+import { coloured } from './colours.ts';
+
+/** Says on standard error why the service did not answer as it should, and what may help; answers whether it was that. */
+export function explain(error: unknown, settings: OperatorSettings): boolean {
+  if (error instanceof UnreachableError) {
+    const start = 'start it there with "patchbay serve", or name another with --service or PATCHBAY_SERVICE';
+    say([`no service is reachable at ${error.url} (${error.message})`], [start]);
+    return true;
+  }
+  if (!(error instanceof AnswerError)) return false;
+  if (error.problem === null)
+    say(
+      [`${settings.service} does not answer as a Patchbay service does: ${error.message}`],
+      ['is this the address of the service? --service names it'],
+    );
+  else say(problemLines(error.problem), hints(error.problem, settings));
+  return true;
+}
+
+function say([first = '', ...others]: readonly string[], help: readonly string[]): void {
+  console.error(coloured('red', first, process.stderr));
+  for (const line of others) console.error(`  ${line}`);
+  for (const hint of help) console.error(`hint: ${hint}`);
+}
+
+function problemLines({ title, detail, errors = [], diagnostics = [], instance }: Schemas['Problem']): string[] {
+  return [
+    `${title}: ${detail}`,
+    ...errors.map(({ in: part, pointer, detail: what }) => `${part === 'body' ? '' : `${part} `}${pointer}: ${what}`),
+    ...diagnostics.map((diagnostic) => diagnosticLine(diagnostic)),
+    ...(instance ? [`request ${instance}`] : []),
+  ];
+}
+
+/** One thing that a compiler found, as editors understand it; in `file` where the compiler names none. */
+export function diagnosticLine({ file, line, column, severity, message }: Schemas['Diagnostic'], given: string | null = null): string {
+  const place = [given ?? file, line, column].filter((part) => part !== null).join(':');
+  return `${place === '' ? '' : `${place}: `}${severity === 'warning' ? 'warning: ' : ''}${message}`;
+}
+
+function hints({ status }: Schemas['Problem'], { key, keyFrom }: OperatorSettings): string[] {
+  if (status === 401) {
+    const where = `${defaultKeyFile} has the one that the service made at its first start; if it is lost, "patchbay serve --new-admin-key" makes another`;
+    return key === null
+      ? [`give a key with --key-file, ${operatorVariables['key-file']} or ${operatorVariables.key}; ${where}`]
+      : [`the service does not know the key of ${keyFrom}, or it is revoked: ask for a new one, or give another with --key-file; ${where}`];
+  }
+  if (status === 403) return ['ask an administrator for a key of a role that may do this'];
+  if (status === 429) return ['the service stayed busy although the request was repeated: try again later'];
+  if (status >= 500) return ['the log of the service has more under this request'];
+  return [];
+}

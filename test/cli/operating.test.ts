@@ -1,0 +1,252 @@
+// The operator's commands, as processes against a service with real devices.
+
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Child } from '../../src/cli/child.ts';
+import { Bench, itemsOf, prebuiltModule, until, workModule } from '../api/fixture.ts';
+import { entry, environment, jsonOf, patchbay, run, type Said } from './command.ts';
+
+const bench = new Bench();
+const children: Child[] = [];
+let devices: string[];
+let stopAway: () => Promise<void>;
+
+beforeAll(async () => {
+  await bench.start();
+  // What goes on until it is ended has the environment of this process.
+  Object.assign(process.env, settings());
+  stopAway = bench.startHost('away', 1, { zone: 'south' });
+  bench.startHost('rack', 2, { zone: 'north' });
+  devices = await bench.connectedDevices(3);
+});
+afterAll(async () => {
+  await Promise.all(children.map((child) => child.end('SIGKILL')));
+  await bench.close();
+});
+
+const settings = () => ({ PATCHBAY_SERVICE: bench.url, PATCHBAY_KEY: bench.key });
+const command = (...args: string[]) => patchbay(bench.folder, args, settings());
+
+/** A command that goes on until it is ended. */
+function begin(...args: string[]): Child {
+  const child = new Child(`patchbay ${args.join(' ')}`, args);
+  children.push(child);
+  return child;
+}
+
+function write(name: string, content: string | Uint8Array): string {
+  const file = join(bench.folder, name);
+  writeFileSync(file, content);
+  return file;
+}
+
+const succeed = (said: Said) => expect(said, said.stderr).toMatchObject({ code: 0 });
+
+test('the exit code of health tells that the fleet is well', async () => {
+  const healthy = await command('health', '--json');
+  expect(healthy.code).toBe(0);
+  expect(jsonOf(healthy)).toMatchObject({ status: 'healthy', reasons: [] });
+});
+
+test('builds are pushed of every language, with the version after the last, and listed', async () => {
+  const first = await command('build', 'push', write('work.wat', workModule(1)), '--module', 'work', '--version', '1.0.0');
+  expect(first).toMatchObject({ code: 0, stdout: expect.stringMatching(/^pushed work@1\.0\.0: \d+ bytes/), stderr: '' });
+  const assembly = write('count.ts', 'export function count(n: i32): i32 { return n; }');
+  const [second, third] = await Promise.all([
+    command('build', 'push', assembly, '--module', 'count', '--version', 'next-minor', '--json'),
+    command('build', 'push', write('one.wasm', prebuiltModule), '--module', 'one', '--version', '2.0.0-rc.1', '--json'),
+  ]);
+  expect(jsonOf(second)).toMatchObject({ module: 'count', version: '1.0.0', language: 'assemblyscript' });
+  expect(jsonOf(third)).toMatchObject({ module: 'one', version: '2.0.0-rc.1', language: 'wasm' });
+  await bench.push('work', '1.1.0', workModule(2));
+  const list = await command('build', 'list', 'work', '--limit', '1');
+  expect(list.stdout).toMatch(/^VERSION .*\n.*\n1\.1\.0 +wat +\d+/);
+  expect(list.stderr).toBe('there are more than these 1: ask with --limit or --all\n');
+  expect(list.stdout).not.toContain('\u001b');
+});
+
+test('what does not compile is told by file, line and column', async () => {
+  const file = write('bad.ts', 'export function a(): i32 {\n  return "x";\n}\n');
+  const said = await command('build', 'push', file, '--module', 'bad', '--version', '1.0.0');
+  expect(said).toMatchObject({ code: 1, stdout: '' });
+  expect(said.stderr).toMatch(new RegExp(`^${file}:2:10: Type .* is not assignable`));
+  const unknown = await command('build', 'push', write('notes.txt', ''), '--module', 'bad', '--version', '1.0.0');
+  expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining('name it with one of .ts, .wat, .wasm') });
+});
+
+test('devices are listed with filters, and shown by name', async () => {
+  const listed = await command('device', 'list', '--label', 'zone=north', '--status', 'connected', '--json');
+  expect(jsonOf(listed)['items']).toMatchObject([{ labels: { zone: 'north' } }, { labels: { zone: 'north' } }]);
+  const shown = await command('device', 'show', 'rack-1');
+  expect(shown).toMatchObject({ code: 0, stdout: expect.stringContaining(`rack-1  ${devices[1]}  connected`) });
+  const unknown = await command('device', 'show', 'rack-9');
+  expect(unknown).toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringMatching(/^there is no device "rack-9": "patchbay device list"/),
+  });
+});
+
+test('loads are waited for and summed up, and the exit code tells of those that are refused', async () => {
+  const loaded = await command('load', '--module', 'work', '--version', '1.0.0', '--label', 'zone=north');
+  succeed(loaded);
+  expect(loaded.stdout).toMatch(/^OUTCOME +LOADS .*\n.*\ninstalled +2 +0 +0 +0\n$/);
+  expect(loaded.stderr).toMatch(/^waiting for 2 loads of the batch bat_\w+\n$/);
+  const some = await command('load', '--module', 'work', '--version', '1.0.0', '--device', 'rack-1', '--device', 'away-1');
+  expect(some.code).toBe(3);
+  expect(some.stdout).toMatch(
+    /installed +1 +0[\s\S]*refused-not-newer +1 +0[\s\S]*\nlod_\w+ +rack-1 +refused-not-newer +work@1\.0\.0 is of the same/,
+  );
+});
+
+test('on a terminal the progress is drawn, in colours unless they are forbidden', async () => {
+  const draw = async (...flags: string[]) => {
+    const words = [process.execPath, entry, 'load', '--module', 'work', '--version', '1.0.0', '--label', 'zone=north', ...flags];
+    const env = environment({ HOME: bench.folder, TERM: 'xterm', ...settings() });
+    return (await run('script', ['-qec', words.join(' '), '/dev/null'], { env, cwd: bench.folder })).stdout;
+  };
+  const [drawn, plain] = await Promise.all([draw(), draw('--no-color')]);
+  expect(drawn).toMatch(/work@1\.0\.0 {2}\S*█{30}\S* {2}2\/2 {2}2 without success/);
+  expect(drawn).toContain('\u001b[33mrefused-not-newer\u001b[39m');
+  expect(plain).toMatch(/work@1\.0\.0 {2}█{30} {2}2\/2 {2}2 without success/);
+  expect(plain).not.toContain('\u001b[3');
+});
+
+test('programs are started, listed, measured and stopped', async () => {
+  const calls = ['--module', 'work', '--export', 'work', '--threads', '2', '--pause', '5'];
+  const started = jsonOf(await command('program', 'start', 'rack-1', '1000', ...calls, '--json'));
+  expect(started).toMatchObject({ name: 'work.work', threads: 2, arguments: ['1000'] });
+  const watch = begin('program', 'stats', 'rack-1', '--watch', '--json');
+  await watch.says(/"state":"running".*"callsCompleted":[1-9]/);
+  expect(await watch.end('SIGINT')).toBe(0);
+  const stats = await command('program', 'stats', 'rack-1');
+  expect(stats.stdout).toMatch(/\nwork\.work +running +\d+ +0 +\d+ +\d+ +1\.0\.0 100\.0%\n/);
+  expect((await command('program', 'list', 'rack-1')).stdout).toMatch(/running +work\.work\(1000\) +2 /);
+  const stopped = jsonOf(await command('program', 'stop', 'rack-1', String(started['id']), '--json'));
+  expect(stopped).toMatchObject({ id: started['id'], state: expect.stringMatching(/^stop/) });
+  const wrong = await command('program', 'start', 'rack-1', 'many', '--module', 'work', '--export', 'work');
+  expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('the argument "many" is not a number') });
+});
+
+test('devices go back to the version before, or to one that is named', async () => {
+  await bench.load('work', '1.1.0', devices.slice(1));
+  const back = await command('rollback', '--label', 'zone=north', '--module', 'work', '--reason', '1.1.0 is wrong', '--json');
+  succeed(back);
+  expect(jsonOf(back)['loads']).toMatchObject([
+    { version: '1.0.0', versionPolicy: 'downgrade', downgradeReason: '1.1.0 is wrong', outcome: 'replaced' },
+    { version: '1.0.0', outcome: 'replaced' },
+  ]);
+  const history = await command('history', 'rack-1', 'work');
+  expect(history.stdout).toMatch(/\n1\.0\.0 .* in memory [\s\S]*\n1\.1\.0 .* replaced [\s\S]*\n1\.0\.0 .* replaced /);
+  await bench.load('work', '1.1.0', devices.slice(2));
+  // One of them has it already, and is left alone.
+  const named = await command('rollback', '--label', 'zone=north', '--module', 'work', '--to', '1.0.0', '--reason', 'again', '--json');
+  expect(jsonOf(named)['loads']).toMatchObject([{ device: devices[2], version: '1.0.0' }]);
+  const none = await command('rollback', '--device', 'away-1', '--device', 'rack-1', '--module', 'work', '--reason', 'again');
+  expect(none).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^away-1 have no version of work before .*nothing was loaded anywhere/),
+  });
+});
+
+test('who waits or follows goes on when the service is started anew, and misses nothing; a load that is cancelled is told by the exit code', async () => {
+  await stopAway();
+  const tail = begin('audit', 'tail', '-f', '--json');
+  await tail.says(/"number"/);
+  const wait = begin('load', '--module', 'work', '--version', '1.1.0', '--device', 'away-1');
+  const [, batch = ''] = await wait.says(/waiting for 1 load of the batch (bat_\w+)/);
+  const broken = begin('load', '--module', 'work', '--version', '1.1.0', '--device', 'away-1');
+  await broken.says(/waiting for 1 load/);
+  expect(await broken.end('SIGINT')).toBe(130);
+  expect(broken.tail).toMatch(/not waiting any longer; the loads go on: patchbay load list --batch bat_\w+/);
+  await bench.stop();
+  await wait.says(/^the service is away/);
+  await bench.start();
+  await wait.says(/^the service is there again/);
+  await tail.says(/^the service is there again/);
+  const queued = itemsOf(await bench.get(`/v1/loads?batch=${batch}`));
+  const listed = await command('load', 'list', '--device', 'away-1', '--state', 'queued');
+  expect(listed.stdout).toMatch(new RegExp(`\n${queued[0]?.['id']} +away-1 +work@1\\.1\\.0 +queued `));
+  const cancelled = await command('load', 'cancel', String(queued[0]?.['id']));
+  expect(cancelled).toMatchObject({ code: 0, stdout: `${queued[0]?.['id']} is cancelled\n` });
+  expect(await wait.ended).toBe(4);
+  expect(wait.tail).toMatch(/away-1 +cancelled +cancelled by/);
+  await tail.says(/"outcome":"cancelled"/);
+  const events = tail.tail.split('\n').filter((line) => line.startsWith('{'));
+  const numbers = events.map((line) => Number(/"number":(\d+)/.exec(line)?.[1]));
+  expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
+});
+
+test('a load is not waited for where nobody wants to, and shown with every step', async () => {
+  const accepted = await command('load', '--module', 'work', '--version', '1.1.0', '--device', 'rack-1', '--no-wait');
+  expect(accepted.stdout).toMatch(/^work@1\.1\.0: requested 1 load as the batch bat_\w+\n$/);
+  const load = await until('it has completed', async () => {
+    const [newest] = itemsOf(await bench.get('/v1/loads?limit=1'));
+    return newest?.['state'] === 'completed' && String(newest['id']);
+  });
+  const shown = await command('load', 'show', load);
+  for (const [operation, step] of [
+    ['200', 'received'],
+    ['220', 'compared'],
+    ['240', 'table-updated'],
+    ['280', 'completed'],
+  ])
+    expect(shown.stdout).toMatch(new RegExp(`\n${operation} +${step} +20\\d\\d-\\S+Z +\\d+ +\\d+ +\\w+=`));
+  const late = await command('load', 'cancel', load);
+  expect(late).toMatchObject({ code: 1, stderr: expect.stringMatching(/^The load does not wait any more: .*\n {2}request req_/) });
+});
+
+test('events are watched and the trail is listed, followed and verified', async () => {
+  const watch = begin('device', 'watch', 'rack-2', '--json');
+  const tail = begin('audit', 'tail', '-f', '-n', '2', '--type', 'load', '--json');
+  const [, number = ''] = await tail.says(/"number":(\d+).*"action":"load\.completed"/);
+  // The first says nothing before something happens: whatever happens until it follows is not its.
+  const seen = watch.says(/"action":"load\.completed"/);
+  await until('it follows the events', async () => {
+    const [load] = await bench.load('work', '1.0.0', devices.slice(2), { versionPolicy: 'downgrade', downgradeReason: 'to be seen' });
+    return (
+      load !== undefined && (await Promise.race([seen.then(() => true), bench.load('work', '1.1.0', devices.slice(2)).then(() => false)]))
+    );
+  });
+  const [line] = await seen;
+  expect(line).toBeDefined();
+  await tail.says(new RegExp(`"number":(?!${number})\\d+.*"action":"load\\.completed".*${devices[2]}`));
+  expect([await watch.end('SIGINT'), await tail.end('SIGINT')]).toEqual([0, 0]);
+  for (const text of watch.tail.split('\n')) expect(JSON.parse(text)).toMatchObject({ detail: { device: devices[2] } });
+  const list = jsonOf(await command('audit', 'list', '--action', 'device.created', '--order', 'asc', '--limit', '2', '--json'));
+  expect(list['items']).toMatchObject([{ action: 'device.created' }, { action: 'device.created' }]);
+  const verified = await command('audit', 'verify', '--json');
+  expect(verified.code).toBe(0);
+  expect(jsonOf(verified)).toEqual({ events: expect.any(Number), bad: null });
+});
+
+test('the exit code of health tells that the fleet is not well', async () => {
+  await bench.stop();
+  bench.unreachableAfter = 1_000;
+  await bench.start();
+  await until('the host that was stopped is missed', async () => (await bench.get('/v1/health')).body['status'] === 'degraded');
+  const degraded = await command('health');
+  expect(degraded).toMatchObject({ code: 5, stdout: expect.stringMatching(/^The fleet is degraded\.\n {2}\S/) });
+});
+
+test('keys are made, of use, listed and revoked', async () => {
+  const made = await command('key', 'create', 'reader', '--role', 'viewer');
+  expect(made).toMatchObject({ code: 0, stderr: expect.stringMatching(/^made the key reader \(key_\w+\) of the role viewer; /) });
+  expect(made.stdout).toMatch(/^patchbay_[0-9a-f]{32}_\S{43}\n$/);
+  const asReader = (...args: string[]) => patchbay(bench.folder, args, { ...settings(), PATCHBAY_KEY: made.stdout.trim() });
+  const [listed, forbidden] = await Promise.all([asReader('device', 'list'), asReader('key', 'list')]);
+  expect(listed.code).toBe(0);
+  expect(forbidden).toMatchObject({ code: 1, stderr: expect.stringContaining('this needs admin') });
+  expect((await command('key', 'list', '--role', 'viewer')).stdout).toMatch(/key_\w+ +reader +viewer/);
+  expect(await command('key', 'revoke', 'reader')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^revoked the key reader /) });
+  const [refused, none, again] = await Promise.all([
+    asReader('device', 'list'),
+    command('key', 'revoke', 'reader'),
+    command('key', 'create', 'rack', '--role', 'agent', '--host', 'rack', '--json'),
+  ]);
+  expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/the key reader was revoked.*\n.*\nhint: .*PATCHBAY_KEY/) });
+  expect(none).toMatchObject({ code: 2, stderr: expect.stringContaining('there is no key in use called reader') });
+  expect(jsonOf(again)).toMatchObject({ role: 'agent', host: 'rack', secret: expect.any(String) });
+  expect(jsonOf(await command('key', 'list', '--revoked', '--json'))['items']).toMatchObject([{ name: 'reader' }]);
+});
