@@ -87,11 +87,11 @@ export class Hosts {
       if (known !== null && known.unreachableSince !== null)
         await audit(records, requester, registeredAt, [{ action: 'host.reachable', object: host.id, detail: {} }]);
       if (isNewBoot) {
-        await bringUpDevices(records, host.id, registeredAt);
+        await bringUpDevices(records, host.id, requester, registeredAt);
         const detail = { name, boot: bootId, capacity };
         await audit(records, requester, registeredAt, [{ action: 'host.registered', object: host.id, detail }]);
       } else {
-        await records.orders.create(made.map((device) => newOrder(device, attachment(device, [], []), registeredAt)));
+        await records.orders.create(made.map((device) => newOrder(device, attachment(device, [], []), requester, registeredAt)));
       }
       const detailOf = ({ ramPages, labels, ...device }: NewDevice) => ({ name: device.name, host: host.id, ramPages, labels });
       await audit(

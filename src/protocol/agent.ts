@@ -13,6 +13,7 @@ import {
   ModuleName,
   OrderId,
   ProgramId,
+  RequestId,
   Timestamp,
 } from './identifiers.ts';
 import { FunctionType } from './interface.ts';
@@ -86,6 +87,9 @@ const order = {
   order: OrderId,
   device: DeviceId,
   sequence: z.int().positive().describe('Rises by device: a host drops what it has done.'),
+  request: RequestId.nullable()
+    .default(null)
+    .describe('The request that made the order, for the log of the host; null where the service made it by itself.'),
 };
 
 export const Order = z
