@@ -1,5 +1,6 @@
 // Control: the rules of builds, devices, programs, loads and hosts, over one database and one compiler. Knows no HTTP.
 
+import { type BaseLogger, pino } from 'pino';
 import { Compiler } from '../compiler/compiler.ts';
 import type { AuditFilter, AuditRecord } from '../store/records/audit.ts';
 import { Store } from '../store/store.ts';
@@ -7,6 +8,7 @@ import { Answers } from './answers.ts';
 import { Builds } from './builds.ts';
 import { type Context, type PageOf, readPage } from './context.ts';
 import { Devices } from './devices.ts';
+import { logEvents } from './event-log.ts';
 import { EventFeed } from './events.ts';
 import { type FleetHealth, fleetHealth } from './fleet.ts';
 import { Hosts } from './hosts.ts';
@@ -44,13 +46,17 @@ export class Control {
   readonly #deadlines: Repeated;
   readonly #uses: Repeated;
 
-  private constructor(reachability: Reachability, context: Context, { joinToken, unreachableAfter }: ControlSettings) {
+  private constructor(reachability: Reachability, context: Context, { joinToken, unreachableAfter }: ControlSettings, logger: BaseLogger) {
     this.#context = context;
     this.answers = new Answers(this.#context);
     this.builds = new Builds(this.#context);
     this.devices = new Devices(this.#context);
     this.events = new EventFeed(context.store);
-    context.store.onCommit(() => this.events.announce());
+    context.store.onTransactionEnd((end) => {
+      if (end.result === 'rolled-back') return;
+      logEvents(logger, end.events);
+      if (end.events.length > 0) this.events.announce();
+    });
     this.hosts = new Hosts(this.#context, reachability, joinToken);
     this.keys = new Keys(this.#context);
     this.loads = new Loads(this.#context);
@@ -62,13 +68,17 @@ export class Control {
     this.#uses = new Repeated(usesInterval, () => this.keys.keepUses());
   }
 
-  /** Opens the database file, made if need be. @throws {MigrationError} */
-  static async open(databaseFile: string, settings: ControlSettings): Promise<Control> {
+  /**
+   * Opens the database file, made if need be.
+   * @param logger Told what was done; by default nobody is.
+   * @throws {MigrationError}
+   */
+  static async open(databaseFile: string, settings: ControlSettings, logger: BaseLogger = pino({ enabled: false })): Promise<Control> {
     const store = await Store.open(databaseFile);
     const context = { store, compiler: new Compiler(), orderBoard: new OrderBoard(store) };
     const reachability = new Reachability(context, settings.unreachableAfter);
     await reachability.begin();
-    const control = new Control(reachability, context, settings);
+    const control = new Control(reachability, context, settings, logger);
     try {
       if (settings.adminKey !== null) await control.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
       return control;

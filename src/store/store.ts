@@ -3,10 +3,17 @@
 import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
 import { PrismaClient } from './generated/client.ts';
 import { applyMigrations } from './migrations.ts';
+import type { Committed } from './records/committed.ts';
 import { Records } from './records/records.ts';
 
 /** How long a transaction may wait for the one before it, and last, in milliseconds. */
 const transactionLimits = { maxWait: 30_000, timeout: 60_000 };
+
+/** How a transaction ended, and how long it took from when it was asked for, the waiting for others included, in milliseconds. */
+export type TransactionEnd = { readonly milliseconds: number } & (
+  | { readonly result: 'rolled-back' }
+  | ({ readonly result: 'committed' } & Committed)
+);
 
 /**
  * Two connections: the driver runs whatever comes between `BEGIN` and `COMMIT` in that transaction, whoever it is from. On one connection a
@@ -17,7 +24,7 @@ export class Store {
   readonly records: Records;
   readonly #writer: PrismaClient;
   readonly #reader: PrismaClient;
-  #listener: () => void = () => {};
+  #listener: (end: TransactionEnd) => void = () => {};
 
   private constructor(writer: PrismaClient, reader: PrismaClient) {
     this.#writer = writer;
@@ -43,13 +50,22 @@ export class Store {
 
   /** Runs changes as one: when it resolves they are on disk, and when it rejects none of them is. */
   async transaction<Result>(change: (records: Records) => Promise<Result>): Promise<Result> {
-    const result = await this.#writer.$transaction((client) => change(new Records(client)), transactionLimits);
-    this.#listener();
-    return result;
+    const asked = performance.now();
+    const done = await this.#writer
+      .$transaction(async (client) => {
+        const records = new Records(client);
+        return { result: await change(records), committed: records.committed };
+      }, transactionLimits)
+      .catch((error: unknown) => {
+        this.#listener({ result: 'rolled-back', milliseconds: performance.now() - asked });
+        throw error;
+      });
+    this.#listener({ result: 'committed', milliseconds: performance.now() - asked, ...done.committed });
+    return done.result;
   }
 
-  /** Has this one called after every transaction, once it is on disk. */
-  onCommit(listener: () => void): void {
+  /** Has this one called after every transaction: what is committed is on disk by then. It must not throw. */
+  onTransactionEnd(listener: (end: TransactionEnd) => void): void {
     this.#listener = listener;
   }
 

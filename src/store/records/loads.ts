@@ -1,8 +1,10 @@
 // Loads: one build on one device each.
 
+import type { LoadReport } from '../../protocol/load-report.ts';
 import type { Prisma } from '../generated/client.ts';
 import type { LoadModel } from '../generated/models.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
+import type { Committed } from './committed.ts';
 import type { Page } from './page.ts';
 
 export type LoadRecord = LoadModel;
@@ -33,7 +35,7 @@ export type LoadCompletion = {
   readonly retried: number;
   readonly failed: number;
   readonly completedAt: Date;
-  readonly report: Prisma.InputJsonValue;
+  readonly report: LoadReport;
 };
 /** The end of a load that no device reports. */
 export type LoadEnd = Pick<LoadCompletion, 'outcome' | 'reason' | 'completedAt'>;
@@ -48,9 +50,11 @@ export type LoadFilter = {
 
 export class LoadRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #committed: Committed;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, committed: Committed) {
     this.#client = client;
+    this.#committed = committed;
   }
 
   async create(loads: readonly NewLoad[]): Promise<void> {
@@ -72,20 +76,26 @@ export class LoadRecords {
 
   /** Ends a load as its device reports. Answers false where it has ended before: then nothing is changed. */
   async complete(id: string, completion: LoadCompletion): Promise<boolean> {
-    const { count } = await this.#client.load.updateMany({
+    const [ended] = await this.#client.load.updateManyAndReturn({
       where: { id, state: { not: 'completed' } },
       data: { state: 'completed', ...completion },
+      select: { requestedAt: true },
     });
-    return count === 1;
+    const { outcome, completedAt, report } = completion;
+    this.#committed.reports.push(report);
+    if (ended !== undefined) this.#committed.loads.push({ outcome, completedAt, ...ended });
+    return ended !== undefined;
   }
 
   /** Ends loads that have not ended. */
   async end(ids: readonly string[], { outcome, reason, completedAt }: LoadEnd): Promise<void> {
     for (const some of chunksOf(ids)) {
-      await this.#client.load.updateMany({
+      const ended = await this.#client.load.updateManyAndReturn({
         where: { id: { in: some }, state: { not: 'completed' } },
         data: { state: 'completed', outcome, reason, completedAt },
+        select: { requestedAt: true },
       });
+      for (const { requestedAt } of ended) this.#committed.loads.push({ outcome, completedAt, requestedAt });
     }
   }
 
