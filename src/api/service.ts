@@ -13,12 +13,14 @@ import { type Limits, limitRates, refuseOverload, serverLimits } from './limits.
 import { addDocumentation } from './openapi-document.ts';
 import { answerNoRequest, answerNoRoute, answerWithProblems } from './problems.ts';
 import { RequestLog, requestIdOf } from './request-log.ts';
+import { measureRequests } from './request-measurements.ts';
 import { addAgentRoutes } from './routes/agents.ts';
 import { addBuildRoutes } from './routes/builds.ts';
 import { addDeviceRoutes } from './routes/devices.ts';
 import { addEventRoutes } from './routes/events.ts';
 import { addKeyRoutes } from './routes/keys.ts';
 import { addLoadRoutes } from './routes/loads.ts';
+import { addMetricsRoute } from './routes/metrics.ts';
 import { addOperationsRoutes } from './routes/operations.ts';
 import { addProgramRoutes } from './routes/programs.ts';
 
@@ -58,6 +60,7 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
   app.addHook('preClose', async () => control.endStreams());
   app.addHook('onClose', async () => control.close());
   answerWithProblems(app);
+  measureRequests(app, control.measurements.registry);
   await protectBrowsers(app);
   await refuseOverload(app, limits);
   checkAccess(app, control, keys, await limitRates(app, limits));
@@ -70,6 +73,7 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
     addProgramRoutes(api, control);
     addLoadRoutes(api, control);
     addOperationsRoutes(api, control);
+    addMetricsRoute(api, control);
     addEventRoutes(api, control);
     addKeyRoutes(api, control);
   });

@@ -10,10 +10,11 @@ import { type Context, type PageOf, readPage } from './context.ts';
 import { Devices } from './devices.ts';
 import { logEvents } from './event-log.ts';
 import { EventFeed } from './events.ts';
-import { type FleetHealth, fleetHealth } from './fleet.ts';
+import { currentLevels, type FleetHealth, fleetHealth } from './fleet.ts';
 import { Hosts } from './hosts.ts';
 import { Keys } from './keys.ts';
 import { Loads } from './loads.ts';
+import { Measurements } from './measurements.ts';
 import { OrderBoard } from './order-board.ts';
 import { Programs } from './programs.ts';
 import { Reachability } from './reachability.ts';
@@ -41,6 +42,7 @@ export class Control {
   readonly hosts: Hosts;
   readonly keys: Keys;
   readonly loads: Loads;
+  readonly measurements = new Measurements();
   readonly programs: Programs;
   readonly #context: Context;
   readonly #deadlines: Repeated;
@@ -53,6 +55,7 @@ export class Control {
     this.devices = new Devices(this.#context);
     this.events = new EventFeed(context.store);
     context.store.onTransactionEnd((end) => {
+      this.measurements.transactionEnded(end);
       if (end.result === 'rolled-back') return;
       logEvents(logger, end.events);
       if (end.events.length > 0) this.events.announce();
@@ -103,6 +106,16 @@ export class Control {
 
   fleetHealth(): Promise<FleetHealth> {
     return fleetHealth(this.#context);
+  }
+
+  /** What is measured, in the text format of Prometheus. */
+  async metrics(): Promise<string> {
+    return this.measurements.text({
+      ...(await currentLevels(this.#context)),
+      reportBatchesUnderWay: this.hosts.reportsUnderWay,
+      eventFollowers: this.events.followers,
+      orderStreams: this.#context.orderBoard.streams,
+    });
   }
 
   /** Whether the service can do its work: the database takes writes. */

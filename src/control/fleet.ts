@@ -2,6 +2,7 @@
 
 import type { DeviceStatus } from '../store/records/devices.ts';
 import type { Context } from './context.ts';
+import type { Levels } from './measurements.ts';
 
 export type FleetHealth = {
   readonly status: 'healthy' | 'degraded';
@@ -49,5 +50,18 @@ export async function fleetHealth({ store }: Context): Promise<FleetHealth> {
     loads: { ...loads, outcomes: Object.fromEntries(loads.outcomes) },
     accesses,
     ordersUnsettled,
+  };
+}
+
+/** What there is of hosts, devices, loads and orders at the moment; it is asked for every few seconds, so that nothing that has ended is looked at. */
+export async function currentLevels({ store }: Context): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'ordersUnsettled'>> {
+  const { hosts, devices, loads, orders } = store.records;
+  const reachability = await hosts.idsByReachability();
+  const connected = reachability.filter(({ unreachableSince }) => unreachableSince === null).length;
+  return {
+    hosts: { connected, unreachable: reachability.length - connected },
+    devices: await devices.countByStatus(),
+    loads: { queued: await loads.countInState('queued'), dispatched: await loads.countInState('dispatched') },
+    ordersUnsettled: await orders.countUnsettled(),
   };
 }

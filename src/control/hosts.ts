@@ -61,6 +61,11 @@ export class Hosts {
     return host.id;
   }
 
+  /** Batches of reports that are being taken. */
+  get reportsUnderWay(): number {
+    return this.#reportsUnderWay;
+  }
+
   /** How often a host is to say that it is there, in milliseconds, where it says nothing else. */
   get heartbeatInterval(): number {
     return this.#reachability.heartbeatInterval;

@@ -4,7 +4,7 @@ import type { LoadReport } from '../../protocol/load-report.ts';
 import type { NewAuditEvent } from './audit.ts';
 
 /** A load that has got its outcome. */
-export type EndedLoad = { readonly outcome: string; readonly requestedAt: Date; readonly completedAt: Date };
+type EndedLoad = { readonly outcome: string; readonly requestedAt: Date; readonly completedAt: Date };
 
 /** Filled while the transaction runs; of one that is taken back nobody is told. */
 export type Committed = {

@@ -135,6 +135,10 @@ export class LoadRecords {
     return groups.filter(({ _count }) => _count._all >= least).map(({ deviceId }) => deviceId);
   }
 
+  async countInState(state: string): Promise<number> {
+    return this.#client.load.count({ where: { state } });
+  }
+
   /** Loads by state and outcome, with the accesses that they interrupted. */
   async totals(): Promise<{ state: string; outcome: string | null; loads: number; interrupted: number; failed: number }[]> {
     const groups = await this.#client.load.groupBy({

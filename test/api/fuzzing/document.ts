@@ -58,7 +58,8 @@ export function documentedBody(operation: Operation, status: number, contentType
   const response = operation.responses[String(status)];
   if (response === undefined) return null;
   if (response.content === undefined) return 'no body';
-  const schema = response.content[contentType]?.schema;
+  const [, content] = Object.entries(response.content).find(([type]) => type.split(';')[0] === contentType) ?? [];
+  const schema = content?.schema;
   if (schema === undefined) return null;
   const key = `${operation.operationId} ${status} ${contentType}`;
   const known = validators.get(key);
