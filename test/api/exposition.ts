@@ -52,7 +52,10 @@ function readLabels(text: string, line: string): Map<string, string> {
   while (rest !== '') {
     const [all, name, value] = labelForm.exec(rest) ?? [];
     if (all === undefined || name === undefined || value === undefined || labels.has(name)) throw new Error(`no label: ${line}`);
-    labels.set(name, value.replaceAll(/\\(["\\n])/g, (_, character) => (character === 'n' ? '\n' : character)));
+    labels.set(
+      name,
+      value.replaceAll(/\\(["\\n])/g, (_, character) => (character === 'n' ? '\n' : character)),
+    );
     rest = rest.slice(all.length);
   }
   return labels;
