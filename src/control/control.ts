@@ -18,6 +18,7 @@ import { Measurements } from './measurements.ts';
 import { OrderBoard } from './order-board.ts';
 import { Programs } from './programs.ts';
 import { Reachability } from './reachability.ts';
+import { Readiness } from './readiness.ts';
 import { Repeated } from './repeated.ts';
 
 export type ControlSettings = {
@@ -45,11 +46,13 @@ export class Control {
   readonly measurements = new Measurements();
   readonly programs: Programs;
   readonly #context: Context;
+  readonly #readiness: Readiness;
   readonly #deadlines: Repeated;
   readonly #uses: Repeated;
 
   private constructor(reachability: Reachability, context: Context, { joinToken, unreachableAfter }: ControlSettings, logger: BaseLogger) {
     this.#context = context;
+    this.#readiness = new Readiness(context.store);
     this.answers = new Answers(this.#context);
     this.builds = new Builds(this.#context);
     this.devices = new Devices(this.#context);
@@ -118,13 +121,14 @@ export class Control {
     });
   }
 
-  /** Whether the service can do its work: the database takes writes. */
-  async isReady(): Promise<boolean> {
-    return (await this.#context.store.health()).writable;
+  /** Why the service cannot do its work; nothing where it can. */
+  notReadyBecause(): Promise<readonly string[]> {
+    return this.#readiness.reasons();
   }
 
   /** Ends every host's stream of orders and every follower's of events, so that the server can close. */
   endStreams(): void {
+    this.#readiness.close();
     this.#context.orderBoard.close();
     this.events.close();
   }
@@ -133,7 +137,8 @@ export class Control {
     this.endStreams();
     await this.#deadlines.stop();
     await this.#uses.stop();
-    await this.keys.keepUses();
+    // A database that takes no writes any more does not keep the service from closing.
+    await this.keys.keepUses().catch(() => {});
     await this.#context.compiler.close();
     await this.#context.store.close();
   }

@@ -1,6 +1,6 @@
 // The text format of Prometheus, version 0.0.4, read strictly: what it does not allow is an error.
 
-export type Sample = { readonly name: string; readonly labels: ReadonlyMap<string, string>; readonly value: number };
+type Sample = { readonly name: string; readonly labels: ReadonlyMap<string, string>; readonly value: number };
 export type Family = { readonly type: string; readonly help: string; readonly samples: readonly Sample[] };
 
 const nameForm = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;

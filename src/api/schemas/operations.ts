@@ -59,7 +59,11 @@ export const Readiness = z.object({ status: z.enum(['ready', 'not-ready']), reas
 export const FleetHealth = z
   .object({
     status: z.enum(['healthy', 'degraded']),
-    reasons: z.array(z.string()).describe('Why the fleet is degraded.'),
+    reasons: z
+      .array(z.string())
+      .describe(
+        'Why the fleet is degraded: hosts that are unreachable or nearly full, devices that come up or were not brought back whole, loads that wait for long.',
+      ),
     hosts: z.object({ connected: count, unreachable: count }),
     devices: z.object({ connected: count, attaching: count, unreachable: count }),
     loads: z.object({

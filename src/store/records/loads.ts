@@ -40,6 +40,9 @@ export type LoadCompletion = {
 /** The end of a load that no device reports. */
 export type LoadEnd = Pick<LoadCompletion, 'outcome' | 'reason' | 'completedAt'>;
 
+/** Loads that have waited for long. */
+export type WaitingLoads = { readonly count: number; readonly oldest: Pick<LoadModel, 'id' | 'requestedAt'> | null };
+
 export type LoadFilter = {
   readonly batchId?: string | undefined;
   readonly deviceId?: string | undefined;
@@ -133,6 +136,13 @@ export class LoadRecords {
       }),
     );
     return groups.filter(({ _count }) => _count._all >= least).map(({ deviceId }) => deviceId);
+  }
+
+  /** Loads that wait for their hosts since before that moment: how many, and the first of them. */
+  async queuedBefore(moment: Date): Promise<WaitingLoads> {
+    const where = { state: 'queued', requestedAt: { lt: moment } };
+    const oldest = await this.#client.load.findFirst({ where, orderBy: { id: 'asc' }, select: { id: true, requestedAt: true } });
+    return { count: oldest === null ? 0 : await this.#client.load.count({ where }), oldest };
   }
 
   async countInState(state: string): Promise<number> {
