@@ -63,6 +63,10 @@ export function answerNoRoute(error: FastifyError, request: FastifyRequest, repl
 
 /** Statuses of what may succeed when it is tried again. */
 const laterStatuses: ReadonlySet<number> = new Set([429, 503]);
+/** Problems that may be over when the request is made again. */
+export const laterTypes = Object.entries(problemTypes)
+  .filter(([, { status }]) => laterStatuses.has(status))
+  .map(([type]) => type);
 const laterProblems = new WeakMap<FastifyRequest, ProblemType>();
 
 /** Why a request was to be made again later; null where it was not. */

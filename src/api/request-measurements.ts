@@ -2,7 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { Counter, Histogram, type Registry } from 'prom-client';
-import { laterProblemOf } from './problems.ts';
+import { laterProblemOf, laterTypes } from './problems.ts';
 
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
 
@@ -27,6 +27,8 @@ export function measureRequests(app: FastifyInstance, registry: Registry): void 
     help: 'Requests with an Idempotency-Key that were answered as the first time.',
     registers,
   });
+  // Those that nothing has happened to yet are 0, not missing.
+  for (const reason of laterTypes) rejected.inc({ reason }, 0);
   app.addHook('onResponse', async (request, reply) => {
     // Never the path: there are as many as anybody likes to ask for.
     const route = request.routeOptions.url ?? 'none';

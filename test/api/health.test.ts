@@ -72,7 +72,11 @@ test.each([
     `UPDATE _prisma_migrations SET finished_at = NULL WHERE migration_name = '${migration}'`,
     `the migration ${migration} was begun`,
   ],
-  ['changed', `UPDATE _prisma_migrations SET checksum = 'x' WHERE migration_name = '${migration}'`, `the migration ${migration} has changed`],
+  [
+    'changed',
+    `UPDATE _prisma_migrations SET checksum = 'x' WHERE migration_name = '${migration}'`,
+    `the migration ${migration} has changed`,
+  ],
   [
     'unknown',
     `UPDATE _prisma_migrations SET migration_name = 'later' WHERE migration_name = '${migration}'`,

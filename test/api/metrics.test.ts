@@ -275,6 +275,27 @@ test('a service that has too much to do says so here too', async () => {
   expect((await scrape())('patchbay_requests_rejected_total', { reason: 'overloaded' })).toBe(1);
 });
 
+test('every measurement that the page on monitoring names is there, with the labels that it asks for', async () => {
+  const page = readFileSync(new URL('../../docs/how-to/monitor.md', import.meta.url), 'utf8');
+  bench.startHost('host', 1);
+  await bench.push('tcp', '1.0.0', workModule(1));
+  await bench.load('tcp', '1.0.0', await bench.connectedDevices(1));
+  const samples = [...(await families())].flatMap(([family, { samples: some }]) => [
+    { name: family, labels: new Map<string, string>() },
+    ...some,
+  ]);
+  const named = new Set(page.match(/\b(?:patchbay_(?!rules)|nodejs_\w)\w+/g));
+  expect(named.size).toBeGreaterThan(15);
+  for (const name of named) expect([...new Set(samples.map((sample) => sample.name))]).toContain(name);
+  const queries = [...page.matchAll(/(?:by \(([^)]+)\) )?\((?:\w+\()?(patchbay_\w+)(?:\{(\w+)[=!])?/g)];
+  expect(queries.length).toBeGreaterThan(8);
+  for (const [query, by = '', name = '', filter = ''] of queries) {
+    const labels = [...by.split(', '), filter].filter((label) => label !== '');
+    const known = samples.some((sample) => sample.name === name && labels.every((label) => sample.labels.has(label)));
+    expect([query, known]).toEqual([query, true]);
+  }
+});
+
 test('the process is measured too, and each service of it by itself', async () => {
   const other = await new Bench().start();
   try {
