@@ -7,6 +7,13 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../control/problem.ts';
 import { actorOf, callerOf } from './access.ts';
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whether the route answers also while there is too much to do. */
+    evenWhenOverloaded?: boolean;
+  }
+}
+
 export type Limits = {
   /** Requests that each key or host may make in a minute. */
   readonly requestsPerMinute: number;
@@ -58,8 +65,8 @@ export async function refuseOverload(app: FastifyInstance, { eventLoopDelay }: L
     maxHeapUsedBytes: getHeapStatistics().heap_size_limit * fullHeap,
     pressureHandler: async ({ routeOptions }) => {
       // Whoever asks how the service is, or speaks for devices that go on running, is not sent away.
-      const { access } = routeOptions.config;
-      if (access === 'public' || access === 'host') return;
+      const { access, evenWhenOverloaded } = routeOptions.config;
+      if (access === 'public' || access === 'host' || evenWhenOverloaded) return;
       throw new Problem('overloaded', 'the service has too much to do: try again when Retry-After has passed', {
         retryAfterSeconds: retryWhenOverloaded,
       });

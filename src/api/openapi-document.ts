@@ -8,7 +8,8 @@ import { describeRequests, isObject, tidyComponents, toJson, withoutBareReferenc
 
 const description =
   'Loads new versions of in-memory modules into many running devices and isolates the old ones by error injection (US 8,689,206 B2). ' +
-  'Errors are problem details (RFC 9457). Every POST takes an `Idempotency-Key`: repeated with its key, it is done once and answered the same.';
+  'Errors are problem details (RFC 9457). Every POST takes an `Idempotency-Key`: repeated with its key, it is done once and answered the same. ' +
+  'A request may bring an `X-Request-Id`, 1 to 64 of A-Za-z0-9._-, which answers, the audit trail and the logs then call it.';
 
 /** What the documentation's page may load: what comes with it. */
 const contentSecurityPolicy =

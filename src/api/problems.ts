@@ -63,6 +63,16 @@ export function answerNoRoute(error: FastifyError, request: FastifyRequest, repl
 
 /** Statuses of what may succeed when it is tried again. */
 const laterStatuses: ReadonlySet<number> = new Set([429, 503]);
+/** Problems that may be over when the request is made again. */
+export const laterTypes = Object.entries(problemTypes)
+  .filter(([, { status }]) => laterStatuses.has(status))
+  .map(([type]) => type);
+const laterProblems = new WeakMap<FastifyRequest, ProblemType>();
+
+/** Why a request was to be made again later; null where it was not. */
+export function laterProblemOf(request: FastifyRequest): ProblemType | null {
+  return laterProblems.get(request) ?? null;
+}
 
 type Description = { readonly type: ProblemType; readonly detail: string; readonly retryAfterSeconds?: number } & Pick<
   ProblemDetails,
@@ -73,7 +83,10 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, { type, retry
   const { status, title } = problemTypes[type];
   const body: ProblemDetails = { type: problemUri(type), title, status, instance: request.id, ...facts };
   if (type === 'unauthenticated') reply.header('www-authenticate', 'Bearer');
-  if (laterStatuses.has(status)) reply.header('retry-after', retryAfterSeconds ?? 1);
+  if (laterStatuses.has(status)) {
+    laterProblems.set(request, type);
+    reply.header('retry-after', retryAfterSeconds ?? 1);
+  }
   return reply.status(status).type(problemMediaType).serializer(JSON.stringify).send(body);
 }
 

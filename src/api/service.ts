@@ -1,29 +1,33 @@
 // The service: control behind a REST API, with its documentation.
 
-import { randomUUID } from 'node:crypto';
-import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import { pino } from 'pino';
 import type { $ZodType } from 'zod/v4/core';
 import { Control, type ControlSettings } from '../control/control.ts';
+import { createLogger, type LoggerSettings } from '../protocol/logging.ts';
 import { checkAccess, type KeyPolicy } from './access.ts';
 import { protectBrowsers } from './browsers.ts';
 import { makePostsRepeatable } from './idempotency.ts';
 import { connectionLimit, type Limits, limitRates, refuseOverload, serverOptions } from './limits.ts';
 import { addDocumentation } from './openapi-document.ts';
 import { answerNoRequest, answerNoRoute, answerWithProblems } from './problems.ts';
+import { RequestLog, requestIdOf } from './request-log.ts';
+import { measureRequests } from './request-measurements.ts';
 import { addAgentRoutes } from './routes/agents.ts';
 import { addBuildRoutes } from './routes/builds.ts';
 import { addDeviceRoutes } from './routes/devices.ts';
 import { addEventRoutes } from './routes/events.ts';
 import { addKeyRoutes } from './routes/keys.ts';
 import { addLoadRoutes } from './routes/loads.ts';
+import { addMetricsRoute } from './routes/metrics.ts';
 import { addOperationsRoutes } from './routes/operations.ts';
 import { addProgramRoutes } from './routes/programs.ts';
 
 export type ServiceOptions = ControlSettings & {
   /** SQLite file; made if it is not there. */
   readonly databaseFile: string;
-  readonly logger: NonNullable<FastifyServerOptions['logger']>;
+  readonly logger: Pick<LoggerSettings, 'level' | 'stream'> | false;
   /** Whether anybody is asked for a key. */
   readonly keys: KeyPolicy;
   readonly limits: Limits;
@@ -31,14 +35,18 @@ export type ServiceOptions = ControlSettings & {
 
 /** The service, ready to listen; closing it closes the database and all else. @throws {MigrationError} */
 export async function createService({ databaseFile, logger, keys, limits, ...settings }: ServiceOptions): Promise<FastifyInstance> {
-  const control = await Control.open(databaseFile, settings);
+  const log = logger === false ? pino({ enabled: false }) : createLogger({ ...logger, secrets: [settings.joinToken] });
+  const control = await Control.open(databaseFile, settings, log);
+  // The logger as Fastify knows it, so that the type of the application is the usual one.
+  const loggerInstance: FastifyBaseLogger = log;
   const app = Fastify({
-    logger,
+    loggerInstance,
+    logController: new RequestLog(),
     ...serverOptions(limits),
     forceCloseConnections: true,
     clientErrorHandler: answerNoRequest,
     frameworkErrors: answerNoRoute,
-    genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
+    genReqId: requestIdOf,
   });
   app.server.maxConnections = connectionLimit;
   app.setValidatorCompiler<$ZodType>((route) => {
@@ -53,6 +61,7 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
   app.addHook('preClose', async () => control.endStreams());
   app.addHook('onClose', async () => control.close());
   answerWithProblems(app);
+  measureRequests(app, control.measurements.registry);
   await protectBrowsers(app);
   await refuseOverload(app, limits);
   checkAccess(app, control, keys, await limitRates(app, limits));
@@ -65,6 +74,7 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
     addProgramRoutes(api, control);
     addLoadRoutes(api, control);
     addOperationsRoutes(api, control);
+    addMetricsRoute(api, control);
     addEventRoutes(api, control);
     addKeyRoutes(api, control);
   });

@@ -4,6 +4,7 @@ import { workerData } from 'node:worker_threads';
 import { pino } from 'pino';
 import { z } from 'zod';
 import { runHost } from '../host/host.ts';
+import { createLogger } from '../protocol/logging.ts';
 
 const EmbeddedHostData = z.object({ controlUrl: z.string(), joinToken: z.string(), devices: z.int(), logLevel: z.string() });
 export type EmbeddedHostData = z.infer<typeof EmbeddedHostData>;
@@ -18,5 +19,5 @@ await runHost({
   capacity: 1_000,
   // The thread ends with the process.
   signal: new AbortController().signal,
-  logger: pino({ level: logLevel, name: 'embedded-host' }, pino.destination(2)),
+  logger: createLogger({ level: logLevel, name: 'embedded-host', stream: pino.destination(2), secrets: [joinToken] }),
 });

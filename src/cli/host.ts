@@ -7,6 +7,7 @@ import { pino } from 'pino';
 import { z } from 'zod';
 import { runHost } from '../host/host.ts';
 import { agentLimits, Registration } from '../protocol/agent.ts';
+import { createLogger } from '../protocol/logging.ts';
 import { readInteger, readLabels, readLogLevel, UsageError } from './command-line.ts';
 import { readConfiguration } from './configuration.ts';
 import { readJoinToken } from './join-token.ts';
@@ -83,8 +84,9 @@ export async function host(args: readonly string[], signal: AbortSignal): Promis
   const devices = Array.from({ length: count }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages }));
   const checked = Registration.safeParse({ name, bootId: 'not-yet-made', capacity, devices });
   if (!checked.success) throw new UsageError(z.prettifyError(checked.error));
-  const logger = pino({ level: readLogLevel(setting('log-level', 'info')), name }, pino.destination(2));
+  const level = readLogLevel(setting('log-level', 'info'));
   const joinToken = readJoinToken(process.env['PATCHBAY_TOKEN'], setting('token-file', 'data/join-token'));
+  const logger = createLogger({ level, name, stream: pino.destination(2), secrets: [joinToken] });
   console.log(`Device host ${name} with ${count} devices joins ${control}.`);
   await runHost({ controlUrl: control, joinToken, name, devices, capacity, signal, logger });
 }

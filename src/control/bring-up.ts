@@ -5,10 +5,11 @@ import type { DeviceModuleRecord, DeviceRecord } from '../store/records/devices.
 import type { NewOrder } from '../store/records/orders.ts';
 import type { ProgramRecord } from '../store/records/programs.ts';
 import type { Records } from '../store/records/records.ts';
+import type { Requester } from './context.ts';
 import { newOrder, renewedOrder, toOrder, toProgramOrder } from './orders.ts';
 
 /** Orders every device of a host to come up with what it had; orders that were not settled follow, under new numbers. */
-export async function bringUpDevices(records: Records, hostId: string, at: Date): Promise<void> {
+export async function bringUpDevices(records: Records, hostId: string, requester: Requester, at: Date): Promise<void> {
   const devices = await records.devices.list({ hostId }, { limit: Number.MAX_SAFE_INTEGER, after: null });
   const ids = devices.map(({ id }) => id);
   const ended = await endStoppingPrograms(records, devices);
@@ -17,7 +18,7 @@ export async function bringUpDevices(records: Records, hostId: string, at: Date)
   const unsettled = await records.orders.allUnsettled(hostId);
   await records.orders.removeUnsettled(hostId);
   const attachments: NewOrder[] = devices.map((device) =>
-    newOrder(device, attachment(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), at),
+    newOrder(device, attachment(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), requester, at),
   );
   const others = unsettled.filter((record) => {
     const order = toOrder(record);

@@ -1,5 +1,6 @@
 // Control: the rules of builds, devices, programs, loads and hosts, over one database and one compiler. Knows no HTTP.
 
+import { type BaseLogger, pino } from 'pino';
 import { Compiler } from '../compiler/compiler.ts';
 import type { AuditFilter, AuditRecord } from '../store/records/audit.ts';
 import { Store } from '../store/store.ts';
@@ -7,14 +8,17 @@ import { Answers } from './answers.ts';
 import { Builds } from './builds.ts';
 import { type Context, type PageOf, readPage } from './context.ts';
 import { Devices } from './devices.ts';
+import { logEvents } from './event-log.ts';
 import { EventFeed } from './events.ts';
-import { type FleetHealth, fleetHealth } from './fleet.ts';
+import { currentLevels, type FleetHealth, fleetHealth } from './fleet.ts';
 import { Hosts } from './hosts.ts';
 import { Keys } from './keys.ts';
 import { Loads } from './loads.ts';
+import { Measurements } from './measurements.ts';
 import { OrderBoard } from './order-board.ts';
 import { Programs } from './programs.ts';
 import { Reachability } from './reachability.ts';
+import { Readiness } from './readiness.ts';
 import { Repeated } from './repeated.ts';
 
 export type ControlSettings = {
@@ -39,18 +43,26 @@ export class Control {
   readonly hosts: Hosts;
   readonly keys: Keys;
   readonly loads: Loads;
+  readonly measurements = new Measurements();
   readonly programs: Programs;
   readonly #context: Context;
+  readonly #readiness: Readiness;
   readonly #deadlines: Repeated;
   readonly #uses: Repeated;
 
-  private constructor(reachability: Reachability, context: Context, { joinToken, unreachableAfter }: ControlSettings) {
+  private constructor(reachability: Reachability, context: Context, { joinToken, unreachableAfter }: ControlSettings, logger: BaseLogger) {
     this.#context = context;
+    this.#readiness = new Readiness(context.store);
     this.answers = new Answers(this.#context);
     this.builds = new Builds(this.#context);
     this.devices = new Devices(this.#context);
     this.events = new EventFeed(context.store);
-    context.store.onCommit(() => this.events.announce());
+    context.store.onTransactionEnd((end) => {
+      this.measurements.transactionEnded(end);
+      if (end.result === 'rolled-back') return;
+      logEvents(logger, end.events);
+      if (end.events.length > 0) this.events.announce();
+    });
     this.hosts = new Hosts(this.#context, reachability, joinToken);
     this.keys = new Keys(this.#context);
     this.loads = new Loads(this.#context);
@@ -62,13 +74,17 @@ export class Control {
     this.#uses = new Repeated(usesInterval, () => this.keys.keepUses());
   }
 
-  /** Opens the database file, made if need be. @throws {MigrationError} */
-  static async open(databaseFile: string, settings: ControlSettings): Promise<Control> {
+  /**
+   * Opens the database file, made if need be.
+   * @param logger Told what was done; by default nobody is.
+   * @throws {MigrationError}
+   */
+  static async open(databaseFile: string, settings: ControlSettings, logger: BaseLogger = pino({ enabled: false })): Promise<Control> {
     const store = await Store.open(databaseFile);
     const context = { store, compiler: new Compiler(), orderBoard: new OrderBoard(store) };
     const reachability = new Reachability(context, settings.unreachableAfter);
     await reachability.begin();
-    const control = new Control(reachability, context, settings);
+    const control = new Control(reachability, context, settings, logger);
     try {
       if (settings.adminKey !== null) await control.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
       return control;
@@ -95,13 +111,24 @@ export class Control {
     return fleetHealth(this.#context);
   }
 
-  /** Whether the service can do its work: the database takes writes. */
-  async isReady(): Promise<boolean> {
-    return (await this.#context.store.health()).writable;
+  /** What is measured, in the text format of Prometheus. */
+  async metrics(): Promise<string> {
+    return this.measurements.text({
+      ...(await currentLevels(this.#context)),
+      reportBatchesUnderWay: this.hosts.reportsUnderWay,
+      eventFollowers: this.events.followers,
+      orderStreams: this.#context.orderBoard.streams,
+    });
+  }
+
+  /** Why the service cannot do its work; nothing where it can. */
+  notReadyBecause(): Promise<readonly string[]> {
+    return this.#readiness.reasons();
   }
 
   /** Ends every host's stream of orders and every follower's of events, so that the server can close. */
   endStreams(): void {
+    this.#readiness.close();
     this.#context.orderBoard.close();
     this.events.close();
   }
@@ -110,7 +137,8 @@ export class Control {
     this.endStreams();
     await this.#deadlines.stop();
     await this.#uses.stop();
-    await this.keys.keepUses();
+    // A database that takes no writes any more does not keep the service from closing.
+    await this.keys.keepUses().catch(() => {});
     await this.#context.compiler.close();
     await this.#context.store.close();
   }

@@ -42,7 +42,9 @@ export class Devices {
       const { name, labels, ramPages } = request;
       const made: NewDevice = { id: newIdentifier('device'), name, labels, ramPages, hostId: host.id, createdAt };
       await records.devices.create([made]);
-      await records.orders.create([newOrder(made, { kind: 'attach-device', name, ramPages, modules: [], programs: [] }, createdAt)]);
+      await records.orders.create([
+        newOrder(made, { kind: 'attach-device', name, ramPages, modules: [], programs: [] }, requester, createdAt),
+      ]);
       await audit(records, requester, createdAt, [
         { action: 'device.created', object: made.id, detail: { name, host: host.id, ramPages, labels } },
       ]);

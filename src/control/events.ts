@@ -24,6 +24,11 @@ export class EventFeed {
     this.#store = store;
   }
 
+  /** How many follow the events. */
+  get followers(): number {
+    return this.#followers.size;
+  }
+
   /** The number of the newest event; whoever follows after it gets those to come. */
   newest(): Promise<number> {
     return this.#store.records.audit.newest();

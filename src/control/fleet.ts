@@ -1,7 +1,19 @@
 // The fleet's health: which hosts are connected, which devices are up, what became of the loads, and why it is not all well.
 
-import type { DeviceStatus } from '../store/records/devices.ts';
+import type { DeviceStatus, NotWhole } from '../store/records/devices.ts';
+import type { WaitingLoads } from '../store/records/loads.ts';
 import type { Context } from './context.ts';
+import type { Levels } from './measurements.ts';
+
+/** How long a load may wait for its host before the fleet counts as degraded, in minutes. */
+const longestWait = 10;
+/** Devices of a host, as a part of its capacity, from which on it is nearly full. */
+const nearlyFull = 0.9;
+/** Hosts, and devices, that the reasons name; of more, the number is told. */
+const hostsNamed = 20;
+const devicesNamed = 5;
+/** Characters of why a device is not whole. */
+const failureLength = 200;
 
 export type FleetHealth = {
   readonly status: 'healthy' | 'degraded';
@@ -21,11 +33,13 @@ export type FleetHealth = {
 
 export async function fleetHealth({ store }: Context): Promise<FleetHealth> {
   const { records } = store;
-  const [hosts, devices, totals, ordersUnsettled] = await Promise.all([
+  const [hosts, devices, totals, ordersUnsettled, notWhole, waiting] = await Promise.all([
     records.hosts.all(),
     records.devices.countByStatus(),
     records.loads.totals(),
     records.orders.countUnsettled(),
+    records.devices.notWhole(devicesNamed),
+    records.loads.queuedBefore(new Date(Date.now() - longestWait * 60_000)),
   ]);
   const loads = { queued: 0, dispatched: 0, completed: 0, outcomes: new Map<string, number>() };
   const accesses = { interrupted: 0, failed: 0 };
@@ -36,10 +50,19 @@ export async function fleetHealth({ store }: Context): Promise<FleetHealth> {
     accesses.failed += total.failed;
   }
   const unreachable = hosts.filter(({ unreachableSince }) => unreachableSince !== null);
+  const full = hosts.filter(({ devices: count, capacity }) => count >= capacity * nearlyFull);
   const reasons = [
     ...(hosts.length === 0 ? ['no device host has ever registered'] : []),
-    ...unreachable.slice(0, 20).map(({ name, devices: count }) => `the host ${name} with ${count} devices is unreachable`),
+    ...unreachable.slice(0, hostsNamed).map(({ name, devices: count }) => `the host ${name} with ${count} devices is unreachable`),
+    ...full
+      .slice(0, hostsNamed)
+      .map(
+        ({ name, devices: count, capacity }) =>
+          `the host ${name} is nearly full: it has ${count} of the ${capacity} devices that it can run`,
+      ),
     ...(devices.attaching > 0 ? [`${devices.attaching} devices are coming up`] : []),
+    ...reasonsOfDevices(notWhole),
+    ...reasonsOfLoads(waiting),
   ];
   return {
     status: reasons.length === 0 ? 'healthy' : 'degraded',
@@ -49,5 +72,30 @@ export async function fleetHealth({ store }: Context): Promise<FleetHealth> {
     loads: { ...loads, outcomes: Object.fromEntries(loads.outcomes) },
     accesses,
     ordersUnsettled,
+  };
+}
+
+function reasonsOfDevices({ count, first }: NotWhole): string[] {
+  if (count === 0) return [];
+  const named = first.map(({ name, attachFailure }) => `${name} (${attachFailure?.slice(0, failureLength)})`).join(', ');
+  return [`${count} devices were not brought back whole: ${named}${count > first.length ? ', and others' : ''}`];
+}
+
+function reasonsOfLoads({ count, oldest }: WaitingLoads): string[] {
+  if (oldest === null) return [];
+  const { id, requestedAt } = oldest;
+  return [`${count} loads have waited for more than ${longestWait} minutes, the first of them, ${id}, since ${requestedAt.toISOString()}`];
+}
+
+/** What there is of hosts, devices, loads and orders at the moment; it is asked for every few seconds, so that nothing that has ended is looked at. */
+export async function currentLevels({ store }: Context): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'ordersUnsettled'>> {
+  const { hosts, devices, loads, orders } = store.records;
+  const reachability = await hosts.idsByReachability();
+  const connected = reachability.filter(({ unreachableSince }) => unreachableSince === null).length;
+  return {
+    hosts: { connected, unreachable: reachability.length - connected },
+    devices: await devices.countByStatus(),
+    loads: { queued: await loads.countInState('queued'), dispatched: await loads.countInState('dispatched') },
+    ordersUnsettled: await orders.countUnsettled(),
   };
 }

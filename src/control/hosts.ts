@@ -61,6 +61,11 @@ export class Hosts {
     return host.id;
   }
 
+  /** Batches of reports that are being taken. */
+  get reportsUnderWay(): number {
+    return this.#reportsUnderWay;
+  }
+
   /** How often a host is to say that it is there, in milliseconds, where it says nothing else. */
   get heartbeatInterval(): number {
     return this.#reachability.heartbeatInterval;
@@ -87,11 +92,11 @@ export class Hosts {
       if (known !== null && known.unreachableSince !== null)
         await audit(records, requester, registeredAt, [{ action: 'host.reachable', object: host.id, detail: {} }]);
       if (isNewBoot) {
-        await bringUpDevices(records, host.id, registeredAt);
+        await bringUpDevices(records, host.id, requester, registeredAt);
         const detail = { name, boot: bootId, capacity };
         await audit(records, requester, registeredAt, [{ action: 'host.registered', object: host.id, detail }]);
       } else {
-        await records.orders.create(made.map((device) => newOrder(device, attachment(device, [], []), registeredAt)));
+        await records.orders.create(made.map((device) => newOrder(device, attachment(device, [], []), requester, registeredAt)));
       }
       const detailOf = ({ ramPages, labels, ...device }: NewDevice) => ({ name: device.name, host: host.id, ramPages, labels });
       await audit(

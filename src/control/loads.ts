@@ -77,6 +77,7 @@ export class Loads {
             ...policy,
             deadline: deadlineAt.toISOString(),
           },
+          requester,
           requestedAt,
         );
         return { load, order };

@@ -19,6 +19,11 @@ export class OrderBoard {
     this.#store = store;
   }
 
+  /** How many hosts follow their orders in a stream. */
+  get streams(): number {
+    return this.#streams.size;
+  }
+
   /** These hosts have new orders, or room for more. */
   announce(hostIds: Iterable<string>): void {
     for (const hostId of new Set(hostIds)) for (const wake of this.#waiting.get(hostId) ?? []) wake();

@@ -4,15 +4,21 @@ import { Order, ProgramOrder } from '../protocol/agent.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { NewOrder, OrderRecord } from '../store/records/orders.ts';
 import type { ProgramRecord } from '../store/records/programs.ts';
+import type { Requester } from './context.ts';
 
 /** What an order asks for, without its identifier and its number. */
 type OrderContent = Record<string, unknown> & { readonly kind: Order['kind'] };
 
 /** An order for one device, to be stored with the change that makes it necessary. */
-export function newOrder(device: { readonly id: string; readonly hostId: string }, content: OrderContent, createdAt: Date): NewOrder {
+export function newOrder(
+  device: { readonly id: string; readonly hostId: string },
+  content: OrderContent,
+  { requestId }: Requester,
+  createdAt: Date,
+): NewOrder {
   const id = newIdentifier('order');
   // The number, given by the database, becomes the sequence.
-  const order = Order.parse({ ...content, order: id, device: device.id, sequence: 1 });
+  const order = Order.parse({ ...content, order: id, device: device.id, sequence: 1, request: requestId === '' ? null : requestId });
   const loadId = order.kind === 'load' ? order.load : null;
   return { id, hostId: device.hostId, deviceId: device.id, kind: order.kind, body: order, loadId, createdAt };
 }

@@ -67,7 +67,7 @@ export class Programs {
         driverDigest: driver.digest,
         createdAt,
       });
-      await records.orders.create([newOrder(view.device, { kind: 'start-program', ...toProgramOrder(made) }, createdAt)]);
+      await records.orders.create([newOrder(view.device, { kind: 'start-program', ...toProgramOrder(made) }, requester, createdAt)]);
       const detail = {
         device: deviceId,
         name: made.name,
@@ -94,7 +94,7 @@ export class Programs {
       if (program.stopRequested || program.statistics !== null) return;
       const at = new Date();
       await records.programs.requestStop(id);
-      await records.orders.create([newOrder(view.device, { kind: 'stop-program', program: id }, at)]);
+      await records.orders.create([newOrder(view.device, { kind: 'stop-program', program: id }, requester, at)]);
       await audit(records, requester, at, [{ action: 'program.stop-requested', object: id, detail: { device: deviceId } }]);
     });
     this.#context.orderBoard.announce([view.device.hostId]);

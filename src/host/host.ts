@@ -106,7 +106,7 @@ class Host {
     if (this.#underWay.has(order.order)) return;
     const device = this.#deviceOf(order);
     if (device === null) {
-      logger.error({ order: order.order, device: order.device }, 'skipped an order for a device that is not attached');
+      logger.error(factsOf(order), 'skipped an order for a device that is not attached');
       return;
     }
     this.#underWay.add(order.order);
@@ -114,7 +114,7 @@ class Host {
       (made) => this.#finish(order, made),
       (error) => {
         this.#underWay.delete(order.order);
-        logger.error({ order: order.order, reason: String(error) }, 'could not report an order');
+        logger.error({ ...factsOf(order), reason: String(error) }, 'could not report an order');
       },
     );
   }
@@ -134,7 +134,7 @@ class Host {
     const [oldest] = this.#done.keys();
     if (this.#done.size > reportsRemembered && oldest !== undefined) this.#done.delete(oldest);
     this.#outbox.add(report);
-    this.#options.logger.info({ order: order.order, kind: order.kind, device: order.device }, 'carried out an order');
+    this.#options.logger.info(factsOf(order), 'carried out an order');
   }
 
   async #deliverReports(): Promise<void> {
@@ -211,6 +211,11 @@ class Host {
       }
     }
   }
+}
+
+/** What the log says of an order. */
+function factsOf({ order, kind, device, request, ...content }: Order) {
+  return { order, kind, device, ...('load' in content ? { load: content.load } : {}), request };
 }
 
 /** What the service refuses as malformed it would refuse for ever. */

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { DeviceState, exampleDeviceState } from './device-state.ts';
-import { exampleBootId, exampleTimes, exampleVersions } from './examples.ts';
+import { exampleBootId, exampleRequest, exampleTimes, exampleVersions } from './examples.ts';
 import {
   DeviceId,
   Digest,
@@ -15,6 +15,7 @@ import {
   ModuleName,
   OrderId,
   ProgramId,
+  RequestId,
   Timestamp,
 } from './identifiers.ts';
 import { FunctionType } from './interface.ts';
@@ -108,9 +109,12 @@ const order = {
   order: OrderId,
   device: DeviceId,
   sequence: z.int().positive().describe('Rises by device: a host drops what it has done.'),
+  request: RequestId.nullable()
+    .default(null)
+    .describe('The request that made the order, for the log of the host; null where the service made it by itself.'),
 };
 
-const exampleOrder = { order: exampleIdentifier('order'), device: exampleIdentifier('device'), sequence: 7 };
+const exampleOrder = { order: exampleIdentifier('order'), device: exampleIdentifier('device'), sequence: 7, request: exampleRequest };
 const { version, image } = exampleVersions.new;
 
 export const Order = z

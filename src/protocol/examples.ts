@@ -3,6 +3,9 @@
 
 export const exampleBootId = '44c4fa95-2050-41e1-bf02-33ee7ddd0eff';
 
+/** The request for the load. */
+export const exampleRequest = 'req_39e4cc1c3c0e490a96eed073ded227bc';
+
 /** When a step of the story is taken. */
 export const exampleTimes = {
   registered: '2026-11-23T08:00:00.000Z',

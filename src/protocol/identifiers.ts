@@ -43,6 +43,9 @@ export type ProgramId = z.infer<typeof ProgramId>;
 export const OrderId = identifier(identifierPrefixes.order);
 export type OrderId = z.infer<typeof OrderId>;
 
+/** A request, as its client names it (the header `X-Request-Id`) or the service does. */
+export const RequestId = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 of A-Z, a-z, 0-9, ".", "_" and "-"');
+
 /** A new identifier's text: the prefix and a UUIDv7 (RFC 9562) without dashes, so that identifiers sort by the time they were made. */
 export function newIdentifier(kind: keyof typeof identifierPrefixes): string {
   return `${identifierPrefixes[kind]}_${randomUUIDv7().replaceAll('-', '')}`;

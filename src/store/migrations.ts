@@ -53,7 +53,7 @@ export function applyMigrations(databaseFile: string, migrations: readonly Migra
         );
     }
     for (const { name, sql } of migrations) {
-      const checksum = createHash('sha256').update(sql).digest('hex');
+      const checksum = checksumOf(sql);
       const recorded = applied.get(name);
       if (recorded === undefined) applyOne(database, name, sql, checksum);
       else if (recorded !== checksum)
@@ -62,6 +62,35 @@ export function applyMigrations(databaseFile: string, migrations: readonly Migra
   } finally {
     database.close();
   }
+}
+
+/** A row of that table. */
+export type RecordedMigration = {
+  readonly migration_name: string;
+  readonly checksum: string;
+  readonly finished_at: unknown;
+  readonly rolled_back_at: unknown;
+};
+
+/** Why a database with these records is not the one of the migrations, in words; nothing where it is. */
+export function migrationFaults(recorded: readonly RecordedMigration[], migrations: readonly Migration[]): string[] {
+  const standing = recorded.filter(({ rolled_back_at }) => rolled_back_at === null);
+  const names = new Set(migrations.map(({ name }) => name));
+  const unknown = new Set(standing.map(({ migration_name }) => migration_name).filter((name) => !names.has(name)));
+  const faults = [...unknown].map((name) => `the database has the migration ${name}, which this version does not know`);
+  for (const { name, sql } of migrations) {
+    const records = standing.filter(({ migration_name }) => migration_name === name);
+    const finished = records.filter(({ finished_at }) => finished_at !== null);
+    if (finished.length < records.length) faults.push(`the migration ${name} was begun and has not been finished`);
+    else if (finished.length === 0) faults.push(`the migration ${name} is not applied: start the service again, which applies it`);
+    else if (finished.some(({ checksum }) => checksum !== checksumOf(sql)))
+      faults.push(`the migration ${name} has changed since it was applied`);
+  }
+  return faults;
+}
+
+function checksumOf(sql: string): string {
+  return createHash('sha256').update(sql).digest('hex');
 }
 
 function readApplied(database: Database.Database): [string, string][] {

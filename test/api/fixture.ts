@@ -9,7 +9,7 @@ import { pino } from 'pino';
 import { z } from 'zod';
 import type { KeyPolicy } from '../../src/api/access.ts';
 import { type Limits, usualLimits } from '../../src/api/limits.ts';
-import { createService } from '../../src/api/service.ts';
+import { createService, type ServiceOptions } from '../../src/api/service.ts';
 import { runHost } from '../../src/host/host.ts';
 
 export type Answer = { readonly status: number; readonly headers: Headers; readonly body: Record<string, unknown> };
@@ -26,6 +26,10 @@ export class Bench {
   keys: KeyPolicy = 'required';
   /** To be set before the start; there are tests that ask more often than anybody should, and that keep this process busy themselves. */
   limits: Limits = { ...usualLimits, requestsPerMinute: 1_000_000, unknownPerMinute: 1_000_000, eventLoopDelay: 0 };
+  /** To be set before the start. */
+  logger: ServiceOptions['logger'] = false;
+  /** Adds to the service before it listens; to be set before the start. */
+  prepare: (app: FastifyInstance) => void = () => {};
   /** The key of an administrator, shown where a request shows nothing else. */
   key = '';
   readonly folder = mkdtempSync(join(tmpdir(), 'patchbay-api-'));
@@ -41,13 +45,14 @@ export class Bench {
   async start(): Promise<this> {
     const app = await createService({
       databaseFile: join(this.folder, 'patchbay.db'),
-      logger: false,
+      logger: this.logger,
       joinToken,
       unreachableAfter: this.unreachableAfter,
       keys: this.keys,
       limits: this.limits,
       adminKey: this.keys === 'off' ? null : { when: 'first start', keep: (secret) => this.#keepKey(secret) },
     });
+    this.prepare(app);
     this.#port = Number(new URL(await app.listen({ port: this.#port, host: '127.0.0.1' })).port);
     this.#app = app;
     return this;

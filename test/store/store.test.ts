@@ -26,7 +26,7 @@ const event = (object: string) => ({ at, actor: 'test', action: 'test.done', obj
 
 test('what was acknowledged is synchronised with the disk', async () => {
   const store = await Store.open(file);
-  expect(await store.health()).toEqual({ writable: true, synchronous: 2 });
+  expect(await store.health()).toEqual({ writable: true, synchronous: 2, migrationFaults: [] });
   await store.close();
   const database = new Database(file, { readonly: true });
   expect(database.pragma('journal_mode', { simple: true })).toBe('wal');

@@ -71,15 +71,16 @@ export function addOperationsRoutes(app: Api, control: Control): void {
         security: [],
         summary: 'Whether the service can do its work',
         response: {
-          200: Readiness.describe('It can: the database takes writes and has every migration.'),
+          200: Readiness.describe('It can: the database takes writes and has every migration, and the service is not closing.'),
           503: Readiness.describe('It cannot, and why.'),
           ...onlyProblems('too-many-requests'),
         },
       },
     },
     async (_request, reply) => {
-      if (await control.isReady()) return { status: 'ready' as const, reasons: [] };
-      return reply.status(503).send({ status: 'not-ready', reasons: ['the database takes no writes'] });
+      const reasons = await control.notReadyBecause();
+      if (reasons.length === 0) return { status: 'ready' as const, reasons: [] };
+      return reply.status(503).send({ status: 'not-ready', reasons: [...reasons] });
     },
   );
 }

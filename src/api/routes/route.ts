@@ -38,7 +38,7 @@ export function toAnswer({ status, location, body }: Making<number, object>): An
   return { status, contentType: 'application/json; charset=utf-8', location, body: JSON.stringify(body) };
 }
 
-/** Sends bytes or a stream as they are, which the types of a route's schemas do not know. */
-export function sendRaw<Reply extends { send(payload: unknown): Reply }>(reply: Reply, payload: Uint8Array | Readable): Reply {
+/** Sends bytes, a text or a stream as they are, which the types of a route's schemas do not know. */
+export function sendRaw<Reply extends { send(payload: unknown): Reply }>(reply: Reply, payload: Uint8Array | string | Readable): Reply {
   return reply.send(payload);
 }

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { eventTypes } from '../../control/events.ts';
-import { exampleTimes } from '../../protocol/examples.ts';
+import { exampleRequest, exampleTimes } from '../../protocol/examples.ts';
 import { exampleIdentifier } from '../../protocol/identifiers.ts';
 import { count, pageOf, pageQuery, timestamp } from './common.ts';
 
@@ -31,7 +31,7 @@ export const AuditEvent = z
         actor: exampleIdentifier('host'),
         action: 'load.completed',
         object: exampleIdentifier('load'),
-        request: 'req_39e4cc1c3c0e490a96eed073ded227bc',
+        request: exampleRequest,
         detail: {
           device: exampleIdentifier('device'),
           module: 'tcp',
@@ -102,7 +102,11 @@ export const Readiness = z
 export const FleetHealth = z
   .object({
     status: z.enum(['healthy', 'degraded']),
-    reasons: z.array(z.string()).describe('Why the fleet is degraded.'),
+    reasons: z
+      .array(z.string())
+      .describe(
+        'Why the fleet is degraded: hosts that are unreachable or nearly full, devices that come up or were not brought back whole, loads that wait for long.',
+      ),
     hosts: z.object({ connected: count, unreachable: count }),
     devices: z.object({ connected: count, attaching: count, unreachable: count }),
     loads: z.object({

@@ -2,6 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { AuditEventModel } from '../generated/models.ts';
+import type { Committed } from './committed.ts';
 import type { Page } from './page.ts';
 
 export type AuditRecord = AuditEventModel;
@@ -10,13 +11,16 @@ export type AuditFilter = { readonly action?: string | undefined; readonly objec
 
 export class AuditRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #committed: Committed;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, committed: Committed) {
     this.#client = client;
+    this.#committed = committed;
   }
 
   async append(events: readonly NewAuditEvent[]): Promise<void> {
     await this.#client.auditEvent.createMany({ data: [...events] });
+    for (const event of events) this.#committed.events.push(event);
   }
 
   async list(filter: AuditFilter, order: 'asc' | 'desc', page: Page<number>): Promise<AuditRecord[]> {

@@ -22,6 +22,9 @@ export type DeviceFilter = {
   readonly status?: DeviceStatus;
 };
 
+/** Devices that lack something that they had. */
+export type NotWhole = { readonly count: number; readonly first: readonly Pick<DeviceModel, 'name' | 'attachFailure'>[] };
+
 /** Whether a device can be worked with: its host is heard of, and it has come up since its host started. */
 export type DeviceStatus = 'connected' | 'attaching' | 'unreachable';
 
@@ -87,6 +90,18 @@ export class DeviceRecords {
   async countByStatus(): Promise<Record<DeviceStatus, number>> {
     const count = (status: DeviceStatus) => this.#client.device.count({ where: whereStatus(status) });
     return { connected: await count('connected'), attaching: await count('attaching'), unreachable: await count('unreachable') };
+  }
+
+  /** Devices that could not be brought back to all that they had when their host last restarted: how many, and some of them by name. */
+  async notWhole(limit: number): Promise<NotWhole> {
+    const where = { attachFailure: { not: null } };
+    const first = await this.#client.device.findMany({
+      where,
+      orderBy: { name: 'asc' },
+      take: limit,
+      select: { name: true, attachFailure: true },
+    });
+    return { count: first.length < limit ? first.length : await this.#client.device.count({ where }), first };
   }
 
   async setAttached(id: string, attachedBootId: string, attachFailure: string | null): Promise<void> {

@@ -1,8 +1,10 @@
 // Loads: one build on one device each.
 
+import type { LoadReport } from '../../protocol/load-report.ts';
 import type { Prisma } from '../generated/client.ts';
 import type { LoadModel } from '../generated/models.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
+import type { Committed } from './committed.ts';
 import type { Page } from './page.ts';
 
 export type LoadRecord = LoadModel;
@@ -33,10 +35,13 @@ export type LoadCompletion = {
   readonly retried: number;
   readonly failed: number;
   readonly completedAt: Date;
-  readonly report: Prisma.InputJsonValue;
+  readonly report: LoadReport;
 };
 /** The end of a load that no device reports. */
 export type LoadEnd = Pick<LoadCompletion, 'outcome' | 'reason' | 'completedAt'>;
+
+/** Loads that have waited for long. */
+export type WaitingLoads = { readonly count: number; readonly oldest: Pick<LoadModel, 'id' | 'requestedAt'> | null };
 
 export type LoadFilter = {
   readonly batchId?: string | undefined;
@@ -48,9 +53,11 @@ export type LoadFilter = {
 
 export class LoadRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #committed: Committed;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, committed: Committed) {
     this.#client = client;
+    this.#committed = committed;
   }
 
   async create(loads: readonly NewLoad[]): Promise<void> {
@@ -72,20 +79,26 @@ export class LoadRecords {
 
   /** Ends a load as its device reports. Answers false where it has ended before: then nothing is changed. */
   async complete(id: string, completion: LoadCompletion): Promise<boolean> {
-    const { count } = await this.#client.load.updateMany({
+    const [ended] = await this.#client.load.updateManyAndReturn({
       where: { id, state: { not: 'completed' } },
       data: { state: 'completed', ...completion },
+      select: { requestedAt: true },
     });
-    return count === 1;
+    const { outcome, completedAt, report } = completion;
+    this.#committed.reports.push(report);
+    if (ended !== undefined) this.#committed.loads.push({ outcome, completedAt, ...ended });
+    return ended !== undefined;
   }
 
   /** Ends loads that have not ended. */
   async end(ids: readonly string[], { outcome, reason, completedAt }: LoadEnd): Promise<void> {
     for (const some of chunksOf(ids)) {
-      await this.#client.load.updateMany({
+      const ended = await this.#client.load.updateManyAndReturn({
         where: { id: { in: some }, state: { not: 'completed' } },
         data: { state: 'completed', outcome, reason, completedAt },
+        select: { requestedAt: true },
       });
+      for (const { requestedAt } of ended) this.#committed.loads.push({ outcome, completedAt, requestedAt });
     }
   }
 
@@ -123,6 +136,17 @@ export class LoadRecords {
       }),
     );
     return groups.filter(({ _count }) => _count._all >= least).map(({ deviceId }) => deviceId);
+  }
+
+  /** Loads that wait for their hosts since before that moment: how many, and the first of them. */
+  async queuedBefore(moment: Date): Promise<WaitingLoads> {
+    const where = { state: 'queued', requestedAt: { lt: moment } };
+    const oldest = await this.#client.load.findFirst({ where, orderBy: { id: 'asc' }, select: { id: true, requestedAt: true } });
+    return { count: oldest === null ? 0 : await this.#client.load.count({ where }), oldest };
+  }
+
+  async countInState(state: string): Promise<number> {
+    return this.#client.load.count({ where: { state } });
   }
 
   /** Loads by state and outcome, with the accesses that they interrupted. */

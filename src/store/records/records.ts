@@ -4,6 +4,7 @@ import type { Prisma } from '../generated/client.ts';
 import { AnswerRecords } from './answers.ts';
 import { AuditRecords } from './audit.ts';
 import { BuildRecords } from './builds.ts';
+import type { Committed } from './committed.ts';
 import { DeviceRecords } from './devices.ts';
 import { HistoryRecords } from './history.ts';
 import { HostRecords } from './hosts.ts';
@@ -24,15 +25,18 @@ export class Records {
   readonly orders: OrderRecords;
   readonly programs: ProgramRecords;
 
+  /** What those who are told when it is on disk are told of it. */
+  readonly committed: Committed = { events: [], loads: [], reports: [] };
+
   constructor(client: Prisma.TransactionClient) {
     this.answers = new AnswerRecords(client);
-    this.audit = new AuditRecords(client);
+    this.audit = new AuditRecords(client, this.committed);
     this.builds = new BuildRecords(client);
     this.devices = new DeviceRecords(client);
     this.history = new HistoryRecords(client);
     this.hosts = new HostRecords(client);
     this.keys = new KeyRecords(client);
-    this.loads = new LoadRecords(client);
+    this.loads = new LoadRecords(client, this.committed);
     this.orders = new OrderRecords(client);
     this.programs = new ProgramRecords(client);
   }

@@ -86,6 +86,6 @@ export function documentedBody(operation: Operation, status: number, contentType
   const response = operation.responses[String(status)];
   if (response === undefined) return null;
   if (response.content === undefined) return 'no body';
-  const schema = response.content[contentType]?.schema;
-  return schema === undefined ? null : validatorOf(schema);
+  const [, content] = Object.entries(response.content).find(([type]) => type.split(';')[0] === contentType) ?? [];
+  return content === undefined ? null : validatorOf(content.schema);
 }

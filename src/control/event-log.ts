@@ -1,0 +1,29 @@
+// What control did, in the log: a line for each event of the audit trail, once it is on disk.
+
+import type { BaseLogger } from 'pino';
+import type { NewAuditEvent } from '../store/records/audit.ts';
+
+/** Lines of one transaction; what is more is summed up in one line for each action. */
+const lineLimit = 20;
+/** Characters of one fact of an event's detail. */
+const factLength = 200;
+
+export function logEvents(logger: BaseLogger, events: readonly NewAuditEvent[]): void {
+  for (const { action, object, actor, requestId, detail } of events.slice(0, lineLimit))
+    logger.info({ action, object, actor, request: requestId || null, detail: mainFacts(detail) }, action);
+  const others = Map.groupBy(events.slice(lineLimit), ({ action }) => action);
+  for (const [action, some] of others) {
+    const [first] = some;
+    logger.info({ action, events: some.length, actor: first?.actor, request: first?.requestId || null }, `${action}, ${some.length} more`);
+  }
+}
+
+/** Texts, numbers and truth values. */
+function mainFacts(detail: NewAuditEvent['detail']): Record<string, string | number | boolean> {
+  const facts: Record<string, string | number | boolean> = {};
+  for (const [name, value] of Object.entries(detail)) {
+    if (typeof value === 'string') facts[name] = value.slice(0, factLength);
+    else if (typeof value === 'number' || typeof value === 'boolean') facts[name] = value;
+  }
+  return facts;
+}

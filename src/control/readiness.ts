@@ -1,0 +1,41 @@
+// Whether the service can do its work: the database takes writes and is the one of this version, and the service is not closing.
+
+import type { Store } from '../store/store.ts';
+
+/** How long what was found is told again, in milliseconds: whoever asks more often does not write to the disk more often. */
+const freshness = 1_000;
+
+export class Readiness {
+  readonly #store: Store;
+  #isClosing = false;
+  #probe: Promise<readonly string[]> | null = null;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Why the service cannot do its work; nothing where it can. All who ask at once are answered by one look at the database. */
+  async reasons(): Promise<readonly string[]> {
+    this.#probe ??= this.#look();
+    const reasons = await this.#probe;
+    return this.#isClosing ? ['the service is closing', ...reasons] : reasons;
+  }
+
+  /** From now on it is not ready any more. */
+  close(): void {
+    this.#isClosing = true;
+  }
+
+  async #look(): Promise<string[]> {
+    try {
+      const { writable, migrationFaults } = await this.#store.health();
+      return [...(writable ? [] : ['the database takes no writes']), ...migrationFaults];
+    } catch {
+      return ['the database does not answer'];
+    } finally {
+      setTimeout(() => {
+        this.#probe = null;
+      }, freshness).unref();
+    }
+  }
+}

@@ -1,0 +1,195 @@
+// Health: a service that cannot do its work says why, and a fleet that is not well too.
+
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Order } from '../../src/protocol/agent.ts';
+import { Agent, attached } from './agent.ts';
+import { type Answer, Bench, itemsOf, until, workModule } from './fixture.ts';
+
+let bench: Bench;
+beforeEach(async () => {
+  bench = await new Bench().start();
+});
+afterEach(() => bench.close());
+
+const file = () => join(bench.folder, 'patchbay.db');
+const ready = (): Promise<Answer> => bench.get('/health/ready', { authorization: '' });
+
+/** Changes the database behind the back of the service. */
+function change(sql: string): void {
+  const database = new Database(file());
+  database.exec(sql);
+  database.close();
+}
+
+/** The reasons, once the service says that it is not ready; what it has found is told again for a second. */
+const notReady = () =>
+  until('the service is not ready', async () => {
+    const { status, body } = await ready();
+    return status === 503 && body;
+  });
+const isReady = () => until('the service is ready', async () => (await ready()).status === 200);
+
+const migration = '20261124000002_keys';
+
+test('a service that can do its work is live and ready, and nobody is asked for a key', async () => {
+  expect(await ready()).toMatchObject({ status: 200, body: { status: 'ready', reasons: [] } });
+  expect(await bench.get('/health/live', { authorization: '' })).toMatchObject({ status: 200, body: { status: 'live' } });
+});
+
+test('a database that has become read-only is a reason, and the service is live all the same', async () => {
+  // The file's write version, beyond what SQLite knows: it reads such a file, and does not write to it.
+  const setWriteVersion = (version: number) => {
+    const database = openSync(file(), 'r+');
+    writeSync(database, new Uint8Array([version]), 0, 1, 18);
+    closeSync(database);
+  };
+  change('CREATE TABLE "Other" (x); PRAGMA wal_checkpoint(TRUNCATE)');
+  setWriteVersion(3);
+  expect(await notReady()).toEqual({ status: 'not-ready', reasons: ['the database takes no writes'] });
+  expect((await bench.get('/health/live')).status).toBe(200);
+  expect((await bench.get('/v1/hosts')).status).toBe(200);
+  await bench.stop();
+  setWriteVersion(2);
+  await bench.start();
+  expect((await ready()).status).toBe(200);
+});
+
+test.each([
+  ['not applied', `DELETE FROM _prisma_migrations WHERE migration_name = '${migration}'`, `the migration ${migration} is not applied`],
+  [
+    'rolled back',
+    `UPDATE _prisma_migrations SET rolled_back_at = 1 WHERE migration_name = '${migration}'`,
+    `the migration ${migration} is not applied`,
+  ],
+  [
+    'not finished',
+    `UPDATE _prisma_migrations SET finished_at = NULL WHERE migration_name = '${migration}'`,
+    `the migration ${migration} was begun`,
+  ],
+  [
+    'changed',
+    `UPDATE _prisma_migrations SET checksum = 'x' WHERE migration_name = '${migration}'`,
+    `the migration ${migration} has changed`,
+  ],
+  [
+    'unknown',
+    `UPDATE _prisma_migrations SET migration_name = 'later' WHERE migration_name = '${migration}'`,
+    'the database has the migration later',
+  ],
+  ['without a record', 'ALTER TABLE _prisma_migrations RENAME TO gone', 'the database does not say which migrations it has'],
+])('a migration that is %s is a reason', async (_, sql, reason) => {
+  change(sql);
+  const { reasons } = await notReady();
+  expect(String(reasons)).toContain(reason);
+  expect((await bench.get('/health/live')).status).toBe(200);
+});
+
+test('a service that is closing is not ready', async () => {
+  await bench.stop();
+  const closing = Promise.withResolvers<void>();
+  const answered = Promise.withResolvers<void>();
+  bench.prepare = (app) => {
+    // This request is under way when the service begins to close.
+    app.addHook('onRequest', async ({ url }) => {
+      if (url === '/health/ready?last') await closing.promise;
+    });
+    app.addHook('preClose', async () => {
+      closing.resolve();
+      await answered.promise;
+    });
+  };
+  await bench.start();
+  const last = bench.get('/health/ready?last');
+  await isReady();
+  const stopped = bench.stop();
+  const { status, body } = await last;
+  answered.resolve();
+  await stopped;
+  expect([status, body]).toEqual([503, { status: 'not-ready', reasons: ['the service is closing'] }]);
+});
+
+test('however often it is asked, the database is not written to each time', async () => {
+  const writes = () => {
+    const database = new Database(file(), { readonly: true });
+    const number = database.pragma('user_version', { simple: true });
+    database.close();
+    return Number(number);
+  };
+  const before = writes();
+  for (let time = 0; time < 2; time += 1) await Promise.all(Array.from({ length: 50 }, ready));
+  expect(writes()).toBeGreaterThan(before);
+  expect(writes()).toBeLessThan(before + 50);
+});
+
+test('the health check of the containers is answered by the service', async () => {
+  const compose = readFileSync(new URL('../../docker-compose.yml', import.meta.url), 'utf8');
+  const [, script = ''] = /-e,\s+"(fetch\(.+)",$/m.exec(compose) ?? [];
+  expect(script).toContain('http://127.0.0.1:7070/health/ready');
+  const check = () => promisify(execFile)(process.execPath, ['-e', script.replace('http://127.0.0.1:7070', bench.url)]);
+  await check();
+  await bench.stop();
+  await expect(check()).rejects.toMatchObject({ code: 1 });
+});
+
+const reasons = async () => {
+  const { status, body } = await bench.get('/v1/health');
+  expect(status).toBe(200);
+  const all = Array.isArray(body['reasons']) ? body['reasons'].map(String) : [];
+  expect(body['status']).toBe(all.length === 0 ? 'healthy' : 'degraded');
+  return all;
+};
+
+test('devices that were not brought back whole degrade the fleet, the first of them by name', async () => {
+  const agent = new Agent(bench);
+  const names = Array.from({ length: 7 }, (_, index) => `d${index + 1}`);
+  await agent.register('agent', names);
+  const orders = await agent.next(0, 10);
+  await agent.report(...orders.map((order) => attached(order)));
+  expect(await reasons()).toEqual([]);
+  agent.bootId = randomUUID();
+  await agent.register('agent', names);
+  const again = await agent.next(0, 10);
+  const failure = `tcp@1.0.0: ${'no room '.repeat(50)}`;
+  const isWhole = (order: Order) => order.kind === 'attach-device' && order.name === 'd7';
+  await agent.report(...again.map((order) => ({ ...attached(order), failure: isWhole(order) ? null : failure })));
+  const [reason = '', ...others] = await reasons();
+  expect(others).toEqual([]);
+  expect(reason).toMatch(/^6 devices were not brought back whole: d1 \(tcp@1\.0\.0: no room .{1,200}\), d2 .+, d5 .+, and others$/);
+  expect(reason).not.toMatch(/d6/);
+});
+
+test('loads that wait for long degrade the fleet, and those that have just been asked for do not', async () => {
+  const agent = new Agent(bench);
+  await agent.register('agent', ['d1', 'd2']);
+  await agent.report(...(await agent.next(0, 10)).map((order) => attached(order)));
+  await bench.push('tcp', '1.0.0', workModule(1));
+  const devices = itemsOf(await bench.get('/v1/devices')).map(({ id }) => String(id));
+  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
+  expect(await reasons()).toEqual([]);
+  const moment = Date.now() - 11 * 60_000;
+  change(`UPDATE "Load" SET "requestedAt" = ${moment}`);
+  const loads = itemsOf(await bench.get('/v1/loads')).map(({ id }) => String(id));
+  const first = loads.toSorted()[0];
+  const since = new Date(moment).toISOString();
+  expect(await reasons()).toEqual([`2 loads have waited for more than 10 minutes, the first of them, ${first}, since ${since}`]);
+  // What a host has been sent does not wait any more.
+  await agent.next(0, 10);
+  expect(await reasons()).toEqual([]);
+});
+
+test('hosts that are nearly full degrade the fleet', async () => {
+  const agent = new Agent(bench);
+  const names = Array.from({ length: 8 }, (_, index) => `d${index + 1}`);
+  await agent.register('agent', names);
+  await agent.report(...(await agent.next(0, 10)).map((order) => attached(order)));
+  expect(await reasons()).toEqual([]);
+  await agent.register('agent', [...names, 'd9']);
+  await agent.report(...(await agent.next(0, 10)).map((order) => attached(order)));
+  expect(await reasons()).toEqual(['the host agent is nearly full: it has 9 of the 10 devices that it can run']);
+});

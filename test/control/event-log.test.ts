@@ -1,0 +1,63 @@
+// What control did is in the log once it is on disk, never before, and not when it was taken back; many events are few lines.
+
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Control, type ControlSettings } from '../../src/control/control.ts';
+import { Registration } from '../../src/protocol/agent.ts';
+import { ModuleName } from '../../src/protocol/identifiers.ts';
+import { Lines } from '../lines.ts';
+
+const settings: ControlSettings = { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null };
+const requester = { actor: 'key_1', requestId: 'req_1' };
+
+let folder: string;
+let log: Lines;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-event-log-'));
+  log = new Lines();
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const open = (more: Partial<ControlSettings> = {}) => Control.open(join(folder, 'patchbay.db'), { ...settings, ...more }, pino({}, log));
+
+test('an event is logged when it is on disk, and not before', async () => {
+  const control = await open();
+  const repeatable = { actor: 'key_1', key: 'k', route: 'POST /builds', body: '{}', sealedBy: null };
+  let whileItRan: unknown[] | null = null;
+  const answerOf = () => {
+    whileItRan = log.with({ action: 'build.created' });
+    return { status: 201, contentType: null, location: null, body: '' };
+  };
+  const source = { module: ModuleName.parse('tcp'), version: '1.0.0', language: 'wat', source: '(module (func (export "f")))' } as const;
+  const { build } = await control.builds.push(source, { ...requester, repeatable }, answerOf);
+  expect(whileItRan).toEqual([]);
+  expect(log.with({ action: 'build.created' })).toMatchObject([
+    { level: 30, object: build.id, actor: 'key_1', request: 'req_1', detail: { module: 'tcp', version: '1.0.0' }, msg: 'build.created' },
+  ]);
+  await control.close();
+});
+
+test('what was taken back is not logged', async () => {
+  const keep = () => {
+    throw new Error('the disk is full');
+  };
+  await expect(open({ adminKey: { when: 'always', keep } })).rejects.toThrow('the disk is full');
+  const control = await open({ adminKey: { when: 'always', keep: () => {} } });
+  expect(log.with({ action: 'key.created' })).toHaveLength(1);
+  await control.close();
+});
+
+test('of a transaction with many events the first are logged, and the others are summed up', async () => {
+  const control = await open();
+  const devices = Array.from({ length: 2_000 }, (_, index) => ({ name: `d${index}`, labels: {}, ramPages: 64 }));
+  await control.hosts.register(Registration.parse({ name: 'rack', bootId: randomUUID(), capacity: 2_000, devices }), null, requester);
+  const lines = log.with({ request: 'req_1' });
+  expect(lines).toHaveLength(21);
+  expect(lines[0]).toMatchObject({ action: 'host.registered' });
+  expect(lines.at(-1)).toMatchObject({ action: 'device.created', events: 1_981, actor: 'key_1', msg: 'device.created, 1981 more' });
+  await control.close();
+});
