@@ -3,9 +3,10 @@
 import type { Registration } from '../protocol/agent.ts';
 import { DeviceState } from '../protocol/device-state.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
-import type { DeviceRecord, DeviceStatus, NewDevice } from '../store/records/devices.ts';
-import type { HistoryRecord } from '../store/records/history.ts';
+import type { DeviceFilter, DeviceRecord, NewDevice } from '../store/records/devices.ts';
+import type { HistoryFilter, HistoryRecord } from '../store/records/history.ts';
 import type { HostWithDevices } from '../store/records/hosts.ts';
+import type { PageByName, PageByTime } from '../store/records/page.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { newOrder } from './orders.ts';
@@ -63,28 +64,29 @@ export class Devices {
     return viewOf(device);
   }
 
+  /** @param filter With the identifier or name of a host; none has one that there is not. */
   async list(
-    filter: { readonly labels: Readonly<Record<string, string>>; readonly host: string | null; readonly status: DeviceStatus | null },
-    page: { limit: number; after: string | null },
-  ): Promise<PageOf<DeviceView, string>> {
-    const { devices } = this.#context.store.records;
-    const { host, status, labels } = filter;
-    const where = { labels, ...(host === null ? {} : { hostId: host }), ...(status === null ? {} : { status }) };
+    { host, ...filter }: Omit<DeviceFilter, 'hostId'> & { readonly host?: string | undefined },
+    page: PageByTime | PageByName,
+  ): Promise<PageOf<DeviceView, PageByTime | PageByName>> {
+    const { devices, hosts } = this.#context.store.records;
+    const hostId = host === undefined ? undefined : (await hosts.findByIdOrName(host))?.id;
+    if (host !== undefined && hostId === undefined) return { items: [], next: null };
     const { items, next } = await readPage(
       page,
-      (wanted) => devices.list(where, wanted),
-      ({ id }) => id,
+      (wanted) => devices.list({ ...filter, hostId }, wanted),
+      ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
     );
     return { items: items.map(viewOf), next };
   }
 
-  /** Every stay of a version of a module in a device's memory, the newest first. @throws {Problem} `not-found`. */
-  async history(id: string, module: string, page: { limit: number; after: number | null }): Promise<PageOf<HistoryRecord, number>> {
-    await this.view(id);
+  /** Every stay of a version of a module in a device's memory. @throws {Problem} `not-found`. */
+  async history(filter: HistoryFilter, page: PageByTime<number>): Promise<PageOf<HistoryRecord, PageByTime<number>>> {
+    await this.view(filter.deviceId);
     return readPage(
       page,
-      (wanted) => this.#context.store.records.history.list(id, module, wanted),
-      ({ number }) => number,
+      (wanted) => this.#context.store.records.history.list(filter, wanted),
+      ({ enteredAt, number }) => ({ time: enteredAt, key: number }),
     );
   }
 

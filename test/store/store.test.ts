@@ -21,6 +21,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
+const firstPage = { sort: 'time', order: 'asc', limit: 100, after: null } as const;
 const at = new Date('2026-11-23T09:30:00.000Z');
 const event = (object: string) => ({ at, actor: 'test', action: 'test.done', object, requestId: null, detail: {} });
 
@@ -41,7 +42,7 @@ test('a transaction that fails leaves nothing', async () => {
   });
   await expect(failing).rejects.toThrow('halfway');
   await store.transaction((records) => records.audit.append([event('b')]));
-  const kept = await store.records.audit.list({}, 'asc', { limit: 10, after: null });
+  const kept = await store.records.audit.list({}, firstPage);
   expect(kept.map(({ object }) => object)).toEqual(['b']);
   await store.close();
 });
@@ -57,7 +58,7 @@ test('what is read outside a transaction is never what it may yet take back', as
     throw new Error('halfway');
   });
   await wrote.promise;
-  const seen = await store.records.audit.list({}, 'asc', { limit: 10, after: null });
+  const seen = await store.records.audit.list({}, firstPage);
   read.resolve();
   await expect(failing).rejects.toThrow('halfway');
   expect(seen).toEqual([]);
@@ -80,7 +81,7 @@ test('what was kept while another transaction fails is kept, and nothing is writ
   end.resolve();
   await expect(failing).rejects.toThrow('halfway');
   await kept;
-  const events = await store.records.audit.list({}, 'asc', { limit: 10, after: null });
+  const events = await store.records.audit.list({}, firstPage);
   expect(events.map(({ object }) => object)).toEqual(['b']);
   await store.close();
 });
@@ -90,14 +91,14 @@ test('what was kept is there when the file is opened again', async () => {
   await first.transaction((records) => records.audit.append([event('a')]));
   await first.close();
   const second = await Store.open(file);
-  expect(await second.records.audit.list({}, 'asc', { limit: 10, after: null })).toMatchObject([{ number: 1, at, object: 'a' }]);
+  expect(await second.records.audit.list({}, firstPage)).toMatchObject([{ number: 1, at, object: 'a' }]);
   await second.close();
 });
 
 test('transactions of many at once all succeed, one after another', async () => {
   const store = await Store.open(file);
   await Promise.all(Array.from({ length: 50 }, (_, index) => store.transaction((records) => records.audit.append([event(`o${index}`)]))));
-  const kept = await store.records.audit.list({}, 'asc', { limit: 100, after: null });
+  const kept = await store.records.audit.list({}, firstPage);
   expect(kept.map(({ number }) => number)).toEqual(Array.from({ length: 50 }, (_, index) => index + 1));
   await store.close();
 });

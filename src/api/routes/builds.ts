@@ -6,9 +6,18 @@ import type { Control } from '../../control/control.ts';
 import { Problem } from '../../control/problem.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { BuildRecord } from '../../store/records/builds.ts';
-import { answerPage, pageByText } from '../pages.ts';
-import { Build, BuildPage, buildParameters, CreatedBuild, ModulePage, moduleParameter, NewBuild } from '../schemas/builds.ts';
-import { pageQuery } from '../schemas/common.ts';
+import { answerPage, pageByName, pageByTime, rangeOf } from '../pages.ts';
+import {
+  Build,
+  BuildPage,
+  buildParameters,
+  buildQuery,
+  CreatedBuild,
+  ModulePage,
+  moduleParameter,
+  moduleQuery,
+  NewBuild,
+} from '../schemas/builds.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import { type Api, type Making, requesterOf, sendRaw, toAnswer } from './route.ts';
 
@@ -66,12 +75,12 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         operationId: 'listModules',
         tags,
         summary: 'List modules',
-        querystring: z.strictObject(pageQuery),
-        response: { 200: ModulePage.describe('Modules, by name.'), ...problems() },
+        querystring: moduleQuery,
+        response: { 200: ModulePage.describe('Modules.'), ...problems() },
       },
     },
     async (request, reply) => {
-      const { items, next } = await builds.listModules(pageByText(request.query));
+      const { items, next } = await builds.listModules(request.query.sort === 'name' ? pageByName(request) : pageByTime(request));
       const modules = items.map(({ module, builds: count, lastBuildAt }) => ({
         name: module,
         builds: count,
@@ -90,12 +99,14 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         tags,
         summary: 'List the builds of a module',
         params: moduleParameter,
-        querystring: z.strictObject(pageQuery),
-        response: { 200: BuildPage.describe('Builds, the newest first.'), ...problems() },
+        querystring: buildQuery,
+        response: { 200: BuildPage.describe('Builds.'), ...problems() },
       },
     },
     async (request, reply) => {
-      const { items, next } = await builds.list(request.params.module, pageByText(request.query));
+      const { module } = request.params;
+      const { language } = request.query;
+      const { items, next } = await builds.list({ module, language, ...rangeOf(request.query) }, pageByTime(request));
       return answerPage(request, reply, items.map(toBuild), next);
     },
   );

@@ -1,12 +1,10 @@
 // /v1/devices and /v1/hosts: devices are made, listed and looked into.
 
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import type { DeviceView } from '../../control/devices.ts';
-import { Problem } from '../../control/problem.ts';
 import type { HistoryRecord } from '../../store/records/history.ts';
-import { answerPage, pageByNumber, pageByText } from '../pages.ts';
-import { pageQuery } from '../schemas/common.ts';
+import { answerPage, pageByName, pageByTime, pageByTimeAndNumber, rangeOf } from '../pages.ts';
 import {
   type Device,
   DeviceDetail,
@@ -17,6 +15,8 @@ import {
   HistoryPage,
   HostPage,
   historyParameters,
+  historyQuery,
+  hostQuery,
   NewDevice,
 } from '../schemas/devices.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
@@ -58,12 +58,13 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
         tags,
         summary: 'List devices',
         querystring: deviceQuery,
-        response: { 200: DevicePage.describe('Devices, the newest first.'), ...problems() },
+        response: { 200: DevicePage.describe('Devices.'), ...problems() },
       },
     },
     async (request, reply) => {
-      const { label = [], host = null, status = null } = request.query;
-      const { items, next } = await devices.list({ labels: labelsOf(label), host, status }, pageByText(request.query));
+      const { sort, label = {}, host, status, module, version, name } = request.query;
+      const filter = { labels: label, host, status, module, version, namePrefix: name, ...rangeOf(request.query) };
+      const { items, next } = await devices.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
       return answerPage(request, reply, items.map(toDevice), next);
     },
   );
@@ -92,13 +93,13 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
         tags,
         summary: 'List the history of a module on a device',
         params: historyParameters,
-        querystring: z.strictObject(pageQuery),
-        response: { 200: HistoryPage.describe('Every stay of a version in memory, the newest first.'), ...problems('not-found') },
+        querystring: historyQuery,
+        response: { 200: HistoryPage.describe('Stays of versions in memory, by the time they entered it.'), ...problems('not-found') },
       },
     },
     async (request, reply) => {
       const { device, module } = request.params;
-      const { items, next } = await devices.history(device, module, pageByNumber(request.query));
+      const { items, next } = await devices.history({ deviceId: device, module, ...rangeOf(request.query) }, pageByTimeAndNumber(request));
       return answerPage(request, reply, items.map(toHistoryEntry), next);
     },
   );
@@ -111,12 +112,14 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
         operationId: 'listHosts',
         tags: ['hosts'],
         summary: 'List device hosts',
-        querystring: z.strictObject(pageQuery),
-        response: { 200: HostPage.describe('Hosts, the newest first.'), ...problems() },
+        querystring: hostQuery,
+        response: { 200: HostPage.describe('Hosts.'), ...problems() },
       },
     },
     async (request, reply) => {
-      const { items, next } = await hosts.list(pageByText(request.query));
+      const { sort, status } = request.query;
+      const filter = { isReachable: status === undefined ? undefined : status === 'connected' };
+      const { items, next } = await hosts.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
       const views = items.map(({ id, name, unreachableSince, devices: count, capacity, registeredAt }) => ({
         id,
         name,
@@ -129,20 +132,6 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
       return answerPage(request, reply, views, next);
     },
   );
-}
-
-function labelsOf(texts: readonly string[]): Record<string, string> {
-  const labels = new Map<string, string>();
-  for (const text of texts) {
-    const [key = '', ...rest] = text.split('=');
-    const value = rest.join('=');
-    if (labels.has(key) && labels.get(key) !== value) {
-      const detail = `a device has one value of the label ${key}: ask for one`;
-      throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'query:label', detail }] });
-    }
-    labels.set(key, value);
-  }
-  return Object.fromEntries(labels);
 }
 
 function toDevice({ device }: DeviceView): z.infer<typeof Device> {

@@ -3,7 +3,8 @@
 import { z } from 'zod';
 import { ModuleName } from '../../protocol/identifiers.ts';
 import { Interface } from '../../protocol/interface.ts';
-import { count, identifier, pageOf, timestamp, version } from './common.ts';
+import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
+import { orderQuery, rangeQuery } from './lists.ts';
 import { Diagnostic } from './problem.ts';
 
 /** Characters of a source in JSON. */
@@ -46,7 +47,11 @@ export const CreatedBuild = Build.extend({ warnings: z.array(Diagnostic).describ
 });
 export const BuildPage = pageOf('BuildPage', Build);
 
+export const buildQuery = z.strictObject({ ...pageQuery, ...orderQuery, ...rangeQuery, language: Build.shape.language.optional() });
+
 const Module = z
   .object({ name: z.string(), builds: count, lastBuildAt: timestamp })
   .meta({ id: 'Module', description: 'A named logical unit of kernel code.' });
 export const ModulePage = pageOf('ModulePage', Module);
+
+export const moduleQuery = z.strictObject({ ...pageQuery, sort: z.enum(['name', 'lastBuildAt']).default('name'), ...orderQuery });

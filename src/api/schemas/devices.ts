@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { MemoryMap, ModuleTableEntry } from '../../protocol/device-state.ts';
 import { DisplayName, Labels } from '../../protocol/identifiers.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
+import { labelQuery, orderQuery, rangeQuery } from './lists.ts';
 
 export const deviceParameter = z.object({ device: identifier('device') });
 export const historyParameters = z.object({ device: identifier('device'), module: z.string() });
@@ -45,15 +46,17 @@ export const DeviceDetail = Device.extend({
 }).meta({ id: 'DeviceDetail' });
 export const DevicePage = pageOf('DevicePage', Device);
 
-const label = z.string().regex(/^[^=]+=.*$/, 'must be of the form key=value');
 export const deviceQuery = z.strictObject({
   ...pageQuery,
-  label: z
-    .union([label.transform((one) => [one]), z.array(label).max(16)])
-    .optional()
-    .describe('Only devices with this label, as `key=value`; may be repeated.'),
-  host: z.string().max(64).optional().describe('Only devices of this host.'),
+  sort: z.enum(['createdAt', 'name']).default('createdAt'),
+  ...orderQuery,
+  ...rangeQuery,
+  label: labelQuery.describe('Only devices with this label, as `key=value`; may be repeated.'),
+  host: z.string().max(64).optional().describe('Only devices of the host with this identifier or name.'),
   status: DeviceStatus.optional(),
+  module: z.string().max(64).optional().describe('Only devices with this module in memory.'),
+  version: version.optional().describe('Only devices with this version in memory, of the module if one is given.'),
+  name: DisplayName.optional().describe('Only devices whose names begin so.'),
 });
 
 export const HistoryEntry = z
@@ -72,6 +75,7 @@ export const HistoryEntry = z
   })
   .meta({ id: 'HistoryEntry', description: 'One stay of a version in the memory of a device.' });
 export const HistoryPage = pageOf('HistoryPage', HistoryEntry);
+export const historyQuery = z.strictObject({ ...pageQuery, ...orderQuery, ...rangeQuery });
 
 const Host = z
   .object({
@@ -85,3 +89,13 @@ const Host = z
   })
   .meta({ id: 'Host', description: 'A process that runs devices.' });
 export const HostPage = pageOf('HostPage', Host);
+
+export const hostQuery = z.strictObject({
+  ...pageQuery,
+  sort: z
+    .enum(['registeredAt', 'name'])
+    .default('registeredAt')
+    .describe('A host that registers again while a list by `registeredAt` is read goes to its newest end.'),
+  ...orderQuery,
+  status: Host.shape.status.optional(),
+});

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { roles } from '../../control/keys.ts';
 import { DisplayName } from '../../protocol/identifiers.ts';
 import { identifier, pageOf, pageQuery, timestamp } from './common.ts';
+import { orderQuery, rangeQuery } from './lists.ts';
 
 export const keyParameter = z.object({ key: identifier('key') });
 
@@ -61,7 +62,8 @@ export const KeyPage = pageOf('KeyPage', Key);
 
 export const keyQuery = z.strictObject({
   ...pageQuery,
+  ...orderQuery,
+  ...rangeQuery,
   role: Role.optional(),
   revoked: z.enum(['true', 'false']).optional().describe('Only keys that are revoked, or only those that are not.'),
-  order: z.enum(['asc', 'desc']).default('desc').describe('`desc`: the newest first.'),
 });

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { DeviceId, Labels, ModuleName } from '../../protocol/identifiers.ts';
 import { Invalidation, LoadReport, longestDrain, Outcome, SimilarityPolicy, Strategy, VersionPolicy } from '../../protocol/load-report.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
+import { labelQuery, orderQuery, rangeQuery } from './lists.ts';
 
 /** Devices that one request may name; by labels it may select as many as control allows. */
 const namedDevicesLimit = 10_000;
@@ -119,9 +120,13 @@ export const LoadPage = pageOf('LoadPage', Load);
 
 export const loadQuery = z.strictObject({
   ...pageQuery,
+  ...orderQuery,
+  ...rangeQuery,
   batch: identifier('batch').optional(),
   device: identifier('device').optional(),
+  label: labelQuery.describe('Only loads of devices that have this label now, as `key=value`; may be repeated.'),
   module: z.string().max(64).optional(),
+  version: version.optional(),
   state: LoadState.optional(),
   outcome: LoadOutcome.optional(),
 });

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { eventTypes } from '../../control/events.ts';
 import { count, pageOf, pageQuery, timestamp } from './common.ts';
+import { orderQuery, rangeQuery } from './lists.ts';
 
 /** What an event says beyond who, what and when, by name. */
 export const AuditDetail = z.record(
@@ -25,9 +26,13 @@ export const AuditPage = pageOf('AuditPage', AuditEvent);
 
 export const auditQuery = z.strictObject({
   ...pageQuery,
+  ...orderQuery,
+  ...rangeQuery,
   action: z.string().max(64).optional(),
   object: z.string().max(64).optional(),
-  order: z.enum(['asc', 'desc']).default('desc').describe('`desc`: the newest first.'),
+  actor: z.string().max(64).optional(),
+  // What the service does by itself is of no request, which is not the request of an empty name.
+  request: z.string().min(1).max(64).optional().describe('Only what this request did, by its `x-request-id`.'),
 });
 
 /** In a header or a query, where an empty text is no number. */

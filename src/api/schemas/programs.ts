@@ -5,7 +5,8 @@ import { programLimits } from '../../protocol/agent.ts';
 import { ProgramStatistics } from '../../protocol/device-state.ts';
 import { DisplayName, ExportName, ModuleName } from '../../protocol/identifiers.ts';
 import { FunctionType } from '../../protocol/interface.ts';
-import { count, identifier, pageOf, timestamp } from './common.ts';
+import { count, identifier, pageOf, pageQuery, timestamp } from './common.ts';
+import { orderQuery, rangeQuery } from './lists.ts';
 
 export const programParameters = z.object({ device: identifier('device'), program: identifier('program') });
 
@@ -50,3 +51,5 @@ export const Program = z
   })
   .meta({ id: 'Program', description: 'Threads that call an export of a module again and again.' });
 export const ProgramPage = pageOf('ProgramPage', Program);
+
+export const programQuery = z.strictObject({ ...pageQuery, ...orderQuery, ...rangeQuery, module: z.string().max(64).optional() });
