@@ -1,8 +1,9 @@
 // Devices: where they are placed, what they last reported, and what has been in their memory.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Registration } from '../protocol/agent.ts';
 import { DeviceState } from '../protocol/device-state.ts';
-import { newIdentifier } from '../protocol/identifiers.ts';
+import { type Labels, newIdentifier } from '../protocol/identifiers.ts';
 import type { DeviceFilter, DeviceRecord, NewDevice } from '../store/records/devices.ts';
 import type { HistoryFilter, HistoryRecord } from '../store/records/history.ts';
 import type { HostWithDevices } from '../store/records/hosts.ts';
@@ -62,6 +63,27 @@ export class Devices {
     const device = await this.#context.store.records.devices.find(id);
     if (device === null) throw notFound('device', id);
     return viewOf(device);
+  }
+
+  /**
+   * Gives a device other labels, which its host leaves as they are when it registers again; the same once more changes nothing.
+   * @param isExpected Whether the labels that it has are those that whoever asks has seen.
+   * @throws {Problem} `not-found`, `changed-since`.
+   */
+  async relabel(id: string, labels: Labels, isExpected: (current: DeviceRecord['labels']) => boolean, requester: Requester): Promise<void> {
+    await this.#context.store.transaction(async (records) => {
+      const device = await records.devices.find(id);
+      if (device === null) throw notFound('device', id);
+      const { labels: before, labelsByOperator } = device;
+      if (!isExpected(before))
+        throw new Problem(
+          'changed-since',
+          `the labels of ${device.name} have changed since they were read: read them again, and decide anew`,
+        );
+      if (labelsByOperator && isDeepStrictEqual(before, labels)) return;
+      await records.devices.relabelByOperator(id, labels);
+      await audit(records, requester, new Date(), [{ action: 'device.relabelled', object: id, detail: { before, after: labels } }]);
+    });
   }
 
   /** @param filter With the identifier or name of a host; none has one that there is not. */

@@ -6,6 +6,7 @@ import type { Control } from '../../control/control.ts';
 import { Problem } from '../../control/problem.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { BuildRecord } from '../../store/records/builds.ts';
+import { entityTag, entityTagOf, ifNoneMatchHeaders, isKnownBy } from '../entity-tags.ts';
 import { answerPage, pageByName, pageByTime, rangeOf } from '../pages.ts';
 import {
   Build,
@@ -119,11 +120,22 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         operationId: 'getBuild',
         tags,
         summary: 'Get a build',
+        description: 'A build never changes.',
         params: buildParameters,
-        response: { 200: Build.describe('The build.'), ...problems('not-found') },
+        headers: ifNoneMatchHeaders,
+        response: {
+          200: Build.describe('The build, with an `ETag`.'),
+          304: z.null().describe('The build is the one named in `If-None-Match`.'),
+          ...problems('not-found'),
+        },
       },
     },
-    async ({ params: { module, version } }) => toBuild(await builds.find(module, version)),
+    async ({ params, headers }, reply) => {
+      const build = toBuild(await builds.find(params.module, params.version));
+      const etag = entityTagOf(build);
+      reply.header('etag', etag);
+      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(build);
+    },
   );
 
   app.get(
@@ -136,6 +148,7 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         summary: 'Download the image of a build',
         description: 'The image as devices load it. It never changes: its `ETag` is its digest.',
         params: buildParameters,
+        headers: ifNoneMatchHeaders,
         response: {
           200: { description: 'The image.', content: { 'application/wasm': { schema: z.string().meta({ format: 'binary' }) } } },
           304: z.null().describe('The image is the one named in `If-None-Match`.'),
@@ -143,11 +156,11 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         },
       },
     },
-    async (request, reply) => {
-      const { imageDigest } = await builds.find(request.params.module, request.params.version);
-      const etag = `"${imageDigest}"`;
+    async ({ params, headers }, reply) => {
+      const { imageDigest } = await builds.find(params.module, params.version);
+      const etag = entityTag(imageDigest);
       reply.header('etag', etag).header('cache-control', 'public, max-age=31536000, immutable');
-      if (request.headers['if-none-match'] === etag) return reply.status(304).send(null);
+      if (isKnownBy(headers, etag)) return reply.status(304).send(null);
       return sendRaw(reply.status(200).type('application/wasm'), await builds.image(imageDigest));
     },
   );

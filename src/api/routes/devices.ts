@@ -1,13 +1,15 @@
 // /v1/devices and /v1/hosts: devices are made, listed and looked into.
 
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import type { DeviceView } from '../../control/devices.ts';
 import type { HistoryRecord } from '../../store/records/history.ts';
+import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../entity-tags.ts';
 import { answerPage, pageByName, pageByTime, pageByTimeAndNumber, rangeOf } from '../pages.ts';
 import {
   type Device,
   DeviceDetail,
+  DeviceLabels,
   DevicePage,
   deviceParameter,
   deviceQuery,
@@ -85,6 +87,62 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
   );
 
   app.get(
+    '/v1/devices/:device/labels',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getDeviceLabels',
+        tags,
+        summary: 'Get the labels of a device',
+        description: 'With an `ETag`, for `If-Match` when they are replaced.',
+        params: deviceParameter,
+        headers: ifNoneMatchHeaders,
+        response: {
+          200: DeviceLabels.describe('The labels.'),
+          304: z.null().describe('The labels are those named in `If-None-Match`.'),
+          ...problems('not-found'),
+        },
+      },
+    },
+    async ({ params, headers }, reply) => {
+      const { device } = await devices.view(params.device);
+      const labels = toLabels(device.labels);
+      const etag = entityTagOf(labels);
+      reply.header('etag', etag);
+      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(labels);
+    },
+  );
+
+  app.put(
+    '/v1/devices/:device/labels',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'replaceDeviceLabels',
+        tags,
+        summary: 'Replace the labels of a device',
+        description:
+          'The device has these labels and no others; from then on its host, when it registers again, leaves them as they are. ' +
+          'With `If-Match`, of several who change what they have read, one succeeds and the others are answered 412.',
+        params: deviceParameter,
+        headers: ifMatchHeaders,
+        body: DeviceLabels,
+        response: {
+          200: DeviceLabels.describe('The new labels, with their `ETag`.'),
+          ...problems('not-found', 'changed-since', 'too-large', 'unsupported-media-type'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { params, headers, body } = request;
+      const isExpected = (current: Record<string, string>) => isAllowedBy(headers, entityTagOf(toLabels(current)));
+      await devices.relabel(params.device, body.labels, isExpected, requesterOf(request));
+      const labels = toLabels(body.labels);
+      return reply.header('etag', entityTagOf(labels)).send(labels);
+    },
+  );
+
+  app.get(
     '/v1/devices/:device/modules/:module/history',
     {
       config: { access: 'viewer' },
@@ -132,6 +190,11 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
       return answerPage(request, reply, views, next);
     },
   );
+}
+
+/** In the order of their keys, so that the same labels are the same answer. */
+function toLabels(labels: Readonly<Record<string, string>>): z.infer<typeof DeviceLabels> {
+  return { labels: Object.fromEntries(Object.entries(labels).toSorted(([left], [right]) => (left < right ? -1 : 1))) };
 }
 
 function toDevice({ device }: DeviceView): z.infer<typeof Device> {

@@ -46,6 +46,8 @@ export const DeviceDetail = Device.extend({
 }).meta({ id: 'DeviceDetail' });
 export const DevicePage = pageOf('DevicePage', Device);
 
+export const DeviceLabels = z.strictObject({ labels: Labels }).meta({ id: 'DeviceLabels', examples: [{ labels: { zone: 'north' } }] });
+
 export const deviceQuery = z.strictObject({
   ...pageQuery,
   sort: z.enum(['createdAt', 'name']).default('createdAt'),

@@ -64,6 +64,12 @@ export class DeviceRecords {
     await this.#client.deviceLabel.createMany({ data: devices.flatMap(({ id, labels }) => labelRows(id, labels)) });
   }
 
+  /** Gives a device the labels that an operator has chosen. */
+  async relabelByOperator(id: string, labels: Readonly<Record<string, string>>): Promise<void> {
+    await this.relabel([{ id, labels }]);
+    await this.#client.device.update({ where: { id }, data: { labelsByOperator: true } });
+  }
+
   async find(id: string): Promise<DeviceRecord | null> {
     const device = await this.#client.device.findUnique({ where: { id }, include: withLabels });
     return device && toRecord(device);
