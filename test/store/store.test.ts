@@ -103,6 +103,28 @@ test('transactions of many at once all succeed, one after another', async () => 
   await store.close();
 });
 
+test('the audit trail is in the order of its times, whatever waited for its transaction', async () => {
+  const store = await Store.open(file);
+  const earlier = new Date(at.getTime() - 1_000);
+  const later = new Date(at.getTime() + 1_000);
+  await store.transaction((records) => records.audit.append([event('a')]));
+  await store.transaction((records) =>
+    records.audit.append([
+      { ...event('b'), at: earlier },
+      { ...event('c'), at: later },
+    ]),
+  );
+  await store.transaction((records) => records.audit.append([event('d')]));
+  const kept = await store.records.audit.list({}, firstPage);
+  expect(kept.map(({ number, object, at: moment }) => [number, object, moment])).toEqual([
+    [1, 'a', at],
+    [2, 'b', at],
+    [3, 'c', later],
+    [4, 'd', later],
+  ]);
+  await store.close();
+});
+
 test('migrations are applied once and recorded as Prisma records them', () => {
   applyMigrations(file);
   applyMigrations(file);
@@ -116,6 +138,29 @@ test('migrations are applied once and recorded as Prisma records them', () => {
     committedMigrations().map(({ name }) => ({ migration_name: name, applied_steps_count: 1, digits: 64, finished: 1 })),
   );
   database.close();
+});
+
+test('a database with devices and loads of before is migrated with all that it has', async () => {
+  const migrations = committedMigrations();
+  const before = migrations.filter(({ name }) => name < '20261124000003');
+  expect(before.length).toBeLessThan(migrations.length);
+  applyMigrations(file, before);
+  const database = new Database(file);
+  database.exec(`
+    INSERT INTO "Host" ("id", "name", "bootId", "capacity", "registeredAt") VALUES ('h', 'host', 'boot', 1, 0);
+    INSERT INTO "Device" ("id", "name", "hostId", "ramPages", "createdAt") VALUES ('d', 'device', 'h', 16, 0);
+    INSERT INTO "DeviceLabel" ("deviceId", "key", "value") VALUES ('d', 'zone', 'north');
+    INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest") VALUES ('d', 'tcp', '1.0.0', '');
+    INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy", "invalidation", "state", "requestedAt")
+      VALUES ('l', 'b', 'd', 'x', 'tcp', '1.0.0', 'inject', 'nx', 'queued', 0);`);
+  database.close();
+  const store = await Store.open(file);
+  const filter = { labels: { zone: 'north' }, module: 'tcp', version: '1.0.0' };
+  expect(await store.records.devices.list(filter, firstPage)).toMatchObject([
+    { id: 'd', labelsByOperator: false, labels: { zone: 'north' } },
+  ]);
+  expect(await store.records.loads.list(filter, firstPage)).toMatchObject([{ id: 'l', versionPolicy: 'newer' }]);
+  await store.close();
 });
 
 test('a migration that fails leaves the database as it was', () => {
