@@ -10,7 +10,7 @@ import { newOrder, renewedOrder, toOrder, toProgramOrder } from './orders.ts';
 
 /** Orders every device of a host to come up with what it had; orders that were not settled follow, under new numbers. */
 export async function bringUpDevices(records: Records, hostId: string, requester: Requester, at: Date): Promise<void> {
-  const devices = await records.devices.list({ hostId }, { limit: Number.MAX_SAFE_INTEGER, after: null });
+  const devices = await records.devices.listOf(hostId);
   const ids = devices.map(({ id }) => id);
   const ended = await endStoppingPrograms(records, devices);
   const modules = Map.groupBy(await records.devices.modulesOf(ids), ({ deviceId }) => deviceId);

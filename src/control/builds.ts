@@ -6,7 +6,8 @@ import type { Diagnostic, Language } from '../compiler/result.ts';
 import { assignVersion, isNextVersion, nextVersions } from '../compiler/version.ts';
 import type { ModuleName } from '../protocol/identifiers.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
-import type { BuildRecord } from '../store/records/builds.ts';
+import type { BuildFilter, BuildRecord } from '../store/records/builds.ts';
+import type { PageByName, PageByTime } from '../store/records/page.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { compiledOf } from './compilation.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
@@ -105,19 +106,20 @@ export class Builds {
     return image;
   }
 
-  list(module: string, page: { limit: number; after: string | null }): Promise<PageOf<BuildRecord, string>> {
+  list(filter: BuildFilter, page: PageByTime): Promise<PageOf<BuildRecord, PageByTime>> {
     return readPage(
       page,
-      (wanted) => this.#context.store.records.builds.list(module, wanted),
-      ({ id }) => id,
+      (wanted) => this.#context.store.records.builds.list(filter, wanted),
+      ({ createdAt, id }) => ({ time: createdAt, key: id }),
     );
   }
 
-  listModules(page: { limit: number; after: string | null }): Promise<PageOf<ModuleSummary, string>> {
+  /** By name, or by the time of the last build. */
+  listModules(page: PageByTime | PageByName): Promise<PageOf<ModuleSummary, PageByTime | PageByName>> {
     return readPage(
       page,
       (wanted) => this.#context.store.records.builds.listModules(wanted),
-      ({ module }) => module,
+      ({ module, lastBuildAt }) => (page.sort === 'name' ? { name: module } : { time: lastBuildAt, key: module }),
     );
   }
 }

@@ -36,17 +36,17 @@ export async function audit(records: Records, requester: Requester, at: Date, en
   await records.audit.append(entries.map((entry) => ({ at, actor: requester.actor, requestId: requester.requestId, ...entry })));
 }
 
-/** A page of a list, and the cursor of the next one. */
-export type PageOf<Item, Cursor> = { readonly items: readonly Item[]; readonly next: Cursor | null };
+/** The items of a page of a list, and the next page. */
+export type PageOf<Item, Page> = { readonly items: readonly Item[]; readonly next: Page | null };
 
 /** Reads one item more than asked for, to know whether there is a next page. */
-export async function readPage<Item, Cursor>(
-  page: { readonly limit: number; readonly after: Cursor | null },
-  read: (page: { limit: number; after: Cursor | null }) => Promise<Item[]>,
-  cursorOf: (item: Item) => Cursor,
-): Promise<PageOf<Item, Cursor>> {
-  const found = await read({ limit: page.limit + 1, after: page.after });
+export async function readPage<Item, Page extends { readonly limit: number; readonly after: unknown }>(
+  page: Page,
+  read: (page: Page) => Promise<Item[]>,
+  positionOf: (item: Item) => Page['after'],
+): Promise<PageOf<Item, Page>> {
+  const found = await read({ ...page, limit: page.limit + 1 });
   const items = found.slice(0, page.limit);
   const last = items.at(-1);
-  return { items, next: found.length > page.limit && last !== undefined ? cursorOf(last) : null };
+  return { items, next: found.length > page.limit && last !== undefined ? { ...page, after: positionOf(last) } : null };
 }

@@ -3,6 +3,7 @@
 import { type BaseLogger, pino } from 'pino';
 import { Compiler } from '../compiler/compiler.ts';
 import type { AuditFilter, AuditRecord } from '../store/records/audit.ts';
+import type { PageByTime } from '../store/records/page.ts';
 import { Store } from '../store/store.ts';
 import { Answers } from './answers.ts';
 import { Builds } from './builds.ts';
@@ -95,15 +96,11 @@ export class Control {
   }
 
   /** The audit trail. */
-  auditTrail(
-    filter: AuditFilter,
-    order: 'asc' | 'desc',
-    page: { limit: number; after: number | null },
-  ): Promise<PageOf<AuditRecord, number>> {
+  auditTrail(filter: AuditFilter, page: PageByTime<number>): Promise<PageOf<AuditRecord, PageByTime<number>>> {
     return readPage(
       page,
-      (wanted) => this.#context.store.records.audit.list(filter, order, wanted),
-      ({ number }) => number,
+      (wanted) => this.#context.store.records.audit.list(filter, wanted),
+      ({ at, number }) => ({ time: at, key: number }),
     );
   }
 

@@ -1,11 +1,13 @@
 // Devices: where they are placed, what they last reported, and what has been in their memory.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Registration } from '../protocol/agent.ts';
 import { DeviceState } from '../protocol/device-state.ts';
-import { newIdentifier } from '../protocol/identifiers.ts';
-import type { DeviceRecord, DeviceStatus, NewDevice } from '../store/records/devices.ts';
-import type { HistoryRecord } from '../store/records/history.ts';
+import { type Labels, newIdentifier } from '../protocol/identifiers.ts';
+import type { DeviceFilter, DeviceRecord, NewDevice } from '../store/records/devices.ts';
+import type { HistoryFilter, HistoryRecord } from '../store/records/history.ts';
 import type { HostWithDevices } from '../store/records/hosts.ts';
+import type { PageByName, PageByTime } from '../store/records/page.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { newOrder } from './orders.ts';
@@ -65,28 +67,50 @@ export class Devices {
     return viewOf(device);
   }
 
+  /**
+   * Gives a device other labels, which its host leaves as they are when it registers again; the same once more changes nothing.
+   * @param isExpected Whether the labels that it has are those that whoever asks has seen.
+   * @throws {Problem} `not-found`, `changed-since`.
+   */
+  async relabel(id: string, labels: Labels, isExpected: (current: DeviceRecord['labels']) => boolean, requester: Requester): Promise<void> {
+    await this.#context.store.transaction(async (records) => {
+      const device = await records.devices.find(id);
+      if (device === null) throw notFound('device', id);
+      const { labels: before, labelsByOperator } = device;
+      if (!isExpected(before))
+        throw new Problem(
+          'changed-since',
+          `the labels of ${device.name} have changed since they were read: read them again, and decide anew`,
+        );
+      if (labelsByOperator && isDeepStrictEqual(before, labels)) return;
+      await records.devices.relabelByOperator(id, labels);
+      await audit(records, requester, new Date(), [{ action: 'device.relabelled', object: id, detail: { before, after: labels } }]);
+    });
+  }
+
+  /** @param filter With the identifier or name of a host; none has one that there is not. */
   async list(
-    filter: { readonly labels: Readonly<Record<string, string>>; readonly host: string | null; readonly status: DeviceStatus | null },
-    page: { limit: number; after: string | null },
-  ): Promise<PageOf<DeviceView, string>> {
-    const { devices } = this.#context.store.records;
-    const { host, status, labels } = filter;
-    const where = { labels, ...(host === null ? {} : { hostId: host }), ...(status === null ? {} : { status }) };
+    { host, ...filter }: Omit<DeviceFilter, 'hostId'> & { readonly host?: string | undefined },
+    page: PageByTime | PageByName,
+  ): Promise<PageOf<DeviceView, PageByTime | PageByName>> {
+    const { devices, hosts } = this.#context.store.records;
+    const hostId = host === undefined ? undefined : (await hosts.findByIdOrName(host))?.id;
+    if (host !== undefined && hostId === undefined) return { items: [], next: null };
     const { items, next } = await readPage(
       page,
-      (wanted) => devices.list(where, wanted),
-      ({ id }) => id,
+      (wanted) => devices.list({ ...filter, hostId }, wanted),
+      ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
     );
     return { items: items.map(viewOf), next };
   }
 
-  /** Every stay of a version of a module in a device's memory, the newest first. @throws {Problem} `not-found`. */
-  async history(id: string, module: string, page: { limit: number; after: number | null }): Promise<PageOf<HistoryRecord, number>> {
-    await this.view(id);
+  /** Every stay of a version of a module in a device's memory. @throws {Problem} `not-found`. */
+  async history(filter: HistoryFilter, page: PageByTime<number>): Promise<PageOf<HistoryRecord, PageByTime<number>>> {
+    await this.view(filter.deviceId);
     return readPage(
       page,
-      (wanted) => this.#context.store.records.history.list(id, module, wanted),
-      ({ number }) => number,
+      (wanted) => this.#context.store.records.history.list(filter, wanted),
+      ({ enteredAt, number }) => ({ time: enteredAt, key: number }),
     );
   }
 

@@ -7,8 +7,6 @@ import type { Levels } from './measurements.ts';
 
 /** How long a load may wait for its host before the fleet counts as degraded, in minutes. */
 const longestWait = 10;
-/** Devices of a host, as a part of its capacity, from which on it is nearly full. */
-const nearlyFull = 0.9;
 /** Hosts, and devices, that the reasons name; of more, the number is told. */
 const hostsNamed = 20;
 const devicesNamed = 5;
@@ -50,16 +48,9 @@ export async function fleetHealth({ store }: Context): Promise<FleetHealth> {
     accesses.failed += total.failed;
   }
   const unreachable = hosts.filter(({ unreachableSince }) => unreachableSince !== null);
-  const full = hosts.filter(({ devices: count, capacity }) => count >= capacity * nearlyFull);
   const reasons = [
     ...(hosts.length === 0 ? ['no device host has ever registered'] : []),
     ...unreachable.slice(0, hostsNamed).map(({ name, devices: count }) => `the host ${name} with ${count} devices is unreachable`),
-    ...full
-      .slice(0, hostsNamed)
-      .map(
-        ({ name, devices: count, capacity }) =>
-          `the host ${name} is nearly full: it has ${count} of the ${capacity} devices that it can run`,
-      ),
     ...(devices.attaching > 0 ? [`${devices.attaching} devices are coming up`] : []),
     ...reasonsOfDevices(notWhole),
     ...reasonsOfLoads(waiting),

@@ -4,7 +4,8 @@ import { digestOf } from '../compiler/compiler.ts';
 import type { Order, Registration, Reports } from '../protocol/agent.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { NewDevice } from '../store/records/devices.ts';
-import type { HostRecord, HostWithDevices } from '../store/records/hosts.ts';
+import type { HostFilter, HostRecord, HostWithDevices } from '../store/records/hosts.ts';
+import type { PageByName, PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
 import { attachment, bringUpDevices } from './bring-up.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
@@ -111,8 +112,7 @@ export class Hosts {
     // The old life of the host, should it still be there, is not to carry out the orders of the new one.
     if (isNewBoot) this.#context.orderBoard.disconnect(host.id);
     this.#context.orderBoard.announce([host.id]);
-    const devices = await this.#context.store.records.devices.select({ hostId: host.id }, Number.MAX_SAFE_INTEGER);
-    return { ...host, devices: devices.length, token };
+    return { ...host, devices: await this.#context.store.records.devices.countOf(host.id), token };
   }
 
   /**
@@ -156,22 +156,23 @@ export class Hosts {
     this.#context.orderBoard.announce([hostId]);
   }
 
-  list(page: { limit: number; after: string | null }): Promise<PageOf<HostWithDevices, string>> {
+  list(filter: HostFilter, page: PageByTime | PageByName): Promise<PageOf<HostWithDevices, PageByTime | PageByName>> {
     return readPage(
       page,
-      (wanted) => this.#context.store.records.hosts.list(wanted),
-      ({ id }) => id,
+      (wanted) => this.#context.store.records.hosts.list(filter, wanted),
+      ({ id, name, registeredAt }) => (page.sort === 'name' ? { name } : { time: registeredAt, key: id }),
     );
   }
 
-  /** Devices that the host brings along are made, or keep what they are and get its labels. Answers those made. */
+  /** Devices that the host brings along are made, or keep what they are and get its labels, unless an operator has set them. Answers those made. */
   async #adoptDevices(records: Records, host: HostRecord, registration: Registration): Promise<NewDevice[]> {
     const known = await records.devices.findByNames(registration.devices.map(({ name }) => name));
     const stranger = known.find(({ hostId }) => hostId !== host.id);
     if (stranger !== undefined)
       throw new Problem('name-taken', `the device name "${stranger.name}" is taken by another host's device: choose another`);
     const byName = new Map(registration.devices.map((device) => [device.name, device]));
-    await records.devices.relabel(known.map(({ id, name }) => ({ id, labels: byName.get(name)?.labels ?? {} })));
+    const labelledByHost = known.filter(({ labelsByOperator }) => !labelsByOperator);
+    await records.devices.relabel(labelledByHost.map(({ id, name }) => ({ id, labels: byName.get(name)?.labels ?? {} })));
     const made = newDevices(host.id, [...byName.values()], new Set(known.map(({ name }) => name)), host.registeredAt);
     await records.devices.create(made);
     return made;

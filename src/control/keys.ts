@@ -3,6 +3,7 @@
 import { digestOf } from '../compiler/compiler.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { KeyFilter, KeyRecord } from '../store/records/keys.ts';
+import type { PageByTime, TimeRange } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { audit, type Context, type PageOf, type Requester, readPage, service } from './context.ts';
@@ -76,15 +77,11 @@ export class Keys {
     return findKey(this.#context.store.records, id);
   }
 
-  list(
-    filter: KeyFilter,
-    order: 'asc' | 'desc',
-    page: { readonly limit: number; readonly after: string | null },
-  ): Promise<PageOf<KeyRecord, string>> {
+  list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<PageOf<KeyRecord, PageByTime>> {
     return readPage(
       page,
-      (wanted) => this.#context.store.records.keys.list(filter, order, wanted),
-      ({ id }) => id,
+      (wanted) => this.#context.store.records.keys.list(filter, wanted),
+      ({ createdAt, id }) => ({ time: createdAt, key: id }),
     );
   }
 

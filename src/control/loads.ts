@@ -3,6 +3,7 @@
 import { newIdentifier } from '../protocol/identifiers.ts';
 import { LoadPolicy } from '../protocol/load-report.ts';
 import type { LoadEnd, LoadFilter, LoadRecord, LoadSummary, NewLoad } from '../store/records/loads.ts';
+import type { PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { audit, type Context, type PageOf, type Requester, readPage, service } from './context.ts';
@@ -134,11 +135,11 @@ export class Loads {
     return load;
   }
 
-  list(filter: LoadFilter, page: { limit: number; after: string | null }): Promise<PageOf<LoadSummary, string>> {
+  list(filter: LoadFilter, page: PageByTime): Promise<PageOf<LoadSummary, PageByTime>> {
     return readPage(
       page,
       (wanted) => this.#context.store.records.loads.list(filter, wanted),
-      ({ id }) => id,
+      ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
     );
   }
 }
@@ -180,7 +181,7 @@ async function unknownBuild(records: Records, module: string, version: string): 
 
 async function selectDevices(records: Records, selector: NewLoadsRequest['selector']): Promise<{ id: string; hostId: string }[]> {
   if ('labels' in selector) {
-    const devices = await records.devices.select({ labels: selector.labels }, loadLimit + 1);
+    const devices = await records.devices.select(selector.labels, loadLimit + 1);
     if (devices.length === 0) throw invalidValue('/labels', 'no device has these labels: GET /v1/devices shows what labels there are');
     if (devices.length > loadLimit) throw invalidValue('/labels', `more than ${loadLimit} devices have these labels: narrow the selection`);
     return devices;

@@ -17,6 +17,7 @@ const problemKinds = [
   'last-admin',
   'too-many-keys',
   'not-waiting',
+  'changed-since',
   'malformed-source',
   'not-webassembly',
   'unsupported-module',

@@ -4,7 +4,8 @@ import { ProgramStatistics } from '../protocol/device-state.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { FunctionType, ValueType } from '../protocol/interface.ts';
 import { Interface } from '../protocol/interface.ts';
-import type { ProgramRecord } from '../store/records/programs.ts';
+import type { PageByTime } from '../store/records/page.ts';
+import type { ProgramFilter, ProgramRecord } from '../store/records/programs.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { compiledOf } from './compilation.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
@@ -110,12 +111,12 @@ export class Programs {
   }
 
   /** @throws {Problem} `not-found`. */
-  async list(deviceId: string, page: { limit: number; after: string | null }): Promise<PageOf<ProgramView, string>> {
-    const view = await this.#devices.view(deviceId);
+  async list(filter: ProgramFilter, page: PageByTime): Promise<PageOf<ProgramView, PageByTime>> {
+    const view = await this.#devices.view(filter.deviceId);
     const { items, next } = await readPage(
       page,
-      (wanted) => this.#context.store.records.programs.list(deviceId, wanted),
-      ({ id }) => id,
+      (wanted) => this.#context.store.records.programs.list(filter, wanted),
+      ({ createdAt, id }) => ({ time: createdAt, key: id }),
     );
     return { items: items.map((program) => programView(program, view)), next };
   }

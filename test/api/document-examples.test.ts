@@ -60,10 +60,22 @@ describe.each(operations)('$operationId', (operation) => {
       // A list without items would show nothing.
       for (const list of [answer['items'], answer['orders']]) if (isList(list)) expect(list).not.toEqual([]);
     }
-    const cursor = operation.parameters.find(({ name }) => name === 'cursor');
-    if (cursor !== undefined) await ask(operation, [...operation.parameters.filter(({ required }) => required), cursor], undefined);
+    await askForNext(operation);
   });
 });
+
+/** A list gives its cursors itself: the example only shows what one looks like. */
+async function askForNext(operation: Operation): Promise<void> {
+  const cursor = operation.parameters.find(({ name }) => name === 'cursor');
+  if (cursor === undefined) return;
+  const asked = operation.parameters.filter(({ name, required }) => required || name === 'limit');
+  real.set('query limit', '1');
+  const { next } = (await ask(operation, asked, undefined)).body;
+  real.delete('query limit');
+  if (next === null) return;
+  real.set('query cursor', String(next));
+  await ask(operation, [...asked, cursor], undefined);
+}
 
 test('every example of the document is as its schema says', () => {
   const found = [...examplesIn(JSON.parse(documentText), '')];
@@ -181,6 +193,14 @@ beforeAll(async () => {
   };
   for (const [name, value] of Object.entries(values)) for (const place of ['path', 'query']) real.set(`${place} ${name}`, String(value));
   real.set('query host', String(host));
+  const [event] = itemsOf(await bench.get(`/v1/audit?action=load.completed&object=${loads[0]?.['id']}`));
+  for (const name of ['actor', 'request']) real.set(`query ${name}`, String(event?.[name]));
+  real.set('query from', '2000-01-01T00:00:00.000Z');
+  real.set('query until', '2100-01-01T00:00:00.000Z');
+  real.set('query version', String(build['version']));
+  real.set('query name', String((await bench.get(`/v1/devices/${device}`)).body['name']));
+  real.set('header if-match', '*');
+  real.set('header if-none-match', '"of-something-else"');
   // Nothing is waited for.
   real.set('query waitSeconds', '0');
   real.set('query after', '0');

@@ -182,14 +182,3 @@ test('loads that wait for long degrade the fleet, and those that have just been 
   await agent.next(0, 10);
   expect(await reasons()).toEqual([]);
 });
-
-test('hosts that are nearly full degrade the fleet', async () => {
-  const agent = new Agent(bench);
-  const names = Array.from({ length: 8 }, (_, index) => `d${index + 1}`);
-  await agent.register('agent', names);
-  await agent.report(...(await agent.next(0, 10)).map((order) => attached(order)));
-  expect(await reasons()).toEqual([]);
-  await agent.register('agent', [...names, 'd9']);
-  await agent.report(...(await agent.next(0, 10)).map((order) => attached(order)));
-  expect(await reasons()).toEqual(['the host agent is nearly full: it has 9 of the 10 devices that it can run']);
-});

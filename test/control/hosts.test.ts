@@ -21,7 +21,7 @@ const usualPolicy = {
   downgradeReason: null,
   similarityPolicy: 'require',
 } as const;
-const wholeList = { limit: 200, after: null };
+const wholeList = { sort: 'time', order: 'desc', limit: 200, after: null } as const;
 
 let folder: string;
 let control: Control;
@@ -88,7 +88,7 @@ class PlayedHost {
   }
 
   async device(): Promise<string> {
-    const { items } = await control.devices.list({ labels: {}, host: this.id, status: null }, wholeList);
+    const { items } = await control.devices.list({ labels: {}, host: this.id }, wholeList);
     return items[0]?.device.id ?? '';
   }
 
@@ -389,5 +389,5 @@ test('more devices than one request may load are refused, and nothing is accepte
   } as const;
   const refused = control.loads.request({ ...request, selector: { labels: { host: 'huge' } } }, requester, notRepeated);
   await expect(refused).rejects.toMatchObject({ kind: 'invalid-value', invalidValues: [{ pointer: '/labels' }] });
-  expect((await control.loads.list({}, wholeList)).items).toHaveLength(1);
+  expect((await control.loads.list({ labels: {} }, wholeList)).items).toHaveLength(1);
 });

@@ -21,6 +21,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
+const firstPage = { sort: 'time', order: 'asc', limit: 100, after: null } as const;
 const at = new Date('2026-11-23T09:30:00.000Z');
 const event = (object: string) => ({ at, actor: 'test', action: 'test.done', object, requestId: null, detail: {} });
 
@@ -41,7 +42,7 @@ test('a transaction that fails leaves nothing', async () => {
   });
   await expect(failing).rejects.toThrow('halfway');
   await store.transaction((records) => records.audit.append([event('b')]));
-  const kept = await store.records.audit.list({}, 'asc', { limit: 10, after: null });
+  const kept = await store.records.audit.list({}, firstPage);
   expect(kept.map(({ object }) => object)).toEqual(['b']);
   await store.close();
 });
@@ -57,7 +58,7 @@ test('what is read outside a transaction is never what it may yet take back', as
     throw new Error('halfway');
   });
   await wrote.promise;
-  const seen = await store.records.audit.list({}, 'asc', { limit: 10, after: null });
+  const seen = await store.records.audit.list({}, firstPage);
   read.resolve();
   await expect(failing).rejects.toThrow('halfway');
   expect(seen).toEqual([]);
@@ -80,7 +81,7 @@ test('what was kept while another transaction fails is kept, and nothing is writ
   end.resolve();
   await expect(failing).rejects.toThrow('halfway');
   await kept;
-  const events = await store.records.audit.list({}, 'asc', { limit: 10, after: null });
+  const events = await store.records.audit.list({}, firstPage);
   expect(events.map(({ object }) => object)).toEqual(['b']);
   await store.close();
 });
@@ -90,15 +91,37 @@ test('what was kept is there when the file is opened again', async () => {
   await first.transaction((records) => records.audit.append([event('a')]));
   await first.close();
   const second = await Store.open(file);
-  expect(await second.records.audit.list({}, 'asc', { limit: 10, after: null })).toMatchObject([{ number: 1, at, object: 'a' }]);
+  expect(await second.records.audit.list({}, firstPage)).toMatchObject([{ number: 1, at, object: 'a' }]);
   await second.close();
 });
 
 test('transactions of many at once all succeed, one after another', async () => {
   const store = await Store.open(file);
   await Promise.all(Array.from({ length: 50 }, (_, index) => store.transaction((records) => records.audit.append([event(`o${index}`)]))));
-  const kept = await store.records.audit.list({}, 'asc', { limit: 100, after: null });
+  const kept = await store.records.audit.list({}, firstPage);
   expect(kept.map(({ number }) => number)).toEqual(Array.from({ length: 50 }, (_, index) => index + 1));
+  await store.close();
+});
+
+test('the audit trail is in the order of its times, whatever waited for its transaction', async () => {
+  const store = await Store.open(file);
+  const earlier = new Date(at.getTime() - 1_000);
+  const later = new Date(at.getTime() + 1_000);
+  await store.transaction((records) => records.audit.append([event('a')]));
+  await store.transaction((records) =>
+    records.audit.append([
+      { ...event('b'), at: earlier },
+      { ...event('c'), at: later },
+    ]),
+  );
+  await store.transaction((records) => records.audit.append([event('d')]));
+  const kept = await store.records.audit.list({}, firstPage);
+  expect(kept.map(({ number, object, at: moment }) => [number, object, moment])).toEqual([
+    [1, 'a', at],
+    [2, 'b', at],
+    [3, 'c', later],
+    [4, 'd', later],
+  ]);
   await store.close();
 });
 
@@ -115,6 +138,29 @@ test('migrations are applied once and recorded as Prisma records them', () => {
     committedMigrations().map(({ name }) => ({ migration_name: name, applied_steps_count: 1, digits: 64, finished: 1 })),
   );
   database.close();
+});
+
+test('a database with devices and loads of before is migrated with all that it has', async () => {
+  const migrations = committedMigrations();
+  const before = migrations.filter(({ name }) => name < '20261124000003');
+  expect(before.length).toBeLessThan(migrations.length);
+  applyMigrations(file, before);
+  const database = new Database(file);
+  database.exec(`
+    INSERT INTO "Host" ("id", "name", "bootId", "capacity", "registeredAt") VALUES ('h', 'host', 'boot', 1, 0);
+    INSERT INTO "Device" ("id", "name", "hostId", "ramPages", "createdAt") VALUES ('d', 'device', 'h', 16, 0);
+    INSERT INTO "DeviceLabel" ("deviceId", "key", "value") VALUES ('d', 'zone', 'north');
+    INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest") VALUES ('d', 'tcp', '1.0.0', '');
+    INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy", "invalidation", "state", "requestedAt")
+      VALUES ('l', 'b', 'd', 'x', 'tcp', '1.0.0', 'inject', 'nx', 'queued', 0);`);
+  database.close();
+  const store = await Store.open(file);
+  const filter = { labels: { zone: 'north' }, module: 'tcp', version: '1.0.0' };
+  expect(await store.records.devices.list(filter, firstPage)).toMatchObject([
+    { id: 'd', labelsByOperator: false, labels: { zone: 'north' } },
+  ]);
+  expect(await store.records.loads.list(filter, firstPage)).toMatchObject([{ id: 'l', versionPolicy: 'newer' }]);
+  await store.close();
 });
 
 test('a migration that fails leaves the database as it was', () => {

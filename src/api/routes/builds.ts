@@ -6,9 +6,19 @@ import type { Control } from '../../control/control.ts';
 import { Problem } from '../../control/problem.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { BuildRecord } from '../../store/records/builds.ts';
-import { answerPage, pageByText } from '../pages.ts';
-import { Build, BuildPage, buildParameters, CreatedBuild, ModulePage, moduleParameter, NewBuild } from '../schemas/builds.ts';
-import { pageQuery } from '../schemas/common.ts';
+import { entityTag, entityTagOf, ifNoneMatchHeaders, isKnownBy } from '../entity-tags.ts';
+import { answerPage, pageByName, pageByTime, rangeOf } from '../pages.ts';
+import {
+  Build,
+  BuildPage,
+  buildParameters,
+  buildQuery,
+  CreatedBuild,
+  ModulePage,
+  moduleParameter,
+  moduleQuery,
+  NewBuild,
+} from '../schemas/builds.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import { type Api, type Making, requesterOf, sendRaw, toAnswer } from './route.ts';
 
@@ -73,12 +83,12 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         operationId: 'listModules',
         tags,
         summary: 'List modules',
-        querystring: z.strictObject(pageQuery),
-        response: { 200: ModulePage.describe('Modules, by name.'), ...problems() },
+        querystring: moduleQuery,
+        response: { 200: ModulePage.describe('Modules.'), ...problems() },
       },
     },
     async (request, reply) => {
-      const { items, next } = await builds.listModules(pageByText(request.query));
+      const { items, next } = await builds.listModules(request.query.sort === 'name' ? pageByName(request) : pageByTime(request));
       const modules = items.map(({ module, builds: count, lastBuildAt }) => ({
         name: module,
         builds: count,
@@ -97,12 +107,14 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         tags,
         summary: 'List the builds of a module',
         params: moduleParameter,
-        querystring: z.strictObject(pageQuery),
-        response: { 200: BuildPage.describe('Builds, the newest first.'), ...problems() },
+        querystring: buildQuery,
+        response: { 200: BuildPage.describe('Builds.'), ...problems() },
       },
     },
     async (request, reply) => {
-      const { items, next } = await builds.list(request.params.module, pageByText(request.query));
+      const { module } = request.params;
+      const { language } = request.query;
+      const { items, next } = await builds.list({ module, language, ...rangeOf(request.query) }, pageByTime(request));
       return answerPage(request, reply, items.map(toBuild), next);
     },
   );
@@ -115,11 +127,22 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         operationId: 'getBuild',
         tags,
         summary: 'Get a build',
+        description: 'A build never changes.',
         params: buildParameters,
-        response: { 200: Build.describe('The build.'), ...problems('not-found') },
+        headers: ifNoneMatchHeaders,
+        response: {
+          200: Build.describe('The build, with an `ETag`.'),
+          304: z.null().describe('The build is the one named in `If-None-Match`.'),
+          ...problems('not-found'),
+        },
       },
     },
-    async ({ params: { module, version } }) => toBuild(await builds.find(module, version)),
+    async ({ params, headers }, reply) => {
+      const build = toBuild(await builds.find(params.module, params.version));
+      const etag = entityTagOf(build);
+      reply.header('etag', etag);
+      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(build);
+    },
   );
 
   app.get(
@@ -132,6 +155,7 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         summary: 'Download the image of a build',
         description: 'The image as devices load it. It never changes: its `ETag` is its digest.',
         params: buildParameters,
+        headers: ifNoneMatchHeaders,
         response: {
           200: { description: 'The image.', content: { 'application/wasm': { schema: z.string().meta({ format: 'binary' }) } } },
           304: z.null().describe('The image is the one named in `If-None-Match`.'),
@@ -139,11 +163,11 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         },
       },
     },
-    async (request, reply) => {
-      const { imageDigest } = await builds.find(request.params.module, request.params.version);
-      const etag = `"${imageDigest}"`;
+    async ({ params, headers }, reply) => {
+      const { imageDigest } = await builds.find(params.module, params.version);
+      const etag = entityTag(imageDigest);
       reply.header('etag', etag).header('cache-control', 'public, max-age=31536000, immutable');
-      if (request.headers['if-none-match'] === etag) return reply.status(304).send(null);
+      if (isKnownBy(headers, etag)) return reply.status(304).send(null);
       return sendRaw(reply.status(200).type('application/wasm'), await builds.image(imageDigest));
     },
   );

@@ -3,13 +3,13 @@
 import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import type { DeviceView } from '../../control/devices.ts';
-import { Problem } from '../../control/problem.ts';
 import type { HistoryRecord } from '../../store/records/history.ts';
-import { answerPage, pageByNumber, pageByText } from '../pages.ts';
-import { pageQuery } from '../schemas/common.ts';
+import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../entity-tags.ts';
+import { answerPage, pageByName, pageByTime, pageByTimeAndNumber, rangeOf } from '../pages.ts';
 import {
   type Device,
   DeviceDetail,
+  DeviceLabels,
   DevicePage,
   deviceParameter,
   deviceQuery,
@@ -17,6 +17,8 @@ import {
   HistoryPage,
   HostPage,
   historyParameters,
+  historyQuery,
+  hostQuery,
   NewDevice,
 } from '../schemas/devices.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
@@ -58,12 +60,13 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
         tags,
         summary: 'List devices',
         querystring: deviceQuery,
-        response: { 200: DevicePage.describe('Devices, the newest first.'), ...problems() },
+        response: { 200: DevicePage.describe('Devices.'), ...problems() },
       },
     },
     async (request, reply) => {
-      const { label = [], host = null, status = null } = request.query;
-      const { items, next } = await devices.list({ labels: labelsOf(label), host, status }, pageByText(request.query));
+      const { sort, label = {}, host, status, module, version, name } = request.query;
+      const filter = { labels: label, host, status, module, version, namePrefix: name, ...rangeOf(request.query) };
+      const { items, next } = await devices.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
       return answerPage(request, reply, items.map(toDevice), next);
     },
   );
@@ -84,6 +87,62 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
   );
 
   app.get(
+    '/v1/devices/:device/labels',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getDeviceLabels',
+        tags,
+        summary: 'Get the labels of a device',
+        description: 'With an `ETag`, for `If-Match` when they are replaced.',
+        params: deviceParameter,
+        headers: ifNoneMatchHeaders,
+        response: {
+          200: DeviceLabels.describe('The labels.'),
+          304: z.null().describe('The labels are those named in `If-None-Match`.'),
+          ...problems('not-found'),
+        },
+      },
+    },
+    async ({ params, headers }, reply) => {
+      const { device } = await devices.view(params.device);
+      const labels = toLabels(device.labels);
+      const etag = entityTagOf(labels);
+      reply.header('etag', etag);
+      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(labels);
+    },
+  );
+
+  app.put(
+    '/v1/devices/:device/labels',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'replaceDeviceLabels',
+        tags,
+        summary: 'Replace the labels of a device',
+        description:
+          'The device has these labels and no others; from then on its host, when it registers again, leaves them as they are. ' +
+          'With `If-Match`, of several who change what they have read, one succeeds and the others are answered 412.',
+        params: deviceParameter,
+        headers: ifMatchHeaders,
+        body: DeviceLabels,
+        response: {
+          200: DeviceLabels.describe('The new labels, with their `ETag`.'),
+          ...problems('not-found', 'changed-since', 'too-large', 'unsupported-media-type'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { params, headers, body } = request;
+      const isExpected = (current: Record<string, string>) => isAllowedBy(headers, entityTagOf(toLabels(current)));
+      await devices.relabel(params.device, body.labels, isExpected, requesterOf(request));
+      const labels = toLabels(body.labels);
+      return reply.header('etag', entityTagOf(labels)).send(labels);
+    },
+  );
+
+  app.get(
     '/v1/devices/:device/modules/:module/history',
     {
       config: { access: 'viewer' },
@@ -92,13 +151,13 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
         tags,
         summary: 'List the history of a module on a device',
         params: historyParameters,
-        querystring: z.strictObject(pageQuery),
-        response: { 200: HistoryPage.describe('Every stay of a version in memory, the newest first.'), ...problems('not-found') },
+        querystring: historyQuery,
+        response: { 200: HistoryPage.describe('Stays of versions in memory, by the time they entered it.'), ...problems('not-found') },
       },
     },
     async (request, reply) => {
       const { device, module } = request.params;
-      const { items, next } = await devices.history(device, module, pageByNumber(request.query));
+      const { items, next } = await devices.history({ deviceId: device, module, ...rangeOf(request.query) }, pageByTimeAndNumber(request));
       return answerPage(request, reply, items.map(toHistoryEntry), next);
     },
   );
@@ -111,12 +170,14 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
         operationId: 'listHosts',
         tags: ['hosts'],
         summary: 'List device hosts',
-        querystring: z.strictObject(pageQuery),
-        response: { 200: HostPage.describe('Hosts, the newest first.'), ...problems() },
+        querystring: hostQuery,
+        response: { 200: HostPage.describe('Hosts.'), ...problems() },
       },
     },
     async (request, reply) => {
-      const { items, next } = await hosts.list(pageByText(request.query));
+      const { sort, status } = request.query;
+      const filter = { isReachable: status === undefined ? undefined : status === 'connected' };
+      const { items, next } = await hosts.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
       const views = items.map(({ id, name, unreachableSince, devices: count, capacity, registeredAt }) => ({
         id,
         name,
@@ -131,18 +192,9 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
   );
 }
 
-function labelsOf(texts: readonly string[]): Record<string, string> {
-  const labels = new Map<string, string>();
-  for (const text of texts) {
-    const [key = '', ...rest] = text.split('=');
-    const value = rest.join('=');
-    if (labels.has(key) && labels.get(key) !== value) {
-      const detail = `a device has one value of the label ${key}: ask for one`;
-      throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'query:label', detail }] });
-    }
-    labels.set(key, value);
-  }
-  return Object.fromEntries(labels);
+/** In the order of their keys, so that the same labels are the same answer. */
+function toLabels(labels: Readonly<Record<string, string>>): z.infer<typeof DeviceLabels> {
+  return { labels: Object.fromEntries(Object.entries(labels).toSorted(([left], [right]) => (left < right ? -1 : 1))) };
 }
 
 function toDevice({ device }: DeviceView): z.infer<typeof Device> {

@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import { type CreatedKey as CreatedKeyMade, toRole } from '../../control/keys.ts';
 import type { KeyRecord } from '../../store/records/keys.ts';
-import { answerPage, pageByText } from '../pages.ts';
+import { answerPage, pageByTime, rangeOf } from '../pages.ts';
 import { CreatedKey, Key, KeyPage, keyParameter, keyQuery, NewKey } from '../schemas/keys.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
@@ -45,13 +45,13 @@ export function addKeyRoutes(app: Api, { keys }: Control): void {
         tags,
         summary: 'List API keys',
         querystring: keyQuery,
-        response: { 200: KeyPage.describe('Keys, without their secrets, the newest first.'), ...problems() },
+        response: { 200: KeyPage.describe('Keys, without their secrets.'), ...problems() },
       },
     },
     async (request, reply) => {
-      const { role, revoked, order } = request.query;
-      const filter = { role, isRevoked: revoked === undefined ? undefined : revoked === 'true' };
-      const { items, next } = await keys.list(filter, order, pageByText(request.query));
+      const { role, revoked } = request.query;
+      const filter = { role, isRevoked: revoked === undefined ? undefined : revoked === 'true', ...rangeOf(request.query) };
+      const { items, next } = await keys.list(filter, pageByTime(request));
       return answerPage(request, reply, items.map(toKey), next);
     },
   );

@@ -5,7 +5,7 @@ import type { Control } from '../../control/control.ts';
 import type { NewLoads as NewLoadsMade } from '../../control/loads.ts';
 import { LoadReport } from '../../protocol/load-report.ts';
 import type { LoadSummary } from '../../store/records/loads.ts';
-import { answerPage, pageByText } from '../pages.ts';
+import { answerPage, pageByTime, rangeOf } from '../pages.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from '../schemas/loads.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
@@ -68,12 +68,13 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
         tags,
         summary: 'List loads',
         querystring: loadQuery,
-        response: { 200: LoadPage.describe('Loads, the newest first.'), ...problems() },
+        response: { 200: LoadPage.describe('Loads, by the time they were requested.'), ...problems() },
       },
     },
     async (request, reply) => {
-      const { batch, device, module, state, outcome } = request.query;
-      const { items, next } = await loads.list({ batchId: batch, deviceId: device, module, state, outcome }, pageByText(request.query));
+      const { batch, device, label = {}, module, version, state, outcome } = request.query;
+      const filter = { batchId: batch, deviceId: device, labels: label, module, version, state, outcome, ...rangeOf(request.query) };
+      const { items, next } = await loads.list(filter, pageByTime(request));
       return answerPage(request, reply, items.map(toLoad), next);
     },
   );

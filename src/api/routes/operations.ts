@@ -3,7 +3,7 @@
 import type { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import type { AuditRecord } from '../../store/records/audit.ts';
-import { answerPage, pageByNumber } from '../pages.ts';
+import { answerPage, pageByTimeAndNumber, rangeOf } from '../pages.ts';
 import { AuditDetail, type AuditEvent, AuditPage, auditQuery, FleetHealth, Live, Readiness } from '../schemas/operations.ts';
 import { onlyProblems, problems } from '../schemas/problem.ts';
 import type { Api } from './route.ts';
@@ -24,8 +24,9 @@ export function addOperationsRoutes(app: Api, control: Control): void {
       },
     },
     async (request, reply) => {
-      const { action, object, order } = request.query;
-      const { items, next } = await control.auditTrail({ action, object }, order, pageByNumber(request.query));
+      const { action, object, actor, request: requestId } = request.query;
+      const filter = { action, object, actor, requestId, ...rangeOf(request.query) };
+      const { items, next } = await control.auditTrail(filter, pageByTimeAndNumber(request));
       return answerPage(request, reply, items.map(toAuditEvent), next);
     },
   );

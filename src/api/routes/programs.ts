@@ -4,11 +4,10 @@ import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import type { ProgramView } from '../../control/programs.ts';
 import { FunctionType } from '../../protocol/interface.ts';
-import { answerPage, pageByText } from '../pages.ts';
-import { pageQuery } from '../schemas/common.ts';
+import { answerPage, pageByTime, rangeOf } from '../pages.ts';
 import { deviceParameter } from '../schemas/devices.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
-import { NewProgram, Program, ProgramPage, programParameters } from '../schemas/programs.ts';
+import { NewProgram, Program, ProgramPage, programParameters, programQuery } from '../schemas/programs.ts';
 import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['programs'];
@@ -49,12 +48,14 @@ export function addProgramRoutes(app: Api, { programs }: Control): void {
         tags,
         summary: 'List the programs of a device',
         params: deviceParameter,
-        querystring: z.strictObject(pageQuery),
-        response: { 200: ProgramPage.describe('Programs, the newest first.'), ...problems('not-found') },
+        querystring: programQuery,
+        response: { 200: ProgramPage.describe('Programs.'), ...problems('not-found') },
       },
     },
     async (request, reply) => {
-      const { items, next } = await programs.list(request.params.device, pageByText(request.query));
+      const { device } = request.params;
+      const filter = { deviceId: device, module: request.query.module, ...rangeOf(request.query) };
+      const { items, next } = await programs.list(filter, pageByTime(request));
       return answerPage(request, reply, items.map(toProgram), next);
     },
   );

@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { exampleInterface, exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { Interface } from '../../protocol/interface.ts';
-import { count, identifier, pageOf, timestamp, version } from './common.ts';
+import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
+import { orderQuery, rangeQuery } from './lists.ts';
 import { Diagnostic } from './problem.ts';
 
 /** Characters of a source in JSON. */
@@ -67,9 +68,29 @@ export const CreatedBuild = Build.extend({ warnings: z.array(Diagnostic).describ
 });
 export const BuildPage = pageOf('BuildPage', Build);
 
+export const buildQuery = z.strictObject({
+  ...pageQuery,
+  ...orderQuery,
+  ...rangeQuery,
+  language: Build.shape.language
+    .optional()
+    .describe('Only builds of this language.')
+    .meta({ examples: ['assemblyscript'] }),
+});
+
 const Module = z.object({ name: z.string(), builds: count, lastBuildAt: timestamp }).meta({
   id: 'Module',
   description: 'A named logical unit of kernel code.',
   examples: [{ name: 'tcp', builds: 2, lastBuildAt: exampleTimes.pushed }],
 });
 export const ModulePage = pageOf('ModulePage', Module);
+
+export const moduleQuery = z.strictObject({
+  ...pageQuery,
+  sort: z
+    .enum(['name', 'lastBuildAt'])
+    .default('name')
+    .describe('What the list is in the order of.')
+    .meta({ examples: ['lastBuildAt'] }),
+  ...orderQuery,
+});

@@ -5,6 +5,7 @@ import { exampleDeviceState, MemoryMap, ModuleTableEntry } from '../../protocol/
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
+import { labelQuery, orderQuery, rangeQuery } from './lists.ts';
 
 export const deviceParameter = z.object({ device: identifier('device') });
 export const historyParameters = z.object({
@@ -74,18 +75,37 @@ export const DeviceDetail = Device.extend({
 });
 export const DevicePage = pageOf('DevicePage', Device);
 
-const label = z.string().regex(/^[^=]+=.*$/, 'must be of the form key=value');
+export const DeviceLabels = z.strictObject({ labels: Labels }).meta({ id: 'DeviceLabels', examples: [{ labels: { zone: 'north' } }] });
+
 export const deviceQuery = z.strictObject({
   ...pageQuery,
-  label: z
-    .union([label.transform((one) => [one]), z.array(label).max(16)])
+  sort: z
+    .enum(['createdAt', 'name'])
+    .default('createdAt')
+    .describe('What the list is in the order of.')
+    .meta({ examples: ['name'] }),
+  ...orderQuery,
+  ...rangeQuery,
+  label: labelQuery.describe('Only devices with this label, as `key=value`; may be repeated.'),
+  host: z
+    .string()
+    .max(64)
     .optional()
-    .describe('Only devices with this label, as `key=value`; may be repeated.')
-    .meta({ 'x-examples': { zone: { value: ['zone=north'] } } }),
-  host: identifier('host').optional().describe('Identifier of a host: only its devices.'),
+    .describe('Only devices of the host with this identifier or name.')
+    .meta({ examples: ['rack-1'] }),
   status: DeviceStatus.optional()
     .describe('Only devices of this status.')
     .meta({ examples: ['connected'] }),
+  module: z
+    .string()
+    .max(64)
+    .optional()
+    .describe('Only devices with this module in memory.')
+    .meta({ examples: ['tcp'] }),
+  version: version.optional().describe('Only devices with this version in memory, of the module if one is given.'),
+  name: DisplayName.optional()
+    .describe('Only devices whose names begin so.')
+    .meta({ examples: ['router-'] }),
 });
 
 export const HistoryEntry = z
@@ -117,6 +137,7 @@ export const HistoryEntry = z
     ],
   });
 export const HistoryPage = pageOf('HistoryPage', HistoryEntry);
+export const historyQuery = z.strictObject({ ...pageQuery, ...orderQuery, ...rangeQuery });
 
 const Host = z
   .object({
@@ -147,3 +168,17 @@ const Host = z
     ],
   });
 export const HostPage = pageOf('HostPage', Host);
+
+export const hostQuery = z.strictObject({
+  ...pageQuery,
+  sort: z
+    .enum(['registeredAt', 'name'])
+    .default('registeredAt')
+    .describe('A host that registers again while a list by `registeredAt` is read goes to its newest end.')
+    .meta({ examples: ['name'] }),
+  ...orderQuery,
+  status: Host.shape.status
+    .optional()
+    .describe('Only hosts of this status.')
+    .meta({ examples: ['connected'] }),
+});

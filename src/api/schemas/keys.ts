@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { roles } from '../../control/keys.ts';
 import { DisplayName, exampleIdentifier } from '../../protocol/identifiers.ts';
 import { identifier, pageOf, pageQuery, timestamp } from './common.ts';
+import { orderQuery, rangeQuery } from './lists.ts';
 
 export const keyParameter = z.object({ key: identifier('key') });
 
@@ -63,15 +64,14 @@ export const KeyPage = pageOf('KeyPage', Key);
 
 export const keyQuery = z.strictObject({
   ...pageQuery,
-  role: Role.optional().meta({ examples: ['admin'] }),
+  ...orderQuery,
+  ...rangeQuery,
+  role: Role.optional()
+    .describe('Only keys of this role.')
+    .meta({ examples: ['admin'] }),
   revoked: z
     .enum(['true', 'false'])
     .optional()
     .describe('Only keys that are revoked, or only those that are not.')
     .meta({ examples: ['false'] }),
-  order: z
-    .enum(['asc', 'desc'])
-    .default('desc')
-    .describe('`desc`: the newest first.')
-    .meta({ examples: ['asc'] }),
 });

@@ -14,6 +14,7 @@ import {
   VersionPolicy,
 } from '../../protocol/load-report.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
+import { labelQuery, orderQuery, rangeQuery } from './lists.ts';
 
 /** Devices that one request may name; by labels it may select as many as control allows. */
 const namedDevicesLimit = 10_000;
@@ -162,14 +163,18 @@ export const LoadPage = pageOf('LoadPage', Load);
 
 export const loadQuery = z.strictObject({
   ...pageQuery,
+  ...orderQuery,
+  ...rangeQuery,
   batch: identifier('batch').optional().describe('Only the loads that one request made.'),
   device: identifier('device').optional().describe('Only loads for this device.'),
+  label: labelQuery.describe('Only loads of devices that have this label now, as `key=value`; may be repeated.'),
   module: z
     .string()
     .max(64)
     .optional()
     .describe('Only loads of this module.')
     .meta({ examples: ['tcp'] }),
+  version: version.optional().describe('Only loads of this version.'),
   state: LoadState.optional()
     .describe('Only loads in this state.')
     .meta({ examples: ['completed'] }),

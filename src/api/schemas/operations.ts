@@ -5,6 +5,7 @@ import { eventTypes } from '../../control/events.ts';
 import { exampleRequest, exampleTimes } from '../../protocol/examples.ts';
 import { exampleIdentifier } from '../../protocol/identifiers.ts';
 import { count, pageOf, pageQuery, timestamp } from './common.ts';
+import { orderQuery, rangeQuery } from './lists.ts';
 
 /** What an event says beyond who, what and when, by name. */
 export const AuditDetail = z.record(
@@ -50,6 +51,8 @@ export const AuditPage = pageOf('AuditPage', AuditEvent);
 
 export const auditQuery = z.strictObject({
   ...pageQuery,
+  ...orderQuery,
+  ...rangeQuery,
   action: z
     .string()
     .max(64)
@@ -62,11 +65,20 @@ export const auditQuery = z.strictObject({
     .optional()
     .describe('Only events of what has this identifier.')
     .meta({ examples: [exampleIdentifier('load')] }),
-  order: z
-    .enum(['asc', 'desc'])
-    .default('desc')
-    .describe('`desc`: the newest first.')
-    .meta({ examples: ['desc'] }),
+  actor: z
+    .string()
+    .max(64)
+    .optional()
+    .describe('Only what this key or host did, or `service`.')
+    .meta({ examples: [exampleIdentifier('host')] }),
+  // What the service does by itself is of no request, which is not the request of an empty name.
+  request: z
+    .string()
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('Only what this request did, by its `x-request-id`.')
+    .meta({ examples: [exampleRequest] }),
 });
 
 /** In a header or a query, where an empty text is no number. */

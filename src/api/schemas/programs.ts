@@ -6,7 +6,8 @@ import { exampleStatistics, ProgramStatistics } from '../../protocol/device-stat
 import { exampleFunction, exampleTimes } from '../../protocol/examples.ts';
 import { DisplayName, ExportName, exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { FunctionType } from '../../protocol/interface.ts';
-import { count, identifier, pageOf, timestamp } from './common.ts';
+import { count, identifier, pageOf, pageQuery, timestamp } from './common.ts';
+import { orderQuery, rangeQuery } from './lists.ts';
 
 export const programParameters = z.object({ device: identifier('device'), program: identifier('program') });
 
@@ -76,3 +77,15 @@ export const Program = z
     ],
   });
 export const ProgramPage = pageOf('ProgramPage', Program);
+
+export const programQuery = z.strictObject({
+  ...pageQuery,
+  ...orderQuery,
+  ...rangeQuery,
+  module: z
+    .string()
+    .max(64)
+    .optional()
+    .describe('Only programs that access this module.')
+    .meta({ examples: ['tcp'] }),
+});

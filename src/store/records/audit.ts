@@ -3,11 +3,16 @@
 import type { Prisma } from '../generated/client.ts';
 import type { AuditEventModel } from '../generated/models.ts';
 import type { Committed } from './committed.ts';
-import type { Page } from './page.ts';
+import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type AuditRecord = AuditEventModel;
 export type NewAuditEvent = Omit<AuditEventModel, 'number' | 'detail'> & { readonly detail: Prisma.InputJsonObject };
-export type AuditFilter = { readonly action?: string | undefined; readonly object?: string | undefined };
+export type AuditFilter = TimeRange & {
+  readonly action?: string | undefined;
+  readonly object?: string | undefined;
+  readonly actor?: string | undefined;
+  readonly requestId?: string | undefined;
+};
 
 export class AuditRecords {
   readonly #client: Prisma.TransactionClient;
@@ -18,19 +23,19 @@ export class AuditRecords {
     this.#committed = committed;
   }
 
+  /** Adds events. None is of an earlier time than those there are: what waited for its transaction comes when it is done, and so no reader misses it. */
   async append(events: readonly NewAuditEvent[]): Promise<void> {
-    await this.#client.auditEvent.createMany({ data: [...events] });
-    for (const event of events) this.#committed.events.push(event);
+    const last = await this.#client.auditEvent.findFirst({ select: { at: true }, orderBy: { number: 'desc' } });
+    const data = events.map((event) => (last !== null && event.at < last.at ? { ...event, at: last.at } : event));
+    await this.#client.auditEvent.createMany({ data });
+    for (const event of data) this.#committed.events.push(event);
   }
 
-  async list(filter: AuditFilter, order: 'asc' | 'desc', page: Page<number>): Promise<AuditRecord[]> {
+  async list({ from, until, ...filter }: AuditFilter, page: PageByTime<number>): Promise<AuditRecord[]> {
+    const at = (comparison: Comparison<Date>): Prisma.AuditEventWhereInput => ({ at: comparison });
     return this.#client.auditEvent.findMany({
-      where: {
-        ...(filter.action === undefined ? {} : { action: filter.action }),
-        ...(filter.object === undefined ? {} : { object: filter.object }),
-        ...(page.after === null ? {} : { number: order === 'desc' ? { lt: page.after } : { gt: page.after } }),
-      },
-      orderBy: { number: order },
+      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, at, (number) => ({ number }))] },
+      orderBy: [{ at: page.order }, { number: page.order }],
       take: page.limit,
     });
   }

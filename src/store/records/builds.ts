@@ -2,10 +2,12 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { BuildModel } from '../generated/models.ts';
-import type { Page } from './page.ts';
+import { type Comparison, equalTo, nameConditions, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type BuildRecord = BuildModel;
 export type NewBuild = Omit<BuildModel, 'interface'> & { readonly interface: Prisma.InputJsonValue };
+
+export type BuildFilter = TimeRange & { readonly module: string; readonly language?: string | undefined };
 
 export class BuildRecords {
   readonly #client: Prisma.TransactionClient;
@@ -27,20 +29,22 @@ export class BuildRecords {
     return this.#client.build.findFirst({ where: { module, imageDigest } });
   }
 
-  async list(module: string, page: Page<string>): Promise<BuildRecord[]> {
+  async list({ from, until, ...filter }: BuildFilter, page: PageByTime): Promise<BuildRecord[]> {
+    const createdAt = (comparison: Comparison<Date>): Prisma.BuildWhereInput => ({ createdAt: comparison });
     return this.#client.build.findMany({
-      where: { module, ...(page.after === null ? {} : { id: { lt: page.after } }) },
-      orderBy: { id: 'desc' },
+      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, createdAt, (id) => ({ id }))] },
+      orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     });
   }
 
-  /** Names of modules that have builds, in alphabetical order, with the number of builds and the time of the last. */
-  async listModules(page: Page<string>): Promise<{ module: string; builds: number; lastBuildAt: Date }[]> {
+  /** Names of modules that have builds, with the number of builds and the time of the last, which is what they are sorted by where it is by time. */
+  async listModules(page: PageByTime | PageByName): Promise<{ module: string; builds: number; lastBuildAt: Date }[]> {
     const groups = await this.#client.build.groupBy({
       by: ['module'],
-      where: page.after === null ? {} : { module: { gt: page.after } },
-      orderBy: { module: 'asc' },
+      where: { AND: page.sort === 'name' ? nameConditions('', page, (module): Prisma.BuildWhereInput => ({ module })) : [] },
+      having: { AND: page.sort === 'time' ? timeConditions({}, page, lastBuildAt, (module) => ({ module })) : [] },
+      orderBy: [...(page.sort === 'time' ? [{ _max: { createdAt: page.order } }] : []), { module: page.order }],
       take: page.limit,
       _count: { _all: true },
       _max: { createdAt: true },
@@ -62,4 +66,8 @@ export class BuildRecords {
     const image = await this.#client.image.findUnique({ where: { digest } });
     return image?.bytes ?? null;
   }
+}
+
+function lastBuildAt(comparison: Comparison<Date>): Prisma.BuildScalarWhereWithAggregatesInput {
+  return { createdAt: { _max: comparison } };
 }

@@ -3,7 +3,17 @@
 import type { Prisma } from '../generated/client.ts';
 import type { DeviceModel, DeviceModuleModel } from '../generated/models.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
-import type { Page } from './page.ts';
+import {
+  type Comparison,
+  equalTo,
+  nameConditions,
+  type PageByName,
+  type PageByTime,
+  prefixConditions,
+  rangeConditions,
+  type TimeRange,
+  timeConditions,
+} from './page.ts';
 
 export type DeviceRecord = DeviceModel & { readonly labels: Readonly<Record<string, string>>; readonly status: DeviceStatus };
 export type DeviceModuleRecord = DeviceModuleModel;
@@ -16,11 +26,19 @@ export type NewDevice = {
   readonly labels: Readonly<Record<string, string>>;
 };
 
-export type DeviceFilter = {
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly hostId?: string;
-  readonly status?: DeviceStatus;
+/** What a device has in other tables than its own. */
+export type DeviceTraits = {
+  readonly labels: Readonly<Record<string, string>>;
+  /** Of a module in its memory. */
+  readonly module?: string | undefined;
+  readonly version?: string | undefined;
 };
+export type DeviceFilter = TimeRange &
+  DeviceTraits & {
+    readonly hostId?: string | undefined;
+    readonly status?: DeviceStatus | undefined;
+    readonly namePrefix?: string | undefined;
+  };
 
 /** Devices that lack something that they had. */
 export type NotWhole = { readonly count: number; readonly first: readonly Pick<DeviceModel, 'name' | 'attachFailure'>[] };
@@ -49,6 +67,12 @@ export class DeviceRecords {
     await this.#client.deviceLabel.createMany({ data: devices.flatMap(({ id, labels }) => labelRows(id, labels)) });
   }
 
+  /** Gives a device the labels that an operator has chosen. */
+  async relabelByOperator(id: string, labels: Readonly<Record<string, string>>): Promise<void> {
+    await this.relabel([{ id, labels }]);
+    await this.#client.device.update({ where: { id }, data: { labelsByOperator: true } });
+  }
+
   async find(id: string): Promise<DeviceRecord | null> {
     const device = await this.#client.device.findUnique({ where: { id }, include: withLabels });
     return device && toRecord(device);
@@ -66,20 +90,31 @@ export class DeviceRecords {
     return devices.map(toRecord);
   }
 
-  async list(filter: DeviceFilter, page: Page<string>): Promise<DeviceRecord[]> {
+  async list(filter: DeviceFilter, page: PageByTime | PageByName): Promise<DeviceRecord[]> {
+    const few = await fewDevicesWith(this.#client, filter);
     const devices = await this.#client.device.findMany({
-      where: { ...whereOf(filter), ...(page.after === null ? {} : { id: { lt: page.after } }) },
-      orderBy: { id: 'desc' },
+      where: { AND: [...(few === null ? [] : [{ id: { in: few } }]), ...conditionsOf(filter, page)] },
+      orderBy: page.sort === 'name' ? { name: page.order } : [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
       include: withLabels,
     });
     return devices.map(toRecord);
   }
 
-  /** Identifier and host of every device of a selection, the oldest first. */
-  async select(filter: DeviceFilter, limit: number): Promise<{ id: string; hostId: string }[]> {
+  /** Every device of a host. */
+  async listOf(hostId: string): Promise<DeviceRecord[]> {
+    const devices = await this.#client.device.findMany({ where: { hostId }, orderBy: { id: 'desc' }, include: withLabels });
+    return devices.map(toRecord);
+  }
+
+  async countOf(hostId: string): Promise<number> {
+    return this.#client.device.count({ where: { hostId } });
+  }
+
+  /** Identifier and host of every device with these labels, the oldest first. */
+  async select(labels: Readonly<Record<string, string>>, limit: number): Promise<{ id: string; hostId: string }[]> {
     return this.#client.device.findMany({
-      where: whereOf(filter),
+      where: { AND: hasLabels(labels) },
       orderBy: { id: 'asc' },
       take: limit,
       select: { id: true, hostId: true },
@@ -142,12 +177,42 @@ function labelRows(deviceId: string, labels: Readonly<Record<string, string>>) {
   return Object.entries(labels).map(([key, value]) => ({ deviceId, key, value }));
 }
 
-function whereOf(filter: DeviceFilter): Prisma.DeviceWhereInput {
-  return {
-    ...(filter.hostId === undefined ? {} : { hostId: filter.hostId }),
-    ...(filter.status === undefined ? {} : whereStatus(filter.status)),
-    AND: Object.entries(filter.labels ?? {}).map(([key, value]) => ({ labels: { some: { key, value } } })),
-  };
+/** Devices that are looked up by their identifiers; where there are more, the database soon comes to them in the order of the list. */
+const fewDevices = 100;
+
+/** The devices among which all are that have these traits, where they are few; null where they are many, or nothing is asked of them. */
+export async function fewDevicesWith(
+  client: Prisma.TransactionClient,
+  { labels, module, version }: DeviceTraits,
+): Promise<string[] | null> {
+  const which = { select: { deviceId: true }, take: fewDevices + 1 } as const;
+  // In the order of the index: any few will do.
+  const orderBy = [{ version: 'asc' as const }, { deviceId: 'asc' as const }];
+  const reads = Object.entries(labels).map(([key, value]) => client.deviceLabel.findMany({ where: { key, value }, ...which }));
+  if (module !== undefined || version !== undefined)
+    reads.push(client.deviceModule.findMany({ where: equalTo({ module, version }), orderBy, ...which }));
+  const [fewest] = (await Promise.all(reads)).toSorted((left, right) => left.length - right.length);
+  return fewest === undefined || fewest.length > fewDevices ? null : fewest.map(({ deviceId }) => deviceId);
+}
+
+/** Conditions that hold for devices that have all of these labels. */
+export function hasLabels(labels: Readonly<Record<string, string>>): Prisma.DeviceWhereInput[] {
+  return Object.entries(labels).map(([key, value]) => ({ labels: { some: { key, value } } }));
+}
+
+function conditionsOf(filter: DeviceFilter, page: PageByTime | PageByName): Prisma.DeviceWhereInput[] {
+  const { labels, hostId, status, module, version, namePrefix = '' } = filter;
+  const createdAt = (comparison: Comparison<Date>): Prisma.DeviceWhereInput => ({ createdAt: comparison });
+  const name = (comparison: Comparison<string>): Prisma.DeviceWhereInput => ({ name: comparison });
+  return [
+    ...(hostId === undefined ? [] : [{ hostId }]),
+    ...(status === undefined ? [] : [whereStatus(status)]),
+    ...(module === undefined && version === undefined ? [] : [{ modules: { some: equalTo({ module, version }) } }]),
+    ...hasLabels(labels),
+    ...(page.sort === 'name'
+      ? [...nameConditions(namePrefix, page, name), ...rangeConditions(filter, createdAt)]
+      : [...prefixConditions(namePrefix, name), ...timeConditions(filter, page, createdAt, (id) => ({ id }))]),
+  ];
 }
 
 function whereStatus(status: DeviceStatus): Prisma.DeviceWhereInput {

@@ -3,13 +3,14 @@
 import type { Prisma } from '../generated/client.ts';
 import type { HistoryEntryModel } from '../generated/models.ts';
 import { chunksOf } from './chunks.ts';
-import type { Page } from './page.ts';
+import { type Comparison, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type HistoryRecord = HistoryEntryModel;
 export type NewHistoryEntry = Pick<
   HistoryEntryModel,
   'deviceId' | 'module' | 'version' | 'imageDigest' | 'loadId' | 'address' | 'pages' | 'enteredAt'
 >;
+export type HistoryFilter = TimeRange & { readonly deviceId: string; readonly module: string };
 export type Leaving = { readonly leftAt: Date; readonly leftBy: string; readonly interrupted: number };
 
 export class HistoryRecords {
@@ -33,10 +34,11 @@ export class HistoryRecords {
     }
   }
 
-  async list(deviceId: string, module: string, page: Page<number>): Promise<HistoryRecord[]> {
+  async list({ from, until, ...filter }: HistoryFilter, page: PageByTime<number>): Promise<HistoryRecord[]> {
+    const enteredAt = (comparison: Comparison<Date>): Prisma.HistoryEntryWhereInput => ({ enteredAt: comparison });
     return this.#client.historyEntry.findMany({
-      where: { deviceId, module, ...(page.after === null ? {} : { number: { lt: page.after } }) },
-      orderBy: { number: 'desc' },
+      where: { AND: [filter, ...timeConditions({ from, until }, page, enteredAt, (number) => ({ number }))] },
+      orderBy: [{ enteredAt: page.order }, { number: page.order }],
       take: page.limit,
     });
   }

@@ -3,9 +3,10 @@
 import type { Prisma } from '../generated/client.ts';
 import type { HostModel } from '../generated/models.ts';
 import { chunksOf } from './chunks.ts';
-import type { Page } from './page.ts';
+import { type Comparison, nameConditions, type PageByName, type PageByTime, timeConditions } from './page.ts';
 
 export type HostRecord = HostModel;
+export type HostFilter = { readonly isReachable?: boolean | undefined };
 export type HostWithDevices = HostRecord & { readonly devices: number };
 
 export class HostRecords {
@@ -21,6 +22,10 @@ export class HostRecords {
 
   async findByName(name: string): Promise<HostRecord | null> {
     return this.#client.host.findUnique({ where: { name } });
+  }
+
+  async findByIdOrName(text: string): Promise<HostRecord | null> {
+    return this.#client.host.findFirst({ where: { OR: [{ id: text }, { name: text }] } });
   }
 
   /** The host that was given the token of this digest when it last registered. */
@@ -44,10 +49,11 @@ export class HostRecords {
     await this.#client.host.upsert({ where: { id }, create: host, update: rest });
   }
 
-  async list(page: Page<string>): Promise<HostWithDevices[]> {
+  async list({ isReachable }: HostFilter, page: PageByTime | PageByName): Promise<HostWithDevices[]> {
+    const reachability = isReachable === undefined ? {} : { unreachableSince: isReachable ? null : { not: null } };
     const hosts = await this.#client.host.findMany({
-      where: page.after === null ? {} : { id: { lt: page.after } },
-      orderBy: { id: 'desc' },
+      where: { AND: [reachability, ...pageConditions(page)] },
+      orderBy: page.sort === 'name' ? { name: page.order } : [{ registeredAt: page.order }, { id: page.order }],
       take: page.limit,
       include: { _count: { select: { devices: true } } },
     });
@@ -59,4 +65,10 @@ export class HostRecords {
     const hosts = await this.#client.host.findMany({ include: { _count: { select: { devices: true } } } });
     return hosts.map(({ _count, ...host }) => ({ ...host, devices: _count.devices }));
   }
+}
+
+function pageConditions(page: PageByTime | PageByName): Prisma.HostWhereInput[] {
+  if (page.sort === 'name') return nameConditions('', page, (name): Prisma.HostWhereInput => ({ name }));
+  const registeredAt = (comparison: Comparison<Date>): Prisma.HostWhereInput => ({ registeredAt: comparison });
+  return timeConditions({}, page, registeredAt, (id) => ({ id }));
 }

@@ -2,7 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { ApiKeyModel } from '../generated/models.ts';
-import type { Page } from './page.ts';
+import { type Comparison, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type KeyRecord = ApiKeyModel;
 export type KeyFilter = { readonly role?: string | undefined; readonly isRevoked?: boolean | undefined };
@@ -27,10 +27,11 @@ export class KeyRecords {
     return this.#client.apiKey.findFirst({ where: { name, revokedAt: null } });
   }
 
-  async list(filter: KeyFilter, order: 'asc' | 'desc', page: Page<string>): Promise<KeyRecord[]> {
+  async list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<KeyRecord[]> {
+    const createdAt = (comparison: Comparison<Date>): Prisma.ApiKeyWhereInput => ({ createdAt: comparison });
     return this.#client.apiKey.findMany({
-      where: { ...whereOf(filter), ...(page.after === null ? {} : { id: { [order === 'asc' ? 'gt' : 'lt']: page.after } }) },
-      orderBy: { id: order },
+      where: { AND: [whereOf(filter), ...timeConditions(filter, page, createdAt, (id) => ({ id }))] },
+      orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     });
   }

@@ -5,7 +5,8 @@ import type { Prisma } from '../generated/client.ts';
 import type { LoadModel } from '../generated/models.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
-import type { Page } from './page.ts';
+import { fewDevicesWith, hasLabels } from './devices.ts';
+import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type LoadRecord = LoadModel;
 /** A load without its report, as lists show it. */
@@ -43,10 +44,13 @@ export type LoadEnd = Pick<LoadCompletion, 'outcome' | 'reason' | 'completedAt'>
 /** Loads that have waited for long. */
 export type WaitingLoads = { readonly count: number; readonly oldest: Pick<LoadModel, 'id' | 'requestedAt'> | null };
 
-export type LoadFilter = {
+export type LoadFilter = TimeRange & {
+  /** Of its device. */
+  readonly labels: Readonly<Record<string, string>>;
   readonly batchId?: string | undefined;
   readonly deviceId?: string | undefined;
   readonly module?: string | undefined;
+  readonly version?: string | undefined;
   readonly state?: string | undefined;
   readonly outcome?: string | undefined;
 };
@@ -68,10 +72,22 @@ export class LoadRecords {
     return this.#client.load.findUnique({ where: { id } });
   }
 
-  async list(filter: LoadFilter, page: Page<string>): Promise<LoadSummary[]> {
+  async list({ labels, from, until, ...filter }: LoadFilter, page: PageByTime): Promise<LoadSummary[]> {
+    const requestedAt = (comparison: Comparison<Date>): Prisma.LoadWhereInput => ({ requestedAt: comparison });
+    const ofDevice = hasLabels(labels);
+    const few = await fewDevicesWith(this.#client, { labels });
     return this.#client.load.findMany({
-      where: { ...definedOf(filter), ...(page.after === null ? {} : { id: { lt: page.after } }) },
-      orderBy: { id: 'desc' },
+      where: {
+        AND: [
+          equalTo(filter),
+          // Said once more, for there is an index of modules and outcomes.
+          ...(filter.state === undefined || filter.state === 'completed' ? [] : [{ outcome: null }]),
+          ...(few === null ? [] : [{ deviceId: { in: few } }]),
+          ...(ofDevice.length === 0 ? [] : [{ device: { AND: ofDevice } }]),
+          ...timeConditions({ from, until }, page, requestedAt, (id) => ({ id })),
+        ],
+      },
+      orderBy: [{ requestedAt: page.order }, { id: page.order }],
       take: page.limit,
       omit: { report: true },
     });
@@ -164,8 +180,4 @@ export class LoadRecords {
       failed: _sum.failed ?? 0,
     }));
   }
-}
-
-function definedOf(filter: LoadFilter): Prisma.LoadWhereInput {
-  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
 }

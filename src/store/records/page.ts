@@ -1,4 +1,70 @@
-// Pages of a list: how many, after which.
+// Pages of a list: which items, how they are sorted, how many, after which; and the conditions that say so to the database.
 
-/** The last item of the page before is the cursor; lists go from the newest to the oldest unless they say otherwise. */
-export type Page<Cursor> = { readonly limit: number; readonly after: Cursor | null };
+export type Order = 'asc' | 'desc';
+
+type Sorted<Sort extends string, Position> = {
+  readonly sort: Sort;
+  readonly order: Order;
+  readonly limit: number;
+  /** Where the page before ended; null for the first page. */
+  readonly after: Position | null;
+};
+
+/** Of a list by time; items of one time are told apart by their identifier or number. */
+export type PageByTime<Key extends string | number = string> = Sorted<'time', { readonly time: Date; readonly key: Key }>;
+/** Of a list by name, which no two items share. */
+export type PageByName = Sorted<'name', { readonly name: string }>;
+
+/** From a time on, and before another. */
+export type TimeRange = { readonly from?: Date | undefined; readonly until?: Date | undefined };
+
+export type Comparison<Cell> = { gt: Cell } | { gte: Cell } | { lt: Cell } | { lte: Cell };
+/** A condition on one column. */
+type Condition<Cell, Where> = (comparison: Comparison<Cell>) => Where;
+
+/** Conditions that hold for the items of a range of times. */
+export function rangeConditions<Where>({ from, until }: TimeRange, time: Condition<Date, Where>): Where[] {
+  return [...(from === undefined ? [] : [time({ gte: from })]), ...(until === undefined ? [] : [time({ lt: until })])];
+}
+
+/**
+ * Conditions that hold for the items of a range of times that come after the page before. The time gets at most one lower and one upper bound,
+ * so that the database begins to read where the page before ended.
+ */
+export function timeConditions<Key extends string | number, Where>(
+  range: TimeRange,
+  { order, after }: PageByTime<Key>,
+  time: Condition<Date, Where>,
+  key: Condition<Key, Where>,
+): (Where | { OR: Where[] })[] {
+  if (after === null) return rangeConditions(range, time);
+  if (order === 'asc') {
+    if (range.from !== undefined && range.from > after.time) return rangeConditions(range, time);
+    const afterIt = { OR: [time({ gt: after.time }), key({ gt: after.key })] };
+    return [time({ gte: after.time }), afterIt, ...rangeConditions({ until: range.until }, time)];
+  }
+  if (range.until !== undefined && range.until <= after.time) return rangeConditions(range, time);
+  const beforeIt = { OR: [time({ lt: after.time }), key({ lt: after.key })] };
+  return [time({ lte: after.time }), beforeIt, ...rangeConditions({ from: range.from }, time)];
+}
+
+/** Conditions that hold for the names that begin so: a range, for LIKE knows no case and takes some characters for others. */
+export function prefixConditions<Where>(prefix: string, name: Condition<string, Where>): Where[] {
+  return prefix === '' ? [] : [name({ gte: prefix }), name({ lt: endOf(prefix) })];
+}
+
+/** Conditions that hold for the names that begin so and come after the page before; with one lower and one upper bound, as for times. */
+export function nameConditions<Where>(prefix: string, { order, after }: PageByName, name: Condition<string, Where>): Where[] {
+  if (after === null) return prefixConditions(prefix, name);
+  return order === 'asc'
+    ? [name(after.name < prefix ? { gte: prefix } : { gt: after.name }), name({ lt: endOf(prefix) })]
+    : [name({ gte: prefix }), name({ lt: after.name < endOf(prefix) ? after.name : endOf(prefix) })];
+}
+
+/** Comes after every text that begins so. */
+const endOf = (prefix: string) => `${prefix}\u{10ffff}`;
+
+/** The condition that columns have these values; what is undefined may have any. */
+export function equalTo<Cell>(values: Readonly<Record<string, Cell | undefined>>): Record<string, Cell> {
+  return Object.fromEntries(Object.entries(values).flatMap(([column, cell]) => (cell === undefined ? [] : [[column, cell] as const])));
+}

@@ -3,13 +3,15 @@
 import { Prisma } from '../generated/client.ts';
 import type { ProgramModel } from '../generated/models.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
-import type { Page } from './page.ts';
+import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type ProgramRecord = ProgramModel;
 export type NewProgram = Omit<ProgramModel, 'type' | 'arguments' | 'statistics' | 'stopRequested' | 'started' | 'failure'> & {
   readonly type: Prisma.InputJsonValue;
   readonly arguments: Prisma.InputJsonValue;
 };
+
+export type ProgramFilter = TimeRange & { readonly deviceId: string; readonly module?: string | undefined };
 
 export class ProgramRecords {
   readonly #client: Prisma.TransactionClient;
@@ -26,10 +28,11 @@ export class ProgramRecords {
     return this.#client.program.findFirst({ where: { id, deviceId } });
   }
 
-  async list(deviceId: string, page: Page<string>): Promise<ProgramRecord[]> {
+  async list({ from, until, ...filter }: ProgramFilter, page: PageByTime): Promise<ProgramRecord[]> {
+    const createdAt = (comparison: Comparison<Date>): Prisma.ProgramWhereInput => ({ createdAt: comparison });
     return this.#client.program.findMany({
-      where: { deviceId, ...(page.after === null ? {} : { id: { lt: page.after } }) },
-      orderBy: { id: 'desc' },
+      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, createdAt, (id) => ({ id }))] },
+      orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     });
   }

@@ -1,0 +1,51 @@
+// Entity tags (RFC 9110): what they are made of, and what requests ask of them.
+
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+
+/** The strong tag of what a digest tells from everything else. */
+export const entityTag = (digest: string) => `"${digest}"`;
+
+/** The strong tag of an answer: it is another where one character of it is. */
+export function entityTagOf(answer: object): string {
+  return entityTag(createHash('sha256').update(JSON.stringify(answer)).digest('base64url'));
+}
+
+const tag = String.raw`(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"`;
+const everyTag = new RegExp(tag, 'g');
+const listOfTags = new RegExp(`^[ \\t,]*${tag}(?:[ \\t]*,[ \\t,]*${tag})*[ \\t,]*$`);
+
+/** Tags that a request names; `*` is any. */
+const condition = z
+  .string()
+  .refine(
+    (text) => text.trim() === '*' || listOfTags.test(text),
+    'must be * or what ETag said, in its double quotes; several are separated by commas',
+  )
+  .transform((text): '*' | string[] => (text.trim() === '*' ? '*' : (text.match(everyTag) ?? [])))
+  .optional();
+
+const exampleTags = { tag: { value: entityTagOf({ labels: { zone: 'north' } }) } };
+
+export const ifMatchHeaders = z.looseObject({
+  'if-match': condition
+    .describe('Does it only if this is the `ETag` of what there is, and answers 412 otherwise; a list, or `*`.')
+    .meta({ 'x-examples': exampleTags }),
+});
+export const ifNoneMatchHeaders = z.looseObject({
+  'if-none-match': condition
+    .describe('Answers 304 where this is the `ETag` of what would be answered; a list, or `*`.')
+    .meta({ 'x-examples': exampleTags }),
+});
+
+/** Whether `If-Match` allows a change of what has this tag. A weak tag is none of what is to be the same to the letter. */
+export function isAllowedBy(headers: z.output<typeof ifMatchHeaders>, current: string): boolean {
+  const named = headers['if-match'] ?? '*';
+  return named === '*' || named.includes(current);
+}
+
+/** Whether `If-None-Match` says that the client has what has this tag. */
+export function isKnownBy(headers: z.output<typeof ifNoneMatchHeaders>, current: string): boolean {
+  const named = headers['if-none-match'] ?? [];
+  return named === '*' || named.some((one) => one.replace(/^W\//, '') === current);
+}

@@ -1,0 +1,542 @@
+// Every list: filters, sorts, orders, ranges of times and pages against a model in memory; cursors; pages while items are added.
+
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { newIdentifier } from '../../src/protocol/identifiers.ts';
+import { Store } from '../../src/store/store.ts';
+import { Bench, itemsOf } from './fixture.ts';
+
+/** An item of the model: where it is in its list, and for each filter the values that select it. */
+type Item = {
+  /** What tells it from all others in an answer. */
+  readonly mark: string | number;
+  readonly time: number;
+  readonly name: string;
+  /** Tells apart what is of one time. */
+  readonly key: string | number;
+  readonly selectedBy: Readonly<Record<string, readonly string[]>>;
+};
+type List = {
+  readonly path: string;
+  /** The property in which the mark is answered. */
+  readonly mark: string;
+  readonly items: readonly Item[];
+  /** What it may be sorted by; the first without being asked. */
+  readonly sorts: readonly string[];
+  readonly hasRange: boolean;
+};
+
+const bench = new Bench();
+// The test has work of its own in the process of the service.
+bench.limits = { ...bench.limits, eventLoopDelay: 60_000 };
+let store: Store;
+const lists: List[] = [];
+
+/** The same again in every run, and of few values, so that many are equal. */
+let state = 7;
+const random = (below: number) => {
+  state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+  return Math.floor((state / 2 ** 31) * below);
+};
+const oneOf = <Value>(values: readonly [Value, ...Value[]]): Value => values[random(values.length)] ?? values[0];
+const times = Array.from({ length: 6 }, (_, second) => Date.UTC(2026, 0, 1, 0, 0, second));
+const anyTime = () => new Date(times[random(times.length)] ?? 0);
+const series = <Value>(length: number, make: (index: number) => Value) => Array.from({ length }, (_, index) => make(index));
+const prefixesOf = (text: string) => series(text.length, (index) => text.slice(0, index + 1));
+
+const newHost = (index: number) => ({
+  id: newIdentifier('host'),
+  name: `${oneOf(['rack', 'r', 'edge'])}-${index}`,
+  bootId: randomUUID(),
+  capacity: 100,
+  registeredAt: anyTime(),
+  tokenDigest: null,
+  unreachableSince: index % 3 === 0 ? anyTime() : null,
+});
+
+const newDevice = (hosts: ReturnType<typeof series<ReturnType<typeof newHost>>>) => (index: number) => {
+  const host = hosts[random(hosts.length)] ?? newHost(0);
+  const labels: Record<string, string> = { zone: oneOf(['north', 'south']), ...(random(2) === 0 ? { rack: `=${random(3)}` } : {}) };
+  const modules = (['tcp', 'udp'] as const).filter(() => random(2) === 0).map((module) => ({ module, version: `1.${random(3)}.0` }));
+  const name = `${oneOf(['a', 'a_', 'a.b', 'aa', 'b'])}-${index}`;
+  const isAttached = random(3) > 0;
+  const status = host.unreachableSince !== null ? 'unreachable' : isAttached ? 'connected' : 'attaching';
+  return { id: newIdentifier('device'), name, host, labels, modules, isAttached, status, createdAt: anyTime() };
+};
+type NewDevice = ReturnType<ReturnType<typeof newDevice>>;
+
+const labelTexts = ({ labels }: NewDevice) => Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+
+const newLoad = (devices: readonly NewDevice[], batches: readonly string[]) => () => {
+  const device = devices[random(12)];
+  if (device === undefined) throw new Error('too few devices');
+  const loadState = oneOf(['queued', 'dispatched', 'completed', 'completed', 'completed']);
+  const load = {
+    id: newIdentifier('load'),
+    batchId: batches[random(batches.length)] ?? '',
+    deviceId: device.id,
+    buildId: newIdentifier('build'),
+    module: oneOf(['tcp', 'udp']),
+    version: `1.${random(3)}.0`,
+    strategy: 'inject',
+    invalidation: 'nx',
+    drainMilliseconds: null,
+    versionPolicy: 'newer',
+    downgradeReason: null,
+    similarityPolicy: 'require',
+    state: loadState,
+    requestedAt: anyTime(),
+    deadlineAt: null,
+  };
+  return { load, device, outcome: loadState === 'completed' ? oneOf(['installed', 'replaced', 'failed']) : null };
+};
+
+const newProgram = (deviceId: string) => () => ({
+  id: newIdentifier('program'),
+  deviceId,
+  name: 'program',
+  module: oneOf(['tcp', 'udp']),
+  export: 'work',
+  type: { parameters: [], results: [] },
+  arguments: [],
+  threads: 1,
+  calls: null,
+  pauseMilliseconds: 0,
+  driverDigest: '',
+  createdAt: anyTime(),
+});
+
+const newBuild = (module: string) => (index: number) => ({
+  id: newIdentifier('build'),
+  module,
+  version: `1.0.${index}`,
+  language: oneOf(['wat', 'wasm', 'assemblyscript']),
+  compiler: 'none',
+  sourceDigest: '',
+  imageDigest: '',
+  imageBytes: 0,
+  interface: { exports: [], imports: [] },
+  createdAt: anyTime(),
+});
+
+const newKey = (index: number) => ({
+  id: newIdentifier('key'),
+  name: `key-${index}`,
+  role: oneOf(['viewer', 'operator']),
+  host: null,
+  secretDigest: '',
+  createdAt: anyTime(),
+  createdBy: 'test',
+  lastUsedAt: null,
+  revokedAt: random(2) === 0 ? anyTime() : null,
+});
+
+const newStay = (deviceId: string) => (index: number) => ({
+  deviceId,
+  module: 'tcp',
+  version: '1.0.0',
+  imageDigest: '',
+  loadId: null,
+  address: `0x${index}`,
+  pages: 1,
+  enteredAt: anyTime(),
+});
+
+const newEvent = (index: number) => ({
+  // The audit trail is in the order of time.
+  at: new Date(Date.UTC(2030, 0, 1, 0, 0, Math.floor(index / 12))),
+  actor: oneOf(['key_a', 'key_b']),
+  action: oneOf(['load.completed', 'load.requested', 'device.created']),
+  object: oneOf(['dev_a', 'dev_b']),
+  requestId: oneOf(['', 'req_a', 'req_b']),
+  detail: {},
+});
+
+beforeAll(async () => {
+  await bench.start();
+  store = await Store.open(join(bench.folder, 'patchbay.db'));
+  const hosts = series(9, newHost);
+  // So many that some labels are of more than the database looks up one by one, and some of fewer.
+  const devices = series(300, newDevice(hosts));
+  const [device] = devices;
+  if (device === undefined) throw new Error('no devices');
+  const batches = series(4, () => newIdentifier('batch'));
+  const loads = series(160, newLoad(devices, batches));
+  const programs = series(40, newProgram(device.id));
+  const builds = ['tcp', 'udp', 'icmp', 'arp', 'dns'].flatMap((module, index) => series(12 * (index + 1), newBuild(module)));
+  const keys = series(40, newKey);
+  const stays = series(40, newStay(device.id));
+  await store.transaction(async (records) => {
+    for (const host of hosts) await records.hosts.save(host);
+    await records.devices.create(
+      devices.map(({ id, name, host, labels, createdAt }) => ({ id, name, hostId: host.id, labels, createdAt, ramPages: 16 })),
+    );
+    for (const { id, modules, isAttached } of devices) {
+      if (isAttached) await records.devices.setAttached(id, 'boot', null);
+      for (const entry of modules) await records.devices.setModule({ deviceId: id, imageDigest: '', loadedAt: null, ...entry });
+    }
+    await records.loads.create(loads.map(({ load }) => ({ ...load, state: load.state === 'completed' ? 'queued' : load.state })));
+    for (const { load, outcome } of loads)
+      if (outcome !== null) await records.loads.end([load.id], { outcome, reason: null, completedAt: new Date() });
+    for (const program of programs) await records.programs.create(program);
+    for (const build of builds) await records.builds.create(build);
+    for (const key of keys) await records.keys.create(key);
+    await records.history.enter(stays);
+    await records.audit.append(series(150, newEvent));
+  });
+  const named = { name: '', key: '' };
+  lists.push(
+    {
+      path: '/v1/hosts',
+      mark: 'id',
+      sorts: ['registeredAt', 'name'],
+      hasRange: false,
+      items: hosts.map(({ id, name, registeredAt, unreachableSince }) => ({
+        mark: id,
+        key: id,
+        name,
+        time: registeredAt.getTime(),
+        selectedBy: { status: [unreachableSince === null ? 'connected' : 'unreachable'] },
+      })),
+    },
+    {
+      path: '/v1/devices',
+      mark: 'id',
+      sorts: ['createdAt', 'name'],
+      hasRange: true,
+      items: devices.map((one) => ({
+        mark: one.id,
+        key: one.id,
+        name: one.name,
+        time: one.createdAt.getTime(),
+        selectedBy: {
+          status: [one.status],
+          host: [one.host.id, one.host.name],
+          label: labelTexts(one),
+          name: prefixesOf(one.name),
+          module: one.modules.map(({ module }) => module),
+          version: one.modules.map(({ version }) => version),
+          'module version': one.modules.map(({ module, version }) => `${module} ${version}`),
+        },
+      })),
+    },
+    {
+      path: '/v1/loads',
+      mark: 'id',
+      sorts: ['requestedAt'],
+      hasRange: true,
+      items: loads.map(({ load, device: on, outcome }) => ({
+        ...named,
+        mark: load.id,
+        key: load.id,
+        time: load.requestedAt.getTime(),
+        selectedBy: {
+          batch: [load.batchId],
+          device: [load.deviceId],
+          label: labelTexts(on),
+          module: [load.module],
+          version: [load.version],
+          state: [load.state],
+          outcome: outcome === null ? [] : [outcome],
+        },
+      })),
+    },
+    {
+      path: `/v1/devices/${device.id}/programs`,
+      mark: 'id',
+      sorts: ['createdAt'],
+      hasRange: true,
+      items: programs.map(({ id, module, createdAt }) => ({
+        ...named,
+        mark: id,
+        key: id,
+        time: createdAt.getTime(),
+        selectedBy: { module: [module] },
+      })),
+    },
+    {
+      path: `/v1/devices/${device.id}/modules/tcp/history`,
+      mark: 'address',
+      sorts: ['enteredAt'],
+      hasRange: true,
+      items: stays.map(({ address, enteredAt }, index) => ({
+        ...named,
+        mark: address,
+        key: index,
+        time: enteredAt.getTime(),
+        selectedBy: {},
+      })),
+    },
+    {
+      path: '/v1/modules',
+      mark: 'name',
+      sorts: ['name', 'lastBuildAt'],
+      hasRange: false,
+      items: [...Map.groupBy(builds, ({ module }) => module)].map(([module, some]) => ({
+        mark: module,
+        key: module,
+        name: module,
+        time: Math.max(...some.map(({ createdAt }) => createdAt.getTime())),
+        selectedBy: {},
+      })),
+    },
+    {
+      path: '/v1/modules/dns/builds',
+      mark: 'id',
+      sorts: ['createdAt'],
+      hasRange: true,
+      items: builds
+        .filter(({ module }) => module === 'dns')
+        .map(({ id, language, createdAt }) => ({
+          ...named,
+          mark: id,
+          key: id,
+          time: createdAt.getTime(),
+          selectedBy: { language: [language] },
+        })),
+    },
+    {
+      path: '/v1/keys',
+      mark: 'id',
+      sorts: ['createdAt'],
+      hasRange: true,
+      items: (await store.records.keys.list({}, { sort: 'time', order: 'asc', limit: 100, after: null })).map((key) => ({
+        ...named,
+        mark: key.id,
+        key: key.id,
+        time: key.createdAt.getTime(),
+        selectedBy: { role: [key.role], revoked: [String(key.revokedAt !== null)] },
+      })),
+    },
+    {
+      path: '/v1/audit',
+      mark: 'number',
+      sorts: ['at'],
+      hasRange: true,
+      items: (await store.records.audit.listAfter(0, ['load', 'device', 'key'], 1_000)).map((event) => ({
+        ...named,
+        mark: event.number,
+        key: event.number,
+        time: event.at.getTime(),
+        selectedBy: {
+          actor: [event.actor],
+          action: [event.action],
+          object: [event.object],
+          request: event.requestId === '' || event.requestId === null ? [] : [event.requestId],
+        },
+      })),
+    },
+  );
+});
+afterAll(async () => {
+  await store.close();
+  await bench.close();
+});
+
+type Query = {
+  readonly filters: readonly (readonly [string, string])[];
+  readonly sort: string | undefined;
+  readonly order: 'asc' | 'desc' | undefined;
+  readonly from: number | undefined;
+  readonly until: number | undefined;
+  readonly limit: number;
+};
+
+/** Queries of a list, with values that its items have and sometimes one that none has. */
+function queryOf({ items, sorts, hasRange }: List): fc.Arbitrary<Query> {
+  const names = [...new Set(items.flatMap(({ selectedBy }) => Object.keys(selectedBy)))].filter((name) => !name.includes(' '));
+  const filter = (name: string) => {
+    const values = [...new Set(items.flatMap(({ selectedBy }) => selectedBy[name] ?? []))].toSorted();
+    return fc.option(
+      fc.constantFrom(...values).map((value) => [name, value] as const),
+      { nil: undefined, freq: 1 },
+    );
+  };
+  // Labels may be repeated; two values of one label are refused.
+  const labels = names.includes('label') ? [filter('label')] : [];
+  const moments = [...new Set(items.map(({ time }) => time))].flatMap((time) => [time, time + 1]);
+  const moment = hasRange ? fc.option(fc.constantFrom(...moments), { nil: undefined }) : fc.constant(undefined);
+  return fc
+    .record({
+      // Most of the time one or two, for more of them select nothing.
+      given: fc.tuple(
+        ...[...names.map(filter), ...labels].map((one) =>
+          fc.oneof({ weight: 2, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: one }),
+        ),
+      ),
+      sort: fc.constantFrom(undefined, ...(sorts.length > 1 ? sorts : [])),
+      order: fc.constantFrom(undefined, 'asc' as const, 'desc' as const),
+      bounds: fc.tuple(moment, moment),
+      limit: fc.oneof(fc.integer({ min: 2, max: 12 }), fc.integer({ min: 12, max: 200 })),
+    })
+    .map(({ given, bounds: [one, another], ...rest }) => {
+      const filters = given.filter((pair) => pair !== undefined);
+      const isBackward = one !== undefined && another !== undefined && one > another;
+      return { ...rest, filters, from: isBackward ? another : one, until: isBackward ? one : another };
+    })
+    .filter(({ filters }) => {
+      const keys = new Map<string, string>();
+      return filters.every(([name, value]) => {
+        const key = name === 'label' ? `label ${value.split('=')[0]}` : name;
+        const isNew = (keys.get(key) ?? value) === value;
+        keys.set(key, value);
+        return isNew;
+      });
+    });
+}
+
+/** The marks of the items that a query is to be answered with, in their order. */
+function expected(list: List, { filters, sort = list.sorts[0], order, from = -Infinity, until = Infinity }: Query): (string | number)[] {
+  const given = new Map(filters);
+  const both =
+    given.has('module') && given.has('version') ? [['module version', `${given.get('module')} ${given.get('version')}`] as const] : [];
+  const selected = list.items.filter(
+    ({ selectedBy, time }) =>
+      time >= from &&
+      time < until &&
+      [...filters, ...both].every(([name, value]) => !(name in selectedBy) || selectedBy[name]?.includes(value)),
+  );
+  const compare = <Value extends string | number>(left: Value, right: Value) => (left < right ? -1 : left > right ? 1 : 0);
+  const sorted = selected.toSorted((left, right) =>
+    sort === 'name' ? compare(left.name, right.name) : compare(left.time, right.time) || compare(left.key, right.key),
+  );
+  const isAscending = (order ?? (sort === 'name' ? 'asc' : 'desc')) === 'asc';
+  return (isAscending ? sorted : sorted.toReversed()).map(({ mark }) => mark);
+}
+
+function pathOf({ path }: List, { filters, sort, order, from, until, limit }: Query): string {
+  const query = new URLSearchParams([...filters.map(([name, value]) => [name, value]), ['limit', String(limit)]]);
+  if (sort !== undefined) query.set('sort', sort);
+  if (order !== undefined) query.set('order', order);
+  if (from !== undefined) query.set('from', new Date(from).toISOString());
+  if (until !== undefined) query.set('until', new Date(until).toISOString());
+  return `${path}?${query}`;
+}
+
+/** Reads the pages one after another; does something between them. */
+async function readPages(path: string, mark: string, limit: number, between = async () => {}): Promise<unknown[]> {
+  const marks: unknown[] = [];
+  for (let cursor: unknown = null; ; ) {
+    const answer = await bench.get(cursor === null ? path : `${path}&cursor=${cursor}`);
+    expect([path, answer.status]).toEqual([path, 200]);
+    const items = itemsOf(answer);
+    marks.push(...items.map((item) => item[mark]));
+    cursor = answer.body['next'];
+    expect(items.length).toBe(cursor === null ? items.length : limit);
+    if (cursor === null) return marks;
+    await between();
+  }
+}
+
+test.each([
+  '/v1/hosts',
+  '/v1/devices',
+  '/v1/loads',
+  '/v1/devices/{device}/programs',
+  '/v1/devices/{device}/modules/tcp/history',
+  '/v1/modules',
+  '/v1/modules/dns/builds',
+  '/v1/keys',
+  '/v1/audit',
+])('the pages of %s are exactly its filtered, sorted items', { timeout: 120_000 }, async (template) => {
+  const list = lists.find(({ path }) => path.replace(/dev_[0-9a-f]+/, '{device}') === template);
+  if (list === undefined) throw new Error(`the model has no ${template}`);
+  let found = 0;
+  await fc.assert(
+    fc.asyncProperty(queryOf(list), async (query) => {
+      const path = pathOf(list, query);
+      const marks = await readPages(path, list.mark, query.limit);
+      expect([path, marks]).toEqual([path, expected(list, query)]);
+      found += marks.length > 0 ? 1 : 0;
+    }),
+    { numRuns: 100 },
+  );
+  expect(found).toBeGreaterThan(10);
+});
+
+test('while items are added, pages hold every item that there was, once and in order', async () => {
+  const [host] = lists[0]?.items ?? [];
+  let made = 0;
+  const addDevice = async () => {
+    made += 1;
+    const name = `${oneOf(['a', 'b'])}-added-${made}`;
+    const device = { id: newIdentifier('device'), name, hostId: String(host?.mark), labels: {}, createdAt: new Date(), ramPages: 16 };
+    await store.transaction((records) => records.devices.create([device]));
+  };
+  for (const query of ['sort=createdAt', 'sort=createdAt&order=asc', 'sort=name', 'sort=name&order=desc', 'label=zone=north']) {
+    const before = await readPages(`/v1/devices?${query}&limit=200`, 'id', 200);
+    const read = await readPages(`/v1/devices?${query}&limit=30`, 'id', 30, addDevice);
+    expect(new Set(read).size).toBe(read.length);
+    expect(read.filter((id) => before.includes(id))).toEqual(before);
+  }
+  expect(made).toBeGreaterThan(20);
+});
+
+test('a cursor is taken by the list, the sort and the order that it is of, and by no other', async () => {
+  const sorts = ['sort=createdAt&order=desc', 'sort=createdAt&order=asc', 'sort=name&order=desc', 'sort=name&order=asc'];
+  for (const sort of sorts) {
+    const { body } = await bench.get(`/v1/devices?${sort}&limit=2`);
+    for (const other of sorts) {
+      const answer = await bench.get(`/v1/devices?${other}&limit=2&cursor=${body['next']}`);
+      expect([sort, other, answer.status]).toEqual([sort, other, sort === other ? 200 : 422]);
+      if (answer.status === 422) expect(answer.body).toMatchObject({ errors: [{ in: 'query', pointer: '/cursor' }] });
+    }
+  }
+  const { body } = await bench.get('/v1/devices?limit=2');
+  expect(await bench.get(`/v1/loads?limit=2&cursor=${body['next']}`)).toMatchObject({ status: 422 });
+  // The order that is usual is the same whether it is asked for or not.
+  expect(await bench.get(`/v1/devices?order=desc&limit=2&cursor=${body['next']}`)).toMatchObject({ status: 200 });
+});
+
+test('a cursor that was tampered with is refused', async () => {
+  const cursorOf = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const list = ['/v1/loads', 'time', 'desc'];
+  expect((await bench.get(`/v1/loads?cursor=${cursorOf([...list, [0, 'lod']])}`)).status).toBe(200);
+  for (const position of [[], [0], ['0', 'lod'], [0, 1], [1e300, 'lod'], [8.64e15 + 1, 'lod'], [0, 'lod', 1], null, {}, 'lod']) {
+    const answer = await bench.get(`/v1/loads?cursor=${cursorOf([...list, position])}`);
+    expect(answer).toMatchObject({ status: 422, body: { errors: [{ in: 'query', pointer: '/cursor' }] } });
+  }
+});
+
+test('a range that ends before it begins, or is of no times, is refused with what to change', async () => {
+  for (const { path, hasRange } of lists) {
+    const backward = await bench.get(`${path}?from=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z`);
+    expect([path, backward.status]).toEqual([path, 422]);
+    if (!hasRange) continue;
+    expect(backward).toMatchObject({
+      body: { errors: [{ in: 'query', pointer: '/from', detail: expect.stringContaining('before `until`') }] },
+    });
+    expect((await bench.get(`${path}?from=2026-01-02T00:00:00Z&until=2026-01-02T00:00:00Z`)).body).toEqual({ items: [], next: null });
+    for (const wrong of ['yesterday', '2026-01-01', '2026-01-01T00:00:00+01:00', '2026-02-30T00:00:00Z', '1767225600'])
+      expect(await bench.get(`${path}?until=${encodeURIComponent(wrong)}`)).toMatchObject({
+        status: 422,
+        body: { errors: [{ in: 'query', pointer: '/until' }] },
+      });
+  }
+});
+
+test('a range bounds times to less than a millisecond', async () => {
+  const ids = async (query: string) => itemsOf(await bench.get(`/v1/loads?limit=200&${query}`)).map(({ id }) => id);
+  const [all, first] = [await ids('order=asc'), await ids('until=2026-01-01T00:00:00.001Z')];
+  expect(first.length).toBeGreaterThan(0);
+  expect(await ids('until=2026-01-01T00:00:00.000001Z')).toEqual(first);
+  expect(await ids('until=2026-01-01T00:00:00.000000Z')).toEqual([]);
+  expect(await ids('order=asc&from=2026-01-01T00:00:00.000000Z')).toEqual(all);
+  expect(await ids('order=asc&from=2026-01-01T00:00:00.000001Z')).toEqual(all.filter((id) => !first.includes(id)));
+});
+
+test.each([
+  ['/v1/devices', 'label=zone=north&label=zone=south', 'label'],
+  ['/v1/loads', 'label=zone=north&label=zone=south', 'label'],
+  ['/v1/loads', 'label=zone', 'label'],
+  ['/v1/devices', 'name=Upper', 'name'],
+  ['/v1/devices', 'sort=host', 'sort'],
+  ['/v1/hosts', 'status=attaching', 'status'],
+  ['/v1/modules', 'order=up', 'order'],
+  ['/v1/loads', 'sort=name', 'sort'],
+  ['/v1/audit', 'request=', 'request'],
+])('%s?%s is refused', async (path, query, name) => {
+  expect(await bench.get(`${path}?${query}`)).toMatchObject({ status: 422, body: { errors: [{ in: 'query', pointer: `/${name}` }] } });
+});

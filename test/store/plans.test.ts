@@ -1,0 +1,183 @@
+// How the database finds what lists are asked for: by indexes that hold the order too, so that no page costs more the longer the list is.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
+import Database from 'better-sqlite3';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { PrismaClient } from '../../src/store/generated/client.ts';
+import { applyMigrations } from '../../src/store/migrations.ts';
+import { Records } from '../../src/store/records/records.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'patchbay-plans-'));
+const file = join(folder, 'patchbay.db');
+applyMigrations(file);
+const client = new PrismaClient({
+  adapter: new PrismaBetterSqlite3({ url: file }, { timestampFormat: 'unixepoch-ms' }),
+  log: [{ emit: 'event', level: 'query' }],
+});
+const records = new Records(client);
+const database = new Database(file);
+const queries: { readonly sql: string; readonly parameters: unknown[] }[] = [];
+
+beforeAll(async () => {
+  client.$on('query', ({ query, params }) => queries.push({ sql: query, parameters: z.array(z.unknown()).parse(JSON.parse(params)) }));
+  // So many that a label or a module of all of them is of more than are looked up one by one.
+  const createdAt = new Date();
+  const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: createdAt, tokenDigest: null, unreachableSince: null };
+  await records.hosts.save(host);
+  const devices = Array.from({ length: 200 }, (_, index) => ({
+    id: `d${index}`,
+    name: `device-${index}`,
+    hostId: 'h',
+    ramPages: 16,
+    createdAt,
+    labels: { all: 'yes', ...(index < 3 ? { few: 'yes' } : {}) },
+  }));
+  await records.devices.create(devices);
+});
+afterAll(async () => {
+  database.close();
+  await client.$disconnect();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** The steps of the plans of what is read. */
+async function plansOf(read: () => Promise<unknown>): Promise<string[]> {
+  queries.length = 0;
+  await read();
+  expect(queries.length).toBeGreaterThan(0);
+  const step = z.object({ detail: z.string() });
+  return queries.flatMap(({ sql, parameters }) =>
+    database
+      .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+      .all(...parameters)
+      .map((row) => step.parse(row).detail.replace('main.', '')),
+  );
+}
+
+const moment = new Date('2026-11-23T09:30:00.000Z');
+const first = { sort: 'time', order: 'desc', limit: 51, after: null } as const;
+const byTime = { ...first, after: { time: moment, key: 'x' } } as const;
+const byNumber = { ...first, after: { time: moment, key: 1 } } as const;
+const byName = { sort: 'name', order: 'asc', limit: 51, after: { name: 'device-1' } } as const;
+const range = { from: new Date(0), until: new Date() };
+const noLabels = { labels: {} };
+const { audit, builds, devices, history, keys, loads, programs, hosts } = records;
+
+test.each<[string, () => Promise<unknown>, string]>([
+  ['loads', () => loads.list({ ...noLabels, ...range }, byTime), 'Load_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
+  [
+    'loads of a batch',
+    () => loads.list({ ...noLabels, batchId: 'x' }, byTime),
+    'Load_batchId_requestedAt_id_idx (batchId=? AND requestedAt<?)',
+  ],
+  [
+    'loads of a device',
+    () => loads.list({ ...noLabels, deviceId: 'x' }, byTime),
+    'Load_deviceId_requestedAt_id_idx (deviceId=? AND requestedAt<?)',
+  ],
+  [
+    'completed loads of a device',
+    () => loads.list({ ...noLabels, deviceId: 'x', state: 'completed', outcome: 'failed' }, first),
+    'Load_deviceId_requestedAt_id_idx (deviceId=?)',
+  ],
+  [
+    'loads of a module',
+    () => loads.list({ ...noLabels, module: 'x' }, byTime),
+    'Load_module_requestedAt_id_idx (module=? AND requestedAt<?)',
+  ],
+  [
+    'loads of a version of a module',
+    () => loads.list({ ...noLabels, ...range, module: 'x', version: 'y' }, byTime),
+    'Load_version_module_requestedAt_id_idx (version=? AND module=? AND requestedAt>? AND requestedAt<?)',
+  ],
+  [
+    'failed loads of a module',
+    () => loads.list({ ...noLabels, module: 'x', outcome: 'failed' }, byTime),
+    'Load_module_outcome_requestedAt_id_idx (module=? AND outcome=? AND requestedAt<?)',
+  ],
+  [
+    'waiting loads of a module',
+    () => loads.list({ ...noLabels, module: 'x', state: 'queued' }, byTime),
+    'Load_module_outcome_requestedAt_id_idx (module=? AND outcome=? AND requestedAt<?)',
+  ],
+  [
+    'failed loads',
+    () => loads.list({ ...noLabels, outcome: 'x' }, byTime),
+    'Load_outcome_requestedAt_id_idx (outcome=? AND requestedAt<?)',
+  ],
+  [
+    'waiting loads',
+    () => loads.list({ ...noLabels, state: 'queued' }, byTime),
+    'Load_outcome_requestedAt_id_idx (outcome=? AND requestedAt<?)',
+  ],
+  [
+    'completed loads',
+    () => loads.list({ ...noLabels, state: 'completed' }, byTime),
+    'Load_state_requestedAt_id_idx (state=? AND requestedAt<?)',
+  ],
+  ['devices', () => devices.list({ ...noLabels, ...range }, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
+  ['devices by name', () => devices.list(noLabels, byName), 'Device_name_key (name>? AND name<?)'],
+  ['devices of a prefix by name', () => devices.list({ ...noLabels, namePrefix: 'dev' }, byName), 'Device_name_key (name>? AND name<?)'],
+  [
+    'devices of a host',
+    () => devices.list({ ...noLabels, hostId: 'x' }, byTime),
+    'Device_hostId_createdAt_id_idx (hostId=? AND createdAt<?)',
+  ],
+  ['devices with a label of many', () => devices.list({ labels: { all: 'yes' } }, byTime), 'Device_createdAt_id_idx (createdAt<?)'],
+  [
+    'attaching devices',
+    () => devices.list({ ...noLabels, status: 'attaching' }, byTime),
+    'Device_attachedBootId_createdAt_id_idx (attachedBootId=? AND createdAt<?)',
+  ],
+  ['events', () => audit.list(range, byNumber), 'AuditEvent_at_idx (at>? AND at<?)'],
+  ['events of an action', () => audit.list({ action: 'x' }, byNumber), 'AuditEvent_action_at_idx (action=? AND at<?)'],
+  ['events of an object', () => audit.list({ object: 'x', action: 'y' }, byNumber), 'AuditEvent_object_at_idx (object=? AND at<?)'],
+  ['events of an actor', () => audit.list({ actor: 'x' }, byNumber), 'AuditEvent_actor_at_idx (actor=? AND at<?)'],
+  ['events of a request', () => audit.list({ requestId: 'x', actor: 'y' }, byNumber), 'AuditEvent_requestId_at_idx (requestId=? AND at<?)'],
+  [
+    'history',
+    () => history.list({ deviceId: 'x', module: 'y' }, byNumber),
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
+  ],
+  [
+    'programs',
+    () => programs.list({ deviceId: 'x', module: 'y' }, byTime),
+    'Program_deviceId_createdAt_id_idx (deviceId=? AND createdAt<?)',
+  ],
+  ['builds', () => builds.list({ module: 'x', language: 'y' }, byTime), 'Build_module_createdAt_id_idx (module=? AND createdAt<?)'],
+  ['modules', () => builds.listModules(byName), 'Build_module_createdAt_id_idx (module>? AND module<?)'],
+  ['keys', () => keys.list({}, byTime), 'ApiKey_createdAt_id_idx (createdAt<?)'],
+  ['hosts', () => hosts.list({}, byTime), 'Host_registeredAt_id_idx (registeredAt<?)'],
+])('%s are found where the page before ended, and need not be sorted', async (_what, read, index) => {
+  const plans = await plansOf(read);
+  expect(
+    plans.filter((step) => step.endsWith(index)),
+    plans.join('\n'),
+  ).toHaveLength(1);
+  expect(plans.filter((step) => step.includes('TEMP B-TREE'))).toEqual([]);
+  // The devices of each host are counted, which is so of every list of hosts.
+  expect(plans.filter((step) => step.startsWith('SCAN') && !step.startsWith('SCAN Device USING COVERING INDEX'))).toEqual([]);
+});
+
+test.each<[string, () => Promise<unknown>, string]>([
+  ['devices with a label of few', () => devices.list({ labels: { few: 'yes' } }, byTime), 'sqlite_autoindex_Device_1 (id=?)'],
+  ['devices with labels', () => devices.list({ labels: { all: 'yes', few: 'yes' } }, byName), 'sqlite_autoindex_Device_1 (id=?)'],
+  [
+    'loads of devices with a label of few',
+    () => loads.list({ labels: { few: 'yes' }, ...range }, byTime),
+    'Load_deviceId_requestedAt_id_idx (deviceId=? AND requestedAt>? AND requestedAt<?)',
+  ],
+  ['devices of a prefix by time', () => devices.list({ ...noLabels, namePrefix: 'dev' }, first), 'Device_name_key (name>? AND name<?)'],
+  ['loads of a version', () => loads.list({ ...noLabels, version: 'x' }, byTime), 'Load_version_module_requestedAt_id_idx (version=?)'],
+])('%s are looked up and sorted, and no others are read', async (_what, read, index) => {
+  const plans = await plansOf(read);
+  expect(
+    plans.filter((step) => step.endsWith(index)),
+    plans.join('\n'),
+  ).toHaveLength(1);
+  expect(plans.filter((step) => step.startsWith('SCAN'))).toEqual([]);
+});
