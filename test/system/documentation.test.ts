@@ -1,0 +1,84 @@
+// The pages of the documentation that are walked through: their commands are run as they are written.
+
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Child } from '../../src/cli/child.ts';
+import { environment } from '../cli/command.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+let folder: string;
+let service: Child | null = null;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-documentation-'));
+});
+afterEach(async () => {
+  await service?.end('SIGKILL');
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Runs the shell commands of a page against a service that is started for it, in the folder where its reader is; answers what they say. */
+async function walkThrough(page: string, cwd: string, ...options: string[]): Promise<string> {
+  service = new Child('the service', ['serve', '--port', '0', '--database', join(folder, 'data', 'patchbay.db'), ...options]);
+  const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
+  const blocks = [...readFileSync(join(root, page), 'utf8').matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block]) => block);
+  expect(blocks.length).toBeGreaterThan(1);
+  const keyFile = join(folder, 'data', 'admin-key');
+  const { stdout, stderr } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', blocks.join('\n')], {
+    cwd,
+    env: environment({ SERVICE: url, PATCHBAY_SERVICE: url, PATCHBAY_KEY_FILE: keyFile, ADMIN_KEY_FILE: keyFile, HOME: folder }),
+  });
+  return `${stdout}\n${stderr}`;
+}
+
+// A command of npx takes a second or more, and there are two dozen.
+test('the tutorial', { timeout: 300_000 }, async () => {
+  const said = await walkThrough('docs/tutorial.md', root);
+  expect(said).toMatch(/4 connected, 0 attaching/);
+  expect(said).toMatch(/installed +4 +0 +0 +0/);
+  expect(said).toMatch(/replaced +3 +0 +0 +0\nreplaced-interrupting +1 +(2[5-9]) +\1 +0/);
+  expect(said).toMatch(/260 +interrupted .*threads=2[5-9]/);
+  expect(said).toMatch(/refused-not-newer[\s\S]*exit code 3/);
+  expect(said).toMatch(/the trail is whole/);
+  expect(said).toMatch(/this needs operator or admin/);
+  expect(said.match(/is stopping|is stopped/g)).toHaveLength(2);
+  expect(existsSync(join(root, 'reader.key'))).toBe(false);
+});
+
+test('how to use the API', async () => {
+  const said = await walkThrough('docs/how-to/use-the-api.md', folder);
+  expect(said).toMatch(/"module":"clock","version":"1\.0\.0"/);
+  expect(said).toMatch(/^event: load\.requested$/m);
+  expect(said).toMatch(/"state":"completed","outcome":"installed"/);
+});
+
+test('how to write an agent', async () => {
+  const said = await walkThrough('docs/how-to/write-an-agent.md', folder, '--no-embedded-host');
+  expect(said).toMatch(/registered as hst_/);
+  expect(said).toMatch(/"kind":"attach-device"/);
+  expect(said).toMatch(/"status":"connected"/);
+  expect(said).toMatch(/"state":"completed","outcome":"installed"/);
+  expect(said).toMatch(/"items":\[\{"version":"1.0.0",.*"leftAt":null/);
+});
+
+test('links between the pages lead somewhere', () => {
+  const pages = [
+    'README.md',
+    'CONTRIBUTING.md',
+    ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).map((name) => `docs/${name}`),
+  ];
+  const broken = pages
+    .filter((page) => page.endsWith('.md'))
+    .flatMap((page) => {
+      const targets = [...readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!https?:)([^)#\s]+)[^)]*\)/g)].map(
+        ([, target = '']) => target,
+      );
+      return targets.filter((target) => !existsSync(join(root, dirname(page), target))).map((target) => `${page}: ${target}`);
+    });
+  expect(broken).toEqual([]);
+});
