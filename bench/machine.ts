@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import binaryen from 'binaryen';
 import { measure } from 'mitata';
-import { tableLines } from '../src/cli/table.ts';
+import { tableLines } from '../src/cli/terminal/table.ts';
 import { compileAssemblyScript } from '../src/compiler/assemblyscript.ts';
 import { Compiler } from '../src/compiler/compiler.ts';
 import { imageRecord, runningThread, tableEntry, threadBlock, workBetweenLooks } from '../src/machine/abi.ts';

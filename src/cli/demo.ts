@@ -5,9 +5,9 @@ import console from 'node:console';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Child } from './child.ts';
-import { answerOf, type Client, createPatchbayClient, type Schemas } from './client.ts';
-import { tableLines } from './table.ts';
+import { answerOf, type Client, createPatchbayClient, type Schemas } from './client/client.ts';
+import { Child } from './running/child.ts';
+import { tableLines } from './terminal/table.ts';
 
 const devicesPerHost = 4;
 const hosts = ['rack-a', 'rack-b'];

@@ -2,7 +2,7 @@
 
 import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
 import manifest from '../../package.json' with { type: 'json' };
-import { addOperatorOptions } from './operator-options.ts';
+import { addOperatorOptions } from './operator/options.ts';
 import { untilStopped } from './stopping.ts';
 
 type Noun = { readonly name: string; readonly summary: string; readonly add: (command: Command) => Promise<void> };
@@ -57,8 +57,12 @@ const operating: readonly Noun[] = [
 
 /** Commands that read their arguments themselves. */
 const running = [
-  { name: 'serve', summary: 'start the control service (npm start)', run: async () => (await import('./serve.ts')).serve },
-  { name: 'host', summary: 'run simulated devices for a service (npm run host)', run: async () => (await import('./host.ts')).host },
+  { name: 'serve', summary: 'start the control service (npm start)', run: async () => (await import('./running/serve.ts')).serve },
+  {
+    name: 'host',
+    summary: 'run simulated devices for a service (npm run host)',
+    run: async () => (await import('./running/host.ts')).host,
+  },
 ];
 
 const completion = 'completion';

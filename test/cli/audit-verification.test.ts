@@ -1,7 +1,7 @@
 // What is found of an audit trail that is not whole.
 
 import { expect, test } from 'vitest';
-import { verifyTrail } from '../../src/cli/audit-verification.ts';
+import { verifyTrail } from '../../src/cli/operator/audit-verification.ts';
 
 const event = (number: number, at = `2026-11-24T09:00:0${number}.000Z`) => {
   return { number, at, actor: 'somebody', action: 'load.requested', object: `bat_${number}`, request: null, detail: {} };

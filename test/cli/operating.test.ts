@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Child } from '../../src/cli/child.ts';
+import { Child } from '../../src/cli/running/child.ts';
 import { Bench, itemsOf, prebuiltModule, until, workModule } from '../api/fixture.ts';
 import { entry, environment, jsonOf, patchbay, run, type Said } from './command.ts';
 

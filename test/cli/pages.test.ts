@@ -1,7 +1,7 @@
 // Lists are followed page after page, as far as the operator asks and no further.
 
 import { expect, test } from 'vitest';
-import { readPages } from '../../src/cli/pages.ts';
+import { readPages } from '../../src/cli/operator/pages.ts';
 
 /** A list of numbers from 0, whose cursors are numbers too; answers how it was asked. */
 function listOf(length: number) {

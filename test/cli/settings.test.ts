@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { readOperatorSettings } from '../../src/cli/operator-settings.ts';
+import { readOperatorSettings } from '../../src/cli/operator/settings.ts';
 
 let folder: string;
 const file = (name: string, content: unknown) => {

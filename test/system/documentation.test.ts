@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Child } from '../../src/cli/child.ts';
+import { Child } from '../../src/cli/running/child.ts';
 import { environment } from '../cli/command.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Child } from '../../src/cli/child.ts';
+import { Child } from '../../src/cli/running/child.ts';
 import { bearer } from '../api/fixture.ts';
 
 let folder: string;

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Child } from '../../src/cli/child.ts';
-import { answerOf, type Client, createPatchbayClient } from '../../src/cli/client.ts';
+import { answerOf, type Client, createPatchbayClient } from '../../src/cli/client/client.ts';
+import { Child } from '../../src/cli/running/child.ts';
 import { bearer, until, workModule } from '../api/fixture.ts';
 
 let folder: string;

@@ -2,14 +2,14 @@
 
 import console from 'node:console';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { verifyTrail } from '../audit-verification.ts';
-import { eventTypes } from '../choices.ts';
-import { answerOf, type Client, type Schemas } from '../client.ts';
+import { eventTypes } from '../client/choices.ts';
+import { answerOf, type Client, type Schemas } from '../client/client.ts';
 import { readInteger } from '../command-line.ts';
-import { printEvent, printEvents } from '../event-lines.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { answer, operate } from '../operator.ts';
-import { allOption, answerList, limitOption, listLimit, pageLimit, readPages } from '../pages.ts';
+import { verifyTrail } from '../operator/audit-verification.ts';
+import { printEvent, printEvents } from '../operator/event-lines.ts';
+import { answer, operate } from '../operator/operator.ts';
+import { allOption, answerList, limitOption, listLimit, pageLimit, readPages } from '../operator/pages.ts';
 import { timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 

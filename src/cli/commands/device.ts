@@ -1,17 +1,17 @@
 // `patchbay device`: devices are listed, looked into and watched.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { deviceStatuses } from '../choices.ts';
-import { answerOf, type Schemas } from '../client.ts';
+import { deviceStatuses } from '../client/choices.ts';
+import { answerOf, type Schemas } from '../client/client.ts';
+import { newestEvent } from '../client/event-stream.ts';
 import { collect, readLabels } from '../command-line.ts';
-import { deviceId, deviceIds } from '../device-names.ts';
-import { printEvents } from '../event-lines.ts';
-import { newestEvent } from '../event-stream.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { answer, operate } from '../operator.ts';
-import { allOption, answerList, limitOption, readPages } from '../pages.ts';
-import { tableLines } from '../table.ts';
+import { deviceId, deviceIds } from '../operator/device-names.ts';
+import { printEvents } from '../operator/event-lines.ts';
+import { answer, operate } from '../operator/operator.ts';
+import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
 import { coloured } from '../terminal/colours.ts';
+import { tableLines } from '../terminal/table.ts';
 import { timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 

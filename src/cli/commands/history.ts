@@ -1,11 +1,11 @@
 // `patchbay history`: which versions of a module were in the memory of a device, and when.
 
 import type { Command } from '@commander-js/extra-typings';
-import { deviceId } from '../device-names.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { readHistory } from '../module-history.ts';
-import { operate } from '../operator.ts';
-import { allOption, answerList, limitOption } from '../pages.ts';
+import { deviceId } from '../operator/device-names.ts';
+import { readHistory } from '../operator/module-history.ts';
+import { operate } from '../operator/operator.ts';
+import { allOption, answerList, limitOption } from '../operator/pages.ts';
 import { timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 

@@ -2,12 +2,12 @@
 
 import console from 'node:console';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { roles } from '../choices.ts';
-import { answerOf, type Client } from '../client.ts';
+import { roles } from '../client/choices.ts';
+import { answerOf, type Client } from '../client/client.ts';
 import { UsageError } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { answer, operate } from '../operator.ts';
-import { allOption, answerList, everyItem, limitOption, readPages } from '../pages.ts';
+import { answer, operate } from '../operator/operator.ts';
+import { allOption, answerList, everyItem, limitOption, readPages } from '../operator/pages.ts';
 import { timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 

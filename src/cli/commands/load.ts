@@ -1,16 +1,16 @@
 // `patchbay load`: a build is put on devices, and what comes of it is waited for, listed, shown and cancelled.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { invalidations, loadStates, outcomes, similarityPolicies, strategies, versionPolicies } from '../choices.ts';
-import { answerOf, type Client, type Schemas } from '../client.ts';
+import { invalidations, loadStates, outcomes, similarityPolicies, strategies, versionPolicies } from '../client/choices.ts';
+import { answerOf, type Client, type Schemas } from '../client/client.ts';
 import { collect, readInteger, readLabels, UsageError } from '../command-line.ts';
-import { deviceId, deviceIds, deviceNames } from '../device-names.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { carryOut } from '../loading.ts';
-import { answer, operate } from '../operator.ts';
-import { allOption, answerList, limitOption, readPages } from '../pages.ts';
-import { tableLines } from '../table.ts';
+import { deviceId, deviceIds, deviceNames } from '../operator/device-names.ts';
+import { carryOut } from '../operator/loading.ts';
+import { answer, operate } from '../operator/operator.ts';
+import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
 import { colouredOutcome } from '../terminal/colours.ts';
+import { tableLines } from '../terminal/table.ts';
 import { timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 

@@ -3,14 +3,14 @@
 import console from 'node:console';
 import { setTimeout } from 'node:timers/promises';
 import type { Command } from '@commander-js/extra-typings';
-import { answerOf, type Client, type Schemas } from '../client.ts';
+import { answerOf, type Client, type Schemas } from '../client/client.ts';
 import { readInteger, UsageError } from '../command-line.ts';
-import { deviceId } from '../device-names.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
-import { answer, type Operator, operate } from '../operator.ts';
-import { allOption, answerList, everyItem, limitOption, readPages } from '../pages.ts';
-import { tableLines } from '../table.ts';
+import { deviceId } from '../operator/device-names.ts';
+import { answer, type Operator, operate } from '../operator/operator.ts';
+import { allOption, answerList, everyItem, limitOption, readPages } from '../operator/pages.ts';
 import { coloured } from '../terminal/colours.ts';
+import { tableLines } from '../terminal/table.ts';
 import { timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 

@@ -2,13 +2,13 @@
 
 import console from 'node:console';
 import type { Command } from '@commander-js/extra-typings';
-import type { Client } from '../client.ts';
+import type { Client } from '../client/client.ts';
 import { collect, readLabels, StartError, UsageError } from '../command-line.ts';
-import { deviceIds, deviceNames, readDevices } from '../device-names.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { carryOut } from '../loading.ts';
-import { readHistory } from '../module-history.ts';
-import { type Operator, operate } from '../operator.ts';
+import { deviceIds, deviceNames, readDevices } from '../operator/device-names.ts';
+import { carryOut } from '../operator/loading.ts';
+import { readHistory } from '../operator/module-history.ts';
+import { type Operator, operate } from '../operator/operator.ts';
 import { addExamples } from './examples.ts';
 import { loadExitCodesText } from './load.ts';
 

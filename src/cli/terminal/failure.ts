@@ -1,9 +1,9 @@
 // What went wrong between the command and the service, said to the operator: what happened, and what may help.
 
 import console from 'node:console';
-import { AnswerError, type Schemas } from '../client.ts';
-import { defaultKeyFile, type OperatorSettings, operatorVariables } from '../operator-settings.ts';
-import { UnreachableError } from '../repeating-fetch.ts';
+import { AnswerError, type Schemas } from '../client/client.ts';
+import { UnreachableError } from '../client/repeating-fetch.ts';
+import { defaultKeyFile, type OperatorSettings, operatorVariables } from '../operator/settings.ts';
 import { coloured } from './colours.ts';
 
 /** Says on standard error why the service did not answer as it should, and what may help; answers whether it was that. */

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
-import { Child } from '../../../src/cli/child.ts';
+import { Child } from '../../../src/cli/running/child.ts';
 import type { Random } from './random.ts';
 
 /** The label of every device. */

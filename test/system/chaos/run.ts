@@ -3,7 +3,7 @@
 import console from 'node:console';
 import { parseArgs } from 'node:util';
 import { readInteger } from '../../../src/cli/command-line.ts';
-import { tableLines } from '../../../src/cli/table.ts';
+import { tableLines } from '../../../src/cli/terminal/table.ts';
 import { runChaos } from './chaos.ts';
 
 const { values } = parseArgs({

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { StartError, UsageError } from './command-line.ts';
+import { StartError, UsageError } from '../command-line.ts';
 
 const shortestToken = 16;
 const longestToken = 256;

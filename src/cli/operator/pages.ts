@@ -2,9 +2,9 @@
 
 import console from 'node:console';
 import { Option } from '@commander-js/extra-typings';
-import { readInteger } from './command-line.ts';
+import { readInteger } from '../command-line.ts';
+import { tableLines } from '../terminal/table.ts';
 import { answer, type Operator } from './operator.ts';
-import { tableLines } from './table.ts';
 
 /** Items of one request, as many as the service gives. */
 export const pageLimit = 200;

@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { UsageError } from './command-line.ts';
+import { UsageError } from '../command-line.ts';
 
 /** Each setting, and its environment variable. */
 export const operatorVariables = { service: 'PATCHBAY_SERVICE', key: 'PATCHBAY_KEY', 'key-file': 'PATCHBAY_KEY_FILE' } as const;
@@ -47,7 +47,7 @@ function configurationFile(named: string | undefined, environment: NodeJS.Proces
 
 async function readFile(file: string): Promise<ReadonlyMap<string, string>> {
   // Its schema checker is as slow to load as all the rest of a command, which most have no need of.
-  const { readConfiguration } = await import('./configuration.ts');
+  const { readConfiguration } = await import('../configuration.ts');
   return readConfiguration(file, Object.keys(operatorVariables));
 }
 

@@ -5,11 +5,11 @@ import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
-import type { KeyPolicy } from '../api/access.ts';
-import { usualLimits } from '../api/limits.ts';
-import { createService } from '../api/service.ts';
+import type { KeyPolicy } from '../../api/access.ts';
+import { usualLimits } from '../../api/limits.ts';
+import { createService } from '../../api/service.ts';
+import { readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
 import { writeAdminKey } from './admin-key.ts';
-import { readInteger, readLogLevel, StartError, UsageError } from './command-line.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
 import { keepJoinToken } from './join-token.ts';
 

@@ -1,7 +1,7 @@
 // The options that every operator's command has.
 
 import { type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
-import { defaultKeyFile, defaultService, operatorVariables } from './operator-settings.ts';
+import { defaultKeyFile, defaultService, operatorVariables } from './settings.ts';
 
 /** Adds the options that every operator's command has. */
 export function addOperatorOptions(command: CommandUnknownOpts): void {

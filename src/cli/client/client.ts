@@ -1,7 +1,7 @@
 // The client of the API, of types generated from openapi/openapi.json.
 
 import createClient from 'openapi-fetch';
-import type { components, paths } from './generated/api.ts';
+import type { components, paths } from '../generated/api.ts';
 
 export type Schemas = components['schemas'];
 export type Client = ReturnType<typeof createPatchbayClient>;

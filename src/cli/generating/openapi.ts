@@ -5,11 +5,11 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { usualLimits } from '../api/limits.ts';
-import { createService } from '../api/service.ts';
+import { usualLimits } from '../../api/limits.ts';
+import { createService } from '../../api/service.ts';
 import { referenceOf } from './reference.ts';
 
-const fileOf = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const fileOf = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
 
 async function generate() {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-openapi-'));

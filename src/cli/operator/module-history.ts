@@ -1,6 +1,6 @@
 // The history of a module on a device.
 
-import { answerOf, type Client, type Schemas } from './client.ts';
+import { answerOf, type Client, type Schemas } from '../client/client.ts';
 import { type Page, readPages } from './pages.ts';
 
 type ListOptions = Parameters<typeof readPages>[0];

@@ -5,11 +5,11 @@ import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
 import { z } from 'zod';
-import { runHost } from '../host/host.ts';
-import { agentLimits, Registration } from '../protocol/agent.ts';
-import { createLogger } from '../protocol/logging.ts';
-import { readInteger, readLabels, readLogLevel, UsageError } from './command-line.ts';
-import { readConfiguration } from './configuration.ts';
+import { runHost } from '../../host/host.ts';
+import { agentLimits, Registration } from '../../protocol/agent.ts';
+import { createLogger } from '../../protocol/logging.ts';
+import { readInteger, readLabels, readLogLevel, UsageError } from '../command-line.ts';
+import { readConfiguration } from '../configuration.ts';
 import { readJoinToken } from './join-token.ts';
 
 const hostHelp = `Usage: npm run host -- [options]

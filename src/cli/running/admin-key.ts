@@ -1,7 +1,7 @@
 // The key of the first administrator, in a file that only its owner can read.
 
 import { rmSync, writeFileSync } from 'node:fs';
-import { StartError } from './command-line.ts';
+import { StartError } from '../command-line.ts';
 
 /** Writes the key; one that was there before is lost, and still valid where the service knows it. @throws {StartError} */
 export function writeAdminKey(file: string, secret: string): void {

@@ -2,14 +2,14 @@
 
 import console from 'node:console';
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
-import { type Client, createPatchbayClient } from './client.ts';
-import { type ExitCode, exitCodes } from './exit-codes.ts';
-import { readOperatorOptions } from './operator-options.ts';
-import { readOperatorSettings } from './operator-settings.ts';
-import { repeatingFetch } from './repeating-fetch.ts';
-import { untilStopped } from './stopping.ts';
-import { forbidColours } from './terminal/colours.ts';
-import { explain } from './terminal/failure.ts';
+import { type Client, createPatchbayClient } from '../client/client.ts';
+import { repeatingFetch } from '../client/repeating-fetch.ts';
+import { type ExitCode, exitCodes } from '../exit-codes.ts';
+import { untilStopped } from '../stopping.ts';
+import { forbidColours } from '../terminal/colours.ts';
+import { explain } from '../terminal/failure.ts';
+import { readOperatorOptions } from './options.ts';
+import { readOperatorSettings } from './settings.ts';
 
 export type Operator = {
   readonly client: Client;

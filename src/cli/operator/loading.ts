@@ -1,17 +1,17 @@
 // Loads are requested, waited for and summed up: what `load` and `rollback` have in common.
 
 import console from 'node:console';
-import { outcomeMeanings, outcomes } from './choices.ts';
-import { answerOf, type Client, type Schemas } from './client.ts';
-import { StartError } from './command-line.ts';
+import { outcomeMeanings, outcomes } from '../client/choices.ts';
+import { answerOf, type Client, type Schemas } from '../client/client.ts';
+import { followEvents, newestEvent } from '../client/event-stream.ts';
+import { StartError } from '../command-line.ts';
+import { type ExitCode, exitCodes } from '../exit-codes.ts';
+import { colouredOutcome } from '../terminal/colours.ts';
+import { type Progress, ProgressBars } from '../terminal/progress.ts';
+import { tableLines } from '../terminal/table.ts';
 import { deviceNames } from './device-names.ts';
-import { followEvents, newestEvent } from './event-stream.ts';
-import { type ExitCode, exitCodes } from './exit-codes.ts';
 import { answer, type Operator } from './operator.ts';
 import { everyItem, readPages } from './pages.ts';
-import { tableLines } from './table.ts';
-import { colouredOutcome } from './terminal/colours.ts';
-import { type Progress, ProgressBars } from './terminal/progress.ts';
 
 /** Loads that did not succeed and are told one by one; `load list` has them all. */
 const rowsTold = 100;

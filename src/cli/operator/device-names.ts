@@ -1,7 +1,7 @@
 // Devices by the names that operators gave them: the API knows them by their identifiers.
 
-import { answerOf, type Client, type Schemas } from './client.ts';
-import { StartError } from './command-line.ts';
+import { answerOf, type Client, type Schemas } from '../client/client.ts';
+import { StartError } from '../command-line.ts';
 import { everyItem, listLimit, readPages } from './pages.ts';
 
 /** Every device, or those that have these labels. */

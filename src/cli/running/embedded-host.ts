@@ -3,8 +3,8 @@
 import { workerData } from 'node:worker_threads';
 import { pino } from 'pino';
 import { z } from 'zod';
-import { runHost } from '../host/host.ts';
-import { createLogger } from '../protocol/logging.ts';
+import { runHost } from '../../host/host.ts';
+import { createLogger } from '../../protocol/logging.ts';
 
 const EmbeddedHostData = z.object({ controlUrl: z.string(), joinToken: z.string(), devices: z.int(), logLevel: z.string() });
 export type EmbeddedHostData = z.infer<typeof EmbeddedHostData>;

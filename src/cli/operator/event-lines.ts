@@ -1,11 +1,11 @@
 // Events as they happen, one a line, until Ctrl-C.
 
 import console from 'node:console';
-import type { Schemas } from './client.ts';
-import { type Following, followEvents } from './event-stream.ts';
-import { type ExitCode, exitCodes } from './exit-codes.ts';
+import type { Schemas } from '../client/client.ts';
+import { type Following, followEvents } from '../client/event-stream.ts';
+import { type ExitCode, exitCodes } from '../exit-codes.ts';
+import { coloured } from '../terminal/colours.ts';
 import type { Operator } from './operator.ts';
-import { coloured } from './terminal/colours.ts';
 
 type Event = Schemas['AuditEvent'];
 

@@ -1,6 +1,6 @@
 // Whether an audit trail is whole: every event is there, and time does not run backwards.
 
-import type { Schemas } from './client.ts';
+import type { Schemas } from '../client/client.ts';
 
 type Event = Schemas['AuditEvent'];
 

@@ -1,7 +1,7 @@
 // The values that options may have, held against the generated types: one that is missing or unknown there does not compile.
 
+import type { paths } from '../generated/api.ts';
 import type { Schemas } from './client.ts';
-import type { paths } from './generated/api.ts';
 
 type EveryValue<Value, Given extends readonly Value[]> = [Exclude<Value, Given[number]>] extends [never] ? Given : never;
 
