@@ -85,7 +85,7 @@ test('after a drain in vain nobody enters the new version any more, also by its 
   await load('1.0.0', workModule(1));
   await bench.start('p', { module: 'tcp', arguments: [endless], calls: 1 });
   await until(() => referenceCount(bench, 'tcp') === 1);
-  const loading = load('1.1.0', workModule(2), { strategy: 'drain', drainMilliseconds: 200 });
+  const loading = load('1.1.0', workModule(2), { strategy: 'drain', drainMilliseconds: 2_000 });
   await until(() => bench.device.state().moduleTable[0]?.version === '1.1.0');
   await bench.start('early', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 1 });
   await until(() => bench.device.accesses().some(({ program, images }) => program === 'early' && images[0]?.version === '1.1.0'));
