@@ -42,6 +42,7 @@ test.each([
     callsCompleted: 0,
     callsFailed: 3,
     effects: 0,
+    faults: reason.source.startsWith('segmentation fault') ? 3 : 0,
     lastFailure: expect.stringMatching(reason),
   });
   expect(referenceCount(bench, 'tcp')).toBe(0);
