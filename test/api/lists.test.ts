@@ -104,6 +104,9 @@ const newProgram = (deviceId: string) => () => ({
   threads: 1,
   calls: null,
   pauseMilliseconds: 0,
+  recovery: 'module',
+  addressing: 'via-table',
+  deadlineMilliseconds: null,
   driverDigest: '',
   createdAt: anyTime(),
 });

@@ -21,6 +21,18 @@ const usualPolicy = {
   downgradeReason: null,
   similarityPolicy: 'require',
 } as const;
+const programRequest = {
+  name: null,
+  module: 'tcp',
+  export: 'one',
+  arguments: [],
+  threads: 2,
+  calls: null,
+  pauseMilliseconds: 0,
+  recovery: 'module',
+  addressing: 'via-table',
+  deadlineMilliseconds: null,
+} as const;
 const wholeList = { sort: 'time', order: 'desc', limit: 200, after: null } as const;
 
 let folder: string;
@@ -111,8 +123,7 @@ class PlayedHost {
 
   /** A program on its device, reported as started. */
   async startProgram(): Promise<string> {
-    const request = { name: null, module: 'tcp', export: 'one', arguments: [], threads: 2, calls: null, pauseMilliseconds: 0 };
-    const { program } = await control.programs.start(await this.device(), request, requester, notRepeated);
+    const { program } = await control.programs.start(await this.device(), programRequest, requester, notRepeated);
     const order = await this.order('start-program');
     await this.report({
       ...heading(order),
@@ -287,8 +298,7 @@ test('a program that was asked to stop before it was started is started and stop
   const host = await attachedHost();
   await host.load('1.0.0');
   const device = await host.device();
-  const request = { name: null, module: 'tcp', export: 'one', arguments: [], threads: 1, calls: null, pauseMilliseconds: 0 };
-  const { program } = await control.programs.start(device, request, requester, notRepeated);
+  const { program } = await control.programs.start(device, programRequest, requester, notRepeated);
   await control.programs.stop(device, program.id, requester);
   await host.restart();
   expect(await host.orders(3)).toMatchObject([
@@ -335,12 +345,7 @@ test('a host changes nothing of the devices and programs of another', async () =
   expect(before).toMatchObject({ state: 'running', statistics: null });
 
   await thief.load('1.1.0');
-  await control.programs.start(
-    await thief.device(),
-    { name: null, module: 'tcp', export: 'one', arguments: [], threads: 1, calls: null, pauseMilliseconds: 0 },
-    requester,
-    notRepeated,
-  );
+  await control.programs.start(await thief.device(), programRequest, requester, notRepeated);
   const start = await thief.order('start-program');
   await thief.report({ ...heading(start), kind: 'program-started', program, failure: 'no', state: stateWith([]) });
   expect(await control.programs.view(device, program)).toMatchObject({ state: 'running' });
