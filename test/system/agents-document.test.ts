@@ -1,14 +1,11 @@
 // The walk through in docs/how-to/write-an-agent.md, run as it is written.
 
-import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { Child } from '../../src/cli/child.ts';
-
-const document = readFileSync(new URL('../../docs/how-to/write-an-agent.md', import.meta.url), 'utf8');
+import { runBlocks, shellBlocks } from './document.ts';
 
 test('the commands of the walk through bring a device up and load a module on it', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-agents-'));
@@ -16,12 +13,9 @@ test('the commands of the walk through bring a device up and load a module on it
   const service = new Child('the service', ['serve', '--no-embedded-host', '--port', '0', '--database', database]);
   try {
     const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
-    const commands = [...document.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block]) => block);
-    expect(commands.length).toBeGreaterThan(5);
-    const { stdout } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', commands.join('\n')], {
-      cwd: folder,
-      env: { ...process.env, SERVICE: url },
-    });
+    const blocks = shellBlocks('how-to/write-an-agent.md');
+    expect(blocks.length).toBeGreaterThan(5);
+    const stdout = await runBlocks(blocks, folder, { SERVICE: url });
     expect(stdout).toMatch(/registered as hst_/);
     expect(stdout).toMatch(/"kind":"attach-device"/);
     expect(stdout).toMatch(/"status":"connected"/);
