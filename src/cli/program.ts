@@ -15,7 +15,7 @@ const operating: readonly Noun[] = [
   },
   {
     name: 'device',
-    summary: 'list, show and watch devices',
+    summary: 'list, show and watch devices; tell who holds on to old code',
     add: async (device) => (await import('./commands/device.ts')).addDeviceCommands(device),
   },
   {

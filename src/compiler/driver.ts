@@ -50,6 +50,10 @@ export function driverText(target: DriverRequest): string {
       : [...dropRest, 'local.set $value', `(i64.store $patchbay:memory offset=${threadBlock.result} (local.get $block) ${bits})`];
   const addCompleted = `(i64.store $patchbay:memory offset=${threadBlock.completed} (local.get $block) (i64.add (i64.load $patchbay:memory offset=${threadBlock.completed} (local.get $block)) (i64.const 1)))`;
   const addBegun = `(i32.store $patchbay:memory offset=${threadBlock.begun} (local.get $block) (i32.add (i32.load $patchbay:memory offset=${threadBlock.begun} (local.get $block)) (i32.const 1)))`;
+  const pause = `(if (i32.load $patchbay:memory offset=${threadBlock.pause} (local.get $block))
+            (then (call $pause (i32.load $patchbay:memory offset=${threadBlock.pause} (local.get $block)))))`;
+  // `main` is entered again after a call that failed: there is a pause after that one too.
+  const pauseAfterFailure = `(if (i32.load $patchbay:memory offset=${threadBlock.begun} (local.get $block)) (then ${pause}))`;
   return `
     (module
       (import "patchbay" "commit" (func $commit))
@@ -69,6 +73,7 @@ export function driverText(target: DriverRequest): string {
         (i32.store $patchbay:memory offset=${threadBlock.answered} (local.get $block) (i32.const 1)))
       (func $main (param $block i32) ${parametersText(type)}
         (local $remaining i64) ${bits === undefined ? '' : `(local $value ${first})`}
+        ${pauseAfterFailure}
         (loop $next
           (local.set $remaining (i64.load $patchbay:memory offset=${threadBlock.remaining} (local.get $block)))
           (if (i64.eqz (local.get $remaining)) (then (return)))
@@ -81,7 +86,6 @@ export function driverText(target: DriverRequest): string {
             (then (if (call $switched (local.get $block) (global.get ${servedGlobal})) (then (call $patchbay:suspend)))))
           ${addCompleted}
           (if ${readRunning('effects')} (then (call $commit)))
-          (if (i32.load $patchbay:memory offset=${threadBlock.pause} (local.get $block))
-            (then (call $pause (i32.load $patchbay:memory offset=${threadBlock.pause} (local.get $block)))))
+          ${pause}
           (br $next))))`;
 }

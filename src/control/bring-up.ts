@@ -62,6 +62,7 @@ async function endStoppingPrograms(records: Records, devices: readonly DeviceRec
 const nothingReported: Omit<ProgramStatistics, 'program' | 'state' | 'threads'> = {
   callsCompleted: 0,
   callsFailed: 0,
+  faults: 0,
   accessesInterrupted: 0,
   accessesRetried: 0,
   effects: 0,

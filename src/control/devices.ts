@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Registration } from '../protocol/agent.ts';
 import { DeviceState } from '../protocol/device-state.ts';
 import { type Labels, newIdentifier } from '../protocol/identifiers.ts';
+import type { AbiViolationFilter, AbiViolationRecord } from '../store/records/abi-violations.ts';
 import type { DeviceFilter, DeviceRecord, NewDevice } from '../store/records/devices.ts';
 import type { HistoryFilter, HistoryRecord } from '../store/records/history.ts';
 import type { HostWithDevices } from '../store/records/hosts.ts';
@@ -111,6 +112,16 @@ export class Devices {
       page,
       (wanted) => this.#context.store.records.history.list(filter, wanted),
       ({ enteredAt, number }) => ({ time: enteredAt, key: number }),
+    );
+  }
+
+  /** Programs that held on to the addresses of code that had gone, by when that was found. @throws {Problem} `not-found`. */
+  async abiViolations(filter: AbiViolationFilter, page: PageByTime<number>): Promise<PageOf<AbiViolationRecord, PageByTime<number>>> {
+    await this.view(filter.deviceId);
+    return readPage(
+      page,
+      (wanted) => this.#context.store.records.abiViolations.list(filter, wanted),
+      ({ at, number }) => ({ time: at, key: number }),
     );
   }
 

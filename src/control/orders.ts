@@ -51,5 +51,8 @@ export function toProgramOrder(program: ProgramRecord): ProgramOrder {
     threads: program.threads,
     calls: program.calls === null ? null : Number(program.calls),
     pauseMilliseconds: program.pauseMilliseconds,
+    recovery: program.recovery,
+    addressing: program.addressing,
+    deadlineMilliseconds: program.deadlineMilliseconds,
   });
 }

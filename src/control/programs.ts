@@ -1,5 +1,6 @@
 // Programs: declared by an operator, checked against the interface of the module that they call, and run by a device.
 
+import type { Addressing, Recovery } from '../protocol/agent.ts';
 import { ProgramStatistics } from '../protocol/device-state.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { FunctionType, ValueType } from '../protocol/interface.ts';
@@ -24,6 +25,10 @@ export type NewProgramRequest = {
   /** Calls of each thread; null: until it is stopped. */
   readonly calls: number | null;
   readonly pauseMilliseconds: number;
+  readonly recovery: Recovery;
+  readonly addressing: Addressing;
+  /** How long one call may take; null: for ever. */
+  readonly deadlineMilliseconds: number | null;
 };
 
 /** `starting` and `stopping` wait for the device. */
@@ -44,7 +49,8 @@ export class Programs {
     const view = await this.#devices.view(deviceId);
     const type = await this.#typeOf(view, request);
     const values = checkArguments(request.arguments, type);
-    const result = await this.#context.compiler.compileDriver({ module: request.module, export: request.export, type });
+    const { addressing } = request;
+    const result = await this.#context.compiler.compileDriver({ module: request.module, export: request.export, type, addressing });
     const driver = compiledOf(result, `the driver of ${request.module}.${request.export}`).compiled;
     const createdAt = new Date();
     const started = await this.#context.store.transaction(async (records) => {
@@ -65,6 +71,9 @@ export class Programs {
         threads: request.threads,
         calls: request.calls === null ? null : BigInt(request.calls),
         pauseMilliseconds: request.pauseMilliseconds,
+        recovery: request.recovery,
+        addressing,
+        deadlineMilliseconds: request.deadlineMilliseconds,
         driverDigest: driver.digest,
         createdAt,
       });
@@ -76,6 +85,9 @@ export class Programs {
         export: made.export,
         threads: made.threads,
         calls: request.calls,
+        recovery: made.recovery,
+        addressing,
+        deadlineMilliseconds: made.deadlineMilliseconds,
       };
       await audit(records, requester, createdAt, [{ action: 'program.requested', object: made.id, detail }]);
       const program = programView(made, view);

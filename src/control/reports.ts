@@ -4,6 +4,7 @@ import type { Order, OrderOf, Report } from '../protocol/agent.ts';
 import type { DeviceState, ProgramStatistics } from '../protocol/device-state.ts';
 import type { LoadReport } from '../protocol/load-report.ts';
 import type { Records } from '../store/records/records.ts';
+import { applyViolations } from './abi-violations.ts';
 import { type AuditEntry, audit, type Requester } from './context.ts';
 import { toOrder } from './orders.ts';
 
@@ -31,7 +32,7 @@ export async function applyReports(records: Records, batch: Batch, requester: Re
     entries.push(...applied);
   }
   await records.orders.settle(settled, at);
-  await applyStates(records, batch);
+  entries.push(...(await applyStates(records, batch)));
   await audit(records, requester, at, entries);
 }
 
@@ -114,23 +115,26 @@ async function applyLoad(records: Records, order: OrderOf<'load'>, result: LoadR
   return [{ action: hadNotEnded ? 'load.completed' : 'load.reported-late', object: load, detail }];
 }
 
-/** Of each device the newest state of the batch; programs that have ended leave their last statistics. */
-async function applyStates(records: Records, batch: Batch): Promise<void> {
+/** Of each device the newest state of the batch; programs that have ended leave their last statistics. Answers the events of what was found. */
+async function applyStates(records: Records, batch: Batch): Promise<AuditEntry[]> {
   const newest = new Map<string, DeviceState>();
   for (const { device, state } of batch.reports) {
     const known = newest.get(device);
     if (known === undefined || known.at <= state.at) newest.set(device, state);
   }
+  const entries: AuditEntry[] = [];
   const ended = new Map<string, { readonly device: string; readonly statistics: ProgramStatistics }>();
   for (const [device, state] of newest) {
     if (!(await records.devices.setState(device, batch.hostId, state, new Date(state.at)))) continue;
+    entries.push(...(await applyViolations(records, { deviceId: device, bootId: batch.bootId }, state.abiViolations.newest)));
     for (const statistics of state.programs) if (statistics.state !== 'running') ended.set(statistics.program, { device, statistics });
   }
-  if (ended.size === 0) return;
+  if (ended.size === 0) return entries;
   for (const { id, deviceId } of await records.programs.withoutEnd([...ended.keys()])) {
     const end = ended.get(id);
     if (end?.device === deviceId) await records.programs.setEnd(id, end.statistics);
   }
+  return entries;
 }
 
 function isLoaded({ outcome }: LoadReport): boolean {

@@ -13,7 +13,7 @@ import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, typ
 import { pageBytes, printAddress, RandomAccessMemory } from './random-access-memory.ts';
 import type { ThreadGroup } from './run-queue.ts';
 import { type Effect, type Frame, type Thread, threadAim } from './thread.ts';
-import { explainTrap, type Violation } from './trap.ts';
+import { explainTrap, type Trap, type Violation } from './trap.ts';
 
 export type DeviceOptions = {
   readonly processor: Processor;
@@ -34,7 +34,12 @@ export type DeviceState = {
     ranges: { address: string; pages: number; owner: { module: string; version: string }; present: boolean; valid: boolean; nx: boolean }[];
   };
   programs: ProgramStatistics[];
+  /** Findings of the ABI test: how many there were, and those that the device remembers. */
+  abiViolations: { total: number; newest: AbiViolation[] };
 };
+
+/** A finding of the ABI test, with how often the program has faulted by it and when, first and last (RFC 3339, UTC). */
+export type AbiViolation = Violation & { readonly at: string; readonly lastAt: string; readonly faults: number };
 
 /** The images that a thread is inside of, outermost first. */
 export type ThreadAccesses = {
@@ -65,7 +70,7 @@ export type LoadOptions = {
 
 /** Programs that a device remembers; when it is reached, the oldest that has ended is forgotten. */
 const programLimit = 1_000;
-/** Findings of the ABI test that a device remembers; of more, the oldest is forgotten. */
+/** Findings of the ABI test that a device remembers; of more, the one whose last fault is the longest ago is forgotten. */
 const violationLimit = 1_000;
 /** Wait of a drain where none is given, in milliseconds. */
 const usualDrain = 10_000;
@@ -78,8 +83,9 @@ export class Device {
   readonly #programs = new Map<string, Program>();
   readonly #entries: Entry[] = [];
   readonly #onEffects: NonNullable<DeviceOptions['onEffects']>;
-  /** By program and address. */
-  readonly #violations = new Map<string, Violation & { readonly at: string; readonly faults: number }>();
+  /** By program and address, in the order of their last faults. */
+  readonly #violations = new Map<string, AbiViolation>();
+  #violationsFound = 0;
   /** Images whose records are held: in memory, or left by someone who may still be inside, or count calls, or keep the address. */
   readonly #images = new Set<LoadedImage>();
   #retired: LoadedImage[] = [];
@@ -183,8 +189,8 @@ export class Device {
     await found.whenEnded;
   }
 
-  /** Findings of the ABI test: programs that held on to the address of code that had gone, the oldest first. */
-  abiViolations(): (Violation & { readonly at: string; readonly faults: number })[] {
+  /** Findings of the ABI test: programs that held on to the address of code that had gone, in the order of their last faults. */
+  abiViolations(): AbiViolation[] {
     return [...this.#violations.values()];
   }
 
@@ -220,6 +226,7 @@ export class Device {
         ranges: this.#memory.ranges.map(({ firstPage, ...range }) => ({ address: printAddress(firstPage), ...range })),
       },
       programs: [...this.#programs.values()].map((program) => program.statistics()),
+      abiViolations: { total: this.#violationsFound, newest: this.abiViolations() },
     };
   }
 
@@ -256,6 +263,7 @@ export class Device {
         moduleTable: this.#moduleTable,
         threads: () => this.#threads(),
         admit: (image) => this.#images.add(image),
+        holders: (record) => [...this.#programs.values()].filter((program) => program.isHolding(record)).map(({ id }) => id),
         retire: (retired) => this.#retire(retired),
         reclaim: () => this.#reclaim(),
       },
@@ -329,16 +337,22 @@ export class Device {
     };
   }
 
-  #explainTrap(error: unknown, frames: readonly Frame[], program: string): string {
-    const { message, violation } = explainTrap(error, frames, this.#processor);
-    if (violation !== null) {
-      const key = `${program} ${violation.address} ${violation.version}`;
-      const known = this.#violations.get(key);
-      this.#violations.set(key, { program, ...violation, at: known?.at ?? new Date().toISOString(), faults: (known?.faults ?? 0) + 1 });
-      const [oldest] = this.#violations.keys();
-      if (this.#violations.size > violationLimit && oldest !== undefined) this.#violations.delete(oldest);
-    }
-    return message;
+  #explainTrap(error: unknown, frames: readonly Frame[], program: string): Trap {
+    const trap = explainTrap(error, frames, this.#processor);
+    if (trap.violation !== null) this.#noteViolation({ program, ...trap.violation });
+    return trap;
+  }
+
+  #noteViolation(violation: Violation): void {
+    const key = `${violation.program} ${violation.address} ${violation.version}`;
+    const known = this.#violations.get(key);
+    const lastAt = new Date().toISOString();
+    if (known === undefined) this.#violationsFound += 1;
+    // Taken out first, so that it comes last.
+    this.#violations.delete(key);
+    this.#violations.set(key, { ...violation, at: known?.at ?? lastAt, lastAt, faults: (known?.faults ?? 0) + 1 });
+    const [oldest] = this.#violations.keys();
+    if (this.#violations.size > violationLimit && oldest !== undefined) this.#violations.delete(oldest);
   }
 
   *#threads(): Iterable<DeviceThread> {

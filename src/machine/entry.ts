@@ -92,7 +92,7 @@ export class Entry implements ThreadOwner {
   ended(thread: Thread, ending: Ending): 'idle' | 'gone' {
     const { reject } = this.#pending(thread);
     this.#calls.delete(thread);
-    if (ending.kind === 'trapped') reject(new CallError(this.#surroundings.explainTrap(ending.error, ending.frames, this.id)));
+    if (ending.kind === 'trapped') reject(new CallError(this.#surroundings.explainTrap(ending.error, ending.frames, this.id).message));
     if (ending.kind === 'injected') {
       reject(
         new CallError(ending.aim === threadAim ? 'the call was ended' : 'an injected error left the access, which had no retries left'),

@@ -36,7 +36,8 @@ export type StepFacts = {
   'checked-references': { referenceCount: number };
   interrupted: { accesses: number; threads: number; programs: { program: string; threads: number }[] };
   'references-reset': { referenceCount: 0; retried: number; failed: number };
-  invalidated: { invalidation: Invalidation; address: string; pages: number };
+  /** `heldBy`: programs that keep the address hard-coded, and fault with their next access unless the pages stay as they are. */
+  invalidated: { invalidation: Invalidation; address: string; pages: number; heldBy: string[] };
   failed: { during: string; reason: string };
   completed: { outcome: Outcome; microseconds: number };
 };

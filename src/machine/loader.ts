@@ -31,6 +31,8 @@ export type LoadTarget = {
   threads(): Iterable<DeviceThread>;
   /** An image is in memory. */
   admit(image: LoadedImage): void;
+  /** Programs that keep the address of a record's image, hard-coded. */
+  holders(record: number): string[];
   /** An image has left memory; its record and its addresses may go once nothing holds them. */
   retire(image: LoadedImage): void;
   /** Frees what retired images leave that nothing holds any more. */
@@ -323,7 +325,8 @@ function conclude(
 
 function invalidateAndRecord(target: LoadTarget, { invalidation }: LoadRequest, previous: LoadedImage, recorder: StepRecorder): void {
   invalidate(target, previous, invalidation);
-  recorder.record('invalidated', { invalidation, address: addressOf(previous), pages: previous.range.pages });
+  const heldBy = target.holders(previous.record).slice(0, programsNamed);
+  recorder.record('invalidated', { invalidation, address: addressOf(previous), pages: previous.range.pages, heldBy });
 }
 
 /** Operation 275. */

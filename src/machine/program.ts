@@ -5,6 +5,7 @@ import type { DriverImage, ValueType } from './image.ts';
 import { functionOf, type Processor } from './processor.ts';
 import type { ThreadGroup } from './run-queue.ts';
 import { type Effect, type Ending, type Frame, type Thread, type ThreadOwner, threadAim } from './thread.ts';
+import type { Trap } from './trap.ts';
 
 /** A program cannot be started as asked; the message says what to change. */
 export class ProgramError extends Error {
@@ -34,6 +35,8 @@ export type ProgramStatistics = {
   threads: number;
   callsCompleted: number;
   callsFailed: number;
+  /** Of the failed calls, those that ended in a segmentation fault. */
+  faults: number;
   accessesInterrupted: number;
   accessesRetried: number;
   effects: number;
@@ -50,7 +53,7 @@ export type ProgramSurroundings = {
   versionOf(record: number): string;
   readonly group: ThreadGroup<Thread>;
   /** A trap of the program's, in words; what it tells of the device is kept there. */
-  explainTrap(error: unknown, frames: readonly Frame[], program: string): string;
+  explainTrap(error: unknown, frames: readonly Frame[], program: string): Pick<Trap, 'message' | 'isFault'>;
   onEffects(program: string, effects: readonly Effect[]): void;
 };
 
@@ -69,6 +72,7 @@ export class Program implements ThreadOwner {
   readonly #end = Promise.withResolvers<void>();
   #stopping = false;
   #callsFailed = 0;
+  #faults = 0;
   #accessesInterrupted = 0;
   #accessesRetried = 0;
   #effects = 0;
@@ -122,6 +126,11 @@ export class Program implements ThreadOwner {
     return this.#end.promise;
   }
 
+  /** Whether it keeps the address of that record's image, hard-coded. */
+  isHolding(record: number): boolean {
+    return this.isRunning && this.#pinnedRecord?.value === record;
+  }
+
   /** An access of one of its threads is about to be interrupted. */
   interrupted(): void {
     this.#accessesInterrupted += 1;
@@ -129,7 +138,7 @@ export class Program implements ThreadOwner {
 
   /** Counts the calls that an image's record stands for, so that the record may go. False: the program holds its hard-coded address. */
   forget(record: number): boolean {
-    if (this.#isPinning(record)) return false;
+    if (this.isHolding(record)) return false;
     for (const thread of this.#threads.values()) {
       if (this.#word(thread, threadBlock.version) !== record) continue;
       const { words, doubleWords } = this.#surroundings.processor.kernelMemory;
@@ -161,6 +170,7 @@ export class Program implements ThreadOwner {
       threads: this.#threads.size,
       callsCompleted: [...versions.values()].reduce((sum, calls) => sum + calls, 0),
       callsFailed: this.#callsFailed,
+      faults: this.#faults,
       accessesInterrupted: this.#accessesInterrupted,
       accessesRetried,
       effects: this.#effects,
@@ -187,8 +197,10 @@ export class Program implements ThreadOwner {
 
   ended(thread: Thread, ending: Ending): 'again' | 'gone' {
     if (ending.kind === 'trapped') {
+      const { message, isFault } = this.#surroundings.explainTrap(ending.error, ending.frames, this.id);
       this.#callsFailed += 1;
-      this.#lastFailure = this.#surroundings.explainTrap(ending.error, ending.frames, this.id).slice(0, 1_000);
+      if (isFault) this.#faults += 1;
+      this.#lastFailure = message.slice(0, 1_000);
     } else if (ending.kind === 'injected' && ending.aim !== threadAim) {
       this.#callsFailed += 1;
       this.#lastFailure = 'an injected error left the access, which had no retries left';
@@ -217,10 +229,6 @@ export class Program implements ThreadOwner {
     const { words, doubleWords } = processor.kernelMemory;
     doubleWords[(thread.block + threadBlock.remaining) >> 3] = BigInt(request.calls ?? -1);
     words[(thread.block + threadBlock.pause) >> 2] = request.pauseMilliseconds;
-  }
-
-  #isPinning(record: number): boolean {
-    return this.isRunning && this.#pinnedRecord?.value === record;
   }
 
   #bury(thread: Thread): void {

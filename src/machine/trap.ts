@@ -12,11 +12,17 @@ export type Violation = {
   /** The version whose address the program holds. */
   readonly version: string;
   readonly address: string;
+  readonly page: number;
   /** Why the fetch faulted. */
   readonly flag: 'not-present' | 'invalid' | 'nx';
 };
 
-export type Trap = { readonly message: string; readonly violation: Omit<Violation, 'program'> | null };
+export type Trap = {
+  readonly message: string;
+  /** Whether it was a segmentation fault, and not a mistake of the code that ran. */
+  readonly isFault: boolean;
+  readonly violation: Omit<Violation, 'program'> | null;
+};
 
 /**
  * A trap in words.
@@ -25,26 +31,27 @@ export type Trap = { readonly message: string; readonly violation: Omit<Violatio
 export function explainTrap(error: unknown, frames: readonly Frame[], processor: Processor): Trap {
   const message = error instanceof Error ? error.message : String(error);
   const frame = frames.at(-1);
-  if (frame === undefined) return { message, violation: null };
-  if (frame.record === processor.absentRecord) {
-    return { message: `segmentation fault at ${printAddress(absentAddress)}: the module is not in memory`, violation: null };
-  }
+  if (frame === undefined) return mistake(message);
+  if (frame.record === processor.absentRecord) return fault(` at ${printAddress(absentAddress)}: the module is not in memory`);
   const inside = processor.images.get(frame.record);
-  if (inside === undefined) return { message, violation: null };
+  if (inside === undefined) return mistake(message);
   const { module, version } = inside.image.stamp;
-  const address = printAddress(inside.range.firstPage);
+  const page = inside.range.firstPage;
+  const address = printAddress(page);
   const where = `${module}@${version} at ${address}`;
-  if (!/null function|table index|signature mismatch/.test(message)) return { message: `${message} in ${where}`, violation: null };
+  if (!/null function|table index|signature mismatch/.test(message)) return mistake(`${message} in ${where}`);
   const flag = flagOf(inside.range);
-  if (flag === null) {
-    return {
-      message: `segmentation fault: fetch from ${where}, which has no such export, or one of another type, there (${message})`,
-      violation: null,
-    };
-  }
-  const violation = frame.isBypass ? { module, version, address, flag } : null;
-  return { message: `segmentation fault: fetch from ${where} (page ${inside.range.firstPage}), which is ${flagTexts[flag]}`, violation };
+  if (flag === null) return fault(`: fetch from ${where}, which has no such export, or one of another type, there (${message})`);
+  const violation = frame.isBypass ? { module, version, address, page, flag } : null;
+  return fault(`: fetch from ${where} (page ${page}), which is ${flagTexts[flag]}`, violation);
 }
+
+const mistake = (message: string): Trap => ({ message, isFault: false, violation: null });
+const fault = (text: string, violation: Trap['violation'] = null): Trap => ({
+  message: `segmentation fault${text}`,
+  isFault: true,
+  violation,
+});
 
 const flagTexts = { 'not-present': 'not present', invalid: 'marked invalid', nx: 'marked NX' } as const;
 

@@ -86,7 +86,18 @@ const ModuleImage = z.object({ module: ModuleName, version: z.string(), image: D
 export const Heartbeat = z.object({ bootId: BootId }).meta({ id: 'Heartbeat', examples: [{ bootId: exampleBootId }] });
 
 /** The bounds of a declared program. */
-export const programLimits = { threads: 10_000, arguments: 16, pauseMilliseconds: 60_000 } as const;
+export const programLimits = { threads: 10_000, arguments: 16, pauseMilliseconds: 60_000, deadlineMilliseconds: 3_600_000 } as const;
+
+/** Where a program takes an error that is injected into one of its accesses. */
+export const Recovery = z.enum(['module', 'percolate']).meta({ id: 'Recovery' });
+export type Recovery = z.infer<typeof Recovery>;
+
+/** How a program finds the module that it calls. */
+export const Addressing = z.enum(['via-table', 'hard-coded']).meta({ id: 'Addressing' });
+export type Addressing = z.infer<typeof Addressing>;
+
+/** How long one call of a program may take. */
+export const CallDeadline = z.int().min(1).max(programLimits.deadlineMilliseconds);
 
 /** A program as a device runs it: its driver is an image of its own that calls the export through the module table. */
 export const ProgramOrder = z
@@ -101,6 +112,13 @@ export const ProgramOrder = z
     threads: z.int().min(1).max(programLimits.threads),
     calls: z.int().min(1).nullable().describe('Calls of each thread; null: until it is stopped.'),
     pauseMilliseconds: z.int().min(0).max(programLimits.pauseMilliseconds),
+    recovery: Recovery.default('module').describe(
+      'What takes an injected error: the access, which reads the module table again and retries (`module`), or the program, which makes the whole call anew (`percolate`).',
+    ),
+    addressing: Addressing.default('via-table').describe(
+      'How the driver finds the module: at every call, or once, to keep the address (`hard-coded`). It is compiled into the driver.',
+    ),
+    deadlineMilliseconds: CallDeadline.nullable().default(null).describe('A call that takes longer fails; null: it may take for ever.'),
   })
   .meta({ id: 'ProgramOrder' });
 export type ProgramOrder = z.infer<typeof ProgramOrder>;

@@ -48,6 +48,7 @@ export const exampleStatistics = {
   threads: 4,
   callsCompleted: 2_036,
   callsFailed: 0,
+  faults: 0,
   accessesInterrupted: 4,
   accessesRetried: 4,
   effects: 0,
@@ -66,6 +67,7 @@ export const ProgramStatistics = z
     threads: count.describe('Threads that have not ended.'),
     callsCompleted: count,
     callsFailed: count.describe('Calls that ended in a trap or an error.'),
+    faults: count.default(0).describe('Of the failed calls, those that ended in a segmentation fault.'),
     accessesInterrupted: count,
     accessesRetried: count,
     effects: count.describe('Effects (`kernel.emit`) of completed calls; those of interrupted or failed calls are dropped.'),
@@ -76,7 +78,49 @@ export const ProgramStatistics = z
   .meta({ id: 'ReportedProgramStatistics', examples: [{ program: exampleIdentifier('program'), ...exampleStatistics }] });
 export type ProgramStatistics = z.infer<typeof ProgramStatistics>;
 
+/** The violations of which one state tells. */
+const violationLimit = 1_000;
+
+/** Why a fetch from a page faulted. */
+export const PageFault = z.enum(['not-present', 'invalid', 'nx']).meta({ id: 'PageFault' });
+
 const { old, new: next } = exampleVersions;
+
+/** The program that kept the address of the old version has faulted with each of its calls since. */
+export const exampleViolation = {
+  program: exampleIdentifier('program'),
+  module: 'tcp',
+  version: old.version,
+  address: old.address,
+  page: 1,
+  flag: 'nx',
+  at: exampleTimes.completed,
+  lastAt: exampleTimes.faulted,
+  faults: 17,
+} as const;
+
+/** A finding of the ABI test: a program has called code that had gone, by an address that it keeps. */
+export const AbiViolation = z
+  .object({
+    program: ProgramId,
+    module: ModuleName,
+    version: z.string().max(256).describe('The version whose address the program keeps.'),
+    address: Address,
+    page: count.max(65_535).describe('Number of the page at the address.'),
+    flag: PageFault.describe('Why the fetch faulted.'),
+    at: Timestamp.describe('When the program first faulted there.'),
+    lastAt: Timestamp.describe('When it last did.'),
+    faults: z.int().positive().describe('How often it has.'),
+  })
+  .meta({ id: 'ReportedAbiViolation', examples: [exampleViolation] });
+export type AbiViolation = z.infer<typeof AbiViolation>;
+
+const AbiViolations = z
+  .object({
+    total: count.describe('Violations since the device came up, also those that are not listed any more.'),
+    newest: z.array(AbiViolation).max(violationLimit).describe('Those whose last faults are the newest.'),
+  })
+  .meta({ id: 'ReportedAbiViolations' });
 
 /** Both versions are in memory: the old one invalidated, the new one in the module table with four threads inside. */
 export const exampleDeviceState = {
@@ -89,6 +133,7 @@ export const exampleDeviceState = {
     ranges: [exampleRange(old, true), exampleRange(next, false)],
   },
   programs: [{ program: exampleIdentifier('program'), ...exampleStatistics }],
+  abiViolations: { total: 0, newest: [] },
 };
 
 function exampleRange({ address, pages, version }: typeof old | typeof next, nx: boolean) {
@@ -101,6 +146,7 @@ export const DeviceState = z
     moduleTable: z.array(ModuleTableEntry),
     memoryMap: MemoryMap,
     programs: z.array(ProgramStatistics),
+    abiViolations: AbiViolations.default({ total: 0, newest: [] }),
   })
   .meta({ id: 'DeviceState', examples: [exampleDeviceState] });
 export type DeviceState = z.infer<typeof DeviceState>;

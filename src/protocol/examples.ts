@@ -15,6 +15,7 @@ export const exampleTimes = {
   requested: '2026-11-23T09:30:00.000Z',
   dispatched: '2026-11-23T09:30:00.011Z',
   completed: '2026-11-23T09:30:00.072Z',
+  faulted: '2026-11-23T09:31:12.804Z',
   deadline: '2026-11-24T09:30:00.000Z',
 } as const;
 

@@ -44,7 +44,7 @@ export const LoadPolicy = z.object({
 });
 export type LoadPolicy = z.infer<typeof LoadPolicy>;
 
-/** A load's report has at most 11 steps; an interrupted step names at most 1,000 programs. */
+/** A load's report has at most 11 steps; a step names at most 1,000 programs. */
 const stepLimit = 16;
 const programLimit = 1_000;
 
@@ -116,7 +116,22 @@ const Step = z
       }),
     ),
     step('references-reset', z.literal(270), z.object({ referenceCount: z.literal(0), retried: count, failed: count })),
-    step('invalidated', z.literal(275), z.object({ invalidation: Invalidation, address: Address, pages: count })),
+    step(
+      'invalidated',
+      z.literal(275),
+      z.object({
+        invalidation: Invalidation,
+        address: Address,
+        pages: count,
+        heldBy: z
+          .array(ProgramId)
+          .max(programLimit)
+          .optional()
+          .describe(
+            'Programs that keep this address, hard-coded: their next calls fault, unless the pages stay as they are. Left out by a device that does not know.',
+          ),
+      }),
+    ),
     step('failed', noOperation, z.object({ during: z.string(), reason: z.string() })),
     step('completed', z.literal(280), z.object({ outcome: Outcome, microseconds: z.number().nonnegative() })),
   ])
@@ -162,7 +177,7 @@ export const exampleLoadReport = {
       programs: [{ program: exampleIdentifier('program'), threads: 4 }],
     }),
     exampleStep('references-reset', 270, 2361.7, 5108.7, { referenceCount: 0, retried: 4, failed: 0 }),
-    exampleStep('invalidated', 275, 7471.1, 30.8, { invalidation: 'nx', address: old.address, pages: old.pages }),
+    exampleStep('invalidated', 275, 7471.1, 30.8, { invalidation: 'nx', address: old.address, pages: old.pages, heldBy: [] }),
     exampleStep('completed', 280, 7502.3, 14.7, { outcome: 'replaced-interrupting', microseconds: 7514.9 }),
   ],
 };

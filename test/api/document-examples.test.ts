@@ -134,6 +134,8 @@ const bench = new Bench();
 /** What parameters are to be, by place and name, where the identifier of an example names nothing here. */
 const real = new Map<string, string>();
 let silentDevice = '';
+/** A program that holds on to the address of an old version. */
+let holder = '';
 
 /** What one operation needs besides. */
 const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, string>>>>> = {
@@ -142,6 +144,7 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
     const { loads } = succeeded(await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silentDevice] }));
     return { 'path load': String(Json.array().parse(loads)[0]?.['id']) };
   },
+  listAbiViolations: async () => ({ 'query program': holder }),
 };
 
 function succeeded({ status, body }: Answer): Answer['body'] {
@@ -149,7 +152,7 @@ function succeeded({ status, body }: Answer): Answer['body'] {
   return body;
 }
 
-const exampleOf = (operationId: string) => Json.parse(bodiesOf(operationNamed(operationId))[0]);
+const exampleOf = (operationId: string, index = 0) => Json.parse(bodiesOf(operationNamed(operationId))[index]);
 
 function operationNamed(name: string): Operation {
   const found = operations.find(({ operationId }) => operationId === name);
@@ -171,10 +174,18 @@ beforeAll(async () => {
   await until('the threads are inside', async () =>
     JSON.stringify((await bench.get(`/v1/devices/${device}`)).body).includes('"referenceCount":4'),
   );
+  holder = String(succeeded(await bench.post(`/v1/devices/${device}/programs`, exampleOf('startProgram', 1)))['id']);
+  await until('another program has the address of the version', async () => {
+    const { statistics } = (await bench.get(`/v1/devices/${device}/programs/${holder}`)).body;
+    return isObject(statistics) && Number(statistics['callsCompleted']) > 0;
+  });
   const loads = await bench.load('tcp', String(build['version']), devices);
   await until('the device has reported what became of the program', async () => {
     const { body } = await bench.get(`/v1/devices/${device}/programs/${program}`);
     return body['statistics'] !== null;
+  });
+  await until('who held on to the old version is found out', async () => {
+    return itemsOf(await bench.get(`/v1/devices/${device}/abi-violations`)).length > 0;
   });
   const silent = { ...exampleOf('registerHost'), name: 'silent', devices: [{ name: 'silent-1', labels: {}, ramPages: 64 }] };
   succeeded(await bench.post('/agent/v1/hosts', silent, { authorization: `Bearer ${joinToken}` }));
@@ -207,12 +218,12 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-/** Four threads can be inside of it for longer than the test takes. */
+/** Four threads can be inside of it for longer than the test takes; who asks for one round is answered at once. */
 const busyModule = `
   (module
     (import "kernel" "sleep" (func $sleep (param i32)))
     (func (export "checksum") (param $length i32) (param $rounds i32) (result i32)
-      (call $sleep (i32.const 3600000))
+      (if (i32.gt_u (local.get $rounds) (i32.const 1)) (then (call $sleep (i32.const 3600000))))
       (i32.const 0)))`;
 
 /** A host registers as its example does: its token, which is another each time, and its identifier. */

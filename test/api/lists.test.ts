@@ -106,6 +106,9 @@ const newProgram = (deviceId: string) => () => ({
   threads: 1,
   calls: null,
   pauseMilliseconds: 0,
+  recovery: 'module',
+  addressing: 'via-table',
+  deadlineMilliseconds: null,
   driverDigest: '',
   createdAt: anyTime(),
 });
@@ -146,6 +149,21 @@ const newStay = (deviceId: string) => (index: number) => ({
   enteredAt: anyTime(),
 });
 
+const newViolation = (deviceId: string, programs: readonly { id: string }[]) => (index: number) => ({
+  deviceId,
+  bootId: 'boot',
+  programId: programs[random(3)]?.id ?? '',
+  programName: 'program',
+  module: oneOf(['tcp', 'udp']),
+  version: '1.0.0',
+  address: `0x${index}`,
+  page: index,
+  flag: 'nx',
+  at: anyTime(),
+  lastAt: anyTime(),
+  faults: 1n,
+});
+
 const newEvent = (index: number) => ({
   // The audit trail is in the order of time.
   at: new Date(Date.UTC(2030, 0, 1, 0, 0, Math.floor(index / 12))),
@@ -169,6 +187,7 @@ beforeAll(async () => {
   const programs = series(40, newProgram(device.id));
   const builds = ['tcp', 'udp', 'icmp', 'arp', 'dns'].flatMap((module, index) => series(12 * (index + 1), newBuild(module)));
   const keys = series(40, newKey);
+  const violations = series(40, newViolation(device.id, programs));
   const stays = series(40, newStay(device.id));
   await store.transaction(async (records) => {
     for (const host of hosts) await records.hosts.save(host);
@@ -186,6 +205,7 @@ beforeAll(async () => {
     for (const build of builds) await records.builds.create(build);
     for (const key of keys) await records.keys.create(key);
     await records.history.enter(stays);
+    await records.abiViolations.create(device.id, violations);
     await records.audit.append(series(150, newEvent));
   });
   const named = { name: '', key: '' };
@@ -269,6 +289,19 @@ beforeAll(async () => {
         key: index,
         time: enteredAt.getTime(),
         selectedBy: {},
+      })),
+    },
+    {
+      path: `/v1/devices/${device.id}/abi-violations`,
+      mark: 'address',
+      sorts: ['at'],
+      hasRange: true,
+      items: violations.map(({ address, at, programId, module }, index) => ({
+        ...named,
+        mark: address,
+        key: index,
+        time: at.getTime(),
+        selectedBy: { program: [programId], module: [module] },
       })),
     },
     {
@@ -435,6 +468,7 @@ test.each([
   '/v1/loads',
   '/v1/devices/{device}/programs',
   '/v1/devices/{device}/modules/tcp/history',
+  '/v1/devices/{device}/abi-violations',
   '/v1/modules',
   '/v1/modules/dns/builds',
   '/v1/keys',

@@ -121,7 +121,7 @@ test('programs are started, listed, measured and stopped', async () => {
   await watch.says(/"state":"running".*"callsCompleted":[1-9]/);
   expect(await watch.end('SIGINT')).toBe(0);
   const stats = await command('program', 'stats', 'rack-1');
-  expect(stats.stdout).toMatch(/\nwork\.work +running +\d+ +0 +\d+ +\d+ +1\.0\.0 100\.0%\n/);
+  expect(stats.stdout).toMatch(/\nwork\.work +running +\d+ +0 +0 +\d+ +\d+ +1\.0\.0 100\.0%\n/);
   expect((await command('program', 'list', 'rack-1')).stdout).toMatch(/running +work\.work\(1000\) +2 /);
   const stopped = jsonOf(await command('program', 'stop', 'rack-1', String(started['id']), '--json'));
   expect(stopped).toMatchObject({ id: started['id'], state: expect.stringMatching(/^stop/) });

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Control } from '../../src/control/control.ts';
 import { type Order, type OrderOf, Registration, Report } from '../../src/protocol/agent.ts';
@@ -20,6 +21,18 @@ const usualPolicy = {
   versionPolicy: 'newer',
   downgradeReason: null,
   similarityPolicy: 'require',
+} as const;
+const programRequest = {
+  name: null,
+  module: 'tcp',
+  export: 'one',
+  arguments: [],
+  threads: 2,
+  calls: null,
+  pauseMilliseconds: 0,
+  recovery: 'module',
+  addressing: 'via-table',
+  deadlineMilliseconds: null,
 } as const;
 const wholeList = { sort: 'time', order: 'desc', limit: 200, after: null } as const;
 
@@ -111,8 +124,7 @@ class PlayedHost {
 
   /** A program on its device, reported as started. */
   async startProgram(): Promise<string> {
-    const request = { name: null, module: 'tcp', export: 'one', arguments: [], threads: 2, calls: null, pauseMilliseconds: 0 };
-    const { program } = await control.programs.start(await this.device(), request, requester, notRepeated);
+    const { program } = await control.programs.start(await this.device(), programRequest, requester, notRepeated);
     const order = await this.order('start-program');
     await this.report({
       ...heading(order),
@@ -142,6 +154,24 @@ function statistics(program: string, state: string, callsCompleted = 0) {
     versions: [],
   };
 }
+
+const moment = (second: number) => new Date(Date.UTC(2026, 10, 23, 9, 0, second)).toISOString();
+
+/** A program has faulted so often, the last time at that second, by an address that it keeps. */
+function violation(program: string, faults: number, second: number, version = '1.0.0') {
+  const place = { module: 'tcp', version, address: '0x1000', page: 1, flag: 'nx' };
+  return { program, ...place, at: moment(0), lastAt: moment(second), faults };
+}
+
+/** A report of a state in which these programs are found to hold on to old code. */
+const withViolations = (device: string, ...newest: unknown[]) => ({
+  kind: 'device-state',
+  device,
+  state: { ...stateWith([]), abiViolations: { total: newest.length, newest } },
+});
+
+const violationsOf = async (deviceId: string) => (await control.devices.abiViolations({ deviceId }, wholeList)).items;
+const findings = async () => (await control.auditTrail({ action: 'device.abi-violation' }, wholeList)).items;
 
 function stateWith(modules: readonly { module: string; version: string; image: string }[], programs: unknown[] = []): DeviceState {
   return DeviceState.parse({
@@ -287,8 +317,7 @@ test('a program that was asked to stop before it was started is started and stop
   const host = await attachedHost();
   await host.load('1.0.0');
   const device = await host.device();
-  const request = { name: null, module: 'tcp', export: 'one', arguments: [], threads: 1, calls: null, pauseMilliseconds: 0 };
-  const { program } = await control.programs.start(device, request, requester, notRepeated);
+  const { program } = await control.programs.start(device, programRequest, requester, notRepeated);
   await control.programs.stop(device, program.id, requester);
   await host.restart();
   expect(await host.orders(3)).toMatchObject([
@@ -335,15 +364,81 @@ test('a host changes nothing of the devices and programs of another', async () =
   expect(before).toMatchObject({ state: 'running', statistics: null });
 
   await thief.load('1.1.0');
-  await control.programs.start(
-    await thief.device(),
-    { name: null, module: 'tcp', export: 'one', arguments: [], threads: 1, calls: null, pauseMilliseconds: 0 },
-    requester,
-    notRepeated,
-  );
+  await control.programs.start(await thief.device(), programRequest, requester, notRepeated);
   const start = await thief.order('start-program');
   await thief.report({ ...heading(start), kind: 'program-started', program, failure: 'no', state: stateWith([]) });
   expect(await control.programs.view(device, program)).toMatchObject({ state: 'running' });
+});
+
+test('who held on to old code is kept and told once in each life of the host, however often states tell of it', async () => {
+  const host = await attachedHost();
+  await host.load('1.0.0');
+  const program = await host.startProgram();
+  const device = await host.device();
+  // Twice in one state, then once more, then in a state from before.
+  await host.report(withViolations(device, violation(program, 3, 3), violation(program, 4, 4)));
+  await host.report(withViolations(device, violation(program, 9, 9)), withViolations(device, violation(program, 9, 9)));
+  await host.report(withViolations(device, violation(program, 9, 9), violation(program, 1, 10, '1.1.0')));
+  await host.report(withViolations(device, violation(program, 5, 5)));
+  const kept = { programId: program, programName: 'tcp.one', at: new Date(moment(0)) };
+  const inFirstLife = [
+    { ...kept, version: '1.1.0', faults: 1n, lastAt: new Date(moment(10)) },
+    { ...kept, version: '1.0.0', faults: 9n, lastAt: new Date(moment(9)) },
+  ];
+  expect(await violationsOf(device)).toMatchObject(inFirstLife);
+  expect(await findings()).toMatchObject([
+    { object: device, detail: { program, version: '1.1.0', address: '0x1000', page: 1, flag: 'nx' } },
+    { object: device, detail: { program, version: '1.0.0' } },
+  ]);
+  await host.restart();
+  await host.attach();
+  await host.report(withViolations(device, violation(program, 2, 2)));
+  expect(await violationsOf(device)).toMatchObject([{ ...kept, version: '1.0.0', faults: 2n }, ...inFirstLife]);
+  expect(await findings()).toHaveLength(3);
+});
+
+test('of programs that are not the device’s no violation is taken', async () => {
+  const host = await attachedHost();
+  await host.load('1.0.0');
+  const program = await host.startProgram();
+  const thief = await attachedHost('thief');
+  const device = await thief.device();
+  await thief.report(withViolations(device, violation(program, 1, 1)), withViolations(await host.device(), violation(program, 1, 1)));
+  expect([await violationsOf(device), await violationsOf(await host.device()), await findings()]).toEqual([[], [], []]);
+});
+
+test('of many violations of one device those that were last seen are kept', async () => {
+  const host = await attachedHost();
+  await host.load('1.0.0');
+  const program = await host.startProgram();
+  const device = await host.device();
+  const many = (from: number) => Array.from({ length: 1_000 }, (_, index) => violation(program, 1, from + index, `1.0.${from + index}`));
+  await host.report(withViolations(device, ...many(0)));
+  await host.report(withViolations(device, ...many(1_000)));
+  // One of the first faults again, and is not forgotten when one more comes.
+  await host.report(withViolations(device, violation(program, 2, 5_000, '1.0.0'), violation(program, 1, 5_000, '2.0.0')));
+  const { items } = await control.devices.abiViolations({ deviceId: device }, { ...wholeList, order: 'asc', limit: 3_000 });
+  const versions = items.map(({ version }) => version);
+  expect(versions).toHaveLength(2_000);
+  expect(versions.slice(0, 2)).toEqual(['1.0.0', '1.0.2']);
+  expect(versions.slice(-2)).toEqual(['1.0.1999', '2.0.0']);
+});
+
+test('an order from before programs were told their recovery, addressing and deadline asks for what is usual', async () => {
+  const host = await attachedHost();
+  await host.load('1.0.0');
+  await control.programs.start(
+    await host.device(),
+    { ...programRequest, recovery: 'percolate', deadlineMilliseconds: 5 },
+    requester,
+    notRepeated,
+  );
+  const asked = ({ recovery, addressing, deadlineMilliseconds }: OrderOf<'start-program'>) => [recovery, addressing, deadlineMilliseconds];
+  expect(asked(await host.order('start-program'))).toEqual(['percolate', 'via-table', 5]);
+  const database = new Database(join(folder, 'patchbay.db'));
+  database.exec(`UPDATE "AgentOrder" SET body = json_remove(body, '$.recovery', '$.addressing', '$.deadlineMilliseconds')`);
+  database.close();
+  expect(asked(await host.order('start-program'))).toEqual(['module', 'via-table', null]);
 });
 
 test('a host of thousands of devices registers, takes loads for all of them, and restarts', async () => {

@@ -42,9 +42,22 @@ test.each([
     callsCompleted: 0,
     callsFailed: 3,
     effects: 0,
+    faults: reason.source.startsWith('segmentation fault') ? 3 : 0,
     lastFailure: expect.stringMatching(reason),
   });
   expect(referenceCount(bench, 'tcp')).toBe(0);
+});
+
+test('a program pauses after a call that failed as after any other, and can be stopped then', async () => {
+  await bench.load('tcp', '1.0.0', module('(unreachable)'));
+  await bench.load('udp', '1.0.0', workModule(0));
+  await bench.start('p', { module: 'tcp', pauseMilliseconds: 3_600_000 });
+  await until(() => bench.statistics('p').callsFailed > 0);
+  await bench.start('q', { module: 'udp', calls: 10_000 });
+  await until(() => bench.statistics('q').state === 'finished');
+  expect(bench.statistics('p')).toMatchObject({ state: 'running', callsFailed: 1 });
+  await bench.device.stopProgram('p');
+  expect(bench.statistics('p')).toMatchObject({ state: 'stopped', callsFailed: 1 });
 });
 
 test('a trap three modules deep counts every access out', async () => {

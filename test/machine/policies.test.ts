@@ -215,18 +215,22 @@ test.each([
   await bench.start('stale', { module: 'tcp', arguments: ['0'], addressing: 'hard-coded', pauseMilliseconds: 1 });
   await bench.start('fine', { module: 'tcp', arguments: ['0'], pauseMilliseconds: 1 });
   await until(() => bench.statistics('stale').callsCompleted > 0);
-  await load('1.1.0', quickModule(2), { invalidation });
+  const report = await load('1.1.0', quickModule(2), { invalidation });
+  expect(factsOf(report, 'invalidated')).toMatchObject({ invalidation, address: '0x1000', heldBy: ['stale'] });
   await until(() => bench.statistics('fine').versions.some(({ version }) => version === '1.1.0'));
   if (violations === 0) {
     const { callsCompleted } = bench.statistics('stale');
     await until(() => bench.statistics('stale').callsCompleted > callsCompleted);
-    expect(bench.statistics('stale')).toMatchObject({ lastResult: finding, callsFailed: 0 });
-    expect(bench.device.abiViolations()).toEqual([]);
+    expect(bench.statistics('stale')).toMatchObject({ lastResult: finding, callsFailed: 0, faults: 0 });
+    expect(bench.device.state().abiViolations).toEqual({ total: 0, newest: [] });
   } else {
-    await until(() => bench.device.abiViolations().length > 0);
-    expect(bench.device.abiViolations()).toMatchObject([
-      { program: 'stale', module: 'tcp', version: '1.0.0', address: '0x1000', flag: finding },
-    ]);
+    await until(() => (bench.device.abiViolations()[0]?.faults ?? 0) > 1);
+    const { abiViolations, programs } = bench.device.state();
+    expect(abiViolations).toMatchObject({
+      total: 1,
+      newest: [{ program: 'stale', module: 'tcp', version: '1.0.0', address: '0x1000', page: 1, flag: finding }],
+    });
+    expect(abiViolations.newest[0]?.faults).toBe(programs.find(({ program }) => program === 'stale')?.faults);
     expect(bench.statistics('stale').lastFailure).toMatch(/^segmentation fault: fetch from tcp@1\.0\.0 at 0x1000 \(page 1\)/);
   }
   expect(bench.statistics('fine').callsFailed).toBe(0);

@@ -65,7 +65,7 @@ const byNumber = { ...first, after: { time: moment, key: 1 } } as const;
 const byName = { sort: 'name', order: 'asc', limit: 51, after: { name: 'device-1' } } as const;
 const range = { from: new Date(0), until: new Date() };
 const noLabels = { labels: {} };
-const { audit, builds, devices, history, keys, loads, programs, hosts } = records;
+const { abiViolations, audit, builds, devices, history, keys, loads, programs, hosts } = records;
 
 test.each<[string, () => Promise<unknown>, string]>([
   ['loads', () => loads.list({ ...noLabels, ...range }, byTime), 'Load_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
@@ -142,6 +142,11 @@ test.each<[string, () => Promise<unknown>, string]>([
     'history',
     () => history.list({ deviceId: 'x', module: 'y' }, byNumber),
     'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
+  ],
+  [
+    'violations',
+    () => abiViolations.list({ deviceId: 'x', programId: 'y', module: 'z' }, byNumber),
+    'AbiViolation_deviceId_at_idx (deviceId=? AND at<?)',
   ],
   [
     'programs',

@@ -7,7 +7,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { answerOf, createPatchbayClient } from '../../src/cli/client/client.ts';
 import { Child } from '../../src/cli/running/child.ts';
+import { until } from '../api/fixture.ts';
 import { environment } from '../cli/command.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -26,9 +28,13 @@ afterEach(async () => {
 async function walkThrough(page: string, cwd: string, ...options: string[]): Promise<string> {
   service = new Child('the service', ['serve', '--port', '0', '--database', join(folder, 'data', 'patchbay.db'), ...options]);
   const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
+  const keyFile = join(folder, 'data', 'admin-key');
+  // A reader takes longer than the embedded devices to come up.
+  const client = createPatchbayClient(url, readFileSync(keyFile, 'utf8').trim());
+  const isUp = async () => answerOf(await client.GET('/v1/health')).devices.connected === 4;
+  if (!options.includes('--no-embedded-host')) await until('the devices have come up', isUp);
   const blocks = [...readFileSync(join(root, page), 'utf8').matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block]) => block);
   expect(blocks.length).toBeGreaterThan(1);
-  const keyFile = join(folder, 'data', 'admin-key');
   const { stdout, stderr } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', blocks.join('\n')], {
     cwd,
     env: environment({ SERVICE: url, PATCHBAY_SERVICE: url, PATCHBAY_KEY_FILE: keyFile, ADMIN_KEY_FILE: keyFile, HOME: folder }),
@@ -36,8 +42,10 @@ async function walkThrough(page: string, cwd: string, ...options: string[]): Pro
   return `${stdout}\n${stderr}`;
 }
 
-// A command of npx takes a second or more, and there are two dozen.
-test('the tutorial', { timeout: 300_000 }, async () => {
+/** A command of npx takes a second or more, and there are dozens. */
+const patience = { timeout: 300_000 };
+
+test('the tutorial', patience, async () => {
   const said = await walkThrough('docs/tutorial.md', root);
   expect(said).toMatch(/4 connected, 0 attaching/);
   expect(said).toMatch(/installed +4 +0 +0 +0/);
@@ -48,6 +56,22 @@ test('the tutorial', { timeout: 300_000 }, async () => {
   expect(said).toMatch(/this needs operator or admin/);
   expect(said.match(/is stopping|is stopped/g)).toHaveLength(2);
   expect(existsSync(join(root, 'reader.key'))).toBe(false);
+});
+
+test('how to test binary isolation', patience, async () => {
+  const said = await walkThrough('docs/how-to/test-binary-isolation.md', root);
+  const started = [...said.matchAll(/(prg_\w+) is starting: old-driver on embedded-(\d)/g)].map(([, id]) => id);
+  expect(started).toHaveLength(2);
+  expect(said).toMatch(new RegExp(`\\n275 +invalidated .* invalidation=none address=0x1000 pages=1 heldBy=\\["${started[0]}"\\]`));
+  expect(said).toMatch(/\nrouter +running +\d+ +0 +0 +\d+ +\d+ +1\.0\.0 [\d.]+%, 1\.1\.0 [\d.]+%\n/);
+  expect(said).toMatch(/\nold-driver +running +\d+ +0 +0 +0 +0 +1\.0\.0 100\.0%\n/);
+  expect(said).toMatch(new RegExp(`\\n${started[1]} +old-driver +net@1\\.0\\.0 +0x1000 +1 +nx +20`));
+  expect(said).toMatch(
+    /\nold-driver +running +\d+ +[1-9]\d* +[1-9]\d* .* segmentation fault: fetch from net@1\.0\.0 at 0x1000 \(page 1\), which is marked NX\n/,
+  );
+  expect(said).toMatch(/ device\.abi-violation +dev_/);
+  expect(said).toMatch(/\nnew-driver +finished +5 +0 +0 +0 +0 +1\.1\.0 100\.0%\n/);
+  expect(said).not.toMatch(/\nrouter +running +\d+ +[1-9]/);
 });
 
 test('how to use the API', async () => {

@@ -3,10 +3,14 @@
 import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import type { DeviceView } from '../../control/devices.ts';
+import type { AbiViolationRecord } from '../../store/records/abi-violations.ts';
 import type { HistoryRecord } from '../../store/records/history.ts';
 import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../entity-tags.ts';
 import { answerPage, pageByName, pageByTime, pageByTimeAndNumber, rangeOf } from '../pages.ts';
 import {
+  AbiViolation,
+  AbiViolationPage,
+  abiViolationQuery,
   type Device,
   DeviceDetail,
   DeviceLabels,
@@ -163,6 +167,30 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
   );
 
   app.get(
+    '/v1/devices/:device/abi-violations',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listAbiViolations',
+        tags,
+        summary: 'List the programs of a device that held on to code that had gone',
+        description:
+          'Findings of the ABI test: a program that keeps the address of a version (`addressing` `hard-coded`) faults with its next call once a load has invalidated that version. ' +
+          'One item for each program and address in each life of the host; of each device the newest 2,000 are kept.',
+        params: deviceParameter,
+        querystring: abiViolationQuery,
+        response: { 200: AbiViolationPage.describe('Violations, by when they were found.'), ...problems('not-found') },
+      },
+    },
+    async (request, reply) => {
+      const { program, module } = request.query;
+      const filter = { deviceId: request.params.device, programId: program, module, ...rangeOf(request.query) };
+      const { items, next } = await devices.abiViolations(filter, pageByTimeAndNumber(request));
+      return answerPage(request, reply, items.map(toAbiViolation), next);
+    },
+  );
+
+  app.get(
     '/v1/hosts',
     {
       config: { access: 'viewer' },
@@ -214,6 +242,23 @@ function toDeviceDetail(view: DeviceView): z.infer<typeof DeviceDetail> {
     attachFailure: device.attachFailure,
     moduleTable: state?.moduleTable ?? [],
     memoryMap: state?.memoryMap ?? null,
+    abiViolations: state?.abiViolations.total ?? 0,
+  };
+}
+
+function toAbiViolation(violation: AbiViolationRecord): z.infer<typeof AbiViolation> {
+  const { programId, programName, module, version, address, page, flag, at, lastAt, faults } = violation;
+  return {
+    program: programId,
+    programName,
+    module,
+    version,
+    address,
+    page,
+    flag: AbiViolation.shape.flag.parse(flag),
+    at: at.toISOString(),
+    lastAt: lastAt.toISOString(),
+    faults: Number(faults),
   };
 }
 

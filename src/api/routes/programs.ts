@@ -21,7 +21,8 @@ export function addProgramRoutes(app: Api, { programs }: Control): void {
         operationId: 'startProgram',
         tags,
         summary: 'Start a program on a device',
-        description: 'Threads that call an export of a module, found through the module table at every call.',
+        description:
+          'Threads that call an export of a module, found through the module table at every call unless they are to keep its address.',
         params: deviceParameter,
         body: NewProgram,
         response: {
@@ -101,7 +102,7 @@ function toStarted(view: ProgramView): Making<202, z.infer<typeof Program>> {
 }
 
 function toProgram({ program, state, statistics }: ProgramView): z.infer<typeof Program> {
-  const { id, deviceId, name, module, threads, calls, pauseMilliseconds, failure, createdAt } = program;
+  const { id, deviceId, name, module, threads, calls, pauseMilliseconds, deadlineMilliseconds, failure, createdAt } = program;
   return {
     id,
     device: deviceId,
@@ -113,6 +114,9 @@ function toProgram({ program, state, statistics }: ProgramView): z.infer<typeof 
     threads,
     calls: calls === null ? null : Number(calls),
     pauseMilliseconds,
+    recovery: Program.shape.recovery.parse(program.recovery),
+    addressing: Program.shape.addressing.parse(program.addressing),
+    deadlineMilliseconds,
     state,
     failure,
     statistics,

@@ -1,7 +1,7 @@
 // Devices, their history and their hosts in the API.
 
 import { z } from 'zod';
-import { exampleDeviceState, MemoryMap, ModuleTableEntry } from '../../protocol/device-state.ts';
+import { exampleDeviceState, exampleViolation, MemoryMap, ModuleTableEntry, PageFault } from '../../protocol/device-state.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
@@ -61,6 +61,7 @@ export const DeviceDetail = Device.extend({
   attachFailure: z.string().nullable().describe('What could not be brought back when its host restarted.'),
   moduleTable: z.array(ModuleTableEntry).describe('Module name → the version in memory.'),
   memoryMap: MemoryMap.nullable(),
+  abiViolations: count.describe('Programs that were found to hold on to code that had gone, since the host of the device started.'),
 }).meta({
   id: 'DeviceDetail',
   examples: [
@@ -70,6 +71,7 @@ export const DeviceDetail = Device.extend({
       attachFailure: null,
       moduleTable: exampleDeviceState.moduleTable,
       memoryMap: exampleDeviceState.memoryMap,
+      abiViolations: exampleDeviceState.abiViolations.total,
     },
   ],
 });
@@ -138,6 +140,38 @@ export const HistoryEntry = z
   });
 export const HistoryPage = pageOf('HistoryPage', HistoryEntry);
 export const historyQuery = z.strictObject({ ...pageQuery, ...orderQuery, ...rangeQuery });
+
+export const AbiViolation = z
+  .object({
+    program: identifier('program'),
+    programName: z.string(),
+    module: z.string(),
+    version: version.describe('The version whose address the program keeps.'),
+    address: z.string(),
+    page: count.describe('Number of the page at the address.'),
+    flag: PageFault.describe('Why the fetch faulted: the page was deleted, marked invalid, or marked NX.'),
+    at: timestamp.describe('When the program first faulted there.'),
+    lastAt: timestamp.describe('When it last did, as the device last reported.'),
+    faults: count.describe('How often it has.'),
+  })
+  .meta({
+    id: 'AbiViolation',
+    description: 'A finding of the ABI test: a program has called code that had gone, by an address that it keeps.',
+    examples: [{ ...exampleViolation, programName: 'abi-test' }],
+  });
+export const AbiViolationPage = pageOf('AbiViolationPage', AbiViolation);
+export const abiViolationQuery = z.strictObject({
+  ...pageQuery,
+  ...orderQuery,
+  ...rangeQuery,
+  program: identifier('program').optional().describe('Only violations of this program.'),
+  module: z
+    .string()
+    .max(64)
+    .optional()
+    .describe('Only violations that called this module.')
+    .meta({ examples: ['tcp'] }),
+});
 
 const Host = z
   .object({

@@ -1,7 +1,7 @@
 // Programs in the API.
 
 import { z } from 'zod';
-import { programLimits } from '../../protocol/agent.ts';
+import { Addressing, CallDeadline, programLimits, Recovery } from '../../protocol/agent.ts';
 import { exampleStatistics, ProgramStatistics } from '../../protocol/device-state.ts';
 import { exampleFunction, exampleTimes } from '../../protocol/examples.ts';
 import { DisplayName, ExportName, exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
@@ -30,8 +30,23 @@ export const NewProgram = z
       .default(null)
       .describe('Calls of each thread; null: until the program is stopped.'),
     pauseMilliseconds: z.int().min(0).max(programLimits.pauseMilliseconds).default(0).describe('Pause after each call.'),
+    recovery: Recovery.default('module').describe(
+      'What retries where an error is injected. `module`: the access that was inside the old version. `percolate`: the error passes the calling modules too, and the program makes the whole call anew.',
+    ),
+    addressing: Addressing.default('via-table').describe(
+      'How the module is found. `via-table`: through the module table, at every call. `hard-coded`: at the first, and then the program keeps the address and faults where that code has gone (the ABI test).',
+    ),
+    deadlineMilliseconds: CallDeadline.nullable()
+      .default(null)
+      .describe('How long one call may take; one that takes longer fails, and the thread goes on with its next. Null: for ever.'),
   })
-  .meta({ id: 'NewProgram', examples: [{ module: 'tcp', export: 'checksum', arguments: [1500, 1000], threads: 4 }] });
+  .meta({
+    id: 'NewProgram',
+    examples: [
+      { module: 'tcp', export: 'checksum', arguments: [1500, 1000], threads: 4 },
+      { name: 'abi-test', module: 'tcp', export: 'checksum', arguments: [1500, 1], pauseMilliseconds: 1_000, addressing: 'hard-coded' },
+    ],
+  });
 
 const ProgramState = z.enum(['starting', 'running', 'stopping', 'finished', 'stopped', 'failed']).meta({ id: 'ProgramState' });
 
@@ -49,6 +64,9 @@ export const Program = z
     threads: count,
     calls: count.nullable(),
     pauseMilliseconds: count,
+    recovery: Recovery,
+    addressing: Addressing,
+    deadlineMilliseconds: count.nullable().describe('A call that takes longer fails; null: it may take for ever.'),
     state: ProgramState,
     failure: z.string().nullable().describe('Why it could not be started.'),
     statistics: Statistics.nullable().describe('As the device last reported; null until it has.'),
@@ -69,6 +87,9 @@ export const Program = z
         threads: 4,
         calls: null,
         pauseMilliseconds: 0,
+        recovery: 'module',
+        addressing: 'via-table',
+        deadlineMilliseconds: null,
         state: 'running',
         failure: null,
         statistics: exampleStatistics,

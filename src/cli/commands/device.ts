@@ -54,6 +54,40 @@ export function addDeviceCommands(device: Command): void {
     );
   addExamples(show, 'patchbay device show rack-1-3', 'patchbay device show dev_019365a1c0de7b1e9d2f4c6a8b0d1e2f --json');
 
+  const violations = device
+    .command('violations <device>')
+    .description('List programs that held on to the addresses of code that had gone (the ABI test), the newest first.')
+    .option('--program <program>', 'only of this program, by its identifier')
+    .option('--module <name>', 'only calls of this module')
+    .addOption(limitOption())
+    .addOption(allOption())
+    .action((given, { program, module, ...options }, command) =>
+      operate(command, async (operator) => {
+        const path = { device: await deviceId(operator.client, given) };
+        const filter = { ...(program && { program }), ...(module && { module }) };
+        const found = await readPages(options, async (page) =>
+          answerOf(await operator.client.GET('/v1/devices/{device}/abi-violations', { params: { path, query: { ...page, ...filter } } })),
+        );
+        answerList(operator, found, {
+          headings: ['PROGRAM', 'NAME', 'HELD', 'ADDRESS', 'PAGE', 'FLAG', 'FIRST', 'LAST', 'FAULTS'],
+          row: (one) => [
+            one.program,
+            one.programName,
+            `${one.module}@${one.version}`,
+            one.address,
+            one.page,
+            one.flag,
+            timeText(one.at),
+            timeText(one.lastAt),
+            one.faults,
+          ],
+          none: 'no program has been found to hold on to code that had gone',
+        });
+        return exitCodes.done;
+      }),
+    );
+  addExamples(violations, 'patchbay device violations rack-1-3', 'patchbay device violations rack-1-3 --module tcp --all --json');
+
   const watch = device
     .command('watch [device...]')
     .description(
@@ -90,6 +124,7 @@ function detailLines({
   attachFailure,
   moduleTable,
   memoryMap,
+  abiViolations,
 }: Schemas['DeviceDetail']): string[] {
   const table = moduleTable.map((entry) => [entry.module, entry.version, entry.address, entry.referenceCount, entry.image.slice(0, 19)]);
   const ranges = (memoryMap?.ranges ?? []).map(({ address, pages, owner, ...flags }) => {
@@ -103,6 +138,7 @@ function detailLines({
     `created   ${timeText(createdAt)}`,
     `reported  ${timeText(reportedAt)}`,
     ...(attachFailure === null ? [] : [`failure   ${attachFailure}`]),
+    ...(abiViolations === 0 ? [] : [`held on   ${abiViolations} to code that had gone: patchbay device violations ${name}`]),
     '',
     ...(table.length === 0 ? ['no modules are in memory'] : tableLines(['MODULE', 'VERSION', 'ADDRESS', 'ACCESSES', 'IMAGE'], table)),
     ...(memoryMap === null ? [] : ['', `memory: ${memoryMap.usedPages} of ${memoryMap.pages} pages are used`]),

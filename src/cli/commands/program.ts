@@ -2,7 +2,8 @@
 
 import console from 'node:console';
 import { setTimeout } from 'node:timers/promises';
-import type { Command } from '@commander-js/extra-typings';
+import { type Command, Option } from '@commander-js/extra-typings';
+import { addressings, recoveries } from '../client/choices.ts';
 import { answerOf, type Client, type Schemas } from '../client/client.ts';
 import { readInteger, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
@@ -73,7 +74,20 @@ function addStartCommand(program: Command): void {
       readInteger('calls', text, 1, Number.MAX_SAFE_INTEGER),
     )
     .option('--pause <milliseconds>', 'pause after each call', (text) => readInteger('pause', text, 0, Number.MAX_SAFE_INTEGER), 0)
-    .action((given, values, { module, export: exported, name, threads, calls, pause }, command) =>
+    .addOption(
+      new Option('--recovery <recovery>', 'what retries where an error is injected: the access itself, or with percolate the whole call')
+        .choices(recoveries)
+        .default('module' as const),
+    )
+    .addOption(
+      new Option('--addressing <addressing>', 'find the module through its table at every call, or keep its address, which is the ABI test')
+        .choices(addressings)
+        .default('via-table' as const),
+    )
+    .option('--deadline <milliseconds>', 'how long one call may take; one that takes longer fails (for ever)', (text) =>
+      readInteger('deadline', text, 1, Number.MAX_SAFE_INTEGER),
+    )
+    .action((given, values, { module, export: exported, name, threads, calls, pause, recovery, addressing, deadline }, command) =>
       operate(command, async (operator) => {
         for (const value of values) {
           if (value.trim() === '' || Number.isNaN(Number(value))) throw new UsageError(`the argument "${value}" is not a number`);
@@ -87,6 +101,9 @@ function addStartCommand(program: Command): void {
           threads,
           calls: calls ?? null,
           pauseMilliseconds: pause,
+          recovery,
+          addressing,
+          deadlineMilliseconds: deadline ?? null,
         };
         const started = answerOf(await operator.client.POST('/v1/devices/{device}/programs', { params: { path }, body }));
         answer(operator, started, () => [`${started.id} is ${started.state}: ${started.name} on ${given}`]);
@@ -97,6 +114,8 @@ function addStartCommand(program: Command): void {
     start,
     'patchbay program start rack-1-3 1480 1 --module tcp --export checksum --threads 4',
     'patchbay program start rack-1-3 1480 1 --module tcp --export checksum --calls 1000 --pause 5 --json',
+    'patchbay program start rack-1-3 1480 1 --module tcp --export checksum --name abi-test --addressing hard-coded --pause 100',
+    'patchbay program start rack-1-3 1480 1 --module tcp --export checksum --recovery percolate --deadline 2000',
   );
 }
 
@@ -104,7 +123,7 @@ function addStatsCommand(program: Command): void {
   const stats = program
     .command('stats <device> [program]')
     .description(
-      'Show what programs have done: calls completed and failed, accesses interrupted and retried, and the versions that served them.',
+      'Show what programs have done: calls completed and failed, faults, accesses interrupted and retried, and the versions that served them.',
     )
     .option('--watch', 'show it again and again, until Ctrl-C')
     .option('--interval <seconds>', 'how often, with --watch', (text) => readInteger('interval', text, 1, 3_600), 1)
@@ -153,15 +172,16 @@ async function watchPrograms({ isJson, stopped }: Operator, read: () => Promise<
 function statisticsLines(programs: readonly Program[]): string[] {
   if (programs.length === 0) return ['there are no programs on this device'];
   return tableLines(
-    ['NAME', 'STATE', 'COMPLETED', 'FAILED', 'INTERRUPTED', 'RETRIED', 'VERSIONS', 'LAST FAILURE'],
+    ['NAME', 'STATE', 'COMPLETED', 'FAILED', 'FAULTS', 'INTERRUPTED', 'RETRIED', 'VERSIONS', 'LAST FAILURE'],
     programs.map(({ name, state, statistics }) =>
       statistics === null
-        ? [name, stateText(state), '-', '-', '-', '-', '-', '']
+        ? [name, stateText(state), '-', '-', '-', '-', '-', '-', '']
         : [
             name,
             stateText(state),
             statistics.callsCompleted,
-            statistics.callsFailed === 0 ? 0 : coloured('red', String(statistics.callsFailed)),
+            failureCount(statistics.callsFailed),
+            failureCount(statistics.faults),
             statistics.accessesInterrupted,
             statistics.accessesRetried,
             versionMix(statistics.versions),
@@ -170,6 +190,8 @@ function statisticsLines(programs: readonly Program[]): string[] {
     ),
   );
 }
+
+const failureCount = (count: number) => (count === 0 ? 0 : coloured('red', String(count)));
 
 /** The share that each version has of the completed calls. */
 function versionMix(versions: NonNullable<Program['statistics']>['versions']): string {

@@ -28,6 +28,14 @@ export class ProgramRecords {
     return this.#client.program.findFirst({ where: { id, deviceId } });
   }
 
+  /** The names of those of these programs that are the device's, by their identifiers. */
+  async namesOn(deviceId: string, ids: readonly string[]): Promise<Map<string, string>> {
+    const found = await readInChunks(ids, (some) =>
+      this.#client.program.findMany({ where: { id: { in: some }, deviceId }, select: { id: true, name: true } }),
+    );
+    return new Map(found.map(({ id, name }) => [id, name]));
+  }
+
   async list({ from, until, ...filter }: ProgramFilter, page: PageByTime): Promise<ProgramRecord[]> {
     const createdAt = (comparison: Comparison<Date>): Prisma.ProgramWhereInput => ({ createdAt: comparison });
     return this.#client.program.findMany({

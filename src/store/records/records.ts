@@ -1,6 +1,7 @@
 // All records of one connection or transaction, by kind.
 
 import type { Prisma } from '../generated/client.ts';
+import { AbiViolationRecords } from './abi-violations.ts';
 import { AnswerRecords } from './answers.ts';
 import { AuditRecords } from './audit.ts';
 import { BuildRecords } from './builds.ts';
@@ -14,6 +15,7 @@ import { OrderRecords } from './orders.ts';
 import { ProgramRecords } from './programs.ts';
 
 export class Records {
+  readonly abiViolations: AbiViolationRecords;
   readonly answers: AnswerRecords;
   readonly audit: AuditRecords;
   readonly builds: BuildRecords;
@@ -29,6 +31,7 @@ export class Records {
   readonly committed: Committed = { events: [], loads: [], reports: [] };
 
   constructor(client: Prisma.TransactionClient) {
+    this.abiViolations = new AbiViolationRecords(client);
     this.answers = new AnswerRecords(client);
     this.audit = new AuditRecords(client, this.committed);
     this.builds = new BuildRecords(client);

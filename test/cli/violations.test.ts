@@ -1,0 +1,68 @@
+// What the operator's command line tells programs, and how it tells who holds on to old code.
+
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Bench, itemsOf, until, workModule } from '../api/fixture.ts';
+import { jsonOf, patchbay } from './command.ts';
+
+const bench = new Bench();
+let device: string;
+beforeAll(async () => {
+  await bench.start();
+  bench.startHost('rack', 1);
+  [device = ''] = await bench.connectedDevices(1);
+  await bench.push('work', '1.0.0', workModule(1));
+  await bench.push('work', '1.1.0', workModule(2));
+  await bench.load('work', '1.0.0', [device]);
+});
+afterAll(() => bench.close());
+
+const command = (...args: string[]) => patchbay(bench.folder, args, { PATCHBAY_SERVICE: bench.url, PATCHBAY_KEY: bench.key });
+const start = (...options: string[]) => command('program', 'start', 'rack-1', '1', '--module', 'work', '--export', 'work', ...options);
+const programs = async () => itemsOf(await bench.get(`/v1/devices/${device}/programs`));
+
+test('who holds on to old code is told by the load, by the statistics and by the device', async () => {
+  const none = await command('device', 'violations', 'rack-1');
+  expect(none).toMatchObject({ code: 0, stdout: 'no program has been found to hold on to code that had gone\n' });
+  const told = ['--recovery', 'percolate', '--addressing', 'hard-coded', '--deadline', '60000'];
+  const started = jsonOf(await start('--name', 'stale', '--pause', '1', ...told, '--json'));
+  expect(started).toMatchObject({ name: 'stale', recovery: 'percolate', addressing: 'hard-coded', deadlineMilliseconds: 60_000 });
+  await until('it has the address', async () => JSON.stringify(await programs()).includes('"version":"1.0.0"'));
+  const [load] = await bench.load('work', '1.1.0', [device]);
+  const shown = await command('load', 'show', String(load?.['id']));
+  expect(shown.stdout).toContain(`heldBy=["${started['id']}"]`);
+  await until('it has faulted', async () => itemsOf(await bench.get(`/v1/devices/${device}/abi-violations`)).length > 0);
+
+  const [listed, asJson, ofOther, stats, detail] = await Promise.all([
+    command('device', 'violations', 'rack-1'),
+    command('device', 'violations', 'rack-1', '--program', String(started['id']), '--module', 'work', '--json'),
+    command('device', 'violations', 'rack-1', '--module', 'other'),
+    command('program', 'stats', 'rack-1'),
+    command('device', 'show', 'rack-1'),
+  ]);
+  expect(listed.stdout).toMatch(
+    new RegExp(`^PROGRAM +NAME +HELD .*\\n.*\\n${started['id']} +stale +work@1\\.0\\.0 +0x1000 +1 +nx +20\\S+ +20\\S+ +\\d+\\n$`),
+  );
+  expect(jsonOf(asJson)).toMatchObject({ items: [{ program: started['id'], version: '1.0.0', page: 1, flag: 'nx' }], next: null });
+  expect(ofOther.stdout).toBe(none.stdout);
+  expect(stats.stdout).toMatch(
+    /^NAME +STATE +COMPLETED +FAILED +FAULTS .*\n.*\nstale +running +\d+ +[1-9]\d* +[1-9]\d* .* segmentation fault: /,
+  );
+  expect(detail.stdout).toContain('\nheld on   1 to code that had gone: patchbay device violations rack-1\n');
+});
+
+test('without options a program finds its module through the table, and its calls may take for ever', async () => {
+  expect(jsonOf(await start('--calls', '1', '--json'))).toMatchObject({
+    recovery: 'module',
+    addressing: 'via-table',
+    deadlineMilliseconds: null,
+  });
+});
+
+test.each([
+  [['--addressing', 'table'], 2, 'Allowed choices are via-table, hard-coded'],
+  [['--recovery', 'retry'], 2, 'Allowed choices are module, percolate'],
+  [['--deadline', '0'], 2, '--deadline is "0": give a whole number from 1 to'],
+  [['--deadline', '3600001'], 1, '/deadlineMilliseconds'],
+])('%j is refused', async (options, code, stderr) => {
+  expect(await start(...options)).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(stderr) });
+});
