@@ -58,8 +58,8 @@ beforeAll(async () => {
     ['threads', [1, 2]],
     ['calls', [1, 2]],
     ['arguments', [[1], [], ['5'], [1, 2]]],
-    ['language', ['wat', 'wat', 'cobol']],
-    ['source', [workModule(3), workModule(4), 'nonsense']],
+    ['language', ['wat', 'wat', 'wat', 'cobol']],
+    ['source', [workModule(3), workModule(4), workModule(5), workModule(6), 'nonsense']],
   ]);
 });
 afterAll(async () => {
@@ -75,7 +75,7 @@ type FuzzRequest = {
 };
 
 /** Compiling is slow, and has tests of its own. */
-const weightOf = ({ operationId }: Operation) => (operationId === 'createBuild' ? 1 : 4);
+const weightOf = ({ operationId }: Operation) => (operationId === 'createBuild' ? 3 : 4);
 /** Parameters that are always the same: with others the answer is waited for. */
 const fixed: ReadonlyMap<string, unknown> = new Map([['waitSeconds', 0]]);
 
