@@ -85,6 +85,19 @@ test('a request is called in every log what its client calls it, from the answer
   expect(log.with({ action: 'key.created' })).toMatchObject([{ actor: 'service', request: null }]);
 });
 
+test('an order says which request made it, also where it comes anew to a host that has restarted', async () => {
+  const agent = new Agent(bench);
+  await agent.register('agent', ['d1']);
+  const [attach] = await agent.next(0, 10);
+  expect(attach?.request).toMatch(/^req_/);
+  await bench.push('tcp', '1.0.0', workModule(1));
+  const devices = itemsOf(await bench.get('/v1/devices')).map(({ id }) => id);
+  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices }, { 'x-request-id': 'change-1' });
+  agent.bootId = randomUUID();
+  await agent.register('agent', ['d1']);
+  expect(await agent.next(0, 10)).toMatchObject([{ kind: 'attach-device' }, { kind: 'load', request: 'change-1' }]);
+});
+
 test.each(['', 'a b', 'ä', 'a'.repeat(65), 'a,b', unknownToken])('a request is not called "%s"', async (name) => {
   const answer = await bench.get('/v1/hosts', { 'x-request-id': name });
   expect(answer.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
