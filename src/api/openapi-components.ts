@@ -146,8 +146,8 @@ export function describeRequests(document: JsonObject): JsonObject {
   const described = Object.fromEntries(
     Object.entries(paths).map(([path, item]) => {
       if (!isObject(item)) return [path, item];
-      const described = path.startsWith('/v1/') ? describePost(item) : item;
-      return [path, Object.fromEntries(Object.entries(described).map(([method, operation]) => [method, withParametersInOrder(operation)]))];
+      const whole = path.startsWith('/v1/') ? describePost(item) : item;
+      return [path, Object.fromEntries(Object.entries(whole).map(([method, operation]) => [method, withParametersInOrder(operation)]))];
     }),
   );
   return { ...document, paths: described };

@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process';
 import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import openapiTypeScript, { astToString } from 'openapi-typescript';
 import ts from 'typescript';
@@ -25,7 +25,7 @@ type Generator = {
 const generators = {
   'openapi-fetch': {
     generate: async (folder) => {
-      const nodes = await openapiTypeScript(new URL(`file://${document}`), {
+      const nodes = await openapiTypeScript(pathToFileURL(document), {
         defaultNonNullable: false,
         // As its documentation says for bodies that are bytes.
         transform: ({ format }) => (format === 'binary' ? ts.factory.createTypeReferenceNode('Blob') : undefined),
