@@ -5,7 +5,7 @@ import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Bench, itemsOf, joinToken, until, workModule } from './fixture.ts';
-import { documentedBody, type Operation, operations, type Parameter } from './fuzzing/document.ts';
+import { documentedBody, examplesOf, type Operation, operations, type Parameter } from './fuzzing/document.ts';
 import { hostileValue, type Known, nearly, validValue } from './fuzzing/values.ts';
 
 const cases = 1_300;
@@ -84,7 +84,10 @@ const anyRequest = () => fc.oneof(...operations.map((operation) => ({ weight: we
 function requestOf(operation: Operation): fc.Arbitrary<FuzzRequest> {
   const json = operation.requestBody?.content['application/json']?.schema;
   const valid = json === undefined ? fc.constant(undefined) : validValue(json, '', known);
+  const examples = Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
   const body = fc.oneof(
+    // What it all takes to be of use together is hard to meet by chance.
+    { weight: examples.length === 0 ? 0 : 2, arbitrary: fc.constantFrom(...examples, undefined).map(toText) },
     { weight: 4, arbitrary: valid.map(toText) },
     { weight: 4, arbitrary: nearly(valid).map(toText) },
     { weight: 1, arbitrary: hostileValue.map(toText) },

@@ -14,6 +14,9 @@ import { environment } from '../cli/command.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
+/** What `npx patchbay` runs in a clone, without the second or more that npx takes to find it; that it does is a test of its own. */
+const quickNpx = `npx() { [ "$1" = patchbay ] && shift && node "${join(root, 'bin', 'patchbay.js')}" "$@"; }`;
+
 let folder: string;
 let service: Child | null = null;
 beforeEach(() => {
@@ -35,15 +38,20 @@ async function walkThrough(page: string, cwd: string, ...options: string[]): Pro
   if (!options.includes('--no-embedded-host')) await until('the devices have come up', isUp);
   const blocks = [...readFileSync(join(root, page), 'utf8').matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block]) => block);
   expect(blocks.length).toBeGreaterThan(1);
-  const { stdout, stderr } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', blocks.join('\n')], {
+  const { stdout, stderr } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', `${quickNpx}\n${blocks.join('\n')}`], {
     cwd,
     env: environment({ SERVICE: url, PATCHBAY_SERVICE: url, PATCHBAY_KEY_FILE: keyFile, ADMIN_KEY_FILE: keyFile, HOME: folder }),
   });
   return `${stdout}\n${stderr}`;
 }
 
-/** A command of npx takes a second or more, and there are dozens. */
+/** There are dozens of commands, each a process. */
 const patience = { timeout: 300_000 };
+
+test('npx finds the command line in a clone', async () => {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  expect((await promisify(execFile)('npx', ['patchbay', '--version'], { cwd: root })).stdout.trim()).toBe(version);
+});
 
 test('the tutorial', patience, async () => {
   const said = await walkThrough('docs/tutorial.md', root);
