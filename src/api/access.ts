@@ -3,7 +3,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Control } from '../control/control.ts';
-import { type KeyHolder, mayActAs, type Role, rolesThatMayActAs } from '../control/keys.ts';
+import { type KeyHolder, keyPrefix, mayActAs, type Role, rolesThatMayActAs } from '../control/keys.ts';
 import { Problem } from '../control/problem.ts';
 
 /**
@@ -119,7 +119,7 @@ async function identify(request: FastifyRequest, control: Control, keys: KeyPoli
     case 'public':
       return { kind: 'unknown' };
     case 'registration': {
-      if (token === null || !token.startsWith('patchbay_')) {
+      if (token === null || !token.startsWith(keyPrefix)) {
         control.hosts.checkJoinToken(token);
         return { kind: 'join-token' };
       }

@@ -32,8 +32,13 @@ export function rolesThatMayActAs(needed: Role): Role[] {
   return roles.filter((role) => mayActAs(role, needed));
 }
 
+/** What every key begins with, and no other token that the service makes. */
+export const keyPrefix = 'patchbay_';
+
 /** Keys that are not revoked. */
 const keyLimit = 1_000;
+
+const keyForm = new RegExp(`^${keyPrefix}([0-9a-f]{32})_[A-Za-z0-9_-]{43}$`);
 
 export type NewKeyRequest = { readonly name: string; readonly role: Role; readonly host: string | null };
 /** A key with its secret, which nobody can see again. */
@@ -146,7 +151,7 @@ async function createKey(
     throw new Problem('name-taken', `the key ${taken.id} has the name "${name}": choose another, or revoke that one first`);
   if ((await records.keys.count({ isRevoked: false })) >= keyLimit)
     throw new Problem('too-many-keys', `there are ${keyLimit} keys, as many as may be: revoke those that nobody uses`);
-  const secret = `patchbay_${id.slice(id.indexOf('_') + 1)}_${newSecret()}`;
+  const secret = `${keyPrefix}${id.slice(id.indexOf('_') + 1)}_${newSecret()}`;
   const createdAt = new Date();
   const createdBy = requester.actor;
   const key: KeyRecord = { id, name, role, host, secretDigest: digestOf(secret), createdAt, createdBy, lastUsedAt: null, revokedAt: null };
@@ -163,6 +168,6 @@ async function findKey(records: Records, id: string): Promise<KeyRecord> {
 
 /** A key names itself, so that it is found by what is no secret and its secret is compared in constant time; null where it is none. */
 function idOf(secret: string): string | null {
-  const [, digits] = /^patchbay_([0-9a-f]{32})_[A-Za-z0-9_-]{43}$/.exec(secret) ?? [];
+  const [, digits] = keyForm.exec(secret) ?? [];
   return digits === undefined ? null : `key_${digits}`;
 }

@@ -6,6 +6,7 @@ import type { Control } from '../../control/control.ts';
 import { BootId, Heartbeat, Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { callerOf } from '../access.ts';
+import { entityTag } from '../entity-tags.ts';
 import { identifier } from '../schemas/common.ts';
 import { problems } from '../schemas/problem.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../server-sent-events.ts';
@@ -168,7 +169,7 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
     },
     async (request, reply) => {
       const { digest } = request.params;
-      reply.header('etag', `"${digest}"`).header('cache-control', 'public, max-age=31536000, immutable');
+      reply.header('etag', entityTag(digest)).header('cache-control', 'public, max-age=31536000, immutable');
       return sendRaw(reply.status(200).type('application/wasm'), await builds.image(digest));
     },
   );

@@ -2,7 +2,7 @@
 
 import { answerOf, type Client, type Schemas } from '../client/client.ts';
 import { StartError } from '../command-line.ts';
-import { everyItem, listLimit, readPages } from './pages.ts';
+import { everyItem, readPages } from './pages.ts';
 
 /** Every device, or those that have these labels. */
 export async function readDevices(client: Client, labels: readonly string[] = []): Promise<Schemas['Device'][]> {
@@ -13,23 +13,18 @@ export async function readDevices(client: Client, labels: readonly string[] = []
 }
 
 /** The identifiers of devices that are given by identifier or name. @throws {StartError} where there is no device of the name. */
-export async function deviceIds(client: Client, given: readonly string[]): Promise<string[]> {
-  if (given.every(isIdentifier)) return [...given];
-  const byName = new Map((await readDevices(client)).map(({ name, id }) => [name, id]));
-  return given.map((text) => {
-    const id = isIdentifier(text) ? text : byName.get(text);
-    if (id === undefined)
-      throw new StartError(
-        `there is no device "${text}"${byName.size === listLimit ? ` among the newest ${listLimit}: give its identifier` : ': "patchbay device list" shows what devices there are'}`,
-      );
-    return id;
-  });
+export function deviceIds(client: Client, given: readonly string[]): Promise<string[]> {
+  return Promise.all(given.map((text) => deviceId(client, text)));
 }
 
 /** The identifier of one device. @throws {StartError} */
 export async function deviceId(client: Client, given: string): Promise<string> {
-  const [id = given] = await deviceIds(client, [given]);
-  return id;
+  if (isIdentifier(given)) return given;
+  // Of the names that begin so the one that is so comes first.
+  const query = { name: given, sort: 'name' as const, limit: 1 };
+  const [device] = answerOf(await client.GET('/v1/devices', { params: { query } })).items;
+  if (device?.name !== given) throw new StartError(`there is no device "${given}": "patchbay device list" shows what devices there are`);
+  return device.id;
 }
 
 /** What operators call each device. */
