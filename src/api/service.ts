@@ -23,6 +23,7 @@ import { addLoadRoutes } from './routes/loads.ts';
 import { addMetricsRoute } from './routes/metrics.ts';
 import { addOperationsRoutes } from './routes/operations.ts';
 import { addProgramRoutes } from './routes/programs.ts';
+import { addSigningKeyRoutes } from './routes/signing-keys.ts';
 
 export type ServiceOptions = ControlSettings & {
   /** SQLite file; made if it is not there. */
@@ -77,6 +78,7 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
     addMetricsRoute(api, control);
     addEventRoutes(api, control);
     addKeyRoutes(api, control);
+    addSigningKeyRoutes(api, control);
   });
   await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), control));
   return app;

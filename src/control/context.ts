@@ -1,15 +1,18 @@
 // What every part of control works with.
 
 import type { Compiler } from '../compiler/compiler.ts';
+import type { AuditOutcome } from '../proof/audit-event.ts';
 import type { Records } from '../store/records/records.ts';
 import type { Store } from '../store/store.ts';
 import type { RepeatableRequest } from './answers.ts';
 import type { OrderBoard } from './order-board.ts';
+import type { SigningKeys } from './signing-keys.ts';
 
 export type Context = {
   readonly store: Store;
   readonly compiler: Compiler;
   readonly orderBoard: OrderBoard;
+  readonly signingKeys: SigningKeys;
 };
 
 /** Who asks, and in which request. */
@@ -28,12 +31,15 @@ export type AuditEntry = {
   readonly action: string;
   /** Identifier of the object, or its path where it has none. */
   readonly object: string;
+  /** How it ended; `succeeded` where it is not said. */
+  readonly outcome?: AuditOutcome;
   readonly detail: Record<string, string | number | boolean | null | readonly string[] | Readonly<Record<string, string>>>;
 };
 
 /** Writes what was done into the audit trail, in the transaction that does it. */
 export async function audit(records: Records, requester: Requester, at: Date, entries: readonly AuditEntry[]): Promise<void> {
-  await records.audit.append(entries.map((entry) => ({ at, actor: requester.actor, requestId: requester.requestId, ...entry })));
+  const { actor, requestId } = requester;
+  await records.audit.append(entries.map((entry) => ({ at, actor, requestId, outcome: 'succeeded', ...entry })));
 }
 
 /** The items of a page of a list, and the next page. */

@@ -21,12 +21,14 @@ import { Programs } from './programs.ts';
 import { Reachability } from './reachability.ts';
 import { Readiness } from './readiness.ts';
 import { Repeated } from './repeated.ts';
+import { type SigningKeySettings, SigningKeys } from './signing-keys.ts';
 
 export type ControlSettings = {
   /** What a host must show to register. */
   readonly joinToken: string;
   /** Milliseconds of silence after which a host is unreachable. */
   readonly unreachableAfter: number;
+  readonly signingKeys: SigningKeySettings;
   /** Keeps the secret of the key of the role `admin` that is made. */
   readonly adminKey: { readonly when: 'first start' | 'always'; readonly keep: (secret: string) => void } | null;
 };
@@ -46,6 +48,7 @@ export class Control {
   readonly loads: Loads;
   readonly measurements = new Measurements();
   readonly programs: Programs;
+  readonly signingKeys: SigningKeys;
   readonly #context: Context;
   readonly #readiness: Readiness;
   readonly #deadlines: Repeated;
@@ -68,6 +71,7 @@ export class Control {
     this.keys = new Keys(this.#context);
     this.loads = new Loads(this.#context);
     this.programs = new Programs(this.#context, this.devices);
+    this.signingKeys = context.signingKeys;
     this.#deadlines = new Repeated(Math.min(longestSweepInterval, unreachableAfter / 4), async () => {
       await reachability.sweep();
       await this.loads.expire();
@@ -78,11 +82,15 @@ export class Control {
   /**
    * Opens the database file, made if need be.
    * @param logger Told what was done; by default nobody is.
-   * @throws {MigrationError}
+   * @throws {MigrationError} {SigningKeyError}
    */
   static async open(databaseFile: string, settings: ControlSettings, logger: BaseLogger = pino({ enabled: false })): Promise<Control> {
     const store = await Store.open(databaseFile);
-    const context = { store, compiler: new Compiler(), orderBoard: new OrderBoard(store) };
+    const signingKeys = await SigningKeys.open(store, settings.signingKeys).catch(async (error: unknown) => {
+      await store.close();
+      throw error;
+    });
+    const context = { store, compiler: new Compiler(), orderBoard: new OrderBoard(store), signingKeys };
     const reachability = new Reachability(context, settings.unreachableAfter);
     await reachability.begin();
     const control = new Control(reachability, context, settings, logger);

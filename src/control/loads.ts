@@ -7,6 +7,7 @@ import type { PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { audit, type Context, type PageOf, type Requester, readPage, service } from './context.ts';
+import { auditOutcomeOf } from './load-outcomes.ts';
 import { newOrder } from './orders.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
 
@@ -159,7 +160,12 @@ async function endLoads(
     records,
     requester,
     end.completedAt,
-    loads.map(({ id, deviceId }) => ({ action: 'load.completed', object: id, detail: { device: deviceId, outcome, reason } })),
+    loads.map(({ id, deviceId }) => ({
+      action: 'load.completed',
+      object: id,
+      outcome: auditOutcomeOf(outcome),
+      detail: { device: deviceId, outcome, reason },
+    })),
   );
 }
 

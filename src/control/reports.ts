@@ -6,6 +6,7 @@ import type { LoadReport } from '../protocol/load-report.ts';
 import type { Records } from '../store/records/records.ts';
 import { applyViolations } from './abi-violations.ts';
 import { type AuditEntry, audit, type Requester } from './context.ts';
+import { auditOutcomeOf } from './load-outcomes.ts';
 import { toOrder } from './orders.ts';
 
 type Batch = { readonly hostId: string; readonly bootId: string; readonly reports: readonly Report[] };
@@ -46,10 +47,24 @@ async function applyOrderReport(records: Records, batch: Batch, order: Order, re
     case 'program-started':
       if (order.kind !== 'start-program') return null;
       await records.programs.setStarted([order.program], report.failure);
-      return [{ action: 'program.started', object: order.program, detail: { device: order.device, failure: report.failure } }];
+      return [
+        {
+          action: 'program.started',
+          object: order.program,
+          outcome: outcomeOf(report.failure),
+          detail: { device: order.device, failure: report.failure },
+        },
+      ];
     case 'program-stopped':
       if (order.kind !== 'stop-program') return null;
-      return [{ action: 'program.stopped', object: order.program, detail: { device: order.device, failure: report.failure } }];
+      return [
+        {
+          action: 'program.stopped',
+          object: order.program,
+          outcome: outcomeOf(report.failure),
+          detail: { device: order.device, failure: report.failure },
+        },
+      ];
   }
 }
 
@@ -76,7 +91,7 @@ async function applyAttachment(
   const isThere = new Set<string>(state.programs.map(({ program }) => program));
   const lost = programs.map(({ program }) => program).filter((program) => !isThere.has(program));
   if (lost.length > 0) await records.programs.setStarted(lost, failure ?? 'the device did not take it up again when its host restarted');
-  return [{ action: 'device.attached', object: device, detail: { boot: batch.bootId, failure } }];
+  return [{ action: 'device.attached', object: device, outcome: outcomeOf(failure), detail: { boot: batch.bootId, failure } }];
 }
 
 async function applyLoad(records: Records, order: OrderOf<'load'>, result: LoadReport, at: Date): Promise<AuditEntry[]> {
@@ -112,7 +127,7 @@ async function applyLoad(records: Records, order: OrderOf<'load'>, result: LoadR
     await records.devices.setModule({ deviceId: device, module, version, imageDigest: image, loadedAt: at });
   }
   // What a device did after the load's deadline is in its history; the load's outcome stays.
-  return [{ action: hadNotEnded ? 'load.completed' : 'load.reported-late', object: load, detail }];
+  return [{ action: hadNotEnded ? 'load.completed' : 'load.reported-late', object: load, outcome: auditOutcomeOf(outcome), detail }];
 }
 
 /** Of each device the newest state of the batch; programs that have ended leave their last statistics. Answers the events of what was found. */
@@ -136,6 +151,8 @@ async function applyStates(records: Records, batch: Batch): Promise<AuditEntry[]
   }
   return entries;
 }
+
+const outcomeOf = (failure: string | null) => (failure === null ? 'succeeded' : 'failed');
 
 function isLoaded({ outcome }: LoadReport): boolean {
   return outcome === 'installed' || outcome === 'replaced' || outcome === 'replaced-interrupting';

@@ -39,3 +39,9 @@ export const exampleVersions = {
 export const exampleFunction = { parameters: ['i32', 'i32'], results: ['i32'] } as const;
 
 export const exampleInterface = { exports: [{ name: 'checksum', ...exampleFunction }], imports: [] };
+
+/** Of events of the audit trail. */
+export const exampleHashes = {
+  previous: 'sha256:0d2c8ea5a6f7cb5d5d1f6f4dba9f6be5f2f1a2a4f6f4be3ccf4a4b6ad3e05a11',
+  event: 'sha256:9b1f6d6be4d9b1f8f4fcb8f3f5fb2a0b7c52a7a3e1b0f1a4d3f3ad8c9f3d4c72',
+} as const;

@@ -14,6 +14,7 @@ export const identifierPrefixes = {
   program: 'prg',
   order: 'ord',
   key: 'key',
+  'signing key': 'sgk',
 } as const;
 
 /** The digits of every identifier in an example. */

@@ -4,6 +4,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
+import { chainEvents } from './first-chain.ts';
 
 const folder = fileURLToPath(new URL('../../prisma/migrations', import.meta.url));
 
@@ -102,10 +103,14 @@ function readApplied(database: Database.Database): [string, string][] {
   return rows.map((row) => [row.migration_name, row.checksum]);
 }
 
+/** What migrations do that SQL cannot, in the same transaction. */
+const completions = new Map([['20261124000007_audit_chain', chainEvents]]);
+
 function applyOne(database: Database.Database, name: string, sql: string, checksum: string): void {
   const started = Date.now();
   database.transaction(() => {
     database.exec(sql);
+    completions.get(name)?.(database);
     database
       .prepare(
         'INSERT INTO _prisma_migrations (id, checksum, finished_at, migration_name, started_at, applied_steps_count) VALUES (?, ?, ?, ?, ?, 1)',

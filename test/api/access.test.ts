@@ -5,6 +5,7 @@ import Fastify from 'fastify';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { checkAccess } from '../../src/api/access.ts';
 import { Control } from '../../src/control/control.ts';
+import { PrivateKeysInMemory } from '../private-keys.ts';
 import { Agent } from './agent.ts';
 import { Bench, bearer, joinToken } from './fixture.ts';
 import { type Operation, operations } from './fuzzing/document.ts';
@@ -95,7 +96,12 @@ test('every operation needs a role, or is one of the few that need none', () => 
 });
 
 test('a route that does not say who may use it cannot be added', async () => {
-  const control = await Control.open(`${bench.folder}/other.db`, { joinToken, unreachableAfter: 60_000, adminKey: null });
+  const control = await Control.open(`${bench.folder}/other.db`, {
+    joinToken,
+    unreachableAfter: 60_000,
+    adminKey: null,
+    signingKeys: { privateKeys: new PrivateKeysInMemory(), isLost: false },
+  });
   try {
     const app = Fastify();
     checkAccess(app, control, 'required', async () => {});

@@ -11,6 +11,7 @@ import type { KeyPolicy } from '../../src/api/access.ts';
 import { type Limits, usualLimits } from '../../src/api/limits.ts';
 import { createService, type ServiceOptions } from '../../src/api/service.ts';
 import { runHost } from '../../src/host/host.ts';
+import { PrivateKeysInMemory } from '../private-keys.ts';
 
 export type Answer = { readonly status: number; readonly headers: Headers; readonly body: Record<string, unknown> };
 
@@ -32,6 +33,9 @@ export class Bench {
   prepare: (app: FastifyInstance) => void = () => {};
   /** The key of an administrator, shown where a request shows nothing else. */
   key = '';
+  readonly privateKeys = new PrivateKeysInMemory();
+  /** Whether the service is told that its signing key is lost; to be set before the start. */
+  isSigningKeyLost = false;
   readonly folder = mkdtempSync(join(tmpdir(), 'patchbay-api-'));
   #app: FastifyInstance | null = null;
   #port = 0;
@@ -50,6 +54,7 @@ export class Bench {
       unreachableAfter: this.unreachableAfter,
       keys: this.keys,
       limits: this.limits,
+      signingKeys: { privateKeys: this.privateKeys, isLost: this.isSigningKeyLost },
       adminKey: this.keys === 'off' ? null : { when: 'first start', keep: (secret) => this.#keepKey(secret) },
     });
     this.prepare(app);

@@ -171,6 +171,7 @@ const newEvent = (index: number) => ({
   action: oneOf(['load.completed', 'load.requested', 'device.created']),
   object: oneOf(['dev_a', 'dev_b']),
   requestId: oneOf(['', 'req_a', 'req_b']),
+  outcome: oneOf(['succeeded', 'refused', 'failed'] as const),
   detail: {},
 });
 
@@ -359,6 +360,7 @@ beforeAll(async () => {
           actor: [event.actor],
           action: [event.action],
           object: [event.object],
+          outcome: [event.outcome],
           request: event.requestId === '' || event.requestId === null ? [] : [event.requestId],
         },
       })),

@@ -7,8 +7,14 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Control } from '../../src/control/control.ts';
 import { Problem } from '../../src/control/problem.ts';
 import { ModuleName } from '../../src/protocol/identifiers.ts';
+import { PrivateKeysInMemory } from '../private-keys.ts';
 
-const settings = { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null };
+const settings = {
+  joinToken: 'not used',
+  unreachableAfter: 60_000,
+  adminKey: null,
+  signingKeys: { privateKeys: new PrivateKeysInMemory(), isLost: false },
+};
 
 let folder: string;
 let control: Control;

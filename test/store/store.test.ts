@@ -23,7 +23,15 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const firstPage = { sort: 'time', order: 'asc', limit: 100, after: null } as const;
 const at = new Date('2026-11-23T09:30:00.000Z');
-const event = (object: string) => ({ at, actor: 'test', action: 'test.done', object, requestId: null, detail: {} });
+const event = (object: string) => ({
+  at,
+  actor: 'test',
+  action: 'test.done',
+  object,
+  outcome: 'succeeded' as const,
+  requestId: null,
+  detail: {},
+});
 
 test('what was acknowledged is synchronised with the disk', async () => {
   const store = await Store.open(file);

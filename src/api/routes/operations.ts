@@ -2,9 +2,10 @@
 
 import type { z } from 'zod';
 import type { Control } from '../../control/control.ts';
+import { hashText } from '../../proof/merkle-tree.ts';
 import type { AuditRecord } from '../../store/records/audit.ts';
 import { answerPage, pageByTimeAndNumber, rangeOf } from '../pages.ts';
-import { AuditDetail, type AuditEvent, AuditPage, auditQuery, FleetHealth, Live, Readiness } from '../schemas/operations.ts';
+import { AuditDetail, AuditEvent, AuditPage, auditQuery, FleetHealth, Live, Readiness } from '../schemas/operations.ts';
 import { onlyProblems, problems } from '../schemas/problem.ts';
 import type { Api } from './route.ts';
 
@@ -24,8 +25,8 @@ export function addOperationsRoutes(app: Api, control: Control): void {
       },
     },
     async (request, reply) => {
-      const { action, object, actor, request: requestId } = request.query;
-      const filter = { action, object, actor, requestId, ...rangeOf(request.query) };
+      const { action, object, actor, outcome, request: requestId } = request.query;
+      const filter = { action, object, actor, outcome, requestId, ...rangeOf(request.query) };
       const { items, next } = await control.auditTrail(filter, pageByTimeAndNumber(request));
       return answerPage(request, reply, items.map(toAuditEvent), next);
     },
@@ -87,7 +88,18 @@ export function addOperationsRoutes(app: Api, control: Control): void {
 }
 
 /** An event of the audit trail as the API tells it. */
-export function toAuditEvent({ number, at, actor, action, object, requestId, detail }: AuditRecord): z.infer<typeof AuditEvent> {
-  const request = requestId === '' ? null : requestId;
-  return { number, at: at.toISOString(), actor, action, object, request, detail: AuditDetail.parse(detail) };
+export function toAuditEvent(event: AuditRecord): z.infer<typeof AuditEvent> {
+  const { number, at, actor, action, object, outcome, requestId, detail, previous, hash } = event;
+  return {
+    number,
+    at: at.toISOString(),
+    actor,
+    action,
+    object,
+    outcome: AuditEvent.shape.outcome.parse(outcome),
+    request: requestId === '' ? null : requestId,
+    detail: AuditDetail.parse(detail),
+    previous: previous.length === 0 ? null : hashText(previous),
+    hash: hashText(hash),
+  };
 }

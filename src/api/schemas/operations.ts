@@ -2,7 +2,8 @@
 
 import { z } from 'zod';
 import { eventTypes } from '../../control/events.ts';
-import { exampleRequest, exampleTimes } from '../../protocol/examples.ts';
+import { auditOutcomes } from '../../proof/audit-event.ts';
+import { exampleHashes, exampleRequest, exampleTimes } from '../../protocol/examples.ts';
 import { exampleIdentifier } from '../../protocol/identifiers.ts';
 import { count, pageOf, pageQuery, timestamp } from './common.ts';
 import { orderQuery, rangeQuery } from './lists.ts';
@@ -13,6 +14,11 @@ export const AuditDetail = z.record(
   z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.string()), z.record(z.string(), z.string())]),
 );
 
+const AuditHash = z
+  .string()
+  .regex(/^sha256:[0-9a-f]{64}$/)
+  .meta({ examples: [exampleHashes.event] });
+
 export const AuditEvent = z
   .object({
     number: z.int().positive().describe('Rises by one.'),
@@ -20,8 +26,16 @@ export const AuditEvent = z
     actor: z.string(),
     action: z.string().meta({ examples: ['load.completed'] }),
     object: z.string().describe('Identifier of what was acted upon.'),
+    outcome: z
+      .enum(auditOutcomes)
+      .describe('How it ended: `refused` is what a rule forbids, `failed` what did not work.')
+      .meta({ id: 'AuditOutcome' }),
     request: z.string().nullable().describe('Identifier of the request that did it.'),
     detail: AuditDetail,
+    previous: AuditHash.nullable().describe('Hash of the event before; null in the first.'),
+    hash: AuditHash.describe(
+      'SHA-256 of a zero byte and the canonical JSON (RFC 8785) of all the other members: a link of the chain, and a leaf of the Merkle tree (RFC 6962).',
+    ),
   })
   .meta({
     id: 'AuditEvent',
@@ -32,6 +46,7 @@ export const AuditEvent = z
         actor: exampleIdentifier('host'),
         action: 'load.completed',
         object: exampleIdentifier('load'),
+        outcome: 'succeeded',
         request: exampleRequest,
         detail: {
           device: exampleIdentifier('device'),
@@ -44,6 +59,8 @@ export const AuditEvent = z
           retried: 4,
           failed: 0,
         },
+        previous: exampleHashes.previous,
+        hash: exampleHashes.event,
       },
     ],
   });
@@ -71,6 +88,10 @@ export const auditQuery = z.strictObject({
     .optional()
     .describe('Only what this key or host did, or `service`.')
     .meta({ examples: [exampleIdentifier('host')] }),
+  outcome: AuditEvent.shape.outcome
+    .optional()
+    .describe('Only what ended so.')
+    .meta({ examples: ['succeeded'] }),
   // What the service does by itself is of no request, which is not the request of an empty name.
   request: z
     .string()

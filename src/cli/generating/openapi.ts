@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { usualLimits } from '../../api/limits.ts';
 import { createService } from '../../api/service.ts';
+import { privateKeysIn } from '../running/signing-keys.ts';
 import { referenceOf } from './reference.ts';
 
 const fileOf = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
@@ -20,6 +21,7 @@ async function generate() {
       joinToken: 'not used: nobody registers',
       unreachableAfter: 60_000,
       adminKey: null,
+      signingKeys: { privateKeys: privateKeysIn(join(folder, 'signing-keys')), isLost: false },
       keys: 'required',
       limits: usualLimits,
     });

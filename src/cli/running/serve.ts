@@ -8,10 +8,12 @@ import { Worker } from 'node:worker_threads';
 import type { KeyPolicy } from '../../api/access.ts';
 import { usualLimits } from '../../api/limits.ts';
 import { createService } from '../../api/service.ts';
+import { SigningKeyError } from '../../control/signing-keys.ts';
 import { readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
 import { writeAdminKey } from './admin-key.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
 import { keepJoinToken } from './join-token.ts';
+import { privateKeysIn } from './signing-keys.ts';
 
 const serveHelp = `Usage: npm start -- [options]
 
@@ -26,6 +28,9 @@ Options (each also as an environment variable):
   --admin-key-file FILE  where the key of an administrator is kept that the first start makes (PATCHBAY_ADMIN_KEY_FILE, admin-key beside the
                          database); nobody else can read it
   --new-admin-key        make another one, if the first is lost
+  --signing-keys FOLDER  where the key is kept that the service signs builds and checkpoints of its audit trail with
+                         (PATCHBAY_SIGNING_KEYS, signing-keys beside the database)
+  --new-signing-key      make another one, if that one is lost; nobody vouches for it
   --no-keys              ask nobody for a key, and listen on this machine only (PATCHBAY_NO_KEYS=1)
   --rate-limit N         requests that each key and each host may make in a minute (PATCHBAY_RATE_LIMIT, 60000)
   --token-file FILE      where the token is kept that device hosts register with (PATCHBAY_TOKEN_FILE, join-token beside the database;
@@ -49,6 +54,8 @@ type ServeSettings = {
   readonly embeddedDevices: number;
   readonly adminKeyFile: string;
   readonly newAdminKey: boolean;
+  readonly signingKeys: string;
+  readonly newSigningKey: boolean;
   readonly keys: KeyPolicy;
   readonly requestsPerMinute: number;
   /** As it is given; otherwise it is kept in the file. */
@@ -71,6 +78,8 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
       'unreachable-after': { type: 'string', default: environment['PATCHBAY_UNREACHABLE_AFTER'] ?? '15' },
       'admin-key-file': { type: 'string', default: environment['PATCHBAY_ADMIN_KEY_FILE'] ?? '' },
       'new-admin-key': { type: 'boolean', default: false },
+      'signing-keys': { type: 'string', default: environment['PATCHBAY_SIGNING_KEYS'] ?? '' },
+      'new-signing-key': { type: 'boolean', default: false },
       'no-keys': { type: 'boolean', default: environment['PATCHBAY_NO_KEYS'] === '1' },
       'rate-limit': { type: 'string', default: environment['PATCHBAY_RATE_LIMIT'] ?? String(usualLimits.requestsPerMinute) },
       'log-level': { type: 'string', default: environment['PATCHBAY_LOG_LEVEL'] ?? 'warn' },
@@ -90,6 +99,8 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
     embeddedDevices: values['no-embedded-host'] ? 0 : readInteger('embedded-devices', values['embedded-devices'], 0, 1_000),
     adminKeyFile: values['admin-key-file'] || join(dirname(values.database), 'admin-key'),
     newAdminKey: values['new-admin-key'],
+    signingKeys: values['signing-keys'] || join(dirname(values.database), 'signing-keys'),
+    newSigningKey: values['new-signing-key'],
     keys: values['no-keys'] ? 'off' : 'required',
     requestsPerMinute: readInteger('rate-limit', values['rate-limit'], 1, 1_000_000_000),
     token: environment['PATCHBAY_TOKEN'],
@@ -146,7 +157,7 @@ async function startService(settings: ServeSettings, joinToken: string, keepAdmi
 }
 
 async function openService(settings: ServeSettings, joinToken: string, keepAdminKey: KeepSecret) {
-  const { database, logLevel, unreachableAfter, keys, newAdminKey, requestsPerMinute } = settings;
+  const { database, logLevel, unreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, requestsPerMinute } = settings;
   try {
     // Logs go to standard error, so that standard output is what the command says to its user.
     return await createService({
@@ -154,6 +165,7 @@ async function openService(settings: ServeSettings, joinToken: string, keepAdmin
       joinToken,
       unreachableAfter,
       keys,
+      signingKeys: { privateKeys: privateKeysIn(signingKeys), isLost: newSigningKey },
       adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
       limits: { ...usualLimits, requestsPerMinute },
       logger: { level: logLevel, stream: process.stderr },
@@ -172,6 +184,10 @@ function makeFolder(database: string): void {
 }
 
 function cannotOpen(database: string, error: unknown): unknown {
+  if (error instanceof SigningKeyError)
+    return new StartError(
+      `${error.message}: put it back, say where it is with --signing-keys, or have another made with --new-signing-key`,
+    );
   if (!isSystemError(error)) return error;
   return new StartError(`cannot open the database ${database}: ${error.message}: choose another file with --database`);
 }

@@ -1,16 +1,25 @@
 // The audit trail: who did what to which object, when.
 
+import { type AuditOutcome, hashOfEvent, wellFormed } from '../../proof/audit-event.ts';
+import type { Json, JsonObject } from '../../proof/canonical-json.ts';
+import { type Hash, hashText } from '../../proof/merkle-tree.ts';
 import type { Prisma } from '../generated/client.ts';
-import type { AuditEventModel } from '../generated/models.ts';
+import type { AuditEventModel, AuditHeadModel } from '../generated/models.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type AuditRecord = AuditEventModel;
-export type NewAuditEvent = Omit<AuditEventModel, 'number' | 'detail'> & { readonly detail: Prisma.InputJsonObject };
+export type NewAuditEvent = Omit<AuditEventModel, 'number' | 'previous' | 'hash' | 'outcome' | 'detail'> & {
+  readonly outcome: AuditOutcome;
+  readonly detail: JsonObject;
+};
+/** Where the trail ends, and up to where it has been pruned. */
+export type AuditHead = Omit<AuditHeadModel, 'id'>;
 export type AuditFilter = TimeRange & {
   readonly action?: string | undefined;
   readonly object?: string | undefined;
   readonly actor?: string | undefined;
+  readonly outcome?: string | undefined;
   readonly requestId?: string | undefined;
 };
 
@@ -23,12 +32,30 @@ export class AuditRecords {
     this.#committed = committed;
   }
 
-  /** Adds events. None is of an earlier time than those there are: what waited for its transaction comes when it is done, and so no reader misses it. */
+  /**
+   * Adds events to the chain. None is of an earlier time than those there are: what waited for its transaction comes when it is done, and so no
+   * reader misses it.
+   */
   async append(events: readonly NewAuditEvent[]): Promise<void> {
-    const last = await this.#client.auditEvent.findFirst({ select: { at: true }, orderBy: { number: 'desc' } });
-    const data = events.map((event) => (last !== null && event.at < last.at ? { ...event, at: last.at } : event));
-    await this.#client.auditEvent.createMany({ data });
-    for (const event of data) this.#committed.events.push(event);
+    if (events.length === 0) return;
+    let { number, hash, at } = await this.head();
+    const rows = events.map((event) => {
+      number += 1;
+      if (event.at > at) at = event.at;
+      const row = chained({ ...event, detail: wellFormed(event.detail), at, number }, hash);
+      hash = row.hash;
+      return row;
+    });
+    await this.#client.auditEvent.createMany({ data: rows });
+    await this.#client.auditHead.update({ where: { id: 1 }, data: { number, hash, at } });
+    for (const event of events) this.#committed.events.push(event);
+  }
+
+  /** Where the trail ends. */
+  async head(): Promise<AuditHead> {
+    const head = await this.#client.auditHead.findFirst();
+    if (head === null) throw new Error('the row that says where the audit trail ends is gone: restore the database from a backup');
+    return head;
   }
 
   async list({ from, until, ...filter }: AuditFilter, page: PageByTime<number>): Promise<AuditRecord[]> {
@@ -51,7 +78,15 @@ export class AuditRecords {
 
   /** The highest number that there is, 0 where there is none. */
   async newest(): Promise<number> {
-    const event = await this.#client.auditEvent.findFirst({ select: { number: true }, orderBy: { number: 'desc' } });
-    return event?.number ?? 0;
+    return (await this.head()).number;
   }
+}
+
+type UnchainedEvent = Omit<AuditEventModel, 'previous' | 'hash' | 'detail'> & { readonly detail: Json };
+
+/** The event as the link of the chain after the one of that hash; none is before the first. */
+export function chained<Event extends UnchainedEvent>(event: Event, previous: Hash): Event & { previous: Hash; hash: Hash } {
+  const { number, at, actor, action, object, outcome, requestId, detail } = event;
+  const told = { number, at: at.toISOString(), actor, action, object, outcome, request: requestId || null, detail };
+  return { ...event, previous, hash: hashOfEvent({ ...told, previous: previous.length === 0 ? null : hashText(previous) }) };
 }

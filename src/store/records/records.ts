@@ -13,6 +13,7 @@ import { KeyRecords } from './keys.ts';
 import { LoadRecords } from './loads.ts';
 import { OrderRecords } from './orders.ts';
 import { ProgramRecords } from './programs.ts';
+import { SigningKeyRecords } from './signing-keys.ts';
 
 export class Records {
   readonly abiViolations: AbiViolationRecords;
@@ -26,6 +27,7 @@ export class Records {
   readonly loads: LoadRecords;
   readonly orders: OrderRecords;
   readonly programs: ProgramRecords;
+  readonly signingKeys: SigningKeyRecords;
 
   /** What those who are told when it is on disk are told of it. */
   readonly committed: Committed = { events: [], loads: [], reports: [] };
@@ -42,5 +44,6 @@ export class Records {
     this.loads = new LoadRecords(client, this.committed);
     this.orders = new OrderRecords(client);
     this.programs = new ProgramRecords(client);
+    this.signingKeys = new SigningKeyRecords(client);
   }
 }

@@ -1,0 +1,32 @@
+// The private parts of the keys that the service signs with: files in a folder, that only its owner can read.
+
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { PrivateKeys } from '../../control/signing-keys.ts';
+import { StartError } from '../command-line.ts';
+
+/** @throws {StartError} by what it answers, where the file system refuses. */
+export function privateKeysIn(folder: string): PrivateKeys {
+  const fileOf = (id: string) => join(folder, `${id}.pem`);
+  return {
+    read(id) {
+      try {
+        return readFileSync(fileOf(id), 'utf8');
+      } catch (error) {
+        if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+        throw new StartError(`cannot read the signing key ${fileOf(id)}: ${String(error)}`);
+      }
+    },
+    write(id, pem) {
+      try {
+        mkdirSync(folder, { recursive: true, mode: 0o700 });
+        writeFileSync(fileOf(id), pem, { mode: 0o600, flag: 'wx', flush: true });
+      } catch (error) {
+        throw new StartError(`cannot write the signing key ${fileOf(id)}: ${String(error)}: choose another folder with --signing-keys`);
+      }
+    },
+    remove(id) {
+      rmSync(fileOf(id), { force: true });
+    },
+  };
+}

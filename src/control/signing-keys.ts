@@ -1,0 +1,164 @@
+// The Ed25519 key that the service signs checkpoints and builds with: made at the first start, and replaced by one for which it vouches.
+
+import { canonicalJson } from '../proof/canonical-json.ts';
+import { newPrivateKey, type PublicKey, publicPartOf, signWith } from '../proof/ed25519.ts';
+import { type Envelope, sealedBy } from '../proof/envelope.ts';
+import { newIdentifier } from '../protocol/identifiers.ts';
+import type { PageByTime } from '../store/records/page.ts';
+import type { SigningKeyRecord } from '../store/records/signing-keys.ts';
+import type { Store } from '../store/store.ts';
+import { type AnswerOf, keepAnswer } from './answers.ts';
+import { audit, type PageOf, type Requester, readPage, service } from './context.ts';
+import { notFound, Problem } from './problem.ts';
+
+/** Where the private parts are kept, which the database never has: whoever changes it cannot sign what they made of it. */
+export type PrivateKeys = {
+  /** The key in PEM; null where it is not there. */
+  read(id: string): string | null;
+  write(id: string, pem: string): void;
+  remove(id: string): void;
+};
+
+export type SigningKeySettings = {
+  readonly privateKeys: PrivateKeys;
+  /** Whether the operator says that the private part of the key is lost. */
+  readonly isLost: boolean;
+};
+
+/** Keys that there ever were. */
+const keyLimit = 1_000;
+
+/** In the envelope by which a key vouches for the one that replaces it. */
+export const endorsementType = 'application/vnd.patchbay.signing-key+json';
+
+/** The private part of the key that the service signs with is not there. */
+export class SigningKeyError extends Error {
+  override readonly name = 'SigningKeyError';
+}
+
+type ActiveKey = PublicKey & { readonly id: string; readonly privateKey: string };
+
+export class SigningKeys {
+  /** Names the audit trail of this installation, wherever a checkpoint of it is read: after the first key. */
+  readonly origin: string;
+  readonly #store: Store;
+  readonly #privateKeys: PrivateKeys;
+  #active: ActiveKey;
+
+  private constructor(store: Store, privateKeys: PrivateKeys, first: string, active: ActiveKey) {
+    this.origin = `patchbay/${first.slice('sha256:'.length, 'sha256:'.length + 16)}`;
+    this.#store = store;
+    this.#privateKeys = privateKeys;
+    this.#active = active;
+  }
+
+  /**
+   * Takes the key up that the service signed with, or makes its first.
+   * @param settings With `isLost`, another is made where the private part of that one is gone; nobody vouches for it.
+   * @throws {SigningKeyError} where it is gone, and not said to be lost.
+   */
+  static async open(store: Store, { privateKeys, isLost }: SigningKeySettings): Promise<SigningKeys> {
+    const current = await store.records.signingKeys.current();
+    const privateKey = current === null ? null : privateKeys.read(current.active.id);
+    if (current === null || (privateKey === null && isLost)) {
+      const made = newKey();
+      await keepNewKey(store, privateKeys, made, async () => ({ vouching: null, requester: service }));
+      return new SigningKeys(store, privateKeys, current?.first.keyId ?? made.keyId, made);
+    }
+    const { active, first } = current;
+    if (privateKey === null) throw new SigningKeyError(`the key ${active.id}, with which the service signs, is not where it was kept`);
+    const publicPart = publicPartOf(privateKey);
+    if (publicPart.keyId !== active.keyId)
+      throw new SigningKeyError(`what is kept as the key ${active.id}, with which the service signs, is another key (${publicPart.keyId})`);
+    return new SigningKeys(store, privateKeys, first.keyId, { ...publicPart, id: active.id, privateKey });
+  }
+
+  /** The public part of the key that is signed with now. */
+  get active(): PublicKey & { readonly id: string } {
+    const { id, keyId, pem } = this.#active;
+    return { id, keyId, pem };
+  }
+
+  /** Signs a payload of a type, as a DSSE envelope. */
+  seal(payloadType: string, payload: string): Envelope {
+    return sealedBy(this.#active.privateKey, payloadType, payload);
+  }
+
+  /** The 64 bytes of a message's signature. */
+  sign(message: Uint8Array): Uint8Array {
+    return signWith(this.#active.privateKey, message);
+  }
+
+  /** Replaces the key by a new one, for which it vouches; its private part is gone then. @throws {Problem} `too-many-keys`. */
+  async rotate(requester: Requester, answerOf: AnswerOf<SigningKeyRecord>): Promise<SigningKeyRecord> {
+    const made = newKey();
+    let replaced = this.#active;
+    try {
+      const record = await keepNewKey(this.#store, this.#privateKeys, made, async (records) => {
+        if ((await records.signingKeys.count()) >= keyLimit)
+          throw new Problem('too-many-keys', `there were ${keyLimit} signing keys, as many as may be`);
+        replaced = this.#active;
+        // Nothing is signed by the old key after the event that tells of the new one.
+        this.#active = made;
+        return { vouching: replaced, requester, answerOf };
+      });
+      this.#privateKeys.remove(replaced.id);
+      return record;
+    } catch (error) {
+      if (this.#active === made) this.#active = replaced;
+      throw error;
+    }
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async find(id: string): Promise<SigningKeyRecord> {
+    const key = await this.#store.records.signingKeys.find(id);
+    if (key === null) throw notFound('signing key', id);
+    return key;
+  }
+
+  list(page: PageByTime): Promise<PageOf<SigningKeyRecord, PageByTime>> {
+    return readPage(
+      page,
+      (wanted) => this.#store.records.signingKeys.list(wanted),
+      ({ createdAt, id }) => ({ time: createdAt, key: id }),
+    );
+  }
+}
+
+type Introduction = { readonly vouching: ActiveKey | null; readonly requester: Requester; readonly answerOf?: AnswerOf<SigningKeyRecord> };
+
+/** Keeps the private part before anybody knows of the key, and takes it away again where that fails. */
+async function keepNewKey(
+  store: Store,
+  privateKeys: PrivateKeys,
+  { id, keyId, pem, privateKey }: ActiveKey,
+  introduce: (records: Store['records']) => Promise<Introduction>,
+): Promise<SigningKeyRecord> {
+  privateKeys.write(id, privateKey);
+  try {
+    return await store.transaction(async (records) => {
+      const { vouching, requester, answerOf } = await introduce(records);
+      const createdAt = new Date();
+      const statement = canonicalJson({ keyId, publicKey: pem, createdAt: createdAt.toISOString() });
+      const endorsement = vouching === null ? null : sealedBy(vouching.privateKey, endorsementType, statement);
+      await records.signingKeys.retireAll(createdAt);
+      const record = await records.signingKeys.create({ id, keyId, publicKey: pem, createdAt, endorsement });
+      const [signature] = endorsement?.signatures ?? [];
+      const vouched = endorsement === null || signature === undefined ? null : { payload: endorsement.payload, ...signature };
+      await audit(records, requester, createdAt, [
+        { action: 'signing-key.created', object: id, detail: { keyId, publicKey: pem, endorsement: vouched } },
+      ]);
+      if (answerOf !== undefined) await keepAnswer(records, requester, answerOf, record);
+      return record;
+    });
+  } catch (error) {
+    privateKeys.remove(id);
+    throw error;
+  }
+}
+
+function newKey(): ActiveKey {
+  const privateKey = newPrivateKey();
+  return { ...publicPartOf(privateKey), id: newIdentifier('signing key'), privateKey };
+}

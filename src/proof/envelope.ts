@@ -1,0 +1,49 @@
+// Signed statements: DSSE envelopes (github.com/secure-systems-lab/dsse, protocol 1.0), to which several may put their signatures.
+
+import { z } from 'zod';
+import { isSignedBy, type PublicKey, publicPartOf, signWith } from './ed25519.ts';
+
+/** Signatures of one envelope. */
+export const signatureLimit = 100;
+
+const base64 = z.string().regex(/^[A-Za-z0-9+/]*={0,2}$/, 'must be base64 (RFC 4648)');
+
+export const Signature = z
+  .object({
+    keyid: z.string().max(128).describe('SHA-256 of the public key, as `sha256:` and 64 hexadecimal digits.'),
+    sig: base64.max(256).describe('The Ed25519 signature, base64.'),
+  })
+  .meta({ id: 'EnvelopeSignature' });
+export type Signature = z.infer<typeof Signature>;
+
+export const Envelope = z.object({
+  payloadType: z.string().max(256),
+  payload: base64.max(64 * 1024).describe('What is signed, base64.'),
+  signatures: z.array(Signature).max(signatureLimit),
+});
+export type Envelope = z.infer<typeof Envelope>;
+
+/** What is signed of an envelope: the pre-authentication encoding, so that no payload can be taken for one of another type. */
+export function signedBytes({ payloadType, payload }: Pick<Envelope, 'payloadType' | 'payload'>): Buffer {
+  const bytes = Buffer.from(payload, 'base64');
+  return Buffer.concat([Buffer.from(`DSSEv1 ${Buffer.byteLength(payloadType)} ${payloadType} ${bytes.length} `), bytes]);
+}
+
+/** A signature for an envelope. @throws {KeyError} */
+export function signatureOf(envelope: Pick<Envelope, 'payloadType' | 'payload'>, privateKey: string): Signature {
+  return { keyid: publicPartOf(privateKey).keyId, sig: signWith(privateKey, signedBytes(envelope)).toString('base64') };
+}
+
+/** A payload in an envelope with one signature. @throws {KeyError} */
+export function sealedBy(privateKey: string, payloadType: string, payload: string): Envelope {
+  const envelope = { payloadType, payload: Buffer.from(payload).toString('base64') };
+  return { ...envelope, signatures: [signatureOf(envelope, privateKey)] };
+}
+
+/** Those of these keys that have signed the envelope. */
+export function signersOf<Key extends PublicKey>(envelope: Envelope, keys: readonly Key[]): Key[] {
+  const message = signedBytes(envelope);
+  return keys.filter((key) =>
+    envelope.signatures.some(({ keyid, sig }) => keyid === key.keyId && isSignedBy(key, message, Buffer.from(sig, 'base64'))),
+  );
+}

@@ -1,0 +1,49 @@
+// The keys that the service signs with: their public parts, and which vouches for which.
+
+import { Prisma } from '../generated/client.ts';
+import type { SigningKeyModel } from '../generated/models.ts';
+import { type Comparison, type PageByTime, timeConditions } from './page.ts';
+
+export type SigningKeyRecord = SigningKeyModel;
+export type NewSigningKey = Omit<SigningKeyModel, 'retiredAt' | 'endorsement'> & { readonly endorsement: Prisma.InputJsonObject | null };
+
+export class SigningKeyRecords {
+  readonly #client: Prisma.TransactionClient;
+
+  constructor(client: Prisma.TransactionClient) {
+    this.#client = client;
+  }
+
+  async create({ endorsement, ...key }: NewSigningKey): Promise<SigningKeyRecord> {
+    return this.#client.signingKey.create({ data: { ...key, endorsement: endorsement ?? Prisma.DbNull } });
+  }
+
+  async find(id: string): Promise<SigningKeyRecord | null> {
+    return this.#client.signingKey.findFirst({ where: { id } });
+  }
+
+  /** The key that is signed with now, and the first that ever was; null where there was none. */
+  async current(): Promise<{ readonly active: SigningKeyRecord; readonly first: SigningKeyRecord } | null> {
+    const active = await this.#client.signingKey.findFirst({ where: { retiredAt: null }, orderBy: { id: 'desc' } });
+    const first = await this.#client.signingKey.findFirst({ orderBy: [{ createdAt: 'asc' }, { id: 'asc' }] });
+    return active === null || first === null ? null : { active, first };
+  }
+
+  async count(): Promise<number> {
+    return this.#client.signingKey.count();
+  }
+
+  async list(page: PageByTime): Promise<SigningKeyRecord[]> {
+    const createdAt = (comparison: Comparison<Date>): Prisma.SigningKeyWhereInput => ({ createdAt: comparison });
+    return this.#client.signingKey.findMany({
+      where: { AND: timeConditions({}, page, createdAt, (id) => ({ id })) },
+      orderBy: [{ createdAt: page.order }, { id: page.order }],
+      take: page.limit,
+    });
+  }
+
+  /** Nothing is signed with any key that there is from then on. */
+  async retireAll(retiredAt: Date): Promise<void> {
+    await this.#client.signingKey.updateMany({ where: { retiredAt: null }, data: { retiredAt } });
+  }
+}
