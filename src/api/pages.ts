@@ -2,7 +2,7 @@
 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { Problem } from '../control/problem.ts';
+import { invalidQuery, type Problem } from '../control/problem.ts';
 import type { Order, PageByName, PageByTime, TimeRange } from '../store/records/page.ts';
 
 type ListRequest = {
@@ -94,8 +94,4 @@ function parsed(json: string): unknown {
 
 function notOfThisList(): Problem {
   return invalidQuery('cursor', 'the cursor is not one that this list gave: take `next` from the page before, or leave it out');
-}
-
-function invalidQuery(name: string, detail: string): Problem {
-  return new Problem('invalid-value', detail, { invalidValues: [{ pointer: `query:${name}`, detail }] });
 }

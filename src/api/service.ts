@@ -15,6 +15,7 @@ import { answerNoRequest, answerNoRoute, answerWithProblems } from './problems.t
 import { RequestLog, requestIdOf } from './request-log.ts';
 import { measureRequests } from './request-measurements.ts';
 import { addAgentRoutes } from './routes/agents.ts';
+import { addAuditRoutes } from './routes/audit.ts';
 import { addBuildRoutes } from './routes/builds.ts';
 import { addDeviceRoutes } from './routes/devices.ts';
 import { addEventRoutes } from './routes/events.ts';
@@ -75,6 +76,7 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
     addProgramRoutes(api, control);
     addLoadRoutes(api, control);
     addOperationsRoutes(api, control);
+    addAuditRoutes(api, control);
     addMetricsRoute(api, control);
     addEventRoutes(api, control);
     addKeyRoutes(api, control);

@@ -2,12 +2,12 @@
 
 import { type BaseLogger, pino } from 'pino';
 import { Compiler } from '../compiler/compiler.ts';
-import type { AuditFilter, AuditRecord } from '../store/records/audit.ts';
-import type { PageByTime } from '../store/records/page.ts';
 import { Store } from '../store/store.ts';
 import { Answers } from './answers.ts';
+import { AuditTrail } from './audit-trail.ts';
 import { Builds } from './builds.ts';
-import { type Context, type PageOf, readPage } from './context.ts';
+import { Checkpoints } from './checkpoints.ts';
+import type { Context } from './context.ts';
 import { Devices } from './devices.ts';
 import { logEvents } from './event-log.ts';
 import { EventFeed } from './events.ts';
@@ -35,12 +35,16 @@ export type ControlSettings = {
 
 /** How often deadlines are looked at, in milliseconds. */
 const longestSweepInterval = 1_000;
+/** How often a checkpoint of what is new in the audit trail is signed, in milliseconds. */
+const checkpointInterval = 60_000;
 /** How often it is put on disk when keys were last used, in milliseconds. */
 const usesInterval = 60_000;
 
 export class Control {
   readonly answers: Answers;
+  readonly auditTrail: AuditTrail;
   readonly builds: Builds;
+  readonly checkpoints: Checkpoints;
   readonly devices: Devices;
   readonly events: EventFeed;
   readonly hosts: Hosts;
@@ -53,12 +57,15 @@ export class Control {
   readonly #readiness: Readiness;
   readonly #deadlines: Repeated;
   readonly #uses: Repeated;
+  readonly #checkpoints: Repeated;
 
   private constructor(reachability: Reachability, context: Context, { joinToken, unreachableAfter }: ControlSettings, logger: BaseLogger) {
     this.#context = context;
     this.#readiness = new Readiness(context.store);
     this.answers = new Answers(this.#context);
     this.builds = new Builds(this.#context);
+    this.checkpoints = new Checkpoints(context.store, context.signingKeys);
+    this.auditTrail = new AuditTrail(context.store, this.checkpoints);
     this.devices = new Devices(this.#context);
     this.events = new EventFeed(context.store);
     context.store.onTransactionEnd((end) => {
@@ -77,6 +84,7 @@ export class Control {
       await this.loads.expire();
     });
     this.#uses = new Repeated(usesInterval, () => this.keys.keepUses());
+    this.#checkpoints = new Repeated(checkpointInterval, () => this.#makeCheckpoint());
   }
 
   /**
@@ -103,17 +111,8 @@ export class Control {
     }
   }
 
-  /** The audit trail. */
-  auditTrail(filter: AuditFilter, page: PageByTime<number>): Promise<PageOf<AuditRecord, PageByTime<number>>> {
-    return readPage(
-      page,
-      (wanted) => this.#context.store.records.audit.list(filter, wanted),
-      ({ at, number }) => ({ time: at, key: number }),
-    );
-  }
-
   fleetHealth(): Promise<FleetHealth> {
-    return fleetHealth(this.#context);
+    return fleetHealth(this.#context, this.checkpoints.fault);
   }
 
   /** What is measured, in the text format of Prometheus. */
@@ -142,9 +141,15 @@ export class Control {
     this.endStreams();
     await this.#deadlines.stop();
     await this.#uses.stop();
+    await this.#checkpoints.stop();
     // A database that takes no writes any more does not keep the service from closing.
     await this.keys.keepUses().catch(() => {});
+    await this.#makeCheckpoint().catch(() => {});
     await this.#context.compiler.close();
     await this.#context.store.close();
+  }
+
+  async #makeCheckpoint(): Promise<void> {
+    await this.checkpoints.make();
   }
 }

@@ -9,8 +9,8 @@ const lineLimit = 20;
 const factLength = 200;
 
 export function logEvents(logger: BaseLogger, events: readonly NewAuditEvent[]): void {
-  for (const { action, object, actor, requestId, detail } of events.slice(0, lineLimit))
-    logger.info({ action, object, actor, request: requestId || null, detail: mainFacts(detail) }, action);
+  for (const { action, object, outcome, actor, requestId, detail } of events.slice(0, lineLimit))
+    logger.info({ action, object, outcome, actor, request: requestId || null, detail: mainFacts(detail) }, action);
   const others = Map.groupBy(events.slice(lineLimit), ({ action }) => action);
   for (const [action, some] of others) {
     const [first] = some;

@@ -29,7 +29,8 @@ export type FleetHealth = {
   readonly ordersUnsettled: number;
 };
 
-export async function fleetHealth({ store }: Context): Promise<FleetHealth> {
+/** @param trailFault Why the audit trail is not what the service wrote; null where it is. */
+export async function fleetHealth({ store }: Context, trailFault: string | null): Promise<FleetHealth> {
   const { records } = store;
   const [hosts, devices, totals, ordersUnsettled, notWhole, waiting] = await Promise.all([
     records.hosts.all(),
@@ -49,6 +50,7 @@ export async function fleetHealth({ store }: Context): Promise<FleetHealth> {
   }
   const unreachable = hosts.filter(({ unreachableSince }) => unreachableSince !== null);
   const reasons = [
+    ...(trailFault === null ? [] : [trailFault]),
     ...(hosts.length === 0 ? ['no device host has ever registered'] : []),
     ...unreachable.slice(0, hostsNamed).map(({ name, devices: count }) => `the host ${name} with ${count} devices is unreachable`),
     ...(devices.attaching > 0 ? [`${devices.attaching} devices are coming up`] : []),

@@ -18,6 +18,8 @@ const problemKinds = [
   'too-many-keys',
   'not-waiting',
   'changed-since',
+  'trail-broken',
+  'pruned',
   'malformed-source',
   'not-webassembly',
   'unsupported-module',
@@ -64,4 +66,9 @@ export function notFound(kind: string, name: string): Problem {
 /** One value of the request's body is wrong. */
 export function invalidValue(pointer: string, detail: string): Problem {
   return new Problem('invalid-value', detail, { invalidValues: [{ pointer, detail }] });
+}
+
+/** One value of the request's query is wrong. */
+export function invalidQuery(name: string, detail: string): Problem {
+  return new Problem('invalid-value', detail, { invalidValues: [{ pointer: `query:${name}`, detail }] });
 }

@@ -32,7 +32,9 @@ export function hashOfEvent({ number, at, actor, action, object, outcome, reques
 
 /** The object as JSON can say it: halves of surrogate pairs, which no database keeps, become U+FFFD. */
 export function wellFormed(object: JsonObject): JsonObject {
-  return Object.fromEntries(Object.entries(object).map(([name, member]) => [name.toWellFormed(), wellFormedValue(member)]));
+  return Object.fromEntries(
+    Object.entries(object).flatMap(([name, member]) => (member === undefined ? [] : [[name.toWellFormed(), wellFormedValue(member)]])),
+  );
 }
 
 function wellFormedValue(value: Json): Json {

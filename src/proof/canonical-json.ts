@@ -1,7 +1,8 @@
 // The one text of a JSON value, of which digests and signatures are made: the JSON Canonicalization Scheme (RFC 8785).
 
 export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
-export type JsonObject = { readonly [name: string]: Json };
+/** A member that is undefined is none. */
+export type JsonObject = { readonly [name: string]: Json | undefined };
 
 /**
  * The value without white space, its objects' members in the order of their names (by UTF-16 code units), its numbers as ECMAScript writes them.
@@ -16,7 +17,7 @@ export function canonicalJson(value: Json): string {
   if (value === null || typeof value === 'boolean') return String(value);
   if (isList(value)) return `[${value.map(canonicalJson).join(',')}]`;
   const members = Object.entries(value).toSorted(([left], [right]) => (left < right ? -1 : 1));
-  return `{${members.map(([name, member]) => `${quoted(name)}:${canonicalJson(member)}`).join(',')}}`;
+  return `{${members.flatMap(([name, member]) => (member === undefined ? [] : [`${quoted(name)}:${canonicalJson(member)}`])).join(',')}}`;
 }
 
 function quoted(text: string): string {

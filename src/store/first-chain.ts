@@ -3,7 +3,7 @@
 import type Database from 'better-sqlite3';
 import type { Json } from '../proof/canonical-json.ts';
 import type { Hash } from '../proof/merkle-tree.ts';
-import { chained } from './records/audit.ts';
+import { hashOfRecord } from './records/audit.ts';
 
 type Row = {
   readonly number: number;
@@ -28,9 +28,9 @@ export function chainEvents(database: Database.Database): void {
   for (let rows = next.all(last, batchSize); rows.length > 0; rows = next.all(last, batchSize)) {
     for (const row of rows) {
       const detail: Json = JSON.parse(row.detail);
-      const event = chained({ ...row, at: new Date(row.at), detail }, previous);
-      setHash.run(event.previous, event.hash, row.number);
-      [last, previous, newestAt] = [row.number, event.hash, row.at];
+      const hash = hashOfRecord({ ...row, at: new Date(row.at), detail, previous });
+      setHash.run(previous, hash, row.number);
+      [last, previous, newestAt] = [row.number, hash, row.at];
     }
   }
   database.prepare('UPDATE AuditHead SET number = ?, hash = ?, at = ?').run(last, previous, newestAt);

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { z } from 'zod';
-import { AuditEvent } from '../../src/api/schemas/operations.ts';
+import { AuditEvent } from '../../src/api/schemas/audit.ts';
 import { type Answer, Bench, eventsOf, itemsOf, joinToken, until, workModule } from './fixture.ts';
 
 let bench: Bench;

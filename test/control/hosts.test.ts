@@ -173,7 +173,7 @@ const withViolations = (device: string, ...newest: unknown[]) => ({
 });
 
 const violationsOf = async (deviceId: string) => (await control.devices.abiViolations({ deviceId }, wholeList)).items;
-const findings = async () => (await control.auditTrail({ action: 'device.abi-violation' }, wholeList)).items;
+const findings = async () => (await control.auditTrail.list({ action: 'device.abi-violation' }, wholeList)).items;
 
 function stateWith(modules: readonly { module: string; version: string; image: string }[], programs: unknown[] = []): DeviceState {
   return DeviceState.parse({

@@ -3,10 +3,11 @@
 import type { Control } from '../../control/control.ts';
 import { eventTypes } from '../../control/events.ts';
 import type { AuditRecord } from '../../store/records/audit.ts';
-import { AuditEvent, eventHeaders, eventQuery } from '../schemas/operations.ts';
+import { AuditEvent } from '../schemas/audit.ts';
+import { eventHeaders, eventQuery } from '../schemas/operations.ts';
 import { problems } from '../schemas/problem.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../server-sent-events.ts';
-import { toAuditEvent } from './operations.ts';
+import { toAuditEvent } from './audit.ts';
 import { type Api, sendRaw } from './route.ts';
 
 export function addEventRoutes(app: Api, { events }: Control): void {

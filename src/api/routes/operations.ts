@@ -1,37 +1,13 @@
-// /v1/audit and the health endpoints.
+// The health endpoints.
 
-import type { z } from 'zod';
 import type { Control } from '../../control/control.ts';
-import { hashText } from '../../proof/merkle-tree.ts';
-import type { AuditRecord } from '../../store/records/audit.ts';
-import { answerPage, pageByTimeAndNumber, rangeOf } from '../pages.ts';
-import { AuditDetail, AuditEvent, AuditPage, auditQuery, FleetHealth, Live, Readiness } from '../schemas/operations.ts';
+import { FleetHealth, Live, Readiness } from '../schemas/operations.ts';
 import { onlyProblems, problems } from '../schemas/problem.ts';
 import type { Api } from './route.ts';
 
 const tags = ['operations'];
 
 export function addOperationsRoutes(app: Api, control: Control): void {
-  app.get(
-    '/v1/audit',
-    {
-      config: { access: 'viewer' },
-      schema: {
-        operationId: 'listAuditEvents',
-        tags,
-        summary: 'List the audit trail',
-        querystring: auditQuery,
-        response: { 200: AuditPage.describe('Who did what to which object, when.'), ...problems() },
-      },
-    },
-    async (request, reply) => {
-      const { action, object, actor, outcome, request: requestId } = request.query;
-      const filter = { action, object, actor, outcome, requestId, ...rangeOf(request.query) };
-      const { items, next } = await control.auditTrail(filter, pageByTimeAndNumber(request));
-      return answerPage(request, reply, items.map(toAuditEvent), next);
-    },
-  );
-
   app.get(
     '/v1/health',
     {
@@ -85,21 +61,4 @@ export function addOperationsRoutes(app: Api, control: Control): void {
       return reply.status(503).send({ status: 'not-ready', reasons: [...reasons] });
     },
   );
-}
-
-/** An event of the audit trail as the API tells it. */
-export function toAuditEvent(event: AuditRecord): z.infer<typeof AuditEvent> {
-  const { number, at, actor, action, object, outcome, requestId, detail, previous, hash } = event;
-  return {
-    number,
-    at: at.toISOString(),
-    actor,
-    action,
-    object,
-    outcome: AuditEvent.shape.outcome.parse(outcome),
-    request: requestId === '' ? null : requestId,
-    detail: AuditDetail.parse(detail),
-    previous: previous.length === 0 ? null : hashText(previous),
-    hash: hashText(hash),
-  };
 }

@@ -11,6 +11,8 @@ export const signingKeyParameter = z.object({ signingKey: identifier('signing ke
 
 export const exampleKeyId = 'sha256:5a2c5a1d9c2f0c6c9be1e4cfa0e6f8a3d40a5c9a1b7a2f2b1dc2a68f9d3e7b10';
 
+export const exampleOrigin = 'patchbay/5a2c5a1d9c2f0c6c';
+
 export const SignedStatement = Envelope.meta({
   id: 'Envelope',
   description: 'A signed statement: a DSSE envelope (github.com/secure-systems-lab/dsse).',
@@ -36,7 +38,7 @@ export const SigningKey = z
         id: exampleIdentifier('signing key'),
         keyId: exampleKeyId,
         publicKey: '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n',
-        verifierKey: 'patchbay/5a2c5a1d9c2f0c6c+8f1d2c3b+ARm/RAlphM3+hUG6wWfcO5bIUIaqMLa2ywxcOK1wMWbh',
+        verifierKey: `${exampleOrigin}+8f1d2c3b+ARm/RAlphM3+hUG6wWfcO5bIUIaqMLa2ywxcOK1wMWbh`,
         createdAt: exampleTimes.registered,
         retiredAt: null,
         endorsement: null,

@@ -42,9 +42,9 @@ export class AuditRecords {
     const rows = events.map((event) => {
       number += 1;
       if (event.at > at) at = event.at;
-      const row = chained({ ...event, detail: wellFormed(event.detail), at, number }, hash);
-      hash = row.hash;
-      return row;
+      const unhashed = { ...event, detail: wellFormed(event.detail), at, number, previous: hash };
+      hash = hashOfRecord(unhashed);
+      return { ...unhashed, hash };
     });
     await this.#client.auditEvent.createMany({ data: rows });
     await this.#client.auditHead.update({ where: { id: 1 }, data: { number, hash, at } });
@@ -76,17 +76,36 @@ export class AuditRecords {
     });
   }
 
+  /** Events after a number, in their order. */
+  async after(number: number, limit: number): Promise<AuditRecord[]> {
+    return this.#client.auditEvent.findMany({ where: { number: { gt: number } }, orderBy: { number: 'asc' }, take: limit });
+  }
+
+  /** The hashes of events after a number, in their order. */
+  async hashesAfter(number: number, limit: number): Promise<Hash[]> {
+    const where = { number: { gt: number } };
+    const events = await this.#client.auditEvent.findMany({ where, orderBy: { number: 'asc' }, take: limit, select: { hash: true } });
+    return events.map(({ hash }) => hash);
+  }
+
+  /** Removes the events up to a number, some of them. Answers how many are left to remove. */
+  async prune(through: number, limit: number): Promise<void> {
+    const { prunedThrough } = await this.head();
+    const upTo = Math.min(through, prunedThrough + limit);
+    await this.#client.auditEvent.deleteMany({ where: { number: { lte: upTo } } });
+    await this.#client.auditHead.update({ where: { id: 1 }, data: { prunedThrough: upTo } });
+  }
+
   /** The highest number that there is, 0 where there is none. */
   async newest(): Promise<number> {
     return (await this.head()).number;
   }
 }
 
-type UnchainedEvent = Omit<AuditEventModel, 'previous' | 'hash' | 'detail'> & { readonly detail: Json };
-
-/** The event as the link of the chain after the one of that hash; none is before the first. */
-export function chained<Event extends UnchainedEvent>(event: Event, previous: Hash): Event & { previous: Hash; hash: Hash } {
-  const { number, at, actor, action, object, outcome, requestId, detail } = event;
-  const told = { number, at: at.toISOString(), actor, action, object, outcome, request: requestId || null, detail };
-  return { ...event, previous, hash: hashOfEvent({ ...told, previous: previous.length === 0 ? null : hashText(previous) }) };
+/** The hash of an event as it is kept: of all that it says, and of the hash before it, where there is one. */
+export function hashOfRecord(event: Omit<AuditEventModel, 'hash' | 'detail'> & { readonly detail: Json }): Hash {
+  const { number, at, actor, action, object, outcome, requestId, detail, previous } = event;
+  const request = requestId === '' ? null : requestId;
+  const link = previous.length === 0 ? null : hashText(previous);
+  return hashOfEvent({ number, at: at.toISOString(), actor, action, object, outcome, request, detail, previous: link });
 }

@@ -5,6 +5,7 @@ import { AbiViolationRecords } from './abi-violations.ts';
 import { AnswerRecords } from './answers.ts';
 import { AuditRecords } from './audit.ts';
 import { BuildRecords } from './builds.ts';
+import { CheckpointRecords } from './checkpoints.ts';
 import type { Committed } from './committed.ts';
 import { DeviceRecords } from './devices.ts';
 import { HistoryRecords } from './history.ts';
@@ -20,6 +21,7 @@ export class Records {
   readonly answers: AnswerRecords;
   readonly audit: AuditRecords;
   readonly builds: BuildRecords;
+  readonly checkpoints: CheckpointRecords;
   readonly devices: DeviceRecords;
   readonly history: HistoryRecords;
   readonly hosts: HostRecords;
@@ -37,6 +39,7 @@ export class Records {
     this.answers = new AnswerRecords(client);
     this.audit = new AuditRecords(client, this.committed);
     this.builds = new BuildRecords(client);
+    this.checkpoints = new CheckpointRecords(client);
     this.devices = new DeviceRecords(client);
     this.history = new HistoryRecords(client);
     this.hosts = new HostRecords(client);
