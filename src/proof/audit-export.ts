@@ -100,6 +100,8 @@ class Walk {
   #start: ExportStart | null = null;
   #tree = new GrowingTree();
   #previous: string | null = null;
+  /** Undefined as long as that is not known. */
+  #beforePrevious: string | null | undefined;
   #at = '';
   /** Checkpoints that the tree has reached. */
   #reached = 0;
@@ -139,13 +141,15 @@ class Walk {
     const { number, at, action, detail, previous, hash } = event;
     if (number > expected) return bad(expected, `it is missing: the next that is there is ${number}`);
     if (number < expected) return bad(expected, `${number} stands in its place: it is there twice, or the order is another`);
+    if (previous !== this.#previous && previous === this.#beforePrevious)
+      return bad(number - 1, `it was not there when event ${number} was written, which follows the one before it: it has been inserted`);
     if (previous !== this.#previous)
       return bad(number, 'it is not linked to the event before it: one of them has been changed, or there was another between them');
     const actual = hashOf(event);
     if (actual !== hash) return bad(number, `its content is not what its hash says: it has been changed`);
     if (at < this.#at) return bad(number, `it is of ${at}, earlier than the event before it (${this.#at})`);
     this.#tree.add(readHash(hash));
-    this.#previous = hash;
+    [this.#beforePrevious, this.#previous] = [this.#previous, hash];
     this.#at = at;
     if (action === 'signing-key.created') this.#learnKey(number, detail);
     if (action === 'audit.pruned') this.#prunings.add(PruningDetail.safeParse(detail).data?.through ?? 0);

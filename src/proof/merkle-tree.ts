@@ -1,27 +1,26 @@
 // The Merkle tree of RFC 6962 over a list that only grows: its root says the whole list, and a few hashes prove what is in it and that it has only grown.
 
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 export type Hash = Uint8Array<ArrayBuffer>;
 
 /** Bytes of a hash. */
 export const hashBytes = 32;
 
-const leafPrefix = Uint8Array.of(0);
 const nodePrefix = Uint8Array.of(1);
 
-/** The hash of an entry of the list (RFC 6962, 2.1). */
-export function leafHash(entry: string | Uint8Array): Hash {
-  return new Uint8Array(createHash('sha256').update(leafPrefix).update(entry).digest());
+/** The hash of an entry of the list, a text (RFC 6962, 2.1). */
+export function leafHash(entry: string): Hash {
+  return sha256(`\0${entry}`);
 }
 
 /** The hash over two neighbours. */
 export function nodeHash(left: Hash, right: Hash): Hash {
-  return new Uint8Array(createHash('sha256').update(nodePrefix).update(left).update(right).digest());
+  return sha256(Buffer.concat([nodePrefix, left, right]));
 }
 
 /** The root of a tree without entries. */
-export const emptyRoot: Hash = new Uint8Array(createHash('sha256').digest());
+export const emptyRoot: Hash = sha256('');
 
 /** Whether two hashes are the same. */
 export function isSameHash(left: Hash, right: Hash): boolean {
@@ -178,4 +177,8 @@ async function rangeRoot(read: ReadSubtree, start: number, end: number): Promise
 /** The greatest power of two that is less. */
 function splitOf(size: number): number {
   return 2 ** Math.floor(Math.log2(size - 1));
+}
+
+function sha256(content: string | Uint8Array): Hash {
+  return new Uint8Array(hash('sha256', content, 'buffer'));
 }

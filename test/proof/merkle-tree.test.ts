@@ -19,7 +19,7 @@ import {
 
 /** The entries that the tests of Certificate Transparency's implementations use, and the roots over the first of them. */
 const entries = ['', '00', '10', '2021', '3031', '40414243', '5051525354555657', '606162636465666768696a6b6c6d6e6f'].map((hex) =>
-  leafHash(Buffer.from(hex, 'hex')),
+  leafHash(Buffer.from(hex, 'hex').toString('latin1')),
 );
 const knownRoots = [
   'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',

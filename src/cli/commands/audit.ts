@@ -1,20 +1,26 @@
-// `patchbay audit`: the audit trail is listed, followed and verified.
+// `patchbay audit`: the audit trail is listed, followed, exported and verified.
 
-import console from 'node:console';
+import { createWriteStream, existsSync } from 'node:fs';
+import process from 'node:process';
+import type { Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { type Command, Option } from '@commander-js/extra-typings';
+import type { PublicKey } from '../../proof/ed25519.ts';
 import { eventTypes } from '../client/choices.ts';
 import { answerOf, type Client, type Schemas } from '../client/client.ts';
-import { readInteger } from '../command-line.ts';
+import { readInteger, StartError, UsageError } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { verifyTrail } from '../operator/audit-verification.ts';
+import { fileLines, readCheckpoints, readPublicKeys, serviceLines } from '../operator/audit-sources.ts';
+import { verificationLines } from '../operator/audit-verification.ts';
 import { printEvent, printEvents } from '../operator/event-lines.ts';
 import { answer, operate } from '../operator/operator.ts';
-import { allOption, answerList, limitOption, listLimit, pageLimit, readPages } from '../operator/pages.ts';
+import { allOption, answerList, everyItem, limitOption, listLimit, pageLimit, readPages } from '../operator/pages.ts';
 import { timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
 /** Newest events among which `tail` looks for those that it begins with. */
 const lookedBack = 10_000;
+const mostEvents = Number.MAX_SAFE_INTEGER;
 
 export function addAuditCommands(audit: Command): void {
   const list = audit
@@ -58,24 +64,130 @@ export function addAuditCommands(audit: Command): void {
     );
   addExamples(tail, 'patchbay audit tail -n 50', 'patchbay audit tail -f --type load device --json');
 
-  const verify = audit
-    .command('verify')
+  addExportCommand(audit);
+  addCheckpointCommand(audit);
+  addVerifyCommand(audit);
+}
+
+function addExportCommand(audit: Command): void {
+  const complete = audit
+    .command('export')
     .description(
-      'Read the whole trail and verify that it is whole: the numbers rise by one, and times do not run backwards. Exit code 5 where it is not.',
+      'Write the whole trail as lines of JSON, to be kept elsewhere and verified there. Into a file, the newest checkpoint is written beside it, as FILE.checkpoint.',
     )
-    .action((_options, command) =>
-      operate(command, async (operator) => {
-        const verification = await verifyTrail(wholeTrail(operator.client));
-        const { events, bad } = verification;
-        answer(operator, verification, () => [
-          bad === null
-            ? `the trail is whole: ${events} events`
-            : `the trail is broken at event ${bad.event.number} (${bad.event.action} of ${bad.event.object}): ${bad.why}; the ${events} before it are good`,
+    .option('--output <file>', 'where to write it; it must not be there (standard output)')
+    .option('--after <number>', 'only events after this one, to go on with an earlier export', (text) =>
+      readInteger('after', text, 0, mostEvents),
+    )
+    .action(({ output, after }, command) =>
+      operate(command, async ({ client, stopped, isJson }) => {
+        // Before the events are read: then all of its events are among them.
+        const checkpoint = await newestCheckpoint(client);
+        const lines = await serviceLines(client, after, stopped);
+        if (output === undefined) {
+          await writeLines(lines, process.stdout);
+          return exitCodes.done;
+        }
+        await writeLines(lines, openNew(output));
+        const beside = `${output}.checkpoint`;
+        if (checkpoint !== null) await writeLines([checkpoint.note.replace(/\n$/, '')], openNew(beside));
+        answer({ isJson }, { file: output, checkpoint: checkpoint === null ? null : beside }, () => [
+          `written to ${output}${checkpoint === null ? '' : `, and a checkpoint of ${checkpoint.size} events to ${beside}`}`,
         ]);
-        return bad === null ? exitCodes.done : exitCodes.notWell;
+        return exitCodes.done;
       }),
     );
-  addExamples(verify, 'patchbay audit verify', 'patchbay audit verify --json');
+  addExamples(complete, 'patchbay audit export --output trail.ndjson', 'patchbay audit export --after 25600 --output trail-2.ndjson');
+}
+
+function addCheckpointCommand(audit: Command): void {
+  const complete = audit
+    .command('checkpoint')
+    .description(
+      'Show the newest checkpoint: what the trail is, signed by the service. Kept elsewhere, it proves later that the trail has only grown since.',
+    )
+    .option('--make', 'have one made of all events that there are now')
+    .action(({ make }, command) =>
+      operate(command, async (operator) => {
+        const { client } = operator;
+        const checkpoint = make ? answerOf(await client.POST('/v1/audit/checkpoints')) : await newestCheckpoint(client);
+        if (checkpoint === null) throw new StartError('there is no checkpoint yet: the service makes one every minute, or now with --make');
+        answer(operator, checkpoint, () => [checkpoint.note.replace(/\n$/, '')]);
+        return exitCodes.done;
+      }),
+    );
+  addExamples(complete, 'patchbay audit checkpoint > checkpoint.txt', 'patchbay audit checkpoint --make --json');
+}
+
+function addVerifyCommand(audit: Command): void {
+  const complete = audit
+    .command('verify')
+    .argument('[files...]', 'exports, each beginning where the one before ends; without one, the trail is read from the service')
+    .description(
+      'Verify that the trail is as it was written: each event linked to the one before by its hash, and all of them those that a signed checkpoint was made of. ' +
+        'Files are verified without the service. Exit code 5 where the trail is not whole, or nothing is proven; the first bad event is named.',
+    )
+    .option('--checkpoint <file...>', 'checkpoints that were kept (of the first file FILE.checkpoint; of the service its newest)')
+    .option(
+      '--public-key <file...>',
+      'public keys in PEM that are trusted; those that they vouch for in the trail are too (of the service its own)',
+    )
+    .option('--partial', 'take an export that begins later than the trail for what it is')
+    .action((files, { checkpoint, publicKey, partial = false }, command) =>
+      operate(command, async (operator) => {
+        const { client, stopped } = operator;
+        const { verifyExport } = await import('../../proof/audit-export.ts');
+        const checkpoints = await givenCheckpoints(client, files, checkpoint);
+        const keys = publicKey === undefined && files.length === 0 ? await serviceKeys(client) : await readPublicKeys(publicKey ?? []);
+        if (keys.length === 0 && checkpoints.length > 0)
+          throw new UsageError('a checkpoint is worth what its key is worth: give the public key that you have kept with --public-key');
+        const lines = files.length === 0 ? await serviceLines(client, undefined, stopped) : fileLines(files);
+        const verification = await verifyExport(lines, { checkpoints, keys, isPartial: partial });
+        answer(operator, verification, () => verificationLines(verification, publicKey !== undefined));
+        return verification.kind === 'whole' ? exitCodes.done : exitCodes.notWell;
+      }),
+    );
+  addExamples(
+    complete,
+    'patchbay audit verify --public-key service.pem --checkpoint last-month.txt',
+    'patchbay audit verify trail.ndjson --public-key service.pem',
+  );
+}
+
+/** The notes of checkpoints to hold the trail against. */
+async function givenCheckpoints(client: Client, files: readonly string[], given: readonly string[] | undefined): Promise<string[]> {
+  const [first] = files;
+  if (first !== undefined) return readCheckpoints(given ?? (existsSync(`${first}.checkpoint`) ? [`${first}.checkpoint`] : []));
+  const newest = await newestCheckpoint(client);
+  return [...readCheckpoints(given ?? []), ...(newest === null ? [] : [newest.note])];
+}
+
+async function newestCheckpoint(client: Client): Promise<Schemas['Checkpoint'] | null> {
+  const { items } = answerOf(await client.GET('/v1/audit/checkpoints', { params: { query: { limit: 1 } } }));
+  return items[0] ?? null;
+}
+
+/** The keys that the service says it signs with, which is as good as its word. */
+async function serviceKeys(client: Client): Promise<PublicKey[]> {
+  const { items } = await readPages(everyItem, async (query) => answerOf(await client.GET('/v1/signing-keys', { params: { query } })));
+  return items.map(({ keyId, publicKey }) => ({ keyId, pem: publicKey }));
+}
+
+/** A file that is not to be there yet. @throws {UsageError} by the stream. */
+function openNew(file: string): Writable {
+  if (existsSync(file)) throw new UsageError(`${file} is there already: choose another name, or move it away`);
+  return createWriteStream(file, { flags: 'wx', mode: 0o600 });
+}
+
+/** Writes lines as fast as they are taken; closes what is no standard output. */
+async function writeLines(lines: AsyncIterable<string> | Iterable<string>, output: Writable): Promise<void> {
+  await pipeline(
+    async function* () {
+      for await (const line of lines) yield `${line}\n`;
+    },
+    output,
+    { end: output !== process.stdout },
+  );
 }
 
 /** Of the newest events those that concern somebody, in their order; and the number of the newest of all. */
@@ -86,7 +198,7 @@ async function newestEvents(
 ): Promise<{ before: Schemas['AuditEvent'][]; newest: number }> {
   const found: Schemas['AuditEvent'][] = [];
   let newest = 0;
-  for await (const event of trail(client, 'desc')) {
+  for await (const event of trail(client)) {
     newest = Math.max(newest, event.number);
     if (found.length >= wanted || newest - event.number >= lookedBack) break;
     if (concerns(event)) found.push(event);
@@ -94,24 +206,11 @@ async function newestEvents(
   return { before: found.toReversed(), newest };
 }
 
-/** Every event there is, from the first on. */
-async function* wholeTrail(client: Client): AsyncGenerator<Schemas['AuditEvent']> {
-  let read = 0;
-  for await (const event of trail(client, 'asc')) {
-    if (++read % 10_000 === 0) console.error(`${read} events are read`);
-    yield event;
-  }
-}
-
-/** The events page after page, none of which is kept. */
-async function* trail(client: Client, order: 'asc' | 'desc'): AsyncGenerator<Schemas['AuditEvent']> {
+/** The events, the newest first, page after page, none of which is kept. */
+async function* trail(client: Client): AsyncGenerator<Schemas['AuditEvent']> {
   let cursor: string | null = null;
   do {
-    const query: { order: 'asc' | 'desc'; limit: number; cursor?: string } = {
-      order,
-      limit: pageLimit,
-      ...(cursor !== null && { cursor }),
-    };
+    const query: { limit: number; cursor?: string } = { limit: pageLimit, ...(cursor !== null && { cursor }) };
     const { items, next }: Schemas['AuditPage'] = answerOf(await client.GET('/v1/audit', { params: { query } }));
     yield* items;
     cursor = next;

@@ -1,29 +1,30 @@
-// Whether an audit trail is whole: every event is there, and time does not run backwards.
+// Whether an audit trail is as it was written, said to people.
 
-import type { Schemas } from '../client/client.ts';
+import type { Verification } from '../../proof/audit-export.ts';
 
-type Event = Schemas['AuditEvent'];
-
-/** What is known of a trail: how many events are good, and the first that is not, with why. */
-export type Verification = { readonly events: number; readonly bad: { readonly event: Event; readonly why: string } | null };
-
-/** Looks at the events from the first on, which has the number 1, up to the first that is bad. */
-export async function verifyTrail(events: AsyncIterable<Event>): Promise<Verification> {
-  let before: Event | null = null;
-  let count = 0;
-  for await (const event of events) {
-    const why = faultOf(event, before);
-    if (why !== null) return { events: count, bad: { event, why } };
-    before = event;
-    count++;
+/** @param isPinned Whether the keys are those that somebody has kept, and not what the service says of itself. */
+export function verificationLines(verification: Verification, isPinned: boolean): string[] {
+  switch (verification.kind) {
+    case 'bad': {
+      const { first, last, why } = verification;
+      const which = first === last ? `event ${first}` : `one of the events ${first} to ${last}`;
+      return [`the trail is not as it was written: ${which} is bad: ${why}`, ...(first > 1 ? [`the ${first - 1} before are good`] : [])];
+    }
+    case 'unproven':
+      return [`nothing is proven: ${verification.why}`];
+    case 'whole':
+      return [...wholeLines(verification), ...(isPinned || verification.checkpoint === null ? [] : [ownWord])];
   }
-  return { events: count, bad: null };
 }
 
-function faultOf({ number, at }: Event, before: Event | null): string | null {
-  const expected = (before?.number ?? 0) + 1;
-  if (number !== expected) return `its number should be ${expected}: events are missing before it, or it is there twice`;
-  if (Number.isNaN(Date.parse(at))) return `its time, "${at}", is none`;
-  if (before !== null && Date.parse(at) < Date.parse(before.at)) return `it is of ${at}, earlier than the event before it (${before.at})`;
-  return null;
+const ownWord =
+  'the key is what the service says it is: keep it where nobody who may change the database can (patchbay signing-key show), and give it with --public-key';
+
+function wholeLines({ first, last, checkpoint }: Extract<Verification, { kind: 'whole' }>): string[] {
+  const whole = `the trail is whole: events ${first} to ${last}, each linked to the one before`;
+  if (checkpoint === null)
+    return [whole, 'no checkpoint was there to prove them: the service signs one every minute (patchbay audit checkpoint --make)'];
+  const { size, at, keyId } = checkpoint;
+  const proven = `the checkpoint of ${at} over ${size} events, signed by ${keyId}, is of these`;
+  return last === size ? [whole, proven] : [whole, `${proven}; the ${last - size} after it are linked, and not yet proven`];
 }

@@ -39,6 +39,6 @@ export async function operate(command: CommandUnknownOpts, work: (operator: Oper
 }
 
 /** Prints what a machine or a person asked for. */
-export function answer({ isJson }: Operator, value: unknown, lines: () => readonly string[]): void {
+export function answer({ isJson }: Pick<Operator, 'isJson'>, value: unknown, lines: () => readonly string[]): void {
   console.log(isJson ? JSON.stringify(value, null, 2) : lines().join('\n'));
 }

@@ -46,9 +46,24 @@ export class AuditRecords {
       hash = hashOfRecord(unhashed);
       return { ...unhashed, hash };
     });
-    await this.#client.auditEvent.createMany({ data: rows });
+    await this.#insert(rows);
     await this.#client.auditHead.update({ where: { id: 1 }, data: { number, hash, at } });
     for (const event of events) this.#committed.events.push(event);
+  }
+
+  /** One statement for all of them: there is one for nearly everything that is done, and Prisma takes four times as long for so many rows. */
+  async #insert(
+    rows: readonly (NewAuditEvent & { readonly number: number; readonly previous: Hash; readonly hash: Hash })[],
+  ): Promise<void> {
+    const hex = (hash: Hash) => Buffer.from(hash).toString('hex');
+    const events = rows.map(({ number, at, actor, action, object, outcome, requestId, detail, previous, hash }) => {
+      return [number, at.getTime(), actor, action, object, outcome, requestId, JSON.stringify(detail), hex(previous), hex(hash)];
+    });
+    await this.#client.$executeRaw`
+      INSERT INTO "AuditEvent" ("number", "at", "actor", "action", "object", "outcome", "requestId", "detail", "previous", "hash")
+      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+        unhex(value ->> 8), unhex(value ->> 9)
+      FROM json_each(${JSON.stringify(events)})`;
   }
 
   /** Where the trail ends. */
