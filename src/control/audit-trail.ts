@@ -1,6 +1,7 @@
 // The audit trail as it is read: page by page, or exported whole, for whoever checks it elsewhere.
 
 import type { ExportStart } from '../proof/audit-export.ts';
+import { Envelope } from '../proof/envelope.ts';
 import { hashText, wholeSubtrees } from '../proof/merkle-tree.ts';
 import type { AuditFilter, AuditRecord } from '../store/records/audit.ts';
 import type { PageByTime } from '../store/records/page.ts';
@@ -46,7 +47,9 @@ export class AuditTrail {
     const subtrees: string[] = [];
     for (const { level, index } of wholeSubtrees(after)) subtrees.push(hashText(await read(level, index)));
     const previous = after === 0 ? null : hashText(await read(0, after - 1));
-    return { start: { origin: this.#checkpoints.origin, after, until, previous, subtrees }, events: this.#events(after, until) };
+    const endorsements = (await this.#store.records.signingKeys.endorsements()).map((one) => Envelope.parse(one));
+    const start = { origin: this.#checkpoints.origin, after, until, previous, endorsements, subtrees };
+    return { start, events: this.#events(after, until) };
   }
 
   async *#events(after: number, until: number): AsyncGenerator<ExportedEvent, void> {

@@ -8,6 +8,7 @@ import type { ModuleName } from '../protocol/identifiers.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { BuildFilter, BuildRecord } from '../store/records/builds.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
+import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { compiledOf } from './compilation.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
@@ -63,12 +64,14 @@ export class Builds {
       );
     }
     const existing = await this.#context.store.records.builds.find(module, version);
-    if (existing !== null) return sameBuild(existing, request);
+    if (existing !== null && existing.imagePrunedAt === null) return sameBuild(existing, request);
+    if (existing !== null) sameBuild(existing, request);
     const { compiled, warnings } = compiledOf(await this.#context.compiler.compileModule(request), `${module}@${version}`);
     const createdAt = new Date();
     const kept = await this.#context.store.transaction(async (records) => {
-      const raced = await records.builds.find(module, version);
-      if (raced !== null) return raced;
+      const known = await records.builds.find(module, version);
+      if (known !== null && known.imagePrunedAt === null) return known;
+      if (known !== null) return restoreImage(records, known, compiled, requester);
       await records.builds.keepImage(compiled.digest, new Uint8Array(compiled.image), createdAt);
       const build = await records.builds.create({
         id: newIdentifier('build'),
@@ -122,6 +125,26 @@ export class Builds {
       ({ module, lastBuildAt }) => (page.sort === 'name' ? { name: module } : { time: lastBuildAt, key: module }),
     );
   }
+}
+
+/** Keeps the image of a build again that was pruned; @throws {Problem} `version-exists` where the compiler makes another of the source by now. */
+async function restoreImage(
+  records: Records,
+  build: BuildRecord,
+  { digest, image, compiler }: { readonly digest: string; readonly image: Uint8Array; readonly compiler: string },
+  requester: Requester,
+): Promise<BuildRecord> {
+  const { id, module, version } = build;
+  if (digest !== build.imageDigest)
+    throw new Problem(
+      'version-exists',
+      `${module}@${version} was made by ${build.compiler}, and ${compiler} makes another image of its source: push it under a higher version`,
+    );
+  const restoredAt = new Date();
+  await records.builds.keepImage(digest, new Uint8Array(image), restoredAt);
+  await records.images.setPruned([digest], null);
+  await audit(records, requester, restoredAt, [{ action: 'build.image-restored', object: id, detail: { module, version, image: digest } }]);
+  return { ...build, imagePrunedAt: null };
 }
 
 function sameBuild(build: BuildRecord, { module, version, language, source }: NewBuildRequest): PushedBuild {

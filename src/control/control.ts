@@ -21,6 +21,7 @@ import { Programs } from './programs.ts';
 import { Reachability } from './reachability.ts';
 import { Readiness } from './readiness.ts';
 import { Repeated } from './repeated.ts';
+import { pruneEvents, pruneImages, type RetentionSettings } from './retention.ts';
 import { type SigningKeySettings, SigningKeys } from './signing-keys.ts';
 
 export type ControlSettings = {
@@ -29,6 +30,7 @@ export type ControlSettings = {
   /** Milliseconds of silence after which a host is unreachable. */
   readonly unreachableAfter: number;
   readonly signingKeys: SigningKeySettings;
+  readonly retention: RetentionSettings;
   /** Keeps the secret of the key of the role `admin` that is made. */
   readonly adminKey: { readonly when: 'first start' | 'always'; readonly keep: (secret: string) => void } | null;
 };
@@ -58,8 +60,14 @@ export class Control {
   readonly #deadlines: Repeated;
   readonly #uses: Repeated;
   readonly #checkpoints: Repeated;
+  readonly #retention: Repeated;
 
-  private constructor(reachability: Reachability, context: Context, { joinToken, unreachableAfter }: ControlSettings, logger: BaseLogger) {
+  private constructor(
+    reachability: Reachability,
+    context: Context,
+    { joinToken, unreachableAfter, retention }: ControlSettings,
+    logger: BaseLogger,
+  ) {
     this.#context = context;
     this.#readiness = new Readiness(context.store);
     this.answers = new Answers(this.#context);
@@ -84,6 +92,10 @@ export class Control {
       await this.loads.expire();
     });
     this.#uses = new Repeated(usesInterval, () => this.keys.keepUses());
+    this.#retention = new Repeated(retention.interval, async () => {
+      await pruneEvents(context.store, this.checkpoints, retention);
+      await pruneImages(context.store, retention);
+    });
     this.#checkpoints = new Repeated(checkpointInterval, () => this.#makeCheckpoint());
   }
 
@@ -142,6 +154,7 @@ export class Control {
     await this.#deadlines.stop();
     await this.#uses.stop();
     await this.#checkpoints.stop();
+    await this.#retention.stop();
     // A database that takes no writes any more does not keep the service from closing.
     await this.keys.keepUses().catch(() => {});
     await this.#makeCheckpoint().catch(() => {});

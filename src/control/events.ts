@@ -2,6 +2,7 @@
 
 import type { AuditRecord } from '../store/records/audit.ts';
 import type { Store } from '../store/store.ts';
+import { checkNotPruned } from './audit-trail.ts';
 import { Problem } from './problem.ts';
 
 /** What events are about: the part of an action before the dot. */
@@ -27,6 +28,11 @@ export class EventFeed {
   /** How many follow the events. */
   get followers(): number {
     return this.#followers.size;
+  }
+
+  /** @throws {Problem} `pruned` where events after a number are not there any more; after 0 are those that there are. */
+  async checkIsThere(after: number): Promise<void> {
+    if (after > 0) checkNotPruned(after, (await this.#store.records.audit.head()).prunedThrough);
   }
 
   /** The number of the newest event; whoever follows after it gets those to come. */

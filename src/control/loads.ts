@@ -10,6 +10,7 @@ import { audit, type Context, type PageOf, type Requester, readPage, service } f
 import { auditOutcomeOf } from './load-outcomes.ts';
 import { newOrder } from './orders.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
+import { checkHasImage } from './retention.ts';
 
 /** Devices of one request. */
 const loadLimit = 10_000;
@@ -47,6 +48,7 @@ export class Loads {
     const { accepted, hostIds } = await this.#context.store.transaction(async (records) => {
       const build = await records.builds.find(module, version);
       if (build === null) throw await unknownBuild(records, module, version);
+      checkHasImage(build);
       const devices = await selectDevices(records, request.selector);
       const deviceIds = devices.map(({ id }) => id);
       if (request.supersede) {

@@ -20,6 +20,7 @@ const problemKinds = [
   'changed-since',
   'trail-broken',
   'pruned',
+  'image-pruned',
   'malformed-source',
   'not-webassembly',
   'unsupported-module',

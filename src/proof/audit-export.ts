@@ -6,7 +6,7 @@ import type { Json } from './canonical-json.ts';
 import { isCheckpointSignedBy, readCheckpoint } from './checkpoint.ts';
 import { KeyError, type PublicKey, readPublicKey } from './ed25519.ts';
 import { endorsementType, trustedThrough } from './endorsement.ts';
-import type { Envelope } from './envelope.ts';
+import { Envelope } from './envelope.ts';
 import { GrowingTree, hashText, isSameHash, readHash } from './merkle-tree.ts';
 
 const HashText = z.string().regex(/^sha256:[0-9a-f]{64}$/);
@@ -17,6 +17,9 @@ export const ExportStart = z.object({
   after: z.int().nonnegative().describe('The export has the events after this one; 0: from the first on.'),
   until: z.int().nonnegative().describe('Number of the last event that it has.'),
   previous: HashText.nullable().describe('Hash of the event `after`; null where that is 0.'),
+  endorsements: z
+    .array(Envelope)
+    .describe('By which each signing key vouches for the next, also where the events that tell of it have been pruned.'),
   subtrees: z
     .array(HashText)
     .describe(
@@ -189,7 +192,7 @@ class Walk {
 
   conclude({ keys, isPartial }: VerificationRequest): Verification {
     if (this.#start === null) return { kind: 'unproven', why: 'the export is empty' };
-    const { after, until, origin } = this.#start;
+    const { after, until, origin, endorsements } = this.#start;
     const last = this.#tree.size;
     if (last < until) return bad(last + 1, `it is missing, and all up to ${until}: the export ends before its end`);
     const newest = this.#checkpoints.at(-1);
@@ -197,10 +200,7 @@ class Walk {
       return bad(last + 1, `it is missing: the checkpoint of ${newest.at} has ${newest.size} events`);
     if (after > 0 && !isPartial && !this.#prunings.has(after))
       return bad(after, 'it is missing, and no event tells that the trail was pruned up to it');
-    const trusted = trustedThrough(
-      keys,
-      this.#keys.flatMap(({ endorsement }) => endorsement ?? []),
-    );
+    const trusted = trustedThrough(keys, [...endorsements, ...this.#keys.flatMap(({ endorsement }) => endorsement ?? [])]);
     for (const checkpoint of this.#checkpoints) {
       const why =
         checkpoint.size < after ? `the checkpoint of ${checkpoint.at} is of before the export` : this.#faultOf(checkpoint, origin, trusted);

@@ -5,7 +5,7 @@ import Fastify from 'fastify';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { checkAccess } from '../../src/api/access.ts';
 import { Control } from '../../src/control/control.ts';
-import { PrivateKeysInMemory } from '../private-keys.ts';
+import { usualSettings } from '../usual-settings.ts';
 import { Agent } from './agent.ts';
 import { Bench, bearer, joinToken } from './fixture.ts';
 import { type Operation, operations } from './fuzzing/document.ts';
@@ -100,7 +100,7 @@ test('a route that does not say who may use it cannot be added', async () => {
     joinToken,
     unreachableAfter: 60_000,
     adminKey: null,
-    signingKeys: { privateKeys: new PrivateKeysInMemory(), isLost: false },
+    ...usualSettings(),
   });
   try {
     const app = Fastify();

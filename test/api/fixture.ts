@@ -10,8 +10,9 @@ import { z } from 'zod';
 import type { KeyPolicy } from '../../src/api/access.ts';
 import { type Limits, usualLimits } from '../../src/api/limits.ts';
 import { createService, type ServiceOptions } from '../../src/api/service.ts';
+import type { RetentionSettings } from '../../src/control/retention.ts';
 import { runHost } from '../../src/host/host.ts';
-import { PrivateKeysInMemory } from '../private-keys.ts';
+import { keepAll, PrivateKeysInMemory } from '../usual-settings.ts';
 
 export type Answer = { readonly status: number; readonly headers: Headers; readonly body: Record<string, unknown> };
 
@@ -31,6 +32,8 @@ export class Bench {
   logger: ServiceOptions['logger'] = false;
   /** Adds to the service before it listens; to be set before the start. */
   prepare: (app: FastifyInstance) => void = () => {};
+  /** To be set before the start; without it, everything is kept. */
+  retention: RetentionSettings = keepAll;
   /** The key of an administrator, shown where a request shows nothing else. */
   key = '';
   readonly privateKeys = new PrivateKeysInMemory();
@@ -54,6 +57,7 @@ export class Bench {
       unreachableAfter: this.unreachableAfter,
       keys: this.keys,
       limits: this.limits,
+      retention: this.retention,
       signingKeys: { privateKeys: this.privateKeys, isLost: this.isSigningKeyLost },
       adminKey: this.keys === 'off' ? null : { when: 'first start', keep: (secret) => this.#keepKey(secret) },
     });

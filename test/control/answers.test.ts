@@ -7,13 +7,13 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Control } from '../../src/control/control.ts';
 import { Problem } from '../../src/control/problem.ts';
 import { ModuleName } from '../../src/protocol/identifiers.ts';
-import { PrivateKeysInMemory } from '../private-keys.ts';
+import { usualSettings } from '../usual-settings.ts';
 
 const settings = {
   joinToken: 'not used',
   unreachableAfter: 60_000,
   adminKey: null,
-  signingKeys: { privateKeys: new PrivateKeysInMemory(), isLost: false },
+  ...usualSettings(),
 };
 
 let folder: string;

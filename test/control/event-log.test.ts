@@ -10,13 +10,13 @@ import { Control, type ControlSettings } from '../../src/control/control.ts';
 import { Registration } from '../../src/protocol/agent.ts';
 import { ModuleName } from '../../src/protocol/identifiers.ts';
 import { Lines } from '../lines.ts';
-import { PrivateKeysInMemory } from '../private-keys.ts';
+import { usualSettings } from '../usual-settings.ts';
 
 const settings: ControlSettings = {
   joinToken: 'not used',
   unreachableAfter: 60_000,
   adminKey: null,
-  signingKeys: { privateKeys: new PrivateKeysInMemory(), isLost: false },
+  ...usualSettings(),
 };
 const requester = { actor: 'key_1', requestId: 'req_1' };
 

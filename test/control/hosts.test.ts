@@ -10,7 +10,7 @@ import { Control } from '../../src/control/control.ts';
 import { type Order, type OrderOf, Registration, Report } from '../../src/protocol/agent.ts';
 import { DeviceState } from '../../src/protocol/device-state.ts';
 import { ModuleName } from '../../src/protocol/identifiers.ts';
-import { PrivateKeysInMemory } from '../private-keys.ts';
+import { usualSettings } from '../usual-settings.ts';
 
 const requester = { actor: 'test', requestId: 'req_test' };
 /** No request here has a key, so that no answer is kept. */
@@ -45,7 +45,7 @@ beforeEach(async () => {
     joinToken: 'not used',
     unreachableAfter: 60_000,
     adminKey: null,
-    signingKeys: { privateKeys: new PrivateKeysInMemory(), isLost: false },
+    ...usualSettings(),
   });
 });
 afterEach(async () => {

@@ -30,6 +30,9 @@ import { type Api, sendRaw } from './route.ts';
 
 const tags = ['audit'];
 
+/** Characters. */
+const pieceLength = 16_384;
+
 export function addAuditRoutes(app: Api, { auditTrail, checkpoints }: Control): void {
   app.get(
     '/v1/audit',
@@ -73,7 +76,7 @@ export function addAuditRoutes(app: Api, { auditTrail, checkpoints }: Control): 
     },
     async ({ query }, reply) => {
       const { start, events } = await auditTrail.export(query.after);
-      return sendRaw(reply.status(200).type('application/x-ndjson'), Readable.from(exportedLines(start, events)));
+      return sendRaw(reply.status(200).type('application/x-ndjson'), Readable.from(exportedBytes(start, events)));
     },
   );
 
@@ -167,9 +170,16 @@ export function toAuditEvent(event: AuditRecord): z.infer<typeof AuditEvent> {
   return { ...told, outcome: AuditEvent.shape.outcome.parse(told.outcome), detail: AuditDetail.parse(told.detail) };
 }
 
-async function* exportedLines(start: ExportStart, events: AsyncIterable<ExportedEvent>): AsyncGenerator<string, void> {
-  yield `${JSON.stringify(start)}\n`;
-  for await (const event of events) yield `${JSON.stringify('unreadable' in event ? event : exportedEvent(event))}\n`;
+/** In pieces of a size that a socket takes at once. */
+async function* exportedBytes(start: ExportStart, events: AsyncIterable<ExportedEvent>): AsyncGenerator<Buffer, void> {
+  let text = `${JSON.stringify(start)}\n`;
+  for await (const event of events) {
+    text += `${JSON.stringify('unreadable' in event ? event : exportedEvent(event))}\n`;
+    if (text.length < pieceLength) continue;
+    yield Buffer.from(text);
+    text = '';
+  }
+  yield Buffer.from(text);
 }
 
 /** As it is in the database, whatever that is. */

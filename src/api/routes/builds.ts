@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { PushedBuild } from '../../control/builds.ts';
 import type { Control } from '../../control/control.ts';
 import { Problem } from '../../control/problem.ts';
+import { checkHasImage } from '../../control/retention.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { BuildRecord } from '../../store/records/builds.ts';
 import { entityTag, entityTagOf, ifNoneMatchHeaders, isKnownBy } from '../entity-tags.ts';
@@ -159,12 +160,14 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         response: {
           200: { description: 'The image.', content: { 'application/wasm': { schema: z.string().meta({ format: 'binary' }) } } },
           304: z.null().describe('The image is the one named in `If-None-Match`.'),
-          ...problems('not-found'),
+          ...problems('not-found', 'image-pruned'),
         },
       },
     },
     async ({ params, headers }, reply) => {
-      const { imageDigest } = await builds.find(params.module, params.version);
+      const build = await builds.find(params.module, params.version);
+      checkHasImage(build);
+      const { imageDigest } = build;
       const etag = entityTag(imageDigest);
       reply.header('etag', etag).header('cache-control', 'public, max-age=31536000, immutable');
       if (isKnownBy(headers, etag)) return reply.status(304).send(null);
@@ -180,7 +183,7 @@ function versionInQuery(version: string | undefined): string {
 }
 
 function toBuild(build: BuildRecord): z.infer<typeof Build> {
-  const { id, module, version, compiler, sourceDigest, imageDigest, imageBytes, createdAt } = build;
+  const { id, module, version, compiler, sourceDigest, imageDigest, imageBytes, imagePrunedAt, createdAt } = build;
   return {
     id,
     module,
@@ -188,7 +191,7 @@ function toBuild(build: BuildRecord): z.infer<typeof Build> {
     language: Build.shape.language.parse(build.language),
     compiler,
     sourceDigest,
-    image: { digest: imageDigest, bytes: imageBytes },
+    image: { digest: imageDigest, bytes: imageBytes, prunedAt: imagePrunedAt?.toISOString() ?? null },
     interface: Interface.parse(build.interface),
     createdAt: createdAt.toISOString(),
   };

@@ -30,7 +30,7 @@ export function addEventRoutes(app: Api, { events }: Control): void {
         headers: eventHeaders,
         response: {
           200: { description: 'The stream of events.', content: { 'text/event-stream': { schema: AuditEvent } } },
-          ...problems('busy'),
+          ...problems('busy', 'pruned'),
         },
       },
     },
@@ -38,6 +38,7 @@ export function addEventRoutes(app: Api, { events }: Control): void {
       const stream = await eventStream(reply.raw, async (gone) => {
         // Read before the client is answered: what happens from then on is after it.
         const after = headers['last-event-id'] ?? query.after ?? (await events.newest());
+        await events.checkIsThere(after);
         return serverSentEvents(events.follow(after, query.types ?? eventTypes, gone));
       });
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);

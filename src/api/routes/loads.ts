@@ -28,7 +28,7 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
           202: AcceptedLoads.describe(
             'The loads are accepted: each is sure to reach an outcome. `Location` is the load, or the list of them where there are several.',
           ),
-          ...postProblems(),
+          ...postProblems('image-pruned'),
         },
       },
     },

@@ -7,7 +7,7 @@ import { exampleHashes, exampleRequest, exampleTimes } from '../../protocol/exam
 import { Digest, exampleIdentifier } from '../../protocol/identifiers.ts';
 import { count, pageOf, pageQuery, timestamp } from './common.ts';
 import { orderQuery, rangeQuery } from './lists.ts';
-import { exampleKeyId, exampleOrigin } from './signing-keys.ts';
+import { exampleKeyId, exampleOrigin, SignedStatement } from './signing-keys.ts';
 
 /** What an event says beyond who, what and when, by name. */
 export const AuditDetail = z.record(
@@ -103,10 +103,12 @@ export const auditQuery = z.strictObject({
     .meta({ examples: [exampleRequest] }),
 });
 
-export const AuditExportStart = ExportStart.meta({
+export const AuditExportStart = ExportStart.extend({
+  endorsements: z.array(SignedStatement).describe(ExportStart.shape.endorsements.description ?? ''),
+}).meta({
   id: 'AuditExportStart',
   description: 'The first line of an export.',
-  examples: [{ origin: exampleOrigin, after: 0, until: 16, previous: null, subtrees: [] }],
+  examples: [{ origin: exampleOrigin, after: 0, until: 16, previous: null, endorsements: [], subtrees: [] }],
 });
 
 export const AuditExportLine = z.union([AuditExportStart, AuditEvent]).meta({ id: 'AuditExportLine' });

@@ -18,7 +18,7 @@ const exampleBuild = {
   language: 'assemblyscript',
   compiler: 'assemblyscript 0.28.20',
   sourceDigest: 'sha256:141be4c7d22f6507f9ebe9c27e6ffbd842259685163ddef7db13513224f1fffe',
-  image: { digest: exampleVersions.new.image, bytes: 1291 },
+  image: { digest: exampleVersions.new.image, bytes: 1291, prunedAt: null },
   interface: exampleInterface,
   createdAt: exampleTimes.pushed,
 };
@@ -56,7 +56,15 @@ export const Build = z
     language: z.enum(['assemblyscript', 'wat', 'wasm']).meta({ id: 'BuildLanguage' }),
     compiler: z.string().meta({ examples: ['assemblyscript 0.28.20'] }),
     sourceDigest: z.string().describe('SHA-256 of what was compiled.'),
-    image: z.object({ digest: z.string().describe('SHA-256 of the image.'), bytes: count }),
+    image: z.object({
+      digest: z.string().describe('SHA-256 of the image.'),
+      bytes: count,
+      prunedAt: timestamp
+        .nullable()
+        .describe(
+          'When it was removed, which no device had or could go back to; pushing the same source again brings it back. Null while it is there.',
+        ),
+    }),
     interface: Interface,
     createdAt: timestamp,
   })

@@ -21,6 +21,7 @@ export const problemTypes = {
   'last-admin': { status: 409, title: 'No other key of the role admin is left' },
   'too-many-keys': { status: 409, title: 'There are as many keys as may be' },
   'trail-broken': { status: 409, title: 'The audit trail is not as it was written' },
+  'image-pruned': { status: 409, title: 'The image of the build has been pruned' },
   pruned: { status: 410, title: 'What was asked for has been pruned' },
   'changed-since': { status: 412, title: 'The object has changed since it was read' },
   'too-large': { status: 413, title: 'The body is too large' },

@@ -22,6 +22,7 @@ async function generate() {
       unreachableAfter: 60_000,
       adminKey: null,
       signingKeys: { privateKeys: privateKeysIn(join(folder, 'signing-keys')), isLost: false },
+      retention: { interval: 3_600_000, keepEvents: null, keepImages: null, keepVersions: 1 },
       keys: 'required',
       limits: usualLimits,
     });

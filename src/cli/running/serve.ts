@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads';
 import type { KeyPolicy } from '../../api/access.ts';
 import { usualLimits } from '../../api/limits.ts';
 import { createService } from '../../api/service.ts';
+import type { RetentionSettings } from '../../control/retention.ts';
 import { SigningKeyError } from '../../control/signing-keys.ts';
 import { readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
 import { writeAdminKey } from './admin-key.ts';
@@ -31,6 +32,10 @@ Options (each also as an environment variable):
   --signing-keys FOLDER  where the key is kept that the service signs builds and checkpoints of its audit trail with
                          (PATCHBAY_SIGNING_KEYS, signing-keys beside the database)
   --new-signing-key      make another one, if that one is lost; nobody vouches for it
+  --keep-events DAYS     remove events of the audit trail that are older; what proves them stays (PATCHBAY_KEEP_EVENTS, for ever)
+  --keep-images DAYS     remove images that are older, and that no device has or can go back to (PATCHBAY_KEEP_IMAGES, for ever)
+  --keep-versions N      versions of a module that a device can go back to, besides the one that it has; for --keep-images
+                         (PATCHBAY_KEEP_VERSIONS, 5)
   --no-keys              ask nobody for a key, and listen on this machine only (PATCHBAY_NO_KEYS=1)
   --rate-limit N         requests that each key and each host may make in a minute (PATCHBAY_RATE_LIMIT, 60000)
   --token-file FILE      where the token is kept that device hosts register with (PATCHBAY_TOKEN_FILE, join-token beside the database;
@@ -45,6 +50,9 @@ Examples:
   npm start -- --no-embedded-host      and then  npm run host -- --control http://127.0.0.1:7070 --name rack-1
 `;
 
+/** How often is looked for what is older than it is kept, in milliseconds. */
+const retentionInterval = 3_600_000;
+
 const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
 
 type ServeSettings = {
@@ -56,6 +64,7 @@ type ServeSettings = {
   readonly newAdminKey: boolean;
   readonly signingKeys: string;
   readonly newSigningKey: boolean;
+  readonly retention: RetentionSettings;
   readonly keys: KeyPolicy;
   readonly requestsPerMinute: number;
   /** As it is given; otherwise it is kept in the file. */
@@ -80,6 +89,9 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
       'new-admin-key': { type: 'boolean', default: false },
       'signing-keys': { type: 'string', default: environment['PATCHBAY_SIGNING_KEYS'] ?? '' },
       'new-signing-key': { type: 'boolean', default: false },
+      'keep-events': { type: 'string', default: environment['PATCHBAY_KEEP_EVENTS'] ?? '' },
+      'keep-images': { type: 'string', default: environment['PATCHBAY_KEEP_IMAGES'] ?? '' },
+      'keep-versions': { type: 'string', default: environment['PATCHBAY_KEEP_VERSIONS'] ?? '5' },
       'no-keys': { type: 'boolean', default: environment['PATCHBAY_NO_KEYS'] === '1' },
       'rate-limit': { type: 'string', default: environment['PATCHBAY_RATE_LIMIT'] ?? String(usualLimits.requestsPerMinute) },
       'log-level': { type: 'string', default: environment['PATCHBAY_LOG_LEVEL'] ?? 'warn' },
@@ -101,6 +113,12 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
     newAdminKey: values['new-admin-key'],
     signingKeys: values['signing-keys'] || join(dirname(values.database), 'signing-keys'),
     newSigningKey: values['new-signing-key'],
+    retention: {
+      interval: retentionInterval,
+      keepEvents: readDays('keep-events', values['keep-events']),
+      keepImages: readDays('keep-images', values['keep-images']),
+      keepVersions: readInteger('keep-versions', values['keep-versions'], 1, 1_000),
+    },
     keys: values['no-keys'] ? 'off' : 'required',
     requestsPerMinute: readInteger('rate-limit', values['rate-limit'], 1, 1_000_000_000),
     token: environment['PATCHBAY_TOKEN'],
@@ -108,6 +126,11 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
     unreachableAfter: readInteger('unreachable-after', values['unreachable-after'], 1, 3_600) * 1_000,
     logLevel: readLogLevel(values['log-level']),
   };
+}
+
+/** Milliseconds of so many days; null: for ever. */
+function readDays(flag: string, text: string): number | null {
+  return text === '' ? null : readInteger(flag, text, 1, 36_500) * 24 * 3_600_000;
 }
 
 /** Serves until the signal is aborted. @throws {UsageError} {StartError} */
@@ -157,7 +180,7 @@ async function startService(settings: ServeSettings, joinToken: string, keepAdmi
 }
 
 async function openService(settings: ServeSettings, joinToken: string, keepAdminKey: KeepSecret) {
-  const { database, logLevel, unreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, requestsPerMinute } = settings;
+  const { database, logLevel, unreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention, requestsPerMinute } = settings;
   try {
     // Logs go to standard error, so that standard output is what the command says to its user.
     return await createService({
@@ -166,6 +189,7 @@ async function openService(settings: ServeSettings, joinToken: string, keepAdmin
       unreachableAfter,
       keys,
       signingKeys: { privateKeys: privateKeysIn(signingKeys), isLost: newSigningKey },
+      retention,
       adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
       limits: { ...usualLimits, requestsPerMinute },
       logger: { level: logLevel, stream: process.stderr },

@@ -103,12 +103,20 @@ export class AuditRecords {
     return events.map(({ hash }) => hash);
   }
 
-  /** Removes the events up to a number, some of them. Answers how many are left to remove. */
-  async prune(through: number, limit: number): Promise<void> {
-    const { prunedThrough } = await this.head();
-    const upTo = Math.min(through, prunedThrough + limit);
-    await this.#client.auditEvent.deleteMany({ where: { number: { lte: upTo } } });
-    await this.#client.auditHead.update({ where: { id: 1 }, data: { prunedThrough: upTo } });
+  /** The number of the last event of before a time; 0 where there is none. */
+  async lastBefore(moment: Date): Promise<number> {
+    const last = await this.#client.auditEvent.findFirst({
+      where: { at: { lt: moment } },
+      orderBy: [{ at: 'desc' }, { number: 'desc' }],
+      select: { number: true },
+    });
+    return last?.number ?? 0;
+  }
+
+  /** Removes the events up to a number. */
+  async prune(prunedThrough: number): Promise<void> {
+    await this.#client.auditEvent.deleteMany({ where: { number: { lte: prunedThrough } } });
+    await this.#client.auditHead.update({ where: { id: 1 }, data: { prunedThrough } });
   }
 
   /** The highest number that there is, 0 where there is none. */

@@ -5,7 +5,7 @@ import type { BuildModel } from '../generated/models.ts';
 import { type Comparison, equalTo, nameConditions, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type BuildRecord = BuildModel;
-export type NewBuild = Omit<BuildModel, 'interface'> & { readonly interface: Prisma.InputJsonValue };
+export type NewBuild = Omit<BuildModel, 'interface' | 'imagePrunedAt'> & { readonly interface: Prisma.InputJsonValue };
 
 export type BuildFilter = TimeRange & { readonly module: string; readonly language?: string | undefined };
 

@@ -10,6 +10,7 @@ import type { Committed } from './committed.ts';
 import { DeviceRecords } from './devices.ts';
 import { HistoryRecords } from './history.ts';
 import { HostRecords } from './hosts.ts';
+import { ImageRecords } from './images.ts';
 import { KeyRecords } from './keys.ts';
 import { LoadRecords } from './loads.ts';
 import { OrderRecords } from './orders.ts';
@@ -25,6 +26,7 @@ export class Records {
   readonly devices: DeviceRecords;
   readonly history: HistoryRecords;
   readonly hosts: HostRecords;
+  readonly images: ImageRecords;
   readonly keys: KeyRecords;
   readonly loads: LoadRecords;
   readonly orders: OrderRecords;
@@ -43,6 +45,7 @@ export class Records {
     this.devices = new DeviceRecords(client);
     this.history = new HistoryRecords(client);
     this.hosts = new HostRecords(client);
+    this.images = new ImageRecords(client);
     this.keys = new KeyRecords(client);
     this.loads = new LoadRecords(client, this.committed);
     this.orders = new OrderRecords(client);

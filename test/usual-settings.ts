@@ -1,0 +1,27 @@
+// The settings that most tests have no interest in: signing keys that are kept in memory, and nothing that is ever removed.
+
+import type { RetentionSettings } from '../src/control/retention.ts';
+import type { PrivateKeys } from '../src/control/signing-keys.ts';
+
+export class PrivateKeysInMemory implements PrivateKeys {
+  readonly kept = new Map<string, string>();
+
+  read(id: string): string | null {
+    return this.kept.get(id) ?? null;
+  }
+
+  write(id: string, pem: string): void {
+    this.kept.set(id, pem);
+  }
+
+  remove(id: string): void {
+    this.kept.delete(id);
+  }
+}
+
+/** Of a service that removes nothing. */
+export const keepAll: RetentionSettings = { interval: 3_600_000, keepEvents: null, keepImages: null, keepVersions: 5 };
+
+export function usualSettings() {
+  return { signingKeys: { privateKeys: new PrivateKeysInMemory(), isLost: false }, retention: keepAll };
+}
