@@ -18,11 +18,13 @@ import { addAgentRoutes } from './routes/agents.ts';
 import { addBuildRoutes } from './routes/builds.ts';
 import { addDeviceRoutes } from './routes/devices.ts';
 import { addEventRoutes } from './routes/events.ts';
+import { addHistoryRoutes } from './routes/history.ts';
 import { addKeyRoutes } from './routes/keys.ts';
 import { addLoadRoutes } from './routes/loads.ts';
 import { addMetricsRoute } from './routes/metrics.ts';
 import { addOperationsRoutes } from './routes/operations.ts';
 import { addProgramRoutes } from './routes/programs.ts';
+import { addRollbackRoutes } from './routes/rollbacks.ts';
 
 export type ServiceOptions = ControlSettings & {
   /** SQLite file; made if it is not there. */
@@ -71,8 +73,10 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
     makePostsRepeatable(scope, control.answers);
     await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), control));
     addDeviceRoutes(api, control);
+    addHistoryRoutes(api, control);
     addProgramRoutes(api, control);
     addLoadRoutes(api, control);
+    addRollbackRoutes(api, control);
     addOperationsRoutes(api, control);
     addMetricsRoute(api, control);
     addEventRoutes(api, control);

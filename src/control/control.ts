@@ -12,6 +12,7 @@ import { Devices } from './devices.ts';
 import { logEvents } from './event-log.ts';
 import { EventFeed } from './events.ts';
 import { currentLevels, type FleetHealth, fleetHealth } from './fleet.ts';
+import { History } from './history.ts';
 import { Hosts } from './hosts.ts';
 import { Keys } from './keys.ts';
 import { Loads } from './loads.ts';
@@ -21,6 +22,7 @@ import { Programs } from './programs.ts';
 import { Reachability } from './reachability.ts';
 import { Readiness } from './readiness.ts';
 import { Repeated } from './repeated.ts';
+import { Rollbacks } from './rollbacks.ts';
 
 export type ControlSettings = {
   /** What a host must show to register. */
@@ -41,11 +43,13 @@ export class Control {
   readonly builds: Builds;
   readonly devices: Devices;
   readonly events: EventFeed;
+  readonly history: History;
   readonly hosts: Hosts;
   readonly keys: Keys;
   readonly loads: Loads;
   readonly measurements = new Measurements();
   readonly programs: Programs;
+  readonly rollbacks: Rollbacks;
   readonly #context: Context;
   readonly #readiness: Readiness;
   readonly #deadlines: Repeated;
@@ -64,10 +68,12 @@ export class Control {
       logEvents(logger, end.events);
       if (end.events.length > 0) this.events.announce();
     });
+    this.history = new History(this.#context);
     this.hosts = new Hosts(this.#context, reachability, joinToken);
     this.keys = new Keys(this.#context);
     this.loads = new Loads(this.#context);
     this.programs = new Programs(this.#context, this.devices);
+    this.rollbacks = new Rollbacks(this.#context);
     this.#deadlines = new Repeated(Math.min(longestSweepInterval, unreachableAfter / 4), async () => {
       await reachability.sweep();
       await this.loads.expire();
