@@ -1,5 +1,6 @@
 // The module history over HTTP: who brought each version in and how it left, what ran when, and where a build is or was.
 
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Agent, attached, loaded } from './agent.ts';
 import { type Answer, Bench, bearer, itemsOf, until, workModule } from './fixture.ts';
@@ -211,6 +212,13 @@ test('a host that was cut off does not make the history false: the times are tho
   await until('time has passed', async () => Date.now() > Date.parse(swappedAt) + 20);
   expect((await agent.report({ ...report, result: { ...report.result, steps } })).status).toBe(204);
   expect(await historyOf(attach.device, 'late')).toMatchObject([{ enteredAt: swappedAt, load: orderLoad(requested) }]);
+
+  // Until its device has come up again, it does not run the build.
+  const running = async () => itemsOf(await bench.get('/v1/modules/late/builds/1.0.0/devices?running=true')).map(({ device }) => device);
+  expect(await running()).toEqual([attach.device]);
+  agent.bootId = randomUUID();
+  await agent.register('cut-off', ['cut-off-1']);
+  expect(await running()).toEqual([]);
   agent.disconnect();
 });
 

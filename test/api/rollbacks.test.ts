@@ -154,7 +154,7 @@ test('devices with labels go back, each to its own version before; those that ha
     ]),
   );
   const [event] = itemsOf(await bench.get(`/v1/audit?object=${answer.body['batch']}`));
-  expect(event?.['detail']).toMatchObject({ versions: ['1.0.0', '1.1.0'], labels: { zone: 'north' }, devices: 2 });
+  expect(event?.['detail']).toMatchObject({ versions: expect.arrayContaining(['1.0.0', '1.1.0']), labels: { zone: 'north' }, devices: 2 });
   // One of them has it already.
   await had('fleet', [north1], '1.1.0');
   await had('fleet', [north2], '1.2.0');
