@@ -101,7 +101,7 @@ async function versionNamed(records: Records, ids: readonly string[], module: st
 }
 
 async function nothingToRollBack(records: Records, without: readonly string[], { module, to }: RollbackRequest): Promise<Problem> {
-  const named = (await records.devices.findMany(without.slice(0, namedAtMost))).map(({ name }) => name);
+  const named = (await records.devices.findMany(without.slice(0, namedAtMost))).map(({ name }) => name).toSorted();
   const others = without.length > namedAtMost ? ` and ${without.length - namedAtMost} more` : '';
   const [missing, hint] =
     to === null
