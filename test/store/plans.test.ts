@@ -3,27 +3,17 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
-import Database from 'better-sqlite3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { z } from 'zod';
-import { PrismaClient } from '../../src/store/generated/client.ts';
 import { applyMigrations } from '../../src/store/migrations.ts';
-import { Records } from '../../src/store/records/records.ts';
+import { QueryPlans } from './query-plans.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-plans-'));
 const file = join(folder, 'patchbay.db');
 applyMigrations(file);
-const client = new PrismaClient({
-  adapter: new PrismaBetterSqlite3({ url: file }, { timestampFormat: 'unixepoch-ms' }),
-  log: [{ emit: 'event', level: 'query' }],
-});
-const records = new Records(client);
-const database = new Database(file);
-const queries: { readonly sql: string; readonly parameters: unknown[] }[] = [];
+const queryPlans = new QueryPlans(file);
+const { records } = queryPlans;
 
 beforeAll(async () => {
-  client.$on('query', ({ query, params }) => queries.push({ sql: query, parameters: z.array(z.unknown()).parse(JSON.parse(params)) }));
   // So many that a label or a module of all of them is of more than are looked up one by one.
   const createdAt = new Date();
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: createdAt, tokenDigest: null, unreachableSince: null };
@@ -55,23 +45,15 @@ beforeAll(async () => {
   await records.devices.setModule({ deviceId: 'd1', module: 'x', version: 'y', imageDigest: '', loadedAt: null });
 });
 afterAll(async () => {
-  database.close();
-  await client.$disconnect();
+  await queryPlans.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
 /** The steps of the plans of what is read. */
 async function plansOf(read: () => Promise<unknown>): Promise<string[]> {
-  queries.length = 0;
-  await read();
-  expect(queries.length).toBeGreaterThan(0);
-  const step = z.object({ detail: z.string() });
-  return queries.flatMap(({ sql, parameters }) =>
-    database
-      .prepare(`EXPLAIN QUERY PLAN ${sql}`)
-      .all(...parameters)
-      .map((row) => step.parse(row).detail.replace('main.', '')),
-  );
+  const plans = await queryPlans.of(read);
+  expect(plans.length).toBeGreaterThan(0);
+  return plans.flat();
 }
 
 const moment = new Date('2026-11-23T09:30:00.000Z');

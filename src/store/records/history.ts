@@ -99,6 +99,7 @@ export class HistoryRecords {
   async devicesOfBuild(build: BuildOnDevices, page: PageByName): Promise<DeviceOfBuild[]> {
     const { module, version } = build;
     const ids = (await this.#idsOfDevices(build, page)).map(({ deviceId }) => deviceId);
+    if (ids.length === 0) return [];
     const devices = await this.#client.device.findMany({ where: { id: { in: ids } }, select: { id: true, name: true } });
     const groups = await this.#client.historyEntry.groupBy({
       by: ['deviceId'],
