@@ -137,6 +137,8 @@ test('devices go back to the version before, or to one that is named', async () 
     { version: '1.0.0', versionPolicy: 'downgrade', downgradeReason: '1.1.0 is wrong', outcome: 'replaced' },
     { version: '1.0.0', outcome: 'replaced' },
   ]);
+  const [rolledBack] = itemsOf(await bench.get('/v1/loads?limit=1'));
+  expect((await command('load', 'show', String(rolledBack?.['id']))).stdout).toMatch(/\nasked by +key_\w+, to roll back\n/);
   const history = await command('history', 'rack-1', 'work');
   expect(history.stdout).toMatch(
     /\nwork +1\.0\.0 .* in memory [\s\S]*\nwork +1\.1\.0 .* replaced +0 +nx +0x2000-0x2fff +\S+ +lod_[\s\S]*\nwork +1\.0\.0 .* replaced /,

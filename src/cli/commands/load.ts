@@ -171,6 +171,7 @@ function detailLines(load: LoadDetail): string[] {
     `${id}  ${module}@${version}  ${stateText(load)}`,
     `device    ${device}`,
     `batch     ${batch}`,
+    `asked by  ${load.requestedBy ?? '-'}${load.rollback ? ', to roll back' : ''}`,
     `policy    ${strategy}, ${invalidation}, ${versionPolicy} versions, similarity ${similarityPolicy}`,
     `time      requested ${load.requestedAt}, dispatched ${load.dispatchedAt ?? '-'}, completed ${load.completedAt ?? '-'}`,
     ...(load.downgradeReason === null ? [] : [`because   ${load.downgradeReason}`]),
