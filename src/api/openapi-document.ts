@@ -39,7 +39,8 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
       },
       tags: [
         { name: 'builds', description: 'Modules and their builds.' },
-        { name: 'devices', description: 'Devices, what is in their memory, and what has been.' },
+        { name: 'devices', description: 'Devices, and what is in their memory.' },
+        { name: 'history', description: 'What has been in the module tables of devices, and where a build is or was.' },
         { name: 'hosts', description: 'The processes that run devices.' },
         { name: 'programs', description: 'Programs that access modules.' },
         { name: 'loads', description: 'Builds put on devices by the isolation workflow.' },

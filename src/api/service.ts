@@ -19,11 +19,13 @@ import { addAuditRoutes } from './routes/audit.ts';
 import { addBuildRoutes } from './routes/builds.ts';
 import { addDeviceRoutes } from './routes/devices.ts';
 import { addEventRoutes } from './routes/events.ts';
+import { addHistoryRoutes } from './routes/history.ts';
 import { addKeyRoutes } from './routes/keys.ts';
 import { addLoadRoutes } from './routes/loads.ts';
 import { addMetricsRoute } from './routes/metrics.ts';
 import { addOperationsRoutes } from './routes/operations.ts';
 import { addProgramRoutes } from './routes/programs.ts';
+import { addRollbackRoutes } from './routes/rollbacks.ts';
 import { addSigningKeyRoutes } from './routes/signing-keys.ts';
 
 export type ServiceOptions = ControlSettings & {
@@ -73,8 +75,10 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
     makePostsRepeatable(scope, control.answers);
     await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), control));
     addDeviceRoutes(api, control);
+    addHistoryRoutes(api, control);
     addProgramRoutes(api, control);
     addLoadRoutes(api, control);
+    addRollbackRoutes(api, control);
     addOperationsRoutes(api, control);
     addAuditRoutes(api, control);
     addMetricsRoute(api, control);

@@ -10,7 +10,7 @@ type Noun = { readonly name: string; readonly summary: string; readonly add: (co
 const operating: readonly Noun[] = [
   {
     name: 'build',
-    summary: 'push and list builds of modules',
+    summary: 'push and list builds of modules; tell where they run',
     add: async (build) => (await import('./commands/build.ts')).addBuildCommands(build),
   },
   {
@@ -30,7 +30,7 @@ const operating: readonly Noun[] = [
   },
   {
     name: 'history',
-    summary: 'list the versions of a module that a device has had',
+    summary: 'list the versions of modules that a device has had, or had at a time',
     add: async (history) => (await import('./commands/history.ts')).addHistoryCommand(history),
   },
   {

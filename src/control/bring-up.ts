@@ -29,7 +29,7 @@ export async function bringUpDevices(records: Records, hostId: string, requester
     others.flatMap(({ loadId }) => loadId ?? []),
     null,
   );
-  await records.history.leave({ deviceIds: ids }, { leftAt: at, leftBy: 'reboot', interrupted: 0 });
+  await records.history.leaveByReboot(ids, at);
   await records.devices.forgetStates(hostId);
 }
 

@@ -12,6 +12,7 @@ import { Devices } from './devices.ts';
 import { logEvents } from './event-log.ts';
 import { EventFeed } from './events.ts';
 import { currentLevels, type FleetHealth, fleetHealth } from './fleet.ts';
+import { History } from './history.ts';
 import { Hosts } from './hosts.ts';
 import { Keys } from './keys.ts';
 import { Loads } from './loads.ts';
@@ -22,6 +23,7 @@ import { Reachability } from './reachability.ts';
 import { Readiness } from './readiness.ts';
 import { Repeated } from './repeated.ts';
 import { pruneEvents, pruneImages, type RetentionSettings } from './retention.ts';
+import { Rollbacks } from './rollbacks.ts';
 import { type SigningKeySettings, SigningKeys } from './signing-keys.ts';
 
 export type ControlSettings = {
@@ -49,12 +51,14 @@ export class Control {
   readonly checkpoints: Checkpoints;
   readonly devices: Devices;
   readonly events: EventFeed;
+  readonly history: History;
   readonly hosts: Hosts;
   readonly keys: Keys;
   readonly loads: Loads;
   readonly measurements = new Measurements();
   readonly programs: Programs;
   readonly signingKeys: SigningKeys;
+  readonly rollbacks: Rollbacks;
   readonly #context: Context;
   readonly #readiness: Readiness;
   readonly #deadlines: Repeated;
@@ -82,11 +86,13 @@ export class Control {
       logEvents(logger, end.events);
       if (end.events.length > 0) this.events.announce();
     });
+    this.history = new History(this.#context);
     this.hosts = new Hosts(this.#context, reachability, joinToken);
     this.keys = new Keys(this.#context);
     this.loads = new Loads(this.#context);
     this.programs = new Programs(this.#context, this.devices);
     this.signingKeys = context.signingKeys;
+    this.rollbacks = new Rollbacks(this.#context);
     this.#deadlines = new Repeated(Math.min(longestSweepInterval, unreachableAfter / 4), async () => {
       await reachability.sweep();
       await this.loads.expire();

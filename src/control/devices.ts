@@ -1,4 +1,4 @@
-// Devices: where they are placed, what they last reported, and what has been in their memory.
+// Devices: where they are placed, how they are labelled, and what they last reported.
 
 import { isDeepStrictEqual } from 'node:util';
 import type { Registration } from '../protocol/agent.ts';
@@ -6,7 +6,6 @@ import { DeviceState } from '../protocol/device-state.ts';
 import { type Labels, newIdentifier } from '../protocol/identifiers.ts';
 import type { AbiViolationFilter, AbiViolationRecord } from '../store/records/abi-violations.ts';
 import type { DeviceFilter, DeviceRecord, NewDevice } from '../store/records/devices.ts';
-import type { HistoryFilter, HistoryRecord } from '../store/records/history.ts';
 import type { HostWithDevices } from '../store/records/hosts.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
@@ -103,16 +102,6 @@ export class Devices {
       ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
     );
     return { items: items.map(viewOf), next };
-  }
-
-  /** Every stay of a version of a module in a device's memory. @throws {Problem} `not-found`. */
-  async history(filter: HistoryFilter, page: PageByTime<number>): Promise<PageOf<HistoryRecord, PageByTime<number>>> {
-    await this.view(filter.deviceId);
-    return readPage(
-      page,
-      (wanted) => this.#context.store.records.history.list(filter, wanted),
-      ({ enteredAt, number }) => ({ time: enteredAt, key: number }),
-    );
   }
 
   /** Programs that held on to the addresses of code that had gone, by when that was found. @throws {Problem} `not-found`. */

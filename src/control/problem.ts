@@ -17,6 +17,8 @@ const problemKinds = [
   'last-admin',
   'too-many-keys',
   'not-waiting',
+  'nothing-to-roll-back',
+  'already-there',
   'changed-since',
   'trail-broken',
   'pruned',

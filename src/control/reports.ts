@@ -8,6 +8,7 @@ import { applyViolations } from './abi-violations.ts';
 import { type AuditEntry, audit, type Requester } from './context.ts';
 import { auditOutcomeOf } from './load-outcomes.ts';
 import { toOrder } from './orders.ts';
+import { keepLoaded, keepPutBack } from './stays.ts';
 
 type Batch = { readonly hostId: string; readonly bootId: string; readonly reports: readonly Report[] };
 type OrderReport = Exclude<Report, { kind: 'device-state' }>;
@@ -71,23 +72,12 @@ async function applyOrderReport(records: Records, batch: Batch, order: Order, re
 async function applyAttachment(
   records: Records,
   batch: Batch,
-  { device, programs }: OrderOf<'attach-device'>,
+  { device, modules, programs }: OrderOf<'attach-device'>,
   { state, failure }: Extract<Report, { kind: 'device-attached' }>,
   at: Date,
 ): Promise<AuditEntry[]> {
   await records.devices.setAttached(device, batch.bootId, failure);
-  await records.history.enter(
-    state.moduleTable.map(({ module, version, image, address }) => ({
-      deviceId: device,
-      module,
-      version,
-      imageDigest: image,
-      loadId: null,
-      address,
-      pages: pagesAt(state, address),
-      enteredAt: at,
-    })),
-  );
+  await keepPutBack(records, device, modules, state, at);
   const isThere = new Set<string>(state.programs.map(({ program }) => program));
   const lost = programs.map(({ program }) => program).filter((program) => !isThere.has(program));
   if (lost.length > 0) await records.programs.setStarted(lost, failure ?? 'the device did not take it up again when its host restarted');
@@ -96,7 +86,7 @@ async function applyAttachment(
 
 async function applyLoad(records: Records, order: OrderOf<'load'>, result: LoadReport, at: Date): Promise<AuditEntry[]> {
   const { device, load, module } = order;
-  const { outcome, reason, interrupted, retried, failed, previous, current } = result;
+  const { outcome, reason, interrupted, retried, failed, previous } = result;
   const hadNotEnded = await records.loads.complete(load, {
     outcome,
     reason,
@@ -117,15 +107,7 @@ async function applyLoad(records: Records, order: OrderOf<'load'>, result: LoadR
     retried,
     failed,
   };
-  if (isLoaded(result) && current !== null) {
-    await records.history.leave(
-      { deviceIds: [device], module },
-      { leftAt: at, leftBy: interrupted > 0 ? 'replaced-interrupting' : 'replaced', interrupted },
-    );
-    const { version, image, address, pages } = current;
-    await records.history.enter([{ deviceId: device, module, version, imageDigest: image, loadId: load, address, pages, enteredAt: at }]);
-    await records.devices.setModule({ deviceId: device, module, version, imageDigest: image, loadedAt: at });
-  }
+  await keepLoaded(records, order, result, at);
   // What a device did after the load's deadline is in its history; the load's outcome stays.
   return [{ action: hadNotEnded ? 'load.completed' : 'load.reported-late', object: load, outcome: auditOutcomeOf(outcome), detail }];
 }
@@ -153,11 +135,3 @@ async function applyStates(records: Records, batch: Batch): Promise<AuditEntry[]
 }
 
 const outcomeOf = (failure: string | null) => (failure === null ? 'succeeded' : 'failed');
-
-function isLoaded({ outcome }: LoadReport): boolean {
-  return outcome === 'installed' || outcome === 'replaced' || outcome === 'replaced-interrupting';
-}
-
-function pagesAt(state: DeviceState, address: string): number {
-  return state.memoryMap.ranges.find((range) => range.address === address)?.pages ?? 0;
-}

@@ -144,8 +144,18 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
     const { loads } = succeeded(await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silentDevice] }));
     return { 'path load': String(Json.array().parse(loads)[0]?.['id']) };
   },
+  // The devices have the newer of two versions, whatever was asked for before.
+  listDevicesOfBuild: loadNewer,
+  rollBackModule: loadNewer,
+  createRollback: loadNewer,
   listAbiViolations: async () => ({ 'query program': holder }),
 };
+
+async function loadNewer(): Promise<Readonly<Record<string, string>>> {
+  const devices = itemsOf(await bench.get('/v1/devices?host=north&status=connected')).map(({ id }) => String(id));
+  await bench.load('tcp', String(exampleOf('createBuild')['version']), devices);
+  return {};
+}
 
 function succeeded({ status, body }: Answer): Answer['body'] {
   if (status >= 400) throw new Error(`what the examples need was answered ${JSON.stringify(body)}`);
@@ -208,6 +218,7 @@ beforeAll(async () => {
   for (const name of ['actor', 'request']) real.set(`query ${name}`, String(event?.[name]));
   real.set('query from', '2000-01-01T00:00:00.000Z');
   real.set('query until', '2100-01-01T00:00:00.000Z');
+  real.set('query at', '2100-01-01T00:00:00.000Z');
   real.set('query version', String(build['version']));
   real.set('query name', String((await bench.get(`/v1/devices/${device}`)).body['name']));
   real.set('header if-match', '*');

@@ -90,6 +90,8 @@ const newLoad = (devices: readonly NewDevice[], batches: readonly string[]) => (
     similarityPolicy: 'require',
     state: loadState,
     requestedAt: anyTime(),
+    requestedBy: null,
+    rollback: false,
     deadlineAt: null,
   };
   return { load, device, outcome: loadState === 'completed' ? oneOf(['installed', 'replaced', 'failed']) : null };
@@ -140,10 +142,11 @@ const newKey = (index: number) => ({
 
 const newStay = (deviceId: string) => (index: number) => ({
   deviceId,
-  module: 'tcp',
+  module: oneOf(['tcp', 'tcp', 'udp']),
   version: '1.0.0',
   imageDigest: '',
   loadId: null,
+  requestedBy: null,
   address: `0x${index}`,
   pages: 1,
   enteredAt: anyTime(),
@@ -189,7 +192,7 @@ beforeAll(async () => {
   const builds = ['tcp', 'udp', 'icmp', 'arp', 'dns'].flatMap((module, index) => series(12 * (index + 1), newBuild(module)));
   const keys = series(40, newKey);
   const violations = series(40, newViolation(device.id, programs));
-  const stays = series(40, newStay(device.id));
+  const stays = series(60, newStay(device.id));
   await store.transaction(async (records) => {
     for (const host of hosts) await records.hosts.save(host);
     await records.devices.create(
@@ -279,19 +282,15 @@ beforeAll(async () => {
         selectedBy: { module: [module] },
       })),
     },
-    {
-      path: `/v1/devices/${device.id}/modules/tcp/history`,
+    ...['history', 'modules/tcp/history'].map((path) => ({
+      path: `/v1/devices/${device.id}/${path}`,
       mark: 'address',
       sorts: ['enteredAt'],
       hasRange: true,
-      items: stays.map(({ address, enteredAt }, index) => ({
-        ...named,
-        mark: address,
-        key: index,
-        time: enteredAt.getTime(),
-        selectedBy: {},
-      })),
-    },
+      items: stays
+        .map((stay, index) => ({ ...named, ...stay, mark: stay.address, key: index, time: stay.enteredAt.getTime(), selectedBy: {} }))
+        .filter(({ module }) => path === 'history' || module === 'tcp'),
+    })),
     {
       path: `/v1/devices/${device.id}/abi-violations`,
       mark: 'address',
@@ -469,6 +468,7 @@ test.each([
   '/v1/devices',
   '/v1/loads',
   '/v1/devices/{device}/programs',
+  '/v1/devices/{device}/history',
   '/v1/devices/{device}/modules/tcp/history',
   '/v1/devices/{device}/abi-violations',
   '/v1/modules',

@@ -84,7 +84,7 @@ test.each([
   [['build', 'psh', 'x.ts'], "unknown command 'psh'\n(Did you mean push?)\nSee --help.\n"],
   [['load', '--modul', 'tcp'], "unknown option '--modul'\n(Did you mean --module?)\nSee --help.\n"],
   [['load', 'lst'], 'there is no "load lst": there is list, show, cancel, or load with its options\nSee --help.\n'],
-  [['load', '--module', 'tcp', '--version', '1.0.0'], 'give either --device or --label: where to load it\nSee --help.\n'],
+  [['load', '--module', 'tcp', '--version', '1.0.0'], 'give either --device or --label: on which devices\nSee --help.\n'],
   [
     ['device', 'list', '--status', 'lost'],
     "option '--status <status>' argument 'lost' is invalid. Allowed choices are connected, attaching, unreachable.\nSee --help.\n",

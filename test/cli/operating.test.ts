@@ -137,16 +137,36 @@ test('devices go back to the version before, or to one that is named', async () 
     { version: '1.0.0', versionPolicy: 'downgrade', downgradeReason: '1.1.0 is wrong', outcome: 'replaced' },
     { version: '1.0.0', outcome: 'replaced' },
   ]);
+  const [rolledBack] = itemsOf(await bench.get('/v1/loads?limit=1'));
+  expect((await command('load', 'show', String(rolledBack?.['id']))).stdout).toMatch(/\nasked by +key_\w+, to roll back\n/);
   const history = await command('history', 'rack-1', 'work');
-  expect(history.stdout).toMatch(/\n1\.0\.0 .* in memory [\s\S]*\n1\.1\.0 .* replaced [\s\S]*\n1\.0\.0 .* replaced /);
+  expect(history.stdout).toMatch(
+    /\nwork +1\.0\.0 .* in memory [\s\S]*\nwork +1\.1\.0 .* replaced +0 +nx +0x2000-0x2fff +\S+ +lod_[\s\S]*\nwork +1\.0\.0 .* replaced /,
+  );
+  expect((await command('history', 'rack-1')).stdout).toBe(history.stdout);
+  const [, replaced] = itemsOf(await bench.get(`/v1/devices/${devices[1]}/modules/work/history`));
+  const then = await command('history', 'rack-1', 'work', '--at', String(replaced?.['enteredAt']), '--json');
+  expect(jsonOf(then)).toMatchObject({ items: [{ version: '1.1.0', load: replaced?.['load'] }] });
+  expect((await command('history', 'rack-1', '--at', '2000-01-01')).stdout).toBe('rack-1 had no module in memory\n');
+  expect(await command('history', 'rack-1', '--at', 'noon')).toMatchObject({ code: 2, stderr: expect.stringContaining('--at is "noon"') });
+  const running = await command('build', 'devices', 'work', '1.0.0', '--running');
+  expect(running.stdout).toMatch(/\nrack-1 +dev_\w+ .* in memory +2\n/);
+  const gone = jsonOf(await command('build', 'devices', 'work', '1.1.0', '--gone', '--json'))['items'];
+  expect(gone).toMatchObject([{ leftAt: expect.any(String), stays: 1 }, { stays: 1 }]);
   await bench.load('work', '1.1.0', devices.slice(2));
   // One of them has it already, and is left alone.
   const named = await command('rollback', '--label', 'zone=north', '--module', 'work', '--to', '1.0.0', '--reason', 'again', '--json');
   expect(jsonOf(named)['loads']).toMatchObject([{ device: devices[2], version: '1.0.0' }]);
+  const already = await command('rollback', '--label', 'zone=north', '--module', 'work', '--to', '1.0.0', '--reason', 'again');
+  expect(already).toMatchObject({
+    code: 0,
+    stdout: '',
+    stderr: expect.stringMatching(/^every device has work@1\.0\.0 .*nothing to do\n$/),
+  });
   const none = await command('rollback', '--device', 'away-1', '--device', 'rack-1', '--module', 'work', '--reason', 'again');
   expect(none).toMatchObject({
     code: 1,
-    stderr: expect.stringMatching(/^away-1 have no version of work before .*nothing was loaded anywhere/),
+    stderr: expect.stringMatching(/away-1, rack-1 have no version of work before .*nothing was loaded anywhere/),
   });
 });
 

@@ -3,27 +3,17 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
-import Database from 'better-sqlite3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { z } from 'zod';
-import { PrismaClient } from '../../src/store/generated/client.ts';
 import { applyMigrations } from '../../src/store/migrations.ts';
-import { Records } from '../../src/store/records/records.ts';
+import { QueryPlans } from './query-plans.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-plans-'));
 const file = join(folder, 'patchbay.db');
 applyMigrations(file);
-const client = new PrismaClient({
-  adapter: new PrismaBetterSqlite3({ url: file }, { timestampFormat: 'unixepoch-ms' }),
-  log: [{ emit: 'event', level: 'query' }],
-});
-const records = new Records(client);
-const database = new Database(file);
-const queries: { readonly sql: string; readonly parameters: unknown[] }[] = [];
+const queryPlans = new QueryPlans(file);
+const { records } = queryPlans;
 
 beforeAll(async () => {
-  client.$on('query', ({ query, params }) => queries.push({ sql: query, parameters: z.array(z.unknown()).parse(JSON.parse(params)) }));
   // So many that a label or a module of all of them is of more than are looked up one by one.
   const createdAt = new Date();
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: createdAt, tokenDigest: null, unreachableSince: null };
@@ -37,25 +27,33 @@ beforeAll(async () => {
     labels: { all: 'yes', ...(index < 3 ? { few: 'yes' } : {}) },
   }));
   await records.devices.create(devices);
+  // A build that is somewhere, and was elsewhere.
+  const stay = {
+    module: 'x',
+    version: 'y',
+    imageDigest: '',
+    loadId: null,
+    requestedBy: null,
+    address: '0x1000',
+    pages: 1,
+    enteredAt: createdAt,
+  };
+  await records.history.enter([
+    { ...stay, deviceId: 'd1' },
+    { ...stay, deviceId: 'd2', leftAt: createdAt },
+  ]);
+  await records.devices.setModule({ deviceId: 'd1', module: 'x', version: 'y', imageDigest: '', loadedAt: null });
 });
 afterAll(async () => {
-  database.close();
-  await client.$disconnect();
+  await queryPlans.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
 /** The steps of the plans of what is read. */
 async function plansOf(read: () => Promise<unknown>): Promise<string[]> {
-  queries.length = 0;
-  await read();
-  expect(queries.length).toBeGreaterThan(0);
-  const step = z.object({ detail: z.string() });
-  return queries.flatMap(({ sql, parameters }) =>
-    database
-      .prepare(`EXPLAIN QUERY PLAN ${sql}`)
-      .all(...parameters)
-      .map((row) => step.parse(row).detail.replace('main.', '')),
-  );
+  const plans = await queryPlans.of(read);
+  expect(plans.length).toBeGreaterThan(0);
+  return plans.flat();
 }
 
 const moment = new Date('2026-11-23T09:30:00.000Z');
@@ -63,6 +61,7 @@ const first = { sort: 'time', order: 'desc', limit: 51, after: null } as const;
 const byTime = { ...first, after: { time: moment, key: 'x' } } as const;
 const byNumber = { ...first, after: { time: moment, key: 1 } } as const;
 const byName = { sort: 'name', order: 'asc', limit: 51, after: { name: 'device-1' } } as const;
+const byIdentifier = { ...byName, after: { name: 'd0' } } as const;
 const range = { from: new Date(0), until: new Date() };
 const noLabels = { labels: {} };
 const { abiViolations, audit, builds, devices, history, keys, loads, programs, hosts } = records;
@@ -144,6 +143,48 @@ test.each<[string, () => Promise<unknown>, string]>([
     'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
   ],
   [
+    'history of a device',
+    () => history.list({ deviceId: 'x', ...range }, byNumber),
+    'HistoryEntry_deviceId_enteredAt_idx (deviceId=? AND enteredAt>? AND enteredAt<?)',
+  ],
+  [
+    'what ran at a moment',
+    () => history.at('x', moment, byName),
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
+  ],
+  ['modules that a device has had', () => history.at('x', moment, byName), 'sqlite_autoindex_DeviceModule_1 (deviceId=? AND module>?)'],
+  [
+    'what is newest of each module',
+    () => history.newestOfEach('x'),
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
+  ],
+  ['what is newest of a module', () => history.newest('x', 'y'), 'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)'],
+  [
+    'stays that a reboot ends',
+    () => history.leaveByReboot(['x', 'y'], moment),
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
+  ],
+  [
+    'devices that ever had a build',
+    () => history.devicesOfBuild({ module: 'x', version: 'y' }, byIdentifier),
+    'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId>?)',
+  ],
+  [
+    'devices that had a build and do not now',
+    () => history.devicesOfBuild({ module: 'x', version: 'y', isRunning: false }, byIdentifier),
+    'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId>?)',
+  ],
+  [
+    'devices that have a build',
+    () => history.devicesOfBuild({ module: 'x', version: 'y', isRunning: true }, byIdentifier),
+    'DeviceModule_module_version_deviceId_idx (module=? AND version=? AND deviceId>?)',
+  ],
+  [
+    'devices that have had a version',
+    () => history.devicesThatHad(['d1', 'd2'], 'x', 'y'),
+    'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId=?)',
+  ],
+  [
     'violations',
     () => abiViolations.list({ deviceId: 'x', programId: 'y', module: 'z' }, byNumber),
     'AbiViolation_deviceId_at_idx (deviceId=? AND at<?)',
@@ -177,6 +218,11 @@ test.each<[string, () => Promise<unknown>, string]>([
     'Load_deviceId_requestedAt_id_idx (deviceId=? AND requestedAt>? AND requestedAt<?)',
   ],
   ['devices of a prefix by time', () => devices.list({ ...noLabels, namePrefix: 'dev' }, first), 'Device_name_key (name>? AND name<?)'],
+  [
+    'what loads have brought into devices',
+    () => history.loadedVersions(['d1', 'd2'], 'x', 10),
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
+  ],
   ['loads of a version', () => loads.list({ ...noLabels, version: 'x' }, byTime), 'Load_version_module_requestedAt_id_idx (version=?)'],
 ])('%s are looked up and sorted, and no others are read', async (_what, read, index) => {
   const plans = await plansOf(read);

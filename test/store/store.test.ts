@@ -160,14 +160,20 @@ test('a database with devices and loads of before is migrated with all that it h
     INSERT INTO "DeviceLabel" ("deviceId", "key", "value") VALUES ('d', 'zone', 'north');
     INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest") VALUES ('d', 'tcp', '1.0.0', '');
     INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy", "invalidation", "state", "requestedAt")
-      VALUES ('l', 'b', 'd', 'x', 'tcp', '1.0.0', 'inject', 'nx', 'queued', 0);`);
+      VALUES ('l', 'b', 'd', 'x', 'tcp', '1.0.0', 'inject', 'nx', 'queued', 0);
+    INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "address", "pages", "enteredAt")
+      VALUES ('d', 'tcp', '1.0.0', '', 'l', '0x1000', 1, 0);`);
   database.close();
   const store = await Store.open(file);
   const filter = { labels: { zone: 'north' }, module: 'tcp', version: '1.0.0' };
   expect(await store.records.devices.list(filter, firstPage)).toMatchObject([
     { id: 'd', labelsByOperator: false, labels: { zone: 'north' } },
   ]);
-  expect(await store.records.loads.list(filter, firstPage)).toMatchObject([{ id: 'l', versionPolicy: 'newer' }]);
+  expect(await store.records.loads.list(filter, firstPage)).toMatchObject([
+    { id: 'l', versionPolicy: 'newer', requestedBy: null, rollback: false },
+  ]);
+  const unknown = { requestedBy: null, leftThrough: null, invalidation: null };
+  expect(await store.records.history.at('d', at, { ...firstPage, sort: 'name' })).toMatchObject([{ version: '1.0.0', ...unknown }]);
   await store.close();
 });
 

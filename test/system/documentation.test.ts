@@ -82,6 +82,17 @@ test('how to test binary isolation', patience, async () => {
   expect(said).not.toMatch(/\nrouter +running +\d+ +[1-9]/);
 });
 
+test('how to roll back', patience, async () => {
+  const said = await walkThrough('docs/how-to/roll-back.md', root);
+  expect(said.match(/\nembedded-[12] .* in memory +1(?=\n)/g)).toHaveLength(2);
+  expect(said.match(/\nembedded-[12] .* \S+Z +1(?=\n)/g)).toHaveLength(2);
+  expect(said).toMatch(/left alone, for they have no version to go back to: 2\n/);
+  expect(said.match(/\nembedded-[12] .* in memory +2(?=\n)/g)).toHaveLength(2);
+  expect(said.match(/\nembedded-[34] .* in memory +1(?=\n)/g)).toHaveLength(2);
+  expect(said).toMatch(/"downgradeReason": "1\.1\.0 drops packets"/);
+  expect(said).toMatch(/\nreplaced +1 +0 +0 +0\n/);
+});
+
 test('how to use the API', async () => {
   const said = await walkThrough('docs/how-to/use-the-api.md', folder);
   expect(said).toMatch(/"module":"clock","version":"1\.0\.0"/);
@@ -95,7 +106,7 @@ test('how to write an agent', async () => {
   expect(said).toMatch(/"kind":"attach-device"/);
   expect(said).toMatch(/"status":"connected"/);
   expect(said).toMatch(/"state":"completed","outcome":"installed"/);
-  expect(said).toMatch(/"items":\[\{"version":"1.0.0",.*"leftAt":null/);
+  expect(said).toMatch(/"items":\[\{"module":"hello","version":"1.0.0",.*"leftAt":null/);
 });
 
 test('links between the pages lead somewhere', () => {

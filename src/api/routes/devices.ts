@@ -4,7 +4,6 @@ import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import type { DeviceView } from '../../control/devices.ts';
 import type { AbiViolationRecord } from '../../store/records/abi-violations.ts';
-import type { HistoryRecord } from '../../store/records/history.ts';
 import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../entity-tags.ts';
 import { answerPage, pageByName, pageByTime, pageByTimeAndNumber, rangeOf } from '../pages.ts';
 import {
@@ -17,11 +16,7 @@ import {
   DevicePage,
   deviceParameter,
   deviceQuery,
-  HistoryEntry,
-  HistoryPage,
   HostPage,
-  historyParameters,
-  historyQuery,
   hostQuery,
   NewDevice,
 } from '../schemas/devices.ts';
@@ -147,26 +142,6 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
   );
 
   app.get(
-    '/v1/devices/:device/modules/:module/history',
-    {
-      config: { access: 'viewer' },
-      schema: {
-        operationId: 'listHistory',
-        tags,
-        summary: 'List the history of a module on a device',
-        params: historyParameters,
-        querystring: historyQuery,
-        response: { 200: HistoryPage.describe('Stays of versions in memory, by the time they entered it.'), ...problems('not-found') },
-      },
-    },
-    async (request, reply) => {
-      const { device, module } = request.params;
-      const { items, next } = await devices.history({ deviceId: device, module, ...rangeOf(request.query) }, pageByTimeAndNumber(request));
-      return answerPage(request, reply, items.map(toHistoryEntry), next);
-    },
-  );
-
-  app.get(
     '/v1/devices/:device/abi-violations',
     {
       config: { access: 'viewer' },
@@ -259,20 +234,5 @@ function toAbiViolation(violation: AbiViolationRecord): z.infer<typeof AbiViolat
     at: at.toISOString(),
     lastAt: lastAt.toISOString(),
     faults: Number(faults),
-  };
-}
-
-function toHistoryEntry(entry: HistoryRecord): z.infer<typeof HistoryEntry> {
-  const { version, imageDigest, loadId, address, pages, enteredAt, leftAt, leftBy, interrupted } = entry;
-  return {
-    version,
-    image: imageDigest,
-    load: loadId,
-    address,
-    pages,
-    enteredAt: enteredAt.toISOString(),
-    leftAt: leftAt?.toISOString() ?? null,
-    leftBy: HistoryEntry.shape.leftBy.parse(leftBy),
-    interrupted,
   };
 }

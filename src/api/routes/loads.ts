@@ -2,10 +2,11 @@
 
 import type { z } from 'zod';
 import type { Control } from '../../control/control.ts';
-import type { NewLoads as NewLoadsMade } from '../../control/loads.ts';
+import type { NewLoads as NewLoadsMade } from '../../control/load-batches.ts';
 import { LoadReport } from '../../protocol/load-report.ts';
 import type { LoadSummary } from '../../store/records/loads.ts';
 import { answerPage, pageByTime, rangeOf } from '../pages.ts';
+import { selectorOf } from '../schemas/load-terms.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from '../schemas/loads.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
@@ -34,7 +35,7 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
     },
     async (request, reply) => {
       const { devices, labels, drainMilliseconds = null, downgradeReason = null, ...rest } = request.body;
-      const selector = devices === undefined ? { labels: labels ?? {} } : { devices };
+      const selector = selectorOf({ devices, labels });
       const accepted = await loads.request({ ...rest, drainMilliseconds, downgradeReason, selector }, requesterOf(request), (made) =>
         toAnswer(toAccepted(made)),
       );
@@ -98,10 +99,14 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
   );
 }
 
-function toAccepted({ batch, loads }: NewLoadsMade): Making<202, z.infer<typeof AcceptedLoads>> {
+/** Where the loads of a request are: the load, or the list of them where there are several. */
+export function locationOf({ batch, loads }: NewLoadsMade): string {
   const [first, ...others] = loads;
-  const location = first !== undefined && others.length === 0 ? `/v1/loads/${first.id}` : `/v1/loads?batch=${batch}`;
-  return { status: 202, location, body: { batch, loads: [...loads] } };
+  return first !== undefined && others.length === 0 ? `/v1/loads/${first.id}` : `/v1/loads?batch=${batch}`;
+}
+
+export function toAccepted(made: NewLoadsMade): Making<202, z.infer<typeof AcceptedLoads>> {
+  return { status: 202, location: locationOf(made), body: { batch: made.batch, loads: [...made.loads] } };
 }
 
 function toLoad(load: LoadSummary): z.infer<typeof Load> {
@@ -126,7 +131,9 @@ function toLoad(load: LoadSummary): z.infer<typeof Load> {
     interrupted,
     retried,
     failed,
+    rollback: load.rollback,
     requestedAt: requestedAt.toISOString(),
+    requestedBy: load.requestedBy,
     deadlineAt: deadlineAt?.toISOString() ?? null,
     dispatchedAt: dispatchedAt?.toISOString() ?? null,
     completedAt: completedAt?.toISOString() ?? null,

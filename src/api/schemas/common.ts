@@ -13,6 +13,13 @@ export function identifier(kind: keyof typeof identifierPrefixes) {
     .meta({ examples: [exampleIdentifier(kind)] });
 }
 
+/** Who asked for a load. */
+export const actor = z
+  .string()
+  .nullable()
+  .describe('Who asked for it, by the identifier of their key; null where it is not known.')
+  .meta({ examples: [exampleIdentifier('key')] });
+
 export const timestamp = z.iso
   .datetime()
   .describe('RFC 3339, UTC.')

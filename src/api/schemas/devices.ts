@@ -1,21 +1,13 @@
-// Devices, their history and their hosts in the API.
+// Devices and their hosts in the API.
 
 import { z } from 'zod';
 import { exampleDeviceState, exampleViolation, MemoryMap, ModuleTableEntry, PageFault } from '../../protocol/device-state.ts';
-import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
+import { exampleTimes } from '../../protocol/examples.ts';
 import { DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 import { labelQuery, orderQuery, rangeQuery } from './lists.ts';
 
 export const deviceParameter = z.object({ device: identifier('device') });
-export const historyParameters = z.object({
-  device: identifier('device'),
-  module: z
-    .string()
-    .describe('Name of the module.')
-    .meta({ examples: ['tcp'] }),
-});
-
 export const NewDevice = z
   .strictObject({
     name: DisplayName,
@@ -109,37 +101,6 @@ export const deviceQuery = z.strictObject({
     .describe('Only devices whose names begin so.')
     .meta({ examples: ['router-'] }),
 });
-
-export const HistoryEntry = z
-  .object({
-    version,
-    image: z.string(),
-    load: identifier('load')
-      .nullable()
-      .describe('The load that brought the version in; null where it was put back after its host restarted.'),
-    address: z.string(),
-    pages: count,
-    enteredAt: timestamp,
-    leftAt: timestamp.nullable().describe('Null while it is in memory.'),
-    leftBy: z.enum(['replaced', 'replaced-interrupting', 'reboot']).nullable(),
-    interrupted: count.nullable().describe('Accesses that were interrupted when it was replaced.'),
-  })
-  .meta({
-    id: 'HistoryEntry',
-    description: 'One stay of a version in the memory of a device.',
-    examples: [
-      {
-        ...exampleVersions.old,
-        load: exampleIdentifier('load'),
-        enteredAt: exampleTimes.installed,
-        leftAt: exampleTimes.completed,
-        leftBy: 'replaced-interrupting',
-        interrupted: 4,
-      },
-    ],
-  });
-export const HistoryPage = pageOf('HistoryPage', HistoryEntry);
-export const historyQuery = z.strictObject({ ...pageQuery, ...orderQuery, ...rangeQuery });
 
 export const AbiViolation = z
   .object({

@@ -11,10 +11,12 @@ export const orderQuery = {
     .meta({ examples: ['asc'] }),
 };
 
+/** Zod leaves the `examples` of what it transforms out of the document; these it takes. */
+export const momentInDocument = { 'x-examples': { moment: { value: exampleTimes.requested } } };
 const moment = z.iso
   .datetime()
   .transform((text) => new Date(Date.parse(text) + (isBetweenMilliseconds.test(text) ? 1 : 0)))
-  .meta({ 'x-examples': { moment: { value: exampleTimes.requested } } });
+  .meta(momentInDocument);
 /** No item's time is between two milliseconds, so that the next one bounds the same items. */
 const isBetweenMilliseconds = /\.\d{3}\d*[1-9]/;
 

@@ -1,91 +1,63 @@
 // Loads in the API.
 
 import { z } from 'zod';
-import { exampleTimes } from '../../protocol/examples.ts';
-import { DeviceId, exampleIdentifier, Labels, ModuleName } from '../../protocol/identifiers.ts';
+import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
+import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import {
   exampleLoadReport,
   Invalidation,
   LoadReport,
-  longestDrain,
   Outcome,
   SimilarityPolicy,
   Strategy,
   VersionPolicy,
 } from '../../protocol/load-report.ts';
-import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
+import { actor, count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 import { labelQuery, orderQuery, rangeQuery } from './lists.ts';
-
-/** Devices that one request may name; by labels it may select as many as control allows. */
-const namedDevicesLimit = 10_000;
+import { drainingWhereItIsAsked, selectingOnce, selectorShape, termsShape } from './load-terms.ts';
 
 export const loadParameter = z.object({ load: identifier('load') });
 
-export const NewLoads = z
-  .strictObject({
-    module: ModuleName,
-    version,
-    devices: z
-      .array(DeviceId)
-      .min(1)
-      .max(namedDevicesLimit)
-      .optional()
-      .describe('The devices to load the build on. Either this or `labels`.'),
-    labels: Labels.optional().describe('Load the build on every device that has all of these labels. Either this or `devices`.'),
-    strategy: Strategy.default('inject').describe(
-      'What becomes of those who are inside the old version. `inject`: they are interrupted at once, and retry in the new one. `drain`: they are waited for; if some are left, the load fails. `drain-then-inject`: they are waited for, and those left are interrupted.',
-    ),
-    drainMilliseconds: z
-      .int()
-      .min(0)
-      .max(longestDrain)
-      .optional()
-      .describe('How long a strategy that drains waits; 10 s where it is left out.'),
-    versionPolicy: VersionPolicy.default('newer').describe(
-      '`newer`: an older or the same version is refused. `different`: any other version. `downgrade`: any other, for the reason given.',
-    ),
-    downgradeReason: z.string().min(1).max(1_000).optional().describe('Why, where `versionPolicy` is `downgrade`; it is in the report.'),
-    similarityPolicy: SimilarityPolicy.default('require').describe(
-      'Whether the new version must have everything that the one in memory exports and imports (claim 11). `warn`: the report tells what differs. `off`: nobody asks.',
-    ),
-    invalidation: Invalidation.default('nx').describe(
-      'What becomes of the pages of the old version: left as they are, marked invalid, marked NX (a fetch from either faults), or deleted and given out again.',
-    ),
-    deadlineSeconds: z
-      .int()
-      .min(1)
-      .max(30 * 24 * 3_600)
-      .default(24 * 3_600)
-      .describe('A load that has not completed after so many seconds ends as `expired`: its device was unreachable, or busy.'),
-    supersede: z
-      .boolean()
-      .default(false)
-      .describe('Loads of the same module that wait for the same devices, and that no host has been sent, end as `superseded`.'),
-  })
-  .refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'give either devices or labels')
-  .refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
-    path: ['labels'],
-    message: 'must have at least one label',
-  })
+export const NewLoads = drainingWhereItIsAsked(
+  selectingOnce(
+    z.strictObject({
+      module: ModuleName,
+      version,
+      ...selectorShape,
+      ...termsShape,
+      versionPolicy: VersionPolicy.default('newer').describe(
+        '`newer`: an older or the same version is refused. `different`: any other version. `downgrade`: any other, for the reason given.',
+      ),
+      downgradeReason: z.string().min(1).max(1_000).optional().describe('Why, where `versionPolicy` is `downgrade`; it is in the report.'),
+      similarityPolicy: SimilarityPolicy.default('require').describe(
+        'Whether the new version must have everything that the one in memory exports and imports (claim 11). `warn`: the report tells what differs. `off`: nobody asks.',
+      ),
+    }),
+  ),
+)
   .refine(({ versionPolicy, downgradeReason }) => (versionPolicy === 'downgrade') === (downgradeReason !== undefined), {
     path: ['downgradeReason'],
     message: 'give a reason with "versionPolicy": "downgrade", and only there',
   })
-  .refine(({ strategy, drainMilliseconds }) => drainMilliseconds === undefined || strategy !== 'inject', {
-    path: ['drainMilliseconds'],
-    message: 'is for the strategies drain and drain-then-inject',
-  })
   .meta({ id: 'NewLoads', examples: [{ module: 'tcp', version: '1.1.0', labels: { zone: 'north' } }] });
+
+/** The one load of a request. */
+export function exampleAccepted(loaded: string) {
+  return {
+    batch: exampleIdentifier('batch'),
+    loads: [{ id: exampleIdentifier('load'), device: exampleIdentifier('device'), version: loaded }],
+  };
+}
 
 export const AcceptedLoads = z
   .object({
     batch: identifier('batch'),
-    loads: z.array(z.object({ id: identifier('load'), device: identifier('device') }).meta({ id: 'AcceptedLoad' })),
+    loads: z.array(z.object({ id: identifier('load'), device: identifier('device'), version }).meta({ id: 'AcceptedLoad' })),
   })
   .meta({
     id: 'AcceptedLoads',
     description: 'The loads that a request made: one for each device.',
-    examples: [{ batch: exampleIdentifier('batch'), loads: [{ id: exampleIdentifier('load'), device: exampleIdentifier('device') }] }],
+    examples: [exampleAccepted(exampleVersions.new.version)],
   });
 
 const LoadState = z
@@ -123,7 +95,9 @@ const exampleLoad = {
   interrupted,
   retried,
   failed,
+  rollback: false,
   requestedAt: exampleTimes.requested,
+  requestedBy: exampleIdentifier('key'),
   deadlineAt: exampleTimes.deadline,
   dispatchedAt: exampleTimes.dispatched,
   completedAt: exampleTimes.completed,
@@ -149,7 +123,9 @@ export const Load = z
     interrupted: count.nullable(),
     retried: count.nullable(),
     failed: count.nullable(),
+    rollback: z.boolean().describe('Whether it brings its device back to a version that it had.'),
     requestedAt: timestamp,
+    requestedBy: actor,
     deadlineAt: timestamp.nullable().describe('When it ends as `expired` if it has not completed.'),
     dispatchedAt: timestamp.nullable().describe('When its host was sent it.'),
     completedAt: timestamp.nullable(),

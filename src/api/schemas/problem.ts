@@ -18,6 +18,8 @@ export const problemTypes = {
   'not-loaded': { status: 409, title: 'The module is not in the memory of the device' },
   'stale-boot': { status: 409, title: 'The host has registered again since' },
   'not-waiting': { status: 409, title: 'The load does not wait any more' },
+  'nothing-to-roll-back': { status: 409, title: 'A device has no version to go back to' },
+  'already-there': { status: 409, title: 'Every device has the version already' },
   'last-admin': { status: 409, title: 'No other key of the role admin is left' },
   'too-many-keys': { status: 409, title: 'There are as many keys as may be' },
   'trail-broken': { status: 409, title: 'The audit trail is not as it was written' },

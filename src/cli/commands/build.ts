@@ -3,7 +3,7 @@
 import console from 'node:console';
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
-import type { Command } from '@commander-js/extra-typings';
+import { type Command, Option } from '@commander-js/extra-typings';
 import { AnswerError, answerOf, type Client, type Schemas } from '../client/client.ts';
 import { UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
@@ -58,6 +58,38 @@ export function addBuildCommands(build: Command): void {
       }),
     );
   addExamples(list, 'patchbay build list tcp', 'patchbay build list tcp --all --json');
+
+  const devices = build
+    .command('devices <module> <version>')
+    .description('List the devices that run a build, or ever did.')
+    .addOption(new Option('--running', 'only devices that have it in memory now').conflicts('gone'))
+    .option('--gone', 'only devices that had it and do not now')
+    .addOption(limitOption())
+    .addOption(allOption())
+    .action((module, version, { running, gone, ...options }, command) =>
+      operate(command, async (operator) => {
+        const path = { module, version };
+        const filter = running || gone ? { running: running === true } : {};
+        const found = await readPages(options, async (page) => {
+          const params = { path, query: { ...page, ...filter } };
+          return answerOf(await operator.client.GET('/v1/modules/{module}/builds/{version}/devices', { params }));
+        });
+        answerList(operator, found, {
+          headings: ['NAME', 'DEVICE', 'FIRST ENTERED', 'LAST ENTERED', 'LEFT', 'STAYS'],
+          row: (one) => [
+            one.deviceName,
+            one.device,
+            timeText(one.firstEnteredAt),
+            timeText(one.lastEnteredAt),
+            one.leftAt === null ? 'in memory' : timeText(one.leftAt),
+            one.stays,
+          ],
+          none: 'there are no such devices',
+        });
+        return exitCodes.done;
+      }),
+    );
+  addExamples(devices, 'patchbay build devices tcp 1.1.0 --running', 'patchbay build devices tcp 1.0.0 --gone --all --json');
 }
 
 async function pushBuild(operator: Operator, file: string, module: string, version: string): Promise<ExitCode> {

@@ -1,38 +1,60 @@
-// `patchbay history`: which versions of a module were in the memory of a device, and when.
+// `patchbay history`: which versions were in the module table of a device, when, and how they came and left.
 
 import type { Command } from '@commander-js/extra-typings';
+import { UsageError } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { deviceId } from '../operator/device-names.ts';
-import { readHistory } from '../operator/module-history.ts';
+import { readHistory, readModulesAt } from '../operator/module-history.ts';
 import { operate } from '../operator/operator.ts';
-import { allOption, answerList, limitOption } from '../operator/pages.ts';
+import { allOption, answerList, everyItem, limitOption } from '../operator/pages.ts';
 import { timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
 export function addHistoryCommand(history: Command): void {
   const complete = history
     .argument('<device>', 'the device, by name or identifier')
-    .argument('<module>', 'the module')
+    .argument('[module]', 'the module (all)')
+    .option('--at <time>', 'only what was there at that time, like 2026-11-24T09:30:00Z', readTime)
     .addOption(limitOption())
     .addOption(allOption())
-    .action((given, module, options, command) =>
+    .action((given, module, { at, ...options }, command) =>
       operate(command, async (operator) => {
-        const stays = await readHistory(operator.client, await deviceId(operator.client, given), module, options);
+        const { client } = operator;
+        const device = await deviceId(client, given);
+        const stays =
+          at === undefined
+            ? await readHistory(client, device, module, options)
+            : await readModulesAt(client, device, module, at, module === undefined ? options : everyItem);
         answerList(operator, stays, {
-          headings: ['VERSION', 'ENTERED', 'LEFT', 'LEFT BY', 'INTERRUPTED', 'ADDRESS', 'LOAD'],
+          headings: ['MODULE', 'VERSION', 'ENTERED', 'LEFT', 'LEFT BY', 'INTERRUPTED', 'INVALIDATED', 'ADDRESSES', 'BY', 'LOAD'],
           row: (stay) => [
+            stay.module,
             stay.version,
             timeText(stay.enteredAt),
             stay.leftAt === null ? 'in memory' : timeText(stay.leftAt),
             stay.leftBy ?? '-',
             stay.interrupted ?? '-',
-            stay.address,
+            stay.invalidation ?? '-',
+            `${stay.address}-${stay.lastAddress}`,
+            stay.requestedBy ?? '-',
             stay.load ?? 'put back after a restart',
           ],
-          none: `${module} has not been in the memory of ${given}`,
+          none: `${given} ${at === undefined ? 'has had' : 'had'} ${module === undefined ? 'no module' : `no version of ${module}`} in memory`,
         });
         return exitCodes.done;
       }),
     );
-  addExamples(complete, 'patchbay history rack-1-3 tcp', 'patchbay history rack-1-3 tcp --all --json');
+  addExamples(
+    complete,
+    'patchbay history rack-1-3 tcp',
+    'patchbay history rack-1-3 --all --json',
+    'patchbay history rack-1-3 --at 2026-11-24T09:30:00Z',
+  );
+}
+
+/** A time, in the form in which the API takes it. @throws {UsageError} */
+function readTime(text: string): string {
+  const time = new Date(text);
+  if (Number.isNaN(time.getTime())) throw new UsageError(`--at is "${text}": give a time like 2026-11-24T09:30:00Z`);
+  return time.toISOString();
 }

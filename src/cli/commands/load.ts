@@ -1,11 +1,21 @@
 // `patchbay load`: a build is put on devices, and what comes of it is waited for, listed, shown and cancelled.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { invalidations, loadStates, outcomes, similarityPolicies, strategies, versionPolicies } from '../client/choices.ts';
+import { loadStates, outcomes, versionPolicies } from '../client/choices.ts';
 import { answerOf, type Client, type Schemas } from '../client/client.ts';
-import { collect, readInteger, readLabels, UsageError } from '../command-line.ts';
+import { collect, UsageError } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { deviceId, deviceIds, deviceNames } from '../operator/device-names.ts';
+import { deviceId, deviceNames } from '../operator/device-names.ts';
+import {
+  deadlineOption,
+  drainOption,
+  invalidationOption,
+  selectionOf,
+  similarityOption,
+  strategyOption,
+  supersedeOption,
+  termsOf,
+} from '../operator/load-terms.ts';
 import { carryOut } from '../operator/loading.ts';
 import { answer, operate } from '../operator/operator.ts';
 import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
@@ -30,20 +40,14 @@ export function addLoadCommands(load: Command): void {
     .option('--version <version>', 'the version to load')
     .option('--device <device>', 'load it on this device, by name or identifier; may be repeated', collect)
     .option('--label <key=value>', 'load it on every device with this label, and with all where it is repeated', collect)
-    .addOption(new Option('--strategy <strategy>', 'what becomes of those inside the old version (inject)').choices(strategies))
-    .option('--drain-milliseconds <count>', 'how long a strategy that drains waits', (text) =>
-      readInteger('drain-milliseconds', text, 0, 3_600_000),
-    )
-    .addOption(new Option('--invalidation <how>', 'what becomes of the pages of the old version (nx)').choices(invalidations))
+    .addOption(strategyOption())
+    .addOption(drainOption())
+    .addOption(invalidationOption())
     .addOption(new Option('--version-policy <policy>', 'which versions may replace the one in memory (newer)').choices(versionPolicies))
     .option('--reason <text>', 'why, with --version-policy downgrade')
-    .addOption(
-      new Option('--similarity-policy <policy>', 'whether it must export what the old version does (require)').choices(similarityPolicies),
-    )
-    .option('--deadline <seconds>', 'when a load that has not completed expires (86400)', (text) =>
-      readInteger('deadline', text, 1, 2_592_000),
-    )
-    .option('--supersede', 'loads of the module that wait for the same devices give way')
+    .addOption(similarityOption('require'))
+    .addOption(deadlineOption())
+    .addOption(supersedeOption())
     .option('--no-wait', 'do not wait for the outcomes')
     .addHelpText('after', loadExitCodesText)
     .allowExcessArguments()
@@ -54,39 +58,19 @@ export function addLoadCommands(load: Command): void {
           throw new UsageError(
             `there is no "load ${unexpected}": there is ${load.commands.map((one) => one.name()).join(', ')}, or load with its options`,
           );
-        const {
-          module,
-          version,
-          device,
-          label,
-          strategy,
-          drainMilliseconds,
-          invalidation,
-          versionPolicy,
-          reason,
-          similarityPolicy,
-          deadline,
-        } = options;
+        const { module, version, device, label, versionPolicy, reason, ...terms } = options;
         if (module === undefined || version === undefined) throw new UsageError('give --module and --version: what to load');
-        if ((device === undefined) === (label === undefined)) throw new UsageError('give either --device or --label: where to load it');
         if ((versionPolicy === 'downgrade') !== (reason !== undefined))
           throw new UsageError('give a --reason with --version-policy downgrade, and only there');
-        const where =
-          device === undefined ? { labels: readLabels(label ?? [], '--label') } : { devices: await deviceIds(operator.client, device) };
-        const request = {
+        const body = {
           module,
           version,
-          ...where,
-          ...(strategy && { strategy }),
-          ...(drainMilliseconds !== undefined && { drainMilliseconds }),
-          ...(invalidation && { invalidation }),
+          ...(await selectionOf(operator.client, device, label)),
           ...(versionPolicy && { versionPolicy }),
           ...(reason && { downgradeReason: reason }),
-          ...(similarityPolicy && { similarityPolicy }),
-          ...(deadline && { deadlineSeconds: deadline }),
-          ...(options.supersede && { supersede: true }),
+          ...termsOf(terms),
         };
-        return carryOut(operator, [{ name: `${module}@${version}`, request }], options.wait);
+        return carryOut(operator, module, async () => answerOf(await operator.client.POST('/v1/loads', { body })), options.wait);
       }),
     );
   addExamples(
@@ -187,6 +171,7 @@ function detailLines(load: LoadDetail): string[] {
     `${id}  ${module}@${version}  ${stateText(load)}`,
     `device    ${device}`,
     `batch     ${batch}`,
+    `asked by  ${load.requestedBy ?? '-'}${load.rollback ? ', to roll back' : ''}`,
     `policy    ${strategy}, ${invalidation}, ${versionPolicy} versions, similarity ${similarityPolicy}`,
     `time      requested ${load.requestedAt}, dispatched ${load.dispatchedAt ?? '-'}, completed ${load.completedAt ?? '-'}`,
     ...(load.downgradeReason === null ? [] : [`because   ${load.downgradeReason}`]),

@@ -1,16 +1,8 @@
 // Devices by the names that operators gave them: the API knows them by their identifiers.
 
-import { answerOf, type Client, type Schemas } from '../client/client.ts';
+import { answerOf, type Client } from '../client/client.ts';
 import { StartError } from '../command-line.ts';
 import { everyItem, readPages } from './pages.ts';
-
-/** Every device, or those that have these labels. */
-export async function readDevices(client: Client, labels: readonly string[] = []): Promise<Schemas['Device'][]> {
-  const { items } = await readPages(everyItem, async (page) =>
-    answerOf(await client.GET('/v1/devices', { params: { query: { ...page, ...(labels.length === 0 ? {} : { label: [...labels] }) } } })),
-  );
-  return items;
-}
 
 /** The identifiers of devices that are given by identifier or name. @throws {StartError} where there is no device of the name. */
 export function deviceIds(client: Client, given: readonly string[]): Promise<string[]> {
@@ -29,7 +21,8 @@ export async function deviceId(client: Client, given: string): Promise<string> {
 
 /** What operators call each device. */
 export async function deviceNames(client: Client): Promise<ReadonlyMap<string, string>> {
-  return new Map((await readDevices(client)).map(({ id, name }) => [id, name]));
+  const { items } = await readPages(everyItem, async (query) => answerOf(await client.GET('/v1/devices', { params: { query } })));
+  return new Map(items.map(({ id, name }) => [id, name]));
 }
 
 const isIdentifier = (text: string) => /^dev_[0-9a-f]{32}$/.test(text);

@@ -16,82 +16,82 @@ import { everyItem, readPages } from './pages.ts';
 /** Loads that did not succeed and are told one by one; `load list` has them all. */
 const rowsTold = 100;
 
-/** Loads of one version, requested and waited for together. */
-export type Wave = { readonly name: string; readonly request: Schemas['NewLoads'] };
-type AcceptedWave = { readonly name: string; readonly batch: string; readonly loads: readonly { readonly id: string }[] };
+type Accepted = Schemas['AcceptedLoads'];
 type Load = Schemas['Load'];
 
 /**
- * Requests the loads of all waves, waits until each has its outcome, and tells what came of them.
+ * Requests loads of a module, waits until each has its outcome, and tells what came of them.
+ * @param request Asks for them, and answers what was accepted.
  * @returns What the outcomes are for the exit code.
  */
-export async function carryOut(operator: Operator, waves: readonly Wave[], isWaiting: boolean): Promise<ExitCode> {
+export async function carryOut(
+  operator: Operator,
+  module: string,
+  request: () => Promise<Accepted>,
+  isWaiting: boolean,
+): Promise<ExitCode> {
   const { client, isJson, stopped } = operator;
   // Before anything is requested: whatever completes has a greater number.
   const after = isWaiting ? await newestEvent(client) : 0;
-  const accepted: AcceptedWave[] = [];
+  const accepted = await request();
+  const { batch } = accepted;
+  if (!isWaiting) {
+    answer(operator, accepted, () =>
+      [...byVersion(accepted)].map(([version, some]) => `${module}@${version}: requested ${countText(some.length)} as the batch ${batch}`),
+    );
+    return exitCodes.done;
+  }
   let loads: Load[];
   try {
-    for (const { name, request } of waves) accepted.push({ name, ...answerOf(await client.POST('/v1/loads', { body: request })) });
-    if (!isWaiting) return answerAccepted(operator, accepted);
-    await waitFor(client, accepted, after, stopped);
+    await waitFor(client, module, accepted, after, stopped);
     stopped.throwIfAborted();
-    loads = await readLoads(client, accepted);
+    loads = await readLoads(client, batch);
   } catch (error) {
-    for (const { batch } of accepted) console.error(`not waiting any longer; the loads go on: patchbay load list --batch ${batch}`);
+    console.error(`not waiting any longer; the loads go on: patchbay load list --batch ${batch}`);
     throw error;
   }
   const lines = isJson ? [] : await summaryLines(client, loads);
-  answer(operator, { batches: accepted.map(({ batch }) => batch), outcomes: countOutcomes(loads), loads }, () => lines);
+  answer(operator, { batch, outcomes: countOutcomes(loads), loads }, () => lines);
   return exitCodeOf(loads);
 }
 
-function answerAccepted(operator: Operator, accepted: readonly AcceptedWave[]): ExitCode {
-  const batches = accepted.map(({ batch, loads }) => ({ batch, loads }));
-  answer(operator, { batches }, () =>
-    accepted.map(({ name, batch, loads }) => `${name}: requested ${countText(loads.length)} as the batch ${batch}`),
-  );
-  return exitCodes.done;
-}
+const byVersion = ({ loads }: Accepted) => Map.groupBy(loads, ({ version }) => version);
 
 const countText = (loads: number) => (loads === 1 ? '1 load' : `${loads} loads`);
 
-/** Follows the events until each load has completed, and draws how far they are. */
-async function waitFor(client: Client, waves: readonly AcceptedWave[], after: number, stopped: AbortSignal): Promise<void> {
-  const waveOf = new Map(waves.flatMap((wave) => wave.loads.map(({ id }) => [id, wave] as const)));
-  const progress = new Map(waves.map((wave) => [wave, { done: 0, unsuccessful: 0 }]));
+/** Follows the events until each load has completed, and draws how far those of each version are. */
+async function waitFor(client: Client, module: string, accepted: Accepted, after: number, stopped: AbortSignal): Promise<void> {
+  const versionOf = new Map(accepted.loads.map(({ id, version }) => [id, version]));
+  const progress = new Map([...byVersion(accepted)].map(([version, { length: total }]) => [version, { total, done: 0, unsuccessful: 0 }]));
   const draw = (): Progress[] =>
-    [...progress].map(([{ name, loads }, { done, unsuccessful }]) => {
-      return { name, done, total: loads.length, remark: unsuccessful === 0 ? '' : `${unsuccessful} without success` };
+    [...progress].map(([version, { total, done, unsuccessful }]) => {
+      return { name: `${module}@${version}`, done, total, remark: unsuccessful === 0 ? '' : `${unsuccessful} without success` };
     });
   const bars = new ProgressBars();
-  for (const { batch, loads } of waves) bars.say(`waiting for ${countText(loads.length)} of the batch ${batch}`);
+  bars.say(`waiting for ${countText(accepted.loads.length)} of the batch ${accepted.batch}`);
   bars.update(draw());
   const onConnection = (isThere: boolean) =>
     bars.say(isThere ? 'the service is there again' : 'the service is away: the loads go on, and so does the wait when it is back');
   const following = { after, types: ['load'] as const, signal: stopped, wasThere: true, onConnection };
   for await (const { action, object, detail } of followEvents(client, following)) {
-    const wave = action === 'load.completed' ? waveOf.get(object) : undefined;
-    const counts = wave === undefined ? undefined : progress.get(wave);
+    const version = action === 'load.completed' ? versionOf.get(object) : undefined;
+    const counts = version === undefined ? undefined : progress.get(version);
     if (counts === undefined) continue;
-    waveOf.delete(object);
+    versionOf.delete(object);
     counts.done++;
     if (outcomes.some((outcome) => outcome === detail['outcome'] && outcomeMeanings[outcome] !== 'loaded')) counts.unsuccessful++;
     bars.update(draw());
-    if (waveOf.size === 0) break;
+    if (versionOf.size === 0) break;
   }
   bars.end(draw());
 }
 
-async function readLoads(client: Client, waves: readonly AcceptedWave[]): Promise<Load[]> {
-  const lists = await Promise.all(
-    waves.map(({ batch }) =>
-      readPages(everyItem, async (page) => answerOf(await client.GET('/v1/loads', { params: { query: { ...page, batch } } }))),
-    ),
+async function readLoads(client: Client, batch: string): Promise<Load[]> {
+  const { items } = await readPages(everyItem, async (page) =>
+    answerOf(await client.GET('/v1/loads', { params: { query: { ...page, batch } } })),
   );
-  const loads = lists.flatMap(({ items }) => items);
-  if (loads.some(({ outcome }) => outcome === null)) throw new StartError('a load has no outcome although it was said to have completed');
-  return loads;
+  if (items.some(({ outcome }) => outcome === null)) throw new StartError('a load has no outcome although it was said to have completed');
+  return items;
 }
 
 function countOutcomes(loads: readonly Load[]): Record<string, number> {

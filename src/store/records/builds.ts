@@ -2,6 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { BuildModel } from '../generated/models.ts';
+import { readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, nameConditions, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type BuildRecord = BuildModel;
@@ -23,6 +24,10 @@ export class BuildRecords {
   async find(module: string, version: string): Promise<BuildRecord | null> {
     // Not `findUnique`: those of many requests at once become one statement, which may have too many parameters.
     return this.#client.build.findFirst({ where: { module, version } });
+  }
+
+  async findMany(module: string, versions: readonly string[]): Promise<BuildRecord[]> {
+    return readInChunks(versions, (some) => this.#client.build.findMany({ where: { module, version: { in: some } } }));
   }
 
   async findByImage(module: string, imageDigest: string): Promise<BuildRecord | null> {

@@ -1,17 +1,40 @@
-// The module history of devices: every stay of a version in a device's memory.
+// The module history of devices: every stay of a version in a device's module table.
 
-import type { Prisma } from '../generated/client.ts';
-import type { HistoryEntryModel } from '../generated/models.ts';
-import { chunksOf } from './chunks.ts';
-import { type Comparison, type PageByTime, type TimeRange, timeConditions } from './page.ts';
+import { Prisma } from '../generated/client.ts';
+import type { DeviceModel, HistoryEntryModel } from '../generated/models.ts';
+import { chunksOf, readInChunks } from './chunks.ts';
+import { type Comparison, equalTo, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type HistoryRecord = HistoryEntryModel;
-export type NewHistoryEntry = Pick<
-  HistoryEntryModel,
-  'deviceId' | 'module' | 'version' | 'imageDigest' | 'loadId' | 'address' | 'pages' | 'enteredAt'
->;
-export type HistoryFilter = TimeRange & { readonly deviceId: string; readonly module: string };
-export type Leaving = { readonly leftAt: Date; readonly leftBy: string; readonly interrupted: number };
+export type Leaving = Pick<HistoryEntryModel, 'leftAt' | 'leftBy' | 'leftThrough' | 'invalidation' | 'interrupted'>;
+/** A stay that begins, or one that has ended by the time it is told of. */
+export type NewHistoryEntry = Omit<HistoryEntryModel, 'number' | keyof Leaving> & Partial<Leaving>;
+export type HistoryFilter = TimeRange & { readonly deviceId: string; readonly module?: string | undefined };
+
+/** A version that a load has brought in. */
+export type LoadedVersion = { readonly deviceId: string; readonly version: string; readonly isRollback: boolean };
+
+export type BuildOnDevices = {
+  readonly module: string;
+  readonly version: string;
+  /** Only devices that have it in their tables now, or only those that had it and do not now. */
+  readonly isRunning?: boolean | undefined;
+};
+/** A device that has had a build in its module table, and when. */
+export type DeviceOfBuild = {
+  readonly device: Pick<DeviceModel, 'id' | 'name'>;
+  readonly firstEnteredAt: Date;
+  readonly lastEnteredAt: Date;
+  /** Null where it is there now. */
+  readonly leftAt: Date | null;
+  readonly stays: number;
+};
+
+/** The newest stays of what is `held`, of those for which the condition holds: one seek in the index, however many there are. */
+const newestStays = (condition: Prisma.Sql, limit: number) => Prisma.sql`(
+  SELECT "stays"."number" FROM "HistoryEntry" AS "stays"
+  WHERE "stays"."deviceId" = "held"."deviceId" AND "stays"."module" = "held"."module" ${condition}
+  ORDER BY "stays"."enteredAt" DESC, "stays"."number" DESC LIMIT ${limit})`;
 
 export class HistoryRecords {
   readonly #client: Prisma.TransactionClient;
@@ -20,26 +43,118 @@ export class HistoryRecords {
     this.#client = client;
   }
 
+  /** Adds stays, in the order of their times. */
   async enter(entries: readonly NewHistoryEntry[]): Promise<void> {
     await this.#client.historyEntry.createMany({ data: [...entries] });
   }
 
-  /** Ends the stays that have not ended, of one module of a device or of all modules of several. */
-  async leave(of: { readonly deviceIds: readonly string[]; readonly module?: string }, leaving: Leaving): Promise<void> {
-    for (const ids of chunksOf(of.deviceIds)) {
-      await this.#client.historyEntry.updateMany({
-        where: { deviceId: { in: ids }, leftAt: null, ...(of.module === undefined ? {} : { module: of.module }) },
-        data: leaving,
-      });
+  /** Ends a stay. */
+  async leave(number: number, leaving: Leaving): Promise<void> {
+    await this.#client.historyEntry.update({ where: { number }, data: leaving });
+  }
+
+  /** Ends every stay in these devices that has not ended, for their memories are empty; none ends before it has begun. */
+  async leaveByReboot(deviceIds: readonly string[], leftAt: Date): Promise<void> {
+    for (const ids of chunksOf(deviceIds)) {
+      await this.#client.$executeRaw`
+        UPDATE "HistoryEntry"
+        SET "leftAt" = CASE WHEN "enteredAt" > ${leftAt} THEN "enteredAt" ELSE ${leftAt} END, "leftBy" = 'reboot', "interrupted" = 0
+        WHERE "leftAt" IS NULL AND "number" IN (
+          SELECT ${newestStays(Prisma.empty, 1)} FROM "DeviceModule" AS "held" WHERE "held"."deviceId" IN (${Prisma.join(ids)}))`;
     }
+  }
+
+  /** The newest stay of a module in a device, which may have ended. */
+  async newest(deviceId: string, module: string): Promise<HistoryRecord | null> {
+    return this.#client.historyEntry.findFirst({ where: { deviceId, module }, orderBy: [{ enteredAt: 'desc' }, { number: 'desc' }] });
+  }
+
+  /** The newest stay of each module in a device. */
+  async newestOfEach(deviceId: string): Promise<HistoryRecord[]> {
+    return this.#client.$queryRaw<HistoryRecord[]>`
+      SELECT "stay".* FROM "DeviceModule" AS "held" JOIN "HistoryEntry" AS "stay" ON "stay"."number" = ${newestStays(Prisma.empty, 1)}
+      WHERE "held"."deviceId" = ${deviceId}`;
+  }
+
+  /** What was in a device's module table at that moment, by the names of the modules. */
+  async at(deviceId: string, moment: Date, { after, limit }: PageByName): Promise<HistoryRecord[]> {
+    return this.#client.$queryRaw<HistoryRecord[]>`
+      SELECT "stay".* FROM "DeviceModule" AS "held"
+      JOIN "HistoryEntry" AS "stay" ON "stay"."number" = ${newestStays(Prisma.sql`AND "stays"."enteredAt" <= ${moment}`, 1)}
+      WHERE "held"."deviceId" = ${deviceId} AND "held"."module" > ${after?.name ?? ''}
+        AND ("stay"."leftAt" IS NULL OR "stay"."leftAt" > ${moment})
+      ORDER BY "held"."module" LIMIT ${limit}`;
   }
 
   async list({ from, until, ...filter }: HistoryFilter, page: PageByTime<number>): Promise<HistoryRecord[]> {
     const enteredAt = (comparison: Comparison<Date>): Prisma.HistoryEntryWhereInput => ({ enteredAt: comparison });
     return this.#client.historyEntry.findMany({
-      where: { AND: [filter, ...timeConditions({ from, until }, page, enteredAt, (number) => ({ number }))] },
+      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, enteredAt, (number) => ({ number }))] },
       orderBy: [{ enteredAt: page.order }, { number: page.order }],
       take: page.limit,
     });
+  }
+
+  /** Devices that have, or have had, a build in their module tables, by their identifiers. */
+  async devicesOfBuild(build: BuildOnDevices, page: PageByName): Promise<DeviceOfBuild[]> {
+    const { module, version } = build;
+    const ids = (await this.#idsOfDevices(build, page)).map(({ deviceId }) => deviceId);
+    if (ids.length === 0) return [];
+    const devices = await this.#client.device.findMany({ where: { id: { in: ids } }, select: { id: true, name: true } });
+    const groups = await this.#client.historyEntry.groupBy({
+      by: ['deviceId'],
+      where: { module, version, deviceId: { in: ids } },
+      _min: { enteredAt: true },
+      _max: { enteredAt: true, leftAt: true },
+      _count: { _all: true, leftAt: true },
+      orderBy: { deviceId: 'asc' },
+    });
+    const names = new Map(devices.map((device) => [device.id, device]));
+    return groups.flatMap(({ deviceId, _min: first, _max: last, _count: count }) => {
+      const device = names.get(deviceId);
+      if (device === undefined || first.enteredAt === null || last.enteredAt === null) return [];
+      const leftAt = count.leftAt < count._all ? null : last.leftAt;
+      return [{ device, firstEnteredAt: first.enteredAt, lastEnteredAt: last.enteredAt, leftAt, stays: count._all }];
+    });
+  }
+
+  /** What loads have brought into these devices, of each device the newest that many, in the order of their coming. */
+  async loadedVersions(deviceIds: readonly string[], module: string, limit: number): Promise<LoadedVersion[]> {
+    const isLoaded = Prisma.sql`AND "stays"."loadId" IS NOT NULL AND ("stays"."leftBy" IS NULL OR "stays"."leftBy" <> 'withdrawn')`;
+    return readInChunks(
+      deviceIds,
+      (some) => this.#client.$queryRaw<LoadedVersion[]>`
+        SELECT "stay"."deviceId", "stay"."version", "load"."rollback" AS "isRollback" FROM "DeviceModule" AS "held"
+        JOIN "HistoryEntry" AS "stay" ON "stay"."number" IN ${newestStays(isLoaded, limit)}
+        JOIN "Load" AS "load" ON "load"."id" = "stay"."loadId"
+        WHERE "held"."deviceId" IN (${Prisma.join(some)}) AND "held"."module" = ${module}
+        ORDER BY "stay"."deviceId", "stay"."enteredAt", "stay"."number"`,
+    );
+  }
+
+  /** Those of these devices that have had a version in their module tables, other than one that was withdrawn. */
+  async devicesThatHad(deviceIds: readonly string[], module: string, version: string): Promise<string[]> {
+    const groups = await readInChunks(deviceIds, (some) =>
+      this.#client.historyEntry.groupBy({
+        by: ['deviceId'],
+        where: { module, version, deviceId: { in: some }, OR: [{ leftBy: null }, { leftBy: { not: 'withdrawn' } }] },
+      }),
+    );
+    return groups.map(({ deviceId }) => deviceId);
+  }
+
+  #idsOfDevices({ module, version, isRunning }: BuildOnDevices, { after, limit }: PageByName): Promise<{ deviceId: string }[]> {
+    const afterId = after?.name ?? '';
+    if (isRunning === true)
+      return this.#client.$queryRaw`
+        SELECT "held"."deviceId" FROM "DeviceModule" AS "held"
+        WHERE "held"."module" = ${module} AND "held"."version" = ${version} AND "held"."deviceId" > ${afterId} AND EXISTS (
+          SELECT 1 FROM "HistoryEntry" AS "stay" WHERE "stay"."deviceId" = "held"."deviceId" AND "stay"."module" = "held"."module"
+            AND "stay"."version" = "held"."version" AND "stay"."leftAt" IS NULL)
+        ORDER BY "held"."deviceId" LIMIT ${limit}`;
+    return this.#client.$queryRaw`
+      SELECT "deviceId" FROM "HistoryEntry" WHERE "module" = ${module} AND "version" = ${version} AND "deviceId" > ${afterId}
+      GROUP BY "deviceId" ${isRunning === undefined ? Prisma.empty : Prisma.sql`HAVING COUNT(*) = COUNT("leftAt")`}
+      ORDER BY "deviceId" LIMIT ${limit}`;
   }
 }

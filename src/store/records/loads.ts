@@ -27,6 +27,8 @@ export type NewLoad = Pick<
   | 'invalidation'
   | 'state'
   | 'requestedAt'
+  | 'requestedBy'
+  | 'rollback'
   | 'deadlineAt'
 >;
 export type LoadCompletion = {
@@ -70,6 +72,11 @@ export class LoadRecords {
 
   async find(id: string): Promise<LoadRecord | null> {
     return this.#client.load.findUnique({ where: { id } });
+  }
+
+  /** When a load was requested, and by whom. */
+  async requestOf(id: string): Promise<Pick<LoadModel, 'requestedAt' | 'requestedBy'> | null> {
+    return this.#client.load.findFirst({ where: { id }, select: { requestedAt: true, requestedBy: true } });
   }
 
   async list({ labels, from, until, ...filter }: LoadFilter, page: PageByTime): Promise<LoadSummary[]> {

@@ -1,0 +1,167 @@
+// `npm run bench:history`: what the questions to the module history cost at 1,000,000 stays, against 10,000, and the plans of their statements.
+
+import console from 'node:console';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { tableLines } from '../src/cli/terminal/table.ts';
+import { applyMigrations } from '../src/store/migrations.ts';
+import type { Records } from '../src/store/records/records.ts';
+import { Store } from '../src/store/store.ts';
+import { QueryPlans } from '../test/store/query-plans.ts';
+
+/** Stays of a device; the first device has as many as there are devices. */
+const staysPerDevice = 100;
+const moduleNames = ['tcp', 'udp', 'icmp', 'arp', 'dns', 'scheduler', 'pager', 'disk'];
+const modulesPerDevice = 5;
+const versions = 20;
+/** What a page of 50 reads. */
+const page = { sort: 'name', order: 'asc', limit: 51, after: null } as const;
+const begin = Date.UTC(2026, 0, 1);
+const year = 365 * 24 * 60 * 60 * 1_000;
+
+type Question = { readonly what: string; readonly calls: number; readonly ask: (records: Records, call: number) => Promise<unknown> };
+type Figures = { readonly p50: number; readonly p99: number; readonly plans: readonly (readonly string[])[] };
+
+const folder = mkdtempSync(join(tmpdir(), 'patchbay-bench-history-'));
+try {
+  const [few, many] = [await measureWith(100), await measureWith(10_000)];
+  const text = (milliseconds: number) => milliseconds.toFixed(2);
+  const rows = [...many].map(([what, { p50, p99 }]) => {
+    const before = few.get(what);
+    return [what, text(before?.p50 ?? 0), text(before?.p99 ?? 0), text(p50), text(p99), (p50 / (before?.p50 ?? p50)).toFixed(1)];
+  });
+  console.log(tableLines(['ms', 'p50 of 10,000', 'p99', 'p50 of 1,000,000', 'p99', 'ratio of p50'], rows).join('\n'));
+  for (const [what, { plans }] of many) {
+    console.log(`\n${what}`);
+    const statements = new Set(plans.map((steps) => steps.map((step, index) => `${index === 0 ? '-' : ' '} ${step}`).join('\n')));
+    for (const statement of statements) console.log(statement);
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+/** Asks every question many times of a database of so many devices. */
+async function measureWith(devices: number): Promise<Map<string, Figures>> {
+  const file = join(folder, `${devices}.db`);
+  fill(file, devices);
+  const store = await Store.open(file);
+  const plans = new QueryPlans(file);
+  const figures = new Map<string, Figures>();
+  for (const { what, calls, ask } of questionsOf(devices)) {
+    const times: number[] = [];
+    for (let call = 0; call < calls; call += 1) {
+      const began = performance.now();
+      await ask(store.records, call);
+      times.push(performance.now() - began);
+    }
+    times.sort((left, right) => left - right);
+    const percentile = (share: number) => times[Math.min(calls - 1, Math.floor(calls * share))] ?? 0;
+    figures.set(what, { p50: percentile(0.5), p99: percentile(0.99), plans: await plans.of(() => ask(plans.records, 0)) });
+  }
+  await plans.close();
+  await store.close();
+  return figures;
+}
+
+function deviceId(index: number): string {
+  return `dev_${String(index).padStart(32, '0')}`;
+}
+
+/** A number below the range, spread over it and the same in each run. */
+function spread(call: number, range: number): number {
+  return (call * 7_919) % range;
+}
+
+function questionsOf(devices: number): Question[] {
+  const build = (call: number) => ({ module: moduleNames[call % moduleNames.length] ?? '', version: versionOf(spread(call, versions)) });
+  const older = (call: number) => ({ ...build(call), version: versionOf(versions - 2) });
+  const newest = (call: number) => ({ ...build(call), version: versionOf(versions - 1) });
+  const moment = (call: number) => new Date(begin + spread(call, 1_000) * (year / 1_000));
+  const all = Array.from({ length: devices }, (_, index) => deviceId(index));
+  return [
+    {
+      what: 'what ran on a device at a time',
+      calls: 2_000,
+      ask: ({ history }, call) => history.at(deviceId(spread(call, devices)), moment(call), page),
+    },
+    {
+      what: 'the same, of the device with the most stays',
+      calls: 2_000,
+      ask: ({ history }, call) => history.at(deviceId(0), moment(call), page),
+    },
+    { what: 'which devices ever ran a build', calls: 1_000, ask: ({ history }, call) => history.devicesOfBuild(build(call), page) },
+    {
+      what: 'which run a build now that few run',
+      calls: 1_000,
+      ask: ({ history }, call) => history.devicesOfBuild({ ...older(call), isRunning: true }, page),
+    },
+    {
+      what: 'which run a build now that most run',
+      calls: 1_000,
+      ask: ({ history }, call) => history.devicesOfBuild({ ...newest(call), isRunning: true }, page),
+    },
+    {
+      what: 'which ran a build that few run now',
+      calls: 1_000,
+      ask: ({ history }, call) => history.devicesOfBuild({ ...older(call), isRunning: false }, page),
+    },
+    {
+      what: 'which ran a build that most run now',
+      calls: 200,
+      ask: ({ history }, call) => history.devicesOfBuild({ ...newest(call), isRunning: false }, page),
+    },
+    { what: 'what every device can roll back to (100, 10,000)', calls: 5, ask: ({ history }) => history.loadedVersions(all, 'tcp', 50) },
+  ];
+}
+
+function versionOf(index: number): string {
+  return `1.${index}.0`;
+}
+
+/** Makes the database: over a year each device gets one version of each of its modules after another, and is started anew now and then. */
+function fill(file: string, devices: number): void {
+  applyMigrations(file);
+  const database = new Database(file);
+  database.pragma('synchronous = OFF');
+  const addStay =
+    database.prepare(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "requestedBy", "address",
+    "pages", "enteredAt", "leftAt", "leftBy") VALUES (?, ?, ?, '', ?, 'key', '0x1000', 1, ?, ?, ?)`);
+  const addLoad =
+    database.prepare(`INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy", "invalidation", "state",
+    "outcome", "requestedAt") VALUES (?, 'batch', ?, 'build', ?, ?, 'inject', 'nx', 'completed', 'replaced', ?)`);
+  const addDevice = database.prepare(
+    'INSERT INTO "Device" ("id", "name", "hostId", "ramPages", "createdAt") VALUES (?, ?, \'host\', 256, ?)',
+  );
+  const addModule = database.prepare('INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest") VALUES (?, ?, ?, \'\')');
+  /** The stay of that number in each module of a device, of so many. */
+  const addStays = (device: number, step: number, steps: number) => {
+    const id = deviceId(device);
+    for (let place = 0; place < modulesPerDevice; place += 1) {
+      const module = moduleNames[(device + place) % moduleNames.length] ?? '';
+      const isPutBack = step % 10 === 5;
+      // One device of twenty has not got the newest.
+      const version = versionOf(
+        Math.min(Math.floor(((step - (isPutBack ? 1 : 0)) * versions) / steps), versions - (device % 20 === 19 ? 2 : 1)),
+      );
+      const isLast = step === steps - 1;
+      const enteredAt = begin + Math.floor(((step + place / 10) * year) / steps) + device;
+      const leftAt = isLast ? null : enteredAt + Math.floor(year / steps);
+      const load = isPutBack ? null : `${id}-${module}-${step}`;
+      addStay.run(id, module, version, load, enteredAt, leftAt, isLast ? null : 'replaced');
+      if (load !== null && module === 'tcp') addLoad.run(load, id, module, version, enteredAt);
+      if (isLast) addModule.run(id, module, version);
+    }
+  };
+  database.transaction(() => {
+    database.exec(`INSERT INTO "Host" ("id", "name", "bootId", "capacity", "registeredAt") VALUES ('host', 'host', 'boot', 20000, 0)`);
+    for (let device = 0; device < devices; device += 1) addDevice.run(deviceId(device), `device-${device}`, begin);
+    const steps = staysPerDevice / modulesPerDevice;
+    // As they come in time, so that those of one device are far from each other.
+    for (let step = 0; step < steps; step += 1) for (let device = 1; device < devices; device += 1) addStays(device, step, steps);
+    const most = devices / modulesPerDevice;
+    for (let step = 0; step < most; step += 1) addStays(0, step, most);
+  })();
+  database.close();
+}

@@ -1,0 +1,50 @@
+// The options that say where and how loads are to be carried out: what `load` and `rollback` have in common.
+
+import { Option } from '@commander-js/extra-typings';
+import { invalidations, similarityPolicies, strategies } from '../client/choices.ts';
+import type { Client } from '../client/client.ts';
+import { readInteger, readLabels, UsageError } from '../command-line.ts';
+import { deviceIds } from './device-names.ts';
+
+/** The devices that a request is given by name, identifier or label. @throws {UsageError} {StartError} */
+export async function selectionOf(client: Client, device: readonly string[] | undefined, label: readonly string[] | undefined) {
+  if ((device === undefined) === (label === undefined)) throw new UsageError('give either --device or --label: on which devices');
+  return device === undefined ? { labels: readLabels(label ?? [], '--label') } : { devices: await deviceIds(client, device) };
+}
+
+export const strategyOption = () =>
+  new Option('--strategy <strategy>', 'what becomes of those inside the old version (inject)').choices(strategies);
+export const drainOption = () =>
+  new Option('--drain-milliseconds <count>', 'how long a strategy that drains waits').argParser((text) =>
+    readInteger('drain-milliseconds', text, 0, 3_600_000),
+  );
+export const invalidationOption = () =>
+  new Option('--invalidation <how>', 'what becomes of the pages of the old version (nx)').choices(invalidations);
+export const similarityOption = (usual: (typeof similarityPolicies)[number]) =>
+  new Option('--similarity-policy <policy>', `whether it must export what the old version does (${usual})`).choices(similarityPolicies);
+export const deadlineOption = () =>
+  new Option('--deadline <seconds>', 'when a load that has not completed expires (86400)').argParser((text) =>
+    readInteger('deadline', text, 1, 2_592_000),
+  );
+export const supersedeOption = () => new Option('--supersede', 'loads of the module that wait for the same devices give way');
+
+type Terms = {
+  readonly strategy?: (typeof strategies)[number] | undefined;
+  readonly drainMilliseconds?: number | undefined;
+  readonly invalidation?: (typeof invalidations)[number] | undefined;
+  readonly similarityPolicy?: (typeof similarityPolicies)[number] | undefined;
+  readonly deadline?: number | undefined;
+  readonly supersede?: true | undefined;
+};
+
+/** What was given, as a request says it. */
+export function termsOf({ strategy, drainMilliseconds, invalidation, similarityPolicy, deadline, supersede }: Terms) {
+  return {
+    ...(strategy && { strategy }),
+    ...(drainMilliseconds !== undefined && { drainMilliseconds }),
+    ...(invalidation && { invalidation }),
+    ...(similarityPolicy && { similarityPolicy }),
+    ...(deadline && { deadlineSeconds: deadline }),
+    ...(supersede && { supersede }),
+  };
+}

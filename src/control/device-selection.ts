@@ -1,0 +1,29 @@
+// The devices that a request names, or that have the labels that it gives.
+
+import type { Records } from '../store/records/records.ts';
+import { invalidValue, Problem } from './problem.ts';
+
+/** Devices of one request. */
+const selectionLimit = 10_000;
+
+export type Selector = { readonly devices: readonly string[] } | { readonly labels: Readonly<Record<string, string>> };
+export type SelectedDevice = { readonly id: string; readonly hostId: string };
+
+/** Every selected device, once. @throws {Problem} `invalid-value` where there are none, too many, or some that there are not. */
+export async function selectDevices(records: Records, selector: Selector): Promise<SelectedDevice[]> {
+  if ('labels' in selector) {
+    const devices = await records.devices.select(selector.labels, selectionLimit + 1);
+    if (devices.length === 0) throw invalidValue('/labels', 'no device has these labels: GET /v1/devices shows what labels there are');
+    if (devices.length > selectionLimit)
+      throw invalidValue('/labels', `more than ${selectionLimit} devices have these labels: narrow the selection`);
+    return devices;
+  }
+  const wanted = [...new Set(selector.devices)];
+  const known = new Map((await records.devices.findMany(wanted)).map((device) => [device.id, device]));
+  const invalidValues = selector.devices.flatMap((id, index) =>
+    known.has(id) ? [] : [{ pointer: `/devices/${index}`, detail: `there is no device ${id}` }],
+  );
+  const [first] = invalidValues;
+  if (first !== undefined) throw new Problem('invalid-value', `${first.detail}; nothing was loaded anywhere`, { invalidValues });
+  return wanted.flatMap((id) => known.get(id) ?? []);
+}

@@ -1,0 +1,47 @@
+// The plans by which the database carries out what the records ask of it.
+
+import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
+import Database from 'better-sqlite3';
+import { z } from 'zod';
+import { PrismaClient } from '../../src/store/generated/client.ts';
+import { Records } from '../../src/store/records/records.ts';
+
+const Step = z.object({ detail: z.string() });
+
+export class QueryPlans {
+  /** Whose statements are explained. */
+  readonly records: Records;
+  readonly #client;
+  readonly #database: Database.Database;
+  #queries: { readonly sql: string; readonly parameters: unknown[] }[] = [];
+
+  /** @param file A database that is migrated. */
+  constructor(file: string) {
+    this.#client = new PrismaClient({
+      adapter: new PrismaBetterSqlite3({ url: file }, { timestampFormat: 'unixepoch-ms' }),
+      log: [{ emit: 'event', level: 'query' }],
+    });
+    this.#client.$on('query', ({ query, params }) =>
+      this.#queries.push({ sql: query, parameters: z.array(z.unknown()).parse(JSON.parse(params)) }),
+    );
+    this.records = new Records(this.#client);
+    this.#database = new Database(file);
+  }
+
+  /** The steps of the plans of what is asked of the records, a list for each statement. */
+  async of(ask: () => Promise<unknown>): Promise<string[][]> {
+    this.#queries = [];
+    await ask();
+    return this.#queries.map(({ sql, parameters }) =>
+      this.#database
+        .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+        .all(...parameters)
+        .map((row) => Step.parse(row).detail.replace('main.', '')),
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#database.close();
+    await this.#client.$disconnect();
+  }
+}
