@@ -123,7 +123,7 @@ async function identify(request: FastifyRequest, control: Control, keys: KeyPoli
         control.hosts.checkJoinToken(token);
         return { kind: 'join-token' };
       }
-      return checkRole(await control.keys.authenticate(token), 'agent');
+      return checkRole(request, control, await control.keys.authenticate(token), 'agent');
     }
     case 'host': {
       const id = await control.hosts.authenticate(token);
@@ -133,14 +133,19 @@ async function identify(request: FastifyRequest, control: Control, keys: KeyPoli
       return { kind: 'host', id };
     }
     default:
-      if (keys === 'required') return checkRole(await control.keys.authenticate(token), access);
+      if (keys === 'required') return checkRole(request, control, await control.keys.authenticate(token), access);
       checkIsLocal(request);
       return { kind: 'anyone' };
   }
 }
 
-function checkRole(holder: KeyHolder, needed: Role): Caller {
+async function checkRole(request: FastifyRequest, { denials }: Control, holder: KeyHolder, needed: Role): Promise<Caller> {
   if (mayActAs(holder.role, needed)) return { kind: 'key', ...holder };
+  const operation = `${request.method} ${request.routeOptions.url}`;
+  // That it cannot be told does not open the door.
+  await denials.note(holder, needed, operation, { actor: holder.id, requestId: request.id }).catch((error: unknown) => {
+    request.log.error({ err: error }, 'could not tell of an attempt in the audit trail');
+  });
   throw new Problem(
     'forbidden',
     `the key is of the role ${holder.role}, and this needs ${rolesThatMayActAs(needed).join(' or ')}: ask an administrator for such a key`,

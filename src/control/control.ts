@@ -8,6 +8,7 @@ import { AuditTrail } from './audit-trail.ts';
 import { Builds } from './builds.ts';
 import { Checkpoints } from './checkpoints.ts';
 import type { Context } from './context.ts';
+import { Denials } from './denials.ts';
 import { Devices } from './devices.ts';
 import { logEvents } from './event-log.ts';
 import { EventFeed } from './events.ts';
@@ -49,6 +50,7 @@ export class Control {
   readonly auditTrail: AuditTrail;
   readonly builds: Builds;
   readonly checkpoints: Checkpoints;
+  readonly denials: Denials;
   readonly devices: Devices;
   readonly events: EventFeed;
   readonly history: History;
@@ -78,6 +80,7 @@ export class Control {
     this.builds = new Builds(this.#context);
     this.checkpoints = new Checkpoints(context.store, context.signingKeys);
     this.auditTrail = new AuditTrail(context.store, this.checkpoints);
+    this.denials = new Denials(this.#context);
     this.devices = new Devices(this.#context);
     this.events = new EventFeed(context.store);
     context.store.onTransactionEnd((end) => {

@@ -137,3 +137,20 @@ test('there are no more than a thousand keys', async () => {
   await bench.post(`/v1/keys/${newest?.['id']}/revoke`, undefined);
   expect((await make('one-more', 'viewer')).status).toBe(201);
 });
+
+test('an attempt at what a role does not allow is told once, however often it is made', async () => {
+  const made = await make('pipeline', 'publisher');
+  const asPublisher = bearer(String(made.body['secret']));
+  for (const name of ['one', 'two', 'three']) {
+    expect(await bench.post('/v1/keys', { name, role: 'viewer' }, asPublisher)).toMatchObject(problem(403, 'forbidden'));
+  }
+  expect(await bench.get('/v1/keys', asPublisher)).toMatchObject(problem(403, 'forbidden'));
+  const told = itemsOf(await bench.get('/v1/audit?action=key.denied&outcome=refused'));
+  expect(told.map(({ actor, object, detail }) => ({ actor, object, detail }))).toEqual(
+    ['GET /v1/keys', 'POST /v1/keys'].map((operation) => ({
+      actor: made.body['id'],
+      object: made.body['id'],
+      detail: { operation, role: 'publisher', needed: 'admin' },
+    })),
+  );
+});

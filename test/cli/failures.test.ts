@@ -167,24 +167,3 @@ test('the key that is shown is of the flags, the environment, the file, or where
   await patchbay(folder, ['--key-file', 'key', 'health'], { PATCHBAY_KEY: 'of-the-environment' });
   expect(shown).toEqual(['Bearer kept-by-the-service', 'Bearer of-the-file', 'Bearer of-the-environment', 'Bearer of-the-flags']);
 });
-
-test('a trail with a gap is told with its first bad event, and by the exit code', async () => {
-  const event = (number: number) => ({
-    number,
-    at: '2026-11-24T09:00:00.000Z',
-    actor: 'a',
-    action: 'load.requested',
-    object: `bat_${number}`,
-    detail: {},
-  });
-  const url = await listen((request, response) => {
-    const isFirst = !(request.url ?? '').includes('cursor=');
-    const page = isFirst ? { items: [event(1), event(2)], next: 'more' } : { items: [event(4), event(5)], next: null };
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(page));
-  });
-  const said = await patchbay(folder, ['audit', 'verify', '--service', url]);
-  expect(said).toMatchObject({ code: 5, stderr: '' });
-  expect(said.stdout).toMatch(
-    /^the trail is broken at event 4 \(load\.requested of bat_4\): its number should be 3: .*; the 2 before it are good\n$/,
-  );
-});

@@ -1,6 +1,6 @@
 // The operator's commands, as processes against a service with real devices.
 
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
@@ -236,9 +236,51 @@ test('events are watched and the trail is listed, followed and verified', async 
   for (const text of watch.tail.split('\n')) expect(JSON.parse(text)).toMatchObject({ detail: { device: devices[2] } });
   const list = jsonOf(await command('audit', 'list', '--action', 'device.created', '--order', 'asc', '--limit', '2', '--json'));
   expect(list['items']).toMatchObject([{ action: 'device.created' }, { action: 'device.created' }]);
+  const checkpoint = jsonOf(await command('audit', 'checkpoint', '--make', '--json'));
   const verified = await command('audit', 'verify', '--json');
   expect(verified.code).toBe(0);
-  expect(jsonOf(verified)).toEqual({ events: expect.any(Number), bad: null });
+  expect(jsonOf(verified)).toMatchObject({ kind: 'whole', first: 1, checkpoint: { size: checkpoint['size'] } });
+});
+
+test('the trail is exported, goes on in another file, and is verified without the service', async () => {
+  const publicKey = String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['publicKey']);
+  const file = (name: string) => join(bench.folder, name);
+  writeFileSync(file('service.pem'), publicKey);
+  await command('audit', 'checkpoint', '--make');
+  const written = await command('audit', 'export', '--output', file('trail.ndjson'));
+  expect(written).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/and a checkpoint of \d+ events to \S+trail\.ndjson\.checkpoint\n$/),
+  });
+  expect(await command('audit', 'export', '--output', file('trail.ndjson'))).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('is there already'),
+  });
+  const { until: last }: { until: number } = JSON.parse(readFileSync(file('trail.ndjson'), 'utf8').split('\n')[0] ?? '');
+  await bench.post('/v1/keys', { name: 'to-go-on', role: 'viewer' });
+  await command('audit', 'export', '--after', String(last), '--output', file('rest.ndjson'));
+  const apart = (...args: string[]) => patchbay(bench.folder, ['audit', 'verify', ...args], { PATCHBAY_SERVICE: 'http://127.0.0.1:1' });
+  const key = ['--public-key', file('service.pem')];
+  const whole = await apart(file('trail.ndjson'), file('rest.ndjson'), ...key);
+  expect(whole).toMatchObject({ code: 0, stdout: expect.stringContaining('the trail is whole: events 1 to ') });
+  expect(whole.stdout).toMatch(/the checkpoint of \S+ over \d+ events, signed by sha256:[0-9a-f]{64}, is of these/);
+  expect(await apart(file('trail.ndjson'))).toMatchObject({ code: 2, stderr: expect.stringContaining('--public-key') });
+  expect(await apart(file('rest.ndjson'), file('trail.ndjson'), ...key)).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('in their order'),
+  });
+  const lines = readFileSync(file('trail.ndjson'), 'utf8').split('\n');
+  writeFileSync(file('bad.ndjson'), lines.with(5, (lines[5] ?? '').replace('"actor":"', '"actor":"x')).join('\n'));
+  const bad = await apart(file('bad.ndjson'), '--checkpoint', file('trail.ndjson.checkpoint'), ...key);
+  expect(bad).toMatchObject({
+    code: 5,
+    stdout: expect.stringMatching(/event 5 is bad: its content is not what its hash says.*\nthe 4 before are good\n$/),
+  });
+  expect(await apart(file('nowhere.ndjson'), ...key)).toMatchObject({ code: 2, stderr: expect.stringContaining('cannot read') });
+  expect(await command('audit', 'verify', ...key)).toMatchObject({
+    code: 0,
+    stdout: expect.not.stringContaining('the key is what the service says'),
+  });
 });
 
 test('the exit code of health tells that the fleet is not well', async () => {
