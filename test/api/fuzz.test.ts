@@ -50,6 +50,9 @@ beforeAll(async () => {
     ['secret', [bench.key, bench.key, bench.key, ...keys.map(({ secret }) => secret)]],
     // Not the administrator's, who asks most of the time.
     ['key', [(await keyOf('admin'))['id']]],
+    ['size', [Number((await bench.post('/v1/audit/checkpoints', undefined)).body['size'])]],
+    ['event', [1, 2]],
+    ['signingKey', [String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['id'])]],
     ['module', ['tcp']],
     ['version', ['1.0.0', '1.1.0', 'next-minor']],
     ['digest', [image.digest]],

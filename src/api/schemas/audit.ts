@@ -156,7 +156,7 @@ export const checkpointParameter = z.object({
 export const proofQuery = z
   .strictObject({
     event: eventNumber('Number of an event: what proves that the checkpoint has it.').meta({ examples: [16] }),
-    from: eventNumber('Size of an earlier checkpoint: what proves that this one begins with it.'),
+    from: eventNumber('Size of an earlier checkpoint: what proves that this one begins with it.').meta({ examples: [8] }),
   })
   .refine(({ event, from }) => (event === undefined) !== (from === undefined), {
     path: ['event'],

@@ -1,0 +1,154 @@
+// `npm run bench:audit`: what the chain of hashes costs whoever writes events, against events without it, and what checkpoints, proofs and verification take.
+
+import console from 'node:console';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { tableLines } from '../src/cli/terminal/table.ts';
+import { AuditTrail } from '../src/control/audit-trail.ts';
+import { Checkpoints } from '../src/control/checkpoints.ts';
+import { SigningKeys } from '../src/control/signing-keys.ts';
+import { verifyExport } from '../src/proof/audit-export.ts';
+import { hashText } from '../src/proof/merkle-tree.ts';
+import type { NewAuditEvent } from '../src/store/records/audit.ts';
+import { Store } from '../src/store/store.ts';
+import { usualSettings } from '../test/usual-settings.ts';
+
+const events = 1_000_000;
+/** Of one transaction, as a load on 10,000 devices, or on one, makes them. */
+const groups = [
+  { size: 5_000, rounds: 20 },
+  { size: 1, rounds: 500 },
+];
+const proofs = 200;
+/** Events made so far. */
+let made = 0;
+
+const folder = mkdtempSync(join(tmpdir(), 'patchbay-bench-audit-'));
+try {
+  await measure();
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+async function measure(): Promise<void> {
+  const file = join(folder, 'patchbay.db');
+  const store = await Store.open(file);
+  const signingKeys = await SigningKeys.open(store, usualSettings().signingKeys);
+  const checkpoints = new Checkpoints(store, signingKeys);
+  const trail = new AuditTrail(store, checkpoints);
+
+  const writing: string[][] = [];
+  for (const { size, rounds } of groups) {
+    const floor = await perSecond(size * rounds, () => writePlain(size, rounds));
+    const chained = await perSecond(size * rounds, () => write(store, size, rounds));
+    writing.push([`${size} in a transaction`, thousands(floor), thousands(chained), (chained / floor).toFixed(2)]);
+  }
+  console.log(tableLines(['events/s', 'without hashes, floor', 'chained', 'ratio'], writing).join('\n'));
+
+  await write(store, 10_000, events / 10_000);
+  const lap = stopwatch();
+  const { checkpoint } = await checkpoints.make();
+  const first = lap();
+  await write(store, 10_000, 1);
+  lap();
+  const { checkpoint: newest } = await checkpoints.make();
+  const second = lap();
+  for (let call = 0; call < proofs; call += 1) await checkpoints.proveInclusion(newest, 1 + ((call * 7_919_003) % newest.size));
+  const inclusion = lap() / proofs;
+  for (let call = 0; call < proofs; call += 1) await checkpoints.proveConsistency(newest, 1 + ((call * 7_919_003) % newest.size));
+  const consistency = lap() / proofs;
+  const verification = await verifyExport(linesOf(trail), { checkpoints: [newest.note], keys: [signingKeys.active], isPartial: false });
+  const verified = lap();
+  if (verification.kind !== 'whole') throw new Error(verification.why);
+  const rows = [
+    [`first checkpoint of ${thousands(checkpoint.size)} events`, `${(first / 1_000).toFixed(1)} s`],
+    ['checkpoint of 10,000 more', `${second.toFixed(0)} ms`],
+    ['inclusion proof', `${inclusion.toFixed(1)} ms`],
+    ['consistency proof', `${consistency.toFixed(1)} ms`],
+    [`export and verification of ${thousands(newest.size)} events`, `${(verified / 1_000).toFixed(1)} s`],
+  ];
+  console.log(`\n${tableLines(['', ''], rows).join('\n')}`);
+  await store.close();
+}
+
+async function write(store: Store, size: number, rounds: number): Promise<void> {
+  for (let round = 0; round < rounds; round += 1) await store.transaction((records) => records.audit.append(some(size)));
+}
+
+/** The same rows without their hashes, in raw transactions: as fast as SQLite takes them. */
+function writePlain(size: number, rounds: number): void {
+  const database = new Database(join(folder, 'plain.db'));
+  database.pragma('journal_mode = WAL');
+  database.pragma('synchronous = FULL');
+  database.exec(`
+    CREATE TABLE IF NOT EXISTS event (number INTEGER PRIMARY KEY, at, actor, action, object, outcome, requestId, detail);
+    CREATE INDEX IF NOT EXISTS a ON event(at); CREATE INDEX IF NOT EXISTS b ON event(action, at); CREATE INDEX IF NOT EXISTS c ON event(object, at);
+    CREATE INDEX IF NOT EXISTS d ON event(actor, at); CREATE INDEX IF NOT EXISTS e ON event(requestId, at)`);
+  const insert = database.prepare('INSERT INTO event VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)');
+  const insertAll = database.transaction(() => {
+    for (const { at, actor, action, object, outcome, requestId, detail } of some(size))
+      insert.run(at.getTime(), actor, action, object, outcome, requestId, JSON.stringify(detail));
+  });
+  for (let round = 0; round < rounds; round += 1) insertAll();
+  database.close();
+}
+
+function some(count: number): NewAuditEvent[] {
+  const at = new Date();
+  return Array.from({ length: count }, () => {
+    made += 1;
+    const id = String(made).padStart(32, '0');
+    const detail = {
+      device: `dev_${id}`,
+      module: 'tcp',
+      version: '1.1.0',
+      outcome: 'replaced',
+      reason: null,
+      previous: '1.0.0',
+      interrupted: 0,
+      retried: 0,
+      failed: 0,
+    };
+    return {
+      at,
+      actor: 'hst_1',
+      action: 'load.completed',
+      object: `lod_${id}`,
+      outcome: 'succeeded',
+      requestId: `req_${made % 1_000}`,
+      detail,
+    };
+  });
+}
+
+async function* linesOf(trail: AuditTrail): AsyncGenerator<string> {
+  const { start, events: exported } = await trail.export(undefined);
+  yield JSON.stringify(start);
+  for await (const event of exported) {
+    if ('unreadable' in event) throw new Error(event.unreadable);
+    const { requestId, at, previous, hash, ...told } = event;
+    const link = previous.length === 0 ? null : hashText(previous);
+    yield JSON.stringify({ ...told, at: at.toISOString(), request: requestId, previous: link, hash: hashText(hash) });
+  }
+}
+
+async function perSecond(count: number, work: () => unknown): Promise<number> {
+  const began = performance.now();
+  await work();
+  return (count * 1_000) / (performance.now() - began);
+}
+
+function stopwatch(): () => number {
+  let last = performance.now();
+  return () => {
+    const [before, now] = [last, performance.now()];
+    last = now;
+    return now - before;
+  };
+}
+
+function thousands(number: number): string {
+  return Math.round(number).toLocaleString('en');
+}
