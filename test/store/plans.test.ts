@@ -64,7 +64,7 @@ const byName = { sort: 'name', order: 'asc', limit: 51, after: { name: 'device-1
 const byIdentifier = { ...byName, after: { name: 'd0' } } as const;
 const range = { from: new Date(0), until: new Date() };
 const noLabels = { labels: {} };
-const { abiViolations, audit, builds, devices, history, keys, loads, programs, hosts } = records;
+const { abiViolations, audit, builds, checkpoints, devices, history, keys, loads, programs, hosts, signingKeys } = records;
 
 test.each<[string, () => Promise<unknown>, string]>([
   ['loads', () => loads.list({ ...noLabels, ...range }, byTime), 'Load_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
@@ -137,6 +137,12 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['events of an object', () => audit.list({ object: 'x', action: 'y' }, byNumber), 'AuditEvent_object_at_idx (object=? AND at<?)'],
   ['events of an actor', () => audit.list({ actor: 'x' }, byNumber), 'AuditEvent_actor_at_idx (actor=? AND at<?)'],
   ['events of a request', () => audit.list({ requestId: 'x', actor: 'y' }, byNumber), 'AuditEvent_requestId_at_idx (requestId=? AND at<?)'],
+  ['events as they are exported', () => audit.after(17, 500), 'AuditEvent USING INTEGER PRIMARY KEY (rowid>?)'],
+  ['the last event of before a time', () => audit.lastBefore(moment), 'AuditEvent_at_idx (at<?)'],
+  ['checkpoints', () => checkpoints.list(byNumber), 'Checkpoint_at_size_idx (at<?)'],
+  ['tiles side by side', () => checkpoints.tileRoots(0, 256, 256), 'sqlite_autoindex_AuditTile_1 (level=? AND index>?)'],
+  ['how many tiles there are', () => checkpoints.countTiles(0), 'sqlite_autoindex_AuditTile_1 (level=?)'],
+  ['signing keys', () => signingKeys.list(byTime), 'SigningKey_createdAt_id_idx (createdAt<?)'],
   [
     'history',
     () => history.list({ deviceId: 'x', module: 'y' }, byNumber),

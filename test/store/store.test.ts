@@ -11,6 +11,7 @@ import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { functionOf } from '../../src/machine/processor.ts';
 import { applyMigrations, committedMigrations, MigrationError } from '../../src/store/migrations.ts';
+import { hashOfRecord } from '../../src/store/records/audit.ts';
 import { Store } from '../../src/store/store.ts';
 
 let folder: string;
@@ -174,6 +175,40 @@ test('a database with devices and loads of before is migrated with all that it h
   ]);
   const unknown = { requestedBy: null, leftThrough: null, invalidation: null };
   expect(await store.records.history.at('d', at, { ...firstPage, sort: 'name' })).toMatchObject([{ version: '1.0.0', ...unknown }]);
+  await store.close();
+});
+
+test('the events of before the audit trail was a chain become one, and it goes on', async () => {
+  applyMigrations(
+    file,
+    committedMigrations().filter(({ name }) => name < '20261124000007'),
+  );
+  const database = new Database(file);
+  const insert = database.prepare('INSERT INTO AuditEvent (at, actor, action, object, requestId, detail) VALUES (?, ?, ?, ?, ?, ?)');
+  const details = [
+    { outcome: 'replaced' },
+    { outcome: 'refused-image', reason: 'süß' },
+    { outcome: 'expired' },
+    { failure: 'none' },
+    { failure: null },
+  ];
+  database.transaction(() => {
+    for (let index = 0; index < 1_203; index += 1)
+      insert.run(index, 'a', 'load.completed', `l${index}`, index % 2 === 0 ? '' : null, JSON.stringify(details[index % details.length]));
+  })();
+  database.close();
+  const store = await Store.open(file);
+  await store.transaction((records) => records.audit.append([event('new')]));
+  const events = await store.records.audit.after(0, 2_000);
+  expect(events.map(({ number }) => number)).toEqual(Array.from({ length: 1_204 }, (_, index) => index + 1));
+  expect(events.slice(0, 5).map(({ outcome }) => outcome)).toEqual(['succeeded', 'refused', 'failed', 'failed', 'succeeded']);
+  let previous: Uint8Array = new Uint8Array();
+  for (const one of events) {
+    expect(one.previous).toEqual(previous);
+    expect(one.hash).toEqual(hashOfRecord(one));
+    previous = one.hash;
+  }
+  expect(await store.records.audit.head()).toMatchObject({ number: 1_204, hash: previous, prunedThrough: 0 });
   await store.close();
 });
 
