@@ -18,7 +18,7 @@ export function verificationLines(verification: Verification, isPinned: boolean)
 }
 
 const ownWord =
-  'the key is what the service says it is: keep it where nobody who may change the database can (patchbay signing-key show), and give it with --public-key';
+  'the key is what the service says it is: keep it where nobody who may change the database can (patchbay signing-key list --pem), and give it with --public-key';
 
 function wholeLines({ first, last, checkpoint }: Extract<Verification, { kind: 'whole' }>): string[] {
   const whole = `the trail is whole: events ${first} to ${last}, each linked to the one before`;
