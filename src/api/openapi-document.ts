@@ -45,6 +45,8 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
         { name: 'loads', description: 'Builds put on devices by the isolation workflow.' },
         { name: 'keys', description: 'API keys: who may do what.' },
         { name: 'signing keys', description: 'What the service signs with: whoever has a public key can check what it says.' },
+        { name: 'publisher keys', description: 'Who else signs builds.' },
+        { name: 'signature policies', description: 'Whose signatures of builds devices demand.' },
         { name: 'operations', description: 'Audit, events and health.' },
         { name: 'agents', description: 'What device hosts say and are told; not for operators.' },
       ],

@@ -23,6 +23,8 @@ import { addLoadRoutes } from './routes/loads.ts';
 import { addMetricsRoute } from './routes/metrics.ts';
 import { addOperationsRoutes } from './routes/operations.ts';
 import { addProgramRoutes } from './routes/programs.ts';
+import { addPublisherKeyRoutes } from './routes/publisher-keys.ts';
+import { addSignaturePolicyRoutes } from './routes/signature-policies.ts';
 import { addSigningKeyRoutes } from './routes/signing-keys.ts';
 
 export type ServiceOptions = ControlSettings & {
@@ -79,6 +81,8 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
     addEventRoutes(api, control);
     addKeyRoutes(api, control);
     addSigningKeyRoutes(api, control);
+    addPublisherKeyRoutes(api, control);
+    addSignaturePolicyRoutes(api, control);
   });
   await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), control));
   return app;

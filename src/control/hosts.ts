@@ -7,6 +7,7 @@ import type { NewDevice } from '../store/records/devices.ts';
 import type { HostFilter, HostRecord, HostWithDevices } from '../store/records/hosts.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
+import type { SigningKeyRecord } from '../store/records/signing-keys.ts';
 import { attachment, bringUpDevices } from './bring-up.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { newDevices } from './devices.ts';
@@ -23,6 +24,8 @@ export type RegisteredHost = HostRecord & {
   readonly devices: number;
   /** Shown once: what the host's other requests show. */
   readonly token: string;
+  /** What the service signs or has signed builds with. */
+  readonly signingKeys: readonly SigningKeyRecord[];
 };
 
 export class Hosts {
@@ -112,7 +115,8 @@ export class Hosts {
     // The old life of the host, should it still be there, is not to carry out the orders of the new one.
     if (isNewBoot) this.#context.orderBoard.disconnect(host.id);
     this.#context.orderBoard.announce([host.id]);
-    return { ...host, devices: await this.#context.store.records.devices.countOf(host.id), token };
+    const { devices } = this.#context.store.records;
+    return { ...host, devices: await devices.countOf(host.id), token, signingKeys: await this.#context.signingKeys.all() };
   }
 
   /**

@@ -10,6 +10,7 @@ import { audit, type Context, type PageOf, type Requester, readPage, service } f
 import { auditOutcomeOf } from './load-outcomes.ts';
 import { newOrder } from './orders.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
+import { demandsOf } from './signature-demands.ts';
 
 /** Devices of one request. */
 const loadLimit = 10_000;
@@ -55,6 +56,7 @@ export class Loads {
         await endLoads(records, waiting, end, requester);
       }
       await checkQueues(records, deviceIds);
+      const demandsOn = await demandsOf(records, module, deviceIds);
       const made = devices.map((device) => {
         const load: NewLoad = {
           id: newIdentifier('load'),
@@ -78,6 +80,7 @@ export class Loads {
             image: build.imageDigest,
             ...policy,
             deadline: deadlineAt.toISOString(),
+            demands: demandsOn(device.id),
           },
           requester,
           requestedAt,

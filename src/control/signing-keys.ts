@@ -1,7 +1,7 @@
 // The Ed25519 key that the service signs checkpoints and builds with: made at the first start, and replaced by one for which it vouches.
 
-import { canonicalJson } from '../proof/canonical-json.ts';
 import { newPrivateKey, type PublicKey, publicPartOf, signWith } from '../proof/ed25519.ts';
+import { endorse } from '../proof/endorsement.ts';
 import { type Envelope, sealedBy } from '../proof/envelope.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { PageByTime } from '../store/records/page.ts';
@@ -27,9 +27,6 @@ export type SigningKeySettings = {
 
 /** Keys that there ever were. */
 const keyLimit = 1_000;
-
-/** In the envelope by which a key vouches for the one that replaces it. */
-export const endorsementType = 'application/vnd.patchbay.signing-key+json';
 
 /** The private part of the key that the service signs with is not there. */
 export class SigningKeyError extends Error {
@@ -117,6 +114,11 @@ export class SigningKeys {
     return key;
   }
 
+  /** Every key that the service signs or has signed with, the oldest first. */
+  all(): Promise<SigningKeyRecord[]> {
+    return this.#store.records.signingKeys.all();
+  }
+
   list(page: PageByTime): Promise<PageOf<SigningKeyRecord, PageByTime>> {
     return readPage(
       page,
@@ -140,8 +142,7 @@ async function keepNewKey(
     return await store.transaction(async (records) => {
       const { vouching, requester, answerOf } = await introduce(records);
       const createdAt = new Date();
-      const statement = canonicalJson({ keyId, publicKey: pem, createdAt: createdAt.toISOString() });
-      const endorsement = vouching === null ? null : sealedBy(vouching.privateKey, endorsementType, statement);
+      const endorsement = vouching === null ? null : endorse(vouching.privateKey, { keyId, pem }, createdAt);
       await records.signingKeys.retireAll(createdAt);
       const record = await records.signingKeys.create({ id, keyId, publicKey: pem, createdAt, endorsement });
       const [signature] = endorsement?.signatures ?? [];

@@ -27,6 +27,12 @@ export function readPublicKey(pem: string): PublicKey {
   return publicKeyOf(ed25519(() => createPublicKey(pem)));
 }
 
+/** Every public key of a text that has one PEM after another. @throws {KeyError} where one of them is none, or there is none. */
+export function readPublicKeys(text: string): PublicKey[] {
+  const blocks = text.match(/-----BEGIN [^-]+-----[^-]*-----END [^-]+-----/g) ?? [text];
+  return blocks.map(readPublicKey);
+}
+
 /** The public part of a private key in PEM. @throws {KeyError} */
 export function publicPartOf(privateKey: string): PublicKey {
   return publicKeyOf(createPublicKey(ed25519(() => createPrivateKey(privateKey))));

@@ -65,7 +65,7 @@ const byNumber = { ...first, after: { time: moment, key: 1 } } as const;
 const byName = { sort: 'name', order: 'asc', limit: 51, after: { name: 'device-1' } } as const;
 const range = { from: new Date(0), until: new Date() };
 const noLabels = { labels: {} };
-const { abiViolations, audit, builds, devices, history, keys, loads, programs, hosts } = records;
+const { abiViolations, audit, builds, devices, history, keys, loads, programs, publisherKeys, signaturePolicies, hosts } = records;
 
 test.each<[string, () => Promise<unknown>, string]>([
   ['loads', () => loads.list({ ...noLabels, ...range }, byTime), 'Load_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
@@ -156,6 +156,8 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['builds', () => builds.list({ module: 'x', language: 'y' }, byTime), 'Build_module_createdAt_id_idx (module=? AND createdAt<?)'],
   ['modules', () => builds.listModules(byName), 'Build_module_createdAt_id_idx (module>? AND module<?)'],
   ['keys', () => keys.list({}, byTime), 'ApiKey_createdAt_id_idx (createdAt<?)'],
+  ['publisher keys', () => publisherKeys.list({}, byTime), 'PublisherKey_createdAt_id_idx (createdAt<?)'],
+  ['signature policies', () => signaturePolicies.list(byTime), 'SignaturePolicy_createdAt_id_idx (createdAt<?)'],
   ['hosts', () => hosts.list({}, byTime), 'Host_registeredAt_id_idx (registeredAt<?)'],
 ])('%s are found where the page before ended, and need not be sorted', async (_what, read, index) => {
   const plans = await plansOf(read);
@@ -177,6 +179,8 @@ test.each<[string, () => Promise<unknown>, string]>([
     'Load_deviceId_requestedAt_id_idx (deviceId=? AND requestedAt>? AND requestedAt<?)',
   ],
   ['devices of a prefix by time', () => devices.list({ ...noLabels, namePrefix: 'dev' }, first), 'Device_name_key (name>? AND name<?)'],
+  ['the build of an image', () => builds.ofImage('x'), 'Build_imageDigest_idx (imageDigest=?)'],
+  ['how builds were made', () => audit.of('x', ['y', 'z']), 'AuditEvent_object_at_idx (object=?)'],
   ['loads of a version', () => loads.list({ ...noLabels, version: 'x' }, byTime), 'Load_version_module_requestedAt_id_idx (version=?)'],
 ])('%s are looked up and sorted, and no others are read', async (_what, read, index) => {
   const plans = await plansOf(read);

@@ -4,7 +4,9 @@ import { z } from 'zod';
 import type { PushedBuild } from '../../control/builds.ts';
 import type { Control } from '../../control/control.ts';
 import { Problem } from '../../control/problem.ts';
+import { readEnvelope } from '../../proof/envelope.ts';
 import { Interface } from '../../protocol/interface.ts';
+import { SignedStatement } from '../../protocol/signed-statement.ts';
 import type { BuildRecord } from '../../store/records/builds.ts';
 import { entityTag, entityTagOf, ifNoneMatchHeaders, isKnownBy } from '../entity-tags.ts';
 import { answerPage, pageByName, pageByTime, rangeOf } from '../pages.ts';
@@ -18,6 +20,7 @@ import {
   moduleParameter,
   moduleQuery,
   NewBuild,
+  NewSignature,
 } from '../schemas/builds.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import { type Api, type Making, requesterOf, sendRaw, toAnswer } from './route.ts';
@@ -28,7 +31,7 @@ const bodyLimit = 4 * 1024 * 1024;
 const tags = ['builds'];
 
 /** To be added in a scope of its own, in which bodies may be WebAssembly. */
-export function addBuildRoutes(app: Api, { builds }: Control): void {
+export function addBuildRoutes(app: Api, { builds, provenance }: Control): void {
   app.addContentTypeParser('application/wasm', { parseAs: 'buffer', bodyLimit }, (_request, body, done) => done(null, body));
 
   app.post(
@@ -127,7 +130,7 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         operationId: 'getBuild',
         tags,
         summary: 'Get a build',
-        description: 'A build never changes.',
+        description: 'A build never changes, but publishers put their signatures to it.',
         params: buildParameters,
         headers: ifNoneMatchHeaders,
         response: {
@@ -142,6 +145,59 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
       const etag = entityTagOf(build);
       reply.header('etag', etag);
       return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(build);
+    },
+  );
+
+  app.get(
+    '/v1/modules/:module/builds/:version/provenance',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getProvenance',
+        tags,
+        summary: 'Get the signed statement of where a build came from',
+        description:
+          'A DSSE envelope. Its payload is an in-toto Statement (`https://in-toto.io/Statement/v1`) about the image, with SLSA provenance ' +
+          '(`https://slsa.dev/provenance/v1`): the source, the compiler, who pushed it, when and by which request. The service has signed it, and so may publishers.',
+        params: buildParameters,
+        headers: ifNoneMatchHeaders,
+        response: {
+          200: SignedStatement.describe('The envelope, with an `ETag`.'),
+          304: z.null().describe('The envelope is the one named in `If-None-Match`.'),
+          ...problems('not-found'),
+        },
+      },
+    },
+    async ({ params, headers }, reply) => {
+      const envelope = await provenance.find(params.module, params.version);
+      const etag = entityTagOf(envelope);
+      reply.header('etag', etag);
+      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(envelope);
+    },
+  );
+
+  app.post(
+    '/v1/modules/:module/builds/:version/signatures',
+    {
+      config: { access: 'publisher' },
+      schema: {
+        operationId: 'signBuild',
+        tags,
+        summary: "Put a publisher's signature to a build",
+        description:
+          'Signed is what DSSE signs of the envelope of `getProvenance`: `DSSEv1`, the length and the text of its payload type, the length and the bytes of its payload, with spaces between. ' +
+          'The same signature again changes nothing. A build has at most 100 signatures.',
+        params: buildParameters,
+        body: NewSignature,
+        response: {
+          200: Build.describe('The build, with the signature.'),
+          ...postProblems('not-found', 'too-many-signatures'),
+        },
+      },
+    },
+    async (request) => {
+      const { module, version } = request.params;
+      return toBuild(await provenance.sign(module, version, request.body, requesterOf(request)));
     },
   );
 
@@ -180,7 +236,7 @@ function versionInQuery(version: string | undefined): string {
 }
 
 function toBuild(build: BuildRecord): z.infer<typeof Build> {
-  const { id, module, version, compiler, sourceDigest, imageDigest, imageBytes, createdAt } = build;
+  const { id, module, version, compiler, sourceDigest, imageDigest, imageBytes, createdAt, pushedBy, envelope } = build;
   return {
     id,
     module,
@@ -191,6 +247,8 @@ function toBuild(build: BuildRecord): z.infer<typeof Build> {
     image: { digest: imageDigest, bytes: imageBytes },
     interface: Interface.parse(build.interface),
     createdAt: createdAt.toISOString(),
+    pushedBy,
+    signedBy: (envelope === null ? null : readEnvelope(envelope))?.signatures.map(({ keyid }) => keyid) ?? [],
   };
 }
 

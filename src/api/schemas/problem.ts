@@ -20,6 +20,8 @@ export const problemTypes = {
   'not-waiting': { status: 409, title: 'The load does not wait any more' },
   'last-admin': { status: 409, title: 'No other key of the role admin is left' },
   'too-many-keys': { status: 409, title: 'There are as many keys as may be' },
+  'too-many-policies': { status: 409, title: 'There are as many signature policies as may be' },
+  'too-many-signatures': { status: 409, title: 'The build has as many signatures as may be' },
   'changed-since': { status: 412, title: 'The object has changed since it was read' },
   'too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is of an unsupported media type' },
