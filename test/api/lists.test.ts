@@ -398,7 +398,7 @@ beforeAll(async () => {
       mark: 'number',
       sorts: ['at'],
       hasRange: true,
-      items: (await store.records.audit.listAfter(0, ['load', 'device', 'key'], 1_000)).map((event) => ({
+      items: (await store.records.audit.listAfter(0, ['load', 'device', 'key', 'signing-key'], 1_000)).map((event) => ({
         ...named,
         mark: event.number,
         key: event.number,
