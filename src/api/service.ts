@@ -23,6 +23,7 @@ import { addLoadRoutes } from './routes/loads.ts';
 import { addMetricsRoute } from './routes/metrics.ts';
 import { addOperationsRoutes } from './routes/operations.ts';
 import { addProgramRoutes } from './routes/programs.ts';
+import { addProvenanceRoutes } from './routes/provenance.ts';
 import { addPublisherKeyRoutes } from './routes/publisher-keys.ts';
 import { addSignaturePolicyRoutes } from './routes/signature-policies.ts';
 import { addSigningKeyRoutes } from './routes/signing-keys.ts';
@@ -73,6 +74,7 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
     const api = scope.withTypeProvider<ZodTypeProvider>();
     makePostsRepeatable(scope, control.answers);
     await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), control));
+    addProvenanceRoutes(api, control);
     addDeviceRoutes(api, control);
     addProgramRoutes(api, control);
     addLoadRoutes(api, control);

@@ -4,6 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { newPrivateKey, publicPartOf } from '../../src/proof/ed25519.ts';
+import { Envelope, signatureOf } from '../../src/proof/envelope.ts';
 import { Bench, itemsOf, joinToken, until, workModule } from './fixture.ts';
 import { documentedBody, examplesOf, type Operation, operations, type Parameter } from './fuzzing/document.ts';
 import { hostileValue, type Known, nearly, validValue } from './fuzzing/values.ts';
@@ -38,6 +40,17 @@ beforeAll(async () => {
   const loads = itemsOf(await bench.get('/v1/loads'));
   const image = Object(pushed.body['image']);
   const keyOf = async (role: string) => (await bench.post('/v1/keys', { name: role, role })).body;
+  const publisher = newPrivateKey();
+  const publisherKeyOf = async (name: string, privateKey: string) =>
+    (await bench.post('/v1/publisher-keys', { name, publicKey: publicPartOf(privateKey).pem })).body['id'];
+  const publisherKey = await publisherKeyOf('publisher', publisher);
+  const toBeRevoked = [await publisherKeyOf('first', newPrivateKey()), await publisherKeyOf('second', newPrivateKey())];
+  const policies: unknown[] = [];
+  for (let index = 0; index < 20; index += 1) {
+    const policy = { name: `policy-${index}`, labels: { zone: 'nowhere' }, publisherKeys: [publisherKey] };
+    policies.push((await bench.post('/v1/signature-policies', policy)).body['id']);
+  }
+  const signed = signatureOf(Envelope.parse((await bench.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
   const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
   known = new Map<string, readonly unknown[]>([
     ['device', devices],
@@ -50,6 +63,11 @@ beforeAll(async () => {
     ['secret', [bench.key, bench.key, bench.key, ...keys.map(({ secret }) => secret)]],
     // Not the administrator's, who asks most of the time.
     ['key', [(await keyOf('admin'))['id']]],
+    ['publisherKey', toBeRevoked],
+    ['publisherKeys', [[publisherKey]]],
+    ['signaturePolicy', policies],
+    ['keyId', [signed.keyid]],
+    ['signature', [signed.sig]],
     ['module', ['tcp']],
     ['version', ['1.0.0', '1.1.0', 'next-minor']],
     ['digest', [image.digest]],
