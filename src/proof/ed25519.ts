@@ -35,7 +35,7 @@ export function readPublicKeys(text: string): PublicKey[] {
 
 /** The public part of a private key in PEM. @throws {KeyError} */
 export function publicPartOf(privateKey: string): PublicKey {
-  return publicKeyOf(createPublicKey(ed25519(() => createPrivateKey(privateKey))));
+  return publicKeyOf(createPublicKey(ed25519(() => createPrivateKey(privateKey), 'PRIVATE')));
 }
 
 /** The 32 bytes of a public key (RFC 8032). @throws {KeyError} */
@@ -55,7 +55,7 @@ export function signWith(privateKey: string, message: Uint8Array): Buffer {
   return sign(
     null,
     message,
-    ed25519(() => createPrivateKey(privateKey)),
+    ed25519(() => createPrivateKey(privateKey), 'PRIVATE'),
   );
 }
 
@@ -80,12 +80,12 @@ function pemOf(key: KeyObject, type: 'spki' | 'pkcs8'): string {
   return key.export({ format: 'pem', type }).toString();
 }
 
-function ed25519(read: () => KeyObject): KeyObject {
+function ed25519(read: () => KeyObject, part: 'PUBLIC' | 'PRIVATE' = 'PUBLIC'): KeyObject {
   let key: KeyObject;
   try {
     key = read();
   } catch {
-    throw new KeyError('it is no key in PEM: it begins with a line like -----BEGIN PUBLIC KEY-----');
+    throw new KeyError(`it is no ${part.toLowerCase()} key in PEM: that begins with the line -----BEGIN ${part} KEY-----`);
   }
   if (key.asymmetricKeyType !== 'ed25519')
     throw new KeyError(`it is a key of ${key.asymmetricKeyType}: make one of Ed25519 (openssl genpkey -algorithm ed25519)`);

@@ -46,7 +46,7 @@ beforeAll(async () => {
   const publisherKey = await publisherKeyOf('publisher', publisher);
   const toBeRevoked = [await publisherKeyOf('first', newPrivateKey()), await publisherKeyOf('second', newPrivateKey())];
   const policies: unknown[] = [];
-  for (let index = 0; index < 20; index += 1) {
+  for (let index = 0; index < 60; index += 1) {
     const policy = { name: `policy-${index}`, labels: { zone: 'nowhere' }, publisherKeys: [publisherKey] };
     policies.push((await bench.post('/v1/signature-policies', policy)).body['id']);
   }
@@ -66,6 +66,9 @@ beforeAll(async () => {
     ['publisherKey', toBeRevoked],
     ['publisherKeys', [[publisherKey]]],
     ['signaturePolicy', policies],
+    ['threshold', [1]],
+    ['if-match', ['*']],
+    ['signingKey', itemsOf(await bench.get('/v1/signing-keys')).map(({ id }) => id)],
     ['keyId', [signed.keyid]],
     ['signature', [signed.sig]],
     ['module', ['tcp']],

@@ -1,4 +1,4 @@
-// `patchbay build`: builds of modules are pushed and listed.
+// `patchbay build`: builds of modules are pushed and listed, and it is shown and signed where they came from.
 
 import console from 'node:console';
 import { readFileSync } from 'node:fs';
@@ -58,7 +58,28 @@ export function addBuildCommands(build: Command): void {
       }),
     );
   addExamples(list, 'patchbay build list tcp', 'patchbay build list tcp --all --json');
+
+  const provenance = build
+    .command('provenance <module> <version>')
+    .description('Show what the service states of where a build came from, and who has signed it; with --json, the envelope (DSSE).')
+    .action((module, version, _options, command) =>
+      operate(command, async (operator) => (await proving()).showProvenance(operator, module, version)),
+    );
+  addExamples(provenance, 'patchbay build provenance tcp 1.1.0', 'patchbay build provenance tcp 1.1.0 --json > tcp-1.1.0.dsse.json');
+
+  const sign = build
+    .command('sign <module> <version>')
+    .description('Put the signature of a publisher to a build, under what the service states of it. The private key stays here.')
+    .requiredOption('--signing-key <file>', 'the Ed25519 private key in PEM, as "openssl genpkey -algorithm ed25519" writes it')
+    .option('--source <file>', 'sign only if this is what was compiled')
+    .action((module, version, { signingKey: keyFile, source: sourceFile }, command) =>
+      operate(command, async (operator) => (await proving()).signBuild(operator, { module, version, keyFile, sourceFile })),
+    );
+  addExamples(sign, 'patchbay build sign tcp 1.1.0 --signing-key release-team.pem --source tcp.ts');
 }
+
+/** Its schemas are slow to load, and the other commands have no need of them. */
+const proving = () => import('../operator/build-provenance.ts');
 
 async function pushBuild(operator: Operator, file: string, module: string, version: string): Promise<ExitCode> {
   const language = languages.get(extname(file));
