@@ -1,11 +1,10 @@
 // `patchbay build`: builds of modules are pushed and listed, and it is shown and signed where they came from.
 
 import console from 'node:console';
-import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import type { Command } from '@commander-js/extra-typings';
 import { AnswerError, answerOf, type Client, type Schemas } from '../client/client.ts';
-import { UsageError } from '../command-line.ts';
+import { readGivenFile, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { answer, type Operator, operate } from '../operator/operator.ts';
 import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
@@ -85,7 +84,7 @@ async function pushBuild(operator: Operator, file: string, module: string, versi
   const language = languages.get(extname(file));
   if (language === undefined)
     throw new UsageError(`cannot tell the language of ${file}: name it with one of ${[...languages.keys()].join(', ')}`);
-  const content = readContent(file);
+  const content = readGivenFile(file);
   try {
     const build = await request(operator.client, { module, version, language, content });
     for (const warning of build.warnings) console.error(diagnosticLine(warning, file));
@@ -115,12 +114,4 @@ async function request(client: Client, { module, version, language, content }: S
   // OpenAPI has no type for bytes: the body is what the serializer says.
   const prebuilt = { body: '', bodySerializer: () => content, headers: { 'content-type': 'application/wasm' } };
   return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path, query: { version } }, ...prebuilt }));
-}
-
-function readContent(file: string): Uint8Array {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new UsageError(`cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`);
-  }
 }

@@ -1,9 +1,8 @@
 // `patchbay publisher-key`: publishers' public keys are registered, listed and revoked.
 
-import { readFileSync } from 'node:fs';
 import type { Command } from '@commander-js/extra-typings';
 import { answerOf } from '../client/client.ts';
-import { UsageError } from '../command-line.ts';
+import { readGivenFile } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { answer, operate } from '../operator/operator.ts';
 import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
@@ -18,7 +17,9 @@ export function addPublisherKeyCommands(publisherKey: Command): void {
     .requiredOption('--public-key <file>', 'the Ed25519 public key in PEM, as "openssl pkey -pubout" writes it')
     .action((name, { publicKey: file }, command) =>
       operate(command, async (operator) => {
-        const added = answerOf(await operator.client.POST('/v1/publisher-keys', { body: { name, publicKey: readKey(file) } }));
+        const added = answerOf(
+          await operator.client.POST('/v1/publisher-keys', { body: { name, publicKey: readGivenFile(file, '--public-key').toString() } }),
+        );
         answer(operator, added, () => [`registered the publisher key ${added.name} (${added.id}): ${added.keyId}`]);
         return exitCodes.done;
       }),
@@ -62,12 +63,4 @@ export function addPublisherKeyCommands(publisherKey: Command): void {
       }),
     );
   addExamples(revoke, 'patchbay publisher-key revoke release-team');
-}
-
-function readKey(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new UsageError(`cannot read --public-key ${file}: ${error instanceof Error ? error.message : String(error)}`);
-  }
 }

@@ -9,6 +9,7 @@ import { identifierOf } from '../operator/named.ts';
 import { answer, operate } from '../operator/operator.ts';
 import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
 import { publisherKeyIds } from '../operator/publisher-key-names.ts';
+import { labelsText } from '../terminal/labels.ts';
 import { addExamples } from './examples.ts';
 
 /** Publisher keys that one policy names. */
@@ -91,7 +92,6 @@ async function askFor(client: Client, query: { readonly limit: number }): Promis
 
 /** What a policy says, in a line. */
 function demandText({ device, labels, module, publisherKeys, threshold }: Schemas['SignaturePolicy']): string {
-  const labelTexts = Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`);
   const keys = publisherKeys.length === 1 ? publisherKeys[0] : `${threshold} of ${publisherKeys.join(', ')}`;
-  return `${device ?? labelTexts.join(' ')} loads ${module ?? 'any module'} only as signed by ${keys}`;
+  return `${device ?? labelsText(labels ?? {})} loads ${module ?? 'any module'} only as signed by ${keys}`;
 }

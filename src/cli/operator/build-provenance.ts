@@ -1,12 +1,11 @@
 // What the service states of a build is shown, and signed by whoever has the private key of a publisher.
 
-import { readFileSync } from 'node:fs';
 import { digestOf } from '../../machine/image.ts';
 import { KeyError, publicPartOf } from '../../proof/ed25519.ts';
 import { signatureOf } from '../../proof/envelope.ts';
 import { type ReadStatement, readStatement } from '../../proof/statement.ts';
 import { answerOf, type Client, type Schemas } from '../client/client.ts';
-import { StartError, UsageError } from '../command-line.ts';
+import { readGivenFile, StartError, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { tableLines } from '../terminal/table.ts';
 import { answer, type Operator } from './operator.ts';
@@ -72,7 +71,7 @@ function statementLines({ imageDigest, sourceDigest, compiler, pushedBy }: ReadS
 }
 
 function readPrivateKey(file: string): string {
-  const pem = readText('--signing-key', file).toString();
+  const pem = readGivenFile(file, '--signing-key').toString();
   try {
     publicPartOf(pem);
     return pem;
@@ -83,17 +82,9 @@ function readPrivateKey(file: string): string {
 }
 
 function checkSource(file: string, { module, version, sourceDigest }: ReadStatement): void {
-  const digest = digestOf(readText('--source', file));
+  const digest = digestOf(readGivenFile(file, '--source'));
   if (digest !== sourceDigest)
     throw new StartError(
       `${file} is not what ${module}@${version} was compiled of: it is ${digest}, and that was ${sourceDigest}; nothing was signed`,
     );
-}
-
-function readText(flag: string, file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new UsageError(`cannot read ${flag} ${file}: ${error instanceof Error ? error.message : String(error)}`);
-  }
 }
