@@ -86,7 +86,7 @@ export class Hosts {
     if (only !== null && name !== only) throw new Problem('forbidden', `the key is for the host ${only}, and does not register ${name}`);
     const registeredAt = new Date();
     const token = `agt_${newSecret()}`;
-    const { host, isNewBoot } = await this.#context.store.transaction(async (records) => {
+    const { host, isNewBoot, signingKeys } = await this.#context.store.transaction(async (records) => {
       const known = await records.hosts.findByName(name);
       const isNewBoot = known?.bootId !== bootId;
       const id = known?.id ?? newIdentifier('host');
@@ -110,13 +110,18 @@ export class Hosts {
         made.map((device) => ({ action: 'device.created', object: device.id, detail: detailOf(device) })),
       );
       this.#reachability.registered(host.id);
-      return { host, isNewBoot };
+      return { host, isNewBoot, signingKeys: await this.#context.signingKeys.vouchedFor(records) };
     });
     // The old life of the host, should it still be there, is not to carry out the orders of the new one.
     if (isNewBoot) this.#context.orderBoard.disconnect(host.id);
     this.#context.orderBoard.announce([host.id]);
-    const { devices } = this.#context.store.records;
-    return { ...host, devices: await devices.countOf(host.id), token, signingKeys: await this.#context.signingKeys.all() };
+    return { ...host, devices: await this.#context.store.records.devices.countOf(host.id), token, signingKeys };
+  }
+
+  /** What the service signs or has signed builds with, as a host is to be told. */
+  signingKeys(): Promise<SigningKeyRecord[]> {
+    const { store, signingKeys } = this.#context;
+    return store.transaction((records) => signingKeys.vouchedFor(records));
   }
 
   /**

@@ -2,6 +2,9 @@
 ALTER TABLE "Build" ADD COLUMN "pushedBy" TEXT;
 ALTER TABLE "Build" ADD COLUMN "envelope" TEXT;
 
+-- AlterTable: keys from before have signed no statement of a build, and none that comes after vouches for them.
+ALTER TABLE "SigningKey" ADD COLUMN "predecessor" TEXT;
+
 -- CreateTable
 CREATE TABLE "PublisherKey" (
     "id" TEXT NOT NULL PRIMARY KEY,

@@ -29,7 +29,7 @@ const sequence = z.coerce
   .meta({ examples: [7] });
 const hostParameter = z.object({ host: identifier('host') });
 
-export function addAgentRoutes(app: Api, { hosts, builds, provenance, signingKeys }: Control): void {
+export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control): void {
   app.post(
     '/agent/v1/hosts',
     {
@@ -208,7 +208,7 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance, signingKey
         response: { 200: ServiceKeys.describe('The keys, the oldest first.'), ...problems() },
       },
     },
-    async () => ({ signingKeys: (await signingKeys.all()).map(toServiceKey) }),
+    async () => ({ signingKeys: (await hosts.signingKeys()).map(toServiceKey) }),
   );
 
   app.post(
