@@ -130,7 +130,13 @@ async function* linesOf(trail: AuditTrail): AsyncGenerator<string> {
     if ('unreadable' in event) throw new Error(event.unreadable);
     const { requestId, at, previous, hash, ...told } = event;
     const link = previous.length === 0 ? null : hashText(previous);
-    yield JSON.stringify({ ...told, at: at.toISOString(), request: requestId === '' ? null : requestId, previous: link, hash: hashText(hash) });
+    yield JSON.stringify({
+      ...told,
+      at: at.toISOString(),
+      request: requestId === '' ? null : requestId,
+      previous: link,
+      hash: hashText(hash),
+    });
   }
 }
 

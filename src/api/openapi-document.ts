@@ -47,6 +47,8 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
         { name: 'keys', description: 'API keys: who may do what.' },
         { name: 'audit', description: 'Who did what to which object, when; and the proof that nobody has changed what is told of it.' },
         { name: 'signing keys', description: 'What the service signs with: whoever has a public key can check what it says.' },
+        { name: 'publisher keys', description: 'Who else signs builds.' },
+        { name: 'signature policies', description: 'Whose signatures of builds devices demand.' },
         { name: 'operations', description: 'Audit, events and health.' },
         { name: 'agents', description: 'What device hosts say and are told; not for operators.' },
       ],

@@ -25,7 +25,10 @@ import { addLoadRoutes } from './routes/loads.ts';
 import { addMetricsRoute } from './routes/metrics.ts';
 import { addOperationsRoutes } from './routes/operations.ts';
 import { addProgramRoutes } from './routes/programs.ts';
+import { addProvenanceRoutes } from './routes/provenance.ts';
+import { addPublisherKeyRoutes } from './routes/publisher-keys.ts';
 import { addRollbackRoutes } from './routes/rollbacks.ts';
+import { addSignaturePolicyRoutes } from './routes/signature-policies.ts';
 import { addSigningKeyRoutes } from './routes/signing-keys.ts';
 
 export type ServiceOptions = ControlSettings & {
@@ -74,6 +77,7 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
     const api = scope.withTypeProvider<ZodTypeProvider>();
     makePostsRepeatable(scope, control.answers);
     await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), control));
+    addProvenanceRoutes(api, control);
     addDeviceRoutes(api, control);
     addHistoryRoutes(api, control);
     addProgramRoutes(api, control);
@@ -85,6 +89,8 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
     addEventRoutes(api, control);
     addKeyRoutes(api, control);
     addSigningKeyRoutes(api, control);
+    addPublisherKeyRoutes(api, control);
+    addSignaturePolicyRoutes(api, control);
   });
   await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), control));
   return app;

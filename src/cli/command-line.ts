@@ -1,5 +1,7 @@
 // Reading a command's flags: what is wrong is said in one line, with what to write instead.
 
+import { readFileSync } from 'node:fs';
+
 /** The command line is not one that the command understands; the message says what to change. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
@@ -25,6 +27,16 @@ export function readInteger(flag: string, text: string, least: number, most: num
     throw new UsageError(`--${flag} is "${text}": give a whole number from ${least} to ${most}`);
   }
   return number;
+}
+
+/** The content of a file that is given, by a flag or by itself. @throws {UsageError} */
+export function readGivenFile(file: string, flag = ''): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    const given = flag === '' ? file : `${flag} ${file}`;
+    throw new UsageError(`cannot read ${given}: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 /** Labels from flags of the form `key=value`. @throws {UsageError} */

@@ -10,7 +10,7 @@ type Noun = { readonly name: string; readonly summary: string; readonly add: (co
 const operating: readonly Noun[] = [
   {
     name: 'build',
-    summary: 'push and list builds of modules; tell where they run',
+    summary: 'push and list builds of modules; tell where they run; show and sign where they came from',
     add: async (build) => (await import('./commands/build.ts')).addBuildCommands(build),
   },
   {
@@ -47,6 +47,21 @@ const operating: readonly Noun[] = [
     name: 'key',
     summary: 'make, list and revoke API keys',
     add: async (key) => (await import('./commands/key.ts')).addKeyCommands(key),
+  },
+  {
+    name: 'publisher-key',
+    summary: 'register, list and revoke the keys of those who sign builds',
+    add: async (publisherKey) => (await import('./commands/publisher-key.ts')).addPublisherKeyCommands(publisherKey),
+  },
+  {
+    name: 'signature-policy',
+    summary: 'have devices demand signatures of builds',
+    add: async (signaturePolicy) => (await import('./commands/signature-policy.ts')).addSignaturePolicyCommands(signaturePolicy),
+  },
+  {
+    name: 'signing-key',
+    summary: 'list and replace the keys that the service signs with',
+    add: async (signingKey) => (await import('./commands/signing-key.ts')).addSigningKeyCommands(signingKey),
   },
   {
     name: 'health',

@@ -13,6 +13,7 @@ import { type AnswerOf, keepAnswer } from './answers.ts';
 import { compiledOf } from './compilation.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
+import { stateBuild } from './provenance.ts';
 
 export type NewBuildRequest = {
   readonly module: ModuleName;
@@ -66,6 +67,7 @@ export class Builds {
     const existing = await this.#context.store.records.builds.find(module, version);
     if (existing !== null && existing.imagePrunedAt === null) return sameBuild(existing, request);
     if (existing !== null) sameBuild(existing, request);
+    const startedAt = new Date();
     const { compiled, warnings } = compiledOf(await this.#context.compiler.compileModule(request), `${module}@${version}`);
     const createdAt = new Date();
     const kept = await this.#context.store.transaction(async (records) => {
@@ -73,19 +75,24 @@ export class Builds {
       if (known !== null && known.imagePrunedAt === null) return known;
       if (known !== null) return restoreImage(records, known, compiled, requester);
       await records.builds.keepImage(compiled.digest, new Uint8Array(compiled.image), createdAt);
+      const { compiler, sourceDigest, digest: imageDigest } = compiled;
+      const facts = { module, version, language, compiler, sourceDigest, imageDigest, pushedBy: requester.actor };
+      // Here, so that it is by the key that is signed with now: another may have taken its place while the source was compiled.
+      const envelope = stateBuild(this.#context.signingKeys, {
+        ...facts,
+        requestId: requester.requestId || null,
+        startedAt,
+        finishedAt: createdAt,
+      });
       const build = await records.builds.create({
         id: newIdentifier('build'),
-        module,
-        version,
-        language,
-        compiler: compiled.compiler,
-        sourceDigest: compiled.sourceDigest,
-        imageDigest: compiled.digest,
+        ...facts,
+        envelope,
         imageBytes: compiled.image.length,
         interface: { exports: compiled.interface.exports.map(plainType), imports: compiled.interface.imports.map(plainType) },
         createdAt,
       });
-      const detail = { module, version, language, image: compiled.digest, bytes: compiled.image.length };
+      const detail = { module, version, language, image: imageDigest, bytes: compiled.image.length, source: sourceDigest };
       await audit(records, requester, createdAt, [{ action: 'build.created', object: build.id, detail }]);
       await keepAnswer(records, requester, answerOf, { build, warnings, isNew: true });
       return build;

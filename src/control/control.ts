@@ -20,11 +20,14 @@ import { Loads } from './loads.ts';
 import { Measurements } from './measurements.ts';
 import { OrderBoard } from './order-board.ts';
 import { Programs } from './programs.ts';
+import { Provenance, stateOldBuilds } from './provenance.ts';
+import { PublisherKeys } from './publisher-keys.ts';
 import { Reachability } from './reachability.ts';
 import { Readiness } from './readiness.ts';
 import { Repeated } from './repeated.ts';
 import { pruneEvents, pruneImages, type RetentionSettings } from './retention.ts';
 import { Rollbacks } from './rollbacks.ts';
+import { SignaturePolicies } from './signature-policies.ts';
 import { type SigningKeySettings, SigningKeys } from './signing-keys.ts';
 
 export type ControlSettings = {
@@ -59,6 +62,9 @@ export class Control {
   readonly loads: Loads;
   readonly measurements = new Measurements();
   readonly programs: Programs;
+  readonly provenance: Provenance;
+  readonly publisherKeys: PublisherKeys;
+  readonly signaturePolicies: SignaturePolicies;
   readonly signingKeys: SigningKeys;
   readonly rollbacks: Rollbacks;
   readonly #context: Context;
@@ -94,6 +100,9 @@ export class Control {
     this.keys = new Keys(this.#context);
     this.loads = new Loads(this.#context);
     this.programs = new Programs(this.#context, this.devices);
+    this.provenance = new Provenance(this.#context);
+    this.publisherKeys = new PublisherKeys(this.#context);
+    this.signaturePolicies = new SignaturePolicies(this.#context);
     this.signingKeys = context.signingKeys;
     this.rollbacks = new Rollbacks(this.#context);
     this.#deadlines = new Repeated(Math.min(longestSweepInterval, unreachableAfter / 4), async () => {
@@ -124,6 +133,7 @@ export class Control {
     await reachability.begin();
     const control = new Control(reachability, context, settings, logger);
     try {
+      await stateOldBuilds(context);
       if (settings.adminKey !== null) await control.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
       return control;
     } catch (error) {

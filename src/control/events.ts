@@ -6,7 +6,18 @@ import { checkNotPruned } from './audit-trail.ts';
 import { Problem } from './problem.ts';
 
 /** What events are about: the part of an action before the dot. */
-export const eventTypes = ['load', 'device', 'host', 'program', 'build', 'key', 'signing-key', 'audit'] as const;
+export const eventTypes = [
+  'load',
+  'device',
+  'host',
+  'program',
+  'build',
+  'key',
+  'signing-key',
+  'publisher-key',
+  'signature-policy',
+  'audit',
+] as const;
 export type EventType = (typeof eventTypes)[number];
 
 /** Events read at once. */

@@ -7,6 +7,7 @@ import type { NewDevice } from '../store/records/devices.ts';
 import type { HostFilter, HostRecord, HostWithDevices } from '../store/records/hosts.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
+import type { SigningKeyRecord } from '../store/records/signing-keys.ts';
 import { attachment, bringUpDevices } from './bring-up.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { newDevices } from './devices.ts';
@@ -23,6 +24,8 @@ export type RegisteredHost = HostRecord & {
   readonly devices: number;
   /** Shown once: what the host's other requests show. */
   readonly token: string;
+  /** What the service signs or has signed builds with. */
+  readonly signingKeys: readonly SigningKeyRecord[];
 };
 
 export class Hosts {
@@ -83,7 +86,7 @@ export class Hosts {
     if (only !== null && name !== only) throw new Problem('forbidden', `the key is for the host ${only}, and does not register ${name}`);
     const registeredAt = new Date();
     const token = `agt_${newSecret()}`;
-    const { host, isNewBoot } = await this.#context.store.transaction(async (records) => {
+    const { host, isNewBoot, signingKeys } = await this.#context.store.transaction(async (records) => {
       const known = await records.hosts.findByName(name);
       const isNewBoot = known?.bootId !== bootId;
       const id = known?.id ?? newIdentifier('host');
@@ -107,12 +110,18 @@ export class Hosts {
         made.map((device) => ({ action: 'device.created', object: device.id, detail: detailOf(device) })),
       );
       this.#reachability.registered(host.id);
-      return { host, isNewBoot };
+      return { host, isNewBoot, signingKeys: await this.#context.signingKeys.vouchedFor(records) };
     });
     // The old life of the host, should it still be there, is not to carry out the orders of the new one.
     if (isNewBoot) this.#context.orderBoard.disconnect(host.id);
     this.#context.orderBoard.announce([host.id]);
-    return { ...host, devices: await this.#context.store.records.devices.countOf(host.id), token };
+    return { ...host, devices: await this.#context.store.records.devices.countOf(host.id), token, signingKeys };
+  }
+
+  /** What the service signs or has signed builds with, as a host is to be told. */
+  signingKeys(): Promise<SigningKeyRecord[]> {
+    const { store, signingKeys } = this.#context;
+    return store.transaction((records) => signingKeys.vouchedFor(records));
   }
 
   /**

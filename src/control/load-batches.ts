@@ -11,6 +11,7 @@ import { endLoads } from './load-endings.ts';
 import { newOrder } from './orders.ts';
 import { Problem } from './problem.ts';
 import { checkHasImage } from './retention.ts';
+import { demandsOf } from './signature-demands.ts';
 
 /** Loads that may wait for one device or be under way on it. */
 const queueLimit = 100;
@@ -59,6 +60,7 @@ export async function makeLoads(
     await endLoads(records, waiting, end, requester);
   }
   await checkQueues(records, deviceIds);
+  const demandsOn = await demandsOf(records, module, deviceIds);
   const made = targets.map(({ device, build }) => {
     const { version } = build;
     const load: NewLoad = {
@@ -76,7 +78,10 @@ export async function makeLoads(
       deadlineAt,
     };
     const content = { kind: 'load' as const, load: load.id, module, version, image: build.imageDigest, ...policy };
-    return { load, order: newOrder(device, { ...content, deadline: deadlineAt.toISOString() }, requester, requestedAt) };
+    return {
+      load,
+      order: newOrder(device, { ...content, deadline: deadlineAt.toISOString(), demands: demandsOn(device.id) }, requester, requestedAt),
+    };
   });
   await records.loads.create(made.map(({ load }) => load));
   await records.orders.create(made.map(({ order }) => order));

@@ -16,6 +16,8 @@ const problemKinds = [
   'stale-boot',
   'last-admin',
   'too-many-keys',
+  'too-many-policies',
+  'too-many-signatures',
   'not-waiting',
   'nothing-to-roll-back',
   'already-there',

@@ -1,10 +1,11 @@
 // The Ed25519 key that the service signs checkpoints and builds with: made at the first start, and replaced by one for which it vouches.
 
 import { newPrivateKey, type PublicKey, publicPartOf, signWith } from '../proof/ed25519.ts';
-import { endorse } from '../proof/endorsement.ts';
-import { type Envelope, sealedBy } from '../proof/envelope.ts';
+import { endorse, trustedThrough } from '../proof/endorsement.ts';
+import { type Envelope, readEnvelope, sealedBy } from '../proof/envelope.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { PageByTime } from '../store/records/page.ts';
+import type { Records } from '../store/records/records.ts';
 import type { SigningKeyRecord } from '../store/records/signing-keys.ts';
 import type { Store } from '../store/store.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
@@ -59,7 +60,9 @@ export class SigningKeys {
     const privateKey = current === null ? null : privateKeys.read(current.active.id);
     if (current === null || (privateKey === null && isLost)) {
       const made = newKey();
-      await keepNewKey(store, privateKeys, made, async () => ({ vouching: null, requester: service }));
+      // Of a key that is lost there is but the database's word.
+      const predecessor = current === null ? null : { keyId: current.active.keyId, pem: current.active.publicKey };
+      await keepNewKey(store, privateKeys, made, async () => ({ predecessor, vouching: null, requester: service }));
       return new SigningKeys(store, privateKeys, current?.first.keyId ?? made.keyId, made);
     }
     const { active, first } = current;
@@ -97,7 +100,7 @@ export class SigningKeys {
         replaced = this.#active;
         // Nothing is signed by the old key after the event that tells of the new one.
         this.#active = made;
-        return { vouching: replaced, requester, answerOf };
+        return { predecessor: replaced, vouching: replaced, requester, answerOf };
       });
       this.#privateKeys.remove(replaced.id);
       return record;
@@ -114,6 +117,21 @@ export class SigningKeys {
     return key;
   }
 
+  /**
+   * The keys that the service signs or has signed with, the oldest first: the one whose private part it has, and those for which that vouches,
+   * each for the one before it. Others in the database are whoever's who can write to it.
+   * @param records Of a transaction, so that no other key takes the place of that one meanwhile.
+   */
+  async vouchedFor(records: Records): Promise<SigningKeyRecord[]> {
+    const keys = await records.signingKeys.all();
+    const vouching = keys.toReversed().flatMap(({ predecessor }) => (predecessor === null ? [] : (readEnvelope(predecessor) ?? [])));
+    const trusted = new Map(trustedThrough([this.#active], vouching).map((key) => [key.keyId, key]));
+    return keys.flatMap((key) => {
+      const { pem } = trusted.get(key.keyId) ?? {};
+      return pem === undefined ? [] : [{ ...key, publicKey: pem }];
+    });
+  }
+
   list(page: PageByTime): Promise<PageOf<SigningKeyRecord, PageByTime>> {
     return readPage(
       page,
@@ -123,7 +141,14 @@ export class SigningKeys {
   }
 }
 
-type Introduction = { readonly vouching: ActiveKey | null; readonly requester: Requester; readonly answerOf?: AnswerOf<SigningKeyRecord> };
+type Introduction = {
+  /** The key that it takes the place of. */
+  readonly predecessor: PublicKey | null;
+  /** That key where it can vouch for the new one. */
+  readonly vouching: ActiveKey | null;
+  readonly requester: Requester;
+  readonly answerOf?: AnswerOf<SigningKeyRecord>;
+};
 
 /** Keeps the private part before anybody knows of the key, and takes it away again where that fails. */
 async function keepNewKey(
@@ -135,11 +160,19 @@ async function keepNewKey(
   privateKeys.write(id, privateKey);
   try {
     return await store.transaction(async (records) => {
-      const { vouching, requester, answerOf } = await introduce(records);
+      const { predecessor, vouching, requester, answerOf } = await introduce(records);
       const createdAt = new Date();
       const endorsement = vouching === null ? null : endorse(vouching.privateKey, { keyId, pem }, createdAt);
       await records.signingKeys.retireAll(createdAt);
-      const record = await records.signingKeys.create({ id, keyId, publicKey: pem, createdAt, endorsement });
+      const forPredecessor = predecessor && JSON.stringify(endorse(privateKey, predecessor, createdAt));
+      const record = await records.signingKeys.create({
+        id,
+        keyId,
+        publicKey: pem,
+        createdAt,
+        endorsement,
+        predecessor: forPredecessor,
+      });
       const [signature] = endorsement?.signatures ?? [];
       const vouched = endorsement === null || signature === undefined ? null : { payload: endorsement.payload, ...signature };
       await audit(records, requester, createdAt, [

@@ -2,6 +2,7 @@
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { agentLimits, Order, Registered, type Registration, type Report } from '../protocol/agent.ts';
+import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
 
 /** Requests other than the stream of orders are given up after this. */
 const requestMilliseconds = 30_000;
@@ -106,6 +107,17 @@ export class ControlConnection {
     if (bytes.byteLength > agentLimits.imageBytes)
       throw new Error(`the image ${digest} is of ${bytes.byteLength} bytes; the limit is ${agentLimits.imageBytes}`);
     return new Uint8Array(bytes);
+  }
+
+  /** The envelope of the statement about an image, JSON. */
+  async provenance(digest: string): Promise<string> {
+    return (await this.#request(`/agent/v1/images/${encodeURIComponent(digest)}/provenance`, {})).text();
+  }
+
+  /** The keys that the service signs or has signed with. */
+  async signingKeys(): Promise<ServiceKey[]> {
+    const response = await this.#request('/agent/v1/signing-keys', {});
+    return ServiceKeys.parse(await response.json()).signingKeys;
   }
 
   /** Delivers reports; when it returns the service has them. */

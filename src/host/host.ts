@@ -3,13 +3,16 @@
 import { randomUUID } from 'node:crypto';
 import type { BaseLogger } from 'pino';
 import { Processor } from '../machine/index.ts';
+import type { PublicKey } from '../proof/ed25519.ts';
 import { agentLimits, type Order, type Registration, type Report } from '../protocol/agent.ts';
 import type { DeviceId } from '../protocol/identifiers.ts';
 import { BackOff, delay } from './back-off.ts';
+import { BuildVerifier } from './build-verifier.ts';
 import { ControlConnection, ControlError } from './control-connection.ts';
 import { HostedDevice } from './hosted-device.ts';
 import { ImageCache } from './image-cache.ts';
 import { Outbox } from './outbox.ts';
+import { TrustedKeys } from './trusted-keys.ts';
 
 export type HostOptions = {
   /** The service's address, like `http://127.0.0.1:7070`. */
@@ -20,6 +23,8 @@ export type HostOptions = {
   /** Devices that the host brings along; the service may place more on it, up to its capacity. */
   readonly devices: Registration['devices'];
   readonly capacity: number;
+  /** The keys that may sign builds, and what they vouch for; null: whatever keys the service says that it signs with. */
+  readonly trustedKeys: readonly PublicKey[] | null;
   /** Aborting it ends the host. */
   readonly signal: AbortSignal;
   readonly logger: BaseLogger;
@@ -46,6 +51,8 @@ class Host {
   readonly #connection: ControlConnection;
   readonly #processor = new Processor();
   readonly #images: ImageCache;
+  readonly #trusted: TrustedKeys;
+  readonly #builds: BuildVerifier;
   readonly #outbox = new Outbox();
   readonly #devices = new Map<DeviceId, HostedDevice>();
   readonly #underWay = new Set<string>();
@@ -57,7 +64,13 @@ class Host {
   constructor(options: HostOptions) {
     this.#options = options;
     this.#connection = new ControlConnection(options.controlUrl, options.joinToken, options.signal);
-    this.#images = new ImageCache((digest) => this.#download(digest));
+    this.#images = new ImageCache((digest) => this.#download((connection) => connection.image(digest)));
+    this.#trusted = new TrustedKeys(options.trustedKeys);
+    const source = {
+      provenance: (digest: string) => this.#download((connection) => connection.provenance(digest)),
+      renewKeys: async () => this.#trusted.learn(await this.#download((connection) => connection.signingKeys())),
+    };
+    this.#builds = new BuildVerifier(source, this.#trusted);
   }
 
   async run(): Promise<void> {
@@ -85,8 +98,9 @@ class Host {
   /** Registers and takes orders until the stream of orders ends. */
   async #follow(): Promise<void> {
     const { logger, name, devices, capacity } = this.#options;
-    const { host, heartbeatSeconds } = await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });
+    const { host, heartbeatSeconds, signingKeys } = await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });
     this.#host = host;
+    this.#trusted.learn(signingKeys);
     this.#heartbeatMilliseconds = heartbeatSeconds * 1_000;
     logger.info({ host }, 'registered with the control service');
     await this.#connection.followOrders(
@@ -123,7 +137,7 @@ class Host {
     if (order.kind !== 'attach-device') return this.#devices.get(order.device) ?? null;
     const old = this.#devices.get(order.device);
     old?.close().catch((error) => this.#options.logger.error({ device: order.device, reason: String(error) }, 'could not close a device'));
-    const device = new HostedDevice(this.#processor, this.#images, order.ramPages);
+    const device = new HostedDevice(this.#processor, this.#images, this.#builds, order.ramPages);
     this.#devices.set(order.device, device);
     return device;
   }
@@ -198,13 +212,13 @@ class Host {
     }
   }
 
-  /** Tries until the service answers; what it says about the image itself is the order's outcome. */
-  async #download(digest: string): Promise<Uint8Array<ArrayBuffer>> {
+  /** Tries until the service answers; what it says about what is asked for itself is the order's outcome. */
+  async #download<Value>(ask: (connection: ControlConnection) => Promise<Value>): Promise<Value> {
     const { signal } = this.#options;
     const backOff = new BackOff();
     for (;;) {
       try {
-        return await this.#connection.image(digest);
+        return await ask(this.#connection);
       } catch (error) {
         if (signal.aborted || isRefused(error) || (error instanceof ControlError && error.isFinal && error.status === 404)) throw error;
         await backOff.wait(signal);

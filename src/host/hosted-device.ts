@@ -4,19 +4,22 @@ import { Device, ImageError, type Processor, ProgramError } from '../machine/ind
 import type { Order, OrderOf, ProgramOrder, Report } from '../protocol/agent.ts';
 import { DeviceState } from '../protocol/device-state.ts';
 import { LoadReport } from '../protocol/load-report.ts';
+import { type BuildVerifier, ProvenanceError } from './build-verifier.ts';
 import { ControlError } from './control-connection.ts';
 import type { ImageCache } from './image-cache.ts';
 import { unloadedReport } from './unloaded-report.ts';
 
 export class HostedDevice {
   readonly #images: ImageCache;
+  readonly #builds: BuildVerifier;
   readonly #device: Device;
   /** The last state reported, without its time. */
   #lastReported = '';
   #lastOrder: Promise<unknown> = Promise.resolve();
 
-  constructor(processor: Processor, images: ImageCache, ramPages: number) {
+  constructor(processor: Processor, images: ImageCache, builds: BuildVerifier, ramPages: number) {
     this.#images = images;
+    this.#builds = builds;
     this.#device = new Device({ processor, ramPages });
   }
 
@@ -76,7 +79,10 @@ export class HostedDevice {
     const failures: string[] = [];
     for (const { module, version, image } of order.modules) {
       const failure = await this.#attempt(async () => {
-        const report = await this.#device.restore(await this.#images.get(image));
+        const restored = await this.#images.get(image);
+        // What publishers' signatures are demanded was asked when it was loaded.
+        await this.#builds.verify({ module, version, imageDigest: image });
+        const report = await this.#device.restore(restored);
         if (report.reason !== null) throw new ProgramError(report.reason);
       });
       if (failure !== null) failures.push(`${module}@${version}: ${failure}`);
@@ -93,9 +99,12 @@ export class HostedDevice {
       return unloadedReport(order, 'expired', 'its deadline was over before the device began it', this.#state());
     try {
       const image = await this.#images.get(order.image);
+      const { module, version, demands } = order;
+      const signedBy = await this.#builds.verify({ module, version, imageDigest: order.image }, demands);
       const { strategy, drainMilliseconds, invalidation, versionPolicy, downgradeReason, similarityPolicy } = order;
       const report = await this.#device.load({
         image,
+        signedBy,
         strategy,
         ...(drainMilliseconds === null ? {} : { drainMilliseconds }),
         invalidation,
@@ -104,8 +113,8 @@ export class HostedDevice {
       });
       return LoadReport.parse(report);
     } catch (error) {
-      const outcome = error instanceof ImageError || error instanceof ControlError ? 'refused-image' : 'failed';
-      return unloadedReport(order, outcome, messageOf(error), this.#state());
+      const isRefusal = error instanceof ImageError || error instanceof ProvenanceError || error instanceof ControlError;
+      return unloadedReport(order, isRefusal ? 'refused-image' : 'failed', messageOf(error), this.#state());
     }
   }
 
@@ -126,6 +135,6 @@ export class HostedDevice {
 }
 
 function messageOf(error: unknown): string {
-  if (error instanceof ImageError || error instanceof ProgramError) return error.message;
+  if (error instanceof ImageError || error instanceof ProvenanceError || error instanceof ProgramError) return error.message;
   return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }

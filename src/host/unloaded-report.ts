@@ -1,4 +1,4 @@
-// The report of a load whose image never reached the device: its digest differs, it is no image of ours, the host itself failed, or it came too late.
+// The report of a load whose image never reached the device: its digest differs, it is no image of ours, it is not proven to be the build, the host itself failed, or it came too late.
 
 import type { OrderOf } from '../protocol/agent.ts';
 import type { DeviceState } from '../protocol/device-state.ts';
@@ -31,7 +31,7 @@ export function unloadedReport(
         step: 'received',
         operation: 200,
         ...moment,
-        facts: { module: order.module, version: order.version, image: order.image, bytes: 0 },
+        facts: { module: order.module, version: order.version, image: order.image, bytes: 0, signedBy: [] },
       },
       outcome === 'failed'
         ? { step: 'failed', operation: null, ...moment, facts: { during: 'received', reason } }

@@ -58,6 +58,8 @@ export type DeletionReport = {
 /** How a load is carried out; what is left out is as in the patent: whoever is inside is interrupted, and the old pages are marked NX. */
 export type LoadOptions = {
   readonly image: Image;
+  /** Identifiers of the keys whose signatures of the build whoever hands it over has verified; it is in the report. */
+  readonly signedBy?: readonly string[];
   readonly strategy?: Strategy;
   /** Of `drain` and `drain-then-inject`, in milliseconds. */
   readonly drainMilliseconds?: number;
@@ -106,6 +108,7 @@ export class Device {
     const isDowngrade = typeof versionPolicy !== 'string';
     return this.#inTurn(() =>
       this.#load(options.image, {
+        signedBy: options.signedBy ?? [],
         strategy: options.strategy ?? 'inject',
         drainMilliseconds: options.drainMilliseconds ?? usualDrain,
         invalidation: options.invalidation ?? 'nx',
@@ -119,6 +122,7 @@ export class Device {
   /** Puts a module back that was in memory before a reboot: the same workflow, without the comparison of versions. */
   restore(image: Image): Promise<LoadReport> {
     const usual = {
+      signedBy: [],
       strategy: 'inject',
       drainMilliseconds: usualDrain,
       invalidation: 'nx',
@@ -255,7 +259,7 @@ export class Device {
   }
 
   async #load(image: Image, how: Omit<LoadRequest, 'image'>): Promise<LoadReport> {
-    if (image.kind !== 'module') return this.#refuseDriver(image);
+    if (image.kind !== 'module') return this.#refuseDriver(image, how.signedBy);
     return runIsolationWorkflow(
       {
         processor: this.#processor,
@@ -271,11 +275,11 @@ export class Device {
     );
   }
 
-  #refuseDriver(image: Image): LoadReport {
+  #refuseDriver(image: Image, signedBy: readonly string[]): LoadReport {
     const recorder = new StepRecorder(() => this.#processor.time.now());
     const { module, version } = image.stamp;
     const reason = `${image.digest} is a program's driver, not a module's image`;
-    recorder.record('received', { module, version, image: image.digest, bytes: image.bytes });
+    recorder.record('received', { module, version, image: image.digest, bytes: image.bytes, signedBy: [...signedBy] });
     recorder.record('refused', { reason });
     const microseconds = recorder.elapsed;
     recorder.record('completed', { outcome: 'refused-image', microseconds });

@@ -18,7 +18,8 @@ export type SimilarityPolicy = 'require' | 'warn' | 'off';
 
 /** The facts of each step. Addresses are printed byte addresses. */
 export type StepFacts = {
-  received: { module: string; version: string; image: string; bytes: number };
+  /** `signedBy`: identifiers of the keys whose signatures of the build were verified. */
+  received: { module: string; version: string; image: string; bytes: number; signedBy: string[] };
   'looked-up': { address: string | null; version: string | null };
   compared: {
     version: string;

@@ -50,6 +50,8 @@ export type DeviceThread = {
 
 export type LoadRequest = {
   readonly image: ModuleImage;
+  /** Identifiers of the keys whose signatures of the build whoever hands it over has verified. */
+  readonly signedBy: readonly string[];
   readonly strategy: Strategy;
   /** How long `drain` and `drain-then-inject` wait for the accesses inside to leave by themselves, in milliseconds. */
   readonly drainMilliseconds: number;
@@ -98,9 +100,9 @@ type Swap =
 
 /** Operations 200 to 260, between two slices: to every thread the swap and the injection are one moment. */
 function swapImages(target: LoadTarget, request: LoadRequest, recorder: StepRecorder): Swap {
-  const { image } = request;
+  const { image, signedBy } = request;
   const { module, version } = image.stamp;
-  recorder.record('received', { module, version, image: image.digest, bytes: image.bytes });
+  recorder.record('received', { module, version, image: image.digest, bytes: image.bytes, signedBy: [...signedBy] });
   const previous = target.moduleTable.lookUp(module);
   recorder.record('looked-up', { address: previous && addressOf(previous), version: previous?.image.stamp.version ?? null });
   if (previous !== null && request.versionPolicy !== 'any') {

@@ -27,9 +27,15 @@ export function readPublicKey(pem: string): PublicKey {
   return publicKeyOf(ed25519(() => createPublicKey(pem)));
 }
 
+/** Every public key of a text that has one PEM after another. @throws {KeyError} where one of them is none, or there is none. */
+export function readPublicKeys(text: string): PublicKey[] {
+  const blocks = text.match(/-----BEGIN [^-]+-----[^-]*-----END [^-]+-----/g) ?? [text];
+  return blocks.map(readPublicKey);
+}
+
 /** The public part of a private key in PEM. @throws {KeyError} */
 export function publicPartOf(privateKey: string): PublicKey {
-  return publicKeyOf(createPublicKey(ed25519(() => createPrivateKey(privateKey))));
+  return publicKeyOf(createPublicKey(ed25519(() => createPrivateKey(privateKey), 'PRIVATE')));
 }
 
 /** The 32 bytes of a public key (RFC 8032). @throws {KeyError} */
@@ -38,18 +44,12 @@ export function rawPublicKey({ pem }: Pick<PublicKey, 'pem'>): Buffer {
   return Buffer.from(x ?? '', 'base64url');
 }
 
-/** A public key of its 32 bytes. @throws {KeyError} */
-export function publicKeyOfRaw(bytes: Uint8Array): PublicKey {
-  const jwk = { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(bytes).toString('base64url') };
-  return publicKeyOf(ed25519(() => createPublicKey({ key: jwk, format: 'jwk' })));
-}
-
 /** The 64 bytes of the message's signature. @throws {KeyError} */
 export function signWith(privateKey: string, message: Uint8Array): Buffer {
   return sign(
     null,
     message,
-    ed25519(() => createPrivateKey(privateKey)),
+    ed25519(() => createPrivateKey(privateKey), 'PRIVATE'),
   );
 }
 
@@ -74,12 +74,12 @@ function pemOf(key: KeyObject, type: 'spki' | 'pkcs8'): string {
   return key.export({ format: 'pem', type }).toString();
 }
 
-function ed25519(read: () => KeyObject): KeyObject {
+function ed25519(read: () => KeyObject, part: 'PUBLIC' | 'PRIVATE' = 'PUBLIC'): KeyObject {
   let key: KeyObject;
   try {
     key = read();
   } catch {
-    throw new KeyError('it is no key in PEM: it begins with a line like -----BEGIN PUBLIC KEY-----');
+    throw new KeyError(`it is no ${part.toLowerCase()} key in PEM: that begins with the line -----BEGIN ${part} KEY-----`);
   }
   if (key.asymmetricKeyType !== 'ed25519')
     throw new KeyError(`it is a key of ${key.asymmetricKeyType}: make one of Ed25519 (openssl genpkey -algorithm ed25519)`);

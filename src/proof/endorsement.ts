@@ -31,7 +31,7 @@ export function trustedThrough(keys: readonly PublicKey[], endorsements: readonl
 }
 
 /** The key for which an envelope vouches, whoever has signed it; null where it is of no such key. */
-export function endorsedBy({ payload }: Envelope): PublicKey | null {
+function endorsedBy({ payload }: Envelope): PublicKey | null {
   try {
     const { keyId, publicKey } = Endorsed.parse(JSON.parse(Buffer.from(payload, 'base64').toString()));
     const key = readPublicKey(publicKey);

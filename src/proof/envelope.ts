@@ -23,6 +23,15 @@ export const Envelope = z.object({
 });
 export type Envelope = z.infer<typeof Envelope>;
 
+/** The envelope of a text of JSON; null where it is none. */
+export function readEnvelope(text: string): Envelope | null {
+  try {
+    return Envelope.safeParse(JSON.parse(text)).data ?? null;
+  } catch {
+    return null;
+  }
+}
+
 /** What is signed of an envelope: the pre-authentication encoding, so that no payload can be taken for one of another type. */
 export function signedBytes({ payloadType, payload }: Pick<Envelope, 'payloadType' | 'payload'>): Buffer {
   const bytes = Buffer.from(payload, 'base64');

@@ -12,7 +12,7 @@ const signatureBytes = 64;
 export type SignedNote = { readonly text: string; readonly signatures: readonly { readonly name: string; readonly bytes: Buffer }[] };
 
 /** The first bytes of every signature by the key under that name. */
-export function keyHashOf(name: string, key: PublicKey): Buffer {
+function keyHashOf(name: string, key: PublicKey): Buffer {
   return createHash('sha256')
     .update(`${name}\n`)
     .update(Uint8Array.of(algorithm))

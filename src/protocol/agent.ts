@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { DeviceState, exampleDeviceState } from './device-state.ts';
-import { exampleBootId, exampleRequest, exampleTimes, exampleVersions } from './examples.ts';
+import { exampleBootId, exampleIdentity, exampleRequest, exampleTimes, exampleVersions } from './examples.ts';
 import {
   DeviceId,
   Digest,
@@ -16,10 +16,12 @@ import {
   OrderId,
   ProgramId,
   RequestId,
+  SignaturePolicyId,
   Timestamp,
 } from './identifiers.ts';
 import { FunctionType } from './interface.ts';
 import { exampleLoadReport, LoadPolicy, LoadReport } from './load-report.ts';
+import { exampleServiceKey, ServiceKeys } from './signed-statement.ts';
 
 /** Limits of one exchange. */
 export const agentLimits = {
@@ -64,6 +66,7 @@ export const Registered = z
     devices: z.int().nonnegative(),
     token: z.string().describe('For `Authorization: Bearer` in all further requests of the host; each registration makes a new one.'),
     heartbeatSeconds: z.number().positive().describe('A host that says nothing else says that it is there this often.'),
+    signingKeys: ServiceKeys.shape.signingKeys.describe('What the service signs or has signed builds with, the oldest first.'),
   })
   .meta({
     id: 'Registered',
@@ -74,6 +77,7 @@ export const Registered = z
         devices: 1,
         token: 'agt_an-example-of-43-characters-that-is-no-token',
         heartbeatSeconds: 5,
+        signingKeys: [exampleServiceKey],
       },
     ],
   });
@@ -81,6 +85,23 @@ export type Registered = z.infer<typeof Registered>;
 
 /** One build to put on one device. */
 const ModuleImage = z.object({ module: ModuleName, version: z.string(), image: Digest }).meta({ id: 'ModuleImage' });
+
+/** The bounds of what a signature policy demands. */
+export const policyLimits = { publisherKeys: 20 } as const;
+
+/** Whose signatures a device demands of a build before it loads it, by one signature policy. */
+const SignatureDemand = z
+  .object({
+    policy: SignaturePolicyId,
+    name: DisplayName.describe('What the policy is called.'),
+    publicKeys: z
+      .array(z.string().max(1_000))
+      .max(policyLimits.publisherKeys)
+      .describe('Of the publishers whose signatures count, Ed25519 keys in PEM.'),
+    threshold: z.int().min(1).max(policyLimits.publisherKeys).describe('How many of them are to have signed.'),
+  })
+  .meta({ id: 'SignatureDemand' });
+export type SignatureDemand = z.infer<typeof SignatureDemand>;
 
 /** A host that has nothing to report says that it is there. */
 export const Heartbeat = z.object({ bootId: BootId }).meta({ id: 'Heartbeat', examples: [{ bootId: exampleBootId }] });
@@ -157,6 +178,12 @@ export const Order = z
         deadline: Timestamp.nullable()
           .default(null)
           .describe('A device that has not begun the load by then does not, and reports it as `expired`.'),
+        demands: z
+          .array(SignatureDemand)
+          .default([])
+          .describe(
+            'Whose signatures of the build the device demands: each of these, as the signature policies were when the load was requested.',
+          ),
       })
       .meta({ id: 'LoadOrder' }),
     z.object({ ...order, kind: z.literal('start-program'), ...ProgramOrder.shape }).meta({ id: 'StartProgramOrder' }),
@@ -179,6 +206,9 @@ export const Order = z
         downgradeReason: null,
         similarityPolicy: 'require',
         deadline: exampleTimes.deadline,
+        demands: [
+          { policy: exampleIdentifier('signature policy'), name: 'released', publicKeys: [exampleIdentity.publicKey], threshold: 1 },
+        ],
       },
     ],
   });

@@ -9,6 +9,7 @@ export const exampleRequest = 'req_39e4cc1c3c0e490a96eed073ded227bc';
 /** When a step of the story is taken. */
 export const exampleTimes = {
   registered: '2026-11-23T08:00:00.000Z',
+  received: '2026-11-23T09:15:41.702Z',
   pushed: '2026-11-23T09:15:42.298Z',
   installed: '2026-11-23T09:20:00.061Z',
   started: '2026-11-23T09:25:00.000Z',
@@ -33,6 +34,24 @@ export const exampleVersions = {
     address: '0x2000',
     pages: 1,
   },
+} as const;
+
+/** Where the new version came from. */
+export const exampleBuild = {
+  module: 'tcp',
+  version: exampleVersions.new.version,
+  language: 'assemblyscript',
+  compiler: 'assemblyscript 0.28.20',
+  sourceDigest: 'sha256:141be4c7d22f6507f9ebe9c27e6ffbd842259685163ddef7db13513224f1fffe',
+  imageDigest: exampleVersions.new.image,
+} as const;
+
+/** Who signs it. */
+export const exampleIdentity = {
+  origin: 'patchbay/a1e9156054e04fac',
+  keyId: 'sha256:a1e9156054e04fac899ae9f275132cdc07a5dbc4ea2c2ad3a1ffc6e0d253681f',
+  publicKey: '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n',
+  signature: 'dkYGEWq0e3oEm8sYtVJvYw3mT0hZr5n1bJ8u2c4XH1nqUQ0y6kD9x7pLrCw5vT3aNfGzEoBiKsMhJdPlRtWyAg==',
 } as const;
 
 /** `checksum(length, rounds)`, which the module exports. */

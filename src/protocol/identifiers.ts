@@ -15,6 +15,8 @@ export const identifierPrefixes = {
   order: 'ord',
   key: 'key',
   'signing key': 'sgk',
+  'publisher key': 'pub',
+  'signature policy': 'sgp',
 } as const;
 
 /** The digits of every identifier in an example. */
@@ -43,6 +45,11 @@ export const ProgramId = identifier(identifierPrefixes.program);
 export type ProgramId = z.infer<typeof ProgramId>;
 export const OrderId = identifier(identifierPrefixes.order);
 export type OrderId = z.infer<typeof OrderId>;
+
+export const PublisherKeyId = identifier(identifierPrefixes['publisher key']);
+export type PublisherKeyId = z.infer<typeof PublisherKeyId>;
+export const SignaturePolicyId = identifier(identifierPrefixes['signature policy']);
+export type SignaturePolicyId = z.infer<typeof SignaturePolicyId>;
 
 /** A request, as its client names it (the header `X-Request-Id`) or the service does. */
 export const RequestId = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 of A-Z, a-z, 0-9, ".", "_" and "-"');

@@ -1,7 +1,8 @@
 // What a device reports of one load: every operation of the isolation workflow (patent FIG. 2) with its time and facts.
 
 import { z } from 'zod';
-import { exampleTimes, exampleVersions } from './examples.ts';
+import { signatureLimit } from '../proof/envelope.ts';
+import { exampleIdentity, exampleTimes, exampleVersions } from './examples.ts';
 import { Address, Digest, exampleIdentifier, ModuleName, ProgramId, Timestamp } from './identifiers.ts';
 import { SimilarityReport } from './interface.ts';
 
@@ -76,7 +77,23 @@ function pascalCase(name: string): string {
 
 const Step = z
   .discriminatedUnion('step', [
-    step('received', z.literal(200), z.object({ module: ModuleName, version: z.string(), image: Digest, bytes: count })),
+    step(
+      'received',
+      z.literal(200),
+      z.object({
+        module: ModuleName,
+        version: z.string(),
+        image: Digest,
+        bytes: count,
+        signedBy: z
+          .array(z.string().max(128))
+          .max(signatureLimit)
+          .optional()
+          .describe(
+            'Identifiers of the keys whose signatures of the build the device has verified. Left out by a device that does not say.',
+          ),
+      }),
+    ),
     step('looked-up', z.literal(210), z.object({ address: Address.nullable(), version: z.string().nullable() })),
     step(
       'compared',
@@ -157,7 +174,13 @@ export const exampleLoadReport = {
   failed: 0,
   microseconds: 7514.9,
   steps: [
-    exampleStep('received', 200, 0, 204, { module: 'tcp', version: next.version, image: next.image, bytes: 1291 }),
+    exampleStep('received', 200, 0, 204, {
+      module: 'tcp',
+      version: next.version,
+      image: next.image,
+      bytes: 1291,
+      signedBy: [exampleIdentity.keyId],
+    }),
     exampleStep('looked-up', 210, 208.7, 33.7, { address: old.address, version: old.version }),
     exampleStep('compared', 220, 242.7, 467.7, {
       version: next.version,

@@ -3,6 +3,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { newPrivateKey, publicPartOf } from '../../src/proof/ed25519.ts';
+import { Envelope, signatureOf } from '../../src/proof/envelope.ts';
 import { type Answer, Bench, itemsOf, joinToken, until } from './fixture.ts';
 import {
   documentText,
@@ -50,7 +52,7 @@ describe.each(operations)('$operationId', (operation) => {
       const asked = await ask(
         operation,
         operation.parameters.filter(({ name }) => name !== 'cursor'),
-        body,
+        isObject(body) ? { ...body, ...(await ownBodies[operation.operationId]?.()) } : body,
       );
       const answer = asked.body;
       const success = successes(operation).find(({ status }) => status === asked.status);
@@ -150,6 +152,9 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   createRollback: loadNewer,
   // Of what can be asked for, one thing at a time.
   getAuditProof: async () => ({ 'query from': null }),
+  // One of their own, for it is gone then.
+  revokePublisherKey: async () => ({ 'path publisherKey': await registerPublisher('to-be-revoked', newPrivateKey()) }),
+  deleteSignaturePolicy: async () => ({ 'path signaturePolicy': await demand('to-be-removed') }),
   listAbiViolations: async () => ({ 'query program': holder }),
 };
 
@@ -157,6 +162,31 @@ async function loadNewer(): Promise<Readonly<Record<string, string>>> {
   const devices = itemsOf(await bench.get('/v1/devices?host=north&status=connected')).map(({ id }) => String(id));
   await bench.load('tcp', String(exampleOf('createBuild')['version']), devices);
   return {};
+}
+
+/** What the body of one operation is to be else than in its example, which names keys that the service does not have. */
+const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
+  createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),
+  replaceSignaturePolicy: async () => ({ name: 'replaced', publisherKeys: [real.get('path publisherKey')] }),
+  signBuild: async () => {
+    const { keyid, sig } = signatureOf(Envelope.parse((await bench.get('/v1/modules/tcp/builds/1.1.0/provenance')).body), publisher);
+    return { keyId: keyid, signature: sig };
+  },
+};
+
+/** The private key of a publisher. */
+const publisher = newPrivateKey();
+
+/** A publisher key of that name. */
+async function registerPublisher(name: string, privateKey: string): Promise<string> {
+  const key = { name, publicKey: publicPartOf(privateKey).pem };
+  return String(succeeded(await bench.post('/v1/publisher-keys', key))['id']);
+}
+
+/** A signature policy of that name, about devices that there are not. */
+async function demand(name: string): Promise<string> {
+  const policy = { name, labels: { zone: 'nowhere' }, publisherKeys: [real.get('path publisherKey')] };
+  return String(succeeded(await bench.post('/v1/signature-policies', policy))['id']);
 }
 
 function succeeded({ status, body }: Answer): Answer['body'] {
@@ -219,6 +249,9 @@ beforeAll(async () => {
     digest: image['digest'],
   };
   for (const [name, value] of Object.entries(values)) for (const place of ['path', 'query']) real.set(`${place} ${name}`, String(value));
+  real.set('path publisherKey', await registerPublisher('story', publisher));
+  real.set('path signaturePolicy', await demand('story'));
+  real.set('path signingKey', String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['id']));
   real.set('query host', String(host));
   const [event] = itemsOf(await bench.get(`/v1/audit?action=load.completed&object=${loads[0]?.['id']}`));
   for (const name of ['actor', 'request']) real.set(`query ${name}`, String(event?.[name]));

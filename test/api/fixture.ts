@@ -12,6 +12,7 @@ import { type Limits, usualLimits } from '../../src/api/limits.ts';
 import { createService, type ServiceOptions } from '../../src/api/service.ts';
 import type { RetentionSettings } from '../../src/control/retention.ts';
 import { runHost } from '../../src/host/host.ts';
+import type { PublicKey } from '../../src/proof/ed25519.ts';
 import { keepAll, PrivateKeysInMemory } from '../usual-settings.ts';
 
 export type Answer = { readonly status: number; readonly headers: Headers; readonly body: Record<string, unknown> };
@@ -77,13 +78,20 @@ export class Bench {
   }
 
   /** Runs a device host; answers how to stop it. */
-  startHost(name: string, devices: number, labels: Record<string, string> = {}, capacity = 100): () => Promise<void> {
+  startHost(
+    name: string,
+    devices: number,
+    labels: Record<string, string> = {},
+    capacity = 100,
+    trustedKeys: readonly PublicKey[] | null = null,
+  ): () => Promise<void> {
     const stop = new AbortController();
     const ended = runHost({
       controlUrl: this.url,
       joinToken,
       name,
       capacity,
+      trustedKeys,
       devices: Array.from({ length: devices }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages: 64 })),
       signal: stop.signal,
       logger: pino({ enabled: false }),

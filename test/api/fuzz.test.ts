@@ -4,6 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { newPrivateKey, publicPartOf } from '../../src/proof/ed25519.ts';
+import { Envelope, signatureOf } from '../../src/proof/envelope.ts';
 import { Bench, itemsOf, joinToken, until, workModule } from './fixture.ts';
 import { documentedBody, examplesOf, type Operation, operations, type Parameter } from './fuzzing/document.ts';
 import { hostileValue, type Known, nearly, validValue } from './fuzzing/values.ts';
@@ -39,6 +41,17 @@ beforeAll(async () => {
   const loads = itemsOf(await bench.get('/v1/loads'));
   const image = Object(pushed.body['image']);
   const keyOf = async (role: string) => (await bench.post('/v1/keys', { name: role, role })).body;
+  const publisher = newPrivateKey();
+  const publisherKeyOf = async (name: string, privateKey: string) =>
+    (await bench.post('/v1/publisher-keys', { name, publicKey: publicPartOf(privateKey).pem })).body['id'];
+  const publisherKey = await publisherKeyOf('publisher', publisher);
+  const toBeRevoked = [await publisherKeyOf('first', newPrivateKey()), await publisherKeyOf('second', newPrivateKey())];
+  const policies: unknown[] = [];
+  for (let index = 0; index < 60; index += 1) {
+    const policy = { name: `policy-${index}`, labels: { zone: 'nowhere' }, publisherKeys: [publisherKey] };
+    policies.push((await bench.post('/v1/signature-policies', policy)).body['id']);
+  }
+  const signed = signatureOf(Envelope.parse((await bench.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
   const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
   known = new Map<string, readonly unknown[]>([
     ['device', devices],
@@ -53,7 +66,14 @@ beforeAll(async () => {
     ['key', [(await keyOf('admin'))['id']]],
     ['size', [Number((await bench.post('/v1/audit/checkpoints', undefined)).body['size'])]],
     ['event', [1, 2]],
-    ['signingKey', [String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['id'])]],
+    ['publisherKey', toBeRevoked],
+    ['publisherKeys', [[publisherKey]]],
+    ['signaturePolicy', policies],
+    ['threshold', [1]],
+    ['if-match', ['*']],
+    ['signingKey', itemsOf(await bench.get('/v1/signing-keys')).map(({ id }) => id)],
+    ['keyId', [signed.keyid]],
+    ['signature', [signed.sig]],
     ['module', ['tcp']],
     ['version', ['1.0.0', '1.1.0', 'next-minor']],
     ['digest', [image.digest]],

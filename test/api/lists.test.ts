@@ -124,7 +124,30 @@ const newBuild = (module: string) => (index: number) => ({
   sourceDigest: '',
   imageDigest: '',
   imageBytes: 0,
+  pushedBy: null,
+  envelope: null,
   interface: { exports: [], imports: [] },
+  createdAt: anyTime(),
+});
+
+const newPublisherKey = (index: number) => ({
+  id: newIdentifier('publisher key'),
+  name: `publisher-${index}`,
+  keyId: `sha256:${String(index).padStart(64, '0')}`,
+  publicKey: '',
+  createdAt: anyTime(),
+  createdBy: 'test',
+  revokedAt: random(2) === 0 ? anyTime() : null,
+});
+
+const newPolicy = (index: number) => ({
+  id: newIdentifier('signature policy'),
+  name: `policy-${index}`,
+  deviceId: null,
+  labels: { zone: 'north' },
+  module: null,
+  publisherKeys: [],
+  threshold: 1,
   createdAt: anyTime(),
 });
 
@@ -191,6 +214,8 @@ beforeAll(async () => {
   const programs = series(40, newProgram(device.id));
   const builds = ['tcp', 'udp', 'icmp', 'arp', 'dns'].flatMap((module, index) => series(12 * (index + 1), newBuild(module)));
   const keys = series(40, newKey);
+  const publisherKeys = series(40, newPublisherKey);
+  const policies = series(40, newPolicy);
   const violations = series(40, newViolation(device.id, programs));
   const stays = series(60, newStay(device.id));
   await store.transaction(async (records) => {
@@ -208,6 +233,8 @@ beforeAll(async () => {
     for (const program of programs) await records.programs.create(program);
     for (const build of builds) await records.builds.create(build);
     for (const key of keys) await records.keys.create(key);
+    for (const key of publisherKeys) await records.publisherKeys.create(key);
+    for (const policy of policies) await records.signaturePolicies.create(policy);
     await records.history.enter(stays);
     await records.abiViolations.create(device.id, violations);
     await records.audit.append(series(150, newEvent));
@@ -344,6 +371,26 @@ beforeAll(async () => {
         time: key.createdAt.getTime(),
         selectedBy: { role: [key.role], revoked: [String(key.revokedAt !== null)] },
       })),
+    },
+    {
+      path: '/v1/publisher-keys',
+      mark: 'id',
+      sorts: ['createdAt'],
+      hasRange: false,
+      items: publisherKeys.map(({ id, createdAt, revokedAt }) => ({
+        ...named,
+        mark: id,
+        key: id,
+        time: createdAt.getTime(),
+        selectedBy: { revoked: [String(revokedAt !== null)] },
+      })),
+    },
+    {
+      path: '/v1/signature-policies',
+      mark: 'id',
+      sorts: ['createdAt'],
+      hasRange: false,
+      items: policies.map(({ id, createdAt }) => ({ ...named, mark: id, key: id, time: createdAt.getTime(), selectedBy: {} })),
     },
     {
       path: '/v1/audit',

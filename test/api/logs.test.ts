@@ -151,7 +151,7 @@ test('a host process says nothing of its tokens, whatever a service answers', as
   // It answers with what it was sent.
   const server: Server = createServer((request, response) => {
     const isRegistered = request.url === '/agent/v1/hosts' && ++registrations > 1;
-    const registered = { host: newIdentifier('host'), name: 'rack', devices: 1, token, heartbeatSeconds: 0.05 };
+    const registered = { host: newIdentifier('host'), name: 'rack', devices: 1, token, heartbeatSeconds: 0.05, signingKeys: [] };
     request.resume();
     if (isRegistered) response.writeHead(201, { 'content-type': 'application/json' }).end(JSON.stringify(registered));
     else response.writeHead(500).end(`${request.headers.authorization} is shown, ${request.headers.authorization?.split(' ')[1]} it has`);

@@ -60,7 +60,7 @@ async function makeDevice(id: string, ...minors: readonly number[]): Promise<voi
     await records.devices.create([{ id, name: id, hostId: 'h', labels: {}, createdAt: at, ramPages: 16 }]);
     for (const version of new Set(loaded.map(({ stay }) => stay.version))) {
       if ((await records.builds.find('tcp', version)) !== null) continue;
-      const made = { module: 'tcp', version, language: 'wat', compiler: '', interface: {}, createdAt: at };
+      const made = { module: 'tcp', version, language: 'wat', compiler: '', interface: {}, pushedBy: null, envelope: null, createdAt: at };
       await records.builds.create({ id: version, ...made, sourceDigest: '', imageDigest: `sha256:${'0'.repeat(64)}`, imageBytes: 1 });
     }
     await records.loads.create(loaded.map(({ load }) => load));

@@ -34,9 +34,16 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   const path = request.url ?? '';
   if (path === '/agent/v1/hosts') {
     registrations += 1;
-    response
-      .writeHead(201, { 'content-type': 'application/json' })
-      .end(JSON.stringify({ host: newIdentifier('host'), name: 'host', devices: 0, token: 'agt_test', heartbeatSeconds: 0.02 }));
+    response.writeHead(201, { 'content-type': 'application/json' }).end(
+      JSON.stringify({
+        host: newIdentifier('host'),
+        name: 'host',
+        devices: 0,
+        token: 'agt_test',
+        heartbeatSeconds: 0.02,
+        signingKeys: [],
+      }),
+    );
   } else if (path.endsWith('/heartbeats')) {
     heartbeats += 1;
     response.writeHead(heartbeatStatus).end();
@@ -76,6 +83,7 @@ beforeEach(async () => {
     name: 'host',
     devices: [],
     capacity: 1,
+    trustedKeys: null,
     signal: stop.controller.signal,
     logger: pino({ enabled: false }),
   });

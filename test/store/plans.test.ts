@@ -64,7 +64,21 @@ const byName = { sort: 'name', order: 'asc', limit: 51, after: { name: 'device-1
 const byIdentifier = { ...byName, after: { name: 'd0' } } as const;
 const range = { from: new Date(0), until: new Date() };
 const noLabels = { labels: {} };
-const { abiViolations, audit, builds, checkpoints, devices, history, keys, loads, programs, hosts, signingKeys } = records;
+const {
+  abiViolations,
+  audit,
+  builds,
+  checkpoints,
+  devices,
+  history,
+  keys,
+  loads,
+  programs,
+  publisherKeys,
+  signaturePolicies,
+  hosts,
+  signingKeys,
+} = records;
 
 test.each<[string, () => Promise<unknown>, string]>([
   ['loads', () => loads.list({ ...noLabels, ...range }, byTime), 'Load_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
@@ -203,6 +217,8 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['builds', () => builds.list({ module: 'x', language: 'y' }, byTime), 'Build_module_createdAt_id_idx (module=? AND createdAt<?)'],
   ['modules', () => builds.listModules(byName), 'Build_module_createdAt_id_idx (module>? AND module<?)'],
   ['keys', () => keys.list({}, byTime), 'ApiKey_createdAt_id_idx (createdAt<?)'],
+  ['publisher keys', () => publisherKeys.list({}, byTime), 'PublisherKey_createdAt_id_idx (createdAt<?)'],
+  ['signature policies', () => signaturePolicies.list(byTime), 'SignaturePolicy_createdAt_id_idx (createdAt<?)'],
   ['hosts', () => hosts.list({}, byTime), 'Host_registeredAt_id_idx (registeredAt<?)'],
 ])('%s are found where the page before ended, and need not be sorted', async (_what, read, index) => {
   const plans = await plansOf(read);
@@ -229,6 +245,8 @@ test.each<[string, () => Promise<unknown>, string]>([
     () => history.loadedVersions(['d1', 'd2'], 'x', 10),
     'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
   ],
+  ['the build of an image', () => builds.ofImage('x'), 'Build_imageDigest_idx (imageDigest=?)'],
+  ['how builds were made', () => audit.of('x', ['y', 'z']), 'AuditEvent_object_at_idx (object=?)'],
   ['loads of a version', () => loads.list({ ...noLabels, version: 'x' }, byTime), 'Load_version_module_requestedAt_id_idx (version=?)'],
 ])('%s are looked up and sorted, and no others are read', async (_what, read, index) => {
   const plans = await plansOf(read);

@@ -100,10 +100,23 @@ test('how to use the API', async () => {
   expect(said).toMatch(/"state":"completed","outcome":"installed"/);
 });
 
+test('how to sign builds', patience, async () => {
+  const said = await walkThrough('docs/how-to/sign-builds.md', folder);
+  expect(said).toMatch(
+    /released \(sgp_\w+\) demands that 1 of 1 publisher keys have signed greeting@1\.0\.0, and 0 have[\s\S]*exit code 3/,
+  );
+  expect(said).toMatch(/signed greeting@1\.0\.0 with the key sha256:\w+:\n {2}image/);
+  expect(said).toMatch(/installed +4 +0 +0 +0/);
+  expect(said.match(/Signature Verified Successfully/g)).toHaveLength(2);
+  expect(said).toMatch(/the service signs with sgk_\w+ from now on/);
+  expect(readFileSync(join(folder, 'trusted-keys.pem'), 'utf8').match(/BEGIN PUBLIC KEY/g)).toHaveLength(2);
+});
+
 test('how to write an agent', async () => {
   const said = await walkThrough('docs/how-to/write-an-agent.md', folder, '--no-embedded-host');
   expect(said).toMatch(/registered as hst_/);
   expect(said).toMatch(/"kind":"attach-device"/);
+  expect(said).toMatch(/Signature Verified Successfully/);
   expect(said).toMatch(/"status":"connected"/);
   expect(said).toMatch(/"state":"completed","outcome":"installed"/);
   expect(said).toMatch(/"items":\[\{"module":"hello","version":"1.0.0",.*"leftAt":null/);

@@ -5,6 +5,8 @@ import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import { BootId, Heartbeat, Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
 import { Digest } from '../../protocol/identifiers.ts';
+import { type ServiceKey, ServiceKeys, SignedStatement } from '../../protocol/signed-statement.ts';
+import type { SigningKeyRecord } from '../../store/records/signing-keys.ts';
 import { callerOf } from '../access.ts';
 import { entityTag } from '../entity-tags.ts';
 import { identifier } from '../schemas/common.ts';
@@ -27,7 +29,7 @@ const sequence = z.coerce
   .meta({ examples: [7] });
 const hostParameter = z.object({ host: identifier('host') });
 
-export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
+export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control): void {
   app.post(
     '/agent/v1/hosts',
     {
@@ -49,9 +51,12 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
     async (request, reply) => {
       const host = await hosts.register(request.body, boundHost(request), requesterOf(request));
       const { id, name, devices, token } = host;
+      const signing = host.signingKeys.map(toServiceKey);
       return reply
         .status(201)
-        .send(Registered.parse({ host: id, name, devices, token, heartbeatSeconds: hosts.heartbeatInterval / 1_000 }));
+        .send(
+          Registered.parse({ host: id, name, devices, token, heartbeatSeconds: hosts.heartbeatInterval / 1_000, signingKeys: signing }),
+        );
     },
   );
 
@@ -174,6 +179,38 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
     },
   );
 
+  app.get(
+    '/agent/v1/images/:digest/provenance',
+    {
+      config: { access: 'host' },
+      schema: {
+        operationId: 'downloadProvenance',
+        tags,
+        summary: 'Get the signed statement of where an image came from',
+        description:
+          'Of an image of a build; the driver of a program has none. A device verifies it before it loads the image. Signatures of publishers may come later: ask again before a load is refused for want of them.',
+        params: z.object({ digest: Digest.describe('Digest of the image, as an order names it.') }),
+        response: { 200: SignedStatement.describe('The envelope.'), ...problems('not-found') },
+      },
+    },
+    async ({ params }) => provenance.ofImage(params.digest),
+  );
+
+  app.get(
+    '/agent/v1/signing-keys',
+    {
+      config: { access: 'host' },
+      schema: {
+        operationId: 'downloadSigningKeys',
+        tags,
+        summary: 'Get the keys that the service signs or has signed builds with',
+        description: 'As at the registration; ask again when a statement is signed with a key that is not among them.',
+        response: { 200: ServiceKeys.describe('The keys, the oldest first.'), ...problems() },
+      },
+    },
+    async () => ({ signingKeys: (await hosts.signingKeys()).map(toServiceKey) }),
+  );
+
   app.post(
     '/agent/v1/hosts/:host/reports',
     {
@@ -197,6 +234,11 @@ export function addAgentRoutes(app: Api, { hosts, builds }: Control): void {
       return reply.status(204).send(null);
     },
   );
+}
+
+function toServiceKey({ keyId, publicKey, createdAt, endorsement }: SigningKeyRecord): ServiceKey {
+  const envelope = endorsement === null ? null : SignedStatement.parse(endorsement);
+  return { keyId: Digest.parse(keyId), publicKey, createdAt: createdAt.toISOString(), endorsement: envelope };
 }
 
 /** The name of the one host that the caller may register; null where they may register any. */

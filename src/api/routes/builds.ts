@@ -5,6 +5,7 @@ import type { PushedBuild } from '../../control/builds.ts';
 import type { Control } from '../../control/control.ts';
 import { Problem } from '../../control/problem.ts';
 import { checkHasImage } from '../../control/retention.ts';
+import { readEnvelope } from '../../proof/envelope.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { BuildRecord } from '../../store/records/builds.ts';
 import { entityTag, entityTagOf, ifNoneMatchHeaders, isKnownBy } from '../entity-tags.ts';
@@ -128,7 +129,7 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
         operationId: 'getBuild',
         tags,
         summary: 'Get a build',
-        description: 'A build never changes.',
+        description: 'A build never changes, but publishers put their signatures to it.',
         params: buildParameters,
         headers: ifNoneMatchHeaders,
         response: {
@@ -182,8 +183,9 @@ function versionInQuery(version: string | undefined): string {
   throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'query:version', detail }] });
 }
 
-function toBuild(build: BuildRecord): z.infer<typeof Build> {
-  const { id, module, version, compiler, sourceDigest, imageDigest, imageBytes, imagePrunedAt, createdAt } = build;
+/** A build as it is answered. */
+export function toBuild(build: BuildRecord): z.infer<typeof Build> {
+  const { id, module, version, compiler, sourceDigest, imageDigest, imageBytes, imagePrunedAt, createdAt, pushedBy, envelope } = build;
   return {
     id,
     module,
@@ -194,6 +196,8 @@ function toBuild(build: BuildRecord): z.infer<typeof Build> {
     image: { digest: imageDigest, bytes: imageBytes, prunedAt: imagePrunedAt?.toISOString() ?? null },
     interface: Interface.parse(build.interface),
     createdAt: createdAt.toISOString(),
+    pushedBy,
+    signedBy: (envelope === null ? null : readEnvelope(envelope))?.signatures.map(({ keyid }) => keyid) ?? [],
   };
 }
 

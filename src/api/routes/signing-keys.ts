@@ -2,9 +2,9 @@
 
 import type { z } from 'zod';
 import type { Control } from '../../control/control.ts';
-import { Envelope } from '../../proof/envelope.ts';
 import { verifierKeyOf } from '../../proof/signed-note.ts';
 import { Digest } from '../../protocol/identifiers.ts';
+import { SignedStatement } from '../../protocol/signed-statement.ts';
 import type { SigningKeyRecord } from '../../store/records/signing-keys.ts';
 import { answerPage, pageByTime } from '../pages.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
@@ -21,7 +21,7 @@ export function addSigningKeyRoutes(app: Api, { signingKeys }: Control): void {
     verifierKey: verifierKeyOf(signingKeys.origin, { keyId, pem: publicKey }),
     createdAt: createdAt.toISOString(),
     retiredAt: retiredAt?.toISOString() ?? null,
-    endorsement: endorsement === null ? null : Envelope.parse(endorsement),
+    endorsement: endorsement === null ? null : SignedStatement.parse(endorsement),
   });
   const toCreated = (record: SigningKeyRecord): Making<201, z.infer<typeof SigningKey>> => ({
     status: 201,

@@ -3,11 +3,11 @@
 import { z } from 'zod';
 import { auditOutcomes } from '../../proof/audit-event.ts';
 import { ExportStart } from '../../proof/audit-export.ts';
-import { exampleHashes, exampleRequest, exampleTimes } from '../../protocol/examples.ts';
+import { exampleHashes, exampleIdentity, exampleRequest, exampleTimes } from '../../protocol/examples.ts';
 import { Digest, exampleIdentifier } from '../../protocol/identifiers.ts';
+import { exampleServiceKey, SignedStatement } from '../../protocol/signed-statement.ts';
 import { count, pageOf, pageQuery, timestamp } from './common.ts';
 import { orderQuery, rangeQuery } from './lists.ts';
-import { exampleKeyId, exampleOrigin, SignedStatement } from './signing-keys.ts';
 
 /** What an event says beyond who, what and when, by name. */
 export const AuditDetail = z.record(
@@ -103,12 +103,12 @@ export const auditQuery = z.strictObject({
     .meta({ examples: [exampleRequest] }),
 });
 
-export const AuditExportStart = ExportStart.extend({
+const AuditExportStart = ExportStart.extend({
   endorsements: z.array(SignedStatement).describe(ExportStart.shape.endorsements.description ?? ''),
 }).meta({
   id: 'AuditExportStart',
   description: 'The first line of an export.',
-  examples: [{ origin: exampleOrigin, after: 0, until: 16, previous: null, endorsements: [], subtrees: [] }],
+  examples: [{ origin: exampleIdentity.origin, after: 0, until: 16, previous: null, endorsements: [], subtrees: [] }],
 });
 
 export const AuditExportLine = z.union([AuditExportStart, AuditEvent]).meta({ id: 'AuditExportLine' });
@@ -119,12 +119,12 @@ export const exportQuery = z.strictObject({
   after: eventNumber('Only events with a greater number. Without it, all that have not been pruned.').meta({ examples: [0] }),
 });
 
-const exampleNote = `${exampleOrigin}
+const exampleNote = `${exampleIdentity.origin}
 16
 mx9tbeTZsfj0/Ljz9fsqC3xSp6PhsPGk0/OtjJ89THI=
 ${exampleTimes.faulted}
 
-— ${exampleOrigin} WoxR2rT9sQp0nXl2m4K9f7jYwq3H1cZbVtEoUgRaDxSiNvLkMhBy5G8PzCe6uJrTIfAWOdQ2Xs0lVnKb4mHpYtGw9Q8=
+— ${exampleIdentity.origin} WoxR2rT9sQp0nXl2m4K9f7jYwq3H1cZbVtEoUgRaDxSiNvLkMhBy5G8PzCe6uJrTIfAWOdQ2Xs0lVnKb4mHpYtGw9Q8=
 `;
 
 export const Checkpoint = z
@@ -138,7 +138,7 @@ export const Checkpoint = z
   .meta({
     id: 'Checkpoint',
     description: 'What the audit trail was at a time, signed by the service.',
-    examples: [{ size: 16, root: exampleHashes.event, at: exampleTimes.faulted, keyId: exampleKeyId, note: exampleNote }],
+    examples: [{ size: 16, root: exampleHashes.event, at: exampleTimes.faulted, keyId: exampleServiceKey.keyId, note: exampleNote }],
   });
 export const CheckpointPage = pageOf('CheckpointPage', Checkpoint);
 export const checkpointQuery = z.strictObject({ ...pageQuery, ...orderQuery });

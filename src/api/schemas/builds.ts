@@ -1,8 +1,8 @@
 // Builds and modules in the API.
 
 import { z } from 'zod';
-import { exampleInterface, exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
+import { exampleBuild, exampleIdentity, exampleInterface, exampleTimes, exampleVersions } from '../../protocol/examples.ts';
+import { Digest, exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { Interface } from '../../protocol/interface.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 import { orderQuery, rangeQuery } from './lists.ts';
@@ -11,16 +11,15 @@ import { Diagnostic } from './problem.ts';
 /** Characters of a source in JSON. */
 const sourceLimit = 1024 * 1024;
 
-const exampleBuild = {
+const { imageDigest, ...exampleFacts } = exampleBuild;
+const exampleAnswer = {
   id: exampleIdentifier('build'),
-  module: 'tcp',
-  version: exampleVersions.new.version,
-  language: 'assemblyscript',
-  compiler: 'assemblyscript 0.28.20',
-  sourceDigest: 'sha256:141be4c7d22f6507f9ebe9c27e6ffbd842259685163ddef7db13513224f1fffe',
-  image: { digest: exampleVersions.new.image, bytes: 1291, prunedAt: null },
+  ...exampleFacts,
+  image: { digest: imageDigest, bytes: 1291, prunedAt: null },
   interface: exampleInterface,
   createdAt: exampleTimes.pushed,
+  pushedBy: exampleIdentifier('key'),
+  signedBy: [exampleIdentity.keyId],
 };
 
 export const moduleParameter = z.object({ module: ModuleName.describe('Name of the module.') });
@@ -67,12 +66,16 @@ export const Build = z
     }),
     interface: Interface,
     createdAt: timestamp,
+    pushedBy: z.string().nullable().describe('Identifier of the key that pushed it; null where that is not known.'),
+    signedBy: z
+      .array(z.string())
+      .describe('Identifiers of the keys that have signed its statement: the one of the service, and those of publishers.'),
   })
-  .meta({ id: 'Build', description: 'One compiled version of a module.', examples: [exampleBuild] });
+  .meta({ id: 'Build', description: 'One compiled version of a module.', examples: [exampleAnswer] });
 
 export const CreatedBuild = Build.extend({ warnings: z.array(Diagnostic).describe('What the compiler warned of.') }).meta({
   id: 'CreatedBuild',
-  examples: [{ ...exampleBuild, warnings: [] }],
+  examples: [{ ...exampleAnswer, warnings: [] }],
 });
 export const BuildPage = pageOf('BuildPage', Build);
 
@@ -85,6 +88,16 @@ export const buildQuery = z.strictObject({
     .describe('Only builds of this language.')
     .meta({ examples: ['assemblyscript'] }),
 });
+
+export const NewSignature = z
+  .strictObject({
+    keyId: Digest.describe('SHA-256 of the public key (SubjectPublicKeyInfo) of a publisher key that is registered.'),
+    signature: z
+      .string()
+      .regex(/^[A-Za-z0-9+/]{86}==$/, 'must be the 64 bytes of an Ed25519 signature in base64')
+      .describe("The key's signature of the pre-authentication encoding of the envelope of `getProvenance`, base64."),
+  })
+  .meta({ id: 'NewSignature', examples: [{ keyId: exampleIdentity.keyId, signature: exampleIdentity.signature }] });
 
 const Module = z.object({ name: z.string(), builds: count, lastBuildAt: timestamp }).meta({
   id: 'Module',

@@ -25,6 +25,8 @@ export const problemTypes = {
   'trail-broken': { status: 409, title: 'The audit trail is not as it was written' },
   'image-pruned': { status: 409, title: 'The image of the build has been pruned' },
   pruned: { status: 410, title: 'What was asked for has been pruned' },
+  'too-many-policies': { status: 409, title: 'There are as many signature policies as may be' },
+  'too-many-signatures': { status: 409, title: 'The build has as many signatures as may be' },
   'changed-since': { status: 412, title: 'The object has changed since it was read' },
   'too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is of an unsupported media type' },

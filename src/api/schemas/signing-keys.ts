@@ -1,22 +1,13 @@
 // The service's signing keys in the API.
 
 import { z } from 'zod';
-import { Envelope } from '../../proof/envelope.ts';
-import { exampleTimes } from '../../protocol/examples.ts';
+import { exampleIdentity } from '../../protocol/examples.ts';
 import { Digest, exampleIdentifier } from '../../protocol/identifiers.ts';
+import { exampleServiceKey, SignedStatement } from '../../protocol/signed-statement.ts';
 import { identifier, pageOf, pageQuery, timestamp } from './common.ts';
 import { orderQuery } from './lists.ts';
 
 export const signingKeyParameter = z.object({ signingKey: identifier('signing key') });
-
-export const exampleKeyId = 'sha256:5a2c5a1d9c2f0c6c9be1e4cfa0e6f8a3d40a5c9a1b7a2f2b1dc2a68f9d3e7b10';
-
-export const exampleOrigin = 'patchbay/5a2c5a1d9c2f0c6c';
-
-export const SignedStatement = Envelope.meta({
-  id: 'Envelope',
-  description: 'A signed statement: a DSSE envelope (github.com/secure-systems-lab/dsse).',
-});
 
 export const SigningKey = z
   .object({
@@ -36,12 +27,9 @@ export const SigningKey = z
     examples: [
       {
         id: exampleIdentifier('signing key'),
-        keyId: exampleKeyId,
-        publicKey: '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n',
-        verifierKey: `${exampleOrigin}+8f1d2c3b+ARm/RAlphM3+hUG6wWfcO5bIUIaqMLa2ywxcOK1wMWbh`,
-        createdAt: exampleTimes.registered,
+        ...exampleServiceKey,
+        verifierKey: `${exampleIdentity.origin}+8f1d2c3b+ARm/RAlphM3+hUG6wWfcO5bIUIaqMLa2ywxcOK1wMWbh`,
         retiredAt: null,
-        endorsement: null,
       },
     ],
   });

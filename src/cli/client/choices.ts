@@ -22,7 +22,18 @@ export const recoveries = every<Schemas['Program']['recovery']>()('module', 'per
 export const addressings = every<Schemas['Program']['addressing']>()('via-table', 'hard-coded');
 export const loadStates = every<Schemas['Load']['state']>()('queued', 'dispatched', 'completed');
 export const deviceStatuses = every<Schemas['Device']['status']>()('connected', 'attaching', 'unreachable');
-export const eventTypes = every<EventType>()('load', 'device', 'host', 'program', 'build', 'key', 'signing-key', 'audit');
+export const eventTypes = every<EventType>()(
+  'load',
+  'device',
+  'host',
+  'program',
+  'build',
+  'key',
+  'signing-key',
+  'publisher-key',
+  'signature-policy',
+  'audit',
+);
 export const roles = every<Schemas['Role']>()('viewer', 'operator', 'publisher', 'admin', 'agent');
 
 /** What each outcome of a load means for who asked for it. */

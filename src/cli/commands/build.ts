@@ -1,11 +1,10 @@
-// `patchbay build`: builds of modules are pushed and listed.
+// `patchbay build`: builds of modules are pushed and listed, and it is shown and signed where they came from.
 
 import console from 'node:console';
-import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import { type Command, Option } from '@commander-js/extra-typings';
 import { AnswerError, answerOf, type Client, type Schemas } from '../client/client.ts';
-import { UsageError } from '../command-line.ts';
+import { readGivenFile, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { answer, type Operator, operate } from '../operator/operator.ts';
 import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
@@ -90,13 +89,33 @@ export function addBuildCommands(build: Command): void {
       }),
     );
   addExamples(devices, 'patchbay build devices tcp 1.1.0 --running', 'patchbay build devices tcp 1.0.0 --gone --all --json');
+  const provenance = build
+    .command('provenance <module> <version>')
+    .description('Show what the service states of where a build came from, and who has signed it; with --json, the envelope (DSSE).')
+    .action((module, version, _options, command) =>
+      operate(command, async (operator) => (await proving()).showProvenance(operator, module, version)),
+    );
+  addExamples(provenance, 'patchbay build provenance tcp 1.1.0', 'patchbay build provenance tcp 1.1.0 --json > tcp-1.1.0.dsse.json');
+
+  const sign = build
+    .command('sign <module> <version>')
+    .description('Put the signature of a publisher to a build, under what the service states of it. The private key stays here.')
+    .requiredOption('--signing-key <file>', 'the Ed25519 private key in PEM, as "openssl genpkey -algorithm ed25519" writes it')
+    .option('--source <file>', 'sign only if this is what was compiled')
+    .action((module, version, { signingKey: keyFile, source: sourceFile }, command) =>
+      operate(command, async (operator) => (await proving()).signBuild(operator, { module, version, keyFile, sourceFile })),
+    );
+  addExamples(sign, 'patchbay build sign tcp 1.1.0 --signing-key release-team.pem --source tcp.ts');
 }
+
+/** Its schemas are slow to load, and the other commands have no need of them. */
+const proving = () => import('../operator/build-provenance.ts');
 
 async function pushBuild(operator: Operator, file: string, module: string, version: string): Promise<ExitCode> {
   const language = languages.get(extname(file));
   if (language === undefined)
     throw new UsageError(`cannot tell the language of ${file}: name it with one of ${[...languages.keys()].join(', ')}`);
-  const content = readContent(file);
+  const content = readGivenFile(file);
   try {
     const build = await request(operator.client, { module, version, language, content });
     for (const warning of build.warnings) console.error(diagnosticLine(warning, file));
@@ -126,12 +145,4 @@ async function request(client: Client, { module, version, language, content }: S
   // OpenAPI has no type for bytes: the body is what the serializer says.
   const prebuilt = { body: '', bodySerializer: () => content, headers: { 'content-type': 'application/wasm' } };
   return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path, query: { version } }, ...prebuilt }));
-}
-
-function readContent(file: string): Uint8Array {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new UsageError(`cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`);
-  }
 }

@@ -11,6 +11,7 @@ import { printEvents } from '../operator/event-lines.ts';
 import { answer, operate } from '../operator/operator.ts';
 import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
 import { coloured } from '../terminal/colours.ts';
+import { labelsText } from '../terminal/labels.ts';
 import { tableLines } from '../terminal/table.ts';
 import { timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
@@ -107,11 +108,6 @@ export function addDeviceCommands(device: Command): void {
 function statusText(status: Schemas['Device']['status']): string {
   return coloured(status === 'connected' ? 'green' : status === 'attaching' ? 'yellow' : 'red', status);
 }
-
-const labelsText = (labels: Readonly<Record<string, string>>) =>
-  Object.entries(labels)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(' ');
 
 function detailLines({
   id,

@@ -4,10 +4,10 @@ import console from 'node:console';
 import { type Command, Option } from '@commander-js/extra-typings';
 import { roles } from '../client/choices.ts';
 import { answerOf, type Client } from '../client/client.ts';
-import { UsageError } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { identifierOf } from '../operator/named.ts';
 import { answer, operate } from '../operator/operator.ts';
-import { allOption, answerList, everyItem, limitOption, readPages } from '../operator/pages.ts';
+import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
 import { timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
@@ -72,12 +72,11 @@ export function addKeyCommands(key: Command): void {
 }
 
 /** The identifier of a key in use. @throws {UsageError} when none has the name. */
-async function idOf(client: Client, named: string): Promise<string> {
-  if (named.startsWith('key_')) return named;
-  const ask = async (query: { limit: number }) =>
-    answerOf(await client.GET('/v1/keys', { params: { query: { revoked: 'false' as const, ...query } } }));
-  const { items } = await readPages(everyItem, ask);
-  const key = items.find(({ name }) => name === named);
-  if (key === undefined) throw new UsageError(`there is no key in use called ${named}: "patchbay key list" shows those there are`);
-  return key.id;
+function idOf(client: Client, named: string): Promise<string> {
+  return identifierOf(named, {
+    prefix: 'key_',
+    called: 'key in use',
+    command: 'patchbay key list',
+    ask: async (query) => answerOf(await client.GET('/v1/keys', { params: { query: { revoked: 'false' as const, ...query } } })),
+  });
 }

@@ -48,7 +48,8 @@ export async function readPublicKeys(files: readonly string[]): Promise<PublicKe
   const { KeyError, readPublicKey } = await import('../../proof/ed25519.ts');
   return files.flatMap((file) => {
     const blocks = readText(file).match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----/g) ?? [];
-    if (blocks.length === 0) throw new UsageError(`${file} has no public key in PEM: "patchbay signing-key list --pem" gives the service's`);
+    if (blocks.length === 0)
+      throw new UsageError(`${file} has no public key in PEM: "patchbay signing-key list --pem" gives the service's`);
     try {
       return blocks.map(readPublicKey);
     } catch (error) {

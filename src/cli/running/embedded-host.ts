@@ -17,6 +17,7 @@ await runHost({
   name: 'embedded',
   devices: Array.from({ length: devices }, (_, index) => ({ name: `embedded-${index + 1}`, labels: { host: 'embedded' }, ramPages: 256 })),
   capacity: 1_000,
+  trustedKeys: null,
   // The thread ends with the process.
   signal: new AbortController().signal,
   logger: createLogger({ level: logLevel, name: 'embedded-host', stream: pino.destination(2), secrets: [joinToken] }),

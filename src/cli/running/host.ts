@@ -11,6 +11,7 @@ import { createLogger } from '../../protocol/logging.ts';
 import { readInteger, readLabels, readLogLevel, UsageError } from '../command-line.ts';
 import { readConfiguration } from '../configuration.ts';
 import { readJoinToken } from './join-token.ts';
+import { readTrustedKeys } from './trusted-keys.ts';
 
 const hostHelp = `Usage: npm run host -- [options]
 
@@ -24,6 +25,8 @@ Options, each also as an environment variable, or in the file of --config by its
   --ram-pages N      executable memory of each device, in pages of 4 KiB (PATCHBAY_RAM_PAGES, 256)
   --capacity N       devices that the service may place here in all (PATCHBAY_CAPACITY, 1000)
   --token-file FILE  where the service's join token is (PATCHBAY_TOKEN_FILE, data/join-token; PATCHBAY_TOKEN gives the token itself)
+  --trusted-keys FILE  public keys in PEM: only builds that one of them has signed, or a key that they vouch for, are loaded
+                     (PATCHBAY_TRUSTED_KEYS; without it, the host trusts the keys that the service says are its own)
   --log-level L      fatal, error, warn, info or debug (PATCHBAY_LOG_LEVEL, info)
   --config FILE      a JSON file with any of these (PATCHBAY_HOST_CONFIG)
   --help
@@ -44,6 +47,7 @@ const variables = {
   'ram-pages': 'PATCHBAY_RAM_PAGES',
   capacity: 'PATCHBAY_CAPACITY',
   'token-file': 'PATCHBAY_TOKEN_FILE',
+  'trusted-keys': 'PATCHBAY_TRUSTED_KEYS',
   'log-level': 'PATCHBAY_LOG_LEVEL',
 } as const;
 
@@ -59,6 +63,7 @@ export async function host(args: readonly string[], signal: AbortSignal): Promis
       'ram-pages': { type: 'string' },
       capacity: { type: 'string' },
       'token-file': { type: 'string' },
+      'trusted-keys': { type: 'string' },
       'log-level': { type: 'string' },
       config: { type: 'string' },
       help: { type: 'boolean', default: false },
@@ -84,9 +89,11 @@ export async function host(args: readonly string[], signal: AbortSignal): Promis
   const devices = Array.from({ length: count }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages }));
   const checked = Registration.safeParse({ name, bootId: 'not-yet-made', capacity, devices });
   if (!checked.success) throw new UsageError(z.prettifyError(checked.error));
+  const keysFile = setting('trusted-keys', '');
+  const trustedKeys = keysFile === '' ? null : readTrustedKeys(keysFile);
   const level = readLogLevel(setting('log-level', 'info'));
   const joinToken = readJoinToken(process.env['PATCHBAY_TOKEN'], setting('token-file', 'data/join-token'));
   const logger = createLogger({ level, name, stream: pino.destination(2), secrets: [joinToken] });
   console.log(`Device host ${name} with ${count} devices joins ${control}.`);
-  await runHost({ controlUrl: control, joinToken, name, devices, capacity, signal, logger });
+  await runHost({ controlUrl: control, joinToken, name, devices, capacity, trustedKeys, signal, logger });
 }

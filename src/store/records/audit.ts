@@ -5,6 +5,7 @@ import type { Json, JsonObject } from '../../proof/canonical-json.ts';
 import { type Hash, hashText } from '../../proof/merkle-tree.ts';
 import type { Prisma } from '../generated/client.ts';
 import type { AuditEventModel, AuditHeadModel } from '../generated/models.ts';
+import { readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
@@ -117,6 +118,11 @@ export class AuditRecords {
   async prune(prunedThrough: number): Promise<void> {
     await this.#client.auditEvent.deleteMany({ where: { number: { lte: prunedThrough } } });
     await this.#client.auditHead.update({ where: { id: 1 }, data: { prunedThrough } });
+  }
+
+  /** Events of an action on these objects. */
+  async of(action: string, objects: readonly string[]): Promise<AuditRecord[]> {
+    return readInChunks(objects, (some) => this.#client.auditEvent.findMany({ where: { action, object: { in: some } } }));
   }
 
   /** The highest number that there is, 0 where there is none. */

@@ -34,6 +34,21 @@ export class BuildRecords {
     return this.#client.build.findFirst({ where: { module, imageDigest } });
   }
 
+  /** The build that the image is of; null where there is none, for a program's driver is of no build. */
+  async ofImage(imageDigest: string): Promise<BuildRecord | null> {
+    return this.#client.build.findFirst({ where: { imageDigest } });
+  }
+
+  /** Builds without a statement, after that identifier, by their identifiers. */
+  async unstated(after: string, limit: number): Promise<BuildRecord[]> {
+    return this.#client.build.findMany({ where: { envelope: null, id: { gt: after } }, orderBy: { id: 'asc' }, take: limit });
+  }
+
+  /** Keeps a build's statement with its signatures. */
+  async setStatement(id: string, statement: Pick<BuildRecord, 'pushedBy' | 'envelope'>): Promise<void> {
+    await this.#client.build.update({ where: { id }, data: statement });
+  }
+
   async list({ from, until, ...filter }: BuildFilter, page: PageByTime): Promise<BuildRecord[]> {
     const createdAt = (comparison: Comparison<Date>): Prisma.BuildWhereInput => ({ createdAt: comparison });
     return this.#client.build.findMany({

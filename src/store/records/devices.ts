@@ -121,6 +121,14 @@ export class DeviceRecords {
     });
   }
 
+  /** The labels of devices, by their identifiers; a device without any is not there. */
+  async labelsOf(ids: readonly string[]): Promise<Map<string, Record<string, string>>> {
+    const rows = await readInChunks(ids, (some) => this.#client.deviceLabel.findMany({ where: { deviceId: { in: some } } }));
+    const labels = new Map<string, Record<string, string>>();
+    for (const { deviceId, key, value } of rows) labels.set(deviceId, { ...labels.get(deviceId), [key]: value });
+    return labels;
+  }
+
   /** How many devices there are of each status. */
   async countByStatus(): Promise<Record<DeviceStatus, number>> {
     const count = (status: DeviceStatus) => this.#client.device.count({ where: whereStatus(status) });

@@ -15,6 +15,8 @@ import { KeyRecords } from './keys.ts';
 import { LoadRecords } from './loads.ts';
 import { OrderRecords } from './orders.ts';
 import { ProgramRecords } from './programs.ts';
+import { PublisherKeyRecords } from './publisher-keys.ts';
+import { SignaturePolicyRecords } from './signature-policies.ts';
 import { SigningKeyRecords } from './signing-keys.ts';
 
 export class Records {
@@ -31,6 +33,8 @@ export class Records {
   readonly loads: LoadRecords;
   readonly orders: OrderRecords;
   readonly programs: ProgramRecords;
+  readonly publisherKeys: PublisherKeyRecords;
+  readonly signaturePolicies: SignaturePolicyRecords;
   readonly signingKeys: SigningKeyRecords;
 
   /** What those who are told when it is on disk are told of it. */
@@ -50,6 +54,8 @@ export class Records {
     this.loads = new LoadRecords(client, this.committed);
     this.orders = new OrderRecords(client);
     this.programs = new ProgramRecords(client);
+    this.publisherKeys = new PublisherKeyRecords(client);
+    this.signaturePolicies = new SignaturePolicyRecords(client);
     this.signingKeys = new SigningKeyRecords(client);
   }
 }

@@ -39,6 +39,11 @@ export class SigningKeyRecords {
     return this.#client.signingKey.count();
   }
 
+  /** Every key that there ever was, the oldest first. */
+  async all(): Promise<SigningKeyRecord[]> {
+    return this.#client.signingKey.findMany({ orderBy: [{ createdAt: 'asc' }, { id: 'asc' }] });
+  }
+
   async list(page: PageByTime): Promise<SigningKeyRecord[]> {
     const createdAt = (comparison: Comparison<Date>): Prisma.SigningKeyWhereInput => ({ createdAt: comparison });
     return this.#client.signingKey.findMany({

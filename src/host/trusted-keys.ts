@@ -1,0 +1,41 @@
+// The keys whose signatures of builds the host trusts: those that the service tells it, or those that its operator has pinned and what they vouch for.
+
+import { KeyError, type PublicKey, readPublicKey } from '../proof/ed25519.ts';
+import { trustedThrough } from '../proof/endorsement.ts';
+import type { ServiceKey } from '../protocol/signed-statement.ts';
+
+export class TrustedKeys {
+  readonly #pinned: readonly PublicKey[] | null;
+  #keys: readonly PublicKey[];
+
+  /** @param pinned Null: whatever keys the service says that it signs with. */
+  constructor(pinned: readonly PublicKey[] | null) {
+    this.#pinned = pinned;
+    this.#keys = pinned ?? [];
+  }
+
+  get keys(): readonly PublicKey[] {
+    return this.#keys;
+  }
+
+  /** Takes in what the service says that it signs or has signed with. Of that, pinned keys let in only what they vouch for, or what that vouches for. */
+  learn(told: readonly ServiceKey[]): void {
+    this.#keys =
+      this.#pinned === null
+        ? told.flatMap(({ publicKey }) => readIfKey(publicKey) ?? [])
+        : trustedThrough(
+            this.#pinned,
+            told.flatMap(({ endorsement }) => endorsement ?? []),
+          );
+  }
+}
+
+/** The key of a PEM; null where it is none. */
+export function readIfKey(pem: string): PublicKey | null {
+  try {
+    return readPublicKey(pem);
+  } catch (error) {
+    if (error instanceof KeyError) return null;
+    throw error;
+  }
+}

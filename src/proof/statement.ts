@@ -1,0 +1,124 @@
+// What the service states of a build, and signs: an in-toto Statement (in-toto.io/Statement/v1) whose predicate is SLSA provenance (slsa.dev/provenance/v1).
+
+import { z } from 'zod';
+import { canonicalJson } from './canonical-json.ts';
+import type { Envelope } from './envelope.ts';
+
+/** Of the envelope's payload. */
+export const statementPayloadType = 'application/vnd.in-toto+json';
+const statementType = 'https://in-toto.io/Statement/v1';
+const predicateType = 'https://slsa.dev/provenance/v1';
+/** How a module is built, whatever its language: by the compiler that comes with the service. */
+const buildType = 'urn:patchbay:build:v1';
+
+/** A build as it is told from all others. */
+export type StatedBuild = {
+  readonly module: string;
+  readonly version: string;
+  /** `sha256:` and 64 hexadecimal digits. */
+  readonly imageDigest: string;
+};
+
+/** Where a build came from. */
+export type Provenance = StatedBuild & {
+  readonly language: string;
+  /** As the compiler calls itself: its name, a space, its version. */
+  readonly compiler: string;
+  readonly sourceDigest: string;
+  /** Identifier of the API key that pushed it; null where that is not known. */
+  readonly pushedBy: string | null;
+  /** Names the installation of the service. */
+  readonly origin: string;
+  /** The request by which it was pushed; null where that is not known. */
+  readonly requestId: string | null;
+  /** Null where it is not known. */
+  readonly startedAt: Date | null;
+  readonly finishedAt: Date;
+};
+
+const Sha256 = z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/) });
+
+/** What is read of a statement; others may say more. */
+const Statement = z.object({
+  _type: z.literal(statementType),
+  subject: z.tuple([z.object({ name: z.string(), digest: Sha256 })]),
+  predicateType: z.literal(predicateType),
+  predicate: z.object({
+    buildDefinition: z.object({
+      buildType: z.literal(buildType),
+      externalParameters: z.object({ module: z.string(), version: z.string(), language: z.string() }),
+      internalParameters: z.object({ pushedBy: z.string().nullable() }),
+      resolvedDependencies: z.tuple([z.object({ name: z.literal('source'), digest: Sha256 })]),
+    }),
+    runDetails: z.object({
+      builder: z.object({ id: z.string(), version: z.record(z.string(), z.string()) }),
+      metadata: z.object({ invocationId: z.string().optional(), startedOn: z.string().optional(), finishedOn: z.string() }),
+    }),
+  }),
+});
+
+/** The statement as it is signed: canonical JSON (RFC 8785). */
+export function statementOf(provenance: Provenance): string {
+  const { module, version, language, compiler, origin, requestId, startedAt } = provenance;
+  const [, name = compiler, number = ''] = /^(.*) (\S+)$/.exec(compiler) ?? [];
+  return canonicalJson({
+    _type: statementType,
+    subject: [{ name: `${module}@${version}`, digest: sha256Of(provenance.imageDigest) }],
+    predicateType,
+    predicate: {
+      buildDefinition: {
+        buildType,
+        externalParameters: { module, version, language },
+        internalParameters: { pushedBy: provenance.pushedBy },
+        resolvedDependencies: [{ name: 'source', digest: sha256Of(provenance.sourceDigest) }],
+      },
+      runDetails: {
+        builder: { id: `urn:${origin.replaceAll('/', ':')}`, version: { [name]: number } },
+        metadata: {
+          ...(requestId === null ? {} : { invocationId: requestId }),
+          ...(startedAt === null ? {} : { startedOn: startedAt.toISOString() }),
+          finishedOn: provenance.finishedAt.toISOString(),
+        },
+      },
+    },
+  });
+}
+
+/** What a statement says of a build. */
+export type ReadStatement = StatedBuild & { readonly sourceDigest: string; readonly compiler: string; readonly pushedBy: string | null };
+
+/** What an envelope states, whoever has signed it; null where it is no statement of a build. */
+export function readStatement({ payloadType, payload }: Envelope): ReadStatement | null {
+  if (payloadType !== statementPayloadType) return null;
+  const read = Statement.safeParse(parsed(Buffer.from(payload, 'base64').toString()));
+  if (!read.success) return null;
+  const { subject, predicate } = read.data;
+  const [{ name, digest }] = subject;
+  const { externalParameters, internalParameters, resolvedDependencies } = predicate.buildDefinition;
+  const { module, version } = externalParameters;
+  if (name !== `${module}@${version}`) return null;
+  const compiler = Object.entries(predicate.runDetails.builder.version).map(([one, number]) => `${one} ${number}`);
+  return {
+    module,
+    version,
+    imageDigest: `sha256:${digest.sha256}`,
+    sourceDigest: `sha256:${resolvedDependencies[0].digest.sha256}`,
+    compiler: compiler.join(', '),
+    pushedBy: internalParameters.pushedBy,
+  };
+}
+
+/** Whether what is stated is this build, and no other. */
+export function isOf(stated: StatedBuild, { module, version, imageDigest }: StatedBuild): boolean {
+  return stated.module === module && stated.version === version && stated.imageDigest === imageDigest;
+}
+
+const sha256Of = (digest: string) => ({ sha256: digest.replace(/^sha256:/, '') });
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,51 @@
+// Signed statements, and the keys that the service signs them with, as they travel.
+
+import { z } from 'zod';
+import { Envelope } from '../proof/envelope.ts';
+import { statementOf, statementPayloadType } from '../proof/statement.ts';
+import { exampleBuild, exampleIdentity, exampleRequest, exampleTimes } from './examples.ts';
+import { Digest, exampleIdentifier, Timestamp } from './identifiers.ts';
+
+const exampleStatement = statementOf({
+  ...exampleBuild,
+  origin: exampleIdentity.origin,
+  pushedBy: exampleIdentifier('key'),
+  requestId: exampleRequest,
+  startedAt: new Date(exampleTimes.received),
+  finishedAt: new Date(exampleTimes.pushed),
+});
+
+export const SignedStatement = Envelope.meta({
+  id: 'Envelope',
+  description: 'A signed statement: a DSSE envelope (github.com/secure-systems-lab/dsse).',
+  examples: [
+    {
+      payloadType: statementPayloadType,
+      payload: Buffer.from(exampleStatement).toString('base64'),
+      signatures: [{ keyid: exampleIdentity.keyId, sig: exampleIdentity.signature }],
+    },
+  ],
+});
+
+/** A key that the service signs or has signed with, as hosts are told it. */
+export const ServiceKey = z
+  .object({
+    keyId: Digest.describe('SHA-256 of the public key (SubjectPublicKeyInfo), as envelopes name it.'),
+    publicKey: z.string().describe('The Ed25519 public key in PEM.'),
+    createdAt: Timestamp,
+    endorsement: SignedStatement.nullable().describe('The statement by which the key before it vouches for it; null where none does.'),
+  })
+  .meta({ id: 'ServiceKey' });
+export type ServiceKey = z.infer<typeof ServiceKey>;
+
+export const exampleServiceKey = {
+  keyId: exampleIdentity.keyId,
+  publicKey: exampleIdentity.publicKey,
+  createdAt: exampleTimes.registered,
+  endorsement: null,
+};
+
+/** Every key that the service signs or has signed with, the oldest first. */
+export const ServiceKeys = z
+  .object({ signingKeys: z.array(ServiceKey) })
+  .meta({ id: 'ServiceKeys', examples: [{ signingKeys: [exampleServiceKey] }] });

@@ -1,0 +1,58 @@
+// Publishers' public keys, by which devices can be made to demand signatures of builds.
+
+import type { Prisma } from '../generated/client.ts';
+import type { PublisherKeyModel } from '../generated/models.ts';
+import { readInChunks } from './chunks.ts';
+import { type Comparison, type PageByTime, timeConditions } from './page.ts';
+
+export type PublisherKeyRecord = PublisherKeyModel;
+export type PublisherKeyFilter = { readonly isRevoked?: boolean | undefined };
+
+export class PublisherKeyRecords {
+  readonly #client: Prisma.TransactionClient;
+
+  constructor(client: Prisma.TransactionClient) {
+    this.#client = client;
+  }
+
+  async create(key: PublisherKeyRecord): Promise<void> {
+    await this.#client.publisherKey.create({ data: key });
+  }
+
+  async find(id: string): Promise<PublisherKeyRecord | null> {
+    return this.#client.publisherKey.findFirst({ where: { id } });
+  }
+
+  async findMany(ids: readonly string[]): Promise<PublisherKeyRecord[]> {
+    return readInChunks(ids, (some) => this.#client.publisherKey.findMany({ where: { id: { in: some } } }));
+  }
+
+  /** The key of that digest, also if it is revoked. */
+  async findByKeyId(keyId: string): Promise<PublisherKeyRecord | null> {
+    return this.#client.publisherKey.findFirst({ where: { keyId } });
+  }
+
+  /** The key of that name that is not revoked. */
+  async findByName(name: string): Promise<PublisherKeyRecord | null> {
+    return this.#client.publisherKey.findFirst({ where: { name, revokedAt: null } });
+  }
+
+  /** How many are not revoked. */
+  async countInUse(): Promise<number> {
+    return this.#client.publisherKey.count({ where: { revokedAt: null } });
+  }
+
+  async list({ isRevoked }: PublisherKeyFilter, page: PageByTime): Promise<PublisherKeyRecord[]> {
+    const createdAt = (comparison: Comparison<Date>): Prisma.PublisherKeyWhereInput => ({ createdAt: comparison });
+    const filter = isRevoked === undefined ? [] : [{ revokedAt: isRevoked ? { not: null } : null }];
+    return this.#client.publisherKey.findMany({
+      where: { AND: [...filter, ...timeConditions({}, page, createdAt, (id) => ({ id }))] },
+      orderBy: [{ createdAt: page.order }, { id: page.order }],
+      take: page.limit,
+    });
+  }
+
+  async revoke(id: string, revokedAt: Date): Promise<void> {
+    await this.#client.publisherKey.update({ where: { id }, data: { revokedAt } });
+  }
+}

@@ -1,0 +1,75 @@
+// Signature policies: whose signatures of a build a device demands, or every device that has some labels.
+
+import { z } from 'zod';
+import { Prisma } from '../generated/client.ts';
+import type { SignaturePolicyModel } from '../generated/models.ts';
+import { type Comparison, type PageByTime, timeConditions } from './page.ts';
+
+export type SignaturePolicyRecord = Omit<SignaturePolicyModel, 'labels' | 'publisherKeys'> & {
+  readonly labels: Readonly<Record<string, string>> | null;
+  readonly publisherKeys: readonly string[];
+};
+
+const Labels = z.record(z.string(), z.string()).nullable();
+const PublisherKeys = z.array(z.string());
+
+export class SignaturePolicyRecords {
+  readonly #client: Prisma.TransactionClient;
+
+  constructor(client: Prisma.TransactionClient) {
+    this.#client = client;
+  }
+
+  async create(policy: SignaturePolicyRecord): Promise<void> {
+    await this.#client.signaturePolicy.create({ data: toRow(policy) });
+  }
+
+  async replace({ id, ...policy }: SignaturePolicyRecord): Promise<void> {
+    await this.#client.signaturePolicy.update({ where: { id }, data: toRow(policy) });
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#client.signaturePolicy.delete({ where: { id } });
+  }
+
+  async find(id: string): Promise<SignaturePolicyRecord | null> {
+    const policy = await this.#client.signaturePolicy.findFirst({ where: { id } });
+    return policy && toRecord(policy);
+  }
+
+  async findByName(name: string): Promise<SignaturePolicyRecord | null> {
+    const policy = await this.#client.signaturePolicy.findFirst({ where: { name } });
+    return policy && toRecord(policy);
+  }
+
+  /** Those that are about builds of the module, the oldest first. */
+  async ofModule(module: string): Promise<SignaturePolicyRecord[]> {
+    const policies = await this.#client.signaturePolicy.findMany({
+      where: { OR: [{ module: null }, { module }] },
+      orderBy: [{ createdAt: 'asc' }, { id: 'asc' }],
+    });
+    return policies.map(toRecord);
+  }
+
+  async count(): Promise<number> {
+    return this.#client.signaturePolicy.count();
+  }
+
+  async list(page: PageByTime): Promise<SignaturePolicyRecord[]> {
+    const createdAt = (comparison: Comparison<Date>): Prisma.SignaturePolicyWhereInput => ({ createdAt: comparison });
+    const policies = await this.#client.signaturePolicy.findMany({
+      where: { AND: timeConditions({}, page, createdAt, (id) => ({ id })) },
+      orderBy: [{ createdAt: page.order }, { id: page.order }],
+      take: page.limit,
+    });
+    return policies.map(toRecord);
+  }
+}
+
+function toRecord({ labels, publisherKeys, ...policy }: SignaturePolicyModel): SignaturePolicyRecord {
+  return { ...policy, labels: Labels.parse(labels), publisherKeys: PublisherKeys.parse(publisherKeys) };
+}
+
+function toRow<Policy extends Omit<SignaturePolicyRecord, 'id'>>({ labels, publisherKeys, ...policy }: Policy) {
+  return { ...policy, labels: labels === null ? Prisma.DbNull : { ...labels }, publisherKeys: [...publisherKeys] };
+}

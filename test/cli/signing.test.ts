@@ -1,0 +1,172 @@
+// Builds are signed, and what is not signed is kept off devices, with the operator's commands as processes.
+
+import { generateKeyPairSync } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Child } from '../../src/cli/running/child.ts';
+import { Bench, joinToken, workModule } from '../api/fixture.ts';
+import { keyIdOf, provenanceOf } from '../api/publishing.ts';
+import { jsonOf, patchbay } from './command.ts';
+
+const bench = new Bench();
+const children: Child[] = [];
+
+beforeAll(async () => {
+  await bench.start();
+  bench.startHost('rack', 1, { zone: 'north' });
+  await bench.connectedDevices(1);
+  await bench.push('tcp', '1.0.0', workModule(1));
+  await bench.push('tcp', '1.1.0', workModule(2));
+});
+afterAll(async () => {
+  await Promise.all(children.map((child) => child.end('SIGKILL')));
+  await bench.close();
+});
+
+const command = (...args: string[]) => patchbay(bench.folder, args, { PATCHBAY_SERVICE: bench.url, PATCHBAY_KEY: bench.key });
+const write = (name: string, content: string): string => {
+  const file = join(bench.folder, name);
+  writeFileSync(file, content);
+  return file;
+};
+
+/** Writes a pair of keys down as a publisher has them. */
+function pair(name: string) {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const pem = publicKey.export({ format: 'pem', type: 'spki' }).toString();
+  return {
+    privateFile: write(`${name}.pem`, privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()),
+    publicFile: write(`${name}.pub`, pem),
+    keyId: keyIdOf(pem),
+  };
+}
+
+test('a publisher is registered, signs a build, and the devices that demand that load it', async () => {
+  const { privateFile, publicFile, keyId } = pair('release-team');
+  const added = await command('publisher-key', 'add', 'release-team', '--public-key', publicFile);
+  expect(added).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^registered the publisher key release-team \(pub_\w+\): sha256:/),
+  });
+  const holds = await command(
+    'signature-policy',
+    'add',
+    'released',
+    '--label',
+    'zone=north',
+    '--publisher-key',
+    'release-team',
+    '--module',
+    'tcp',
+  );
+  expect(holds.stdout).toMatch(/^the policy released \(sgp_\w+\) holds: zone=north loads tcp only as signed by pub_\w+\n$/);
+  const load = () => command('load', '--module', 'tcp', '--version', '1.0.0', '--label', 'zone=north');
+  const refused = await load();
+  expect(refused).toMatchObject({ code: 3, stdout: expect.stringContaining('have it signed (patchbay build sign tcp 1.0.0)') });
+  const source = write('tcp.wat', workModule(1));
+  const signed = await command('build', 'sign', 'tcp', '1.0.0', '--signing-key', privateFile, '--source', source);
+  const { image, sourceDigest } = (await bench.get('/v1/modules/tcp/builds/1.0.0')).body;
+  expect(signed).toMatchObject({ code: 0, stderr: '' });
+  expect(signed.stdout).toContain(
+    `signed tcp@1.0.0 with the key ${keyId}:\n  image      ${Object(image).digest}\n  source     ${sourceDigest}\n`,
+  );
+  expect((await load()).code).toBe(0);
+  const [shown, envelope] = await Promise.all([
+    command('build', 'provenance', 'tcp', '1.0.0'),
+    command('build', 'provenance', 'tcp', '1.0.0', '--json'),
+  ]);
+  expect(shown.stdout).toMatch(new RegExp(`compiler   binaryen \\d+\n  pushed by  key_\\w+\n\nSIGNED BY\n─+\nsha256:\\w+\n${keyId}\n$`));
+  expect(jsonOf(envelope)).toEqual(await provenanceOf(bench, 'tcp', '1.0.0'));
+  expect((await command('signature-policy', 'list')).stdout).toMatch(/\nsgp_\w+ +released +zone=north loads tcp only/);
+  expect(await command('signature-policy', 'remove', 'released')).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^removed the policy sgp_/),
+  });
+  expect(await command('signature-policy', 'remove', 'released')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('no signature policy called released'),
+  });
+  expect((await command('publisher-key', 'revoke', 'release-team')).stdout).toMatch(/^revoked the publisher key release-team /);
+  expect((await command('publisher-key', 'list')).stdout).toBe('there are no such keys\n');
+  expect(jsonOf(await command('publisher-key', 'list', '--revoked', '--json'))['items']).toMatchObject([{ name: 'release-team', keyId }]);
+});
+
+test('nothing is signed that is not what it is said to be, or with what is no private key', async () => {
+  const { privateFile, publicFile } = pair('careful');
+  await command('publisher-key', 'add', 'careful', '--public-key', publicFile);
+  const before = await provenanceOf(bench, 'tcp', '1.1.0');
+  const sign = (...args: string[]) => command('build', 'sign', 'tcp', '1.1.0', ...args);
+  const [otherSource, noKey, noFile, noBuild, privateAsPublic] = await Promise.all([
+    sign('--signing-key', privateFile, '--source', write('other.wat', workModule(7))),
+    sign('--signing-key', publicFile),
+    sign('--signing-key', join(bench.folder, 'nowhere.pem')),
+    command('build', 'sign', 'tcp', '9.9.9', '--signing-key', privateFile),
+    command('publisher-key', 'add', 'careless', '--public-key', privateFile),
+  ]);
+  expect(otherSource).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/other\.wat is not what tcp@1\.1\.0 was compiled of: .*; nothing was signed\n$/),
+  });
+  expect(noKey).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/^cannot sign with --signing-key .*: it is no private key in PEM/),
+  });
+  expect(noFile).toMatchObject({ code: 2, stderr: expect.stringMatching(/^cannot read --signing-key .*ENOENT/) });
+  expect(noBuild).toMatchObject({ code: 1, stderr: expect.stringContaining('there is no build tcp@9.9.9') });
+  expect(privateAsPublic).toMatchObject({ code: 1, stderr: expect.stringContaining('give the public part alone') });
+  expect(await provenanceOf(bench, 'tcp', '1.1.0')).toEqual(before);
+  // Somebody has put the statement of another build in its place.
+  const database = new Database(join(bench.folder, 'patchbay.db'));
+  database.exec("UPDATE Build SET envelope = (SELECT envelope FROM Build WHERE version = '1.0.0') WHERE version = '1.1.0'");
+  database.close();
+  expect(await sign('--signing-key', privateFile)).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('what the service answers is no statement of tcp@1.1.0: do not trust it'),
+  });
+});
+
+test('a policy is by a device or labels, and of keys that there are', async () => {
+  const add = (...args: string[]) => command('signature-policy', 'add', 'wrong', ...args);
+  const [neither, noKey, noCount] = await Promise.all([
+    add('--publisher-key', 'careful'),
+    add('--label', 'zone=north', '--publisher-key', 'nobody'),
+    add('--label', 'zone=north', '--publisher-key', 'careful', '--threshold', 'all'),
+  ]);
+  expect(neither).toMatchObject({ code: 2, stderr: expect.stringContaining('give either --device or --label') });
+  expect(noKey).toMatchObject({ code: 2, stderr: expect.stringContaining('there is no publisher key in use called nobody') });
+  expect(noCount).toMatchObject({ code: 2, stderr: expect.stringContaining('--threshold is "all"') });
+});
+
+test('a host process with pinned keys goes on when the service signs with another key', async () => {
+  const keys = await command('signing-key', 'list', '--pem');
+  expect(keys.stdout).toMatch(/^-----BEGIN PUBLIC KEY-----\n\S+\n-----END PUBLIC KEY-----\n$/);
+  const settings = {
+    control: bench.url,
+    name: 'pinned',
+    devices: 1,
+    'trusted-keys': write('trusted.pem', keys.stdout),
+    'token-file': write('join-token', joinToken),
+  };
+  const host = new Child('the host', ['host', '--config', write('host.json', JSON.stringify(settings))]);
+  children.push(host);
+  await host.says(/"registered with the control service"/);
+  await bench.connectedDevices(2);
+  const rotated = await command('signing-key', 'rotate');
+  const [, keyId = ''] = /^the service signs with sgk_\w+ from now on: (sha256:\w+)\n$/.exec(rotated.stdout) ?? [];
+  expect((await command('signing-key', 'list')).stdout).toMatch(
+    new RegExp(`\nsgk_\\w+ +\\S+ +- +${keyId}\nsgk_\\w+ +\\S+ +20\\S+Z +sha256:`),
+  );
+  await bench.push('udp', '1.0.0', workModule(1));
+  const loaded = await command('load', '--module', 'udp', '--version', '1.0.0', '--device', 'pinned-1', '--json');
+  expect(jsonOf(loaded)['loads']).toMatchObject([{ outcome: 'installed' }]);
+  const start = (content: string) =>
+    patchbay(bench.folder, ['host', '--trusted-keys', write('wrong.pem', content), '--token-file', settings['token-file']]);
+  const [none, secret] = [await start('nothing'), await start(readFileSync(pair('spare').privateFile, 'utf8'))];
+  expect(none).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/^a key of --trusted-keys .*wrong\.pem is not one to trust: it is no public key in PEM/),
+  });
+  expect(secret).toMatchObject({ code: 2, stderr: expect.stringContaining('is not one to trust') });
+});

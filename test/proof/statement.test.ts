@@ -1,0 +1,115 @@
+// Statements of builds in their envelopes: read as they were written, and proven by nobody once a byte of them is another.
+
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { newPrivateKey, publicPartOf } from '../../src/proof/ed25519.ts';
+import { type Envelope, readEnvelope, sealedBy, signatureOf, signersOf } from '../../src/proof/envelope.ts';
+import { isOf, readStatement, statementOf, statementPayloadType } from '../../src/proof/statement.ts';
+
+const privateKeys = [newPrivateKey(), newPrivateKey()];
+const [key, other] = privateKeys.map(publicPartOf);
+if (key === undefined || other === undefined) throw new Error('there are two');
+
+const digest = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => `sha256:${Buffer.from(bytes).toString('hex')}`);
+const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 });
+const moment = fc.date({ noInvalidDate: true, min: new Date(0), max: new Date('2100-01-01') });
+const provenance = fc.record({
+  module: text,
+  version: text,
+  imageDigest: digest,
+  sourceDigest: digest,
+  language: text,
+  compiler: fc.constantFrom('assemblyscript 0.28.20', 'binaryen 132', 'some compiler 1.0'),
+  pushedBy: fc.option(text),
+  origin: fc.constant('patchbay/0123456789abcdef'),
+  requestId: fc.option(text),
+  startedAt: fc.option(moment),
+  finishedAt: moment,
+});
+
+test('a statement is read as it was written, also after its envelope was a text', () => {
+  fc.assert(
+    fc.property(provenance, (facts) => {
+      const envelope = sealedBy(privateKeys[0] ?? '', statementPayloadType, statementOf(facts));
+      const again = readEnvelope(JSON.stringify(envelope));
+      expect(again).toEqual(envelope);
+      const { module, version, imageDigest, sourceDigest, compiler, pushedBy } = facts;
+      expect(readStatement(again ?? envelope)).toEqual({ module, version, imageDigest, sourceDigest, compiler, pushedBy });
+      expect(signersOf(envelope, [key, other])).toEqual([key]);
+    }),
+  );
+});
+
+test('with any byte changed nobody has signed it, and a signature put to it is one more', () => {
+  /** The bytes with one of them another. */
+  const spoilt = (base64: string, index: number, by: number) => {
+    const bytes = Buffer.from(base64, 'base64');
+    const at = index % bytes.length;
+    bytes[at] = (bytes[at] ?? 0) ^ by;
+    return bytes.toString('base64');
+  };
+  const change = fc.record({
+    what: fc.constantFrom('payload', 'payloadType', 'sig', 'keyid'),
+    index: fc.nat(),
+    by: fc.integer({ min: 1, max: 255 }),
+  });
+  fc.assert(
+    fc.property(provenance, change, (facts, { what, index, by }) => {
+      const sealed = sealedBy(privateKeys[0] ?? '', statementPayloadType, statementOf(facts));
+      const envelope: Envelope = { ...sealed, signatures: [...sealed.signatures, signatureOf(sealed, privateKeys[1] ?? '')] };
+      expect(signersOf(envelope, [key, other])).toEqual([key, other]);
+      const [first = { keyid: '', sig: '' }, ...rest] = envelope.signatures;
+      const at = index % envelope.payloadType.length;
+      const changed: Record<string, Envelope> = {
+        payload: { ...envelope, payload: spoilt(envelope.payload, index, by) },
+        payloadType: { ...envelope, payloadType: `${envelope.payloadType.slice(0, at)}~${envelope.payloadType.slice(at + 1)}` },
+        sig: { ...envelope, signatures: [{ ...first, sig: spoilt(first.sig, index, by) }, ...rest] },
+        keyid: { ...envelope, signatures: [{ ...first, keyid: other.keyId }, ...rest] },
+      };
+      const signers = signersOf(changed[what] ?? envelope, [key, other]);
+      expect(signers).toEqual(what === 'sig' || what === 'keyid' ? [other] : []);
+    }),
+  );
+});
+
+const facts = {
+  module: 'tcp',
+  version: '1.1.0',
+  imageDigest: `sha256:${'1'.repeat(64)}`,
+  sourceDigest: `sha256:${'2'.repeat(64)}`,
+  language: 'wat',
+  compiler: 'binaryen 132',
+  pushedBy: null,
+  origin: 'patchbay/0123456789abcdef',
+  requestId: null,
+  startedAt: null,
+  finishedAt: new Date(0),
+};
+const envelopeOf = (payload: string, payloadType = statementPayloadType): Envelope => ({
+  payloadType,
+  payload: Buffer.from(payload).toString('base64'),
+  signatures: [],
+});
+
+test('a statement is of one build, and of no other', () => {
+  const stated = readStatement(envelopeOf(statementOf(facts)));
+  if (stated === null) throw new Error('it is one');
+  expect(isOf(stated, facts)).toBe(true);
+  for (const another of [{ module: 'udp' }, { version: '1.1.1' }, { imageDigest: `sha256:${'3'.repeat(64)}` }])
+    expect(isOf(stated, { ...facts, ...another })).toBe(false);
+});
+
+test('what is no statement of a build is read as none', () => {
+  const statement = statementOf(facts);
+  for (const envelope of [
+    envelopeOf(statement, 'application/json'),
+    envelopeOf('not JSON'),
+    envelopeOf('{}'),
+    envelopeOf(statement.replace('in-toto.io/Statement/v1', 'in-toto.io/Statement/v9')),
+    envelopeOf(statement.replace('slsa.dev/provenance/v1', 'slsa.dev/provenance/v9')),
+    // Its subject and its parameters are of two versions.
+    envelopeOf(statement.replace('tcp@1.1.0', 'tcp@1.2.0')),
+  ])
+    expect(readStatement(envelope)).toBeNull();
+  for (const text of ['', '{', 'null', '{"payloadType":"a","payload":"?","signatures":[]}']) expect(readEnvelope(text)).toBeNull();
+});
