@@ -93,6 +93,15 @@ test('how to roll back', patience, async () => {
   expect(said).toMatch(/\nreplaced +1 +0 +0 +0\n/);
 });
 
+test('how to prove the audit trail', patience, async () => {
+  const said = await walkThrough('docs/how-to/prove-the-audit-trail.md', folder);
+  expect(said.match(/the trail is whole: events 1 to \d+/g)).toHaveLength(3);
+  expect(said.match(/the checkpoint of \S+Z over \d+ events, signed by sha256:\w{64}, is of these/g)).toHaveLength(3);
+  expect(said).toMatch(/event \d+ is bad: its content is not what its hash says[\s\S]*exit code 5/);
+  expect(said).toMatch(/the service signs with sgk_\w+ from now on/);
+  expect(said).not.toMatch(/the key is what the service says/);
+});
+
 test('how to use the API', async () => {
   const said = await walkThrough('docs/how-to/use-the-api.md', folder);
   expect(said).toMatch(/"module":"clock","version":"1\.0\.0"/);
