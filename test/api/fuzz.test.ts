@@ -74,6 +74,8 @@ beforeAll(async () => {
     ['signingKey', itemsOf(await bench.get('/v1/signing-keys')).map(({ id }) => id)],
     ['keyId', [signed.keyid]],
     ['signature', [signed.sig]],
+    ['labels', [{ zone: 'north' }]],
+    ['to', ['1.0.0', '1.1.0']],
     ['module', ['tcp']],
     ['version', ['1.0.0', '1.1.0', 'next-minor']],
     ['digest', [image.digest]],
