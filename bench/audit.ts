@@ -9,6 +9,7 @@ import { tableLines } from '../src/cli/terminal/table.ts';
 import { AuditTrail } from '../src/control/audit-trail.ts';
 import { Checkpoints } from '../src/control/checkpoints.ts';
 import { SigningKeys } from '../src/control/signing-keys.ts';
+import { toldEvent } from '../src/proof/audit-event.ts';
 import { verifyExport } from '../src/proof/audit-export.ts';
 import { hashText } from '../src/proof/merkle-tree.ts';
 import type { NewAuditEvent } from '../src/store/records/audit.ts';
@@ -128,15 +129,7 @@ async function* linesOf(trail: AuditTrail): AsyncGenerator<string> {
   yield JSON.stringify(start);
   for await (const event of exported) {
     if ('unreadable' in event) throw new Error(event.unreadable);
-    const { requestId, at, previous, hash, ...told } = event;
-    const link = previous.length === 0 ? null : hashText(previous);
-    yield JSON.stringify({
-      ...told,
-      at: at.toISOString(),
-      request: requestId === '' ? null : requestId,
-      previous: link,
-      hash: hashText(hash),
-    });
+    yield JSON.stringify({ ...toldEvent(event), hash: hashText(event.hash) });
   }
 }
 

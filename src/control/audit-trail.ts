@@ -47,7 +47,9 @@ export class AuditTrail {
     const subtrees: string[] = [];
     for (const { level, index } of wholeSubtrees(after)) subtrees.push(hashText(await read(level, index)));
     const previous = after === 0 ? null : hashText(await read(0, after - 1));
-    const endorsements = (await this.#store.records.signingKeys.endorsements()).map((one) => Envelope.parse(one));
+    const endorsements = (await this.#store.records.signingKeys.all()).flatMap(({ endorsement }) =>
+      endorsement === null ? [] : [Envelope.parse(endorsement)],
+    );
     const start = { origin: this.#checkpoints.origin, after, until, previous, endorsements, subtrees };
     return { start, events: this.#events(after, until) };
   }

@@ -1,10 +1,11 @@
 // Whether a build is what its order says: the service states it, by a key that the host trusts, and whoever the device demands has signed it too.
 
+import { readIfKey } from '../proof/ed25519.ts';
 import { type Envelope, readEnvelope, signersOf } from '../proof/envelope.ts';
 import { isOf, type ReadStatement, readStatement, type StatedBuild } from '../proof/statement.ts';
 import type { SignatureDemand } from '../protocol/agent.ts';
 import { Rereadable } from './rereadable.ts';
-import { readIfKey, type TrustedKeys } from './trusted-keys.ts';
+import type { TrustedKeys } from './trusted-keys.ts';
 
 /** Statements kept; the least recently used goes first. */
 const statementsKept = 1_000;

@@ -1,6 +1,6 @@
 // The keys whose signatures of builds the host trusts: those that the service tells it, or those that its operator has pinned and what they vouch for.
 
-import { KeyError, type PublicKey, readPublicKey } from '../proof/ed25519.ts';
+import { type PublicKey, readIfKey } from '../proof/ed25519.ts';
 import { trustedThrough } from '../proof/endorsement.ts';
 import type { ServiceKey } from '../protocol/signed-statement.ts';
 
@@ -27,15 +27,5 @@ export class TrustedKeys {
             this.#pinned,
             told.flatMap(({ endorsement }) => endorsement ?? []),
           );
-  }
-}
-
-/** The key of a PEM; null where it is none. */
-export function readIfKey(pem: string): PublicKey | null {
-  try {
-    return readPublicKey(pem);
-  } catch (error) {
-    if (error instanceof KeyError) return null;
-    throw error;
   }
 }

@@ -1,7 +1,7 @@
 // What of an event of the audit trail is hashed, and how: each hash covers the event and the hash before it, and is a leaf of the Merkle tree.
 
 import { canonicalJson, isList, type Json, type JsonObject } from './canonical-json.ts';
-import { type Hash, leafHash } from './merkle-tree.ts';
+import { type Hash, hashText, leafHash } from './merkle-tree.ts';
 
 /** How what an event tells of ended. */
 export const auditOutcomes = ['succeeded', 'refused', 'failed'] as const;
@@ -28,6 +28,22 @@ export type HashedEvent = {
  */
 export function hashOfEvent({ number, at, actor, action, object, outcome, request, detail, previous }: HashedEvent): Hash {
   return leafHash(canonicalJson({ number, at, actor, action, object, outcome, request, detail, previous }));
+}
+
+/** An event as it is kept. */
+export type KeptEvent = Omit<HashedEvent, 'at' | 'request' | 'previous'> & {
+  readonly at: Date;
+  /** Null or empty where it is of no request. */
+  readonly requestId: string | null;
+  /** Empty in the first. */
+  readonly previous: Hash;
+};
+
+/** An event that is kept, as it is hashed and told. */
+export function toldEvent({ number, at, actor, action, object, outcome, requestId, detail, previous }: KeptEvent): HashedEvent {
+  const request = requestId === '' ? null : requestId;
+  const link = previous.length === 0 ? null : hashText(previous);
+  return { number, at: at.toISOString(), actor, action, object, outcome, request, detail, previous: link };
 }
 
 /** The object as JSON can say it: halves of surrogate pairs, which no database keeps, become U+FFFD. */

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { hashOfEvent } from './audit-event.ts';
 import type { Json } from './canonical-json.ts';
 import { isCheckpointSignedBy, readCheckpoint } from './checkpoint.ts';
-import { KeyError, type PublicKey, readPublicKey } from './ed25519.ts';
+import { type PublicKey, readIfKey } from './ed25519.ts';
 import { endorsementType, trustedThrough } from './endorsement.ts';
 import { Envelope } from './envelope.ts';
 import { GrowingTree, hashText, isSameHash, readHash } from './merkle-tree.ts';
@@ -163,14 +163,11 @@ class Walk {
     const read = KeyDetail.safeParse(detail);
     if (!read.success) return;
     const { publicKey, endorsement } = read.data;
-    try {
-      const key = readPublicKey(publicKey);
-      const { payload, ...signature } = endorsement ?? { payload: '', keyid: '', sig: '' };
-      const envelope = endorsement === null ? null : { payloadType: endorsementType, payload, signatures: [signature] };
-      this.#keys.push({ key, number, endorsement: envelope });
-    } catch (error) {
-      if (!(error instanceof KeyError)) throw error;
-    }
+    const key = readIfKey(publicKey);
+    if (key === null) return;
+    const { payload, ...signature } = endorsement ?? { payload: '', keyid: '', sig: '' };
+    const envelope = endorsement === null ? null : { payloadType: endorsementType, payload, signatures: [signature] };
+    this.#keys.push({ key, number, endorsement: envelope });
   }
 
   /** Holds the tree against the checkpoints of its size. */

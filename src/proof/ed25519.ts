@@ -27,6 +27,16 @@ export function readPublicKey(pem: string): PublicKey {
   return publicKeyOf(ed25519(() => createPublicKey(pem)));
 }
 
+/** The key of a PEM; null where it is none. */
+export function readIfKey(pem: string): PublicKey | null {
+  try {
+    return readPublicKey(pem);
+  } catch (error) {
+    if (error instanceof KeyError) return null;
+    throw error;
+  }
+}
+
 /** Every public key of a text that has one PEM after another. @throws {KeyError} where one of them is none, or there is none. */
 export function readPublicKeys(text: string): PublicKey[] {
   const blocks = text.match(/-----BEGIN [^-]+-----[^-]*-----END [^-]+-----/g) ?? [text];

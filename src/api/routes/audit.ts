@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import type { ExportedEvent } from '../../control/audit-trail.ts';
 import type { Proof } from '../../control/checkpoints.ts';
 import type { Control } from '../../control/control.ts';
+import { toldEvent } from '../../proof/audit-event.ts';
 import type { ExportStart } from '../../proof/audit-export.ts';
 import { type Hash, hashText } from '../../proof/merkle-tree.ts';
 import { Digest } from '../../protocol/identifiers.ts';
@@ -183,21 +184,7 @@ async function* exportedBytes(start: ExportStart, events: AsyncIterable<Exported
 }
 
 /** As it is in the database, whatever that is. */
-function exportedEvent(event: AuditRecord) {
-  const { number, at, actor, action, object, outcome, requestId, detail, previous, hash } = event;
-  return {
-    number,
-    at: at.toISOString(),
-    actor,
-    action,
-    object,
-    outcome,
-    request: requestId === '' ? null : requestId,
-    detail,
-    previous: previous.length === 0 ? null : hashText(previous),
-    hash: hashText(hash),
-  };
-}
+const exportedEvent = (event: AuditRecord) => ({ ...toldEvent(event), hash: hashText(event.hash) });
 
 function toCheckpoint({ size, root, at, keyId, note }: CheckpointRecord): z.infer<typeof Checkpoint> {
   return { size, root: toDigest(root), at: at.toISOString(), keyId, note };

@@ -8,14 +8,15 @@ import { type Command, Option } from '@commander-js/extra-typings';
 import type { PublicKey } from '../../proof/ed25519.ts';
 import { eventTypes } from '../client/choices.ts';
 import { answerOf, type Client, type Schemas } from '../client/client.ts';
-import { readInteger, StartError, UsageError } from '../command-line.ts';
+import { readGivenFile, readInteger, StartError, UsageError } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { fileLines, readCheckpoints, readPublicKeys, serviceLines } from '../operator/audit-sources.ts';
+import { fileLines, serviceLines } from '../operator/audit-sources.ts';
 import { verificationLines } from '../operator/audit-verification.ts';
 import { printEvent, printEvents } from '../operator/event-lines.ts';
 import { answer, operate } from '../operator/operator.ts';
 import { allOption, answerList, everyItem, limitOption, listLimit, pageLimit, readPages } from '../operator/pages.ts';
 import { timeText } from '../terminal/times.ts';
+import { readTrustedKeys } from '../trusted-keys.ts';
 import { addExamples } from './examples.ts';
 
 /** Newest events among which `tail` looks for those that it begins with. */
@@ -138,7 +139,10 @@ function addVerifyCommand(audit: Command): void {
         const { client, stopped } = operator;
         const { verifyExport } = await import('../../proof/audit-export.ts');
         const checkpoints = await givenCheckpoints(client, files, checkpoint);
-        const keys = publicKey === undefined && files.length === 0 ? await serviceKeys(client) : await readPublicKeys(publicKey ?? []);
+        const keys =
+          publicKey === undefined && files.length === 0
+            ? await serviceKeys(client)
+            : (publicKey ?? []).flatMap((file) => readTrustedKeys(file, '--public-key'));
         if (keys.length === 0 && checkpoints.length > 0)
           throw new UsageError('a checkpoint is worth what its key is worth: give the public key that you have kept with --public-key');
         const lines = files.length === 0 ? await serviceLines(client, undefined, stopped) : fileLines(files);
@@ -157,10 +161,12 @@ function addVerifyCommand(audit: Command): void {
 /** The notes of checkpoints to hold the trail against. */
 async function givenCheckpoints(client: Client, files: readonly string[], given: readonly string[] | undefined): Promise<string[]> {
   const [first] = files;
-  if (first !== undefined) return readCheckpoints(given ?? (existsSync(`${first}.checkpoint`) ? [`${first}.checkpoint`] : []));
+  if (first !== undefined) return readTexts(given ?? (existsSync(`${first}.checkpoint`) ? [`${first}.checkpoint`] : []));
   const newest = await newestCheckpoint(client);
-  return [...readCheckpoints(given ?? []), ...(newest === null ? [] : [newest.note])];
+  return [...readTexts(given ?? []), ...(newest === null ? [] : [newest.note])];
 }
+
+const readTexts = (files: readonly string[]) => files.map((file) => readGivenFile(file, '--checkpoint').toString());
 
 async function newestCheckpoint(client: Client): Promise<Schemas['Checkpoint'] | null> {
   const { items } = answerOf(await client.GET('/v1/audit/checkpoints', { params: { query: { limit: 1 } } }));

@@ -1,8 +1,7 @@
 // Where an audit trail to be verified comes from, line by line: the service, or files that were exported from it.
 
-import { createReadStream, readFileSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
-import type { PublicKey } from '../../proof/ed25519.ts';
 import { answerOf, type Client } from '../client/client.ts';
 import { StartError, UsageError } from '../command-line.ts';
 
@@ -35,35 +34,6 @@ export async function* fileLines(files: readonly string[]): AsyncGenerator<strin
       if (error instanceof UsageError) throw error;
       throw new UsageError(`cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-}
-
-/** Checkpoints in files. @throws {UsageError} */
-export function readCheckpoints(files: readonly string[]): string[] {
-  return files.map(readText);
-}
-
-/** Every public key in PEM of these files. @throws {UsageError} */
-export async function readPublicKeys(files: readonly string[]): Promise<PublicKey[]> {
-  const { KeyError, readPublicKey } = await import('../../proof/ed25519.ts');
-  return files.flatMap((file) => {
-    const blocks = readText(file).match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----/g) ?? [];
-    if (blocks.length === 0)
-      throw new UsageError(`${file} has no public key in PEM: "patchbay signing-key list --pem" gives the service's`);
-    try {
-      return blocks.map(readPublicKey);
-    } catch (error) {
-      if (error instanceof KeyError) throw new UsageError(`${file}: ${error.message}`);
-      throw error;
-    }
-  });
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new UsageError(`cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 

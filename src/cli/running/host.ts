@@ -10,8 +10,8 @@ import { agentLimits, Registration } from '../../protocol/agent.ts';
 import { createLogger } from '../../protocol/logging.ts';
 import { readInteger, readLabels, readLogLevel, UsageError } from '../command-line.ts';
 import { readConfiguration } from '../configuration.ts';
+import { readTrustedKeys } from '../trusted-keys.ts';
 import { readJoinToken } from './join-token.ts';
-import { readTrustedKeys } from './trusted-keys.ts';
 
 const hostHelp = `Usage: npm run host -- [options]
 
@@ -90,7 +90,7 @@ export async function host(args: readonly string[], signal: AbortSignal): Promis
   const checked = Registration.safeParse({ name, bootId: 'not-yet-made', capacity, devices });
   if (!checked.success) throw new UsageError(z.prettifyError(checked.error));
   const keysFile = setting('trusted-keys', '');
-  const trustedKeys = keysFile === '' ? null : readTrustedKeys(keysFile);
+  const trustedKeys = keysFile === '' ? null : readTrustedKeys(keysFile, '--trusted-keys');
   const level = readLogLevel(setting('log-level', 'info'));
   const joinToken = readJoinToken(process.env['PATCHBAY_TOKEN'], setting('token-file', 'data/join-token'));
   const logger = createLogger({ level, name, stream: pino.destination(2), secrets: [joinToken] });

@@ -1,8 +1,8 @@
 // The audit trail: who did what to which object, when.
 
-import { type AuditOutcome, hashOfEvent, wellFormed } from '../../proof/audit-event.ts';
-import type { Json, JsonObject } from '../../proof/canonical-json.ts';
-import { type Hash, hashText } from '../../proof/merkle-tree.ts';
+import { type AuditOutcome, hashOfEvent, type KeptEvent, toldEvent, wellFormed } from '../../proof/audit-event.ts';
+import type { JsonObject } from '../../proof/canonical-json.ts';
+import type { Hash } from '../../proof/merkle-tree.ts';
 import type { Prisma } from '../generated/client.ts';
 import type { AuditEventModel, AuditHeadModel } from '../generated/models.ts';
 import { readInChunks } from './chunks.ts';
@@ -132,9 +132,6 @@ export class AuditRecords {
 }
 
 /** The hash of an event as it is kept: of all that it says, and of the hash before it, where there is one. */
-export function hashOfRecord(event: Omit<AuditEventModel, 'hash' | 'detail'> & { readonly detail: Json }): Hash {
-  const { number, at, actor, action, object, outcome, requestId, detail, previous } = event;
-  const request = requestId === '' ? null : requestId;
-  const link = previous.length === 0 ? null : hashText(previous);
-  return hashOfEvent({ number, at: at.toISOString(), actor, action, object, outcome, request, detail, previous: link });
+export function hashOfRecord(event: KeptEvent): Hash {
+  return hashOfEvent(toldEvent(event));
 }

@@ -29,12 +29,6 @@ export class SigningKeyRecords {
     return active === null || first === null ? null : { active, first };
   }
 
-  /** By which each key vouches for the one after it, in their order. */
-  async endorsements(): Promise<unknown[]> {
-    const keys = await this.#client.signingKey.findMany({ orderBy: [{ createdAt: 'asc' }, { id: 'asc' }], select: { endorsement: true } });
-    return keys.flatMap(({ endorsement }) => endorsement ?? []);
-  }
-
   async count(): Promise<number> {
     return this.#client.signingKey.count();
   }
