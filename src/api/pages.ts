@@ -3,7 +3,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { invalidQuery, type Problem } from '../control/problem.ts';
-import type { Order, PageByName, PageByTime, TimeRange } from '../store/records/page.ts';
+import type { Order, PageByName, PageByNumber, PageByTime, TimeRange } from '../store/records/page.ts';
 
 type ListRequest = {
   readonly query: { readonly limit: number; readonly order?: Order | undefined; readonly cursor?: string | undefined };
@@ -19,6 +19,7 @@ const time = z
   .transform((milliseconds) => new Date(milliseconds));
 const timeAndText = z.tuple([time, z.string()]).transform(([moment, key]) => ({ time: moment, key }));
 const timeAndNumber = z.tuple([time, z.int()]).transform(([moment, key]) => ({ time: moment, key }));
+const numberAlone = z.tuple([z.int().min(0).max(2 ** 31 - 1)]).transform(([number]) => ({ number }));
 const nameAlone = z.tuple([z.string()]).transform(([name]) => ({ name }));
 
 /** The page that a query asks for, of a list by time. @throws {Problem} `invalid-value`. */
@@ -36,6 +37,11 @@ export function pageByName(request: ListRequest): PageByName {
   return pageOf(request, 'name', request.query.order ?? 'asc', nameAlone);
 }
 
+/** The page that a query asks for, of a list by number. @throws {Problem} `invalid-value`. */
+export function pageByNumber(request: ListRequest): PageByNumber {
+  return pageOf(request, 'number', request.query.order ?? 'asc', numberAlone);
+}
+
 /** The range of times that a query asks for. @throws {Problem} `invalid-value`. */
 export function rangeOf({ from, until }: TimeRange): TimeRange {
   if (from !== undefined && until !== undefined && from > until)
@@ -48,16 +54,23 @@ export function answerPage<Item>(
   request: FastifyRequest,
   reply: FastifyReply,
   items: Item[],
-  next: PageByTime | PageByTime<number> | PageByName | null,
+  next: PageByTime | PageByTime<number> | PageByName | PageByNumber | null,
 ): { items: Item[]; next: string | null } {
   if (next === null) return { items, next: null };
   const { sort, order, after } = next;
-  const position = after === null ? [] : 'name' in after ? [after.name] : [after.time.getTime(), after.key];
+  const position = after === null ? [] : positionOf(after);
   const cursor = Buffer.from(JSON.stringify([listOf(request), sort, order, position])).toString('base64url');
   const url = new URL(request.url, 'http://localhost');
   url.searchParams.set('cursor', cursor);
   reply.header('link', `<${url.pathname}${url.search}>; rel="next"`);
   return { items, next: cursor };
+}
+
+type Position = NonNullable<(PageByTime | PageByTime<number> | PageByName | PageByNumber)['after']>;
+
+function positionOf(after: Position): (string | number)[] {
+  if ('name' in after) return [after.name];
+  return 'number' in after ? [after.number] : [after.time.getTime(), after.key];
 }
 
 function pageOf<Sort extends string, Position>(request: ListRequest, sort: Sort, order: Order, position: z.ZodType<Position>) {

@@ -28,6 +28,7 @@ import { addProgramRoutes } from './routes/programs.ts';
 import { addProvenanceRoutes } from './routes/provenance.ts';
 import { addPublisherKeyRoutes } from './routes/publisher-keys.ts';
 import { addRollbackRoutes } from './routes/rollbacks.ts';
+import { addRolloutRoutes } from './routes/rollouts.ts';
 import { addSignaturePolicyRoutes } from './routes/signature-policies.ts';
 import { addSigningKeyRoutes } from './routes/signing-keys.ts';
 
@@ -83,6 +84,7 @@ export async function createService({ databaseFile, logger, keys, limits, ...set
     addProgramRoutes(api, control);
     addLoadRoutes(api, control);
     addRollbackRoutes(api, control);
+    addRolloutRoutes(api, control);
     addOperationsRoutes(api, control);
     addAuditRoutes(api, control);
     addMetricsRoute(api, control);

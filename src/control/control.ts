@@ -27,6 +27,7 @@ import { Readiness } from './readiness.ts';
 import { Repeated } from './repeated.ts';
 import { pruneEvents, pruneImages, type RetentionSettings } from './retention.ts';
 import { Rollbacks } from './rollbacks.ts';
+import { Rollouts } from './rollouts/rollouts.ts';
 import { SignaturePolicies } from './signature-policies.ts';
 import { type SigningKeySettings, SigningKeys } from './signing-keys.ts';
 
@@ -67,6 +68,7 @@ export class Control {
   readonly signaturePolicies: SignaturePolicies;
   readonly signingKeys: SigningKeys;
   readonly rollbacks: Rollbacks;
+  readonly rollouts: Rollouts;
   readonly #context: Context;
   readonly #readiness: Readiness;
   readonly #deadlines: Repeated;
@@ -94,6 +96,7 @@ export class Control {
       if (end.result === 'rolled-back') return;
       logEvents(logger, end.events);
       if (end.events.length > 0) this.events.announce();
+      if (end.loads.length > 0) this.rollouts.wake();
     });
     this.history = new History(this.#context);
     this.hosts = new Hosts(this.#context, reachability, joinToken);
@@ -105,6 +108,7 @@ export class Control {
     this.signaturePolicies = new SignaturePolicies(this.#context);
     this.signingKeys = context.signingKeys;
     this.rollbacks = new Rollbacks(this.#context);
+    this.rollouts = new Rollouts(this.#context);
     this.#deadlines = new Repeated(Math.min(longestSweepInterval, unreachableAfter / 4), async () => {
       await reachability.sweep();
       await this.loads.expire();
@@ -143,7 +147,7 @@ export class Control {
   }
 
   fleetHealth(): Promise<FleetHealth> {
-    return fleetHealth(this.#context, this.checkpoints.fault);
+    return fleetHealth(this.#context, [...(this.checkpoints.fault === null ? [] : [this.checkpoints.fault]), ...this.rollouts.faults]);
   }
 
   /** What is measured, in the text format of Prometheus. */
@@ -166,11 +170,13 @@ export class Control {
     this.#readiness.close();
     this.#context.orderBoard.close();
     this.events.close();
+    this.rollouts.endFollowing();
   }
 
   async close(): Promise<void> {
     this.endStreams();
     await this.#deadlines.stop();
+    await this.rollouts.stop();
     await this.#uses.stop();
     await this.#checkpoints.stop();
     await this.#retention.stop();

@@ -14,9 +14,7 @@ export async function selectDevices(records: Records, selector: Selector): Promi
   if ('labels' in selector) {
     const devices = await records.devices.select(selector.labels, selectionLimit + 1);
     if (devices.length === 0) throw invalidValue('/labels', 'no device has these labels: GET /v1/devices shows what labels there are');
-    if (devices.length > selectionLimit)
-      throw invalidValue('/labels', `more than ${selectionLimit} devices have these labels: narrow the selection`);
-    return devices;
+    return checkNotTooMany(devices, '/labels', selectionLimit);
   }
   const wanted = [...new Set(selector.devices)];
   const known = new Map((await records.devices.findMany(wanted)).map((device) => [device.id, device]));
@@ -26,4 +24,10 @@ export async function selectDevices(records: Records, selector: Selector): Promi
   const [first] = invalidValues;
   if (first !== undefined) throw new Problem('invalid-value', `${first.detail}; nothing was loaded anywhere`, { invalidValues });
   return wanted.flatMap((id) => known.get(id) ?? []);
+}
+
+/** The devices, which are found to be no more than may be selected. @throws {Problem} `invalid-value`. */
+export function checkNotTooMany(devices: SelectedDevice[], pointer: string, limit: number): SelectedDevice[] {
+  if (devices.length > limit) throw invalidValue(pointer, `more than ${limit} devices are selected: narrow the selection`);
+  return devices;
 }

@@ -8,6 +8,7 @@ import { Problem } from './problem.ts';
 /** What events are about: the part of an action before the dot. */
 export const eventTypes = [
   'load',
+  'rollout',
   'device',
   'host',
   'program',

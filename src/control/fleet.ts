@@ -7,9 +7,10 @@ import type { Levels } from './measurements.ts';
 
 /** How long a load may wait for its host before the fleet counts as degraded, in minutes. */
 const longestWait = 10;
-/** Hosts, and devices, that the reasons name; of more, the number is told. */
+/** Hosts, devices and rollouts that the reasons name; of more hosts and devices, the number is told. */
 const hostsNamed = 20;
 const devicesNamed = 5;
+const rolloutsNamed = 5;
 /** Characters of why a device is not whole. */
 const failureLength = 200;
 
@@ -29,16 +30,17 @@ export type FleetHealth = {
   readonly ordersUnsettled: number;
 };
 
-/** @param trailFault Why the audit trail is not what the service wrote; null where it is. */
-export async function fleetHealth({ store }: Context, trailFault: string | null): Promise<FleetHealth> {
+/** @param faults What is wrong with the service itself, in words. */
+export async function fleetHealth({ store }: Context, faults: readonly string[]): Promise<FleetHealth> {
   const { records } = store;
-  const [hosts, devices, totals, ordersUnsettled, notWhole, waiting] = await Promise.all([
+  const [hosts, devices, totals, ordersUnsettled, notWhole, waiting, stopped] = await Promise.all([
     records.hosts.all(),
     records.devices.countByStatus(),
     records.loads.totals(),
     records.orders.countUnsettled(),
     records.devices.notWhole(devicesNamed),
     records.loads.queuedBefore(new Date(Date.now() - longestWait * 60_000)),
+    records.rollouts.stoppedByFailure(rolloutsNamed),
   ]);
   const loads = { queued: 0, dispatched: 0, completed: 0, outcomes: new Map<string, number>() };
   const accesses = { interrupted: 0, failed: 0 };
@@ -50,12 +52,13 @@ export async function fleetHealth({ store }: Context, trailFault: string | null)
   }
   const unreachable = hosts.filter(({ unreachableSince }) => unreachableSince !== null);
   const reasons = [
-    ...(trailFault === null ? [] : [trailFault]),
+    ...faults,
     ...(hosts.length === 0 ? ['no device host has ever registered'] : []),
     ...unreachable.slice(0, hostsNamed).map(({ name, devices: count }) => `the host ${name} with ${count} devices is unreachable`),
     ...(devices.attaching > 0 ? [`${devices.attaching} devices are coming up`] : []),
     ...reasonsOfDevices(notWhole),
     ...reasonsOfLoads(waiting),
+    ...stopped.map(({ id, module, version, reason }) => `the rollout ${id} of ${module}@${version} waits for an operator: ${reason}`),
   ];
   return {
     status: reasons.length === 0 ? 'healthy' : 'degraded',

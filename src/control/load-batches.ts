@@ -37,6 +37,8 @@ type Batch = {
   readonly terms: LoadTerms;
   /** Whether its devices go back to versions that they had. */
   readonly isRollback: boolean;
+  /** The rollout that it is of; null where it is asked for by itself. */
+  readonly rolloutId: string | null;
   /** What the audit trail says of it beside how it is carried out. */
   readonly facts: AuditEntry['detail'];
 };
@@ -45,7 +47,7 @@ type Batch = {
 export async function makeLoads(
   records: Records,
   targets: readonly Target[],
-  { module, terms, isRollback, facts }: Batch,
+  { module, terms, isRollback, rolloutId, facts }: Batch,
   requester: Requester,
 ): Promise<NewLoads> {
   for (const { build } of targets) checkHasImage(build);
@@ -54,12 +56,13 @@ export async function makeLoads(
   const requestedAt = new Date();
   const deadlineAt = new Date(requestedAt.getTime() + terms.deadlineSeconds * 1_000);
   const deviceIds = targets.map(({ device }) => device.id);
+  const [full] = await devicesWithoutRoom(records, deviceIds, module, terms);
+  if (full !== undefined) throw new Problem('busy', `${withoutRoom(full)}; nothing was loaded anywhere`);
   if (terms.supersede) {
     const waiting = await records.loads.queuedFor(deviceIds, module);
     const end = { outcome: 'superseded', reason: `the loads of ${batchId} have taken its place`, completedAt: requestedAt };
     await endLoads(records, waiting, end, requester);
   }
-  await checkQueues(records, deviceIds);
   const demandsOn = await demandsOf(records, module, deviceIds);
   const made = targets.map(({ device, build }) => {
     const { version } = build;
@@ -75,6 +78,7 @@ export async function makeLoads(
       requestedAt,
       requestedBy: requester.actor,
       rollback: isRollback,
+      rolloutId,
       deadlineAt,
     };
     const content = { kind: 'load' as const, load: load.id, module, version, image: build.imageDigest, ...policy };
@@ -90,11 +94,20 @@ export async function makeLoads(
   return { batch: batchId, loads: made.map(({ load }) => ({ id: load.id, device: load.deviceId, version: load.version })) };
 }
 
-async function checkQueues(records: Records, deviceIds: readonly string[]): Promise<void> {
-  const [full] = await records.loads.devicesWithLoads(deviceIds, queueLimit);
-  if (full === undefined) return;
-  throw new Problem(
-    'busy',
-    `${queueLimit} loads wait for the device ${full}, as many as may: cancel some, or ask with "supersede": true; nothing was loaded anywhere`,
-  );
+/** Devices of these that no load can be requested for, as many wait for them as may. */
+export async function devicesWithoutRoom(
+  records: Records,
+  deviceIds: readonly string[],
+  module: string,
+  { supersede }: Pick<LoadTerms, 'supersede'>,
+): Promise<string[]> {
+  const full = await records.loads.devicesWithLoads(deviceIds, queueLimit);
+  if (full.length === 0 || !supersede) return full;
+  const makeRoom = new Set((await records.loads.queuedFor(full, module)).map(({ deviceId }) => deviceId));
+  return full.filter((id) => !makeRoom.has(id));
+}
+
+/** What is to be done about a device without room. */
+export function withoutRoom(device: string): string {
+  return `${queueLimit} loads wait for the device ${device}, as many as may: cancel some, or ask with "supersede": true`;
 }

@@ -4,6 +4,7 @@ import type { LoadEnd } from '../store/records/loads.ts';
 import type { Records } from '../store/records/records.ts';
 import { audit, type Requester } from './context.ts';
 import { auditOutcomeOf } from './load-outcomes.ts';
+import { settleUnreported } from './rollouts/settlement.ts';
 
 /** Ends loads that no device reports on: their orders are not sent any more. */
 export async function endLoads(
@@ -13,7 +14,7 @@ export async function endLoads(
   requester: Requester,
 ): Promise<void> {
   const ids = loads.map(({ id }) => id);
-  await records.loads.end(ids, end);
+  await settleUnreported(records, await records.loads.end(ids, end), end);
   await records.orders.withdraw(ids, end.completedAt);
   const { outcome, reason } = end;
   await audit(

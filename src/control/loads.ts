@@ -31,7 +31,7 @@ export class Loads {
       const devices = await selectDevices(records, selector);
       const targets = devices.map((device) => ({ device, build }));
       const facts = { version, ...('labels' in selector ? selector : {}) };
-      const accepted = await makeLoads(records, targets, { module, terms, isRollback: false, facts }, requester);
+      const accepted = await makeLoads(records, targets, { module, terms, isRollback: false, rolloutId: null, facts }, requester);
       await keepAnswer(records, requester, answerOf, accepted);
       return { accepted, hostIds: devices.map(({ hostId }) => hostId) };
     });
@@ -87,7 +87,8 @@ export class Loads {
   }
 }
 
-async function unknownBuild(records: Records, module: string, version: string): Promise<Problem> {
+/** There is no such build; the message says which there are. */
+export async function unknownBuild(records: Records, module: string, version: string): Promise<Problem> {
   const versions = await records.builds.versions(module);
   if (versions.length === 0)
     return invalidValue('/module', `there is no module ${module}: push a build first (POST /v1/modules/${module}/builds)`);

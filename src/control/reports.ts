@@ -2,12 +2,12 @@
 
 import type { Order, OrderOf, Report } from '../protocol/agent.ts';
 import type { DeviceState, ProgramStatistics } from '../protocol/device-state.ts';
-import type { LoadReport } from '../protocol/load-report.ts';
 import type { Records } from '../store/records/records.ts';
 import { applyViolations } from './abi-violations.ts';
 import { type AuditEntry, audit, type Requester } from './context.ts';
 import { auditOutcomeOf } from './load-outcomes.ts';
 import { toOrder } from './orders.ts';
+import { settleReported } from './rollouts/settlement.ts';
 import { keepLoaded, keepPutBack } from './stays.ts';
 
 type Batch = { readonly hostId: string; readonly bootId: string; readonly reports: readonly Report[] };
@@ -44,7 +44,7 @@ async function applyOrderReport(records: Records, batch: Batch, order: Order, re
     case 'device-attached':
       return order.kind === 'attach-device' ? applyAttachment(records, batch, order, report, at) : null;
     case 'load-completed':
-      return order.kind === 'load' ? applyLoad(records, order, report.result, at) : null;
+      return order.kind === 'load' ? applyLoad(records, order, report, at) : null;
     case 'program-started':
       if (order.kind !== 'start-program') return null;
       await records.programs.setStarted([order.program], report.failure);
@@ -84,10 +84,15 @@ async function applyAttachment(
   return [{ action: 'device.attached', object: device, outcome: outcomeOf(failure), detail: { boot: batch.bootId, failure } }];
 }
 
-async function applyLoad(records: Records, order: OrderOf<'load'>, result: LoadReport, at: Date): Promise<AuditEntry[]> {
+async function applyLoad(
+  records: Records,
+  order: OrderOf<'load'>,
+  { result, state }: Extract<Report, { kind: 'load-completed' }>,
+  at: Date,
+): Promise<AuditEntry[]> {
   const { device, load, module } = order;
   const { outcome, reason, interrupted, retried, failed, previous } = result;
-  const hadNotEnded = await records.loads.complete(load, {
+  const { hadNotEnded, rolloutId } = await records.loads.complete(load, {
     outcome,
     reason,
     interrupted,
@@ -108,6 +113,7 @@ async function applyLoad(records: Records, order: OrderOf<'load'>, result: LoadR
     failed,
   };
   await keepLoaded(records, order, result, at);
+  if (rolloutId !== null) await settleReported(records, order, { result, state, at, isLate: !hadNotEnded });
   // What a device did after the load's deadline is in its history; the load's outcome stays.
   return [{ action: hadNotEnded ? 'load.completed' : 'load.reported-late', object: load, outcome: auditOutcomeOf(outcome), detail }];
 }

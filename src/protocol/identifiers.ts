@@ -17,6 +17,7 @@ export const identifierPrefixes = {
   'signing key': 'sgk',
   'publisher key': 'pub',
   'signature policy': 'sgp',
+  rollout: 'rol',
 } as const;
 
 /** The digits of every identifier in an example. */

@@ -132,6 +132,7 @@ function toLoad(load: LoadSummary): z.infer<typeof Load> {
     retried,
     failed,
     rollback: load.rollback,
+    rollout: load.rolloutId,
     requestedAt: requestedAt.toISOString(),
     requestedBy: load.requestedBy,
     deadlineAt: deadlineAt?.toISOString() ?? null,

@@ -68,7 +68,7 @@ const LoadState = z
   .meta({ id: 'LoadState' });
 
 /** How a load ends: as its device reports, or without it. */
-const LoadOutcome = z
+export const LoadOutcome = z
   .enum([...Outcome.options, 'cancelled', 'superseded'])
   .describe(
     '`expired`: its deadline was over. `cancelled`: an operator did not want it any more. `superseded`: a newer load took its place.',
@@ -96,6 +96,7 @@ const exampleLoad = {
   retried,
   failed,
   rollback: false,
+  rollout: null,
   requestedAt: exampleTimes.requested,
   requestedBy: exampleIdentifier('key'),
   deadlineAt: exampleTimes.deadline,
@@ -124,6 +125,7 @@ export const Load = z
     retried: count.nullable(),
     failed: count.nullable(),
     rollback: z.boolean().describe('Whether it brings its device back to a version that it had.'),
+    rollout: identifier('rollout').nullable().describe('The rollout that requested it; null where it was asked for by itself.'),
     requestedAt: timestamp,
     requestedBy: actor,
     deadlineAt: timestamp.nullable().describe('When it ends as `expired` if it has not completed.'),

@@ -171,6 +171,14 @@ export class DeviceRecords {
     );
   }
 
+  /** The version of a module that each of these devices has; a device without it is not there. */
+  async versionsOf(deviceIds: readonly string[], module: string): Promise<Map<string, string>> {
+    const rows = await readInChunks(deviceIds, (some) =>
+      this.#client.deviceModule.findMany({ where: { deviceId: { in: some }, module }, select: { deviceId: true, version: true } }),
+    );
+    return new Map(rows.map(({ deviceId, version }) => [deviceId, version]));
+  }
+
   async setModule(entry: DeviceModuleRecord): Promise<void> {
     const { deviceId, module, version, imageDigest, loadedAt } = entry;
     await this.#client.deviceModule.upsert({

@@ -1,11 +1,14 @@
 // Which images are needed, and the removal of those that are not.
 
+import { z } from 'zod';
 import { Prisma } from '../generated/client.ts';
 import type { BuildModel } from '../generated/models.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 
 /** A version that a device has had, by its image, and the number of its newest stay there. */
 export type ImageStay = { readonly deviceId: string; readonly module: string; readonly imageDigest: string; readonly newest: number };
+
+const Awaited = z.array(z.object({ imageDigest: z.string() }));
 
 export class ImageRecords {
   readonly #client: Prisma.TransactionClient;
@@ -22,7 +25,7 @@ export class ImageRecords {
 
   /**
    * Images that are needed whatever their age: some device has them in memory, a program that has not ended runs them, a load that has not ended
-   * is to bring them, or they are the newest of their module.
+   * or a rollout that has not ended is to bring them, or they are the newest of their module.
    */
   async inUse(): Promise<Set<string>> {
     const modules = await this.#client.deviceModule.groupBy({ by: ['imageDigest'] });
@@ -36,10 +39,16 @@ export class ImageRecords {
     const builds = await readInChunks(buildIds, (some) =>
       this.#client.build.findMany({ where: { id: { in: some } }, select: { imageDigest: true } }),
     );
+    const awaited = await this.#client.$queryRaw`
+      SELECT DISTINCT "Build"."imageDigest" FROM "Rollout"
+      JOIN "RolloutDevice" ON "RolloutDevice"."rolloutId" = "Rollout".id
+      JOIN "Build" ON "Build".module = "Rollout".module AND "Build".version IN ("RolloutDevice".version, "RolloutDevice"."previousVersion")
+      WHERE "Rollout"."endedAt" IS NULL`;
     return new Set([
       ...modules.map(({ imageDigest }) => imageDigest),
       ...programs.map(({ driverDigest }) => driverDigest),
       ...builds.map(({ imageDigest }) => imageDigest),
+      ...Awaited.parse(awaited).map(({ imageDigest }) => imageDigest),
     ]);
   }
 

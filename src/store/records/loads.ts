@@ -29,6 +29,7 @@ export type NewLoad = Pick<
   | 'requestedAt'
   | 'requestedBy'
   | 'rollback'
+  | 'rolloutId'
   | 'deadlineAt'
 >;
 export type LoadCompletion = {
@@ -100,29 +101,39 @@ export class LoadRecords {
     });
   }
 
-  /** Ends a load as its device reports. Answers false where it has ended before: then nothing is changed. */
-  async complete(id: string, completion: LoadCompletion): Promise<boolean> {
+  /** Ends a load as its device reports; one that has ended before stays as it is. Answers which of both, and the rollout that it is of. */
+  async complete(id: string, completion: LoadCompletion): Promise<{ readonly hadNotEnded: boolean; readonly rolloutId: string | null }> {
     const [ended] = await this.#client.load.updateManyAndReturn({
       where: { id, state: { not: 'completed' } },
       data: { state: 'completed', ...completion },
-      select: { requestedAt: true },
+      select: { requestedAt: true, rolloutId: true },
     });
     const { outcome, completedAt, report } = completion;
     this.#committed.reports.push(report);
-    if (ended !== undefined) this.#committed.loads.push({ outcome, completedAt, ...ended });
-    return ended !== undefined;
+    if (ended === undefined) {
+      const late = await this.#client.load.findFirst({ where: { id }, select: { rolloutId: true } });
+      return { hadNotEnded: false, rolloutId: late?.rolloutId ?? null };
+    }
+    const { requestedAt, rolloutId } = ended;
+    this.#committed.loads.push({ outcome, completedAt, requestedAt });
+    return { hadNotEnded: true, rolloutId };
   }
 
-  /** Ends loads that have not ended. */
-  async end(ids: readonly string[], { outcome, reason, completedAt }: LoadEnd): Promise<void> {
+  /** Ends loads that have not ended. Answers those that are of rollouts. */
+  async end(ids: readonly string[], { outcome, reason, completedAt }: LoadEnd): Promise<string[]> {
+    const ofRollouts: string[] = [];
     for (const some of chunksOf(ids)) {
       const ended = await this.#client.load.updateManyAndReturn({
         where: { id: { in: some }, state: { not: 'completed' } },
         data: { state: 'completed', outcome, reason, completedAt },
-        select: { requestedAt: true },
+        select: { id: true, requestedAt: true, rolloutId: true },
       });
-      for (const { requestedAt } of ended) this.#committed.loads.push({ outcome, completedAt, requestedAt });
+      for (const { id, requestedAt, rolloutId } of ended) {
+        this.#committed.loads.push({ outcome, completedAt, requestedAt });
+        if (rolloutId !== null) ofRollouts.push(id);
+      }
     }
+    return ofRollouts;
   }
 
   /** Loads are with their hosts, or (null) wait again. */

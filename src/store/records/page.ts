@@ -14,6 +14,8 @@ type Sorted<Sort extends string, Position> = {
 export type PageByTime<Key extends string | number = string> = Sorted<'time', { readonly time: Date; readonly key: Key }>;
 /** Of a list by name, which no two items share. */
 export type PageByName = Sorted<'name', { readonly name: string }>;
+/** Of a list whose items have numbers, by these. */
+export type PageByNumber = Sorted<'number', { readonly number: number }>;
 
 /** From a time on, and before another. */
 export type TimeRange = { readonly from?: Date | undefined; readonly until?: Date | undefined };

@@ -36,6 +36,12 @@ export class ProgramRecords {
     return new Map(found.map(({ id, name }) => [id, name]));
   }
 
+  /** Which programs of a device call a module themselves. */
+  async callersOf(deviceId: string, module: string): Promise<Set<string>> {
+    const programs = await this.#client.program.findMany({ where: { deviceId, module }, select: { id: true } });
+    return new Set(programs.map(({ id }) => id));
+  }
+
   async list({ from, until, ...filter }: ProgramFilter, page: PageByTime): Promise<ProgramRecord[]> {
     const createdAt = (comparison: Comparison<Date>): Prisma.ProgramWhereInput => ({ createdAt: comparison });
     return this.#client.program.findMany({

@@ -16,6 +16,7 @@ import { LoadRecords } from './loads.ts';
 import { OrderRecords } from './orders.ts';
 import { ProgramRecords } from './programs.ts';
 import { PublisherKeyRecords } from './publisher-keys.ts';
+import { RolloutRecords } from './rollouts.ts';
 import { SignaturePolicyRecords } from './signature-policies.ts';
 import { SigningKeyRecords } from './signing-keys.ts';
 
@@ -34,6 +35,7 @@ export class Records {
   readonly orders: OrderRecords;
   readonly programs: ProgramRecords;
   readonly publisherKeys: PublisherKeyRecords;
+  readonly rollouts: RolloutRecords;
   readonly signaturePolicies: SignaturePolicyRecords;
   readonly signingKeys: SigningKeyRecords;
 
@@ -55,6 +57,7 @@ export class Records {
     this.orders = new OrderRecords(client);
     this.programs = new ProgramRecords(client);
     this.publisherKeys = new PublisherKeyRecords(client);
+    this.rollouts = new RolloutRecords(client);
     this.signaturePolicies = new SignaturePolicyRecords(client);
     this.signingKeys = new SigningKeyRecords(client);
   }

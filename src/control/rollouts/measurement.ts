@@ -1,0 +1,120 @@
+// What a new version does on live programs: how their calls have gone since it came, against how they went in the version before.
+
+import { z } from 'zod';
+import type { DeviceState, ProgramStatistics } from '../../protocol/device-state.ts';
+import { Latency, latencyQuantile, mergeLatencies, subtractLatency } from '../../protocol/latency.ts';
+
+const count = z.int().nonnegative();
+const Calls = z.object({ completed: count, failed: count, latency: Latency });
+type Calls = z.infer<typeof Calls>;
+
+/** What the programs of a device had done when it got the new version. */
+export const Baseline = z.object({
+  /** Each program's calls of whatever version, since it began: how many there are more of later is what has been done since. */
+  programs: z.record(z.string(), Calls),
+  /** All calls that the version before has served; of programs that call other modules, those of the version that they call. */
+  before: Calls,
+  abiViolations: count,
+});
+export type Baseline = z.infer<typeof Baseline>;
+
+/** What the programs of some devices have done since they got the new version. */
+export type Activity = { readonly since: Calls; readonly before: Calls; readonly abiViolations: number };
+
+const figures = {
+  calls: count.describe('Calls of programs that have ended, the failed ones included.'),
+  failedCalls: count.describe('Calls that ended in a trap or an error.'),
+  p99Microseconds: z
+    .number()
+    .nullable()
+    .describe('The time in which 99 of 100 calls were through, in microseconds; null where none was measured.'),
+};
+
+/** The same, for people and for thresholds. */
+export const Measured = z
+  .object({
+    ...figures,
+    abiViolations: count.describe('Programs that were found to hold on to code that has gone.'),
+    before: z.object(figures).meta({ id: 'MeasuredBefore', description: 'The same of the version before, as far as the programs counted.' }),
+  })
+  .meta({
+    id: 'Measured',
+    description: 'What programs have done since their devices got the build.',
+    examples: [
+      {
+        calls: 18_204,
+        failedCalls: 0,
+        p99Microseconds: 447,
+        abiViolations: 0,
+        before: { calls: 90_112, failedCalls: 3, p99Microseconds: 431 },
+      },
+    ],
+  });
+export type Measured = z.infer<typeof Measured>;
+
+const noCalls: Calls = { completed: 0, failed: 0, latency: { microseconds: [], calls: [] } };
+export const nothingMeasured: Measured = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0 });
+
+/**
+ * Keeps what a device reports right after a load.
+ * @param previousVersion The version that the load has replaced; null where there was none.
+ * @param callers The programs that call the module itself.
+ */
+export function baselineOf(state: DeviceState, previousVersion: string | null, callers: ReadonlySet<string>): Baseline {
+  const before = state.programs.map(({ program, versions }) =>
+    callers.has(program) ? versions.filter(({ version }) => version === previousVersion) : versions.slice(-1),
+  );
+  return {
+    programs: Object.fromEntries(state.programs.map((statistics) => [statistics.program, callsOf(statistics.versions)])),
+    before: callsOf(before.flat()),
+    abiViolations: state.abiViolations.total,
+  };
+}
+
+/** What has been done on a device since then. Of a program that has begun anew with its device, all that it has done counts. */
+export function activityOf({ programs, before, abiViolations }: Baseline, state: DeviceState): Activity {
+  const since = state.programs.map(({ program, versions }) => {
+    const now = callsOf(versions);
+    const then = programs[program];
+    return then === undefined || now.completed < then.completed || now.failed < then.failed ? now : subtract(now, then);
+  });
+  const { total } = state.abiViolations;
+  return { since: sum(since), before, abiViolations: total < abiViolations ? total : total - abiViolations };
+}
+
+/** What has been done on some devices together. */
+export function together(activities: readonly Activity[]): Measured {
+  return toMeasured({
+    since: sum(activities.map(({ since }) => since)),
+    before: sum(activities.map(({ before }) => before)),
+    abiViolations: activities.reduce((total, { abiViolations }) => total + abiViolations, 0),
+  });
+}
+
+function toMeasured({ since, before, abiViolations }: Activity): Measured {
+  return { ...figuresOf(since), abiViolations, before: figuresOf(before) };
+}
+
+function figuresOf({ completed, failed, latency }: Calls) {
+  return { calls: completed + failed, failedCalls: failed, p99Microseconds: latencyQuantile(latency, 0.99) };
+}
+
+function callsOf(versions: ProgramStatistics['versions']): Calls {
+  return sum(versions.map(({ callsCompleted, callsFailed, latency }) => ({ completed: callsCompleted, failed: callsFailed, latency })));
+}
+
+function sum(several: readonly Calls[]): Calls {
+  return {
+    completed: several.reduce((total, { completed }) => total + completed, 0),
+    failed: several.reduce((total, { failed }) => total + failed, 0),
+    latency: mergeLatencies(several.map(({ latency }) => latency)),
+  };
+}
+
+function subtract(later: Calls, earlier: Calls): Calls {
+  return {
+    completed: later.completed - earlier.completed,
+    failed: later.failed - earlier.failed,
+    latency: subtractLatency(later.latency, earlier.latency),
+  };
+}

@@ -1,0 +1,42 @@
+// Which devices a rollout takes, and in which order.
+
+import { createHash } from 'node:crypto';
+import { satisfies } from 'semver';
+import type { Records } from '../../store/records/records.ts';
+import { checkNotTooMany, type SelectedDevice, selectDevices } from '../device-selection.ts';
+import { type RolloutSelector, rolloutLimits } from './plan.ts';
+
+/** A device that is selected, and the version of the module that it has, as far as the service knows; null where it has none. */
+export type Member = SelectedDevice & { readonly currentVersion: string | null };
+
+/**
+ * The selected devices, once each, in the order in which they get the build: as they are named; else in one that mixes hosts and ages, so that the
+ * first waves are a sample of all, and that is the same for the same build whenever it is asked for.
+ * @throws {Problem} `invalid-value` where some are not there, or too many are selected.
+ */
+export async function selectMembers(
+  records: Records,
+  { module, version }: { readonly module: string; readonly version: string },
+  selector: RolloutSelector,
+): Promise<Member[]> {
+  const { devices, labels, runningVersion } = selector;
+  const selected = devices === undefined ? await selectByLabels(records, labels ?? {}) : await selectDevices(records, { devices });
+  const versions = await records.devices.versionsOf(
+    selected.map(({ id }) => id),
+    module,
+  );
+  const members = selected.map(({ id, hostId }) => ({ id, hostId, currentVersion: versions.get(id) ?? null }));
+  const matching = members.filter(({ currentVersion }) => isRunning(currentVersion, runningVersion));
+  if (devices !== undefined) return matching;
+  const places = new Map(matching.map(({ id }) => [id, createHash('sha256').update(`${module}@${version} ${id}`).digest('hex')]));
+  return matching.toSorted((left, right) => ((places.get(left.id) ?? '') < (places.get(right.id) ?? '') ? -1 : 1));
+}
+
+async function selectByLabels(records: Records, labels: Readonly<Record<string, string>>): Promise<SelectedDevice[]> {
+  const pointer = Object.keys(labels).length === 0 ? '/runningVersion' : '/labels';
+  const found = await records.devices.select(labels, rolloutLimits.devices + 1);
+  return checkNotTooMany(found, pointer, rolloutLimits.devices);
+}
+
+const isRunning = (current: string | null, range: string | undefined) =>
+  range === undefined || (current !== null && satisfies(current, range, { includePrerelease: true }));

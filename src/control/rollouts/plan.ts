@@ -1,0 +1,165 @@
+// What a rollout is asked to do: its waves and what they are judged by, how fast and when it goes, and what happens where a wave fails.
+
+import { z } from 'zod';
+import { DisplayName, Labels } from '../../protocol/identifiers.ts';
+import { LoadPolicy } from '../../protocol/load-report.ts';
+
+/** The bounds of what may be asked for. */
+export const rolloutLimits = {
+  waves: 50,
+  /** Devices that labels or versions may select; a request names at most 10,000. */
+  devices: 50_000,
+  /** Rollouts that have not ended. */
+  open: 100,
+  devicesInFlight: 10_000,
+  loadsPerMinute: 1_000_000,
+  soakSeconds: 7 * 24 * 3_600,
+  /** Each device's load may be tried so often. */
+  attempts: 100,
+} as const;
+
+const percent = z.number().min(0).max(100);
+const count = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+const thresholdShape = {
+  failedLoadsPercent: percent.nullable().describe('Devices of the wave, in percent, whose loads may end without success.'),
+  interruptedAccesses: z
+    .number()
+    .min(0)
+    .nullable()
+    .describe('Accesses inside the old version that may be interrupted, on the average of the devices that have the new one.'),
+  failedCallsPercent: percent
+    .nullable()
+    .describe(
+      'By how many percentage points the share of the programs’ calls that fail may be greater than it was in the version before. Judged from `minimumCalls` calls on.',
+    ),
+  abiViolations: count.nullable().describe('Programs that may be found to hold on to code that has gone, on all devices of the wave together.'),
+  latencyIncreasePercent: z
+    .number()
+    .min(0)
+    .nullable()
+    .describe(
+      'By how many percent the 99th percentile of the time that a call takes may be greater than it was in the version before. Judged from `minimumCalls` calls in each on.',
+    ),
+  minimumCalls: count.describe('Calls from which on calls are judged; before, a single one that fails would say too much.'),
+  requireCalls: z
+    .boolean()
+    .describe('Whether a wave fails in which fewer calls than `minimumCalls` were made until its soak time was over: nothing was shown then.'),
+};
+
+/** What is judged where nothing else is said. */
+export const usualThresholds: Thresholds = {
+  failedLoadsPercent: 0,
+  interruptedAccesses: null,
+  failedCallsPercent: 1,
+  abiViolations: 0,
+  latencyIncreasePercent: null,
+  minimumCalls: 20,
+  requireCalls: false,
+};
+
+const exampleThresholds = { failedLoadsPercent: 5, latencyIncreasePercent: 50 };
+
+export const Thresholds = z
+  .object(thresholdShape)
+  .meta({
+    id: 'Thresholds',
+    description: 'How far a wave may go before it counts as failed. Null: that is not judged.',
+    examples: [{ ...usualThresholds, ...exampleThresholds }],
+  });
+export type Thresholds = z.infer<typeof Thresholds>;
+
+/** Of a request: what is left out is as usual, or as the rollout has it. */
+export const ThresholdsAsked = z
+  .strictObject(thresholdShape)
+  .partial()
+  .meta({
+    id: 'NewThresholds',
+    description: `How far a wave may go before it counts as failed. Null: that is not judged. Where nothing is said: ${Object.entries(usualThresholds)
+      .map(([name, value]) => `\`${name}\` ${value}`)
+      .join(', ')}.`,
+    examples: [exampleThresholds],
+  });
+
+export const Weekday = z.enum(['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday']).meta({ id: 'Weekday' });
+const timeOfDay = z
+  .string()
+  .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time like 22:30')
+  .meta({ examples: ['22:00'] });
+
+export const ScheduleWindow = z
+  .object({
+    days: z.array(Weekday).min(1).max(7).describe('Days on which it opens.'),
+    from: timeOfDay.describe('When it opens.'),
+    until: timeOfDay.describe('When it closes; on the next day where that is not after `from`.').meta({ examples: ['04:00'] }),
+    timeZone: z
+      .string()
+      .max(64)
+      .describe('Whose time that is, by its name in the IANA time zone database.')
+      .meta({ examples: ['Europe/Berlin'] }),
+  })
+  .meta({
+    id: 'ScheduleWindow',
+    description: 'When loads are requested; those that are under way when it closes go on.',
+    examples: [{ days: ['saturday', 'sunday'], from: '22:00', until: '04:00', timeZone: 'Europe/Berlin' }],
+  });
+export type ScheduleWindow = z.infer<typeof ScheduleWindow>;
+
+export const OnFailure = z
+  .enum(['pause', 'rollback', 'continue'])
+  .describe(
+    'Where a wave fails. `pause`: no more loads are requested until an operator decides. `rollback`: every device that has got the build goes back to what it had, by a rollout of its own. `continue`: the failure is told, and the rollout goes on.',
+  )
+  .meta({ id: 'OnFailure' });
+export type OnFailure = z.infer<typeof OnFailure>;
+
+/** Which devices, among those that are named or have the labels, or among all. */
+export const RolloutSelector = z.object({
+  devices: z.array(z.string()).optional(),
+  labels: Labels.optional(),
+  /** A range of semantic versions. */
+  runningVersion: z.string().optional(),
+});
+export type RolloutSelector = z.infer<typeof RolloutSelector>;
+
+const WavePlan = z.object({
+  /** So many more, or so many in percent of all. */
+  size: z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('devices'), devices: z.int().min(1) }),
+    z.object({ kind: z.literal('up-to-percent'), percent }),
+  ]),
+  soakSeconds: z.number().min(0),
+  approval: z.boolean(),
+  thresholds: Thresholds,
+});
+export type WavePlan = z.infer<typeof WavePlan>;
+
+export const RolloutPlan = z.object({
+  name: DisplayName.nullable(),
+  selector: RolloutSelector,
+  waves: z.array(WavePlan).min(1).max(rolloutLimits.waves),
+  terms: LoadPolicy.extend({ deadlineSeconds: z.int(), supersede: z.boolean() }),
+  devicesInFlight: z.int().min(1),
+  loadsPerMinute: z.int().min(1).nullable(),
+  onFailure: OnFailure,
+  rollbackDeadlineSeconds: z.int(),
+  startAt: z.iso.datetime().nullable(),
+  window: ScheduleWindow.nullable(),
+  whenBusy: z.enum(['refuse', 'queue']),
+});
+export type RolloutPlan = z.infer<typeof RolloutPlan>;
+
+/**
+ * The number of the wave that each of so many devices is in, from 1, in the order in which they get the build. A wave of devices takes that many more;
+ * one up to a percentage takes those that bring the rollout there, rounded up, and none where it is there already. The last takes all that are left.
+ */
+export function wavesOf(waves: readonly Pick<WavePlan, 'size'>[], devices: number): number[] {
+  const numbers: number[] = [];
+  for (const [index, { size }] of waves.entries()) {
+    const isLast = index === waves.length - 1;
+    const wanted = size.kind === 'devices' ? numbers.length + size.devices : Math.ceil((devices * size.percent) / 100);
+    const end = isLast ? devices : Math.min(devices, wanted);
+    while (numbers.length < end) numbers.push(index + 1);
+  }
+  return numbers;
+}

@@ -1,0 +1,123 @@
+// The way back: the devices that have got a rollout's build go back to what they had, by a rollout of its own, which is fed as their loads end.
+
+import { newIdentifier } from '../../protocol/identifiers.ts';
+import type { Records } from '../../store/records/records.ts';
+import type { NewRolloutDevice, RolloutDeviceRecord, RolloutRecord } from '../../store/records/rollouts.ts';
+import { audit, type Requester, service } from '../context.ts';
+import { endLoads } from '../load-endings.ts';
+import type { RolloutPlan, Thresholds } from './plan.ts';
+import type { RolloutView } from './standing.ts';
+
+/** Devices that are taken over in one transaction. */
+const devicesAtOnce = 500;
+/** Longer than any rollout: until it is said that no more devices come. */
+const openEnd = new Date('9999-12-31T00:00:00Z');
+
+const unjudged: Thresholds = {
+  failedLoadsPercent: null,
+  interruptedAccesses: null,
+  failedCallsPercent: null,
+  abiViolations: null,
+  latencyIncreasePercent: null,
+  minimumCalls: 0,
+  requireCalls: false,
+};
+
+/** Ends what the rollout would still do, and begins to take its devices back. Answers the hosts that have new orders. */
+export async function beginRollback(
+  records: Records,
+  { record, plan, rolledBackBy }: RolloutView,
+  reason: string,
+  requester: Requester,
+  now: Date,
+): Promise<string[]> {
+  const { id, module } = record;
+  await records.rollouts.skipWaiting(id, 'the rollout was rolled back before its turn came');
+  const end = { outcome: 'cancelled', reason: 'its rollout was rolled back', completedAt: now };
+  await endLoads(records, await records.rollouts.queuedLoads(id), end, requester);
+  await records.rollouts.change(id, { state: 'rolling-back', reason, endedAt: null, joinableUntil: null });
+  const back = rolledBackBy ?? newIdentifier('rollout');
+  if (rolledBackBy === null) {
+    const rollback = {
+      id: back,
+      module,
+      version: null,
+      plan: planBack(plan, reason),
+      state: 'running',
+      reason: null,
+      rollbackOf: id,
+      requestedAt: now,
+      requestedBy: requester.actor,
+      startedAt: now,
+      endedAt: null,
+      nextLoadAt: null,
+      joinableUntil: openEnd,
+    };
+    await records.rollouts.create(rollback, [{ number: 1, state: 'loading', startedAt: now }]);
+  }
+  await audit(records, requester, now, [{ action: 'rollout.rolling-back', object: id, detail: { rollback: back, reason } }]);
+  return [];
+}
+
+/** Has the next devices go back that have got the build; ends when all have, and none can get it any more. */
+export async function takeBack(records: Records, { record, tally }: RolloutView, now: Date): Promise<string[]> {
+  const back = await records.rollouts.rollbackOf(record.id);
+  if (back === null) throw new Error(`the rollout ${record.id} is being rolled back, and there is no rollout that does it`);
+  const devices = await records.rollouts.loadedNotIn(record.id, back.id, devicesAtOnce);
+  if (devices.length > 0) {
+    await addDevices(records, record, back, devices);
+    if (back.endedAt !== null) await reopen(records, back);
+  } else if (tally.loading === 0 && back.endedAt !== null) {
+    await records.rollouts.change(record.id, { state: 'rolled-back', endedAt: now });
+    await audit(records, service, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
+  } else if (tally.loading === 0 && back.joinableUntil !== null && back.joinableUntil > now) {
+    await records.rollouts.change(back.id, { joinableUntil: now });
+  }
+  return [];
+}
+
+async function addDevices(records: Records, { module, version }: RolloutRecord, back: RolloutRecord, devices: readonly RolloutDeviceRecord[]) {
+  const last = await records.rollouts.lastPosition(back.id);
+  const current = await records.devices.versionsOf(
+    devices.map(({ deviceId }) => deviceId),
+    module,
+  );
+  const added = devices.map(({ deviceId, previousVersion }, index): NewRolloutDevice => {
+    const now = current.get(deviceId) ?? null;
+    const place = { deviceId, position: last + index + 1, wave: 1, previousVersion: now };
+    if (now !== version) return { ...place, version: now ?? '', state: 'skipped', reason: `it has ${module}@${now} by now` };
+    if (previousVersion === null)
+      return { ...place, version: '', state: 'failed', reason: `it had no ${module} before: there is nothing to go back to` };
+    return { ...place, version: previousVersion, state: 'waiting', reason: null };
+  });
+  await records.rollouts.addDevices(back.id, added);
+}
+
+async function reopen(records: Records, { id }: RolloutRecord): Promise<void> {
+  await records.rollouts.changeWave(id, 1, { state: 'loading', endedAt: null, soakUntil: null });
+  await records.rollouts.change(id, { state: 'running', endedAt: null, joinableUntil: openEnd });
+}
+
+/** All at once, whatever comes of it: what is there is known to be bad. */
+function planBack({ name, terms, devicesInFlight, loadsPerMinute, rollbackDeadlineSeconds }: RolloutPlan, reason: string): RolloutPlan {
+  return {
+    name,
+    selector: {},
+    waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: unjudged }],
+    terms: {
+      ...terms,
+      versionPolicy: 'downgrade',
+      downgradeReason: reason.slice(0, 1_000),
+      similarityPolicy: 'warn',
+      deadlineSeconds: rollbackDeadlineSeconds,
+      supersede: true,
+    },
+    devicesInFlight,
+    loadsPerMinute,
+    onFailure: 'continue',
+    rollbackDeadlineSeconds,
+    startAt: null,
+    window: null,
+    whenBusy: 'queue',
+  };
+}

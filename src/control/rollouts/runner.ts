@@ -1,0 +1,204 @@
+// Carries rollouts on: looks how each stands, and takes its next step, each in one transaction, so that it can be ended between any two.
+
+import { setImmediate } from 'node:timers/promises';
+import type { Records } from '../../store/records/records.ts';
+import type { RolloutRecord } from '../../store/records/rollouts.ts';
+import { type AuditEntry, audit, type Context, service } from '../context.ts';
+import { joinDevices } from './joining.ts';
+import { requestLoads } from './load-requests.ts';
+import { beginRollback, takeBack } from './rollback.ts';
+import { type RolloutView, viewOf } from './standing.ts';
+import type { Step } from './steps.ts';
+import { WaveMeasuring } from './wave-measuring.ts';
+
+/** Steps of one rollout before the others get their turn. */
+const stepsAtOnce = 20;
+/** A wave is measured this often, in milliseconds; less often where that takes long. */
+const measuringInterval = 500;
+/** Of the time of the process, so much at most is for measuring one wave: one part in so many. */
+const measuringShare = 5;
+/** Devices that match are looked for this often, in milliseconds. */
+const joiningInterval = 2_000;
+/** Devices whose figures are kept in one transaction. */
+const figuresAtOnce = 500;
+
+export class RolloutRunner {
+  readonly #context: Context;
+  readonly #measuring: WaveMeasuring;
+  /** When each rollout's wave may be measured again, and devices looked for that join it, by the clock of the process. */
+  readonly #nextMeasuring = new Map<string, number>();
+  readonly #nextJoining = new Map<string, number>();
+  /** Why rollouts cannot be carried on, by their identifiers. */
+  readonly faults = new Map<string, string>();
+
+  constructor(context: Context) {
+    this.#context = context;
+    this.#measuring = new WaveMeasuring(context.store);
+  }
+
+  /** Takes every rollout as far as it goes now. */
+  async advance(): Promise<void> {
+    const open = await this.#context.store.records.rollouts.open();
+    const waves: [string, number][] = [];
+    for (const { id } of open) {
+      try {
+        const view = await this.#advance(id);
+        if (view?.wave) waves.push([id, view.wave.number]);
+        this.faults.delete(id);
+      } catch (error) {
+        this.faults.set(id, error instanceof Error ? error.message : String(error));
+      }
+    }
+    this.#forgetAllBut(open);
+    this.#measuring.keepOnly(waves);
+  }
+
+  /** Answers how it stands when there is nothing to be done; null when it has ended. */
+  async #advance(id: string): Promise<RolloutView | null> {
+    const { store } = this.#context;
+    for (let steps = 0; steps < stepsAtOnce; steps++) {
+      const record = await store.records.rollouts.find(id);
+      if (record === null || record.endedAt !== null) return null;
+      const view = await viewOf(store.records, record, new Date());
+      if (isJoinable(view) && isDue(this.#nextJoining, id, joiningInterval)) await this.#join(view);
+      if (isMeasured(view) && isDue(this.#nextMeasuring, id, measuringInterval)) await this.#measure(view);
+      if (!(await this.#takeStep(id))) return view;
+      await setImmediate();
+    }
+    return null;
+  }
+
+  /** Takes the next step, if there is one. */
+  async #takeStep(id: string): Promise<boolean> {
+    const { store, orderBoard } = this.#context;
+    const known = await decide(store.records, id);
+    if (known === null || !isToBeTaken(known.step)) return false;
+    if (known.step.kind === 'pass-wave' || known.step.kind === 'fail-wave') await this.#keepFigures(id, known.step.wave);
+    const hostIds = await store.transaction(async (records) => {
+      // Somebody may have paused it meanwhile, or a load have ended.
+      const decided = await decide(records, id);
+      return decided === null ? [] : carryOut(records, decided.view, decided.step, decided.now);
+    });
+    orderBoard.announce(hostIds);
+    return true;
+  }
+
+  async #join(view: RolloutView): Promise<void> {
+    await this.#context.store.transaction((records) => joinDevices(records, view.record.id, new Date()));
+  }
+
+  async #measure({ record, wave }: RolloutView): Promise<void> {
+    if (wave === null) return;
+    const began = performance.now();
+    const measuredAt = new Date();
+    const { measured } = await this.#measuring.measure(record.id, wave.number);
+    await this.#context.store.transaction(({ rollouts }) => rollouts.changeWave(record.id, wave.number, { measured, measuredAt }));
+    const took = performance.now() - began;
+    this.#nextMeasuring.set(record.id, performance.now() + Math.max(measuringInterval, took * measuringShare));
+  }
+
+  /** Keeps what was measured of each device of a wave that is judged. */
+  async #keepFigures(id: string, wave: number): Promise<void> {
+    const { devices } = await this.#measuring.measure(id, wave);
+    const figures = [...devices].map(([deviceId, measured]) => ({ deviceId, measured }));
+    for (let first = 0; first < figures.length; first += figuresAtOnce)
+      await this.#context.store.transaction(({ rollouts }) => rollouts.setMeasured(id, figures.slice(first, first + figuresAtOnce)));
+  }
+
+  #forgetAllBut(open: readonly RolloutRecord[]): void {
+    const ids = new Set(open.map(({ id }) => id));
+    for (const times of [this.#nextMeasuring, this.#nextJoining, this.faults]) for (const id of times.keys()) if (!ids.has(id)) times.delete(id);
+  }
+}
+
+/** Whether it is time for what is done at intervals; then the next is after one more, in milliseconds. */
+function isDue(times: Map<string, number>, id: string, interval: number): boolean {
+  if (performance.now() < (times.get(id) ?? 0)) return false;
+  times.set(id, performance.now() + interval);
+  return true;
+}
+
+function isJoinable({ record, state }: RolloutView): boolean {
+  const { joinableUntil, rollbackOf } = record;
+  return rollbackOf === null && state === 'running' && joinableUntil !== null && joinableUntil > new Date();
+}
+
+const isMeasured = ({ wave }: RolloutView) => wave?.state === 'loading' || wave?.state === 'soaking';
+
+type Decided = { readonly view: RolloutView; readonly step: Step | { readonly kind: 'take-back' | 'end' }; readonly now: Date };
+
+/** What is to be done next; null where the rollout has ended. */
+async function decide(records: Records, id: string): Promise<Decided | null> {
+  const record = await records.rollouts.find(id);
+  if (record === null || record.endedAt !== null) return null;
+  const now = new Date();
+  const view = await viewOf(records, record, now);
+  if (view.state === 'rolling-back') return { view, step: { kind: 'take-back' }, now };
+  if (view.state === 'aborted') return { view, step: view.tally.loading > 0 ? { kind: 'none' } : { kind: 'end' }, now };
+  return { view, step: view.step, now };
+}
+
+const isToBeTaken = ({ kind }: Decided['step']) => kind !== 'wait' && kind !== 'none';
+
+/** Carries one step out; answers the hosts that have new orders. */
+async function carryOut(records: Records, view: RolloutView, step: Decided['step'], now: Date): Promise<string[]> {
+  const { record, plan } = view;
+  const { id } = record;
+  const tell = (action: string, detail: AuditEntry['detail'], outcome: AuditEntry['outcome'] = 'succeeded') =>
+    audit(records, service, now, [{ action: `rollout.${action}`, object: id, outcome, detail }]);
+  switch (step.kind) {
+    case 'wait':
+    case 'none':
+      return [];
+    case 'take-back':
+      return takeBack(records, view, now);
+    case 'end':
+      await records.rollouts.change(id, { endedAt: now });
+      return [];
+    case 'start':
+      await records.rollouts.change(id, { state: 'running', startedAt: now });
+      await tell('started', { module: record.module, version: record.version });
+      return [];
+    case 'ask-approval':
+      await records.rollouts.changeWave(id, step.wave, { state: 'awaiting-approval' });
+      await records.rollouts.change(id, { state: 'awaiting-approval' });
+      await tell('awaits-approval', { wave: step.wave });
+      return [];
+    case 'begin-wave':
+      await records.rollouts.changeWave(id, step.wave, { state: 'loading', startedAt: now });
+      await tell('wave-began', { wave: step.wave, devices: view.wave?.results.devices ?? 0 });
+      return [];
+    case 'request-loads':
+      return requestLoads(records, view, step, now);
+    case 'begin-soak': {
+      const { results, plan: wave } = view.wave ?? {};
+      // Where nothing was loaded, nothing is to be watched.
+      const seconds = results === undefined || results.loaded === 0 ? 0 : (wave?.soakSeconds ?? 0);
+      await records.rollouts.changeWave(id, step.wave, { state: 'soaking', soakUntil: new Date(now.getTime() + seconds * 1_000) });
+      await tell('wave-loaded', { wave: step.wave, soakSeconds: seconds });
+      return [];
+    }
+    case 'pass-wave':
+      await records.rollouts.changeWave(id, step.wave, { state: 'passed', endedAt: now });
+      await tell('wave-passed', { wave: step.wave });
+      return [];
+    case 'fail-wave': {
+      const { failure, wave } = step;
+      await tell('wave-failed', { wave, failure, then: plan.onFailure }, 'failed');
+      if (plan.onFailure === 'continue') {
+        await records.rollouts.changeWave(id, wave, { accepted: true, failure });
+        return [];
+      }
+      await records.rollouts.changeWave(id, wave, { state: 'failed', failure });
+      const reason = `wave ${wave} has failed: ${failure}`;
+      if (plan.onFailure === 'rollback') return beginRollback(records, view, reason, service, now);
+      await records.rollouts.change(id, { state: 'paused', reason });
+      await tell('paused', { reason });
+      return [];
+    }
+    case 'complete':
+      await records.rollouts.change(id, { state: 'completed', endedAt: now });
+      await tell('completed', { loaded: view.tally.loaded, failed: view.tally.failed, skipped: view.tally.skipped });
+      return [];
+  }
+}

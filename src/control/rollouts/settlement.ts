@@ -1,0 +1,40 @@
+// What the end of a load means for the rollout that it is of: kept in the transaction that keeps the end, so that no rollout misses one.
+
+import type { OrderOf } from '../../protocol/agent.ts';
+import type { DeviceState } from '../../protocol/device-state.ts';
+import type { LoadReport } from '../../protocol/load-report.ts';
+import type { LoadEnd } from '../../store/records/loads.ts';
+import type { Records } from '../../store/records/records.ts';
+import { baselineOf } from './measurement.ts';
+
+type Reported = {
+  readonly result: LoadReport;
+  /** What the device reported right after the load. */
+  readonly state: DeviceState;
+  readonly at: Date;
+  /** Whether the load had ended before its device reported, by its deadline. */
+  readonly isLate: boolean;
+};
+
+/** A device has reported what came of its load. One that comes late with the new version has it all the same. */
+export async function settleReported(records: Records, order: OrderOf<'load'>, { result, state, at, isLate }: Reported): Promise<void> {
+  const { load: loadId, module, version, device } = order;
+  const { outcome, reason, interrupted, previous } = result;
+  const isLoaded = outcome === 'installed' || outcome === 'replaced' || outcome === 'replaced-interrupting';
+  // An earlier load of the same rollout may have brought it after that had expired.
+  const isThereAlready = !isLoaded && previous?.version === version;
+  if (!isLoaded && !isThereAlready) {
+    if (!isLate) await records.rollouts.settle({ loadId, state: 'failed', outcome, reason }, null);
+    return;
+  }
+  const previousVersion = previous?.version ?? null;
+  const baseline = baselineOf(state, previousVersion, state.programs.length === 0 ? new Set() : await records.programs.callersOf(device, module));
+  const arrival = { interrupted, loadedAt: at, baseline, ...(isLoaded ? { previousVersion } : {}) };
+  await records.rollouts.settle({ loadId, state: 'loaded', outcome, reason }, arrival);
+  if (isLate) await records.rollouts.reopenRolledBack(loadId);
+}
+
+/** Loads of rollouts have ended without their devices. */
+export async function settleUnreported(records: Records, loadIds: readonly string[], { outcome, reason }: LoadEnd): Promise<void> {
+  for (const loadId of loadIds) await records.rollouts.settle({ loadId, state: 'failed', outcome, reason }, null);
+}

@@ -1,0 +1,57 @@
+// The measuring of waves: what the programs of their devices have done, from what the devices report. It is known again from the database after a
+// restart; what is kept in memory spares reading what has not changed.
+
+import { setImmediate } from 'node:timers/promises';
+import { DeviceState } from '../../protocol/device-state.ts';
+import type { Store } from '../../store/store.ts';
+import { type Activity, activityOf, Baseline, type Measured, together } from './measurement.ts';
+
+/** Devices whose reports are read in one go, before others get their turn. */
+const devicesAtOnce = 100;
+
+type Known = { readonly stateAt: number | null; readonly activity: Activity };
+
+export class WaveMeasuring {
+  readonly #store: Store;
+  /** By rollout and wave, by device. */
+  readonly #known = new Map<string, Map<string, Known>>();
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Measures the devices of a wave that have got the build, by what they have reported until now. */
+  async measure(rolloutId: string, wave: number): Promise<{ readonly measured: Measured; readonly devices: ReadonlyMap<string, Measured> }> {
+    const { rollouts } = this.#store.records;
+    const reported = await rollouts.reportedOf(rolloutId, wave);
+    const before = this.#known.get(nameOf(rolloutId, wave));
+    const known = new Map<string, Known>();
+    for (const { deviceId, stateAt } of reported) {
+      const last = before?.get(deviceId);
+      if (last !== undefined && last.stateAt === (stateAt?.getTime() ?? null)) known.set(deviceId, last);
+    }
+    const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !known.has(deviceId));
+    for (let first = 0; first < changed.length; first += devicesAtOnce) {
+      for (const { deviceId, baseline, state, stateAt } of await rollouts.measurables(rolloutId, changed.slice(first, first + devicesAtOnce))) {
+        const then = Baseline.safeParse(baseline);
+        const now = DeviceState.safeParse(state);
+        if (then.success && now.success)
+          known.set(deviceId, { stateAt: stateAt?.getTime() ?? null, activity: activityOf(then.data, now.data) });
+      }
+      await setImmediate();
+    }
+    this.#known.set(nameOf(rolloutId, wave), known);
+    return {
+      measured: together([...known.values()].map(({ activity }) => activity)),
+      devices: new Map([...known].map(([deviceId, { activity }]) => [deviceId, together([activity])])),
+    };
+  }
+
+  /** Only these rollouts and waves are measured any more. */
+  keepOnly(waves: Iterable<readonly [rolloutId: string, wave: number]>): void {
+    const kept = new Set([...waves].map(([rolloutId, wave]) => nameOf(rolloutId, wave)));
+    for (const name of this.#known.keys()) if (!kept.has(name)) this.#known.delete(name);
+  }
+}
+
+const nameOf = (rolloutId: string, wave: number) => `${rolloutId}/${wave}`;
