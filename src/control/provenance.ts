@@ -133,9 +133,18 @@ async function findBuild(records: Records, module: string, version: string): Pro
   return build;
 }
 
-function envelopeOf({ module, version, envelope }: BuildRecord): Envelope {
-  const read = envelope === null ? null : readEnvelope(envelope);
-  if (read === null)
-    throw notFound('statement of the build', `${module}@${version} that can be read: push its source under a higher version`);
-  return read;
+function envelopeOf(build: BuildRecord): Envelope {
+  const envelope = keptEnvelope(build);
+  if (envelope === null) throw unstated(build);
+  return envelope;
+}
+
+/** The statement of a build, with its signatures; null where there is none that can be read. */
+export function keptEnvelope({ envelope }: BuildRecord): Envelope | null {
+  return envelope === null ? null : readEnvelope(envelope);
+}
+
+/** What is said of a build that has no such statement. */
+export function unstated({ module, version }: BuildRecord): Problem {
+  return notFound('statement of the build', `${module}@${version} that can be read: push its source under a higher version`);
 }

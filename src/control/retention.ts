@@ -29,12 +29,15 @@ const devicesAtOnce = 500;
 const imagesAtOnce = 100;
 
 /** @throws {Problem} `image-pruned`. */
-export function checkHasImage({ module, version, imagePrunedAt }: BuildRecord): void {
-  if (imagePrunedAt !== null)
-    throw new Problem(
-      'image-pruned',
-      `the image of ${module}@${version} was pruned at ${imagePrunedAt.toISOString()}: push the same source under the same version, and it is back`,
-    );
+export function checkHasImage(build: BuildRecord): void {
+  const reason = withoutImage(build);
+  if (reason !== null) throw new Problem('image-pruned', reason);
+}
+
+/** Since when a build is without its image, and what to do; null where it has it. */
+export function withoutImage({ module, version, imagePrunedAt }: BuildRecord): string | null {
+  if (imagePrunedAt === null) return null;
+  return `the image of ${module}@${version} was pruned at ${imagePrunedAt.toISOString()}: push the same source under the same version, and it is back`;
 }
 
 /** Removes events that are older than they are kept, only those that a checkpoint has; what proves them stays. @throws {Problem} `trail-broken`. */

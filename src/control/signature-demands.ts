@@ -1,15 +1,8 @@
 // What the signature policies demand of a load on each of its devices.
 
+import type { SignatureDemand } from '../proof/build-proof.ts';
 import type { Records } from '../store/records/records.ts';
 import type { SignaturePolicyRecord } from '../store/records/signature-policies.ts';
-
-/** One policy's, as an order has it. */
-type SignatureDemand = {
-  readonly policy: string;
-  readonly name: string;
-  readonly publicKeys: readonly string[];
-  readonly threshold: number;
-};
 
 /** What is demanded on one device, by its identifier; nothing where no policy is about it. */
 type DemandsOn = (device: string) => readonly SignatureDemand[];

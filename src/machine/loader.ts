@@ -1,7 +1,6 @@
 // The isolation workflow (US 8,689,206 B2, FIG. 2): a new version of an in-memory module is loaded at an unused address, takes over through the
 // module table, and whoever is inside the old version leaves it: by itself, or driven out by an injected error to retry in the new one.
 
-import { compare } from 'semver';
 import { threadBlock } from './abi.ts';
 import type { ModuleImage } from './image.ts';
 import {
@@ -17,9 +16,9 @@ import {
 import { LoadedImage } from './loaded-image.ts';
 import type { ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
-import { pageBytes, printAddress, type RandomAccessMemory } from './random-access-memory.ts';
-import { compareInterfaces } from './similarity.ts';
+import { outOfMemory, pagesFor, printAddress, type RandomAccessMemory } from './random-access-memory.ts';
 import { StateTransfer, stateExports } from './state-transfer.ts';
+import { compareVersions } from './succession.ts';
 import { type Thread, threadAim } from './thread.ts';
 
 /** The parts of a device that a load works on. */
@@ -106,7 +105,7 @@ function swapImages(target: LoadTarget, request: LoadRequest, recorder: StepReco
   const previous = target.moduleTable.lookUp(module);
   recorder.record('looked-up', { address: previous && addressOf(previous), version: previous?.image.stamp.version ?? null });
   if (previous !== null && request.versionPolicy !== 'any') {
-    const refusal = compareVersions(previous, request, request.versionPolicy, recorder);
+    const refusal = refuseVersion(previous, request, request.versionPolicy, recorder);
     if (refusal !== null) return { kind: 'not-loaded', report: refusal };
   }
   const written = writeImage(target, image, previous);
@@ -128,36 +127,20 @@ function swapImages(target: LoadTarget, request: LoadRequest, recorder: StepReco
 }
 
 /** Operation 220, and claim 11. Answers the report of a refusal, or null. */
-function compareVersions(
+function refuseVersion(
   previous: LoadedImage,
   request: LoadRequest,
   versionPolicy: VersionPolicy,
   recorder: StepRecorder,
 ): LoadReport | null {
-  const { module, version } = request.image.stamp;
   const { similarityPolicy, downgradeReason } = request;
-  const inMemoryVersion = previous.image.stamp.version;
-  const order = compare(version, inMemoryVersion);
-  const precedence = order > 0 ? 'newer' : order < 0 ? 'older' : 'same';
-  const similarity = compareInterfaces(previous.image.stamp.interface, request.image.stamp.interface);
-  recorder.record('compared', { version, inMemoryVersion, precedence, versionPolicy, downgradeReason, similarity, similarityPolicy });
-  const refuse = (outcome: Outcome, reason: string) => {
-    recorder.record('refused', { reason });
-    return report(recorder, { outcome, reason, previous, current: previous });
-  };
-  if (precedence === 'same' || (precedence === 'older' && versionPolicy === 'newer')) {
-    const how = precedence === 'same' ? 'of the same precedence as' : 'older than';
-    return refuse('refused-not-newer', `${module}@${version} is ${how} ${inMemoryVersion}, which is in memory: load a newer version`);
-  }
-  if (!similarity.similar && similarityPolicy === 'require') {
-    const lost = [
-      ...similarity.removed.map((name) => `removed ${name}`),
-      ...similarity.changed.map((name) => `changed the type of ${name}`),
-    ];
-    const reason = `${module}@${version} is not substantially similar to ${inMemoryVersion}: it ${lost.join(', ')}`;
-    return refuse('refused-dissimilar', reason.slice(0, 1_000));
-  }
-  return null;
+  const [next, inMemory] = [request.image.stamp, previous.image.stamp];
+  const { precedence, similarity, refusal } = compareVersions(next, inMemory, { versionPolicy, similarityPolicy });
+  const facts = { version: next.version, inMemoryVersion: inMemory.version, precedence, versionPolicy, downgradeReason };
+  recorder.record('compared', { ...facts, similarity, similarityPolicy });
+  if (refusal === null) return null;
+  recorder.record('refused', { reason: refusal.reason });
+  return report(recorder, { ...refusal, previous, current: previous });
 }
 
 type Written =
@@ -174,16 +157,10 @@ function writeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImag
       module,
       image.stamp.interface.exports.map(({ name }) => name),
     );
-    const pages = Math.max(Math.ceil(image.bytes / pageBytes), ...offsets.map((offset) => offset + 1));
+    const pages = pagesFor(image.bytes, offsets);
     target.reclaim();
     const range = memory.allocate(pages, { module, version });
-    if (range === null) {
-      const free = memory.pages - 1 - memory.usedPages;
-      return {
-        ok: false,
-        reason: `out of memory: ${module}@${version} needs ${pages} pages together, and ${free} of ${memory.pages} are free`,
-      };
-    }
+    if (range === null) return { ok: false, reason: outOfMemory(image.stamp, pages, memory) };
     loaded = new LoadedImage(processor, memory, image, { range, offsets }, () => ({
       patchbay: { space: memory.table },
       ...moduleTable.importsFor(image),

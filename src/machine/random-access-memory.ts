@@ -49,7 +49,7 @@ export class RandomAccessMemory {
 
   /** An unused location for that many pages, taken; null where there is none. */
   allocate(pages: number, owner: MemoryRange['owner']): MemoryRange | null {
-    const firstPage = this.#findUnused(pages, this.#cursor, this.pages) ?? this.#findUnused(pages, 1, this.pages);
+    const firstPage = findUnused(this.#ranges, pages, this.#cursor, this.pages) ?? findUnused(this.#ranges, pages, 1, this.pages);
     if (firstPage === null) return null;
     const range: MemoryRange = { firstPage, pages, owner, present: true, valid: true, nx: false };
     const place = this.#ranges.findIndex((other) => other.firstPage > firstPage);
@@ -80,15 +80,38 @@ export class RandomAccessMemory {
   rangeOf(page: number): MemoryRange | undefined {
     return this.#ranges.find((range) => page >= range.firstPage && page < range.firstPage + range.pages);
   }
+}
 
-  /** First page of a gap of that many pages between two pages. */
-  #findUnused(pages: number, from: number, to: number): number | null {
-    let candidate = from;
-    for (const range of this.#ranges) {
-      if (range.firstPage + range.pages <= candidate) continue;
-      if (range.firstPage >= candidate + pages) break;
-      candidate = range.firstPage + range.pages;
-    }
-    return candidate + pages <= to ? candidate : null;
+/** Pages that an image takes: its bytes, and each of its exports begins on a page of its own. @param offsets Where exports are, in pages from its address. */
+export function pagesFor(bytes: number, offsets: readonly number[]): number {
+  return Math.max(Math.ceil(bytes / pageBytes), ...offsets.map((offset) => offset + 1));
+}
+
+/**
+ * First page of a gap of that many pages from one page to before another; null where there is none.
+ * @param ranges What is used, by first page.
+ */
+export function findUnused(
+  ranges: readonly Pick<MemoryRange, 'firstPage' | 'pages'>[],
+  pages: number,
+  from: number,
+  to: number,
+): number | null {
+  let candidate = from;
+  for (const range of ranges) {
+    if (range.firstPage + range.pages <= candidate) continue;
+    if (range.firstPage >= candidate + pages) break;
+    candidate = range.firstPage + range.pages;
   }
+  return candidate + pages <= to ? candidate : null;
+}
+
+/** What a load says that finds no such gap. */
+export function outOfMemory(
+  { module, version }: MemoryRange['owner'],
+  pages: number,
+  memory: { readonly pages: number; readonly usedPages: number },
+): string {
+  const free = memory.pages - 1 - memory.usedPages;
+  return `out of memory: ${module}@${version} needs ${pages} pages together, and ${free} of ${memory.pages} are free`;
 }

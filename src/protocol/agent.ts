@@ -101,7 +101,6 @@ const SignatureDemand = z
     threshold: z.int().min(1).max(policyLimits.publisherKeys).describe('How many of them are to have signed.'),
   })
   .meta({ id: 'SignatureDemand' });
-export type SignatureDemand = z.infer<typeof SignatureDemand>;
 
 /** A host that has nothing to report says that it is there. */
 export const Heartbeat = z.object({ bootId: BootId }).meta({ id: 'Heartbeat', examples: [{ bootId: exampleBootId }] });

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from './examples.ts';
 import { Address, Digest, exampleIdentifier, ModuleName, ProgramId, Timestamp } from './identifiers.ts';
+import { Latency } from './latency.ts';
 
 const count = z.int().nonnegative();
 
@@ -40,7 +41,14 @@ export type MemoryMap = z.infer<typeof MemoryMap>;
 
 const ReportedProgramState = z.enum(['running', 'finished', 'stopped', 'failed']).meta({ id: 'ReportedProgramState' });
 
-const VersionCalls = z.object({ version: z.string(), callsCompleted: count }).meta({ id: 'VersionCalls' });
+const VersionCalls = z
+  .object({
+    version: z.string(),
+    callsCompleted: count,
+    callsFailed: count.default(0),
+    latency: Latency.default({ microseconds: [], calls: [] }),
+  })
+  .meta({ id: 'VersionCalls' });
 
 /** What the threads of the example's program have done. */
 export const exampleStatistics = {

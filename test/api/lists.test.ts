@@ -92,6 +92,7 @@ const newLoad = (devices: readonly NewDevice[], batches: readonly string[]) => (
     requestedAt: anyTime(),
     requestedBy: null,
     rollback: false,
+    rolloutId: null,
     deadlineAt: null,
   };
   return { load, device, outcome: loadState === 'completed' ? oneOf(['installed', 'replaced', 'failed']) : null };

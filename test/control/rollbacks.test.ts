@@ -50,7 +50,7 @@ async function makeDevice(id: string, ...minors: readonly number[]): Promise<voi
       deadlineAt: null,
     };
     return {
-      load: { id: loadId, ...common, ...made, rollback: minor < 0 },
+      load: { id: loadId, ...common, ...made, rollback: minor < 0, rolloutId: null },
       stay: { ...common, imageDigest: '', loadId, requestedBy: null, address: '0x1000', pages: 1, enteredAt: moment },
     };
   });

@@ -73,7 +73,7 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
   };
   const load = newIdentifier('load');
   const made = { id: load, batchId: 'b', deviceId, buildId: 'x', module, version, ...policy, state: 'dispatched', deadlineAt: null };
-  await records.loads.create([{ ...made, requestedAt: new Date(requestedAt), requestedBy: 'key_a', rollback: false }]);
+  await records.loads.create([{ ...made, requestedAt: new Date(requestedAt), requestedBy: 'key_a', rollback: false, rolloutId: null }]);
   const step = (name: string, at: number, facts: object) => ({
     step: name,
     operation: name === 'loaded' ? 230 : name === 'table-updated' ? 240 : null,

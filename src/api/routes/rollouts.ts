@@ -1,7 +1,7 @@
 // /v1/rollouts: one build to many devices, in waves, with what operators decide on the way.
 
 import { Readable } from 'node:stream';
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import { abort, approve, closeToDevices, type Decision, pause, resume, retryFailed, rollBack } from '../../control/rollouts/decisions.ts';
 import type { DeviceFigures } from '../../control/rollouts/figures.ts';
@@ -34,6 +34,28 @@ import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../server
 import { type Api, type Making, requesterOf, sendRaw, toAnswer } from './route.ts';
 
 const tags = ['rollouts'];
+
+const csvColumns = [
+  'device',
+  'deviceName',
+  'wave',
+  'state',
+  'version',
+  'previousVersion',
+  'attempts',
+  'load',
+  'outcome',
+  'reason',
+  'interruptedAccesses',
+  'loadedAt',
+  'calls',
+  'failedCalls',
+  'p99Microseconds',
+  'abiViolations',
+  'callsBefore',
+  'failedCallsBefore',
+  'p99MicrosecondsBefore',
+];
 
 export function addRolloutRoutes(app: Api, { rollouts }: Control): void {
   app.post(
@@ -160,7 +182,12 @@ export function addRolloutRoutes(app: Api, { rollouts }: Control): void {
             description: 'The report.',
             content: {
               'application/json': { schema: RolloutReport },
-              'text/csv': { schema: { type: 'string', description: `Columns: ${csvColumns.join(', ')}.` } },
+              'text/csv': {
+                schema: z
+                  .string()
+                  .describe(`Columns: ${csvColumns.join(', ')}.`)
+                  .meta({ examples: [`${csvColumns.join(',')}\r\n`] }),
+              },
             },
           },
           ...problems('not-found'),
@@ -170,7 +197,10 @@ export function addRolloutRoutes(app: Api, { rollouts }: Control): void {
     async ({ params, query }, reply) => {
       const rollout = toRollout(await rollouts.view(params.rollout));
       const devices = rollouts.report(params.rollout);
-      const [type, lines] = query.format === 'csv' ? ['text/csv; charset=utf-8', csvOf(devices)] : ['application/json; charset=utf-8', jsonOf(rollout, devices)];
+      const [type, lines] =
+        query.format === 'csv'
+          ? ['text/csv; charset=utf-8', csvOf(devices)]
+          : ['application/json; charset=utf-8', jsonOf(rollout, devices)];
       return sendRaw(reply.status(200).header('content-type', type), Readable.from(bytesOf(lines), { objectMode: false }));
     },
   );
@@ -209,7 +239,10 @@ export function addRolloutRoutes(app: Api, { rollouts }: Control): void {
           tags,
           ...described,
           params: rolloutParameter,
-          response: { 200: Rollout.describe('The rollout as it is now.'), ...postProblems('not-found', 'rollout-state', 'rollout-conflict') },
+          response: {
+            200: Rollout.describe('The rollout as it is now.'),
+            ...postProblems('not-found', 'rollout-state', 'rollout-conflict'),
+          },
         },
       },
       async (request) => toRollout(await decide(request.params.rollout, decision, request)),
@@ -314,7 +347,10 @@ function toRequest(body: NewRollout): RolloutRequest {
       ...(runningVersion === undefined ? {} : { runningVersion }),
     },
     waves: waves.map((wave) => ({
-      size: wave.devices === undefined ? { kind: 'up-to-percent', percent: wave.upToPercent ?? 100 } : { kind: 'devices', devices: wave.devices },
+      size:
+        wave.devices === undefined
+          ? { kind: 'up-to-percent', percent: wave.upToPercent ?? 100 }
+          : { kind: 'devices', devices: wave.devices },
       soakSeconds: wave.soakSeconds ?? soakSeconds,
       approval: wave.approval,
       thresholds: { ...usualThresholds, ...given(body.thresholds), ...given(wave.thresholds) },
@@ -463,28 +499,6 @@ async function* serverSentEvents(views: AsyncIterable<RolloutView>): AsyncGenera
     yield { id, event: 'rollout', data: toRollout(view) };
   }
 }
-
-const csvColumns = [
-  'device',
-  'deviceName',
-  'wave',
-  'state',
-  'version',
-  'previousVersion',
-  'attempts',
-  'load',
-  'outcome',
-  'reason',
-  'interruptedAccesses',
-  'loadedAt',
-  'calls',
-  'failedCalls',
-  'p99Microseconds',
-  'abiViolations',
-  'callsBefore',
-  'failedCallsBefore',
-  'p99MicrosecondsBefore',
-];
 
 async function* csvOf(devices: AsyncIterable<DeviceFigures>): AsyncGenerator<string> {
   yield csvLine(csvColumns);

@@ -37,13 +37,19 @@ const NewWave = z
   .meta({ id: 'NewWave', examples: [{ devices: 5, soakSeconds: 300 }] });
 
 /** A canary, a tenth, and the rest. */
-const usualWaves = [{ devices: 1, approval: false }, { upToPercent: 10, approval: false }, { upToPercent: 100, approval: false }];
+const usualWaves = [
+  { devices: 1, approval: false },
+  { upToPercent: 10, approval: false },
+  { upToPercent: 100, approval: false },
+];
 
 const day = 24 * 3_600;
 
 export const NewRollout = drainingWhereItIsAsked(
   z.strictObject({
-    name: DisplayName.optional().describe('What people call it.').meta({ examples: ['tcp-1.1'] }),
+    name: DisplayName.optional()
+      .describe('What people call it.')
+      .meta({ examples: ['tcp-1.1'] }),
     module: ModuleName,
     version,
     devices: selectorShape.devices.describe('The devices, in the order in which they get the build. Not with `labels`.'),
@@ -66,8 +72,17 @@ export const NewRollout = drainingWhereItIsAsked(
     thresholds: ThresholdsAsked.optional(),
     onFailure: OnFailure.default('pause'),
     devicesInFlight: z.int().min(1).max(rolloutLimits.devicesInFlight).default(100).describe('Loads that are under way at once.'),
-    loadsPerMinute: z.int().min(1).max(rolloutLimits.loadsPerMinute).optional().describe('Loads that are requested in a minute, at even distances.'),
-    startAt: z.iso.datetime().optional().describe('Not before this time, RFC 3339, UTC.').meta({ examples: [exampleTimes.requested] }),
+    loadsPerMinute: z
+      .int()
+      .min(1)
+      .max(rolloutLimits.loadsPerMinute)
+      .optional()
+      .describe('Loads that are requested in a minute, at even distances.'),
+    startAt: z.iso
+      .datetime()
+      .optional()
+      .describe('Not before this time, RFC 3339, UTC.')
+      .meta({ examples: [exampleTimes.requested] }),
     window: ScheduleWindow.optional(),
     dynamic: z
       .boolean()
@@ -159,7 +174,11 @@ const DeviceTally = z
     failed: count.describe('Their loads have not succeeded.'),
     skipped: count.describe('They were left alone: the rollout ended before, or they had another version by then.'),
   })
-  .meta({ id: 'DeviceTally', description: 'How many devices are at what.', examples: [{ waiting: 0, loading: 0, loaded: 1, failed: 0, skipped: 0 }] });
+  .meta({
+    id: 'DeviceTally',
+    description: 'How many devices are at what.',
+    examples: [{ waiting: 0, loading: 0, loaded: 1, failed: 0, skipped: 0 }],
+  });
 
 const Verdict = z
   .object({
@@ -170,7 +189,13 @@ const Verdict = z
   })
   .meta({ id: 'Verdict', examples: [{ threshold: 'failedCallsPercent', limit: 1, measured: 0, isPassed: false }] });
 
-const exampleMeasured = { calls: 18_204, failedCalls: 0, p99Microseconds: 447, abiViolations: 0, before: { calls: 90_112, failedCalls: 3, p99Microseconds: 431 } };
+const exampleMeasured = {
+  calls: 18_204,
+  failedCalls: 0,
+  p99Microseconds: 447,
+  abiViolations: 0,
+  before: { calls: 90_112, failedCalls: 3, p99Microseconds: 431 },
+};
 const exampleTally = { waiting: 0, loading: 0, loaded: 1, failed: 0, skipped: 0 };
 const exampleWave = {
   number: 1,
@@ -211,7 +236,9 @@ const Wave = z
     measured: Measured,
     verdicts: z.array(Verdict).describe('Each threshold that is judged.'),
     failure: z.string().nullable().describe('Which threshold was passed; null as long as none is.'),
-    goesOnDespiteFailure: z.boolean().describe('Whether it is not judged any more: `onFailure` is `continue`, or an operator has resumed the rollout.'),
+    goesOnDespiteFailure: z
+      .boolean()
+      .describe('Whether it is not judged any more: `onFailure` is `continue`, or an operator has resumed the rollout.'),
     approvedBy: z.string().nullable().describe('Who has approved it, by the identifier of their key.'),
     startedAt: timestamp.nullable(),
     soakUntil: timestamp.nullable(),
@@ -271,7 +298,11 @@ export const Rollout = z
     module: z.string(),
     version: version.nullable().describe('Null in a rollback, where each device goes back to what it had.'),
     selector: z
-      .object({ devices: count.optional().describe('So many were named.'), labels: Labels.optional(), runningVersion: z.string().optional() })
+      .object({
+        devices: count.optional().describe('So many were named.'),
+        labels: Labels.optional(),
+        runningVersion: z.string().optional(),
+      })
       .meta({ id: 'RolloutSelector', description: 'Which devices were asked for.', examples: [{ labels: { zone: 'north' } }] }),
     state: RolloutState,
     waitingFor: z
@@ -297,14 +328,21 @@ export const Rollout = z
     loadsPerMinute: count.nullable(),
     startAt: timestamp.nullable(),
     window: ScheduleWindow.nullable(),
-    windowOpensAt: timestamp.nullable().describe('When loads may next be requested; now where the window is open. Null where there is none.'),
-    joinableUntil: timestamp.nullable().describe('Until when devices that match join; null where none do, or as long as the rollout is open.'),
+    windowOpensAt: timestamp
+      .nullable()
+      .describe('When loads may next be requested; now where the window is open. Null where there is none.'),
+    joinableUntil: timestamp
+      .nullable()
+      .describe('Until when devices that match join; null where none do, or as long as the rollout is open.'),
     isJoinable: z.boolean().describe('Whether devices that match now join it.'),
     whenBusy: z.enum(['refuse', 'queue']),
     rollbackOf: identifier('rollout').nullable().describe('The rollout whose devices it takes back.'),
     rolledBackBy: identifier('rollout').nullable().describe('The rollout that takes its devices back.'),
     requestedAt: timestamp,
-    requestedBy: z.string().describe('Who asked for it, by the identifier of their key.').meta({ examples: [exampleIdentifier('key')] }),
+    requestedBy: z
+      .string()
+      .describe('Who asked for it, by the identifier of their key.')
+      .meta({ examples: [exampleIdentifier('key')] }),
     startedAt: timestamp.nullable(),
     endedAt: timestamp.nullable().describe('When nothing was left to be done.'),
   })
@@ -361,7 +399,9 @@ export const RolloutDevice = z
     reason: z.string().nullable().describe('Why it has failed or was skipped.'),
     interruptedAccesses: count.nullable(),
     loadedAt: timestamp.nullable(),
-    measured: Measured.nullable().describe('What its programs have done since, when the wave was judged or until now; null where it has not got the build.'),
+    measured: Measured.nullable().describe(
+      'What its programs have done since, when the wave was judged or until now; null where it has not got the build.',
+    ),
   })
   .meta({ id: 'RolloutDevice', description: 'What has become of one device of a rollout.', examples: [exampleDevice] });
 export const RolloutDevicePage = pageOf('RolloutDevicePage', RolloutDevice);
@@ -384,7 +424,11 @@ export const rolloutDeviceQuery = z.strictObject({
 
 export const RolloutReport = z
   .object({ rollout: Rollout, devices: z.array(RolloutDevice) })
-  .meta({ id: 'RolloutReport', description: 'A rollout, and what has become of each of its devices.', examples: [{ rollout: exampleRollout, devices: [exampleDevice] }] });
+  .meta({
+    id: 'RolloutReport',
+    description: 'A rollout, and what has become of each of its devices.',
+    examples: [{ rollout: exampleRollout, devices: [exampleDevice] }],
+  });
 
 export const reportQuery = z.strictObject({
   format: z
@@ -413,7 +457,15 @@ export const RolloutPreview = z
           currentVersion: version.nullable(),
           isReachable: z.boolean(),
           verdict: z
-            .enum(['would-install', 'would-replace', 'already-there', 'refused-not-newer', 'refused-dissimilar', 'refused-image', 'out-of-memory'])
+            .enum([
+              'would-install',
+              'would-replace',
+              'already-there',
+              'refused-not-newer',
+              'refused-dissimilar',
+              'refused-image',
+              'out-of-memory',
+            ])
             .describe('What its load would come to, as far as the service knows.')
             .meta({ id: 'ForecastVerdict' }),
           reason: z.string().nullable().describe('Why it would be refused, in the words of the device.'),
@@ -456,5 +508,7 @@ export const RollBackRollout = z
   .strictObject({ reason: z.string().min(1).max(1_000).describe('Why; it is in the reports and in the audit trail.') })
   .meta({ id: 'RollBackRollout', examples: [{ reason: exampleReason }] });
 export const ApproveWave = z
-  .strictObject({ wave: z.int().min(1).max(rolloutLimits.waves).describe('The wave that may begin, so that nobody approves another than they have seen.') })
+  .strictObject({
+    wave: z.int().min(1).max(rolloutLimits.waves).describe('The wave that may begin, so that nobody approves another than they have seen.'),
+  })
   .meta({ id: 'ApproveWave', examples: [{ wave: 2 }] });

@@ -24,6 +24,7 @@ export const loadStates = every<Schemas['Load']['state']>()('queued', 'dispatche
 export const deviceStatuses = every<Schemas['Device']['status']>()('connected', 'attaching', 'unreachable');
 export const eventTypes = every<EventType>()(
   'load',
+  'rollout',
   'device',
   'host',
   'program',

@@ -72,9 +72,18 @@ export const retryFailed: Decision = async (records, view, requester, now) => {
   const begun = waves.filter(({ state }) => state !== 'waiting' && state !== 'awaiting-approval').map(({ number }) => number);
   const retried = await records.rollouts.retryFailed(record.id, begun, rolloutLimits.attempts);
   if (retried.size === 0)
-    throw new Problem('rollout-state', `no load of the rollout ${record.id} has failed that could be tried again (each may be ${rolloutLimits.attempts} times)`);
+    throw new Problem(
+      'rollout-state',
+      `no load of the rollout ${record.id} has failed that could be tried again (each may be ${rolloutLimits.attempts} times)`,
+    );
   for (const number of retried.keys())
-    await records.rollouts.changeWave(record.id, number, { state: 'loading', failure: null, accepted: false, soakUntil: null, endedAt: null });
+    await records.rollouts.changeWave(record.id, number, {
+      state: 'loading',
+      failure: null,
+      accepted: false,
+      soakUntil: null,
+      endedAt: null,
+    });
   const changes = { state: 'running', reason: null, endedAt: null };
   const devices = [...retried.values()].reduce((total, count) => total + count, 0);
   if (record.endedAt !== null) await checkNoConflict(records, record);
@@ -88,7 +97,10 @@ export const rollBack =
     const { record, tally, rolledBackBy } = view;
     if (view.state === 'rolling-back' && rolledBackBy !== null) return after(records, rolledBackBy, now);
     if (record.rollbackOf !== null)
-      throw new Problem('rollout-state', `the rollout ${record.id} is a rollback itself: roll the version out that the devices are to have`);
+      throw new Problem(
+        'rollout-state',
+        `the rollout ${record.id} is a rollback itself: roll the version out that the devices are to have`,
+      );
     checkState(view, 'rolled back', ['running', 'awaiting-approval', 'paused', 'completed', 'aborted']);
     if (tally.loaded + tally.loading === 0)
       throw new Problem('nothing-to-roll-back', `no device has got its version by the rollout ${record.id}: abort it, and it is over`);
@@ -109,7 +121,10 @@ export const closeToDevices: Decision = async (records, view, requester, now) =>
 
 function checkState({ record, state }: RolloutView, what: string, allowed: readonly RolloutState[]): void {
   if (!allowed.includes(state))
-    throw new Problem('rollout-state', `the rollout ${record.id} cannot be ${what}: it is ${state}, and would have to be ${allowed.join(' or ')}`);
+    throw new Problem(
+      'rollout-state',
+      `the rollout ${record.id} cannot be ${what}: it is ${state}, and would have to be ${allowed.join(' or ')}`,
+    );
 }
 
 async function change(

@@ -20,7 +20,8 @@ export async function requestLoads(
   const { id, module, version, rollbackOf, requestedBy } = record;
   const waiting = await records.rollouts.waiting(id, wave, Math.min(count, loadsAtOnce));
   const builds = new Map<string, BuildRecord>();
-  for (const build of await records.builds.findMany(module, [...new Set(waiting.map((device) => device.version))])) builds.set(build.version, build);
+  for (const build of await records.builds.findMany(module, [...new Set(waiting.map((device) => device.version))]))
+    builds.set(build.version, build);
   const full = new Set(
     await devicesWithoutRoom(
       records,
@@ -35,7 +36,9 @@ export async function requestLoads(
   });
   const isTarget = new Set(targets.map(({ device }) => device.id));
   for (const { deviceId, version: wanted } of waiting.filter((device) => !isTarget.has(device.deviceId))) {
-    const reason = full.has(deviceId) ? withoutRoom(deviceId) : `the image of ${module}@${wanted} is not there any more: push its source again`;
+    const reason = full.has(deviceId)
+      ? withoutRoom(deviceId)
+      : `the image of ${module}@${wanted} is not there any more: push its source again`;
     await records.rollouts.setWithoutLoad(id, [deviceId], { state: 'failed', reason });
   }
   if (targets.length > 0) {

@@ -35,7 +35,9 @@ export const Measured = z
   .object({
     ...figures,
     abiViolations: count.describe('Programs that were found to hold on to code that has gone.'),
-    before: z.object(figures).meta({ id: 'MeasuredBefore', description: 'The same of the version before, as far as the programs counted.' }),
+    before: z
+      .object(figures)
+      .meta({ id: 'MeasuredBefore', description: 'The same of the version before, as far as the programs counted.' }),
   })
   .meta({
     id: 'Measured',

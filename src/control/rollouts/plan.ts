@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { DisplayName, Labels } from '../../protocol/identifiers.ts';
 import { LoadPolicy } from '../../protocol/load-report.ts';
+import { weekdays } from './schedule-window.ts';
 
 /** The bounds of what may be asked for. */
 export const rolloutLimits = {
@@ -33,7 +34,9 @@ const thresholdShape = {
     .describe(
       'By how many percentage points the share of the programs’ calls that fail may be greater than it was in the version before. Judged from `minimumCalls` calls on.',
     ),
-  abiViolations: count.nullable().describe('Programs that may be found to hold on to code that has gone, on all devices of the wave together.'),
+  abiViolations: count
+    .nullable()
+    .describe('Programs that may be found to hold on to code that has gone, on all devices of the wave together.'),
   latencyIncreasePercent: z
     .number()
     .min(0)
@@ -44,11 +47,13 @@ const thresholdShape = {
   minimumCalls: count.describe('Calls from which on calls are judged; before, a single one that fails would say too much.'),
   requireCalls: z
     .boolean()
-    .describe('Whether a wave fails in which fewer calls than `minimumCalls` were made until its soak time was over: nothing was shown then.'),
+    .describe(
+      'Whether a wave fails in which fewer calls than `minimumCalls` were made until its soak time was over: nothing was shown then.',
+    ),
 };
 
 /** What is judged where nothing else is said. */
-export const usualThresholds: Thresholds = {
+export const usualThresholds = {
   failedLoadsPercent: 0,
   interruptedAccesses: null,
   failedCallsPercent: 1,
@@ -56,17 +61,15 @@ export const usualThresholds: Thresholds = {
   latencyIncreasePercent: null,
   minimumCalls: 20,
   requireCalls: false,
-};
+} as const;
 
 const exampleThresholds = { failedLoadsPercent: 5, latencyIncreasePercent: 50 };
 
-export const Thresholds = z
-  .object(thresholdShape)
-  .meta({
-    id: 'Thresholds',
-    description: 'How far a wave may go before it counts as failed. Null: that is not judged.',
-    examples: [{ ...usualThresholds, ...exampleThresholds }],
-  });
+export const Thresholds = z.object(thresholdShape).meta({
+  id: 'Thresholds',
+  description: 'How far a wave may go before it counts as failed. Null: that is not judged.',
+  examples: [{ ...usualThresholds, ...exampleThresholds }],
+});
 export type Thresholds = z.infer<typeof Thresholds>;
 
 /** Of a request: what is left out is as usual, or as the rollout has it. */
@@ -75,13 +78,15 @@ export const ThresholdsAsked = z
   .partial()
   .meta({
     id: 'NewThresholds',
-    description: `How far a wave may go before it counts as failed. Null: that is not judged. Where nothing is said: ${Object.entries(usualThresholds)
+    description: `How far a wave may go before it counts as failed. Null: that is not judged. Where nothing is said: ${Object.entries(
+      usualThresholds,
+    )
       .map(([name, value]) => `\`${name}\` ${value}`)
       .join(', ')}.`,
     examples: [exampleThresholds],
   });
 
-export const Weekday = z.enum(['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday']).meta({ id: 'Weekday' });
+const Weekday = z.enum(weekdays).meta({ id: 'Weekday' });
 const timeOfDay = z
   .string()
   .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time like 22:30')
@@ -103,7 +108,6 @@ export const ScheduleWindow = z
     description: 'When loads are requested; those that are under way when it closes go on.',
     examples: [{ days: ['saturday', 'sunday'], from: '22:00', until: '04:00', timeZone: 'Europe/Berlin' }],
   });
-export type ScheduleWindow = z.infer<typeof ScheduleWindow>;
 
 export const OnFailure = z
   .enum(['pause', 'rollback', 'continue'])

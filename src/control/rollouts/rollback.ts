@@ -76,7 +76,12 @@ export async function takeBack(records: Records, { record, tally }: RolloutView,
   return [];
 }
 
-async function addDevices(records: Records, { module, version }: RolloutRecord, back: RolloutRecord, devices: readonly RolloutDeviceRecord[]) {
+async function addDevices(
+  records: Records,
+  { module, version }: RolloutRecord,
+  back: RolloutRecord,
+  devices: readonly RolloutDeviceRecord[],
+) {
   const last = await records.rollouts.lastPosition(back.id);
   const current = await records.devices.versionsOf(
     devices.map(({ deviceId }) => deviceId),

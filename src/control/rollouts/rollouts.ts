@@ -104,7 +104,14 @@ export class Rollouts {
       await records.rollouts.addDevices(id, devicesOf(members, plan, version));
       if (plan.whenBusy === 'refuse') await checkNoConflict(records, rollout);
       const { waves, onFailure, selector } = plan;
-      const detail = { module, version, devices: members.length, waves: waves.length, onFailure, selector: JSON.stringify(selector).slice(0, 1_000) };
+      const detail = {
+        module,
+        version,
+        devices: members.length,
+        waves: waves.length,
+        onFailure,
+        selector: JSON.stringify(selector).slice(0, 1_000),
+      };
       await audit(records, requester, now, [{ action: 'rollout.requested', object: id, detail }]);
       const made = await viewOf(records, await found(records, id), now);
       await keepAnswer(records, requester, answerOf, made);
@@ -179,7 +186,10 @@ export class Rollouts {
   async follow(id: string, signal: AbortSignal): Promise<AsyncGenerator<RolloutView, void>> {
     await this.view(id);
     if (this.#followers >= followerLimit)
-      throw new Problem('busy', `${followerLimit} clients follow rollouts, as many as may: end a stream that nobody needs, or read GET /v1/rollouts`);
+      throw new Problem(
+        'busy',
+        `${followerLimit} clients follow rollouts, as many as may: end a stream that nobody needs, or read GET /v1/rollouts`,
+      );
     this.#followers += 1;
     return this.#follow(id, AbortSignal.any([signal, this.#closed.signal]));
   }

@@ -107,7 +107,8 @@ export class RolloutRunner {
 
   #forgetAllBut(open: readonly RolloutRecord[]): void {
     const ids = new Set(open.map(({ id }) => id));
-    for (const times of [this.#nextMeasuring, this.#nextJoining, this.faults]) for (const id of times.keys()) if (!ids.has(id)) times.delete(id);
+    for (const times of [this.#nextMeasuring, this.#nextJoining, this.faults])
+      for (const id of times.keys()) if (!ids.has(id)) times.delete(id);
   }
 }
 
@@ -184,7 +185,7 @@ async function carryOut(records: Records, view: RolloutView, step: Decided['step
       return [];
     case 'fail-wave': {
       const { failure, wave } = step;
-      await tell('wave-failed', { wave, failure, then: plan.onFailure }, 'failed');
+      await tell('wave-failed', { wave, failure, onFailure: plan.onFailure }, 'failed');
       if (plan.onFailure === 'continue') {
         await records.rollouts.changeWave(id, wave, { accepted: true, failure });
         return [];

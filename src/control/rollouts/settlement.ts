@@ -28,7 +28,11 @@ export async function settleReported(records: Records, order: OrderOf<'load'>, {
     return;
   }
   const previousVersion = previous?.version ?? null;
-  const baseline = baselineOf(state, previousVersion, state.programs.length === 0 ? new Set() : await records.programs.callersOf(device, module));
+  const baseline = baselineOf(
+    state,
+    previousVersion,
+    state.programs.length === 0 ? new Set() : await records.programs.callersOf(device, module),
+  );
   const arrival = { interrupted, loadedAt: at, baseline, ...(isLoaded ? { previousVersion } : {}) };
   await records.rollouts.settle({ loadId, state: 'loaded', outcome, reason }, arrival);
   if (isLate) await records.rollouts.reopenRolledBack(loadId);

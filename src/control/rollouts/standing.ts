@@ -91,7 +91,8 @@ function standingOf(view: Omit<RolloutView, 'step'>, isBlocked: boolean, now: Da
 function waveView(record: RolloutWaveRecord, { waves }: RolloutPlan, counts: readonly DeviceCount[]): WaveView {
   const plan = waves[record.number - 1];
   const state = waveStates.find((known) => known === record.state);
-  if (plan === undefined || state === undefined) throw new Error(`the wave ${record.number} of ${record.rolloutId} is not as it was planned`);
+  if (plan === undefined || state === undefined)
+    throw new Error(`the wave ${record.number} of ${record.rolloutId} is not as it was planned`);
   const own = counts.filter(({ wave }) => wave === record.number);
   const tally = tallyOf(own);
   const { waiting, loading, loaded, failed } = tally;

@@ -21,7 +21,10 @@ export class WaveMeasuring {
   }
 
   /** Measures the devices of a wave that have got the build, by what they have reported until now. */
-  async measure(rolloutId: string, wave: number): Promise<{ readonly measured: Measured; readonly devices: ReadonlyMap<string, Measured> }> {
+  async measure(
+    rolloutId: string,
+    wave: number,
+  ): Promise<{ readonly measured: Measured; readonly devices: ReadonlyMap<string, Measured> }> {
     const { rollouts } = this.#store.records;
     const reported = await rollouts.reportedOf(rolloutId, wave);
     const before = this.#known.get(nameOf(rolloutId, wave));
@@ -32,7 +35,10 @@ export class WaveMeasuring {
     }
     const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !known.has(deviceId));
     for (let first = 0; first < changed.length; first += devicesAtOnce) {
-      for (const { deviceId, baseline, state, stateAt } of await rollouts.measurables(rolloutId, changed.slice(first, first + devicesAtOnce))) {
+      for (const { deviceId, baseline, state, stateAt } of await rollouts.measurables(
+        rolloutId,
+        changed.slice(first, first + devicesAtOnce),
+      )) {
         const then = Baseline.safeParse(baseline);
         const now = DeviceState.safeParse(state);
         if (then.success && now.success)

@@ -165,13 +165,21 @@ export class DeviceRecords {
     await this.#client.device.updateMany({ where: { hostId }, data: { stateAt: null, attachedBootId: null } });
   }
 
+  /** What devices have reported of themselves since they came up, as it was kept, by their identifiers; one that has not is not there. */
+  async statesOf(ids: readonly string[]): Promise<Map<string, unknown>> {
+    const rows = await readInChunks(ids, (some) =>
+      this.#client.device.findMany({ where: { id: { in: some }, stateAt: { not: null } }, select: { id: true, state: true } }),
+    );
+    return new Map(rows.map(({ id, state }) => [id, state]));
+  }
+
   async modulesOf(deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
     return readInChunks(deviceIds, (some) =>
       this.#client.deviceModule.findMany({ where: { deviceId: { in: some } }, orderBy: [{ loadedAt: 'asc' }, { module: 'asc' }] }),
     );
   }
 
-  /** The version of a module that each of these devices has; a device without it is not there. */
+  /** The version of one module that was last in the module tables of devices, by their identifiers; a device that never had it is not there. */
   async versionsOf(deviceIds: readonly string[], module: string): Promise<Map<string, string>> {
     const rows = await readInChunks(deviceIds, (some) =>
       this.#client.deviceModule.findMany({ where: { deviceId: { in: some }, module }, select: { deviceId: true, version: true } }),

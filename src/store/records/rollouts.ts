@@ -1,7 +1,7 @@
 // Rollouts: one build to many devices, with their waves and what has become of each device.
 
 import { z } from 'zod';
-import { Prisma } from '../generated/client.ts';
+import type { Prisma } from '../generated/client.ts';
 import type { RolloutDeviceModel, RolloutModel, RolloutWaveModel } from '../generated/models.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, type PageByNumber, type PageByTime, type TimeRange, timeConditions } from './page.ts';
@@ -95,7 +95,9 @@ export class RolloutRecords {
   /** Those that have been paused because a wave failed, the oldest first. */
   async stoppedByFailure(limit: number): Promise<RolloutRecord[]> {
     const paused = await this.#client.rollout.findMany({ where: { state: 'paused' }, orderBy: [{ requestedAt: 'asc' }, { id: 'asc' }] });
-    const failed = new Set((await this.waves(paused.map(({ id }) => id))).filter(({ state }) => state === 'failed').map(({ rolloutId }) => rolloutId));
+    const failed = new Set(
+      (await this.waves(paused.map(({ id }) => id))).filter(({ state }) => state === 'failed').map(({ rolloutId }) => rolloutId),
+    );
     return paused.filter(({ id }) => failed.has(id)).slice(0, limit);
   }
 
@@ -116,9 +118,15 @@ export class RolloutRecords {
   async changeWave(
     rolloutId: string,
     number: number,
-    { measured, ...data }: Partial<Omit<RolloutWaveModel, 'rolloutId' | 'number' | 'measured'>> & { readonly measured?: Prisma.InputJsonValue },
+    {
+      measured,
+      ...data
+    }: Partial<Omit<RolloutWaveModel, 'rolloutId' | 'number' | 'measured'>> & { readonly measured?: Prisma.InputJsonValue },
   ): Promise<void> {
-    await this.#client.rolloutWave.updateMany({ where: { rolloutId, number }, data: { ...data, ...(measured === undefined ? {} : { measured }) } });
+    await this.#client.rolloutWave.updateMany({
+      where: { rolloutId, number },
+      data: { ...data, ...(measured === undefined ? {} : { measured }) },
+    });
   }
 
   /** How many devices of each wave are in each state. */
@@ -289,7 +297,10 @@ export class RolloutRecords {
   }
 
   /** Keeps what was measured of devices when their wave was judged. */
-  async setMeasured(rolloutId: string, measured: readonly { readonly deviceId: string; readonly measured: Prisma.InputJsonValue }[]): Promise<void> {
+  async setMeasured(
+    rolloutId: string,
+    measured: readonly { readonly deviceId: string; readonly measured: Prisma.InputJsonValue }[],
+  ): Promise<void> {
     for (const { deviceId, ...data } of measured) await this.#client.rolloutDevice.updateMany({ where: { rolloutId, deviceId }, data });
   }
 

@@ -1,0 +1,4 @@
+// What a device decides before it loads an image, by the device's own code, for whoever forecasts it.
+
+export { findUnused, outOfMemory, pageBytes, pagesFor } from '../machine/random-access-memory.ts';
+export { compareVersions } from '../machine/succession.ts';
