@@ -342,7 +342,7 @@ function toRequest(body: NewRollout): RolloutRequest {
   const plan: RolloutPlan = {
     name: body.name ?? null,
     selector: {
-      ...(devices === undefined ? {} : { devices }),
+      ...(devices === undefined ? {} : { devices: devices.length }),
       ...(labels === undefined ? {} : { labels }),
       ...(runningVersion === undefined ? {} : { runningVersion }),
     },
@@ -374,7 +374,7 @@ function toRequest(body: NewRollout): RolloutRequest {
     whenBusy: body.whenBusy,
   };
   const until = dynamicUntil === undefined ? null : new Date(dynamicUntil);
-  return { module, version, plan, joining: dynamic ? { until } : null };
+  return { module, version, plan, devices: devices ?? null, joining: dynamic ? { until } : null };
 }
 
 /** What was given of thresholds. */
@@ -389,7 +389,6 @@ function toMade(view: RolloutView): Making<202, Rollout> {
 
 function toRollout({ record, plan, ...view }: RolloutView): Rollout {
   const { id, module, version, rollbackOf, requestedBy, joinableUntil } = record;
-  const { devices, ...selector } = plan.selector;
   const { terms, window } = plan;
   const now = new Date();
   return {
@@ -397,7 +396,7 @@ function toRollout({ record, plan, ...view }: RolloutView): Rollout {
     name: plan.name,
     module,
     version,
-    selector: { ...selector, ...(devices === undefined ? {} : { devices: devices.length }) },
+    selector: plan.selector,
     state: view.state,
     waitingFor: view.step.kind === 'wait' ? view.step.for : null,
     reason: record.reason,

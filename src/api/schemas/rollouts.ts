@@ -422,13 +422,11 @@ export const rolloutDeviceQuery = z.strictObject({
     .meta({ examples: ['loaded'] }),
 });
 
-export const RolloutReport = z
-  .object({ rollout: Rollout, devices: z.array(RolloutDevice) })
-  .meta({
-    id: 'RolloutReport',
-    description: 'A rollout, and what has become of each of its devices.',
-    examples: [{ rollout: exampleRollout, devices: [exampleDevice] }],
-  });
+export const RolloutReport = z.object({ rollout: Rollout, devices: z.array(RolloutDevice) }).meta({
+  id: 'RolloutReport',
+  description: 'A rollout, and what has become of each of its devices.',
+  examples: [{ rollout: exampleRollout, devices: [exampleDevice] }],
+});
 
 export const reportQuery = z.strictObject({
   format: z

@@ -14,7 +14,9 @@ export async function joinDevices(records: Records, id: string, now: Date): Prom
   if (record === null || record.version === null || record.state !== 'running') return;
   const { module, version } = record;
   const { selector, waves } = RolloutPlan.parse(record.plan);
-  const members = (await selectMembers(records, { module, version }, selector)).filter(({ currentVersion }) => currentVersion !== version);
+  const members = (await selectMembers(records, { module, version }, selector, null)).filter(
+    ({ currentVersion }) => currentVersion !== version,
+  );
   const known = await records.rollouts.among(
     id,
     members.map((member) => member.id),

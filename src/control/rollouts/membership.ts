@@ -12,22 +12,23 @@ export type Member = SelectedDevice & { readonly currentVersion: string | null }
 /**
  * The selected devices, once each, in the order in which they get the build: as they are named; else in one that mixes hosts and ages, so that the
  * first waves are a sample of all, and that is the same for the same build whenever it is asked for.
+ * @param named The devices that were named; null where they are selected by their labels and versions alone.
  * @throws {Problem} `invalid-value` where some are not there, or too many are selected.
  */
 export async function selectMembers(
   records: Records,
   { module, version }: { readonly module: string; readonly version: string },
-  selector: RolloutSelector,
+  { labels, runningVersion }: RolloutSelector,
+  named: readonly string[] | null,
 ): Promise<Member[]> {
-  const { devices, labels, runningVersion } = selector;
-  const selected = devices === undefined ? await selectByLabels(records, labels ?? {}) : await selectDevices(records, { devices });
+  const selected = named === null ? await selectByLabels(records, labels ?? {}) : await selectDevices(records, { devices: named });
   const versions = await records.devices.versionsOf(
     selected.map(({ id }) => id),
     module,
   );
   const members = selected.map(({ id, hostId }) => ({ id, hostId, currentVersion: versions.get(id) ?? null }));
   const matching = members.filter(({ currentVersion }) => isRunning(currentVersion, runningVersion));
-  if (devices !== undefined) return matching;
+  if (named !== null) return matching;
   const places = new Map(matching.map(({ id }) => [id, createHash('sha256').update(`${module}@${version} ${id}`).digest('hex')]));
   return matching.toSorted((left, right) => ((places.get(left.id) ?? '') < (places.get(right.id) ?? '') ? -1 : 1));
 }

@@ -117,9 +117,10 @@ export const OnFailure = z
   .meta({ id: 'OnFailure' });
 export type OnFailure = z.infer<typeof OnFailure>;
 
-/** Which devices, among those that are named or have the labels, or among all. */
+/** Which devices: those that were named, that have the labels, or all; of these, those that run some versions. */
 export const RolloutSelector = z.object({
-  devices: z.array(z.string()).optional(),
+  /** How many were named; they are the rollout's devices. */
+  devices: z.int().optional(),
   labels: Labels.optional(),
   /** A range of semantic versions. */
   runningVersion: z.string().optional(),

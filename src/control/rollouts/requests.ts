@@ -53,7 +53,7 @@ async function selectedBy(records: Records, request: RolloutRequest): Promise<Me
     throw invalidValue('/runningVersion', `"${selector.runningVersion}" is no range of semantic versions: give one like ">=1.0.0 <2.0.0"`);
   if (window !== null && !isTimeZone(window.timeZone))
     throw invalidValue('/window/timeZone', `there is no time zone "${window.timeZone}": give a name like Europe/Berlin, or UTC`);
-  const selected = await selectMembers(records, request, selector);
+  const selected = await selectMembers(records, request, selector, request.devices);
   if (selected.length === 0 && request.joining === null)
     throw invalidValue(pointerOf(selector), 'no device is selected: GET /v1/devices shows labels, and what devices have in memory');
   return selected;

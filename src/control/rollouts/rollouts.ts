@@ -31,6 +31,8 @@ export type RolloutRequest = {
   readonly module: string;
   readonly version: string;
   readonly plan: RolloutPlan;
+  /** The devices that are named; null where they are selected otherwise. */
+  readonly devices: readonly string[] | null;
   /** Whether devices join that match later, and until when; null: for as long as the rollout is not told otherwise. */
   readonly joining: { readonly until: Date | null } | null;
 };
@@ -53,7 +55,7 @@ export class Rollouts {
     return [...this.#runner.faults].map(([id, fault]) => `the rollout ${id} cannot be carried on: ${fault}`);
   }
 
-  /** Loads have ended, or an operator has decided something: there may be something to be done. */
+  /** Loads have ended: there may be something to be done. */
   wake(): void {
     this.#look.hasten();
   }
@@ -134,6 +136,7 @@ export class Rollouts {
       await keepAnswer(records, requester, answerOf, result);
       return result;
     });
+    this.#runner.lookAgain(id);
     this.wake();
     return made;
   }

@@ -2,13 +2,12 @@
 
 import { setImmediate } from 'node:timers/promises';
 import type { Records } from '../../store/records/records.ts';
-import type { RolloutRecord } from '../../store/records/rollouts.ts';
 import { type AuditEntry, audit, type Context, service } from '../context.ts';
 import { joinDevices } from './joining.ts';
 import { requestLoads } from './load-requests.ts';
 import { beginRollback, takeBack } from './rollback.ts';
 import { type RolloutView, viewOf } from './standing.ts';
-import type { Step } from './steps.ts';
+import type { Step, WaitingFor } from './steps.ts';
 import { WaveMeasuring } from './wave-measuring.ts';
 
 /** Steps of one rollout before the others get their turn. */
@@ -19,13 +18,29 @@ const measuringInterval = 500;
 const measuringShare = 5;
 /** Devices that match are looked for this often, in milliseconds. */
 const joiningInterval = 2_000;
+/** A rollout that waits for people or for a time is looked at this often, in milliseconds, unless something is decided about it. */
+const patience = 1_000;
+const isPatient: Readonly<Record<WaitingFor, boolean>> = {
+  approval: true,
+  devices: false,
+  'earlier-rollouts': true,
+  loads: false,
+  measurement: false,
+  operator: true,
+  rate: false,
+  rollback: false,
+  soak: false,
+  'start-time': true,
+  window: true,
+};
 /** Devices whose figures are kept in one transaction. */
 const figuresAtOnce = 500;
 
 export class RolloutRunner {
   readonly #context: Context;
   readonly #measuring: WaveMeasuring;
-  /** When each rollout's wave may be measured again, and devices looked for that join it, by the clock of the process. */
+  /** When each rollout is looked at again, its wave measured, and devices looked for that join it, by the clock of the process. */
+  readonly #nextLook = new Map<string, number>();
   readonly #nextMeasuring = new Map<string, number>();
   readonly #nextJoining = new Map<string, number>();
   /** Why rollouts cannot be carried on, by their identifiers. */
@@ -38,12 +53,14 @@ export class RolloutRunner {
 
   /** Takes every rollout as far as it goes now. */
   async advance(): Promise<void> {
-    const open = await this.#context.store.records.rollouts.open();
+    const open = await this.#context.store.records.rollouts.openIds();
     const waves: [string, number][] = [];
-    for (const { id } of open) {
+    for (const id of open) {
+      if (!isDue(this.#nextLook, id, 0)) continue;
       try {
         const view = await this.#advance(id);
         if (view?.wave) waves.push([id, view.wave.number]);
+        if (view?.step.kind === 'wait' && isPatient[view.step.for]) this.#nextLook.set(id, performance.now() + patience);
         this.faults.delete(id);
       } catch (error) {
         this.faults.set(id, error instanceof Error ? error.message : String(error));
@@ -53,34 +70,44 @@ export class RolloutRunner {
     this.#measuring.keepOnly(waves);
   }
 
-  /** Answers how it stands when there is nothing to be done; null when it has ended. */
+  /** Something has been decided about a rollout. */
+  lookAgain(id: string): void {
+    this.#nextLook.delete(id);
+  }
+
+  /** Answers how it stands when there is nothing to be done; null when it has ended, or others are to have their turn. */
   async #advance(id: string): Promise<RolloutView | null> {
-    const { store } = this.#context;
+    const { records } = this.#context.store;
     for (let steps = 0; steps < stepsAtOnce; steps++) {
-      const record = await store.records.rollouts.find(id);
-      if (record === null || record.endedAt !== null) return null;
-      const view = await viewOf(store.records, record, new Date());
-      if (isJoinable(view) && isDue(this.#nextJoining, id, joiningInterval)) await this.#join(view);
-      if (isMeasured(view) && isDue(this.#nextMeasuring, id, measuringInterval)) await this.#measure(view);
-      if (!(await this.#takeStep(id))) return view;
+      const decided = await decide(records, id);
+      if (decided === null) return null;
+      if (await this.#renew(decided.view)) continue;
+      if (!isToBeTaken(decided.step)) return decided.view;
+      await this.#takeStep(id, decided.step);
       await setImmediate();
     }
     return null;
   }
 
-  /** Takes the next step, if there is one. */
-  async #takeStep(id: string): Promise<boolean> {
+  /** Has devices join, and measures, if it is time to. Answers whether it was. */
+  async #renew(view: RolloutView): Promise<boolean> {
+    const { id } = view.record;
+    const joins = isJoinable(view) && isDue(this.#nextJoining, id, joiningInterval);
+    const measures = isMeasured(view) && isDue(this.#nextMeasuring, id, measuringInterval);
+    if (joins) await this.#join(view);
+    if (measures) await this.#measure(view);
+    return joins || measures;
+  }
+
+  async #takeStep(id: string, step: Decided['step']): Promise<void> {
     const { store, orderBoard } = this.#context;
-    const known = await decide(store.records, id);
-    if (known === null || !isToBeTaken(known.step)) return false;
-    if (known.step.kind === 'pass-wave' || known.step.kind === 'fail-wave') await this.#keepFigures(id, known.step.wave);
+    if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#keepFigures(id, step.wave);
     const hostIds = await store.transaction(async (records) => {
       // Somebody may have paused it meanwhile, or a load have ended.
       const decided = await decide(records, id);
       return decided === null ? [] : carryOut(records, decided.view, decided.step, decided.now);
     });
     orderBoard.announce(hostIds);
-    return true;
   }
 
   async #join(view: RolloutView): Promise<void> {
@@ -105,9 +132,9 @@ export class RolloutRunner {
       await this.#context.store.transaction(({ rollouts }) => rollouts.setMeasured(id, figures.slice(first, first + figuresAtOnce)));
   }
 
-  #forgetAllBut(open: readonly RolloutRecord[]): void {
-    const ids = new Set(open.map(({ id }) => id));
-    for (const times of [this.#nextMeasuring, this.#nextJoining, this.faults])
+  #forgetAllBut(open: readonly string[]): void {
+    const ids = new Set(open);
+    for (const times of [this.#nextLook, this.#nextMeasuring, this.#nextJoining, this.faults])
       for (const id of times.keys()) if (!ids.has(id)) times.delete(id);
   }
 }

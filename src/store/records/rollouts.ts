@@ -88,8 +88,13 @@ export class RolloutRecords {
   }
 
   /** Those that have not ended, the oldest first. */
-  async open(): Promise<RolloutRecord[]> {
-    return this.#client.rollout.findMany({ where: { endedAt: null }, orderBy: [{ requestedAt: 'asc' }, { id: 'asc' }] });
+  async openIds(): Promise<string[]> {
+    const open = await this.#client.rollout.findMany({
+      where: { endedAt: null },
+      orderBy: [{ requestedAt: 'asc' }, { id: 'asc' }],
+      select: { id: true },
+    });
+    return open.map(({ id }) => id);
   }
 
   /** Those that have been paused because a wave failed, the oldest first. */
