@@ -29,7 +29,7 @@ export type Forecast = {
   readonly current: string | null;
 };
 
-/** Of a device's state, what a load depends on, and no more: it is read of ten thousand devices at a time. */
+/** Of a device's state, what a load depends on, and no more: it is read and kept of ten thousand devices. */
 const Reported = z.object({
   moduleTable: z.array(z.object({ module: z.string() })),
   memoryMap: z.object({
@@ -47,7 +47,7 @@ const memoryUnknown = 'the device has not come up since its host started: whethe
  * What loads of a build would come to if the devices began them now, by the identifiers of the devices. It is a forecast: loads that wait change
  * what a device has, its state is the last that it reported, and nothing is known of what the code of the module does when it is loaded (its
  * start function, its self-check, the state that it carries over) or of keys that the operator of a host has pinned.
- * @param devices As many as one request may be about.
+ * @param devices At most as many as one request selects (10,000).
  */
 export async function forecastLoads(
   records: Records,
@@ -57,13 +57,13 @@ export async function forecastLoads(
 ): Promise<ReadonlyMap<string, Forecast>> {
   const ids = devices.map(({ id }) => id);
   const lastVersions = await records.devices.versionsOf(ids, build.module);
-  const states = await records.devices.statesOf(ids);
+  const states = await records.devices.statesOf(ids, (state) => Reported.safeParse(state).data ?? null);
   const refusalOfVersion = await versionRefusals(records, build, new Set(lastVersions.values()), policy);
   const proof = await proofOf(records, build);
   const demandsOn = await demandsOf(records, build.module, ids);
   const pages = leastPages(build);
   const forecast = (id: string): Forecast => {
-    const state = Reported.safeParse(states.get(id)).data ?? null;
+    const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
     if (current === build.version) return { verdict: 'already-there', reason: null, current };
     const imageRefusal = proof instanceof BuildProof ? proof.unmet(demandsOn(id)) : proof.refusal;
@@ -110,8 +110,8 @@ async function proofOf(records: Records, build: BuildRecord): Promise<BuildProof
 }
 
 /**
- * Pages that the build takes on a device that has not heard of the module. One that has keeps places for exports of earlier versions too, which the
- * service does not know, and may need more: so that room may be lacking where none is forecast to lack, and not the other way round.
+ * The least pages that the build takes: those on a device that has not heard of the module. One that has keeps places for exports of other versions
+ * too, which the service does not know, and may need more.
  */
 function leastPages({ imageBytes, interface: content }: BuildRecord): number {
   const { exports } = Interface.parse(content);

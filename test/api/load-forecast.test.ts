@@ -171,12 +171,23 @@ const largeModule = (plus: number) => {
     (func (export "work") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
 };
 
+/** A module of so many exports, each of which begins on a page of its own. */
+const exports = (count: number) =>
+  `(module ${Array.from({ length: count }, (_, index) => `(func (export "work${index}") (result i32) (i32.const ${index}))`).join(' ')})`;
+
 describe('the memory', () => {
   let own = '';
   beforeAll(async () => {
     bench.startHost('own', 1);
     await bench.connectedDevices(2);
     own = (await store.records.devices.findByNames(['own-1']))[0]?.id ?? '';
+  });
+
+  test('that is smaller than the module, for its first page is never given out', async () => {
+    expect(await fulfilled(await pushed({ '1.0.0': exports(64) }), '1.0.0', {}, own)).toMatchObject({
+      verdict: 'out-of-memory',
+      reason: expect.stringContaining('needs 64 pages together, and 63 of 64 are free'),
+    });
   });
 
   test('that is too small, also where a program keeps what would be free', async () => {
@@ -200,8 +211,6 @@ describe('the memory', () => {
   });
 
   test('that is free, but not together', async () => {
-    const exports = (count: number) =>
-      `(module ${Array.from({ length: count }, (_, index) => `(func (export "work${index}") (result i32) (i32.const ${index}))`).join(' ')})`;
     const [found] = await store.records.devices.findMany([own]);
     const { memoryMap } = z.object({ memoryMap: z.object({ pages: z.number(), usedPages: z.number() }) }).parse(found?.state);
     const left = memoryMap.pages - 1 - memoryMap.usedPages;

@@ -55,10 +55,12 @@ beforeAll(async () => {
   await records.devices.create(
     devices.map((device, index) => ({ ...device, name: device.id, ramPages: 64, createdAt: at, labels: labelled(index) })),
   );
-  // One in ten has each of the versions, and one has reported of itself.
+  // One in ten has each of the versions, some of them another module too, and one in ten has reported of itself.
   for (const [index, { id }] of devices.entries()) {
     const version = ['1.0.0', '2.0.0', '3.0.0'][index % 10];
     if (version !== undefined) await records.devices.setModule({ deviceId: id, module: 'tcp', version, imageDigest: digest, loadedAt: at });
+    if (index % 10 === 0)
+      await records.devices.setModule({ deviceId: id, module: 'udp', version: '3.0.0', imageDigest: digest, loadedAt: at });
     if (index % 10 === 9) await records.devices.setState(id, 'h', state(), at);
   }
 });
