@@ -17,7 +17,7 @@ export async function selectDevices(records: Records, selector: Selector): Promi
     return checkNotTooMany(devices, '/labels', selectionLimit);
   }
   const wanted = [...new Set(selector.devices)];
-  const known = new Map((await records.devices.findMany(wanted)).map((device) => [device.id, device]));
+  const known = new Map((await records.devices.hostsOf(wanted)).map((device) => [device.id, device]));
   const invalidValues = selector.devices.flatMap((id, index) =>
     known.has(id) ? [] : [{ pointer: `/devices/${index}`, detail: `there is no device ${id}` }],
   );

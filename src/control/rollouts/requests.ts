@@ -84,12 +84,12 @@ export async function previewOf(records: Records, request: RolloutRequest): Prom
   const numbers = wavesOf(request.plan.waves, members.length);
   const waves = new Map(members.map(({ id }, index) => [id, numbers[index] ?? null]));
   const forecasts = await forecastLoads(records, build, selected, request.plan.terms);
-  const devices = new Map((await records.devices.findMany(selected.map(({ id }) => id))).map((device) => [device.id, device]));
+  const devices = await records.devices.reachabilityOf(selected.map(({ id }) => id));
   const previewed = selected.flatMap(({ id }): PreviewedDevice[] => {
     const device = devices.get(id);
     const forecast = forecasts.get(id);
     if (device === undefined || forecast === undefined) return [];
-    return [{ device: id, name: device.name, isReachable: device.status !== 'unreachable', wave: waves.get(id) ?? null, forecast }];
+    return [{ device: id, name: device.name, isReachable: device.isReachable, wave: waves.get(id) ?? null, forecast }];
   });
   const conflicts: { rollout: string; devices: number }[] = [];
   for (const rollout of await records.rollouts.openOthers(request.module, '')) {

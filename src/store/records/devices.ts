@@ -83,6 +83,22 @@ export class DeviceRecords {
     return devices.map(toRecord);
   }
 
+  /** Names of devices, and whether their hosts are heard of, by their identifiers. */
+  async reachabilityOf(ids: readonly string[]): Promise<Map<string, { readonly name: string; readonly isReachable: boolean }>> {
+    const devices = await readInChunks(ids, (some) =>
+      this.#client.device.findMany({
+        where: { id: { in: some } },
+        select: { id: true, name: true, host: { select: { unreachableSince: true } } },
+      }),
+    );
+    return new Map(devices.map(({ id, name, host }) => [id, { name, isReachable: host.unreachableSince === null }]));
+  }
+
+  /** Which of these devices there are, with their hosts. */
+  async hostsOf(ids: readonly string[]): Promise<{ id: string; hostId: string }[]> {
+    return readInChunks(ids, (some) => this.#client.device.findMany({ where: { id: { in: some } }, select: { id: true, hostId: true } }));
+  }
+
   async findByNames(names: readonly string[]): Promise<DeviceRecord[]> {
     const devices = await readInChunks(names, (some) =>
       this.#client.device.findMany({ where: { name: { in: some } }, include: withLabels }),

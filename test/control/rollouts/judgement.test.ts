@@ -1,0 +1,174 @@
+// How a wave is judged: what its programs have done against the version before, and each threshold.
+
+import { expect, test } from 'vitest';
+import { failureOf, shortfallOf, verdictsOf, type WaveResults } from '../../../src/control/rollouts/judgement.ts';
+import { activityOf, baselineOf, type Measured, together } from '../../../src/control/rollouts/measurement.ts';
+import { type Thresholds, usualThresholds } from '../../../src/control/rollouts/plan.ts';
+import { DeviceState } from '../../../src/protocol/device-state.ts';
+import { newIdentifier } from '../../../src/protocol/identifiers.ts';
+import { state } from '../../api/agent.ts';
+
+const measured: Measured = {
+  calls: 1_000,
+  failedCalls: 0,
+  p99Microseconds: 100,
+  abiViolations: 0,
+  before: { calls: 1_000, failedCalls: 0, p99Microseconds: 100 },
+};
+const well: WaveResults = { devices: 100, loaded: 100, failedLoads: 0, interruptedAccesses: 0, measured };
+
+const failure = (thresholds: Partial<Thresholds>, results: Partial<WaveResults>, figures: Partial<Measured> = {}) =>
+  failureOf({ ...usualThresholds, ...thresholds }, { ...well, ...results, measured: { ...measured, ...figures } });
+
+test('a wave in which all goes well has not failed', () => {
+  expect(failure({ latencyIncreasePercent: 0, interruptedAccesses: 0 }, {})).toBeNull();
+});
+
+test('loads that have not succeeded count in percent of the devices of the wave', () => {
+  expect(failure({ failedLoadsPercent: 5 }, { failedLoads: 5 })).toBeNull();
+  expect(failure({ failedLoadsPercent: 5 }, { failedLoads: 6 })).toBe('6 of 100 loads have not succeeded, and 5 % may');
+  expect(failure({}, { failedLoads: 1 })).toMatch(/^1 of 100/);
+  expect(failure({ failedLoadsPercent: null }, { failedLoads: 100 })).toBeNull();
+  expect(failure({}, { devices: 0, loaded: 0 })).toBeNull();
+});
+
+test('interrupted accesses count on the average of the devices that have the version', () => {
+  expect(failure({ interruptedAccesses: 2 }, { loaded: 10, interruptedAccesses: 20 })).toBeNull();
+  expect(failure({ interruptedAccesses: 2 }, { loaded: 10, interruptedAccesses: 21 })).toBe(
+    '2.1 accesses were interrupted on each device, and 2 may be',
+  );
+  expect(failure({}, { interruptedAccesses: 1_000_000 })).toBeNull();
+});
+
+test('failed calls count by how many more of a hundred fail than in the version before', () => {
+  expect(failure({}, {}, { failedCalls: 10 })).toBeNull();
+  expect(failure({}, {}, { failedCalls: 11 })).toMatch(
+    /^11 of 1000 calls have failed since .* \(0 of 1000 in the version before\), and 1 percentage points more may$/,
+  );
+  const before = { calls: 100, failedCalls: 50, p99Microseconds: null };
+  expect(failure({}, {}, { failedCalls: 500, before })).toBeNull();
+  expect(failure({}, {}, { failedCalls: 511, before })).toMatch(/^511 of 1000/);
+  expect(failure({}, {}, { failedCalls: 1_000, before: { ...before, calls: 0, failedCalls: 0 } })).toMatch(/^1000 of 1000/);
+});
+
+test('calls are judged when there are as many as are to be judged by', () => {
+  expect(failure({ minimumCalls: 20 }, {}, { calls: 19, failedCalls: 19 })).toBeNull();
+  expect(failure({ minimumCalls: 20 }, {}, { calls: 20, failedCalls: 20 })).toMatch(/^20 of 20/);
+  expect(failure({ minimumCalls: 0 }, {}, { calls: 0, failedCalls: 0 })).toBeNull();
+});
+
+test('violations of the ABI count on all devices together', () => {
+  expect(failure({}, {}, { abiViolations: 1 })).toBe('1 programs hold on to code that has gone, and 0 may');
+  expect(failure({ abiViolations: 1 }, {}, { abiViolations: 1 })).toBeNull();
+});
+
+test('latency counts by how much the 99th percentile has risen', () => {
+  expect(failure({ latencyIncreasePercent: 50 }, {}, { p99Microseconds: 150 })).toBeNull();
+  expect(failure({ latencyIncreasePercent: 50 }, {}, { p99Microseconds: 151 })).toBe(
+    '99 % of the calls take up to 151 µs, 51 % more than the 100 µs of the version before, and 50 % more are allowed',
+  );
+  const before = { calls: 19, failedCalls: 0, p99Microseconds: 1 };
+  expect(failure({ latencyIncreasePercent: 50 }, {}, { before })).toBeNull();
+  expect(failure({ latencyIncreasePercent: 50 }, {}, { p99Microseconds: null })).toBeNull();
+});
+
+test('every threshold that is passed is told, and each that is judged has a verdict', () => {
+  expect(failure({}, { failedLoads: 1 }, { abiViolations: 2 })).toMatch(/^1 of 100 .*; 2 programs/);
+  expect(verdictsOf(usualThresholds, { ...well, measured: { ...measured, calls: 3 } })).toEqual([
+    { threshold: 'failedLoadsPercent', limit: 0, measured: 0, isPassed: false },
+    { threshold: 'failedCallsPercent', limit: 1, measured: null, isPassed: false },
+    { threshold: 'abiViolations', limit: 0, measured: 0, isPassed: false },
+  ]);
+});
+
+test('where calls are required, a wave without them has not shown enough', () => {
+  const few = { ...well, measured: { ...measured, calls: 19 } };
+  expect(shortfallOf(usualThresholds, few)).toBeNull();
+  expect(shortfallOf({ ...usualThresholds, requireCalls: true }, few)).toMatch(/have made 19 calls .* and 20 are required/);
+  expect(shortfallOf({ ...usualThresholds, requireCalls: true }, well)).toBeNull();
+});
+
+const caller = newIdentifier('program');
+const other = newIdentifier('program');
+
+type Version = { readonly version: string; readonly completed: number; readonly failed: number; readonly microseconds?: number };
+
+function reported(programs: Readonly<Record<string, readonly Version[]>>, violations = 0): DeviceState {
+  return DeviceState.parse({
+    ...state(),
+    programs: Object.entries(programs).map(([program, versions]) => ({
+      program,
+      state: 'running',
+      threads: 1,
+      callsCompleted: versions.reduce((sum, { completed }) => sum + completed, 0),
+      callsFailed: versions.reduce((sum, { failed }) => sum + failed, 0),
+      accessesInterrupted: 0,
+      accessesRetried: 0,
+      effects: 0,
+      lastFailure: null,
+      lastResult: null,
+      versions: versions.map(({ version, completed, failed, microseconds }) => ({
+        version,
+        callsCompleted: completed,
+        callsFailed: failed,
+        latency: microseconds === undefined ? { microseconds: [], calls: [] } : { microseconds: [microseconds], calls: [completed] },
+      })),
+    })),
+    abiViolations: { total: violations, newest: [] },
+  });
+}
+
+test('what has been done since is what there is more than at the load, and before is what the version before has served', () => {
+  const atLoad = reported(
+    {
+      [caller]: [
+        { version: '0.9.0', completed: 500, failed: 400, microseconds: 9_000 },
+        { version: '1.0.0', completed: 100, failed: 1, microseconds: 50 },
+        { version: '1.1.0', completed: 2, failed: 0, microseconds: 60 },
+      ],
+      // Calls another module, whose version nobody has changed.
+      [other]: [
+        { version: '0.9.0', completed: 1_000, failed: 1_000 },
+        { version: '5.0.0', completed: 10, failed: 2, microseconds: 50 },
+      ],
+    },
+    3,
+  );
+  const baseline = baselineOf(atLoad, '1.0.0', new Set([caller]));
+  const later = reported(
+    {
+      [caller]: [
+        { version: '0.9.0', completed: 500, failed: 400, microseconds: 9_000 },
+        { version: '1.0.0', completed: 100, failed: 1, microseconds: 50 },
+        { version: '1.1.0', completed: 42, failed: 5, microseconds: 60 },
+      ],
+      [other]: [
+        { version: '0.9.0', completed: 1_000, failed: 1_000 },
+        { version: '5.0.0', completed: 17, failed: 3, microseconds: 50 },
+      ],
+    },
+    5,
+  );
+  expect(together([activityOf(baseline, later)])).toEqual({
+    calls: 40 + 5 + 7 + 1,
+    failedCalls: 5 + 1,
+    p99Microseconds: 60,
+    abiViolations: 2,
+    before: { calls: 101 + 12, failedCalls: 1 + 2, p99Microseconds: 50 },
+  });
+  expect(together([activityOf(baseline, atLoad)])).toMatchObject({ calls: 0, failedCalls: 0, abiViolations: 0, p99Microseconds: null });
+  expect(together([activityOf(baseline, later), activityOf(baseline, later)])).toMatchObject({
+    calls: 106,
+    abiViolations: 4,
+    before: { calls: 226 },
+  });
+});
+
+test('of a program that has begun anew with its device, and of one that is new, all counts', () => {
+  const baseline = baselineOf(reported({ [caller]: [{ version: '1.0.0', completed: 100, failed: 0 }] }, 4), '1.0.0', new Set([caller]));
+  const anew = reported(
+    { [caller]: [{ version: '1.1.0', completed: 7, failed: 1 }], [other]: [{ version: '1.1.0', completed: 3, failed: 0 }] },
+    1,
+  );
+  expect(together([activityOf(baseline, anew)])).toMatchObject({ calls: 11, failedCalls: 1, abiViolations: 1 });
+});
