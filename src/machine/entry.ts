@@ -85,6 +85,10 @@ export class Entry implements ThreadOwner {
 
   switched(): void {}
 
+  measured(): void {}
+
+  useUpFuel(): void {}
+
   committed(_thread: Thread, effects: readonly Effect[]): void {
     this.#surroundings.onEffects(this.id, effects);
   }

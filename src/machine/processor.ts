@@ -109,7 +109,7 @@ export class Processor {
       injected: this.#injected,
       tick: () => this.#tick(),
       suspend: new WebAssembly.Suspending(() => this.#suspend()),
-      pause: new WebAssembly.Suspending((milliseconds: number) => this.#sleep(milliseconds)),
+      pause: new WebAssembly.Suspending((milliseconds: number) => this.#pause(milliseconds)),
       switched: (block: number, record: number) => this.#switched(this.#threadOf(block), record),
       commit: () => this.#commit(),
     };
@@ -389,14 +389,19 @@ export class Processor {
     }
     const thread = this.#current();
     if (this.#timeLeft(thread) <= 0) throw deadlineError(thread);
+    const isBetweenCalls = this.#isBetweenCalls(thread);
+    if (isBetweenCalls) this.#endSample(thread, now);
     const othersWait = !this.#ready.isEmpty || !this.#urgent.isEmpty || this.#sections.length > 0;
     if (now >= this.#burstEnd || (now >= this.#sliceEnd && othersWait)) return -1;
-    return workBetweenLooks;
+    return isBetweenCalls ? thread.sampling.begin(this.#begunBy(thread), now) : workBetweenLooks;
   }
 
   /** A thread's call was served by a new version: the first look at it after its retry, if it was interrupted. Answers 1: suspend. */
   #switched(thread: Thread, record: number): number {
     thread.owner.switched(thread, record);
+    thread.sampling.restart(this.#begunBy(thread));
+    this.#endSample(thread, this.time.now());
+    thread.owner.useUpFuel();
     return this.#urgent.isEmpty ? 0 : 1;
   }
 
@@ -404,6 +409,11 @@ export class Processor {
     const thread = this.#leave();
     this.#ready.push(thread);
     return this.#suspension(thread);
+  }
+
+  #pause(milliseconds: number): Promise<void> {
+    this.#endSample(this.#current(), this.time.now());
+    return this.#sleep(milliseconds);
   }
 
   #sleep(milliseconds: number): Promise<void> {
@@ -430,11 +440,26 @@ export class Processor {
   /** Milliseconds until the deadline of a thread's call. A call counts from when its thread is first looked at in it; a pause is in no call. */
   #timeLeft(thread: Thread): number {
     const { callDeadline, watchedCall } = thread;
-    if (callDeadline === null || this.#stackOf(thread) === thread.block + threadBlock.frames) return Number.POSITIVE_INFINITY;
+    if (callDeadline === null || this.#isBetweenCalls(thread)) return Number.POSITIVE_INFINITY;
     const now = this.time.now();
-    const number = this.kernelMemory.words[(thread.block + threadBlock.begun) >> 2] ?? 0;
+    const number = this.#begunBy(thread);
     if (number !== watchedCall.number) thread.watchedCall = { number, since: now };
     return thread.watchedCall.since + callDeadline - now;
+  }
+
+  /** A thread is between two calls; the one that it has ended may be one that is measured. */
+  #endSample(thread: Thread, now: number): void {
+    const sample = thread.sampling.end(this.#begunBy(thread), now);
+    if (sample !== null) thread.owner.measured(thread, sample);
+  }
+
+  /** How many calls a thread has begun, which is the number of the last. */
+  #begunBy(thread: Thread): number {
+    return this.kernelMemory.words[(thread.block + threadBlock.begun) >> 2] ?? 0;
+  }
+
+  #isBetweenCalls(thread: Thread): boolean {
+    return this.#stackOf(thread) === thread.block + threadBlock.frames;
   }
 
   /** Takes the processor from the thread that has it. */
@@ -479,9 +504,16 @@ export class Processor {
     this.#count(thread, -1);
     this.#stack = thread.stack;
     this.#effects = thread.effects;
-    // An interrupted thread gives the processor up at the first safepoint of its retry, so that all of them are out of the old image soon.
-    if (urgent !== null) thread.injection?.retryIn?.useUpFuel();
-    this.#sliceEnd = urgent === null ? this.time.now() + slice : 0;
+    if (urgent === null) {
+      const now = this.time.now();
+      this.#sliceEnd = now + slice;
+      if (thread.sampling.resumed(this.#begunBy(thread), now)) thread.owner.useUpFuel();
+    } else {
+      // An interrupted thread gives the processor up at the first safepoint of its retry, so that all of them are out of the old image soon.
+      thread.injection?.retryIn?.useUpFuel();
+      this.#sliceEnd = 0;
+      thread.sampling.spoil(this.#begunBy(thread));
+    }
     this.#continue(thread);
   }
 
@@ -502,7 +534,7 @@ export class Processor {
     switch (continuation.kind) {
       case 'begin':
         if (injection?.aim === threadAim) {
-          this.#end(thread, { kind: 'injected', aim: threadAim });
+          this.#end(thread, { kind: 'injected', aim: threadAim, frames: [] });
         } else {
           this.#whenEnded(thread, thread.begin());
         }
@@ -534,11 +566,12 @@ export class Processor {
   #unwound(thread: Thread, error: unknown): void {
     const isInjected = error instanceof WebAssembly.Exception && error.is(this.#injected);
     if (isInjected) this.#delivered?.onLost();
+    const frames = [...this.framesOf(thread)];
     this.#end(
       thread,
       isInjected
-        ? { kind: 'injected', aim: this.kernelMemory.words[(thread.block + threadBlock.aim) >> 2] ?? threadAim }
-        : { kind: 'trapped', error, frames: [...this.framesOf(thread)] },
+        ? { kind: 'injected', aim: this.kernelMemory.words[(thread.block + threadBlock.aim) >> 2] ?? threadAim, frames }
+        : { kind: 'trapped', error, frames },
     );
   }
 
@@ -568,8 +601,10 @@ export class Processor {
     thread.effects = 0;
     thread.continuation = begin;
     const next = thread.owner.ended(thread, ending);
-    if (next === 'again') this.#ready.push(thread);
-    else if (next === 'gone') this.endThread(thread);
+    if (next === 'again') {
+      thread.sampling.spoil(this.#begunBy(thread));
+      this.#ready.push(thread);
+    } else if (next === 'gone') this.endThread(thread);
     this.#scheduleDispatch();
   }
 

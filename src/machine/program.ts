@@ -1,11 +1,13 @@
 // A declared program: threads that call one export of one module again and again, and what came of it.
 
-import { pinnedRecordExport, threadBlock } from './abi.ts';
+import { fuelExport, pinnedRecordExport, threadBlock } from './abi.ts';
+import type { CallSample } from './call-sampling.ts';
 import type { DriverImage, ValueType } from './image.ts';
 import { functionOf, type Processor } from './processor.ts';
 import type { ThreadGroup } from './run-queue.ts';
 import { type Effect, type Ending, type Frame, type Thread, type ThreadOwner, threadAim } from './thread.ts';
 import type { Trap } from './trap.ts';
+import { type VersionStatistics, VersionTallies } from './version-tallies.ts';
 
 /** A program cannot be started as asked; the message says what to change. */
 export class ProgramError extends Error {
@@ -43,7 +45,8 @@ export type ProgramStatistics = {
   lastFailure: string | null;
   /** What a call of the newest version that has answered returned. */
   lastResult: string | null;
-  versions: { version: string; callsCompleted: number }[];
+  /** Their calls add up to the program's. */
+  versions: VersionStatistics[];
 };
 
 /** What a program needs to know of the device that it runs on. */
@@ -57,9 +60,6 @@ export type ProgramSurroundings = {
   onEffects(program: string, effects: readonly Effect[]): void;
 };
 
-/** Versions that the statistics tell apart; of older ones, the calls are counted with the oldest kept. */
-const versionLimit = 100;
-
 export class Program implements ThreadOwner {
   readonly id: string;
   readonly recovery: 'module' | 'percolate';
@@ -67,11 +67,12 @@ export class Program implements ThreadOwner {
   readonly #resultType: ValueType | undefined;
   /** The record of the image whose address the program keeps, where its addressing is hard-coded; 0 before its first access. */
   readonly #pinnedRecord: WebAssembly.Global | null;
+  /** The driver's work until its threads ask the processor. */
+  readonly #fuel: WebAssembly.Global | null;
   readonly #threads = new Map<number, Thread>();
-  readonly #versions = new Map<string, number>();
+  readonly #versions = new VersionTallies();
   readonly #end = Promise.withResolvers<void>();
   #stopping = false;
-  #callsFailed = 0;
   #faults = 0;
   #accessesInterrupted = 0;
   #accessesRetried = 0;
@@ -103,6 +104,8 @@ export class Program implements ThreadOwner {
     const { exports } = processor.instantiate(request.driver, surroundings.deviceImports);
     const pinned = exports[pinnedRecordExport];
     this.#pinnedRecord = pinned instanceof WebAssembly.Global ? pinned : null;
+    const fuel = exports[fuelExport];
+    this.#fuel = fuel instanceof WebAssembly.Global ? fuel : null;
     this.recovery = request.recovery ?? 'module';
     const main = WebAssembly.promising(functionOf(exports, 'main'));
     try {
@@ -141,10 +144,8 @@ export class Program implements ThreadOwner {
     if (this.isHolding(record)) return false;
     for (const thread of this.#threads.values()) {
       if (this.#word(thread, threadBlock.version) !== record) continue;
-      const { words, doubleWords } = this.#surroundings.processor.kernelMemory;
-      addCalls(this.#versions, ...this.#callsOf(thread));
-      words[(thread.block + threadBlock.version) >> 2] = 0;
-      doubleWords[(thread.block + threadBlock.completed) >> 3] = 0n;
+      this.#countCompleted(thread);
+      this.#surroundings.processor.kernelMemory.words[(thread.block + threadBlock.version) >> 2] = 0;
     }
     return true;
   }
@@ -158,36 +159,42 @@ export class Program implements ThreadOwner {
   }
 
   statistics(): ProgramStatistics {
-    const versions = new Map(this.#versions);
     let accessesRetried = this.#accessesRetried;
     for (const thread of this.#threads.values()) {
-      addCalls(versions, ...this.#callsOf(thread));
+      this.#countCompleted(thread);
       accessesRetried += this.#word(thread, threadBlock.retried);
     }
+    const versions = this.#versions.statistics();
     return {
       program: this.id,
       state: this.isRunning ? 'running' : this.#stopping ? 'stopped' : 'finished',
       threads: this.#threads.size,
-      callsCompleted: [...versions.values()].reduce((sum, calls) => sum + calls, 0),
-      callsFailed: this.#callsFailed,
+      callsCompleted: versions.reduce((sum, version) => sum + version.callsCompleted, 0),
+      callsFailed: versions.reduce((sum, version) => sum + version.callsFailed, 0),
       faults: this.#faults,
       accessesInterrupted: this.#accessesInterrupted,
       accessesRetried,
       effects: this.#effects,
       lastFailure: this.#lastFailure,
       lastResult: this.#latest === null ? this.#lastResult : this.#resultOf(this.#latest),
-      versions: [...versions].filter(([, calls]) => calls > 0).map(([version, callsCompleted]) => ({ version, callsCompleted })),
+      versions,
     };
   }
 
   switched(thread: Thread, record: number): void {
-    const { words, doubleWords } = this.#surroundings.processor.kernelMemory;
-    addCalls(this.#versions, ...this.#callsOf(thread));
+    this.#countCompleted(thread);
     // The version is listed from its first call on, so that the list is in the order of the versions' coming.
-    addCalls(this.#versions, this.#surroundings.versionOf(record), 0);
-    words[(thread.block + threadBlock.version) >> 2] = record;
-    doubleWords[(thread.block + threadBlock.completed) >> 3] = 0n;
+    this.#versions.of(this.#surroundings.versionOf(record));
+    this.#surroundings.processor.kernelMemory.words[(thread.block + threadBlock.version) >> 2] = record;
     this.#latest = thread;
+  }
+
+  measured(thread: Thread, { milliseconds, calls }: CallSample): void {
+    this.#versions.of(this.#versionOf(thread)).latency.add(milliseconds * 1_000, calls);
+  }
+
+  useUpFuel(): void {
+    if (this.#fuel !== null) this.#fuel.value = 0;
   }
 
   committed(_thread: Thread, effects: readonly Effect[]): void {
@@ -198,11 +205,11 @@ export class Program implements ThreadOwner {
   ended(thread: Thread, ending: Ending): 'again' | 'gone' {
     if (ending.kind === 'trapped') {
       const { message, isFault } = this.#surroundings.explainTrap(ending.error, ending.frames, this.id);
-      this.#callsFailed += 1;
+      this.#countFailed(thread, ending.frames);
       if (isFault) this.#faults += 1;
       this.#lastFailure = message.slice(0, 1_000);
     } else if (ending.kind === 'injected' && ending.aim !== threadAim) {
-      this.#callsFailed += 1;
+      this.#countFailed(thread, ending.frames);
       this.#lastFailure = 'an injected error left the access, which had no retries left';
     }
     if (ending.kind !== 'returned' && !this.#stopping) return 'again';
@@ -232,7 +239,7 @@ export class Program implements ThreadOwner {
   }
 
   #bury(thread: Thread): void {
-    addCalls(this.#versions, ...this.#callsOf(thread));
+    this.#countCompleted(thread);
     this.#accessesRetried += this.#word(thread, threadBlock.retried);
     if (this.#latest === thread) {
       this.#lastResult = this.#resultOf(thread);
@@ -242,11 +249,23 @@ export class Program implements ThreadOwner {
     if (!this.isRunning) this.#end.resolve();
   }
 
-  /** The version that served the thread's last call, and its calls in that version. */
-  #callsOf(thread: Thread): [version: string, calls: number] {
-    const record = this.#word(thread, threadBlock.version);
+  /** Counts the calls of the thread that its block has counted. */
+  #countCompleted(thread: Thread): void {
     const calls = Number(this.#doubleWord(thread, threadBlock.completed));
-    return [record === 0 ? '' : this.#surroundings.versionOf(record), calls];
+    if (calls === 0) return;
+    this.#versions.of(this.#versionOf(thread)).completed += calls;
+    this.#surroundings.processor.kernelMemory.doubleWords[(thread.block + threadBlock.completed) >> 3] = 0n;
+  }
+
+  /** Counts a failed call: with the version that it was inside of, or else with the one that served the thread's call before, or came last. */
+  #countFailed(thread: Thread, [outermost]: readonly Frame[]): void {
+    const inside = outermost === undefined ? '' : this.#surroundings.versionOf(outermost.record);
+    this.#versions.of(inside || this.#versionOf(thread) || this.#versions.newest).failed += 1;
+  }
+
+  /** The version that served the thread's last call; empty where none has, or it has gone. */
+  #versionOf(thread: Thread): string {
+    return this.#surroundings.versionOf(this.#word(thread, threadBlock.version));
   }
 
   #resultOf(thread: Thread): string | null {
@@ -271,15 +290,6 @@ export class Program implements ThreadOwner {
   #doubleWord(thread: Thread, offset: number): bigint {
     return this.#surroundings.processor.kernelMemory.doubleWords[(thread.block + offset) >> 3] ?? 0n;
   }
-}
-
-function addCalls(versions: Map<string, number>, version: string, calls: number): void {
-  if (version === '') return;
-  versions.set(version, (versions.get(version) ?? 0) + calls);
-  if (versions.size <= versionLimit) return;
-  const [[oldest, oldestCalls] = ['', 0], [second] = ['']] = versions;
-  versions.delete(oldest);
-  versions.set(second, (versions.get(second) ?? 0) + oldestCalls);
 }
 
 function readArguments(texts: readonly string[], types: readonly ValueType[]): (number | bigint)[] {

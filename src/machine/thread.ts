@@ -1,6 +1,7 @@
 // An execution thread: a WebAssembly stack that the processor suspends and resumes, with the stack of images that it is inside of.
 
 import { threadBlock } from './abi.ts';
+import { type CallSample, CallSampling } from './call-sampling.ts';
 import type { ThreadGroup } from './run-queue.ts';
 import type { Link } from './thread-queue.ts';
 
@@ -11,7 +12,7 @@ export type Effect = { readonly channel: number; readonly value: bigint };
 export type Ending =
   | { readonly kind: 'returned' }
   /** An injected error came out of the code: aimed at none of its accesses, or at one that had no retries left. */
-  | { readonly kind: 'injected'; readonly aim: number }
+  | { readonly kind: 'injected'; readonly aim: number; readonly frames: readonly Frame[] }
   /** A trap, or an error of a kernel function. `frames`: the images that the thread was inside of, outermost first. */
   | { readonly kind: 'trapped'; readonly error: unknown; readonly frames: readonly Frame[] };
 
@@ -26,6 +27,10 @@ export type Frame = {
 export interface ThreadOwner {
   /** A call was served by another image than the thread's call before; the block still counts the calls of the one before. */
   switched(thread: Thread, record: number): void;
+  /** A call was measured; the block names the version that served it. */
+  measured(thread: Thread, sample: CallSample): void;
+  /** The thread's driver is to ask the processor at its next safepoint. */
+  useUpFuel(): void;
   /** A call completed, and with it these effects. */
   committed(thread: Thread, effects: readonly Effect[]): void;
   /** The thread's code has ended. It runs again if the owner says `again`, stays for the owner to enter it if `idle`, and is gone otherwise. */
@@ -61,6 +66,7 @@ export class Thread {
   begin: () => Promise<unknown> = () => Promise.resolve();
   /** How long one call may take, in milliseconds; null: for ever. */
   readonly callDeadline: number | null;
+  readonly sampling = new CallSampling();
   readonly link: Link<Thread> = { queue: null, previous: null, next: null };
   continuation: Continuation = begin;
   /** Top of its stack of images, while it does not have the processor. */

@@ -41,14 +41,16 @@ export type MemoryMap = z.infer<typeof MemoryMap>;
 
 const ReportedProgramState = z.enum(['running', 'finished', 'stopped', 'failed']).meta({ id: 'ReportedProgramState' });
 
-const VersionCalls = z
+const VersionStatistics = z
   .object({
-    version: z.string(),
+    version: z.string().describe('Empty: of calls that failed before any version had served one.'),
     callsCompleted: count,
     callsFailed: count.default(0),
-    latency: Latency.default({ microseconds: [], calls: [] }),
+    latency: Latency.default({ microseconds: [], calls: [] }).describe(
+      'How long completed calls took, from their begin to their end; empty where none was measured.',
+    ),
   })
-  .meta({ id: 'VersionCalls' });
+  .meta({ id: 'ReportedVersionStatistics' });
 
 /** What the threads of the example's program have done. */
 export const exampleStatistics = {
@@ -63,10 +65,20 @@ export const exampleStatistics = {
   lastFailure: null,
   lastResult: '39467',
   versions: [
-    { version: exampleVersions.old.version, callsCompleted: 1_212 },
-    { version: exampleVersions.new.version, callsCompleted: 824 },
+    {
+      version: exampleVersions.old.version,
+      callsCompleted: 1_212,
+      callsFailed: 0,
+      latency: { microseconds: [2, 3, 38], calls: [720, 490, 2] },
+    },
+    {
+      version: exampleVersions.new.version,
+      callsCompleted: 824,
+      callsFailed: 0,
+      latency: { microseconds: [2, 3, 5], calls: [310, 511, 3] },
+    },
   ],
-} as const;
+};
 
 export const ProgramStatistics = z
   .object({
@@ -81,7 +93,12 @@ export const ProgramStatistics = z
     effects: count.describe('Effects (`kernel.emit`) of completed calls; those of interrupted or failed calls are dropped.'),
     lastFailure: z.string().max(1_000).nullable(),
     lastResult: z.string().max(64).nullable().describe('What the last completed call returned, as decimal text.'),
-    versions: z.array(VersionCalls).max(100).describe('Completed calls by the version that served them, oldest first.'),
+    versions: z
+      .array(VersionStatistics)
+      .max(100)
+      .describe(
+        'Calls by the version that served them, in the order of their coming; a failed call counts with the version that it was inside of.',
+      ),
   })
   .meta({ id: 'ReportedProgramStatistics', examples: [{ program: exampleIdentifier('program'), ...exampleStatistics }] });
 export type ProgramStatistics = z.infer<typeof ProgramStatistics>;

@@ -270,7 +270,10 @@ test('a hard-coded caller that is inside when its code goes finishes that call i
   expect(bench.statistics('stale')).toMatchObject({
     callsCompleted: 50,
     callsFailed: 50,
-    versions: [{ version: '1.1.0', callsCompleted: 50 }],
+    versions: [
+      { version: '1.1.0', callsCompleted: 50, callsFailed: 0 },
+      { version: '1.0.0', callsCompleted: 0, callsFailed: 50 },
+    ],
   });
   expect(bench.device.abiViolations()).toMatchObject([{ flag: 'nx', faults: 50 }]);
 });

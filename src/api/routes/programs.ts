@@ -3,11 +3,13 @@
 import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import type { ProgramView } from '../../control/programs.ts';
+import type { ProgramStatistics } from '../../protocol/device-state.ts';
 import { FunctionType } from '../../protocol/interface.ts';
+import { type Latency, latencyCalls, latencyQuantile } from '../../protocol/latency.ts';
 import { answerPage, pageByTime, rangeOf } from '../pages.ts';
 import { deviceParameter } from '../schemas/devices.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
-import { NewProgram, Program, ProgramPage, programParameters, programQuery } from '../schemas/programs.ts';
+import { NewProgram, Program, ProgramPage, programParameters, programQuery, type Statistics } from '../schemas/programs.ts';
 import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['programs'];
@@ -119,7 +121,24 @@ function toProgram({ program, state, statistics }: ProgramView): z.infer<typeof 
     deadlineMilliseconds,
     state,
     failure,
-    statistics,
+    statistics: statistics && toStatistics(statistics),
     createdAt: createdAt.toISOString(),
+  };
+}
+
+function toStatistics({ program: _, versions, ...facts }: ProgramStatistics): z.infer<typeof Statistics> {
+  return { ...facts, versions: versions.map(({ latency, ...calls }) => ({ ...calls, latency: toQuantiles(latency) })) };
+}
+
+function toQuantiles(latency: Latency): z.infer<typeof Statistics>['versions'][number]['latency'] {
+  const calls = latencyCalls(latency);
+  if (calls === 0) return null;
+  const microsecondsAt = (quantile: number) => latencyQuantile(latency, quantile) ?? 0;
+  return {
+    calls,
+    p50Microseconds: microsecondsAt(0.5),
+    p90Microseconds: microsecondsAt(0.9),
+    p99Microseconds: microsecondsAt(0.99),
+    maximumMicroseconds: microsecondsAt(1),
   };
 }

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { Addressing, CallDeadline, programLimits, Recovery } from '../../protocol/agent.ts';
-import { exampleStatistics, ProgramStatistics } from '../../protocol/device-state.ts';
+import { exampleStatistics as exampleReport, ProgramStatistics } from '../../protocol/device-state.ts';
 import { exampleFunction, exampleTimes } from '../../protocol/examples.ts';
 import { DisplayName, ExportName, exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { FunctionType } from '../../protocol/interface.ts';
@@ -50,7 +50,41 @@ export const NewProgram = z
 
 const ProgramState = z.enum(['starting', 'running', 'stopping', 'finished', 'stopped', 'failed']).meta({ id: 'ProgramState' });
 
-const Statistics = ProgramStatistics.omit({ program: true }).meta({ id: 'ProgramStatistics', examples: [exampleStatistics] });
+const microseconds = z.int().nonnegative();
+
+const VersionStatistics = z
+  .object({
+    version: z.string().describe('Empty: of calls that failed before any version had served one.'),
+    callsCompleted: count,
+    callsFailed: count.describe('Calls that failed inside this version, or after it had served the call before.'),
+    latency: z
+      .object({
+        calls: count.describe('Completed calls that it is known of: those that were measured stand for others.'),
+        p50Microseconds: microseconds.describe('Half of the calls took no longer.'),
+        p90Microseconds: microseconds,
+        p99Microseconds: microseconds,
+        maximumMicroseconds: microseconds,
+      })
+      .nullable()
+      .describe(
+        'How long completed calls took, from their begin to their end, waiting included; calls that were interrupted are not in it. Null where none was measured.',
+      ),
+  })
+  .meta({ id: 'VersionStatistics' });
+const [exampleOld, exampleNew] = exampleReport.versions;
+const exampleStatistics = {
+  ...exampleReport,
+  versions: [
+    { ...exampleOld, latency: { calls: 1_212, p50Microseconds: 2, p90Microseconds: 3, p99Microseconds: 3, maximumMicroseconds: 38 } },
+    { ...exampleNew, latency: { calls: 824, p50Microseconds: 3, p90Microseconds: 3, p99Microseconds: 3, maximumMicroseconds: 5 } },
+  ],
+};
+
+export const Statistics = ProgramStatistics.omit({ program: true })
+  .extend({
+    versions: z.array(VersionStatistics).max(100).describe('Calls by the version that served them, in the order of their coming.'),
+  })
+  .meta({ id: 'ProgramStatistics', examples: [exampleStatistics] });
 
 export const Program = z
   .object({

@@ -12,7 +12,7 @@ import { answer, type Operator, operate } from '../operator/operator.ts';
 import { allOption, answerList, everyItem, limitOption, readPages } from '../operator/pages.ts';
 import { coloured } from '../terminal/colours.ts';
 import { tableLines } from '../terminal/table.ts';
-import { timeText } from '../terminal/times.ts';
+import { durationText, timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
 type Program = Schemas['Program'];
@@ -123,7 +123,7 @@ function addStatsCommand(program: Command): void {
   const stats = program
     .command('stats <device> [program]')
     .description(
-      'Show what programs have done: calls completed and failed, faults, accesses interrupted and retried, and the versions that served them.',
+      'Show what programs have done: calls completed and failed, faults, accesses interrupted and retried, and of each version that served them how many failed and how long they took.',
     )
     .option('--watch', 'show it again and again, until Ctrl-C')
     .option('--interval <seconds>', 'how often, with --watch', (text) => readInteger('interval', text, 1, 3_600), 1)
@@ -171,7 +171,7 @@ async function watchPrograms({ isJson, stopped }: Operator, read: () => Promise<
 
 function statisticsLines(programs: readonly Program[]): string[] {
   if (programs.length === 0) return ['there are no programs on this device'];
-  return tableLines(
+  const totals = tableLines(
     ['NAME', 'STATE', 'COMPLETED', 'FAILED', 'FAULTS', 'INTERRUPTED', 'RETRIED', 'VERSIONS', 'LAST FAILURE'],
     programs.map(({ name, state, statistics }) =>
       statistics === null
@@ -189,6 +189,24 @@ function statisticsLines(programs: readonly Program[]): string[] {
           ],
     ),
   );
+  const versions = versionRows(programs);
+  if (versions.length === 0) return totals;
+  return [...totals, '', ...tableLines(['NAME', 'VERSION', 'COMPLETED', 'FAILED', 'P50', 'P99', 'LONGEST'], versions)];
+}
+
+/** What came of the calls that each version has served, and how long half of them, all but a hundredth, and all took at most. */
+function versionRows(programs: readonly Program[]): (string | number)[][] {
+  return programs.flatMap(({ name, statistics }) =>
+    (statistics?.versions ?? []).map(({ version, callsCompleted, callsFailed, latency }) => [
+      name,
+      version === '' ? '-' : version,
+      callsCompleted,
+      failureCount(callsFailed),
+      durationText(latency?.p50Microseconds),
+      durationText(latency?.p99Microseconds),
+      durationText(latency?.maximumMicroseconds),
+    ]),
+  );
 }
 
 const failureCount = (count: number) => (count === 0 ? 0 : coloured('red', String(count)));
@@ -197,6 +215,7 @@ const failureCount = (count: number) => (count === 0 ? 0 : coloured('red', Strin
 function versionMix(versions: NonNullable<Program['statistics']>['versions']): string {
   const total = versions.reduce((sum, { callsCompleted }) => sum + callsCompleted, 0);
   return versions
+    .filter(({ callsCompleted }) => callsCompleted > 0)
     .map(({ version, callsCompleted }) => `${version} ${((100 * callsCompleted) / Math.max(1, total)).toFixed(1)}%`)
     .join(', ');
 }
