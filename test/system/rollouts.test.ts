@@ -1,0 +1,235 @@
+// Rollouts to a fleet of real processes with live programs: stopped where a build is bad, and carried on when processes are killed in any phase.
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { answerOf, type Client, createPatchbayClient, type Schemas } from '../../src/cli/client/client.ts';
+import { workModule } from '../api/fixture.ts';
+import { freePort, hostProcess, type RestartedProcess, serviceProcess } from './chaos/processes.ts';
+import { Random } from './chaos/random.ts';
+import { readDevices, readPrograms } from './chaos/reading.ts';
+import { cameAbout, inParallel } from './chaos/waiting.ts';
+
+const hostCount = 3;
+const devicesPerHost = 170;
+const fleet = { fleet: 'chaos' };
+/** How long what is waited for may take, in milliseconds. */
+const patience = 90_000;
+/** Requests at once. */
+const atOnce = 8;
+
+type Rollout = Schemas['Rollout'];
+
+let folder: string;
+let client: Client;
+let service: RestartedProcess;
+let hosts: RestartedProcess[];
+let devices: string[];
+
+/** As `workModule`, but that it traps on one of ten inputs: what it is given is the argument and how often it was called. */
+const trappingModule = `
+  (module
+    (global $calls (mut i32) (i32.const 0))
+    (func (export "work") (param $n i32) (result i32)
+      (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+      (if (i32.eqz (i32.rem_u (i32.add (local.get $n) (global.get $calls)) (i32.const 10))) (then (unreachable)))
+      (local.get $n)))`;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-rollouts-'));
+  const database = join(folder, 'patchbay.db');
+  const port = await freePort(new Random(Math.floor(Math.random() * 2 ** 31)));
+  service = serviceProcess(port, database);
+  service.start();
+  await service.ready();
+  const url = `http://127.0.0.1:${port}`;
+  client = createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim());
+  hosts = Array.from({ length: hostCount }, (_, index) => hostProcess(`fleet-${index + 1}`, url, devicesPerHost, database));
+  for (const host of hosts) host.start();
+  for (const [version, source] of [
+    ['1.0.0', workModule(1)],
+    ['1.1.0', workModule(2)],
+    ['1.2.0', trappingModule],
+    ['1.3.0', workModule(4)],
+  ] as const)
+    answerOf(
+      await client.POST('/v1/modules/{module}/builds', { params: { path: { module: 'tcp' } }, body: { version, language: 'wat', source } }),
+    );
+  await until('every device is connected', async () => {
+    const { items } = answerOf(await client.GET('/v1/devices', { params: { query: { status: 'connected', limit: 1 } } }));
+    return items.length > 0 && answerOf(await client.GET('/v1/health')).devices.connected === hostCount * devicesPerHost;
+  });
+  devices = (await readDevices(client)).map(({ id }) => id);
+  const { batch } = answerOf(await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', labels: fleet } }));
+  await until('the first version is everywhere', async () => {
+    const open = await Promise.all(
+      (['queued', 'dispatched'] as const).map(
+        async (state) => answerOf(await client.GET('/v1/loads', { params: { query: { batch, state } } })).items,
+      ),
+    );
+    return open.flat().length === 0;
+  });
+  await inParallel(devices, atOnce, async (device) => {
+    const body = { name: 'caller', module: 'tcp', export: 'work', arguments: [5], threads: 1, calls: null, pauseMilliseconds: 100 };
+    answerOf(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
+  });
+}, 120_000);
+afterAll(async () => {
+  await Promise.all([service, ...hosts].map((one) => one.kill()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Waits for what may not be asked while the service is away. */
+async function until(what: string, ask: () => Promise<boolean>): Promise<void> {
+  if (!(await cameAbout(ask, patience)))
+    throw new Error(`did not come about: ${what}\n${[service, ...hosts].map(({ tail }) => tail).join('\n')}`);
+}
+
+/** Asks until the service answers; the key has it done once. */
+async function insist<Answer>(ask: (key: string) => Promise<Answer>): Promise<Answer> {
+  const key = crypto.randomUUID();
+  const answers: Answer[] = [];
+  await until('the service answers', async () => answers.push(await ask(key)) > 0);
+  const [answer] = answers;
+  if (answer === undefined) throw new Error('the service did not answer');
+  return answer;
+}
+
+async function kill(one: RestartedProcess): Promise<void> {
+  await one.kill();
+  one.start();
+}
+
+function roll(body: Omit<Schemas['NewRollout'], 'module' | 'labels'>): Promise<Rollout> {
+  return insist(async (key) => {
+    const { data, error } = await client.POST('/v1/rollouts', {
+      headers: { 'Idempotency-Key': key },
+      body: { module: 'tcp', labels: fleet, ...body },
+    });
+    if (data === undefined || !('state' in data)) throw new Error(JSON.stringify(error ?? data));
+    return data;
+  });
+}
+
+const read = async (rollout: string) => answerOf(await client.GET('/v1/rollouts/{rollout}', { params: { path: { rollout } } }));
+
+async function when(id: string, what: string, holds: (rollout: Rollout) => boolean): Promise<Rollout> {
+  let last: Rollout | null = null;
+  const ask = async () => {
+    last = await read(id);
+    return holds(last);
+  };
+  if (!(await cameAbout(ask, patience)))
+    throw new Error(`it did not come about that the rollout ${what}: ${JSON.stringify(last)}\n${service.tail}`);
+  return read(id);
+}
+
+const ended = (id: string) => when(id, 'has ended', ({ endedAt }) => endedAt !== null);
+
+/** Each device's program, as its device last reported. */
+async function readStatistics(): Promise<Map<string, Schemas['ProgramStatistics']>> {
+  const found = new Map<string, Schemas['ProgramStatistics']>();
+  await inParallel(devices, atOnce, async (device) => {
+    for (const { statistics } of await readPrograms(client, device)) if (statistics !== null) found.set(device, statistics);
+  });
+  return found;
+}
+
+/** Waits until every program has made so many calls more; answers how many of these have failed. */
+async function failuresFromNowOn(calls: number): Promise<number> {
+  const before = await readStatistics();
+  let failures = 0;
+  await until(`every program has made ${calls} calls more`, async () => {
+    const now = await readStatistics();
+    failures = 0;
+    return devices.every((device) => {
+      const then = before.get(device);
+      const statistics = now.get(device);
+      if (then === undefined || statistics === undefined) return false;
+      failures += statistics.callsFailed - then.callsFailed;
+      return statistics.callsCompleted >= then.callsCompleted + calls;
+    });
+  });
+  return failures;
+}
+
+test('a build that traps on one input of ten is stopped in the canary and rolled back, though the service is killed meanwhile', async () => {
+  const { id } = await roll({
+    version: '1.2.0',
+    waves: [{ devices: 5, soakSeconds: 600 }, { upToPercent: 20 }, { upToPercent: 100 }],
+    onFailure: 'rollback',
+  });
+  await when(id, 'has begun to go back', ({ state }) => state === 'rolling-back' || state === 'rolled-back');
+  await kill(service);
+  const rollout = await ended(id);
+  expect(rollout).toMatchObject({
+    state: 'rolled-back',
+    tally: { loaded: 5, failed: 0, waiting: 0, loading: 0, skipped: devices.length - 5 },
+  });
+  expect(rollout.reason).toMatch(/^wave 1 has failed: \d+ of \d+ calls have failed since/);
+  expect(await ended(rollout.rolledBackBy ?? '')).toMatchObject({ state: 'completed', tally: { loaded: 5 } });
+  const statistics = await readStatistics();
+  expect([...statistics.values()].filter(({ callsFailed }) => callsFailed > 0)).toHaveLength(5);
+  expect(await failuresFromNowOn(10)).toBe(0);
+}, 240_000);
+
+test('a rollout to the whole fleet comes to its end when processes are killed in each of its phases, and no call fails', async () => {
+  const before = await readStatistics();
+  const { id } = await roll({
+    version: '1.1.0',
+    waves: [{ devices: 5, soakSeconds: 3 }, { upToPercent: 20, approval: true }, { upToPercent: 100 }],
+    soakSeconds: 1,
+    devicesInFlight: 40,
+  });
+  await kill(service);
+  await when(id, 'is watching its canary', ({ waitingFor }) => waitingFor === 'soak');
+  await kill(service);
+  await when(id, 'waits for approval', ({ state }) => state === 'awaiting-approval');
+  await kill(service);
+  await insist(async (key) =>
+    answerOf(
+      await client.POST('/v1/rollouts/{rollout}/approve', {
+        params: { path: { rollout: id } },
+        headers: { 'Idempotency-Key': key },
+        body: { wave: 2 },
+      }),
+    ),
+  );
+  await kill(service);
+  await when(id, 'is in its last wave', ({ wave, tally }) => wave === 3 && tally.loaded > devices.length / 3);
+  await Promise.all([kill(service), kill(hosts[0] ?? service)]);
+  await when(id, 'is nearly there', ({ tally }) => tally.loaded > (devices.length * 2) / 3);
+  await kill(service);
+  const rollout = await ended(id);
+  expect(rollout).toMatchObject({ state: 'completed', tally: { loaded: devices.length, failed: 0, skipped: 0 } });
+  expect(rollout.waves.map(({ state, tally }) => [state, tally.loaded])).toEqual([
+    ['passed', 5],
+    ['passed', Math.ceil(devices.length / 5) - 5],
+    ['passed', devices.length - Math.ceil(devices.length / 5)],
+  ]);
+  // The programs of the host that was killed have begun anew.
+  for (const [device, statistics] of await readStatistics())
+    expect(statistics.callsFailed).toBeLessThanOrEqual(before.get(device)?.callsFailed ?? 0);
+  const { items } = answerOf(
+    await client.GET('/v1/modules/{module}/builds/{version}/devices', {
+      params: { path: { module: 'tcp', version: '1.1.0' }, query: { running: true, limit: 1 } },
+    }),
+  );
+  expect(items).toHaveLength(1);
+}, 240_000);
+
+test('a host that never answers holds a wave up no longer than its deadline', async () => {
+  await hosts[2]?.kill();
+  const { id } = await roll({
+    version: '1.3.0',
+    waves: [{ upToPercent: 100 }],
+    deadlineSeconds: 3,
+    soakSeconds: 0,
+    devicesInFlight: 1_000,
+    thresholds: { failedLoadsPercent: 50 },
+  });
+  const rollout = await ended(id);
+  expect(rollout).toMatchObject({ state: 'completed', tally: { loaded: 2 * devicesPerHost, failed: devicesPerHost } });
+  expect(await ended(id)).toMatchObject({ waves: [{ failure: null }] });
+}, 240_000);
