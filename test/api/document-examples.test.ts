@@ -156,16 +156,81 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   revokePublisherKey: async () => ({ 'path publisherKey': await registerPublisher('to-be-revoked', newPrivateKey()) }),
   deleteSignaturePolicy: async () => ({ 'path signaturePolicy': await demand('to-be-removed') }),
   listAbiViolations: async () => ({ 'query program': holder }),
+  createRollout: async () => load('1.0.0'),
+  listRollouts: async () => ({ 'query state': 'pending' }),
+  listRolloutDevices: async () => ({ 'query state': 'waiting' }),
+  pauseRollout: async () => ({ 'path rollout': await roll(later) }),
+  abortRollout: async () => ({ 'path rollout': await roll(later) }),
+  resumeRollout: async () => {
+    const rollout = await roll(later);
+    succeeded(await bench.post(`/v1/rollouts/${rollout}/pause`, {}));
+    return { 'path rollout': rollout };
+  },
+  closeRollout: async () => ({ 'path rollout': await roll({ ...later, labels: { zone: 'nowhere' }, dynamic: true }) }),
+  approveWave: async () => {
+    await endRollouts();
+    const rollout = await roll({ waves: [{ upToPercent: 100, approval: true }] });
+    return { 'path rollout': await untilIs(rollout, 'awaiting-approval') };
+  },
+  // The devices have a newer version, and refuse it.
+  retryFailedLoads: async () => {
+    await endRollouts();
+    await loadNewer();
+    return { 'path rollout': await untilIs(await roll({ version: '1.0.0', labels: { zone: 'north' }, versionPolicy: 'newer' }), 'paused') };
+  },
+  rollBackRollout: async () => {
+    await endRollouts();
+    await load('1.0.0');
+    const version = exampleOf('createBuild')['version'];
+    // A program holds on to what it found.
+    const thresholds = { abiViolations: null, failedCallsPercent: null };
+    return {
+      'path rollout': await untilIs(await roll({ version, devices: await north(), soakSeconds: 0, thresholds }), 'completed'),
+    };
+  },
 };
 
+/** Of a rollout that begins in another year, to a device that nobody runs. */
+const later = { startAt: '2100-01-01T00:00:00.000Z' };
+
+/** Nothing is in the way of a rollout any more. */
+async function endRollouts(): Promise<void> {
+  for (const { id, state } of itemsOf(await bench.get('/v1/rollouts?limit=200')))
+    if (['pending', 'running', 'awaiting-approval', 'paused'].includes(String(state)))
+      succeeded(await bench.post(`/v1/rollouts/${id}/abort`, {}));
+}
+
+async function roll(body: Record<string, unknown>): Promise<string> {
+  const selection = 'labels' in body || 'devices' in body ? {} : { devices: [silentDevice] };
+  const usual = { module: 'tcp', version: '1.0.0', versionPolicy: 'different', whenBusy: 'queue', ...selection };
+  return String(succeeded(await bench.post('/v1/rollouts', { ...usual, ...body }))['id']);
+}
+
+async function untilIs(rollout: string, state: string): Promise<string> {
+  await until(`the rollout is ${state}`, async () => (await bench.get(`/v1/rollouts/${rollout}`)).body['state'] === state);
+  return rollout;
+}
+
+async function load(version: string): Promise<Readonly<Record<string, string>>> {
+  const devices = await north();
+  await bench.load('tcp', version, devices, { versionPolicy: 'different' });
+  return {};
+}
+
+/** The devices of the host that carries orders out. */
+const north = async () => itemsOf(await bench.get('/v1/devices?host=north&status=connected')).map(({ id }) => String(id));
+
 async function loadNewer(): Promise<Readonly<Record<string, string>>> {
-  const devices = itemsOf(await bench.get('/v1/devices?host=north&status=connected')).map(({ id }) => String(id));
+  const devices = await north();
   await bench.load('tcp', String(exampleOf('createBuild')['version']), devices);
   return {};
 }
 
 /** What the body of one operation is to be else than in its example, which names keys that the service does not have. */
 const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
+  approveWave: async () => ({ wave: 1 }),
+  // Others are in its way, and it is in nobody's.
+  createRollout: async () => ({ startAt: later.startAt, whenBusy: 'queue' }),
   createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),
   replaceSignaturePolicy: async () => ({ name: 'replaced', publisherKeys: [real.get('path publisherKey')] }),
   signBuild: async () => {
@@ -251,6 +316,7 @@ beforeAll(async () => {
   for (const [name, value] of Object.entries(values)) for (const place of ['path', 'query']) real.set(`${place} ${name}`, String(value));
   real.set('path publisherKey', await registerPublisher('story', publisher));
   real.set('path signaturePolicy', await demand('story'));
+  real.set('path rollout', await roll(later));
   real.set('path signingKey', String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['id']));
   real.set('query host', String(host));
   const [event] = itemsOf(await bench.get(`/v1/audit?action=load.completed&object=${loads[0]?.['id']}`));

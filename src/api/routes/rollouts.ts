@@ -341,11 +341,7 @@ function toRequest(body: NewRollout): RolloutRequest {
   const { module, version, devices, labels, runningVersion, waves, soakSeconds, dynamic, dynamicUntil } = body;
   const plan: RolloutPlan = {
     name: body.name ?? null,
-    selector: {
-      ...(devices === undefined ? {} : { devices: devices.length }),
-      ...(labels === undefined ? {} : { labels }),
-      ...(runningVersion === undefined ? {} : { runningVersion }),
-    },
+    selector: { devices: devices?.length ?? null, labels: labels ?? null, runningVersion: runningVersion ?? null },
     waves: waves.map((wave) => ({
       size:
         wave.devices === undefined

@@ -258,7 +258,7 @@ const exampleRollout = {
   name: 'tcp-1.1',
   module: 'tcp',
   version: exampleVersions.new.version,
-  selector: { labels: { zone: 'north' } },
+  selector: { devices: null, labels: { zone: 'north' }, runningVersion: null },
   state: 'running',
   waitingFor: 'soak',
   reason: null,
@@ -299,11 +299,15 @@ export const Rollout = z
     version: version.nullable().describe('Null in a rollback, where each device goes back to what it had.'),
     selector: z
       .object({
-        devices: count.optional().describe('So many were named.'),
-        labels: Labels.optional(),
-        runningVersion: z.string().optional(),
+        devices: count.nullable().describe('How many were named; null where none were.'),
+        labels: Labels.nullable(),
+        runningVersion: z.string().nullable(),
       })
-      .meta({ id: 'RolloutSelector', description: 'Which devices were asked for.', examples: [{ labels: { zone: 'north' } }] }),
+      .meta({
+        id: 'RolloutSelector',
+        description: 'Which devices were asked for.',
+        examples: [{ devices: null, labels: { zone: 'north' }, runningVersion: null }],
+      }),
     state: RolloutState,
     waitingFor: z
       .enum(waitingReasons)

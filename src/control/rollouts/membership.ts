@@ -39,5 +39,5 @@ async function selectByLabels(records: Records, labels: Readonly<Record<string, 
   return checkNotTooMany(found, pointer, rolloutLimits.devices);
 }
 
-const isRunning = (current: string | null, range: string | undefined) =>
-  range === undefined || (current !== null && satisfies(current, range, { includePrerelease: true }));
+const isRunning = (current: string | null, range: string | null) =>
+  range === null || (current !== null && satisfies(current, range, { includePrerelease: true }));

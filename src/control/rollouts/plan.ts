@@ -120,10 +120,10 @@ export type OnFailure = z.infer<typeof OnFailure>;
 /** Which devices: those that were named, that have the labels, or all; of these, those that run some versions. */
 export const RolloutSelector = z.object({
   /** How many were named; they are the rollout's devices. */
-  devices: z.int().optional(),
-  labels: Labels.optional(),
+  devices: z.int().nullable(),
+  labels: Labels.nullable(),
   /** A range of semantic versions. */
-  runningVersion: z.string().optional(),
+  runningVersion: z.string().nullable(),
 });
 export type RolloutSelector = z.infer<typeof RolloutSelector>;
 

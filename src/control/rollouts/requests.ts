@@ -49,7 +49,7 @@ export async function membersOf(records: Records, request: RolloutRequest): Prom
 
 async function selectedBy(records: Records, request: RolloutRequest): Promise<Member[]> {
   const { selector, window } = request.plan;
-  if (selector.runningVersion !== undefined && validRange(selector.runningVersion) === null)
+  if (selector.runningVersion !== null && validRange(selector.runningVersion) === null)
     throw invalidValue('/runningVersion', `"${selector.runningVersion}" is no range of semantic versions: give one like ">=1.0.0 <2.0.0"`);
   if (window !== null && !isTimeZone(window.timeZone))
     throw invalidValue('/window/timeZone', `there is no time zone "${window.timeZone}": give a name like Europe/Berlin, or UTC`);
@@ -60,8 +60,8 @@ async function selectedBy(records: Records, request: RolloutRequest): Promise<Me
 }
 
 function pointerOf({ devices, labels }: RolloutPlan['selector']): string {
-  if (devices !== undefined) return '/devices';
-  return labels === undefined ? '/runningVersion' : '/labels';
+  if (devices !== null) return '/devices';
+  return labels === null ? '/runningVersion' : '/labels';
 }
 
 /** @throws {Problem} `rollout-conflict` where other rollouts that have not ended have some of the rollout's devices. */

@@ -107,7 +107,7 @@ async function reopen(records: Records, { id }: RolloutRecord): Promise<void> {
 function planBack({ name, terms, devicesInFlight, loadsPerMinute, rollbackDeadlineSeconds }: RolloutPlan, reason: string): RolloutPlan {
   return {
     name,
-    selector: {},
+    selector: { devices: null, labels: null, runningVersion: null },
     waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: unjudged }],
     terms: {
       ...terms,
