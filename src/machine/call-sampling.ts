@@ -1,72 +1,83 @@
-// Which of a thread's calls are measured: about one in a millisecond, as the driver asks the processor between two calls. Each stands for the calls since the
-// one before. How many lie in between is random, so that a program that does something at every so many calls is told as it is.
+// Which of a thread's calls are measured, where its driver asks the processor between two calls, so that the others cost nothing. All of them are, while the
+// thread gives the processor up every few calls; of faster calls about one in a millisecond is, which stands for the calls since the one before. How many
+// lie in between is random and has nothing to do with how long they take: what a program does at every so many calls is found as often as it is.
 
 import { workBetweenLooks } from './abi.ts';
 
-/** Calls of one version, told by the last of them. */
+/** Calls of one version, told by one of them. */
 export type CallSample = { readonly milliseconds: number; readonly calls: number };
 
-/** Milliseconds: samples that come faster are made fewer, and after a call that took longer the next is measured too. */
+/**
+ * All calls are measured while the thread takes the processor at least once in so many calls, for then it is not slowed down by that. To begin with
+ * it takes more than to go on, so that it does not come and go with how the slow calls of a program lie.
+ */
+const callsPerTurn = { toBegin: 32, toGoOn: 64 } as const;
+/** Calls after which that is seen anew, at least. */
+const windowCalls = 64;
+/** Milliseconds: samples that come faster are made fewer, and others more. */
 const interval = 1;
-/** Calls from one sample to the next that are aimed at, on average; at most twice as many less one. */
-const longestStride = 32_768;
+/** Calls from one sample to the next, on average; at most twice as many, less one, and those until the driver asks. */
+const strides = { shortest: 256, longest: 32_768 } as const;
 
 /** Calls are told by their numbers, as the driver counts them in the thread's block; the count wraps around. */
 export class CallSampling {
   /** The call that is being measured; null: none is. */
   #measured: { readonly call: number; readonly beganAt: number } | null = null;
-  /** The first call that is to be measured next. */
-  #next = 1;
+  #areAllMeasured = true;
+  /** How often the thread has taken the processor since a call. */
+  #window = { since: 0, turns: 0 };
   /** So many calls, by their number, are those that samples stand for, and those that none is to stand for. */
   #accounted = 0;
+  /** The last call of those that were like the one measured last. */
+  #likeLast = 0;
+  #lastMilliseconds = 0;
   /** The last call that no sample is to stand for. */
   #spoiled = 0;
-  #stride = 1;
-  #sampledAt = Number.NEGATIVE_INFINITY;
-  /** The last call because of which the next measurement was brought forward. */
-  #hastened = 0;
-  /** Whether the driver asks at a random call before the one that is measured. */
+  /** Where not all are measured: the first that is to be. */
+  #next = 0;
+  /** Whether the driver asks at a random call before that. */
   #isNear = false;
+  #stride: number = strides.shortest;
+  #sampledAt = 0;
   #random = 1;
 
   /** The thread takes the processor. Answers whether its driver is to ask as soon as it is between two calls. */
-  resumed(begun: number, now: number): boolean {
-    if (this.#measured !== null) return true;
-    if (now - this.#sampledAt < interval) return false;
-    // Calls may have become slow: each brings the next measurement forward by half, lest it be hours away.
-    const left = distance(begun, this.#next);
-    if (left > 1 && begun !== this.#hastened) {
-      this.#hastened = begun;
-      this.#next = (begun + (left >> 1)) | 0;
-    }
-    return true;
+  resumed(): boolean {
+    this.#window.turns += 1;
+    return this.#areAllMeasured || this.#measured !== null;
   }
 
   /** The thread is about to begin a call. Answers how much work there is until the driver is to ask again, in expressions. */
   begin(begun: number, now: number): number {
+    this.#choose(begun);
     const call = (begun + 1) | 0;
-    if (distance(call, this.#next) > 0) return workBetweenLooks;
-    // The driver asks after so many calls, always as many: a random part of that is not in step with what the calls do.
-    this.#isNear = !this.#isNear && this.#stride > 1;
-    if (this.#isNear) return this.#nextRandom() % workBetweenLooks;
+    if (!this.#areAllMeasured) {
+      if (distance(call, this.#next) > 0) return workBetweenLooks;
+      // The driver asks after so many calls, always as many: a random part of that is not in step with what the calls do.
+      this.#isNear = !this.#isNear;
+      if (this.#isNear) return this.#nextRandom() % workBetweenLooks;
+    }
     this.#measured = { call, beganAt: now };
     return 0;
   }
 
-  /** The thread has ended a call and not begun another. Answers the call's sample, if it was measured. */
-  end(begun: number, now: number): CallSample | null {
-    if (this.#measured === null) return null;
+  /** The thread has ended a call and not begun another. Answers what is known by it of the calls since the sample before, if it was measured. */
+  end(begun: number, now: number): CallSample[] {
+    if (this.#measured === null) return [];
     const { call, beganAt } = this.#measured;
     this.#measured = null;
-    if (call !== begun) return null;
-    const sample = { milliseconds: now - beganAt, calls: distance(this.#accounted, call) };
+    if (call !== begun) return [];
+    const earlier = Math.max(0, distance(this.#accounted, this.#likeLast));
+    const before = { milliseconds: this.#lastMilliseconds, calls: earlier };
+    const sample = { milliseconds: now - beganAt, calls: distance(this.#accounted, call) - earlier };
     this.#accounted = call;
-    const isFast = now - this.#sampledAt < interval;
-    this.#stride = isFast ? Math.min(2 * this.#stride, longestStride) : Math.max(this.#stride >> 1, 1);
+    this.#likeLast = call;
+    this.#lastMilliseconds = sample.milliseconds;
+    const isSoon = now - this.#sampledAt < interval;
+    this.#stride = isSoon ? Math.min(2 * this.#stride, strides.longest) : Math.max(this.#stride / 2, strides.shortest);
     this.#sampledAt = now;
-    if (sample.milliseconds >= interval) this.#stride = 1;
     this.#next = (call + 1 + (this.#nextRandom() % (2 * this.#stride - 1))) | 0;
-    return sample;
+    return earlier > 0 ? [before, sample] : [sample];
   }
 
   /** The call that is under way was interrupted or has failed: it is not measured, and no sample stands for it. */
@@ -80,8 +91,21 @@ export class CallSampling {
   /** The call that has just ended was served by another version than the one before: samples stand for calls from here on. */
   restart(begun: number): void {
     this.#accounted = begun === this.#spoiled ? begun : begun - 1;
-    this.#stride = 1;
-    this.#next = (begun + 1) | 0;
+    this.#likeLast = this.#accounted;
+    this.#areAllMeasured = true;
+    this.#window = { since: begun, turns: 0 };
+  }
+
+  /** Sees whether all calls are to be measured from here on. */
+  #choose(begun: number): void {
+    const calls = distance(this.#window.since, begun);
+    if (calls < windowCalls) return;
+    const areAllMeasured = this.#window.turns * (this.#areAllMeasured ? callsPerTurn.toGoOn : callsPerTurn.toBegin) >= calls;
+    this.#window = { since: begun, turns: 0 };
+    // The calls so far are told by the last that was measured, not by the next: those have just become slower.
+    if (areAllMeasured && !this.#areAllMeasured) this.#likeLast = begun;
+    if (areAllMeasured !== this.#areAllMeasured) this.#stride = strides.shortest;
+    this.#areAllMeasured = areAllMeasured;
   }
 
   /** Xorshift of 32 bits (Marsaglia, 2003), the same for each thread, so that what a machine does can be repeated. */

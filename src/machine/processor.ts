@@ -399,10 +399,14 @@ export class Processor {
   /** A thread's call was served by a new version: the first look at it after its retry, if it was interrupted. Answers 1: suspend. */
   #switched(thread: Thread, record: number): number {
     thread.owner.switched(thread, record);
-    thread.sampling.restart(this.#begunBy(thread));
+    const begun = this.#begunBy(thread);
+    const isToSuspend = !this.#urgent.isEmpty;
+    // If the thread is stopped before it goes on, the call does not count.
+    if (isToSuspend) thread.sampling.spoil(begun);
+    thread.sampling.restart(begun);
     this.#endSample(thread, this.time.now());
     thread.owner.useUpFuel();
-    return this.#urgent.isEmpty ? 0 : 1;
+    return isToSuspend ? 1 : 0;
   }
 
   #suspend(): Promise<void> {
@@ -447,10 +451,9 @@ export class Processor {
     return thread.watchedCall.since + callDeadline - now;
   }
 
-  /** A thread is between two calls; the one that it has ended may be one that is measured. */
+  /** A thread has ended a call, which may be one that is measured. */
   #endSample(thread: Thread, now: number): void {
-    const sample = thread.sampling.end(this.#begunBy(thread), now);
-    if (sample !== null) thread.owner.measured(thread, sample);
+    for (const sample of thread.sampling.end(this.#begunBy(thread), now)) thread.owner.measured(thread, sample);
   }
 
   /** How many calls a thread has begun, which is the number of the last. */
@@ -507,7 +510,7 @@ export class Processor {
     if (urgent === null) {
       const now = this.time.now();
       this.#sliceEnd = now + slice;
-      if (thread.sampling.resumed(this.#begunBy(thread), now)) thread.owner.useUpFuel();
+      if (thread.sampling.resumed()) thread.owner.useUpFuel();
     } else {
       // An interrupted thread gives the processor up at the first safepoint of its retry, so that all of them are out of the old image soon.
       thread.injection?.retryIn?.useUpFuel();

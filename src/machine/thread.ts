@@ -27,7 +27,7 @@ export type Frame = {
 export interface ThreadOwner {
   /** A call was served by another image than the thread's call before; the block still counts the calls of the one before. */
   switched(thread: Thread, record: number): void;
-  /** A call was measured; the block names the version that served it. */
+  /** Calls of the version that the block names were measured by one of them. */
   measured(thread: Thread, sample: CallSample): void;
   /** The thread's driver is to ask the processor at its next safepoint. */
   useUpFuel(): void;

@@ -69,8 +69,8 @@ function toLatency(buckets: readonly Bucket[]): Latency {
   return { microseconds: filled.map(([bound]) => bound), calls: filled.map(([, calls]) => calls) };
 }
 
-/** The least integer of four significant bits that is not less; of those up to the largest safe one there are 408. */
+/** The least integer of four significant bits that is not less, or the largest safe one; there are 408. */
 function roundedUp(bound: number): number {
   const width = Math.max(1, 2 ** (Math.floor(Math.log2(Math.max(1, bound))) - 3));
-  return Math.ceil(bound / width) * width;
+  return Math.min(Math.ceil(bound / width) * width, Number.MAX_SAFE_INTEGER);
 }

@@ -39,7 +39,22 @@ const Statistics = z.looseObject({
   callsFailed: z.number(),
   faults: z.number(),
   lastFailure: z.string().nullable(),
-  versions: z.array(z.object({ version: z.string(), callsCompleted: z.number() })),
+  versions: z.array(
+    z.object({
+      version: z.string(),
+      callsCompleted: z.number(),
+      callsFailed: z.number(),
+      latency: z
+        .object({
+          calls: z.number(),
+          p50Microseconds: z.number(),
+          p90Microseconds: z.number(),
+          p99Microseconds: z.number(),
+          maximumMicroseconds: z.number(),
+        })
+        .nullable(),
+    }),
+  ),
 });
 type Statistics = z.infer<typeof Statistics>;
 
@@ -178,6 +193,42 @@ test('with either recovery no call fails: the access is made anew, or the whole 
       deadlineMilliseconds: null,
     });
   }
+});
+
+/** `work(n)` sleeps for n milliseconds, and traps at each third of its calls. */
+const thirdTraps = `
+  (module
+    (import "kernel" "sleep" (func $sleep (param i32)))
+    (global $calls (mut i32) (i32.const 0))
+    (func (export "work") (param $n i32) (result i32)
+      (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+      (call $sleep (local.get $n))
+      (if (i32.eqz (i32.rem_u (global.get $calls) (i32.const 3))) (then (unreachable)))
+      (global.get $calls)))`;
+
+test('of each version it is told how many calls failed, and how long the others took', async () => {
+  await install('third', '1.0.0', thirdTraps);
+  const program = await start({ module: 'third', arguments: [2] });
+  await statisticsWith(program, 'failed in the old version', ({ callsFailed }) => callsFailed > 2);
+  await install('third', '1.1.0', workModule(1));
+  await statisticsWith(program, 'been served by the new version', ({ versions }) => versions.some(({ version }) => version === '1.1.0'));
+  await bench.post(`/v1/devices/${device}/programs/${program}/stop`, {});
+  const { versions, callsFailed } = await statisticsWith(program, 'stopped', ({ state }) => state === 'stopped');
+  const [old, current] = versions;
+  expect(current).toMatchObject({ version: '1.1.0', callsFailed: 0, latency: { calls: expect.any(Number) } });
+  expect(old).toMatchObject({ version: '1.0.0', callsFailed, latency: { calls: expect.any(Number) } });
+  const { p50Microseconds = 0, p90Microseconds = 0, p99Microseconds = 0, maximumMicroseconds = 0 } = old?.latency ?? {};
+  // A timer may come early by less than a millisecond.
+  expect(p50Microseconds).toBeGreaterThan(1_000);
+  const ascending = [p50Microseconds, p90Microseconds, p99Microseconds, maximumMicroseconds];
+  expect(ascending.toSorted((left, right) => left - right)).toEqual(ascending);
+});
+
+test('of a program that has completed no call no latency is known', async () => {
+  await install('never', '1.0.0', '(module (func (export "work") (param i32) (result i32) (unreachable)))');
+  const program = await start({ module: 'never', calls: 2 });
+  const { versions } = await statisticsWith(program, 'finished', ({ state }) => state === 'finished');
+  expect(versions).toEqual([{ version: '1.0.0', callsCompleted: 0, callsFailed: 2, latency: null }]);
 });
 
 test('a call past its deadline fails, and says so', async () => {

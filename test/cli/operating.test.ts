@@ -122,6 +122,9 @@ test('programs are started, listed, measured and stopped', async () => {
   expect(await watch.end('SIGINT')).toBe(0);
   const stats = await command('program', 'stats', 'rack-1');
   expect(stats.stdout).toMatch(/\nwork\.work +running +\d+ +0 +0 +\d+ +\d+ +1\.0\.0 100\.0%\n/);
+  expect(stats.stdout).toMatch(
+    /\nNAME +VERSION +COMPLETED +FAILED +P50 +P99 +LONGEST\n.*\nwork\.work +1\.0\.0 +\d+ +0 +\S+ (µs|ms) +\S+ (µs|ms|s) +\S+ (µs|ms|s)\n$/,
+  );
   expect((await command('program', 'list', 'rack-1')).stdout).toMatch(/running +work\.work\(1000\) +2 /);
   const stopped = jsonOf(await command('program', 'stop', 'rack-1', String(started['id']), '--json'));
   expect(stopped).toMatchObject({ id: started['id'], state: expect.stringMatching(/^stop/) });

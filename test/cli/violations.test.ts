@@ -47,6 +47,7 @@ test('who holds on to old code is told by the load, by the statistics and by the
   expect(stats.stdout).toMatch(
     /^NAME +STATE +COMPLETED +FAILED +FAULTS .*\n.*\nstale +running +\d+ +[1-9]\d* +[1-9]\d* .* segmentation fault: /,
   );
+  expect(stats.stdout).toMatch(/\nstale +1\.0\.0 +\d+ +[1-9]\d* +/);
   expect(detail.stdout).toContain('\nheld on   1 to code that had gone: patchbay device violations rack-1\n');
 });
 

@@ -131,6 +131,7 @@ test('an access that was retried a hundred times is given up, and its call fails
     callsCompleted: 0,
     callsFailed: 1,
     lastFailure: 'an injected error left the access, which had no retries left',
+    versions: [{ version: '1.100.0', callsCompleted: 0, callsFailed: 1 }],
   });
 });
 

@@ -7,17 +7,24 @@ const millisecondsPerLook = 5;
 
 export class SimulatedTime implements Time {
   #now = 0;
+  #perLook: number;
   readonly #later: (() => void)[] = [];
   readonly #timers = new Set<{ readonly at: number; readonly then: () => void }>();
   #choices: () => boolean = () => true;
 
-  /** Starts a run: `choices` says, of a timer that is due and work that is ready, which comes first. */
-  begin(choices: () => boolean): void {
+  /** @param perLook How long each look at the clock takes, in milliseconds; 0: only timers make time pass. */
+  constructor(perLook = millisecondsPerLook) {
+    this.#perLook = perLook;
+  }
+
+  /** Starts a run: `choices` says, of a timer that is due and work that is ready, which comes first; `perLook` is as for the constructor. */
+  begin(choices: () => boolean, perLook = millisecondsPerLook): void {
     this.#choices = choices;
+    this.#perLook = perLook;
   }
 
   now(): number {
-    this.#now += millisecondsPerLook;
+    this.#now += this.#perLook;
     return this.#now;
   }
 

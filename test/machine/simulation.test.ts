@@ -14,4 +14,5 @@ test('what must hold does, after every step of every schedule', async () => {
     { numRuns: 10_000 },
   );
   expect(simulation.steps).toBeGreaterThan(100_000);
+  expect(simulation.callsMeasured).toBeGreaterThan(1_000);
 }, 300_000);

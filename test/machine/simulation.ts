@@ -76,6 +76,8 @@ type Operation = typeof operation extends fc.Arbitrary<infer Value> ? Value : ne
 /** A schedule: operations, each so many steps after the one before, and the machine's free choices. */
 export const schedule = fc.record({
   ramPages: fc.constantFrom(6, 8, 64),
+  /** How long a look at the clock takes, in milliseconds: after each a thread gives up the processor, or, where it is short, calls are measured too. */
+  perLook: fc.constantFrom(5, 5, 0.05),
   operations: fc.array(fc.record({ steps: fc.nat(12), operation }), { minLength: 1, maxLength: 10 }),
   choices: fc.infiniteStream(fc.boolean()),
 });
@@ -105,6 +107,8 @@ export class Simulation {
   readonly #drivers: ReadonlyMap<string, Image>;
   /** Steps taken in all schedules. */
   steps = 0;
+  /** Calls whose latency is known, in all schedules. */
+  callsMeasured = 0;
 
   private constructor(imageOf: (module: ModuleName, flaw: Kind, minor: number) => Image, drivers: ReadonlyMap<string, Image>) {
     this.#imageOf = imageOf;
@@ -136,8 +140,8 @@ export class Simulation {
     }
   }
 
-  async #run({ ramPages, operations, choices }: Schedule): Promise<void> {
-    this.#time.begin(() => choices.next().value ?? true);
+  async #run({ ramPages, perLook, operations, choices }: Schedule): Promise<void> {
+    this.#time.begin(() => choices.next().value ?? true, perLook);
     const run = new ScheduleRun(this.#processor, ramPages, this.#imageOf, this.#drivers);
     for (const { steps, operation: one } of operations) {
       run.begin(one);
@@ -147,6 +151,7 @@ export class Simulation {
     while (await this.#step(run)) assert(run.stepsTaken < 50_000, 'the schedule does not end');
     run.throwFailure();
     run.checkEnd();
+    this.callsMeasured += run.callsMeasured;
     await run.close();
     assert.equal(this.#processor.runningThreads, 0);
   }
@@ -165,6 +170,7 @@ type Started = Extract<Operation, { kind: 'start' }> & { readonly program: strin
 
 class ScheduleRun {
   stepsTaken = 0;
+  callsMeasured = 0;
   readonly #device: Device;
   readonly #processor: Processor;
   readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => Image;
@@ -262,7 +268,15 @@ class ScheduleRun {
     assert.equal(this.#pending, 0, 'an operation has not ended');
     const statistics = new Map(this.#device.state().programs.map((one) => [one.program, one]));
     for (const { program, module, threads, calls, addressing, isStopped } of this.#programs) {
-      const { state, callsCompleted = 0, callsFailed = 0, effects = 0, threads: left, lastFailure = null } = statistics.get(program) ?? {};
+      const {
+        state,
+        callsCompleted = 0,
+        callsFailed = 0,
+        effects = 0,
+        threads: left,
+        lastFailure = null,
+        versions = [],
+      } = statistics.get(program) ?? {};
       assert.equal(left, 0);
       if (!isStopped) {
         assert.equal(state, 'finished');
@@ -272,6 +286,13 @@ class ScheduleRun {
         assert.doesNotMatch(lastFailure ?? '', /segmentation fault: fetch/, 'an access through the table faulted');
       assert.equal(effects, callsCompleted * effectsOf[module], 'an effect is lost or doubled');
       assert.equal(this.#committed.get(program) ?? 0, effects);
+      for (const { callsCompleted: completed, latency } of versions) {
+        const measured = latency.calls.reduce((sum, more) => sum + more, 0);
+        assert(measured <= completed, 'a call is measured that did not complete');
+        this.callsMeasured += measured;
+      }
+      const failed = versions.reduce((sum, version) => sum + version.callsFailed, 0);
+      assert.equal(failed, callsFailed, 'a failed call counts with no version, or with two');
     }
     assert.deepEqual(this.#device.accesses(), []);
     for (const { referenceCount, bypassing } of this.#processor.images.values()) assert.equal(referenceCount + bypassing, 0);

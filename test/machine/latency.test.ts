@@ -1,0 +1,261 @@
+// What a program's statistics tell of each version: how long its calls took, and how many failed.
+
+import fc from 'fast-check';
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
+import type { LoadOptions } from '../../src/machine/device.ts';
+import { Processor } from '../../src/machine/index.ts';
+import { LatencyHistogram } from '../../src/machine/latency-histogram.ts';
+import type { VersionStatistics } from '../../src/machine/version-tallies.ts';
+import { Latency, latencyCalls, latencyQuantile } from '../../src/protocol/latency.ts';
+import { type Bench, compiler, makeBench, moduleImage, until } from './fixture.ts';
+import { SimulatedTime, settle } from './simulated-time.ts';
+
+/** Time passes only while threads sleep or pause, so that it is known exactly how long each call takes. */
+let time: SimulatedTime;
+let bench: Bench;
+beforeEach(() => {
+  time = new SimulatedTime(0);
+  bench = makeBench({ processor: new Processor({ time }) });
+});
+afterEach(() => drive(bench.close()));
+afterAll(() => compiler.close());
+
+/** Lets time pass until something has come about. */
+async function drive<Value>(promise: Promise<Value>): Promise<Value> {
+  let isSettled = false;
+  const settled = promise.finally(() => {
+    isSettled = true;
+  });
+  settled.catch(() => {});
+  await settle();
+  while (!isSettled) if (!(await time.step())) await settle();
+  return settled;
+}
+
+async function driveUntil(condition: () => boolean): Promise<void> {
+  await settle();
+  for (let step = 0; !condition(); step += 1) {
+    if (step > 100_000) throw new Error(`does not come about: ${condition}`);
+    await time.step();
+  }
+}
+
+const nothing = { microseconds: [], calls: [] };
+/** Compiles before time goes on, which it would do otherwise while the compiler works. */
+async function load(version: string, text: string, { module = 'tcp', ...how }: Omit<LoadOptions, 'image'> & { module?: string } = {}) {
+  const image = await moduleImage(module, version, text);
+  return drive(bench.device.load({ image, ...how }));
+}
+
+const versionsOf = (program: string) => bench.statistics(program).versions;
+const sumOf = (versions: readonly VersionStatistics[], what: 'callsCompleted' | 'callsFailed') =>
+  versions.reduce((sum, version) => sum + version[what], 0);
+
+/** `work(factor, most)` sleeps for (factor · how many calls there have been) modulo most milliseconds, and one more. */
+const sleepingModule = `
+  (module
+    (import "kernel" "sleep" (func $sleep (param i32)))
+    (global $calls (mut i32) (i32.const 0))
+    (func (export "work") (param $factor i32) (param $most i32) (result i32)
+      (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+      (call $sleep (i32.add (i32.rem_u (i32.mul (global.get $calls) (local.get $factor)) (local.get $most)) (i32.const 1)))
+      (global.get $calls)))`;
+
+/** Sleeps for so many milliseconds, and traps at each so-manieth of its calls. */
+const trappingModule = (every: number, milliseconds = 1) => `
+  (module
+    (import "kernel" "sleep" (func $sleep (param i32)))
+    (global $calls (mut i32) (i32.const 0))
+    (func (export "work") (param i32) (result i32)
+      (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+      (call $sleep (i32.const ${milliseconds}))
+      (if (i32.eqz (i32.rem_u (global.get $calls) (i32.const ${every}))) (then (unreachable)))
+      (global.get $calls)))`;
+
+test('slow calls are all measured, whatever their mix: each quantile is at most a sixteenth more than it is, and pauses are in none', async () => {
+  const mix = fc.record({
+    factor: fc.integer({ min: 1, max: 1_000 }),
+    most: fc.integer({ min: 1, max: 20_000 }),
+    calls: fc.integer({ min: 1, max: 60 }),
+    pauseMilliseconds: fc.constantFrom(0, 0, 1, 100_000),
+  });
+  await fc.assert(
+    fc.asyncProperty(mix, fc.double({ min: 0, max: 1, noNaN: true }), async ({ factor, most, calls, pauseMilliseconds }, quantile) => {
+      const own = makeBench({ processor: bench.processor });
+      await drive(own.load('tcp', '1.0.0', sleepingModule));
+      await own.start('p', { module: 'tcp', arguments: [String(factor), String(most)], calls, pauseMilliseconds });
+      await drive(own.device.programEnded('p'));
+      const latency = own.statistics('p').versions[0]?.latency ?? nothing;
+      await drive(own.device.close());
+      const took = Array.from({ length: calls }, (_, index) => 1_000 * ((((index + 1) * factor) % most) + 1));
+      const exact = took.toSorted((left, right) => left - right)[Math.max(0, Math.ceil(quantile * calls) - 1)] ?? 0;
+      expect(latencyCalls(latency)).toBe(calls);
+      expect(latencyQuantile(latency, quantile)).toBeGreaterThanOrEqual(exact);
+      expect(latencyQuantile(latency, quantile)).toBeLessThanOrEqual(exact * (1 + 1 / 16));
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test('threads are measured each by itself, and the time that a call waits for others is its own', async () => {
+  await load('1.0.0', sleepingModule);
+  await bench.start('p', { module: 'tcp', arguments: ['0', '1'], threads: 20, calls: 30 });
+  await drive(bench.device.programEnded('p'));
+  expect(versionsOf('p')).toMatchObject([{ callsCompleted: 600, latency: { microseconds: [1_024], calls: [600] } }]);
+});
+
+/** `work(n)` answers at once. */
+const fastModule = '(module (func (export "work") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1))))';
+
+/** Calls of one thread that may come after the last that a sample stands for. */
+const mostAfterSample = 66_000;
+
+test('fast calls are sampled, and the samples stand for all of them but the last of each thread', async () => {
+  const real = makeBench();
+  await real.load('tcp', '1.0.0', fastModule);
+  await real.start('p', { module: 'tcp', threads: 3, calls: 2_000_000 });
+  await until(() => real.statistics('p').state === 'finished');
+  const [version] = real.statistics('p').versions;
+  await real.close();
+  expect(version).toMatchObject({ callsCompleted: 6_000_000, callsFailed: 0 });
+  const counted = latencyCalls(version?.latency ?? nothing);
+  expect(counted).toBeLessThanOrEqual(6_000_000);
+  expect(counted).toBeGreaterThan(6_000_000 - 3 * mostAfterSample);
+});
+
+/** Sleeps for 2 ms at every so-manieth call, and else answers at once. */
+const periodicModule = (every: number, from = 0) => `
+  (module
+    (import "kernel" "sleep" (func $sleep (param i32)))
+    (global $calls (mut i32) (i32.const 0))
+    (func (export "work") (param i32) (result i32)
+      (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+      (if (i32.gt_u (global.get $calls) (i32.const ${from}))
+        (then (if (i32.eqz (i32.rem_u (global.get $calls) (i32.const ${every}))) (then (call $sleep (i32.const 2))))))
+      (i32.const 0)))`;
+
+/** Calls that are counted as having taken two milliseconds. */
+const slowCalls = ({ microseconds, calls }: VersionStatistics['latency']) => calls[microseconds.indexOf(2_048)] ?? 0;
+
+test.each([2, 33, 100, 201, 1_000])('one call in %i is slow: it is found as often as it comes', async (every) => {
+  await load('1.0.0', periodicModule(every));
+  const calls = every * 20_000;
+  await bench.start('p', { module: 'tcp', threads: 4, calls });
+  await drive(bench.device.programEnded('p'));
+  const [version] = versionsOf('p');
+  const share = slowCalls(version?.latency ?? nothing) / (4 * calls);
+  expect(share * every).toBeGreaterThan(0.75);
+  expect(share * every).toBeLessThan(1.35);
+});
+
+/** Calls of one thread after which it is seen that they have become slow. */
+const mostUnseen = 300;
+
+test('that fast calls become slow is seen after some of them, and is not said of those before', async () => {
+  await load('1.0.0', periodicModule(1, 500_000));
+  await bench.start('p', { module: 'tcp', calls: 502_000 });
+  await drive(bench.device.programEnded('p'));
+  const [version] = versionsOf('p');
+  const slow = slowCalls(version?.latency ?? nothing);
+  expect(slow).toBeGreaterThan(2_000 - mostUnseen);
+  expect(slow).toBeLessThanOrEqual(2_000);
+});
+
+test('a call that was interrupted is not measured, however long it was inside the old version', async () => {
+  await load('1.0.0', trappingModule(1_000, 3_600_000));
+  await bench.start('p', { module: 'tcp', threads: 3, calls: 5 });
+  await driveUntil(() => bench.device.accesses().length === 3);
+  const how = { strategy: 'drain-then-inject', drainMilliseconds: 1_800_000 } as const;
+  const report = await load('1.1.0', trappingModule(1_000, 10), how);
+  expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 3, retried: 3 });
+  await drive(bench.device.programEnded('p'));
+  expect(versionsOf('p')).toEqual([
+    { version: '1.1.0', callsCompleted: 15, callsFailed: 0, latency: { microseconds: [10_240], calls: [12] } },
+  ]);
+});
+
+test('a failed call is not measured, and counts with the version that it was inside of', async () => {
+  await load('1.0.0', trappingModule(3));
+  await bench.start('p', { module: 'tcp', pauseMilliseconds: 10 });
+  await driveUntil(() => bench.statistics('p').callsFailed === 7);
+  await load('1.1.0', trappingModule(2, 5));
+  await driveUntil(() => bench.statistics('p').callsFailed === 20);
+  await drive(bench.device.stopProgram('p'));
+  const [old, current] = versionsOf('p');
+  expect(old).toMatchObject({ version: '1.0.0', callsFailed: 7, latency: { microseconds: [1_024], calls: [old?.callsCompleted] } });
+  expect(old?.callsCompleted).toBeGreaterThanOrEqual(14);
+  expect(current).toMatchObject({
+    version: '1.1.0',
+    callsFailed: 13,
+    latency: { microseconds: [5_120], calls: [current?.callsCompleted] },
+  });
+  expect(current?.callsCompleted).toBe(13);
+});
+
+test('a call that fails in a module further in counts with the version of the module that the program calls', async () => {
+  await load('9.0.0', trappingModule(1), { module: 'inner' });
+  await load(
+    '1.0.0',
+    '(module (import "inner" "work" (func $inner (param i32) (result i32))) (func (export "work") (param i32) (result i32) (call $inner (local.get 0))))',
+  );
+  await bench.start('p', { module: 'tcp', calls: 2 });
+  await drive(bench.device.programEnded('p'));
+  expect(versionsOf('p')).toEqual([{ version: '1.0.0', callsCompleted: 0, callsFailed: 2, latency: { microseconds: [], calls: [] } }]);
+});
+
+test('calls that find no module count with the version that served the call before, and with none where there was none', async () => {
+  await bench.start('p', { module: 'tcp', pauseMilliseconds: 1 });
+  await driveUntil(() => bench.statistics('p').callsFailed === 2);
+  expect(versionsOf('p')).toMatchObject([{ version: '', callsCompleted: 0, callsFailed: 2 }]);
+  await load('1.0.0', trappingModule(1_000));
+  await driveUntil(() => bench.statistics('p').callsCompleted > 2);
+  await drive(bench.device.deleteModule('tcp', { interrupt: true }));
+  const { callsFailed } = bench.statistics('p');
+  await driveUntil(() => bench.statistics('p').callsFailed === callsFailed + 5);
+  expect(bench.processor.images.size).toBe(0);
+  const [none, last] = versionsOf('p');
+  expect(none).toMatchObject({ version: '', callsCompleted: 0 });
+  expect(last).toMatchObject({ version: '1.0.0' });
+  expect((none?.callsFailed ?? 0) + (last?.callsFailed ?? 0)).toBe(callsFailed + 5);
+  expect(last?.callsFailed).toBeGreaterThanOrEqual(5);
+});
+
+test('of more versions than are told apart no call is lost: those of the oldest count with the oldest that is kept', async () => {
+  const versions = 105;
+  await bench.start('p', { module: 'tcp', pauseMilliseconds: 1 });
+  for (let minor = 1; minor <= versions; minor += 1) {
+    const { callsFailed } = bench.statistics('p');
+    await load(`1.${minor}.0`, trappingModule(2), { invalidation: 'delete' });
+    await driveUntil(() => bench.statistics('p').callsFailed >= callsFailed + 2);
+  }
+  await drive(bench.device.stopProgram('p'));
+  const { callsCompleted, callsFailed, versions: kept } = bench.statistics('p');
+  expect(kept).toHaveLength(100);
+  expect(kept.at(-1)?.version).toBe(`1.${versions}.0`);
+  expect(callsFailed).toBeGreaterThanOrEqual(2 * versions);
+  expect(sumOf(kept, 'callsFailed')).toBe(callsFailed);
+  expect(sumOf(kept, 'callsCompleted')).toBe(callsCompleted);
+  const [oldest, second] = kept;
+  expect(oldest?.callsFailed).toBeGreaterThanOrEqual(10);
+  expect(latencyCalls(oldest?.latency ?? nothing)).toBeGreaterThan(latencyCalls(second?.latency ?? nothing));
+  for (const { callsCompleted: completed, latency } of kept) expect(latencyCalls(latency)).toBeLessThanOrEqual(completed);
+});
+
+test('whatever is counted, there are at most 512 buckets, and a bound is at most a sixteenth more than the time, or a microsecond', () => {
+  const histogram = new LatencyHistogram();
+  const times = fc.oneof(fc.double({ min: 0, max: 100, noNaN: true }), fc.double({ min: 0, max: 2 ** 35, noNaN: true }));
+  fc.assert(
+    fc.property(times, fc.integer({ min: 1, max: 1_000 }), (microseconds, calls) => {
+      const alone = new LatencyHistogram();
+      alone.add(microseconds, calls);
+      const [bound = 0] = alone.toLatency().microseconds;
+      expect(Number.isInteger(bound)).toBe(true);
+      expect(bound).toBeGreaterThanOrEqual(microseconds);
+      expect(bound).toBeLessThanOrEqual(Math.max(microseconds * (1 + 1 / 16), microseconds + 1));
+      histogram.addAll(alone);
+    }),
+    { numRuns: 20_000 },
+  );
+  for (let power = 0; power < 60; power += 1) for (let part = 16; part < 32; part += 1) histogram.add(2 ** power * part, 1);
+  expect(Latency.parse(histogram.toLatency()).microseconds.at(-1)).toBe(2 ** 35);
+});
