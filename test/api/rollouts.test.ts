@@ -19,6 +19,20 @@ const trappingModule = (plus: number) => `
       (if (i32.eqz (i32.rem_u (global.get $calls) (i32.const 10))) (then (unreachable)))
       (i32.add (local.get $n) (i32.const ${plus}))))`;
 
+/** `work(n)` sleeps so many milliseconds. */
+const sleepingModule = (milliseconds: number) => `
+  (module
+    (import "kernel" "sleep" (func $sleep (param i32)))
+    (func (export "work") (param $n i32) (result i32)
+      (call $sleep (i32.const ${milliseconds}))
+      (local.get $n)))`;
+
+/** `work(n)` is that of another module. */
+const callingModule = (module: string) => `
+  (module
+    (import "${module}" "work" (func $work (param i32) (result i32)))
+    (func (export "work") (param $n i32) (result i32) (call $work (local.get $n))))`;
+
 /** A module that says of itself that it does not work. */
 const sickModule = (plus: number) => `
   (module
@@ -48,6 +62,7 @@ const Rollout = z.looseObject({
   endedAt: z.string().nullable(),
 });
 type Rollout = z.infer<typeof Rollout>;
+const Counted = z.looseObject({ callsCompleted: z.number(), callsFailed: z.number() }).nullable();
 
 beforeAll(async () => {
   await bench.start();
@@ -69,21 +84,21 @@ async function startProgram(device: string, module: string): Promise<void> {
     await bench.push(module, '1.2.0', workModule(3));
     await bench.load(module, '1.0.0', devices);
   }
-  const body = { module, export: 'work', arguments: [5], threads: 2, pauseMilliseconds: 1 };
+  const body = { module, export: 'work', arguments: [5], threads: 2, pauseMilliseconds: 5 };
   expect((await bench.post(`/v1/devices/${device}/programs`, body)).status).toBe(202);
 }
 
 const hasBuild = async (module: string, version: string) => (await bench.get(`/v1/modules/${module}/builds/${version}`)).status === 200;
 
-/** A module of a test's own, in version 1.0.0 on every device; 1.1.0 and 1.2.0 may be loaded. */
-async function newModule(module: string): Promise<string> {
+/** A module of a test's own, in version 1.0.0 on some devices; 1.1.0 and 1.2.0 may be loaded. */
+async function newModule(module: string, some = east): Promise<string> {
   for (const [version, plus] of [
     ['1.0.0', 1],
     ['1.1.0', 2],
     ['1.2.0', 3],
   ] as const)
     await bench.push(module, version, workModule(plus));
-  await bench.load(module, '1.0.0', devices);
+  await bench.load(module, '1.0.0', some);
   return module;
 }
 
@@ -127,7 +142,7 @@ const pointersOf = ({ body }: Answer) =>
 
 describe('waves', () => {
   test('a build goes to a fleet wave by wave', async () => {
-    const module = await newModule('waves');
+    const module = await newModule('waves', devices);
     const waves = [{ devices: 1 }, { upToPercent: 50 }, { upToPercent: 100 }];
     const { id } = await roll({ module, version: '1.1.0', runningVersion: '<1.1.0', waves });
     const rollout = await ended(id);
@@ -150,7 +165,7 @@ describe('waves', () => {
   });
 
   test('devices that are named get it in the order of their naming', async () => {
-    const module = await newModule('named');
+    const module = await newModule('named', devices);
     const order = [west[2] ?? '', east[1] ?? '', west[0] ?? ''];
     const { id } = await roll({ module, version: '1.1.0', devices: order });
     await ended(id);
@@ -275,7 +290,7 @@ describe('brakes', () => {
   });
 
   test('by default a wave that fails pauses the rollout; its failed loads can be tried again, and it goes on', async () => {
-    const module = await newModule('paused-by-failure');
+    const module = await newModule('paused-by-failure', devices);
     const blocked = west[0] ?? '';
     // Who has a newer version refuses the older.
     await bench.load(module, '1.2.0', [blocked]);
@@ -334,14 +349,60 @@ describe('brakes', () => {
     const { id } = await roll({ module, version: '1.3.0', devices: east, similarityPolicy: 'off', onFailure: 'rollback' });
     const rollout = await ended(id);
     expect(rollout).toMatchObject({ state: 'rolled-back', tally: { loaded: 0, failed: 1, skipped: 5 } });
-    expect(new Set(await versionsOf(module))).toEqual(new Set(['1.0.0']));
+    expect(new Set(await versionsOf(module, east))).toEqual(new Set(['1.0.0']));
     expect((await decide(id, 'rollback', { reason: 'once more' })).status).toBe(409);
   });
 
-  test('a wave in which calls are required fails without them', async () => {
-    const module = await newModule('silent');
-    const { id } = await roll({ module, version: '1.1.0', devices: east, thresholds: { requireCalls: true }, soakSeconds: 0.1 });
+  test('a build is judged by the programs that call it, also through other modules, and by no others', async () => {
+    const module = await newModule('inner');
+    await bench.push(module, '1.3.0', trappingModule(4));
+    await bench.push('outer', '1.0.0', callingModule(module));
+    const [canary = '', ...others] = east;
+    await bench.load('outer', '1.0.0', [canary]);
+    const { id } = await roll({ module, version: '1.1.0', devices: east, soakSeconds: 0.3, thresholds: { requireCalls: true } });
+    // Programs that call something else are no evidence.
     expect((await when(id, 'is paused', ({ state }) => state === 'paused')).reason).toMatch(/made 0 calls .* 20 are required/);
+    await decide(id, 'abort', {});
+    await bench.post(`/v1/devices/${canary}/programs`, { module: 'outer', export: 'work', arguments: [5], pauseMilliseconds: 1 });
+    const through = await roll({ module, version: '1.3.0', devices: [canary, ...others], soakSeconds: 600 });
+    const paused = await when(through.id, 'is paused', ({ state }) => state === 'paused');
+    expect(paused.reason).toMatch(/^wave 1 has failed: \d+ of \d+ calls have failed/);
+    await decide(through.id, 'abort', {});
+  });
+
+  test('a build whose calls take much longer is stopped', async () => {
+    const module = await newModule('slower');
+    await bench.push(module, '1.3.0', sleepingModule(30));
+    const body = { module, export: 'work', arguments: [5], threads: 4, pauseMilliseconds: 1 };
+    for (const device of east) await bench.post(`/v1/devices/${device}/programs`, body);
+    await until('the calls of the old version were measured', async () => {
+      const programs = await Promise.all(
+        east.map(async (device) => itemsOf(await bench.get(`/v1/devices/${device}/programs?module=${module}`))),
+      );
+      return programs.flat().every(({ statistics }) => (Counted.parse(statistics)?.callsCompleted ?? 0) > 50);
+    });
+    const thresholds = { latencyIncreasePercent: 100 };
+    const { id } = await roll({ module, version: '1.3.0', devices: east, soakSeconds: 600, thresholds });
+    const paused = await when(id, 'is paused', ({ state }) => state === 'paused');
+    expect(paused.reason).toMatch(
+      /^wave 1 has failed: 99 % of the calls take up to \d+ µs, [\d.]+ % more than the \d+ µs of the version before/,
+    );
+    await decide(id, 'abort', {});
+  });
+
+  test('a load that interrupts more accesses than it may stops the wave', async () => {
+    const module = await newModule('interrupting');
+    await bench.push(module, '1.3.0', sleepingModule(3_600_000));
+    await bench.push(module, '1.4.0', workModule(5));
+    await bench.load(module, '1.3.0', east);
+    await bench.post(`/v1/devices/${east[0]}/programs`, { module, export: 'work', arguments: [5], threads: 3 });
+    await until('three are inside', async () =>
+      JSON.stringify((await bench.get(`/v1/devices/${east[0]}`)).body).includes('"referenceCount":3'),
+    );
+    const { id } = await roll({ module, version: '1.4.0', devices: east, thresholds: { interruptedAccesses: 2 } });
+    const paused = await when(id, 'is paused', ({ state }) => state === 'paused');
+    expect(paused.reason).toBe('wave 1 has failed: 3 accesses were interrupted on each device, and 2 may be');
+    expect(paused.waves[0]?.interruptedAccesses).toBe(3);
     await decide(id, 'abort', {});
   });
 
@@ -369,7 +430,7 @@ describe('brakes', () => {
 
 describe('the way back', () => {
   test('a completed rollout can be rolled back: each device to what it had, and those that had none are told', async () => {
-    const module = await newModule('undone');
+    const module = await newModule('undone', devices);
     await bench.load(module, '1.1.0', [east[0] ?? '']);
     await bench.push('fresh', '1.0.0', workModule(9));
     const { id } = await roll({ module, version: '1.2.0', devices: east });
@@ -409,7 +470,7 @@ describe('the way back', () => {
 
 describe('two at once', () => {
   test('a rollout of the same module on a device of another is refused or waits, as asked', async () => {
-    const module = await newModule('busy');
+    const module = await newModule('busy', devices);
     const first = await roll({
       module,
       version: '1.1.0',
@@ -438,7 +499,7 @@ describe('two at once', () => {
 
 describe('before and after', () => {
   test('a dry run tells what it would come to, and does nothing', async () => {
-    const module = await newModule('dry');
+    const module = await newModule('dry', devices);
     await bench.push(module, '1.3.0', '(module (func (export "other")))');
     await bench.load(module, '1.1.0', [east[0] ?? '']);
     await bench.load(module, '1.2.0', [east[1] ?? '']);
@@ -481,7 +542,7 @@ describe('before and after', () => {
   });
 
   test('devices that come to match join a dynamic rollout, until it is closed', async () => {
-    const module = await newModule('dynamic');
+    const module = await newModule('dynamic', devices);
     const { id } = await roll({ module, version: '1.1.0', labels: { ring: 'inner' }, dynamic: true, waves: [{ upToPercent: 100 }] });
     await waitsFor(id, 'devices');
     for (const [device, zone] of [
@@ -507,7 +568,7 @@ describe('before and after', () => {
   });
 
   test('a report has every device, as JSON and as CSV', async () => {
-    const module = await newModule('reported');
+    const module = await newModule('reported', devices);
     const { id } = await roll({ module, version: '1.1.0', devices });
     await ended(id);
     const json = await bench.get(`/v1/rollouts/${id}/report`);

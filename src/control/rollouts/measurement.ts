@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import type { DeviceState, ProgramStatistics } from '../../protocol/device-state.ts';
 import { Latency, latencyQuantile, mergeLatencies, subtractLatency } from '../../protocol/latency.ts';
+import type { Callers } from './callers.ts';
 
 const count = z.int().nonnegative();
 const Calls = z.object({ completed: count, failed: count, latency: Latency });
@@ -10,10 +11,13 @@ type Calls = z.infer<typeof Calls>;
 
 /** What the programs of a device had done when it got the new version. */
 export const Baseline = z.object({
-  /** Each program's calls of whatever version, since it began: how many there are more of later is what has been done since. */
+  /** Calls of each program that the new version concerns, since it began: how many there are more of later is what has been done since. */
   programs: z.record(z.string(), Calls),
-  /** All calls that the version before has served; of programs that call other modules, those of the version that they call. */
+  /** Programs that there were, and that it does not concern. */
+  others: z.array(z.string()),
+  /** All calls of these that the version before has served; of those that call it through other modules, those of the version that they call. */
   before: Calls,
+  /** Programs that were found to hold on to code of the module that has gone. */
   abiViolations: count,
 });
 export type Baseline = z.infer<typeof Baseline>;
@@ -60,28 +64,40 @@ export const nothingMeasured: Measured = toMeasured({ since: noCalls, before: no
 /**
  * Keeps what a device reports right after a load.
  * @param previousVersion The version that the load has replaced; null where there was none.
- * @param callers The programs that call the module itself.
  */
-export function baselineOf(state: DeviceState, previousVersion: string | null, callers: ReadonlySet<string>): Baseline {
-  const before = state.programs.map(({ program, versions }) =>
-    callers.has(program) ? versions.filter(({ version }) => version === previousVersion) : versions.slice(-1),
+export function baselineOf(state: DeviceState, module: string, previousVersion: string | null, { direct, indirect }: Callers): Baseline {
+  const isConcerned = ({ program }: ProgramStatistics) => direct.has(program) || indirect.has(program);
+  const programs = state.programs.filter(isConcerned);
+  const before = programs.map(({ program, versions }) =>
+    direct.has(program) ? versions.filter(({ version }) => version === previousVersion) : versions.slice(-1),
   );
   return {
-    programs: Object.fromEntries(state.programs.map((statistics) => [statistics.program, callsOf(statistics.versions)])),
+    programs: Object.fromEntries(programs.map(({ program, versions }) => [program, callsOf(versions)])),
+    others: state.programs.filter((statistics) => !isConcerned(statistics)).map(({ program }) => program),
     before: callsOf(before.flat()),
-    abiViolations: state.abiViolations.total,
+    abiViolations: violationsOf(state, module),
   };
 }
 
-/** What has been done on a device since then. Of a program that has begun anew with its device, all that it has done counts. */
-export function activityOf({ programs, before, abiViolations }: Baseline, state: DeviceState): Activity {
-  const since = state.programs.map(({ program, versions }) => {
+/**
+ * What has been done on a device since then. Of a program that has begun anew with its device, all that it has done counts.
+ * @param callers Whom the new version concerns now: programs that have been started since count too.
+ */
+export function activityOf({ programs, before, abiViolations }: Baseline, state: DeviceState, module: string, callers: Callers): Activity {
+  const concerned = state.programs.filter(
+    ({ program }) => program in programs || callers.direct.has(program) || callers.indirect.has(program),
+  );
+  const since = concerned.map(({ program, versions }) => {
     const now = callsOf(versions);
     const then = programs[program];
     return then === undefined || now.completed < then.completed || now.failed < then.failed ? now : subtract(now, then);
   });
-  const { total } = state.abiViolations;
-  return { since: sum(since), before, abiViolations: total < abiViolations ? total : total - abiViolations };
+  const found = violationsOf(state, module);
+  return { since: sum(since), before, abiViolations: found < abiViolations ? found : found - abiViolations };
+}
+
+function violationsOf({ abiViolations }: DeviceState, module: string): number {
+  return abiViolations.newest.filter((violation) => violation.module === module).length;
 }
 
 /** What has been done on some devices together. */

@@ -163,13 +163,13 @@ export class Rollouts {
   /** Its devices in their order, each with what its programs have done. @throws {Problem} `not-found`. */
   async devices(filter: RolloutDeviceFilter, page: PageByNumber): Promise<PageOf<DeviceFigures, PageByNumber>> {
     const { records } = this.#context.store;
-    await found(records, filter.rolloutId);
+    const rollout = await found(records, filter.rolloutId);
     const { items, next } = await readPage(
       page,
       (wanted) => records.rollouts.devices(filter, wanted),
       ({ position }) => ({ number: position }),
     );
-    return { items: await withFigures(records, filter.rolloutId, items), next };
+    return { items: await withFigures(records, rollout, items), next };
   }
 
   /** All of its devices in their order. */

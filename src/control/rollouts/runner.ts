@@ -2,6 +2,7 @@
 
 import { setImmediate } from 'node:timers/promises';
 import type { Records } from '../../store/records/records.ts';
+import type { RolloutRecord } from '../../store/records/rollouts.ts';
 import { type AuditEntry, audit, type Context, service } from '../context.ts';
 import { joinDevices } from './joining.ts';
 import { requestLoads } from './load-requests.ts';
@@ -83,7 +84,7 @@ export class RolloutRunner {
       if (decided === null) return null;
       if (await this.#renew(decided.view)) continue;
       if (!isToBeTaken(decided.step)) return decided.view;
-      await this.#takeStep(id, decided.step);
+      await this.#takeStep(decided);
       await setImmediate();
     }
     return null;
@@ -93,15 +94,17 @@ export class RolloutRunner {
   async #renew(view: RolloutView): Promise<boolean> {
     const { id } = view.record;
     const joins = isJoinable(view) && isDue(this.#nextJoining, id, joiningInterval);
-    const measures = isMeasured(view) && isDue(this.#nextMeasuring, id, measuringInterval);
+    const isAwaited = view.step.kind === 'wait' && view.step.for === 'measurement';
+    const measures = isMeasured(view) && (isAwaited || isDue(this.#nextMeasuring, id, measuringInterval));
     if (joins) await this.#join(view);
     if (measures) await this.#measure(view);
     return joins || measures;
   }
 
-  async #takeStep(id: string, step: Decided['step']): Promise<void> {
+  async #takeStep({ view, step }: Decided): Promise<void> {
     const { store, orderBoard } = this.#context;
-    if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#keepFigures(id, step.wave);
+    const { id } = view.record;
+    if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#keepFigures(view.record, step.wave);
     const hostIds = await store.transaction(async (records) => {
       // Somebody may have paused it meanwhile, or a load have ended.
       const decided = await decide(records, id);
@@ -118,15 +121,16 @@ export class RolloutRunner {
     if (wave === null) return;
     const began = performance.now();
     const measuredAt = new Date();
-    const { measured } = await this.#measuring.measure(record.id, wave.number);
+    const { measured } = await this.#measuring.measure(record, wave.number);
     await this.#context.store.transaction(({ rollouts }) => rollouts.changeWave(record.id, wave.number, { measured, measuredAt }));
     const took = performance.now() - began;
     this.#nextMeasuring.set(record.id, performance.now() + Math.max(measuringInterval, took * measuringShare));
   }
 
   /** Keeps what was measured of each device of a wave that is judged. */
-  async #keepFigures(id: string, wave: number): Promise<void> {
-    const { devices } = await this.#measuring.measure(id, wave);
+  async #keepFigures(record: RolloutRecord, wave: number): Promise<void> {
+    const { id } = record;
+    const { devices } = await this.#measuring.measure(record, wave);
     const figures = [...devices].map(([deviceId, measured]) => ({ deviceId, measured }));
     for (let first = 0; first < figures.length; first += figuresAtOnce)
       await this.#context.store.transaction(({ rollouts }) => rollouts.setMeasured(id, figures.slice(first, first + figuresAtOnce)));

@@ -5,6 +5,7 @@ import type { DeviceState } from '../../protocol/device-state.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
 import type { LoadEnd } from '../../store/records/loads.ts';
 import type { Records } from '../../store/records/records.ts';
+import { callersOf, nobody } from './callers.ts';
 import { baselineOf } from './measurement.ts';
 
 type Reported = {
@@ -30,8 +31,9 @@ export async function settleReported(records: Records, order: OrderOf<'load'>, {
   const previousVersion = previous?.version ?? null;
   const baseline = baselineOf(
     state,
+    module,
     previousVersion,
-    state.programs.length === 0 ? new Set() : await records.programs.callersOf(device, module),
+    state.programs.length === 0 ? nobody : await callersOf(records, device, module),
   );
   const arrival = { interrupted, loadedAt: at, baseline, ...(isLoaded ? { previousVersion } : {}) };
   await records.rollouts.settle({ loadId, state: 'loaded', outcome, reason }, arrival);

@@ -2,9 +2,10 @@
 // restart; what is kept in memory spares reading what has not changed.
 
 import { setImmediate } from 'node:timers/promises';
-import { DeviceState } from '../../protocol/device-state.ts';
+import type { RolloutRecord } from '../../store/records/rollouts.ts';
 import type { Store } from '../../store/store.ts';
-import { type Activity, activityOf, Baseline, type Measured, together } from './measurement.ts';
+import { activityNow } from './figures.ts';
+import { type Activity, type Measured, together } from './measurement.ts';
 
 /** Devices whose reports are read in one go, before others get their turn. */
 const devicesAtOnce = 100;
@@ -22,12 +23,12 @@ export class WaveMeasuring {
 
   /** Measures the devices of a wave that have got the build, by what they have reported until now. */
   async measure(
-    rolloutId: string,
+    { id, module }: Pick<RolloutRecord, 'id' | 'module'>,
     wave: number,
   ): Promise<{ readonly measured: Measured; readonly devices: ReadonlyMap<string, Measured> }> {
     const { rollouts } = this.#store.records;
-    const reported = await rollouts.reportedOf(rolloutId, wave);
-    const before = this.#known.get(nameOf(rolloutId, wave));
+    const reported = await rollouts.reportedOf(id, wave);
+    const before = this.#known.get(nameOf(id, wave));
     const known = new Map<string, Known>();
     for (const { deviceId, stateAt } of reported) {
       const last = before?.get(deviceId);
@@ -35,18 +36,13 @@ export class WaveMeasuring {
     }
     const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !known.has(deviceId));
     for (let first = 0; first < changed.length; first += devicesAtOnce) {
-      for (const { deviceId, baseline, state, stateAt } of await rollouts.measurables(
-        rolloutId,
-        changed.slice(first, first + devicesAtOnce),
-      )) {
-        const then = Baseline.safeParse(baseline);
-        const now = DeviceState.safeParse(state);
-        if (then.success && now.success)
-          known.set(deviceId, { stateAt: stateAt?.getTime() ?? null, activity: activityOf(then.data, now.data) });
+      for (const measurable of await rollouts.measurables(id, changed.slice(first, first + devicesAtOnce))) {
+        const activity = await activityNow(this.#store.records, module, measurable);
+        if (activity !== null) known.set(measurable.deviceId, { stateAt: measurable.stateAt?.getTime() ?? null, activity });
       }
       await setImmediate();
     }
-    this.#known.set(nameOf(rolloutId, wave), known);
+    this.#known.set(nameOf(id, wave), known);
     return {
       measured: together([...known.values()].map(({ activity }) => activity)),
       devices: new Map([...known].map(([deviceId, { activity }]) => [deviceId, together([activity])])),

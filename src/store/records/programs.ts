@@ -36,10 +36,9 @@ export class ProgramRecords {
     return new Map(found.map(({ id, name }) => [id, name]));
   }
 
-  /** Which programs of a device call a module themselves. */
-  async callersOf(deviceId: string, module: string): Promise<Set<string>> {
-    const programs = await this.#client.program.findMany({ where: { deviceId, module }, select: { id: true } });
-    return new Set(programs.map(({ id }) => id));
+  /** The module that each program of a device calls. */
+  async modulesOn(deviceId: string): Promise<{ id: string; module: string }[]> {
+    return this.#client.program.findMany({ where: { deviceId }, select: { id: true, module: true } });
   }
 
   async list({ from, until, ...filter }: ProgramFilter, page: PageByTime): Promise<ProgramRecord[]> {

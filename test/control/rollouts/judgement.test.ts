@@ -1,6 +1,7 @@
 // How a wave is judged: what its programs have done against the version before, and each threshold.
 
 import { expect, test } from 'vitest';
+import { nobody } from '../../../src/control/rollouts/callers.ts';
 import { failureOf, shortfallOf, verdictsOf, type WaveResults } from '../../../src/control/rollouts/judgement.ts';
 import { activityOf, baselineOf, type Measured, together } from '../../../src/control/rollouts/measurement.ts';
 import { type Thresholds, usualThresholds } from '../../../src/control/rollouts/plan.ts';
@@ -90,10 +91,20 @@ test('where calls are required, a wave without them has not shown enough', () =>
 
 const caller = newIdentifier('program');
 const other = newIdentifier('program');
+const unrelated = newIdentifier('program');
+/** One calls the module, and one calls a module that calls it. */
+const callers = { direct: new Set([caller]), indirect: new Set([other]) };
 
 type Version = { readonly version: string; readonly completed: number; readonly failed: number; readonly microseconds?: number };
 
-function reported(programs: Readonly<Record<string, readonly Version[]>>, violations = 0): DeviceState {
+/** @param held How many programs were found to hold on to code of the module; there is one of another module besides. */
+function reported(programs: Readonly<Record<string, readonly Version[]>>, held = 0): DeviceState {
+  const at = new Date().toISOString();
+  const violation = (module: string, page: number) => {
+    const kept = { version: '1.0.0', address: `0x${page}000`, page, flag: 'nx', at, lastAt: at, faults: 1 };
+    return { program: caller, module, ...kept };
+  };
+  const newest = [violation('udp', 9), ...Array.from({ length: held }, (_, index) => violation('tcp', index + 1))];
   return DeviceState.parse({
     ...state(),
     programs: Object.entries(programs).map(([program, versions]) => ({
@@ -114,7 +125,7 @@ function reported(programs: Readonly<Record<string, readonly Version[]>>, violat
         latency: microseconds === undefined ? { microseconds: [], calls: [] } : { microseconds: [microseconds], calls: [completed] },
       })),
     })),
-    abiViolations: { total: violations, newest: [] },
+    abiViolations: { total: newest.length, newest },
   });
 }
 
@@ -131,10 +142,11 @@ test('what has been done since is what there is more than at the load, and befor
         { version: '0.9.0', completed: 1_000, failed: 1_000 },
         { version: '5.0.0', completed: 10, failed: 2, microseconds: 50 },
       ],
+      [unrelated]: [{ version: '7.0.0', completed: 1_000, failed: 0, microseconds: 1 }],
     },
     3,
   );
-  const baseline = baselineOf(atLoad, '1.0.0', new Set([caller]));
+  const baseline = baselineOf(atLoad, 'tcp', '1.0.0', callers);
   const later = reported(
     {
       [caller]: [
@@ -146,18 +158,24 @@ test('what has been done since is what there is more than at the load, and befor
         { version: '0.9.0', completed: 1_000, failed: 1_000 },
         { version: '5.0.0', completed: 17, failed: 3, microseconds: 50 },
       ],
+      [unrelated]: [{ version: '7.0.0', completed: 90_000, failed: 9, microseconds: 1 }],
     },
     5,
   );
-  expect(together([activityOf(baseline, later)])).toEqual({
+  expect(together([activityOf(baseline, later, 'tcp', nobody)])).toEqual({
     calls: 40 + 5 + 7 + 1,
     failedCalls: 5 + 1,
     p99Microseconds: 60,
     abiViolations: 2,
     before: { calls: 101 + 12, failedCalls: 1 + 2, p99Microseconds: 50 },
   });
-  expect(together([activityOf(baseline, atLoad)])).toMatchObject({ calls: 0, failedCalls: 0, abiViolations: 0, p99Microseconds: null });
-  expect(together([activityOf(baseline, later), activityOf(baseline, later)])).toMatchObject({
+  expect(together([activityOf(baseline, atLoad, 'tcp', nobody)])).toMatchObject({
+    calls: 0,
+    failedCalls: 0,
+    abiViolations: 0,
+    p99Microseconds: null,
+  });
+  expect(together([activityOf(baseline, later, 'tcp', nobody), activityOf(baseline, later, 'tcp', nobody)])).toMatchObject({
     calls: 106,
     abiViolations: 4,
     before: { calls: 226 },
@@ -165,10 +183,10 @@ test('what has been done since is what there is more than at the load, and befor
 });
 
 test('of a program that has begun anew with its device, and of one that is new, all counts', () => {
-  const baseline = baselineOf(reported({ [caller]: [{ version: '1.0.0', completed: 100, failed: 0 }] }, 4), '1.0.0', new Set([caller]));
+  const baseline = baselineOf(reported({ [caller]: [{ version: '1.0.0', completed: 100, failed: 0 }] }, 4), 'tcp', '1.0.0', callers);
   const anew = reported(
     { [caller]: [{ version: '1.1.0', completed: 7, failed: 1 }], [other]: [{ version: '1.1.0', completed: 3, failed: 0 }] },
     1,
   );
-  expect(together([activityOf(baseline, anew)])).toMatchObject({ calls: 11, failedCalls: 1, abiViolations: 1 });
+  expect(together([activityOf(baseline, anew, 'tcp', callers)])).toMatchObject({ calls: 11, failedCalls: 1, abiViolations: 1 });
 });
