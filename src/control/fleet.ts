@@ -84,14 +84,15 @@ function reasonsOfLoads({ count, oldest }: WaitingLoads): string[] {
 }
 
 /** What there is of hosts, devices, loads and orders at the moment; it is asked for every few seconds, so that nothing that has ended is looked at. */
-export async function currentLevels({ store }: Context): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'ordersUnsettled'>> {
-  const { hosts, devices, loads, orders } = store.records;
+export async function currentLevels({ store }: Context): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'ordersUnsettled'>> {
+  const { hosts, devices, loads, orders, rollouts } = store.records;
   const reachability = await hosts.idsByReachability();
   const connected = reachability.filter(({ unreachableSince }) => unreachableSince === null).length;
   return {
     hosts: { connected, unreachable: reachability.length - connected },
     devices: await devices.countByStatus(),
     loads: { queued: await loads.countInState('queued'), dispatched: await loads.countInState('dispatched') },
+    rollouts: await rollouts.countOpenByState(),
     ordersUnsettled: await orders.countUnsettled(),
   };
 }

@@ -4,12 +4,15 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { type LoadReport, Outcome } from '../protocol/load-report.ts';
 import type { DeviceStatus } from '../store/records/devices.ts';
 import type { TransactionEnd } from '../store/store.ts';
+import { rolloutStates } from './rollouts/steps.ts';
 
 /** What there is at the moment. */
 export type Levels = {
   readonly hosts: Readonly<Record<'connected' | 'unreachable', number>>;
   readonly devices: Readonly<Record<DeviceStatus, number>>;
   readonly loads: Readonly<Record<'queued' | 'dispatched', number>>;
+  /** That have not ended, by their states. */
+  readonly rollouts: ReadonlyMap<string, number>;
   readonly ordersUnsettled: number;
   readonly reportBatchesUnderWay: number;
   readonly eventFollowers: number;
@@ -69,6 +72,7 @@ export class Measurements {
       loads: gauge('loads_open', 'Loads without an outcome: those that wait for their hosts, and those that their hosts have been sent.', [
         'state',
       ]),
+      rollouts: gauge('rollouts_open', 'Rollouts that have not ended, by their states.', ['state']),
       ordersUnsettled: gauge('orders_unsettled', 'Orders that hosts have not reported on yet.'),
       reportBatchesUnderWay: gauge('report_batches_under_way', 'Batches of reports that are being taken.'),
       eventFollowers: gauge('event_followers', 'Clients that follow the events.'),
@@ -92,10 +96,11 @@ export class Measurements {
   }
 
   /** Everything that is measured, in the text format of Prometheus. */
-  async text({ hosts, devices, loads, ...others }: Levels): Promise<string> {
+  async text({ hosts, devices, loads, rollouts, ...others }: Levels): Promise<string> {
     for (const [status, count] of Object.entries(hosts)) this.#gauges.hosts.set({ status }, count);
     for (const [status, count] of Object.entries(devices)) this.#gauges.devices.set({ status }, count);
     for (const [state, count] of Object.entries(loads)) this.#gauges.loads.set({ state }, count);
+    for (const state of rolloutStates) this.#gauges.rollouts.set({ state }, rollouts.get(state) ?? 0);
     this.#gauges.ordersUnsettled.set(others.ordersUnsettled);
     this.#gauges.reportBatchesUnderWay.set(others.reportBatchesUnderWay);
     this.#gauges.eventFollowers.set(others.eventFollowers);

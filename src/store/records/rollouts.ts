@@ -106,6 +106,12 @@ export class RolloutRecords {
     return paused.filter(({ id }) => failed.has(id)).slice(0, limit);
   }
 
+  /** How many of those that have not ended are in each state. */
+  async countOpenByState(): Promise<Map<string, number>> {
+    const groups = await this.#client.rollout.groupBy({ by: ['state'], where: { endedAt: null }, _count: { _all: true } });
+    return new Map(groups.map(({ state, _count }) => [state, _count._all]));
+  }
+
   async countOpen(): Promise<number> {
     return this.#client.rollout.count({ where: { endedAt: null } });
   }
