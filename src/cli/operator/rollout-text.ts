@@ -29,12 +29,14 @@ export const buildText = ({ module, version }: Pick<Rollout, 'module' | 'version
 export const devicesText = (count: number) => (count === 1 ? '1 device' : `${count} devices`);
 
 /** A rollout in a line: what people call it, and how it stands. */
-export function sentenceOf({ id, name, state, reason }: Rollout): string {
-  return `${name === null ? id : `${name} (${id})`} is ${rolloutStateText(state)}${reason === null ? '' : `: ${reason}`}`;
+export function sentenceOf({ id, name, state, reason, rollbackOf }: Rollout): string {
+  const called = rollbackOf !== null ? `the rollback ${id} of ${rollbackOf}` : name === null ? id : `${name} (${id})`;
+  return `${called} is ${rolloutStateText(state)}${reason === null ? '' : `: ${reason}`}`;
 }
 
 /** What a rollout waits for; null where it has ended, or is taking its next step. */
-export function waitText({ id, waitingFor, wave, waves, startAt, windowOpensAt, rolledBackBy, joinableUntil }: Rollout): string | null {
+export function waitText(rollout: Rollout): string | null {
+  const { id, waitingFor, wave, waves, startAt, windowOpensAt, rollbackOf, rolledBackBy, joinableUntil } = rollout;
   switch (waitingFor) {
     case null:
       return null;
@@ -59,6 +61,7 @@ export function waitText({ id, waitingFor, wave, waves, startAt, windowOpensAt, 
     case 'measurement':
       return 'the last measurement of the wave';
     case 'devices':
+      if (rollbackOf !== null) return `what is still to come of ${rollbackOf}`;
       return `devices that join it${joinableUntil === null ? '' : ` until ${timeText(joinableUntil)}`}: patchbay rollout close ${id} ends that`;
     case 'rollback':
       return `its devices to be taken back: patchbay rollout watch ${rolledBackBy}`;
@@ -86,6 +89,9 @@ export function waveLines(waves: readonly Wave[]): string[] {
     }),
   );
 }
+
+/** Why a wave has failed. */
+export const failureLines = ({ number, failure }: Wave) => (failure === null ? [] : [`wave ${number} has failed: ${failure}`]);
 
 function verdictText({ state, failure, goesOnDespiteFailure }: Wave): string {
   if (state === 'waiting' || state === 'awaiting-approval') return '-';
@@ -136,7 +142,7 @@ export function rolloutLines(rollout: Rollout): string[] {
     ...(rolledBackBy === null ? [] : [`back by   ${rolledBackBy}`]),
     '',
     ...waveLines(waves),
-    ...waves.flatMap(({ number, failure }) => (failure === null ? [] : [`wave ${number} has failed: ${failure}`])),
+    ...waves.flatMap((wave) => failureLines(wave)).filter((line) => line !== reason),
     ...(current === undefined || current.verdicts.length === 0
       ? []
       : ['', `Thresholds of wave ${current.number}:`, ...thresholdLines(current)]),

@@ -7,7 +7,7 @@ import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { type Progress, ProgressBars } from '../terminal/progress.ts';
 import { timeText } from '../terminal/times.ts';
 import { answer, type Operator } from './operator.ts';
-import { buildText, devicesText, sentenceOf, waitText, waveLines } from './rollout-text.ts';
+import { buildText, devicesText, failureLines, sentenceOf, waitText, waveLines } from './rollout-text.ts';
 
 type Rollout = Schemas['Rollout'];
 type Wave = Schemas['Wave'];
@@ -87,7 +87,7 @@ function headline({ id, rollbackOf, waves, tally, ...rollout }: Rollout): string
 function changes(before: Rollout | undefined, now: Rollout, isDrawn: boolean): string[] {
   const ofWaves = now.waves.flatMap((wave) => {
     const earlier = before?.waves.find(({ number }) => number === wave.number);
-    const failures = wave.failure !== null && wave.failure !== earlier?.failure ? [`wave ${wave.number} has failed: ${wave.failure}`] : [];
+    const failures = wave.failure === earlier?.failure ? [] : failureLines(wave);
     return [...failures, ...(isDrawn || wave.state === (earlier?.state ?? 'waiting') ? [] : waveChange(wave))];
   });
   const waiting = saidWaits.has(now.waitingFor) ? waitText(now) : null;
@@ -99,7 +99,7 @@ function changes(before: Rollout | undefined, now: Rollout, isDrawn: boolean): s
 function waveChange({ number, state, devices, tally, soakUntil, measured }: Wave): string[] {
   switch (state) {
     case 'loading':
-      return [`wave ${number} is loading: ${devicesText(devices)}`];
+      return [`wave ${number} is loading${devices === 0 ? '' : `: ${devicesText(devices)}`}`];
     case 'soaking':
       return [`wave ${number} is soaking until ${timeText(soakUntil)}: ${tally.loaded} loaded, ${tally.failed} failed`];
     case 'passed':
