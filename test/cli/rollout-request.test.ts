@@ -77,7 +77,7 @@ test.each([
 });
 
 test('a threshold is a number, or off', () => {
-  expect(readThreshold('failed-loads', 'off', 100)).toBeNull();
+  expect(readThreshold('failed-loads', 'off', 100)).toBe('off');
   expect(readThreshold('failed-loads', '0', 100)).toBe(0);
   expect(readThreshold('failed-loads', '2.5', 100)).toBe(2.5);
   expect(readThreshold('latency-increase', '250')).toBe(250);

@@ -19,7 +19,7 @@ import {
   versionTermsOf,
 } from '../operator/load-terms.ts';
 import { answer, type Operator, operate } from '../operator/operator.ts';
-import { longestSoak, readThreshold, readWave, readWindow } from '../operator/rollout-request.ts';
+import { longestSoak, readThreshold, readWave, readWindow, thresholdsOf } from '../operator/rollout-request.ts';
 import { buildText, devicesText, sentenceOf } from '../operator/rollout-text.ts';
 import { watchRollout } from '../operator/rollout-watching.ts';
 import { tableLines } from '../terminal/table.ts';
@@ -143,30 +143,6 @@ const collectWave = (text: string, before: readonly Schemas['NewWave'][] = []): 
   ...before,
   readWave(text),
 ];
-
-type ThresholdOptions = {
-  readonly failedLoads?: number | null | undefined;
-  readonly failedCalls?: number | null | undefined;
-  readonly interruptedAccesses?: number | null | undefined;
-  readonly abiViolations?: number | null | undefined;
-  readonly latencyIncrease?: number | null | undefined;
-  readonly minimumCalls?: number | undefined;
-  readonly requireCalls?: true | undefined;
-};
-
-/** What was given of thresholds; null turns one off. */
-function thresholdsOf(options: ThresholdOptions): Schemas['NewThresholds'] {
-  const { failedLoads, failedCalls, interruptedAccesses, abiViolations, latencyIncrease, minimumCalls, requireCalls } = options;
-  return {
-    ...(failedLoads !== undefined && { failedLoadsPercent: failedLoads }),
-    ...(failedCalls !== undefined && { failedCallsPercent: failedCalls }),
-    ...(interruptedAccesses !== undefined && { interruptedAccesses }),
-    ...(abiViolations !== undefined && { abiViolations }),
-    ...(latencyIncrease !== undefined && { latencyIncreasePercent: latencyIncrease }),
-    ...(minimumCalls !== undefined && { minimumCalls }),
-    ...(requireCalls && { requireCalls }),
-  };
-}
 
 /** Asks for the rollout or its preview, and tells what comes of it. */
 async function request(operator: Operator, body: Schemas['NewRollout'], isWatching: boolean): Promise<ExitCode> {

@@ -43,10 +43,38 @@ export function readWindow(text: string): Schemas['ScheduleWindow'] {
   return { days: [...new Set(known)], from, until, timeZone };
 }
 
-/** How far a wave may go; null: that is not judged. @throws {UsageError} */
-export function readThreshold(flag: string, text: string, most = Number.MAX_SAFE_INTEGER): number | null {
-  if (text === 'off') return null;
+/** How far a wave may go, or that it is not judged by that. */
+type Threshold = number | 'off';
+
+/** A threshold as an option is given it; not null where it is off, for what reads the options takes that for nothing. @throws {UsageError} */
+export function readThreshold(flag: string, text: string, most = Number.MAX_SAFE_INTEGER): Threshold {
+  if (text === 'off') return text;
   if (text.trim() === '' || !(Number(text) >= 0 && Number(text) <= most))
     throw new UsageError(`--${flag} is "${text}": give a number from 0${most === 100 ? ' to 100' : ''}, or off`);
   return Number(text);
+}
+
+type ThresholdOptions = {
+  readonly failedLoads?: Threshold | undefined;
+  readonly failedCalls?: Threshold | undefined;
+  readonly interruptedAccesses?: Threshold | undefined;
+  readonly abiViolations?: Threshold | undefined;
+  readonly latencyIncrease?: Threshold | undefined;
+  readonly minimumCalls?: number | undefined;
+  readonly requireCalls?: true | undefined;
+};
+
+/** What was given of thresholds, as a request says it. */
+export function thresholdsOf(options: ThresholdOptions): Schemas['NewThresholds'] {
+  const { failedLoads, failedCalls, interruptedAccesses, abiViolations, latencyIncrease, minimumCalls, requireCalls } = options;
+  const limit = (threshold: Threshold) => (threshold === 'off' ? null : threshold);
+  return {
+    ...(failedLoads !== undefined && { failedLoadsPercent: limit(failedLoads) }),
+    ...(failedCalls !== undefined && { failedCallsPercent: limit(failedCalls) }),
+    ...(interruptedAccesses !== undefined && { interruptedAccesses: limit(interruptedAccesses) }),
+    ...(abiViolations !== undefined && { abiViolations: limit(abiViolations) }),
+    ...(latencyIncrease !== undefined && { latencyIncreasePercent: limit(latencyIncrease) }),
+    ...(minimumCalls !== undefined && { minimumCalls }),
+    ...(requireCalls && { requireCalls }),
+  };
 }
