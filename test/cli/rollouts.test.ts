@@ -34,6 +34,10 @@ function begin(...args: string[]): Child {
   return child;
 }
 
+/** No device keeps it: it says itself that it is not sound. */
+const unsoundModule =
+  '(module (func (export "self_check") (result i32) (i32.const 1)) (func (export "work") (param i32) (result i32) (i32.const 1)))';
+
 /** Pushes two versions of a module, the first of which every device has. */
 async function prepare(module: string): Promise<void> {
   await bench.push(module, '1.0.0', workModule(1));
@@ -50,7 +54,7 @@ const inTwoWaves = (module: string, second = '100%') => [
 const newest = async () => itemsOf(await bench.get('/v1/rollouts?limit=1'))[0] ?? {};
 
 /** Waits until the newest rollout is in a state, or waits for something. */
-const stands = (expected: { state?: string; waitingFor?: string }) =>
+const stands = (expected: { module?: string; state?: string; waitingFor?: string }) =>
   until(`the rollout is ${JSON.stringify(expected)}`, async () => {
     const found = await newest();
     return Object.entries(expected).every(([name, value]) => found[name] === value) && found;
@@ -120,14 +124,32 @@ test('a rollout is watched until it ends: a line for each change, a table at the
   expect(first).toMatchObject({ code: 0, stdout: '', stderr: expect.stringMatching(/^every selected device has lines@1\.0\.0/) });
 });
 
+/** A command as a person has it, on a terminal. */
+function onTerminal(...args: string[]) {
+  const words = [process.execPath, entry, 'rollout', ...args];
+  const env = environment({ HOME: bench.folder, TERM: 'xterm', ...settings() });
+  return run('script', ['-qec', words.join(' '), '/dev/null'], { env, cwd: bench.folder });
+}
+
 test('on a terminal each wave has a bar', async () => {
   await prepare('bars');
-  const words = [process.execPath, entry, 'rollout', 'create', ...inTwoWaves('bars')];
-  const env = environment({ HOME: bench.folder, TERM: 'xterm', ...settings() });
-  const { stdout } = await run('script', ['-qec', words.join(' '), '/dev/null'], { env, cwd: bench.folder });
+  const { stdout } = await onTerminal('create', ...inTwoWaves('bars'));
   expect(stdout).toMatch(/wave 1 {2}\S*█{30}\S* {2}1\/1 {2}passed/);
   expect(stdout).toMatch(/wave 2 {2}\S*█{30}\S* {2}2\/2 {2}passed/);
   expect(stdout).not.toMatch(/wave 1 has passed/);
+});
+
+test('on a terminal it is watched on when a wave has failed, until it is decided what becomes of it', async () => {
+  await prepare('eyes');
+  await bench.push('eyes', '1.2.0', unsoundModule);
+  const watch = onTerminal('create', '--module', 'eyes', '--version', '1.2.0', '--label', 'zone=north', '--soak', '0');
+  const { id } = await stands({ module: 'eyes', state: 'paused' });
+  await rollout('abort', String(id));
+  const { code, stdout } = await watch;
+  expect(code).toBe(4);
+  expect(stdout).toMatch(
+    /wave 1 has failed: 1 of 1 loads have not succeeded[\s\S]*it waits for an operator: [\s\S]* is \S*aborted\S*: an operator has aborted it\r\n/,
+  );
 });
 
 test('a wave waits for approval, also while the service is started anew, and whoever stops watching stops nothing else', async () => {
@@ -164,7 +186,7 @@ test('a rollout is paused, goes on, and is aborted', async () => {
     code: 0,
     stdout: expect.stringMatching(/^holds-1\.1 \(rol_\w+\) is pending\npatchbay rollout watch rol_\w+ shows how it goes on\n$/),
   });
-  const { id } = await stands({ waitingFor: 'approval' });
+  const { id } = await stands({ module: 'holds', waitingFor: 'approval' });
   const paused = await rollout('pause', 'holds-1.1', '--reason', 'looking at the logs');
   expect(paused.stdout).toBe(`holds-1.1 (${id}) is paused: looking at the logs\nit waits for an operator: patchbay rollout resume ${id}\n`);
   // Nothing has failed: it is for whoever has paused it to go on, and for who watches to wait.
@@ -218,20 +240,16 @@ test('where a wave fails, who sees no terminal is told to decide; what failed is
 
 test('a build that no device takes is told by the exit code, whatever is done about it', async () => {
   await prepare('checks');
-  const unsound =
-    '(module (func (export "self_check") (result i32) (i32.const 1)) (func (export "work") (param i32) (result i32) (i32.const 1)))';
-  await bench.push('checks', '1.2.0', unsound);
+  await bench.push('checks', '1.2.0', unsoundModule);
   const asked = ['create', '--module', 'checks', '--version', '1.2.0', '--label', 'zone=north', '--soak', '0'];
   expect((await rollout(...asked)).code).toBe(4);
   const { id } = await newest();
   const back = await rollout('rollback', String(id), '--reason', 'it is unsound');
   expect(back).toMatchObject({ code: 1, stderr: expect.stringContaining('no device has got its version') });
-  const watch = begin('watch', String(id));
-  expect(await watch.ended).toBe(4);
   expect((await rollout('resume', String(id))).code).toBe(0);
-  // Its last waves fail too, and are gone on with in their turn.
-  const lenient = await rollout('abort', String(id));
-  expect(lenient.code).toBe(0);
+  // The wave after it fails in its turn.
+  expect((await rollout('watch', String(id))).code).toBe(4);
+  expect((await rollout('abort', String(id))).code).toBe(0);
   const goingOn = await rollout(...asked, '--on-failure', 'continue', '--in-flight', '1', '--name', 'lenient');
   expect(goingOn).toMatchObject({
     code: 4,

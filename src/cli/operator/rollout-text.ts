@@ -68,6 +68,8 @@ export function waitText(rollout: Rollout): string | null {
   }
 }
 
+export const microsecondsText = (microseconds: number | null) => (microseconds === null ? '-' : Math.round(microseconds));
+
 /** The waves as a table: how far each is, and what its programs do against what they did in the version before. */
 export function waveLines(waves: readonly Wave[]): string[] {
   return tableLines(
@@ -82,8 +84,8 @@ export function waveLines(waves: readonly Wave[]): string[] {
         tally.failed,
         measured.calls,
         measured.failedCalls,
-        measured.p99Microseconds ?? '-',
-        measured.before.p99Microseconds ?? '-',
+        microsecondsText(measured.p99Microseconds),
+        microsecondsText(measured.before.p99Microseconds),
         verdictText(wave),
       ];
     }),
@@ -109,7 +111,7 @@ const thresholdTexts = {
 } as const satisfies Record<Schemas['Verdict']['threshold'], string>;
 
 /** What a wave is judged by. */
-export function thresholdLines({ verdicts }: Wave): string[] {
+function thresholdLines({ verdicts }: Wave): string[] {
   return tableLines(
     ['THRESHOLD', 'LIMIT', 'MEASURED', 'VERDICT'],
     verdicts.map(({ threshold, limit, measured, isPassed }) => [

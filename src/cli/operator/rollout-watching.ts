@@ -7,7 +7,7 @@ import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { type Progress, ProgressBars } from '../terminal/progress.ts';
 import { timeText } from '../terminal/times.ts';
 import { answer, type Operator } from './operator.ts';
-import { buildText, devicesText, failureLines, sentenceOf, waitText, waveLines } from './rollout-text.ts';
+import { buildText, devicesText, failureLines, microsecondsText, sentenceOf, waitText, waveLines } from './rollout-text.ts';
 
 type Rollout = Schemas['Rollout'];
 type Wave = Schemas['Wave'];
@@ -113,6 +113,9 @@ function waveChange({ number, state, devices, tally, soakUntil, measured }: Wave
 
 const callsText = ({ calls, failedCalls }: Wave['measured']) => `${calls} calls, ${failedCalls} failed`;
 
+const latencyText = ({ p99Microseconds, before }: Wave['measured']) =>
+  `p99 ${microsecondsText(p99Microseconds)} µs (${microsecondsText(before.p99Microseconds)} before)`;
+
 /** A bar for each wave, of many those around the one that is under way. */
 function barsOf({ waves, wave, waitingFor }: Rollout): Progress[] {
   const first = Math.max(0, Math.min((wave ?? waves.length) - 2, waves.length - barLimit));
@@ -124,7 +127,7 @@ function barsOf({ waves, wave, waitingFor }: Rollout): Progress[] {
       number === wave && waitingFor !== null && waitingFor !== 'soak' ? `${state}, waits for ${waitingFor}` : state,
       ...(tally.failed === 0 ? [] : [`${tally.failed} without success`]),
       ...(measured.calls === 0 ? [] : [callsText(measured)]),
-      ...(measured.p99Microseconds === null ? [] : [`p99 ${measured.p99Microseconds} µs (${measured.before.p99Microseconds ?? '-'})`]),
+      ...(measured.p99Microseconds === null ? [] : [latencyText(measured)]),
     ].join('; '),
   }));
 }
