@@ -68,7 +68,7 @@ test('a dry run tells the waves, who would refuse and why, and what is in the wa
   const refused = await rollout(...asked, '--label', 'zone=north');
   expect(refused).toMatchObject({ code: 3, stderr: '' });
   expect(refused.stdout).toMatch(
-    /^dry@1\.1\.0 would go to 3 devices\nwould refuse it: 1\n\nWAVE +DEVICES\n.*\n +1 +1\n +2 +2\n\nVERDICT .*\n.*\nrefused-not-newer +rack-3 +[12] +2\.0\.0 +dry@1\.1\.0 is older/,
+    /^dry@1\.1\.0 would go to 3 devices\nwould refuse it: 1\n\nWAVE +DEVICES\n.*\n +1 +1\n +2 +2\n\nVERDICT .*\n.*\nrefused-not-newer +rack-3 +[12] +2\.0\.0 +dry@1\.1\.0 is older[^\n]*\n$/,
   );
   const [good, machine, left] = await Promise.all([
     rollout(...asked, '--running-version', '<2.0.0'),

@@ -36,7 +36,7 @@ Exit codes:
   2  the command line is wrong
   3  with --dry-run: some devices would refuse the version
   4  some devices have not got it: their loads did not succeed, or the rollout was aborted or rolled back;
-     where the output is no terminal, also as soon as a wave has failed and an operator is needed
+     where standard error is no terminal, also as soon as a wave has failed and an operator is needed
   130  the watching was ended by Ctrl-C; the rollout goes on`;
 
 const wavesText = `
