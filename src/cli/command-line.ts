@@ -29,6 +29,21 @@ export function readInteger(flag: string, text: string, least: number, most: num
   return number;
 }
 
+/** A number from a flag. @throws {UsageError} */
+export function readNumber(flag: string, text: string, least: number, most: number): number {
+  const number = Number(text);
+  if (text.trim() === '' || !(number >= least && number <= most))
+    throw new UsageError(`--${flag} is "${text}": give a number from ${least} to ${most}`);
+  return number;
+}
+
+/** A time from a flag, in the form in which the API takes it. @throws {UsageError} */
+export function readTime(flag: string, text: string): string {
+  const time = new Date(text);
+  if (Number.isNaN(time.getTime())) throw new UsageError(`--${flag} is "${text}": give a time like 2026-11-24T09:30:00Z`);
+  return time.toISOString();
+}
+
 /** The content of a file that is given, by a flag or by itself. @throws {UsageError} */
 export function readGivenFile(file: string, flag = ''): Buffer {
   try {

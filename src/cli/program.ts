@@ -24,6 +24,11 @@ const operating: readonly Noun[] = [
     add: async (load) => (await import('./commands/load.ts')).addLoadCommands(load),
   },
   {
+    name: 'rollout',
+    summary: 'roll a build out in waves; watch, approve, pause, undo',
+    add: async (rollout) => (await import('./commands/rollout.ts')).addRolloutCommands(rollout),
+  },
+  {
     name: 'program',
     summary: 'start, stop, list and measure programs',
     add: async (program) => (await import('./commands/program.ts')).addProgramCommands(program),

@@ -84,7 +84,9 @@ function reasonsOfLoads({ count, oldest }: WaitingLoads): string[] {
 }
 
 /** What there is of hosts, devices, loads and orders at the moment; it is asked for every few seconds, so that nothing that has ended is looked at. */
-export async function currentLevels({ store }: Context): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'ordersUnsettled'>> {
+export async function currentLevels({
+  store,
+}: Context): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'ordersUnsettled'>> {
   const { hosts, devices, loads, orders, rollouts } = store.records;
   const reachability = await hosts.idsByReachability();
   const connected = reachability.filter(({ unreachableSince }) => unreachableSince === null).length;

@@ -420,7 +420,7 @@ describe('brakes', () => {
     });
     const { id } = await roll({ module, version: '1.1.0', devices: east, soakSeconds: 600, thresholds: { failedCallsPercent: null } });
     expect((await when(id, 'is paused', ({ state }) => state === 'paused')).reason).toMatch(
-      /1 programs hold on to code that has gone, and 0 may/,
+      /1 program holds on to code that has gone, and 0 may/,
     );
     expect((await decide(id, 'rollback', { reason: 'it is held' })).status).toBe(202);
     await ended(id);

@@ -93,6 +93,20 @@ test('how to roll back', patience, async () => {
   expect(said).toMatch(/\nreplaced +1 +0 +0 +0\n/);
 });
 
+test('how to roll out', patience, async () => {
+  const said = await walkThrough('docs/how-to/roll-out.md', root);
+  expect(said).toMatch(/router@1\.1\.0 would go to 4 devices\n\nWAVE +DEVICES\n.*\n +1 +1\n +2 +1\n +3 +2\n/);
+  expect(said).toMatch(
+    /\nwaits for the approval of wave 2: .*\n\nWAVE .*\n.*\n +1 +passed +1 +1 +0 .* good\n +2 +awaiting-approval +3 +0 +0 /,
+  );
+  expect(said).toMatch(/router-1\.1 \(rol_\w+\) is completed\n/);
+  expect(said).toMatch(/router-1\.2 \(rol_\w+\) is rolled-back: wave 1 has failed: .*\nexit code 4\n/);
+  expect(said).toMatch(/\n +1 +embedded-1 +loaded +1\.2\.0 +1\.1\.0 .*\n +2 +embedded-2 +skipped +1\.2\.0 +1\.1\.0 /);
+  expect(said.match(/\nembedded-[1-4] .* in memory +[12](?=\n)/g)).toHaveLength(4);
+  expect(said).toMatch(/the rollback rol_\w+ of rol_\w+ is completed\n/);
+  expect(said.match(/\ndev_\w+,embedded-[1-4],[12],loaded,1\.1\.0,1\.0\.0,1,/g)).toHaveLength(4);
+});
+
 test('how to prove the audit trail', patience, async () => {
   const said = await walkThrough('docs/how-to/prove-the-audit-trail.md', folder);
   expect(said.match(/the trail is whole: events 1 to \d+/g)).toHaveLength(3);

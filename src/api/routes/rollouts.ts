@@ -8,7 +8,7 @@ import type { DeviceFigures } from '../../control/rollouts/figures.ts';
 import { type RolloutPlan, usualThresholds } from '../../control/rollouts/plan.ts';
 import type { Preview } from '../../control/rollouts/requests.ts';
 import type { RolloutRequest } from '../../control/rollouts/rollouts.ts';
-import { nextOpening } from '../../control/rollouts/schedule-window.ts';
+import { isOpen, nextOpening } from '../../control/rollouts/schedule-window.ts';
 import type { RolloutView, WaveView } from '../../control/rollouts/standing.ts';
 import { csvLine } from '../csv.ts';
 import { answerPage, pageByNumber, pageByTime, rangeOf } from '../pages.ts';
@@ -406,7 +406,7 @@ function toRollout({ record, plan, ...view }: RolloutView): Rollout {
     loadsPerMinute: plan.loadsPerMinute,
     startAt: plan.startAt,
     window,
-    windowOpensAt: window === null ? null : (nextOpening(window, now)?.toISOString() ?? null),
+    windowOpensAt: window === null || isOpen(window, now) ? null : (nextOpening(window, now)?.toISOString() ?? null),
     joinableUntil: joinableUntil === null || joinableUntil.getUTCFullYear() > 9_000 ? null : joinableUntil.toISOString(),
     isJoinable: joinableUntil !== null && joinableUntil > now,
     whenBusy: plan.whenBusy,
@@ -462,18 +462,17 @@ function toDevice({ device, measured }: DeviceFigures): z.infer<typeof RolloutDe
   };
 }
 
-function toPreview({ devices, conflicts }: Preview): z.infer<typeof RolloutPreview> {
-  const waves = Map.groupBy(
-    devices.filter(({ wave }) => wave !== null),
-    ({ wave }) => wave ?? 0,
-  );
+function toPreview({ devices, waves, conflicts }: Preview): z.infer<typeof RolloutPreview> {
   const isRefused = (verdict: string) => verdict.startsWith('refused-') || verdict === 'out-of-memory';
   return {
     devices: devices.length,
     alreadyThere: devices.filter(({ wave }) => wave === null).length,
     unreachable: devices.filter(({ isReachable }) => !isReachable).length,
     refused: devices.filter(({ wave, forecast }) => wave !== null && isRefused(forecast.verdict)).length,
-    waves: [...waves].toSorted(([left], [right]) => left - right).map(([number, some]) => ({ number, devices: some.length })),
+    waves: Array.from({ length: waves }, (_, index) => ({
+      number: index + 1,
+      devices: devices.filter(({ wave }) => wave === index + 1).length,
+    })),
     conflicts: [...conflicts],
     items: devices.map(({ device, name, wave, isReachable, forecast }) => ({
       device,
@@ -489,9 +488,15 @@ function toPreview({ devices, conflicts }: Preview): z.infer<typeof RolloutPrevi
 
 async function* serverSentEvents(views: AsyncIterable<RolloutView>): AsyncGenerator<ServerSentEvent> {
   let id = 0;
+  let last = '';
   for await (const view of views) {
+    const data = toRollout(view);
+    const text = JSON.stringify(data);
+    // When it was last measured is not told.
+    if (text === last) continue;
+    last = text;
     id += 1;
-    yield { id, event: 'rollout', data: toRollout(view) };
+    yield { id, event: 'rollout', data };
   }
 }
 

@@ -332,9 +332,7 @@ export const Rollout = z
     loadsPerMinute: count.nullable(),
     startAt: timestamp.nullable(),
     window: ScheduleWindow.nullable(),
-    windowOpensAt: timestamp
-      .nullable()
-      .describe('When loads may next be requested; now where the window is open. Null where there is none.'),
+    windowOpensAt: timestamp.nullable().describe('When loads may be requested again. Null where the window is open, or there is none.'),
     joinableUntil: timestamp
       .nullable()
       .describe('Until when devices that match join; null where none do, or as long as the rollout is open.'),

@@ -22,6 +22,19 @@ export const recoveries = every<Schemas['Program']['recovery']>()('module', 'per
 export const addressings = every<Schemas['Program']['addressing']>()('via-table', 'hard-coded');
 export const loadStates = every<Schemas['Load']['state']>()('queued', 'dispatched', 'completed');
 export const deviceStatuses = every<Schemas['Device']['status']>()('connected', 'attaching', 'unreachable');
+export const rolloutStates = every<Schemas['RolloutState']>()(
+  'pending',
+  'running',
+  'awaiting-approval',
+  'paused',
+  'rolling-back',
+  'completed',
+  'aborted',
+  'rolled-back',
+);
+export const rolloutDeviceStates = every<Schemas['RolloutDeviceState']>()('waiting', 'loading', 'loaded', 'failed', 'skipped');
+export const failureReactions = every<Schemas['OnFailure']>()('pause', 'rollback', 'continue');
+export const weekdays = every<Schemas['Weekday']>()('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday');
 export const eventTypes = every<EventType>()(
   'load',
   'rollout',

@@ -1,4 +1,4 @@
-// The events of the service, one after another, whatever becomes of connections and of the service meanwhile.
+// What the service says as it happens, one event after another, whatever becomes of connections and of the service meanwhile.
 
 import { setTimeout } from 'node:timers/promises';
 import { EventSourceParserStream } from 'eventsource-parser/stream';
@@ -13,15 +13,18 @@ const pause = 1_000;
 /** Milliseconds without the service after which it is given up. */
 const patience = 5 * 60_000;
 
-export type Following = {
-  /** Only events with a greater number. */
-  readonly after: number;
-  readonly types?: readonly EventType[];
+type Following = {
   readonly signal: AbortSignal;
   /** Whether the service was there a moment ago: then it is waited for from the start, as it is when the stream is lost. */
   readonly wasThere?: boolean;
   /** Called when the stream is lost, and when it is there again. */
   readonly onConnection?: (isThere: boolean) => void;
+};
+
+export type FollowingEvents = Following & {
+  /** Only events with a greater number. */
+  readonly after: number;
+  readonly types?: readonly EventType[];
 };
 
 /** The number of the newest event; 0 where there is none. */
@@ -34,21 +37,49 @@ export async function newestEvent(client: Client): Promise<number> {
  * Follows the events until the signal is aborted.
  * @throws {AnswerError} where the service does not allow it. @throws {UnreachableError} where it is not there at the start, or not for 5 minutes.
  */
-export async function* followEvents(client: Client, following: Following): AsyncGenerator<Schemas['AuditEvent'], void> {
-  const { types, signal, onConnection } = following;
-  let { after, wasThere = false } = following;
+export async function* followEvents(
+  client: Client,
+  { after, types, ...following }: FollowingEvents,
+): AsyncGenerator<Schemas['AuditEvent'], void> {
+  let last = after;
+  const ask = async (signal: AbortSignal) => {
+    const query = { after: last, ...(types === undefined ? {} : { types: [...types] }) };
+    return answerOf(await client.GET('/v1/events', { params: { query }, parseAs: 'stream', signal }));
+  };
+  for await (const event of followStream<Schemas['AuditEvent']>(ask, following)) {
+    last = event.number;
+    yield event;
+  }
+}
+
+/**
+ * Follows a rollout: how it stands, at once and after every change; when the stream was lost, once more. The last has an `endedAt`.
+ * @throws {AnswerError} {UnreachableError} as `followEvents`.
+ */
+export async function* followRollout(client: Client, id: string, following: Following): AsyncGenerator<Schemas['Rollout'], void> {
+  const params = { path: { rollout: id } };
+  const ask = async (signal: AbortSignal) =>
+    answerOf(await client.GET('/v1/rollouts/{rollout}/progress', { params, parseAs: 'stream', signal }));
+  for await (const rollout of followStream<Schemas['Rollout']>(ask, following)) {
+    yield rollout;
+    if (rollout.endedAt !== null) return;
+  }
+}
+
+/** What comes in a stream, which is asked for again whenever it ends or is lost. */
+async function* followStream<Data>(
+  ask: (signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
+  { signal, onConnection, wasThere: isExpected = false }: Following,
+): AsyncGenerator<Data, void> {
+  let wasThere = isExpected;
   let lostAt: number | null = null;
   while (!signal.aborted) {
     try {
-      const query = { after, ...(types === undefined ? {} : { types: [...types] }) };
-      const stream = answerOf(await client.GET('/v1/events', { params: { query }, parseAs: 'stream', signal }));
+      const stream = await ask(signal);
       if (lostAt !== null) onConnection?.(true);
       lostAt = null;
       wasThere = true;
-      for await (const event of readEvents(stream, signal)) {
-        after = event.number;
-        yield event;
-      }
+      yield* readEvents<Data>(stream, signal);
     } catch (error) {
       if (signal.aborted) return;
       if (!wasThere || !mayPass(error)) throw error;
@@ -69,8 +100,8 @@ function mayPass(error: unknown): boolean {
   return error instanceof UnreachableError || error instanceof TypeError || (error instanceof Error && error.name === 'AbortError');
 }
 
-/** The events of a stream until it ends, is silent for too long, or the signal is aborted; then its connection is closed. */
-async function* readEvents(stream: ReadableStream<Uint8Array>, signal: AbortSignal): AsyncGenerator<Schemas['AuditEvent']> {
+/** The data of the events of a stream until it ends, is silent for too long, or the signal is aborted; then its connection is closed. */
+async function* readEvents<Data>(stream: ReadableStream<Uint8Array>, signal: AbortSignal): AsyncGenerator<Data, void> {
   const decoder = new TextDecoder();
   const text = new TransformStream<Uint8Array, string>({
     transform: (chunk, controller) => {
@@ -87,8 +118,8 @@ async function* readEvents(stream: ReadableStream<Uint8Array>, signal: AbortSign
     while (!signal.aborted) {
       const { done, value } = await reader.read();
       if (done) return;
-      const event: Schemas['AuditEvent'] = JSON.parse(value.data);
-      yield event;
+      const data: Data = JSON.parse(value.data);
+      yield data;
     }
   } finally {
     clearTimeout(silence);

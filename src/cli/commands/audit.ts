@@ -1,6 +1,6 @@
 // `patchbay audit`: the audit trail is listed, followed, exported and verified.
 
-import { createWriteStream, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import process from 'node:process';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -14,6 +14,7 @@ import { fileLines, serviceLines } from '../operator/audit-sources.ts';
 import { verificationLines } from '../operator/audit-verification.ts';
 import { printEvent, printEvents } from '../operator/event-lines.ts';
 import { answer, operate } from '../operator/operator.ts';
+import { openNew } from '../operator/output-file.ts';
 import { allOption, answerList, everyItem, limitOption, listLimit, pageLimit, readPages } from '../operator/pages.ts';
 import { timeText } from '../terminal/times.ts';
 import { readTrustedKeys } from '../trusted-keys.ts';
@@ -177,12 +178,6 @@ async function newestCheckpoint(client: Client): Promise<Schemas['Checkpoint'] |
 async function serviceKeys(client: Client): Promise<PublicKey[]> {
   const { items } = await readPages(everyItem, async (query) => answerOf(await client.GET('/v1/signing-keys', { params: { query } })));
   return items.map(({ keyId, publicKey }) => ({ keyId, pem: publicKey }));
-}
-
-/** A file that is not to be there yet. @throws {UsageError} by the stream. */
-function openNew(file: string): Writable {
-  if (existsSync(file)) throw new UsageError(`${file} is there already: choose another name, or move it away`);
-  return createWriteStream(file, { flags: 'wx', mode: 0o600 });
 }
 
 /** Writes lines as fast as they are taken; closes what is no standard output. */

@@ -1,7 +1,7 @@
 // `patchbay history`: which versions were in the module table of a device, when, and how they came and left.
 
 import type { Command } from '@commander-js/extra-typings';
-import { UsageError } from '../command-line.ts';
+import { readTime } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { deviceId } from '../operator/device-names.ts';
 import { readHistory, readModulesAt } from '../operator/module-history.ts';
@@ -14,7 +14,7 @@ export function addHistoryCommand(history: Command): void {
   const complete = history
     .argument('<device>', 'the device, by name or identifier')
     .argument('[module]', 'the module (all)')
-    .option('--at <time>', 'only what was there at that time, like 2026-11-24T09:30:00Z', readTime)
+    .option('--at <time>', 'only what was there at that time, like 2026-11-24T09:30:00Z', (text) => readTime('at', text))
     .addOption(limitOption())
     .addOption(allOption())
     .action((given, module, { at, ...options }, command) =>
@@ -50,11 +50,4 @@ export function addHistoryCommand(history: Command): void {
     'patchbay history rack-1-3 --all --json',
     'patchbay history rack-1-3 --at 2026-11-24T09:30:00Z',
   );
-}
-
-/** A time, in the form in which the API takes it. @throws {UsageError} */
-function readTime(text: string): string {
-  const time = new Date(text);
-  if (Number.isNaN(time.getTime())) throw new UsageError(`--at is "${text}": give a time like 2026-11-24T09:30:00Z`);
-  return time.toISOString();
 }

@@ -1,7 +1,7 @@
 // `patchbay load`: a build is put on devices, and what comes of it is waited for, listed, shown and cancelled.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { loadStates, outcomes, versionPolicies } from '../client/choices.ts';
+import { loadStates, outcomes } from '../client/choices.ts';
 import { answerOf, type Client, type Schemas } from '../client/client.ts';
 import { collect, UsageError } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
@@ -15,6 +15,8 @@ import {
   strategyOption,
   supersedeOption,
   termsOf,
+  versionPolicyOption,
+  versionTermsOf,
 } from '../operator/load-terms.ts';
 import { carryOut } from '../operator/loading.ts';
 import { answer, operate } from '../operator/operator.ts';
@@ -43,7 +45,7 @@ export function addLoadCommands(load: Command): void {
     .addOption(strategyOption())
     .addOption(drainOption())
     .addOption(invalidationOption())
-    .addOption(new Option('--version-policy <policy>', 'which versions may replace the one in memory (newer)').choices(versionPolicies))
+    .addOption(versionPolicyOption())
     .option('--reason <text>', 'why, with --version-policy downgrade')
     .addOption(similarityOption('require'))
     .addOption(deadlineOption())
@@ -60,14 +62,11 @@ export function addLoadCommands(load: Command): void {
           );
         const { module, version, device, label, versionPolicy, reason, ...terms } = options;
         if (module === undefined || version === undefined) throw new UsageError('give --module and --version: what to load');
-        if ((versionPolicy === 'downgrade') !== (reason !== undefined))
-          throw new UsageError('give a --reason with --version-policy downgrade, and only there');
         const body = {
           module,
           version,
+          ...versionTermsOf(versionPolicy, reason),
           ...(await selectionOf(operator.client, device, label)),
-          ...(versionPolicy && { versionPolicy }),
-          ...(reason && { downgradeReason: reason }),
           ...termsOf(terms),
         };
         return carryOut(operator, module, async () => answerOf(await operator.client.POST('/v1/loads', { body })), options.wait);

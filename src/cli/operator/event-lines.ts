@@ -2,7 +2,7 @@
 
 import console from 'node:console';
 import type { Schemas } from '../client/client.ts';
-import { type Following, followEvents } from '../client/event-stream.ts';
+import { type FollowingEvents, followEvents } from '../client/event-stream.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { coloured } from '../terminal/colours.ts';
 import type { Operator } from './operator.ts';
@@ -12,7 +12,7 @@ type Event = Schemas['AuditEvent'];
 /** Prints the events that concern somebody as they come; a JSON document a line where the answer is for machines. */
 export async function printEvents(
   operator: Operator,
-  following: Pick<Following, 'after' | 'types'>,
+  following: Pick<FollowingEvents, 'after' | 'types'>,
   concerns: (event: Event) => boolean,
 ): Promise<ExitCode> {
   const onConnection = (isThere: boolean) =>

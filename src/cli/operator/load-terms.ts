@@ -1,7 +1,7 @@
-// The options that say where and how loads are to be carried out: what `load` and `rollback` have in common.
+// The options that say where and how loads are to be carried out: what `load`, `rollback` and `rollout create` have in common.
 
 import { Option } from '@commander-js/extra-typings';
-import { invalidations, similarityPolicies, strategies } from '../client/choices.ts';
+import { invalidations, similarityPolicies, strategies, versionPolicies } from '../client/choices.ts';
 import type { Client } from '../client/client.ts';
 import { readInteger, readLabels, UsageError } from '../command-line.ts';
 import { deviceIds } from './device-names.ts';
@@ -12,6 +12,8 @@ export async function selectionOf(client: Client, device: readonly string[] | un
   return device === undefined ? { labels: readLabels(label ?? [], '--label') } : { devices: await deviceIds(client, device) };
 }
 
+export const versionPolicyOption = () =>
+  new Option('--version-policy <policy>', 'which versions may replace the one in memory (newer)').choices(versionPolicies);
 export const strategyOption = () =>
   new Option('--strategy <strategy>', 'what becomes of those inside the old version (inject)').choices(strategies);
 export const drainOption = () =>
@@ -22,11 +24,18 @@ export const invalidationOption = () =>
   new Option('--invalidation <how>', 'what becomes of the pages of the old version (nx)').choices(invalidations);
 export const similarityOption = (usual: (typeof similarityPolicies)[number]) =>
   new Option('--similarity-policy <policy>', `whether it must export what the old version does (${usual})`).choices(similarityPolicies);
-export const deadlineOption = () =>
-  new Option('--deadline <seconds>', 'when a load that has not completed expires (86400)').argParser((text) =>
+export const deadlineOption = (usual = 86_400) =>
+  new Option('--deadline <seconds>', `when a load that has not completed expires (${usual})`).argParser((text) =>
     readInteger('deadline', text, 1, 2_592_000),
   );
 export const supersedeOption = () => new Option('--supersede', 'loads of the module that wait for the same devices give way');
+
+/** The policy of versions with its reason, as a request says them. @throws {UsageError} where one comes without the other. */
+export function versionTermsOf(versionPolicy: (typeof versionPolicies)[number] | undefined, reason: string | undefined) {
+  if ((versionPolicy === 'downgrade') !== (reason !== undefined))
+    throw new UsageError('give a --reason with --version-policy downgrade, and only there');
+  return { ...(versionPolicy && { versionPolicy }), ...(reason && { downgradeReason: reason }) };
+}
 
 type Terms = {
   readonly strategy?: (typeof strategies)[number] | undefined;

@@ -13,13 +13,14 @@ export type Progress = { readonly name: string; readonly done: number; readonly 
 
 export class ProgressBars {
   readonly #stream: NodeJS.WriteStream;
-  readonly #isDrawn: boolean;
+  /** Whether there is a terminal to draw on. */
+  readonly isDrawn: boolean;
   #lines = 0;
   #drawnAt = 0;
 
   constructor(stream: NodeJS.WriteStream = process.stderr) {
     this.#stream = stream;
-    this.#isDrawn = stream.isTTY && process.env['TERM'] !== 'dumb';
+    this.isDrawn = stream.isTTY && process.env['TERM'] !== 'dumb';
   }
 
   /** Draws the bars anew, if it is time to. */
@@ -41,7 +42,7 @@ export class ProgressBars {
   }
 
   #draw(bars: readonly Progress[]): void {
-    if (!this.#isDrawn) return;
+    if (!this.isDrawn) return;
     this.#drawnAt = performance.now();
     const up = this.#lines === 0 ? '' : `\u001b[${this.#lines}A`;
     const width = Math.max(...bars.map(({ name }) => name.length));

@@ -71,7 +71,7 @@ function sentenceOf({ threshold, limit, measured: figure }: Verdict, { devices, 
     case 'failedCallsPercent':
       return `${failedCalls} of ${calls} calls have failed since their devices got the build (${before.failedCalls} of ${before.calls} in the version before), and ${limit} percentage points more may`;
     case 'abiViolations':
-      return `${abiViolations} programs hold on to code that has gone, and ${limit} may`;
+      return `${abiViolations === 1 ? '1 program holds' : `${abiViolations} programs hold`} on to code that has gone, and ${limit} may`;
     case 'latencyIncreasePercent':
       return `99 % of the calls take up to ${p99Microseconds} µs, ${rounded(figure)} % more than the ${before.p99Microseconds} µs of the version before, and ${limit} % more are allowed`;
   }

@@ -61,21 +61,39 @@ export type Measured = z.infer<typeof Measured>;
 const noCalls: Calls = { completed: 0, failed: 0, latency: { microseconds: [], calls: [] } };
 export const nothingMeasured: Measured = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0 });
 
+/** A load that has brought a version in. */
+export type Swap = {
+  readonly module: string;
+  readonly version: string;
+  /** The version that it has replaced; null where there was none. */
+  readonly previousVersion: string | null;
+  /** When, by the device's clock. */
+  readonly at: string;
+  /** What the device had reported before the load; null where that is not known. */
+  readonly before: DeviceState | null;
+};
+
 /**
- * Keeps what a device reports right after a load.
- * @param previousVersion The version that the load has replaced; null where there was none.
+ * What a device's programs had done when a load brought a version in, from what the device reports right after it. By then the version has served
+ * calls already: what it had served before, in an earlier stay, the device has told before.
  */
-export function baselineOf(state: DeviceState, module: string, previousVersion: string | null, { direct, indirect }: Callers): Baseline {
+export function baselineOf(state: DeviceState, swap: Swap, { direct, indirect }: Callers): Baseline {
   const isConcerned = ({ program }: ProgramStatistics) => direct.has(program) || indirect.has(program);
   const programs = state.programs.filter(isConcerned);
-  const before = programs.map(({ program, versions }) =>
-    direct.has(program) ? versions.filter(({ version }) => version === previousVersion) : versions.slice(-1),
+  const replaced = programs.map(({ program, versions }) =>
+    direct.has(program) ? versions.filter(({ version }) => version === swap.previousVersion) : versions.slice(-1),
   );
+  const atSwap = ({ program, versions }: ProgramStatistics) => {
+    if (!direct.has(program)) return versions;
+    const earlier = swap.before?.programs.find((one) => one.program === program)?.versions ?? [];
+    const ofVersion = (one: { readonly version: string }) => one.version === swap.version;
+    return [...versions.filter((one) => !ofVersion(one)), ...earlier.filter(ofVersion)];
+  };
   return {
-    programs: Object.fromEntries(programs.map(({ program, versions }) => [program, callsOf(versions)])),
+    programs: Object.fromEntries(programs.map((statistics) => [statistics.program, callsOf(atSwap(statistics))])),
     others: state.programs.filter((statistics) => !isConcerned(statistics)).map(({ program }) => program),
-    before: callsOf(before.flat()),
-    abiViolations: violationsOf(state, module),
+    before: callsOf(replaced.flat()),
+    abiViolations: state.abiViolations.newest.filter(({ module, at }) => module === swap.module && at < swap.at).length,
   };
 }
 

@@ -26,6 +26,8 @@ export type PreviewedDevice = {
 
 export type Preview = {
   readonly devices: readonly PreviewedDevice[];
+  /** How many waves there are. */
+  readonly waves: number;
   /** Open rollouts that have some of the devices. */
   readonly conflicts: readonly { readonly rollout: string; readonly devices: number }[];
 };
@@ -96,5 +98,5 @@ export async function previewOf(records: Records, request: RolloutRequest): Prom
     const { size } = await records.rollouts.among(rollout, [...waves.keys()]);
     if (size > 0) conflicts.push({ rollout, devices: size });
   }
-  return { devices: previewed, conflicts };
+  return { devices: previewed, waves: request.plan.waves.length, conflicts };
 }

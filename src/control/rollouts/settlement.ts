@@ -1,7 +1,7 @@
 // What the end of a load means for the rollout that it is of: kept in the transaction that keeps the end, so that no rollout misses one.
 
 import type { OrderOf } from '../../protocol/agent.ts';
-import type { DeviceState } from '../../protocol/device-state.ts';
+import { DeviceState } from '../../protocol/device-state.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
 import type { LoadEnd } from '../../store/records/loads.ts';
 import type { Records } from '../../store/records/records.ts';
@@ -29,12 +29,14 @@ export async function settleReported(records: Records, order: OrderOf<'load'>, {
     return;
   }
   const previousVersion = previous?.version ?? null;
-  const baseline = baselineOf(
-    state,
+  const swap = {
     module,
+    version,
     previousVersion,
-    state.programs.length === 0 ? nobody : await callersOf(records, device, module),
-  );
+    at: result.steps.find(({ step }) => step === 'table-updated')?.at ?? state.at,
+    before: await stateBefore(records, device, state),
+  };
+  const baseline = baselineOf(state, swap, state.programs.length === 0 ? nobody : await callersOf(records, device, module));
   const arrival = { interrupted, loadedAt: at, baseline, ...(isLoaded ? { previousVersion } : {}) };
   await records.rollouts.settle({ loadId, state: 'loaded', outcome, reason }, arrival);
   if (isLate) await records.rollouts.reopenRolledBack(loadId);
@@ -43,4 +45,11 @@ export async function settleReported(records: Records, order: OrderOf<'load'>, {
 /** Loads of rollouts have ended without their devices. */
 export async function settleUnreported(records: Records, loadIds: readonly string[], { outcome, reason }: LoadEnd): Promise<void> {
   for (const loadId of loadIds) await records.rollouts.settle({ loadId, state: 'failed', outcome, reason }, null);
+}
+
+/** What the device had reported before; nothing of an earlier life, in which its programs had other counts. */
+async function stateBefore(records: Records, device: string, { programs }: DeviceState): Promise<DeviceState | null> {
+  if (programs.length === 0) return null;
+  const known = await records.devices.find(device);
+  return known === null || known.stateAt === null ? null : (DeviceState.safeParse(known.state).data ?? null);
 }

@@ -59,7 +59,7 @@ test('calls are judged when there are as many as are to be judged by', () => {
 });
 
 test('violations of the ABI count on all devices together', () => {
-  expect(failure({}, {}, { abiViolations: 1 })).toBe('1 programs hold on to code that has gone, and 0 may');
+  expect(failure({}, {}, { abiViolations: 1 })).toBe('1 program holds on to code that has gone, and 0 may');
   expect(failure({ abiViolations: 1 }, {}, { abiViolations: 1 })).toBeNull();
 });
 
@@ -94,6 +94,8 @@ const other = newIdentifier('program');
 const unrelated = newIdentifier('program');
 /** One calls the module, and one calls a module that calls it. */
 const callers = { direct: new Set([caller]), indirect: new Set([other]) };
+
+const swap = { module: 'tcp', version: '1.1.0', previousVersion: '1.0.0', at: '2100-01-01T00:00:00.000Z', before: null };
 
 type Version = { readonly version: string; readonly completed: number; readonly failed: number; readonly microseconds?: number };
 
@@ -146,7 +148,7 @@ test('what has been done since is what there is more than at the load, and befor
     },
     3,
   );
-  const baseline = baselineOf(atLoad, 'tcp', '1.0.0', callers);
+  const baseline = baselineOf(atLoad, swap, callers);
   const later = reported(
     {
       [caller]: [
@@ -163,27 +165,53 @@ test('what has been done since is what there is more than at the load, and befor
     5,
   );
   expect(together([activityOf(baseline, later, 'tcp', nobody)])).toEqual({
-    calls: 40 + 5 + 7 + 1,
+    // Two of the new version before the device reported.
+    calls: 42 + 5 + 7 + 1,
     failedCalls: 5 + 1,
     p99Microseconds: 60,
     abiViolations: 2,
     before: { calls: 101 + 12, failedCalls: 1 + 2, p99Microseconds: 50 },
   });
   expect(together([activityOf(baseline, atLoad, 'tcp', nobody)])).toMatchObject({
-    calls: 0,
+    calls: 2,
     failedCalls: 0,
     abiViolations: 0,
-    p99Microseconds: null,
   });
   expect(together([activityOf(baseline, later, 'tcp', nobody), activityOf(baseline, later, 'tcp', nobody)])).toMatchObject({
-    calls: 106,
+    calls: 110,
     abiViolations: 4,
     before: { calls: 226 },
   });
 });
 
+test('what the version had served in an earlier stay is not counted, and neither is who held on to code before', () => {
+  const earlier = reported(
+    {
+      [caller]: [
+        { version: '1.0.0', completed: 90, failed: 0 },
+        { version: '1.1.0', completed: 30, failed: 30 },
+      ],
+    },
+    2,
+  );
+  const atLoad = reported(
+    {
+      [caller]: [
+        { version: '1.0.0', completed: 95, failed: 0 },
+        { version: '1.1.0', completed: 34, failed: 31 },
+      ],
+    },
+    5,
+  );
+  const before = activityOf(baselineOf(atLoad, { ...swap, before: earlier }, callers), atLoad, 'tcp', nobody);
+  expect(together([before])).toMatchObject({ calls: 5, failedCalls: 1, abiViolations: 0, before: { calls: 95 } });
+  // Those that were found since the swap count from the first report on.
+  const found = baselineOf(atLoad, { ...swap, before: earlier, at: '2000-01-01T00:00:00.000Z' }, callers);
+  expect(together([activityOf(found, atLoad, 'tcp', nobody)])).toMatchObject({ abiViolations: 5 });
+});
+
 test('of a program that has begun anew with its device, and of one that is new, all counts', () => {
-  const baseline = baselineOf(reported({ [caller]: [{ version: '1.0.0', completed: 100, failed: 0 }] }, 4), 'tcp', '1.0.0', callers);
+  const baseline = baselineOf(reported({ [caller]: [{ version: '1.0.0', completed: 100, failed: 0 }] }, 4), swap, callers);
   const anew = reported(
     { [caller]: [{ version: '1.1.0', completed: 7, failed: 1 }], [other]: [{ version: '1.1.0', completed: 3, failed: 0 }] },
     1,

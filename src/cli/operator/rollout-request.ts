@@ -1,0 +1,80 @@
+// What a rollout is asked to do, as `rollout create` is given it: waves, thresholds, and when loads may begin.
+
+import { weekdays } from '../client/choices.ts';
+import type { Schemas } from '../client/client.ts';
+import { readNumber, UsageError } from '../command-line.ts';
+
+/** Seconds that a wave may be watched: seven days. */
+export const longestSoak = 604_800;
+const waveForm = 'write a wave as 5 or 10%, and after it what holds for it: 5,soak=300,approval';
+
+/** A wave like `5`, `10%` or `5,soak=300,approval`. @throws {UsageError} */
+export function readWave(text: string): Schemas['NewWave'] {
+  const [size = '', ...options] = text.split(',');
+  const wave = { ...readSize(size, text), ...Object.assign({}, ...options.map((option) => readWaveOption(option, text))) };
+  if (new Set(options.map((option) => option.split('=')[0])).size < options.length)
+    throw new UsageError(`--wave ${text}: it has an option twice`);
+  return wave;
+}
+
+function readSize(size: string, wave: string): Schemas['NewWave'] {
+  const [, digits, percent] = /^(\d+(?:\.\d+)?)(%?)$/.exec(size) ?? [];
+  const number = Number(digits);
+  if (percent === '%' && number <= 100) return { upToPercent: number };
+  if (percent === '' && Number.isSafeInteger(number) && number > 0) return { devices: number };
+  throw new UsageError(`--wave ${wave}: ${waveForm}`);
+}
+
+function readWaveOption(option: string, wave: string): Pick<Schemas['NewWave'], 'approval' | 'soakSeconds'> {
+  if (option === 'approval') return { approval: true };
+  const [name, seconds] = option.split('=');
+  if (name !== 'soak' || seconds === undefined) throw new UsageError(`--wave ${wave}: ${waveForm}`);
+  return { soakSeconds: readNumber(`wave ${wave}: soak`, seconds, 0, longestSoak) };
+}
+
+/** A window like `sat,sun 22:00-04:00 Europe/Berlin`; days may be shortened to three letters. @throws {UsageError} */
+export function readWindow(text: string): Schemas['ScheduleWindow'] {
+  const time = '((?:[01]\\d|2[0-3]):[0-5]\\d)';
+  const [, names, from, until, timeZone] = new RegExp(`^([a-z]+(?:,[a-z]+)*) +${time}-${time} +(\\S+)$`, 'i').exec(text.trim()) ?? [];
+  const days = (names ?? '').split(',').map((name) => weekdays.find((day) => name.length >= 3 && day.startsWith(name.toLowerCase())));
+  const known = days.filter((day) => day !== undefined);
+  if (from === undefined || until === undefined || timeZone === undefined || known.length < days.length)
+    throw new UsageError(`--window is "${text}": give days, times and a time zone, like "sat,sun 22:00-04:00 Europe/Berlin"`);
+  return { days: [...new Set(known)], from, until, timeZone };
+}
+
+/** How far a wave may go, or that it is not judged by that. */
+type Threshold = number | 'off';
+
+/** A threshold as an option is given it; not null where it is off, for what reads the options takes that for nothing. @throws {UsageError} */
+export function readThreshold(flag: string, text: string, most = Number.MAX_SAFE_INTEGER): Threshold {
+  if (text === 'off') return text;
+  if (text.trim() === '' || !(Number(text) >= 0 && Number(text) <= most))
+    throw new UsageError(`--${flag} is "${text}": give a number from 0${most === 100 ? ' to 100' : ''}, or off`);
+  return Number(text);
+}
+
+type ThresholdOptions = {
+  readonly failedLoads?: Threshold | undefined;
+  readonly failedCalls?: Threshold | undefined;
+  readonly interruptedAccesses?: Threshold | undefined;
+  readonly abiViolations?: Threshold | undefined;
+  readonly latencyIncrease?: Threshold | undefined;
+  readonly minimumCalls?: number | undefined;
+  readonly requireCalls?: true | undefined;
+};
+
+/** What was given of thresholds, as a request says it. */
+export function thresholdsOf(options: ThresholdOptions): Schemas['NewThresholds'] {
+  const { failedLoads, failedCalls, interruptedAccesses, abiViolations, latencyIncrease, minimumCalls, requireCalls } = options;
+  const limit = (threshold: Threshold) => (threshold === 'off' ? null : threshold);
+  return {
+    ...(failedLoads !== undefined && { failedLoadsPercent: limit(failedLoads) }),
+    ...(failedCalls !== undefined && { failedCallsPercent: limit(failedCalls) }),
+    ...(interruptedAccesses !== undefined && { interruptedAccesses: limit(interruptedAccesses) }),
+    ...(abiViolations !== undefined && { abiViolations: limit(abiViolations) }),
+    ...(latencyIncrease !== undefined && { latencyIncreasePercent: limit(latencyIncrease) }),
+    ...(minimumCalls !== undefined && { minimumCalls }),
+    ...(requireCalls && { requireCalls }),
+  };
+}
