@@ -15,7 +15,7 @@ import { isTimeZone } from './schedule-window.ts';
 /** Rollouts in the way that a message names. */
 const namedAtMost = 5;
 
-export type PreviewedDevice = {
+type PreviewedDevice = {
   readonly device: string;
   readonly name: string;
   readonly isReachable: boolean;

@@ -23,14 +23,14 @@ const unjudged: Thresholds = {
   requireCalls: false,
 };
 
-/** Ends what the rollout would still do, and begins to take its devices back. Answers the hosts that have new orders. */
+/** Ends what the rollout would still do, and begins to take its devices back. */
 export async function beginRollback(
   records: Records,
   { record, plan, rolledBackBy }: RolloutView,
   reason: string,
   requester: Requester,
   now: Date,
-): Promise<string[]> {
+): Promise<void> {
   const { id, module } = record;
   await records.rollouts.skipWaiting(id, 'the rollout was rolled back before its turn came');
   const end = { outcome: 'cancelled', reason: 'its rollout was rolled back', completedAt: now };
@@ -56,24 +56,46 @@ export async function beginRollback(
     await records.rollouts.create(rollback, [{ number: 1, state: 'loading', startedAt: now }]);
   }
   await audit(records, requester, now, [{ action: 'rollout.rolling-back', object: id, detail: { rollback: back, reason } }]);
-  return [];
 }
 
-/** Has the next devices go back that have got the build; ends when all have, and none can get it any more. */
-export async function takeBack(records: Records, { record, tally }: RolloutView, now: Date): Promise<string[]> {
+/** What is next of a rollback: devices are taken over, no more come, it is over. */
+export type TakingBack =
+  | { readonly kind: 'take-over'; readonly devices: readonly RolloutDeviceRecord[] }
+  | { readonly kind: 'close' | 'end' };
+
+/** What is next of a rollout that is being rolled back, and the rollout that does it; null where that waits for loads. */
+export async function nextOfRollback(
+  records: Records,
+  { record, tally }: RolloutView,
+  now: Date,
+): Promise<{ readonly next: TakingBack; readonly back: RolloutRecord } | null> {
   const back = await records.rollouts.rollbackOf(record.id);
   if (back === null) throw new Error(`the rollout ${record.id} is being rolled back, and there is no rollout that does it`);
   const devices = await records.rollouts.loadedNotIn(record.id, back.id, devicesAtOnce);
-  if (devices.length > 0) {
-    await addDevices(records, record, back, devices);
-    if (back.endedAt !== null) await reopen(records, back);
-  } else if (tally.loading === 0 && back.endedAt !== null) {
-    await records.rollouts.change(record.id, { state: 'rolled-back', endedAt: now });
-    await audit(records, service, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
-  } else if (tally.loading === 0 && back.joinableUntil !== null && back.joinableUntil > now) {
-    await records.rollouts.change(back.id, { joinableUntil: now });
+  if (devices.length > 0) return { next: { kind: 'take-over', devices }, back };
+  if (tally.loading > 0) return null;
+  if (back.endedAt !== null) return { next: { kind: 'end' }, back };
+  return back.joinableUntil !== null && back.joinableUntil > now ? { next: { kind: 'close' }, back } : null;
+}
+
+/** Has the next devices go back that have got the build; ends when all have, and none can get it any more. */
+export async function takeBack(records: Records, view: RolloutView, now: Date): Promise<void> {
+  const { record } = view;
+  const found = await nextOfRollback(records, view, now);
+  if (found === null) return;
+  const { next, back } = found;
+  switch (next.kind) {
+    case 'take-over':
+      await addDevices(records, record, back, next.devices);
+      if (back.endedAt !== null) await reopen(records, back);
+      return;
+    case 'close':
+      await records.rollouts.change(back.id, { joinableUntil: now });
+      return;
+    case 'end':
+      await records.rollouts.change(record.id, { state: 'rolled-back', endedAt: now });
+      await audit(records, service, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
   }
-  return [];
 }
 
 async function addDevices(

@@ -1,14 +1,13 @@
-// Carries rollouts on: looks how each stands, and takes its next step, each in one transaction, so that it can be ended between any two.
+// Has rollouts go on: looks how each stands again and again, and has its next step taken, each in one transaction, so that it can be ended
+// between any two.
 
 import { setImmediate } from 'node:timers/promises';
-import type { Records } from '../../store/records/records.ts';
 import type { RolloutRecord } from '../../store/records/rollouts.ts';
-import { type AuditEntry, audit, type Context, service } from '../context.ts';
+import type { Context } from '../context.ts';
+import { carryOut, type Decided, decide, isToBeTaken } from './carrying-out.ts';
 import { joinDevices } from './joining.ts';
-import { requestLoads } from './load-requests.ts';
-import { beginRollback, takeBack } from './rollback.ts';
-import { type RolloutView, viewOf } from './standing.ts';
-import type { Step, WaitingFor } from './steps.ts';
+import type { RolloutView } from './standing.ts';
+import type { WaitingFor } from './steps.ts';
 import { WaveMeasuring } from './wave-measuring.ts';
 
 /** Steps of one rollout before the others get their turn. */
@@ -44,6 +43,8 @@ export class RolloutRunner {
   readonly #nextLook = new Map<string, number>();
   readonly #nextMeasuring = new Map<string, number>();
   readonly #nextJoining = new Map<string, number>();
+  /** The wave of each that is next or under way. */
+  readonly #waves = new Map<string, number>();
   /** Why rollouts cannot be carried on, by their identifiers. */
   readonly faults = new Map<string, string>();
 
@@ -55,12 +56,11 @@ export class RolloutRunner {
   /** Takes every rollout as far as it goes now. */
   async advance(): Promise<void> {
     const open = await this.#context.store.records.rollouts.openIds();
-    const waves: [string, number][] = [];
     for (const id of open) {
       if (!isDue(this.#nextLook, id, 0)) continue;
       try {
         const view = await this.#advance(id);
-        if (view?.wave) waves.push([id, view.wave.number]);
+        if (view?.wave) this.#waves.set(id, view.wave.number);
         if (view?.step.kind === 'wait' && isPatient[view.step.for]) this.#nextLook.set(id, performance.now() + patience);
         this.faults.delete(id);
       } catch (error) {
@@ -68,7 +68,7 @@ export class RolloutRunner {
       }
     }
     this.#forgetAllBut(open);
-    this.#measuring.keepOnly(waves);
+    this.#measuring.keepOnly(this.#waves);
   }
 
   /** Something has been decided about a rollout. */
@@ -138,7 +138,7 @@ export class RolloutRunner {
 
   #forgetAllBut(open: readonly string[]): void {
     const ids = new Set(open);
-    for (const times of [this.#nextLook, this.#nextMeasuring, this.#nextJoining, this.faults])
+    for (const times of [this.#nextLook, this.#nextMeasuring, this.#nextJoining, this.#waves, this.faults])
       for (const id of times.keys()) if (!ids.has(id)) times.delete(id);
   }
 }
@@ -156,81 +156,3 @@ function isJoinable({ record, state }: RolloutView): boolean {
 }
 
 const isMeasured = ({ wave }: RolloutView) => wave?.state === 'loading' || wave?.state === 'soaking';
-
-type Decided = { readonly view: RolloutView; readonly step: Step | { readonly kind: 'take-back' | 'end' }; readonly now: Date };
-
-/** What is to be done next; null where the rollout has ended. */
-async function decide(records: Records, id: string): Promise<Decided | null> {
-  const record = await records.rollouts.find(id);
-  if (record === null || record.endedAt !== null) return null;
-  const now = new Date();
-  const view = await viewOf(records, record, now);
-  if (view.state === 'rolling-back') return { view, step: { kind: 'take-back' }, now };
-  if (view.state === 'aborted') return { view, step: view.tally.loading > 0 ? { kind: 'none' } : { kind: 'end' }, now };
-  return { view, step: view.step, now };
-}
-
-const isToBeTaken = ({ kind }: Decided['step']) => kind !== 'wait' && kind !== 'none';
-
-/** Carries one step out; answers the hosts that have new orders. */
-async function carryOut(records: Records, view: RolloutView, step: Decided['step'], now: Date): Promise<string[]> {
-  const { record, plan } = view;
-  const { id } = record;
-  const tell = (action: string, detail: AuditEntry['detail'], outcome: AuditEntry['outcome'] = 'succeeded') =>
-    audit(records, service, now, [{ action: `rollout.${action}`, object: id, outcome, detail }]);
-  switch (step.kind) {
-    case 'wait':
-    case 'none':
-      return [];
-    case 'take-back':
-      return takeBack(records, view, now);
-    case 'end':
-      await records.rollouts.change(id, { endedAt: now });
-      return [];
-    case 'start':
-      await records.rollouts.change(id, { state: 'running', startedAt: now });
-      await tell('started', { module: record.module, version: record.version });
-      return [];
-    case 'ask-approval':
-      await records.rollouts.changeWave(id, step.wave, { state: 'awaiting-approval' });
-      await records.rollouts.change(id, { state: 'awaiting-approval' });
-      await tell('awaits-approval', { wave: step.wave });
-      return [];
-    case 'begin-wave':
-      await records.rollouts.changeWave(id, step.wave, { state: 'loading', startedAt: now });
-      await tell('wave-began', { wave: step.wave, devices: view.wave?.results.devices ?? 0 });
-      return [];
-    case 'request-loads':
-      return requestLoads(records, view, step, now);
-    case 'begin-soak': {
-      const { results, plan: wave } = view.wave ?? {};
-      // Where nothing was loaded, nothing is to be watched.
-      const seconds = results === undefined || results.loaded === 0 ? 0 : (wave?.soakSeconds ?? 0);
-      await records.rollouts.changeWave(id, step.wave, { state: 'soaking', soakUntil: new Date(now.getTime() + seconds * 1_000) });
-      await tell('wave-loaded', { wave: step.wave, soakSeconds: seconds });
-      return [];
-    }
-    case 'pass-wave':
-      await records.rollouts.changeWave(id, step.wave, { state: 'passed', endedAt: now });
-      await tell('wave-passed', { wave: step.wave });
-      return [];
-    case 'fail-wave': {
-      const { failure, wave } = step;
-      await tell('wave-failed', { wave, failure, onFailure: plan.onFailure }, 'failed');
-      if (plan.onFailure === 'continue') {
-        await records.rollouts.changeWave(id, wave, { accepted: true, failure });
-        return [];
-      }
-      await records.rollouts.changeWave(id, wave, { state: 'failed', failure });
-      const reason = `wave ${wave} has failed: ${failure}`;
-      if (plan.onFailure === 'rollback') return beginRollback(records, view, reason, service, now);
-      await records.rollouts.change(id, { state: 'paused', reason });
-      await tell('paused', { reason });
-      return [];
-    }
-    case 'complete':
-      await records.rollouts.change(id, { state: 'completed', endedAt: now });
-      await tell('completed', { loaded: view.tally.loaded, failed: view.tally.failed, skipped: view.tally.skipped });
-      return [];
-  }
-}

@@ -10,7 +10,7 @@ import { isOpen } from './schedule-window.ts';
 import { nextStep, type RolloutState, rolloutStates, type Standing, type Step, type WaveState, waveStates } from './steps.ts';
 
 /** What the devices of a wave, or of a rollout, are at. */
-export type Tally = Readonly<Record<'waiting' | 'loading' | 'loaded' | 'failed' | 'skipped', number>>;
+type Tally = Readonly<Record<'waiting' | 'loading' | 'loaded' | 'failed' | 'skipped', number>>;
 
 export type WaveView = {
   readonly number: number;
