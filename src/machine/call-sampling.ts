@@ -19,13 +19,16 @@ const interval = 1;
 /** Calls from one sample to the next, on average; at most twice as many, less one, and those until the driver asks. */
 const strides = { shortest: 256, longest: 32_768 } as const;
 
+const none: readonly CallSample[] = [];
+
 /** Calls are told by their numbers, as the driver counts them in the thread's block; the count wraps around. */
 export class CallSampling {
   /** The call that is being measured; null: none is. */
   #measured: { readonly call: number; readonly beganAt: number } | null = null;
   #areAllMeasured = true;
   /** How often the thread has taken the processor since a call. */
-  #window = { since: 0, turns: 0 };
+  #turns = 0;
+  #turnsSince = 0;
   /** So many calls, by their number, are those that samples stand for, and those that none is to stand for. */
   #accounted = 0;
   /** The last call of those that were like the one measured last. */
@@ -43,7 +46,7 @@ export class CallSampling {
 
   /** The thread takes the processor. Answers whether its driver is to ask as soon as it is between two calls. */
   resumed(): boolean {
-    this.#window.turns += 1;
+    this.#turns += 1;
     return this.#areAllMeasured || this.#measured !== null;
   }
 
@@ -62,11 +65,11 @@ export class CallSampling {
   }
 
   /** The thread has ended a call and not begun another. Answers what is known by it of the calls since the sample before, if it was measured. */
-  end(begun: number, now: number): CallSample[] {
-    if (this.#measured === null) return [];
+  end(begun: number, now: number): readonly CallSample[] {
+    if (this.#measured === null) return none;
     const { call, beganAt } = this.#measured;
     this.#measured = null;
-    if (call !== begun) return [];
+    if (call !== begun) return none;
     const earlier = Math.max(0, distance(this.#accounted, this.#likeLast));
     const before = { milliseconds: this.#lastMilliseconds, calls: earlier };
     const sample = { milliseconds: now - beganAt, calls: distance(this.#accounted, call) - earlier };
@@ -93,15 +96,17 @@ export class CallSampling {
     this.#accounted = begun === this.#spoiled ? begun : begun - 1;
     this.#likeLast = this.#accounted;
     this.#areAllMeasured = true;
-    this.#window = { since: begun, turns: 0 };
+    this.#turns = 0;
+    this.#turnsSince = begun;
   }
 
   /** Sees whether all calls are to be measured from here on. */
   #choose(begun: number): void {
-    const calls = distance(this.#window.since, begun);
+    const calls = distance(this.#turnsSince, begun);
     if (calls < windowCalls) return;
-    const areAllMeasured = this.#window.turns * (this.#areAllMeasured ? callsPerTurn.toGoOn : callsPerTurn.toBegin) >= calls;
-    this.#window = { since: begun, turns: 0 };
+    const areAllMeasured = this.#turns * (this.#areAllMeasured ? callsPerTurn.toGoOn : callsPerTurn.toBegin) >= calls;
+    this.#turns = 0;
+    this.#turnsSince = begun;
     // The calls so far are told by the last that was measured, not by the next: those have just become slower.
     if (areAllMeasured && !this.#areAllMeasured) this.#likeLast = begun;
     if (areAllMeasured !== this.#areAllMeasured) this.#stride = strides.shortest;

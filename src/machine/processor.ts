@@ -399,14 +399,8 @@ export class Processor {
   /** A thread's call was served by a new version: the first look at it after its retry, if it was interrupted. Answers 1: suspend. */
   #switched(thread: Thread, record: number): number {
     thread.owner.switched(thread, record);
-    const begun = this.#begunBy(thread);
-    const isToSuspend = !this.#urgent.isEmpty;
-    // If the thread is stopped before it goes on, the call does not count.
-    if (isToSuspend) thread.sampling.spoil(begun);
-    thread.sampling.restart(begun);
-    this.#endSample(thread, this.time.now());
-    thread.owner.useUpFuel();
-    return isToSuspend ? 1 : 0;
+    thread.sampling.restart(this.#begunBy(thread));
+    return this.#urgent.isEmpty ? 0 : 1;
   }
 
   #suspend(): Promise<void> {

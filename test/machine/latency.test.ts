@@ -161,6 +161,45 @@ test('that fast calls become slow is seen after some of them, and is not said of
   expect(slow).toBeLessThanOrEqual(2_000);
 });
 
+/** Answers at once so often, and then sleeps for an hour. */
+const fadingModule = (calls: number) => `
+  (module
+    (import "kernel" "sleep" (func $sleep (param i32)))
+    (global $calls (mut i32) (i32.const 0))
+    (func (export "work") (param i32) (result i32)
+      (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+      (if (i32.gt_u (global.get $calls) (i32.const ${calls})) (then (call $sleep (i32.const 3600000))))
+      (i32.const 0)))`;
+
+test('of a new version all calls are measured to begin with, and they stand for none of the old version', async () => {
+  await load('1.0.0', fadingModule(500_000));
+  await bench.start('p', { module: 'tcp', calls: 500_050 });
+  await driveUntil(() => bench.device.accesses().length === 1);
+  await load('1.1.0', trappingModule(1_000, 5));
+  await drive(bench.device.programEnded('p'));
+  const [old, current] = versionsOf('p');
+  expect(old).toMatchObject({ version: '1.0.0', callsCompleted: 500_000, latency: { microseconds: [1] } });
+  expect(latencyCalls(old?.latency ?? nothing)).toBeGreaterThan(500_000 - mostAfterSample);
+  expect(current).toMatchObject({ version: '1.1.0', callsCompleted: 50, latency: { microseconds: [5_120], calls: [49] } });
+});
+
+test('calls of a version that has been deleted are still told', async () => {
+  await load('1.0.0', trappingModule(1_000));
+  await bench.start('p', { module: 'tcp', pauseMilliseconds: 10 });
+  await driveUntil(() => time.now() > 100);
+  await load('1.1.0', trappingModule(1_000), { invalidation: 'delete' });
+  await driveUntil(() => bench.processor.images.size === 1 && time.now() > 200);
+  await drive(bench.device.stopProgram('p'));
+  const [old, current] = versionsOf('p');
+  for (const [version, of] of [
+    ['1.0.0', old],
+    ['1.1.0', current],
+  ] as const)
+    expect(of).toMatchObject({ version, latency: { microseconds: [1_024], calls: [of?.callsCompleted] } });
+  expect(old?.callsCompleted).toBeGreaterThan(5);
+  expect(sumOf(versionsOf('p'), 'callsCompleted')).toBe(bench.statistics('p').callsCompleted);
+});
+
 test('a call that was interrupted is not measured, however long it was inside the old version', async () => {
   await load('1.0.0', trappingModule(1_000, 3_600_000));
   await bench.start('p', { module: 'tcp', threads: 3, calls: 5 });
@@ -192,12 +231,28 @@ test('a failed call is not measured, and counts with the version that it was ins
   expect(current?.callsCompleted).toBe(13);
 });
 
+const outerModule =
+  '(module (import "inner" "work" (func $inner (param i32) (result i32))) (func (export "work") (param i32) (result i32) (call $inner (local.get 0))))';
+
+test('a call that is interrupted again and again is one that is not measured, also where its own version stays', async () => {
+  await load('1.0.0', fadingModule(1), { module: 'inner' });
+  await load('1.0.0', outerModule);
+  await bench.start('p', { module: 'tcp', calls: 5 });
+  for (const [version, milliseconds] of [
+    ['1.1.0', 3_600_000],
+    ['1.2.0', 3_600_000],
+    ['1.3.0', 10],
+  ] as const) {
+    await driveUntil(() => bench.device.accesses().some(({ images }) => images.length === 2));
+    expect(await load(version, trappingModule(1_000, milliseconds), { module: 'inner' })).toMatchObject({ retried: 1 });
+  }
+  await drive(bench.device.programEnded('p'));
+  expect(versionsOf('p')).toMatchObject([{ version: '1.0.0', callsCompleted: 5, latency: { microseconds: [1, 10_240], calls: [1, 3] } }]);
+});
+
 test('a call that fails in a module further in counts with the version of the module that the program calls', async () => {
   await load('9.0.0', trappingModule(1), { module: 'inner' });
-  await load(
-    '1.0.0',
-    '(module (import "inner" "work" (func $inner (param i32) (result i32))) (func (export "work") (param i32) (result i32) (call $inner (local.get 0))))',
-  );
+  await load('1.0.0', outerModule);
   await bench.start('p', { module: 'tcp', calls: 2 });
   await drive(bench.device.programEnded('p'));
   expect(versionsOf('p')).toEqual([{ version: '1.0.0', callsCompleted: 0, callsFailed: 2, latency: { microseconds: [], calls: [] } }]);

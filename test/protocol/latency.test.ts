@@ -2,6 +2,7 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { ProgramStatistics } from '../../src/protocol/device-state.ts';
 import { Latency, latencyCalls, latencyQuantile, mergeLatencies, subtractLatency } from '../../src/protocol/latency.ts';
 
 const bounds = fc.oneof(fc.nat(50), fc.nat(100_000), fc.nat(Number.MAX_SAFE_INTEGER));
@@ -10,6 +11,11 @@ const latency = fc
   .uniqueArray(fc.tuple(bounds, fc.nat(1_000)), { selector: ([bound]) => bound, maxLength: 60 })
   .map((buckets) => buckets.toSorted(([left], [right]) => left - right))
   .map((buckets): Latency => ({ microseconds: buckets.map(([bound]) => bound), calls: buckets.map(([, calls]) => calls) }));
+
+/** Of few calls, each in a bucket of its own or nearly so. */
+const fewCalls = fc
+  .array(fc.nat(30), { maxLength: 12 })
+  .map((some) => mergeLatencies(some.map((bound) => ({ microseconds: [bound], calls: [1] }))));
 
 const nothing: Latency = { microseconds: [], calls: [] };
 
@@ -49,7 +55,7 @@ test('nothing that is subtracted is less than zero, whatever comes later', () =>
 test('a quantile is the bound of the call that has that place among all, so that quantiles ascend', () => {
   const quantile = fc.double({ min: 0, max: 1, noNaN: true });
   fc.assert(
-    fc.property(latency, quantile, quantile, (one, lower, higher) => {
+    fc.property(fc.oneof(latency, fewCalls), quantile, quantile, (one, lower, higher) => {
       const calls = callsOf(one);
       expect(latencyCalls(one)).toBe(calls.length);
       for (const part of [0, lower, higher, 1])
@@ -94,4 +100,13 @@ test.each([
   ],
 ])('a histogram with %s is none', (_, wrong) => {
   expect(Latency.safeParse(wrong).success).toBe(false);
+});
+
+test('a device that measures nothing says nothing of it', () => {
+  const counts = { threads: 1, callsCompleted: 1, callsFailed: 0, accessesInterrupted: 0, accessesRetried: 0, effects: 0 };
+  const versions = [{ version: '1.0.0', callsCompleted: 1 }];
+  const facts = { program: `prg_${'0'.repeat(32)}`, state: 'running', lastFailure: null, lastResult: null };
+  expect(ProgramStatistics.parse({ ...facts, ...counts, versions }).versions).toEqual([
+    { version: '1.0.0', callsCompleted: 1, callsFailed: 0, latency: nothing },
+  ]);
 });
