@@ -61,6 +61,7 @@ const first = { sort: 'time', order: 'desc', limit: 51, after: null } as const;
 const byTime = { ...first, after: { time: moment, key: 'x' } } as const;
 const byNumber = { ...first, after: { time: moment, key: 1 } } as const;
 const byName = { sort: 'name', order: 'asc', limit: 51, after: { name: 'device-1' } } as const;
+const byPosition = { sort: 'number', order: 'asc', limit: 51, after: { number: 7 } } as const;
 const byIdentifier = { ...byName, after: { name: 'd0' } } as const;
 const range = { from: new Date(0), until: new Date() };
 const noLabels = { labels: {} };
@@ -75,6 +76,7 @@ const {
   loads,
   programs,
   publisherKeys,
+  rollouts,
   signaturePolicies,
   hosts,
   signingKeys,
@@ -219,6 +221,30 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['keys', () => keys.list({}, byTime), 'ApiKey_createdAt_id_idx (createdAt<?)'],
   ['publisher keys', () => publisherKeys.list({}, byTime), 'PublisherKey_createdAt_id_idx (createdAt<?)'],
   ['signature policies', () => signaturePolicies.list(byTime), 'SignaturePolicy_createdAt_id_idx (createdAt<?)'],
+  ['rollouts', () => rollouts.list(range, byTime), 'Rollout_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
+  ['rollouts of a module', () => rollouts.list({ module: 'x' }, byTime), 'Rollout_module_requestedAt_id_idx (module=? AND requestedAt<?)'],
+  ['rollouts in a state', () => rollouts.list({ state: 'x' }, byTime), 'Rollout_state_requestedAt_id_idx (state=? AND requestedAt<?)'],
+  ['open rollouts', () => rollouts.openIds(), 'Rollout_endedAt_requestedAt_id_idx (endedAt=?)'],
+  [
+    'devices of a rollout',
+    () => rollouts.devices({ rolloutId: 'x' }, byPosition),
+    'RolloutDevice_rolloutId_position_idx (rolloutId=? AND position>?)',
+  ],
+  [
+    'devices of a wave in a state',
+    () => rollouts.devices({ rolloutId: 'x', wave: 1, state: 'loaded' }, byPosition),
+    'RolloutDevice_rolloutId_wave_state_position_interrupted_idx (rolloutId=? AND wave=? AND state=? AND position>?)',
+  ],
+  [
+    'devices that wait for their loads',
+    () => rollouts.waiting('x', 1, 10),
+    'RolloutDevice_rolloutId_wave_state_position_interrupted_idx (rolloutId=? AND wave=? AND state=?)',
+  ],
+  [
+    'how many devices are at what',
+    () => rollouts.counts('x'),
+    'COVERING INDEX RolloutDevice_rolloutId_wave_state_position_interrupted_idx (rolloutId=?)',
+  ],
   ['hosts', () => hosts.list({}, byTime), 'Host_registeredAt_id_idx (registeredAt<?)'],
 ])('%s are found where the page before ended, and need not be sorted', async (_what, read, index) => {
   const plans = await plansOf(read);
@@ -245,6 +271,12 @@ test.each<[string, () => Promise<unknown>, string]>([
     () => history.loadedVersions(['d1', 'd2'], 'x', 10),
     'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
   ],
+  [
+    'rollouts in the way of one',
+    () => rollouts.conflicts({ id: 'x', module: 'y' }, 'all'),
+    'sqlite_autoindex_RolloutDevice_1 (rolloutId=? AND deviceId=?)',
+  ],
+  ['the device of a load', () => rollouts.reopenRolledBack('x'), 'RolloutDevice_loadId_idx (loadId=?)'],
   ['the build of an image', () => builds.ofImage('x'), 'Build_imageDigest_idx (imageDigest=?)'],
   ['how builds were made', () => audit.of('x', ['y', 'z']), 'AuditEvent_object_at_idx (object=?)'],
   ['loads of a version', () => loads.list({ ...noLabels, version: 'x' }, byTime), 'Load_version_module_requestedAt_id_idx (version=?)'],

@@ -72,7 +72,7 @@ CREATE INDEX "Rollout_module_requestedAt_id_idx" ON "Rollout"("module", "request
 CREATE INDEX "Rollout_endedAt_requestedAt_id_idx" ON "Rollout"("endedAt", "requestedAt", "id");
 
 -- CreateIndex
-CREATE INDEX "RolloutDevice_rolloutId_wave_state_position_idx" ON "RolloutDevice"("rolloutId", "wave", "state", "position");
+CREATE INDEX "RolloutDevice_rolloutId_wave_state_position_interrupted_idx" ON "RolloutDevice"("rolloutId", "wave", "state", "position", "interrupted");
 
 -- CreateIndex
 CREATE INDEX "RolloutDevice_rolloutId_position_idx" ON "RolloutDevice"("rolloutId", "position");
