@@ -688,6 +688,25 @@ describe('what is refused', () => {
       expect((await decide('rol_01a207bda9c07b1e9d2f4c6a8b0d1e2f', decision, body)).status).toBe(404);
   });
 
+  test('more followers than there may be', async () => {
+    const module = await newModule('watched');
+    const { id } = await roll({ module, version: '1.1.0', devices: east, startAt: new Date(Date.now() + 3_600_000).toISOString() });
+    const follow = () => fetch(`${bench.url}/v1/rollouts/${id}/progress`, { headers: { authorization: `Bearer ${bench.key}` } });
+    const streams = await Promise.all(Array.from({ length: 100 }, follow));
+    expect(streams.every(({ status }) => status === 200)).toBe(true);
+    const refused = await follow();
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '1']);
+    expect(await refused.json()).toMatchObject({ type: 'urn:patchbay:problem:busy' });
+    // Who leaves makes room.
+    await streams[0]?.body?.cancel();
+    const again = await until('there is room again', async () => {
+      const response = await follow();
+      return response.status === 200 && response;
+    });
+    for (const { body } of [...streams.slice(1), again]) await body?.cancel();
+    await decide(id, 'abort', {});
+  });
+
   test('more open rollouts than there may be', async () => {
     const module = await newModule('many');
     const startAt = new Date(Date.now() + 3_600_000).toISOString();
