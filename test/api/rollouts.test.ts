@@ -494,6 +494,10 @@ describe('two at once', () => {
     // The third finds the version of the second, and that is as well.
     expect(await ended(third.id)).toMatchObject({ state: 'completed', tally: { loaded: 1 } });
     expect(itemsOf(await bench.get(`/v1/rollouts/${third.id}/devices`))).toMatchObject([{ state: 'loaded', outcome: 'refused-not-newer' }]);
+    // It has not brought it, and does not take it away.
+    const back = Rollout.parse((await decide(third.id, 'rollback', { reason: 'none' })).body);
+    expect(await ended(back.id)).toMatchObject({ tally: { loaded: 0, skipped: 1 } });
+    expect((await versionsOf(module, west))[0]).toBe('1.2.0');
   });
 });
 

@@ -113,6 +113,8 @@ async function addDevices(
     const now = current.get(deviceId) ?? null;
     const place = { deviceId, position: last + index + 1, wave: 1, previousVersion: now };
     if (now !== version) return { ...place, version: now ?? '', state: 'skipped', reason: `it has ${module}@${now} by now` };
+    if (previousVersion !== null && previousVersion === version)
+      return { ...place, version: previousVersion, state: 'skipped', reason: `it had ${module}@${version} before` };
     if (previousVersion === null)
       return { ...place, version: '', state: 'failed', reason: `it had no ${module} before: there is nothing to go back to` };
     return { ...place, version: previousVersion, state: 'waiting', reason: null };

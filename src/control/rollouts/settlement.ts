@@ -37,8 +37,13 @@ export async function settleReported(records: Records, order: OrderOf<'load'>, {
     before: await stateBefore(records, device, state),
   };
   const baseline = baselineOf(state, swap, state.programs.length === 0 ? nobody : await callersOf(records, device, module));
-  const arrival = { interrupted, loadedAt: at, baseline, ...(isLoaded ? { previousVersion } : {}) };
-  await records.rollouts.settle({ loadId, state: 'loaded', outcome, reason }, arrival);
+  const arrival = { interrupted, loadedAt: at, baseline };
+  const versionBefore = async () => {
+    if (isLoaded) return { previousVersion };
+    // Who had it before the rollout came keeps it when that is rolled back.
+    return (await records.rollouts.attemptsOf(loadId)) > 1 ? {} : { previousVersion: version };
+  };
+  await records.rollouts.settle({ loadId, state: 'loaded', outcome, reason }, { ...arrival, ...(await versionBefore()) });
   if (isLate) await records.rollouts.reopenRolledBack(loadId);
 }
 

@@ -193,6 +193,12 @@ export class RolloutRecords {
     await this.#client.rolloutDevice.updateMany({ where: { loadId }, data: { ...ending, ...arrival } });
   }
 
+  /** How often the load of a device was tried, of which this is the newest; 0 where it is not. */
+  async attemptsOf(loadId: string): Promise<number> {
+    const device = await this.#client.rolloutDevice.findFirst({ where: { loadId }, select: { attempts: true } });
+    return device?.attempts ?? 0;
+  }
+
   /** A device has got the version after its rollout was rolled back: that is not at its end yet. */
   async reopenRolledBack(loadId: string): Promise<void> {
     const devices = await this.#client.rolloutDevice.findMany({ where: { loadId }, select: { rolloutId: true } });
