@@ -120,7 +120,8 @@ async function makeRollouts(devices: readonly string[], silent: string): Promise
   };
   const becomes = (id: string, state: string) =>
     until(`a rollout is ${state}`, async () => (await bench.get(`/v1/rollouts/${id}`)).body['state'] === state);
-  for (const version of ['1.0.0', '1.1.0', '1.0.0', '1.1.0', '1.0.0', '1.1.0'])
+  // In the end they have the older version: the newer can be rolled out.
+  for (const version of ['1.0.0', '1.1.0', '1.0.0', '1.1.0', '1.0.0'])
     await becomes(await roll({ version, devices, versionPolicy: 'different' }), 'completed');
   // The device of nobody has no version that could be in its way.
   const approved = await roll({ version: '1.0.0', devices: [silent], waves: [{ upToPercent: 100, approval: true }] });
@@ -128,8 +129,10 @@ async function makeRollouts(devices: readonly string[], silent: string): Promise
   await bench.post(`/v1/rollouts/${approved}/approve`, { wave: 1 });
   for (let index = 0; index < 5; index += 1) await roll({ version: '1.1.0', devices: [silent], whenBusy: 'queue' });
   await roll({ version: '1.1.0', labels: { zone: 'south' }, dynamic: true });
-  const [device] = devices;
-  await becomes(await roll({ version: '1.0.0', devices: [device] }), 'paused');
+  // Of another module, so that it is in nobody's way.
+  for (const version of ['1.0.0', '1.1.0']) await bench.push('udp', version, workModule(1));
+  await bench.load('udp', '1.1.0', devices);
+  await becomes(await roll({ module: 'udp', version: '1.0.0', devices }), 'paused');
   return made;
 }
 

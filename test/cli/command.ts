@@ -9,7 +9,7 @@ export const entry = fileURLToPath(new URL('../../src/cli/patchbay.ts', import.m
 export type Said = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
 /** Variables of this process that would change what a command does. */
-const foreign = /^(PATCHBAY_|npm_|XDG_|CI$|NO_COLOR$|FORCE_COLOR$|NODE_)/;
+const foreign = /^(PATCHBAY_|npm_|XDG_|CI$|NO_COLOR$|FORCE_COLOR$|NODE_(?!COMPILE_CACHE$))/;
 
 /** The environment of a command: of this process, without what tells of settings. */
 export function environment(changes: Record<string, string>): NodeJS.ProcessEnv {
