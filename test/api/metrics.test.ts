@@ -111,6 +111,10 @@ test('loads and orders that are open, and hosts that have gone, are counted as t
   const waiting = await scrape();
   expect([waiting('patchbay_loads_open', { state: 'queued' }), waiting('patchbay_loads_open', { state: 'dispatched' })]).toEqual([2, 0]);
   expect(waiting('patchbay_orders_unsettled')).toBe(2);
+  const startAt = new Date(Date.now() + 3_600_000).toISOString();
+  await bench.post('/v1/rollouts', { module: 'tcp', version: '1.0.0', devices, startAt });
+  const found = await scrape();
+  expect([found('patchbay_rollouts_open', { state: 'pending' }), found('patchbay_rollouts_open')]).toEqual([1, 1]);
   const [load] = await agent.next(0, 10);
   if (load === undefined) throw new Error('no order');
   const sent = await scrape();

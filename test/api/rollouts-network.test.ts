@@ -95,6 +95,42 @@ test('a device that never answers does not hold its wave up beyond its deadline;
   expect(await ended(back.id)).toMatchObject({ tally: { loaded: 3 } });
 });
 
+test('a device that got the build by a load that had expired has it when it is tried again, and is taken back', async () => {
+  const [silent = ''] = played;
+  agent.orders.length = 0;
+  const { id } = await roll({ version: '1.1.0', devices: [silent], deadlineSeconds: 1 });
+  const [late] = await ordersOf('1.1.0', 1);
+  if (late === undefined) throw new Error('no order');
+  await when(id, 'is paused', ({ state }) => state === 'paused');
+  agent.orders.length = 0;
+  await bench.post(`/v1/rollouts/${id}/retry-failed`, undefined);
+  const [again] = await ordersOf('1.1.0', 1);
+  if (again === undefined) throw new Error('no order');
+  await agent.report(replaced(late, '1.0.0', '0x7000'));
+  const report = replaced(again, '1.1.0', '0x7000');
+  await agent.report({ ...report, result: { ...report.result, outcome: 'refused-not-newer', reason: 'of the same precedence' } });
+  expect(await ended(id)).toMatchObject({ state: 'completed', tally: { loaded: 1 } });
+  expect(itemsOf(await bench.get(`/v1/rollouts/${id}/devices`))).toMatchObject([{ attempts: 2, previousVersion: '1.0.0' }]);
+  await bench.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
+  const [back] = await ordersOf('1.0.0', 1);
+  if (back === undefined) throw new Error('no order');
+  await agent.report(replaced(back, '1.1.0', '0x8000'));
+  expect(await ended(id)).toMatchObject({ state: 'rolled-back' });
+  agent.orders.length = 0;
+});
+
+test('loads that wait are cancelled when a rollout is rolled back, and the rollback does not wait for them', async () => {
+  agent.disconnect();
+  const { id } = await roll({ version: '1.1.0', devices: [real[0], ...played] });
+  await when(id, 'has one device', ({ tally }) => tally['loaded'] === 1);
+  const { body } = await bench.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
+  expect(await ended(id)).toMatchObject({ state: 'rolled-back', tally: { loaded: 1, failed: 2 } });
+  expect(await ended(String(body['id']))).toMatchObject({ tally: { loaded: 1 } });
+  const failed = itemsOf(await bench.get(`/v1/rollouts/${id}/devices?state=failed`));
+  expect(failed).toMatchObject([{ outcome: 'cancelled' }, { outcome: 'cancelled' }]);
+  await agent.connect();
+});
+
 test('loads that no host was sent are cancelled when a rollout is aborted, and those that were go on', async () => {
   agent.disconnect();
   const [first = '', second = ''] = played;

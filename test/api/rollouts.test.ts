@@ -498,6 +498,17 @@ describe('two at once', () => {
     const back = Rollout.parse((await decide(third.id, 'rollback', { reason: 'none' })).body);
     expect(await ended(back.id)).toMatchObject({ tally: { loaded: 0, skipped: 1 } });
     expect((await versionsOf(module, west))[0]).toBe('1.2.0');
+    // What has ended does not begin anew on devices that another has.
+    const open = await roll({
+      module,
+      version: '1.2.0',
+      devices: [west[1], west[2]],
+      startAt: new Date(Date.now() + 3_600_000).toISOString(),
+    });
+    const whole = itemsOf(await bench.get(`/v1/rollouts?module=${module}&state=completed&order=asc`))[0]?.['id'];
+    const conflict = { type: 'urn:patchbay:problem:rollout-conflict', detail: expect.stringContaining(open.id) };
+    expect((await decide(String(whole), 'rollback', { reason: 'none' })).body).toMatchObject(conflict);
+    await decide(open.id, 'abort', {});
   });
 });
 
@@ -549,17 +560,18 @@ describe('before and after', () => {
     const module = await newModule('dynamic', devices);
     const { id } = await roll({ module, version: '1.1.0', labels: { ring: 'inner' }, dynamic: true, waves: [{ upToPercent: 100 }] });
     await waitsFor(id, 'devices');
+    // What another rollout has does not join before that has ended.
+    const startAt = new Date(Date.now() + 3_600_000).toISOString();
+    const other = await roll({ module, version: '1.1.0', devices: [west[0]], startAt });
     for (const [device, zone] of [
       [east[0], 'east'],
       [west[0], 'west'],
-    ]) {
+    ])
       expect((await bench.request('PUT', `/v1/devices/${device}/labels`, { labels: { zone, ring: 'inner' } })).status).toBe(200);
-      await when(
-        id,
-        'has the device',
-        ({ tally, waitingFor }) => waitingFor === 'devices' && (tally['loaded'] ?? 0) > (device === east[0] ? 0 : 1),
-      );
-    }
+    await when(id, 'has the one device', ({ tally, waitingFor }) => waitingFor === 'devices' && tally['loaded'] === 1);
+    expect((await versionsOf(module, west))[0]).toBe('1.0.0');
+    await decide(other.id, 'abort', {});
+    await when(id, 'has the other', ({ tally, waitingFor }) => waitingFor === 'devices' && tally['loaded'] === 2);
     expect((await read(id))['isJoinable']).toBe(true);
     await decide(id, 'close');
     expect(await ended(id)).toMatchObject({ state: 'completed', tally: { loaded: 2 }, isJoinable: false });
@@ -677,6 +689,30 @@ describe('what is refused', () => {
   test('a rollout to devices that all have the version', async () => {
     const module = await newModule('there');
     expect((await ask({ module, version: '1.0.0', devices: east })).body).toMatchObject({ type: 'urn:patchbay:problem:already-there' });
+  });
+
+  test('what is asked again under its key is done once', async () => {
+    const module = await newModule('repeated');
+    const headers = { 'idempotency-key': 'the-same' };
+    const body = {
+      module,
+      version: '1.1.0',
+      devices: east,
+      waves: [
+        { devices: 1, approval: true },
+        { upToPercent: 100, approval: true },
+      ],
+    };
+    const [first, second] = await Promise.all([1, 2].map(() => bench.post('/v1/rollouts', body, headers)));
+    expect(second?.body).toEqual(first?.body);
+    expect(itemsOf(await bench.get(`/v1/rollouts?module=${module}`))).toHaveLength(1);
+    const id = String(first?.body['id']);
+    await waitsFor(id, 'approval');
+    const approve = () => bench.post(`/v1/rollouts/${id}/approve`, { wave: 1 }, { 'idempotency-key': 'once' });
+    const approved = await approve();
+    await when(id, 'waits for the next approval', ({ wave }) => wave === 2);
+    expect((await approve()).body).toEqual(approved.body);
+    await decide(id, 'abort', {});
   });
 
   test('decisions about a rollout that there is not', async () => {
