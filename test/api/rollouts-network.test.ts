@@ -67,6 +67,13 @@ const ordersOf = (version: string, count: number) =>
     return orders.length >= count && orders;
   });
 
+/** The played host follows its orders no more, and the service knows. */
+async function leave(): Promise<void> {
+  agent.disconnect();
+  const streams = async () => String((await bench.get('/metrics')).body['text']).match(/^patchbay_order_streams (\d+)$/m)?.[1];
+  await until('only the real host follows its orders', async () => (await streams()) === '1');
+}
+
 /** The report of a load that took the place of another version. */
 function replaced(order: Order, previous: string, address: string) {
   const report = loaded(order, address);
@@ -120,7 +127,7 @@ test('a device that got the build by a load that had expired has it when it is t
 });
 
 test('loads that wait are cancelled when a rollout is rolled back, and the rollback does not wait for them', async () => {
-  agent.disconnect();
+  await leave();
   const { id } = await roll({ version: '1.1.0', devices: [real[0], ...played] });
   await when(id, 'has one device', ({ tally }) => tally['loaded'] === 1);
   const { body } = await bench.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
@@ -131,8 +138,50 @@ test('loads that wait are cancelled when a rollout is rolled back, and the rollb
   await agent.connect();
 });
 
+test('a load that its host was sent is waited for, and its device goes back too', async () => {
+  const [silent = ''] = played;
+  agent.orders.length = 0;
+  const { id } = await roll({ version: '1.1.0', devices: [real[0], silent] });
+  const [order] = await ordersOf('1.1.0', 1);
+  await when(id, 'has one device', ({ tally }) => tally['loaded'] === 1);
+  const { body } = await bench.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
+  const isOpen = ({ tally, waitingFor }: Rollout) => tally['loaded'] === 1 && waitingFor === 'devices';
+  await when(String(body['id']), 'has taken it back, and waits for the other', isOpen);
+  expect(await read(id)).toMatchObject({ state: 'rolling-back', endedAt: null, tally: { loading: 1 } });
+  if (order === undefined) throw new Error('no order');
+  await agent.report(replaced(order, '1.0.0', '0x9000'));
+  const [wayBack] = await ordersOf('1.0.0', 1);
+  if (wayBack === undefined) throw new Error('no order');
+  await agent.report(replaced(wayBack, '1.1.0', '0xa000'));
+  expect(await ended(id)).toMatchObject({ state: 'rolled-back', tally: { loaded: 2 } });
+  agent.orders.length = 0;
+});
+
+test('what waits for a device that goes back gives way to that', async () => {
+  const [silent = ''] = played;
+  agent.orders.length = 0;
+  const { id } = await roll({ version: '1.1.0', devices: [silent] });
+  const [order] = await ordersOf('1.1.0', 1);
+  if (order === undefined) throw new Error('no order');
+  await agent.report(replaced(order, '1.0.0', '0xb000'));
+  await ended(id);
+  await leave();
+  const waiting = await bench.post('/v1/loads', { module: 'tcp', version: '1.2.0', devices: [silent] });
+  await bench.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
+  await until('it has given way', async () => {
+    const [load] = itemsOf(await bench.get(`/v1/loads?batch=${waiting.body['batch']}`));
+    return load?.['outcome'] === 'superseded';
+  });
+  await agent.connect();
+  const [wayBack] = await ordersOf('1.0.0', 1);
+  if (wayBack === undefined) throw new Error('no order');
+  await agent.report(replaced(wayBack, '1.1.0', '0xc000'));
+  expect(await ended(id)).toMatchObject({ state: 'rolled-back' });
+  agent.orders.length = 0;
+});
+
 test('loads that no host was sent are cancelled when a rollout is aborted, and those that were go on', async () => {
-  agent.disconnect();
+  await leave();
   const [first = '', second = ''] = played;
   const { id } = await roll({ version: '1.1.0', devices: [first, second] });
   await when(id, 'has requested its loads', ({ tally }) => tally['loading'] === 2);

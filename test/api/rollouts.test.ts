@@ -10,13 +10,14 @@ let devices: string[];
 let east: string[];
 let west: string[];
 
-/** `work(n)` as `workModule` has it, but that every tenth call traps. */
+/** `work(n)` as `workModule` has it, but that after two hundred calls every tenth traps. */
 const trappingModule = (plus: number) => `
   (module
     (global $calls (mut i32) (i32.const 0))
     (func (export "work") (param $n i32) (result i32)
       (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
-      (if (i32.eqz (i32.rem_u (global.get $calls) (i32.const 10))) (then (unreachable)))
+      (if (i32.gt_u (global.get $calls) (i32.const 200))
+        (then (if (i32.eqz (i32.rem_u (global.get $calls) (i32.const 10))) (then (unreachable)))))
       (i32.add (local.get $n) (i32.const ${plus}))))`;
 
 /** `work(n)` sleeps so many milliseconds. */
@@ -166,7 +167,7 @@ describe('waves', () => {
 
   test('devices that are named get it in the order of their naming', async () => {
     const module = await newModule('named', devices);
-    const order = [west[2] ?? '', east[1] ?? '', west[0] ?? ''];
+    const order = [west[2], east[1], west[0], east[5], west[4], east[0]].map(String);
     const { id } = await roll({ module, version: '1.1.0', devices: order });
     await ended(id);
     expect(itemsOf(await bench.get(`/v1/rollouts/${id}/devices`)).map(({ device }) => device)).toEqual(order);
@@ -277,6 +278,8 @@ describe('brakes', () => {
         .flat()
         .map(({ statistics }) => z.looseObject({ callsFailed: z.number(), callsCompleted: z.number() }).parse(statistics));
     };
+    const measuredOf = async () => itemsOf(await bench.get(`/v1/rollouts/${id}/devices?wave=1`)).map(({ measured }) => measured);
+    const judged = await measuredOf();
     const settled = await failures();
     expect(settled.reduce((sum, { callsFailed }) => sum + callsFailed, 0)).toBeGreaterThan(0);
     const later = await until('every program has made a hundred more calls', async () => {
@@ -285,8 +288,8 @@ describe('brakes', () => {
     });
     expect(later.map(({ callsFailed }) => callsFailed)).toEqual(settled.map(({ callsFailed }) => callsFailed));
     // What each device measured is kept as it was when the wave was judged.
-    const canaries = itemsOf(await bench.get(`/v1/rollouts/${id}/devices?wave=1`));
-    for (const { measured } of canaries) expect(z.looseObject({ calls: z.number() }).parse(measured).calls).toBeGreaterThan(0);
+    expect(await measuredOf()).toEqual(judged);
+    for (const measured of judged) expect(z.looseObject({ calls: z.number() }).parse(measured).calls).toBeGreaterThan(0);
   });
 
   test('by default a wave that fails pauses the rollout; its failed loads can be tried again, and it goes on', async () => {
@@ -321,7 +324,10 @@ describe('brakes', () => {
     const rollout = await ended(id);
     expect(rollout).toMatchObject({ state: 'completed', tally: { loaded: 5, failed: 1 } });
     expect(rollout.waves[0]).toMatchObject({ state: 'passed', goesOnDespiteFailure: true, failure: expect.stringContaining('1 of 2') });
-    // What has completed can be tried again too.
+    // What has completed can be tried again too, and is judged anew.
+    await decide(id, 'retry-failed');
+    const again = await when(id, 'is paused again', ({ state }) => state === 'paused');
+    expect(again.waves[0]).toMatchObject({ state: 'failed', goesOnDespiteFailure: false });
     await bench.load(module, '1.0.0', [east[0] ?? ''], { versionPolicy: 'downgrade', downgradeReason: 'for the test' });
     expect((await decide(id, 'retry-failed')).body).toMatchObject({ state: 'running', endedAt: null });
     expect(await ended(id)).toMatchObject({ state: 'completed', tally: { loaded: 6, failed: 0 } });
@@ -698,6 +704,7 @@ describe('what is refused', () => {
       module,
       version: '1.1.0',
       devices: east,
+      soakSeconds: 0,
       waves: [
         { devices: 1, approval: true },
         { upToPercent: 100, approval: true },
