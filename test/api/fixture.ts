@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-parser/stream';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
@@ -75,6 +76,9 @@ export class Bench {
   async stop(): Promise<void> {
     await this.#app?.close();
     this.#app = null;
+    // Its connections are closed: those who keep them are to see that before they ask again.
+    await setImmediate();
+    await setImmediate();
   }
 
   /** Runs a device host; answers how to stop it. */

@@ -29,6 +29,8 @@ beforeAll(async () => {
   await bench.push('tcp', '1.1.0', workModule(2));
   // So that there is a version to go back to.
   for (const version of ['1.0.0', '1.1.0']) await bench.load('tcp', version, devices);
+  // And a newer one to be rolled out.
+  await bench.load('tcp', '1.0.0', devices, { versionPolicy: 'different' });
   const program = await bench.post(`/v1/devices/${devices[0]}/programs`, { module: 'tcp', export: 'work', arguments: [1], calls: 1 });
   const bootId = randomUUID();
   const join = (name: string, ...names: string[]) => {
@@ -120,17 +122,16 @@ async function makeRollouts(devices: readonly string[], silent: string): Promise
   };
   const becomes = (id: string, state: string) =>
     until(`a rollout is ${state}`, async () => (await bench.get(`/v1/rollouts/${id}`)).body['state'] === state);
-  // In the end they have the older version: the newer can be rolled out.
-  for (const version of ['1.0.0', '1.1.0', '1.0.0', '1.1.0', '1.0.0'])
-    await becomes(await roll({ version, devices, versionPolicy: 'different' }), 'completed');
+  // Of modules of their own, so that they are in nobody's way.
+  for (const module of ['icmp', 'udp']) for (const version of ['1.0.0', '1.1.0']) await bench.push(module, version, workModule(1));
+  for (const version of ['1.0.0', '1.1.0', '1.0.0', '1.1.0', '1.0.0', '1.1.0'])
+    await becomes(await roll({ module: 'icmp', version, devices, versionPolicy: 'different' }), 'completed');
   // The device of nobody has no version that could be in its way.
   const approved = await roll({ version: '1.0.0', devices: [silent], waves: [{ upToPercent: 100, approval: true }] });
   await becomes(approved, 'awaiting-approval');
   await bench.post(`/v1/rollouts/${approved}/approve`, { wave: 1 });
   for (let index = 0; index < 5; index += 1) await roll({ version: '1.1.0', devices: [silent], whenBusy: 'queue' });
   await roll({ version: '1.1.0', labels: { zone: 'south' }, dynamic: true });
-  // Of another module, so that it is in nobody's way.
-  for (const version of ['1.0.0', '1.1.0']) await bench.push('udp', version, workModule(1));
   await bench.load('udp', '1.1.0', devices);
   await becomes(await roll({ module: 'udp', version: '1.0.0', devices }), 'paused');
   return made;

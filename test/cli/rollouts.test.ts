@@ -1,12 +1,14 @@
 // Rollouts with the operator's commands, as processes against a service with real devices.
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
 import { Bench, itemsOf, until, workModule } from '../api/fixture.ts';
 import { Publisher } from '../api/publishing.ts';
-import { entry, environment, jsonOf, patchbay, run } from './command.ts';
+import { entry, environment, jsonOf, patchbay } from './command.ts';
 
 const bench = new Bench();
 const children: Child[] = [];
@@ -125,15 +127,24 @@ test('a rollout is watched until it ends: a line for each change, a table at the
 });
 
 /** A command as a person has it, on a terminal. */
-function onTerminal(...args: string[]) {
+function beginOnTerminal(...args: string[]): {
+  readonly said: () => string;
+  readonly ended: Promise<{ code: number | null; stdout: string }>;
+} {
   const words = [process.execPath, entry, 'rollout', ...args];
   const env = environment({ HOME: bench.folder, TERM: 'xterm', ...settings() });
-  return run('script', ['-qec', words.join(' '), '/dev/null'], { env, cwd: bench.folder });
+  const terminal = spawn('script', ['-qec', words.join(' '), '/dev/null'], { env, cwd: bench.folder });
+  let stdout = '';
+  terminal.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  const ended = once(terminal, 'close').then(() => ({ code: terminal.exitCode, stdout }));
+  return { said: () => stdout, ended };
 }
 
 test('on a terminal each wave has a bar', async () => {
   await prepare('bars');
-  const { stdout } = await onTerminal('create', ...inTwoWaves('bars'));
+  const { stdout } = await beginOnTerminal('create', ...inTwoWaves('bars')).ended;
   expect(stdout).toMatch(/wave 1 {2}\S*█{30}\S* {2}1\/1 {2}passed/);
   expect(stdout).toMatch(/wave 2 {2}\S*█{30}\S* {2}2\/2 {2}passed/);
   expect(stdout).not.toMatch(/wave 1 has passed/);
@@ -142,10 +153,11 @@ test('on a terminal each wave has a bar', async () => {
 test('on a terminal it is watched on when a wave has failed, until it is decided what becomes of it', async () => {
   await prepare('eyes');
   await bench.push('eyes', '1.2.0', unsoundModule);
-  const watch = onTerminal('create', '--module', 'eyes', '--version', '1.2.0', '--label', 'zone=north', '--soak', '0');
-  const { id } = await stands({ module: 'eyes', state: 'paused' });
+  const watch = beginOnTerminal('create', '--module', 'eyes', '--version', '1.2.0', '--label', 'zone=north', '--soak', '0');
+  await until('the watcher has told that an operator is waited for', async () => watch.said().includes('it waits for an operator'));
+  const { id } = await newest();
   await rollout('abort', String(id));
-  const { code, stdout } = await watch;
+  const { code, stdout } = await watch.ended;
   expect(code).toBe(4);
   expect(stdout).toMatch(
     /wave 1 has failed: 1 of 1 loads have not succeeded[\s\S]*it waits for an operator: [\s\S]* is \S*aborted\S*: an operator has aborted it\r\n/,

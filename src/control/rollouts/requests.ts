@@ -41,8 +41,10 @@ export async function buildOf(records: Records, { module, version }: Pick<Rollou
 
 /** The devices that are to get the build, in their order. @throws {Problem} `invalid-value`, `already-there`. */
 export async function membersOf(records: Records, request: RolloutRequest): Promise<Member[]> {
-  const { version, module, joining } = request;
-  const selected = await selectedBy(records, request);
+  return withoutThoseThatHaveIt(await selectedBy(records, request), request);
+}
+
+function withoutThoseThatHaveIt(selected: readonly Member[], { version, module, joining }: RolloutRequest): Member[] {
   const members = selected.filter(({ currentVersion }) => currentVersion !== version);
   if (members.length === 0 && joining === null)
     throw new Problem('already-there', `every selected device has ${module}@${version} in its module table: there is nothing to do`);
@@ -82,7 +84,7 @@ export async function checkNoConflict(records: Records, rollout: Pick<RolloutRec
 export async function previewOf(records: Records, request: RolloutRequest): Promise<Preview> {
   const build = await buildOf(records, request);
   const selected = await selectedBy(records, request);
-  const members = await membersOf(records, request);
+  const members = withoutThoseThatHaveIt(selected, request);
   const numbers = wavesOf(request.plan.waves, members.length);
   const waves = new Map(members.map(({ id }, index) => [id, numbers[index] ?? null]));
   const forecasts = await forecastLoads(records, build, selected, request.plan.terms);
