@@ -176,7 +176,7 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   retryFailedLoads: async () => {
     await endRollouts();
     await loadNewer();
-    return { 'path rollout': await untilIs(await roll({ version: '1.0.0', labels: { zone: 'north' }, versionPolicy: 'newer' }), 'paused') };
+    return { 'path rollout': await untilIs(await roll({ version: '1.0.0', devices: await north(), versionPolicy: 'newer' }), 'paused') };
   },
   rollBackRollout: async () => {
     await endRollouts();
