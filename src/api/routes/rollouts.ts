@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import { abort, approve, closeToDevices, type Decision, pause, resume, retryFailed, rollBack } from '../../control/rollouts/decisions.ts';
 import type { DeviceFigures } from '../../control/rollouts/figures.ts';
+import { isOpenToDevices, openEnd } from '../../control/rollouts/joining.ts';
 import { type RolloutPlan, usualThresholds } from '../../control/rollouts/plan.ts';
 import type { Preview } from '../../control/rollouts/requests.ts';
 import type { RolloutRequest } from '../../control/rollouts/rollouts.ts';
@@ -407,8 +408,8 @@ function toRollout({ record, plan, ...view }: RolloutView): Rollout {
     startAt: plan.startAt,
     window,
     windowOpensAt: window === null || isOpen(window, now) ? null : (nextOpening(window, now)?.toISOString() ?? null),
-    joinableUntil: joinableUntil === null || joinableUntil.getUTCFullYear() > 9_000 ? null : joinableUntil.toISOString(),
-    isJoinable: joinableUntil !== null && joinableUntil > now,
+    joinableUntil: joinableUntil === null || joinableUntil >= openEnd ? null : joinableUntil.toISOString(),
+    isJoinable: isOpenToDevices(record, now),
     whenBusy: plan.whenBusy,
     rollbackOf,
     rolledBackBy: view.rolledBackBy,
@@ -492,7 +493,6 @@ async function* serverSentEvents(views: AsyncIterable<RolloutView>): AsyncGenera
   for await (const view of views) {
     const data = toRollout(view);
     const text = JSON.stringify(data);
-    // When it was last measured is not told.
     if (text === last) continue;
     last = text;
     id += 1;

@@ -2,7 +2,8 @@
 
 import { z } from 'zod';
 import { DeviceId, Labels } from '../../protocol/identifiers.ts';
-import { Invalidation, longestDrain, Strategy } from '../../protocol/load-report.ts';
+import { Invalidation, longestDrain, SimilarityPolicy, Strategy, VersionPolicy } from '../../protocol/load-report.ts';
+import { count } from './common.ts';
 
 /** Devices that one request may name; by labels it may select as many as control allows. */
 const namedDevicesLimit = 10_000;
@@ -16,12 +17,17 @@ type Selected = { readonly devices?: z.infer<typeof DeviceId>[] | undefined; rea
 
 /** The schema, of values that select devices in one way. */
 export function selectingOnce<Schema extends z.ZodType<Selected>>(schema: Schema): Schema {
-  return schema
-    .refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'give either devices or labels')
-    .refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
-      path: ['labels'],
-      message: 'must have at least one label',
-    });
+  return namingALabel(
+    schema.refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'give either devices or labels'),
+  );
+}
+
+/** The schema, of values that name a label where they select by labels. */
+export function namingALabel<Schema extends z.ZodType<Pick<Selected, 'labels'>>>(schema: Schema): Schema {
+  return schema.refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
+    path: ['labels'],
+    message: 'must have at least one label',
+  });
 }
 
 /** What `selectingOnce` has let pass, as control takes it. */
@@ -53,6 +59,36 @@ export const termsShape = {
     .default(false)
     .describe('Loads of the same module that wait for the same devices, and that no host has been sent, end as `superseded`.'),
 };
+
+/** How loads are carried out, as answers tell it. */
+export const policyShape = {
+  strategy: Strategy,
+  invalidation: Invalidation,
+  drainMilliseconds: count.nullable(),
+  versionPolicy: VersionPolicy,
+  downgradeReason: z.string().nullable(),
+  similarityPolicy: SimilarityPolicy,
+};
+
+/** The same in examples. */
+export const examplePolicy = {
+  strategy: 'inject',
+  invalidation: 'nx',
+  drainMilliseconds: null,
+  versionPolicy: 'newer',
+  downgradeReason: null,
+  similarityPolicy: 'require',
+};
+
+/** The schema, of values that give a reason where an older version may be loaded. */
+export function reasonedWhereItIsADowngrade<
+  Schema extends z.ZodType<{ readonly versionPolicy: z.infer<typeof VersionPolicy>; readonly downgradeReason?: string | undefined }>,
+>(schema: Schema): Schema {
+  return schema.refine(({ versionPolicy, downgradeReason }) => (versionPolicy === 'downgrade') === (downgradeReason !== undefined), {
+    path: ['downgradeReason'],
+    message: 'give a reason with "versionPolicy": "downgrade", and only there',
+  });
+}
 
 /** The schema, of values that wait only where there is something to wait for. */
 export function drainingWhereItIsAsked<

@@ -3,43 +3,45 @@
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
-import {
-  exampleLoadReport,
-  Invalidation,
-  LoadReport,
-  Outcome,
-  SimilarityPolicy,
-  Strategy,
-  VersionPolicy,
-} from '../../protocol/load-report.ts';
+import { exampleLoadReport, LoadReport, Outcome, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { actor, count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 import { labelQuery, orderQuery, rangeQuery } from './lists.ts';
-import { drainingWhereItIsAsked, selectingOnce, selectorShape, termsShape } from './load-terms.ts';
+import {
+  drainingWhereItIsAsked,
+  examplePolicy,
+  policyShape,
+  reasonedWhereItIsADowngrade,
+  selectingOnce,
+  selectorShape,
+  termsShape,
+} from './load-terms.ts';
 
 export const loadParameter = z.object({ load: identifier('load') });
 
-export const NewLoads = drainingWhereItIsAsked(
-  selectingOnce(
-    z.strictObject({
-      module: ModuleName,
-      version,
-      ...selectorShape,
-      ...termsShape,
-      versionPolicy: VersionPolicy.default('newer').describe(
-        '`newer`: an older or the same version is refused. `different`: any other version. `downgrade`: any other, for the reason given.',
-      ),
-      downgradeReason: z.string().min(1).max(1_000).optional().describe('Why, where `versionPolicy` is `downgrade`; it is in the report.'),
-      similarityPolicy: SimilarityPolicy.default('require').describe(
-        'Whether the new version must have everything that the one in memory exports and imports (claim 11). `warn`: the report tells what differs. `off`: nobody asks.',
-      ),
-    }),
+export const NewLoads = reasonedWhereItIsADowngrade(
+  drainingWhereItIsAsked(
+    selectingOnce(
+      z.strictObject({
+        module: ModuleName,
+        version,
+        ...selectorShape,
+        ...termsShape,
+        versionPolicy: VersionPolicy.default('newer').describe(
+          '`newer`: an older or the same version is refused. `different`: any other version. `downgrade`: any other, for the reason given.',
+        ),
+        downgradeReason: z
+          .string()
+          .min(1)
+          .max(1_000)
+          .optional()
+          .describe('Why, where `versionPolicy` is `downgrade`; it is in the report.'),
+        similarityPolicy: SimilarityPolicy.default('require').describe(
+          'Whether the new version must have everything that the one in memory exports and imports (claim 11). `warn`: the report tells what differs. `off`: nobody asks.',
+        ),
+      }),
+    ),
   ),
-)
-  .refine(({ versionPolicy, downgradeReason }) => (versionPolicy === 'downgrade') === (downgradeReason !== undefined), {
-    path: ['downgradeReason'],
-    message: 'give a reason with "versionPolicy": "downgrade", and only there',
-  })
-  .meta({ id: 'NewLoads', examples: [{ module: 'tcp', version: '1.1.0', labels: { zone: 'north' } }] });
+).meta({ id: 'NewLoads', examples: [{ module: 'tcp', version: '1.1.0', labels: { zone: 'north' } }] });
 
 /** The one load of a request. */
 export function exampleAccepted(loaded: string) {
@@ -83,12 +85,7 @@ const exampleLoad = {
   build: exampleIdentifier('build'),
   module: 'tcp',
   version: exampleLoadReport.current.version,
-  strategy: 'inject',
-  invalidation: 'nx',
-  drainMilliseconds: null,
-  versionPolicy: 'newer',
-  downgradeReason: null,
-  similarityPolicy: 'require',
+  ...examplePolicy,
   state: 'completed',
   outcome,
   reason,
@@ -112,12 +109,7 @@ export const Load = z
     build: identifier('build'),
     module: z.string(),
     version,
-    strategy: Strategy,
-    invalidation: Invalidation,
-    drainMilliseconds: count.nullable(),
-    versionPolicy: VersionPolicy,
-    downgradeReason: z.string().nullable(),
-    similarityPolicy: SimilarityPolicy,
+    ...policyShape,
     state: LoadState,
     outcome: LoadOutcome.nullable().describe('Null until the load is completed.'),
     reason: z.string().nullable().describe('Why it was refused, failed, or ended without its device.'),

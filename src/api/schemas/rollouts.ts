@@ -6,10 +6,18 @@ import { OnFailure, rolloutLimits, ScheduleWindow, Thresholds, ThresholdsAsked, 
 import { rolloutStates, waitingReasons, waveStates } from '../../control/rollouts/steps.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DisplayName, exampleIdentifier, Labels, ModuleName } from '../../protocol/identifiers.ts';
-import { Invalidation, SimilarityPolicy, Strategy, VersionPolicy } from '../../protocol/load-report.ts';
+import { SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 import { orderQuery, rangeQuery } from './lists.ts';
-import { drainingWhereItIsAsked, selectorShape, termsShape } from './load-terms.ts';
+import {
+  drainingWhereItIsAsked,
+  examplePolicy,
+  namingALabel,
+  policyShape,
+  reasonedWhereItIsADowngrade,
+  selectorShape,
+  termsShape,
+} from './load-terms.ts';
 import { LoadOutcome } from './loads.ts';
 
 export const rolloutParameter = z.object({ rollout: identifier('rollout') });
@@ -45,91 +53,89 @@ const usualWaves = [
 
 const day = 24 * 3_600;
 
-export const NewRollout = drainingWhereItIsAsked(
-  z.strictObject({
-    name: DisplayName.optional()
-      .describe('What people call it.')
-      .meta({ examples: ['tcp-1.1'] }),
-    module: ModuleName,
-    version,
-    devices: selectorShape.devices.describe('The devices, in the order in which they get the build. Not with `labels`.'),
-    labels: Labels.optional().describe('Every device that has all of these labels. Not with `devices`.'),
-    runningVersion: z
-      .string()
-      .max(256)
-      .optional()
-      .describe('Only devices that have a version of the module in this range now (semver, as npm writes it).')
-      .meta({ examples: ['>=1.0.0 <1.1.0'] }),
-    waves: z
-      .array(NewWave)
-      .min(1)
-      .max(rolloutLimits.waves)
-      .default(usualWaves)
-      .describe(
-        'Which devices get the build one after another. The first is the canary; the last must be `"upToPercent": 100`. Where devices are not named, they are taken in an order that mixes them.',
-      ),
-    soakSeconds: soakSeconds.default(60),
-    thresholds: ThresholdsAsked.optional(),
-    onFailure: OnFailure.default('pause'),
-    devicesInFlight: z.int().min(1).max(rolloutLimits.devicesInFlight).default(100).describe('Loads that are under way at once.'),
-    loadsPerMinute: z
-      .int()
-      .min(1)
-      .max(rolloutLimits.loadsPerMinute)
-      .optional()
-      .describe('Loads that are requested in a minute, at even distances.'),
-    startAt: z.iso
-      .datetime()
-      .optional()
-      .describe('Not before this time, RFC 3339, UTC.')
-      .meta({ examples: [exampleTimes.requested] }),
-    window: ScheduleWindow.optional(),
-    dynamic: z
-      .boolean()
-      .default(false)
-      .describe('Whether devices that match later join the last wave, which then does not end by itself before `dynamicUntil`.'),
-    dynamicUntil: z.iso
-      .datetime()
-      .optional()
-      .describe('Until when devices join, RFC 3339, UTC; left out: until an operator closes the rollout to devices.')
-      .meta({ examples: [exampleTimes.deadline] }),
-    whenBusy: z
-      .enum(['refuse', 'queue'])
-      .default('refuse')
-      .describe('Where a rollout of the module that has not ended has some of the devices: whether this one is refused, or waits for it.'),
-    ...termsShape,
-    deadlineSeconds: z
-      .int()
-      .min(1)
-      .max(30 * day)
-      .default(600)
-      .describe('A load that has not completed after so many seconds counts as failed: no device holds its wave up for longer.'),
-    rollbackDeadlineSeconds: z
-      .int()
-      .min(1)
-      .max(30 * day)
-      .default(day)
-      .describe('The same of a rollback: how long a device that is away is waited for to be taken back.'),
-    versionPolicy: VersionPolicy.default('newer').describe('As of a load.'),
-    downgradeReason: z.string().min(1).max(1_000).optional().describe('Why, where `versionPolicy` is `downgrade`.'),
-    similarityPolicy: SimilarityPolicy.default('require').describe('As of a load.'),
-    dryRun: z.boolean().default(false).describe('Whether nothing is to be done, and what it would come to be told.'),
-  }),
+export const NewRollout = namingALabel(
+  reasonedWhereItIsADowngrade(
+    drainingWhereItIsAsked(
+      z.strictObject({
+        name: DisplayName.optional()
+          .describe('What people call it.')
+          .meta({ examples: ['tcp-1.1'] }),
+        module: ModuleName,
+        version,
+        devices: selectorShape.devices.describe('The devices, in the order in which they get the build. Not with `labels`.'),
+        labels: Labels.optional().describe('Every device that has all of these labels. Not with `devices`.'),
+        runningVersion: z
+          .string()
+          .max(256)
+          .optional()
+          .describe('Only devices that have a version of the module in this range now (semver, as npm writes it).')
+          .meta({ examples: ['>=1.0.0 <1.1.0'] }),
+        waves: z
+          .array(NewWave)
+          .min(1)
+          .max(rolloutLimits.waves)
+          .default(usualWaves)
+          .describe(
+            'Which devices get the build one after another. The first is the canary; the last must be `"upToPercent": 100`. Where devices are not named, they are taken in an order that mixes them.',
+          ),
+        soakSeconds: soakSeconds.default(60),
+        thresholds: ThresholdsAsked.optional(),
+        onFailure: OnFailure.default('pause'),
+        devicesInFlight: z.int().min(1).max(rolloutLimits.devicesInFlight).default(100).describe('Loads that are under way at once.'),
+        loadsPerMinute: z
+          .int()
+          .min(1)
+          .max(rolloutLimits.loadsPerMinute)
+          .optional()
+          .describe('Loads that are requested in a minute, at even distances.'),
+        startAt: z.iso
+          .datetime()
+          .optional()
+          .describe('Not before this time, RFC 3339, UTC.')
+          .meta({ examples: [exampleTimes.requested] }),
+        window: ScheduleWindow.optional(),
+        dynamic: z
+          .boolean()
+          .default(false)
+          .describe('Whether devices that match later join the last wave, which then does not end by itself before `dynamicUntil`.'),
+        dynamicUntil: z.iso
+          .datetime()
+          .optional()
+          .describe('Until when devices join, RFC 3339, UTC; left out: until an operator closes the rollout to devices.')
+          .meta({ examples: [exampleTimes.deadline] }),
+        whenBusy: z
+          .enum(['refuse', 'queue'])
+          .default('refuse')
+          .describe(
+            'Where a rollout of the module that has not ended has some of the devices: whether this one is refused, or waits for it.',
+          ),
+        ...termsShape,
+        deadlineSeconds: z
+          .int()
+          .min(1)
+          .max(30 * day)
+          .default(600)
+          .describe('A load that has not completed after so many seconds counts as failed: no device holds its wave up for longer.'),
+        rollbackDeadlineSeconds: z
+          .int()
+          .min(1)
+          .max(30 * day)
+          .default(day)
+          .describe('The same of a rollback: how long a device that is away is waited for to be taken back.'),
+        versionPolicy: VersionPolicy.default('newer').describe('As of a load.'),
+        downgradeReason: z.string().min(1).max(1_000).optional().describe('Why, where `versionPolicy` is `downgrade`.'),
+        similarityPolicy: SimilarityPolicy.default('require').describe('As of a load.'),
+        dryRun: z.boolean().default(false).describe('Whether nothing is to be done, and what it would come to be told.'),
+      }),
+    ),
+  ),
 )
-  .refine(({ versionPolicy, downgradeReason }) => (versionPolicy === 'downgrade') === (downgradeReason !== undefined), {
-    path: ['downgradeReason'],
-    message: 'give a reason with "versionPolicy": "downgrade", and only there',
-  })
   .refine(({ devices, labels }) => devices === undefined || labels === undefined, {
     path: ['labels'],
     message: 'give either devices or labels',
   })
   .refine(({ devices, labels, runningVersion }) => devices !== undefined || labels !== undefined || runningVersion !== undefined, {
     message: 'give devices, labels or runningVersion: which devices get the build',
-  })
-  .refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
-    path: ['labels'],
-    message: 'must have at least one label',
   })
   .refine(({ waves }) => waves.at(-1)?.upToPercent === 100, {
     path: ['waves'],
@@ -266,12 +272,7 @@ const exampleRollout = {
   waves: [exampleWave],
   tally: exampleTally,
   onFailure: 'rollback',
-  strategy: 'inject',
-  invalidation: 'nx',
-  drainMilliseconds: null,
-  versionPolicy: 'newer',
-  downgradeReason: null,
-  similarityPolicy: 'require',
+  ...examplePolicy,
   supersede: false,
   deadlineSeconds: 600,
   rollbackDeadlineSeconds: day,
@@ -319,12 +320,7 @@ export const Rollout = z
     waves: z.array(Wave),
     tally: DeviceTally,
     onFailure: OnFailure,
-    strategy: Strategy,
-    invalidation: Invalidation,
-    drainMilliseconds: count.nullable(),
-    versionPolicy: VersionPolicy,
-    downgradeReason: z.string().nullable(),
-    similarityPolicy: SimilarityPolicy,
+    ...policyShape,
     supersede: z.boolean(),
     deadlineSeconds: count,
     rollbackDeadlineSeconds: count,

@@ -3,12 +3,12 @@
 import type { Records } from '../../store/records/records.ts';
 import { type AuditEntry, audit, service } from '../context.ts';
 import { requestLoads } from './load-requests.ts';
-import { beginRollback, nextOfRollback, takeBack } from './rollback.ts';
+import { beginRollback, nextOfRollback, type TakingBack, takeBack } from './rollback.ts';
 import { type RolloutView, viewOf } from './standing.ts';
 import type { Step } from './steps.ts';
 
 /** How a rollout stands, and what is next. */
-export type Decided = { readonly view: RolloutView; readonly step: Step | { readonly kind: 'take-back' | 'end' }; readonly now: Date };
+export type Decided = { readonly view: RolloutView; readonly step: Step | TakingBack | { readonly kind: 'end' }; readonly now: Date };
 
 /** What is to be done next; null where the rollout has ended. */
 export async function decide(records: Records, id: string): Promise<Decided | null> {
@@ -16,8 +16,7 @@ export async function decide(records: Records, id: string): Promise<Decided | nu
   if (record === null || record.endedAt !== null) return null;
   const now = new Date();
   const view = await viewOf(records, record, now);
-  if (view.state === 'rolling-back' && (await nextOfRollback(records, view, now)) !== null)
-    return { view, step: { kind: 'take-back' }, now };
+  if (view.state === 'rolling-back') return { view, step: (await nextOfRollback(records, view, now)) ?? view.step, now };
   if (view.state === 'aborted') return { view, step: view.tally.loading > 0 ? { kind: 'none' } : { kind: 'end' }, now };
   return { view, step: view.step, now };
 }
@@ -35,8 +34,10 @@ export async function carryOut(records: Records, view: RolloutView, step: Decide
     case 'wait':
     case 'none':
       return [];
-    case 'take-back':
-      await takeBack(records, view, now);
+    case 'take-over':
+    case 'close-to-devices':
+    case 'end-rollback':
+      await takeBack(records, view, step, now);
       return [];
     case 'end':
       await records.rollouts.change(id, { endedAt: now });

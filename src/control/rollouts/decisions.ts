@@ -3,13 +3,13 @@
 import type { Records } from '../../store/records/records.ts';
 import type { RolloutRecord } from '../../store/records/rollouts.ts';
 import { type AuditEntry, audit, type Requester } from '../context.ts';
-import { endLoads } from '../load-endings.ts';
 import { notFound, Problem } from '../problem.ts';
 import { rolloutLimits } from './plan.ts';
 import { checkNoConflict } from './requests.ts';
 import { beginRollback } from './rollback.ts';
 import { type RolloutView, viewOf } from './standing.ts';
 import type { RolloutState } from './steps.ts';
+import { withdraw } from './withdrawal.ts';
 
 /** Carries a decision out on a rollout as it stands, and answers how a rollout stands then. */
 export type Decision = (records: Records, view: RolloutView, requester: Requester, now: Date) => Promise<RolloutView>;
@@ -55,9 +55,7 @@ export const abort =
     if (view.state === 'aborted') return view;
     checkState(view, 'aborted', ['pending', 'running', 'awaiting-approval', 'paused']);
     const { id } = view.record;
-    const skipped = await records.rollouts.skipWaiting(id, 'the rollout was aborted before its turn came');
-    const end = { outcome: 'cancelled', reason: 'its rollout was aborted', completedAt: now };
-    await endLoads(records, await records.rollouts.queuedLoads(id), end, requester);
+    const skipped = await withdraw(records, id, 'aborted', requester, now);
     const changes = { state: 'aborted', reason: reason ?? 'an operator has aborted it', joinableUntil: null };
     return change(records, view, changes, requester, now, 'aborted', { reason, skipped });
   };

@@ -39,7 +39,7 @@ export async function requestLoads(
     const reason = full.has(deviceId)
       ? withoutRoom(deviceId)
       : `the image of ${module}@${wanted} is not there any more: push its source again`;
-    await records.rollouts.setWithoutLoad(id, [deviceId], { state: 'failed', reason });
+    await records.rollouts.setFailed(id, deviceId, reason);
   }
   if (targets.length > 0) {
     const isRollback = rollbackOf !== null;

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { satisfies } from 'semver';
 import type { Records } from '../../store/records/records.ts';
+import type { NewRolloutDevice } from '../../store/records/rollouts.ts';
 import { checkNotTooMany, type SelectedDevice, selectDevices } from '../device-selection.ts';
 import { type RolloutSelector, rolloutLimits } from './plan.ts';
 
@@ -41,3 +42,16 @@ async function selectByLabels(records: Records, labels: Readonly<Record<string, 
 
 const isRunning = (current: string | null, range: string | null) =>
   range === null || (current !== null && satisfies(current, range, { includePrerelease: true }));
+
+/** Those that have another version, or none. */
+export function withoutVersion(members: readonly Member[], version: string): Member[] {
+  return members.filter(({ currentVersion }) => currentVersion !== version);
+}
+
+/** A member as a device of a rollout whose turn has not come. */
+export function toWaitingDevice(
+  { id, currentVersion }: Member,
+  place: Pick<NewRolloutDevice, 'position' | 'wave' | 'version'>,
+): NewRolloutDevice {
+  return { deviceId: id, ...place, state: 'waiting', reason: null, previousVersion: currentVersion };
+}

@@ -7,7 +7,7 @@ import type { RolloutRecord } from '../../store/records/rollouts.ts';
 import { type Forecast, forecastLoads } from '../load-forecast.ts';
 import { unknownBuild } from '../loads.ts';
 import { invalidValue, Problem } from '../problem.ts';
-import { type Member, selectMembers } from './membership.ts';
+import { type Member, selectMembers, withoutVersion } from './membership.ts';
 import { type RolloutPlan, wavesOf } from './plan.ts';
 import type { RolloutRequest } from './rollouts.ts';
 import { isTimeZone } from './schedule-window.ts';
@@ -41,11 +41,12 @@ export async function buildOf(records: Records, { module, version }: Pick<Rollou
 
 /** The devices that are to get the build, in their order. @throws {Problem} `invalid-value`, `already-there`. */
 export async function membersOf(records: Records, request: RolloutRequest): Promise<Member[]> {
-  return withoutThoseThatHaveIt(await selectedBy(records, request), request);
+  return checkNotThere(await selectedBy(records, request), request);
 }
 
-function withoutThoseThatHaveIt(selected: readonly Member[], { version, module, joining }: RolloutRequest): Member[] {
-  const members = selected.filter(({ currentVersion }) => currentVersion !== version);
+/** Those that have not got the version. @throws {Problem} `already-there` where all have. */
+function checkNotThere(selected: readonly Member[], { version, module, joining }: RolloutRequest): Member[] {
+  const members = withoutVersion(selected, version);
   if (members.length === 0 && joining === null)
     throw new Problem('already-there', `every selected device has ${module}@${version} in its module table: there is nothing to do`);
   return members;
@@ -84,7 +85,7 @@ export async function checkNoConflict(records: Records, rollout: Pick<RolloutRec
 export async function previewOf(records: Records, request: RolloutRequest): Promise<Preview> {
   const build = await buildOf(records, request);
   const selected = await selectedBy(records, request);
-  const members = withoutThoseThatHaveIt(selected, request);
+  const members = checkNotThere(selected, request);
   const numbers = wavesOf(request.plan.waves, members.length);
   const waves = new Map(members.map(({ id }, index) => [id, numbers[index] ?? null]));
   const forecasts = await forecastLoads(records, build, selected, request.plan.terms);
@@ -95,10 +96,7 @@ export async function previewOf(records: Records, request: RolloutRequest): Prom
     if (device === undefined || forecast === undefined) return [];
     return [{ device: id, name: device.name, isReachable: device.isReachable, wave: waves.get(id) ?? null, forecast }];
   });
-  const conflicts: { rollout: string; devices: number }[] = [];
-  for (const rollout of await records.rollouts.openOthers(request.module, '')) {
-    const { size } = await records.rollouts.among(rollout, [...waves.keys()]);
-    if (size > 0) conflicts.push({ rollout, devices: size });
-  }
+  const others = await records.rollouts.takenByOthers({ id: null, module: request.module }, [...waves.keys()]);
+  const conflicts = [...others].map(([rollout, taken]) => ({ rollout, devices: taken.size }));
   return { devices: previewed, waves: request.plan.waves.length, conflicts };
 }

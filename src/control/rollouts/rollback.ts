@@ -2,16 +2,15 @@
 
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import type { Records } from '../../store/records/records.ts';
-import type { NewRolloutDevice, RolloutDeviceRecord, RolloutRecord } from '../../store/records/rollouts.ts';
+import type { NewRolloutDevice, PatchedDevice, RolloutRecord } from '../../store/records/rollouts.ts';
 import { audit, type Requester, service } from '../context.ts';
-import { endLoads } from '../load-endings.ts';
+import { isOpenToDevices, openEnd } from './joining.ts';
 import type { RolloutPlan, Thresholds } from './plan.ts';
 import type { RolloutView } from './standing.ts';
+import { withdraw } from './withdrawal.ts';
 
 /** Devices that are taken over in one transaction. */
 const devicesAtOnce = 500;
-/** Longer than any rollout: until it is said that no more devices come. */
-const openEnd = new Date('9999-12-31T00:00:00Z');
 
 const unjudged: Thresholds = {
   failedLoadsPercent: null,
@@ -32,9 +31,7 @@ export async function beginRollback(
   now: Date,
 ): Promise<void> {
   const { id, module } = record;
-  await records.rollouts.skipWaiting(id, 'the rollout was rolled back before its turn came');
-  const end = { outcome: 'cancelled', reason: 'its rollout was rolled back', completedAt: now };
-  await endLoads(records, await records.rollouts.queuedLoads(id), end, requester);
+  await withdraw(records, id, 'rolled back', requester, now);
   await records.rollouts.change(id, { state: 'rolling-back', reason, endedAt: null, joinableUntil: null });
   const back = rolledBackBy ?? newIdentifier('rollout');
   if (rolledBackBy === null) {
@@ -44,13 +41,10 @@ export async function beginRollback(
       version: null,
       plan: planBack(plan, reason),
       state: 'running',
-      reason: null,
       rollbackOf: id,
       requestedAt: now,
       requestedBy: requester.actor,
       startedAt: now,
-      endedAt: null,
-      nextLoadAt: null,
       joinableUntil: openEnd,
     };
     await records.rollouts.create(rollback, [{ number: 1, state: 'loading', startedAt: now }]);
@@ -58,52 +52,41 @@ export async function beginRollback(
   await audit(records, requester, now, [{ action: 'rollout.rolling-back', object: id, detail: { rollback: back, reason } }]);
 }
 
-/** What is next of a rollback: devices are taken over, no more come, it is over. */
-export type TakingBack =
-  | { readonly kind: 'take-over'; readonly devices: readonly RolloutDeviceRecord[] }
-  | { readonly kind: 'close' | 'end' };
+/** What is next of a rollback: devices are taken over, no more come, or it is over; and the rollout that does it. */
+export type TakingBack = { readonly back: RolloutRecord } & (
+  | { readonly kind: 'take-over'; readonly devices: readonly PatchedDevice[] }
+  | { readonly kind: 'close-to-devices' | 'end-rollback' }
+);
 
-/** What is next of a rollout that is being rolled back, and the rollout that does it; null where that waits for loads. */
-export async function nextOfRollback(
-  records: Records,
-  { record, tally }: RolloutView,
-  now: Date,
-): Promise<{ readonly next: TakingBack; readonly back: RolloutRecord } | null> {
+/** What is next of a rollout that is being rolled back; null where that waits for loads. */
+export async function nextOfRollback(records: Records, { record, tally }: RolloutView, now: Date): Promise<TakingBack | null> {
   const back = await records.rollouts.rollbackOf(record.id);
   if (back === null) throw new Error(`the rollout ${record.id} is being rolled back, and there is no rollout that does it`);
   const devices = await records.rollouts.loadedNotIn(record.id, back.id, devicesAtOnce);
-  if (devices.length > 0) return { next: { kind: 'take-over', devices }, back };
+  if (devices.length > 0) return { kind: 'take-over', devices, back };
   if (tally.loading > 0) return null;
-  if (back.endedAt !== null) return { next: { kind: 'end' }, back };
-  return back.joinableUntil !== null && back.joinableUntil > now ? { next: { kind: 'close' }, back } : null;
+  if (back.endedAt !== null) return { kind: 'end-rollback', back };
+  return isOpenToDevices(back, now) ? { kind: 'close-to-devices', back } : null;
 }
 
 /** Has the next devices go back that have got the build; ends when all have, and none can get it any more. */
-export async function takeBack(records: Records, view: RolloutView, now: Date): Promise<void> {
-  const { record } = view;
-  const found = await nextOfRollback(records, view, now);
-  if (found === null) return;
-  const { next, back } = found;
+export async function takeBack(records: Records, { record }: RolloutView, next: TakingBack, now: Date): Promise<void> {
+  const { back } = next;
   switch (next.kind) {
     case 'take-over':
       await addDevices(records, record, back, next.devices);
       if (back.endedAt !== null) await reopen(records, back);
       return;
-    case 'close':
+    case 'close-to-devices':
       await records.rollouts.change(back.id, { joinableUntil: now });
       return;
-    case 'end':
+    case 'end-rollback':
       await records.rollouts.change(record.id, { state: 'rolled-back', endedAt: now });
       await audit(records, service, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
   }
 }
 
-async function addDevices(
-  records: Records,
-  { module, version }: RolloutRecord,
-  back: RolloutRecord,
-  devices: readonly RolloutDeviceRecord[],
-) {
+async function addDevices(records: Records, { module, version }: RolloutRecord, back: RolloutRecord, devices: readonly PatchedDevice[]) {
   const last = await records.rollouts.lastPosition(back.id);
   const current = await records.devices.versionsOf(
     devices.map(({ deviceId }) => deviceId),
@@ -113,10 +96,10 @@ async function addDevices(
     const now = current.get(deviceId) ?? null;
     const place = { deviceId, position: last + index + 1, wave: 1, previousVersion: now };
     if (now !== version) return { ...place, version: now ?? '', state: 'skipped', reason: `it has ${module}@${now} by now` };
-    if (previousVersion !== null && previousVersion === version)
-      return { ...place, version: previousVersion, state: 'skipped', reason: `it had ${module}@${version} before` };
     if (previousVersion === null)
       return { ...place, version: '', state: 'failed', reason: `it had no ${module} before: there is nothing to go back to` };
+    if (previousVersion === version)
+      return { ...place, version: previousVersion, state: 'skipped', reason: `it had ${module}@${version} before` };
     return { ...place, version: previousVersion, state: 'waiting', reason: null };
   });
   await records.rollouts.addDevices(back.id, added);

@@ -12,7 +12,8 @@ import { Repeated } from '../repeated.ts';
 import { checkHasImage } from '../retention.ts';
 import type { Decision } from './decisions.ts';
 import { type DeviceFigures, withFigures } from './figures.ts';
-import type { Member } from './membership.ts';
+import { openEnd } from './joining.ts';
+import { type Member, toWaitingDevice } from './membership.ts';
 import { type RolloutPlan, rolloutLimits, wavesOf } from './plan.ts';
 import { buildOf, checkNoConflict, membersOf, type Preview, previewOf } from './requests.ts';
 import { RolloutRunner } from './runner.ts';
@@ -20,7 +21,7 @@ import { type RolloutView, viewOf } from './standing.ts';
 
 /** Rollouts are looked at this often where nothing happens, in milliseconds. */
 const lookInterval = 250;
-/** Whoever follows a rollout is told of changes this often at most, in milliseconds. */
+/** Whoever follows a rollout is told how it stands this often, in milliseconds. */
 const followInterval = 250;
 /** Each follower reads the database as often. */
 const followerLimit = 100;
@@ -67,7 +68,6 @@ export class Rollouts {
 
   /** Carries nothing on any more; resolves when the last step has been taken. */
   async stop(): Promise<void> {
-    this.endFollowing();
     await this.#look.stop();
   }
 
@@ -90,13 +90,10 @@ export class Rollouts {
         version,
         plan,
         state: 'pending',
-        reason: null,
         rollbackOf: null,
         requestedAt: now,
         requestedBy: requester.actor,
         startedAt: null,
-        endedAt: null,
-        nextLoadAt: null,
         joinableUntil: joining && (joining.until ?? openEnd),
       };
       await records.rollouts.create(
@@ -183,7 +180,7 @@ export class Rollouts {
   }
 
   /**
-   * How a rollout stands, now and after every change, until it has ended or the signal is aborted.
+   * How a rollout stands, now and at every look from then on, until it has ended or the signal is aborted.
    * @throws {Problem} `not-found`, `busy` where there are as many followers as may be.
    */
   async follow(id: string, signal: AbortSignal): Promise<AsyncGenerator<RolloutView, void>> {
@@ -199,12 +196,9 @@ export class Rollouts {
 
   async *#follow(id: string, ended: AbortSignal): AsyncGenerator<RolloutView, void> {
     try {
-      let last = '';
       while (!ended.aborted) {
         const view = await this.view(id);
-        const text = JSON.stringify(view);
-        if (text !== last) yield view;
-        last = text;
+        yield view;
         if (view.record.endedAt !== null) return;
         await delay(followInterval, null, { signal: ended }).catch(() => {});
       }
@@ -214,9 +208,6 @@ export class Rollouts {
   }
 }
 
-/** Longer than any rollout. */
-const openEnd = new Date('9999-12-31T00:00:00Z');
-
 async function found(records: Records, id: string) {
   const record = await records.rollouts.find(id);
   if (record === null) throw notFound('rollout', id);
@@ -225,13 +216,5 @@ async function found(records: Records, id: string) {
 
 function devicesOf(members: readonly Member[], { waves }: RolloutPlan, version: string) {
   const numbers = wavesOf(waves, members.length);
-  return members.map(({ id, currentVersion }, index) => ({
-    deviceId: id,
-    position: index + 1,
-    wave: numbers[index] ?? waves.length,
-    version,
-    state: 'waiting',
-    reason: null,
-    previousVersion: currentVersion,
-  }));
+  return members.map((member, index) => toWaitingDevice(member, { version, position: index + 1, wave: numbers[index] ?? waves.length }));
 }

@@ -2,10 +2,11 @@
 // between any two.
 
 import { setImmediate } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { RolloutRecord } from '../../store/records/rollouts.ts';
 import type { Context } from '../context.ts';
 import { carryOut, type Decided, decide, isToBeTaken } from './carrying-out.ts';
-import { joinDevices } from './joining.ts';
+import { findJoining, isOpenToDevices, joinDevices } from './joining.ts';
 import type { RolloutView } from './standing.ts';
 import type { WaitingFor } from './steps.ts';
 import { WaveMeasuring } from './wave-measuring.ts';
@@ -94,8 +95,7 @@ export class RolloutRunner {
   async #renew(view: RolloutView): Promise<boolean> {
     const { id } = view.record;
     const joins = isJoinable(view) && isDue(this.#nextJoining, id, joiningInterval);
-    const isAwaited = view.step.kind === 'wait' && view.step.for === 'measurement';
-    const measures = isMeasured(view) && (isAwaited || isDue(this.#nextMeasuring, id, measuringInterval));
+    const measures = isMeasured(view) && (isAwaited(view) || isDue(this.#nextMeasuring, id, measuringInterval));
     if (joins) await this.#join(view);
     if (measures) await this.#measure(view);
     return joins || measures;
@@ -113,16 +113,21 @@ export class RolloutRunner {
     orderBoard.announce(hostIds);
   }
 
-  async #join(view: RolloutView): Promise<void> {
-    await this.#context.store.transaction((records) => joinDevices(records, view.record.id, new Date()));
+  async #join({ record }: RolloutView): Promise<void> {
+    const { store } = this.#context;
+    // Others write meanwhile: looking takes long where many devices match, and mostly finds none.
+    if ((await findJoining(store.records, record.id)).length === 0) return;
+    await store.transaction((records) => joinDevices(records, record.id, new Date()));
   }
 
-  async #measure({ record, wave }: RolloutView): Promise<void> {
+  async #measure(view: RolloutView): Promise<void> {
+    const { record, wave } = view;
     if (wave === null) return;
     const began = performance.now();
     const measuredAt = new Date();
     const { measured } = await this.#measuring.measure(record, wave.number);
-    await this.#context.store.transaction(({ rollouts }) => rollouts.changeWave(record.id, wave.number, { measured, measuredAt }));
+    if (isAwaited(view) || !isDeepStrictEqual(measured, wave.results.measured))
+      await this.#context.store.transaction(({ rollouts }) => rollouts.changeWave(record.id, wave.number, { measured, measuredAt }));
     const took = performance.now() - began;
     this.#nextMeasuring.set(record.id, performance.now() + Math.max(measuringInterval, took * measuringShare));
   }
@@ -151,8 +156,10 @@ function isDue(times: Map<string, number>, id: string, interval: number): boolea
 }
 
 function isJoinable({ record, state }: RolloutView): boolean {
-  const { joinableUntil, rollbackOf } = record;
-  return rollbackOf === null && state === 'running' && joinableUntil !== null && joinableUntil > new Date();
+  return record.rollbackOf === null && state === 'running' && isOpenToDevices(record, new Date());
 }
+
+/** Whether it is waited for when it is measured, whatever that finds. */
+const isAwaited = ({ step }: RolloutView) => step.kind === 'wait' && step.for === 'measurement';
 
 const isMeasured = ({ wave }: RolloutView) => wave?.state === 'loading' || wave?.state === 'soaking';

@@ -55,6 +55,6 @@ export async function settleUnreported(records: Records, loadIds: readonly strin
 /** What the device had reported before; nothing of an earlier life, in which its programs had other counts. */
 async function stateBefore(records: Records, device: string, { programs }: DeviceState): Promise<DeviceState | null> {
   if (programs.length === 0) return null;
-  const known = await records.devices.find(device);
-  return known === null || known.stateAt === null ? null : (DeviceState.safeParse(known.state).data ?? null);
+  const known = await records.devices.statesOf([device], (state) => DeviceState.safeParse(state).data ?? null);
+  return known.get(device) ?? null;
 }

@@ -2,6 +2,7 @@
 
 import type { Records } from '../../store/records/records.ts';
 import type { DeviceCount, RolloutRecord, RolloutWaveRecord } from '../../store/records/rollouts.ts';
+import { isOpenToDevices } from './joining.ts';
 import { type Verdict, verdictsOf, type WaveResults } from './judgement.ts';
 import { Measured, nothingMeasured } from './measurement.ts';
 import { allowanceOf } from './pace.ts';
@@ -70,13 +71,12 @@ function standingOf(view: Omit<RolloutView, 'step'>, isBlocked: boolean, now: Da
       state: wave.state,
       needsApproval: wave.plan.approval && wave.record.approvedBy === null,
       isAccepted: wave.record.accepted,
-      soakSeconds: wave.plan.soakSeconds,
       soakUntil: wave.record.soakUntil,
       measuredAt: wave.record.measuredAt,
       thresholds: wave.plan.thresholds,
       waiting: wave.tally.waiting,
       loading: wave.tally.loading,
-      isJoinable: wave.number === last?.number && record.joinableUntil !== null && record.joinableUntil > now,
+      isJoinable: wave.number === last?.number && isOpenToDevices(record, now),
       results: wave.results,
     },
     startAt: plan.startAt === null ? null : new Date(plan.startAt),

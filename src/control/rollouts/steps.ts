@@ -24,7 +24,6 @@ export type WaveStanding = {
   readonly needsApproval: boolean;
   /** Whether it is not judged any more. */
   readonly isAccepted: boolean;
-  readonly soakSeconds: number;
   readonly soakUntil: Date | null;
   /** What its results are as of; null: nothing was measured yet. */
   readonly measuredAt: Date | null;

@@ -3,11 +3,11 @@
 import { z } from 'zod';
 import type { Prisma } from '../generated/client.ts';
 import type { RolloutDeviceModel, RolloutModel, RolloutWaveModel } from '../generated/models.ts';
-import { chunksOf, readInChunks } from './chunks.ts';
+import { readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, type PageByNumber, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type RolloutRecord = RolloutModel;
-export type NewRollout = Omit<RolloutModel, 'plan'> & { readonly plan: Prisma.InputJsonValue };
+export type NewRollout = Omit<RolloutModel, 'plan' | 'reason' | 'endedAt' | 'nextLoadAt'> & { readonly plan: Prisma.InputJsonValue };
 export type RolloutWaveRecord = RolloutWaveModel;
 /** A device of a rollout without what its programs had done, as lists show it. */
 export type RolloutDeviceRecord = Omit<RolloutDeviceModel, 'baseline'>;
@@ -43,11 +43,15 @@ export type Measurable = { readonly deviceId: string; readonly baseline: unknown
 /** A device that waits for its load. */
 export type WaitingDevice = { readonly deviceId: string; readonly hostId: string; readonly version: string };
 
-/** A rollout that has some of the devices. */
-export type Conflict = { readonly rolloutId: string; readonly devices: number; readonly deviceId: string };
+/** A device that has got the version, and what it had before. */
+export type PatchedDevice = Pick<RolloutDeviceModel, 'deviceId' | 'previousVersion'>;
+
+/** A rollout that has so many of the devices. */
+export type Conflict = { readonly rolloutId: string; readonly devices: number };
 
 const WaitingRows = z.array(z.object({ deviceId: z.string(), hostId: z.string(), version: z.string() }));
-const ConflictRows = z.array(z.object({ rolloutId: z.string(), devices: z.coerce.number(), deviceId: z.string() }));
+const ConflictRows = z.array(z.object({ rolloutId: z.string(), devices: z.coerce.number() }));
+const PatchedRows = z.array(z.object({ deviceId: z.string(), previousVersion: z.string().nullable() }));
 const CountRows = z.array(
   z.object({ wave: z.coerce.number(), state: z.string(), devices: z.coerce.number(), interrupted: z.coerce.number() }),
 );
@@ -208,14 +212,9 @@ export class RolloutRecords {
     });
   }
 
-  /** These devices have got no loads, and wait for none. */
-  async setWithoutLoad(
-    rolloutId: string,
-    deviceIds: readonly string[],
-    ending: { readonly state: 'failed' | 'skipped'; readonly reason: string },
-  ): Promise<void> {
-    for (const some of chunksOf(deviceIds))
-      await this.#client.rolloutDevice.updateMany({ where: { rolloutId, deviceId: { in: some } }, data: ending });
+  /** A device has got no load, and waits for none. */
+  async setFailed(rolloutId: string, deviceId: string, reason: string): Promise<void> {
+    await this.#client.rolloutDevice.updateMany({ where: { rolloutId, deviceId }, data: { state: 'failed', reason } });
   }
 
   /** Those that wait do so no more. Answers how many. */
@@ -249,22 +248,13 @@ export class RolloutRecords {
   }
 
   /** Devices of it that have the version and are not among another rollout's devices, the first of them. */
-  async loadedNotIn(rolloutId: string, otherId: string, limit: number): Promise<RolloutDeviceRecord[]> {
+  async loadedNotIn(rolloutId: string, otherId: string, limit: number): Promise<PatchedDevice[]> {
     const rows = await this.#client.$queryRaw`
-      SELECT loaded."deviceId" FROM "RolloutDevice" AS loaded
+      SELECT loaded."deviceId", loaded."previousVersion" FROM "RolloutDevice" AS loaded
       WHERE loaded."rolloutId" = ${rolloutId} AND loaded.state = 'loaded'
         AND NOT EXISTS (SELECT 1 FROM "RolloutDevice" AS other WHERE other."rolloutId" = ${otherId} AND other."deviceId" = loaded."deviceId")
       ORDER BY loaded.position LIMIT ${limit}`;
-    const ids = z.array(z.object({ deviceId: z.string() })).parse(rows);
-    return readInChunks(
-      ids.map(({ deviceId }) => deviceId),
-      (some) =>
-        this.#client.rolloutDevice.findMany({
-          where: { rolloutId, deviceId: { in: some } },
-          orderBy: { position: 'asc' },
-          omit: { baseline: true },
-        }),
-    );
+    return PatchedRows.parse(rows);
   }
 
   /** Which of these devices it has. */
@@ -327,7 +317,7 @@ export class RolloutRecords {
    */
   async conflicts({ id, module }: Pick<RolloutModel, 'id' | 'module'>, which: 'earlier' | 'all'): Promise<Conflict[]> {
     const rows = await this.#client.$queryRaw`
-      SELECT other."rolloutId", COUNT(*) AS devices, MIN(other."deviceId") AS "deviceId"
+      SELECT other."rolloutId", COUNT(*) AS devices
       FROM "Rollout" AS open
       JOIN "RolloutDevice" AS other ON other."rolloutId" = open.id
       JOIN "RolloutDevice" AS own ON own."rolloutId" = ${id} AND own."deviceId" = other."deviceId"
@@ -336,9 +326,20 @@ export class RolloutRecords {
     return ConflictRows.parse(rows);
   }
 
-  /** Open rollouts of a module but one. */
-  async openOthers(module: string, exceptId: string): Promise<string[]> {
-    const open = await this.#client.rollout.findMany({ where: { endedAt: null, module, id: { not: exceptId } }, select: { id: true } });
-    return open.map(({ id }) => id);
+  /**
+   * Which of some devices open rollouts of the module have, by rollout; those that have none are not there.
+   * @param rollout The one that is not looked at, by its identifier, and the module.
+   */
+  async takenByOthers(
+    { id, module }: { readonly id: string | null; readonly module: string },
+    deviceIds: readonly string[],
+  ): Promise<Map<string, Set<string>>> {
+    const where = { endedAt: null, module, ...(id === null ? {} : { id: { not: id } }) };
+    const taken = new Map<string, Set<string>>();
+    for (const other of await this.#client.rollout.findMany({ where, select: { id: true } })) {
+      const devices = await this.among(other.id, deviceIds);
+      if (devices.size > 0) taken.set(other.id, devices);
+    }
+    return taken;
   }
 }

@@ -14,7 +14,6 @@ function wave(changes: Partial<WaveStanding> = {}): WaveStanding {
     state: 'loading',
     needsApproval: false,
     isAccepted: false,
-    soakSeconds: 10,
     soakUntil: null,
     measuredAt: null,
     thresholds: usualThresholds,
@@ -166,8 +165,9 @@ class Model {
       (
         { size, approval, soak },
         index,
-      ): { -readonly [Key in keyof WaveStanding]: WaveStanding[Key] } & { loaded: number; failures: number } => ({
-        ...wave({ number: index + 1, state: 'waiting', needsApproval: approval, soakSeconds: soak, waiting: size }),
+      ): { -readonly [Key in keyof WaveStanding]: WaveStanding[Key] } & { loaded: number; failures: number; soakSeconds: number } => ({
+        ...wave({ number: index + 1, state: 'waiting', needsApproval: approval, waiting: size }),
+        soakSeconds: soak,
         loaded: 0,
         failures: 0,
       }),
