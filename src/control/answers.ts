@@ -19,7 +19,7 @@ export type AnswerOf<Made> = (made: Made) => Answer;
  */
 export async function keepAnswer<Made>(records: Records, { repeatable }: Requester, answerOf: AnswerOf<Made>, made: Made): Promise<void> {
   if (repeatable === undefined) return;
-  await records.answers.keep(toRecord(repeatable, answerOf(made)));
+  await records.answers.keep([toRecord(repeatable, answerOf(made))]);
   kept.add(repeatable);
 }
 
@@ -88,7 +88,7 @@ export class Answers {
   /** Keeps the answer of a request that was carried out, or refused, unless it is kept with what it did. */
   async keep(request: RepeatableRequest, answer: Answer): Promise<void> {
     try {
-      if (!kept.has(request)) await this.#context.store.transaction((records) => records.answers.keep(toRecord(request, answer)));
+      if (!kept.has(request)) await this.#context.store.transaction((records) => records.answers.keep([toRecord(request, answer)]));
     } finally {
       this.abandon(request);
     }

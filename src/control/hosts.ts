@@ -54,15 +54,15 @@ export class Hosts {
   /** The host whose token this is; it has been heard of. @throws {Problem} `unauthenticated`. */
   async authenticate(token: string | null): Promise<string> {
     // Found by its digest, of which an attacker cannot choose a prefix: the time that it takes says nothing of the token.
-    const host = token === null ? null : await this.#context.store.records.hosts.findByToken(digestOf(token));
-    if (host === null) {
+    const id = token === null ? null : await this.#context.store.records.hosts.findByToken(digestOf(token));
+    if (id === null) {
       throw new Problem(
         'unauthenticated',
         'a host shows the token that it got when it last registered, as `Authorization: Bearer TOKEN`: register again for a new one',
       );
     }
-    await this.#reachability.heard(host.id);
-    return host.id;
+    await this.#reachability.heard(id);
+    return id;
   }
 
   /** Batches of reports that are being taken. */
@@ -189,7 +189,7 @@ export class Hosts {
 }
 
 async function checkBoot(records: Records, hostId: string, bootId: string): Promise<void> {
-  const host = await records.hosts.find(hostId);
+  const host = await records.hosts.bootOf(hostId);
   if (host === null) throw notFound('host', hostId);
   if (host.bootId !== bootId)
     throw new Problem('stale-boot', `the host ${host.name} has registered with another boot id since: register again`);

@@ -2,7 +2,7 @@
 
 import { newIdentifier } from '../protocol/identifiers.ts';
 import { LoadPolicy } from '../protocol/load-report.ts';
-import type { BuildRecord } from '../store/records/builds.ts';
+import type { LoadableBuild } from '../store/records/builds.ts';
 import type { NewLoad } from '../store/records/loads.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AuditEntry, audit, type Requester } from './context.ts';
@@ -25,7 +25,7 @@ export type LoadTerms = LoadPolicy & {
 };
 
 /** A build that is to be put on a device; all of a batch are of one module. */
-export type Target = { readonly device: SelectedDevice; readonly build: BuildRecord };
+export type Target = { readonly device: SelectedDevice; readonly build: LoadableBuild };
 
 export type NewLoads = {
   readonly batch: string;
@@ -101,7 +101,8 @@ export async function devicesWithoutRoom(
   module: string,
   { supersede }: Pick<LoadTerms, 'supersede'>,
 ): Promise<string[]> {
-  const full = await records.loads.devicesWithLoads(deviceIds, queueLimit);
+  const open = await records.loads.openOn(deviceIds);
+  const full = [...open].flatMap(([id, loads]) => (loads >= queueLimit ? [id] : []));
   if (full.length === 0 || !supersede) return full;
   const makeRoom = new Set((await records.loads.queuedFor(full, module)).map(({ deviceId }) => deviceId));
   return full.filter((id) => !makeRoom.has(id));

@@ -26,7 +26,7 @@ export class Loads {
   async request(request: NewLoadsRequest, requester: Requester, answerOf: AnswerOf<NewLoads>): Promise<NewLoads> {
     const { module, version, selector, ...terms } = request;
     const { accepted, hostIds } = await this.#context.store.transaction(async (records) => {
-      const build = await records.builds.find(module, version);
+      const build = await records.builds.findLoadable(module, version);
       if (build === null) throw await unknownBuild(records, module, version);
       const devices = await selectDevices(records, selector);
       const targets = devices.map((device) => ({ device, build }));

@@ -93,7 +93,7 @@ export class OrderBoard {
       const fresh = found.filter(({ dispatchedAt }) => dispatchedAt === null);
       const at = new Date();
       await orders.markDispatched(
-        fresh.map(({ id }) => id),
+        fresh.map(({ number }) => number),
         at,
       );
       await loads.setDispatched(

@@ -2,6 +2,7 @@
 
 import type { Order, OrderOf, Report } from '../protocol/agent.ts';
 import type { DeviceState, ProgramStatistics } from '../protocol/device-state.ts';
+import type { OrderRecord } from '../store/records/orders.ts';
 import type { Records } from '../store/records/records.ts';
 import { applyViolations } from './abi-violations.ts';
 import { type AuditEntry, audit, type Requester } from './context.ts';
@@ -13,109 +14,133 @@ import { keepLoaded, keepPutBack } from './stays.ts';
 type Batch = { readonly hostId: string; readonly bootId: string; readonly reports: readonly Report[] };
 type OrderReport = Exclude<Report, { kind: 'device-state' }>;
 
+type AttachOrder = OrderOf<'attach-device'>;
+type LoadOrder = OrderOf<'load'>;
+/** A report of an order that is the host's and not settled. */
+type Answered = { readonly record: OrderRecord; readonly order: Order; readonly report: OrderReport };
+
 /** Applies a batch of reports; one whose order is settled, or another host's, has been applied or is not the host's to make. */
 export async function applyReports(records: Records, batch: Batch, requester: Requester): Promise<void> {
   const at = new Date();
-  const orderReports = batch.reports.filter((report): report is OrderReport => report.kind !== 'device-state');
-  const unsettled = await records.orders.findUnsettled(
-    batch.hostId,
-    orderReports.map(({ order }) => order),
-  );
-  const open = new Map(unsettled.map((order) => [order.id, order]));
-  const settled: string[] = [];
+  const answered = await unsettledOf(records, batch);
   const entries: AuditEntry[] = [];
-  for (const report of orderReports) {
-    const record = open.get(report.order);
-    if (record === undefined || record.deviceId !== report.device) continue;
-    const applied = await applyOrderReport(records, batch, toOrder(record), report, at);
-    if (applied === null) continue;
-    open.delete(report.order);
-    settled.push(report.order);
-    entries.push(...applied);
-  }
-  await records.orders.settle(settled, at);
+  for (const some of oneOfEachDevice(answered)) entries.push(...(await applyToDevices(records, batch, some, at)));
+  await records.orders.settle(
+    answered.map(({ record }) => record.number),
+    at,
+  );
   entries.push(...(await applyStates(records, batch)));
   await audit(records, requester, at, entries);
 }
 
-/** Null where the report is of another kind than the order: then nothing is known of what came of the order, and it stays unsettled. */
-async function applyOrderReport(records: Records, batch: Batch, order: Order, report: OrderReport, at: Date): Promise<AuditEntry[] | null> {
-  switch (report.kind) {
-    case 'device-attached':
-      return order.kind === 'attach-device' ? applyAttachment(records, batch, order, report, at) : null;
-    case 'load-completed':
-      return order.kind === 'load' ? applyLoad(records, order, report, at) : null;
-    case 'program-started':
-      if (order.kind !== 'start-program') return null;
-      await records.programs.setStarted([order.program], report.failure);
-      return [
-        {
-          action: 'program.started',
-          object: order.program,
-          outcome: outcomeOf(report.failure),
-          detail: { device: order.device, failure: report.failure },
-        },
-      ];
-    case 'program-stopped':
-      if (order.kind !== 'stop-program') return null;
-      return [
-        {
-          action: 'program.stopped',
-          object: order.program,
-          outcome: outcomeOf(report.failure),
-          detail: { device: order.device, failure: report.failure },
-        },
-      ];
-  }
-}
-
-async function applyAttachment(
-  records: Records,
-  batch: Batch,
-  { device, modules, programs }: OrderOf<'attach-device'>,
-  { state, failure }: Extract<Report, { kind: 'device-attached' }>,
-  at: Date,
-): Promise<AuditEntry[]> {
-  await records.devices.setAttached(device, batch.bootId, failure);
-  await keepPutBack(records, device, modules, state, at);
-  const isThere = new Set<string>(state.programs.map(({ program }) => program));
-  const lost = programs.map(({ program }) => program).filter((program) => !isThere.has(program));
-  if (lost.length > 0) await records.programs.setStarted(lost, failure ?? 'the device did not take it up again when its host restarted');
-  return [{ action: 'device.attached', object: device, outcome: outcomeOf(failure), detail: { boot: batch.bootId, failure } }];
-}
-
-async function applyLoad(
-  records: Records,
-  order: OrderOf<'load'>,
-  { result, state }: Extract<Report, { kind: 'load-completed' }>,
-  at: Date,
-): Promise<AuditEntry[]> {
-  const { device, load, module } = order;
-  const { outcome, reason, interrupted, retried, failed, previous } = result;
-  const { hadNotEnded, rolloutId } = await records.loads.complete(load, {
-    outcome,
-    reason,
-    interrupted,
-    retried,
-    failed,
-    completedAt: at,
-    report: result,
+/** The reports that settle their orders: of each order the first, unless nothing is known by it of what came of the order. */
+async function unsettledOf(records: Records, { hostId, reports }: Batch): Promise<Answered[]> {
+  const orderReports = reports.filter((report): report is OrderReport => report.kind !== 'device-state');
+  const unsettled = await records.orders.findUnsettled(
+    hostId,
+    orderReports.map(({ order }) => order),
+  );
+  const open = new Map(unsettled.map((record) => [record.id, record]));
+  return orderReports.flatMap((report) => {
+    const record = open.get(report.order);
+    if (record === undefined || record.deviceId !== report.device || orderKinds[report.kind] !== record.kind) return [];
+    open.delete(report.order);
+    return [{ record, order: toOrder(record), report }];
   });
-  const detail = {
-    device,
-    module,
-    version: order.version,
-    outcome,
-    reason,
-    previous: previous?.version ?? null,
-    interrupted,
-    retried,
-    failed,
-  };
-  await keepLoaded(records, order, result, at);
-  if (rolloutId !== null) await settleReported(records, order, { result, state, at, isLate: !hadNotEnded });
-  // What a device did after the load's deadline is in its history; the load's outcome stays.
-  return [{ action: hadNotEnded ? 'load.completed' : 'load.reported-late', object: load, outcome: auditOutcomeOf(outcome), detail }];
+}
+
+/** What each report is of. */
+const orderKinds = {
+  'device-attached': 'attach-device',
+  'load-completed': 'load',
+  'program-started': 'start-program',
+  'program-stopped': 'stop-program',
+} as const satisfies Record<OrderReport['kind'], Order['kind']>;
+
+/** In lists of which each has one report of a device at most, those of a device one after another. */
+function oneOfEachDevice(answered: readonly Answered[]): Answered[][] {
+  const lists: Answered[][] = [];
+  const counts = new Map<string, number>();
+  for (const one of answered) {
+    const place = counts.get(one.report.device) ?? 0;
+    counts.set(one.report.device, place + 1);
+    const list = lists[place];
+    if (list === undefined) lists.push([one]);
+    else list.push(one);
+  }
+  return lists;
+}
+
+/** @param answered Of different devices. */
+async function applyToDevices(records: Records, batch: Batch, answered: readonly Answered[], at: Date): Promise<AuditEntry[]> {
+  const loads: Load[] = [];
+  const attachments: Attachment[] = [];
+  const entries: AuditEntry[] = [];
+  for (const { order, report } of answered) {
+    if (order.kind === 'load' && report.kind === 'load-completed') loads.push({ order, report });
+    else if (order.kind === 'attach-device' && report.kind === 'device-attached') attachments.push({ order, report });
+    else if (order.kind === 'start-program' && report.kind === 'program-started') {
+      await records.programs.setStarted([order.program], report.failure);
+      entries.push(programEvent('program.started', order, report));
+    } else if (order.kind === 'stop-program' && report.kind === 'program-stopped')
+      entries.push(programEvent('program.stopped', order, report));
+  }
+  entries.push(...(await applyAttachments(records, batch, attachments, at)));
+  entries.push(...(await applyLoads(records, loads, at)));
+  return entries;
+}
+
+type Attachment = { readonly order: AttachOrder; readonly report: Extract<Report, { kind: 'device-attached' }> };
+type Load = { readonly order: LoadOrder; readonly report: Extract<Report, { kind: 'load-completed' }> };
+
+async function applyAttachments(records: Records, { bootId }: Batch, attachments: readonly Attachment[], at: Date): Promise<AuditEntry[]> {
+  await records.devices.setAttached(
+    attachments.map(({ order, report }) => ({ id: order.device, attachedBootId: bootId, attachFailure: report.failure })),
+  );
+  for (const { order, report } of attachments) {
+    const { device, modules, programs } = order;
+    const { state, failure } = report;
+    if (modules.length > 0) await keepPutBack(records, device, modules, state, at);
+    const isThere = new Set<string>(state.programs.map(({ program }) => program));
+    const lost = programs.map(({ program }) => program).filter((program) => !isThere.has(program));
+    if (lost.length > 0) await records.programs.setStarted(lost, failure ?? 'the device did not take it up again when its host restarted');
+  }
+  return attachments.map(({ order, report: { failure } }) => {
+    return { action: 'device.attached', object: order.device, outcome: outcomeOf(failure), detail: { boot: bootId, failure } };
+  });
+}
+
+async function applyLoads(records: Records, loads: readonly Load[], at: Date): Promise<AuditEntry[]> {
+  const requests = await records.loads.requestsOf(loads.map(({ order }) => order.load));
+  const hadNotEnded = await records.loads.complete(
+    loads.map(({ order, report: { result } }) => {
+      const { outcome, reason, interrupted, retried, failed } = result;
+      const requestedAt = requests.get(order.load)?.requestedAt ?? at;
+      return { id: order.load, requestedAt, outcome, reason, interrupted, retried, failed, completedAt: at, report: result };
+    }),
+  );
+  const reported = loads.map(({ order, report }) => ({ order, report: report.result, request: requests.get(order.load) }));
+  await keepLoaded(records, reported, at);
+  for (const { order, report } of loads) {
+    const isLate = !hadNotEnded.has(order.load);
+    if (requests.get(order.load)?.rolloutId != null) await settleReported(records, order, { ...report, at, isLate });
+  }
+  return loads.map(({ order, report }) => {
+    const { device, load, module, version } = order;
+    const { outcome, reason, interrupted, retried, failed, previous } = report.result;
+    const detail = { device, module, version, outcome, reason, previous: previous?.version ?? null, interrupted, retried, failed };
+    // What a device did after the load's deadline is in its history; the load's outcome stays.
+    const action = hadNotEnded.has(load) ? 'load.completed' : 'load.reported-late';
+    return { action, object: load, outcome: auditOutcomeOf(outcome), detail };
+  });
+}
+
+function programEvent(
+  action: string,
+  { program, device }: OrderOf<'start-program' | 'stop-program'>,
+  { failure }: { readonly failure: string | null },
+): AuditEntry {
+  return { action, object: program, outcome: outcomeOf(failure), detail: { device, failure } };
 }
 
 /** Of each device the newest state of the batch; programs that have ended leave their last statistics. Answers the events of what was found. */
@@ -125,11 +150,13 @@ async function applyStates(records: Records, batch: Batch): Promise<AuditEntry[]
     const known = newest.get(device);
     if (known === undefined || known.at <= state.at) newest.set(device, state);
   }
+  const { hostId, bootId } = batch;
+  const kept = await records.devices.setStates([...newest].map(([id, state]) => ({ id, hostId, state, stateAt: new Date(state.at) })));
   const entries: AuditEntry[] = [];
   const ended = new Map<string, { readonly device: string; readonly statistics: ProgramStatistics }>();
   for (const [device, state] of newest) {
-    if (!(await records.devices.setState(device, batch.hostId, state, new Date(state.at)))) continue;
-    entries.push(...(await applyViolations(records, { deviceId: device, bootId: batch.bootId }, state.abiViolations.newest)));
+    if (!kept.has(device)) continue;
+    entries.push(...(await applyViolations(records, { deviceId: device, bootId }, state.abiViolations.newest)));
     for (const statistics of state.programs) if (statistics.state !== 'running') ended.set(statistics.program, { device, statistics });
   }
   if (ended.size === 0) return entries;

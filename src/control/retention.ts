@@ -1,7 +1,7 @@
 // What is not kept for ever: old events, once a checkpoint has them, and images that no device has or can go back to.
 
 import { setTimeout as delay } from 'node:timers/promises';
-import type { BuildRecord } from '../store/records/builds.ts';
+import type { LoadableBuild } from '../store/records/builds.ts';
 import type { ImageStay } from '../store/records/images.ts';
 import type { Records } from '../store/records/records.ts';
 import type { Store } from '../store/store.ts';
@@ -29,13 +29,17 @@ const devicesAtOnce = 500;
 const imagesAtOnce = 100;
 
 /** @throws {Problem} `image-pruned`. */
-export function checkHasImage(build: BuildRecord): void {
+export function checkHasImage(build: LoadableBuild): void {
   const reason = withoutImage(build);
   if (reason !== null) throw new Problem('image-pruned', reason);
 }
 
 /** Since when a build is without its image, and what to do; null where it has it. */
-export function withoutImage({ module, version, imagePrunedAt }: BuildRecord): string | null {
+export function withoutImage({
+  module,
+  version,
+  imagePrunedAt,
+}: Pick<LoadableBuild, 'module' | 'version' | 'imagePrunedAt'>): string | null {
   if (imagePrunedAt === null) return null;
   return `the image of ${module}@${version} was pruned at ${imagePrunedAt.toISOString()}: push the same source under the same version, and it is back`;
 }

@@ -3,7 +3,9 @@
 import type { OrderOf } from '../protocol/agent.ts';
 import type { DeviceState } from '../protocol/device-state.ts';
 import type { LoadReport } from '../protocol/load-report.ts';
-import type { HistoryRecord, NewHistoryEntry } from '../store/records/history.ts';
+import type { DeviceModuleRecord } from '../store/records/devices.ts';
+import type { Leaving, NewestStay, NewHistoryEntry } from '../store/records/history.ts';
+import type { LoadRequest } from '../store/records/loads.ts';
 import type { Records } from '../store/records/records.ts';
 
 type LoadOrder = OrderOf<'load'>;
@@ -17,12 +19,13 @@ export async function keepPutBack(
   { moduleTable, memoryMap }: DeviceState,
   at: Date,
 ): Promise<void> {
-  const before = new Map((await records.history.newestOfEach(deviceId)).map((stay) => [stay.module, stay]));
+  // A device comes up empty and gets what it had; what else it may tell of, no load has brought in.
   const isWanted = new Set<string>(wanted.map(({ module }) => module));
-  const entries = moduleTable.flatMap(({ module, version, image, address }): NewHistoryEntry[] => {
-    const last = before.get(module);
-    // A device comes up empty and gets what it had; what else it may tell of, no load has brought in.
-    if (!isWanted.has(module) || last?.leftAt === null) return [];
+  const there = moduleTable.filter(({ module }) => isWanted.has(module));
+  const before = await records.history.newest(there.map(({ module }) => ({ deviceId, module })));
+  const entries = there.flatMap(({ module, version, image, address }, index): NewHistoryEntry[] => {
+    const last = before[index];
+    if (last?.leftAt === null) return [];
     const pages = memoryMap.ranges.find((range) => range.address === address)?.pages ?? 0;
     const enteredAt = latest(at, last?.leftAt);
     return [{ deviceId, module, version, imageDigest: image, loadId: null, requestedBy: null, address, pages, enteredAt }];
@@ -30,72 +33,83 @@ export async function keepPutBack(
   await records.history.enter(entries);
 }
 
+/** What came of a load on its device, as that reports it. */
+export type ReportedLoad = { readonly order: LoadOrder; readonly report: LoadReport; readonly request: LoadRequest | undefined };
+
+/** What a report changes in the history of its device. */
+type Change = {
+  readonly leaving?: Leaving & { readonly number: number };
+  readonly entering: readonly NewHistoryEntry[];
+  readonly module?: DeviceModuleRecord;
+};
+
 /**
- * Keeps what a load has changed in the module table of its device: it brought a version in, or it did and took it out again.
- * The times are the device's own, of which none is taken to be after its report has come, before the load was requested, or before what it ends
+ * Keeps what loads have changed in the module tables of their devices: each brought a version in, or did and took it out again.
+ * The times are the devices' own, of which none is taken to be after its report has come, before the load was requested, or before what it ends
  * had begun: a host that was cut off does not make the history false, and neither does a device whose clock is wrong.
+ * @param loads Of different devices.
  */
-export async function keepLoaded(records: Records, order: LoadOrder, report: LoadReport, reportedAt: Date): Promise<void> {
+export async function keepLoaded(records: Records, loads: readonly ReportedLoad[], reportedAt: Date): Promise<void> {
+  const before = await records.history.newest(loads.map(({ order }) => ({ deviceId: order.device, module: order.module })));
+  const changes = loads.flatMap((load, index) => changeOf(load, before[index], reportedAt) ?? []);
+  await records.history.leave(changes.flatMap(({ leaving }) => leaving ?? []));
+  await records.history.enter(changes.flatMap(({ entering }) => entering));
+  await records.devices.setModules(changes.flatMap(({ module }) => module ?? []));
+}
+
+/** Null where the load has changed nothing. */
+function changeOf(load: ReportedLoad, before: NewestStay | undefined, reportedAt: Date): Change | null {
+  const { order, report, request } = load;
   const { device: deviceId, load: loadId, module } = order;
   const swap = stepOf(report, 'table-updated');
   const isLoaded = report.outcome === 'installed' || report.outcome === 'replaced' || report.outcome === 'replaced-interrupting';
   const isWithdrawn = report.outcome === 'failed' && swap !== undefined;
-  if (!isLoaded && !isWithdrawn) return;
-  const load = await records.loads.requestOf(loadId);
-  const before = await records.history.newest(deviceId, module);
-  const bounds = [load?.requestedAt, before?.enteredAt, before?.leftAt];
+  if (!isLoaded && !isWithdrawn) return null;
+  const bounds = [request?.requestedAt, before?.enteredAt, before?.leftAt];
   const enteredAt = latest(earliest(swap?.at, reportedAt), ...bounds);
-  const entry = { deviceId, module, loadId, requestedBy: load?.requestedBy ?? null, enteredAt };
-  if (isWithdrawn) return keepWithdrawn(records, order, report, { entry, before, reportedAt });
-  if (report.current === null) return;
+  const entry = { deviceId, module, loadId, requestedBy: request?.requestedBy ?? null, enteredAt };
+  if (isWithdrawn) return withdrawal(load, { entry, before, reportedAt });
+  if (report.current === null) return null;
   const { interrupted } = report;
-  if (before !== null && before.leftAt === null)
-    await records.history.leave(before.number, {
-      leftAt: enteredAt,
-      leftBy: interrupted > 0 ? 'replaced-interrupting' : 'replaced',
-      leftThrough: loadId,
-      invalidation: stepOf(report, 'invalidated')?.facts.invalidation ?? order.invalidation,
-      interrupted,
-    });
   const { version, image, address, pages } = report.current;
-  await records.history.enter([{ ...entry, version, imageDigest: image, address, pages }]);
-  await records.devices.setModule({ deviceId, module, version, imageDigest: image, loadedAt: reportedAt });
+  const entering = [{ ...entry, version, imageDigest: image, address, pages }];
+  const current = { deviceId, module, version, imageDigest: image, loadedAt: reportedAt };
+  if (before === undefined || before.leftAt !== null) return { entering, module: current };
+  const leaving = {
+    number: before.number,
+    leftAt: enteredAt,
+    leftBy: interrupted > 0 ? 'replaced-interrupting' : 'replaced',
+    leftThrough: loadId,
+    invalidation: stepOf(report, 'invalidated')?.facts.invalidation ?? order.invalidation,
+    interrupted,
+  };
+  return { leaving, entering, module: current };
 }
 
 type Withdrawn = {
   readonly entry: Pick<NewHistoryEntry, 'deviceId' | 'module' | 'loadId' | 'requestedBy' | 'enteredAt'>;
-  readonly before: HistoryRecord | null;
+  readonly before: NewestStay | undefined;
   readonly reportedAt: Date;
 };
 
 /** The version before was not left in time: the new one has been in the table from the swap to the end of the load, and the one before is again. */
-async function keepWithdrawn(
-  records: Records,
-  { load, version, image }: LoadOrder,
-  report: LoadReport,
-  { entry, before, reportedAt }: Withdrawn,
-): Promise<void> {
+function withdrawal({ order, report }: ReportedLoad, { entry, before, reportedAt }: Withdrawn): Change | null {
   const written = stepOf(report, 'loaded');
-  if (written === undefined || before === null || before.leftAt !== null) return;
+  if (written === undefined || before === undefined || before.leftAt !== null) return null;
   const leftAt = latest(earliest(stepOf(report, 'failed')?.at, reportedAt), entry.enteredAt);
   const { address, pages } = written.facts;
-  const untouched = { interrupted: 0, invalidation: 'none' };
-  await records.history.leave(before.number, { ...untouched, leftAt: entry.enteredAt, leftBy: 'replaced', leftThrough: load });
+  const { load, version, image } = order;
   // Nobody enters the new version any more, and it goes when those who had entered it have left.
   const withdrawn = { leftAt, leftBy: 'withdrawn', leftThrough: null, invalidation: 'mark-invalid', interrupted: 0 };
-  await records.history.enter([
-    { ...entry, version, imageDigest: image, address, pages, ...withdrawn },
-    {
-      ...entry,
-      version: before.version,
-      imageDigest: before.imageDigest,
-      loadId: before.loadId,
-      requestedBy: before.requestedBy,
-      address: before.address,
-      pages: before.pages,
-      enteredAt: leftAt,
-    },
-  ]);
+  const { number, loadId, requestedBy, ...stay } = before;
+  const back = { version: stay.version, imageDigest: stay.imageDigest, loadId, requestedBy, address: stay.address, pages: stay.pages };
+  return {
+    leaving: { number, interrupted: 0, invalidation: 'none', leftAt: entry.enteredAt, leftBy: 'replaced', leftThrough: load },
+    entering: [
+      { ...entry, version, imageDigest: image, address, pages, ...withdrawn },
+      { ...entry, ...back, enteredAt: leftAt },
+    ],
+  };
 }
 
 function stepOf<Name extends LoadReport['steps'][number]['step']>({ steps }: LoadReport, name: Name): Step<Name> | undefined {

@@ -225,8 +225,8 @@ beforeAll(async () => {
       devices.map(({ id, name, host, labels, createdAt }) => ({ id, name, hostId: host.id, labels, createdAt, ramPages: 16 })),
     );
     for (const { id, modules, isAttached } of devices) {
-      if (isAttached) await records.devices.setAttached(id, 'boot', null);
-      for (const entry of modules) await records.devices.setModule({ deviceId: id, imageDigest: '', loadedAt: null, ...entry });
+      if (isAttached) await records.devices.setAttached([{ id, attachedBootId: 'boot', attachFailure: null }]);
+      await records.devices.setModules(modules.map((entry) => ({ deviceId: id, imageDigest: '', loadedAt: null, ...entry })));
     }
     await records.loads.create(loads.map(({ load }) => ({ ...load, state: load.state === 'completed' ? 'queued' : load.state })));
     for (const { load, outcome } of loads)

@@ -242,7 +242,9 @@ describe('a device that', () => {
     const reason = expect.stringContaining('whether it has the memory is not known');
     expect(await forecastOf(module, '1.1.0', {}, played)).toEqual({ verdict: 'would-install', reason, current: null });
     const { imageDigest } = await buildOf(module, '1.1.0');
-    await change((records) => records.devices.setModule({ deviceId: played, module, version: '1.1.0', imageDigest, loadedAt: new Date() }));
+    await change((records) =>
+      records.devices.setModules([{ deviceId: played, module, version: '1.1.0', imageDigest, loadedAt: new Date() }]),
+    );
     expect(await forecastOf(module, '1.2.0', {}, played)).toEqual({ verdict: 'would-replace', reason, current: '1.1.0' });
     expect(await forecastOf(module, '1.0.0', {}, played)).toMatchObject({ verdict: 'refused-not-newer', current: '1.1.0' });
     // It comes up, and what it was to be brought back to is not there.

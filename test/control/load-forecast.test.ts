@@ -58,10 +58,11 @@ beforeAll(async () => {
   // One in ten has each of the versions, some of them another module too, and one in ten has reported of itself.
   for (const [index, { id }] of devices.entries()) {
     const version = ['1.0.0', '2.0.0', '3.0.0'][index % 10];
-    if (version !== undefined) await records.devices.setModule({ deviceId: id, module: 'tcp', version, imageDigest: digest, loadedAt: at });
+    if (version !== undefined)
+      await records.devices.setModules([{ deviceId: id, module: 'tcp', version, imageDigest: digest, loadedAt: at }]);
     if (index % 10 === 0)
-      await records.devices.setModule({ deviceId: id, module: 'udp', version: '3.0.0', imageDigest: digest, loadedAt: at });
-    if (index % 10 === 9) await records.devices.setState(id, 'h', state(), at);
+      await records.devices.setModules([{ deviceId: id, module: 'udp', version: '3.0.0', imageDigest: digest, loadedAt: at }]);
+    if (index % 10 === 9) await records.devices.setStates([{ id, hostId: 'h', state: state(), stateAt: at }]);
   }
 });
 

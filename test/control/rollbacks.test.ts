@@ -66,7 +66,7 @@ async function makeDevice(id: string, ...minors: readonly number[]): Promise<voi
     await records.loads.create(loaded.map(({ load }) => load));
     await records.history.enter(loaded.map(({ stay }) => stay));
     if (current !== undefined)
-      await records.devices.setModule({ deviceId: id, module: 'tcp', version: current.version, imageDigest: '', loadedAt: at });
+      await records.devices.setModules([{ deviceId: id, module: 'tcp', version: current.version, imageDigest: '', loadedAt: at }]);
   });
   await store.close();
 }

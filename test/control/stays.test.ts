@@ -100,7 +100,8 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     ],
   });
   const order = Order.parse({ kind: 'load', ...orderOf(deviceId), load, module, version, image, ...policy });
-  if (order.kind === 'load') await keepLoaded(records, order, report, new Date(reportedAt));
+  const request = (await records.loads.requestsOf([load])).get(load);
+  if (order.kind === 'load') await keepLoaded(records, [{ order, report, request }], new Date(reportedAt));
 }
 
 const orderOf = (device: string) => ({ order: newIdentifier('order'), device, sequence: 1 });

@@ -42,7 +42,7 @@ beforeAll(async () => {
     { ...stay, deviceId: 'd1' },
     { ...stay, deviceId: 'd2', leftAt: createdAt },
   ]);
-  await records.devices.setModule({ deviceId: 'd1', module: 'x', version: 'y', imageDigest: '', loadedAt: null });
+  await records.devices.setModules([{ deviceId: 'd1', module: 'x', version: 'y', imageDigest: '', loadedAt: null }]);
 });
 afterAll(async () => {
   await queryPlans.close();
@@ -176,11 +176,10 @@ test.each<[string, () => Promise<unknown>, string]>([
   ],
   ['modules that a device has had', () => history.at('x', moment, byName), 'sqlite_autoindex_DeviceModule_1 (deviceId=? AND module>?)'],
   [
-    'what is newest of each module',
-    () => history.newestOfEach('x'),
+    'what is newest of a module',
+    () => history.newest([{ deviceId: 'x', module: 'y' }]),
     'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
   ],
-  ['what is newest of a module', () => history.newest('x', 'y'), 'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)'],
   [
     'stays that a reboot ends',
     () => history.leaveByReboot(['x', 'y'], moment),

@@ -5,6 +5,7 @@ import Database from 'better-sqlite3';
 import { z } from 'zod';
 import { PrismaClient } from '../../src/store/generated/client.ts';
 import { Records } from '../../src/store/records/records.ts';
+import { type Statement, Statements, type Value } from '../../src/store/statements.ts';
 
 const Step = z.object({ detail: z.string() });
 
@@ -13,7 +14,7 @@ export class QueryPlans {
   readonly records: Records;
   readonly #client;
   readonly #database: Database.Database;
-  #queries: { readonly sql: string; readonly parameters: unknown[] }[] = [];
+  #queries: { readonly sql: string; readonly parameters: readonly unknown[] }[] = [];
 
   /** @param file A database that is migrated. */
   constructor(file: string) {
@@ -24,8 +25,11 @@ export class QueryPlans {
     this.#client.$on('query', ({ query, params }) =>
       this.#queries.push({ sql: query, parameters: z.array(z.unknown()).parse(JSON.parse(params)) }),
     );
-    this.records = new Records(this.#client);
     this.#database = new Database(file);
+    this.records = new Records(
+      this.#client,
+      new NotedStatements(this.#database, (sql, parameters) => this.#queries.push({ sql, parameters })),
+    );
   }
 
   /** The steps of the plans of what is asked of the records, a list for each statement. */
@@ -43,5 +47,30 @@ export class QueryPlans {
   async close(): Promise<void> {
     this.#database.close();
     await this.#client.$disconnect();
+  }
+}
+
+/** Statements of which each is told before it is run. */
+class NotedStatements extends Statements {
+  readonly #note: (sql: string, parameters: readonly Value[]) => void;
+
+  constructor(database: Database.Database, note: (sql: string, parameters: readonly Value[]) => void) {
+    super(() => database);
+    this.#note = note;
+  }
+
+  override each(statement: Statement, rows: readonly (readonly Value[])[]): Promise<number[]> {
+    for (const row of rows.slice(0, 1)) this.#note(statement.sql, row);
+    return super.each(statement, rows);
+  }
+
+  override all<Found>(query: Statement<Found>, parameters: readonly Value[]): Promise<Found[]> {
+    this.#note(query.sql, parameters);
+    return super.all(query, parameters);
+  }
+
+  override first<Found>(query: Statement<Found>, rows: readonly (readonly Value[])[]): Promise<(Found | undefined)[]> {
+    for (const row of rows.slice(0, 1)) this.#note(query.sql, row);
+    return super.first(query, rows);
   }
 }

@@ -2,24 +2,42 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { IdempotentAnswerModel } from '../generated/models.ts';
+import { Statement, type Statements } from '../statements.ts';
 
 export type AnswerRecord = IdempotentAnswerModel;
 
+type Row = Omit<AnswerRecord, 'isSealed' | 'createdAt'> & { readonly isSealed: number; readonly createdAt: number };
+
+const findAnswer = new Statement<Row>(`
+  SELECT "actor", "key", "route", "bodyDigest", "status", "contentType", "location", "body", "isSealed", "createdAt" FROM "IdempotentAnswer"
+  WHERE "actor" = ? AND "key" = ?`);
+
+const keepAnswer = new Statement(`
+  INSERT OR REPLACE INTO "IdempotentAnswer"
+    ("actor", "key", "route", "bodyDigest", "status", "contentType", "location", "body", "isSealed", "createdAt")
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+
 export class AnswerRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #statements: Statements;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#statements = statements;
   }
 
   async find(actor: string, key: string): Promise<AnswerRecord | null> {
-    // Not `findUnique`: those of many requests at once become one statement, which may have too many parameters.
-    return this.#client.idempotentAnswer.findFirst({ where: { actor, key } });
+    const [row] = await this.#statements.all(findAnswer, [actor, key]);
+    return row === undefined ? null : { ...row, isSealed: row.isSealed === 1, createdAt: new Date(row.createdAt) };
   }
 
-  async keep(answer: AnswerRecord): Promise<void> {
-    const { actor, key } = answer;
-    await this.#client.idempotentAnswer.upsert({ where: { actor_key: { actor, key } }, create: answer, update: answer });
+  async keep(answers: readonly AnswerRecord[]): Promise<void> {
+    await this.#statements.each(
+      keepAnswer,
+      answers.map(({ actor, key, route, bodyDigest, status, contentType, location, body, isSealed, createdAt }) => {
+        return [actor, key, route, bodyDigest, status, contentType, location, body, isSealed ? 1 : 0, createdAt.getTime()];
+      }),
+    );
   }
 
   async removeOlderThan(moment: Date): Promise<void> {

@@ -5,6 +5,7 @@ import type { JsonObject } from '../../proof/canonical-json.ts';
 import type { Hash } from '../../proof/merkle-tree.ts';
 import type { Prisma } from '../generated/client.ts';
 import type { AuditEventModel, AuditHeadModel } from '../generated/models.ts';
+import { Statement, type Statements } from '../statements.ts';
 import { readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
@@ -24,12 +25,23 @@ export type AuditFilter = TimeRange & {
   readonly requestId?: string | undefined;
 };
 
+const insertEvent = new Statement(`
+  INSERT INTO "AuditEvent" ("number", "at", "actor", "action", "object", "outcome", "requestId", "detail", "previous", "hash")
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+
+const moveHead = new Statement(`UPDATE "AuditHead" SET "number" = ?, "hash" = ?, "at" = ? WHERE "id" = 1`);
+
+const readHead = new Statement<Omit<AuditHead, 'at'> & { readonly at: number }>(`
+  SELECT "number", "hash", "at", "prunedThrough" FROM "AuditHead" WHERE "id" = 1`);
+
 export class AuditRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #statements: Statements;
   readonly #committed: Committed;
 
-  constructor(client: Prisma.TransactionClient, committed: Committed) {
+  constructor(client: Prisma.TransactionClient, statements: Statements, committed: Committed) {
     this.#client = client;
+    this.#statements = statements;
     this.#committed = committed;
   }
 
@@ -47,31 +59,30 @@ export class AuditRecords {
       hash = hashOfRecord(unhashed);
       return { ...unhashed, hash };
     });
-    await this.#insert(rows);
-    await this.#client.auditHead.update({ where: { id: 1 }, data: { number, hash, at } });
+    await this.#statements.each(
+      insertEvent,
+      rows.map((row) => [
+        row.number,
+        row.at.getTime(),
+        row.actor,
+        row.action,
+        row.object,
+        row.outcome,
+        row.requestId,
+        JSON.stringify(row.detail),
+        row.previous,
+        row.hash,
+      ]),
+    );
+    await this.#statements.each(moveHead, [[number, hash, at.getTime()]]);
     for (const event of events) this.#committed.events.push(event);
-  }
-
-  /** One statement for all of them: there is one for nearly everything that is done, and Prisma takes four times as long for so many rows. */
-  async #insert(
-    rows: readonly (NewAuditEvent & { readonly number: number; readonly previous: Hash; readonly hash: Hash })[],
-  ): Promise<void> {
-    const hex = (hash: Hash) => Buffer.from(hash).toString('hex');
-    const events = rows.map(({ number, at, actor, action, object, outcome, requestId, detail, previous, hash }) => {
-      return [number, at.getTime(), actor, action, object, outcome, requestId, JSON.stringify(detail), hex(previous), hex(hash)];
-    });
-    await this.#client.$executeRaw`
-      INSERT INTO "AuditEvent" ("number", "at", "actor", "action", "object", "outcome", "requestId", "detail", "previous", "hash")
-      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-        unhex(value ->> 8), unhex(value ->> 9)
-      FROM json_each(${JSON.stringify(events)})`;
   }
 
   /** Where the trail ends. */
   async head(): Promise<AuditHead> {
-    const head = await this.#client.auditHead.findFirst();
-    if (head === null) throw new Error('the row that says where the audit trail ends is gone: restore the database from a backup');
-    return head;
+    const [head] = await this.#statements.all(readHead, []);
+    if (head === undefined) throw new Error('the row that says where the audit trail ends is gone: restore the database from a backup');
+    return { ...head, hash: new Uint8Array(head.hash), at: new Date(head.at) };
   }
 
   async list({ from, until, ...filter }: AuditFilter, page: PageByTime<number>): Promise<AuditRecord[]> {

@@ -2,6 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { BuildModel } from '../generated/models.ts';
+import { Statement, type Statements } from '../statements.ts';
 import { readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, nameConditions, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
@@ -10,11 +11,19 @@ export type NewBuild = Omit<BuildModel, 'interface' | 'imagePrunedAt'> & { reado
 
 export type BuildFilter = TimeRange & { readonly module: string; readonly language?: string | undefined };
 
+/** What a load needs to know of its build. */
+export type LoadableBuild = Pick<BuildModel, 'id' | 'module' | 'version' | 'imageDigest' | 'imagePrunedAt'>;
+
+const loadableBuild = new Statement<Omit<LoadableBuild, 'imagePrunedAt'> & { readonly imagePrunedAt: number | null }>(`
+  SELECT "id", "module", "version", "imageDigest", "imagePrunedAt" FROM "Build" WHERE "module" = ? AND "version" = ?`);
+
 export class BuildRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #statements: Statements;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#statements = statements;
   }
 
   async create(build: NewBuild): Promise<BuildRecord> {
@@ -24,6 +33,12 @@ export class BuildRecords {
   async find(module: string, version: string): Promise<BuildRecord | null> {
     // Not `findUnique`: those of many requests at once become one statement, which may have too many parameters.
     return this.#client.build.findFirst({ where: { module, version } });
+  }
+
+  async findLoadable(module: string, version: string): Promise<LoadableBuild | null> {
+    const [build] = await this.#statements.all(loadableBuild, [module, version]);
+    if (build === undefined) return null;
+    return { ...build, imagePrunedAt: build.imagePrunedAt === null ? null : new Date(build.imagePrunedAt) };
   }
 
   async findMany(module: string, versions: readonly string[]): Promise<BuildRecord[]> {

@@ -2,6 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { DeviceModel, DeviceModuleModel } from '../generated/models.ts';
+import { Statement, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import {
   type Comparison,
@@ -17,6 +18,10 @@ import {
 
 export type DeviceRecord = DeviceModel & { readonly labels: Readonly<Record<string, string>>; readonly status: DeviceStatus };
 export type DeviceModuleRecord = DeviceModuleModel;
+/** What a device has reported of itself, as its host sent it. */
+export type ReportedState = { readonly id: string; readonly hostId: string; readonly state: Prisma.InputJsonValue; readonly stateAt: Date };
+/** That a device has come up in a boot of its host, and why it lacks something that it had. */
+export type Attachment = { readonly id: string; readonly attachedBootId: string; readonly attachFailure: string | null };
 export type NewDevice = {
   readonly id: string;
   readonly name: string;
@@ -48,11 +53,26 @@ export type DeviceStatus = 'connected' | 'attaching' | 'unreachable';
 
 const withLabels = { labels: true, host: { select: { unreachableSince: true } } } as const;
 
+const hostsOfDevices = new Statement<{ readonly id: string; readonly hostId: string }>(`
+  SELECT "id", "hostId" FROM "Device" WHERE "id" IN (SELECT value FROM json_each(?))`);
+
+const attachDevice = new Statement(`UPDATE "Device" SET "attachedBootId" = ?, "attachFailure" = ? WHERE "id" = ?`);
+
+const keepState = new Statement(`
+  UPDATE "Device" SET "state" = ?, "stateAt" = ? WHERE "id" = ? AND "hostId" = ? AND ("stateAt" IS NULL OR "stateAt" <= ?)`);
+
+const keepModule = new Statement(`
+  INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest", "loadedAt") VALUES (?, ?, ?, ?, ?)
+  ON CONFLICT ("deviceId", "module") DO UPDATE
+  SET "version" = excluded."version", "imageDigest" = excluded."imageDigest", "loadedAt" = excluded."loadedAt"`);
+
 export class DeviceRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #statements: Statements;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#statements = statements;
   }
 
   async create(devices: readonly NewDevice[]): Promise<void> {
@@ -96,7 +116,7 @@ export class DeviceRecords {
 
   /** Which of these devices there are, with their hosts. */
   async hostsOf(ids: readonly string[]): Promise<{ id: string; hostId: string }[]> {
-    return readInChunks(ids, (some) => this.#client.device.findMany({ where: { id: { in: some } }, select: { id: true, hostId: true } }));
+    return this.#statements.all(hostsOfDevices, [JSON.stringify(ids)]);
   }
 
   async findByNames(names: readonly string[]): Promise<DeviceRecord[]> {
@@ -163,17 +183,20 @@ export class DeviceRecords {
     return { count: first.length < limit ? first.length : await this.#client.device.count({ where }), first };
   }
 
-  async setAttached(id: string, attachedBootId: string, attachFailure: string | null): Promise<void> {
-    await this.#client.device.update({ where: { id }, data: { attachedBootId, attachFailure } });
+  async setAttached(attachments: readonly Attachment[]): Promise<void> {
+    await this.#statements.each(
+      attachDevice,
+      attachments.map(({ id, attachedBootId, attachFailure }) => [attachedBootId, attachFailure, id]),
+    );
   }
 
-  /** Keeps a device's state, unless a newer one is there or the device is another host's. Answers whether it was kept. */
-  async setState(id: string, hostId: string, state: Prisma.InputJsonValue, stateAt: Date): Promise<boolean> {
-    const { count } = await this.#client.device.updateMany({
-      where: { id, hostId, OR: [{ stateAt: null }, { stateAt: { lte: stateAt } }] },
-      data: { state, stateAt },
-    });
-    return count === 1;
+  /** Keeps states of devices, unless a newer one is there or the device is another host's. Answers of which they were kept. */
+  async setStates(states: readonly ReportedState[]): Promise<Set<string>> {
+    const changes = await this.#statements.each(
+      keepState,
+      states.map(({ id, hostId, state, stateAt }) => [JSON.stringify(state), stateAt.getTime(), id, hostId, stateAt.getTime()]),
+    );
+    return new Set(states.flatMap(({ id }, index) => (changes[index] === 1 ? [id] : [])));
   }
 
   /** The devices of a host come up anew: what was reported of them is not true any more. */
@@ -208,13 +231,13 @@ export class DeviceRecords {
     return new Map(rows.map(({ deviceId, version }) => [deviceId, version]));
   }
 
-  async setModule(entry: DeviceModuleRecord): Promise<void> {
-    const { deviceId, module, version, imageDigest, loadedAt } = entry;
-    await this.#client.deviceModule.upsert({
-      where: { deviceId_module: { deviceId, module } },
-      create: entry,
-      update: { version, imageDigest, loadedAt },
-    });
+  async setModules(entries: readonly DeviceModuleRecord[]): Promise<void> {
+    await this.#statements.each(
+      keepModule,
+      entries.map(({ deviceId, module, version, imageDigest, loadedAt }) => {
+        return [deviceId, module, version, imageDigest, loadedAt?.getTime() ?? null];
+      }),
+    );
   }
 }
 

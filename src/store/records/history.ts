@@ -2,6 +2,7 @@
 
 import { Prisma } from '../generated/client.ts';
 import type { DeviceModel, HistoryEntryModel } from '../generated/models.ts';
+import { Statement, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
@@ -9,6 +10,8 @@ export type HistoryRecord = HistoryEntryModel;
 export type Leaving = Pick<HistoryEntryModel, 'leftAt' | 'leftBy' | 'leftThrough' | 'invalidation' | 'interrupted'>;
 /** A stay that begins, or one that has ended by the time it is told of. */
 export type NewHistoryEntry = Omit<HistoryEntryModel, 'number' | keyof Leaving> & Partial<Leaving>;
+/** The newest stay of a module in a device, which may have ended. */
+export type NewestStay = Omit<HistoryEntryModel, 'deviceId' | 'module' | Exclude<keyof Leaving, 'leftAt'>>;
 export type HistoryFilter = TimeRange & { readonly deviceId: string; readonly module?: string | undefined };
 
 /** A version that a load has brought in. */
@@ -36,21 +39,60 @@ const newestStays = (condition: Prisma.Sql, limit: number) => Prisma.sql`(
   WHERE "stays"."deviceId" = "held"."deviceId" AND "stays"."module" = "held"."module" ${condition}
   ORDER BY "stays"."enteredAt" DESC, "stays"."number" DESC LIMIT ${limit})`;
 
+const insertStay = new Statement(`
+  INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "requestedBy", "address", "pages", "enteredAt", "leftAt",
+    "leftBy", "leftThrough", "invalidation", "interrupted")
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+
+const endStay = new Statement(`
+  UPDATE "HistoryEntry" SET "leftAt" = ?, "leftBy" = ?, "leftThrough" = ?, "invalidation" = ?, "interrupted" = ? WHERE "number" = ?`);
+
+const newestStay = new Statement<
+  Omit<NewestStay, 'enteredAt' | 'leftAt'> & { readonly enteredAt: number; readonly leftAt: number | null }
+>(`
+  SELECT "number", "version", "imageDigest", "loadId", "requestedBy", "address", "pages", "enteredAt", "leftAt" FROM "HistoryEntry"
+  WHERE "deviceId" = ? AND "module" = ? ORDER BY "enteredAt" DESC, "number" DESC LIMIT 1`);
+
 export class HistoryRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #statements: Statements;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#statements = statements;
   }
 
   /** Adds stays, in the order of their times. */
   async enter(entries: readonly NewHistoryEntry[]): Promise<void> {
-    await this.#client.historyEntry.createMany({ data: [...entries] });
+    await this.#statements.each(
+      insertStay,
+      entries.map((entry) => [
+        entry.deviceId,
+        entry.module,
+        entry.version,
+        entry.imageDigest,
+        entry.loadId,
+        entry.requestedBy,
+        entry.address,
+        entry.pages,
+        entry.enteredAt.getTime(),
+        entry.leftAt?.getTime() ?? null,
+        entry.leftBy ?? null,
+        entry.leftThrough ?? null,
+        entry.invalidation ?? null,
+        entry.interrupted ?? null,
+      ]),
+    );
   }
 
-  /** Ends a stay. */
-  async leave(number: number, leaving: Leaving): Promise<void> {
-    await this.#client.historyEntry.update({ where: { number }, data: leaving });
+  /** Ends stays. */
+  async leave(leavings: readonly (Leaving & { readonly number: number })[]): Promise<void> {
+    await this.#statements.each(
+      endStay,
+      leavings.map(({ number, leftAt, leftBy, leftThrough, invalidation, interrupted }) => {
+        return [leftAt?.getTime() ?? null, leftBy, leftThrough, invalidation, interrupted, number];
+      }),
+    );
   }
 
   /** Ends every stay in these devices that has not ended, for their memories are empty; none ends before it has begun. */
@@ -64,16 +106,15 @@ export class HistoryRecords {
     }
   }
 
-  /** The newest stay of a module in a device, which may have ended. */
-  async newest(deviceId: string, module: string): Promise<HistoryRecord | null> {
-    return this.#client.historyEntry.findFirst({ where: { deviceId, module }, orderBy: [{ enteredAt: 'desc' }, { number: 'desc' }] });
-  }
-
-  /** The newest stay of each module in a device. */
-  async newestOfEach(deviceId: string): Promise<HistoryRecord[]> {
-    return this.#client.$queryRaw<HistoryRecord[]>`
-      SELECT "stay".* FROM "DeviceModule" AS "held" JOIN "HistoryEntry" AS "stay" ON "stay"."number" = ${newestStays(Prisma.empty, 1)}
-      WHERE "held"."deviceId" = ${deviceId}`;
+  /** The newest stay of a module in each of these devices, in their order; undefined where it has never been there. */
+  async newest(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<(NewestStay | undefined)[]> {
+    const rows = await this.#statements.first(
+      newestStay,
+      places.map(({ deviceId, module }) => [deviceId, module]),
+    );
+    return rows.map(
+      (row) => row && { ...row, enteredAt: new Date(row.enteredAt), leftAt: row.leftAt === null ? null : new Date(row.leftAt) },
+    );
   }
 
   /** What was in a device's module table at that moment, by the names of the modules. */

@@ -2,6 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { HostModel } from '../generated/models.ts';
+import { Statement, type Statements } from '../statements.ts';
 import { chunksOf } from './chunks.ts';
 import { type Comparison, nameConditions, type PageByName, type PageByTime, timeConditions } from './page.ts';
 
@@ -9,11 +10,16 @@ export type HostRecord = HostModel;
 export type HostFilter = { readonly isReachable?: boolean | undefined };
 export type HostWithDevices = HostRecord & { readonly devices: number };
 
+const hostOfToken = new Statement<{ readonly id: string }>(`SELECT "id" FROM "Host" WHERE "tokenDigest" = ?`);
+const bootOfHost = new Statement<{ readonly name: string; readonly bootId: string }>(`SELECT "name", "bootId" FROM "Host" WHERE "id" = ?`);
+
 export class HostRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #statements: Statements;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#statements = statements;
   }
 
   async find(id: string): Promise<HostRecord | null> {
@@ -29,8 +35,15 @@ export class HostRecords {
   }
 
   /** The host that was given the token of this digest when it last registered. */
-  async findByToken(tokenDigest: string): Promise<HostRecord | null> {
-    return this.#client.host.findUnique({ where: { tokenDigest } });
+  async findByToken(tokenDigest: string): Promise<string | null> {
+    const [host] = await this.#statements.all(hostOfToken, [tokenDigest]);
+    return host?.id ?? null;
+  }
+
+  /** The boot that a host has registered last, and its name. */
+  async bootOf(id: string): Promise<{ readonly name: string; readonly bootId: string } | null> {
+    const [host] = await this.#statements.all(bootOfHost, [id]);
+    return host ?? null;
   }
 
   /** Hosts by whether they are heard of. */

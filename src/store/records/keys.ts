@@ -2,16 +2,25 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { ApiKeyModel } from '../generated/models.ts';
+import { Statement, type Statements } from '../statements.ts';
 import { type Comparison, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type KeyRecord = ApiKeyModel;
 export type KeyFilter = { readonly role?: string | undefined; readonly isRevoked?: boolean | undefined };
 
+type Times = 'createdAt' | 'lastUsedAt' | 'revokedAt';
+type Row = Omit<KeyRecord, Times> & { readonly createdAt: number; readonly lastUsedAt: number | null; readonly revokedAt: number | null };
+
+const findKey = new Statement<Row>(`
+  SELECT "id", "name", "role", "host", "secretDigest", "createdAt", "createdBy", "lastUsedAt", "revokedAt" FROM "ApiKey" WHERE "id" = ?`);
+
 export class KeyRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #statements: Statements;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#statements = statements;
   }
 
   async create(key: KeyRecord): Promise<void> {
@@ -19,7 +28,10 @@ export class KeyRecords {
   }
 
   async find(id: string): Promise<KeyRecord | null> {
-    return this.#client.apiKey.findUnique({ where: { id } });
+    const [row] = await this.#statements.all(findKey, [id]);
+    if (row === undefined) return null;
+    const date = (time: number | null) => (time === null ? null : new Date(time));
+    return { ...row, createdAt: new Date(row.createdAt), lastUsedAt: date(row.lastUsedAt), revokedAt: date(row.revokedAt) };
   }
 
   /** The key of that name that is not revoked. */

@@ -3,6 +3,7 @@
 import type { LoadReport } from '../../protocol/load-report.ts';
 import type { Prisma } from '../generated/client.ts';
 import type { LoadModel } from '../generated/models.ts';
+import { Statement, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { fewDevicesWith, hasLabels } from './devices.ts';
@@ -32,7 +33,7 @@ export type NewLoad = Pick<
   | 'rolloutId'
   | 'deadlineAt'
 >;
-export type LoadCompletion = {
+export type LoadCompletion = Pick<LoadModel, 'id' | 'requestedAt'> & {
   readonly outcome: string;
   readonly reason: string | null;
   readonly interrupted: number;
@@ -43,6 +44,9 @@ export type LoadCompletion = {
 };
 /** The end of a load that no device reports. */
 export type LoadEnd = Pick<LoadCompletion, 'outcome' | 'reason' | 'completedAt'>;
+
+/** Who asked for a load, when, and for which rollout. */
+export type LoadRequest = Pick<LoadModel, 'id' | 'requestedAt' | 'requestedBy' | 'rolloutId'>;
 
 /** Loads that have waited for long. */
 export type WaitingLoads = { readonly count: number; readonly oldest: Pick<LoadModel, 'id' | 'requestedAt'> | null };
@@ -58,26 +62,70 @@ export type LoadFilter = TimeRange & {
   readonly outcome?: string | undefined;
 };
 
+const insertLoad = new Statement(`
+  INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy", "invalidation", "drainMilliseconds", "versionPolicy",
+    "downgradeReason", "similarityPolicy", "state", "requestedAt", "requestedBy", "rollback", "rolloutId", "deadlineAt")
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+
+const completeLoad = new Statement(`
+  UPDATE "Load" SET "state" = 'completed', "outcome" = ?, "reason" = ?, "interrupted" = ?, "retried" = ?, "failed" = ?, "completedAt" = ?,
+    "report" = ?
+  WHERE "id" = ? AND "state" <> 'completed'`);
+
+const moveLoad = new Statement(`UPDATE "Load" SET "state" = ?, "dispatchedAt" = ? WHERE "id" = ? AND "state" = ?`);
+
+const requestsOfLoads = new Statement<Omit<LoadRequest, 'requestedAt'> & { readonly requestedAt: number }>(`
+  SELECT "id", "requestedAt", "requestedBy", "rolloutId" FROM "Load" WHERE "id" IN (SELECT value FROM json_each(?))`);
+
+const openLoadsByDevice = new Statement<{ readonly deviceId: string; readonly loads: number }>(`
+  SELECT "deviceId", COUNT(*) AS "loads" FROM "Load"
+  WHERE "deviceId" IN (SELECT value FROM json_each(?)) AND "state" IN ('queued', 'dispatched') GROUP BY "deviceId"`);
+
 export class LoadRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #statements: Statements;
   readonly #committed: Committed;
 
-  constructor(client: Prisma.TransactionClient, committed: Committed) {
+  constructor(client: Prisma.TransactionClient, statements: Statements, committed: Committed) {
     this.#client = client;
+    this.#statements = statements;
     this.#committed = committed;
   }
 
   async create(loads: readonly NewLoad[]): Promise<void> {
-    await this.#client.load.createMany({ data: [...loads] });
+    await this.#statements.each(
+      insertLoad,
+      loads.map((load) => [
+        load.id,
+        load.batchId,
+        load.deviceId,
+        load.buildId,
+        load.module,
+        load.version,
+        load.strategy,
+        load.invalidation,
+        load.drainMilliseconds,
+        load.versionPolicy,
+        load.downgradeReason,
+        load.similarityPolicy,
+        load.state,
+        load.requestedAt.getTime(),
+        load.requestedBy,
+        load.rollback ? 1 : 0,
+        load.rolloutId,
+        load.deadlineAt?.getTime() ?? null,
+      ]),
+    );
   }
 
   async find(id: string): Promise<LoadRecord | null> {
     return this.#client.load.findUnique({ where: { id } });
   }
 
-  /** When a load was requested, and by whom. */
-  async requestOf(id: string): Promise<Pick<LoadModel, 'requestedAt' | 'requestedBy'> | null> {
-    return this.#client.load.findFirst({ where: { id }, select: { requestedAt: true, requestedBy: true } });
+  /** The requests of loads, by their identifiers. */
+  async requestsOf(ids: readonly string[]): Promise<Map<string, LoadRequest>> {
+    const rows = await this.#statements.all(requestsOfLoads, [JSON.stringify(ids)]);
+    return new Map(rows.map((row) => [row.id, { ...row, requestedAt: new Date(row.requestedAt) }]));
   }
 
   async list({ labels, from, until, ...filter }: LoadFilter, page: PageByTime): Promise<LoadSummary[]> {
@@ -101,22 +149,18 @@ export class LoadRecords {
     });
   }
 
-  /** Ends a load as its device reports; one that has ended before stays as it is. Answers which of both, and the rollout that it is of. */
-  async complete(id: string, completion: LoadCompletion): Promise<{ readonly hadNotEnded: boolean; readonly rolloutId: string | null }> {
-    const [ended] = await this.#client.load.updateManyAndReturn({
-      where: { id, state: { not: 'completed' } },
-      data: { state: 'completed', ...completion },
-      select: { requestedAt: true, rolloutId: true },
-    });
-    const { outcome, completedAt, report } = completion;
-    this.#committed.reports.push(report);
-    if (ended === undefined) {
-      const late = await this.#client.load.findFirst({ where: { id }, select: { rolloutId: true } });
-      return { hadNotEnded: false, rolloutId: late?.rolloutId ?? null };
-    }
-    const { requestedAt, rolloutId } = ended;
-    this.#committed.loads.push({ outcome, completedAt, requestedAt });
-    return { hadNotEnded: true, rolloutId };
+  /** Ends loads as their devices report; those that have ended before stay as they are. Answers which had not. */
+  async complete(completions: readonly LoadCompletion[]): Promise<Set<string>> {
+    const changes = await this.#statements.each(
+      completeLoad,
+      completions.map(({ id, outcome, reason, interrupted, retried, failed, completedAt, report }) => {
+        return [outcome, reason, interrupted, retried, failed, completedAt.getTime(), JSON.stringify(report), id];
+      }),
+    );
+    const ended = completions.filter((_, index) => changes[index] === 1);
+    for (const { report } of completions) this.#committed.reports.push(report);
+    for (const { outcome, completedAt, requestedAt } of ended) this.#committed.loads.push({ outcome, completedAt, requestedAt });
+    return new Set(ended.map(({ id }) => id));
   }
 
   /** Ends loads that have not ended. Answers those that are of rollouts. */
@@ -139,8 +183,11 @@ export class LoadRecords {
   /** Loads are with their hosts, or (null) wait again. */
   async setDispatched(ids: readonly string[], dispatchedAt: Date | null): Promise<void> {
     const [from, to] = dispatchedAt === null ? ['dispatched', 'queued'] : ['queued', 'dispatched'];
-    for (const some of chunksOf(ids))
-      await this.#client.load.updateMany({ where: { id: { in: some }, state: from }, data: { state: to, dispatchedAt } });
+    const at = dispatchedAt?.getTime() ?? null;
+    await this.#statements.each(
+      moveLoad,
+      ids.map((id) => [to, at, id, from]),
+    );
   }
 
   /** Loads that have not ended though their deadline is over, the first of them. */
@@ -160,16 +207,10 @@ export class LoadRecords {
     );
   }
 
-  /** Devices of these for which at least so many loads wait or are under way. */
-  async devicesWithLoads(deviceIds: readonly string[], least: number): Promise<string[]> {
-    const groups = await readInChunks(deviceIds, (some) =>
-      this.#client.load.groupBy({
-        by: ['deviceId'],
-        where: { deviceId: { in: some }, state: { in: ['queued', 'dispatched'] } },
-        _count: { _all: true },
-      }),
-    );
-    return groups.filter(({ _count }) => _count._all >= least).map(({ deviceId }) => deviceId);
+  /** How many loads wait for devices or are under way there, by their identifiers; a device without any is not there. */
+  async openOn(deviceIds: readonly string[]): Promise<Map<string, number>> {
+    const rows = await this.#statements.all(openLoadsByDevice, [JSON.stringify(deviceIds)]);
+    return new Map(rows.map(({ deviceId, loads }) => [deviceId, loads]));
   }
 
   /** Loads that wait for their hosts since before that moment: how many, and the first of them. */

@@ -1,6 +1,7 @@
 // All records of one connection or transaction, by kind.
 
 import type { Prisma } from '../generated/client.ts';
+import type { Statements } from '../statements.ts';
 import { AbiViolationRecords } from './abi-violations.ts';
 import { AnswerRecords } from './answers.ts';
 import { AuditRecords } from './audit.ts';
@@ -42,23 +43,23 @@ export class Records {
   /** What those who are told when it is on disk are told of it. */
   readonly committed: Committed = { events: [], loads: [], reports: [] };
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, statements: Statements) {
     this.abiViolations = new AbiViolationRecords(client);
-    this.answers = new AnswerRecords(client);
-    this.audit = new AuditRecords(client, this.committed);
-    this.builds = new BuildRecords(client);
+    this.answers = new AnswerRecords(client, statements);
+    this.audit = new AuditRecords(client, statements, this.committed);
+    this.builds = new BuildRecords(client, statements);
     this.checkpoints = new CheckpointRecords(client);
-    this.devices = new DeviceRecords(client);
-    this.history = new HistoryRecords(client);
-    this.hosts = new HostRecords(client);
+    this.devices = new DeviceRecords(client, statements);
+    this.history = new HistoryRecords(client, statements);
+    this.hosts = new HostRecords(client, statements);
     this.images = new ImageRecords(client);
-    this.keys = new KeyRecords(client);
-    this.loads = new LoadRecords(client, this.committed);
-    this.orders = new OrderRecords(client);
+    this.keys = new KeyRecords(client, statements);
+    this.loads = new LoadRecords(client, statements, this.committed);
+    this.orders = new OrderRecords(client, statements);
     this.programs = new ProgramRecords(client);
     this.publisherKeys = new PublisherKeyRecords(client);
     this.rollouts = new RolloutRecords(client);
-    this.signaturePolicies = new SignaturePolicyRecords(client);
+    this.signaturePolicies = new SignaturePolicyRecords(client, statements);
     this.signingKeys = new SigningKeyRecords(client);
   }
 }

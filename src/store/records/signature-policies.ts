@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { Prisma } from '../generated/client.ts';
 import type { SignaturePolicyModel } from '../generated/models.ts';
+import { Statement, type Statements } from '../statements.ts';
 import { type Comparison, type PageByTime, timeConditions } from './page.ts';
 
 export type SignaturePolicyRecord = Omit<SignaturePolicyModel, 'labels' | 'publisherKeys'> & {
@@ -13,11 +14,23 @@ export type SignaturePolicyRecord = Omit<SignaturePolicyModel, 'labels' | 'publi
 const Labels = z.record(z.string(), z.string()).nullable();
 const PublisherKeys = z.array(z.string());
 
+type Row = Omit<SignaturePolicyModel, 'labels' | 'publisherKeys' | 'createdAt'> & {
+  readonly labels: string | null;
+  readonly publisherKeys: string;
+  readonly createdAt: number;
+};
+
+const policiesOfModule = new Statement<Row>(`
+  SELECT "id", "name", "deviceId", "labels", "module", "publisherKeys", "threshold", "createdAt" FROM "SignaturePolicy"
+  WHERE "module" IS NULL OR "module" = ? ORDER BY "createdAt", "id"`);
+
 export class SignaturePolicyRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #statements: Statements;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#statements = statements;
   }
 
   async create(policy: SignaturePolicyRecord): Promise<void> {
@@ -44,11 +57,13 @@ export class SignaturePolicyRecords {
 
   /** Those that are about builds of the module, the oldest first. */
   async ofModule(module: string): Promise<SignaturePolicyRecord[]> {
-    const policies = await this.#client.signaturePolicy.findMany({
-      where: { OR: [{ module: null }, { module }] },
-      orderBy: [{ createdAt: 'asc' }, { id: 'asc' }],
-    });
-    return policies.map(toRecord);
+    const policies = await this.#statements.all(policiesOfModule, [module]);
+    return policies.map(({ labels, publisherKeys, createdAt, ...policy }) => ({
+      ...policy,
+      labels: Labels.parse(JSON.parse(labels ?? 'null')),
+      publisherKeys: PublisherKeys.parse(JSON.parse(publisherKeys)),
+      createdAt: new Date(createdAt),
+    }));
   }
 
   async count(): Promise<number> {
