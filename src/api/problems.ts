@@ -145,6 +145,7 @@ function describeFastifyError(error: unknown, request: FastifyRequest): Descript
       type: 'unsupported-media-type',
       detail: `${request.headers['content-type'] ?? 'a body without a content-type'} is not taken here: send application/json${request.url.includes('/builds') ? ', or application/wasm' : ''}`,
     };
+  if (status === 503) return { type: 'overloaded', detail: `${message}: try again when Retry-After has passed` };
   if (status >= 400 && status < 500) return { type: 'malformed-request', detail: message };
   request.log.error({ err: error }, 'a request failed');
   return { type: 'internal', detail: `the service failed; its log has more under the request ${request.id}` };

@@ -15,6 +15,8 @@ export class HostedDevice {
   readonly #device: Device;
   /** The last state reported, without its time. */
   #lastReported = '';
+  /** Whether nothing can have changed since: no order has begun, and no program of the device runs. */
+  #isAtRest = false;
   #lastOrder: Promise<unknown> = Promise.resolve();
 
   constructor(processor: Processor, images: ImageCache, builds: BuildVerifier, ramPages: number) {
@@ -25,19 +27,20 @@ export class HostedDevice {
 
   /** Carries an order out after those before it; what went wrong is in the report. Rejects only if the device's state cannot be reported. */
   carryOut(order: Order): Promise<Report> {
-    const report = this.#lastOrder.then(() => this.#carryOut(order));
+    const report = this.#lastOrder.then(() => {
+      this.#isAtRest = false;
+      return this.#carryOut(order);
+    });
     this.#lastOrder = report.catch(() => {});
     return report;
   }
 
   /** The device's state, if it is another than the last that was reported. */
   changedState(): DeviceState | null {
-    const state = this.#device.state();
-    const { at: _, ...facts } = state;
-    const text = JSON.stringify(facts);
-    if (text === this.#lastReported) return null;
-    this.#lastReported = text;
-    return DeviceState.parse(state);
+    if (this.#isAtRest) return null;
+    const before = this.#lastReported;
+    const state = this.#state();
+    return this.#lastReported === before ? null : state;
   }
 
   async close(): Promise<void> {
@@ -45,8 +48,13 @@ export class HostedDevice {
     await this.#device.close();
   }
 
+  /** The device's state, which is going to be reported. */
   #state(): DeviceState {
-    return DeviceState.parse(this.#device.state());
+    const state = this.#device.state();
+    const { at: _, ...facts } = state;
+    this.#lastReported = JSON.stringify(facts);
+    this.#isAtRest = !this.#device.isRunning;
+    return DeviceState.parse(state);
   }
 
   async #carryOut(order: Order): Promise<Report> {

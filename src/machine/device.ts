@@ -212,6 +212,12 @@ export class Device {
     return page < this.#memory.table.length && this.#memory.table.get(page) !== null;
   }
 
+  /** Whether a program runs: if none does, only what is asked of the device changes it. */
+  get isRunning(): boolean {
+    for (const program of this.#programs.values()) if (program.isRunning) return true;
+    return false;
+  }
+
   /** What the device looks like now. */
   state(): DeviceState {
     return {

@@ -11,7 +11,7 @@ const writing = ['journal_mode = WAL', 'synchronous = FULL', 'foreign_keys = ON'
 const reading = ['query_only = ON'];
 
 /** How long those that are carried out together may wait for the database, and last, in milliseconds; how many they are, and how many may wait. */
-const transactionLimits = { maxWait: 30_000, timeout: 60_000, group: 256, waiting: 20_000 };
+export const transactionLimits = { maxWait: 30_000, timeout: 60_000, group: 256, waiting: 20_000 };
 
 /** Around one of several transactions that are carried out together. */
 const savepoint = {
@@ -23,6 +23,8 @@ const savepoint = {
 /** As many transactions wait as may. */
 export class TooManyTransactions extends Error {
   override readonly name = 'TooManyTransactions';
+  /** As what asks for it over HTTP is answered. */
+  readonly statusCode = 503;
 
   constructor() {
     super(`${transactionLimits.waiting} transactions wait for the database, as many as may`);

@@ -12,7 +12,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { functionOf } from '../../src/machine/processor.ts';
 import { applyMigrations, committedMigrations, MigrationError } from '../../src/store/migrations.ts';
 import { hashOfRecord } from '../../src/store/records/audit.ts';
-import { Store } from '../../src/store/store.ts';
+import { Store, TooManyTransactions, type TransactionEnd, transactionLimits } from '../../src/store/store.ts';
 
 let folder: string;
 let file: string;
@@ -109,6 +109,76 @@ test('transactions of many at once all succeed, one after another', async () => 
   await Promise.all(Array.from({ length: 50 }, (_, index) => store.transaction((records) => records.audit.append([event(`o${index}`)]))));
   const kept = await store.records.audit.list({}, firstPage);
   expect(kept.map(({ number }) => number)).toEqual(Array.from({ length: 50 }, (_, index) => index + 1));
+  await store.close();
+});
+
+test('transactions that wait together reach the disk together; each that fails leaves nothing and is told why, and the others are kept', async () => {
+  const store = await Store.open(file);
+  const ends: TransactionEnd[] = [];
+  store.onTransactionEnd((end) => ends.push(end));
+  const outside = new Database(file, { readonly: true });
+  const seenOutside: unknown[] = [];
+  const begun = Promise.withResolvers<void>();
+  const first = store.transaction(() => begun.promise);
+  const others = Array.from({ length: 10 }, (_, index) =>
+    store.transaction(async (records) => {
+      await records.audit.append([event(`o${index}`)]);
+      seenOutside.push(outside.prepare('SELECT COUNT(*) FROM "AuditEvent"').pluck().get());
+      if (index % 3 === 1) throw new Error(`no ${index}`);
+      return { index, head: (await records.audit.head()).number };
+    }),
+  );
+  begun.resolve();
+  await first;
+  const settled = await Promise.allSettled(others);
+  // None of them was on disk while the last was carried out.
+  expect(seenOutside).toEqual(Array.from({ length: 10 }, () => 0));
+  outside.close();
+  expect(settled.map((one) => (one.status === 'fulfilled' ? one.value.head : String(one.reason)))).toEqual([
+    ...[1, 'Error: no 1', 2, 3, 'Error: no 4', 4, 5, 'Error: no 7', 6, 7],
+  ]);
+  const kept = await store.records.audit.list({}, firstPage);
+  expect(kept.map(({ object }) => object)).toEqual(['o0', 'o2', 'o3', 'o5', 'o6', 'o8', 'o9']);
+  // Of one that was taken back nobody is told what it did.
+  expect(ends.map((end) => (end.result === 'committed' ? end.events.map(({ object }) => object) : end.result))).toEqual([
+    ...[[], ['o0'], 'rolled-back', ['o2'], ['o3'], 'rolled-back', ['o5'], ['o6'], 'rolled-back', ['o8'], ['o9']],
+  ]);
+  await store.close();
+});
+
+test('a group of which every transaction fails leaves nothing, and each is told its own reason', async () => {
+  const store = await Store.open(file);
+  const begun = Promise.withResolvers<void>();
+  const first = store.transaction(() => begun.promise);
+  const failing = ['a', 'b'].map((name) =>
+    store.transaction(async (records) => {
+      await records.audit.append([event(name)]);
+      throw new Error(`no ${name}`);
+    }),
+  );
+  begun.resolve();
+  await first;
+  expect(await Promise.allSettled(failing)).toMatchObject([{ reason: { message: 'no a' } }, { reason: { message: 'no b' } }]);
+  expect(await store.records.audit.list({}, firstPage)).toEqual([]);
+  await store.transaction((records) => records.audit.append([event('c')]));
+  expect(await store.records.audit.list({}, firstPage)).toMatchObject([{ number: 1, object: 'c' }]);
+  await store.close();
+});
+
+test('as many transactions wait as may; one more is refused and the others are carried out', async () => {
+  const store = await Store.open(file);
+  const begun = Promise.withResolvers<void>();
+  const first = store.transaction(() => begun.promise);
+  let carriedOut = 0;
+  const waiting = Array.from({ length: transactionLimits.waiting }, () =>
+    store.transaction(async () => {
+      carriedOut += 1;
+    }),
+  );
+  await expect(store.transaction(async () => {})).rejects.toThrow(TooManyTransactions);
+  begun.resolve();
+  await Promise.all([first, ...waiting]);
+  expect(carriedOut).toBe(transactionLimits.waiting);
   await store.close();
 });
 
