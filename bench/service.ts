@@ -4,15 +4,21 @@ import console from 'node:console';
 import { writeFileSync } from 'node:fs';
 import { UsageError } from '../src/cli/command-line.ts';
 import { measureFleet } from './service/fleet.ts';
+import { measureGrowth } from './service/growth.ts';
+import { measureLatency } from './service/latency.ts';
 import { measureLoads } from './service/loads.ts';
 import { machineFacts } from './service/machine-facts.ts';
+import { measureMemory } from './service/memory.ts';
 import { endAll } from './service/processes.ts';
 import { type ComparedFigure, compared, type Figure, numberText, resultLines } from './service/results.ts';
 import { type Bench, type Part, readSettings, type Settings, usage } from './service/settings.ts';
 
-const measurements: Readonly<Partial<Record<Part, (bench: Bench) => Promise<Figure[]>>>> = {
+const measurements: Readonly<Record<Part, (bench: Bench) => Promise<Figure[]>>> = {
   loads: measureLoads,
   fleet: measureFleet,
+  growth: measureGrowth,
+  memory: measureMemory,
+  latency: measureLatency,
 };
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
@@ -34,7 +40,7 @@ async function run(settings: Settings): Promise<number> {
   const failures: string[] = [];
   for (const part of settings.parts) {
     try {
-      figures.push(...((await measurements[part]?.({ ...settings, progress })) ?? []).map(compared));
+      figures.push(...(await measurements[part]({ ...settings, progress })).map(compared));
     } catch (error) {
       failures.push(part);
       console.error(`${part} failed:`, error);

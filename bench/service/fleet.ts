@@ -2,10 +2,11 @@
 
 import { answerOf, type Schemas } from '../../src/cli/client/client.ts';
 import { inParallel } from '../../test/system/chaos/waiting.ts';
-import { FleetFloor } from './fleet-floor.ts';
-import { Installation, module, versionOf } from './installation.ts';
+import { FleetFloor, type FloorTimes } from './fleet-floor.ts';
+import { Installation, module } from './installation.ts';
 import { median, until } from './measuring.ts';
 import type { Figure } from './results.ts';
+import { checkOutcomes, loadEverywhere, type Round, roundText } from './rounds.ts';
 import type { Bench } from './settings.ts';
 
 const sizes = { full: { devices: 10_000, programs: 1_000, rounds: 3 }, quick: { devices: 1_000, programs: 100, rounds: 1 } } as const;
@@ -13,15 +14,7 @@ const sizes = { full: { devices: 10_000, programs: 1_000, rounds: 3 }, quick: { 
 const call = { inside: 1_000, pause: 1_000 } as const;
 const labels = { fleet: 'bench' };
 
-export type Round = {
-  /** From the request's begin to its answer, and until the last outcome is on disk, in milliseconds. */
-  readonly accepted: number;
-  readonly durable: number;
-  /** What the service's process has computed meanwhile, and the hosts', in milliseconds. */
-  readonly serviceTime: number;
-  readonly hostsTime: number;
-  readonly batches: readonly string[];
-};
+type FloorRound = Round & { readonly floor: FloorTimes };
 
 export async function measureFleet(bench: Bench): Promise<Figure[]> {
   const { devices, programs, rounds } = bench.isQuick ? sizes.quick : sizes.full;
@@ -38,45 +31,19 @@ export async function measureFleet(bench: Bench): Promise<Figure[]> {
     await startPrograms(fleet, devices / programs);
     bench.progress(`fleet: ${programs} programs run`);
 
-    const measured: (Round & { readonly floor: number })[] = [];
+    const measured: FloorRound[] = [];
     for (let round = 1; round <= rounds; round += 1) {
       const floor = new FleetFloor(fleet, fleet.file(`before-${round}.db`));
       const figures = await loadEverywhere(fleet, round, [labels]);
       checkOutcomes(fleet, figures, devices, ['replaced', 'replaced-interrupting']);
       measured.push({ ...figures, floor: floor.write(figures.batches) });
-      bench.progress(`fleet: round ${round}: ${JSON.stringify(measured.at(-1))}`);
+      bench.progress(`fleet: round ${round}: ${roundText(figures)}`);
     }
     const interrupted = await interruptions(fleet);
     return figuresOf(measured, devices, `programs on ${programs} of them, ${call.inside} ms inside, ${call.pause} ms out`, interrupted);
   } finally {
     await fleet.end();
   }
-}
-
-/** Puts a build on the devices with these labels, one request for each; answers when every outcome is on disk. */
-export async function loadEverywhere(fleet: Installation, build: number, selections: readonly Record<string, string>[]): Promise<Round> {
-  const { client, view, service, hosts } = fleet;
-  const computed = () => ({ service: service.processorTime(), hosts: hosts.reduce((sum, host) => sum + host.processorTime(), 0) });
-  const before = computed();
-  const began = performance.now();
-  const made = await Promise.all(
-    selections.map(async (selected) => {
-      const body = { module, version: versionOf(build), labels: selected };
-      return answerOf(await client.POST('/v1/loads', { body })).batch;
-    }),
-  );
-  const accepted = performance.now() - began;
-  await until('every load has ended', 2, () => !view.hasOpenLoads());
-  const durable = performance.now() - began;
-  const after = computed();
-  return { accepted, durable, serviceTime: after.service - before.service, hostsTime: after.hosts - before.hosts, batches: made };
-}
-
-/** @throws {Error} when not every device has ended its load in one of these ways. */
-export function checkOutcomes({ view }: Installation, { batches }: Round, devices: number, allowed: readonly string[]): void {
-  const outcomes = batches.flatMap((batch) => [...view.outcomes(batch)]);
-  const well = outcomes.reduce((sum, [outcome, loads]) => sum + (allowed.includes(outcome) ? loads : 0), 0);
-  if (well !== devices) throw new Error(`of ${devices} loads came ${JSON.stringify(outcomes)}`);
 }
 
 /** On each device of so many, a program that calls the module for as long as the device runs. */
@@ -116,16 +83,13 @@ async function interruptions({ view }: Installation): Promise<number> {
   return interrupted;
 }
 
-function figuresOf(
-  rounds: readonly (Round & { readonly floor: number })[],
-  devices: number,
-  programs: string,
-  interrupted: number,
-): Figure[] {
+function figuresOf(rounds: readonly FloorRound[], devices: number, programs: string, interrupted: number): Figure[] {
   const part = 'fleet' as const;
-  const perSecond = (milliseconds: (round: Round & { readonly floor: number }) => number) =>
-    (devices * 1_000) / median(rounds.map(milliseconds));
-  const base = { what: 'raw transactions of the same rows', value: perSecond(({ floor }) => floor) };
+  const perSecond = (milliseconds: (round: FloorRound) => number) => (devices * 1_000) / median(rounds.map(milliseconds));
+  const base = (time: (floor: FloorTimes) => number) => ({
+    what: 'raw transactions of the same rows',
+    value: perSecond(({ floor }) => time(floor)),
+  });
   const each = (of: 'serviceTime' | 'hostsTime') => (median(rounds.map((round) => round[of])) * 1_000) / devices;
   return [
     {
@@ -133,10 +97,17 @@ function figuresOf(
       what: `accepted → outcomes durable, ${devices} devices, ${programs}`,
       value: perSecond(({ accepted, durable }) => durable - accepted),
       unit: 'devices/s',
-      base,
+      base: base(({ afterRequest }) => afterRequest),
       goal: { of: 'figure', is: 'at least', bound: 5_000 },
     },
-    { part, what: 'request → outcomes durable', value: perSecond(({ durable }) => durable), unit: 'devices/s', base, goal: null },
+    {
+      part,
+      what: 'request → outcomes durable',
+      value: perSecond(({ durable }) => durable),
+      unit: 'devices/s',
+      base: base(({ all }) => all),
+      goal: null,
+    },
     { part, what: 'request → accepted', value: median(rounds.map(({ accepted }) => accepted)), unit: 'ms', base: null, goal: null },
     { part, what: 'processor time of the service per device', value: each('serviceTime'), unit: 'µs', base: null, goal: null },
     { part, what: 'processor time of the hosts per device', value: each('hostsTime'), unit: 'µs', base: null, goal: null },

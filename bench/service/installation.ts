@@ -72,7 +72,12 @@ export class Installation {
 
   /** A client that speaks as a host that is yet to register. */
   joiningClient(): Client {
-    return createPatchbayClient(this.url, readFileSync(join(this.#folder, 'join-token'), 'utf8').trim());
+    return createPatchbayClient(this.url, this.joinToken);
+  }
+
+  /** What hosts register with. */
+  get joinToken(): string {
+    return readFileSync(join(this.#folder, 'join-token'), 'utf8').trim();
   }
 
   /** Starts host processes, and waits until all of their devices are attached. */
