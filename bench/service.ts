@@ -1,0 +1,62 @@
+// `npm run bench`: what the service takes, carries out and holds in memory, over its public interfaces; each figure against a floor of the same run.
+
+import console from 'node:console';
+import { writeFileSync } from 'node:fs';
+import { UsageError } from '../src/cli/command-line.ts';
+import { measureFleet } from './service/fleet.ts';
+import { measureGrowth } from './service/growth.ts';
+import { measureLatency } from './service/latency.ts';
+import { measureLoads } from './service/loads.ts';
+import { machineFacts } from './service/machine-facts.ts';
+import { measureMemory } from './service/memory.ts';
+import { endAll } from './service/processes.ts';
+import { type ComparedFigure, compared, type Figure, numberText, resultLines } from './service/results.ts';
+import { type Bench, type Part, readSettings, type Settings, usage } from './service/settings.ts';
+
+const measurements: Readonly<Record<Part, (bench: Bench) => Promise<Figure[]>>> = {
+  loads: measureLoads,
+  fleet: measureFleet,
+  growth: measureGrowth,
+  memory: measureMemory,
+  latency: measureLatency,
+};
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+try {
+  const settings = readSettings(process.argv.slice(2));
+  if (settings === 'help') console.log(usage);
+  else process.exitCode = await run(settings);
+} catch (error) {
+  process.exitCode = isUsage(error) ? 2 : 1;
+  console.error(isUsage(error) ? `${error.message}\nSee --help.` : error);
+}
+
+/** Measures part after part; answers the exit code. */
+async function run(settings: Settings): Promise<number> {
+  const began = performance.now();
+  const progress = (line: string) => console.error(`${((performance.now() - began) / 1_000).toFixed(0).padStart(4)} s  ${line}`);
+  const machine = machineFacts();
+  const figures: ComparedFigure[] = [];
+  const failures: string[] = [];
+  for (const part of settings.parts) {
+    try {
+      figures.push(...(await measurements[part]({ ...settings, progress })).map(compared));
+    } catch (error) {
+      failures.push(part);
+      console.error(`${part} failed:`, error);
+    } finally {
+      await endAll();
+    }
+  }
+  const { out, isQuick, parts } = settings;
+  const result = { at: new Date(), machine, isQuick, parts, failures, seconds: (performance.now() - began) / 1_000, figures };
+  writeFileSync(out, `${JSON.stringify(result, null, 2)}\n`);
+  console.log(`${resultLines(figures).join('\n')}\n`);
+  console.log(`One fdatasync of this disk takes ${numberText(machine.syncMilliseconds)} ms. Figures are in ${out}.`);
+  if (failures.length > 0) console.log(`Not measured, for it failed: ${failures.join(', ')}.`);
+  return failures.length > 0 || (settings.isCheck && figures.some(({ holds }) => holds === false)) ? 1 : 0;
+}
+
+function isUsage(error: unknown): error is Error {
+  return error instanceof UsageError || (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'));
+}

@@ -1,0 +1,145 @@
+// The floor of a load on a fleet: the rows that the service has written, written once more by raw transactions into the database as it was before.
+
+import Database from 'better-sqlite3';
+import type { DatabaseView } from './database-view.ts';
+import type { Installation } from './installation.ts';
+import { chunksOf } from './measuring.ts';
+
+/** Devices whose dispatch, or whose reports, are one transaction. */
+const atOnce = 500;
+
+type Row = Record<string, unknown>;
+/** What became of one load. */
+type Rows = {
+  readonly load: Row;
+  readonly order: Row;
+  readonly device: Row;
+  readonly module: Row;
+  readonly entered: Row;
+  readonly left: Row;
+  readonly event: Row;
+};
+
+/** What was written in all, and what came after the request's own transaction. */
+export type FloorTimes = { readonly all: number; readonly afterRequest: number };
+
+export class FleetFloor {
+  readonly #view: DatabaseView;
+  readonly #copy: string;
+
+  /** To be made before the load; copies the database into a file. */
+  constructor({ view }: Installation, copy: string) {
+    this.#view = view;
+    this.#copy = copy;
+    view.copyTo(copy);
+  }
+
+  /** Writes into the copy what these batches have written into the database; answers how long that took, in milliseconds. */
+  write(batches: readonly string[]): FloorTimes {
+    const database = new Database(this.#copy);
+    database.pragma('journal_mode = WAL');
+    database.pragma('synchronous = FULL');
+    const requests = batches.flatMap((batch) => this.#view.rows('SELECT * FROM "AuditEvent" WHERE "object" = ?', batch));
+    const loads = batches.flatMap((batch) => this.#rowsOf(batch));
+    const [head = {}] = this.#view.rows('SELECT * FROM "AuditHead"');
+    const writer = new Writer(database, head);
+    const began = performance.now();
+    writer.request(requests, loads);
+    const request = performance.now() - began;
+    for (const some of chunksOf(loads, atOnce)) writer.dispatch(some);
+    for (const some of chunksOf(loads, atOnce)) writer.report(some);
+    const all = performance.now() - began;
+    database.close();
+    return { all, afterRequest: all - request };
+  }
+
+  /** Of each load of a batch, the rows that tell of it. */
+  #rowsOf(batch: string): Rows[] {
+    const of = (sql: string, key: string) =>
+      new Map(this.#view.rows(`WITH batch AS (SELECT * FROM "Load" WHERE "batchId" = ?) ${sql}`, batch).map((row) => [row[key], row]));
+    const loads = of('SELECT * FROM batch', 'id');
+    const orders = of('SELECT * FROM "AgentOrder" WHERE "loadId" IN (SELECT "id" FROM batch)', 'loadId');
+    const devices = of('SELECT * FROM "Device" WHERE "id" IN (SELECT "deviceId" FROM batch)', 'id');
+    const modules = of('SELECT * FROM "DeviceModule" WHERE ("deviceId", "module") IN (SELECT "deviceId", "module" FROM batch)', 'deviceId');
+    const stays =
+      'SELECT stay.* FROM batch JOIN "HistoryEntry" AS stay ON stay."deviceId" = batch."deviceId" AND stay."module" = batch."module"';
+    const entered = of(`${stays} WHERE stay."loadId" = batch."id"`, 'loadId');
+    const left = of(`${stays} WHERE stay."leftThrough" = batch."id"`, 'leftThrough');
+    const events = of(
+      `SELECT event.* FROM batch JOIN "AuditEvent" AS event ON event."object" = batch."id" WHERE event."action" = 'load.completed'`,
+      'object',
+    );
+    const rows = [...loads.values()].map((load) => {
+      const { id, deviceId } = load;
+      const [order, device, module] = [orders.get(id), devices.get(deviceId), modules.get(deviceId)];
+      const [enters, leaves, event] = [entered.get(id), left.get(id), events.get(id)];
+      if (!order || !device || !module || !enters || !leaves || !event) throw new Error(`not everything is there of the load ${id}`);
+      return { load, order, device, module, entered: enters, left: leaves, event };
+    });
+    return rows;
+  }
+}
+
+/** Statements are made once, and the rows are at hand. */
+class Writer {
+  readonly request: (requests: readonly Row[], loads: readonly Rows[]) => void;
+  readonly dispatch: (loads: readonly Rows[]) => void;
+  readonly report: (loads: readonly Rows[]) => void;
+
+  constructor(database: Database.Database, head: Row) {
+    const insert = (table: string, row: Row) => {
+      const columns = Object.keys(row);
+      return database.prepare<[Row]>(
+        `INSERT OR REPLACE INTO "${table}" (${columns.map((column) => `"${column}"`).join(', ')}) VALUES (${columns.map((column) => `@${column}`).join(', ')})`,
+      );
+    };
+    const update = (table: string, columns: readonly string[], key = 'id') =>
+      database.prepare<[Row]>(
+        `UPDATE "${table}" SET ${columns.map((column) => `"${column}" = @${column}`).join(', ')} WHERE "${key}" = @${key}`,
+      );
+    const setHead = update('AuditHead', ['number', 'hash', 'at']);
+
+    this.request = database.transaction((requests, loads) => {
+      const [first] = loads;
+      if (first === undefined) return;
+      const addLoad = insert('Load', first.load);
+      const addOrder = insert('AgentOrder', first.order);
+      for (const { load } of loads) addLoad.run({ ...load, ...notDispatched, ...notCompleted });
+      for (const { order } of loads) addOrder.run({ ...order, dispatchedAt: null, settledAt: null });
+      for (const event of requests) insert('AuditEvent', event).run(event);
+      setHead.run(head);
+    });
+
+    const sendLoad = update('Load', ['state', 'dispatchedAt']);
+    const sendOrder = update('AgentOrder', ['dispatchedAt']);
+    this.dispatch = database.transaction((loads) => {
+      for (const { load } of loads) sendLoad.run({ ...load, state: 'dispatched' });
+      for (const { order } of loads) sendOrder.run(order);
+    });
+
+    const endLoad = update('Load', ['state', ...Object.keys(notCompleted)]);
+    const settle = update('AgentOrder', ['settledAt']);
+    const leave = update('HistoryEntry', ['leftAt', 'leftBy', 'leftThrough', 'invalidation', 'interrupted'], 'number');
+    const setState = update('Device', ['state', 'stateAt']);
+    this.report = database.transaction((loads) => {
+      const [first] = loads;
+      if (first === undefined) return;
+      const enter = insert('HistoryEntry', first.entered);
+      const setModule = insert('DeviceModule', first.module);
+      const addEvent = insert('AuditEvent', first.event);
+      for (const { load, order, left, entered, module, device, event } of loads) {
+        endLoad.run(load);
+        settle.run(order);
+        leave.run(left);
+        enter.run(entered);
+        setModule.run(module);
+        setState.run(device);
+        addEvent.run(event);
+      }
+      setHead.run(head);
+    });
+  }
+}
+
+const notDispatched = { state: 'queued', dispatchedAt: null };
+const notCompleted = { outcome: null, reason: null, interrupted: null, retried: null, failed: null, completedAt: null, report: null };

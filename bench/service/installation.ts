@@ -1,0 +1,124 @@
+// A service with a database in a folder of its own, and the hosts that join it.
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { answerOf, type Client, createPatchbayClient } from '../../src/cli/client/client.ts';
+import { moduleText } from '../../test/system/chaos/modules.ts';
+import { inParallel } from '../../test/system/chaos/waiting.ts';
+import { DatabaseView } from './database-view.ts';
+import { until } from './measuring.ts';
+import { MeasuredProcess } from './processes.ts';
+import type { Bench } from './settings.ts';
+
+const commandFile = fileURLToPath(new URL('../../src/cli/patchbay.ts', import.meta.url));
+
+/** The module that is loaded. */
+export const module = 'tcp';
+/** Devices that one process brings along. */
+export type HostSize = { readonly name: string; readonly devices: number; readonly labels: string };
+
+/** Starts `patchbay serve` on a database, on any free port; asked for keys as by itself, but never for patience. */
+export function startServe(name: string, database: string, profile: string | null): MeasuredProcess {
+  const args = ['serve', '--no-embedded-host', '--port', '0', '--database', database, '--log-level', 'warn'];
+  const patience = ['--rate-limit', '1000000000', '--unreachable-after', '3600'];
+  return new MeasuredProcess(name, commandFile, [...args, ...patience], profile);
+}
+
+/** The address that the service says it has. */
+export async function addressOf(service: MeasuredProcess): Promise<string> {
+  const [, url = ''] = await service.says(/API +(http\S+)\/v1/);
+  return url;
+}
+
+export class Installation {
+  readonly name: string;
+  readonly url: string;
+  /** What operators show. */
+  readonly key: string;
+  readonly client: Client;
+  readonly service: MeasuredProcess;
+  /** The database, as it is seen from outside. */
+  readonly view: DatabaseView;
+  readonly hosts: MeasuredProcess[] = [];
+  readonly #folder: string;
+  readonly #profile: string | null;
+
+  private constructor(name: string, folder: string, url: string, service: MeasuredProcess, profile: string | null) {
+    this.name = name;
+    this.url = url;
+    this.service = service;
+    this.key = readFileSync(join(folder, 'admin-key'), 'utf8').trim();
+    this.client = createPatchbayClient(url, this.key, insist);
+    this.view = new DatabaseView(join(folder, 'patchbay.db'));
+    this.#folder = folder;
+    this.#profile = profile;
+  }
+
+  /** @param prepare Fills the folder before the service comes. */
+  static async start(name: string, { profile }: Bench, prepare: (folder: string) => Promise<void> = async () => {}): Promise<Installation> {
+    const folder = mkdtempSync(join(tmpdir(), `patchbay-bench-${name}-`));
+    await prepare(folder);
+    const service = startServe(`${name}-service`, join(folder, 'patchbay.db'), profile);
+    return new Installation(name, folder, await addressOf(service), service, profile);
+  }
+
+  /** Where files of the measurement may be, on the same disk as the database. */
+  file(name: string): string {
+    return join(this.#folder, name);
+  }
+
+  /** A client that speaks as a host that is yet to register. */
+  joiningClient(): Client {
+    return createPatchbayClient(this.url, this.joinToken);
+  }
+
+  /** What hosts register with. */
+  get joinToken(): string {
+    return readFileSync(join(this.#folder, 'join-token'), 'utf8').trim();
+  }
+
+  /** Starts host processes, and waits until all of their devices are attached. */
+  async addHosts(sizes: readonly HostSize[]): Promise<void> {
+    const there = this.view.attachedDevices();
+    for (const { name, devices, labels } of sizes) {
+      const args = ['host', '--control', this.url, '--name', name, '--devices', String(devices), '--capacity', String(devices)];
+      const rest = ['--labels', labels, '--ram-pages', '256', '--token-file', join(this.#folder, 'join-token'), '--log-level', 'error'];
+      this.hosts.push(new MeasuredProcess(`${this.name}-${name}`, commandFile, [...args, ...rest], this.#profile));
+    }
+    const wanted = there + sizes.reduce((sum, { devices }) => sum + devices, 0);
+    await until('all devices are attached', 100, () => this.view.attachedDevices() === wanted);
+  }
+
+  /** Pushes builds of the module: 1.0.0, 1.1.0 and so on. */
+  async pushBuilds(count: number): Promise<void> {
+    const path = { module };
+    await inParallel([...Array(count).keys()], 8, async (build) => {
+      const body = { version: versionOf(build), language: 'wat' as const, source: moduleText(module, build) };
+      answerOf(await this.client.POST('/v1/modules/{module}/builds', { params: { path }, body }));
+    });
+  }
+
+  async end(): Promise<void> {
+    this.view.close();
+    await Promise.all(this.hosts.map((host) => host.end()));
+    await this.service.end();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Makes a request, and again as long as the service says that it has too much to do. */
+async function insist(request: Request): Promise<Response> {
+  for (;;) {
+    const response = await fetch(request.clone());
+    if (response.status !== 503) return response;
+    await setTimeout(Number(response.headers.get('retry-after') ?? 1) * 1_000);
+  }
+}
+
+/** The version of a build by its number. */
+export function versionOf(build: number): string {
+  return `1.${build}.0`;
+}

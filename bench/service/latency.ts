@@ -1,0 +1,151 @@
+// One load on one device after another: how long from the request until the device is patched and until its outcome is on disk, and where the time goes.
+
+import { randomUUID } from 'node:crypto';
+import { answerOf, type Schemas } from '../../src/cli/client/client.ts';
+import { EndedLoads } from './ended-loads.ts';
+import { startFloor } from './floor.ts';
+import { Installation, module, versionOf } from './installation.ts';
+import { mean, percentile, timeOf } from './measuring.ts';
+import type { Figure } from './results.ts';
+import type { Bench } from './settings.ts';
+
+const sizes = { full: { loads: 300 }, quick: { loads: 60 } } as const;
+/** Loads that are not counted, as everything is compiled and read for the first time. */
+const warmUps = 20;
+const devices = 10;
+
+/** Moments of one load by the clock of this machine, and how long parts of it took; milliseconds. */
+type Course = {
+  readonly moments: readonly number[];
+  readonly answered: number;
+  readonly patched: number;
+  readonly durable: number;
+  /** The same request to the floor. */
+  readonly floor: number;
+};
+
+/** Between two moments of a course. */
+const stretches = [
+  'HTTP: request → the service begins it',
+  'commit of the load → sent to its host',
+  'dispatch: sent → the device begins',
+  'the device carries it out',
+  'report: the device is done → the service has it',
+  'commit of the outcome → told as an event',
+];
+
+export async function measureLatency(bench: Bench): Promise<Figure[]> {
+  const { loads } = bench.isQuick ? sizes.quick : sizes.full;
+  const installation = await Installation.start('latency', bench);
+  const floor = await startFloor(installation.file('floor.db'));
+  const ended = await EndedLoads.follow(installation);
+  try {
+    await installation.pushBuilds(2);
+    await installation.addHosts([{ name: 'host', devices, labels: 'host=latency' }]);
+    const ids = installation.view.devices();
+    const courses: Course[] = [];
+    for (let load = 0; load < warmUps + loads; load += 1) {
+      const [device = '', build] = [ids[load % devices], Math.floor(load / devices) % 2];
+      const course = await carryOut(installation, ended, { device, build, floor: floor.url });
+      if (load >= warmUps) courses.push(course);
+    }
+    bench.progress(`latency: ${loads} loads are carried out`);
+    return figuresOf(courses);
+  } finally {
+    ended.close();
+    await floor.process.end();
+    await installation.end();
+  }
+}
+
+type Wanted = { readonly device: string; readonly build: number; readonly floor: string };
+
+async function carryOut({ client }: Installation, ended: EndedLoads, { device, build, floor }: Wanted): Promise<Course> {
+  const body = { module, version: versionOf(build), devices: [device] };
+  const floorTime = await timeOf(() => askFloor(floor, body));
+  const began = Date.now();
+  const start = performance.now();
+  const { loads } = answerOf(await client.POST('/v1/loads', { body: { ...body, versionPolicy: 'different' } }));
+  const answered = performance.now() - start;
+  const id = loads[0]?.id ?? '';
+  const told = await ended.of(id);
+  const load = answerOf(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }));
+  const { report, requestedAt, dispatchedAt, completedAt } = load;
+  if (report === null || dispatchedAt === null || completedAt === null) throw new Error(`the load came out as ${JSON.stringify(load)}`);
+  const begun = timeOfStep(report, 'received');
+  const service = [requestedAt, dispatchedAt].map((moment) => Date.parse(moment));
+  return {
+    moments: [began, ...service, begun, begun + report.microseconds / 1_000, Date.parse(completedAt), told.at],
+    answered,
+    patched: timeOfStep(report, 'table-updated') - began,
+    durable: told.monotonic - start,
+    floor: floorTime,
+  };
+}
+
+async function askFloor(url: string, body: object): Promise<void> {
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${randomUUID()}` };
+  const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) });
+  if (response.status !== 202) throw new Error(`the floor answered ${response.status}`);
+  await response.json();
+}
+
+/** @throws {Error} when the device did not come to it. */
+function timeOfStep({ steps, outcome }: Schemas['LoadReport'], name: string): number {
+  const found = steps.find(({ step }) => step === name);
+  if (found === undefined) throw new Error(`a load came out as ${outcome}, without ${name}`);
+  return Date.parse(found.at);
+}
+
+function figuresOf(courses: readonly Course[]): Figure[] {
+  const part = 'latency' as const;
+  const at = (share: number, time: (course: Course) => number) => percentile(courses.map(time), share);
+  const floor = (share: number) => ({ what: 'one insert per request', value: at(share, (course) => course.floor) });
+  const total = mean(courses.map(({ moments }) => (moments.at(-1) ?? 0) - (moments[0] ?? 0)));
+  const figure = (what: string, value: number, share: number): Figure => ({
+    part,
+    what,
+    value,
+    unit: 'ms',
+    base: floor(share),
+    goal: null,
+  });
+  return [
+    figure(
+      'request → answered, one after another, p50',
+      at(0.5, ({ answered }) => answered),
+      0.5,
+    ),
+    figure(
+      'request → patched, p50 (whole milliseconds)',
+      at(0.5, ({ patched }) => patched),
+      0.5,
+    ),
+    figure(
+      'request → patched, p99',
+      at(0.99, ({ patched }) => patched),
+      0.99,
+    ),
+    figure(
+      'request → outcome durable and told, p50',
+      at(0.5, ({ durable }) => durable),
+      0.5,
+    ),
+    figure(
+      'request → outcome durable and told, p99',
+      at(0.99, ({ durable }) => durable),
+      0.99,
+    ),
+    ...stretches.map((what, index): Figure => {
+      const taken = mean(courses.map(({ moments }) => (moments[index + 1] ?? 0) - (moments[index] ?? 0)));
+      return {
+        part,
+        what: `share of the time, of ${total.toFixed(1)} ms: ${what}`,
+        value: (100 * taken) / total,
+        unit: '%',
+        base: null,
+        goal: null,
+      };
+    }),
+  ];
+}

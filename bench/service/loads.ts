@@ -1,0 +1,90 @@
+// Requests for loads of one device each under many connections, against a route that does nothing but one insert.
+
+import { answerOf } from '../../src/cli/client/client.ts';
+import { startFloor } from './floor.ts';
+import { Installation, module, versionOf } from './installation.ts';
+import { type Fired, fire, type Target } from './load-generator.ts';
+import { median } from './measuring.ts';
+import type { Figure } from './results.ts';
+import type { Bench } from './settings.ts';
+import { registerSilentHost } from './silent-host.ts';
+
+const sizes = { full: { devices: 20_000, seconds: 5, rounds: 3 }, quick: { devices: 2_000, seconds: 3, rounds: 1 } } as const;
+const connections = 64;
+const warmUpSeconds = 2;
+
+export async function measureLoads(bench: Bench): Promise<Figure[]> {
+  const { devices, seconds, rounds } = bench.isQuick ? sizes.quick : sizes.full;
+  const installation = await Installation.start('loads', bench);
+  const { client, key, url, view } = installation;
+  const floor = await startFloor(installation.file('floor.db'));
+  try {
+    await installation.pushBuilds(1);
+    // Nobody carries the loads out: they wait, as many for one device as may.
+    await registerSilentHost(installation, 'silent', devices);
+    bench.progress(`loads: ${devices} devices are registered`);
+    const headers = { authorization: `Bearer ${key}` };
+    const request = { module, version: versionOf(0), devices: view.devices(), connections, headers };
+    const targets = {
+      floor: { ...request, url: floor.url, hasIdempotencyKeys: false },
+      plain: { ...request, url: `${url}/v1/loads`, hasIdempotencyKeys: false },
+      repeatable: { ...request, url: `${url}/v1/loads`, hasIdempotencyKeys: true },
+    } satisfies Record<string, Target>;
+    await fireWell(targets.floor, warmUpSeconds);
+    const warmUps = [await fireWell(targets.plain, warmUpSeconds), await fireWell(targets.repeatable, warmUpSeconds)];
+
+    const fired: Record<keyof typeof targets, Fired[]> = { floor: [], plain: [], repeatable: [] };
+    for (let round = 1; round <= rounds; round += 1) {
+      for (const name of ['floor', 'plain', 'repeatable'] as const) fired[name].push(await fireWell(targets[name], seconds));
+      const rates = Object.entries(fired).map(([name, all]) => `${name} ${rateOf(all.slice(-1)).toFixed(0)}/s`);
+      bench.progress(`loads: round ${round}: ${rates.join(', ')}`);
+    }
+    // An answer after all of those that were cut off: what they had begun is done.
+    answerOf(await client.POST('/v1/loads', { body: { module, version: versionOf(0), devices: request.devices.slice(-1) } }));
+    checkCounts(view, [...warmUps, ...fired.plain, ...fired.repeatable]);
+
+    const figure = (what: string, all: readonly Fired[]): Figure => ({
+      part: 'loads',
+      what,
+      value: rateOf(all),
+      unit: 'requests/s',
+      base: { what: 'one insert per request', value: rateOf(fired.floor) },
+      goal: { of: 'ratio', is: 'at least', bound: 0.5 },
+    });
+    const slowest = (what: string, all: readonly Fired[]): Figure => ({
+      part: 'loads',
+      what,
+      value: median(all.map(({ p99 }) => p99)),
+      unit: 'ms',
+      base: { what: 'one insert per request', value: median(fired.floor.map(({ p99 }) => p99)) },
+      goal: null,
+    });
+    return [
+      figure(`POST /v1/loads of one device, ${connections} connections`, fired.plain),
+      figure('the same with an Idempotency-Key each', fired.repeatable),
+      slowest('p99 of the answers', fired.plain),
+      slowest('p99 of the answers with Idempotency-Key', fired.repeatable),
+    ];
+  } finally {
+    await floor.process.end();
+    await installation.end();
+  }
+}
+
+const rateOf = (fired: readonly Fired[]) => median(fired.map(({ answered, seconds }) => answered / seconds));
+
+/** @throws {Error} when a request was answered otherwise than 202. */
+async function fireWell(target: Target, seconds: number): Promise<Fired> {
+  const fired = await fire(target, seconds);
+  if (fired.refused > 0 || fired.errors > 0) throw new Error(`${target.url}: ${JSON.stringify(fired)}`);
+  return fired;
+}
+
+/** Every answer is a load and an event of the audit trail; those that were under way when the time was over may be too. @throws {Error}. */
+function checkCounts(view: Installation['view'], fired: readonly Fired[]): void {
+  const answered = fired.reduce((sum, one) => sum + one.answered, 1);
+  const loads = view.number('SELECT COUNT(*) FROM "Load"');
+  const events = view.number(`SELECT COUNT(*) FROM "AuditEvent" WHERE "action" = 'load.requested'`);
+  if (loads !== events || loads < answered || loads > answered + connections * fired.length)
+    throw new Error(`${answered} requests were answered, and there are ${loads} loads and ${events} events of them`);
+}

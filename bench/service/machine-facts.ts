@@ -1,0 +1,52 @@
+// Where a benchmark ran: what its figures can be compared with.
+
+import { spawnSync } from 'node:child_process';
+import { closeSync, fdatasyncSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { cpus, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { z } from 'zod';
+import { median } from './measuring.ts';
+
+const Package = z.object({ version: z.string() });
+const Cpu = z.object({ model: z.string() });
+/** Appends whose median is taken. */
+const syncs = 200;
+
+export function machineFacts() {
+  const [first] = cpus();
+  const database = new Database(':memory:');
+  const sqlite = String(database.prepare<[], unknown>('SELECT sqlite_version()').pluck().get());
+  database.close();
+  return {
+    patchbay: Package.parse(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))).version,
+    commit: commit(),
+    cpu: Cpu.safeParse(first).data?.model ?? null,
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    node: process.version,
+    sqlite,
+    syncMilliseconds: syncTime(),
+  };
+}
+
+/** Null where there is no repository. */
+function commit(): string | null {
+  const { status, stdout } = spawnSync('git', ['rev-parse', 'HEAD'], { encoding: 'utf8' });
+  return status === 0 ? stdout.trim() : null;
+}
+
+/** What it takes to have 4 KiB that are appended to a file on disk, in milliseconds. */
+function syncTime(): number {
+  const folder = mkdtempSync(join(tmpdir(), 'patchbay-bench-sync-'));
+  const file = openSync(join(folder, 'file'), 'a');
+  const times = Array.from({ length: syncs }, () => {
+    const began = performance.now();
+    writeSync(file, Buffer.alloc(4_096, 1));
+    fdatasyncSync(file);
+    return performance.now() - began;
+  });
+  closeSync(file);
+  rmSync(folder, { recursive: true });
+  return median(times);
+}

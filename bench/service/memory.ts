@@ -1,0 +1,128 @@
+// What the service holds in memory for each device, load in flight and connected host, and how soon it is ready with a long history.
+
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { answerOf } from '../../src/cli/client/client.ts';
+import { addressOf, Installation, module, startServe, versionOf } from './installation.ts';
+import { median, timeOf, until } from './measuring.ts';
+import { fillPast } from './past.ts';
+import type { Figure } from './results.ts';
+import type { Bench } from './settings.ts';
+import { registerSilentHost } from './silent-host.ts';
+import { SimulatedHost } from './simulated-host.ts';
+
+const sizes = {
+  full: { devices: 10_000, hosts: 200, carriers: 10, past: { devices: 10_000, staysPerDevice: 100 }, starts: 5 },
+  quick: { devices: 1_000, hosts: 50, carriers: 2, past: { devices: 1_000, staysPerDevice: 50 }, starts: 3 },
+} as const;
+/** Looks of which the least counts, and the milliseconds between them. */
+const looks = { count: 20, interval: 250 } as const;
+
+const part = 'memory' as const;
+
+export async function measureMemory(bench: Bench): Promise<Figure[]> {
+  return [...(await measureHeld(bench)), ...(await measureStarts(bench))];
+}
+
+/** Memory at rest, in bytes. */
+type Held = { readonly resident: number; readonly heap: number };
+
+async function measureHeld(bench: Bench): Promise<Figure[]> {
+  const { devices, hosts, carriers } = bench.isQuick ? sizes.quick : sizes.full;
+  const installation = await Installation.start('memory', bench);
+  const simulated: SimulatedHost[] = [];
+  try {
+    await installation.pushBuilds(1);
+    const empty = await held(installation);
+    await registerSilentHost(installation, 'silent', devices);
+    const registered = await held(installation);
+    const labels = { fleet: 'carriers' };
+    for (let host = 1; host <= carriers; host += 1)
+      simulated.push(await SimulatedHost.start(installation, `carrier-${host}`, devices / carriers, labels));
+    await until('the simulated devices are attached', 100, () => installation.view.attachedDevices() === devices);
+    const attached = await held(installation);
+    answerOf(await installation.client.POST('/v1/loads', { body: { module, version: versionOf(0), labels } }));
+    await until('every load is with its host', 100, () => simulated.reduce((sum, host) => sum + host.loads, 0) === devices);
+    const inFlight = await held(installation);
+    for (let host = 1; host <= hosts; host += 1) simulated.push(await SimulatedHost.start(installation, `host-${host}`, 0, {}));
+    const connected = await held(installation);
+    bench.progress(`memory: of the service at rest ${JSON.stringify({ empty, registered, attached, inFlight, connected })}`);
+    return [
+      ...figuresOf('of the service with nothing', { resident: 0, heap: 0 }, empty, 1),
+      ...figuresOf(`per device, of ${devices} registered at once`, empty, registered, devices),
+      ...figuresOf(`per load in flight, of ${devices}`, attached, inFlight, devices),
+      ...figuresOf(`per connected host, of ${hosts}`, inFlight, connected, hosts),
+    ];
+  } finally {
+    for (const host of simulated) host.close();
+    await installation.end();
+  }
+}
+
+/** The least of several looks: what is there besides is not collected yet. */
+async function held({ service, url, key }: Installation): Promise<Held> {
+  const seen: Held[] = [];
+  for (let look = 0; look < looks.count; look += 1) {
+    const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } });
+    const heap = Number(/^nodejs_heap_size_used_bytes\S* (\S+)$/m.exec(await answer.text())?.[1] ?? Number.NaN);
+    seen.push({ resident: service.residentBytes(), heap });
+    await setTimeout(looks.interval);
+  }
+  return { resident: Math.min(...seen.map(({ resident }) => resident)), heap: Math.min(...seen.map(({ heap }) => heap)) };
+}
+
+function figuresOf(what: string, before: Held, after: Held, count: number): Figure[] {
+  return (['resident', 'heap'] as const).map((kind) => {
+    const value = (after[kind] - before[kind]) / count / 1_024;
+    return { part, what: `${kind === 'heap' ? 'heap' : 'resident memory'} ${what}`, value, unit: 'KiB', base: null, goal: null };
+  });
+}
+
+async function measureStarts(bench: Bench): Promise<Figure[]> {
+  const { past, starts } = bench.isQuick ? sizes.quick : sizes.full;
+  const folder = mkdtempSync(join(tmpdir(), 'patchbay-bench-starts-'));
+  try {
+    const [short, long] = [join(folder, 'short'), join(folder, 'long')];
+    await fillPast(short, { devices: 1, staysPerDevice: 1 });
+    await fillPast(long, past);
+    bench.progress('memory: the long history is there');
+    const times: { short: number; long: number; runtime: number }[] = [];
+    // The first starts make the keys.
+    for (const one of [short, long]) await startTime(bench, one);
+    for (let start = 0; start < starts; start += 1) {
+      const runtime = await timeOf(() => spawnSync(process.execPath, ['-e', '0']));
+      times.push({ short: await startTime(bench, short), long: await startTime(bench, long), runtime });
+    }
+    bench.progress(`memory: starts ${JSON.stringify(times)}`);
+    const of = (kind: 'short' | 'long' | 'runtime') => median(times.map((time) => time[kind])) / 1_000;
+    const rows = past.devices * past.staysPerDevice;
+    const what = `start → ready with ${rows} rows of history`;
+    return [
+      {
+        part,
+        what,
+        value: of('long'),
+        unit: 's',
+        base: { what: 'without history', value: of('short') },
+        goal: { of: 'figure', is: 'at most', bound: 2 },
+      },
+      { part, what: 'the runtime by itself (node -e 0)', value: of('runtime'), unit: 's', base: null, goal: null },
+    ];
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** From the start of the process until it says that it can do its work, in milliseconds. */
+async function startTime({ profile }: Bench, folder: string): Promise<number> {
+  const began = performance.now();
+  const service = startServe('start-service', join(folder, 'patchbay.db'), profile);
+  const url = await addressOf(service);
+  await until('the service is ready', 5, async () => (await fetch(`${url}/health/ready`)).ok);
+  const taken = performance.now() - began;
+  await service.end();
+  return taken;
+}

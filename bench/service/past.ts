@@ -1,0 +1,118 @@
+// A database with a past: devices, and the loads, stays in memory and events of a year, written in big transactions.
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { applyMigrations } from '../../src/store/migrations.ts';
+import type { NewAuditEvent } from '../../src/store/records/audit.ts';
+import { Store } from '../../src/store/store.ts';
+
+export type Past = {
+  readonly devices: number;
+  /** Of each device so many stays, loads and events, one each of the other. */
+  readonly staysPerDevice: number;
+};
+
+const moduleNames = ['tcp', 'udp', 'icmp', 'arp', 'dns', 'scheduler', 'pager', 'disk'];
+const versions = 20;
+/** The first device has as many stays whatever the others have: its lists are as long in each database. */
+const staysOfFirst = 80;
+const begin = Date.UTC(2025, 10, 1);
+const year = 365 * 24 * 3_600_000;
+/** Events of one transaction. */
+const eventsAtOnce = 10_000;
+const tables = ['Load', 'HistoryEntry', 'AuditEvent'];
+
+/** Identifier of a device of the past by its number. */
+export function pastDevice(index: number): string {
+  return `dev_${String(index).padStart(32, '0')}`;
+}
+
+/** Makes the database of a service that is not there yet. */
+export async function fillPast(folder: string, past: Past): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, 'patchbay.db');
+  applyMigrations(file);
+  const database = new Database(file);
+  database.pragma('synchronous = OFF');
+  database.pragma('cache_size = -500000');
+  // Indexes are quicker made at the end.
+  const indexes = database
+    .prepare<[], { name: string; sql: string }>(`SELECT "name", "sql" FROM sqlite_master WHERE "type" = 'index' AND "sql" IS NOT NULL`)
+    .all()
+    .filter(({ sql }) => tables.some((table) => sql.includes(` ON "${table}"`)));
+  for (const { name } of indexes) database.exec(`DROP INDEX "${name}"`);
+  database.transaction(() => {
+    addDevices(database, past);
+    addStays(database, past);
+  })();
+  await addEvents(file, past);
+  for (const { sql } of indexes) database.exec(sql);
+  database.close();
+}
+
+function addDevices(database: Database.Database, { devices }: Past): void {
+  const addDevice = database.prepare('INSERT INTO "Device" ("id", "name", "hostId", "ramPages", "createdAt") VALUES (?, ?, ?, 256, ?)');
+  const addLabel = database.prepare('INSERT INTO "DeviceLabel" ("deviceId", "key", "value") VALUES (?, ?, ?)');
+  const addModule = database.prepare('INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest") VALUES (?, ?, ?, ?)');
+  database.exec(
+    `INSERT INTO "Host" ("id", "name", "bootId", "capacity", "registeredAt") VALUES ('hst_past', 'past', 'boot-of-the-past', 20000, ${begin})`,
+  );
+  for (let device = 0; device < devices; device += 1) {
+    addDevice.run(pastDevice(device), `past-${device}`, 'hst_past', begin + device);
+    addLabel.run(pastDevice(device), 'host', 'past');
+    addLabel.run(pastDevice(device), 'zone', String(device % 20));
+    addModule.run(pastDevice(device), 'tcp', `1.${device % versions}.0`, '');
+  }
+}
+
+/** Each stay with the load that brought it in; as they come in time, so that those of one device are far from each other. */
+function addStays(database: Database.Database, past: Past): void {
+  const addStay = database.prepare(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "requestedBy",
+    "address", "pages", "enteredAt", "leftAt", "leftBy") VALUES (?, ?, ?, '', ?, 'past', '0x1000', 1, ?, ?, ?)`);
+  const addLoad = database.prepare(`INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy",
+    "invalidation", "state", "outcome", "interrupted", "retried", "failed", "requestedAt", "dispatchedAt", "completedAt")
+    VALUES (?, ?, ?, 'build', ?, ?, 'inject', 'nx', 'completed', ?, 0, 0, 0, ?, ?, ?)`);
+  for (const { device, step, steps } of stepsOf(past)) {
+    const id = pastDevice(device);
+    const load = `lod_${String(step).padStart(16, '0')}${String(device).padStart(16, '0')}`;
+    const module = moduleNames[(step + device) % moduleNames.length];
+    const version = `1.${Math.floor((step + device) / moduleNames.length) % versions}.0`;
+    const enteredAt = begin + Math.floor((step * year) / steps) + device;
+    const isLast = step >= steps - moduleNames.length;
+    const leftAt = isLast ? null : enteredAt + Math.floor((moduleNames.length * year) / steps);
+    const outcome = (step + device) % 20 === 0 ? 'failed' : 'replaced';
+    addStay.run(id, module, version, load, enteredAt, leftAt, isLast ? null : 'replaced');
+    addLoad.run(load, `bat_${step}`, id, module, version, outcome, enteredAt, enteredAt + 5, enteredAt + 10);
+  }
+}
+
+async function addEvents(file: string, past: Past): Promise<void> {
+  const store = await Store.open(file);
+  let events: NewAuditEvent[] = [];
+  const write = async () => {
+    await store.transaction((records) => records.audit.append(events));
+    events = [];
+  };
+  for (const { device, step, steps } of stepsOf(past)) {
+    const at = new Date(begin + Math.floor((step * year) / steps) + device);
+    const detail = { device: pastDevice(device), module: 'tcp', version: '1.1.0', outcome: 'replaced', reason: null, interrupted: 0 };
+    const facts = { actor: 'past', action: 'load.completed', object: pastDevice(device), outcome: 'succeeded', requestId: null } as const;
+    events.push({ at, ...facts, detail });
+    if (events.length === eventsAtOnce) await write();
+  }
+  await write();
+  await store.close();
+}
+
+/** Of each device its steps through time, all first steps first. */
+function* stepsOf({
+  devices,
+  staysPerDevice,
+}: Past): Generator<{ readonly device: number; readonly step: number; readonly steps: number }> {
+  const most = Math.max(staysOfFirst, staysPerDevice);
+  for (let step = 0; step < most; step += 1) {
+    if (step < staysOfFirst) yield { device: 0, step, steps: staysOfFirst };
+    if (step < staysPerDevice) for (let device = 1; device < devices; device += 1) yield { device, step, steps: staysPerDevice };
+  }
+}

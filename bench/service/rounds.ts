@@ -1,0 +1,46 @@
+// One build on every device of a fleet, from the request until every outcome is on disk.
+
+import { answerOf } from '../../src/cli/client/client.ts';
+import { type Installation, module, versionOf } from './installation.ts';
+import { until } from './measuring.ts';
+
+export type Round = {
+  /** From the request's begin to its answer, and until the last outcome is on disk, in milliseconds. */
+  readonly accepted: number;
+  readonly durable: number;
+  /** What the service's process has computed meanwhile, and the hosts', in milliseconds. */
+  readonly serviceTime: number;
+  readonly hostsTime: number;
+  readonly batches: readonly string[];
+};
+
+export function roundText({ accepted, durable, serviceTime, hostsTime }: Round): string {
+  const seconds = (milliseconds: number) => `${(milliseconds / 1_000).toFixed(2)} s`;
+  return `accepted ${seconds(accepted)}, durable ${seconds(durable)}, service ${seconds(serviceTime)}, hosts ${seconds(hostsTime)}`;
+}
+
+/** Puts a build on the devices with these labels, one request for each; answers when every outcome is on disk. */
+export async function loadEverywhere(fleet: Installation, build: number, selections: readonly Record<string, string>[]): Promise<Round> {
+  const { client, view, service, hosts } = fleet;
+  const computed = () => ({ service: service.processorTime(), hosts: hosts.reduce((sum, host) => sum + host.processorTime(), 0) });
+  const before = computed();
+  const began = performance.now();
+  const made = await Promise.all(
+    selections.map(async (selected) => {
+      const body = { module, version: versionOf(build), labels: selected };
+      return answerOf(await client.POST('/v1/loads', { body })).batch;
+    }),
+  );
+  const accepted = performance.now() - began;
+  await until('every load has ended', 2, () => !view.hasOpenLoads());
+  const durable = performance.now() - began;
+  const after = computed();
+  return { accepted, durable, serviceTime: after.service - before.service, hostsTime: after.hosts - before.hosts, batches: made };
+}
+
+/** @throws {Error} when not every device has ended its load in one of these ways. */
+export function checkOutcomes({ view }: Installation, { batches }: Round, devices: number, allowed: readonly string[]): void {
+  const outcomes = batches.flatMap((batch) => [...view.outcomes(batch)]);
+  const well = outcomes.reduce((sum, [outcome, loads]) => sum + (allowed.includes(outcome) ? loads : 0), 0);
+  if (well !== devices) throw new Error(`of ${devices} loads came ${JSON.stringify(outcomes)}`);
+}

@@ -1,0 +1,65 @@
+// What `npm run bench` is asked for on its command line.
+
+import { parseArgs } from 'node:util';
+import { UsageError } from '../../src/cli/command-line.ts';
+
+export const parts = ['loads', 'fleet', 'growth', 'memory', 'latency'] as const;
+export type Part = (typeof parts)[number];
+
+export type Settings = {
+  /** Whether it is to take about a minute, with fewer devices and rounds. */
+  readonly isQuick: boolean;
+  readonly parts: readonly Part[];
+  /** Where the figures go as JSON. */
+  readonly out: string;
+  /** Folder in which processes leave what they spent their time on; null: they do not. */
+  readonly profile: string | null;
+  /** Whether a goal that does not hold is a failure. */
+  readonly isCheck: boolean;
+};
+
+/** What a part of the benchmark is given. */
+export type Bench = Settings & { readonly progress: (line: string) => void };
+
+export const usage = `Usage: npm run bench -- [options]
+
+Measures the service over its public interfaces, each figure against a floor of the same run.
+
+Options:
+  --quick          about a minute, with fewer devices and rounds
+  --only PARTS     some of ${parts.join(', ')}; separated by commas
+  --out FILE       where the figures go as JSON (bench-results.json)
+  --profile FOLDER have the service and the hosts leave CPU profiles there
+  --check          exit with 1 where a goal does not hold
+  --help
+`;
+
+/** @throws {UsageError} */
+export function readSettings(args: readonly string[]): Settings | 'help' {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: 'boolean', default: false },
+      only: { type: 'string', default: parts.join(',') },
+      out: { type: 'string', default: 'bench-results.json' },
+      profile: { type: 'string' },
+      check: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return 'help';
+  return {
+    isQuick: values.quick,
+    parts: readParts(values.only),
+    out: values.out,
+    profile: values.profile ?? null,
+    isCheck: values.check,
+  };
+}
+
+function readParts(text: string): Part[] {
+  const wanted = text.split(',').map((name) => name.trim());
+  const unknown = wanted.find((name) => !parts.some((part) => part === name));
+  if (unknown !== undefined) throw new UsageError(`--only has "${unknown}": give some of ${parts.join(', ')}, separated by commas`);
+  return parts.filter((part) => wanted.includes(part));
+}

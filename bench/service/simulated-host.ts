@@ -1,0 +1,77 @@
+// A host without devices of its own: it follows its orders, says that devices are attached, and never reports on loads.
+
+import { randomUUID } from 'node:crypto';
+import { ControlConnection } from '../../src/host/control-connection.ts';
+import { agentLimits, type Order, type Report } from '../../src/protocol/agent.ts';
+import { DeviceState } from '../../src/protocol/device-state.ts';
+import type { Labels } from '../../src/protocol/identifiers.ts';
+import type { Installation } from './installation.ts';
+import { chunksOf } from './measuring.ts';
+
+export class SimulatedHost {
+  /** Loads that it has been sent. */
+  loads = 0;
+  readonly #connection: ControlConnection;
+  readonly #bootId = randomUUID();
+  readonly #stop = new AbortController();
+  #attached: Report[] = [];
+
+  /** Registers and follows its orders. */
+  static async start(installation: Installation, name: string, devices: number, labels: Labels): Promise<SimulatedHost> {
+    const host = new SimulatedHost(installation);
+    const registration = {
+      name,
+      bootId: host.#bootId,
+      capacity: Math.max(1, devices),
+      devices: Array.from({ length: devices }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages: 256 })),
+    };
+    const registered = await host.#connection.register(registration);
+    host.#follow(registered.host).catch((error) => {
+      if (!host.#stop.signal.aborted) throw error;
+    });
+    return host;
+  }
+
+  private constructor({ url, joinToken }: Installation) {
+    this.#connection = new ControlConnection(url, joinToken, this.#stop.signal);
+  }
+
+  close(): void {
+    this.#stop.abort();
+  }
+
+  async #follow(host: string): Promise<void> {
+    const timer = setInterval(() => {
+      const reports = this.#attached;
+      this.#attached = [];
+      for (const some of chunksOf(reports, agentLimits.reportsPerRequest)) this.#connection.report(host, this.#bootId, some);
+    }, 100);
+    try {
+      await this.#connection.followOrders(
+        host,
+        this.#bootId,
+        async (order) => this.#accept(order),
+        (reason) => {
+          throw new Error(reason);
+        },
+      );
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  #accept({ kind, order, device }: Order): void {
+    if (kind === 'load') this.loads += 1;
+    if (kind === 'attach-device') this.#attached.push({ kind: 'device-attached', order, device, state: emptyState(), failure: null });
+  }
+}
+
+function emptyState(): DeviceState {
+  return DeviceState.parse({
+    at: new Date().toISOString(),
+    moduleTable: [],
+    memoryMap: { pageBytes: 4096, pages: 256, usedPages: 0, ranges: [] },
+    programs: [],
+    abiViolations: { total: 0, newest: [] },
+  });
+}
