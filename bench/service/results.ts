@@ -3,7 +3,7 @@
 import { tableLines } from '../../src/cli/terminal/table.ts';
 import type { Part } from './settings.ts';
 
-export type Goal = { readonly of: 'figure' | 'ratio'; readonly is: 'at least' | 'at most'; readonly bound: number };
+type Goal = { readonly of: 'figure' | 'ratio'; readonly is: 'at least' | 'at most'; readonly bound: number };
 
 export type Figure = {
   readonly part: Part;

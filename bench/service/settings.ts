@@ -3,7 +3,7 @@
 import { parseArgs } from 'node:util';
 import { UsageError } from '../../src/cli/command-line.ts';
 
-export const parts = ['loads', 'fleet', 'growth', 'memory', 'latency'] as const;
+const parts = ['loads', 'fleet', 'growth', 'memory', 'latency'] as const;
 export type Part = (typeof parts)[number];
 
 export type Settings = {
