@@ -10,8 +10,8 @@ import { checkOutcomes, loadEverywhere, type Round, roundText } from './rounds.t
 import type { Bench } from './settings.ts';
 
 const sizes = { full: { devices: 10_000, programs: 1_000, rounds: 3 }, quick: { devices: 1_000, programs: 100, rounds: 1 } } as const;
-/** What programs do without end: so long inside a call, and so long between two, in milliseconds. Half of them are inside at any time. */
-const call = { inside: 1_000, pause: 1_000 } as const;
+/** What programs do without end: so long inside a call, and so long between two, in milliseconds. Nearly all of them are inside at any time. */
+const call = { inside: 1_000, pause: 50 } as const;
 const labels = { fleet: 'bench' };
 
 type FloorRound = Round & { readonly floor: FloorTimes };
