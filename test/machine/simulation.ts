@@ -307,31 +307,36 @@ class ScheduleRun {
     this.#await(
       this.#device.load({ image, ...options }).then((report) => {
         const isLoaded = report.outcome === 'installed' || report.outcome.startsWith('replaced');
-        if (isLoaded) this.#checkLoaded(module, report, options.strategy, options.invalidation);
-        else this.#checkUnchanged(module, report);
         if (isLoaded && this.#pending === 1) this.#installed.add(module);
+        if (isLoaded) return this.#checkLoaded(module, report, options.strategy, options.invalidation);
+        return this.#checkUnchanged(module, report);
       }),
     );
   }
 
   /** After a load that interrupts, no thread is left in a version that the table has left. */
-  #checkLoaded(
+  async #checkLoaded(
     module: ModuleName,
     { previous, current, interrupted, retried, failed }: LoadReport,
     strategy: string,
     invalidation: string,
-  ): void {
+  ): Promise<void> {
     assert.equal(retried + failed, interrupted);
     if (!this.#programs.some(({ isStopped }) => isStopped)) assert.equal(failed, 0, 'an interrupted access was not retried');
     if (previous === null || current === null || strategy === 'drain' || invalidation === 'none') return;
-    const left = this.#device
-      .accesses()
-      .flatMap(({ images }) =>
-        images.filter(
-          (image) => image.module === module && image.version === previous.version && (!image.isBypass || strategy === 'inject'),
-        ),
-      );
-    if (previous.version !== current.version) assert.deepEqual(left, []);
+    if (previous.version === current.version) return;
+    const left = () =>
+      this.#device
+        .accesses()
+        .flatMap(({ images }) => images.filter((image) => image.module === module && image.version === previous.version));
+    assert.deepEqual(
+      left().filter(({ isBypass }) => !isBypass),
+      [],
+    );
+    if (strategy !== 'inject') return;
+    // A thread that has just been turned back at a stale address counts as inside until the microtask that takes note of its trap.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    assert.deepEqual(left(), []);
   }
 
   /** A load that failed or was refused changes nothing: the table names what it named. */
