@@ -93,12 +93,8 @@ export class Installation {
   }
 
   /** Pushes builds of the module: 1.0.0, 1.1.0 and so on. */
-  async pushBuilds(count: number): Promise<void> {
-    const path = { module };
-    await inParallel([...Array(count).keys()], 8, async (build) => {
-      const body = { version: versionOf(build), language: 'wat' as const, source: moduleText(module, build) };
-      answerOf(await this.client.POST('/v1/modules/{module}/builds', { params: { path }, body }));
-    });
+  pushBuilds(count: number): Promise<void> {
+    return pushBuilds(this.client, count);
   }
 
   async end(): Promise<void> {
@@ -107,6 +103,22 @@ export class Installation {
     await this.service.end();
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** A service that has been there before: it has pushed a build, and what that took is forgotten. */
+export async function pushBuildBefore(folder: string): Promise<void> {
+  const service = startServe('before-service', join(folder, 'patchbay.db'), null);
+  const url = await addressOf(service);
+  await pushBuilds(createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim()), 1);
+  await service.end();
+}
+
+async function pushBuilds(client: Client, count: number): Promise<void> {
+  const path = { module };
+  await inParallel([...Array(count).keys()], 8, async (build) => {
+    const body = { version: versionOf(build), language: 'wat' as const, source: moduleText(module, build) };
+    answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path }, body }));
+  });
 }
 
 /** Makes a request, and again as long as the service says that it has too much to do. */

@@ -23,6 +23,8 @@ export function roundText({ accepted, durable, serviceTime, hostsTime }: Round):
 export async function loadEverywhere(fleet: Installation, build: number, selections: readonly Record<string, string>[]): Promise<Round> {
   const { client, view, service, hosts } = fleet;
   const computed = () => ({ service: service.processorTime(), hosts: hosts.reduce((sum, host) => sum + host.processorTime(), 0) });
+  // It may still refuse requests for what it did before; whether it does is not what is measured.
+  answerOf(await client.GET('/v1/devices', { params: { query: { limit: 1 } } }));
   const before = computed();
   const began = performance.now();
   const made = await Promise.all(
