@@ -38,9 +38,8 @@ export class HostedDevice {
   /** The device's state, if it is another than the last that was reported. */
   changedState(): DeviceState | null {
     if (this.#isAtRest) return null;
-    const before = this.#lastReported;
-    const state = this.#state();
-    return this.#lastReported === before ? null : state;
+    const state = this.#device.state();
+    return this.#note(state) ? DeviceState.parse(state) : null;
   }
 
   async close(): Promise<void> {
@@ -51,10 +50,16 @@ export class HostedDevice {
   /** The device's state, which is going to be reported. */
   #state(): DeviceState {
     const state = this.#device.state();
-    const { at: _, ...facts } = state;
+    this.#note(state);
+    return DeviceState.parse(state);
+  }
+
+  /** Keeps in mind what the device looks like now. Answers whether it is another state than the last that was reported. */
+  #note({ at: _, ...facts }: ReturnType<Device['state']>): boolean {
+    const before = this.#lastReported;
     this.#lastReported = JSON.stringify(facts);
     this.#isAtRest = !this.#device.isRunning;
-    return DeviceState.parse(state);
+    return this.#lastReported !== before;
   }
 
   async #carryOut(order: Order): Promise<Report> {
