@@ -1,9 +1,9 @@
 // The floor of a load on a fleet: the rows that the service has written, written once more by raw transactions into the database as it was before.
 
 import Database from 'better-sqlite3';
+import { chunksOf } from '../../src/store/records/chunks.ts';
 import type { DatabaseView } from './database-view.ts';
 import type { Installation } from './installation.ts';
-import { chunksOf } from './measuring.ts';
 
 /** Devices whose dispatch, or whose reports, are one transaction. */
 const atOnce = 500;

@@ -1,8 +1,9 @@
 // What one device costs as there are more of them, and what lists and loads cost as their history grows.
 
+import { chunksOf } from '../../src/store/records/chunks.ts';
 import { measureHistory } from './history.ts';
 import { type HostSize, Installation } from './installation.ts';
-import { chunksOf, median } from './measuring.ts';
+import { median } from './measuring.ts';
 import type { Figure } from './results.ts';
 import { checkOutcomes, loadEverywhere, type Round, roundText } from './rounds.ts';
 import type { Bench } from './settings.ts';

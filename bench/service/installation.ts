@@ -4,7 +4,6 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { answerOf, type Client, createPatchbayClient } from '../../src/cli/client/client.ts';
 import { moduleText } from '../../test/system/chaos/modules.ts';
 import { inParallel } from '../../test/system/chaos/waiting.ts';
@@ -12,8 +11,6 @@ import { DatabaseView } from './database-view.ts';
 import { until } from './measuring.ts';
 import { MeasuredProcess } from './processes.ts';
 import type { Bench } from './settings.ts';
-
-const commandFile = fileURLToPath(new URL('../../src/cli/patchbay.ts', import.meta.url));
 
 /** The module that is loaded. */
 export const module = 'tcp';
@@ -24,7 +21,7 @@ export type HostSize = { readonly name: string; readonly devices: number; readon
 export function startServe(name: string, database: string, profile: string | null): MeasuredProcess {
   const args = ['serve', '--no-embedded-host', '--port', '0', '--database', database, '--log-level', 'warn'];
   const patience = ['--rate-limit', '1000000000', '--unreachable-after', '3600'];
-  return new MeasuredProcess(name, commandFile, [...args, ...patience], profile);
+  return new MeasuredProcess(name, [...args, ...patience], profile);
 }
 
 /** The address that the service says it has. */
@@ -70,11 +67,6 @@ export class Installation {
     return join(this.#folder, name);
   }
 
-  /** A client that speaks as a host that is yet to register. */
-  joiningClient(): Client {
-    return createPatchbayClient(this.url, this.joinToken);
-  }
-
   /** What hosts register with. */
   get joinToken(): string {
     return readFileSync(join(this.#folder, 'join-token'), 'utf8').trim();
@@ -86,7 +78,7 @@ export class Installation {
     for (const { name, devices, labels } of sizes) {
       const args = ['host', '--control', this.url, '--name', name, '--devices', String(devices), '--capacity', String(devices)];
       const rest = ['--labels', labels, '--ram-pages', '256', '--token-file', join(this.#folder, 'join-token'), '--log-level', 'error'];
-      this.hosts.push(new MeasuredProcess(`${this.name}-${name}`, commandFile, [...args, ...rest], this.#profile));
+      this.hosts.push(new MeasuredProcess(`${this.name}-${name}`, [...args, ...rest], this.#profile));
     }
     const wanted = there + sizes.reduce((sum, { devices }) => sum + devices, 0);
     await until('all devices are attached', 100, () => this.view.attachedDevices() === wanted);

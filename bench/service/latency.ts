@@ -102,40 +102,20 @@ function figuresOf(courses: readonly Course[]): Figure[] {
   const at = (share: number, time: (course: Course) => number) => percentile(courses.map(time), share);
   const floor = (share: number) => ({ what: 'one insert per request', value: at(share, (course) => course.floor) });
   const total = mean(courses.map(({ moments }) => (moments.at(-1) ?? 0) - (moments[0] ?? 0)));
-  const figure = (what: string, value: number, share: number): Figure => ({
+  const figure = (what: string, share: number, time: (course: Course) => number): Figure => ({
     part,
-    what,
-    value,
+    what: `request → ${what}`,
+    value: at(share, time),
     unit: 'ms',
     base: floor(share),
     goal: null,
   });
   return [
-    figure(
-      'request → answered, one after another, p50',
-      at(0.5, ({ answered }) => answered),
-      0.5,
-    ),
-    figure(
-      'request → patched, p50 (whole milliseconds)',
-      at(0.5, ({ patched }) => patched),
-      0.5,
-    ),
-    figure(
-      'request → patched, p99',
-      at(0.99, ({ patched }) => patched),
-      0.99,
-    ),
-    figure(
-      'request → outcome durable and told, p50',
-      at(0.5, ({ durable }) => durable),
-      0.5,
-    ),
-    figure(
-      'request → outcome durable and told, p99',
-      at(0.99, ({ durable }) => durable),
-      0.99,
-    ),
+    figure('answered, one after another, p50', 0.5, ({ answered }) => answered),
+    figure('patched, p50 (whole milliseconds)', 0.5, ({ patched }) => patched),
+    figure('patched, p99', 0.99, ({ patched }) => patched),
+    figure('outcome durable and told, p50', 0.5, ({ durable }) => durable),
+    figure('outcome durable and told, p99', 0.99, ({ durable }) => durable),
     ...stretches.map((what, index): Figure => {
       const taken = mean(courses.map(({ moments }) => (moments[index + 1] ?? 0) - (moments[index] ?? 0)));
       return {

@@ -32,8 +32,3 @@ export async function until(what: string, interval: number, ask: () => boolean |
     await setTimeout(interval);
   }
 }
-
-/** The items in groups of at most so many. */
-export function chunksOf<Item>(items: readonly Item[], size: number): Item[][] {
-  return Array.from({ length: Math.ceil(items.length / size) }, (_, index) => items.slice(index * size, (index + 1) * size));
-}

@@ -1,11 +1,9 @@
 // The processes of the benchmark, started as a user starts them and looked at from outside.
 
-import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Child } from '../../src/cli/running/child.ts';
 
-/** Lines kept of what a process says. */
-const linesKept = 100;
 /** A process that has been told to end is killed after this, in milliseconds: it may have a profile to write. */
 const endMilliseconds = 60_000;
 /** How long a process may take to say that it is ready, in milliseconds. */
@@ -24,47 +22,26 @@ export async function endAll(): Promise<void> {
 }
 
 export class MeasuredProcess {
-  readonly name: string;
-  readonly #process: ChildProcess;
-  readonly #ended: Promise<number | string>;
-  readonly #lines: string[] = [];
-  #heard: () => void = () => {};
+  readonly #child: Child;
   #isAsked = false;
 
   /**
-   * Starts the runtime with a file and its arguments.
+   * Starts a file with its arguments, by itself `patchbay`.
    * @param profile Folder in which it leaves a folder of its own with CPU profiles when it ends; null: it leaves none.
    */
-  constructor(name: string, file: string, args: readonly string[], profile: string | null) {
-    this.name = name;
-    const profiling = profile === null ? [] : ['--cpu-prof', '--cpu-prof-dir', join(profile, name)];
-    this.#process = spawn(process.execPath, [...profiling, file, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-    for (const stream of [this.#process.stdout, this.#process.stderr])
-      stream?.setEncoding('utf8').on('data', (text: string) => this.#hear(text));
-    this.#ended = new Promise((resolve) => {
-      this.#process.once('error', (error) => resolve(error.message));
-      this.#process.once('close', (code, signal) => resolve(code ?? signal ?? 'unknown'));
-    });
+  constructor(name: string, args: readonly string[], profile: string | null, file?: string) {
+    const flags = profile === null ? [] : ['--cpu-prof', '--cpu-prof-dir', join(profile, name)];
+    this.#child = new Child(name, args, { file, flags });
     running.add(this);
-    this.#ended.then((end) => {
+    this.#child.ended.then((end) => {
       running.delete(this);
-      this.#heard();
-      if (!this.#isAsked) process.stderr.write(`${name} ended by itself (${end}):\n${this.#lines.join('\n')}\n`);
+      if (!this.#isAsked) process.stderr.write(`${name} ended by itself (${end}):\n${this.#child.tail}\n`);
     });
   }
 
   /** The first match in what it says. @throws {Error} when it ends without, or takes too long. */
-  async says(pattern: RegExp): Promise<RegExpMatchArray> {
-    const deadline = Date.now() + readyMilliseconds;
-    while (running.has(this) && Date.now() < deadline) {
-      const match = this.#lines.map((line) => pattern.exec(line)).find((found) => found !== null);
-      if (match) return match;
-      await new Promise<void>((resolve) => {
-        this.#heard = resolve;
-        setTimeout(resolve, 200);
-      });
-    }
-    throw new Error(`${this.name} did not say ${pattern}:\n${this.#lines.join('\n')}`);
+  says(pattern: RegExp): Promise<RegExpMatchArray> {
+    return this.#child.says(pattern, readyMilliseconds);
   }
 
   /** Processor time of all its threads so far, in milliseconds; NaN where the system does not tell. */
@@ -84,27 +61,19 @@ export class MeasuredProcess {
   /** Resolves when it has ended. */
   async end(): Promise<void> {
     this.#isAsked = true;
-    this.#process.kill('SIGTERM');
-    const timer = setTimeout(() => this.kill(), endMilliseconds);
-    await this.#ended.finally(() => clearTimeout(timer));
+    await this.#child.end('SIGTERM', endMilliseconds);
   }
 
   kill(): void {
     this.#isAsked = true;
-    this.#process.kill('SIGKILL');
+    void this.#child.end('SIGKILL');
   }
 
   #told(file: string): string {
     try {
-      return readFileSync(`/proc/${this.#process.pid}/${file}`, 'utf8');
+      return readFileSync(`/proc/${this.#child.pid}/${file}`, 'utf8');
     } catch {
       return '';
     }
-  }
-
-  #hear(text: string): void {
-    this.#lines.push(...text.split('\n').filter((line) => line !== ''));
-    this.#lines.splice(0, Math.max(0, this.#lines.length - linesKept));
-    this.#heard();
   }
 }

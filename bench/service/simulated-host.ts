@@ -2,11 +2,11 @@
 
 import { randomUUID } from 'node:crypto';
 import { ControlConnection } from '../../src/host/control-connection.ts';
-import { agentLimits, type Order, type Report } from '../../src/protocol/agent.ts';
+import { agentLimits, type Order, type Registration, type Report } from '../../src/protocol/agent.ts';
 import { DeviceState } from '../../src/protocol/device-state.ts';
 import type { Labels } from '../../src/protocol/identifiers.ts';
+import { chunksOf } from '../../src/store/records/chunks.ts';
 import type { Installation } from './installation.ts';
-import { chunksOf } from './measuring.ts';
 
 export class SimulatedHost {
   /** Loads that it has been sent. */
@@ -19,13 +19,7 @@ export class SimulatedHost {
   /** Registers and follows its orders. */
   static async start(installation: Installation, name: string, devices: number, labels: Labels): Promise<SimulatedHost> {
     const host = new SimulatedHost(installation);
-    const registration = {
-      name,
-      bootId: host.#bootId,
-      capacity: Math.max(1, devices),
-      devices: Array.from({ length: devices }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages: 256 })),
-    };
-    const registered = await host.#connection.register(registration);
+    const registered = await host.#connection.register(registrationOf(name, host.#bootId, devices, labels));
     host.#follow(registered.host).catch((error) => {
       if (!host.#stop.signal.aborted) throw error;
     });
@@ -64,6 +58,16 @@ export class SimulatedHost {
     if (kind === 'load') this.loads += 1;
     if (kind === 'attach-device') this.#attached.push({ kind: 'device-attached', order, device, state: emptyState(), failure: null });
   }
+}
+
+/** Of a host that brings so many devices along. */
+export function registrationOf(name: string, bootId: string, devices: number, labels: Labels): Registration {
+  return {
+    name,
+    bootId,
+    capacity: Math.max(1, devices),
+    devices: Array.from({ length: devices }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages: 256 })),
+  };
 }
 
 function emptyState(): DeviceState {

@@ -132,7 +132,6 @@ export class Store {
         if (carriedOut.size === 0) throw new Error('every transaction of the group has failed');
       }, transactionLimits);
     } catch (error) {
-      for (const transaction of carriedOut.keys()) failures.set(transaction, error);
       for (const transaction of group) if (!failures.has(transaction)) failures.set(transaction, error);
       carriedOut.clear();
     }

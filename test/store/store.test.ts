@@ -34,6 +34,16 @@ const event = (object: string) => ({
   detail: {},
 });
 
+/** Has transactions wait for one that ends when it is told to. */
+function holdUp(store: Store): () => Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const ended = store.transaction(() => promise);
+  return () => {
+    resolve();
+    return ended;
+  };
+}
+
 test('what was acknowledged is synchronised with the disk', async () => {
   const store = await Store.open(file);
   expect(await store.health()).toEqual({ writable: true, synchronous: 2, migrationFaults: [] });
@@ -118,8 +128,7 @@ test('transactions that wait together reach the disk together; each that fails l
   store.onTransactionEnd((end) => ends.push(end));
   const outside = new Database(file, { readonly: true });
   const seenOutside: unknown[] = [];
-  const begun = Promise.withResolvers<void>();
-  const first = store.transaction(() => begun.promise);
+  const goOn = holdUp(store);
   const others = Array.from({ length: 10 }, (_, index) =>
     store.transaction(async (records) => {
       await records.audit.append([event(`o${index}`)]);
@@ -128,8 +137,7 @@ test('transactions that wait together reach the disk together; each that fails l
       return { index, head: (await records.audit.head()).number };
     }),
   );
-  begun.resolve();
-  await first;
+  await goOn();
   const settled = await Promise.allSettled(others);
   // None of them was on disk while the last was carried out.
   expect(seenOutside).toEqual(Array.from({ length: 10 }, () => 0));
@@ -148,16 +156,14 @@ test('transactions that wait together reach the disk together; each that fails l
 
 test('a group of which every transaction fails leaves nothing, and each is told its own reason', async () => {
   const store = await Store.open(file);
-  const begun = Promise.withResolvers<void>();
-  const first = store.transaction(() => begun.promise);
+  const goOn = holdUp(store);
   const failing = ['a', 'b'].map((name) =>
     store.transaction(async (records) => {
       await records.audit.append([event(name)]);
       throw new Error(`no ${name}`);
     }),
   );
-  begun.resolve();
-  await first;
+  await goOn();
   expect(await Promise.allSettled(failing)).toMatchObject([{ reason: { message: 'no a' } }, { reason: { message: 'no b' } }]);
   expect(await store.records.audit.list({}, firstPage)).toEqual([]);
   await store.transaction((records) => records.audit.append([event('c')]));
@@ -167,8 +173,7 @@ test('a group of which every transaction fails leaves nothing, and each is told 
 
 test('as many transactions wait as may; one more is refused and the others are carried out', async () => {
   const store = await Store.open(file);
-  const begun = Promise.withResolvers<void>();
-  const first = store.transaction(() => begun.promise);
+  const goOn = holdUp(store);
   let carriedOut = 0;
   const waiting = Array.from({ length: transactionLimits.waiting }, () =>
     store.transaction(async () => {
@@ -176,8 +181,8 @@ test('as many transactions wait as may; one more is refused and the others are c
     }),
   );
   await expect(store.transaction(async () => {})).rejects.toThrow(TooManyTransactions);
-  begun.resolve();
-  await Promise.all([first, ...waiting]);
+  await goOn();
+  await Promise.all(waiting);
   expect(carriedOut).toBe(transactionLimits.waiting);
   await store.close();
 });

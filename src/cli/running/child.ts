@@ -7,8 +7,11 @@ const commandFile = fileURLToPath(new URL('../patchbay.ts', import.meta.url));
 
 /** Lines kept of what a process says. */
 const linesKept = 200;
-/** A process that has been told to end is killed after this. */
+/** A process that has been told to end is killed after this, where nothing else is said. */
 const endMilliseconds = 5_000;
+
+/** What is run, and the flags of the runtime that runs it. */
+type Program = { readonly file?: string | undefined; readonly flags?: readonly string[] };
 
 export class Child {
   readonly name: string;
@@ -18,10 +21,13 @@ export class Child {
   readonly #waiting = new Set<() => void>();
   #hasEnded = false;
 
-  /** Starts `patchbay` with these arguments; its environment is this process's. */
-  constructor(name: string, args: readonly string[]) {
+  /**
+   * Starts a program with these arguments; its environment is this process's.
+   * @param program By itself `patchbay`, without flags for the runtime.
+   */
+  constructor(name: string, args: readonly string[], { file = commandFile, flags = [] }: Program = {}) {
     this.name = name;
-    this.#process = spawn(process.execPath, [commandFile, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#process = spawn(process.execPath, [...flags, file, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.#process.stdout, this.#process.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => this.#hear(text));
     this.#ended = new Promise((resolve) => {
@@ -32,6 +38,11 @@ export class Child {
       this.#hasEnded = true;
       this.#notify();
     });
+  }
+
+  /** What the system knows it by; undefined where it could not be started. */
+  get pid(): number | undefined {
+    return this.#process.pid;
   }
 
   /** Its last lines, on both streams. */
@@ -61,10 +72,10 @@ export class Child {
     }
   }
 
-  /** Sends a signal, and kills the process if it takes too long to end by it; resolves when it has ended. */
-  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | string> {
+  /** Sends a signal, and kills the process if it takes more milliseconds than that to end by it; resolves when it has ended. */
+  async end(signal: NodeJS.Signals = 'SIGTERM', milliseconds = endMilliseconds): Promise<number | string> {
     if (!this.#hasEnded) this.#process.kill(signal);
-    const timer = setTimeout(() => this.#process.kill('SIGKILL'), endMilliseconds);
+    const timer = setTimeout(() => this.#process.kill('SIGKILL'), milliseconds);
     return this.#ended.finally(() => clearTimeout(timer));
   }
 

@@ -3,11 +3,9 @@
 /** Identifiers in one statement; Prisma takes no more than 999 parameters for SQLite where it cannot split a statement itself. */
 const chunkSize = 500;
 
-/** The values in chunks, each short enough for one statement. */
-export function chunksOf<Value>(values: readonly Value[]): Value[][] {
-  return Array.from({ length: Math.ceil(values.length / chunkSize) }, (_, index) =>
-    values.slice(index * chunkSize, (index + 1) * chunkSize),
-  );
+/** The values in chunks of at most so many; by itself each is short enough for one statement. */
+export function chunksOf<Value>(values: readonly Value[], size = chunkSize): Value[][] {
+  return Array.from({ length: Math.ceil(values.length / size) }, (_, index) => values.slice(index * size, (index + 1) * size));
 }
 
 /** Reads for each chunk, and answers all that was found. */
