@@ -1,5 +1,6 @@
 // The database behind what control needs of it: records to read, and transactions in which they change together.
 
+import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import { type Connection, openConnection } from './connection.ts';
 import { applyMigrations, committedMigrations, type Migration, migrationFaults, type RecordedMigration } from './migrations.ts';
 import type { Committed } from './records/committed.ts';
@@ -109,7 +110,11 @@ export class Store {
 
   async #writeAll(): Promise<void> {
     this.#isWriting = true;
-    while (this.#waiting.length > 0) await this.#writeGroup(this.#waiting.splice(0, transactionLimits.group));
+    while (this.#waiting.length > 0) {
+      // A transaction takes no turn of the event loop: what has arrived meanwhile was not read yet, and would be carried out one by one.
+      await turnOfTheEventLoop();
+      await this.#writeGroup(this.#waiting.splice(0, transactionLimits.group));
+    }
     this.#isWriting = false;
   }
 

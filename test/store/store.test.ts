@@ -8,7 +8,7 @@ import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
 import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils';
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg';
 import Database from 'better-sqlite3';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { functionOf } from '../../src/machine/processor.ts';
 import { applyMigrations, committedMigrations, MigrationError } from '../../src/store/migrations.ts';
 import { hashOfRecord } from '../../src/store/records/audit.ts';
@@ -35,9 +35,14 @@ const event = (object: string) => ({
 });
 
 /** Has transactions wait for one that ends when it is told to. */
-function holdUp(store: Store): () => Promise<void> {
+async function holdUp(store: Store): Promise<() => Promise<void>> {
+  const begun = Promise.withResolvers<void>();
   const { promise, resolve } = Promise.withResolvers<void>();
-  const ended = store.transaction(() => promise);
+  const ended = store.transaction(() => {
+    begun.resolve();
+    return promise;
+  });
+  await begun.promise;
   return () => {
     resolve();
     return ended;
@@ -128,7 +133,7 @@ test('transactions that wait together reach the disk together; each that fails l
   store.onTransactionEnd((end) => ends.push(end));
   const outside = new Database(file, { readonly: true });
   const seenOutside: unknown[] = [];
-  const goOn = holdUp(store);
+  const goOn = await holdUp(store);
   const others = Array.from({ length: 10 }, (_, index) =>
     store.transaction(async (records) => {
       await records.audit.append([event(`o${index}`)]);
@@ -154,9 +159,31 @@ test('transactions that wait together reach the disk together; each that fails l
   await store.close();
 });
 
+test('transactions that are asked for in one turn of the event loop are carried out together', async () => {
+  const store = await Store.open(file);
+  const outside = new Database(file, { readonly: true });
+  const seenOutside: unknown[] = [];
+  const ended: Promise<void>[] = [];
+  // As requests are read: each from a socket of its own, with everything that follows at once done between them.
+  for (let request = 0; request < 10; request += 1)
+    setImmediate(() =>
+      ended.push(
+        store.transaction(async (records) => {
+          await records.audit.append([event(`r${request}`)]);
+          seenOutside.push(outside.prepare('SELECT COUNT(*) FROM "AuditEvent"').pluck().get());
+        }),
+      ),
+    );
+  await vi.waitUntil(() => ended.length === 10);
+  await Promise.all(ended);
+  expect(seenOutside).toEqual(Array.from({ length: 10 }, () => 0));
+  outside.close();
+  await store.close();
+});
+
 test('a group of which every transaction fails leaves nothing, and each is told its own reason', async () => {
   const store = await Store.open(file);
-  const goOn = holdUp(store);
+  const goOn = await holdUp(store);
   const failing = ['a', 'b'].map((name) =>
     store.transaction(async (records) => {
       await records.audit.append([event(name)]);
@@ -173,7 +200,7 @@ test('a group of which every transaction fails leaves nothing, and each is told 
 
 test('as many transactions wait as may; one more is refused and the others are carried out', async () => {
   const store = await Store.open(file);
-  const goOn = holdUp(store);
+  const goOn = await holdUp(store);
   let carriedOut = 0;
   const waiting = Array.from({ length: transactionLimits.waiting }, () =>
     store.transaction(async () => {
