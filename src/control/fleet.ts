@@ -1,7 +1,7 @@
 // The fleet's health: which hosts are connected, which devices are up, what became of the loads, and why it is not all well.
 
 import type { DeviceStatus, NotWhole } from '../store/records/devices.ts';
-import type { WaitingLoads } from '../store/records/loads.ts';
+import type { LoadTotal, WaitingLoads } from '../store/records/loads.ts';
 import type { Context } from './context.ts';
 import type { Levels } from './measurements.ts';
 
@@ -33,23 +33,18 @@ export type FleetHealth = {
 /** @param faults What is wrong with the service itself, in words. */
 export async function fleetHealth({ store }: Context, faults: readonly string[]): Promise<FleetHealth> {
   const { records } = store;
-  const [hosts, devices, totals, ordersUnsettled, notWhole, waiting, stopped] = await Promise.all([
+  const [hosts, devices, queued, dispatched, totals, ordersUnsettled, notWhole, waiting, stopped] = await Promise.all([
     records.hosts.all(),
     records.devices.countByStatus(),
+    records.loads.countOpen('queued'),
+    records.loads.countOpen('dispatched'),
     records.loads.totals(),
     records.orders.countUnsettled(),
     records.devices.notWhole(devicesNamed),
     records.loads.queuedBefore(new Date(Date.now() - longestWait * 60_000)),
     records.rollouts.stoppedByFailure(rolloutsNamed),
   ]);
-  const loads = { queued: 0, dispatched: 0, completed: 0, outcomes: new Map<string, number>() };
-  const accesses = { interrupted: 0, failed: 0 };
-  for (const total of totals) {
-    loads[total.state === 'completed' || total.state === 'dispatched' ? total.state : 'queued'] += total.loads;
-    if (total.outcome !== null) loads.outcomes.set(total.outcome, (loads.outcomes.get(total.outcome) ?? 0) + total.loads);
-    accesses.interrupted += total.interrupted;
-    accesses.failed += total.failed;
-  }
+  const sum = (of: (total: LoadTotal) => number) => totals.reduce((whole, total) => whole + of(total), 0);
   const unreachable = hosts.filter(({ unreachableSince }) => unreachableSince !== null);
   const reasons = [
     ...faults,
@@ -65,8 +60,13 @@ export async function fleetHealth({ store }: Context, faults: readonly string[])
     reasons,
     hosts: { connected: hosts.length - unreachable.length, unreachable: unreachable.length },
     devices,
-    loads: { ...loads, outcomes: Object.fromEntries(loads.outcomes) },
-    accesses,
+    loads: {
+      queued,
+      dispatched,
+      completed: sum(({ loads }) => loads),
+      outcomes: Object.fromEntries(totals.map(({ outcome, loads }) => [outcome, loads])),
+    },
+    accesses: { interrupted: sum(({ interrupted }) => interrupted), failed: sum(({ failed }) => failed) },
     ordersUnsettled,
   };
 }
@@ -93,7 +93,7 @@ export async function currentLevels({
   return {
     hosts: { connected, unreachable: reachability.length - connected },
     devices: await devices.countByStatus(),
-    loads: { queued: await loads.countInState('queued'), dispatched: await loads.countInState('dispatched') },
+    loads: { queued: await loads.countOpen('queued'), dispatched: await loads.countOpen('dispatched') },
     rollouts: await rollouts.countOpenByState(),
     ordersUnsettled: await orders.countUnsettled(),
   };

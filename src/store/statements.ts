@@ -43,11 +43,4 @@ export class Statements {
   async all<Found>(query: Statement<Found>, parameters: readonly Value[]): Promise<Found[]> {
     return query.on(this.#database()).all(...parameters);
   }
-
-  /** The first row that a query answers for each row of parameters, in their order. */
-  async first<Found>(query: Statement<Found>, rows: readonly (readonly Value[])[]): Promise<(Found | undefined)[]> {
-    if (rows.length === 0) return [];
-    const prepared = query.on(this.#database());
-    return rows.map((row) => prepared.get(...row));
-  }
 }

@@ -74,6 +74,7 @@ const {
   history,
   keys,
   loads,
+  orders,
   programs,
   publisherKeys,
   rollouts,
@@ -81,6 +82,11 @@ const {
   hosts,
   signingKeys,
 } = records;
+
+/** Whether a step reads all that there is, and not what is asked for: the devices of each host are counted, which is so of every list of hosts. */
+function readsAll(step: string): boolean {
+  return step.startsWith('SCAN') && !step.includes('VIRTUAL TABLE') && !step.startsWith('SCAN Device USING COVERING INDEX');
+}
 
 test.each<[string, () => Promise<unknown>, string]>([
   ['loads', () => loads.list({ ...noLabels, ...range }, byTime), 'Load_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
@@ -112,28 +118,23 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'failed loads of a module',
     () => loads.list({ ...noLabels, module: 'x', outcome: 'failed' }, byTime),
-    'Load_module_outcome_requestedAt_id_idx (module=? AND outcome=? AND requestedAt<?)',
+    'Load_ended_module_outcome_requestedAt_id_idx (module=? AND outcome=? AND requestedAt<?)',
   ],
   [
     'waiting loads of a module',
     () => loads.list({ ...noLabels, module: 'x', state: 'queued' }, byTime),
-    'Load_module_outcome_requestedAt_id_idx (module=? AND outcome=? AND requestedAt<?)',
+    'Load_open_requestedAt_id_idx (requestedAt<?)',
   ],
   [
     'failed loads',
     () => loads.list({ ...noLabels, outcome: 'x' }, byTime),
-    'Load_outcome_requestedAt_id_idx (outcome=? AND requestedAt<?)',
+    'Load_ended_outcome_requestedAt_id_idx (outcome=? AND requestedAt<?)',
   ],
-  [
-    'waiting loads',
-    () => loads.list({ ...noLabels, state: 'queued' }, byTime),
-    'Load_outcome_requestedAt_id_idx (outcome=? AND requestedAt<?)',
-  ],
-  [
-    'completed loads',
-    () => loads.list({ ...noLabels, state: 'completed' }, byTime),
-    'Load_state_requestedAt_id_idx (state=? AND requestedAt<?)',
-  ],
+  ['waiting loads', () => loads.list({ ...noLabels, state: 'queued' }, byTime), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
+  ['completed loads', () => loads.list({ ...noLabels, state: 'completed' }, byTime), 'Load_requestedAt_id_idx (requestedAt<?)'],
+  ['the first load that waits', () => loads.queuedBefore(moment), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
+  ['loads that are overdue', () => loads.overdue(moment, 10), 'Load_open_deadlineAt_idx (deadlineAt<?)'],
+  ['the next orders of a host', () => orders.next('x', 5, 10, 10), 'AgentOrder_unsettled_hostId_number_idx (hostId=? AND number>?)'],
   ['devices', () => devices.list({ ...noLabels, ...range }, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
   ['devices by name', () => devices.list(noLabels, byName), 'Device_name_key (name>? AND name<?)'],
   ['devices of a prefix by name', () => devices.list({ ...noLabels, namePrefix: 'dev' }, byName), 'Device_name_key (name>? AND name<?)'],
@@ -252,8 +253,7 @@ test.each<[string, () => Promise<unknown>, string]>([
     plans.join('\n'),
   ).toHaveLength(1);
   expect(plans.filter((step) => step.includes('TEMP B-TREE'))).toEqual([]);
-  // The devices of each host are counted, which is so of every list of hosts.
-  expect(plans.filter((step) => step.startsWith('SCAN') && !step.startsWith('SCAN Device USING COVERING INDEX'))).toEqual([]);
+  expect(plans.filter(readsAll)).toEqual([]);
 });
 
 test.each<[string, () => Promise<unknown>, string]>([
@@ -276,6 +276,8 @@ test.each<[string, () => Promise<unknown>, string]>([
     'sqlite_autoindex_RolloutDevice_1 (rolloutId=? AND deviceId=?)',
   ],
   ['the device of a load', () => rollouts.reopenRolledBack('x'), 'RolloutDevice_loadId_idx (loadId=?)'],
+  ['open loads of devices', () => loads.openOn(['d1']), 'Load_open_deviceId_idx (deviceId=?)'],
+  ['waiting loads of devices', () => loads.queuedFor(['d1'], 'x'), 'Load_open_deviceId_idx (deviceId=?)'],
   ['the build of an image', () => builds.ofImage('x'), 'Build_imageDigest_idx (imageDigest=?)'],
   ['how builds were made', () => audit.of('x', ['y', 'z']), 'AuditEvent_object_at_idx (object=?)'],
   ['loads of a version', () => loads.list({ ...noLabels, version: 'x' }, byTime), 'Load_version_module_requestedAt_id_idx (version=?)'],
@@ -285,5 +287,5 @@ test.each<[string, () => Promise<unknown>, string]>([
     plans.filter((step) => step.endsWith(index)),
     plans.join('\n'),
   ).toHaveLength(1);
-  expect(plans.filter((step) => step.startsWith('SCAN'))).toEqual([]);
+  expect(plans.filter(readsAll)).toEqual([]);
 });

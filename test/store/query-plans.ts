@@ -68,9 +68,4 @@ class NotedStatements extends Statements {
     this.#note(query.sql, parameters);
     return super.all(query, parameters);
   }
-
-  override first<Found>(query: Statement<Found>, rows: readonly (readonly Value[])[]): Promise<(Found | undefined)[]> {
-    for (const row of rows.slice(0, 1)) this.#note(query.sql, row);
-    return super.first(query, rows);
-  }
 }

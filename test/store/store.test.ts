@@ -380,7 +380,9 @@ function structureOf(database: Database.Database): unknown[] {
       .all(name),
     indexes: database
       .prepare(
-        'SELECT list.name, list."unique", group_concat(info.name) AS columns FROM pragma_index_list(?) AS list, pragma_index_info(list.name) AS info GROUP BY list.name ORDER BY list.name',
+        `SELECT list.name, list."unique", group_concat(info.name) AS columns,
+          (SELECT substr(sql, instr(sql, ' WHERE ')) FROM sqlite_master WHERE list.partial AND sqlite_master.name = list.name) AS condition
+        FROM pragma_index_list(?) AS list, pragma_index_info(list.name) AS info GROUP BY list.name ORDER BY list.name`,
       )
       .all(name),
   }));

@@ -47,11 +47,15 @@ const insertStay = new Statement(`
 const endStay = new Statement(`
   UPDATE "HistoryEntry" SET "leftAt" = ?, "leftBy" = ?, "leftThrough" = ?, "invalidation" = ?, "interrupted" = ? WHERE "number" = ?`);
 
-const newestStay = new Statement<
-  Omit<NewestStay, 'enteredAt' | 'leftAt'> & { readonly enteredAt: number; readonly leftAt: number | null }
+/** In one statement for all: one that is ordered is prepared anew for each row of parameters, which takes longer than carrying it out. */
+const newestStaysOf = new Statement<
+  Omit<NewestStay, 'enteredAt' | 'leftAt'> & { readonly place: number; readonly enteredAt: number; readonly leftAt: number | null }
 >(`
-  SELECT "number", "version", "imageDigest", "loadId", "requestedBy", "address", "pages", "enteredAt", "leftAt" FROM "HistoryEntry"
-  WHERE "deviceId" = ? AND "module" = ? ORDER BY "enteredAt" DESC, "number" DESC LIMIT 1`);
+  SELECT "places"."key" AS "place", "number", "version", "imageDigest", "loadId", "requestedBy", "address", "pages", "enteredAt", "leftAt"
+  FROM json_each(?) AS "places" CROSS JOIN "HistoryEntry" ON "number" = (
+    SELECT "stays"."number" FROM "HistoryEntry" AS "stays"
+    WHERE "stays"."deviceId" = "places"."value" ->> 0 AND "stays"."module" = "places"."value" ->> 1
+    ORDER BY "stays"."enteredAt" DESC, "stays"."number" DESC LIMIT 1)`);
 
 export class HistoryRecords {
   readonly #client: Prisma.TransactionClient;
@@ -108,13 +112,11 @@ export class HistoryRecords {
 
   /** The newest stay of a module in each of these devices, in their order; undefined where it has never been there. */
   async newest(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<(NewestStay | undefined)[]> {
-    const rows = await this.#statements.first(
-      newestStay,
-      places.map(({ deviceId, module }) => [deviceId, module]),
-    );
-    return rows.map(
-      (row) => row && { ...row, enteredAt: new Date(row.enteredAt), leftAt: row.leftAt === null ? null : new Date(row.leftAt) },
-    );
+    const found: (NewestStay | undefined)[] = places.map(() => undefined);
+    const pairs = places.map(({ deviceId, module }) => [deviceId, module]);
+    for (const { place, enteredAt, leftAt, ...stay } of await this.#statements.all(newestStaysOf, [JSON.stringify(pairs)]))
+      found[place] = { ...stay, enteredAt: new Date(enteredAt), leftAt: leftAt === null ? null : new Date(leftAt) };
+    return found;
   }
 
   /** What was in a device's module table at that moment, by the names of the modules. */

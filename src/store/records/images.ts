@@ -33,7 +33,7 @@ export class ImageRecords {
       by: ['driverDigest'],
       where: { failure: null, statistics: { equals: Prisma.DbNull } },
     });
-    const loads = await this.#client.load.groupBy({ by: ['buildId'], where: { state: { in: ['queued', 'dispatched'] } } });
+    const loads = await this.#client.load.groupBy({ by: ['buildId'], where: { outcome: null } });
     const newest = await this.#client.build.groupBy({ by: ['module'], _max: { id: true } });
     const buildIds = [...loads.map(({ buildId }) => buildId), ...newest.flatMap(({ _max }) => _max.id ?? [])];
     const builds = await readInChunks(buildIds, (some) =>

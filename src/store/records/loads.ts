@@ -9,9 +9,10 @@ import type { Committed } from './committed.ts';
 import { fewDevicesWith, hasLabels } from './devices.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
-export type LoadRecord = LoadModel;
-/** A load without its report, as lists show it. */
-export type LoadSummary = Omit<LoadModel, 'report'>;
+/** A load as lists show it. */
+export type LoadSummary = LoadModel;
+/** A load with what its device has reported; null where no device has. */
+export type LoadRecord = LoadModel & { readonly report: Prisma.JsonValue };
 export type NewLoad = Pick<
   LoadModel,
   | 'id'
@@ -48,6 +49,16 @@ export type LoadEnd = Pick<LoadCompletion, 'outcome' | 'reason' | 'completedAt'>
 /** Who asked for a load, when, and for which rollout. */
 export type LoadRequest = Pick<LoadModel, 'id' | 'requestedAt' | 'requestedBy' | 'rolloutId'>;
 
+/** What a load came to, as it is counted. */
+type Ended = Pick<LoadCompletion, 'outcome' | 'completedAt' | 'requestedAt' | 'interrupted' | 'failed'>;
+/** Loads that have ended in an outcome, and the accesses that they interrupted. */
+export type LoadTotal = Pick<LoadCompletion, 'outcome' | 'interrupted' | 'failed'> & { readonly loads: number };
+
+/** States of loads without an outcome. */
+type OpenState = 'queued' | 'dispatched';
+/** As the indexes of open loads have it, by which few are looked through and not all that there ever were. */
+const isOpen = { outcome: null };
+
 /** Loads that have waited for long. */
 export type WaitingLoads = { readonly count: number; readonly oldest: Pick<LoadModel, 'id' | 'requestedAt'> | null };
 
@@ -68,9 +79,15 @@ const insertLoad = new Statement(`
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
 
 const completeLoad = new Statement(`
-  UPDATE "Load" SET "state" = 'completed', "outcome" = ?, "reason" = ?, "interrupted" = ?, "retried" = ?, "failed" = ?, "completedAt" = ?,
-    "report" = ?
+  UPDATE "Load" SET "state" = 'completed', "outcome" = ?, "reason" = ?, "interrupted" = ?, "retried" = ?, "failed" = ?, "completedAt" = ?
   WHERE "id" = ? AND "state" <> 'completed'`);
+
+const insertReport = new Statement(`INSERT INTO "LoadReport" ("loadId", "body") VALUES (?, ?)`);
+
+const countEnded = new Statement(`
+  INSERT INTO "LoadTotal" ("outcome", "loads", "interrupted", "failed") VALUES (?, ?, ?, ?)
+  ON CONFLICT ("outcome") DO UPDATE
+  SET "loads" = "loads" + excluded."loads", "interrupted" = "interrupted" + excluded."interrupted", "failed" = "failed" + excluded."failed"`);
 
 const moveLoad = new Statement(`UPDATE "Load" SET "state" = ?, "dispatchedAt" = ? WHERE "id" = ? AND "state" = ?`);
 
@@ -79,7 +96,7 @@ const requestsOfLoads = new Statement<Omit<LoadRequest, 'requestedAt'> & { reado
 
 const openLoadsByDevice = new Statement<{ readonly deviceId: string; readonly loads: number }>(`
   SELECT "deviceId", COUNT(*) AS "loads" FROM "Load"
-  WHERE "deviceId" IN (SELECT value FROM json_each(?)) AND "state" IN ('queued', 'dispatched') GROUP BY "deviceId"`);
+  WHERE "deviceId" IN (SELECT value FROM json_each(?)) AND "outcome" IS NULL GROUP BY "deviceId"`);
 
 export class LoadRecords {
   readonly #client: Prisma.TransactionClient;
@@ -119,7 +136,8 @@ export class LoadRecords {
   }
 
   async find(id: string): Promise<LoadRecord | null> {
-    return this.#client.load.findUnique({ where: { id } });
+    const load = await this.#client.load.findUnique({ where: { id }, include: { report: true } });
+    return load && { ...load, report: load.report?.body ?? null };
   }
 
   /** The requests of loads, by their identifiers. */
@@ -128,16 +146,17 @@ export class LoadRecords {
     return new Map(rows.map((row) => [row.id, { ...row, requestedAt: new Date(row.requestedAt) }]));
   }
 
-  async list({ labels, from, until, ...filter }: LoadFilter, page: PageByTime): Promise<LoadSummary[]> {
+  async list({ labels, from, until, state, module, ...filter }: LoadFilter, page: PageByTime): Promise<LoadSummary[]> {
     const requestedAt = (comparison: Comparison<Date>): Prisma.LoadWhereInput => ({ requestedAt: comparison });
     const ofDevice = hasLabels(labels);
     const few = await fewDevicesWith(this.#client, { labels });
+    const areOpen = state !== undefined && state !== 'completed';
     return this.#client.load.findMany({
       where: {
         AND: [
-          equalTo(filter),
-          // Said once more, for there is an index of modules and outcomes.
-          ...(filter.state === undefined || filter.state === 'completed' ? [] : [{ outcome: null }]),
+          equalTo({ ...filter, state }),
+          // The few that are open are looked through, not all that there ever were of a module: negated twice, that is in no index.
+          ...(areOpen ? [isOpen, { NOT: equalTo({ module: module && { not: module } }) }] : [equalTo({ module })]),
           ...(few === null ? [] : [{ deviceId: { in: few } }]),
           ...(ofDevice.length === 0 ? [] : [{ device: { AND: ofDevice } }]),
           ...timeConditions({ from, until }, page, requestedAt, (id) => ({ id })),
@@ -145,7 +164,6 @@ export class LoadRecords {
       },
       orderBy: [{ requestedAt: page.order }, { id: page.order }],
       take: page.limit,
-      omit: { report: true },
     });
   }
 
@@ -153,13 +171,17 @@ export class LoadRecords {
   async complete(completions: readonly LoadCompletion[]): Promise<Set<string>> {
     const changes = await this.#statements.each(
       completeLoad,
-      completions.map(({ id, outcome, reason, interrupted, retried, failed, completedAt, report }) => {
-        return [outcome, reason, interrupted, retried, failed, completedAt.getTime(), JSON.stringify(report), id];
+      completions.map(({ id, outcome, reason, interrupted, retried, failed, completedAt }) => {
+        return [outcome, reason, interrupted, retried, failed, completedAt.getTime(), id];
       }),
     );
     const ended = completions.filter((_, index) => changes[index] === 1);
+    await this.#statements.each(
+      insertReport,
+      ended.map(({ id, report }) => [id, JSON.stringify(report)]),
+    );
     for (const { report } of completions) this.#committed.reports.push(report);
-    for (const { outcome, completedAt, requestedAt } of ended) this.#committed.loads.push({ outcome, completedAt, requestedAt });
+    await this.#count(ended);
     return new Set(ended.map(({ id }) => id));
   }
 
@@ -168,16 +190,28 @@ export class LoadRecords {
     const ofRollouts: string[] = [];
     for (const some of chunksOf(ids)) {
       const ended = await this.#client.load.updateManyAndReturn({
-        where: { id: { in: some }, state: { not: 'completed' } },
+        where: { id: { in: some }, ...isOpen },
         data: { state: 'completed', outcome, reason, completedAt },
         select: { id: true, requestedAt: true, rolloutId: true },
       });
-      for (const { id, requestedAt, rolloutId } of ended) {
-        this.#committed.loads.push({ outcome, completedAt, requestedAt });
-        if (rolloutId !== null) ofRollouts.push(id);
-      }
+      await this.#count(ended.map(({ requestedAt }) => ({ outcome, completedAt, requestedAt, interrupted: 0, failed: 0 })));
+      ofRollouts.push(...ended.flatMap(({ id, rolloutId }) => (rolloutId === null ? [] : [id])));
     }
     return ofRollouts;
+  }
+
+  /** Counts loads among those that have ended. */
+  async #count(ended: readonly Ended[]): Promise<void> {
+    const totals = new Map<string, { loads: number; interrupted: number; failed: number }>();
+    for (const { outcome, completedAt, requestedAt, interrupted, failed } of ended) {
+      this.#committed.loads.push({ outcome, completedAt, requestedAt });
+      const total = totals.get(outcome) ?? { loads: 0, interrupted: 0, failed: 0 };
+      totals.set(outcome, { loads: total.loads + 1, interrupted: total.interrupted + interrupted, failed: total.failed + failed });
+    }
+    await this.#statements.each(
+      countEnded,
+      [...totals].map(([outcome, { loads, interrupted, failed }]) => [outcome, loads, interrupted, failed]),
+    );
   }
 
   /** Loads are with their hosts, or (null) wait again. */
@@ -193,17 +227,19 @@ export class LoadRecords {
   /** Loads that have not ended though their deadline is over, the first of them. */
   async overdue(moment: Date, limit: number): Promise<LoadSummary[]> {
     return this.#client.load.findMany({
-      where: { state: { in: ['queued', 'dispatched'] }, deadlineAt: { lte: moment } },
+      where: { ...isOpen, deadlineAt: { lte: moment } },
       orderBy: { deadlineAt: 'asc' },
       take: limit,
-      omit: { report: true },
     });
   }
 
   /** Loads of a module that wait for these devices and were not dispatched. */
   async queuedFor(deviceIds: readonly string[], module: string): Promise<{ id: string; deviceId: string }[]> {
     return readInChunks(deviceIds, (some) =>
-      this.#client.load.findMany({ where: { deviceId: { in: some }, state: 'queued', module }, select: { id: true, deviceId: true } }),
+      this.#client.load.findMany({
+        where: { deviceId: { in: some }, state: 'queued', module, ...isOpen },
+        select: { id: true, deviceId: true },
+      }),
     );
   }
 
@@ -215,28 +251,25 @@ export class LoadRecords {
 
   /** Loads that wait for their hosts since before that moment: how many, and the first of them. */
   async queuedBefore(moment: Date): Promise<WaitingLoads> {
-    const where = { state: 'queued', requestedAt: { lt: moment } };
-    const oldest = await this.#client.load.findFirst({ where, orderBy: { id: 'asc' }, select: { id: true, requestedAt: true } });
+    const where = { state: 'queued', ...isOpen, requestedAt: { lt: moment } };
+    const orderBy = [{ requestedAt: 'asc' }, { id: 'asc' }] as const;
+    const oldest = await this.#client.load.findFirst({ where, orderBy: [...orderBy], select: { id: true, requestedAt: true } });
     return { count: oldest === null ? 0 : await this.#client.load.count({ where }), oldest };
   }
 
-  async countInState(state: string): Promise<number> {
-    return this.#client.load.count({ where: { state } });
+  /** How many loads wait for their hosts or are with them. */
+  async countOpen(state: OpenState): Promise<number> {
+    return this.#client.load.count({ where: { state, ...isOpen } });
   }
 
-  /** Loads by state and outcome, with the accesses that they interrupted. */
-  async totals(): Promise<{ state: string; outcome: string | null; loads: number; interrupted: number; failed: number }[]> {
-    const groups = await this.#client.load.groupBy({
-      by: ['state', 'outcome'],
-      _count: { _all: true },
-      _sum: { interrupted: true, failed: true },
-    });
-    return groups.map(({ state, outcome, _count, _sum }) => ({
-      state,
+  /** What the loads that have ended came to, by their outcomes. */
+  async totals(): Promise<LoadTotal[]> {
+    const totals = await this.#client.loadTotal.findMany();
+    return totals.map(({ outcome, loads, interrupted, failed }) => ({
       outcome,
-      loads: _count._all,
-      interrupted: _sum.interrupted ?? 0,
-      failed: _sum.failed ?? 0,
+      loads,
+      interrupted: Number(interrupted),
+      failed: Number(failed),
     }));
   }
 }
