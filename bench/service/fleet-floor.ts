@@ -13,6 +13,7 @@ type Row = Record<string, unknown>;
 type Rows = {
   readonly load: Row;
   readonly order: Row;
+  readonly report: Row;
   readonly device: Row;
   readonly module: Row;
   readonly entered: Row;
@@ -59,6 +60,7 @@ export class FleetFloor {
       new Map(this.#view.rows(`WITH batch AS (SELECT * FROM "Load" WHERE "batchId" = ?) ${sql}`, batch).map((row) => [row[key], row]));
     const loads = of('SELECT * FROM batch', 'id');
     const orders = of('SELECT * FROM "AgentOrder" WHERE "loadId" IN (SELECT "id" FROM batch)', 'loadId');
+    const reports = of('SELECT * FROM "LoadReport" WHERE "loadId" IN (SELECT "id" FROM batch)', 'loadId');
     const devices = of('SELECT * FROM "Device" WHERE "id" IN (SELECT "deviceId" FROM batch)', 'id');
     const modules = of('SELECT * FROM "DeviceModule" WHERE ("deviceId", "module") IN (SELECT "deviceId", "module" FROM batch)', 'deviceId');
     const stays =
@@ -72,9 +74,10 @@ export class FleetFloor {
     const rows = [...loads.values()].map((load) => {
       const { id, deviceId } = load;
       const [order, device, module] = [orders.get(id), devices.get(deviceId), modules.get(deviceId)];
-      const [enters, leaves, event] = [entered.get(id), left.get(id), events.get(id)];
-      if (!order || !device || !module || !enters || !leaves || !event) throw new Error(`not everything is there of the load ${id}`);
-      return { load, order, device, module, entered: enters, left: leaves, event };
+      const [report, enters, leaves, event] = [reports.get(id), entered.get(id), left.get(id), events.get(id)];
+      if (!order || !device || !module || !report || !enters || !leaves || !event)
+        throw new Error(`not everything is there of the load ${id}`);
+      return { load, order, device, module, report, entered: enters, left: leaves, event };
     });
     return rows;
   }
@@ -124,11 +127,13 @@ class Writer {
     this.report = database.transaction((loads) => {
       const [first] = loads;
       if (first === undefined) return;
+      const addReport = insert('LoadReport', first.report);
       const enter = insert('HistoryEntry', first.entered);
       const setModule = insert('DeviceModule', first.module);
       const addEvent = insert('AuditEvent', first.event);
-      for (const { load, order, left, entered, module, device, event } of loads) {
+      for (const { load, order, report, left, entered, module, device, event } of loads) {
         endLoad.run(load);
+        addReport.run(report);
         settle.run(order);
         leave.run(left);
         enter.run(entered);
@@ -142,4 +147,4 @@ class Writer {
 }
 
 const notDispatched = { state: 'queued', dispatchedAt: null };
-const notCompleted = { outcome: null, reason: null, interrupted: null, retried: null, failed: null, completedAt: null, report: null };
+const notCompleted = { outcome: null, reason: null, interrupted: null, retried: null, failed: null, completedAt: null };
