@@ -264,6 +264,10 @@ test('a database with devices and loads of before is migrated with all that it h
     INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest") VALUES ('d', 'tcp', '1.0.0', '');
     INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy", "invalidation", "state", "requestedAt")
       VALUES ('l', 'b', 'd', 'x', 'tcp', '1.0.0', 'inject', 'nx', 'queued', 0);
+    INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy", "invalidation", "state", "requestedAt",
+        "completedAt", "outcome", "interrupted", "failed", "report")
+      VALUES ('m', 'b', 'd', 'x', 'udp', '1.0.0', 'inject', 'nx', 'completed', 0, 1, 'replaced', 3, 1, '{"steps":[]}'),
+        ('n', 'b', 'd', 'x', 'udp', '1.1.0', 'inject', 'nx', 'completed', 0, 1, 'failed', NULL, NULL, NULL);
     INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "address", "pages", "enteredAt")
       VALUES ('d', 'tcp', '1.0.0', '', 'l', '0x1000', 1, 0);`);
   database.close();
@@ -274,6 +278,16 @@ test('a database with devices and loads of before is migrated with all that it h
   ]);
   expect(await store.records.loads.list(filter, firstPage)).toMatchObject([
     { id: 'l', versionPolicy: 'newer', requestedBy: null, rollback: false },
+  ]);
+  const { loads } = store.records;
+  expect(await Promise.all(['l', 'm', 'n'].map((id) => loads.find(id)))).toMatchObject([
+    { state: 'queued', report: null },
+    { outcome: 'replaced', report: { steps: [] } },
+    { outcome: 'failed', report: null },
+  ]);
+  expect(await loads.totals()).toEqual([
+    { outcome: 'failed', loads: 1, interrupted: 0, failed: 0 },
+    { outcome: 'replaced', loads: 1, interrupted: 3, failed: 1 },
   ]);
   const unknown = { requestedBy: null, leftThrough: null, invalidation: null };
   expect(await store.records.history.at('d', at, { ...firstPage, sort: 'name' })).toMatchObject([{ version: '1.0.0', ...unknown }]);

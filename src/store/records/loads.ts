@@ -264,7 +264,7 @@ export class LoadRecords {
 
   /** What the loads that have ended came to, by their outcomes. */
   async totals(): Promise<LoadTotal[]> {
-    const totals = await this.#client.loadTotal.findMany();
+    const totals = await this.#client.loadTotal.findMany({ orderBy: { outcome: 'asc' } });
     return totals.map(({ outcome, loads, interrupted, failed }) => ({
       outcome,
       loads,
