@@ -86,8 +86,8 @@ export class OrderBoard {
 
   /** Reads the next orders; before a host is sent one for the first time that is on disk, so that it cannot be withdrawn behind its back. */
   async #dispatch(hostId: string, after: number): Promise<OrderRecord[]> {
-    const seen = await this.#store.records.orders.next(hostId, after, flightLimit, batchSize);
-    if (seen.every(({ dispatchedAt }) => dispatchedAt !== null)) return seen;
+    const [first] = await this.#store.records.orders.next(hostId, after, flightLimit, 1);
+    if (first === undefined) return [];
     return this.#store.transaction(async ({ orders, loads }) => {
       const found = await orders.next(hostId, after, flightLimit, batchSize);
       const fresh = found.filter(({ dispatchedAt }) => dispatchedAt === null);
