@@ -43,7 +43,7 @@ export class DatabaseView {
 
   /** Whether a load has not ended; found by an index whatever there is. */
   hasOpenLoads(): boolean {
-    return this.number(`SELECT EXISTS (SELECT 1 FROM "Load" WHERE "state" IN ('queued', 'dispatched'))`) === 1;
+    return this.number(`SELECT EXISTS (SELECT 1 FROM "Load" WHERE "outcome" IS NULL)`) === 1;
   }
 
   /** Loads by what came of them. */

@@ -33,11 +33,10 @@ export type FleetHealth = {
 /** @param faults What is wrong with the service itself, in words. */
 export async function fleetHealth({ store }: Context, faults: readonly string[]): Promise<FleetHealth> {
   const { records } = store;
-  const [hosts, devices, queued, dispatched, totals, ordersUnsettled, notWhole, waiting, stopped] = await Promise.all([
+  const [hosts, devices, open, totals, ordersUnsettled, notWhole, waiting, stopped] = await Promise.all([
     records.hosts.all(),
     records.devices.countByStatus(),
-    records.loads.countOpen('queued'),
-    records.loads.countOpen('dispatched'),
+    records.loads.countOpen(),
     records.loads.totals(),
     records.orders.countUnsettled(),
     records.devices.notWhole(devicesNamed),
@@ -61,8 +60,7 @@ export async function fleetHealth({ store }: Context, faults: readonly string[])
     hosts: { connected: hosts.length - unreachable.length, unreachable: unreachable.length },
     devices,
     loads: {
-      queued,
-      dispatched,
+      ...open,
       completed: sum(({ loads }) => loads),
       outcomes: Object.fromEntries(totals.map(({ outcome, loads }) => [outcome, loads])),
     },
@@ -93,7 +91,7 @@ export async function currentLevels({
   return {
     hosts: { connected, unreachable: reachability.length - connected },
     devices: await devices.countByStatus(),
-    loads: { queued: await loads.countOpen('queued'), dispatched: await loads.countOpen('dispatched') },
+    loads: await loads.countOpen(),
     rollouts: await rollouts.countOpenByState(),
     ordersUnsettled: await orders.countUnsettled(),
   };

@@ -285,6 +285,14 @@ test('a database with devices and loads of before is migrated with all that it h
     { outcome: 'replaced', report: { steps: [] } },
     { outcome: 'failed', report: null },
   ]);
+  const found = async (wanted: { state?: string; module?: string }) =>
+    (await loads.list({ labels: {}, ...wanted }, firstPage)).map(({ id }) => id).toSorted();
+  expect(await Promise.all([found({}), found({ state: 'queued' }), found({ state: 'dispatched' }), found({ state: 'completed' })])).toEqual(
+    [...[['l', 'm', 'n'], ['l'], [], ['m', 'n']]],
+  );
+  expect(await Promise.all([found({ module: 'tcp' }), found({ state: 'queued', module: 'tcp' })])).toEqual([['l'], ['l']]);
+  expect(await found({ state: 'queued', module: 'udp' })).toEqual([]);
+  expect(await loads.countOpen()).toEqual({ queued: 1, dispatched: 0 });
   expect(await loads.totals()).toEqual([
     { outcome: 'failed', loads: 1, interrupted: 0, failed: 0 },
     { outcome: 'replaced', loads: 1, interrupted: 3, failed: 1 },

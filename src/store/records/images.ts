@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { Prisma } from '../generated/client.ts';
 import type { BuildModel } from '../generated/models.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
+import { isOpen } from './loads.ts';
 
 /** A version that a device has had, by its image, and the number of its newest stay there. */
 export type ImageStay = { readonly deviceId: string; readonly module: string; readonly imageDigest: string; readonly newest: number };
@@ -33,7 +34,7 @@ export class ImageRecords {
       by: ['driverDigest'],
       where: { failure: null, statistics: { equals: Prisma.DbNull } },
     });
-    const loads = await this.#client.load.groupBy({ by: ['buildId'], where: { outcome: null } });
+    const loads = await this.#client.load.groupBy({ by: ['buildId'], where: isOpen });
     const newest = await this.#client.build.groupBy({ by: ['module'], _max: { id: true } });
     const buildIds = [...loads.map(({ buildId }) => buildId), ...newest.flatMap(({ _max }) => _max.id ?? [])];
     const builds = await readInChunks(buildIds, (some) =>

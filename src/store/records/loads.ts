@@ -54,10 +54,10 @@ type Ended = Pick<LoadCompletion, 'outcome' | 'completedAt' | 'requestedAt' | 'i
 /** Loads that have ended in an outcome, and the accesses that they interrupted. */
 export type LoadTotal = Pick<LoadCompletion, 'outcome' | 'interrupted' | 'failed'> & { readonly loads: number };
 
-/** States of loads without an outcome. */
-type OpenState = 'queued' | 'dispatched';
+/** Loads without an outcome, by their states. */
+export type OpenLoads = Readonly<Record<'queued' | 'dispatched', number>>;
 /** As the indexes of open loads have it, by which few are looked through and not all that there ever were. */
-const isOpen = { outcome: null };
+export const isOpen = { outcome: null };
 
 /** Loads that have waited for long. */
 export type WaitingLoads = { readonly count: number; readonly oldest: Pick<LoadModel, 'id' | 'requestedAt'> | null };
@@ -155,8 +155,9 @@ export class LoadRecords {
       where: {
         AND: [
           equalTo({ ...filter, state }),
+          ...(areOpen ? [isOpen] : []),
           // The few that are open are looked through, not all that there ever were of a module: negated twice, that is in no index.
-          ...(areOpen ? [isOpen, { NOT: equalTo({ module: module && { not: module } }) }] : [equalTo({ module })]),
+          ...(module === undefined ? [] : [areOpen ? { NOT: { module: { not: module } } } : { module }]),
           ...(few === null ? [] : [{ deviceId: { in: few } }]),
           ...(ofDevice.length === 0 ? [] : [{ device: { AND: ofDevice } }]),
           ...timeConditions({ from, until }, page, requestedAt, (id) => ({ id })),
@@ -252,14 +253,19 @@ export class LoadRecords {
   /** Loads that wait for their hosts since before that moment: how many, and the first of them. */
   async queuedBefore(moment: Date): Promise<WaitingLoads> {
     const where = { state: 'queued', ...isOpen, requestedAt: { lt: moment } };
-    const orderBy = [{ requestedAt: 'asc' }, { id: 'asc' }] as const;
-    const oldest = await this.#client.load.findFirst({ where, orderBy: [...orderBy], select: { id: true, requestedAt: true } });
+    const oldest = await this.#client.load.findFirst({
+      where,
+      orderBy: [{ requestedAt: 'asc' }, { id: 'asc' }],
+      select: { id: true, requestedAt: true },
+    });
     return { count: oldest === null ? 0 : await this.#client.load.count({ where }), oldest };
   }
 
-  /** How many loads wait for their hosts or are with them. */
-  async countOpen(state: OpenState): Promise<number> {
-    return this.#client.load.count({ where: { state, ...isOpen } });
+  /** How many loads wait for their hosts, and how many are with them. */
+  async countOpen(): Promise<OpenLoads> {
+    const groups = await this.#client.load.groupBy({ by: ['state'], where: isOpen, _count: { _all: true } });
+    const count = (state: keyof OpenLoads) => groups.find((group) => group.state === state)?._count._all ?? 0;
+    return { queued: count('queued'), dispatched: count('dispatched') };
   }
 
   /** What the loads that have ended came to, by their outcomes. */
