@@ -1,6 +1,7 @@
 // The floor of a load on a fleet: the rows that the service has written, written once more by raw transactions into the database as it was before.
 
 import Database from 'better-sqlite3';
+import { LoadPolicy } from '../../src/protocol/load-report.ts';
 import { chunksOf } from '../../src/store/records/chunks.ts';
 import type { DatabaseView } from './database-view.ts';
 import type { Installation } from './installation.ts';
@@ -59,7 +60,6 @@ export class FleetFloor {
     const of = (sql: string, key: string) =>
       new Map(this.#view.rows(`WITH batch AS (SELECT * FROM "Load" WHERE "batchId" = ?) ${sql}`, batch).map((row) => [row[key], row]));
     const loads = of('SELECT * FROM batch', 'id');
-    const orders = of('SELECT * FROM "AgentOrder" WHERE "loadId" IN (SELECT "id" FROM batch)', 'loadId');
     const reports = of('SELECT * FROM "LoadReport" WHERE "loadId" IN (SELECT "id" FROM batch)', 'loadId');
     const devices = of('SELECT * FROM "Device" WHERE "id" IN (SELECT "deviceId" FROM batch)', 'id');
     const modules = of('SELECT * FROM "DeviceModule" WHERE ("deviceId", "module") IN (SELECT "deviceId", "module" FROM batch)', 'deviceId');
@@ -73,14 +73,32 @@ export class FleetFloor {
     );
     const rows = [...loads.values()].map((load) => {
       const { id, deviceId } = load;
-      const [order, device, module] = [orders.get(id), devices.get(deviceId), modules.get(deviceId)];
+      const [device, module] = [devices.get(deviceId), modules.get(deviceId)];
       const [report, enters, leaves, event] = [reports.get(id), entered.get(id), left.get(id), events.get(id)];
-      if (!order || !device || !module || !report || !enters || !leaves || !event)
-        throw new Error(`not everything is there of the load ${id}`);
-      return { load, order, device, module, report, entered: enters, left: leaves, event };
+      if (!device || !module || !report || !enters || !leaves || !event) throw new Error(`not everything is there of the load ${id}`);
+      return { load, order: orderOf(load, device, enters), device, module, report, entered: enters, left: leaves, event };
     });
     return rows;
   }
+}
+
+/** The order of a load, which has gone when the load has ended: as it was made, but for the identifiers. */
+function orderOf(load: Row, { hostId }: Row, { imageDigest }: Row): Row {
+  const { id, deviceId, requestedAt } = load;
+  const order = `order_${String(id).slice('load_'.length)}`;
+  const policy = Object.fromEntries(Object.keys(LoadPolicy.shape).map((name) => [name, load[name]]));
+  const content = {
+    kind: 'load',
+    order,
+    device: deviceId,
+    sequence: 1,
+    request: order,
+    load: id,
+    module: load['module'],
+    version: load['version'],
+  };
+  const body = { ...content, image: imageDigest, ...policy, deadline: new Date(Number(load['deadlineAt'])).toISOString(), demands: [] };
+  return { id: order, hostId, deviceId, kind: 'load', body: JSON.stringify(body), loadId: id, createdAt: requestedAt };
 }
 
 /** Statements are made once, and the rows are at hand. */
@@ -108,20 +126,18 @@ class Writer {
       const addLoad = insert('Load', first.load);
       const addOrder = insert('AgentOrder', first.order);
       for (const { load } of loads) addLoad.run({ ...load, ...notDispatched, ...notCompleted });
-      for (const { order } of loads) addOrder.run({ ...order, dispatchedAt: null, settledAt: null });
+      for (const { order } of loads) addOrder.run(order);
       for (const event of requests) insert('AuditEvent', event).run(event);
       setHead.run(head);
     });
 
     const sendLoad = update('Load', ['state', 'dispatchedAt']);
-    const sendOrder = update('AgentOrder', ['dispatchedAt']);
     this.dispatch = database.transaction((loads) => {
       for (const { load } of loads) sendLoad.run({ ...load, state: 'dispatched' });
-      for (const { order } of loads) sendOrder.run(order);
     });
 
     const endLoad = update('Load', ['state', ...Object.keys(notCompleted)]);
-    const settle = update('AgentOrder', ['settledAt']);
+    const settle = database.prepare<[Row]>('DELETE FROM "AgentOrder" WHERE "id" = @id');
     const leave = update('HistoryEntry', ['leftAt', 'leftBy', 'leftThrough', 'invalidation', 'interrupted'], 'number');
     const setState = update('Device', ['state', 'stateAt']);
     this.report = database.transaction((loads) => {

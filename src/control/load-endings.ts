@@ -1,6 +1,6 @@
 // Loads that end without their devices.
 
-import type { LoadEnd } from '../store/records/loads.ts';
+import type { EndedLoad, LoadEnd } from '../store/records/loads.ts';
 import type { Records } from '../store/records/records.ts';
 import { audit, type Requester } from './context.ts';
 import { auditOutcomeOf } from './load-outcomes.ts';
@@ -13,9 +13,17 @@ export async function endLoads(
   end: LoadEnd,
   requester: Requester,
 ): Promise<void> {
-  const ids = loads.map(({ id }) => id);
-  await settleUnreported(records, await records.loads.end(ids, end), end);
-  await records.orders.withdraw(ids, end.completedAt);
+  const ended = await records.loads.end(
+    loads.map(({ id }) => id),
+    end,
+  );
+  const idsOf = (some: readonly EndedLoad[]) => some.map(({ id }) => id);
+  await settleUnreported(records, idsOf(ended.filter(({ rolloutId }) => rolloutId !== null)), end);
+  const [sent, unsent] = [
+    ended.filter(({ dispatchedAt }) => dispatchedAt !== null),
+    ended.filter(({ dispatchedAt }) => dispatchedAt === null),
+  ];
+  await records.orders.withdraw({ sent: idsOf(sent), unsent: idsOf(unsent) }, end.completedAt);
   const { outcome, reason } = end;
   await audit(
     records,

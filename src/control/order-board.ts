@@ -90,15 +90,9 @@ export class OrderBoard {
     if (first === undefined) return [];
     return this.#store.transaction(async ({ orders, loads }) => {
       const found = await orders.next(hostId, after, flightLimit, batchSize);
-      const fresh = found.filter(({ dispatchedAt }) => dispatchedAt === null);
-      const at = new Date();
-      await orders.markDispatched(
-        fresh.map(({ number }) => number),
-        at,
-      );
       await loads.setDispatched(
-        fresh.flatMap(({ loadId }) => loadId ?? []),
-        at,
+        found.flatMap(({ loadId }) => loadId ?? []),
+        new Date(),
       );
       return found;
     });

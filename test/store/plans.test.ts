@@ -134,7 +134,11 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['completed loads', () => loads.list({ ...noLabels, state: 'completed' }, byTime), 'Load_requestedAt_id_idx (requestedAt<?)'],
   ['the first load that waits', () => loads.queuedBefore(moment), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
   ['loads that are overdue', () => loads.overdue(moment, 10), 'Load_open_deadlineAt_idx (deadlineAt<?)'],
-  ['the next orders of a host', () => orders.next('x', 5, 10, 10), 'AgentOrder_unsettled_hostId_number_idx (hostId=? AND number>?)'],
+  [
+    'the next orders of a host',
+    () => orders.next('x', 5, 10, 10),
+    'AgentOrder_hostId_withdrawnAt_number_idx (hostId=? AND withdrawnAt=? AND number>?)',
+  ],
   ['devices', () => devices.list({ ...noLabels, ...range }, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
   ['devices by name', () => devices.list(noLabels, byName), 'Device_name_key (name>? AND name<?)'],
   ['devices of a prefix by name', () => devices.list({ ...noLabels, namePrefix: 'dev' }, byName), 'Device_name_key (name>? AND name<?)'],

@@ -266,10 +266,13 @@ test('a database with devices and loads of before is migrated with all that it h
       VALUES ('l', 'b', 'd', 'x', 'tcp', '1.0.0', 'inject', 'nx', 'queued', 0);
     INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy", "invalidation", "state", "requestedAt",
         "completedAt", "outcome", "interrupted", "failed", "report")
-      VALUES ('m', 'b', 'd', 'x', 'udp', '1.0.0', 'inject', 'nx', 'completed', 0, 1, 'replaced', 3, 1, '{"steps":[]}'),
+      VALUES ('m', 'b', 'd', 'x', 'udp', '1.0.0', 'inject', 'nx', 'completed', 0, 1, 'replaced', 3, 1, '{"steps":[{"step":"refused","at":"x"}]}'),
         ('n', 'b', 'd', 'x', 'udp', '1.1.0', 'inject', 'nx', 'completed', 0, 1, 'failed', NULL, NULL, NULL);
     INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "address", "pages", "enteredAt")
-      VALUES ('d', 'tcp', '1.0.0', '', 'l', '0x1000', 1, 0);`);
+      VALUES ('d', 'tcp', '1.0.0', '', 'l', '0x1000', 1, 0);
+    INSERT INTO "AgentOrder" ("id", "hostId", "deviceId", "kind", "body", "loadId", "createdAt", "dispatchedAt", "withdrawnAt", "settledAt")
+      VALUES ('settled', 'h', 'd', 'load', '{}', 'm', 0, 1, NULL, 2), ('withdrawn unsent', 'h', 'd', 'load', '{}', 'n', 0, NULL, 1, NULL),
+        ('withdrawn', 'h', 'd', 'load', '{}', 'n', 0, 1, 2, NULL), ('waits', 'h', 'd', 'load', '{}', 'l', 0, NULL, NULL, NULL);`);
   database.close();
   const store = await Store.open(file);
   const filter = { labels: { zone: 'north' }, module: 'tcp', version: '1.0.0' };
@@ -282,7 +285,7 @@ test('a database with devices and loads of before is migrated with all that it h
   const { loads } = store.records;
   expect(await Promise.all(['l', 'm', 'n'].map((id) => loads.find(id)))).toMatchObject([
     { state: 'queued', report: null },
-    { outcome: 'replaced', report: { steps: [] } },
+    { outcome: 'replaced', report: { steps: [{ step: 'refused', at: 'x' }] } },
     { outcome: 'failed', report: null },
   ]);
   const found = async (wanted: { state?: string; module?: string }) =>
@@ -297,6 +300,9 @@ test('a database with devices and loads of before is migrated with all that it h
     { outcome: 'failed', loads: 1, interrupted: 0, failed: 0 },
     { outcome: 'replaced', loads: 1, interrupted: 3, failed: 1 },
   ]);
+  const { orders } = store.records;
+  expect((await orders.allUnsettled('h')).map(({ id }) => id)).toEqual(['withdrawn', 'waits']);
+  expect((await orders.next('h', 0, 10, 10)).map(({ id }) => id)).toEqual(['waits']);
   const unknown = { requestedBy: null, leftThrough: null, invalidation: null };
   expect(await store.records.history.at('d', at, { ...firstPage, sort: 'name' })).toMatchObject([{ version: '1.0.0', ...unknown }]);
   await store.close();

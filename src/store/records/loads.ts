@@ -7,6 +7,7 @@ import { Statement, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { fewDevicesWith, hasLabels } from './devices.ts';
+import { keptReport, reportAsKept } from './kept-report.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 /** A load as lists show it. */
@@ -45,6 +46,9 @@ export type LoadCompletion = Pick<LoadModel, 'id' | 'requestedAt'> & {
 };
 /** The end of a load that no device reports. */
 export type LoadEnd = Pick<LoadCompletion, 'outcome' | 'reason' | 'completedAt'>;
+
+/** A load that has ended without its device, for which rollout it was, and when its host was sent it, if it was. */
+export type EndedLoad = Pick<LoadModel, 'id' | 'rolloutId' | 'dispatchedAt'>;
 
 /** Who asked for a load, when, and for which rollout. */
 export type LoadRequest = Pick<LoadModel, 'id' | 'requestedAt' | 'requestedBy' | 'rolloutId'>;
@@ -137,7 +141,7 @@ export class LoadRecords {
 
   async find(id: string): Promise<LoadRecord | null> {
     const load = await this.#client.load.findUnique({ where: { id }, include: { report: true } });
-    return load && { ...load, report: load.report?.body ?? null };
+    return load && { ...load, report: load.report && reportAsKept(load.report.body) };
   }
 
   /** The requests of loads, by their identifiers. */
@@ -179,26 +183,26 @@ export class LoadRecords {
     const ended = completions.filter((_, index) => changes[index] === 1);
     await this.#statements.each(
       insertReport,
-      ended.map(({ id, report }) => [id, JSON.stringify(report)]),
+      ended.map(({ id, report }) => [id, keptReport(report)]),
     );
     for (const { report } of completions) this.#committed.reports.push(report);
     await this.#count(ended);
     return new Set(ended.map(({ id }) => id));
   }
 
-  /** Ends loads that have not ended. Answers those that are of rollouts. */
-  async end(ids: readonly string[], { outcome, reason, completedAt }: LoadEnd): Promise<string[]> {
-    const ofRollouts: string[] = [];
+  /** Ends loads that have not ended. Answers which those were. */
+  async end(ids: readonly string[], { outcome, reason, completedAt }: LoadEnd): Promise<EndedLoad[]> {
+    const all: EndedLoad[] = [];
     for (const some of chunksOf(ids)) {
       const ended = await this.#client.load.updateManyAndReturn({
         where: { id: { in: some }, ...isOpen },
         data: { state: 'completed', outcome, reason, completedAt },
-        select: { id: true, requestedAt: true, rolloutId: true },
+        select: { id: true, requestedAt: true, rolloutId: true, dispatchedAt: true },
       });
       await this.#count(ended.map(({ requestedAt }) => ({ outcome, completedAt, requestedAt, interrupted: 0, failed: 0 })));
-      ofRollouts.push(...ended.flatMap(({ id, rolloutId }) => (rolloutId === null ? [] : [id])));
+      all.push(...ended);
     }
-    return ofRollouts;
+    return all;
   }
 
   /** Counts loads among those that have ended. */

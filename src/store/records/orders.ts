@@ -6,34 +6,35 @@ import { Statement, type Statements } from '../statements.ts';
 import { chunksOf } from './chunks.ts';
 
 export type OrderRecord = AgentOrderModel;
-export type NewOrder = Omit<AgentOrderModel, 'number' | 'body' | 'dispatchedAt' | 'withdrawnAt' | 'settledAt'> & {
+export type NewOrder = Omit<AgentOrderModel, 'number' | 'body' | 'withdrawnAt'> & {
   readonly body: Prisma.InputJsonValue;
 };
 
 type Row = Pick<AgentOrderModel, 'number' | 'id' | 'hostId' | 'deviceId' | 'kind' | 'loadId'> & {
   readonly body: string;
   readonly createdAt: number;
-  readonly dispatchedAt: number | null;
   readonly withdrawnAt: number | null;
 };
+
+/** Loads that have ended without their devices. */
+export type WithdrawnLoads = { readonly sent: readonly string[]; readonly unsent: readonly string[] };
 
 const insertOrder = new Statement(`
   INSERT INTO "AgentOrder" ("id", "hostId", "deviceId", "kind", "body", "loadId", "createdAt") VALUES (?, ?, ?, ?, ?, ?, ?)`);
 
-const columns = `"number", "id", "hostId", "deviceId", "kind", "body", "loadId", "createdAt", "dispatchedAt", "withdrawnAt"`;
+const columns = `"number", "id", "hostId", "deviceId", "kind", "body", "loadId", "createdAt", "withdrawnAt"`;
 
 const countInFlight = new Statement<{ readonly orders: number }>(`
-  SELECT COUNT(*) AS "orders" FROM "AgentOrder" WHERE "settledAt" IS NULL AND "hostId" = ? AND "number" <= ? AND "withdrawnAt" IS NULL`);
+  SELECT COUNT(*) AS "orders" FROM "AgentOrder" WHERE "hostId" = ? AND "withdrawnAt" IS NULL AND "number" <= ?`);
 
 const nextOrders = new Statement<Row>(`
-  SELECT ${columns} FROM "AgentOrder" WHERE "settledAt" IS NULL AND "hostId" = ? AND "number" > ? AND "withdrawnAt" IS NULL
+  SELECT ${columns} FROM "AgentOrder" WHERE "hostId" = ? AND "withdrawnAt" IS NULL AND "number" > ?
   ORDER BY "number" LIMIT ?`);
 
 const unsettledOrders = new Statement<Row>(`
-  SELECT ${columns} FROM "AgentOrder" WHERE "id" IN (SELECT value FROM json_each(?)) AND +"hostId" = ? AND +"settledAt" IS NULL`);
+  SELECT ${columns} FROM "AgentOrder" WHERE "id" IN (SELECT value FROM json_each(?)) AND +"hostId" = ?`);
 
-const markOrder = new Statement(`UPDATE "AgentOrder" SET "dispatchedAt" = ? WHERE "number" = ? AND "dispatchedAt" IS NULL`);
-const settleOrder = new Statement(`UPDATE "AgentOrder" SET "settledAt" = ? WHERE "number" = ?`);
+const removeOrder = new Statement(`DELETE FROM "AgentOrder" WHERE "number" = ?`);
 
 export class OrderRecords {
   readonly #client: Prisma.TransactionClient;
@@ -64,23 +65,18 @@ export class OrderRecords {
     return (await this.#statements.all(nextOrders, [hostId, after, room])).map(toRecord);
   }
 
-  /** Notes that these orders are sent to their host now; those that were sent before keep the time of the first. */
-  async markDispatched(numbers: readonly number[], dispatchedAt: Date): Promise<void> {
-    const at = dispatchedAt.getTime();
-    await this.#statements.each(
-      markOrder,
-      numbers.map((number) => [at, number]),
-    );
-  }
-
-  /** The orders of these loads are not to be sent any more. */
-  async withdraw(loadIds: readonly string[], withdrawnAt: Date): Promise<void> {
-    for (const some of chunksOf(loadIds))
-      await this.#client.agentOrder.updateMany({ where: { loadId: { in: some }, settledAt: null }, data: { withdrawnAt } });
+  /**
+   * Orders of loads are not to be sent any more.
+   * @param sent Loads whose hosts have been sent them, and may report on them still: their orders stay until then.
+   * @param unsent Loads of which nobody knows: their orders go.
+   */
+  async withdraw({ sent, unsent }: WithdrawnLoads, withdrawnAt: Date): Promise<void> {
+    for (const some of chunksOf(sent)) await this.#client.agentOrder.updateMany({ where: { loadId: { in: some } }, data: { withdrawnAt } });
+    for (const some of chunksOf(unsent)) await this.#client.agentOrder.deleteMany({ where: { loadId: { in: some } } });
   }
 
   async allUnsettled(hostId: string): Promise<OrderRecord[]> {
-    return this.#client.agentOrder.findMany({ where: { hostId, settledAt: null }, orderBy: { number: 'asc' } });
+    return this.#client.agentOrder.findMany({ where: { hostId }, orderBy: { number: 'asc' } });
   }
 
   /** Those of these orders that are the host's and unsettled. */
@@ -88,26 +84,25 @@ export class OrderRecords {
     return (await this.#statements.all(unsettledOrders, [JSON.stringify(ids), hostId])).map(toRecord);
   }
 
-  async settle(numbers: readonly number[], settledAt: Date): Promise<void> {
-    const at = settledAt.getTime();
+  /** Removes orders that have been reported on. */
+  async settle(numbers: readonly number[]): Promise<void> {
     await this.#statements.each(
-      settleOrder,
-      numbers.map((number) => [at, number]),
+      removeOrder,
+      numbers.map((number) => [number]),
     );
   }
 
   async countUnsettled(): Promise<number> {
-    return this.#client.agentOrder.count({ where: { settledAt: null, withdrawnAt: null } });
+    return this.#client.agentOrder.count({ where: { withdrawnAt: null } });
   }
 
   /** Removes the orders of a host that are not settled. */
   async removeUnsettled(hostId: string): Promise<void> {
-    await this.#client.agentOrder.deleteMany({ where: { hostId, settledAt: null } });
+    await this.#client.agentOrder.deleteMany({ where: { hostId } });
   }
 }
 
-function toRecord({ body, createdAt, dispatchedAt, withdrawnAt, ...row }: Row): OrderRecord {
-  const date = (time: number | null) => (time === null ? null : new Date(time));
-  const times = { createdAt: new Date(createdAt), dispatchedAt: date(dispatchedAt), withdrawnAt: date(withdrawnAt), settledAt: null };
+function toRecord({ body, createdAt, withdrawnAt, ...row }: Row): OrderRecord {
+  const times = { createdAt: new Date(createdAt), withdrawnAt: withdrawnAt === null ? null : new Date(withdrawnAt) };
   return { ...row, ...times, body: JSON.parse(body) };
 }
