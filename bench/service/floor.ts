@@ -7,7 +7,7 @@ const serverFile = fileURLToPath(new URL('./floor-server.ts', import.meta.url));
 
 /** Starts it on a database of its own; requests are to be made to the URL. */
 export async function startFloor(database: string): Promise<{ readonly url: string; readonly process: MeasuredProcess }> {
-  const server = new MeasuredProcess('floor', [database], null, serverFile);
+  const server = new MeasuredProcess('floor', [database], { file: serverFile });
   const [, url = ''] = await server.says(/^(http\S+)$/);
   return { url: `${url}/loads`, process: server };
 }

@@ -12,16 +12,19 @@ import { until } from './measuring.ts';
 import { MeasuredProcess } from './processes.ts';
 import type { Bench } from './settings.ts';
 
+/** Whether the service leaves a profile, and flags for the runtime that it runs on. */
+type Runtime = Pick<Bench, 'profile'> & { readonly flags?: readonly string[] };
+
 /** The module that is loaded. */
 export const module = 'tcp';
 /** Devices that one process brings along. */
 export type HostSize = { readonly name: string; readonly devices: number; readonly labels: string };
 
 /** Starts `patchbay serve` on a database, on any free port; asked for keys as by itself, but never for patience. */
-export function startServe(name: string, database: string, profile: string | null): MeasuredProcess {
+export function startServe(name: string, database: string, { profile, flags = [] }: Runtime): MeasuredProcess {
   const args = ['serve', '--no-embedded-host', '--port', '0', '--database', database, '--log-level', 'warn'];
   const patience = ['--rate-limit', '1000000000', '--unreachable-after', '3600'];
-  return new MeasuredProcess(name, [...args, ...patience], profile);
+  return new MeasuredProcess(name, [...args, ...patience], { profile, flags });
 }
 
 /** The address that the service says it has. */
@@ -55,11 +58,11 @@ export class Installation {
   }
 
   /** @param prepare Fills the folder before the service comes. */
-  static async start(name: string, { profile }: Bench, prepare: (folder: string) => Promise<void> = async () => {}): Promise<Installation> {
+  static async start(name: string, runtime: Runtime, prepare: (folder: string) => Promise<void> = async () => {}): Promise<Installation> {
     const folder = mkdtempSync(join(tmpdir(), `patchbay-bench-${name}-`));
     await prepare(folder);
-    const service = startServe(`${name}-service`, join(folder, 'patchbay.db'), profile);
-    return new Installation(name, folder, await addressOf(service), service, profile);
+    const service = startServe(`${name}-service`, join(folder, 'patchbay.db'), runtime);
+    return new Installation(name, folder, await addressOf(service), service, runtime.profile);
   }
 
   /** Where files of the measurement may be, on the same disk as the database. */
@@ -78,7 +81,7 @@ export class Installation {
     for (const { name, devices, labels } of sizes) {
       const args = ['host', '--control', this.url, '--name', name, '--devices', String(devices), '--capacity', String(devices)];
       const rest = ['--labels', labels, '--ram-pages', '256', '--token-file', join(this.#folder, 'join-token'), '--log-level', 'error'];
-      this.hosts.push(new MeasuredProcess(`${this.name}-${name}`, [...args, ...rest], this.#profile));
+      this.hosts.push(new MeasuredProcess(`${this.name}-${name}`, [...args, ...rest], { profile: this.#profile }));
     }
     const wanted = there + sizes.reduce((sum, { devices }) => sum + devices, 0);
     await until('all devices are attached', 100, () => this.view.attachedDevices() === wanted);
@@ -99,7 +102,7 @@ export class Installation {
 
 /** A service that has been there before: it has pushed a build, and what that took is forgotten. */
 export async function pushBuildBefore(folder: string): Promise<void> {
-  const service = startServe('before-service', join(folder, 'patchbay.db'), null);
+  const service = startServe('before-service', join(folder, 'patchbay.db'), { profile: null });
   const url = await addressOf(service);
   await pushBuilds(createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim()), 1);
   await service.end();

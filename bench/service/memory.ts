@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { answerOf } from '../../src/cli/client/client.ts';
+import { Inspector, inspectorFlags } from './inspector.ts';
 import { addressOf, Installation, module, pushBuildBefore, startServe, versionOf } from './installation.ts';
 import { median, timeOf, until } from './measuring.ts';
 import { fillPast } from './past.ts';
@@ -19,9 +20,9 @@ const sizes = {
   quick: { devices: 1_000, hosts: 50, carriers: 2, past: { devices: 1_000, staysPerDevice: 50 }, starts: 3 },
 } as const;
 /** Looks of which the least counts, and the milliseconds between them. */
-const looks = { count: 20, interval: 200 } as const;
-/** Requests before each look, as operators make them: they have the runtime collect what is not held any more. */
-const requestsBetween = 5;
+const looks = { count: 5, interval: 500 } as const;
+/** Requests before it is looked, as operators make them: what is made by the first of them is there before and after. */
+const requestsBefore = 20;
 
 const part = 'memory' as const;
 
@@ -29,27 +30,29 @@ export async function measureMemory(bench: Bench): Promise<Figure[]> {
   return [...(await measureHeld(bench)), ...(await measureStarts(bench))];
 }
 
-/** Memory at rest, in bytes. */
+/** Memory at rest, in bytes: what the service holds on its heap, and what its process has of the system's at the same moment. */
 type Held = { readonly resident: number; readonly heap: number };
 
 async function measureHeld(bench: Bench): Promise<Figure[]> {
   const { devices, hosts, carriers } = bench.isQuick ? sizes.quick : sizes.full;
-  const installation = await Installation.start('memory', bench, pushBuildBefore);
+  const installation = await Installation.start('memory', { ...bench, flags: inspectorFlags }, pushBuildBefore);
+  const inspector = await Inspector.of(installation.service);
   const simulated: SimulatedHost[] = [];
+  const look = () => held(installation, inspector);
   try {
-    const empty = await held(installation);
+    const empty = await look();
     await registerSilentHost(installation, 'silent', devices);
-    const registered = await held(installation);
+    const registered = await look();
     const labels = { fleet: 'carriers' };
     for (let host = 1; host <= carriers; host += 1)
       simulated.push(await SimulatedHost.start(installation, `carrier-${host}`, devices / carriers, labels));
     await until('the simulated devices are attached', 100, () => installation.view.attachedDevices() === devices);
-    const attached = await held(installation);
+    const attached = await look();
     answerOf(await installation.client.POST('/v1/loads', { body: { module, version: versionOf(0), labels } }));
     await until('every load is with its host', 100, () => simulated.reduce((sum, host) => sum + host.loads, 0) === devices);
-    const inFlight = await held(installation);
+    const inFlight = await look();
     for (let host = 1; host <= hosts; host += 1) simulated.push(await SimulatedHost.start(installation, `host-${host}`, 0, {}));
-    const connected = await held(installation);
+    const connected = await look();
     bench.progress(`memory: of the service at rest ${JSON.stringify({ empty, registered, attached, inFlight, connected })}`);
     return [
       ...figuresOf('of the service with nothing', { resident: 0, heap: 0 }, empty, 1),
@@ -58,27 +61,29 @@ async function measureHeld(bench: Bench): Promise<Figure[]> {
       ...figuresOf(`per connected host, of ${hosts}`, inFlight, connected, hosts),
     ];
   } finally {
+    inspector.close();
     for (const host of simulated) host.close();
     await installation.end();
   }
 }
 
-/** The least of several looks: what is there besides is not collected yet. */
-async function held({ service, client, url, key }: Installation): Promise<Held> {
+/** The look at which the heap was least; each after everything was collected that is not held. */
+async function held({ service, client }: Installation, inspector: Inspector): Promise<Held> {
+  for (let request = 0; request < requestsBefore; request += 1)
+    answerOf(await client.GET('/v1/devices', { params: { query: { limit: 200 } } }));
   const seen: Held[] = [];
   for (let look = 0; look < looks.count; look += 1) {
-    for (let request = 0; request < requestsBetween; request += 1)
-      answerOf(await client.GET('/v1/devices', { params: { query: { limit: 200 } } }));
-    const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } });
-    const heap = Number(/^nodejs_heap_size_used_bytes\S* (\S+)$/m.exec(await answer.text())?.[1] ?? Number.NaN);
-    seen.push({ resident: service.residentBytes(), heap });
     await setTimeout(looks.interval);
+    const heap = await inspector.heldBytes();
+    seen.push({ resident: service.residentBytes(), heap });
   }
-  return { resident: Math.min(...seen.map(({ resident }) => resident)), heap: Math.min(...seen.map(({ heap }) => heap)) };
+  return seen.reduce((least, one) => (one.heap < least.heap ? one : least));
 }
 
+/** What the system has given stays with a process that has let it go: of resident memory the whole alone says something. */
 function figuresOf(what: string, before: Held, after: Held, count: number): Figure[] {
-  return (['resident', 'heap'] as const).map((kind) => {
+  const kinds = count === 1 ? (['resident', 'heap'] as const) : (['heap'] as const);
+  return kinds.map((kind) => {
     const value = (after[kind] - before[kind]) / count / 1_024;
     return { part, what: `${kind === 'heap' ? 'heap' : 'resident memory'} ${what}`, value, unit: 'KiB', base: null, goal: null };
   });
@@ -97,7 +102,10 @@ async function measureStarts(bench: Bench): Promise<Figure[]> {
     for (const one of [short, long]) await startTime(bench, one);
     for (let start = 0; start < starts; start += 1) {
       const runtime = await timeOf(() => spawnSync(process.execPath, ['-e', '0']));
-      times.push({ short: await startTime(bench, short), long: await startTime(bench, long), runtime });
+      // Now one first and now the other, so that neither is helped by what went before.
+      const first = await startTime(bench, start % 2 === 0 ? short : long);
+      const second = await startTime(bench, start % 2 === 0 ? long : short);
+      times.push({ ...(start % 2 === 0 ? { short: first, long: second } : { short: second, long: first }), runtime });
     }
     bench.progress(`memory: starts ${JSON.stringify(times)}`);
     const of = (kind: 'short' | 'long' | 'runtime') => median(times.map((time) => time[kind])) / 1_000;
@@ -122,7 +130,7 @@ async function measureStarts(bench: Bench): Promise<Figure[]> {
 /** From the start of the process until it says that it can do its work, in milliseconds. */
 async function startTime({ profile }: Bench, folder: string): Promise<number> {
   const began = performance.now();
-  const service = startServe('start-service', join(folder, 'patchbay.db'), profile);
+  const service = startServe('start-service', join(folder, 'patchbay.db'), { profile });
   const url = await addressOf(service);
   await until('the service is ready', 5, async () => (await fetch(`${url}/health/ready`)).ok);
   const taken = performance.now() - began;

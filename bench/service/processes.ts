@@ -11,6 +11,9 @@ const readyMilliseconds = 120_000;
 /** Linux counts processor time in these. */
 const tickMilliseconds = 10;
 
+/** How a process is run: what file, with which flags of the runtime beside those for a profile. */
+type Running = { readonly profile?: string | null; readonly file?: string; readonly flags?: readonly string[] };
+
 const running = new Set<MeasuredProcess>();
 process.once('exit', () => {
   for (const one of running) one.kill();
@@ -29,9 +32,9 @@ export class MeasuredProcess {
    * Starts a file with its arguments, by itself `patchbay`.
    * @param profile Folder in which it leaves a folder of its own with CPU profiles when it ends; null: it leaves none.
    */
-  constructor(name: string, args: readonly string[], profile: string | null, file?: string) {
-    const flags = profile === null ? [] : ['--cpu-prof', '--cpu-prof-dir', join(profile, name)];
-    this.#child = new Child(name, args, { file, flags });
+  constructor(name: string, args: readonly string[], { profile = null, file, flags = [] }: Running = {}) {
+    const profiling = profile === null ? [] : ['--cpu-prof', '--cpu-prof-dir', join(profile, name)];
+    this.#child = new Child(name, args, { file, flags: [...profiling, ...flags] });
     running.add(this);
     this.#child.ended.then((end) => {
       running.delete(this);

@@ -21,7 +21,8 @@ export class SimulatedHost {
     const host = new SimulatedHost(installation);
     const registered = await host.#connection.register(registrationOf(name, host.#bootId, devices, labels));
     host.#follow(registered.host).catch((error) => {
-      if (!host.#stop.signal.aborted) throw error;
+      // Whoever waits for what it was to do fails in time.
+      if (!host.#stop.signal.aborted) process.stderr.write(`the host ${name} has ended: ${error}\n`);
     });
     return host;
   }
@@ -38,7 +39,10 @@ export class SimulatedHost {
     const timer = setInterval(() => {
       const reports = this.#attached;
       this.#attached = [];
-      for (const some of chunksOf(reports, agentLimits.reportsPerRequest)) this.#connection.report(host, this.#bootId, some);
+      for (const some of chunksOf(reports, agentLimits.reportsPerRequest))
+        this.#connection.report(host, this.#bootId, some).catch((error) => {
+          if (!this.#stop.signal.aborted) process.stderr.write(`a report of the host ${host} was not taken: ${error}\n`);
+        });
     }, 100);
     try {
       await this.#connection.followOrders(
