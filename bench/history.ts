@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { tableLines } from '../src/cli/terminal/table.ts';
-import { applyMigrations } from '../src/store/migrations.ts';
 import type { Records } from '../src/store/records/records.ts';
+import { applyMigrations } from '../src/store/sqlite/migrations.ts';
 import { Store } from '../src/store/store.ts';
 import { QueryPlans } from '../test/store/query-plans.ts';
 

@@ -3,8 +3,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { applyMigrations } from '../../src/store/migrations.ts';
 import type { NewAuditEvent } from '../../src/store/records/audit.ts';
+import { applyMigrations } from '../../src/store/sqlite/migrations.ts';
 import { Store } from '../../src/store/store.ts';
 
 export type Past = {

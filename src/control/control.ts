@@ -95,8 +95,11 @@ export class Control {
       this.measurements.transactionEnded(end);
       if (end.result === 'rolled-back') return;
       logEvents(logger, end.events);
-      if (end.events.length > 0) this.events.announce();
-      if (end.loads.length > 0) this.rollouts.wake();
+    });
+    context.store.onNews((news) => {
+      context.orderBoard.tell(news);
+      if (news.events) this.events.announce();
+      if (news.loads) this.rollouts.wake();
     });
     this.history = new History(this.#context);
     this.hosts = new Hosts(this.#context, reachability, joinToken);

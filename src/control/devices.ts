@@ -56,7 +56,6 @@ export class Devices {
       await keepAnswer(records, requester, answerOf, created);
       return created;
     });
-    this.#context.orderBoard.announce([view.device.hostId]);
     return view;
   }
 

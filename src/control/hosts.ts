@@ -86,7 +86,7 @@ export class Hosts {
     if (only !== null && name !== only) throw new Problem('forbidden', `the key is for the host ${only}, and does not register ${name}`);
     const registeredAt = new Date();
     const token = `agt_${newSecret()}`;
-    const { host, isNewBoot, signingKeys } = await this.#context.store.transaction(async (records) => {
+    const { host, signingKeys } = await this.#context.store.transaction(async (records) => {
       const known = await records.hosts.findByName(name);
       const isNewBoot = known?.bootId !== bootId;
       const id = known?.id ?? newIdentifier('host');
@@ -97,6 +97,8 @@ export class Hosts {
         await audit(records, requester, registeredAt, [{ action: 'host.reachable', object: host.id, detail: {} }]);
       if (isNewBoot) {
         await bringUpDevices(records, host.id, requester, registeredAt);
+        // The old life of the host, should it still be there, is not to carry out the orders of the new one.
+        records.hosts.endStreams([host.id]);
         const detail = { name, boot: bootId, capacity };
         await audit(records, requester, registeredAt, [{ action: 'host.registered', object: host.id, detail }]);
       } else {
@@ -110,11 +112,8 @@ export class Hosts {
         made.map((device) => ({ action: 'device.created', object: device.id, detail: detailOf(device) })),
       );
       this.#reachability.registered(host.id);
-      return { host, isNewBoot, signingKeys: await this.#context.signingKeys.vouchedFor(records) };
+      return { host, signingKeys: await this.#context.signingKeys.vouchedFor(records) };
     });
-    // The old life of the host, should it still be there, is not to carry out the orders of the new one.
-    if (isNewBoot) this.#context.orderBoard.disconnect(host.id);
-    this.#context.orderBoard.announce([host.id]);
     return { ...host, devices: await this.#context.store.records.devices.countOf(host.id), token, signingKeys };
   }
 
@@ -161,8 +160,6 @@ export class Hosts {
     } finally {
       this.#reportsUnderWay -= 1;
     }
-    // Settled orders make room for the next.
-    this.#context.orderBoard.announce([hostId]);
   }
 
   list(filter: HostFilter, page: PageByTime | PageByName): Promise<PageOf<HostWithDevices, PageByTime | PageByName>> {

@@ -25,7 +25,7 @@ export class Loads {
   /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
   async request(request: NewLoadsRequest, requester: Requester, answerOf: AnswerOf<NewLoads>): Promise<NewLoads> {
     const { module, version, selector, ...terms } = request;
-    const { accepted, hostIds } = await this.#context.store.transaction(async (records) => {
+    return this.#context.store.transaction(async (records) => {
       const build = await records.builds.findLoadable(module, version);
       if (build === null) throw await unknownBuild(records, module, version);
       const devices = await selectDevices(records, selector);
@@ -33,10 +33,8 @@ export class Loads {
       const facts = { version, ...('labels' in selector ? selector : {}) };
       const accepted = await makeLoads(records, targets, { module, terms, isRollback: false, rolloutId: null, facts }, requester);
       await keepAnswer(records, requester, answerOf, accepted);
-      return { accepted, hostIds: devices.map(({ hostId }) => hostId) };
+      return accepted;
     });
-    this.#context.orderBoard.announce(hostIds);
-    return accepted;
   }
 
   /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-waiting`. */

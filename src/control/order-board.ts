@@ -1,5 +1,6 @@
 // Where hosts wait for their orders: orders are read from the database, and the board tells who has new ones.
 
+import { type News, noNews } from '../store/news.ts';
 import type { OrderRecord } from '../store/records/orders.ts';
 import type { Store } from '../store/store.ts';
 
@@ -24,14 +25,10 @@ export class OrderBoard {
     return this.#streams.size;
   }
 
-  /** These hosts have new orders, or room for more. */
-  announce(hostIds: Iterable<string>): void {
-    for (const hostId of new Set(hostIds)) for (const wake of this.#waiting.get(hostId) ?? []) wake();
-  }
-
-  /** Ends a host's stream, if it has one. */
-  disconnect(hostId: string): void {
-    this.#streams.get(hostId)?.abort();
+  /** There may be new orders, or room for more; and streams are to end. */
+  tell({ hosts, endedStreams }: News): void {
+    for (const hostId of hosts === 'all' ? this.#waiting.keys() : hosts) for (const wake of this.#waiting.get(hostId) ?? []) wake();
+    for (const hostId of endedStreams) this.#streams.get(hostId)?.abort();
   }
 
   /** Ends every stream and every waiting; there will be no other. */
@@ -72,6 +69,7 @@ export class OrderBoard {
     this.#streams.set(hostId, replaced);
     let last = after;
     try {
+      await this.#store.tellOthers({ ...noNews, endedStreams: [hostId] });
       while (!ended.aborted) {
         for (const order of await this.next(hostId, last, ended)) {
           if (ended.aborted) return;

@@ -94,7 +94,6 @@ export class Programs {
       await keepAnswer(records, requester, answerOf, program);
       return program;
     });
-    this.#context.orderBoard.announce([view.device.hostId]);
     return started;
   }
 
@@ -110,7 +109,6 @@ export class Programs {
       await records.orders.create([newOrder(view.device, { kind: 'stop-program', program: id }, requester, at)]);
       await audit(records, requester, at, [{ action: 'program.stop-requested', object: id, detail: { device: deviceId } }]);
     });
-    this.#context.orderBoard.announce([view.device.hostId]);
     return this.view(deviceId, id);
   }
 

@@ -56,7 +56,6 @@ export class Reachability {
     // One that has been heard of while the transaction waited is not unreachable.
     const still = () => silent.filter((hostId) => this.#unreachable.has(hostId));
     await this.#change(still, new Date());
-    for (const hostId of still()) this.#context.orderBoard.disconnect(hostId);
   }
 
   /** @param which Asked when the transaction has begun. */
@@ -64,6 +63,7 @@ export class Reachability {
     await this.#context.store.transaction(async (records) => {
       const hostIds = which();
       await records.hosts.setUnreachable(hostIds, unreachableSince);
+      if (unreachableSince !== null) records.hosts.endStreams(hostIds);
       const entry =
         unreachableSince === null
           ? { action: 'host.reachable', detail: {} }

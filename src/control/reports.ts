@@ -25,7 +25,10 @@ export async function applyReports(records: Records, batch: Batch, requester: Re
   const answered = await unsettledOf(records, batch);
   const entries: AuditEntry[] = [];
   for (const some of oneOfEachDevice(answered)) entries.push(...(await applyToDevices(records, batch, some, at)));
-  await records.orders.settle(answered.map(({ record }) => record.number));
+  await records.orders.settle(
+    batch.hostId,
+    answered.map(({ record }) => record.number),
+  );
   entries.push(...(await applyStates(records, batch)));
   await audit(records, requester, at, entries);
 }

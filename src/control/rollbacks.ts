@@ -46,7 +46,7 @@ export class Rollbacks {
   async request(request: RollbackRequest, requester: Requester, answerOf: AnswerOf<NewRollback>): Promise<NewRollback> {
     const { module, selector, to, reason, whereNone, ...how } = request;
     const terms = { ...how, versionPolicy: 'downgrade' as const, downgradeReason: reason };
-    const { accepted, hostIds } = await this.#context.store.transaction(async (records) => {
+    return this.#context.store.transaction(async (records) => {
       const choices = await choose(records, await selectDevices(records, selector), module, to);
       const targets = choices.filter((choice) => choice.kind === 'goes-back');
       const unchanged = choices.flatMap(({ kind, device }) => (kind === 'unchanged' ? [device.id] : []));
@@ -59,10 +59,8 @@ export class Rollbacks {
       const made = await makeLoads(records, targets, { module, terms, isRollback: true, rolloutId: null, facts }, requester);
       const accepted = { ...made, unchanged, skipped };
       await keepAnswer(records, requester, answerOf, accepted);
-      return { accepted, hostIds: targets.map(({ device }) => device.hostId) };
+      return accepted;
     });
-    this.#context.orderBoard.announce(hostIds);
-    return accepted;
   }
 }
 

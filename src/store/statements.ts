@@ -1,46 +1,62 @@
-// Statements of the hot paths, written by hand: prepared once, and run for many rows in one go on the connection that Prisma has.
+// Statements of the hot paths, written by hand once for both databases, and run for many rows in one go.
 
-import type Database from 'better-sqlite3';
+/** What a value is in the database. It is given, and answered, as a text, a number, or for bytes as bytes: times are milliseconds since 1970, truth values 0 and 1, JSON is text. */
+export type Type = 'text' | 'integer' | 'time' | 'truth' | 'json' | 'bytes' | 'list';
 
-/** What a statement is given, and what it answers: times are milliseconds since 1970, truth values 0 and 1, JSON is text. */
+/** What a statement is given, in this order, by its name in the statement's text; a list is JSON, an array of texts. */
+export type Given = Readonly<Record<string, Type>>;
 export type Value = string | number | null | Uint8Array;
 
-/** A statement of a fixed text, prepared for each connection that runs it. */
-export class Statement<Found = never> {
-  readonly sql: string;
-  readonly #prepared = new WeakMap<Database.Database, Database.Statement<Value[], Found>>();
+/** One text for both databases, or one for each where they do not have the same words for it. */
+export type Text = string | { readonly sqlite: string; readonly postgresql: string };
 
-  constructor(sql: string) {
-    this.sql = sql;
-  }
+/** A statement that asks for rows, with what it is given as `:name`. */
+export class Query<Found> {
+  readonly given: Given;
+  readonly text: Text;
+  /** What runs it on a connection, where it is prepared for that. */
+  readonly prepared = new WeakMap<object, (values: readonly Value[]) => Found[]>();
 
-  on(database: Database.Database): Database.Statement<Value[], Found> {
-    const known = this.#prepared.get(database);
-    if (known !== undefined) return known;
-    const prepared = database.prepare<Value[], Found>(this.sql).safeIntegers(false);
-    this.#prepared.set(database, prepared);
-    return prepared;
+  constructor(given: Given, text: Text) {
+    this.given = given;
+    this.text = text;
   }
 }
 
+/** A statement that is carried out for each of many rows. */
+export type Change = { readonly given: Given; readonly table: string } & (
+  | { readonly kind: 'insert'; readonly onConflict: string }
+  | { readonly kind: 'update'; readonly set: string; readonly where: string }
+  | { readonly kind: 'delete'; readonly where: string }
+);
+
+/** Adds rows to a table, whose columns have the names of what is given. */
+export function insertion(table: string, given: Given, onConflict = ''): Change {
+  return { kind: 'insert', table, given, onConflict };
+}
+
+/** Changes what is in a table, of which no two rows given are to change the same; they are `:name` in its texts. */
+export function change(table: string, given: Given, set: string, where: string): Change {
+  return { kind: 'update', table, given, set, where };
+}
+
+export function removal(table: string, given: Given, where: string): Change {
+  return { kind: 'delete', table, given, where };
+}
+
 /** Runs statements on one connection: in a transaction, if one is open there. */
-export class Statements {
-  readonly #database: () => Database.Database;
-
-  /** @param database Asked with each statement, for Prisma connects with its first. */
-  constructor(database: () => Database.Database) {
-    this.#database = database;
-  }
-
-  /** Runs a statement once for each row of parameters. Answers how many rows each of them has changed. */
-  async each(statement: Statement, rows: readonly (readonly Value[])[]): Promise<number[]> {
-    if (rows.length === 0) return [];
-    const prepared = statement.on(this.#database());
-    return rows.map((row) => prepared.run(...row).changes);
-  }
-
+export interface Statements {
+  /** Carries a change out for each row of what it is given. Answers how many rows of the table each has changed: an insertion one. */
+  each(change: Change, rows: readonly (readonly Value[])[]): Promise<number[]>;
   /** Every row that a query answers. */
-  async all<Found>(query: Statement<Found>, parameters: readonly Value[]): Promise<Found[]> {
-    return query.on(this.#database()).all(...parameters);
-  }
+  all<Found>(query: Query<Found>, values: readonly Value[]): Promise<Found[]>;
+}
+
+/** The text with each `:name` in another form. */
+export function withParameters(text: string, given: Given, form: (name: string, type: Type) => string): string {
+  return text.replaceAll(/:([a-z]\w*)/gi, (_, name: string) => {
+    const type = given[name];
+    if (type === undefined) throw new Error(`the statement is not given ${name}: ${text}`);
+    return form(name, type);
+  });
 }

@@ -1,25 +1,18 @@
 // The database behind what control needs of it: records to read, and transactions in which they change together.
 
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
-import { type Connection, openConnection } from './connection.ts';
-import { applyMigrations, committedMigrations, type Migration, migrationFaults, type RecordedMigration } from './migrations.ts';
+import type { Engine } from './engine.ts';
+import { type Migration, migrationFaults } from './migrations.ts';
+import { announcementsOf, type News, newsOf } from './news.ts';
+import { PostgresqlEngine } from './postgresql/engine.ts';
+import { applyMigrations as applyToPostgresql, postgresqlMigrations } from './postgresql/migrations.ts';
 import type { Committed } from './records/committed.ts';
 import { Records } from './records/records.ts';
-import { Statement } from './statements.ts';
-
-/** The driver's default of `synchronous` is NORMAL in WAL, which can lose what was acknowledged when the machine loses power. */
-const writing = ['journal_mode = WAL', 'synchronous = FULL', 'foreign_keys = ON'];
-const reading = ['query_only = ON'];
+import { SqliteEngine } from './sqlite/engine.ts';
+import { applyMigrations as applyToSqlite, sqliteMigrations } from './sqlite/migrations.ts';
 
 /** How long those that are carried out together may wait for the database, and last, in milliseconds; how many they are, and how many may wait. */
 export const transactionLimits = { maxWait: 30_000, timeout: 60_000, group: 256, waiting: 20_000 };
-
-/** Around one of several transactions that are carried out together. */
-const savepoint = {
-  set: new Statement('SAVEPOINT one_of_several'),
-  goBack: new Statement('ROLLBACK TO one_of_several'),
-  release: new Statement('RELEASE one_of_several'),
-};
 
 /** As many transactions wait as may. */
 export class TooManyTransactions extends Error {
@@ -32,8 +25,8 @@ export class TooManyTransactions extends Error {
   }
 }
 
-/** One that waits for its turn. */
-type Transaction = {
+/** A transaction that waits for its turn. */
+type Waiting = {
   /** When it was asked for, by the clock of `performance`. */
   readonly asked: number;
   readonly carryOut: (records: Records) => Promise<void>;
@@ -42,48 +35,46 @@ type Transaction = {
   readonly fail: (error: unknown) => void;
 };
 
-/** How long it may take to see whether the database takes writes, in milliseconds. */
-const probeLimits = { maxWait: 5_000, timeout: 5_000 };
-/** Of `PRAGMA user_version`. */
-const highestNumber = 2 ** 31;
-
 /** How a transaction ended, and how long it took from when it was asked for, the waiting for others included, in milliseconds. */
 export type TransactionEnd = { readonly milliseconds: number } & (
   | { readonly result: 'rolled-back' }
   | ({ readonly result: 'committed' } & Committed)
 );
 
-/**
- * Two connections: the driver runs whatever comes between `BEGIN` and `COMMIT` in that transaction, whoever it is from. On one connection a
- * read would see what may yet be taken back, and a write be lost with a transaction that it has nothing to do with.
- */
+/** Whether a database is named by where PostgreSQL is, and not by a file. */
+export const isPostgresql = (database: string) => /^postgres(ql)?:\/\//.test(database);
+
 export class Store {
   /** Reads outside a transaction, of what is committed; a write is refused. */
   readonly records: Records;
-  readonly #writer: Connection;
-  readonly #reader: Connection;
+  readonly #engine: Engine;
   readonly #migrations: readonly Migration[];
-  readonly #waiting: Transaction[] = [];
+  readonly #waiting: Waiting[] = [];
   #isWriting = false;
   #listener: (end: TransactionEnd) => void = () => {};
+  #newsListener: (news: News) => void = () => {};
 
-  private constructor(writer: Connection, reader: Connection, migrations: readonly Migration[]) {
-    this.#writer = writer;
-    this.#reader = reader;
+  private constructor(engine: Engine, migrations: readonly Migration[]) {
+    this.#engine = engine;
     this.#migrations = migrations;
-    this.records = new Records(reader.client, reader.statements);
+    this.records = new Records(engine.reading.client, engine.reading.statements);
+    engine.onAnnouncement((text) => this.#newsListener(newsOf(text)));
   }
 
   /**
-   * Opens a database file, made and brought to the newest migration if need be.
-   * @throws {MigrationError} when the file is of another version.
+   * Opens a database, made and brought to the newest migration if need be.
+   * @param database A SQLite file; or the address of a database of PostgreSQL, `postgresql://…`, which other replicas of the service may have open too.
+   * @throws {MigrationError} when it is of another version.
    */
-  static async open(databaseFile: string): Promise<Store> {
-    const migrations = committedMigrations();
-    applyMigrations(databaseFile, migrations);
-    const writer = await openConnection(databaseFile, writing);
-    const reader = await openConnection(databaseFile, reading);
-    return new Store(writer, reader, migrations);
+  static async open(database: string): Promise<Store> {
+    if (isPostgresql(database)) {
+      const migrations = postgresqlMigrations();
+      await applyToPostgresql(database, migrations);
+      return new Store(await PostgresqlEngine.open(database), migrations);
+    }
+    const migrations = sqliteMigrations();
+    applyToSqlite(database, migrations);
+    return new Store(await SqliteEngine.open(database), migrations);
   }
 
   /**
@@ -119,15 +110,17 @@ export class Store {
   }
 
   /** Carries out transactions in one of the database; each fails by itself, and all of them where that one does. */
-  async #writeGroup(group: readonly Transaction[]): Promise<void> {
-    const carriedOut = new Map<Transaction, Committed>();
-    const failures = new Map<Transaction, unknown>();
+  async #writeGroup(group: readonly Waiting[]): Promise<void> {
+    const carriedOut = new Map<Waiting, Committed>();
+    const failures = new Map<Waiting, unknown>();
+    const news: News[] = [];
     try {
-      await this.#writer.client.$transaction(async (client) => {
+      await this.#engine.transaction(async ({ client, statements, part, announce }) => {
         for (const transaction of group) {
-          const records = new Records(client, this.#writer.statements);
+          const records = new Records(client, statements);
           try {
-            await this.#carryOut(transaction, records, group.length === 1);
+            if (group.length === 1) await transaction.carryOut(records);
+            else await part(() => transaction.carryOut(records));
             carriedOut.set(transaction, records.committed);
           } catch (error) {
             failures.set(transaction, error);
@@ -135,10 +128,13 @@ export class Store {
         }
         // Then there is nothing to be kept.
         if (carriedOut.size === 0) throw new Error('every transaction of the group has failed');
+        news.push(newsIn([...carriedOut.values()]));
+        for (const text of news.flatMap(announcementsOf)) await announce(text);
       }, transactionLimits);
     } catch (error) {
       for (const transaction of group) if (!failures.has(transaction)) failures.set(transaction, error);
       carriedOut.clear();
+      news.length = 0;
     }
     for (const transaction of group) {
       const milliseconds = performance.now() - transaction.asked;
@@ -146,24 +142,22 @@ export class Store {
       this.#listener(
         committed === undefined ? { result: 'rolled-back', milliseconds } : { result: 'committed', milliseconds, ...committed },
       );
-      if (committed === undefined) transaction.fail(failures.get(transaction));
-      else transaction.succeed();
+    }
+    for (const one of news) this.#newsListener(one);
+    for (const transaction of group) {
+      if (carriedOut.has(transaction)) transaction.succeed();
+      else transaction.fail(failures.get(transaction));
     }
   }
 
-  /** What one of several has changed is taken back when it fails. */
-  async #carryOut(transaction: Transaction, records: Records, isAlone: boolean): Promise<void> {
-    if (isAlone) return transaction.carryOut(records);
-    const { statements } = this.#writer;
-    await statements.each(savepoint.set, [[]]);
-    try {
-      await transaction.carryOut(records);
-    } catch (error) {
-      await statements.each(savepoint.goBack, [[]]);
-      throw error;
-    } finally {
-      await statements.each(savepoint.release, [[]]);
-    }
+  /** Tells the other replicas of the service, if there are any. */
+  async tellOthers(news: News): Promise<void> {
+    for (const text of announcementsOf(news)) await this.#engine.announce(text);
+  }
+
+  /** Has this one called when there may be something new to be read, whichever replica of the service has written it. It must not throw. */
+  onNews(listener: (news: News) => void): void {
+    this.#newsListener = listener;
   }
 
   /** Has this one called after every transaction: what is committed is on disk by then. It must not throw. */
@@ -171,22 +165,18 @@ export class Store {
     this.#listener = listener;
   }
 
-  /**
-   * Whether the database can be written to, which is tried; 2 is `synchronous = FULL`. And why it is not the database of this version, in words.
-   */
-  async health(): Promise<{ readonly writable: boolean; readonly synchronous: number; readonly migrationFaults: readonly string[] }> {
-    const [row] = await this.#writer.client.$queryRawUnsafe<{ synchronous: bigint | number }[]>('PRAGMA synchronous');
-    const synchronous = Number(row?.synchronous ?? -1);
-    return { writable: await this.#takesWrites(), synchronous, migrationFaults: await this.#migrationFaults() };
+  /** Whether the database can be written to, which is tried; whether what is acknowledged is on disk; and why it is not the database of this version, in words. */
+  async health(): Promise<{ readonly writable: boolean; readonly isDurable: boolean; readonly migrationFaults: readonly string[] }> {
+    return {
+      isDurable: await this.#engine.isDurable(),
+      writable: await this.#takesWrites(),
+      migrationFaults: await this.#migrationFaults(),
+    };
   }
 
-  /** A row that is given the values that it has is not written, so that a full disk would not be seen; a number that nobody reads is. */
   async #takesWrites(): Promise<boolean> {
     try {
-      await this.#writer.client.$transaction(async (client) => {
-        const [row] = await client.$queryRawUnsafe<{ user_version: bigint | number }[]>('PRAGMA user_version');
-        await client.$executeRawUnsafe(`PRAGMA user_version = ${(Number(row?.user_version ?? 0) + 1) % highestNumber}`);
-      }, probeLimits);
+      await this.#engine.probe();
       return true;
     } catch {
       return false;
@@ -195,17 +185,22 @@ export class Store {
 
   async #migrationFaults(): Promise<string[]> {
     try {
-      const recorded = await this.#reader.client.$queryRawUnsafe<RecordedMigration[]>(
-        'SELECT migration_name, checksum, finished_at, rolled_back_at FROM _prisma_migrations',
-      );
-      return migrationFaults(recorded, this.#migrations);
+      return migrationFaults(await this.#engine.recordedMigrations(), this.#migrations);
     } catch {
       return ['the database does not say which migrations it has'];
     }
   }
 
-  async close(): Promise<void> {
-    await this.#reader.client.$disconnect();
-    await this.#writer.client.$disconnect();
+  close(): Promise<void> {
+    return this.#engine.close();
   }
+}
+
+function newsIn(committed: readonly Committed[]): News {
+  return {
+    events: committed.some(({ events }) => events.length > 0),
+    loads: committed.some(({ loads }) => loads.length > 0),
+    hosts: [...new Set(committed.flatMap(({ hosts }) => [...hosts]))],
+    endedStreams: [...new Set(committed.flatMap(({ endedStreams }) => [...endedStreams]))],
+  };
 }

@@ -9,8 +9,8 @@ import { newPrivateKey, publicPartOf } from '../../src/proof/ed25519.ts';
 import { sealedBy } from '../../src/proof/envelope.ts';
 import { statementOf, statementPayloadType } from '../../src/proof/statement.ts';
 import { LoadPolicy } from '../../src/protocol/load-report.ts';
-import { applyMigrations } from '../../src/store/migrations.ts';
 import type { NewBuild } from '../../src/store/records/builds.ts';
+import { applyMigrations } from '../../src/store/sqlite/migrations.ts';
 import { state } from '../api/agent.ts';
 import { QueryPlans } from '../store/query-plans.ts';
 

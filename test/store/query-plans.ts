@@ -5,7 +5,7 @@ import Database from 'better-sqlite3';
 import { z } from 'zod';
 import { PrismaClient } from '../../src/store/generated/client.ts';
 import { Records } from '../../src/store/records/records.ts';
-import { type Statement, Statements, type Value } from '../../src/store/statements.ts';
+import { SqliteStatements } from '../../src/store/sqlite/statements.ts';
 
 const Step = z.object({ detail: z.string() });
 
@@ -14,6 +14,8 @@ export class QueryPlans {
   readonly records: Records;
   readonly #client;
   readonly #database: Database.Database;
+  /** Tells of each statement before it is run. */
+  readonly #noted: Database.Database;
   #queries: { readonly sql: string; readonly parameters: readonly unknown[] }[] = [];
 
   /** @param file A database that is migrated. */
@@ -26,10 +28,9 @@ export class QueryPlans {
       this.#queries.push({ sql: query, parameters: z.array(z.unknown()).parse(JSON.parse(params)) }),
     );
     this.#database = new Database(file);
-    this.records = new Records(
-      this.#client,
-      new NotedStatements(this.#database, (sql, parameters) => this.#queries.push({ sql, parameters })),
-    );
+    const noted = new Database(file, { verbose: (sql) => this.#queries.push({ sql: String(sql), parameters: [] }) });
+    this.#noted = noted;
+    this.records = new Records(this.#client, new SqliteStatements(() => noted));
   }
 
   /** The steps of the plans of what is asked of the records, a list for each statement. */
@@ -46,26 +47,7 @@ export class QueryPlans {
 
   async close(): Promise<void> {
     this.#database.close();
+    this.#noted.close();
     await this.#client.$disconnect();
-  }
-}
-
-/** Statements of which each is told before it is run. */
-class NotedStatements extends Statements {
-  readonly #note: (sql: string, parameters: readonly Value[]) => void;
-
-  constructor(database: Database.Database, note: (sql: string, parameters: readonly Value[]) => void) {
-    super(() => database);
-    this.#note = note;
-  }
-
-  override each(statement: Statement, rows: readonly (readonly Value[])[]): Promise<number[]> {
-    for (const row of rows.slice(0, 1)) this.#note(statement.sql, row);
-    return super.each(statement, rows);
-  }
-
-  override all<Found>(query: Statement<Found>, parameters: readonly Value[]): Promise<Found[]> {
-    this.#note(query.sql, parameters);
-    return super.all(query, parameters);
   }
 }

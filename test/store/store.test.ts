@@ -10,8 +10,9 @@ import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { functionOf } from '../../src/machine/processor.ts';
-import { applyMigrations, committedMigrations, MigrationError } from '../../src/store/migrations.ts';
+import { MigrationError } from '../../src/store/migrations.ts';
 import { hashOfRecord } from '../../src/store/records/audit.ts';
+import { applyMigrations, sqliteMigrations } from '../../src/store/sqlite/migrations.ts';
 import { Store, TooManyTransactions, type TransactionEnd, transactionLimits } from '../../src/store/store.ts';
 
 let folder: string;
@@ -51,7 +52,7 @@ async function holdUp(store: Store): Promise<() => Promise<void>> {
 
 test('what was acknowledged is synchronised with the disk', async () => {
   const store = await Store.open(file);
-  expect(await store.health()).toEqual({ writable: true, synchronous: 2, migrationFaults: [] });
+  expect(await store.health()).toEqual({ writable: true, isDurable: true, migrationFaults: [] });
   await store.close();
   const database = new Database(file, { readonly: true });
   expect(database.pragma('journal_mode', { simple: true })).toBe('wal');
@@ -245,14 +246,12 @@ test('migrations are applied once and recorded as Prisma records them', () => {
       'SELECT migration_name, applied_steps_count, length(checksum) AS digits, finished_at IS NOT NULL AS finished FROM _prisma_migrations',
     )
     .all();
-  expect(rows).toEqual(
-    committedMigrations().map(({ name }) => ({ migration_name: name, applied_steps_count: 1, digits: 64, finished: 1 })),
-  );
+  expect(rows).toEqual(sqliteMigrations().map(({ name }) => ({ migration_name: name, applied_steps_count: 1, digits: 64, finished: 1 })));
   database.close();
 });
 
 test('a database with devices and loads of before is migrated with all that it has', async () => {
-  const migrations = committedMigrations();
+  const migrations = sqliteMigrations();
   const before = migrations.filter(({ name }) => name < '20261124000003');
   expect(before.length).toBeLessThan(migrations.length);
   applyMigrations(file, before);
@@ -311,7 +310,7 @@ test('a database with devices and loads of before is migrated with all that it h
 test('the events of before the audit trail was a chain become one, and it goes on', async () => {
   applyMigrations(
     file,
-    committedMigrations().filter(({ name }) => name < '20261124000007'),
+    sqliteMigrations().filter(({ name }) => name < '20261124000007'),
   );
   const database = new Database(file);
   const insert = database.prepare('INSERT INTO AuditEvent (at, actor, action, object, requestId, detail) VALUES (?, ?, ?, ?, ?, ?)');
@@ -345,7 +344,7 @@ test('the events of before the audit trail was a chain become one, and it goes o
 test('a migration that fails leaves the database as it was', () => {
   applyMigrations(file);
   const broken = { name: '29990101000000_broken', sql: 'CREATE TABLE "half" (x INTEGER); CREATE NONSENSE;' };
-  expect(() => applyMigrations(file, [...committedMigrations(), broken])).toThrow();
+  expect(() => applyMigrations(file, [...sqliteMigrations(), broken])).toThrow();
   const database = new Database(file);
   expect(database.prepare("SELECT name FROM sqlite_master WHERE name = 'half'").all()).toEqual([]);
   database.close();
@@ -354,7 +353,7 @@ test('a migration that fails leaves the database as it was', () => {
 
 test('a database whose migration has changed, or is of a newer version, is refused', () => {
   applyMigrations(file);
-  const [first, ...rest] = committedMigrations();
+  const [first, ...rest] = sqliteMigrations();
   if (first === undefined) throw new Error('no migrations');
   expect(() => applyMigrations(file, [{ ...first, sql: `${first.sql}\n-- changed` }, ...rest])).toThrow(MigrationError);
   expect(() => applyMigrations(file, [])).toThrow(/use a newer version/);

@@ -24,8 +24,8 @@ export async function decide(records: Records, id: string): Promise<Decided | nu
 /** Whether there is something to be done. */
 export const isToBeTaken = ({ kind }: Decided['step']) => kind !== 'wait' && kind !== 'none';
 
-/** Carries one step out; answers the hosts that have new orders. */
-export async function carryOut(records: Records, view: RolloutView, step: Decided['step'], now: Date): Promise<string[]> {
+/** Carries one step out. */
+export async function carryOut(records: Records, view: RolloutView, step: Decided['step'], now: Date): Promise<void> {
   const { record, plan } = view;
   const { id } = record;
   const tell = (action: string, detail: AuditEntry['detail'], outcome: AuditEntry['outcome'] = 'succeeded') =>
@@ -33,62 +33,63 @@ export async function carryOut(records: Records, view: RolloutView, step: Decide
   switch (step.kind) {
     case 'wait':
     case 'none':
-      return [];
+      return;
     case 'take-over':
     case 'close-to-devices':
     case 'end-rollback':
       await takeBack(records, view, step, now);
-      return [];
+      return;
     case 'end':
       await records.rollouts.change(id, { endedAt: now });
-      return [];
+      return;
     case 'start':
       await records.rollouts.change(id, { state: 'running', startedAt: now });
       await tell('started', { module: record.module, version: record.version });
-      return [];
+      return;
     case 'ask-approval':
       await records.rollouts.changeWave(id, step.wave, { state: 'awaiting-approval' });
       await records.rollouts.change(id, { state: 'awaiting-approval' });
       await tell('awaits-approval', { wave: step.wave });
-      return [];
+      return;
     case 'begin-wave':
       await records.rollouts.changeWave(id, step.wave, { state: 'loading', startedAt: now });
       await tell('wave-began', { wave: step.wave, devices: view.wave?.results.devices ?? 0 });
-      return [];
+      return;
     case 'request-loads':
-      return requestLoads(records, view, step, now);
+      await requestLoads(records, view, step, now);
+      return;
     case 'begin-soak': {
       const { results, plan: wave } = view.wave ?? {};
       // Where nothing was loaded, nothing is to be watched.
       const seconds = results === undefined || results.loaded === 0 ? 0 : (wave?.soakSeconds ?? 0);
       await records.rollouts.changeWave(id, step.wave, { state: 'soaking', soakUntil: new Date(now.getTime() + seconds * 1_000) });
       await tell('wave-loaded', { wave: step.wave, soakSeconds: seconds });
-      return [];
+      return;
     }
     case 'pass-wave':
       await records.rollouts.changeWave(id, step.wave, { state: 'passed', endedAt: now });
       await tell('wave-passed', { wave: step.wave });
-      return [];
+      return;
     case 'fail-wave': {
       const { failure, wave } = step;
       await tell('wave-failed', { wave, failure, onFailure: plan.onFailure }, 'failed');
       if (plan.onFailure === 'continue') {
         await records.rollouts.changeWave(id, wave, { accepted: true, failure });
-        return [];
+        return;
       }
       await records.rollouts.changeWave(id, wave, { state: 'failed', failure });
       const reason = `wave ${wave} has failed: ${failure}`;
       if (plan.onFailure === 'rollback') {
         await beginRollback(records, view, reason, service, now);
-        return [];
+        return;
       }
       await records.rollouts.change(id, { state: 'paused', reason });
       await tell('paused', { reason });
-      return [];
+      return;
     }
     case 'complete':
       await records.rollouts.change(id, { state: 'completed', endedAt: now });
       await tell('completed', { loaded: view.tally.loaded, failed: view.tally.failed, skipped: view.tally.skipped });
-      return [];
+      return;
   }
 }

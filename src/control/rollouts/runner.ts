@@ -102,15 +102,14 @@ export class RolloutRunner {
   }
 
   async #takeStep({ view, step }: Decided): Promise<void> {
-    const { store, orderBoard } = this.#context;
+    const { store } = this.#context;
     const { id } = view.record;
     if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#keepFigures(view.record, step.wave);
-    const hostIds = await store.transaction(async (records) => {
+    await store.transaction(async (records) => {
       // Somebody may have paused it meanwhile, or a load have ended.
       const decided = await decide(records, id);
-      return decided === null ? [] : carryOut(records, decided.view, decided.step, decided.now);
+      if (decided !== null) await carryOut(records, decided.view, decided.step, decided.now);
     });
-    orderBoard.announce(hostIds);
   }
 
   async #join({ record }: RolloutView): Promise<void> {

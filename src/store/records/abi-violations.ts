@@ -2,6 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { AbiViolationModel } from '../generated/models.ts';
+import { change, type Statements } from '../statements.ts';
 import { chunksOf } from './chunks.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
@@ -19,11 +20,20 @@ export type MoreFaults = { readonly number: number; readonly faults: number; rea
 /** Violations kept of a device: more than one state tells of, so that none of them is forgotten while it is told of. */
 const kept = 2_000;
 
+const countFaults = change(
+  'AbiViolation',
+  { faults: 'integer', lastAt: 'time', number: 'integer' },
+  `"faults" = :faults, "lastAt" = :lastAt`,
+  `"number" = :number`,
+);
+
 export class AbiViolationRecords {
   readonly #client: Prisma.TransactionClient;
+  readonly #statements: Statements;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#statements = statements;
   }
 
   /** Those of one device in one boot of its host. */
@@ -44,13 +54,12 @@ export class AbiViolationRecords {
       await this.#client.abiViolation.deleteMany({ where: { number: { in: some } } });
   }
 
-  /** Counts faults, of all of them in one statement: each may have more with every state. */
+  /** Counts faults: each may have more with every state. */
   async count(more: readonly MoreFaults[]): Promise<void> {
-    const rows = JSON.stringify(more.map(({ number, faults, lastAt }) => ({ number, faults, lastAt: lastAt.getTime() })));
-    await this.#client.$executeRaw`
-      UPDATE "AbiViolation" SET "faults" = "more"."faults", "lastAt" = "more"."lastAt"
-      FROM (SELECT value ->> 'number' AS "number", value ->> 'faults' AS "faults", value ->> 'lastAt' AS "lastAt" FROM json_each(${rows})) AS "more"
-      WHERE "AbiViolation"."number" = "more"."number"`;
+    await this.#statements.each(
+      countFaults,
+      more.map(({ number, faults, lastAt }) => [faults, lastAt.getTime(), number]),
+    );
   }
 
   async list({ from, until, ...filter }: AbiViolationFilter, page: PageByTime<number>): Promise<AbiViolationRecord[]> {

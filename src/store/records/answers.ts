@@ -2,20 +2,37 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { IdempotentAnswerModel } from '../generated/models.ts';
-import { Statement, type Statements } from '../statements.ts';
+import { insertion, Query, type Statements } from '../statements.ts';
 
 export type AnswerRecord = IdempotentAnswerModel;
 
 type Row = Omit<AnswerRecord, 'isSealed' | 'createdAt'> & { readonly isSealed: number; readonly createdAt: number };
 
-const findAnswer = new Statement<Row>(`
+const findAnswer = new Query<Row>(
+  { actor: 'text', key: 'text' },
+  `
   SELECT "actor", "key", "route", "bodyDigest", "status", "contentType", "location", "body", "isSealed", "createdAt" FROM "IdempotentAnswer"
-  WHERE "actor" = ? AND "key" = ?`);
+  WHERE "actor" = :actor AND "key" = :key`,
+);
 
-const keepAnswer = new Statement(`
-  INSERT OR REPLACE INTO "IdempotentAnswer"
-    ("actor", "key", "route", "bodyDigest", "status", "contentType", "location", "body", "isSealed", "createdAt")
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+const keepAnswer = insertion(
+  'IdempotentAnswer',
+  {
+    actor: 'text',
+    key: 'text',
+    route: 'text',
+    bodyDigest: 'text',
+    status: 'integer',
+    contentType: 'text',
+    location: 'text',
+    body: 'text',
+    isSealed: 'truth',
+    createdAt: 'time',
+  },
+  `ON CONFLICT ("actor", "key") DO UPDATE SET "route" = excluded."route", "bodyDigest" = excluded."bodyDigest", "status" = excluded."status",
+    "contentType" = excluded."contentType", "location" = excluded."location", "body" = excluded."body", "isSealed" = excluded."isSealed",
+    "createdAt" = excluded."createdAt"`,
+);
 
 export class AnswerRecords {
   readonly #client: Prisma.TransactionClient;

@@ -5,7 +5,7 @@ import type { JsonObject } from '../../proof/canonical-json.ts';
 import type { Hash } from '../../proof/merkle-tree.ts';
 import type { Prisma } from '../generated/client.ts';
 import type { AuditEventModel, AuditHeadModel } from '../generated/models.ts';
-import { Statement, type Statements } from '../statements.ts';
+import { change, insertion, Query, type Statements } from '../statements.ts';
 import { readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
@@ -25,14 +25,30 @@ export type AuditFilter = TimeRange & {
   readonly requestId?: string | undefined;
 };
 
-const insertEvent = new Statement(`
-  INSERT INTO "AuditEvent" ("number", "at", "actor", "action", "object", "outcome", "requestId", "detail", "previous", "hash")
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+const insertEvent = insertion('AuditEvent', {
+  number: 'integer',
+  at: 'time',
+  actor: 'text',
+  action: 'text',
+  object: 'text',
+  outcome: 'text',
+  requestId: 'text',
+  detail: 'json',
+  previous: 'bytes',
+  hash: 'bytes',
+});
 
-const moveHead = new Statement(`UPDATE "AuditHead" SET "number" = ?, "hash" = ?, "at" = ? WHERE "id" = 1`);
+const moveHead = change(
+  'AuditHead',
+  { number: 'integer', hash: 'bytes', at: 'time' },
+  `"number" = :number, "hash" = :hash, "at" = :at`,
+  `"id" = 1`,
+);
 
-const readHead = new Statement<Omit<AuditHead, 'at'> & { readonly at: number }>(`
-  SELECT "number", "hash", "at", "prunedThrough" FROM "AuditHead" WHERE "id" = 1`);
+const readHead = new Query<Omit<AuditHead, 'at'> & { readonly at: number }>(
+  {},
+  `SELECT "number", "hash", "at", "prunedThrough" FROM "AuditHead" WHERE "id" = 1`,
+);
 
 export class AuditRecords {
   readonly #client: Prisma.TransactionClient;

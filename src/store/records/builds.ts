@@ -2,7 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { BuildModel } from '../generated/models.ts';
-import { Statement, type Statements } from '../statements.ts';
+import { Query, type Statements } from '../statements.ts';
 import { readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, nameConditions, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
@@ -14,8 +14,11 @@ export type BuildFilter = TimeRange & { readonly module: string; readonly langua
 /** What a load needs to know of its build. */
 export type LoadableBuild = Pick<BuildModel, 'id' | 'module' | 'version' | 'imageDigest' | 'imagePrunedAt'>;
 
-const loadableBuild = new Statement<Omit<LoadableBuild, 'imagePrunedAt'> & { readonly imagePrunedAt: number | null }>(`
-  SELECT "id", "module", "version", "imageDigest", "imagePrunedAt" FROM "Build" WHERE "module" = ? AND "version" = ?`);
+const loadableBuild = new Query<Omit<LoadableBuild, 'imagePrunedAt'> & { readonly imagePrunedAt: number | null }>(
+  { module: 'text', version: 'text' },
+  `
+  SELECT "id", "module", "version", "imageDigest", "imagePrunedAt" FROM "Build" WHERE "module" = :module AND "version" = :version`,
+);
 
 export class BuildRecords {
   readonly #client: Prisma.TransactionClient;

@@ -12,4 +12,8 @@ export type Committed = {
   readonly loads: EndedLoad[];
   /** What devices have done, also where the load had ended before they reported. */
   readonly reports: LoadReport[];
+  /** Hosts that have new orders, or room for more. */
+  readonly hosts: Set<string>;
+  /** Hosts whose streams of orders are to end. */
+  readonly endedStreams: Set<string>;
 };

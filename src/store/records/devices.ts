@@ -2,7 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { DeviceModel, DeviceModuleModel } from '../generated/models.ts';
-import { Statement, type Statements } from '../statements.ts';
+import { change, insertion, Query, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import {
   type Comparison,
@@ -53,18 +53,31 @@ export type DeviceStatus = 'connected' | 'attaching' | 'unreachable';
 
 const withLabels = { labels: true, host: { select: { unreachableSince: true } } } as const;
 
-const hostsOfDevices = new Statement<{ readonly id: string; readonly hostId: string }>(`
-  SELECT "id", "hostId" FROM "Device" WHERE "id" IN (SELECT value FROM json_each(?))`);
+const hostsOfDevices = new Query<{ readonly id: string; readonly hostId: string }>(
+  { ids: 'list' },
+  `SELECT "id", "hostId" FROM "Device" WHERE "id" IN :ids`,
+);
 
-const attachDevice = new Statement(`UPDATE "Device" SET "attachedBootId" = ?, "attachFailure" = ? WHERE "id" = ?`);
+const attachDevice = change(
+  'Device',
+  { attachedBootId: 'text', attachFailure: 'text', id: 'text' },
+  `"attachedBootId" = :attachedBootId, "attachFailure" = :attachFailure`,
+  `"id" = :id`,
+);
 
-const keepState = new Statement(`
-  UPDATE "Device" SET "state" = ?, "stateAt" = ? WHERE "id" = ? AND "hostId" = ? AND ("stateAt" IS NULL OR "stateAt" <= ?)`);
+const keepState = change(
+  'Device',
+  { state: 'json', stateAt: 'time', id: 'text', hostId: 'text' },
+  `"state" = :state, "stateAt" = :stateAt`,
+  `"id" = :id AND "hostId" = :hostId AND ("stateAt" IS NULL OR "stateAt" <= :stateAt)`,
+);
 
-const keepModule = new Statement(`
-  INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest", "loadedAt") VALUES (?, ?, ?, ?, ?)
-  ON CONFLICT ("deviceId", "module") DO UPDATE
-  SET "version" = excluded."version", "imageDigest" = excluded."imageDigest", "loadedAt" = excluded."loadedAt"`);
+const keepModule = insertion(
+  'DeviceModule',
+  { deviceId: 'text', module: 'text', version: 'text', imageDigest: 'text', loadedAt: 'time' },
+  `ON CONFLICT ("deviceId", "module") DO UPDATE
+  SET "version" = excluded."version", "imageDigest" = excluded."imageDigest", "loadedAt" = excluded."loadedAt"`,
+);
 
 export class DeviceRecords {
   readonly #client: Prisma.TransactionClient;
@@ -194,7 +207,7 @@ export class DeviceRecords {
   async setStates(states: readonly ReportedState[]): Promise<Set<string>> {
     const changes = await this.#statements.each(
       keepState,
-      states.map(({ id, hostId, state, stateAt }) => [JSON.stringify(state), stateAt.getTime(), id, hostId, stateAt.getTime()]),
+      states.map(({ id, hostId, state, stateAt }) => [JSON.stringify(state), stateAt.getTime(), id, hostId]),
     );
     return new Set(states.flatMap(({ id }, index) => (changes[index] === 1 ? [id] : [])));
   }

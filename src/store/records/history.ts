@@ -2,7 +2,7 @@
 
 import { Prisma } from '../generated/client.ts';
 import type { DeviceModel, HistoryEntryModel } from '../generated/models.ts';
-import { Statement, type Statements } from '../statements.ts';
+import { change, insertion, Query, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
@@ -39,23 +39,49 @@ const newestStays = (condition: Prisma.Sql, limit: number) => Prisma.sql`(
   WHERE "stays"."deviceId" = "held"."deviceId" AND "stays"."module" = "held"."module" ${condition}
   ORDER BY "stays"."enteredAt" DESC, "stays"."number" DESC LIMIT ${limit})`;
 
-const insertStay = new Statement(`
-  INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "requestedBy", "address", "pages", "enteredAt", "leftAt",
-    "leftBy", "leftThrough", "invalidation", "interrupted")
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+const insertStay = insertion('HistoryEntry', {
+  deviceId: 'text',
+  module: 'text',
+  version: 'text',
+  imageDigest: 'text',
+  loadId: 'text',
+  requestedBy: 'text',
+  address: 'text',
+  pages: 'integer',
+  enteredAt: 'time',
+  leftAt: 'time',
+  leftBy: 'text',
+  leftThrough: 'text',
+  invalidation: 'text',
+  interrupted: 'integer',
+});
 
-const endStay = new Statement(`
-  UPDATE "HistoryEntry" SET "leftAt" = ?, "leftBy" = ?, "leftThrough" = ?, "invalidation" = ?, "interrupted" = ? WHERE "number" = ?`);
+const endStay = change(
+  'HistoryEntry',
+  { leftAt: 'time', leftBy: 'text', leftThrough: 'text', invalidation: 'text', interrupted: 'integer', number: 'integer' },
+  `"leftAt" = :leftAt, "leftBy" = :leftBy, "leftThrough" = :leftThrough, "invalidation" = :invalidation, "interrupted" = :interrupted`,
+  `"number" = :number`,
+);
 
 /** In one statement for all: one that is ordered is prepared anew for each row of parameters, which takes longer than carrying it out. */
-const newestStaysOf = new Statement<
+const newestStaysOf = new Query<
   Omit<NewestStay, 'enteredAt' | 'leftAt'> & { readonly place: number; readonly enteredAt: number; readonly leftAt: number | null }
->(`
-  SELECT "places"."key" AS "place", "number", "version", "imageDigest", "loadId", "requestedBy", "address", "pages", "enteredAt", "leftAt"
-  FROM json_each(?) AS "places" CROSS JOIN "HistoryEntry" ON "number" = (
-    SELECT "stays"."number" FROM "HistoryEntry" AS "stays"
-    WHERE "stays"."deviceId" = "places"."value" ->> 0 AND "stays"."module" = "places"."value" ->> 1
-    ORDER BY "stays"."enteredAt" DESC, "stays"."number" DESC LIMIT 1)`);
+>(
+  { pairs: 'json' },
+  {
+    sqlite: `
+      SELECT "places"."key" AS "place", "number", "version", "imageDigest", "loadId", "requestedBy", "address", "pages", "enteredAt", "leftAt"
+      FROM json_each(:pairs) AS "places" CROSS JOIN "HistoryEntry" ON "number" = (
+        SELECT "stays"."number" FROM "HistoryEntry" AS "stays"
+        WHERE "stays"."deviceId" = "places"."value" ->> 0 AND "stays"."module" = "places"."value" ->> 1
+        ORDER BY "stays"."enteredAt" DESC, "stays"."number" DESC LIMIT 1)`,
+    postgresql: `
+      SELECT "places"."place" - 1 AS "place", "newest".*
+      FROM jsonb_array_elements(:pairs) WITH ORDINALITY AS "places" ("pair", "place") CROSS JOIN LATERAL (
+        SELECT "number", "version", "imageDigest", "loadId", "requestedBy", "address", "pages", "enteredAt", "leftAt" FROM "HistoryEntry"
+        WHERE "deviceId" = "pair" ->> 0 AND "module" = "pair" ->> 1 ORDER BY "enteredAt" DESC, "number" DESC LIMIT 1) AS "newest"`,
+  },
+);
 
 export class HistoryRecords {
   readonly #client: Prisma.TransactionClient;

@@ -2,24 +2,30 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { HostModel } from '../generated/models.ts';
-import { Statement, type Statements } from '../statements.ts';
+import { Query, type Statements } from '../statements.ts';
 import { chunksOf } from './chunks.ts';
+import type { Committed } from './committed.ts';
 import { type Comparison, nameConditions, type PageByName, type PageByTime, timeConditions } from './page.ts';
 
 export type HostRecord = HostModel;
 export type HostFilter = { readonly isReachable?: boolean | undefined };
 export type HostWithDevices = HostRecord & { readonly devices: number };
 
-const hostOfToken = new Statement<{ readonly id: string }>(`SELECT "id" FROM "Host" WHERE "tokenDigest" = ?`);
-const bootOfHost = new Statement<{ readonly name: string; readonly bootId: string }>(`SELECT "name", "bootId" FROM "Host" WHERE "id" = ?`);
+const hostOfToken = new Query<{ readonly id: string }>({ digest: 'text' }, `SELECT "id" FROM "Host" WHERE "tokenDigest" = :digest`);
+const bootOfHost = new Query<{ readonly name: string; readonly bootId: string }>(
+  { id: 'text' },
+  `SELECT "name", "bootId" FROM "Host" WHERE "id" = :id`,
+);
 
 export class HostRecords {
   readonly #client: Prisma.TransactionClient;
   readonly #statements: Statements;
+  readonly #committed: Committed;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements) {
+  constructor(client: Prisma.TransactionClient, statements: Statements, committed: Committed) {
     this.#client = client;
     this.#statements = statements;
+    this.#committed = committed;
   }
 
   async find(id: string): Promise<HostRecord | null> {
@@ -54,6 +60,11 @@ export class HostRecords {
   /** Notes that hosts are heard of (null), or since when they are not. */
   async setUnreachable(ids: readonly string[], unreachableSince: Date | null): Promise<void> {
     for (const some of chunksOf(ids)) await this.#client.host.updateMany({ where: { id: { in: some } }, data: { unreachableSince } });
+  }
+
+  /** What hosts follow their orders in is to end, wherever it is. */
+  endStreams(ids: readonly string[]): void {
+    for (const id of ids) this.#committed.endedStreams.add(id);
   }
 
   /** Makes the host, or renews the one of that name. */

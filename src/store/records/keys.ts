@@ -2,7 +2,7 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { ApiKeyModel } from '../generated/models.ts';
-import { Statement, type Statements } from '../statements.ts';
+import { Query, type Statements } from '../statements.ts';
 import { type Comparison, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type KeyRecord = ApiKeyModel;
@@ -11,8 +11,11 @@ export type KeyFilter = { readonly role?: string | undefined; readonly isRevoked
 type Times = 'createdAt' | 'lastUsedAt' | 'revokedAt';
 type Row = Omit<KeyRecord, Times> & { readonly createdAt: number; readonly lastUsedAt: number | null; readonly revokedAt: number | null };
 
-const findKey = new Statement<Row>(`
-  SELECT "id", "name", "role", "host", "secretDigest", "createdAt", "createdBy", "lastUsedAt", "revokedAt" FROM "ApiKey" WHERE "id" = ?`);
+const findKey = new Query<Row>(
+  { id: 'text' },
+  `
+  SELECT "id", "name", "role", "host", "secretDigest", "createdAt", "createdBy", "lastUsedAt", "revokedAt" FROM "ApiKey" WHERE "id" = :id`,
+);
 
 export class KeyRecords {
   readonly #client: Prisma.TransactionClient;

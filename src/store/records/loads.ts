@@ -3,7 +3,7 @@
 import type { LoadReport } from '../../protocol/load-report.ts';
 import type { Prisma } from '../generated/client.ts';
 import type { LoadModel } from '../generated/models.ts';
-import { Statement, type Statements } from '../statements.ts';
+import { change, insertion, Query, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { fewDevicesWith, hasLabels } from './devices.ts';
@@ -77,30 +77,60 @@ export type LoadFilter = TimeRange & {
   readonly outcome?: string | undefined;
 };
 
-const insertLoad = new Statement(`
-  INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy", "invalidation", "drainMilliseconds", "versionPolicy",
-    "downgradeReason", "similarityPolicy", "state", "requestedAt", "requestedBy", "rollback", "rolloutId", "deadlineAt")
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+const insertLoad = insertion('Load', {
+  id: 'text',
+  batchId: 'text',
+  deviceId: 'text',
+  buildId: 'text',
+  module: 'text',
+  version: 'text',
+  strategy: 'text',
+  invalidation: 'text',
+  drainMilliseconds: 'integer',
+  versionPolicy: 'text',
+  downgradeReason: 'text',
+  similarityPolicy: 'text',
+  state: 'text',
+  requestedAt: 'time',
+  requestedBy: 'text',
+  rollback: 'truth',
+  rolloutId: 'text',
+  deadlineAt: 'time',
+});
 
-const completeLoad = new Statement(`
-  UPDATE "Load" SET "state" = 'completed', "outcome" = ?, "reason" = ?, "interrupted" = ?, "retried" = ?, "failed" = ?, "completedAt" = ?
-  WHERE "id" = ? AND "state" <> 'completed'`);
+const completeLoad = change(
+  'Load',
+  { outcome: 'text', reason: 'text', interrupted: 'integer', retried: 'integer', failed: 'integer', completedAt: 'time', id: 'text' },
+  `"state" = 'completed', "outcome" = :outcome, "reason" = :reason, "interrupted" = :interrupted, "retried" = :retried, "failed" = :failed,
+    "completedAt" = :completedAt`,
+  `"id" = :id AND "state" <> 'completed'`,
+);
 
-const insertReport = new Statement(`INSERT INTO "LoadReport" ("loadId", "body") VALUES (?, ?)`);
+const insertReport = insertion('LoadReport', { loadId: 'text', body: 'json' });
 
-const countEnded = new Statement(`
-  INSERT INTO "LoadTotal" ("outcome", "loads", "interrupted", "failed") VALUES (?, ?, ?, ?)
-  ON CONFLICT ("outcome") DO UPDATE
-  SET "loads" = "loads" + excluded."loads", "interrupted" = "interrupted" + excluded."interrupted", "failed" = "failed" + excluded."failed"`);
+const countEnded = insertion(
+  'LoadTotal',
+  { outcome: 'text', loads: 'integer', interrupted: 'integer', failed: 'integer' },
+  `ON CONFLICT ("outcome") DO UPDATE SET "loads" = "LoadTotal"."loads" + excluded."loads",
+    "interrupted" = "LoadTotal"."interrupted" + excluded."interrupted", "failed" = "LoadTotal"."failed" + excluded."failed"`,
+);
 
-const moveLoad = new Statement(`UPDATE "Load" SET "state" = ?, "dispatchedAt" = ? WHERE "id" = ? AND "state" = ?`);
+const moveLoad = change(
+  'Load',
+  { to: 'text', dispatchedAt: 'time', id: 'text', from: 'text' },
+  `"state" = :to, "dispatchedAt" = :dispatchedAt`,
+  `"id" = :id AND "state" = :from`,
+);
 
-const requestsOfLoads = new Statement<Omit<LoadRequest, 'requestedAt'> & { readonly requestedAt: number }>(`
-  SELECT "id", "requestedAt", "requestedBy", "rolloutId" FROM "Load" WHERE "id" IN (SELECT value FROM json_each(?))`);
+const requestsOfLoads = new Query<Omit<LoadRequest, 'requestedAt'> & { readonly requestedAt: number }>(
+  { ids: 'list' },
+  `SELECT "id", "requestedAt", "requestedBy", "rolloutId" FROM "Load" WHERE "id" IN :ids`,
+);
 
-const openLoadsByDevice = new Statement<{ readonly deviceId: string; readonly loads: number }>(`
-  SELECT "deviceId", COUNT(*) AS "loads" FROM "Load"
-  WHERE "deviceId" IN (SELECT value FROM json_each(?)) AND "outcome" IS NULL GROUP BY "deviceId"`);
+const openLoadsByDevice = new Query<{ readonly deviceId: string; readonly loads: number }>(
+  { ids: 'list' },
+  `SELECT "deviceId", COUNT(*) AS "loads" FROM "Load" WHERE "deviceId" IN :ids AND "outcome" IS NULL GROUP BY "deviceId"`,
+);
 
 export class LoadRecords {
   readonly #client: Prisma.TransactionClient;

@@ -2,8 +2,9 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { AgentOrderModel } from '../generated/models.ts';
-import { Statement, type Statements } from '../statements.ts';
+import { insertion, Query, removal, type Statements } from '../statements.ts';
 import { chunksOf } from './chunks.ts';
+import type { Committed } from './committed.ts';
 
 export type OrderRecord = AgentOrderModel;
 export type NewOrder = Omit<AgentOrderModel, 'number' | 'body' | 'withdrawnAt'> & {
@@ -19,30 +20,45 @@ type Row = Pick<AgentOrderModel, 'number' | 'id' | 'hostId' | 'deviceId' | 'kind
 /** Loads that have ended without their devices. */
 export type WithdrawnLoads = { readonly sent: readonly string[]; readonly unsent: readonly string[] };
 
-const insertOrder = new Statement(`
-  INSERT INTO "AgentOrder" ("id", "hostId", "deviceId", "kind", "body", "loadId", "createdAt") VALUES (?, ?, ?, ?, ?, ?, ?)`);
+const insertOrder = insertion('AgentOrder', {
+  id: 'text',
+  hostId: 'text',
+  deviceId: 'text',
+  kind: 'text',
+  body: 'json',
+  loadId: 'text',
+  createdAt: 'time',
+});
 
 const columns = `"number", "id", "hostId", "deviceId", "kind", "body", "loadId", "createdAt", "withdrawnAt"`;
 
-const countInFlight = new Statement<{ readonly orders: number }>(`
-  SELECT COUNT(*) AS "orders" FROM "AgentOrder" WHERE "hostId" = ? AND "withdrawnAt" IS NULL AND "number" <= ?`);
+const countInFlight = new Query<{ readonly orders: number }>(
+  { hostId: 'text', after: 'integer' },
+  `SELECT COUNT(*) AS "orders" FROM "AgentOrder" WHERE "hostId" = :hostId AND "withdrawnAt" IS NULL AND "number" <= :after`,
+);
 
-const nextOrders = new Statement<Row>(`
-  SELECT ${columns} FROM "AgentOrder" WHERE "hostId" = ? AND "withdrawnAt" IS NULL AND "number" > ?
-  ORDER BY "number" LIMIT ?`);
+const nextOrders = new Query<Row>(
+  { hostId: 'text', after: 'integer', limit: 'integer' },
+  `SELECT ${columns} FROM "AgentOrder" WHERE "hostId" = :hostId AND "withdrawnAt" IS NULL AND "number" > :after ORDER BY "number" LIMIT :limit`,
+);
 
-const unsettledOrders = new Statement<Row>(`
-  SELECT ${columns} FROM "AgentOrder" WHERE "id" IN (SELECT value FROM json_each(?)) AND +"hostId" = ?`);
+const unsettledOrders = new Query<Row>(
+  { ids: 'list', hostId: 'text' },
+  // Found by what they are called, not by their host: in no index is the same text with nothing after it.
+  `SELECT ${columns} FROM "AgentOrder" WHERE "id" IN :ids AND "hostId" || '' = :hostId`,
+);
 
-const removeOrder = new Statement(`DELETE FROM "AgentOrder" WHERE "number" = ?`);
+const removeOrder = removal('AgentOrder', { number: 'integer' }, `"number" = :number`);
 
 export class OrderRecords {
   readonly #client: Prisma.TransactionClient;
   readonly #statements: Statements;
+  readonly #committed: Committed;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements) {
+  constructor(client: Prisma.TransactionClient, statements: Statements, committed: Committed) {
     this.#client = client;
     this.#statements = statements;
+    this.#committed = committed;
   }
 
   /** Adds orders; their numbers rise in the order given. */
@@ -53,6 +69,7 @@ export class OrderRecords {
         return [id, hostId, deviceId, kind, JSON.stringify(body), loadId, createdAt.getTime()];
       }),
     );
+    for (const { hostId } of orders) this.#committed.hosts.add(hostId);
   }
 
   /**
@@ -84,8 +101,9 @@ export class OrderRecords {
     return (await this.#statements.all(unsettledOrders, [JSON.stringify(ids), hostId])).map(toRecord);
   }
 
-  /** Removes orders that have been reported on. */
-  async settle(numbers: readonly number[]): Promise<void> {
+  /** Removes orders of a host that have been reported on: it has room for others. */
+  async settle(hostId: string, numbers: readonly number[]): Promise<void> {
+    if (numbers.length > 0) this.#committed.hosts.add(hostId);
     await this.#statements.each(
       removeOrder,
       numbers.map((number) => [number]),

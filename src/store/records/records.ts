@@ -41,21 +41,21 @@ export class Records {
   readonly signingKeys: SigningKeyRecords;
 
   /** What those who are told when it is on disk are told of it. */
-  readonly committed: Committed = { events: [], loads: [], reports: [] };
+  readonly committed: Committed = { events: [], loads: [], reports: [], hosts: new Set(), endedStreams: new Set() };
 
   constructor(client: Prisma.TransactionClient, statements: Statements) {
-    this.abiViolations = new AbiViolationRecords(client);
+    this.abiViolations = new AbiViolationRecords(client, statements);
     this.answers = new AnswerRecords(client, statements);
     this.audit = new AuditRecords(client, statements, this.committed);
     this.builds = new BuildRecords(client, statements);
     this.checkpoints = new CheckpointRecords(client);
     this.devices = new DeviceRecords(client, statements);
     this.history = new HistoryRecords(client, statements);
-    this.hosts = new HostRecords(client, statements);
+    this.hosts = new HostRecords(client, statements, this.committed);
     this.images = new ImageRecords(client);
     this.keys = new KeyRecords(client, statements);
     this.loads = new LoadRecords(client, statements, this.committed);
-    this.orders = new OrderRecords(client, statements);
+    this.orders = new OrderRecords(client, statements, this.committed);
     this.programs = new ProgramRecords(client);
     this.publisherKeys = new PublisherKeyRecords(client);
     this.rollouts = new RolloutRecords(client);

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { Prisma } from '../generated/client.ts';
 import type { SignaturePolicyModel } from '../generated/models.ts';
-import { Statement, type Statements } from '../statements.ts';
+import { Query, type Statements } from '../statements.ts';
 import { type Comparison, type PageByTime, timeConditions } from './page.ts';
 
 export type SignaturePolicyRecord = Omit<SignaturePolicyModel, 'labels' | 'publisherKeys'> & {
@@ -20,9 +20,12 @@ type Row = Omit<SignaturePolicyModel, 'labels' | 'publisherKeys' | 'createdAt'> 
   readonly createdAt: number;
 };
 
-const policiesOfModule = new Statement<Row>(`
+const policiesOfModule = new Query<Row>(
+  { module: 'text' },
+  `
   SELECT "id", "name", "deviceId", "labels", "module", "publisherKeys", "threshold", "createdAt" FROM "SignaturePolicy"
-  WHERE "module" IS NULL OR "module" = ? ORDER BY "createdAt", "id"`);
+  WHERE "module" IS NULL OR "module" = :module ORDER BY "createdAt", "id"`,
+);
 
 export class SignaturePolicyRecords {
   readonly #client: Prisma.TransactionClient;

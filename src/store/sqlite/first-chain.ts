@@ -1,9 +1,9 @@
 // The audit trail of a database from before it was a chain becomes one: each event there is gets its hash.
 
 import type Database from 'better-sqlite3';
-import type { Json } from '../proof/canonical-json.ts';
-import type { Hash } from '../proof/merkle-tree.ts';
-import { hashOfRecord } from './records/audit.ts';
+import type { Json } from '../../proof/canonical-json.ts';
+import type { Hash } from '../../proof/merkle-tree.ts';
+import { hashOfRecord } from '../records/audit.ts';
 
 type Row = {
   readonly number: number;

@@ -3,20 +3,29 @@
 import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
 import type { SqlDriverAdapter, SqlDriverAdapterFactory } from '@prisma/driver-adapter-utils';
 import Database from 'better-sqlite3';
-import { PrismaClient } from './generated/client.ts';
-import { Statements } from './statements.ts';
+import { PrismaClient } from '../generated/client.ts';
+import type { Statements } from '../statements.ts';
+import { SqliteStatements } from './statements.ts';
 
-export type Connection = { readonly client: PrismaClient; readonly statements: Statements };
+export type SqliteConnection = {
+  readonly client: PrismaClient;
+  readonly statements: Statements;
+  /** Runs a statement without parameters, in the transaction that is open. */
+  readonly run: (sql: string) => void;
+};
 
 /**
  * Opens a connection.
  * @param pragmas How it is to be: run before anything else.
  */
-export async function openConnection(databaseFile: string, pragmas: readonly string[]): Promise<Connection> {
+export async function openConnection(databaseFile: string, pragmas: readonly string[]): Promise<SqliteConnection> {
   const adapter = new SharedAdapter(databaseFile);
   const client = new PrismaClient({ adapter });
   for (const pragma of pragmas) await client.$queryRawUnsafe(`PRAGMA ${pragma}`);
-  return { client, statements: new Statements(() => adapter.database) };
+  const run = (sql: string) => {
+    adapter.database.exec(sql);
+  };
+  return { client, statements: new SqliteStatements(() => adapter.database), run };
 }
 
 /** Prisma's adapter, which lets its connection be used beside it. */

@@ -1,0 +1,45 @@
+// What the store needs of a database, of whichever kind.
+
+import type { Prisma } from './generated/client.ts';
+import type { RecordedMigration } from './migrations.ts';
+import type { Statements } from './statements.ts';
+
+/** A connection, or a transaction on one: Prisma's, and the statements that run there past Prisma. */
+export type Connection = { readonly client: Prisma.TransactionClient; readonly statements: Statements };
+
+/** A transaction in which several are carried out, of which some may fail. */
+export type Transaction = Connection & {
+  /** Carries out a part; when that rejects, nothing of it stays. */
+  readonly part: (carryOut: () => Promise<void>) => Promise<void>;
+  /** Tells the other replicas of the service, if there are any, once this is on disk: a text of at most `announcementLimit` bytes. */
+  readonly announce: (text: string) => Promise<void>;
+};
+
+/** Bytes of one announcement. */
+export const announcementLimit = 7_000;
+
+export type TransactionLimits = {
+  /** How long a transaction may wait for its turn, and last, in milliseconds. */
+  readonly maxWait: number;
+  readonly timeout: number;
+};
+
+export interface Engine {
+  /** Reads what is committed; a write is refused. */
+  readonly reading: Connection;
+  /**
+   * Runs work in a transaction: when it resolves it is on disk, and when it rejects nothing of it is. There is one at a time, in all replicas of
+   * the service together: each sees everything that was acknowledged before it.
+   */
+  transaction(work: (transaction: Transaction) => Promise<void>, limits: TransactionLimits): Promise<void>;
+  /** Tells the other replicas at once. */
+  announce(text: string): Promise<void>;
+  /** Calls back with what other replicas announce; and with null when some may have been missed. */
+  onAnnouncement(listener: (text: string | null) => void): void;
+  /** Whether what is committed is on disk. */
+  isDurable(): Promise<boolean>;
+  /** Writes something that stays nowhere. @throws {Error} when the database takes no writes. */
+  probe(): Promise<void>;
+  recordedMigrations(): Promise<RecordedMigration[]>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,104 @@
+// PostgreSQL: one database, and any number of processes that write it, one after another.
+
+import { PrismaPg } from '@prisma/adapter-pg';
+import { announcementLimit, type Connection, type Engine, type Transaction, type TransactionLimits } from '../engine.ts';
+import type { Prisma, PrismaClient } from '../generated/client.ts';
+import { getPrismaClientClass } from '../generated/internal/postgresql.ts';
+import type { RecordedMigration } from '../migrations.ts';
+import { Announcements, channel } from './announcements.ts';
+import { PostgresqlStatements } from './statements.ts';
+
+/** Connections of one replica that read, and the one that writes. */
+const connections = { reading: 8, writing: 2 } as const;
+/** The first waits for the others of its replica; the others of the cluster are waited for in the database. */
+const writerLock = 'SELECT pg_advisory_xact_lock(1885434979, 1)';
+/** A connection that hangs is given up after this, in milliseconds: as long as a transaction may last. */
+const statementTimeout = 60_000;
+/** How long it may take to see whether the database takes writes, in milliseconds. */
+const probeLimits = { maxWait: 5_000, timeout: 5_000 };
+
+export class PostgresqlEngine implements Engine {
+  readonly #writer: PrismaClient;
+  readonly #reader: PrismaClient;
+  readonly #announcements: Announcements;
+  readonly reading: Connection;
+
+  private constructor(url: string, announcements: Announcements) {
+    this.#writer = clientOf(url, connections.writing, ['synchronous_commit=on']);
+    this.#reader = clientOf(url, connections.reading, ['default_transaction_read_only=on']);
+    this.#announcements = announcements;
+    this.reading = { client: this.#reader, statements: new PostgresqlStatements(this.#reader) };
+  }
+
+  /** Opens a database that has all migrations. */
+  static async open(url: string): Promise<PostgresqlEngine> {
+    return new PostgresqlEngine(url, await Announcements.follow(url));
+  }
+
+  /**
+   * Writers take turns: what is decided by what was read just before holds however many replicas there are, and the audit trail is one chain.
+   * @throws {Error} of Prisma where the database is not there, or another transaction took too long.
+   */
+  async transaction(work: (transaction: Transaction) => Promise<void>, limits: TransactionLimits): Promise<void> {
+    await this.#writer.$transaction(async (client) => {
+      await client.$executeRawUnsafe(writerLock);
+      const part = async (carryOut: () => Promise<void>) => {
+        await client.$executeRawUnsafe('SAVEPOINT part');
+        try {
+          await carryOut();
+        } catch (error) {
+          await client.$executeRawUnsafe('ROLLBACK TO SAVEPOINT part');
+          throw error;
+        }
+        await client.$executeRawUnsafe('RELEASE SAVEPOINT part');
+      };
+      const announce = (text: string) => this.#announceOn(client, text);
+      await work({ client, statements: new PostgresqlStatements(client), part, announce });
+    }, limits);
+  }
+
+  announce(text: string): Promise<void> {
+    return this.#announceOn(this.#writer, text);
+  }
+
+  async #announceOn(client: Prisma.TransactionClient, text: string): Promise<void> {
+    if (text.length > announcementLimit)
+      throw new RangeError(`an announcement of ${text.length} bytes is longer than ${announcementLimit}`);
+    await client.$executeRawUnsafe('SELECT pg_notify($1, $2)', channel, this.#announcements.signed(text));
+  }
+
+  onAnnouncement(listener: (text: string | null) => void): void {
+    this.#announcements.listen(listener);
+  }
+
+  async isDurable(): Promise<boolean> {
+    const [row] = await this.#writer.$queryRawUnsafe<{ synchronous_commit: string }[]>('SHOW synchronous_commit');
+    return row !== undefined && row.synchronous_commit !== 'off';
+  }
+
+  /** A message in the write-ahead log that nobody reads: it is on disk when it is committed, and in no table. */
+  async probe(): Promise<void> {
+    await this.#writer.$transaction(
+      (client) => client.$executeRawUnsafe(`SELECT pg_logical_emit_message(true, 'patchbay', 'probe')`),
+      probeLimits,
+    );
+  }
+
+  recordedMigrations(): Promise<RecordedMigration[]> {
+    return this.#reader.$queryRawUnsafe<RecordedMigration[]>(
+      'SELECT migration_name, checksum, finished_at, rolled_back_at FROM _prisma_migrations',
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#announcements.close();
+    await this.#reader.$disconnect();
+    await this.#writer.$disconnect();
+  }
+}
+
+/** @param settings Of the server, for each connection. */
+function clientOf(url: string, max: number, settings: readonly string[]): PrismaClient {
+  const options = [...settings, `statement_timeout=${statementTimeout}`].map((setting) => `-c ${setting}`).join(' ');
+  return new (getPrismaClientClass())({ adapter: new PrismaPg({ connectionString: url, max, options }) });
+}

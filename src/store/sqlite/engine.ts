@@ -1,0 +1,83 @@
+// SQLite: one file, and one process that writes it.
+
+import type { Connection, Engine, Transaction, TransactionLimits } from '../engine.ts';
+import type { RecordedMigration } from '../migrations.ts';
+import { openConnection, type SqliteConnection } from './connection.ts';
+
+/** The driver's default of `synchronous` is NORMAL in WAL, which can lose what was acknowledged when the machine loses power. */
+const writing = ['journal_mode = WAL', 'synchronous = FULL', 'foreign_keys = ON'];
+const reading = ['query_only = ON'];
+/** What `PRAGMA synchronous` says of FULL. */
+const full = 2;
+/** Of `PRAGMA user_version`. */
+const highestNumber = 2 ** 31;
+/** How long it may take to see whether the database takes writes, in milliseconds. */
+const probeLimits = { maxWait: 5_000, timeout: 5_000 };
+
+/**
+ * Two connections: the driver runs whatever comes between `BEGIN` and `COMMIT` in that transaction, whoever it is from. On one connection a
+ * read would see what may yet be taken back, and a write be lost with a transaction that it has nothing to do with.
+ */
+export class SqliteEngine implements Engine {
+  readonly #writer: SqliteConnection;
+  readonly #reader: SqliteConnection;
+
+  private constructor(writer: SqliteConnection, reader: SqliteConnection) {
+    this.#writer = writer;
+    this.#reader = reader;
+  }
+
+  /** Opens a file that has all migrations. */
+  static async open(databaseFile: string): Promise<SqliteEngine> {
+    return new SqliteEngine(await openConnection(databaseFile, writing), await openConnection(databaseFile, reading));
+  }
+
+  get reading(): Connection {
+    return this.#reader;
+  }
+
+  async transaction(work: (transaction: Transaction) => Promise<void>, limits: TransactionLimits): Promise<void> {
+    const { client: writer, statements, run } = this.#writer;
+    const part = async (carryOut: () => Promise<void>) => {
+      run('SAVEPOINT part');
+      try {
+        await carryOut();
+      } catch (error) {
+        run('ROLLBACK TO part');
+        throw error;
+      } finally {
+        run('RELEASE part');
+      }
+    };
+    await writer.$transaction((client) => work({ client, statements, part, announce: async () => {} }), limits);
+  }
+
+  /** There are no replicas. */
+  async announce(): Promise<void> {}
+
+  onAnnouncement(): void {}
+
+  async isDurable(): Promise<boolean> {
+    const [row] = await this.#writer.client.$queryRawUnsafe<{ synchronous: bigint | number }[]>('PRAGMA synchronous');
+    return Number(row?.synchronous) === full;
+  }
+
+  /** A row that is given the values that it has is not written, so that a full disk would not be seen; a number that nobody reads is. */
+  async probe(): Promise<void> {
+    await this.#writer.client.$transaction(async (client) => {
+      const [row] = await client.$queryRawUnsafe<{ user_version: bigint | number }[]>('PRAGMA user_version');
+      await client.$executeRawUnsafe(`PRAGMA user_version = ${(Number(row?.user_version ?? 0) + 1) % highestNumber}`);
+    }, probeLimits);
+  }
+
+  recordedMigrations(): Promise<RecordedMigration[]> {
+    return this.#reader.client.$queryRawUnsafe<RecordedMigration[]>(
+      'SELECT migration_name, checksum, finished_at, rolled_back_at FROM _prisma_migrations',
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#reader.client.$disconnect();
+    await this.#writer.client.$disconnect();
+  }
+}

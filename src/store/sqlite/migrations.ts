@@ -1,0 +1,57 @@
+// Brings a SQLite file to the newest migration.
+
+import { randomUUID } from 'node:crypto';
+import Database from 'better-sqlite3';
+import { checksumOf, committedMigrations, type Migration, missingMigrations, type RecordedMigration } from '../migrations.ts';
+import { chainEvents } from './first-chain.ts';
+
+/** The table in which Prisma's own tools record what they have applied. */
+const migrationsTable = `
+  CREATE TABLE IF NOT EXISTS "_prisma_migrations" (
+    "id" TEXT PRIMARY KEY NOT NULL,
+    "checksum" TEXT NOT NULL,
+    "finished_at" DATETIME,
+    "migration_name" TEXT NOT NULL,
+    "logs" TEXT,
+    "rolled_back_at" DATETIME,
+    "started_at" DATETIME NOT NULL DEFAULT current_timestamp,
+    "applied_steps_count" INTEGER UNSIGNED NOT NULL DEFAULT 0
+  )`;
+
+/** Those of this version, in their order. */
+export const sqliteMigrations = (): Migration[] => committedMigrations('migrations');
+
+/**
+ * Brings a database file to the newest migration, each in one transaction with its record.
+ * @throws {MigrationError} when a migration that was applied has changed since, or is not among those given.
+ */
+export function applyMigrations(databaseFile: string, migrations: readonly Migration[] = sqliteMigrations()): void {
+  const database = new Database(databaseFile);
+  try {
+    database.pragma('journal_mode = WAL');
+    database.pragma('synchronous = FULL');
+    database.exec(migrationsTable);
+    const recorded = database
+      .prepare<[], RecordedMigration>('SELECT migration_name, checksum, finished_at, rolled_back_at FROM _prisma_migrations')
+      .all();
+    for (const migration of missingMigrations(recorded, migrations)) applyOne(database, migration);
+  } finally {
+    database.close();
+  }
+}
+
+/** What migrations do that SQL cannot, in the same transaction. */
+const completions = new Map([['20261124000007_audit_chain', chainEvents]]);
+
+function applyOne(database: Database.Database, { name, sql }: Migration): void {
+  const started = Date.now();
+  database.transaction(() => {
+    database.exec(sql);
+    completions.get(name)?.(database);
+    database
+      .prepare(
+        'INSERT INTO _prisma_migrations (id, checksum, finished_at, migration_name, started_at, applied_steps_count) VALUES (?, ?, ?, ?, ?, 1)',
+      )
+      .run(randomUUID(), checksumOf(sql), Date.now(), name, started);
+  })();
+}
