@@ -6,13 +6,20 @@ import { defineConfig } from 'vitest/config';
 // Hundreds of processes and compiler threads are started: each finds what the runtime has made of the sources before.
 process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/patchbay', import.meta.url));
 
+const usual = {
+  pool: 'forks',
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+} as const;
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    pool: 'forks',
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
     // Two at a time: several of them run processes of their own.
     maxWorkers: 2,
+    globalSetup: ['test/postgresql/server.ts'],
+    projects: [
+      { test: { ...usual, name: 'sqlite', include: ['test/**/*.test.ts'], provide: { databases: 'sqlite' } } },
+      { test: { ...usual, name: 'postgresql', include: ['test/{api,control}/**/*.test.ts'], provide: { databases: 'postgresql' } } },
+    ],
   },
 });

@@ -34,7 +34,7 @@ import { addSigningKeyRoutes } from './routes/signing-keys.ts';
 
 export type ServiceOptions = ControlSettings & {
   /** SQLite file; made if it is not there. */
-  readonly databaseFile: string;
+  readonly database: string;
   readonly logger: Pick<LoggerSettings, 'level' | 'stream'> | false;
   /** Whether anybody is asked for a key. */
   readonly keys: KeyPolicy;
@@ -42,9 +42,9 @@ export type ServiceOptions = ControlSettings & {
 };
 
 /** The service, ready to listen; closing it closes the database and all else. @throws {MigrationError} */
-export async function createService({ databaseFile, logger, keys, limits, ...settings }: ServiceOptions): Promise<FastifyInstance> {
+export async function createService({ database, logger, keys, limits, ...settings }: ServiceOptions): Promise<FastifyInstance> {
   const log = logger === false ? pino({ enabled: false }) : createLogger({ ...logger, secrets: [settings.joinToken] });
-  const control = await Control.open(databaseFile, settings, log);
+  const control = await Control.open(database, settings, log);
   // The logger as Fastify knows it, so that the type of the application is the usual one.
   const loggerInstance: FastifyBaseLogger = log;
   const app = Fastify({

@@ -125,12 +125,13 @@ export class Control {
   }
 
   /**
-   * Opens the database file, made if need be.
+   * Opens a database, made if need be.
+   * @param database A SQLite file, or the address of a database of PostgreSQL.
    * @param logger Told what was done; by default nobody is.
    * @throws {MigrationError} {SigningKeyError}
    */
-  static async open(databaseFile: string, settings: ControlSettings, logger: BaseLogger = pino({ enabled: false })): Promise<Control> {
-    const store = await Store.open(databaseFile);
+  static async open(database: string, settings: ControlSettings, logger: BaseLogger = pino({ enabled: false })): Promise<Control> {
+    const store = await Store.open(database);
     const signingKeys = await SigningKeys.open(store, settings.signingKeys).catch(async (error: unknown) => {
       await store.close();
       throw error;

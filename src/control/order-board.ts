@@ -42,7 +42,8 @@ export class OrderBoard {
    */
   async next(hostId: string, after: number, signal: AbortSignal): Promise<OrderRecord[]> {
     const ended = AbortSignal.any([signal, this.#closed.signal]);
-    while (!ended.aborted) {
+    // Once at least: whoever waits no time at all asks what there is.
+    do {
       const { promise: news, resolve } = Promise.withResolvers<void>();
       const wake = () => resolve();
       const waiting = this.#waiting.get(hostId) ?? new Set();
@@ -57,7 +58,7 @@ export class OrderBoard {
         waiting.delete(wake);
         if (waiting.size === 0 && this.#waiting.get(hostId) === waiting) this.#waiting.delete(hostId);
       }
-    }
+    } while (!ended.aborted);
     return [];
   }
 

@@ -14,6 +14,7 @@ import { createService, type ServiceOptions } from '../../src/api/service.ts';
 import type { RetentionSettings } from '../../src/control/retention.ts';
 import { runHost } from '../../src/host/host.ts';
 import type { PublicKey } from '../../src/proof/ed25519.ts';
+import { newDatabase } from '../databases.ts';
 import { keepAll, PrivateKeysInMemory } from '../usual-settings.ts';
 
 export type Answer = { readonly status: number; readonly headers: Headers; readonly body: Record<string, unknown> };
@@ -50,10 +51,14 @@ export class Bench {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /** Starts the service, the second time on the same file and port. */
+  /** Where its database is, once it has been started. */
+  database = '';
+
+  /** Starts the service, the second time on the same database and port. */
   async start(): Promise<this> {
+    if (this.database === '') this.database = await newDatabase(this.folder);
     const app = await createService({
-      databaseFile: join(this.folder, 'patchbay.db'),
+      database: this.database,
       logger: this.logger,
       joinToken,
       unreachableAfter: this.unreachableAfter,

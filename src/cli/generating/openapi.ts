@@ -16,7 +16,7 @@ async function generate() {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-openapi-'));
   try {
     const app = await createService({
-      databaseFile: join(folder, 'patchbay.db'),
+      database: join(folder, 'patchbay.db'),
       logger: false,
       joinToken: 'not used: nobody registers',
       unreachableAfter: 60_000,

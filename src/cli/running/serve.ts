@@ -184,7 +184,7 @@ async function openService(settings: ServeSettings, joinToken: string, keepAdmin
   try {
     // Logs go to standard error, so that standard output is what the command says to its user.
     return await createService({
-      databaseFile: database,
+      database,
       joinToken,
       unreachableAfter,
       keys,
