@@ -42,8 +42,7 @@ export class OrderBoard {
    */
   async next(hostId: string, after: number, signal: AbortSignal): Promise<OrderRecord[]> {
     const ended = AbortSignal.any([signal, this.#closed.signal]);
-    // Once at least: whoever waits no time at all asks what there is.
-    do {
+    while (!this.#closed.signal.aborted) {
       const { promise: news, resolve } = Promise.withResolvers<void>();
       const wake = () => resolve();
       const waiting = this.#waiting.get(hostId) ?? new Set();
@@ -51,14 +50,16 @@ export class OrderBoard {
       ended.addEventListener('abort', wake);
       try {
         const orders = await this.#dispatch(hostId, after);
-        if (orders.length > 0) return orders;
+        // Whoever waits no time at all is told what there is.
+        if (orders.length > 0 || ended.aborted) return orders;
         await news;
       } finally {
         ended.removeEventListener('abort', wake);
         waiting.delete(wake);
         if (waiting.size === 0 && this.#waiting.get(hostId) === waiting) this.#waiting.delete(hostId);
       }
-    } while (!ended.aborted);
+      if (ended.aborted) return [];
+    }
     return [];
   }
 
