@@ -35,10 +35,13 @@ export async function newPostgresql(): Promise<string> {
 type Row = Readonly<Record<string, unknown>>;
 
 /** Runs statements behind the back of the service; answers the rows of the last. */
-export async function runSql(database: string, text: string, ...parameters: readonly (string | number | Uint8Array | null)[]): Promise<Row[]> {
+export async function runSql(
+  database: string,
+  text: string,
+  ...parameters: readonly (string | number | Uint8Array | null)[]
+): Promise<Row[]> {
   if (database.startsWith('postgresql:')) {
-    let place = 0;
-    const numbered = parameters.length === 0 ? text : text.replaceAll('?', () => `$${(place += 1)}`);
+    const numbered = parameters.reduce<string>((sql, _, place) => sql.replace('?', `$${place + 1}`), text);
     return onServer(database, async (client) => (await client.query<Row>(numbered, [...parameters])).rows);
   }
   const file = new Database(database);

@@ -2,6 +2,8 @@
 
 import { type BaseLogger, pino } from 'pino';
 import { Compiler } from '../compiler/compiler.ts';
+import { Repeated } from '../store/repeated.ts';
+import type { Repetition } from '../store/repetition.ts';
 import { Store } from '../store/store.ts';
 import { Answers } from './answers.ts';
 import { AuditTrail } from './audit-trail.ts';
@@ -24,7 +26,6 @@ import { Provenance, stateOldBuilds } from './provenance.ts';
 import { PublisherKeys } from './publisher-keys.ts';
 import { Reachability } from './reachability.ts';
 import { Readiness } from './readiness.ts';
-import { Repeated } from './repeated.ts';
 import { pruneEvents, pruneImages, type RetentionSettings } from './retention.ts';
 import { Rollbacks } from './rollbacks.ts';
 import { Rollouts } from './rollouts/rollouts.ts';
@@ -71,10 +72,11 @@ export class Control {
   readonly rollouts: Rollouts;
   readonly #context: Context;
   readonly #readiness: Readiness;
-  readonly #deadlines: Repeated;
+  readonly #reachability: Reachability;
+  /** When keys were last used, of which each replica knows some. */
   readonly #uses: Repeated;
-  readonly #checkpoints: Repeated;
-  readonly #retention: Repeated;
+  /** What is done once in the whole installation. */
+  readonly #shared: readonly Repetition[];
 
   private constructor(
     reachability: Reachability,
@@ -112,16 +114,20 @@ export class Control {
     this.signingKeys = context.signingKeys;
     this.rollbacks = new Rollbacks(this.#context);
     this.rollouts = new Rollouts(this.#context);
-    this.#deadlines = new Repeated(Math.min(longestSweepInterval, unreachableAfter / 4), async () => {
-      await reachability.sweep();
-      await this.loads.expire();
-    });
+    this.#reachability = reachability;
     this.#uses = new Repeated(usesInterval, () => this.keys.keepUses());
-    this.#retention = new Repeated(retention.interval, async () => {
-      await pruneEvents(context.store, this.checkpoints, retention);
-      await pruneImages(context.store, retention);
-    });
-    this.#checkpoints = new Repeated(checkpointInterval, () => this.#makeCheckpoint());
+    const { store } = context;
+    this.#shared = [
+      store.repeat('deadlines', Math.min(longestSweepInterval, unreachableAfter / 4), async () => {
+        await reachability.sweep();
+        await this.loads.expire();
+      }),
+      store.repeat('retention', retention.interval, async () => {
+        await pruneEvents(store, this.checkpoints, retention);
+        await pruneImages(store, retention);
+      }),
+      store.repeat('checkpoints', checkpointInterval, () => this.#makeCheckpoint()),
+    ];
   }
 
   /**
@@ -138,7 +144,6 @@ export class Control {
     });
     const context = { store, compiler: new Compiler(), orderBoard: new OrderBoard(store), signingKeys };
     const reachability = new Reachability(context, settings.unreachableAfter);
-    await reachability.begin();
     const control = new Control(reachability, context, settings, logger);
     try {
       await stateOldBuilds(context);
@@ -179,11 +184,10 @@ export class Control {
 
   async close(): Promise<void> {
     this.endStreams();
-    await this.#deadlines.stop();
+    for (const work of this.#shared) await work.stop();
     await this.rollouts.stop();
+    await this.#reachability.stop();
     await this.#uses.stop();
-    await this.#checkpoints.stop();
-    await this.#retention.stop();
     // A database that takes no writes any more does not keep the service from closing.
     await this.keys.keepUses().catch(() => {});
     await this.#makeCheckpoint().catch(() => {});

@@ -54,15 +54,15 @@ export class Hosts {
   /** The host whose token this is; it has been heard of. @throws {Problem} `unauthenticated`. */
   async authenticate(token: string | null): Promise<string> {
     // Found by its digest, of which an attacker cannot choose a prefix: the time that it takes says nothing of the token.
-    const id = token === null ? null : await this.#context.store.records.hosts.findByToken(digestOf(token));
-    if (id === null) {
+    const host = token === null ? null : await this.#context.store.records.hosts.findByToken(digestOf(token));
+    if (host === null) {
       throw new Problem(
         'unauthenticated',
         'a host shows the token that it got when it last registered, as `Authorization: Bearer TOKEN`: register again for a new one',
       );
     }
-    await this.#reachability.heard(id);
-    return id;
+    await this.#reachability.heard(host.id, host.isUnreachable);
+    return host.id;
   }
 
   /** Batches of reports that are being taken. */
@@ -90,7 +90,15 @@ export class Hosts {
       const known = await records.hosts.findByName(name);
       const isNewBoot = known?.bootId !== bootId;
       const id = known?.id ?? newIdentifier('host');
-      const host: HostRecord = { id, name, bootId, capacity, registeredAt, tokenDigest: digestOf(token), unreachableSince: null };
+      const host: HostRecord = {
+        id,
+        name,
+        bootId,
+        capacity,
+        registeredAt,
+        tokenDigest: digestOf(token),
+        unreachableSince: null,
+      };
       await records.hosts.save(host);
       const made = await this.#adoptDevices(records, host, registration);
       if (known !== null && known.unreachableSince !== null)
@@ -111,7 +119,6 @@ export class Hosts {
         registeredAt,
         made.map((device) => ({ action: 'device.created', object: device.id, detail: detailOf(device) })),
       );
-      this.#reachability.registered(host.id);
       return { host, signingKeys: await this.#context.signingKeys.vouchedFor(records) };
     });
     return { ...host, devices: await this.#context.store.records.devices.countOf(host.id), token, signingKeys };

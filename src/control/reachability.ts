@@ -1,21 +1,29 @@
-// Which hosts are heard of: each says something every few seconds, and the devices of one that has not for too long are unreachable.
+// Which hosts are heard of: each says something every few seconds, to whichever replica of the service, and the devices of one that has not for too
+// long are unreachable.
 
+import type { Records } from '../store/records/records.ts';
+import { Repeated } from '../store/repeated.ts';
 import { audit, type Context, service } from './context.ts';
 
 /** A host that is not heard of may miss so many heartbeats and be late with one more. */
 const heartbeatsMissed = 3;
+/** So many times in the time that a host may be silent, it is put on disk who was heard of. */
+const keptTimes = 8;
 
 export class Reachability {
   readonly #context: Context;
   readonly #limit: number;
-  /** When each host was last heard of, by this process's clock. */
-  readonly #lastHeard = new Map<string, number>();
-  readonly #unreachable = new Set<string>();
+  /** When hosts were last heard of here, until that is on disk. */
+  #heard = new Map<string, Date>();
+  /** Since when this process hears what hosts say, and can say it. */
+  #listeningSince = Date.now();
+  readonly #keeping: Repeated;
 
   /** @param limit Milliseconds of silence after which a host is unreachable. */
   constructor(context: Context, limit: number) {
     this.#context = context;
     this.#limit = limit;
+    this.#keeping = new Repeated(limit / keptTimes, () => this.#keep());
   }
 
   /** How often a host is to say that it is there, in milliseconds. */
@@ -23,57 +31,60 @@ export class Reachability {
     return Math.ceil(this.#limit / (heartbeatsMissed + 1));
   }
 
-  /** Takes up what an earlier process knew; every host that was heard of then has its time anew. */
-  async begin(): Promise<void> {
-    for (const { id, unreachableSince } of await this.#context.store.records.hosts.idsByReachability()) {
-      if (unreachableSince === null) this.#lastHeard.set(id, performance.now());
-      else this.#unreachable.add(id);
-    }
+  /** A host has said something; one that was unreachable is not any more when it resolves. */
+  async heard(hostId: string, isUnreachable: boolean): Promise<void> {
+    this.#heard.set(hostId, new Date());
+    if (isUnreachable) await this.#keep();
   }
 
-  /** A host registers, in the transaction that says so. */
-  registered(hostId: string): void {
-    this.#lastHeard.set(hostId, performance.now());
-    this.#unreachable.delete(hostId);
-  }
-
-  /** A host has said something. */
-  async heard(hostId: string): Promise<void> {
-    this.#lastHeard.set(hostId, performance.now());
-    if (!this.#unreachable.delete(hostId)) return;
-    await this.#change(() => [hostId], null);
-  }
-
-  /** Finds the hosts that have not been heard of for too long. */
+  /** Finds the hosts that have not been heard of for too long; nobody has, where nobody could say it. */
   async sweep(): Promise<void> {
-    const moment = performance.now() - this.#limit;
-    const silent = [...this.#lastHeard].filter(([, heardAt]) => heardAt < moment).map(([hostId]) => hostId);
-    if (silent.length === 0) return;
-    for (const hostId of silent) {
-      this.#lastHeard.delete(hostId);
-      this.#unreachable.add(hostId);
-    }
-    // One that has been heard of while the transaction waited is not unreachable.
-    const still = () => silent.filter((hostId) => this.#unreachable.has(hostId));
-    await this.#change(still, new Date());
-  }
-
-  /** @param which Asked when the transaction has begun. */
-  async #change(which: () => string[], unreachableSince: Date | null): Promise<void> {
+    const moment = new Date(Date.now() - this.#limit);
+    if (this.#listeningSince > moment.getTime()) return;
+    const silentNow = async (records: Records) => (await records.hosts.silentSince(moment)).filter((id) => !this.#heard.has(id));
+    if ((await silentNow(this.#context.store.records)).length === 0) return;
     await this.#context.store.transaction(async (records) => {
-      const hostIds = which();
-      await records.hosts.setUnreachable(hostIds, unreachableSince);
-      if (unreachableSince !== null) records.hosts.endStreams(hostIds);
-      const entry =
-        unreachableSince === null
-          ? { action: 'host.reachable', detail: {} }
-          : { action: 'host.unreachable', detail: { silentMilliseconds: this.#limit } };
-      await audit(
-        records,
-        service,
-        new Date(),
-        hostIds.map((object) => ({ object, ...entry })),
-      );
+      // Some may have been heard of while the transaction waited.
+      const silent = await silentNow(records);
+      records.hosts.endStreams(silent);
+      await change(records, silent, { action: 'host.unreachable', detail: { silentMilliseconds: this.#limit } });
     });
   }
+
+  /** Puts the last on disk, and no more. */
+  async stop(): Promise<void> {
+    await this.#keeping.stop();
+    await this.#keep().catch(() => {});
+  }
+
+  /** Puts on disk who was heard of; those who were unreachable are not any more. */
+  async #keep(): Promise<void> {
+    if (this.#heard.size === 0) return;
+    const heard = this.#heard;
+    this.#heard = new Map();
+    try {
+      await this.#context.store.transaction(async (records) => {
+        await records.hosts.setHeard(heard);
+        await change(records, await records.hosts.unreachableAmong([...heard.keys()]), { action: 'host.reachable', detail: {} });
+      });
+    } catch (error) {
+      this.#heard = new Map([...heard, ...this.#heard]);
+      this.#listeningSince = Date.now();
+      throw error;
+    }
+  }
+}
+
+type Change = { readonly action: 'host.reachable' | 'host.unreachable'; readonly detail: Readonly<Record<string, number>> };
+
+async function change(records: Records, hostIds: readonly string[], entry: Change): Promise<void> {
+  if (hostIds.length === 0) return;
+  const now = new Date();
+  await records.hosts.setUnreachable(hostIds, entry.action === 'host.unreachable' ? now : null);
+  await audit(
+    records,
+    service,
+    now,
+    hostIds.map((object) => ({ object, ...entry })),
+  );
 }

@@ -2,6 +2,7 @@
 
 import type { Prisma } from './generated/client.ts';
 import type { RecordedMigration } from './migrations.ts';
+import type { Repetition } from './repetition.ts';
 import type { Statements } from './statements.ts';
 
 /** A connection, or a transaction on one: Prisma's, and the statements that run there past Prisma. */
@@ -36,6 +37,8 @@ export interface Engine {
   announce(text: string): Promise<void>;
   /** Calls back with what other replicas announce; and with null when some may have been missed. */
   onAnnouncement(listener: (text: string | null) => void): void;
+  /** Has work done at intervals of so many milliseconds, by one of the replicas at a time: what it does, it may do twice. */
+  repeat(name: string, interval: number, work: () => Promise<void>): Repetition;
   /** Whether what is committed is on disk. */
   isDurable(): Promise<boolean>;
   /** Writes something that stays nowhere. @throws {Error} when the database takes no writes. */

@@ -8,6 +8,7 @@ import { PostgresqlEngine } from './postgresql/engine.ts';
 import { applyMigrations as applyToPostgresql, postgresqlMigrations } from './postgresql/migrations.ts';
 import type { Committed } from './records/committed.ts';
 import { Records } from './records/records.ts';
+import type { Repetition } from './repetition.ts';
 import { SqliteEngine } from './sqlite/engine.ts';
 import { applyMigrations as applyToSqlite, sqliteMigrations } from './sqlite/migrations.ts';
 
@@ -163,6 +164,11 @@ export class Store {
   /** Has this one called after every transaction: what is committed is on disk by then. It must not throw. */
   onTransactionEnd(listener: (end: TransactionEnd) => void): void {
     this.#listener = listener;
+  }
+
+  /** Has work done at intervals of so many milliseconds, once in the whole installation at a time. What it does, it may do twice. */
+  repeat(name: string, interval: number, work: () => Promise<void>): Repetition {
+    return this.#engine.repeat(name, interval, work);
   }
 
   /** Whether the database can be written to, which is tried; whether what is acknowledged is on disk; and why it is not the database of this version, in words. */

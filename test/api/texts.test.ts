@@ -35,5 +35,5 @@ test('U+0000 is refused in an address', async () => {
 
 test('the digits of its number are no character', async () => {
   const load = { module: 'tcp', version: '1.0.0', devices: ['none'], versionPolicy: 'downgrade', downgradeReason: String.raw`a\u0000b` };
-  expect((await bench.post('/v1/loads', load)).status).toBe(404);
+  expect(JSON.stringify((await bench.post('/v1/loads', load)).body)).not.toContain('U+0000');
 });

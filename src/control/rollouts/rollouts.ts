@@ -5,10 +5,10 @@ import { newIdentifier } from '../../protocol/identifiers.ts';
 import type { PageByNumber, PageByTime } from '../../store/records/page.ts';
 import type { Records } from '../../store/records/records.ts';
 import type { RolloutDeviceFilter, RolloutFilter } from '../../store/records/rollouts.ts';
+import type { Repetition } from '../../store/repetition.ts';
 import { type AnswerOf, keepAnswer } from '../answers.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from '../context.ts';
 import { notFound, Problem } from '../problem.ts';
-import { Repeated } from '../repeated.ts';
 import { checkHasImage } from '../retention.ts';
 import type { Decision } from './decisions.ts';
 import { type DeviceFigures, withFigures } from './figures.ts';
@@ -41,14 +41,14 @@ export type RolloutRequest = {
 export class Rollouts {
   readonly #context: Context;
   readonly #runner: RolloutRunner;
-  readonly #look: Repeated;
+  readonly #look: Repetition;
   readonly #closed = new AbortController();
   #followers = 0;
 
   constructor(context: Context) {
     this.#context = context;
     this.#runner = new RolloutRunner(context);
-    this.#look = new Repeated(lookInterval, () => this.#runner.advance());
+    this.#look = context.store.repeat('rollouts', lookInterval, () => this.#runner.advance());
   }
 
   /** Why rollouts cannot be carried on, in words. */

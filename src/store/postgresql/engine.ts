@@ -5,7 +5,9 @@ import { announcementLimit, type Connection, type Engine, type Transaction, type
 import type { Prisma, PrismaClient } from '../generated/client.ts';
 import { getPrismaClientClass } from '../generated/internal/postgresql.ts';
 import type { RecordedMigration } from '../migrations.ts';
+import type { Repetition } from '../repetition.ts';
 import { Announcements, channel } from './announcements.ts';
+import { SharedWork } from './shared-work.ts';
 import { PostgresqlStatements } from './statements.ts';
 
 /** Connections of one replica that read, and the one that writes. */
@@ -21,18 +23,20 @@ export class PostgresqlEngine implements Engine {
   readonly #writer: PrismaClient;
   readonly #reader: PrismaClient;
   readonly #announcements: Announcements;
+  readonly #work: SharedWork;
   readonly reading: Connection;
 
-  private constructor(url: string, announcements: Announcements) {
+  private constructor(url: string, announcements: Announcements, work: SharedWork) {
     this.#writer = clientOf(url, connections.writing, ['synchronous_commit=on']);
     this.#reader = clientOf(url, connections.reading, ['default_transaction_read_only=on']);
     this.#announcements = announcements;
+    this.#work = work;
     this.reading = { client: this.#reader, statements: new PostgresqlStatements(this.#reader) };
   }
 
   /** Opens a database that has all migrations. */
   static async open(url: string): Promise<PostgresqlEngine> {
-    return new PostgresqlEngine(url, await Announcements.follow(url));
+    return new PostgresqlEngine(url, await Announcements.follow(url), await SharedWork.start(url));
   }
 
   /**
@@ -71,6 +75,10 @@ export class PostgresqlEngine implements Engine {
     this.#announcements.listen(listener);
   }
 
+  repeat(name: string, interval: number, work: () => Promise<void>): Repetition {
+    return this.#work.repeat(name, interval, work);
+  }
+
   async isDurable(): Promise<boolean> {
     const [row] = await this.#writer.$queryRawUnsafe<{ synchronous_commit: string }[]>('SHOW synchronous_commit');
     return row !== undefined && row.synchronous_commit !== 'off';
@@ -91,6 +99,7 @@ export class PostgresqlEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    await this.#work.stop();
     await this.#announcements.close();
     await this.#reader.$disconnect();
     await this.#writer.$disconnect();

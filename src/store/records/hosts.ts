@@ -2,19 +2,29 @@
 
 import type { Prisma } from '../generated/client.ts';
 import type { HostModel } from '../generated/models.ts';
-import { Query, type Statements } from '../statements.ts';
-import { chunksOf } from './chunks.ts';
+import { change, Query, type Statements } from '../statements.ts';
+import { chunksOf, readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, nameConditions, type PageByName, type PageByTime, timeConditions } from './page.ts';
 
-export type HostRecord = HostModel;
+export type HostRecord = Omit<HostModel, 'heardAt'>;
 export type HostFilter = { readonly isReachable?: boolean | undefined };
 export type HostWithDevices = HostRecord & { readonly devices: number };
 
-const hostOfToken = new Query<{ readonly id: string }>({ digest: 'text' }, `SELECT "id" FROM "Host" WHERE "tokenDigest" = :digest`);
+const hostOfToken = new Query<{ readonly id: string; readonly unreachableSince: number | null }>(
+  { digest: 'text' },
+  `SELECT "id", "unreachableSince" FROM "Host" WHERE "tokenDigest" = :digest`,
+);
 const bootOfHost = new Query<{ readonly name: string; readonly bootId: string }>(
   { id: 'text' },
   `SELECT "name", "bootId" FROM "Host" WHERE "id" = :id`,
+);
+
+const hearHost = change(
+  'Host',
+  { heardAt: 'time', id: 'text' },
+  `"heardAt" = :heardAt`,
+  `"id" = :id AND ("heardAt" IS NULL OR "heardAt" < :heardAt)`,
 );
 
 export class HostRecords {
@@ -41,9 +51,9 @@ export class HostRecords {
   }
 
   /** The host that was given the token of this digest when it last registered. */
-  async findByToken(tokenDigest: string): Promise<string | null> {
+  async findByToken(tokenDigest: string): Promise<{ readonly id: string; readonly isUnreachable: boolean } | null> {
     const [host] = await this.#statements.all(hostOfToken, [tokenDigest]);
-    return host?.id ?? null;
+    return host === undefined ? null : { id: host.id, isUnreachable: host.unreachableSince !== null };
   }
 
   /** The boot that a host has registered last, and its name. */
@@ -57,6 +67,31 @@ export class HostRecords {
     return this.#client.host.findMany({ select: { id: true, unreachableSince: true } });
   }
 
+  /** Hosts that are not known to be unreachable, and have not been heard of since then. */
+  async silentSince(moment: Date): Promise<string[]> {
+    const hosts = await this.#client.host.findMany({
+      where: { unreachableSince: null, OR: [{ heardAt: null }, { heardAt: { lt: moment } }] },
+      select: { id: true },
+    });
+    return hosts.map(({ id }) => id);
+  }
+
+  /** Those of these hosts that are unreachable. */
+  async unreachableAmong(ids: readonly string[]): Promise<string[]> {
+    const hosts = await readInChunks(ids, (some) =>
+      this.#client.host.findMany({ where: { id: { in: some }, unreachableSince: { not: null } }, select: { id: true } }),
+    );
+    return hosts.map(({ id }) => id);
+  }
+
+  /** Notes when hosts were last heard of. */
+  async setHeard(heard: ReadonlyMap<string, Date>): Promise<void> {
+    await this.#statements.each(
+      hearHost,
+      [...heard].map(([id, at]) => [at.getTime(), id]),
+    );
+  }
+
   /** Notes that hosts are heard of (null), or since when they are not. */
   async setUnreachable(ids: readonly string[], unreachableSince: Date | null): Promise<void> {
     for (const some of chunksOf(ids)) await this.#client.host.updateMany({ where: { id: { in: some } }, data: { unreachableSince } });
@@ -67,10 +102,11 @@ export class HostRecords {
     for (const id of ids) this.#committed.endedStreams.add(id);
   }
 
-  /** Makes the host, or renews the one of that name. */
+  /** Makes the host, or renews the one of that name: it has just been heard of. */
   async save(host: HostRecord): Promise<void> {
     const { id, ...rest } = host;
-    await this.#client.host.upsert({ where: { id }, create: host, update: rest });
+    const heardAt = host.registeredAt;
+    await this.#client.host.upsert({ where: { id }, create: { ...host, heardAt }, update: { ...rest, heardAt } });
   }
 
   async list({ isReachable }: HostFilter, page: PageByTime | PageByName): Promise<HostWithDevices[]> {

@@ -2,6 +2,8 @@
 
 import type { Connection, Engine, Transaction, TransactionLimits } from '../engine.ts';
 import type { RecordedMigration } from '../migrations.ts';
+import { Repeated } from '../repeated.ts';
+import type { Repetition } from '../repetition.ts';
 import { openConnection, type SqliteConnection } from './connection.ts';
 
 /** The driver's default of `synchronous` is NORMAL in WAL, which can lose what was acknowledged when the machine loses power. */
@@ -56,6 +58,10 @@ export class SqliteEngine implements Engine {
   async announce(): Promise<void> {}
 
   onAnnouncement(): void {}
+
+  repeat(_name: string, interval: number, work: () => Promise<void>): Repetition {
+    return new Repeated(interval, work);
+  }
 
   async isDurable(): Promise<boolean> {
     const [row] = await this.#writer.client.$queryRawUnsafe<{ synchronous: bigint | number }[]>('PRAGMA synchronous');

@@ -37,6 +37,7 @@ CREATE TABLE "Host" (
     "registeredAt" TIMESTAMP(3) NOT NULL,
     "tokenDigest" TEXT COLLATE "C",
     "unreachableSince" TIMESTAMP(3),
+    "heardAt" TIMESTAMP(3),
 
     CONSTRAINT "Host_pkey" PRIMARY KEY ("id")
 );

@@ -1,10 +1,12 @@
-// Work that the service does by itself, again and again.
+// Work that the one process of an installation does by itself, again and again.
+
+import type { Repetition } from './repetition.ts';
 
 /** How soon a run follows when somebody asks for one, in milliseconds: those who ask at the same time get the same. */
 const soon = 10;
 
 /** Runs work at intervals, one run after another; a run that fails is followed by the next. */
-export class Repeated {
+export class Repeated implements Repetition {
   readonly #work: () => Promise<void>;
   readonly #interval: number;
   #timer: NodeJS.Timeout | null = null;
