@@ -1,7 +1,7 @@
 // The Idempotency-Key header: a POST that is repeated with its key is answered as the first time, and done once.
 
-import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { Answers, RepeatableRequest } from '../control/answers.ts';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type Answer, AnsweredMeanwhile, type Answers, type RepeatableRequest } from '../control/answers.ts';
 import { Problem } from '../control/problem.ts';
 import { actorOf, bearerToken, callerOf } from './access.ts';
 
@@ -43,12 +43,20 @@ export function makePostsRepeatable(app: FastifyInstance, answers: Answers): voi
       underWay.set(request, repeatable);
       return;
     }
-    if (answer.location !== null) reply.header('location', answer.location);
-    reply.header('idempotency-replayed', 'true').status(answer.status);
-    await reply
-      .type(answer.contentType ?? 'application/json')
+    await replay(reply, answer)
       .serializer((body: string) => body)
       .send(answer.body);
+  });
+
+  // Thrown on to the handler of all errors.
+  app.setErrorHandler(async (error, request, reply) => {
+    if (!(error instanceof AnsweredMeanwhile)) throw error;
+    const repeatable = underWay.get(request);
+    underWay.delete(request);
+    if (repeatable !== undefined) answers.abandon(repeatable);
+    return replay(reply, error.answer)
+      .serializer((body: string) => body)
+      .send(error.answer.body);
   });
 
   // It comes also where the client has gone meanwhile: what is carried out is under way until then.
@@ -62,14 +70,25 @@ export function makePostsRepeatable(app: FastifyInstance, answers: Answers): voi
       return payload;
     }
     const text = (value: unknown) => (typeof value === 'string' ? value : null);
-    await answers.keep(repeatable, {
+    const known = await answers.keep(repeatable, {
       status: reply.statusCode,
       contentType: text(reply.getHeader('content-type')),
       location: text(reply.getHeader('location')),
       body: typeof payload === 'string' ? payload : '',
     });
-    return payload;
+    if (known === null) return payload;
+    replay(reply.removeHeader('location'), known);
+    return known.body;
   });
+}
+
+/** Has a reply be what it was the first time, but for its body. */
+function replay(reply: FastifyReply, { location, status, contentType }: Answer): FastifyReply {
+  if (location !== null) reply.header('location', location);
+  return reply
+    .header('idempotency-replayed', 'true')
+    .status(status)
+    .type(contentType ?? 'application/json');
 }
 
 function bodyText(body: unknown): string | Uint8Array {

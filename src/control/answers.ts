@@ -13,14 +13,40 @@ const kept = new WeakSet<RepeatableRequest>();
 /** What is made, as the request that made it is answered. */
 export type AnswerOf<Made> = (made: Made) => Answer;
 
+/** The same request has been carried out by another replica of the service meanwhile, and here it is not. */
+export class AnsweredMeanwhile extends Error {
+  override readonly name = 'AnsweredMeanwhile';
+  readonly answer: Answer;
+
+  constructor(answer: Answer) {
+    super('the request was answered by another replica of the service');
+    this.answer = answer;
+  }
+}
+
 /**
  * Keeps the answer of a repeatable request in the transaction that carries it out: whatever happens to the service after that, who repeats the
  * request gets this answer, and nothing is done twice.
+ * @throws {AnsweredMeanwhile} {Problem} `invalid-value` when the key was used for another request meanwhile.
  */
 export async function keepAnswer<Made>(records: Records, { repeatable }: Requester, answerOf: AnswerOf<Made>, made: Made): Promise<void> {
   if (repeatable === undefined) return;
+  const known = await findAnswer(records, repeatable);
+  if (known !== null) throw new AnsweredMeanwhile(known);
   await records.answers.keep([toRecord(repeatable, answerOf(made))]);
   kept.add(repeatable);
+}
+
+/** The answer that the same request was given, null where there is none. @throws {Problem} `invalid-value` when the key is another request's. */
+async function findAnswer(records: Records, request: RepeatableRequest): Promise<Answer | null> {
+  const known = await records.answers.find(request.actor, request.key);
+  if (known === null || known.createdAt.getTime() < Date.now() - keptFor) return null;
+  if (known.route !== request.route || known.bodyDigest !== digestOf(request.body)) {
+    throw new Problem('invalid-value', 'this Idempotency-Key was used for another request: take a new key for each request', {
+      invalidValues: [{ pointer: 'header:idempotency-key', detail: 'was used for another request' }],
+    });
+  }
+  return known.isSealed ? { ...known, body: unseal(known.body, request.sealedBy ?? '') } : known;
 }
 
 function toRecord({ actor, key, route, body, sealedBy }: RepeatableRequest, answer: Answer): AnswerRecord {
@@ -71,13 +97,13 @@ export class Answers {
     const name = nameOf(request);
     while (this.#underWay.has(name)) {
       await this.#wait(name);
-      const known = await this.#find(request);
+      const known = await findAnswer(this.#context.store.records, request);
       if (known !== null) return known;
     }
     this.#underWay.set(name, []);
     let isToBeCarriedOut = false;
     try {
-      const known = await this.#find(request);
+      const known = await findAnswer(this.#context.store.records, request);
       isToBeCarriedOut = known === null;
       return known;
     } finally {
@@ -85,14 +111,22 @@ export class Answers {
     }
   }
 
-  /** Keeps the answer of a request that was carried out, or refused, unless it is kept with what it did. */
-  async keep(request: RepeatableRequest, answer: Answer): Promise<void> {
+  /**
+   * Keeps the answer of a request that was carried out, or refused, unless it is kept with what it did.
+   * Answers what the same request was answered by another replica of the service meanwhile, which may be why it was refused; null where it was not.
+   */
+  async keep(request: RepeatableRequest, answer: Answer): Promise<Answer | null> {
     try {
-      if (!kept.has(request)) await this.#context.store.transaction((records) => records.answers.keep([toRecord(request, answer)]));
+      if (kept.has(request)) return null;
+      return await this.#context.store.transaction(async (records) => {
+        const known = await findAnswer(records, request);
+        if (known === null) await records.answers.keep([toRecord(request, answer)]);
+        return known;
+      });
     } finally {
       this.abandon(request);
+      await this.#removeOld();
     }
-    await this.#removeOld();
   }
 
   /** The request is not under way any more; if no answer was kept, it may be made again under the same key. */
@@ -100,18 +134,6 @@ export class Answers {
     const waiters = this.#underWay.get(nameOf(request)) ?? [];
     this.#underWay.delete(nameOf(request));
     for (const wake of waiters) wake();
-  }
-
-  /** The answer that the same request was given, null where there is none. @throws {Problem} `invalid-value` when the key is another request's. */
-  async #find(request: RepeatableRequest): Promise<Answer | null> {
-    const known = await this.#context.store.records.answers.find(request.actor, request.key);
-    if (known === null || known.createdAt.getTime() < Date.now() - keptFor) return null;
-    if (known.route !== request.route || known.bodyDigest !== digestOf(request.body)) {
-      throw new Problem('invalid-value', 'this Idempotency-Key was used for another request: take a new key for each request', {
-        invalidValues: [{ pointer: 'header:idempotency-key', detail: 'was used for another request' }],
-      });
-    }
-    return known.isSealed ? { ...known, body: unseal(known.body, request.sealedBy ?? '') } : known;
   }
 
   async #wait(name: string): Promise<void> {

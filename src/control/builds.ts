@@ -77,6 +77,7 @@ export class Builds {
       await records.builds.keepImage(compiled.digest, new Uint8Array(compiled.image), createdAt);
       const { compiler, sourceDigest, digest: imageDigest } = compiled;
       const facts = { module, version, language, compiler, sourceDigest, imageDigest, pushedBy: requester.actor };
+      await this.#context.signingKeys.renew(records);
       // Here, so that it is by the key that is signed with now: another may have taken its place while the source was compiled.
       const envelope = stateBuild(this.#context.signingKeys, {
         ...facts,

@@ -131,7 +131,11 @@ export class Checkpoints {
   }
 
   #sign(size: number, root: Hash): Promise<CheckpointRecord> {
-    return this.#store.transaction((records) => {
+    return this.#store.transaction(async (records) => {
+      // Another replica of the service may have signed the same meanwhile.
+      const known = await records.checkpoints.find(size);
+      if (known !== null) return known;
+      await this.#signingKeys.renew(records);
       const at = new Date();
       const key = this.#signingKeys.active;
       const checkpoint = { origin: this.origin, size, root, at: at.toISOString() };

@@ -106,7 +106,7 @@ export class Hosts {
       if (isNewBoot) {
         await bringUpDevices(records, host.id, requester, registeredAt);
         // The old life of the host, should it still be there, is not to carry out the orders of the new one.
-        records.hosts.endStreams([host.id]);
+        await records.hosts.endStreams([host.id]);
         const detail = { name, boot: bootId, capacity };
         await audit(records, requester, registeredAt, [{ action: 'host.registered', object: host.id, detail }]);
       } else {
@@ -119,6 +119,7 @@ export class Hosts {
         registeredAt,
         made.map((device) => ({ action: 'device.created', object: device.id, detail: detailOf(device) })),
       );
+      await this.#context.signingKeys.renew(records);
       return { host, signingKeys: await this.#context.signingKeys.vouchedFor(records) };
     });
     return { ...host, devices: await this.#context.store.records.devices.countOf(host.id), token, signingKeys };
@@ -127,7 +128,10 @@ export class Hosts {
   /** What the service signs or has signed builds with, as a host is to be told. */
   signingKeys(): Promise<SigningKeyRecord[]> {
     const { store, signingKeys } = this.#context;
-    return store.transaction((records) => signingKeys.vouchedFor(records));
+    return store.transaction(async (records) => {
+      await signingKeys.renew(records);
+      return signingKeys.vouchedFor(records);
+    });
   }
 
   /**

@@ -25,7 +25,11 @@ export async function fillTiles(store: Store, size: number): Promise<void> {
         const some = hashes.slice(place * tileWidth, (place + 1) * tileWidth);
         return { level, index: next + place, root: folded(some), hashes: new Uint8Array(Buffer.concat(some)) };
       });
-      await store.transaction((records) => records.checkpoints.createTiles(tiles));
+      await store.transaction(async (records) => {
+        // Another replica of the service may have made them meanwhile: of the same hashes they are the same.
+        const isNext = (await records.checkpoints.countTiles(level)) === next;
+        if (isNext) await records.checkpoints.createTiles(tiles);
+      });
     }
   }
 }

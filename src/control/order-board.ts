@@ -1,6 +1,7 @@
 // Where hosts wait for their orders: orders are read from the database, and the board tells who has new ones.
 
-import { type News, noNews } from '../store/news.ts';
+import { randomUUID } from 'node:crypto';
+import type { News } from '../store/news.ts';
 import type { OrderRecord } from '../store/records/orders.ts';
 import type { Store } from '../store/store.ts';
 
@@ -9,9 +10,12 @@ const batchSize = 500;
 /** Orders that a host has at once, sent and not reported on; more wait here, where they can still be withdrawn. */
 const flightLimit = 1_000;
 
+/** In which a host follows its orders, at this replica of the service. */
+type Stream = { readonly id: string; readonly ending: AbortController };
+
 export class OrderBoard {
   readonly #store: Store;
-  readonly #streams = new Map<string, AbortController>();
+  readonly #streams = new Map<string, Stream>();
   /** Whoever waits for a host's orders, to be woken. */
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #closed = new AbortController();
@@ -28,7 +32,18 @@ export class OrderBoard {
   /** There may be new orders, or room for more; and streams are to end. */
   tell({ hosts, endedStreams }: News): void {
     for (const hostId of hosts === 'all' ? this.#waiting.keys() : hosts) for (const wake of this.#waiting.get(hostId) ?? []) wake();
-    for (const hostId of endedStreams) this.#streams.get(hostId)?.abort();
+    for (const hostId of endedStreams === 'all' ? [...this.#streams.keys()] : endedStreams) void this.#endIfReplaced(hostId);
+  }
+
+  /** The database says which stream is the host's. */
+  async #endIfReplaced(hostId: string): Promise<void> {
+    const stream = this.#streams.get(hostId);
+    if (stream === undefined) return;
+    try {
+      if ((await this.#store.records.hosts.streamOf(hostId)) !== stream.id) stream.ending.abort();
+    } catch {
+      // A database that does not answer ends no stream.
+    }
   }
 
   /** Ends every stream and every waiting; there will be no other. */
@@ -65,13 +80,13 @@ export class OrderBoard {
 
   /** A host's orders after a number, and then those to come, until the signal is aborted, another stream of the host begins, or the board is closed. */
   async *follow(hostId: string, after: number, signal: AbortSignal): AsyncGenerator<OrderRecord, void> {
-    const replaced = new AbortController();
-    const ended = AbortSignal.any([signal, replaced.signal, this.#closed.signal]);
-    this.#streams.get(hostId)?.abort();
-    this.#streams.set(hostId, replaced);
+    const stream: Stream = { id: randomUUID(), ending: new AbortController() };
+    const ended = AbortSignal.any([signal, stream.ending.signal, this.#closed.signal]);
+    this.#streams.get(hostId)?.ending.abort();
+    this.#streams.set(hostId, stream);
     let last = after;
     try {
-      await this.#store.tellOthers({ ...noNews, endedStreams: [hostId] });
+      await this.#store.transaction(({ hosts }) => hosts.beginStream(hostId, stream.id));
       while (!ended.aborted) {
         for (const order of await this.next(hostId, last, ended)) {
           if (ended.aborted) return;
@@ -80,7 +95,7 @@ export class OrderBoard {
         }
       }
     } finally {
-      if (this.#streams.get(hostId) === replaced) this.#streams.delete(hostId);
+      if (this.#streams.get(hostId) === stream) this.#streams.delete(hostId);
     }
   }
 

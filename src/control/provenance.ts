@@ -90,6 +90,7 @@ export async function stateOldBuilds({ store, signingKeys }: Pick<Context, 'stor
 }
 
 async function stateAudited(records: Records, signingKeys: SigningKeys, builds: readonly BuildRecord[]): Promise<void> {
+  await signingKeys.renew(records);
   const ids = builds.map(({ id }) => id);
   const creations = new Map((await records.audit.of('build.created', ids)).map((event) => [event.object, event]));
   const stated: BuildRecord[] = [];

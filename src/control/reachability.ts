@@ -46,7 +46,7 @@ export class Reachability {
     await this.#context.store.transaction(async (records) => {
       // Some may have been heard of while the transaction waited.
       const silent = await silentNow(records);
-      records.hosts.endStreams(silent);
+      await records.hosts.endStreams(silent);
       await change(records, silent, { action: 'host.unreachable', detail: { silentMilliseconds: this.#limit } });
     });
   }

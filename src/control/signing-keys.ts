@@ -34,6 +34,9 @@ export class SigningKeyError extends Error {
   override readonly name = 'SigningKeyError';
 }
 
+/** Another replica of the service has made a key meanwhile. */
+class AnotherKeyMade extends Error {}
+
 type ActiveKey = PublicKey & { readonly id: string; readonly privateKey: string };
 
 export class SigningKeys {
@@ -62,15 +65,36 @@ export class SigningKeys {
       const made = newKey();
       // Of a key that is lost there is but the database's word.
       const predecessor = current === null ? null : { keyId: current.active.keyId, pem: current.active.publicKey };
-      await keepNewKey(store, privateKeys, made, async () => ({ predecessor, vouching: null, requester: service }));
+      const isStillSo = async ({ signingKeys }: Records) => (await signingKeys.current())?.active.id === current?.active.id;
+      const isMade = await keepNewKey(store, privateKeys, made, async (records) => {
+        if (!(await isStillSo(records))) throw new AnotherKeyMade();
+        return { predecessor, vouching: null, requester: service };
+      }).then(
+        () => true,
+        (error: unknown) => {
+          if (error instanceof AnotherKeyMade) return false;
+          throw error;
+        },
+      );
+      // Another replica, which was started at the same time, has made one.
+      if (!isMade) return SigningKeys.open(store, { privateKeys, isLost: false });
       return new SigningKeys(store, privateKeys, current?.first.keyId ?? made.keyId, made);
     }
     const { active, first } = current;
     if (privateKey === null) throw new SigningKeyError(`the key ${active.id}, with which the service signs, is not where it was kept`);
-    const publicPart = publicPartOf(privateKey);
-    if (publicPart.keyId !== active.keyId)
-      throw new SigningKeyError(`what is kept as the key ${active.id}, with which the service signs, is another key (${publicPart.keyId})`);
-    return new SigningKeys(store, privateKeys, first.keyId, { ...publicPart, id: active.id, privateKey });
+    return new SigningKeys(store, privateKeys, first.keyId, activeKey(active, privateKey));
+  }
+
+  /**
+   * Takes up the key by which another replica of the service may have replaced this one's; to be called in a transaction before anything is signed there.
+   * @throws {SigningKeyError} where its private part is another key's.
+   */
+  async renew({ signingKeys }: Records): Promise<void> {
+    const current = await signingKeys.current();
+    if (current === null || current.active.id === this.#active.id) return;
+    // A key in the database without a private part is whoever's who can write to it.
+    const privateKey = this.#privateKeys.read(current.active.id);
+    if (privateKey !== null) this.#active = activeKey(current.active, privateKey);
   }
 
   /** The public part of the key that is signed with now. */
@@ -97,6 +121,7 @@ export class SigningKeys {
       const record = await keepNewKey(this.#store, this.#privateKeys, made, async (records) => {
         if ((await records.signingKeys.count()) >= keyLimit)
           throw new Problem('too-many-keys', `there were ${keyLimit} signing keys, as many as may be`);
+        await this.renew(records);
         replaced = this.#active;
         // Nothing is signed by the old key after the event that tells of the new one.
         this.#active = made;
@@ -185,6 +210,14 @@ async function keepNewKey(
     privateKeys.remove(id);
     throw error;
   }
+}
+
+/** @throws {SigningKeyError} */
+function activeKey({ id, keyId }: SigningKeyRecord, privateKey: string): ActiveKey {
+  const publicPart = publicPartOf(privateKey);
+  if (publicPart.keyId !== keyId)
+    throw new SigningKeyError(`what is kept as the key ${id}, with which the service signs, is another key (${publicPart.keyId})`);
+  return { ...publicPart, id, privateKey };
 }
 
 function newKey(): ActiveKey {

@@ -33,8 +33,6 @@ export interface Engine {
    * the service together: each sees everything that was acknowledged before it.
    */
   transaction(work: (transaction: Transaction) => Promise<void>, limits: TransactionLimits): Promise<void>;
-  /** Tells the other replicas at once. */
-  announce(text: string): Promise<void>;
   /** Calls back with what other replicas announce; and with null when some may have been missed. */
   onAnnouncement(listener: (text: string | null) => void): void;
   /** Has work done at intervals of so many milliseconds, by one of the replicas at a time: what it does, it may do twice. */

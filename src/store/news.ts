@@ -10,34 +10,23 @@ export type News = {
   readonly loads: boolean;
   /** Hosts that have new orders, or room for more; `all` where it is not known which. */
   readonly hosts: readonly string[] | 'all';
-  /** Hosts whose streams of orders are to end. */
-  readonly endedStreams: readonly string[];
+  /** Hosts whose streams of orders may have come to their end; `all` where it is not known which. */
+  readonly endedStreams: readonly string[] | 'all';
 };
 
-export const noNews: News = { events: false, loads: false, hosts: [], endedStreams: [] };
-
 /** Where something may have been missed. */
-export const anyNews: News = { events: true, loads: true, hosts: 'all', endedStreams: [] };
+export const anyNews: News = { events: true, loads: true, hosts: 'all', endedStreams: 'all' };
 
-const Told = z.object({
-  events: z.boolean(),
-  loads: z.boolean(),
-  hosts: z.union([z.array(z.string()), z.literal('all')]),
-  endedStreams: z.array(z.string()),
-});
+const Hosts = z.union([z.array(z.string()), z.literal('all')]);
+const Told = z.object({ events: z.boolean(), loads: z.boolean(), hosts: Hosts, endedStreams: Hosts });
 
-/** The news as they are announced, in as many texts as they need; none where there is nothing to be told. */
-export function announcementsOf(news: News): string[] {
+/** The news as they are announced; null where there is nothing to be told. */
+export function announcementOf(news: News): string | null {
   const { events, loads, hosts, endedStreams } = news;
-  if (!events && !loads && hosts.length === 0 && endedStreams.length === 0) return [];
+  if (!events && !loads && hosts.length === 0 && endedStreams.length === 0) return null;
   const text = JSON.stringify(news);
-  if (text.length <= announcementLimit) return [text];
-  if (hosts !== 'all') return announcementsOf({ ...news, hosts: 'all' });
-  const half = Math.ceil(endedStreams.length / 2);
-  return [
-    ...announcementsOf({ ...news, endedStreams: endedStreams.slice(0, half) }),
-    ...announcementsOf({ ...noNews, endedStreams: endedStreams.slice(half) }),
-  ];
+  if (text.length <= announcementLimit) return text;
+  return JSON.stringify({ ...news, hosts: 'all', endedStreams: endedStreams.length === 0 ? [] : 'all' });
 }
 
 /** What was announced; a text that another version of the service sends may be anything. */

@@ -3,7 +3,7 @@
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import type { Engine } from './engine.ts';
 import { type Migration, migrationFaults } from './migrations.ts';
-import { announcementsOf, type News, newsOf } from './news.ts';
+import { announcementOf, type News, newsOf } from './news.ts';
 import { PostgresqlEngine } from './postgresql/engine.ts';
 import { applyMigrations as applyToPostgresql, postgresqlMigrations } from './postgresql/migrations.ts';
 import type { Committed } from './records/committed.ts';
@@ -130,7 +130,7 @@ export class Store {
         // Then there is nothing to be kept.
         if (carriedOut.size === 0) throw new Error('every transaction of the group has failed');
         news.push(newsIn([...carriedOut.values()]));
-        for (const text of news.flatMap(announcementsOf)) await announce(text);
+        for (const text of news.map(announcementOf)) if (text !== null) await announce(text);
       }, transactionLimits);
     } catch (error) {
       for (const transaction of group) if (!failures.has(transaction)) failures.set(transaction, error);
@@ -149,11 +149,6 @@ export class Store {
       if (carriedOut.has(transaction)) transaction.succeed();
       else transaction.fail(failures.get(transaction));
     }
-  }
-
-  /** Tells the other replicas of the service, if there are any. */
-  async tellOthers(news: News): Promise<void> {
-    for (const text of announcementsOf(news)) await this.#engine.announce(text);
   }
 
   /** Has this one called when there may be something new to be read, whichever replica of the service has written it. It must not throw. */

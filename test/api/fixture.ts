@@ -39,7 +39,8 @@ export class Bench {
   retention: RetentionSettings = keepAll;
   /** The key of an administrator, shown where a request shows nothing else. */
   key = '';
-  readonly privateKeys = new PrivateKeysInMemory();
+  /** To be set before the start, where others are to sign with the same. */
+  privateKeys = new PrivateKeysInMemory();
   /** Whether the service is told that its signing key is lost; to be set before the start. */
   isSigningKeyLost = false;
   readonly folder = mkdtempSync(join(tmpdir(), 'patchbay-api-'));

@@ -1,2 +1,3 @@
 -- AlterTable
 ALTER TABLE "Host" ADD COLUMN "heardAt" DATETIME;
+ALTER TABLE "Host" ADD COLUMN "streamId" TEXT;

@@ -61,10 +61,6 @@ export class PostgresqlEngine implements Engine {
     }, limits);
   }
 
-  announce(text: string): Promise<void> {
-    return this.#announceOn(this.#writer, text);
-  }
-
   async #announceOn(client: Prisma.TransactionClient, text: string): Promise<void> {
     if (text.length > announcementLimit)
       throw new RangeError(`an announcement of ${text.length} bytes is longer than ${announcementLimit}`);

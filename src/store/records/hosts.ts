@@ -7,7 +7,7 @@ import { chunksOf, readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, nameConditions, type PageByName, type PageByTime, timeConditions } from './page.ts';
 
-export type HostRecord = Omit<HostModel, 'heardAt'>;
+export type HostRecord = Omit<HostModel, 'heardAt' | 'streamId'>;
 export type HostFilter = { readonly isReachable?: boolean | undefined };
 export type HostWithDevices = HostRecord & { readonly devices: number };
 
@@ -97,9 +97,22 @@ export class HostRecords {
     for (const some of chunksOf(ids)) await this.#client.host.updateMany({ where: { id: { in: some } }, data: { unreachableSince } });
   }
 
-  /** What hosts follow their orders in is to end, wherever it is. */
-  endStreams(ids: readonly string[]): void {
+  /** A host follows its orders in this stream; any other of it ends, wherever it is. */
+  async beginStream(id: string, streamId: string): Promise<void> {
+    await this.#client.host.updateMany({ where: { id }, data: { streamId } });
+    this.#committed.endedStreams.add(id);
+  }
+
+  /** What hosts follow their orders in ends, wherever it is. */
+  async endStreams(ids: readonly string[]): Promise<void> {
+    for (const some of chunksOf(ids)) await this.#client.host.updateMany({ where: { id: { in: some } }, data: { streamId: null } });
     for (const id of ids) this.#committed.endedStreams.add(id);
+  }
+
+  /** The stream in which a host follows its orders; null where it does not. */
+  async streamOf(id: string): Promise<string | null> {
+    const host = await this.#client.host.findFirst({ where: { id }, select: { streamId: true } });
+    return host?.streamId ?? null;
   }
 
   /** Makes the host, or renews the one of that name: it has just been heard of. */

@@ -55,8 +55,6 @@ export class SqliteEngine implements Engine {
   }
 
   /** There are no replicas. */
-  async announce(): Promise<void> {}
-
   onAnnouncement(): void {}
 
   repeat(_name: string, interval: number, work: () => Promise<void>): Repetition {

@@ -38,6 +38,7 @@ CREATE TABLE "Host" (
     "tokenDigest" TEXT COLLATE "C",
     "unreachableSince" TIMESTAMP(3),
     "heardAt" TIMESTAMP(3),
+    "streamId" TEXT COLLATE "C",
 
     CONSTRAINT "Host_pkey" PRIMARY KEY ("id")
 );
