@@ -10,6 +10,7 @@ import { usualLimits } from '../../api/limits.ts';
 import { createService } from '../../api/service.ts';
 import type { RetentionSettings } from '../../control/retention.ts';
 import { SigningKeyError } from '../../control/signing-keys.ts';
+import { isPostgresql } from '../../store/store.ts';
 import { readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
 import { writeAdminKey } from './admin-key.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
@@ -23,11 +24,12 @@ Starts the control service, and in it a device host with a few devices.
 Options (each also as an environment variable):
   --port N               port to listen on; 0: any free one (PATCHBAY_PORT, 7070)
   --address A            address to listen on (PATCHBAY_ADDRESS, 127.0.0.1)
-  --database FILE        SQLite file, made if it is not there (PATCHBAY_DATABASE, data/patchbay.db)
-  --embedded-devices N   devices of the embedded host (PATCHBAY_EMBEDDED_DEVICES, 4)
+  --database WHERE       SQLite file, made if it is not there; or postgresql://USER:PASSWORD@HOST/NAME, which any number of services may share
+                         (PATCHBAY_DATABASE, DATABASE_URL, data/patchbay.db)
+  --embedded-devices N   devices of the embedded host (PATCHBAY_EMBEDDED_DEVICES, 4; with PostgreSQL 0)
   --no-embedded-host     do not run devices in this process
   --admin-key-file FILE  where the key of an administrator is kept that the first start makes (PATCHBAY_ADMIN_KEY_FILE, admin-key beside the
-                         database); nobody else can read it
+                         database, with PostgreSQL in data/); nobody else can read it
   --new-admin-key        make another one, if the first is lost
   --signing-keys FOLDER  where the key is kept that the service signs builds and checkpoints of its audit trail with
                          (PATCHBAY_SIGNING_KEYS, signing-keys beside the database)
@@ -59,6 +61,8 @@ type ServeSettings = {
   readonly port: number;
   readonly address: string;
   readonly database: string;
+  /** Where files are kept of which it is not said where. */
+  readonly folder: string;
   readonly embeddedDevices: number;
   readonly adminKeyFile: string;
   readonly newAdminKey: boolean;
@@ -80,8 +84,8 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
     options: {
       port: { type: 'string', default: environment['PATCHBAY_PORT'] ?? '7070' },
       address: { type: 'string', default: environment['PATCHBAY_ADDRESS'] ?? '127.0.0.1' },
-      database: { type: 'string', default: environment['PATCHBAY_DATABASE'] ?? 'data/patchbay.db' },
-      'embedded-devices': { type: 'string', default: environment['PATCHBAY_EMBEDDED_DEVICES'] ?? '4' },
+      database: { type: 'string', default: databaseOf(environment) },
+      'embedded-devices': { type: 'string', default: environment['PATCHBAY_EMBEDDED_DEVICES'] ?? '' },
       'no-embedded-host': { type: 'boolean', default: false },
       'token-file': { type: 'string', default: environment['PATCHBAY_TOKEN_FILE'] ?? '' },
       'unreachable-after': { type: 'string', default: environment['PATCHBAY_UNREACHABLE_AFTER'] ?? '15' },
@@ -104,14 +108,21 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
       `--address ${values.address} can be reached from other machines, where anyone could do anything without a key: leave out --no-keys, or use 127.0.0.1`,
     );
   }
+  const isShared = isPostgresql(values.database);
+  if (!isShared && /^[a-z]+:\/\//.test(values.database))
+    throw new UsageError(`--database ${withoutPassword(values.database)} is none that the service knows: give a file, or postgresql://…`);
+  const folder = isShared ? 'data' : dirname(values.database);
+  // Several services that share a database would each have a host of the same name.
+  const embeddedDevices = values['embedded-devices'] || (isShared ? '0' : '4');
   return {
     port: readInteger('port', values.port, 0, 65_535),
     address: values.address,
     database: values.database,
-    embeddedDevices: values['no-embedded-host'] ? 0 : readInteger('embedded-devices', values['embedded-devices'], 0, 1_000),
-    adminKeyFile: values['admin-key-file'] || join(dirname(values.database), 'admin-key'),
+    folder,
+    embeddedDevices: values['no-embedded-host'] ? 0 : readInteger('embedded-devices', embeddedDevices, 0, 1_000),
+    adminKeyFile: values['admin-key-file'] || join(folder, 'admin-key'),
     newAdminKey: values['new-admin-key'],
-    signingKeys: values['signing-keys'] || join(dirname(values.database), 'signing-keys'),
+    signingKeys: values['signing-keys'] || join(folder, 'signing-keys'),
     newSigningKey: values['new-signing-key'],
     retention: {
       interval: retentionInterval,
@@ -122,10 +133,20 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
     keys: values['no-keys'] ? 'off' : 'required',
     requestsPerMinute: readInteger('rate-limit', values['rate-limit'], 1, 1_000_000_000),
     token: environment['PATCHBAY_TOKEN'],
-    tokenFile: values['token-file'] || join(dirname(values.database), 'join-token'),
+    tokenFile: values['token-file'] || join(folder, 'join-token'),
     unreachableAfter: readInteger('unreachable-after', values['unreachable-after'], 1, 3_600) * 1_000,
     logLevel: readLogLevel(values['log-level']),
   };
+}
+
+/** The database that the environment names. */
+function databaseOf(environment: NodeJS.ProcessEnv): string {
+  return environment['PATCHBAY_DATABASE'] ?? environment['DATABASE_URL'] ?? 'data/patchbay.db';
+}
+
+/** An address as it may be shown. */
+function withoutPassword(database: string): string {
+  return database.replace(/^([a-z]+:\/\/[^:/@]*):[^@]*@/, '$1:…@');
 }
 
 /** Milliseconds of so many days; null: for ever. */
@@ -137,7 +158,7 @@ function readDays(flag: string, text: string): number | null {
 export async function serve(args: readonly string[], signal: AbortSignal): Promise<void> {
   const settings = readSettings(args, process.env);
   if (settings === 'help') return console.log(serveHelp);
-  makeFolder(settings.database);
+  makeFolder(settings);
   const joinToken = keepJoinToken(settings.token, settings.tokenFile);
   const adminKey = { secret: '' };
   const { app, url } = await startService(settings, joinToken, (secret) => {
@@ -199,9 +220,9 @@ async function openService(settings: ServeSettings, joinToken: string, keepAdmin
   }
 }
 
-function makeFolder(database: string): void {
+function makeFolder({ database, folder }: ServeSettings): void {
   try {
-    mkdirSync(dirname(database), { recursive: true });
+    mkdirSync(folder, { recursive: true });
   } catch (error) {
     throw cannotOpen(database, error);
   }
@@ -213,7 +234,8 @@ function cannotOpen(database: string, error: unknown): unknown {
       `${error.message}: put it back, say where it is with --signing-keys, or have another made with --new-signing-key`,
     );
   if (!isSystemError(error)) return error;
-  return new StartError(`cannot open the database ${database}: ${error.message}: choose another file with --database`);
+  const otherwise = isPostgresql(database) ? 'see that it is there and lets this user in' : 'choose another file with --database';
+  return new StartError(`cannot open the database ${withoutPassword(database)}: ${error.message || error.code}: ${otherwise}`);
 }
 
 /** What the operating system or SQLite refuses; anything else is a mistake of ours, shown with its stack. */
