@@ -129,7 +129,7 @@ test('however often it is asked, the database is not written to each time', asyn
 
 test('the health check of the containers is answered by the service', async () => {
   const compose = readFileSync(new URL('../../docker-compose.yml', import.meta.url), 'utf8');
-  const [, script = ''] = /-e,\s+"(fetch\(.+)",$/m.exec(compose) ?? [];
+  const [, script = ''] = /- "(fetch\(.+)"$/m.exec(compose) ?? [];
   expect(script).toContain('http://127.0.0.1:7070/health/ready');
   const check = () => promisify(execFile)(process.execPath, ['-e', script.replace('http://127.0.0.1:7070', bench.url)]);
   await check();
