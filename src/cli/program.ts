@@ -83,6 +83,11 @@ const running = [
     summary: 'run simulated devices for a service (npm run host)',
     run: async () => (await import('./running/host.ts')).host,
   },
+  {
+    name: 'db',
+    summary: 'move an installation from SQLite to PostgreSQL (db copy)',
+    run: async () => (await import('./running/database-copy.ts')).database,
+  },
 ];
 
 const completion = 'completion';

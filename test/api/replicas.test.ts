@@ -142,7 +142,15 @@ ofReplicas('a load expires once, and a rollout is carried on when the replica th
   await until('it has expired', async () => (await third.get(`/v1/loads/${load?.['id']}`)).body['outcome'] === 'expired');
   expect(itemsOf(await first.get(`/v1/audit?object=${load?.['id']}&action=load.completed`))).toHaveLength(1);
 
-  const rollout = { module: 'tcp', version: '1.2.0', labels: { place: 'near' }, waves: [{ upToPercent: 50 }, { upToPercent: 100 }] };
+  const rollout = {
+    module: 'tcp',
+    version: '1.2.0',
+    labels: { place: 'near' },
+    waves: [
+      { upToPercent: 50, soakSeconds: 0 },
+      { upToPercent: 100, soakSeconds: 0 },
+    ],
+  };
   const asked = await third.post('/v1/rollouts', rollout);
   expect(asked).toMatchObject({ status: 202 });
   await third.stop();
