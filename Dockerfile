@@ -4,6 +4,8 @@ WORKDIR /patchbay
 COPY package.json package-lock.json prisma.config.ts ./
 COPY prisma ./prisma
 COPY openapi ./openapi
+COPY web ./web
+COPY src/cli/client ./src/cli/client
 RUN npm ci && mkdir data && chown node data
 COPY . .
 USER node
