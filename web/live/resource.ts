@@ -11,7 +11,7 @@ const leastPause = 500;
 export type Resource<Data> = {
   /** What was last answered; null until then. */
   readonly data: Data | null;
-  /** Why the last request was not answered; null where it was. It is made again by itself. */
+  /** Why the last request was not answered; null where it was. It is made again by itself where that may help. */
   readonly failure: Failure | null;
   /** Whether what is asked for now is another thing than the data is of. */
   readonly isChanging: boolean;
@@ -47,6 +47,7 @@ export function useResource<Data>(
     let isUnderWay = false;
     let isWantedAgain = false;
     let failures = 0;
+    let mayPass = true;
     let askedAt = Number.NEGATIVE_INFINITY;
     const after = (milliseconds: number) => {
       clearTimeout(timer);
@@ -68,13 +69,15 @@ export function useResource<Data>(
         if (asking.signal.aborted || wasGivenUp(error)) return;
         failures++;
         const failure = failureOf(error);
+        mayPass = failure.status === null || failure.status === 429 || failure.status >= 500;
         setKnown((before) => ({ of: identity, data: before.of === identity ? before.data : null, failure }));
       } finally {
         isUnderWay = false;
       }
       if (asking.signal.aborted) return;
-      if (failures > 0) after(backOff(failures));
-      else if (isWantedAgain) after(leastPause);
+      if (failures > 0) {
+        if (mayPass) after(backOff(failures));
+      } else if (isWantedAgain) after(leastPause);
       else if (latest.current.every !== null) after(latest.current.every);
     };
     wants.now = () => after(Math.max(0, askedAt + leastPause - performance.now()));
