@@ -1,0 +1,130 @@
+// FIG. 2, with the way that one load took lit up, and the time of each of its operations.
+
+import { microsecondsText } from '../../parts/times.tsx';
+import { type Edge, edges, measures, type Node, nodes, type Taken } from './workflow.ts';
+import './figure.css';
+
+type Parts = {
+  readonly way: Taken;
+  /** Whether the device has not reported yet. */
+  readonly isOpen: boolean;
+};
+
+export function Figure({ way, isOpen }: Parts) {
+  const taken = nodes
+    .filter(({ step }) => way.steps.has(step))
+    .map(({ operation, step }) => (operation === null ? step : `${operation} ${step}`));
+  // What was taken is drawn over what was not.
+  const ordered = edges.toSorted((first, second) => Number(way.isTaken(first)) - Number(way.isTaken(second)));
+  return (
+    <figure class="figure-2">
+      <svg viewBox={`0 0 ${measures.width} ${measures.height}`} role="group" aria-label={description(taken, isOpen)}>
+        <defs>
+          <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+            <path d="M0 0L8 4L0 8Z" class="arrow" />
+          </marker>
+          <marker id="arrow-taken" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="5" markerHeight="5" orient="auto">
+            <path d="M0 0L8 4L0 8Z" class="arrow taken" />
+          </marker>
+        </defs>
+        {ordered.map((edge) => (
+          <EdgeView key={`${edge.from} ${edge.to}`} edge={edge} isTaken={way.isTaken(edge)} />
+        ))}
+        {nodes.map((node) => (
+          <NodeView key={node.step} node={node} way={way} isOpen={isOpen} />
+        ))}
+      </svg>
+      <figcaption class="soft">
+        FIG. 2 of US 8,689,206 B2. What this load went through is lit; each operation leads to its facts.
+      </figcaption>
+    </figure>
+  );
+}
+
+function description(taken: readonly string[], isOpen: boolean): string {
+  if (isOpen) return 'The isolation workflow, FIG. 2: the device has not reported yet';
+  return `The isolation workflow, FIG. 2. This load went through ${taken.join(', ')}`;
+}
+
+function EdgeView({ edge: { path, label }, isTaken }: { readonly edge: Edge; readonly isTaken: boolean }) {
+  return (
+    <g class={isTaken ? 'edge taken' : 'edge'}>
+      <path d={path} marker-end={isTaken ? 'url(#arrow-taken)' : 'url(#arrow)'} />
+      {label !== undefined && (
+        <text x={label.x} y={label.y}>
+          {label.text}
+        </text>
+      )}
+    </g>
+  );
+}
+
+function NodeView({ node, way, isOpen }: { readonly node: Node; readonly way: Taken; readonly isOpen: boolean }) {
+  const { step, operation, kind, lines, x, y } = node;
+  const found = way.steps.get(step);
+  const hasFailed = way.failedIn === step || step === 'failed' || step === 'refused';
+  const isAwaited = isOpen && step === 'received';
+  const isReached = found !== undefined || way.failedIn === step;
+  const half = operation === null ? measures.sideHalf : measures.half;
+  const style = `node ${kind} ${isReached ? 'taken' : ''} ${isReached && hasFailed ? 'bad' : ''} ${isAwaited ? 'awaited' : ''}`;
+  const content = (
+    <g class={style}>
+      <Outline kind={kind} x={x} y={y} half={half} />
+      <Words lines={lines} operation={operation} kind={kind} x={x} y={y} />
+      {found !== undefined && operation !== null && <Time x={x} y={y} kind={kind} text={microsecondsText(found.microseconds)} />}
+    </g>
+  );
+  return found === undefined ? (
+    content
+  ) : (
+    <a href={`#step-${step}`} aria-label={`${operation ?? ''} ${step}, ${microsecondsText(found.microseconds)}`}>
+      {content}
+    </a>
+  );
+}
+
+type Place = { readonly kind: Node['kind']; readonly x: number; readonly y: number };
+
+function Outline({ kind, x, y, half }: Place & { readonly half: number }) {
+  const { boxHeight, questionHeight } = measures;
+  if (kind === 'question')
+    return <polygon points={`${x - half},${y} ${x},${y - questionHeight} ${x + half},${y} ${x},${y + questionHeight}`} />;
+  return <rect x={x - half} y={y - boxHeight} width={2 * half} height={2 * boxHeight} rx={kind === 'end' ? boxHeight : 2} />;
+}
+
+function Words({ lines: [first, second], operation, kind, x, y }: Place & Pick<Node, 'lines' | 'operation'>) {
+  if (operation === null)
+    return (
+      <text x={x} y={y + 4} text-anchor="middle">
+        {first}
+      </text>
+    );
+  const isQuestion = kind === 'question';
+  return (
+    <>
+      <text
+        class="operation"
+        x={isQuestion ? x : x - measures.half + 10}
+        y={isQuestion ? y - 14 : y + 5}
+        text-anchor={isQuestion ? 'middle' : 'start'}
+      >
+        {operation}
+      </text>
+      <text x={isQuestion ? x : x + 16} y={isQuestion ? y + 2 : y - 3} text-anchor="middle">
+        {first}
+      </text>
+      <text x={isQuestion ? x : x + 16} y={isQuestion ? y + 16 : y + 12} text-anchor="middle">
+        {second}
+      </text>
+    </>
+  );
+}
+
+/** The time stands beside the operation, where no way goes. */
+function Time({ x, y, kind, text }: Place & { readonly text: string }) {
+  return (
+    <text class="time" x={x + measures.half + (kind === 'question' ? 2 : 6)} y={kind === 'question' ? y + 16 : y + 16}>
+      {text}
+    </text>
+  );
+}
