@@ -36,7 +36,7 @@ export function Chart({ heading, series, text, isStacked = false, now }: Parts) 
   const top = highest === 0 ? 1 : highest * 1.08;
   const x = (at: number) => 100 * (1 - (now - at) / chartSpan);
   const y = (value: number) => 100 * (1 - value / top);
-  const latest = series.map(({ name, points }) => `${name} ${text(points.at(-1)?.value ?? 0)}`).join(', ');
+  const latest = series.map(({ name, points }) => `${name} ${lastText(points, text)}`).join(', ');
   const sum = shapes.map((shape) => shape.at(-1)?.to ?? 0);
   return (
     <figure class="chart">
@@ -64,10 +64,15 @@ export function Chart({ heading, series, text, isStacked = false, now }: Parts) 
       </svg>
       <div class="axis" aria-hidden="true">
         <span>2 min ago</span>
-        <span>at most {text(highest)}</span>
+        <span>{highest === 0 ? '' : `at most ${text(highest)}`}</span>
       </div>
     </figure>
   );
+}
+
+function lastText(points: readonly Point[], text: (value: number) => string): string {
+  const last = points.at(-1);
+  return last === undefined ? '–' : text(last.value);
 }
 
 /** Each series stands on the one before; they have the same times, though a later one may begin later. */

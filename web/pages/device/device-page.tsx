@@ -12,11 +12,11 @@ import { Shown } from '../../parts/shown.tsx';
 import { Age } from '../../parts/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 import { DeviceLoads } from './device-loads.tsx';
+import { DeviceSamples } from './device-samples.ts';
 import { History } from './history.tsx';
 import { LoadDialog } from './load-dialog.tsx';
 import { Memory } from './memory.tsx';
 import { ModuleTable } from './module-table.tsx';
-import { ProgramSamples } from './program-samples.ts';
 import { Programs } from './programs.tsx';
 import { RollbackDialog } from './rollback-dialog.tsx';
 import { Violations } from './violations.tsx';
@@ -40,14 +40,15 @@ type Asking = { readonly kind: 'load'; readonly module: string | null } | { read
 export function DevicePage({ parameters }: PageParts) {
   const id = parameters['device'] ?? '';
   const { client, may } = useSignedIn();
-  const samples = useMemo(() => new ProgramSamples(), []);
+  const samples = useMemo(() => new DeviceSamples(), []);
   const [asking, setAsking] = useState<Asking | null>(null);
   const concerns = ({ object, detail }: LiveEvent) => object === id || detail['device'] === id;
   const watched = useResource(
     id,
     async (signal) => {
       const found = await look(client, id, signal);
-      if (found.device.reportedAt !== null) samples.add(found.programs, Date.parse(found.device.reportedAt), Date.now());
+      samples.addReferences(found.device.moduleTable, Date.now());
+      if (found.device.reportedAt !== null) samples.addPrograms(found.programs, Date.parse(found.device.reportedAt), Date.now());
       return found;
     },
     { every: interval, when: concerns },
@@ -73,7 +74,11 @@ export function DevicePage({ parameters }: PageParts) {
           <div class="device">
             <Facts {...found} />
             <Memory device={found.device} />
-            <ModuleTable device={found.device} ask={mayLoad ? (kind, module) => setAsking({ kind, module }) : null} />
+            <ModuleTable
+              device={found.device}
+              references={samples.references}
+              ask={mayLoad ? (kind, module) => setAsking({ kind, module }) : null}
+            />
             <Programs {...found} samples={samples} />
             {found.device.abiViolations > 0 && <Violations device={found.device} />}
             <History device={id} concerns={concerns} />

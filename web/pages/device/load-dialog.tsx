@@ -67,7 +67,8 @@ function BuildForm({ device, module, onClose, children }: FormParts) {
     const params = { path: { module }, query: { limit: offeredLimit } };
     return answerOf(await client.GET('/v1/modules/{module}/builds', { params, signal })).items.map(({ version }) => version);
   });
-  const version = chosen ?? builds.data?.[0] ?? null;
+  const inMemory = device.moduleTable.find((entry) => entry.module === module)?.version;
+  const version = chosen ?? builds.data?.find((one) => one !== inMemory) ?? builds.data?.[0] ?? null;
   const load = useAction(
     async (headers) => {
       if (version === null) throw new Error('no version is chosen');
@@ -104,8 +105,8 @@ function BuildForm({ device, module, onClose, children }: FormParts) {
         <button type="button" onClick={onClose}>
           Cancel
         </button>
-        <button type="submit" class="main" disabled={version === null || load.isUnderWay}>
-          {load.isUnderWay ? 'Asking for it…' : `Load ${module}@${version ?? '…'} on ${device.name}`}
+        <button type="submit" class="main" disabled={version === null || version === inMemory || load.isUnderWay}>
+          {load.isUnderWay ? 'Asking for it…' : `Load ${module}@${version ?? '…'}`}
         </button>
       </div>
     </form>

@@ -1,5 +1,6 @@
 // The module table of a device: where each module is now, and how many accesses are inside.
 
+import { Chart, type Series } from '../../parts/chart.tsx';
 import { Module } from '../../parts/module.tsx';
 import { countText } from '../../parts/numbers.ts';
 import { Panel } from '../../parts/panel.tsx';
@@ -9,11 +10,13 @@ import type { DeviceDetail } from './device-page.tsx';
 type Entry = DeviceDetail['moduleTable'][number];
 type Parts = {
   readonly device: DeviceDetail;
+  /** Accesses inside each module of late. */
+  readonly references: readonly Series[];
   /** Asks whether a build is to be loaded, or one gone back from; null where the user may not. */
   readonly ask: ((kind: 'load' | 'rollback', module: string) => void) | null;
 };
 
-export function ModuleTable({ device: { moduleTable }, ask }: Parts) {
+export function ModuleTable({ device: { moduleTable }, references, ask }: Parts) {
   const columns: Column<Entry>[] = [
     { heading: 'Module', cell: ({ module }) => <Module module={module} /> },
     { heading: 'Version', cell: ({ version }) => <span class="code">{version}</span> },
@@ -42,7 +45,12 @@ export function ModuleTable({ device: { moduleTable }, ask }: Parts) {
       {moduleTable.length === 0 ? (
         <p class="empty">No module is in memory{ask === null ? '.' : ': load a build, and it is.'}</p>
       ) : (
-        <Table caption="Module table" columns={columns} rows={moduleTable} keyOf={({ module }) => module} />
+        <>
+          <Table caption="Module table" columns={columns} rows={moduleTable} keyOf={({ module }) => module} />
+          <div class="panel-body">
+            <Chart heading="Accesses inside" series={references} text={countText} now={Date.now()} />
+          </div>
+        </>
       )}
     </Panel>
   );

@@ -36,15 +36,22 @@ export function Preview({ device, module, version, terms, precedence }: Parts) {
     const [next, old, preview] = await Promise.all([
       build(client, module, version, signal),
       entry === undefined ? null : build(client, module, entry.version, signal),
-      client.POST('/v1/rollouts', { body: { module, version, devices: [device.id], dryRun: true, ...asked }, signal }).then(answerOf),
+      entry?.version === version
+        ? null
+        : client.POST('/v1/rollouts', { body: { module, version, devices: [device.id], dryRun: true, ...asked }, signal }).then(answerOf),
     ]);
-    if (!('conflicts' in preview)) return { next, old, forecast: null, conflicts: [] };
+    if (preview === null || !('conflicts' in preview)) return { next, old, forecast: null, conflicts: [] };
     return { next, old, forecast: preview.items[0] ?? null, conflicts: preview.conflicts.map(({ rollout }) => rollout) };
   });
   return (
     <Shown resource={known} what="what it would come to">
       {({ next, old, forecast, conflicts }) => (
         <div class="preview">
+          {old?.version === next.version && (
+            <p class="notice" data-is="warning" role="status">
+              {device.name} has {version} already: there is nothing to load.
+            </p>
+          )}
           {forecast !== null && (
             <ForecastNotice forecast={forecast} device={device} module={module} version={version} references={entry?.referenceCount ?? 0} />
           )}

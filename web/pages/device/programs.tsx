@@ -7,7 +7,7 @@ import { counted, countText, shortText } from '../../parts/numbers.ts';
 import { Panel } from '../../parts/panel.tsx';
 import { microsecondsText } from '../../parts/times.tsx';
 import type { Watched } from './device-page.tsx';
-import type { ProgramSamples } from './program-samples.ts';
+import type { DeviceSamples } from './device-samples.ts';
 import './programs.css';
 
 type Program = Schemas['Program'];
@@ -21,7 +21,7 @@ const tones: Readonly<Record<Program['state'], Tone>> = {
   failed: 'bad',
 };
 
-export function Programs({ programs, hasMorePrograms, samples }: Watched & { readonly samples: ProgramSamples }) {
+export function Programs({ programs, hasMorePrograms, samples }: Watched & { readonly samples: DeviceSamples }) {
   return (
     <Panel heading="Programs" note={hasMorePrograms ? `the newest ${programs.length}` : undefined}>
       {programs.length === 0 ? (
@@ -41,7 +41,7 @@ export function Programs({ programs, hasMorePrograms, samples }: Watched & { rea
   );
 }
 
-function ProgramView({ program, samples }: { readonly program: Program; readonly samples: ProgramSamples }) {
+function ProgramView({ program, samples }: { readonly program: Program; readonly samples: DeviceSamples }) {
   const { id, name, module, export: called, arguments: given, threads, recovery, addressing, state, failure, statistics } = program;
   const series = samples.of(id);
   const now = Date.now();

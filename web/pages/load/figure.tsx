@@ -17,8 +17,9 @@ export function Figure({ way, isOpen }: Parts) {
   // What was taken is drawn over what was not.
   const ordered = edges.toSorted((first, second) => Number(way.isTaken(first)) - Number(way.isTaken(second)));
   return (
-    <figure class="figure-2">
-      <svg viewBox={`0 0 ${measures.width} ${measures.height}`} role="group" aria-label={description(taken, isOpen)}>
+    <figure class="figure-2" aria-label={description(taken, isOpen)}>
+      {/* biome-ignore lint/a11y/noSvgWithoutTitle: the figure around it has the name, and a title would be shown over every operation */}
+      <svg viewBox={`0 0 ${measures.width} ${measures.height}`}>
         <defs>
           <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
             <path d="M0 0L8 4L0 8Z" class="arrow" />
@@ -70,8 +71,14 @@ function NodeView({ node, way, isOpen }: { readonly node: Node; readonly way: Ta
   const content = (
     <g class={style}>
       <Outline kind={kind} x={x} y={y} half={half} />
-      <Words lines={lines} operation={operation} kind={kind} x={x} y={y} />
-      {found !== undefined && operation !== null && <Time x={x} y={y} kind={kind} text={microsecondsText(found.microseconds)} />}
+      <Words
+        lines={lines}
+        operation={operation}
+        kind={kind}
+        x={x}
+        y={y}
+        time={found === undefined ? null : microsecondsText(found.microseconds)}
+      />
     </g>
   );
   return found === undefined ? (
@@ -92,7 +99,10 @@ function Outline({ kind, x, y, half }: Place & { readonly half: number }) {
   return <rect x={x - half} y={y - boxHeight} width={2 * half} height={2 * boxHeight} rx={kind === 'end' ? boxHeight : 2} />;
 }
 
-function Words({ lines: [first, second], operation, kind, x, y }: Place & Pick<Node, 'lines' | 'operation'>) {
+type WordsParts = Place & Pick<Node, 'lines' | 'operation'> & { readonly time: string | null };
+
+/** The number of the operation, what it does, and how long it took: within a box; the time of a question beside it, where no way goes. */
+function Words({ lines: [first, second], operation, kind, x, y, time }: WordsParts) {
   if (operation === null)
     return (
       <text x={x} y={y + 4} text-anchor="middle">
@@ -100,31 +110,25 @@ function Words({ lines: [first, second], operation, kind, x, y }: Place & Pick<N
       </text>
     );
   const isQuestion = kind === 'question';
+  const number = isQuestion ? { x, y: y - 14 } : { x: x - measures.half + 12, y: time === null ? y + 4 : y - 3 };
+  const words = isQuestion ? { x, y: y + 2 } : { x: x + 30, y: y - 3 };
+  const beside = isQuestion ? { x: x + 50, y: y - 22 } : { x: number.x, y: y + 12 };
   return (
     <>
-      <text
-        class="operation"
-        x={isQuestion ? x : x - measures.half + 10}
-        y={isQuestion ? y - 14 : y + 5}
-        text-anchor={isQuestion ? 'middle' : 'start'}
-      >
+      <text class="operation" {...number} text-anchor={isQuestion ? 'middle' : 'start'}>
         {operation}
       </text>
-      <text x={isQuestion ? x : x + 16} y={isQuestion ? y + 2 : y - 3} text-anchor="middle">
+      <text {...words} text-anchor="middle">
         {first}
       </text>
-      <text x={isQuestion ? x : x + 16} y={isQuestion ? y + 16 : y + 12} text-anchor="middle">
+      <text x={words.x} y={words.y + 14} text-anchor="middle">
         {second}
       </text>
+      {time !== null && (
+        <text class="time" {...beside}>
+          {time}
+        </text>
+      )}
     </>
-  );
-}
-
-/** The time stands beside the operation, where no way goes. */
-function Time({ x, y, kind, text }: Place & { readonly text: string }) {
-  return (
-    <text class="time" x={x + measures.half + (kind === 'question' ? 2 : 6)} y={kind === 'question' ? y + 16 : y + 16}>
-      {text}
-    </text>
   );
 }

@@ -48,7 +48,7 @@ export type Edge = {
   readonly to: StepName;
   readonly path: string;
   /** What the answer is that leads this way, and where it is written. */
-  readonly label?: { readonly text: string; readonly x: number; readonly y: number; readonly isLeft?: boolean };
+  readonly label?: { readonly text: string; readonly x: number; readonly y: number };
 };
 
 const left = main - measures.half;
@@ -64,9 +64,9 @@ export const edges: readonly Edge[] = [
   { from: 'received', to: 'refused', path: `M${right} 30H${side}V199`, label: { text: 'image not proven', x: right + 6, y: 24 } },
   { from: 'loaded', to: 'table-updated', path: `M${main} 331V357` },
   { from: 'loaded', to: 'failed', path: `M${right} 310H${side}V357` },
-  { from: 'received', to: 'failed', path: `M${right} 40H268V368H${side - measures.sideHalf}` },
+  { from: 'received', to: 'failed', path: `M${right} 40H270V368H${side - measures.sideHalf}` },
   { from: 'table-updated', to: 'checked-references', path: `M${main} 399V432` },
-  { from: 'table-updated', to: 'completed', path: `M${left} 378H10V766H${left}`, label: { text: 'no old version', x: 4, y: 372 } },
+  { from: 'table-updated', to: 'completed', path: `M${left} 378H10V766H${left}`, label: { text: 'first', x: 32, y: 372 } },
   {
     from: 'checked-references',
     to: 'failed',
@@ -74,7 +74,12 @@ export const edges: readonly Edge[] = [
     label: { text: 'not left in time', x: right + 6, y: 460 },
   },
   { from: 'checked-references', to: 'interrupted', path: `M${main} 500V535`, label: { text: 'yes', x: main + 6, y: 520 } },
-  { from: 'checked-references', to: 'references-reset', path: `M${left + 26} 476V624H${left}`, label: { text: '', x: 0, y: 0 } },
+  {
+    from: 'checked-references',
+    to: 'references-reset',
+    path: `M${left + 30} 478H50V624H${left}`,
+    label: { text: 'drained', x: 54, y: 491 },
+  },
   { from: 'checked-references', to: 'invalidated', path: `M${left} 466H26V692H${left}`, label: { text: 'no', x: 46, y: 460 } },
   { from: 'interrupted', to: 'references-reset', path: `M${main} 577V603` },
   { from: 'references-reset', to: 'invalidated', path: `M${main} 645V671` },

@@ -1,7 +1,8 @@
-// What the programs of a device did of late: calls per second of each version, and latencies, made of what it reports again and again.
+// What a device did of late: accesses inside its modules, its programs' calls per second of each version, and latencies; made of what it reports
+// again and again.
 
 import type { Schemas } from '../../../src/cli/client/client.ts';
-import { chartSpan, type Point } from '../../parts/chart.tsx';
+import { chartSpan, type Point, type Series } from '../../parts/chart.tsx';
 
 type Program = Schemas['Program'];
 
@@ -20,16 +21,26 @@ type Kept = { at: number; calls: Map<string, number>; rates: Map<string, Point[]
 
 const nothing: ProgramSeries = { rates: new Map(), p50: [], p99: [] };
 
-/** Kept for as long as the page of the device is open; two minutes of each program. */
-export class ProgramSamples {
+/** Kept for as long as the page of the device is open; two minutes of it. */
+export class DeviceSamples {
   readonly #programs = new Map<string, Kept>();
+  readonly #references = new Map<string, Point[]>();
 
   of(program: string): ProgramSeries {
     return this.#programs.get(program) ?? nothing;
   }
 
+  /** Accesses that were inside each module. */
+  get references(): Series[] {
+    return [...this.#references].map(([name, points], colour) => ({ name, points, colour: colour + 1 }));
+  }
+
+  addReferences(moduleTable: Schemas['DeviceDetail']['moduleTable'], at: number): void {
+    for (const { module, referenceCount } of moduleTable) append(pointsOf(this.#references, module), { at, value: referenceCount });
+  }
+
   /** @param reportedAt When the device reported this, milliseconds. @param now The present, on the same clock. */
-  add(programs: readonly Program[], reportedAt: number, now: number): void {
+  addPrograms(programs: readonly Program[], reportedAt: number, now: number): void {
     for (const { id, statistics } of programs) {
       if (statistics === null) continue;
       const calls = new Map(statistics.versions.map(({ version, callsCompleted }) => [version, callsCompleted]));
@@ -58,9 +69,9 @@ export class ProgramSamples {
   }
 }
 
-function pointsOf(rates: Map<string, Point[]>, version: string): Point[] {
-  const points = rates.get(version) ?? [];
-  rates.set(version, points);
+function pointsOf(series: Map<string, Point[]>, name: string): Point[] {
+  const points = series.get(name) ?? [];
+  series.set(name, points);
   return points;
 }
 
