@@ -4,7 +4,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import axe from 'axe-core';
-import type { Browser, Page, Response } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { Child } from '../../src/cli/running/child.ts';
 import { Bench, itemsOf, joinToken, until } from '../api/fixture.ts';
 import { Lines } from '../lines.ts';
@@ -15,7 +15,8 @@ const devicesPerHost = 2;
 /** Rounds that keep a thread inside the module for hours. */
 const endlessRounds = 2_000_000_000;
 
-type Role = 'viewer' | 'operator' | 'publisher' | 'admin';
+const roles = ['viewer', 'operator', 'publisher', 'admin'] as const;
+type Role = (typeof roles)[number];
 type Look = { readonly width?: number; readonly scheme?: 'light' | 'dark'; readonly role?: Role | null };
 
 /** What pages have done that none of them may. */
@@ -39,18 +40,8 @@ export class Dashboard {
     const { bench } = dashboard;
     bench.logger = { level: 'info', stream: dashboard.log };
     await bench.start();
-    const tokenFile = join(bench.folder, 'join-token');
-    writeFileSync(tokenFile, joinToken);
-    for (const [index, name] of hosts.entries()) {
-      const labels = ['--labels', 'fleet=tests', '--labels', `zone=${index === 0 ? 'north' : 'south'}`];
-      const args = ['host', '--control', bench.url, '--name', name, '--devices', String(devicesPerHost), '--token-file', tokenFile];
-      dashboard.#hosts.push(new Child(name, [...args, ...labels]));
-    }
-    for (const role of ['viewer', 'operator', 'publisher', 'admin'] as const) {
-      const made = await bench.post('/v1/keys', { name: `test-${role}`, role });
-      if (made.status !== 201) throw new Error(JSON.stringify(made.body));
-      dashboard.#keys.set(role, String(made.body['secret']));
-    }
+    dashboard.#startHosts();
+    await dashboard.#makeKeys();
     for (const version of ['1.0.0', '1.1.0']) {
       const source = readFileSync(new URL(`../../examples/tcp/${version}/tcp.ts`, import.meta.url), 'utf8');
       const pushed = await bench.push('tcp', version, source, 'assemblyscript');
@@ -58,6 +49,24 @@ export class Dashboard {
     }
     await bench.load('tcp', '1.0.0', await bench.connectedDevices(hosts.length * devicesPerHost));
     return dashboard;
+  }
+
+  #startHosts(): void {
+    const tokenFile = join(this.bench.folder, 'join-token');
+    writeFileSync(tokenFile, joinToken);
+    for (const [index, name] of hosts.entries()) {
+      const labels = ['--labels', 'fleet=tests', '--labels', `zone=${index === 0 ? 'north' : 'south'}`];
+      const args = ['host', '--control', this.bench.url, '--name', name, '--devices', String(devicesPerHost), '--token-file', tokenFile];
+      this.#hosts.push(new Child(name, [...args, ...labels]));
+    }
+  }
+
+  async #makeKeys(): Promise<void> {
+    for (const role of roles) {
+      const made = await this.bench.post('/v1/keys', { name: `test-${role}`, role });
+      if (made.status !== 201) throw new Error(JSON.stringify(made.body));
+      this.#keys.set(role, String(made.body['secret']));
+    }
   }
 
   keyOf(role: Role): string {
@@ -142,15 +151,12 @@ export function isWiderThanItsWindow(page: Page): Promise<boolean> {
 export async function answering(
   page: Page,
   path: string,
-  answer: (next: () => Promise<void>) => Promise<{ status: number; body: object } | null>,
+  answer: () => Promise<{ readonly status: number; readonly body: object }>,
 ): Promise<() => Promise<void>> {
   const pattern = (url: URL) => url.pathname.startsWith(path);
   await page.route(pattern, async (route) => {
-    const given = await answer(() => route.continue());
-    if (given !== null)
-      await route.fulfill({ status: given.status, contentType: 'application/problem+json', body: JSON.stringify(given.body) });
+    const { status, body } = await answer();
+    await route.fulfill({ status, contentType: 'application/problem+json', body: JSON.stringify(body) });
   });
   return () => page.unroute(pattern);
 }
-
-export type { Page, Response };

@@ -1,7 +1,7 @@
 // A module, marked by the colour that is its own on every page.
 
 /** Hues that are told apart, in degrees; without those of what is well and what is not. */
-const hues = [70, 105, 165, 195, 225, 255, 280, 305, 330, 350] as const;
+const hues = [255, 195, 305, 165, 330, 225, 280, 105, 350, 130] as const;
 
 /** The hue of a module: the same for the same name, everywhere and always. */
 export function moduleHue(module: string): number {

@@ -29,11 +29,11 @@ export function ModuleTable({ device: { moduleTable }, references, ask }: Parts)
             heading: 'Actions',
             cell: ({ module }: Entry) => (
               <span class="row-actions">
-                <button type="button" aria-label={`Load a build of ${module}`} onClick={() => ask('load', module)}>
-                  Load…
+                <button type="button" onClick={() => ask('load', module)}>
+                  Load<span class="unseen"> a build of {module}</span>…
                 </button>
-                <button type="button" aria-label={`Roll ${module} back`} onClick={() => ask('rollback', module)}>
-                  Roll back…
+                <button type="button" onClick={() => ask('rollback', module)}>
+                  Roll <span class="unseen">{module} </span>back…
                 </button>
               </span>
             ),

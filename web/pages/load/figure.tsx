@@ -68,23 +68,19 @@ function NodeView({ node, way, isOpen }: { readonly node: Node; readonly way: Ta
   const isReached = found !== undefined || way.failedIn === step;
   const half = operation === null ? measures.sideHalf : measures.half;
   const style = `node ${kind} ${isReached ? 'taken' : ''} ${isReached && hasFailed ? 'bad' : ''} ${isAwaited ? 'awaited' : ''}`;
+  const time = found === undefined || operation === null ? null : microsecondsText(found.microseconds);
+  // A drawing's lines are not read with spaces between them.
+  const said = [operation, ...lines, time].filter((part) => part !== null);
   const content = (
     <g class={style}>
       <Outline kind={kind} x={x} y={y} half={half} />
-      <Words
-        lines={lines}
-        operation={operation}
-        kind={kind}
-        x={x}
-        y={y}
-        time={found === undefined ? null : microsecondsText(found.microseconds)}
-      />
+      <Words lines={lines} operation={operation} kind={kind} x={x} y={y} time={time} />
     </g>
   );
   return found === undefined ? (
     content
   ) : (
-    <a href={`#step-${step}`} aria-label={`${operation ?? ''} ${step}, ${microsecondsText(found.microseconds)}`}>
+    <a href={`#step-${step}`} aria-label={said.join(' ')}>
       {content}
     </a>
   );

@@ -71,7 +71,7 @@ function LoadView({ load, deviceName }: Found) {
   const way = wayOf(report?.steps ?? []);
   return (
     <div class="load-page">
-      <section class="wide" aria-label="Facts">
+      <section class="wide load-facts" aria-label="Facts">
         {load.reason !== null && (
           <p class="notice" data-is="warning">
             <strong>{load.outcome}</strong> <span>{load.reason}</span>
@@ -92,7 +92,7 @@ function LoadView({ load, deviceName }: Found) {
             <Steps steps={report.steps} microseconds={report.microseconds} />
           )}
         </Panel>
-        {report !== null && <Touched load={load} way={way} />}
+        {way.steps.has('table-updated') && <Touched load={load} way={way} />}
       </div>
     </div>
   );
@@ -148,8 +148,8 @@ function Facts({ load, deviceName }: Found) {
           <code>{requestedBy}</code>
         </Fact>
       )}
-      <Fact term="Of">
-        <a href={`/loads?batch=${encodeURIComponent(batch)}`}>the same request</a>
+      <Fact term="Request">
+        <a href={`/loads?batch=${encodeURIComponent(batch)}`}>all its loads</a>
         {rollout !== null && (
           <>
             , rollout <code>{rollout}</code>
