@@ -130,13 +130,18 @@ export class Dashboard {
   }
 }
 
-/** What a page has that keeps some people out, as axe finds it: a line each. */
-export async function barriersOf(page: Page): Promise<string[]> {
+type Violation = {
+  readonly id: string;
+  readonly help: string;
+  readonly nodes: readonly { readonly target: string[]; readonly failureSummary: string }[];
+};
+
+/** What a page has that keeps some people out, as axe finds it: a line each. @param rules By itself, all that axe knows. */
+export async function barriersOf(page: Page, rules: readonly string[] | null = null): Promise<string[]> {
   // The debugger's way, for which the Content-Security-Policy does not count.
   await page.evaluate(axe.source);
-  const violations = await page.evaluate<{ id: string; help: string; nodes: { target: string[]; failureSummary: string }[] }[]>(
-    `axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations.map(({ id, help, nodes }) => ({ id, help, nodes: nodes.map(({ target, failureSummary }) => ({ target, failureSummary })) })))`,
-  );
+  const options = JSON.stringify({ resultTypes: ['violations'], ...(rules === null ? {} : { runOnly: rules }) });
+  const violations = await page.evaluate<readonly Violation[]>(`axe.run(document, ${options}).then(({ violations }) => violations)`);
   return violations.flatMap(({ id, help, nodes }) =>
     nodes.map(({ target, failureSummary }) => `${id}: ${help}: ${target.join(' ')}: ${failureSummary}`),
   );

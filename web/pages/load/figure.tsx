@@ -69,21 +69,13 @@ function NodeView({ node, way, isOpen }: { readonly node: Node; readonly way: Ta
   const half = operation === null ? measures.sideHalf : measures.half;
   const style = `node ${kind} ${isReached ? 'taken' : ''} ${isReached && hasFailed ? 'bad' : ''} ${isAwaited ? 'awaited' : ''}`;
   const time = found === undefined || operation === null ? null : microsecondsText(found.microseconds);
-  // A drawing's lines are not read with spaces between them.
-  const said = [operation, ...lines, time].filter((part) => part !== null);
   const content = (
     <g class={style}>
       <Outline kind={kind} x={x} y={y} half={half} />
       <Words lines={lines} operation={operation} kind={kind} x={x} y={y} time={time} />
     </g>
   );
-  return found === undefined ? (
-    content
-  ) : (
-    <a href={`#step-${step}`} aria-label={said.join(' ')}>
-      {content}
-    </a>
-  );
+  return found === undefined ? content : <a href={`#step-${step}`}>{content}</a>;
 }
 
 type Place = { readonly kind: Node['kind']; readonly x: number; readonly y: number };
@@ -109,22 +101,21 @@ function Words({ lines: [first, second], operation, kind, x, y, time }: WordsPar
   const number = isQuestion ? { x, y: y - 14 } : { x: x - measures.half + 12, y: time === null ? y + 4 : y - 3 };
   const words = isQuestion ? { x, y: y + 2 } : { x: x + 30, y: y - 3 };
   const beside = isQuestion ? { x: x + 50, y: y - 22 } : { x: number.x, y: y + 12 };
+  // One text, whose lines have spaces between them for whoever has them read out.
   return (
-    <>
-      <text class="operation" {...number} text-anchor={isQuestion ? 'middle' : 'start'}>
+    <text text-anchor="middle">
+      <tspan class="operation" {...number} text-anchor={isQuestion ? 'middle' : 'start'}>
         {operation}
-      </text>
-      <text {...words} text-anchor="middle">
-        {first}
-      </text>
-      <text x={words.x} y={words.y + 14} text-anchor="middle">
+      </tspan>{' '}
+      <tspan {...words}>{first}</tspan>{' '}
+      <tspan x={words.x} y={words.y + 14}>
         {second}
-      </text>
+      </tspan>{' '}
       {time !== null && (
-        <text class="time" {...beside}>
+        <tspan class="time" {...beside} text-anchor="start">
           {time}
-        </text>
+        </tspan>
       )}
-    </>
+    </text>
   );
 }
