@@ -3,7 +3,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { type Resource, useResource } from './resource.ts';
 
-export const itemsOnPage = 100;
+const itemsOnPage = 100;
 /** Pages that are shown at most: whoever looks for more is helped by a filter. */
 const mostPages = 10;
 

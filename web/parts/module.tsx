@@ -4,7 +4,7 @@
 const hues = [255, 195, 305, 165, 330, 225, 280, 105, 350, 130] as const;
 
 /** The hue of a module: the same for the same name, everywhere and always. */
-export function moduleHue(module: string): number {
+function moduleHue(module: string): number {
   let hash = 0x811c9dc5;
   for (const letter of module) hash = Math.imul(hash ^ (letter.codePointAt(0) ?? 0), 0x01000193) >>> 0;
   return hues[hash % hues.length] ?? hues[0];

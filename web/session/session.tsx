@@ -10,7 +10,7 @@ import { forgetKey, rememberedKey, rememberKey } from './kept-key.ts';
 export type Role = Schemas['Role'];
 type Who = Schemas['CurrentKey'];
 
-export type Session =
+type Session =
   | { readonly kind: 'opening' }
   | { readonly kind: 'away'; readonly failure: Failure }
   /** @property reason Why the key of before is not good any more; null where there was none. */
