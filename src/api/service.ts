@@ -8,6 +8,7 @@ import { Control, type ControlSettings } from '../control/control.ts';
 import { createLogger, type LoggerSettings } from '../protocol/logging.ts';
 import { checkAccess, type KeyPolicy } from './access.ts';
 import { protectBrowsers } from './browsers.ts';
+import { addDashboard } from './dashboard.ts';
 import { makePostsRepeatable } from './idempotency.ts';
 import { connectionLimit, type Limits, limitRates, refuseOverload, serverOptions } from './limits.ts';
 import { addDocumentation } from './openapi-document.ts';
@@ -96,6 +97,7 @@ export async function createService({ database, logger, keys, limits, ...setting
     addPublisherKeyRoutes(api, control);
     addSignaturePolicyRoutes(api, control);
   });
+  await app.register(async (scope) => addDashboard(scope.withTypeProvider<ZodTypeProvider>()));
   await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), control));
   return app;
 }

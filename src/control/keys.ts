@@ -22,6 +22,11 @@ const included: Readonly<Record<Role, readonly Role[]>> = {
   agent: ['agent'],
 };
 
+/** The roles for which something is needed that a holder of this role may do. */
+export function rolesOf(role: Role): Role[] {
+  return [...included[role]];
+}
+
 /** Whether a holder of one role may do what another is needed for. */
 export function mayActAs(role: Role, needed: Role): boolean {
   return included[role].includes(needed);

@@ -1,6 +1,8 @@
 // Whether a new version can stand in for an old one (patent claim 11): what was added, removed and changed among its exports.
 
-import type { FunctionType, ImageInterface } from './image.ts';
+type ExportedFunction = { readonly name: string; readonly parameters: readonly string[]; readonly results: readonly string[] };
+/** As much of an interface as the question is about. */
+export type ComparedInterface = { readonly exports: readonly ExportedFunction[] };
 
 /** Names of exports. */
 export type Similarity = {
@@ -12,7 +14,7 @@ export type Similarity = {
 };
 
 /** Compares the exports of two versions. */
-export function compareInterfaces(old: ImageInterface, next: ImageInterface): Similarity {
+export function compareInterfaces(old: ComparedInterface, next: ComparedInterface): Similarity {
   const oldTypes = new Map(old.exports.map((exported) => [exported.name, exported]));
   const nextTypes = new Map(next.exports.map((exported) => [exported.name, exported]));
   const added = [...nextTypes.keys()].filter((name) => !oldTypes.has(name));
@@ -21,7 +23,7 @@ export function compareInterfaces(old: ImageInterface, next: ImageInterface): Si
   return { similar: removed.length === 0 && changed.length === 0, added, removed, changed };
 }
 
-function isAnotherType(type: FunctionType, other: FunctionType | undefined): boolean {
+function isAnotherType(type: ExportedFunction, other: ExportedFunction | undefined): boolean {
   if (other === undefined) return false;
   return type.parameters.join() !== other.parameters.join() || type.results.join() !== other.results.join();
 }

@@ -33,6 +33,29 @@ test('a key is made, shown once, and listed without its secret', async () => {
   expect(await bench.get('/v1/keys/key_none')).toMatchObject(problem(404, 'not-found'));
 });
 
+test('a key is told what it may be used for', async () => {
+  const made = await make('on-call', 'operator');
+  const current = await bench.get('/v1/keys/current', bearer(String(made.body['secret'])));
+  expect(current).toMatchObject({ status: 200 });
+  expect(current.body).toEqual({ id: made.body['id'], name: 'on-call', role: 'operator', mayActAs: ['viewer', 'operator'] });
+  expect((await bench.get('/v1/keys/current')).body).toMatchObject({
+    role: 'admin',
+    mayActAs: ['viewer', 'operator', 'publisher', 'admin'],
+  });
+});
+
+test('where nobody is asked for a key everybody may do everything', async () => {
+  const open = new Bench();
+  open.keys = 'off';
+  await open.start();
+  try {
+    const { body } = await open.get('/v1/keys/current');
+    expect(body).toEqual({ id: null, name: null, role: 'admin', mayActAs: ['viewer', 'operator', 'publisher', 'admin'] });
+  } finally {
+    await open.close();
+  }
+});
+
 test('no secret is in the database, also where the answer is kept to be given again', async () => {
   const headers = { 'idempotency-key': randomUUID() };
   const made = await make('pipeline', 'publisher', headers);

@@ -55,6 +55,12 @@ test('a build is loaded by labels, patched under a running program, and all of i
     async () => itemsOf(await bench.get(`/v1/loads?batch=${accepted.body['batch']}&state=completed`)).length === 3,
   );
 
+  const running = itemsOf(await bench.get('/v1/devices?sort=name')).map(({ name, modules }) => [name, modules]);
+  expect(running).toEqual([
+    ...[1, 2, 3].map((number) => [`north-${number}`, { tcp: '1.0.0' }]),
+    ...[1, 2].map((number) => [`south-${number}`, {}]),
+  ]);
+
   const [device = ''] = north;
   const started = await bench.post(`/v1/devices/${device}/programs`, {
     module: 'tcp',

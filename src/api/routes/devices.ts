@@ -200,9 +200,10 @@ function toLabels(labels: Readonly<Record<string, string>>): z.infer<typeof Devi
   return { labels: Object.fromEntries(Object.entries(labels).toSorted(([left], [right]) => (left < right ? -1 : 1))) };
 }
 
-function toDevice({ device }: DeviceView): z.infer<typeof Device> {
+function toDevice({ device, state }: DeviceView): z.infer<typeof Device> {
   const { id, name, labels, hostId, status, ramPages, createdAt } = device;
-  return { id, name, labels: { ...labels }, host: hostId, status, ramPages, createdAt: createdAt.toISOString() };
+  const modules = Object.fromEntries((state?.moduleTable ?? []).map(({ module, version }) => [module, version]));
+  return { id, name, labels: { ...labels }, host: hostId, status, modules, ramPages, createdAt: createdAt.toISOString() };
 }
 
 function toCreated(view: DeviceView): Making<201, z.infer<typeof DeviceDetail>> {

@@ -2,10 +2,11 @@
 
 import type { z } from 'zod';
 import type { Control } from '../../control/control.ts';
-import { type CreatedKey as CreatedKeyMade, toRole } from '../../control/keys.ts';
+import { type CreatedKey as CreatedKeyMade, rolesOf, toRole } from '../../control/keys.ts';
 import type { KeyRecord } from '../../store/records/keys.ts';
+import { callerOf } from '../access.ts';
 import { answerPage, pageByTime, rangeOf } from '../pages.ts';
-import { CreatedKey, Key, KeyPage, keyParameter, keyQuery, NewKey } from '../schemas/keys.ts';
+import { CreatedKey, CurrentKey, Key, KeyPage, keyParameter, keyQuery, NewKey } from '../schemas/keys.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
@@ -53,6 +54,26 @@ export function addKeyRoutes(app: Api, { keys }: Control): void {
       const filter = { role, isRevoked: revoked === undefined ? undefined : revoked === 'true', ...rangeOf(request.query) };
       const { items, next } = await keys.list(filter, pageByTime(request));
       return answerPage(request, reply, items.map(toKey), next);
+    },
+  );
+
+  app.get(
+    '/v1/keys/current',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getCurrentKey',
+        tags,
+        summary: 'Get what the key may be used for that asks',
+        description: 'For clients that offer only what the key allows. Of a service that asks nobody for a key, everything.',
+        response: { 200: CurrentKey.describe('The key that was shown, without its secret.'), ...problems() },
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request);
+      if (caller.kind !== 'key') return { id: null, name: null, role: 'admin' as const, mayActAs: rolesOf('admin') };
+      const { id, name, role } = toKey(await keys.find(caller.id));
+      return { id, name, role, mayActAs: rolesOf(role) };
     },
   );
 

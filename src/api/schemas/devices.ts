@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { exampleDeviceState, exampleViolation, MemoryMap, ModuleTableEntry, PageFault } from '../../protocol/device-state.ts';
-import { exampleTimes } from '../../protocol/examples.ts';
+import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 import { labelQuery, orderQuery, rangeQuery } from './lists.ts';
@@ -32,6 +32,7 @@ const exampleDevice = {
   labels: { zone: 'north' },
   host: exampleIdentifier('host'),
   status: 'connected',
+  modules: { tcp: exampleVersions.new.version },
   ramPages: 256,
   createdAt: exampleTimes.registered,
 };
@@ -43,6 +44,9 @@ export const Device = z
     labels: Labels,
     host: identifier('host'),
     status: DeviceStatus,
+    modules: z
+      .record(z.string(), version)
+      .describe('The version of each module in its module table, as it last reported; empty where it has not since its host started.'),
     ramPages: count,
     createdAt: timestamp,
   })

@@ -60,6 +60,18 @@ export const CreatedKey = Key.extend({
     { ...keyExample, secret: `${exampleIdentifier('key').replace('key', 'patchbay')}_Xq3vS0m9pYkW5tRzB7uHcJ2nLd8fGaEo1iVxTr6wMsQ` },
   ],
 });
+export const CurrentKey = z
+  .object({
+    id: identifier('key').nullable().describe('Null where the service asks nobody for a key.'),
+    name: z.string().nullable(),
+    role: Role,
+    mayActAs: z.array(Role).describe('The roles that its own includes: what an operation needs is one of them.'),
+  })
+  .meta({
+    id: 'CurrentKey',
+    description: 'The API key that a request shows.',
+    examples: [{ id: exampleIdentifier('key'), name: 'on-call', role: 'operator', mayActAs: ['viewer', 'operator'] }],
+  });
 export const KeyPage = pageOf('KeyPage', Key);
 
 export const keyQuery = z.strictObject({

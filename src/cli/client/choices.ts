@@ -21,6 +21,18 @@ export const similarityPolicies = every<Schemas['Load']['similarityPolicy']>()('
 export const recoveries = every<Schemas['Program']['recovery']>()('module', 'percolate');
 export const addressings = every<Schemas['Program']['addressing']>()('via-table', 'hard-coded');
 export const loadStates = every<Schemas['Load']['state']>()('queued', 'dispatched', 'completed');
+export const loadOutcomes = every<NonNullable<Schemas['Load']['outcome']>>()(
+  'installed',
+  'replaced',
+  'replaced-interrupting',
+  'refused-not-newer',
+  'refused-dissimilar',
+  'refused-image',
+  'failed',
+  'expired',
+  'cancelled',
+  'superseded',
+);
 export const deviceStatuses = every<Schemas['Device']['status']>()('connected', 'attaching', 'unreachable');
 export const rolloutStates = every<Schemas['RolloutState']>()(
   'pending',

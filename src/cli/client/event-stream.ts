@@ -1,13 +1,11 @@
 // What the service says as it happens, one event after another, whatever becomes of connections and of the service meanwhile.
 
 import { setTimeout } from 'node:timers/promises';
-import { EventSourceParserStream } from 'eventsource-parser/stream';
 import type { EventType } from './choices.ts';
 import { AnswerError, answerOf, type Client, type Schemas } from './client.ts';
+import { readEvents } from './read-events.ts';
 import { UnreachableError } from './repeating-fetch.ts';
 
-/** The service says something at least every 15 s; a stream that is silent for so many milliseconds is lost. */
-const longestSilence = 45_000;
 /** Milliseconds between attempts to reach the service again; each attempt waits longer by itself. */
 const pause = 1_000;
 /** Milliseconds without the service after which it is given up. */
@@ -98,32 +96,4 @@ async function* followStream<Data>(
 function mayPass(error: unknown): boolean {
   if (error instanceof AnswerError) return error.status === 429 || error.status >= 500;
   return error instanceof UnreachableError || error instanceof TypeError || (error instanceof Error && error.name === 'AbortError');
-}
-
-/** The data of the events of a stream until it ends, is silent for too long, or the signal is aborted; then its connection is closed. */
-async function* readEvents<Data>(stream: ReadableStream<Uint8Array>, signal: AbortSignal): AsyncGenerator<Data, void> {
-  const decoder = new TextDecoder();
-  const text = new TransformStream<Uint8Array, string>({
-    transform: (chunk, controller) => {
-      silence.refresh();
-      controller.enqueue(decoder.decode(chunk, { stream: true }));
-    },
-  });
-  const reader = stream.pipeThrough(text).pipeThrough(new EventSourceParserStream()).getReader();
-  // Cancelled here, for a stream does not keep the signal of its request from being collected.
-  const close = () => void reader.cancel().catch(() => {});
-  const silence = globalThis.setTimeout(close, longestSilence);
-  signal.addEventListener('abort', close, { once: true });
-  try {
-    while (!signal.aborted) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      const data: Data = JSON.parse(value.data);
-      yield data;
-    }
-  } finally {
-    clearTimeout(silence);
-    signal.removeEventListener('abort', close);
-    close();
-  }
 }

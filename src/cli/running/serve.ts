@@ -167,6 +167,7 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
   });
   const host = settings.embeddedDevices > 0 ? startEmbeddedHost(url, joinToken, settings) : null;
   console.log(`Patchbay is running${host === null ? '' : ` with ${settings.embeddedDevices} embedded devices`}.`);
+  console.log(`  dashboard      ${url}/`);
   console.log(`  API            ${url}/v1`);
   console.log(`  documentation  ${url}/documentation`);
   console.log(`  health         ${url}/v1/health`);

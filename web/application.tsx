@@ -1,0 +1,70 @@
+// The dashboard: a session, the live events, and the page that the address names.
+
+import { useEffect, useRef } from 'preact/hooks';
+import { Frame } from './frame.tsx';
+import { LiveEventsOf } from './live/events.tsx';
+import { useLinks, usePlace } from './navigation/location.ts';
+import { pageAt } from './navigation/paths.ts';
+import { pages } from './pages.tsx';
+import { FailureNotice } from './parts/shown.tsx';
+import { SignedInAs, useSession } from './session/session.tsx';
+import { SignIn } from './session/sign-in.tsx';
+
+export function Application() {
+  const { session, signIn, signOut } = useSession();
+  useLinks();
+  switch (session.kind) {
+    case 'opening':
+      return (
+        <main id="main">
+          <p class="loading" role="status">
+            Opening…
+          </p>
+        </main>
+      );
+    case 'away':
+      return (
+        <main id="main">
+          <h1>Patchbay</h1>
+          <FailureNotice failure={session.failure} since="It is tried again by itself." />
+        </main>
+      );
+    case 'signed-out':
+      return <SignIn reason={session.reason} signIn={signIn} />;
+    case 'signed-in':
+      return (
+        <SignedInAs client={session.client} who={session.who}>
+          <LiveEventsOf client={session.client}>
+            <Frame signOut={signOut}>
+              <CurrentPage />
+            </Frame>
+          </LiveEventsOf>
+        </SignedInAs>
+      );
+  }
+}
+
+function CurrentPage() {
+  const { path } = usePlace();
+  const first = useRef(path);
+  // Whoever does not see the page is told that it is another one; not at the start, where the browser says so itself.
+  useEffect(() => {
+    if (first.current !== path) document.querySelector<HTMLElement>('#main h1')?.focus();
+    first.current = '';
+  }, [path]);
+  const found = pageAt(path);
+  if (found === null) return <NoPage path={path} />;
+  const Page = pages[found.name];
+  return <Page key={path} parameters={found.parameters} />;
+}
+
+function NoPage({ path }: { readonly path: string }) {
+  return (
+    <>
+      <h1 tabIndex={-1}>No such page</h1>
+      <p>
+        There is no <code>{path}</code>: <a href="/">the fleet</a> is where everything begins.
+      </p>
+    </>
+  );
+}

@@ -1,0 +1,66 @@
+// What is around every page: where one can go, whether what is shown is live, and as whom one has signed in.
+
+import type { ComponentChildren } from 'preact';
+import { type Connection, useConnection } from './live/events.tsx';
+import { entries } from './navigation/entries.ts';
+import { usePlace } from './navigation/location.ts';
+import { pageAt } from './navigation/paths.ts';
+import { useSignedIn } from './session/session.tsx';
+
+const connections: Readonly<Record<Connection, string>> = {
+  connecting: 'connecting…',
+  live: 'live',
+  lost: 'connection lost, looking for it…',
+  resting: 'resting',
+};
+
+export function Frame({ signOut, children }: { readonly signOut: () => void; readonly children: ComponentChildren }) {
+  const { who } = useSignedIn();
+  const connection = useConnection();
+  const here = pageAt(usePlace().path);
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to the page
+      </a>
+      <header class="frame-head">
+        <a class="frame-name" href="/">
+          <svg viewBox="0 0 32 32" aria-hidden="true">
+            <circle cx="8" cy="8" r="5.5" fill="none" stroke="currentColor" stroke-width="3" />
+            <circle cx="24" cy="24" r="7" fill="currentColor" />
+            <path d="M8 14c0 8 5 10 10 10" fill="none" stroke="currentColor" stroke-width="3" />
+          </svg>
+          Patchbay
+        </a>
+        <nav class="frame-pages" aria-label="Pages">
+          {entries.map(({ label, path, pages }) => (
+            <a
+              key={path}
+              href={path}
+              aria-current={here !== null && pages.includes(here.name) ? (here.name === pages[0] ? 'page' : 'true') : undefined}
+            >
+              {label}
+            </a>
+          ))}
+        </nav>
+        <div class="frame-who">
+          <span class="connection" data-is={connection} role="status">
+            {connections[connection]}
+          </span>
+          {who.id !== null && (
+            <>
+              <span>
+                <span class="key-name">{who.name}, </span>
+                {who.role}
+              </span>
+              <button type="button" onClick={signOut}>
+                Sign out
+              </button>
+            </>
+          )}
+        </div>
+      </header>
+      <main id="main">{children}</main>
+    </>
+  );
+}

@@ -1,0 +1,34 @@
+// What went wrong, as a page says it.
+
+import { AnswerError } from '../../src/cli/client/client.ts';
+
+export type Failure = {
+  readonly title: string;
+  readonly detail: string;
+  /** Status of the answer; null where there was none. */
+  readonly status: number | null;
+  /** What the service calls the request, as in its log; null where it did not say. */
+  readonly request: string | null;
+};
+
+/** A failure of whatever was thrown while the service was asked. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof AnswerError) {
+    const { status, problem } = error;
+    if (problem !== null) return { title: problem.title, detail: problem.detail, status, request: problem.instance || null };
+    return {
+      title: `The service answered ${status}`,
+      detail: 'The answer was not one of Patchbay: something between here and it may have given it.',
+      status,
+      request: null,
+    };
+  }
+  if (error instanceof TypeError)
+    return { title: 'The service cannot be reached', detail: 'It is stopped, or the network is down.', status: null, request: null };
+  return { title: 'The page failed', detail: error instanceof Error ? error.message : String(error), status: null, request: null };
+}
+
+/** Whether a request was given up here. */
+export function wasGivenUp(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
+}

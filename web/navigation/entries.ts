@@ -1,0 +1,10 @@
+// What the navigation of the frame leads to, and which pages belong to each entry.
+
+import type { PageName } from '../page-paths.ts';
+
+type Entry = { readonly label: string; readonly path: string; readonly pages: readonly PageName[] };
+
+export const entries: readonly Entry[] = [
+  { label: 'Fleet', path: '/', pages: ['fleet', 'device'] },
+  { label: 'Loads', path: '/loads', pages: ['loads', 'load'] },
+];

@@ -1,0 +1,29 @@
+// The newest loads of a device.
+
+import { answerOf } from '../../../src/cli/client/client.ts';
+import type { LiveEvent } from '../../live/events.tsx';
+import { useResource } from '../../live/resource.ts';
+import { LoadsTable } from '../../parts/loads-table.tsx';
+import { Panel } from '../../parts/panel.tsx';
+import { Shown } from '../../parts/shown.tsx';
+import { useSignedIn } from '../../session/session.tsx';
+
+const shown = 5;
+
+export function DeviceLoads({ device, concerns }: { readonly device: string; readonly concerns: (event: LiveEvent) => boolean }) {
+  const { client } = useSignedIn();
+  const loads = useResource(
+    device,
+    async (signal) => answerOf(await client.GET('/v1/loads', { params: { query: { device, limit: shown } }, signal })),
+    { when: concerns },
+  );
+  return (
+    <Panel heading="Loads" note={<a href={`/loads?device=${encodeURIComponent(device)}`}>all of this device</a>}>
+      <Shown resource={loads} what="loads">
+        {({ items }) =>
+          items.length === 0 ? <p class="empty">Nothing has been loaded on it.</p> : <LoadsTable loads={items} deviceNames={null} />
+        }
+      </Shown>
+    </Panel>
+  );
+}

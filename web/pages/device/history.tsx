@@ -1,0 +1,81 @@
+// What has been in the module table of a device, stay by stay.
+
+import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import type { LiveEvent } from '../../live/events.tsx';
+import { usePages } from '../../live/pages.ts';
+import { loadPath } from '../../navigation/paths.ts';
+import { Module } from '../../parts/module.tsx';
+import { More } from '../../parts/more.tsx';
+import { counted } from '../../parts/numbers.ts';
+import { Panel } from '../../parts/panel.tsx';
+import { Shown } from '../../parts/shown.tsx';
+import { Table } from '../../parts/table.tsx';
+import { Moment } from '../../parts/times.tsx';
+import { useSignedIn } from '../../session/session.tsx';
+
+type Parts = { readonly device: string; readonly concerns: (event: LiveEvent) => boolean };
+type Stay = Schemas['HistoryEntry'];
+
+export function History({ device, concerns }: Parts) {
+  const { client } = useSignedIn();
+  const stays = usePages(
+    device,
+    async (page, signal) =>
+      answerOf(await client.GET('/v1/devices/{device}/history', { params: { path: { device }, query: page }, signal })),
+    { when: concerns, limit: 10 },
+  );
+  return (
+    <Panel heading="History" note="what its module table has named">
+      <Shown resource={stays} what="the history">
+        {(items) =>
+          items.length === 0 ? (
+            <p class="empty">Nothing has ever been in its module table.</p>
+          ) : (
+            <>
+              <Table
+                caption="History"
+                rows={items}
+                keyOf={({ module, enteredAt, address }) => `${module} ${enteredAt} ${address}`}
+                columns={[
+                  { heading: 'Build', cell: (stay) => <Module module={stay.module} version={stay.version} /> },
+                  {
+                    heading: 'Addresses',
+                    isWide: true,
+                    cell: ({ address, lastAddress }) => (
+                      <code>
+                        {address}–{lastAddress}
+                      </code>
+                    ),
+                  },
+                  { heading: 'Entered', cell: ({ enteredAt }) => <Moment at={enteredAt} /> },
+                  { heading: 'Through', cell: ({ load }) => <Through load={load} /> },
+                  { heading: 'Left', cell: ({ leftAt }) => (leftAt === null ? <strong>in the table now</strong> : <Moment at={leftAt} />) },
+                  { heading: 'Why', isWide: true, cell: why },
+                ]}
+              />
+              <More pages={stays} shown={items.length} what={items.length === 1 ? 'stay' : 'stays'} />
+            </>
+          )
+        }
+      </Shown>
+    </Panel>
+  );
+}
+
+function Through({ load }: { readonly load: string | null }) {
+  return load === null ? <span class="soft">put back after a restart</span> : <a href={loadPath(load)}>the load</a>;
+}
+
+function why({ leftBy, leftThrough, interrupted, invalidation }: Stay) {
+  if (leftBy === null) return null;
+  const facts = [
+    ...(interrupted === null || interrupted === 0 ? [] : [`${counted(interrupted, 'access', 'accesses')} interrupted`]),
+    ...(invalidation === null ? [] : [`pages: ${invalidation}`]),
+  ];
+  return (
+    <>
+      {leftThrough === null ? leftBy : <a href={loadPath(leftThrough)}>{leftBy}</a>}
+      {facts.length > 0 && <span class="soft">, {facts.join(', ')}</span>}
+    </>
+  );
+}

@@ -1,0 +1,130 @@
+// The programs of a device: who serves their calls, how many and how fast, and what happened to them when a module was replaced.
+
+import type { Schemas } from '../../../src/cli/client/client.ts';
+import { Badge, type Tone } from '../../parts/badge.tsx';
+import { Chart, seriesClass } from '../../parts/chart.tsx';
+import { counted, countText, shortText } from '../../parts/numbers.ts';
+import { Panel } from '../../parts/panel.tsx';
+import { microsecondsText } from '../../parts/times.tsx';
+import type { Watched } from './device-page.tsx';
+import type { DeviceSamples } from './device-samples.ts';
+import './programs.css';
+
+type Program = Schemas['Program'];
+
+const tones: Readonly<Record<Program['state'], Tone>> = {
+  starting: 'warn',
+  running: 'good',
+  stopping: 'warn',
+  finished: 'plain',
+  stopped: 'plain',
+  failed: 'bad',
+};
+
+export function Programs({ programs, hasMorePrograms, samples }: Watched & { readonly samples: DeviceSamples }) {
+  return (
+    <Panel heading="Programs" note={hasMorePrograms ? `the newest ${programs.length}` : undefined}>
+      {programs.length === 0 ? (
+        <p class="empty">
+          No program runs here. <code>npx patchbay program start</code> starts one.
+        </p>
+      ) : (
+        <ul class="programs">
+          {programs.map((program) => (
+            <li key={program.id}>
+              <ProgramView program={program} samples={samples} />
+            </li>
+          ))}
+        </ul>
+      )}
+    </Panel>
+  );
+}
+
+function ProgramView({ program, samples }: { readonly program: Program; readonly samples: DeviceSamples }) {
+  const { id, name, module, export: called, arguments: given, threads, recovery, addressing, state, failure, statistics } = program;
+  const series = samples.of(id);
+  const now = Date.now();
+  const versions = statistics?.versions ?? [];
+  const rates = versions.map(({ version }, colour) => ({ name: version, colour, points: series.rates.get(version) ?? [] }));
+  const threadsNow = statistics === null || statistics.threads === threads ? '' : ` (${countText(statistics.threads)} left)`;
+  return (
+    <article class="program" aria-label={`Program ${name}`}>
+      <div class="program-facts">
+        <h3>
+          {name} <Badge tone={tones[state]}>{state}</Badge>
+        </h3>
+        <p class="code">
+          {module}.{called}({given.join(', ')})
+        </p>
+        <p class="soft">
+          {counted(threads, 'thread')}
+          {threadsNow}, recovery <span class="code">{recovery}</span>, <span class="code">{addressing}</span>
+        </p>
+        {failure !== null && <p class="told">{failure}</p>}
+        {statistics !== null && statistics.lastFailure !== null && <p class="told">last failure: {statistics.lastFailure}</p>}
+      </div>
+      {statistics !== null && (
+        <>
+          <VersionMix versions={versions} />
+          <Chart heading="Calls per second" series={rates} text={shortText} isStacked now={now} />
+          <Chart
+            heading="Latency"
+            text={microsecondsText}
+            now={now}
+            series={[
+              { name: 'p50', points: series.p50, colour: 1 },
+              { name: 'p99', points: series.p99, colour: 2, isDashed: true },
+            ]}
+          />
+          <Counts statistics={statistics} />
+        </>
+      )}
+    </article>
+  );
+}
+
+function VersionMix({ versions }: { readonly versions: Schemas['ProgramStatistics']['versions'] }) {
+  const all = versions.reduce((sum, { callsCompleted }) => sum + callsCompleted, 0);
+  if (all === 0) return <p class="soft version-mix">No call has completed yet.</p>;
+  return (
+    <div class="version-mix">
+      <span class="soft">Calls by version</span>
+      <div class="mix" aria-hidden="true">
+        {versions.map(({ version, callsCompleted }, colour) => (
+          <span key={version} class={seriesClass(colour)} style={{ flexGrow: callsCompleted / all }} />
+        ))}
+      </div>
+      <ul>
+        {versions.map(({ version, callsCompleted }, colour) => (
+          <li key={version}>
+            <span class={`series-mark ${seriesClass(colour)}`} />
+            <span class="code">{version === '' ? 'none' : version}</span> {shortText(callsCompleted)}
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+function Counts({ statistics }: { readonly statistics: Schemas['ProgramStatistics'] }) {
+  const { callsCompleted, callsFailed, faults, accessesInterrupted, accessesRetried } = statistics;
+  return (
+    <dl class="program-counts">
+      <Count word="calls completed" count={callsCompleted} />
+      <Count word="failed" count={callsFailed} isBad={callsFailed > 0} />
+      <Count word="of those, faults" count={faults} isBad={faults > 0} />
+      <Count word="accesses interrupted" count={accessesInterrupted} />
+      <Count word="of those, retried" count={accessesRetried} />
+    </dl>
+  );
+}
+
+function Count({ word, count, isBad = false }: { readonly word: string; readonly count: number; readonly isBad?: boolean }) {
+  return (
+    <div>
+      <dt>{word}</dt>
+      <dd class={isBad ? 'told' : ''}>{countText(count)}</dd>
+    </div>
+  );
+}

@@ -1,0 +1,111 @@
+// Asks to which version a module of a device is to go back, and why; shows what it would come to, and has it done.
+
+import { useState } from 'preact/hooks';
+import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { useResource } from '../../live/resource.ts';
+import { navigate } from '../../navigation/location.ts';
+import { loadPath } from '../../navigation/paths.ts';
+import { Dialog } from '../../parts/dialog.tsx';
+import { Choice, Text } from '../../parts/fields.tsx';
+import { FailureNotice, Shown } from '../../parts/shown.tsx';
+import { useAction } from '../../session/action.ts';
+import { useSignedIn } from '../../session/session.tsx';
+import type { DeviceDetail } from './device-page.tsx';
+import { Preview } from './preview.tsx';
+import { type Terms, TermsFields, termsBody, usualTerms } from './terms.tsx';
+
+/** Stays that are looked back at. */
+const stayLimit = 200;
+
+type Parts = { readonly device: DeviceDetail; readonly module: string; readonly onClose: () => void };
+
+export function RollbackDialog({ device, module, onClose }: Parts) {
+  const { client } = useSignedIn();
+  const current = device.moduleTable.find((entry) => entry.module === module)?.version ?? null;
+  const versions = useResource(`${module} ${current}`, async (signal) => {
+    const params = { path: { device: device.id, module }, query: { limit: stayLimit } };
+    return versionsToGoBackTo(
+      answerOf(await client.GET('/v1/devices/{device}/modules/{module}/history', { params, signal })).items,
+      current,
+    );
+  });
+  return (
+    <Dialog heading={`Roll ${module} back on ${device.name}`} onClose={onClose}>
+      <Shown resource={versions} what="the history">
+        {(known) => {
+          const [first] = known;
+          if (first === undefined)
+            return <p class="empty">The device has had no other version of {module}: there is nothing to go back to.</p>;
+          return <RollbackForm device={device} module={module} versions={known} first={first} onClose={onClose} />;
+        }}
+      </Shown>
+    </Dialog>
+  );
+}
+
+type FormParts = Parts & { readonly versions: readonly string[]; readonly first: string };
+
+function RollbackForm({ device, module, versions, first, onClose }: FormParts) {
+  const { client } = useSignedIn();
+  const [to, setTo] = useState(first);
+  const [reason, setReason] = useState('');
+  const [terms, setTerms] = useState<Terms>({ ...usualTerms, similarityPolicy: 'warn' });
+  const rollback = useAction(
+    async (headers) => {
+      const params = { path: { device: device.id, module } };
+      const body = { to, reason, ...termsBody(terms) };
+      return answerOf(await client.POST('/v1/devices/{device}/modules/{module}/rollback', { params, body, headers }));
+    },
+    ({ loads: [made] }) => {
+      onClose();
+      if (made !== undefined) navigate(loadPath(made.id));
+    },
+  );
+  const submit = (event: Event) => {
+    event.preventDefault();
+    rollback.run();
+  };
+  return (
+    <form onSubmit={submit}>
+      <div class="fields">
+        <Choice label="Back to" value={to} options={versions} onChange={setTo} />
+        <Text label="Reason" placeholder="1.1.0 drops packets" required value={reason} onChange={setReason} />
+      </div>
+      <details>
+        <summary>
+          How it is loaded: {terms.strategy}, old pages {terms.invalidation}
+        </summary>
+        <div class="fields">
+          <TermsFields terms={terms} onChange={setTerms} />
+        </div>
+      </details>
+      <Preview
+        device={device}
+        module={module}
+        version={to}
+        terms={terms}
+        precedence={{ versionPolicy: 'downgrade', downgradeReason: reason }}
+      />
+      {rollback.failure !== null && <FailureNotice failure={rollback.failure} />}
+      <div class="buttons">
+        <button type="button" onClick={onClose}>
+          Cancel
+        </button>
+        <button type="submit" class="main" disabled={rollback.isUnderWay}>
+          {rollback.isUnderWay ? 'Asking for it…' : `Roll ${module} back to ${to}`}
+        </button>
+      </div>
+    </form>
+  );
+}
+
+/**
+ * Versions that a device has had besides the one that it has: first the one before that had first entered, which is where one rollback after another
+ * leads, then the others, the newest stay first.
+ */
+function versionsToGoBackTo(stays: readonly Schemas['HistoryEntry'][], current: string | null): string[] {
+  const firstOfCurrent = stays.findLastIndex(({ version }) => version === current);
+  const before = stays[firstOfCurrent + 1]?.version;
+  const others = stays.map(({ version }) => version).filter((version) => version !== current);
+  return [...new Set(before === undefined || before === current ? others : [before, ...others])];
+}

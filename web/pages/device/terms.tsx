@@ -1,0 +1,111 @@
+// How a load is to be carried out: the fields, with what each choice means.
+
+import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../../src/cli/client/choices.ts';
+import type { Schemas } from '../../../src/cli/client/client.ts';
+import { Choice, Text, Whole } from '../../parts/fields.tsx';
+
+type Load = Schemas['Load'];
+export type Terms = {
+  readonly strategy: Load['strategy'];
+  readonly drainMilliseconds: number;
+  readonly invalidation: Load['invalidation'];
+  readonly similarityPolicy: Load['similarityPolicy'];
+};
+export type Precedence = { readonly versionPolicy: Load['versionPolicy']; readonly downgradeReason: string };
+
+export const usualTerms: Terms = { strategy: 'inject', drainMilliseconds: 10_000, invalidation: 'nx', similarityPolicy: 'require' };
+export const usualPrecedence: Precedence = { versionPolicy: 'newer', downgradeReason: '' };
+
+/** The terms as a request has them. */
+export function termsBody({ strategy, drainMilliseconds, ...terms }: Terms) {
+  return { strategy, ...terms, ...(strategy === 'inject' ? {} : { drainMilliseconds }) };
+}
+
+/** Which versions may be loaded, as a request has it. */
+export function precedenceBody({ versionPolicy, downgradeReason }: Precedence) {
+  return { versionPolicy, ...(versionPolicy === 'downgrade' ? { downgradeReason } : {}) };
+}
+
+const strategyMeanings = {
+  inject: 'who is inside is interrupted at once, and retries in the new version',
+  drain: 'who is inside is waited for; if some are left, the load fails',
+  'drain-then-inject': 'who is inside is waited for, and who is left is interrupted',
+};
+const invalidationMeanings = {
+  none: 'the old pages stay as they are',
+  'mark-invalid': 'the old pages are marked invalid: a fetch faults',
+  nx: 'the old pages get their NX bit: a fetch faults',
+  delete: 'the old pages are deleted, and given out again',
+};
+const similarityMeanings = {
+  require: 'a dissimilar version is refused',
+  warn: 'what differs is told in the report',
+  off: 'nobody asks',
+};
+const versionMeanings = {
+  newer: 'only a newer version',
+  different: 'any other version',
+  downgrade: 'any other version, for the reason given',
+};
+
+export function TermsFields({ terms, onChange }: { readonly terms: Terms; readonly onChange: (terms: Terms) => void }) {
+  const { strategy, drainMilliseconds, invalidation, similarityPolicy } = terms;
+  return (
+    <>
+      <Choice
+        label="Who is inside"
+        value={strategy}
+        options={strategies}
+        meanings={strategyMeanings}
+        onChange={(value) => onChange({ ...terms, strategy: value })}
+      />
+      {strategy !== 'inject' && (
+        <Whole
+          label="Wait at most, in milliseconds"
+          value={drainMilliseconds}
+          least={0}
+          most={3_600_000}
+          onChange={(value) => onChange({ ...terms, drainMilliseconds: value })}
+        />
+      )}
+      <Choice
+        label="Old pages"
+        value={invalidation}
+        options={invalidations}
+        meanings={invalidationMeanings}
+        onChange={(value) => onChange({ ...terms, invalidation: value })}
+      />
+      <Choice
+        label="Similarity"
+        value={similarityPolicy}
+        options={similarityPolicies}
+        meanings={similarityMeanings}
+        onChange={(value) => onChange({ ...terms, similarityPolicy: value })}
+      />
+    </>
+  );
+}
+
+type PrecedenceParts = { readonly precedence: Precedence; readonly onChange: (precedence: Precedence) => void };
+
+export function PrecedenceFields({ precedence, onChange }: PrecedenceParts) {
+  return (
+    <>
+      <Choice
+        label="Versions"
+        value={precedence.versionPolicy}
+        options={versionPolicies}
+        meanings={versionMeanings}
+        onChange={(versionPolicy) => onChange({ ...precedence, versionPolicy })}
+      />
+      {precedence.versionPolicy === 'downgrade' && (
+        <Text
+          label="Reason for an older version"
+          required
+          value={precedence.downgradeReason}
+          onChange={(downgradeReason) => onChange({ ...precedence, downgradeReason })}
+        />
+      )}
+    </>
+  );
+}

@@ -1,0 +1,64 @@
+// Which devices the fleet page shows: what its address says, as the API takes it.
+
+import { deviceStatuses } from '../../../src/cli/client/choices.ts';
+import type { paths } from '../../../src/cli/generated/api.ts';
+
+export type FleetQuery = NonNullable<paths['/v1/devices']['get']['parameters']['query']>;
+
+/** Labels of one filter, as many as a device may have. */
+const labelLimit = 16;
+const single = ['name', 'status', 'host', 'module', 'version', 'sort'] as const;
+export type FilterName = (typeof single)[number];
+
+/** The filter of an address; what it does not know of there it leaves out. */
+export function fleetQueryOf(query: URLSearchParams): FleetQuery {
+  const text = (name: FilterName) => query.get(name) ?? '';
+  const status = deviceStatuses.find((one) => one === text('status'));
+  const labels = labelsOf(query);
+  return {
+    sort: text('sort') === 'createdAt' ? 'createdAt' : 'name',
+    ...(text('name') === '' ? {} : { name: text('name') }),
+    ...(status === undefined ? {} : { status }),
+    ...(text('host') === '' ? {} : { host: text('host') }),
+    ...(text('module') === '' ? {} : { module: text('module') }),
+    ...(text('version') === '' ? {} : { version: text('version') }),
+    ...(labels.length === 0 ? {} : { label: labels }),
+  };
+}
+
+/** Whether it leaves any device out. */
+export function isNarrowed(query: URLSearchParams): boolean {
+  return query.has('label') || single.some((name) => name !== 'sort' && (query.get(name) ?? '') !== '');
+}
+
+export function labelsOf(query: URLSearchParams): string[] {
+  return query
+    .getAll('label')
+    .filter((label) => label.indexOf('=') > 0)
+    .slice(0, labelLimit);
+}
+
+/** The same filter, but for one value; empty: without it. */
+export function withFilter(query: URLSearchParams, name: FilterName, value: string): URLSearchParams {
+  const changed = new URLSearchParams(query);
+  if (value === '') changed.delete(name);
+  else changed.set(name, value);
+  return changed;
+}
+
+/** The same filter with one label more; another value of the same key gives way. */
+export function withLabel(query: URLSearchParams, label: string): URLSearchParams {
+  const key = label.slice(0, label.indexOf('=') + 1);
+  const changed = new URLSearchParams(query);
+  changed.delete('label');
+  for (const one of labelsOf(query)) if (!one.startsWith(key)) changed.append('label', one);
+  changed.append('label', label);
+  return changed;
+}
+
+/** The same filter with one label less. */
+export function withoutLabel(query: URLSearchParams, label: string): URLSearchParams {
+  const changed = new URLSearchParams(query);
+  changed.delete('label', label);
+  return changed;
+}

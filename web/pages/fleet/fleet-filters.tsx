@@ -1,0 +1,91 @@
+// The filters of the fleet: fields whose values are in the address, so that a list can be sent to somebody.
+
+import { useState } from 'preact/hooks';
+import { deviceStatuses } from '../../../src/cli/client/choices.ts';
+import { answerOf } from '../../../src/cli/client/client.ts';
+import { useResource } from '../../live/resource.ts';
+import { navigate } from '../../navigation/location.ts';
+import { withQuery } from '../../navigation/paths.ts';
+import { ChoiceFilter, TextFilter } from '../../parts/filter-field.tsx';
+import '../../parts/filters.css';
+import { useSignedIn } from '../../session/session.tsx';
+import { type FilterName, isNarrowed, labelsOf, withFilter, withLabel, withoutLabel } from './fleet-filter.ts';
+
+/** Modules, and versions of one, that are offered; others may be typed. */
+const offeredLimit = 200;
+
+export function FleetFilters({ query, hosts }: { readonly query: URLSearchParams; readonly hosts: readonly string[] }) {
+  const { client } = useSignedIn();
+  const module = query.get('module') ?? '';
+  const modules = useResource(
+    'modules',
+    async (signal) => answerOf(await client.GET('/v1/modules', { params: { query: { limit: offeredLimit } }, signal })).items,
+    { when: ({ action }) => action.startsWith('build.') },
+  );
+  const versions = useResource(module, async (signal) => {
+    if (!(modules.data ?? []).some(({ name }) => name === module)) return [];
+    const params = { path: { module }, query: { limit: offeredLimit } };
+    return answerOf(await client.GET('/v1/modules/{module}/builds', { params, signal })).items;
+  });
+  const go = (changed: URLSearchParams) => navigate(withQuery('/', changed), 'replace');
+  const of = (name: FilterName) => ({ value: query.get(name) ?? '', onChange: (value: string) => go(withFilter(query, name, value)) });
+  const labels = labelsOf(query);
+  return (
+    <>
+      <search class="filters">
+        <TextFilter label="Name begins with" placeholder="router-" {...of('name')} />
+        <ChoiceFilter label="State" any="any" options={deviceStatuses} {...of('status')} />
+        <ChoiceFilter label="Host" any="any" options={hosts} {...of('host')} />
+        <TextFilter label="Module in memory" placeholder="tcp" offered={modules.data?.map(({ name }) => name) ?? []} {...of('module')} />
+        <TextFilter
+          label="Version in memory"
+          placeholder="1.1.0"
+          offered={versions.data?.map(({ version }) => version) ?? []}
+          maxLength={256}
+          {...of('version')}
+        />
+        <LabelField onAdd={(label) => go(withLabel(query, label))} />
+        <ChoiceFilter label="Order" any="by name" options={['createdAt']} {...of('sort')} />
+      </search>
+      {isNarrowed(query) && (
+        <div class="chosen">
+          {labels.map((label) => (
+            <button key={label} type="button" onClick={() => go(withoutLabel(query, label))} aria-label={`Without the label ${label}`}>
+              {label} ✕
+            </button>
+          ))}
+          <button type="button" class="plain" onClick={() => navigate('/')}>
+            Clear all filters
+          </button>
+        </div>
+      )}
+    </>
+  );
+}
+
+function LabelField({ onAdd }: { readonly onAdd: (label: string) => void }) {
+  const [text, setText] = useState('');
+  const add = (event: Event) => {
+    event.preventDefault();
+    onAdd(text.trim());
+    setText('');
+  };
+  return (
+    <form onSubmit={add}>
+      <label>
+        <span>Label, then Enter</span>
+        <input
+          autoComplete="off"
+          spellcheck={false}
+          placeholder="zone=north"
+          required
+          pattern="[^=]+=.*"
+          title="key=value"
+          maxLength={128}
+          value={text}
+          onInput={({ currentTarget }) => setText(currentTarget.value)}
+        />
+      </label>
+    </form>
+  );
+}

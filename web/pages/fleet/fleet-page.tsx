@@ -1,0 +1,125 @@
+// The fleet: how it is, which devices there are, and which versions they run.
+
+import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import type { LiveEvent } from '../../live/events.tsx';
+import { usePages } from '../../live/pages.ts';
+import { useResource } from '../../live/resource.ts';
+import { navigate, usePlace } from '../../navigation/location.ts';
+import { devicePath, withQuery } from '../../navigation/paths.ts';
+import { DeviceBadge } from '../../parts/badge.tsx';
+import { Module } from '../../parts/module.tsx';
+import { More } from '../../parts/more.tsx';
+import { PageHead } from '../../parts/page-head.tsx';
+import { Panel } from '../../parts/panel.tsx';
+import { Shown } from '../../parts/shown.tsx';
+import { type Column, Table } from '../../parts/table.tsx';
+import { useSignedIn } from '../../session/session.tsx';
+import { fleetQueryOf, isNarrowed, withLabel } from './fleet-filter.ts';
+import { FleetFilters } from './fleet-filters.tsx';
+import { Health } from './health.tsx';
+
+/** Hosts that are known by name here; there are seldom more than a few. */
+const hostLimit = 200;
+
+const isOfTheFleet = ({ action }: LiveEvent) => /^(device|host|load)\./.test(action);
+
+export function FleetPage() {
+  const { client } = useSignedIn();
+  const { query } = usePlace();
+  const asked = fleetQueryOf(query);
+  const devices = usePages(
+    JSON.stringify(asked),
+    async (page, signal) => answerOf(await client.GET('/v1/devices', { params: { query: { ...asked, ...page } }, signal })),
+    { when: isOfTheFleet },
+  );
+  const hosts = useResource(
+    'hosts',
+    async (signal) => answerOf(await client.GET('/v1/hosts', { params: { query: { sort: 'name', limit: hostLimit } }, signal })).items,
+    { when: ({ action }) => action.startsWith('host.') },
+  );
+  const hostNames = new Map(hosts.data?.map(({ id, name }) => [id, name]));
+  return (
+    <>
+      <PageHead heading="Fleet" />
+      <Health hosts={hosts} />
+      <Panel heading="Devices">
+        <FleetFilters query={query} hosts={[...hostNames.values()]} />
+        <Shown resource={devices} what="devices">
+          {(items) =>
+            items.length === 0 ? (
+              <NoDevices query={query} />
+            ) : (
+              <>
+                <Table caption="Devices" columns={columns(query, hostNames)} rows={items} keyOf={({ id }) => id} />
+                <More pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />
+              </>
+            )
+          }
+        </Shown>
+      </Panel>
+    </>
+  );
+}
+
+function columns(query: URLSearchParams, hostNames: ReadonlyMap<string, string>): Column<Schemas['Device']>[] {
+  return [
+    { heading: 'Device', cell: ({ id, name }) => <a href={devicePath(id)}>{name}</a> },
+    { heading: 'State', cell: (device) => <DeviceBadge status={device.status} /> },
+    { heading: 'Host', cell: ({ host }) => hostNames.get(host) ?? <code>{host}</code> },
+    {
+      heading: 'Runs',
+      isWide: true,
+      cell: ({ modules }) => {
+        const entries = Object.entries(modules);
+        if (entries.length === 0) return <span class="soft">nothing</span>;
+        return (
+          <span class="tags">
+            {entries.map(([module, version]) => (
+              <Module key={module} module={module} version={version} />
+            ))}
+          </span>
+        );
+      },
+    },
+    {
+      heading: 'Labels',
+      isWide: true,
+      cell: ({ labels }) => {
+        const entries = Object.entries(labels);
+        if (entries.length === 0) return null;
+        return (
+          <span class="tags">
+            {entries.map(([key, value]) => (
+              <a
+                key={key}
+                class="tag"
+                href={withQuery('/', withLabel(query, `${key}=${value}`))}
+                title={`Only devices with ${key}=${value}`}
+              >
+                {key}={value}
+              </a>
+            ))}
+          </span>
+        );
+      },
+    },
+    { heading: 'RAM pages', isNumber: true, cell: ({ ramPages }) => ramPages },
+  ];
+}
+
+function NoDevices({ query }: { readonly query: URLSearchParams }) {
+  if (isNarrowed(query))
+    return (
+      <p class="empty">
+        No device is like that.{' '}
+        <button type="button" class="plain" onClick={() => navigate('/')}>
+          Show all devices
+        </button>
+      </p>
+    );
+  return (
+    <p class="empty">
+      There is no device yet. A device host brings some: <code>npm run host -- --control {location.origin} --name rack-1 --devices 4</code>
+    </p>
+  );
+}

@@ -1,0 +1,119 @@
+// How the fleet is, why where it is not well, and what has come of its loads.
+
+import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { type Resource, useResource } from '../../live/resource.ts';
+import { Badge } from '../../parts/badge.tsx';
+import { countText } from '../../parts/numbers.ts';
+import { Panel } from '../../parts/panel.tsx';
+import { Shown } from '../../parts/shown.tsx';
+import { useSignedIn } from '../../session/session.tsx';
+import './health.css';
+
+/** Milliseconds between two questions: a host that falls silent is no event before it counts as unreachable. */
+const interval = 5_000;
+/** Hosts that are shown; the filter has all. */
+const hostsShown = 12;
+
+type Health = Schemas['FleetHealth'];
+type Host = Schemas['Host'];
+
+export function Health({ hosts }: { readonly hosts: Resource<readonly Host[]> }) {
+  const { client } = useSignedIn();
+  const health = useResource('health', async (signal) => answerOf(await client.GET('/v1/health', { signal })), {
+    every: interval,
+    when: ({ action }) => /^(device|host|load)\./.test(action),
+  });
+  return (
+    <Panel
+      heading="Health"
+      note={health.data !== null && <Badge tone={health.data.status === 'healthy' ? 'good' : 'bad'}>{health.data.status}</Badge>}
+    >
+      <Shown resource={health} what="the health of the fleet">
+        {(known) => (
+          <>
+            {known.reasons.length > 0 && (
+              <ul class="reasons" aria-label="Why the fleet is degraded">
+                {known.reasons.map((reason) => (
+                  <li key={reason}>{reason}</li>
+                ))}
+              </ul>
+            )}
+            <Gauges health={known} />
+          </>
+        )}
+      </Shown>
+      <Hosts hosts={hosts.data ?? []} />
+    </Panel>
+  );
+}
+
+function Gauges({ health: { devices, hosts, loads, accesses } }: { readonly health: Health }) {
+  const outcomes = Object.entries(loads.outcomes).toSorted(([, left], [, right]) => right - left);
+  return (
+    <dl class="gauges">
+      <Gauge heading="Devices" value={devices.connected} of="connected" href="/?status=connected">
+        {[
+          ['coming up', devices.attaching, '/?status=attaching'],
+          ['unreachable', devices.unreachable, '/?status=unreachable'],
+        ]}
+      </Gauge>
+      <Gauge heading="Hosts" value={hosts.connected} of="connected">
+        {[['unreachable', hosts.unreachable, null]]}
+      </Gauge>
+      <Gauge heading="Open loads" value={loads.queued + loads.dispatched} of="under way" href="/loads?state=dispatched">
+        {[['waiting', loads.queued, '/loads?state=queued']]}
+      </Gauge>
+      <Gauge heading="Ended loads" value={loads.completed} of="ended" href="/loads">
+        {outcomes.map(([outcome, count]) => [outcome, count, `/loads?outcome=${outcome}`] as const)}
+      </Gauge>
+      <Gauge heading="Accesses interrupted" value={accesses.interrupted} of="of all loads">
+        {[['failed', accesses.failed, null]]}
+      </Gauge>
+    </dl>
+  );
+}
+
+type GaugeParts = {
+  readonly heading: string;
+  readonly value: number;
+  readonly of: string;
+  readonly href?: string;
+  /** What else is told, where it is not zero: a word, a number, and where its items are. */
+  readonly children: readonly (readonly [word: string, count: number, href: string | null])[];
+};
+
+function Gauge({ heading, value, of, href, children }: GaugeParts) {
+  return (
+    <div class="gauge">
+      <dt>{heading}</dt>
+      <dd>
+        <strong>{countText(value)}</strong> {href === undefined ? of : <a href={href}>{of}</a>}
+      </dd>
+      {children
+        .filter(([, count]) => count > 0)
+        .map(([word, count, to]) => (
+          <dd key={word} class="gauge-more">
+            {countText(count)} {to === null ? word : <a href={to}>{word}</a>}
+          </dd>
+        ))}
+    </div>
+  );
+}
+
+function Hosts({ hosts }: { readonly hosts: readonly Host[] }) {
+  if (hosts.length === 0) return null;
+  const shown = hosts.slice(0, hostsShown);
+  return (
+    <ul class="hosts" aria-label="Hosts">
+      {shown.map(({ id, name, status, devices, capacity }) => (
+        <li key={id}>
+          <a href={`/?host=${encodeURIComponent(name)}`}>{name}</a> <Badge tone={status === 'connected' ? 'good' : 'bad'}>{status}</Badge>
+          <span class="soft">
+            {countText(devices)} of {countText(capacity)} devices
+          </span>
+        </li>
+      ))}
+      {hosts.length > shown.length && <li class="soft">and {countText(hosts.length - shown.length)} more</li>}
+    </ul>
+  );
+}

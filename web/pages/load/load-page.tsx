@@ -1,0 +1,185 @@
+// One load: FIG. 2 with the way it took, each operation's time and facts, and whom it touched.
+
+import type { ComponentChildren } from 'preact';
+import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { type Resource, useResource } from '../../live/resource.ts';
+import { devicePath, type PageParts } from '../../navigation/paths.ts';
+import { LoadBadge } from '../../parts/badge.tsx';
+import { Module } from '../../parts/module.tsx';
+import { PageHead } from '../../parts/page-head.tsx';
+import { Panel } from '../../parts/panel.tsx';
+import { FailureNotice, Shown } from '../../parts/shown.tsx';
+import { Moment, microsecondsText } from '../../parts/times.tsx';
+import { useAction } from '../../session/action.ts';
+import { useSignedIn } from '../../session/session.tsx';
+import { Figure } from './figure.tsx';
+import { Steps } from './steps.tsx';
+import { Touched } from './touched.tsx';
+import { wayOf } from './workflow.ts';
+
+type Load = Schemas['LoadDetail'];
+type Found = { readonly load: Load; readonly deviceName: string };
+
+export function LoadPage({ parameters }: PageParts) {
+  const id = parameters['load'] ?? '';
+  const { client, may } = useSignedIn();
+  const found: Resource<Found> = useResource(
+    id,
+    async (signal) => {
+      const load = answerOf(await client.GET('/v1/loads/{load}', { params: { path: { load: id } }, signal }));
+      const device = answerOf(await client.GET('/v1/devices/{device}', { params: { path: { device: load.device } }, signal }));
+      return { load, deviceName: device.name };
+    },
+    { when: ({ object, detail }) => object === id || object === found.data?.load.batch || detail['device'] === found.data?.load.device },
+  );
+  const load = found.data?.load;
+  const cancel = useAction(
+    async (headers) => answerOf(await client.POST('/v1/loads/{load}/cancel', { params: { path: { load: id } }, headers })),
+    found.refresh,
+  );
+  return (
+    <>
+      <PageHead
+        heading={load === undefined ? 'Load' : `${load.module}@${load.version} on ${found.data?.deviceName}`}
+        note={
+          load !== undefined && (
+            <>
+              <LoadBadge state={load.state} outcome={load.outcome} />
+              {load.rollback && <span class="soft">a rollback</span>}
+            </>
+          )
+        }
+        actions={
+          load?.state === 'queued' &&
+          may('operator') && (
+            <button type="button" disabled={cancel.isUnderWay} onClick={cancel.run}>
+              Cancel the load
+            </button>
+          )
+        }
+      />
+      {cancel.failure !== null && <FailureNotice failure={cancel.failure} />}
+      <Shown resource={found} what="the load">
+        {(known) => <LoadView {...known} />}
+      </Shown>
+    </>
+  );
+}
+
+function LoadView({ load, deviceName }: Found) {
+  const { report } = load;
+  const way = wayOf(report?.steps ?? []);
+  return (
+    <div class="load-page">
+      <section class="wide load-facts" aria-label="Facts">
+        {load.reason !== null && (
+          <p class="notice" data-is="warning">
+            <strong>{load.outcome}</strong> <span>{load.reason}</span>
+          </p>
+        )}
+        <Facts load={load} deviceName={deviceName} />
+      </section>
+      <Panel heading="The workflow" note={report === null ? undefined : `${microsecondsText(report.microseconds)} in all`}>
+        <div class="panel-body">
+          <Figure way={way} isOpen={load.state !== 'completed'} />
+        </div>
+      </Panel>
+      <div class="rest">
+        <Panel heading="Operations">
+          {report === null ? (
+            <NoReport load={load} deviceName={deviceName} />
+          ) : (
+            <Steps steps={report.steps} microseconds={report.microseconds} />
+          )}
+        </Panel>
+        {way.steps.has('table-updated') && <Touched load={load} way={way} />}
+      </div>
+    </div>
+  );
+}
+
+function NoReport({ load: { state, strategy, outcome }, deviceName }: Found) {
+  const text =
+    state === 'queued'
+      ? `The load waits until the host of ${deviceName} can be sent it.`
+      : state === 'dispatched'
+        ? `${deviceName} has been sent the load${strategy === 'inject' ? '' : ', and may be waiting for those inside the old version to leave'}; its report comes when it is through.`
+        : `It ended as ${outcome}, without the device.`;
+  return (
+    <p class="empty" role="status">
+      {text}
+    </p>
+  );
+}
+
+function Facts({ load, deviceName }: Found) {
+  const { device, report, strategy, invalidation, interrupted, retried, failed, requestedAt, requestedBy, completedAt, batch, rollout } =
+    load;
+  return (
+    <dl class="strip">
+      <Fact term="Device">
+        <a href={devicePath(device)}>{deviceName}</a>
+      </Fact>
+      {report !== null && (
+        <Fact term="In the module table">
+          <Change report={report} module={load.module} />
+        </Fact>
+      )}
+      <Fact term="How">
+        <span class="code">
+          {strategy}, {invalidation}
+        </span>
+      </Fact>
+      {interrupted !== null && (
+        <Fact term="Interrupted, retried, failed">
+          {interrupted}, {retried}, {failed}
+        </Fact>
+      )}
+      <Fact term="Requested">
+        <Moment at={requestedAt} />
+      </Fact>
+      {completedAt !== null && (
+        <Fact term="Completed">
+          <Moment at={completedAt} />
+        </Fact>
+      )}
+      {requestedBy !== null && (
+        <Fact term="By">
+          <code>{requestedBy}</code>
+        </Fact>
+      )}
+      <Fact term="Request">
+        <a href={`/loads?batch=${encodeURIComponent(batch)}`}>all its loads</a>
+        {rollout !== null && (
+          <>
+            , rollout <code>{rollout}</code>
+          </>
+        )}
+      </Fact>
+    </dl>
+  );
+}
+
+function Fact({ term, children }: { readonly term: string; readonly children: ComponentChildren }) {
+  return (
+    <div>
+      <dt>{term}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+function Change({ report: { previous, current }, module }: { readonly report: NonNullable<Load['report']>; readonly module: string }) {
+  if (current === null) return <>nothing</>;
+  const now = (
+    <>
+      <Module module={module} version={current.version} /> at <code>{current.address}</code>
+    </>
+  );
+  if (previous === null || previous.address === current.address) return now;
+  return (
+    <>
+      <span class="code">{previous.version}</span> at <code>{previous.address}</code> → {now}
+    </>
+  );
+}

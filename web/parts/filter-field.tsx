@@ -1,0 +1,76 @@
+// A field of a filter whose value is in the address: what is typed goes there after a short rest, what is chosen at once.
+
+import { useEffect, useId, useState } from 'preact/hooks';
+
+/** Milliseconds without a key before what was typed is asked for. */
+const rest = 250;
+
+type Parts = {
+  readonly label: string;
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+  readonly placeholder?: string;
+  /** What is offered, and may be typed otherwise. */
+  readonly offered?: readonly string[];
+  readonly maxLength?: number;
+};
+
+export function TextFilter({ label, value, onChange, placeholder = '', offered = [], maxLength = 64 }: Parts) {
+  const [text, setText] = useState(value);
+  const list = useId();
+  useEffect(() => setText(value), [value]);
+  useEffect(() => {
+    if (text === value) return;
+    const timer = setTimeout(() => onChange(text), rest);
+    return () => clearTimeout(timer);
+  }, [text]);
+  return (
+    <label>
+      <span>{label}</span>
+      <input
+        type="search"
+        autoComplete="off"
+        spellcheck={false}
+        list={offered.length > 0 ? list : undefined}
+        value={text}
+        placeholder={placeholder}
+        maxLength={maxLength}
+        onInput={({ currentTarget }) => setText(currentTarget.value)}
+      />
+      {offered.length > 0 && (
+        <datalist id={list}>
+          {offered.map((one) => (
+            <option key={one} value={one} />
+          ))}
+        </datalist>
+      )}
+    </label>
+  );
+}
+
+type Choice = {
+  readonly label: string;
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+  /** What it says where nothing is chosen. */
+  readonly any: string;
+  readonly options: readonly string[];
+};
+
+export function ChoiceFilter({ label, value, onChange, any, options }: Choice) {
+  return (
+    <label>
+      <span>{label}</span>
+      <select value={value} onChange={({ currentTarget }) => onChange(currentTarget.value)}>
+        <option value="">{any}</option>
+        {options.map((one) => (
+          <option key={one} value={one}>
+            {one}
+          </option>
+        ))}
+        {/* What the address names and is not offered is shown all the same. */}
+        {value !== '' && !options.includes(value) && <option value={value}>{value}</option>}
+      </select>
+    </label>
+  );
+}

@@ -1,0 +1,65 @@
+// Signing in: an API key is asked for, shown to the service, and kept as its user likes.
+
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import type { Failure } from '../live/failure.ts';
+import type { SessionWithWays } from './session.tsx';
+import './sign-in.css';
+
+type Parts = { readonly reason: string | null; readonly signIn: SessionWithWays['signIn'] };
+
+export function SignIn({ reason, signIn }: Parts) {
+  const [key, setKey] = useState('');
+  const [isRemembered, setRemembered] = useState(true);
+  const [isUnderWay, setUnderWay] = useState(false);
+  const [failure, setFailure] = useState<Failure | null>(null);
+  const field = useRef<HTMLInputElement>(null);
+  const told = useId();
+  useEffect(() => field.current?.focus(), []);
+
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    setUnderWay(true);
+    const refused = await signIn(key.trim(), isRemembered);
+    if (refused === null) return;
+    setUnderWay(false);
+    setFailure(refused);
+    field.current?.focus();
+  };
+  const text = failure === null ? reason : `${failure.title}: ${failure.detail}`;
+  return (
+    <main id="main" class="sign-in">
+      <form onSubmit={submit}>
+        <h1>Sign in to Patchbay</h1>
+        <p class="soft">
+          With an API key. The first is in the file <code>admin-key</code> beside the service's database; an administrator makes others.
+        </p>
+        <label>
+          <span>API key</span>
+          <input
+            ref={field}
+            class="code"
+            type="password"
+            name="key"
+            required
+            autoComplete="off"
+            spellcheck={false}
+            value={key}
+            aria-describedby={told}
+            aria-invalid={failure !== null}
+            onInput={({ currentTarget }) => setKey(currentTarget.value)}
+          />
+        </label>
+        <label class="choice">
+          <input type="checkbox" checked={isRemembered} onChange={({ currentTarget }) => setRemembered(currentTarget.checked)} />
+          <span>Stay signed in until this tab is closed</span>
+        </label>
+        <p id={told} class="told" role="alert">
+          {text}
+        </p>
+        <button class="main" type="submit" disabled={isUnderWay}>
+          {isUnderWay ? 'Signing in…' : 'Sign in'}
+        </button>
+      </form>
+    </main>
+  );
+}
