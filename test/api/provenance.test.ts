@@ -240,10 +240,10 @@ describe('builds from before there were statements', () => {
     const count = 1_100;
     await bench.stop();
     // More than are stated in one transaction.
-    const same = '"language", "compiler", "sourceDigest", "imageDigest", "imageBytes", "interface", "createdAt"';
-    await byHand(`INSERT INTO "Build" ("id", "module", "version", ${same})
+    const same = '"language", "compiler", "sourceDigest", "imageBytes", "interface", "createdAt"';
+    await byHand(`INSERT INTO "Build" ("id", "module", "version", "imageDigest", ${same})
       WITH RECURSIVE copies (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM copies WHERE number < ${count - 1})
-      SELECT 'bld_${'0'.repeat(28)}' || (1000 + number), 'many', '1.0.' || number, ${same} FROM copies, "Build" WHERE "module" = 'old'`);
+      SELECT 'bld_${'0'.repeat(28)}' || (1000 + number), 'many', '1.0.' || number, 'sha256:' || number, ${same} FROM copies, "Build" WHERE "module" = 'old'`);
     await byHand(`UPDATE "Build" SET "envelope" = NULL, "pushedBy" = NULL WHERE "module" = 'old'`);
     await bench.start();
     const envelope = await provenanceOf(bench, 'old', '1.0.0');
