@@ -34,6 +34,23 @@ export async function newPostgresql(template = inject('postgresqlTemplate')): Pr
   return url.href;
 }
 
+/** Changes a database of PostgreSQL from outside. @param how As `ALTER DATABASE … how` has it. */
+export async function alterPostgresql(database: string, how: string): Promise<void> {
+  await runSql(inject('postgresqlUrl'), `ALTER DATABASE ${nameOf(database)} ${how}`);
+}
+
+/** Ends the connections to a database of PostgreSQL, as a server that is started anew does; answers how many there were. */
+export async function endConnections(database: string): Promise<number> {
+  const ended = await runSql(
+    inject('postgresqlUrl'),
+    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ?',
+    nameOf(database),
+  );
+  return ended.length;
+}
+
+const nameOf = (database: string) => new URL(database).pathname.slice(1);
+
 /** A row by its columns, in the form that SQLite has: times are milliseconds since 1970, truth values 0 and 1, JSON is text. */
 type Row = Readonly<Record<string, unknown>>;
 type Parameter = string | number | Uint8Array | null;

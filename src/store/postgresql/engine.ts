@@ -78,10 +78,12 @@ export class PostgresqlEngine implements Engine {
 
   /** A message in the write-ahead log that nobody reads: it is on disk when it is committed, and in no table. */
   async probe(): Promise<void> {
-    await this.#writer.$transaction(
-      (client) => client.$executeRawUnsafe(`SELECT pg_logical_emit_message(true, 'patchbay', 'probe')`),
-      probeLimits,
-    );
+    await this.#writer.$transaction(async (client) => {
+      // A database that is set to be read-only takes the message all the same.
+      const [row] = await client.$queryRawUnsafe<{ transaction_read_only: string }[]>('SHOW transaction_read_only');
+      if (row?.transaction_read_only !== 'off') throw new Error('the database is read-only');
+      await client.$executeRawUnsafe(`SELECT pg_logical_emit_message(true, 'patchbay', 'probe')`);
+    }, probeLimits);
   }
 
   recordedMigrations(): Promise<RecordedMigration[]> {
