@@ -13,7 +13,7 @@ import type { NewBuild } from '../../src/store/records/builds.ts';
 import { Store } from '../../src/store/store.ts';
 import { state } from '../api/agent.ts';
 import { kind, newDatabase } from '../databases.ts';
-import { QueryPlans } from '../store/query-plans.ts';
+import { QueryPlans } from '../store/sqlite/query-plans.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-forecast-'));
 const database = await newDatabase(folder);
