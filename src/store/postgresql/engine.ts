@@ -42,15 +42,16 @@ export class PostgresqlEngine implements Engine {
   async transaction(work: (transaction: Transaction) => Promise<void>, limits: TransactionLimits): Promise<void> {
     await this.#writer.$transaction(async (client) => {
       await client.$executeRawUnsafe(writerLock);
+      let begin = 'SAVEPOINT part';
       const part = async (carryOut: () => Promise<void>) => {
-        await client.$executeRawUnsafe('SAVEPOINT part');
+        await client.$executeRawUnsafe(begin);
+        begin = 'RELEASE SAVEPOINT part; SAVEPOINT part';
         try {
           await carryOut();
         } catch (error) {
           await client.$executeRawUnsafe('ROLLBACK TO SAVEPOINT part');
           throw error;
         }
-        await client.$executeRawUnsafe('RELEASE SAVEPOINT part');
       };
       const announce = (text: string) => this.#announceOn(client, text);
       await work({ client, statements: new PostgresqlStatements(client), part, announce });
