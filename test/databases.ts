@@ -25,8 +25,14 @@ export async function newDatabase(folder: string): Promise<string> {
   return newPostgresql();
 }
 
-/** Makes a database of PostgreSQL. @param template What it is a copy of: with all migrations; or `template0`, with nothing. */
-export async function newPostgresql(template = inject('postgresqlTemplate')): Promise<string> {
+/** Names one in which nothing is, no migration either. */
+export async function newEmptyDatabase(folder: string): Promise<string> {
+  if (kind === 'sqlite') return join(folder, 'patchbay.db');
+  return newPostgresql('template0');
+}
+
+/** Makes a database of PostgreSQL. @param template What it is a copy of: if need be another than that with all migrations. */
+async function newPostgresql(template = inject('postgresqlTemplate')): Promise<string> {
   const name = `${inject('postgresqlTemplate')}_${randomUUID().replaceAll('-', '')}`;
   const url = new URL(inject('postgresqlUrl'));
   await runSql(url.href, `CREATE DATABASE ${name} TEMPLATE ${template}`);
