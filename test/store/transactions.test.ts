@@ -120,6 +120,25 @@ test('transactions that wait together reach the disk together; each that fails l
   await store.close();
 });
 
+test('what the database itself refuses one of those that are carried out together spoils nothing of the others', async () => {
+  const store = await Store.open(database);
+  const host = { bootId: 'b', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
+  const goOn = await holdUp(store);
+  const settled = Promise.allSettled(
+    ['one', 'two', 'one', 'three'].map((name, index) =>
+      store.transaction(async (records) => {
+        await records.audit.append([event(`o${index}`)]);
+        await records.hosts.save({ id: `h${index}`, name, ...host });
+      }),
+    ),
+  );
+  await goOn();
+  expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
+  expect((await store.records.audit.list({}, firstPage)).map(({ object }) => object)).toEqual(['o0', 'o1', 'o3']);
+  expect((await store.records.hosts.idsByReachability()).map(({ id }) => id).toSorted()).toEqual(['h0', 'h1', 'h3']);
+  await store.close();
+});
+
 test('transactions that are asked for in one turn of the event loop are carried out together', async () => {
   const store = await Store.open(database);
   const outside = await openSql(database);

@@ -1,6 +1,6 @@
 // Several replicas of the service on one database of PostgreSQL: as if there were one.
 
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { postgresqlMigrations } from '../../../src/store/postgresql/migrations.ts';
 import { hashOfRecord } from '../../../src/store/records/audit.ts';
 import { Store, type TransactionEnd } from '../../../src/store/store.ts';
@@ -50,7 +50,8 @@ test('their transactions take turns: what all of them append at once is one chai
 });
 
 test('one that has the turn makes the others wait, and those see what it has written', async () => {
-  const [first, second] = await openAll(await newDatabase(''), 2);
+  const database = await newDatabase('');
+  const [first, second] = await openAll(database, 2);
   if (first === undefined || second === undefined) throw new Error('no stores');
   const begun = Promise.withResolvers<void>();
   const end = Promise.withResolvers<void>();
@@ -62,6 +63,8 @@ test('one that has the turn makes the others wait, and those see what it has wri
   await begun.promise;
   let isHeld = true;
   const next = second.transaction(async (records) => ({ isHeld, head: (await records.audit.head()).number }));
+  const waiting = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+  await vi.waitUntil(async () => (await runSql(database, waiting)).length === 1, { timeout: 20_000 });
   // Reads wait for nobody.
   expect(await second.records.audit.list({}, firstPage)).toEqual([]);
   isHeld = false;
