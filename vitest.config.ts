@@ -18,8 +18,23 @@ export default defineConfig({
     maxWorkers: 2,
     globalSetup: ['test/postgresql/server.ts'],
     projects: [
-      { test: { ...usual, name: 'sqlite', include: ['test/**/*.test.ts'], provide: { databases: 'sqlite' } } },
-      { test: { ...usual, name: 'postgresql', include: ['test/{api,control}/**/*.test.ts'], provide: { databases: 'postgresql' } } },
+      {
+        test: {
+          ...usual,
+          name: 'sqlite',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/store/postgresql/**'],
+          provide: { databases: 'sqlite' },
+        },
+      },
+      {
+        test: {
+          ...usual,
+          name: 'postgresql',
+          include: ['test/{api,control}/**/*.test.ts', 'test/store/*.test.ts', 'test/store/postgresql/*.test.ts'],
+          provide: { databases: 'postgresql' },
+        },
+      },
     ],
   },
 });

@@ -9,7 +9,7 @@ import { tableLines } from '../src/cli/terminal/table.ts';
 import type { Records } from '../src/store/records/records.ts';
 import { applyMigrations } from '../src/store/sqlite/migrations.ts';
 import { Store } from '../src/store/store.ts';
-import { QueryPlans } from '../test/store/query-plans.ts';
+import { QueryPlans } from '../test/store/sqlite/query-plans.ts';
 
 /** Stays of a device; the first device has as many as there are devices. */
 const staysPerDevice = 100;

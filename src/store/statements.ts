@@ -1,6 +1,6 @@
 // Statements of the hot paths, written by hand once for both databases, and run for many rows in one go.
 
-/** What a value is in the database. It is given, and answered, as a text, a number, or for bytes as bytes: times are milliseconds since 1970, truth values 0 and 1, JSON is text. */
+/** What a value is in the database. It is given, and answered, as a text, a number, or for bytes as bytes: times are milliseconds since 1970, truth values 0 and 1, JSON is the text of an object or a list. */
 export type Type = 'text' | 'integer' | 'time' | 'truth' | 'json' | 'bytes' | 'list';
 
 /** What a statement is given, in this order, by its name in the statement's text; a list is JSON, an array of texts. */

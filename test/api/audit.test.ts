@@ -1,19 +1,19 @@
 // The audit trail can be proven: whatever somebody changes in the database by hand is found, and the first event that is bad is named.
 
-import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
 import { type Verification, verifyExport } from '../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../src/proof/ed25519.ts';
 import { provesConsistency, provesInclusion, readHash } from '../../src/proof/merkle-tree.ts';
 import { hashOfRecord } from '../../src/store/records/audit.ts';
 import { Store } from '../../src/store/store.ts';
+import { kind, openSql, type Sql, timeInSql } from '../databases.ts';
 import { Bench, bearer, itemsOf } from './fixture.ts';
 
 const bench = new Bench();
 let store: Store;
-let database: Database.Database;
+let sql: Sql;
 /** The first signing key, as somebody has kept it. */
 let pinned = '';
 const eventsMade = 600;
@@ -21,12 +21,12 @@ const eventsMade = 600;
 beforeAll(async () => {
   await bench.start();
   pinned = String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['publicKey']);
-  store = await Store.open(join(bench.folder, 'patchbay.db'));
-  database = new Database(join(bench.folder, 'patchbay.db'));
+  store = await Store.open(bench.database);
+  sql = await openSql(bench.database);
   await append(eventsMade);
 });
 afterAll(async () => {
-  database.close();
+  await sql.close();
   await store.close();
   await bench.close();
 });
@@ -71,14 +71,19 @@ async function verify(checkpoints: readonly string[], lines?: readonly string[],
   return verifyExport(iterate(lines ?? (await exported())), { checkpoints, keys: [readPublicKey(pinned)], isPartial });
 }
 
-const newestNumber = () => Number(database.prepare('SELECT number FROM AuditHead').pluck().get());
+const newestNumber = async () => (await store.records.audit.head()).number;
 
 test('a trail that nobody has changed is whole, and is what its checkpoints say', async () => {
   const early = await checkpoint();
   await append(3);
-  expect(await verify([early])).toMatchObject({ kind: 'whole', first: 1, last: newestNumber(), checkpoint: { size: newestNumber() - 3 } });
+  expect(await verify([early])).toMatchObject({
+    kind: 'whole',
+    first: 1,
+    last: await newestNumber(),
+    checkpoint: { size: (await newestNumber()) - 3 },
+  });
   const late = await checkpoint();
-  expect(await verify([late, early])).toMatchObject({ kind: 'whole', checkpoint: { size: newestNumber() } });
+  expect(await verify([late, early])).toMatchObject({ kind: 'whole', checkpoint: { size: await newestNumber() } });
   expect(await checkpoint()).toBe(late);
   expect(await verify([])).toMatchObject({ kind: 'whole', checkpoint: null });
 });
@@ -88,7 +93,7 @@ test('what many do at once is one chain', async () => {
     Array.from({ length: 40 }, (_, index) => bench.post('/v1/keys', { name: `racer-${index}`, role: 'viewer' })),
   );
   expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
-  expect(await verify([await checkpoint()])).toMatchObject({ kind: 'whole', last: newestNumber() });
+  expect(await verify([await checkpoint()])).toMatchObject({ kind: 'whole', last: await newestNumber() });
 });
 
 test('half a surrogate pair in a text does not make a trail seem changed', async () => {
@@ -119,109 +124,110 @@ test('an export goes on where an earlier one ended', async () => {
   const middle = 300;
   const rest = await exported(`?after=${middle}`);
   expect(rest.slice(1)).toEqual(whole.slice(1 + middle));
-  expect(await verify([note], rest, true)).toMatchObject({ kind: 'whole', first: middle + 1, last: newestNumber() });
+  expect(await verify([note], rest, true)).toMatchObject({ kind: 'whole', first: middle + 1, last: await newestNumber() });
   expect(await verify([note], rest)).toMatchObject({ kind: 'bad', first: middle });
-  expect((await bench.get(`/v1/audit/export?after=${newestNumber() + 1}`)).status).toBe(422);
+  expect((await bench.get(`/v1/audit/export?after=${(await newestNumber()) + 1}`)).status).toBe(422);
   expect((await bench.get('/v1/audit/export?after=-1')).status).toBe(422);
 });
 
 /** What somebody does to one event by hand, and how the verification is to name it. */
-type Tampering = { readonly name: string; readonly bad?: (number: number) => number; readonly tamper: (number: number) => void };
+type Tampering = { readonly name: string; readonly tamper: (number: number) => Promise<unknown> };
 const change = (column: string, expression: string): Tampering => ({
   name: `${column} is changed`,
-  tamper: (number) => database.prepare(`UPDATE AuditEvent SET ${column} = ${expression} WHERE number = ?`).run(number),
+  tamper: (number) => sql.run(`UPDATE "AuditEvent" SET "${column}" = ${expression} WHERE "number" = ?`, number),
 });
+const changeBytes = (column: string, bytes: Uint8Array): Tampering => ({
+  name: `${column} is changed`,
+  tamper: (number) => sql.run(`UPDATE "AuditEvent" SET "${column}" = ? WHERE "number" = ?`, bytes, number),
+});
+const drop = (number: number) => sql.run('DELETE FROM "AuditEvent" WHERE "number" = ?', number);
+const renumber = (from: number, to: number) => sql.run('UPDATE "AuditEvent" SET "number" = ? WHERE "number" = ?', to, from);
 /** Numbers rise while they are moved, so that no two are the same meanwhile. */
-function move(from: number, by: number): void {
-  database.prepare('UPDATE AuditEvent SET number = -(number + ?) WHERE number >= ?').run(by, from);
-  database.exec('UPDATE AuditEvent SET number = -number WHERE number < 0');
+async function move(from: number, by: number): Promise<void> {
+  await sql.run('UPDATE "AuditEvent" SET "number" = -("number" + ?) WHERE "number" >= ?', by, from);
+  await sql.run('UPDATE "AuditEvent" SET "number" = -"number" WHERE "number" < 0');
 }
 const tamperings: readonly Tampering[] = [
-  change('at', 'at + 1'),
-  change('actor', "actor || 'x'"),
+  change('at', kind === 'sqlite' ? '"at" + 1' : `"at" + interval '1 millisecond'`),
+  change('actor', `"actor" || 'x'`),
   change('action', "'load.requested'"),
   change('object', "'dev_other'"),
   change('outcome', "'refused'"),
   change('requestId', "'req_other'"),
   change('detail', `'{"after":"other"}'`),
-  change('detail', `'no JSON at all'`),
-  change('previous', "x'00'"),
-  change('previous', 'zeroblob(32)'),
-  change('hash', 'zeroblob(32)'),
-  {
-    name: 'it is dropped',
-    tamper: (number) => database.prepare('DELETE FROM AuditEvent WHERE number = ?').run(number),
-  },
+  // PostgreSQL takes none that is not.
+  ...(kind === 'sqlite' ? [change('detail', `'no JSON at all'`)] : []),
+  changeBytes('previous', new Uint8Array(1)),
+  changeBytes('previous', new Uint8Array(32)),
+  changeBytes('hash', new Uint8Array(32)),
+  { name: 'it is dropped', tamper: drop },
   {
     name: 'it is dropped, and the others close up',
-    tamper: (number) => {
-      database.prepare('DELETE FROM AuditEvent WHERE number = ?').run(number);
-      move(number + 1, -1);
+    tamper: async (number) => {
+      await drop(number);
+      await move(number + 1, -1);
     },
   },
   {
     name: 'it takes the place of the next',
-    tamper: (number) => {
-      database.prepare('UPDATE AuditEvent SET number = -1 WHERE number = ?').run(number);
-      database.prepare('UPDATE AuditEvent SET number = ? WHERE number = ?').run(number, number + 1);
-      database.prepare('UPDATE AuditEvent SET number = ? WHERE number = -1').run(number + 1);
+    tamper: async (number) => {
+      await renumber(number, -1);
+      await renumber(number + 1, number);
+      await renumber(-1, number + 1);
     },
   },
   {
     name: 'one is inserted before it',
-    tamper: (number) => {
-      move(number, 1);
-      database
-        .prepare(
-          `INSERT INTO AuditEvent SELECT ?, at, actor, action, object, outcome, requestId, detail, previous, hash FROM AuditEvent WHERE number = ?`,
-        )
-        .run(number, number + 1);
-      database.prepare(`UPDATE AuditEvent SET object = 'dev_inserted' WHERE number = ?`).run(number);
+    tamper: async (number) => {
+      await move(number, 1);
+      const others = '"at", "actor", "action", "object", "outcome", "requestId", "detail", "previous", "hash"';
+      await sql.run(
+        `INSERT INTO "AuditEvent" ("number", ${others}) SELECT "number" - 1, ${others} FROM "AuditEvent" WHERE "number" = ?`,
+        number + 1,
+      );
+      await sql.run(`UPDATE "AuditEvent" SET "object" = 'dev_inserted' WHERE "number" = ?`, number);
     },
   },
   {
     name: 'one that is well linked is inserted before it',
-    tamper: (number) => {
-      move(number, 1);
-      const previous = hashBefore(number);
-      const at = new Date(
-        Number(
-          database
-            .prepare('SELECT at FROM AuditEvent WHERE number = ?')
-            .pluck()
-            .get(number + 1),
-        ),
-      );
+    tamper: async (number) => {
+      await move(number, 1);
+      const previous = await hashBefore(number);
+      const [next] = await sql.run('SELECT "at" FROM "AuditEvent" WHERE "number" = ?', number + 1);
+      const at = new Date(Number(next?.['at']));
       const event = { number, at, actor: 'a', action: 'b.c', object: 'd', outcome: 'succeeded', requestId: null, detail: {}, previous };
-      database
-        .prepare(`INSERT INTO AuditEvent VALUES (?, ?, 'a', 'b.c', 'd', 'succeeded', NULL, '{}', ?, ?)`)
-        .run(number, at.getTime(), previous, hashOfRecord(event));
+      await sql.run(
+        `INSERT INTO "AuditEvent" ("number", "at", "actor", "action", "object", "outcome", "requestId", "detail", "previous", "hash")
+          VALUES (?, ${timeInSql(at.getTime())}, 'a', 'b.c', 'd', 'succeeded', NULL, '{}', ?, ?)`,
+        number,
+        previous,
+        hashOfRecord(event),
+      );
     },
   },
 ];
-function hashBefore(number: number): Uint8Array<ArrayBuffer> {
-  const hash = database
-    .prepare<[number], Buffer>('SELECT hash FROM AuditEvent WHERE number = ?')
-    .pluck()
-    .get(number - 1);
-  return new Uint8Array(hash ?? []);
+async function hashBefore(number: number): Promise<Uint8Array<ArrayBuffer>> {
+  const [event] = await sql.run('SELECT "hash" FROM "AuditEvent" WHERE "number" = ?', number - 1);
+  return new Uint8Array(z.instanceof(Uint8Array).optional().parse(event?.['hash']) ?? []);
 }
 
 /** Lets somebody work in the trail, and puts it back as it was. */
-async function whileTampered(tamper: () => void, look: () => Promise<void>): Promise<void> {
-  database.exec('CREATE TEMP TABLE kept AS SELECT * FROM AuditEvent; CREATE TEMP TABLE keptHead AS SELECT * FROM AuditHead');
+async function whileTampered(tamper: () => Promise<unknown>, look: () => Promise<void>): Promise<void> {
+  const tables = ['AuditEvent', 'AuditHead'];
+  await sql.run(tables.map((table) => `CREATE TEMP TABLE "kept${table}" AS SELECT * FROM "${table}";`).join(' '));
   try {
-    tamper();
+    await tamper();
     await look();
   } finally {
-    database.exec('DELETE FROM AuditEvent; INSERT INTO AuditEvent SELECT * FROM kept; DROP TABLE kept');
-    database.exec('DELETE FROM AuditHead; INSERT INTO AuditHead SELECT * FROM keptHead; DROP TABLE keptHead');
+    const putBack = (table: string) =>
+      `DELETE FROM "${table}"; INSERT INTO "${table}" SELECT * FROM "kept${table}"; DROP TABLE "kept${table}";`;
+    await sql.run(tables.map(putBack).join(' '));
   }
 }
 
 test.each(tamperings)('$name: the event is named', async ({ tamper }) => {
   const note = await checkpoint();
-  const newest = newestNumber();
+  const newest = await newestNumber();
   const which = fc.oneof(fc.constantFrom(1, 2, 256, 257, newest - 1), fc.integer({ min: 1, max: newest - 1 }));
   await fc.assert(
     fc.asyncProperty(which, async (number) => {
@@ -237,32 +243,28 @@ test.each(tamperings)('$name: the event is named', async ({ tamper }) => {
 
 test('the last event is missed when it is dropped, also before a checkpoint has it', async () => {
   await append(1);
-  const newest = newestNumber();
+  const newest = await newestNumber();
   await whileTampered(
-    () => database.prepare('DELETE FROM AuditEvent WHERE number = ?').run(newest),
+    () => drop(newest),
     async () => expect(await verify([])).toMatchObject({ kind: 'bad', first: newest, last: newest }),
   );
 });
 
 /** Changes an event and makes all that come after it fit, as somebody would who knows how. */
-function forge(number: number): void {
-  database.prepare(`UPDATE AuditEvent SET object = 'dev_forged' WHERE number = ?`).run(number);
-  let previous = hashBefore(number);
-  const rows = database.prepare<
-    [number],
-    { number: number; at: number; actor: string; action: string; object: string; outcome: string; requestId: string | null; detail: string }
-  >('SELECT number, at, actor, action, object, outcome, requestId, detail FROM AuditEvent WHERE number >= ? ORDER BY number');
-  for (const row of rows.all(number)) {
-    const hash = hashOfRecord({ ...row, at: new Date(row.at), detail: JSON.parse(row.detail), previous });
-    database.prepare('UPDATE AuditEvent SET previous = ?, hash = ? WHERE number = ?').run(previous, hash, row.number);
+async function forge(number: number): Promise<void> {
+  await sql.run(`UPDATE "AuditEvent" SET "object" = 'dev_forged' WHERE "number" = ?`, number);
+  let previous = await hashBefore(number);
+  for (const event of await store.records.audit.after(number - 1, 10_000)) {
+    const hash = hashOfRecord({ ...event, previous });
+    await sql.run('UPDATE "AuditEvent" SET "previous" = ?, "hash" = ? WHERE "number" = ?', previous, hash, event.number);
     previous = hash;
   }
-  database.prepare('UPDATE AuditHead SET hash = ?').run(previous);
+  await sql.run('UPDATE "AuditHead" SET "hash" = ?', previous);
 }
 
 test('a trail that was forged to its end is not the one of a checkpoint, and the service signs it no more', async () => {
   const early = await checkpoint();
-  const earlySize = newestNumber();
+  const earlySize = await newestNumber();
   await append(50);
   const late = await checkpoint();
   await whileTampered(
@@ -290,11 +292,8 @@ test('a trail that was forged to its end is not the one of a checkpoint, and the
 test('what is changed since the last checkpoint is not signed either', async () => {
   await checkpoint();
   await append(5);
-  const number = newestNumber() - 2;
-  for (const tamper of [
-    () => database.prepare("UPDATE AuditEvent SET actor = 'other' WHERE number = ?").run(number),
-    () => database.prepare('DELETE FROM AuditEvent WHERE number = ?').run(number),
-  ]) {
+  const number = (await newestNumber()) - 2;
+  for (const tamper of [() => sql.run(`UPDATE "AuditEvent" SET "actor" = 'other' WHERE "number" = ?`, number), () => drop(number)]) {
     await whileTampered(tamper, async () => {
       const refused = await bench.post('/v1/audit/checkpoints', undefined);
       expect(refused).toMatchObject({ status: 409, body: { detail: expect.stringContaining(`event ${number} of the audit trail`) } });
@@ -368,8 +367,8 @@ test('a trail of tiles upon tiles has the same roots as one that is read event b
   // 256 tiles of 256 events are one tile of the level above.
   for (let count = 0; count < 66_000; count += 6_000) await append(6_000);
   const note = await checkpoint();
-  expect(database.prepare('SELECT count(*) FROM AuditTile WHERE level = 1').pluck().get()).toBe(1);
-  expect(await verify([note])).toMatchObject({ kind: 'whole', checkpoint: { size: newestNumber() } });
-  const { body } = await bench.get(`/v1/audit/checkpoints/${newestNumber()}/proof?event=40000`);
+  expect(await sql.run('SELECT count(*) AS "tiles" FROM "AuditTile" WHERE "level" = 1')).toEqual([{ tiles: 1 }]);
+  expect(await verify([note])).toMatchObject({ kind: 'whole', checkpoint: { size: await newestNumber() } });
+  const { body } = await bench.get(`/v1/audit/checkpoints/${await newestNumber()}/proof?event=40000`);
   expect(body).toMatchObject({ kind: 'inclusion' });
 }, 120_000);

@@ -3,11 +3,12 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
-import Database from 'better-sqlite3';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Order } from '../../src/protocol/agent.ts';
+import { postgresqlMigrations } from '../../src/store/postgresql/migrations.ts';
+import { sqliteMigrations } from '../../src/store/sqlite/migrations.ts';
+import { alterPostgresql, endConnections, kind, runSql, timeInSql } from '../databases.ts';
 import { Agent, attached } from './agent.ts';
 import { type Answer, Bench, itemsOf, until, workModule } from './fixture.ts';
 
@@ -17,15 +18,10 @@ beforeEach(async () => {
 });
 afterEach(() => bench.close());
 
-const file = () => join(bench.folder, 'patchbay.db');
 const ready = (): Promise<Answer> => bench.get('/health/ready', { authorization: '' });
 
 /** Changes the database behind the back of the service. */
-function change(sql: string): void {
-  const database = new Database(file());
-  database.exec(sql);
-  database.close();
-}
+const change = (sql: string) => runSql(bench.database, sql);
 
 /** The reasons, once the service says that it is not ready; what it has found is told again for a second. */
 const notReady = () =>
@@ -35,21 +31,21 @@ const notReady = () =>
   });
 const isReady = () => until('the service is ready', async () => (await ready()).status === 200);
 
-const migration = '20261124000002_keys';
+const migration = (kind === 'sqlite' ? sqliteMigrations() : postgresqlMigrations()).at(-1)?.name;
 
 test('a service that can do its work is live and ready, and nobody is asked for a key', async () => {
   expect(await ready()).toMatchObject({ status: 200, body: { status: 'ready', reasons: [] } });
   expect(await bench.get('/health/live', { authorization: '' })).toMatchObject({ status: 200, body: { status: 'live' } });
 });
 
-test('a database that has become read-only is a reason, and the service is live all the same', async () => {
+test.runIf(kind === 'sqlite')('a file that has become read-only is a reason, and the service is live all the same', async () => {
   // The file's write version, beyond what SQLite knows: it reads such a file, and does not write to it.
   const setWriteVersion = (version: number) => {
-    const database = openSync(file(), 'r+');
+    const database = openSync(bench.database, 'r+');
     writeSync(database, new Uint8Array([version]), 0, 1, 18);
     closeSync(database);
   };
-  change('CREATE TABLE "Other" (x); PRAGMA wal_checkpoint(TRUNCATE)');
+  await change('CREATE TABLE "Other" (x); PRAGMA wal_checkpoint(TRUNCATE)');
   setWriteVersion(3);
   expect(await notReady()).toEqual({ status: 'not-ready', reasons: ['the database takes no writes'] });
   expect((await bench.get('/health/live')).status).toBe(200);
@@ -60,11 +56,40 @@ test('a database that has become read-only is a reason, and the service is live 
   expect((await ready()).status).toBe(200);
 });
 
+describe.runIf(kind === 'postgresql')('a database of PostgreSQL', () => {
+  /** Settings are those of new connections. */
+  const alter = async (how: string) => {
+    await alterPostgresql(bench.database, how);
+    await endConnections(bench.database);
+  };
+  const makeKey = async (name: string) => (await bench.post('/v1/keys', { name, role: 'viewer' })).status;
+
+  test('that has become read-only is a reason, until it is so no more; the service is live and reads all the same', async () => {
+    await alter('SET default_transaction_read_only = on');
+    expect(await notReady()).toEqual({ status: 'not-ready', reasons: ['the database takes no writes'] });
+    expect((await bench.get('/health/live')).status).toBe(200);
+    expect((await bench.get('/v1/hosts')).status).toBe(200);
+    expect(await makeKey('meanwhile')).toBe(500);
+    await alter('RESET default_transaction_read_only');
+    await isReady();
+    expect(await makeKey('afterwards')).toBe(201);
+  });
+
+  test('that cannot be reached is a reason, until it can', async () => {
+    await alter('ALLOW_CONNECTIONS false');
+    expect(await notReady()).toEqual({ status: 'not-ready', reasons: ['the database does not answer'] });
+    expect((await bench.get('/health/live')).status).toBe(200);
+    await alter('ALLOW_CONNECTIONS true');
+    await isReady();
+    expect(await makeKey('afterwards')).toBe(201);
+  });
+});
+
 test.each([
   ['not applied', `DELETE FROM _prisma_migrations WHERE migration_name = '${migration}'`, `the migration ${migration} is not applied`],
   [
     'rolled back',
-    `UPDATE _prisma_migrations SET rolled_back_at = 1 WHERE migration_name = '${migration}'`,
+    `UPDATE _prisma_migrations SET rolled_back_at = ${timeInSql(1)} WHERE migration_name = '${migration}'`,
     `the migration ${migration} is not applied`,
   ],
   [
@@ -84,7 +109,7 @@ test.each([
   ],
   ['without a record', 'ALTER TABLE _prisma_migrations RENAME TO gone', 'the database does not say which migrations it has'],
 ])('a migration that is %s is a reason', async (_, sql, reason) => {
-  change(sql);
+  await change(sql);
   const { reasons } = await notReady();
   expect(String(reasons)).toContain(reason);
   expect((await bench.get('/health/live')).status).toBe(200);
@@ -114,17 +139,13 @@ test('a service that is closing is not ready', async () => {
   expect([status, body]).toEqual([503, { status: 'not-ready', reasons: ['the service is closing'] }]);
 });
 
-test('however often it is asked, the database is not written to each time', async () => {
-  const writes = () => {
-    const database = new Database(file(), { readonly: true });
-    const number = database.pragma('user_version', { simple: true });
-    database.close();
-    return Number(number);
-  };
-  const before = writes();
+// The probe of PostgreSQL leaves nothing that could be counted.
+test.runIf(kind === 'sqlite')('however often it is asked, the database is not written to each time', async () => {
+  const writes = async () => Number((await runSql(bench.database, 'PRAGMA user_version'))[0]?.['user_version']);
+  const before = await writes();
   for (let time = 0; time < 2; time += 1) await Promise.all(Array.from({ length: 50 }, ready));
-  expect(writes()).toBeGreaterThan(before);
-  expect(writes()).toBeLessThan(before + 50);
+  expect(await writes()).toBeGreaterThan(before);
+  expect(await writes()).toBeLessThan(before + 50);
 });
 
 test('the health check of the containers is answered by the service', async () => {
@@ -173,7 +194,7 @@ test('loads that wait for long degrade the fleet, and those that have just been 
   await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
   expect(await reasons()).toEqual([]);
   const moment = Date.now() - 11 * 60_000;
-  change(`UPDATE "Load" SET "requestedAt" = ${moment}`);
+  await change(`UPDATE "Load" SET "requestedAt" = ${timeInSql(moment)}`);
   const loads = itemsOf(await bench.get('/v1/loads')).map(({ id }) => String(id));
   const first = loads.toSorted()[0];
   const since = new Date(moment).toISOString();

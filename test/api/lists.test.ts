@@ -1,7 +1,6 @@
 // Every list: filters, sorts, orders, ranges of times and pages against a model in memory; cursors; pages while items are added.
 
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
@@ -204,7 +203,7 @@ const newEvent = (index: number) => ({
 
 beforeAll(async () => {
   await bench.start();
-  store = await Store.open(join(bench.folder, 'patchbay.db'));
+  store = await Store.open(bench.database);
   const hosts = series(9, newHost);
   // So many that some labels are of more than the database looks up one by one, and some of fewer.
   const devices = series(300, newDevice(hosts));

@@ -1,6 +1,5 @@
 // Forecasts of loads against what comes of them on real hosts.
 
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { type Forecast, forecastLoads } from '../../src/control/load-forecast.ts';
@@ -20,7 +19,7 @@ beforeAll(async () => {
   await bench.start();
   bench.startHost('host', 1);
   [device = ''] = await bench.connectedDevices(1);
-  store = await Store.open(join(bench.folder, 'patchbay.db'));
+  store = await Store.open(bench.database);
 });
 afterAll(async () => {
   await store.close();

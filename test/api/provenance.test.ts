@@ -1,12 +1,12 @@
 // Where builds came from: what the service states and signs of each, and hosts that load nothing that is not as it is stated.
 
 import { createHash, generateKeyPairSync, verify } from 'node:crypto';
-import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
 import { readPublicKey } from '../../src/proof/ed25519.ts';
 import { endorse } from '../../src/proof/endorsement.ts';
 import { sealedBy } from '../../src/proof/envelope.ts';
+import { runSql, timeInSql } from '../databases.ts';
 import { Bench, itemsOf, until, workModule } from './fixture.ts';
 import { type Envelope, keyIdOf, preAuthenticationEncoding, provenanceOf } from './publishing.ts';
 
@@ -21,15 +21,8 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-/** Changes the database behind the service's back. */
-function byHand(change: (database: Database.Database) => void, of = bench): void {
-  const database = new Database(join(of.folder, 'patchbay.db'));
-  try {
-    change(database);
-  } finally {
-    database.close();
-  }
-}
+/** Runs a statement behind the service's back. */
+const byHand = (text: string, ...parameters: readonly (string | Uint8Array)[]) => runSql(bench.database, text, ...parameters);
 
 const signingKeys = async (of = bench) => itemsOf(await of.get('/v1/signing-keys?order=asc'));
 
@@ -100,28 +93,30 @@ describe('what the service states of a build', () => {
   });
 });
 
-type Row = { readonly imageDigest: string; readonly envelope: string };
-const rowOf = (database: Database.Database, module: string, version: string): Row => {
-  const row = database
-    .prepare<[string, string], Row>('SELECT imageDigest, envelope FROM Build WHERE module = ? AND version = ?')
-    .get(module, version);
-  if (row === undefined) throw new Error('there is no such build');
-  return row;
-};
-const setEnvelope = (database: Database.Database, module: string, envelope: string | null) =>
-  database.prepare('UPDATE Build SET envelope = ? WHERE module = ? AND version = ?').run(envelope, module, '1.1.0');
-const changedEnvelope = (change: (envelope: Envelope) => Envelope) => (database: Database.Database, module: string) =>
-  setEnvelope(database, module, JSON.stringify(change(JSON.parse(rowOf(database, module, '1.1.0').envelope))));
+const Row = z.object({ imageDigest: z.string(), envelope: z.string() });
+async function rowOf(module: string, version: string, database = bench.database): Promise<z.infer<typeof Row>> {
+  const [row] = await runSql(
+    database,
+    'SELECT "imageDigest", "envelope" FROM "Build" WHERE "module" = ? AND "version" = ?',
+    module,
+    version,
+  );
+  return Row.parse(row);
+}
+const setEnvelope = (module: string, envelope: string | null) =>
+  runSql(bench.database, `UPDATE "Build" SET "envelope" = ? WHERE "module" = ? AND "version" = '1.1.0'`, envelope, module);
+const changedEnvelope = (change: (envelope: Envelope) => Envelope) => async (module: string) =>
+  setEnvelope(module, JSON.stringify(change(JSON.parse((await rowOf(module, '1.1.0')).envelope))));
 
-const tamperings: [string, (database: Database.Database, module: string) => void, RegExp][] = [
+const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
   [
     'a byte of the image',
-    (database, module) => {
-      const { imageDigest } = rowOf(database, module, '1.1.0');
-      const image = database.prepare<[string], { bytes: Buffer }>('SELECT bytes FROM Image WHERE digest = ?').get(imageDigest);
-      const bytes = Buffer.from(image?.bytes ?? []);
+    async (module) => {
+      const { imageDigest } = await rowOf(module, '1.1.0');
+      const [image] = await byHand('SELECT "bytes" FROM "Image" WHERE "digest" = ?', imageDigest);
+      const bytes = z.instanceof(Uint8Array).parse(image?.['bytes']);
       bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
-      database.prepare('UPDATE Image SET bytes = ? WHERE digest = ?').run(bytes, imageDigest);
+      await byHand('UPDATE "Image" SET "bytes" = ? WHERE "digest" = ?', bytes, imageDigest);
     },
     /the image's digest is .* as ordered/,
   ],
@@ -156,22 +151,22 @@ const tamperings: [string, (database: Database.Database, module: string) => void
   ],
   [
     'whose the signature is, with that key among those of the service',
-    (database, module) => {
+    async (module) => {
       const { privateKey, publicKey } = generateKeyPairSync('ed25519');
       const pem = publicKey.export({ format: 'pem', type: 'spki' }).toString();
       const forger = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
-      const { keyId, publicKey: active } = database
-        .prepare<[], { keyId: string; publicKey: string }>('SELECT keyId, publicKey FROM SigningKey WHERE retiredAt IS NULL')
-        .get() ?? { keyId: '', publicKey: '' };
+      const [active] = await byHand('SELECT "keyId", "publicKey" FROM "SigningKey" WHERE "retiredAt" IS NULL');
       // It vouches for the key of the service, which does not vouch for it.
-      const forActive = JSON.stringify(endorse(forger, { keyId, pem: active }, new Date()));
-      database
-        .prepare('INSERT INTO SigningKey (id, keyId, publicKey, createdAt, retiredAt, predecessor) VALUES (?, ?, ?, 1, 2, ?)')
-        .run(`sgk_${'0'.repeat(31)}${database.prepare('SELECT * FROM SigningKey').all().length}`, keyIdOf(pem), pem, forActive);
-      changedEnvelope(({ payloadType, payload }) => sealedBy(forger, payloadType, Buffer.from(payload, 'base64').toString()))(
-        database,
-        module,
+      const named = { keyId: String(active?.['keyId']), pem: String(active?.['publicKey']) };
+      const forActive = JSON.stringify(endorse(forger, named, new Date()));
+      await byHand(
+        `INSERT INTO "SigningKey" ("id", "keyId", "publicKey", "createdAt", "retiredAt", "predecessor") VALUES (?, ?, ?, ${timeInSql(1)}, ${timeInSql(2)}, ?)`,
+        `sgk_${'0'.repeat(31)}${(await byHand('SELECT * FROM "SigningKey"')).length}`,
+        keyIdOf(pem),
+        pem,
+        forActive,
       );
+      await changedEnvelope(({ payloadType, payload }) => sealedBy(forger, payloadType, Buffer.from(payload, 'base64').toString()))(module);
     },
     /no key that this host trusts has signed/,
   ],
@@ -179,20 +174,20 @@ const tamperings: [string, (database: Database.Database, module: string) => void
   ['the type of the statement', changedEnvelope((envelope) => ({ ...envelope, payloadType: 'application/json' })), /cannot be read/],
   [
     'the statement for that of another build',
-    (database, module) => setEnvelope(database, module, rowOf(database, module, '1.0.0').envelope),
+    async (module) => setEnvelope(module, (await rowOf(module, '1.0.0')).envelope),
     /states that the image is .*@1\.0\.0 .* and not .*@1\.1\.0/,
   ],
   [
     'the image for that of another build, with its statement',
-    (database, module) => {
-      const { imageDigest, envelope } = rowOf(database, module, '1.0.0');
-      setEnvelope(database, module, envelope);
-      database.prepare('UPDATE Build SET imageDigest = ? WHERE module = ? AND version = ?').run(imageDigest, module, '1.1.0');
+    async (module) => {
+      const { imageDigest, envelope } = await rowOf(module, '1.0.0');
+      await setEnvelope(module, envelope);
+      await byHand(`UPDATE "Build" SET "imageDigest" = ? WHERE "module" = ? AND "version" = '1.1.0'`, imageDigest, module);
     },
     /states that the image is .*@1\.0\.0 .* and not .*@1\.1\.0/,
   ],
-  ['the statement, which is gone', (database, module) => setEnvelope(database, module, null), /there is no statement of the build/],
-  ['the statement, which is none any more', (database, module) => setEnvelope(database, module, '{"payload'), /there is no statement/],
+  ['the statement, which is gone', (module) => setEnvelope(module, null), /there is no statement of the build/],
+  ['the statement, which is none any more', (module) => setEnvelope(module, '{"payload'), /there is no statement/],
 ];
 
 test.each(tamperings)('with another %s a build is refused, and the old version serves on', async (what, tamper, reason) => {
@@ -201,7 +196,7 @@ test.each(tamperings)('with another %s a build is refused, and the old version s
   await bench.push(module, '1.1.0', workModule(2));
   await bench.load(module, '1.0.0', [device]);
   const before = (await bench.get(`/v1/devices/${device}`)).body['moduleTable'];
-  byHand((database) => tamper(database, module));
+  await tamper(module);
   const [load] = await bench.load(module, '1.1.0', [device]);
   expect(load).toMatchObject({ outcome: 'refused-image', reason: expect.stringMatching(reason) });
   const { body } = await bench.get(`/v1/loads/${load?.['id']}`);
@@ -225,10 +220,8 @@ test('what was in memory is put back after a restart only as it is stated', asyn
       await own.load(module, '1.0.0', [one]);
     }
     await stop();
-    byHand((database) => {
-      const changed = { ...JSON.parse(rowOf(database, 'changed', '1.0.0').envelope), signatures: [] };
-      database.prepare("UPDATE Build SET envelope = ? WHERE module = 'changed'").run(JSON.stringify(changed));
-    }, own);
+    const changed = { ...JSON.parse((await rowOf('changed', '1.0.0', own.database)).envelope), signatures: [] };
+    await runSql(own.database, `UPDATE "Build" SET "envelope" = ? WHERE "module" = 'changed'`, JSON.stringify(changed));
     own.startHost('rack', 1);
     const back = await until('the device has come up without what was changed', async () => {
       const { body } = await own.get(`/v1/devices/${one}`);
@@ -246,14 +239,12 @@ describe('builds from before there were statements', () => {
     const { id, pushedBy } = (await bench.push('old', '1.0.0', workModule(1))).body;
     const count = 1_100;
     await bench.stop();
-    byHand((database) => {
-      // More than are stated in one transaction.
-      const copy =
-        database.prepare(`INSERT INTO Build (id, module, version, language, compiler, sourceDigest, imageDigest, imageBytes, interface, createdAt)
-        SELECT ?, 'many', ?, language, compiler, sourceDigest, imageDigest, imageBytes, interface, createdAt FROM Build WHERE module = 'old'`);
-      for (let index = 0; index < count; index += 1) copy.run(`bld_${String(index).padStart(32, '0')}`, `1.0.${index}`);
-      database.exec("UPDATE Build SET envelope = NULL, pushedBy = NULL WHERE module = 'old'");
-    });
+    // More than are stated in one transaction.
+    const same = '"language", "compiler", "sourceDigest", "imageBytes", "interface", "createdAt"';
+    await byHand(`INSERT INTO "Build" ("id", "module", "version", "imageDigest", ${same})
+      WITH RECURSIVE copies (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM copies WHERE number < ${count - 1})
+      SELECT 'bld_${'0'.repeat(28)}' || (1000 + number), 'many', '1.0.' || number, 'sha256:' || number, ${same} FROM copies, "Build" WHERE "module" = 'old'`);
+    await byHand(`UPDATE "Build" SET "envelope" = NULL, "pushedBy" = NULL WHERE "module" = 'old'`);
     await bench.start();
     const envelope = await provenanceOf(bench, 'old', '1.0.0');
     const key = (await signingKeys()).at(-1);
@@ -276,10 +267,8 @@ describe('builds from before there were statements', () => {
     await bench.push('forged', '1.0.0', workModule(1));
     await bench.push('forged', '1.1.0', workModule(2));
     await bench.stop();
-    byHand((database) => {
-      const { imageDigest } = rowOf(database, 'forged', '1.0.0');
-      database.prepare("UPDATE Build SET envelope = NULL, imageDigest = ? WHERE module = 'forged' AND version = '1.1.0'").run(imageDigest);
-    });
+    const { imageDigest } = await rowOf('forged', '1.0.0');
+    await byHand(`UPDATE "Build" SET "envelope" = NULL, "imageDigest" = ? WHERE "module" = 'forged' AND "version" = '1.1.0'`, imageDigest);
     await bench.start();
     await bench.connectedDevices(2);
     expect((await bench.get('/v1/modules/forged/builds/1.1.0/provenance')).status).toBe(404);

@@ -1,6 +1,5 @@
 // What is not kept for ever: of old events the proof stays when they go, and only images go that no device has or can go back to.
 
-import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, expect, test } from 'vitest';
 import { withinReach } from '../../src/control/retention.ts';
@@ -17,7 +16,7 @@ afterEach(async () => {
 });
 
 async function append(count: number): Promise<void> {
-  const store = await Store.open(join(bench.folder, 'patchbay.db'));
+  const store = await Store.open(bench.database);
   const event = {
     at: new Date(),
     actor: 'a',

@@ -9,6 +9,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Control, type ControlSettings } from '../../src/control/control.ts';
 import { Registration } from '../../src/protocol/agent.ts';
 import { ModuleName } from '../../src/protocol/identifiers.ts';
+import { newDatabase } from '../databases.ts';
 import { Lines } from '../lines.ts';
 import { usualSettings } from '../usual-settings.ts';
 
@@ -21,14 +22,16 @@ const settings: ControlSettings = {
 const requester = { actor: 'key_1', requestId: 'req_1' };
 
 let folder: string;
+let database: string;
 let log: Lines;
-beforeEach(() => {
+beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-event-log-'));
+  database = await newDatabase(folder);
   log = new Lines();
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const open = (more: Partial<ControlSettings> = {}) => Control.open(join(folder, 'patchbay.db'), { ...settings, ...more }, pino({}, log));
+const open = (more: Partial<ControlSettings> = {}) => Control.open(database, { ...settings, ...more }, pino({}, log));
 
 test('an event is logged when it is on disk, and not before', async () => {
   const control = await open();

@@ -4,12 +4,12 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Control } from '../../src/control/control.ts';
 import { type Order, type OrderOf, Registration, Report } from '../../src/protocol/agent.ts';
 import { DeviceState } from '../../src/protocol/device-state.ts';
 import { ModuleName } from '../../src/protocol/identifiers.ts';
+import { kind, newDatabase, runSql } from '../databases.ts';
 import { usualSettings } from '../usual-settings.ts';
 
 const requester = { actor: 'test', requestId: 'req_test' };
@@ -38,10 +38,12 @@ const programRequest = {
 const wholeList = { sort: 'time', order: 'desc', limit: 200, after: null } as const;
 
 let folder: string;
+let database: string;
 let control: Control;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-control-'));
-  control = await Control.open(join(folder, 'patchbay.db'), {
+  database = await newDatabase(folder);
+  control = await Control.open(database, {
     joinToken: 'not used',
     unreachableAfter: 60_000,
     adminKey: null,
@@ -437,9 +439,12 @@ test('an order from before programs were told their recovery, addressing and dea
   );
   const asked = ({ recovery, addressing, deadlineMilliseconds }: OrderOf<'start-program'>) => [recovery, addressing, deadlineMilliseconds];
   expect(asked(await host.order('start-program'))).toEqual(['percolate', 'via-table', 5]);
-  const database = new Database(join(folder, 'patchbay.db'));
-  database.exec(`UPDATE "AgentOrder" SET body = json_remove(body, '$.recovery', '$.addressing', '$.deadlineMilliseconds')`);
-  database.close();
+  const before = ['recovery', 'addressing', 'deadlineMilliseconds'];
+  const withoutThem = {
+    sqlite: `json_remove("body", ${before.map((name) => `'$.${name}'`).join(', ')})`,
+    postgresql: `"body" - ARRAY[${before.map((name) => `'${name}'`).join(', ')}]`,
+  };
+  await runSql(database, `UPDATE "AgentOrder" SET "body" = ${withoutThem[kind]}`);
   expect(asked(await host.order('start-program'))).toEqual(['module', 'via-table', null]);
 });
 

@@ -4,23 +4,22 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Forecast, forecastLoads } from '../../src/control/load-forecast.ts';
+import { forecastLoads } from '../../src/control/load-forecast.ts';
 import { newPrivateKey, publicPartOf } from '../../src/proof/ed25519.ts';
 import { sealedBy } from '../../src/proof/envelope.ts';
 import { statementOf, statementPayloadType } from '../../src/proof/statement.ts';
 import { LoadPolicy } from '../../src/protocol/load-report.ts';
 import type { NewBuild } from '../../src/store/records/builds.ts';
-import { applyMigrations } from '../../src/store/sqlite/migrations.ts';
+import { Store } from '../../src/store/store.ts';
 import { state } from '../api/agent.ts';
-import { QueryPlans } from '../store/query-plans.ts';
+import { kind, newDatabase } from '../databases.ts';
+import { QueryPlans } from '../store/sqlite/query-plans.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-forecast-'));
-const file = join(folder, 'patchbay.db');
-applyMigrations(file);
-const queryPlans = new QueryPlans(file);
-const { records } = queryPlans;
+const database = await newDatabase(folder);
+const store = await Store.open(database);
 afterAll(async () => {
-  await queryPlans.close();
+  await store.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -48,45 +47,48 @@ function buildOf(version: string): NewBuild {
 
 beforeAll(async () => {
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
-  await records.hosts.save(host);
-  await records.signingKeys.create({ id: 's', keyId, publicKey: pem, createdAt: at, endorsement: null, predecessor: null });
-  for (const version of ['1.0.0', '2.0.0', '3.0.0']) await records.builds.create(buildOf(version));
   const labelled = (index: number) => ({ zone: index % 2 === 0 ? 'even' : 'odd' });
-  await records.devices.create(
-    devices.map((device, index) => ({ ...device, name: device.id, ramPages: 64, createdAt: at, labels: labelled(index) })),
-  );
   // One in ten has each of the versions, some of them another module too, and one in ten has reported of itself.
-  for (const [index, { id }] of devices.entries()) {
+  const loaded = { imageDigest: digest, loadedAt: at };
+  const modules = devices.flatMap(({ id }, index) => {
     const version = ['1.0.0', '2.0.0', '3.0.0'][index % 10];
-    if (version !== undefined)
-      await records.devices.setModules([{ deviceId: id, module: 'tcp', version, imageDigest: digest, loadedAt: at }]);
-    if (index % 10 === 0)
-      await records.devices.setModules([{ deviceId: id, module: 'udp', version: '3.0.0', imageDigest: digest, loadedAt: at }]);
-    if (index % 10 === 9) await records.devices.setStates([{ id, hostId: 'h', state: state(), stateAt: at }]);
-  }
-});
-
-test('ten thousand devices are forecast in some dozens of statements, none of which looks at every device there is', async () => {
-  const publisherKeys = ['not registered'];
+    return [
+      ...(version === undefined ? [] : [{ deviceId: id, module: 'tcp', version, ...loaded }]),
+      ...(index % 10 === 0 ? [{ deviceId: id, module: 'udp', version: '3.0.0', ...loaded }] : []),
+    ];
+  });
+  const reported = devices.filter((_, index) => index % 10 === 9).map(({ id }) => ({ id, hostId: 'h', state: state(), stateAt: at }));
   const demand = {
     id: 'p',
     name: 'demand',
     deviceId: null,
     labels: { zone: 'odd' },
     module: 'tcp',
-    publisherKeys,
+    publisherKeys: ['not registered'],
     threshold: 1,
     createdAt: at,
   };
-  await records.signaturePolicies.create(demand);
+  await store.transaction(async (records) => {
+    await records.hosts.save(host);
+    await records.signingKeys.create({ id: 's', keyId, publicKey: pem, createdAt: at, endorsement: null, predecessor: null });
+    for (const version of ['1.0.0', '2.0.0', '3.0.0']) await records.builds.create(buildOf(version));
+    await records.devices.create(
+      devices.map((device, index) => ({ ...device, name: device.id, ramPages: 64, createdAt: at, labels: labelled(index) })),
+    );
+    await records.devices.setModules(modules);
+    await records.devices.setStates(reported);
+    await records.signaturePolicies.create(demand);
+  });
+});
+
+const forecast = async (records = store.records) => {
   const build = await records.builds.find('tcp', '2.0.0');
   if (build === null) throw new Error('no build');
-  let forecasts: ReadonlyMap<string, Forecast> = new Map();
-  const plans = await queryPlans.of(async () => {
-    forecasts = await forecastLoads(records, build, devices, policy);
-  });
-  expect(plans.length).toBeLessThan(100);
-  expect(plans.flat().filter((step) => /SCAN (Device|DeviceModule|DeviceLabel|Build)\b/.test(step))).toEqual([]);
+  return forecastLoads(records, build, devices, policy);
+};
+
+test('ten thousand devices are forecast by what each has, and what is demanded of its builds', async () => {
+  const forecasts = await forecast();
   const counted = Map.groupBy(
     devices.entries(),
     ([index, { id }]) => `${index % 10} ${forecasts.get(id)?.verdict} ${forecasts.get(id)?.current}`,
@@ -103,4 +105,13 @@ test('ten thousand devices are forecast in some dozens of statements, none of wh
     '8 would-install null': 1_000,
     '9 refused-image null': 1_000,
   });
+});
+
+// By the plans that SQLite tells; what is asked of PostgreSQL is the same.
+test.runIf(kind === 'sqlite')('that takes some dozens of statements, none of which looks at every device there is', async () => {
+  const queryPlans = new QueryPlans(database);
+  const plans = await queryPlans.of(() => forecast(queryPlans.records));
+  expect(plans.length).toBeLessThan(100);
+  expect(plans.flat().filter((step) => /SCAN (Device|DeviceModule|DeviceLabel|Build)\b/.test(step))).toEqual([]);
+  await queryPlans.close();
 });

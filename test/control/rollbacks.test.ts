@@ -6,18 +6,19 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Control } from '../../src/control/control.ts';
 import { Store } from '../../src/store/store.ts';
+import { newDatabase } from '../databases.ts';
 import { usualSettings } from '../usual-settings.ts';
 
 const settings = { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...usualSettings() };
 const at = new Date('2026-11-23T09:30:00.000Z');
 
 let folder: string;
-let file: string;
+let database: string;
 let control: Control;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-rollbacks-'));
-  file = join(folder, 'patchbay.db');
-  control = await Control.open(file, settings);
+  database = await newDatabase(folder);
+  control = await Control.open(database, settings);
 });
 afterEach(async () => {
   await control.close();
@@ -35,7 +36,7 @@ const policy = {
 
 /** Makes a device into which loads have brought these minor versions, one a second; a negative one by a rollback. */
 async function makeDevice(id: string, ...minors: readonly number[]): Promise<void> {
-  const store = await Store.open(file);
+  const store = await Store.open(database);
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 9, registeredAt: at, tokenDigest: null, unreachableSince: null };
   const loaded = minors.map((minor, index) => {
     const [version, loadId, moment] = [`1.${Math.abs(minor)}.0`, `${id}-${index}`, new Date(at.getTime() + index * 1_000)];
@@ -101,7 +102,7 @@ test('a rollback and its answer are on disk together', async () => {
   expect(loads).toMatchObject([{ device, version: '1.0.0' }]);
   // The service is gone before it has answered.
   await control.close();
-  control = await Control.open(file, settings);
+  control = await Control.open(database, settings);
   expect(await control.answers.begin(repeatable)).toMatchObject({ ...answer, body: batch });
 });
 

@@ -14,11 +14,12 @@ import type { HistoryRecord } from '../../src/store/records/history.ts';
 import type { Records } from '../../src/store/records/records.ts';
 import { Store } from '../../src/store/store.ts';
 import { state } from '../api/agent.ts';
+import { newDatabase } from '../databases.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-stays-'));
 let store: Store;
 beforeAll(async () => {
-  store = await Store.open(join(folder, 'patchbay.db'));
+  store = await Store.open(await newDatabase(folder));
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: new Date(0), tokenDigest: null, unreachableSince: null };
   await store.transaction((records) => records.hosts.save(host));
 });

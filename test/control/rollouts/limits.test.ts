@@ -7,6 +7,7 @@ import { expect, test } from 'vitest';
 import { checkNotTooMany } from '../../../src/control/device-selection.ts';
 import { Problem } from '../../../src/control/problem.ts';
 import { Store } from '../../../src/store/store.ts';
+import { newDatabase } from '../../databases.ts';
 
 test('more devices than may be selected are refused, and said where', () => {
   const devices = Array.from({ length: 3 }, (_, index) => ({ id: `d${index}`, hostId: 'h' }));
@@ -18,7 +19,7 @@ test('more devices than may be selected are refused, and said where', () => {
 
 test('a load that was tried as often as it may be is not tried again', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-rollouts-'));
-  const store = await Store.open(join(folder, 'patchbay.db'));
+  const store = await Store.open(await newDatabase(folder));
   const now = new Date();
   const rollout = { id: 'r', module: 'tcp', version: '1.0.0', plan: {}, state: 'paused', reason: null, rollbackOf: null, requestedAt: now };
   const times = { requestedBy: 'key_a', startedAt: now, endedAt: null, nextLoadAt: null, joinableUntil: null };

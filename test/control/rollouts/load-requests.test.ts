@@ -10,6 +10,7 @@ import { viewOf } from '../../../src/control/rollouts/standing.ts';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import type { NewLoad } from '../../../src/store/records/loads.ts';
 import { Store } from '../../../src/store/store.ts';
+import { newDatabase } from '../../databases.ts';
 
 let folder: string;
 let store: Store;
@@ -43,7 +44,7 @@ const plan: RolloutPlan = {
 /** A rollout of 2.0.0 to three devices that have 1.0.0. */
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-rollouts-'));
-  store = await Store.open(join(folder, 'patchbay.db'));
+  store = await Store.open(await newDatabase(folder));
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 9, registeredAt: now, tokenDigest: null, unreachableSince: null };
   await store.transaction(async ({ hosts, devices, builds, rollouts }) => {
     await hosts.save(host);

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { applyMigrations } from '../../src/store/sqlite/migrations.ts';
+import { applyMigrations } from '../../../src/store/sqlite/migrations.ts';
 import { QueryPlans } from './query-plans.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-plans-'));

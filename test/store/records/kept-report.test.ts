@@ -1,8 +1,8 @@
 // Reports of loads come back from the database as devices have made them.
 
 import { expect, test } from 'vitest';
-import { exampleLoadReport, LoadReport } from '../../src/protocol/load-report.ts';
-import { keptReport, reportAsKept } from '../../src/store/records/kept-report.ts';
+import { exampleLoadReport, LoadReport } from '../../../src/protocol/load-report.ts';
+import { keptReport, reportAsKept } from '../../../src/store/records/kept-report.ts';
 
 const report = LoadReport.parse(exampleLoadReport);
 

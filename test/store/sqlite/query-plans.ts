@@ -3,9 +3,9 @@
 import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
 import Database from 'better-sqlite3';
 import { z } from 'zod';
-import { PrismaClient } from '../../src/store/generated/client.ts';
-import { Records } from '../../src/store/records/records.ts';
-import { SqliteStatements } from '../../src/store/sqlite/statements.ts';
+import { PrismaClient } from '../../../src/store/generated/client.ts';
+import { Records } from '../../../src/store/records/records.ts';
+import { SqliteStatements } from '../../../src/store/sqlite/statements.ts';
 
 const Step = z.object({ detail: z.string() });
 
