@@ -124,7 +124,7 @@ test('what was in the module table is told of any moment', async () => {
     return items.map(({ module, version }) => `${module}@${version}`);
   };
   const before = (time: unknown) => new Date(Date.parse(String(time)) - 1).toISOString();
-  expect(await at('2000-01-01T00:00:00Z')).toEqual([]);
+  for (const time of ['0000-01-01T00:00:00Z', '2000-01-01T00:00:00Z']) expect(await at(time)).toEqual([]);
   expect(await at(before(begin))).toEqual([]);
   expect(await at(old?.['enteredAt'])).toContain('a@1.0.0');
   expect(await at(before(newer?.['enteredAt']))).toEqual(['a@1.0.0', 'b@1.0.0']);

@@ -601,6 +601,17 @@ test('a range that ends before it begins, or is of no times, is refused with wha
   }
 });
 
+test('a range may begin and end with the first and the last time that can be written', async () => {
+  const [first, last] = ['0000-01-01T00:00:00Z', '9999-12-31T23:59:59.999Z'];
+  for (const { path } of lists.filter(({ hasRange }) => hasRange)) {
+    const [all, within, none] = await Promise.all(
+      ['', `from=${first}&until=${last}`, `until=${first}`].map((range) => bench.get(`${path}?${range}`)),
+    );
+    expect([path, within?.body['items']]).toEqual([path, all?.body['items']]);
+    expect([path, none?.status, none?.body['items']]).toEqual([path, 200, []]);
+  }
+});
+
 test('a range bounds times to less than a millisecond', async () => {
   const ids = async (query: string) => itemsOf(await bench.get(`/v1/loads?limit=200&${query}`)).map(({ id }) => id);
   const [all, first] = [await ids('order=asc'), await ids('until=2026-01-01T00:00:00.001Z')];

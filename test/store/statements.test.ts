@@ -33,11 +33,15 @@ afterAll(async () => {
 const values = { integer: 'integer', time: 'time', truth: 'truth', json: 'json', bytes: 'bytes', text: 'text' } as const;
 const names = Object.keys(values);
 const insert = insertion('Kept', { number: 'integer', ...values });
+// In another order than it is given, and some of it two times.
 const update = change(
   'Kept',
-  { ...values, number: 'integer' },
-  names.map((name) => `"${name}" = :${name}`).join(', '),
-  '"number" = :number',
+  { number: 'integer', ...values },
+  names
+    .toReversed()
+    .map((name) => `"${name}" = :${name}`)
+    .join(', '),
+  '"number" = :number AND (:text = :text OR :text IS NULL)',
 );
 const remove = removal('Kept', { number: 'integer', text: 'text' }, '"number" = :number AND "text" = :text');
 const read = new Query<Row & { readonly number: number }>(
@@ -126,7 +130,7 @@ test('rows that are inserted come back the same, and so do those that they are c
         const changes = numbered(second);
         const changed = await statements.each(
           update,
-          changes.map((one) => [...given(one), one.number]),
+          changes.map((one) => [one.number, ...given(one)]),
         );
         // There may be no row of that number.
         expect(changed).toEqual(changes.map(({ number }) => (number < first.length ? 1 : 0)));

@@ -8,6 +8,9 @@ import { type Comparison, type PageByTime, timeConditions } from './page.ts';
 export type CheckpointRecord = CheckpointModel;
 export type TileRecord = AuditTileModel;
 
+/** Of an event of the audit trail. */
+const highestNumber = 2 ** 31 - 1;
+
 export class CheckpointRecords {
   readonly #client: Prisma.TransactionClient;
 
@@ -20,6 +23,8 @@ export class CheckpointRecords {
   }
 
   async find(size: number): Promise<CheckpointRecord | null> {
+    // PostgreSQL cannot be asked for more than the column holds.
+    if (size > highestNumber) return null;
     return this.#client.checkpoint.findFirst({ where: { size } });
   }
 

@@ -4,7 +4,7 @@ import { Prisma } from '../generated/client.ts';
 import type { DeviceModel, HistoryEntryModel } from '../generated/models.ts';
 import { change, insertion, Query, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
-import { type Comparison, equalTo, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
+import { askedTime, type Comparison, equalTo, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
 export type HistoryRecord = HistoryEntryModel;
 export type Leaving = Pick<HistoryEntryModel, 'leftAt' | 'leftBy' | 'leftThrough' | 'invalidation' | 'interrupted'>;
@@ -146,7 +146,8 @@ export class HistoryRecords {
   }
 
   /** What was in a device's module table at that moment, by the names of the modules. */
-  async at(deviceId: string, moment: Date, { after, limit }: PageByName): Promise<HistoryRecord[]> {
+  async at(deviceId: string, time: Date, { after, limit }: PageByName): Promise<HistoryRecord[]> {
+    const moment = askedTime(time);
     return this.#client.$queryRaw<HistoryRecord[]>`
       SELECT "stay".* FROM "DeviceModule" AS "held"
       JOIN "HistoryEntry" AS "stay" ON "stay"."number" = ${newestStays(Prisma.sql`AND "stays"."enteredAt" <= ${moment}`, 1)}

@@ -24,9 +24,18 @@ export type Comparison<Cell> = { gt: Cell } | { gte: Cell } | { lt: Cell } | { l
 /** A condition on one column. */
 type Condition<Cell, Where> = (comparison: Comparison<Cell>) => Where;
 
+/** PostgreSQL has no year 0, and nothing was before it. */
+const firstTime = new Date('0001-01-01T00:00:00.000Z');
+
+/** A time that may be asked for, as both databases can be asked for it. */
+export const askedTime = (time: Date) => (time < firstTime ? firstTime : time);
+
 /** Conditions that hold for the items of a range of times. */
 export function rangeConditions<Where>({ from, until }: TimeRange, time: Condition<Date, Where>): Where[] {
-  return [...(from === undefined ? [] : [time({ gte: from })]), ...(until === undefined ? [] : [time({ lt: until })])];
+  return [
+    ...(from === undefined ? [] : [time({ gte: askedTime(from) })]),
+    ...(until === undefined ? [] : [time({ lt: askedTime(until) })]),
+  ];
 }
 
 /**
@@ -40,14 +49,15 @@ export function timeConditions<Key extends string | number, Where>(
   key: Condition<Key, Where>,
 ): (Where | { OR: Where[] })[] {
   if (after === null) return rangeConditions(range, time);
+  const last = askedTime(after.time);
   if (order === 'asc') {
-    if (range.from !== undefined && range.from > after.time) return rangeConditions(range, time);
-    const afterIt = { OR: [time({ gt: after.time }), key({ gt: after.key })] };
-    return [time({ gte: after.time }), afterIt, ...rangeConditions({ until: range.until }, time)];
+    if (range.from !== undefined && range.from > last) return rangeConditions(range, time);
+    const afterIt = { OR: [time({ gt: last }), key({ gt: after.key })] };
+    return [time({ gte: last }), afterIt, ...rangeConditions({ until: range.until }, time)];
   }
-  if (range.until !== undefined && range.until <= after.time) return rangeConditions(range, time);
-  const beforeIt = { OR: [time({ lt: after.time }), key({ lt: after.key })] };
-  return [time({ lte: after.time }), beforeIt, ...rangeConditions({ from: range.from }, time)];
+  if (range.until !== undefined && range.until <= last) return rangeConditions(range, time);
+  const beforeIt = { OR: [time({ lt: last }), key({ lt: after.key })] };
+  return [time({ lte: last }), beforeIt, ...rangeConditions({ from: range.from }, time)];
 }
 
 /** Conditions that hold for the names that begin so: a range, for LIKE knows no case and takes some characters for others. */
