@@ -53,7 +53,10 @@ function from(content: string | Uint8Array | ArrayBuffer, how?: Encoding | numbe
 /** Either alphabet; as Node has it, other letters are passed over, and what follows the padding too. */
 function fromBase64(text: string): Bytes {
   const [whole = ''] = text.split('=');
-  const letters = whole.replaceAll('-', '+').replaceAll('_', '/').replaceAll(/[^A-Za-z0-9+/]/g, '');
+  const letters = whole
+    .replaceAll('-', '+')
+    .replaceAll('_', '/')
+    .replaceAll(/[^A-Za-z0-9+/]/g, '');
   const binary = atob(letters.length % 4 === 1 ? letters.slice(0, -1) : letters);
   return bytesOf(Array.from(binary, (letter) => letter.charCodeAt(0)));
 }

@@ -1,7 +1,7 @@
 // Of node:crypto what src/proof verifies with, for browsers. Not by their own WebCrypto: that is there for pages from this machine or over TLS only,
 // and answers later, where the walk along a trail hashes one event after another.
 
-import { verify as verifyEd25519, hashes } from '@noble/ed25519';
+import { hashes, verify as verifyEd25519 } from '@noble/ed25519';
 import { sha256, sha512 } from '@noble/hashes/sha2.js';
 import { Buffer, type Bytes } from './buffer.ts';
 
