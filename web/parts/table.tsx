@@ -5,6 +5,8 @@ import type { ComponentChildren } from 'preact';
 export type Column<Row> = {
   readonly heading: string;
   readonly isNumber?: boolean;
+  /** Whether it has a line of its own where a row is a card. */
+  readonly isWide?: boolean;
   /** What is in the cell; null where it is empty. */
   readonly cell: (row: Row) => ComponentChildren;
 };
@@ -41,9 +43,9 @@ export function Table<Row>({ caption, columns, rows, keyOf }: Parts<Row>) {
           {rows.map((row) => (
             // biome-ignore lint/a11y/noRedundantRoles: as above
             <tr key={keyOf(row)} role="row">
-              {columns.map(({ heading, isNumber = false, cell }) => {
+              {columns.map(({ heading, isNumber = false, isWide = false, cell }) => {
                 const content = cell(row);
-                const style = `${isNumber ? 'number' : ''} ${content === null ? 'empty-cell' : ''}`;
+                const style = `${isNumber ? 'number' : ''} ${isWide ? 'wide-cell' : ''} ${content === null ? 'empty-cell' : ''}`;
                 return (
                   // biome-ignore lint/a11y/noRedundantRoles: as above
                   <td key={heading} role="cell" class={style} data-label={heading}>

@@ -73,14 +73,18 @@ export function DevicePage({ parameters }: PageParts) {
         {(found) => (
           <div class="device">
             <Facts {...found} />
-            <Memory device={found.device} />
-            <ModuleTable
-              device={found.device}
-              references={samples.references}
-              ask={mayLoad ? (kind, module) => setAsking({ kind, module }) : null}
-            />
+            <div class="halves">
+              <Memory device={found.device} />
+              <div class="stack">
+                <ModuleTable
+                  device={found.device}
+                  references={samples.references}
+                  ask={mayLoad ? (kind, module) => setAsking({ kind, module }) : null}
+                />
+                {found.device.abiViolations > 0 && <Violations device={found.device} />}
+              </div>
+            </div>
             <Programs {...found} samples={samples} />
-            {found.device.abiViolations > 0 && <Violations device={found.device} />}
             <History device={id} concerns={concerns} />
             <DeviceLoads device={id} concerns={concerns} />
           </div>

@@ -40,6 +40,7 @@ export function History({ device, concerns }: Parts) {
                   { heading: 'Build', cell: (stay) => <Module module={stay.module} version={stay.version} /> },
                   {
                     heading: 'Addresses',
+                    isWide: true,
                     cell: ({ address, lastAddress }) => (
                       <code>
                         {address}–{lastAddress}
@@ -49,7 +50,7 @@ export function History({ device, concerns }: Parts) {
                   { heading: 'Entered', cell: ({ enteredAt }) => <Moment at={enteredAt} /> },
                   { heading: 'Through', cell: ({ load }) => <Through load={load} /> },
                   { heading: 'Left', cell: ({ leftAt }) => (leftAt === null ? <strong>in the table now</strong> : <Moment at={leftAt} />) },
-                  { heading: 'Why', cell: why },
+                  { heading: 'Why', isWide: true, cell: why },
                 ]}
               />
               <More pages={stays} shown={items.length} what={items.length === 1 ? 'stay' : 'stays'} />

@@ -10,7 +10,8 @@ import './memory.css';
 type MemoryMap = NonNullable<DeviceDetail['memoryMap']>;
 type Range = MemoryMap['ranges'][number];
 /** What a fetch from a page comes to. */
-type Standing = 'valid' | 'nx' | 'invalid' | 'deleted';
+const standings = ['valid', 'nx', 'invalid', 'deleted'] as const;
+type Standing = (typeof standings)[number];
 
 const meanings: Readonly<Record<Standing, string>> = {
   valid: 'may be run',
@@ -18,6 +19,8 @@ const meanings: Readonly<Record<Standing, string>> = {
   invalid: 'marked invalid: a fetch faults',
   deleted: 'deleted: a fetch faults, and the address is kept from others',
 };
+
+const words: Readonly<Record<Standing, string>> = { valid: 'may be run', nx: 'NX', invalid: 'invalid', deleted: 'deleted' };
 
 /** Rows that are drawn at most; memory beyond is free as a rule, and the table has what is not. */
 const mostRows = 64;
@@ -33,14 +36,14 @@ function standingOf({ present, valid, nx }: Range): Standing {
 export function Memory({ device: { memoryMap, moduleTable } }: { readonly device: DeviceDetail }) {
   if (memoryMap === null)
     return (
-      <Panel heading="Memory" class="half">
+      <Panel heading="Memory">
         <p class="empty">The device has not reported its memory since its host started.</p>
       </Panel>
     );
   const isCurrent = ({ address, owner }: Range) => moduleTable.some((entry) => entry.module === owner.module && entry.address === address);
   const { usedPages, pages, pageBytes } = memoryMap;
   return (
-    <Panel heading="Memory" class="half" note={`${counted(usedPages, 'page')} of ${countText(pages)} in use, ${pageBytes / 1024} KiB each`}>
+    <Panel heading="Memory" note={`${counted(usedPages, 'page')} of ${countText(pages)} in use, ${pageBytes / 1024} KiB each`}>
       <div class="panel-body">
         <Drawing map={memoryMap} />
         <Legend ranges={memoryMap.ranges} />
@@ -56,7 +59,7 @@ export function Memory({ device: { memoryMap, moduleTable } }: { readonly device
             { heading: 'Address', cell: ({ address }) => <code>{address}</code> },
             { heading: 'Pages', isNumber: true, cell: (range) => range.pages },
             { heading: 'Image', cell: ({ owner }) => <Module {...owner} /> },
-            { heading: 'State', cell: (range) => <span class={`standing ${standingOf(range)}`}>{meanings[standingOf(range)]}</span> },
+            { heading: 'State', cell: (range) => <span class={`standing ${standingOf(range)}`}>{words[standingOf(range)]}</span> },
             { heading: 'Table', cell: (range) => (isCurrent(range) ? 'current' : <span class="soft">left</span>) },
           ]}
         />
@@ -166,10 +169,11 @@ function Legend({ ranges }: { readonly ranges: readonly Range[] }) {
           <Module module={module} />
         </li>
       ))}
-      <li class="standing valid">may be run</li>
-      <li class="standing nx">NX</li>
-      <li class="standing invalid">invalid</li>
-      <li class="standing deleted">deleted</li>
+      {standings.map((standing) => (
+        <li key={standing} class={`standing ${standing}`}>
+          {words[standing]}
+        </li>
+      ))}
       <li class="standing unused">free</li>
     </ul>
   );

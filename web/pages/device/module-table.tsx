@@ -27,6 +27,7 @@ export function ModuleTable({ device: { moduleTable }, references, ask }: Parts)
       : [
           {
             heading: 'Actions',
+            isWide: true,
             cell: ({ module }: Entry) => (
               <span class="row-actions">
                 <button type="button" onClick={() => ask('load', module)}>
@@ -41,7 +42,7 @@ export function ModuleTable({ device: { moduleTable }, references, ask }: Parts)
         ]),
   ];
   return (
-    <Panel heading="Module table" class="half" note="References are the accesses that are inside now">
+    <Panel heading="Module table" note="References are the accesses that are inside now">
       {moduleTable.length === 0 ? (
         <p class="empty">No module is in memory{ask === null ? '.' : ': load a build, and it is.'}</p>
       ) : (

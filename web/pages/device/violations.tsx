@@ -26,7 +26,7 @@ export function Violations({ device: { id, abiViolations } }: { readonly device:
     { every: interval },
   );
   return (
-    <Panel heading="ABI violations" note="programs that keep an address, and faulted there">
+    <Panel heading="ABI violations" note="they keep an address, and faulted there">
       <Shown resource={violations} what="the violations">
         {({ items }) => (
           <Table
@@ -37,10 +37,8 @@ export function Violations({ device: { id, abiViolations } }: { readonly device:
               { heading: 'Program', cell: ({ programName }) => programName },
               { heading: 'Keeps', cell: ({ module, version }) => <Module module={module} version={version} /> },
               { heading: 'Address', cell: ({ address }) => <code>{address}</code> },
-              { heading: 'Page', isNumber: true, cell: ({ page }) => page },
               { heading: 'Fault', cell: ({ flag }) => <span class="code">{flag}</span> },
               { heading: 'Faults', isNumber: true, cell: ({ faults }) => countText(faults) },
-              { heading: 'First', cell: ({ at }) => <Moment at={at} /> },
               { heading: 'Last', cell: ({ lastAt }) => <Moment at={lastAt} /> },
             ]}
           />

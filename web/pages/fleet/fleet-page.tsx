@@ -68,6 +68,7 @@ function columns(query: URLSearchParams, hostNames: ReadonlyMap<string, string>)
     { heading: 'Host', cell: ({ host }) => hostNames.get(host) ?? <code>{host}</code> },
     {
       heading: 'Runs',
+      isWide: true,
       cell: ({ modules }) => {
         const entries = Object.entries(modules);
         if (entries.length === 0) return <span class="soft">nothing</span>;
@@ -82,6 +83,7 @@ function columns(query: URLSearchParams, hostNames: ReadonlyMap<string, string>)
     },
     {
       heading: 'Labels',
+      isWide: true,
       cell: ({ labels }) => {
         const entries = Object.entries(labels);
         if (entries.length === 0) return null;

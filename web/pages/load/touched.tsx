@@ -66,7 +66,7 @@ function Interrupted({ way, nameOf }: Parts) {
         keyOf={({ program }) => program}
         columns={[
           { heading: 'Program', cell: ({ program }) => nameOf(program) },
-          { heading: 'Identifier', cell: ({ program }) => <code>{program}</code> },
+          { heading: 'Identifier', isWide: true, cell: ({ program }) => <code>{program}</code> },
           { heading: 'Threads', isNumber: true, cell: ({ threads }) => countText(threads) },
         ]}
       />
