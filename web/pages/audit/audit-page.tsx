@@ -28,7 +28,7 @@ export function AuditPage() {
   const events = usePages<Schemas['AuditEvent']>(
     JSON.stringify(asked),
     async (page, signal) => answerOf(await client.GET('/v1/audit', { params: { query: { ...asked, ...page } }, signal })),
-    { when: (event) => letsThrough(asked, event) },
+    { limit: 50, when: (event) => letsThrough(asked, event) },
   );
   const mayReadKeys = may('admin');
   const names = useResource('names', async (signal) => {

@@ -43,7 +43,7 @@ export function EventsTable({ events, names, query }: Parts) {
           { heading: 'Object', cell: (event) => <ObjectOf event={event} names={names} /> },
           { heading: 'Actor', cell: ({ actor }) => only('actor', actor, <Name of={actor} names={names} />) },
           { heading: 'Outcome', cell: ({ outcome }) => <Badge tone={tones[outcome]}>{outcome}</Badge> },
-          { heading: 'What', cell: (event) => <Detail event={event} only={only} /> },
+          { heading: 'What', isWide: true, cell: (event) => <Detail event={event} only={only} /> },
         ]}
       />
     </div>
@@ -117,7 +117,7 @@ type Value = Event['detail'][string];
 
 function summaryOf(members: readonly (readonly [string, Value])[]): string {
   const told = members.filter(([, value]) => value !== null && typeof value !== 'object').slice(0, toldMembers);
-  return told.map(([name, value]) => `${name} ${cut(String(value))}`).join(', ') || 'more';
+  return told.map(([name, value]) => `${name} ${cut(shortened(String(value)))}`).join(', ') || 'more';
 }
 
 const cut = (text: string) => (text.length <= toldLetters ? text : `${text.slice(0, toldLetters - 1)}…`);

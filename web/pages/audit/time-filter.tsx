@@ -1,5 +1,7 @@
 // A field for a time whose value is in the address: read in the time zone of the browser, kept in UTC.
 
+import './time-filter.css';
+
 type Parts = {
   readonly label: string;
   /** RFC 3339, UTC; empty where there is none. */
@@ -14,7 +16,7 @@ export function TimeFilter({ label, value, onChange }: Parts) {
     else if (!Number.isNaN(time.getTime())) onChange(time.toISOString());
   };
   return (
-    <label>
+    <label class="time-filter">
       <span>{label}</span>
       <input type="datetime-local" step={1} value={localText(value)} onChange={({ currentTarget }) => change(currentTarget.value)} />
     </label>

@@ -61,6 +61,7 @@ export function BuildsPage({ parameters }: PageParts) {
                     { heading: 'Pushed', cell: ({ createdAt }) => <Moment at={createdAt} /> },
                     {
                       heading: 'Image',
+                      isWide: true,
                       cell: ({ image }) => (image.prunedAt === null ? <code>{image.digest.slice(0, 19)}…</code> : 'pruned'),
                     },
                   ]}

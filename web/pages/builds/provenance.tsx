@@ -40,6 +40,7 @@ export function Provenance({ build }: { readonly build: Build }) {
   return (
     <Panel
       heading="Provenance"
+      class="wide provenance"
       actions={
         <button type="button" disabled={known === null || isUnderWay} onClick={() => known !== null && check(known)}>
           {isUnderWay ? 'Checking…' : 'Check the signatures'}
@@ -57,7 +58,7 @@ export function Provenance({ build }: { readonly build: Build }) {
               keyOf={(keyId) => keyId}
               columns={[
                 { heading: 'Signed by', cell: (keyId) => <Signer keyId={keyId} known={found.get(keyId)} /> },
-                { heading: 'Key', cell: (keyId) => <code>{keyId}</code> },
+                { heading: 'Key', isWide: true, cell: (keyId) => <code>{keyId}</code> },
                 ...(checked === null
                   ? []
                   : [
@@ -71,7 +72,9 @@ export function Provenance({ build }: { readonly build: Build }) {
           )
         }
       </Shown>
-      <div role="status">{checked !== null && <Statement checked={checked} build={build} />}</div>
+      <div class="provenance-found" role="status">
+        {checked !== null && <Statement checked={checked} build={build} />}
+      </div>
       {failure !== null && <FailureNotice failure={failure} />}
     </Panel>
   );

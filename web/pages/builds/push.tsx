@@ -124,9 +124,7 @@ export function Push({ module: given, offered }: Parts) {
         <p class="told" role="alert">
           {fault}
         </p>
-        {push.failure !== null && (push.failure.diagnostics.length === 0 || found.source !== source) && (
-          <FailureNotice failure={push.failure} />
-        )}
+        {push.failure !== null && (push.failure.diagnostics.length === 0 || prebuilt !== null) && <FailureNotice failure={push.failure} />}
         <div role="status">{pushed !== null && <Pushed build={pushed} />}</div>
         <div>
           <button type="submit" class="main" disabled={isEmpty || push.isUnderWay}>

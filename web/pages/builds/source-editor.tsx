@@ -96,7 +96,7 @@ function sumOf(diagnostics: readonly Diagnostic[]): string {
 function Mark({ diagnostic: { severity, message, line, column }, line: text }: { readonly diagnostic: Diagnostic; readonly line: string }) {
   if (line === null) return null;
   const place = widthOf(text.slice(0, (column ?? 1) - 1));
-  const wordLength = /^\w+|^./.exec(text.slice((column ?? 1) - 1))?.[0].length ?? 1;
+  const wordLength = /^\w+|^"[^"]*"?|^./.exec(text.slice((column ?? 1) - 1))?.[0].length ?? 1;
   return (
     <div class="source-mark" data-is={severity} style={{ '--line': String(line - 1) }}>
       <span class="source-underline" style={{ left: `${place}ch`, width: `${wordLength}ch` }} />

@@ -103,5 +103,5 @@ const columns: readonly Column<Device>[] = [
         </>
       ),
   },
-  { heading: 'Why', cell: ({ reason }) => reason },
+  { heading: 'Why', isWide: true, cell: ({ reason }) => reason },
 ];

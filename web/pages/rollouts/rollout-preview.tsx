@@ -55,7 +55,7 @@ export function RolloutPreview({
               { heading: 'Wave', isNumber: true, cell: ({ wave }) => wave },
               { heading: 'Has', cell: ({ currentVersion }) => <span class="code">{currentVersion ?? 'none'}</span> },
               { heading: 'Would be', cell: ({ verdict }) => <span class="code">{verdict}</span> },
-              { heading: 'Why', cell: ({ reason }) => reason },
+              { heading: 'Why', isWide: true, cell: ({ reason }) => reason },
             ]}
           />
           {refusing.length > namedLimit && <p class="soft">and {countText(refusing.length - namedLimit)} more</p>}

@@ -15,7 +15,7 @@ const fields: readonly { readonly name: ThresholdName; readonly unit: string; re
 
 export function ThresholdFields({ thresholds, onChange }: Parts) {
   return (
-    <div class="fields">
+    <div class="fields thresholds">
       {fields.map(({ name, unit, most, step }) => (
         <label key={name}>
           <span>

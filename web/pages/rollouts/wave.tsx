@@ -7,7 +7,7 @@ import { counted, countText } from '../../parts/numbers.ts';
 import { Table } from '../../parts/table.tsx';
 import { Moment, microsecondsText } from '../../parts/times.tsx';
 import { Tally } from './tally.tsx';
-import { thresholdTexts, thresholdUnits, type Wave, waveTones } from './words.ts';
+import { amountText, thresholdTexts, type Wave, waveTones } from './words.ts';
 
 type Verdict = Schemas['Verdict'];
 
@@ -48,7 +48,7 @@ export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly is
               columns={[
                 { heading: 'Judged by', cell: ({ threshold }) => thresholdTexts[threshold] },
                 { heading: 'Measured', cell: (verdict) => <Measured verdict={verdict} /> },
-                { heading: 'Limit', isNumber: true, cell: ({ threshold, limit }) => `${rounded(limit)}${thresholdUnits[threshold]}` },
+                { heading: 'Limit', isNumber: true, cell: ({ threshold, limit }) => amountText(threshold, limit) },
                 { heading: 'Verdict', cell: (verdict) => <VerdictBadge verdict={verdict} isOver={state === 'passed'} /> },
               ]}
             />
@@ -60,9 +60,6 @@ export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly is
   );
 }
 
-/** Two digits after the point, where there are any. */
-const rounded = (value: number) => String(Math.round(value * 100) / 100);
-
 function Measured({ verdict: { threshold, limit, measured, isPassed } }: { readonly verdict: Verdict }) {
   if (measured === null) return <span class="soft">too few calls to judge by</span>;
   const share = isPassed ? 100 : limit === 0 ? 0 : Math.min(100, (100 * Math.max(0, measured)) / limit);
@@ -71,8 +68,7 @@ function Measured({ verdict: { threshold, limit, measured, isPassed } }: { reado
       <span class="against-bar" aria-hidden="true">
         <span class={isPassed ? 'bad' : ''} style={{ width: `${share}%` }} />
       </span>
-      {rounded(measured)}
-      {thresholdUnits[threshold]}
+      {amountText(threshold, measured)}
     </span>
   );
 }

@@ -44,20 +44,24 @@ export const thresholdTexts = {
   latencyIncreasePercent: 'Longer p99 latency than before',
 } as const satisfies Record<ThresholdName, string>;
 
-export const thresholdUnits = {
+const units = {
   failedLoadsPercent: '%',
   interruptedAccesses: '',
-  failedCallsPercent: ' points',
+  failedCallsPercent: '% more',
   abiViolations: '',
   latencyIncreasePercent: '%',
 } as const satisfies Record<ThresholdName, string>;
 
+/** What is measured, or its limit, with two digits after the point where there are any. */
+export const amountText = (threshold: ThresholdName, amount: number) => `${Math.round(amount * 100) / 100}${units[threshold]}`;
+
 /** What it loads; a rollback has no one version. */
 export const buildText = ({ module, version }: Pick<Rollout, 'module' | 'version'>) => (version === null ? module : `${module}@${version}`);
 
-/** What people call it. */
+/** What people call it; a rollback has the name of what it takes back. */
 export function nameOf(rollout: Pick<Rollout, 'name' | 'module' | 'version' | 'rollbackOf'>): string {
-  return rollout.name ?? (rollout.rollbackOf === null ? buildText(rollout) : `Rollback of ${rollout.module}`);
+  const name = rollout.name ?? buildText(rollout);
+  return rollout.rollbackOf === null ? name : `Rollback of ${name}`;
 }
 
 /** What a rollout waits for; null where it has ended, or is taking its next step. @param time Writes a time. */
