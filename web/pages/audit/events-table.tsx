@@ -37,8 +37,14 @@ export function EventsTable({ events, names, query }: Parts) {
         rows={events}
         keyOf={({ number }) => String(number)}
         columns={[
-          { heading: 'Number', isNumber: true, cell: ({ number }) => countText(number) },
-          { heading: 'At', cell: ({ at }) => <Moment at={at} /> },
+          {
+            heading: 'Event',
+            cell: ({ number, at }) => (
+              <span class="event">
+                <strong>{countText(number)}</strong> <Moment at={at} />
+              </span>
+            ),
+          },
           { heading: 'Action', cell: ({ action }) => <span class="code">{only('action', action, action)}</span> },
           { heading: 'Object', cell: (event) => <ObjectOf event={event} names={names} /> },
           { heading: 'Actor', cell: ({ actor }) => only('actor', actor, <Name of={actor} names={names} />) },

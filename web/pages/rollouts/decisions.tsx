@@ -53,7 +53,7 @@ function meaningOf(decision: Decision, { waves, tally, onFailure }: Rollout): st
   switch (decision.kind) {
     case 'approve': {
       const devices = waves.find(({ number }) => number === decision.wave)?.devices ?? 0;
-      return `Wave ${decision.wave} begins: ${counted(devices, 'device')} get the build.`;
+      return `Wave ${decision.wave} begins: the build goes to ${counted(devices, 'device')}.`;
     }
     case 'pause':
       return 'No more loads are requested, and no wave passes. Loads that are under way go on.';

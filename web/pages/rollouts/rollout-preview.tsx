@@ -30,14 +30,14 @@ export function RolloutPreview({
     <div class="preview" role="status">
       <p class="notice" data-is={refused > 0 || conflicts.length > 0 ? 'warning' : 'well'}>
         <strong>
-          {counted(devices - alreadyThere, 'device')} would get it:{' '}
+          It would go to {counted(devices - alreadyThere, 'device')}:{' '}
           {waves.map(({ number, devices: count }) => `${countText(count)} in wave ${number}`).join(', ')}
         </strong>
         {alreadyThere > 0 && <span>{counted(alreadyThere, 'device has', 'devices have')} it already, and would be left out.</span>}
         {unreachable > 0 && (
           <span>{counted(unreachable, 'device is', 'devices are')} on hosts that are not heard of: the loads would wait for them.</span>
         )}
-        {refused > 0 && <span>{counted(refused, 'device')} would refuse it.</span>}
+        {refused > 0 && <span>{countText(refused)} of them would refuse it.</span>}
         {conflicts.map(({ rollout, devices: count }) => (
           <span key={rollout}>
             <a href={rolloutPath(rollout)}>A rollout of the module</a> that has not ended has {counted(count, 'device')} of these.

@@ -47,7 +47,7 @@ export function WaveView({ wave, isCurrent }: { readonly wave: Wave; readonly is
               keyOf={({ threshold }) => threshold}
               columns={[
                 { heading: 'Judged by', cell: ({ threshold }) => thresholdTexts[threshold] },
-                { heading: 'Measured', cell: (verdict) => <Measured verdict={verdict} /> },
+                { heading: 'Measured', isWide: true, cell: (verdict) => <Measured verdict={verdict} /> },
                 { heading: 'Limit', isNumber: true, cell: ({ threshold, limit }) => amountText(threshold, limit) },
                 { heading: 'Verdict', cell: (verdict) => <VerdictBadge verdict={verdict} isOver={state === 'passed'} /> },
               ]}

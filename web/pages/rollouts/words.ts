@@ -56,7 +56,7 @@ const units = {
 export const amountText = (threshold: ThresholdName, amount: number) => `${Math.round(amount * 100) / 100}${units[threshold]}`;
 
 /** What it loads; a rollback has no one version. */
-export const buildText = ({ module, version }: Pick<Rollout, 'module' | 'version'>) => (version === null ? module : `${module}@${version}`);
+const buildText = ({ module, version }: Pick<Rollout, 'module' | 'version'>) => (version === null ? module : `${module}@${version}`);
 
 /** What people call it; a rollback has the name of what it takes back. */
 export function nameOf(rollout: Pick<Rollout, 'name' | 'module' | 'version' | 'rollbackOf'>): string {
