@@ -1,11 +1,13 @@
 # One image for the service and for device hosts: the command tells which.
 FROM node:22-slim
 WORKDIR /patchbay
-COPY package.json package-lock.json prisma.config.ts ./
+COPY package.json package-lock.json prisma.config.ts tsconfig.json ./
 COPY prisma ./prisma
 COPY openapi ./openapi
+# The dashboard is built too, which takes these of the sources.
 COPY web ./web
 COPY src/cli/client ./src/cli/client
+COPY src/machine/similarity.ts ./src/machine/similarity.ts
 RUN npm ci && mkdir data && chown node data
 COPY . .
 USER node

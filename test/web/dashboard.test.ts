@@ -42,6 +42,7 @@ test('the main job: see the fleet, load a build while threads are inside the old
   const operations =
     '200 received, 210 looked-up, 220 compared, 230 loaded, 240 table-updated, 250 checked-references, 260 interrupted, 270 references-reset, 275 invalidated, 280 completed';
   await page.getByRole('figure', { name: `This load went through ${operations}` }).waitFor();
+  expect(await page.locator('.edge.taken').count()).toBe(9);
   await page.getByText('replaced-interrupting', { exact: true }).first().waitFor();
   await page.getByRole('row', { name: /long-access prg_\w+ 5/ }).waitFor();
   await page.getByText('5 accesses: 5 retried in the new version, 0 did not').waitFor();
