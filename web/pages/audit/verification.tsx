@@ -267,9 +267,12 @@ function Whole({ first, last, checkpoint, isPinned }: Extract<Verdict, { kind: '
                 ? 'There are no events.'
                 : `Events ${countText(first)} to ${countText(last)}: each has the content that its hash says, and follows the one before; none is missing, added or moved.`}
             </li>
+            {first > 1 && (
+              <li>The {countText(first - 1)} before were pruned, as an event of the trail tells: exports of them can still be proven.</li>
+            )}
             {checkpoint !== null && (
               <li>
-                The first {countText(checkpoint.size)} are those that the checkpoint of <Moment at={checkpoint.at} /> was made of, and its
+                Those up to {countText(checkpoint.size)} are what the checkpoint of <Moment at={checkpoint.at} /> was made of, and its
                 signature is good: by <code>{checkpoint.keyId}</code>,{' '}
                 {isPinned ? 'which is a key of yours or one that it vouches for' : 'which the service says is its own'}.
               </li>
