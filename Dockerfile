@@ -8,6 +8,7 @@ COPY openapi ./openapi
 COPY web ./web
 COPY src/cli/client ./src/cli/client
 COPY src/machine/similarity.ts ./src/machine/similarity.ts
+COPY src/proof ./src/proof
 RUN npm ci && mkdir data && chown node data
 COPY . .
 USER node
