@@ -9,6 +9,7 @@ COPY src/store/generating ./src/store/generating
 COPY web ./web
 COPY src/cli/client ./src/cli/client
 COPY src/machine/similarity.ts ./src/machine/similarity.ts
+COPY src/proof ./src/proof
 RUN npm ci && mkdir data && chown node data
 COPY . .
 USER node

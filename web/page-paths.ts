@@ -5,5 +5,12 @@ export const pagePaths = [
   { name: 'device', path: '/devices/:device' },
   { name: 'loads', path: '/loads' },
   { name: 'load', path: '/loads/:load' },
+  { name: 'rollouts', path: '/rollouts' },
+  { name: 'new-rollout', path: '/rollouts/new' },
+  { name: 'rollout', path: '/rollouts/:rollout' },
+  { name: 'modules', path: '/builds' },
+  { name: 'builds', path: '/builds/:module' },
+  { name: 'build', path: '/builds/:module/:version' },
+  { name: 'audit', path: '/audit' },
 ] as const;
 export type PageName = (typeof pagePaths)[number]['name'];

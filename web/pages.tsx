@@ -3,14 +3,28 @@
 import type { FunctionComponent } from 'preact';
 import type { PageParts } from './navigation/paths.ts';
 import type { PageName } from './page-paths.ts';
+import { AuditPage } from './pages/audit/audit-page.tsx';
+import { BuildPage } from './pages/builds/build-page.tsx';
+import { BuildsPage } from './pages/builds/builds-page.tsx';
+import { ModulesPage } from './pages/builds/modules-page.tsx';
 import { DevicePage } from './pages/device/device-page.tsx';
 import { FleetPage } from './pages/fleet/fleet-page.tsx';
 import { LoadPage } from './pages/load/load-page.tsx';
 import { LoadsPage } from './pages/loads/loads-page.tsx';
+import { NewRolloutPage } from './pages/rollouts/new-rollout-page.tsx';
+import { RolloutPage } from './pages/rollouts/rollout-page.tsx';
+import { RolloutsPage } from './pages/rollouts/rollouts-page.tsx';
 
 export const pages: Readonly<Record<PageName, FunctionComponent<PageParts>>> = {
   fleet: FleetPage,
   device: DevicePage,
   loads: LoadsPage,
   load: LoadPage,
+  rollouts: RolloutsPage,
+  'new-rollout': NewRolloutPage,
+  rollout: RolloutPage,
+  modules: ModulesPage,
+  builds: BuildsPage,
+  build: BuildPage,
+  audit: AuditPage,
 };

@@ -1,4 +1,4 @@
-// How the dashboard is built: one page, one script, one style sheet, named by their digests so that browsers may keep them.
+// How the dashboard is built: one page, one style sheet, and a script, of which what proves something comes apart; named by their digests so that browsers may keep them.
 
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
@@ -9,6 +9,8 @@ const service = process.env['PATCHBAY_SERVICE'] ?? 'http://127.0.0.1:7070';
 export default defineConfig({
   root: fileURLToPath(new URL('.', import.meta.url)),
   clearScreen: false,
+  // What src/proof verifies with.
+  resolve: { alias: { 'node:crypto': fileURLToPath(new URL('proving/node-crypto.ts', import.meta.url)) } },
   logLevel: 'warn',
   build: {
     outDir: 'built',

@@ -36,7 +36,11 @@ test('what a page loads is there, compressed, and may be kept for ever', async (
   const page = await (await ask('/')).text();
   const loaded = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path = '']) => path);
   expect(loaded.map((path) => path.split('.').at(-1)).toSorted()).toEqual(['css', 'js', 'svg']);
-  for (const path of loaded) {
+  const script = await (await ask(loaded.find((path) => path.endsWith('.js')) ?? '')).text();
+  const later = [...new Set([...script.matchAll(/import\(\W*\.\/([\w-]+\.js)\W*\)/g)].map(([, name]) => `/assets/${name}`))];
+  expect(later).toEqual([expect.stringMatching(/\/prove-/)]);
+  const all = [...loaded, ...later];
+  for (const path of all) {
     const answer = await ask(path);
     expect(answer.status).toBe(200);
     expect(answer.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
@@ -46,7 +50,7 @@ test('what a page loads is there, compressed, and may be kept for ever', async (
     expect(plain.headers.get('content-encoding')).toBeNull();
     expect(await plain.text()).toBe(await answer.text());
   }
-  expect(readdirSync(new URL('../../web/built/assets/', import.meta.url)).length).toBe(loaded.length);
+  expect(readdirSync(new URL('../../web/built/assets/', import.meta.url)).length).toBe(all.length);
 });
 
 test('whoever asks for data is answered with problems, and the API is where it was', async () => {

@@ -1,6 +1,6 @@
 // What went wrong, as a page says it.
 
-import { AnswerError } from '../../src/cli/client/client.ts';
+import { AnswerError, type Schemas } from '../../src/cli/client/client.ts';
 
 export type Failure = {
   readonly title: string;
@@ -9,23 +9,32 @@ export type Failure = {
   readonly status: number | null;
   /** What the service calls the request, as in its log; null where it did not say. */
   readonly request: string | null;
+  /** What the compiler found, where it was asked to compile. */
+  readonly diagnostics: readonly Schemas['Diagnostic'][];
 };
+
+/** Of what no answer tells. */
+const local = { status: null, request: null, diagnostics: [] };
 
 /** A failure of whatever was thrown while the service was asked. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof AnswerError) {
     const { status, problem } = error;
-    if (problem !== null) return { title: problem.title, detail: problem.detail, status, request: problem.instance || null };
+    if (problem !== null) {
+      const { title, detail, instance, diagnostics = [] } = problem;
+      return { title, detail, status, request: instance || null, diagnostics };
+    }
     return {
       title: `The service answered ${status}`,
       detail: 'The answer was not one of Patchbay: something between here and it may have given it.',
       status,
       request: null,
+      diagnostics: [],
     };
   }
   if (error instanceof TypeError)
-    return { title: 'The service cannot be reached', detail: 'It is stopped, or the network is down.', status: null, request: null };
-  return { title: 'The page failed', detail: error instanceof Error ? error.message : String(error), status: null, request: null };
+    return { ...local, title: 'The service cannot be reached', detail: 'It is stopped, or the network is down.' };
+  return { ...local, title: 'The page failed', detail: error instanceof Error ? error.message : String(error) };
 }
 
 /** Whether a request was given up here. */

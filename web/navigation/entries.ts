@@ -6,5 +6,8 @@ type Entry = { readonly label: string; readonly path: string; readonly pages: re
 
 export const entries: readonly Entry[] = [
   { label: 'Fleet', path: '/', pages: ['fleet', 'device'] },
+  { label: 'Rollouts', path: '/rollouts', pages: ['rollouts', 'rollout', 'new-rollout'] },
   { label: 'Loads', path: '/loads', pages: ['loads', 'load'] },
+  { label: 'Builds', path: '/builds', pages: ['modules', 'builds', 'build'] },
+  { label: 'Audit', path: '/audit', pages: ['audit'] },
 ];

@@ -39,6 +39,9 @@ function decoded(text: string): string {
 
 export const devicePath = (device: string) => `/devices/${encodeURIComponent(device)}`;
 export const loadPath = (load: string) => `/loads/${encodeURIComponent(load)}`;
+export const rolloutPath = (rollout: string) => `/rollouts/${encodeURIComponent(rollout)}`;
+export const modulePath = (module: string) => `/builds/${encodeURIComponent(module)}`;
+export const buildPath = (module: string, version: string) => `${modulePath(module)}/${encodeURIComponent(version)}`;
 
 /** A path with a query of what has a value. */
 export function withQuery(path: string, query: URLSearchParams): string {

@@ -6,12 +6,16 @@ const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-dig
 const day = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
 
 /** A point in time: the clock for what is of today, the day besides for what is not. */
-export function Moment({ at }: { readonly at: string }) {
+export function clockText(at: string): string {
   const time = new Date(at);
   const isToday = day.format(time) === day.format(new Date());
+  return isToday ? clock.format(time) : `${day.format(time)}, ${clock.format(time)}`;
+}
+
+export function Moment({ at }: { readonly at: string }) {
   return (
     <time dateTime={at} title={at}>
-      {isToday ? clock.format(time) : `${day.format(time)}, ${clock.format(time)}`}
+      {clockText(at)}
     </time>
   );
 }

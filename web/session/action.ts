@@ -24,6 +24,8 @@ export function useAction<Done>(
     setFailure(null);
     try {
       const done = await act({ 'Idempotency-Key': key.current });
+      // It is done: what is asked for next is another thing.
+      key.current = newIdempotencyKey();
       setUnderWay(false);
       onDone(done);
     } catch (error) {

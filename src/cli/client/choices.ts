@@ -60,6 +60,7 @@ export const eventTypes = every<EventType>()(
   'signature-policy',
   'audit',
 );
+export const auditOutcomes = every<Schemas['AuditOutcome']>()('succeeded', 'refused', 'failed');
 export const roles = every<Schemas['Role']>()('viewer', 'operator', 'publisher', 'admin', 'agent');
 
 /** What each outcome of a load means for who asked for it. */

@@ -3,7 +3,8 @@
 import console from 'node:console';
 import { extname } from 'node:path';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { AnswerError, answerOf, type Client, type Schemas } from '../client/client.ts';
+import { AnswerError, answerOf } from '../client/client.ts';
+import { languagesByExtension, pushBuild } from '../client/push-build.ts';
 import { readGivenFile, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { answer, type Operator, operate } from '../operator/operator.ts';
@@ -11,12 +12,6 @@ import { allOption, answerList, limitOption, readPages } from '../operator/pages
 import { diagnosticLine } from '../terminal/failure.ts';
 import { timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
-
-const languages = new Map<string, Schemas['Build']['language']>([
-  ['.ts', 'assemblyscript'],
-  ['.wat', 'wat'],
-  ['.wasm', 'wasm'],
-]);
 
 export function addBuildCommands(build: Command): void {
   const push = build
@@ -26,7 +21,7 @@ export function addBuildCommands(build: Command): void {
     )
     .requiredOption('--module <name>', 'the module')
     .requiredOption('--version <version>', 'semantic version of the build, or next-major, next-minor or next-patch')
-    .action((file, { module, version }, command) => operate(command, (operator) => pushBuild(operator, file, module, version)));
+    .action((file, { module, version }, command) => operate(command, (operator) => pushFile(operator, file, module, version)));
   addExamples(
     push,
     'patchbay build push tcp.ts --module tcp --version 1.1.0',
@@ -111,13 +106,13 @@ export function addBuildCommands(build: Command): void {
 /** Its schemas are slow to load, and the other commands have no need of them. */
 const proving = () => import('../operator/build-provenance.ts');
 
-async function pushBuild(operator: Operator, file: string, module: string, version: string): Promise<ExitCode> {
-  const language = languages.get(extname(file));
+async function pushFile(operator: Operator, file: string, module: string, version: string): Promise<ExitCode> {
+  const language = languagesByExtension.get(extname(file));
   if (language === undefined)
-    throw new UsageError(`cannot tell the language of ${file}: name it with one of ${[...languages.keys()].join(', ')}`);
+    throw new UsageError(`cannot tell the language of ${file}: name it with one of ${[...languagesByExtension.keys()].join(', ')}`);
   const content = readGivenFile(file);
   try {
-    const build = await request(operator.client, { module, version, language, content });
+    const build = await pushBuild(operator.client, { module, version, language, content });
     for (const warning of build.warnings) console.error(diagnosticLine(warning, file));
     answer(operator, build, () => [`pushed ${build.module}@${build.version}: ${build.image.bytes} bytes by ${build.compiler}`]);
     return exitCodes.done;
@@ -127,22 +122,4 @@ async function pushBuild(operator: Operator, file: string, module: string, versi
     for (const diagnostic of found) console.error(diagnosticLine(diagnostic, file));
     return exitCodes.failed;
   }
-}
-
-type Source = {
-  readonly module: string;
-  readonly version: string;
-  readonly language: Schemas['Build']['language'];
-  readonly content: Uint8Array;
-};
-
-async function request(client: Client, { module, version, language, content }: Source): Promise<Schemas['CreatedBuild']> {
-  const path = { module };
-  if (language !== 'wasm') {
-    const body = { version, language, source: new TextDecoder().decode(content) };
-    return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path }, body }));
-  }
-  // OpenAPI has no type for bytes: the body is what the serializer says.
-  const prebuilt = { body: '', bodySerializer: () => content, headers: { 'content-type': 'application/wasm' } };
-  return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path, query: { version } }, ...prebuilt }));
 }

@@ -3,6 +3,7 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { answerOf, type Client } from '../client/client.ts';
+import { readLines } from '../client/read-lines.ts';
 import { StartError, UsageError } from '../command-line.ts';
 
 /** The lines of an export that the service makes now, as they come. */
@@ -48,24 +49,9 @@ function boundsOf(line: string): { after: number; until: number } {
 }
 
 async function* linesOf(stream: ReadableStream<Uint8Array>, signal: AbortSignal): AsyncGenerator<string> {
-  const reader = stream.getReader();
-  const close = () => void reader.cancel().catch(() => {});
-  signal.addEventListener('abort', close, { once: true });
-  const decoder = new TextDecoder();
-  let rest = '';
   try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      const lines = `${rest}${decoder.decode(value, { stream: !done })}`.split('\n');
-      rest = lines.pop() ?? '';
-      yield* lines;
-      if (done) break;
-    }
+    yield* readLines(stream, signal);
   } catch (error) {
     throw new StartError(`the export was cut short: ${error instanceof Error ? error.message : String(error)}: try again`);
-  } finally {
-    signal.removeEventListener('abort', close);
-    close();
   }
-  if (rest !== '') yield rest;
 }

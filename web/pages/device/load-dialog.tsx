@@ -9,11 +9,11 @@ import { loadPath } from '../../navigation/paths.ts';
 import { Dialog } from '../../parts/dialog.tsx';
 import { Choice } from '../../parts/fields.tsx';
 import { FailureNotice, Shown } from '../../parts/shown.tsx';
+import { PrecedenceFields, precedenceBody, TermsFields, termsBody, usualPrecedence, usualTerms } from '../../parts/terms.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import type { DeviceDetail } from './device-page.tsx';
 import { Preview } from './preview.tsx';
-import { PrecedenceFields, precedenceBody, TermsFields, termsBody, usualPrecedence, usualTerms } from './terms.tsx';
 import './load-dialog.css';
 
 /** Modules, and builds of one, that are offered: the newest. */

@@ -5,9 +5,9 @@ import { useResource } from '../../live/resource.ts';
 import { InterfaceComparison } from '../../parts/interface-comparison.tsx';
 import { counted } from '../../parts/numbers.ts';
 import { Shown } from '../../parts/shown.tsx';
+import { type Precedence, precedenceBody, type Terms, termsBody } from '../../parts/terms.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 import type { DeviceDetail } from './device-page.tsx';
-import { type Precedence, precedenceBody, type Terms, termsBody } from './terms.tsx';
 
 type Parts = {
   readonly device: DeviceDetail;

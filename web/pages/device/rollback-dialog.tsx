@@ -8,11 +8,11 @@ import { loadPath } from '../../navigation/paths.ts';
 import { Dialog } from '../../parts/dialog.tsx';
 import { Choice, Text } from '../../parts/fields.tsx';
 import { FailureNotice, Shown } from '../../parts/shown.tsx';
+import { type Terms, TermsFields, termsBody, usualTerms } from '../../parts/terms.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import type { DeviceDetail } from './device-page.tsx';
 import { Preview } from './preview.tsx';
-import { type Terms, TermsFields, termsBody, usualTerms } from './terms.tsx';
 
 /** Stays that are looked back at. */
 const stayLimit = 200;

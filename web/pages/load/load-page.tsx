@@ -3,7 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
 import { type Resource, useResource } from '../../live/resource.ts';
-import { devicePath, type PageParts } from '../../navigation/paths.ts';
+import { devicePath, type PageParts, rolloutPath } from '../../navigation/paths.ts';
 import { LoadBadge } from '../../parts/badge.tsx';
 import { Module } from '../../parts/module.tsx';
 import { PageHead } from '../../parts/page-head.tsx';
@@ -152,7 +152,7 @@ function Facts({ load, deviceName }: Found) {
         <a href={`/loads?batch=${encodeURIComponent(batch)}`}>all its loads</a>
         {rollout !== null && (
           <>
-            , rollout <code>{rollout}</code>
+            , <a href={rolloutPath(rollout)}>the rollout</a>
           </>
         )}
       </Fact>

@@ -1,8 +1,8 @@
 // How a load is to be carried out: the fields, with what each choice means.
 
-import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../../src/cli/client/choices.ts';
-import type { Schemas } from '../../../src/cli/client/client.ts';
-import { Choice, Text, Whole } from '../../parts/fields.tsx';
+import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../src/cli/client/choices.ts';
+import type { Schemas } from '../../src/cli/client/client.ts';
+import { Choice, Text, Whole } from './fields.tsx';
 
 type Load = Schemas['Load'];
 export type Terms = {

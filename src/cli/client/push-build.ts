@@ -1,0 +1,34 @@
+// How a build is pushed: a source as JSON, a prebuilt module as its bytes.
+
+import { answerOf, type Client, type Schemas } from './client.ts';
+
+export type Pushed = {
+  readonly module: string;
+  /** Semantic version, or `next-major`, `next-minor` or `next-patch`. */
+  readonly version: string;
+  readonly language: Schemas['Build']['language'];
+  readonly content: Uint8Array;
+};
+
+/** Languages by the extensions that their files have. */
+export const languagesByExtension: ReadonlyMap<string, Pushed['language']> = new Map([
+  ['.ts', 'assemblyscript'],
+  ['.wat', 'wat'],
+  ['.wasm', 'wasm'],
+]);
+
+/** Has the service keep it as a build. @throws {AnswerError} with what the compiler found, where it does not compile. */
+export async function pushBuild(
+  client: Client,
+  { module, version, language, content }: Pushed,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Schemas['CreatedBuild']> {
+  const path = { module };
+  if (language !== 'wasm') {
+    const body = { version, language, source: new TextDecoder().decode(content) };
+    return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path }, body, headers }));
+  }
+  // OpenAPI has no type for bytes: the body is what the serializer says.
+  const prebuilt = { body: '', bodySerializer: () => content, headers: { ...headers, 'content-type': 'application/wasm' } };
+  return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path, query: { version } }, ...prebuilt }));
+}

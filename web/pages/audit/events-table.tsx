@@ -1,0 +1,133 @@
+// Events of the audit trail, one a line; what else is known of each opens below it.
+
+import type { ComponentChildren } from 'preact';
+import type { Schemas } from '../../../src/cli/client/client.ts';
+import { buildPath, devicePath, loadPath, rolloutPath, withQuery } from '../../navigation/paths.ts';
+import { Badge, type Tone } from '../../parts/badge.tsx';
+import { countText } from '../../parts/numbers.ts';
+import { Table } from '../../parts/table.tsx';
+import { Moment } from '../../parts/times.tsx';
+import { type FilterName, withFilter } from './audit-filter.ts';
+import './events-table.css';
+
+type Event = Schemas['AuditEvent'];
+type Parts = {
+  readonly events: readonly Event[];
+  /** Names by identifiers, as far as they are known. */
+  readonly names: ReadonlyMap<string, string>;
+  readonly query: URLSearchParams;
+};
+
+const tones: Readonly<Record<Event['outcome'], Tone>> = { succeeded: 'good', refused: 'warn', failed: 'bad' };
+/** Members of a detail that are told without opening it. */
+const toldMembers = 3;
+/** Letters of a value that are told so. */
+const toldLetters = 40;
+
+export function EventsTable({ events, names, query }: Parts) {
+  const only = (name: FilterName, value: string, children: ComponentChildren) => (
+    <a href={withQuery('/audit', withFilter(query, name, value))} title={`Only events with this ${name}`}>
+      {children}
+    </a>
+  );
+  return (
+    <div class="events">
+      <Table
+        caption="Events"
+        rows={events}
+        keyOf={({ number }) => String(number)}
+        columns={[
+          {
+            heading: 'Event',
+            cell: ({ number, at }) => (
+              <span class="event">
+                <strong>{countText(number)}</strong> <Moment at={at} />
+              </span>
+            ),
+          },
+          { heading: 'Action', cell: ({ action }) => <span class="code">{only('action', action, action)}</span> },
+          { heading: 'Object', cell: (event) => <ObjectOf event={event} names={names} /> },
+          { heading: 'Actor', cell: ({ actor }) => only('actor', actor, <Name of={actor} names={names} />) },
+          { heading: 'Outcome', cell: ({ outcome }) => <Badge tone={tones[outcome]}>{outcome}</Badge> },
+          { heading: 'What', isWide: true, cell: (event) => <Detail event={event} only={only} /> },
+        ]}
+      />
+    </div>
+  );
+}
+
+function Name({ of: identifier, names }: { readonly of: string; readonly names: Parts['names'] }) {
+  const name = names.get(identifier);
+  return name === undefined ? <code title={identifier}>{shortened(identifier)}</code> : <span title={identifier}>{name}</span>;
+}
+
+/** Long identifiers by their kind and their end, which is what tells them apart. */
+const shortened = (identifier: string) => identifier.replace(/^([a-z]{3}_)[0-9a-f]{24}([0-9a-f]{8})$/, '$1…$2');
+
+function ObjectOf({ event, names }: { readonly event: Event; readonly names: Parts['names'] }) {
+  const { object } = event;
+  const path = pathOf(event);
+  const name = <Name of={object} names={names} />;
+  return path === null ? name : <a href={path}>{name}</a>;
+}
+
+/** The page of what an event is about; null where it has none. */
+function pathOf({ object, action, detail }: Event): string | null {
+  if (object.startsWith('dev_') && action !== 'device.removed') return devicePath(object);
+  if (object.startsWith('lod_')) return loadPath(object);
+  if (object.startsWith('rol_')) return rolloutPath(object);
+  const { module, version } = detail;
+  return object.startsWith('bld_') && typeof module === 'string' && typeof version === 'string' ? buildPath(module, version) : null;
+}
+
+type DetailParts = {
+  readonly event: Event;
+  readonly only: (name: FilterName, value: string, children: ComponentChildren) => ComponentChildren;
+};
+
+function Detail({ event: { number, object, request, detail, previous, hash }, only }: DetailParts) {
+  const members = Object.entries(detail);
+  return (
+    <details>
+      <summary>
+        <span class="unseen">Event {number}: </span>
+        {summaryOf(members)}
+      </summary>
+      <dl class="facts">
+        {members.map(([name, value]) => (
+          <Fact key={name} term={name}>
+            {valueText(value)}
+          </Fact>
+        ))}
+        <Fact term="object">{only('object', object, object)}</Fact>
+        {request !== null && <Fact term="request">{only('request', request, request)}</Fact>}
+        <Fact term="hash">{hash}</Fact>
+        <Fact term="hash before">{previous ?? 'none: it is the first'}</Fact>
+      </dl>
+    </details>
+  );
+}
+
+function Fact({ term, children }: { readonly term: string; readonly children: ComponentChildren }) {
+  return (
+    <>
+      <dt>{term}</dt>
+      <dd>
+        <code>{children}</code>
+      </dd>
+    </>
+  );
+}
+
+type Value = Event['detail'][string];
+
+function summaryOf(members: readonly (readonly [string, Value])[]): string {
+  const told = members.filter(([, value]) => value !== null && typeof value !== 'object').slice(0, toldMembers);
+  return told.map(([name, value]) => `${name} ${cut(shortened(String(value)))}`).join(', ') || 'more';
+}
+
+const cut = (text: string) => (text.length <= toldLetters ? text : `${text.slice(0, toldLetters - 1)}…`);
+
+function valueText(value: Value): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}

@@ -1,0 +1,198 @@
+// One build: its interface, what it changes against another version, where it came from, and which devices run it.
+
+import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { usePages } from '../../live/pages.ts';
+import { useResource } from '../../live/resource.ts';
+import { navigate, usePlace } from '../../navigation/location.ts';
+import { buildPath, devicePath, modulePath, type PageParts, withQuery } from '../../navigation/paths.ts';
+import { Choice } from '../../parts/fields.tsx';
+import '../../parts/filters.css';
+import { InterfaceComparison } from '../../parts/interface-comparison.tsx';
+import { More } from '../../parts/more.tsx';
+import { counted } from '../../parts/numbers.ts';
+import { PageHead } from '../../parts/page-head.tsx';
+import { Panel } from '../../parts/panel.tsx';
+import { Shown } from '../../parts/shown.tsx';
+import { Table } from '../../parts/table.tsx';
+import { Moment } from '../../parts/times.tsx';
+import { useSignedIn } from '../../session/session.tsx';
+import { Provenance } from './provenance.tsx';
+import './builds.css';
+
+/** Builds of the module that this one is compared with: the newest. */
+const comparedLimit = 200;
+
+type Build = Schemas['Build'];
+type Found = { readonly build: Build; readonly others: readonly Build[] };
+
+export function BuildPage({ parameters }: PageParts) {
+  const [module, version] = [parameters['module'] ?? '', parameters['version'] ?? ''];
+  const { client, may } = useSignedIn();
+  const found = useResource<Found>(
+    `${module}@${version}`,
+    async (signal) => {
+      const [build, { items }] = await Promise.all([
+        client.GET('/v1/modules/{module}/builds/{version}', { params: { path: { module, version } }, signal }).then(answerOf),
+        client.GET('/v1/modules/{module}/builds', { params: { path: { module }, query: { limit: comparedLimit } }, signal }).then(answerOf),
+      ]);
+      return { build, others: items.filter((other) => other.version !== version) };
+    },
+    { when: ({ action, detail }) => action.startsWith('build.') && detail['module'] === module },
+  );
+  return (
+    <>
+      <PageHead
+        heading={`${module}@${version}`}
+        note={<a href={modulePath(module)}>all builds of {module}</a>}
+        actions={
+          found.data !== null &&
+          may('operator') && (
+            <button
+              type="button"
+              class="main"
+              onClick={() => navigate(withQuery('/rollouts/new', new URLSearchParams({ module, version })))}
+            >
+              Roll it out…
+            </button>
+          )
+        }
+      />
+      <Shown resource={found} what="the build">
+        {({ build, others }) => (
+          <div class="build">
+            <Facts build={build} />
+            <Interface build={build} />
+            <Comparison build={build} others={others} />
+            <Provenance build={build} />
+            <Devices module={module} version={version} />
+          </div>
+        )}
+      </Shown>
+    </>
+  );
+}
+
+function Facts({ build: { id, language, compiler, image, createdAt, pushedBy, sourceDigest } }: { readonly build: Build }) {
+  return (
+    <section class="wide" aria-label="Facts">
+      {image.prunedAt !== null && (
+        <p class="notice" data-is="warning">
+          Its image was pruned at <Moment at={image.prunedAt} />, when no device had it or could go back to it: pushing the same source
+          again brings it back.
+        </p>
+      )}
+      <dl class="facts">
+        <dt>Compiled by</dt>
+        <dd>
+          {compiler}, from {language === 'wasm' ? 'a prebuilt module' : language}
+        </dd>
+        <dt>Pushed</dt>
+        <dd>
+          <Moment at={createdAt} /> by {pushedBy === null ? 'somebody who is not known' : <code>{pushedBy}</code>}
+        </dd>
+        <dt>Image</dt>
+        <dd>
+          {counted(image.bytes, 'byte')}, <code>{image.digest}</code>
+        </dd>
+        <dt>Source</dt>
+        <dd>
+          <code>{sourceDigest}</code>
+        </dd>
+        <dt>Identifier</dt>
+        <dd>
+          <code>{id}</code>
+        </dd>
+      </dl>
+    </section>
+  );
+}
+
+function Interface({ build }: { readonly build: Build }) {
+  const { exports, imports } = build.interface;
+  return (
+    <Panel heading="Interface" note={`${counted(exports.length, 'export')}, ${counted(imports.length, 'import')}`}>
+      <ul class="panel-body signatures">
+        {exports.map(({ name, parameters, results }) => (
+          <li key={name}>
+            <span class="soft">export</span> <code>{signature(name, parameters, results)}</code>
+          </li>
+        ))}
+        {imports.map(({ module, name, parameters, results }) => (
+          <li key={`${module} ${name}`}>
+            <span class="soft">import</span> <code>{signature(`${module}.${name}`, parameters, results)}</code>
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  );
+}
+
+function signature(name: string, parameters: readonly string[], results: readonly string[]): string {
+  return `${name}(${parameters.join(', ')})${results.length === 0 ? '' : `: ${results.join(', ')}`}`;
+}
+
+function Comparison({ build, others }: Found) {
+  const { query } = usePlace();
+  const { module, version, createdAt } = build;
+  const before = others.find((other) => other.createdAt < createdAt) ?? others[0];
+  const old = others.find((other) => other.version === query.get('from')) ?? before;
+  if (old === undefined)
+    return (
+      <Panel heading="What it changes">
+        <p class="empty">It is the only build of {module}: there is nothing to compare it with.</p>
+      </Panel>
+    );
+  return (
+    <Panel heading="What it changes">
+      <div class="filters">
+        <Choice
+          label="Against"
+          value={old.version}
+          options={others.map((other) => other.version)}
+          onChange={(from) => navigate(withQuery(buildPath(module, version), new URLSearchParams({ from })), 'replace')}
+        />
+      </div>
+      <div class="panel-body">
+        <InterfaceComparison old={old} next={build} />
+      </div>
+    </Panel>
+  );
+}
+
+function Devices({ module, version }: { readonly module: string; readonly version: string }) {
+  const { client } = useSignedIn();
+  const devices = usePages<Schemas['DeviceOfBuild']>(
+    `${module}@${version}`,
+    async (page, signal) => {
+      const params = { path: { module, version }, query: { ...page, running: true } };
+      return answerOf(await client.GET('/v1/modules/{module}/builds/{version}/devices', { params, signal }));
+    },
+    { limit: 20, when: ({ action, detail }) => action.startsWith('load.') && detail['module'] === module },
+  );
+  return (
+    <Panel heading="Devices that run it" class="wide">
+      <Shown resource={devices} what="devices">
+        {(items) =>
+          items.length === 0 ? (
+            <p class="empty">No device has it in memory.</p>
+          ) : (
+            <>
+              <Table
+                caption="Devices that run it"
+                rows={items}
+                keyOf={({ device }) => device}
+                columns={[
+                  { heading: 'Device', cell: ({ device, deviceName }) => <a href={devicePath(device)}>{deviceName}</a> },
+                  { heading: 'First entered', cell: ({ firstEnteredAt }) => <Moment at={firstEnteredAt} /> },
+                  { heading: 'Last entered', cell: ({ lastEnteredAt }) => <Moment at={lastEnteredAt} /> },
+                  { heading: 'Stays', isNumber: true, cell: ({ stays }) => stays },
+                ]}
+              />
+              <More pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />
+            </>
+          )
+        }
+      </Shown>
+    </Panel>
+  );
+}

@@ -1,0 +1,163 @@
+// Where a build came from: what the service states of it, who has signed that, and whether their signatures are good, checked in the browser.
+
+import { useState } from 'preact/hooks';
+import { answerOf, type Client, type Schemas } from '../../../src/cli/client/client.ts';
+import { type Failure, failureOf } from '../../live/failure.ts';
+import { useResource } from '../../live/resource.ts';
+import { Badge } from '../../parts/badge.tsx';
+import { Panel } from '../../parts/panel.tsx';
+import { FailureNotice, Shown } from '../../parts/shown.tsx';
+import { Table } from '../../parts/table.tsx';
+import { Moment } from '../../parts/times.tsx';
+import type { ReadStatement } from '../../proving/prove.ts';
+import { useSignedIn } from '../../session/session.tsx';
+
+/** Keys of the service, and of publishers, that are known by name here: the newest. */
+const keyLimit = 200;
+
+type Build = Schemas['Build'];
+type Key = { readonly keyId: string; readonly pem: string; readonly whose: string; readonly revokedAt: string | null };
+/** What was found out in the browser. */
+type Checked = { readonly statement: ReadStatement | null; readonly good: ReadonlySet<string>; readonly signedBy: readonly string[] };
+
+export function Provenance({ build }: { readonly build: Build }) {
+  const { client } = useSignedIn();
+  const [checked, setChecked] = useState<Checked | null>(null);
+  const [failure, setFailure] = useState<Failure | null>(null);
+  const [isUnderWay, setUnderWay] = useState(false);
+  const keys = useResource('keys', async (signal) => knownKeys(client, signal));
+  const check = async (known: ReadonlyMap<string, Key>) => {
+    setUnderWay(true);
+    setFailure(null);
+    try {
+      setChecked(await checkSignatures(client, build, [...known.values()]));
+    } catch (error) {
+      setFailure(failureOf(error));
+    }
+    setUnderWay(false);
+  };
+  const known = keys.data;
+  return (
+    <Panel
+      heading="Provenance"
+      class="wide provenance"
+      actions={
+        <button type="button" disabled={known === null || isUnderWay} onClick={() => known !== null && check(known)}>
+          {isUnderWay ? 'Checking…' : 'Check the signatures'}
+        </button>
+      }
+    >
+      <Shown resource={keys} what="the keys">
+        {(found) =>
+          build.signedBy.length === 0 ? (
+            <p class="empty">Nobody has signed it: hosts that ask for signatures refuse it.</p>
+          ) : (
+            <Table
+              caption="Signatures"
+              rows={build.signedBy}
+              keyOf={(keyId) => keyId}
+              columns={[
+                { heading: 'Signed by', cell: (keyId) => <Signer keyId={keyId} known={found.get(keyId)} /> },
+                { heading: 'Key', isWide: true, cell: (keyId) => <code>{keyId}</code> },
+                ...(checked === null
+                  ? []
+                  : [
+                      {
+                        heading: 'Signature',
+                        cell: (keyId: string) => <Goodness checked={checked} keyId={keyId} isKnown={found.has(keyId)} />,
+                      },
+                    ]),
+              ]}
+            />
+          )
+        }
+      </Shown>
+      <div class="provenance-found" role="status">
+        {checked !== null && <Statement checked={checked} build={build} />}
+      </div>
+      {failure !== null && <FailureNotice failure={failure} />}
+    </Panel>
+  );
+}
+
+async function knownKeys(client: Client, signal: AbortSignal): Promise<ReadonlyMap<string, Key>> {
+  const params = { query: { limit: keyLimit } };
+  const [own, publishers] = await Promise.all([
+    client.GET('/v1/signing-keys', { params, signal }).then(answerOf),
+    client.GET('/v1/publisher-keys', { params, signal }).then(answerOf),
+  ]);
+  const keys = [
+    ...own.items.map(({ keyId, publicKey }) => ({ keyId, pem: publicKey, whose: 'the service', revokedAt: null })),
+    ...publishers.items.map(({ keyId, publicKey, name, revokedAt }) => ({ keyId, pem: publicKey, whose: `publisher ${name}`, revokedAt })),
+  ];
+  return new Map(keys.map((key) => [key.keyId, key]));
+}
+
+async function checkSignatures(client: Client, { module, version }: Build, keys: readonly Key[]): Promise<Checked> {
+  const { goodSigners, statementIn } = await import('../../proving/prove.ts');
+  const envelope = answerOf(
+    await client.GET('/v1/modules/{module}/builds/{version}/provenance', { params: { path: { module, version } } }),
+  );
+  return {
+    statement: statementIn(envelope),
+    good: goodSigners(envelope, keys),
+    signedBy: envelope.signatures.map(({ keyid }) => keyid),
+  };
+}
+
+function Signer({ keyId, known }: { readonly keyId: string; readonly known: Key | undefined }) {
+  if (known === undefined) return <span title={keyId}>a key that is not known here</span>;
+  return (
+    <>
+      {known.whose}
+      {known.revokedAt !== null && (
+        <span class="soft">
+          , revoked <Moment at={known.revokedAt} />
+        </span>
+      )}
+    </>
+  );
+}
+
+function Goodness({ checked, keyId, isKnown }: { readonly checked: Checked; readonly keyId: string; readonly isKnown: boolean }) {
+  if (!isKnown) return <Badge tone="plain">not checked</Badge>;
+  return checked.good.has(keyId) ? <Badge tone="good">good</Badge> : <Badge tone="bad">not good</Badge>;
+}
+
+/** What the signed statement says, against what the service answers of the build besides. */
+function Statement({ checked: { statement, good }, build }: { readonly checked: Checked; readonly build: Build }) {
+  if (statement === null || good.size === 0)
+    return (
+      <p class="notice" data-is="failed">
+        <strong>Nothing is proven of this build</strong>
+        <span>
+          {statement === null ? 'What is signed is no statement of a build.' : 'No key that is known here has signed it as it is.'}
+        </span>
+      </p>
+    );
+  const isSame =
+    statement.module === build.module &&
+    statement.version === build.version &&
+    statement.imageDigest === build.image.digest &&
+    statement.sourceDigest === build.sourceDigest;
+  return (
+    <div class="notice" data-is={isSame ? 'well' : 'failed'}>
+      <strong>{isSame ? 'What was signed is this build' : 'What was signed is another build than the service says'}</strong>
+      <dl class="facts">
+        <dt>build</dt>
+        <dd class="code">
+          {statement.module}@{statement.version}
+        </dd>
+        <dt>image</dt>
+        <dd class="code">{statement.imageDigest}</dd>
+        <dt>source</dt>
+        <dd class="code">{statement.sourceDigest}</dd>
+        <dt>compiler</dt>
+        <dd>{statement.compiler}</dd>
+        <dt>pushed by</dt>
+        <dd class="code">{statement.pushedBy ?? 'not known'}</dd>
+      </dl>
+      <span class="soft">Checked in this browser. Whose the keys are is the word of the service.</span>
+    </div>
+  );
+}

@@ -1,0 +1,115 @@
+// A source that is written or pasted, with the numbers of its lines, and what the compiler found in it at its place.
+
+import { useId, useRef } from 'preact/hooks';
+import type { Schemas } from '../../../src/cli/client/client.ts';
+import { counted } from '../../parts/numbers.ts';
+import './source-editor.css';
+
+/** Lines that are there to be seen, also where the source has fewer. */
+const leastLines = 10;
+/** Letters that a tabulator is as wide as. */
+const tabWidth = 4;
+
+type Diagnostic = Schemas['Diagnostic'];
+type Parts = {
+  readonly source: string;
+  /** Letters that it may have. */
+  readonly limit: number;
+  readonly diagnostics: readonly Diagnostic[];
+  readonly onChange: (source: string) => void;
+};
+
+export function SourceEditor({ source, limit, diagnostics, onChange }: Parts) {
+  const area = useRef<HTMLTextAreaElement>(null);
+  const found = useId();
+  const lines = source.split('\n');
+  const shown = Math.max(lines.length, leastLines);
+  const widest = Math.max(60, ...lines.map((line) => widthOf(line)));
+  const goTo = ({ line, column }: Diagnostic) => {
+    if (line === null) return;
+    const start = lines.slice(0, line - 1).reduce((sum, text) => sum + text.length + 1, 0) + (column ?? 1) - 1;
+    area.current?.focus();
+    area.current?.setSelectionRange(start, start);
+  };
+  return (
+    <div class="source">
+      <div class="source-frame">
+        <pre class="source-numbers" aria-hidden="true">
+          {Array.from({ length: shown }, (_, index) => index + 1).join('\n')}
+        </pre>
+        <div class="source-place" style={{ minWidth: `calc(${widest + 4}ch + 16px)` }}>
+          <textarea
+            ref={area}
+            class="code"
+            aria-label="Source"
+            aria-describedby={found}
+            aria-invalid={diagnostics.some(({ severity }) => severity === 'error')}
+            wrap="off"
+            rows={shown}
+            maxLength={limit}
+            spellcheck={false}
+            autoComplete="off"
+            autoCapitalize="off"
+            placeholder="Paste a source here: AssemblyScript, or WebAssembly text"
+            value={source}
+            onInput={({ currentTarget }) => onChange(currentTarget.value)}
+          />
+          <div class="source-marks" aria-hidden="true">
+            {diagnostics.map((diagnostic) => (
+              <Mark key={keyOf(diagnostic)} diagnostic={diagnostic} line={lines[(diagnostic.line ?? 1) - 1] ?? ''} />
+            ))}
+          </div>
+        </div>
+      </div>
+      <div id={found} role="alert" class="source-found">
+        {diagnostics.length > 0 && (
+          <>
+            <strong>{sumOf(diagnostics)}</strong>
+            <ul>
+              {diagnostics.map((diagnostic) => (
+                <li key={keyOf(diagnostic)} data-is={diagnostic.severity}>
+                  {diagnostic.line !== null && (
+                    <button type="button" class="plain code" onClick={() => goTo(diagnostic)}>
+                      line {diagnostic.line}
+                      {diagnostic.column === null ? '' : `, column ${diagnostic.column}`}
+                    </button>
+                  )}{' '}
+                  <span class="severity">{diagnostic.severity}</span> {diagnostic.message}
+                </li>
+              ))}
+            </ul>
+          </>
+        )}
+      </div>
+    </div>
+  );
+}
+
+const keyOf = ({ line, column, message }: Diagnostic) => `${line}:${column} ${message}`;
+
+function sumOf(diagnostics: readonly Diagnostic[]): string {
+  const errors = diagnostics.filter(({ severity }) => severity === 'error').length;
+  return errors > 0 ? `It does not compile: ${counted(errors, 'error')}` : `It compiles, with ${counted(diagnostics.length, 'warning')}`;
+}
+
+/** A line under the place, and what was found after the end of its line. */
+function Mark({ diagnostic: { severity, message, line, column }, line: text }: { readonly diagnostic: Diagnostic; readonly line: string }) {
+  if (line === null) return null;
+  const place = widthOf(text.slice(0, (column ?? 1) - 1));
+  const wordLength = /^\w+|^"[^"]*"?|^./.exec(text.slice((column ?? 1) - 1))?.[0].length ?? 1;
+  return (
+    <div class="source-mark" data-is={severity} style={{ '--line': String(line - 1) }}>
+      <span class="source-underline" style={{ left: `${place}ch`, width: `${wordLength}ch` }} />
+      <span class="source-message" style={{ left: `${widthOf(text) + 2}ch` }}>
+        {message}
+      </span>
+    </div>
+  );
+}
+
+/** How many letters a text is as wide as. */
+function widthOf(text: string): number {
+  let width = 0;
+  for (const letter of text) width += letter === '\t' ? tabWidth - (width % tabWidth) : 1;
+  return width;
+}

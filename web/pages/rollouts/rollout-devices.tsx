@@ -1,0 +1,107 @@
+// The devices of a rollout, in the order in which they get the build, by wave and by what has become of them.
+
+import { rolloutDeviceStates } from '../../../src/cli/client/choices.ts';
+import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { usePages } from '../../live/pages.ts';
+import { navigate, usePlace } from '../../navigation/location.ts';
+import { devicePath, loadPath, rolloutPath, withQuery } from '../../navigation/paths.ts';
+import { Badge } from '../../parts/badge.tsx';
+import { ChoiceFilter } from '../../parts/filter-field.tsx';
+import '../../parts/filters.css';
+import { More } from '../../parts/more.tsx';
+import { countText } from '../../parts/numbers.ts';
+import { Panel } from '../../parts/panel.tsx';
+import { Shown } from '../../parts/shown.tsx';
+import { type Column, Table } from '../../parts/table.tsx';
+import { microsecondsText } from '../../parts/times.tsx';
+import { useSignedIn } from '../../session/session.tsx';
+import { deviceTones, type Rollout } from './words.ts';
+
+type Device = Schemas['RolloutDevice'];
+/** @property every Milliseconds between two looks; null: it has ended. */
+type Parts = { readonly rollout: Rollout; readonly every: number | null };
+
+export function RolloutDevices({ rollout: { id, waves }, every }: Parts) {
+  const { client } = useSignedIn();
+  const { query } = usePlace();
+  const state = rolloutDeviceStates.find((one) => one === query.get('state'));
+  const wave = waves.find(({ number }) => String(number) === query.get('wave'))?.number;
+  const asked = { ...(state === undefined ? {} : { state }), ...(wave === undefined ? {} : { wave }) };
+  const devices = usePages<Device>(
+    JSON.stringify([id, asked]),
+    async (page, signal) => {
+      const params = { path: { rollout: id }, query: { ...asked, ...page } };
+      return answerOf(await client.GET('/v1/rollouts/{rollout}/devices', { params, signal }));
+    },
+    { every, limit: 50, when: ({ object }) => object === id },
+  );
+  const of = (name: 'state' | 'wave') => ({
+    value: query.get(name) ?? '',
+    onChange: (value: string) => {
+      const changed = new URLSearchParams(query);
+      if (value === '') changed.delete(name);
+      else changed.set(name, value);
+      navigate(withQuery(rolloutPath(id), changed), 'replace');
+    },
+  });
+  return (
+    <Panel heading="Devices" note="in the order in which they get the build">
+      <search class="filters">
+        <ChoiceFilter label="State" any="any" options={rolloutDeviceStates} {...of('state')} />
+        <ChoiceFilter label="Wave" any="any" options={waves.map(({ number }) => String(number))} {...of('wave')} />
+      </search>
+      <Shown resource={devices} what="devices">
+        {(items) =>
+          items.length === 0 ? (
+            <p class="empty">No device of the rollout is like that.</p>
+          ) : (
+            <>
+              <Table caption="Devices of the rollout" rows={items} keyOf={({ device }) => device} columns={columns} />
+              <More pages={devices} shown={items.length} what={items.length === 1 ? 'device' : 'devices'} />
+            </>
+          )
+        }
+      </Shown>
+    </Panel>
+  );
+}
+
+const latency = (microseconds: number | null) => (microseconds === null ? '–' : microsecondsText(microseconds));
+
+const columns: readonly Column<Device>[] = [
+  { heading: 'Device', cell: ({ device, deviceName }) => <a href={devicePath(device)}>{deviceName}</a> },
+  { heading: 'Wave', isNumber: true, cell: ({ wave }) => wave },
+  { heading: 'State', cell: ({ state }) => <Badge tone={deviceTones[state]}>{state}</Badge> },
+  {
+    heading: 'Version',
+    cell: ({ version, previousVersion }) => (
+      <span class="code">
+        {previousVersion ?? 'none'} → {version === '' ? 'none' : version}
+      </span>
+    ),
+  },
+  {
+    heading: 'Load',
+    cell: ({ load, outcome, attempts }) =>
+      load === null ? null : (
+        <>
+          <a href={loadPath(load)}>{outcome ?? 'under way'}</a>
+          {attempts > 1 && <span class="soft">, attempt {attempts}</span>}
+        </>
+      ),
+  },
+  { heading: 'Interrupted', isNumber: true, cell: ({ interruptedAccesses }) => interruptedAccesses },
+  { heading: 'Calls', isNumber: true, cell: ({ measured }) => (measured === null ? null : countText(measured.calls)) },
+  { heading: 'Failed', isNumber: true, cell: ({ measured }) => (measured === null ? null : countText(measured.failedCalls)) },
+  {
+    heading: 'p99 (before)',
+    isNumber: true,
+    cell: ({ measured }) =>
+      measured === null ? null : (
+        <>
+          {latency(measured.p99Microseconds)} <span class="soft">({latency(measured.before.p99Microseconds)})</span>
+        </>
+      ),
+  },
+  { heading: 'Why', isWide: true, cell: ({ reason }) => reason },
+];
