@@ -12,6 +12,17 @@ const usual = {
   hookTimeout: 60_000,
 } as const;
 
+/** What the tests of the API, of control and of the store say of both databases. */
+const everything = ['test/{api,control}/**/*.test.ts', 'test/store/*.test.ts', 'test/store/postgresql/*.test.ts'];
+/** Of these, those that a database could make fail; the others take as long again (`npm run test:everything`). */
+const ofDatabases = [
+  'test/store/*.test.ts',
+  'test/store/postgresql/*.test.ts',
+  'test/control/{answers,hosts,rollbacks,stays}.test.ts',
+  'test/control/rollouts/load-requests.test.ts',
+  'test/api/{agents,audit,copy,events,health,history,keys,lists,loads,network,provenance,replicas,restart,rollbacks,signing-keys,texts}.test.ts',
+];
+
 export default defineConfig({
   test: {
     // Two at a time: several of them run processes of their own.
@@ -31,7 +42,7 @@ export default defineConfig({
         test: {
           ...usual,
           name: 'postgresql',
-          include: ['test/{api,control}/**/*.test.ts', 'test/store/*.test.ts', 'test/store/postgresql/*.test.ts'],
+          include: process.env['TEST_EVERYTHING'] === undefined ? ofDatabases : everything,
           provide: { databases: 'postgresql' },
         },
       },
