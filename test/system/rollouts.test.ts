@@ -40,12 +40,12 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-rollouts-'));
   const database = join(folder, 'patchbay.db');
   const port = await freePort(new Random(Math.floor(Math.random() * 2 ** 31)));
-  service = serviceProcess(port, database);
+  service = serviceProcess('the service', port, database, folder);
   service.start();
   await service.ready();
   const url = `http://127.0.0.1:${port}`;
   client = createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim());
-  hosts = Array.from({ length: hostCount }, (_, index) => hostProcess(`fleet-${index + 1}`, url, devicesPerHost, database));
+  hosts = Array.from({ length: hostCount }, (_, index) => hostProcess(`fleet-${index + 1}`, url, devicesPerHost, folder));
   for (const host of hosts) host.start();
   for (const [version, source] of [
     ['1.0.0', workModule(1)],

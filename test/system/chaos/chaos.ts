@@ -2,7 +2,7 @@
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { answerOf, type Client, createPatchbayClient } from '../../../src/cli/client/client.ts';
 import { check, type Verdict } from './checker.ts';
 import { moduleText } from './modules.ts';
@@ -13,7 +13,12 @@ import { readDevices, readEverything, readLoads, readPrograms } from './reading.
 import { Requester } from './requester.ts';
 import { cameAbout, inParallel, pause } from './waiting.ts';
 
+/** A server of PostgreSQL that can be killed. */
+type DatabaseServer = { readonly url: string; readonly restart: () => Promise<void> };
+
 export type ChaosOptions = {
+  /** Replicas of the service, on that server; null: one, on a file. */
+  readonly cluster: { readonly replicas: number; readonly server: DatabaseServer } | null;
   readonly kills: number;
   readonly seed: number;
   readonly hosts: number;
@@ -27,6 +32,7 @@ type ChaosCounts = Omit<Verdict, 'violations'> &
     kills: number;
     serviceKills: number;
     hostKills: number;
+    databaseKills: number;
     readonly requests: number;
     /** Attempts of requests beyond the first. */
     readonly repeats: number;
@@ -57,6 +63,8 @@ const progressMilliseconds = 2_000;
 const progressProbability = 0.5;
 /** How often the next kill waits until the process that was killed is ready. */
 const readyProbability = 0.8;
+/** How often it is the database that is killed, where it is a process. */
+const databaseProbability = 0.1;
 /** Clients that ask for loads at the same time. */
 const requesters = 2;
 const requestMilliseconds = { least: 20, most: 400 } as const;
@@ -90,10 +98,12 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
 class Chaos {
   readonly #options: ChaosOptions;
   readonly #random: Random;
-  readonly #service: RestartedProcess;
+  readonly #services: readonly RestartedProcess[];
   readonly #hosts: RestartedProcess[] = [];
   /** One between each host and the service, and the last between the requester and the service. */
   readonly #proxies: FaultProxy[];
+  /** By which is asked how things are: it does no harm. */
+  readonly #view: FaultProxy;
   readonly #client: Client;
   readonly #requester: Requester;
   readonly #began = performance.now();
@@ -102,39 +112,42 @@ class Chaos {
   readonly #failedStarts: string[] = [];
   #serviceKills = 0;
   #hostKills = 0;
+  #databaseKills = 0;
   /** From 0 to 1: which versions are asked for. */
   #progress = 0;
   #isOver = false;
 
   static async make(options: ChaosOptions, folder: string): Promise<Chaos> {
     const random = new Random(options.seed);
-    const port = await freePort(random.fork());
-    const proxies = Array.from({ length: options.hosts + 1 }, () => new FaultProxy(port, random.fork()));
-    await Promise.all(proxies.map((proxy) => proxy.listen()));
-    const database = join(folder, 'patchbay.db');
-    const service = serviceProcess(port, database);
-    service.start();
-    await service.ready();
-    return new Chaos(options, random, service, `http://127.0.0.1:${port}`, database, proxies);
+    const ports: number[] = [];
+    for (let replica = 0; replica < (options.cluster?.replicas ?? 1); replica += 1) ports.push(await freePort(random.fork()));
+    const proxies = Array.from({ length: options.hosts + 1 }, () => new FaultProxy(ports, random.fork()));
+    const view = new FaultProxy(ports, random.fork());
+    await Promise.all([...proxies, view].map((proxy) => proxy.listen()));
+    const database = options.cluster?.server.url ?? join(folder, 'patchbay.db');
+    const services = ports.map((port, index) => serviceProcess(`replica ${index + 1}`, port, database, folder));
+    for (const service of services) service.start();
+    await Promise.all(services.map((service) => service.ready()));
+    return new Chaos(options, random, services, folder, { proxies, view });
   }
 
   private constructor(
     options: ChaosOptions,
     random: Random,
-    service: RestartedProcess,
-    serviceUrl: string,
-    database: string,
-    proxies: FaultProxy[],
+    services: readonly RestartedProcess[],
+    folder: string,
+    { proxies, view }: { readonly proxies: FaultProxy[]; readonly view: FaultProxy },
   ) {
     this.#options = options;
     this.#random = random;
     this.#proxies = proxies;
-    this.#service = service;
+    this.#view = view;
+    this.#services = services;
     const urls = proxies.map(({ url }) => url);
     for (const [index, url] of urls.slice(0, options.hosts).entries())
-      this.#hosts.push(hostProcess(`chaos-${index + 1}`, url, options.devicesPerHost, database));
-    const key = readFileSync(join(dirname(database), 'admin-key'), 'utf8').trim();
-    this.#client = createPatchbayClient(serviceUrl, key);
+      this.#hosts.push(hostProcess(`chaos-${index + 1}`, url, options.devicesPerHost, folder));
+    const key = readFileSync(join(folder, 'admin-key'), 'utf8').trim();
+    this.#client = createPatchbayClient(view.url, key);
     this.#requester = new Requester(createPatchbayClient(urls.at(-1) ?? '', key), random.fork());
   }
 
@@ -157,8 +170,8 @@ class Chaos {
   }
 
   async end(): Promise<void> {
-    await Promise.all([this.#service, ...this.#hosts].map((one) => one.kill()));
-    await Promise.all(this.#proxies.map((proxy) => proxy.close()));
+    await Promise.all([...this.#services, ...this.#hosts].map((one) => one.kill()));
+    await Promise.all([...this.#proxies, this.#view].map((proxy) => proxy.close()));
   }
 
   /** A version for each kill, so that there is always a newer one. */
@@ -209,8 +222,13 @@ class Chaos {
     for (let kill = 1; kill <= kills; kill += 1) {
       this.#progress = kill / kills;
       await pause(this.#random.integer(0, killMilliseconds));
+      if (this.#options.cluster !== null && this.#random.chance(databaseProbability)) {
+        this.#databaseKills += 1;
+        await this.#options.cluster.server.restart();
+        continue;
+      }
       const isService = this.#random.chance(0.5);
-      const victim = isService ? this.#service : this.#random.pick(this.#hosts);
+      const victim = this.#random.pick(isService ? this.#services : this.#hosts);
       if (isService) this.#serviceKills += 1;
       else this.#hostKills += 1;
       await victim.kill();
@@ -318,15 +336,16 @@ class Chaos {
   async #judge(unsettled: readonly string[], settledMilliseconds: number): Promise<ChaosResult> {
     const reading = await readEverything(this.#client);
     const { violations, ...verdict } = check(reading, { loads: this.#requester.accepted, batches: this.#requester.batches });
-    const ends = [this.#service, ...this.#hosts].flatMap(({ ownEnd }) => ownEnd ?? []);
+    const ends = [...this.#services, ...this.#hosts].flatMap(({ ownEnd }) => ownEnd ?? []);
     const all = [...unsettled, ...this.#failedStarts, ...ends, ...this.#requester.surprises, ...violations];
     const programs = reading.devices.flatMap((device) => device.programs);
     const ended = (how: string) => reading.loads.filter(({ outcome }) => outcome === how).length;
     const counts: ChaosCounts = {
       devices: reading.devices.length,
-      kills: this.#serviceKills + this.#hostKills,
+      kills: this.#serviceKills + this.#hostKills + this.#databaseKills,
       serviceKills: this.#serviceKills,
       hostKills: this.#hostKills,
+      databaseKills: this.#databaseKills,
       ...totalOf(this.#proxies.map((proxy) => proxy.counts)),
       requests: this.#requester.requests,
       repeats: this.#requester.repeats,
@@ -349,7 +368,7 @@ class Chaos {
   }
 
   #tails(): string {
-    return [this.#service, ...this.#hosts].map(({ name, tail }) => `--- last lines of ${name}:\n${tail}`).join('\n');
+    return [...this.#services, ...this.#hosts].map(({ name, tail }) => `--- last lines of ${name}:\n${tail}`).join('\n');
   }
 
   #say(text: string): void {

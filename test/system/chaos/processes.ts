@@ -2,23 +2,24 @@
 
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { Child } from '../../../src/cli/running/child.ts';
 import type { Random } from './random.ts';
 
 /** The label of every device. */
 const fleetLabel = 'fleet=chaos';
 
-/** The command line of the service. */
-export function serviceProcess(port: number, database: string): RestartedProcess {
+/** The command line of a replica of the service. @param folder Where files are that are the same for all replicas. */
+export function serviceProcess(name: string, port: number, database: string, folder: string): RestartedProcess {
   const args = ['serve', '--no-embedded-host', '--port', String(port), '--database', database, '--unreachable-after', '4'];
-  return new RestartedProcess('the service', args, /API +http/);
+  const files = ['--token-file', join(folder, 'join-token'), '--admin-key-file', join(folder, 'admin-key')];
+  return new RestartedProcess(name, [...args, ...files, '--signing-keys', join(folder, 'signing-keys')], /API +http/);
 }
 
 /** The command line of a host. */
-export function hostProcess(name: string, controlUrl: string, devices: number, database: string): RestartedProcess {
+export function hostProcess(name: string, controlUrl: string, devices: number, folder: string): RestartedProcess {
   const args = ['host', '--control', controlUrl, '--name', name, '--devices', String(devices), '--labels', fleetLabel];
-  const token = ['--token-file', join(dirname(database), 'join-token')];
+  const token = ['--token-file', join(folder, 'join-token')];
   return new RestartedProcess(name, [...args, ...token, '--log-level', 'error'], / joins /);
 }
 

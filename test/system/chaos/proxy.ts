@@ -40,18 +40,19 @@ type Fault = { readonly kind: (typeof faultKinds)[number]; readonly direction: D
 export class FaultProxy {
   readonly counts: FaultCounts = { connections: 0, cutsByReset: 0, cutsByEnd: 0, halfCloses: 0, delays: 0, holds: 0, duplicates: 0 };
   readonly random: Random;
-  readonly #servicePort: number;
+  readonly #servicePorts: readonly number[];
   readonly #server: Server;
   readonly #links = new Set<Link>();
   readonly #duplicates = new Set<NodeJS.Timeout>();
   #isFaulty = false;
   #port = 0;
 
-  /** Does no harm until it is told to. */
-  constructor(servicePort: number, random: Random) {
+  /** Does no harm until it is told to. @param servicePorts Of the replicas, any of which gets a connection. */
+  constructor(servicePorts: readonly number[], random: Random) {
     this.random = random;
-    this.#servicePort = servicePort;
-    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => this.#accept(client));
+    this.#servicePorts = servicePorts;
+    // A client is not read before there is somebody who hears it.
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (client) => void this.#accept(client));
     this.#server.maxConnections = connectionLimit;
   }
 
@@ -107,15 +108,16 @@ export class FaultProxy {
     const timer = setTimeout(
       () => {
         this.#duplicates.delete(timer);
-        this.#send(request);
+        void this.#send(request);
       },
       this.random.magnitude(duplicateMilliseconds.least, duplicateMilliseconds.most),
     );
     this.#duplicates.add(timer);
   }
 
-  #send(request: Buffer): void {
-    const socket = connect(this.#servicePort, '127.0.0.1');
+  async #send(request: Buffer): Promise<void> {
+    const socket = await this.#connectToAny();
+    if (socket === null) return;
     socket.setTimeout(answerMilliseconds, () => socket.destroy());
     socket.on('error', () => socket.destroy());
     socket.once('data', () => {
@@ -125,12 +127,29 @@ export class FaultProxy {
     socket.write(request);
   }
 
-  #accept(client: Socket): void {
+  async #accept(client: Socket): Promise<void> {
     this.counts.connections += 1;
-    const service = connect({ port: this.#servicePort, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
+    client.on('error', () => client.destroy());
+    const service = await this.#connectToAny();
+    if (service === null) return reset(client);
     const link = new Link(client, service, this);
     this.#links.add(link);
-    link.run().finally(() => this.#links.delete(link));
+    await link.run().finally(() => this.#links.delete(link));
+  }
+
+  /** A connection to any replica that there is; null where there is none. */
+  async #connectToAny(): Promise<Socket | null> {
+    const first = this.random.integer(0, this.#servicePorts.length - 1);
+    for (const index of this.#servicePorts.keys()) {
+      const port = this.#servicePorts[(first + index) % this.#servicePorts.length] ?? 0;
+      const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
+      const isThere = await once(socket, 'connect').then(
+        () => true,
+        () => false,
+      );
+      if (isThere) return socket;
+    }
+    return null;
   }
 }
 

@@ -4,6 +4,7 @@ import console from 'node:console';
 import { parseArgs } from 'node:util';
 import { readInteger } from '../../../src/cli/command-line.ts';
 import { tableLines } from '../../../src/cli/terminal/table.ts';
+import { startPostgresql } from '../../postgresql/server.ts';
 import { runChaos } from './chaos.ts';
 
 const { values } = parseArgs({
@@ -12,25 +13,31 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
     hosts: { type: 'string', default: '4' },
     devices: { type: 'string', default: '200' },
+    replicas: { type: 'string', default: '0' },
   },
 });
 const kills = readInteger('kills', values.kills, 0, 100_000);
 const seed = readInteger('seed', values.seed, 0, 2 ** 32 - 1);
 const hosts = readInteger('hosts', values.hosts, 1, 100);
 const devices = readInteger('devices', values.devices, hosts, 10_000);
+/** On PostgreSQL; 0: one service, on SQLite. */
+const replicas = readInteger('replicas', values.replicas, 0, 10);
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 
 console.log(`Chaos of ${kills} kills, seed ${seed}`);
+const server = replicas === 0 ? null : await startPostgresql();
 const { counts, violations } = await runChaos({
+  cluster: server && { replicas, server },
   kills,
   seed,
   hosts,
   devicesPerHost: Math.floor(devices / hosts),
   log: (line) => console.log(line),
 });
+await server?.stop();
 console.log(`\n${tableLines(['what', 'count'], Object.entries(counts)).join('\n')}\n`);
 for (const violation of violations) console.log(violation);
 const verdict = violations.length === 0 ? 'all that must hold held' : `${violations.length} violations`;
-console.log(`${verdict}: npm run chaos -- --kills ${kills} --seed ${seed} --hosts ${hosts} --devices ${devices}`);
+console.log(`${verdict}: npm run chaos -- --kills ${kills} --seed ${seed} --hosts ${hosts} --devices ${devices} --replicas ${replicas}`);
 process.exitCode = violations.length === 0 ? 0 : 1;
