@@ -32,6 +32,8 @@ export default defineConfig({
           ...usual,
           name: 'postgresql',
           include: ['test/{api,control}/**/*.test.ts', 'test/store/*.test.ts', 'test/store/postgresql/*.test.ts'],
+          // These have no database.
+          exclude: ['test/control/going-back.test.ts', 'test/control/rollouts/{judgement,schedule-window,steps,waves}.test.ts'],
           provide: { databases: 'postgresql' },
         },
       },
