@@ -43,6 +43,8 @@ export default defineConfig({
           ...usual,
           name: 'postgresql',
           include: process.env['TEST_EVERYTHING'] === undefined ? ofDatabases : everything,
+          // These have no database.
+          exclude: ['test/control/going-back.test.ts', 'test/control/rollouts/{judgement,schedule-window,steps,waves}.test.ts'],
           provide: { databases: 'postgresql' },
         },
       },

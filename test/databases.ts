@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import { inject } from 'vitest';
+import { isPostgresql } from '../src/store/store.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -69,7 +70,7 @@ export type Sql = {
 };
 
 export async function openSql(database: string): Promise<Sql> {
-  return database.startsWith('postgresql:') ? openPostgresql(database) : openFile(database);
+  return isPostgresql(database) ? openPostgresql(database) : openFile(database);
 }
 
 /** Runs statements as `Sql` does, on a connection of their own. */

@@ -1,4 +1,4 @@
-// A service on a database file of its own, reached over real HTTP, with real device hosts in this process or an agent that the test plays.
+// A service on a database of its own, reached over real HTTP, with real device hosts in this process or an agent that the test plays.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// The service stops and starts on the same file: what it has acknowledged is there, and its hosts come back by themselves.
+// The service stops and starts on the same database: what it has acknowledged is there, and its hosts come back by themselves.
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
