@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import pg from 'pg';
-import { inject } from 'vitest';
+import { afterAll, inject } from 'vitest';
 import { isPostgresql } from '../src/store/store.ts';
 
 declare module 'vitest' {
@@ -32,11 +32,21 @@ export async function newEmptyDatabase(folder: string): Promise<string> {
   return newPostgresql('template0');
 }
 
+/** Those that the tests of one file have made: they go with it, most of them before they are on the disk. */
+const made: string[] = [];
+afterAll(async () => {
+  if (made.length === 0) return;
+  const sql = await openSql(inject('postgresqlUrl'));
+  for (const name of made) await sql.run(`DROP DATABASE ${name} WITH (FORCE)`);
+  await sql.close();
+});
+
 /** Makes a database of PostgreSQL. @param template What it is a copy of: if need be another than that with all migrations. */
 export async function newPostgresql(template = inject('postgresqlTemplate')): Promise<string> {
   const name = `${inject('postgresqlTemplate')}_${randomUUID().replaceAll('-', '')}`;
   const url = new URL(inject('postgresqlUrl'));
   await runSql(url.href, `CREATE DATABASE ${name} TEMPLATE ${template}`);
+  made.push(name);
   url.pathname = `/${name}`;
   return url.href;
 }
