@@ -20,7 +20,7 @@ const ofDatabases = [
   'test/store/postgresql/*.test.ts',
   'test/control/{answers,hosts,rollbacks,stays}.test.ts',
   'test/control/rollouts/load-requests.test.ts',
-  'test/api/{agents,audit,copy,events,health,history,keys,lists,loads,network,provenance,replicas,restart,rollbacks,signing-keys,texts}.test.ts',
+  'test/api/{agents,audit,copy,events,health,history,keys,loads,network,provenance,replicas,restart,rollbacks,signing-keys,texts}.test.ts',
 ];
 
 export default defineConfig({
