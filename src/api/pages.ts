@@ -18,15 +18,12 @@ const time = z
   .max(lastTime)
   .transform((milliseconds) => new Date(milliseconds));
 const timeAndText = z.tuple([time, z.string()]).transform(([moment, key]) => ({ time: moment, key }));
-const timeAndNumber = z.tuple([time, z.int()]).transform(([moment, key]) => ({ time: moment, key }));
-const numberAlone = z
-  .tuple([
-    z
-      .int()
-      .min(0)
-      .max(2 ** 31 - 1),
-  ])
-  .transform(([number]) => ({ number }));
+const number = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
+const timeAndNumber = z.tuple([time, number]).transform(([moment, key]) => ({ time: moment, key }));
+const numberAlone = z.tuple([number]).transform(([one]) => ({ number: one }));
 const nameAlone = z.tuple([z.string()]).transform(([name]) => ({ name }));
 
 /** The page that a query asks for, of a list by time. @throws {Problem} `invalid-value`. */

@@ -32,7 +32,7 @@ import { addRollbackRoutes } from './routes/rollbacks.ts';
 import { addRolloutRoutes } from './routes/rollouts.ts';
 import { addSignaturePolicyRoutes } from './routes/signature-policies.ts';
 import { addSigningKeyRoutes } from './routes/signing-keys.ts';
-import { refuseNothing } from './texts.ts';
+import { refuseNoTexts } from './texts.ts';
 
 export type ServiceOptions = ControlSettings & {
   /** SQLite file; made if it is not there. */
@@ -71,7 +71,7 @@ export async function createService({ database, logger, keys, limits, ...setting
   app.addHook('preClose', async () => control.endStreams());
   app.addHook('onClose', async () => control.close());
   answerWithProblems(app);
-  refuseNothing(app);
+  refuseNoTexts(app);
   measureRequests(app, control.measurements.registry);
   await protectBrowsers(app);
   await refuseOverload(app, limits);

@@ -1,24 +1,28 @@
-// Texts of requests: none has a character U+0000, which PostgreSQL keeps in no text.
+// Texts of requests: none has what a database keeps in no text, the character U+0000 or half of a surrogate pair.
 
 import type { FastifyInstance } from 'fastify';
 import { type InvalidValue, Problem } from '../control/problem.ts';
 
 const nothing = '\0';
-const toDo = 'has the character U+0000: leave it out';
+const toDo = {
+  nothing: 'has the character U+0000: leave it out',
+  half: 'has half of a surrogate pair, which is no character: leave it out',
+} as const;
+/** In JSON both are there but by their numbers; most requests are not looked through. */
+const mayHaveOne = /\\u(?:0000|d[89a-f])/i;
 /** Places that are named in one answer. */
 const placeLimit = 100;
 
-/** Refuses requests with the character in their address or in their JSON; to be called before routes are added. */
-export function refuseNothing(app: FastifyInstance): void {
+/** Refuses requests with one in their address or in their JSON; to be called before routes are added. */
+export function refuseNoTexts(app: FastifyInstance): void {
   app.addHook('onRequest', async (request) => {
-    if (request.url.includes('%00')) throw new Problem('invalid-value', `the address ${toDo} (%00)`);
+    if (request.url.includes('%00')) throw new Problem('invalid-value', `the address ${toDo.nothing} (%00)`);
   });
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeContentTypeParser('application/json');
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, text, done) => {
     parse(request, text, (error, value) => {
-      // It cannot be in JSON but by its number; most requests are not looked through.
-      const places = error === null && text.includes('\\u0000') ? placesIn(value, '').slice(0, placeLimit) : [];
+      const places = error === null && mayHaveOne.test(text) ? placesIn(value, '').slice(0, placeLimit) : [];
       if (places.length === 0) return done(error, value);
       done(
         new Problem(
@@ -34,12 +38,21 @@ export function refuseNothing(app: FastifyInstance): void {
   });
 }
 
-/** Where the character is, as JSON pointers (RFC 6901). */
+/** Where they are, as JSON pointers (RFC 6901). */
 function placesIn(value: unknown, pointer: string): InvalidValue[] {
-  if (typeof value === 'string') return value.includes(nothing) ? [{ pointer, detail: toDo }] : [];
+  if (typeof value === 'string') {
+    const fault = faultOf(value);
+    return fault === null ? [] : [{ pointer, detail: fault }];
+  }
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([name, member]) => {
-    const place = `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
-    return name.includes(nothing) ? [{ pointer, detail: `a name in it ${toDo}` }] : placesIn(member, place);
+    const fault = faultOf(name);
+    if (fault !== null) return [{ pointer, detail: `a name in it ${fault}` }];
+    return placesIn(member, `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`);
   });
+}
+
+function faultOf(text: string): string | null {
+  if (text.includes(nothing)) return toDo.nothing;
+  return text.isWellFormed() ? null : toDo.half;
 }

@@ -49,7 +49,11 @@ export type LoadPolicy = z.infer<typeof LoadPolicy>;
 const stepLimit = 16;
 const programLimit = 1_000;
 
-const count = z.int().nonnegative();
+/** As large as the database keeps. */
+const count = z
+  .int()
+  .nonnegative()
+  .max(2 ** 31 - 1);
 
 /** Of steps that the figure does not have. Not the null alone that it is: openapi-fetch takes a property that is always null out of its types. */
 const noOperation = z.int().nullable();

@@ -126,6 +126,8 @@ ofReplicas('a host that follows its orders at another replica does so at the fir
   const agent = new Agent(first);
   await agent.register('mover', ['m1']);
   await agent.connect();
+  // It stands: which of two streams is the newer is said by when they began.
+  await agent.order('attach-device');
   const moved = movedTo(second, agent);
   await moved.connect();
   await until('the first stream has ended', async () => agent.ended);

@@ -33,6 +33,15 @@ test('U+0000 is refused in an address', async () => {
   }
 });
 
+test('half of a surrogate pair is refused, and a whole one is a character', async () => {
+  const load = { module: 'tcp', version: '1.0.0', devices: ['none'], versionPolicy: 'downgrade' };
+  const refused = await bench.request('POST', '/v1/loads', JSON.stringify({ ...load, downgradeReason: 'a\ud800b' }));
+  const detail = 'has half of a surrogate pair, which is no character: leave it out';
+  expect(refused).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer: '/downgradeReason', detail }] } });
+  const escaped = JSON.stringify({ ...load, downgradeReason: 'x' }).replace('"x"', String.raw`"\ud83d\ude00"`);
+  expect(JSON.stringify((await bench.request('POST', '/v1/loads', escaped)).body)).not.toContain('surrogate');
+});
+
 test('the digits of its number are no character', async () => {
   const load = { module: 'tcp', version: '1.0.0', devices: ['none'], versionPolicy: 'downgrade', downgradeReason: String.raw`a\u0000b` };
   expect(JSON.stringify((await bench.post('/v1/loads', load)).body)).not.toContain('U+0000');

@@ -76,7 +76,7 @@ const repeatable = { actor: 'key_1', sealedBy: null, key: 'k', route: 'POST /v1/
 const answer = { status: 202, contentType: 'application/json', location: '/v1/loads/1' };
 const device = 'dev_00000000000000000000000000000001';
 
-const rollBack = (to: string | null = null) =>
+const rollBack = (to: string | null = null, request = repeatable) =>
   control.rollbacks.request(
     {
       module: 'tcp',
@@ -91,7 +91,7 @@ const rollBack = (to: string | null = null) =>
       supersede: false,
       selector: { devices: [device] },
     },
-    { actor: 'key_1', requestId: 'req_test', repeatable },
+    { actor: 'key_1', requestId: 'req_test', repeatable: request },
     ({ batch }) => ({ ...answer, body: batch }),
   );
 
@@ -112,7 +112,7 @@ test('of a device that has gone through more than is looked at, the version befo
   await makeDevice(device, ...upTo(70));
   expect((await rollBack()).loads).toMatchObject([{ version: '1.69.0' }]);
   // One that is named is found however long ago it was there.
-  expect((await rollBack('1.0.0')).loads).toMatchObject([{ version: '1.0.0' }]);
+  expect((await rollBack('1.0.0', { ...repeatable, key: 'another' })).loads).toMatchObject([{ version: '1.0.0' }]);
 });
 
 test('a device that has gone back further than is looked at does not go forward again', async () => {
