@@ -20,7 +20,7 @@ const ofDatabases = [
   'test/store/postgresql/*.test.ts',
   'test/control/{answers,rollbacks}.test.ts',
   'test/control/rollouts/load-requests.test.ts',
-  'test/api/{agents,audit,copy,health,keys,loads,replicas,restart,rollbacks,texts}.test.ts',
+  'test/api/{copy,keys,loads,replicas,restart,rollbacks,texts}.test.ts',
 ];
 
 export default defineConfig({
