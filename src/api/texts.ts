@@ -16,7 +16,11 @@ const placeLimit = 100;
 /** Refuses requests with one in their address or in their JSON; to be called before routes are added. */
 export function refuseNoTexts(app: FastifyInstance): void {
   app.addHook('onRequest', async (request) => {
-    if (request.url.includes('%00')) throw new Problem('invalid-value', `the address ${toDo.nothing} (%00)`);
+    if (!request.url.includes('%00')) return;
+    const detail = `the address ${toDo.nothing} (%00)`;
+    const query = typeof request.query === 'object' && request.query !== null ? Object.entries(request.query) : [];
+    const names = query.flatMap(([name, value]) => (JSON.stringify([name, value]).includes('\\u0000') ? [name] : []));
+    throw new Problem('invalid-value', detail, { invalidValues: names.map((name) => ({ pointer: `query:${name}`, detail })) });
   });
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeContentTypeParser('application/json');

@@ -30,6 +30,9 @@ test('U+0000 is refused in an address', async () => {
   for (const path of ['/v1/devices/%00', '/v1/devices?name=%00', '/v1/modules/tcp%00/builds']) {
     const refused = await bench.get(path);
     expect(refused, path).toMatchObject({ status: 422, body: { detail: `the address ${toDo} (%00)` } });
+    expect(refused.body['errors'], path).toEqual(
+      path.includes('?') ? [expect.objectContaining({ in: 'query', pointer: '/name' })] : undefined,
+    );
   }
 });
 

@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** Commands that read their own arguments. */
-const running = new Set(['serve', 'host']);
+const running = new Set(['serve', 'host', 'db']);
 
 /** The commands that do something, by the words that lead to them. */
 function commandsOf(command: CommandUnknownOpts, above: readonly string[] = []): [string, CommandUnknownOpts][] {
