@@ -4,6 +4,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
+import { isDatabaseAway } from '../control/database-away.ts';
 import { Problem } from '../control/problem.ts';
 import { type ProblemDetails, type ProblemType, problemMediaType, problemTypes, problemUri } from './schemas/problem.ts';
 
@@ -147,6 +148,7 @@ function describeFastifyError(error: unknown, request: FastifyRequest): Descript
     };
   if (status === 503) return { type: 'overloaded', detail: `${message}: try again when Retry-After has passed` };
   if (status >= 400 && status < 500) return { type: 'malformed-request', detail: message };
+  if (isDatabaseAway(error)) return { type: 'overloaded', detail: 'the database does not answer: try again when Retry-After has passed' };
   request.log.error({ err: error }, 'a request failed');
   return { type: 'internal', detail: `the service failed; its log has more under the request ${request.id}` };
 }
