@@ -29,10 +29,10 @@ export interface Engine {
   /** Reads what is committed; a write is refused. */
   readonly reading: Connection;
   /**
-   * Runs work in a transaction: when it resolves it is on disk, and when it rejects nothing of it is. There is one at a time, in all replicas of
+   * Runs work in a transaction and answers what it does: when it resolves it is on disk, and when it rejects nothing of it is. There is one at a time, in all replicas of
    * the service together: each sees everything that was acknowledged before it.
    */
-  transaction(work: (transaction: Transaction) => Promise<void>, limits: TransactionLimits): Promise<void>;
+  transaction<Result>(work: (transaction: Transaction) => Promise<Result>, limits: TransactionLimits): Promise<Result>;
   /** Calls back with what other replicas announce; and with null when some may have been missed. */
   onAnnouncement(listener: (text: string | null) => void): void;
   /** Has work done at intervals of so many milliseconds, by one of the replicas at a time: what it does, it may do twice. */

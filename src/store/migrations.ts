@@ -28,6 +28,9 @@ export type RecordedMigration = {
   readonly rolled_back_at: unknown;
 };
 
+/** Reads that table. */
+export const readRecorded = 'SELECT migration_name, checksum, finished_at, rolled_back_at FROM _prisma_migrations';
+
 /** Which migrations a database with these records is still to have. @throws {MigrationError} when one of its has changed since, or is none of them. */
 export function missingMigrations(recorded: readonly RecordedMigration[], migrations: readonly Migration[]): Migration[] {
   const applied = recorded.filter(({ finished_at, rolled_back_at }) => finished_at !== null && rolled_back_at === null);

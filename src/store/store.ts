@@ -4,13 +4,11 @@ import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import type { Engine } from './engine.ts';
 import { type Migration, migrationFaults } from './migrations.ts';
 import { announcementOf, type News, newsOf } from './news.ts';
-import { PostgresqlEngine } from './postgresql/engine.ts';
-import { applyMigrations as applyToPostgresql, postgresqlMigrations } from './postgresql/migrations.ts';
 import type { Committed } from './records/committed.ts';
 import { Records } from './records/records.ts';
 import type { Repetition } from './repetition.ts';
 import { SqliteEngine } from './sqlite/engine.ts';
-import { applyMigrations as applyToSqlite, sqliteMigrations } from './sqlite/migrations.ts';
+import { applyMigrations, sqliteMigrations } from './sqlite/migrations.ts';
 
 /** How long those that are carried out together may wait for the database, and last, in milliseconds; how many they are, and how many may wait. */
 export const transactionLimits = { maxWait: 30_000, timeout: 60_000, group: 256, waiting: 20_000 };
@@ -69,12 +67,15 @@ export class Store {
    */
   static async open(database: string): Promise<Store> {
     if (isPostgresql(database)) {
+      // Here, for a service on a file starts without all that this takes.
+      const { PostgresqlEngine } = await import('./postgresql/engine.ts');
+      const { applyMigrations, postgresqlMigrations } = await import('./postgresql/migrations.ts');
       const migrations = postgresqlMigrations();
-      await applyToPostgresql(database, migrations);
+      await applyMigrations(database, migrations);
       return new Store(await PostgresqlEngine.open(database), migrations);
     }
     const migrations = sqliteMigrations();
-    applyToSqlite(database, migrations);
+    applyMigrations(database, migrations);
     return new Store(await SqliteEngine.open(database), migrations);
   }
 
@@ -114,9 +115,9 @@ export class Store {
   async #writeGroup(group: readonly Waiting[]): Promise<void> {
     const carriedOut = new Map<Waiting, Committed>();
     const failures = new Map<Waiting, unknown>();
-    const news: News[] = [];
+    let news: News | null = null;
     try {
-      await this.#engine.transaction(async ({ client, statements, part, announce }) => {
+      news = await this.#engine.transaction(async ({ client, statements, part, announce }) => {
         for (const transaction of group) {
           const records = new Records(client, statements);
           try {
@@ -129,13 +130,14 @@ export class Store {
         }
         // Then there is nothing to be kept.
         if (carriedOut.size === 0) throw new Error('every transaction of the group has failed');
-        news.push(newsIn([...carriedOut.values()]));
-        for (const text of news.map(announcementOf)) if (text !== null) await announce(text);
+        const told = newsIn([...carriedOut.values()]);
+        const text = announcementOf(told);
+        if (text !== null) await announce(text);
+        return told;
       }, transactionLimits);
     } catch (error) {
       for (const transaction of group) if (!failures.has(transaction)) failures.set(transaction, error);
       carriedOut.clear();
-      news.length = 0;
     }
     for (const transaction of group) {
       const milliseconds = performance.now() - transaction.asked;
@@ -144,7 +146,7 @@ export class Store {
         committed === undefined ? { result: 'rolled-back', milliseconds } : { result: 'committed', milliseconds, ...committed },
       );
     }
-    for (const one of news) this.#newsListener(one);
+    if (news !== null) this.#newsListener(news);
     for (const transaction of group) {
       if (carriedOut.has(transaction)) transaction.succeed();
       else transaction.fail(failures.get(transaction));

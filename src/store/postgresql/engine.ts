@@ -2,9 +2,9 @@
 
 import { PrismaPg } from '@prisma/adapter-pg';
 import { announcementLimit, type Connection, type Engine, type Transaction, type TransactionLimits } from '../engine.ts';
-import type { Prisma, PrismaClient } from '../generated/client.ts';
+import type { PrismaClient } from '../generated/client.ts';
 import { getPrismaClientClass } from '../generated/internal/postgresql.ts';
-import type { RecordedMigration } from '../migrations.ts';
+import { type RecordedMigration, readRecorded } from '../migrations.ts';
 import type { Repetition } from '../repetition.ts';
 import { Announcements, channel } from './announcements.ts';
 import { SharedWork } from './shared-work.ts';
@@ -43,8 +43,8 @@ export class PostgresqlEngine implements Engine {
    * Writers take turns: what is decided by what was read just before holds however many replicas there are, and the audit trail is one chain.
    * @throws {Error} of Prisma where the database is not there, or another transaction took too long.
    */
-  async transaction(work: (transaction: Transaction) => Promise<void>, limits: TransactionLimits): Promise<void> {
-    await this.#writer.$transaction(async (client) => {
+  async transaction<Result>(work: (transaction: Transaction) => Promise<Result>, limits: TransactionLimits): Promise<Result> {
+    return this.#writer.$transaction(async (client) => {
       await client.$executeRawUnsafe(writerLock);
       let begin = 'SAVEPOINT part';
       const part = async (carryOut: () => Promise<void>) => {
@@ -57,15 +57,13 @@ export class PostgresqlEngine implements Engine {
           throw error;
         }
       };
-      const announce = (text: string) => this.#announceOn(client, text);
-      await work({ client, statements: new PostgresqlStatements(client), part, announce });
+      const announce = async (text: string) => {
+        if (text.length > announcementLimit)
+          throw new RangeError(`an announcement of ${text.length} bytes is longer than ${announcementLimit}`);
+        await client.$executeRawUnsafe('SELECT pg_notify($1, $2)', channel, this.#announcements.signed(text));
+      };
+      return work({ client, statements: new PostgresqlStatements(client), part, announce });
     }, limits);
-  }
-
-  async #announceOn(client: Prisma.TransactionClient, text: string): Promise<void> {
-    if (text.length > announcementLimit)
-      throw new RangeError(`an announcement of ${text.length} bytes is longer than ${announcementLimit}`);
-    await client.$executeRawUnsafe('SELECT pg_notify($1, $2)', channel, this.#announcements.signed(text));
   }
 
   onAnnouncement(listener: (text: string | null) => void): void {
@@ -92,9 +90,7 @@ export class PostgresqlEngine implements Engine {
   }
 
   recordedMigrations(): Promise<RecordedMigration[]> {
-    return this.#reader.$queryRawUnsafe<RecordedMigration[]>(
-      'SELECT migration_name, checksum, finished_at, rolled_back_at FROM _prisma_migrations',
-    );
+    return this.#reader.$queryRawUnsafe<RecordedMigration[]>(readRecorded);
   }
 
   async close(): Promise<void> {

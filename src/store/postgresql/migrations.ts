@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
-import { checksumOf, committedMigrations, type Migration, missingMigrations, type RecordedMigration } from '../migrations.ts';
+import { checksumOf, committedMigrations, type Migration, missingMigrations, type RecordedMigration, readRecorded } from '../migrations.ts';
 
 /** The table in which Prisma's own tools record what they have applied. */
 const migrationsTable = `
@@ -34,9 +34,7 @@ export async function applyMigrations(url: string, migrations: readonly Migratio
     // It goes with the connection.
     await client.query('SELECT pg_advisory_lock($1)', [migrationLock]);
     await client.query(migrationsTable);
-    const { rows } = await client.query<RecordedMigration>(
-      'SELECT migration_name, checksum, finished_at, rolled_back_at FROM _prisma_migrations',
-    );
+    const { rows } = await client.query<RecordedMigration>(readRecorded);
     for (const migration of missingMigrations(rows, migrations)) await applyOne(client, migration);
   } finally {
     await client.end();

@@ -15,24 +15,19 @@ export class PostgresqlStatements implements Statements {
     const types = Object.values(change.given);
     const parameter = JSON.stringify(rows.map((row) => types.map((type, index) => sent(row[index] ?? null, type))));
     if (change.kind === 'insert') {
-      await this.#client.$executeRawUnsafe(textOf(change), parameter);
+      await this.#client.$executeRawUnsafe(sqlOf(change, changeText), parameter);
       return rows.map(() => 1);
     }
-    const changed = await this.#client.$queryRawUnsafe<{ place: bigint }[]>(textOf(change), parameter);
+    const changed = await this.#client.$queryRawUnsafe<{ place: bigint }[]>(sqlOf(change, changeText), parameter);
     const counts = rows.map(() => 0);
     for (const { place } of changed) counts[Number(place) - 1] = (counts[Number(place) - 1] ?? 0) + 1;
     return counts;
   }
 
-  async all<Found>({ text, given }: Query<Found>, values: readonly Value[]): Promise<Found[]> {
-    const names = Object.keys(given);
-    const sql = withParameters(typeof text === 'string' ? text : text.postgresql, given, (name, type) => {
-      const parameter = `$${names.indexOf(name) + 1}`;
-      return type === 'list' ? `(SELECT jsonb_array_elements_text(${parameter}::jsonb))` : cast(parameter, type);
-    });
-    const types = Object.values(given);
+  async all<Found>(query: Query<Found>, values: readonly Value[]): Promise<Found[]> {
+    const types = Object.values(query.given);
     const parameters = types.map((type, index) => sent(values[index] ?? null, type));
-    const rows = await this.#client.$queryRawUnsafe<Found[]>(sql, ...parameters);
+    const rows = await this.#client.$queryRawUnsafe<Found[]>(sqlOf(query, queryText), ...parameters);
     for (const row of rows) if (typeof row === 'object' && row !== null) Object.assign(row, answeredRow(Object.entries(row)));
     return rows;
   }
@@ -70,7 +65,24 @@ const rowsOf = (given: Given) => {
   return `(SELECT "place", ${columns.join(', ')} FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS "rows" ("row", "place"))`;
 };
 
-function textOf(change: Change): string {
+/** Statements as they are sent: each is written once. */
+const written = new WeakMap<object, string>();
+
+function sqlOf<One extends Change | Query<unknown>>(statement: One, write: (statement: One) => string): string {
+  const sql = written.get(statement) ?? write(statement);
+  written.set(statement, sql);
+  return sql;
+}
+
+function queryText({ text, given }: Query<unknown>): string {
+  const names = Object.keys(given);
+  return withParameters(typeof text === 'string' ? text : text.postgresql, given, (name, type) => {
+    const parameter = `$${names.indexOf(name) + 1}`;
+    return type === 'list' ? `(SELECT jsonb_array_elements_text(${parameter}::jsonb))` : cast(parameter, type);
+  });
+}
+
+function changeText(change: Change): string {
   const { table, given } = change;
   const inText = (text: string) => withParameters(text, given, (name) => `"given".":${name}"`);
   const rows = `${rowsOf(given)} AS "given"`;

@@ -1,7 +1,7 @@
 // SQLite: one file, and one process that writes it.
 
 import type { Connection, Engine, Transaction, TransactionLimits } from '../engine.ts';
-import type { RecordedMigration } from '../migrations.ts';
+import { type RecordedMigration, readRecorded } from '../migrations.ts';
 import { Repeated } from '../repeated.ts';
 import type { Repetition } from '../repetition.ts';
 import { openConnection, type SqliteConnection } from './connection.ts';
@@ -38,7 +38,7 @@ export class SqliteEngine implements Engine {
     return this.#reader;
   }
 
-  async transaction(work: (transaction: Transaction) => Promise<void>, limits: TransactionLimits): Promise<void> {
+  async transaction<Result>(work: (transaction: Transaction) => Promise<Result>, limits: TransactionLimits): Promise<Result> {
     const { client: writer, statements, run } = this.#writer;
     const part = async (carryOut: () => Promise<void>) => {
       run('SAVEPOINT part');
@@ -51,7 +51,7 @@ export class SqliteEngine implements Engine {
         run('RELEASE part');
       }
     };
-    await writer.$transaction((client) => work({ client, statements, part, announce: async () => {} }), limits);
+    return writer.$transaction((client) => work({ client, statements, part, announce: async () => {} }), limits);
   }
 
   /** There are no replicas. */
@@ -75,9 +75,7 @@ export class SqliteEngine implements Engine {
   }
 
   recordedMigrations(): Promise<RecordedMigration[]> {
-    return this.#reader.client.$queryRawUnsafe<RecordedMigration[]>(
-      'SELECT migration_name, checksum, finished_at, rolled_back_at FROM _prisma_migrations',
-    );
+    return this.#reader.client.$queryRawUnsafe<RecordedMigration[]>(readRecorded);
   }
 
   async close(): Promise<void> {

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3';
-import { checksumOf, committedMigrations, type Migration, missingMigrations, type RecordedMigration } from '../migrations.ts';
+import { checksumOf, committedMigrations, type Migration, missingMigrations, type RecordedMigration, readRecorded } from '../migrations.ts';
 import { chainEvents } from './first-chain.ts';
 
 /** The table in which Prisma's own tools record what they have applied. */
@@ -31,9 +31,7 @@ export function applyMigrations(databaseFile: string, migrations: readonly Migra
     database.pragma('journal_mode = WAL');
     database.pragma('synchronous = FULL');
     database.exec(migrationsTable);
-    const recorded = database
-      .prepare<[], RecordedMigration>('SELECT migration_name, checksum, finished_at, rolled_back_at FROM _prisma_migrations')
-      .all();
+    const recorded = database.prepare<[], RecordedMigration>(readRecorded).all();
     for (const migration of missingMigrations(recorded, migrations)) applyOne(database, migration);
   } finally {
     database.close();
