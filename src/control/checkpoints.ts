@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { writeCheckpoint } from '../proof/checkpoint.ts';
 import { consistencyProof, type Hash, inclusionProof, isSameHash, type ReadSubtree, rootOf } from '../proof/merkle-tree.ts';
-import { type AuditRecord, hashOfRecord } from '../store/records/audit.ts';
+import { linkFault } from '../store/records/audit.ts';
 import type { CheckpointRecord } from '../store/records/checkpoints.ts';
 import type { PageByTime } from '../store/records/page.ts';
 import type { Store } from '../store/store.ts';
@@ -118,8 +118,8 @@ export class Checkpoints {
     while (last < newest) {
       const events = (await records.audit.after(last, batchSize)).filter(({ number }) => number <= newest);
       for (const event of events) {
-        if (event.number !== last + 1) return `event ${last + 1} of the audit trail is missing`;
-        if (!isLinked(event, previous)) return `event ${event.number} of the audit trail is not as it was written`;
+        const fault = linkFault(event, { number: last, hash: previous });
+        if (fault !== null) return fault;
         last = event.number;
         previous = event.hash;
       }
@@ -149,8 +149,4 @@ export class Checkpoints {
     this.#turn = result.catch(() => {});
     return result;
   }
-}
-
-function isLinked(event: AuditRecord, previous: Hash): boolean {
-  return isSameHash(event.previous, previous) && isSameHash(event.hash, hashOfRecord(event));
 }

@@ -3,10 +3,9 @@
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import type { Json } from '../proof/canonical-json.ts';
-import type { Hash } from '../proof/merkle-tree.ts';
-import { isSameHash } from '../proof/merkle-tree.ts';
+import { type Hash, isSameHash } from '../proof/merkle-tree.ts';
 import { applyMigrations as migratePostgresql } from './postgresql/migrations.ts';
-import { hashOfRecord } from './records/audit.ts';
+import { linkFault } from './records/audit.ts';
 import { applyMigrations as migrateSqlite } from './sqlite/migrations.ts';
 
 /** Rows, or bytes of them, in one transaction. */
@@ -205,11 +204,9 @@ async function checkChain(target: pg.Client): Promise<number> {
       [last, eventsAtOnce],
     );
     for (const { moment, ...row } of rows) {
-      const event = { ...row, at: moment, previous: new Uint8Array(row.previous) };
-      const isNext = row.number === last + 1 && (previous === null || isSameHash(previous, event.previous));
-      const hash = new Uint8Array(row.hash);
-      if (!isNext || !isSameHash(hash, hashOfRecord(event))) throw new CopyError(brokenAt(last + 1));
-      [last, previous, events] = [row.number, hash, events + 1];
+      const event = { ...row, at: moment, previous: new Uint8Array(row.previous), hash: new Uint8Array(row.hash) };
+      if (linkFault(event, { number: last, hash: previous }) !== null) throw new CopyError(brokenAt(last + 1));
+      [last, previous, events] = [event.number, event.hash, events + 1];
     }
     if (rows.length === 0) throw new CopyError(brokenAt(last + 1));
   }

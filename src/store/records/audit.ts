@@ -2,7 +2,7 @@
 
 import { type AuditOutcome, hashOfEvent, type KeptEvent, toldEvent, wellFormed } from '../../proof/audit-event.ts';
 import type { JsonObject } from '../../proof/canonical-json.ts';
-import type { Hash } from '../../proof/merkle-tree.ts';
+import { type Hash, isSameHash } from '../../proof/merkle-tree.ts';
 import type { Prisma } from '../generated/client.ts';
 import type { AuditEventModel, AuditHeadModel } from '../generated/models.ts';
 import { change, insertion, Query, type Statements } from '../statements.ts';
@@ -156,6 +156,19 @@ export class AuditRecords {
   async newest(): Promise<number> {
     return (await this.head()).number;
   }
+}
+
+/**
+ * Why an event is not the one that follows another, in words; null where it is.
+ * @param last The event before: its number and its hash, null where nobody knows it any more.
+ */
+export function linkFault(
+  event: KeptEvent & { readonly hash: Hash },
+  last: { readonly number: number; readonly hash: Hash | null },
+): string | null {
+  if (event.number !== last.number + 1) return `event ${last.number + 1} of the audit trail is missing`;
+  const isLinked = (last.hash === null || isSameHash(event.previous, last.hash)) && isSameHash(event.hash, hashOfRecord(event));
+  return isLinked ? null : `event ${event.number} of the audit trail is not as it was written`;
 }
 
 /** The hash of an event as it is kept: of all that it says, and of the hash before it, where there is one. */
