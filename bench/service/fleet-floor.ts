@@ -1,6 +1,8 @@
 // The floor of a load on a fleet: the rows that the service has written, written once more by raw transactions into the database as it was before.
 
 import Database from 'better-sqlite3';
+import { service } from '../../src/control/context.ts';
+import { newOrder } from '../../src/control/orders.ts';
 import { LoadPolicy } from '../../src/protocol/load-report.ts';
 import { chunksOf } from '../../src/store/records/chunks.ts';
 import type { DatabaseView } from './database-view.ts';
@@ -82,23 +84,14 @@ export class FleetFloor {
   }
 }
 
-/** The order of a load, which has gone when the load has ended: as it was made, but for the identifiers. */
+/** The order of a load, which has gone when the load has ended: as it was made, but for its identifier. */
 function orderOf(load: Row, { hostId }: Row, { imageDigest }: Row): Row {
-  const { id, deviceId, requestedAt } = load;
-  const order = `order_${String(id).slice('load_'.length)}`;
+  const { id, deviceId, requestedAt, module, version, deadlineAt } = load;
   const policy = Object.fromEntries(Object.keys(LoadPolicy.shape).map((name) => [name, load[name]]));
-  const content = {
-    kind: 'load',
-    order,
-    device: deviceId,
-    sequence: 1,
-    request: order,
-    load: id,
-    module: load['module'],
-    version: load['version'],
-  };
-  const body = { ...content, image: imageDigest, ...policy, deadline: new Date(Number(load['deadlineAt'])).toISOString(), demands: [] };
-  return { id: order, hostId, deviceId, kind: 'load', body: JSON.stringify(body), loadId: id, createdAt: requestedAt };
+  const deadline = new Date(Number(deadlineAt)).toISOString();
+  const content = { kind: 'load' as const, load: id, module, version, image: imageDigest, ...policy, deadline, demands: [] };
+  const { body, ...order } = newOrder({ id: String(deviceId), hostId: String(hostId) }, content, service, new Date(Number(requestedAt)));
+  return { ...order, body: JSON.stringify(body), createdAt: requestedAt };
 }
 
 /** Statements are made once, and the rows are at hand. */
