@@ -4,7 +4,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import axe from 'axe-core';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, Locator, Page } from 'playwright-core';
+import { expect } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
 import { Bench, itemsOf, joinToken, until } from '../api/fixture.ts';
 import { Lines } from '../lines.ts';
@@ -153,7 +154,7 @@ export function isWiderThanItsWindow(page: Page): Promise<boolean> {
 }
 
 /** Has requests of the API under that path answered as the function says, until it is undone. */
-export async function answering(
+async function answering(
   page: Page,
   path: string,
   answer: () => Promise<{ readonly status: number; readonly body: object }>,
@@ -164,4 +165,42 @@ export async function answering(
     await route.fulfill({ status, contentType: 'application/problem+json', body: JSON.stringify(body) });
   });
   return () => page.unroute(pattern);
+}
+
+/** A page, the part of the API that it is made of, and something that is on it when all is well. */
+type Shown = { readonly path: string; readonly api: string; readonly shown: (page: Page) => Locator };
+
+const failing = {
+  status: 500,
+  body: {
+    type: 'urn:patchbay:problem:internal',
+    title: 'The service failed',
+    status: 500,
+    detail: 'the service failed; its log has more under the request req_1',
+    instance: 'req_1',
+  },
+};
+
+/** Each page says that it is loading while the service does not answer, and what went wrong when that fails, and comes back by itself. */
+export async function failAndComeBack(page: Page, pages: readonly Shown[]): Promise<void> {
+  for (const { path, api, shown } of pages) {
+    const held = Promise.withResolvers<void>();
+    const released = await answering(page, api, async () => {
+      await held.promise;
+      return failing;
+    });
+    await page.goto(path);
+    await page
+      .getByText(/^Loading the \w+…$|^Loading \w+…$/)
+      .first()
+      .waitFor();
+    held.resolve();
+    const alert = page.getByRole('alert').filter({ hasText: 'The service failed' }).first();
+    await alert.waitFor();
+    expect(await alert.innerText()).toContain('req_1');
+    expect(await shown(page).count()).toBe(0);
+    await released();
+    await shown(page).waitFor();
+    await alert.waitFor({ state: 'detached' });
+  }
 }

@@ -6,7 +6,7 @@ import Database from 'better-sqlite3';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { itemsOf, prebuiltModule, until } from '../api/fixture.ts';
-import { answering, barriersOf, Dashboard, isWiderThanItsWindow } from './dashboard.ts';
+import { barriersOf, Dashboard, failAndComeBack, isWiderThanItsWindow } from './dashboard.ts';
 
 let dashboard: Dashboard;
 let database: Database.Database;
@@ -394,39 +394,9 @@ const pages = () => [
   { name: 'audit', path: '/audit', api: '/v1/audit', shown: (page: Page) => page.getByRole('table', { name: 'Events' }) },
 ];
 
-const failing = {
-  status: 500,
-  body: {
-    type: 'urn:patchbay:problem:internal',
-    title: 'The service failed',
-    status: 500,
-    detail: 'the service failed; its log has more under the request req_1',
-    instance: 'req_1',
-  },
-};
-
 test('each page says that it is loading, and what went wrong, and comes back by itself', async () => {
   const page = await dashboard.open('/');
-  for (const { path, api, shown } of pages()) {
-    const held = Promise.withResolvers<void>();
-    const released = await answering(page, api, async () => {
-      await held.promise;
-      return failing;
-    });
-    await page.goto(path);
-    await page
-      .getByText(/^Loading the \w+…$|^Loading \w+…$/)
-      .first()
-      .waitFor();
-    held.resolve();
-    const alert = page.getByRole('alert').filter({ hasText: 'The service failed' }).first();
-    await alert.waitFor();
-    expect(await alert.innerText()).toContain('req_1');
-    expect(await shown(page).count()).toBe(0);
-    await released();
-    await shown(page).waitFor();
-    await alert.waitFor({ state: 'detached' });
-  }
+  await failAndComeBack(page, pages());
   for (const [path, text] of [
     ['/rollouts?module=none', 'No rollout is like that.'],
     ['/rollouts/rol_none', 'There is no such object'],

@@ -21,18 +21,6 @@ export const similarityPolicies = every<Schemas['Load']['similarityPolicy']>()('
 export const recoveries = every<Schemas['Program']['recovery']>()('module', 'percolate');
 export const addressings = every<Schemas['Program']['addressing']>()('via-table', 'hard-coded');
 export const loadStates = every<Schemas['Load']['state']>()('queued', 'dispatched', 'completed');
-export const loadOutcomes = every<NonNullable<Schemas['Load']['outcome']>>()(
-  'installed',
-  'replaced',
-  'replaced-interrupting',
-  'refused-not-newer',
-  'refused-dissimilar',
-  'refused-image',
-  'failed',
-  'expired',
-  'cancelled',
-  'superseded',
-);
 export const deviceStatuses = every<Schemas['Device']['status']>()('connected', 'attaching', 'unreachable');
 export const rolloutStates = every<Schemas['RolloutState']>()(
   'pending',
@@ -88,3 +76,14 @@ export const outcomes = every<Schemas['LoadOutcome']>()(
   'cancelled',
   'superseded',
 );
+
+/** Whether what is foreseen of a load is that its device refuses it, or cannot carry it out. */
+export const verdictRefuses = {
+  'would-install': false,
+  'would-replace': false,
+  'already-there': false,
+  'refused-not-newer': true,
+  'refused-dissimilar': true,
+  'refused-image': true,
+  'out-of-memory': true,
+} as const satisfies Record<Schemas['ForecastVerdict'], boolean>;

@@ -2,7 +2,7 @@
 
 import console from 'node:console';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { failureReactions } from '../client/choices.ts';
+import { failureReactions, verdictRefuses } from '../client/choices.ts';
 import { AnswerError, answerOf, type Schemas } from '../client/client.ts';
 import { collect, readInteger, readTime, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
@@ -204,13 +204,3 @@ function refusalLines(items: Preview['items'], refused: number): string[] {
     ...(refused > rowsTold ? [`and ${refused - rowsTold} more, in all ${counts.join(', ')}: --json has them`] : []),
   ];
 }
-
-const verdictRefuses = {
-  'would-install': false,
-  'would-replace': false,
-  'already-there': false,
-  'refused-not-newer': true,
-  'refused-dissimilar': true,
-  'refused-image': true,
-  'out-of-memory': true,
-} as const satisfies Record<Schemas['ForecastVerdict'], boolean>;

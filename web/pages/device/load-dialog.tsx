@@ -4,15 +4,14 @@ import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import { answerOf } from '../../../src/cli/client/client.ts';
 import { useResource } from '../../live/resource.ts';
-import { navigate } from '../../navigation/location.ts';
-import { loadPath } from '../../navigation/paths.ts';
 import { Dialog } from '../../parts/dialog.tsx';
 import { Choice } from '../../parts/fields.tsx';
-import { FailureNotice, Shown } from '../../parts/shown.tsx';
-import { PrecedenceFields, precedenceBody, TermsFields, termsBody, usualPrecedence, usualTerms } from '../../parts/terms.tsx';
+import { Shown } from '../../parts/shown.tsx';
+import { PrecedenceFields, precedenceBody, termsBody, usualPrecedence, usualTerms } from '../../parts/terms.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import type { DeviceDetail } from './device-page.tsx';
+import { LoadForm, showMade } from './load-form.tsx';
 import { Preview } from './preview.tsx';
 import './load-dialog.css';
 
@@ -75,40 +74,27 @@ function BuildForm({ device, module, onClose, children }: FormParts) {
       const body = { module, version, devices: [device.id], ...termsBody(terms), ...precedenceBody(precedence) };
       return answerOf(await client.POST('/v1/loads', { body, headers }));
     },
-    ({ loads: [made] }) => {
-      onClose();
-      if (made !== undefined) navigate(loadPath(made.id));
-    },
+    (made) => showMade(made, onClose),
   );
-  const submit = (event: Event) => {
-    event.preventDefault();
-    load.run();
-  };
   return (
-    <form onSubmit={submit}>
-      <div class="fields">
-        {children}
-        {builds.data !== null && version !== null && <Choice label="Version" value={version} options={builds.data} onChange={setChosen} />}
-      </div>
-      <details>
-        <summary>
-          How it is loaded: {terms.strategy}, old pages {terms.invalidation}
-        </summary>
-        <div class="fields">
-          <TermsFields terms={terms} onChange={setTerms} />
-          <PrecedenceFields precedence={precedence} onChange={setPrecedence} />
-        </div>
-      </details>
+    <LoadForm
+      fields={
+        <>
+          {children}
+          {builds.data !== null && version !== null && (
+            <Choice label="Version" value={version} options={builds.data} onChange={setChosen} />
+          )}
+        </>
+      }
+      terms={terms}
+      onTerms={setTerms}
+      moreTerms={<PrecedenceFields precedence={precedence} onChange={setPrecedence} />}
+      action={load}
+      isComplete={version !== null && version !== inMemory}
+      label={`Load ${module}@${version ?? '…'}`}
+      onClose={onClose}
+    >
       {version !== null && <Preview device={device} module={module} version={version} terms={terms} precedence={precedence} />}
-      {load.failure !== null && <FailureNotice failure={load.failure} />}
-      <div class="buttons">
-        <button type="button" onClick={onClose}>
-          Cancel
-        </button>
-        <button type="submit" class="main" disabled={version === null || version === inMemory || load.isUnderWay}>
-          {load.isUnderWay ? 'Asking for it…' : `Load ${module}@${version ?? '…'}`}
-        </button>
-      </div>
-    </form>
+    </LoadForm>
   );
 }

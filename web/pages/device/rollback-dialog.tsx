@@ -3,15 +3,14 @@
 import { useState } from 'preact/hooks';
 import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
 import { useResource } from '../../live/resource.ts';
-import { navigate } from '../../navigation/location.ts';
-import { loadPath } from '../../navigation/paths.ts';
 import { Dialog } from '../../parts/dialog.tsx';
 import { Choice, Text } from '../../parts/fields.tsx';
-import { FailureNotice, Shown } from '../../parts/shown.tsx';
-import { type Terms, TermsFields, termsBody, usualTerms } from '../../parts/terms.tsx';
+import { Shown } from '../../parts/shown.tsx';
+import { type Terms, termsBody, usualTerms } from '../../parts/terms.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import type { DeviceDetail } from './device-page.tsx';
+import { LoadForm, showMade } from './load-form.tsx';
 import { Preview } from './preview.tsx';
 
 /** Stays that are looked back at. */
@@ -56,29 +55,23 @@ function RollbackForm({ device, module, versions, first, onClose }: FormParts) {
       const body = { to, reason, ...termsBody(terms) };
       return answerOf(await client.POST('/v1/devices/{device}/modules/{module}/rollback', { params, body, headers }));
     },
-    ({ loads: [made] }) => {
-      onClose();
-      if (made !== undefined) navigate(loadPath(made.id));
-    },
+    (made) => showMade(made, onClose),
   );
-  const submit = (event: Event) => {
-    event.preventDefault();
-    rollback.run();
-  };
   return (
-    <form onSubmit={submit}>
-      <div class="fields">
-        <Choice label="Back to" value={to} options={versions} onChange={setTo} />
-        <Text label="Reason" placeholder="1.1.0 drops packets" required value={reason} onChange={setReason} />
-      </div>
-      <details>
-        <summary>
-          How it is loaded: {terms.strategy}, old pages {terms.invalidation}
-        </summary>
-        <div class="fields">
-          <TermsFields terms={terms} onChange={setTerms} />
-        </div>
-      </details>
+    <LoadForm
+      fields={
+        <>
+          <Choice label="Back to" value={to} options={versions} onChange={setTo} />
+          <Text label="Reason" placeholder="1.1.0 drops packets" required value={reason} onChange={setReason} />
+        </>
+      }
+      terms={terms}
+      onTerms={setTerms}
+      action={rollback}
+      isComplete
+      label={`Roll ${module} back to ${to}`}
+      onClose={onClose}
+    >
       <Preview
         device={device}
         module={module}
@@ -86,16 +79,7 @@ function RollbackForm({ device, module, versions, first, onClose }: FormParts) {
         terms={terms}
         precedence={{ versionPolicy: 'downgrade', downgradeReason: reason }}
       />
-      {rollback.failure !== null && <FailureNotice failure={rollback.failure} />}
-      <div class="buttons">
-        <button type="button" onClick={onClose}>
-          Cancel
-        </button>
-        <button type="submit" class="main" disabled={rollback.isUnderWay}>
-          {rollback.isUnderWay ? 'Asking for it…' : `Roll ${module} back to ${to}`}
-        </button>
-      </div>
-    </form>
+    </LoadForm>
   );
 }
 

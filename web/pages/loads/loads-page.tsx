@@ -1,6 +1,6 @@
 // All loads, the newest first, by what became of them.
 
-import { loadOutcomes, loadStates } from '../../../src/cli/client/choices.ts';
+import { loadStates, outcomes } from '../../../src/cli/client/choices.ts';
 import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
 import type { paths } from '../../../src/cli/generated/api.ts';
 import { usePages } from '../../live/pages.ts';
@@ -24,7 +24,7 @@ const nameLimit = 200;
 
 function loadsQueryOf(query: URLSearchParams): LoadsQuery {
   const state = loadStates.find((one) => one === query.get('state'));
-  const outcome = loadOutcomes.find((one) => one === query.get('outcome'));
+  const outcome = outcomes.find((one) => one === query.get('outcome'));
   const given = texts.flatMap((name) => ((query.get(name) ?? '') === '' ? [] : [[name, query.get(name) ?? ''] as const]));
   return { ...Object.fromEntries(given), ...(state === undefined ? {} : { state }), ...(outcome === undefined ? {} : { outcome }) };
 }
@@ -58,7 +58,7 @@ export function LoadsPage() {
       <Panel heading="Loads" note="the newest first">
         <search class="filters">
           <ChoiceFilter label="State" any="any" options={loadStates} {...of('state')} />
-          <ChoiceFilter label="Outcome" any="any" options={loadOutcomes} {...of('outcome')} />
+          <ChoiceFilter label="Outcome" any="any" options={outcomes} {...of('outcome')} />
           <TextFilter label="Module" placeholder="tcp" {...of('module')} />
           <TextFilter label="Version" placeholder="1.1.0" maxLength={256} {...of('version')} />
           <TextFilter label="Device" placeholder="dev_…" {...of('device')} />

@@ -1,5 +1,6 @@
 // What a rollout would come to: its devices by wave, and those that would refuse the build.
 
+import { verdictRefuses } from '../../../src/cli/client/choices.ts';
 import type { Schemas } from '../../../src/cli/client/client.ts';
 import { devicePath, rolloutPath } from '../../navigation/paths.ts';
 import { counted, countText } from '../../parts/numbers.ts';
@@ -10,22 +11,12 @@ type Preview = Schemas['RolloutPreview'];
 /** Devices that would refuse it and are named. */
 const namedLimit = 50;
 
-const refuses = {
-  'would-install': false,
-  'would-replace': false,
-  'already-there': false,
-  'refused-not-newer': true,
-  'refused-dissimilar': true,
-  'refused-image': true,
-  'out-of-memory': true,
-} as const satisfies Record<Schemas['ForecastVerdict'], boolean>;
-
 export function RolloutPreview({
   preview: { devices, alreadyThere, unreachable, refused, waves, conflicts, items },
 }: {
   readonly preview: Preview;
 }) {
-  const refusing = items.filter(({ wave, verdict }) => wave !== null && refuses[verdict]);
+  const refusing = items.filter(({ wave, verdict }) => wave !== null && verdictRefuses[verdict]);
   return (
     <div class="preview" role="status">
       <p class="notice" data-is={refused > 0 || conflicts.length > 0 ? 'warning' : 'well'}>
