@@ -41,6 +41,8 @@ export type ControlSettings = {
   readonly retention: RetentionSettings;
   /** Keeps the secret of the key of the role `admin` that is made. */
   readonly adminKey: { readonly when: 'first start' | 'always'; readonly keep: (secret: string) => void } | null;
+  /** One that is shared with others in this process, who close it; without it, it has one of its own. */
+  readonly sharedCompiler?: Compiler;
 };
 
 /** How often deadlines are looked at, in milliseconds. */
@@ -78,13 +80,19 @@ export class Control {
   /** What is done once in the whole installation. */
   readonly #shared: readonly Repetition[];
 
+  /** Ends the compiler, where it is its own. */
+  readonly #closeCompiler: () => Promise<void>;
+
   private constructor(
     reachability: Reachability,
     context: Context,
-    { joinToken, unreachableAfter, retention }: ControlSettings,
+    { joinToken, unreachableAfter, retention, sharedCompiler }: ControlSettings,
     logger: BaseLogger,
   ) {
     this.#context = context;
+    this.#closeCompiler = async () => {
+      if (sharedCompiler === undefined) await context.compiler.close();
+    };
     this.#readiness = new Readiness(context.store);
     this.answers = new Answers(this.#context);
     this.builds = new Builds(this.#context);
@@ -142,7 +150,7 @@ export class Control {
       await store.close();
       throw error;
     });
-    const context = { store, compiler: new Compiler(), orderBoard: new OrderBoard(store), signingKeys };
+    const context = { store, compiler: settings.sharedCompiler ?? new Compiler(), orderBoard: new OrderBoard(store), signingKeys };
     const reachability = new Reachability(context, settings.unreachableAfter);
     const control = new Control(reachability, context, settings, logger);
     try {
@@ -191,7 +199,7 @@ export class Control {
     // A database that takes no writes any more does not keep the service from closing.
     await this.keys.keepUses().catch(() => {});
     await this.#makeCheckpoint().catch(() => {});
-    await this.#context.compiler.close();
+    await this.#closeCompiler();
     await this.#context.store.close();
   }
 

@@ -15,7 +15,7 @@ import type { RetentionSettings } from '../../src/control/retention.ts';
 import { runHost } from '../../src/host/host.ts';
 import type { PublicKey } from '../../src/proof/ed25519.ts';
 import { newDatabase } from '../databases.ts';
-import { keepAll, PrivateKeysInMemory } from '../usual-settings.ts';
+import { keepAll, PrivateKeysInMemory, sharedCompiler } from '../usual-settings.ts';
 
 export type Answer = { readonly status: number; readonly headers: Headers; readonly body: Record<string, unknown> };
 
@@ -66,6 +66,7 @@ export class Bench {
       keys: this.keys,
       limits: this.limits,
       retention: this.retention,
+      sharedCompiler,
       signingKeys: { privateKeys: this.privateKeys, isLost: this.isSigningKeyLost },
       adminKey: this.keys === 'off' ? null : { when: 'first start', keep: (secret) => this.#keepKey(secret) },
     });
