@@ -192,14 +192,14 @@ export function eventsOf(response: Response): AsyncIterable<EventSourceMessage> 
   return response.body.pipeThrough(text).pipeThrough(new EventSourceParserStream());
 }
 
-/** Asks until there is an answer; fails after 30 s. */
+/** Asks until there is an answer, less often the longer it takes; fails after 30 s. */
 export async function until<Value>(what: string, ask: () => Promise<Value | null | false>): Promise<Value> {
   const deadline = Date.now() + 30_000;
-  for (;;) {
+  for (let pause = 10; ; pause = Math.min(pause * 1.5, 100)) {
     const value = await ask();
     if (value !== null && value !== false) return value;
     if (Date.now() > deadline) throw new Error(`did not come about in 30 s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
 
