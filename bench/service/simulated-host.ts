@@ -40,7 +40,7 @@ export class SimulatedHost {
       const reports = this.#attached;
       this.#attached = [];
       for (const some of chunksOf(reports, agentLimits.reportsPerRequest))
-        this.#connection.report(host, this.#bootId, some).catch((error) => {
+        this.#connection.report(host, this.#bootId, JSON.stringify(some)).catch((error) => {
           if (!this.#stop.signal.aborted) process.stderr.write(`a report of the host ${host} was not taken: ${error}\n`);
         });
     }, 100);

@@ -1,7 +1,7 @@
 // The host's side of /agent/v1: plain HTTP to the control service.
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { agentLimits, Order, Registered, type Registration, type Report } from '../protocol/agent.ts';
+import { agentLimits, Order, Registered, type Registration } from '../protocol/agent.ts';
 import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
 
 /** Requests other than the stream of orders are given up after this. */
@@ -120,9 +120,10 @@ export class ControlConnection {
     return ServiceKeys.parse(await response.json()).signingKeys;
   }
 
-  /** Delivers reports; when it returns the service has them. */
-  async report(host: string, bootId: string, reports: readonly Report[]): Promise<void> {
-    await this.#request(`/agent/v1/hosts/${host}/reports`, { method: 'POST', body: JSON.stringify({ bootId, reports }) });
+  /** Delivers reports, a JSON array; when it returns the service has them. */
+  async report(host: string, bootId: string, reports: string): Promise<void> {
+    const body = `{"bootId":${JSON.stringify(bootId)},"reports":${reports}}`;
+    await this.#request(`/agent/v1/hosts/${host}/reports`, { method: 'POST', body });
   }
 
   async #request(path: string, init: RequestInit, token = this.#token): Promise<Response> {

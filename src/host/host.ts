@@ -12,6 +12,7 @@ import { ControlConnection, ControlError } from './control-connection.ts';
 import { HostedDevice } from './hosted-device.ts';
 import { ImageCache } from './image-cache.ts';
 import { Outbox } from './outbox.ts';
+import { StateRounds } from './state-rounds.ts';
 import { TrustedKeys } from './trusted-keys.ts';
 
 export type HostOptions = {
@@ -30,7 +31,7 @@ export type HostOptions = {
   readonly logger: BaseLogger;
 };
 
-/** How often states that have changed are reported, in milliseconds. */
+/** How often states that have changed are reported, of `statesAtOnce` devices, in milliseconds. */
 const stateInterval = 500;
 /** Orders under way, and reports not yet delivered; the host reads no more orders while there are as many. */
 const ordersUnderWay = 10_000;
@@ -157,11 +158,12 @@ class Host {
     let most: number = agentLimits.reportsPerRequest;
     while (!signal.aborted) {
       await this.#outbox.filled(signal);
-      const reports = this.#outbox.next(most);
+      const batch = this.#outbox.next(most);
+      const { reports } = batch;
       try {
         if (this.#host === null) throw new Error('not registered');
-        await this.#connection.report(this.#host, this.#bootId, reports);
-        this.#outbox.acknowledge(reports);
+        await this.#connection.report(this.#host, this.#bootId, batch.text);
+        this.#outbox.acknowledge(batch);
         backOff.reset();
         most = Math.min(most * 2, agentLimits.reportsPerRequest);
       } catch (error) {
@@ -173,7 +175,7 @@ class Host {
           continue;
         }
         if (isRefused(error)) {
-          this.#outbox.acknowledge(reports);
+          this.#outbox.acknowledge(batch);
           logger.error({ reason, report: reports[0]?.kind }, 'dropped a report that the service refuses');
         } else {
           logger.warn({ reason, reports: reports.length }, 'could not deliver reports; trying again');
@@ -185,9 +187,10 @@ class Host {
 
   async #watchStates(): Promise<void> {
     const { signal, logger } = this.#options;
+    const rounds = new StateRounds(this.#devices);
     while (!signal.aborted) {
       await delay(stateInterval, signal);
-      for (const [device, hosted] of this.#devices) {
+      for (const [device, hosted] of rounds.turn()) {
         try {
           const state = hosted.changedState();
           if (state !== null) this.#outbox.add({ kind: 'device-state', device, state });

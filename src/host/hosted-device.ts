@@ -35,9 +35,13 @@ export class HostedDevice {
     return report;
   }
 
+  /** Whether its state may be another than the last that was reported. */
+  get mayHaveChanged(): boolean {
+    return !this.#isAtRest;
+  }
+
   /** The device's state, if it is another than the last that was reported. */
   changedState(): DeviceState | null {
-    if (this.#isAtRest) return null;
     const state = this.#device.state();
     return this.#note(state) ? DeviceState.parse(state) : null;
   }

@@ -7,11 +7,20 @@ const requestBytes = 4 * 1024 * 1024;
 
 type StateReport = Extract<Report, { kind: 'device-state' }>;
 type OrderReport = Exclude<Report, StateReport>;
+/** A report that waits, and its JSON once it has been asked for: a report that is sent again is not written anew. */
+type Waiting<Kind extends Report> = { readonly report: Kind; text: string | null };
+
+/** What one request carries. */
+export type Batch = {
+  readonly reports: readonly Report[];
+  /** They, as a JSON array. */
+  readonly text: string;
+};
 
 export class Outbox {
-  readonly #reports: OrderReport[] = [];
+  readonly #reports: Waiting<OrderReport>[] = [];
   readonly #waitingOrders = new Set<string>();
-  readonly #states = new Map<string, StateReport>();
+  readonly #states = new Map<string, Waiting<StateReport>>();
   #wake: (() => void) | null = null;
 
   /** Reports of orders that wait; the host takes no more orders while there are too many. */
@@ -22,10 +31,10 @@ export class Outbox {
   /** Takes a report in. One that waits here already is not taken in again. */
   add(report: Report): void {
     if (report.kind === 'device-state') {
-      this.#states.set(report.device, report);
+      this.#states.set(report.device, { report, text: null });
     } else if (!this.#waitingOrders.has(report.order)) {
       this.#waitingOrders.add(report.order);
-      this.#reports.push(report);
+      this.#reports.push({ report, text: null });
     }
     this.#wake?.();
   }
@@ -46,22 +55,25 @@ export class Outbox {
    * The next request's reports. They stay until they are acknowledged.
    * @param most From 1 to `agentLimits.reportsPerRequest`.
    */
-  next(most: number = agentLimits.reportsPerRequest): Report[] {
-    const batch: Report[] = [];
+  next(most: number = agentLimits.reportsPerRequest): Batch {
+    const reports: Report[] = [];
+    const texts: string[] = [];
     let bytes = 0;
-    for (const report of this.#waiting()) {
-      bytes += JSON.stringify(report).length;
-      if (batch.length >= most || (bytes > requestBytes && batch.length > 0)) break;
-      batch.push(report);
+    for (const waiting of this.#waiting()) {
+      waiting.text ??= JSON.stringify(waiting.report);
+      bytes += waiting.text.length;
+      if (reports.length >= most || (bytes > requestBytes && reports.length > 0)) break;
+      reports.push(waiting.report);
+      texts.push(waiting.text);
     }
-    return batch;
+    return { reports, text: `[${texts.join(',')}]` };
   }
 
   /** The service has these, or will never take them. A state that has been replaced by a newer one since stays. */
-  acknowledge(batch: readonly Report[]): void {
-    for (const report of batch) {
+  acknowledge({ reports }: Batch): void {
+    for (const report of reports) {
       if (report.kind === 'device-state') {
-        if (this.#states.get(report.device) === report) this.#states.delete(report.device);
+        if (this.#states.get(report.device)?.report === report) this.#states.delete(report.device);
       } else {
         this.#reports.shift();
         this.#waitingOrders.delete(report.order);
@@ -69,7 +81,7 @@ export class Outbox {
     }
   }
 
-  *#waiting(): Iterable<Report> {
+  *#waiting(): Iterable<Waiting<Report>> {
     yield* this.#reports;
     yield* this.#states.values();
   }

@@ -45,12 +45,13 @@ test('every order report leaves the outbox once and in order, and of states the 
           const batch = outbox.next();
           if (one.meanwhile) add(stateReport(devices[0] ?? '', second));
           if (!one.delivered) continue;
-          delivered.push(...batch);
+          delivered.push(...batch.reports);
+          expect(JSON.parse(batch.text)).toEqual(batch.reports);
           outbox.acknowledge(batch);
         }
       }
-      for (let batch = outbox.next(); batch.length > 0; batch = outbox.next()) {
-        delivered.push(...batch);
+      for (let batch = outbox.next(); batch.reports.length > 0; batch = outbox.next()) {
+        delivered.push(...batch.reports);
         outbox.acknowledge(batch);
       }
       const orders = (reports: readonly Report[]) => reports.filter(({ kind }) => kind !== 'device-state');
@@ -65,18 +66,18 @@ test('every order report leaves the outbox once and in order, and of states the 
 test('a request carries no more reports than the service takes', () => {
   const outbox = new Outbox();
   for (let index = 0; index < agentLimits.reportsPerRequest + 10; index += 1) outbox.add(orderReport(devices[0] ?? ''));
-  expect(outbox.next()).toHaveLength(agentLimits.reportsPerRequest);
+  expect(outbox.next().reports).toHaveLength(agentLimits.reportsPerRequest);
 });
 
 test('a report that waits already is not taken in again, and is when the service asks for it after it was delivered', () => {
   const outbox = new Outbox();
   const report = orderReport(devices[0] ?? '');
   for (let index = 0; index < 3; index += 1) outbox.add(report);
-  expect(outbox.next()).toEqual([report]);
+  expect(outbox.next().reports).toEqual([report]);
   outbox.acknowledge(outbox.next());
   expect(outbox.length).toBe(0);
   outbox.add(report);
-  expect(outbox.next()).toEqual([report]);
+  expect(outbox.next().reports).toEqual([report]);
 });
 
 test('the outbox wakes whoever waits for it, and lets go when the host ends', async () => {
