@@ -42,7 +42,13 @@ const askEachTime = 'no-cache';
 const notBuilt =
   '<!doctype html><html lang="en"><title>Patchbay</title><p>The dashboard has not been built: run <code>npm run build:dashboard</code> where the service was installed, and start the service again. The API is at <code>/v1</code>, its documentation at <a href="/documentation">/documentation</a>.';
 
-type Served = { readonly body: Buffer; readonly packed: Buffer; readonly mediaType: string; readonly etag: string };
+type Served = {
+  readonly body: Buffer;
+  /** Compressed, when the first asks for it. */
+  readonly packed: () => Buffer;
+  readonly mediaType: string;
+  readonly etag: string;
+};
 type AskedWith = z.output<typeof ifNoneMatchHeaders>;
 
 /** Adds the pages and what they load. @param folder Where they are built; where nothing is, the pages say what to run. */
@@ -74,7 +80,7 @@ function send(headers: AskedWith, reply: FastifyReply, { body, packed, mediaType
   reply.headers({ etag, vary: 'accept, accept-encoding' }).type(mediaType);
   if (isKnownBy(headers, etag)) return reply.status(304).send();
   if (!/\bgzip\b/.test(String(headers['accept-encoding'] ?? ''))) return sendRaw(reply, body);
-  return sendRaw(reply.header('content-encoding', 'gzip'), packed);
+  return sendRaw(reply.header('content-encoding', 'gzip'), packed());
 }
 
 function namesIn(folder: string): string[] {
@@ -97,7 +103,12 @@ function read(folder: string, name: string): Served | null {
 
 function served(body: Buffer, extension: string): Served {
   const digest = createHash('sha256').update(body).digest('base64url');
-  return { body, packed: gzipSync(body), mediaType: mediaTypes[extension] ?? 'application/octet-stream', etag: entityTag(digest) };
+  let packed: Buffer | null = null;
+  const pack = () => {
+    packed ??= gzipSync(body);
+    return packed;
+  };
+  return { body, packed: pack, mediaType: mediaTypes[extension] ?? 'application/octet-stream', etag: entityTag(digest) };
 }
 
 function isMissing(error: unknown): boolean {

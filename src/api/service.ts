@@ -53,6 +53,7 @@ export async function createService({ database, logger, keys, limits, ...setting
     loggerInstance,
     logController: new RequestLog(),
     ...serverOptions(limits),
+    schemaController: { compilersFactory: { buildValidator: noOtherCompiler, buildSerializer: noOtherCompiler } },
     forceCloseConnections: true,
     clientErrorHandler: answerNoRequest,
     frameworkErrors: answerNoRoute,
@@ -101,3 +102,8 @@ export async function createService({ database, logger, keys, limits, ...setting
   await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), control));
   return app;
 }
+
+/** Fastify would read its own, the half of its start, though none of its schemas is of their kind. */
+const noOtherCompiler = () => {
+  throw new Error('schemas are those of zod');
+};
