@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-const commandFile = fileURLToPath(new URL('../patchbay.ts', import.meta.url));
+const commandFile = fileURLToPath(new URL('../../../bin/patchbay.js', import.meta.url));
 
 /** Lines kept of what a process says. */
 const linesKept = 200;
