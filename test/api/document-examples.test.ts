@@ -318,6 +318,7 @@ beforeAll(async () => {
   real.set('path signaturePolicy', await demand('story'));
   real.set('path rollout', await roll(later));
   real.set('path signingKey', String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['id']));
+  real.set('query id', String(device));
   real.set('query host', String(host));
   const [event] = itemsOf(await bench.get(`/v1/audit?action=load.completed&object=${loads[0]?.['id']}`));
   for (const name of ['actor', 'request']) real.set(`query ${name}`, String(event?.[name]));

@@ -542,6 +542,20 @@ test.each([
   expect([...tried].toSorted()).toEqual(filtersOf(list.items).toSorted());
 });
 
+test('devices are found by their identifiers, as many as a query may name', async () => {
+  const devices = lists.find(({ path }) => path === '/v1/devices')?.items ?? [];
+  const wanted = devices.slice(100, 200);
+  const query = (ids: readonly unknown[]) => ids.map((id) => `id=${id}`).join('&');
+  const found = await readPages(`/v1/devices?${query(wanted.map(({ mark }) => mark))}&limit=40`, 'id', 40);
+  expect(found.toSorted()).toEqual(wanted.map(({ mark }) => mark).toSorted());
+  const [one, another] = [wanted.find(({ selectedBy }) => selectedBy['label']?.includes('zone=north')), wanted.at(-1)];
+  const few = await bench.get(`/v1/devices?${query([one?.mark, 'dev_none'])}&label=zone=north`);
+  expect(itemsOf(few).map(({ id }) => id)).toEqual([one?.mark]);
+  expect(itemsOf(await bench.get(`/v1/devices?${query([another?.mark])}&name=none`))).toEqual([]);
+  const tooMany = await bench.get(`/v1/devices?${query(Array.from({ length: 101 }, () => another?.mark))}`);
+  expect(tooMany).toMatchObject({ status: 422, body: { errors: [{ in: 'query', pointer: '/id' }] } });
+});
+
 test('while items are added, pages hold every item that there was, once and in order', async () => {
   const [host] = lists[0]?.items ?? [];
   let made = 0;

@@ -8,14 +8,14 @@ import { type Column, Table } from './table.tsx';
 import { Moment } from './times.tsx';
 
 type Load = Schemas['Load'];
-type Parts = {
-  readonly loads: readonly Load[];
-  /** Names of devices by their identifiers, as far as they are known; null where all are of one device. */
-  readonly deviceNames: ReadonlyMap<string, string> | null;
+type Parts<Listed extends Load> = {
+  readonly loads: readonly Listed[];
+  /** What the device of a load is called, null where that is not known; left out where all are of one device. */
+  readonly deviceNameOf?: (load: Listed) => string | null;
 };
 
-export function LoadsTable({ loads, deviceNames }: Parts) {
-  const columns: Column<Load>[] = [
+export function LoadsTable<Listed extends Load>({ loads, deviceNameOf }: Parts<Listed>) {
+  const columns: Column<Listed>[] = [
     {
       heading: 'Load',
       cell: ({ id, module, version, rollback }) => (
@@ -27,12 +27,12 @@ export function LoadsTable({ loads, deviceNames }: Parts) {
         </>
       ),
     },
-    ...(deviceNames === null
+    ...(deviceNameOf === undefined
       ? []
       : [
           {
             heading: 'Device',
-            cell: ({ device }: Load) => <a href={devicePath(device)}>{deviceNames.get(device) ?? <code>{device}</code>}</a>,
+            cell: (load: Listed) => <a href={devicePath(load.device)}>{deviceNameOf(load) ?? <code>{load.device}</code>}</a>,
           },
         ]),
     { heading: 'Outcome', cell: (load) => <LoadBadge state={load.state} outcome={load.outcome} /> },

@@ -63,8 +63,8 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
       },
     },
     async (request, reply) => {
-      const { sort, label = {}, host, status, module, version, name } = request.query;
-      const filter = { labels: label, host, status, module, version, namePrefix: name, ...rangeOf(request.query) };
+      const { id: ids, sort, label = {}, host, status, module, version, name } = request.query;
+      const filter = { ids, labels: label, host, status, module, version, namePrefix: name, ...rangeOf(request.query) };
       const { items, next } = await devices.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
       return answerPage(request, reply, items.map(toDevice), next);
     },

@@ -75,8 +75,17 @@ export const DevicePage = pageOf('DevicePage', Device);
 
 export const DeviceLabels = z.strictObject({ labels: Labels }).meta({ id: 'DeviceLabels', examples: [{ labels: { zone: 'north' } }] });
 
+/** Devices that one query may name. */
+const namedLimit = 100;
+const deviceId = z.string().max(64);
+
 export const deviceQuery = z.strictObject({
   ...pageQuery,
+  id: z
+    .union([deviceId.transform((one) => [one]), z.array(deviceId).max(namedLimit)])
+    .optional()
+    .describe(`Only the devices with these identifiers; may be repeated, up to ${namedLimit} times.`)
+    .meta({ 'x-examples': { device: { value: [exampleIdentifier('device')] } } }),
   sort: z
     .enum(['createdAt', 'name'])
     .default('createdAt')

@@ -40,6 +40,8 @@ export type DeviceTraits = {
 };
 export type DeviceFilter = TimeRange &
   DeviceTraits & {
+    /** A few; where there are none, none is found. */
+    readonly ids?: readonly string[] | undefined;
     readonly hostId?: string | undefined;
     readonly status?: DeviceStatus | undefined;
     readonly namePrefix?: string | undefined;
@@ -282,10 +284,11 @@ export function hasLabels(labels: Readonly<Record<string, string>>): Prisma.Devi
 }
 
 function conditionsOf(filter: DeviceFilter, page: PageByTime | PageByName): Prisma.DeviceWhereInput[] {
-  const { labels, hostId, status, module, version, namePrefix = '' } = filter;
+  const { ids, labels, hostId, status, module, version, namePrefix = '' } = filter;
   const createdAt = (comparison: Comparison<Date>): Prisma.DeviceWhereInput => ({ createdAt: comparison });
   const name = (comparison: Comparison<string>): Prisma.DeviceWhereInput => ({ name: comparison });
   return [
+    ...(ids === undefined ? [] : [{ id: { in: [...ids] } }]),
     ...(hostId === undefined ? [] : [{ hostId }]),
     ...(status === undefined ? [] : [whereStatus(status)]),
     ...(module === undefined && version === undefined ? [] : [{ modules: { some: equalTo({ module, version }) } }]),

@@ -262,6 +262,11 @@ test.each<[string, () => Promise<unknown>, string]>([
 
 test.each<[string, () => Promise<unknown>, string]>([
   ['devices with a label of few', () => devices.list({ labels: { few: 'yes' } }, byTime), 'sqlite_autoindex_Device_1 (id=?)'],
+  [
+    'devices by their identifiers',
+    () => devices.list({ ...noLabels, ids: ['dev_a', 'dev_b'] }, byTime),
+    'sqlite_autoindex_Device_1 (id=?)',
+  ],
   ['devices with labels', () => devices.list({ labels: { all: 'yes', few: 'yes' } }, byName), 'sqlite_autoindex_Device_1 (id=?)'],
   [
     'loads of devices with a label of few',

@@ -20,9 +20,7 @@ export function DeviceLoads({ device, concerns }: { readonly device: string; rea
   return (
     <Panel heading="Loads" note={<a href={`/loads?device=${encodeURIComponent(device)}`}>all of this device</a>}>
       <Shown resource={loads} what="loads">
-        {({ items }) =>
-          items.length === 0 ? <p class="empty">Nothing has been loaded on it.</p> : <LoadsTable loads={items} deviceNames={null} />
-        }
+        {({ items }) => (items.length === 0 ? <p class="empty">Nothing has been loaded on it.</p> : <LoadsTable loads={items} />)}
       </Shown>
     </Panel>
   );

@@ -1,10 +1,10 @@
 // All loads, the newest first, by what became of them.
 
+import { useRef } from 'preact/hooks';
 import { loadStates, outcomes } from '../../../src/cli/client/choices.ts';
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Client, type Schemas } from '../../../src/cli/client/client.ts';
 import type { paths } from '../../../src/cli/generated/api.ts';
 import { usePages } from '../../live/pages.ts';
-import { useResource } from '../../live/resource.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
 import { withQuery } from '../../navigation/paths.ts';
 import { ChoiceFilter, TextFilter } from '../../parts/filter-field.tsx';
@@ -19,8 +19,12 @@ import { useSignedIn } from '../../session/session.tsx';
 type LoadsQuery = NonNullable<paths['/v1/loads']['get']['parameters']['query']>;
 const texts = ['module', 'version', 'device', 'batch'] as const;
 type FilterName = (typeof texts)[number] | 'state' | 'outcome';
-/** Devices that are known by name here. */
-const nameLimit = 200;
+/** A load, and what its device is called; null where there is no such device any more. */
+type NamedLoad = Schemas['Load'] & { readonly deviceName: string | null };
+/** Loads of a page, and with them the devices that one request asks for by their identifiers. */
+const pageLimit = 100;
+/** Names that are kept, as filters come and go. */
+const keptNames = 10_000;
 
 function loadsQueryOf(query: URLSearchParams): LoadsQuery {
   const state = loadStates.find((one) => one === query.get('state'));
@@ -29,19 +33,35 @@ function loadsQueryOf(query: URLSearchParams): LoadsQuery {
   return { ...Object.fromEntries(given), ...(state === undefined ? {} : { state }), ...(outcome === undefined ? {} : { outcome }) };
 }
 
+/** Asks for the names of the devices of a page of loads that are not known yet, in one request. */
+async function learnNames(
+  client: Client,
+  names: Map<string, string>,
+  loads: readonly Schemas['Load'][],
+  signal: AbortSignal,
+): Promise<void> {
+  if (names.size > keptNames) names.clear();
+  const unknown = [...new Set(loads.map(({ device }) => device))].filter((device) => !names.has(device));
+  if (unknown.length === 0) return;
+  const params = { query: { id: unknown, limit: pageLimit } };
+  for (const { id, name } of answerOf(await client.GET('/v1/devices', { params, signal })).items) names.set(id, name);
+}
+
 export function LoadsPage() {
   const { client } = useSignedIn();
   const { query } = usePlace();
   const asked = loadsQueryOf(query);
-  const loads = usePages<Schemas['Load']>(
+  /** No device is ever called otherwise. */
+  const names = useRef(new Map<string, string>());
+  const loads = usePages<NamedLoad>(
     JSON.stringify(asked),
-    async (page, signal) => answerOf(await client.GET('/v1/loads', { params: { query: { ...asked, ...page } }, signal })),
-    { when: ({ action }) => action.startsWith('load.') },
+    async (page, signal) => {
+      const { items, next } = answerOf(await client.GET('/v1/loads', { params: { query: { ...asked, ...page } }, signal }));
+      await learnNames(client, names.current, items, signal);
+      return { items: items.map((load) => ({ ...load, deviceName: names.current.get(load.device) ?? null })), next };
+    },
+    { limit: pageLimit, when: ({ action }) => action.startsWith('load.') },
   );
-  const names = useResource('names', async (signal) => {
-    const { items } = answerOf(await client.GET('/v1/devices', { params: { query: { limit: nameLimit, sort: 'name' } }, signal }));
-    return new Map(items.map(({ id, name }) => [id, name]));
-  });
   const of = (name: FilterName) => ({
     value: query.get(name) ?? '',
     onChange: (value: string) => {
@@ -77,7 +97,7 @@ export function LoadsPage() {
               </p>
             ) : (
               <>
-                <LoadsTable loads={items} deviceNames={names.data ?? new Map()} />
+                <LoadsTable loads={items} deviceNameOf={({ deviceName }) => deviceName} />
                 <More pages={loads} shown={items.length} what={items.length === 1 ? 'load' : 'loads'} />
               </>
             )
