@@ -11,18 +11,20 @@ export type Failure = {
   readonly request: string | null;
   /** What the compiler found, where it was asked to compile. */
   readonly diagnostics: readonly Schemas['Diagnostic'][];
+  /** Each value of the request that is wrong, as far as the service said which. */
+  readonly errors: readonly Schemas['InvalidValue'][];
 };
 
 /** Of what no answer tells. */
-const local = { status: null, request: null, diagnostics: [] };
+const local = { status: null, request: null, diagnostics: [], errors: [] };
 
 /** A failure of whatever was thrown while the service was asked. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof AnswerError) {
     const { status, problem } = error;
     if (problem !== null) {
-      const { title, detail, instance, diagnostics = [] } = problem;
-      return { title, detail, status, request: instance || null, diagnostics };
+      const { title, detail, instance, diagnostics = [], errors = [] } = problem;
+      return { title, detail, status, request: instance || null, diagnostics, errors };
     }
     return {
       title: `The service answered ${status}`,
@@ -30,6 +32,7 @@ export function failureOf(error: unknown): Failure {
       status,
       request: null,
       diagnostics: [],
+      errors: [],
     };
   }
   if (error instanceof TypeError)

@@ -54,6 +54,7 @@ export function TermsFields({ terms, onChange }: { readonly terms: Terms; readon
     <>
       <Choice
         label="Who is inside"
+        at="/strategy"
         value={strategy}
         options={strategies}
         meanings={strategyMeanings}
@@ -62,6 +63,7 @@ export function TermsFields({ terms, onChange }: { readonly terms: Terms; readon
       {strategy !== 'inject' && (
         <Whole
           label="Wait at most, in milliseconds"
+          at="/drainMilliseconds"
           value={drainMilliseconds}
           least={0}
           most={3_600_000}
@@ -70,6 +72,7 @@ export function TermsFields({ terms, onChange }: { readonly terms: Terms; readon
       )}
       <Choice
         label="Old pages"
+        at="/invalidation"
         value={invalidation}
         options={invalidations}
         meanings={invalidationMeanings}
@@ -77,6 +80,7 @@ export function TermsFields({ terms, onChange }: { readonly terms: Terms; readon
       />
       <Choice
         label="Similarity"
+        at="/similarityPolicy"
         value={similarityPolicy}
         options={similarityPolicies}
         meanings={similarityMeanings}
@@ -93,6 +97,7 @@ export function PrecedenceFields({ precedence, onChange }: PrecedenceParts) {
     <>
       <Choice
         label="Versions"
+        at="/versionPolicy"
         value={precedence.versionPolicy}
         options={versionPolicies}
         meanings={versionMeanings}
@@ -101,6 +106,7 @@ export function PrecedenceFields({ precedence, onChange }: PrecedenceParts) {
       {precedence.versionPolicy === 'downgrade' && (
         <Text
           label="Reason for an older version"
+          at="/downgradeReason"
           required
           value={precedence.downgradeReason}
           onChange={(downgradeReason) => onChange({ ...precedence, downgradeReason })}

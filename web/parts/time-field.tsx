@@ -1,25 +1,35 @@
-// A field for a time whose value is in the address: read in the time zone of the browser, kept in UTC.
+// A field for a time: read in the time zone of the browser, kept in UTC.
 
-import './time-filter.css';
+import { Field } from './fields.tsx';
+import './time-field.css';
 
 type Parts = {
   readonly label: string;
+  /** Where its value is in the body of a request, as a JSON pointer. */
+  readonly at?: string;
   /** RFC 3339, UTC; empty where there is none. */
   readonly value: string;
   readonly onChange: (value: string) => void;
 };
 
-export function TimeFilter({ label, value, onChange }: Parts) {
+export function TimeField({ label, at, value, onChange }: Parts) {
   const change = (text: string) => {
     const time = new Date(text);
     if (text === '') onChange('');
     else if (!Number.isNaN(time.getTime())) onChange(time.toISOString());
   };
   return (
-    <label class="time-filter">
-      <span>{label}</span>
-      <input type="datetime-local" step={1} value={localText(value)} onChange={({ currentTarget }) => change(currentTarget.value)} />
-    </label>
+    <Field label={label} at={at} class="time-field">
+      {(attributes) => (
+        <input
+          {...attributes}
+          type="datetime-local"
+          step={1}
+          value={localText(value)}
+          onChange={({ currentTarget }) => change(currentTarget.value)}
+        />
+      )}
+    </Field>
   );
 }
 

@@ -12,10 +12,11 @@ import { More } from '../../parts/more.tsx';
 import { PageHead } from '../../parts/page-head.tsx';
 import { Panel } from '../../parts/panel.tsx';
 import { Shown } from '../../parts/shown.tsx';
+import { TimeField } from '../../parts/time-field.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 import { auditQueryOf, type FilterName, letsThrough, withFilter } from './audit-filter.ts';
 import { EventsTable } from './events-table.tsx';
-import { TimeFilter } from './time-filter.tsx';
+
 import { Verification } from './verification.tsx';
 
 /** Hosts and keys that are known by name here. */
@@ -101,8 +102,8 @@ function Filters({ query, events }: ListParts) {
       <TextFilter label="Object" placeholder="dev_…, lod_…" {...of('object')} />
       <TextFilter label="Request" placeholder="req_…" {...of('request')} />
       <ChoiceFilter label="Outcome" any="any" options={auditOutcomes} {...of('outcome')} />
-      <TimeFilter label="From" {...of('from')} />
-      <TimeFilter label="Until, not included" {...of('until')} />
+      <TimeField label="From" {...of('from')} />
+      <TimeField label="Until, not included" {...of('until')} />
     </search>
   );
 }

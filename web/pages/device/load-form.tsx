@@ -4,6 +4,7 @@ import type { ComponentChildren } from 'preact';
 import type { Schemas } from '../../../src/cli/client/client.ts';
 import { navigate } from '../../navigation/location.ts';
 import { loadPath } from '../../navigation/paths.ts';
+import { Disclosure } from '../../parts/disclosure.tsx';
 import { FailureNotice } from '../../parts/shown.tsx';
 import { type Terms, TermsFields } from '../../parts/terms.tsx';
 import type { Action } from '../../session/action.ts';
@@ -32,15 +33,12 @@ export function LoadForm({ fields, terms, onTerms, moreTerms, children, action, 
   return (
     <form onSubmit={submit}>
       <div class="fields">{fields}</div>
-      <details>
-        <summary>
-          How it is loaded: {terms.strategy}, old pages {terms.invalidation}
-        </summary>
+      <Disclosure summary={`How it is loaded: ${terms.strategy}, old pages ${terms.invalidation}`}>
         <div class="fields">
           <TermsFields terms={terms} onChange={onTerms} />
           {moreTerms}
         </div>
-      </details>
+      </Disclosure>
       {children}
       {action.failure !== null && <FailureNotice failure={action.failure} />}
       <div class="buttons">

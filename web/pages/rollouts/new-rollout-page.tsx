@@ -1,22 +1,26 @@
 // A rollout is written down, what it would come to is looked at, and then it begins.
 
 import type { ComponentChildren } from 'preact';
-import { useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { failureReactions } from '../../../src/cli/client/choices.ts';
 import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
 import { rolloutPath } from '../../navigation/paths.ts';
-import { Choice, Text, Whole } from '../../parts/fields.tsx';
+import { Disclosure, goToFaults } from '../../parts/disclosure.tsx';
+import { FaultsOf } from '../../parts/faults.tsx';
+import { Choice, Text, Tick, Whole } from '../../parts/fields.tsx';
 import { PageHead } from '../../parts/page-head.tsx';
 import { Panel } from '../../parts/panel.tsx';
 import { FailureNotice, Shown } from '../../parts/shown.tsx';
 import { PrecedenceFields, TermsFields } from '../../parts/terms.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
-import { bodyOf, type Draft, labelsIn, usualDraft } from './rollout-draft.ts';
+import { PaceFields, paceOf } from './pace-fields.tsx';
+import { bodyOf, type Draft, isSelecting, longestDeadline, usualDraft } from './rollout-draft.ts';
 import { RolloutPreview } from './rollout-preview.tsx';
-import { ThresholdFields } from './threshold-fields.tsx';
+import { JoiningFields, Selected, SelectionFields } from './selection-fields.tsx';
+import { CallFields, ThresholdFields } from './threshold-fields.tsx';
 import { WaveFields } from './wave-fields.tsx';
 import './rollouts.css';
 
@@ -90,16 +94,20 @@ function RolloutForm({ usual, versions, children }: FormParts) {
   const { client } = useSignedIn();
   const [draft, setDraft] = useState(usual);
   const [previewed, setPreviewed] = useState<Previewed | null>(null);
+  const form = useRef<HTMLFormElement>(null);
+  const sent = useRef<unknown>(null);
   const change = (changes: Partial<Draft>) => setDraft({ ...draft, ...changes });
   const body = bodyOf(draft);
   const identity = JSON.stringify(body);
   const preview = useAction(async (headers) => {
+    sent.current = body;
     const answered = answerOf(await client.POST('/v1/rollouts', { body: { ...body, dryRun: true }, headers }));
     if (!('conflicts' in answered)) throw new Error('the service did not tell what it would come to');
     return { of: identity, preview: answered };
   }, setPreviewed);
   const begin = useAction(
     async (headers) => {
+      sent.current = body;
       const answered = answerOf(await client.POST('/v1/rollouts', { body, headers }));
       if (!('id' in answered)) throw new Error('the service did not say which rollout it has begun');
       return answered.id;
@@ -110,117 +118,120 @@ function RolloutForm({ usual, versions, children }: FormParts) {
     event.preventDefault();
     preview.run();
   };
-  const areLabelsGood = labelsIn(draft.labels) !== null;
-  const isSelecting = areLabelsGood && (draft.labels.trim() !== '' || draft.runningVersion.trim() !== '');
   const isCurrent = previewed?.of === identity;
   const failure = preview.failure ?? begin.failure;
+  useEffect(() => {
+    if (failure !== null && form.current !== null) goToFaults(form.current);
+  }, [failure]);
   return (
-    <form class="new-rollout" onSubmit={submit}>
-      <Panel heading="What, and where">
-        <div class="panel-body">
-          <div class="fields">
-            {children}
-            <Choice label="Version" value={draft.version} options={versions} onChange={(version) => change({ version })} />
-            <Text
-              label="Devices with these labels"
-              placeholder="zone=north, tier=edge"
-              value={draft.labels}
-              onChange={(labels) => change({ labels })}
-            />
-            <Text
-              label="Devices that run these versions"
-              placeholder="<1.1.0"
-              maxLength={256}
-              value={draft.runningVersion}
-              onChange={(runningVersion) => change({ runningVersion })}
-            />
-            <Text label="What to call it" placeholder="tcp-1.1" maxLength={64} value={draft.name} onChange={(name) => change({ name })} />
+    <FaultsOf failure={failure} refused={sent.current} current={body}>
+      <form ref={form} class="new-rollout" onSubmit={submit}>
+        <Panel heading="What, and where">
+          <div class="panel-body">
+            <div class="fields">
+              {children}
+              <Choice label="Version" at="/version" value={draft.version} options={versions} onChange={(version) => change({ version })} />
+              <Text
+                label="What to call it"
+                at="/name"
+                placeholder="tcp-1.1"
+                maxLength={64}
+                value={draft.name}
+                onChange={(name) => change({ name })}
+              />
+              <SelectionFields draft={draft} onChange={change} />
+            </div>
+            <Selected draft={draft} onChange={change} />
+            <Disclosure summary={`More: ${joiningText(draft)}`}>
+              <JoiningFields draft={draft} onChange={change} />
+            </Disclosure>
           </div>
-          {!areLabelsGood && (
-            <p class="told" role="alert">
-              Write labels as key=value, with commas between them: zone=north, tier=edge
-            </p>
-          )}
-          {areLabelsGood && !isSelecting && (
-            <p class="soft">Give labels, versions or both: every device that has all of it gets the build.</p>
-          )}
-        </div>
-      </Panel>
-      <Panel heading="Waves" note="one after another; each is judged before the next">
-        <WaveFields waves={draft.waves} onChange={(waves) => change({ waves })} />
-      </Panel>
-      <Panel heading="What a wave is judged by" note="empty: not by that">
-        <div class="panel-body">
-          <ThresholdFields
-            thresholds={draft.thresholds}
-            onChange={(name, limit) => change({ thresholds: { ...draft.thresholds, [name]: limit } })}
-          />
-          <div class="fields">
-            <Whole
-              label="Calls are judged from so many on"
-              value={draft.minimumCalls}
-              least={0}
-              most={1_000_000_000}
-              onChange={(minimumCalls) => change({ minimumCalls })}
-            />
-            <Choice
-              label="If a wave fails"
-              value={draft.onFailure}
-              options={failureReactions}
-              meanings={reactionMeanings}
-              onChange={(onFailure) => change({ onFailure })}
-            />
-            <Whole
-              label="Loads under way at once"
-              value={draft.devicesInFlight}
-              least={1}
-              most={10_000}
-              onChange={(devicesInFlight) => change({ devicesInFlight })}
-            />
-            <Choice
-              label="If another rollout has some of the devices"
-              value={draft.whenBusy}
-              options={busyReactions}
-              meanings={busyMeanings}
-              onChange={(whenBusy) => change({ whenBusy })}
-            />
+        </Panel>
+        <Panel heading="Waves" note="one after another; each is judged before the next">
+          <WaveFields waves={draft.waves} limits={draft.limits} onChange={(waves) => change({ waves })} />
+        </Panel>
+        <Panel heading="What a wave is judged by" note="empty: not by that">
+          <div class="panel-body">
+            <ThresholdFields limits={draft.limits} at="/thresholds" onChange={(limits) => change({ limits })} />
+            <div class="fields">
+              <Choice
+                label="If a wave fails"
+                at="/onFailure"
+                value={draft.onFailure}
+                options={failureReactions}
+                meanings={reactionMeanings}
+                onChange={(onFailure) => change({ onFailure })}
+              />
+            </div>
+            <Disclosure summary="More: from how many calls on, and the way back">
+              <div class="fields">
+                <CallFields limits={draft.limits} at="/thresholds" onChange={(limits) => change({ limits })} />
+                <Whole
+                  label="A device may take to go back, in seconds"
+                  at="/rollbackDeadlineSeconds"
+                  value={draft.rollbackDeadlineSeconds}
+                  least={1}
+                  most={longestDeadline}
+                  onChange={(rollbackDeadlineSeconds) => change({ rollbackDeadlineSeconds })}
+                />
+              </div>
+            </Disclosure>
           </div>
-        </div>
-      </Panel>
-      <Panel heading="How it is loaded">
-        <div class="panel-body">
-          <div class="fields">
-            <TermsFields terms={draft.terms} onChange={(terms) => change({ terms })} />
-            <PrecedenceFields precedence={draft.precedence} onChange={(precedence) => change({ precedence })} />
+        </Panel>
+        <Panel heading="When, how fast, and how">
+          <div class="panel-body">
+            <Disclosure summary={`Loads: ${paceOf(draft)}`}>
+              <PaceFields draft={draft} onChange={change} />
+            </Disclosure>
+            <Disclosure summary={`Each: ${draft.terms.strategy}, old pages ${draft.terms.invalidation}`}>
+              <div class="fields">
+                <TermsFields terms={draft.terms} onChange={(terms) => change({ terms })} />
+                <PrecedenceFields precedence={draft.precedence} onChange={(precedence) => change({ precedence })} />
+                <Whole
+                  label="A load may take, in seconds"
+                  at="/deadlineSeconds"
+                  value={draft.deadlineSeconds}
+                  least={1}
+                  most={longestDeadline}
+                  onChange={(deadlineSeconds) => change({ deadlineSeconds })}
+                />
+                <Tick
+                  label="takes the place of loads that wait"
+                  at="/supersede"
+                  isOn={draft.supersede}
+                  onChange={(supersede) => change({ supersede })}
+                />
+              </div>
+            </Disclosure>
           </div>
-        </div>
-      </Panel>
-      <Panel heading="What it would come to">
-        <div class="panel-body">
-          {previewed === null ? (
-            <p class="soft">Look at it before it begins: how many devices are in which wave, and which would refuse the build.</p>
-          ) : (
-            <>
-              {!isCurrent && (
-                <p class="notice" data-is="warning">
-                  The form has changed since: look once more.
-                </p>
-              )}
-              <RolloutPreview preview={previewed.preview} />
-            </>
-          )}
-          {failure !== null && <FailureNotice failure={failure} />}
-          <div class="buttons">
-            <button type="submit" class={isCurrent ? '' : 'main'} disabled={!isSelecting || preview.isUnderWay}>
-              {preview.isUnderWay ? 'Looking…' : 'See what it would come to'}
-            </button>
-            <button type="button" class={isCurrent ? 'main' : ''} disabled={!isCurrent || begin.isUnderWay} onClick={begin.run}>
-              {begin.isUnderWay ? 'Beginning…' : `Roll ${draft.module}@${draft.version} out`}
-            </button>
+        </Panel>
+        <Panel heading="What it would come to">
+          <div class="panel-body">
+            {previewed === null ? (
+              <p class="soft">Look at it before it begins: how many devices are in which wave, and which would refuse the build.</p>
+            ) : (
+              <>
+                {!isCurrent && (
+                  <p class="notice" data-is="warning">
+                    The form has changed since: look once more.
+                  </p>
+                )}
+                <RolloutPreview preview={previewed.preview} />
+              </>
+            )}
+            {failure !== null && <FailureNotice failure={failure} />}
+            <div class="buttons">
+              <button type="submit" class={isCurrent ? '' : 'main'} disabled={!isSelecting(draft) || preview.isUnderWay}>
+                {preview.isUnderWay ? 'Looking…' : 'See what it would come to'}
+              </button>
+              <button type="button" class={isCurrent ? 'main' : ''} disabled={!isCurrent || begin.isUnderWay} onClick={begin.run}>
+                {begin.isUnderWay ? 'Beginning…' : `Roll ${draft.module}@${draft.version} out`}
+              </button>
+            </div>
           </div>
-        </div>
-      </Panel>
-    </form>
+        </Panel>
+      </form>
+    </FaultsOf>
   );
 }
 
@@ -229,5 +240,9 @@ const reactionMeanings = {
   rollback: 'every device that has got the build goes back to what it had',
   continue: 'it is told, and the rollout goes on',
 };
-const busyReactions = ['refuse', 'queue'] as const;
-const busyMeanings = { refuse: 'this one is refused', queue: 'this one waits until that has ended' };
+
+function joiningText({ selectedBy, isJoinable, whenBusy }: Draft): string {
+  const others = whenBusy === 'refuse' ? 'refused where another rollout has some of them' : 'waits where another rollout has some of them';
+  if (selectedBy === 'name') return others;
+  return `${isJoinable ? 'devices that match later join it' : 'no devices join it later'}, ${others}`;
+}

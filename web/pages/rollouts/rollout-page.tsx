@@ -15,7 +15,7 @@ import { type Decision, DecisionDialog, decisionsOn, labelOf } from './decisions
 import { RolloutDevices } from './rollout-devices.tsx';
 import { Tally } from './tally.tsx';
 import { WaveView } from './wave.tsx';
-import { nameOf, type Rollout, selectorText, stateTones, waitText } from './words.ts';
+import { nameOf, paceText, type Rollout, selectorText, stateTones, waitText } from './words.ts';
 import './rollouts.css';
 
 /** Milliseconds between two looks while it goes on: what is measured is no event. */
@@ -123,13 +123,7 @@ function Standing({ rollout }: { readonly rollout: Rollout }) {
 
 function Facts({ rollout }: { readonly rollout: Rollout }) {
   const { module, version, tally, strategy, invalidation, similarityPolicy, versionPolicy, downgradeReason, onFailure } = rollout;
-  const { devicesInFlight, loadsPerMinute, startAt, window, requestedAt, requestedBy, startedAt, endedAt } = rollout;
-  const pace = [
-    `${devicesInFlight} at once`,
-    ...(loadsPerMinute === null ? [] : [`${loadsPerMinute} a minute`]),
-    ...(startAt === null ? [] : [`from ${clockText(startAt)} on`]),
-    ...(window === null ? [] : [`${window.days.join(', ')} ${window.from}–${window.until} ${window.timeZone}`]),
-  ];
+  const { requestedAt, requestedBy, startedAt, endedAt } = rollout;
   return (
     <dl class="rollout-facts">
       <div class="wide">
@@ -174,7 +168,7 @@ function Facts({ rollout }: { readonly rollout: Rollout }) {
       </div>
       <div>
         <dt>Pace</dt>
-        <dd>{pace.join(', ')}</dd>
+        <dd>{paceText(rollout, clockText)}</dd>
       </div>
       <div>
         <dt>Requested</dt>

@@ -1,9 +1,15 @@
 // The limits by which the waves of a rollout are judged.
 
-import type { Draft } from './rollout-draft.ts';
+import { Amount, Tick, Whole } from '../../parts/fields.tsx';
+import type { Limits } from './rollout-draft.ts';
 import { type ThresholdName, thresholdTexts } from './words.ts';
 
-type Parts = { readonly thresholds: Draft['thresholds']; readonly onChange: (name: ThresholdName, limit: number | null) => void };
+type Parts = {
+  readonly limits: Limits;
+  /** Where they are in the body of the request, as a JSON pointer. */
+  readonly at: string;
+  readonly onChange: (limits: Limits) => void;
+};
 
 const fields: readonly { readonly name: ThresholdName; readonly unit: string; readonly most: number; readonly step: number | 'any' }[] = [
   { name: 'failedLoadsPercent', unit: 'percent', most: 100, step: 'any' },
@@ -13,29 +19,44 @@ const fields: readonly { readonly name: ThresholdName; readonly unit: string; re
   { name: 'latencyIncreasePercent', unit: 'percent', most: Number.MAX_SAFE_INTEGER, step: 'any' },
 ];
 
-export function ThresholdFields({ thresholds, onChange }: Parts) {
+export function ThresholdFields({ limits, at, onChange }: Parts) {
   return (
     <div class="fields thresholds">
       {fields.map(({ name, unit, most, step }) => (
-        <label key={name}>
-          <span>
-            {thresholdTexts[name]}, {unit}
-          </span>
-          <input
-            type="number"
-            min={0}
-            max={most}
-            step={step}
-            placeholder="not judged"
-            value={thresholds[name] ?? ''}
-            onInput={({ currentTarget }) => {
-              const { value, valueAsNumber, validity } = currentTarget;
-              if (value === '' && !validity.badInput) onChange(name, null);
-              else if (Number.isFinite(valueAsNumber)) onChange(name, valueAsNumber);
-            }}
-          />
-        </label>
+        <Amount
+          key={name}
+          label={`${thresholdTexts[name]}, ${unit}`}
+          at={`${at}/${name}`}
+          value={limits[name]}
+          least={0}
+          most={most}
+          step={step}
+          placeholder="not judged"
+          onChange={(limit) => onChange({ ...limits, [name]: limit })}
+        />
       ))}
     </div>
+  );
+}
+
+/** From how many calls on calls are judged, and whether there must be so many. */
+export function CallFields({ limits, at, onChange }: Parts) {
+  return (
+    <>
+      <Whole
+        label="Calls are judged from so many on"
+        at={`${at}/minimumCalls`}
+        value={limits.minimumCalls}
+        least={0}
+        most={1_000_000_000}
+        onChange={(minimumCalls) => onChange({ ...limits, minimumCalls })}
+      />
+      <Tick
+        label="a wave with fewer calls fails"
+        at={`${at}/requireCalls`}
+        isOn={limits.requireCalls}
+        onChange={(requireCalls) => onChange({ ...limits, requireCalls })}
+      />
+    </>
   );
 }

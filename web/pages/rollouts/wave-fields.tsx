@@ -1,12 +1,18 @@
 // The waves of a rollout that is being written down.
 
-import { Choice, Whole } from '../../parts/fields.tsx';
-import { longestSoak, type WaveDraft, waveLimit, withWave } from './rollout-draft.ts';
+import { Choice, Tick, Whole } from '../../parts/fields.tsx';
+import { type Limits, longestSoak, type WaveDraft, waveLimit, withWave } from './rollout-draft.ts';
+import { CallFields, ThresholdFields } from './threshold-fields.tsx';
 
-type Parts = { readonly waves: readonly WaveDraft[]; readonly onChange: (waves: readonly WaveDraft[]) => void };
+type Parts = {
+  readonly waves: readonly WaveDraft[];
+  /** Those of the rollout, with which a wave's own begin. */
+  readonly limits: Limits;
+  readonly onChange: (waves: readonly WaveDraft[]) => void;
+};
 const units = ['devices', 'percent of all'] as const;
 
-export function WaveFields({ waves, onChange }: Parts) {
+export function WaveFields({ waves, limits, onChange }: Parts) {
   const change = (key: number, changes: Partial<WaveDraft>) =>
     onChange(waves.map((wave) => (wave.key === key ? { ...wave, ...changes } : wave)));
   return (
@@ -15,7 +21,8 @@ export function WaveFields({ waves, onChange }: Parts) {
         <OneWave
           key={wave.key}
           wave={wave}
-          number={place + 1}
+          usualLimits={limits}
+          place={place}
           isLast={place === waves.length - 1}
           onChange={(changes) => change(wave.key, changes)}
           onRemove={() => onChange(waves.filter(({ key }) => key !== wave.key))}
@@ -34,13 +41,17 @@ export function WaveFields({ waves, onChange }: Parts) {
 
 type OneParts = {
   readonly wave: WaveDraft;
-  readonly number: number;
+  readonly usualLimits: Limits;
+  /** From 0. */
+  readonly place: number;
   readonly isLast: boolean;
   readonly onChange: (changes: Partial<WaveDraft>) => void;
   readonly onRemove: () => void;
 };
 
-function OneWave({ wave: { unit, size, soakSeconds, approval }, number, isLast, onChange, onRemove }: OneParts) {
+function OneWave({ wave: { unit, size, soakSeconds, approval, limits }, usualLimits, place, isLast, onChange, onRemove }: OneParts) {
+  const number = place + 1;
+  const at = `/waves/${place}`;
   return (
     <fieldset class="wave-fields">
       <legend>Wave {number}</legend>
@@ -56,6 +67,7 @@ function OneWave({ wave: { unit, size, soakSeconds, approval }, number, isLast, 
           />
           <Whole
             label={unit === 'devices' ? 'Devices more' : 'Up to percent'}
+            at={`${at}/${unit === 'devices' ? 'devices' : 'upToPercent'}`}
             value={size}
             least={1}
             most={unit === 'devices' ? 50_000 : 99}
@@ -65,19 +77,28 @@ function OneWave({ wave: { unit, size, soakSeconds, approval }, number, isLast, 
       )}
       <Whole
         label="Watched for, in seconds"
+        at={`${at}/soakSeconds`}
         value={soakSeconds}
         least={0}
         most={longestSoak}
         onChange={(value) => onChange({ soakSeconds: value })}
       />
-      <label class="tick">
-        <input type="checkbox" checked={approval} onChange={({ currentTarget }) => onChange({ approval: currentTarget.checked })} />
-        <span>begins when approved</span>
-      </label>
+      <div class="ticks">
+        <Tick label="begins when approved" isOn={approval} onChange={(isOn) => onChange({ approval: isOn })} />
+        <Tick label="has limits of its own" isOn={limits !== null} onChange={(isOn) => onChange({ limits: isOn ? usualLimits : null })} />
+      </div>
       {!isLast && (
         <button type="button" aria-label={`Remove wave ${number}`} onClick={onRemove}>
           Remove
         </button>
+      )}
+      {limits !== null && (
+        <div class="wave-limits">
+          <ThresholdFields limits={limits} at={`${at}/thresholds`} onChange={(own) => onChange({ limits: own })} />
+          <div class="fields">
+            <CallFields limits={limits} at={`${at}/thresholds`} onChange={(own) => onChange({ limits: own })} />
+          </div>
+        </div>
       )}
     </fieldset>
   );

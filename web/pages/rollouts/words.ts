@@ -100,6 +100,18 @@ export function waitText(rollout: Rollout, time: (at: string) => string): string
   }
 }
 
+type Pace = Pick<Rollout, 'devicesInFlight' | 'loadsPerMinute' | 'startAt' | 'window'>;
+
+/** How many loads there are, and when. @param time Writes a time. */
+export function paceText({ devicesInFlight, loadsPerMinute, startAt, window }: Pace, time: (at: string) => string): string {
+  return [
+    `${devicesInFlight} at once`,
+    ...(loadsPerMinute === null ? [] : [`${loadsPerMinute} a minute`]),
+    ...(startAt === null ? [] : [`from ${time(startAt)} on`]),
+    ...(window === null ? [] : [`${window.days.join(', ')} ${window.from}–${window.until} ${window.timeZone}`]),
+  ].join(', ');
+}
+
 /** Which devices were asked for. */
 export function selectorText({ selector: { devices, labels, runningVersion }, isJoinable, rollbackOf }: Rollout): string {
   if (rollbackOf !== null) return 'those that have got the build by the rollout that it takes back';

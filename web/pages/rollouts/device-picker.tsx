@@ -1,0 +1,109 @@
+// Devices are picked from the fleet, one by one, in the order in which they are to get the build.
+
+import { useState } from 'preact/hooks';
+import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { useResource } from '../../live/resource.ts';
+import { DeviceBadge } from '../../parts/badge.tsx';
+import { TextFilter } from '../../parts/filter-field.tsx';
+import { counted, countText } from '../../parts/numbers.ts';
+import { Shown } from '../../parts/shown.tsx';
+import { useSignedIn } from '../../session/session.tsx';
+import { type NamedDevice, namedLimit } from './rollout-draft.ts';
+import './device-picker.css';
+
+/** Devices that are offered at once; a beginning of their names finds others. */
+const offeredLimit = 50;
+
+type Parts = {
+  /** The module whose version is told of each device. */
+  readonly module: string;
+  readonly chosen: readonly NamedDevice[];
+  readonly onChange: (chosen: readonly NamedDevice[]) => void;
+};
+
+export function DevicePicker({ module, chosen, onChange }: Parts) {
+  const { client } = useSignedIn();
+  const [name, setName] = useState('');
+  const offered = useResource(name, async (signal) => {
+    const query = { sort: 'name' as const, limit: offeredLimit, ...(name === '' ? {} : { name }) };
+    return answerOf(await client.GET('/v1/devices', { params: { query }, signal }));
+  });
+  const isChosen = (id: string) => chosen.some((one) => one.id === id);
+  const isFull = chosen.length >= namedLimit;
+  const add = (devices: readonly NamedDevice[]) =>
+    onChange([...chosen, ...devices.filter(({ id }) => !isChosen(id))].slice(0, namedLimit).map(({ id, name }) => ({ id, name })));
+  const remove = (id: string) => onChange(chosen.filter((one) => one.id !== id));
+  return (
+    <fieldset class="picker">
+      <legend class="unseen">Devices, in the order in which they get the build</legend>
+      <div class="picker-offered">
+        <TextFilter label="Name begins with" placeholder="router-" value={name} onChange={setName} />
+        <Shown resource={offered} what="devices">
+          {({ items, next }) => (
+            <>
+              <ul>
+                {items.map((device) => (
+                  <li key={device.id}>
+                    <Offered
+                      device={device}
+                      module={module}
+                      isChosen={isChosen(device.id)}
+                      isFull={isFull}
+                      onChange={(isOn) => (isOn ? add([device]) : remove(device.id))}
+                    />
+                  </li>
+                ))}
+              </ul>
+              <p class="picker-end">
+                <button type="button" disabled={isFull || items.every(({ id }) => isChosen(id))} onClick={() => add(items)}>
+                  Take all {countText(items.length)}
+                </button>
+                {items.length === 0 && <span class="soft">No device has a name like that.</span>}
+                {next !== null && <span class="soft">There are more: give the beginning of their names.</span>}
+              </p>
+            </>
+          )}
+        </Shown>
+      </div>
+      <div class="picker-chosen">
+        <p role="status">
+          {chosen.length === 0 ? 'None is chosen yet.' : `${counted(chosen.length, 'device')}, in this order:`}
+          {isFull && <span class="soft"> As many as can be named here: select more by labels.</span>}
+        </p>
+        <ol>
+          {chosen.map((device) => (
+            <li key={device.id}>
+              <button type="button" class="tag" aria-label={`Without ${device.name}`} onClick={() => remove(device.id)}>
+                {device.name} ✕
+              </button>
+            </li>
+          ))}
+        </ol>
+      </div>
+    </fieldset>
+  );
+}
+
+type OfferedParts = {
+  readonly device: Schemas['Device'];
+  readonly module: string;
+  readonly isChosen: boolean;
+  readonly isFull: boolean;
+  readonly onChange: (isChosen: boolean) => void;
+};
+
+function Offered({ device, module, isChosen, isFull, onChange }: OfferedParts) {
+  return (
+    <label>
+      <input
+        type="checkbox"
+        checked={isChosen}
+        disabled={isFull && !isChosen}
+        onChange={({ currentTarget }) => onChange(currentTarget.checked)}
+      />
+      <span>{device.name}</span>
+      <span class="code soft">{device.modules[module] ?? 'none'}</span>
+      {device.status !== 'connected' && <DeviceBadge status={device.status} />}
+    </label>
+  );
+}
