@@ -7,6 +7,7 @@ import { readLines } from '../../../src/cli/client/read-lines.ts';
 import { type Failure, failureOf, wasGivenUp } from '../../live/failure.ts';
 import { useResource } from '../../live/resource.ts';
 import { Badge } from '../../parts/badge.tsx';
+import { Download } from '../../parts/download.tsx';
 import { counted, countText } from '../../parts/numbers.ts';
 import { Panel } from '../../parts/panel.tsx';
 import { FailureNotice, Shown } from '../../parts/shown.tsx';
@@ -92,6 +93,18 @@ export function Verification() {
           {(checkpoint) => <Newest checkpoint={checkpoint} />}
         </Shown>
         <KeptFields kept={kept} onChange={setKept} />
+        <div class="copy">
+          <Download
+            label="Save the trail"
+            name="audit-trail.ndjson"
+            type="application/x-ndjson"
+            ask={async (signal) => answerOf(await client.GET('/v1/audit/export', { parseAs: 'stream', signal }))}
+            otherwise="On the command line there is no limit: patchbay audit export --output trail.ndjson"
+          />
+          <small class="soft">
+            All of it, a line of JSON for each event; <code>patchbay audit verify FILE</code> proves it without the service.
+          </small>
+        </div>
         {sign.failure !== null && <FailureNotice failure={sign.failure} />}
         <div role="status">
           {state.kind === 'under way' && <ProgressOf progress={state.progress} />}

@@ -8,6 +8,7 @@ import { devicePath, loadPath, rolloutPath, withQuery } from '../../navigation/p
 import { Badge } from '../../parts/badge.tsx';
 import { ChoiceFilter } from '../../parts/filter-field.tsx';
 import '../../parts/filters.css';
+import { Download } from '../../parts/download.tsx';
 import { More } from '../../parts/more.tsx';
 import { countText } from '../../parts/numbers.ts';
 import { Panel } from '../../parts/panel.tsx';
@@ -15,13 +16,14 @@ import { Shown } from '../../parts/shown.tsx';
 import { type Column, Table } from '../../parts/table.tsx';
 import { microsecondsText } from '../../parts/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
-import { deviceTones, type Rollout } from './words.ts';
+import { deviceTones, nameOf, type Rollout } from './words.ts';
 
 type Device = Schemas['RolloutDevice'];
 /** @property every Milliseconds between two looks; null: it has ended. */
 type Parts = { readonly rollout: Rollout; readonly every: number | null };
 
-export function RolloutDevices({ rollout: { id, waves }, every }: Parts) {
+export function RolloutDevices({ rollout, every }: Parts) {
+  const { id, waves } = rollout;
   const { client } = useSignedIn();
   const { query } = usePlace();
   const state = rolloutDeviceStates.find((one) => one === query.get('state'));
@@ -45,7 +47,22 @@ export function RolloutDevices({ rollout: { id, waves }, every }: Parts) {
     },
   });
   return (
-    <Panel heading="Devices" note="in the order in which they get the build">
+    <Panel
+      heading="Devices"
+      note="in the order in which they get the build"
+      actions={
+        <Download
+          label="Save the report"
+          name={`${nameOf(rollout).replaceAll(/[^A-Za-z0-9._@-]+/g, '-')}.csv`}
+          type="text/csv"
+          ask={async (signal) => {
+            const params = { path: { rollout: id }, query: { format: 'csv' as const } };
+            return answerOf(await client.GET('/v1/rollouts/{rollout}/report', { params, parseAs: 'stream', signal }));
+          }}
+          otherwise={`On the command line there is no limit: patchbay rollout report ${id} --csv --output FILE`}
+        />
+      }
+    >
       <search class="filters">
         <ChoiceFilter label="State" any="any" options={rolloutDeviceStates} {...of('state')} />
         <ChoiceFilter label="Wave" any="any" options={waves.map(({ number }) => String(number))} {...of('wave')} />
