@@ -11,9 +11,8 @@ type Parts = {
 };
 
 export function Figure({ way, isOpen }: Parts) {
-  const taken = nodes
-    .filter(({ step }) => way.steps.has(step))
-    .map(({ operation, step }) => (operation === null ? step : `${operation} ${step}`));
+  const operations = new Map(nodes.map(({ step, operation }) => [step, operation]));
+  const taken = [...way.steps.keys()].map((step) => `${operations.get(step) ?? ''} ${step}`.trim());
   // What was taken is drawn over what was not.
   const ordered = edges.toSorted((first, second) => Number(way.isTaken(first)) - Number(way.isTaken(second)));
   return (
@@ -44,6 +43,7 @@ export function Figure({ way, isOpen }: Parts) {
 
 function description(taken: readonly string[], isOpen: boolean): string {
   if (isOpen) return 'The isolation workflow, FIG. 2: the device has not reported yet';
+  if (taken.length === 0) return 'The isolation workflow, FIG. 2: this load has not come to its device';
   return `The isolation workflow, FIG. 2. This load went through ${taken.join(', ')}`;
 }
 

@@ -40,7 +40,6 @@ export function PaceFields({ draft: { startAt, window, devicesInFlight, loadsPer
         />
         <Tick
           label="only at some times of the week"
-          at="/window"
           isOn={window !== null}
           onChange={(isOn) => onChange({ window: isOn ? usualWindow() : null })}
         />
