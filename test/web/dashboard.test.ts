@@ -1,11 +1,14 @@
 // The dashboard in a real browser on a live service: the main job from end to end, and what each page says when things are not as they should be.
 
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import Database from 'better-sqlite3';
 import type { Locator, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { Agent } from '../api/agent.ts';
 import { Bench, itemsOf } from '../api/fixture.ts';
-import { barriersOf, Dashboard, failAndComeBack, isWiderThanItsWindow } from './dashboard.ts';
+import { Dashboard, failAndComeBack, lookForBarriers } from './dashboard.ts';
 
 let dashboard: Dashboard;
 let device: string;
@@ -15,13 +18,13 @@ beforeAll(async () => {
   dashboard = await Dashboard.start();
   device = await dashboard.deviceOf('rack-a-1');
 });
+afterEach(() => dashboard.closePages());
 afterAll(() => dashboard?.stop());
 
 const heading = (page: Page, name: string | RegExp) => page.getByRole('heading', { level: 1, name });
-const leave = (page: Page) => page.context().close();
 
 test('the main job: see the fleet, load a build while threads are inside the old version, watch what came of it, go back', async () => {
-  await dashboard.keepInside(device, 5);
+  const stop = await dashboard.keepInside(device, 5);
   const page = await dashboard.open('/');
   await heading(page, 'Fleet').waitFor();
   await page.getByRole('row', { name: /rack-b-2 connected rack-b tcp@1\.0\.0/ }).waitFor();
@@ -61,8 +64,11 @@ test('the main job: see the fleet, load a build while threads are inside the old
   await heading(page, 'tcp@1.0.0 on rack-a-1').waitFor();
   await page.getByText('1.1.0 drops packets').waitFor();
   await page.getByText('a rollback', { exact: true }).waitFor();
-  await leave(page);
+  await stop();
+  await dashboard.bench.post(`/v1/devices/${device}/programs`, shortCalls);
 });
+
+const shortCalls = { name: 'short-calls', module: 'tcp', export: 'checksum', arguments: [1480, 1], pauseMilliseconds: 5 };
 
 test('by keyboard alone: sign in, open a device, load a build', async () => {
   const page = await dashboard.open('/', { role: null });
@@ -85,7 +91,6 @@ test('by keyboard alone: sign in, open a device, load a build', async () => {
   await pressOn(page, question.getByRole('button', { name: 'Load tcp@1.1.0' }));
   await heading(page, 'tcp@1.1.0 on rack-a-2').waitFor();
   await page.getByText('replaced', { exact: true }).first().waitFor();
-  await leave(page);
 });
 
 const isFocused = async (page: Page, locator: Locator) => (await locator.and(page.locator(':focus')).count()) === 1;
@@ -105,7 +110,6 @@ test.each(['viewer', 'publisher'] as const)('who is a %s is offered nothing that
   await page.getByRole('table', { name: 'Module table' }).waitFor();
   await page.getByRole('article', { name: 'Program long-access' }).waitFor();
   expect(await page.getByRole('button').allInnerTexts()).toEqual(['Sign out']);
-  await leave(page);
 });
 
 test('the fleet is filtered in the address, which can be sent to somebody', async () => {
@@ -129,7 +133,6 @@ test('the fleet is filtered in the address, which can be sent to somebody', asyn
   await page.getByText('4 devices shown.').waitFor();
   await page.getByLabel('Order').selectOption('createdAt');
   await page.waitForURL('**/?sort=createdAt');
-  await leave(page);
 });
 
 test('what happens is shown as it happens', async () => {
@@ -141,13 +144,94 @@ test('what happens is shown as it happens', async () => {
   await dashboard.bench.load('tcp', '1.1.0', [id]);
   await page.getByRole('row', { name: /rack-b-1 .* tcp@1\.1\.0/ }).waitFor();
   await other.getByRole('row', { name: /tcp 1\.1\.0 0x2000 0/ }).waitFor();
-  await dashboard.keepInside(id, 3);
+  const stop = await dashboard.keepInside(id, 3);
   await other.getByRole('row', { name: /tcp 1\.1\.0 0x2000 3/ }).waitFor();
-  const body = { name: 'short-calls', module: 'tcp', export: 'checksum', arguments: [1480, 1], pauseMilliseconds: 5 };
-  await dashboard.bench.post(`/v1/devices/${id}/programs`, body);
+  await stop();
+  await dashboard.bench.post(`/v1/devices/${id}/programs`, shortCalls);
   await other.getByRole('img', { name: /^Calls per second, now: 1\.1\.0 [1-9]/ }).waitFor();
-  await leave(page);
-  await leave(other);
+});
+
+describe('a load', () => {
+  /** Waits within an access for so many milliseconds; the next version does not. */
+  const waiting = '(func (export "hold") (param i32) (result i32) (call $sleep (local.get 0)) (i32.const 0))';
+  const notWaiting = '(func (export "hold") (param i32) (result i32) (i32.const 0))';
+  const module = (...content: readonly string[]) => `(module (import "kernel" "sleep" (func $sleep (param i32))) ${content.join(' ')})`;
+  const hold = (milliseconds: number, threads: number) => ({
+    ...{ name: `hold-${milliseconds}`, module: 'hold', export: 'hold', arguments: [milliseconds], threads },
+  });
+  let on: string;
+  beforeAll(async () => {
+    on = await dashboard.deviceOf('rack-b-2');
+    await dashboard.push('hold', '1.0.0', module(waiting));
+    await dashboard.push('hold', '1.1.0', module(notWaiting));
+    await dashboard.push('hold', '1.2.0', module(notWaiting, '(func (export "self_check") (result i32) (i32.const 7))'));
+    await dashboard.push('hold', '1.3.0', module(notWaiting));
+    await dashboard.bench.load('hold', '1.0.0', [on]);
+  });
+
+  /** Has it done, and looks at the way that is lit in FIG. 2: its operations, what is written at them, and how many there are. */
+  async function look(page: Page, version: string, terms: object, way: readonly string[], answers: readonly string[], edges: number) {
+    const [made] = await dashboard.bench.load('hold', version, [on], terms);
+    await page.goto(`/loads/${made?.['id']}`);
+    const name = await page.getByRole('figure', { name: 'This load went through' }).getAttribute('aria-label');
+    expect(name?.split('went through ')[1]).toBe(way.join(', '));
+    expect((await page.locator('.edge.taken text').allTextContents()).toSorted()).toEqual([...answers].toSorted());
+    expect(await page.locator('.edge.taken').count()).toBe(edges);
+  }
+
+  test('that fails or is refused is shown with the way that it took', async () => {
+    const page = await dashboard.open('/loads', { role: 'viewer' });
+    const begin = ['200 received', '210 looked-up', '220 compared'];
+    const swapped = [...begin, '230 loaded', '240 table-updated', '250 checked-references'];
+    const stop = await dashboard.run(on, hold(600_000, 1));
+    const drain = { strategy: 'drain', drainMilliseconds: 50 };
+    await look(page, '1.1.0', drain, [...swapped, 'failed', '280 completed'], ['yes', 'yes', 'not left in time'], 7);
+    await page
+      .getByText(/accesses? (is|are) still inside|still inside|did not leave|not left/)
+      .first()
+      .waitFor();
+    await stop();
+    await look(page, '1.2.0', {}, [...begin, 'failed', '280 completed'], ['yes', 'yes'], 5);
+    await page.getByText('its self-check answered 7, not 0').first().waitFor();
+    await look(page, '1.0.0', {}, [...begin, 'refused', '280 completed'], ['yes', 'no'], 4);
+    const database = new Database(join(dashboard.bench.folder, 'patchbay.db'));
+    database.exec(`UPDATE Build SET envelope = NULL WHERE module = 'hold' AND version = '1.3.0'`);
+    database.close();
+    await look(page, '1.3.0', {}, ['200 received', 'refused', '280 completed'], ['image not proven'], 2);
+    await page.getByText('refused-image', { exact: true }).first().waitFor();
+  });
+
+  test('that waited until all had left is shown with the way that it took', async () => {
+    const page = await dashboard.open('/loads', { role: 'viewer' });
+    // So many, and so different, that there is always one inside; none for long.
+    const stops = [];
+    for (const time of [190, 310, 470]) stops.push(await dashboard.run(on, { ...hold(time, 1), pauseMilliseconds: 5 }));
+    const way = ['200 received', '210 looked-up', '220 compared', '230 loaded', '240 table-updated', '250 checked-references'];
+    const drained = [...way, '270 references-reset', '275 invalidated', '280 completed'];
+    await look(page, '1.1.0', { strategy: 'drain', drainMilliseconds: 30_000 }, drained, ['yes', 'yes', 'drained'], 8);
+    await page.getByText('replaced', { exact: true }).first().waitFor();
+    for (const stop of stops) await stop();
+  });
+
+  test('is cancelled while it waits for a host that is away', async () => {
+    // It is known, and follows no orders.
+    await new Agent(dashboard.bench).register('rack-c', ['rack-c-1']);
+    const away = await dashboard.deviceOf('rack-c-1');
+    const asked = await dashboard.bench.post('/v1/loads', { module: 'tcp', version: '1.1.0', devices: [away] });
+    const page = await dashboard.open('/audit');
+    const named = page.waitForRequest((request) => new URL(request.url()).pathname === '/v1/devices');
+    await page.goto(`/loads?batch=${asked.body['batch']}`);
+    // The names of the devices that are there, and of no others.
+    expect(new URL((await named).url()).searchParams.getAll('id')).toEqual([away]);
+    await page.getByRole('row', { name: /tcp@1\.1\.0 rack-c-1 queued/ }).waitFor();
+    await page.getByRole('link', { name: 'tcp@1.1.0' }).click();
+    await page.getByText('The load waits until the host of rack-c-1 can be sent it.').waitFor();
+    await page.getByRole('figure', { name: 'the device has not reported yet' }).waitFor();
+    await page.getByRole('button', { name: 'Cancel the load' }).click();
+    await page.getByText('It ended as cancelled, without the device.').waitFor();
+    await page.getByRole('figure', { name: 'this load has not come to its device' }).waitFor();
+    expect(await page.getByRole('button', { name: 'Cancel the load' }).count()).toBe(0);
+  });
 });
 
 /** Every page, the part of the API that it is made of, and something that is on it when all is well. */
@@ -166,7 +250,6 @@ const pages = () => [
 test('each page says that it is loading, and what went wrong, and comes back by itself', async () => {
   const page = await dashboard.open('/');
   await failAndComeBack(page, pages());
-  await leave(page);
 });
 
 test('each page says that there is nothing', async () => {
@@ -186,7 +269,6 @@ test('each page says that there is nothing', async () => {
   await page.getByText('There is no such object').waitFor();
   await page.goto('/loads/lod_none');
   await page.getByText('There is no such object').waitFor();
-  await leave(page);
 });
 
 describe('the key', () => {
@@ -204,7 +286,6 @@ describe('the key', () => {
     await dashboard.signIn(page, dashboard.keyOf('viewer'));
     await page.getByText('2 devices shown.').waitFor();
     expect(new URL(page.url()).search).toBe('?name=rack-a');
-    await leave(page);
   });
 
   test('is remembered by the tab where its user likes, and forgotten when they sign out', async () => {
@@ -220,7 +301,6 @@ describe('the key', () => {
     expect(await page.evaluate<number>('sessionStorage.length + localStorage.length + document.cookie.length')).toBe(0);
     await page.reload();
     await heading(page, 'Sign in to Patchbay').waitFor();
-    await leave(page);
   });
 });
 
@@ -235,40 +315,33 @@ test('a service that asks nobody for a key is opened without one', async () => {
     expect(await page.getByRole('button', { name: 'Sign out' }).count()).toBe(0);
     await page.goto(`${open.url}/loads`);
     await page.getByText('Nothing has been loaded yet').waitFor();
-    await leave(page);
   } finally {
     await open.close();
   }
 });
 
-test.each(['light', 'dark'] as const)('nobody is kept out of a page by what axe finds, nor by a narrow window: %s', async (scheme) => {
-  const page = await dashboard.open('/', { scheme, width: 360, role: null });
-  const look = async (what: string) => {
-    expect(await isWiderThanItsWindow(page), `${what} at 360 pixels`).toBe(false);
-    expect(await barriersOf(page), what).toEqual([]);
-  };
+test('nobody is kept out of a page by what axe finds, nor by a narrow window', { timeout: 120_000 }, async () => {
+  const page = await dashboard.open('/', { role: null });
+  const look = (what: string) => lookForBarriers(page, what);
   await heading(page, 'Sign in to Patchbay').waitFor();
   await look('sign in');
   await dashboard.signIn(page, dashboard.keyOf('operator'));
   for (const { name, path, shown } of pages()) {
-    await page.setViewportSize({ width: 360, height: 740 });
     await page.goto(path);
     await shown(page).waitFor();
     await look(name);
     if (name === 'device') {
       await page.getByRole('button', { name: 'Load a build…' }).click();
+      await page.getByRole('dialog').getByRole('combobox', { name: 'Module' }).selectOption('tcp');
       await page.getByText('substantially similar', { exact: true }).waitFor();
       await page.getByText('How it is loaded').click();
       await look('the dialog to load');
       await page.keyboard.press('Escape');
     }
-    await page.setViewportSize({ width: 1280, height: 800 });
-    expect(await barriersOf(page, ['color-contrast']), `${name} on a wide screen`).toEqual([]);
   }
   await page.goto('/?label=zone%3Dnowhere');
   await page.getByText('No device is like that.').waitFor();
   await look('an empty list');
-  await leave(page);
 });
 
 test('while the service is away pages say so, keep what they know, and come back by themselves', async () => {
@@ -288,7 +361,6 @@ test('while the service is away pages say so, keep what they know, and come back
   await dashboard.bench.start();
   await page.getByText('live', { exact: true }).waitFor();
   expect(itemsOf(await dashboard.bench.get('/v1/devices')).length).toBeGreaterThan(0);
-  await leave(page);
 });
 
 test('no page did anything that it may not, and no key is in an address or in the log', () => {

@@ -3,9 +3,10 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import axe from 'axe-core';
-import type { Browser, Locator, Page } from 'playwright-core';
+import { fileURLToPath } from 'node:url';
+import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import { expect } from 'vitest';
+import { z } from 'zod';
 import { Child } from '../../src/cli/running/child.ts';
 import { Bench, itemsOf, joinToken, until } from '../api/fixture.ts';
 import { Lines } from '../lines.ts';
@@ -16,9 +17,34 @@ const devicesPerHost = 2;
 /** Rounds that keep a thread inside the module for hours. */
 const endlessRounds = 2_000_000_000;
 
+/** `checksum(length, rounds)`: as many steps as the one times the other. */
+const tcp = (plus: number) => `
+  (module
+    (func (export "checksum") (param $length i32) (param $rounds i32) (result i32)
+      (local $round i32) (local $place i32) (local $sum i32)
+      (loop $rounds
+        (local.set $place (i32.const 0))
+        (loop $length
+          (local.set $sum (i32.add (i32.rotl (local.get $sum) (i32.const 1)) (local.get $place)))
+          (local.set $place (i32.add (local.get $place) (i32.const 1)))
+          (br_if $length (i32.lt_u (local.get $place) (local.get $length))))
+        (local.set $round (i32.add (local.get $round) (i32.const 1)))
+        (br_if $rounds (i32.lt_u (local.get $round) (local.get $rounds))))
+      (i32.add (local.get $sum) (i32.const ${plus}))))`;
+
 const roles = ['viewer', 'operator', 'publisher', 'admin'] as const;
 type Role = (typeof roles)[number];
 type Look = { readonly width?: number; readonly scheme?: 'light' | 'dark'; readonly role?: Role | null };
+
+/** What is asked for to have a program. */
+type Program = {
+  readonly name: string;
+  readonly module: string;
+  readonly export: string;
+  readonly arguments: readonly number[];
+  readonly pauseMilliseconds?: number;
+  readonly threads: number;
+};
 
 /** What pages have done that none of them may. */
 type Watched = { readonly addresses: string[]; readonly wrongs: string[] };
@@ -30,6 +56,7 @@ export class Dashboard {
   readonly #hosts: Child[] = [];
   readonly #watched: Watched = { addresses: [], wrongs: [] };
   readonly #keys = new Map<Role, string>();
+  #context: Promise<BrowserContext> | null = null;
 
   private constructor(browser: Browser) {
     this.#browser = browser;
@@ -43,11 +70,8 @@ export class Dashboard {
     await bench.start();
     dashboard.#startHosts();
     await dashboard.#makeKeys();
-    for (const version of ['1.0.0', '1.1.0']) {
-      const source = readFileSync(new URL(`../../examples/tcp/${version}/tcp.ts`, import.meta.url), 'utf8');
-      const pushed = await bench.push('tcp', version, source, 'assemblyscript');
-      if (pushed.status !== 201) throw new Error(JSON.stringify(pushed.body));
-    }
+    await dashboard.push('tcp', '1.0.0', tcp(0));
+    await dashboard.push('tcp', '1.1.0', tcp(1));
     await bench.load('tcp', '1.0.0', await bench.connectedDevices(hosts.length * devicesPerHost));
     return dashboard;
   }
@@ -79,28 +103,52 @@ export class Dashboard {
     return String(itemsOf(await this.bench.get(`/v1/devices?name=${name}`))[0]?.['id']);
   }
 
-  /** Threads that are inside `tcp` until somebody interrupts them, once they are. */
-  async keepInside(device: string, threads: number): Promise<void> {
-    const body = { name: 'long-access', module: 'tcp', export: 'checksum', arguments: [1480, endlessRounds], threads };
-    await this.bench.post(`/v1/devices/${device}/programs`, body);
-    await until('they are inside', async () =>
-      JSON.stringify((await this.bench.get(`/v1/devices/${device}`)).body).includes(`"referenceCount":${threads}`),
-    );
+  /** @throws {Error} where it is not taken. */
+  async push(module: string, version: string, source: string, language = 'wat'): Promise<void> {
+    const pushed = await this.bench.push(module, version, source, language);
+    if (pushed.status !== 201) throw new Error(JSON.stringify(pushed.body));
   }
 
-  /** A page in a browser context of its own, at the path; signed in, unless the role is null. */
-  async open(path: string, { width = 1280, scheme = 'light', role = 'operator' }: Look = {}): Promise<Page> {
-    const context = await this.#browser.newContext({
-      viewport: { width, height: 800 },
-      colorScheme: scheme,
-      reducedMotion: 'reduce',
-      baseURL: this.bench.url,
+  /**
+   * Threads that are inside `tcp` and busy until somebody interrupts them, once they are.
+   * Answers how to stop them: who has seen what there was to see does, for they leave little of the processor to the other tests.
+   */
+  keepInside(device: string, threads: number): Promise<() => Promise<void>> {
+    return this.run(device, { name: 'long-access', module: 'tcp', export: 'checksum', arguments: [1480, endlessRounds], threads });
+  }
+
+  /** Starts a program whose threads stay inside its module, and answers, once they are there, how to stop it. */
+  async run(device: string, program: Program): Promise<() => Promise<void>> {
+    const programs = `/v1/devices/${device}/programs`;
+    const started = await this.bench.post(programs, program);
+    if (started.status !== 202) throw new Error(JSON.stringify(started.body));
+    await until('they are inside', async () => {
+      const { moduleTable } = Table.parse((await this.bench.get(`/v1/devices/${device}`)).body);
+      return moduleTable.some(({ module, referenceCount }) => module === program.module && referenceCount >= program.threads);
     });
+    const own = `${programs}/${started.body['id']}`;
+    return async () => {
+      await this.bench.post(`${own}/stop`, undefined);
+      await until('it has stopped', async () => (await this.bench.get(own)).body['state'] === 'stopped');
+    };
+  }
+
+  /** Pages share what the browser has read of the dashboard, as the tabs of a user do; what is of one of them alone they do not. */
+  async #newContext(): Promise<BrowserContext> {
+    const context = await this.#browser.newContext({ reducedMotion: 'reduce', baseURL: this.bench.url });
     context.setDefaultTimeout(15_000);
     await context.addInitScript(
       `addEventListener('securitypolicyviolation', (event) => console.error('refused by the policy: ' + event.violatedDirective + ' ' + event.blockedURI));`,
     );
-    const page = await context.newPage();
+    return context;
+  }
+
+  /** A page at the path; signed in, unless the role is null. */
+  async open(path: string, { width = 1280, scheme = 'light', role = 'operator' }: Look = {}): Promise<Page> {
+    this.#context ??= this.#newContext();
+    const page = await (await this.#context).newPage();
+    await page.setViewportSize({ width, height: 800 });
+    await page.emulateMedia({ colorScheme: scheme });
     page.on('request', (request) => this.#watched.addresses.push(request.url()));
     page.on('framenavigated', (frame) => this.#watched.addresses.push(frame.url()));
     page.on('pageerror', (error) => this.#watched.wrongs.push(`${error.stack}`));
@@ -111,6 +159,11 @@ export class Dashboard {
     await page.goto(path);
     if (role !== null) await this.signIn(page, this.keyOf(role));
     return page;
+  }
+
+  /** Closes every page: each follows the events, and a browser has few connections for one service. */
+  async closePages(): Promise<void> {
+    for (const page of (await this.#context)?.pages() ?? []) await page.close();
   }
 
   async signIn(page: Page, key: string): Promise<void> {
@@ -131,6 +184,10 @@ export class Dashboard {
   }
 }
 
+const Table = z.object({ moduleTable: z.array(z.object({ module: z.string(), referenceCount: z.number() })) });
+
+const axe = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8');
+
 type Violation = {
   readonly id: string;
   readonly help: string;
@@ -138,19 +195,38 @@ type Violation = {
 };
 
 /** What a page has that keeps some people out, as axe finds it: a line each. @param rules By itself, all that axe knows. */
-export async function barriersOf(page: Page, rules: readonly string[] | null = null): Promise<string[]> {
+async function barriersOf(page: Page, rules: readonly string[] | null = null): Promise<string[]> {
   // The debugger's way, for which the Content-Security-Policy does not count.
-  await page.evaluate(axe.source);
-  const options = JSON.stringify({ resultTypes: ['violations'], ...(rules === null ? {} : { runOnly: rules }) });
+  if (await page.evaluate<boolean>(`typeof axe === 'undefined'`)) await page.evaluate(axe);
+  // What it would load once more for itself, style sheets and media, no rule that is on asks for.
+  const options = JSON.stringify({ resultTypes: ['violations'], preload: false, ...(rules === null ? {} : { runOnly: rules }) });
   const violations = await page.evaluate<readonly Violation[]>(`axe.run(document, ${options}).then(({ violations }) => violations)`);
   return violations.flatMap(({ id, help, nodes }) =>
     nodes.map(({ target, failureSummary }) => `${id}: ${help}: ${target.join(' ')}: ${failureSummary}`),
   );
 }
 
-/** Whether a page is wider than its window. */
-export function isWiderThanItsWindow(page: Page): Promise<boolean> {
-  return page.evaluate<boolean>('document.documentElement.scrollWidth > innerWidth');
+const narrow = { width: 360, height: 740 };
+const wide = { width: 1280, height: 800 };
+
+/**
+ * A page keeps nobody out, on a phone and on a desk, in light and dark, and is not wider than the window of a phone. What axe asks besides colours is the
+ * same in both: it is asked in the light, in a narrow window and, where what is shown differs by more than its place, in a wide one.
+ */
+export async function lookForBarriers(page: Page, what: string, { isWideAnother = false } = {}): Promise<void> {
+  for (const size of [narrow, wide]) {
+    await page.setViewportSize(size);
+    if (size === narrow)
+      expect(await page.evaluate<boolean>('document.documentElement.scrollWidth > innerWidth'), `${what} is wider than 360 pixels`).toBe(
+        false,
+      );
+    for (const scheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme: scheme });
+      const isWhole = scheme === 'light' && (size === narrow || isWideAnother);
+      expect(await barriersOf(page, isWhole ? null : ['color-contrast']), `${what}, ${scheme}, ${size.width} pixels wide`).toEqual([]);
+    }
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
 }
 
 /** Has requests of the API under that path answered as the function says, until it is undone. */
