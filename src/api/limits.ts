@@ -83,7 +83,9 @@ export async function limitRates(
   const isUnknown = (request: FastifyRequest) => callerOf(request).kind === 'unknown';
   const count = app.createRateLimit({
     timeWindow: 60_000,
-    keyGenerator: (request) => (isUnknown(request) ? `address ${normalizeIP(request.ip)}` : actorOf(callerOf(request))),
+    // Whoever has gone meanwhile has no address any more.
+    keyGenerator: (request) =>
+      isUnknown(request) ? `address ${normalizeIP(request.socket.remoteAddress ?? 'gone')}` : actorOf(callerOf(request)),
     max: (request) => (isUnknown(request) ? unknownPerMinute : requestsPerMinute),
   });
   return async (request, reply) => {

@@ -3,11 +3,13 @@
 import console from 'node:console';
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import type { KeyPolicy } from '../../api/access.ts';
 import { usualLimits } from '../../api/limits.ts';
 import { createService } from '../../api/service.ts';
+import { isDatabaseAway } from '../../control/database-away.ts';
 import type { RetentionSettings } from '../../control/retention.ts';
 import { SigningKeyError } from '../../control/signing-keys.ts';
 import { isPostgresql } from '../../store/store.ts';
@@ -54,6 +56,9 @@ Examples:
 
 /** How often is looked for what is older than it is kept, in milliseconds. */
 const retentionInterval = 3_600_000;
+
+/** How long a database is waited for that is away when the service starts, and how often it is tried, in milliseconds. */
+const databaseWaits = { most: 60_000, interval: 500 } as const;
 
 const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
 
@@ -161,10 +166,11 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
   makeFolder(settings);
   const joinToken = keepJoinToken(settings.token, settings.tokenFile);
   const adminKey = { secret: '' };
-  const { app, url } = await startService(settings, joinToken, (secret) => {
+  const keepAdminKey = (secret: string) => {
     writeAdminKey(settings.adminKeyFile, secret);
     adminKey.secret = secret;
-  });
+  };
+  const { app, url } = await startService(settings, { joinToken, keepAdminKey, signal });
   const host = settings.embeddedDevices > 0 ? startEmbeddedHost(url, joinToken, settings) : null;
   console.log(`Patchbay is running${host === null ? '' : ` with ${settings.embeddedDevices} embedded devices`}.`);
   console.log(`  dashboard      ${url}/`);
@@ -183,11 +189,17 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
   await app.close();
 }
 
-type KeepSecret = (secret: string) => void;
+type Service = Awaited<ReturnType<typeof createService>>;
 
-async function startService(settings: ServeSettings, joinToken: string, keepAdminKey: KeepSecret) {
+type Start = {
+  readonly joinToken: string;
+  readonly keepAdminKey: (secret: string) => void;
+  readonly signal: AbortSignal;
+};
+
+async function startService(settings: ServeSettings, start: Start) {
   const { port, address } = settings;
-  const app = await openService(settings, joinToken, keepAdminKey);
+  const app = await openService(settings, start);
   try {
     return { app, url: await app.listen({ port, host: address }) };
   } catch (error) {
@@ -201,24 +213,35 @@ async function startService(settings: ServeSettings, joinToken: string, keepAdmi
   }
 }
 
-async function openService(settings: ServeSettings, joinToken: string, keepAdminKey: KeepSecret) {
-  const { database, logLevel, unreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention, requestsPerMinute } = settings;
-  try {
-    // Logs go to standard error, so that standard output is what the command says to its user.
-    return await createService({
-      database,
-      joinToken,
-      unreachableAfter,
-      keys,
-      signingKeys: { privateKeys: privateKeysIn(signingKeys), isLost: newSigningKey },
-      retention,
-      adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
-      limits: { ...usualLimits, requestsPerMinute },
-      logger: { level: logLevel, stream: process.stderr },
-    });
-  } catch (error) {
-    throw cannotOpen(database, error);
+/** A database that is away for a moment, as while it is started anew, is waited for. */
+async function openService(settings: ServeSettings, start: Start): Promise<Service> {
+  const deadline = Date.now() + databaseWaits.most;
+  for (let isTold = false; ; isTold = true) {
+    try {
+      return await tryToOpen(settings, start);
+    } catch (error) {
+      const isWaitedFor = isPostgresql(settings.database) && isDatabaseAway(error) && Date.now() < deadline && !start.signal.aborted;
+      if (!isWaitedFor) throw cannotOpen(settings.database, error);
+      if (!isTold) console.error(`waiting up to ${databaseWaits.most / 1_000} s for the database ${withoutPassword(settings.database)}`);
+      await delay(databaseWaits.interval);
+    }
   }
+}
+
+function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start): Promise<Service> {
+  const { database, logLevel, unreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention, requestsPerMinute } = settings;
+  // Logs go to standard error, so that standard output is what the command says to its user.
+  return createService({
+    database,
+    joinToken,
+    unreachableAfter,
+    keys,
+    signingKeys: { privateKeys: privateKeysIn(signingKeys), isLost: newSigningKey },
+    retention,
+    adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
+    limits: { ...usualLimits, requestsPerMinute },
+    logger: { level: logLevel, stream: process.stderr },
+  });
 }
 
 function makeFolder({ database, folder }: ServeSettings): void {

@@ -3,12 +3,13 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
+import { connectionTo } from './connections.ts';
 
 export const channel = 'patchbay';
 /** After a connection that was lost another is tried, in milliseconds: the first soon, the next later. */
 const waits = { shortest: 100, longest: 5_000 } as const;
-/** A connection on which nothing comes is asked this often whether it is there, in milliseconds. */
-const keepAliveMilliseconds = 10_000;
+/** The server is asked this often whether it is there, and given up when it has not answered for so long, in milliseconds. */
+const heartbeat = { interval: 3_000, silence: 8_000 } as const;
 
 export class Announcements {
   readonly #url: string;
@@ -45,7 +46,7 @@ export class Announcements {
   }
 
   async #connect(): Promise<void> {
-    const client = new pg.Client({ connectionString: this.#url, keepAlive: true, keepAliveInitialDelayMillis: keepAliveMilliseconds });
+    const client = new pg.Client(connectionTo(this.#url, [], heartbeat.silence));
     client.on('notification', ({ payload = '' }) => {
       const [replica = '', ...words] = payload.split(' ');
       if (replica !== this.#replica) this.#listener(words.join(' '));
@@ -58,6 +59,19 @@ export class Announcements {
     await client.connect();
     await client.query(`LISTEN ${channel}`);
     this.#client = client;
+    void this.#keepAsking(client);
+  }
+
+  /** So that something comes as long as the server is there. */
+  async #keepAsking(client: pg.Client): Promise<void> {
+    try {
+      for (;;) {
+        await delay(heartbeat.interval, undefined, { ref: false });
+        await client.query('SELECT');
+      }
+    } catch {
+      // It has ended.
+    }
   }
 
   async #reconnect(): Promise<void> {

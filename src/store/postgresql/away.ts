@@ -5,11 +5,14 @@ const signs = [
   /Can't reach database server/,
   /Server has closed the connection/,
   /Connection terminated/,
+  /is not queryable/,
   /terminating connection/,
   /the database system is (?:starting up|shutting down|in recovery mode|not yet accepting connections)/,
   /\b(?:ECONNREFUSED|ECONNRESET|EPIPE|57P01|57P02|57P03)\b/,
   /Transaction (?:API error|not found|already closed)/,
   /Unable to start a transaction/,
+  // Others had the turn to write for too long, as whoever was lost in the middle of it.
+  /canceling statement due to statement timeout/,
 ];
 
 /** Errors of which one is the cause of the other. */

@@ -7,6 +7,7 @@ import { getPrismaClientClass } from '../generated/internal/postgresql.ts';
 import { type RecordedMigration, readRecorded } from '../migrations.ts';
 import type { Repetition } from '../repetition.ts';
 import { Announcements, channel } from './announcements.ts';
+import { connectionTo } from './connections.ts';
 import { SharedWork } from './shared-work.ts';
 import { PostgresqlStatements } from './statements.ts';
 
@@ -14,8 +15,6 @@ import { PostgresqlStatements } from './statements.ts';
 const connections = { reading: 8, writing: 2 } as const;
 /** The first waits for the others of its replica; the others of the cluster are waited for in the database. */
 const writerLock = 'SELECT pg_advisory_xact_lock(1885434979, 1)';
-/** A connection that hangs is given up after this, in milliseconds: as long as a transaction may last. */
-const statementTimeout = 60_000;
 /** How long it may take to see whether the database takes writes, in milliseconds. */
 const probeLimits = { maxWait: 5_000, timeout: 5_000 };
 
@@ -36,7 +35,13 @@ export class PostgresqlEngine implements Engine {
 
   /** Opens a database that has all migrations. */
   static async open(url: string): Promise<PostgresqlEngine> {
-    return new PostgresqlEngine(url, await Announcements.follow(url), await SharedWork.start(url));
+    const announcements = await Announcements.follow(url);
+    try {
+      return new PostgresqlEngine(url, announcements, await SharedWork.start(url));
+    } catch (error) {
+      await announcements.close();
+      throw error;
+    }
   }
 
   /**
@@ -103,6 +108,5 @@ export class PostgresqlEngine implements Engine {
 
 /** @param settings Of the server, for each connection. */
 function clientOf(url: string, max: number, settings: readonly string[]): PrismaClient {
-  const options = [...settings, `statement_timeout=${statementTimeout}`].map((setting) => `-c ${setting}`).join(' ');
-  return new (getPrismaClientClass())({ adapter: new PrismaPg({ connectionString: url, max, options }) });
+  return new (getPrismaClientClass())({ adapter: new PrismaPg({ ...connectionTo(url, settings), max }) });
 }

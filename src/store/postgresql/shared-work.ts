@@ -2,6 +2,7 @@
 
 import { PgBoss } from 'pg-boss';
 import type { Repetition } from '../repetition.ts';
+import { connectionTo } from './connections.ts';
 
 /** Connections of one replica for it. */
 const connections = 4;
@@ -27,9 +28,9 @@ export class SharedWork {
   }
 
   /** Makes what pg-boss needs in a schema of its own, once however many replicas start. */
-  static async start(connectionString: string): Promise<SharedWork> {
+  static async start(url: string): Promise<SharedWork> {
     const boss = new PgBoss({
-      connectionString,
+      ...connectionTo(url),
       max: connections,
       schema: 'patchbay_work',
       useListenNotify: true,
@@ -40,7 +41,10 @@ export class SharedWork {
     // A database that is away for a time is told by the readiness of the service; pg-boss goes on when it is back.
     boss.on('error', () => {});
     boss.on('warning', () => {});
-    await boss.start();
+    await boss.start().catch(async (error: unknown) => {
+      await boss.stop({ graceful: false, close: true }).catch(() => {});
+      throw error;
+    });
     return new SharedWork(boss);
   }
 

@@ -7,7 +7,7 @@ import { answerOf, type Client, createPatchbayClient } from '../../../src/cli/cl
 import { check, type Verdict } from './checker.ts';
 import { moduleText } from './modules.ts';
 import { freePort, hostProcess, type RestartedProcess, serviceProcess } from './processes.ts';
-import { type FaultCounts, FaultProxy } from './proxy.ts';
+import { databaseNetwork, type FaultCounts, FaultProxy } from './proxy.ts';
 import { Random } from './random.ts';
 import { readDevices, readEverything, readLoads, readPrograms } from './reading.ts';
 import { Requester } from './requester.ts';
@@ -33,6 +33,8 @@ type ChaosCounts = Omit<Verdict, 'violations'> &
     serviceKills: number;
     hostKills: number;
     databaseKills: number;
+    /** Of the connections of replicas to their database; those above are of hosts and clients. */
+    databaseFaults: number;
     readonly requests: number;
     /** Attempts of requests beyond the first. */
     readonly repeats: number;
@@ -63,7 +65,9 @@ const progressMilliseconds = 2_000;
 const progressProbability = 0.5;
 /** How often the next kill waits until the process that was killed is ready. */
 const readyProbability = 0.8;
-/** How often it is the database that is killed, where it is a process. */
+/** A start that takes longer is told, in milliseconds. */
+const toldMilliseconds = 10_000;
+/** How often it is the database that is killed or may be cut off, where it is a process. */
 const databaseProbability = 0.1;
 /** Clients that ask for loads at the same time. */
 const requesters = 2;
@@ -72,9 +76,15 @@ const requestMilliseconds = { least: 20, most: 400 } as const;
 const devicesOfRequest = { least: 1, most: 40 } as const;
 /** Time between faults that hit every connection of one host, or of all. */
 const outageMilliseconds = { least: 200, most: 3_000 } as const;
+/** How often they hit the whole network. */
+const allProbability = 0.1;
+/** How often such a fault is that nothing comes through any more and neither end is told. */
+const lossProbability = 0.05;
 const invalidations = ['none', 'mark-invalid', 'nx', 'delete', 'delete', 'delete'] as const;
 /** Requests at once while the fleet is set up. */
 const atOnce = 8;
+/** Of these, builds: each replica begins its compilers with the first that it gets. */
+const buildsAtOnce = 2;
 
 /** Runs the chaos until that many kills, waits until all has settled, and checks. @throws {Error} when the fleet does not come up at all. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
@@ -104,6 +114,8 @@ class Chaos {
   readonly #proxies: FaultProxy[];
   /** By which is asked how things are: it does no harm. */
   readonly #view: FaultProxy;
+  /** One between each replica of the service and the server of PostgreSQL. */
+  readonly #databaseProxies: readonly FaultProxy[];
   readonly #client: Client;
   readonly #requester: Requester;
   readonly #began = performance.now();
@@ -123,12 +135,16 @@ class Chaos {
     for (let replica = 0; replica < (options.cluster?.replicas ?? 1); replica += 1) ports.push(await freePort(random.fork()));
     const proxies = Array.from({ length: options.hosts + 1 }, () => new FaultProxy(ports, random.fork()));
     const view = new FaultProxy(ports, random.fork());
-    await Promise.all([...proxies, view].map((proxy) => proxy.listen()));
-    const database = options.cluster?.server.url ?? join(folder, 'patchbay.db');
-    const services = ports.map((port, index) => serviceProcess(`replica ${index + 1}`, port, database, folder));
+    const server = options.cluster === null ? null : new URL(options.cluster.server.url);
+    const databases = server === null ? [] : ports.map(() => new FaultProxy([Number(server.port)], random.fork(), databaseNetwork));
+    await Promise.all([...proxies, view, ...databases].map((proxy) => proxy.listen()));
+    const services = ports.map((port, index) => {
+      const database = server === null ? join(folder, 'patchbay.db') : through(databases[index], server);
+      return serviceProcess(`replica ${index + 1}`, port, database, folder);
+    });
     for (const service of services) service.start();
     await Promise.all(services.map((service) => service.ready()));
-    return new Chaos(options, random, services, folder, { proxies, view });
+    return new Chaos(options, random, services, folder, { proxies, view, databases });
   }
 
   private constructor(
@@ -136,12 +152,13 @@ class Chaos {
     random: Random,
     services: readonly RestartedProcess[],
     folder: string,
-    { proxies, view }: { readonly proxies: FaultProxy[]; readonly view: FaultProxy },
+    { proxies, view, databases }: { readonly proxies: FaultProxy[]; readonly view: FaultProxy; readonly databases: readonly FaultProxy[] },
   ) {
     this.#options = options;
     this.#random = random;
     this.#proxies = proxies;
     this.#view = view;
+    this.#databaseProxies = databases;
     this.#services = services;
     const urls = proxies.map(({ url }) => url);
     for (const [index, url] of urls.slice(0, options.hosts).entries())
@@ -153,14 +170,14 @@ class Chaos {
 
   async run(): Promise<ChaosResult> {
     await this.#setUp();
-    for (const proxy of this.#proxies) proxy.startFaults();
+    for (const proxy of this.#network) proxy.startFaults();
     const asking = Array.from({ length: requesters }, () => this.#askForLoads(this.#random.fork()));
     const others = [...asking, this.#askForPrograms(this.#random.fork()), this.#makeOutages(this.#random.fork())];
     try {
       await this.#kill();
     } finally {
       this.#isOver = true;
-      for (const proxy of this.#proxies) proxy.endFaults();
+      for (const proxy of this.#network) proxy.endFaults();
     }
     this.#say('all kills are done: waiting until all has settled');
     const began = performance.now();
@@ -171,7 +188,12 @@ class Chaos {
 
   async end(): Promise<void> {
     await Promise.all([...this.#services, ...this.#hosts].map((one) => one.kill()));
-    await Promise.all([...this.#proxies, this.#view].map((proxy) => proxy.close()));
+    await Promise.all([...this.#network, this.#view].map((proxy) => proxy.close()));
+  }
+
+  /** What faults happen to. */
+  get #network(): readonly FaultProxy[] {
+    return [...this.#proxies, ...this.#databaseProxies];
   }
 
   /** A version for each kill, so that there is always a newer one. */
@@ -183,7 +205,7 @@ class Chaos {
     for (const host of this.#hosts) host.start();
     await inParallel(
       Array.from({ length: this.#builds + 1 }, (_, build) => build),
-      atOnce,
+      buildsAtOnce,
       async (build) => {
         await this.#push('tcp', build);
         if (build % 5 === 0) await this.#push('udp', build);
@@ -222,7 +244,9 @@ class Chaos {
     for (let kill = 1; kill <= kills; kill += 1) {
       this.#progress = kill / kills;
       await pause(this.#random.integer(0, killMilliseconds));
-      if (this.#options.cluster !== null && this.#random.chance(databaseProbability)) {
+      // At least once, in the middle.
+      const isDatabase = kill === Math.ceil(kills / 2) || this.#random.chance(databaseProbability);
+      if (this.#options.cluster !== null && isDatabase) {
         this.#databaseKills += 1;
         await this.#options.cluster.server.restart();
         continue;
@@ -232,8 +256,11 @@ class Chaos {
       if (isService) this.#serviceKills += 1;
       else this.#hostKills += 1;
       await victim.kill();
+      const began = performance.now();
       victim.start();
       if (this.#random.chance(readyProbability)) await victim.ready().catch((error) => this.#failedStarts.push(String(error)));
+      const waited = performance.now() - began;
+      if (waited > toldMilliseconds) this.#say(`${victim.name} was ready after ${(waited / 1_000).toFixed(1)} s`);
       if (this.#random.chance(progressProbability)) await this.#progressOf();
       if (kill % 10 === 0) this.#say(`${kill} kills, ${this.#requester.accepted.length} loads accepted`);
     }
@@ -281,15 +308,18 @@ class Chaos {
     }
   }
 
-  /** Faults that hit all that one host has to do with the service, or the whole network. */
+  /** Faults that hit all that one host has to do with the service, or a replica with its database, or the whole network. */
   async #makeOutages(random: Random): Promise<void> {
     while (!this.#isOver) {
       await pause(random.magnitude(outageMilliseconds.least, outageMilliseconds.most));
       if (this.#isOver) return;
-      const hit = random.chance(0.2) ? this.#proxies : [random.pick(this.#proxies)];
-      const kind = random.pick(['reset', 'end', 'hold'] as const);
+      const hit = random.chance(allProbability)
+        ? this.#network
+        : [random.pick(random.chance(databaseProbability) ? this.#network : this.#proxies)];
+      const kind = random.chance(lossProbability) ? 'lose' : random.pick(['reset', 'end', 'hold'] as const);
       for (const proxy of hit) {
         if (kind === 'hold') proxy.hold();
+        else if (kind === 'lose') proxy.lose();
         else proxy.cut(kind);
       }
     }
@@ -347,6 +377,7 @@ class Chaos {
       hostKills: this.#hostKills,
       databaseKills: this.#databaseKills,
       ...totalOf(this.#proxies.map((proxy) => proxy.counts)),
+      databaseFaults: sum(this.#databaseProxies.map(({ counts }) => faultsIn(counts))),
       requests: this.#requester.requests,
       repeats: this.#requester.repeats,
       loads: this.#requester.accepted.length,
@@ -389,6 +420,18 @@ function totalOf(counts: readonly FaultCounts[]): FaultCounts {
     halfCloses: total('halfCloses'),
     delays: total('delays'),
     holds: total('holds'),
+    losses: total('losses'),
     duplicates: total('duplicates'),
   };
+}
+
+function faultsIn({ cutsByReset, cutsByEnd, halfCloses, delays, holds, losses }: FaultCounts): number {
+  return sum([cutsByReset, cutsByEnd, halfCloses, delays, holds, losses]);
+}
+
+/** The address of a server by way of a proxy. */
+function through(proxy: FaultProxy | undefined, server: URL): string {
+  const url = new URL(server);
+  url.port = String(proxy?.port ?? server.port);
+  return url.href;
 }

@@ -23,6 +23,9 @@ export function hostProcess(name: string, controlUrl: string, devices: number, f
   return new RestartedProcess(name, [...args, ...token, '--log-level', 'error'], / joins /);
 }
 
+/** How long a process may take to be ready, its database and its network being as they are, in milliseconds. */
+const readyMilliseconds = 90_000;
+
 /** A process that is killed and started again. */
 export class RestartedProcess {
   readonly name: string;
@@ -59,7 +62,7 @@ export class RestartedProcess {
 
   /** Resolves when it has said that it is ready. @throws {Error} when it ends without. */
   async ready(): Promise<void> {
-    await this.#child?.says(this.#ready);
+    await this.#child?.says(this.#ready, readyMilliseconds);
   }
 
   async kill(): Promise<void> {

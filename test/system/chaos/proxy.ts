@@ -1,4 +1,4 @@
-// A TCP proxy that is a bad network: it cuts connections, delays and holds their bytes, closes half of them, and sends requests once more.
+// A TCP proxy that is a bad network: it cuts connections, delays, holds and loses their bytes, closes half of them, and sends requests once more.
 
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
@@ -14,6 +14,8 @@ export type FaultCounts = {
   halfCloses: number;
   delays: number;
   holds: number;
+  /** Connections that were there, and on which nothing came through any more. */
+  losses: number;
   /** Requests that were sent once more and answered. */
   duplicates: number;
 };
@@ -22,8 +24,6 @@ export type FaultCounts = {
 const connectionLimit = 256;
 /** Requests that wait to be sent once more. */
 const duplicateLimit = 64;
-/** Bytes on a connection before its next fault. */
-const bytesBeforeFault = { least: 500, most: 1_000_000 } as const;
 const delayMilliseconds = { least: 5, most: 300 } as const;
 const holdMilliseconds = { least: 200, most: 2_500 } as const;
 /** A request that is sent once more comes this much later. */
@@ -34,12 +34,46 @@ const answerMilliseconds = 10_000;
 
 type Direction = 'to-service' | 'to-client';
 type Cut = 'reset' | 'end';
-const faultKinds = ['reset', 'end', 'half-close', 'delay', 'delay', 'hold'] as const;
-type Fault = { readonly kind: (typeof faultKinds)[number]; readonly direction: Direction; bytesLeft: number };
+type FaultKind = 'reset' | 'end' | 'half-close' | 'delay' | 'hold' | 'lose';
+type Fault = { readonly kind: FaultKind; readonly direction: Direction; bytesLeft: number };
+
+/** What is between the two ends: which faults a connection has, how likely it is that it is lost instead, after how many bytes, and whether its requests are sent once more. */
+type Network = {
+  readonly faults: readonly FaultKind[];
+  readonly lossProbability: number;
+  readonly bytesBeforeFault: { readonly least: number; readonly most: number };
+  readonly sendsAgain: boolean;
+};
+
+/** Between those who make requests and the service. */
+const requestNetwork: Network = {
+  faults: ['reset', 'end', 'half-close', 'delay', 'delay', 'hold'],
+  lossProbability: 0,
+  bytesBeforeFault: { least: 500, most: 1_000_000 },
+  sendsAgain: true,
+};
+/** Between a replica of the service and its database: a replica has few connections, which stay and carry much. */
+export const databaseNetwork: Network = {
+  faults: ['reset', 'end', 'half-close', 'delay', 'delay', 'hold'],
+  // It takes half a minute until one is given up, with what it was asked.
+  lossProbability: 0.03,
+  bytesBeforeFault: { least: 50_000, most: 10_000_000 },
+  sendsAgain: false,
+};
 
 export class FaultProxy {
-  readonly counts: FaultCounts = { connections: 0, cutsByReset: 0, cutsByEnd: 0, halfCloses: 0, delays: 0, holds: 0, duplicates: 0 };
+  readonly counts: FaultCounts = {
+    connections: 0,
+    cutsByReset: 0,
+    cutsByEnd: 0,
+    halfCloses: 0,
+    delays: 0,
+    holds: 0,
+    losses: 0,
+    duplicates: 0,
+  };
   readonly random: Random;
+  readonly network: Network;
   readonly #servicePorts: readonly number[];
   readonly #server: Server;
   readonly #links = new Set<Link>();
@@ -48,12 +82,17 @@ export class FaultProxy {
   #port = 0;
 
   /** Does no harm until it is told to. @param servicePorts Of the replicas, any of which gets a connection. */
-  constructor(servicePorts: readonly number[], random: Random) {
+  constructor(servicePorts: readonly number[], random: Random, network: Network = requestNetwork) {
     this.random = random;
+    this.network = network;
     this.#servicePorts = servicePorts;
     // A client is not read before there is somebody who hears it.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (client) => void this.#accept(client));
     this.#server.maxConnections = connectionLimit;
+  }
+
+  get port(): number {
+    return this.#port;
   }
 
   get url(): string {
@@ -88,6 +127,11 @@ export class FaultProxy {
   /** Cuts every connection at once. */
   cut(cut: Cut): void {
     for (const link of this.#links) link.cut(cut);
+  }
+
+  /** From now on nothing comes through on the connections that there are, and neither end is told. */
+  lose(): void {
+    for (const link of this.#links) link.lose();
   }
 
   /** Holds the bytes of every connection for a while. */
@@ -162,6 +206,7 @@ class Link {
   readonly #isEnded = { 'to-service': false, 'to-client': false };
   #fault: Fault | null = null;
   #held: { readonly until: Promise<void>; readonly release: () => void } | null = null;
+  #isLost = false;
 
   constructor(client: Socket, service: Socket, proxy: FaultProxy) {
     this.#client = client;
@@ -186,10 +231,11 @@ class Link {
 
   /** Chooses what is to go wrong with the connection next. */
   drawFault(): void {
-    const { random, isFaulty } = this.#proxy;
+    const { random, isFaulty, network } = this.#proxy;
+    const { faults, lossProbability, bytesBeforeFault } = network;
     if (!isFaulty) return;
     this.#fault = {
-      kind: random.pick(faultKinds),
+      kind: random.chance(lossProbability) ? 'lose' : random.pick(faults),
       direction: random.pick(['to-service', 'to-client'] as const),
       bytesLeft: random.magnitude(bytesBeforeFault.least, bytesBeforeFault.most),
     };
@@ -218,7 +264,15 @@ class Link {
     this.#held = { until: promise, release };
   }
 
-  /** Nothing goes wrong with the connection any more. */
+  /** Takes bytes from both ends and passes none on, until either gives the connection up. */
+  lose(): void {
+    if (this.#isLost) return;
+    this.#proxy.counts.losses += 1;
+    this.#isLost = true;
+    this.release();
+  }
+
+  /** Nothing more goes wrong with the connection; what is lost stays lost. */
   release(): void {
     this.#fault = null;
     this.#held?.release();
@@ -233,12 +287,14 @@ class Link {
   /** Reads no more than it can write: what waits, waits at the sender. */
   async #carry(direction: Direction, from: Socket, to: Socket): Promise<void> {
     for await (const chunk of chunksOf(from)) {
-      if (direction === 'to-service') for (const request of this.#recorder.take(chunk)) this.#proxy.sendAgain(request);
+      if (direction === 'to-service' && this.#proxy.network.sendsAgain)
+        for (const request of this.#recorder.take(chunk)) this.#proxy.sendAgain(request);
       const passed = await this.#suffer(direction, chunk, to);
-      if (this.#isEnded[direction]) continue;
+      if (this.#isEnded[direction] || this.#isLost) continue;
       if (!to.write(passed)) await writable(to);
     }
-    if (!this.#isEnded[direction]) to.end();
+    // Whoever has given up a connection that is lost cannot tell the other end either.
+    if (!this.#isEnded[direction] && !this.#isLost) to.end();
   }
 
   /** Lets the fault happen if it is its time; answers the bytes that pass. */
@@ -258,6 +314,9 @@ class Link {
       case 'hold':
         this.hold(this.#proxy.random.integer(holdMilliseconds.least, holdMilliseconds.most));
         await this.#held?.until;
+        return chunk;
+      case 'lose':
+        this.lose();
         return chunk;
       case 'half-close':
         this.#proxy.counts.halfCloses += 1;

@@ -1,0 +1,54 @@
+// Connections to PostgreSQL on which nothing comes through any more, and of which neither end is told: they hold nobody up for good.
+
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { anyNews, type News } from '../../../src/store/news.ts';
+import { isDatabaseAway } from '../../../src/store/postgresql/away.ts';
+import { Store } from '../../../src/store/store.ts';
+import { newDatabase } from '../../databases.ts';
+import { databaseNetwork, FaultProxy } from '../../system/chaos/proxy.ts';
+import { Random } from '../../system/chaos/random.ts';
+import { event, firstPage } from '../events.ts';
+
+const patience = { timeout: 60_000 } as const;
+
+test('a replica that is lost in its turn to write loses the turn, fails what it was asked, and goes on by itself', {
+  timeout: 120_000,
+}, async () => {
+  const database = new URL(await newDatabase(''));
+  const proxy = new FaultProxy([Number(database.port)], new Random(1), databaseNetwork);
+  await proxy.listen();
+  const other = await Store.open(database.href);
+  database.port = String(proxy.port);
+  const lost = await Store.open(database.href);
+  onTestFinished(async () => {
+    await lost.close();
+    await other.close();
+    await proxy.close();
+  });
+  const heard: News[] = [];
+  lost.onNews((news) => heard.push(news));
+
+  const begun = Promise.withResolvers<void>();
+  const isLost = Promise.withResolvers<void>();
+  const turn = lost.transaction(async (records) => {
+    await records.audit.append([event('a')]);
+    begun.resolve();
+    await isLost.promise;
+    await records.audit.append([event('b')]);
+  });
+  await begun.promise;
+  proxy.lose();
+  isLost.resolve();
+  const [, failed] = await Promise.all([
+    other.transaction((records) => records.audit.append([event('c')])),
+    turn.then(
+      () => null,
+      (error: unknown) => error,
+    ),
+  ]);
+  expect(isDatabaseAway(failed)).toBe(true);
+  await vi.waitUntil(() => heard.length > 0, patience);
+  expect(heard[0]).toEqual(anyNews);
+  await lost.transaction((records) => records.audit.append([event('d')]));
+  expect(await lost.records.audit.list({}, firstPage)).toMatchObject([{ object: 'c' }, { object: 'd' }]);
+});
