@@ -16,7 +16,7 @@ export class EndedLoads {
   /** Why nothing more is heard. */
   #failure: Error | null = null;
 
-  static async follow({ client }: Installation): Promise<EndedLoads> {
+  static async follow({ client }: Pick<Installation, 'client'>): Promise<EndedLoads> {
     const ended = new EndedLoads();
     const events = followEvents(client, { after: await newestEvent(client), types: ['load'], signal: ended.#stop.signal });
     void ended.#listen(events).then(

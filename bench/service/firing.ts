@@ -3,37 +3,39 @@
 import { randomUUID } from 'node:crypto';
 import autocannon from 'autocannon';
 import { type Fired, Volley } from './load-generator.ts';
+import { percentile } from './measuring.ts';
 
 process.once('message', async (message) => {
-  const { url, headers, module, version, devices, connections, hasIdempotencyKeys, seconds, first } = Volley.parse(message);
+  const { urls, headers, module, version, devices, connections, hasIdempotencyKeys, seconds, first } = Volley.parse(message);
   let next = first;
-  const result = await autocannon({
-    url,
-    connections,
-    duration: seconds,
-    requests: [
-      {
-        method: 'POST',
-        setupRequest: (request) => {
-          const device = devices[next % devices.length];
-          next += 1;
-          const key = hasIdempotencyKeys ? { 'idempotency-key': randomUUID() } : {};
-          return {
-            ...request,
-            headers: { ...headers, 'content-type': 'application/json', ...key },
-            body: JSON.stringify({ module, version, devices: [device] }),
-          };
-        },
-      },
-    ],
-  });
+  const times: number[] = [];
+  const setupRequest = (request: autocannon.Request): autocannon.Request => {
+    const device = devices[next % devices.length];
+    next += 1;
+    const key = hasIdempotencyKeys ? { 'idempotency-key': randomUUID() } : {};
+    return {
+      ...request,
+      headers: { ...headers, 'content-type': 'application/json', ...key },
+      body: JSON.stringify({ module, version, devices: [device] }),
+    };
+  };
+  const fireAt = (url: string, index: number) =>
+    new Promise<autocannon.Result>((resolve, reject) => {
+      // The first ones have those that are left over.
+      const share = Math.floor(connections / urls.length) + (index < connections % urls.length ? 1 : 0);
+      const options = { url, connections: share, duration: seconds, requests: [{ method: 'POST' as const, setupRequest }] };
+      const firing = autocannon(options, (error, result) => (error ? reject(error) : resolve(result)));
+      firing.on('response', (_client, _status, _bytes, time) => times.push(time));
+    });
+  const results = await Promise.all(urls.map(fireAt));
+  const sum = (of: (result: autocannon.Result) => number) => results.reduce((total, result) => total + of(result), 0);
   const fired: Fired = {
-    answered: result['2xx'],
-    refused: result.non2xx,
-    errors: result.errors + result.timeouts,
-    seconds: result.duration,
-    p50: result.latency.p50,
-    p99: result.latency.p99,
+    answered: sum((result) => result['2xx']),
+    refused: sum(({ non2xx }) => non2xx),
+    errors: sum(({ errors, timeouts }) => errors + timeouts),
+    seconds: Math.max(...results.map(({ duration }) => duration)),
+    p50: percentile(times, 0.5),
+    p99: percentile(times, 0.99),
   };
   process.send?.(fired);
 });

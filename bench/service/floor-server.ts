@@ -4,13 +4,35 @@ import console from 'node:console';
 import { randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3';
 import { fastify } from 'fastify';
+import pg from 'pg';
+import { isPostgresql } from '../../src/store/store.ts';
 
-const [, , file = ''] = process.argv;
-const database = new Database(file);
-database.pragma('journal_mode = WAL');
-database.pragma('synchronous = FULL');
-database.exec('CREATE TABLE load (id TEXT PRIMARY KEY, device TEXT NOT NULL, body TEXT NOT NULL, at INTEGER NOT NULL)');
-const insert = database.prepare<[string, string, string, number]>('INSERT INTO load VALUES (?, ?, ?, ?)');
+type Row = [id: string, device: string, body: string, at: number];
+/** What keeps rows. */
+type Floor = { readonly insert: (row: Row) => unknown; readonly close: () => unknown };
+
+const table = 'CREATE TABLE load (id TEXT PRIMARY KEY, device TEXT NOT NULL, body TEXT NOT NULL, at BIGINT NOT NULL)';
+/** Connections to PostgreSQL, as many as one replica of the service reads and writes with. */
+const connections = 10;
+
+function onFile(file: string): Floor {
+  const database = new Database(file);
+  database.pragma('journal_mode = WAL');
+  database.pragma('synchronous = FULL');
+  database.exec(table);
+  const insert = database.prepare<Row>('INSERT INTO load VALUES (?, ?, ?, ?)');
+  return { insert: (row) => insert.run(...row), close: () => database.close() };
+}
+
+async function onPostgresql(connectionString: string): Promise<Floor> {
+  const pool = new pg.Pool({ connectionString, max: connections });
+  await pool.query(table);
+  const insert = { name: 'insert', text: 'INSERT INTO load VALUES ($1, $2, $3, $4)' };
+  return { insert: (values) => pool.query({ ...insert, values }), close: () => pool.end() };
+}
+
+const [, , database = ''] = process.argv;
+const floor = isPostgresql(database) ? await onPostgresql(database) : onFile(database);
 
 const text = { type: 'string', minLength: 1, maxLength: 64 } as const;
 const schema = {
@@ -38,11 +60,11 @@ app.post<{ Body: Body }>('/loads', { schema }, async (request, reply) => {
   const { version, devices } = request.body;
   const [device = ''] = devices;
   const id = randomUUID();
-  insert.run(id, device, JSON.stringify(request.body), Date.now());
+  await floor.insert([id, device, JSON.stringify(request.body), Date.now()]);
   return reply.status(202).send({ batch: id, loads: [{ id, device, version }] });
 });
 console.log(await app.listen({ port: 0, host: '127.0.0.1' }));
 process.once('SIGTERM', async () => {
   await app.close();
-  database.close();
+  await floor.close();
 });

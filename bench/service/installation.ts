@@ -20,11 +20,16 @@ export const module = 'tcp';
 /** Devices that one process brings along. */
 export type HostSize = { readonly name: string; readonly devices: number; readonly labels: string };
 
-/** Starts `patchbay serve` on a database, on any free port; asked for keys as by itself, but never for patience. */
-export function startServe(name: string, database: string, { profile, flags = [] }: Runtime): MeasuredProcess {
+/** Starts `patchbay serve` on a database, on any free port; asked for keys as by itself, but never for patience. @param files Where its files are, where it is not a file's folder. */
+export function startServe(
+  name: string,
+  database: string,
+  { profile, flags = [] }: Runtime,
+  files: readonly string[] = [],
+): MeasuredProcess {
   const args = ['serve', '--no-embedded-host', '--port', '0', '--database', database, '--log-level', 'warn'];
   const patience = ['--rate-limit', '1000000000', '--unreachable-after', '3600'];
-  return new MeasuredProcess(name, [...args, ...patience], { profile, flags });
+  return new MeasuredProcess(name, [...args, ...patience, ...files], { profile, flags });
 }
 
 /** The address that the service says it has. */
@@ -108,7 +113,8 @@ export async function pushBuildBefore(folder: string): Promise<void> {
   await service.end();
 }
 
-async function pushBuilds(client: Client, count: number): Promise<void> {
+/** Pushes builds of the module: 1.0.0, 1.1.0 and so on. */
+export async function pushBuilds(client: Client, count: number): Promise<void> {
   const path = { module };
   await inParallel([...Array(count).keys()], 8, async (build) => {
     const body = { version: versionOf(build), language: 'wat' as const, source: moduleText(module, build) };

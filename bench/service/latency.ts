@@ -15,7 +15,7 @@ const warmUps = 20;
 const devices = 10;
 
 /** Moments of one load by the clock of this machine, and how long parts of it took; milliseconds. */
-type Course = {
+export type Course = {
   readonly moments: readonly number[];
   readonly answered: number;
   readonly patched: number;
@@ -60,7 +60,11 @@ export async function measureLatency(bench: Bench): Promise<Figure[]> {
 
 type Wanted = { readonly device: string; readonly build: number; readonly floor: string };
 
-async function carryOut({ client }: Installation, ended: EndedLoads, { device, build, floor }: Wanted): Promise<Course> {
+export async function carryOut(
+  { client }: Pick<Installation, 'client'>,
+  ended: EndedLoads,
+  { device, build, floor }: Wanted,
+): Promise<Course> {
   const body = { module, version: versionOf(build), devices: [device] };
   const floorTime = await timeOf(() => askFloor(floor, body));
   const began = Date.now();

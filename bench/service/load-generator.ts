@@ -6,9 +6,9 @@ import { z } from 'zod';
 
 const firingFile = fileURLToPath(new URL('./firing.ts', import.meta.url));
 
-/** What is fired at: each request names the next of the devices, again from the first after the last. */
+/** What is fired at, by connections that the addresses have equally many of: each request names the next of the devices, again from the first after the last. */
 export const Target = z.object({
-  url: z.string(),
+  urls: z.array(z.string()).min(1),
   headers: z.record(z.string(), z.string()),
   module: z.string(),
   version: z.string(),
@@ -38,7 +38,8 @@ const named = new Map<string, number>();
 
 /** @throws {Error} when the process fails. */
 export async function fire(target: Target, seconds: number): Promise<Fired> {
-  const first = named.get(target.url) ?? 0;
+  const name = target.urls.join(' ');
+  const first = named.get(name) ?? 0;
   const child = fork(firingFile, [], { execArgv: [] });
   const fired = await new Promise<Fired>((resolve, reject) => {
     child.once('message', (message) => resolve(Fired.parse(message)));
@@ -46,6 +47,6 @@ export async function fire(target: Target, seconds: number): Promise<Fired> {
     child.send({ ...target, seconds, first } satisfies z.infer<typeof Volley>);
   });
   child.kill();
-  named.set(target.url, (first + fired.answered + target.connections) % target.devices.length);
+  named.set(name, (first + fired.answered + target.connections) % target.devices.length);
   return fired;
 }

@@ -10,7 +10,7 @@ import type { Bench } from './settings.ts';
 import { registerSilentHost } from './silent-host.ts';
 
 const sizes = { full: { devices: 20_000, seconds: 5, rounds: 3 }, quick: { devices: 2_000, seconds: 3, rounds: 1 } } as const;
-const connections = 64;
+export const connections = 64;
 const warmUpSeconds = 2;
 
 export async function measureLoads(bench: Bench): Promise<Figure[]> {
@@ -26,9 +26,9 @@ export async function measureLoads(bench: Bench): Promise<Figure[]> {
     const headers = { authorization: `Bearer ${key}` };
     const request = { module, version: versionOf(0), devices: view.devices(), connections, headers };
     const targets = {
-      floor: { ...request, url: floor.url, hasIdempotencyKeys: false },
-      plain: { ...request, url: `${url}/v1/loads`, hasIdempotencyKeys: false },
-      repeatable: { ...request, url: `${url}/v1/loads`, hasIdempotencyKeys: true },
+      floor: { ...request, urls: [floor.url], hasIdempotencyKeys: false },
+      plain: { ...request, urls: [`${url}/v1/loads`], hasIdempotencyKeys: false },
+      repeatable: { ...request, urls: [`${url}/v1/loads`], hasIdempotencyKeys: true },
     } satisfies Record<string, Target>;
     await fireWell(targets.floor, warmUpSeconds);
     const warmUps = [await fireWell(targets.plain, warmUpSeconds), await fireWell(targets.repeatable, warmUpSeconds)];
@@ -71,12 +71,12 @@ export async function measureLoads(bench: Bench): Promise<Figure[]> {
   }
 }
 
-const rateOf = (fired: readonly Fired[]) => median(fired.map(({ answered, seconds }) => answered / seconds));
+export const rateOf = (fired: readonly Fired[]) => median(fired.map(({ answered, seconds }) => answered / seconds));
 
 /** @throws {Error} when a request was answered otherwise than 202. */
-async function fireWell(target: Target, seconds: number): Promise<Fired> {
+export async function fireWell(target: Target, seconds: number): Promise<Fired> {
   const fired = await fire(target, seconds);
-  if (fired.refused > 0 || fired.errors > 0) throw new Error(`${target.url}: ${JSON.stringify(fired)}`);
+  if (fired.refused > 0 || fired.errors > 0) throw new Error(`${target.urls.join(', ')}: ${JSON.stringify(fired)}`);
   return fired;
 }
 

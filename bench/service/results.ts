@@ -1,12 +1,11 @@
 // The figures of the benchmark: how they are told at the terminal, and kept as JSON.
 
 import { tableLines } from '../../src/cli/terminal/table.ts';
-import type { Part } from './settings.ts';
 
 type Goal = { readonly of: 'figure' | 'ratio'; readonly is: 'at least' | 'at most'; readonly bound: number };
 
 export type Figure = {
-  readonly part: Part;
+  readonly part: string;
   readonly what: string;
   readonly value: number;
   readonly unit: string;

@@ -5,7 +5,11 @@ import { answerOf, createPatchbayClient } from '../../src/cli/client/client.ts';
 import type { Installation } from './installation.ts';
 import { registrationOf } from './simulated-host.ts';
 
-export async function registerSilentHost({ url, joinToken }: Installation, name: string, devices: number): Promise<void> {
+export async function registerSilentHost(
+  { url, joinToken }: Pick<Installation, 'url' | 'joinToken'>,
+  name: string,
+  devices: number,
+): Promise<void> {
   const body = registrationOf(name, randomUUID(), devices, { host: name });
   answerOf(await createPatchbayClient(url, joinToken).POST('/agent/v1/hosts', { body }));
 }

@@ -1,0 +1,59 @@
+// `npm run bench:cluster`: what 1, 2 and 3 replicas on PostgreSQL take and carry out on this machine, and what their database does for it.
+
+import console from 'node:console';
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { startPostgresql } from '../test/postgresql/server.ts';
+import { measureReplicas, type Sizes, type Taken, takenOnSqlite } from './cluster/replica-figures.ts';
+import { machineFacts } from './service/machine-facts.ts';
+import { endAll } from './service/processes.ts';
+import { type ComparedFigure, compared, numberText, resultLines } from './service/results.ts';
+
+const usage = `Usage: npm run bench:cluster -- [options]
+
+Measures 1, 2 and 3 replicas of the service on a PostgreSQL server of its own, against one insert per request there and against one service on SQLite.
+
+Options:
+  --quick     about a minute, with fewer devices and rounds
+  --out FILE  where the figures go as JSON (bench-cluster-results.json)
+  --help
+`;
+const full: Sizes = { silent: 20_000, seconds: 5, rounds: 3, single: 200, warmUps: 20, fleet: 2_000, rest: 10 };
+const quick: Sizes = { silent: 2_000, seconds: 2, rounds: 1, single: 30, warmUps: 10, fleet: 200, rest: 1 };
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    out: { type: 'string', default: 'bench-cluster-results.json' },
+    help: { type: 'boolean', default: false },
+  },
+});
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+if (values.help) console.log(usage);
+else await run();
+
+async function run(): Promise<void> {
+  const began = performance.now();
+  const progress = (line: string) => console.error(`${((performance.now() - began) / 1_000).toFixed(0).padStart(4)} s  ${line}`);
+  const sizes = values.quick ? quick : full;
+  const machine = machineFacts();
+  const figures: ComparedFigure[] = [];
+  const others = new Map<string, Taken>();
+  const server = await startPostgresql();
+  try {
+    others.set('one service on SQLite', await takenOnSqlite(sizes));
+    progress('one service on SQLite is measured');
+    for (const count of [1, 2, 3]) {
+      const measured = await measureReplicas(count, { sizes, server: server.url, others, progress });
+      figures.push(...measured.figures.map(compared));
+      if (count === 1) others.set('one replica', measured.taken);
+    }
+  } finally {
+    await endAll();
+    await server.stop();
+  }
+  const result = { at: new Date(), machine, isQuick: values.quick, seconds: (performance.now() - began) / 1_000, figures };
+  writeFileSync(values.out, `${JSON.stringify(result, null, 2)}\n`);
+  console.log(`${resultLines(figures).join('\n')}\n`);
+  console.log(`One fdatasync of this disk takes ${numberText(machine.syncMilliseconds)} ms. Figures are in ${values.out}.`);
+}

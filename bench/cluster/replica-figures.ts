@@ -1,0 +1,246 @@
+// What so many replicas take and carry out, against floors that are measured between them; and what the database does for it.
+
+import { answerOf } from '../../src/cli/client/client.ts';
+import { EndedLoads } from '../service/ended-loads.ts';
+import { startFloor } from '../service/floor.ts';
+import { Installation, module, pushBuilds, versionOf } from '../service/installation.ts';
+import { type Course, carryOut } from '../service/latency.ts';
+import type { Fired, Target } from '../service/load-generator.ts';
+import { connections, fireWell, rateOf } from '../service/loads.ts';
+import { median, percentile, until } from '../service/measuring.ts';
+import type { Figure } from '../service/results.ts';
+import { registerSilentHost } from '../service/silent-host.ts';
+import { newDatabase, Replicas } from './replicas.ts';
+import type { Work } from './server-view.ts';
+
+export type Sizes = {
+  /** Devices that wait for loads which nobody carries out. */
+  readonly silent: number;
+  readonly seconds: number;
+  readonly rounds: number;
+  /** Loads that are carried out one after another, and how many are not counted before them. */
+  readonly single: number;
+  readonly warmUps: number;
+  /** Devices that get a build by one request. */
+  readonly fleet: number;
+  /** Seconds in which nobody asks for anything. */
+  readonly rest: number;
+};
+
+/** Requests and loads that a service has taken in a run, with the floor beside them. */
+export type Taken = {
+  readonly requests: number;
+  readonly floor: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly floorP99: number;
+};
+/** Milliseconds of loads that were carried out one after another. */
+type Single = { readonly patched: readonly number[]; readonly floor: readonly number[] };
+
+const warmUpSeconds = 2;
+/** Devices of the host that carries loads out one after another. */
+const singleDevices = 10;
+/** Devices by whose registration their size is measured, apart from what tables take at the least. */
+const labels = { fleet: 'carried-out' };
+
+/** One service on SQLite: what it takes. */
+export async function takenOnSqlite(sizes: Sizes): Promise<Taken> {
+  const installation = await Installation.start('cluster-sqlite', { profile: null });
+  const floor = await startFloor(installation.file('floor.db'));
+  try {
+    await installation.pushBuilds(1);
+    await registerSilentHost(installation, 'silent', sizes.silent);
+    return await take(sizes, { urls: [installation.url], key: installation.key, devices: installation.view.devices(), floor: floor.url });
+  } finally {
+    await floor.process.end();
+    await installation.end();
+  }
+}
+
+/** Measures so many replicas on a server. @param others What was taken by one service on SQLite, and by one replica where there are more. */
+export async function measureReplicas(
+  count: number,
+  { sizes, server, others, progress }: { sizes: Sizes; server: string; others: Map<string, Taken>; progress: (line: string) => void },
+): Promise<{ readonly figures: Figure[]; readonly taken: Taken }> {
+  const floor = await startFloor(await newDatabase(server));
+  const replicas = await Replicas.start(count, server);
+  const { view, client, urls, key } = replicas;
+  const part = `${count} replica${count === 1 ? '' : 's'}`;
+  const plain = (what: string, value: number, unit: string): Figure => ({ part, what, value, unit, base: null, goal: null });
+  try {
+    await pushBuilds(client, 2);
+    const resting = await view.work();
+    await until('nobody has asked for anything for a while', 100, () => performance.now() - resting.at > sizes.rest * 1_000);
+    const rested = await view.work();
+    const atRest = (of: (work: Work) => number) => ((of(rested) - of(resting)) * 1_000) / (rested.at - resting.at);
+
+    await registerSilentHost(replicas, 'silent', sizes.silent);
+    const registered = await view.work();
+    const devices = await view.devices();
+    progress(`${part}: ${sizes.silent} devices are registered`);
+    const loadsBefore = await view.number('SELECT COUNT(*) FROM "Load"');
+    const taken = await take(sizes, { urls, key, devices, floor: floor.url });
+    const connectionsUsed = await view.connections();
+    const asked = await view.work();
+    const loads = (await view.number('SELECT COUNT(*) FROM "Load"')) - loadsBefore;
+    progress(`${part}: ${taken.requests.toFixed(0)} requests/s, floor ${taken.floor.toFixed(0)}/s`);
+
+    await replicas.addHost({ name: 'single', devices: singleDevices, labels: 'fleet=single' });
+    const single = await oneAfterAnother(replicas, sizes, floor.url);
+    progress(`${part}: ${sizes.single} loads are carried out one after another`);
+
+    await replicas.addHost({ name: 'fleet', devices: sizes.fleet, labels: 'fleet=carried-out' });
+    // The first build is put into memory where there was none; the second takes the place of one.
+    await carryOutAll(replicas, 0);
+    const beforeFleet = await view.work();
+    const carriedOut = await carryOutAll(replicas, 1);
+    const afterFleet = await view.work();
+    progress(`${part}: ${sizes.fleet} loads are carried out by one request in ${carriedOut.toFixed(0)} ms`);
+
+    const ofRegistered = (of: (work: Work) => number) => (of(registered) - of(rested)) / sizes.silent;
+    const ofAsked = (of: (work: Work) => number) => (of(asked) - of(registered)) / loads;
+    const ofCarriedOut = (of: (work: Work) => number) => (of(afterFleet) - of(beforeFleet)) / sizes.fleet;
+    const compared = (what: string, value: number, unit: string, base: Figure['base']): Figure => ({
+      part,
+      what,
+      value,
+      unit,
+      base,
+      goal: null,
+    });
+    const request = { what: 'one insert per request', value: taken.floor };
+    const figures: Figure[] = [
+      compared(`POST /v1/loads of one device, ${connections} connections`, taken.requests, 'requests/s', request),
+      ...[...others].map(([what, other]) => compared('the same', taken.requests, 'requests/s', { what, value: other.requests })),
+      plain('p50 of the answers', taken.p50, 'ms'),
+      compared('p99 of the answers', taken.p99, 'ms', { what: 'one insert per request', value: taken.floorP99 }),
+      ...[0.5, 0.99].map((share) =>
+        compared(
+          `request → patched by a host ${count === 1 ? '' : 'of another replica'}, p${100 * share}`,
+          percentile(single.patched, share),
+          'ms',
+          {
+            what: 'one insert',
+            value: percentile(single.floor, share),
+          },
+        ),
+      ),
+      plain(`one request for ${sizes.fleet} devices of one host → all outcomes on disk`, (sizes.fleet * 1_000) / carriedOut, 'devices/s'),
+      plain('connections to PostgreSQL per replica', connectionsUsed / count, ''),
+      plain(
+        'transactions/s at rest',
+        atRest(({ transactions }) => transactions),
+        '',
+      ),
+      plain(
+        'WAL at rest',
+        atRest(({ walBytes }) => walBytes),
+        'bytes/s',
+      ),
+      plain(
+        'transactions per load, asked for one by one',
+        ofAsked(({ transactions }) => transactions),
+        '',
+      ),
+      plain(
+        'WAL per load that waits',
+        ofAsked(({ walBytes }) => walBytes),
+        'bytes',
+      ),
+      plain(
+        'tables per load that waits',
+        ofAsked(({ tableBytes }) => tableBytes),
+        'bytes',
+      ),
+      plain(
+        'announcements per load, asked for one by one',
+        ofAsked(({ announcements }) => announcements),
+        '',
+      ),
+      plain(
+        'WAL per load carried out, asked for together',
+        ofCarriedOut(({ walBytes }) => walBytes),
+        'bytes',
+      ),
+      plain(
+        'tables per load carried out',
+        ofCarriedOut(({ tableBytes }) => tableBytes),
+        'bytes',
+      ),
+      plain('transactions per 1,000 loads carried out', 1_000 * ofCarriedOut(({ transactions }) => transactions), ''),
+      plain('announcements per 1,000 loads carried out', 1_000 * ofCarriedOut(({ announcements }) => announcements), ''),
+      plain(
+        'tables per registered device',
+        ofRegistered(({ tableBytes }) => tableBytes),
+        'bytes',
+      ),
+      plain(
+        'WAL per registered device',
+        ofRegistered(({ walBytes }) => walBytes),
+        'bytes',
+      ),
+      plain('resident memory of a replica', median(replicas.residentBytes()) / 1_024 ** 2, 'MiB'),
+    ];
+    return { figures, taken };
+  } finally {
+    await floor.process.end();
+    await replicas.end();
+  }
+}
+
+type Asked = { readonly urls: readonly string[]; readonly key: string; readonly devices: string[]; readonly floor: string };
+
+/** Fires requests for one device each, and the same at the floor between. */
+async function take({ seconds, rounds }: Sizes, { urls, key, devices, floor }: Asked): Promise<Taken> {
+  const request = {
+    module,
+    version: versionOf(0),
+    devices,
+    connections,
+    headers: { authorization: `Bearer ${key}` },
+    hasIdempotencyKeys: false,
+  };
+  const targets: Record<'floor' | 'service', Target> = {
+    floor: { ...request, urls: [floor] },
+    service: { ...request, urls: urls.map((url) => `${url}/v1/loads`) },
+  };
+  await fireWell(targets.floor, warmUpSeconds);
+  await fireWell(targets.service, warmUpSeconds);
+  const fired: Record<keyof typeof targets, Fired[]> = { floor: [], service: [] };
+  for (let round = 0; round < rounds; round += 1)
+    for (const name of ['floor', 'service'] as const) fired[name].push(await fireWell(targets[name], seconds));
+  return {
+    requests: rateOf(fired.service),
+    floor: rateOf(fired.floor),
+    p50: median(fired.service.map(({ p50 }) => p50)),
+    p99: median(fired.service.map(({ p99 }) => p99)),
+    floorP99: median(fired.floor.map(({ p99 }) => p99)),
+  };
+}
+
+/** Has one load after another carried out: asked for at the first replica, by a host that follows its orders at the last. */
+async function oneAfterAnother({ client, view }: Replicas, { single, warmUps }: Sizes, floor: string): Promise<Single> {
+  const ended = await EndedLoads.follow({ client });
+  try {
+    const devices = (await view.devices()).slice(-singleDevices);
+    const courses: Course[] = [];
+    for (let load = 0; load < warmUps + single; load += 1) {
+      const [device = '', build] = [devices[load % singleDevices], Math.floor(load / singleDevices) % 2];
+      const course = await carryOut({ client }, ended, { device, build, floor });
+      if (load >= warmUps) courses.push(course);
+    }
+    return { patched: courses.map(({ patched }) => patched), floor: courses.map((course) => course.floor) };
+  } finally {
+    ended.close();
+  }
+}
+
+/** One request for a build on all devices of the fleet; answers after how many milliseconds every outcome is on disk. */
+async function carryOutAll({ client, view }: Replicas, build: number): Promise<number> {
+  const began = performance.now();
+  const { batch } = answerOf(await client.POST('/v1/loads', { body: { module, version: versionOf(build), labels } }));
+  const open = `SELECT COUNT(*) FROM "Load" WHERE "batchId" = $1 AND "outcome" IS NULL`;
+  await until('every load has ended', 10, async () => (await view.number(open, batch)) === 0);
+  return performance.now() - began;
+}
