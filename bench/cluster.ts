@@ -18,8 +18,8 @@ Options:
   --out FILE  where the figures go as JSON (bench-cluster-results.json)
   --help
 `;
-const full: Sizes = { silent: 20_000, seconds: 5, rounds: 3, single: 200, warmUps: 20, fleet: 2_000, rest: 10 };
-const quick: Sizes = { silent: 2_000, seconds: 2, rounds: 1, single: 30, warmUps: 10, fleet: 200, rest: 1 };
+const full: Sizes = { silent: 5_000, seconds: 4, rounds: 3, single: 60, warmUps: 20, fleet: 2_000, running: 100, rest: 5 };
+const quick: Sizes = { silent: 2_000, seconds: 4, rounds: 1, single: 30, warmUps: 10, fleet: 200, running: 20, rest: 2 };
 
 const { values } = parseArgs({
   options: {

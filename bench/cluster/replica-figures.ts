@@ -1,6 +1,7 @@
 // What so many replicas take and carry out, against floors that are measured between them; and what the database does for it.
 
 import { answerOf } from '../../src/cli/client/client.ts';
+import { inParallel } from '../../test/system/chaos/waiting.ts';
 import { EndedLoads } from '../service/ended-loads.ts';
 import { startFloor } from '../service/floor.ts';
 import { Installation, module, pushBuilds, versionOf } from '../service/installation.ts';
@@ -23,6 +24,8 @@ export type Sizes = {
   readonly warmUps: number;
   /** Devices that get a build by one request. */
   readonly fleet: number;
+  /** Of these, devices on which programs run. */
+  readonly running: number;
   /** Seconds in which nobody asks for anything. */
   readonly rest: number;
 };
@@ -41,7 +44,8 @@ type Single = { readonly patched: readonly number[]; readonly floor: readonly nu
 const warmUpSeconds = 2;
 /** Devices of the host that carries loads out one after another. */
 const singleDevices = 10;
-/** Devices by whose registration their size is measured, apart from what tables take at the least. */
+const startedPrograms = `SELECT COUNT(*) FROM "Program" WHERE "started"`;
+/** Of the devices that get a build by one request. */
 const labels = { fleet: 'carried-out' };
 
 /** One service on SQLite: what it takes. */
@@ -70,10 +74,8 @@ export async function measureReplicas(
   const plain = (what: string, value: number, unit: string): Figure => ({ part, what, value, unit, base: null, goal: null });
   try {
     await pushBuilds(client, 2);
-    const resting = await view.work();
-    await until('nobody has asked for anything for a while', 100, () => performance.now() - resting.at > sizes.rest * 1_000);
-    const rested = await view.work();
-    const atRest = (of: (work: Work) => number) => ((of(rested) - of(resting)) * 1_000) / (rested.at - resting.at);
+    const [resting, rested] = await watch(replicas, sizes.rest);
+    const atRest = (of: (work: Work) => number) => perSecond(resting, rested, of);
 
     await registerSilentHost(replicas, 'silent', sizes.silent);
     const registered = await view.work();
@@ -97,6 +99,11 @@ export async function measureReplicas(
     const carriedOut = await carryOutAll(replicas, 1);
     const afterFleet = await view.work();
     progress(`${part}: ${sizes.fleet} loads are carried out by one request in ${carriedOut.toFixed(0)} ms`);
+
+    await startPrograms(replicas, sizes.running);
+    const [running, ran] = await watch(replicas, sizes.rest);
+    const ofRunning = (of: (work: Work) => number) => (perSecond(running, ran, of) - atRest(of)) / sizes.running;
+    progress(`${part}: programs run on ${sizes.running} devices`);
 
     const ofRegistered = (of: (work: Work) => number) => (of(registered) - of(rested)) / sizes.silent;
     const ofAsked = (of: (work: Work) => number) => (of(asked) - of(registered)) / loads;
@@ -180,6 +187,16 @@ export async function measureReplicas(
         ofRegistered(({ walBytes }) => walBytes),
         'bytes',
       ),
+      plain(
+        `states written per device with a program, of ${sizes.running}`,
+        ofRunning(({ deviceWrites }) => deviceWrites),
+        '/s',
+      ),
+      plain(
+        'WAL per device with a program',
+        ofRunning(({ walBytes }) => walBytes),
+        'bytes/s',
+      ),
       plain('resident memory of a replica', median(replicas.residentBytes()) / 1_024 ** 2, 'MiB'),
     ];
     return { figures, taken };
@@ -234,6 +251,27 @@ async function oneAfterAnother({ client, view }: Replicas, { single, warmUps }: 
   } finally {
     ended.close();
   }
+}
+
+/** What was done before and after so many seconds in which nobody asks for anything. */
+async function watch({ view }: Replicas, seconds: number): Promise<[before: Work, after: Work]> {
+  const before = await view.work();
+  await until('nobody has asked for anything for a while', 100, () => performance.now() - before.at > seconds * 1_000);
+  return [before, await view.work()];
+}
+
+function perSecond(before: Work, after: Work, of: (work: Work) => number): number {
+  return ((of(after) - of(before)) * 1_000) / (after.at - before.at);
+}
+
+/** On so many devices of the fleet, a program that calls the module for as long as the device runs. */
+async function startPrograms({ client, view }: Replicas, count: number): Promise<void> {
+  const devices = (await view.devices()).slice(-count);
+  const endless = { export: 'work', arguments: [1, 100], threads: 1, calls: null, pauseMilliseconds: 100 };
+  await inParallel(devices, 8, async (device) => {
+    answerOf(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body: { ...endless, module } }));
+  });
+  await until('the programs run', 100, async () => (await view.number(startedPrograms)) === count);
 }
 
 /** One request for a build on all devices of the fleet; answers after how many milliseconds every outcome is on disk. */

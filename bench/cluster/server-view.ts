@@ -12,6 +12,8 @@ export type Work = {
   readonly transactions: number;
   /** Of the write-ahead log, which is what goes to its disk. */
   readonly walBytes: number;
+  /** Devices whose state was written, each time once. */
+  readonly deviceWrites: number;
   /** Of the tables and their indexes. */
   readonly tableBytes: number;
   readonly announcements: number;
@@ -76,6 +78,7 @@ export class ServerView {
     return {
       transactions: await this.number('SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()'),
       walBytes,
+      deviceWrites: await this.number(`SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'Device'`),
       tableBytes: await this.number(
         `SELECT SUM(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`,
       ),
