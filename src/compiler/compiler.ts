@@ -23,6 +23,8 @@ const defaultLimits: CompilerLimits = { milliseconds: 20_000, heapMebibytes: 512
 
 /** Drivers kept, so that programs alike share one. */
 const driversKept = 500;
+/** How long a worker thread without work is kept, for another takes a second or two to start. */
+const idleMilliseconds = 60_000;
 /** Compilations at once. */
 const workerThreads = 2;
 
@@ -40,7 +42,7 @@ export class Compiler {
       filename: new URL('./compilation.ts', import.meta.url).href,
       minThreads: 0,
       maxThreads: workerThreads,
-      idleTimeout: 10_000,
+      idleTimeout: idleMilliseconds,
       resourceLimits: { maxOldGenerationSizeMb: this.#limits.heapMebibytes, stackSizeMb: 16 },
     });
     // A worker thread that dies between compilations is replaced; its death must not be the service's.
