@@ -5,6 +5,7 @@ import { service } from '../../src/control/context.ts';
 import { newOrder } from '../../src/control/orders.ts';
 import { LoadPolicy } from '../../src/protocol/load-report.ts';
 import { chunksOf } from '../../src/store/records/chunks.ts';
+import { logPages } from '../../src/store/sqlite/engine.ts';
 import type { DatabaseView } from './database-view.ts';
 import type { Installation } from './installation.ts';
 
@@ -43,6 +44,7 @@ export class FleetFloor {
     const database = new Database(this.#copy);
     database.pragma('journal_mode = WAL');
     database.pragma('synchronous = FULL');
+    database.pragma(`wal_autocheckpoint = ${logPages}`);
     const requests = batches.flatMap((batch) => this.#view.rows('SELECT * FROM "AuditEvent" WHERE "object" = ?', batch));
     const loads = batches.flatMap((batch) => this.#rowsOf(batch));
     const [head = {}] = this.#view.rows('SELECT * FROM "AuditHead"');

@@ -6,8 +6,10 @@ import { Repeated } from '../repeated.ts';
 import type { Repetition } from '../repetition.ts';
 import { openConnection, type SqliteConnection } from './connection.ts';
 
+/** Pages of 4 KiB that the log may have before they are brought over into the database: most are written several times until then, and brought over once. */
+export const logPages = 8_000;
 /** The driver's default of `synchronous` is NORMAL in WAL, which can lose what was acknowledged when the machine loses power. */
-const writing = ['journal_mode = WAL', 'synchronous = FULL', 'foreign_keys = ON'];
+const writing = ['journal_mode = WAL', 'synchronous = FULL', 'foreign_keys = ON', `wal_autocheckpoint = ${logPages}`];
 const reading = ['query_only = ON'];
 /** What `PRAGMA synchronous` says of FULL. */
 const full = 2;
