@@ -9,7 +9,7 @@ import type { Repetition } from '../repetition.ts';
 import { Announcements, channel } from './announcements.ts';
 import { connectionTo } from './connections.ts';
 import { SharedWork } from './shared-work.ts';
-import { PostgresqlStatements } from './statements.ts';
+import { nameOfStatement, PostgresqlStatements } from './statements.ts';
 
 /** Connections of one replica that read, and the one that writes. */
 const connections = { reading: 8, writing: 2 } as const;
@@ -108,5 +108,7 @@ export class PostgresqlEngine implements Engine {
 
 /** @param settings Of the server, for each connection. */
 function clientOf(url: string, max: number, settings: readonly string[]): PrismaClient {
-  return new (getPrismaClientClass())({ adapter: new PrismaPg({ ...connectionTo(url, settings), max }) });
+  return new (getPrismaClientClass())({
+    adapter: new PrismaPg({ ...connectionTo(url, settings), max }, { statementNameGenerator: nameOfStatement }),
+  });
 }

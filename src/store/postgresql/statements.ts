@@ -67,18 +67,28 @@ const rowsOf = (given: Given) => {
 
 /** Statements as they are sent: each is written once. */
 const written = new WeakMap<object, string>();
+/** What they are called, by their texts. There are as many as the program has, and no text has a value in it. */
+const names = new Map<string, string>();
 
 function sqlOf<One extends Change | Query<unknown>>(statement: One, write: (statement: One) => string): string {
-  const sql = written.get(statement) ?? write(statement);
+  const known = written.get(statement);
+  if (known !== undefined) return known;
+  const sql = write(statement);
   written.set(statement, sql);
+  names.set(sql, names.get(sql) ?? `statement-${names.size + 1}`);
   return sql;
 }
 
+/** The name by which a connection keeps a statement prepared, which takes longer than carrying it out; empty, and prepared anew each time, where it is none of these. */
+export const nameOfStatement = ({ sql }: { readonly sql: string }): string => names.get(sql) ?? '';
+
 function queryText({ text, given }: Query<unknown>): string {
-  const names = Object.keys(given);
-  return withParameters(typeof text === 'string' ? text : text.postgresql, given, (name, type) => {
-    const parameter = `$${names.indexOf(name) + 1}`;
-    return type === 'list' ? `(SELECT jsonb_array_elements_text(${parameter}::jsonb))` : cast(parameter, type);
+  const parameters = Object.keys(given);
+  // As an array, each of a list is looked up in an index; as rows that are joined, all of a table may be read for one.
+  const sql = (typeof text === 'string' ? text : text.postgresql).replaceAll(/ IN (?=:)/g, ' = ANY ');
+  return withParameters(sql, given, (name, type) => {
+    const parameter = `$${parameters.indexOf(name) + 1}`;
+    return type === 'list' ? `(ARRAY(SELECT jsonb_array_elements_text(${parameter}::jsonb)))` : cast(parameter, type);
   });
 }
 
@@ -89,8 +99,8 @@ function changeText(change: Change): string {
   if (change.kind === 'update')
     return `UPDATE "${table}" SET ${inText(change.set)} FROM ${rows} WHERE ${inText(change.where)} RETURNING "given"."place"`;
   if (change.kind === 'delete') return `DELETE FROM "${table}" USING ${rows} WHERE ${inText(change.where)} RETURNING "given"."place"`;
-  const names = Object.keys(given);
-  const columns = names.map((name) => `"${name}"`).join(', ');
-  const values = names.map((name) => `":${name}"`).join(', ');
+  const inserted = Object.keys(given);
+  const columns = inserted.map((name) => `"${name}"`).join(', ');
+  const values = inserted.map((name) => `":${name}"`).join(', ');
   return `INSERT INTO "${table}" (${columns}) SELECT ${values} FROM ${rows} ORDER BY "place" ${change.onConflict}`;
 }
