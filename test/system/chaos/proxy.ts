@@ -57,7 +57,7 @@ export const databaseNetwork: Network = {
   faults: ['reset', 'end', 'half-close', 'delay', 'delay', 'hold'],
   // It takes half a minute until one is given up, with what it was asked.
   lossProbability: 0.03,
-  bytesBeforeFault: { least: 50_000, most: 10_000_000 },
+  bytesBeforeFault: { least: 20_000, most: 1_000_000 },
   sendsAgain: false,
 };
 
