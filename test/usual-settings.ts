@@ -1,5 +1,6 @@
 // The settings that most tests have no interest in: signing keys that are kept in memory, nothing that is ever removed, and one compiler.
 
+import { afterAll } from 'vitest';
 import { Compiler } from '../src/compiler/compiler.ts';
 import type { RetentionSettings } from '../src/control/retention.ts';
 import type { PrivateKeys } from '../src/control/signing-keys.ts';
@@ -23,8 +24,9 @@ export class PrivateKeysInMemory implements PrivateKeys {
 /** Of a service that removes nothing. */
 export const keepAll: RetentionSettings = { interval: 3_600_000, keepEvents: null, keepImages: null, keepVersions: 5 };
 
-/** Of all services of this process, for one takes a second to start. */
+/** Of all services of a file of tests, for one takes a second to start. */
 export const sharedCompiler = new Compiler();
+afterAll(() => sharedCompiler.close());
 
 export function usualSettings() {
   return { signingKeys: { privateKeys: new PrivateKeysInMemory(), isLost: false }, retention: keepAll, sharedCompiler };
