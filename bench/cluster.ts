@@ -1,13 +1,12 @@
 // `npm run bench:cluster`: what 1, 2 and 3 replicas on PostgreSQL take and carry out on this machine, and what their database does for it.
 
 import console from 'node:console';
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { startPostgresql } from '../test/postgresql/server.ts';
 import { measureReplicas, type Sizes, type Taken, takenOnSqlite } from './cluster/replica-figures.ts';
-import { machineFacts } from './service/machine-facts.ts';
 import { endAll } from './service/processes.ts';
-import { type ComparedFigure, compared, numberText, resultLines } from './service/results.ts';
+import { type ComparedFigure, compared } from './service/results.ts';
+import { Run } from './service/run.ts';
 
 const usage = `Usage: npm run bench:cluster -- [options]
 
@@ -33,10 +32,9 @@ if (values.help) console.log(usage);
 else await run();
 
 async function run(): Promise<void> {
-  const began = performance.now();
-  const progress = (line: string) => console.error(`${((performance.now() - began) / 1_000).toFixed(0).padStart(4)} s  ${line}`);
+  const benchmark = new Run();
+  const { progress } = benchmark;
   const sizes = values.quick ? quick : full;
-  const machine = machineFacts();
   const figures: ComparedFigure[] = [];
   const others = new Map<string, Taken>();
   const server = await startPostgresql();
@@ -52,8 +50,5 @@ async function run(): Promise<void> {
     await endAll();
     await server.stop();
   }
-  const result = { at: new Date(), machine, isQuick: values.quick, seconds: (performance.now() - began) / 1_000, figures };
-  writeFileSync(values.out, `${JSON.stringify(result, null, 2)}\n`);
-  console.log(`${resultLines(figures).join('\n')}\n`);
-  console.log(`One fdatasync of this disk takes ${numberText(machine.syncMilliseconds)} ms. Figures are in ${values.out}.`);
+  benchmark.finish(values.out, figures, { isQuick: values.quick });
 }

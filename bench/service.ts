@@ -1,16 +1,15 @@
 // `npm run bench`: what the service takes, carries out and holds in memory, over its public interfaces; each figure against a floor of the same run.
 
 import console from 'node:console';
-import { writeFileSync } from 'node:fs';
 import { UsageError } from '../src/cli/command-line.ts';
 import { measureFleet } from './service/fleet.ts';
 import { measureGrowth } from './service/growth.ts';
 import { measureLatency } from './service/latency.ts';
 import { measureLoads } from './service/loads.ts';
-import { machineFacts } from './service/machine-facts.ts';
 import { measureMemory } from './service/memory.ts';
 import { endAll } from './service/processes.ts';
-import { type ComparedFigure, compared, type Figure, numberText, resultLines } from './service/results.ts';
+import { type ComparedFigure, compared, type Figure } from './service/results.ts';
+import { Run } from './service/run.ts';
 import { type Bench, type Part, readSettings, type Settings, usage } from './service/settings.ts';
 
 const measurements: Readonly<Record<Part, (bench: Bench) => Promise<Figure[]>>> = {
@@ -33,9 +32,8 @@ try {
 
 /** Measures part after part; answers the exit code. */
 async function run(settings: Settings): Promise<number> {
-  const began = performance.now();
-  const progress = (line: string) => console.error(`${((performance.now() - began) / 1_000).toFixed(0).padStart(4)} s  ${line}`);
-  const machine = machineFacts();
+  const benchmark = new Run();
+  const { progress } = benchmark;
   const figures: ComparedFigure[] = [];
   const failures: string[] = [];
   for (const part of settings.parts) {
@@ -49,10 +47,7 @@ async function run(settings: Settings): Promise<number> {
     }
   }
   const { out, isQuick, parts } = settings;
-  const result = { at: new Date(), machine, isQuick, parts, failures, seconds: (performance.now() - began) / 1_000, figures };
-  writeFileSync(out, `${JSON.stringify(result, null, 2)}\n`);
-  console.log(`${resultLines(figures).join('\n')}\n`);
-  console.log(`One fdatasync of this disk takes ${numberText(machine.syncMilliseconds)} ms. Figures are in ${out}.`);
+  benchmark.finish(out, figures, { isQuick, parts, failures });
   if (failures.length > 0) console.log(`Not measured, for it failed: ${failures.join(', ')}.`);
   return failures.length > 0 || (settings.isCheck && figures.some(({ holds }) => holds === false)) ? 1 : 0;
 }

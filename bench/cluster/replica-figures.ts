@@ -75,7 +75,7 @@ export async function measureReplicas(
   try {
     await pushBuilds(client, 2);
     const [resting, rested] = await watch(replicas, sizes.rest);
-    const atRest = (of: (work: Work) => number) => perSecond(resting, rested, of);
+    const atRest = (what: keyof Work) => perSecond(resting, rested, what);
 
     await registerSilentHost(replicas, 'silent', sizes.silent);
     const registered = await view.work();
@@ -102,12 +102,12 @@ export async function measureReplicas(
 
     await startPrograms(replicas, sizes.running);
     const [running, ran] = await watch(replicas, sizes.rest);
-    const ofRunning = (of: (work: Work) => number) => (perSecond(running, ran, of) - atRest(of)) / sizes.running;
+    const ofRunning = (what: keyof Work) => (perSecond(running, ran, what) - atRest(what)) / sizes.running;
     progress(`${part}: programs run on ${sizes.running} devices`);
 
-    const ofRegistered = (of: (work: Work) => number) => (of(registered) - of(rested)) / sizes.silent;
-    const ofAsked = (of: (work: Work) => number) => (of(asked) - of(registered)) / loads;
-    const ofCarriedOut = (of: (work: Work) => number) => (of(afterFleet) - of(beforeFleet)) / sizes.fleet;
+    const ofRegistered = (what: keyof Work) => (registered[what] - rested[what]) / sizes.silent;
+    const ofAsked = (what: keyof Work) => (asked[what] - registered[what]) / loads;
+    const ofCarriedOut = (what: keyof Work) => (afterFleet[what] - beforeFleet[what]) / sizes.fleet;
     const compared = (what: string, value: number, unit: string, base: Figure['base']): Figure => ({
       part,
       what,
@@ -135,68 +135,20 @@ export async function measureReplicas(
       ),
       plain(`one request for ${sizes.fleet} devices of one host → all outcomes on disk`, (sizes.fleet * 1_000) / carriedOut, 'devices/s'),
       plain('connections to PostgreSQL per replica', connectionsUsed / count, ''),
-      plain(
-        'transactions/s at rest',
-        atRest(({ transactions }) => transactions),
-        '',
-      ),
-      plain(
-        'WAL at rest',
-        atRest(({ walBytes }) => walBytes),
-        'bytes/s',
-      ),
-      plain(
-        'transactions per load, asked for one by one',
-        ofAsked(({ transactions }) => transactions),
-        '',
-      ),
-      plain(
-        'WAL per load that waits',
-        ofAsked(({ walBytes }) => walBytes),
-        'bytes',
-      ),
-      plain(
-        'tables per load that waits',
-        ofAsked(({ tableBytes }) => tableBytes),
-        'bytes',
-      ),
-      plain(
-        'announcements per load, asked for one by one',
-        ofAsked(({ announcements }) => announcements),
-        '',
-      ),
-      plain(
-        'WAL per load carried out, asked for together',
-        ofCarriedOut(({ walBytes }) => walBytes),
-        'bytes',
-      ),
-      plain(
-        'tables per load carried out',
-        ofCarriedOut(({ tableBytes }) => tableBytes),
-        'bytes',
-      ),
-      plain('transactions per 1,000 loads carried out', 1_000 * ofCarriedOut(({ transactions }) => transactions), ''),
-      plain('announcements per 1,000 loads carried out', 1_000 * ofCarriedOut(({ announcements }) => announcements), ''),
-      plain(
-        'tables per registered device',
-        ofRegistered(({ tableBytes }) => tableBytes),
-        'bytes',
-      ),
-      plain(
-        'WAL per registered device',
-        ofRegistered(({ walBytes }) => walBytes),
-        'bytes',
-      ),
-      plain(
-        `states written per device with a program, of ${sizes.running}`,
-        ofRunning(({ deviceWrites }) => deviceWrites),
-        '/s',
-      ),
-      plain(
-        'WAL per device with a program',
-        ofRunning(({ walBytes }) => walBytes),
-        'bytes/s',
-      ),
+      plain('transactions/s at rest', atRest('transactions'), ''),
+      plain('WAL at rest', atRest('walBytes'), 'bytes/s'),
+      plain('transactions per load, asked for one by one', ofAsked('transactions'), ''),
+      plain('WAL per load that waits', ofAsked('walBytes'), 'bytes'),
+      plain('tables per load that waits', ofAsked('tableBytes'), 'bytes'),
+      plain('announcements per load, asked for one by one', ofAsked('announcements'), ''),
+      plain('WAL per load carried out, asked for together', ofCarriedOut('walBytes'), 'bytes'),
+      plain('tables per load carried out', ofCarriedOut('tableBytes'), 'bytes'),
+      plain('transactions per 1,000 loads carried out', 1_000 * ofCarriedOut('transactions'), ''),
+      plain('announcements per 1,000 loads carried out', 1_000 * ofCarriedOut('announcements'), ''),
+      plain('tables per registered device', ofRegistered('tableBytes'), 'bytes'),
+      plain('WAL per registered device', ofRegistered('walBytes'), 'bytes'),
+      plain(`states written per device with a program, of ${sizes.running}`, ofRunning('deviceWrites'), '/s'),
+      plain('WAL per device with a program', ofRunning('walBytes'), 'bytes/s'),
       plain('resident memory of a replica', median(replicas.residentBytes()) / 1_024 ** 2, 'MiB'),
     ];
     return { figures, taken };
@@ -260,8 +212,8 @@ async function watch({ view }: Replicas, seconds: number): Promise<[before: Work
   return [before, await view.work()];
 }
 
-function perSecond(before: Work, after: Work, of: (work: Work) => number): number {
-  return ((of(after) - of(before)) * 1_000) / (after.at - before.at);
+function perSecond(before: Work, after: Work, what: keyof Work): number {
+  return ((after[what] - before[what]) * 1_000) / (after.at - before.at);
 }
 
 /** On so many devices of the fleet, a program that calls the module for as long as the device runs. */

@@ -4,23 +4,16 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pg from 'pg';
 import { type Client, createPatchbayClient } from '../../src/cli/client/client.ts';
+import { createDatabase } from '../../test/postgresql/server.ts';
 import { addressOf, type HostSize, startServe } from '../service/installation.ts';
 import { until } from '../service/measuring.ts';
 import { MeasuredProcess } from '../service/processes.ts';
 import { ServerView } from './server-view.ts';
 
-/** Makes a database on a server; answers its address. */
-export async function newDatabase(server: string): Promise<string> {
-  const name = `bench_${randomUUID().replaceAll('-', '')}`;
-  const client = new pg.Client({ connectionString: server });
-  await client.connect();
-  await client.query(`CREATE DATABASE ${name}`);
-  await client.end();
-  const url = new URL(server);
-  url.pathname = `/${name}`;
-  return url.href;
+/** Makes a database of a name of its own on a server; answers its address. */
+export function newDatabase(server: string): Promise<string> {
+  return createDatabase(server, `bench_${randomUUID().replaceAll('-', '')}`);
 }
 
 export class Replicas {

@@ -17,7 +17,6 @@ export type Work = {
   /** Of the tables and their indexes. */
   readonly tableBytes: number;
   readonly announcements: number;
-  readonly announcedBytes: number;
   /** When it was seen, as `performance.now()` has it. */
   readonly at: number;
 };
@@ -25,7 +24,6 @@ export type Work = {
 export class ServerView {
   readonly #client: pg.Client;
   #announcements = 0;
-  #announcedBytes = 0;
 
   static async open(url: string): Promise<ServerView> {
     const client = new pg.Client({ connectionString: url });
@@ -37,21 +35,25 @@ export class ServerView {
 
   private constructor(client: pg.Client) {
     this.#client = client;
-    client.on('notification', ({ payload = '' }) => {
+    client.on('notification', () => {
       this.#announcements += 1;
-      this.#announcedBytes += payload.length;
     });
   }
 
   /** The first value of the only row. */
   async number(sql: string, ...parameters: unknown[]): Promise<number> {
-    const { rows } = await this.#client.query<unknown[]>({ text: sql, values: parameters, rowMode: 'array' });
-    return Number(rows[0]?.[0] ?? 0);
+    const [value] = await this.#firstValues(sql, parameters);
+    return Number(value ?? 0);
   }
 
+  /** The first value of each row. */
   async texts(sql: string, ...parameters: unknown[]): Promise<string[]> {
+    return (await this.#firstValues(sql, parameters)).map(String);
+  }
+
+  async #firstValues(sql: string, parameters: unknown[]): Promise<unknown[]> {
     const { rows } = await this.#client.query<unknown[]>({ text: sql, values: parameters, rowMode: 'array' });
-    return rows.map(([first]) => String(first));
+    return rows.map(([first]) => first);
   }
 
   /** Identifiers in the order in which the devices were made. */
@@ -83,7 +85,6 @@ export class ServerView {
         `SELECT SUM(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`,
       ),
       announcements: this.#announcements,
-      announcedBytes: this.#announcedBytes,
       at,
     };
   }

@@ -103,7 +103,7 @@ export async function createService({ database, logger, keys, limits, ...setting
   return app;
 }
 
-/** Fastify would read its own, the half of its start, though none of its schemas is of their kind. */
+/** Fastify would read its own otherwise, more than a hundred files, though none of the schemas is of their kind. */
 const noOtherCompiler = () => {
   throw new Error('schemas are those of zod');
 };

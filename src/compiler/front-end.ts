@@ -13,7 +13,7 @@ export type Checked =
 export async function readSource(request: CompileRequest): Promise<Checked> {
   switch (request.language) {
     case 'assemblyscript': {
-      // Here, for it brings a second binaryen: half a second that the other languages need not wait for.
+      // Here, for it brings a second binaryen: about a second that the other languages need not wait for.
       const { compileAssemblyScript } = await import('./assemblyscript.ts');
       const compiled = await compileAssemblyScript(request.module, textOf(request.source));
       if (!compiled.ok) return { ok: false, problem: 'malformed-source', diagnostics: compiled.diagnostics };

@@ -79,9 +79,8 @@ export class Control {
   readonly #uses: Repeated;
   /** What is done once in the whole installation. */
   readonly #shared: readonly Repetition[];
-
-  /** Ends the compiler, where it is its own. */
-  readonly #closeCompiler: () => Promise<void>;
+  /** Null where the compiler is shared with others. */
+  readonly #ownCompiler: Compiler | null;
 
   private constructor(
     reachability: Reachability,
@@ -90,9 +89,7 @@ export class Control {
     logger: BaseLogger,
   ) {
     this.#context = context;
-    this.#closeCompiler = async () => {
-      if (sharedCompiler === undefined) await context.compiler.close();
-    };
+    this.#ownCompiler = sharedCompiler === undefined ? context.compiler : null;
     this.#readiness = new Readiness(context.store);
     this.answers = new Answers(this.#context);
     this.builds = new Builds(this.#context);
@@ -199,7 +196,7 @@ export class Control {
     // A database that takes no writes any more does not keep the service from closing.
     await this.keys.keepUses().catch(() => {});
     await this.#makeCheckpoint().catch(() => {});
-    await this.#closeCompiler();
+    await this.#ownCompiler?.close();
     await this.#context.store.close();
   }
 

@@ -1,6 +1,5 @@
 // Whose turn it is to report its state: however many devices of a host run programs, what is reported of them at a time stays the same.
 
-import type { DeviceState } from '../protocol/device-state.ts';
 import type { DeviceId } from '../protocol/identifiers.ts';
 
 /** Devices whose states are taken in one turn; where more may have changed, each is told of less often. */
@@ -10,22 +9,20 @@ export const statesAtOnce = 100;
 export type Watched = {
   /** False where nothing can have changed since its state was last reported: then it takes nobody's turn. */
   readonly mayHaveChanged: boolean;
-  /** Its state, if it is another than the last that was reported. */
-  changedState(): DeviceState | null;
 };
 
-export class StateRounds {
-  readonly #devices: ReadonlyMap<DeviceId, Watched>;
-  #rest: IterableIterator<[DeviceId, Watched]>;
+export class StateRounds<Device extends Watched> {
+  readonly #devices: ReadonlyMap<DeviceId, Device>;
+  #rest: IterableIterator<[DeviceId, Device]>;
 
   /** @param devices Others may come, and take the place of those that are there. */
-  constructor(devices: ReadonlyMap<DeviceId, Watched>) {
+  constructor(devices: ReadonlyMap<DeviceId, Device>) {
     this.#devices = devices;
     this.#rest = devices.entries();
   }
 
   /** The devices whose turn it is, `statesAtOnce` of them at most: those that may have changed, after the ones of the last turn. */
-  *turn(): Generator<[DeviceId, Watched]> {
+  *turn(): Generator<[DeviceId, Device]> {
     let taken = 0;
     for (let looked = 0; looked < this.#devices.size && taken < statesAtOnce; looked += 1) {
       const next = this.#next();
@@ -37,7 +34,7 @@ export class StateRounds {
   }
 
   /** The device after the last one, and after the last of all the first; null where there is none. */
-  #next(): [DeviceId, Watched] | null {
+  #next(): [DeviceId, Device] | null {
     const next = this.#rest.next();
     if (!next.done) return next.value;
     this.#rest = this.#devices.entries();

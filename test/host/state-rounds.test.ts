@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { StateRounds, statesAtOnce, type Watched } from '../../src/host/state-rounds.ts';
 import { DeviceId, newIdentifier } from '../../src/protocol/identifiers.ts';
 
-const device = (mayHaveChanged: boolean): Watched => ({ mayHaveChanged, changedState: () => null });
+const device = (mayHaveChanged: boolean): Watched => ({ mayHaveChanged });
 const newDevice = () => DeviceId.parse(newIdentifier('device'));
 const idsOf = (turn: Iterable<[DeviceId, Watched]>) => [...turn].map(([id]) => id);
 

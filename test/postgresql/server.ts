@@ -85,10 +85,15 @@ export default async function setUp({ provide }: TestProject): Promise<() => Pro
 
 /** Makes the database that those of the tests are copies of: with all migrations, so that not each has to apply them. */
 async function makeTemplate(server: string, name: string): Promise<void> {
+  await applyMigrations(await createDatabase(server, name));
+}
+
+/** Makes a database on a server; answers its address. */
+export async function createDatabase(server: string, name: string): Promise<string> {
   await onServer(server, (client) => client.query(`CREATE DATABASE ${name}`));
   const url = new URL(server);
   url.pathname = `/${name}`;
-  await applyMigrations(url.href);
+  return url.href;
 }
 
 async function removeDatabases(server: string, prefix: string): Promise<void> {

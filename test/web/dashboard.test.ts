@@ -156,9 +156,9 @@ describe('a load', () => {
   const waiting = '(func (export "hold") (param i32) (result i32) (call $sleep (local.get 0)) (i32.const 0))';
   const notWaiting = '(func (export "hold") (param i32) (result i32) (i32.const 0))';
   const module = (...content: readonly string[]) => `(module (import "kernel" "sleep" (func $sleep (param i32))) ${content.join(' ')})`;
-  const hold = (milliseconds: number, threads: number) => ({
-    ...{ name: `hold-${milliseconds}`, module: 'hold', export: 'hold', arguments: [milliseconds], threads },
-  });
+  const hold = (milliseconds: number, threads: number) => {
+    return { name: `hold-${milliseconds}`, module: 'hold', export: 'hold', arguments: [milliseconds], threads };
+  };
   let on: string;
   beforeAll(async () => {
     on = await dashboard.deviceOf('rack-b-2');

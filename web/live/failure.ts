@@ -15,8 +15,10 @@ export type Failure = {
   readonly errors: readonly Schemas['InvalidValue'][];
 };
 
-/** Of what no answer tells. */
-const local = { status: null, request: null, diagnostics: [], errors: [] };
+/** A failure of which no answer tells more. */
+export function localFailure(title: string, detail: string): Failure {
+  return { title, detail, status: null, request: null, diagnostics: [], errors: [] };
+}
 
 /** A failure of whatever was thrown while the service was asked. */
 export function failureOf(error: unknown): Failure {
@@ -26,18 +28,11 @@ export function failureOf(error: unknown): Failure {
       const { title, detail, instance, diagnostics = [], errors = [] } = problem;
       return { title, detail, status, request: instance || null, diagnostics, errors };
     }
-    return {
-      title: `The service answered ${status}`,
-      detail: 'The answer was not one of Patchbay: something between here and it may have given it.',
-      status,
-      request: null,
-      diagnostics: [],
-      errors: [],
-    };
+    const detail = 'The answer was not one of Patchbay: something between here and it may have given it.';
+    return { ...localFailure(`The service answered ${status}`, detail), status };
   }
-  if (error instanceof TypeError)
-    return { ...local, title: 'The service cannot be reached', detail: 'It is stopped, or the network is down.' };
-  return { ...local, title: 'The page failed', detail: error instanceof Error ? error.message : String(error) };
+  if (error instanceof TypeError) return localFailure('The service cannot be reached', 'It is stopped, or the network is down.');
+  return localFailure('The page failed', error instanceof Error ? error.message : String(error));
 }
 
 /** Whether a request was given up here. */

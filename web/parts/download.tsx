@@ -2,7 +2,7 @@
 // gathered here, and then handed to the browser.
 
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { type Failure, failureOf, wasGivenUp } from '../live/failure.ts';
+import { type Failure, failureOf, localFailure, wasGivenUp } from '../live/failure.ts';
 import { FailureNotice } from './shown.tsx';
 
 /** Bytes that are gathered, for all of them are in memory at once. */
@@ -81,8 +81,7 @@ async function gathered(
 }
 
 function tooLarge(otherwise: string): Failure {
-  const title = `It is larger than ${mostBytes / 1024 / 1024} MiB, as much as is saved from here`;
-  return { title, detail: otherwise, status: null, request: null, diagnostics: [], errors: [] };
+  return localFailure(`It is larger than ${mostBytes / 1024 / 1024} MiB, as much as is saved from here`, otherwise);
 }
 
 function handOver(file: Blob, name: string): void {

@@ -3,6 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import { useId } from 'preact/hooks';
 import { useFault } from './faults.tsx';
+import { Suggestions } from './suggestions.tsx';
 import './fields.css';
 
 type FieldParts = {
@@ -86,13 +87,7 @@ export function Text({ label, at, value, onChange, required = false, maxLength =
             list={offered.length > 0 ? list : undefined}
             onInput={({ currentTarget }) => onChange(currentTarget.value)}
           />
-          {offered.length > 0 && (
-            <datalist id={list}>
-              {offered.map((one) => (
-                <option key={one} value={one} />
-              ))}
-            </datalist>
-          )}
+          {offered.length > 0 && <Suggestions id={list} offered={offered} />}
         </>
       )}
     </Field>

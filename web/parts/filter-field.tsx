@@ -1,6 +1,7 @@
 // A field of a filter whose value is in the address: what is typed goes there after a short rest, what is chosen at once.
 
 import { useEffect, useId, useState } from 'preact/hooks';
+import { Suggestions } from './suggestions.tsx';
 
 /** Milliseconds without a key before what was typed is asked for. */
 const rest = 250;
@@ -37,13 +38,7 @@ export function TextFilter({ label, value, onChange, placeholder = '', offered =
         maxLength={maxLength}
         onInput={({ currentTarget }) => setText(currentTarget.value)}
       />
-      {offered.length > 0 && (
-        <datalist id={list}>
-          {offered.map((one) => (
-            <option key={one} value={one} />
-          ))}
-        </datalist>
-      )}
+      {offered.length > 0 && <Suggestions id={list} offered={offered} />}
     </label>
   );
 }

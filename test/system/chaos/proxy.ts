@@ -34,12 +34,11 @@ const answerMilliseconds = 10_000;
 
 type Direction = 'to-service' | 'to-client';
 type Cut = 'reset' | 'end';
-type FaultKind = 'reset' | 'end' | 'half-close' | 'delay' | 'hold' | 'lose';
-type Fault = { readonly kind: FaultKind; readonly direction: Direction; bytesLeft: number };
+const faultKinds = ['reset', 'end', 'half-close', 'delay', 'delay', 'hold'] as const;
+type Fault = { readonly kind: (typeof faultKinds)[number] | 'lose'; readonly direction: Direction; bytesLeft: number };
 
-/** What is between the two ends: which faults a connection has, how likely it is that it is lost instead, after how many bytes, and whether its requests are sent once more. */
+/** What is between the two ends: how likely it is that the fault of a connection is that it is lost, after how many bytes it comes, and whether its requests are sent once more. */
 type Network = {
-  readonly faults: readonly FaultKind[];
   readonly lossProbability: number;
   readonly bytesBeforeFault: { readonly least: number; readonly most: number };
   readonly sendsAgain: boolean;
@@ -47,14 +46,12 @@ type Network = {
 
 /** Between those who make requests and the service. */
 const requestNetwork: Network = {
-  faults: ['reset', 'end', 'half-close', 'delay', 'delay', 'hold'],
   lossProbability: 0,
   bytesBeforeFault: { least: 500, most: 1_000_000 },
   sendsAgain: true,
 };
 /** Between a replica of the service and its database: a replica has few connections, which stay and carry much. */
 export const databaseNetwork: Network = {
-  faults: ['reset', 'end', 'half-close', 'delay', 'delay', 'hold'],
   // It takes half a minute until one is given up, with what it was asked.
   lossProbability: 0.03,
   bytesBeforeFault: { least: 20_000, most: 1_000_000 },
@@ -232,10 +229,10 @@ class Link {
   /** Chooses what is to go wrong with the connection next. */
   drawFault(): void {
     const { random, isFaulty, network } = this.#proxy;
-    const { faults, lossProbability, bytesBeforeFault } = network;
+    const { lossProbability, bytesBeforeFault } = network;
     if (!isFaulty) return;
     this.#fault = {
-      kind: random.chance(lossProbability) ? 'lose' : random.pick(faults),
+      kind: random.chance(lossProbability) ? 'lose' : random.pick(faultKinds),
       direction: random.pick(['to-service', 'to-client'] as const),
       bytesLeft: random.magnitude(bytesBeforeFault.least, bytesBeforeFault.most),
     };

@@ -16,7 +16,6 @@ import { TimeField } from '../../parts/time-field.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 import { auditQueryOf, type FilterName, letsThrough, withFilter } from './audit-filter.ts';
 import { EventsTable } from './events-table.tsx';
-
 import { Verification } from './verification.tsx';
 
 /** Hosts and keys that are known by name here. */

@@ -9,6 +9,7 @@ import { Choice } from '../../parts/fields.tsx';
 import { counted } from '../../parts/numbers.ts';
 import { Panel } from '../../parts/panel.tsx';
 import { FailureNotice } from '../../parts/shown.tsx';
+import { Suggestions } from '../../parts/suggestions.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
 import { SourceEditor } from './source-editor.tsx';
@@ -222,11 +223,7 @@ function Offered({ label, value, offered, placeholder, pattern, onChange }: Offe
         value={value}
         onInput={({ currentTarget }) => onChange(currentTarget.value)}
       />
-      <datalist id={list}>
-        {offered.map((one) => (
-          <option key={one} value={one} />
-        ))}
-      </datalist>
+      <Suggestions id={list} offered={offered} />
     </label>
   );
 }

@@ -2,7 +2,7 @@
 
 import { weekdays } from '../../../src/cli/client/choices.ts';
 import { useFault } from '../../parts/faults.tsx';
-import { Amount, Text, Tick, Whole } from '../../parts/fields.tsx';
+import { Amount, Field, Text, Tick, Whole } from '../../parts/fields.tsx';
 import { TimeField } from '../../parts/time-field.tsx';
 import { clockText } from '../../parts/times.tsx';
 import { type Draft, type ScheduleWindow, usualWindow } from './rollout-draft.ts';
@@ -95,16 +95,18 @@ const timeZones = ['UTC', ...Intl.supportedValuesOf('timeZone')];
 /** A time of the day. */
 function Clock({ label, value, onChange }: { readonly label: string; readonly value: string; readonly onChange: (value: string) => void }) {
   return (
-    <label>
-      <span>{label}</span>
-      <input
-        type="time"
-        required
-        value={value}
-        onInput={({ currentTarget }) => {
-          if (currentTarget.value !== '') onChange(currentTarget.value.slice(0, 5));
-        }}
-      />
-    </label>
+    <Field label={label}>
+      {(attributes) => (
+        <input
+          {...attributes}
+          type="time"
+          required
+          value={value}
+          onInput={({ currentTarget }) => {
+            if (currentTarget.value !== '') onChange(currentTarget.value.slice(0, 5));
+          }}
+        />
+      )}
+    </Field>
   );
 }

@@ -62,9 +62,10 @@ export type Draft = {
   readonly supersede: boolean;
 };
 
+const usualWave = { soakSeconds: 60, approval: false, limits: null };
+
 /** As the service has it where nothing else is said: a canary, a tenth, and the rest. */
 export function usualDraft(module: string, version: string): Draft {
-  const usual = { soakSeconds: 60, approval: false, limits: null };
   return {
     module,
     version,
@@ -77,9 +78,9 @@ export function usualDraft(module: string, version: string): Draft {
     joinableUntil: '',
     whenBusy: 'refuse',
     waves: [
-      { key: 1, unit: 'devices', size: 1, ...usual },
-      { key: 2, unit: 'percent of all', size: 10, ...usual },
-      { key: 3, unit: 'percent of all', size: 100, ...usual },
+      { key: 1, unit: 'devices', size: 1, ...usualWave },
+      { key: 2, unit: 'percent of all', size: 10, ...usualWave },
+      { key: 3, unit: 'percent of all', size: 100, ...usualWave },
     ],
     limits: {
       failedLoadsPercent: 0,
@@ -112,7 +113,7 @@ export function usualWindow(): ScheduleWindow {
 /** A wave more, before the last. */
 export function withWave(waves: readonly WaveDraft[]): WaveDraft[] {
   const key = Math.max(0, ...waves.map((wave) => wave.key)) + 1;
-  return [...waves.slice(0, -1), { key, unit: 'devices', size: 1, soakSeconds: 60, approval: false, limits: null }, ...waves.slice(-1)];
+  return [...waves.slice(0, -1), { key, unit: 'devices', size: 1, ...usualWave }, ...waves.slice(-1)];
 }
 
 /** The labels of a text like `zone=north, tier=edge`; null where it is none. */
