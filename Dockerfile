@@ -5,6 +5,7 @@ COPY package.json package-lock.json prisma.config.ts tsconfig.json ./
 COPY prisma ./prisma
 COPY openapi ./openapi
 COPY src/store/generating ./src/store/generating
+COPY src/compiler/generating ./src/compiler/generating
 # The dashboard is built too, which takes these of the sources.
 COPY web ./web
 COPY src/cli/client ./src/cli/client

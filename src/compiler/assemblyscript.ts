@@ -1,6 +1,7 @@
 // AssemblyScript → WebAssembly, with its compiler's findings as diagnostics.
 
-import asc from 'assemblyscript/asc';
+import type { APIOptions } from 'assemblyscript/asc';
+import asc from './generated/asc.js';
 import type { Diagnostic } from './result.ts';
 
 type Compiled =
@@ -34,7 +35,7 @@ export async function compileAssemblyScript(name: string, source: string): Promi
   return { ok: false, diagnostics };
 }
 
-type Found = Parameters<NonNullable<asc.APIOptions['reportDiagnostic']>>[0];
+type Found = Parameters<NonNullable<APIOptions['reportDiagnostic']>>[0];
 
 /** The compiler's own number for an error. */
 const errorCategory = 3;

@@ -1,13 +1,18 @@
 // binaryen, with the messages that it only prints kept as values.
 
 import console from 'node:console';
+import { setFlagsFromString } from 'node:v8';
 import type Binaryen from 'binaryen';
 
 const printed: string[] = [];
 const consoleError = console.error;
 // It binds console.error when it is loaded, and has no other way to say what is wrong with a module.
 console.error = (...message: unknown[]) => printed.push(message.join(' '));
-export const { default: binaryen } = await import('binaryen');
+// Optimising binaryen itself costs more processor time than the optimised code saves, also over a hundred compilations: it begins a hundred times
+// later than with other WebAssembly, whose usual budget is 13,000,000 bytes.
+setFlagsFromString('--wasm-tiering-budget=1300000000');
+export const { default: binaryen } = await import('./generated/binaryen.js');
+setFlagsFromString('--wasm-tiering-budget=13000000');
 console.error = consoleError;
 
 export type BinaryenModule = Binaryen.Module;

@@ -13,7 +13,7 @@ export type Checked =
 export async function readSource(request: CompileRequest): Promise<Checked> {
   switch (request.language) {
     case 'assemblyscript': {
-      // Here, for it brings a second binaryen: about a second that the other languages need not wait for.
+      // Here, for the other languages need not wait until it is read.
       const { compileAssemblyScript } = await import('./assemblyscript.ts');
       const compiled = await compileAssemblyScript(request.module, textOf(request.source));
       if (!compiled.ok) return { ok: false, problem: 'malformed-source', diagnostics: compiled.diagnostics };
@@ -28,7 +28,7 @@ export async function readSource(request: CompileRequest): Promise<Checked> {
   }
 }
 
-const binaryenName = 'binaryen 132';
+const binaryenName = 'binaryen 131';
 
 const textOf = (source: string | Uint8Array) => (typeof source === 'string' ? source : new TextDecoder().decode(source));
 

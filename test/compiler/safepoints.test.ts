@@ -1,8 +1,8 @@
 // Safepoints change when a thread gives the processor up and nothing else: instrumented modules compute what they computed, in bounded pieces.
 
-import binaryen from 'binaryen';
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
+import { binaryen } from '../../src/compiler/binaryen.ts';
 import { Compiler } from '../../src/compiler/compiler.ts';
 import { functionOf } from '../../src/machine/processor.ts';
 

@@ -35,7 +35,7 @@ function buildOf(version: string): NewBuild {
     module: 'tcp',
     version,
     language: 'wat',
-    compiler: 'binaryen 132',
+    compiler: 'binaryen 131',
     sourceDigest: digest,
     imageDigest: digest,
     pushedBy: null,

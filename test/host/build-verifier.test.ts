@@ -16,7 +16,7 @@ const build = { module: 'tcp', version: '1.0.0', imageDigest: `sha256:${'1'.repe
 const statement = statementOf({
   ...build,
   language: 'wat',
-  compiler: 'binaryen 132',
+  compiler: 'binaryen 131',
   sourceDigest: `sha256:${'2'.repeat(64)}`,
   pushedBy: null,
   origin: 'patchbay/0123456789abcdef',
