@@ -141,6 +141,10 @@ test('what happens is shown as it happens', async () => {
   await page.getByText('live', { exact: true }).waitFor();
   await page.getByRole('row', { name: /rack-b-1 .* tcp@1\.0\.0/ }).waitFor();
   await other.getByText('No program runs here.').waitFor();
+  // As in browsers of phones, whose windows do not share the stream.
+  await other.addInitScript('delete globalThis.SharedWorker');
+  await other.reload();
+  await other.getByText('live', { exact: true }).waitFor();
   await dashboard.bench.load('tcp', '1.1.0', [id]);
   await page.getByRole('row', { name: /rack-b-1 .* tcp@1\.1\.0/ }).waitFor();
   await other.getByRole('row', { name: /tcp 1\.1\.0 0x2000 0/ }).waitFor();
@@ -149,6 +153,42 @@ test('what happens is shown as it happens', async () => {
   await stop();
   await dashboard.bench.post(`/v1/devices/${id}/programs`, shortCalls);
   await other.getByRole('img', { name: /^Calls per second, now: 1\.1\.0 [1-9]/ }).waitFor();
+});
+
+test('eight windows of a browser are live at the same time, and stay so when those that were first are closed', async () => {
+  const id = await dashboard.deviceOf('rack-a-2');
+  const windows: Page[] = [];
+  for (let index = 0; index < 8; index++) {
+    const window = await dashboard.open(`/devices/${id}`, { role: index === 5 ? 'viewer' : 'operator' });
+    await window.getByText('live', { exact: true }).waitFor();
+    windows.push(window);
+  }
+  const shows = async (what: string) => {
+    for (const window of windows) await window.getByRole('table', { name: 'Module table' }).getByRole('row', { name: what }).waitFor();
+  };
+  await dashboard.push('seen', '1.0.0', '(module (func (export "seen")))');
+  await dashboard.push('seen', '1.1.0', '(module (func (export "seen")))');
+  await dashboard.bench.load('seen', '1.0.0', [id]);
+  await shows('seen 1.0.0');
+  for (const window of windows.splice(0, 2)) await window.close();
+  await dashboard.bench.load('seen', '1.1.0', [id]);
+  await shows('seen 1.1.0');
+});
+
+test('with more keys than a browser has connections for, the last window looks from time to time, and is live when another has gone', async () => {
+  const first = await dashboard.open('/', { role: 'viewer' });
+  for (const role of ['operator', 'publisher', 'admin'] as const)
+    await (await dashboard.open('/', { role })).getByText('live', { exact: true }).waitFor();
+  await first.getByText('live', { exact: true }).waitFor();
+  const made = await dashboard.bench.post('/v1/keys', { name: 'fifth', role: 'viewer' });
+  const last = await dashboard.open('/', { role: null });
+  await dashboard.signIn(last, String(made.body['secret']));
+  await last.getByText('looks every 5 s').waitFor();
+  await last.getByRole('row', { name: /rack-a-1/ }).waitFor();
+  await dashboard.bench.post('/v1/devices', { name: 'late', host: 'rack-a' });
+  await last.getByRole('row', { name: /late/ }).waitFor();
+  await first.close();
+  await last.getByText('live', { exact: true }).waitFor();
 });
 
 describe('a load', () => {
@@ -277,8 +317,13 @@ describe('the key', () => {
     const page = await dashboard.open('/?name=rack-a', { role: null });
     await dashboard.signIn(page, String(made.body['secret']));
     await page.getByText('2 devices shown.').waitFor();
+    const still = await dashboard.open('/rollouts/new', { role: null });
+    await dashboard.signIn(still, String(made.body['secret']));
+    await still.getByText('live', { exact: true }).waitFor();
+    // It learns it by its events alone.
+    await still.route('**/v1/modules**', (route) => route.abort());
     await dashboard.bench.post(`/v1/keys/${made.body['id']}/revoke`, undefined);
-    await heading(page, 'Sign in to Patchbay').waitFor();
+    for (const signedOut of [page, still]) await heading(signedOut, 'Sign in to Patchbay').waitFor();
     await page.getByText('The key is not good any more').waitFor();
     await page.getByLabel('API key').fill('patchbay_wrong');
     await page.getByRole('button', { name: 'Sign in' }).click();
