@@ -73,7 +73,7 @@ function columns(query: URLSearchParams, hostNames: ReadonlyMap<string, string>)
         const entries = Object.entries(modules);
         if (entries.length === 0) return <span class="soft">nothing</span>;
         return (
-          <span class="tags">
+          <span class="modules">
             {entries.map(([module, version]) => (
               <Module key={module} module={module} version={version} />
             ))}
