@@ -191,6 +191,46 @@ test('with more keys than a browser has connections for, the last window looks f
   await last.getByText('live', { exact: true }).waitFor();
 });
 
+test('who holds on to code that has gone is named, and pages are drawn as they are', async () => {
+  const id = await dashboard.deviceOf('rack-b-1');
+  for (const version of ['1.0.0', '1.1.0', '1.2.0']) await dashboard.push('kept', version, '(module (func (export "go")))');
+  await dashboard.bench.load('kept', '1.0.0', [id]);
+  const program = {
+    name: 'keeps',
+    module: 'kept',
+    export: 'go',
+    arguments: [],
+    threads: 1,
+    pauseMilliseconds: 5,
+    addressing: 'hard-coded',
+  };
+  const own = `/v1/devices/${id}/programs/${(await dashboard.bench.post(`/v1/devices/${id}/programs`, program)).body['id']}`;
+  const page = await dashboard.open(`/devices/${id}`, { role: 'viewer' });
+  // It has called, and so has the address.
+  await page
+    .getByRole('article', { name: 'Program keeps' })
+    .getByRole('img', { name: /^Calls per second, now: 1\.0\.0 [1-9]/ })
+    .waitFor();
+  const [deleting] = await dashboard.bench.load('kept', '1.1.0', [id], { invalidation: 'delete' });
+  await dashboard.bench.load('kept', '1.2.0', [id], { invalidation: 'mark-invalid' });
+  await page
+    .getByRole('img', {
+      name: /kept 1\.0\.0 at 0x\w+, deleted: .*kept 1\.1\.0 at 0x\w+, marked invalid: .*kept 1\.2\.0 at 0x\w+, may be run/,
+    })
+    .waitFor();
+  await page
+    .getByRole('table', { name: 'ABI violations' })
+    .getByRole('row', { name: /^keeps kept@1\.0\.0 0x\w+ not-present [1-9]/ })
+    .waitFor();
+  await page.getByText('last failure: segmentation fault').waitFor();
+  await page.goto(`/loads/${deleting?.['id']}`);
+  await page
+    .getByRole('table', { name: 'Programs that faulted on the stale address' })
+    .getByRole('row', { name: /^keeps 0x\w+ \d+ not-present [1-9]/ })
+    .waitFor();
+  await dashboard.bench.post(`${own}/stop`, undefined);
+});
+
 describe('a load', () => {
   /** Waits within an access for so many milliseconds; the next version does not. */
   const waiting = '(func (export "hold") (param i32) (result i32) (call $sleep (local.get 0)) (i32.const 0))';
