@@ -15,7 +15,13 @@ const { version } = z.object({ version: z.string() }).parse(JSON.parse(readFileS
 export async function startBrowser(): Promise<Browser> {
   const folder = await unpacked();
   const env = { ...process.env, FONTCONFIG_PATH: join(folder, 'fonts') };
-  const options = { executablePath: join(folder, 'chromium'), args: ['--no-sandbox', '--disable-dev-shm-usage'], headless: true, env };
+  const options = {
+    executablePath: join(folder, 'chromium'),
+    // Nothing is drawn for anybody, and pages of the service need no processes of their own.
+    args: ['--no-sandbox', '--disable-dev-shm-usage', '--process-per-site', '--disable-gpu', '--disable-software-rasterizer'],
+    headless: true,
+    env,
+  };
   try {
     return await chromium.launch(options);
   } catch (error) {

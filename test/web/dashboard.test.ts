@@ -8,7 +8,7 @@ import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Agent } from '../api/agent.ts';
 import { Bench, itemsOf } from '../api/fixture.ts';
-import { Dashboard, failAndComeBack, lookForBarriers } from './dashboard.ts';
+import { Dashboard, failAndComeBack, go, lookForBarriers } from './dashboard.ts';
 
 let dashboard: Dashboard;
 let device: string;
@@ -328,7 +328,7 @@ const pages = () => [
 ];
 
 test('each page says that it is loading, and what went wrong, and comes back by itself', async () => {
-  const page = await dashboard.open('/');
+  const page = await dashboard.open('/audit');
   await failAndComeBack(page, pages());
 });
 
@@ -343,11 +343,11 @@ test('each page says that there is nothing', async () => {
     'Nothing has been loaded on it.',
   ])
     await page.getByText(text).waitFor();
-  await page.goto('/loads?module=none');
+  await go(page, '/loads?module=none');
   await page.getByText('No load is like that.').waitFor();
-  await page.goto('/devices/dev_none');
+  await go(page, '/devices/dev_none');
   await page.getByText('There is no such object').waitFor();
-  await page.goto('/loads/lod_none');
+  await go(page, '/loads/lod_none');
   await page.getByText('There is no such object').waitFor();
 });
 
@@ -412,7 +412,7 @@ test('nobody is kept out of a page by what axe finds, nor by a narrow window', {
   await look('sign in');
   await dashboard.signIn(page, dashboard.keyOf('operator'));
   for (const { name, path, shown } of pages()) {
-    await page.goto(path);
+    await go(page, path);
     await shown(page).waitFor();
     await look(name);
     if (name === 'device') {
@@ -424,7 +424,7 @@ test('nobody is kept out of a page by what axe finds, nor by a narrow window', {
       await page.keyboard.press('Escape');
     }
   }
-  await page.goto('/?label=zone%3Dnowhere');
+  await go(page, '/?label=zone%3Dnowhere');
   await page.getByText('No device is like that.').waitFor();
   await look('an empty list');
 });

@@ -7,7 +7,7 @@ import Database from 'better-sqlite3';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { itemsOf, prebuiltModule, until } from '../api/fixture.ts';
-import { Dashboard, failAndComeBack, lookForBarriers } from './dashboard.ts';
+import { Dashboard, failAndComeBack, go, lookForBarriers } from './dashboard.ts';
 
 let dashboard: Dashboard;
 let database: Database.Database;
@@ -493,7 +493,7 @@ test('who may not do a thing is not offered it', async () => {
       ['/builds/tcp/1.0.0', page.getByRole('table', { name: 'Signatures' }), ['Check the signatures']],
       ['/audit', page.getByRole('table', { name: 'Events' }), ['Verify', 'Save the trail', 'Hold still']],
     ] as const) {
-      await page.goto(path);
+      await go(page, path);
       await shown.waitFor();
       const buttons = await page.getByRole('button').allInnerTexts();
       expect(
@@ -547,7 +547,7 @@ test('each page says that it is loading, and what went wrong, and comes back by 
     ['/builds/tcp/9.9.9', 'There is no such object'],
     ['/audit?object=none', 'No event is like that.'],
   ] as const) {
-    await page.goto(path);
+    await go(page, path);
     await page.getByText(text).waitFor();
   }
 });
@@ -612,7 +612,7 @@ test('nobody is kept out of a page by what axe finds, nor by a narrow window', {
     },
   };
   for (const { name, path, shown } of pages()) {
-    await page.goto(path);
+    await go(page, path);
     await shown(page).waitFor();
     await acts[name]?.();
     await lookForBarriers(page, name, { isWideAnother: true });
