@@ -175,6 +175,16 @@ test('eight windows of a browser are live at the same time, and stay so when tho
   await shows('seen 1.1.0');
 });
 
+test('a window follows the events alone when the service, another version by now, does not have what windows share', async () => {
+  const page = await dashboard.open('/', { role: 'viewer' });
+  await page.addInitScript(`{
+    const make = trustedTypes.createPolicy.bind(trustedTypes);
+    trustedTypes.createPolicy = (name) => make(name, { createScriptURL: () => '/assets/gone.js' });
+  }`);
+  await page.reload();
+  await page.getByText('live', { exact: true }).waitFor();
+});
+
 test('with more keys than a browser has connections for, the last window looks from time to time, and is live when another has gone', async () => {
   const first = await dashboard.open('/', { role: 'viewer' });
   for (const role of ['operator', 'publisher', 'admin'] as const)
