@@ -34,7 +34,7 @@ export function Application() {
     case 'signed-in':
       return (
         <SignedInAs client={session.client} who={session.who}>
-          <LiveEventsOf client={session.client}>
+          <LiveEventsOf client={session.client} apiKey={session.key}>
             <Frame signOut={signOut}>
               <CurrentPage />
             </Frame>

@@ -1,7 +1,8 @@
 // What is around every page: where one can go, whether what is shown is live, and as whom one has signed in.
 
 import type { ComponentChildren } from 'preact';
-import { type Connection, useConnection } from './live/events.tsx';
+import type { Connection } from './live/event-stream.ts';
+import { useConnection } from './live/events.tsx';
 import { entries } from './navigation/entries.ts';
 import { usePlace } from './navigation/location.ts';
 import { pageAt } from './navigation/paths.ts';
@@ -11,6 +12,7 @@ const connections: Readonly<Record<Connection, string>> = {
   connecting: 'connecting…',
   live: 'live',
   lost: 'connection lost, looking for it…',
+  looking: 'looks every 5 s',
   resting: 'resting',
 };
 

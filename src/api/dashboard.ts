@@ -14,7 +14,7 @@ import { type Api, sendRaw } from './routes/route.ts';
 
 const builtFolder = fileURLToPath(new URL('../../web/built/', import.meta.url));
 
-/** What a page may do: load what comes with it, and ask the service that it came from. */
+/** What a page, and the worker that its windows share, may do: load what comes with it, and ask the service that it came from. */
 const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -25,7 +25,7 @@ const contentSecurityPolicy = [
   "form-action 'none'",
   "frame-ancestors 'none'",
   "require-trusted-types-for 'script'",
-  "trusted-types 'none'",
+  'trusted-types patchbay-events',
 ].join('; ');
 
 const mediaTypes: Readonly<Record<string, string>> = {
@@ -62,7 +62,7 @@ export function addDashboard(app: Api, folder = builtFolder): void {
           'not-found',
           `${url.split('?')[0]} is a page, for what takes text/html: the API is under /v1, and /documentation lists what there is`,
         );
-      return send(headers, reply.headers({ 'content-security-policy': contentSecurityPolicy, 'cache-control': askEachTime }), page);
+      return send(headers, reply.header('cache-control', askEachTime), page);
     });
   for (const name of namesIn(`${folder}/assets`)) {
     const asset = read(folder, `assets/${name}`);
@@ -77,7 +77,7 @@ function takesPages(headers: AskedWith): boolean {
 }
 
 function send(headers: AskedWith, reply: FastifyReply, { body, packed, mediaType, etag }: Served): FastifyReply {
-  reply.headers({ etag, vary: 'accept, accept-encoding' }).type(mediaType);
+  reply.headers({ 'content-security-policy': contentSecurityPolicy, etag, vary: 'accept, accept-encoding' }).type(mediaType);
   if (isKnownBy(headers, etag)) return reply.status(304).send();
   if (!/\bgzip\b/.test(String(headers['accept-encoding'] ?? ''))) return sendRaw(reply, body);
   return sendRaw(reply.header('content-encoding', 'gzip'), packed());

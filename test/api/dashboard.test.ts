@@ -37,14 +37,16 @@ test('what a page loads is there, compressed, and may be kept for ever', async (
   const loaded = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path = '']) => path);
   expect(loaded.map((path) => path.split('.').at(-1)).toSorted()).toEqual(['css', 'js', 'svg']);
   const script = await (await ask(loaded.find((path) => path.endsWith('.js')) ?? '')).text();
-  const later = [...new Set([...script.matchAll(/import\(\W*\.\/([\w-]+\.js)\W*\)/g)].map(([, name]) => `/assets/${name}`))];
-  expect(later).toEqual([expect.stringMatching(/\/prove-/)]);
+  const later = [...new Set([...script.matchAll(/\/((?:prove|shared-events)-[\w-]+\.js)/g)].map(([, name]) => `/assets/${name}`))];
+  expect(later.toSorted()).toEqual([expect.stringMatching(/\/prove-/), expect.stringMatching(/\/shared-events-/)]);
   const all = [...loaded, ...later];
   for (const path of all) {
     const answer = await ask(path);
     expect(answer.status).toBe(200);
     expect(answer.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
     expect(answer.headers.get('content-encoding')).toBe('gzip');
+    // A worker may do what the answer with its script says.
+    expect(answer.headers.get('content-security-policy')).toContain("connect-src 'self'");
     expect(answer.headers.get('content-type')).toMatch(/^(text\/javascript|text\/css|image\/svg)/);
     const plain = await ask(path, { 'accept-encoding': 'identity' });
     expect(plain.headers.get('content-encoding')).toBeNull();

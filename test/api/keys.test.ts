@@ -76,6 +76,29 @@ test('an Idempotency-Key of one key is not that of another', async () => {
   expect((await device('two', second)).body['name']).toBe('two');
 });
 
+test.each(['', '?types=load'])('a stream of events%s ends when its key is revoked, and no other', async (query) => {
+  const [one, another] = [
+    await bench.post('/v1/keys', { name: `one${query.length}`, role: 'viewer' }),
+    await bench.post('/v1/keys', { name: `another${query.length}`, role: 'viewer' }),
+  ];
+  const leaving = new AbortController();
+  const follow = async ({ body }: typeof one) => {
+    const headers = { authorization: `Bearer ${body['secret']}` };
+    return fetch(`${bench.url}/v1/events${query}`, { headers, signal: leaving.signal });
+  };
+  const [streamOfOne, streamOfAnother] = [await follow(one), await follow(another)];
+  let hasEnded = false;
+  const text = streamOfAnother
+    .text()
+    .finally(() => (hasEnded = true))
+    .catch(() => '');
+  await bench.post(`/v1/keys/${one.body['id']}/revoke`, undefined);
+  expect((await streamOfOne.text()).includes('event: key.revoked')).toBe(query === '');
+  expect(hasEnded).toBe(false);
+  leaving.abort();
+  await text;
+});
+
 test('a key that is revoked is of no use at once, and its name is free', async () => {
   const { body } = await make('reader', 'viewer');
   const headers = bearer(String(body['secret']));

@@ -1,19 +1,55 @@
 // The browser of the tests: it comes in an npm package, and is the same everywhere.
 
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sparticuz, { inflate } from '@sparticuz/chromium';
 import { type Browser, chromium } from 'playwright-core';
+import { z } from 'zod';
+
+const packageFolder = join(dirname(fileURLToPath(import.meta.resolve('@sparticuz/chromium'))), '..');
+const { version } = z.object({ version: z.string() }).parse(JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8')));
 
 /** Starts it. A machine that has not the libraries it needs gets those of the package. */
 export async function startBrowser(): Promise<Browser> {
-  const options = { executablePath: await sparticuz.executablePath(), args: ['--no-sandbox', '--disable-dev-shm-usage'], headless: true };
+  const folder = await unpacked();
+  const env = { ...process.env, FONTCONFIG_PATH: join(folder, 'fonts') };
+  const options = {
+    executablePath: join(folder, 'chromium'),
+    // Nothing is drawn for anybody, and pages of the service need no processes of their own.
+    args: ['--no-sandbox', '--disable-dev-shm-usage', '--process-per-site', '--disable-gpu', '--disable-software-rasterizer'],
+    headless: true,
+    env,
+  };
   try {
     return await chromium.launch(options);
   } catch (error) {
     if (!String(error).includes('error while loading shared libraries')) throw error;
-    await inflate(join(dirname(fileURLToPath(import.meta.resolve('@sparticuz/chromium'))), '..', 'bin', 'al2023.tar.br'));
-    return chromium.launch({ ...options, env: { ...process.env, LD_LIBRARY_PATH: join(tmpdir(), 'al2023', 'lib') } });
+    return chromium.launch({ ...options, env: { ...env, LD_LIBRARY_PATH: join(folder, 'al2023', 'lib') } });
   }
+}
+
+/** Where it is unpacked: whole, or not there yet, for other files of tests begin at the same time. */
+async function unpacked(): Promise<string> {
+  const folder = join(tmpdir(), `patchbay-browser-${version}`);
+  if (existsSync(folder)) return folder;
+  const own = mkdtempSync(`${folder}-`);
+  const before = process.env['TMPDIR'];
+  // The package unpacks to where temporary files are, and nowhere else.
+  process.env['TMPDIR'] = own;
+  try {
+    await Promise.all([sparticuz.executablePath(), inflate(join(packageFolder, 'bin', 'al2023.tar.br'))]);
+  } finally {
+    if (before === undefined) delete process.env['TMPDIR'];
+    else process.env['TMPDIR'] = before;
+  }
+  try {
+    renameSync(own, folder);
+  } catch (error) {
+    // Another was first.
+    rmSync(own, { recursive: true });
+    if (!existsSync(folder)) throw error;
+  }
+  return folder;
 }

@@ -8,7 +8,7 @@ import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Agent } from '../api/agent.ts';
 import { Bench, itemsOf } from '../api/fixture.ts';
-import { Dashboard, failAndComeBack, lookForBarriers } from './dashboard.ts';
+import { Dashboard, failAndComeBack, go, lookForBarriers } from './dashboard.ts';
 
 let dashboard: Dashboard;
 let device: string;
@@ -141,6 +141,10 @@ test('what happens is shown as it happens', async () => {
   await page.getByText('live', { exact: true }).waitFor();
   await page.getByRole('row', { name: /rack-b-1 .* tcp@1\.0\.0/ }).waitFor();
   await other.getByText('No program runs here.').waitFor();
+  // As in browsers of phones, whose windows do not share the stream.
+  await other.addInitScript('delete globalThis.SharedWorker');
+  await other.reload();
+  await other.getByText('live', { exact: true }).waitFor();
   await dashboard.bench.load('tcp', '1.1.0', [id]);
   await page.getByRole('row', { name: /rack-b-1 .* tcp@1\.1\.0/ }).waitFor();
   await other.getByRole('row', { name: /tcp 1\.1\.0 0x2000 0/ }).waitFor();
@@ -149,6 +153,92 @@ test('what happens is shown as it happens', async () => {
   await stop();
   await dashboard.bench.post(`/v1/devices/${id}/programs`, shortCalls);
   await other.getByRole('img', { name: /^Calls per second, now: 1\.1\.0 [1-9]/ }).waitFor();
+});
+
+test('eight windows of a browser are live at the same time, and stay so when those that were first are closed', async () => {
+  const id = await dashboard.deviceOf('rack-a-2');
+  const windows: Page[] = [];
+  for (let index = 0; index < 8; index++) {
+    const window = await dashboard.open(`/devices/${id}`, { role: index === 5 ? 'viewer' : 'operator' });
+    await window.getByText('live', { exact: true }).waitFor();
+    windows.push(window);
+  }
+  const shows = async (what: string) => {
+    for (const window of windows) await window.getByRole('table', { name: 'Module table' }).getByRole('row', { name: what }).waitFor();
+  };
+  await dashboard.push('seen', '1.0.0', '(module (func (export "seen")))');
+  await dashboard.push('seen', '1.1.0', '(module (func (export "seen")))');
+  await dashboard.bench.load('seen', '1.0.0', [id]);
+  await shows('seen 1.0.0');
+  for (const window of windows.splice(0, 2)) await window.close();
+  await dashboard.bench.load('seen', '1.1.0', [id]);
+  await shows('seen 1.1.0');
+});
+
+test('a window follows the events alone when the service, another version by now, does not have what windows share', async () => {
+  const page = await dashboard.open('/', { role: 'viewer' });
+  await page.addInitScript(`{
+    const make = trustedTypes.createPolicy.bind(trustedTypes);
+    trustedTypes.createPolicy = (name) => make(name, { createScriptURL: () => '/assets/gone.js' });
+  }`);
+  await page.reload();
+  await page.getByText('live', { exact: true }).waitFor();
+});
+
+test('with more keys than a browser has connections for, the last window looks from time to time, and is live when another has gone', async () => {
+  const first = await dashboard.open('/', { role: 'viewer' });
+  for (const role of ['operator', 'publisher', 'admin'] as const)
+    await (await dashboard.open('/', { role })).getByText('live', { exact: true }).waitFor();
+  await first.getByText('live', { exact: true }).waitFor();
+  const made = await dashboard.bench.post('/v1/keys', { name: 'fifth', role: 'viewer' });
+  const last = await dashboard.open('/', { role: null });
+  await dashboard.signIn(last, String(made.body['secret']));
+  await last.getByText('looks every 5 s').waitFor();
+  await last.getByRole('row', { name: /rack-a-1/ }).waitFor();
+  await dashboard.bench.post('/v1/devices', { name: 'late', host: 'rack-a' });
+  await last.getByRole('row', { name: /late/ }).waitFor();
+  await first.close();
+  await last.getByText('live', { exact: true }).waitFor();
+});
+
+test('who holds on to code that has gone is named, and pages are drawn as they are', async () => {
+  const id = await dashboard.deviceOf('rack-b-1');
+  for (const version of ['1.0.0', '1.1.0', '1.2.0']) await dashboard.push('kept', version, '(module (func (export "go")))');
+  await dashboard.bench.load('kept', '1.0.0', [id]);
+  const program = {
+    name: 'keeps',
+    module: 'kept',
+    export: 'go',
+    arguments: [],
+    threads: 1,
+    pauseMilliseconds: 5,
+    addressing: 'hard-coded',
+  };
+  const own = `/v1/devices/${id}/programs/${(await dashboard.bench.post(`/v1/devices/${id}/programs`, program)).body['id']}`;
+  const page = await dashboard.open(`/devices/${id}`, { role: 'viewer' });
+  // It has called, and so has the address.
+  await page
+    .getByRole('article', { name: 'Program keeps' })
+    .getByRole('img', { name: /^Calls per second, now: 1\.0\.0 [1-9]/ })
+    .waitFor();
+  const [deleting] = await dashboard.bench.load('kept', '1.1.0', [id], { invalidation: 'delete' });
+  await dashboard.bench.load('kept', '1.2.0', [id], { invalidation: 'mark-invalid' });
+  await page
+    .getByRole('img', {
+      name: /kept 1\.0\.0 at 0x\w+, deleted: .*kept 1\.1\.0 at 0x\w+, marked invalid: .*kept 1\.2\.0 at 0x\w+, may be run/,
+    })
+    .waitFor();
+  await page
+    .getByRole('table', { name: 'ABI violations' })
+    .getByRole('row', { name: /^keeps kept@1\.0\.0 0x\w+ not-present [1-9]/ })
+    .waitFor();
+  await page.getByText('last failure: segmentation fault').waitFor();
+  await page.goto(`/loads/${deleting?.['id']}`);
+  await page
+    .getByRole('table', { name: 'Programs that faulted on the stale address' })
+    .getByRole('row', { name: /^keeps 0x\w+ \d+ not-present [1-9]/ })
+    .waitFor();
+  await dashboard.bench.post(`${own}/stop`, undefined);
 });
 
 describe('a load', () => {
@@ -248,7 +338,7 @@ const pages = () => [
 ];
 
 test('each page says that it is loading, and what went wrong, and comes back by itself', async () => {
-  const page = await dashboard.open('/');
+  const page = await dashboard.open('/audit');
   await failAndComeBack(page, pages());
 });
 
@@ -263,11 +353,11 @@ test('each page says that there is nothing', async () => {
     'Nothing has been loaded on it.',
   ])
     await page.getByText(text).waitFor();
-  await page.goto('/loads?module=none');
+  await go(page, '/loads?module=none');
   await page.getByText('No load is like that.').waitFor();
-  await page.goto('/devices/dev_none');
+  await go(page, '/devices/dev_none');
   await page.getByText('There is no such object').waitFor();
-  await page.goto('/loads/lod_none');
+  await go(page, '/loads/lod_none');
   await page.getByText('There is no such object').waitFor();
 });
 
@@ -277,8 +367,13 @@ describe('the key', () => {
     const page = await dashboard.open('/?name=rack-a', { role: null });
     await dashboard.signIn(page, String(made.body['secret']));
     await page.getByText('2 devices shown.').waitFor();
+    const still = await dashboard.open('/rollouts/new', { role: null });
+    await dashboard.signIn(still, String(made.body['secret']));
+    await still.getByText('live', { exact: true }).waitFor();
+    // It learns it by its events alone.
+    await still.route('**/v1/modules**', (route) => route.abort());
     await dashboard.bench.post(`/v1/keys/${made.body['id']}/revoke`, undefined);
-    await heading(page, 'Sign in to Patchbay').waitFor();
+    for (const signedOut of [page, still]) await heading(signedOut, 'Sign in to Patchbay').waitFor();
     await page.getByText('The key is not good any more').waitFor();
     await page.getByLabel('API key').fill('patchbay_wrong');
     await page.getByRole('button', { name: 'Sign in' }).click();
@@ -327,7 +422,7 @@ test('nobody is kept out of a page by what axe finds, nor by a narrow window', {
   await look('sign in');
   await dashboard.signIn(page, dashboard.keyOf('operator'));
   for (const { name, path, shown } of pages()) {
-    await page.goto(path);
+    await go(page, path);
     await shown(page).waitFor();
     await look(name);
     if (name === 'device') {
@@ -339,7 +434,7 @@ test('nobody is kept out of a page by what axe finds, nor by a narrow window', {
       await page.keyboard.press('Escape');
     }
   }
-  await page.goto('/?label=zone%3Dnowhere');
+  await go(page, '/?label=zone%3Dnowhere');
   await page.getByText('No device is like that.').waitFor();
   await look('an empty list');
 });

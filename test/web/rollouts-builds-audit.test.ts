@@ -1,13 +1,13 @@
 // The pages of rollouts, builds and the audit trail in a real browser on a live service: what is decided, pushed and verified there, and what they say
 // when somebody has been at the database.
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { itemsOf, prebuiltModule, until } from '../api/fixture.ts';
-import { Dashboard, failAndComeBack, lookForBarriers } from './dashboard.ts';
+import { Dashboard, failAndComeBack, go, lookForBarriers } from './dashboard.ts';
 
 let dashboard: Dashboard;
 let database: Database.Database;
@@ -66,7 +66,7 @@ describe('rollouts', () => {
       .getByRole('table', { name: 'Thresholds of wave 1' })
       .getByRole('row', { name: 'Loads without success 0% 0% good' })
       .waitFor();
-    await page.getByRole('row', { name: /^rack-a-\d 1 loaded 1\.0\.0 → 1\.1\.0 replaced/ }).waitFor();
+    await page.getByRole('row', { name: /^rack-a-\d 1 loaded 1\.0\.0 to 1\.1\.0 replaced/ }).waitFor();
     await page.getByRole('row', { name: /^rack-a-\d 2 waiting/ }).waitFor();
     await page.getByLabel('State').selectOption('waiting');
     await page.getByText('1 device shown.').waitFor();
@@ -99,6 +99,9 @@ describe('rollouts', () => {
     failed = await rollOut({ name: 'dissimilar', module: 'tcp', version: '2.0.0', labels: { zone: 'south' }, waves });
     const page = await dashboard.open(`/rollouts/${failed}`);
     await page.getByText('paused: wave 1 has failed').waitFor();
+    // The fleet is not well until somebody has decided, and says what about.
+    await page.goto('/');
+    await page.getByRole('list', { name: 'Why the fleet is degraded' }).getByRole('link', { name: failed }).click();
     await page.getByRole('row', { name: 'Loads without success 100% 0% too much' }).waitFor();
     await page.getByRole('row', { name: /failed .*refused-dissimilar .*is not substantially similar/ }).waitFor();
     await button(page, 'Retry failed loads…').click();
@@ -409,6 +412,48 @@ describe('the audit trail', () => {
     await page.getByText('Nothing is proven').or(page.getByText('The trail is not as it was written')).waitFor();
   });
 
+  test('is saved where it is as large as may be, and where it is larger the page says how else to get it', async () => {
+    const page = await dashboard.open('/audit', { role: 'viewer' });
+    const most = 64 * 1024 * 1024;
+    const saved = page.waitForEvent('download');
+    await answerWithBytes(page, most);
+    await button(page, 'Save the trail').click();
+    expect(statSync(await (await saved).path()).size).toBe(most);
+    let downloads = 0;
+    page.on('download', () => downloads++);
+    await answerWithBytes(page, most + 1);
+    await button(page, 'Save the trail').click();
+    const told = page.getByRole('alert').filter({ hasText: 'It is larger than 64 MiB, as much as is saved from here' });
+    await told.waitFor();
+    expect(await told.innerText()).toContain('patchbay audit export --output trail.ndjson');
+    // No part of it is handed over as if it were the whole, and the rest is not asked for.
+    expect([downloads, await page.evaluate<boolean>('isGivenUp')]).toEqual([0, true]);
+    await answerWithBytes(page, 10);
+    const after = page.waitForEvent('download');
+    await button(page, 'Save the trail').click();
+    expect(statSync(await (await after).path()).size).toBe(10);
+    await told.waitFor({ state: 'detached' });
+  });
+
+  /** Has the export be so many bytes: made in the page, for no trail of a test is so large. */
+  async function answerWithBytes(page: Page, bytes: number): Promise<void> {
+    await page.evaluate(`{
+      let left = ${bytes};
+      globalThis.isGivenUp = false;
+      const pull = (controller) => {
+        const part = Math.min(left, 1_000_000);
+        left -= part;
+        // One that is too large does not end by itself.
+        if (part > 0) controller.enqueue(new Uint8Array(part));
+        else if (${bytes <= 64 * 1024 * 1024}) controller.close();
+      };
+      const cancel = () => (globalThis.isGivenUp = true);
+      const ask = (globalThis.realFetch ??= fetch);
+      globalThis.fetch = (request) =>
+        request.url.endsWith('/v1/audit/export') ? Promise.resolve(new Response(new ReadableStream({ pull, cancel }))) : ask(request);
+    }`);
+  }
+
   const strangeKey = '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n';
 
   test.each([
@@ -448,7 +493,7 @@ test('who may not do a thing is not offered it', async () => {
       ['/builds/tcp/1.0.0', page.getByRole('table', { name: 'Signatures' }), ['Check the signatures']],
       ['/audit', page.getByRole('table', { name: 'Events' }), ['Verify', 'Save the trail', 'Hold still']],
     ] as const) {
-      await page.goto(path);
+      await go(page, path);
       await shown.waitFor();
       const buttons = await page.getByRole('button').allInnerTexts();
       expect(
@@ -502,7 +547,7 @@ test('each page says that it is loading, and what went wrong, and comes back by 
     ['/builds/tcp/9.9.9', 'There is no such object'],
     ['/audit?object=none', 'No event is like that.'],
   ] as const) {
-    await page.goto(path);
+    await go(page, path);
     await page.getByText(text).waitFor();
   }
 });
@@ -567,7 +612,7 @@ test('nobody is kept out of a page by what axe finds, nor by a narrow window', {
     },
   };
   for (const { name, path, shown } of pages()) {
-    await page.goto(path);
+    await go(page, path);
     await shown(page).waitFor();
     await acts[name]?.();
     await lookForBarriers(page, name, { isWideAnother: true });

@@ -1,7 +1,8 @@
 // What a page shows of the service: asked for, asked for again when an event touches it or time has passed, and kept while the service is away.
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { type LiveEvent, useEvents } from './events.tsx';
+import type { LiveEvent } from './event-stream.ts';
+import { useEvents } from './events.tsx';
 import { type Failure, failureOf, wasGivenUp } from './failure.ts';
 import { backOff, useIsVisible } from './waiting.ts';
 

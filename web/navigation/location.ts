@@ -1,6 +1,6 @@
 // Where in the dashboard one is: the path and query of the address bar, by the History API.
 
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import { pageAt } from './paths.ts';
 
 const listeners = new Set<() => void>();
@@ -34,7 +34,8 @@ export type Place = { readonly path: string; readonly query: URLSearchParams };
 /** The place that is looked at; whoever asks is told when it changes. */
 export function usePlace(): Place {
   const [place, setPlace] = useState(currentPlace);
-  useEffect(() => subscribe(() => setPlace(currentPlace())), []);
+  // With the page, and not after it was painted: where one goes meanwhile would be missed.
+  useLayoutEffect(() => subscribe(() => setPlace(currentPlace())), []);
   const url = new URL(place, location.origin);
   return { path: url.pathname, query: url.searchParams };
 }

@@ -20,7 +20,7 @@ export function Dialog({ heading, onClose, children }: Parts) {
       <header>
         <h2 id={id}>{heading}</h2>
         <button type="button" class="plain" aria-label="Close" onClick={onClose}>
-          ✕
+          ×
         </button>
       </header>
       {children}

@@ -36,7 +36,7 @@ export function InterfaceComparison({ old, next }: { readonly old: Compared; rea
             <span class="change">{change}</span>
             <code>
               {change === 'changed'
-                ? `${signature(before.get(name))} → ${types(after.get(name))}`
+                ? `${signature(before.get(name))}, now ${types(after.get(name))}`
                 : signature(after.get(name) ?? before.get(name))}
             </code>
           </li>

@@ -15,7 +15,7 @@ type Session =
   | { readonly kind: 'away'; readonly failure: Failure }
   /** @property reason Why the key of before is not good any more; null where there was none. */
   | { readonly kind: 'signed-out'; readonly reason: string | null }
-  | { readonly kind: 'signed-in'; readonly client: Client; readonly who: Who };
+  | { readonly kind: 'signed-in'; readonly client: Client; readonly key: string | null; readonly who: Who };
 
 type SignIn = (key: string, isRemembered: boolean) => Promise<Failure | null>;
 export type SessionWithWays = { readonly session: Session; readonly signIn: SignIn; readonly signOut: () => void };
@@ -43,7 +43,7 @@ export function useSession(): SessionWithWays {
         if (response.status === 401) expire('The key is not good any more: it was revoked, or the service is another one.');
         return response;
       });
-      setSession({ kind: 'signed-in', client, who });
+      setSession({ kind: 'signed-in', client, key, who });
       return null;
     },
     [expire],

@@ -1,6 +1,6 @@
 // Signing in: an API key is asked for, shown to the service, and kept as its user likes.
 
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Failure } from '../live/failure.ts';
 import type { SessionWithWays } from './session.tsx';
 import './sign-in.css';
@@ -14,7 +14,8 @@ export function SignIn({ reason, signIn }: Parts) {
   const [failure, setFailure] = useState<Failure | null>(null);
   const field = useRef<HTMLInputElement>(null);
   const told = useId();
-  useEffect(() => field.current?.focus(), []);
+  // With the page, and not after it was painted: who types at once types into it.
+  useLayoutEffect(() => field.current?.focus(), []);
 
   const submit = async (event: Event) => {
     event.preventDefault();

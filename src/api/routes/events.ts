@@ -1,8 +1,9 @@
 // /v1/events: operators follow what happens as it happens.
 
 import type { Control } from '../../control/control.ts';
-import { eventTypes } from '../../control/events.ts';
+import { type EventType, eventTypes } from '../../control/events.ts';
 import type { AuditRecord } from '../../store/records/audit.ts';
+import { actorOf, callerOf } from '../access.ts';
 import { AuditEvent } from '../schemas/audit.ts';
 import { eventHeaders, eventQuery } from '../schemas/operations.ts';
 import { problems } from '../schemas/problem.ts';
@@ -25,7 +26,7 @@ export function addEventRoutes(app: Api, { events }: Control): void {
           'Server-sent events, one for each line of the audit trail, in order and each once: `event` its action, `data` an AuditEvent, `id` its number. ' +
           'The stream begins with the events after `Last-Event-ID`, or else after `after`, or else with those from now on, and goes on with those to come. ' +
           'A client that lost its stream misses nothing when it comes back with the last `id` that it has, as EventSource does by itself. ' +
-          'A comment line comes at once, and after every 15 s without an event. The stream ends when the service stops.',
+          'A comment line comes at once, and after every 15 s without an event. The stream ends when the service stops, or when the key that it was asked for with is revoked.',
         querystring: eventQuery,
         headers: eventHeaders,
         response: {
@@ -34,18 +35,30 @@ export function addEventRoutes(app: Api, { events }: Control): void {
         },
       },
     },
-    async ({ query, headers }, reply) => {
+    async (request, reply) => {
+      const { query, headers } = request;
       const stream = await eventStream(reply.raw, async (gone) => {
         // Read before the client is answered: what happens from then on is after it.
         const after = headers['last-event-id'] ?? query.after ?? (await events.newest());
         await events.checkIsThere(after);
-        return serverSentEvents(events.follow(after, query.types ?? eventTypes, gone));
+        const types = query.types ?? eventTypes;
+        const followed = events.follow(after, [...new Set<EventType>([...types, 'key'])], gone);
+        return serverSentEvents(untilRevoked(followed, actorOf(callerOf(request))), types.includes('key'));
       });
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
   );
 }
 
-async function* serverSentEvents(events: AsyncIterable<AuditRecord>): AsyncGenerator<ServerSentEvent> {
-  for await (const event of events) yield { id: event.number, event: event.action, data: toAuditEvent(event) };
+/** The events up to that by which a key is of no use any more. */
+async function* untilRevoked(events: AsyncIterable<AuditRecord>, key: string): AsyncGenerator<AuditRecord> {
+  for await (const event of events) {
+    yield event;
+    if (event.action === 'key.revoked' && event.object === key) return;
+  }
+}
+
+async function* serverSentEvents(events: AsyncIterable<AuditRecord>, withKeys: boolean): AsyncGenerator<ServerSentEvent> {
+  for await (const event of events)
+    if (withKeys || !event.action.startsWith('key.')) yield { id: event.number, event: event.action, data: toAuditEvent(event) };
 }

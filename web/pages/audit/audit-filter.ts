@@ -2,7 +2,7 @@
 
 import { auditOutcomes } from '../../../src/cli/client/choices.ts';
 import type { paths } from '../../../src/cli/generated/api.ts';
-import type { LiveEvent } from '../../live/events.tsx';
+import type { LiveEvent } from '../../live/event-stream.ts';
 
 export type AuditQuery = NonNullable<paths['/v1/audit']['get']['parameters']['query']>;
 

@@ -50,7 +50,7 @@ export function SourceEditor({ source, limit, diagnostics, onChange }: Parts) {
             spellcheck={false}
             autoComplete="off"
             autoCapitalize="off"
-            placeholder="Paste a source here: AssemblyScript, or WebAssembly text"
+            placeholder="Paste AssemblyScript or WAT here"
             value={source}
             onInput={({ currentTarget }) => onChange(currentTarget.value)}
           />

@@ -1,7 +1,7 @@
 // The newest loads of a device.
 
 import { answerOf } from '../../../src/cli/client/client.ts';
-import type { LiveEvent } from '../../live/events.tsx';
+import type { LiveEvent } from '../../live/event-stream.ts';
 import { useResource } from '../../live/resource.ts';
 import { LoadsTable } from '../../parts/loads-table.tsx';
 import { Panel } from '../../parts/panel.tsx';

@@ -2,7 +2,7 @@
 
 import { useMemo, useState } from 'preact/hooks';
 import { answerOf, type Client, type Schemas } from '../../../src/cli/client/client.ts';
-import type { LiveEvent } from '../../live/events.tsx';
+import type { LiveEvent } from '../../live/event-stream.ts';
 import { useResource } from '../../live/resource.ts';
 import { type PageParts, withQuery } from '../../navigation/paths.ts';
 import { DeviceBadge } from '../../parts/badge.tsx';

@@ -1,7 +1,7 @@
 // What has been in the module table of a device, stay by stay.
 
 import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
-import type { LiveEvent } from '../../live/events.tsx';
+import type { LiveEvent } from '../../live/event-stream.ts';
 import { usePages } from '../../live/pages.ts';
 import { loadPath } from '../../navigation/paths.ts';
 import { Module } from '../../parts/module.tsx';

@@ -59,7 +59,7 @@ export function Memory({ device: { memoryMap, moduleTable } }: { readonly device
             { heading: 'Address', cell: ({ address }) => <code>{address}</code> },
             { heading: 'Pages', isNumber: true, cell: (range) => range.pages },
             { heading: 'Image', cell: ({ owner }) => <Module {...owner} /> },
-            { heading: 'State', cell: (range) => <span class={`standing ${standingOf(range)}`}>{words[standingOf(range)]}</span> },
+            { heading: 'State', cell: (range) => <span class={`whole standing ${standingOf(range)}`}>{words[standingOf(range)]}</span> },
             { heading: 'Table', cell: (range) => (isCurrent(range) ? 'current' : <span class="soft">left</span>) },
           ]}
         />

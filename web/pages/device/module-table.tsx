@@ -19,7 +19,7 @@ type Parts = {
 export function ModuleTable({ device: { moduleTable }, references, ask }: Parts) {
   const columns: Column<Entry>[] = [
     { heading: 'Module', cell: ({ module }) => <Module module={module} /> },
-    { heading: 'Version', cell: ({ version }) => <span class="code">{version}</span> },
+    { heading: 'Version', cell: ({ version }) => <span class="code whole">{version}</span> },
     { heading: 'Address', cell: ({ address }) => <code>{address}</code> },
     { heading: 'References', isNumber: true, cell: ({ referenceCount }) => countText(referenceCount) },
     ...(ask === null

@@ -3,6 +3,7 @@
 import { answerOf, type Client, type Schemas } from '../../../src/cli/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { InterfaceComparison } from '../../parts/interface-comparison.tsx';
+import { Linked } from '../../parts/linked.tsx';
 import { counted } from '../../parts/numbers.ts';
 import { Shown } from '../../parts/shown.tsx';
 import { type Precedence, precedenceBody, type Terms, termsBody } from '../../parts/terms.tsx';
@@ -57,7 +58,7 @@ export function Preview({ device, module, version, terms, precedence }: Parts) {
           )}
           {conflicts.length > 0 && (
             <p class="notice" data-is="warning">
-              A rollout of {module} that has not ended has this device: {conflicts.join(', ')}.
+              A rollout of {module} that has not ended has this device: <Linked text={conflicts.join(', ')} />.
             </p>
           )}
           {old === null ? (

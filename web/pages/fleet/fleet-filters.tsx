@@ -51,7 +51,7 @@ export function FleetFilters({ query, hosts }: { readonly query: URLSearchParams
         <div class="chosen">
           {labels.map((label) => (
             <button key={label} type="button" onClick={() => go(withoutLabel(query, label))} aria-label={`Without the label ${label}`}>
-              {label} ✕
+              {label} ×
             </button>
           ))}
           <button type="button" class="plain" onClick={() => navigate('/')}>

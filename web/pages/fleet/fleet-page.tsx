@@ -1,7 +1,7 @@
 // The fleet: how it is, which devices there are, and which versions they run.
 
 import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
-import type { LiveEvent } from '../../live/events.tsx';
+import type { LiveEvent } from '../../live/event-stream.ts';
 import { usePages } from '../../live/pages.ts';
 import { useResource } from '../../live/resource.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
@@ -73,7 +73,7 @@ function columns(query: URLSearchParams, hostNames: ReadonlyMap<string, string>)
         const entries = Object.entries(modules);
         if (entries.length === 0) return <span class="soft">nothing</span>;
         return (
-          <span class="tags">
+          <span class="modules">
             {entries.map(([module, version]) => (
               <Module key={module} module={module} version={version} />
             ))}

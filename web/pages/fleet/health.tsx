@@ -3,6 +3,7 @@
 import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
 import { type Resource, useResource } from '../../live/resource.ts';
 import { Badge } from '../../parts/badge.tsx';
+import { Linked } from '../../parts/linked.tsx';
 import { countText } from '../../parts/numbers.ts';
 import { Panel } from '../../parts/panel.tsx';
 import { Shown } from '../../parts/shown.tsx';
@@ -21,7 +22,7 @@ export function Health({ hosts }: { readonly hosts: Resource<readonly Host[]> })
   const { client } = useSignedIn();
   const health = useResource('health', async (signal) => answerOf(await client.GET('/v1/health', { signal })), {
     every: interval,
-    when: ({ action }) => /^(device|host|load)\./.test(action),
+    when: ({ action }) => /^(device|host|load|rollout)\./.test(action),
   });
   return (
     <Panel
@@ -34,7 +35,9 @@ export function Health({ hosts }: { readonly hosts: Resource<readonly Host[]> })
             {known.reasons.length > 0 && (
               <ul class="reasons" aria-label="Why the fleet is degraded">
                 {known.reasons.map((reason) => (
-                  <li key={reason}>{reason}</li>
+                  <li key={reason}>
+                    <Linked text={reason} />
+                  </li>
                 ))}
               </ul>
             )}
@@ -66,7 +69,7 @@ function Gauges({ health: { devices, hosts, loads, accesses } }: { readonly heal
       <Gauge heading="Ended loads" value={loads.completed} of="ended" href="/loads">
         {outcomes.map(([outcome, count]) => [outcome, count, `/loads?outcome=${outcome}`] as const)}
       </Gauge>
-      <Gauge heading="Accesses interrupted" value={accesses.interrupted} of="of all loads">
+      <Gauge heading="Accesses interrupted" value={accesses.interrupted} of="in all loads">
         {[['failed', accesses.failed, null]]}
       </Gauge>
     </dl>

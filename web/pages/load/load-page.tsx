@@ -179,7 +179,7 @@ function Change({ report: { previous, current }, module }: { readonly report: No
   if (previous === null || previous.address === current.address) return now;
   return (
     <>
-      <span class="code">{previous.version}</span> at <code>{previous.address}</code> → {now}
+      <span class="code">{previous.version}</span> at <code>{previous.address}</code>, now {now}
     </>
   );
 }

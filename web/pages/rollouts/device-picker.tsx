@@ -74,7 +74,7 @@ export function DevicePicker({ module, chosen, onChange }: Parts) {
           {chosen.map((device) => (
             <li key={device.id}>
               <button type="button" class="tag" aria-label={`Without ${device.name}`} onClick={() => remove(device.id)}>
-                {device.name} ✕
+                {device.name} ×
               </button>
             </li>
           ))}

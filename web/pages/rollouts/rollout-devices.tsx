@@ -86,14 +86,21 @@ export function RolloutDevices({ rollout, every }: Parts) {
 const latency = (microseconds: number | null) => (microseconds === null ? '–' : microsecondsText(microseconds));
 
 const columns: readonly Column<Device>[] = [
-  { heading: 'Device', cell: ({ device, deviceName }) => <a href={devicePath(device)}>{deviceName}</a> },
+  {
+    heading: 'Device',
+    cell: ({ device, deviceName }) => (
+      <a class="whole" href={devicePath(device)}>
+        {deviceName}
+      </a>
+    ),
+  },
   { heading: 'Wave', isNumber: true, cell: ({ wave }) => wave },
   { heading: 'State', cell: ({ state }) => <Badge tone={deviceTones[state]}>{state}</Badge> },
   {
     heading: 'Version',
     cell: ({ version, previousVersion }) => (
-      <span class="code">
-        {previousVersion ?? 'none'} → {version === '' ? 'none' : version}
+      <span class="code whole">
+        {previousVersion ?? 'none'} to {version === '' ? 'none' : version}
       </span>
     ),
   },
@@ -102,7 +109,9 @@ const columns: readonly Column<Device>[] = [
     cell: ({ load, outcome, attempts }) =>
       load === null ? null : (
         <>
-          <a href={loadPath(load)}>{outcome ?? 'under way'}</a>
+          <a class="whole" href={loadPath(load)}>
+            {outcome ?? 'under way'}
+          </a>
           {attempts > 1 && <span class="soft">, attempt {attempts}</span>}
         </>
       ),
