@@ -16,8 +16,13 @@ export function canonicalJson(value: Json): string {
   }
   if (value === null || typeof value === 'boolean') return String(value);
   if (isList(value)) return `[${value.map(canonicalJson).join(',')}]`;
-  const members = Object.entries(value).toSorted(([left], [right]) => (left < right ? -1 : 1));
-  return `{${members.flatMap(([name, member]) => (member === undefined ? [] : [`${quoted(name)}:${canonicalJson(member)}`])).join(',')}}`;
+  let members = '';
+  // Without a comparison of its own, `sort` goes by UTF-16 code units.
+  for (const name of Object.keys(value).sort()) {
+    const member = value[name];
+    if (member !== undefined) members += `${members === '' ? '' : ','}${quoted(name)}:${canonicalJson(member)}`;
+  }
+  return `{${members}}`;
 }
 
 function quoted(text: string): string {
