@@ -4,7 +4,7 @@ import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import type { Engine } from './engine.ts';
 import { type Migration, migrationFaults } from './migrations.ts';
 import { announcementOf, type News, newsOf } from './news.ts';
-import type { Committed } from './records/committed.ts';
+import { type Committed, newCommitted } from './records/committed.ts';
 import { Records } from './records/records.ts';
 import type { Repetition } from './repetition.ts';
 import { SqliteEngine } from './sqlite/engine.ts';
@@ -24,21 +24,34 @@ export class TooManyTransactions extends Error {
   }
 }
 
+/**
+ * Carries out what several have asked for, of whom each is answered by itself, in their order: what is refused has changed nothing. Where it
+ * rejects nothing of all that is kept, and each is carried out alone.
+ */
+type CarryOut<Request, Result> = (records: Records, requests: readonly Request[]) => Promise<readonly PromiseSettledResult<Result>[]>;
+
+/** Carries out those that wait for the same; answers for each what tells it that its changes are on disk. */
+type Work = (records: Records, waiting: readonly Waiting[]) => Promise<readonly PromiseSettledResult<() => void>[]>;
+
 /** A transaction that waits for its turn. */
 type Waiting = {
   /** When it was asked for, by the clock of `performance`. */
   readonly asked: number;
-  readonly carryOut: (records: Records) => Promise<void>;
-  /** What it has changed is on disk. */
-  readonly succeed: () => void;
+  /** The same of those that are carried out by it together. */
+  readonly work: Work;
   readonly fail: (error: unknown) => void;
 };
+
+/** A transaction that was carried out: what others are told of it, and what tells whoever has asked for it. */
+type CarriedOut = { readonly committed: Committed; readonly succeed: () => void };
 
 /** How a transaction ended, and how long it took from when it was asked for, the waiting for others included, in milliseconds. */
 export type TransactionEnd = { readonly milliseconds: number } & (
   | { readonly result: 'rolled-back' }
   | ({ readonly result: 'committed' } & Committed)
 );
+
+const nothingCommitted: Committed = newCommitted();
 
 /** Whether a database is named by where PostgreSQL is, and not by a file. */
 export const isPostgresql = (database: string) => /^postgres(ql)?:\/\//.test(database);
@@ -85,20 +98,35 @@ export class Store {
    * @throws {TooManyTransactions}
    */
   transaction<Result>(change: (records: Records) => Promise<Result>): Promise<Result> {
-    if (this.#waiting.length >= transactionLimits.waiting) return Promise.reject(new TooManyTransactions());
-    const { promise, resolve, reject } = Promise.withResolvers<Result>();
-    let answer = () => {};
-    this.#waiting.push({
-      asked: performance.now(),
-      carryOut: async (records) => {
-        const result = await change(records);
-        answer = () => resolve(result);
-      },
-      succeed: () => answer(),
-      fail: reject,
-    });
-    if (!this.#isWriting) void this.#writeAll();
-    return promise;
+    return this.together<null, Result>(async (records) => [{ status: 'fulfilled', value: await change(records) }])(null);
+  }
+
+  /**
+   * Makes a transaction of the same kind for each request: those that have waited beside each other are carried out by one call, so that what all of
+   * them need is read once, and what they change is written once.
+   * @returns What takes a request, and answers as `transaction` does.
+   */
+  together<Request, Result>(carryOut: CarryOut<Request, Result>): (request: Request) => Promise<Result> {
+    const asked = new WeakMap<Waiting, { readonly request: Request; readonly resolve: (result: Result) => void }>();
+    const work: Work = async (records, waiting) => {
+      const all = waiting.flatMap((one) => asked.get(one) ?? []);
+      const results = await carryOut(
+        records,
+        all.map(({ request }) => request),
+      );
+      return results.map((result, index) => {
+        return result.status === 'rejected' ? result : { ...result, value: () => all[index]?.resolve(result.value) };
+      });
+    };
+    return (request) => {
+      if (this.#waiting.length >= transactionLimits.waiting) return Promise.reject(new TooManyTransactions());
+      const { promise, resolve, reject } = Promise.withResolvers<Result>();
+      const waiting: Waiting = { asked: performance.now(), work, fail: reject };
+      asked.set(waiting, { request, resolve });
+      this.#waiting.push(waiting);
+      if (!this.#isWriting) void this.#writeAll();
+      return promise;
+    };
   }
 
   async #writeAll(): Promise<void> {
@@ -113,24 +141,41 @@ export class Store {
 
   /** Carries out transactions in one of the database; each fails by itself, and all of them where that one does. */
   async #writeGroup(group: readonly Waiting[]): Promise<void> {
-    const carriedOut = new Map<Waiting, Committed>();
+    const carriedOut = new Map<Waiting, CarriedOut>();
     const failures = new Map<Waiting, unknown>();
     let news: News | null = null;
     try {
       news = await this.#engine.transaction(async ({ client, statements, part, announce }) => {
-        for (const transaction of group) {
+        const carryOut = async (some: readonly Waiting[]): Promise<void> => {
+          const [first] = some;
           const records = new Records(client, statements);
+          let results: Awaited<ReturnType<Work>> = [];
+          const work = async () => {
+            results = (await first?.work(records, some)) ?? [];
+          };
           try {
-            if (group.length === 1) await transaction.carryOut(records);
-            else await part(() => transaction.carryOut(records));
-            carriedOut.set(transaction, records.committed);
+            if (group.length === 1) await work();
+            else await part(work);
           } catch (error) {
-            failures.set(transaction, error);
+            if (some.length > 1) for (const one of some) await carryOut([one]);
+            else for (const one of some) failures.set(one, error);
+            return;
           }
-        }
+          let { committed } = records;
+          for (const [index, one] of some.entries()) {
+            const result = results[index] ?? { status: 'rejected', reason: new Error('it was not carried out') };
+            if (result.status === 'rejected') failures.set(one, result.reason);
+            else {
+              // What they have done together is told of once.
+              carriedOut.set(one, { committed, succeed: result.value });
+              committed = nothingCommitted;
+            }
+          }
+        };
+        for (const some of besideEachOther(group)) await carryOut(some);
         // Then there is nothing to be kept.
         if (carriedOut.size === 0) throw new Error('every transaction of the group has failed');
-        const told = newsIn([...carriedOut.values()]);
+        const told = newsIn([...carriedOut.values()].map(({ committed }) => committed));
         const text = announcementOf(told);
         if (text !== null) await announce(text);
         return told;
@@ -141,15 +186,16 @@ export class Store {
     }
     for (const transaction of group) {
       const milliseconds = performance.now() - transaction.asked;
-      const committed = carriedOut.get(transaction);
+      const committed = carriedOut.get(transaction)?.committed;
       this.#listener(
         committed === undefined ? { result: 'rolled-back', milliseconds } : { result: 'committed', milliseconds, ...committed },
       );
     }
     if (news !== null) this.#newsListener(news);
     for (const transaction of group) {
-      if (carriedOut.has(transaction)) transaction.succeed();
-      else transaction.fail(failures.get(transaction));
+      const succeed = carriedOut.get(transaction)?.succeed;
+      if (succeed === undefined) transaction.fail(failures.get(transaction));
+      else succeed();
     }
   }
 
@@ -197,6 +243,17 @@ export class Store {
   close(): Promise<void> {
     return this.#engine.close();
   }
+}
+
+/** In their order, those together that wait for the same and have no other between them. */
+function besideEachOther(group: readonly Waiting[]): Waiting[][] {
+  const runs: Waiting[][] = [];
+  for (const one of group) {
+    const last = runs.at(-1);
+    if (last?.[0]?.work === one.work) last.push(one);
+    else runs.push([one]);
+  }
+  return runs;
 }
 
 function newsIn(committed: readonly Committed[]): News {
