@@ -145,23 +145,22 @@ export class Store {
     const failures = new Map<Waiting, unknown>();
     let news: News | null = null;
     try {
-      news = await this.#engine.transaction(async ({ client, statements, part, announce }) => {
+      news = await this.#engine.transaction(async ({ part, announce }) => {
         const carryOut = async (some: readonly Waiting[]): Promise<void> => {
           const [first] = some;
-          const records = new Records(client, statements);
           let results: Awaited<ReturnType<Work>> = [];
-          const work = async () => {
-            results = (await first?.work(records, some)) ?? [];
-          };
+          let committed = nothingCommitted;
           try {
-            if (group.length === 1) await work();
-            else await part(work);
+            await part(async ({ client, statements }) => {
+              const records = new Records(client, statements);
+              results = (await first?.work(records, some)) ?? [];
+              committed = records.committed;
+            });
           } catch (error) {
             if (some.length > 1) for (const one of some) await carryOut([one]);
             else for (const one of some) failures.set(one, error);
             return;
           }
-          let { committed } = records;
           for (const [index, one] of some.entries()) {
             const result = results[index] ?? { status: 'rejected', reason: new Error('it was not carried out') };
             if (result.status === 'rejected') failures.set(one, result.reason);
@@ -177,7 +176,7 @@ export class Store {
         if (carriedOut.size === 0) throw new Error('every transaction of the group has failed');
         const told = newsIn([...carriedOut.values()].map(({ committed }) => committed));
         const text = announcementOf(told);
-        if (text !== null) await announce(text);
+        if (text !== null) announce(text);
         return told;
       }, transactionLimits);
     } catch (error) {
