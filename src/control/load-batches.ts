@@ -91,10 +91,11 @@ export async function makeBatches(
     const told = loads.map((load) => ({ id: load.id, device: load.deviceId, version: load.version }));
     results.push({ status: 'fulfilled', value: { batch: id, loads: told } });
   }
-  // The orders name the loads.
-  await records.loads.create(made.flatMap(({ loads }) => loads));
-  await records.orders.create(made.flatMap(({ orders }) => orders));
-  await records.audit.append(made.map(({ event }) => event));
+  await Promise.all([
+    records.loads.create(made.flatMap(({ loads }) => loads)),
+    records.orders.create(made.flatMap(({ orders }) => orders)),
+    records.audit.append(made.map(({ event }) => event)),
+  ]);
   return results;
 }
 

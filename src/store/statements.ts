@@ -19,6 +19,8 @@ export class Query<Row extends Found> {
   readonly text: Text;
   /** What runs it on a connection, where it is prepared for that. */
   readonly prepared = new WeakMap<object, (values: readonly Value[]) => Row[]>();
+  /** What it is asked on a connection and was not sent yet, by what it is given, where those share an answer who ask the same. */
+  readonly asked = new WeakMap<object, Map<string, Promise<Row[]>>>();
 
   constructor(given: Given, text: Text) {
     this.given = given;

@@ -9,6 +9,7 @@ import { type RecordedMigration, readRecorded } from '../migrations.ts';
 import type { Repetition } from '../repetition.ts';
 import { Announcements, channel } from './announcements.ts';
 import { connectionTo } from './connections.ts';
+import { SharedReads } from './shared-reads.ts';
 import { SharedWork } from './shared-work.ts';
 import { PostgresqlStatements } from './statements.ts';
 import { Turn, TurnAdapter } from './turns.ts';
@@ -38,7 +39,7 @@ export class PostgresqlEngine implements Engine {
     this.#reader = new (getPrismaClientClass())({ adapter: new PrismaPg(reading) });
     this.#announcements = announcements;
     this.#work = work;
-    this.reading = { client: this.#reader, statements: new PostgresqlStatements((query) => reading.query(query)) };
+    this.reading = { client: this.#reader, statements: new SharedReads(new PostgresqlStatements((query) => reading.query(query))) };
   }
 
   /** Opens a database that has all migrations. */
