@@ -1,7 +1,7 @@
 // The database behind what control needs of it: records to read, and transactions in which they change together.
 
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
-import type { Engine } from './engine.ts';
+import type { Engine, Transaction } from './engine.ts';
 import { type Migration, migrationFaults } from './migrations.ts';
 import { announcementOf, type News, newsOf } from './news.ts';
 import { type Committed, newCommitted } from './records/committed.ts';
@@ -44,6 +44,8 @@ type Waiting = {
 
 /** A transaction that was carried out: what others are told of it, and what tells whoever has asked for it. */
 type CarriedOut = { readonly committed: Committed; readonly succeed: () => void };
+/** In the order in which they were carried out. */
+type Outcomes = Map<Waiting, PromiseSettledResult<CarriedOut>>;
 
 /** How a transaction ended, and how long it took from when it was asked for, the waiting for others included, in milliseconds. */
 export type TransactionEnd = { readonly milliseconds: number } & (
@@ -141,60 +143,31 @@ export class Store {
 
   /** Carries out transactions in one of the database; each fails by itself, and all of them where that one does. */
   async #writeGroup(group: readonly Waiting[]): Promise<void> {
-    const carriedOut = new Map<Waiting, CarriedOut>();
-    const failures = new Map<Waiting, unknown>();
+    const outcomes: Outcomes = new Map();
     let news: News | null = null;
     try {
       news = await this.#engine.transaction(async ({ part, announce }) => {
-        const carryOut = async (some: readonly Waiting[]): Promise<void> => {
-          const [first] = some;
-          let results: Awaited<ReturnType<Work>> = [];
-          let committed = nothingCommitted;
-          try {
-            await part(async ({ client, statements }) => {
-              const records = new Records(client, statements);
-              results = (await first?.work(records, some)) ?? [];
-              committed = records.committed;
-            });
-          } catch (error) {
-            if (some.length > 1) for (const one of some) await carryOut([one]);
-            else for (const one of some) failures.set(one, error);
-            return;
-          }
-          for (const [index, one] of some.entries()) {
-            const result = results[index] ?? { status: 'rejected', reason: new Error('it was not carried out') };
-            if (result.status === 'rejected') failures.set(one, result.reason);
-            else {
-              // What they have done together is told of once.
-              carriedOut.set(one, { committed, succeed: result.value });
-              committed = nothingCommitted;
-            }
-          }
-        };
-        for (const some of besideEachOther(group)) await carryOut(some);
+        for (const some of besideEachOther(group)) await carryOutTogether(some, part, outcomes);
+        const carriedOut = [...outcomes.values()].flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []));
         // Then there is nothing to be kept.
-        if (carriedOut.size === 0) throw new Error('every transaction of the group has failed');
-        const told = newsIn([...carriedOut.values()].map(({ committed }) => committed));
+        if (carriedOut.length === 0) throw new Error('every transaction of the group has failed');
+        const told = newsIn(carriedOut.map(({ committed }) => committed));
         const text = announcementOf(told);
         if (text !== null) announce(text);
         return told;
       }, transactionLimits);
-    } catch (error) {
-      for (const transaction of group) if (!failures.has(transaction)) failures.set(transaction, error);
-      carriedOut.clear();
+    } catch (reason) {
+      for (const one of group) if (outcomes.get(one)?.status !== 'rejected') outcomes.set(one, { status: 'rejected', reason });
     }
-    for (const transaction of group) {
-      const milliseconds = performance.now() - transaction.asked;
-      const committed = carriedOut.get(transaction)?.committed;
-      this.#listener(
-        committed === undefined ? { result: 'rolled-back', milliseconds } : { result: 'committed', milliseconds, ...committed },
-      );
+    for (const [{ asked }, outcome] of outcomes) {
+      const milliseconds = performance.now() - asked;
+      if (outcome.status === 'rejected') this.#listener({ result: 'rolled-back', milliseconds });
+      else this.#listener({ result: 'committed', milliseconds, ...outcome.value.committed });
     }
     if (news !== null) this.#newsListener(news);
-    for (const transaction of group) {
-      const succeed = carriedOut.get(transaction)?.succeed;
-      if (succeed === undefined) transaction.fail(failures.get(transaction));
-      else succeed();
+    for (const [{ fail }, outcome] of outcomes) {
+      if (outcome.status === 'rejected') fail(outcome.reason);
+      else outcome.value.succeed();
     }
   }
 
@@ -241,6 +214,31 @@ export class Store {
 
   close(): Promise<void> {
     return this.#engine.close();
+  }
+}
+
+/** Carries out transactions that wait for the same in one part of the database's; where that fails, each in one of its own. */
+async function carryOutTogether(some: readonly Waiting[], part: Transaction['part'], outcomes: Outcomes): Promise<void> {
+  const [first] = some;
+  if (first === undefined) return;
+  let results: Awaited<ReturnType<Work>> = [];
+  let committed = nothingCommitted;
+  try {
+    await part(async ({ client, statements }) => {
+      const records = new Records(client, statements);
+      results = await first.work(records, some);
+      committed = records.committed;
+    });
+  } catch (reason) {
+    if (some.length === 1) outcomes.set(first, { status: 'rejected', reason });
+    else for (const one of some) await carryOutTogether([one], part, outcomes);
+    return;
+  }
+  for (const [index, one] of some.entries()) {
+    const result = results[index] ?? { status: 'rejected', reason: new Error('nothing is known of what came of it') };
+    outcomes.set(one, result.status === 'rejected' ? result : { ...result, value: { committed, succeed: result.value } });
+    // What they have done together is told of once.
+    if (result.status === 'fulfilled') committed = nothingCommitted;
   }
 }
 

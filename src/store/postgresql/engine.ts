@@ -86,9 +86,8 @@ export class PostgresqlEngine implements Engine {
     const announce = (text: string) => {
       if (text.length > announcementLimit)
         throw new RangeError(`an announcement of ${text.length} bytes is longer than ${announcementLimit}`);
-      turn.run({ text: 'SELECT pg_notify($1, $2)', values: [channel, this.#announcements.signed(text)] }).catch((error: unknown) => {
-        turn.failure = error;
-      });
+      turn.unheeded = turn.run({ text: 'SELECT pg_notify($1, $2)', values: [channel, this.#announcements.signed(text)] });
+      turn.unheeded.catch(() => {});
     };
     return { part, announce };
   }

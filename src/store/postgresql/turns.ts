@@ -9,8 +9,8 @@ import type { Run } from './statements.ts';
 /** Runs statements from when it begins until it ends, and none after that: they would be another's. */
 export class Turn {
   #run: Run | null = null;
-  /** Why a statement failed that nobody waits for: then the transaction is not committed. */
-  failure: unknown = null;
+  /** A statement whose end nobody waits for: where it fails the transaction is not committed. */
+  unheeded: Promise<unknown> = Promise.resolve();
 
   readonly run: Run = async (query) => {
     if (this.#run === null) throw new Error('Transaction already closed');
@@ -60,7 +60,9 @@ export class TurnAdapter implements SqlDriverAdapterFactory {
       try {
         // Where a statement has failed `COMMIT` rolls back, which is no error.
         const { command } = await run({ text: sql });
-        if (command !== sql) throw new Error(`the database has answered ${sql} with ${command}`, { cause: turn?.failure });
+        if (command === sql) return;
+        const cause = await turn?.unheeded.then(() => null).catch((error: unknown) => error);
+        throw new Error(`the database has answered ${sql} with ${command}`, { cause });
       } finally {
         await release();
       }
