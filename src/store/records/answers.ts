@@ -43,15 +43,12 @@ export class AnswerRecords {
     this.#statements = statements;
   }
 
-  /** Those that were kept for an actor under a key each. */
+  /** All that were kept for these actors under these keys: those that are wanted, and others where several actors are. */
   async findMany(wanted: readonly Pick<AnswerRecord, 'actor' | 'key'>[]): Promise<AnswerRecord[]> {
     if (wanted.length === 0) return [];
-    const keys = Map.groupBy(wanted, ({ actor }) => actor);
-    const rows = await this.#statements.all(findAnswers, [JSON.stringify([...keys.keys()]), JSON.stringify(wanted.map(({ key }) => key))]);
-    // The keys of one may be those of another too.
-    return rows
-      .filter((row) => keys.get(row.actor)?.some(({ key }) => key === row.key))
-      .map((row) => ({ ...row, isSealed: row.isSealed === 1, createdAt: new Date(row.createdAt) }));
+    const [actors, keys] = [new Set(wanted.map(({ actor }) => actor)), new Set(wanted.map(({ key }) => key))];
+    const rows = await this.#statements.all(findAnswers, [JSON.stringify([...actors]), JSON.stringify([...keys])]);
+    return rows.map((row) => ({ ...row, isSealed: row.isSealed === 1, createdAt: new Date(row.createdAt) }));
   }
 
   async keep(answers: readonly AnswerRecord[]): Promise<void> {

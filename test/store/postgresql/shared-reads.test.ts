@@ -1,6 +1,6 @@
 // Questions that several ask at the same time: they are asked once, and nobody is answered what was before they asked.
 
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { SharedReads } from '../../../src/store/postgresql/shared-reads.ts';
 import { type Found, Query, type Statements, type Value } from '../../../src/store/statements.ts';
 
@@ -8,9 +8,10 @@ type Row = { readonly answer: number };
 const query = new Query<Row>({ name: 'text' }, 'SELECT :name');
 const other = new Query<Row>({ name: 'text' }, 'SELECT :name AND more');
 
-/** A database that answers how often it was asked, and fails when it is asked that. */
+/** A database that answers how often it was asked, once it may, and fails when it is asked that. */
 class Counting implements Statements {
   readonly asked: (readonly Value[])[] = [];
+  mayAnswer: Promise<void> = Promise.resolve();
 
   async each(): Promise<number[]> {
     return [];
@@ -18,8 +19,9 @@ class Counting implements Statements {
 
   async all<One extends Found>(_query: Query<One>, values: readonly Value[]): Promise<One[]> {
     this.asked.push(values);
-    if (values[0] === 'fail') throw new Error('no answer');
     const rows: Found[] = [{ answer: this.asked.length }];
+    await this.mayAnswer;
+    if (values[0] === 'fail') throw new Error('no answer');
     return JSON.parse(JSON.stringify(rows));
   }
 }
@@ -41,9 +43,14 @@ test('what is asked in one turn of the event loop is sent once, and each has an 
 test('what is asked when it was sent is sent again, also while the answer is not there yet', async () => {
   const database = new Counting();
   const reads = new SharedReads(database);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  database.mayAnswer = promise;
   const first = reads.all(query, ['a']);
-  await expect.poll(() => database.asked.length, { interval: 1 }).toBe(1);
-  expect(await Promise.all([first, reads.all(query, ['a'])])).toEqual([[{ answer: 1 }], [{ answer: 2 }]]);
+  await vi.waitUntil(() => database.asked.length === 1);
+  const second = reads.all(query, ['a']);
+  await vi.waitUntil(() => database.asked.length === 2);
+  resolve();
+  expect(await Promise.all([first, second])).toEqual([[{ answer: 1 }], [{ answer: 2 }]]);
 });
 
 test('where it cannot be answered all who have asked it are told, and the next is asked anew', async () => {
