@@ -136,18 +136,24 @@ export class Store {
     while (this.#waiting.length > 0) {
       // A transaction takes no turn of the event loop: what has arrived meanwhile was not read yet, and would be carried out one by one.
       await turnOfTheEventLoop();
-      await this.#writeGroup(this.#waiting.splice(0, transactionLimits.group));
+      await this.#writeGroup();
     }
     this.#isWriting = false;
   }
 
   /** Carries out transactions in one of the database; each fails by itself, and all of them where that one does. */
-  async #writeGroup(group: readonly Waiting[]): Promise<void> {
+  async #writeGroup(): Promise<void> {
     const outcomes: Outcomes = new Map();
+    let group: readonly Waiting[] = [];
+    const take = () => {
+      group = this.#waiting.splice(0, transactionLimits.group);
+      return group;
+    };
     let news: News | null = null;
     try {
       news = await this.#engine.transaction(async ({ part, announce }) => {
-        for (const some of besideEachOther(group)) await carryOutTogether(some, part, outcomes);
+        // Not before: while other replicas had the turn to write, more have come.
+        for (const some of besideEachOther(take())) await carryOutTogether(some, part, outcomes);
         const carriedOut = [...outcomes.values()].flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []));
         // Then there is nothing to be kept.
         if (carriedOut.length === 0) throw new Error('every transaction of the group has failed');
@@ -157,7 +163,8 @@ export class Store {
         return told;
       }, transactionLimits);
     } catch (reason) {
-      for (const one of group) if (outcomes.get(one)?.status !== 'rejected') outcomes.set(one, { status: 'rejected', reason });
+      for (const one of group.length === 0 ? take() : group)
+        if (outcomes.get(one)?.status !== 'rejected') outcomes.set(one, { status: 'rejected', reason });
     }
     for (const [{ asked }, outcome] of outcomes) {
       const milliseconds = performance.now() - asked;
