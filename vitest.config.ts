@@ -20,7 +20,7 @@ const everything = ['test/{api,control}/**/*.test.ts', 'test/store/*.test.ts', '
 const ofDatabases = [
   'test/store/*.test.ts',
   'test/store/postgresql/*.test.ts',
-  'test/control/{answers,rollbacks}.test.ts',
+  'test/control/{answers,loads,rollbacks}.test.ts',
   'test/control/rollouts/load-requests.test.ts',
   'test/api/{copy,keys,loads,replicas,restart,rollbacks,texts}.test.ts',
 ];

@@ -29,18 +29,47 @@ export class AnsweredMeanwhile extends Error {
  * request gets this answer, and nothing is done twice.
  * @throws {AnsweredMeanwhile} {Problem} `invalid-value` when the key was used for another request meanwhile.
  */
-export async function keepAnswer<Made>(records: Records, { repeatable }: Requester, answerOf: AnswerOf<Made>, made: Made): Promise<void> {
+export async function keepAnswer<Made>(records: Records, requester: Requester, answerOf: AnswerOf<Made>, made: Made): Promise<void> {
+  const { repeatable } = requester;
   if (repeatable === undefined) return;
-  const known = await findAnswer(records, repeatable);
-  if (known !== null) throw new AnsweredMeanwhile(known);
-  await records.answers.keep([toRecord(repeatable, answerOf(made))]);
-  kept.add(repeatable);
+  (await answeredMeanwhile(records, [requester]))(requester);
+  await keepAnswers(records, [{ request: repeatable, answer: answerOf(made) }]);
+}
+
+/**
+ * Keeps answers as `keepAnswer` does, of requests that were not answered meanwhile.
+ * @param made What each request was carried out as.
+ */
+export async function keepAnswers(
+  records: Records,
+  made: readonly { readonly request: RepeatableRequest; readonly answer: Answer }[],
+): Promise<void> {
+  await records.answers.keep(made.map(({ request, answer }) => toRecord(request, answer)));
+  for (const { request } of made) kept.add(request);
+}
+
+/**
+ * Reads what other replicas of the service have answered to requests meanwhile.
+ * @returns What throws where the request was answered: {AnsweredMeanwhile}, {Problem} `invalid-value` when its key was used for another.
+ */
+export async function answeredMeanwhile(records: Records, requesters: readonly Requester[]): Promise<(requester: Requester) => void> {
+  const requests = requesters.flatMap(({ repeatable }) => repeatable ?? []);
+  const known = new Map((await records.answers.findMany(requests)).map((record) => [nameOf(record), record]));
+  return ({ repeatable }) => {
+    const answer = repeatable === undefined ? null : sameAnswer(repeatable, known.get(nameOf(repeatable)));
+    if (answer !== null) throw new AnsweredMeanwhile(answer);
+  };
 }
 
 /** The answer that the same request was given, null where there is none. @throws {Problem} `invalid-value` when the key is another request's. */
 async function findAnswer(records: Records, request: RepeatableRequest): Promise<Answer | null> {
-  const known = await records.answers.find(request.actor, request.key);
-  if (known === null || known.createdAt.getTime() < Date.now() - keptFor) return null;
+  const [known] = await records.answers.findMany([request]);
+  return sameAnswer(request, known);
+}
+
+/** The answer that was kept under the key of a request, if it is one to that request. @throws {Problem} `invalid-value`. */
+function sameAnswer(request: RepeatableRequest, known: AnswerRecord | undefined): Answer | null {
+  if (known === undefined || known.createdAt.getTime() < Date.now() - keptFor) return null;
   if (known.route !== request.route || known.bodyDigest !== digestOf(request.body)) {
     throw new Problem('invalid-value', 'this Idempotency-Key was used for another request: take a new key for each request', {
       invalidValues: [{ pointer: 'header:idempotency-key', detail: 'was used for another request' }],
@@ -152,4 +181,4 @@ export class Answers {
   }
 }
 
-const nameOf = ({ actor, key }: RepeatableRequest) => `${actor} ${key}`;
+const nameOf = ({ actor, key }: Pick<RepeatableRequest, 'actor' | 'key'>) => `${actor} ${key}`;

@@ -2,6 +2,7 @@
 
 import type { Compiler } from '../compiler/compiler.ts';
 import type { AuditOutcome } from '../proof/audit-event.ts';
+import type { NewAuditEvent } from '../store/records/audit.ts';
 import type { Records } from '../store/records/records.ts';
 import type { Store } from '../store/store.ts';
 import type { RepeatableRequest } from './answers.ts';
@@ -38,8 +39,12 @@ export type AuditEntry = {
 
 /** Writes what was done into the audit trail, in the transaction that does it. */
 export async function audit(records: Records, requester: Requester, at: Date, entries: readonly AuditEntry[]): Promise<void> {
-  const { actor, requestId } = requester;
-  await records.audit.append(entries.map((entry) => ({ at, actor, requestId, outcome: 'succeeded', ...entry })));
+  await records.audit.append(entries.map((entry) => eventOf(requester, at, entry)));
+}
+
+/** A line of the audit trail as it is kept. */
+export function eventOf({ actor, requestId }: Requester, at: Date, entry: AuditEntry): NewAuditEvent {
+  return { at, actor, requestId, outcome: 'succeeded', ...entry };
 }
 
 /** The items of a page of a list, and the next page. */

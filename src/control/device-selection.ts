@@ -16,14 +16,25 @@ export async function selectDevices(records: Records, selector: Selector): Promi
     if (devices.length === 0) throw invalidValue('/labels', 'no device has these labels: GET /v1/devices shows what labels there are');
     return checkNotTooMany(devices, '/labels', selectionLimit);
   }
-  const wanted = [...new Set(selector.devices)];
-  const known = new Map((await records.devices.hostsOf(wanted)).map((device) => [device.id, device]));
-  const invalidValues = selector.devices.flatMap((id, index) =>
+  return (await namedDevices(records, selector.devices))(selector.devices);
+}
+
+/**
+ * Reads the devices that several requests name.
+ * @returns What answers each device of a list of these once. It throws {Problem} `invalid-value` where there are some that there are not.
+ */
+export async function namedDevices(records: Records, all: readonly string[]): Promise<(named: readonly string[]) => SelectedDevice[]> {
+  const known = new Map((await records.devices.hostsOf([...new Set(all)])).map((device) => [device.id, device]));
+  return (named) => namedAmong(known, named);
+}
+
+function namedAmong(known: ReadonlyMap<string, SelectedDevice>, named: readonly string[]): SelectedDevice[] {
+  const invalidValues = named.flatMap((id, index) =>
     known.has(id) ? [] : [{ pointer: `/devices/${index}`, detail: `there is no device ${id}` }],
   );
   const [first] = invalidValues;
   if (first !== undefined) throw new Problem('invalid-value', `${first.detail}; nothing was loaded anywhere`, { invalidValues });
-  return wanted.flatMap((id) => known.get(id) ?? []);
+  return [...new Set(named)].flatMap((id) => known.get(id) ?? []);
 }
 
 /** The devices, which are found to be no more than may be selected. @throws {Problem} `invalid-value`. */

@@ -3,12 +3,17 @@
 import type { BaseLogger } from 'pino';
 import type { NewAuditEvent } from '../store/records/audit.ts';
 
-/** Lines of one transaction; what is more is summed up in one line for each action. */
+/** Lines of one request; what is more is summed up in one line for each action. */
 const lineLimit = 20;
 /** Characters of one fact of an event's detail. */
 const factLength = 200;
 
 export function logEvents(logger: BaseLogger, events: readonly NewAuditEvent[]): void {
+  // Several requests may have been carried out together.
+  for (const some of Map.groupBy(events, ({ requestId }) => requestId).values()) logSome(logger, some);
+}
+
+function logSome(logger: BaseLogger, events: readonly NewAuditEvent[]): void {
   for (const { action, object, outcome, actor, requestId, detail } of events.slice(0, lineLimit))
     logger.info({ action, object, outcome, actor, request: requestId || null, detail: mainFacts(detail) }, action);
   const others = Map.groupBy(events.slice(lineLimit), ({ action }) => action);

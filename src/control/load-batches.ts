@@ -2,16 +2,18 @@
 
 import { newIdentifier } from '../protocol/identifiers.ts';
 import { LoadPolicy } from '../protocol/load-report.ts';
+import type { NewAuditEvent } from '../store/records/audit.ts';
 import type { LoadableBuild } from '../store/records/builds.ts';
 import type { NewLoad } from '../store/records/loads.ts';
+import type { NewOrder } from '../store/records/orders.ts';
 import type { Records } from '../store/records/records.ts';
-import { type AuditEntry, audit, type Requester } from './context.ts';
+import { type AuditEntry, eventOf, type Requester } from './context.ts';
 import type { SelectedDevice } from './device-selection.ts';
 import { endLoads } from './load-endings.ts';
 import { newOrder } from './orders.ts';
 import { Problem } from './problem.ts';
-import { checkHasImage } from './retention.ts';
-import { demandsOf } from './signature-demands.ts';
+import { withoutImage } from './retention.ts';
+import { type DemandsOn, demandsOf } from './signature-demands.ts';
 
 /** Loads that may wait for one device or be under way on it. */
 const queueLimit = 100;
@@ -24,7 +26,7 @@ export type LoadTerms = LoadPolicy & {
   readonly supersede: boolean;
 };
 
-/** A build that is to be put on a device; all of a batch are of one module. */
+/** A build that is to be put on a device. */
 export type Target = { readonly device: SelectedDevice; readonly build: LoadableBuild };
 
 export type NewLoads = {
@@ -32,7 +34,9 @@ export type NewLoads = {
   readonly loads: readonly { readonly id: string; readonly device: string; readonly version: string }[];
 };
 
-type Batch = {
+export type Batch = {
+  /** All of the same module. */
+  readonly targets: readonly Target[];
   readonly module: string;
   readonly terms: LoadTerms;
   /** Whether its devices go back to versions that they had. */
@@ -41,29 +45,105 @@ type Batch = {
   readonly rolloutId: string | null;
   /** What the audit trail says of it beside how it is carried out. */
   readonly facts: AuditEntry['detail'];
+  readonly requester: Requester;
 };
 
 /** Makes a load of each target, with its order. @throws {Problem} `image-pruned`, `busy`. */
-export async function makeLoads(
+export async function makeLoads(records: Records, batch: Batch): Promise<NewLoads> {
+  const [made] = await makeBatches(records, [{ status: 'fulfilled', value: batch }]);
+  if (made?.status !== 'fulfilled') throw made?.reason;
+  return made.value;
+}
+
+/**
+ * Makes the loads of several batches at once, one batch after another: of each all or none, and those that are refused change nothing.
+ * @param wanted Those that are refused stay so. Where others give way to the loads of one, it is alone: those are looked for among what is written.
+ * @returns Of each what was made, or why it is refused: also with the {Problem} that `makeLoads` throws.
+ */
+export async function makeBatches(
   records: Records,
-  targets: readonly Target[],
-  { module, terms, isRollback, rolloutId, facts }: Batch,
-  requester: Requester,
-): Promise<NewLoads> {
-  for (const { build } of targets) checkHasImage(build);
+  wanted: readonly PromiseSettledResult<Batch>[],
+): Promise<PromiseSettledResult<NewLoads>[]> {
+  const requestedAt = new Date();
+  const batches = wanted.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
+  const deviceIds = [...new Set(batches.flatMap(({ targets }) => targets.map(({ device }) => device.id)))];
+  const [open, demandsOn] = await Promise.all([
+    records.loads.openOn(deviceIds),
+    demandsOf(records, [...new Set(batches.map(({ module }) => module))], deviceIds),
+  ]);
+  const results: PromiseSettledResult<NewLoads>[] = [];
+  const made: MadeBatch[] = [];
+  for (const one of wanted) {
+    if (one.status === 'rejected') {
+      results.push(one);
+      continue;
+    }
+    const batch = one.value;
+    const reason = await refusalOf(records, batch, open);
+    if (reason !== null) {
+      results.push({ status: 'rejected', reason });
+      continue;
+    }
+    const { id, loads, ...rest } = newBatch(batch, demandsOn, requestedAt);
+    if (batch.terms.supersede) await supersede(records, batch, id, requestedAt);
+    for (const { device } of batch.targets) open.set(device.id, (open.get(device.id) ?? 0) + 1);
+    made.push({ id, loads, ...rest });
+    const told = loads.map((load) => ({ id: load.id, device: load.deviceId, version: load.version }));
+    results.push({ status: 'fulfilled', value: { batch: id, loads: told } });
+  }
+  await Promise.all([
+    records.loads.create(made.flatMap(({ loads }) => loads)),
+    records.orders.create(made.flatMap(({ orders }) => orders)),
+    records.audit.append(made.map(({ event }) => event)),
+  ]);
+  return results;
+}
+
+/** Why no load is made of a batch, null where they are. @param open Loads of each device that wait or are under way. */
+async function refusalOf(records: Records, { targets, module, terms }: Batch, open: ReadonlyMap<string, number>): Promise<Problem | null> {
+  for (const { build } of targets) {
+    const lack = withoutImage(build);
+    if (lack !== null) return new Problem('image-pruned', lack);
+  }
+  const [full] = await withoutRoomAmong(
+    records,
+    targets.map(({ device }) => device.id),
+    module,
+    terms,
+    open,
+  );
+  return full === undefined ? null : new Problem('busy', `${withoutRoom(full)}; nothing was loaded anywhere`);
+}
+
+/** Ends the loads that give way to those of a batch. */
+async function supersede(records: Records, { targets, module, requester }: Batch, batchId: string, completedAt: Date): Promise<void> {
+  const waiting = await records.loads.queuedFor(
+    targets.map(({ device }) => device.id),
+    module,
+  );
+  await endLoads(
+    records,
+    waiting,
+    { outcome: 'superseded', reason: `the loads of ${batchId} have taken its place`, completedAt },
+    requester,
+  );
+}
+
+type MadeBatch = {
+  readonly id: string;
+  readonly loads: readonly NewLoad[];
+  readonly orders: readonly NewOrder[];
+  readonly event: NewAuditEvent;
+};
+
+function newBatch(
+  { targets, module, terms, isRollback, rolloutId, facts, requester }: Batch,
+  demandsOn: DemandsOn,
+  requestedAt: Date,
+): MadeBatch {
   const batchId = newIdentifier('batch');
   const policy = LoadPolicy.parse(terms);
-  const requestedAt = new Date();
   const deadlineAt = new Date(requestedAt.getTime() + terms.deadlineSeconds * 1_000);
-  const deviceIds = targets.map(({ device }) => device.id);
-  const [full] = await devicesWithoutRoom(records, deviceIds, module, terms);
-  if (full !== undefined) throw new Problem('busy', `${withoutRoom(full)}; nothing was loaded anywhere`);
-  if (terms.supersede) {
-    const waiting = await records.loads.queuedFor(deviceIds, module);
-    const end = { outcome: 'superseded', reason: `the loads of ${batchId} have taken its place`, completedAt: requestedAt };
-    await endLoads(records, waiting, end, requester);
-  }
-  const demandsOn = await demandsOf(records, module, deviceIds);
   const made = targets.map(({ device, build }) => {
     const { version } = build;
     const load: NewLoad = {
@@ -82,16 +162,16 @@ export async function makeLoads(
       deadlineAt,
     };
     const content = { kind: 'load' as const, load: load.id, module, version, image: build.imageDigest, ...policy };
-    return {
-      load,
-      order: newOrder(device, { ...content, deadline: deadlineAt.toISOString(), demands: demandsOn(device.id) }, requester, requestedAt),
-    };
+    const demands = demandsOn(module, device.id);
+    return { load, order: newOrder(device, { ...content, deadline: deadlineAt.toISOString(), demands }, requester, requestedAt) };
   });
-  await records.loads.create(made.map(({ load }) => load));
-  await records.orders.create(made.map(({ order }) => order));
   const detail = { module, ...facts, ...policy, devices: targets.length };
-  await audit(records, requester, requestedAt, [{ action: 'load.requested', object: batchId, detail }]);
-  return { batch: batchId, loads: made.map(({ load }) => ({ id: load.id, device: load.deviceId, version: load.version })) };
+  return {
+    id: batchId,
+    loads: made.map(({ load }) => load),
+    orders: made.map(({ order }) => order),
+    event: eventOf(requester, requestedAt, { action: 'load.requested', object: batchId, detail }),
+  };
 }
 
 /** Devices of these that no load can be requested for, as many wait for them as may. */
@@ -99,10 +179,19 @@ export async function devicesWithoutRoom(
   records: Records,
   deviceIds: readonly string[],
   module: string,
-  { supersede }: Pick<LoadTerms, 'supersede'>,
+  terms: Pick<LoadTerms, 'supersede'>,
 ): Promise<string[]> {
-  const open = await records.loads.openOn(deviceIds);
-  const full = [...open].flatMap(([id, loads]) => (loads >= queueLimit ? [id] : []));
+  return withoutRoomAmong(records, deviceIds, module, terms, await records.loads.openOn(deviceIds));
+}
+
+async function withoutRoomAmong(
+  records: Records,
+  deviceIds: readonly string[],
+  module: string,
+  { supersede }: Pick<LoadTerms, 'supersede'>,
+  open: ReadonlyMap<string, number>,
+): Promise<string[]> {
+  const full = deviceIds.filter((id) => (open.get(id) ?? 0) >= queueLimit);
   if (full.length === 0 || !supersede) return full;
   const makeRoom = new Set((await records.loads.queuedFor(full, module)).map(({ deviceId }) => deviceId));
   return full.filter((id) => !makeRoom.has(id));

@@ -60,13 +60,13 @@ export async function forecastLoads(
   const states = await records.devices.statesOf(ids, (state) => Reported.safeParse(state).data ?? null);
   const refusalOfVersion = await versionRefusals(records, build, new Set(lastVersions.values()), policy);
   const proof = await proofOf(records, build);
-  const demandsOn = await demandsOf(records, build.module, ids);
+  const demandsOn = await demandsOf(records, [build.module], ids);
   const pages = leastPages(build);
   const forecast = (id: string): Forecast => {
     const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
     if (current === build.version) return { verdict: 'already-there', reason: null, current };
-    const imageRefusal = proof instanceof BuildProof ? proof.unmet(demandsOn(id)) : proof.refusal;
+    const imageRefusal = proof instanceof BuildProof ? proof.unmet(demandsOn(build.module, id)) : proof.refusal;
     if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000), current };
     const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
     if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current };

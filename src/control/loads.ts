@@ -3,38 +3,34 @@
 import type { LoadFilter, LoadRecord, LoadSummary } from '../store/records/loads.ts';
 import type { PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
-import { type AnswerOf, keepAnswer } from './answers.ts';
+import { type AnswerOf, answeredMeanwhile, keepAnswers } from './answers.ts';
 import { type Context, type PageOf, type Requester, readPage, service } from './context.ts';
-import { type Selector, selectDevices } from './device-selection.ts';
-import { type LoadTerms, makeLoads, type NewLoads } from './load-batches.ts';
+import { namedDevices, type Selector, selectDevices } from './device-selection.ts';
+import { type Batch, type LoadTerms, makeBatches, type NewLoads } from './load-batches.ts';
 import { endLoads } from './load-endings.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
 
+/** Devices for which loads are made at once, where several requests are carried out together. */
+const devicesAtOnce = 1_000;
 /** Loads that are ended in one transaction. */
 const endedAtOnce = 500;
 
 export type NewLoadsRequest = LoadTerms & { readonly module: string; readonly version: string; readonly selector: Selector };
 
+type Asked = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly answerOf: AnswerOf<NewLoads> };
+
 export class Loads {
   readonly #context: Context;
+  readonly #request: (asked: Asked) => Promise<NewLoads>;
 
   constructor(context: Context) {
     this.#context = context;
+    this.#request = context.store.together(requestLoads);
   }
 
   /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
-  async request(request: NewLoadsRequest, requester: Requester, answerOf: AnswerOf<NewLoads>): Promise<NewLoads> {
-    const { module, version, selector, ...terms } = request;
-    return this.#context.store.transaction(async (records) => {
-      const build = await records.builds.findLoadable(module, version);
-      if (build === null) throw await unknownBuild(records, module, version);
-      const devices = await selectDevices(records, selector);
-      const targets = devices.map((device) => ({ device, build }));
-      const facts = { version, ...('labels' in selector ? selector : {}) };
-      const accepted = await makeLoads(records, targets, { module, terms, isRollback: false, rolloutId: null, facts }, requester);
-      await keepAnswer(records, requester, answerOf, accepted);
-      return accepted;
-    });
+  request(request: NewLoadsRequest, requester: Requester, answerOf: AnswerOf<NewLoads>): Promise<NewLoads> {
+    return this.#request({ request, requester, answerOf });
   }
 
   /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-waiting`. */
@@ -83,6 +79,65 @@ export class Loads {
       ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
     );
   }
+}
+
+/** Carries out requests that have waited beside each other. */
+async function requestLoads(records: Records, asked: readonly Asked[]): Promise<PromiseSettledResult<NewLoads>[]> {
+  const results: PromiseSettledResult<NewLoads>[] = [];
+  for (const some of readTogether(asked)) results.push(...(await requestSome(records, some)));
+  return results;
+}
+
+/** In their order, those together whose loads are made at once. */
+function readTogether(asked: readonly Asked[]): Asked[][] {
+  const runs: Asked[][] = [];
+  let room = 0;
+  for (const one of asked) {
+    const { selector, supersede } = one.request;
+    // The loads that give way to others are looked for among what is written, and how many devices have some labels is not known.
+    const devices = supersede || 'labels' in selector ? devicesAtOnce : selector.devices.length;
+    const last = runs.at(-1);
+    if (last !== undefined && devices <= room) last.push(one);
+    else {
+      runs.push([one]);
+      room = devicesAtOnce;
+    }
+    room -= devices;
+  }
+  return runs;
+}
+
+async function requestSome(records: Records, asked: readonly Asked[]): Promise<PromiseSettledResult<NewLoads>[]> {
+  const named = asked.flatMap(({ request: { selector } }) => ('devices' in selector ? selector.devices : []));
+  const [builds, devicesNamed, checkNotAnswered] = await Promise.all([
+    records.builds.findLoadable(asked.map(({ request }) => request)),
+    namedDevices(records, named),
+    answeredMeanwhile(
+      records,
+      asked.map(({ requester }) => requester),
+    ),
+  ]);
+  const batchOf = async ({ request, requester }: Asked): Promise<Batch> => {
+    const { module, version, selector, ...terms } = request;
+    checkNotAnswered(requester);
+    const build = builds.find((one) => one.module === module && one.version === version);
+    if (build === undefined) throw await unknownBuild(records, module, version);
+    const devices = 'devices' in selector ? devicesNamed(selector.devices) : await selectDevices(records, selector);
+    const targets = devices.map((device) => ({ device, build }));
+    const facts = { version, ...('labels' in selector ? selector : {}) };
+    return { targets, module, terms, isRollback: false, rolloutId: null, facts, requester };
+  };
+  const batches: PromiseSettledResult<Batch>[] = [];
+  for (const one of asked) batches.push(...(await Promise.allSettled([batchOf(one)])));
+  const results = await makeBatches(records, batches);
+  const answers = results.flatMap((result, index) => {
+    const { requester, answerOf } = asked[index] ?? {};
+    const request = requester?.repeatable;
+    if (result.status === 'rejected' || request === undefined || answerOf === undefined) return [];
+    return { request, answer: answerOf(result.value) };
+  });
+  await keepAnswers(records, answers);
+  return results;
 }
 
 /** There is no such build; the message says which there are. */

@@ -4,12 +4,12 @@ import type { SignatureDemand } from '../proof/build-proof.ts';
 import type { Records } from '../store/records/records.ts';
 import type { SignaturePolicyRecord } from '../store/records/signature-policies.ts';
 
-/** What is demanded on one device, by its identifier; nothing where no policy is about it. */
-type DemandsOn = (device: string) => readonly SignatureDemand[];
+/** What is demanded of builds of a module on one device, by its identifier; nothing where no policy is about it. */
+export type DemandsOn = (module: string, device: string) => readonly SignatureDemand[];
 
-/** What devices demand of builds of a module, by their policies, labels and the publisher keys as they are now. */
-export async function demandsOf(records: Records, module: string, deviceIds: readonly string[]): Promise<DemandsOn> {
-  const policies = await records.signaturePolicies.ofModule(module);
+/** What devices demand of builds of modules, by their policies, labels and the publisher keys as they are now. */
+export async function demandsOf(records: Records, modules: readonly string[], deviceIds: readonly string[]): Promise<DemandsOn> {
+  const policies = await records.signaturePolicies.ofModules(modules);
   if (policies.length === 0) return () => [];
   const named = new Set(policies.flatMap(({ publisherKeys }) => publisherKeys));
   const keys = new Map((await records.publisherKeys.findMany([...named])).map((key) => [key.id, key]));
@@ -21,10 +21,18 @@ export async function demandsOf(records: Records, module: string, deviceIds: rea
     const { id, name, threshold } = policy;
     return { policy, demand: { policy: id, name, publicKeys: usable.map(({ publicKey }) => publicKey), threshold } };
   });
-  return (device) => demands.filter(({ policy }) => isAbout(policy, device, labels.get(device) ?? {})).map(({ demand }) => demand);
+  return (module, device) => {
+    return demands.filter(({ policy }) => isAbout(policy, module, device, labels.get(device) ?? {})).map(({ demand }) => demand);
+  };
 }
 
-function isAbout({ deviceId, labels }: SignaturePolicyRecord, device: string, deviceLabels: Readonly<Record<string, string>>): boolean {
+function isAbout(
+  { deviceId, labels, module: only }: SignaturePolicyRecord,
+  module: string,
+  device: string,
+  deviceLabels: Readonly<Record<string, string>>,
+): boolean {
+  if (only !== null && only !== module) return false;
   if (labels === null) return deviceId === device;
   return Object.entries(labels).every(([key, value]) => deviceLabels[key] === value);
 }

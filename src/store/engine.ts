@@ -9,11 +9,11 @@ import type { Statements } from './statements.ts';
 export type Connection = { readonly client: Prisma.TransactionClient; readonly statements: Statements };
 
 /** A transaction in which several are carried out, of which some may fail. */
-export type Transaction = Connection & {
+export type Transaction = {
   /** Carries out a part; when that rejects, nothing of it stays. */
-  readonly part: (carryOut: () => Promise<void>) => Promise<void>;
+  readonly part: (carryOut: (connection: Connection) => Promise<void>) => Promise<void>;
   /** Tells the other replicas of the service, if there are any, once this is on disk: a text of at most `announcementLimit` bytes. */
-  readonly announce: (text: string) => Promise<void>;
+  readonly announce: (text: string) => void;
 };
 
 /** Bytes of one announcement. */

@@ -10,12 +10,17 @@ export type Value = string | number | null | Uint8Array;
 /** One text for both databases, or one for each where they do not have the same words for it. */
 export type Text = string | { readonly sqlite: string; readonly postgresql: string };
 
+/** A row that is found, by the names of its columns. */
+export type Found = Readonly<Record<string, unknown>>;
+
 /** A statement that asks for rows, with what it is given as `:name`. */
-export class Query<Found> {
+export class Query<Row extends Found> {
   readonly given: Given;
   readonly text: Text;
   /** What runs it on a connection, where it is prepared for that. */
-  readonly prepared = new WeakMap<object, (values: readonly Value[]) => Found[]>();
+  readonly prepared = new WeakMap<object, (values: readonly Value[]) => Row[]>();
+  /** What it is asked on a connection and was not sent yet, by what it is given, where those share an answer who ask the same. */
+  readonly asked = new WeakMap<object, Map<string, Promise<Row[]>>>();
 
   constructor(given: Given, text: Text) {
     this.given = given;
@@ -44,12 +49,12 @@ export function removal(table: string, given: Given, where: string): Change {
   return { kind: 'delete', table, given, where };
 }
 
-/** Runs statements on one connection: in a transaction, if one is open there. */
+/** Runs statements on one connection, in the order in which they are asked for: in a transaction, if one is open there. */
 export interface Statements {
   /** Carries a change out for each row of what it is given. Answers how many rows of the table each has changed: an insertion one. */
   each(change: Change, rows: readonly (readonly Value[])[]): Promise<number[]>;
   /** Every row that a query answers. */
-  all<Found>(query: Query<Found>, values: readonly Value[]): Promise<Found[]>;
+  all<Row extends Found>(query: Query<Row>, values: readonly Value[]): Promise<Row[]>;
 }
 
 /** The text with each `:name` in another form. */

@@ -1,10 +1,10 @@
 // The database behind what control needs of it: records to read, and transactions in which they change together.
 
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
-import type { Engine } from './engine.ts';
+import type { Engine, Transaction } from './engine.ts';
 import { type Migration, migrationFaults } from './migrations.ts';
 import { announcementOf, type News, newsOf } from './news.ts';
-import type { Committed } from './records/committed.ts';
+import { type Committed, newCommitted } from './records/committed.ts';
 import { Records } from './records/records.ts';
 import type { Repetition } from './repetition.ts';
 import { SqliteEngine } from './sqlite/engine.ts';
@@ -24,21 +24,36 @@ export class TooManyTransactions extends Error {
   }
 }
 
+/**
+ * Carries out what several have asked for, of whom each is answered by itself, in their order: what is refused has changed nothing. Where it
+ * rejects nothing of all that is kept, and each is carried out alone.
+ */
+type CarryOut<Request, Result> = (records: Records, requests: readonly Request[]) => Promise<readonly PromiseSettledResult<Result>[]>;
+
+/** Carries out those that wait for the same; answers for each what tells it that its changes are on disk. */
+type Work = (records: Records, waiting: readonly Waiting[]) => Promise<readonly PromiseSettledResult<() => void>[]>;
+
 /** A transaction that waits for its turn. */
 type Waiting = {
   /** When it was asked for, by the clock of `performance`. */
   readonly asked: number;
-  readonly carryOut: (records: Records) => Promise<void>;
-  /** What it has changed is on disk. */
-  readonly succeed: () => void;
+  /** The same of those that are carried out by it together. */
+  readonly work: Work;
   readonly fail: (error: unknown) => void;
 };
+
+/** A transaction that was carried out: what others are told of it, and what tells whoever has asked for it. */
+type CarriedOut = { readonly committed: Committed; readonly succeed: () => void };
+/** In the order in which they were carried out. */
+type Outcomes = Map<Waiting, PromiseSettledResult<CarriedOut>>;
 
 /** How a transaction ended, and how long it took from when it was asked for, the waiting for others included, in milliseconds. */
 export type TransactionEnd = { readonly milliseconds: number } & (
   | { readonly result: 'rolled-back' }
   | ({ readonly result: 'committed' } & Committed)
 );
+
+const nothingCommitted: Committed = newCommitted();
 
 /** Whether a database is named by where PostgreSQL is, and not by a file. */
 export const isPostgresql = (database: string) => /^postgres(ql)?:\/\//.test(database);
@@ -85,20 +100,35 @@ export class Store {
    * @throws {TooManyTransactions}
    */
   transaction<Result>(change: (records: Records) => Promise<Result>): Promise<Result> {
-    if (this.#waiting.length >= transactionLimits.waiting) return Promise.reject(new TooManyTransactions());
-    const { promise, resolve, reject } = Promise.withResolvers<Result>();
-    let answer = () => {};
-    this.#waiting.push({
-      asked: performance.now(),
-      carryOut: async (records) => {
-        const result = await change(records);
-        answer = () => resolve(result);
-      },
-      succeed: () => answer(),
-      fail: reject,
-    });
-    if (!this.#isWriting) void this.#writeAll();
-    return promise;
+    return this.together<null, Result>(async (records) => [{ status: 'fulfilled', value: await change(records) }])(null);
+  }
+
+  /**
+   * Makes a transaction of the same kind for each request: those that have waited beside each other are carried out by one call, so that what all of
+   * them need is read once, and what they change is written once.
+   * @returns What takes a request, and answers as `transaction` does.
+   */
+  together<Request, Result>(carryOut: CarryOut<Request, Result>): (request: Request) => Promise<Result> {
+    const asked = new WeakMap<Waiting, { readonly request: Request; readonly resolve: (result: Result) => void }>();
+    const work: Work = async (records, waiting) => {
+      const all = waiting.flatMap((one) => asked.get(one) ?? []);
+      const results = await carryOut(
+        records,
+        all.map(({ request }) => request),
+      );
+      return results.map((result, index) => {
+        return result.status === 'rejected' ? result : { ...result, value: () => all[index]?.resolve(result.value) };
+      });
+    };
+    return (request) => {
+      if (this.#waiting.length >= transactionLimits.waiting) return Promise.reject(new TooManyTransactions());
+      const { promise, resolve, reject } = Promise.withResolvers<Result>();
+      const waiting: Waiting = { asked: performance.now(), work, fail: reject };
+      asked.set(waiting, { request, resolve });
+      this.#waiting.push(waiting);
+      if (!this.#isWriting) void this.#writeAll();
+      return promise;
+    };
   }
 
   async #writeAll(): Promise<void> {
@@ -106,50 +136,45 @@ export class Store {
     while (this.#waiting.length > 0) {
       // A transaction takes no turn of the event loop: what has arrived meanwhile was not read yet, and would be carried out one by one.
       await turnOfTheEventLoop();
-      await this.#writeGroup(this.#waiting.splice(0, transactionLimits.group));
+      await this.#writeGroup();
     }
     this.#isWriting = false;
   }
 
   /** Carries out transactions in one of the database; each fails by itself, and all of them where that one does. */
-  async #writeGroup(group: readonly Waiting[]): Promise<void> {
-    const carriedOut = new Map<Waiting, Committed>();
-    const failures = new Map<Waiting, unknown>();
+  async #writeGroup(): Promise<void> {
+    const outcomes: Outcomes = new Map();
+    let group: readonly Waiting[] = [];
+    const take = () => {
+      group = this.#waiting.splice(0, transactionLimits.group);
+      return group;
+    };
     let news: News | null = null;
     try {
-      news = await this.#engine.transaction(async ({ client, statements, part, announce }) => {
-        for (const transaction of group) {
-          const records = new Records(client, statements);
-          try {
-            if (group.length === 1) await transaction.carryOut(records);
-            else await part(() => transaction.carryOut(records));
-            carriedOut.set(transaction, records.committed);
-          } catch (error) {
-            failures.set(transaction, error);
-          }
-        }
+      news = await this.#engine.transaction(async ({ part, announce }) => {
+        // Not before: while other replicas had the turn to write, more have come.
+        for (const some of besideEachOther(take())) await carryOutTogether(some, part, outcomes);
+        const carriedOut = [...outcomes.values()].flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []));
         // Then there is nothing to be kept.
-        if (carriedOut.size === 0) throw new Error('every transaction of the group has failed');
-        const told = newsIn([...carriedOut.values()]);
+        if (carriedOut.length === 0) throw new Error('every transaction of the group has failed');
+        const told = newsIn(carriedOut.map(({ committed }) => committed));
         const text = announcementOf(told);
-        if (text !== null) await announce(text);
+        if (text !== null) announce(text);
         return told;
       }, transactionLimits);
-    } catch (error) {
-      for (const transaction of group) if (!failures.has(transaction)) failures.set(transaction, error);
-      carriedOut.clear();
+    } catch (reason) {
+      for (const one of group.length === 0 ? take() : group)
+        if (outcomes.get(one)?.status !== 'rejected') outcomes.set(one, { status: 'rejected', reason });
     }
-    for (const transaction of group) {
-      const milliseconds = performance.now() - transaction.asked;
-      const committed = carriedOut.get(transaction);
-      this.#listener(
-        committed === undefined ? { result: 'rolled-back', milliseconds } : { result: 'committed', milliseconds, ...committed },
-      );
+    for (const [{ asked }, outcome] of outcomes) {
+      const milliseconds = performance.now() - asked;
+      if (outcome.status === 'rejected') this.#listener({ result: 'rolled-back', milliseconds });
+      else this.#listener({ result: 'committed', milliseconds, ...outcome.value.committed });
     }
     if (news !== null) this.#newsListener(news);
-    for (const transaction of group) {
-      if (carriedOut.has(transaction)) transaction.succeed();
-      else transaction.fail(failures.get(transaction));
+    for (const [{ fail }, outcome] of outcomes) {
+      if (outcome.status === 'rejected') fail(outcome.reason);
+      else outcome.value.succeed();
     }
   }
 
@@ -197,6 +222,42 @@ export class Store {
   close(): Promise<void> {
     return this.#engine.close();
   }
+}
+
+/** Carries out transactions that wait for the same in one part of the database's; where that fails, each in one of its own. */
+async function carryOutTogether(some: readonly Waiting[], part: Transaction['part'], outcomes: Outcomes): Promise<void> {
+  const [first] = some;
+  if (first === undefined) return;
+  let results: Awaited<ReturnType<Work>> = [];
+  let committed = nothingCommitted;
+  try {
+    await part(async ({ client, statements }) => {
+      const records = new Records(client, statements);
+      results = await first.work(records, some);
+      committed = records.committed;
+    });
+  } catch (reason) {
+    if (some.length === 1) outcomes.set(first, { status: 'rejected', reason });
+    else for (const one of some) await carryOutTogether([one], part, outcomes);
+    return;
+  }
+  for (const [index, one] of some.entries()) {
+    const result = results[index] ?? { status: 'rejected', reason: new Error('nothing is known of what came of it') };
+    outcomes.set(one, result.status === 'rejected' ? result : { ...result, value: { committed, succeed: result.value } });
+    // What they have done together is told of once.
+    if (result.status === 'fulfilled') committed = nothingCommitted;
+  }
+}
+
+/** In their order, those together that wait for the same and have no other between them. */
+function besideEachOther(group: readonly Waiting[]): Waiting[][] {
+  const runs: Waiting[][] = [];
+  for (const one of group) {
+    const last = runs.at(-1);
+    if (last?.[0]?.work === one.work) last.push(one);
+    else runs.push([one]);
+  }
+  return runs;
 }
 
 function newsIn(committed: readonly Committed[]): News {

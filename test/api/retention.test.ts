@@ -53,7 +53,8 @@ test('old events go once a checkpoint has them, in whole tiles, and stay proven'
   bench.retention = { ...bench.retention, interval: 20, keepEvents: 1 };
   await bench.start();
   const start = await until('two tiles are pruned', async () => {
-    const [line = '{}'] = await exported();
+    // One in whose midst they are pruned is cut off.
+    const [line = '{}'] = await exported().catch(() => []);
     const found: { after: number } = JSON.parse(line);
     return found.after === 512 ? found : null;
   });

@@ -70,3 +70,30 @@ test('of a transaction with many events the first are logged, and the others are
   expect(lines.at(-1)).toMatchObject({ action: 'device.created', events: 1_981, actor: 'key_1', msg: 'device.created, 1981 more' });
   await control.close();
 });
+
+test('of requests that are carried out together each is logged, however many they are', async () => {
+  const control = await open();
+  const devices = Array.from({ length: 30 }, (_, index) => ({ name: `d${index}`, labels: {}, ramPages: 64 }));
+  await control.hosts.register(Registration.parse({ name: 'rack', bootId: randomUUID(), capacity: 30, devices }), null, requester);
+  const source = { module: ModuleName.parse('tcp'), version: '1.0.0', language: 'wat', source: '(module (func (export "f")))' } as const;
+  await control.builds.push(source, requester, () => ({ status: 201, contentType: null, location: null, body: '' }));
+  const { items } = await control.devices.list({ labels: {} }, { sort: 'name', order: 'asc', limit: 30, after: null });
+  const terms = {
+    strategy: 'inject',
+    invalidation: 'nx',
+    drainMilliseconds: null,
+    versionPolicy: 'newer',
+    similarityPolicy: 'require',
+  } as const;
+  const request = { ...terms, downgradeReason: null, deadlineSeconds: 600, supersede: false, module: source.module, version: '1.0.0' };
+  await Promise.all(
+    items.map(({ device: { id } }) => {
+      return control.loads.request({ ...request, selector: { devices: [id] } }, { actor: 'key_1', requestId: `req_${id}` }, ({ batch }) => {
+        return { status: 202, contentType: null, location: null, body: batch };
+      });
+    }),
+  );
+  const logged = items.map(({ device: { id } }) => log.with({ action: 'load.requested', request: `req_${id}` }));
+  expect(logged.map((lines) => lines.length)).toEqual(items.map(() => 1));
+  await control.close();
+});

@@ -101,8 +101,8 @@ const comparable = <One extends Row>({ json: kept, bytes, ...rest }: One) => ({
 async function trying(work: (statements: Statements) => Promise<void>): Promise<void> {
   const enough = new Error('enough');
   const trial = engine.transaction(
-    async ({ statements }) => {
-      await work(statements);
+    async ({ part }) => {
+      await part(({ statements }) => work(statements));
       throw enough;
     },
     { maxWait: 10_000, timeout: 60_000 },

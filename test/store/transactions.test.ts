@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Store, TooManyTransactions, type TransactionEnd, transactionLimits } from '../../src/store/store.ts';
 import { kind, newDatabase, openSql, type Sql } from '../databases.ts';
 import { at, event, firstPage, holdUp } from './events.ts';
@@ -221,10 +221,114 @@ test('as many reads at once as there may be requests are each answered', async (
   const store = await Store.open(database);
   const { answers, builds, keys } = store.records;
   const reads = Array.from({ length: 2_000 }, (_, index) => [
-    answers.find('key_1', String(index)),
+    answers.findMany([{ actor: 'key_1', key: String(index) }]),
     builds.find('tcp', String(index)),
     keys.find(String(index)),
   ]);
-  expect(new Set(await Promise.all(reads.flat()))).toEqual(new Set([null]));
+  expect(new Set((await Promise.all(reads.flat())).flat())).toEqual(new Set([null]));
   await store.close();
+});
+
+describe('of transactions that wait for the same', () => {
+  type Asked = readonly [object: string, what?: 'is refused' | 'throws' | 'is refused by the database'];
+
+  /** Has each write an event, all of them together, and notes who was carried out with whom. */
+  function writeTogether(store: Store, calls: string[][]) {
+    return store.together<Asked, number>(async (records, asked) => {
+      calls.push(asked.map(([object]) => object));
+      const { number } = await records.audit.head();
+      const accepted = asked.filter(([, what]) => what !== 'is refused');
+      await records.audit.append(accepted.map(([object]) => event(object)));
+      if (asked.some(([, what]) => what === 'throws')) throw new Error('thrown');
+      const host = { id: 'h', name: 'host', bootId: 'b', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
+      for (const [, what] of asked) if (what === 'is refused by the database') await records.hosts.save(host);
+      return asked.map(([object, what]) => {
+        if (what === 'is refused') return { status: 'rejected', reason: new Error(`${object} is refused`) };
+        return { status: 'fulfilled', value: number + 1 + accepted.findIndex(([one]) => one === object) };
+      });
+    });
+  }
+  const told = (results: PromiseSettledResult<number>[]) =>
+    results.map((one) => (one.status === 'fulfilled' ? one.value : String(one.reason).split('\n')[0]));
+  const objectsIn = async (store: Store) => (await store.records.audit.list({}, firstPage)).map(({ object }) => object);
+
+  test('those beside each other are carried out by one call, in their order, and each is answered by itself', async () => {
+    const store = await Store.open(database);
+    const ends: TransactionEnd[] = [];
+    const goOn = await holdUp(store);
+    store.onTransactionEnd((end) => ends.push(end));
+    const calls: string[][] = [];
+    const write = writeTogether(store, calls);
+    const settled = Promise.allSettled([
+      write(['a']),
+      write(['b', 'is refused']),
+      write(['c']),
+      store.transaction(async (records) => {
+        await records.audit.append([event('d')]);
+        return (await records.audit.head()).number;
+      }),
+      write(['e', 'is refused']),
+      write(['f']),
+    ]);
+    await goOn();
+    expect(told(await settled)).toEqual([1, 'Error: b is refused', 2, 3, 'Error: e is refused', 4]);
+    expect(calls).toEqual([
+      ['a', 'b', 'c'],
+      ['e', 'f'],
+    ]);
+    expect(await objectsIn(store)).toEqual(['a', 'c', 'd', 'f']);
+    // Each is measured, and what they have done together is told once.
+    expect(ends.slice(1).map((end) => (end.result === 'committed' ? end.events.map(({ object }) => object) : end.result))).toEqual([
+      ...[['a', 'c'], 'rolled-back', [], ['d'], 'rolled-back', ['f']],
+    ]);
+    await store.close();
+  });
+
+  test.each(['throws', 'is refused by the database'] as const)(
+    'one that %s fails by itself, and the others are carried out without it',
+    async (what) => {
+      const store = await Store.open(database);
+      const before = { id: 'g', name: 'host', bootId: 'b', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
+      // Of this name there can be no other.
+      await store.transaction((records) => records.hosts.save(before));
+      const goOn = await holdUp(store);
+      const calls: string[][] = [];
+      const write = writeTogether(store, calls);
+      const settled = Promise.allSettled([write(['a']), write(['b', what]), write(['c', 'is refused']), write(['d'])]);
+      await goOn();
+      const [first, failed, refused, last] = told(await settled);
+      expect([first, refused, last]).toEqual([1, 'Error: c is refused', 2]);
+      expect(String(failed)).toMatch(what === 'throws' ? /thrown/ : /Prisma/);
+      expect(calls).toEqual([['a', 'b', 'c', 'd'], ['a'], ['b'], ['c'], ['d']]);
+      expect(await objectsIn(store)).toEqual(['a', 'd']);
+      await store.close();
+    },
+  );
+
+  test('where all are refused nothing is kept', async () => {
+    const store = await Store.open(database);
+    const goOn = await holdUp(store);
+    const write = writeTogether(store, []);
+    const settled = Promise.allSettled([write(['a', 'is refused']), write(['b', 'is refused'])]);
+    await goOn();
+    expect(told(await settled)).toEqual(['Error: a is refused', 'Error: b is refused']);
+    expect(await objectsIn(store)).toEqual([]);
+    await store.close();
+  });
+
+  test.runIf(kind === 'sqlite')('as many wait as may, whoever they are', async () => {
+    const store = await Store.open(database);
+    const goOn = await holdUp(store);
+    let carriedOut = 0;
+    const count = store.together<null, null>(async (_records, asked) => {
+      carriedOut += asked.length;
+      return asked.map(() => ({ status: 'fulfilled', value: null }));
+    });
+    const waiting = Array.from({ length: transactionLimits.waiting }, () => count(null));
+    await expect(count(null)).rejects.toThrow(TooManyTransactions);
+    await goOn();
+    await Promise.all(waiting);
+    expect(carriedOut).toBe(transactionLimits.waiting);
+    await store.close();
+  });
 });

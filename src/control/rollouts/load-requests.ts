@@ -45,7 +45,7 @@ export async function requestLoads(
     const isRollback = rollbackOf !== null;
     const facts = { rollout: id, wave, ...(version === null ? {} : { version }) };
     const requester: Requester = { actor: requestedBy, requestId: '' };
-    const { loads } = await makeLoads(records, targets, { module, terms: plan.terms, isRollback, rolloutId: id, facts }, requester);
+    const { loads } = await makeLoads(records, { targets, module, terms: plan.terms, isRollback, rolloutId: id, facts, requester });
     await records.rollouts.setLoading(id, loads);
   }
   if (waiting.length > targets.length) {

@@ -8,7 +8,7 @@ const signs = [
   /is not queryable/,
   /terminating connection/,
   /the database system is (?:starting up|shutting down|in recovery mode|not yet accepting connections)/,
-  /\b(?:ECONNREFUSED|ECONNRESET|EPIPE|57P01|57P02|57P03)\b/,
+  /\b(?:ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENOTFOUND|EPIPE|ETIMEDOUT|57P01|57P02|57P03)\b/,
   /Transaction (?:API error|not found|already closed)/,
   /Unable to start a transaction/,
   // Others had the turn to write for too long, as whoever was lost in the middle of it.

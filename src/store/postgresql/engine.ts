@@ -1,15 +1,18 @@
 // PostgreSQL: one database, and any number of processes that write it, one after another.
 
 import { PrismaPg } from '@prisma/adapter-pg';
+import pg from 'pg';
 import { announcementLimit, type Connection, type Engine, type Transaction, type TransactionLimits } from '../engine.ts';
-import type { PrismaClient } from '../generated/client.ts';
+import type { Prisma, PrismaClient } from '../generated/client.ts';
 import { getPrismaClientClass } from '../generated/internal/postgresql.ts';
 import { type RecordedMigration, readRecorded } from '../migrations.ts';
 import type { Repetition } from '../repetition.ts';
 import { Announcements, channel } from './announcements.ts';
 import { connectionTo } from './connections.ts';
+import { SharedReads } from './shared-reads.ts';
 import { SharedWork } from './shared-work.ts';
-import { nameOfStatement, PostgresqlStatements } from './statements.ts';
+import { PostgresqlStatements } from './statements.ts';
+import { Turn, TurnAdapter } from './turns.ts';
 
 /** Connections of one replica that read, and the one that writes. */
 const connections = { reading: 8, writing: 2 } as const;
@@ -19,6 +22,8 @@ const writerLock = 'SELECT pg_advisory_xact_lock(1885434979, 1)';
 const probeLimits = { maxWait: 5_000, timeout: 5_000 };
 
 export class PostgresqlEngine implements Engine {
+  readonly #pools: Readonly<Record<keyof typeof connections, pg.Pool>>;
+  readonly #turns: TurnAdapter;
   readonly #writer: PrismaClient;
   readonly #reader: PrismaClient;
   readonly #announcements: Announcements;
@@ -26,11 +31,15 @@ export class PostgresqlEngine implements Engine {
   readonly reading: Connection;
 
   private constructor(url: string, announcements: Announcements, work: SharedWork) {
-    this.#writer = clientOf(url, connections.writing, ['synchronous_commit=on']);
-    this.#reader = clientOf(url, connections.reading, ['default_transaction_read_only=on']);
+    const reading = poolOf(url, { max: connections.reading }, ['default_transaction_read_only=on']);
+    const writing = poolOf(url, { max: connections.writing, pipeline: true }, ['synchronous_commit=on']);
+    this.#pools = { reading, writing };
+    this.#turns = new TurnAdapter(writing);
+    this.#writer = new (getPrismaClientClass())({ adapter: this.#turns });
+    this.#reader = new (getPrismaClientClass())({ adapter: new PrismaPg(reading) });
     this.#announcements = announcements;
     this.#work = work;
-    this.reading = { client: this.#reader, statements: new PostgresqlStatements(this.#reader) };
+    this.reading = { client: this.#reader, statements: new SharedReads(new PostgresqlStatements((query) => reading.query(query))) };
   }
 
   /** Opens a database that has all migrations. */
@@ -46,29 +55,41 @@ export class PostgresqlEngine implements Engine {
 
   /**
    * Writers take turns: what is decided by what was read just before holds however many replicas there are, and the audit trail is one chain.
-   * @throws {Error} of Prisma where the database is not there, or another transaction took too long.
+   * @throws {Error} of Prisma or the driver where the database is not there, or another transaction took too long.
    */
   async transaction<Result>(work: (transaction: Transaction) => Promise<Result>, limits: TransactionLimits): Promise<Result> {
-    return this.#writer.$transaction(async (client) => {
-      await client.$executeRawUnsafe(writerLock);
-      let begin = 'SAVEPOINT part';
-      const part = async (carryOut: () => Promise<void>) => {
-        await client.$executeRawUnsafe(begin);
-        begin = 'RELEASE SAVEPOINT part; SAVEPOINT part';
-        try {
-          await carryOut();
-        } catch (error) {
-          await client.$executeRawUnsafe('ROLLBACK TO SAVEPOINT part');
-          throw error;
-        }
-      };
-      const announce = async (text: string) => {
-        if (text.length > announcementLimit)
-          throw new RangeError(`an announcement of ${text.length} bytes is longer than ${announcementLimit}`);
-        await client.$executeRawUnsafe('SELECT pg_notify($1, $2)', channel, this.#announcements.signed(text));
-      };
-      return work({ client, statements: new PostgresqlStatements(client), part, announce });
-    }, limits);
+    return this.#turns.take((turn) =>
+      this.#writer.$transaction(async (client) => {
+        await turn.run({ text: writerLock });
+        return work(this.#transactionIn(turn, client));
+      }, limits),
+    );
+  }
+
+  /** What is sent here waits for no answer, unless whoever sends it does: the database carries it out one after another. */
+  #transactionIn(turn: Turn, client: Prisma.TransactionClient): Transaction {
+    let begin = 'SAVEPOINT part';
+    const part = async (carryOut: (connection: Connection) => Promise<void>) => {
+      const attempt = new Turn();
+      attempt.begin(turn.run);
+      const isBegun = turn.run({ text: begin });
+      begin = 'RELEASE SAVEPOINT part; SAVEPOINT part';
+      try {
+        // What it sends after it has ended would be in the next part.
+        const carriedOut = carryOut({ client, statements: new PostgresqlStatements(attempt.run) }).finally(() => attempt.end());
+        await Promise.all([isBegun, carriedOut]);
+      } catch (error) {
+        await turn.run({ text: 'ROLLBACK TO SAVEPOINT part' });
+        throw error;
+      }
+    };
+    const announce = (text: string) => {
+      if (text.length > announcementLimit)
+        throw new RangeError(`an announcement of ${text.length} bytes is longer than ${announcementLimit}`);
+      turn.unheeded = turn.run({ text: 'SELECT pg_notify($1, $2)', values: [channel, this.#announcements.signed(text)] });
+      turn.unheeded.catch(() => {});
+    };
+    return { part, announce };
   }
 
   onAnnouncement(listener: (text: string | null) => void): void {
@@ -101,14 +122,15 @@ export class PostgresqlEngine implements Engine {
   async close(): Promise<void> {
     await this.#work.stop();
     await this.#announcements.close();
-    await this.#reader.$disconnect();
-    await this.#writer.$disconnect();
+    for (const client of [this.#reader, this.#writer]) await client.$disconnect();
+    for (const pool of Object.values(this.#pools)) await pool.end();
   }
 }
 
 /** @param settings Of the server, for each connection. */
-function clientOf(url: string, max: number, settings: readonly string[]): PrismaClient {
-  return new (getPrismaClientClass())({
-    adapter: new PrismaPg({ ...connectionTo(url, settings), max }, { statementNameGenerator: nameOfStatement }),
-  });
+function poolOf(url: string, how: pg.PoolConfig, settings: readonly string[]): pg.Pool {
+  const pool = new pg.Pool({ ...connectionTo(url, settings), ...how });
+  // One that nobody used has ended: the pool makes another.
+  pool.on('error', () => {});
+  return pool;
 }

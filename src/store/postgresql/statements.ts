@@ -1,13 +1,16 @@
 // Statements on PostgreSQL: each is sent once for all of its rows, which are one parameter.
 
-import type { Prisma } from '../generated/client.ts';
-import { type Change, type Given, type Query, type Statements, type Type, type Value, withParameters } from '../statements.ts';
+import pg from 'pg';
+import { type Change, type Found, type Given, type Query, type Statements, type Type, type Value, withParameters } from '../statements.ts';
+
+/** Sends a statement, after those that were sent before it, and answers what came of it. */
+export type Run = <Row extends Found>(query: pg.QueryConfig) => Promise<pg.QueryResult<Row>>;
 
 export class PostgresqlStatements implements Statements {
-  readonly #client: Prisma.TransactionClient;
+  readonly #run: Run;
 
-  constructor(client: Prisma.TransactionClient) {
-    this.#client = client;
+  constructor(run: Run) {
+    this.#run = run;
   }
 
   async each(change: Change, rows: readonly (readonly Value[])[]): Promise<number[]> {
@@ -15,21 +18,19 @@ export class PostgresqlStatements implements Statements {
     const types = Object.values(change.given);
     const parameter = JSON.stringify(rows.map((row) => types.map((type, index) => sent(row[index] ?? null, type))));
     if (change.kind === 'insert') {
-      await this.#client.$executeRawUnsafe(sqlOf(change, changeText), parameter);
+      await this.#run({ ...preparedOf(change, changeText), values: [parameter] });
       return rows.map(() => 1);
     }
-    const changed = await this.#client.$queryRawUnsafe<{ place: bigint }[]>(sqlOf(change, changeText), parameter);
+    const changed = await this.#run<{ place: number }>({ ...preparedOf(change, changeText), values: [parameter] });
     const counts = rows.map(() => 0);
-    for (const { place } of changed) counts[Number(place) - 1] = (counts[Number(place) - 1] ?? 0) + 1;
+    for (const { place } of changed.rows) counts[place - 1] = (counts[place - 1] ?? 0) + 1;
     return counts;
   }
 
-  async all<Found>(query: Query<Found>, values: readonly Value[]): Promise<Found[]> {
+  async all<Row extends Found>(query: Query<Row>, values: readonly Value[]): Promise<Row[]> {
     const types = Object.values(query.given);
     const parameters = types.map((type, index) => sent(values[index] ?? null, type));
-    const rows = await this.#client.$queryRawUnsafe<Found[]>(sqlOf(query, queryText), ...parameters);
-    for (const row of rows) if (typeof row === 'object' && row !== null) Object.assign(row, answeredRow(Object.entries(row)));
-    return rows;
+    return (await this.#run<Row>({ ...preparedOf(query, queryText), values: parameters })).rows;
   }
 }
 
@@ -47,17 +48,18 @@ function sent(value: Value, type: Type): string | number | boolean | null {
   return type === 'truth' ? value !== 0 : value;
 }
 
-function answeredRow(entries: readonly [string, unknown][]): Record<string, unknown> {
-  return Object.fromEntries(entries.map(([name, value]) => [name, answered(value)]));
-}
-
-/** A value that was answered, in the form that statements answer in. */
-function answered(value: unknown): unknown {
-  if (value === null || value instanceof Uint8Array) return value;
-  if (value instanceof Date) return value.getTime();
-  if (typeof value === 'bigint' || typeof value === 'boolean') return Number(value);
-  return typeof value === 'object' ? JSON.stringify(value) : value;
-}
+const { builtins } = pg.types;
+/** Values in the form that statements answer in, by the types of PostgreSQL. The others are texts: so is JSON. */
+const answered = new Map<number, (text: string) => unknown>([
+  [builtins.INT2, Number],
+  [builtins.INT4, Number],
+  [builtins.INT8, Number],
+  [builtins.FLOAT8, Number],
+  [builtins.BOOL, (text) => (text === 't' ? 1 : 0)],
+  [builtins.TIMESTAMP, (text) => Date.parse(`${text.replace(' ', 'T')}Z`)],
+  [builtins.BYTEA, (text) => Buffer.from(text.slice(2), 'hex')],
+]);
+const types = { getTypeParser: (type: number) => answered.get(type) ?? String };
 
 /** The rows given: their columns have the colon in their names, as they have in the statement, and so are no others. */
 const rowsOf = (given: Given) => {
@@ -65,24 +67,23 @@ const rowsOf = (given: Given) => {
   return `(SELECT "place", ${columns.join(', ')} FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS "rows" ("row", "place"))`;
 };
 
-/** Statements as they are sent: each is written once. */
-const written = new WeakMap<object, string>();
-/** What they are called, by their texts. There are as many as the program has, and no text has a value in it. */
-const names = new Map<string, string>();
+/** A statement as it is sent, and the name by which a connection keeps it prepared, which takes longer than carrying it out. */
+type Prepared = { readonly name: string; readonly text: string; readonly types: typeof types };
 
-function sqlOf<One extends Change | Query<unknown>>(statement: One, write: (statement: One) => string): string {
-  const known = written.get(statement);
+/** Each is written once. There are as many as the program has, and no text has a value in it. */
+const prepared = new WeakMap<object, Prepared>();
+let count = 0;
+
+function preparedOf<One extends object>(statement: One, write: (statement: One) => string): Prepared {
+  const known = prepared.get(statement);
   if (known !== undefined) return known;
-  const sql = write(statement);
-  written.set(statement, sql);
-  names.set(sql, names.get(sql) ?? `statement-${names.size + 1}`);
-  return sql;
+  count += 1;
+  const made = { name: `statement-${count}`, text: write(statement), types };
+  prepared.set(statement, made);
+  return made;
 }
 
-/** The name by which a connection keeps a statement prepared, which takes longer than carrying it out; empty, and prepared anew each time, where it is none of these. */
-export const nameOfStatement = ({ sql }: { readonly sql: string }): string => names.get(sql) ?? '';
-
-function queryText({ text, given }: Query<unknown>): string {
+function queryText({ text, given }: Pick<Query<Found>, 'text' | 'given'>): string {
   const parameters = Object.keys(given);
   // As an array, each of a list is looked up in an index; as rows that are joined, all of a table may be read for one.
   const sql = (typeof text === 'string' ? text : text.postgresql).replaceAll(/ IN (?=:)/g, ' = ANY ');

@@ -8,11 +8,11 @@ export type AnswerRecord = IdempotentAnswerModel;
 
 type Row = Omit<AnswerRecord, 'isSealed' | 'createdAt'> & { readonly isSealed: number; readonly createdAt: number };
 
-const findAnswer = new Query<Row>(
-  { actor: 'text', key: 'text' },
+const findAnswers = new Query<Row>(
+  { actors: 'list', keys: 'list' },
   `
   SELECT "actor", "key", "route", "bodyDigest", "status", "contentType", "location", "body", "isSealed", "createdAt" FROM "IdempotentAnswer"
-  WHERE "actor" = :actor AND "key" = :key`,
+  WHERE "actor" IN :actors AND "key" IN :keys`,
 );
 
 const keepAnswer = insertion(
@@ -43,9 +43,12 @@ export class AnswerRecords {
     this.#statements = statements;
   }
 
-  async find(actor: string, key: string): Promise<AnswerRecord | null> {
-    const [row] = await this.#statements.all(findAnswer, [actor, key]);
-    return row === undefined ? null : { ...row, isSealed: row.isSealed === 1, createdAt: new Date(row.createdAt) };
+  /** All that were kept for these actors under these keys: those that are wanted, and others where several actors are. */
+  async findMany(wanted: readonly Pick<AnswerRecord, 'actor' | 'key'>[]): Promise<AnswerRecord[]> {
+    if (wanted.length === 0) return [];
+    const [actors, keys] = [new Set(wanted.map(({ actor }) => actor)), new Set(wanted.map(({ key }) => key))];
+    const rows = await this.#statements.all(findAnswers, [JSON.stringify([...actors]), JSON.stringify([...keys])]);
+    return rows.map((row) => ({ ...row, isSealed: row.isSealed === 1, createdAt: new Date(row.createdAt) }));
   }
 
   async keep(answers: readonly AnswerRecord[]): Promise<void> {

@@ -75,7 +75,7 @@ export class AuditRecords {
       hash = hashOfRecord(unhashed);
       return { ...unhashed, hash };
     });
-    await this.#statements.each(
+    const inserted = this.#statements.each(
       insertEvent,
       rows.map((row) => [
         row.number,
@@ -90,7 +90,7 @@ export class AuditRecords {
         row.hash,
       ]),
     );
-    await this.#statements.each(moveHead, [[number, hash, at.getTime()]]);
+    await Promise.all([inserted, this.#statements.each(moveHead, [[number, hash, at.getTime()]])]);
     for (const event of events) this.#committed.events.push(event);
   }
 

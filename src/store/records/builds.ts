@@ -14,10 +14,10 @@ export type BuildFilter = TimeRange & { readonly module: string; readonly langua
 /** What a load needs to know of its build. */
 export type LoadableBuild = Pick<BuildModel, 'id' | 'module' | 'version' | 'imageDigest' | 'imagePrunedAt'>;
 
-const loadableBuild = new Query<Omit<LoadableBuild, 'imagePrunedAt'> & { readonly imagePrunedAt: number | null }>(
-  { module: 'text', version: 'text' },
+const loadableBuilds = new Query<Omit<LoadableBuild, 'imagePrunedAt'> & { readonly imagePrunedAt: number | null }>(
+  { modules: 'list', versions: 'list' },
   `
-  SELECT "id", "module", "version", "imageDigest", "imagePrunedAt" FROM "Build" WHERE "module" = :module AND "version" = :version`,
+  SELECT "id", "module", "version", "imageDigest", "imagePrunedAt" FROM "Build" WHERE "module" IN :modules AND "version" IN :versions`,
 );
 
 export class BuildRecords {
@@ -38,10 +38,11 @@ export class BuildRecords {
     return this.#client.build.findFirst({ where: { module, version } });
   }
 
-  async findLoadable(module: string, version: string): Promise<LoadableBuild | null> {
-    const [build] = await this.#statements.all(loadableBuild, [module, version]);
-    if (build === undefined) return null;
-    return { ...build, imagePrunedAt: build.imagePrunedAt === null ? null : new Date(build.imagePrunedAt) };
+  /** All builds of these modules and versions: those that are wanted, and others where several modules are. */
+  async findLoadable(wanted: readonly Pick<BuildModel, 'module' | 'version'>[]): Promise<LoadableBuild[]> {
+    const [modules, versions] = [new Set(wanted.map(({ module }) => module)), new Set(wanted.map(({ version }) => version))];
+    const builds = await this.#statements.all(loadableBuilds, [JSON.stringify([...modules]), JSON.stringify([...versions])]);
+    return builds.map((build) => ({ ...build, imagePrunedAt: build.imagePrunedAt === null ? null : new Date(build.imagePrunedAt) }));
   }
 
   async findMany(module: string, versions: readonly string[]): Promise<BuildRecord[]> {

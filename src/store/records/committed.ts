@@ -17,3 +17,5 @@ export type Committed = {
   /** Hosts whose streams of orders are to end. */
   readonly endedStreams: Set<string>;
 };
+
+export const newCommitted = (): Committed => ({ events: [], loads: [], reports: [], hosts: new Set(), endedStreams: new Set() });

@@ -131,7 +131,7 @@ export class DeviceRecords {
 
   /** Which of these devices there are, with their hosts. */
   async hostsOf(ids: readonly string[]): Promise<{ id: string; hostId: string }[]> {
-    return this.#statements.all(hostsOfDevices, [JSON.stringify(ids)]);
+    return ids.length === 0 ? [] : this.#statements.all(hostsOfDevices, [JSON.stringify(ids)]);
   }
 
   async findByNames(names: readonly string[]): Promise<DeviceRecord[]> {

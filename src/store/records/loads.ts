@@ -280,6 +280,7 @@ export class LoadRecords {
 
   /** How many loads wait for devices or are under way there, by their identifiers; a device without any is not there. */
   async openOn(deviceIds: readonly string[]): Promise<Map<string, number>> {
+    if (deviceIds.length === 0) return new Map();
     const rows = await this.#statements.all(openLoadsByDevice, [JSON.stringify(deviceIds)]);
     return new Map(rows.map(({ deviceId, loads }) => [deviceId, loads]));
   }

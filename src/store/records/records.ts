@@ -7,7 +7,7 @@ import { AnswerRecords } from './answers.ts';
 import { AuditRecords } from './audit.ts';
 import { BuildRecords } from './builds.ts';
 import { CheckpointRecords } from './checkpoints.ts';
-import type { Committed } from './committed.ts';
+import { type Committed, newCommitted } from './committed.ts';
 import { DeviceRecords } from './devices.ts';
 import { HistoryRecords } from './history.ts';
 import { HostRecords } from './hosts.ts';
@@ -41,7 +41,7 @@ export class Records {
   readonly signingKeys: SigningKeyRecords;
 
   /** What those who are told when it is on disk are told of it. */
-  readonly committed: Committed = { events: [], loads: [], reports: [], hosts: new Set(), endedStreams: new Set() };
+  readonly committed: Committed = newCommitted();
 
   constructor(client: Prisma.TransactionClient, statements: Statements) {
     this.abiViolations = new AbiViolationRecords(client, statements);

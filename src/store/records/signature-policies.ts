@@ -20,11 +20,11 @@ type Row = Omit<SignaturePolicyModel, 'labels' | 'publisherKeys' | 'createdAt'> 
   readonly createdAt: number;
 };
 
-const policiesOfModule = new Query<Row>(
-  { module: 'text' },
+const policiesOfModules = new Query<Row>(
+  { modules: 'list' },
   `
   SELECT "id", "name", "deviceId", "labels", "module", "publisherKeys", "threshold", "createdAt" FROM "SignaturePolicy"
-  WHERE "module" IS NULL OR "module" = :module ORDER BY "createdAt", "id"`,
+  WHERE "module" IS NULL OR "module" IN :modules ORDER BY "createdAt", "id"`,
 );
 
 export class SignaturePolicyRecords {
@@ -58,9 +58,9 @@ export class SignaturePolicyRecords {
     return policy && toRecord(policy);
   }
 
-  /** Those that are about builds of the module, the oldest first. */
-  async ofModule(module: string): Promise<SignaturePolicyRecord[]> {
-    const policies = await this.#statements.all(policiesOfModule, [module]);
+  /** Those that are about builds of one of the modules, the oldest first. */
+  async ofModules(modules: readonly string[]): Promise<SignaturePolicyRecord[]> {
+    const policies = await this.#statements.all(policiesOfModules, [JSON.stringify(modules)]);
     return policies.map(({ labels, publisherKeys, createdAt, ...policy }) => ({
       ...policy,
       labels: Labels.parse(JSON.parse(labels ?? 'null')),

@@ -42,18 +42,20 @@ export class SqliteEngine implements Engine {
 
   async transaction<Result>(work: (transaction: Transaction) => Promise<Result>, limits: TransactionLimits): Promise<Result> {
     const { client: writer, statements, run } = this.#writer;
-    const part = async (carryOut: () => Promise<void>) => {
-      run('SAVEPOINT part');
-      try {
-        await carryOut();
-      } catch (error) {
-        run('ROLLBACK TO part');
-        throw error;
-      } finally {
-        run('RELEASE part');
-      }
-    };
-    return writer.$transaction((client) => work({ client, statements, part, announce: async () => {} }), limits);
+    return writer.$transaction((client) => {
+      const part = async (carryOut: (connection: Connection) => Promise<void>) => {
+        run('SAVEPOINT part');
+        try {
+          await carryOut({ client, statements });
+        } catch (error) {
+          run('ROLLBACK TO part');
+          throw error;
+        } finally {
+          run('RELEASE part');
+        }
+      };
+      return work({ part, announce: () => {} });
+    }, limits);
   }
 
   /** There are no replicas. */

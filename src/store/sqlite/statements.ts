@@ -1,7 +1,7 @@
 // Statements on SQLite: prepared once, and run row by row on the connection that Prisma has.
 
 import type Database from 'better-sqlite3';
-import { type Change, type Given, type Query, type Statements, type Value, withParameters } from '../statements.ts';
+import { type Change, type Found, type Given, type Query, type Statements, type Value, withParameters } from '../statements.ts';
 
 export class SqliteStatements implements Statements {
   readonly #database: () => Database.Database;
@@ -23,7 +23,7 @@ export class SqliteStatements implements Statements {
     return rows.map(run);
   }
 
-  async all<Found>(query: Query<Found>, values: readonly Value[]): Promise<Found[]> {
+  async all<Row extends Found>(query: Query<Row>, values: readonly Value[]): Promise<Row[]> {
     const database = this.#database();
     const run = query.prepared.get(database) ?? prepareQuery(database, query);
     query.prepared.set(database, run);
@@ -37,9 +37,9 @@ function prepareChange(database: Database.Database, change: Change): (values: re
   return (values) => statement.run(...taken(values, places)).changes;
 }
 
-function prepareQuery<Found>(database: Database.Database, { text, given }: Query<Found>): (values: readonly Value[]) => Found[] {
+function prepareQuery<Row extends Found>(database: Database.Database, { text, given }: Query<Row>): (values: readonly Value[]) => Row[] {
   const { sql, places } = parametersOf(typeof text === 'string' ? text : text.sqlite, given);
-  const statement = database.prepare<Value[], Found>(sql).safeIntegers(false);
+  const statement = database.prepare<Value[], Row>(sql).safeIntegers(false);
   return (values) => statement.all(...taken(values, places));
 }
 

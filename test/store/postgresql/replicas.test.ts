@@ -4,8 +4,11 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { postgresqlMigrations } from '../../../src/store/postgresql/migrations.ts';
 import { hashOfRecord } from '../../../src/store/records/audit.ts';
 import { Store, type TransactionEnd } from '../../../src/store/store.ts';
-import { endConnections, newDatabase, newEmptyDatabase, runSql } from '../../databases.ts';
-import { event, firstPage } from '../events.ts';
+import { endConnections, newDatabase, newEmptyDatabase, openSql, runSql } from '../../databases.ts';
+import { event, firstPage, holdUp } from '../events.ts';
+
+/** Those who wait for their turn to write. */
+const waiting = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
 
 async function openAll(database: string, count: number): Promise<Store[]> {
   const stores = await Promise.all(Array.from({ length: count }, () => Store.open(database)));
@@ -63,7 +66,6 @@ test('one that has the turn makes the others wait, and those see what it has wri
   await begun.promise;
   let isHeld = true;
   const next = second.transaction(async (records) => ({ isHeld, head: (await records.audit.head()).number }));
-  const waiting = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
   await vi.waitUntil(async () => (await runSql(database, waiting)).length === 1, { timeout: 20_000 });
   // Reads wait for nobody.
   expect(await second.records.audit.list({}, firstPage)).toEqual([]);
@@ -71,6 +73,26 @@ test('one that has the turn makes the others wait, and those see what it has wri
   end.resolve();
   await held;
   expect(await next).toEqual({ isHeld: false, head: 1 });
+});
+
+test('what comes while another has the turn is carried out in the next turn, together', async () => {
+  const database = await newDatabase('');
+  const [first, second] = await openAll(database, 2);
+  if (first === undefined || second === undefined) throw new Error('no store');
+  const goOn = await holdUp(first);
+  const outside = await openSql(database);
+  const append = (object: string) =>
+    second.transaction(async (records) => {
+      await records.audit.append([event(object)]);
+      return (await outside.run('SELECT FROM "AuditEvent"')).length;
+    });
+  const before = append('a');
+  await vi.waitUntil(async () => (await runSql(database, waiting)).length === 1, { timeout: 20_000 });
+  const meanwhile = append('b');
+  await goOn();
+  // Of neither is anything on disk while the other is carried out.
+  expect(await Promise.all([before, meanwhile])).toEqual([0, 0]);
+  await outside.close();
 });
 
 test('a transaction whose connection is lost leaves nothing and says so, and the next goes on', async () => {
