@@ -10,8 +10,11 @@ export type Connection = { readonly client: Prisma.TransactionClient; readonly s
 
 /** A transaction in which several are carried out, of which some may fail. */
 export type Transaction = {
-  /** Carries out a part; when that rejects, nothing of it stays. */
-  readonly part: (carryOut: (connection: Connection) => Promise<void>) => Promise<void>;
+  /**
+   * Carries out a part; when that rejects, nothing of it stays.
+   * @param isAll Whether the transaction has no other part, and is given up where this one fails: then it need not be taken back by itself.
+   */
+  readonly part: (carryOut: (connection: Connection) => Promise<void>, isAll?: boolean) => Promise<void>;
   /** Tells the other replicas of the service, if there are any, once this is on disk: a text of at most `announcementLimit` bytes. */
   readonly announce: (text: string) => void;
 };

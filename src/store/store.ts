@@ -153,7 +153,9 @@ export class Store {
     try {
       news = await this.#engine.transaction(async ({ part, announce }) => {
         // Not before: while other replicas had the turn to write, more have come.
-        for (const some of besideEachOther(take())) await carryOutTogether(some, part, outcomes);
+        const runs = besideEachOther(take());
+        const isAll = group.length === 1;
+        for (const some of runs) await carryOutTogether(some, (carryOut) => part(carryOut, isAll), outcomes);
         const carriedOut = [...outcomes.values()].flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []));
         // Then there is nothing to be kept.
         if (carriedOut.length === 0) throw new Error('every transaction of the group has failed');
