@@ -38,7 +38,7 @@ function endOfTemplate(text: string, start: number): number {
   return end + 1;
 }
 
-/** A module of AssemblyScript's with the others from beside it. */
+/** A module of AssemblyScript's with the others from beside it, but for `long`, which is found as it is by AssemblyScript. */
 function writeAssemblyScript(file: string, name: string): void {
   const text = sourceOf(name).replaceAll(
     /\b(from|import) ?"(binaryen|assemblyscript)"/g,
