@@ -11,18 +11,11 @@ import { DeviceState } from '../../src/protocol/device-state.ts';
 import { ModuleName } from '../../src/protocol/identifiers.ts';
 import { kind, newDatabase, runSql } from '../databases.ts';
 import { usualSettings } from '../usual-settings.ts';
+import { usualTerms } from './usual-terms.ts';
 
 const requester = { actor: 'test', requestId: 'req_test' };
 /** No request here has a key, so that no answer is kept. */
 const notRepeated = () => never();
-const usualPolicy = {
-  strategy: 'inject',
-  invalidation: 'nx',
-  drainMilliseconds: null,
-  versionPolicy: 'newer',
-  downgradeReason: null,
-  similarityPolicy: 'require',
-} as const;
 const programRequest = {
   name: null,
   module: 'tcp',
@@ -222,10 +215,8 @@ async function requestLoad(version: string, devices: readonly string[]): Promise
     module: 'tcp',
     version,
     selector: { devices },
-    ...usualPolicy,
-    deadlineSeconds: 3_600,
-    supersede: false,
-  } as const;
+    ...usualTerms,
+  };
   const { loads } = await control.loads.request(request, requester, notRepeated);
   return loads[0]?.id ?? '';
 }
@@ -485,10 +476,8 @@ test('more devices than one request may load are refused, and nothing is accepte
   const request = {
     module: 'tcp',
     version: '1.0.0',
-    ...usualPolicy,
-    deadlineSeconds: 3_600,
-    supersede: false,
-  } as const;
+    ...usualTerms,
+  };
   const refused = control.loads.request({ ...request, selector: { labels: { host: 'huge' } } }, requester, notRepeated);
   await expect(refused).rejects.toMatchObject({ kind: 'invalid-value', invalidValues: [{ pointer: '/labels' }] });
   expect((await control.loads.list({ labels: {} }, wholeList)).items).toHaveLength(1);

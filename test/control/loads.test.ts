@@ -13,6 +13,7 @@ import { ModuleName, newIdentifier } from '../../src/protocol/identifiers.ts';
 import { Store } from '../../src/store/store.ts';
 import { newDatabase } from '../databases.ts';
 import { usualSettings } from '../usual-settings.ts';
+import { usualTerms } from './usual-terms.ts';
 
 const at = new Date('2026-11-23T09:30:00.000Z');
 const devices = Array.from({ length: 1_500 }, () => newIdentifier('device'));
@@ -57,14 +58,7 @@ const usual = {
   module: ModuleName.parse('tcp'),
   version: '1.0.0',
   selector: { devices: [one] },
-  strategy: 'inject',
-  invalidation: 'nx',
-  drainMilliseconds: null,
-  versionPolicy: 'newer',
-  downgradeReason: null,
-  similarityPolicy: 'require',
-  deadlineSeconds: 600,
-  supersede: false,
+  ...usualTerms,
 } satisfies NewLoadsRequest;
 
 type Asked = Partial<NewLoadsRequest> & { readonly key?: string; readonly answerOf?: () => never };

@@ -11,6 +11,7 @@ import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import type { NewLoad } from '../../../src/store/records/loads.ts';
 import { Store } from '../../../src/store/store.ts';
 import { newDatabase } from '../../databases.ts';
+import { usualTerms } from '../usual-terms.ts';
 
 let folder: string;
 let store: Store;
@@ -22,16 +23,7 @@ const plan: RolloutPlan = {
   name: null,
   selector: { devices: 3, labels: null, runningVersion: null },
   waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: { ...usualThresholds } }],
-  terms: {
-    strategy: 'inject',
-    invalidation: 'nx',
-    drainMilliseconds: null,
-    versionPolicy: 'newer',
-    downgradeReason: null,
-    similarityPolicy: 'require',
-    deadlineSeconds: 600,
-    supersede: false,
-  },
+  terms: usualTerms,
   devicesInFlight: 100,
   loadsPerMinute: 60,
   onFailure: 'pause',
