@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { BaseLogger } from 'pino';
 import { Processor } from '../machine/index.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
-import { agentLimits, type Order, type Registration, type Report } from '../protocol/agent.ts';
+import { agentLimits, type MadeReport, type Order, type Registration } from '../protocol/agent.ts';
 import type { DeviceId } from '../protocol/identifiers.ts';
 import { BackOff, delay } from './back-off.ts';
 import { BuildVerifier } from './build-verifier.ts';
@@ -57,7 +57,7 @@ class Host {
   readonly #outbox = new Outbox();
   readonly #devices = new Map<DeviceId, HostedDevice>();
   readonly #underWay = new Set<string>();
-  readonly #done = new Map<string, Report>();
+  readonly #done = new Map<string, MadeReport>();
   #host: string | null = null;
   /** As the service has asked for. */
   #heartbeatMilliseconds = 1_000;
@@ -143,7 +143,7 @@ class Host {
     return device;
   }
 
-  #finish(order: Order, report: Report): void {
+  #finish(order: Order, report: MadeReport): void {
     this.#underWay.delete(order.order);
     this.#done.set(order.order, report);
     const [oldest] = this.#done.keys();

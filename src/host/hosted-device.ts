@@ -1,9 +1,7 @@
 // One device of the host: carries its orders out, one at a time, in the order of their coming, and says what came of each.
 
-import { Device, ImageError, type Processor, ProgramError } from '../machine/index.ts';
-import type { Order, OrderOf, ProgramOrder, Report } from '../protocol/agent.ts';
-import { DeviceState } from '../protocol/device-state.ts';
-import { LoadReport } from '../protocol/load-report.ts';
+import { Device, type DeviceState, ImageError, type Processor, ProgramError } from '../machine/index.ts';
+import type { MadeLoadReport, MadeReport, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
 import { type BuildVerifier, ProvenanceError } from './build-verifier.ts';
 import { ControlError } from './control-connection.ts';
 import type { ImageCache } from './image-cache.ts';
@@ -26,7 +24,7 @@ export class HostedDevice {
   }
 
   /** Carries an order out after those before it; what went wrong is in the report. Rejects only if the device's state cannot be reported. */
-  carryOut(order: Order): Promise<Report> {
+  carryOut(order: Order): Promise<MadeReport> {
     const report = this.#lastOrder.then(() => {
       this.#isAtRest = false;
       return this.#carryOut(order);
@@ -43,7 +41,7 @@ export class HostedDevice {
   /** The device's state, if it is another than the last that was reported. */
   changedState(): DeviceState | null {
     const state = this.#device.state();
-    return this.#note(state) ? DeviceState.parse(state) : null;
+    return this.#note(state) ? state : null;
   }
 
   async close(): Promise<void> {
@@ -55,18 +53,18 @@ export class HostedDevice {
   #state(): DeviceState {
     const state = this.#device.state();
     this.#note(state);
-    return DeviceState.parse(state);
+    return state;
   }
 
   /** Keeps in mind what the device looks like now. Answers whether it is another state than the last that was reported. */
-  #note({ at: _, ...facts }: ReturnType<Device['state']>): boolean {
+  #note({ at: _, ...facts }: DeviceState): boolean {
     const before = this.#lastReported;
     this.#lastReported = JSON.stringify(facts);
     this.#isAtRest = !this.#device.isRunning;
     return this.#lastReported !== before;
   }
 
-  async #carryOut(order: Order): Promise<Report> {
+  async #carryOut(order: Order): Promise<MadeReport> {
     switch (order.kind) {
       case 'attach-device': {
         const failure = await this.#attempt(() => this.#attach(order));
@@ -111,7 +109,7 @@ export class HostedDevice {
     if (failures.length > 0) throw new ProgramError(failures.join('; '));
   }
 
-  async #load(order: OrderOf<'load'>): Promise<LoadReport> {
+  async #load(order: OrderOf<'load'>): Promise<MadeLoadReport> {
     if (order.deadline !== null && Date.parse(order.deadline) <= Date.now())
       return unloadedReport(order, 'expired', 'its deadline was over before the device began it', this.#state());
     try {
@@ -119,7 +117,7 @@ export class HostedDevice {
       const { module, version, demands } = order;
       const signedBy = await this.#builds.verify({ module, version, imageDigest: order.image }, demands);
       const { strategy, drainMilliseconds, invalidation, versionPolicy, downgradeReason, similarityPolicy } = order;
-      const report = await this.#device.load({
+      return await this.#device.load({
         image,
         signedBy,
         strategy,
@@ -128,7 +126,6 @@ export class HostedDevice {
         versionPolicy: versionPolicy === 'downgrade' ? { downgrade: downgradeReason ?? '' } : versionPolicy,
         similarityPolicy,
       });
-      return LoadReport.parse(report);
     } catch (error) {
       const isRefusal = error instanceof ImageError || error instanceof ProvenanceError || error instanceof ControlError;
       return unloadedReport(order, isRefusal ? 'refused-image' : 'failed', messageOf(error), this.#state());

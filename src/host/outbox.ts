@@ -1,18 +1,18 @@
 // What the host has to tell the service and has not been able to yet: every order's report, and of each device the newest state only.
 
-import { agentLimits, type Report } from '../protocol/agent.ts';
+import { agentLimits, type MadeReport } from '../protocol/agent.ts';
 
 /** A request's reports, as JSON, stay below this, half of what the service takes. */
 const requestBytes = 4 * 1024 * 1024;
 
-type StateReport = Extract<Report, { kind: 'device-state' }>;
-type OrderReport = Exclude<Report, StateReport>;
+type StateReport = Extract<MadeReport, { kind: 'device-state' }>;
+type OrderReport = Exclude<MadeReport, StateReport>;
 /** A report that waits, and its JSON once it has been asked for: a report that is sent again is not written anew. */
-type Waiting<Kind extends Report> = { readonly report: Kind; text: string | null };
+type Waiting<Kind extends MadeReport> = { readonly report: Kind; text: string | null };
 
 /** What one request carries. */
 export type Batch = {
-  readonly reports: readonly Report[];
+  readonly reports: readonly MadeReport[];
   /** They, as a JSON array. */
   readonly text: string;
 };
@@ -29,7 +29,7 @@ export class Outbox {
   }
 
   /** Takes a report in. One that waits here already is not taken in again. */
-  add(report: Report): void {
+  add(report: MadeReport): void {
     if (report.kind === 'device-state') {
       this.#states.set(report.device, { report, text: null });
     } else if (!this.#waitingOrders.has(report.order)) {
@@ -56,7 +56,7 @@ export class Outbox {
    * @param most From 1 to `agentLimits.reportsPerRequest`.
    */
   next(most: number = agentLimits.reportsPerRequest): Batch {
-    const reports: Report[] = [];
+    const reports: MadeReport[] = [];
     const texts: string[] = [];
     let bytes = 0;
     for (const waiting of this.#waiting()) {
@@ -81,7 +81,7 @@ export class Outbox {
     }
   }
 
-  *#waiting(): Iterable<Waiting<Report>> {
+  *#waiting(): Iterable<Waiting<MadeReport>> {
     yield* this.#reports;
     yield* this.#states.values();
   }

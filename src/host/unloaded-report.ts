@@ -1,8 +1,7 @@
 // The report of a load whose image never reached the device: its digest differs, it is no image of ours, it is not proven to be the build, the host itself failed, or it came too late.
 
-import type { OrderOf } from '../protocol/agent.ts';
-import type { DeviceState } from '../protocol/device-state.ts';
-import type { LoadReport } from '../protocol/load-report.ts';
+import type { DeviceState } from '../machine/index.ts';
+import type { MadeLoadReport, OrderOf } from '../protocol/agent.ts';
 
 /** Operations 200 and 280, with what went wrong between them; nothing on the device has changed. */
 export function unloadedReport(
@@ -10,7 +9,7 @@ export function unloadedReport(
   outcome: 'refused-image' | 'failed' | 'expired',
   message: string,
   state: DeviceState,
-): LoadReport {
+): MadeLoadReport {
   const reason = message.slice(0, 1_000);
   const at = new Date().toISOString();
   const entry = state.moduleTable.find(({ module }) => module === order.module);

@@ -6,7 +6,7 @@ import { BackOff, delay } from '../../src/host/back-off.ts';
 import { ImageCache } from '../../src/host/image-cache.ts';
 import { Outbox } from '../../src/host/outbox.ts';
 import { digestOf, ImageError } from '../../src/machine/index.ts';
-import { agentLimits, Report } from '../../src/protocol/agent.ts';
+import { agentLimits, type MadeReport, Report } from '../../src/protocol/agent.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { compiler, workModule } from '../machine/fixture.ts';
 
@@ -30,10 +30,10 @@ test('every order report leaves the outbox once and in order, and of states the 
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const outbox = new Outbox();
-      const added: Report[] = [];
-      const delivered: Report[] = [];
+      const added: MadeReport[] = [];
+      const delivered: MadeReport[] = [];
       let second = 0;
-      const add = (report: Report) => {
+      const add = (report: MadeReport) => {
         added.push(report);
         outbox.add(report);
       };
@@ -54,9 +54,9 @@ test('every order report leaves the outbox once and in order, and of states the 
         delivered.push(...batch.reports);
         outbox.acknowledge(batch);
       }
-      const orders = (reports: readonly Report[]) => reports.filter(({ kind }) => kind !== 'device-state');
+      const orders = (reports: readonly MadeReport[]) => reports.filter(({ kind }) => kind !== 'device-state');
       expect(orders(delivered)).toEqual(orders(added));
-      const last = (reports: readonly Report[], device: string) =>
+      const last = (reports: readonly MadeReport[], device: string) =>
         reports.findLast((report) => report.kind === 'device-state' && report.device === device);
       for (const device of devices) expect(last(delivered, device)).toEqual(last(added, device));
     }),
