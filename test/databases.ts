@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import { afterAll, inject } from 'vitest';
+import { answeredTypes } from '../src/store/postgresql/statements.ts';
 import { isPostgresql } from '../src/store/store.ts';
 
 declare module 'vitest' {
@@ -121,7 +122,7 @@ export function timeInSql(at: number): string {
 }
 
 async function openPostgresql(url: string): Promise<Sql> {
-  const client = new pg.Client({ connectionString: url, types: { getTypeParser: (type) => parsers.get(type) ?? String } });
+  const client = new pg.Client({ connectionString: url, types: answeredTypes });
   await client.connect();
   const run: Sql['run'] = async (text, ...parameters) => {
     const [begin = '', ...rest] = parameters.length === 0 ? [text] : text.split('?');
@@ -131,18 +132,6 @@ async function openPostgresql(url: string): Promise<Sql> {
   };
   return { run, close: () => client.end() };
 }
-
-const { builtins } = pg.types;
-/** By the types of PostgreSQL; the others are texts. */
-const parsers = new Map<number, (text: string) => unknown>([
-  [builtins.INT2, Number],
-  [builtins.INT4, Number],
-  [builtins.INT8, Number],
-  [builtins.FLOAT8, Number],
-  [builtins.BOOL, (text) => (text === 't' ? 1 : 0)],
-  [builtins.TIMESTAMP, (text) => Date.parse(`${text}Z`)],
-  [builtins.BYTEA, (text) => Buffer.from(text.slice(2), 'hex')],
-]);
 
 function openFile(file: string): Sql {
   const database = new Database(file);

@@ -20,7 +20,7 @@ import {
   Timestamp,
 } from './identifiers.ts';
 import { FunctionType } from './interface.ts';
-import { exampleLoadReport, LoadPolicy, LoadReport } from './load-report.ts';
+import { exampleLoadReport, examplePolicy, LoadPolicy, LoadReport } from './load-report.ts';
 import { exampleServiceKey, ServiceKeys } from './signed-statement.ts';
 
 /** Limits of one exchange. */
@@ -198,12 +198,7 @@ export const Order = z
         module: 'tcp',
         version,
         image,
-        strategy: 'inject',
-        invalidation: 'nx',
-        drainMilliseconds: null,
-        versionPolicy: 'newer',
-        downgradeReason: null,
-        similarityPolicy: 'require',
+        ...examplePolicy,
         deadline: exampleTimes.deadline,
         demands: [
           { policy: exampleIdentifier('signature policy'), name: 'released', publicKeys: [exampleIdentity.publicKey], threshold: 1 },

@@ -45,6 +45,16 @@ export const LoadPolicy = z.object({
 });
 export type LoadPolicy = z.infer<typeof LoadPolicy>;
 
+/** The same in examples. */
+export const examplePolicy: LoadPolicy = {
+  strategy: 'inject',
+  invalidation: 'nx',
+  drainMilliseconds: null,
+  versionPolicy: 'newer',
+  downgradeReason: null,
+  similarityPolicy: 'require',
+};
+
 /** A load's report has at most 11 steps; a step names at most 1,000 programs. */
 const stepLimit = 16;
 const programLimit = 1_000;

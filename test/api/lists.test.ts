@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { Store } from '../../src/store/store.ts';
+import { usualPolicy } from '../control/usual-terms.ts';
 import { Bench, itemsOf } from './fixture.ts';
 
 /** An item of the model: where it is in its list, and for each filter the values that select it. */
@@ -81,12 +82,7 @@ const newLoad = (devices: readonly NewDevice[], batches: readonly string[]) => (
     buildId: newIdentifier('build'),
     module: oneOf(['tcp', 'udp']),
     version: `1.${random(3)}.0`,
-    strategy: 'inject',
-    invalidation: 'nx',
-    drainMilliseconds: null,
-    versionPolicy: 'newer',
-    downgradeReason: null,
-    similarityPolicy: 'require',
+    ...usualPolicy,
     state: loadState,
     requestedAt: anyTime(),
     requestedBy: null,

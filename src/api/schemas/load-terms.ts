@@ -70,16 +70,6 @@ export const policyShape = {
   similarityPolicy: SimilarityPolicy,
 };
 
-/** The same in examples. */
-export const examplePolicy = {
-  strategy: 'inject',
-  invalidation: 'nx',
-  drainMilliseconds: null,
-  versionPolicy: 'newer',
-  downgradeReason: null,
-  similarityPolicy: 'require',
-};
-
 /** The schema, of values that give a reason where an older version may be loaded. */
 export function reasonedWhereItIsADowngrade<
   Schema extends z.ZodType<{ readonly versionPolicy: z.infer<typeof VersionPolicy>; readonly downgradeReason?: string | undefined }>,

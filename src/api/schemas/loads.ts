@@ -3,12 +3,11 @@
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
-import { exampleLoadReport, LoadReport, Outcome, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
+import { exampleLoadReport, examplePolicy, LoadReport, Outcome, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { actor, count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 import { labelQuery, orderQuery, rangeQuery } from './lists.ts';
 import {
   drainingWhereItIsAsked,
-  examplePolicy,
   policyShape,
   reasonedWhereItIsADowngrade,
   selectingOnce,

@@ -6,18 +6,10 @@ import { OnFailure, rolloutLimits, ScheduleWindow, Thresholds, ThresholdsAsked, 
 import { rolloutStates, waitingReasons, waveStates } from '../../control/rollouts/steps.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DisplayName, exampleIdentifier, Labels, ModuleName } from '../../protocol/identifiers.ts';
-import { SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
+import { examplePolicy, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 import { orderQuery, rangeQuery } from './lists.ts';
-import {
-  drainingWhereItIsAsked,
-  examplePolicy,
-  namingALabel,
-  policyShape,
-  reasonedWhereItIsADowngrade,
-  selectorShape,
-  termsShape,
-} from './load-terms.ts';
+import { drainingWhereItIsAsked, namingALabel, policyShape, reasonedWhereItIsADowngrade, selectorShape, termsShape } from './load-terms.ts';
 import { LoadOutcome } from './loads.ts';
 
 export const rolloutParameter = z.object({ rollout: identifier('rollout') });

@@ -59,7 +59,8 @@ const answered = new Map<number, (text: string) => unknown>([
   [builtins.TIMESTAMP, (text) => Date.parse(`${text.replace(' ', 'T')}Z`)],
   [builtins.BYTEA, (text) => Buffer.from(text.slice(2), 'hex')],
 ]);
-const types = { getTypeParser: (type: number) => answered.get(type) ?? String };
+/** Reads what is answered, as a connection or a statement of the driver is told. */
+export const answeredTypes = { getTypeParser: (type: number) => answered.get(type) ?? String };
 
 /** The rows given: their columns have the colon in their names, as they have in the statement, and so are no others. */
 const rowsOf = (given: Given) => {
@@ -68,7 +69,7 @@ const rowsOf = (given: Given) => {
 };
 
 /** A statement as it is sent, and the name by which a connection keeps it prepared, which takes longer than carrying it out. */
-type Prepared = { readonly name: string; readonly text: string; readonly types: typeof types };
+type Prepared = { readonly name: string; readonly text: string; readonly types: typeof answeredTypes };
 
 /** Each is written once. There are as many as the program has, and no text has a value in it. */
 const prepared = new WeakMap<object, Prepared>();
@@ -78,7 +79,7 @@ function preparedOf<One extends object>(statement: One, write: (statement: One) 
   const known = prepared.get(statement);
   if (known !== undefined) return known;
   count += 1;
-  const made = { name: `statement-${count}`, text: write(statement), types };
+  const made = { name: `statement-${count}`, text: write(statement), types: answeredTypes };
   prepared.set(statement, made);
   return made;
 }

@@ -11,7 +11,7 @@ import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import type { NewLoad } from '../../../src/store/records/loads.ts';
 import { Store } from '../../../src/store/store.ts';
 import { newDatabase } from '../../databases.ts';
-import { usualTerms } from '../usual-terms.ts';
+import { usualPolicy, usualTerms } from '../usual-terms.ts';
 
 let folder: string;
 let store: Store;
@@ -99,12 +99,7 @@ test('a device for which as many loads wait as may has failed, and the others ge
     buildId: '1.0.0',
     module: 'udp',
     version: '1.0.0',
-    strategy: 'inject',
-    invalidation: 'nx',
-    drainMilliseconds: null,
-    versionPolicy: 'newer',
-    downgradeReason: null,
-    similarityPolicy: 'require',
+    ...usualPolicy,
     state: 'queued',
     requestedAt: now,
     requestedBy: null,
