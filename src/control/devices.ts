@@ -5,7 +5,7 @@ import type { Registration } from '../protocol/agent.ts';
 import { DeviceState } from '../protocol/device-state.ts';
 import { type Labels, newIdentifier } from '../protocol/identifiers.ts';
 import type { AbiViolationFilter, AbiViolationRecord } from '../store/records/abi-violations.ts';
-import type { DeviceFilter, DeviceRecord, NewDevice } from '../store/records/devices.ts';
+import type { DeviceFilter, DeviceRecord, DriftRecord, NewDevice } from '../store/records/devices.ts';
 import type { HostWithDevices } from '../store/records/hosts.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
@@ -25,6 +25,7 @@ export type DeviceView = {
   readonly device: DeviceRecord;
   /** What the device last reported in this boot of its host; null until it has. */
   readonly state: DeviceState | null;
+  readonly drift: readonly DriftRecord[];
 };
 
 export class Devices {
@@ -52,7 +53,7 @@ export class Devices {
       ]);
       const device = await records.devices.find(made.id);
       if (device === null) throw notFound('device', made.id);
-      const created = viewOf(device);
+      const created = viewOf(device, []);
       await keepAnswer(records, requester, answerOf, created);
       return created;
     });
@@ -61,9 +62,10 @@ export class Devices {
 
   /** @throws {Problem} `not-found`. */
   async view(id: string): Promise<DeviceView> {
-    const device = await this.#context.store.records.devices.find(id);
+    const { devices } = this.#context.store.records;
+    const [device, drift] = await Promise.all([devices.find(id), devices.driftOf([id])]);
     if (device === null) throw notFound('device', id);
-    return viewOf(device);
+    return viewOf(device, drift);
   }
 
   /**
@@ -100,7 +102,8 @@ export class Devices {
       (wanted) => devices.list({ ...filter, hostId }, wanted),
       ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
     );
-    return { items: items.map(viewOf), next };
+    const drift = Map.groupBy(await devices.driftOf(items.map(({ id }) => id)), ({ deviceId }) => deviceId);
+    return { items: items.map((device) => viewOf(device, drift.get(device.id) ?? [])), next };
   }
 
   /** Programs that held on to the addresses of code that had gone, by when that was found. @throws {Problem} `not-found`. */
@@ -140,7 +143,7 @@ export function newDevices(hostId: string, devices: Registration['devices'], kno
     .map(({ name, labels, ramPages }) => ({ id: newIdentifier('device'), name, labels, ramPages, hostId, createdAt }));
 }
 
-function viewOf(device: DeviceRecord): DeviceView {
+function viewOf(device: DeviceRecord, drift: readonly DriftRecord[]): DeviceView {
   const state = device.stateAt === null ? null : DeviceState.safeParse(device.state);
-  return { device, state: state?.success ? state.data : null };
+  return { device, state: state?.success ? state.data : null, drift };
 }

@@ -1,6 +1,6 @@
 // The fleet's health: which hosts are connected, which devices are up, what became of the loads, and why it is not all well.
 
-import type { DeviceStatus, NotWhole } from '../store/records/devices.ts';
+import type { DeviceStatus, Drifted, NotWhole, Rejected } from '../store/records/devices.ts';
 import type { LoadTotal, WaitingLoads } from '../store/records/loads.ts';
 import type { Context } from './context.ts';
 import type { Levels } from './measurements.ts';
@@ -11,7 +11,9 @@ const longestWait = 10;
 const hostsNamed = 20;
 const devicesNamed = 5;
 const rolloutsNamed = 5;
-/** Characters of why a device is not whole. */
+/** How long a rejected report is a reason, in minutes; a later report of an order that is accepted ends it earlier. */
+const rejectionAge = 60;
+/** Characters of why a device is not whole, or why a report was rejected. */
 const failureLength = 200;
 
 export type FleetHealth = {
@@ -33,13 +35,15 @@ export type FleetHealth = {
 /** @param faults What is wrong with the service itself, in words. */
 export async function fleetHealth({ store }: Context, faults: readonly string[]): Promise<FleetHealth> {
   const { records } = store;
-  const [hosts, devices, open, totals, ordersUnsettled, notWhole, waiting, stopped] = await Promise.all([
+  const [hosts, devices, open, totals, ordersUnsettled, notWhole, drifted, rejected, waiting, stopped] = await Promise.all([
     records.hosts.all(),
     records.devices.countByStatus(),
     records.loads.countOpen(),
     records.loads.totals(),
     records.orders.countUnsettled(),
     records.devices.notWhole(devicesNamed),
+    records.devices.drifted(devicesNamed),
+    records.devices.rejectedSince(new Date(Date.now() - rejectionAge * 60_000), devicesNamed),
     records.loads.queuedBefore(new Date(Date.now() - longestWait * 60_000)),
     records.rollouts.stoppedByFailure(rolloutsNamed),
   ]);
@@ -51,6 +55,8 @@ export async function fleetHealth({ store }: Context, faults: readonly string[])
     ...unreachable.slice(0, hostsNamed).map(({ name, devices: count }) => `the host ${name} with ${count} devices is unreachable`),
     ...(devices.attaching > 0 ? [`${devices.attaching} devices are coming up`] : []),
     ...reasonsOfDevices(notWhole),
+    ...reasonsOfDrift(drifted),
+    ...reasonsOfRejections(rejected),
     ...reasonsOfLoads(waiting),
     ...stopped.map(({ id, module, version, reason }) => `the rollout ${id} of ${module}@${version} waits for an operator: ${reason}`),
   ];
@@ -73,6 +79,22 @@ function reasonsOfDevices({ count, first }: NotWhole): string[] {
   if (count === 0) return [];
   const named = first.map(({ name, attachFailure }) => `${name} (${attachFailure?.slice(0, failureLength)})`).join(', ');
   return [`${count} devices were not brought back whole: ${named}${count > first.length ? ', and others' : ''}`];
+}
+
+function reasonsOfDrift({ count, first }: Drifted): string[] {
+  if (count === 0) return [];
+  const named = first.map(({ deviceName, module, version, driftedFrom }) => {
+    const observed = version === driftedFrom ? module : `${module}@${version}`;
+    return `${deviceName} (${observed}, expected ${driftedFrom ?? 'none'})`;
+  });
+  const others = count > first.length ? ', and others' : '';
+  return [`${count} modules of devices have drifted: ${named.join(', ')}${others}; load the version that each device should have`];
+}
+
+function reasonsOfRejections({ count, first }: Rejected): string[] {
+  if (count === 0) return [];
+  const named = first.map(({ name, rejection }) => `${name} (${rejection.slice(0, failureLength)})`).join(', ');
+  return [`the service rejected reports of ${count} devices: ${named}${count > first.length ? ', and others' : ''}`];
 }
 
 function reasonsOfLoads({ count, oldest }: WaitingLoads): string[] {

@@ -1,10 +1,12 @@
 // Making orders for hosts: what a device is asked to do, as the wire protocol has it.
 
-import { Order, ProgramOrder } from '../protocol/agent.ts';
+import { Order, type OrderOf, ProgramOrder } from '../protocol/agent.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { NewOrder, OrderRecord } from '../store/records/orders.ts';
 import type { ProgramRecord } from '../store/records/programs.ts';
 import type { Requester } from './context.ts';
+
+export type LoadOrder = OrderOf<'load'>;
 
 /** What an order asks for, without its identifier and its number. */
 type OrderContent = Record<string, unknown> & { readonly kind: Order['kind'] };
@@ -24,7 +26,7 @@ export function newOrder(
 }
 
 /** A stored order as it goes over the wire. */
-export function toOrder(record: OrderRecord): Order {
+export function toOrder(record: Pick<OrderRecord, 'body' | 'number'>): Order {
   return { ...Order.parse(record.body), sequence: record.number };
 }
 

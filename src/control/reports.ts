@@ -1,13 +1,14 @@
 // What hosts report, applied once each: the loads' outcomes, the devices' states and history, the programs' ends.
 
 import type { Order, OrderOf, Report } from '../protocol/agent.ts';
-import type { DeviceState, ProgramStatistics } from '../protocol/device-state.ts';
+import { DeviceState, type ProgramStatistics } from '../protocol/device-state.ts';
 import type { OrderRecord } from '../store/records/orders.ts';
 import type { Records } from '../store/records/records.ts';
 import { applyViolations } from './abi-violations.ts';
 import { type AuditEntry, audit, type Requester } from './context.ts';
+import { correctDrift, type ReportedTable, resolveConfirmed } from './drift.ts';
 import { auditOutcomeOf } from './load-outcomes.ts';
-import { toOrder } from './orders.ts';
+import { type LoadOrder, toOrder } from './orders.ts';
 import { settleReported } from './rollouts/settlement.ts';
 import { keepLoaded, keepPutBack } from './stays.ts';
 
@@ -15,7 +16,6 @@ type Batch = { readonly hostId: string; readonly bootId: string; readonly report
 type OrderReport = Exclude<Report, { kind: 'device-state' }>;
 
 type AttachOrder = OrderOf<'attach-device'>;
-type LoadOrder = OrderOf<'load'>;
 /** A report of an order that is the host's and not settled. */
 type Answered = { readonly record: OrderRecord; readonly order: Order; readonly report: OrderReport };
 
@@ -29,7 +29,8 @@ export async function applyReports(records: Records, batch: Batch, requester: Re
     batch.hostId,
     answered.map(({ record }) => record.number),
   );
-  entries.push(...(await applyStates(records, batch)));
+  entries.push(...(await applyStates(records, batch, answered, at)));
+  entries.push(...(await applyRejections(records, batch, answered, at)));
   await audit(records, requester, at, entries);
 }
 
@@ -121,6 +122,7 @@ async function applyLoads(records: Records, loads: readonly Load[], at: Date): P
   );
   const reported = loads.map(({ order, report }) => ({ order, report: report.result, request: requests.get(order.load) }));
   await keepLoaded(records, reported, at);
+  await resolveConfirmed(records, reported);
   for (const { order, report } of loads) {
     const isLate = !hadNotEnded.has(order.load);
     if (requests.get(order.load)?.rolloutId != null) await settleReported(records, order, { ...report, at, isLate });
@@ -143,16 +145,22 @@ function programEvent(
   return { action, object: program, outcome: outcomeOf(failure), detail: { device, failure } };
 }
 
-/** Of each device the newest state of the batch; programs that have ended leave their last statistics. Answers the events of what was found. */
-async function applyStates(records: Records, batch: Batch): Promise<AuditEntry[]> {
+/** Of each device the newest state of the batch; programs that have ended leave their last statistics. Returns the events of what was found. */
+async function applyStates(records: Records, batch: Batch, answered: readonly Answered[], at: Date): Promise<AuditEntry[]> {
   const newest = new Map<string, DeviceState>();
-  for (const { device, state } of batch.reports) {
+  const isWhole = new Map<string, boolean>();
+  for (const { device, state, rejection } of batch.reports) {
     const known = newest.get(device);
-    if (known === undefined || known.at <= state.at) newest.set(device, state);
+    if (known !== undefined && known.at > state.at) continue;
+    newest.set(device, state);
+    isWhole.set(device, rejection === undefined);
   }
   const { hostId, bootId } = batch;
   const kept = await records.devices.setStates([...newest].map(([id, state]) => ({ id, hostId, state, stateAt: new Date(state.at) })));
-  const entries: AuditEntry[] = [];
+  const tables = new Map<string, ReportedTable>();
+  for (const [device, state] of newest) if (kept.has(device)) tables.set(device, { ...state, isWhole: isWhole.get(device) ?? false });
+  for (const [device, table] of await outrunTables(records, answered, kept)) tables.set(device, table);
+  const entries: AuditEntry[] = await correctDrift(records, hostId, tables, at);
   const ended = new Map<string, { readonly device: string; readonly statistics: ProgramStatistics }>();
   for (const [device, state] of newest) {
     if (!kept.has(device)) continue;
@@ -165,6 +173,48 @@ async function applyStates(records: Records, batch: Batch): Promise<AuditEntry[]
     if (end?.device === deviceId) await records.programs.setEnd(id, end.statistics);
   }
   return entries;
+}
+
+/**
+ * What devices have in memory whose reports of orders came after a newer state: a host that is asked again for what it did long ago reports the
+ * state of that time, which is not what the history is to end with.
+ */
+async function outrunTables(
+  records: Records,
+  answered: readonly Answered[],
+  kept: ReadonlySet<string>,
+): Promise<Map<string, ReportedTable>> {
+  const changed = new Set(
+    answered.flatMap(({ report: { kind, device } }) => {
+      return (kind === 'load-completed' || kind === 'device-attached') && !kept.has(device) ? [device] : [];
+    }),
+  );
+  if (changed.size === 0) return new Map();
+  const states = await records.devices.statesOf([...changed], (state) => DeviceState.safeParse(state).data ?? null);
+  // What was kept may lack something that the service rejected.
+  return new Map([...states].flatMap(([device, state]) => (state === null ? [] : [[device, { ...state, isWhole: false }] as const])));
+}
+
+/** Notes of which devices the service has rejected reports, and which it accepts whole again. */
+async function applyRejections(
+  records: Records,
+  { hostId, reports }: Batch,
+  answered: readonly Answered[],
+  at: Date,
+): Promise<AuditEntry[]> {
+  const rejected = reports.filter(({ rejection }) => rejection !== undefined);
+  const isRejected = new Set<string>(rejected.map(({ device }) => device));
+  await records.devices.endRejections(answered.flatMap(({ report: { device } }) => (isRejected.has(device) ? [] : [device])));
+  if (rejected.length === 0) return [];
+  const known = await records.devices.setRejected(
+    [...new Map(rejected.map(({ device, rejection = '' }) => [device, { id: device, hostId, rejection }])).values()],
+    at,
+  );
+  return rejected.flatMap(({ kind, device, rejection = '' }) => {
+    return known.has(device)
+      ? [{ action: 'device.report-rejected', object: device, outcome: 'failed' as const, detail: { report: kind, reason: rejection } }]
+      : [];
+  });
 }
 
 const outcomeOf = (failure: string | null) => (failure === null ? 'succeeded' : 'failed');

@@ -3,15 +3,15 @@
 import type { OrderOf } from '../protocol/agent.ts';
 import type { DeviceState } from '../protocol/device-state.ts';
 import type { LoadReport } from '../protocol/load-report.ts';
-import type { DeviceModuleRecord } from '../store/records/devices.ts';
+import type { NewDeviceModule } from '../store/records/devices.ts';
 import type { Leaving, NewestStay, NewHistoryEntry } from '../store/records/history.ts';
 import type { LoadRequest } from '../store/records/loads.ts';
 import type { Records } from '../store/records/records.ts';
+import type { LoadOrder } from './orders.ts';
 
-type LoadOrder = OrderOf<'load'>;
 type Step<Name extends LoadReport['steps'][number]['step']> = Extract<LoadReport['steps'][number], { step: Name }>;
 
-/** Keeps what was put back into a device that has come up: of what it was to get, what its module table has. */
+/** Records what was put back into a device that has come up: of what it was to get, what its module table names. Other versions count as drift. */
 export async function keepPutBack(
   records: Records,
   deviceId: string,
@@ -19,9 +19,11 @@ export async function keepPutBack(
   { moduleTable, memoryMap }: DeviceState,
   at: Date,
 ): Promise<void> {
-  // A device comes up empty and gets what it had; what else it may tell of, no load has brought in.
-  const isWanted = new Set<string>(wanted.map(({ module }) => module));
-  const there = moduleTable.filter(({ module }) => isWanted.has(module));
+  const wantedBy = new Map<string, (typeof wanted)[number]>(wanted.map((one) => [one.module, one]));
+  const there = moduleTable.filter(({ module, version, image }) => {
+    const one = wantedBy.get(module);
+    return one?.version === version && one.image === image;
+  });
   const before = await records.history.newest(there.map(({ module }) => ({ deviceId, module })));
   const entries = there.flatMap(({ module, version, image, address }, index): NewHistoryEntry[] => {
     const last = before[index];
@@ -31,6 +33,7 @@ export async function keepPutBack(
     return [{ deviceId, module, version, imageDigest: image, loadId: null, requestedBy: null, address, pages, enteredAt }];
   });
   await records.history.enter(entries);
+  await records.devices.resolveDrift(there.map(({ module }) => ({ deviceId, module })));
 }
 
 /** What came of a load on its device, as that reports it. */
@@ -40,7 +43,7 @@ export type ReportedLoad = { readonly order: LoadOrder; readonly report: LoadRep
 type Change = {
   readonly leaving?: Leaving & { readonly number: number };
   readonly entering: readonly NewHistoryEntry[];
-  readonly module?: DeviceModuleRecord;
+  readonly module?: NewDeviceModule;
 };
 
 /**
@@ -119,5 +122,6 @@ function stepOf<Name extends LoadReport['steps'][number]['step']>({ steps }: Loa
 /** The earlier of the time that a device tells, if it does, and another. */
 const earliest = (told: string | undefined, other: Date) => (told !== undefined && new Date(told) < other ? new Date(told) : other);
 
-const latest = (first: Date, ...others: readonly (Date | null | undefined)[]) =>
+/** The latest of these times; one that is missing is passed over. */
+export const latest = (first: Date, ...others: readonly (Date | null | undefined)[]) =>
   others.reduce<Date>((last, time) => (time && time > last ? time : last), first);

@@ -1,6 +1,7 @@
 // The host's side of /agent/v1: plain HTTP to the control service.
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
+import { z } from 'zod';
 import { agentLimits, Order, Registered, type Registration } from '../protocol/agent.ts';
 import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
 
@@ -17,12 +18,34 @@ export class ControlError extends Error {
   readonly status: number;
   /** Whether the service has read the request and will never take it. A request that was cut short on its way is answered 400, but with no problem. */
   readonly isFinal: boolean;
+  /** What is wrong and what to change, in the service's words; the whole message where it is not the service that answers. */
+  readonly detail: string;
 
-  constructor(status: number, message: string, isProblem: boolean) {
+  constructor(status: number, message: string, problem: ProblemText | null) {
     super(message);
     this.status = status;
-    this.isFinal = isProblem && status < 500;
+    this.isFinal = problem !== null && status < 500 && status !== 429;
+    this.detail = problem?.detail ?? message;
   }
+
+  /** Whether the service rejects what was sent to it, and would reject it again. Also a proxy says 413, and by its nature always. */
+  get isRejection(): boolean {
+    return this.status === 413 || (this.isFinal && rejectionStatuses.has(this.status));
+  }
+}
+
+const rejectionStatuses = new Set([400, 413, 415, 422]);
+
+/** The part of problem details (RFC 9457) that a host repeats. */
+const ProblemText = z.object({ detail: z.string().optional() });
+type ProblemText = z.infer<typeof ProblemText>;
+
+/** What is sent to the service in the service's own words is to be a text that it takes: without control characters and halves of characters. */
+export function printable(text: string, limit: number): string {
+  return text
+    .replaceAll(/\p{Cc}+/gu, ' ')
+    .slice(0, limit)
+    .toWellFormed();
 }
 
 export class ControlConnection {
@@ -138,8 +161,18 @@ export class ControlConnection {
     const response = await fetch(`${this.#url}${path}`, { ...init, headers });
     if (response.ok) return response;
     const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json') ?? false;
-    const message = `${init.method ?? 'GET'} ${path}: ${response.status} ${(await response.text()).slice(0, 500)}`;
-    throw new ControlError(response.status, message, isProblem);
+    const text = await response.text();
+    const message = `${init.method ?? 'GET'} ${path}: ${response.status} ${text.slice(0, 500)}`;
+    throw new ControlError(response.status, message, isProblem ? problemIn(text) : null);
+  }
+}
+
+/** A problem without a readable text is one all the same. */
+function problemIn(text: string): ProblemText {
+  try {
+    return ProblemText.safeParse(JSON.parse(text)).data ?? {};
+  } catch {
+    return {};
   }
 }
 

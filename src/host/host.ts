@@ -2,16 +2,18 @@
 
 import { randomUUID } from 'node:crypto';
 import type { BaseLogger } from 'pino';
-import { Processor } from '../machine/index.ts';
+import { z } from 'zod';
+import { type DeviceState, Processor } from '../machine/index.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
-import { agentLimits, type MadeReport, type Order, type Registration } from '../protocol/agent.ts';
+import { agentLimits, type MadeReport, type Order, type Registered, type Registration } from '../protocol/agent.ts';
 import type { DeviceId } from '../protocol/identifiers.ts';
 import { BackOff, delay } from './back-off.ts';
 import { BuildVerifier } from './build-verifier.ts';
 import { ControlConnection, ControlError } from './control-connection.ts';
 import { HostedDevice } from './hosted-device.ts';
 import { ImageCache } from './image-cache.ts';
-import { Outbox } from './outbox.ts';
+import { type Batch, Outbox } from './outbox.ts';
+import { reducedReport } from './reduced-report.ts';
 import { StateRounds } from './state-rounds.ts';
 import { TrustedKeys } from './trusted-keys.ts';
 
@@ -33,6 +35,8 @@ export type HostOptions = {
 
 /** How often states that have changed are reported, of `statesAtOnce` devices, in milliseconds. */
 const stateInterval = 500;
+/** The same while all devices are to be reported again, because the host has registered. */
+const confirmationInterval = 20;
 /** Orders under way, and reports not yet delivered; the host reads no more orders while there are as many. */
 const ordersUnderWay = 10_000;
 /** A connection that has lasted this long, in milliseconds, was a good one: the next is tried soon. Longer than any back-off. */
@@ -40,7 +44,16 @@ const steadyMilliseconds = 10_000;
 /** Orders whose reports are remembered, to be sent again when the service asks again. */
 const reportsRemembered = 20_000;
 
-/** Runs a host until its signal is aborted; a lost service is waited for. */
+/** The service refuses to register the host, and would refuse it again: the message says why and what to change. */
+export class RegistrationRefused extends Error {
+  override readonly name = 'RegistrationRefused';
+}
+
+/**
+ * Runs a host until its signal is aborted. A service that is lost, busy or not there yet is waited for. Once the host has registered, it keeps its
+ * devices running whatever the service says later.
+ * @throws {RegistrationRefused} before the host has registered for the first time.
+ */
 export async function runHost(options: HostOptions): Promise<void> {
   await new Host(options).run();
 }
@@ -56,15 +69,21 @@ class Host {
   readonly #builds: BuildVerifier;
   readonly #outbox = new Outbox();
   readonly #devices = new Map<DeviceId, HostedDevice>();
+  /** What the devices are called by the service, by their names. */
+  readonly #names = new Map<string, DeviceId>();
   readonly #underWay = new Set<string>();
   readonly #done = new Map<string, MadeReport>();
+  /** Devices whose states are to be reported whether they have changed or not: the service may have lost what it knew. */
+  readonly #unconfirmed = new Set<DeviceId>();
   #host: string | null = null;
+  readonly #failed = new AbortController();
   /** As the service has asked for. */
   #heartbeatMilliseconds = 1_000;
 
   constructor(options: HostOptions) {
-    this.#options = options;
-    this.#connection = new ControlConnection(options.controlUrl, options.joinToken, options.signal);
+    const signal = AbortSignal.any([options.signal, this.#failed.signal]);
+    this.#options = { ...options, signal };
+    this.#connection = new ControlConnection(options.controlUrl, options.joinToken, signal);
     this.#images = new ImageCache((digest) => this.#download((connection) => connection.image(digest)));
     this.#trusted = new TrustedKeys(options.trustedKeys);
     const source = {
@@ -75,8 +94,14 @@ class Host {
   }
 
   async run(): Promise<void> {
-    await Promise.all([this.#takeOrders(), this.#deliverReports(), this.#watchStates(), this.#sendHeartbeats()]);
-    this.#processor.close();
+    const work = [this.#takeOrders(), this.#deliverReports(), this.#watchStates(), this.#sendHeartbeats()];
+    try {
+      await Promise.all(work);
+    } finally {
+      this.#failed.abort();
+      await Promise.allSettled(work);
+      this.#processor.close();
+    }
   }
 
   async #takeOrders(): Promise<void> {
@@ -89,7 +114,15 @@ class Host {
         if (!signal.aborted)
           logger.warn(`the control service ended the stream of orders; registering again (is another host called ${name} running?)`);
       } catch (error) {
-        if (!signal.aborted) logger.warn({ reason: String(error) }, 'lost the control service; trying again');
+        if (signal.aborted) return;
+        const isRefused = error instanceof RegistrationRefused;
+        if (isRefused && this.#host === null) throw error;
+        if (isRefused)
+          logger.error(
+            { reason: error.message },
+            'the control service refuses the host; its devices keep running, and the host tries again',
+          );
+        else logger.warn({ reason: String(error) }, 'lost the control service; trying again');
       }
       if (performance.now() - began >= steadyMilliseconds) backOff.reset();
       await backOff.wait(signal);
@@ -98,9 +131,10 @@ class Host {
 
   /** Registers and takes orders until the stream of orders ends. */
   async #follow(): Promise<void> {
-    const { logger, name, devices, capacity } = this.#options;
-    const { host, heartbeatSeconds, signingKeys } = await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });
+    const { logger } = this.#options;
+    const { host, heartbeatSeconds, signingKeys } = await this.#register();
     this.#host = host;
+    for (const device of this.#devices.keys()) this.#unconfirmed.add(device);
     this.#trusted.learn(signingKeys);
     this.#heartbeatMilliseconds = heartbeatSeconds * 1_000;
     logger.info({ host }, 'registered with the control service');
@@ -110,6 +144,21 @@ class Host {
       (order) => this.#accept(order),
       (reason) => logger.error({ reason }, 'skipped a malformed order'),
     );
+  }
+
+  async #register(): Promise<Registered> {
+    const { name, devices, capacity, controlUrl } = this.#options;
+    try {
+      return await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });
+    } catch (error) {
+      if (error instanceof ControlError && error.isFinal)
+        throw new RegistrationRefused(`${controlUrl} refuses to register the host ${name} (${error.status}): ${error.detail}`);
+      if (error instanceof z.ZodError)
+        throw new RegistrationRefused(
+          `${controlUrl} answers the registration of the host ${name} in a form that this version does not know: use a host of the version of the service. ${z.prettifyError(error).slice(0, 500)}`,
+        );
+      throw error;
+    }
   }
 
   /** Starts an order; each is carried out once, however often it comes. */
@@ -135,11 +184,21 @@ class Host {
   }
 
   #deviceOf(order: Order): HostedDevice | null {
-    if (order.kind !== 'attach-device') return this.#devices.get(order.device) ?? null;
-    const old = this.#devices.get(order.device);
-    old?.close().catch((error) => this.#options.logger.error({ device: order.device, reason: String(error) }, 'could not close a device'));
-    const device = new HostedDevice(this.#processor, this.#images, this.#builds, order.ramPages);
+    const known = this.#devices.get(order.device);
+    if (known !== undefined || order.kind !== 'attach-device') return known ?? null;
+    const device = this.#takeNamed(order.name) ?? new HostedDevice(this.#processor, this.#images, this.#builds, order);
     this.#devices.set(order.device, device);
+    this.#names.set(order.name, order.device);
+    return device;
+  }
+
+  /** The device of that name, which a service that does not know it any more has given another identifier. Null where there is none. */
+  #takeNamed(name: string): HostedDevice | null {
+    const id = this.#names.get(name);
+    const device = id === undefined ? undefined : this.#devices.get(id);
+    if (id === undefined || device === undefined) return null;
+    this.#devices.delete(id);
+    this.#outbox.dropState(id);
     return device;
   }
 
@@ -175,8 +234,7 @@ class Host {
           continue;
         }
         if (isRefused(error)) {
-          this.#outbox.acknowledge(batch);
-          logger.error({ reason, report: reports[0]?.kind }, 'dropped a report that the service refuses');
+          this.#reduce(batch, error.detail);
         } else {
           logger.warn({ reason, reports: reports.length }, 'could not deliver reports; trying again');
         }
@@ -185,19 +243,48 @@ class Host {
     }
   }
 
+  /** Reports less than what the service rejected, of the only report of a batch. */
+  #reduce(batch: Batch, rejection: string): void {
+    const [report] = batch.reports;
+    if (report === undefined) return;
+    const facts = { reason: rejection, report: report.kind, device: report.device, ...('order' in report ? { order: report.order } : {}) };
+    const reduced = reducedReport(report, rejection);
+    if (reduced === null) {
+      this.#outbox.acknowledge(batch);
+      this.#options.logger.error(facts, 'dropped a report: the service rejects it, and nothing less can be reported');
+      return;
+    }
+    this.#outbox.replace(report, reduced);
+    if ('order' in report && 'order' in reduced) this.#done.set(report.order, reduced);
+    const message = 'the service rejected a report; reporting less instead';
+    this.#options.logger.error({ ...facts, modulesInState: reduced.state.moduleTable.length }, message);
+  }
+
   async #watchStates(): Promise<void> {
-    const { signal, logger } = this.#options;
+    const { signal } = this.#options;
     const rounds = new StateRounds(this.#devices);
     while (!signal.aborted) {
-      await delay(stateInterval, signal);
-      for (const [device, hosted] of rounds.turn()) {
-        try {
-          const state = hosted.changedState();
-          if (state !== null) this.#outbox.add({ kind: 'device-state', device, state });
-        } catch (error) {
-          logger.error({ device, reason: String(error) }, 'could not report the state of a device');
-        }
-      }
+      await delay(this.#unconfirmed.size > 0 ? confirmationInterval : stateInterval, signal);
+      this.#confirmStates();
+      for (const [device, hosted] of rounds.turn()) this.#reportState(device, () => hosted.changedState());
+    }
+  }
+
+  /** Reports states of devices whether they have changed or not, as many as the outbox has room for. */
+  #confirmStates(): void {
+    for (const device of this.#unconfirmed) {
+      if (this.#outbox.states >= agentLimits.reportsPerRequest) return;
+      this.#unconfirmed.delete(device);
+      this.#reportState(device, () => this.#devices.get(device)?.state() ?? null);
+    }
+  }
+
+  #reportState(device: DeviceId, read: () => DeviceState | null): void {
+    try {
+      const state = read();
+      if (state !== null) this.#outbox.add({ kind: 'device-state', device, state });
+    } catch (error) {
+      this.#options.logger.error({ device, reason: String(error) }, 'could not report the state of a device');
     }
   }
 
@@ -235,7 +322,7 @@ function factsOf({ order, kind, device, request, ...content }: Order) {
   return { order, kind, device, ...('load' in content ? { load: content.load } : {}), request };
 }
 
-/** What the service refuses as malformed it would refuse for ever. */
-function isRefused(error: unknown): boolean {
-  return error instanceof ControlError && error.isFinal && (error.status === 400 || error.status === 413 || error.status === 422);
+/** What the service rejects as malformed it would reject for ever. */
+function isRefused(error: unknown): error is ControlError {
+  return error instanceof ControlError && error.isRejection;
 }

@@ -8,6 +8,8 @@ import type { ImageCache } from './image-cache.ts';
 import { unloadedReport } from './unloaded-report.ts';
 
 export class HostedDevice {
+  /** No two devices of a host have the same. */
+  readonly name: string;
   readonly #images: ImageCache;
   readonly #builds: BuildVerifier;
   readonly #device: Device;
@@ -17,7 +19,8 @@ export class HostedDevice {
   #isAtRest = false;
   #lastOrder: Promise<unknown> = Promise.resolve();
 
-  constructor(processor: Processor, images: ImageCache, builds: BuildVerifier, ramPages: number) {
+  constructor(processor: Processor, images: ImageCache, builds: BuildVerifier, { name, ramPages }: OrderOf<'attach-device'>) {
+    this.name = name;
     this.#images = images;
     this.#builds = builds;
     this.#device = new Device({ processor, ramPages });
@@ -44,13 +47,8 @@ export class HostedDevice {
     return this.#note(state) ? state : null;
   }
 
-  async close(): Promise<void> {
-    await this.#lastOrder;
-    await this.#device.close();
-  }
-
   /** The device's state, which is going to be reported. */
-  #state(): DeviceState {
+  state(): DeviceState {
     const state = this.#device.state();
     this.#note(state);
     return state;
@@ -86,13 +84,24 @@ export class HostedDevice {
   }
 
   #heading(order: Order) {
-    return { order: order.order, device: order.device, state: this.#state() };
+    return { order: order.order, device: order.device, state: this.state() };
   }
 
-  /** Brings a device back to what it had; what cannot be brought back is named, and the rest is there. */
+  /**
+   * Brings a device back to what it had; what cannot be brought back is named, and the rest is there. A device that is up already, which a service
+   * asks for that does not know this boot of the host, keeps what is in its memory: only what is missing is added. Programs that the service
+   * does not know are stopped, for nobody could stop them later.
+   */
   async #attach(order: OrderOf<'attach-device'>): Promise<void> {
     const failures: string[] = [];
+    const { moduleTable, programs } = this.#device.state();
+    const loaded = new Set(moduleTable.map(({ module }) => module));
+    const started = new Set(programs.map(({ program }) => program));
+    const wanted = new Set<string>(order.programs.map(({ program }) => program));
+    for (const { program, state } of programs)
+      if (state === 'running' && !wanted.has(program)) await this.#attempt(() => this.#device.stopProgram(program));
     for (const { module, version, image } of order.modules) {
+      if (loaded.has(module)) continue;
       const failure = await this.#attempt(async () => {
         const restored = await this.#images.get(image);
         // What publishers' signatures are demanded was asked when it was loaded.
@@ -103,6 +112,7 @@ export class HostedDevice {
       if (failure !== null) failures.push(`${module}@${version}: ${failure}`);
     }
     for (const program of order.programs) {
+      if (started.has(program.program)) continue;
       const failure = await this.#attempt(() => this.#start(program));
       if (failure !== null) failures.push(`program ${program.name}: ${failure}`);
     }
@@ -111,7 +121,7 @@ export class HostedDevice {
 
   async #load(order: OrderOf<'load'>): Promise<MadeLoadReport> {
     if (order.deadline !== null && Date.parse(order.deadline) <= Date.now())
-      return unloadedReport(order, 'expired', 'its deadline was over before the device began it', this.#state());
+      return unloadedReport(order, 'expired', 'its deadline was over before the device began it', this.state());
     try {
       const image = await this.#images.get(order.image);
       const { module, version, demands } = order;
@@ -128,7 +138,7 @@ export class HostedDevice {
       });
     } catch (error) {
       const isRefusal = error instanceof ImageError || error instanceof ProvenanceError || error instanceof ControlError;
-      return unloadedReport(order, isRefusal ? 'refused-image' : 'failed', messageOf(error), this.#state());
+      return unloadedReport(order, isRefusal ? 'refused-image' : 'failed', messageOf(error), this.state());
     }
   }
 

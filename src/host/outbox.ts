@@ -28,6 +28,11 @@ export class Outbox {
     return this.#reports.length;
   }
 
+  /** States that wait. */
+  get states(): number {
+    return this.#states.size;
+  }
+
   /** Takes a report in. One that waits here already is not taken in again. */
   add(report: MadeReport): void {
     if (report.kind === 'device-state') {
@@ -79,6 +84,22 @@ export class Outbox {
         this.#waitingOrders.delete(report.order);
       }
     }
+  }
+
+  /** Puts a report in the place of another that waits; a state that has been replaced by a newer one since stays. */
+  replace(report: MadeReport, other: MadeReport): void {
+    if (report.kind === 'device-state') {
+      if (other.kind === 'device-state' && this.#states.get(report.device)?.report === report)
+        this.#states.set(report.device, { report: other, text: null });
+      return;
+    }
+    const place = this.#reports.findIndex((waiting) => waiting.report === report);
+    if (place >= 0 && other.kind !== 'device-state') this.#reports[place] = { report: other, text: null };
+  }
+
+  /** Drops the state of a device that is called otherwise now. */
+  dropState(device: string): void {
+    this.#states.delete(device);
   }
 
   *#waiting(): Iterable<Waiting<MadeReport>> {

@@ -209,7 +209,17 @@ export const Order = z
 export type Order = z.infer<typeof Order>;
 export type OrderOf<Kind extends Order['kind']> = Extract<Order, { kind: Kind }>;
 
-const report = { order: OrderId, device: DeviceId, state: DeviceState };
+/** Characters of the reason why a report was rejected. */
+export const rejectionLimit = 1_000;
+
+const rejection = z
+  .string()
+  .max(rejectionLimit)
+  .optional()
+  .describe(
+    'Why the service rejected the report that this one replaces. Its state may lack what could not be reported: nothing follows from what is missing.',
+  );
+const report = { order: OrderId, device: DeviceId, state: DeviceState, rejection };
 const failure = z.string().max(1_000).nullable().describe('Why the order could not be carried out; null where it was.');
 
 export const Report = z
@@ -218,7 +228,7 @@ export const Report = z
     z.object({ ...report, kind: z.literal('load-completed'), load: LoadId, result: LoadReport }).meta({ id: 'LoadCompletedReport' }),
     z.object({ ...report, kind: z.literal('program-started'), program: ProgramId, failure }).meta({ id: 'ProgramStartedReport' }),
     z.object({ ...report, kind: z.literal('program-stopped'), program: ProgramId, failure }).meta({ id: 'ProgramStoppedReport' }),
-    z.object({ kind: z.literal('device-state'), device: DeviceId, state: DeviceState }).meta({ id: 'DeviceStateReport' }),
+    z.object({ kind: z.literal('device-state'), device: DeviceId, state: DeviceState, rejection }).meta({ id: 'DeviceStateReport' }),
   ])
   .meta({ id: 'Report' });
 export type Report = z.infer<typeof Report>;

@@ -200,10 +200,14 @@ function toLabels(labels: Readonly<Record<string, string>>): z.infer<typeof Devi
   return { labels: Object.fromEntries(Object.entries(labels).toSorted(([left], [right]) => (left < right ? -1 : 1))) };
 }
 
-function toDevice({ device, state }: DeviceView): z.infer<typeof Device> {
+function toDevice({ device, state, drift }: DeviceView): z.infer<typeof Device> {
   const { id, name, labels, hostId, status, ramPages, createdAt } = device;
   const modules = Object.fromEntries((state?.moduleTable ?? []).map(({ module, version }) => [module, version]));
-  return { id, name, labels: { ...labels }, host: hostId, status, modules, ramPages, createdAt: createdAt.toISOString() };
+  const drifted = drift.map(({ module, driftedFrom, driftedAt }) => {
+    return { module, expected: driftedFrom, observed: modules[module] ?? null, since: driftedAt.toISOString() };
+  });
+  const facts = { id, name, labels: { ...labels }, host: hostId, status, modules, drift: drifted, ramPages };
+  return { ...facts, createdAt: createdAt.toISOString() };
 }
 
 function toCreated(view: DeviceView): Making<201, z.infer<typeof DeviceDetail>> {

@@ -123,6 +123,7 @@ function toHistoryEntry(entry: HistoryRecord): z.infer<typeof HistoryEntry> {
     version,
     image: imageDigest,
     load: loadId,
+    source: entry.observed ? 'observed' : loadId === null ? 'restored' : 'load',
     requestedBy,
     address,
     lastAddress: lastAddressOf(address, pages),

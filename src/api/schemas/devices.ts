@@ -26,6 +26,21 @@ const DeviceStatus = z
   .describe('`attaching`: its host is there and the device is coming up. `unreachable`: its host has not been heard of for too long.')
   .meta({ id: 'DeviceStatus' });
 
+/** One module of a device that is not what the service knew of. */
+const Drift = z
+  .object({
+    module: z.string(),
+    expected: version.nullable().describe('The version that the service knew of; null where it knew of none.'),
+    observed: version.nullable().describe('The version that the device reported; null where its module table does not name the module.'),
+    since: timestamp.describe('When the service received the report.'),
+  })
+  .meta({
+    id: 'Drift',
+    examples: [
+      { module: 'tcp', expected: exampleVersions.old.version, observed: exampleVersions.new.version, since: exampleTimes.completed },
+    ],
+  });
+
 const exampleDevice = {
   id: exampleIdentifier('device'),
   name: 'router-7',
@@ -33,6 +48,7 @@ const exampleDevice = {
   host: exampleIdentifier('host'),
   status: 'connected',
   modules: { tcp: exampleVersions.new.version },
+  drift: [],
   ramPages: 256,
   createdAt: exampleTimes.registered,
 };
@@ -47,6 +63,11 @@ export const Device = z
     modules: z
       .record(z.string(), version)
       .describe('The version of each module in its module table, as it last reported; empty where it has not since its host started.'),
+    drift: z
+      .array(Drift)
+      .describe(
+        'Modules of which the device reported something else than the service knew, as after a restored backup. An entry goes when a load of the module succeeds, when a load is refused because the device has its version, when the device is again as expected, or when the module is put back after a restart of the host.',
+      ),
     ramPages: count,
     createdAt: timestamp,
   })

@@ -20,9 +20,13 @@ export const HistoryEntry = z
     module: z.string().meta({ examples: ['tcp'] }),
     version,
     image: z.string().describe('SHA-256 of the image.'),
-    load: identifier('load')
-      .nullable()
-      .describe('The load that brought the version in; null where it was put back after its host restarted.'),
+    load: identifier('load').nullable().describe('The load that brought the version in; null where none did, see `source`.'),
+    source: z
+      .enum(['load', 'restored', 'observed'])
+      .describe(
+        '`load`: a load brought the version in. `restored`: it was put back after its host restarted. `observed`: the device reported it, and the service knows of no load that brought it in (drift).',
+      )
+      .meta({ id: 'HistorySource' }),
     requestedBy: actor,
     address: z.string().describe('Its first address.'),
     lastAddress: z.string().describe('The address of the last byte of its last page.'),
@@ -32,10 +36,10 @@ export const HistoryEntry = z
     ),
     leftAt: timestamp.nullable().describe('When the module table named it no more; null while it does.'),
     leftBy: z
-      .enum(['replaced', 'replaced-interrupting', 'withdrawn', 'reboot'])
+      .enum(['replaced', 'replaced-interrupting', 'withdrawn', 'reboot', 'drifted'])
       .nullable()
       .describe(
-        '`replaced`: by another version, when nobody was inside. `replaced-interrupting`: those who were inside were interrupted. `withdrawn`: those inside the version before had not left in time, so that one was put back. `reboot`: its host started anew.',
+        '`replaced`: by another version, when nobody was inside. `replaced-interrupting`: those who were inside were interrupted. `withdrawn`: those inside the version before had not left in time, so that one was put back. `reboot`: its host restarted. `drifted`: the device reported another version, or none; `leftAt` is when the service received that.',
       ),
     leftThrough: identifier('load').nullable().describe('The load whose version took its place; null where there is none.'),
     invalidation: Invalidation.nullable().describe(
@@ -51,6 +55,7 @@ export const HistoryEntry = z
         module: 'tcp',
         ...exampleVersions.old,
         load: exampleIdentifier('load'),
+        source: 'load',
         requestedBy: exampleIdentifier('key'),
         lastAddress: '0x1fff',
         enteredAt: exampleTimes.installed,

@@ -37,7 +37,7 @@ export function addHistoryCommand(history: Command): void {
             stay.invalidation ?? '-',
             `${stay.address}-${stay.lastAddress}`,
             stay.requestedBy ?? '-',
-            stay.load ?? 'put back after a restart',
+            stay.load ?? (stay.source === 'observed' ? 'observed, no load known' : 'put back after a restart'),
           ],
           none: `${given} ${at === undefined ? 'has had' : 'had'} ${module === undefined ? 'no module' : `no version of ${module}`} in memory`,
         });

@@ -5,10 +5,10 @@ import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
 import { z } from 'zod';
-import { runHost } from '../../host/host.ts';
+import { RegistrationRefused, runHost } from '../../host/host.ts';
 import { agentLimits, Registration } from '../../protocol/agent.ts';
 import { createLogger } from '../../protocol/logging.ts';
-import { readInteger, readLabels, readLogLevel, UsageError } from '../command-line.ts';
+import { readInteger, readLabels, readLogLevel, StartError, UsageError } from '../command-line.ts';
 import { readConfiguration } from '../configuration.ts';
 import { readTrustedKeys } from '../trusted-keys.ts';
 import { readJoinToken } from './join-token.ts';
@@ -95,5 +95,9 @@ export async function host(args: readonly string[], signal: AbortSignal): Promis
   const joinToken = readJoinToken(process.env['PATCHBAY_TOKEN'], setting('token-file', 'data/join-token'));
   const logger = createLogger({ level, name, stream: pino.destination(2), secrets: [joinToken] });
   console.log(`Device host ${name} with ${count} devices joins ${control}.`);
-  await runHost({ controlUrl: control, joinToken, name, devices, capacity, trustedKeys, signal, logger });
+  try {
+    await runHost({ controlUrl: control, joinToken, name, devices, capacity, trustedKeys, signal, logger });
+  } catch (error) {
+    throw error instanceof RegistrationRefused ? new StartError(error.message) : error;
+  }
 }

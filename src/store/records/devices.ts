@@ -18,6 +18,23 @@ import {
 
 export type DeviceRecord = DeviceModel & { readonly labels: Readonly<Record<string, string>>; readonly status: DeviceStatus };
 export type DeviceModuleRecord = DeviceModuleModel;
+/** A module that is now in a device: a load brought it in, unless it says that it drifted. */
+export type NewDeviceModule = Omit<DeviceModuleModel, 'driftedAt' | 'driftedFrom'> & Partial<DeviceModuleModel>;
+/** What the service knows of one module of a device, to be compared with what the device reports. */
+export type InstalledModule = Pick<DeviceModuleModel, 'deviceId' | 'module' | 'version' | 'imageDigest' | 'driftedFrom'> & {
+  /** Whether the history says that the module table names it now. */
+  readonly isThere: boolean;
+  readonly hasDrifted: boolean;
+};
+/** A module of a device that was not what the service knew of, until that is resolved. */
+export type DriftRecord = Pick<DeviceModuleModel, 'deviceId' | 'module' | 'version' | 'driftedFrom'> & { readonly driftedAt: Date };
+/** Modules that have drifted: how many, and some of them with the names of their devices. */
+export type Drifted = {
+  readonly count: number;
+  readonly first: readonly (DriftRecord & { readonly deviceName: string })[];
+};
+/** Devices of which a report was rejected: how many, and some of them by name. */
+export type Rejected = { readonly count: number; readonly first: readonly { readonly name: string; readonly rejection: string }[] };
 /** What a device has reported of itself, as its host sent it. */
 export type ReportedState = { readonly id: string; readonly hostId: string; readonly state: Prisma.InputJsonValue; readonly stateAt: Date };
 /** That a device has come up in a boot of its host, and why it lacks something that it had. */
@@ -76,9 +93,41 @@ const keepState = change(
 
 const keepModule = insertion(
   'DeviceModule',
-  { deviceId: 'text', module: 'text', version: 'text', imageDigest: 'text', loadedAt: 'time' },
+  { deviceId: 'text', module: 'text', version: 'text', imageDigest: 'text', loadedAt: 'time', driftedAt: 'time', driftedFrom: 'text' },
   `ON CONFLICT ("deviceId", "module") DO UPDATE
-  SET "version" = excluded."version", "imageDigest" = excluded."imageDigest", "loadedAt" = excluded."loadedAt"`,
+  SET "version" = excluded."version", "imageDigest" = excluded."imageDigest", "loadedAt" = excluded."loadedAt",
+    "driftedAt" = excluded."driftedAt", "driftedFrom" = excluded."driftedFrom"`,
+);
+
+const endDrift = change(
+  'DeviceModule',
+  { deviceId: 'text', module: 'text' },
+  `"driftedAt" = NULL, "driftedFrom" = NULL`,
+  `"deviceId" = :deviceId AND "module" = :module AND "driftedAt" IS NOT NULL`,
+);
+
+const noteRejection = change(
+  'Device',
+  { rejectedAt: 'time', rejection: 'text', id: 'text', hostId: 'text' },
+  `"rejectedAt" = :rejectedAt, "rejection" = :rejection`,
+  `"id" = :id AND "hostId" = :hostId`,
+);
+
+const endRejection = change('Device', { id: 'text' }, `"rejectedAt" = NULL, "rejection" = NULL`, `"id" = :id AND "rejectedAt" IS NOT NULL`);
+
+/** One seek in the index of the history for each module of these devices. */
+const installedModules = new Query<
+  Pick<DeviceModuleModel, 'deviceId' | 'module' | 'version' | 'imageDigest' | 'driftedFrom'> & {
+    readonly isThere: number | null;
+    readonly hasDrifted: number;
+  }
+>(
+  { ids: 'list' },
+  `SELECT "held"."deviceId", "held"."module", "held"."version", "held"."imageDigest", "held"."driftedFrom", "held"."driftedAt" IS NOT NULL AS "hasDrifted",
+    (SELECT "stays"."leftAt" IS NULL FROM "HistoryEntry" AS "stays"
+      WHERE "stays"."deviceId" = "held"."deviceId" AND "stays"."module" = "held"."module"
+      ORDER BY "stays"."enteredAt" DESC, "stays"."number" DESC LIMIT 1) AS "isThere"
+  FROM "DeviceModule" AS "held" WHERE "held"."deviceId" IN :ids`,
 );
 
 export class DeviceRecords {
@@ -246,13 +295,88 @@ export class DeviceRecords {
     return new Map(rows.map(({ deviceId, version }) => [deviceId, version]));
   }
 
-  async setModules(entries: readonly DeviceModuleRecord[]): Promise<void> {
+  async setModules(entries: readonly NewDeviceModule[]): Promise<void> {
     await this.#statements.each(
       keepModule,
-      entries.map(({ deviceId, module, version, imageDigest, loadedAt }) => {
-        return [deviceId, module, version, imageDigest, loadedAt?.getTime() ?? null];
+      entries.map(({ deviceId, module, version, imageDigest, loadedAt, driftedAt, driftedFrom }) => {
+        return [deviceId, module, version, imageDigest, loadedAt?.getTime() ?? null, driftedAt?.getTime() ?? null, driftedFrom ?? null];
       }),
     );
+  }
+
+  /** What the service knows of the modules of these devices. */
+  async installedOn(deviceIds: readonly string[]): Promise<InstalledModule[]> {
+    if (deviceIds.length === 0) return [];
+    const rows = await this.#statements.all(installedModules, [JSON.stringify(deviceIds)]);
+    return rows.map(({ isThere, hasDrifted, ...row }) => ({ ...row, isThere: isThere === 1, hasDrifted: hasDrifted === 1 }));
+  }
+
+  /** Modules of devices have not drifted any more. */
+  async resolveDrift(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<void> {
+    await this.#statements.each(
+      endDrift,
+      places.map(({ deviceId, module }) => [deviceId, module]),
+    );
+  }
+
+  /** Unresolved drift of these devices. */
+  async driftOf(deviceIds: readonly string[]): Promise<DriftRecord[]> {
+    const rows = await readInChunks(deviceIds, (some) =>
+      this.#client.deviceModule.findMany({
+        where: { deviceId: { in: some }, driftedAt: { not: null } },
+        orderBy: { module: 'asc' },
+        select: { deviceId: true, module: true, version: true, driftedFrom: true, driftedAt: true },
+      }),
+    );
+    return rows.flatMap(({ driftedAt, ...row }) => (driftedAt === null ? [] : [{ ...row, driftedAt }]));
+  }
+
+  /** Unresolved drift: how many modules of devices, and some of them. */
+  async drifted(limit: number): Promise<Drifted> {
+    const where = { driftedAt: { not: null } };
+    const rows = await this.#client.deviceModule.findMany({
+      where,
+      orderBy: [{ deviceId: 'asc' }, { module: 'asc' }],
+      take: limit,
+      include: { device: { select: { name: true } } },
+    });
+    const first = rows.flatMap(({ device, driftedAt, ...row }) =>
+      driftedAt === null ? [] : [{ ...row, driftedAt, deviceName: device.name }],
+    );
+    return { count: rows.length < limit ? rows.length : await this.#client.deviceModule.count({ where }), first };
+  }
+
+  /** Notes that the service rejected reports of devices of a host, and why. Returns which of them are the host's. */
+  async setRejected(
+    rejections: readonly { readonly id: string; readonly hostId: string; readonly rejection: string }[],
+    rejectedAt: Date,
+  ): Promise<Set<string>> {
+    const changes = await this.#statements.each(
+      noteRejection,
+      rejections.map(({ id, hostId, rejection }) => [rejectedAt.getTime(), rejection, id, hostId]),
+    );
+    return new Set(rejections.flatMap(({ id }, index) => (changes[index] === 1 ? [id] : [])));
+  }
+
+  /** The service has accepted reports of these devices whole. */
+  async endRejections(ids: readonly string[]): Promise<void> {
+    await this.#statements.each(
+      endRejection,
+      ids.map((id) => [id]),
+    );
+  }
+
+  /** Devices of which a report was rejected since then: how many, and some of them. */
+  async rejectedSince(moment: Date, limit: number): Promise<Rejected> {
+    const where = { rejectedAt: { gte: moment } };
+    const rows = await this.#client.device.findMany({
+      where,
+      orderBy: { rejectedAt: 'desc' },
+      take: limit,
+      select: { name: true, rejection: true },
+    });
+    const first = rows.map(({ name, rejection }) => ({ name, rejection: rejection ?? '' }));
+    return { count: rows.length < limit ? rows.length : await this.#client.device.count({ where }), first };
   }
 }
 

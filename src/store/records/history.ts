@@ -9,13 +9,19 @@ import { askedTime, type Comparison, equalTo, type PageByName, type PageByTime, 
 export type HistoryRecord = HistoryEntryModel;
 export type Leaving = Pick<HistoryEntryModel, 'leftAt' | 'leftBy' | 'leftThrough' | 'invalidation' | 'interrupted'>;
 /** A stay that begins, or one that has ended by the time it is told of. */
-export type NewHistoryEntry = Omit<HistoryEntryModel, 'number' | keyof Leaving> & Partial<Leaving>;
+export type NewHistoryEntry = Omit<HistoryEntryModel, 'number' | 'observed' | keyof Leaving> &
+  Partial<Leaving & Pick<HistoryEntryModel, 'observed'>>;
 /** The newest stay of a module in a device, which may have ended. */
-export type NewestStay = Omit<HistoryEntryModel, 'deviceId' | 'module' | Exclude<keyof Leaving, 'leftAt'>>;
+export type NewestStay = Omit<HistoryEntryModel, 'deviceId' | 'module' | 'observed' | Exclude<keyof Leaving, 'leftAt'>>;
 export type HistoryFilter = TimeRange & { readonly deviceId: string; readonly module?: string | undefined };
 
-/** A version that a load has brought in. */
-export type LoadedVersion = { readonly deviceId: string; readonly version: string; readonly isRollback: boolean };
+/** A version that a load brought in, or that the device reported without one. */
+export type LoadedVersion = {
+  readonly deviceId: string;
+  readonly version: string;
+  readonly isRollback: boolean;
+  readonly isObserved: boolean;
+};
 
 export type BuildOnDevices = {
   readonly module: string;
@@ -54,6 +60,7 @@ const insertStay = insertion('HistoryEntry', {
   leftThrough: 'text',
   invalidation: 'text',
   interrupted: 'integer',
+  observed: 'truth',
 });
 
 const endStay = change(
@@ -111,6 +118,7 @@ export class HistoryRecords {
         entry.leftThrough ?? null,
         entry.invalidation ?? null,
         entry.interrupted ?? null,
+        entry.observed === true ? 1 : 0,
       ]),
     );
   }
@@ -188,15 +196,20 @@ export class HistoryRecords {
     });
   }
 
-  /** What loads have brought into these devices, of each device the newest that many, in the order of their coming. */
+  /**
+   * The versions that loads brought into these devices or that the devices reported without a load (drift): of each device the newest that many, in
+   * the order in which they came in.
+   */
   async loadedVersions(deviceIds: readonly string[], module: string, limit: number): Promise<LoadedVersion[]> {
-    const isLoaded = Prisma.sql`AND "stays"."loadId" IS NOT NULL AND ("stays"."leftBy" IS NULL OR "stays"."leftBy" <> 'withdrawn')`;
+    const isLoaded = Prisma.sql`AND ("stays"."loadId" IS NOT NULL OR "stays"."observed")
+      AND ("stays"."leftBy" IS NULL OR "stays"."leftBy" <> 'withdrawn')`;
     return readInChunks(
       deviceIds,
       (some) => this.#client.$queryRaw<LoadedVersion[]>`
-        SELECT "stay"."deviceId", "stay"."version", "load"."rollback" AS "isRollback" FROM "DeviceModule" AS "held"
+        SELECT "stay"."deviceId", "stay"."version", COALESCE("load"."rollback", false) AS "isRollback", "stay"."observed" AS "isObserved"
+        FROM "DeviceModule" AS "held"
         JOIN "HistoryEntry" AS "stay" ON "stay"."number" IN ${newestStays(isLoaded, limit)}
-        JOIN "Load" AS "load" ON "load"."id" = "stay"."loadId"
+        LEFT JOIN "Load" AS "load" ON "load"."id" = "stay"."loadId"
         WHERE "held"."deviceId" IN (${Prisma.join(some)}) AND "held"."module" = ${module}
         ORDER BY "stay"."deviceId", "stay"."enteredAt", "stay"."number"`,
     );

@@ -7,7 +7,7 @@ import { chunksOf, readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, nameConditions, type PageByName, type PageByTime, timeConditions } from './page.ts';
 
-export type HostRecord = Omit<HostModel, 'heardAt' | 'streamId'>;
+export type HostRecord = Omit<HostModel, 'heardAt' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
 export type HostFilter = { readonly isReachable?: boolean | undefined };
 export type HostWithDevices = HostRecord & { readonly devices: number };
 

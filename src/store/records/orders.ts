@@ -3,7 +3,7 @@
 import type { Prisma } from '../generated/client.ts';
 import type { AgentOrderModel } from '../generated/models.ts';
 import { insertion, Query, removal, type Statements } from '../statements.ts';
-import { chunksOf } from './chunks.ts';
+import { chunksOf, readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 
 export type OrderRecord = AgentOrderModel;
@@ -94,6 +94,16 @@ export class OrderRecords {
 
   async allUnsettled(hostId: string): Promise<OrderRecord[]> {
     return this.#client.agentOrder.findMany({ where: { hostId }, orderBy: { number: 'asc' } });
+  }
+
+  /** Orders that no report has settled, of these devices of a host. */
+  async unsettledOn(hostId: string, deviceIds: readonly string[]): Promise<Pick<OrderRecord, 'number' | 'deviceId' | 'body'>[]> {
+    return readInChunks(deviceIds, (some) =>
+      this.#client.agentOrder.findMany({
+        where: { hostId, deviceId: { in: some } },
+        select: { number: true, deviceId: true, body: true },
+      }),
+    );
   }
 
   /** Those of these orders that are the host's and unsettled. */

@@ -48,7 +48,7 @@ export function History({ device, concerns }: Parts) {
                     ),
                   },
                   { heading: 'Entered', cell: ({ enteredAt }) => <Moment at={enteredAt} /> },
-                  { heading: 'Through', cell: ({ load }) => <Through load={load} /> },
+                  { heading: 'Through', cell: ({ load, source }) => <Through load={load} source={source} /> },
                   { heading: 'Left', cell: ({ leftAt }) => (leftAt === null ? <strong>in the table now</strong> : <Moment at={leftAt} />) },
                   { heading: 'Why', isWide: true, cell: why },
                 ]}
@@ -62,8 +62,9 @@ export function History({ device, concerns }: Parts) {
   );
 }
 
-function Through({ load }: { readonly load: string | null }) {
-  return load === null ? <span class="soft">put back after a restart</span> : <a href={loadPath(load)}>the load</a>;
+function Through({ load, source }: Pick<Stay, 'load' | 'source'>) {
+  if (load !== null) return <a href={loadPath(load)}>the load</a>;
+  return <span class="soft">{source === 'observed' ? 'observed, no load known' : 'put back after a restart'}</span>;
 }
 
 function why({ leftBy, leftThrough, interrupted, invalidation }: Stay) {
