@@ -5,10 +5,12 @@ import { DeviceState, type ProgramStatistics } from '../protocol/device-state.ts
 import type { OrderRecord } from '../store/records/orders.ts';
 import type { Records } from '../store/records/records.ts';
 import { applyViolations } from './abi-violations.ts';
+import { stoppedStatistics } from './bring-up.ts';
 import { type AuditEntry, audit, type Requester } from './context.ts';
 import { correctDrift, type ReportedTable, resolveConfirmed } from './drift.ts';
 import { auditOutcomeOf } from './load-outcomes.ts';
 import { type LoadOrder, toOrder } from './orders.ts';
+import { notAfter } from './reported-times.ts';
 import { settleReported } from './rollouts/settlement.ts';
 import { keepLoaded, keepPutBack } from './stays.ts';
 
@@ -83,14 +85,28 @@ async function applyToDevices(records: Records, batch: Batch, answered: readonly
     else if (order.kind === 'start-program' && report.kind === 'program-started') {
       await records.programs.setStarted([order.program], report.failure);
       entries.push(programEvent('program.started', order, report));
-    } else if (order.kind === 'stop-program' && report.kind === 'program-stopped')
+    } else if (order.kind === 'stop-program' && report.kind === 'program-stopped') {
+      await endStopped(records, order, report);
       entries.push(programEvent('program.stopped', order, report));
+    }
   }
   entries.push(...(await applyAttachments(records, batch, attachments, at)));
   entries.push(...(await applyLoads(records, loads, at)));
   return entries;
 }
 
+/**
+ * Ends a program that its device has stopped. The report says so itself: the program does not wait for a later state, which may have been taken
+ * before the program stopped.
+ */
+async function endStopped(records: Records, { program, device }: OrderOf<'stop-program'>, { failure, state }: StopReport): Promise<void> {
+  const last = state.programs.find((statistics) => statistics.program === program);
+  if (failure !== null && last?.state === 'running') return;
+  const open = await records.programs.withoutEnd([program]);
+  if (open.some(({ deviceId }) => deviceId === device)) await records.programs.setEnd(program, stoppedStatistics(program, last));
+}
+
+type StopReport = Extract<Report, { kind: 'program-stopped' }>;
 type Attachment = { readonly order: AttachOrder; readonly report: Extract<Report, { kind: 'device-attached' }> };
 type Load = { readonly order: LoadOrder; readonly report: Extract<Report, { kind: 'load-completed' }> };
 
@@ -145,26 +161,24 @@ function programEvent(
   return { action, object: program, outcome: outcomeOf(failure), detail: { device, failure } };
 }
 
-/** Of each device the newest state of the batch; programs that have ended leave their last statistics. Returns the events of what was found. */
-async function applyStates(records: Records, batch: Batch, answered: readonly Answered[], at: Date): Promise<AuditEntry[]> {
-  const newest = new Map<string, DeviceState>();
-  const isWhole = new Map<string, boolean>();
-  for (const { device, state, rejection } of batch.reports) {
-    const known = newest.get(device);
-    if (known !== undefined && known.at > state.at) continue;
-    newest.set(device, state);
-    isWhole.set(device, rejection === undefined);
-  }
+/** Applies of each device the newest state of the batch; programs that have ended leave their last statistics. Returns the events of what was found. */
+async function applyStates(records: Records, batch: Batch, answered: readonly Answered[], receivedAt: Date): Promise<AuditEntry[]> {
+  const newest = newestStates(batch.reports);
   const { hostId, bootId } = batch;
-  const kept = await records.devices.setStates([...newest].map(([id, state]) => ({ id, hostId, state, stateAt: new Date(state.at) })));
+  const kept = await records.devices.setStates(
+    [...newest].map(([id, { state }]) => {
+      return { id, hostId, state, stateAt: notAfter(receivedAt, state.at), stateSequence: state.sequence ?? null };
+    }),
+  );
   const tables = new Map<string, ReportedTable>();
-  for (const [device, state] of newest) if (kept.has(device)) tables.set(device, { ...state, isWhole: isWhole.get(device) ?? false });
+  for (const [device, { state, rejection }] of newest)
+    if (kept.has(device)) tables.set(device, { ...state, isWhole: rejection === undefined });
   for (const [device, table] of await outrunTables(records, answered, kept)) tables.set(device, table);
-  const entries: AuditEntry[] = await correctDrift(records, hostId, tables, at);
+  const entries: AuditEntry[] = await correctDrift(records, hostId, tables, receivedAt);
   const ended = new Map<string, { readonly device: string; readonly statistics: ProgramStatistics }>();
-  for (const [device, state] of newest) {
+  for (const [device, { state }] of newest) {
     if (!kept.has(device)) continue;
-    entries.push(...(await applyViolations(records, { deviceId: device, bootId }, state.abiViolations.newest)));
+    entries.push(...(await applyViolations(records, { deviceId: device, bootId, receivedAt }, state.abiViolations.newest)));
     for (const statistics of state.programs) if (statistics.state !== 'running') ended.set(statistics.program, { device, statistics });
   }
   if (ended.size === 0) return entries;
@@ -173,6 +187,18 @@ async function applyStates(records: Records, batch: Batch, answered: readonly An
     if (end?.device === deviceId) await records.programs.setEnd(id, end.statistics);
   }
   return entries;
+}
+
+/** The report with the newest state of each device: the one with the highest sequence, or the last where a state has none. */
+function newestStates(reports: readonly Report[]): Map<string, Report> {
+  const newest = new Map<string, Report>();
+  for (const report of reports) {
+    const { device, state } = report;
+    const known = newest.get(device)?.state;
+    const isOlder = known?.sequence !== undefined && state.sequence !== undefined && state.sequence < known.sequence;
+    if (!isOlder) newest.set(device, report);
+  }
+  return newest;
 }
 
 /**

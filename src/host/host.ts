@@ -77,6 +77,7 @@ class Host {
   readonly #unconfirmed = new Set<DeviceId>();
   #host: string | null = null;
   readonly #failed = new AbortController();
+  #stateSequence = 0;
   /** As the service has asked for. */
   #heartbeatMilliseconds = 1_000;
 
@@ -186,7 +187,9 @@ class Host {
   #deviceOf(order: Order): HostedDevice | null {
     const known = this.#devices.get(order.device);
     if (known !== undefined || order.kind !== 'attach-device') return known ?? null;
-    const device = this.#takeNamed(order.name) ?? new HostedDevice(this.#processor, this.#images, this.#builds, order);
+    const device =
+      this.#takeNamed(order.name) ??
+      new HostedDevice(this.#processor, this.#images, this.#builds, order.ramPages, () => this.#nextSequence());
     this.#devices.set(order.device, device);
     this.#names.set(order.name, order.device);
     return device;
@@ -200,6 +203,12 @@ class Host {
     this.#devices.delete(id);
     this.#outbox.dropState(id);
     return device;
+  }
+
+  /** Rises through the whole boot, for all devices together: a device that is attached again goes on where the one before it was. */
+  #nextSequence(): number {
+    this.#stateSequence += 1;
+    return this.#stateSequence;
   }
 
   #finish(order: Order, report: MadeReport): void {

@@ -31,8 +31,8 @@ const failedResult = {
   steps: [],
 };
 
-function reducedState({ at, moduleTable, memoryMap, programs, abiViolations }: MadeState): MadeState | null {
-  const rest = { at, memoryMap: { ...memoryMap, ranges: [] }, programs: [] };
+function reducedState({ at, sequence, moduleTable, memoryMap, programs, abiViolations }: MadeState): MadeState | null {
+  const rest = { ...(sequence === undefined ? {} : { sequence }), at, memoryMap: { ...memoryMap, ranges: [] }, programs: [] };
   const isReduced = memoryMap.ranges.length === 0 && programs.length === 0 && (abiViolations?.total ?? 0) === 0;
   if (!isReduced) return { ...rest, moduleTable };
   return moduleTable.length === 0 ? null : { ...rest, moduleTable: [] };
