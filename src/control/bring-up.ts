@@ -1,37 +1,70 @@
 // A host's new boot: its devices are empty, and are brought back to what they had before they go on with what was asked of them.
 
+import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import { DeviceState, type ProgramStatistics } from '../protocol/device-state.ts';
 import { ProgramId } from '../protocol/identifiers.ts';
 import type { DeviceModuleRecord, DeviceRecord } from '../store/records/devices.ts';
-import type { NewOrder } from '../store/records/orders.ts';
-import type { ProgramRecord } from '../store/records/programs.ts';
+import type { OrderRecord } from '../store/records/orders.ts';
+import type { ProgramRecord, StartedProgram } from '../store/records/programs.ts';
 import type { Records } from '../store/records/records.ts';
 import type { Requester } from './context.ts';
 import { newOrder, renewedOrder, toOrder, toProgramOrder } from './orders.ts';
+import { inSlices } from './slices.ts';
+
+/** Orders read at once. */
+const ordersAtOnce = 500;
 
 /** Orders every device of a host to come up with what it had; orders that were not settled follow, under new numbers. */
 export async function bringUpDevices(records: Records, hostId: string, requester: Requester, at: Date): Promise<void> {
   const devices = await records.devices.listOf(hostId);
-  const ids = devices.map(({ id }) => id);
-  const ended = await endStoppingPrograms(records, devices);
-  const modules = Map.groupBy(await records.devices.modulesOf(ids), ({ deviceId }) => deviceId);
-  const programs = Map.groupBy(await records.programs.runningOn(ids), ({ deviceId }) => deviceId);
-  const unsettled = await records.orders.allUnsettled(hostId);
+  const started = await records.programs.startedOn(hostId);
+  const ended = await endStoppingPrograms(
+    records,
+    started.filter(({ stopRequested }) => stopRequested),
+  );
+  const running = Map.groupBy(
+    started.filter(({ stopRequested }) => !stopRequested),
+    ({ deviceId }) => deviceId,
+  );
+  const others = await ordersToRenew(records, hostId, ended);
   await records.orders.removeUnsettled(hostId);
-  const attachments: NewOrder[] = devices.map((device) =>
-    newOrder(device, attachment(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), requester, at),
-  );
-  const others = unsettled.filter((record) => {
-    const order = toOrder(record);
-    return record.withdrawnAt === null && order.kind !== 'attach-device' && !(order.kind === 'stop-program' && ended.has(order.program));
+  await inSlices(devices, async (slice) => {
+    const ids = slice.map(({ id }) => id);
+    const modules = Map.groupBy(await records.devices.modulesOf(ids), ({ deviceId }) => deviceId);
+    const programIds = ids.flatMap((id) => (running.get(id) ?? []).map((program) => program.id));
+    const programs = Map.groupBy(await records.programs.findMany(programIds), ({ deviceId }) => deviceId);
+    await records.orders.create(
+      slice.map((device) =>
+        newOrder(device, attachment(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), requester, at),
+      ),
+    );
+    await records.history.leaveByReboot(ids, at);
+    await records.devices.forgetStates(ids);
   });
-  await records.orders.create([...attachments, ...others.map(renewedOrder)]);
-  await records.loads.setDispatched(
-    others.flatMap(({ loadId }) => loadId ?? []),
-    null,
-  );
-  await records.history.leaveByReboot(ids, at);
-  await records.devices.forgetStates(hostId);
+  await inSlices(others, async (slice) => {
+    await records.orders.create(slice.map(renewedOrder));
+    await records.loads.setDispatched(
+      slice.flatMap(({ loadId }) => loadId ?? []),
+      null,
+    );
+  });
+}
+
+/** Orders that were not settled and are still wanted. @param ended Programs that have stopped, which need not be stopped again. */
+async function ordersToRenew(records: Records, hostId: string, ended: ReadonlySet<string>): Promise<OrderRecord[]> {
+  const found: OrderRecord[] = [];
+  for (let after = 0; ; ) {
+    const some = await records.orders.renewable(hostId, after, ordersAtOnce);
+    found.push(
+      ...some.filter((record) => {
+        const order = toOrder(record);
+        return !(order.kind === 'stop-program' && ended.has(order.program));
+      }),
+    );
+    after = some.at(-1)?.number ?? after;
+    if (some.length < ordersAtOnce) return found;
+    await turnOfTheEventLoop();
+  }
 }
 
 /** The content of an order to bring a device up with what it had. */
@@ -50,11 +83,11 @@ export function attachment(
 }
 
 /** Programs that were to stop have stopped with their device, with what it last said of them. Answers which. */
-async function endStoppingPrograms(records: Records, devices: readonly DeviceRecord[]): Promise<Set<string>> {
-  const states = new Map(devices.map(({ id, state }) => [id, DeviceState.safeParse(state)]));
-  const stopping = await records.programs.stoppingOn(devices.map(({ id }) => id));
+async function endStoppingPrograms(records: Records, stopping: readonly StartedProgram[]): Promise<Set<string>> {
+  const deviceIds = [...new Set(stopping.map(({ deviceId }) => deviceId))];
+  const states = await records.devices.statesOf(deviceIds, (state) => DeviceState.safeParse(state).data ?? null);
   for (const { id, deviceId } of stopping) {
-    const last = states.get(deviceId)?.data?.programs.find(({ program }) => program === id);
+    const last = states.get(deviceId)?.programs.find(({ program }) => program === id);
     await records.programs.setEnd(id, stoppedStatistics(id, last));
   }
   return new Set(stopping.map(({ id }) => id));

@@ -1,24 +1,31 @@
 // Device hosts: who they are, what they are sent, and what they report.
 
 import { digestOf } from '../compiler/compiler.ts';
-import type { Order, Registration, Reports } from '../protocol/agent.ts';
+import { agentLimits, type Order, type Registration, type Reports } from '../protocol/agent.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
-import type { NewDevice } from '../store/records/devices.ts';
+import type { NamedDevice, NewDevice } from '../store/records/devices.ts';
 import type { HostFilter, HostRecord, HostWithDevices } from '../store/records/hosts.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
 import type { SigningKeyRecord } from '../store/records/signing-keys.ts';
 import { attachment, bringUpDevices } from './bring-up.ts';
-import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
+import { type AuditEntry, audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { newDevices } from './devices.ts';
+import type { KeyHolder } from './keys.ts';
 import { newOrder, toOrder } from './orders.ts';
 import { notFound, Problem } from './problem.ts';
 import type { Reachability } from './reachability.ts';
 import { applyReports } from './reports.ts';
-import { isSame, newSecret } from './secrets.ts';
+import { isSame, newSecret, slowDigest } from './secrets.ts';
+import { inSlices } from './slices.ts';
 
 /** Batches of reports that are taken at once; each host sends one after another. */
 const reportLimit = 64;
+
+const joinTokenPrefix = 'join-token:';
+
+/** The API key that a host registers with. */
+export type RegistrationKey = Pick<KeyHolder, 'id' | 'host'>;
 
 export type RegisteredHost = HostRecord & {
   readonly devices: number;
@@ -32,6 +39,8 @@ export class Hosts {
   readonly #context: Context;
   readonly #reachability: Reachability;
   readonly #joinTokenDigest: string;
+  /** What is kept of the join token with the hosts that have registered with it. */
+  readonly #joinTokenMark: string;
   #reportsUnderWay = 0;
 
   /** @param joinToken What a host must show to register. */
@@ -39,6 +48,7 @@ export class Hosts {
     this.#context = context;
     this.#reachability = reachability;
     this.#joinTokenDigest = digestOf(joinToken);
+    this.#joinTokenMark = `${joinTokenPrefix}${slowDigest(joinToken, 'patchbay join token')}`;
   }
 
   /** Lets those register who have the join token. @throws {Problem} `unauthenticated`. */
@@ -55,7 +65,9 @@ export class Hosts {
   async authenticate(token: string | null): Promise<string> {
     // Found by its digest, of which an attacker cannot choose a prefix: the time that it takes says nothing of the token.
     const host = token === null ? null : await this.#context.store.records.hosts.findByToken(digestOf(token));
-    if (host === null) {
+    // A host that registered with a join token which has been replaced since registers again, with the new one.
+    const isOutdated = host?.credential?.startsWith(joinTokenPrefix) && host.credential !== this.#joinTokenMark;
+    if (host === null || isOutdated) {
       throw new Problem(
         'unauthenticated',
         'a host shows the token that it got when it last registered, as `Authorization: Bearer TOKEN`: register again for a new one',
@@ -78,47 +90,31 @@ export class Hosts {
   /**
    * A host says who it is. In a new boot its devices are empty: each gets an order to come up with the modules and programs that it had, before
    * the orders that were not settled.
-   * @param only The name of the one host that whoever asks may register; null where they may register any.
-   * @throws {Problem} `forbidden`, or `name-taken` when it brings a device whose name is another host's.
+   * @param key The API key that the host shows, which registers the host that it names; null where it shows the join token.
+   * @throws {Problem} `forbidden`, `unauthenticated` when the key has been revoked, `name-taken` when it brings a device whose name is another host's,
+   * `too-many-devices`.
    */
-  async register(registration: Registration, only: string | null, requester: Requester): Promise<RegisteredHost> {
+  async register(registration: Registration, key: RegistrationKey | null, requester: Requester): Promise<RegisteredHost> {
     const { name, bootId, capacity } = registration;
-    if (only !== null && name !== only) throw new Problem('forbidden', `the key is for the host ${only}, and does not register ${name}`);
+    if (key !== null && key.host !== null && name !== key.host)
+      throw new Problem('forbidden', `the key is for the host ${key.host}, and does not register ${name}`);
     const registeredAt = new Date();
     const token = `agt_${newSecret()}`;
     const { host, signingKeys } = await this.#context.store.transaction(async (records) => {
+      if (key !== null) await checkNotRevoked(records, key);
       const known = await records.hosts.findByName(name);
       const isNewBoot = known?.bootId !== bootId;
       const id = known?.id ?? newIdentifier('host');
-      const host: HostRecord = {
-        id,
-        name,
-        bootId,
-        capacity,
-        registeredAt,
-        tokenDigest: digestOf(token),
-        unreachableSince: null,
-      };
+      const credential = key?.id ?? this.#joinTokenMark;
+      const heard = { registeredAt, unreachableSince: null };
+      const host: HostRecord = { id, name, bootId, capacity, tokenDigest: digestOf(token), credential, ...heard };
       await records.hosts.save(host);
-      const made = await this.#adoptDevices(records, host, registration);
+      const made = await adoptDevices(records, host, registration);
       if (known !== null && known.unreachableSince !== null)
         await audit(records, requester, registeredAt, [{ action: 'host.reachable', object: host.id, detail: {} }]);
-      if (isNewBoot) {
-        await bringUpDevices(records, host.id, requester, registeredAt);
-        // The old life of the host, should it still be there, is not to carry out the orders of the new one.
-        await records.hosts.endStreams([host.id]);
-        const detail = { name, boot: bootId, capacity };
-        await audit(records, requester, registeredAt, [{ action: 'host.registered', object: host.id, detail }]);
-      } else {
-        await records.orders.create(made.map((device) => newOrder(device, attachment(device, [], []), requester, registeredAt)));
-      }
-      const detailOf = ({ ramPages, labels, ...device }: NewDevice) => ({ name: device.name, host: host.id, ramPages, labels });
-      await audit(
-        records,
-        requester,
-        registeredAt,
-        made.map((device) => ({ action: 'device.created', object: device.id, detail: detailOf(device) })),
-      );
+      if (isNewBoot) await beginBoot(records, host, requester);
+      else await inSlices(made, (slice) => attachEmpty(records, slice, requester, registeredAt));
+      await inSlices(made, (slice) => audit(records, requester, registeredAt, slice.map(creationOf)));
       await this.#context.signingKeys.renew(records);
       return { host, signingKeys: await this.#context.signingKeys.vouchedFor(records) };
     });
@@ -180,25 +176,67 @@ export class Hosts {
       ({ id, name, registeredAt }) => (page.sort === 'name' ? { name } : { time: registeredAt, key: id }),
     );
   }
+}
 
-  /** Devices that the host brings along are made, or keep what they are and get its labels, unless an operator has set them. Answers those made. */
-  async #adoptDevices(records: Records, host: HostRecord, registration: Registration): Promise<NewDevice[]> {
-    const known = await records.devices.findByNames(registration.devices.map(({ name }) => name));
-    const stranger = known.find(({ hostId }) => hostId !== host.id);
-    if (stranger !== undefined)
-      throw new Problem('name-taken', `the device name "${stranger.name}" is taken by another host's device: choose another`);
-    const byName = new Map(registration.devices.map((device) => [device.name, device]));
-    const labelledByHost = known.filter(({ labelsByOperator }) => !labelsByOperator);
-    await records.devices.relabel(labelledByHost.map(({ id, name }) => ({ id, labels: byName.get(name)?.labels ?? {} })));
-    const made = newDevices(host.id, [...byName.values()], new Set(known.map(({ name }) => name)), host.registeredAt);
-    await records.devices.create(made);
-    return made;
-  }
+/** @throws {Problem} `unauthenticated`. */
+async function checkNotRevoked(records: Records, { id }: RegistrationKey): Promise<void> {
+  const key = await records.keys.find(id);
+  if (key === null || key.revokedAt !== null) throw new Problem('unauthenticated', 'the key was revoked: ask an administrator for another');
+}
+
+/** A host has empty devices: they come up with what they had. */
+async function beginBoot(records: Records, { id, name, bootId, capacity, registeredAt }: HostRecord, requester: Requester): Promise<void> {
+  await bringUpDevices(records, id, requester, registeredAt);
+  // The old life of the host, should it still be there, is not to carry out the orders of the new one.
+  await records.hosts.endStreams([id]);
+  await audit(records, requester, registeredAt, [{ action: 'host.registered', object: id, detail: { name, boot: bootId, capacity } }]);
+}
+
+/** Orders new devices to come up. */
+async function attachEmpty(records: Records, devices: readonly NewDevice[], requester: Requester, at: Date): Promise<void> {
+  await records.orders.create(devices.map((device) => newOrder(device, attachment(device, [], []), requester, at)));
+}
+
+function creationOf({ id, name, hostId, ramPages, labels }: NewDevice): AuditEntry {
+  return { action: 'device.created', object: id, detail: { name, host: hostId, ramPages, labels } };
+}
+
+/**
+ * Devices that the host brings along are made, or keep what they are and get its labels, unless an operator has set them. Returns those made.
+ * @throws {Problem} `name-taken`, `too-many-devices`.
+ */
+async function adoptDevices(records: Records, host: HostRecord, registration: Registration): Promise<NewDevice[]> {
+  const byName = new Map(registration.devices.map((device) => [device.name, device]));
+  const known: NamedDevice[] = [];
+  await inSlices([...byName.keys()], async (slice) => void known.push(...(await records.devices.named(slice))));
+  const stranger = known.find(({ hostId }) => hostId !== host.id);
+  if (stranger !== undefined)
+    throw new Problem('name-taken', `the device name "${stranger.name}" is taken by another host's device: choose another`);
+  const made = newDevices(host.id, [...byName.values()], new Set(known.map(({ name }) => name)), host.registeredAt);
+  if (made.length > 0) checkDeviceLimit(host.name, await records.devices.countOf(host.id), made.length);
+  const labelledByHost = known.filter(({ labelsByOperator }) => !labelsByOperator);
+  await inSlices(labelledByHost, (slice) =>
+    records.devices.relabel(slice.map(({ id, name }) => ({ id, labels: byName.get(name)?.labels ?? {} }))),
+  );
+  await inSlices(made, (slice) => records.devices.create(slice));
+  return made;
+}
+
+/** @throws {Problem} `too-many-devices`. */
+function checkDeviceLimit(host: string, present: number, added: number): void {
+  const limit = agentLimits.devicesPerHost;
+  if (present + added <= limit) return;
+  throw new Problem(
+    'too-many-devices',
+    `the host ${host} has ${present} devices and brings ${added} more, ${present + added} in all; the limit is ${limit} devices per host: register the others under the name of another host`,
+  );
 }
 
 async function checkBoot(records: Records, hostId: string, bootId: string): Promise<void> {
   const host = await records.hosts.bootOf(hostId);
   if (host === null) throw notFound('host', hostId);
+  if (!host.isRegistered)
+    throw new Problem('unauthenticated', `the key that the host ${host.name} registered with was revoked: register with another`);
   if (host.bootId !== bootId)
     throw new Problem('stale-boot', `the host ${host.name} has registered with another boot id since: register again`);
 }

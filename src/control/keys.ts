@@ -95,7 +95,7 @@ export class Keys {
     );
   }
 
-  /** Nobody can use the key any more; one that is revoked already stays so. @throws {Problem} `not-found`, `last-admin`. */
+  /** Nobody can use the key any more, and a host that registered with it loses its token. A key that is revoked already stays so. @throws {Problem} `not-found`, `last-admin`. */
   async revoke(id: string, requester: Requester): Promise<KeyRecord> {
     return this.#context.store.transaction(async (records) => {
       const key = await findKey(records, id);
@@ -105,7 +105,8 @@ export class Keys {
       const revokedAt = new Date();
       await records.keys.revoke(id, revokedAt);
       const { name, role, host } = key;
-      await audit(records, requester, revokedAt, [{ action: 'key.revoked', object: id, detail: { name, role, host } }]);
+      const hostsEnded = await records.hosts.endAccess(id);
+      await audit(records, requester, revokedAt, [{ action: 'key.revoked', object: id, detail: { name, role, host, hostsEnded } }]);
       return { ...key, revokedAt };
     });
   }

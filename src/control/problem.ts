@@ -16,6 +16,7 @@ const problemKinds = [
   'stale-boot',
   'last-admin',
   'too-many-keys',
+  'too-many-devices',
   'too-many-policies',
   'too-many-signatures',
   'not-waiting',

@@ -1,6 +1,6 @@
 // Secrets: made from random bytes, kept as digests, compared in constant time, and sealed where an answer that holds one must be given again.
 
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes, scryptSync, timingSafeEqual } from 'node:crypto';
 
 const secretBytes = 32;
 const nonceBytes = 12;
@@ -15,6 +15,11 @@ export function newSecret(): string {
 export function isSame(left: string, right: string): boolean {
   const [first, second] = [Buffer.from(left), Buffer.from(right)];
   return first.length === second.length && timingSafeEqual(first, second);
+}
+
+/** A hash (scrypt) of a secret that somebody may have chosen, which is slow to guess: it takes some ten milliseconds. */
+export function slowDigest(secret: string, purpose: string): string {
+  return scryptSync(secret, purpose, 16).toString('base64url');
 }
 
 /** The text, so that only who has the secret can read it (AES-256-GCM, by a key of HKDF-SHA-256). */

@@ -263,7 +263,7 @@ describe('a device that', () => {
     for (const version of ['1.0.0', '1.1.0']) await fulfilled(module, version, {}, on);
     expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'out-of-memory' });
     await stop();
-    await change((records) => records.devices.forgetStates(again?.hostId ?? ''));
+    await change((records) => records.devices.forgetStates([on]));
     expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'would-replace', reason: expect.any(String) });
     bench.startHost('again', 1);
     await until('it is there again', async () => (await store.records.devices.find(on))?.stateAt !== null);

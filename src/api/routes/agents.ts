@@ -3,6 +3,7 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
+import type { RegistrationKey } from '../../control/hosts.ts';
 import { BootId, Heartbeat, Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { type ServiceKey, ServiceKeys, SignedStatement } from '../../protocol/signed-statement.ts';
@@ -44,12 +45,12 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
         body: Registration,
         response: {
           201: Registered.describe('The host is registered.'),
-          ...problems('name-taken', 'too-large', 'unsupported-media-type'),
+          ...problems('name-taken', 'too-many-devices', 'too-large', 'unsupported-media-type'),
         },
       },
     },
     async (request, reply) => {
-      const host = await hosts.register(request.body, boundHost(request), requesterOf(request));
+      const host = await hosts.register(request.body, keyOf(request), requesterOf(request));
       const { id, name, devices, token } = host;
       const signing = host.signingKeys.map(toServiceKey);
       return reply
@@ -241,10 +242,10 @@ function toServiceKey({ keyId, publicKey, createdAt, endorsement }: SigningKeyRe
   return { keyId: Digest.parse(keyId), publicKey, createdAt: createdAt.toISOString(), endorsement: envelope };
 }
 
-/** The name of the one host that the caller may register; null where they may register any. */
-function boundHost(request: FastifyRequest): string | null {
+/** The API key that the caller shows; null where they show the join token. */
+function keyOf(request: FastifyRequest): RegistrationKey | null {
   const caller = callerOf(request);
-  return caller.kind === 'key' ? caller.host : null;
+  return caller.kind === 'key' ? caller : null;
 }
 
 async function* serverSentEvents(orders: AsyncIterable<Order>): AsyncGenerator<ServerSentEvent> {

@@ -25,6 +25,7 @@ export const problemTypes = {
   'too-many-rollouts': { status: 409, title: 'There are as many open rollouts as may be' },
   'last-admin': { status: 409, title: 'No other key of the role admin is left' },
   'too-many-keys': { status: 409, title: 'There are as many keys as may be' },
+  'too-many-devices': { status: 409, title: 'The host has as many devices as it may have' },
   'trail-broken': { status: 409, title: 'The audit trail is not as it was written' },
   'image-pruned': { status: 409, title: 'The image of the build has been pruned' },
   pruned: { status: 410, title: 'What was asked for has been pruned' },

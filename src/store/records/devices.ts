@@ -1,9 +1,10 @@
 // Devices, their labels, and what was last in their module tables.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Prisma } from '../generated/client.ts';
 import type { DeviceModel, DeviceModuleModel } from '../generated/models.ts';
-import { change, insertion, Query, type Statements } from '../statements.ts';
-import { chunksOf, readInChunks } from './chunks.ts';
+import { change, insertion, Query, removal, type Statements } from '../statements.ts';
+import { readInChunks } from './chunks.ts';
 import {
   type Comparison,
   equalTo,
@@ -55,6 +56,11 @@ export type NewDevice = {
   readonly labels: Readonly<Record<string, string>>;
 };
 
+/** What tells a device that a host brings along from others. */
+export type NamedDevice = Pick<DeviceModel, 'id' | 'name' | 'hostId' | 'labelsByOperator'>;
+/** What a host is told of a device of its own. */
+export type HostedDevice = Pick<DeviceModel, 'id' | 'name' | 'hostId' | 'ramPages'>;
+
 /** What a device has in other tables than its own. */
 export type DeviceTraits = {
   readonly labels: Readonly<Record<string, string>>;
@@ -70,6 +76,8 @@ export type DeviceFilter = TimeRange &
     readonly status?: DeviceStatus | undefined;
     readonly namePrefix?: string | undefined;
   };
+
+type LabelledDevice = { readonly id: string; readonly labels: Readonly<Record<string, string>> };
 
 /** Devices that lack something that they had. */
 export type NotWhole = { readonly count: number; readonly first: readonly Pick<DeviceModel, 'name' | 'attachFailure'>[] };
@@ -113,6 +121,13 @@ const endDrift = change(
   `"deviceId" = :deviceId AND "module" = :module AND "driftedAt" IS NOT NULL`,
 );
 
+const forgetState = change(
+  'Device',
+  { id: 'text' },
+  `"stateAt" = NULL, "stateSequence" = NULL, "attachedBootId" = NULL`,
+  `"id" = :id AND ("stateAt" IS NOT NULL OR "attachedBootId" IS NOT NULL)`,
+);
+
 const noteRejection = change(
   'Device',
   { rejectedAt: 'time', rejection: 'text', id: 'text', hostId: 'text' },
@@ -121,6 +136,37 @@ const noteRejection = change(
 );
 
 const endRejection = change('Device', { id: 'text' }, `"rejectedAt" = NULL, "rejection" = NULL`, `"id" = :id AND "rejectedAt" IS NOT NULL`);
+
+const insertDevice = insertion('Device', {
+  id: 'text',
+  name: 'text',
+  hostId: 'text',
+  ramPages: 'integer',
+  createdAt: 'time',
+  labelsByOperator: 'truth',
+});
+const insertLabel = insertion('DeviceLabel', { deviceId: 'text', key: 'text', value: 'text' });
+const removeLabels = removal('DeviceLabel', { deviceId: 'text' }, `"deviceId" = :deviceId`);
+const labelsOfDevices = new Query<{ readonly deviceId: string; readonly key: string; readonly value: string }>(
+  { ids: 'list' },
+  `SELECT "deviceId", "key", "value" FROM "DeviceLabel" WHERE "deviceId" IN :ids`,
+);
+
+const namedDevices = new Query<Omit<NamedDevice, 'labelsByOperator'> & { readonly labelsByOperator: number }>(
+  { names: 'list' },
+  `SELECT "id", "name", "hostId", "labelsByOperator" FROM "Device" WHERE "name" IN :names`,
+);
+const devicesOfHost = new Query<HostedDevice>(
+  { hostId: 'text' },
+  `SELECT "id", "name", "hostId", "ramPages" FROM "Device" WHERE "hostId" = :hostId ORDER BY "id" DESC`,
+);
+const modulesOfDevices = new Query<
+  Omit<DeviceModuleModel, 'loadedAt' | 'driftedAt'> & { readonly loadedAt: number | null; readonly driftedAt: number | null }
+>(
+  { ids: 'list' },
+  `SELECT "deviceId", "module", "version", "imageDigest", "loadedAt", "driftedAt", "driftedFrom" FROM "DeviceModule"
+  WHERE "deviceId" IN :ids ORDER BY "loadedAt", "module"`,
+);
 
 /** One seek in the index of the history for each module of these devices. */
 const installedModules = new Query<
@@ -147,15 +193,29 @@ export class DeviceRecords {
   }
 
   async create(devices: readonly NewDevice[]): Promise<void> {
-    await this.#client.device.createMany({ data: devices.map(({ labels: _, ...device }) => device) });
-    await this.#client.deviceLabel.createMany({ data: devices.flatMap(({ id, labels }) => labelRows(id, labels)) });
+    await this.#statements.each(
+      insertDevice,
+      devices.map(({ id, name, hostId, ramPages, createdAt }) => [id, name, hostId, ramPages, createdAt.getTime(), 0]),
+    );
+    await this.#insertLabels(devices);
   }
 
-  /** Gives devices other labels. */
-  async relabel(devices: readonly { readonly id: string; readonly labels: Readonly<Record<string, string>> }[]): Promise<void> {
-    for (const ids of chunksOf(devices.map(({ id }) => id)))
-      await this.#client.deviceLabel.deleteMany({ where: { deviceId: { in: ids } } });
-    await this.#client.deviceLabel.createMany({ data: devices.flatMap(({ id, labels }) => labelRows(id, labels)) });
+  /** Gives devices other labels; those that have these already are not written. */
+  async relabel(devices: readonly LabelledDevice[]): Promise<void> {
+    const current = await this.labelsOf(devices.map(({ id }) => id));
+    const changed = devices.filter(({ id, labels }) => !isDeepStrictEqual(current.get(id) ?? {}, labels));
+    await this.#statements.each(
+      removeLabels,
+      changed.map(({ id }) => [id]),
+    );
+    await this.#insertLabels(changed);
+  }
+
+  async #insertLabels(devices: readonly LabelledDevice[]): Promise<void> {
+    await this.#statements.each(
+      insertLabel,
+      devices.flatMap(({ id, labels }) => Object.entries(labels).map(([key, value]) => [id, key, value])),
+    );
   }
 
   /** Gives a device the labels that an operator has chosen. */
@@ -208,10 +268,15 @@ export class DeviceRecords {
     return devices.map(toRecord);
   }
 
+  /** Devices of these names, whosever they are. */
+  async named(names: readonly string[]): Promise<NamedDevice[]> {
+    const devices = await this.#statements.all(namedDevices, [JSON.stringify(names)]);
+    return devices.map(({ labelsByOperator, ...device }) => ({ ...device, labelsByOperator: labelsByOperator === 1 }));
+  }
+
   /** Every device of a host. */
-  async listOf(hostId: string): Promise<DeviceRecord[]> {
-    const devices = await this.#client.device.findMany({ where: { hostId }, orderBy: { id: 'desc' }, include: withLabels });
-    return devices.map(toRecord);
+  async listOf(hostId: string): Promise<HostedDevice[]> {
+    return this.#statements.all(devicesOfHost, [hostId]);
   }
 
   async countOf(hostId: string): Promise<number> {
@@ -230,7 +295,7 @@ export class DeviceRecords {
 
   /** The labels of devices, by their identifiers; a device without any is not there. */
   async labelsOf(ids: readonly string[]): Promise<Map<string, Record<string, string>>> {
-    const rows = await readInChunks(ids, (some) => this.#client.deviceLabel.findMany({ where: { deviceId: { in: some } } }));
+    const rows = await this.#statements.all(labelsOfDevices, [JSON.stringify(ids)]);
     const labels = new Map<string, Record<string, string>>();
     for (const { deviceId, key, value } of rows) labels.set(deviceId, { ...labels.get(deviceId), [key]: value });
     return labels;
@@ -270,9 +335,12 @@ export class DeviceRecords {
     return new Set(states.flatMap(({ id }, index) => (changes[index] === 1 ? [id] : [])));
   }
 
-  /** The devices of a host come up anew: what was reported of them is not true any more. */
-  async forgetStates(hostId: string): Promise<void> {
-    await this.#client.device.updateMany({ where: { hostId }, data: { stateAt: null, stateSequence: null, attachedBootId: null } });
+  /** Devices come up anew: what was reported of them is not true any more. */
+  async forgetStates(ids: readonly string[]): Promise<void> {
+    await this.#statements.each(
+      forgetState,
+      ids.map((id) => [id]),
+    );
   }
 
   /**
@@ -289,9 +357,9 @@ export class DeviceRecords {
   }
 
   async modulesOf(deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
-    return readInChunks(deviceIds, (some) =>
-      this.#client.deviceModule.findMany({ where: { deviceId: { in: some } }, orderBy: [{ loadedAt: 'asc' }, { module: 'asc' }] }),
-    );
+    const rows = await this.#statements.all(modulesOfDevices, [JSON.stringify(deviceIds)]);
+    const date = (time: number | null) => (time === null ? null : new Date(time));
+    return rows.map(({ loadedAt, driftedAt, ...row }) => ({ ...row, loadedAt: date(loadedAt), driftedAt: date(driftedAt) }));
   }
 
   /** The version of one module that was last in the module tables of devices, by their identifiers; a device that never had it is not there. */
@@ -385,10 +453,6 @@ export class DeviceRecords {
     const first = rows.map(({ name, rejection }) => ({ name, rejection: rejection ?? '' }));
     return { count: rows.length < limit ? rows.length : await this.#client.device.count({ where }), first };
   }
-}
-
-function labelRows(deviceId: string, labels: Readonly<Record<string, string>>) {
-  return Object.entries(labels).map(([key, value]) => ({ deviceId, key, value }));
 }
 
 /** Devices that are looked up by their identifiers; where there are more, the database soon comes to them in the order of the list. */

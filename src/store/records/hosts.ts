@@ -9,15 +9,17 @@ import { type Comparison, nameConditions, type PageByName, type PageByTime, time
 
 export type HostRecord = Omit<HostModel, 'heardAt' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
 export type HostFilter = { readonly isReachable?: boolean | undefined };
+/** The host that a token is of, and what it registered with. */
+export type HostOfToken = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
 export type HostWithDevices = HostRecord & { readonly devices: number };
 
-const hostOfToken = new Query<{ readonly id: string; readonly unreachableSince: number | null }>(
+const hostOfToken = new Query<{ readonly id: string; readonly unreachableSince: number | null; readonly credential: string | null }>(
   { digest: 'text' },
-  `SELECT "id", "unreachableSince" FROM "Host" WHERE "tokenDigest" = :digest`,
+  `SELECT "id", "unreachableSince", "credential" FROM "Host" WHERE "tokenDigest" = :digest`,
 );
-const bootOfHost = new Query<{ readonly name: string; readonly bootId: string }>(
+const bootOfHost = new Query<{ readonly name: string; readonly bootId: string; readonly isRegistered: number }>(
   { id: 'text' },
-  `SELECT "name", "bootId" FROM "Host" WHERE "id" = :id`,
+  `SELECT "name", "bootId", "tokenDigest" IS NOT NULL AS "isRegistered" FROM "Host" WHERE "id" = :id`,
 );
 
 const hearHost = change(
@@ -51,15 +53,23 @@ export class HostRecords {
   }
 
   /** The host that was given the token of this digest when it last registered. */
-  async findByToken(tokenDigest: string): Promise<{ readonly id: string; readonly isUnreachable: boolean } | null> {
+  async findByToken(tokenDigest: string): Promise<HostOfToken | null> {
     const [host] = await this.#statements.all(hostOfToken, [tokenDigest]);
-    return host === undefined ? null : { id: host.id, isUnreachable: host.unreachableSince !== null };
+    return host === undefined ? null : { id: host.id, isUnreachable: host.unreachableSince !== null, credential: host.credential };
   }
 
-  /** The boot that a host has registered last, and its name. */
-  async bootOf(id: string): Promise<{ readonly name: string; readonly bootId: string } | null> {
+  /** The boot that a host has registered last, its name, and whether it has a token. */
+  async bootOf(id: string): Promise<{ readonly name: string; readonly bootId: string; readonly isRegistered: boolean } | null> {
     const [host] = await this.#statements.all(bootOfHost, [id]);
-    return host ?? null;
+    return host === undefined ? null : { ...host, isRegistered: host.isRegistered === 1 };
+  }
+
+  /** Hosts that registered with a credential have no token any more, and their streams of orders end. Returns which. */
+  async endAccess(credential: string): Promise<string[]> {
+    const hosts = await this.#client.host.updateManyAndReturn({ where: { credential }, data: { tokenDigest: null }, select: { id: true } });
+    const ids = hosts.map(({ id }) => id);
+    await this.endStreams(ids);
+    return ids;
   }
 
   /** Hosts by whether they are heard of. */

@@ -42,6 +42,12 @@ const nextOrders = new Query<Row>(
   `SELECT ${columns} FROM "AgentOrder" WHERE "hostId" = :hostId AND "withdrawnAt" IS NULL AND "number" > :after ORDER BY "number" LIMIT :limit`,
 );
 
+const renewableOrders = new Query<Row>(
+  { hostId: 'text', after: 'integer', limit: 'integer' },
+  `SELECT ${columns} FROM "AgentOrder" WHERE "hostId" = :hostId AND "withdrawnAt" IS NULL AND "number" > :after AND "kind" <> 'attach-device'
+  ORDER BY "number" LIMIT :limit`,
+);
+
 const unsettledOrders = new Query<Row>(
   { ids: 'list', hostId: 'text' },
   // Found by what they are called, not by their host: in no index is the same text with nothing after it.
@@ -94,6 +100,11 @@ export class OrderRecords {
 
   async allUnsettled(hostId: string): Promise<OrderRecord[]> {
     return this.#client.agentOrder.findMany({ where: { hostId }, orderBy: { number: 'asc' } });
+  }
+
+  /** Orders of a host after a number that are to be made again when its devices come up anew, in their order. */
+  async renewable(hostId: string, after: number, limit: number): Promise<OrderRecord[]> {
+    return (await this.#statements.all(renewableOrders, [hostId, after, limit])).map(toRecord);
   }
 
   /** Orders that no report has settled, of these devices of a host. */

@@ -2,6 +2,7 @@
 
 import { Prisma } from '../generated/client.ts';
 import type { ProgramModel } from '../generated/models.ts';
+import { Query, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
@@ -13,11 +14,24 @@ export type NewProgram = Omit<ProgramModel, 'type' | 'arguments' | 'statistics' 
 
 export type ProgramFilter = TimeRange & { readonly deviceId: string; readonly module?: string | undefined };
 
+export type StartedProgram = Pick<ProgramModel, 'id' | 'deviceId' | 'stopRequested'>;
+
+const startedPrograms = new Query<Omit<StartedProgram, 'stopRequested'> & { readonly stopRequested: number }>(
+  { hostId: 'text' },
+  `SELECT "program"."id", "program"."deviceId", "program"."stopRequested"
+  FROM "Device" AS "device" JOIN "Program" AS "program" ON "program"."deviceId" = "device"."id"
+  WHERE "device"."hostId" = :hostId AND "program"."started" AND "program"."failure" IS NULL AND "program"."statistics" IS NULL
+  ORDER BY "program"."id"`,
+);
+
 export class ProgramRecords {
   readonly #client: Prisma.TransactionClient;
 
-  constructor(client: Prisma.TransactionClient) {
+  readonly #statements: Statements;
+
+  constructor(client: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#statements = statements;
   }
 
   async create(program: NewProgram): Promise<ProgramRecord> {
@@ -50,14 +64,14 @@ export class ProgramRecords {
     });
   }
 
-  /** Programs of these devices that were started, have not ended and are not to be stopped. */
-  async runningOn(deviceIds: readonly string[]): Promise<ProgramRecord[]> {
-    return this.#startedOn(deviceIds, false);
+  /** Programs of the devices of a host that were started and have not ended, and whether they are to be stopped. */
+  async startedOn(hostId: string): Promise<StartedProgram[]> {
+    const programs = await this.#statements.all(startedPrograms, [hostId]);
+    return programs.map(({ stopRequested, ...program }) => ({ ...program, stopRequested: stopRequested === 1 }));
   }
 
-  /** Programs of these devices that were started, have not ended and are to be stopped. */
-  async stoppingOn(deviceIds: readonly string[]): Promise<ProgramRecord[]> {
-    return this.#startedOn(deviceIds, true);
+  async findMany(ids: readonly string[]): Promise<ProgramRecord[]> {
+    return readInChunks(ids, (some) => this.#client.program.findMany({ where: { id: { in: some } }, orderBy: { id: 'asc' } }));
   }
 
   /** A device has started these programs, or could not. */
@@ -82,14 +96,5 @@ export class ProgramRecords {
 
   async setEnd(id: string, statistics: Prisma.InputJsonValue): Promise<void> {
     await this.#client.program.update({ where: { id }, data: { statistics } });
-  }
-
-  async #startedOn(deviceIds: readonly string[], stopRequested: boolean): Promise<ProgramRecord[]> {
-    return readInChunks(deviceIds, (some) =>
-      this.#client.program.findMany({
-        where: { deviceId: { in: some }, started: true, failure: null, stopRequested, statistics: { equals: Prisma.DbNull } },
-        orderBy: { id: 'asc' },
-      }),
-    );
   }
 }

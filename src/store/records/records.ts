@@ -56,7 +56,7 @@ export class Records {
     this.keys = new KeyRecords(client, statements);
     this.loads = new LoadRecords(client, statements, this.committed);
     this.orders = new OrderRecords(client, statements, this.committed);
-    this.programs = new ProgramRecords(client);
+    this.programs = new ProgramRecords(client, statements);
     this.publisherKeys = new PublisherKeyRecords(client);
     this.rollouts = new RolloutRecords(client);
     this.signaturePolicies = new SignaturePolicyRecords(client, statements);
