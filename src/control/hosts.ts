@@ -13,7 +13,7 @@ import { type AuditEntry, audit, type Context, type PageOf, type Requester, read
 import { newDevices } from './devices.ts';
 import type { KeyHolder } from './keys.ts';
 import { newOrder, offeredOrder } from './orders.ts';
-import { notFound, Problem } from './problem.ts';
+import { accessEnded, notFound, Problem } from './problem.ts';
 import type { Reachability } from './reachability.ts';
 import { applyReports } from './reports.ts';
 import { isSame, newSecret, slowDigest } from './secrets.ts';
@@ -236,8 +236,7 @@ function checkDeviceLimit(host: string, present: number, added: number): void {
 async function checkBoot(records: Records, hostId: string, bootId: string): Promise<void> {
   const host = await records.hosts.bootOf(hostId);
   if (host === null) throw notFound('host', hostId);
-  if (!host.isRegistered)
-    throw new Problem('unauthenticated', `the key that the host ${host.name} registered with was revoked: register with another`);
+  if (!host.isRegistered) throw accessEnded(host.name);
   if (host.bootId !== bootId)
     throw new Problem('stale-boot', `the host ${host.name} has registered with another boot id since: register again`);
 }

@@ -3,8 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import type { News } from '../store/news.ts';
 import type { OrderRecord } from '../store/records/orders.ts';
+import type { Records } from '../store/records/records.ts';
 import type { Store } from '../store/store.ts';
 import { OrderOffers, offerIntervals } from './order-offers.ts';
+import { accessEnded } from './problem.ts';
 import type { Clock } from './service-clock.ts';
 
 /** Orders read at once. */
@@ -37,7 +39,10 @@ export class OrderBoard {
 
   /** There may be new orders, or room for more; and streams are to end. */
   tell({ hosts, endedStreams }: News): void {
-    for (const hostId of hosts === 'all' ? this.#waiting.keys() : hosts) for (const wake of this.#waiting.get(hostId) ?? []) wake();
+    const all = hosts === 'all' || endedStreams === 'all';
+    // Also those whose streams end: where the host has no access any more, waiting for its next orders ends too.
+    for (const hostId of all ? this.#waiting.keys() : [...hosts, ...endedStreams])
+      for (const wake of this.#waiting.get(hostId) ?? []) wake();
     for (const hostId of endedStreams === 'all' ? [...this.#streams.keys()] : endedStreams) void this.#endIfReplaced(hostId);
   }
 
@@ -60,6 +65,7 @@ export class OrderBoard {
   /**
    * A host's next orders after a number, as soon as there are any; none when the signal is aborted or the board closed. They count as sent.
    * Those up to that number that no report has settled are among them again when their offers are due: delivery is at least once.
+   * @throws {Problem} `unauthenticated` when the host has no token any more.
    */
   async next(hostId: string, after: number, signal: AbortSignal): Promise<OrderRecord[]> {
     const ended = AbortSignal.any([signal, this.#closed.signal]);
@@ -116,9 +122,15 @@ export class OrderBoard {
     if (again.length > 0) return again;
     const [first] = await this.#store.records.orders.next(hostId, after, flightLimit, 1);
     if (first === undefined) return [];
-    return this.#store.transaction(async ({ orders, loads }) => {
-      const found = await orders.next(hostId, after, flightLimit, batchSize);
-      await loads.setDispatched(
+    return this.#offer(hostId, ({ orders }) => orders.next(hostId, after, flightLimit, batchSize));
+  }
+
+  /** Offers a host orders that are read in the transaction that notes it. */
+  #offer(hostId: string, read: (records: Records) => Promise<OrderRecord[]>): Promise<OrderRecord[]> {
+    return this.#store.transaction(async (records) => {
+      if ((await records.hosts.bootOf(hostId))?.isRegistered === false) throw accessEnded(hostId);
+      const found = await read(records);
+      await records.loads.setDispatched(
         found.flatMap(({ loadId }) => loadId ?? []),
         this.#clock.now(),
       );
@@ -127,12 +139,19 @@ export class OrderBoard {
     });
   }
 
-  /** Orders up to a number that the host has been offered and that no report has settled, where it is time to offer them again. */
+  /**
+   * Orders up to a number that no report has settled, where it is time to offer them again. A host may know of a higher number than the database has
+   * given to any order, as after a restored backup: then this finds new orders too.
+   */
   async #offeredAgain(hostId: string, after: number): Promise<OrderRecord[]> {
-    if (after === 0 || !this.#offers.mayBeDue(hostId)) return [];
-    const unsettled = await this.#store.records.orders.upTo(hostId, after, flightLimit);
-    const due = this.#offers.due(hostId, unsettled).slice(0, batchSize);
-    this.#offers.note(hostId, due);
-    return due;
+    if (after === 0) return [];
+    const { orders } = this.#store.records;
+    const isStream = this.#streams.has(hostId);
+    if (!this.#offers.mayBeDue(hostId) && (isStream || (await orders.lastNumber()) >= after)) return [];
+    const isDue = this.#offers.due(hostId, await orders.upTo(hostId, after, flightLimit)).length > 0;
+    if (!isDue) return [];
+    return this.#offer(hostId, async (records) => {
+      return this.#offers.due(hostId, await records.orders.upTo(hostId, after, flightLimit)).slice(0, batchSize);
+    });
   }
 }

@@ -72,6 +72,11 @@ export function notFound(kind: string, name: string): Problem {
   return new Problem('not-found', `there is no ${kind} ${name}`);
 }
 
+/** The credential that a host registered with is not valid any more. */
+export function accessEnded(host: string): Problem {
+  return new Problem('unauthenticated', `the key that the host ${host} registered with was revoked: register with another`);
+}
+
 /** One value of the request's body is wrong. */
 export function invalidValue(pointer: string, detail: string): Problem {
   return new Problem('invalid-value', detail, { invalidValues: [{ pointer, detail }] });

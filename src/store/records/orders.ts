@@ -42,6 +42,14 @@ const nextOrders = new Query<Row>(
   `SELECT ${columns} FROM "AgentOrder" WHERE "hostId" = :hostId AND "withdrawnAt" IS NULL AND "number" > :after ORDER BY "number" LIMIT :limit`,
 );
 
+const lastNumberGiven = new Query<{ readonly number: number }>(
+  {},
+  {
+    sqlite: `SELECT "seq" AS "number" FROM sqlite_sequence WHERE "name" = 'AgentOrder'`,
+    postgresql: `SELECT "last_value" AS "number" FROM "AgentOrder_number_seq"`,
+  },
+);
+
 const renewableOrders = new Query<Row>(
   { hostId: 'text', after: 'integer', limit: 'integer' },
   `SELECT ${columns} FROM "AgentOrder" WHERE "hostId" = :hostId AND "withdrawnAt" IS NULL AND "number" > :after AND "kind" <> 'attach-device'
@@ -110,6 +118,12 @@ export class OrderRecords {
 
   async allUnsettled(hostId: string): Promise<OrderRecord[]> {
     return this.#client.agentOrder.findMany({ where: { hostId }, orderBy: { number: 'asc' } });
+  }
+
+  /** The highest number that an order has been given, whether there still is one or not; 0 where there was none. */
+  async lastNumber(): Promise<number> {
+    const [last] = await this.#statements.all(lastNumberGiven, []);
+    return last?.number ?? 0;
   }
 
   /** Orders of a host after a number that are to be made again when its devices come up anew, in their order. */
