@@ -22,7 +22,7 @@ const ofDatabases = [
   'test/store/postgresql/*.test.ts',
   'test/control/{answers,clocks,loads,rollbacks}.test.ts',
   'test/control/rollouts/load-requests.test.ts',
-  'test/api/{copy,drift,keys,loads,replicas,restart,rollbacks,texts}.test.ts',
+  'test/api/{copy,drift,host-access,keys,loads,replicas,restart,rollbacks,texts}.test.ts',
 ];
 
 export default defineConfig({

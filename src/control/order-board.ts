@@ -121,14 +121,17 @@ export class OrderBoard {
     const again = await this.#offeredAgain(hostId, after);
     if (again.length > 0) return again;
     const [first] = await this.#store.records.orders.next(hostId, after, flightLimit, 1);
-    if (first === undefined) return [];
+    if (first === undefined) {
+      await checkAccess(this.#store.records, hostId);
+      return [];
+    }
     return this.#offer(hostId, ({ orders }) => orders.next(hostId, after, flightLimit, batchSize));
   }
 
   /** Offers a host orders that are read in the transaction that notes it. */
   #offer(hostId: string, read: (records: Records) => Promise<OrderRecord[]>): Promise<OrderRecord[]> {
     return this.#store.transaction(async (records) => {
-      if ((await records.hosts.bootOf(hostId))?.isRegistered === false) throw accessEnded(hostId);
+      await checkAccess(records, hostId);
       const found = await read(records);
       await records.loads.setDispatched(
         found.flatMap(({ loadId }) => loadId ?? []),
@@ -154,4 +157,9 @@ export class OrderBoard {
       return this.#offers.due(hostId, await records.orders.upTo(hostId, after, flightLimit)).slice(0, batchSize);
     });
   }
+}
+
+/** @throws {Problem} `unauthenticated` when the host has no token any more. */
+async function checkAccess(records: Records, hostId: string): Promise<void> {
+  if ((await records.hosts.bootOf(hostId))?.isRegistered === false) throw accessEnded(hostId);
 }

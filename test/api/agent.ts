@@ -19,14 +19,15 @@ export class Agent {
     this.#bench = bench;
   }
 
-  async register(name: string, devices: string[]): Promise<Answer> {
+  /** @param credential The join token, unless it is an agent key or another token. */
+  async register(name: string, devices: string[], credential = joinToken): Promise<Answer> {
     const registration = {
       name,
       bootId: this.bootId,
       capacity: 10,
       devices: devices.map((device) => ({ name: device, labels: {}, ramPages: 64 })),
     };
-    const answer = await this.#bench.post('/agent/v1/hosts', registration, bearer(joinToken));
+    const answer = await this.#bench.post('/agent/v1/hosts', registration, bearer(credential));
     if (answer.status === 201) {
       this.host = String(answer.body['host']);
       this.token = String(answer.body['token']);

@@ -31,6 +31,8 @@ export class Bench {
   keys: KeyPolicy = 'required';
   /** To be set before the start; there are tests that ask more often than anybody should, and that keep this process busy themselves. */
   limits: Limits = { ...usualLimits, requestsPerMinute: 1_000_000, unknownPerMinute: 1_000_000, eventLoopDelay: 0 };
+  /** What hosts register with; to be set before the start. */
+  joinToken = joinToken;
   /** To be set before the start. */
   logger: ServiceOptions['logger'] = false;
   /** Adds to the service before it listens; to be set before the start. */
@@ -61,7 +63,7 @@ export class Bench {
     const app = await createService({
       database: this.database,
       logger: this.logger,
-      joinToken,
+      joinToken: this.joinToken,
       unreachableAfter: this.unreachableAfter,
       keys: this.keys,
       limits: this.limits,
@@ -99,7 +101,7 @@ export class Bench {
     const stop = new AbortController();
     const ended = runHost({
       controlUrl: this.url,
-      joinToken,
+      joinToken: this.joinToken,
       name,
       capacity,
       trustedKeys,
