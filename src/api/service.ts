@@ -11,6 +11,7 @@ import { protectBrowsers } from './browsers.ts';
 import { addDashboard } from './dashboard.ts';
 import { makePostsRepeatable } from './idempotency.ts';
 import { connectionLimit, type Limits, limitRates, refuseOverload, serverOptions } from './limits.ts';
+import { connectionsAllowed } from './open-files.ts';
 import { addDocumentation } from './openapi-document.ts';
 import { answerNoRequest, answerNoRoute, answerWithProblems } from './problems.ts';
 import { RequestLog, requestIdOf } from './request-log.ts';
@@ -59,7 +60,7 @@ export async function createService({ database, logger, keys, limits, ...setting
     frameworkErrors: answerNoRoute,
     genReqId: requestIdOf,
   });
-  app.server.maxConnections = connectionLimit;
+  app.server.maxConnections = connectionsAllowed(connectionLimit);
   app.setValidatorCompiler<$ZodType>((route) => {
     const validate = validatorCompiler(route);
     // A prebuilt module, which no schema describes further: the compiler checks it.

@@ -23,10 +23,12 @@ const defaultLimits: CompilerLimits = { milliseconds: 20_000, heapMebibytes: 512
 
 /** Drivers kept, so that programs alike share one. */
 const driversKept = 500;
-/** How long a worker thread without work is kept, for another takes a second or two to start. */
+/** How long a worker thread beyond the first is kept without work: another takes a second or two to start. */
 const idleMilliseconds = 60_000;
-/** Compilations at once. */
+/** Compilations at once. The first thread starts with the process and stays: later there may be no file left to be opened. */
 const workerThreads = 2;
+/** What the operating system says when a process has as many files open as it may. */
+const tooManyFiles = new Set(['EMFILE', 'ENFILE']);
 
 /** Compiles modules and the drivers of declared programs off the caller's thread. */
 export class Compiler {
@@ -40,7 +42,7 @@ export class Compiler {
     this.#limits = { ...defaultLimits, ...limits };
     this.#workers = new Piscina<Compilation, CompileResult>({
       filename: new URL('./compilation.ts', import.meta.url).href,
-      minThreads: 0,
+      minThreads: 1,
       maxThreads: workerThreads,
       idleTimeout: idleMilliseconds,
       resourceLimits: { maxOldGenerationSizeMb: this.#limits.heapMebibytes, stackSizeMb: 16 },
@@ -93,6 +95,8 @@ export class Compiler {
         : isOutOfMemory(error)
           ? `needed more than ${heapMebibytes} MiB`
           : null;
+      if (isTooManyFiles(error))
+        return refused('busy', 'the service has as many files open as it may (ulimit -n): allow it more, or try again in a while');
       if (reason === null) throw error;
       return refused('too-costly', `the compilation ${reason}: make the module smaller`);
     } finally {
@@ -116,6 +120,10 @@ export class Compiler {
 
 function refused(problem: CompileProblem, message: string): CompileResult {
   return { ok: false, problem, diagnostics: [{ severity: 'error', message, file: null, line: null, column: null }] };
+}
+
+function isTooManyFiles(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && tooManyFiles.has(error.code);
 }
 
 function isOutOfMemory(error: unknown): boolean {

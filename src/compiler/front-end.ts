@@ -9,12 +9,16 @@ export type Checked =
   | { readonly ok: true; readonly tree: Expression[]; readonly compiler: string; readonly warnings: readonly Diagnostic[] }
   | { readonly ok: false; readonly problem: CompileProblem; readonly diagnostics: readonly Diagnostic[] };
 
+/** Read when the thread starts, while files can be opened; the other languages need not wait for it. */
+const assemblyScript = import('./assemblyscript.ts');
+// Whoever needs it is told.
+assemblyScript.catch(() => {});
+
 /** Reads the source by its language, checks that a device can run it, and optimises it. */
 export async function readSource(request: CompileRequest): Promise<Checked> {
   switch (request.language) {
     case 'assemblyscript': {
-      // Here, for the other languages need not wait until it is read.
-      const { compileAssemblyScript } = await import('./assemblyscript.ts');
+      const { compileAssemblyScript } = await assemblyScript;
       const compiled = await compileAssemblyScript(request.module, textOf(request.source));
       if (!compiled.ok) return { ok: false, problem: 'malformed-source', diagnostics: compiled.diagnostics };
       return check(compiled.binary, compiled.compiler, compiled.warnings);
