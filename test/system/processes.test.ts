@@ -302,3 +302,12 @@ test.each([[['--help']], [['serve', '--help']], [['host', '--help']]])('patchbay
   await child.says(/^Usage: /);
   expect(await child.ended).toBe(0);
 });
+
+test('a host with a wrong join token says so and ends', async () => {
+  const { url } = await startService();
+  writeFileSync(join(folder, 'wrong-token'), 'a-token-of-another-service\n');
+  const host = start('rack', 'host', '--control', url, '--name', 'rack', '--token-file', join(folder, 'wrong-token'));
+  expect(await host.ended).toBe(1);
+  expect(host.tail).toMatch(/refuses to register the host rack \(401\): a host registers with the join token/);
+  expect(host.tail).not.toContain('trying again');
+});
