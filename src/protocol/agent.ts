@@ -146,7 +146,12 @@ export type ProgramOrder = z.infer<typeof ProgramOrder>;
 const order = {
   order: OrderId,
   device: DeviceId,
-  sequence: z.int().positive().describe('Rises by device: a host drops what it has done.'),
+  sequence: z
+    .int()
+    .positive()
+    .describe(
+      'Rises by device, unless the database of the service was restored from a backup. A host recognises what it has done by `order`.',
+    ),
   request: RequestId.nullable()
     .default(null)
     .describe('The request that made the order, for the log of the host; null where the service made it by itself.'),

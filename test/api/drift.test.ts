@@ -4,6 +4,7 @@ import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { kind, newPostgresql } from '../databases.ts';
+import { Agent, attached, loaded, state } from './agent.ts';
 import { Bench, itemsOf, until, workModule } from './fixture.ts';
 
 let bench: Bench;
@@ -152,4 +153,120 @@ test('a backup from before the host was restarted does not take from a device wh
     drift: [{ expected: '1.0.0', observed: '1.1.0' }],
   });
   expect(await rollBack(device)).toMatchObject({ version: '1.0.0', outcome: 'replaced' });
+});
+
+const image = (digit: string) => `sha256:${digit.repeat(64)}`;
+const table = (version: string, digit: string, address = '0x1000') => ({ tcp: { version, image: image(digit), address } });
+
+/** An agent with one device, which has come up. */
+async function connectedAgent(): Promise<{ readonly agent: Agent; readonly device: string }> {
+  const agent = new Agent(bench);
+  await agent.register('agent', ['d1']);
+  await agent.connect();
+  const [attach] = await agent.order('attach-device');
+  if (attach === undefined) throw new Error('no order');
+  await agent.report(attached(attach));
+  return { agent, device: attach.device };
+}
+
+async function requestLoad(version: string, device: string): Promise<string> {
+  const accepted = await bench.post('/v1/loads', { module: 'tcp', version, devices: [device] });
+  return accepted.headers.get('location') ?? '';
+}
+
+test('what a load under way has changed is no drift', async () => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  await requestLoad('1.0.0', device);
+  const [order] = await agent.order('load');
+  if (order?.kind !== 'load') throw new Error('no order');
+  const swapped = state({ tcp: { version: order.version, image: order.image, address: '0x1000' } });
+  await agent.report({ kind: 'device-state', device, state: swapped });
+  expect(await drifted()).toEqual([]);
+  await agent.report(loaded(order));
+  expect(await drifted()).toEqual([]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', source: 'load' }]);
+  agent.disconnect();
+});
+
+test('a module that is gone has drifted until it is there again', async () => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  await requestLoad('1.0.0', device);
+  const [order] = await agent.order('load');
+  if (order?.kind !== 'load') throw new Error('no order');
+  await agent.report(loaded(order));
+  for (let times = 0; times < 2; times += 1) await agent.report({ kind: 'device-state', device, state: state() });
+  expect(await drifted()).toMatchObject([{ detail: { module: 'tcp', expected: '1.0.0', observed: null } }]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', leftBy: 'drifted' }]);
+  expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [{ module: 'tcp', expected: '1.0.0', observed: null }] });
+  expect((await health())['reasons']).toContainEqual(expect.stringContaining('d1 (tcp, expected 1.0.0)'));
+  const { version, image: digest } = order;
+  await agent.report({ kind: 'device-state', device, state: state({ tcp: { version, image: digest, address: '0x1000' } }) });
+  expect(await drifted()).toMatchObject([{ detail: { expected: '1.0.0', observed: '1.0.0', resolved: true } }, {}]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', source: 'observed', leftAt: null }, { leftBy: 'drifted' }]);
+  expect(await deviceOf(device)).toMatchObject({ drift: [] });
+  agent.disconnect();
+});
+
+test('a device that drifts again and again is expected to be what it was at first', async () => {
+  const { agent, device } = await connectedAgent();
+  for (const [version, digit] of [
+    ['1.0.0', 'a'],
+    ['1.1.0', 'b'],
+    // The same version with another image is another one.
+    ['1.1.0', 'c'],
+  ] as const)
+    await agent.report({ kind: 'device-state', device, state: state(table(version, digit)) });
+  expect(await drifted()).toMatchObject([
+    { detail: { expected: null, observed: '1.1.0', image: image('c') } },
+    { detail: { expected: null, observed: '1.1.0', image: image('b') } },
+    { detail: { expected: null, observed: '1.0.0', image: image('a') } },
+  ]);
+  expect(await deviceOf(device)).toMatchObject({ drift: [{ expected: null, observed: '1.1.0' }] });
+  agent.disconnect();
+});
+
+test('a report of long ago does not hide what the device runs now', async () => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  await requestLoad('1.1.0', device);
+  const [order] = await agent.order('load');
+  if (order === undefined) throw new Error('no order');
+  const late = loaded(order);
+  await agent.report({ kind: 'device-state', device, state: { ...state(table('1.2.0', 'c', '0x3000')), sequence: 1_000_000 } });
+  await agent.report({ ...late, state: { ...late.state, sequence: 999_999 } });
+  const [now, before] = await historyOf(device);
+  expect(now).toMatchObject({ version: '1.2.0', source: 'observed', leftAt: null });
+  expect(before).toMatchObject({ version: '1.1.0', source: 'load', leftBy: 'drifted' });
+  agent.disconnect();
+});
+
+test('orders that a restored database numbers again reach an agent that knows of higher numbers', async () => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  const restore = await backUp();
+  await agent.connect();
+  let newest = 0;
+  for (const version of ['1.0.0', '1.1.0'] as const) {
+    await requestLoad(version, device);
+    const orders = await agent.order('load', 1);
+    const order = orders.at(-1);
+    if (order === undefined) throw new Error('no order');
+    agent.orders.length = 0;
+    newest = order.sequence;
+    await agent.report(loaded(order, `0x${newest}000`));
+  }
+  await restore();
+
+  const load = await requestLoad('1.2.0', device);
+  const next = await agent.next(newest, 20);
+  expect(next).toMatchObject([{ kind: 'load', version: '1.2.0' }]);
+  expect(next[0]?.sequence).toBeLessThanOrEqual(newest);
+  expect((await bench.get(load)).body).toMatchObject({ state: 'dispatched' });
+  // It has been offered, and is not again at once.
+  expect(await agent.next(newest, 0)).toEqual([]);
+  await agent.connect({ 'last-event-id': String(newest) });
+  expect(await agent.order('load')).toMatchObject([{ version: '1.2.0' }]);
+  agent.disconnect();
 });

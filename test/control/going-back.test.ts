@@ -31,6 +31,14 @@ test('below a version that was gone back to from further than is known, nothing 
   expect(versionsGoneThrough(loaded('9', '<8', '<7', '10'), false)).toEqual(['7', '10']);
 });
 
+test('a version that was observed goes on top, or back to where it was below', () => {
+  const observed = (version: string) => ({ version, isRollback: false, isObserved: true });
+  expect(versionsGoneThrough([...loaded('1', '2'), observed('3')], true)).toEqual(['1', '2', '3']);
+  expect(versionsGoneThrough([...loaded('1', '2', '3'), observed('1')], true)).toEqual(['1']);
+  // What was known before is still below a version that is new.
+  expect(versionsGoneThrough([...loaded('8', '9'), observed('7')], false)).toEqual(['8', '9', '7']);
+});
+
 const anyLoaded = fc.array(fc.record({ version: fc.constantFrom('1', '2', '3', '4', '5'), isRollback: fc.boolean() }), { maxLength: 40 });
 
 /** A version as it was put on what was below it. */

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { correctDrift } from '../../src/control/drift.ts';
 import { keepLoaded, keepPutBack } from '../../src/control/stays.ts';
 import { Order } from '../../src/protocol/agent.ts';
 import { DeviceState } from '../../src/protocol/device-state.ts';
@@ -45,6 +46,13 @@ const anyEvent = fc.oneof(
     reportedAt: anyTime,
   }),
   fc.record({ kind: fc.constant('reboot' as const), at: anyTime, isUpAt: anyTime, lost: fc.subarray(modules) }),
+  // It reports a module table that nobody has ordered; of each module a version, or none.
+  fc.record({
+    kind: fc.constant('observed' as const),
+    versions: fc.tuple(...modules.map(() => fc.option(fc.integer({ min: 1, max: 4 })))),
+    isWhole: fc.boolean(),
+    at: anyTime,
+  }),
 );
 type Event = typeof anyEvent extends fc.Arbitrary<infer Value> ? Value : never;
 
@@ -60,6 +68,18 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     if (order.kind !== 'attach-device') return;
     const { modules: named } = order;
     await keepPutBack(records, deviceId, named, DeviceState.parse(state(Object.fromEntries(table))), new Date(event.isUpAt));
+    return;
+  }
+  if (event.kind === 'observed') {
+    const table = event.versions.flatMap((version, index) =>
+      version === null ? [] : [[modules[index] ?? '', { version: `${version}.0.0`, image, address: '0x5000' }] as const],
+    );
+    const reported = { ...DeviceState.parse(state(Object.fromEntries(table))), isWhole: event.isWhole };
+    await correctDrift(records, 'h', new Map([[deviceId, reported]]), new Date(event.at));
+    const known = new Map((await records.devices.installedOn([deviceId])).map((one) => [one.module, one]));
+    // What the service knows is what was reported.
+    for (const [module, { version }] of table) expect(known.get(module)).toMatchObject({ version, isThere: true });
+    if (event.isWhole) expect([...known.values()].filter(({ isThere }) => isThere)).toHaveLength(table.length);
     return;
   }
   const { kind, module, requestedAt, swappedAt, endedAt, reportedAt } = event;
