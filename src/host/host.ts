@@ -59,6 +59,7 @@ class Host {
   readonly #underWay = new Set<string>();
   readonly #done = new Map<string, MadeReport>();
   #host: string | null = null;
+  #stateSequence = 0;
   /** As the service has asked for. */
   #heartbeatMilliseconds = 1_000;
 
@@ -138,9 +139,15 @@ class Host {
     if (order.kind !== 'attach-device') return this.#devices.get(order.device) ?? null;
     const old = this.#devices.get(order.device);
     old?.close().catch((error) => this.#options.logger.error({ device: order.device, reason: String(error) }, 'could not close a device'));
-    const device = new HostedDevice(this.#processor, this.#images, this.#builds, order.ramPages);
+    const device = new HostedDevice(this.#processor, this.#images, this.#builds, order.ramPages, () => this.#nextSequence());
     this.#devices.set(order.device, device);
     return device;
+  }
+
+  /** Rises through the whole boot, for all devices together: a device that is attached again goes on where the one before it was. */
+  #nextSequence(): number {
+    this.#stateSequence += 1;
+    return this.#stateSequence;
   }
 
   #finish(order: Order, report: MadeReport): void {

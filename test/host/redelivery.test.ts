@@ -119,6 +119,18 @@ test('an order that comes again is not carried out again, and its report is sent
   expect(second).toEqual(first);
 });
 
+test('each state has a higher sequence than the one before, also of a device that is attached again', async () => {
+  deliver(attach);
+  deliver({ kind: 'stop-program', order: newIdentifier('order'), device, sequence: 2, program: newIdentifier('program') });
+  await until(() => reportsOf('program-stopped').length === 1);
+  deliver({ ...attach, order: newIdentifier('order'), sequence: 3 });
+  await until(() => reportsOf('device-attached').length === 2);
+  const sequences = reports.filter(({ kind }) => kind !== 'device-state').map(({ state }) => state.sequence ?? 0);
+  expect(sequences[0]).toBeGreaterThan(0);
+  expect(sequences[1]).toBeGreaterThan(sequences[0] ?? 0);
+  expect(sequences[2]).toBeGreaterThan(sequences[1] ?? 0);
+});
+
 test('reports that the service did not take are delivered when it does', async () => {
   refuseReports = true;
   deliver(attach);
