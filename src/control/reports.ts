@@ -22,8 +22,7 @@ type LoadOrder = OrderOf<'load'>;
 type Answered = { readonly record: OrderRecord; readonly order: Order; readonly report: OrderReport };
 
 /** Applies a batch of reports; one whose order is settled, or another host's, has been applied or is not the host's to make. */
-export async function applyReports(records: Records, batch: Batch, requester: Requester): Promise<void> {
-  const at = new Date();
+export async function applyReports(records: Records, batch: Batch, at: Date, requester: Requester): Promise<void> {
   const answered = await unsettledOf(records, batch);
   const entries: AuditEntry[] = [];
   for (const some of oneOfEachDevice(answered)) entries.push(...(await applyToDevices(records, batch, some, at)));

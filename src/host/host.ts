@@ -56,6 +56,8 @@ class Host {
   readonly #builds: BuildVerifier;
   readonly #outbox = new Outbox();
   readonly #devices = new Map<DeviceId, HostedDevice>();
+  /** The sequence of the order that attached each device: one that comes again would empty it. */
+  readonly #attachedBy = new Map<DeviceId, number>();
   readonly #underWay = new Set<string>();
   readonly #done = new Map<string, MadeReport>();
   #host: string | null = null;
@@ -120,6 +122,10 @@ class Host {
     const report = this.#done.get(order.order);
     if (report !== undefined) return this.#outbox.add(report);
     if (this.#underWay.has(order.order)) return;
+    if (order.kind === 'attach-device' && order.sequence <= (this.#attachedBy.get(order.device) ?? 0)) {
+      logger.error(factsOf(order), 'skipped an order to attach a device that is attached already; its report is not remembered any more');
+      return;
+    }
     const device = this.#deviceOf(order);
     if (device === null) {
       logger.error(factsOf(order), 'skipped an order for a device that is not attached');
@@ -141,6 +147,7 @@ class Host {
     old?.close().catch((error) => this.#options.logger.error({ device: order.device, reason: String(error) }, 'could not close a device'));
     const device = new HostedDevice(this.#processor, this.#images, this.#builds, order.ramPages, () => this.#nextSequence());
     this.#devices.set(order.device, device);
+    this.#attachedBy.set(order.device, order.sequence);
     return device;
   }
 

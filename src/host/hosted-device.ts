@@ -31,9 +31,10 @@ export class HostedDevice {
 
   /** Carries an order out after those before it; what went wrong is in the report. Rejects only if the device's state cannot be reported. */
   carryOut(order: Order): Promise<MadeReport> {
+    const receivedAt = performance.now();
     const report = this.#lastOrder.then(() => {
       this.#isAtRest = false;
-      return this.#carryOut(order);
+      return this.#carryOut(order, receivedAt);
     });
     this.#lastOrder = report.catch(() => {});
     return report;
@@ -75,14 +76,14 @@ export class HostedDevice {
     return this.#lastReported !== before;
   }
 
-  async #carryOut(order: Order): Promise<MadeReport> {
+  async #carryOut(order: Order, receivedAt: number): Promise<MadeReport> {
     switch (order.kind) {
       case 'attach-device': {
         const failure = await this.#attempt(() => this.#attach(order));
         return { kind: 'device-attached', ...this.#heading(order), failure };
       }
       case 'load': {
-        const result = await this.#load(order);
+        const result = await this.#load(order, receivedAt);
         return { kind: 'load-completed', ...this.#heading(order), load: order.load, result };
       }
       case 'start-program': {
@@ -120,8 +121,10 @@ export class HostedDevice {
     if (failures.length > 0) throw new ProgramError(failures.join('; '));
   }
 
-  async #load(order: OrderOf<'load'>): Promise<MadeLoadReport> {
-    if (order.deadline !== null && Date.parse(order.deadline) <= Date.now())
+  /** @param receivedAt When the host got the order, by its monotonic clock. */
+  async #load(order: OrderOf<'load'>, receivedAt: number): Promise<MadeLoadReport> {
+    const { remainingMilliseconds: remaining } = order;
+    if (remaining !== null && performance.now() - receivedAt >= remaining)
       return unloadedReport(order, 'expired', 'its deadline was over before the device began it', this.#state());
     try {
       const image = await this.#images.get(order.image);

@@ -59,7 +59,7 @@ test('an order comes again in every stream until its report has settled it, and 
   agent.disconnect();
   await agent.connect();
   const [again] = await agent.order('load');
-  expect(again).toEqual(first);
+  expect(again).toMatchObject({ order: first?.order, sequence: first?.sequence });
   if (again === undefined) throw new Error('no order');
   expect(await Promise.all([agent.report(loaded(again)), agent.report(loaded(again), loaded(again))])).toMatchObject([
     { status: 204 },

@@ -219,20 +219,21 @@ test('a host says that it is there, and registers again when the service does no
   await until(() => stream !== null, 'the host follows its orders');
 });
 
-test('a load whose deadline is over is not begun, and is reported as expired', async () => {
+test('a load whose time is over is not begun, and is reported as expired; the clock of the host decides nothing', async () => {
   deliver(attach);
-  const load = (deadline: string) => {
+  const load = (deadline: string, remainingMilliseconds: number | null) => {
     const order = newIdentifier('order');
     const image = `sha256:${'0'.repeat(64)}`;
-    const of = { module: 'tcp', version: '1.0.0', image, strategy: 'inject', invalidation: 'nx', deadline };
+    const of = { module: 'tcp', version: '1.0.0', image, strategy: 'inject', invalidation: 'nx', deadline, remainingMilliseconds };
     deliver({ kind: 'load', order, device, sequence: 4, load: newIdentifier('load'), ...of });
     return order;
   };
-  const late = load('2020-01-01T00:00:00.000Z');
-  const inTime = load('2120-01-01T00:00:00.000Z');
-  await until(() => reportsOf('load-completed').length === 2);
+  const [past, future] = ['2020-01-01T00:00:00.000Z', '2120-01-01T00:00:00.000Z'];
+  const late = load(future, 0);
+  const inTime = [load(past, 600_000), load(future, 600_000), load(past, null)];
+  await until(() => reportsOf('load-completed').length === 4);
   expect(reportsOf('load-completed')).toMatchObject([
     { order: late, result: { outcome: 'expired', reason: expect.stringContaining('deadline'), current: null } },
-    { order: inTime, result: { outcome: 'refused-image' } },
+    ...inTime.map((order) => ({ order, result: { outcome: 'refused-image' } })),
   ]);
 });
