@@ -25,17 +25,24 @@ const ofDatabases = [
   'test/api/{copy,keys,loads,replicas,restart,rollbacks,texts}.test.ts',
 ];
 
+/** A file in which every test fails: with it, the continuous integration shows that a failing test fails the run. */
+const deliberateFailure = 'test/deliberate-failure.ts';
+const isDeliberateFailure = process.env['TEST_DELIBERATE_FAILURE'] !== undefined;
+/** Where the results of each test go as JSON, beside what is printed. */
+const resultsFile = process.env['TEST_RESULTS_FILE'];
+
 export default defineConfig({
   test: {
+    reporters: resultsFile === undefined ? ['default'] : ['default', ['json', { outputFile: resultsFile }]],
     // Two at a time: several of them run processes of their own.
     maxWorkers: 2,
-    globalSetup: ['test/postgresql/server.ts'],
+    globalSetup: ['test/temporary-folder.ts', 'test/postgresql/server.ts'],
     projects: [
       {
         test: {
           ...usual,
           name: 'sqlite',
-          include: ['test/**/*.test.ts'],
+          include: isDeliberateFailure ? [deliberateFailure] : ['test/**/*.test.ts'],
           exclude: ['test/store/postgresql/**'],
           provide: { databases: 'sqlite' },
         },
@@ -44,7 +51,7 @@ export default defineConfig({
         test: {
           ...usual,
           name: 'postgresql',
-          include: process.env['TEST_EVERYTHING'] === undefined ? ofDatabases : everything,
+          include: isDeliberateFailure ? [deliberateFailure] : process.env['TEST_EVERYTHING'] === undefined ? ofDatabases : everything,
           // These have no database.
           exclude: ['test/control/going-back.test.ts', 'test/control/rollouts/{judgement,schedule-window,steps,waves}.test.ts'],
           provide: { databases: 'postgresql' },

@@ -43,10 +43,16 @@ export class Bench {
   privateKeys = new PrivateKeysInMemory();
   /** Whether the service is told that its signing key is lost; to be set before the start. */
   isSigningKeyLost = false;
-  readonly folder = mkdtempSync(join(tmpdir(), 'patchbay-api-'));
+  /** Made when it is first asked for: a file whose tests are all skipped closes nothing. */
+  #folder: string | null = null;
   #app: FastifyInstance | null = null;
   #port = 0;
   readonly #hosts: { readonly stop: AbortController; readonly ended: Promise<void> }[] = [];
+
+  get folder(): string {
+    this.#folder ??= mkdtempSync(join(tmpdir(), 'patchbay-api-'));
+    return this.#folder;
+  }
 
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
@@ -120,7 +126,7 @@ export class Bench {
       await ended;
     }
     await this.stop();
-    rmSync(this.folder, { recursive: true, force: true });
+    if (this.#folder !== null) rmSync(this.#folder, { recursive: true, force: true });
   }
 
   get(path: string, headers: Record<string, string> = {}): Promise<Answer> {
