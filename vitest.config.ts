@@ -6,12 +6,13 @@ import { defineConfig } from 'vitest/config';
 // Hundreds of processes and compiler threads are started: each finds what the runtime has made of the sources before.
 process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/patchbay', import.meta.url));
 
+// Time limits are for a run that hangs: a machine with other work is slower by a factor.
 const usual = {
   pool: 'forks',
   // What a file imports is there for the next one: a third of the time of the small ones.
   isolate: false,
-  testTimeout: 60_000,
-  hookTimeout: 60_000,
+  testTimeout: 180_000,
+  hookTimeout: 180_000,
 } as const;
 
 /** What the tests of the API, of control and of the store say of both databases. */
