@@ -13,6 +13,8 @@ const usual = {
   isolate: false,
   testTimeout: 180_000,
   hookTimeout: 180_000,
+  // A test without an assertion cannot fail.
+  expect: { requireAssertions: true },
 } as const;
 
 /** What the tests of the API, of control and of the store say of both databases. */

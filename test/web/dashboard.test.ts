@@ -415,7 +415,7 @@ test('a service that asks nobody for a key is opened without one', async () => {
   }
 });
 
-test('nobody is kept out of a page by what axe finds, nor by a narrow window', { timeout: 120_000 }, async () => {
+test('nobody is kept out of a page by what axe finds, nor by a narrow window', { timeout: 300_000 }, async () => {
   const page = await dashboard.open('/', { role: null });
   const look = (what: string) => lookForBarriers(page, what);
   await heading(page, 'Sign in to Patchbay').waitFor();

@@ -570,7 +570,7 @@ test('what an export lacks because it was cut short is no proof', async () => {
   await page.getByText('The trail was not read to its end.').waitFor();
 });
 
-test('nobody is kept out of a page by what axe finds, nor by a narrow window', { timeout: 120_000 }, async () => {
+test('nobody is kept out of a page by what axe finds, nor by a narrow window', { timeout: 300_000 }, async () => {
   const page = await dashboard.open('/', { role: 'admin' });
   /** What is there only after something was done. */
   const acts: Readonly<Record<string, () => Promise<void>>> = {

@@ -49,7 +49,7 @@ export function tell(result: Result): void {
 
 /** Asks until there is an answer. */
 export async function until<Value>(what: string, ask: () => Promise<Value | null>): Promise<Value> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 120_000;
   for (;;) {
     const value = await ask();
     if (value !== null) return value;
