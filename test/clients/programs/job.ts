@@ -53,7 +53,7 @@ export async function until<Value>(what: string, ask: () => Promise<Value | null
   for (;;) {
     const value = await ask();
     if (value !== null) return value;
-    if (Date.now() > deadline) throw new Error(`did not come about in 30 s: ${what}`);
+    if (Date.now() > deadline) throw new Error(`did not come about in 120 s: ${what}`);
     await setTimeout(20);
   }
 }
