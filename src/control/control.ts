@@ -50,7 +50,7 @@ export type ControlSettings = {
 };
 
 /** How often deadlines are looked at, in milliseconds. */
-const longestSweepInterval = 1_000;
+const deadlineInterval = 1_000;
 /** How often a checkpoint of what is new in the audit trail is signed, in milliseconds. */
 const checkpointInterval = 60_000;
 /** How often it is put on disk when keys were last used, in milliseconds. */
@@ -91,7 +91,7 @@ export class Control {
     reachability: Reachability,
     context: Context,
     timeKeeper: TimeKeeper,
-    { joinToken, unreachableAfter, retention, sharedCompiler }: ControlSettings,
+    { joinToken, retention, sharedCompiler }: ControlSettings,
     logger: BaseLogger,
   ) {
     this.#context = context;
@@ -130,10 +130,7 @@ export class Control {
     this.#uses = new Repeated(usesInterval, () => this.keys.keepUses());
     const { store } = context;
     this.#shared = [
-      store.repeat('deadlines', Math.min(longestSweepInterval, unreachableAfter / 4), async () => {
-        await reachability.sweep();
-        await this.loads.expire();
-      }),
+      store.repeat('deadlines', deadlineInterval, () => this.loads.expire()),
       store.repeat('retention', retention.interval, async () => {
         await pruneEvents(store, this.checkpoints, retention);
         await pruneImages(store, retention);

@@ -32,12 +32,14 @@ let database: string;
 let machine: Machine;
 let control: Control;
 let usual: ReturnType<typeof usualSettings>;
-const settings = () => ({ joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...usual, time: machine.time });
+let unreachableAfter: number;
+const settings = () => ({ joinToken: 'not used', unreachableAfter, adminKey: null, ...usual, time: machine.time });
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-clocks-'));
   database = await newDatabase(folder);
   machine = new Machine();
   usual = usualSettings();
+  unreachableAfter = 60_000;
 });
 afterEach(async () => {
   await control.close();
@@ -147,6 +149,46 @@ test.runIf(kind === 'postgresql')(
     control = right;
   },
 );
+
+test.each([hour, -hour, 10 * year, -40 * year])(
+  'a host that dies is found though the clock of the service was wrong by %d ms while it lived, and one that lives is not',
+  async (ahead) => {
+    unreachableAfter = 1_000;
+    machine.ahead = ahead;
+    control = await Control.open(database, settings());
+    const register = (name: string) =>
+      control.hosts.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
+    const [dying, living] = [await register('dying'), await register('living')];
+    await control.hosts.authenticate(dying.token);
+    const unreachable = async () => {
+      await control.hosts.authenticate(living.token);
+      const { items } = await control.hosts.list({ isReachable: false }, { sort: 'name', order: 'asc', limit: 9, after: null });
+      return items.map(({ name }) => name);
+    };
+    machine.ahead = 0;
+    expect(await until('one host is unreachable', async () => ((await unreachable()).length > 0 ? unreachable() : null))).toEqual([
+      'dying',
+    ]);
+    await control.close();
+    control = await Control.open(database, settings());
+    expect(await unreachable()).toEqual(['dying']);
+    machine.ahead = -ahead;
+    await control.hosts.authenticate(dying.token);
+    expect(await unreachable()).toEqual([]);
+    expect(await until('it is found again', async () => ((await unreachable()).length > 0 ? unreachable() : null))).toEqual(['dying']);
+  },
+);
+
+test('a host that dies is found after a restart of the service, whatever the clock said before', async () => {
+  unreachableAfter = 1_000;
+  machine.ahead = hour;
+  control = await Control.open(database, settings());
+  await control.hosts.register(Registration.parse({ name: 'dying', bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
+  await control.close();
+  machine.ahead = 0;
+  control = await Control.open(database, settings());
+  await until('it is found', async () => (await control.fleetHealth()).hosts.unreachable === 1);
+});
 
 test('a device whose clock is wrong has its loads in the history where they belong: no later than reported, no earlier than requested', async () => {
   const { host, device } = await start();
