@@ -23,7 +23,7 @@ const everything = ['test/{api,control}/**/*.test.ts', 'test/store/*.test.ts', '
 const ofDatabases = [
   'test/store/*.test.ts',
   'test/store/postgresql/*.test.ts',
-  'test/control/{answers,loads,rollbacks}.test.ts',
+  'test/control/{answers,clocks,loads,rollbacks}.test.ts',
   'test/control/rollouts/load-requests.test.ts',
   'test/api/{copy,keys,loads,replicas,restart,rollbacks,texts}.test.ts',
 ];
@@ -56,7 +56,10 @@ export default defineConfig({
           name: 'postgresql',
           include: isDeliberateFailure ? [deliberateFailure] : process.env['TEST_EVERYTHING'] === undefined ? ofDatabases : everything,
           // These have no database.
-          exclude: ['test/control/going-back.test.ts', 'test/control/rollouts/{judgement,schedule-window,steps,waves}.test.ts'],
+          exclude: [
+            'test/control/{going-back,order-offers,service-clock}.test.ts',
+            'test/control/rollouts/{judgement,schedule-window,steps,waves}.test.ts',
+          ],
           provide: { databases: 'postgresql' },
         },
       },

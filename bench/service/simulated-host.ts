@@ -74,8 +74,12 @@ export function registrationOf(name: string, bootId: string, devices: number, la
   };
 }
 
+let lastSequence = 0;
+
 function emptyState(): DeviceState {
+  lastSequence += 1;
   return DeviceState.parse({
+    sequence: lastSequence,
     at: new Date().toISOString(),
     moduleTable: [],
     memoryMap: { pageBytes: 4096, pages: 256, usedPages: 0, ranges: [] },

@@ -3,13 +3,14 @@
 import type { AbiViolation } from '../protocol/device-state.ts';
 import type { Records } from '../store/records/records.ts';
 import type { AuditEntry } from './context.ts';
+import { notAfter } from './reported-times.ts';
 
-type Origin = { readonly deviceId: string; readonly bootId: string };
+type Origin = { readonly deviceId: string; readonly bootId: string; readonly receivedAt: Date };
 
 /** Keeps what a device has found in this boot of its host, of programs that it has. Answers the events of those that are new. */
 export async function applyViolations(
   records: Records,
-  { deviceId, bootId }: Origin,
+  { deviceId, bootId, receivedAt }: Origin,
   reported: readonly AbiViolation[],
 ): Promise<AuditEntry[]> {
   if (reported.length === 0) return [];
@@ -17,7 +18,7 @@ export async function applyViolations(
   const latest = new Map(reported.map((violation) => [keyOf(violation.program, violation), violation]));
   const more = [...latest].flatMap(([key, { faults, lastAt }]) => {
     const record = known.get(key);
-    return record !== undefined && faults > record.faults ? [{ number: record.number, faults, lastAt: new Date(lastAt) }] : [];
+    return record !== undefined && faults > record.faults ? [{ number: record.number, faults, lastAt: notAfter(receivedAt, lastAt) }] : [];
   });
   if (more.length > 0) await records.abiViolations.count(more);
   const unknown = [...latest].filter(([key]) => !known.has(key)).map(([, violation]) => violation);
@@ -29,7 +30,7 @@ export async function applyViolations(
   const found = unknown.flatMap(({ program, at, lastAt, faults, ...facts }) => {
     const programName = names.get(program);
     if (programName === undefined) return [];
-    const times = { at: new Date(at), lastAt: new Date(lastAt) };
+    const times = { at: notAfter(receivedAt, at), lastAt: notAfter(receivedAt, lastAt) };
     return [{ deviceId, bootId, programId: program, programName, ...facts, ...times, faults: BigInt(faults) }];
   });
   await records.abiViolations.create(deviceId, found);

@@ -1,6 +1,7 @@
 // A host's new boot: its devices are empty, and are brought back to what they had before they go on with what was asked of them.
 
 import { DeviceState, type ProgramStatistics } from '../protocol/device-state.ts';
+import { ProgramId } from '../protocol/identifiers.ts';
 import type { DeviceModuleRecord, DeviceRecord } from '../store/records/devices.ts';
 import type { NewOrder } from '../store/records/orders.ts';
 import type { ProgramRecord } from '../store/records/programs.ts';
@@ -54,9 +55,15 @@ async function endStoppingPrograms(records: Records, devices: readonly DeviceRec
   const stopping = await records.programs.stoppingOn(devices.map(({ id }) => id));
   for (const { id, deviceId } of stopping) {
     const last = states.get(deviceId)?.data?.programs.find(({ program }) => program === id);
-    await records.programs.setEnd(id, { ...(last ?? nothingReported), program: id, state: 'stopped', threads: 0 });
+    await records.programs.setEnd(id, stoppedStatistics(id, last));
   }
   return new Set(stopping.map(({ id }) => id));
+}
+
+/** The last statistics of a program that was stopped. @param last What its device last reported of it. */
+export function stoppedStatistics(program: string, last: ProgramStatistics | undefined): ProgramStatistics {
+  if (last !== undefined && last.state !== 'running') return last;
+  return { ...(last ?? nothingReported), program: ProgramId.parse(program), state: 'stopped', threads: 0 };
 }
 
 const nothingReported: Omit<ProgramStatistics, 'program' | 'state' | 'threads'> = {

@@ -7,6 +7,7 @@ import type { Records } from '../store/records/records.ts';
 import type { Store } from '../store/store.ts';
 import type { RepeatableRequest } from './answers.ts';
 import type { OrderBoard } from './order-board.ts';
+import type { Clock } from './service-clock.ts';
 import type { SigningKeys } from './signing-keys.ts';
 
 export type Context = {
@@ -14,6 +15,7 @@ export type Context = {
   readonly compiler: Compiler;
   readonly orderBoard: OrderBoard;
   readonly signingKeys: SigningKeys;
+  readonly clock: Clock;
 };
 
 /** Who asks, and in which request. */

@@ -29,8 +29,10 @@ import { Readiness } from './readiness.ts';
 import { pruneEvents, pruneImages, type RetentionSettings } from './retention.ts';
 import { Rollbacks } from './rollbacks.ts';
 import { Rollouts } from './rollouts/rollouts.ts';
+import { machineTime, type TimeSource } from './service-clock.ts';
 import { SignaturePolicies } from './signature-policies.ts';
 import { type SigningKeySettings, SigningKeys } from './signing-keys.ts';
+import { TimeKeeper } from './time-keeper.ts';
 
 export type ControlSettings = {
   /** What a host must show to register. */
@@ -43,10 +45,12 @@ export type ControlSettings = {
   readonly adminKey: { readonly when: 'first start' | 'always'; readonly keep: (secret: string) => void } | null;
   /** One that is shared with others in this process, who close it; without it, it has one of its own. */
   readonly sharedCompiler?: Compiler;
+  /** Where time comes from; without it, the clocks of the machine. */
+  readonly time?: TimeSource;
 };
 
 /** How often deadlines are looked at, in milliseconds. */
-const longestSweepInterval = 1_000;
+const deadlineInterval = 1_000;
 /** How often a checkpoint of what is new in the audit trail is signed, in milliseconds. */
 const checkpointInterval = 60_000;
 /** How often it is put on disk when keys were last used, in milliseconds. */
@@ -73,6 +77,7 @@ export class Control {
   readonly rollbacks: Rollbacks;
   readonly rollouts: Rollouts;
   readonly #context: Context;
+  readonly #timeKeeper: TimeKeeper;
   readonly #readiness: Readiness;
   readonly #reachability: Reachability;
   /** When keys were last used, of which each replica knows some. */
@@ -85,10 +90,12 @@ export class Control {
   private constructor(
     reachability: Reachability,
     context: Context,
-    { joinToken, unreachableAfter, retention, sharedCompiler }: ControlSettings,
+    timeKeeper: TimeKeeper,
+    { joinToken, retention, sharedCompiler }: ControlSettings,
     logger: BaseLogger,
   ) {
     this.#context = context;
+    this.#timeKeeper = timeKeeper;
     this.#ownCompiler = sharedCompiler === undefined ? context.compiler : null;
     this.#readiness = new Readiness(context.store);
     this.answers = new Answers(this.#context);
@@ -123,10 +130,7 @@ export class Control {
     this.#uses = new Repeated(usesInterval, () => this.keys.keepUses());
     const { store } = context;
     this.#shared = [
-      store.repeat('deadlines', Math.min(longestSweepInterval, unreachableAfter / 4), async () => {
-        await reachability.sweep();
-        await this.loads.expire();
-      }),
+      store.repeat('deadlines', deadlineInterval, () => this.loads.expire()),
       store.repeat('retention', retention.interval, async () => {
         await pruneEvents(store, this.checkpoints, retention);
         await pruneImages(store, retention);
@@ -147,9 +151,12 @@ export class Control {
       await store.close();
       throw error;
     });
-    const context = { store, compiler: settings.sharedCompiler ?? new Compiler(), orderBoard: new OrderBoard(store), signingKeys };
+    const timeKeeper = await TimeKeeper.start(store, settings.time ?? machineTime);
+    const { clock } = timeKeeper;
+    const compiler = settings.sharedCompiler ?? new Compiler();
+    const context = { store, compiler, orderBoard: new OrderBoard(store, clock), signingKeys, clock };
     const reachability = new Reachability(context, settings.unreachableAfter);
-    const control = new Control(reachability, context, settings, logger);
+    const control = new Control(reachability, context, timeKeeper, settings, logger);
     try {
       await stateOldBuilds(context);
       if (settings.adminKey !== null) await control.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
@@ -161,7 +168,8 @@ export class Control {
   }
 
   fleetHealth(): Promise<FleetHealth> {
-    return fleetHealth(this.#context, [...(this.checkpoints.fault === null ? [] : [this.checkpoints.fault]), ...this.rollouts.faults]);
+    const { fault } = this.checkpoints;
+    return fleetHealth(this.#context, [...(fault === null ? [] : [fault]), ...this.#timeKeeper.faults, ...this.rollouts.faults]);
   }
 
   /** What is measured, in the text format of Prometheus. */
@@ -192,6 +200,7 @@ export class Control {
     for (const work of this.#shared) await work.stop();
     await this.rollouts.stop();
     await this.#reachability.stop();
+    await this.#timeKeeper.stop();
     await this.#uses.stop();
     // A database that takes no writes any more does not keep the service from closing.
     await this.keys.keepUses().catch(() => {});

@@ -31,7 +31,7 @@ export type FleetHealth = {
 };
 
 /** @param faults What is wrong with the service itself, in words. */
-export async function fleetHealth({ store }: Context, faults: readonly string[]): Promise<FleetHealth> {
+export async function fleetHealth({ store, clock }: Context, faults: readonly string[]): Promise<FleetHealth> {
   const { records } = store;
   const [hosts, devices, open, totals, ordersUnsettled, notWhole, waiting, stopped] = await Promise.all([
     records.hosts.all(),
@@ -40,7 +40,7 @@ export async function fleetHealth({ store }: Context, faults: readonly string[])
     records.loads.totals(),
     records.orders.countUnsettled(),
     records.devices.notWhole(devicesNamed),
-    records.loads.queuedBefore(new Date(Date.now() - longestWait * 60_000)),
+    records.loads.queuedBefore(new Date(clock.now().getTime() - longestWait * 60_000)),
     records.rollouts.stoppedByFailure(rolloutsNamed),
   ]);
   const sum = (of: (total: LoadTotal) => number) => totals.reduce((whole, total) => whole + of(total), 0);

@@ -11,7 +11,7 @@ import type { SigningKeyRecord } from '../store/records/signing-keys.ts';
 import { attachment, bringUpDevices } from './bring-up.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
 import { newDevices } from './devices.ts';
-import { newOrder, toOrder } from './orders.ts';
+import { newOrder, offeredOrder } from './orders.ts';
 import { notFound, Problem } from './problem.ts';
 import type { Reachability } from './reachability.ts';
 import { applyReports } from './reports.ts';
@@ -84,7 +84,7 @@ export class Hosts {
   async register(registration: Registration, only: string | null, requester: Requester): Promise<RegisteredHost> {
     const { name, bootId, capacity } = registration;
     if (only !== null && name !== only) throw new Problem('forbidden', `the key is for the host ${only}, and does not register ${name}`);
-    const registeredAt = new Date();
+    const registeredAt = this.#context.clock.now();
     const token = `agt_${newSecret()}`;
     const { host, signingKeys } = await this.#context.store.transaction(async (records) => {
       const known = await records.hosts.findByName(name);
@@ -135,21 +135,22 @@ export class Hosts {
   }
 
   /**
-   * The host's orders that are not settled, after a sequence, and then those to come; ends with the signal.
+   * The host's orders that are not settled, then those to come, and again those that stay unsettled; ends with the signal.
    * @throws {Problem} `not-found`, `stale-boot`.
    */
-  async orders(hostId: string, bootId: string, after: number, signal: AbortSignal): Promise<AsyncIterable<Order>> {
-    const { orderBoard, store } = this.#context;
+  async orders(hostId: string, bootId: string, signal: AbortSignal): Promise<AsyncIterable<Order>> {
+    const { orderBoard, store, clock } = this.#context;
     await checkBoot(store.records, hostId, bootId);
     return (async function* () {
-      for await (const record of orderBoard.follow(hostId, after, signal)) yield toOrder(record);
+      for await (const record of orderBoard.follow(hostId, signal)) yield offeredOrder(record, clock.now());
     })();
   }
 
   /** The host's next orders after a sequence, as soon as there are any; none when the signal ends the waiting. @throws {Problem} as `orders`. */
   async nextOrders(hostId: string, bootId: string, after: number, signal: AbortSignal): Promise<Order[]> {
     await checkBoot(this.#context.store.records, hostId, bootId);
-    return (await this.#context.orderBoard.next(hostId, after, signal)).map(toOrder);
+    const { orderBoard, clock } = this.#context;
+    return (await orderBoard.next(hostId, after, signal)).map((record) => offeredOrder(record, clock.now()));
   }
 
   /** The host says that it is there, in this boot. @throws {Problem} `not-found`, `stale-boot`. */
@@ -166,7 +167,7 @@ export class Hosts {
       await this.#context.store.transaction(async (records) => {
         // Here, for the host may register anew while its old reports wait.
         await checkBoot(records, hostId, reports.bootId);
-        await applyReports(records, { hostId, ...reports }, requester);
+        await applyReports(records, { hostId, ...reports }, this.#context.clock.now(), requester);
       });
     } finally {
       this.#reportsUnderWay -= 1;

@@ -49,8 +49,8 @@ export type Batch = {
 };
 
 /** Makes a load of each target, with its order. @throws {Problem} `image-pruned`, `busy`. */
-export async function makeLoads(records: Records, batch: Batch): Promise<NewLoads> {
-  const [made] = await makeBatches(records, [{ status: 'fulfilled', value: batch }]);
+export async function makeLoads(records: Records, batch: Batch, requestedAt: Date): Promise<NewLoads> {
+  const [made] = await makeBatches(records, [{ status: 'fulfilled', value: batch }], requestedAt);
   if (made?.status !== 'fulfilled') throw made?.reason;
   return made.value;
 }
@@ -63,8 +63,8 @@ export async function makeLoads(records: Records, batch: Batch): Promise<NewLoad
 export async function makeBatches(
   records: Records,
   wanted: readonly PromiseSettledResult<Batch>[],
+  requestedAt: Date,
 ): Promise<PromiseSettledResult<NewLoads>[]> {
-  const requestedAt = new Date();
   const batches = wanted.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
   const deviceIds = [...new Set(batches.flatMap(({ targets }) => targets.map(({ device }) => device.id)))];
   const [open, demandsOn] = await Promise.all([
@@ -143,7 +143,9 @@ function newBatch(
 ): MadeBatch {
   const batchId = newIdentifier('batch');
   const policy = LoadPolicy.parse(terms);
-  const deadlineAt = new Date(requestedAt.getTime() + terms.deadlineSeconds * 1_000);
+  const remainingMilliseconds = terms.deadlineSeconds * 1_000;
+  const deadlineAt = new Date(requestedAt.getTime() + remainingMilliseconds);
+  const deadline = deadlineAt.toISOString();
   const made = targets.map(({ device, build }) => {
     const { version } = build;
     const load: NewLoad = {
@@ -163,7 +165,7 @@ function newBatch(
     };
     const content = { kind: 'load' as const, load: load.id, module, version, image: build.imageDigest, ...policy };
     const demands = demandsOn(module, device.id);
-    return { load, order: newOrder(device, { ...content, deadline: deadlineAt.toISOString(), demands }, requester, requestedAt) };
+    return { load, order: newOrder(device, { ...content, deadline, remainingMilliseconds, demands }, requester, requestedAt) };
   });
   const detail = { module, ...facts, ...policy, devices: targets.length };
   return {

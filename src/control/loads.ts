@@ -4,11 +4,12 @@ import type { LoadFilter, LoadRecord, LoadSummary } from '../store/records/loads
 import type { PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, answeredMeanwhile, keepAnswers } from './answers.ts';
-import { type Context, type PageOf, type Requester, readPage, service } from './context.ts';
+import { audit, type Context, type PageOf, type Requester, readPage, service } from './context.ts';
 import { namedDevices, type Selector, selectDevices } from './device-selection.ts';
 import { type Batch, type LoadTerms, makeBatches, type NewLoads } from './load-batches.ts';
 import { endLoads } from './load-endings.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
+import { clockSettings } from './service-clock.ts';
 
 /** Devices for which loads are made at once, where several requests are carried out together. */
 const devicesAtOnce = 1_000;
@@ -25,7 +26,7 @@ export class Loads {
 
   constructor(context: Context) {
     this.#context = context;
-    this.#request = context.store.together(requestLoads);
+    this.#request = context.store.together((records, asked) => requestLoads(records, asked, context.clock.now()));
   }
 
   /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
@@ -43,7 +44,7 @@ export class Loads {
         const how = load.state === 'dispatched' ? 'its host has been sent it' : `it has ended as ${load.outcome}`;
         throw new Problem('not-waiting', `the load ${id} cannot be cancelled any more: ${how}`);
       }
-      const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: new Date() };
+      const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: this.#context.clock.now() };
       await endLoads(records, [load], end, requester);
     });
     return this.find(id);
@@ -51,7 +52,8 @@ export class Loads {
 
   /** Ends the loads whose deadline is over. */
   async expire(): Promise<void> {
-    const now = new Date();
+    const now = this.#context.clock.now();
+    await this.#moveFromFuture(now);
     const isOver = await this.#context.store.records.loads.overdue(now, 1);
     if (isOver.length === 0) return;
     let ended: number;
@@ -63,6 +65,33 @@ export class Loads {
         return overdue.length;
       });
     } while (ended === endedAtOnce);
+  }
+
+  /**
+   * Loads that seem to have been requested in the future were requested while the clock was ahead: they keep the time that they were given, from now
+   * on.
+   */
+  async #moveFromFuture(now: Date): Promise<void> {
+    const { store } = this.#context;
+    const future = new Date(now.getTime() + clockSettings.tolerance);
+    if ((await store.records.loads.requestedAfter(future, 1)).length === 0) return;
+    await store.transaction(async (records) => {
+      const loads = await records.loads.requestedAfter(future, endedAtOnce);
+      await records.loads.moveRequests(loads, now);
+      await audit(
+        records,
+        service,
+        now,
+        loads.map(({ id, requestedAt }) => {
+          const reason = 'the clock of the service was ahead when it was requested';
+          return {
+            action: 'load.deadline-moved',
+            object: id,
+            detail: { reason, millisecondsAhead: requestedAt.getTime() - now.getTime() },
+          };
+        }),
+      );
+    });
   }
 
   /** @throws {Problem} `not-found`. */
@@ -82,9 +111,9 @@ export class Loads {
 }
 
 /** Carries out requests that have waited beside each other. */
-async function requestLoads(records: Records, asked: readonly Asked[]): Promise<PromiseSettledResult<NewLoads>[]> {
+async function requestLoads(records: Records, asked: readonly Asked[], now: Date): Promise<PromiseSettledResult<NewLoads>[]> {
   const results: PromiseSettledResult<NewLoads>[] = [];
-  for (const some of readTogether(asked)) results.push(...(await requestSome(records, some)));
+  for (const some of readTogether(asked)) results.push(...(await requestSome(records, some, now)));
   return results;
 }
 
@@ -107,7 +136,7 @@ function readTogether(asked: readonly Asked[]): Asked[][] {
   return runs;
 }
 
-async function requestSome(records: Records, asked: readonly Asked[]): Promise<PromiseSettledResult<NewLoads>[]> {
+async function requestSome(records: Records, asked: readonly Asked[], now: Date): Promise<PromiseSettledResult<NewLoads>[]> {
   const named = asked.flatMap(({ request: { selector } }) => ('devices' in selector ? selector.devices : []));
   const [builds, devicesNamed, checkNotAnswered] = await Promise.all([
     records.builds.findLoadable(asked.map(({ request }) => request)),
@@ -129,7 +158,7 @@ async function requestSome(records: Records, asked: readonly Asked[]): Promise<P
   };
   const batches: PromiseSettledResult<Batch>[] = [];
   for (const one of asked) batches.push(...(await Promise.allSettled([batchOf(one)])));
-  const results = await makeBatches(records, batches);
+  const results = await makeBatches(records, batches, now);
   const answers = results.flatMap((result, index) => {
     const { requester, answerOf } = asked[index] ?? {};
     const request = requester?.repeatable;

@@ -4,6 +4,8 @@ import { randomUUID } from 'node:crypto';
 import type { News } from '../store/news.ts';
 import type { OrderRecord } from '../store/records/orders.ts';
 import type { Store } from '../store/store.ts';
+import { OrderOffers, offerIntervals } from './order-offers.ts';
+import type { Clock } from './service-clock.ts';
 
 /** Orders read at once. */
 const batchSize = 500;
@@ -15,13 +17,17 @@ type Stream = { readonly id: string; readonly ending: AbortController };
 
 export class OrderBoard {
   readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #offers: OrderOffers;
   readonly #streams = new Map<string, Stream>();
   /** Whoever waits for a host's orders, to be woken. */
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #closed = new AbortController();
 
-  constructor(store: Store) {
+  constructor(store: Store, clock: Clock) {
     this.#store = store;
+    this.#clock = clock;
+    this.#offers = new OrderOffers(clock);
   }
 
   /** How many hosts follow their orders in a stream. */
@@ -53,7 +59,7 @@ export class OrderBoard {
 
   /**
    * A host's next orders after a number, as soon as there are any; none when the signal is aborted or the board closed. They count as sent.
-   * An order that is not settled is there again for whoever asks from before it: delivery is at least once.
+   * Those up to that number that no report has settled are among them again when their offers are due: delivery is at least once.
    */
   async next(hostId: string, after: number, signal: AbortSignal): Promise<OrderRecord[]> {
     const ended = AbortSignal.any([signal, this.#closed.signal]);
@@ -63,12 +69,14 @@ export class OrderBoard {
       const waiting = this.#waiting.get(hostId) ?? new Set();
       this.#waiting.set(hostId, waiting.add(wake));
       ended.addEventListener('abort', wake);
+      const offersDue = setTimeout(wake, offerIntervals.first);
       try {
         const orders = await this.#dispatch(hostId, after);
         // Whoever waits no time at all is told what there is.
         if (orders.length > 0 || ended.aborted) return orders;
         await news;
       } finally {
+        clearTimeout(offersDue);
         ended.removeEventListener('abort', wake);
         waiting.delete(wake);
         if (waiting.size === 0 && this.#waiting.get(hostId) === waiting) this.#waiting.delete(hostId);
@@ -78,19 +86,22 @@ export class OrderBoard {
     return [];
   }
 
-  /** A host's orders after a number, and then those to come, until the signal is aborted, another stream of the host begins, or the board is closed. */
-  async *follow(hostId: string, after: number, signal: AbortSignal): AsyncGenerator<OrderRecord, void> {
+  /**
+   * Every order of a host that no report has settled, then those to come, and again those that stay unsettled; until the signal is aborted, another
+   * stream of the host begins, or the board is closed.
+   */
+  async *follow(hostId: string, signal: AbortSignal): AsyncGenerator<OrderRecord, void> {
     const stream: Stream = { id: randomUUID(), ending: new AbortController() };
     const ended = AbortSignal.any([signal, stream.ending.signal, this.#closed.signal]);
     this.#streams.get(hostId)?.ending.abort();
     this.#streams.set(hostId, stream);
-    let last = after;
+    let last = 0;
     try {
       await this.#store.transaction(({ hosts }) => hosts.beginStream(hostId, stream.id));
       while (!ended.aborted) {
         for (const order of await this.next(hostId, last, ended)) {
           if (ended.aborted) return;
-          last = order.number;
+          last = Math.max(last, order.number);
           yield order;
         }
       }
@@ -101,15 +112,27 @@ export class OrderBoard {
 
   /** Reads the next orders; before a host is sent one for the first time that is on disk, so that it cannot be withdrawn behind its back. */
   async #dispatch(hostId: string, after: number): Promise<OrderRecord[]> {
+    const again = await this.#offeredAgain(hostId, after);
+    if (again.length > 0) return again;
     const [first] = await this.#store.records.orders.next(hostId, after, flightLimit, 1);
     if (first === undefined) return [];
     return this.#store.transaction(async ({ orders, loads }) => {
       const found = await orders.next(hostId, after, flightLimit, batchSize);
       await loads.setDispatched(
         found.flatMap(({ loadId }) => loadId ?? []),
-        new Date(),
+        this.#clock.now(),
       );
+      this.#offers.note(hostId, found);
       return found;
     });
+  }
+
+  /** Orders up to a number that the host has been offered and that no report has settled, where it is time to offer them again. */
+  async #offeredAgain(hostId: string, after: number): Promise<OrderRecord[]> {
+    if (after === 0 || !this.#offers.mayBeDue(hostId)) return [];
+    const unsettled = await this.#store.records.orders.upTo(hostId, after, flightLimit);
+    const due = this.#offers.due(hostId, unsettled).slice(0, batchSize);
+    this.#offers.note(hostId, due);
+    return due;
   }
 }

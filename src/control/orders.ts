@@ -28,6 +28,16 @@ export function toOrder(record: OrderRecord): Order {
   return { ...Order.parse(record.body), sequence: record.number };
 }
 
+/** A stored order as it is sent now: with what remains of the time for it. */
+export function offeredOrder(record: OrderRecord, now: Date): Order {
+  const order = toOrder(record);
+  if (order.kind !== 'load' || order.deadline === null) return order;
+  const left = Date.parse(order.deadline) - now.getTime();
+  // Never more than it was given: the clock may have been ahead when it was requested.
+  const remaining = Math.min(left, order.remainingMilliseconds ?? left);
+  return { ...order, remainingMilliseconds: Math.max(0, remaining) };
+}
+
 /**
  * A stored order, to be stored again for a device that has come up anew. It has another identifier: what was done under the old one, was done
  * on the device as it was before.

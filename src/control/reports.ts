@@ -5,9 +5,11 @@ import type { DeviceState, ProgramStatistics } from '../protocol/device-state.ts
 import type { OrderRecord } from '../store/records/orders.ts';
 import type { Records } from '../store/records/records.ts';
 import { applyViolations } from './abi-violations.ts';
+import { stoppedStatistics } from './bring-up.ts';
 import { type AuditEntry, audit, type Requester } from './context.ts';
 import { auditOutcomeOf } from './load-outcomes.ts';
 import { toOrder } from './orders.ts';
+import { notAfter } from './reported-times.ts';
 import { settleReported } from './rollouts/settlement.ts';
 import { keepLoaded, keepPutBack } from './stays.ts';
 
@@ -20,8 +22,7 @@ type LoadOrder = OrderOf<'load'>;
 type Answered = { readonly record: OrderRecord; readonly order: Order; readonly report: OrderReport };
 
 /** Applies a batch of reports; one whose order is settled, or another host's, has been applied or is not the host's to make. */
-export async function applyReports(records: Records, batch: Batch, requester: Requester): Promise<void> {
-  const at = new Date();
+export async function applyReports(records: Records, batch: Batch, at: Date, requester: Requester): Promise<void> {
   const answered = await unsettledOf(records, batch);
   const entries: AuditEntry[] = [];
   for (const some of oneOfEachDevice(answered)) entries.push(...(await applyToDevices(records, batch, some, at)));
@@ -29,7 +30,7 @@ export async function applyReports(records: Records, batch: Batch, requester: Re
     batch.hostId,
     answered.map(({ record }) => record.number),
   );
-  entries.push(...(await applyStates(records, batch)));
+  entries.push(...(await applyStates(records, batch, at)));
   await audit(records, requester, at, entries);
 }
 
@@ -82,14 +83,28 @@ async function applyToDevices(records: Records, batch: Batch, answered: readonly
     else if (order.kind === 'start-program' && report.kind === 'program-started') {
       await records.programs.setStarted([order.program], report.failure);
       entries.push(programEvent('program.started', order, report));
-    } else if (order.kind === 'stop-program' && report.kind === 'program-stopped')
+    } else if (order.kind === 'stop-program' && report.kind === 'program-stopped') {
+      await endStopped(records, order, report);
       entries.push(programEvent('program.stopped', order, report));
+    }
   }
   entries.push(...(await applyAttachments(records, batch, attachments, at)));
   entries.push(...(await applyLoads(records, loads, at)));
   return entries;
 }
 
+/**
+ * Ends a program that its device has stopped. The report says so itself: the program does not wait for a later state, which may have been taken
+ * before the program stopped.
+ */
+async function endStopped(records: Records, { program, device }: OrderOf<'stop-program'>, { failure, state }: StopReport): Promise<void> {
+  const last = state.programs.find((statistics) => statistics.program === program);
+  if (failure !== null && last?.state === 'running') return;
+  const open = await records.programs.withoutEnd([program]);
+  if (open.some(({ deviceId }) => deviceId === device)) await records.programs.setEnd(program, stoppedStatistics(program, last));
+}
+
+type StopReport = Extract<Report, { kind: 'program-stopped' }>;
 type Attachment = { readonly order: AttachOrder; readonly report: Extract<Report, { kind: 'device-attached' }> };
 type Load = { readonly order: LoadOrder; readonly report: Extract<Report, { kind: 'load-completed' }> };
 
@@ -143,20 +158,20 @@ function programEvent(
   return { action, object: program, outcome: outcomeOf(failure), detail: { device, failure } };
 }
 
-/** Of each device the newest state of the batch; programs that have ended leave their last statistics. Answers the events of what was found. */
-async function applyStates(records: Records, batch: Batch): Promise<AuditEntry[]> {
-  const newest = new Map<string, DeviceState>();
-  for (const { device, state } of batch.reports) {
-    const known = newest.get(device);
-    if (known === undefined || known.at <= state.at) newest.set(device, state);
-  }
+/** Applies of each device the newest state of the batch; programs that have ended leave their last statistics. Returns the events of what was found. */
+async function applyStates(records: Records, batch: Batch, receivedAt: Date): Promise<AuditEntry[]> {
+  const newest = newestStates(batch.reports);
   const { hostId, bootId } = batch;
-  const kept = await records.devices.setStates([...newest].map(([id, state]) => ({ id, hostId, state, stateAt: new Date(state.at) })));
+  const kept = await records.devices.setStates(
+    [...newest].map(([id, state]) => {
+      return { id, hostId, state, stateAt: notAfter(receivedAt, state.at), stateSequence: state.sequence ?? null };
+    }),
+  );
   const entries: AuditEntry[] = [];
   const ended = new Map<string, { readonly device: string; readonly statistics: ProgramStatistics }>();
   for (const [device, state] of newest) {
     if (!kept.has(device)) continue;
-    entries.push(...(await applyViolations(records, { deviceId: device, bootId }, state.abiViolations.newest)));
+    entries.push(...(await applyViolations(records, { deviceId: device, bootId, receivedAt }, state.abiViolations.newest)));
     for (const statistics of state.programs) if (statistics.state !== 'running') ended.set(statistics.program, { device, statistics });
   }
   if (ended.size === 0) return entries;
@@ -165,6 +180,17 @@ async function applyStates(records: Records, batch: Batch): Promise<AuditEntry[]
     if (end?.device === deviceId) await records.programs.setEnd(id, end.statistics);
   }
   return entries;
+}
+
+/** The newest state of each device: the one with the highest sequence, or the last where a state has none. */
+function newestStates(reports: readonly Report[]): Map<string, DeviceState> {
+  const newest = new Map<string, DeviceState>();
+  for (const { device, state } of reports) {
+    const known = newest.get(device);
+    const isOlder = known?.sequence !== undefined && state.sequence !== undefined && state.sequence < known.sequence;
+    if (!isOlder) newest.set(device, state);
+  }
+  return newest;
 }
 
 const outcomeOf = (failure: string | null) => (failure === null ? 'succeeded' : 'failed');

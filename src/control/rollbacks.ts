@@ -56,7 +56,8 @@ export class Rollbacks {
         throw new Problem('already-there', `every device has ${module}@${to} in its module table: there is nothing to do`);
       const versions = [...new Set(targets.map(({ build }) => build.version))];
       const facts = { isRollback: true, versions, ...('labels' in selector ? selector : {}) };
-      const made = await makeLoads(records, { targets, module, terms, isRollback: true, rolloutId: null, facts, requester });
+      const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
+      const made = await makeLoads(records, batch, this.#context.clock.now());
       const accepted = { ...made, unchanged, skipped };
       await keepAnswer(records, requester, answerOf, accepted);
       return accepted;

@@ -56,9 +56,12 @@ class Host {
   readonly #builds: BuildVerifier;
   readonly #outbox = new Outbox();
   readonly #devices = new Map<DeviceId, HostedDevice>();
+  /** The sequence of the order that attached each device: one that comes again would empty it. */
+  readonly #attachedBy = new Map<DeviceId, number>();
   readonly #underWay = new Set<string>();
   readonly #done = new Map<string, MadeReport>();
   #host: string | null = null;
+  #stateSequence = 0;
   /** As the service has asked for. */
   #heartbeatMilliseconds = 1_000;
 
@@ -119,6 +122,10 @@ class Host {
     const report = this.#done.get(order.order);
     if (report !== undefined) return this.#outbox.add(report);
     if (this.#underWay.has(order.order)) return;
+    if (order.kind === 'attach-device' && order.sequence <= (this.#attachedBy.get(order.device) ?? 0)) {
+      logger.error(factsOf(order), 'skipped an order to attach a device that is attached already; its report is not remembered any more');
+      return;
+    }
     const device = this.#deviceOf(order);
     if (device === null) {
       logger.error(factsOf(order), 'skipped an order for a device that is not attached');
@@ -138,9 +145,16 @@ class Host {
     if (order.kind !== 'attach-device') return this.#devices.get(order.device) ?? null;
     const old = this.#devices.get(order.device);
     old?.close().catch((error) => this.#options.logger.error({ device: order.device, reason: String(error) }, 'could not close a device'));
-    const device = new HostedDevice(this.#processor, this.#images, this.#builds, order.ramPages);
+    const device = new HostedDevice(this.#processor, this.#images, this.#builds, order.ramPages, () => this.#nextSequence());
     this.#devices.set(order.device, device);
+    this.#attachedBy.set(order.device, order.sequence);
     return device;
+  }
+
+  /** Rises through the whole boot, for all devices together: a device that is attached again goes on where the one before it was. */
+  #nextSequence(): number {
+    this.#stateSequence += 1;
+    return this.#stateSequence;
   }
 
   #finish(order: Order, report: MadeReport): void {

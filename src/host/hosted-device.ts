@@ -1,33 +1,40 @@
 // One device of the host: carries its orders out, one at a time, in the order of their coming, and says what came of each.
 
-import { Device, type DeviceState, ImageError, type Processor, ProgramError } from '../machine/index.ts';
+import { Device, ImageError, type DeviceState as MachineState, type Processor, ProgramError } from '../machine/index.ts';
 import type { MadeLoadReport, MadeReport, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
 import { type BuildVerifier, ProvenanceError } from './build-verifier.ts';
 import { ControlError } from './control-connection.ts';
 import type { ImageCache } from './image-cache.ts';
 import { unloadedReport } from './unloaded-report.ts';
 
+/** A state as it is reported. */
+export type SequencedState = MachineState & { readonly sequence: number };
+
 export class HostedDevice {
   readonly #images: ImageCache;
   readonly #builds: BuildVerifier;
   readonly #device: Device;
+  readonly #nextSequence: () => number;
   /** The last state reported, without its time. */
   #lastReported = '';
   /** Whether nothing can have changed since: no order has begun, and no program of the device runs. */
   #isAtRest = false;
   #lastOrder: Promise<unknown> = Promise.resolve();
 
-  constructor(processor: Processor, images: ImageCache, builds: BuildVerifier, ramPages: number) {
+  /** @param nextSequence Returns a higher number at each call, also for a device that takes the place of this one. */
+  constructor(processor: Processor, images: ImageCache, builds: BuildVerifier, ramPages: number, nextSequence: () => number) {
     this.#images = images;
     this.#builds = builds;
+    this.#nextSequence = nextSequence;
     this.#device = new Device({ processor, ramPages });
   }
 
   /** Carries an order out after those before it; what went wrong is in the report. Rejects only if the device's state cannot be reported. */
   carryOut(order: Order): Promise<MadeReport> {
+    const receivedAt = performance.now();
     const report = this.#lastOrder.then(() => {
       this.#isAtRest = false;
-      return this.#carryOut(order);
+      return this.#carryOut(order, receivedAt);
     });
     this.#lastOrder = report.catch(() => {});
     return report;
@@ -39,9 +46,9 @@ export class HostedDevice {
   }
 
   /** The device's state, if it is another than the last that was reported. */
-  changedState(): DeviceState | null {
+  changedState(): SequencedState | null {
     const state = this.#device.state();
-    return this.#note(state) ? state : null;
+    return this.#note(state) ? this.#numbered(state) : null;
   }
 
   async close(): Promise<void> {
@@ -50,28 +57,33 @@ export class HostedDevice {
   }
 
   /** The device's state, which is going to be reported. */
-  #state(): DeviceState {
+  #state(): SequencedState {
     const state = this.#device.state();
     this.#note(state);
-    return state;
+    return this.#numbered(state);
+  }
+
+  /** A state that was taken just now: the order of the numbers is the order in which the states were true. */
+  #numbered(state: MachineState): SequencedState {
+    return { sequence: this.#nextSequence(), ...state };
   }
 
   /** Keeps in mind what the device looks like now. Answers whether it is another state than the last that was reported. */
-  #note({ at: _, ...facts }: DeviceState): boolean {
+  #note({ at: _, ...facts }: MachineState): boolean {
     const before = this.#lastReported;
     this.#lastReported = JSON.stringify(facts);
     this.#isAtRest = !this.#device.isRunning;
     return this.#lastReported !== before;
   }
 
-  async #carryOut(order: Order): Promise<MadeReport> {
+  async #carryOut(order: Order, receivedAt: number): Promise<MadeReport> {
     switch (order.kind) {
       case 'attach-device': {
         const failure = await this.#attempt(() => this.#attach(order));
         return { kind: 'device-attached', ...this.#heading(order), failure };
       }
       case 'load': {
-        const result = await this.#load(order);
+        const result = await this.#load(order, receivedAt);
         return { kind: 'load-completed', ...this.#heading(order), load: order.load, result };
       }
       case 'start-program': {
@@ -109,8 +121,10 @@ export class HostedDevice {
     if (failures.length > 0) throw new ProgramError(failures.join('; '));
   }
 
-  async #load(order: OrderOf<'load'>): Promise<MadeLoadReport> {
-    if (order.deadline !== null && Date.parse(order.deadline) <= Date.now())
+  /** @param receivedAt When the host got the order, by its monotonic clock. */
+  async #load(order: OrderOf<'load'>, receivedAt: number): Promise<MadeLoadReport> {
+    const { remainingMilliseconds: remaining } = order;
+    if (remaining !== null && performance.now() - receivedAt >= remaining)
       return unloadedReport(order, 'expired', 'its deadline was over before the device began it', this.#state());
     try {
       const image = await this.#images.get(order.image);

@@ -176,7 +176,18 @@ export const Order = z
         ...LoadPolicy.shape,
         deadline: Timestamp.nullable()
           .default(null)
-          .describe('A device that has not begun the load by then does not, and reports it as `expired`.'),
+          .describe(
+            'When the load expires, by the clock of the service. For display: count `remainingMilliseconds` down instead of comparing clocks.',
+          ),
+        remainingMilliseconds: z
+          .int()
+          .min(0)
+          .nullable()
+          .default(null)
+          .describe(
+            'How long from its arrival at the host a load may wait to be begun, by a monotonic clock of the host. A device that has not begun the load by then does not, and reports it as `expired`. ' +
+              'Null: as long as it takes.',
+          ),
         demands: z
           .array(SignatureDemand)
           .default([])
@@ -200,6 +211,7 @@ export const Order = z
         image,
         ...examplePolicy,
         deadline: exampleTimes.deadline,
+        remainingMilliseconds: 86_399_989,
         demands: [
           { policy: exampleIdentifier('signature policy'), name: 'released', publicKeys: [exampleIdentity.publicKey], threshold: 1 },
         ],

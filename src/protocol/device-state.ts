@@ -149,6 +149,7 @@ const AbiViolations = z
 
 /** Both versions are in memory: the old one invalidated, the new one in the module table with four threads inside. */
 export const exampleDeviceState = {
+  sequence: 12,
   at: exampleTimes.completed,
   moduleTable: [{ module: 'tcp', version: next.version, image: next.image, address: next.address, referenceCount: 4 }],
   memoryMap: {
@@ -167,7 +168,15 @@ function exampleRange({ address, pages, version }: typeof old | typeof next, nx:
 
 export const DeviceState = z
   .object({
-    at: Timestamp,
+    sequence: z
+      .int()
+      .positive()
+      .optional()
+      .describe(
+        'Order of the states of a device within a boot of its host: each state of the device that the host makes, in whichever report, has a higher sequence than the one before. ' +
+          'The service keeps the state with the highest. Without a sequence, states count in the order of their arrival.',
+      ),
+    at: Timestamp.describe('When the state was taken, by the clock of the device. For display: it decides nothing.'),
     moduleTable: z.array(ModuleTableEntry),
     memoryMap: MemoryMap,
     programs: z.array(ProgramStatistics),

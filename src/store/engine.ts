@@ -40,6 +40,8 @@ export interface Engine {
   onAnnouncement(listener: (text: string | null) => void): void;
   /** Has work done at intervals of so many milliseconds, by one of the replicas at a time: what it does, it may do twice. */
   repeat(name: string, interval: number, work: () => Promise<void>): Repetition;
+  /** The time that all replicas of the service share, in milliseconds since 1970; null where there is one process, whose own time it is. */
+  sharedTime(): Promise<number | null>;
   /** Whether what is committed is on disk. */
   isDurable(): Promise<boolean>;
   /** Writes something that stays nowhere. @throws {Error} when the database takes no writes. */

@@ -195,6 +195,11 @@ export class Store {
     return this.#engine.repeat(name, interval, work);
   }
 
+  /** The time of the database, which all replicas of the service share, in milliseconds since 1970; null where there are no replicas. */
+  sharedTime(): Promise<number | null> {
+    return this.#engine.sharedTime();
+  }
+
   /** Whether the database can be written to, which is tried; whether what is acknowledged is on disk; and why it is not the database of this version, in words. */
   async health(): Promise<{ readonly writable: boolean; readonly isDurable: boolean; readonly migrationFaults: readonly string[] }> {
     return {

@@ -87,7 +87,9 @@ export class Agent {
   }
 }
 
-/** A device's state with these modules in its table. */
+let lastSequence = 0;
+
+/** A device's state, newer than all before it, with these modules in its table. */
 export function state(modules: Record<string, { version: string; image: string; address: string }> = {}) {
   const moduleTable = Object.entries(modules).map(([module, entry]) => ({ module, ...entry, referenceCount: 0 }));
   const ranges = moduleTable.map(({ module, version, address }) => ({
@@ -98,7 +100,9 @@ export function state(modules: Record<string, { version: string; image: string; 
     valid: true,
     nx: false,
   }));
+  lastSequence += 1;
   return {
+    sequence: lastSequence,
     at: new Date().toISOString(),
     moduleTable,
     memoryMap: { pageBytes: 4096, pages: 64, usedPages: ranges.length, ranges },

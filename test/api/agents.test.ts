@@ -59,7 +59,7 @@ test('an order comes again in every stream until its report has settled it, and 
   agent.disconnect();
   await agent.connect();
   const [again] = await agent.order('load');
-  expect(again).toEqual(first);
+  expect(again).toMatchObject({ order: first?.order, sequence: first?.sequence });
   if (again === undefined) throw new Error('no order');
   expect(await Promise.all([agent.report(loaded(again)), agent.report(loaded(again), loaded(again))])).toMatchObject([
     { status: 204 },
@@ -165,14 +165,57 @@ test('a host cannot take another host its device, nor settle its orders', async 
   expect((await bench.get(path)).body).toMatchObject({ state: 'dispatched' });
 });
 
-test('an older state does not replace a newer one', async () => {
+const module = { tcp: { version: '1.0.0', image: `sha256:${'0'.repeat(64)}`, address: '0x1000' } };
+const pastAndFuture = ['1970-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z', '2100-01-01T00:00:00.000Z'];
+const momentOf = (index: number) => pastAndFuture[index % pastAndFuture.length] ?? '';
+const deviceNow = async (device: string) => (await bench.get(`/v1/devices/${device}`)).body;
+
+test('the state with the highest sequence counts, whatever the clock of the device says and in whichever order the reports come', async () => {
   const agent = await connectedAgent();
   const device = await deviceNamed('d1');
-  const newer = { ...state(), at: '2030-01-01T00:00:02.000Z' };
-  const older = { ...state(), at: '2030-01-01T00:00:01.000Z' };
-  await agent.report({ kind: 'device-state', device, state: newer });
-  await agent.report({ kind: 'device-state', device, state: older });
-  expect((await bench.get(`/v1/devices/${device}`)).body['reportedAt']).toBe(newer.at);
+  const states = Array.from({ length: 9 }, (_, index) => ({ ...state(index === 8 ? module : {}), at: momentOf(index) }));
+  const report = (index: number) => ({ kind: 'device-state', device, state: states[index] });
+  // Across batches, and within one.
+  for (const index of [0, 2, 1, 4, 3]) await agent.report(report(index));
+  await agent.report(report(6), report(8), report(5), report(7));
+  await agent.report(report(7));
+  expect(await deviceNow(device)).toMatchObject({ moduleTable: [{ module: 'tcp' }], reportedAt: expect.any(String) });
+  await agent.report({ kind: 'device-state', device, state: { ...state(), at: momentOf(0) } });
+  expect(await deviceNow(device)).toMatchObject({ moduleTable: [], reportedAt: momentOf(0) });
+});
+
+test('a state of the future is shown with the time of its receipt, and does not keep the next one away', async () => {
+  const agent = await connectedAgent();
+  const device = await deviceNamed('d1');
+  await agent.report({ kind: 'device-state', device, state: { ...state(module), at: '2100-01-01T00:00:00.000Z' } });
+  const { reportedAt } = await deviceNow(device);
+  expect(Date.parse(String(reportedAt))).toBeLessThanOrEqual(Date.now());
+  await agent.report({ kind: 'device-state', device, state: state() });
+  expect(await deviceNow(device)).toMatchObject({ moduleTable: [] });
+});
+
+test('states of an agent that sends no sequence count in the order of their arrival', async () => {
+  const agent = await connectedAgent();
+  const device = await deviceNamed('d1');
+  const withoutSequence = (index: number, modules = {}) => {
+    const { sequence: _, ...rest } = state(modules);
+    return { kind: 'device-state', device, state: { ...rest, at: momentOf(index) } };
+  };
+  await agent.report(withoutSequence(2));
+  await agent.report(withoutSequence(0, module));
+  expect(await deviceNow(device)).toMatchObject({ moduleTable: [{ module: 'tcp' }] });
+  await agent.report(withoutSequence(2, module), withoutSequence(1));
+  expect(await deviceNow(device)).toMatchObject({ moduleTable: [] });
+});
+
+test('a sequence that is no whole number above zero is refused with what it is to be', async () => {
+  const agent = await connectedAgent();
+  const device = await deviceNamed('d1');
+  for (const sequence of [0, -1, 1.5, '7', null])
+    expect(await agent.report({ kind: 'device-state', device, state: { ...state(), sequence } })).toMatchObject({
+      status: 422,
+      body: { errors: [{ pointer: '/reports/0/state/sequence' }] },
+    });
 });
 
 test('images are downloaded by digest', async () => {

@@ -80,7 +80,7 @@ class PlayedHost {
   /** The orders that are not settled, of which there are so many. */
   async orders(count: number): Promise<Order[]> {
     const orders: Order[] = [];
-    for await (const order of await control.hosts.orders(this.id, this.bootId, 0, new AbortController().signal)) {
+    for await (const order of await control.hosts.orders(this.id, this.bootId, new AbortController().signal)) {
       orders.push(order);
       if (orders.length === count) break;
     }
@@ -170,8 +170,13 @@ const withViolations = (device: string, ...newest: unknown[]) => ({
 const violationsOf = async (deviceId: string) => (await control.devices.abiViolations({ deviceId }, wholeList)).items;
 const findings = async () => (await control.auditTrail.list({ action: 'device.abi-violation' }, wholeList)).items;
 
+let lastSequence = 0;
+
+/** A state, newer than all before it. */
 function stateWith(modules: readonly { module: string; version: string; image: string }[], programs: unknown[] = []): DeviceState {
+  lastSequence += 1;
   return DeviceState.parse({
+    sequence: lastSequence,
     at: new Date().toISOString(),
     moduleTable: modules.map(({ module, version, image }) => ({ module, version, image, address: '0x1000', referenceCount: 0 })),
     memoryMap: { pageBytes: 4096, pages: 64, usedPages: modules.length, ranges: [] },
@@ -239,7 +244,7 @@ test('a report of another kind than its order does not settle it: the load reach
     { ...heading(order), kind: 'program-stopped', program: `prg_${'0'.repeat(32)}`, failure: null, state },
   );
   expect(await control.loads.find(load)).toMatchObject({ state: 'dispatched' });
-  expect(await host.order('load')).toEqual(order);
+  expect(await host.order('load')).toMatchObject({ order: order.order, sequence: order.sequence });
   await host.report({ ...heading(order), kind: 'device-attached', failure: null, state }, loaded(order));
   expect(await control.loads.find(load)).toMatchObject({ state: 'completed', outcome: 'installed' });
 });
@@ -282,7 +287,7 @@ test('what was done before a host came up anew, in the same process too, does no
 
 test('the stream of a host ends when it registers in a new life', async () => {
   const host = await attachedHost();
-  const orders = await control.hosts.orders(host.id, host.bootId, 0, new AbortController().signal);
+  const orders = await control.hosts.orders(host.id, host.bootId, new AbortController().signal);
   const ended = (async () => {
     for await (const _ of orders) throw new Error('there is no order for the old life');
   })();
@@ -306,6 +311,66 @@ test('a program that is to stop has stopped when its host restarts, with what wa
   expect(await host.attach()).toMatchObject({ programs: [] });
   const next = await requestLoad('1.1.0', [device]);
   expect(await host.orders(1)).toMatchObject([{ kind: 'load', load: next }]);
+});
+
+test('a program whose stop succeeded has stopped, whichever states come with the report, before it or after it', async () => {
+  const host = await attachedHost();
+  await host.load('1.0.0');
+  const device = await host.device();
+  const at = moment(1);
+  const stateOf = (program: string, state: string, calls: number) => ({
+    ...stateWith(host.modules, [statistics(program, state, calls)]),
+    at,
+  });
+  const stop = async (report: (order: Order, older: unknown, newer: unknown) => Promise<void>) => {
+    const program = await host.startProgram();
+    await control.programs.stop(device, program, requester);
+    const order = await host.order('stop-program');
+    const older = { kind: 'device-state', device, state: stateOf(program, 'running', 40) };
+    const newer = { ...heading(order), kind: 'program-stopped', program, failure: null, state: stateOf(program, 'stopped', 41) };
+    await report(order, older, newer);
+    expect(await control.programs.view(device, program)).toMatchObject({
+      state: 'stopped',
+      statistics: { threads: 0, callsCompleted: 41 },
+    });
+  };
+  await stop((_, older, newer) => host.report(older, newer));
+  await stop((_, older, newer) => host.report(newer, older));
+  await stop(async (_, older, newer) => {
+    await host.report(newer);
+    await host.report(older);
+  });
+  // A newer state has come already, and it is one that does not list the program any more.
+  await stop(async (_, older, newer) => {
+    await host.report(older, { kind: 'device-state', device, state: { ...stateWith(host.modules), at } });
+    await host.report(newer);
+  });
+});
+
+test('a program of which its device knows nothing any more does not stay stopping', async () => {
+  const host = await attachedHost();
+  await host.load('1.0.0');
+  const device = await host.device();
+  const program = await host.startProgram();
+  await control.programs.stop(device, program, requester);
+  const order = await host.order('stop-program');
+  const report = { ...heading(order), kind: 'program-stopped', program };
+  await host.report({ ...report, failure: `the device has no program ${program}`, state: stateWith(host.modules) });
+  expect(await control.programs.view(device, program)).toMatchObject({ state: 'stopped', statistics: { threads: 0 } });
+});
+
+test('a program that its device could not stop stays stopping, and ends when its device says so', async () => {
+  const host = await attachedHost();
+  await host.load('1.0.0');
+  const device = await host.device();
+  const program = await host.startProgram();
+  await control.programs.stop(device, program, requester);
+  const order = await host.order('stop-program');
+  const running = stateWith(host.modules, [statistics(program, 'running')]);
+  await host.report({ ...heading(order), kind: 'program-stopped', program, failure: 'the processor is busy', state: running });
+  expect(await control.programs.view(device, program)).toMatchObject({ state: 'stopping' });
+  await host.report({ kind: 'device-state', device, state: stateWith(host.modules, [statistics(program, 'finished', 7)]) });
+  expect(await control.programs.view(device, program)).toMatchObject({ state: 'finished', statistics: { callsCompleted: 7 } });
 });
 
 test('a program that was asked to stop before it was started is started and stopped after the restart', async () => {

@@ -57,7 +57,9 @@ beforeAll(async () => {
       ...(index % 10 === 0 ? [{ deviceId: id, module: 'udp', version: '3.0.0', ...loaded }] : []),
     ];
   });
-  const reported = devices.filter((_, index) => index % 10 === 9).map(({ id }) => ({ id, hostId: 'h', state: state(), stateAt: at }));
+  const reported = devices
+    .filter((_, index) => index % 10 === 9)
+    .map(({ id }) => ({ id, hostId: 'h', state: state(), stateAt: at, stateSequence: 1 }));
   const demand = {
     id: 'p',
     name: 'demand',

@@ -119,6 +119,18 @@ test('an order that comes again is not carried out again, and its report is sent
   expect(second).toEqual(first);
 });
 
+test('each state has a higher sequence than the one before, also of a device that is attached again', async () => {
+  deliver(attach);
+  deliver({ kind: 'stop-program', order: newIdentifier('order'), device, sequence: 2, program: newIdentifier('program') });
+  await until(() => reportsOf('program-stopped').length === 1);
+  deliver({ ...attach, order: newIdentifier('order'), sequence: 3 });
+  await until(() => reportsOf('device-attached').length === 2);
+  const sequences = reports.filter(({ kind }) => kind !== 'device-state').map(({ state }) => state.sequence ?? 0);
+  expect(sequences[0]).toBeGreaterThan(0);
+  expect(sequences[1]).toBeGreaterThan(sequences[0] ?? 0);
+  expect(sequences[2]).toBeGreaterThan(sequences[1] ?? 0);
+});
+
 test('reports that the service did not take are delivered when it does', async () => {
   refuseReports = true;
   deliver(attach);
@@ -207,20 +219,21 @@ test('a host says that it is there, and registers again when the service does no
   await until(() => stream !== null, 'the host follows its orders');
 });
 
-test('a load whose deadline is over is not begun, and is reported as expired', async () => {
+test('a load whose time is over is not begun, and is reported as expired; the clock of the host decides nothing', async () => {
   deliver(attach);
-  const load = (deadline: string) => {
+  const load = (deadline: string, remainingMilliseconds: number | null) => {
     const order = newIdentifier('order');
     const image = `sha256:${'0'.repeat(64)}`;
-    const of = { module: 'tcp', version: '1.0.0', image, strategy: 'inject', invalidation: 'nx', deadline };
+    const of = { module: 'tcp', version: '1.0.0', image, strategy: 'inject', invalidation: 'nx', deadline, remainingMilliseconds };
     deliver({ kind: 'load', order, device, sequence: 4, load: newIdentifier('load'), ...of });
     return order;
   };
-  const late = load('2020-01-01T00:00:00.000Z');
-  const inTime = load('2120-01-01T00:00:00.000Z');
-  await until(() => reportsOf('load-completed').length === 2);
+  const [past, future] = ['2020-01-01T00:00:00.000Z', '2120-01-01T00:00:00.000Z'];
+  const late = load(future, 0);
+  const inTime = [load(past, 600_000), load(future, 600_000), load(past, null)];
+  await until(() => reportsOf('load-completed').length === 4);
   expect(reportsOf('load-completed')).toMatchObject([
     { order: late, result: { outcome: 'expired', reason: expect.stringContaining('deadline'), current: null } },
-    { order: inTime, result: { outcome: 'refused-image' } },
+    ...inTime.map((order) => ({ order, result: { outcome: 'refused-image' } })),
   ]);
 });

@@ -71,12 +71,12 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
         tags,
         summary: 'Follow the orders of a host',
         description:
-          'Server-sent events: `event: order`, `data` an Order, `id` its sequence. Every order that no report has settled comes (again), in order, then new ones; ' +
-          'with `Last-Event-ID`, only those after it. A newer stream of the same host ends this one.',
+          'Server-sent events: `event: order`, `data` an Order, `id` its sequence. Every order that no report has settled comes (again), in order, then new ones. ' +
+          'An order that stays unsettled comes again after 30 s, then after twice as long each time, up to 10 minutes. A newer stream of the same host ends this one.',
         params: hostParameter,
         querystring: z.strictObject({ bootId: boot }),
         headers: z.object({
-          'last-event-id': sequence.optional().describe('Sequence of the last order received: the stream goes on after it.'),
+          'last-event-id': sequence.optional().describe('Accepted and ignored: an order comes again until a report settles it.'),
         }),
         response: {
           200: { description: 'The stream of orders.', content: { 'text/event-stream': { schema: Order } } },
@@ -84,11 +84,8 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
         },
       },
     },
-    async ({ params, query, headers }, reply) => {
-      const after = headers['last-event-id'] ?? 0;
-      const stream = await eventStream(reply.raw, async (gone) =>
-        serverSentEvents(await hosts.orders(params.host, query.bootId, after, gone)),
-      );
+    async ({ params, query }, reply) => {
+      const stream = await eventStream(reply.raw, async (gone) => serverSentEvents(await hosts.orders(params.host, query.bootId, gone)));
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
   );
@@ -102,11 +99,12 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
         tags,
         summary: 'Wait for the next orders of a host',
         description:
-          'For agents without server-sent events: answers as soon as there are orders after the sequence, or with none when the wait is over.',
+          'For agents without server-sent events: answers as soon as there are orders after the sequence, or with none when the wait is over. ' +
+          'Orders up to the sequence that no report has settled come again after 30 s, then after twice as long each time, up to 10 minutes.',
         params: hostParameter,
         querystring: z.strictObject({
           bootId: boot,
-          after: sequence.default(0).describe('Sequence of the last order received; 0: every order that is not settled.'),
+          after: sequence.default(0).describe('Highest sequence received; 0: every order that is not settled.'),
           waitSeconds: z.coerce
             .number()
             .int()

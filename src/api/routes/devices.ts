@@ -214,7 +214,7 @@ function toDeviceDetail(view: DeviceView): z.infer<typeof DeviceDetail> {
   const { device, state } = view;
   return {
     ...toDevice(view),
-    reportedAt: state?.at ?? null,
+    reportedAt: state === null ? null : (device.stateAt?.toISOString() ?? null),
     attachFailure: device.attachFailure,
     moduleTable: state?.moduleTable ?? [],
     memoryMap: state?.memoryMap ?? null,

@@ -53,7 +53,11 @@ export const Device = z
   .meta({ id: 'Device', description: 'One simulated computer.', examples: [exampleDevice] });
 
 export const DeviceDetail = Device.extend({
-  reportedAt: timestamp.nullable().describe('When the device reported what follows; null where it has not since its host started.'),
+  reportedAt: timestamp
+    .nullable()
+    .describe(
+      'When the device reported what follows, by its own clock, but no later than the report arrived; null where it has not reported since its host started.',
+    ),
   attachFailure: z.string().nullable().describe('What could not be brought back when its host restarted.'),
   moduleTable: z.array(ModuleTableEntry).describe('Module name → the version in memory.'),
   memoryMap: MemoryMap.nullable(),

@@ -11,10 +11,9 @@ import type { Step } from './steps.ts';
 export type Decided = { readonly view: RolloutView; readonly step: Step | TakingBack | { readonly kind: 'end' }; readonly now: Date };
 
 /** What is to be done next; null where the rollout has ended. */
-export async function decide(records: Records, id: string): Promise<Decided | null> {
+export async function decide(records: Records, id: string, now: Date): Promise<Decided | null> {
   const record = await records.rollouts.find(id);
   if (record === null || record.endedAt !== null) return null;
-  const now = new Date();
   const view = await viewOf(records, record, now);
   if (view.state === 'rolling-back') return { view, step: (await nextOfRollback(records, view, now)) ?? view.step, now };
   if (view.state === 'aborted') return { view, step: view.tally.loading > 0 ? { kind: 'none' } : { kind: 'end' }, now };

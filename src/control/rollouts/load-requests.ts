@@ -45,7 +45,8 @@ export async function requestLoads(
     const isRollback = rollbackOf !== null;
     const facts = { rollout: id, wave, ...(version === null ? {} : { version }) };
     const requester: Requester = { actor: requestedBy, requestId: '' };
-    const { loads } = await makeLoads(records, { targets, module, terms: plan.terms, isRollback, rolloutId: id, facts, requester });
+    const batch = { targets, module, terms: plan.terms, isRollback, rolloutId: id, facts, requester };
+    const { loads } = await makeLoads(records, batch, now);
     await records.rollouts.setLoading(id, loads);
   }
   if (waiting.length > targets.length) {

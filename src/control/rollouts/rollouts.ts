@@ -82,7 +82,7 @@ export class Rollouts {
       const members = await membersOf(records, request);
       if ((await records.rollouts.countOpen()) >= rolloutLimits.open)
         throw new Problem('too-many-rollouts', `${rolloutLimits.open} rollouts have not ended, as many as may be: end some first`);
-      const now = new Date();
+      const now = this.#context.clock.now();
       const id = newIdentifier('rollout');
       const rollout = {
         id,
@@ -128,7 +128,7 @@ export class Rollouts {
   /** Has an operator's decision carried out. @throws {Problem} `not-found`, and what the decision does. */
   async decide(id: string, decision: Decision, requester: Requester, answerOf: AnswerOf<RolloutView>): Promise<RolloutView> {
     const made = await this.#context.store.transaction(async (records) => {
-      const now = new Date();
+      const now = this.#context.clock.now();
       const result = await decision(records, await viewOf(records, await found(records, id), now), requester, now);
       await keepAnswer(records, requester, answerOf, result);
       return result;
@@ -141,7 +141,7 @@ export class Rollouts {
   /** @throws {Problem} `not-found`. */
   async view(id: string): Promise<RolloutView> {
     const { records } = this.#context.store;
-    return viewOf(records, await found(records, id), new Date());
+    return viewOf(records, await found(records, id), this.#context.clock.now());
   }
 
   async list(filter: RolloutFilter, page: PageByTime): Promise<PageOf<RolloutView, PageByTime>> {
@@ -151,7 +151,7 @@ export class Rollouts {
       (wanted) => records.rollouts.list(filter, wanted),
       ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
     );
-    const now = new Date();
+    const now = this.#context.clock.now();
     const views: RolloutView[] = [];
     for (const record of items) views.push(await viewOf(records, record, now));
     return { items: views, next };

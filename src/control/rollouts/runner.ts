@@ -79,9 +79,9 @@ export class RolloutRunner {
 
   /** Answers how it stands when there is nothing to be done; null when it has ended, or others are to have their turn. */
   async #advance(id: string): Promise<RolloutView | null> {
-    const { records } = this.#context.store;
+    const { store, clock } = this.#context;
     for (let steps = 0; steps < stepsAtOnce; steps++) {
-      const decided = await decide(records, id);
+      const decided = await decide(store.records, id, clock.now());
       if (decided === null) return null;
       if (await this.#renew(decided.view)) continue;
       if (!isToBeTaken(decided.step)) return decided.view;
@@ -94,7 +94,7 @@ export class RolloutRunner {
   /** Has devices join, and measures, if it is time to. Answers whether it was. */
   async #renew(view: RolloutView): Promise<boolean> {
     const { id } = view.record;
-    const joins = isJoinable(view) && isDue(this.#nextJoining, id, joiningInterval);
+    const joins = isJoinable(view, this.#context.clock.now()) && isDue(this.#nextJoining, id, joiningInterval);
     const measures = isMeasured(view) && (isAwaited(view) || isDue(this.#nextMeasuring, id, measuringInterval));
     if (joins) await this.#join(view);
     if (measures) await this.#measure(view);
@@ -102,28 +102,28 @@ export class RolloutRunner {
   }
 
   async #takeStep({ view, step }: Decided): Promise<void> {
-    const { store } = this.#context;
+    const { store, clock } = this.#context;
     const { id } = view.record;
     if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#keepFigures(view.record, step.wave);
     await store.transaction(async (records) => {
       // Somebody may have paused it meanwhile, or a load have ended.
-      const decided = await decide(records, id);
+      const decided = await decide(records, id, clock.now());
       if (decided !== null) await carryOut(records, decided.view, decided.step, decided.now);
     });
   }
 
   async #join({ record }: RolloutView): Promise<void> {
-    const { store } = this.#context;
+    const { store, clock } = this.#context;
     // Others write meanwhile: looking takes long where many devices match, and mostly finds none.
     if ((await findJoining(store.records, record.id)).length === 0) return;
-    await store.transaction((records) => joinDevices(records, record.id, new Date()));
+    await store.transaction((records) => joinDevices(records, record.id, clock.now()));
   }
 
   async #measure(view: RolloutView): Promise<void> {
     const { record, wave } = view;
     if (wave === null) return;
     const began = performance.now();
-    const measuredAt = new Date();
+    const measuredAt = this.#context.clock.now();
     const { measured } = await this.#measuring.measure(record, wave.number);
     if (isAwaited(view) || !isDeepStrictEqual(measured, wave.results.measured))
       await this.#context.store.transaction(({ rollouts }) => rollouts.changeWave(record.id, wave.number, { measured, measuredAt }));
@@ -154,8 +154,8 @@ function isDue(times: Map<string, number>, id: string, interval: number): boolea
   return true;
 }
 
-function isJoinable({ record, state }: RolloutView): boolean {
-  return record.rollbackOf === null && state === 'running' && isOpenToDevices(record, new Date());
+function isJoinable({ record, state }: RolloutView, now: Date): boolean {
+  return record.rollbackOf === null && state === 'running' && isOpenToDevices(record, now);
 }
 
 /** Whether it is waited for when it is measured, whatever that finds. */

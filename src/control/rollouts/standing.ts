@@ -72,6 +72,7 @@ function standingOf(view: Omit<RolloutView, 'step'>, isBlocked: boolean, now: Da
       needsApproval: wave.plan.approval && wave.record.approvedBy === null,
       isAccepted: wave.record.accepted,
       soakUntil: wave.record.soakUntil,
+      soakSeconds: wave.plan.soakSeconds,
       measuredAt: wave.record.measuredAt,
       thresholds: wave.plan.thresholds,
       waiting: wave.tally.waiting,

@@ -1,5 +1,6 @@
 // What a rollout does next: one decision from how it stands, so that whoever takes it up after a crash goes on as if nothing had been.
 
+import { clockSettings } from '../service-clock.ts';
 import { failureOf, shortfallOf, type WaveResults } from './judgement.ts';
 import type { Thresholds } from './plan.ts';
 
@@ -25,6 +26,8 @@ export type WaveStanding = {
   /** Whether it is not judged any more. */
   readonly isAccepted: boolean;
   readonly soakUntil: Date | null;
+  /** How long it soaks, in seconds. */
+  readonly soakSeconds: number;
   /** What its results are as of; null: nothing was measured yet. */
   readonly measuredAt: Date | null;
   readonly thresholds: Thresholds;
@@ -131,10 +134,15 @@ function nextLoads({ isWindowOpen, devicesInFlight, inFlight, allowance }: Stand
   return isJoinable ? { kind: 'wait', for: 'devices' } : { kind: 'begin-soak', wave: number };
 }
 
-function endOfSoak({ number, isAccepted, soakUntil, measuredAt, thresholds, results }: WaveStanding, now: Date): Step {
+function endOfSoak(wave: WaveStanding, now: Date): Step {
+  const { number, isAccepted, soakUntil, soakSeconds, measuredAt, thresholds, results } = wave;
+  // No wave has longer to soak than it was given: the clock was ahead when it began, and it begins again.
+  if (soakUntil !== null && soakUntil.getTime() - now.getTime() > soakSeconds * 1_000 + clockSettings.tolerance)
+    return { kind: 'begin-soak', wave: number };
   if (soakUntil !== null && soakUntil > now) return { kind: 'wait', for: 'soak' };
   // It is judged by what its devices have done in all of its time.
-  if (measuredAt === null || (soakUntil !== null && measuredAt < soakUntil)) return { kind: 'wait', for: 'measurement' };
+  const isMeasured = measuredAt !== null && measuredAt <= now && (soakUntil === null || measuredAt >= soakUntil);
+  if (!isMeasured) return { kind: 'wait', for: 'measurement' };
   const shortfall = isAccepted ? null : shortfallOf(thresholds, results);
   return shortfall === null ? { kind: 'pass-wave', wave: number } : { kind: 'fail-wave', wave: number, failure: shortfall };
 }

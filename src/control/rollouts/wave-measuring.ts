@@ -2,7 +2,7 @@
 // restart; what is kept in memory spares reading what has not changed.
 
 import { setImmediate } from 'node:timers/promises';
-import type { RolloutRecord } from '../../store/records/rollouts.ts';
+import type { RolloutRecord, StateVersion } from '../../store/records/rollouts.ts';
 import type { Store } from '../../store/store.ts';
 import { activityNow } from './figures.ts';
 import { type Activity, type Measured, together } from './measurement.ts';
@@ -10,7 +10,7 @@ import { type Activity, type Measured, together } from './measurement.ts';
 /** Devices whose reports are read in one go, before others get their turn. */
 const devicesAtOnce = 100;
 
-type Known = { readonly stateAt: number | null; readonly activity: Activity };
+type Known = { readonly state: string | null; readonly activity: Activity };
 
 export class WaveMeasuring {
   readonly #store: Store;
@@ -30,15 +30,15 @@ export class WaveMeasuring {
     const reported = await rollouts.reportedOf(id, wave);
     const before = this.#known.get(nameOf(id, wave));
     const known = new Map<string, Known>();
-    for (const { deviceId, stateAt } of reported) {
+    for (const { deviceId, ...version } of reported) {
       const last = before?.get(deviceId);
-      if (last !== undefined && last.stateAt === (stateAt?.getTime() ?? null)) known.set(deviceId, last);
+      if (last !== undefined && last.state !== null && last.state === nameOfState(version)) known.set(deviceId, last);
     }
     const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !known.has(deviceId));
     for (let first = 0; first < changed.length; first += devicesAtOnce) {
       for (const measurable of await rollouts.measurables(id, changed.slice(first, first + devicesAtOnce))) {
         const activity = await activityNow(this.#store.records, module, measurable);
-        if (activity !== null) known.set(measurable.deviceId, { stateAt: measurable.stateAt?.getTime() ?? null, activity });
+        if (activity !== null) known.set(measurable.deviceId, { state: nameOfState(measurable), activity });
       }
       await setImmediate();
     }
@@ -55,5 +55,9 @@ export class WaveMeasuring {
     for (const name of this.#known.keys()) if (!kept.has(name)) this.#known.delete(name);
   }
 }
+
+/** The same for the same state of a device; null where the state has no sequence, and any may be another. */
+const nameOfState = ({ stateAt, stateSequence }: StateVersion) =>
+  stateSequence === null ? null : `${stateSequence} ${stateAt?.getTime()}`;
 
 const nameOf = (rolloutId: string, wave: number) => `${rolloutId}/${wave}`;

@@ -100,6 +100,15 @@ export class PostgresqlEngine implements Engine {
     return this.#work.repeat(name, interval, work);
   }
 
+  async sharedTime(): Promise<number> {
+    const { rows } = await this.#pools.reading.query<{ now: number }>(
+      'SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::float8 AS "now"',
+    );
+    const [row] = rows;
+    if (row === undefined) throw new Error('the database does not say what time it is');
+    return row.now;
+  }
+
   async isDurable(): Promise<boolean> {
     const [row] = await this.#writer.$queryRawUnsafe<{ synchronous_commit: string }[]>('SHOW synchronous_commit');
     return row !== undefined && row.synchronous_commit !== 'off';

@@ -19,7 +19,14 @@ import {
 export type DeviceRecord = DeviceModel & { readonly labels: Readonly<Record<string, string>>; readonly status: DeviceStatus };
 export type DeviceModuleRecord = DeviceModuleModel;
 /** What a device has reported of itself, as its host sent it. */
-export type ReportedState = { readonly id: string; readonly hostId: string; readonly state: Prisma.InputJsonValue; readonly stateAt: Date };
+export type ReportedState = {
+  readonly id: string;
+  readonly hostId: string;
+  readonly state: Prisma.InputJsonValue;
+  readonly stateAt: Date;
+  /** Null: the state counts as newer than every other. */
+  readonly stateSequence: number | null;
+};
 /** That a device has come up in a boot of its host, and why it lacks something that it had. */
 export type Attachment = { readonly id: string; readonly attachedBootId: string; readonly attachFailure: string | null };
 export type NewDevice = {
@@ -69,9 +76,9 @@ const attachDevice = change(
 
 const keepState = change(
   'Device',
-  { state: 'json', stateAt: 'time', id: 'text', hostId: 'text' },
-  `"state" = :state, "stateAt" = :stateAt`,
-  `"id" = :id AND "hostId" = :hostId AND ("stateAt" IS NULL OR "stateAt" <= :stateAt)`,
+  { state: 'json', stateAt: 'time', stateSequence: 'integer', id: 'text', hostId: 'text' },
+  `"state" = :state, "stateAt" = :stateAt, "stateSequence" = :stateSequence`,
+  `"id" = :id AND "hostId" = :hostId AND (:stateSequence IS NULL OR "stateSequence" IS NULL OR "stateSequence" < :stateSequence)`,
 );
 
 const keepModule = insertion(
@@ -205,18 +212,18 @@ export class DeviceRecords {
     );
   }
 
-  /** Keeps states of devices, unless a newer one is there or the device is another host's. Answers of which they were kept. */
+  /** Keeps states of devices, unless one with the same or a higher sequence is there or the device is another host's. Returns the devices whose state was kept. */
   async setStates(states: readonly ReportedState[]): Promise<Set<string>> {
     const changes = await this.#statements.each(
       keepState,
-      states.map(({ id, hostId, state, stateAt }) => [JSON.stringify(state), stateAt.getTime(), id, hostId]),
+      states.map(({ id, hostId, state, stateAt, stateSequence }) => [JSON.stringify(state), stateAt.getTime(), stateSequence, id, hostId]),
     );
     return new Set(states.flatMap(({ id }, index) => (changes[index] === 1 ? [id] : [])));
   }
 
   /** The devices of a host come up anew: what was reported of them is not true any more. */
   async forgetStates(hostId: string): Promise<void> {
-    await this.#client.device.updateMany({ where: { hostId }, data: { stateAt: null, attachedBootId: null } });
+    await this.#client.device.updateMany({ where: { hostId }, data: { stateAt: null, stateSequence: null, attachedBootId: null } });
   }
 
   /**

@@ -122,6 +122,13 @@ const moveLoad = change(
   `"id" = :id AND "state" = :from`,
 );
 
+const moveRequest = change(
+  'Load',
+  { requestedAt: 'time', deadlineAt: 'time', id: 'text' },
+  `"requestedAt" = :requestedAt, "deadlineAt" = :deadlineAt`,
+  `"id" = :id AND "outcome" IS NULL`,
+);
+
 const requestsOfLoads = new Query<Omit<LoadRequest, 'requestedAt'> & { readonly requestedAt: number }>(
   { ids: 'list' },
   `SELECT "id", "requestedAt", "requestedBy", "rolloutId" FROM "Load" WHERE "id" IN :ids`,
@@ -266,6 +273,26 @@ export class LoadRecords {
       orderBy: { deadlineAt: 'asc' },
       take: limit,
     });
+  }
+
+  /** Loads that have not ended though they were requested after a time, the last of them. */
+  async requestedAfter(moment: Date, limit: number): Promise<LoadSummary[]> {
+    return this.#client.load.findMany({
+      where: { ...isOpen, requestedAt: { gt: moment } },
+      orderBy: [{ requestedAt: 'desc' }, { id: 'desc' }],
+      take: limit,
+    });
+  }
+
+  /** Has loads be requested at a time, with as long until their deadlines as they had. */
+  async moveRequests(loads: readonly Pick<LoadModel, 'id' | 'requestedAt' | 'deadlineAt'>[], requestedAt: Date): Promise<void> {
+    await this.#statements.each(
+      moveRequest,
+      loads.map(({ id, requestedAt: before, deadlineAt }) => {
+        const deadline = deadlineAt === null ? null : deadlineAt.getTime() - before.getTime() + requestedAt.getTime();
+        return [requestedAt.getTime(), deadline, id];
+      }),
+    );
   }
 
   /** Loads of a module that wait for these devices and were not dispatched. */

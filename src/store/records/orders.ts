@@ -42,6 +42,11 @@ const nextOrders = new Query<Row>(
   `SELECT ${columns} FROM "AgentOrder" WHERE "hostId" = :hostId AND "withdrawnAt" IS NULL AND "number" > :after ORDER BY "number" LIMIT :limit`,
 );
 
+const ordersUpTo = new Query<Row>(
+  { hostId: 'text', last: 'integer', limit: 'integer' },
+  `SELECT ${columns} FROM "AgentOrder" WHERE "hostId" = :hostId AND "withdrawnAt" IS NULL AND "number" <= :last ORDER BY "number" LIMIT :limit`,
+);
+
 const unsettledOrders = new Query<Row>(
   { ids: 'list', hostId: 'text' },
   // Found by what they are called, not by their host: in no index is the same text with nothing after it.
@@ -80,6 +85,11 @@ export class OrderRecords {
     const [inFlight] = await this.#statements.all(countInFlight, [hostId, after]);
     const room = Math.max(0, Math.min(limit, flight - (inFlight?.orders ?? 0)));
     return (await this.#statements.all(nextOrders, [hostId, after, room])).map(toRecord);
+  }
+
+  /** Orders of a host up to a number that a report has not settled, in their order. */
+  async upTo(hostId: string, last: number, limit: number): Promise<OrderRecord[]> {
+    return (await this.#statements.all(ordersUpTo, [hostId, last, limit])).map(toRecord);
   }
 
   /**

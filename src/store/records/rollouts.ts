@@ -37,8 +37,11 @@ export type Arrival = {
   readonly baseline: Prisma.InputJsonValue;
 };
 
+/** Which state of a device is the last that was kept. The sequence is null where the host of the device sends none. */
+export type StateVersion = { readonly stateAt: Date | null; readonly stateSequence: bigint | null };
+
 /** What a device's programs had done when it got the version, and what it last reported. */
-export type Measurable = { readonly deviceId: string; readonly baseline: unknown; readonly state: unknown; readonly stateAt: Date | null };
+export type Measurable = StateVersion & { readonly deviceId: string; readonly baseline: unknown; readonly state: unknown };
 
 /** A device that waits for its load. */
 export type WaitingDevice = { readonly deviceId: string; readonly hostId: string; readonly version: string };
@@ -275,16 +278,16 @@ export class RolloutRecords {
   }
 
   /** Devices of a wave that have the version: when each last reported. */
-  async reportedOf(rolloutId: string, wave: number): Promise<{ deviceId: string; stateAt: Date | null }[]> {
+  async reportedOf(rolloutId: string, wave: number): Promise<(StateVersion & { deviceId: string })[]> {
     const loaded = await this.#client.rolloutDevice.findMany({
       where: { rolloutId, wave, state: 'loaded' },
       select: { deviceId: true },
     });
     const rows = await readInChunks(
       loaded.map(({ deviceId }) => deviceId),
-      (some) => this.#client.device.findMany({ where: { id: { in: some } }, select: { id: true, stateAt: true } }),
+      (some) => this.#client.device.findMany({ where: { id: { in: some } }, select: { id: true, stateAt: true, stateSequence: true } }),
     );
-    return rows.map(({ id, stateAt }) => ({ deviceId: id, stateAt }));
+    return rows.map(({ id, ...version }) => ({ deviceId: id, ...version }));
   }
 
   /** What some of its devices can be measured by. */
@@ -294,11 +297,15 @@ export class RolloutRecords {
         where: { rolloutId, deviceId: { in: some }, state: 'loaded' },
         select: { deviceId: true, baseline: true },
       });
-      const states = await this.#client.device.findMany({ where: { id: { in: some } }, select: { id: true, state: true, stateAt: true } });
+      const states = await this.#client.device.findMany({
+        where: { id: { in: some } },
+        select: { id: true, state: true, stateAt: true, stateSequence: true },
+      });
       const stateOf = new Map(states.map((state) => [state.id, state]));
       return baselines.map(({ deviceId, baseline }) => {
         const reported = stateOf.get(deviceId);
-        return { deviceId, baseline, state: reported?.state ?? null, stateAt: reported?.stateAt ?? null };
+        const { state = null, stateAt = null, stateSequence = null } = reported ?? {};
+        return { deviceId, baseline, state, stateAt, stateSequence };
       });
     });
   }

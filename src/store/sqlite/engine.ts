@@ -74,6 +74,10 @@ export class SqliteEngine implements Engine {
     return new Repeated(interval, work);
   }
 
+  async sharedTime(): Promise<null> {
+    return null;
+  }
+
   async isDurable(): Promise<boolean> {
     const [row] = await this.#writer.client.$queryRawUnsafe<{ synchronous: bigint | number }[]>('PRAGMA synchronous');
     return Number(row?.synchronous) === full;

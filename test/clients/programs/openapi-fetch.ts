@@ -95,6 +95,7 @@ const answer: Report = {
   order: order.order,
   device: order.device,
   state: {
+    sequence: 1,
     at: new Date().toISOString(),
     moduleTable: [],
     memoryMap: { pageBytes: 4096, pages: 16, usedPages: 0, ranges: [] },

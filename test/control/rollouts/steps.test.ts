@@ -15,6 +15,7 @@ function wave(changes: Partial<WaveStanding> = {}): WaveStanding {
     needsApproval: false,
     isAccepted: false,
     soakUntil: null,
+    soakSeconds: 60,
     measuredAt: null,
     thresholds: usualThresholds,
     waiting: 0,
@@ -95,6 +96,21 @@ test.each<[string, Standing, object]>([
     'and it was measured after that',
     standing({ wave: wave({ state: 'soaking', soakUntil: at(100), measuredAt: at(99) }) }),
     { kind: 'wait', for: 'measurement' },
+  ],
+  [
+    'a measurement of the future, from when the clock was ahead, is none',
+    standing({ wave: wave({ state: 'soaking', soakUntil: at(99), measuredAt: at(101) }) }),
+    { kind: 'wait', for: 'measurement' },
+  ],
+  [
+    'a time to soak that ends later than any can began when the clock was ahead, and begins again',
+    standing({ wave: wave({ state: 'soaking', soakUntil: at(162), soakSeconds: 60, measuredAt: at(162) }) }),
+    { kind: 'begin-soak', wave: 1 },
+  ],
+  [
+    'one that has all of its time before it goes on',
+    standing({ wave: wave({ state: 'soaking', soakUntil: at(160), soakSeconds: 60 }) }),
+    { kind: 'wait', for: 'soak' },
   ],
   ['then it passes', standing({ wave: wave({ state: 'soaking', soakUntil: at(99), measuredAt: at(99) }) }), { kind: 'pass-wave', wave: 1 }],
   [

@@ -78,6 +78,28 @@ test('whoever asks all the time gets what the rate has', () => {
   );
 });
 
+test('a clock that was ahead and is right again does not stop a rollout, nor lets it ask for more', () => {
+  const step = fc.record({ jump: fc.constantFrom(0, 0, 3_600_000, 315_360_000_000), after: fc.integer({ min: 0, max: 5_000 }) });
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 6_000 }), fc.array(step, { maxLength: 20 }), (perMinute, steps) => {
+      let now = 1_000_000;
+      let next: Date | null = null;
+      for (const { jump, after } of steps) {
+        now += after;
+        const seen = new Date(now + jump);
+        const count = allowanceOf(perMinute, next, seen);
+        if (count > 0) next = nextLoadAfter(count, perMinute, next, seen);
+      }
+      // The clock is right from now on.
+      const longest = 60_000 / perMinute + 2_000;
+      expect(allowanceOf(perMinute, next, new Date(now + longest))).toBeGreaterThan(0);
+      const count = allowanceOf(perMinute, next, new Date(now));
+      expect(count).toBeLessThanOrEqual(1 + perMinute / 60);
+      if (count > 0) expect(allowanceOf(perMinute, nextLoadAfter(count, perMinute, next, new Date(now)), new Date(now))).toBe(0);
+    }),
+  );
+});
+
 test('without a rate there is no bound', () => {
   expect(allowanceOf(null, null, new Date())).toBe(Number.MAX_SAFE_INTEGER);
   expect(nextLoadAfter(5, null, null, new Date())).toBeNull();
