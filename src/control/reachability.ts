@@ -2,9 +2,9 @@
 // long are unreachable. Every replica watches by its own monotonic clock whether the number changes that is kept of each host: no clock is compared
 // with another, and none that jumps makes a host silent or keeps a dead one alive.
 
-import { Repeated } from '../store/repeated.ts';
 import type { HeardCount } from '../store/records/hosts.ts';
 import type { Records } from '../store/records/records.ts';
+import { Repeated } from '../store/repeated.ts';
 import { audit, type Context, service } from './context.ts';
 
 /** A host that is not heard of may miss so many heartbeats and be late with one more. */

@@ -7,6 +7,7 @@ import { setImmediate } from 'node:timers/promises';
 import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-parser/stream';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
+import { expect } from 'vitest';
 import { z } from 'zod';
 import type { KeyPolicy } from '../../src/api/access.ts';
 import { type Limits, usualLimits } from '../../src/api/limits.ts';
@@ -206,7 +207,11 @@ export async function until<Value>(what: string, ask: () => Promise<Value | null
   const deadline = performance.now() + conditionTimeout;
   for (let pause = 10; ; pause = Math.min(pause * 1.5, 100)) {
     const value = await ask();
-    if (value !== null && value !== false) return value;
+    if (value !== null && value !== false) {
+      // For a test that waits for nothing else: it has asserted that the condition came about.
+      expect(value, what).not.toBe(false);
+      return value;
+    }
     if (performance.now() > deadline) throw new Error(`did not come about in ${conditionTimeout / 1_000} s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, pause));
   }
