@@ -56,8 +56,8 @@ export async function pruneEvents(
   const { audit: events } = store.records;
   // Events have the time of the service: one that is behind, or has been ahead, makes none of them old.
   const now = Math.min((await store.records.retentionTime.now()).getTime(), clock.now().getTime());
-  const lastOld = await events.lastOld(new Date(now - keepEvents));
   let { prunedThrough } = await events.head();
+  const lastOld = await events.lastOld(prunedThrough, new Date(now - keepEvents));
   if (lastOld - prunedThrough < tileWidth) return;
   const { checkpoint } = await checkpoints.make();
   const end = Math.floor(Math.min(lastOld, checkpoint.size) / tileWidth) * tileWidth;

@@ -40,7 +40,7 @@ test('whatever times events have, no event is old that is not, nor one after it'
       const events = await store.records.audit.after(0, 10_000);
       expect(events).toHaveLength(before + times.length);
       const cut = new Date(now + moment * 86_400_000);
-      const last = await store.records.audit.lastOld(cut);
+      const last = await store.records.audit.lastOld(0, cut);
       expect(events.filter(({ number }) => number <= last).every(({ at }) => at < cut)).toBe(true);
       const next = events.find(({ number }) => number === last + 1);
       if (next !== undefined) expect(next.at.getTime()).toBeGreaterThanOrEqual(cut.getTime());

@@ -135,13 +135,13 @@ export class AuditRecords {
   }
 
   /**
-   * The number of the last event before the first that is not older than a time; 0 where there is none. Times do not always rise with the numbers: an
+   * The number of the last event after a number and before the first that is not older than a time; that number where there is none. Times do not always rise with the numbers: an
    * event that a wrong clock has dated too early does not take those before it along.
    */
-  async lastOld(moment: Date): Promise<number> {
-    // Negated twice, it is looked up in no index but that of the numbers: few events are older than those that are kept.
+  async lastOld(after: number, moment: Date): Promise<number> {
+    // Negated, it is looked up in no index but that of the numbers: few events are older than those that are kept.
     const first = await this.#client.auditEvent.findFirst({
-      where: { NOT: { at: { lt: moment } } },
+      where: { number: { gt: after }, NOT: { at: { lt: moment } } },
       orderBy: { number: 'asc' },
       select: { number: true },
     });
