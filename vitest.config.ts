@@ -57,7 +57,7 @@ export default defineConfig({
           include: isDeliberateFailure ? [deliberateFailure] : process.env['TEST_EVERYTHING'] === undefined ? ofDatabases : everything,
           // These have no database.
           exclude: [
-            'test/control/{going-back,order-offers,service-clock}.test.ts',
+            'test/control/{going-back,order-offers,retention-time,service-clock}.test.ts',
             'test/control/rollouts/{judgement,schedule-window,steps,waves}.test.ts',
           ],
           provide: { databases: 'postgresql' },

@@ -141,8 +141,9 @@ export class Control {
     this.#shared = [
       store.repeat('deadlines', deadlineInterval, () => this.loads.expire()),
       store.repeat('retention', retention.interval, async () => {
-        await pruneEvents(store, this.checkpoints, retention);
-        await pruneImages(store, retention);
+        await timeKeeper.keep();
+        await pruneEvents(store, this.checkpoints, retention, context.clock);
+        await pruneImages(store, retention, context.clock);
       }),
       store.repeat('checkpoints', checkpointInterval, () => this.#makeCheckpoint()),
     ];
