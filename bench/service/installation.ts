@@ -80,13 +80,13 @@ export class Installation {
     return readFileSync(join(this.#folder, 'join-token'), 'utf8').trim();
   }
 
-  /** Starts host processes, and waits until all of their devices are attached. */
-  async addHosts(sizes: readonly HostSize[]): Promise<void> {
+  /** Starts host processes, and waits until all of their devices are attached. @param flags Of their runtime. */
+  async addHosts(sizes: readonly HostSize[], flags: readonly string[] = []): Promise<void> {
     const there = this.view.attachedDevices();
     for (const { name, devices, labels } of sizes) {
       const args = ['host', '--control', this.url, '--name', name, '--devices', String(devices), '--capacity', String(devices)];
       const rest = ['--labels', labels, '--ram-pages', '256', '--token-file', join(this.#folder, 'join-token'), '--log-level', 'error'];
-      this.hosts.push(new MeasuredProcess(`${this.name}-${name}`, [...args, ...rest], { profile: this.#profile }));
+      this.hosts.push(new MeasuredProcess(`${this.name}-${name}`, [...args, ...rest], { profile: this.#profile, flags }));
     }
     const wanted = there + sizes.reduce((sum, { devices }) => sum + devices, 0);
     await until('all devices are attached', 100, () => this.view.attachedDevices() === wanted);

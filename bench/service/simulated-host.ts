@@ -45,14 +45,14 @@ export class SimulatedHost {
         });
     }, 100);
     try {
-      await this.#connection.followOrders(
-        host,
-        this.#bootId,
-        async (order) => this.#accept(order),
-        (reason) => {
-          throw new Error(reason);
-        },
-      );
+      const fail = (reason: string) => {
+        throw new Error(reason);
+      };
+      await this.#connection.followOrders(host, this.#bootId, {
+        onOrder: async (order) => this.#accept(order),
+        onMalformed: fail,
+        onPolling: fail,
+      });
     } finally {
       clearInterval(timer);
     }

@@ -4,7 +4,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
-import { isDatabaseAway } from '../control/database-away.ts';
+import { databaseProblemOf } from '../control/database-problem.ts';
 import { Problem } from '../control/problem.ts';
 import { type ProblemDetails, type ProblemType, problemMediaType, problemTypes, problemUri } from './schemas/problem.ts';
 
@@ -116,6 +116,11 @@ function describe(error: unknown, request: FastifyRequest): Description {
       errors,
     };
   }
+  const ofDatabase = databaseProblemOf(error);
+  if (ofDatabase !== null) {
+    request.log.warn({ err: error }, 'the database cannot be used');
+    return describeProblem(ofDatabase);
+  }
   return describeFastifyError(error, request);
 }
 
@@ -148,7 +153,6 @@ function describeFastifyError(error: unknown, request: FastifyRequest): Descript
     };
   if (status === 503) return { type: 'overloaded', detail: `${message}: try again when Retry-After has passed` };
   if (status >= 400 && status < 500) return { type: 'malformed-request', detail: message };
-  if (isDatabaseAway(error)) return { type: 'overloaded', detail: 'the database does not answer: try again when Retry-After has passed' };
   request.log.error({ err: error }, 'a request failed');
   return { type: 'internal', detail: `the service failed; its log has more under the request ${request.id}` };
 }

@@ -11,7 +11,12 @@ const comment = ': \n\n';
 
 export type ServerSentEvent = { readonly id: number; readonly event: string; readonly data: object };
 
-export const eventStreamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-store' } as const;
+/** Proxies are asked neither to buffer a stream (`X-Accel-Buffering`, which nginx reads), nor to store, compress or otherwise change it. */
+export const eventStreamHeaders = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+} as const;
 
 /**
  * The stream of events that a response is to be, made as fast as its client reads them.

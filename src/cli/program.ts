@@ -153,7 +153,11 @@ function addRunning(program: Command, name: string, summary: string, run: () => 
     .helpOption(false)
     .allowUnknownOption()
     .passThroughOptions()
-    .action(async () => (await run())(command.args, untilStopped()));
+    .action(async () => {
+      // Whatever these processes make is for their owner only, what SQLite makes included.
+      process.umask(0o077);
+      await (await run())(command.args, untilStopped());
+    });
 }
 
 /** A command and all below it. */

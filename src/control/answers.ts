@@ -44,7 +44,9 @@ export async function keepAnswers(
   records: Records,
   made: readonly { readonly request: RepeatableRequest; readonly answer: Answer }[],
 ): Promise<void> {
-  await records.answers.keep(made.map(({ request, answer }) => toRecord(request, answer)));
+  if (made.length === 0) return;
+  const now = await records.retentionTime.now();
+  await records.answers.keep(made.map(({ request, answer }) => toRecord(request, answer, now)));
   for (const { request } of made) kept.add(request);
 }
 
@@ -54,22 +56,24 @@ export async function keepAnswers(
  */
 export async function answeredMeanwhile(records: Records, requesters: readonly Requester[]): Promise<(requester: Requester) => void> {
   const requests = requesters.flatMap(({ repeatable }) => repeatable ?? []);
-  const known = new Map((await records.answers.findMany(requests)).map((record) => [nameOf(record), record]));
+  if (requests.length === 0) return () => {};
+  const [found, now] = await Promise.all([records.answers.findMany(requests), records.retentionTime.now()]);
+  const known = new Map(found.map((record) => [nameOf(record), record]));
   return ({ repeatable }) => {
-    const answer = repeatable === undefined ? null : sameAnswer(repeatable, known.get(nameOf(repeatable)));
+    const answer = repeatable === undefined ? null : sameAnswer(repeatable, known.get(nameOf(repeatable)), now);
     if (answer !== null) throw new AnsweredMeanwhile(answer);
   };
 }
 
 /** The answer that the same request was given, null where there is none. @throws {Problem} `invalid-value` when the key is another request's. */
 async function findAnswer(records: Records, request: RepeatableRequest): Promise<Answer | null> {
-  const [known] = await records.answers.findMany([request]);
-  return sameAnswer(request, known);
+  const [[known], now] = await Promise.all([records.answers.findMany([request]), records.retentionTime.now()]);
+  return sameAnswer(request, known, now);
 }
 
 /** The answer that was kept under the key of a request, if it is one to that request. @throws {Problem} `invalid-value`. */
-function sameAnswer(request: RepeatableRequest, known: AnswerRecord | undefined): Answer | null {
-  if (known === undefined || known.createdAt.getTime() < Date.now() - keptFor) return null;
+function sameAnswer(request: RepeatableRequest, known: AnswerRecord | undefined, now: Date): Answer | null {
+  if (known === undefined || known.createdAt.getTime() < now.getTime() - keptFor) return null;
   if (known.route !== request.route || known.bodyDigest !== digestOf(request.body)) {
     throw new Problem('invalid-value', 'this Idempotency-Key was used for another request: take a new key for each request', {
       invalidValues: [{ pointer: 'header:idempotency-key', detail: 'was used for another request' }],
@@ -78,12 +82,12 @@ function sameAnswer(request: RepeatableRequest, known: AnswerRecord | undefined)
   return known.isSealed ? { ...known, body: unseal(known.body, request.sealedBy ?? '') } : known;
 }
 
-function toRecord({ actor, key, route, body, sealedBy }: RepeatableRequest, answer: Answer): AnswerRecord {
+function toRecord({ actor, key, route, body, sealedBy }: RepeatableRequest, answer: Answer, createdAt: Date): AnswerRecord {
   const content = sealedBy === null ? answer.body : seal(answer.body, sealedBy);
-  return { actor, key, route, bodyDigest: digestOf(body), createdAt: new Date(), ...answer, body: content, isSealed: sealedBy !== null };
+  return { actor, key, route, bodyDigest: digestOf(body), createdAt, ...answer, body: content, isSealed: sealedBy !== null };
 }
 
-/** How long an answer is kept, in milliseconds. */
+/** How long an answer is kept, in milliseconds of the retention time: half as long at least by any other clock. */
 const keptFor = 24 * 60 * 60 * 1_000;
 /** How often old answers are removed, in milliseconds. */
 const removalInterval = 60 * 60 * 1_000;
@@ -111,7 +115,8 @@ export class Answers {
   /** What is called when a request is not under way any more, for each that is. */
   readonly #underWay = new Map<string, (() => void)[]>();
   #waiting = 0;
-  #removedAt = 0;
+  /** By the monotonic clock. */
+  #removedAt = Number.NEGATIVE_INFINITY;
 
   constructor(context: Context) {
     this.#context = context;
@@ -149,7 +154,7 @@ export class Answers {
       if (kept.has(request)) return null;
       return await this.#context.store.transaction(async (records) => {
         const known = await findAnswer(records, request);
-        if (known === null) await records.answers.keep([toRecord(request, answer)]);
+        if (known === null) await records.answers.keep([toRecord(request, answer, await records.retentionTime.now())]);
         return known;
       });
     } finally {
@@ -174,10 +179,12 @@ export class Answers {
   }
 
   async #removeOld(): Promise<void> {
-    if (Date.now() - this.#removedAt < removalInterval) return;
-    this.#removedAt = Date.now();
-    const moment = new Date(Date.now() - keptFor);
-    await this.#context.store.transaction((records) => records.answers.removeOlderThan(moment));
+    const { clock, store } = this.#context;
+    if (clock.monotonic() - this.#removedAt < removalInterval) return;
+    this.#removedAt = clock.monotonic();
+    await store.transaction(async ({ answers, retentionTime }) => {
+      await answers.removeOlderThan(new Date((await retentionTime.now()).getTime() - keptFor));
+    });
   }
 }
 

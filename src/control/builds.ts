@@ -70,11 +70,12 @@ export class Builds {
     const startedAt = new Date();
     const { compiled, warnings } = compiledOf(await this.#context.compiler.compileModule(request), `${module}@${version}`);
     const createdAt = new Date();
+    const id = newIdentifier('build');
     const kept = await this.#context.store.transaction(async (records) => {
       const known = await records.builds.find(module, version);
       if (known !== null && known.imagePrunedAt === null) return known;
       if (known !== null) return restoreImage(records, known, compiled, requester);
-      await records.builds.keepImage(compiled.digest, new Uint8Array(compiled.image), createdAt);
+      await records.builds.keepImage(compiled.digest, new Uint8Array(compiled.image), await records.retentionTime.now());
       const { compiler, sourceDigest, digest: imageDigest } = compiled;
       const facts = { module, version, language, compiler, sourceDigest, imageDigest, pushedBy: requester.actor };
       await this.#context.signingKeys.renew(records);
@@ -86,7 +87,7 @@ export class Builds {
         finishedAt: createdAt,
       });
       const build = await records.builds.create({
-        id: newIdentifier('build'),
+        id,
         ...facts,
         envelope,
         imageBytes: compiled.image.length,
@@ -98,9 +99,7 @@ export class Builds {
       await keepAnswer(records, requester, answerOf, { build, warnings, isNew: true });
       return build;
     });
-    return kept.createdAt.getTime() === createdAt.getTime() && kept.imageDigest === compiled.digest
-      ? { build: kept, warnings, isNew: true }
-      : sameBuild(kept, request);
+    return kept.id === id ? { build: kept, warnings, isNew: true } : sameBuild(kept, request);
   }
 
   /** @throws {Problem} `not-found`. */
@@ -149,7 +148,7 @@ async function restoreImage(
       `${module}@${version} was made by ${build.compiler}, and ${compiler} makes another image of its source: push it under a higher version`,
     );
   const restoredAt = new Date();
-  await records.builds.keepImage(digest, new Uint8Array(image), restoredAt);
+  await records.builds.keepImage(digest, new Uint8Array(image), await records.retentionTime.now());
   await records.images.setPruned([digest], null);
   await audit(records, requester, restoredAt, [{ action: 'build.image-restored', object: id, detail: { module, version, image: digest } }]);
   return { ...build, imagePrunedAt: null };

@@ -10,6 +10,7 @@ import { AuditTrail } from './audit-trail.ts';
 import { Builds } from './builds.ts';
 import { Checkpoints } from './checkpoints.ts';
 import type { Context } from './context.ts';
+import { DatabaseWatch } from './database-watch.ts';
 import { Denials } from './denials.ts';
 import { Devices } from './devices.ts';
 import { logEvents } from './event-log.ts';
@@ -43,6 +44,10 @@ export type ControlSettings = {
   readonly retention: RetentionSettings;
   /** Keeps the secret of the key of the role `admin` that is made. */
   readonly adminKey: { readonly when: 'first start' | 'always'; readonly keep: (secret: string) => void } | null;
+  /** Called before a database is made; where it throws, none is. */
+  readonly beforeCreation?: () => void;
+  /** What is wrong around the service, in words, for the health of the fleet. */
+  readonly surroundingFaults?: () => readonly string[];
   /** One that is shared with others in this process, who close it; without it, it has one of its own. */
   readonly sharedCompiler?: Compiler;
   /** Where time comes from; without it, the clocks of the machine. */
@@ -50,7 +55,7 @@ export type ControlSettings = {
 };
 
 /** How often deadlines are looked at, in milliseconds. */
-const longestSweepInterval = 1_000;
+const deadlineInterval = 1_000;
 /** How often a checkpoint of what is new in the audit trail is signed, in milliseconds. */
 const checkpointInterval = 60_000;
 /** How often it is put on disk when keys were last used, in milliseconds. */
@@ -84,6 +89,8 @@ export class Control {
   readonly #uses: Repeated;
   /** What is done once in the whole installation. */
   readonly #shared: readonly Repetition[];
+  readonly #databaseWatch: DatabaseWatch;
+  readonly #surroundingFaults: () => readonly string[];
   /** Null where the compiler is shared with others. */
   readonly #ownCompiler: Compiler | null;
 
@@ -91,13 +98,15 @@ export class Control {
     reachability: Reachability,
     context: Context,
     timeKeeper: TimeKeeper,
-    { joinToken, unreachableAfter, retention, sharedCompiler }: ControlSettings,
+    { joinToken, retention, sharedCompiler, surroundingFaults = () => [] }: ControlSettings,
     logger: BaseLogger,
   ) {
     this.#context = context;
     this.#timeKeeper = timeKeeper;
     this.#ownCompiler = sharedCompiler === undefined ? context.compiler : null;
     this.#readiness = new Readiness(context.store);
+    this.#databaseWatch = new DatabaseWatch(context.store, logger);
+    this.#surroundingFaults = surroundingFaults;
     this.answers = new Answers(this.#context);
     this.builds = new Builds(this.#context);
     this.checkpoints = new Checkpoints(context.store, context.signingKeys);
@@ -130,13 +139,11 @@ export class Control {
     this.#uses = new Repeated(usesInterval, () => this.keys.keepUses());
     const { store } = context;
     this.#shared = [
-      store.repeat('deadlines', Math.min(longestSweepInterval, unreachableAfter / 4), async () => {
-        await reachability.sweep();
-        await this.loads.expire();
-      }),
+      store.repeat('deadlines', deadlineInterval, () => this.loads.expire()),
       store.repeat('retention', retention.interval, async () => {
-        await pruneEvents(store, this.checkpoints, retention);
-        await pruneImages(store, retention);
+        await timeKeeper.keep();
+        await pruneEvents(store, this.checkpoints, retention, context.clock);
+        await pruneImages(store, retention, context.clock);
       }),
       store.repeat('checkpoints', checkpointInterval, () => this.#makeCheckpoint()),
     ];
@@ -146,10 +153,11 @@ export class Control {
    * Opens a database, made if need be.
    * @param database A SQLite file, or the address of a database of PostgreSQL.
    * @param logger Told what was done; by default nobody is.
-   * @throws {MigrationError} {SigningKeyError}
+   * @throws {MigrationError} {SigningKeyError} {DatabaseInUse} where another service has the file.
    */
   static async open(database: string, settings: ControlSettings, logger: BaseLogger = pino({ enabled: false })): Promise<Control> {
-    const store = await Store.open(database);
+    const { beforeCreation = () => {} } = settings;
+    const store = await Store.open(database, { isExclusive: true, beforeCreation });
     const signingKeys = await SigningKeys.open(store, settings.signingKeys).catch(async (error: unknown) => {
       await store.close();
       throw error;
@@ -171,8 +179,8 @@ export class Control {
   }
 
   fleetHealth(): Promise<FleetHealth> {
-    const { fault } = this.checkpoints;
-    return fleetHealth(this.#context, [...(fault === null ? [] : [fault]), ...this.#timeKeeper.faults, ...this.rollouts.faults]);
+    const ownFaults = [this.#context.store.fault(), this.checkpoints.fault].filter((fault) => fault !== null);
+    return fleetHealth(this.#context, [...ownFaults, ...this.#surroundingFaults(), ...this.#timeKeeper.faults, ...this.rollouts.faults]);
   }
 
   /** What is measured, in the text format of Prometheus. */
@@ -205,6 +213,7 @@ export class Control {
     await this.#reachability.stop();
     await this.#timeKeeper.stop();
     await this.#uses.stop();
+    await this.#databaseWatch.stop();
     // A database that takes no writes any more does not keep the service from closing.
     await this.keys.keepUses().catch(() => {});
     await this.#makeCheckpoint().catch(() => {});

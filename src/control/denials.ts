@@ -27,8 +27,14 @@ export class Denials {
     if (this.#remembered.has(attempt) || this.#remembered.size >= rememberedLimit) return;
     this.#remembered.add(attempt);
     const detail = { operation, role, needed };
-    await this.#context.store.transaction((records) =>
-      audit(records, requester, new Date(), [{ action: 'key.denied', object: id, outcome: 'refused', detail }]),
-    );
+    try {
+      await this.#context.store.transaction((records) =>
+        audit(records, requester, new Date(), [{ action: 'key.denied', object: id, outcome: 'refused', detail }]),
+      );
+    } catch (error) {
+      // The next attempt is told.
+      this.#remembered.delete(attempt);
+      throw error;
+    }
   }
 }

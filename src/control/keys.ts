@@ -133,9 +133,15 @@ export class Keys {
     if (this.#uses.size === 0) return;
     const uses = [...this.#uses];
     this.#uses.clear();
-    await this.#context.store.transaction(async (records) => {
-      for (const [id, usedAt] of uses) await records.keys.setLastUsed(id, usedAt);
-    });
+    try {
+      await this.#context.store.transaction(async (records) => {
+        for (const [id, usedAt] of uses) await records.keys.setLastUsed(id, usedAt);
+      });
+    } catch (error) {
+      // The next time, where the key was not used since.
+      for (const [id, usedAt] of uses) if (!this.#uses.has(id)) this.#uses.set(id, usedAt);
+      throw error;
+    }
   }
 }
 

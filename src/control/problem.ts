@@ -36,6 +36,7 @@ const problemKinds = [
   'busy',
   'too-many-requests',
   'overloaded',
+  'database-unavailable',
 ] as const;
 export type ProblemKind = (typeof problemKinds)[number];
 

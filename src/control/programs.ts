@@ -54,7 +54,7 @@ export class Programs {
     const driver = compiledOf(result, `the driver of ${request.module}.${request.export}`).compiled;
     const createdAt = new Date();
     const started = await this.#context.store.transaction(async (records) => {
-      await records.builds.keepImage(driver.digest, new Uint8Array(driver.image), createdAt);
+      await records.builds.keepImage(driver.digest, new Uint8Array(driver.image), await records.retentionTime.now());
       const made = await records.programs.create({
         id: newIdentifier('program'),
         deviceId,

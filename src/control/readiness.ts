@@ -1,6 +1,7 @@
 // Whether the service can do its work: the database takes writes and is the one of this version, and the service is not closing.
 
 import type { Store } from '../store/store.ts';
+import { unavailabilityOf } from '../store/unavailable.ts';
 
 /** How long what was found is told again, in milliseconds: whoever asks more often does not write to the disk more often. */
 const freshness = 1_000;
@@ -28,10 +29,11 @@ export class Readiness {
 
   async #look(): Promise<string[]> {
     try {
-      const { writable, migrationFaults } = await this.#store.health();
-      return [...(writable ? [] : ['the database takes no writes']), ...migrationFaults];
-    } catch {
-      return ['the database does not answer'];
+      const { writeFault, migrationFaults } = await this.#store.health();
+      return [...(writeFault === null ? [] : [`the database takes no writes: ${writeFault}`]), ...migrationFaults];
+    } catch (error) {
+      const reason = unavailabilityOf(error)?.detail;
+      return [reason ?? 'the database does not answer'];
     } finally {
       setTimeout(() => {
         this.#probe = null;

@@ -9,6 +9,7 @@ import type { Checkpoints } from './checkpoints.ts';
 import { audit, service } from './context.ts';
 import { tileWidth } from './merkle-tiles.ts';
 import { Problem } from './problem.ts';
+import type { Clock } from './service-clock.ts';
 
 export type RetentionSettings = {
   /** Milliseconds between looks at what is old. */
@@ -45,11 +46,18 @@ export function withoutImage({
 }
 
 /** Removes events that are older than they are kept, only those that a checkpoint has; what proves them stays. @throws {Problem} `trail-broken`. */
-export async function pruneEvents(store: Store, checkpoints: Checkpoints, { keepEvents }: RetentionSettings): Promise<void> {
+export async function pruneEvents(
+  store: Store,
+  checkpoints: Checkpoints,
+  { keepEvents }: RetentionSettings,
+  clock: Pick<Clock, 'now'>,
+): Promise<void> {
   if (keepEvents === null) return;
   const { audit: events } = store.records;
-  const lastOld = await events.lastBefore(new Date(Date.now() - keepEvents));
+  // Events have the time of the service: one that is behind, or has been ahead, makes none of them old.
+  const now = Math.min((await store.records.retentionTime.now()).getTime(), clock.now().getTime());
   let { prunedThrough } = await events.head();
+  const lastOld = await events.lastOld(prunedThrough, new Date(now - keepEvents));
   if (lastOld - prunedThrough < tileWidth) return;
   const { checkpoint } = await checkpoints.make();
   const end = Math.floor(Math.min(lastOld, checkpoint.size) / tileWidth) * tileWidth;
@@ -58,7 +66,7 @@ export async function pruneEvents(store: Store, checkpoints: Checkpoints, { keep
     await store.transaction(async (records) => {
       await records.audit.prune(through);
       const detail = { after: prunedThrough, through, checkpoint: checkpoint.size };
-      await audit(records, service, new Date(), [{ action: 'audit.pruned', object: `checkpoint ${checkpoint.size}`, detail }]);
+      await audit(records, service, clock.now(), [{ action: 'audit.pruned', object: `checkpoint ${checkpoint.size}`, detail }]);
     });
     prunedThrough = through;
     await delay(0);
@@ -66,9 +74,10 @@ export async function pruneEvents(store: Store, checkpoints: Checkpoints, { keep
 }
 
 /** Removes images that are older than they are kept, and that no device has or can go back to. */
-export async function pruneImages(store: Store, { keepImages, keepVersions }: RetentionSettings): Promise<void> {
+export async function pruneImages(store: Store, { keepImages, keepVersions }: RetentionSettings, clock: Pick<Clock, 'now'>): Promise<void> {
   if (keepImages === null) return;
-  const old = await store.records.images.keptBefore(new Date(Date.now() - keepImages));
+  const now = await store.records.retentionTime.now();
+  const old = await store.records.images.keptBefore(new Date(now.getTime() - keepImages));
   const used = await store.records.images.inUse();
   const unused = new Set(old.filter((digest) => !used.has(digest)));
   for (let last = ''; unused.size > 0; ) {
@@ -80,7 +89,7 @@ export async function pruneImages(store: Store, { keepImages, keepVersions }: Re
   }
   const digests = [...unused];
   for (let first = 0; first < digests.length; first += imagesAtOnce)
-    await store.transaction((records) => remove(records, digests.slice(first, first + imagesAtOnce)));
+    await store.transaction((records) => remove(records, digests.slice(first, first + imagesAtOnce), clock.now()));
 }
 
 /** The images that each device has and can go back to. */
@@ -97,11 +106,10 @@ export function withinReach(stays: readonly ImageStay[], keepVersions: number): 
 }
 
 /** @param digests Of images that nobody needed; somebody may by now. */
-async function remove(records: Records, digests: readonly string[]): Promise<void> {
+async function remove(records: Records, digests: readonly string[], prunedAt: Date): Promise<void> {
   const used = await records.images.inUse();
   const unused = digests.filter((digest) => !used.has(digest));
   if (unused.length === 0) return;
-  const prunedAt = new Date();
   const builds = await records.images.buildsOf(unused);
   await records.images.remove(unused, prunedAt);
   const drivers = unused.length - builds.length;

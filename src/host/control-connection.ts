@@ -4,11 +4,18 @@ import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
 import { agentLimits, Order, Registered, type Registration } from '../protocol/agent.ts';
 import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
+import { delay } from './back-off.ts';
 
 /** Requests other than the stream of orders are given up after this. */
 const requestMilliseconds = 30_000;
+/** The service sends a comment line as soon as the stream begins; a stream that brings nothing for longer is buffered on its way. */
+const firstSilenceMilliseconds = 5_000;
 /** The service sends at least a comment line every 15 s; a stream silent for longer is dead. */
 const silenceMilliseconds = 45_000;
+/** How long the service may wait for orders before it answers a poll; less than `requestMilliseconds`. */
+const pollSeconds = 20;
+/** Between two polls that brought no new order, should something on the way answer at once. */
+const pollPauseMilliseconds = 1_000;
 /** An order that is longer ends the stream; the longest, of a device with a thousand programs, is far shorter. */
 const orderCharacters = 16 * 1024 * 1024;
 
@@ -48,6 +55,25 @@ export function printable(text: string, limit: number): string {
     .toWellFormed();
 }
 
+/** The stream of orders brought nothing for longer than the service is ever silent: a proxy holds it back, or the connection is dead. */
+class SilentStreamError extends Error {
+  override readonly name = 'SilentStreamError';
+}
+
+/** What becomes of orders. */
+type OrderListener = {
+  /** Awaited, so that the host takes no more orders than it has room for. */
+  readonly onOrder: (order: Order) => Promise<void>;
+  /** Told of what is not an order. */
+  readonly onMalformed: (reason: string) => void;
+  /** Called when the stream brings nothing and the host polls for its orders instead. */
+  readonly onPolling: (reason: string) => void;
+};
+
+const NextOrders = z.object({ orders: z.array(z.unknown()) });
+/** Of an order that may be malformed otherwise. */
+const Sequenced = z.object({ sequence: z.int().nonnegative() });
+
 export class ControlConnection {
   readonly #url: string;
   readonly #joinToken: string;
@@ -72,42 +98,68 @@ export class ControlConnection {
   }
 
   /**
-   * Calls back with each order until the stream ends.
-   * @param onOrder Awaited, so that the host takes no more orders than it has room for.
-   * @param onMalformed Told of what is not an order.
+   * Calls back with each order until the stream of orders ends. Where a proxy holds the stream back, polls for orders until a poll fails.
+   * @throws {ControlError} or a TypeError of fetch.
    */
-  async followOrders(
-    host: string,
-    bootId: string,
-    onOrder: (order: Order) => Promise<void>,
-    onMalformed: (reason: string) => void,
-  ): Promise<void> {
+  async followOrders(host: string, bootId: string, listener: OrderListener): Promise<void> {
+    const ending = new AbortController();
+    this.#orders = ending;
+    const ended = AbortSignal.any([this.#signal, ending.signal]);
+    let last = 0;
+    const take = async (sequence: number, order: ReadOrder) => {
+      last = Math.max(last, sequence);
+      if (order.ok) await listener.onOrder(order.order);
+      else listener.onMalformed(order.reason);
+    };
+    try {
+      await this.#streamOrders(host, bootId, ended, take);
+    } catch (error) {
+      if (!(error instanceof SilentStreamError)) throw error;
+      listener.onPolling(error.message);
+      while (!ended.aborted) await this.#pollOrders(host, bootId, last, ended, take);
+      ending.signal.throwIfAborted();
+    }
+  }
+
+  async #streamOrders(host: string, bootId: string, ended: AbortSignal, take: TakeOrder): Promise<void> {
     const silence = new AbortController();
-    this.#orders = silence;
-    const timer = setTimeout(() => silence.abort(new Error('the stream of orders has gone silent')), silenceMilliseconds);
+    const endAfter = (milliseconds: number) =>
+      setTimeout(() => silence.abort(new SilentStreamError(`no data arrived for ${milliseconds / 1_000} s`)), milliseconds);
+    let timer = endAfter(firstSilenceMilliseconds);
     try {
       const response = await this.#fetch(`/agent/v1/hosts/${host}/orders?bootId=${encodeURIComponent(bootId)}`, {
         headers: { accept: 'text/event-stream' },
-        signal: AbortSignal.any([this.#signal, silence.signal]),
+        signal: AbortSignal.any([ended, silence.signal]),
       });
       if (response.body === null) return;
       const decoder = new TextDecoder();
       const heard = new TransformStream<Uint8Array, string>({
         transform: (chunk, controller) => {
-          timer.refresh();
+          clearTimeout(timer);
+          timer = endAfter(silenceMilliseconds);
           controller.enqueue(decoder.decode(chunk, { stream: true }));
         },
       });
       const events = response.body.pipeThrough(heard).pipeThrough(new EventSourceParserStream({ maxBufferSize: orderCharacters }));
-      for await (const event of events) {
-        if (event.event !== 'order') continue;
-        const order = readOrder(event.data);
-        if (order.ok) await onOrder(order.order);
-        else onMalformed(order.reason);
-      }
+      for await (const { event, id, data } of events) if (event === 'order') await take(Number(id ?? 0), parseOrder(data));
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Waits for the next orders after a sequence, and takes them. */
+  async #pollOrders(host: string, bootId: string, after: number, ended: AbortSignal, take: TakeOrder): Promise<void> {
+    const query = new URLSearchParams({ bootId, after: String(after), waitSeconds: String(pollSeconds) });
+    const began = performance.now();
+    const response = await this.#request(`/agent/v1/hosts/${host}/orders/next?${query}`, { signal: ended });
+    const { orders } = NextOrders.parse(await response.json());
+    let hasNew = false;
+    for (const content of orders) {
+      const sequence = Sequenced.safeParse(content).data?.sequence ?? 0;
+      hasNew ||= sequence > after;
+      await take(sequence, readOrder(content));
+    }
+    if (!hasNew) await delay(Math.max(0, pollPauseMilliseconds - (performance.now() - began)), ended);
   }
 
   /** Says that the host is there. Where the service does not know it any more, the stream of orders ends too, so that it registers again. */
@@ -150,7 +202,7 @@ export class ControlConnection {
   }
 
   async #request(path: string, init: RequestInit, token = this.#token): Promise<Response> {
-    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(requestMilliseconds)]);
+    const signal = AbortSignal.any([init.signal ?? this.#signal, AbortSignal.timeout(requestMilliseconds)]);
     const headers = init.body === undefined ? {} : { 'content-type': 'application/json' };
     return this.#fetch(path, { ...init, headers, signal }, token);
   }
@@ -176,13 +228,18 @@ function problemIn(text: string): ProblemText {
   }
 }
 
-function readOrder(data: string): { readonly ok: true; readonly order: Order } | { readonly ok: false; readonly reason: string } {
-  let content: unknown;
+type ReadOrder = { readonly ok: true; readonly order: Order } | { readonly ok: false; readonly reason: string };
+type TakeOrder = (sequence: number, order: ReadOrder) => Promise<void>;
+
+function parseOrder(data: string): ReadOrder {
   try {
-    content = JSON.parse(data);
+    return readOrder(JSON.parse(data));
   } catch {
     return { ok: false, reason: 'an order is not JSON' };
   }
+}
+
+function readOrder(content: unknown): ReadOrder {
   const order = Order.safeParse(content);
   return order.success ? { ok: true, order: order.data } : { ok: false, reason: order.error.message.slice(0, 1_000) };
 }

@@ -139,12 +139,12 @@ class Host {
     this.#trusted.learn(signingKeys);
     this.#heartbeatMilliseconds = heartbeatSeconds * 1_000;
     logger.info({ host }, 'registered with the control service');
-    await this.#connection.followOrders(
-      host,
-      this.#bootId,
-      (order) => this.#accept(order),
-      (reason) => logger.error({ reason }, 'skipped a malformed order'),
-    );
+    await this.#connection.followOrders(host, this.#bootId, {
+      onOrder: (order) => this.#accept(order),
+      onMalformed: (reason) => logger.error({ reason }, 'skipped a malformed order'),
+      onPolling: (reason) =>
+        logger.warn({ reason }, 'the stream of orders brings no data, probably because a proxy buffers it; polling for orders instead'),
+    });
   }
 
   async #register(): Promise<Registered> {

@@ -44,6 +44,8 @@ export interface Engine {
   sharedTime(): Promise<number | null>;
   /** Whether what is committed is on disk. */
   isDurable(): Promise<boolean>;
+  /** What happened to the database behind the back of the service, so that nothing is written to it any more, in words; null where nothing did. */
+  fault(): string | null;
   /** Writes something that stays nowhere. @throws {Error} when the database takes no writes. */
   probe(): Promise<void>;
   recordedMigrations(): Promise<RecordedMigration[]>;

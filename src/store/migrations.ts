@@ -31,6 +31,9 @@ export type RecordedMigration = {
 /** Reads that table. */
 export const readRecorded = 'SELECT migration_name, checksum, finished_at, rolled_back_at FROM _prisma_migrations';
 
+/** Called before anything is made in a database that has no migration yet; where it throws, the database stays as it was. */
+export type BeforeCreation = () => void;
+
 /** Which migrations a database with these records is still to have. @throws {MigrationError} when one of its has changed since, or is none of them. */
 export function missingMigrations(recorded: readonly RecordedMigration[], migrations: readonly Migration[]): Migration[] {
   const applied = recorded.filter(({ finished_at, rolled_back_at }) => finished_at !== null && rolled_back_at === null);
@@ -38,7 +41,7 @@ export function missingMigrations(recorded: readonly RecordedMigration[], migrat
   for (const name of checksums.keys()) {
     if (!migrations.some((migration) => migration.name === name))
       throw new MigrationError(
-        `the database has the migration ${name}, which this version does not know: use a newer version of the service`,
+        `the database has the migration ${name}, which this version does not know: use the newer version of the service that wrote it, or restore a backup from before its upgrade`,
       );
   }
   return migrations.filter(({ name, sql }) => {

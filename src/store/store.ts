@@ -1,17 +1,23 @@
 // The database behind what control needs of it: records to read, and transactions in which they change together.
 
+import { existsSync } from 'node:fs';
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import type { Engine, Transaction } from './engine.ts';
-import { type Migration, migrationFaults } from './migrations.ts';
+import { type BeforeCreation, type Migration, migrationFaults } from './migrations.ts';
 import { announcementOf, type News, newsOf } from './news.ts';
 import { type Committed, newCommitted } from './records/committed.ts';
 import { Records } from './records/records.ts';
 import type { Repetition } from './repetition.ts';
 import { SqliteEngine } from './sqlite/engine.ts';
+import { DatabaseLock } from './sqlite/lock.ts';
 import { applyMigrations, sqliteMigrations } from './sqlite/migrations.ts';
+import { createPrivateFile } from './sqlite/private-file.ts';
+import { unavailabilityOf } from './unavailable.ts';
 
 /** How long those that are carried out together may wait for the database, and last, in milliseconds; how many they are, and how many may wait. */
 export const transactionLimits = { maxWait: 30_000, timeout: 60_000, group: 256, waiting: 20_000 };
+/** Where the database cannot be written to, those that have waited for longer than this fail with those that were to be carried out, in milliseconds. */
+const patience = 10_000;
 
 /** As many transactions wait as may. */
 export class TooManyTransactions extends Error {
@@ -58,6 +64,12 @@ const nothingCommitted: Committed = newCommitted();
 /** Whether a database is named by where PostgreSQL is, and not by a file. */
 export const isPostgresql = (database: string) => /^postgres(ql)?:\/\//.test(database);
 
+export type StoreOptions = {
+  readonly beforeCreation?: BeforeCreation;
+  /** Whether no other service may have a SQLite file open, and its files are watched. */
+  readonly isExclusive?: boolean;
+};
+
 export class Store {
   /** Reads outside a transaction, of what is committed; a write is refused. */
   readonly records: Records;
@@ -78,20 +90,32 @@ export class Store {
   /**
    * Opens a database, made and brought to the newest migration if need be.
    * @param database A SQLite file; or the address of a database of PostgreSQL, `postgresql://…`, which other replicas of the service may have open too.
-   * @throws {MigrationError} when it is of another version.
+   * @throws {MigrationError} when it is of another version. {DatabaseInUse} where a SQLite file is to be for this store only, and is another's.
    */
-  static async open(database: string): Promise<Store> {
+  static async open(database: string, { beforeCreation = () => {}, isExclusive = false }: StoreOptions = {}): Promise<Store> {
     if (isPostgresql(database)) {
       // Here, for a service on a file starts without all that this takes.
       const { PostgresqlEngine } = await import('./postgresql/engine.ts');
       const { applyMigrations, postgresqlMigrations } = await import('./postgresql/migrations.ts');
       const migrations = postgresqlMigrations();
-      await applyMigrations(database, migrations);
+      await applyMigrations(database, migrations, beforeCreation);
       return new Store(await PostgresqlEngine.open(database), migrations);
     }
     const migrations = sqliteMigrations();
-    applyMigrations(database, migrations);
-    return new Store(await SqliteEngine.open(database), migrations);
+    if (!isExclusive) {
+      applyMigrations(database, migrations, beforeCreation);
+      return new Store(await SqliteEngine.open(database), migrations);
+    }
+    if (!existsSync(database)) beforeCreation();
+    createPrivateFile(database);
+    const lock = DatabaseLock.take(database);
+    try {
+      applyMigrations(database, migrations, beforeCreation);
+      return new Store(await SqliteEngine.open(database, lock), migrations);
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
   }
 
   /**
@@ -165,7 +189,9 @@ export class Store {
         return told;
       }, transactionLimits);
     } catch (reason) {
-      for (const one of group.length === 0 ? take() : group)
+      const failed = group.length === 0 ? take() : group;
+      const overdue = unavailabilityOf(reason) === null ? [] : this.#takeOverdue();
+      for (const one of [...failed, ...overdue])
         if (outcomes.get(one)?.status !== 'rejected') outcomes.set(one, { status: 'rejected', reason });
     }
     for (const [{ asked }, outcome] of outcomes) {
@@ -178,6 +204,13 @@ export class Store {
       if (outcome.status === 'rejected') fail(outcome.reason);
       else outcome.value.succeed();
     }
+  }
+
+  /** So that nobody waits for one attempt after another at a database that does not come back. */
+  #takeOverdue(): Waiting[] {
+    const moment = performance.now() - patience;
+    const count = this.#waiting.findIndex(({ asked }) => asked > moment);
+    return this.#waiting.splice(0, count === -1 ? this.#waiting.length : count);
   }
 
   /** Has this one called when there may be something new to be read, whichever replica of the service has written it. It must not throw. */
@@ -200,21 +233,31 @@ export class Store {
     return this.#engine.sharedTime();
   }
 
-  /** Whether the database can be written to, which is tried; whether what is acknowledged is on disk; and why it is not the database of this version, in words. */
-  async health(): Promise<{ readonly writable: boolean; readonly isDurable: boolean; readonly migrationFaults: readonly string[] }> {
+  /** What happened to the files of the database behind the back of the service, in words; null where nothing did. */
+  fault(): string | null {
+    return this.#engine.fault();
+  }
+
+  /** Why the database takes no writes, which is tried; whether what is acknowledged is on disk; and why it is not the database of this version, in words. */
+  async health(): Promise<{
+    readonly writeFault: string | null;
+    readonly isDurable: boolean;
+    readonly migrationFaults: readonly string[];
+  }> {
     return {
       isDurable: await this.#engine.isDurable(),
-      writable: await this.#takesWrites(),
+      writeFault: await this.#writeFault(),
       migrationFaults: await this.#migrationFaults(),
     };
   }
 
-  async #takesWrites(): Promise<boolean> {
+  async #writeFault(): Promise<string | null> {
     try {
       await this.#engine.probe();
-      return true;
-    } catch {
-      return false;
+      return null;
+    } catch (error) {
+      const { detail } = unavailabilityOf(error) ?? {};
+      return detail ?? (error instanceof Error ? error.message : String(error));
     }
   }
 

@@ -371,4 +371,4 @@ test('a trail of tiles upon tiles has the same roots as one that is read event b
   expect(await verify([note])).toMatchObject({ kind: 'whole', checkpoint: { size: await newestNumber() } });
   const { body } = await bench.get(`/v1/audit/checkpoints/${await newestNumber()}/proof?event=40000`);
   expect(body).toMatchObject({ kind: 'inclusion' });
-}, 120_000);
+}, 300_000);

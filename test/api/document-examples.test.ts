@@ -42,8 +42,10 @@ describe.each(operations)('$operationId', (operation) => {
   });
 
   test('its examples have every property of an answer, and no other', () => {
-    for (const { schema } of successes(operation))
-      for (const example of examplesOf({ schema })) expect(unlike(schema, example, 'example')).toEqual([]);
+    const wrong = successes(operation).flatMap(({ schema }) =>
+      examplesOf({ schema }).flatMap((example) => unlike(schema, example, 'example')),
+    );
+    expect(wrong).toEqual([]);
   });
 
   test('a service takes its examples, and answers what they show', async () => {

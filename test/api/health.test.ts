@@ -2,8 +2,9 @@
 
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { readFileSync, renameSync } from 'node:fs';
 import { promisify } from 'node:util';
+import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Order } from '../../src/protocol/agent.ts';
 import { postgresqlMigrations } from '../../src/store/postgresql/migrations.ts';
@@ -38,23 +39,47 @@ test('a service that can do its work is live and ready, and nobody is asked for 
   expect(await bench.get('/health/live', { authorization: '' })).toMatchObject({ status: 200, body: { status: 'live' } });
 });
 
-test.runIf(kind === 'sqlite')('a file that has become read-only is a reason, and the service is live all the same', async () => {
-  // The file's write version, beyond what SQLite knows: it reads such a file, and does not write to it.
-  const setWriteVersion = (version: number) => {
-    const database = openSync(bench.database, 'r+');
-    writeSync(database, new Uint8Array([version]), 0, 1, 18);
-    closeSync(database);
-  };
-  await change('CREATE TABLE "Other" (x); PRAGMA wal_checkpoint(TRUNCATE)');
-  setWriteVersion(3);
-  expect(await notReady()).toEqual({ status: 'not-ready', reasons: ['the database takes no writes'] });
-  expect((await bench.get('/health/live')).status).toBe(200);
-  expect((await bench.get('/v1/hosts')).status).toBe(200);
-  await bench.stop();
-  setWriteVersion(2);
-  await bench.start();
-  expect((await ready()).status).toBe(200);
-});
+test.runIf(kind === 'sqlite')(
+  'a file that is moved away is a reason, until it is back; nothing that would be lost is acknowledged',
+  async () => {
+    const makeKey = (name: string) => bench.post('/v1/keys', { name, role: 'viewer' });
+    renameSync(bench.database, `${bench.database}.moved`);
+    const reason = `the file ${bench.database} was deleted or moved while the service ran`;
+    expect(await notReady()).toEqual({ status: 'not-ready', reasons: [expect.stringContaining(reason)] });
+    expect((await bench.get('/health/live')).status).toBe(200);
+    expect((await bench.get('/v1/health')).body).toMatchObject({ status: 'degraded', reasons: expect.arrayContaining([reason]) });
+    const refused = await makeKey('meanwhile');
+    expect(refused).toMatchObject({
+      status: 503,
+      body: { type: 'urn:patchbay:problem:database-unavailable', detail: expect.stringContaining(reason) },
+    });
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    renameSync(`${bench.database}.moved`, bench.database);
+    await isReady();
+    expect((await makeKey('afterwards')).status).toBe(201);
+    expect(itemsOf(await bench.get('/v1/keys')).map(({ name }) => name)).not.toContain('meanwhile');
+  },
+);
+
+test.runIf(kind === 'sqlite')(
+  'a file that another process has locked for long is told with when to come back, and all goes on when it is not',
+  async () => {
+    const other = new Database(bench.database);
+    other.exec('BEGIN IMMEDIATE');
+    const refused = await bench.post('/v1/keys', { name: 'meanwhile', role: 'viewer' });
+    expect(refused).toMatchObject({
+      status: 503,
+      body: { type: 'urn:patchbay:problem:database-unavailable', detail: expect.stringContaining('another process has held the lock') },
+    });
+    expect(refused.headers.get('retry-after')).toBe('1');
+    const waiting = bench.post('/v1/keys', { name: 'waits', role: 'viewer' });
+    expect((await bench.get('/v1/keys')).status).toBe(200);
+    other.exec('ROLLBACK');
+    other.close();
+    expect((await waiting).status).toBe(201);
+    await isReady();
+  },
+);
 
 describe.runIf(kind === 'postgresql')('a database of PostgreSQL', () => {
   /** Settings are those of new connections. */

@@ -520,7 +520,7 @@ test.each([
   '/v1/modules/dns/builds',
   '/v1/keys',
   '/v1/audit',
-])('the pages of %s are exactly its filtered, sorted items', { timeout: 120_000 }, async (template) => {
+])('the pages of %s are exactly its filtered, sorted items', { timeout: 300_000 }, async (template) => {
   const list = lists.find(({ path }) => path.replace(/dev_[0-9a-f]+/, '{device}') === template);
   if (list === undefined) throw new Error(`the model has no ${template}`);
   /** Filters that have selected something, and left something out. */

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createPatchbayClient } from '../../src/cli/client/client.ts';
-import { followEvents } from '../../src/cli/client/event-stream.ts';
+import { type Connection, followEvents } from '../../src/cli/client/event-stream.ts';
 import { repeatingFetch, UnreachableError } from '../../src/cli/client/repeating-fetch.ts';
 import { patchbay } from './command.ts';
 
@@ -100,15 +100,15 @@ test('events are followed over streams that break off and a service that is busy
   const begun = Array.fromAsync(followEvents(client, { after: 7, signal: never }));
   await expect(begun).rejects.toThrow('/v1/events answered 503');
   requests = 0;
-  const connections: boolean[] = [];
+  const connections: Connection[] = [];
   const numbers: number[] = [];
-  const following = { after: 7, signal: never, wasThere: true, onConnection: (isThere: boolean) => connections.push(isThere) };
+  const following = { after: 7, signal: never, wasThere: true, onConnection: (now: Connection) => connections.push(now) };
   for await (const { number } of followEvents(client, following)) {
     numbers.push(number);
     if (numbers.length === 3) break;
   }
   expect(numbers).toEqual([8, 9, 10]);
-  expect(connections).toEqual([false, true, false, true, false, true]);
+  expect(connections).toEqual(['away', 'streaming', 'away', 'streaming', 'away', 'streaming']);
 });
 
 test('that no service is there is told with how to start it', async () => {

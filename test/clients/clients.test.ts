@@ -28,7 +28,7 @@ beforeAll(async () => {
   bench.startHost('rack', clientNames.length);
   [devices] = await Promise.all([bench.connectedDevices(clientNames.length), generateClients(folder)]);
   compiled = compileClients(folder);
-}, 120_000);
+}, 300_000);
 afterAll(async () => {
   await bench.close();
   rmSync(folder, { recursive: true, force: true });

@@ -8,6 +8,7 @@ import { Control } from '../../src/control/control.ts';
 import { clockSettings } from '../../src/control/service-clock.ts';
 import { type Order, Registration, Report } from '../../src/protocol/agent.ts';
 import { ModuleName } from '../../src/protocol/identifiers.ts';
+import { Store } from '../../src/store/store.ts';
 import { until } from '../api/fixture.ts';
 import { kind, newDatabase } from '../databases.ts';
 import { usualSettings } from '../usual-settings.ts';
@@ -32,12 +33,14 @@ let database: string;
 let machine: Machine;
 let control: Control;
 let usual: ReturnType<typeof usualSettings>;
-const settings = () => ({ joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...usual, time: machine.time });
+let unreachableAfter: number;
+const settings = () => ({ joinToken: 'not used', unreachableAfter, adminKey: null, ...usual, time: machine.time });
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-clocks-'));
   database = await newDatabase(folder);
   machine = new Machine();
   usual = usualSettings();
+  unreachableAfter = 60_000;
 });
 afterEach(async () => {
   await control.close();
@@ -147,6 +150,113 @@ test.runIf(kind === 'postgresql')(
     control = right;
   },
 );
+
+test.each([hour, -hour, 10 * year, -40 * year])(
+  'a host that dies is found though the clock of the service was wrong by %d ms while it lived, and one that lives is not',
+  async (ahead) => {
+    unreachableAfter = 1_000;
+    machine.ahead = ahead;
+    control = await Control.open(database, settings());
+    const register = (name: string) =>
+      control.hosts.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
+    const [dying, living] = [await register('dying'), await register('living')];
+    await control.hosts.authenticate(dying.token);
+    const unreachable = async () => {
+      await control.hosts.authenticate(living.token);
+      const { items } = await control.hosts.list({ isReachable: false }, { sort: 'name', order: 'asc', limit: 9, after: null });
+      return items.map(({ name }) => name);
+    };
+    machine.ahead = 0;
+    expect(await until('one host is unreachable', async () => ((await unreachable()).length > 0 ? unreachable() : null))).toEqual([
+      'dying',
+    ]);
+    await control.close();
+    control = await Control.open(database, settings());
+    expect(await unreachable()).toEqual(['dying']);
+    machine.ahead = -ahead;
+    await control.hosts.authenticate(dying.token);
+    expect(await unreachable()).toEqual([]);
+    expect(await until('it is found again', async () => ((await unreachable()).length > 0 ? unreachable() : null))).toEqual(['dying']);
+  },
+);
+
+test('a host that dies is found after a restart of the service, whatever the clock said before', async () => {
+  unreachableAfter = 1_000;
+  machine.ahead = hour;
+  control = await Control.open(database, settings());
+  await control.hosts.register(Registration.parse({ name: 'dying', bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
+  await control.close();
+  machine.ahead = 0;
+  control = await Control.open(database, settings());
+  await until('it is found', async () => (await control.fleetHealth()).hosts.unreachable === 1);
+});
+
+const repeatable = { actor: 'key_1', sealedBy: null, key: 'k', route: 'POST /v1/things', body: '{"a":1}' };
+const answer = { status: 201, contentType: 'application/json', location: null, body: '{"id":1}' };
+
+test.each([hour, 10 * year, -40 * year])('a request is not done twice though the clock was wrong by %d ms for some time', async (ahead) => {
+  control = await Control.open(database, settings());
+  const keep = async (key: string) => {
+    expect(await control.answers.begin({ ...repeatable, key })).toBeNull();
+    await control.answers.keep({ ...repeatable, key }, answer);
+  };
+  await keep('before');
+  // Also over restarts, at which the service begins with what the clock says; old answers are removed after the first request of each.
+  for (const wrong of [0, ahead, ahead, 0]) {
+    machine.ahead = wrong;
+    await control.close();
+    control = await Control.open(database, settings());
+    await keep(`at start ${wrong} ${performance.now()}`);
+    expect(await control.answers.begin({ ...repeatable, key: 'before' })).toMatchObject(answer);
+    if (wrong !== 0)
+      await control.answers
+        .begin({ ...repeatable, key: 'while wrong' })
+        .then((known) => known ?? control.answers.keep({ ...repeatable, key: 'while wrong' }, answer));
+  }
+  expect(await control.answers.begin({ ...repeatable, key: 'while wrong' })).toMatchObject(answer);
+  // What is a day old is forgotten at last.
+  machine.slept += 25 * hour;
+  await control.close();
+  control = await Control.open(database, settings());
+  expect(await control.answers.begin({ ...repeatable, key: 'before' })).toBeNull();
+});
+
+test('a clock that is ahead makes no event and no image old', async () => {
+  const day = 24 * hour;
+  control = await Control.open(database, settings());
+  const push = (version: string) => {
+    const source = `(module (func (export "v${version}") (result i32) (i32.const 1)))`;
+    return control.builds.push({ module: ModuleName.parse('tcp'), version, language: 'wat', source }, requester, never);
+  };
+  const { build } = await push('1.0.0');
+  await push('1.1.0');
+  const relabel = async (device: string, labels: Record<string, string>) => control.devices.relabel(device, labels, () => true, requester);
+  const devices = [{ name: 'd1', labels: {}, ramPages: 64 }];
+  await control.hosts.register(Registration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices }), null, requester);
+  const [view] = (await control.devices.list({ labels: {} }, { sort: 'name', order: 'asc', limit: 1, after: null })).items;
+  for (let turn = 0; turn < 300; turn += 1) await relabel(view?.device.id ?? '', { turn: String(turn) });
+  await control.close();
+  machine.ahead = 10 * year;
+  usual = { ...usual, retention: { interval: 20, keepEvents: day, keepImages: day, keepVersions: 0 } };
+  const isThere = async () => {
+    const { start } = await control.auditTrail.export(undefined);
+    return start.after === 0 && (await control.builds.image(build.imageDigest)).length > 0;
+  };
+  control = await Control.open(database, settings());
+  const store = await Store.open(database);
+  const retentionTime = async () => (await store.records.retentionTime.now()).getTime();
+  // Each turn of the retention puts that time on disk before it removes anything.
+  for (let turn = 0; turn < 3; turn += 1) {
+    const before = await retentionTime();
+    await until('the retention has had another turn', async () => (await retentionTime()) > before);
+  }
+  expect(await isThere()).toBe(true);
+  // Two days later they are old by any clock.
+  machine.ahead = 0;
+  machine.slept += 2 * day;
+  await until('they are removed', async () => !(await isThere().catch(() => false)));
+  await store.close();
+});
 
 test('a device whose clock is wrong has its loads in the history where they belong: no later than reported, no earlier than requested', async () => {
   const { host, device } = await start();

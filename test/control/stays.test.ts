@@ -139,7 +139,7 @@ function faultsOf(stays: readonly HistoryRecord[]): string[] {
   });
 }
 
-test('stays of a module never overlap, and what ran at any moment is what was there', { timeout: 120_000 }, async () => {
+test('stays of a module never overlap, and what ran at any moment is what was there', { timeout: 300_000 }, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyEvent, { minLength: 1, maxLength: 25 }), async (events) => {
       const id = newIdentifier('device');

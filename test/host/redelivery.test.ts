@@ -146,6 +146,7 @@ test('a report that was cut short on its way, and answered as no request at all,
   cutShort = true;
   deliver(attach);
   await until(() => reportsOf('device-attached').length === 1);
+  expect(reportsOf('device-attached')).toMatchObject([{ order: attach.order }]);
 });
 
 test('a report that the service refuses as malformed takes no other with it', async () => {
@@ -204,6 +205,7 @@ test('a stream that breaks is followed anew after registering again', async () =
   await until(() => stream !== null && registrations > before, 'the host registers and follows again');
   deliver(attach);
   await until(() => reportsOf('device-attached').length === 1);
+  expect(reportsOf('device-attached')).toMatchObject([{ order: attach.order }]);
 });
 
 test('a host says that it is there, and registers again when the service does not know it any more', async () => {

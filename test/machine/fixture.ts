@@ -116,9 +116,9 @@ export function referenceCount({ device }: Pick<Bench, 'device'>, module: string
 
 /** Waits until a condition holds, letting the device run. */
 export async function until(condition: () => boolean, what = condition.toString()): Promise<void> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 120_000;
   while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`did not come about in 30 s: ${what}`);
+    if (Date.now() > deadline) throw new Error(`did not come about in 120 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }

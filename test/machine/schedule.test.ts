@@ -67,4 +67,4 @@ test('no call is lost, none fails, none takes effect twice', async () => {
     }),
     { numRuns: 25 },
   );
-}, 120_000);
+}, 300_000);

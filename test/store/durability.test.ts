@@ -12,7 +12,7 @@ test('what was acknowledged is synchronised with the disk', async () => {
   const database = await newDatabase(folder);
   if (kind === 'postgresql') await alterPostgresql(database, 'SET synchronous_commit = off');
   const store = await Store.open(database);
-  expect(await store.health()).toEqual({ writable: true, isDurable: true, migrationFaults: [] });
+  expect(await store.health()).toEqual({ writeFault: null, isDurable: true, migrationFaults: [] });
   await store.close();
   if (kind === 'sqlite') expect(await runSql(database, 'PRAGMA journal_mode')).toEqual([{ journal_mode: 'wal' }]);
   rmSync(folder, { recursive: true });

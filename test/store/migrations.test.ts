@@ -59,5 +59,5 @@ test('a database whose migration has changed, or is of a newer version, is refus
   const [first, ...rest] = migrations;
   if (first === undefined) throw new Error('no migrations');
   await expect(apply([{ ...first, sql: `${first.sql}\n-- changed` }, ...rest])).rejects.toThrow(MigrationError);
-  await expect(apply([])).rejects.toThrow(/use a newer version/);
+  await expect(apply([])).rejects.toThrow(/use the newer version of the service/);
 });

@@ -1,16 +1,14 @@
 // The browser of the tests: it comes in an npm package, and is the same everywhere.
 
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sparticuz, { inflate } from '@sparticuz/chromium';
 import { type Browser, chromium } from 'playwright-core';
-import { z } from 'zod';
+import { browserFolderName } from './browser-folder.ts';
 
 const packageFolder = join(dirname(fileURLToPath(import.meta.resolve('@sparticuz/chromium'))), '..');
-const { version } = z.object({ version: z.string() }).parse(JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8')));
-
 /** Starts it. A machine that has not the libraries it needs gets those of the package. */
 export async function startBrowser(): Promise<Browser> {
   const folder = await unpacked();
@@ -32,7 +30,7 @@ export async function startBrowser(): Promise<Browser> {
 
 /** Where it is unpacked: whole, or not there yet, for other files of tests begin at the same time. */
 async function unpacked(): Promise<string> {
-  const folder = join(tmpdir(), `patchbay-browser-${version}`);
+  const folder = join(tmpdir(), browserFolderName);
   if (existsSync(folder)) return folder;
   const own = mkdtempSync(`${folder}-`);
   const before = process.env['TMPDIR'];
@@ -44,6 +42,7 @@ async function unpacked(): Promise<string> {
     if (before === undefined) delete process.env['TMPDIR'];
     else process.env['TMPDIR'] = before;
   }
+  writeFileSync(join(own, 'fonts', 'fonts.conf'), fontsConfiguration(join(folder, 'fonts')));
   try {
     renameSync(own, folder);
   } catch (error) {
@@ -52,4 +51,15 @@ async function unpacked(): Promise<string> {
     if (!existsSync(folder)) throw error;
   }
   return folder;
+}
+
+/** The package's own configuration names a fixed folder, where the fonts are not: Chromium ends on the first page when it finds no font. */
+function fontsConfiguration(fonts: string): string {
+  return `<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir>${fonts}</dir>
+  <cachedir>${join(fonts, 'cache')}</cachedir>
+</fontconfig>
+`;
 }

@@ -8,7 +8,7 @@ import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Agent } from '../api/agent.ts';
 import { Bench, itemsOf } from '../api/fixture.ts';
-import { Dashboard, failAndComeBack, go, lookForBarriers } from './dashboard.ts';
+import { Dashboard, failAndComeBack, go, lookForBarriers, shown } from './dashboard.ts';
 
 let dashboard: Dashboard;
 let device: string;
@@ -152,7 +152,7 @@ test('what happens is shown as it happens', async () => {
   await other.getByRole('row', { name: /tcp 1\.1\.0 0x2000 3/ }).waitFor();
   await stop();
   await dashboard.bench.post(`/v1/devices/${id}/programs`, shortCalls);
-  await other.getByRole('img', { name: /^Calls per second, now: 1\.1\.0 [1-9]/ }).waitFor();
+  await shown(other.getByRole('img', { name: /^Calls per second, now: 1\.1\.0 [1-9]/ }));
 });
 
 test('eight windows of a browser are live at the same time, and stay so when those that were first are closed', async () => {
@@ -164,7 +164,7 @@ test('eight windows of a browser are live at the same time, and stay so when tho
     windows.push(window);
   }
   const shows = async (what: string) => {
-    for (const window of windows) await window.getByRole('table', { name: 'Module table' }).getByRole('row', { name: what }).waitFor();
+    for (const window of windows) await shown(window.getByRole('table', { name: 'Module table' }).getByRole('row', { name: what }));
   };
   await dashboard.push('seen', '1.0.0', '(module (func (export "seen")))');
   await dashboard.push('seen', '1.1.0', '(module (func (export "seen")))');
@@ -182,7 +182,7 @@ test('a window follows the events alone when the service, another version by now
     trustedTypes.createPolicy = (name) => make(name, { createScriptURL: () => '/assets/gone.js' });
   }`);
   await page.reload();
-  await page.getByText('live', { exact: true }).waitFor();
+  await shown(page.getByText('live', { exact: true }));
 });
 
 test('with more keys than a browser has connections for, the last window looks from time to time, and is live when another has gone', async () => {
@@ -198,7 +198,7 @@ test('with more keys than a browser has connections for, the last window looks f
   await dashboard.bench.post('/v1/devices', { name: 'late', host: 'rack-a' });
   await last.getByRole('row', { name: /late/ }).waitFor();
   await first.close();
-  await last.getByText('live', { exact: true }).waitFor();
+  await shown(last.getByText('live', { exact: true }));
 });
 
 test('who holds on to code that has gone is named, and pages are drawn as they are', async () => {
@@ -234,10 +234,11 @@ test('who holds on to code that has gone is named, and pages are drawn as they a
     .waitFor();
   await page.getByText('last failure: segmentation fault').waitFor();
   await page.goto(`/loads/${deleting?.['id']}`);
-  await page
-    .getByRole('table', { name: 'Programs that faulted on the stale address' })
-    .getByRole('row', { name: /^keeps 0x\w+ \d+ not-present [1-9]/ })
-    .waitFor();
+  await shown(
+    page
+      .getByRole('table', { name: 'Programs that faulted on the stale address' })
+      .getByRole('row', { name: /^keeps 0x\w+ \d+ not-present [1-9]/ }),
+  );
   await dashboard.bench.post(`${own}/stop`, undefined);
 });
 
@@ -358,7 +359,7 @@ test('each page says that there is nothing', async () => {
   await go(page, '/devices/dev_none');
   await page.getByText('There is no such object').waitFor();
   await go(page, '/loads/lod_none');
-  await page.getByText('There is no such object').waitFor();
+  await shown(page.getByText('There is no such object'));
 });
 
 describe('the key', () => {
@@ -415,7 +416,7 @@ test('a service that asks nobody for a key is opened without one', async () => {
   }
 });
 
-test('nobody is kept out of a page by what axe finds, nor by a narrow window', { timeout: 120_000 }, async () => {
+test('nobody is kept out of a page by what axe finds, nor by a narrow window', { timeout: 300_000 }, async () => {
   const page = await dashboard.open('/', { role: null });
   const look = (what: string) => lookForBarriers(page, what);
   await heading(page, 'Sign in to Patchbay').waitFor();

@@ -285,3 +285,9 @@ export async function failAndComeBack(page: Page, pages: readonly Shown[]): Prom
     await alert.waitFor({ state: 'detached' });
   }
 }
+
+/** Waits until an element is visible, and asserts that it is there. */
+export async function shown(locator: Locator): Promise<void> {
+  await locator.waitFor();
+  expect(await locator.count()).toBeGreaterThan(0);
+}

@@ -7,7 +7,7 @@ import Database from 'better-sqlite3';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { itemsOf, prebuiltModule, until } from '../api/fixture.ts';
-import { Dashboard, failAndComeBack, go, lookForBarriers } from './dashboard.ts';
+import { Dashboard, failAndComeBack, go, lookForBarriers, shown } from './dashboard.ts';
 
 let dashboard: Dashboard;
 let database: Database.Database;
@@ -340,7 +340,7 @@ describe('builds', () => {
     try {
       await button(page, 'Check the signatures').click();
       await page.getByText('Nothing is proven of this build').waitFor();
-      await page.getByRole('row', { name: /not good/ }).waitFor();
+      await shown(page.getByRole('row', { name: /not good/ }));
     } finally {
       write.run(kept);
     }
@@ -567,10 +567,10 @@ test('what an export lacks because it was cut short is no proof', async () => {
   await page.unroute('**/v1/audit/export');
   await page.route('**/v1/audit/export', (route) => route.abort());
   await button(page, 'Verify').click();
-  await page.getByText('The trail was not read to its end.').waitFor();
+  await shown(page.getByText('The trail was not read to its end.'));
 });
 
-test('nobody is kept out of a page by what axe finds, nor by a narrow window', { timeout: 120_000 }, async () => {
+test('nobody is kept out of a page by what axe finds, nor by a narrow window', { timeout: 300_000 }, async () => {
   const page = await dashboard.open('/', { role: 'admin' });
   /** What is there only after something was done. */
   const acts: Readonly<Record<string, () => Promise<void>>> = {

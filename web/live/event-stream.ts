@@ -1,11 +1,11 @@
 // The stream of the service's events: followed until it is given up, and found again when it is lost.
 
 import { AnswerError, answerOf, type Client, type Schemas } from '../../src/cli/client/client.ts';
-import { readEvents } from '../../src/cli/client/read-events.ts';
+import { readEvents, SilentStreamError } from '../../src/cli/client/read-events.ts';
 import { backOff, delay } from './waiting.ts';
 
 export type LiveEvent = Schemas['AuditEvent'];
-/** `lost`: it is being looked for. `looking`: there is no stream to be had, and the service is asked from time to time. `resting`: nobody looks at the window. */
+/** `lost`: it is being looked for. `looking`: there is no stream to be had, as where a proxy buffers it, and the service is asked from time to time. `resting`: nobody looks at the window. */
 export type Connection = 'connecting' | 'live' | 'lost' | 'looking' | 'resting';
 /** What a stream tells. Whoever hears `live` or `looking`, at each time, may have missed events; `isRefused`: the key is not good any more. */
 export type News = { readonly connection: Connection } | { readonly event: LiveEvent } | { readonly isRefused: true };
@@ -16,15 +16,23 @@ export async function followEvents(client: Client, signal: AbortSignal, tell: (n
   for (let failures = 0; !signal.aborted; ) {
     try {
       const query: { readonly after?: number } = last === null ? {} : { after: last };
-      const stream = answerOf(await client.GET('/v1/events', { params: { query }, parseAs: 'stream', signal }));
-      failures = 0;
-      tell({ connection: 'live' });
-      for await (const event of readEvents<LiveEvent>(stream, signal)) {
+      const open = async (signal: AbortSignal) =>
+        answerOf(await client.GET('/v1/events', { params: { query }, parseAs: 'stream', signal }));
+      const onOpen = () => {
+        failures = 0;
+        tell({ connection: 'live' });
+      };
+      for await (const event of readEvents<LiveEvent>(open, { signal, onOpen })) {
         last = event.number;
         tell({ event });
       }
     } catch (error) {
       if (signal.aborted) return;
+      if (error instanceof SilentStreamError) {
+        // The next attempt takes 5 s where the stream is held back again: the pages are read again that often, and follow the stream when it comes through.
+        tell({ connection: 'looking' });
+        continue;
+      }
       // What came after it has been pruned, or is of another database: whoever looks reads anew.
       if (error instanceof AnswerError && error.status < 500 && error.status !== 429) last = null;
       if (error instanceof AnswerError && error.status === 401) tell({ isRefused: true });

@@ -43,6 +43,7 @@ export const problemTypes = {
   'too-many-requests': { status: 429, title: 'There were too many requests' },
   internal: { status: 500, title: 'The service failed' },
   overloaded: { status: 503, title: 'The service has too much to do' },
+  'database-unavailable': { status: 503, title: 'The database cannot be used now' },
 } as const;
 export type ProblemType = keyof typeof problemTypes;
 
@@ -93,6 +94,7 @@ const everywhere = [
   'too-many-requests',
   'internal',
   'overloaded',
+  'database-unavailable',
 ] as const satisfies ProblemType[];
 
 /** The documented problem responses of a POST under /v1: it has a body, and may be repeated under a key. */

@@ -182,7 +182,12 @@ const Verdict = z
   .object({
     threshold: z.enum(['failedLoadsPercent', 'interruptedAccesses', 'failedCallsPercent', 'abiViolations', 'latencyIncreasePercent']),
     limit: z.number(),
-    measured: z.number().nullable().describe('Null: there is too little yet to judge by.'),
+    measured: z
+      .number()
+      .nullable()
+      .describe(
+        'Rounded to two decimals, or to as many as it takes to tell it from the limit; the verdict compares the exact value. Null: there is too little yet to judge by.',
+      ),
     isPassed: z.boolean().describe('Whether more was measured than the limit: then the wave has failed.'),
   })
   .meta({ id: 'Verdict', examples: [{ threshold: 'failedCallsPercent', limit: 1, measured: 0, isPassed: false }] });

@@ -3,20 +3,26 @@
 import { setTimeout } from 'node:timers/promises';
 import type { EventType } from './choices.ts';
 import { AnswerError, answerOf, type Client, type Schemas } from './client.ts';
-import { readEvents } from './read-events.ts';
+import { readEvents, SilentStreamError } from './read-events.ts';
+import { readLines } from './read-lines.ts';
 import { UnreachableError } from './repeating-fetch.ts';
 
 /** Milliseconds between attempts to reach the service again; each attempt waits longer by itself. */
 const pause = 1_000;
 /** Milliseconds without the service after which it is given up. */
 const patience = 5 * 60_000;
+/** Milliseconds between two requests for what is new, where a stream does not come through. */
+const pollInterval = 1_000;
+
+/** How the events arrive: in a stream, by polling because a proxy holds the stream back, or not at all, because the service is away. */
+export type Connection = 'streaming' | 'polling' | 'away';
 
 type Following = {
   readonly signal: AbortSignal;
   /** Whether the service was there a moment ago: then it is waited for from the start, as it is when the stream is lost. */
   readonly wasThere?: boolean;
-  /** Called when the stream is lost, and when it is there again. */
-  readonly onConnection?: (isThere: boolean) => void;
+  /** Called when this changes; until it does, the events arrive in a stream. */
+  readonly onConnection?: (connection: Connection) => void;
 };
 
 export type FollowingEvents = Following & {
@@ -40,14 +46,36 @@ export async function* followEvents(
   { after, types, ...following }: FollowingEvents,
 ): AsyncGenerator<Schemas['AuditEvent'], void> {
   let last = after;
-  const ask = async (signal: AbortSignal) => {
+  const open = async (signal: AbortSignal) => {
     const query = { after: last, ...(types === undefined ? {} : { types: [...types] }) };
     return answerOf(await client.GET('/v1/events', { params: { query }, parseAs: 'stream', signal }));
   };
-  for await (const event of followStream<Schemas['AuditEvent']>(ask, following)) {
+  const poll = (signal: AbortSignal) => eventsAfter(client, last, types, signal);
+  for await (const event of followStream<Schemas['AuditEvent']>(open, poll, following)) {
     last = event.number;
     yield event;
   }
+}
+
+/** Returns the events that there are now, in order. */
+async function eventsAfter(client: Client, after: number, types: readonly EventType[] | undefined, signal: AbortSignal) {
+  const stream = answerOf(await client.GET('/v1/audit/export', { params: { query: { after } }, parseAs: 'stream', signal }));
+  return eventsIn(readLines(stream, signal), types);
+}
+
+async function* eventsIn(
+  lines: AsyncIterable<string>,
+  types: readonly EventType[] | undefined,
+): AsyncGenerator<Schemas['AuditEvent'], void> {
+  for await (const line of lines) {
+    const event: Partial<Schemas['AuditEvent']> = JSON.parse(line);
+    if (isEvent(event) && (types === undefined || types.some((type) => event.action.startsWith(`${type}.`)))) yield event;
+  }
+}
+
+/** The first line of an export is none, and neither is one about an event that the database cannot read any more. */
+function isEvent(line: Partial<Schemas['AuditEvent']>): line is Schemas['AuditEvent'] {
+  return line.number !== undefined && line.action !== undefined;
 }
 
 /**
@@ -56,39 +84,61 @@ export async function* followEvents(
  */
 export async function* followRollout(client: Client, id: string, following: Following): AsyncGenerator<Schemas['Rollout'], void> {
   const params = { path: { rollout: id } };
-  const ask = async (signal: AbortSignal) =>
+  const open = async (signal: AbortSignal) =>
     answerOf(await client.GET('/v1/rollouts/{rollout}/progress', { params, parseAs: 'stream', signal }));
-  for await (const rollout of followStream<Schemas['Rollout']>(ask, following)) {
+  const poll = async (signal: AbortSignal) => [answerOf(await client.GET('/v1/rollouts/{rollout}', { params, signal }))];
+  for await (const rollout of followStream<Schemas['Rollout']>(open, poll, following)) {
     yield rollout;
     if (rollout.endedAt !== null) return;
   }
 }
 
-/** What comes in a stream, which is asked for again whenever it ends or is lost. */
+/** Requests what is new, or how things stand. */
+type Poll<Data> = (signal: AbortSignal) => Promise<AsyncIterable<Data> | Iterable<Data>>;
+
+/**
+ * Yields what arrives in a stream, which is requested again whenever it ends or is lost. Where the stream is held back on its way, what is new is polled.
+ * @param open Requests the stream.  */
 async function* followStream<Data>(
-  ask: (signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
+  open: (signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
+  poll: Poll<Data>,
   { signal, onConnection, wasThere: isExpected = false }: Following,
 ): AsyncGenerator<Data, void> {
   let wasThere = isExpected;
   let lostAt: number | null = null;
+  let connection: Connection = 'streaming';
+  const connect = (now: Connection) => {
+    if (now !== 'away') [wasThere, lostAt] = [true, null];
+    if (now !== connection) onConnection?.(now);
+    connection = now;
+  };
   while (!signal.aborted) {
     try {
-      const stream = await ask(signal);
-      if (lostAt !== null) onConnection?.(true);
-      lostAt = null;
-      wasThere = true;
-      yield* readEvents<Data>(stream, signal);
+      yield* readEvents<Data>(open, { signal, onOpen: () => connect('streaming') });
     } catch (error) {
-      if (signal.aborted) return;
-      if (!wasThere || !mayPass(error)) throw error;
-      if (lostAt !== null && Date.now() - lostAt > patience) throw error;
+      try {
+        if (!(error instanceof SilentStreamError) || signal.aborted) throw error;
+        yield* pollUntilLost(poll, signal, () => connect('polling'));
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!wasThere || !mayPass(error)) throw error;
+        if (lostAt !== null && Date.now() - lostAt > patience) throw error;
+      }
     }
     if (signal.aborted) return;
-    if (lostAt === null) {
-      lostAt = Date.now();
-      onConnection?.(false);
-    }
+    lostAt ??= Date.now();
+    connect('away');
     await setTimeout(pause, undefined, { signal }).catch(() => {});
+  }
+}
+
+/** Polls until a request fails or the signal is aborted. @param onAnswer Called after each request that was answered. */
+async function* pollUntilLost<Data>(poll: Poll<Data>, signal: AbortSignal, onAnswer: () => void): AsyncGenerator<Data, void> {
+  while (!signal.aborted) {
+    const found = await poll(signal);
+    onAnswer();
+    yield* found;
+    await setTimeout(pollInterval, undefined, { signal }).catch(() => {});
   }
 }
 

@@ -1,35 +1,64 @@
-// What comes in one stream of server-sent events, read the same on the command line and in a browser.
+// The events in one stream of server-sent events, read the same on the command line and in a browser.
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 
-/** The service says something at least every 15 s; a stream that is silent for so many milliseconds is lost. */
-const longestSilence = 45_000;
+/** The service sends a comment as soon as a stream begins. A stream that brings nothing for so many milliseconds is buffered on its way. */
+const maxFirstSilence = 5_000;
+/** The service sends at least a comment every 15 s. A stream that is silent for so many milliseconds is lost. */
+const maxSilence = 45_000;
 
-/** The data of the events of a stream until it ends, is silent for too long, or the signal is aborted; then its connection is closed. */
-export async function* readEvents<Data>(stream: ReadableStream<Uint8Array>, signal: AbortSignal): AsyncGenerator<Data, void> {
+/** A stream brought nothing for longer than the service is ever silent: a proxy holds it back, or the connection is dead. */
+export class SilentStreamError extends Error {
+  override readonly name = 'SilentStreamError';
+}
+
+type Reading = {
+  readonly signal: AbortSignal;
+  /** Called when the first bytes of the stream arrive. */
+  readonly onOpen?: () => void;
+};
+
+/**
+ * Yields the data of the events of a stream until it ends or the signal is aborted; then its connection is closed.
+ * @param open Requests the stream. Its signal is aborted when the stream is silent for too long.
+ * @throws {SilentStreamError} If nothing arrives within 5 s of the request, or for 45 s after that.
+ */
+export async function* readEvents<Data>(
+  open: (signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
+  { signal, onOpen }: Reading,
+): AsyncGenerator<Data, void> {
+  const silence = new AbortController();
+  const endAfter = (milliseconds: number) =>
+    setTimeout(() => silence.abort(new SilentStreamError(`no data arrived for ${milliseconds / 1_000} s`)), milliseconds);
+  let timer = endAfter(maxFirstSilence);
+  let isOpen = false;
   const decoder = new TextDecoder();
   const text = new TransformStream<Uint8Array, string>({
     transform: (chunk, controller) => {
-      clearTimeout(silence);
-      silence = setTimeout(close, longestSilence);
+      clearTimeout(timer);
+      timer = endAfter(maxSilence);
+      if (!isOpen) onOpen?.();
+      isOpen = true;
       controller.enqueue(decoder.decode(chunk, { stream: true }));
     },
   });
-  const reader = stream.pipeThrough(text).pipeThrough(new EventSourceParserStream()).getReader();
-  // Cancelled here, for a stream does not keep the signal of its request from being collected.
-  const close = () => void reader.cancel().catch(() => {});
-  let silence = setTimeout(close, longestSilence);
-  signal.addEventListener('abort', close, { once: true });
+  const ended = AbortSignal.any([signal, silence.signal]);
+  let close = () => {};
   try {
-    while (!signal.aborted) {
+    const reader = (await open(ended)).pipeThrough(text).pipeThrough(new EventSourceParserStream()).getReader();
+    // Cancelled here, for a stream does not keep the signal of its request from being collected.
+    close = () => void reader.cancel().catch(() => {});
+    ended.addEventListener('abort', close, { once: true });
+    while (!ended.aborted) {
       const { done, value } = await reader.read();
-      if (done) return;
+      if (done) break;
       const data: Data = JSON.parse(value.data);
       yield data;
     }
+    silence.signal.throwIfAborted();
   } finally {
-    clearTimeout(silence);
-    signal.removeEventListener('abort', close);
+    clearTimeout(timer);
+    ended.removeEventListener('abort', close);
     close();
   }
 }

@@ -11,6 +11,7 @@ import { deviceId } from '../operator/device-names.ts';
 import { answer, type Operator, operate } from '../operator/operator.ts';
 import { allOption, answerList, everyItem, limitOption, readPages } from '../operator/pages.ts';
 import { coloured } from '../terminal/colours.ts';
+import { percentText } from '../terminal/percent.ts';
 import { tableLines } from '../terminal/table.ts';
 import { durationText, timeText } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
@@ -211,12 +212,12 @@ function versionRows(programs: readonly Program[]): (string | number)[][] {
 
 const failureCount = (count: number) => (count === 0 ? 0 : coloured('red', String(count)));
 
-/** The share that each version has of the completed calls. */
+/** Returns the share of the completed calls that each version has. */
 function versionMix(versions: NonNullable<Program['statistics']>['versions']): string {
   const total = versions.reduce((sum, { callsCompleted }) => sum + callsCompleted, 0);
   return versions
     .filter(({ callsCompleted }) => callsCompleted > 0)
-    .map(({ version, callsCompleted }) => `${version} ${((100 * callsCompleted) / Math.max(1, total)).toFixed(1)}%`)
+    .map(({ version, callsCompleted }) => `${version} ${percentText(callsCompleted, total)}`)
     .join(', ');
 }
 

@@ -2,9 +2,10 @@
 
 import console from 'node:console';
 import type { Schemas } from '../client/client.ts';
-import { type FollowingEvents, followEvents } from '../client/event-stream.ts';
+import { type Connection, type FollowingEvents, followEvents } from '../client/event-stream.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { coloured } from '../terminal/colours.ts';
+import { connectionText } from '../terminal/connection.ts';
 import type { Operator } from './operator.ts';
 
 type Event = Schemas['AuditEvent'];
@@ -15,8 +16,7 @@ export async function printEvents(
   following: Pick<FollowingEvents, 'after' | 'types'>,
   concerns: (event: Event) => boolean,
 ): Promise<ExitCode> {
-  const onConnection = (isThere: boolean) =>
-    console.error(isThere ? 'the service is there again' : 'the service is away: nothing is missed when it is back');
+  const onConnection = (connection: Connection) => console.error(connectionText(connection, 'nothing is missed when it is back'));
   for await (const event of followEvents(operator.client, { ...following, signal: operator.stopped, onConnection })) {
     if (concerns(event)) printEvent(operator, event);
   }

@@ -3,10 +3,11 @@
 import console from 'node:console';
 import { outcomeMeanings, outcomes } from '../client/choices.ts';
 import { answerOf, type Client, type Schemas } from '../client/client.ts';
-import { followEvents, newestEvent } from '../client/event-stream.ts';
+import { type Connection, followEvents, newestEvent } from '../client/event-stream.ts';
 import { StartError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { colouredOutcome } from '../terminal/colours.ts';
+import { connectionText } from '../terminal/connection.ts';
 import { type Progress, ProgressBars } from '../terminal/progress.ts';
 import { tableLines } from '../terminal/table.ts';
 import { deviceNames } from './device-names.ts';
@@ -70,8 +71,8 @@ async function waitFor(client: Client, module: string, accepted: Accepted, after
   const bars = new ProgressBars();
   bars.say(`waiting for ${countText(accepted.loads.length)} of the batch ${accepted.batch}`);
   bars.update(draw());
-  const onConnection = (isThere: boolean) =>
-    bars.say(isThere ? 'the service is there again' : 'the service is away: the loads go on, and so does the wait when it is back');
+  const onConnection = (connection: Connection) =>
+    bars.say(connectionText(connection, 'the loads go on, and so does the wait when it is back'));
   const following = { after, types: ['load'] as const, signal: stopped, wasThere: true, onConnection };
   for await (const { action, object, detail } of followEvents(client, following)) {
     const version = action === 'load.completed' ? versionOf.get(object) : undefined;

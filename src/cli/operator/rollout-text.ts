@@ -117,7 +117,7 @@ function thresholdLines({ verdicts }: Wave): string[] {
     verdicts.map(({ threshold, limit, measured, isPassed }) => [
       thresholdTexts[threshold],
       limit,
-      measured === null ? '-' : Math.round(measured * 100) / 100,
+      measured ?? '-',
       measured === null ? 'too few calls to judge by' : isPassed ? coloured('red', 'too much') : coloured('green', 'good'),
     ]),
   );

@@ -2,8 +2,9 @@
 
 import console from 'node:console';
 import type { Schemas } from '../client/client.ts';
-import { followRollout } from '../client/event-stream.ts';
+import { type Connection, followRollout } from '../client/event-stream.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
+import { connectionText } from '../terminal/connection.ts';
 import { type Progress, ProgressBars } from '../terminal/progress.ts';
 import { timeText } from '../terminal/times.ts';
 import { answer, type Operator } from './operator.ts';
@@ -41,8 +42,8 @@ type Watching = {
 export async function watchRollout(operator: Operator, id: string, { known, isEachPrinted = false }: Watching = {}): Promise<ExitCode> {
   const { client, stopped } = operator;
   const bars = new ProgressBars();
-  const onConnection = (isThere: boolean) =>
-    bars.say(isThere ? 'the service is there again' : 'the service is away: the rollout goes on when it is back, and so does the watching');
+  const onConnection = (connection: Connection) =>
+    bars.say(connectionText(connection, 'the rollout goes on when it is back, and so does the watching'));
   let last = known;
   if (known !== undefined) tell(bars, undefined, known);
   try {

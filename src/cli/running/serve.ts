@@ -1,7 +1,7 @@
 // `patchbay serve`: the service, with a device host of its own unless it is told otherwise.
 
 import console from 'node:console';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -9,15 +9,18 @@ import { Worker } from 'node:worker_threads';
 import type { KeyPolicy } from '../../api/access.ts';
 import { usualLimits } from '../../api/limits.ts';
 import { createService } from '../../api/service.ts';
-import { isDatabaseAway } from '../../control/database-away.ts';
 import type { RetentionSettings } from '../../control/retention.ts';
 import { SigningKeyError } from '../../control/signing-keys.ts';
+import { MigrationError } from '../../store/migrations.ts';
+import { DatabaseInUse } from '../../store/sqlite/lock.ts';
 import { isPostgresql } from '../../store/store.ts';
+import { unavailabilityOf } from '../../store/unavailable.ts';
 import { readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
 import { writeAdminKey } from './admin-key.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
+import { exposedFiles } from './exposed-files.ts';
 import { keepJoinToken } from './join-token.ts';
-import { privateKeysIn } from './signing-keys.ts';
+import { privateKeysIn, signingKeyFiles } from './signing-keys.ts';
 
 const serveHelp = `Usage: npm start -- [options]
 
@@ -171,6 +174,7 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
     adminKey.secret = secret;
   };
   const { app, url } = await startService(settings, { joinToken, keepAdminKey, signal });
+  for (const exposed of exposedFiles(secretFiles(settings))) console.error(`warning: ${exposed}`);
   const host = settings.embeddedDevices > 0 ? startEmbeddedHost(url, joinToken, settings) : null;
   console.log(`Patchbay is running${host === null ? '' : ` with ${settings.embeddedDevices} embedded devices`}.`);
   console.log(`  dashboard      ${url}/`);
@@ -220,7 +224,8 @@ async function openService(settings: ServeSettings, start: Start): Promise<Servi
     try {
       return await tryToOpen(settings, start);
     } catch (error) {
-      const isWaitedFor = isPostgresql(settings.database) && isDatabaseAway(error) && Date.now() < deadline && !start.signal.aborted;
+      const isAway = unavailabilityOf(error)?.isTransient === true;
+      const isWaitedFor = isPostgresql(settings.database) && isAway && Date.now() < deadline && !start.signal.aborted;
       if (!isWaitedFor) throw cannotOpen(settings.database, error);
       if (!isTold) console.error(`waiting up to ${databaseWaits.most / 1_000} s for the database ${withoutPassword(settings.database)}`);
       await delay(databaseWaits.interval);
@@ -238,15 +243,35 @@ function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start):
     keys,
     signingKeys: { privateKeys: privateKeysIn(signingKeys), isLost: newSigningKey },
     retention,
+    beforeCreation: () => refuseWithoutDatabase(settings),
+    surroundingFaults: () => exposedFiles(secretFiles(settings)),
     adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
     limits: { ...usualLimits, requestsPerMinute },
     logger: { level: logLevel, stream: process.stderr },
   });
 }
 
+/** A database is not made beside the keys of another: that one was lost, or is somewhere else. @throws {StartError} */
+function refuseWithoutDatabase({ database, adminKeyFile, signingKeys }: ServeSettings): void {
+  const keys = signingKeyFiles(signingKeys).length;
+  const found = [...(existsSync(adminKeyFile) ? [adminKeyFile] : []), ...(keys > 0 ? [signingKeys] : [])];
+  if (found.length === 0) return;
+  throw new StartError(
+    `the database ${withoutPassword(database)} is missing or empty, but there are keys of an installation in ${found.join(' and ')}: ` +
+      'restore the database from a backup, or say where it is with --database (from SQLite to PostgreSQL: patchbay db copy). ' +
+      `To begin a new installation, move ${found.join(' and ')} away first`,
+  );
+}
+
+/** The files of the service that only its owner is to read. */
+function secretFiles({ database, adminKeyFile, signingKeys, token, tokenFile }: ServeSettings): string[] {
+  const files = isPostgresql(database) ? [] : [database, `${database}-wal`, `${database}-shm`];
+  return [...files, adminKeyFile, ...(token === undefined ? [tokenFile] : []), ...signingKeyFiles(signingKeys)];
+}
+
 function makeFolder({ database, folder }: ServeSettings): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
     throw cannotOpen(database, error);
   }
@@ -257,7 +282,13 @@ function cannotOpen(database: string, error: unknown): unknown {
     return new StartError(
       `${error.message}: put it back, say where it is with --signing-keys, or have another made with --new-signing-key`,
     );
-  if (!isSystemError(error)) return error;
+  if (error instanceof DatabaseInUse) return new StartError(error.message);
+  if (error instanceof MigrationError) return new StartError(`cannot use the database ${withoutPassword(database)}: ${error.message}`);
+  const unavailable = unavailabilityOf(error);
+  if (!isSystemError(error)) {
+    if (unavailable === null) return error;
+    return new StartError(`cannot open the database ${withoutPassword(database)}: ${unavailable.detail}`);
+  }
   const otherwise = isPostgresql(database) ? 'see that it is there and lets this user in' : 'choose another file with --database';
   return new StartError(`cannot open the database ${withoutPassword(database)}: ${error.message || error.code}: ${otherwise}`);
 }

@@ -1,9 +1,17 @@
 // The private parts of the keys that the service signs with: files in a folder, that only its owner can read.
 
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PrivateKeys } from '../../control/signing-keys.ts';
 import { StartError } from '../command-line.ts';
+
+/** The files of the keys in a folder; none where there is no such folder. */
+export function signingKeyFiles(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.pem'))
+    .map((name) => join(folder, name));
+}
 
 /** @throws {StartError} by what it answers, where the file system refuses. */
 export function privateKeysIn(folder: string): PrivateKeys {

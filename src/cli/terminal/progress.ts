@@ -53,7 +53,7 @@ export class ProgressBars {
   }
 
   #line({ name, done, total, remark }: Progress, width: number): string {
-    const filled = total === 0 ? barWidth : Math.floor((done / total) * barWidth);
+    const filled = total === 0 ? barWidth : Math.floor((done * barWidth) / total);
     const bar = coloured('green', '█'.repeat(filled), this.#stream) + '░'.repeat(barWidth - filled);
     return `${name.padEnd(width)}  ${bar}  ${String(done).padStart(String(total).length)}/${total}${remark === '' ? '' : `  ${remark}`}`;
   }

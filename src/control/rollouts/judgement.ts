@@ -1,5 +1,14 @@
 // Whether a wave does well: what is measured of it against its thresholds.
 
+import {
+  compareFractions,
+  divideFractions,
+  type Fraction,
+  fractionOf,
+  multiplyFractions,
+  roundBesideLimit,
+  subtractFractions,
+} from '../../protocol/fraction.ts';
 import type { Measured } from './measurement.ts';
 import type { Thresholds } from './plan.ts';
 
@@ -24,18 +33,29 @@ export type Verdict = {
 export function verdictsOf(thresholds: Thresholds, results: WaveResults): Verdict[] {
   const { devices, loaded, failedLoads, interruptedAccesses, measured } = results;
   const isJudged = measured.calls >= thresholds.minimumCalls && measured.calls > 0;
-  const figures: Record<Verdict['threshold'], number | null> = {
-    failedLoadsPercent: devices === 0 ? 0 : (failedLoads / devices) * 100,
-    interruptedAccesses: loaded === 0 ? 0 : interruptedAccesses / loaded,
-    failedCallsPercent: isJudged ? (shareOfFailed(measured) - shareOfFailed(measured.before)) * 100 : null,
-    abiViolations: measured.abiViolations,
+  const figures: Record<Verdict['threshold'], Fraction | null> = {
+    failedLoadsPercent: percent(share(failedLoads, devices)),
+    interruptedAccesses: share(interruptedAccesses, loaded),
+    failedCallsPercent: isJudged ? percent(subtractFractions(failedShare(measured), failedShare(measured.before))) : null,
+    abiViolations: fractionOf(measured.abiViolations),
     latencyIncreasePercent: isJudged && measured.before.calls >= thresholds.minimumCalls ? latencyIncrease(measured) : null,
   };
   return order.flatMap((threshold) => {
     const limit = thresholds[threshold];
-    const figure = figures[threshold];
-    return limit === null ? [] : [{ threshold, limit, measured: figure, isPassed: figure !== null && figure > limit }];
+    return limit === null ? [] : [verdictOf(threshold, limit, figures[threshold])];
   });
+}
+
+/** Compares exactly; only what is shown is rounded, so that it shows the same. */
+function verdictOf(threshold: Verdict['threshold'], limit: number, figure: Fraction | null): Verdict {
+  if (figure === null) return { threshold, limit, measured: null, isPassed: false };
+  const exactLimit = fractionOf(limit);
+  return {
+    threshold,
+    limit,
+    measured: roundBesideLimit(figure, exactLimit),
+    isPassed: compareFractions(figure, exactLimit) > 0,
+  };
 }
 
 /** Why a wave has failed, in a sentence; null as long as it has not. */
@@ -52,13 +72,17 @@ export function shortfallOf({ requireCalls, minimumCalls }: Thresholds, { measur
 
 const order = ['failedLoadsPercent', 'interruptedAccesses', 'failedCallsPercent', 'abiViolations', 'latencyIncreasePercent'] as const;
 
-function shareOfFailed({ calls, failedCalls }: Pick<Measured, 'calls' | 'failedCalls'>): number {
-  return calls === 0 ? 0 : failedCalls / calls;
+/** Returns the part of the whole; 0 where the whole is 0. */
+const share = (part: number, whole: number) => (whole === 0 ? fractionOf(0) : divideFractions(fractionOf(part), fractionOf(whole)));
+const percent = (fraction: Fraction) => multiplyFractions(fraction, fractionOf(100));
+
+function failedShare({ calls, failedCalls }: Pick<Measured, 'calls' | 'failedCalls'>): Fraction {
+  return share(failedCalls, calls);
 }
 
-function latencyIncrease({ p99Microseconds, before }: Measured): number | null {
+function latencyIncrease({ p99Microseconds, before }: Measured): Fraction | null {
   if (p99Microseconds === null || before.p99Microseconds === null || before.p99Microseconds === 0) return null;
-  return (p99Microseconds / before.p99Microseconds - 1) * 100;
+  return percent(subtractFractions(share(p99Microseconds, before.p99Microseconds), fractionOf(1)));
 }
 
 function sentenceOf({ threshold, limit, measured: figure }: Verdict, { devices, failedLoads, measured }: WaveResults): string {
@@ -67,14 +91,12 @@ function sentenceOf({ threshold, limit, measured: figure }: Verdict, { devices, 
     case 'failedLoadsPercent':
       return `${failedLoads} of ${devices} loads have not succeeded, and ${limit} % may`;
     case 'interruptedAccesses':
-      return `${rounded(figure)} accesses were interrupted on each device, and ${limit} may be`;
+      return `${figure} accesses were interrupted on each device, and ${limit} may be`;
     case 'failedCallsPercent':
       return `${failedCalls} of ${calls} calls have failed since their devices got the build (${before.failedCalls} of ${before.calls} in the version before), and ${limit} percentage points more may`;
     case 'abiViolations':
       return `${abiViolations === 1 ? '1 program holds' : `${abiViolations} programs hold`} on to code that has gone, and ${limit} may`;
     case 'latencyIncreasePercent':
-      return `99 % of the calls take up to ${p99Microseconds} µs, ${rounded(figure)} % more than the ${before.p99Microseconds} µs of the version before, and ${limit} % more are allowed`;
+      return `99 % of the calls take up to ${p99Microseconds} µs, ${figure} % more than the ${before.p99Microseconds} µs of the version before, and ${limit} % more are allowed`;
   }
 }
-
-const rounded = (figure: number | null) => (figure === null ? 'no' : String(Math.round(figure * 100) / 100));

@@ -9,14 +9,14 @@ const burst = 1_000;
 export function allowanceOf(loadsPerMinute: number | null, nextLoadAt: Date | null, now: Date): number {
   if (loadsPerMinute === null) return Number.MAX_SAFE_INTEGER;
   const late = now.getTime() - dueTime(loadsPerMinute, nextLoadAt, now);
-  return late < 0 ? 0 : 1 + Math.floor(Math.min(late, burst) / intervalOf(loadsPerMinute));
+  return late < 0 ? 0 : 1 + Math.floor((Math.min(late, burst) * loadsPerMinute) / minute);
 }
 
 /** When the next may be requested after so many; null where there is no rate. */
 export function nextLoadAfter(requested: number, loadsPerMinute: number | null, nextLoadAt: Date | null, now: Date): Date | null {
   if (loadsPerMinute === null) return null;
   const from = Math.max(dueTime(loadsPerMinute, nextLoadAt, now), now.getTime() - burst);
-  return new Date(Math.ceil(from + requested * intervalOf(loadsPerMinute)));
+  return new Date(from + Math.ceil((requested * minute) / loadsPerMinute));
 }
 
 /**
@@ -24,9 +24,9 @@ export function nextLoadAfter(requested: number, loadsPerMinute: number | null, 
  * was ahead when that was reckoned, and it is due now.
  */
 function dueTime(loadsPerMinute: number, nextLoadAt: Date | null, now: Date): number {
-  const latest = now.getTime() + intervalOf(loadsPerMinute) + burst + clockSettings.tolerance;
+  const latest = now.getTime() + minute / loadsPerMinute + burst + clockSettings.tolerance;
   return nextLoadAt === null || nextLoadAt.getTime() > latest ? now.getTime() : nextLoadAt.getTime();
 }
 
-/** Milliseconds from one load to the next. */
-const intervalOf = (loadsPerMinute: number) => 60_000 / loadsPerMinute;
+/** Milliseconds. Integers are multiplied before they are divided: the interval between two loads, 60,000 / 7 ms, is no number that can be written. */
+const minute = 60_000;

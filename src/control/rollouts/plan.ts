@@ -1,6 +1,7 @@
 // What a rollout is asked to do: its waves and what they are judged by, how fast and when it goes, and what happens where a wave fails.
 
 import { z } from 'zod';
+import { ceilingOf, divideFractions, fractionOf, multiplyFractions } from '../../protocol/fraction.ts';
 import { DisplayName, Labels } from '../../protocol/identifiers.ts';
 import { LoadPolicy } from '../../protocol/load-report.ts';
 import { weekdays } from './schedule-window.ts';
@@ -162,9 +163,14 @@ export function wavesOf(waves: readonly Pick<WavePlan, 'size'>[], devices: numbe
   const numbers: number[] = [];
   for (const [index, { size }] of waves.entries()) {
     const isLast = index === waves.length - 1;
-    const wanted = size.kind === 'devices' ? numbers.length + size.devices : Math.ceil((devices * size.percent) / 100);
+    const wanted = size.kind === 'devices' ? numbers.length + size.devices : percentOf(size.percent, devices);
     const end = isLast ? devices : Math.min(devices, wanted);
     while (numbers.length < end) numbers.push(index + 1);
   }
   return numbers;
+}
+
+/** Returns how many devices that percentage of all devices is, rounded up. */
+function percentOf(wanted: number, devices: number): number {
+  return ceilingOf(divideFractions(multiplyFractions(fractionOf(wanted), fractionOf(devices)), fractionOf(100)));
 }

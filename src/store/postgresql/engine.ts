@@ -114,6 +114,11 @@ export class PostgresqlEngine implements Engine {
     return row !== undefined && row.synchronous_commit !== 'off';
   }
 
+  /** Its files are the server's. */
+  fault(): null {
+    return null;
+  }
+
   /** A message in the write-ahead log that nobody reads: it is on disk when it is committed, and in no table. */
   async probe(): Promise<void> {
     await this.#writer.$transaction(async (client) => {

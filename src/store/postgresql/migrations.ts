@@ -2,7 +2,15 @@
 
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
-import { checksumOf, committedMigrations, type Migration, missingMigrations, type RecordedMigration, readRecorded } from '../migrations.ts';
+import {
+  type BeforeCreation,
+  checksumOf,
+  committedMigrations,
+  type Migration,
+  missingMigrations,
+  type RecordedMigration,
+  readRecorded,
+} from '../migrations.ts';
 
 /** The table in which Prisma's own tools record what they have applied. */
 const migrationsTable = `
@@ -26,19 +34,31 @@ const patience = 300_000;
 export const postgresqlMigrations = (): Migration[] => committedMigrations('postgresql/migrations');
 
 /** @throws {MigrationError} when a migration that was applied has changed since, or is not among those given. */
-export async function applyMigrations(url: string, migrations: readonly Migration[] = postgresqlMigrations()): Promise<void> {
+export async function applyMigrations(
+  url: string,
+  migrations: readonly Migration[] = postgresqlMigrations(),
+  beforeCreation: BeforeCreation = () => {},
+): Promise<void> {
   const client = new pg.Client({ connectionString: url });
+  // A connection that ends is told by the statement that is under way.
+  client.on('error', () => {});
   await client.connect();
   try {
     await client.query(`SET lock_timeout = ${patience}`);
     // It goes with the connection.
     await client.query('SELECT pg_advisory_lock($1)', [migrationLock]);
+    if (!(await hasMigrations(client))) beforeCreation();
     await client.query(migrationsTable);
     const { rows } = await client.query<RecordedMigration>(readRecorded);
     for (const migration of missingMigrations(rows, migrations)) await applyOne(client, migration);
   } finally {
     await client.end();
   }
+}
+
+async function hasMigrations(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ isThere: boolean }>(`SELECT to_regclass('"_prisma_migrations"') IS NOT NULL AS "isThere"`);
+  return rows[0]?.isThere === true;
 }
 
 async function applyOne(client: pg.Client, { name, sql }: Migration): Promise<void> {

@@ -10,6 +10,9 @@ import { readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 
+/** How much earlier an event may be than the one before because it waited for its transaction, in milliseconds. */
+const longestWait = 60_000;
+
 export type AuditRecord = AuditEventModel;
 export type NewAuditEvent = Omit<AuditEventModel, 'number' | 'previous' | 'hash' | 'outcome' | 'detail'> & {
   readonly outcome: AuditOutcome;
@@ -62,15 +65,15 @@ export class AuditRecords {
   }
 
   /**
-   * Adds events to the chain. None is of an earlier time than those there are: what waited for its transaction comes when it is done, and so no
-   * reader misses it.
+   * Adds events to the chain. None is a little earlier than those there are: what waited for its transaction comes when it is done, and so no
+   * reader misses it. One that is much earlier says that the clock was ahead, and is set right.
    */
   async append(events: readonly NewAuditEvent[]): Promise<void> {
     if (events.length === 0) return;
     let { number, hash, at } = await this.head();
     const rows = events.map((event) => {
       number += 1;
-      if (event.at > at) at = event.at;
+      if (event.at > at || at.getTime() - event.at.getTime() > longestWait) at = event.at;
       const unhashed = { ...event, detail: wellFormed(event.detail), at, number, previous: hash };
       hash = hashOfRecord(unhashed);
       return { ...unhashed, hash };
@@ -131,14 +134,18 @@ export class AuditRecords {
     return events.map(({ hash }) => hash);
   }
 
-  /** The number of the last event of before a time; 0 where there is none. */
-  async lastBefore(moment: Date): Promise<number> {
-    const last = await this.#client.auditEvent.findFirst({
-      where: { at: { lt: moment } },
-      orderBy: [{ at: 'desc' }, { number: 'desc' }],
+  /**
+   * The number of the last event after a number and before the first that is not older than a time; that number where there is none. Times do not always rise with the numbers: an
+   * event that a wrong clock has dated too early does not take those before it along.
+   */
+  async lastOld(after: number, moment: Date): Promise<number> {
+    // Negated, it is looked up in no index but that of the numbers: few events are older than those that are kept.
+    const first = await this.#client.auditEvent.findFirst({
+      where: { number: { gt: after }, NOT: { at: { lt: moment } } },
+      orderBy: { number: 'asc' },
       select: { number: true },
     });
-    return last?.number ?? 0;
+    return first === null ? await this.newest() : first.number - 1;
   }
 
   /** Removes the events up to a number. */

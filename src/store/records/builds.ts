@@ -96,7 +96,7 @@ export class BuildRecords {
     return builds.map(({ version }) => version);
   }
 
-  /** Keeps an image; one that is there already is the same, for it has the same digest. */
+  /** Keeps an image; one that is there already is the same, for it has the same digest. @param createdAt By the retention time. */
   async keepImage(digest: string, bytes: Uint8Array<ArrayBuffer>, createdAt: Date): Promise<void> {
     await this.#client.image.upsert({ where: { digest }, create: { digest, bytes, createdAt }, update: {} });
   }

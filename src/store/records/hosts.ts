@@ -7,7 +7,9 @@ import { chunksOf, readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, nameConditions, type PageByName, type PageByTime, timeConditions } from './page.ts';
 
-export type HostRecord = Omit<HostModel, 'heardAt' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
+export type HostRecord = Omit<HostModel, 'heardCount' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
+/** Of a host that is not known to be unreachable. */
+export type HeardCount = { readonly id: string; readonly count: number };
 export type HostFilter = { readonly isReachable?: boolean | undefined };
 /** The host that a token is of, and what it registered with. */
 export type HostOfToken = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
@@ -22,12 +24,9 @@ const bootOfHost = new Query<{ readonly name: string; readonly bootId: string; r
   `SELECT "name", "bootId", "tokenDigest" IS NOT NULL AS "isRegistered" FROM "Host" WHERE "id" = :id`,
 );
 
-const hearHost = change(
-  'Host',
-  { heardAt: 'time', id: 'text' },
-  `"heardAt" = :heardAt`,
-  `"id" = :id AND ("heardAt" IS NULL OR "heardAt" < :heardAt)`,
-);
+const hearHost = change('Host', { id: 'text' }, `"heardCount" = "heardCount" + 1`, `"Host"."id" = :id`);
+
+const heardCounts = new Query<HeardCount>({}, `SELECT "id", "heardCount" AS "count" FROM "Host" WHERE "unreachableSince" IS NULL`);
 
 export class HostRecords {
   readonly #client: Prisma.TransactionClient;
@@ -77,13 +76,9 @@ export class HostRecords {
     return this.#client.host.findMany({ select: { id: true, unreachableSince: true } });
   }
 
-  /** Hosts that are not known to be unreachable, and have not been heard of since then. */
-  async silentSince(moment: Date): Promise<string[]> {
-    const hosts = await this.#client.host.findMany({
-      where: { unreachableSince: null, OR: [{ heardAt: null }, { heardAt: { lt: moment } }] },
-      select: { id: true },
-    });
-    return hosts.map(({ id }) => id);
+  /** The hosts that are not known to be unreachable, each with a number that rises while it is heard of. */
+  async heardCounts(): Promise<HeardCount[]> {
+    return this.#statements.all(heardCounts, []);
   }
 
   /** Those of these hosts that are unreachable. */
@@ -94,11 +89,11 @@ export class HostRecords {
     return hosts.map(({ id }) => id);
   }
 
-  /** Notes when hosts were last heard of. */
-  async setHeard(heard: ReadonlyMap<string, Date>): Promise<void> {
+  /** Notes that hosts were heard of. */
+  async setHeard(ids: Iterable<string>): Promise<void> {
     await this.#statements.each(
       hearHost,
-      [...heard].map(([id, at]) => [at.getTime(), id]),
+      [...ids].map((id) => [id]),
     );
   }
 
@@ -128,8 +123,11 @@ export class HostRecords {
   /** Makes the host, or renews the one of that name: it has just been heard of. */
   async save(host: HostRecord): Promise<void> {
     const { id, ...rest } = host;
-    const heardAt = host.registeredAt;
-    await this.#client.host.upsert({ where: { id }, create: { ...host, heardAt }, update: { ...rest, heardAt } });
+    await this.#client.host.upsert({
+      where: { id },
+      create: { ...host, heardCount: 1 },
+      update: { ...rest, heardCount: { increment: 1 } },
+    });
   }
 
   async list({ isReachable }: HostFilter, page: PageByTime | PageByName): Promise<HostWithDevices[]> {

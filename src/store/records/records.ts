@@ -17,6 +17,7 @@ import { LoadRecords } from './loads.ts';
 import { OrderRecords } from './orders.ts';
 import { ProgramRecords } from './programs.ts';
 import { PublisherKeyRecords } from './publisher-keys.ts';
+import { RetentionTimeRecords } from './retention-time.ts';
 import { RolloutRecords } from './rollouts.ts';
 import { SignaturePolicyRecords } from './signature-policies.ts';
 import { SigningKeyRecords } from './signing-keys.ts';
@@ -36,6 +37,7 @@ export class Records {
   readonly orders: OrderRecords;
   readonly programs: ProgramRecords;
   readonly publisherKeys: PublisherKeyRecords;
+  readonly retentionTime: RetentionTimeRecords;
   readonly rollouts: RolloutRecords;
   readonly signaturePolicies: SignaturePolicyRecords;
   readonly signingKeys: SigningKeyRecords;
@@ -58,6 +60,7 @@ export class Records {
     this.orders = new OrderRecords(client, statements, this.committed);
     this.programs = new ProgramRecords(client, statements);
     this.publisherKeys = new PublisherKeyRecords(client);
+    this.retentionTime = new RetentionTimeRecords(client, statements);
     this.rollouts = new RolloutRecords(client);
     this.signaturePolicies = new SignaturePolicyRecords(client, statements);
     this.signingKeys = new SigningKeyRecords(client);

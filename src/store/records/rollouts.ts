@@ -320,7 +320,8 @@ export class RolloutRecords {
 
   /**
    * Open rollouts of the same module that have some of a rollout's devices, the oldest first.
-   * @param which Those that were requested before it, or all. Identifiers sort by the time they were made.
+   * @param which Those that have begun, or that were requested before it, or all. Identifiers sort by the time they were made, as far as the clock was
+   * right: whatever it was, of two rollouts with the same devices only one begins.
    */
   async conflicts({ id, module }: Pick<RolloutModel, 'id' | 'module'>, which: 'earlier' | 'all'): Promise<Conflict[]> {
     const rows = await this.#client.$queryRaw`
@@ -328,7 +329,7 @@ export class RolloutRecords {
       FROM "Rollout" AS open
       JOIN "RolloutDevice" AS other ON other."rolloutId" = open.id
       JOIN "RolloutDevice" AS own ON own."rolloutId" = ${id} AND own."deviceId" = other."deviceId"
-      WHERE open."endedAt" IS NULL AND open.module = ${module} AND open.id <> ${id} AND (${which} = 'all' OR open.id < ${id})
+      WHERE open."endedAt" IS NULL AND open.module = ${module} AND open.id <> ${id} AND (${which} = 'all' OR open.id < ${id} OR open.state <> 'pending')
       GROUP BY other."rolloutId" ORDER BY other."rolloutId"`;
     return ConflictRows.parse(rows);
   }

@@ -25,7 +25,11 @@ export class SigningKeyRecords {
   /** The key that is signed with now, and the first that ever was; null where there was none. */
   async current(): Promise<{ readonly active: SigningKeyRecord; readonly first: SigningKeyRecord } | null> {
     const active = await this.#client.signingKey.findFirst({ where: { retiredAt: null }, orderBy: { id: 'desc' } });
-    const first = await this.#client.signingKey.findFirst({ orderBy: [{ createdAt: 'asc' }, { id: 'asc' }] });
+    // The first vouches for none before it; by their times, one that was made while the clock was behind would seem to be the first.
+    const orderBy = [{ createdAt: 'asc' as const }, { id: 'asc' as const }];
+    const first =
+      (await this.#client.signingKey.findFirst({ where: { predecessor: null }, orderBy })) ??
+      (await this.#client.signingKey.findFirst({ orderBy }));
     return active === null || first === null ? null : { active, first };
   }
 

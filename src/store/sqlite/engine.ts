@@ -1,10 +1,15 @@
 // SQLite: one file, and one process that writes it.
 
+import { realpathSync } from 'node:fs';
 import type { Connection, Engine, Transaction, TransactionLimits } from '../engine.ts';
+import type { Prisma } from '../generated/client.ts';
 import { type RecordedMigration, readRecorded } from '../migrations.ts';
 import { Repeated } from '../repeated.ts';
 import type { Repetition } from '../repetition.ts';
-import { openConnection, type SqliteConnection } from './connection.ts';
+import { DatabaseUnavailable } from '../unavailable.ts';
+import { type LockWait, openReader, openWriter, type SqliteConnection } from './connection.ts';
+import { DatabaseFiles } from './files.ts';
+import type { DatabaseLock } from './lock.ts';
 
 /** Pages of 4 KiB that the log may have before they are brought over into the database: most are written several times until then, and brought over once. */
 export const logPages = 8_000;
@@ -17,13 +22,16 @@ const writing = [
   'temp_store = MEMORY',
   `wal_autocheckpoint = ${logPages}`,
 ];
-const reading = ['query_only = ON'];
 /** What `PRAGMA synchronous` says of FULL. */
 const full = 2;
 /** Of `PRAGMA user_version`. */
 const highestNumber = 2 ** 31;
 /** How long it may take to see whether the database takes writes, in milliseconds. */
 const probeLimits = { maxWait: 5_000, timeout: 5_000 };
+/** How long a transaction waits for the write lock where another process has it, and how often it tries, in milliseconds. */
+export const lockWait: LockWait = { limit: 10_000, interval: 20 };
+/** How often a mark is left in the header of the database, in milliseconds. */
+const markInterval = 1_000;
 
 /**
  * Two connections: the driver runs whatever comes between `BEGIN` and `COMMIT` in that transaction, whoever it is from. On one connection a
@@ -32,15 +40,26 @@ const probeLimits = { maxWait: 5_000, timeout: 5_000 };
 export class SqliteEngine implements Engine {
   readonly #writer: SqliteConnection;
   readonly #reader: SqliteConnection;
+  readonly #guard: DatabaseGuard | null;
+  #markedAt = Number.NEGATIVE_INFINITY;
 
-  private constructor(writer: SqliteConnection, reader: SqliteConnection) {
+  private constructor(writer: SqliteConnection, reader: SqliteConnection, guard: DatabaseGuard | null) {
     this.#writer = writer;
     this.#reader = reader;
+    this.#guard = guard;
   }
 
-  /** Opens a file that has all migrations. */
-  static async open(databaseFile: string): Promise<SqliteEngine> {
-    return new SqliteEngine(await openConnection(databaseFile, writing), await openConnection(databaseFile, reading));
+  /**
+   * Opens a file that has all migrations.
+   * @param lock The lock of the file, which is released with the engine; the files are guarded then. Null: the file may be in use by a service.
+   * @param wait How transactions wait for other processes.
+   */
+  static async open(databaseFile: string, lock: DatabaseLock | null = null, wait: LockWait = lockWait): Promise<SqliteEngine> {
+    const writer = await openWriter(databaseFile, writing, wait);
+    const reader = await openReader(databaseFile);
+    // The log and its index are there as soon as the database has been read.
+    await reader.client.$queryRawUnsafe('SELECT COUNT(*) FROM sqlite_master');
+    return new SqliteEngine(writer, reader, lock && new DatabaseGuard(realpathSync(databaseFile), lock));
   }
 
   get reading(): Connection {
@@ -48,23 +67,49 @@ export class SqliteEngine implements Engine {
   }
 
   async transaction<Result>(work: (transaction: Transaction) => Promise<Result>, limits: TransactionLimits): Promise<Result> {
-    const { client: writer, statements, run } = this.#writer;
-    return writer.$transaction((client) => {
-      const part = async (carryOut: (connection: Connection) => Promise<void>, isAll = false) => {
-        // A savepoint has every page copied that is changed after it.
-        if (isAll) return carryOut({ client, statements });
-        run('SAVEPOINT part');
-        try {
-          await carryOut({ client, statements });
-        } catch (error) {
-          run('ROLLBACK TO part');
-          throw error;
-        } finally {
-          run('RELEASE part');
-        }
-      };
-      return work({ part, announce: () => {} });
+    const { client: writer } = this.#writer;
+    this.#guard?.check();
+    const result = await writer.$transaction(async (client) => {
+      const done = await work({ part: this.#partsOf(client), announce: () => {} });
+      this.#mark();
+      return done;
     }, limits);
+    // What went to a file that is not there any more is not acknowledged.
+    this.#guard?.check();
+    return result;
+  }
+
+  /** @throws {DatabaseUnavailable} where SQLite has ended the transaction: nothing of it is kept then, and nothing more is carried out. */
+  #partsOf(client: Prisma.TransactionClient): Transaction['part'] {
+    const { statements, run, isInTransaction } = this.#writer;
+    let failure: unknown = null;
+    return async (carryOut, isAll = false) => {
+      if (failure !== null) throw failure;
+      // A savepoint has every page copied that is changed after it.
+      if (!isAll) run('SAVEPOINT part');
+      try {
+        await carryOut({ client, statements });
+      } catch (error) {
+        if (!isInTransaction()) failure = error;
+        else if (!isAll) run('ROLLBACK TO part');
+        throw error;
+      } finally {
+        if (!isAll && isInTransaction()) run('RELEASE part');
+      }
+    };
+  }
+
+  /** Leaves a mark in the header, by which the database differs from its copies; in the transaction that is open. */
+  #mark(): void {
+    if (performance.now() - this.#markedAt < markInterval) return;
+    this.#countUp();
+    this.#markedAt = performance.now();
+  }
+
+  /** Changes a number in the header that nobody reads; in the transaction that is open. */
+  #countUp(): void {
+    const { readNumber, run } = this.#writer;
+    run(`PRAGMA user_version = ${(readNumber('PRAGMA user_version') + 1) % highestNumber}`);
   }
 
   /** There are no replicas. */
@@ -83,12 +128,14 @@ export class SqliteEngine implements Engine {
     return Number(row?.synchronous) === full;
   }
 
-  /** A row that is given the values that it has is not written, so that a full disk would not be seen; a number that nobody reads is. */
+  fault(): string | null {
+    return this.#guard?.fault() ?? null;
+  }
+
+  /** A row that is given the values that it has is not written, so that a full disk would not be seen; the number in the header is. */
   async probe(): Promise<void> {
-    await this.#writer.client.$transaction(async (client) => {
-      const [row] = await client.$queryRawUnsafe<{ user_version: bigint | number }[]>('PRAGMA user_version');
-      await client.$executeRawUnsafe(`PRAGMA user_version = ${(Number(row?.user_version ?? 0) + 1) % highestNumber}`);
-    }, probeLimits);
+    this.#guard?.check();
+    await this.#writer.client.$transaction(async () => this.#countUp(), probeLimits);
   }
 
   recordedMigrations(): Promise<RecordedMigration[]> {
@@ -98,5 +145,35 @@ export class SqliteEngine implements Engine {
   async close(): Promise<void> {
     await this.#reader.client.$disconnect();
     await this.#writer.client.$disconnect();
+    this.#guard?.close();
+  }
+}
+
+/** Sees that the service is the only one on its database, and that the files are those that it has opened. */
+class DatabaseGuard {
+  readonly #files: DatabaseFiles;
+  readonly #lock: DatabaseLock;
+
+  constructor(databaseFile: string, lock: DatabaseLock) {
+    this.#files = new DatabaseFiles(databaseFile);
+    this.#lock = lock;
+  }
+
+  fault(): string | null {
+    return this.#files.fault() ?? this.#lock.fault();
+  }
+
+  /** @throws {DatabaseUnavailable} */
+  check(): void {
+    const fault = this.fault();
+    if (fault === null) return;
+    const detail = `${fault}: stop the service, and restore the database before you start it again`;
+    throw new DatabaseUnavailable({ detail, retryAfterSeconds: 30, isTransient: false });
+  }
+
+  /** To be called when SQLite has closed the database. */
+  close(): void {
+    this.#files.close();
+    this.#lock.release();
   }
 }

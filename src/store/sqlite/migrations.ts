@@ -2,8 +2,17 @@
 
 import { randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3';
-import { checksumOf, committedMigrations, type Migration, missingMigrations, type RecordedMigration, readRecorded } from '../migrations.ts';
+import {
+  type BeforeCreation,
+  checksumOf,
+  committedMigrations,
+  type Migration,
+  missingMigrations,
+  type RecordedMigration,
+  readRecorded,
+} from '../migrations.ts';
 import { chainEvents } from './first-chain.ts';
+import { createPrivateFile } from './private-file.ts';
 
 /** The table in which Prisma's own tools record what they have applied. */
 const migrationsTable = `
@@ -22,12 +31,18 @@ const migrationsTable = `
 export const sqliteMigrations = (): Migration[] => committedMigrations('migrations');
 
 /**
- * Brings a database file to the newest migration, each in one transaction with its record.
+ * Brings a database file to the newest migration, each in one transaction with its record; makes the file where there is none, for its owner only.
  * @throws {MigrationError} when a migration that was applied has changed since, or is not among those given.
  */
-export function applyMigrations(databaseFile: string, migrations: readonly Migration[] = sqliteMigrations()): void {
+export function applyMigrations(
+  databaseFile: string,
+  migrations: readonly Migration[] = sqliteMigrations(),
+  beforeCreation: BeforeCreation = () => {},
+): void {
+  createPrivateFile(databaseFile);
   const database = new Database(databaseFile);
   try {
+    if (!hasMigrations(database)) beforeCreation();
     database.pragma('journal_mode = WAL');
     database.pragma('synchronous = FULL');
     database.exec(migrationsTable);
@@ -36,6 +51,11 @@ export function applyMigrations(databaseFile: string, migrations: readonly Migra
   } finally {
     database.close();
   }
+}
+
+function hasMigrations(database: Database.Database): boolean {
+  const tables = database.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_prisma_migrations'").all();
+  return tables.length > 0;
 }
 
 /** What migrations do that SQL cannot, in the same transaction. */

@@ -49,11 +49,11 @@ export function tell(result: Result): void {
 
 /** Asks until there is an answer. */
 export async function until<Value>(what: string, ask: () => Promise<Value | null>): Promise<Value> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 120_000;
   for (;;) {
     const value = await ask();
     if (value !== null) return value;
-    if (Date.now() > deadline) throw new Error(`did not come about in 30 s: ${what}`);
+    if (Date.now() > deadline) throw new Error(`did not come about in 120 s: ${what}`);
     await setTimeout(20);
   }
 }

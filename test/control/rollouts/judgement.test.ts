@@ -1,5 +1,6 @@
 // How a wave is judged: what its programs have done against the version before, and each threshold.
 
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { nobody } from '../../../src/control/rollouts/callers.ts';
 import { failureOf, shortfallOf, verdictsOf, type WaveResults } from '../../../src/control/rollouts/judgement.ts';
@@ -71,6 +72,77 @@ test('latency counts by how much the 99th percentile has risen', () => {
   const before = { calls: 19, failedCalls: 0, p99Microseconds: 1 };
   expect(failure({ latencyIncreasePercent: 50 }, {}, { before })).toBeNull();
   expect(failure({ latencyIncreasePercent: 50 }, {}, { p99Microseconds: null })).toBeNull();
+});
+
+test('a share that is exactly the limit is within the limit', () => {
+  // With floating point, 7 / 25 × 100 is 28.000000000000004, and so for 16 pairs up to 100 devices.
+  expect(failure({ failedLoadsPercent: 28 }, { devices: 25, loaded: 18, failedLoads: 7 })).toBeNull();
+  for (let devices = 1; devices <= 100; devices += 1)
+    for (let failedLoads = 0; failedLoads <= devices; failedLoads += 1) {
+      if ((failedLoads * 100) % devices !== 0) continue;
+      const percent = (failedLoads * 100) / devices;
+      expect(failure({ failedLoadsPercent: percent }, { devices, failedLoads })).toBeNull();
+      expect(verdictsOf({ ...usualThresholds, failedLoadsPercent: percent }, { ...well, devices, failedLoads })[0]?.measured).toBe(percent);
+    }
+  const before = { calls: 25, failedCalls: 3, p99Microseconds: null };
+  expect(failure({ failedCallsPercent: 16 }, {}, { calls: 25, failedCalls: 7, before })).toBeNull();
+  expect(failure({ interruptedAccesses: 0.3 }, { loaded: 10, interruptedAccesses: 3 })).toBeNull();
+  // 1.1 / 1 - 1 is 0.10000000000000009.
+  expect(failure({ latencyIncreasePercent: 10 }, {}, { p99Microseconds: 110 })).toBeNull();
+});
+
+test('a share that is a little more than the limit is shown as more', () => {
+  expect(verdictsOf({ ...usualThresholds, failedLoadsPercent: 28 }, { ...well, devices: 50_000, failedLoads: 14_001 })[0]).toEqual({
+    threshold: 'failedLoadsPercent',
+    limit: 28,
+    measured: 28.002,
+    isPassed: true,
+  });
+  expect(
+    failure({ latencyIncreasePercent: 50 }, {}, { p99Microseconds: 1_500_001, before: { ...measured.before, p99Microseconds: 1_000_000 } }),
+  ).toMatch(/ 50\.0001 % more than .* 50 % more are allowed$/);
+});
+
+const counts = fc.integer({ min: 1, max: 200 }).chain((whole) => fc.tuple(fc.integer({ min: 0, max: whole }), fc.constant(whole)));
+
+/** Two shares, and a limit as people write it, with up to three decimals: at random, or as near to one of both, or to their difference, as it can be. */
+const cases = fc.tuple(counts, counts).chain(([now, before]) => {
+  const shares = [now[0] / now[1], now[0] / now[1] / 100, now[0] / now[1] - before[0] / before[1], now[0] / now[1] - 1];
+  const near = shares.map((share) => fc.constant(Math.max(0, Math.round(share * 100_000))));
+  return fc.record({
+    now: fc.constant(now),
+    before: fc.constant(before),
+    thousandths: fc.oneof(fc.integer({ min: 0, max: 100_000 }), ...near),
+  });
+});
+
+/** The verdict about one threshold. */
+const isExceeded = (thresholds: Partial<Thresholds>, results: Partial<WaveResults>, figures: Partial<Measured> = {}) =>
+  verdictsOf(
+    { ...usualThresholds, failedLoadsPercent: null, failedCallsPercent: null, abiViolations: null, minimumCalls: 0, ...thresholds },
+    { ...well, ...results, measured: { ...measured, ...figures } },
+  ).map(({ isPassed }) => isPassed);
+
+test('every threshold is compared as an exact fraction', () => {
+  fc.assert(
+    fc.property(cases, ({ now: [failed, whole], before: [failedBefore, wholeBefore], ...drawn }) => {
+      const [limit, thousandths] = [drawn.thousandths / 1_000, BigInt(drawn.thousandths)];
+      const [part, all, partBefore, allBefore] = [BigInt(failed), BigInt(whole), BigInt(failedBefore), BigInt(wholeBefore)];
+      expect(isExceeded({ failedLoadsPercent: limit }, { devices: whole, failedLoads: failed })).toEqual([
+        part * 100_000n > thousandths * all,
+      ]);
+      expect(isExceeded({ interruptedAccesses: limit }, { loaded: whole, interruptedAccesses: failed })).toEqual([
+        part * 1_000n > thousandths * all,
+      ]);
+      const calls = { calls: whole, failedCalls: failed, before: { calls: wholeBefore, failedCalls: failedBefore, p99Microseconds: 1 } };
+      expect(isExceeded({ failedCallsPercent: limit }, {}, calls)).toEqual([
+        (part * allBefore - partBefore * all) * 100_000n > thousandths * all * allBefore,
+      ]);
+      const latencies = { p99Microseconds: failed, before: { calls: 1, failedCalls: 0, p99Microseconds: whole } };
+      expect(isExceeded({ latencyIncreasePercent: limit }, {}, latencies)).toEqual([(part - all) * 100_000n > thousandths * all]);
+    }),
+    { numRuns: 2_000 },
+  );
 });
 
 test('every threshold that is passed is told, and each that is judged has a verdict', () => {

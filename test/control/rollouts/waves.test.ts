@@ -22,7 +22,23 @@ test('a wave takes so many devices more, or brings all of them to a percentage',
   expect(sizesOf([devices(1), upTo(100)], 0)).toEqual([0, 0]);
 });
 
-const wave = fc.oneof(fc.integer({ min: 1, max: 40 }).map(devices), fc.double({ min: 0, max: 100, noNaN: true }).map(upTo));
+test('a percentage of the devices is rounded up from its exact value', () => {
+  // With floating point, 250 × 64.4 / 100 is 161.00000000000003.
+  expect(sizesOf([upTo(64.4), upTo(100)], 250)).toEqual([161, 89]);
+  for (let count = 5; count <= 250; count += 7)
+    for (let tenths = 0; tenths <= 1_000; tenths += 1) {
+      const expected = (BigInt(count) * BigInt(tenths) + 999n) / 1_000n;
+      const reached = wavesOf([upTo(tenths / 10), upTo(100)], count).lastIndexOf(1) + 1;
+      if (BigInt(reached) !== expected) expect({ count, percent: tenths / 10, reached }).toEqual({ reached: expected });
+    }
+});
+
+/** A percentage with up to six decimals, and the same in millionths. */
+const percentage = fc.integer({ min: 0, max: 100_000_000 });
+const wave = fc.oneof(
+  fc.integer({ min: 1, max: 40 }).map(devices),
+  percentage.map((millionths) => upTo(millionths / 1_000_000)),
+);
 
 test('every device is in one wave, in order, and none is brought further than it says', () => {
   fc.assert(
@@ -35,7 +51,10 @@ test('every device is in one wave, in order, and none is brought further than it
       for (const [index, { size }] of waves.entries()) {
         const reached = numbers.filter((number) => number <= index + 1).length;
         if (size.kind === 'devices') expect(reached - before).toBe(Math.min(size.devices, count - before));
-        else expect(reached).toBe(Math.max(before, Math.ceil((count * size.percent) / 100)));
+        else {
+          const wanted = (BigInt(count) * BigInt(Math.round(size.percent * 1_000_000)) + 99_999_999n) / 100_000_000n;
+          expect(reached).toBe(Math.max(before, Number(wanted)));
+        }
         before = reached;
       }
     }),
@@ -58,6 +77,21 @@ test('whoever asks at random times gets no more loads than the rate has, and a s
         requested += count;
       }
       expect(requested).toBeLessThanOrEqual(((now - began + 1_000) * perMinute) / 60_000 + 1);
+    }),
+  );
+});
+
+test('what may be requested after a hold-up is the exact share of the rate, rounded down', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 1_000_000 }), fc.integer({ min: 0, max: 1_000 }), (perMinute, late) => {
+      const allowed = 1n + (BigInt(late) * BigInt(perMinute)) / 60_000n;
+      expect(allowanceOf(perMinute, new Date(1_000_000), new Date(1_000_000 + late))).toBe(Number(allowed));
+    }),
+  );
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 1_000_000 }), fc.integer({ min: 1, max: 10_000 }), (perMinute, requested) => {
+      const after = (BigInt(requested) * 60_000n + BigInt(perMinute) - 1n) / BigInt(perMinute);
+      expect(nextLoadAfter(requested, perMinute, null, new Date(1_700_000_000_000))?.getTime()).toBe(1_700_000_000_000 + Number(after));
     }),
   );
 });

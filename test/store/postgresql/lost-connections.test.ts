@@ -2,8 +2,8 @@
 
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { anyNews, type News } from '../../../src/store/news.ts';
-import { isDatabaseAway } from '../../../src/store/postgresql/away.ts';
 import { Store } from '../../../src/store/store.ts';
+import { unavailabilityOf } from '../../../src/store/unavailable.ts';
 import { newDatabase } from '../../databases.ts';
 import { databaseNetwork, FaultProxy } from '../../system/chaos/proxy.ts';
 import { Random } from '../../system/chaos/random.ts';
@@ -46,7 +46,7 @@ test('a replica that is lost in its turn to write loses the turn, fails what it 
       (error: unknown) => error,
     ),
   ]);
-  expect(isDatabaseAway(failed)).toBe(true);
+  expect(unavailabilityOf(failed)).toMatchObject({ isTransient: true });
   await vi.waitUntil(() => heard.length > 0, patience);
   expect(heard[0]).toEqual(anyNews);
   await lost.transaction((records) => records.audit.append([event('d')]));

@@ -159,7 +159,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['events of an actor', () => audit.list({ actor: 'x' }, byNumber), 'AuditEvent_actor_at_idx (actor=? AND at<?)'],
   ['events of a request', () => audit.list({ requestId: 'x', actor: 'y' }, byNumber), 'AuditEvent_requestId_at_idx (requestId=? AND at<?)'],
   ['events as they are exported', () => audit.after(17, 500), 'AuditEvent USING INTEGER PRIMARY KEY (rowid>?)'],
-  ['the last event of before a time', () => audit.lastBefore(moment), 'AuditEvent_at_idx (at<?)'],
+  ['the last of the old events', () => audit.lastOld(17, moment), 'AuditEvent USING INTEGER PRIMARY KEY (rowid>?)'],
   ['checkpoints', () => checkpoints.list(byNumber), 'Checkpoint_at_size_idx (at<?)'],
   ['tiles side by side', () => checkpoints.tileRoots(0, 256, 256), 'sqlite_autoindex_AuditTile_1 (level=? AND index>?)'],
   ['how many tiles there are', () => checkpoints.countTiles(0), 'sqlite_autoindex_AuditTile_1 (level=?)'],

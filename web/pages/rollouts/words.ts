@@ -52,8 +52,8 @@ const units = {
   latencyIncreasePercent: '%',
 } as const satisfies Record<ThresholdName, string>;
 
-/** What is measured, or its limit, with two digits after the point where there are any. */
-export const amountText = (threshold: ThresholdName, amount: number) => `${Math.round(amount * 100) / 100}${units[threshold]}`;
+/** Returns a measured value or its limit with its unit. The service has rounded what it measured; a limit is shown as it was written. */
+export const amountText = (threshold: ThresholdName, amount: number) => `${amount}${units[threshold]}`;
 
 /** What it loads; a rollback has no one version. */
 const buildText = ({ module, version }: Pick<Rollout, 'module' | 'version'>) => (version === null ? module : `${module}@${version}`);

@@ -1,0 +1,3 @@
+-- AlterTable
+ALTER TABLE "Host" DROP COLUMN "heardAt";
+ALTER TABLE "Host" ADD COLUMN "heardCount" INTEGER NOT NULL DEFAULT 0;

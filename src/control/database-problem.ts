@@ -1,0 +1,12 @@
+// Requests that fail because the database cannot be used now are told so, and when to come back: it is no fault of theirs.
+
+import { unavailabilityOf } from '../store/unavailable.ts';
+import { Problem } from './problem.ts';
+
+/** The problem of a request that failed because the database is locked, full, read-only, away or lost; null where it failed for another reason. */
+export function databaseProblemOf(error: unknown): Problem | null {
+  const unavailable = unavailabilityOf(error);
+  if (unavailable === null) return null;
+  const { detail, retryAfterSeconds } = unavailable;
+  return new Problem('database-unavailable', `${detail}; try again when Retry-After has passed`, { retryAfterSeconds });
+}

@@ -1,0 +1,176 @@
+// Failures of the database that are no mistake of the request: it is locked, full, read-only, away or lost. Every one is recognised here.
+
+/** Why the database cannot be used, in words for clients and operators. */
+export type Unavailability = {
+  readonly detail: string;
+  /** Seconds after which the request may be repeated. */
+  readonly retryAfterSeconds: number;
+  /** Whether the database is expected to come back without an operator: a lock, a restart, a lost connection. */
+  readonly isTransient: boolean;
+};
+
+/** The store found out by itself that the database cannot be used. */
+export class DatabaseUnavailable extends Error {
+  override readonly name = 'DatabaseUnavailable';
+  readonly retryAfterSeconds: number;
+  readonly isTransient: boolean;
+
+  constructor({ detail, retryAfterSeconds, isTransient }: Unavailability, options?: ErrorOptions) {
+    super(detail, options);
+    this.retryAfterSeconds = retryAfterSeconds;
+    this.isTransient = isTransient;
+  }
+}
+
+/** Seconds to wait for what ends by itself, and for what an operator has to repair. */
+const retryAfter = { transient: 1, persistent: 5 } as const;
+
+const transient = (detail: string): Unavailability => ({ detail, retryAfterSeconds: retryAfter.transient, isTransient: true });
+const persistent = (detail: string): Unavailability => ({ detail, retryAfterSeconds: retryAfter.persistent, isTransient: false });
+
+const locked = transient('another process or transaction has locked the database for too long');
+const full = persistent('the disk of the database is full: free space on it');
+const readOnly = persistent(
+  'the database is read-only: see why it takes no writes, as after a failover, a remount or a change of its mode',
+);
+const away = transient('the database does not answer');
+const exhausted = transient('the database has no connection left: raise max_connections, or run fewer services');
+const refused = persistent('the database does not let the service in: check its user, its password and its privileges');
+const damaged = persistent('the database is damaged: stop the service and restore the database from a backup');
+const faulty = persistent('the disk of the database fails: see the log of the operating system');
+const lacking = transient('the database lacks memory or another resource');
+
+/** Result codes of SQLite (https://www.sqlite.org/rescode.html), each with its extended codes; the longest match counts. */
+const sqliteCodes: ReadonlyMap<string, Unavailability> = new Map([
+  ['SQLITE_BUSY', locked],
+  ['SQLITE_LOCKED', locked],
+  ['SQLITE_PROTOCOL', locked],
+  ['SQLITE_NOMEM', lacking],
+  ['SQLITE_INTERRUPT', away],
+  ['SQLITE_READONLY', readOnly],
+  ['SQLITE_READONLY_DBMOVED', persistent('the database file was moved or deleted while the service ran')],
+  ['SQLITE_PERM', refused],
+  ['SQLITE_AUTH', refused],
+  ['SQLITE_IOERR', faulty],
+  ['SQLITE_IOERR_NOMEM', lacking],
+  ['SQLITE_FULL', full],
+  ['SQLITE_NOLFS', full],
+  ['SQLITE_CANTOPEN', persistent('the database file cannot be opened: see that it is there, and that the service may read and write it')],
+  ['SQLITE_CORRUPT', damaged],
+  ['SQLITE_NOTADB', damaged],
+]);
+
+/** SQLSTATE codes of PostgreSQL (appendix A of its manual), or the classes that they begin with; the longest match counts. */
+const sqlStates: ReadonlyMap<string, Unavailability> = new Map([
+  ['08', away],
+  ['25006', readOnly],
+  ['28', refused],
+  // A transaction that met another one, or waited too long for it.
+  ['40', locked],
+  ['3D000', persistent('the database does not exist any more: restore it from a backup')],
+  ['42501', refused],
+  ['53', lacking],
+  ['53100', full],
+  ['53300', exhausted],
+  ['55006', locked],
+  ['55P03', locked],
+  // An operator has ended the session or the server; 57014: the statement took too long, the wait for the write lock included.
+  ['57', away],
+  ['57014', locked],
+  ['58', faulty],
+  ['XX001', damaged],
+  ['XX002', damaged],
+]);
+
+/** Codes of Prisma, and of the operating system where a connection is made or lost. */
+const otherCodes: ReadonlyMap<string, Unavailability> = new Map([
+  ['P1001', away],
+  ['P1002', away],
+  ['P1008', locked],
+  ['P1011', away],
+  ['P1017', away],
+  ['P2024', exhausted],
+  ['P2028', away],
+  ['P2034', locked],
+  ['P2037', exhausted],
+  ['ECONNREFUSED', away],
+  ['ECONNRESET', away],
+  ['EHOSTUNREACH', away],
+  ['ENETUNREACH', away],
+  ['ENOTFOUND', away],
+  ['EAI_AGAIN', away],
+  ['EPIPE', away],
+  ['ETIMEDOUT', away],
+  ['ENOSPC', full],
+  ['EDQUOT', full],
+  ['EROFS', readOnly],
+  ['EMFILE', lacking],
+  ['ENFILE', lacking],
+]);
+
+/** What the drivers, Prisma and poolers say without a code. */
+const texts: readonly (readonly [RegExp, Unavailability])[] = [
+  [/Can't reach database server|Server has closed the connection|Connection terminated|is not queryable|terminating connection/, away],
+  [/the database system is (?:starting up|shutting down|in recovery mode|not yet accepting connections)/, away],
+  [/timeout exceeded when trying to connect|[Tt]oo many (?:clients|connections)|no more connections allowed/, exhausted],
+  [/Transaction (?:API error|not found|already closed)|Unable to start a transaction/, away],
+  [/canceling statement due to (?:statement|lock) timeout/, locked],
+  [/\b(?:ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENOTFOUND|EPIPE|ETIMEDOUT|57P01|57P02|57P03)\b/, away],
+];
+
+/** How far is looked into an error for the one that caused it. */
+const maxDepth = 6;
+
+/** Why a failure is one of the database's being unavailable; null where it is another. */
+export function unavailabilityOf(error: unknown): Unavailability | null {
+  if (error instanceof DatabaseUnavailable) {
+    const { message, retryAfterSeconds, isTransient } = error;
+    return { detail: message, retryAfterSeconds, isTransient };
+  }
+  const causes = causesOf(error);
+  const own = causes.find((cause) => cause instanceof DatabaseUnavailable);
+  if (own !== undefined) return unavailabilityOf(own);
+  // The innermost has the code of the database itself; those around it have more general ones.
+  for (const cause of causes.toReversed()) {
+    for (const code of codesOf(cause)) {
+      const known = unavailabilityByCode(code);
+      if (known !== null) return known;
+    }
+  }
+  for (const cause of causes) {
+    const message = textOf(cause, 'message') ?? '';
+    for (const [sign, known] of texts) if (sign.test(message)) return known;
+  }
+  return null;
+}
+
+/** Why a result code of SQLite, a SQLSTATE or a code of Prisma or the operating system means that the database is unavailable; null where it does not. */
+export function unavailabilityByCode(code: string): Unavailability | null {
+  if (code.startsWith('SQLITE_')) return longestMatch(sqliteCodes, (known) => code === known || code.startsWith(`${known}_`));
+  return otherCodes.get(code) ?? (/^[0-9A-Z]{5}$/.test(code) ? longestMatch(sqlStates, (known) => code.startsWith(known)) : null);
+}
+
+function longestMatch(codes: ReadonlyMap<string, Unavailability>, matches: (known: string) => boolean): Unavailability | null {
+  const [best] = [...codes].filter(([known]) => matches(known)).toSorted(([left], [right]) => right.length - left.length);
+  return best?.[1] ?? null;
+}
+
+/** An error and what caused it, the outermost first: by `cause`, by what Prisma keeps of its driver's, and each of an aggregate. */
+function causesOf(error: unknown, depth = maxDepth): object[] {
+  if (typeof error !== 'object' || error === null || depth === 0) return [];
+  const inner: unknown[] = [];
+  if ('cause' in error) inner.push(error.cause);
+  if ('meta' in error && typeof error.meta === 'object' && error.meta !== null && 'driverAdapterError' in error.meta)
+    inner.push(error.meta.driverAdapterError);
+  if (error instanceof AggregateError) inner.push(...error.errors.slice(0, maxDepth));
+  return [error, ...inner.flatMap((one) => causesOf(one, depth - 1))];
+}
+
+function codesOf(cause: object): string[] {
+  return ['originalCode', 'code'].flatMap((name) => textOf(cause, name) ?? []);
+}
+
+function textOf(value: object, name: string): string | null {
+  const found: unknown = Reflect.get(value, name);
+  return typeof found === 'string' ? found : null;
+}
