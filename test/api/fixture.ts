@@ -33,6 +33,8 @@ export class Bench {
   /** To be set before the start; there are tests that ask more often than anybody should, and that keep this process busy themselves. */
   limits: Limits = { ...usualLimits, requestsPerMinute: 1_000_000, unknownPerMinute: 1_000_000, eventLoopDelay: 0 };
   /** To be set before the start. */
+  trustedProxies: readonly string[] = [];
+  /** To be set before the start. */
   logger: ServiceOptions['logger'] = false;
   /** Adds to the service before it listens; to be set before the start. */
   prepare: (app: FastifyInstance) => void = () => {};
@@ -72,6 +74,7 @@ export class Bench {
       unreachableAfter: this.unreachableAfter,
       keys: this.keys,
       limits: this.limits,
+      trustedProxies: this.trustedProxies,
       retention: this.retention,
       sharedCompiler,
       signingKeys: { privateKeys: this.privateKeys, isLost: this.isSigningKeyLost },
