@@ -74,11 +74,7 @@ export async function pruneEvents(
 }
 
 /** Removes images that are older than they are kept, and that no device has or can go back to. */
-export async function pruneImages(
-  store: Store,
-  { keepImages, keepVersions }: RetentionSettings,
-  clock: Pick<Clock, 'now'>,
-): Promise<void> {
+export async function pruneImages(store: Store, { keepImages, keepVersions }: RetentionSettings, clock: Pick<Clock, 'now'>): Promise<void> {
   if (keepImages === null) return;
   const now = await store.records.retentionTime.now();
   const old = await store.records.images.keptBefore(new Date(now.getTime() - keepImages));

@@ -109,7 +109,7 @@ export function problems(...types: ProblemType[]) {
 }
 
 /** The documented problem responses of a route for which anybody may ask. */
-export function onlyProblems(...types: ProblemType[]) {
+function onlyProblems(...types: ProblemType[]) {
   const byStatus = Map.groupBy<number, ProblemType>(types, (type) => problemTypes[type].status);
   return Object.fromEntries(
     [...byStatus].map(([status, some]) => [

@@ -11,10 +11,11 @@ import { usualLimits } from '../../api/limits.ts';
 import { createService } from '../../api/service.ts';
 import type { RetentionSettings } from '../../control/retention.ts';
 import { SigningKeyError } from '../../control/signing-keys.ts';
+import { survivingStream } from '../../protocol/logging.ts';
 import { MigrationError } from '../../store/migrations.ts';
 import { DatabaseInUse } from '../../store/sqlite/lock.ts';
 import { isPostgresql } from '../../store/store.ts';
-import { unavailabilityOf } from '../../store/unavailable.ts';
+import { PoolerError, unavailabilityOf } from '../../store/unavailable.ts';
 import { readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
 import { adminKeyText, writeAdminKey } from './admin-key.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
@@ -254,7 +255,7 @@ function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start):
     adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
     limits: { ...usualLimits, requestsPerMinute },
     trustedProxies,
-    logger: { level: logLevel, stream: process.stderr },
+    logger: { level: logLevel, stream: survivingStream(process.stderr.fd) },
   });
 }
 
@@ -289,7 +290,7 @@ function cannotOpen(database: string, error: unknown): unknown {
     return new StartError(
       `${error.message}: put it back, say where it is with --signing-keys, or have another made with --new-signing-key`,
     );
-  if (error instanceof DatabaseInUse) return new StartError(error.message);
+  if (error instanceof DatabaseInUse || error instanceof PoolerError) return new StartError(error.message);
   if (error instanceof MigrationError) return new StartError(`cannot use the database ${withoutPassword(database)}: ${error.message}`);
   const unavailable = unavailabilityOf(error);
   if (!isSystemError(error)) {
