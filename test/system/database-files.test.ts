@@ -165,6 +165,8 @@ test.runIf(existsSync('/dev/full'))(
     const bin = new URL('../../bin/patchbay.js', import.meta.url).pathname;
     const args = ['serve', '--port', '7071', '--database', database(), '--embedded-devices', '1', '--log-level', 'debug'];
     const quiet = spawn(process.execPath, [bin, ...args.with(2, '0')], { stdio: ['ignore', 'pipe', full] });
+    const { stdout } = quiet;
+    if (stdout === null) throw new Error('the service was started without a pipe for its output');
     closeSync(full);
     onTestFinished(async () => {
       if (quiet.exitCode === null && quiet.signalCode === null) {
@@ -173,7 +175,7 @@ test.runIf(existsSync('/dev/full'))(
       }
     });
     let url = '';
-    for await (const line of createInterface(quiet.stdout)) {
+    for await (const line of createInterface(stdout)) {
       url = /API +(http:\S+)\/v1$/.exec(line)?.[1] ?? '';
       if (url !== '') break;
     }
