@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { Control } from '../control/control.ts';
 import { type KeyHolder, keyPrefix, mayActAs, type Role, rolesThatMayActAs } from '../control/keys.ts';
 import { Problem } from '../control/problem.ts';
+import { refuseOtherSites } from './browsers.ts';
 
 /**
  * What a route needs: a key that may act in a role; what a host registers with (the join token, or a key of the role `agent`);
@@ -135,6 +136,8 @@ async function identify(request: FastifyRequest, control: Control, keys: KeyPoli
     default:
       if (keys === 'required') return checkRole(request, control, await control.keys.authenticate(token), access);
       checkIsLocal(request);
+      // Without keys, another site must not even start what is costly, such as an export. A link that somebody follows is no such thing.
+      if (request.headers['sec-fetch-mode'] !== 'navigate') refuseOtherSites(request);
       return { kind: 'anyone' };
   }
 }
@@ -153,7 +156,9 @@ async function checkRole(request: FastifyRequest, { denials }: Control, holder: 
 }
 
 /** A page of the web whose name somebody lets point here would speak for whoever looks at it (DNS rebinding). */
-function checkIsLocal({ host }: FastifyRequest): void {
+function checkIsLocal({ headers }: FastifyRequest): void {
+  // Not what a proxy forwards: that page could set such a header.
+  const { host = '' } = headers;
   if (!loopbackHost.test(host))
     throw new Problem(
       'forbidden',

@@ -1,5 +1,6 @@
 // What the service does not take: more requests than a caller may make, more work than it can do, and requests that never end.
 
+import { isIP } from 'node:net';
 import { getHeapStatistics } from 'node:v8';
 import rateLimit, { normalizeIP } from '@fastify/rate-limit';
 import underPressure from '@fastify/under-pressure';
@@ -11,13 +12,15 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Whether the route answers also while there is too much to do. */
     evenWhenOverloaded?: boolean;
+    /** Whether requests to the route are not counted: a service that is asked too much is not a service that is down. */
+    isUncounted?: boolean;
   }
 }
 
 export type Limits = {
   /** Requests that each key or host may make in a minute. */
   readonly requestsPerMinute: number;
-  /** Requests that an address may make in a minute for which it is refused, or asked for nothing. */
+  /** Requests that an address may make in a minute that are refused; and as many for pages and what they load, which are counted apart. */
   readonly unknownPerMinute: number;
   /** Mean delay of the event loop within a second, in milliseconds, from which on requests are answered 503; 0: there is none. */
   readonly eventLoopDelay: number;
@@ -83,12 +86,12 @@ export async function limitRates(
   const isUnknown = (request: FastifyRequest) => callerOf(request).kind === 'unknown';
   const count = app.createRateLimit({
     timeWindow: 60_000,
-    // Whoever has gone meanwhile has no address any more.
     keyGenerator: (request) =>
-      isUnknown(request) ? `address ${normalizeIP(request.socket.remoteAddress ?? 'gone')}` : actorOf(callerOf(request)),
+      isUnknown(request) ? `${isPage(request) ? 'pages' : 'refused'} ${addressOf(request)}` : actorOf(callerOf(request)),
     max: (request) => (isUnknown(request) ? unknownPerMinute : requestsPerMinute),
   });
   return async (request, reply) => {
+    if (request.routeOptions.config.isUncounted) return;
     const counted = await count(request);
     if (counted.isAllowed) return;
     const { max, remaining, ttlInSeconds, isExceeded } = counted;
@@ -102,4 +105,15 @@ export async function limitRates(
         },
       );
   };
+}
+
+/** Whether the request is for something that anybody may have; those for paths that are not there count as refused. */
+function isPage({ is404, routeOptions }: FastifyRequest): boolean {
+  return !is404 && (routeOptions.config.access ?? 'public') === 'public';
+}
+
+/** Returns the client's address: of the connection, or as a trusted proxy forwards it. A proxy that forwards something else counts as the client. */
+function addressOf({ ip, socket }: FastifyRequest): string {
+  const { remoteAddress = 'gone' } = socket;
+  return normalizeIP(isIP(ip ?? '') === 0 ? remoteAddress : ip);
 }

@@ -42,10 +42,19 @@ export type ServiceOptions = ControlSettings & {
   /** Whether anybody is asked for a key. */
   readonly keys: KeyPolicy;
   readonly limits: Limits;
+  /** Addresses and CIDR ranges of proxies whose `X-Forwarded-For` says who the client is; by default none. */
+  readonly trustedProxies?: readonly string[];
 };
 
 /** The service, ready to listen; closing it closes the database and all else. @throws {MigrationError} */
-export async function createService({ database, logger, keys, limits, ...settings }: ServiceOptions): Promise<FastifyInstance> {
+export async function createService({
+  database,
+  logger,
+  keys,
+  limits,
+  trustedProxies = [],
+  ...settings
+}: ServiceOptions): Promise<FastifyInstance> {
   const log = logger === false ? pino({ enabled: false }) : createLogger({ ...logger, secrets: [settings.joinToken] });
   const control = await Control.open(database, settings, log);
   // The logger as Fastify knows it, so that the type of the application is the usual one.
@@ -56,6 +65,7 @@ export async function createService({ database, logger, keys, limits, ...setting
     ...serverOptions(limits),
     schemaController: { compilersFactory: { buildValidator: noOtherCompiler, buildSerializer: noOtherCompiler } },
     forceCloseConnections: true,
+    trustProxy: trustedProxies.length === 0 ? false : [...trustedProxies],
     clientErrorHandler: answerNoRequest,
     frameworkErrors: answerNoRoute,
     genReqId: requestIdOf,

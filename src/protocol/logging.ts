@@ -1,5 +1,6 @@
 // Loggers of the service and of device hosts: lines of JSON in which no key, token or cookie stands, whatever is logged.
 
+import { writeSync } from 'node:fs';
 import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type LoggerSettings = {
@@ -21,6 +22,44 @@ const secretHeaders = /("(?:(?:proxy-)?authorization|(?:set-)?cookie)":)(?:"(?:[
 /** A text without what has the form of a secret. */
 export function withoutSecrets(text: string): string {
   return text.replaceAll(secretForms, censor);
+}
+
+/** How long a line waits for a reader that is slow, in attempts of a millisecond each. */
+const attempts = 100;
+
+/**
+ * Writes lines to a file descriptor, as that of standard error. A line that cannot be written, as on a full disk or to a reader that has gone, is
+ * dropped and counted, and the next that can be written comes after one that says how many were lost: a log that cannot be written ends no process.
+ */
+export function survivingStream(descriptor: number): DestinationStream {
+  let lost = 0;
+  return {
+    write(line: string) {
+      try {
+        writeAll(descriptor, lost === 0 ? line : `${lossOf(lost)}\n${line}`);
+        lost = 0;
+      } catch {
+        lost += 1;
+      }
+    },
+  };
+}
+
+const lossOf = (lines: number) =>
+  JSON.stringify({ level: 40, time: Date.now(), pid: process.pid, msg: `${lines} lines of the log could not be written` });
+
+/** @throws {Error} of the operating system. */
+function writeAll(descriptor: number, text: string): void {
+  let rest: Uint8Array = Buffer.from(text);
+  for (let attempt = 1; rest.length > 0; attempt += 1) {
+    try {
+      rest = rest.subarray(writeSync(descriptor, rest));
+    } catch (error) {
+      const isSlow = error instanceof Error && 'code' in error && error.code === 'EAGAIN';
+      if (!isSlow || attempt >= attempts) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
 }
 
 /**

@@ -5,7 +5,9 @@ import pg from 'pg';
 import type { Json } from '../proof/canonical-json.ts';
 import { type Hash, isSameHash } from '../proof/merkle-tree.ts';
 import { applyMigrations as migratePostgresql } from './postgresql/migrations.ts';
+import { refusePooler } from './postgresql/pooler.ts';
 import { linkFault } from './records/audit.ts';
+import { DatabaseLock } from './sqlite/lock.ts';
 import { applyMigrations as migrateSqlite } from './sqlite/migrations.ts';
 
 /** Rows, or bytes of them, in one transaction. */
@@ -38,9 +40,19 @@ type Column = { readonly name: string; readonly type: string };
  * Copies everything. While it goes on, and from then on, no service may write to the file.
  * @param from A SQLite file, brought to the newest migration.
  * @param to The address of a database that is empty, or has a part of this copy.
- * @throws {CopyError} {MigrationError}
+ * @throws {CopyError} {MigrationError} {PoolerError} {DatabaseInUse} where a service has the file.
  */
 export async function copyDatabase(from: string, to: string, tell: (progress: CopyProgress) => void): Promise<void> {
+  const lock = DatabaseLock.take(from);
+  try {
+    await copyLocked(from, to, tell);
+  } finally {
+    lock.release();
+  }
+}
+
+async function copyLocked(from: string, to: string, tell: (progress: CopyProgress) => void): Promise<void> {
+  await refusePooler(to);
   migrateSqlite(from);
   await migratePostgresql(to);
   const source = new Database(from, { fileMustExist: true });

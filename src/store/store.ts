@@ -96,7 +96,9 @@ export class Store {
     if (isPostgresql(database)) {
       // Here, for a service on a file starts without all that this takes.
       const { PostgresqlEngine } = await import('./postgresql/engine.ts');
+      const { refusePooler } = await import('./postgresql/pooler.ts');
       const { applyMigrations, postgresqlMigrations } = await import('./postgresql/migrations.ts');
+      await refusePooler(database);
       const migrations = postgresqlMigrations();
       await applyMigrations(database, migrations, beforeCreation);
       return new Store(await PostgresqlEngine.open(database), migrations);

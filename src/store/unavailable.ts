@@ -22,6 +22,11 @@ export class DatabaseUnavailable extends Error {
   }
 }
 
+/** A connection pooler is between the service and PostgreSQL, over which the service cannot work; the message says why, and what to do. */
+export class PoolerError extends Error {
+  override readonly name = 'PoolerError';
+}
+
 /** Seconds to wait for what ends by itself, and for what an operator has to repair. */
 const retryAfter = { transient: 1, persistent: 5 } as const;
 
@@ -30,7 +35,7 @@ const persistent = (detail: string): Unavailability => ({ detail, retryAfterSeco
 
 const locked = transient('another process or transaction has locked the database for too long');
 const full = persistent('the disk of the database is full: free space on it');
-const readOnly = persistent(
+export const readOnly = persistent(
   'the database is read-only: see why it takes no writes, as after a failover, a remount or a change of its mode',
 );
 const away = transient('the database does not answer');
@@ -112,7 +117,11 @@ const otherCodes: ReadonlyMap<string, Unavailability> = new Map([
 const texts: readonly (readonly [RegExp, Unavailability])[] = [
   [/Can't reach database server|Server has closed the connection|Connection terminated|is not queryable|terminating connection/, away],
   [/the database system is (?:starting up|shutting down|in recovery mode|not yet accepting connections)/, away],
-  [/timeout exceeded when trying to connect|[Tt]oo many (?:clients|connections)|no more connections allowed/, exhausted],
+  [
+    /timeout exceeded when trying to connect/,
+    transient('no connection to the database was free or made in time: it is slow, or has no more'),
+  ],
+  [/[Tt]oo many (?:clients|connections)|no more connections allowed/, exhausted],
   [/Transaction (?:API error|not found|already closed)|Unable to start a transaction/, away],
   [/canceling statement due to (?:statement|lock) timeout/, locked],
   [/\b(?:ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENOTFOUND|EPIPE|ETIMEDOUT|57P01|57P02|57P03)\b/, away],

@@ -35,6 +35,8 @@ export class Bench {
   /** What hosts register with; to be set before the start. */
   joinToken = joinToken;
   /** To be set before the start. */
+  trustedProxies: readonly string[] = [];
+  /** To be set before the start. */
   logger: ServiceOptions['logger'] = false;
   /** Adds to the service before it listens; to be set before the start. */
   prepare: (app: FastifyInstance) => void = () => {};
@@ -74,6 +76,7 @@ export class Bench {
       unreachableAfter: this.unreachableAfter,
       keys: this.keys,
       limits: this.limits,
+      trustedProxies: this.trustedProxies,
       retention: this.retention,
       sharedCompiler,
       signingKeys: { privateKeys: this.privateKeys, isLost: this.isSigningKeyLost },

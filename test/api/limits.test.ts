@@ -43,6 +43,42 @@ test('an address that is refused again and again is told to wait, and those with
   expect((await bench.get('/v1/devices')).status).toBe(200);
 });
 
+const guessFrom = (forwardedFor: string, index = 0) =>
+  bench.get('/v1/devices', { ...bearer(`patchbay_${String(index).padStart(32, '0')}_${'x'.repeat(43)}`), 'x-forwarded-for': forwardedFor });
+const statuses = async (paths: readonly string[]) => Promise.all(paths.map(async (path) => (await fetch(`${bench.url}${path}`)).status));
+
+test('requests that are refused lock nobody out of the health and the pages', async () => {
+  await limitTo({ unknownPerMinute: 5 });
+  for (let index = 0; index < 10; index += 1) await guessFrom('', index);
+  for (const path of ['/v1/nothing', '/nothing']) expect((await bench.get(path, { authorization: '' })).status).toBe(429);
+  const asset = /src="(\/assets\/[^"]+)"/.exec(await (await fetch(`${bench.url}/`)).text())?.[1] ?? '';
+  expect(await statuses(['/', asset, '/documentation/json'])).toEqual([200, 200, 200]);
+  expect(await statuses(['/', '/'])).toEqual([200, 429]);
+  for (let count = 0; count < 20; count += 1) expect(await statuses(['/health/live', '/health/ready'])).toEqual([200, 200]);
+});
+
+test('the clients of a trusted proxy are counted one by one, by the address that the proxy has seen', async () => {
+  bench.trustedProxies = ['10.0.0.0/8', '127.0.0.1'];
+  await limitTo({ unknownPerMinute: 5 });
+  for (let index = 0; index < 5; index += 1) expect((await guessFrom(`203.0.113.${index}, 198.51.100.7`, index)).status).toBe(401);
+  // What the client says of itself is before what the proxy adds. Another trusted proxy on the way is none of the clients.
+  for (const address of ['198.51.100.7', '203.0.113.9, 198.51.100.7', '198.51.100.7, 10.1.2.3'])
+    expect((await guessFrom(address)).status).toBe(429);
+  for (const address of ['198.51.100.8', '2001:db8::1', '198.51.100.7, 198.51.100.9']) expect((await guessFrom(address)).status).toBe(401);
+});
+
+test('what is forwarded by a proxy that is not trusted, or is no address, counts for the proxy', async () => {
+  bench.trustedProxies = ['192.0.2.1'];
+  await limitTo({ unknownPerMinute: 5 });
+  for (let index = 0; index < 5; index += 1) expect((await guessFrom(`198.51.100.${index}`, index)).status).toBe(401);
+  expect((await guessFrom('198.51.100.99')).status).toBe(429);
+  await bench.stop();
+  bench.trustedProxies = ['127.0.0.1'];
+  await bench.start();
+  for (let index = 0; index < 5; index += 1) expect((await guessFrom(`unknown-${index}`, index)).status).toBe(401);
+  expect((await guessFrom('unknown-99')).status).toBe(429);
+});
+
 test('what is asked of a service with too much to do is answered 503, but for its health and its hosts', async () => {
   await limitTo({ eventLoopDelay: 50 });
   const agent = new Agent(bench);

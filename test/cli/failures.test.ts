@@ -127,7 +127,7 @@ test('that a key is missing, unknown, or of another role is told with what to do
   const missing = await patchbay(folder, ['health'], env);
   expect(missing).toMatchObject({ code: 1, stdout: '' });
   expect(missing.stderr).toBe(
-    'The token is missing or unknown: show a key\n  request req_1\nhint: give a key with --key-file, PATCHBAY_KEY_FILE or PATCHBAY_KEY; data/admin-key has the one that the service made at its first start; if it is lost, "patchbay serve --new-admin-key" makes another\n',
+    'The token is missing or unknown: show a key\n  request req_1\nhint: give a key with --key-file, PATCHBAY_KEY_FILE or PATCHBAY_KEY; the service keeps the one that its first start makes in data/admin-key, where it runs; if it is lost, "patchbay serve --new-admin-key" makes another\n',
   );
   const unknown = await patchbay(folder, ['health', '--key', 'of-nobody'], env);
   expect(unknown.stderr).toContain('hint: the service does not know the key of --key, or it is revoked');

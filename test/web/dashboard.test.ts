@@ -201,6 +201,21 @@ test('with more keys than a browser has connections for, the last window looks f
   await shown(last.getByText('live', { exact: true }));
 });
 
+test('a window whose stream of events is held back by a proxy looks every 5 s, and is live when it comes through', async () => {
+  const page = await dashboard.open('/', { role: 'viewer' });
+  // Requests of a worker that windows share cannot be held back here.
+  await page.addInitScript('delete globalThis.SharedWorker');
+  await page.route('**/v1/events*', () => {});
+  await page.reload();
+  await page.getByText('looks every 5 s').waitFor();
+  await dashboard.bench.post('/v1/devices', { name: 'looked-for', host: 'rack-a' });
+  const row = page.getByRole('row', { name: /looked-for/ });
+  await row.waitFor();
+  await page.unroute('**/v1/events*');
+  await page.getByText('live', { exact: true }).waitFor();
+  expect(await row.isVisible()).toBe(true);
+});
+
 test('who holds on to code that has gone is named, and pages are drawn as they are', async () => {
   const id = await dashboard.deviceOf('rack-b-1');
   for (const version of ['1.0.0', '1.1.0', '1.2.0']) await dashboard.push('kept', version, '(module (func (export "go")))');

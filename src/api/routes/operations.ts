@@ -2,7 +2,7 @@
 
 import type { Control } from '../../control/control.ts';
 import { FleetHealth, Live, Readiness } from '../schemas/operations.ts';
-import { onlyProblems, problems } from '../schemas/problem.ts';
+import { problems } from '../schemas/problem.ts';
 import type { Api } from './route.ts';
 
 const tags = ['operations'];
@@ -28,12 +28,12 @@ export function addOperationsRoutes(app: Api, control: Control): void {
   app.get(
     '/health/live',
     {
-      config: { access: 'public' },
+      config: { access: 'public', isUncounted: true },
       schema: {
         operationId: 'getLiveness',
         tags,
         summary: 'Whether the service runs',
-        response: { 200: Live.describe('It runs.'), ...onlyProblems('too-many-requests') },
+        response: { 200: Live.describe('It runs.') },
       },
     },
     async () => ({ status: 'live' as const }),
@@ -42,7 +42,7 @@ export function addOperationsRoutes(app: Api, control: Control): void {
   app.get(
     '/health/ready',
     {
-      config: { access: 'public' },
+      config: { access: 'public', isUncounted: true },
       schema: {
         operationId: 'getReadiness',
         tags,
@@ -51,7 +51,6 @@ export function addOperationsRoutes(app: Api, control: Control): void {
         response: {
           200: Readiness.describe('It can: the database takes writes and has every migration, and the service is not closing.'),
           503: Readiness.describe('It cannot, and why.'),
-          ...onlyProblems('too-many-requests'),
         },
       },
     },

@@ -9,6 +9,7 @@ export const problemTypes = {
   'malformed-request': { status: 400, title: 'The request is not well-formed' },
   unauthenticated: { status: 401, title: 'The key or token is missing or unknown' },
   forbidden: { status: 403, title: 'The key or token does not allow it' },
+  'cross-origin': { status: 403, title: 'The request comes from a page of another site' },
   'not-found': { status: 404, title: 'There is no such object' },
   'method-not-allowed': { status: 405, title: 'The path has no such method' },
   'version-exists': { status: 409, title: 'The version exists with another content' },
@@ -90,6 +91,7 @@ const everywhere = [
   'malformed-request',
   'unauthenticated',
   'forbidden',
+  'cross-origin',
   'invalid-value',
   'too-many-requests',
   'internal',
@@ -108,7 +110,7 @@ export function problems(...types: ProblemType[]) {
 }
 
 /** The documented problem responses of a route for which anybody may ask. */
-export function onlyProblems(...types: ProblemType[]) {
+function onlyProblems(...types: ProblemType[]) {
   const byStatus = Map.groupBy<number, ProblemType>(types, (type) => problemTypes[type].status);
   return Object.fromEntries(
     [...byStatus].map(([status, some]) => [

@@ -5,7 +5,9 @@ import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { CopyError, type CopyProgress, copyDatabase } from '../../store/copy.ts';
 import { MigrationError } from '../../store/migrations.ts';
+import { DatabaseInUse } from '../../store/sqlite/lock.ts';
 import { isPostgresql } from '../../store/store.ts';
+import { PoolerError } from '../../store/unavailable.ts';
 import { StartError, UsageError } from '../command-line.ts';
 
 const help = `Usage: patchbay db copy --from FILE --to postgresql://USER:PASSWORD@HOST/NAME
@@ -56,7 +58,9 @@ function lineOf(progress: CopyProgress): string {
 }
 
 function explained(error: unknown): unknown {
-  if (error instanceof CopyError || error instanceof MigrationError) return new StartError(`not copied: ${error.message}`);
+  if (error instanceof DatabaseInUse) return new StartError(`not copied: the file is in use: ${error.message}`);
+  if (error instanceof CopyError || error instanceof MigrationError || error instanceof PoolerError)
+    return new StartError(`not copied: ${error.message}`);
   const code = error instanceof Error && 'code' in error ? error.code : null;
   if (code === 'SQLITE_BUSY') return new StartError('the file is in use: stop the service before it is copied');
   if (error instanceof Error && typeof code === 'string') return new StartError(`not copied: ${error.message || code}`);

@@ -1,10 +1,9 @@
 // The embedded device host: a thread of the service's process that speaks to it as any other host does.
 
 import { workerData } from 'node:worker_threads';
-import { pino } from 'pino';
 import { z } from 'zod';
 import { runHost } from '../../host/host.ts';
-import { createLogger } from '../../protocol/logging.ts';
+import { createLogger, survivingStream } from '../../protocol/logging.ts';
 
 const EmbeddedHostData = z.object({ controlUrl: z.string(), joinToken: z.string(), devices: z.int(), logLevel: z.string() });
 export type EmbeddedHostData = z.infer<typeof EmbeddedHostData>;
@@ -20,5 +19,5 @@ await runHost({
   trustedKeys: null,
   // The thread ends with the process.
   signal: new AbortController().signal,
-  logger: createLogger({ level: logLevel, name: 'embedded-host', stream: pino.destination(2), secrets: [joinToken] }),
+  logger: createLogger({ level: logLevel, name: 'embedded-host', stream: survivingStream(2), secrets: [joinToken] }),
 });

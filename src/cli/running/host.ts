@@ -3,14 +3,14 @@
 import console from 'node:console';
 import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
-import { pino } from 'pino';
 import { z } from 'zod';
 import { RegistrationRefused, runHost } from '../../host/host.ts';
 import { agentLimits, Registration } from '../../protocol/agent.ts';
-import { createLogger } from '../../protocol/logging.ts';
+import { createLogger, survivingStream } from '../../protocol/logging.ts';
 import { readInteger, readLabels, readLogLevel, StartError, UsageError } from '../command-line.ts';
 import { readConfiguration } from '../configuration.ts';
 import { readTrustedKeys } from '../trusted-keys.ts';
+import { exposedFiles } from './exposed-files.ts';
 import { readJoinToken } from './join-token.ts';
 
 const hostHelp = `Usage: npm run host -- [options]
@@ -93,7 +93,9 @@ export async function host(args: readonly string[], signal: AbortSignal): Promis
   const trustedKeys = keysFile === '' ? null : readTrustedKeys(keysFile, '--trusted-keys');
   const level = readLogLevel(setting('log-level', 'info'));
   const joinToken = readJoinToken(process.env['PATCHBAY_TOKEN'], setting('token-file', 'data/join-token'));
-  const logger = createLogger({ level, name, stream: pino.destination(2), secrets: [joinToken] });
+  if (process.env['PATCHBAY_TOKEN'] === undefined)
+    for (const exposed of exposedFiles([setting('token-file', 'data/join-token')])) console.error(`warning: ${exposed}`);
+  const logger = createLogger({ level, name, stream: survivingStream(2), secrets: [joinToken] });
   console.log(`Device host ${name} with ${count} devices joins ${control}.`);
   try {
     await runHost({ controlUrl: control, joinToken, name, devices, capacity, trustedKeys, signal, logger });

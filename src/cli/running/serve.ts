@@ -11,16 +11,18 @@ import { usualLimits } from '../../api/limits.ts';
 import { createService } from '../../api/service.ts';
 import type { RetentionSettings } from '../../control/retention.ts';
 import { SigningKeyError } from '../../control/signing-keys.ts';
+import { survivingStream } from '../../protocol/logging.ts';
 import { MigrationError } from '../../store/migrations.ts';
 import { DatabaseInUse } from '../../store/sqlite/lock.ts';
 import { isPostgresql } from '../../store/store.ts';
-import { unavailabilityOf } from '../../store/unavailable.ts';
+import { PoolerError, unavailabilityOf } from '../../store/unavailable.ts';
 import { readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
-import { writeAdminKey } from './admin-key.ts';
+import { adminKeyText, writeAdminKey } from './admin-key.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
 import { exposedFiles } from './exposed-files.ts';
 import { keepJoinToken } from './join-token.ts';
 import { privateKeysIn, signingKeyFiles } from './signing-keys.ts';
+import { readTrustedProxies } from './trusted-proxies.ts';
 
 const serveHelp = `Usage: npm start -- [options]
 
@@ -45,6 +47,8 @@ Options (each also as an environment variable):
                          (PATCHBAY_KEEP_VERSIONS, 5)
   --no-keys              ask nobody for a key, and listen on this machine only (PATCHBAY_NO_KEYS=1)
   --rate-limit N         requests that each key and each host may make in a minute (PATCHBAY_RATE_LIMIT, 60000)
+  --trusted-proxies A,…  addresses and CIDR ranges of proxies before the service, like 10.0.0.0/8: the limits of requests count the address that these
+                         forward in X-Forwarded-For, and otherwise that of the connection (PATCHBAY_TRUSTED_PROXIES, none)
   --token-file FILE      where the token is kept that device hosts register with (PATCHBAY_TOKEN_FILE, join-token beside the database;
                          PATCHBAY_TOKEN gives the token itself)
   --unreachable-after S  seconds of silence after which a host and its devices are unreachable (PATCHBAY_UNREACHABLE_AFTER, 15)
@@ -79,6 +83,7 @@ type ServeSettings = {
   readonly retention: RetentionSettings;
   readonly keys: KeyPolicy;
   readonly requestsPerMinute: number;
+  readonly trustedProxies: readonly string[];
   /** As it is given; otherwise it is kept in the file. */
   readonly token: string | undefined;
   readonly tokenFile: string;
@@ -106,6 +111,7 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
       'keep-versions': { type: 'string', default: environment['PATCHBAY_KEEP_VERSIONS'] ?? '5' },
       'no-keys': { type: 'boolean', default: environment['PATCHBAY_NO_KEYS'] === '1' },
       'rate-limit': { type: 'string', default: environment['PATCHBAY_RATE_LIMIT'] ?? String(usualLimits.requestsPerMinute) },
+      'trusted-proxies': { type: 'string', default: environment['PATCHBAY_TRUSTED_PROXIES'] ?? '' },
       'log-level': { type: 'string', default: environment['PATCHBAY_LOG_LEVEL'] ?? 'warn' },
       help: { type: 'boolean', default: false },
     },
@@ -140,6 +146,7 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
     },
     keys: values['no-keys'] ? 'off' : 'required',
     requestsPerMinute: readInteger('rate-limit', values['rate-limit'], 1, 1_000_000_000),
+    trustedProxies: readTrustedProxies(values['trusted-proxies']),
     token: environment['PATCHBAY_TOKEN'],
     tokenFile: values['token-file'] || join(folder, 'join-token'),
     unreachableAfter: readInteger('unreachable-after', values['unreachable-after'], 1, 3_600) * 1_000,
@@ -183,8 +190,7 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
   console.log(`  health         ${url}/v1/health`);
   if (settings.token === undefined) console.log(`  join token     ${settings.tokenFile}`);
   if (settings.keys === 'off') console.log('  keys           nobody is asked for one');
-  else
-    console.log(`  admin key      ${adminKey.secret === '' ? '' : `${adminKey.secret}  (shown once; kept in) `}${settings.adminKeyFile}`);
+  else console.log(`  admin key      ${adminKeyText(settings.adminKeyFile, adminKey.secret)}`);
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });
@@ -234,7 +240,8 @@ async function openService(settings: ServeSettings, start: Start): Promise<Servi
 }
 
 function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start): Promise<Service> {
-  const { database, logLevel, unreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention, requestsPerMinute } = settings;
+  const { database, logLevel, unreachableAfter, keys, newAdminKey, signingKeys, newSigningKey, retention } = settings;
+  const { requestsPerMinute, trustedProxies } = settings;
   // Logs go to standard error, so that standard output is what the command says to its user.
   return createService({
     database,
@@ -247,7 +254,8 @@ function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start):
     surroundingFaults: () => exposedFiles(secretFiles(settings)),
     adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
     limits: { ...usualLimits, requestsPerMinute },
-    logger: { level: logLevel, stream: process.stderr },
+    trustedProxies,
+    logger: { level: logLevel, stream: survivingStream(process.stderr.fd) },
   });
 }
 
@@ -282,7 +290,7 @@ function cannotOpen(database: string, error: unknown): unknown {
     return new StartError(
       `${error.message}: put it back, say where it is with --signing-keys, or have another made with --new-signing-key`,
     );
-  if (error instanceof DatabaseInUse) return new StartError(error.message);
+  if (error instanceof DatabaseInUse || error instanceof PoolerError) return new StartError(error.message);
   if (error instanceof MigrationError) return new StartError(`cannot use the database ${withoutPassword(database)}: ${error.message}`);
   const unavailable = unavailabilityOf(error);
   if (!isSystemError(error)) {

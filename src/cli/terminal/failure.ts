@@ -46,7 +46,7 @@ export function diagnosticLine({ file, line, column, severity, message }: Schema
 
 function hints({ status }: Schemas['Problem'], { key, keyFrom }: OperatorSettings): string[] {
   if (status === 401) {
-    const where = `${defaultKeyFile} has the one that the service made at its first start; if it is lost, "patchbay serve --new-admin-key" makes another`;
+    const where = `the service keeps the one that its first start makes in ${defaultKeyFile}, where it runs; if it is lost, "patchbay serve --new-admin-key" makes another`;
     return key === null
       ? [`give a key with --key-file, ${operatorVariables['key-file']} or ${operatorVariables.key}; ${where}`]
       : [`the service does not know the key of ${keyFrom}, or it is revoked: ask for a new one, or give another with --key-file; ${where}`];

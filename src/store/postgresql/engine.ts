@@ -7,6 +7,7 @@ import type { Prisma, PrismaClient } from '../generated/client.ts';
 import { getPrismaClientClass } from '../generated/internal/postgresql.ts';
 import { type RecordedMigration, readRecorded } from '../migrations.ts';
 import type { Repetition } from '../repetition.ts';
+import { DatabaseUnavailable, readOnly } from '../unavailable.ts';
 import { Announcements, channel } from './announcements.ts';
 import { connectionTo } from './connections.ts';
 import { SharedReads } from './shared-reads.ts';
@@ -16,8 +17,10 @@ import { Turn, TurnAdapter } from './turns.ts';
 
 /** Connections of one replica that read, and the one that writes. */
 const connections = { reading: 8, writing: 2 } as const;
+/** Whether the transaction is read-only: the database is set so, or has become a standby. */
+const readOnlyColumn = `current_setting('transaction_read_only') = 'on' AS "isReadOnly"`;
 /** The first waits for the others of its replica; the others of the cluster are waited for in the database. */
-const writerLock = 'SELECT pg_advisory_xact_lock(1885434979, 1)';
+const writerLock = `SELECT pg_advisory_xact_lock(1885434979, 1), ${readOnlyColumn}`;
 /** How long it may take to see whether the database takes writes, in milliseconds. */
 const probeLimits = { maxWait: 5_000, timeout: 5_000 };
 
@@ -60,7 +63,7 @@ export class PostgresqlEngine implements Engine {
   async transaction<Result>(work: (transaction: Transaction) => Promise<Result>, limits: TransactionLimits): Promise<Result> {
     return this.#turns.take((turn) =>
       this.#writer.$transaction(async (client) => {
-        await turn.run({ text: writerLock });
+        await takeSession(turn, writerLock);
         return work(this.#transactionIn(turn, client));
       }, limits),
     );
@@ -121,12 +124,13 @@ export class PostgresqlEngine implements Engine {
 
   /** A message in the write-ahead log that nobody reads: it is on disk when it is committed, and in no table. */
   async probe(): Promise<void> {
-    await this.#writer.$transaction(async (client) => {
-      // A database that is set to be read-only takes the message all the same.
-      const [row] = await client.$queryRawUnsafe<{ transaction_read_only: string }[]>('SHOW transaction_read_only');
-      if (row?.transaction_read_only !== 'off') throw new Error('the database is read-only');
-      await client.$executeRawUnsafe(`SELECT pg_logical_emit_message(true, 'patchbay', 'probe')`);
-    }, probeLimits);
+    await this.#turns.take((turn) =>
+      this.#writer.$transaction(async () => {
+        // A database that is set to be read-only takes the message all the same.
+        await takeSession(turn, `SELECT ${readOnlyColumn}`);
+        await turn.run({ text: `SELECT pg_logical_emit_message(true, 'patchbay', 'probe')` });
+      }, probeLimits),
+    );
   }
 
   recordedMigrations(): Promise<RecordedMigration[]> {
@@ -139,6 +143,14 @@ export class PostgresqlEngine implements Engine {
     for (const client of [this.#reader, this.#writer]) await client.$disconnect();
     for (const pool of Object.values(this.#pools)) await pool.end();
   }
+}
+
+/** Begins with a statement that says whether the session can write. One that cannot is replaced: it stays so when the database does not. @throws {DatabaseUnavailable} */
+async function takeSession(turn: Turn, text: string): Promise<void> {
+  const { rows } = await turn.run<{ isReadOnly: boolean }>({ text });
+  if (rows[0]?.isReadOnly === false) return;
+  turn.isDiscarded = true;
+  throw new DatabaseUnavailable(readOnly);
 }
 
 /** @param settings Of the server, for each connection. */

@@ -12,6 +12,9 @@ export class Turn {
   /** A statement whose end nobody waits for: where it fails the transaction is not committed. */
   unheeded: Promise<unknown> = Promise.resolve();
 
+  /** Whether the session is of no use to the next transaction. */
+  isDiscarded = false;
+
   readonly run: Run = async (query) => {
     if (this.#run === null) throw new Error('Transaction already closed');
     return this.#run(query);
@@ -51,7 +54,8 @@ export class TurnAdapter implements SqlDriverAdapterFactory {
   }
 
   #taken(transaction: Transaction): Transaction {
-    const run = connectionOf(transaction);
+    const client = connectionOf(transaction);
+    const run: Run = (query) => client.query(query);
     const turn = this.#turns.getStore();
     turn?.begin(run);
     const release = transaction.rollback.bind(transaction);
@@ -64,6 +68,8 @@ export class TurnAdapter implements SqlDriverAdapterFactory {
         const cause = await turn?.unheeded.then(() => null).catch((error: unknown) => error);
         throw new Error(`the database has answered ${sql} with ${command}`, { cause });
       } finally {
+        // The pool takes no connection back that is ending, and makes another.
+        if (turn?.isDiscarded === true) client.end().catch(() => {});
         await release();
       }
     };
@@ -72,13 +78,12 @@ export class TurnAdapter implements SqlDriverAdapterFactory {
   }
 }
 
-function connectionOf(transaction: Transaction): Run {
+function connectionOf(transaction: Transaction): pg.ClientBase & { readonly end: () => Promise<void> } {
   // Prisma's adapter calls it that, and says so nowhere: a version that does not would be seen here.
   if (!('client' in transaction) || !isConnection(transaction.client)) throw new Error('a transaction of Prisma has no connection of pg');
-  const { client } = transaction;
-  return (query) => client.query(query);
+  return transaction.client;
 }
 
-function isConnection(value: unknown): value is pg.PoolClient {
-  return typeof value === 'object' && value !== null && 'query' in value && 'release' in value;
+function isConnection(value: unknown): value is pg.ClientBase & { readonly end: () => Promise<void> } {
+  return typeof value === 'object' && value !== null && 'query' in value && 'release' in value && 'end' in value;
 }

@@ -29,7 +29,7 @@ const highestNumber = 2 ** 31;
 /** How long it may take to see whether the database takes writes, in milliseconds. */
 const probeLimits = { maxWait: 5_000, timeout: 5_000 };
 /** How long a transaction waits for the write lock where another process has it, and how often it tries, in milliseconds. */
-export const lockWait: LockWait = { limit: 10_000, interval: 20 };
+const lockWait: LockWait = { limit: 10_000, interval: 20 };
 /** How often a mark is left in the header of the database, in milliseconds. */
 const markInterval = 1_000;
 

@@ -54,7 +54,7 @@ export class DatabaseLock {
 }
 
 /** Where the lock of a database is: beside the file itself, also where its path is a symbolic link. */
-export const lockFileOf = (database: string) => `${realpathSync(database)}-lock`;
+const lockFileOf = (database: string) => `${realpathSync(database)}-lock`;
 
 const inodeOf = (file: string) => statSync(file, { bigint: true }).ino;
 

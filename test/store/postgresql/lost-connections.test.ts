@@ -1,7 +1,10 @@
 // Connections to PostgreSQL on which nothing comes through any more, and of which neither end is told: they hold nobody up for good.
 
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { anyNews, type News } from '../../../src/store/news.ts';
+import { connectionTo } from '../../../src/store/postgresql/connections.ts';
 import { Store } from '../../../src/store/store.ts';
 import { unavailabilityOf } from '../../../src/store/unavailable.ts';
 import { newDatabase } from '../../databases.ts';
@@ -51,4 +54,18 @@ test('a replica that is lost in its turn to write loses the turn, fails what it 
   expect(heard[0]).toEqual(anyNews);
   await lost.transaction((records) => records.audit.append([event('d')]));
   expect(await lost.records.audit.list({}, firstPage)).toMatchObject([{ object: 'c' }, { object: 'd' }]);
+});
+
+test('a connection that is lost after it was ended reports no error that nobody listens to', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  onTestFinished(() => void server.close());
+  await once(server, 'listening');
+  const address = server.address();
+  const socket = connectionTo('postgresql://nobody@127.0.0.1/none').stream();
+  socket.connect(typeof address === 'object' && address !== null ? address.port : 0, '127.0.0.1');
+  await once(socket, 'connect');
+  const closed = once(socket, 'close');
+  // It would be thrown: the socket has no listener for it.
+  socket.destroy(new Error('lost'));
+  await closed;
 });

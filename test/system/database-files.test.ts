@@ -1,0 +1,190 @@
+// A service and the files that it keeps: it shares its database with no other, makes none beside the keys of another, lets nobody else read them, and
+// goes on when its log cannot be written.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { Child } from '../../src/cli/running/child.ts';
+import { bearer, until } from '../api/fixture.ts';
+import { newPostgresql, runSql } from '../databases.ts';
+
+let folder: string;
+const children: Child[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-files-'));
+});
+afterEach(async () => {
+  await Promise.all(children.splice(0).map((child) => child.end('SIGKILL')));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const database = () => join(folder, 'data', 'patchbay.db');
+const keyFile = () => join(folder, 'data', 'admin-key');
+const keysFolder = () => join(folder, 'data', 'signing-keys');
+
+function start(...args: string[]): Child {
+  const child = new Child('the service', ['serve', '--no-embedded-host', '--port', '0', '--database', database(), ...args]);
+  children.push(child);
+  return child;
+}
+
+const urlOf = async (service: Child) => (await service.says(/API +(http:\S+)\/v1$/))[1] ?? '';
+const adminKey = () => readFileSync(keyFile(), 'utf8').trim();
+const health = async (url: string): Promise<unknown> => (await fetch(`${url}/v1/health`, { headers: bearer(adminKey()) })).json();
+
+test('a second service on the same file is refused, and says who has it; after a kill nothing is in the way', async () => {
+  const first = start();
+  const url = await urlOf(first);
+  const second = start();
+  await second.says(new RegExp(`^the database ${database()} is in use by the process ${first.pid} on .*: stop that service first`));
+  expect(await second.ended).toBe(1);
+  expect((await fetch(`${url}/health/ready`)).status).toBe(200);
+  await first.end('SIGKILL');
+  expect((await fetch(`${await urlOf(start())}/health/ready`)).status).toBe(200);
+});
+
+test('a database that is lost while the service runs is told in readiness, health and log, and none is made in its place', async () => {
+  const service = start();
+  const url = await urlOf(service);
+  for (const end of ['', '-wal', '-shm']) rmSync(`${database()}${end}`);
+  await service.says(/patchbay\.db was deleted or moved while the service ran: writes are refused/);
+  await until('the service is not ready', async () => (await fetch(`${url}/health/ready`)).status === 503);
+  expect(await health(url)).toMatchObject({ reasons: expect.arrayContaining([expect.stringContaining('was deleted or moved')]) });
+  await service.end();
+  const again = start();
+  await again.says(
+    /^the database .*patchbay\.db is missing or empty, but there are keys of an installation in .*admin-key and .*signing-keys/,
+  );
+  expect(await again.ended).toBe(1);
+  expect(existsSync(database())).toBe(false);
+});
+
+test.each([
+  ['the database is missing', () => rmSync(database())],
+  ['the database is empty', () => truncateSync(database())],
+  ['only signing keys are left', () => [database(), keyFile()].map((file) => rmSync(file))],
+  ['only the key of an administrator is left', () => [database(), keysFolder()].map((file) => rmSync(file, { recursive: true }))],
+])('where %s a start is refused with what to do; a backup, or moving the keys away, is the way on', async (_what, lose) => {
+  const first = start();
+  await urlOf(first);
+  await first.end();
+  const backup = readFileSync(database());
+  lose();
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    const refused = start();
+    await refused.says(/is missing or empty.*restore the database from a backup.*To begin a new installation, move .* away first/);
+    expect(await refused.ended).toBe(1);
+  }
+  const moved = join(folder, 'moved');
+  mkdirSync(moved);
+  for (const name of ['admin-key', 'signing-keys'])
+    if (existsSync(join(folder, 'data', name))) renameSync(join(folder, 'data', name), join(moved, name));
+  (await await urlOf(start())) satisfies string;
+  expect(backup.length).toBeGreaterThan(0);
+});
+
+test('a database of a newer version is refused with a message, on both databases', async () => {
+  const first = start();
+  await urlOf(first);
+  await first.end();
+  const newer = `INSERT INTO _prisma_migrations (id, checksum, finished_at, migration_name, started_at, applied_steps_count)
+    VALUES ('x', 'x', CURRENT_TIMESTAMP, '29991231000000_later', CURRENT_TIMESTAMP, 1)`;
+  const postgresql = await newPostgresql();
+  for (const where of [database(), postgresql]) {
+    await runSql(where, newer);
+    const refused = start('--database', where);
+    await refused.says(/^cannot use the database .*29991231000000_later, which this version does not know: use the newer version/);
+    expect(refused.tail).not.toMatch(/^ +at /m);
+    expect(refused.tail).not.toContain('test@');
+    expect(await refused.ended).toBe(1);
+  }
+});
+
+test.runIf(process.platform !== 'win32').each([0o000, 0o777])('with the umask %o all files are for their owner only', async (umask) => {
+  const before = process.umask(umask);
+  try {
+    await urlOf(start());
+  } finally {
+    process.umask(before);
+  }
+  const modes = (path: string) =>
+    readdirSync(path, { recursive: true, withFileTypes: true }).map((entry) => [
+      entry.name,
+      entry.isDirectory() ? 'folder' : 'file',
+      (statSync(join(entry.parentPath, entry.name)).mode & 0o777).toString(8),
+    ]);
+  const found = modes(folder);
+  expect(found.map(([name]) => name)).toEqual(
+    expect.arrayContaining(['data', 'patchbay.db', 'patchbay.db-wal', 'patchbay.db-lock', 'join-token', 'admin-key', 'signing-keys']),
+  );
+  expect(found.filter(([, what, mode]) => mode !== (what === 'folder' ? '700' : '600'))).toEqual([]);
+});
+
+test.runIf(process.platform !== 'win32')(
+  'files with secrets that others can read are told at the start and in health, until they cannot',
+  async () => {
+    const first = start();
+    await urlOf(first);
+    await first.end();
+    const [pem = ''] = readdirSync(keysFolder());
+    const exposed = [join(folder, 'data', 'join-token'), join(keysFolder(), pem), database()];
+    for (const file of exposed) chmodSync(file, 0o644);
+    const service = start();
+    const url = await urlOf(service);
+    for (const file of exposed) {
+      const reason = `other users can read or write ${file} (mode 0644): chmod 600 ${file}`;
+      await service.says(new RegExp(`^warning: ${reason.replaceAll(/[().]/g, '\\$&')}$`));
+      expect(await health(url)).toMatchObject({ reasons: expect.arrayContaining([reason]) });
+      chmodSync(file, 0o600);
+      expect(await health(url)).not.toMatchObject({ reasons: expect.arrayContaining([reason]) });
+    }
+  },
+);
+
+test.runIf(existsSync('/dev/full'))(
+  'a service whose log and output can be written nowhere serves on, with a host that logs as little',
+  async () => {
+    const full = openSync('/dev/full', 'w');
+    const bin = new URL('../../bin/patchbay.js', import.meta.url).pathname;
+    const args = ['serve', '--port', '7071', '--database', database(), '--embedded-devices', '1', '--log-level', 'debug'];
+    const quiet = spawn(process.execPath, [bin, ...args.with(2, '0')], { stdio: ['ignore', 'pipe', full] });
+    const { stdout } = quiet;
+    if (stdout === null) throw new Error('the service was started without a pipe for its output');
+    closeSync(full);
+    onTestFinished(async () => {
+      if (quiet.exitCode === null && quiet.signalCode === null) {
+        quiet.kill('SIGKILL');
+        await once(quiet, 'exit');
+      }
+    });
+    let url = '';
+    for await (const line of createInterface(stdout)) {
+      url = /API +(http:\S+)\/v1$/.exec(line)?.[1] ?? '';
+      if (url !== '') break;
+    }
+    await until('the embedded device is connected', async () => {
+      const response = await fetch(`${url}/v1/devices`, { headers: bearer(adminKey()) });
+      return (await response.text()).includes('"connected"');
+    });
+    for (let time = 0; time < 20; time += 1) expect((await fetch(`${url}/health/live`)).status).toBe(200);
+    quiet.kill('SIGTERM');
+    expect((await once(quiet, 'exit'))[0]).toBe(0);
+  },
+);
