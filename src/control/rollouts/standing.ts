@@ -39,7 +39,7 @@ export type RolloutView = {
 };
 
 const noDevices: Tally = { waiting: 0, loading: 0, loaded: 0, failed: 0, skipped: 0 };
-const isOfTally = (state: string): state is keyof Tally => state in noDevices;
+const isOfTally = (state: string): state is keyof Tally => Object.hasOwn(noDevices, state);
 
 /** Reads everything about a rollout. */
 export async function viewOf(records: Records, record: RolloutRecord, now: Date): Promise<RolloutView> {
