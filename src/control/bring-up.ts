@@ -7,7 +7,8 @@ import type { NewOrder } from '../store/records/orders.ts';
 import type { ProgramRecord } from '../store/records/programs.ts';
 import type { Records } from '../store/records/records.ts';
 import type { Requester } from './context.ts';
-import { newOrder, renewedOrder, toOrder, toProgramOrder } from './orders.ts';
+import { DamagedItem, readOrMark } from './damaged-rows.ts';
+import { newOrder, readOrder, renewedOrder, toProgramOrder } from './orders.ts';
 
 /** Orders every device of a host to come up with what it had; orders that were not settled follow, under new numbers. */
 export async function bringUpDevices(records: Records, hostId: string, requester: Requester, at: Date): Promise<void> {
@@ -22,7 +23,9 @@ export async function bringUpDevices(records: Records, hostId: string, requester
     newOrder(device, attachment(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), requester, at),
   );
   const others = unsettled.filter((record) => {
-    const order = toOrder(record);
+    const order = readOrder(record);
+    // What a damaged order asked for is not known; the others are not kept back by it.
+    if (order instanceof DamagedItem) return false;
     return record.withdrawnAt === null && order.kind !== 'attach-device' && !(order.kind === 'stop-program' && ended.has(order.program));
   });
   await records.orders.create([...attachments, ...others.map(renewedOrder)]);
@@ -45,7 +48,7 @@ export function attachment(
     name: device.name,
     ramPages: device.ramPages,
     modules: modules.map(({ module, version, imageDigest }) => ({ module, version, image: imageDigest })),
-    programs: programs.map(toProgramOrder),
+    programs: programs.map((program) => readOrMark(program, program.id, toProgramOrder)).filter((order) => !(order instanceof DamagedItem)),
   };
 }
 

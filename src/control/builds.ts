@@ -119,6 +119,7 @@ export class Builds {
       page,
       (wanted) => this.#context.store.records.builds.list(filter, wanted),
       ({ createdAt, id }) => ({ time: createdAt, key: id }),
+      ({ interface: types }) => JSON.stringify(types).length,
     );
   }
 

@@ -94,13 +94,14 @@ export class Devices {
   ): Promise<PageOf<DeviceView, PageByTime | PageByName>> {
     const { devices, hosts } = this.#context.store.records;
     const hostId = host === undefined ? undefined : (await hosts.findByIdOrName(host))?.id;
-    if (host !== undefined && hostId === undefined) return { items: [], next: null };
-    const { items, next } = await readPage(
+    if (host !== undefined && hostId === undefined) return { items: [], next: null, pageAfter: () => page };
+    const found = await readPage(
       page,
       (wanted) => devices.list({ ...filter, hostId }, wanted),
       ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
+      ({ state }) => JSON.stringify(state).length,
     );
-    return { items: items.map(viewOf), next };
+    return { ...found, items: found.items.map(viewOf) };
   }
 
   /** Programs that held on to the addresses of code that had gone, by when that was found. @throws {Problem} `not-found`. */

@@ -5,6 +5,7 @@ import { newIdentifier } from '../protocol/identifiers.ts';
 import type { NewOrder, OrderRecord } from '../store/records/orders.ts';
 import type { ProgramRecord } from '../store/records/programs.ts';
 import type { Requester } from './context.ts';
+import { type DamagedItem, readOrMark } from './damaged-rows.ts';
 
 /** What an order asks for, without its identifier and its number. */
 type OrderContent = Record<string, unknown> & { readonly kind: Order['kind'] };
@@ -23,7 +24,12 @@ export function newOrder(
   return { id, hostId: device.hostId, deviceId: device.id, kind: order.kind, body: order, loadId, createdAt };
 }
 
-/** A stored order as it goes over the wire. */
+/** A stored order as it goes over the wire, or a mark in its place: a damaged one keeps no other from its host. */
+export function readOrder(record: OrderRecord): Order | DamagedItem {
+  return readOrMark(record, record.id, toOrder);
+}
+
+/** A stored order as it goes over the wire. @throws {z.ZodError} where the row violates its schema. */
 export function toOrder(record: OrderRecord): Order {
   return { ...Order.parse(record.body), sequence: record.number };
 }

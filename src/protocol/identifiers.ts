@@ -29,10 +29,17 @@ export function exampleIdentifier(kind: keyof typeof identifierPrefixes): string
   return `${identifierPrefixes[kind]}_${exampleDigits}`;
 }
 
+/** The identifier of an object of a kind. */
+export function identifierText(kind: keyof typeof identifierPrefixes) {
+  return identifierWith(identifierPrefixes[kind]);
+}
+
+function identifierWith(prefix: string) {
+  return z.string().regex(new RegExp(`^${prefix}_[0-9a-f]{32}$`), `must be an identifier of the form ${prefix}_ and 32 hexadecimal digits`);
+}
+
 function identifier<Prefix extends string>(prefix: Prefix) {
-  return z
-    .string()
-    .regex(new RegExp(`^${prefix}_[0-9a-f]{32}$`), `must be an identifier of the form ${prefix}_ and 32 hexadecimal digits`)
+  return identifierWith(prefix)
     .meta({ examples: [`${prefix}_${exampleDigits}`] })
     .brand<Prefix>();
 }
@@ -107,14 +114,20 @@ export type Digest = z.infer<typeof Digest>;
 /** Labels of one device. */
 export const labelLimit = 16;
 
-export const LabelKey = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, 'a label key is 1 to 63 of a-z, 0-9, ".", "-", "_" and "/", and starts with a letter or digit');
-export const LabelValue = z
-  .string()
-  .max(63, 'a label value has at most 63 characters')
-  // A value that ends in a line break looks like one that does not, and is never found.
-  .regex(/^[^\u0000-\u001f\u007f-\u009f]*$/, 'a label value has no line breaks, tabs or other control characters');
+/** What keys and values of labels are, for registrations, requests and queries alike: what one takes, the others find. */
+export const labelPatterns = {
+  key: '[a-z0-9][a-z0-9._/-]{0,62}',
+  /** Without control characters: a value that ends in a line break looks like one that does not, and is never found. */
+  value: String.raw`[^\u0000-\u001f\u007f-\u009f]{0,63}`,
+} as const;
+/** The same in words. */
+export const labelRules = {
+  key: 'a label key is 1 to 63 of a-z, 0-9, ".", "-", "_" and "/", and starts with a letter or digit',
+  value: 'a label value has at most 63 characters, without line breaks, tabs or other control characters',
+} as const;
+
+const LabelKey = z.string().regex(new RegExp(`^${labelPatterns.key}$`), labelRules.key);
+const LabelValue = z.string().regex(new RegExp(`^${labelPatterns.value}$`), labelRules.value);
 
 /** The labels of a device, as requests and registrations give them: a short key and a short value each. */
 export const Labels = z
@@ -129,17 +142,19 @@ export const Address = z
   .regex(/^0x[0-9a-f]{1,16}$/)
   .meta({ examples: [exampleVersions.new.address] });
 
-/**
- * A moment as a request or a report writes it: RFC 3339 with any offset, in the years 1 to 9999, which both databases keep.
- * It is read as UTC, to the millisecond, so that later and earlier can be compared as text.
- */
-export const Timestamp = z.iso
+/** A date and time as RFC 3339 writes it, with any offset. */
+export const DateTime = z.iso
   .datetime({
     offset: true,
     error: 'must be a date and time with an offset (RFC 3339), like 2026-11-23T09:30:00Z or 2026-11-23T10:30:00+01:00',
   })
-  .max(40)
-  .overwrite(inUtc)
+  .max(40);
+
+/**
+ * A moment that is kept, in the years 1 to 9999, which both databases have. It is read as UTC, to the millisecond, so that later and earlier can be
+ * compared as text.
+ */
+export const Timestamp = DateTime.overwrite(inUtc)
   .refine((text) => /^(?!0000)\d{4}-/.test(text), 'must be between the years 1 and 9999 in UTC')
   .meta({ examples: [exampleTimes.requested] });
 
