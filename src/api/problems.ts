@@ -22,6 +22,9 @@ export function answerWithProblems(app: FastifyInstance, damagedRows: DamagedRow
   app.setErrorHandler((error, request, reply) =>
     sendProblem(request, reply, damageIn(error, request, damagedRows) ?? describe(error, request)),
   );
+  app.addHook('onResponse', async ({ method, url }, { statusCode }) => {
+    if (method === 'GET' && statusCode === 200) damagedRows.clear(answerTo, url.split('?')[0] ?? '');
+  });
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0] ?? '';
     const methods = routes.filter((route) => route.path.test(path)).map(({ method }) => method);
@@ -130,6 +133,9 @@ function describe(error: unknown, request: FastifyRequest): Description {
   return describeFastifyError(error, request);
 }
 
+/** How the health names what cannot be shown: by the path that asks for it. */
+const answerTo = 'the answer to GET';
+
 /** What to answer where an object cannot be shown because of what is stored of it; null for every other error. */
 function damageIn(error: unknown, request: FastifyRequest, damagedRows: DamagedRows): Description | null {
   const cause = isResponseSerializationError(error) ? error.cause : error;
@@ -137,7 +143,7 @@ function damageIn(error: unknown, request: FastifyRequest, damagedRows: DamagedR
   const path = request.url.split('?')[0] ?? '';
   const item = new DamagedItem(path, cause);
   request.log.error({ err: error }, 'a stored row violates its schema');
-  if (request.method === 'GET') damagedRows.note('what is answered to GET', item);
+  if (request.method === 'GET') damagedRows.note(answerTo, item);
   return {
     type: 'damaged',
     detail: `what is stored of it violates its schema (${item.fault}): correct it in the database, or restore it from a backup`,
