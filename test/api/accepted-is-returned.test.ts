@@ -191,7 +191,7 @@ const momentsUntil = (year: string) =>
     )
     .map(([date, offset]) => date.toISOString().replace('Z', offset));
 const moment = momentsUntil('9999-12-31');
-/** Of states: the newest is kept, and one of the future would hide all that come. */
+/** When a state was taken. */
 const past = momentsUntil('2026-01-01');
 
 /** Calls of everything that can be made through the API, by their operations. */
@@ -263,12 +263,15 @@ function schemaNamed(name: string): Schema {
 /** States as the document allows them: of any numbers, names and times. */
 const states = () => validValue(schemaNamed('DeviceState'), 'state', new Map<string, unknown[]>() as Known);
 
+/** States count in the order of their arrival: one with a high sequence would hide all that come. */
+const unordered = { sequence: undefined };
+
 function reports(): fc.Arbitrary<Call> {
   return fc.record({ index: fc.nat(2), state: states(), at: fc.option(past, { freq: 1 }) }).map(({ index, state, at }) => ({
     operationId: 'reportToControl',
     send: () => {
       const now = { at: new Date().toISOString(), moduleTable: [inMemory] };
-      const timed = { ...toObject(state), ...(at === null ? now : { at }) };
+      const timed = { ...toObject(state), ...unordered, ...(at === null ? now : { at }) };
       return agent.report({ kind: 'device-state', device: devices[index], state: withLatencies(timed) });
     },
   }));
@@ -297,7 +300,7 @@ function orderReports(): fc.Arbitrary<Call> {
         const report = {
           order: order.order,
           device: order.device,
-          state: withLatencies({ ...toObject(state), at: new Date().toISOString(), moduleTable: [inMemory] }),
+          state: withLatencies({ ...toObject(state), ...unordered, at: new Date().toISOString(), moduleTable: [inMemory] }),
         };
         switch (order.kind) {
           case 'load':
