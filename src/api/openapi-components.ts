@@ -9,7 +9,7 @@ const suffix = 'Input';
 
 /** Every schema comes twice, for requests (`…Input`) and for answers; what says the same becomes one, and what nothing refers to goes. */
 export function tidyComponents(document: JsonObject): JsonObject {
-  const open = mapSchemas(document, (schema) => withoutNoise(withoutClosedness(schema)));
+  const open = mapSchemas(document, (schema) => withEnumOfConstant(withoutNoise(withoutClosedness(schema))));
   const schemas = schemasOf(open);
   const reachable = reachableFrom(open['paths'] ?? null, schemas);
   const names = new Map<string, string>();
@@ -38,6 +38,12 @@ export function withoutBareReferences(parameters: JsonObject): JsonObject {
     const { $ref, ...others } = schema;
     return $ref === undefined || Object.keys(others).length === 0 ? schema : { ...others, anyOf: [{ $ref }] };
   });
+}
+
+/** Generators that know no `const` read an `enum` of one. */
+function withEnumOfConstant(schema: JsonObject): JsonObject {
+  const { const: constant, ...others } = schema;
+  return typeof constant === 'string' && typeof others['type'] === 'string' ? { ...others, enum: [constant], const: constant } : schema;
 }
 
 /** What says nothing: a choice of one, the bounds that JSON has for every integer, and the pattern of what a format names. */

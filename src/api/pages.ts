@@ -2,8 +2,11 @@
 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { type PageOf, pageBytes } from '../control/context.ts';
+import { DamagedItem, type DamagedRows, readOrMark } from '../control/damaged-rows.ts';
 import { invalidQuery, type Problem } from '../control/problem.ts';
 import type { Order, PageByName, PageByNumber, PageByTime, TimeRange } from '../store/records/page.ts';
+import { sendRaw } from './routes/route.ts';
 
 type ListRequest = {
   readonly query: { readonly limit: number; readonly order?: Order | undefined; readonly cursor?: string | undefined };
@@ -28,22 +31,22 @@ const nameAlone = z.tuple([z.string()]).transform(([name]) => ({ name }));
 
 /** The page that a query asks for, of a list by time. @throws {Problem} `invalid-value`. */
 export function pageByTime(request: ListRequest): PageByTime {
-  return pageOf(request, 'time', request.query.order ?? 'desc', timeAndText);
+  return pageAsked(request, 'time', request.query.order ?? 'desc', timeAndText);
 }
 
 /** The page that a query asks for, of a list by time whose items have numbers. @throws {Problem} `invalid-value`. */
 export function pageByTimeAndNumber(request: ListRequest): PageByTime<number> {
-  return pageOf(request, 'time', request.query.order ?? 'desc', timeAndNumber);
+  return pageAsked(request, 'time', request.query.order ?? 'desc', timeAndNumber);
 }
 
 /** The page that a query asks for, of a list by name. @throws {Problem} `invalid-value`. */
 export function pageByName(request: ListRequest): PageByName {
-  return pageOf(request, 'name', request.query.order ?? 'asc', nameAlone);
+  return pageAsked(request, 'name', request.query.order ?? 'asc', nameAlone);
 }
 
 /** The page that a query asks for, of a list by number. @throws {Problem} `invalid-value`. */
 export function pageByNumber(request: ListRequest): PageByNumber {
-  return pageOf(request, 'number', request.query.order ?? 'asc', numberAlone);
+  return pageAsked(request, 'number', request.query.order ?? 'asc', numberAlone);
 }
 
 /** The range of times that a query asks for. @throws {Problem} `invalid-value`. */
@@ -53,31 +56,86 @@ export function rangeOf({ from, until }: TimeRange): TimeRange {
   return { from, until };
 }
 
-/** The page as it is answered; sets the `Link` header where there is a next one. */
-export function answerPage<Item>(
+type AnyPage = PageByTime | PageByTime<number> | PageByName | PageByNumber;
+
+/** What a list is of. */
+type Listing<Item, Shown> = {
+  /** What one item is, as it is named in the health of the fleet. */
+  readonly kind: string;
+  readonly schema: z.ZodType<Shown>;
+  readonly idOf: (item: Item) => string;
+  readonly toItem: (item: Item) => Shown;
+  readonly damagedRows: DamagedRows;
+};
+
+/**
+ * Sends a page; sets the `Link` header where there is a next one. A row that violates its schema is listed under `damaged` and keeps no other from
+ * being shown. A page whose items are larger than `pageBytes` together ends before the limit that was asked for, with a cursor.
+ */
+export function sendPage<Item, Shown, Page extends AnyPage>(
   request: FastifyRequest,
   reply: FastifyReply,
-  items: Item[],
-  next: PageByTime | PageByTime<number> | PageByName | PageByNumber | null,
-): { items: Item[]; next: string | null } {
-  if (next === null) return { items, next: null };
-  const { sort, order, after } = next;
+  { items, next, pageAfter }: PageOf<Item | DamagedItem, Page>,
+  listing: Listing<Item, Shown>,
+): FastifyReply {
+  const shown: string[] = [];
+  const damaged: DamagedItem[] = [];
+  let bytes = 0;
+  let following = next;
+  for (const [index, item] of items.entries()) {
+    const text = textOf(item, listing);
+    if (text instanceof DamagedItem) {
+      request.log.error({ kind: listing.kind, id: text.id, fault: text.fault }, 'a stored row violates its schema');
+      damaged.push(text);
+      continue;
+    }
+    bytes += Buffer.byteLength(text);
+    if (bytes > pageBytes && shown.length > 0) {
+      following = pageAfter(index - 1);
+      break;
+    }
+    shown.push(text);
+  }
+  const cursor = following === null ? null : cursorOf(request, reply, following);
+  const marks = damaged.map(({ id, fault }) => ({ id, fault }));
+  const body = `{"items":[${shown.join(',')}],"damaged":${JSON.stringify(marks)},"next":${JSON.stringify(cursor)}}`;
+  return sendRaw(
+    reply
+      .status(200)
+      .type('application/json; charset=utf-8')
+      .serializer((text: string) => text),
+    body,
+  );
+}
+
+/** The item in JSON, or what is wrong with its row. */
+function textOf<Item, Shown>(
+  item: Item | DamagedItem,
+  { kind, schema, idOf, toItem, damagedRows }: Listing<Item, Shown>,
+): string | DamagedItem {
+  const text = item instanceof DamagedItem ? item : readOrMark(item, idOf(item), (one) => JSON.stringify(z.encode(schema, toItem(one))));
+  if (text instanceof DamagedItem) damagedRows.note(kind, text);
+  else if (!(item instanceof DamagedItem)) damagedRows.clear(kind, idOf(item));
+  return text;
+}
+
+function cursorOf(request: FastifyRequest, reply: FastifyReply, { sort, order, after }: AnyPage): string {
   const position = after === null ? [] : positionOf(after);
   const cursor = Buffer.from(JSON.stringify([listOf(request), sort, order, position])).toString('base64url');
   const url = new URL(request.url, 'http://localhost');
   url.searchParams.set('cursor', cursor);
   reply.header('link', `<${url.pathname}${url.search}>; rel="next"`);
-  return { items, next: cursor };
+  return cursor;
 }
 
-type Position = NonNullable<(PageByTime | PageByTime<number> | PageByName | PageByNumber)['after']>;
+type Position = NonNullable<AnyPage['after']>;
 
 function positionOf(after: Position): (string | number)[] {
   if ('name' in after) return [after.name];
   return 'number' in after ? [after.number] : [after.time.getTime(), after.key];
 }
 
-function pageOf<Sort extends string, Position>(request: ListRequest, sort: Sort, order: Order, position: z.ZodType<Position>) {
+function pageAsked<Sort extends string, Position>(request: ListRequest, sort: Sort, order: Order, position: z.ZodType<Position>) {
   const { limit, cursor } = request.query;
   return { sort, order, limit, after: cursor === undefined ? null : decode(cursor, [listOf(request), sort, order], position) };
 }

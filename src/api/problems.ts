@@ -3,19 +3,28 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
+import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from 'fastify-type-provider-zod';
+import { DamagedItem, type DamagedRows, isDamage } from '../control/damaged-rows.ts';
 import { databaseProblemOf } from '../control/database-problem.ts';
 import { Problem } from '../control/problem.ts';
 import { type ProblemDetails, type ProblemType, problemMediaType, problemTypes, problemUri } from './schemas/problem.ts';
 
-/** Makes the service answer every error with problem details; to be called before routes are added. */
-export function answerWithProblems(app: FastifyInstance): void {
+/**
+ * Makes the service answer every error with problem details; to be called before routes are added.
+ * @param damagedRows Where damaged rows are noted that an object could not be shown for.
+ */
+export function answerWithProblems(app: FastifyInstance, damagedRows: DamagedRows): void {
   const routes: { readonly method: string; readonly path: RegExp }[] = [];
   app.addHook('onRoute', ({ method, url }) => {
     const path = new RegExp(`^${url.replaceAll(/:[a-zA-Z]+/g, '[^/]+').replaceAll('*', '.*')}$`);
     for (const one of [method].flat()) routes.push({ method: one, path });
   });
-  app.setErrorHandler((error, request, reply) => sendProblem(request, reply, describe(error, request)));
+  app.setErrorHandler((error, request, reply) =>
+    sendProblem(request, reply, damageIn(error, request, damagedRows) ?? describe(error, request)),
+  );
+  app.addHook('onResponse', async ({ method, url }, { statusCode }) => {
+    if (method === 'GET' && statusCode === 200) damagedRows.clear(answerTo, url.split('?')[0] ?? '');
+  });
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0] ?? '';
     const methods = routes.filter((route) => route.path.test(path)).map(({ method }) => method);
@@ -122,6 +131,23 @@ function describe(error: unknown, request: FastifyRequest): Description {
     return describeProblem(ofDatabase);
   }
   return describeFastifyError(error, request);
+}
+
+/** How the health names what cannot be shown: by the path that asks for it. */
+const answerTo = 'the answer to GET';
+
+/** What to answer where an object cannot be shown because of what is stored of it; null for every other error. */
+function damageIn(error: unknown, request: FastifyRequest, damagedRows: DamagedRows): Description | null {
+  const cause = isResponseSerializationError(error) ? error.cause : error;
+  if (!isDamage(cause)) return null;
+  const path = request.url.split('?')[0] ?? '';
+  const item = new DamagedItem(path, cause);
+  request.log.error({ err: error }, 'a stored row violates its schema');
+  if (request.method === 'GET') damagedRows.note(answerTo, item);
+  return {
+    type: 'damaged',
+    detail: `what is stored of it violates its schema (${item.fault}): correct it in the database, or restore it from a backup`,
+  };
 }
 
 function describeProblem({ kind, message, invalidValues, diagnostics, retryAfterSeconds }: Problem): Description {

@@ -9,6 +9,7 @@ import { createLogger, type LoggerSettings } from '../protocol/logging.ts';
 import { checkAccess, type KeyPolicy } from './access.ts';
 import { protectBrowsers } from './browsers.ts';
 import { addDashboard } from './dashboard.ts';
+import { acceptEmptyBodies } from './empty-bodies.ts';
 import { makePostsRepeatable } from './idempotency.ts';
 import { connectionLimit, type Limits, limitRates, refuseOverload, serverOptions } from './limits.ts';
 import { connectionsAllowed } from './open-files.ts';
@@ -82,7 +83,8 @@ export async function createService({
   });
   app.addHook('preClose', async () => control.endStreams());
   app.addHook('onClose', async () => control.close());
-  answerWithProblems(app);
+  answerWithProblems(app, control.damagedRows);
+  acceptEmptyBodies(app);
   refuseNoTexts(app);
   measureRequests(app, control.measurements.registry);
   await protectBrowsers(app);

@@ -7,6 +7,7 @@ import {
   gateSection,
   kernelFunctions,
   kernelNamespace,
+  nameLimit,
   offsetNamespacePrefix,
   stampSection,
   systemNamespace,
@@ -26,6 +27,8 @@ const imageLimits = {
   tableElements: 65_536,
   importedFunctions: 1_000,
   bytes: 4 * 1024 * 1024,
+  /** Bytes of the names and types of all exports and imports, as JSON. */
+  interfaceBytes: 256 * 1024,
 } as const;
 
 export type AssembleRequest = Omit<Stamp, 'abi' | 'interface' | 'ownMemory' | 'hasStart'> & {
@@ -67,6 +70,8 @@ export function assemble(request: AssembleRequest): Assembled {
     exports: read.exports,
     imports: read.imports.filter(({ module }) => module !== systemNamespace).map(({ module, name, type }) => ({ module, name, ...type })),
   };
+  const interfaceBytes = Buffer.byteLength(JSON.stringify(interfaceOf));
+  if (interfaceBytes > imageLimits.interfaceBytes) return { ok: false, reasons: [tooLargeInterface(interfaceBytes)] };
   const stamp: Stamp = {
     abi: abiVersion,
     kind: request.kind,
@@ -106,6 +111,10 @@ function readParts(tree: readonly Expression[], kind: Stamp['kind']): Parts {
     if (keywordOf(item) === 'table') checkTable(item, parts);
   }
   for (const item of tree) if (keywordOf(item) === 'export') readExport(item, types, parts);
+  parts.reasons.push(
+    ...parts.exports.flatMap(({ name }) => nameFault('export', name)),
+    ...parts.imports.flatMap(({ name }) => nameFault('import', name)),
+  );
   if (parts.exports.length === 0) parts.reasons.push('the module exports no function: there is nothing to access');
   if (parts.exports.length > exportLimit)
     parts.reasons.push(`the module exports ${parts.exports.length} functions; the limit is ${exportLimit}`);
@@ -113,6 +122,18 @@ function readParts(tree: readonly Expression[], kind: Stamp['kind']): Parts {
     parts.reasons.push(`the module imports ${parts.imports.length} functions; the limit is ${imageLimits.importedFunctions}`);
   }
   return parts;
+}
+
+/** What is wrong with the name of an export or import that is kept and reported; nothing where it may have it. */
+function nameFault(kind: 'export' | 'import', name: string): string[] {
+  const shown = `the ${kind} "${name.slice(0, 100)}"`;
+  const bytes = Buffer.byteLength(name);
+  if (bytes > nameLimit) return [`${shown}… has a name of ${bytes} bytes; the limit is ${nameLimit}: rename it, or do not export it`];
+  return name.includes('\0') ? [`${shown} has the character U+0000 in its name, which no database keeps: rename it`] : [];
+}
+
+function tooLargeInterface(bytes: number): string {
+  return `the names and types of the exports and imports are ${bytes} bytes as JSON; the limit is ${imageLimits.interfaceBytes}: export fewer functions, or give them shorter names`;
 }
 
 function readImport(item: Expression, kind: Stamp['kind'], types: Map<Expression, FunctionType>, parts: Parts): void {

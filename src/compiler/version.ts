@@ -8,7 +8,7 @@ export type NextVersion = keyof typeof nextVersions;
 
 /** Whether a version is asked for, and not named. */
 export function isNextVersion(version: string): version is NextVersion {
-  return version in nextVersions;
+  return Object.hasOwn(nextVersions, version);
 }
 
 /** The version after the highest of those given, by semantic versioning; the first is 1.0.0. */

@@ -30,6 +30,7 @@ export class AuditTrail {
       page,
       (wanted) => this.#store.records.audit.list(filter, wanted),
       ({ at, number }) => ({ time: at, key: number }),
+      ({ detail }) => JSON.stringify(detail).length,
     );
   }
 

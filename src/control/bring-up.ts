@@ -8,7 +8,8 @@ import type { OrderRecord } from '../store/records/orders.ts';
 import type { ProgramRecord, StartedProgram } from '../store/records/programs.ts';
 import type { Records } from '../store/records/records.ts';
 import type { Requester } from './context.ts';
-import { newOrder, renewedOrder, toOrder, toProgramOrder } from './orders.ts';
+import { DamagedItem, readOrMark } from './damaged-rows.ts';
+import { newOrder, readOrder, renewedOrder, toProgramOrder } from './orders.ts';
 import { inSlices } from './slices.ts';
 
 /** Orders read at once. */
@@ -57,7 +58,9 @@ async function ordersToRenew(records: Records, hostId: string, ended: ReadonlySe
     const some = await records.orders.renewable(hostId, after, ordersAtOnce);
     found.push(
       ...some.filter((record) => {
-        const order = toOrder(record);
+        const order = readOrder(record);
+        // What a damaged order asked for is not known; the others are not kept back by it.
+        if (order instanceof DamagedItem) return false;
         return !(order.kind === 'stop-program' && ended.has(order.program));
       }),
     );
@@ -78,7 +81,7 @@ export function attachment(
     name: device.name,
     ramPages: device.ramPages,
     modules: modules.map(({ module, version, imageDigest }) => ({ module, version, image: imageDigest })),
-    programs: programs.map(toProgramOrder),
+    programs: programs.map((program) => readOrMark(program, program.id, toProgramOrder)).filter((order) => !(order instanceof DamagedItem)),
   };
 }
 

@@ -1,11 +1,9 @@
 // Builds: sources and prebuilt modules come in, images that devices can load come out, and nothing is kept of what does not compile.
 
-import { valid } from 'semver';
 import { digestOf } from '../compiler/compiler.ts';
 import type { Diagnostic, Language } from '../compiler/result.ts';
 import { assignVersion, isNextVersion, nextVersions } from '../compiler/version.ts';
-import type { ModuleName } from '../protocol/identifiers.ts';
-import { newIdentifier } from '../protocol/identifiers.ts';
+import { isVersion, type ModuleName, newIdentifier } from '../protocol/identifiers.ts';
 import type { BuildFilter, BuildRecord } from '../store/records/builds.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
@@ -58,7 +56,7 @@ export class Builds {
 
   async #push(request: NewBuildRequest, requester: Requester, answerOf: AnswerOf<PushedBuild>): Promise<PushedBuild> {
     const { module, version, language } = request;
-    if (valid(version) !== version && valid(version) !== version.split('+')[0]) {
+    if (!isVersion(version)) {
       throw invalidValue(
         '/version',
         `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org), or ask for ${Object.keys(nextVersions).join(', ')}`,
@@ -121,6 +119,7 @@ export class Builds {
       page,
       (wanted) => this.#context.store.records.builds.list(filter, wanted),
       ({ createdAt, id }) => ({ time: createdAt, key: id }),
+      ({ interface: types }) => JSON.stringify(types).length,
     );
   }
 

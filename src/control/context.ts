@@ -6,6 +6,7 @@ import type { NewAuditEvent } from '../store/records/audit.ts';
 import type { Records } from '../store/records/records.ts';
 import type { Store } from '../store/store.ts';
 import type { RepeatableRequest } from './answers.ts';
+import type { DamagedRows } from './damaged-rows.ts';
 import type { OrderBoard } from './order-board.ts';
 import type { Clock } from './service-clock.ts';
 import type { SigningKeys } from './signing-keys.ts';
@@ -16,6 +17,7 @@ export type Context = {
   readonly orderBoard: OrderBoard;
   readonly signingKeys: SigningKeys;
   readonly clock: Clock;
+  readonly damagedRows: DamagedRows;
 };
 
 /** Who asks, and in which request. */
@@ -50,16 +52,52 @@ export function eventOf({ actor, requestId }: Requester, at: Date, entry: AuditE
 }
 
 /** The items of a page of a list, and the next page. */
-export type PageOf<Item, Page> = { readonly items: readonly Item[]; readonly next: Page | null };
+export type PageOf<Item, Page> = {
+  readonly items: readonly Item[];
+  readonly next: Page | null;
+  /** The page that begins after the item at an index, for a page that is cut short there. */
+  readonly pageAfter: (index: number) => Page;
+};
 
-/** Reads one item more than asked for, to know whether there is a next page. */
+/** Bytes of the items of a page, about: whoever reads ends the page where it has them, and at least one item is on it. */
+export const pageBytes = 4 * 1024 * 1024;
+/** Items of a list of large ones that are read before it is known how large they are. */
+const firstRows = 20;
+
+/**
+ * Reads one item more than asked for, to know whether there is a next page; fewer where they are too large for a page together.
+ * @param bytesOf How large an item is in memory, about; left out where items are small.
+ */
 export async function readPage<Item, Page extends { readonly limit: number; readonly after: unknown }>(
   page: Page,
   read: (page: Page) => Promise<Item[]>,
   positionOf: (item: Item) => Page['after'],
+  bytesOf: ((item: Item) => number) | null = null,
 ): Promise<PageOf<Item, Page>> {
-  const found = await read({ ...page, limit: page.limit + 1 });
+  const wanted = page.limit + 1;
+  const found: Item[] = [];
+  let bytes = 0;
+  let isLast = false;
+  while (found.length < wanted && bytes < pageBytes && !isLast) {
+    const room = bytesOf === null ? wanted : rowsFor(found.length, bytes);
+    const limit = Math.min(wanted - found.length, room);
+    const last = found.at(-1);
+    const some = await read({ ...page, limit, after: last === undefined ? page.after : positionOf(last) });
+    for (const item of some) bytes += bytesOf?.(item) ?? 0;
+    found.push(...some);
+    isLast = some.length < limit;
+  }
   const items = found.slice(0, page.limit);
-  const last = items.at(-1);
-  return { items, next: found.length > page.limit && last !== undefined ? { ...page, after: positionOf(last) } : null };
+  const pageAfter = (index: number): Page => {
+    const item = items[index];
+    return item === undefined ? page : { ...page, after: positionOf(item) };
+  };
+  const hasMore = found.length > page.limit || (!isLast && found.length < wanted);
+  return { items, next: hasMore && items.length > 0 ? pageAfter(items.length - 1) : null, pageAfter };
+}
+
+/** How many items more are read, so that a page has about its bytes. */
+function rowsFor(rows: number, bytes: number): number {
+  if (rows === 0) return firstRows;
+  return Math.max(1, Math.floor((pageBytes - bytes) / Math.max(1, bytes / rows)));
 }

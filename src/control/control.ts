@@ -10,6 +10,7 @@ import { AuditTrail } from './audit-trail.ts';
 import { Builds } from './builds.ts';
 import { Checkpoints } from './checkpoints.ts';
 import type { Context } from './context.ts';
+import { DamagedRows } from './damaged-rows.ts';
 import { DatabaseWatch } from './database-watch.ts';
 import { Denials } from './denials.ts';
 import { Devices } from './devices.ts';
@@ -66,6 +67,7 @@ export class Control {
   readonly auditTrail: AuditTrail;
   readonly builds: Builds;
   readonly checkpoints: Checkpoints;
+  readonly damagedRows: DamagedRows;
   readonly denials: Denials;
   readonly devices: Devices;
   readonly events: EventFeed;
@@ -111,6 +113,7 @@ export class Control {
     this.builds = new Builds(this.#context);
     this.checkpoints = new Checkpoints(context.store, context.signingKeys);
     this.auditTrail = new AuditTrail(context.store, this.checkpoints);
+    this.damagedRows = context.damagedRows;
     this.denials = new Denials(this.#context);
     this.devices = new Devices(this.#context);
     this.events = new EventFeed(context.store);
@@ -165,7 +168,7 @@ export class Control {
     const timeKeeper = await TimeKeeper.start(store, settings.time ?? machineTime);
     const { clock } = timeKeeper;
     const compiler = settings.sharedCompiler ?? new Compiler();
-    const context = { store, compiler, orderBoard: new OrderBoard(store, clock), signingKeys, clock };
+    const context = { store, compiler, orderBoard: new OrderBoard(store, clock), signingKeys, clock, damagedRows: new DamagedRows() };
     const reachability = new Reachability(context, settings.unreachableAfter);
     const control = new Control(reachability, context, timeKeeper, settings, logger);
     try {
@@ -180,7 +183,8 @@ export class Control {
 
   fleetHealth(): Promise<FleetHealth> {
     const ownFaults = [this.#context.store.fault(), this.checkpoints.fault].filter((fault) => fault !== null);
-    return fleetHealth(this.#context, [...ownFaults, ...this.#surroundingFaults(), ...this.#timeKeeper.faults, ...this.rollouts.faults]);
+    const foundFaults = [...this.#timeKeeper.faults, ...this.rollouts.faults, ...this.damagedRows.reasons];
+    return fleetHealth(this.#context, [...ownFaults, ...this.#surroundingFaults(), ...foundFaults]);
   }
 
   /** What is measured, in the text format of Prometheus. */

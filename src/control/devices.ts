@@ -96,14 +96,15 @@ export class Devices {
   ): Promise<PageOf<DeviceView, PageByTime | PageByName>> {
     const { devices, hosts } = this.#context.store.records;
     const hostId = host === undefined ? undefined : (await hosts.findByIdOrName(host))?.id;
-    if (host !== undefined && hostId === undefined) return { items: [], next: null };
-    const { items, next } = await readPage(
+    if (host !== undefined && hostId === undefined) return { items: [], next: null, pageAfter: () => page };
+    const found = await readPage(
       page,
       (wanted) => devices.list({ ...filter, hostId }, wanted),
       ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
+      ({ state }) => JSON.stringify(state).length,
     );
-    const drift = Map.groupBy(await devices.driftOf(items.map(({ id }) => id)), ({ deviceId }) => deviceId);
-    return { items: items.map((device) => viewOf(device, drift.get(device.id) ?? [])), next };
+    const drift = Map.groupBy(await devices.driftOf(found.items.map(({ id }) => id)), ({ deviceId }) => deviceId);
+    return { ...found, items: found.items.map((device) => viewOf(device, drift.get(device.id) ?? [])) };
   }
 
   /** Programs that held on to the addresses of code that had gone, by when that was found. @throws {Problem} `not-found`. */

@@ -7,7 +7,8 @@ import type { InstalledModule, NewDeviceModule } from '../store/records/devices.
 import type { Leaving, NewestStay, NewHistoryEntry } from '../store/records/history.ts';
 import type { Records } from '../store/records/records.ts';
 import type { AuditEntry } from './context.ts';
-import { type LoadOrder, toOrder } from './orders.ts';
+import { DamagedItem } from './damaged-rows.ts';
+import { type LoadOrder, readOrder } from './orders.ts';
 import { latest } from './stays.ts';
 
 /** What a device reports of its memory. */
@@ -86,7 +87,8 @@ async function withoutExplained(records: Records, hostId: string, differences: r
   const orders = Map.groupBy(await records.orders.unsettledOn(hostId, deviceIds), ({ deviceId }) => deviceId);
   return differences.filter(({ deviceId, module, observed }) => {
     return !(orders.get(deviceId) ?? []).some((record) => {
-      const order = toOrder(record);
+      const order = readOrder(record);
+      if (order instanceof DamagedItem) return false;
       if (order.kind === 'attach-device') return true;
       return order.kind === 'load' && order.module === module && order.version === observed?.version && order.image === observed.image;
     });

@@ -5,11 +5,13 @@ import { agentLimits, type Order, type Registration, type Reports } from '../pro
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { NamedDevice, NewDevice } from '../store/records/devices.ts';
 import type { HostFilter, HostRecord, HostWithDevices } from '../store/records/hosts.ts';
+import type { OrderRecord } from '../store/records/orders.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
 import type { SigningKeyRecord } from '../store/records/signing-keys.ts';
 import { attachment, bringUpDevices } from './bring-up.ts';
 import { type AuditEntry, audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
+import { DamagedItem, readOrMark } from './damaged-rows.ts';
 import { newDevices } from './devices.ts';
 import type { KeyHolder } from './keys.ts';
 import { newOrder, offeredOrder } from './orders.ts';
@@ -135,18 +137,26 @@ export class Hosts {
    * @throws {Problem} `not-found`, `stale-boot`.
    */
   async orders(hostId: string, bootId: string, signal: AbortSignal): Promise<AsyncIterable<Order>> {
-    const { orderBoard, store, clock } = this.#context;
+    const { orderBoard, store } = this.#context;
     await checkBoot(store.records, hostId, bootId);
+    const readable = (record: OrderRecord) => this.#readable(record);
     return (async function* () {
-      for await (const record of orderBoard.follow(hostId, signal)) yield offeredOrder(record, clock.now());
+      for await (const record of orderBoard.follow(hostId, signal)) yield* readable(record);
     })();
   }
 
   /** The host's next orders after a sequence, as soon as there are any; none when the signal ends the waiting. @throws {Problem} as `orders`. */
   async nextOrders(hostId: string, bootId: string, after: number, signal: AbortSignal): Promise<Order[]> {
     await checkBoot(this.#context.store.records, hostId, bootId);
-    const { orderBoard, clock } = this.#context;
-    return (await orderBoard.next(hostId, after, signal)).map((record) => offeredOrder(record, clock.now()));
+    return (await this.#context.orderBoard.next(hostId, after, signal)).flatMap((record) => this.#readable(record));
+  }
+
+  /** The order, or nothing where the row is damaged: the others still reach the host, and the health names this one. */
+  #readable(record: OrderRecord): Order[] {
+    const order = readOrMark(record, record.id, (one) => offeredOrder(one, this.#context.clock.now()));
+    if (!(order instanceof DamagedItem)) return [order];
+    this.#context.damagedRows.note('order', order);
+    return [];
   }
 
   /** The host says that it is there, in this boot. @throws {Problem} `not-found`, `stale-boot`. */

@@ -67,7 +67,7 @@ export async function forecastLoads(
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
     if (current === build.version) return { verdict: 'already-there', reason: null, current };
     const imageRefusal = proof instanceof BuildProof ? proof.unmet(demandsOn(build.module, id)) : proof.refusal;
-    if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000), current };
+    if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current };
     const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
     if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current };
     const lack = state && lackOfMemory(build, pages, state);

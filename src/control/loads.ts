@@ -106,6 +106,7 @@ export class Loads {
       page,
       (wanted) => this.#context.store.records.loads.list(filter, wanted),
       ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
+      ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),
     );
   }
 }

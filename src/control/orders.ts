@@ -5,6 +5,7 @@ import { newIdentifier } from '../protocol/identifiers.ts';
 import type { NewOrder, OrderRecord } from '../store/records/orders.ts';
 import type { ProgramRecord } from '../store/records/programs.ts';
 import type { Requester } from './context.ts';
+import { type DamagedItem, readOrMark } from './damaged-rows.ts';
 
 export type LoadOrder = OrderOf<'load'>;
 
@@ -25,7 +26,12 @@ export function newOrder(
   return { id, hostId: device.hostId, deviceId: device.id, kind: order.kind, body: order, loadId, createdAt };
 }
 
-/** A stored order as it goes over the wire. */
+/** A stored order as it goes over the wire, or a mark in its place: a damaged one keeps no other from its host. */
+export function readOrder(record: Pick<OrderRecord, 'id' | 'body' | 'number'>): Order | DamagedItem {
+  return readOrMark(record, record.id, toOrder);
+}
+
+/** A stored order as it goes over the wire. @throws {z.ZodError} where the row violates its schema. */
 export function toOrder(record: Pick<OrderRecord, 'body' | 'number'>): Order {
   return { ...Order.parse(record.body), sequence: record.number };
 }

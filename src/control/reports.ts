@@ -7,9 +7,10 @@ import type { Records } from '../store/records/records.ts';
 import { applyViolations } from './abi-violations.ts';
 import { stoppedStatistics } from './bring-up.ts';
 import { type AuditEntry, audit, type Requester } from './context.ts';
+import { DamagedItem } from './damaged-rows.ts';
 import { correctDrift, type ReportedTable, resolveConfirmed } from './drift.ts';
 import { auditOutcomeOf } from './load-outcomes.ts';
-import { type LoadOrder, toOrder } from './orders.ts';
+import { type LoadOrder, readOrder } from './orders.ts';
 import { notAfter } from './reported-times.ts';
 import { settleReported } from './rollouts/settlement.ts';
 import { keepLoaded, keepPutBack } from './stays.ts';
@@ -47,7 +48,9 @@ async function unsettledOf(records: Records, { hostId, reports }: Batch): Promis
     const record = open.get(report.order);
     if (record === undefined || record.deviceId !== report.device || orderKinds[report.kind] !== record.kind) return [];
     open.delete(report.order);
-    return [{ record, order: toOrder(record), report }];
+    const order = readOrder(record);
+    // Nobody knows what a damaged one asked for; the other reports are applied.
+    return order instanceof DamagedItem ? [] : [{ record, order, report }];
   });
 }
 

@@ -1,6 +1,6 @@
 // One device of the host: carries its orders out, one at a time, in the order of their coming, and says what came of each.
 
-import { Device, ImageError, type DeviceState as MachineState, type Processor, ProgramError } from '../machine/index.ts';
+import { Device, ImageError, type DeviceState as MachineState, type Processor, ProgramError, reasonOf } from '../machine/index.ts';
 import type { MadeLoadReport, MadeReport, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
 import { type BuildVerifier, ProvenanceError } from './build-verifier.ts';
 import { ControlError } from './control-connection.ts';
@@ -164,7 +164,7 @@ export class HostedDevice {
       await action();
       return null;
     } catch (error) {
-      return messageOf(error).slice(0, 1_000);
+      return reasonOf(messageOf(error));
     }
   }
 }

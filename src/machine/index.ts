@@ -6,3 +6,4 @@ export { digestOf, type Image, ImageError, readImage } from './image.ts';
 export type { LoadReport } from './load-report.ts';
 export { Processor, type ProcessorOptions } from './processor.ts';
 export { ProgramError } from './program.ts';
+export { reasonOf } from './reason.ts';

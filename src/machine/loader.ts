@@ -17,6 +17,7 @@ import { LoadedImage } from './loaded-image.ts';
 import type { ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
 import { outOfMemory, pagesFor, printAddress, type RandomAccessMemory } from './random-access-memory.ts';
+import { reasonOf } from './reason.ts';
 import { StateTransfer, stateExports } from './state-transfer.ts';
 import { compareVersions } from './succession.ts';
 import { type Thread, threadAim } from './thread.ts';
@@ -175,7 +176,7 @@ function writeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImag
       loaded.release();
     }
     if (!(error instanceof Error)) throw error;
-    return { ok: false, reason: `${module}@${version}: ${error.message}` };
+    return { ok: false, reason: reasonOf(`${module}@${version}: ${error.message}`) };
   }
 }
 

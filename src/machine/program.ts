@@ -4,6 +4,7 @@ import { fuelExport, pinnedRecordExport, threadBlock } from './abi.ts';
 import type { CallSample } from './call-sampling.ts';
 import type { DriverImage, ValueType } from './image.ts';
 import { functionOf, type Processor } from './processor.ts';
+import { reasonOf } from './reason.ts';
 import type { ThreadGroup } from './run-queue.ts';
 import { type Effect, type Ending, type Frame, type Thread, type ThreadOwner, threadAim } from './thread.ts';
 import type { Trap } from './trap.ts';
@@ -207,7 +208,7 @@ export class Program implements ThreadOwner {
       const { message, isFault } = this.#surroundings.explainTrap(ending.error, ending.frames, this.id);
       this.#countFailed(thread, ending.frames);
       if (isFault) this.#faults += 1;
-      this.#lastFailure = message.slice(0, 1_000);
+      this.#lastFailure = reasonOf(message);
     } else if (ending.kind === 'injected' && ending.aim !== threadAim) {
       this.#countFailed(thread, ending.frames);
       this.#lastFailure = 'an injected error left the access, which had no retries left';

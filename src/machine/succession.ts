@@ -3,6 +3,7 @@
 import { compare } from 'semver';
 import type { Stamp } from './image.ts';
 import type { SimilarityPolicy, VersionPolicy } from './load-report.ts';
+import { reasonOf } from './reason.ts';
 import { compareInterfaces, type Similarity } from './similarity.ts';
 
 export type Succession = {
@@ -33,7 +34,7 @@ export function compareVersions(
       ...similarity.changed.map((changed) => `changed the type of ${changed}`),
     ];
     const reason = `${name} is not substantially similar to ${inMemory.version}: it ${lost.join(', ')}`;
-    return { precedence, similarity, refusal: { outcome: 'refused-dissimilar', reason: reason.slice(0, 1_000) } };
+    return { precedence, similarity, refusal: { outcome: 'refused-dissimilar', reason: reasonOf(reason) } };
   }
   return { precedence, similarity, refusal: null };
 }

@@ -15,9 +15,11 @@ import {
   ModuleName,
   OrderId,
   ProgramId,
+  Reason,
   RequestId,
   SignaturePolicyId,
   Timestamp,
+  Version,
 } from './identifiers.ts';
 import { FunctionType } from './interface.ts';
 import { exampleLoadReport, examplePolicy, LoadPolicy, LoadReport } from './load-report.ts';
@@ -84,7 +86,7 @@ export const Registered = z
 export type Registered = z.infer<typeof Registered>;
 
 /** One build to put on one device. */
-const ModuleImage = z.object({ module: ModuleName, version: z.string(), image: Digest }).meta({ id: 'ModuleImage' });
+const ModuleImage = z.object({ module: ModuleName, version: Version, image: Digest }).meta({ id: 'ModuleImage' });
 
 /** The bounds of what a signature policy demands. */
 export const policyLimits = { publisherKeys: 20 } as const;
@@ -237,7 +239,7 @@ const rejection = z
     'Why the service rejected the report that this one replaces. Its state may lack what could not be reported: nothing follows from what is missing.',
   );
 const report = { order: OrderId, device: DeviceId, state: DeviceState, rejection };
-const failure = z.string().max(1_000).nullable().describe('Why the order could not be carried out; null where it was.');
+const failure = Reason.nullable().describe('Why the order could not be carried out; null where it was.');
 
 export const Report = z
   .discriminatedUnion('kind', [

@@ -2,15 +2,18 @@
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from './examples.ts';
-import { Address, Digest, exampleIdentifier, ModuleName, ProgramId, Timestamp } from './identifiers.ts';
+import { Address, Digest, exampleIdentifier, ModuleName, ProgramId, Reason, Timestamp, Version } from './identifiers.ts';
 import { Latency } from './latency.ts';
 
 const count = z.int().nonnegative();
 
+/** The limits of one state. A device has at most 65,536 pages of memory, and a range and a module take one at least. */
+const stateLimits = { modules: 65_536, ranges: 65_536, programs: 10_000 } as const;
+
 export const ModuleTableEntry = z
   .object({
     module: ModuleName,
-    version: z.string(),
+    version: Version,
     image: Digest,
     address: Address,
     referenceCount: count.describe('Accesses that are inside this version now.'),
@@ -22,7 +25,7 @@ const MemoryRange = z
   .object({
     address: Address,
     pages: count,
-    owner: z.object({ module: ModuleName, version: z.string() }),
+    owner: z.object({ module: ModuleName, version: Version }),
     present: z.boolean(),
     valid: z.boolean(),
     nx: z.boolean(),
@@ -34,7 +37,7 @@ export const MemoryMap = z
     pageBytes: z.literal(4096),
     pages: count,
     usedPages: count,
-    ranges: z.array(MemoryRange),
+    ranges: z.array(MemoryRange).max(stateLimits.ranges),
   })
   .meta({ id: 'MemoryMap' });
 export type MemoryMap = z.infer<typeof MemoryMap>;
@@ -43,7 +46,7 @@ const ReportedProgramState = z.enum(['running', 'finished', 'stopped', 'failed']
 
 const VersionStatistics = z
   .object({
-    version: z.string().describe('Empty: of calls that failed before any version had served one.'),
+    version: Version.describe('Empty: of calls that failed before any version had served one.'),
     callsCompleted: count,
     callsFailed: count.default(0),
     latency: Latency.default({ microseconds: [], calls: [] }).describe(
@@ -91,7 +94,7 @@ export const ProgramStatistics = z
     accessesInterrupted: count,
     accessesRetried: count,
     effects: count.describe('Effects (`kernel.emit`) of completed calls; those of interrupted or failed calls are dropped.'),
-    lastFailure: z.string().max(1_000).nullable(),
+    lastFailure: Reason.nullable(),
     lastResult: z.string().max(64).nullable().describe('What the last completed call returned, as decimal text.'),
     versions: z
       .array(VersionStatistics)
@@ -129,7 +132,7 @@ export const AbiViolation = z
   .object({
     program: ProgramId,
     module: ModuleName,
-    version: z.string().max(256).describe('The version whose address the program keeps.'),
+    version: Version.describe('The version whose address the program keeps.'),
     address: Address,
     page: count.max(65_535).describe('Number of the page at the address.'),
     flag: PageFault.describe('Why the fetch faulted.'),
@@ -177,9 +180,9 @@ export const DeviceState = z
           'The service keeps the state with the highest. Without a sequence, states count in the order of their arrival.',
       ),
     at: Timestamp.describe('When the state was taken, by the clock of the device. For display: it decides nothing.'),
-    moduleTable: z.array(ModuleTableEntry),
+    moduleTable: z.array(ModuleTableEntry).max(stateLimits.modules),
     memoryMap: MemoryMap,
-    programs: z.array(ProgramStatistics),
+    programs: z.array(ProgramStatistics).max(stateLimits.programs),
     abiViolations: AbiViolations.default({ total: 0, newest: [] }),
   })
   .meta({ id: 'DeviceState', examples: [exampleDeviceState] });

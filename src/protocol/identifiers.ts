@@ -1,6 +1,7 @@
 // The names and identifiers that the control service, its clients and the device hosts share.
 
 import { randomUUIDv7 } from 'node:crypto';
+import { parse as parseVersion } from 'semver';
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from './examples.ts';
 
@@ -28,10 +29,17 @@ export function exampleIdentifier(kind: keyof typeof identifierPrefixes): string
   return `${identifierPrefixes[kind]}_${exampleDigits}`;
 }
 
+/** The identifier of an object of a kind. */
+export function identifierText(kind: keyof typeof identifierPrefixes) {
+  return identifierWith(identifierPrefixes[kind]);
+}
+
+function identifierWith(prefix: string) {
+  return z.string().regex(new RegExp(`^${prefix}_[0-9a-f]{32}$`), `must be an identifier of the form ${prefix}_ and 32 hexadecimal digits`);
+}
+
 function identifier<Prefix extends string>(prefix: Prefix) {
-  return z
-    .string()
-    .regex(new RegExp(`^${prefix}_[0-9a-f]{32}$`), `must be an identifier of the form ${prefix}_ and 32 hexadecimal digits`)
+  return identifierWith(prefix)
     .meta({ examples: [`${prefix}_${exampleDigits}`] })
     .brand<Prefix>();
 }
@@ -74,12 +82,26 @@ export const DisplayName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, ".", "-" and "_", and start with a letter or digit');
 
-/** The name of one export of a module. */
+/** The name of one export or import of a module: any text that WebAssembly allows, the empty one too. The compiler limits it to as many bytes. */
 export const ExportName = z
   .string()
-  .min(1)
-  .max(128)
+  .max(4_096)
   .meta({ examples: ['checksum'] });
+
+/** The version of a build or of what a device has in memory. */
+export const Version = z
+  .string()
+  .max(256)
+  .meta({ examples: [exampleVersions.new.version] });
+
+/** Whether a text is a semantic version (semver.org 2.0.0), written as builds write it: without a `v`, spaces or anything else around it. */
+export function isVersion(text: string): boolean {
+  const version = parseVersion(text);
+  return version !== null && text === [version.version, ...(version.build.length === 0 ? [] : [version.build.join('.')])].join('+');
+}
+
+/** Why something did not work, in words. */
+export const Reason = z.string().max(1_000);
 
 /** SHA-256 of an image or a source, as `sha256:` and 64 hexadecimal digits. */
 export const Digest = z
@@ -89,14 +111,29 @@ export const Digest = z
   .brand<'Digest'>();
 export type Digest = z.infer<typeof Digest>;
 
-/** At most 16 labels, each a short key and a short value. */
+/** Labels of one device. */
+export const labelLimit = 16;
+
+/** What keys and values of labels are, for registrations, requests and queries alike: what one takes, the others find. */
+export const labelPatterns = {
+  key: '[a-z0-9][a-z0-9._/-]{0,62}',
+  /** Without control characters: a value that ends in a line break looks like one that does not, and is never found. */
+  value: String.raw`[^\u0000-\u001f\u007f-\u009f]{0,63}`,
+} as const;
+/** The same in words. */
+export const labelRules = {
+  key: 'a label key is 1 to 63 of a-z, 0-9, ".", "-", "_" and "/", and starts with a letter or digit',
+  value: 'a label value has at most 63 characters, without line breaks, tabs or other control characters',
+} as const;
+
+const LabelKey = z.string().regex(new RegExp(`^${labelPatterns.key}$`), labelRules.key);
+const LabelValue = z.string().regex(new RegExp(`^${labelPatterns.value}$`), labelRules.value);
+
+/** The labels of a device, as requests and registrations give them: a short key and a short value each. */
 export const Labels = z
-  .record(
-    z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, 'a label key is 1 to 63 of a-z, 0-9, ".", "-", "_" and "/"'),
-    z.string().max(63, 'a label value has at most 63 characters'),
-  )
-  .refine((labels) => Object.keys(labels).length <= 16, 'has at most 16 labels')
-  .meta({ id: 'Labels', examples: [{ zone: 'north' }] });
+  .record(LabelKey, LabelValue)
+  .refine((labels) => Object.keys(labels).length <= labelLimit, `has at most ${labelLimit} labels`)
+  .meta({ id: 'Labels', maxProperties: labelLimit, examples: [{ zone: 'north' }] });
 export type Labels = z.infer<typeof Labels>;
 
 /** A byte address in a device's memory, as it is printed: `0x` and hexadecimal digits. */
@@ -105,5 +142,23 @@ export const Address = z
   .regex(/^0x[0-9a-f]{1,16}$/)
   .meta({ examples: [exampleVersions.new.address] });
 
-/** RFC 3339, UTC. */
-export const Timestamp = z.iso.datetime().meta({ examples: [exampleTimes.requested] });
+/** A date and time as RFC 3339 writes it, with any offset. */
+export const DateTime = z.iso
+  .datetime({
+    offset: true,
+    error: 'must be a date and time with an offset (RFC 3339), like 2026-11-23T09:30:00Z or 2026-11-23T10:30:00+01:00',
+  })
+  .max(40);
+
+/**
+ * A moment that is kept, in the years 1 to 9999, which both databases have. It is read as UTC, to the millisecond, so that later and earlier can be
+ * compared as text.
+ */
+export const Timestamp = DateTime.overwrite(inUtc)
+  .refine((text) => /^(?!0000)\d{4}-/.test(text), 'must be between the years 1 and 9999 in UTC')
+  .meta({ examples: [exampleTimes.requested] });
+
+function inUtc(text: string): string {
+  const moment = new Date(text);
+  return Number.isNaN(moment.getTime()) ? text : moment.toISOString();
+}

@@ -4,24 +4,29 @@ import { z } from 'zod';
 import { exampleFunction, exampleInterface } from './examples.ts';
 import { ExportName } from './identifiers.ts';
 
+/** Parameters, and results, of one function: as many as engines allow. */
+const valueLimit = 1_000;
+/** Exports, and imports, of one module. */
+const functionLimit = 1_000;
+
 export const ValueType = z.enum(['i32', 'i64', 'f32', 'f64', 'v128', 'funcref', 'externref']).meta({ id: 'ValueType' });
 export type ValueType = z.infer<typeof ValueType>;
 
 export const FunctionType = z
   .object({
-    parameters: z.array(ValueType),
-    results: z.array(ValueType),
+    parameters: z.array(ValueType).max(valueLimit),
+    results: z.array(ValueType).max(valueLimit),
   })
   .meta({ id: 'FunctionType', examples: [exampleFunction] });
 export type FunctionType = z.infer<typeof FunctionType>;
 
 const ExportedFunction = FunctionType.extend({ name: ExportName }).meta({ id: 'ExportedFunction' });
-const ImportedFunction = FunctionType.extend({ module: z.string(), name: ExportName }).meta({ id: 'ImportedFunction' });
+const ImportedFunction = FunctionType.extend({ module: z.string().max(63), name: ExportName }).meta({ id: 'ImportedFunction' });
 
 export const Interface = z
   .object({
-    exports: z.array(ExportedFunction),
-    imports: z.array(ImportedFunction),
+    exports: z.array(ExportedFunction).max(functionLimit),
+    imports: z.array(ImportedFunction).max(functionLimit),
   })
   .meta({ id: 'Interface', examples: [exampleInterface] });
 export type Interface = z.infer<typeof Interface>;
@@ -30,9 +35,9 @@ export type Interface = z.infer<typeof Interface>;
 export const SimilarityReport = z
   .object({
     similar: z.boolean(),
-    added: z.array(ExportName),
-    removed: z.array(ExportName),
-    changed: z.array(ExportName),
+    added: z.array(ExportName).max(functionLimit),
+    removed: z.array(ExportName).max(functionLimit),
+    changed: z.array(ExportName).max(functionLimit),
   })
   .meta({ id: 'SimilarityReport' });
 export type SimilarityReport = z.infer<typeof SimilarityReport>;

@@ -50,7 +50,15 @@ export function latencyQuantile(latency: Latency, quantile: number): number | nu
 
 /** How many calls a histogram counts. */
 export function latencyCalls({ calls }: Latency): number {
-  return calls.reduce((sum, more) => sum + more, 0);
+  return countTogether(calls);
+}
+
+/** The sum of counts; at most the largest that JSON has exactly, whatever is reported. */
+export function countTogether(counts: readonly number[]): number {
+  return Math.min(
+    Number.MAX_SAFE_INTEGER,
+    counts.reduce((sum, more) => sum + more, 0),
+  );
 }
 
 type Bucket = readonly [bound: number, calls: number];
@@ -59,7 +67,7 @@ const bucketsOf = ({ microseconds, calls }: Latency): Bucket[] => microseconds.m
 
 function addUp(buckets: readonly Bucket[]): Bucket[] {
   const sums = new Map<number, number>();
-  for (const [bound, calls] of buckets) sums.set(bound, (sums.get(bound) ?? 0) + calls);
+  for (const [bound, calls] of buckets) sums.set(bound, countTogether([sums.get(bound) ?? 0, calls]));
   return [...sums].toSorted(([left], [right]) => left - right);
 }
 

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { signatureLimit } from '../proof/envelope.ts';
 import { exampleIdentity, exampleTimes, exampleVersions } from './examples.ts';
-import { Address, Digest, exampleIdentifier, ModuleName, ProgramId, Timestamp } from './identifiers.ts';
+import { Address, Digest, exampleIdentifier, ModuleName, ProgramId, Reason, Timestamp, Version } from './identifiers.ts';
 import { SimilarityReport } from './interface.ts';
 
 export const Outcome = z
@@ -35,12 +35,7 @@ export const LoadPolicy = z.object({
     .default(null)
     .describe('How long `drain` and `drain-then-inject` wait; null: as long as the device does by itself.'),
   versionPolicy: VersionPolicy.default('newer'),
-  downgradeReason: z
-    .string()
-    .max(1_000)
-    .nullable()
-    .default(null)
-    .describe('Why an older version is loaded, where `versionPolicy` is `downgrade`.'),
+  downgradeReason: Reason.nullable().default(null).describe('Why an older version is loaded, where `versionPolicy` is `downgrade`.'),
   similarityPolicy: SimilarityPolicy.default('require'),
 });
 export type LoadPolicy = z.infer<typeof LoadPolicy>;
@@ -96,7 +91,7 @@ const Step = z
       z.literal(200),
       z.object({
         module: ModuleName,
-        version: z.string(),
+        version: Version,
         image: Digest,
         bytes: count,
         signedBy: z
@@ -108,21 +103,21 @@ const Step = z
           ),
       }),
     ),
-    step('looked-up', z.literal(210), z.object({ address: Address.nullable(), version: z.string().nullable() })),
+    step('looked-up', z.literal(210), z.object({ address: Address.nullable(), version: Version.nullable() })),
     step(
       'compared',
       z.literal(220),
       z.object({
-        version: z.string(),
-        inMemoryVersion: z.string(),
+        version: Version,
+        inMemoryVersion: Version,
         precedence: z.enum(['newer', 'same', 'older']),
         versionPolicy: VersionPolicy,
-        downgradeReason: z.string().nullable().describe('Why an operator loads an older version; null where they do not.'),
+        downgradeReason: Reason.nullable().describe('Why an operator loads an older version; null where they do not.'),
         similarity: SimilarityReport,
         similarityPolicy: SimilarityPolicy,
       }),
     ),
-    step('refused', noOperation, z.object({ reason: z.string() })),
+    step('refused', noOperation, z.object({ reason: Reason })),
     step(
       'loaded',
       z.literal(230),
@@ -163,12 +158,12 @@ const Step = z
           ),
       }),
     ),
-    step('failed', noOperation, z.object({ during: z.string(), reason: z.string() })),
+    step('failed', noOperation, z.object({ during: z.string().max(64), reason: Reason })),
     step('completed', z.literal(280), z.object({ outcome: Outcome, microseconds: z.number().nonnegative() })),
   ])
   .meta({ id: 'Step' });
 
-const LoadedImage = z.object({ version: z.string(), image: Digest, address: Address, pages: count }).meta({ id: 'LoadedImage' });
+const LoadedImage = z.object({ version: Version, image: Digest, address: Address, pages: count }).meta({ id: 'LoadedImage' });
 
 const { old, new: next } = exampleVersions;
 
@@ -222,7 +217,7 @@ export const exampleLoadReport = {
 export const LoadReport = z
   .object({
     outcome: Outcome,
-    reason: z.string().nullable().describe('Why the load was refused or failed; null where it was not.'),
+    reason: Reason.nullable().describe('Why the load was refused or failed; null where it was not.'),
     previous: LoadedImage.nullable().describe('The in-memory module that the load met; null where there was none.'),
     current: LoadedImage.nullable().describe('What the module table names after the load; null where it names nothing.'),
     interrupted: count.describe('Accesses inside the old version that had an error injected.'),

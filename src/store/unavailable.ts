@@ -35,9 +35,7 @@ const persistent = (detail: string): Unavailability => ({ detail, retryAfterSeco
 
 const locked = transient('another process or transaction has locked the database for too long');
 const full = persistent('the disk of the database is full: free space on it');
-export const readOnly = persistent(
-  'the database is read-only: see why it takes no writes, as after a failover, a remount or a change of its mode',
-);
+export const readOnly = persistent('the database is read-only: a failover, a remount or a setting may have made it so');
 const away = transient('the database does not answer');
 const exhausted = transient('the database has no connection left: raise max_connections, or run fewer services');
 const refused = persistent('the database does not let the service in: check its user, its password and its privileges');

@@ -545,7 +545,7 @@ test('devices are found by their identifiers, as many as a query may name', asyn
   const found = await readPages(`/v1/devices?${query(wanted.map(({ mark }) => mark))}&limit=40`, 'id', 40);
   expect(found.toSorted()).toEqual(wanted.map(({ mark }) => mark).toSorted());
   const [one, another] = [wanted.find(({ selectedBy }) => selectedBy['label']?.includes('zone=north')), wanted.at(-1)];
-  const few = await bench.get(`/v1/devices?${query([one?.mark, 'dev_none'])}&label=zone=north`);
+  const few = await bench.get(`/v1/devices?${query([one?.mark, newIdentifier('device')])}&label=zone=north`);
   expect(itemsOf(few).map(({ id }) => id)).toEqual([one?.mark]);
   expect(itemsOf(await bench.get(`/v1/devices?${query([another?.mark])}&name=none`))).toEqual([]);
   const tooMany = await bench.get(`/v1/devices?${query(Array.from({ length: 101 }, () => another?.mark))}`);
@@ -604,8 +604,19 @@ test('a range that ends before it begins, or is of no times, is refused with wha
     expect(backward).toMatchObject({
       body: { errors: [{ in: 'query', pointer: '/from', detail: expect.stringContaining('before `until`') }] },
     });
-    expect((await bench.get(`${path}?from=2026-01-02T00:00:00Z&until=2026-01-02T00:00:00Z`)).body).toEqual({ items: [], next: null });
-    for (const wrong of ['yesterday', '2026-01-01', '2026-01-01T00:00:00+01:00', '2026-02-30T00:00:00Z', '1767225600'])
+    expect((await bench.get(`${path}?from=2026-01-02T00:00:00Z&until=2026-01-02T00:00:00Z`)).body).toEqual({
+      items: [],
+      damaged: [],
+      next: null,
+    });
+    for (const wrong of [
+      'yesterday',
+      '2026-01-01',
+      '2026-01-01T00:00:00',
+      '2026-01-01T00:00:00+25:00',
+      '2026-02-30T00:00:00Z',
+      '1767225600',
+    ])
       expect(await bench.get(`${path}?until=${encodeURIComponent(wrong)}`)).toMatchObject({
         status: 422,
         body: { errors: [{ in: 'query', pointer: '/until' }] },
@@ -624,6 +635,24 @@ test('a range may begin and end with the first and the last time that can be wri
   }
 });
 
+test('the times of a range have any offset, whose + may be written as it is', async () => {
+  const ids = async (query: string) => itemsOf(await bench.get(`/v1/loads?limit=200&${query}`)).map(({ id }) => id);
+  const expected = await ids('until=2026-01-01T00:00:00.001Z');
+  expect(expected.length).toBeGreaterThan(0);
+  for (const same of ['2026-01-01T01:00:00.001+01:00', '2026-01-01T01:00:00.001%2B01:00', '2025-12-31T16:00:00.001-08:00'])
+    expect(await ids(`until=${same}`)).toEqual(expected);
+  expect(await ids('until=2026-01-01T00:00:00.001+01:00')).toEqual([]);
+  // The first and the last time with offsets that lead out of the years that can be written.
+  expect(await ids('from=0000-01-01T00:00:00+23:59&until=9999-12-31T23:59:59.999-23:59')).toEqual(await ids(''));
+});
+
+test('a filter that is refused says how it is to be written', async () => {
+  const detailOf = async (path: string) => String((await bench.get(path)).body['detail']);
+  expect(await detailOf('/v1/devices?label=host!=x')).toContain('must be of the form key=value, the only comparison that there is');
+  expect(await detailOf('/v1/loads?version=1.0.0+b1')).toContain('a "+" is written %2B in a query: 1.0.0%2Bb1');
+  expect(await detailOf('/v1/loads?from=2026-01-01')).toContain('with an offset (RFC 3339), like 2026-11-23T09:30:00Z');
+});
+
 test('a range bounds times to less than a millisecond', async () => {
   const ids = async (query: string) => itemsOf(await bench.get(`/v1/loads?limit=200&${query}`)).map(({ id }) => id);
   const [all, first] = [await ids('order=asc'), await ids('until=2026-01-01T00:00:00.001Z')];
@@ -638,6 +667,23 @@ test.each([
   ['/v1/devices', 'label=zone=north&label=zone=south', 'label'],
   ['/v1/loads', 'label=zone=north&label=zone=south', 'label'],
   ['/v1/loads', 'label=zone', 'label'],
+  ['/v1/devices', 'label=host!=x', 'label'],
+  ['/v1/devices', 'label=Zone=north', 'label'],
+  ['/v1/devices', 'label=zone=north%0D%0A', 'label'],
+  ['/v1/loads', 'label=zone=north&label=rack!=1', 'label/1'],
+  ['/v1/devices', 'version=1.0.0+b1', 'version'],
+  ['/v1/loads', 'version=1.0.0+b1', 'version'],
+  ['/v1/loads', 'version=v1.0.0', 'version'],
+  ['/v1/devices', 'module=TCP', 'module'],
+  ['/v1/loads', 'module=', 'module'],
+  ['/v1/rollouts', 'module=tcp,udp', 'module'],
+  ['/v1/devices', 'id=router-7', 'id'],
+  ['/v1/devices', 'host=rack 1', 'host'],
+  ['/v1/loads', 'device=router-7', 'device'],
+  ['/v1/loads', 'batch=lod_01a207bda9c07b1e9d2f4c6a8b0d1e2f', 'batch'],
+  ['/v1/audit', 'action=load', 'action'],
+  ['/v1/audit', 'actor=Anna', 'actor'],
+  ['/v1/audit/export', 'after=', 'after'],
   ['/v1/devices', 'name=Upper', 'name'],
   ['/v1/devices', 'sort=host', 'sort'],
   ['/v1/hosts', 'status=attaching', 'status'],

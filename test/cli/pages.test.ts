@@ -1,4 +1,4 @@
-// Lists are followed page after page, as far as the operator asks and no further.
+// Lists are followed page after page, as far as the operator asks and no further; items that cannot be shown count.
 
 import { expect, test } from 'vitest';
 import { readPages } from '../../src/cli/operator/pages.ts';
@@ -10,7 +10,8 @@ function listOf(length: number) {
     asked.push(limit);
     const end = Math.min(length, Number(cursor) + limit);
     const items = Array.from({ length: end - Number(cursor) }, (_, index) => Number(cursor) + index);
-    return { items, next: end < length ? String(end) : null };
+    const damaged = items.filter((item) => item % 100 === 99).map((item) => ({ id: String(item), fault: 'not a number' }));
+    return { items: items.filter((item) => item % 100 !== 99), damaged, next: end < length ? String(end) : null };
   };
   return { asked, ask };
 }
@@ -23,6 +24,11 @@ test.each([
   { length: 0, options: { limit: 50 }, asked: [50], items: 0, next: null },
 ])('of $length items $options gives $items', async ({ length, options, asked, items, next }) => {
   const list = listOf(length);
-  expect(await readPages(options, list.ask)).toEqual({ items: Array.from({ length: items }, (_, index) => index), next });
+  const all = Array.from({ length: items }, (_, index) => index);
+  expect(await readPages(options, list.ask)).toEqual({
+    items: all.filter((item) => item % 100 !== 99),
+    damaged: all.filter((item) => item % 100 === 99).map((item) => ({ id: String(item), fault: 'not a number' })),
+    next,
+  });
   expect(list.asked).toEqual(asked);
 });

@@ -81,11 +81,10 @@ test.each([
   ['the database is empty', () => truncateSync(database())],
   ['only signing keys are left', () => [database(), keyFile()].map((file) => rmSync(file))],
   ['only the key of an administrator is left', () => [database(), keysFolder()].map((file) => rmSync(file, { recursive: true }))],
-])('where %s a start is refused with what to do; a backup, or moving the keys away, is the way on', async (_what, lose) => {
+])('where %s a start is refused with what to do, and is carried out when the keys were moved away', async (_what, lose) => {
   const first = start();
   await urlOf(first);
   await first.end();
-  const backup = readFileSync(database());
   lose();
   for (let attempt = 0; attempt < 2; attempt += 1) {
     const refused = start();
@@ -96,8 +95,7 @@ test.each([
   mkdirSync(moved);
   for (const name of ['admin-key', 'signing-keys'])
     if (existsSync(join(folder, 'data', name))) renameSync(join(folder, 'data', name), join(moved, name));
-  (await await urlOf(start())) satisfies string;
-  expect(backup.length).toBeGreaterThan(0);
+  expect(await urlOf(start())).not.toBe('');
 });
 
 test('a database of a newer version is refused with a message, on both databases', async () => {
@@ -163,10 +161,8 @@ test.runIf(existsSync('/dev/full'))(
   async () => {
     const full = openSync('/dev/full', 'w');
     const bin = new URL('../../bin/patchbay.js', import.meta.url).pathname;
-    const args = ['serve', '--port', '7071', '--database', database(), '--embedded-devices', '1', '--log-level', 'debug'];
-    const quiet = spawn(process.execPath, [bin, ...args.with(2, '0')], { stdio: ['ignore', 'pipe', full] });
-    const { stdout } = quiet;
-    if (stdout === null) throw new Error('the service was started without a pipe for its output');
+    const args = ['serve', '--port', '0', '--database', database(), '--embedded-devices', '1', '--log-level', 'debug'];
+    const quiet = spawn(process.execPath, [bin, ...args], { stdio: ['ignore', 'pipe', full] });
     closeSync(full);
     onTestFinished(async () => {
       if (quiet.exitCode === null && quiet.signalCode === null) {
@@ -175,7 +171,8 @@ test.runIf(existsSync('/dev/full'))(
       }
     });
     let url = '';
-    for await (const line of createInterface(stdout)) {
+    if (quiet.stdout === null) throw new Error('the service has no standard output');
+    for await (const line of createInterface(quiet.stdout)) {
       url = /API +(http:\S+)\/v1$/.exec(line)?.[1] ?? '';
       if (url !== '') break;
     }

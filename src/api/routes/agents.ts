@@ -11,6 +11,7 @@ import type { SigningKeyRecord } from '../../store/records/signing-keys.ts';
 import { callerOf } from '../access.ts';
 import { entityTag } from '../entity-tags.ts';
 import { identifier } from '../schemas/common.ts';
+import { lastEventId, numberQuery } from '../schemas/lists.ts';
 import { problems } from '../schemas/problem.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../server-sent-events.ts';
 import { type Api, requesterOf, sendRaw } from './route.ts';
@@ -23,11 +24,6 @@ const bodyLimit = 8 * 1024 * 1024;
 const longestWait = 50;
 
 const boot = BootId.describe('The boot id that the host registered with.');
-const sequence = z.coerce
-  .number()
-  .int()
-  .nonnegative()
-  .meta({ examples: [7] });
 const hostParameter = z.object({ host: identifier('host') });
 
 export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control): void {
@@ -77,7 +73,7 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
         params: hostParameter,
         querystring: z.strictObject({ bootId: boot }),
         headers: z.object({
-          'last-event-id': sequence.optional().describe('Accepted and ignored: an order comes again until a report settles it.'),
+          'last-event-id': lastEventId.optional().describe('Accepted and ignored: an order comes again until a report settles it.'),
         }),
         response: {
           200: { description: 'The stream of orders.', content: { 'text/event-stream': { schema: Order } } },
@@ -105,7 +101,7 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
         params: hostParameter,
         querystring: z.strictObject({
           bootId: boot,
-          after: sequence.default(0).describe('Highest sequence received; 0: every order that is not settled.'),
+          after: numberQuery.default(0).describe('Highest sequence received; 0: every order that is not settled.'),
           waitSeconds: z.coerce
             .number()
             .int()

@@ -11,7 +11,7 @@ import { type Hash, hashText } from '../../proof/merkle-tree.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import type { AuditRecord } from '../../store/records/audit.ts';
 import type { CheckpointRecord } from '../../store/records/checkpoints.ts';
-import { answerPage, pageByTimeAndNumber, rangeOf } from '../pages.ts';
+import { pageByTimeAndNumber, rangeOf, sendPage } from '../pages.ts';
 import {
   AuditDetail,
   AuditEvent,
@@ -34,7 +34,7 @@ const tags = ['audit'];
 /** Characters. */
 const pieceLength = 16_384;
 
-export function addAuditRoutes(app: Api, { auditTrail, checkpoints }: Control): void {
+export function addAuditRoutes(app: Api, { auditTrail, checkpoints, damagedRows }: Control): void {
   app.get(
     '/v1/audit',
     {
@@ -50,8 +50,14 @@ export function addAuditRoutes(app: Api, { auditTrail, checkpoints }: Control): 
     async (request, reply) => {
       const { action, object, actor, outcome, request: requestId } = request.query;
       const filter = { action, object, actor, outcome, requestId, ...rangeOf(request.query) };
-      const { items, next } = await auditTrail.list(filter, pageByTimeAndNumber(request));
-      return answerPage(request, reply, items.map(toAuditEvent), next);
+      const page = await auditTrail.list(filter, pageByTimeAndNumber(request));
+      return sendPage(request, reply, page, {
+        kind: 'audit event',
+        schema: AuditEvent,
+        idOf: ({ number }) => String(number),
+        toItem: toAuditEvent,
+        damagedRows,
+      });
     },
   );
 
@@ -120,8 +126,14 @@ export function addAuditRoutes(app: Api, { auditTrail, checkpoints }: Control): 
       },
     },
     async (request, reply) => {
-      const { items, next } = await checkpoints.list(pageByTimeAndNumber(request));
-      return answerPage(request, reply, items.map(toCheckpoint), next);
+      const page = await checkpoints.list(pageByTimeAndNumber(request));
+      return sendPage(request, reply, page, {
+        kind: 'checkpoint',
+        schema: Checkpoint,
+        idOf: ({ size }) => String(size),
+        toItem: toCheckpoint,
+        damagedRows,
+      });
     },
   );
 

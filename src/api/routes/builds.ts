@@ -1,7 +1,7 @@
 // /v1/modules: builds are pushed, listed and downloaded.
 
 import { z } from 'zod';
-import type { PushedBuild } from '../../control/builds.ts';
+import type { ModuleSummary, PushedBuild } from '../../control/builds.ts';
 import type { Control } from '../../control/control.ts';
 import { Problem } from '../../control/problem.ts';
 import { checkHasImage } from '../../control/retention.ts';
@@ -9,13 +9,14 @@ import { readEnvelope } from '../../proof/envelope.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { BuildRecord } from '../../store/records/builds.ts';
 import { entityTag, entityTagOf, ifNoneMatchHeaders, isKnownBy } from '../entity-tags.ts';
-import { answerPage, pageByName, pageByTime, rangeOf } from '../pages.ts';
+import { pageByName, pageByTime, rangeOf, sendPage } from '../pages.ts';
 import {
   Build,
   BuildPage,
   buildParameters,
   buildQuery,
   CreatedBuild,
+  Module,
   ModulePage,
   moduleParameter,
   moduleQuery,
@@ -30,7 +31,7 @@ const bodyLimit = 4 * 1024 * 1024;
 const tags = ['builds'];
 
 /** To be added in a scope of its own, in which bodies may be WebAssembly. */
-export function addBuildRoutes(app: Api, { builds }: Control): void {
+export function addBuildRoutes(app: Api, { builds, damagedRows }: Control): void {
   app.addContentTypeParser('application/wasm', { parseAs: 'buffer', bodyLimit }, (_request, body, done) => done(null, body));
 
   app.post(
@@ -90,13 +91,14 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
       },
     },
     async (request, reply) => {
-      const { items, next } = await builds.listModules(request.query.sort === 'name' ? pageByName(request) : pageByTime(request));
-      const modules = items.map(({ module, builds: count, lastBuildAt }) => ({
-        name: module,
-        builds: count,
-        lastBuildAt: lastBuildAt.toISOString(),
-      }));
-      return answerPage(request, reply, modules, next);
+      const page = await builds.listModules(request.query.sort === 'name' ? pageByName(request) : pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'module',
+        schema: Module,
+        idOf: ({ module }) => module,
+        toItem: toModule,
+        damagedRows,
+      });
     },
   );
 
@@ -116,8 +118,8 @@ export function addBuildRoutes(app: Api, { builds }: Control): void {
     async (request, reply) => {
       const { module } = request.params;
       const { language } = request.query;
-      const { items, next } = await builds.list({ module, language, ...rangeOf(request.query) }, pageByTime(request));
-      return answerPage(request, reply, items.map(toBuild), next);
+      const page = await builds.list({ module, language, ...rangeOf(request.query) }, pageByTime(request));
+      return sendPage(request, reply, page, { kind: 'build', schema: Build, idOf: ({ id }) => id, toItem: toBuild, damagedRows });
     },
   );
 
@@ -181,6 +183,10 @@ function versionInQuery(version: string | undefined): string {
   if (version !== undefined) return version;
   const detail = 'a prebuilt module is pushed with its version in the query: ?version=1.0.0';
   throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'query:version', detail }] });
+}
+
+function toModule({ module, builds, lastBuildAt }: ModuleSummary): z.infer<typeof Module> {
+  return { name: module, builds, lastBuildAt: lastBuildAt.toISOString() };
 }
 
 /** A build as it is answered. */

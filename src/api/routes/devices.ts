@@ -4,18 +4,21 @@ import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import type { DeviceView } from '../../control/devices.ts';
 import type { AbiViolationRecord } from '../../store/records/abi-violations.ts';
+import type { HostWithDevices } from '../../store/records/hosts.ts';
 import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../entity-tags.ts';
-import { answerPage, pageByName, pageByTime, pageByTimeAndNumber, rangeOf } from '../pages.ts';
+import { pageByName, pageByTime, pageByTimeAndNumber, rangeOf, sendPage } from '../pages.ts';
 import {
   AbiViolation,
   AbiViolationPage,
   abiViolationQuery,
-  type Device,
+  CurrentLabels,
+  Device,
   DeviceDetail,
   DeviceLabels,
   DevicePage,
   deviceParameter,
   deviceQuery,
+  Host,
   HostPage,
   hostQuery,
   NewDevice,
@@ -25,7 +28,7 @@ import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['devices'];
 
-export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
+export function addDeviceRoutes(app: Api, { devices, hosts, damagedRows }: Control): void {
   app.post(
     '/v1/devices',
     {
@@ -65,8 +68,14 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
     async (request, reply) => {
       const { id: ids, sort, label = {}, host, status, module, version, name } = request.query;
       const filter = { ids, labels: label, host, status, module, version, namePrefix: name, ...rangeOf(request.query) };
-      const { items, next } = await devices.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
-      return answerPage(request, reply, items.map(toDevice), next);
+      const page = await devices.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'device',
+        schema: Device,
+        idOf: ({ device }) => device.id,
+        toItem: toDevice,
+        damagedRows,
+      });
     },
   );
 
@@ -97,7 +106,7 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
         params: deviceParameter,
         headers: ifNoneMatchHeaders,
         response: {
-          200: DeviceLabels.describe('The labels.'),
+          200: CurrentLabels.describe('The labels.'),
           304: z.null().describe('The labels are those named in `If-None-Match`.'),
           ...problems('not-found'),
         },
@@ -127,7 +136,7 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
         headers: ifMatchHeaders,
         body: DeviceLabels,
         response: {
-          200: DeviceLabels.describe('The new labels, with their `ETag`.'),
+          200: CurrentLabels.describe('The new labels, with their `ETag`.'),
           ...problems('not-found', 'changed-since', 'too-large', 'unsupported-media-type'),
         },
       },
@@ -160,8 +169,14 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
     async (request, reply) => {
       const { program, module } = request.query;
       const filter = { deviceId: request.params.device, programId: program, module, ...rangeOf(request.query) };
-      const { items, next } = await devices.abiViolations(filter, pageByTimeAndNumber(request));
-      return answerPage(request, reply, items.map(toAbiViolation), next);
+      const page = await devices.abiViolations(filter, pageByTimeAndNumber(request));
+      return sendPage(request, reply, page, {
+        kind: 'ABI violation',
+        schema: AbiViolation,
+        idOf: ({ number }) => String(number),
+        toItem: toAbiViolation,
+        damagedRows,
+      });
     },
   );
 
@@ -180,23 +195,14 @@ export function addDeviceRoutes(app: Api, { devices, hosts }: Control): void {
     async (request, reply) => {
       const { sort, status } = request.query;
       const filter = { isReachable: status === undefined ? undefined : status === 'connected' };
-      const { items, next } = await hosts.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
-      const views = items.map(({ id, name, unreachableSince, devices: count, capacity, registeredAt }) => ({
-        id,
-        name,
-        status: unreachableSince === null ? ('connected' as const) : ('unreachable' as const),
-        unreachableSince: unreachableSince?.toISOString() ?? null,
-        devices: count,
-        capacity,
-        registeredAt: registeredAt.toISOString(),
-      }));
-      return answerPage(request, reply, views, next);
+      const page = await hosts.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
+      return sendPage(request, reply, page, { kind: 'host', schema: Host, idOf: ({ id }) => id, toItem: toHost, damagedRows });
     },
   );
 }
 
 /** In the order of their keys, so that the same labels are the same answer. */
-function toLabels(labels: Readonly<Record<string, string>>): z.infer<typeof DeviceLabels> {
+function toLabels(labels: Readonly<Record<string, string>>): z.infer<typeof CurrentLabels> {
   return { labels: Object.fromEntries(Object.entries(labels).toSorted(([left], [right]) => (left < right ? -1 : 1))) };
 }
 
@@ -223,6 +229,18 @@ function toDeviceDetail(view: DeviceView): z.infer<typeof DeviceDetail> {
     moduleTable: state?.moduleTable ?? [],
     memoryMap: state?.memoryMap ?? null,
     abiViolations: state?.abiViolations.total ?? 0,
+  };
+}
+
+function toHost({ id, name, unreachableSince, devices, capacity, registeredAt }: HostWithDevices): z.infer<typeof Host> {
+  return {
+    id,
+    name,
+    status: unreachableSince === null ? 'connected' : 'unreachable',
+    unreachableSince: unreachableSince?.toISOString() ?? null,
+    devices,
+    capacity,
+    registeredAt: registeredAt.toISOString(),
   };
 }
 

@@ -1,6 +1,7 @@
 // /v1/events: operators follow what happens as it happens.
 
 import type { Control } from '../../control/control.ts';
+import { DamagedItem, type DamagedRows, readOrMark } from '../../control/damaged-rows.ts';
 import { type EventType, eventTypes } from '../../control/events.ts';
 import type { AuditRecord } from '../../store/records/audit.ts';
 import { actorOf, callerOf } from '../access.ts';
@@ -11,7 +12,7 @@ import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../server
 import { toAuditEvent } from './audit.ts';
 import { type Api, sendRaw } from './route.ts';
 
-export function addEventRoutes(app: Api, { events }: Control): void {
+export function addEventRoutes(app: Api, { events, damagedRows }: Control): void {
   app.get(
     '/v1/events',
     {
@@ -43,7 +44,7 @@ export function addEventRoutes(app: Api, { events }: Control): void {
         await events.checkIsThere(after);
         const types = query.types ?? eventTypes;
         const followed = events.follow(after, [...new Set<EventType>([...types, 'key'])], gone);
-        return serverSentEvents(untilRevoked(followed, actorOf(callerOf(request))), types.includes('key'));
+        return serverSentEvents(untilRevoked(followed, actorOf(callerOf(request))), types.includes('key'), damagedRows);
       });
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
@@ -58,7 +59,16 @@ async function* untilRevoked(events: AsyncIterable<AuditRecord>, key: string): A
   }
 }
 
-async function* serverSentEvents(events: AsyncIterable<AuditRecord>, withKeys: boolean): AsyncGenerator<ServerSentEvent> {
-  for await (const event of events)
-    if (withKeys || !event.action.startsWith('key.')) yield { id: event.number, event: event.action, data: toAuditEvent(event) };
+async function* serverSentEvents(
+  events: AsyncIterable<AuditRecord>,
+  withKeys: boolean,
+  damagedRows: DamagedRows,
+): AsyncGenerator<ServerSentEvent> {
+  for await (const event of events) {
+    if (!withKeys && event.action.startsWith('key.')) continue;
+    const data = readOrMark(event, String(event.number), toAuditEvent);
+    // One that is damaged is left out: it must not end the stream for all that come after it.
+    if (data instanceof DamagedItem) damagedRows.note('audit event', data);
+    else yield { id: event.number, event: event.action, data };
+  }
 }

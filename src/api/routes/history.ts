@@ -4,11 +4,11 @@ import type { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import { MemoryMap } from '../../protocol/device-state.ts';
 import type { DeviceOfBuild as DeviceOfBuildRecord, HistoryRecord } from '../../store/records/history.ts';
-import { answerPage, pageByName, pageByTimeAndNumber, rangeOf } from '../pages.ts';
+import { pageByName, pageByTimeAndNumber, rangeOf, sendPage } from '../pages.ts';
 import { buildParameters } from '../schemas/builds.ts';
 import { deviceParameter } from '../schemas/devices.ts';
 import {
-  type DeviceOfBuild,
+  DeviceOfBuild,
   DeviceOfBuildPage,
   devicesOfBuildQuery,
   HistoryEntry,
@@ -23,7 +23,7 @@ import type { Api } from './route.ts';
 const tags = ['history'];
 const stays = HistoryPage.describe('Stays of versions in the module table, by the time they entered it.');
 
-export function addHistoryRoutes(app: Api, { history }: Control): void {
+export function addHistoryRoutes(app: Api, { history, damagedRows }: Control): void {
   app.get(
     '/v1/devices/:device/history',
     {
@@ -39,8 +39,14 @@ export function addHistoryRoutes(app: Api, { history }: Control): void {
     },
     async (request, reply) => {
       const filter = { deviceId: request.params.device, ...rangeOf(request.query) };
-      const { items, next } = await history.list(filter, pageByTimeAndNumber(request));
-      return answerPage(request, reply, items.map(toHistoryEntry), next);
+      const page = await history.list(filter, pageByTimeAndNumber(request));
+      return sendPage(request, reply, page, {
+        kind: 'history entry',
+        schema: HistoryEntry,
+        idOf: ({ number }) => String(number),
+        toItem: toHistoryEntry,
+        damagedRows,
+      });
     },
   );
 
@@ -62,8 +68,14 @@ export function addHistoryRoutes(app: Api, { history }: Control): void {
     },
     async (request, reply) => {
       const { at = new Date() } = request.query;
-      const { items, next } = await history.at(request.params.device, at, pageByName(request));
-      return answerPage(request, reply, items.map(toHistoryEntry), next);
+      const page = await history.at(request.params.device, at, pageByName(request));
+      return sendPage(request, reply, page, {
+        kind: 'history entry',
+        schema: HistoryEntry,
+        idOf: ({ number }) => String(number),
+        toItem: toHistoryEntry,
+        damagedRows,
+      });
     },
   );
 
@@ -82,8 +94,14 @@ export function addHistoryRoutes(app: Api, { history }: Control): void {
     },
     async (request, reply) => {
       const { device, module } = request.params;
-      const { items, next } = await history.list({ deviceId: device, module, ...rangeOf(request.query) }, pageByTimeAndNumber(request));
-      return answerPage(request, reply, items.map(toHistoryEntry), next);
+      const page = await history.list({ deviceId: device, module, ...rangeOf(request.query) }, pageByTimeAndNumber(request));
+      return sendPage(request, reply, page, {
+        kind: 'history entry',
+        schema: HistoryEntry,
+        idOf: ({ number }) => String(number),
+        toItem: toHistoryEntry,
+        damagedRows,
+      });
     },
   );
 
@@ -102,8 +120,14 @@ export function addHistoryRoutes(app: Api, { history }: Control): void {
       },
     },
     async (request, reply) => {
-      const { items, next } = await history.devicesOf({ ...request.params, isRunning: request.query.running }, pageByName(request));
-      return answerPage(request, reply, items.map(toDeviceOfBuild), next);
+      const page = await history.devicesOf({ ...request.params, isRunning: request.query.running }, pageByName(request));
+      return sendPage(request, reply, page, {
+        kind: 'device',
+        schema: DeviceOfBuild,
+        idOf: ({ device }) => device.id,
+        toItem: toDeviceOfBuild,
+        damagedRows,
+      });
     },
   );
 }

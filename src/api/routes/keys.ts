@@ -5,14 +5,14 @@ import type { Control } from '../../control/control.ts';
 import { type CreatedKey as CreatedKeyMade, rolesOf, toRole } from '../../control/keys.ts';
 import type { KeyRecord } from '../../store/records/keys.ts';
 import { callerOf } from '../access.ts';
-import { answerPage, pageByTime, rangeOf } from '../pages.ts';
+import { pageByTime, rangeOf, sendPage } from '../pages.ts';
 import { CreatedKey, CurrentKey, Key, KeyPage, keyParameter, keyQuery, NewKey } from '../schemas/keys.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['keys'];
 
-export function addKeyRoutes(app: Api, { keys }: Control): void {
+export function addKeyRoutes(app: Api, { keys, damagedRows }: Control): void {
   app.post(
     '/v1/keys',
     {
@@ -52,8 +52,8 @@ export function addKeyRoutes(app: Api, { keys }: Control): void {
     async (request, reply) => {
       const { role, revoked } = request.query;
       const filter = { role, isRevoked: revoked === undefined ? undefined : revoked === 'true', ...rangeOf(request.query) };
-      const { items, next } = await keys.list(filter, pageByTime(request));
-      return answerPage(request, reply, items.map(toKey), next);
+      const page = await keys.list(filter, pageByTime(request));
+      return sendPage(request, reply, page, { kind: 'key', schema: Key, idOf: ({ id }) => id, toItem: toKey, damagedRows });
     },
   );
 

@@ -5,7 +5,7 @@ import type { Control } from '../../control/control.ts';
 import type { NewLoads as NewLoadsMade } from '../../control/load-batches.ts';
 import { LoadReport } from '../../protocol/load-report.ts';
 import type { LoadSummary } from '../../store/records/loads.ts';
-import { answerPage, pageByTime, rangeOf } from '../pages.ts';
+import { pageByTime, rangeOf, sendPage } from '../pages.ts';
 import { selectorOf } from '../schemas/load-terms.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from '../schemas/loads.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
@@ -13,7 +13,7 @@ import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['loads'];
 
-export function addLoadRoutes(app: Api, { loads }: Control): void {
+export function addLoadRoutes(app: Api, { loads, damagedRows }: Control): void {
   app.post(
     '/v1/loads',
     {
@@ -75,8 +75,8 @@ export function addLoadRoutes(app: Api, { loads }: Control): void {
     async (request, reply) => {
       const { batch, device, label = {}, module, version, state, outcome } = request.query;
       const filter = { batchId: batch, deviceId: device, labels: label, module, version, state, outcome, ...rangeOf(request.query) };
-      const { items, next } = await loads.list(filter, pageByTime(request));
-      return answerPage(request, reply, items.map(toLoad), next);
+      const page = await loads.list(filter, pageByTime(request));
+      return sendPage(request, reply, page, { kind: 'load', schema: Load, idOf: ({ id }) => id, toItem: toLoad, damagedRows });
     },
   );
 

@@ -6,7 +6,7 @@ import type { ProgramView } from '../../control/programs.ts';
 import type { ProgramStatistics } from '../../protocol/device-state.ts';
 import { FunctionType } from '../../protocol/interface.ts';
 import { type Latency, latencyCalls, latencyQuantile } from '../../protocol/latency.ts';
-import { answerPage, pageByTime, rangeOf } from '../pages.ts';
+import { pageByTime, rangeOf, sendPage } from '../pages.ts';
 import { deviceParameter } from '../schemas/devices.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import { NewProgram, Program, ProgramPage, programParameters, programQuery, type Statistics } from '../schemas/programs.ts';
@@ -14,7 +14,7 @@ import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['programs'];
 
-export function addProgramRoutes(app: Api, { programs }: Control): void {
+export function addProgramRoutes(app: Api, { programs, damagedRows }: Control): void {
   app.post(
     '/v1/devices/:device/programs',
     {
@@ -58,8 +58,14 @@ export function addProgramRoutes(app: Api, { programs }: Control): void {
     async (request, reply) => {
       const { device } = request.params;
       const filter = { deviceId: device, module: request.query.module, ...rangeOf(request.query) };
-      const { items, next } = await programs.list(filter, pageByTime(request));
-      return answerPage(request, reply, items.map(toProgram), next);
+      const page = await programs.list(filter, pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'program',
+        schema: Program,
+        idOf: ({ program }) => program.id,
+        toItem: toProgram,
+        damagedRows,
+      });
     },
   );
 

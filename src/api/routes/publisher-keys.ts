@@ -4,14 +4,14 @@ import type { z } from 'zod';
 import type { Control } from '../../control/control.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import type { PublisherKeyRecord } from '../../store/records/publisher-keys.ts';
-import { answerPage, pageByTime } from '../pages.ts';
+import { pageByTime, sendPage } from '../pages.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import { NewPublisherKey, PublisherKey, PublisherKeyPage, publisherKeyParameter, publisherKeyQuery } from '../schemas/publisher-keys.ts';
 import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['publisher keys'];
 
-export function addPublisherKeyRoutes(app: Api, { publisherKeys }: Control): void {
+export function addPublisherKeyRoutes(app: Api, { publisherKeys, damagedRows }: Control): void {
   app.post(
     '/v1/publisher-keys',
     {
@@ -48,8 +48,14 @@ export function addPublisherKeyRoutes(app: Api, { publisherKeys }: Control): voi
     async (request, reply) => {
       const { revoked } = request.query;
       const filter = { isRevoked: revoked === undefined ? undefined : revoked === 'true' };
-      const { items, next } = await publisherKeys.list(filter, pageByTime(request));
-      return answerPage(request, reply, items.map(toPublisherKey), next);
+      const page = await publisherKeys.list(filter, pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'publisher key',
+        schema: PublisherKey,
+        idOf: ({ id }) => id,
+        toItem: toPublisherKey,
+        damagedRows,
+      });
     },
   );
 

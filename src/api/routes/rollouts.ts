@@ -12,7 +12,7 @@ import type { RolloutRequest } from '../../control/rollouts/rollouts.ts';
 import { isOpen, nextOpening } from '../../control/rollouts/schedule-window.ts';
 import type { RolloutView, WaveView } from '../../control/rollouts/standing.ts';
 import { csvLine } from '../csv.ts';
-import { answerPage, pageByNumber, pageByTime, rangeOf } from '../pages.ts';
+import { pageByNumber, pageByTime, rangeOf, sendPage } from '../pages.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import {
   AbortRollout,
@@ -58,7 +58,7 @@ const csvColumns = [
   'p99MicrosecondsBefore',
 ];
 
-export function addRolloutRoutes(app: Api, { rollouts }: Control): void {
+export function addRolloutRoutes(app: Api, { rollouts, damagedRows }: Control): void {
   app.post(
     '/v1/rollouts',
     {
@@ -101,8 +101,14 @@ export function addRolloutRoutes(app: Api, { rollouts }: Control): void {
     },
     async (request, reply) => {
       const { module, state } = request.query;
-      const { items, next } = await rollouts.list({ module, state, ...rangeOf(request.query) }, pageByTime(request));
-      return answerPage(request, reply, items.map(toRollout), next);
+      const page = await rollouts.list({ module, state, ...rangeOf(request.query) }, pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'rollout',
+        schema: Rollout,
+        idOf: ({ record }) => record.id,
+        toItem: toRollout,
+        damagedRows,
+      });
     },
   );
 
@@ -162,8 +168,14 @@ export function addRolloutRoutes(app: Api, { rollouts }: Control): void {
     },
     async (request, reply) => {
       const { wave, state } = request.query;
-      const { items, next } = await rollouts.devices({ rolloutId: request.params.rollout, wave, state }, pageByNumber(request));
-      return answerPage(request, reply, items.map(toDevice), next);
+      const page = await rollouts.devices({ rolloutId: request.params.rollout, wave, state }, pageByNumber(request));
+      return sendPage(request, reply, page, {
+        kind: 'rollout device',
+        schema: RolloutDevice,
+        idOf: ({ device }) => device.deviceId,
+        toItem: toDevice,
+        damagedRows,
+      });
     },
   );
 

@@ -5,7 +5,7 @@ import type { Control } from '../../control/control.ts';
 import type { SignaturePolicyRequest } from '../../control/signature-policies.ts';
 import type { SignaturePolicyRecord } from '../../store/records/signature-policies.ts';
 import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../entity-tags.ts';
-import { answerPage, pageByTime } from '../pages.ts';
+import { pageByTime, sendPage } from '../pages.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import {
   NewSignaturePolicy,
@@ -18,7 +18,7 @@ import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['signature policies'];
 
-export function addSignaturePolicyRoutes(app: Api, { signaturePolicies }: Control): void {
+export function addSignaturePolicyRoutes(app: Api, { signaturePolicies, damagedRows }: Control): void {
   app.post(
     '/v1/signature-policies',
     {
@@ -57,8 +57,14 @@ export function addSignaturePolicyRoutes(app: Api, { signaturePolicies }: Contro
       },
     },
     async (request, reply) => {
-      const { items, next } = await signaturePolicies.list(pageByTime(request));
-      return answerPage(request, reply, items.map(toPolicy), next);
+      const page = await signaturePolicies.list(pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'signature policy',
+        schema: SignaturePolicy,
+        idOf: ({ id }) => id,
+        toItem: toPolicy,
+        damagedRows,
+      });
     },
   );
 

@@ -6,14 +6,14 @@ import { verifierKeyOf } from '../../proof/signed-note.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { SignedStatement } from '../../protocol/signed-statement.ts';
 import type { SigningKeyRecord } from '../../store/records/signing-keys.ts';
-import { answerPage, pageByTime } from '../pages.ts';
+import { pageByTime, sendPage } from '../pages.ts';
 import { postProblems, problems } from '../schemas/problem.ts';
 import { SigningKey, SigningKeyPage, signingKeyParameter, signingKeyQuery } from '../schemas/signing-keys.ts';
 import { type Api, type Making, requesterOf, toAnswer } from './route.ts';
 
 const tags = ['signing keys'];
 
-export function addSigningKeyRoutes(app: Api, { signingKeys }: Control): void {
+export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Control): void {
   const toSigningKey = ({ id, keyId, publicKey, createdAt, retiredAt, endorsement }: SigningKeyRecord): z.infer<typeof SigningKey> => ({
     id,
     keyId: Digest.parse(keyId),
@@ -62,8 +62,14 @@ export function addSigningKeyRoutes(app: Api, { signingKeys }: Control): void {
       },
     },
     async (request, reply) => {
-      const { items, next } = await signingKeys.list(pageByTime(request));
-      return answerPage(request, reply, items.map(toSigningKey), next);
+      const page = await signingKeys.list(pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'signing key',
+        schema: SigningKey,
+        idOf: ({ id }) => id,
+        toItem: toSigningKey,
+        damagedRows,
+      });
     },
   );
 

@@ -4,10 +4,10 @@ import { z } from 'zod';
 import { auditOutcomes } from '../../proof/audit-event.ts';
 import { ExportStart } from '../../proof/audit-export.ts';
 import { exampleHashes, exampleIdentity, exampleRequest, exampleTimes } from '../../protocol/examples.ts';
-import { Digest, exampleIdentifier } from '../../protocol/identifiers.ts';
+import { Digest, exampleIdentifier, RequestId } from '../../protocol/identifiers.ts';
 import { exampleServiceKey, SignedStatement } from '../../protocol/signed-statement.ts';
 import { count, pageOf, pageQuery, timestamp } from './common.ts';
-import { orderQuery, rangeQuery } from './lists.ts';
+import { numberQuery, orderQuery, rangeQuery } from './lists.ts';
 
 /** What an event says beyond who, what and when, by name. */
 export const AuditDetail = z.record(
@@ -74,6 +74,7 @@ export const auditQuery = z.strictObject({
   action: z
     .string()
     .max(64)
+    .regex(/^[a-z-]+\.[a-z-]+$/, 'must be an action like load.completed: an object and what became of it, with a dot between them')
     .optional()
     .describe('Only events of this action.')
     .meta({ examples: ['load.completed'] }),
@@ -86,6 +87,7 @@ export const auditQuery = z.strictObject({
   actor: z
     .string()
     .max(64)
+    .regex(/^[a-z][a-z0-9_-]*$/, 'must be the identifier of a key or host, `service`, `join-token` or `anonymous`')
     .optional()
     .describe('Only what this key or host did, or `service`.')
     .meta({ examples: [exampleIdentifier('host')] }),
@@ -94,11 +96,7 @@ export const auditQuery = z.strictObject({
     .describe('Only what ended so.')
     .meta({ examples: ['succeeded'] }),
   // What the service does by itself is of no request, which is not the request of an empty name.
-  request: z
-    .string()
-    .min(1)
-    .max(64)
-    .optional()
+  request: RequestId.optional()
     .describe('Only what this request did, by its `x-request-id`.')
     .meta({ examples: [exampleRequest] }),
 });
@@ -113,10 +111,10 @@ const AuditExportStart = ExportStart.extend({
 
 export const AuditExportLine = z.union([AuditExportStart, AuditEvent]).meta({ id: 'AuditExportLine' });
 
-const eventNumber = (text: string) => z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional().describe(text);
+const eventNumber = (text: string) => numberQuery.optional().describe(text);
 
 export const exportQuery = z.strictObject({
-  after: eventNumber('Only events with a greater number. Without it, all that have not been pruned.').meta({ examples: [0] }),
+  after: eventNumber('Only events with a greater number. Without it, all that have not been pruned.'),
 });
 
 const exampleNote = `${exampleIdentity.origin}
@@ -155,8 +153,8 @@ export const checkpointParameter = z.object({
 
 export const proofQuery = z
   .strictObject({
-    event: eventNumber('Number of an event: what proves that the checkpoint has it.').meta({ examples: [16] }),
-    from: eventNumber('Size of an earlier checkpoint: what proves that this one begins with it.').meta({ examples: [8] }),
+    event: eventNumber('Number of an event: what proves that the checkpoint has it.'),
+    from: eventNumber('Size of an earlier checkpoint: what proves that this one begins with it.'),
   })
   .refine(({ event, from }) => (event === undefined) !== (from === undefined), {
     path: ['event'],

@@ -99,7 +99,7 @@ export const NewSignature = z
   })
   .meta({ id: 'NewSignature', examples: [{ keyId: exampleIdentity.keyId, signature: exampleIdentity.signature }] });
 
-const Module = z.object({ name: z.string(), builds: count, lastBuildAt: timestamp }).meta({
+export const Module = z.object({ name: z.string(), builds: count, lastBuildAt: timestamp }).meta({
   id: 'Module',
   description: 'A named logical unit of kernel code.',
   examples: [{ name: 'tcp', builds: 2, lastBuildAt: exampleTimes.pushed }],

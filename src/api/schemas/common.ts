@@ -52,12 +52,24 @@ export const pageQuery = {
     .meta({ examples: [exampleCursor] }),
 };
 
+const DamagedItem = z
+  .object({
+    id: z.string().describe('Identifier or number of the item.'),
+    fault: z.string().describe('What is wrong with the stored row.'),
+  })
+  .meta({
+    id: 'DamagedItem',
+    description: 'An item of which the stored row violates its schema, so that it cannot be shown. `GET /v1/health` names it too.',
+    examples: [{ id: exampleIdentifier('load'), fault: 'outcome: Invalid option' }],
+  });
+
 /** A page of a list, of which the example has the item's example on it. */
 export function pageOf<Item extends z.ZodType>(id: string, item: Item) {
   return z
     .object({
-      items: z.array(item),
+      items: z.array(item).describe('At most `limit`; fewer, with a cursor, where they are larger than 4 MiB together.'),
+      damaged: z.array(DamagedItem).describe('Items of the page that cannot be shown, because their stored rows are damaged.'),
       next: z.string().nullable().describe('Cursor of the next page; null on the last. Also in the `Link` header.'),
     })
-    .meta({ id, examples: [{ items: item.meta()?.['examples'] ?? [], next: null }] });
+    .meta({ id, examples: [{ items: item.meta()?.['examples'] ?? [], damaged: [], next: null }] });
 }

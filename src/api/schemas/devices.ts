@@ -3,9 +3,9 @@
 import { z } from 'zod';
 import { exampleDeviceState, exampleViolation, MemoryMap, ModuleTableEntry, PageFault } from '../../protocol/device-state.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
+import { DeviceId, DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
-import { labelQuery, orderQuery, rangeQuery } from './lists.ts';
+import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from './lists.ts';
 
 export const deviceParameter = z.object({ device: identifier('device') });
 export const NewDevice = z
@@ -20,6 +20,9 @@ export const NewDevice = z
       .describe('Identifier or name of the host to place the device on; without it, the connected host with the most room.'),
   })
   .meta({ id: 'NewDevice', examples: [{ name: 'router-8', labels: { zone: 'north' }, ramPages: 256 }] });
+
+/** Labels as they are stored: older versions of the service accepted some that requests may not have any more. */
+const CurrentLabelValues = z.record(z.string(), z.string());
 
 const DeviceStatus = z
   .enum(['connected', 'attaching', 'unreachable'])
@@ -57,7 +60,7 @@ export const Device = z
   .object({
     id: identifier('device'),
     name: z.string(),
-    labels: Labels,
+    labels: CurrentLabelValues,
     host: identifier('host'),
     status: DeviceStatus,
     modules: z
@@ -100,14 +103,20 @@ export const DevicePage = pageOf('DevicePage', Device);
 
 export const DeviceLabels = z.strictObject({ labels: Labels }).meta({ id: 'DeviceLabels', examples: [{ labels: { zone: 'north' } }] });
 
+export const CurrentLabels = z
+  .object({ labels: CurrentLabelValues })
+  .meta({ id: 'CurrentLabels', description: 'The labels of a device.', examples: [{ labels: { zone: 'north' } }] });
+
 /** Devices that one query may name. */
 const namedLimit = 100;
-const deviceId = z.string().max(64);
 
 export const deviceQuery = z.strictObject({
   ...pageQuery,
   id: z
-    .union([deviceId.transform((one) => [one]), z.array(deviceId).max(namedLimit)])
+    .union(
+      [DeviceId.transform((one): string[] => [one]), z.array(DeviceId).max(namedLimit)],
+      `must be the identifier of a device, at most ${namedLimit} times`,
+    )
     .optional()
     .describe(`Only the devices with these identifiers; may be repeated, up to ${namedLimit} times.`)
     .meta({ 'x-examples': { device: { value: [exampleIdentifier('device')] } } }),
@@ -119,22 +128,14 @@ export const deviceQuery = z.strictObject({
   ...orderQuery,
   ...rangeQuery,
   label: labelQuery.describe('Only devices with this label, as `key=value`; may be repeated.'),
-  host: z
-    .string()
-    .max(64)
-    .optional()
+  host: DisplayName.optional()
     .describe('Only devices of the host with this identifier or name.')
     .meta({ examples: ['rack-1'] }),
   status: DeviceStatus.optional()
     .describe('Only devices of this status.')
     .meta({ examples: ['connected'] }),
-  module: z
-    .string()
-    .max(64)
-    .optional()
-    .describe('Only devices with this module in memory.')
-    .meta({ examples: ['tcp'] }),
-  version: version.optional().describe('Only devices with this version in memory, of the module if one is given.'),
+  module: moduleQuery.describe('Only devices with this module in memory.'),
+  version: versionQuery.describe('Only devices with this version in memory, of the module if one is given.'),
   name: DisplayName.optional()
     .describe('Only devices whose names begin so.')
     .meta({ examples: ['router-'] }),
@@ -163,16 +164,11 @@ export const abiViolationQuery = z.strictObject({
   ...pageQuery,
   ...orderQuery,
   ...rangeQuery,
-  program: identifier('program').optional().describe('Only violations of this program.'),
-  module: z
-    .string()
-    .max(64)
-    .optional()
-    .describe('Only violations that called this module.')
-    .meta({ examples: ['tcp'] }),
+  program: identifierQuery('program').describe('Only violations of this program.'),
+  module: moduleQuery.describe('Only violations that called this module.'),
 });
 
-const Host = z
+export const Host = z
   .object({
     id: identifier('host'),
     name: z.string(),

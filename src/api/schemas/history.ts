@@ -2,17 +2,14 @@
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { exampleIdentifier } from '../../protocol/identifiers.ts';
+import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { Invalidation } from '../../protocol/load-report.ts';
 import { actor, count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
-import { momentInDocument, orderQuery, rangeQuery } from './lists.ts';
+import { momentQuery, orderQuery, rangeQuery } from './lists.ts';
 
 export const historyParameters = z.object({
   device: identifier('device'),
-  module: z
-    .string()
-    .describe('Name of the module.')
-    .meta({ examples: ['tcp'] }),
+  module: ModuleName.describe('Name of the module.'),
 });
 
 export const HistoryEntry = z
@@ -73,12 +70,7 @@ export const historyQuery = z.strictObject({ ...pageQuery, ...orderQuery, ...ran
 /** Times of the history are whole milliseconds: what was there within one was there at its beginning. */
 export const modulesAtQuery = z.strictObject({
   ...pageQuery,
-  at: z.iso
-    .datetime()
-    .transform((text) => new Date(text))
-    .meta(momentInDocument)
-    .optional()
-    .describe('The moment that is asked for, RFC 3339, UTC; now where it is left out.'),
+  at: momentQuery('earlier').optional().describe('The moment that is asked for, RFC 3339; now where it is left out.'),
 });
 
 export const DeviceOfBuild = z

@@ -5,7 +5,7 @@ import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { exampleLoadReport, examplePolicy, LoadReport, Outcome, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { actor, count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
-import { labelQuery, orderQuery, rangeQuery } from './lists.ts';
+import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from './lists.ts';
 import {
   drainingWhereItIsAsked,
   policyShape,
@@ -134,16 +134,11 @@ export const loadQuery = z.strictObject({
   ...pageQuery,
   ...orderQuery,
   ...rangeQuery,
-  batch: identifier('batch').optional().describe('Only the loads that one request made.'),
-  device: identifier('device').optional().describe('Only loads for this device.'),
+  batch: identifierQuery('batch').describe('Only the loads that one request made.'),
+  device: identifierQuery('device').describe('Only loads for this device.'),
   label: labelQuery.describe('Only loads of devices that have this label now, as `key=value`; may be repeated.'),
-  module: z
-    .string()
-    .max(64)
-    .optional()
-    .describe('Only loads of this module.')
-    .meta({ examples: ['tcp'] }),
-  version: version.optional().describe('Only loads of this version.'),
+  module: moduleQuery.describe('Only loads of this module.'),
+  version: versionQuery.describe('Only loads of this version.'),
   state: LoadState.optional()
     .describe('Only loads in this state.')
     .meta({ examples: ['completed'] }),

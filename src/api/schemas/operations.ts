@@ -3,30 +3,22 @@
 import { z } from 'zod';
 import { eventTypes } from '../../control/events.ts';
 import { count } from './common.ts';
-
-/** In a header or a query, where an empty text is no number. */
-const eventNumber = z
-  .string()
-  .refine((text) => /^[0-9]{1,15}$/.test(text), 'must be the number of an event')
-  .transform(Number)
-  .optional();
-/** Zod leaves the `examples` of what it transforms out of the document; these it takes. */
-const eventNumberInDocument = { type: 'integer', minimum: 0, 'x-examples': { last: { value: 16 } } } as const;
+import { lastEventId, numberQuery } from './lists.ts';
 
 const eventType = z.enum(eventTypes).meta({ id: 'EventType' });
 export const eventQuery = z.strictObject({
   types: z
-    .union([eventType.transform((one) => [one]), z.array(eventType).max(16)])
+    .union([eventType.transform((one) => [one]), z.array(eventType).max(16)], `must be one of ${eventTypes.join(', ')}`)
     .optional()
     .describe('Only events whose action begins with this and a dot; may be repeated. Without it, all of them.')
     .meta({ 'x-examples': { loads: { value: ['load'] } } }),
-  after: eventNumber.describe('Only events with a greater number; 0 for all that there are.').meta(eventNumberInDocument),
+  after: numberQuery.optional().describe('Only events with a greater number; 0 for all that there are.'),
 });
 /** Other headers are not its business. */
 export const eventHeaders = z.looseObject({
-  'last-event-id': eventNumber
-    .describe('The `id` of the last event that the client has: the stream goes on after it, whatever `after` says.')
-    .meta(eventNumberInDocument),
+  'last-event-id': lastEventId
+    .optional()
+    .describe('The `id` of the last event that the client has: the stream goes on after it, whatever `after` says.'),
 });
 
 export const Live = z.object({ status: z.literal('live') }).meta({ id: 'Live', examples: [{ status: 'live' }] });

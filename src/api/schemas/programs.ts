@@ -7,7 +7,7 @@ import { exampleFunction, exampleTimes } from '../../protocol/examples.ts';
 import { DisplayName, ExportName, exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { FunctionType } from '../../protocol/interface.ts';
 import { count, identifier, pageOf, pageQuery, timestamp } from './common.ts';
-import { orderQuery, rangeQuery } from './lists.ts';
+import { moduleQuery, orderQuery, rangeQuery } from './lists.ts';
 
 export const programParameters = z.object({ device: identifier('device'), program: identifier('program') });
 
@@ -137,10 +137,5 @@ export const programQuery = z.strictObject({
   ...pageQuery,
   ...orderQuery,
   ...rangeQuery,
-  module: z
-    .string()
-    .max(64)
-    .optional()
-    .describe('Only programs that access this module.')
-    .meta({ examples: ['tcp'] }),
+  module: moduleQuery.describe('Only programs that access this module.'),
 });

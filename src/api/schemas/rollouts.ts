@@ -5,10 +5,10 @@ import { Measured } from '../../control/rollouts/measurement.ts';
 import { OnFailure, rolloutLimits, ScheduleWindow, Thresholds, ThresholdsAsked, usualThresholds } from '../../control/rollouts/plan.ts';
 import { rolloutStates, waitingReasons, waveStates } from '../../control/rollouts/steps.ts';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { DisplayName, exampleIdentifier, Labels, ModuleName } from '../../protocol/identifiers.ts';
+import { DisplayName, exampleIdentifier, Labels, ModuleName, Timestamp } from '../../protocol/identifiers.ts';
 import { examplePolicy, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
-import { orderQuery, rangeQuery } from './lists.ts';
+import { moduleQuery, orderQuery, rangeQuery } from './lists.ts';
 import { drainingWhereItIsAsked, namingALabel, policyShape, reasonedWhereItIsADowngrade, selectorShape, termsShape } from './load-terms.ts';
 import { LoadOutcome } from './loads.ts';
 
@@ -80,20 +80,16 @@ export const NewRollout = namingALabel(
           .max(rolloutLimits.loadsPerMinute)
           .optional()
           .describe('Loads that are requested in a minute, at even distances.'),
-        startAt: z.iso
-          .datetime()
-          .optional()
-          .describe('Not before this time, RFC 3339, UTC.')
+        startAt: Timestamp.optional()
+          .describe('Not before this time, RFC 3339.')
           .meta({ examples: [exampleTimes.requested] }),
         window: ScheduleWindow.optional(),
         dynamic: z
           .boolean()
           .default(false)
           .describe('Whether devices that match later join the last wave, which then does not end by itself before `dynamicUntil`.'),
-        dynamicUntil: z.iso
-          .datetime()
-          .optional()
-          .describe('Until when devices join, RFC 3339, UTC; left out: until an operator closes the rollout to devices.')
+        dynamicUntil: Timestamp.optional()
+          .describe('Until when devices join, RFC 3339; left out: until an operator closes the rollout to devices.')
           .meta({ examples: [exampleTimes.deadline] }),
         whenBusy: z
           .enum(['refuse', 'queue'])
@@ -298,7 +294,7 @@ export const Rollout = z
     selector: z
       .object({
         devices: count.nullable().describe('How many were named; null where none were.'),
-        labels: Labels.nullable(),
+        labels: z.record(z.string(), z.string()).nullable(),
         runningVersion: z.string().nullable(),
       })
       .meta({
@@ -349,12 +345,7 @@ export const rolloutQuery = z.strictObject({
   ...pageQuery,
   ...orderQuery,
   ...rangeQuery,
-  module: z
-    .string()
-    .max(64)
-    .optional()
-    .describe('Only rollouts of this module.')
-    .meta({ examples: ['tcp'] }),
+  module: moduleQuery.describe('Only rollouts of this module.'),
   state: RolloutState.optional()
     .describe('Only rollouts in this state.')
     .meta({ examples: ['running'] }),

@@ -4,7 +4,7 @@ import { answerOf, type Client, type Schemas } from '../client/client.ts';
 import { type Page, readPages } from './pages.ts';
 
 type ListOptions = Parameters<typeof readPages>[0];
-type Stays = { readonly items: Schemas['HistoryEntry'][]; readonly next: string | null };
+type Stays = Page<Schemas['HistoryEntry']>;
 
 /** Every stay of a version in the module table of the device, the newest first; of one module, or of all. */
 export function readHistory(client: Client, device: string, module: string | undefined, options: ListOptions): Promise<Stays> {
@@ -23,9 +23,9 @@ export async function readModulesAt(
   at: string,
   options: ListOptions,
 ): Promise<Stays> {
-  const { items, next } = await readPages(options, async (query): Promise<Page<Schemas['HistoryEntry']>> => {
+  const { items, ...rest } = await readPages(options, async (query): Promise<Page<Schemas['HistoryEntry']>> => {
     const params = { path: { device }, query: { ...query, at } };
     return answerOf(await client.GET('/v1/devices/{device}/modules', { params }));
   });
-  return { items: items.filter((stay) => module === undefined || stay.module === module), next };
+  return { items: items.filter((stay) => module === undefined || stay.module === module), ...rest };
 }

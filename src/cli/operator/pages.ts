@@ -12,7 +12,9 @@ export const pageLimit = 200;
 export const listLimit = 100_000;
 const usualLimit = 50;
 
-export type Page<Item> = { readonly items: readonly Item[]; readonly next: string | null };
+/** An item of which the stored row is damaged, so that the service cannot show it. */
+type DamagedItem = { readonly id: string; readonly fault: string };
+export type Page<Item> = { readonly items: readonly Item[]; readonly damaged?: readonly DamagedItem[]; readonly next: string | null };
 type PageQuery = { readonly limit: number; readonly cursor?: string };
 type ListOptions = { readonly limit: number; readonly all?: true | undefined };
 
@@ -24,16 +26,21 @@ export const allOption = () => new Option('--all', `every item, up to ${listLimi
 export async function readPages<Item>(
   { limit, all }: ListOptions,
   ask: (query: PageQuery) => Promise<Page<Item>>,
-): Promise<{ items: Item[]; next: string | null }> {
+): Promise<{ items: Item[]; damaged: DamagedItem[]; next: string | null }> {
   const wanted = all ? listLimit : limit;
   const items: Item[] = [];
+  const damaged: DamagedItem[] = [];
   let next: string | null = null;
   do {
-    const page = await ask({ limit: Math.min(pageLimit, wanted - items.length), ...(next === null ? {} : { cursor: next }) });
+    const page = await ask({
+      limit: Math.min(pageLimit, wanted - items.length - damaged.length),
+      ...(next === null ? {} : { cursor: next }),
+    });
     items.push(...page.items);
+    damaged.push(...(page.damaged ?? []));
     next = page.next ?? null;
-  } while (next !== null && items.length < wanted);
-  return { items, next };
+  } while (next !== null && items.length + damaged.length < wanted);
+  return { items, damaged, next };
 }
 
 export const everyItem: ListOptions = { limit: listLimit, all: true };
@@ -41,9 +48,10 @@ export const everyItem: ListOptions = { limit: listLimit, all: true };
 /** Prints a list as a table, or as JSON of the form that a page of the API has. */
 export function answerList<Item>(
   operator: Operator,
-  list: { readonly items: readonly Item[]; readonly next: string | null },
+  list: Page<Item>,
   { headings, row, none }: { headings: readonly string[]; row: (item: Item) => readonly (string | number)[]; none: string },
 ): void {
   answer(operator, list, () => (list.items.length === 0 ? [none] : tableLines(headings, list.items.map(row))));
+  for (const { id, fault } of list.damaged ?? []) console.error(`${id} is not shown: its stored row is damaged (${fault})`);
   if (list.next !== null && !operator.isJson) console.error(`there are more than these ${list.items.length}: ask with --limit or --all`);
 }

@@ -36,6 +36,6 @@ export async function activityNow(records: Records, module: string, { deviceId, 
   const now = DeviceState.safeParse(state);
   if (!then.success || !now.success) return null;
   const others = new Set(then.data.others);
-  const isKnown = now.data.programs.every(({ program }) => program in then.data.programs || others.has(program));
+  const isKnown = now.data.programs.every(({ program }) => Object.hasOwn(then.data.programs, program) || others.has(program));
   return activityOf(then.data, now.data, module, isKnown ? nobody : await callersOf(records, deviceId, module));
 }

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import type { DeviceState, ProgramStatistics } from '../../protocol/device-state.ts';
-import { Latency, latencyQuantile, mergeLatencies, subtractLatency } from '../../protocol/latency.ts';
+import { countTogether, Latency, latencyQuantile, mergeLatencies, subtractLatency } from '../../protocol/latency.ts';
 import type { Callers } from './callers.ts';
 
 const count = z.int().nonnegative();
@@ -103,7 +103,7 @@ export function baselineOf(state: DeviceState, swap: Swap, { direct, indirect }:
  */
 export function activityOf({ programs, before, abiViolations }: Baseline, state: DeviceState, module: string, callers: Callers): Activity {
   const concerned = state.programs.filter(
-    ({ program }) => program in programs || callers.direct.has(program) || callers.indirect.has(program),
+    ({ program }) => Object.hasOwn(programs, program) || callers.direct.has(program) || callers.indirect.has(program),
   );
   const since = concerned.map(({ program, versions }) => {
     const now = callsOf(versions);
@@ -132,7 +132,7 @@ function toMeasured({ since, before, abiViolations }: Activity): Measured {
 }
 
 function figuresOf({ completed, failed, latency }: Calls) {
-  return { calls: completed + failed, failedCalls: failed, p99Microseconds: latencyQuantile(latency, 0.99) };
+  return { calls: countTogether([completed, failed]), failedCalls: failed, p99Microseconds: latencyQuantile(latency, 0.99) };
 }
 
 function callsOf(versions: ProgramStatistics['versions']): Calls {
@@ -141,8 +141,8 @@ function callsOf(versions: ProgramStatistics['versions']): Calls {
 
 function sum(several: readonly Calls[]): Calls {
   return {
-    completed: several.reduce((total, { completed }) => total + completed, 0),
-    failed: several.reduce((total, { failed }) => total + failed, 0),
+    completed: countTogether(several.map(({ completed }) => completed)),
+    failed: countTogether(several.map(({ failed }) => failed)),
     latency: mergeLatencies(several.map(({ latency }) => latency)),
   };
 }

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { ceilingOf, divideFractions, fractionOf, multiplyFractions } from '../../protocol/fraction.ts';
-import { DisplayName, Labels } from '../../protocol/identifiers.ts';
+import { DisplayName } from '../../protocol/identifiers.ts';
 import { LoadPolicy } from '../../protocol/load-report.ts';
 import { weekdays } from './schedule-window.ts';
 
@@ -122,7 +122,7 @@ export type OnFailure = z.infer<typeof OnFailure>;
 export const RolloutSelector = z.object({
   /** How many were named; they are the rollout's devices. */
   devices: z.int().nullable(),
-  labels: Labels.nullable(),
+  labels: z.record(z.string(), z.string()).nullable(),
   /** A range of semantic versions. */
   runningVersion: z.string().nullable(),
 });

@@ -4,10 +4,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import type { PageByNumber, PageByTime } from '../../store/records/page.ts';
 import type { Records } from '../../store/records/records.ts';
-import type { RolloutDeviceFilter, RolloutFilter } from '../../store/records/rollouts.ts';
+import type { RolloutDeviceFilter, RolloutFilter, RolloutRecord } from '../../store/records/rollouts.ts';
 import type { Repetition } from '../../store/repetition.ts';
 import { type AnswerOf, keepAnswer } from '../answers.ts';
 import { audit, type Context, type PageOf, type Requester, readPage } from '../context.ts';
+import { DamagedItem, isDamage } from '../damaged-rows.ts';
 import { notFound, Problem } from '../problem.ts';
 import { checkHasImage } from '../retention.ts';
 import type { Decision } from './decisions.ts';
@@ -144,29 +145,29 @@ export class Rollouts {
     return viewOf(records, await found(records, id), this.#context.clock.now());
   }
 
-  async list(filter: RolloutFilter, page: PageByTime): Promise<PageOf<RolloutView, PageByTime>> {
+  async list(filter: RolloutFilter, wantedPage: PageByTime): Promise<PageOf<RolloutView | DamagedItem, PageByTime>> {
     const { records } = this.#context.store;
-    const { items, next } = await readPage(
-      page,
+    const page = await readPage(
+      wantedPage,
       (wanted) => records.rollouts.list(filter, wanted),
       ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
     );
     const now = this.#context.clock.now();
-    const views: RolloutView[] = [];
-    for (const record of items) views.push(await viewOf(records, record, now));
-    return { items: views, next };
+    const items: (RolloutView | DamagedItem)[] = [];
+    for (const record of page.items) items.push(await viewOrMark(records, record, now));
+    return { ...page, items };
   }
 
   /** Its devices in their order, each with what its programs have done. @throws {Problem} `not-found`. */
-  async devices(filter: RolloutDeviceFilter, page: PageByNumber): Promise<PageOf<DeviceFigures, PageByNumber>> {
+  async devices(filter: RolloutDeviceFilter, wantedPage: PageByNumber): Promise<PageOf<DeviceFigures, PageByNumber>> {
     const { records } = this.#context.store;
     const rollout = await found(records, filter.rolloutId);
-    const { items, next } = await readPage(
-      page,
+    const page = await readPage(
+      wantedPage,
       (wanted) => records.rollouts.devices(filter, wanted),
       ({ position }) => ({ number: position }),
     );
-    return { items: await withFigures(records, rollout, items), next };
+    return { ...page, items: await withFigures(records, rollout, page.items) };
   }
 
   /** All of its devices in their order. */
@@ -205,6 +206,15 @@ export class Rollouts {
     } finally {
       this.#followers -= 1;
     }
+  }
+}
+
+async function viewOrMark(records: Records, record: RolloutRecord, now: Date): Promise<RolloutView | DamagedItem> {
+  try {
+    return await viewOf(records, record, now);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return new DamagedItem(record.id, error);
   }
 }
 

@@ -2,6 +2,7 @@
 
 import type { Records } from '../../store/records/records.ts';
 import type { DeviceCount, RolloutRecord, RolloutWaveRecord } from '../../store/records/rollouts.ts';
+import { RowError } from '../damaged-rows.ts';
 import { isOpenToDevices } from './joining.ts';
 import { type Verdict, verdictsOf, type WaveResults } from './judgement.ts';
 import { Measured, nothingMeasured } from './measurement.ts';
@@ -39,7 +40,7 @@ export type RolloutView = {
 };
 
 const noDevices: Tally = { waiting: 0, loading: 0, loaded: 0, failed: 0, skipped: 0 };
-const isOfTally = (state: string): state is keyof Tally => state in noDevices;
+const isOfTally = (state: string): state is keyof Tally => Object.hasOwn(noDevices, state);
 
 /** Reads everything about a rollout. */
 export async function viewOf(records: Records, record: RolloutRecord, now: Date): Promise<RolloutView> {
@@ -93,7 +94,7 @@ function waveView(record: RolloutWaveRecord, { waves }: RolloutPlan, counts: rea
   const plan = waves[record.number - 1];
   const state = waveStates.find((known) => known === record.state);
   if (plan === undefined || state === undefined)
-    throw new Error(`the wave ${record.number} of ${record.rolloutId} is not as it was planned`);
+    throw new RowError(`the wave ${record.number} of ${record.rolloutId} is not as it was planned`);
   const own = counts.filter(({ wave }) => wave === record.number);
   const tally = tallyOf(own);
   const { waiting, loading, loaded, failed } = tally;
@@ -115,6 +116,6 @@ function tallyOf(counts: readonly DeviceCount[]): Tally {
 
 function stateOf(text: string): RolloutState {
   const state = rolloutStates.find((known) => known === text);
-  if (state === undefined) throw new Error(`"${text}" is no state of a rollout`);
+  if (state === undefined) throw new RowError(`"${text}" is no state of a rollout`);
   return state;
 }

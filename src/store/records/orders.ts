@@ -132,11 +132,11 @@ export class OrderRecords {
   }
 
   /** Orders that no report has settled, of these devices of a host. */
-  async unsettledOn(hostId: string, deviceIds: readonly string[]): Promise<Pick<OrderRecord, 'number' | 'deviceId' | 'body'>[]> {
+  async unsettledOn(hostId: string, deviceIds: readonly string[]): Promise<Pick<OrderRecord, 'id' | 'number' | 'deviceId' | 'body'>[]> {
     return readInChunks(deviceIds, (some) =>
       this.#client.agentOrder.findMany({
         where: { hostId, deviceId: { in: some } },
-        select: { number: true, deviceId: true, body: true },
+        select: { id: true, number: true, deviceId: true, body: true },
       }),
     );
   }

@@ -50,12 +50,12 @@ export class SignaturePolicyRecords {
 
   async find(id: string): Promise<SignaturePolicyRecord | null> {
     const policy = await this.#client.signaturePolicy.findFirst({ where: { id } });
-    return policy && toRecord(policy);
+    return policy && toPolicyRecord(policy);
   }
 
   async findByName(name: string): Promise<SignaturePolicyRecord | null> {
     const policy = await this.#client.signaturePolicy.findFirst({ where: { name } });
-    return policy && toRecord(policy);
+    return policy && toPolicyRecord(policy);
   }
 
   /** Those that are about builds of one of the modules, the oldest first. */
@@ -73,18 +73,19 @@ export class SignaturePolicyRecords {
     return this.#client.signaturePolicy.count();
   }
 
-  async list(page: PageByTime): Promise<SignaturePolicyRecord[]> {
+  /** As they are stored, so that one that violates its schema does not keep the others from being read. */
+  async list(page: PageByTime): Promise<SignaturePolicyModel[]> {
     const createdAt = (comparison: Comparison<Date>): Prisma.SignaturePolicyWhereInput => ({ createdAt: comparison });
-    const policies = await this.#client.signaturePolicy.findMany({
+    return this.#client.signaturePolicy.findMany({
       where: { AND: timeConditions({}, page, createdAt, (id) => ({ id })) },
       orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     });
-    return policies.map(toRecord);
   }
 }
 
-function toRecord({ labels, publisherKeys, ...policy }: SignaturePolicyModel): SignaturePolicyRecord {
+/** A stored policy. @throws {z.ZodError} where it violates its schema. */
+export function toPolicyRecord({ labels, publisherKeys, ...policy }: SignaturePolicyModel): SignaturePolicyRecord {
   return { ...policy, labels: Labels.parse(labels), publisherKeys: PublisherKeys.parse(publisherKeys) };
 }
 

@@ -30,6 +30,7 @@ export class DatabaseLock {
 
   /** @param database A file, which is there. @throws {DatabaseInUse} */
   static take(database: string): DatabaseLock {
+    if (!statSync(database).isFile()) throw Object.assign(new Error(`${database} is not a file`), { code: 'SQLITE_CANTOPEN' });
     const file = lockFileOf(database);
     return new DatabaseLock(file, lock(file, database));
   }

@@ -77,15 +77,22 @@ function textOf(schema: Schema): fc.Arbitrary<string> {
     return fc.date({ noInvalidDate: true, min: new Date(0), max: new Date('2100-01-01') }).map((date) => date.toISOString());
   if (typeof pattern === 'string')
     return fc.stringMatching(new RegExp(pattern)).map((text) => text.slice(0, numberIn(schema, 'maxLength', 200)));
-  return fc.string({ minLength: numberIn(schema, 'minLength', 0), maxLength: Math.min(numberIn(schema, 'maxLength', 60), 300) });
+  const longest = numberIn(schema, 'maxLength', 60);
+  return fc.oneof(
+    { weight: 9, arbitrary: fc.string({ minLength: numberIn(schema, 'minLength', 0), maxLength: Math.min(longest, 300) }) },
+    { weight: 1, arbitrary: fc.constant('x'.repeat(Math.min(longest, 5_000))) },
+  );
 }
 
 function numberOf(schema: Schema): fc.Arbitrary<number> {
   const least = numberIn(schema, 'minimum', numberIn(schema, 'exclusiveMinimum', -1) + 1);
   const most = numberIn(schema, 'maximum', least + 1_000);
+  // Where nothing else is said, every integer that JSON has exactly is allowed.
+  const greatest = numberIn(schema, 'maximum', Number.MAX_SAFE_INTEGER);
   return fc.oneof(
-    fc.integer({ min: least, max: Math.max(least, Math.min(most, least + 3)) }),
-    fc.integer({ min: least, max: Math.max(least, most) }),
+    { weight: 4, arbitrary: fc.integer({ min: least, max: Math.max(least, Math.min(most, least + 3)) }) },
+    { weight: 4, arbitrary: fc.integer({ min: least, max: Math.max(least, most) }) },
+    { weight: 1, arbitrary: fc.constant(greatest) },
   );
 }
 

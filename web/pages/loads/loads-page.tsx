@@ -56,9 +56,9 @@ export function LoadsPage() {
   const loads = usePages<NamedLoad>(
     JSON.stringify(asked),
     async (page, signal) => {
-      const { items, next } = answerOf(await client.GET('/v1/loads', { params: { query: { ...asked, ...page } }, signal }));
+      const { items, ...rest } = answerOf(await client.GET('/v1/loads', { params: { query: { ...asked, ...page } }, signal }));
       await learnNames(client, names.current, items, signal);
-      return { items: items.map((load) => ({ ...load, deviceName: names.current.get(load.device) ?? null })), next };
+      return { items: items.map((load) => ({ ...load, deviceName: names.current.get(load.device) ?? null })), ...rest };
     },
     { limit: pageLimit, when: ({ action }) => action.startsWith('load.') },
   );
