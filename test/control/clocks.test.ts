@@ -180,6 +180,29 @@ test.each([hour, -hour, 10 * year, -40 * year])(
   },
 );
 
+test.runIf(kind === 'postgresql')('a host that one replica hears is not silent for another, whose clock is wrong', async () => {
+  unreachableAfter = 1_000;
+  control = await Control.open(database, settings());
+  const register = async (name: string) =>
+    await control.hosts.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
+  const living = await register('living');
+  machine = new Machine();
+  machine.ahead = hour;
+  const other = await Control.open(database, settings());
+  const dead: string[] = [];
+  // While the second dies, the other replica watches the living one for longer than it may be silent.
+  for (const name of ['first', 'second']) {
+    dead.push((await register(name)).id);
+    await until(`the ${name} host is unreachable`, async () => {
+      await control.hosts.authenticate(living.token);
+      return (await other.fleetHealth()).hosts.unreachable === dead.length;
+    });
+  }
+  await other.close();
+  const { items } = await control.auditTrail.list({ action: 'host.unreachable' }, { sort: 'time', order: 'asc', limit: 9, after: null });
+  expect(items.map(({ object }) => object)).toEqual(dead);
+});
+
 test('a host that dies is found after a restart of the service, whatever the clock said before', async () => {
   unreachableAfter = 1_000;
   machine.ahead = hour;

@@ -67,8 +67,6 @@ export type Swap = {
   readonly version: string;
   /** The version that it has replaced; null where there was none. */
   readonly previousVersion: string | null;
-  /** When, by the device's clock. */
-  readonly at: string;
   /** What the device had reported before the load; null where that is not known. */
   readonly before: DeviceState | null;
 };
@@ -93,9 +91,22 @@ export function baselineOf(state: DeviceState, swap: Swap, { direct, indirect }:
     programs: Object.fromEntries(programs.map((statistics) => [statistics.program, callsOf(atSwap(statistics))])),
     others: state.programs.filter((statistics) => !isConcerned(statistics)).map(({ program }) => program),
     before: callsOf(replaced.flat()),
-    abiViolations: state.abiViolations.newest.filter(({ module, at }) => module === swap.module && at < swap.at).length,
+    abiViolations: violationsBefore(state, swap).length,
   };
 }
+
+/**
+ * The violations that the load has not made, whatever the clock of the device says of them: those that the device had told before, and those by the
+ * address of another version than the one that the load has replaced.
+ */
+function violationsBefore(state: DeviceState, { module, previousVersion, before }: Swap) {
+  const known = new Set(before?.abiViolations.newest.map(nameOf));
+  return state.abiViolations.newest.filter(
+    (violation) => violation.module === module && (violation.version !== previousVersion || known.has(nameOf(violation))),
+  );
+}
+
+const nameOf = ({ program, version, address }: DeviceState['abiViolations']['newest'][number]) => `${program} ${address} ${version}`;
 
 /**
  * What has been done on a device since then. Of a program that has begun anew with its device, all that it has done counts.

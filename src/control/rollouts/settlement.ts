@@ -33,7 +33,6 @@ export async function settleReported(records: Records, order: OrderOf<'load'>, {
     module,
     version,
     previousVersion,
-    at: result.steps.find(({ step }) => step === 'table-updated')?.at ?? state.at,
     before: await stateBefore(records, device, state),
   };
   const baseline = baselineOf(state, swap, state.programs.length === 0 ? nobody : await callersOf(records, device, module));
@@ -53,8 +52,8 @@ export async function settleUnreported(records: Records, loadIds: readonly strin
 }
 
 /** What the device had reported before; nothing of an earlier life, in which its programs had other counts. */
-async function stateBefore(records: Records, device: string, { programs }: DeviceState): Promise<DeviceState | null> {
-  if (programs.length === 0) return null;
+async function stateBefore(records: Records, device: string, { programs, abiViolations }: DeviceState): Promise<DeviceState | null> {
+  if (programs.length === 0 && abiViolations.total === 0) return null;
   const known = await records.devices.statesOf([device], (state) => DeviceState.safeParse(state).data ?? null);
   return known.get(device) ?? null;
 }
