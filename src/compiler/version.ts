@@ -1,6 +1,6 @@
 // The version number of a build (patent claim 2): the caller's, or the next after those that the module has.
 
-import { inc, rsort } from 'semver';
+import { gt, inc, rsort, valid } from 'semver';
 
 /** Asks for a version instead of naming one. */
 export const nextVersions = { 'next-major': 'major', 'next-minor': 'minor', 'next-patch': 'patch' } as const;
@@ -11,8 +11,15 @@ export function isNextVersion(version: string): version is NextVersion {
   return Object.hasOwn(nextVersions, version);
 }
 
-/** The version after the highest of those given, by semantic versioning; the first is 1.0.0. */
-export function assignVersion(existing: readonly string[], wanted: NextVersion): string {
-  const [highest] = rsort([...existing]);
-  return (highest === undefined ? null : inc(highest, nextVersions[wanted])) ?? '1.0.0';
+/** Returns the highest of those versions, by semantic versioning; null if there is none. */
+export function highestVersion(existing: readonly string[]): string | null {
+  return rsort([...existing])[0] ?? null;
+}
+
+/** Returns the version after the highest of those given; the first is 1.0.0. Null if there is none after it: numbers end at 9007199254740991. */
+export function assignVersion(existing: readonly string[], wanted: NextVersion): string | null {
+  const highest = highestVersion(existing);
+  if (highest === null) return '1.0.0';
+  const next = inc(highest, nextVersions[wanted]);
+  return next !== null && valid(next) === next && gt(next, highest) ? next : null;
 }

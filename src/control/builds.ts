@@ -2,7 +2,7 @@
 
 import { digestOf } from '../compiler/compiler.ts';
 import type { Diagnostic, Language } from '../compiler/result.ts';
-import { assignVersion, isNextVersion, nextVersions } from '../compiler/version.ts';
+import { assignVersion, highestVersion, isNextVersion, nextVersions } from '../compiler/version.ts';
 import { isVersion, type ModuleName, newIdentifier } from '../protocol/identifiers.ts';
 import type { BuildFilter, BuildRecord } from '../store/records/builds.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
@@ -43,7 +43,13 @@ export class Builds {
     const { module, version } = request;
     if (!isNextVersion(version)) return this.#push(request, requester, answerOf);
     for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
-      const assigned = assignVersion(await this.#context.store.records.builds.versions(module), version);
+      const versions = await this.#context.store.records.builds.versions(module);
+      const assigned = assignVersion(versions, version);
+      if (assigned === null)
+        throw invalidValue(
+          '/version',
+          `there is no ${version} after ${highestVersion(versions)}, the highest version of ${module}: a number of a version is at most 9007199254740991. Name the version instead`,
+        );
       try {
         return await this.#push({ ...request, version: assigned }, requester, answerOf);
       } catch (error) {

@@ -166,3 +166,16 @@ test('builds and images that are not there are not found', async () => {
     });
   }
 });
+
+test('a next version that does not exist is refused, with the highest version and the limit', async () => {
+  const highest = '9007199254740991.0.0';
+  expect((await bench.push('last', highest, workModule(1))).status).toBe(201);
+  const refused = await bench.push('last', 'next-major', workModule(2));
+  expect(refused).toMatchObject({
+    status: 422,
+    body: {
+      errors: [{ pointer: '/version', detail: expect.stringContaining(`no next-major after ${highest}, the highest version of last`) }],
+    },
+  });
+  expect(itemsOf(await bench.get('/v1/modules/last/builds'))).toMatchObject([{ version: highest }]);
+});

@@ -86,7 +86,7 @@ test('what happens from now on comes as it happens, as the audit trail has it', 
   await pushBuilds('1.0.0');
   const follower = await Follower.begin();
   expect(follower.response.headers.get('content-type')).toBe('text/event-stream');
-  expect(follower.response.headers.get('cache-control')).toBe('no-store');
+  expect(follower.response.headers.get('cache-control')).toBe('no-cache, no-transform');
   await pushBuilds('1.1.0');
   await follower.reached(3);
   bench.startHost('host', 1);

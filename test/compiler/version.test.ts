@@ -13,6 +13,7 @@ test('an assigned version is newer than all that there are', () => {
   fc.assert(
     fc.property(fc.array(version), fc.constantFrom<NextVersion>('next-major', 'next-minor', 'next-patch'), (existing, wanted) => {
       const assigned = assignVersion(existing, wanted);
+      if (assigned === null) throw new Error('no version');
       for (const one of existing) expect(compare(assigned, one)).toBe(1);
       if (existing.length === 0) expect(assigned).toBe('1.0.0');
     }),
@@ -26,4 +27,16 @@ test.each([
 ] as const)('%s after 1.2.9 is %s', (wanted, expected, part) => {
   expect(assignVersion(['1.2.9', '1.2.1', '0.9.0'], wanted)).toBe(expected);
   expect(diff('1.2.9', expected)).toBe(part);
+});
+
+test.each([
+  ['9007199254740991.0.0', 'next-major', null],
+  ['9007199254740991.0.0', 'next-minor', '9007199254740991.1.0'],
+  ['9007199254740990.9.9', 'next-major', '9007199254740991.0.0'],
+  ['9007199254740991.0.0-rc.1', 'next-major', '9007199254740991.0.0'],
+  ['1.9007199254740991.0', 'next-minor', null],
+  ['1.9007199254740991.0', 'next-major', '2.0.0'],
+  ['1.2.9007199254740991', 'next-patch', null],
+] as const)('after %s, %s is %s', (highest, wanted, expected) => {
+  expect(assignVersion(['1.0.0', highest], wanted)).toBe(expected);
 });

@@ -27,20 +27,34 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Runs the shell commands of a page against a service that is started for it, in the folder where its reader is; answers what they say. */
+/** Runs the shell commands of a page against a service that is started for it, in the folder where its reader is. Returns what they print. */
 async function walkThrough(page: string, cwd: string, ...options: string[]): Promise<string> {
+  return runBlocks(blocksOf(page), cwd, await startService(options));
+}
+
+/** Starts a service, and waits for its devices: a reader takes longer than they do. Returns its address. */
+async function startService(options: readonly string[] = []): Promise<string> {
   service = new Child('the service', ['serve', '--port', '0', '--database', join(folder, 'data', 'patchbay.db'), ...options]);
   const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
-  const keyFile = join(folder, 'data', 'admin-key');
-  // A reader takes longer than the embedded devices to come up.
-  const client = createPatchbayClient(url, readFileSync(keyFile, 'utf8').trim());
+  const client = createPatchbayClient(url, readFileSync(keyFile(), 'utf8').trim());
   const isUp = async () => answerOf(await client.GET('/v1/health')).devices.connected === 4;
   if (!options.includes('--no-embedded-host')) await until('the devices have come up', isUp);
-  const blocks = [...readFileSync(join(root, page), 'utf8').matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block]) => block);
+  return url;
+}
+
+const keyFile = () => join(folder, 'data', 'admin-key');
+
+/** The blocks of shell commands of a page. */
+function blocksOf(page: string): string[] {
+  const blocks = [...readFileSync(join(root, page), 'utf8').matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block = '']) => block);
   expect(blocks.length).toBeGreaterThan(1);
+  return blocks;
+}
+
+async function runBlocks(blocks: readonly string[], cwd: string, url: string): Promise<string> {
   const { stdout, stderr } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', `${quickNpx}\n${blocks.join('\n')}`], {
     cwd,
-    env: environment({ SERVICE: url, PATCHBAY_SERVICE: url, PATCHBAY_KEY_FILE: keyFile, ADMIN_KEY_FILE: keyFile, HOME: folder }),
+    env: environment({ SERVICE: url, PATCHBAY_SERVICE: url, PATCHBAY_KEY_FILE: keyFile(), ADMIN_KEY_FILE: keyFile(), HOME: folder }),
   });
   return `${stdout}\n${stderr}`;
 }
@@ -55,6 +69,23 @@ test('npx finds the command line in a clone', async () => {
 
 test('the tutorial', patience, async () => {
   const said = await walkThrough('docs/tutorial.md', root);
+  expectTutorial(said);
+  expect(said.match(/is stopping|is stopped/g)).toHaveLength(2);
+});
+
+test('the README, and then the tutorial on the same service', patience, async () => {
+  const url = await startService();
+  const commands = blocksOf('README.md').filter((block) => block.startsWith('npx patchbay'));
+  const [readme, tutorial] = [await runBlocks(commands, root, url), await runBlocks(blocksOf('docs/tutorial.md'), root, url)];
+  expect(readme).toMatch(/installed +4 +0 +0 +0/);
+  expect(readme).toMatch(/replaced +3 +0 +0 +0\nreplaced-interrupting +1 +10 +10 +0/);
+  expect(readme).toMatch(/packets[\s\S]*1\.1\.0/);
+  expectTutorial(tutorial);
+  // With the program of the README.
+  expect(tutorial.match(/is stopping|is stopped/g)).toHaveLength(3);
+});
+
+function expectTutorial(said: string): void {
   expect(said).toMatch(/4 connected, 0 attaching/);
   expect(said).toMatch(/installed +4 +0 +0 +0/);
   expect(said).toMatch(/replaced +3 +0 +0 +0\nreplaced-interrupting +1 +(2[5-9]) +\1 +0/);
@@ -62,9 +93,8 @@ test('the tutorial', patience, async () => {
   expect(said).toMatch(/refused-not-newer[\s\S]*exit code 3/);
   expect(said).toMatch(/the trail is whole/);
   expect(said).toMatch(/this needs operator or admin/);
-  expect(said.match(/is stopping|is stopped/g)).toHaveLength(2);
   expect(existsSync(join(root, 'reader.key'))).toBe(false);
-});
+}
 
 test('how to test binary isolation', patience, async () => {
   const said = await walkThrough('docs/how-to/test-binary-isolation.md', root);

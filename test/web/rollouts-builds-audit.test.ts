@@ -26,6 +26,11 @@ afterAll(async () => {
 
 const heading = (page: Page, name: string | RegExp) => page.getByRole('heading', { level: 1, name });
 const button = (page: Page | Locator, name: string | RegExp) => page.getByRole('button', { name, exact: true });
+/** What an operator may decide about the rollout of the page, in its order, and what is offered first. */
+const decisions = (page: Page) =>
+  page.evaluate<string[]>(
+    `[...document.querySelectorAll('.page-head .actions button')].map((one) => one.textContent + (one.classList.contains('main') ? ' (main)' : ''))`,
+  );
 const versionsOf = async (label: string) =>
   itemsOf(await dashboard.bench.get(`/v1/devices?label=${encodeURIComponent(label)}`)).map(({ modules }) => modules);
 
@@ -104,6 +109,8 @@ describe('rollouts', () => {
     await page.getByRole('list', { name: 'Why the fleet is degraded' }).getByRole('link', { name: failed }).click();
     await page.getByRole('row', { name: 'Loads without success 100% 0% too much' }).waitFor();
     await page.getByRole('row', { name: /failed .*refused-dissimilar .*is not substantially similar/ }).waitFor();
+    // Nothing has the build, so that nothing can go back.
+    expect(await decisions(page)).toEqual(['Retry failed loads… (main)', 'Abort…', 'Resume…']);
     await button(page, 'Retry failed loads…').click();
     await page.getByRole('dialog').getByText('The loads of 1 device are tried again').waitFor();
     await button(page.getByRole('dialog'), 'Retry failed loads').click();
@@ -203,6 +210,9 @@ describe('rollouts', () => {
     await button(page, 'Roll hold@1.1.0 out').click();
     await page.getByText('paused: wave 1 has failed').waitFor();
     await page.getByRole('row', { name: 'Accesses interrupted on a device 1 0 too much' }).waitFor();
+    // To resume would give the build to more devices.
+    const [first, ...others] = await decisions(page);
+    expect([first, others.at(-1)]).toEqual(['Roll back… (main)', 'Resume…']);
     await button(page, 'Resume…').click();
     await button(page.getByRole('dialog'), 'Resume').click();
     await page.getByText('It waits for devices that join it.').waitFor();
@@ -225,6 +235,7 @@ describe('rollouts', () => {
     await page.getByRole('dialog').getByLabel('Reason').fill('looking at the logs');
     await button(page.getByRole('dialog'), 'Pause').click();
     await page.getByText('paused: looking at the logs').waitFor();
+    expect((await decisions(page))[0]).toBe('Resume… (main)');
     await other.getByRole('row', { name: /^tcp@1\.1\.0 tcp@1\.1\.0 paused/ }).waitFor();
     await button(page, 'Resume…').click();
     await button(page.getByRole('dialog'), 'Resume').click();

@@ -38,9 +38,9 @@ const invalidationMeanings = {
   delete: 'the old pages are deleted, and given out again',
 };
 const similarityMeanings = {
-  require: 'a dissimilar version is refused',
-  warn: 'what differs is told in the report',
-  off: 'nobody asks',
+  require: 'a version that lacks or changes an export is refused',
+  warn: 'any exports: the report says what differs',
+  off: 'any exports',
 };
 const versionMeanings = {
   newer: 'only a newer version',

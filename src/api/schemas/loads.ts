@@ -35,7 +35,7 @@ export const NewLoads = reasonedWhereItIsADowngrade(
           .optional()
           .describe('Why, where `versionPolicy` is `downgrade`; it is in the report.'),
         similarityPolicy: SimilarityPolicy.default('require').describe(
-          'Whether the new version must have everything that the one in memory exports and imports (claim 11). `warn`: the report tells what differs. `off`: nobody asks.',
+          'Whether the new version must export everything that the one in memory exports, with the same types (claim 11). Imports are not compared. `require`: otherwise the load is refused. `warn`: it is loaded, and its report says what differs. `off`: it is loaded; its report has the comparison all the same.',
         ),
       }),
     ),

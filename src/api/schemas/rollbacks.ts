@@ -17,7 +17,7 @@ const rollbackShape = {
   reason: z.string().min(1).max(1_000).describe('Why; it is in the reports and in the audit trail.'),
   ...termsShape,
   similarityPolicy: SimilarityPolicy.default('warn').describe(
-    'Whether the version must have everything that the one in memory exports and imports. An older version may lack what a newer one added, and whoever rolls back is in need: so here the report tells what differs (`warn`), and nothing is refused unless `require` is asked for.',
+    'Whether the version must export everything that the one in memory exports, with the same types. Imports are not compared. An older version may lack what a newer one added, and whoever rolls back is in need: so here the report tells what differs (`warn`), and nothing is refused unless `require` is asked for.',
   ),
 };
 

@@ -48,7 +48,7 @@ export function waitText(rollout: Rollout): string | null {
       return `the approval of wave ${wave}: patchbay rollout approve ${id} --wave ${wave}`;
     case 'operator':
       return waves.some(({ state }) => state === 'failed')
-        ? `an operator: patchbay rollout retry-failed ${id}, resume ${id} in spite of it, rollback ${id} --reason TEXT, or abort ${id}`
+        ? `an operator: patchbay rollout rollback ${id} --reason TEXT, retry-failed ${id}, abort ${id}, or resume ${id} in spite of the failure`
         : `an operator: patchbay rollout resume ${id}`;
     case 'window':
       return `its window, which opens ${windowOpensAt === null ? 'on no day that is near' : `at ${timeText(windowOpensAt)}`}`;

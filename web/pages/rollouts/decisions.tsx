@@ -29,6 +29,16 @@ const labels = {
 
 export const labelOf = (decision: Decision) => (decision.kind === 'approve' ? `${labels.approve} ${decision.wave}` : labels[decision.kind]);
 
+/** Whether a wave has failed and an operator is to decide. To resume such a rollout gives the build to more devices in spite of that. */
+const hasFailed = ({ state, waves }: Rollout) => state === 'paused' && waves.some((wave) => wave.state === 'failed');
+
+/** Returns the decision that a page offers first; null if none is better than the others. After a failure it never spreads the build. */
+export function mainDecision(rollout: Rollout): Decision | null {
+  const kinds: readonly Kind[] = hasFailed(rollout) ? ['rollback', 'retry-failed'] : ['approve', 'resume'];
+  const decisions = decisionsOn(rollout);
+  return kinds.flatMap((kind) => decisions.find((decision) => decision.kind === kind) ?? [])[0] ?? null;
+}
+
 /** What may be decided about a rollout as it stands; the service has the last word. */
 export function decisionsOn(rollout: Rollout): Decision[] {
   const { state, wave, waves, tally, isJoinable, rollbackOf } = rollout;
@@ -37,14 +47,17 @@ export function decisionsOn(rollout: Rollout): Decision[] {
   const mayBeRetried = (isOpen && state !== 'pending') || state === 'completed';
   const mayGoBack = mayBeRetried || state === 'aborted';
   const has = (isThere: boolean, decision: Decision) => (isThere ? [decision] : []);
+  const resume = has(state === 'paused', { kind: 'resume' });
+  const rollback = has(mayGoBack && rollbackOf === null && tally.loaded + tally.loading > 0, { kind: 'rollback' });
   return [
+    ...(hasFailed(rollout) ? rollback : []),
     ...has(state === 'awaiting-approval' && waiting !== undefined, { kind: 'approve', wave: waiting?.number ?? wave ?? 0 }),
-    ...has(state === 'paused', { kind: 'resume' }),
+    ...(hasFailed(rollout) ? [] : resume),
     ...has(mayBeRetried && tally.failed > 0, { kind: 'retry-failed' }),
     ...has(isOpen && state !== 'paused', { kind: 'pause' }),
     ...has(isJoinable && rollbackOf === null, { kind: 'close' }),
     ...has(isOpen, { kind: 'abort' }),
-    ...has(mayGoBack && rollbackOf === null && tally.loaded + tally.loading > 0, { kind: 'rollback' }),
+    ...(hasFailed(rollout) ? resume : rollback),
   ];
 }
 

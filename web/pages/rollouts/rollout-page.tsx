@@ -11,7 +11,7 @@ import { Panel } from '../../parts/panel.tsx';
 import { Shown } from '../../parts/shown.tsx';
 import { clockText, Moment } from '../../parts/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
-import { type Decision, DecisionDialog, decisionsOn, labelOf } from './decisions.tsx';
+import { type Decision, DecisionDialog, decisionsOn, labelOf, mainDecision } from './decisions.tsx';
 import { RolloutDevices } from './rollout-devices.tsx';
 import { Tally } from './tally.tsx';
 import { WaveView } from './wave.tsx';
@@ -50,7 +50,7 @@ export function RolloutPage({ parameters }: PageParts) {
             <button
               key={decision.kind}
               type="button"
-              class={decision.kind === 'approve' || decision.kind === 'resume' ? 'main' : ''}
+              class={decision.kind === mainDecision(rollout)?.kind ? 'main' : ''}
               onClick={() => setAsking(decision)}
             >
               {labelOf(decision)}…

@@ -78,7 +78,7 @@ export function waitText(rollout: Rollout, time: (at: string) => string): string
       return `the approval of wave ${wave}`;
     case 'operator':
       return waves.some(({ state }) => state === 'failed')
-        ? 'an operator: to have the failed loads tried again, to go on in spite of them, to roll it back, or to abort it'
+        ? 'an operator: to roll it back, to try the failed loads again, to abort it, or to resume it in spite of the failure'
         : 'an operator, to resume it';
     case 'window':
       return `its window, which opens ${windowOpensAt === null ? 'on no day that is near' : `at ${time(windowOpensAt)}`}`;
