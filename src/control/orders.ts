@@ -32,7 +32,7 @@ export function readOrder(record: Pick<OrderRecord, 'id' | 'body' | 'number'>): 
 }
 
 /** A stored order as it goes over the wire. @throws {z.ZodError} where the row violates its schema. */
-export function toOrder(record: Pick<OrderRecord, 'body' | 'number'>): Order {
+function toOrder(record: Pick<OrderRecord, 'body' | 'number'>): Order {
   return { ...Order.parse(record.body), sequence: record.number };
 }
 
