@@ -44,7 +44,7 @@ export function isDamage(error: unknown): boolean {
 }
 
 /** What is wrong with a row: the members that violate its schema. */
-export function faultOf(error: unknown): string {
+function faultOf(error: unknown): string {
   if (!(error instanceof z.core.$ZodError)) return (error instanceof Error ? error.message : String(error)).slice(0, faultLength);
   return error.issues
     .map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`))
