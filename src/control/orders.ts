@@ -30,7 +30,7 @@ export function readOrder(record: OrderRecord): Order | DamagedItem {
 }
 
 /** A stored order as it goes over the wire. @throws {z.ZodError} where the row violates its schema. */
-export function toOrder(record: OrderRecord): Order {
+function toOrder(record: OrderRecord): Order {
   return { ...Order.parse(record.body), sequence: record.number };
 }
 
