@@ -52,6 +52,16 @@ test('the first start makes the key of an administrator, shows it, and keeps it 
   expect(await statusWith(second, shown)).toBe(200);
 });
 
+test('a start names no file of the key that is not there', async () => {
+  const first = start();
+  await urlOf(first);
+  await first.end();
+  rmSync(keyFile);
+  const second = start();
+  const [, said = ''] = await second.says(/admin key +(.*)$/);
+  expect(said).toBe(`made by an earlier start, and not in ${keyFile}; if it is lost, --new-admin-key makes another`);
+});
+
 test('another key is made where it is asked for, and the first goes on', async () => {
   const first = start();
   await urlOf(first);
