@@ -292,7 +292,7 @@ test('the stream of a host ends when it registers in a new life', async () => {
     for await (const _ of orders) throw new Error('there is no order for the old life');
   })();
   await host.restart();
-  await ended;
+  await expect(ended).resolves.toBeUndefined();
 });
 
 test('a program that is to stop has stopped when its host restarts, with what was last said of it', async () => {

@@ -89,7 +89,7 @@ test('the outbox wakes whoever waits for it, and lets go when the host ends', as
   outbox.acknowledge(outbox.next());
   const ending = outbox.filled(stop.signal);
   stop.abort();
-  await ending;
+  await expect(ending).resolves.toBeUndefined();
 });
 
 async function imageBytes(version: string): Promise<{ digest: string; bytes: Uint8Array<ArrayBuffer> }> {
@@ -144,6 +144,6 @@ test('waits end at once when the host ends', async () => {
   const stop = new AbortController();
   const waiting = Promise.all([delay(1_000_000, stop.signal), new BackOff().wait(stop.signal)]);
   stop.abort();
-  await waiting;
-  await delay(1_000_000, stop.signal);
+  await expect(waiting).resolves.toHaveLength(2);
+  await expect(delay(1_000_000, stop.signal)).resolves.toBeUndefined();
 });
