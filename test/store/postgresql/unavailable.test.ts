@@ -1,6 +1,6 @@
 // A PostgreSQL database that cannot be written to now: it is read-only, has no connection left, or is full. What comes after is carried out.
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -88,8 +88,11 @@ test('a database without migrations is made, unless that is not wanted; one with
   await (await Store.open(database, { beforeCreation: refuse })).close();
 });
 
-/** A PgBouncer of this machine in front of the database, as the user that may run it; null where there is none. */
-async function startPooler(database: string, settings: Readonly<Record<string, string>>): Promise<string | null> {
+/** The tests of poolers are skipped without it. */
+const isPgbouncerInstalled = spawnSync('pgbouncer', ['--version']).status === 0;
+
+/** Starts PgBouncer in front of the database, as a user that may run it. Returns its address. */
+async function startPooler(database: string, settings: Readonly<Record<string, string>>): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-pooler-'));
   chmodSync(folder, 0o755);
   const { hostname, port, username, password, pathname } = new URL(database);
@@ -121,11 +124,7 @@ async function startPooler(database: string, settings: Readonly<Record<string, s
     await ended;
     rmSync(folder, { recursive: true });
   });
-  const isStarted = await once(pooler, 'spawn').then(
-    () => true,
-    () => false,
-  );
-  if (!isStarted) return null;
+  await once(pooler, 'spawn');
   const url = `postgresql://any:any@127.0.0.1:${listen}/${name}`;
   await vi.waitUntil(() => canConnect(url), patience);
   return url;
@@ -153,7 +152,7 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
-test.each([
+test.runIf(isPgbouncerInstalled).each([
   [
     'drops the settings of sessions',
     { pool_mode: 'transaction', ignore_startup_parameters: 'options' },
@@ -161,21 +160,23 @@ test.each([
   ],
   ['drops them, and keeps sessions', { pool_mode: 'session', ignore_startup_parameters: 'options' }, /settings .* do not arrive/],
   ['refuses the settings of sessions', { pool_mode: 'transaction' }, /refuses the settings .*unsupported startup parameter/],
-])('a pooler that %s is refused before anything is made', { timeout: 120_000 }, async (_what, settings, message) => {
+])('a pooler that %s is refused before anything is made', { timeout: 300_000 }, async (_what, settings, message) => {
   const database = await newEmptyDatabase('');
   const url = await startPooler(database, settings);
-  if (url === null) return console.log('skipped: PgBouncer is not installed on this machine');
   const refused = Store.open(url);
   await expect(refused).rejects.toThrow(PoolerError);
   await expect(refused).rejects.toThrow(message);
   expect(await runSql(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).toEqual([]);
 });
 
-test('a pooler that gives each transaction another session is refused, whatever it does with settings', { timeout: 120_000 }, async () => {
-  const database = await newEmptyDatabase('');
-  // So the settings are there all the same.
-  await alterPostgresql(database, "SET statement_timeout = '20s'");
-  const url = await startPooler(database, { pool_mode: 'transaction', ignore_startup_parameters: 'options' });
-  if (url === null) return console.log('skipped: PgBouncer is not installed on this machine');
-  await expect(Store.open(url)).rejects.toThrow(/each other's sessions/);
-});
+test.runIf(isPgbouncerInstalled)(
+  'a pooler that gives each transaction another session is refused, whatever it does with settings',
+  { timeout: 300_000 },
+  async () => {
+    const database = await newEmptyDatabase('');
+    // So the settings are there all the same.
+    await alterPostgresql(database, "SET statement_timeout = '20s'");
+    const url = await startPooler(database, { pool_mode: 'transaction', ignore_startup_parameters: 'options' });
+    await expect(Store.open(url)).rejects.toThrow(/each other's sessions/);
+  },
+);

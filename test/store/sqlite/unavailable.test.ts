@@ -1,6 +1,6 @@
 // A file that is locked, full or read-only: what cannot be written is refused with the reason and leaves nothing, and goes on when the file can be written again.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -119,54 +119,59 @@ test('a disk that is full in the middle of a transaction leaves nothing of it, o
   expect(await events()).toMatchObject([{ number: 1, object: 'after' }]);
 });
 
-/** Runs work on a file system of a few megabytes. @returns Whether this process may mount one. */
-async function onSmallDisk(work: (disk: string) => Promise<void>): Promise<boolean> {
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', folder], { stdio: 'ignore' });
-  } catch {
-    return false;
-  }
-  try {
-    await work(folder);
-  } finally {
-    execFileSync('umount', ['--lazy', folder]);
-  }
-  return true;
+/** Puts a file system of a few megabytes in the place of a folder. Returns whether this process may. */
+function mountSmallDisk(place: string): boolean {
+  return spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', place], { stdio: 'ignore' }).status === 0;
 }
 
-test('a disk that is full refuses writes with that reason, and takes them when there is room again; what was acknowledged is kept', async ({
-  skip,
-}) => {
-  const isMounted = await onSmallDisk(async (disk) => {
-    const store = await Store.open(file, { isExclusive: true });
-    const kept = ['first'];
-    await write(store, 'first');
-    const ballast = join(disk, 'ballast');
-    expect(() => writeFileSync(ballast, Buffer.alloc(16_000_000))).toThrow(/ENOSPC/);
-    let refused = 0;
-    // There may be room for some yet, in pages that the log has already.
-    for (let attempt = 0; refused < 3 && attempt < 100; attempt += 1) {
-      const names = [`a${attempt}`, `b${attempt}`, `c${attempt}`];
-      const results = await Promise.allSettled(names.map((name) => write(store, name, 'x'.repeat(50_000))));
-      refused = results.filter(({ status }) => status === 'rejected').length;
-      for (const [position, result] of results.entries()) {
-        if (result.status === 'fulfilled') kept.push(names[position] ?? '');
-        else expect(unavailabilityOf(result.reason)?.detail).toMatch(/full|SQLite has ended/);
+function unmount(place: string): void {
+  execFileSync('umount', ['--lazy', place]);
+}
+
+function mayMount(): boolean {
+  const place = mkdtempSync(join(tmpdir(), 'patchbay-disk-'));
+  const isMounted = mountSmallDisk(place);
+  if (isMounted) unmount(place);
+  rmSync(place, { recursive: true });
+  return isMounted;
+}
+
+test.runIf(mayMount())(
+  'a disk that is full refuses writes, and takes them when there is room again; what was acknowledged is kept',
+  async () => {
+    expect(mountSmallDisk(folder)).toBe(true);
+    try {
+      const store = await Store.open(file, { isExclusive: true });
+      const kept = ['first'];
+      await write(store, 'first');
+      const ballast = join(folder, 'ballast');
+      expect(() => writeFileSync(ballast, Buffer.alloc(16_000_000))).toThrow(/ENOSPC/);
+      let refused = 0;
+      // There may be room for some yet, in pages that the log has already.
+      for (let attempt = 0; refused < 3 && attempt < 100; attempt += 1) {
+        const names = [`a${attempt}`, `b${attempt}`, `c${attempt}`];
+        const results = await Promise.allSettled(names.map((name) => write(store, name, 'x'.repeat(50_000))));
+        refused = results.filter(({ status }) => status === 'rejected').length;
+        for (const [position, result] of results.entries()) {
+          if (result.status === 'fulfilled') kept.push(names[position] ?? '');
+          else expect(unavailabilityOf(result.reason)?.detail).toMatch(/full|SQLite has ended/);
+        }
       }
+      expect(refused).toBe(3);
+      expect((await store.health()).writeFault).toMatch(/full/);
+      expect(await objectsIn(store)).toEqual(kept);
+      unlinkSync(ballast);
+      await write(store, 'after');
+      expect((await store.health()).writeFault).toBeNull();
+      await store.close();
+      const again = await Store.open(file);
+      expect(await objectsIn(again)).toEqual([...kept, 'after']);
+      await again.close();
+    } finally {
+      unmount(folder);
     }
-    expect(refused).toBe(3);
-    expect((await store.health()).writeFault).toMatch(/full/);
-    expect(await objectsIn(store)).toEqual(kept);
-    unlinkSync(ballast);
-    await write(store, 'after');
-    expect((await store.health()).writeFault).toBeNull();
-    await store.close();
-    const again = await Store.open(file);
-    expect(await objectsIn(again)).toEqual([...kept, 'after']);
-    await again.close();
-  });
-  if (!isMounted) skip('this process may not mount a small file system');
-});
+  },
+);
 
 test('a database that has become read-only refuses writes with that reason, and is read all the same', async () => {
   const engine = await openEngine();
