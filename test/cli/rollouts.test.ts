@@ -229,7 +229,7 @@ test('where a wave fails, who sees no terminal is told to decide; what failed is
   expect(stopped.stdout).toContain(`1 device without success: patchbay rollout devices ${id} --state failed\n`);
   expect(stopped.stderr).toMatch(
     new RegExp(
-      `\\nwave 2 has failed: 1 of 2 loads have not succeeded.*\\nit waits for an operator: patchbay rollout retry-failed ${id}, resume ${id} .*, rollback ${id} --reason TEXT, or abort ${id}\\n$`,
+      `\\nwave 2 has failed: 1 of 2 loads have not succeeded.*\\nit waits for an operator: patchbay rollout rollback ${id} --reason TEXT, retry-failed ${id}, abort ${id}, or resume ${id} .*\\n$`,
     ),
   );
   const [shown, failed, ofFirst] = await Promise.all([
