@@ -20,7 +20,7 @@ beforeAll(async () => {
   if (order === undefined) throw new Error('no order');
   await agent.report(attached(order));
   [device = ''] = await bench.connectedDevices(1);
-  await bench.push('tcp', '1.0.0', workModule(1));
+  for (const version of ['1.0.0', '1.1.0']) await bench.push('tcp', version, workModule(1));
 });
 afterAll(async () => {
   agent.disconnect();
@@ -164,7 +164,7 @@ test.each([
   ['2999-01-01T00:00:00.5-08:00', '2999-01-01T08:00:00.500Z'],
   ['2999-01-01T00:00:00Z', '2999-01-01T00:00:00.000Z'],
 ])('a rollout may start at %s, which is answered in UTC', async (startAt, utc) => {
-  const rollout = await bench.post('/v1/rollouts', { module: 'tcp', version: '1.0.0', devices: [device], startAt, whenBusy: 'queue' });
+  const rollout = await bench.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt, whenBusy: 'queue' });
   expect(rollout).toMatchObject({ status: 202, body: { startAt: utc } });
   expect((await bench.get(`/v1/rollouts/${rollout.body['id']}`)).body['startAt']).toBe(utc);
   expect((await bench.get('/v1/rollouts')).status).toBe(200);
