@@ -224,7 +224,12 @@ const anyCall = () => fc.oneof(...Object.values(kinds).map((kind) => kind()));
 /** A public key that no other call has. */
 const newPublicKey = fc.constant(null).map(() => publicPartOf(newPrivateKey()).pem);
 
-const plainRollout = { module: fc.constant('tcp'), version: fc.constant('1.1.0-rc.1+b.2'), devices: oneDevice, whenBusy: fc.constant('queue') };
+const plainRollout = {
+  module: fc.constant('tcp'),
+  version: fc.constant('1.1.0-rc.1+b.2'),
+  devices: oneDevice,
+  whenBusy: fc.constant('queue'),
+};
 const rolloutMembers = {
   runningVersion: fc.constantFrom(undefined, '>=0.0.1', '1.x || 2.x'),
   ...plainRollout,
