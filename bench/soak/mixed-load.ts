@@ -14,7 +14,8 @@ const builds = 4;
 /** A module of which new versions come during the whole run. */
 const growing = 'udp';
 
-export type Counts = Record<string, number> & { requests: number; unexpected: number };
+/** `shed`: answered 503 with Retry-After, as an overloaded service does. `unexpected`: answers that no client should get. */
+export type Counts = Record<string, number> & { requests: number; unexpected: number; shed: number };
 
 export class MixedLoad {
   readonly #installation: Installation;
@@ -22,7 +23,7 @@ export class MixedLoad {
   readonly #racks: readonly string[];
   readonly #devices: readonly string[];
   readonly #ending = new AbortController();
-  readonly #counts: Counts = { requests: 0, unexpected: 0 };
+  readonly #counts: Counts = { requests: 0, unexpected: 0, shed: 0 };
   readonly #programs: { readonly device: string; readonly program: string }[] = [];
   #growingBuild = 0;
   #tasks: readonly Promise<void>[] = [];
@@ -53,7 +54,7 @@ export class MixedLoad {
       .join(', ');
   }
 
-  /** Ends all of it. Returns how often each was done; `unexpected` counts answers that no client should get. */
+  /** Ends all of it. Returns how often each was done. */
   async end(): Promise<Counts> {
     this.#ending.abort();
     await Promise.all(this.#tasks);
@@ -174,7 +175,8 @@ export class MixedLoad {
     ]);
     const response = await fetch(`${this.#installation.url}${path}`, { headers: { authorization: `Bearer ${this.#installation.key}` } });
     await response.arrayBuffer();
-    if (!response.ok) throw new Error(`${path} answered ${response.status}`);
+    if (isShed(response)) this.#counts.shed += 1;
+    else if (!response.ok) throw new Error(`${path} answered ${response.status}`);
   }
 
   async #askWrongly(): Promise<void> {
@@ -187,7 +189,8 @@ export class MixedLoad {
     const headers = { authorization: `Bearer ${this.#installation.key}`, 'content-type': 'application/json' };
     const response = await fetch(`${this.#installation.url}${path}`, { ...init, headers });
     await response.arrayBuffer();
-    if (response.status !== status) throw new Error(`${path} answered ${response.status} instead of ${status}`);
+    if (isShed(response)) this.#counts.shed += 1;
+    else if (response.status !== status) throw new Error(`${path} answered ${response.status} instead of ${status}`);
   }
 
   /** Follows the events for a second. */
@@ -196,7 +199,8 @@ export class MixedLoad {
     const headers = { authorization: `Bearer ${this.#installation.key}` };
     try {
       const response = await fetch(`${this.#installation.url}/v1/events`, { headers, signal });
-      if (!response.ok) throw new Error(`/v1/events answered ${response.status}`);
+      if (isShed(response)) this.#counts.shed += 1;
+      else if (!response.ok) throw new Error(`/v1/events answered ${response.status}`);
       await response.arrayBuffer();
     } catch (error) {
       if (!signal.aborted) throw error;
@@ -230,6 +234,10 @@ async function deviceIds(client: Client): Promise<string[]> {
     cursor = page.next ?? undefined;
   } while (cursor !== undefined);
   return ids;
+}
+
+function isShed({ status, headers }: Response): boolean {
+  return status === 503 && headers.has('retry-after');
 }
 
 function anyOf<Item>(items: readonly Item[]): Item {

@@ -70,7 +70,11 @@ export type ClientName = keyof typeof generators;
 export const clientNames: readonly ClientName[] = ['openapi-fetch', 'hey-api', 'orval', 'oazapfts'];
 
 function command(folder: string, name: string, parameters: readonly string[]) {
-  return run(process.execPath, [join(root, 'node_modules/.bin', name), ...parameters], { cwd: folder });
+  return run(process.execPath, [join(root, 'node_modules/.bin', name), ...parameters], {
+    cwd: folder,
+    // Generators keep caches among the temporary files.
+    env: { ...process.env, TMPDIR: folder },
+  });
 }
 
 /** Generates every client into a folder of its name, beside its program. */

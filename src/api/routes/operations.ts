@@ -2,7 +2,7 @@
 
 import type { Control } from '../../control/control.ts';
 import { FleetHealth, Live, Readiness } from '../schemas/operations.ts';
-import { problems } from '../schemas/problem.ts';
+import { onlyProblems, problems } from '../schemas/problem.ts';
 import type { Api } from './route.ts';
 
 const tags = ['operations'];
@@ -33,7 +33,7 @@ export function addOperationsRoutes(app: Api, control: Control): void {
         operationId: 'getLiveness',
         tags,
         summary: 'Whether the service runs',
-        response: { 200: Live.describe('It runs.') },
+        response: { 200: Live.describe('It runs.'), ...onlyProblems('malformed-request', 'internal') },
       },
     },
     async () => ({ status: 'live' as const }),
@@ -51,6 +51,7 @@ export function addOperationsRoutes(app: Api, control: Control): void {
         response: {
           200: Readiness.describe('It can: the database takes writes and has every migration, and the service is not closing.'),
           503: Readiness.describe('It cannot, and why.'),
+          ...onlyProblems('malformed-request', 'internal'),
         },
       },
     },

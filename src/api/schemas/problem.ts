@@ -111,8 +111,8 @@ export function problems(...types: ProblemType[]) {
   return onlyProblems(...everywhere, ...types);
 }
 
-/** The documented problem responses of a route for which anybody may ask. */
-function onlyProblems(...types: ProblemType[]) {
+/** The documented problem responses of a route that is exempt from keys and limits. */
+export function onlyProblems(...types: ProblemType[]) {
   const byStatus = Map.groupBy<number, ProblemType>(types, (type) => problemTypes[type].status);
   return Object.fromEntries(
     [...byStatus].map(([status, some]) => [
