@@ -385,13 +385,14 @@ test.each([
     `${goodRestore} (drop (call $read))`,
     'saved 1 words of state, and the new one reads more',
   ],
-  ['save writes without end', '(loop $l (call $write (i64.const 1)) (br $l))', goodRestore, 'may carry 65536 words'],
+  // On a slow machine the time limit of 100 ms is reached first.
+  ['save writes without end', '(loop $l (call $write (i64.const 1)) (br $l))', goodRestore, /may carry 65536 words|ran longer than 100 ms/],
 ])('when %s the load fails and the old version goes on with its state', async (_what, save, restore, reason) => {
   await load('1.0.0', counter(save, restore));
   await bench.start('p', { module: 'tcp', calls: 5 });
   await until(() => bench.statistics('p').state === 'finished');
   const report = await load('1.1.0', counter(save, `${restore} (nop)`));
-  expect(report).toMatchObject({ outcome: 'failed', reason: expect.stringContaining(reason), current: { version: '1.0.0' } });
+  expect(report).toMatchObject({ outcome: 'failed', reason: expect.stringMatching(reason), current: { version: '1.0.0' } });
   await bench.start('q', { module: 'tcp', calls: 1 });
   await until(() => bench.statistics('q').state === 'finished');
   expect(bench.statistics('q')).toMatchObject({ lastResult: '6', versions: [{ version: '1.0.0', callsCompleted: 1 }] });
