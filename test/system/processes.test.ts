@@ -289,7 +289,9 @@ test('a port that is taken is named', async () => {
 test('a database that cannot be opened is named', async () => {
   const file = join(folder, 'notes.txt');
   writeFileSync(file, 'These are notes, not a database. '.repeat(100));
-  for (const database of [file, folder, join(file, 'patchbay.db')]) {
+  const directory = join(folder, 'directory');
+  mkdirSync(directory);
+  for (const database of [file, directory, join(file, 'patchbay.db')]) {
     const child = start('patchbay', 'serve', '--port', '0', '--database', database);
     const [message] = await child.says(/^cannot open the database .*/);
     expect(message).toContain(database);
