@@ -1,4 +1,4 @@
-// Protection of browsers. Responses are data: they are neither run, framed, nor taken for another type than they say. Pages of other sites change nothing.
+// Protection of browsers. Responses are data: they are neither run, framed, nor taken for another type than they say. Pages of other origins change nothing.
 
 import helmet from '@fastify/helmet';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -7,7 +7,7 @@ import { Problem } from '../control/problem.ts';
 /** Methods that change nothing (RFC 9110, 9.2.1). */
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-/** Adds headers to every response, and refuses requests of other sites that would change something. Pages say for themselves what they may load. */
+/** Adds headers to every response, and refuses requests of other origins that would change something. Pages say for themselves what they may load. */
 export async function protectBrowsers(app: FastifyInstance): Promise<void> {
   app.addHook('onRequest', async (request) => {
     if (!safeMethods.has(request.method)) refuseOtherSites(request);
@@ -26,7 +26,7 @@ export function refuseOtherSites(request: FastifyRequest): void {
   const said = site === undefined ? `Origin ${String(origin).slice(0, 100)}` : `Sec-Fetch-Site ${String(site).slice(0, 100)}`;
   throw new Problem(
     'cross-origin',
-    `a browser sends this for a page of another site (${said}), and the host here is ${request.host.slice(0, 100)}: use the dashboard of this service, or a client that is no page`,
+    `a browser sends this for a page of another origin (${said}), and the host here is ${request.host.slice(0, 100)}: use the dashboard of this service, or a client that is no page`,
   );
 }
 

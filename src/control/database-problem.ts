@@ -7,6 +7,7 @@ import { Problem } from './problem.ts';
 export function databaseProblemOf(error: unknown): Problem | null {
   const unavailable = unavailabilityOf(error);
   if (unavailable === null) return null;
-  const { detail, retryAfterSeconds } = unavailable;
-  return new Problem('database-unavailable', `${detail}; try again when Retry-After has passed`, { retryAfterSeconds });
+  const { detail, retryAfterSeconds, isLost } = unavailable;
+  const advice = isLost ? '' : '; try again when Retry-After has passed';
+  return new Problem('database-unavailable', `${detail}${advice}`, { retryAfterSeconds });
 }

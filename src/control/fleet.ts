@@ -52,8 +52,10 @@ export async function fleetHealth({ store, clock }: Context, faults: readonly st
   const reasons = [
     ...faults,
     ...(hosts.length === 0 ? ['no device host has ever registered'] : []),
-    ...unreachable.slice(0, hostsNamed).map(({ name, devices: count }) => `the host ${name} with ${count} devices is unreachable`),
-    ...(devices.attaching > 0 ? [`${devices.attaching} devices are coming up`] : []),
+    ...unreachable
+      .slice(0, hostsNamed)
+      .map(({ name, devices: count }) => `the host ${name} with ${counted(count, 'device')} is unreachable`),
+    ...(devices.attaching > 0 ? [`${counted(devices.attaching, 'device')} ${devices.attaching === 1 ? 'is' : 'are'} coming up`] : []),
     ...reasonsOfDevices(notWhole),
     ...reasonsOfDrift(drifted),
     ...reasonsOfRejections(rejected),
@@ -75,10 +77,15 @@ export async function fleetHealth({ store, clock }: Context, faults: readonly st
   };
 }
 
+/** A count with its noun, in the singular for 1. */
+const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
+
 function reasonsOfDevices({ count, first }: NotWhole): string[] {
   if (count === 0) return [];
   const named = first.map(({ name, attachFailure }) => `${name} (${attachFailure?.slice(0, failureLength)})`).join(', ');
-  return [`${count} devices were not brought back whole: ${named}${count > first.length ? ', and others' : ''}`];
+  return [
+    `${counted(count, 'device')} ${count === 1 ? 'was' : 'were'} not brought back whole: ${named}${count > first.length ? ', and others' : ''}`,
+  ];
 }
 
 function reasonsOfDrift({ count, first }: Drifted): string[] {
@@ -88,19 +95,22 @@ function reasonsOfDrift({ count, first }: Drifted): string[] {
     return `${deviceName} (${observed}, expected ${driftedFrom ?? 'none'})`;
   });
   const others = count > first.length ? ', and others' : '';
-  return [`${count} modules of devices have drifted: ${named.join(', ')}${others}; load the version that each device should have`];
+  const what = count === 1 ? '1 module of a device has drifted' : `${count} modules of devices have drifted`;
+  return [`${what}: ${named.join(', ')}${others}; load the version that each device should have`];
 }
 
 function reasonsOfRejections({ count, first }: Rejected): string[] {
   if (count === 0) return [];
   const named = first.map(({ name, rejection }) => `${name} (${rejection.slice(0, failureLength)})`).join(', ');
-  return [`the service rejected reports of ${count} devices: ${named}${count > first.length ? ', and others' : ''}`];
+  return [`the service rejected reports of ${counted(count, 'device')}: ${named}${count > first.length ? ', and others' : ''}`];
 }
 
 function reasonsOfLoads({ count, oldest }: WaitingLoads): string[] {
   if (oldest === null) return [];
   const { id, requestedAt } = oldest;
-  return [`${count} loads have waited for more than ${longestWait} minutes, the first of them, ${id}, since ${requestedAt.toISOString()}`];
+  const since = requestedAt.toISOString();
+  if (count === 1) return [`1 load, ${id}, has waited for more than ${longestWait} minutes, since ${since}`];
+  return [`${count} loads have waited for more than ${longestWait} minutes, the first of them, ${id}, since ${since}`];
 }
 
 /** What there is of hosts, devices, loads and orders at the moment; it is asked for every few seconds, so that nothing that has ended is looked at. */

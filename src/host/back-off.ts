@@ -2,22 +2,32 @@
 
 const firstMilliseconds = 100;
 const longestMilliseconds = 5_000;
+/** The longest that a service, or a proxy before it, may ask a host to wait. */
+const longestAskedMilliseconds = 60_000;
 
 /** Exponential back-off with full jitter: a service that comes back is not met by all hosts at once. */
 export class BackOff {
   #attempts = 0;
 
-  /** Waits; returns early when the signal is aborted. */
-  async wait(signal: AbortSignal): Promise<void> {
+  /**
+   * Waits; returns early when the signal is aborted.
+   * @param asked Milliseconds that the service asked to wait for (`Retry-After`), counted up to a minute: the wait is longer than that.
+   */
+  async wait(signal: AbortSignal, asked = 0): Promise<void> {
     const ceiling = Math.min(firstMilliseconds * 2 ** this.#attempts, longestMilliseconds);
     this.#attempts = Math.min(this.#attempts + 1, 16);
-    await delay(Math.random() * ceiling, signal);
+    await delay(boundedWait(asked) + Math.random() * ceiling, signal);
   }
 
   /** It worked: the next wait is a short one again. */
   reset(): void {
     this.#attempts = 0;
   }
+}
+
+/** What a service asked to wait for, in milliseconds, as far as a host does so: at most a minute. */
+export function boundedWait(asked: number): number {
+  return Math.min(asked, longestAskedMilliseconds);
 }
 
 /** Resolves after that time, or when the signal is aborted. */

@@ -3,6 +3,7 @@
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
 import { agentLimits, Order, Registered, type Registration } from '../protocol/agent.ts';
+import { retryAfterMilliseconds } from '../protocol/retry-after.ts';
 import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
 import { delay } from './back-off.ts';
 
@@ -27,10 +28,13 @@ export class ControlError extends Error {
   readonly isFinal: boolean;
   /** What is wrong and what to change, in the service's words; the whole message where it is not the service that answers. */
   readonly detail: string;
+  /** How long to wait before the next request, of a service that is busy; 0 where it does not say. */
+  readonly retryAfterMilliseconds: number;
 
-  constructor(status: number, message: string, problem: ProblemText | null) {
+  constructor(status: number, message: string, problem: ProblemText | null, retryAfter: number | null) {
     super(message);
     this.status = status;
+    this.retryAfterMilliseconds = busyStatuses.has(status) ? (retryAfter ?? 0) : 0;
     this.isFinal = problem !== null && status < 500 && status !== 429;
     this.detail = problem?.detail ?? message;
   }
@@ -41,6 +45,7 @@ export class ControlError extends Error {
   }
 }
 
+const busyStatuses = new Set([429, 503]);
 const rejectionStatuses = new Set([400, 413, 415, 422]);
 
 /** The part of problem details (RFC 9457) that a host repeats. */
@@ -215,7 +220,7 @@ export class ControlConnection {
     const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json') ?? false;
     const text = await response.text();
     const message = `${init.method ?? 'GET'} ${path}: ${response.status} ${text.slice(0, 500)}`;
-    throw new ControlError(response.status, message, isProblem ? problemIn(text) : null);
+    throw new ControlError(response.status, message, isProblem ? problemIn(text) : null, retryAfterMilliseconds(response.headers));
   }
 }
 

@@ -7,7 +7,7 @@ import { type DeviceState, Processor } from '../machine/index.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
 import { agentLimits, type MadeReport, type Order, type Registered, type Registration } from '../protocol/agent.ts';
 import type { DeviceId } from '../protocol/identifiers.ts';
-import { BackOff, delay } from './back-off.ts';
+import { BackOff, boundedWait, delay } from './back-off.ts';
 import { BuildVerifier } from './build-verifier.ts';
 import { ControlConnection, ControlError } from './control-connection.ts';
 import { HostedDevice } from './hosted-device.ts';
@@ -110,12 +110,14 @@ class Host {
     const backOff = new BackOff();
     while (!signal.aborted) {
       const began = performance.now();
+      let asked = 0;
       try {
         await this.#follow();
         if (!signal.aborted)
           logger.warn(`the control service ended the stream of orders; registering again (is another host called ${name} running?)`);
       } catch (error) {
         if (signal.aborted) return;
+        asked = askedWait(error);
         const isRefused = error instanceof RegistrationRefused;
         if (isRefused && this.#host === null) throw error;
         if (isRefused)
@@ -126,7 +128,7 @@ class Host {
         else logger.warn({ reason: String(error) }, 'lost the control service; trying again');
       }
       if (performance.now() - began >= steadyMilliseconds) backOff.reset();
-      await backOff.wait(signal);
+      await backOff.wait(signal, asked);
     }
   }
 
@@ -247,7 +249,7 @@ class Host {
         } else {
           logger.warn({ reason, reports: reports.length }, 'could not deliver reports; trying again');
         }
-        await backOff.wait(signal);
+        await backOff.wait(signal, askedWait(error));
       }
     }
   }
@@ -299,13 +301,16 @@ class Host {
 
   async #sendHeartbeats(): Promise<void> {
     const { signal, logger } = this.#options;
+    let asked = 0;
     while (!signal.aborted) {
-      await delay(this.#heartbeatMilliseconds, signal);
+      await delay(Math.max(this.#heartbeatMilliseconds, asked), signal);
+      asked = 0;
       if (this.#host === null || signal.aborted) continue;
       try {
         await this.#connection.heartbeat(this.#host, this.#bootId);
       } catch (error) {
         if (signal.aborted) return;
+        asked = boundedWait(askedWait(error));
         logger.debug({ reason: String(error) }, 'could not send a heartbeat');
       }
     }
@@ -320,7 +325,7 @@ class Host {
         return await ask(this.#connection);
       } catch (error) {
         if (signal.aborted || isRefused(error) || (error instanceof ControlError && error.isFinal && error.status === 404)) throw error;
-        await backOff.wait(signal);
+        await backOff.wait(signal, askedWait(error));
       }
     }
   }
@@ -329,6 +334,11 @@ class Host {
 /** What the log says of an order. */
 function factsOf({ order, kind, device, request, ...content }: Order) {
   return { order, kind, device, ...('load' in content ? { load: content.load } : {}), request };
+}
+
+/** Milliseconds that a service which is busy has asked to wait for; 0 where it has not, or something else failed. */
+function askedWait(error: unknown): number {
+  return error instanceof ControlError ? error.retryAfterMilliseconds : 0;
 }
 
 /** What the service rejects as malformed it would reject for ever. */

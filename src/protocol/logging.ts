@@ -14,8 +14,8 @@ export type LoggerSettings = {
 };
 
 const censor = '[redacted]';
-/** API keys and agent tokens, also where their ends are cut off, and what stands after `Bearer`. */
-const secretForms = /patchbay_[0-9a-f]{32}_[\w-]+|agt_[\w-]+|\bBearer +[^\s"\\]+/gi;
+/** API keys and agent tokens, also where their ends are cut off, and what stands after `Bearer`, other than the placeholder of a message. */
+const secretForms = /patchbay_[0-9a-f]{32}_[\w-]+|agt_[\w-]+|\bBearer +(?!(?:TOKEN|KEY)`)[^\s"\\]+/gi;
 /** Headers that hold secrets of any form, with their value or values. */
 const secretHeaders = /("(?:(?:proxy-)?authorization|(?:set-)?cookie)":)(?:"(?:[^"\\]|\\.)*"|\[(?:"(?:[^"\\]|\\.)*",?)*\])/gi;
 

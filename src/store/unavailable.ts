@@ -7,6 +7,8 @@ export type Unavailability = {
   readonly retryAfterSeconds: number;
   /** Whether the database is expected to come back without an operator: a lock, a restart, a lost connection. */
   readonly isTransient: boolean;
+  /** Whether the service cannot use the database again before an operator has restored it: to repeat a request cannot help. */
+  readonly isLost: boolean;
 };
 
 /** The store found out by itself that the database cannot be used. */
@@ -14,11 +16,13 @@ export class DatabaseUnavailable extends Error {
   override readonly name = 'DatabaseUnavailable';
   readonly retryAfterSeconds: number;
   readonly isTransient: boolean;
+  readonly isLost: boolean;
 
-  constructor({ detail, retryAfterSeconds, isTransient }: Unavailability, options?: ErrorOptions) {
+  constructor({ detail, retryAfterSeconds, isTransient, isLost }: Unavailability, options?: ErrorOptions) {
     super(detail, options);
     this.retryAfterSeconds = retryAfterSeconds;
     this.isTransient = isTransient;
+    this.isLost = isLost;
   }
 }
 
@@ -30,8 +34,19 @@ export class PoolerError extends Error {
 /** Seconds to wait for what ends by itself, and for what an operator has to repair. */
 const retryAfter = { transient: 1, persistent: 5 } as const;
 
-const transient = (detail: string): Unavailability => ({ detail, retryAfterSeconds: retryAfter.transient, isTransient: true });
-const persistent = (detail: string): Unavailability => ({ detail, retryAfterSeconds: retryAfter.persistent, isTransient: false });
+const transient = (detail: string): Unavailability => ({
+  detail,
+  retryAfterSeconds: retryAfter.transient,
+  isTransient: true,
+  isLost: false,
+});
+const persistent = (detail: string): Unavailability => ({
+  detail,
+  retryAfterSeconds: retryAfter.persistent,
+  isTransient: false,
+  isLost: false,
+});
+const lost = (detail: string): Unavailability => ({ ...persistent(detail), isLost: true });
 
 const locked = transient('another process or transaction has locked the database for too long');
 const full = persistent('the disk of the database is full: free space on it');
@@ -39,7 +54,7 @@ export const readOnly = persistent('the database is read-only: a failover, a rem
 const away = transient('the database does not answer');
 const exhausted = transient('the database has no connection left: raise max_connections, or run fewer services');
 const refused = persistent('the database does not let the service in: check its user, its password and its privileges');
-const damaged = persistent('the database is damaged: stop the service and restore the database from a backup');
+const damaged = lost('the database is damaged: stop the service and restore the database from a backup');
 const faulty = persistent('the disk of the database fails: see the log of the operating system');
 const lacking = transient('the database lacks memory or another resource');
 
@@ -51,7 +66,7 @@ const sqliteCodes: ReadonlyMap<string, Unavailability> = new Map([
   ['SQLITE_NOMEM', lacking],
   ['SQLITE_INTERRUPT', away],
   ['SQLITE_READONLY', readOnly],
-  ['SQLITE_READONLY_DBMOVED', persistent('the database file was moved or deleted while the service ran')],
+  ['SQLITE_READONLY_DBMOVED', lost('the database file was moved or deleted while the service ran')],
   ['SQLITE_PERM', refused],
   ['SQLITE_AUTH', refused],
   ['SQLITE_IOERR', faulty],
@@ -70,7 +85,7 @@ const sqlStates: ReadonlyMap<string, Unavailability> = new Map([
   ['28', refused],
   // A transaction that met another one, or waited too long for it.
   ['40', locked],
-  ['3D000', persistent('the database does not exist any more: restore it from a backup')],
+  ['3D000', lost('the database does not exist any more: restore it from a backup')],
   ['42501', refused],
   ['53', lacking],
   ['53100', full],
@@ -131,8 +146,8 @@ const maxDepth = 6;
 /** Why a failure is one of the database's being unavailable; null where it is another. */
 export function unavailabilityOf(error: unknown): Unavailability | null {
   if (error instanceof DatabaseUnavailable) {
-    const { message, retryAfterSeconds, isTransient } = error;
-    return { detail: message, retryAfterSeconds, isTransient };
+    const { message, retryAfterSeconds, isTransient, isLost } = error;
+    return { detail: message, retryAfterSeconds, isTransient, isLost };
   }
   const causes = causesOf(error);
   const own = causes.find((cause) => cause instanceof DatabaseUnavailable);

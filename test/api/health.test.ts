@@ -53,6 +53,7 @@ test.runIf(kind === 'sqlite')(
       status: 503,
       body: { type: 'urn:patchbay:problem:database-unavailable', detail: expect.stringContaining(reason) },
     });
+    expect(refused.body['detail']).toMatch(/restore the database before you start it again$/);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
     renameSync(`${bench.database}.moved`, bench.database);
     await isReady();
@@ -69,7 +70,10 @@ test.runIf(kind === 'sqlite')(
     const refused = await bench.post('/v1/keys', { name: 'meanwhile', role: 'viewer' });
     expect(refused).toMatchObject({
       status: 503,
-      body: { type: 'urn:patchbay:problem:database-unavailable', detail: expect.stringContaining('another process has held the lock') },
+      body: {
+        type: 'urn:patchbay:problem:database-unavailable',
+        detail: expect.stringMatching(/another process has held the lock.*try again when Retry-After has passed$/),
+      },
     });
     expect(refused.headers.get('retry-after')).toBe('1');
     const waiting = bench.post('/v1/keys', { name: 'waits', role: 'viewer' });

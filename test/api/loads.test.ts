@@ -335,7 +335,7 @@ test('the fleet is healthy while every host is connected, and says why when it i
   });
   expect(itemsOf(await bench.get('/v1/devices?status=unreachable'))).toMatchObject([{ name: 'leaving-1' }]);
   expect(health).toMatchObject({
-    reasons: ['the host leaving with 1 devices is unreachable'],
+    reasons: ['the host leaving with 1 device is unreachable'],
     hosts: { connected: 2, unreachable: 1 },
     devices: { unreachable: 1 },
   });

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
+import { withoutSecrets } from '../../src/protocol/logging.ts';
 import { Lines } from '../lines.ts';
 import { Agent } from './agent.ts';
 import { Bench, bearer, itemsOf, joinToken, until, workModule } from './fixture.ts';
@@ -143,6 +144,15 @@ test('a secret is in no line, wherever a client or an error puts it', async () =
   const paths = log.with({ msg: 'incoming request' }).map(({ req }) => Object(req).url);
   expect(paths).toContain('/v1/devices/[redacted]');
   expect(paths.length).toBeGreaterThan(secrets.length * 14);
+});
+
+test('a message keeps its placeholder, and loses a token that stands in the same place', () => {
+  for (const placeholder of ['TOKEN', 'KEY']) {
+    const message = `shown as \`Authorization: Bearer ${placeholder}\`: ask for another`;
+    expect(withoutSecrets(message)).toBe(message);
+  }
+  for (const secret of [secretText(), `TOKEN${secretText()}`, 'TOKEN'])
+    expect(withoutSecrets(`Authorization: Bearer  ${secret} is shown`)).toBe('Authorization: [redacted] is shown');
 });
 
 test('a host process says nothing of its tokens, whatever a service answers', async () => {

@@ -1,13 +1,14 @@
 // The parts of a device host: its outbox, its image cache, its patience.
 
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { BackOff, delay } from '../../src/host/back-off.ts';
 import { ImageCache } from '../../src/host/image-cache.ts';
 import { Outbox } from '../../src/host/outbox.ts';
 import { digestOf, ImageError } from '../../src/machine/index.ts';
 import { agentLimits, type MadeReport, Report } from '../../src/protocol/agent.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
+import { retryAfterMilliseconds } from '../../src/protocol/retry-after.ts';
 import { compiler, workModule } from '../machine/fixture.ts';
 
 const devices = Array.from({ length: 3 }, () => newIdentifier('device'));
@@ -138,6 +139,40 @@ test('an image that is not what was ordered is refused, and downloaded anew when
   await expect(cache.get(digest)).rejects.toThrow(ImageError);
   expect((await cache.get(digest)).digest).toBe(digest);
   expect(digestOf(bytes)).toBe(digest);
+});
+
+test('a service that asks a host to wait is obeyed, for a minute at most', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  /** The most that the back-off adds to what was asked, at the first attempt. */
+  const jitter = 100;
+  for (const [asked, least] of [
+    [0, 0],
+    [2_500, 2_500],
+    [60_000, 60_000],
+    [86_400_000, 60_000],
+  ] as const) {
+    let isOver = false;
+    const waiting = new BackOff().wait(new AbortController().signal, asked).then(() => {
+      isOver = true;
+    });
+    await vi.advanceTimersByTimeAsync(Math.max(0, least - 1));
+    if (least > 0) expect(isOver).toBe(false);
+    await vi.advanceTimersByTimeAsync(jitter + 1);
+    expect(isOver).toBe(true);
+    await waiting;
+  }
+});
+
+test('Retry-After is read in seconds or as a date; anything else says nothing', () => {
+  const asked = (text: string) => retryAfterMilliseconds(new Headers({ 'retry-after': text }));
+  fc.assert(fc.property(fc.nat({ max: 1_000_000 }), (seconds) => asked(String(seconds)) === seconds * 1_000));
+  expect(asked(new Date(0).toUTCString())).toBe(0);
+  expect(asked(new Date(Date.now() + 3_600_000).toUTCString())).toBeGreaterThan(3_000_000);
+  for (const text of ['', 'soon', '-', '1 s']) expect(asked(text)).toBeNull();
+  expect(retryAfterMilliseconds(new Headers())).toBeNull();
 });
 
 test('waits end at once when the host ends', async () => {

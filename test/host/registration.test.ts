@@ -100,6 +100,32 @@ test('waits while the service is busy or away, or something else answers in its 
   await ended;
 });
 
+test('comes back no sooner than a busy service asks, and soon where the header says nothing', async () => {
+  const times: number[] = [];
+  const busy = (status: number, retryAfter: string) => (response: ServerResponse) => {
+    times.push(performance.now());
+    response.writeHead(status, { 'retry-after': retryAfter }).end();
+  };
+  answers = [
+    busy(503, '1'),
+    busy(429, '1'),
+    // Of another status it is not for the host, and this is no time.
+    busy(500, '86400'),
+    busy(503, 'soon'),
+    (response) => {
+      times.push(performance.now());
+      registered(response);
+    },
+  ];
+  const ended = run();
+  await until(() => streams.length > 0, 'the host follows its orders');
+  expect(times).toHaveLength(5);
+  // Timers count whole milliseconds. Nothing is said of how much later it comes.
+  for (const index of [1, 2]) expect((times[index] ?? 0) - (times[index - 1] ?? 0)).toBeGreaterThanOrEqual(998);
+  stop.abort();
+  await ended;
+});
+
 test('keeps its devices running when the service refuses it after it has registered', async () => {
   answers = [registered, problem(401, 'the key was revoked'), problem(401, 'the key was revoked'), registered];
   const ended = run();

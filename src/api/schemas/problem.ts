@@ -9,7 +9,7 @@ export const problemTypes = {
   'malformed-request': { status: 400, title: 'The request is not well-formed' },
   unauthenticated: { status: 401, title: 'The key or token is missing or unknown' },
   forbidden: { status: 403, title: 'The key or token does not allow it' },
-  'cross-origin': { status: 403, title: 'The request comes from a page of another site' },
+  'cross-origin': { status: 403, title: 'The request comes from a page of another origin' },
   'not-found': { status: 404, title: 'There is no such object' },
   'method-not-allowed': { status: 405, title: 'The path has no such method' },
   'version-exists': { status: 409, title: 'The version exists with another content' },

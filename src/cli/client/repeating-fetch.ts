@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
+import { retryAfterMilliseconds } from '../../protocol/retry-after.ts';
 
 /** Times that a request is made in all. */
 const attempts = 5;
@@ -38,7 +39,7 @@ export async function repeatingFetch(made: Request, stopped: AbortSignal): Promi
       // The signal is given again, for a request does not keep the one that it was made with from being collected.
       const response = await fetch(isLast ? request : request.clone(), { signal });
       if (isLast || !busyStatuses.has(response.status)) return response;
-      wait = waitOf(response, usualWait);
+      wait = Math.min(retryAfterMilliseconds(response.headers) ?? usualWait, longestWait);
       await response.body?.cancel();
     } catch (error) {
       if (signal.aborted) throw error;
@@ -47,14 +48,6 @@ export async function repeatingFetch(made: Request, stopped: AbortSignal): Promi
     }
     await setTimeout(wait, undefined, { signal });
   }
-}
-
-/** Milliseconds of `Retry-After`, in seconds or as a date (RFC 9110), where there is one. */
-function waitOf(response: Response, usual: number): number {
-  const text = response.headers.get('retry-after');
-  if (text === null) return usual;
-  const milliseconds = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - Date.now();
-  return Number.isNaN(milliseconds) ? usual : Math.min(Math.max(milliseconds, 0), longestWait);
 }
 
 /** What the operating system said, which fetch keeps in the cause of its error. */

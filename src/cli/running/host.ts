@@ -96,7 +96,7 @@ export async function host(args: readonly string[], signal: AbortSignal): Promis
   if (process.env['PATCHBAY_TOKEN'] === undefined)
     for (const exposed of exposedFiles([setting('token-file', 'data/join-token')])) console.error(`warning: ${exposed}`);
   const logger = createLogger({ level, name, stream: survivingStream(2), secrets: [joinToken] });
-  console.log(`Device host ${name} with ${count} devices joins ${control}.`);
+  console.log(`Device host ${name} with ${count} ${count === 1 ? 'device' : 'devices'} joins ${control}.`);
   try {
     await runHost({ controlUrl: control, joinToken, name, devices, capacity, trustedKeys, signal, logger });
   } catch (error) {

@@ -28,7 +28,7 @@ const serveHelp = `Usage: npm start -- [options]
 
 Starts the control service, and in it a device host with a few devices.
 
-Options (each also as an environment variable):
+Options (most also as environment variables):
   --port N               port to listen on; 0: any free one (PATCHBAY_PORT, 7070)
   --address A            address to listen on (PATCHBAY_ADDRESS, 127.0.0.1)
   --database WHERE       SQLite file, made if it is not there; or postgresql://USER:PASSWORD@HOST/NAME, which any number of services may share
@@ -183,7 +183,9 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
   const { app, url } = await startService(settings, { joinToken, keepAdminKey, signal });
   for (const exposed of exposedFiles(secretFiles(settings))) console.error(`warning: ${exposed}`);
   const host = settings.embeddedDevices > 0 ? startEmbeddedHost(url, joinToken, settings) : null;
-  console.log(`Patchbay is running${host === null ? '' : ` with ${settings.embeddedDevices} embedded devices`}.`);
+  console.log(
+    `Patchbay is running${host === null ? '' : ` with ${settings.embeddedDevices} embedded ${settings.embeddedDevices === 1 ? 'device' : 'devices'}`}.`,
+  );
   console.log(`  dashboard      ${url}/`);
   console.log(`  API            ${url}/v1`);
   console.log(`  documentation  ${url}/documentation`);

@@ -51,7 +51,6 @@ function hints({ status }: Schemas['Problem'], { key, keyFrom }: OperatorSetting
       ? [`give a key with --key-file, ${operatorVariables['key-file']} or ${operatorVariables.key}; ${where}`]
       : [`the service does not know the key of ${keyFrom}, or it is revoked: ask for a new one, or give another with --key-file; ${where}`];
   }
-  if (status === 403) return ['ask an administrator for a key of a role that may do this'];
   if (status === 429) return ['the service stayed busy although the request was repeated: try again later'];
   if (status >= 500) return ['the log of the service has more under this request'];
   return [];

@@ -142,6 +142,7 @@ const transactionEnded = () =>
     detail: 'SQLite has ended the transaction: its disk is full or fails',
     retryAfterSeconds: 5,
     isTransient: false,
+    isLost: false,
   });
 
 /** Turns the transaction that Prisma's adapter has begun, and in which nothing was read, into one with the write lock. @throws {SqliteError} `SQLITE_BUSY` past the limit. */
@@ -160,6 +161,7 @@ async function takeWriteLock(database: Database.Database, { limit, interval }: L
             detail: `another process has held the lock of the database file for ${limit / 1_000} s: end what locks it, as a backup or a shell`,
             retryAfterSeconds: 1,
             isTransient: true,
+            isLost: false,
           },
           { cause: error },
         );

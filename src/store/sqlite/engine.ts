@@ -168,7 +168,7 @@ class DatabaseGuard {
     const fault = this.fault();
     if (fault === null) return;
     const detail = `${fault}: stop the service, and restore the database before you start it again`;
-    throw new DatabaseUnavailable({ detail, retryAfterSeconds: 30, isTransient: false });
+    throw new DatabaseUnavailable({ detail, retryAfterSeconds: 30, isTransient: false, isLost: true });
   }
 
   /** To be called when SQLite has closed the database. */

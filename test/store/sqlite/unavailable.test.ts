@@ -211,8 +211,11 @@ test.each(['SQLITE_ERROR', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_MISMATCH', 'SQLIT
 );
 
 test('a failure is known by what caused it, however deep it is', () => {
-  const own = new DatabaseUnavailable({ detail: 'lost', retryAfterSeconds: 30, isTransient: false });
-  expect(unavailabilityOf(new Error('outer', { cause: new Error('inner', { cause: own }) }))).toMatchObject({ detail: 'lost' });
+  const own = new DatabaseUnavailable({ detail: 'lost', retryAfterSeconds: 30, isTransient: false, isLost: true });
+  expect(unavailabilityOf(new Error('outer', { cause: new Error('inner', { cause: own }) }))).toMatchObject({
+    detail: 'lost',
+    isLost: true,
+  });
   const driver = Object.assign(new Error('SocketTimeout'), { cause: { originalCode: 'SQLITE_FULL' } });
   expect(
     unavailabilityOf(Object.assign(new Error('raw query failed'), { code: 'P1008', meta: { driverAdapterError: driver } })),
