@@ -177,7 +177,8 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
   const joinToken = keepJoinToken(settings.token, settings.tokenFile);
   const adminKey = { secret: '' };
   const keepAdminKey = (secret: string) => {
-    writeAdminKey(settings.adminKeyFile, secret);
+    // A key that this start wrote, before it tried again to reach the database, is not one to keep.
+    writeAdminKey(settings.adminKeyFile, secret, settings.newAdminKey || adminKey.secret !== '');
     adminKey.secret = secret;
   };
   const { app, url } = await startService(settings, { joinToken, keepAdminKey, signal });
