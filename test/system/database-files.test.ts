@@ -240,6 +240,47 @@ test.runIf(process.platform !== 'win32')(
   },
 );
 
+test.runIf(process.platform !== 'win32')(
+  'folders that others can write to are told at the start and in health, until they cannot',
+  async () => {
+    const first = start();
+    await urlOf(first);
+    await first.end();
+    const exposed = [keysFolder(), join(folder, 'data')];
+    chmodSync(keysFolder(), 0o777);
+    chmodSync(join(folder, 'data'), 0o770);
+    const service = start();
+    const url = await urlOf(service);
+    for (const path of exposed) {
+      const mode = path === keysFolder() ? '0777' : '0770';
+      const reason = `other users can replace the files in ${path} (mode ${mode}): chmod go-w ${path}`;
+      await service.says(new RegExp(`^warning: ${reason.replaceAll(/[().]/g, '\\$&')}$`));
+      expect(await health(url)).toMatchObject({ reasons: expect.arrayContaining([reason]) });
+      chmodSync(path, 0o755);
+      expect(await health(url)).not.toMatchObject({ reasons: expect.arrayContaining([reason]) });
+    }
+  },
+);
+
+test.each(['file:', 'file://', 'FILE:'])(
+  'a database given as %s and a path is refused with the path to give, and no folder is made',
+  async (prefix) => {
+    const refused = start('--database', `${prefix}${database()}?connection_limit=1`);
+    await refused.says(
+      new RegExp(`--database ${prefix}.* is an address: give the path of the file without "file:", as in --database ${database()}$`),
+    );
+    expect(await refused.ended).not.toBe(0);
+    const copied = new Child('the copy', ['db', 'copy', '--from', `${prefix}${database()}`, '--to', 'postgresql://nobody@127.0.0.1/none']);
+    children.push(copied);
+    await copied.says(
+      new RegExp(`--from ${prefix}.* is an address: give the path of the file without "file:", as in --from ${database()}$`),
+    );
+    expect(await copied.ended).not.toBe(0);
+    expect(existsSync('file:')).toBe(false);
+    expect(readdirSync(folder)).toEqual([]);
+  },
+);
+
 test.runIf(existsSync('/dev/full'))(
   'a service whose log and output can be written nowhere serves on, with a host that logs as little',
   async () => {
