@@ -33,7 +33,7 @@ import { Rollbacks } from './rollbacks.ts';
 import { Rollouts } from './rollouts/rollouts.ts';
 import { machineTime, type TimeSource } from './service-clock.ts';
 import { SignaturePolicies } from './signature-policies.ts';
-import { type SigningKeySettings, SigningKeys } from './signing-keys.ts';
+import { hasKeys, type SigningKeySettings, SigningKeys } from './signing-keys.ts';
 import { TimeKeeper } from './time-keeper.ts';
 
 export type ControlSettings = {
@@ -41,11 +41,11 @@ export type ControlSettings = {
   readonly joinToken: string;
   /** Milliseconds of silence after which a host is unreachable. */
   readonly unreachableAfter: number;
-  readonly signingKeys: SigningKeySettings;
+  readonly signingKeys: Omit<SigningKeySettings, 'beforeCreation'>;
   readonly retention: RetentionSettings;
   /** Keeps the secret of the key of the role `admin` that is made. */
   readonly adminKey: { readonly when: 'first start' | 'always'; readonly keep: (secret: string) => void } | null;
-  /** Called before a database is made; where it throws, none is. */
+  /** Called before a database is made, or the first keys in one that has none; where it throws, none is. */
   readonly beforeCreation?: () => void;
   /** What is wrong around the service, in words, for the health of the fleet. */
   readonly surroundingFaults?: () => readonly string[];
@@ -161,10 +161,12 @@ export class Control {
   static async open(database: string, settings: ControlSettings, logger: BaseLogger = pino({ enabled: false })): Promise<Control> {
     const { beforeCreation = () => {} } = settings;
     const store = await Store.open(database, { isExclusive: true, beforeCreation });
-    const signingKeys = await SigningKeys.open(store, settings.signingKeys).catch(async (error: unknown) => {
-      await store.close();
-      throw error;
-    });
+    const { isCreation, signingKeys } = await openSigningKeys(store, { ...settings.signingKeys, beforeCreation }).catch(
+      async (error: unknown) => {
+        await store.close();
+        throw error;
+      },
+    );
     const timeKeeper = await TimeKeeper.start(store, settings.time ?? machineTime);
     const { clock } = timeKeeper;
     const compiler = settings.sharedCompiler ?? new Compiler();
@@ -174,6 +176,7 @@ export class Control {
     try {
       await stateOldBuilds(context);
       if (settings.adminKey !== null) await control.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
+      if (isCreation) await store.bringLogOver();
       return control;
     } catch (error) {
       await control.close();
@@ -228,4 +231,9 @@ export class Control {
   async #makeCheckpoint(): Promise<void> {
     await this.checkpoints.make();
   }
+}
+
+async function openSigningKeys(store: Store, settings: SigningKeySettings) {
+  const isCreation = !(await hasKeys(store.records));
+  return { isCreation, signingKeys: await SigningKeys.open(store, settings) };
 }

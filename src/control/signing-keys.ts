@@ -24,6 +24,8 @@ export type SigningKeySettings = {
   readonly privateKeys: PrivateKeys;
   /** Whether the operator says that the private part of the key is lost. */
   readonly isLost: boolean;
+  /** Called before the first key is made in a database that has neither signing keys nor API keys; where it throws, none is made. */
+  readonly beforeCreation?: () => void;
 };
 
 /** Keys that there ever were. */
@@ -58,7 +60,7 @@ export class SigningKeys {
    * @param settings With `isLost`, another is made where the private part of that one is gone; nobody vouches for it.
    * @throws {SigningKeyError} where it is gone, and not said to be lost.
    */
-  static async open(store: Store, { privateKeys, isLost }: SigningKeySettings): Promise<SigningKeys> {
+  static async open(store: Store, { privateKeys, isLost, beforeCreation = () => {} }: SigningKeySettings): Promise<SigningKeys> {
     const current = await store.records.signingKeys.current();
     const privateKey = current === null ? null : privateKeys.read(current.active.id);
     if (current === null || (privateKey === null && isLost)) {
@@ -68,6 +70,8 @@ export class SigningKeys {
       const isStillSo = async ({ signingKeys }: Records) => (await signingKeys.current())?.active.id === current?.active.id;
       const isMade = await keepNewKey(store, privateKeys, made, async (records) => {
         if (!(await isStillSo(records))) throw new AnotherKeyMade();
+        // In the transaction: replicas that start together see each other's private keys, but only once the database has the first key.
+        if (!(await hasKeys(records))) beforeCreation();
         return { predecessor, vouching: null, requester: service };
       }).then(
         () => true,
@@ -175,6 +179,11 @@ type Introduction = {
   readonly answerOf?: AnswerOf<SigningKeyRecord>;
 };
 
+/** Whether a database has signing keys or API keys; without them it is new, or has lost what was in it. */
+export async function hasKeys({ signingKeys, keys }: Records): Promise<boolean> {
+  return (await signingKeys.count()) > 0 || (await keys.count({})) > 0;
+}
+
 /** Keeps the private part before anybody knows of the key, and takes it away again where that fails. */
 async function keepNewKey(
   store: Store,
@@ -182,10 +191,12 @@ async function keepNewKey(
   { id, keyId, pem, privateKey }: ActiveKey,
   introduce: (records: Store['records']) => Promise<Introduction>,
 ): Promise<SigningKeyRecord> {
-  privateKeys.write(id, privateKey);
+  let isWritten = false;
   try {
     return await store.transaction(async (records) => {
       const { predecessor, vouching, requester, answerOf } = await introduce(records);
+      privateKeys.write(id, privateKey);
+      isWritten = true;
       const createdAt = new Date();
       const endorsement = vouching === null ? null : endorse(vouching.privateKey, { keyId, pem }, createdAt);
       await records.signingKeys.retireAll(createdAt);
@@ -207,7 +218,7 @@ async function keepNewKey(
       return record;
     });
   } catch (error) {
-    privateKeys.remove(id);
+    if (isWritten) privateKeys.remove(id);
     throw error;
   }
 }

@@ -42,6 +42,8 @@ export interface Engine {
   repeat(name: string, interval: number, work: () => Promise<void>): Repetition;
   /** The time that all replicas of the service share, in milliseconds since 1970; null where there is one process, whose own time it is. */
   sharedTime(): Promise<number | null>;
+  /** Brings what is in a log beside the database file into that file; where there is no such log it does nothing. */
+  bringLogOver(): Promise<void>;
   /** Whether what is committed is on disk. */
   isDurable(): Promise<boolean>;
   /** What happened to the database behind the back of the service, so that nothing is written to it any more, in words; null where nothing did. */

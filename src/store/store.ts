@@ -235,6 +235,11 @@ export class Store {
     return this.#engine.sharedTime();
   }
 
+  /** Brings all that is committed into the main file of the database, so that it stays where the log beside that file is lost. */
+  bringLogOver(): Promise<void> {
+    return this.#engine.bringLogOver();
+  }
+
   /** What happened to the files of the database behind the back of the service, in words; null where nothing did. */
   fault(): string | null {
     return this.#engine.fault();

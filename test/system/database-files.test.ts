@@ -20,8 +20,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
+import { applyMigrations as applyToPostgresql } from '../../src/store/postgresql/migrations.ts';
+import { applyMigrations } from '../../src/store/sqlite/migrations.ts';
 import { bearer, until } from '../api/fixture.ts';
 import { newPostgresql, runSql } from '../databases.ts';
 
@@ -98,6 +101,87 @@ test.each([
   expect(await urlOf(start())).not.toBe('');
 });
 
+test('a service that lost all but the migrations of its database is not begun anew over its keys', async () => {
+  const first = start();
+  await urlOf(first);
+  await first.end('SIGKILL');
+  const [key, pems] = [adminKey(), readdirSync(keysFolder())];
+  for (const end of ['', '-wal', '-shm']) rmSync(`${database()}${end}`, { force: true });
+  applyMigrations(database());
+  const before = readFileSync(database());
+  for (const option of [[], ['--no-keys'], ['--new-admin-key'], ['--new-signing-key']]) {
+    const refused = start(...option);
+    await refused.says(/^the database .* is missing or empty, but there are keys of an installation in .*admin-key and .*signing-keys/);
+    expect(await refused.ended).toBe(1);
+  }
+  expect([adminKey(), readdirSync(keysFolder())]).toEqual([key, pems]);
+  expect(readFileSync(database())).toEqual(before);
+});
+
+test('the same on PostgreSQL', async () => {
+  const postgresql = await newPostgresql();
+  await applyToPostgresql(postgresql);
+  const first = start();
+  await urlOf(first);
+  await first.end();
+  const keys = ['--admin-key-file', keyFile(), '--signing-keys', keysFolder(), '--token-file', join(folder, 'join-token')];
+  const key = adminKey();
+  const refused = start('--database', postgresql, ...keys);
+  await refused.says(/^the database .* is missing or empty, but there are keys of an installation in .*admin-key and .*signing-keys/);
+  expect(await refused.ended).toBe(1);
+  expect(adminKey()).toBe(key);
+});
+
+test('a first start that died between the migrations and the making of keys is carried out by the next one', async () => {
+  mkdirSync(join(folder, 'data'));
+  applyMigrations(database());
+  expect((await fetch(`${await urlOf(start())}/v1/keys`, { headers: bearer(adminKey()) })).status).toBe(200);
+});
+
+test('replicas that start together on PostgreSQL and share their folder make one signing key and one admin key', async () => {
+  const postgresql = await newPostgresql();
+  const keys = [
+    '--admin-key-file',
+    join(folder, 'admin-key'),
+    '--signing-keys',
+    join(folder, 'keys'),
+    '--token-file',
+    join(folder, 'token'),
+  ];
+  const replicas = [1, 2, 3].map(() => start('--database', postgresql, ...keys));
+  const urls = await Promise.all(replicas.map(urlOf));
+  expect(readdirSync(join(folder, 'keys'))).toHaveLength(1);
+  const headers = bearer(readFileSync(join(folder, 'admin-key'), 'utf8').trim());
+  for (const url of urls) expect((await fetch(`${url}/v1/keys`, { headers })).status).toBe(200);
+});
+
+test('the first keys are in the main file of the database: what loses the log of a killed service is still that installation', async () => {
+  const first = start();
+  await urlOf(first);
+  await first.end('SIGKILL');
+  for (const end of ['-wal', '-shm']) rmSync(`${database()}${end}`, { force: true });
+  const key = adminKey();
+  const second = start();
+  expect((await fetch(`${await urlOf(second)}/v1/keys`, { headers: bearer(key) })).status).toBe(200);
+  expect([adminKey(), readdirSync(keysFolder()).length]).toEqual([key, 1]);
+});
+
+test('an admin key that is there is not overwritten where the database has lost its API keys, unless another is asked for', async () => {
+  const first = start();
+  await urlOf(first);
+  await first.end();
+  const key = adminKey();
+  const opened = new Database(database());
+  opened.exec('DELETE FROM "ApiKey"');
+  opened.close();
+  const refused = start();
+  await refused.says(/^the database has no API key, but there is an admin key in .*admin-key, which is not overwritten: .*--new-admin-key/);
+  expect(await refused.ended).toBe(1);
+  expect(adminKey()).toBe(key);
+  await urlOf(start('--new-admin-key'));
+  expect(adminKey()).not.toBe(key);
+});
+
 test('a database of a newer version is refused with a message, on both databases', async () => {
   const first = start();
   await urlOf(first);
@@ -153,6 +237,47 @@ test.runIf(process.platform !== 'win32')(
       chmodSync(file, 0o600);
       expect(await health(url)).not.toMatchObject({ reasons: expect.arrayContaining([reason]) });
     }
+  },
+);
+
+test.runIf(process.platform !== 'win32')(
+  'folders that others can write to are told at the start and in health, until they cannot',
+  async () => {
+    const first = start();
+    await urlOf(first);
+    await first.end();
+    const exposed = [keysFolder(), join(folder, 'data')];
+    chmodSync(keysFolder(), 0o777);
+    chmodSync(join(folder, 'data'), 0o770);
+    const service = start();
+    const url = await urlOf(service);
+    for (const path of exposed) {
+      const mode = path === keysFolder() ? '0777' : '0770';
+      const reason = `other users can replace the files in ${path} (mode ${mode}): chmod go-w ${path}`;
+      await service.says(new RegExp(`^warning: ${reason.replaceAll(/[().]/g, '\\$&')}$`));
+      expect(await health(url)).toMatchObject({ reasons: expect.arrayContaining([reason]) });
+      chmodSync(path, 0o755);
+      expect(await health(url)).not.toMatchObject({ reasons: expect.arrayContaining([reason]) });
+    }
+  },
+);
+
+test.each(['file:', 'file://', 'FILE:'])(
+  'a database given as %s and a path is refused with the path to give, and no folder is made',
+  async (prefix) => {
+    const refused = start('--database', `${prefix}${database()}?connection_limit=1`);
+    await refused.says(
+      new RegExp(`--database ${prefix}.* is an address: give the path of the file without "file:", as in --database ${database()}$`),
+    );
+    expect(await refused.ended).not.toBe(0);
+    const copied = new Child('the copy', ['db', 'copy', '--from', `${prefix}${database()}`, '--to', 'postgresql://nobody@127.0.0.1/none']);
+    children.push(copied);
+    await copied.says(
+      new RegExp(`--from ${prefix}.* is an address: give the path of the file without "file:", as in --from ${database()}$`),
+    );
+    expect(await copied.ended).not.toBe(0);
+    expect(existsSync('file:')).toBe(false);
+    expect(readdirSync(folder)).toEqual([]);
   },
 );
 

@@ -9,6 +9,7 @@ import { DatabaseInUse } from '../../store/sqlite/lock.ts';
 import { isPostgresql } from '../../store/store.ts';
 import { PoolerError } from '../../store/unavailable.ts';
 import { StartError, UsageError } from '../command-line.ts';
+import { refuseFileAddress } from './file-address.ts';
 
 const help = `Usage: patchbay db copy --from FILE --to postgresql://USER:PASSWORD@HOST/NAME
 
@@ -38,6 +39,7 @@ export async function database(args: readonly string[]): Promise<void> {
   if (positionals.join(' ') !== 'copy') throw new UsageError(`patchbay db does one thing: patchbay db copy`);
   const from = values.from?.replace(/^sqlite:(\/\/)?/, '');
   if (from === undefined || values.to === undefined) throw new UsageError('say what is copied with --from, and where with --to');
+  refuseFileAddress('--from', from);
   if (!isPostgresql(values.to)) throw new UsageError('--to is where PostgreSQL is: postgresql://USER:PASSWORD@HOST/NAME');
   if (!existsSync(from)) throw new StartError(`there is no file ${from}: give the database of a service with --from`);
   try {

@@ -1,4 +1,4 @@
-// Files with secrets that others than their owner can read.
+// Files with secrets that others than their owner can read, and folders in which others can replace them.
 
 import { statSync } from 'node:fs';
 
@@ -18,5 +18,23 @@ export function exposedFiles(files: readonly string[]): string[] {
     if (exposed === 0) return [];
     const mode = (stats.mode & 0o777).toString(8).padStart(4, '0');
     return [`other users can read or write ${file} (mode ${mode}): chmod 600 ${file}`];
+  });
+}
+
+/**
+ * What is wrong with the modes of folders in which others than the owner can make, remove and replace files, and how to change them; folders that
+ * are not there are left out. On Windows modes say nothing.
+ */
+export function exposedFolders(folders: readonly string[]): string[] {
+  if (process.platform === 'win32') return [];
+  return folders.flatMap((folder) => {
+    const stats = statSync(folder, { throwIfNoEntry: false });
+    if (stats === undefined) return [];
+    const isLent = stats.uid === 0 && process.getuid?.() !== 0;
+    // In a folder with the sticky bit, as /tmp, nobody can remove or replace the files of another.
+    const isSticky = (stats.mode & 0o1000) !== 0;
+    if (isSticky || (stats.mode & (isLent ? 0o002 : 0o022)) === 0) return [];
+    const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0');
+    return [`other users can replace the files in ${folder} (mode ${mode}): chmod go-w ${folder}`];
   });
 }

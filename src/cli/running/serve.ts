@@ -19,7 +19,8 @@ import { PoolerError, unavailabilityOf } from '../../store/unavailable.ts';
 import { readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
 import { adminKeyText, writeAdminKey } from './admin-key.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
-import { exposedFiles } from './exposed-files.ts';
+import { exposedFiles, exposedFolders } from './exposed-files.ts';
+import { refuseFileAddress } from './file-address.ts';
 import { keepJoinToken } from './join-token.ts';
 import { privateKeysIn, signingKeyFiles } from './signing-keys.ts';
 import { readTrustedProxies } from './trusted-proxies.ts';
@@ -122,6 +123,7 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
       `--address ${values.address} can be reached from other machines, where anyone could do anything without a key: leave out --no-keys, or use 127.0.0.1`,
     );
   }
+  refuseFileAddress('--database', values.database);
   const isShared = isPostgresql(values.database);
   if (!isShared && /^[a-z]+:\/\//.test(values.database))
     throw new UsageError(`--database ${withoutPassword(values.database)} is none that the service knows: give a file, or postgresql://…`);
@@ -177,11 +179,12 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
   const joinToken = keepJoinToken(settings.token, settings.tokenFile);
   const adminKey = { secret: '' };
   const keepAdminKey = (secret: string) => {
-    writeAdminKey(settings.adminKeyFile, secret);
+    // A key that this start wrote, before it tried again to reach the database, is not one to keep.
+    writeAdminKey(settings.adminKeyFile, secret, settings.newAdminKey || adminKey.secret !== '');
     adminKey.secret = secret;
   };
   const { app, url } = await startService(settings, { joinToken, keepAdminKey, signal });
-  for (const exposed of exposedFiles(secretFiles(settings))) console.error(`warning: ${exposed}`);
+  for (const exposed of exposedSecrets(settings)) console.error(`warning: ${exposed}`);
   const host = settings.embeddedDevices > 0 ? startEmbeddedHost(url, joinToken, settings) : null;
   console.log(
     `Patchbay is running${host === null ? '' : ` with ${settings.embeddedDevices} embedded ${settings.embeddedDevices === 1 ? 'device' : 'devices'}`}.`,
@@ -253,7 +256,7 @@ function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start):
     signingKeys: { privateKeys: privateKeysIn(signingKeys), isLost: newSigningKey },
     retention,
     beforeCreation: () => refuseWithoutDatabase(settings),
-    surroundingFaults: () => exposedFiles(secretFiles(settings)),
+    surroundingFaults: () => exposedSecrets(settings),
     adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
     limits: { ...usualLimits, requestsPerMinute },
     trustedProxies,
@@ -271,6 +274,14 @@ function refuseWithoutDatabase({ database, adminKeyFile, signingKeys }: ServeSet
       'restore the database from a backup, or say where it is with --database (from SQLite to PostgreSQL: patchbay db copy). ' +
       `To begin a new installation, move ${found.join(' and ')} away first`,
   );
+}
+
+/** What is wrong with the modes of the service's files, and of the folders that they are in. */
+function exposedSecrets(settings: ServeSettings): string[] {
+  const files = secretFiles(settings);
+  // A folder that is not there says nothing; the keys' one is looked at also while no key is in it.
+  const folders = new Set([...files.filter((file) => existsSync(file)).map((file) => dirname(file)), settings.signingKeys]);
+  return [...exposedFiles(files), ...exposedFolders([...folders])];
 }
 
 /** The files of the service that only its owner is to read. */

@@ -112,6 +112,9 @@ export class PostgresqlEngine implements Engine {
     return row.now;
   }
 
+  /** PostgreSQL keeps its log itself. */
+  async bringLogOver(): Promise<void> {}
+
   async isDurable(): Promise<boolean> {
     const [row] = await this.#writer.$queryRawUnsafe<{ synchronous_commit: string }[]>('SHOW synchronous_commit');
     return row !== undefined && row.synchronous_commit !== 'off';

@@ -1,6 +1,7 @@
 // SQLite: one file, and one process that writes it.
 
 import { realpathSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection, Engine, Transaction, TransactionLimits } from '../engine.ts';
 import type { Prisma } from '../generated/client.ts';
 import { type RecordedMigration, readRecorded } from '../migrations.ts';
@@ -121,6 +122,14 @@ export class SqliteEngine implements Engine {
 
   async sharedTime(): Promise<null> {
     return null;
+  }
+
+  /** Another process that reads just then keeps SQLite from it, which is no failure: it is done later. */
+  async bringLogOver(): Promise<void> {
+    const { isInTransaction, readNumber } = this.#writer;
+    // SQLite refuses it on a connection with an open transaction.
+    while (isInTransaction()) await delay(lockWait.interval);
+    readNumber('PRAGMA wal_checkpoint(TRUNCATE)');
   }
 
   async isDurable(): Promise<boolean> {

@@ -28,9 +28,15 @@ export class DatabaseLock {
     this.#inode = inodeOf(file);
   }
 
-  /** @param database A file, which is there. @throws {DatabaseInUse} */
+  /** @param database A file, which is there. @throws {DatabaseInUse} also where it has other hard links, whose users this lock would not keep out. */
   static take(database: string): DatabaseLock {
-    if (!statSync(database).isFile()) throw Object.assign(new Error(`${database} is not a file`), { code: 'SQLITE_CANTOPEN' });
+    const stats = statSync(database);
+    if (!stats.isFile()) throw Object.assign(new Error(`${database} is not a file`), { code: 'SQLITE_CANTOPEN' });
+    if (stats.nlink > 1)
+      throw new DatabaseInUse(
+        `the database ${database} has ${stats.nlink} hard links, and may have only one: by each of them a service would have a lock and a log of its own. ` +
+          `Remove the others (find / -xdev -samefile ${database} lists them), or use a symbolic link or a copy`,
+      );
     const file = lockFileOf(database);
     return new DatabaseLock(file, lock(file, database));
   }

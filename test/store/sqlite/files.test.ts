@@ -5,6 +5,8 @@ import { once } from 'node:events';
 import {
   copyFileSync,
   existsSync,
+  linkSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   renameSync,
@@ -177,6 +179,21 @@ describe('a second service', () => {
     }
     await write(store, 'a');
     expect(await objectsIn(store)).toEqual(['a']);
+  });
+
+  test('is refused where the database has another hard link, in whatever folder, until that is removed', async () => {
+    const store = await open();
+    const other = join(folder, 'other');
+    mkdirSync(other);
+    const link = join(other, 'hard.db');
+    linkSync(file, link);
+    await expect(open(link)).rejects.toThrow(DatabaseInUse);
+    await expect(open(link)).rejects.toThrow(/hard\.db has 2 hard links, and may have only one: .*Remove the others/);
+    expect(readdirSync(other)).toEqual(['hard.db']);
+    await close(store);
+    await expect(open()).rejects.toThrow(/patchbay\.db has 2 hard links/);
+    unlinkSync(link);
+    await write(await open(), 'a');
   });
 
   test('has the database when the first has ended, and when the first has died', async () => {
