@@ -155,6 +155,36 @@ test('a backup from before the host was restarted does not take from a device wh
   expect(await rollBack(device)).toMatchObject({ version: '1.0.0', outcome: 'replaced' });
 });
 
+test('a module that the restored database does not expect has not drifted any more when a restart does not put it back', async () => {
+  const stop = bench.startHost('host', 1);
+  const [device = ''] = await bench.connectedDevices(1);
+  await pushAll();
+  await bench.load('tcp', '1.0.0', [device]);
+  const restore = await backUp();
+  await bench.connectedDevices(1);
+  await bench.push('udp', '1.0.0', workModule(7));
+  await bench.load('udp', '1.0.0', [device]);
+  await restore();
+  await until('the drift is found', async () => (await drifted()).length === 1);
+  expect(await deviceOf(device)).toMatchObject({ drift: [{ module: 'udp', expected: null, observed: '1.0.0' }] });
+  const restart = async (last: () => Promise<void>) => {
+    await last();
+    const attachments = itemsOf(await bench.get('/v1/audit?action=device.attached')).length;
+    const next = bench.startHost('host', 1);
+    await until('the device is up', async () => itemsOf(await bench.get('/v1/audit?action=device.attached')).length > attachments);
+    return next;
+  };
+  const stopAgain = await restart(stop);
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [], attachFailure: null });
+  expect(await health()).toMatchObject({ status: 'healthy', reasons: [] });
+  expect(await drifted()).toMatchObject([{ detail: { module: 'udp', expected: null, observed: null, resolved: true } }, {}]);
+  // The device is not to get the module at the next restart either.
+  await restart(stopAgain);
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [], attachFailure: null });
+  expect(await health()).toMatchObject({ status: 'healthy', reasons: [] });
+  expect(await drifted()).toHaveLength(2);
+});
+
 const image = (digit: string) => `sha256:${digit.repeat(64)}`;
 const table = (version: string, digit: string, address = '0x1000') => ({ tcp: { version, image: image(digit), address } });
 
@@ -207,6 +237,27 @@ test('a module that is gone has drifted until it is there again', async () => {
   expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', source: 'observed', leftAt: null }, { leftBy: 'drifted' }]);
   expect(await deviceOf(device)).toMatchObject({ drift: [] });
   agent.disconnect();
+});
+
+test('a module that was not expected has not drifted any more when it is gone', async () => {
+  const { agent, device } = await connectedAgent();
+  await agent.report({ kind: 'device-state', device, state: state(table('1.0.0', 'a')) });
+  expect(await deviceOf(device)).toMatchObject({ drift: [{ expected: null, observed: '1.0.0' }] });
+  for (let times = 0; times < 2; times += 1) await agent.report({ kind: 'device-state', device, state: state() });
+  expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [] });
+  expect(await drifted()).toMatchObject([{ detail: { expected: null, observed: null, resolved: true } }, {}]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', leftBy: 'drifted' }]);
+  await agent.report({ kind: 'device-state', device, state: state(table('1.0.0', 'a')) });
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [{ expected: null, observed: '1.0.0' }] });
+  await agent.report({ kind: 'device-state', device, state: state() });
+  expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [] });
+  agent.disconnect();
+  // The next boot does not put it back.
+  const again = new Agent(bench);
+  await again.register('agent', ['d1']);
+  await again.connect();
+  expect(await again.order('attach-device')).toMatchObject([{ device, modules: [] }]);
+  again.disconnect();
 });
 
 test('a device that drifts again and again is expected to be what it was at first', async () => {
