@@ -293,6 +293,62 @@ test('a report of long ago does not hide what the device runs now', async () => 
   agent.disconnect();
 });
 
+test.each([
+  ['in one batch', true],
+  ['in two batches', false],
+])('loads that are reported in the wrong order, %s, are in the history in the order of their states', async (_, isOneBatch) => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  const locations: string[] = [];
+  for (const version of versions) locations.push(await requestLoad(version, device));
+  const orders = await agent.order('load', 3);
+  const begin = Date.now();
+  const reports = orders
+    .map((order, index) => {
+      const report = loaded(order, `0x${index + 1}000`);
+      const at = new Date(begin + index).toISOString();
+      const facts = { from: null, to: `0x${index + 1}000` };
+      const swap = { step: 'table-updated', operation: 240, at, startedMicroseconds: 1, microseconds: 1, facts };
+      return { ...report, result: { ...report.result, steps: [swap] } };
+    })
+    .toReversed();
+  if (isOneBatch) await agent.report(...reports);
+  else for (const report of reports) await agent.report(report);
+  const [first, second, third] = locations.map((location) => location.split('/').at(-1));
+  const entries = await historyOf(device);
+  expect(entries).toMatchObject([
+    { version: '1.2.0', load: third, leftAt: null },
+    { version: '1.1.0', load: second, leftBy: 'replaced', leftThrough: third },
+    { version: '1.0.0', load: first, leftBy: 'replaced', leftThrough: second },
+  ]);
+  expect(entries.slice(1).map(({ leftAt }) => leftAt)).toEqual(entries.slice(0, -1).map(({ enteredAt }) => enteredAt));
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.2.0' }, drift: [] });
+  expect(await drifted()).toEqual([]);
+  expect((await health())['reasons']).not.toContainEqual(expect.stringContaining('tcp'));
+  for (const location of locations) expect((await bench.get(location)).body).toMatchObject({ state: 'completed', outcome: 'installed' });
+  agent.disconnect();
+});
+
+const downgrade = { versionPolicy: 'downgrade', downgradeReason: 'it drops packets' };
+
+test('a load that came after the version that the device has again is not put before it', async () => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  await requestLoad('1.0.0', device);
+  const [first] = await agent.order('load');
+  if (first?.kind !== 'load') throw new Error('no order');
+  await agent.report(loaded(first));
+  await requestLoad('1.1.0', device);
+  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device], ...downgrade });
+  const reports = (await agent.order('load', 3)).slice(1).map((order) => loaded(order));
+  const { version, image: digest } = first;
+  await agent.report({ kind: 'device-state', device, state: state({ tcp: { version, image: digest, address: '0x1000' } }) });
+  for (const report of reports) await agent.report(report);
+  expect((await historyOf(device)).map((entry) => entry['version'])).toEqual(['1.0.0', '1.1.0', '1.0.0']);
+  expect(await drifted()).toEqual([]);
+  agent.disconnect();
+});
+
 test('orders that a restored database numbers again reach an agent that knows of higher numbers', async () => {
   const { agent, device } = await connectedAgent();
   await pushAll();

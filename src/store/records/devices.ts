@@ -162,6 +162,11 @@ const labelsOfDevices = new Query<{ readonly deviceId: string; readonly key: str
   `SELECT "deviceId", "key", "value" FROM "DeviceLabel" WHERE "deviceId" IN :ids`,
 );
 
+const sequencesOfDevices = new Query<{ readonly id: string; readonly stateSequence: number }>(
+  { ids: 'list' },
+  `SELECT "id", "stateSequence" FROM "Device" WHERE "id" IN :ids AND "stateSequence" IS NOT NULL`,
+);
+
 const namedDevices = new Query<Omit<NamedDevice, 'labelsByOperator'> & { readonly labelsByOperator: number }>(
   { names: 'list' },
   `SELECT "id", "name", "hostId", "labelsByOperator" FROM "Device" WHERE "name" IN :names`,
@@ -364,6 +369,12 @@ export class DeviceRecords {
       return rows.map(({ id, state }) => [id, partOf(state)] as const);
     });
     return new Map(parts);
+  }
+
+  /** Returns the sequences of the newest states of devices, by their identifiers; a device whose state has none is not there. */
+  async sequencesOf(ids: readonly string[]): Promise<Map<string, number>> {
+    const rows = await this.#statements.all(sequencesOfDevices, [JSON.stringify(ids)]);
+    return new Map(rows.map(({ id, stateSequence }) => [id, stateSequence]));
   }
 
   async modulesOf(deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
