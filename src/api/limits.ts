@@ -115,5 +115,12 @@ function isPage({ is404, routeOptions }: FastifyRequest): boolean {
 /** Returns the client's address: of the connection, or as a trusted proxy forwards it. A proxy that forwards something else counts as the client. */
 function addressOf({ ip, socket }: FastifyRequest): string {
   const { remoteAddress = 'gone' } = socket;
-  return normalizeIP(isIP(ip ?? '') === 0 ? remoteAddress : ip);
+  const address = withoutPort(ip ?? '');
+  return normalizeIP(isIP(address) === 0 ? remoteAddress : address);
+}
+
+/** Some proxies forward the client's port as well: `203.0.113.11:1000`, `[2001:db8::1]:443`. */
+function withoutPort(forwarded: string): string {
+  const [, bracketed, plain] = /^(?:\[([^\]]*)\](?::\d{1,5})?|([\d.]+):\d{1,5})$/.exec(forwarded) ?? [];
+  return bracketed ?? plain ?? forwarded;
 }

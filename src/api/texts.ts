@@ -14,9 +14,39 @@ const mayHaveOne = /\\u(?:0000|d[89a-f])/i;
 /** Places that are named in one answer. */
 const placeLimit = 100;
 
+/** Refuses a query with a `%` that does not begin an encoded character of UTF-8: read as it is, it would match nothing. */
+function refuseMalformedQuery(url: string): void {
+  const start = url.indexOf('?');
+  if (start === -1 || !url.includes('%', start)) return;
+  const malformed = url
+    .slice(start + 1)
+    .split('&')
+    .filter((part) => decoded(part) === null);
+  if (malformed.length === 0) return;
+  const detail =
+    'has a percent-encoding that is not valid UTF-8: write "%" as %25, and other characters as the bytes of their UTF-8, like %C3%BC for "ü"';
+  const names = malformed.map((part) => {
+    const [name = ''] = part.split('=');
+    return (decoded(name) ?? name).slice(0, 100);
+  });
+  throw new Problem('invalid-value', `the query ${detail}`, {
+    invalidValues: [...new Set(names)].slice(0, placeLimit).map((name) => ({ pointer: `query:${name}`, detail })),
+  });
+}
+
+/** Returns null where the text is not percent-encoded UTF-8. */
+function decoded(text: string): string | null {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
+
 /** Refuses requests with one in their address or in their JSON; to be called before routes are added. */
 export function refuseNoTexts(app: FastifyInstance): void {
   app.addHook('onRequest', async (request) => {
+    refuseMalformedQuery(request.url);
     if (!request.url.includes('%00')) return;
     const detail = `the address ${toDo.nothing} (%00)`;
     const query = typeof request.query === 'object' && request.query !== null ? Object.entries(request.query) : [];

@@ -31,7 +31,7 @@ export async function bringUpDevices(records: Records, hostId: string, requester
   await records.orders.removeUnsettled(hostId);
   await inSlices(devices, async (slice) => {
     const ids = slice.map(({ id }) => id);
-    const modules = Map.groupBy(await records.devices.modulesOf(ids), ({ deviceId }) => deviceId);
+    const modules = Map.groupBy(await restorableModules(records, ids), ({ deviceId }) => deviceId);
     const programIds = ids.flatMap((id) => (running.get(id) ?? []).map((program) => program.id));
     const programs = Map.groupBy(await records.programs.findMany(programIds), ({ deviceId }) => deviceId);
     await records.orders.create(
@@ -49,6 +49,19 @@ export async function bringUpDevices(records: Records, hostId: string, requester
       null,
     );
   });
+}
+
+/**
+ * Returns the modules that devices get again. A module that was not expected on its device is left out if the service does not have its image:
+ * after a restored backup, the device cannot get the module, and nothing expects it.
+ */
+async function restorableModules(records: Records, deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
+  const modules = await records.devices.modulesOf(deviceIds);
+  const isUnexpected = ({ driftedAt, driftedFrom }: DeviceModuleRecord) => driftedAt !== null && driftedFrom === null;
+  const missing = new Set<string>();
+  for (const image of new Set(modules.filter(isUnexpected).map(({ imageDigest }) => imageDigest)))
+    if ((await records.builds.ofImage(image)) === null) missing.add(image);
+  return modules.filter((one) => !(isUnexpected(one) && missing.has(one.imageDigest)));
 }
 
 /** Orders that were not settled and are still wanted. @param ended Programs that have stopped, which need not be stopped again. */

@@ -48,7 +48,8 @@ export async function correctDrift(
   const before = await records.history.newest(differences);
   await records.history.leave(differences.flatMap((_, index) => leavingOf(before[index], at)));
   await records.history.enter(differences.flatMap((difference, index) => entryOf(difference, before[index], at)));
-  await records.devices.setModules(differences.flatMap((difference) => moduleOf(difference, at)));
+  await records.devices.forgetModules(differences.filter(isGoneAsExpected));
+  await records.devices.setModules(differences.flatMap((difference) => (isGoneAsExpected(difference) ? [] : moduleOf(difference, at))));
   return differences.map(eventOf);
 }
 
@@ -77,8 +78,13 @@ function differencesOf(
     const pages = memoryMap.ranges.find(({ address }) => address === entry.address)?.pages ?? 0;
     return [{ deviceId, module: entry.module, known: one, observed: entry, pages }];
   });
-  const missing = isWhole ? installed.filter(({ module, isThere }) => isThere && !observed.has(module)) : [];
+  const missing = isWhole ? installed.filter((one) => !observed.has(one.module) && (one.isThere || hasDriftedFromNone(one))) : [];
   return [...changed, ...missing.map((one) => ({ deviceId, module: one.module, known: one, observed: null, pages: 0 }))];
+}
+
+/** Whether the service expects that the device does not have the module: when the module is gone, the drift is resolved. */
+function hasDriftedFromNone({ hasDrifted, driftedFrom }: InstalledModule): boolean {
+  return hasDrifted && driftedFrom === null;
 }
 
 /** Leaves out devices that are coming up, and versions that a load under way brings in: their orders will be reported on. */
@@ -128,6 +134,11 @@ function isAsExpected({ known, observed }: Difference): boolean {
   if (known === null) return false;
   if (known.hasDrifted) return known.driftedFrom === (observed?.version ?? null);
   return known.version === observed?.version && known.imageDigest === observed.image;
+}
+
+/** Whether the module is gone and was not expected: a restart of the host does not put it back. */
+function isGoneAsExpected({ known, observed }: Difference): boolean {
+  return observed === null && known !== null && hasDriftedFromNone(known);
 }
 
 function eventOf(difference: Difference): AuditEntry {

@@ -13,7 +13,7 @@ import { auditOutcomeOf } from './load-outcomes.ts';
 import { type LoadOrder, readOrder } from './orders.ts';
 import { notAfter } from './reported-times.ts';
 import { settleReported } from './rollouts/settlement.ts';
-import { keepLoaded, keepPutBack } from './stays.ts';
+import { isLoaded, keepLoaded, keepOutrun, keepPutBack } from './stays.ts';
 
 type Batch = { readonly hostId: string; readonly bootId: string; readonly reports: readonly Report[] };
 type OrderReport = Exclude<Report, { kind: 'device-state' }>;
@@ -24,7 +24,7 @@ type Answered = { readonly record: OrderRecord; readonly order: Order; readonly 
 
 /** Applies a batch of reports; one whose order is settled, or another host's, has been applied or is not the host's to make. */
 export async function applyReports(records: Records, batch: Batch, at: Date, requester: Requester): Promise<void> {
-  const answered = await unsettledOf(records, batch);
+  const answered = inOrderOfStates(await unsettledOf(records, batch));
   const entries: AuditEntry[] = [];
   for (const some of oneOfEachDevice(answered)) entries.push(...(await applyToDevices(records, batch, some, at)));
   await records.orders.settle(
@@ -62,6 +62,16 @@ const orderKinds = {
   'program-stopped': 'stop-program',
 } as const satisfies Record<OrderReport['kind'], Order['kind']>;
 
+/** Sorts the reports of each device by the sequence of their states, where all have one: a report may come after a newer one. */
+function inOrderOfStates(answered: readonly Answered[]): Answered[] {
+  const groups = Map.groupBy(answered, ({ report }) => report.device);
+  return [...groups.values()].flatMap((some) => {
+    const numbered = some.flatMap((one) => (one.report.state.sequence === undefined ? [] : [{ one, sequence: one.report.state.sequence }]));
+    if (numbered.length < some.length) return some;
+    return numbered.toSorted((left, right) => left.sequence - right.sequence).map(({ one }) => one);
+  });
+}
+
 /** In lists of which each has one report of a device at most, those of a device one after another. */
 function oneOfEachDevice(answered: readonly Answered[]): Answered[][] {
   const lists: Answered[][] = [];
@@ -93,7 +103,7 @@ async function applyToDevices(records: Records, batch: Batch, answered: readonly
     }
   }
   entries.push(...(await applyAttachments(records, batch, attachments, at)));
-  entries.push(...(await applyLoads(records, loads, at)));
+  entries.push(...(await applyLoads(records, batch.hostId, loads, at)));
   return entries;
 }
 
@@ -129,7 +139,7 @@ async function applyAttachments(records: Records, { bootId }: Batch, attachments
   });
 }
 
-async function applyLoads(records: Records, loads: readonly Load[], at: Date): Promise<AuditEntry[]> {
+async function applyLoads(records: Records, hostId: string, loads: readonly Load[], at: Date): Promise<AuditEntry[]> {
   const requests = await records.loads.requestsOf(loads.map(({ order }) => order.load));
   const hadNotEnded = await records.loads.complete(
     loads.map(({ order, report: { result } }) => {
@@ -139,7 +149,13 @@ async function applyLoads(records: Records, loads: readonly Load[], at: Date): P
     }),
   );
   const reported = loads.map(({ order, report }) => ({ order, report: report.result, request: requests.get(order.load) }));
-  await keepLoaded(records, reported, at);
+  const outrun = await findOutrun(records, hostId, loads);
+  await keepLoaded(
+    records,
+    reported.filter(({ order }) => !outrun.has(order.load)),
+    at,
+  );
+  for (const load of reported) if (outrun.has(load.order.load)) await keepOutrun(records, load, at);
   await resolveConfirmed(records, reported);
   for (const { order, report } of loads) {
     const isLate = !hadNotEnded.has(order.load);
@@ -153,6 +169,35 @@ async function applyLoads(records: Records, loads: readonly Load[], at: Date): P
     const action = hadNotEnded.has(load) ? 'load.completed' : 'load.reported-late';
     return { action, object: load, outcome: auditOutcomeOf(outcome), detail };
   });
+}
+
+/**
+ * Finds the loads whose versions other loads have replaced, by the newest state of the device, and those loads were reported first.
+ * Returns the identifiers of the loads.
+ */
+async function findOutrun(records: Records, hostId: string, loads: readonly Load[]): Promise<Set<string>> {
+  const sequences = await records.devices.sequencesOf(loads.map(({ order }) => order.device));
+  const late = loads.filter(({ order, report: { state, result } }) => {
+    return isLoaded(result) && state.sequence !== undefined && state.sequence < (sequences.get(order.device) ?? 0);
+  });
+  if (late.length === 0) return new Set();
+  const devices = late.map(({ order }) => order.device);
+  const states = await records.devices.statesOf(devices, (state) => DeviceState.safeParse(state).data ?? null);
+  const unsettled = Map.groupBy(await records.orders.unsettledOn(hostId, devices), ({ deviceId }) => deviceId);
+  const newest = await records.history.newest(late.map(({ order: { device, module } }) => ({ deviceId: device, module })));
+  const outrun = late.filter(({ order: { device, module } }, index) => {
+    const last = newest[index];
+    // Where the device reported the last version without a load, the load before is what is expected of it.
+    if (last === undefined || last.leftAt !== null || last.loadId === null) return false;
+    const isLast = (one: { readonly version: string; readonly image: string }) =>
+      one.version === last.version && one.image === last.imageDigest;
+    if (states.get(device)?.moduleTable.some((entry) => entry.module === module && isLast(entry)) !== true) return false;
+    // A load back to the last version may be still to be reported: then this load came after the last version.
+    return !(unsettled.get(device) ?? []).map(readOrder).some((other) => {
+      return !(other instanceof DamagedItem) && other.kind === 'load' && other.module === module && isLast(other);
+    });
+  });
+  return new Set(outrun.map(({ order }) => order.load));
 }
 
 function programEvent(

@@ -4,7 +4,7 @@ import type { OrderOf } from '../protocol/agent.ts';
 import type { DeviceState } from '../protocol/device-state.ts';
 import type { LoadReport } from '../protocol/load-report.ts';
 import type { NewDeviceModule } from '../store/records/devices.ts';
-import type { Leaving, NewestStay, NewHistoryEntry } from '../store/records/history.ts';
+import type { HistoryRecord, Leaving, NewestStay, NewHistoryEntry } from '../store/records/history.ts';
 import type { LoadRequest } from '../store/records/loads.ts';
 import type { Records } from '../store/records/records.ts';
 import type { LoadOrder } from './orders.ts';
@@ -65,9 +65,8 @@ function changeOf(load: ReportedLoad, before: NewestStay | undefined, reportedAt
   const { order, report, request } = load;
   const { device: deviceId, load: loadId, module } = order;
   const swap = stepOf(report, 'table-updated');
-  const isLoaded = report.outcome === 'installed' || report.outcome === 'replaced' || report.outcome === 'replaced-interrupting';
   const isWithdrawn = report.outcome === 'failed' && swap !== undefined;
-  if (!isLoaded && !isWithdrawn) return null;
+  if (!isLoaded(report) && !isWithdrawn) return null;
   const bounds = [request?.requestedAt, before?.enteredAt, before?.leftAt];
   const enteredAt = latest(earliest(swap?.at, reportedAt), ...bounds);
   const entry = { deviceId, module, loadId, requestedBy: request?.requestedBy ?? null, enteredAt };
@@ -87,6 +86,48 @@ function changeOf(load: ReportedLoad, before: NewestStay | undefined, reportedAt
     interrupted,
   };
   return { leaving, entering, module: current };
+}
+
+/** Whether the load has brought its version in. */
+export function isLoaded({ outcome }: LoadReport): boolean {
+  return outcome === 'installed' || outcome === 'replaced' || outcome === 'replaced-interrupting';
+}
+
+/**
+ * Adds the stay of a version that another load has replaced, which was reported first. The newest stay remains the newest: the added stay begins
+ * before the newest one, and ends when the next stay begins.
+ */
+export async function keepOutrun(records: Records, { order, report, request }: ReportedLoad, reportedAt: Date): Promise<void> {
+  const { device: deviceId, load: loadId, module } = order;
+  const [newest] = await records.history.newest([{ deviceId, module }]);
+  if (newest === undefined || report.current === null) return;
+  const swap = stepOf(report, 'table-updated');
+  const enteredAt = earliest(swap?.at, new Date(Math.min(reportedAt.getTime(), newest.enteredAt.getTime() - 1)));
+  const { before, after } = await records.history.around(deviceId, module, enteredAt);
+  if (after === null) return;
+  const wasReplaced = before !== null && (before.leftAt === null || before.leftAt > enteredAt);
+  if (wasReplaced) {
+    const invalidation = stepOf(report, 'invalidated')?.facts.invalidation ?? order.invalidation;
+    const { interrupted } = report;
+    const leftBy = interrupted > 0 ? 'replaced-interrupting' : 'replaced';
+    await records.history.leave([{ number: before.number, leftAt: enteredAt, leftBy, leftThrough: loadId, invalidation, interrupted }]);
+  }
+  const leaving = wasReplaced && before.leftAt !== null ? leavingOf(before) : leavingTo(after);
+  const { version, image, address, pages } = report.current;
+  const requestedBy = request?.requestedBy ?? null;
+  await records.history.enter([
+    { deviceId, module, loadId, requestedBy, version, imageDigest: image, address, pages, enteredAt, ...leaving },
+  ]);
+}
+
+const leavingOf = ({ leftAt, leftBy, leftThrough, invalidation, interrupted }: HistoryRecord): Leaving => {
+  return { leftAt, leftBy, leftThrough, invalidation, interrupted };
+};
+
+/** How a version left of which is known only what came after it. */
+function leavingTo({ enteredAt, loadId, observed }: HistoryRecord): Leaving {
+  const leftBy = loadId !== null ? 'replaced' : observed ? 'drifted' : 'reboot';
+  return { leftAt: enteredAt, leftBy, leftThrough: loadId, invalidation: null, interrupted: null };
 }
 
 type Withdrawn = {

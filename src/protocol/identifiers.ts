@@ -142,13 +142,20 @@ export const Address = z
   .regex(/^0x[0-9a-f]{1,16}$/)
   .meta({ examples: [exampleVersions.new.address] });
 
-/** A date and time as RFC 3339 writes it, with any offset. */
-export const DateTime = z.iso
-  .datetime({
-    offset: true,
-    error: 'must be a date and time with an offset (RFC 3339), like 2026-11-23T09:30:00Z or 2026-11-23T10:30:00+01:00',
-  })
-  .max(40);
+/** A date and time as RFC 3339 writes it, with any offset; `t` and `z` are read as `T` and `Z`. Leap seconds are refused: no database here has them. */
+export const DateTime = z
+  .string()
+  .max(40)
+  .overwrite((text) => text.replace(/^([\d-]{10})t/, '$1T').replace(/z$/, 'Z'))
+  .check(
+    z.iso.datetime({
+      offset: true,
+      error: ({ input }) =>
+        typeof input === 'string' && /T\d\d:\d\d:60(?:\.\d+)?(?:Z|[+-])/.test(input)
+          ? 'has the second 60, and leap seconds are not accepted: use second 59, or second 00 of the next minute'
+          : 'must be a date and time with an offset (RFC 3339), like 2026-11-23T09:30:00Z or 2026-11-23T10:30:00+01:00',
+    }),
+  );
 
 /**
  * A moment that is kept, in the years 1 to 9999, which both databases have. It is read as UTC, to the millisecond, so that later and earlier can be

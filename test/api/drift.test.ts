@@ -155,6 +155,36 @@ test('a backup from before the host was restarted does not take from a device wh
   expect(await rollBack(device)).toMatchObject({ version: '1.0.0', outcome: 'replaced' });
 });
 
+test('a module that the restored database does not expect has not drifted any more when a restart does not put it back', async () => {
+  const stop = bench.startHost('host', 1);
+  const [device = ''] = await bench.connectedDevices(1);
+  await pushAll();
+  await bench.load('tcp', '1.0.0', [device]);
+  const restore = await backUp();
+  await bench.connectedDevices(1);
+  await bench.push('udp', '1.0.0', workModule(7));
+  await bench.load('udp', '1.0.0', [device]);
+  await restore();
+  await until('the drift is found', async () => (await drifted()).length === 1);
+  expect(await deviceOf(device)).toMatchObject({ drift: [{ module: 'udp', expected: null, observed: '1.0.0' }] });
+  const restart = async (last: () => Promise<void>) => {
+    await last();
+    const attachments = itemsOf(await bench.get('/v1/audit?action=device.attached')).length;
+    const next = bench.startHost('host', 1);
+    await until('the device is up', async () => itemsOf(await bench.get('/v1/audit?action=device.attached')).length > attachments);
+    return next;
+  };
+  const stopAgain = await restart(stop);
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [], attachFailure: null });
+  expect(await health()).toMatchObject({ status: 'healthy', reasons: [] });
+  expect(await drifted()).toMatchObject([{ detail: { module: 'udp', expected: null, observed: null, resolved: true } }, {}]);
+  // The device is not to get the module at the next restart either.
+  await restart(stopAgain);
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [], attachFailure: null });
+  expect(await health()).toMatchObject({ status: 'healthy', reasons: [] });
+  expect(await drifted()).toHaveLength(2);
+});
+
 const image = (digit: string) => `sha256:${digit.repeat(64)}`;
 const table = (version: string, digit: string, address = '0x1000') => ({ tcp: { version, image: image(digit), address } });
 
@@ -209,6 +239,27 @@ test('a module that is gone has drifted until it is there again', async () => {
   agent.disconnect();
 });
 
+test('a module that was not expected has not drifted any more when it is gone', async () => {
+  const { agent, device } = await connectedAgent();
+  await agent.report({ kind: 'device-state', device, state: state(table('1.0.0', 'a')) });
+  expect(await deviceOf(device)).toMatchObject({ drift: [{ expected: null, observed: '1.0.0' }] });
+  for (let times = 0; times < 2; times += 1) await agent.report({ kind: 'device-state', device, state: state() });
+  expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [] });
+  expect(await drifted()).toMatchObject([{ detail: { expected: null, observed: null, resolved: true } }, {}]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', leftBy: 'drifted' }]);
+  await agent.report({ kind: 'device-state', device, state: state(table('1.0.0', 'a')) });
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [{ expected: null, observed: '1.0.0' }] });
+  await agent.report({ kind: 'device-state', device, state: state() });
+  expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [] });
+  agent.disconnect();
+  // The next boot does not put it back.
+  const again = new Agent(bench);
+  await again.register('agent', ['d1']);
+  await again.connect();
+  expect(await again.order('attach-device')).toMatchObject([{ device, modules: [] }]);
+  again.disconnect();
+});
+
 test('a device that drifts again and again is expected to be what it was at first', async () => {
   const { agent, device } = await connectedAgent();
   for (const [version, digit] of [
@@ -239,6 +290,62 @@ test('a report of long ago does not hide what the device runs now', async () => 
   const [now, before] = await historyOf(device);
   expect(now).toMatchObject({ version: '1.2.0', source: 'observed', leftAt: null });
   expect(before).toMatchObject({ version: '1.1.0', source: 'load', leftBy: 'drifted' });
+  agent.disconnect();
+});
+
+test.each([
+  ['in one batch', true],
+  ['in two batches', false],
+])('loads that are reported in the wrong order, %s, are in the history in the order of their states', async (_, isOneBatch) => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  const locations: string[] = [];
+  for (const version of versions) locations.push(await requestLoad(version, device));
+  const orders = await agent.order('load', 3);
+  const begin = Date.now();
+  const reports = orders
+    .map((order, index) => {
+      const report = loaded(order, `0x${index + 1}000`);
+      const at = new Date(begin + index).toISOString();
+      const facts = { from: null, to: `0x${index + 1}000` };
+      const swap = { step: 'table-updated', operation: 240, at, startedMicroseconds: 1, microseconds: 1, facts };
+      return { ...report, result: { ...report.result, steps: [swap] } };
+    })
+    .toReversed();
+  if (isOneBatch) await agent.report(...reports);
+  else for (const report of reports) await agent.report(report);
+  const [first, second, third] = locations.map((location) => location.split('/').at(-1));
+  const entries = await historyOf(device);
+  expect(entries).toMatchObject([
+    { version: '1.2.0', load: third, leftAt: null },
+    { version: '1.1.0', load: second, leftBy: 'replaced', leftThrough: third },
+    { version: '1.0.0', load: first, leftBy: 'replaced', leftThrough: second },
+  ]);
+  expect(entries.slice(1).map(({ leftAt }) => leftAt)).toEqual(entries.slice(0, -1).map(({ enteredAt }) => enteredAt));
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.2.0' }, drift: [] });
+  expect(await drifted()).toEqual([]);
+  expect((await health())['reasons']).not.toContainEqual(expect.stringContaining('tcp'));
+  for (const location of locations) expect((await bench.get(location)).body).toMatchObject({ state: 'completed', outcome: 'installed' });
+  agent.disconnect();
+});
+
+const downgrade = { versionPolicy: 'downgrade', downgradeReason: 'it drops packets' };
+
+test('a load that came after the version that the device has again is not put before it', async () => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  await requestLoad('1.0.0', device);
+  const [first] = await agent.order('load');
+  if (first?.kind !== 'load') throw new Error('no order');
+  await agent.report(loaded(first));
+  await requestLoad('1.1.0', device);
+  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device], ...downgrade });
+  const reports = (await agent.order('load', 3)).slice(1).map((order) => loaded(order));
+  const { version, image: digest } = first;
+  await agent.report({ kind: 'device-state', device, state: state({ tcp: { version, image: digest, address: '0x1000' } }) });
+  for (const report of reports) await agent.report(report);
+  expect((await historyOf(device)).map((entry) => entry['version'])).toEqual(['1.0.0', '1.1.0', '1.0.0']);
+  expect(await drifted()).toEqual([]);
   agent.disconnect();
 });
 

@@ -67,6 +67,17 @@ test('the clients of a trusted proxy are counted one by one, by the address that
   for (const address of ['198.51.100.8', '2001:db8::1', '198.51.100.7, 198.51.100.9']) expect((await guessFrom(address)).status).toBe(401);
 });
 
+test.each([
+  ['203.0.113.11', '203.0.113.12'],
+  ['[2001:db8:1::1]', '[2001:db8:2::1]'],
+])('a client whose port is forwarded too, as %s:1000, is counted by its address', async (client, another) => {
+  bench.trustedProxies = ['127.0.0.1'];
+  await limitTo({ unknownPerMinute: 5 });
+  for (let index = 0; index < 5; index += 1) expect((await guessFrom(`${client}:${1000 + index}`, index)).status).toBe(401);
+  for (const same of [`${client}:443`, client, client.replaceAll(/[[\]]/g, '')]) expect((await guessFrom(same)).status).toBe(429);
+  expect((await guessFrom(`${another}:1000`)).status).toBe(401);
+});
+
 test('what is forwarded by a proxy that is not trusted, or is no address, counts for the proxy', async () => {
   bench.trustedProxies = ['192.0.2.1'];
   await limitTo({ unknownPerMinute: 5 });

@@ -639,7 +639,12 @@ test('the times of a range have any offset, whose + may be written as it is', as
   const ids = async (query: string) => itemsOf(await bench.get(`/v1/loads?limit=200&${query}`)).map(({ id }) => id);
   const expected = await ids('until=2026-01-01T00:00:00.001Z');
   expect(expected.length).toBeGreaterThan(0);
-  for (const same of ['2026-01-01T01:00:00.001+01:00', '2026-01-01T01:00:00.001%2B01:00', '2025-12-31T16:00:00.001-08:00'])
+  for (const same of [
+    '2026-01-01T01:00:00.001+01:00',
+    '2026-01-01T01:00:00.001%2B01:00',
+    '2025-12-31T16:00:00.001-08:00',
+    '2026-01-01t00:00:00.001z',
+  ])
     expect(await ids(`until=${same}`)).toEqual(expected);
   expect(await ids('until=2026-01-01T00:00:00.001+01:00')).toEqual([]);
   // The first and the last time with offsets that lead out of the years that can be written.
@@ -650,6 +655,8 @@ test('a filter that is refused says how it is to be written', async () => {
   const detailOf = async (path: string) => String((await bench.get(path)).body['detail']);
   expect(await detailOf('/v1/devices?label=host!=x')).toContain('must be of the form key=value, the only comparison that there is');
   expect(await detailOf('/v1/loads?version=1.0.0+b1')).toContain('a "+" is written %2B in a query: 1.0.0%2Bb1');
+  expect(await detailOf('/v1/devices?label=host=%FF')).toContain('write "%" as %25');
+  expect(await detailOf('/v1/loads?from=2026-06-30T23:59:60Z')).toContain('leap seconds are not accepted: use second 59');
   expect(await detailOf('/v1/loads?from=2026-01-01')).toContain('with an offset (RFC 3339), like 2026-11-23T09:30:00Z');
 });
 
@@ -671,6 +678,11 @@ test.each([
   ['/v1/devices', 'label=Zone=north', 'label'],
   ['/v1/devices', 'label=zone=north%0D%0A', 'label'],
   ['/v1/loads', 'label=zone=north&label=rack!=1', 'label/1'],
+  ['/v1/devices', 'label=host=%FF', 'label'],
+  ['/v1/devices', 'label=host=%zz', 'label'],
+  ['/v1/devices', 'limit=5&label=host=a%', 'label'],
+  ['/v1/devices', 'label=host=%C3', 'label'],
+  ['/v1/hosts', 'name=%E0%A4', 'name'],
   ['/v1/devices', 'version=1.0.0+b1', 'version'],
   ['/v1/loads', 'version=1.0.0+b1', 'version'],
   ['/v1/loads', 'version=v1.0.0', 'version'],

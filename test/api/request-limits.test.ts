@@ -162,6 +162,7 @@ const registration = (labels: Record<string, string>) => ({
 test.each([
   ['2999-01-01T00:00:00+00:00', '2999-01-01T00:00:00.000Z'],
   ['2999-01-01T00:00:00.5-08:00', '2999-01-01T08:00:00.500Z'],
+  ['2999-01-01t00:00:00z', '2999-01-01T00:00:00.000Z'],
   ['2999-01-01T00:00:00Z', '2999-01-01T00:00:00.000Z'],
 ])('a rollout may start at %s, which is answered in UTC', async (startAt, utc) => {
   const rollout = await bench.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt, whenBusy: 'queue' });
@@ -175,6 +176,7 @@ test.each([
   '2027-01-01',
   '2027-01-01T00:00:00',
   '2027-02-30T00:00:00Z',
+  '2027-06-30T23:59:60Z',
   '9999-12-31T23:59:59-01:00',
   '0001-01-01T00:00:00+00:01',
   '0000-06-01T00:00:00Z',
@@ -202,6 +204,11 @@ const emptyBodies: [string, Record<string, string>][] = [
   ['JSON', { 'content-type': 'application/json', 'content-length': '0' }],
   ['JSON in pieces', { 'content-type': 'application/json', 'transfer-encoding': 'chunked' }],
   ['a form in pieces', { 'content-type': 'application/x-www-form-urlencoded', 'transfer-encoding': 'chunked' }],
+  ['no type in pieces', { 'transfer-encoding': 'chunked' }],
+  ['a text that is no type in pieces', { 'content-type': 'garbage', 'transfer-encoding': 'chunked' }],
+  ['a type without a subtype in pieces', { 'content-type': 'text/', 'transfer-encoding': 'chunked' }],
+  ['an empty type in pieces', { 'content-type': '', 'transfer-encoding': 'chunked' }],
+  ['an empty type', { 'content-type': '', 'content-length': '0' }],
   ['WebAssembly', { 'content-type': 'application/wasm', 'content-length': '0' }],
   ['a type of nobody', { 'content-type': 'x', 'content-length': '0' }],
 ];
@@ -220,6 +227,7 @@ test.each(emptyBodies)('an operation that reads no body accepts an empty one of 
 test('a body of another type, and one that is missing where it is read, are still refused', async () => {
   const [path = ''] = await bodiless();
   expect(await send(path, { 'content-type': 'application/x-www-form-urlencoded' }, 'a=1')).toBe(415);
+  expect(await send(path, { 'content-type': 'garbage', 'transfer-encoding': 'chunked' }, 'a=1')).toBe(415);
   expect(await send('/v1/keys', { 'content-type': 'application/x-www-form-urlencoded', 'content-length': '0' }, null)).toBe(415);
   expect(await send('/v1/keys', { 'content-type': 'application/json', 'content-length': '0' }, null)).toBe(400);
 });

@@ -114,6 +114,16 @@ const keepModule = insertion(
     "driftedAt" = excluded."driftedAt", "driftedFrom" = excluded."driftedFrom"`,
 );
 
+/** Marks a module that the device is not expected to have: `driftedFrom` without `driftedAt`. The row stays, because the history is found through it. */
+const forgetModule = change(
+  'DeviceModule',
+  { deviceId: 'text', module: 'text' },
+  `"driftedAt" = NULL, "driftedFrom" = ''`,
+  `"deviceId" = :deviceId AND "module" = :module`,
+);
+const expected = [{ driftedAt: { not: null } }, { driftedFrom: null }];
+const isExpected = `("driftedAt" IS NOT NULL OR "driftedFrom" IS NULL)`;
+
 const endDrift = change(
   'DeviceModule',
   { deviceId: 'text', module: 'text' },
@@ -152,6 +162,11 @@ const labelsOfDevices = new Query<{ readonly deviceId: string; readonly key: str
   `SELECT "deviceId", "key", "value" FROM "DeviceLabel" WHERE "deviceId" IN :ids`,
 );
 
+const sequencesOfDevices = new Query<{ readonly id: string; readonly stateSequence: number }>(
+  { ids: 'list' },
+  `SELECT "id", "stateSequence" FROM "Device" WHERE "id" IN :ids AND "stateSequence" IS NOT NULL`,
+);
+
 const namedDevices = new Query<Omit<NamedDevice, 'labelsByOperator'> & { readonly labelsByOperator: number }>(
   { names: 'list' },
   `SELECT "id", "name", "hostId", "labelsByOperator" FROM "Device" WHERE "name" IN :names`,
@@ -165,7 +180,7 @@ const modulesOfDevices = new Query<
 >(
   { ids: 'list' },
   `SELECT "deviceId", "module", "version", "imageDigest", "loadedAt", "driftedAt", "driftedFrom" FROM "DeviceModule"
-  WHERE "deviceId" IN :ids ORDER BY "loadedAt", "module"`,
+  WHERE "deviceId" IN :ids AND ${isExpected} ORDER BY "loadedAt", "module"`,
 );
 
 /** One seek in the index of the history for each module of these devices. */
@@ -180,7 +195,7 @@ const installedModules = new Query<
     (SELECT "stays"."leftAt" IS NULL FROM "HistoryEntry" AS "stays"
       WHERE "stays"."deviceId" = "held"."deviceId" AND "stays"."module" = "held"."module"
       ORDER BY "stays"."enteredAt" DESC, "stays"."number" DESC LIMIT 1) AS "isThere"
-  FROM "DeviceModule" AS "held" WHERE "held"."deviceId" IN :ids`,
+  FROM "DeviceModule" AS "held" WHERE "held"."deviceId" IN :ids AND ${isExpected}`,
 );
 
 export class DeviceRecords {
@@ -356,6 +371,12 @@ export class DeviceRecords {
     return new Map(parts);
   }
 
+  /** Returns the sequences of the newest states of devices, by their identifiers; a device whose state has none is not there. */
+  async sequencesOf(ids: readonly string[]): Promise<Map<string, number>> {
+    const rows = await this.#statements.all(sequencesOfDevices, [JSON.stringify(ids)]);
+    return new Map(rows.map(({ id, stateSequence }) => [id, stateSequence]));
+  }
+
   async modulesOf(deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
     const rows = await this.#statements.all(modulesOfDevices, [JSON.stringify(deviceIds)]);
     const date = (time: number | null) => (time === null ? null : new Date(time));
@@ -365,7 +386,10 @@ export class DeviceRecords {
   /** The version of one module that was last in the module tables of devices, by their identifiers; a device that never had it is not there. */
   async versionsOf(deviceIds: readonly string[], module: string): Promise<Map<string, string>> {
     const rows = await readInChunks(deviceIds, (some) =>
-      this.#client.deviceModule.findMany({ where: { deviceId: { in: some }, module }, select: { deviceId: true, version: true } }),
+      this.#client.deviceModule.findMany({
+        where: { deviceId: { in: some }, module, OR: expected },
+        select: { deviceId: true, version: true },
+      }),
     );
     return new Map(rows.map(({ deviceId, version }) => [deviceId, version]));
   }
@@ -376,6 +400,14 @@ export class DeviceRecords {
       entries.map(({ deviceId, module, version, imageDigest, loadedAt, driftedAt, driftedFrom }) => {
         return [deviceId, module, version, imageDigest, loadedAt?.getTime() ?? null, driftedAt?.getTime() ?? null, driftedFrom ?? null];
       }),
+    );
+  }
+
+  /** Notes that devices are not expected to have modules: a restart does not put the modules back. The history of the modules stays. */
+  async forgetModules(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<void> {
+    await this.#statements.each(
+      forgetModule,
+      places.map(({ deviceId, module }) => [deviceId, module]),
     );
   }
 

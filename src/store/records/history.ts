@@ -153,6 +153,24 @@ export class HistoryRecords {
     return found;
   }
 
+  /** Returns the last stay of a module that began at that time or before, and the first that began later; null where there is none. */
+  async around(
+    deviceId: string,
+    module: string,
+    time: Date,
+  ): Promise<{ readonly before: HistoryRecord | null; readonly after: HistoryRecord | null }> {
+    const { historyEntry } = this.#client;
+    const before = await historyEntry.findFirst({
+      where: { deviceId, module, enteredAt: { lte: time } },
+      orderBy: [{ enteredAt: 'desc' }, { number: 'desc' }],
+    });
+    const after = await historyEntry.findFirst({
+      where: { deviceId, module, enteredAt: { gt: time } },
+      orderBy: [{ enteredAt: 'asc' }, { number: 'asc' }],
+    });
+    return { before, after };
+  }
+
   /** What was in a device's module table at that moment, by the names of the modules. */
   async at(deviceId: string, time: Date, { after, limit }: PageByName): Promise<HistoryRecord[]> {
     const moment = askedTime(time);
