@@ -219,7 +219,7 @@ const undecodable: {
   {
     table: 'Host',
     kind: 'host',
-    values: { capacity: [text], registeredAt: [`${far}`, `-${far}`, text], unreachableSince: [`${far}`] },
+    values: { capacity: [text], heardCount: [text], registeredAt: [`${far}`, `-${far}`, text], unreachableSince: [`${far}`] },
     list: () => '/v1/hosts',
   },
   {
@@ -343,6 +343,45 @@ describe.runIf(databaseKind === 'sqlite')('a row that cannot be decoded', () => 
     expect(itemsOf(again)).toHaveLength(count);
     if (one !== undefined) expect((await bench.get(one(id))).status).toBe(200);
   });
+});
+
+const ofModules = { driftedAt: ['driftedAt', `${far}`], loadedAt: ['loadedAt', `-${far}`] } as const;
+
+test.runIf(databaseKind === 'sqlite').each(Object.values(ofModules))(
+  'a module of a device with an undecodable %s of %s',
+  async (column, value) => {
+    const [device = '', other = ''] = devices;
+    await change(`INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest", "${column}")
+    VALUES ('${device}', 'damaged', '1.0.0', 'sha256:0', ${value})`);
+    const health = await bench.get('/v1/health');
+    expect(health.status).toBe(200);
+    expect((await bench.get('/metrics')).status).toBe(200);
+    const listed = await bench.get('/v1/devices?limit=200');
+    expect(listed.status).toBe(200);
+    expect(itemsOf(listed).map(({ id }) => id)).toContain(other);
+    if (column === 'driftedAt') {
+      expect(listed.body['damaged']).toMatchObject([{ id: device }]);
+      expect(await healthReasons()).toContain(`device ${device} (`);
+    }
+    await change(`DELETE FROM "DeviceModule" WHERE "module" = 'damaged'`);
+    expect((await bench.get('/v1/devices?limit=200')).body['damaged']).toEqual([]);
+  },
+);
+
+test.runIf(databaseKind === 'sqlite').each([
+  ['at', '9007199254740993'],
+  ['detail', json],
+])('an audit event whose %s is %s is told by its number in an export, which goes on after it', async (column, value) => {
+  const number = Number(itemsOf(await bench.get('/v1/audit?limit=3'))[2]?.['number']);
+  await change(`CREATE TABLE "saved" AS SELECT "${column}" AS "cell" FROM "AuditEvent" WHERE "number" = ${number}`);
+  await change(`UPDATE "AuditEvent" SET "${column}" = ${value} WHERE "number" = ${number}`);
+  const response = await fetch(`${bench.url}/v1/audit/export`, { headers: bearer(bench.key) });
+  const lines = (await response.text()).trim().split('\n').slice(1);
+  await change(`UPDATE "AuditEvent" SET "${column}" = (SELECT "cell" FROM "saved") WHERE "number" = ${number}`);
+  await change('DROP TABLE "saved"');
+  const numbers = lines.map((line) => z.object({ number: z.number() }).parse(JSON.parse(line)).number);
+  expect(numbers).toEqual(Array.from({ length: number + 2 }, (_, index) => index + 1));
+  expect(JSON.parse(lines[number - 1] ?? '')).toMatchObject({ number, unreadable: expect.stringMatching(/./) });
 });
 
 /** What can be shown of a list, read in pages of one item. */
