@@ -7,7 +7,8 @@ import type { AuditFilter, AuditRecord } from '../store/records/audit.ts';
 import type { PageByTime } from '../store/records/page.ts';
 import type { Store } from '../store/store.ts';
 import type { Checkpoints } from './checkpoints.ts';
-import { type PageOf, readPage } from './context.ts';
+import { type PageOf, readMarkedPage } from './context.ts';
+import type { DamagedItem } from './damaged-rows.ts';
 import { invalidQuery, Problem } from './problem.ts';
 
 /** Events read at once. */
@@ -25,13 +26,13 @@ export class AuditTrail {
     this.#checkpoints = checkpoints;
   }
 
-  list(filter: AuditFilter, page: PageByTime<number>): Promise<PageOf<AuditRecord, PageByTime<number>>> {
-    return readPage(
-      page,
-      (wanted) => this.#store.records.audit.list(filter, wanted),
-      ({ at, number }) => ({ time: at, key: number }),
-      ({ detail }) => JSON.stringify(detail).length,
-    );
+  list(filter: AuditFilter, page: PageByTime<number>): Promise<PageOf<AuditRecord | DamagedItem, PageByTime<number>>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#store.records.audit.list(filter, wanted),
+      readRowByRow: (wanted) => this.#store.records.audit.listRowByRow(filter, wanted),
+      positionOf: ({ at, number }) => ({ time: at, key: number }),
+      bytesOf: ({ detail }) => JSON.stringify(detail).length,
+    });
   }
 
   /**
@@ -70,7 +71,7 @@ export class AuditTrail {
   async #batch(after: number, limit: number): Promise<ExportedEvent[]> {
     const { audit } = this.#store.records;
     try {
-      return await audit.after(after, limit);
+      return (await audit.after(after, limit)).map(readableOrMark);
     } catch (error) {
       if (limit > 1) {
         const first = await this.#batch(after, Math.ceil(limit / 2));
@@ -80,6 +81,11 @@ export class AuditTrail {
       return [{ number: after + 1, unreadable: String(error).slice(0, 500) }];
     }
   }
+}
+
+/** A time that is none is read without an error, and cannot be told. */
+function readableOrMark(event: AuditRecord): ExportedEvent {
+  return Number.isNaN(event.at.getTime()) ? { number: event.number, unreadable: 'the time `at` is not one' } : event;
 }
 
 /** @throws {Problem} `pruned`. */

@@ -9,7 +9,8 @@ import type { PageByName, PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { compiledOf } from './compilation.ts';
-import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage, readPage } from './context.ts';
+import type { DamagedItem } from './damaged-rows.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
 import { stateBuild } from './provenance.ts';
 
@@ -120,13 +121,13 @@ export class Builds {
     return image;
   }
 
-  list(filter: BuildFilter, page: PageByTime): Promise<PageOf<BuildRecord, PageByTime>> {
-    return readPage(
-      page,
-      (wanted) => this.#context.store.records.builds.list(filter, wanted),
-      ({ createdAt, id }) => ({ time: createdAt, key: id }),
-      ({ interface: types }) => JSON.stringify(types).length,
-    );
+  list(filter: BuildFilter, page: PageByTime): Promise<PageOf<BuildRecord | DamagedItem, PageByTime>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.builds.list(filter, wanted),
+      readRowByRow: (wanted) => this.#context.store.records.builds.listRowByRow(filter, wanted),
+      positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
+      bytesOf: ({ interface: types }) => JSON.stringify(types).length,
+    });
   }
 
   /** By name, or by the time of the last build. */

@@ -4,9 +4,11 @@ import type { Compiler } from '../compiler/compiler.ts';
 import type { AuditOutcome } from '../proof/audit-event.ts';
 import type { NewAuditEvent } from '../store/records/audit.ts';
 import type { Records } from '../store/records/records.ts';
+import type { MarkedRows } from '../store/records/row-by-row.ts';
 import type { Store } from '../store/store.ts';
+import { checkDates, isUnreadable, UnreadableRow } from '../store/unreadable.ts';
 import type { RepeatableRequest } from './answers.ts';
-import type { DamagedRows } from './damaged-rows.ts';
+import { DamagedItem, type DamagedRows } from './damaged-rows.ts';
 import type { OrderBoard } from './order-board.ts';
 import type { Clock } from './service-clock.ts';
 import type { SigningKeys } from './signing-keys.ts';
@@ -55,8 +57,8 @@ export function eventOf({ actor, requestId }: Requester, at: Date, entry: AuditE
 export type PageOf<Item, Page> = {
   readonly items: readonly Item[];
   readonly next: Page | null;
-  /** The page that begins after the item at an index, for a page that is cut short there. */
-  readonly pageAfter: (index: number) => Page;
+  /** The page that begins after the item at an index, for a page that is cut short there; null where there is none. */
+  readonly pageAfter: (index: number) => Page | null;
 };
 
 /** Bytes of the items of a page, about: whoever reads ends the page where it has them, and at least one item is on it. */
@@ -64,11 +66,46 @@ export const pageBytes = 4 * 1024 * 1024;
 /** Items of a list of large ones that are read before it is known how large they are. */
 const firstRows = 20;
 
+type AnyPage = { readonly limit: number; readonly after: unknown };
+
+/** How the rows of a list are read. */
+type RowReading<Row, Page extends AnyPage> = {
+  readonly read: (page: Page) => Promise<Row[]>;
+  /** Reads the same page row by row, for one with a row that cannot be decoded. */
+  readonly readRowByRow: (page: Page) => Promise<MarkedRows<Row, Page['after']>>;
+  readonly positionOf: (row: Row) => Page['after'];
+  readonly bytesOf?: (row: Row) => number;
+};
+
+/** Reads a page as `readPage` does; in the place of a row that cannot be decoded there is a mark. */
+export async function readMarkedPage<Row extends object, Page extends AnyPage>(
+  page: Page,
+  { read, readRowByRow, positionOf, bytesOf }: RowReading<Row, Page>,
+): Promise<PageOf<Row | DamagedItem, Page>> {
+  const found = await readPage<Row | UnreadableRow<Page['after']>, Page>(
+    page,
+    async (wanted) => {
+      try {
+        const rows = await read(wanted);
+        for (const row of rows) checkDates(row);
+        return rows;
+      } catch (error) {
+        if (!isUnreadable(error)) throw error;
+        return readRowByRow(wanted);
+      }
+    },
+    (row) => (row instanceof UnreadableRow ? row.position : positionOf(row)),
+    bytesOf === undefined ? null : (row) => (row instanceof UnreadableRow ? 0 : bytesOf(row)),
+  );
+  return { ...found, items: found.items.map((row) => (row instanceof UnreadableRow ? new DamagedItem(row.id, row.fault) : row)) };
+}
+
 /**
  * Reads one item more than asked for, to know whether there is a next page; fewer where they are too large for a page together.
+ * @param positionOf Null for an item after which the list ends.
  * @param bytesOf How large an item is in memory, about; left out where items are small.
  */
-export async function readPage<Item, Page extends { readonly limit: number; readonly after: unknown }>(
+export async function readPage<Item, Page extends AnyPage>(
   page: Page,
   read: (page: Page) => Promise<Item[]>,
   positionOf: (item: Item) => Page['after'],
@@ -82,15 +119,19 @@ export async function readPage<Item, Page extends { readonly limit: number; read
     const room = bytesOf === null ? wanted : rowsFor(found.length, bytes);
     const limit = Math.min(wanted - found.length, room);
     const last = found.at(-1);
-    const some = await read({ ...page, limit, after: last === undefined ? page.after : positionOf(last) });
+    const after = last === undefined ? page.after : positionOf(last);
+    if (last !== undefined && after === null) break;
+    const some = await read({ ...page, limit, after });
     for (const item of some) bytes += bytesOf?.(item) ?? 0;
     found.push(...some);
     isLast = some.length < limit;
   }
   const items = found.slice(0, page.limit);
-  const pageAfter = (index: number): Page => {
+  const pageAfter = (index: number): Page | null => {
     const item = items[index];
-    return item === undefined ? page : { ...page, after: positionOf(item) };
+    if (item === undefined) return page;
+    const after = positionOf(item);
+    return after === null ? null : { ...page, after };
   };
   const hasMore = found.length > page.limit || (!isLast && found.length < wanted);
   return { items, next: hasMore && items.length > 0 ? pageAfter(items.length - 1) : null, pageAfter };

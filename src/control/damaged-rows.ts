@@ -2,6 +2,7 @@
 // the fleet names them.
 
 import { z } from 'zod';
+import { isUnreadable, unreadableFault } from '../store/unreadable.ts';
 
 /** Rows that are remembered; of more, the first found. */
 const rememberedLimit = 1_000;
@@ -40,12 +41,12 @@ export class RowError extends Error {
 
 /** Whether something failed because a stored row violates its schema. */
 export function isDamage(error: unknown): boolean {
-  return error instanceof z.core.$ZodError || error instanceof RowError;
+  return error instanceof z.core.$ZodError || error instanceof RowError || isUnreadable(error);
 }
 
 /** What is wrong with a row: the members that violate its schema. */
-function faultOf(error: unknown): string {
-  if (!(error instanceof z.core.$ZodError)) return (error instanceof Error ? error.message : String(error)).slice(0, faultLength);
+export function faultOf(error: unknown): string {
+  if (!(error instanceof z.core.$ZodError)) return unreadableFault(error);
   return error.issues
     .map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`))
     .join('; ')

@@ -9,7 +9,8 @@ import type { DeviceFilter, DeviceRecord, DriftRecord, NewDevice } from '../stor
 import type { HostWithDevices } from '../store/records/hosts.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
-import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage, readPage } from './context.ts';
+import { DamagedItem, isDamage } from './damaged-rows.ts';
 import { newOrder } from './orders.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
 
@@ -93,18 +94,35 @@ export class Devices {
   async list(
     { host, ...filter }: Omit<DeviceFilter, 'hostId'> & { readonly host?: string | undefined },
     page: PageByTime | PageByName,
-  ): Promise<PageOf<DeviceView, PageByTime | PageByName>> {
+  ): Promise<PageOf<DeviceView | DamagedItem, PageByTime | PageByName>> {
     const { devices, hosts } = this.#context.store.records;
     const hostId = host === undefined ? undefined : (await hosts.findByIdOrName(host))?.id;
     if (host !== undefined && hostId === undefined) return { items: [], next: null, pageAfter: () => page };
-    const found = await readPage(
-      page,
-      (wanted) => devices.list({ ...filter, hostId }, wanted),
-      ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
-      ({ state }) => JSON.stringify(state).length,
-    );
-    const drift = Map.groupBy(await devices.driftOf(found.items.map(({ id }) => id)), ({ deviceId }) => deviceId);
-    return { ...found, items: found.items.map((device) => viewOf(device, drift.get(device.id) ?? [])) };
+    const found = await readMarkedPage(page, {
+      read: (wanted) => devices.list({ ...filter, hostId }, wanted),
+      readRowByRow: (wanted) => devices.listRowByRow({ ...filter, hostId }, wanted),
+      positionOf: ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
+      bytesOf: ({ state }) => JSON.stringify(state).length,
+    });
+    return { ...found, items: await this.#viewsOf(found.items) };
+  }
+
+  /** What lists show of devices; one whose drift cannot be read is marked. */
+  async #viewsOf(items: readonly (DeviceRecord | DamagedItem)[]): Promise<(DeviceView | DamagedItem)[]> {
+    const { devices } = this.#context.store.records;
+    const readable = items.filter((item) => !(item instanceof DamagedItem));
+    try {
+      const drift = Map.groupBy(await devices.driftOf(readable.map(({ id }) => id)), ({ deviceId }) => deviceId);
+      return items.map((item) => (item instanceof DamagedItem ? item : viewOf(item, drift.get(item.id) ?? [])));
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      const [one] = readable;
+      if (readable.length === 1 && one !== undefined)
+        return items.map((item) => (item instanceof DamagedItem ? item : new DamagedItem(one.id, error)));
+      const views: (DeviceView | DamagedItem)[] = [];
+      for (const item of items) views.push(...(await this.#viewsOf([item])));
+      return views;
+    }
   }
 
   /** Programs that held on to the addresses of code that had gone, by when that was found. @throws {Problem} `not-found`. */

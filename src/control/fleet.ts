@@ -3,6 +3,7 @@
 import type { DeviceStatus, Drifted, NotWhole, Rejected } from '../store/records/devices.ts';
 import type { LoadTotal, WaitingLoads } from '../store/records/loads.ts';
 import type { Context } from './context.ts';
+import { faultOf, isDamage } from './damaged-rows.ts';
 import type { Levels } from './measurements.ts';
 
 /** How long a load may wait for its host before the fleet counts as degraded, in minutes. */
@@ -35,26 +36,30 @@ export type FleetHealth = {
 /** @param faults What is wrong with the service itself, in words. */
 export async function fleetHealth({ store, clock }: Context, faults: readonly string[]): Promise<FleetHealth> {
   const { records } = store;
-  const [hosts, devices, open, totals, ordersUnsettled, notWhole, drifted, rejected, waiting, stopped] = await Promise.all([
-    records.hosts.all(),
-    records.devices.countByStatus(),
-    records.loads.countOpen(),
-    records.loads.totals(),
-    records.orders.countUnsettled(),
-    records.devices.notWhole(devicesNamed),
-    records.devices.drifted(devicesNamed),
-    records.devices.rejectedSince(new Date(clock.now().getTime() - rejectionAge * 60_000), devicesNamed),
-    records.loads.queuedBefore(new Date(clock.now().getTime() - longestWait * 60_000)),
-    records.rollouts.stoppedByFailure(rolloutsNamed),
+  const unread: string[] = [];
+  const read = readerOf(unread);
+  const [hosts, unreachable, devices, open, totals, ordersUnsettled, notWhole, drifted, rejected, waiting, stopped] = await Promise.all([
+    read('Host', records.hosts.countByReachability(), { connected: 0, unreachable: 0 }),
+    read('Host', records.hosts.unreachable(hostsNamed), []),
+    read('Device', records.devices.countByStatus(), { connected: 0, attaching: 0, unreachable: 0 }),
+    read('Load', records.loads.countOpen(), { queued: 0, dispatched: 0 }),
+    read('LoadTotal', records.loads.totals(), []),
+    read('AgentOrder', records.orders.countUnsettled(), 0),
+    read('Device', records.devices.notWhole(devicesNamed), { count: 0, first: [] }),
+    read('DeviceModule', records.devices.drifted(devicesNamed), { count: 0, first: [] }),
+    read('Device', records.devices.rejectedSince(new Date(clock.now().getTime() - rejectionAge * 60_000), devicesNamed), {
+      count: 0,
+      first: [],
+    }),
+    read('Load', records.loads.queuedBefore(new Date(clock.now().getTime() - longestWait * 60_000)), { count: 0, oldest: null }),
+    read('Rollout', records.rollouts.stoppedByFailure(rolloutsNamed), []),
   ]);
   const sum = (of: (total: LoadTotal) => number) => totals.reduce((whole, total) => whole + of(total), 0);
-  const unreachable = hosts.filter(({ unreachableSince }) => unreachableSince !== null);
   const reasons = [
     ...faults,
-    ...(hosts.length === 0 ? ['no device host has ever registered'] : []),
-    ...unreachable
-      .slice(0, hostsNamed)
-      .map(({ name, devices: count }) => `the host ${name} with ${counted(count, 'device')} is unreachable`),
+    ...unread,
+    ...(hosts.connected + hosts.unreachable === 0 ? ['no device host has ever registered'] : []),
+    ...unreachable.map(({ name, devices: count }) => `the host ${name} with ${counted(count, 'device')} is unreachable`),
     ...(devices.attaching > 0 ? [`${counted(devices.attaching, 'device')} ${devices.attaching === 1 ? 'is' : 'are'} coming up`] : []),
     ...reasonsOfDevices(notWhole),
     ...reasonsOfDrift(drifted),
@@ -65,7 +70,7 @@ export async function fleetHealth({ store, clock }: Context, faults: readonly st
   return {
     status: reasons.length === 0 ? 'healthy' : 'degraded',
     reasons,
-    hosts: { connected: hosts.length - unreachable.length, unreachable: unreachable.length },
+    hosts,
     devices,
     loads: {
       ...open,
@@ -79,6 +84,21 @@ export async function fleetHealth({ store, clock }: Context, faults: readonly st
 
 /** A count with its noun, in the singular for 1. */
 const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
+
+/** Reads of the health, of which a table with rows that cannot be decoded fails none: it is named instead. @param unread Where it is named. */
+function readerOf(unread: string[]): <Found>(table: string, read: Promise<Found>, otherwise: Found) => Promise<Found> {
+  return async (table, read, otherwise) => {
+    try {
+      return await read;
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      unread.push(
+        `rows of the table ${table} cannot be read (${faultOf(error)}): correct them in the database, or restore it from a backup`,
+      );
+      return otherwise;
+    }
+  };
+}
 
 function reasonsOfDevices({ count, first }: NotWhole): string[] {
   if (count === 0) return [];
@@ -118,10 +138,8 @@ export async function currentLevels({
   store,
 }: Context): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'ordersUnsettled'>> {
   const { hosts, devices, loads, orders, rollouts } = store.records;
-  const reachability = await hosts.idsByReachability();
-  const connected = reachability.filter(({ unreachableSince }) => unreachableSince === null).length;
   return {
-    hosts: { connected, unreachable: reachability.length - connected },
+    hosts: await hosts.countByReachability(),
     devices: await devices.countByStatus(),
     loads: await loads.countOpen(),
     rollouts: await rollouts.countOpenByState(),

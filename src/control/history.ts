@@ -2,7 +2,8 @@
 
 import type { BuildOnDevices, DeviceOfBuild, HistoryFilter, HistoryRecord } from '../store/records/history.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
-import { type Context, type PageOf, readPage } from './context.ts';
+import { type Context, type PageOf, readMarkedPage, readPage } from './context.ts';
+import type { DamagedItem } from './damaged-rows.ts';
 import { notFound } from './problem.ts';
 
 export class History {
@@ -13,13 +14,13 @@ export class History {
   }
 
   /** Every stay of a version in a device's module table, of one module or of all. @throws {Problem} `not-found`. */
-  async list(filter: HistoryFilter, page: PageByTime<number>): Promise<PageOf<HistoryRecord, PageByTime<number>>> {
+  async list(filter: HistoryFilter, page: PageByTime<number>): Promise<PageOf<HistoryRecord | DamagedItem, PageByTime<number>>> {
     await this.#checkDevice(filter.deviceId);
-    return readPage(
-      page,
-      (wanted) => this.#context.store.records.history.list(filter, wanted),
-      ({ enteredAt, number }) => ({ time: enteredAt, key: number }),
-    );
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.history.list(filter, wanted),
+      readRowByRow: (wanted) => this.#context.store.records.history.listRowByRow(filter, wanted),
+      positionOf: ({ enteredAt, number }) => ({ time: enteredAt, key: number }),
+    });
   }
 
   /** What was in a device's module table at that moment, by the names of the modules. @throws {Problem} `not-found`. */

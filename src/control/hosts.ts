@@ -10,7 +10,7 @@ import type { PageByName, PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
 import type { SigningKeyRecord } from '../store/records/signing-keys.ts';
 import { attachment, bringUpDevices } from './bring-up.ts';
-import { type AuditEntry, audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
+import { type AuditEntry, audit, type Context, type PageOf, type Requester, readMarkedPage } from './context.ts';
 import { DamagedItem, readOrMark } from './damaged-rows.ts';
 import { newDevices } from './devices.ts';
 import type { KeyHolder } from './keys.ts';
@@ -180,12 +180,12 @@ export class Hosts {
     }
   }
 
-  list(filter: HostFilter, page: PageByTime | PageByName): Promise<PageOf<HostWithDevices, PageByTime | PageByName>> {
-    return readPage(
-      page,
-      (wanted) => this.#context.store.records.hosts.list(filter, wanted),
-      ({ id, name, registeredAt }) => (page.sort === 'name' ? { name } : { time: registeredAt, key: id }),
-    );
+  list(filter: HostFilter, page: PageByTime | PageByName): Promise<PageOf<HostWithDevices | DamagedItem, PageByTime | PageByName>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.hosts.list(filter, wanted),
+      readRowByRow: (wanted) => this.#context.store.records.hosts.listRowByRow(filter, wanted),
+      positionOf: ({ id, name, registeredAt }) => (page.sort === 'name' ? { name } : { time: registeredAt, key: id }),
+    });
   }
 }
 

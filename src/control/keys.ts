@@ -6,7 +6,8 @@ import type { KeyFilter, KeyRecord } from '../store/records/keys.ts';
 import type { PageByTime, TimeRange } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
-import { audit, type Context, type PageOf, type Requester, readPage, service } from './context.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage, service } from './context.ts';
+import type { DamagedItem } from './damaged-rows.ts';
 import { notFound, Problem } from './problem.ts';
 import { isSame, newSecret } from './secrets.ts';
 
@@ -87,12 +88,12 @@ export class Keys {
     return findKey(this.#context.store.records, id);
   }
 
-  list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<PageOf<KeyRecord, PageByTime>> {
-    return readPage(
-      page,
-      (wanted) => this.#context.store.records.keys.list(filter, wanted),
-      ({ createdAt, id }) => ({ time: createdAt, key: id }),
-    );
+  list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<PageOf<KeyRecord | DamagedItem, PageByTime>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.keys.list(filter, wanted),
+      readRowByRow: (wanted) => this.#context.store.records.keys.listRowByRow(filter, wanted),
+      positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
+    });
   }
 
   /** Nobody can use the key any more, and a host that registered with it loses its token. A key that is revoked already stays so. @throws {Problem} `not-found`, `last-admin`. */

@@ -4,7 +4,8 @@ import type { LoadFilter, LoadRecord, LoadSummary } from '../store/records/loads
 import type { PageByTime } from '../store/records/page.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, answeredMeanwhile, keepAnswers } from './answers.ts';
-import { audit, type Context, type PageOf, type Requester, readPage, service } from './context.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage, service } from './context.ts';
+import type { DamagedItem } from './damaged-rows.ts';
 import { namedDevices, type Selector, selectDevices } from './device-selection.ts';
 import { type Batch, type LoadTerms, makeBatches, type NewLoads } from './load-batches.ts';
 import { endLoads } from './load-endings.ts';
@@ -101,13 +102,13 @@ export class Loads {
     return load;
   }
 
-  list(filter: LoadFilter, page: PageByTime): Promise<PageOf<LoadSummary, PageByTime>> {
-    return readPage(
-      page,
-      (wanted) => this.#context.store.records.loads.list(filter, wanted),
-      ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
-      ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),
-    );
+  list(filter: LoadFilter, page: PageByTime): Promise<PageOf<LoadSummary | DamagedItem, PageByTime>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.loads.list(filter, wanted),
+      readRowByRow: (wanted) => this.#context.store.records.loads.listRowByRow(filter, wanted),
+      positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
+      bytesOf: ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),
+    });
   }
 }
 

@@ -9,8 +9,8 @@ import type { PageByTime } from '../store/records/page.ts';
 import type { ProgramFilter, ProgramRecord } from '../store/records/programs.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { compiledOf } from './compilation.ts';
-import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
-import { type DamagedItem, readOrMark } from './damaged-rows.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage } from './context.ts';
+import { DamagedItem, readOrMark } from './damaged-rows.ts';
 import type { Devices, DeviceView } from './devices.ts';
 import { newOrder, toProgramOrder } from './orders.ts';
 import { type InvalidValue, invalidValue, notFound, Problem } from './problem.ts';
@@ -124,13 +124,18 @@ export class Programs {
   /** @throws {Problem} `not-found`. */
   async list(filter: ProgramFilter, page: PageByTime): Promise<PageOf<ProgramView | DamagedItem, PageByTime>> {
     const view = await this.#devices.view(filter.deviceId);
-    const found = await readPage(
-      page,
-      (wanted) => this.#context.store.records.programs.list(filter, wanted),
-      ({ createdAt, id }) => ({ time: createdAt, key: id }),
-      ({ statistics }) => JSON.stringify(statistics).length,
-    );
-    return { ...found, items: found.items.map((program) => readOrMark(program, program.id, () => programView(program, view))) };
+    const found = await readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.programs.list(filter, wanted),
+      readRowByRow: (wanted) => this.#context.store.records.programs.listRowByRow(filter, wanted),
+      positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
+      bytesOf: ({ statistics }) => JSON.stringify(statistics).length,
+    });
+    return {
+      ...found,
+      items: found.items.map((program) =>
+        program instanceof DamagedItem ? program : readOrMark(program, program.id, () => programView(program, view)),
+      ),
+    };
   }
 
   /** The type of the export that a program is to call, in the version that is in the device's memory. */

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Control } from '../../src/control/control.ts';
+import { DamagedItem } from '../../src/control/damaged-rows.ts';
 import { clockSettings } from '../../src/control/service-clock.ts';
 import { type Order, Registration, Report } from '../../src/protocol/agent.ts';
 import { ModuleName } from '../../src/protocol/identifiers.ts';
@@ -164,7 +165,7 @@ test.each([hour, -hour, 10 * year, -40 * year])(
     const unreachable = async () => {
       await control.hosts.authenticate(living.token);
       const { items } = await control.hosts.list({ isReachable: false }, { sort: 'name', order: 'asc', limit: 9, after: null });
-      return items.map(({ name }) => name);
+      return items.flatMap((host) => (host instanceof DamagedItem ? [] : host.name));
     };
     machine.ahead = 0;
     expect(await until('one host is unreachable', async () => ((await unreachable()).length > 0 ? unreachable() : null))).toEqual([
@@ -200,7 +201,7 @@ test.runIf(kind === 'postgresql')('a host that one replica hears is not silent f
   }
   await other.close();
   const { items } = await control.auditTrail.list({ action: 'host.unreachable' }, { sort: 'time', order: 'asc', limit: 9, after: null });
-  expect(items.map(({ object }) => object)).toEqual(dead);
+  expect(items.map((event) => (event instanceof DamagedItem ? event : event.object))).toEqual(dead);
 });
 
 test('a host that dies is found after a restart of the service, whatever the clock said before', async () => {
@@ -257,7 +258,8 @@ test('a clock that is ahead makes no event and no image old', async () => {
   const devices = [{ name: 'd1', labels: {}, ramPages: 64 }];
   await control.hosts.register(Registration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices }), null, requester);
   const [view] = (await control.devices.list({ labels: {} }, { sort: 'name', order: 'asc', limit: 1, after: null })).items;
-  for (let turn = 0; turn < 300; turn += 1) await relabel(view?.device.id ?? '', { turn: String(turn) });
+  const id = view === undefined || view instanceof DamagedItem ? '' : view.device.id;
+  for (let turn = 0; turn < 300; turn += 1) await relabel(id, { turn: String(turn) });
   await control.close();
   machine.ahead = 10 * year;
   usual = { ...usual, retention: { interval: 20, keepEvents: day, keepImages: day, keepVersions: 0 } };
@@ -308,5 +310,8 @@ test('a device whose clock is wrong has its loads in the history where they belo
   const seen = await control.devices.view(device);
   expect(seen.device.stateAt?.getTime()).toBeLessThan(Date.now() + clockSettings.tolerance);
   const { items } = await control.history.list({ deviceId: device, module: 'tcp' }, { sort: 'time', order: 'desc', limit: 9, after: null });
-  for (const { enteredAt } of items) expect(Math.abs(enteredAt.getTime() - began)).toBeLessThan(60_000);
+  for (const stay of items) {
+    const enteredAt = stay instanceof DamagedItem ? Number.NaN : stay.enteredAt.getTime();
+    expect(Math.abs(enteredAt - began)).toBeLessThan(60_000);
+  }
 });

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Control } from '../../src/control/control.ts';
+import { DamagedItem } from '../../src/control/damaged-rows.ts';
 import { type Order, type OrderOf, Registration, Report } from '../../src/protocol/agent.ts';
 import { DeviceState } from '../../src/protocol/device-state.ts';
 import { ModuleName } from '../../src/protocol/identifiers.ts';
@@ -99,7 +100,8 @@ class PlayedHost {
 
   async device(): Promise<string> {
     const { items } = await control.devices.list({ labels: {}, host: this.id }, wholeList);
-    return items[0]?.device.id ?? '';
+    const [first] = items;
+    return first === undefined || first instanceof DamagedItem ? '' : first.device.id;
   }
 
   /** Brings its device up with what it is ordered to bring back. */

@@ -9,6 +9,7 @@ import { change, insertion, Query, type Statements } from '../statements.ts';
 import { readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
+import { type MarkedRows, readRowByRow, timePosition } from './row-by-row.ts';
 
 /** How much earlier an event may be than the one before because it waited for its transaction, in milliseconds. */
 const longestWait = 60_000;
@@ -104,13 +105,32 @@ export class AuditRecords {
     return { ...head, hash: new Uint8Array(head.hash), at: new Date(head.at) };
   }
 
-  async list({ from, until, ...filter }: AuditFilter, page: PageByTime<number>): Promise<AuditRecord[]> {
+  async list(filter: AuditFilter, page: PageByTime<number>): Promise<AuditRecord[]> {
+    return this.#client.auditEvent.findMany(this.#pageQuery(filter, page));
+  }
+
+  /** The same, read row by row: rows that cannot be decoded are marked. */
+  async listRowByRow(filter: AuditFilter, page: PageByTime<number>): Promise<MarkedRows<AuditRecord, PageByTime<number>['after']>> {
+    const { auditEvent } = this.#client;
+    const found = await auditEvent.findMany({ ...this.#pageQuery(filter, page), select: { number: true } });
+    return readRowByRow(
+      found.map(({ number }) => ({ id: number })),
+      ({ id }) => auditEvent.findFirst({ where: { number: id } }),
+      ({ id }) =>
+        timePosition(page.order, id, {
+          time: async () => (await auditEvent.findFirst({ where: { number: id }, select: { at: true } }))?.at,
+          isBefore: async (moment) => (await auditEvent.count({ where: { AND: [{ number: id }, { at: { lt: moment } }] } })) > 0,
+        }),
+    );
+  }
+
+  #pageQuery({ from, until, ...filter }: AuditFilter, page: PageByTime<number>) {
     const at = (comparison: Comparison<Date>): Prisma.AuditEventWhereInput => ({ at: comparison });
-    return this.#client.auditEvent.findMany({
+    return {
       where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, at, (number) => ({ number }))] },
       orderBy: [{ at: page.order }, { number: page.order }],
       take: page.limit,
-    });
+    } satisfies Prisma.AuditEventFindManyArgs;
   }
 
   /** Events after a number whose actions begin with one of these and a dot, in their order. */

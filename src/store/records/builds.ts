@@ -5,6 +5,7 @@ import type { BuildModel } from '../generated/models.ts';
 import { Query, type Statements } from '../statements.ts';
 import { readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, nameConditions, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
+import { type MarkedRows, readRowByRow, timePosition } from './row-by-row.ts';
 
 export type BuildRecord = BuildModel;
 export type NewBuild = Omit<BuildModel, 'interface' | 'imagePrunedAt'> & { readonly interface: Prisma.InputJsonValue };
@@ -68,13 +69,32 @@ export class BuildRecords {
     await this.#client.build.update({ where: { id }, data: statement });
   }
 
-  async list({ from, until, ...filter }: BuildFilter, page: PageByTime): Promise<BuildRecord[]> {
+  async list(filter: BuildFilter, page: PageByTime): Promise<BuildRecord[]> {
+    return this.#client.build.findMany(this.#pageQuery(filter, page));
+  }
+
+  /** The same, read row by row: rows that cannot be decoded are marked. */
+  async listRowByRow(filter: BuildFilter, page: PageByTime): Promise<MarkedRows<BuildRecord, PageByTime['after']>> {
+    const { build } = this.#client;
+    const found = await build.findMany({ ...this.#pageQuery(filter, page), select: { id: true } });
+    return readRowByRow(
+      found,
+      ({ id }) => build.findFirst({ where: { id } }),
+      ({ id }) =>
+        timePosition(page.order, id, {
+          time: async () => (await build.findFirst({ where: { id }, select: { createdAt: true } }))?.createdAt,
+          isBefore: async (moment) => (await build.count({ where: { AND: [{ id }, { createdAt: { lt: moment } }] } })) > 0,
+        }),
+    );
+  }
+
+  #pageQuery({ from, until, ...filter }: BuildFilter, page: PageByTime) {
     const createdAt = (comparison: Comparison<Date>): Prisma.BuildWhereInput => ({ createdAt: comparison });
-    return this.#client.build.findMany({
+    return {
       where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, createdAt, (id) => ({ id }))] },
       orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
-    });
+    } satisfies Prisma.BuildFindManyArgs;
   }
 
   /** Names of modules that have builds, with the number of builds and the time of the last, which is what they are sorted by where it is by time. */

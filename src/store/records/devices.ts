@@ -16,6 +16,7 @@ import {
   type TimeRange,
   timeConditions,
 } from './page.ts';
+import { type MarkedRows, namePosition, readRowByRow } from './row-by-row.ts';
 
 export type DeviceRecord = DeviceModel & { readonly labels: Readonly<Record<string, string>>; readonly status: DeviceStatus };
 export type DeviceModuleRecord = DeviceModuleModel;
@@ -32,7 +33,7 @@ export type DriftRecord = Pick<DeviceModuleModel, 'deviceId' | 'module' | 'versi
 /** Modules that have drifted: how many, and some of them with the names of their devices. */
 export type Drifted = {
   readonly count: number;
-  readonly first: readonly (DriftRecord & { readonly deviceName: string })[];
+  readonly first: readonly (Omit<DriftRecord, 'driftedAt'> & { readonly deviceName: string })[];
 };
 /** Devices of which a report was rejected: how many, and some of them by name. */
 export type Rejected = { readonly count: number; readonly first: readonly { readonly name: string; readonly rejection: string }[] };
@@ -273,14 +274,38 @@ export class DeviceRecords {
   }
 
   async list(filter: DeviceFilter, page: PageByTime | PageByName): Promise<DeviceRecord[]> {
+    const devices = await this.#client.device.findMany({ ...(await this.#pageQuery(filter, page)), include: withLabels });
+    return devices.map(toRecord);
+  }
+
+  /** The same, read row by row: rows that cannot be decoded are marked. */
+  async listRowByRow(
+    filter: DeviceFilter,
+    page: PageByTime | PageByName,
+  ): Promise<MarkedRows<DeviceRecord, (PageByTime | PageByName)['after']>> {
+    const { device: devices } = this.#client;
+    const keys = await devices.findMany({ ...(await this.#pageQuery(filter, page)), select: { id: true, name: true } });
+    return readRowByRow(
+      keys,
+      async ({ id }) => {
+        const device = await devices.findFirst({ where: { id }, include: withLabels });
+        return device && toRecord(device);
+      },
+      (key) =>
+        namePosition(page, key, {
+          time: async () => (await devices.findFirst({ where: { id: key.id }, select: { createdAt: true } }))?.createdAt,
+          isBefore: async (moment) => (await devices.count({ where: { id: key.id, createdAt: { lt: moment } } })) > 0,
+        }),
+    );
+  }
+
+  async #pageQuery(filter: DeviceFilter, page: PageByTime | PageByName) {
     const few = await fewDevicesWith(this.#client, filter);
-    const devices = await this.#client.device.findMany({
+    return {
       where: { AND: [...(few === null ? [] : [{ id: { in: few } }]), ...conditionsOf(filter, page)] },
       orderBy: page.sort === 'name' ? { name: page.order } : [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
-      include: withLabels,
-    });
-    return devices.map(toRecord);
+    } satisfies Prisma.DeviceFindManyArgs;
   }
 
   /** Devices of these names, whosever they are. */
@@ -445,11 +470,9 @@ export class DeviceRecords {
       where,
       orderBy: [{ deviceId: 'asc' }, { module: 'asc' }],
       take: limit,
-      include: { device: { select: { name: true } } },
+      select: { deviceId: true, module: true, version: true, driftedFrom: true, device: { select: { name: true } } },
     });
-    const first = rows.flatMap(({ device, driftedAt, ...row }) =>
-      driftedAt === null ? [] : [{ ...row, driftedAt, deviceName: device.name }],
-    );
+    const first = rows.map(({ device, ...row }) => ({ ...row, deviceName: device.name }));
     return { count: rows.length < limit ? rows.length : await this.#client.deviceModule.count({ where }), first };
   }
 

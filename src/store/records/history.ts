@@ -5,6 +5,7 @@ import type { DeviceModel, HistoryEntryModel } from '../generated/models.ts';
 import { change, insertion, Query, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import { askedTime, type Comparison, equalTo, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
+import { type MarkedRows, readRowByRow, timePosition } from './row-by-row.ts';
 
 export type HistoryRecord = HistoryEntryModel;
 export type Leaving = Pick<HistoryEntryModel, 'leftAt' | 'leftBy' | 'leftThrough' | 'invalidation' | 'interrupted'>;
@@ -182,13 +183,32 @@ export class HistoryRecords {
       ORDER BY "held"."module" LIMIT ${limit}`;
   }
 
-  async list({ from, until, ...filter }: HistoryFilter, page: PageByTime<number>): Promise<HistoryRecord[]> {
+  async list(filter: HistoryFilter, page: PageByTime<number>): Promise<HistoryRecord[]> {
+    return this.#client.historyEntry.findMany(this.#pageQuery(filter, page));
+  }
+
+  /** The same, read row by row: rows that cannot be decoded are marked. */
+  async listRowByRow(filter: HistoryFilter, page: PageByTime<number>): Promise<MarkedRows<HistoryRecord, PageByTime<number>['after']>> {
+    const { historyEntry } = this.#client;
+    const found = await historyEntry.findMany({ ...this.#pageQuery(filter, page), select: { number: true } });
+    return readRowByRow(
+      found.map(({ number }) => ({ id: number })),
+      ({ id }) => historyEntry.findFirst({ where: { number: id } }),
+      ({ id }) =>
+        timePosition(page.order, id, {
+          time: async () => (await historyEntry.findFirst({ where: { number: id }, select: { enteredAt: true } }))?.enteredAt,
+          isBefore: async (moment) => (await historyEntry.count({ where: { AND: [{ number: id }, { enteredAt: { lt: moment } }] } })) > 0,
+        }),
+    );
+  }
+
+  #pageQuery({ from, until, ...filter }: HistoryFilter, page: PageByTime<number>) {
     const enteredAt = (comparison: Comparison<Date>): Prisma.HistoryEntryWhereInput => ({ enteredAt: comparison });
-    return this.#client.historyEntry.findMany({
+    return {
       where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, enteredAt, (number) => ({ number }))] },
       orderBy: [{ enteredAt: page.order }, { number: page.order }],
       take: page.limit,
-    });
+    } satisfies Prisma.HistoryEntryFindManyArgs;
   }
 
   /** Devices that have, or have had, a build in their module tables, by their identifiers. */

@@ -6,6 +6,7 @@ import { change, Query, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, nameConditions, type PageByName, type PageByTime, timeConditions } from './page.ts';
+import { type MarkedRows, namePosition, readRowByRow } from './row-by-row.ts';
 
 export type HostRecord = Omit<HostModel, 'heardCount' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
 /** Of a host that is not known to be unreachable. */
@@ -71,11 +72,6 @@ export class HostRecords {
     return ids;
   }
 
-  /** Hosts by whether they are heard of. */
-  async idsByReachability(): Promise<{ id: string; unreachableSince: Date | null }[]> {
-    return this.#client.host.findMany({ select: { id: true, unreachableSince: true } });
-  }
-
   /** The hosts that are not known to be unreachable, each with a number that rises while it is heard of. */
   async heardCounts(): Promise<HeardCount[]> {
     return this.#statements.all(heardCounts, []);
@@ -130,22 +126,74 @@ export class HostRecords {
     });
   }
 
-  async list({ isReachable }: HostFilter, page: PageByTime | PageByName): Promise<HostWithDevices[]> {
-    const reachability = isReachable === undefined ? {} : { unreachableSince: isReachable ? null : { not: null } };
+  async list(filter: HostFilter, page: PageByTime | PageByName): Promise<HostWithDevices[]> {
+    const hosts = await this.#client.host.findMany({ ...pageQuery(filter, page), include: withDeviceCount });
+    return hosts.map(toHostWithDevices);
+  }
+
+  /** The same, read row by row: rows that cannot be decoded are marked. */
+  async listRowByRow(
+    filter: HostFilter,
+    page: PageByTime | PageByName,
+  ): Promise<MarkedRows<HostWithDevices, (PageByTime | PageByName)['after']>> {
+    const { host: hosts } = this.#client;
+    const keys = await hosts.findMany({ ...pageQuery(filter, page), select: { id: true, name: true } });
+    return readRowByRow(
+      keys,
+      async ({ id }) => {
+        const host = await hosts.findFirst({ where: { id }, include: withDeviceCount });
+        return host === null ? null : toHostWithDevices(host);
+      },
+      (key) =>
+        namePosition(page, key, {
+          time: async () => (await hosts.findFirst({ where: { id: key.id }, select: { registeredAt: true } }))?.registeredAt,
+          isBefore: async (moment) => (await hosts.count({ where: { id: key.id, registeredAt: { lt: moment } } })) > 0,
+        }),
+    );
+  }
+
+  /** How many hosts are heard of, and how many are not. */
+  async countByReachability(): Promise<{ readonly connected: number; readonly unreachable: number }> {
+    const { host: hosts } = this.#client;
+    const [connected, unreachable] = [
+      await hosts.count({ where: { unreachableSince: null } }),
+      await hosts.count({ where: { unreachableSince: { not: null } } }),
+    ];
+    return { connected, unreachable };
+  }
+
+  /** Some of the hosts that are unreachable, with the numbers of their devices. */
+  async unreachable(limit: number): Promise<{ readonly name: string; readonly devices: number }[]> {
     const hosts = await this.#client.host.findMany({
-      where: { AND: [reachability, ...pageConditions(page)] },
-      orderBy: page.sort === 'name' ? { name: page.order } : [{ registeredAt: page.order }, { id: page.order }],
-      take: page.limit,
-      include: { _count: { select: { devices: true } } },
+      where: { unreachableSince: { not: null } },
+      orderBy: { name: 'asc' },
+      take: limit,
+      select: { name: true, _count: { select: { devices: true } } },
     });
-    return hosts.map(({ _count, ...host }) => ({ ...host, devices: _count.devices }));
+    return hosts.map(({ name, _count }) => ({ name, devices: _count.devices }));
   }
 
   /** Every host with the number of its devices. */
   async all(): Promise<HostWithDevices[]> {
-    const hosts = await this.#client.host.findMany({ include: { _count: { select: { devices: true } } } });
-    return hosts.map(({ _count, ...host }) => ({ ...host, devices: _count.devices }));
+    const hosts = await this.#client.host.findMany({ include: withDeviceCount });
+    return hosts.map(toHostWithDevices);
   }
+}
+
+const withDeviceCount = { _count: { select: { devices: true } } } as const;
+
+/** A row of a host without what only some need, with the number of its devices. */
+function toHostWithDevices({ _count, ...host }: HostModel & { readonly _count: { readonly devices: number } }): HostWithDevices {
+  return { ...host, devices: _count.devices };
+}
+
+function pageQuery({ isReachable }: HostFilter, page: PageByTime | PageByName) {
+  const reachability = isReachable === undefined ? {} : { unreachableSince: isReachable ? null : { not: null } };
+  return {
+    where: { AND: [reachability, ...pageConditions(page)] },
+    orderBy: page.sort === 'name' ? { name: page.order } : [{ registeredAt: page.order }, { id: page.order }],
+    take: page.limit,
+  } satisfies Prisma.HostFindManyArgs;
 }
 
 function pageConditions(page: PageByTime | PageByName): Prisma.HostWhereInput[] {

@@ -4,6 +4,7 @@ import type { Prisma } from '../generated/client.ts';
 import type { ApiKeyModel } from '../generated/models.ts';
 import { Query, type Statements } from '../statements.ts';
 import { type Comparison, type PageByTime, type TimeRange, timeConditions } from './page.ts';
+import { type MarkedRows, readRowByRow, timePosition } from './row-by-row.ts';
 
 export type KeyRecord = ApiKeyModel;
 export type KeyFilter = { readonly role?: string | undefined; readonly isRevoked?: boolean | undefined };
@@ -43,12 +44,31 @@ export class KeyRecords {
   }
 
   async list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<KeyRecord[]> {
+    return this.#client.apiKey.findMany(this.#pageQuery(filter, page));
+  }
+
+  /** The same, read row by row: rows that cannot be decoded are marked. */
+  async listRowByRow(filter: KeyFilter & TimeRange, page: PageByTime): Promise<MarkedRows<KeyRecord, PageByTime['after']>> {
+    const { apiKey } = this.#client;
+    const found = await apiKey.findMany({ ...this.#pageQuery(filter, page), select: { id: true } });
+    return readRowByRow(
+      found,
+      ({ id }) => apiKey.findFirst({ where: { id } }),
+      ({ id }) =>
+        timePosition(page.order, id, {
+          time: async () => (await apiKey.findFirst({ where: { id }, select: { createdAt: true } }))?.createdAt,
+          isBefore: async (moment) => (await apiKey.count({ where: { AND: [{ id }, { createdAt: { lt: moment } }] } })) > 0,
+        }),
+    );
+  }
+
+  #pageQuery(filter: KeyFilter & TimeRange, page: PageByTime) {
     const createdAt = (comparison: Comparison<Date>): Prisma.ApiKeyWhereInput => ({ createdAt: comparison });
-    return this.#client.apiKey.findMany({
+    return {
       where: { AND: [whereOf(filter), ...timeConditions(filter, page, createdAt, (id) => ({ id }))] },
       orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
-    });
+    } satisfies Prisma.ApiKeyFindManyArgs;
   }
 
   async count(filter: KeyFilter): Promise<number> {

@@ -9,6 +9,7 @@ import type { Committed } from './committed.ts';
 import { fewDevicesWith, hasLabels } from './devices.ts';
 import { keptReport, reportAsKept } from './kept-report.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
+import { type MarkedRows, readRowByRow, timePosition } from './row-by-row.ts';
 
 /** A load as lists show it. */
 export type LoadSummary = LoadModel;
@@ -187,12 +188,31 @@ export class LoadRecords {
     return new Map(rows.map((row) => [row.id, { ...row, requestedAt: new Date(row.requestedAt) }]));
   }
 
-  async list({ labels, from, until, state, module, ...filter }: LoadFilter, page: PageByTime): Promise<LoadSummary[]> {
+  async list(filter: LoadFilter, page: PageByTime): Promise<LoadSummary[]> {
+    return this.#client.load.findMany(await this.#pageQuery(filter, page));
+  }
+
+  /** The same, read row by row: rows that cannot be decoded are marked. */
+  async listRowByRow(filter: LoadFilter, page: PageByTime): Promise<MarkedRows<LoadSummary, PageByTime['after']>> {
+    const { load } = this.#client;
+    const found = await load.findMany({ ...(await this.#pageQuery(filter, page)), select: { id: true } });
+    return readRowByRow(
+      found,
+      ({ id }) => load.findFirst({ where: { id } }),
+      ({ id }) =>
+        timePosition(page.order, id, {
+          time: async () => (await load.findFirst({ where: { id }, select: { requestedAt: true } }))?.requestedAt,
+          isBefore: async (moment) => (await load.count({ where: { AND: [{ id }, { requestedAt: { lt: moment } }] } })) > 0,
+        }),
+    );
+  }
+
+  async #pageQuery({ labels, from, until, state, module, ...filter }: LoadFilter, page: PageByTime) {
     const requestedAt = (comparison: Comparison<Date>): Prisma.LoadWhereInput => ({ requestedAt: comparison });
     const ofDevice = hasLabels(labels);
     const few = await fewDevicesWith(this.#client, { labels });
     const areOpen = state !== undefined && state !== 'completed';
-    return this.#client.load.findMany({
+    return {
       where: {
         AND: [
           equalTo({ ...filter, state }),
@@ -206,7 +226,7 @@ export class LoadRecords {
       },
       orderBy: [{ requestedAt: page.order }, { id: page.order }],
       take: page.limit,
-    });
+    } satisfies Prisma.LoadFindManyArgs;
   }
 
   /** Ends loads as their devices report; those that have ended before stay as they are. Answers which had not. */

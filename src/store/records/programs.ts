@@ -5,6 +5,7 @@ import type { ProgramModel } from '../generated/models.ts';
 import { Query, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
+import { type MarkedRows, readRowByRow, timePosition } from './row-by-row.ts';
 
 export type ProgramRecord = ProgramModel;
 export type NewProgram = Omit<ProgramModel, 'type' | 'arguments' | 'statistics' | 'stopRequested' | 'started' | 'failure'> & {
@@ -55,13 +56,32 @@ export class ProgramRecords {
     return this.#client.program.findMany({ where: { deviceId }, select: { id: true, module: true } });
   }
 
-  async list({ from, until, ...filter }: ProgramFilter, page: PageByTime): Promise<ProgramRecord[]> {
+  async list(filter: ProgramFilter, page: PageByTime): Promise<ProgramRecord[]> {
+    return this.#client.program.findMany(this.#pageQuery(filter, page));
+  }
+
+  /** The same, read row by row: rows that cannot be decoded are marked. */
+  async listRowByRow(filter: ProgramFilter, page: PageByTime): Promise<MarkedRows<ProgramRecord, PageByTime['after']>> {
+    const { program } = this.#client;
+    const found = await program.findMany({ ...this.#pageQuery(filter, page), select: { id: true } });
+    return readRowByRow(
+      found,
+      ({ id }) => program.findFirst({ where: { id } }),
+      ({ id }) =>
+        timePosition(page.order, id, {
+          time: async () => (await program.findFirst({ where: { id }, select: { createdAt: true } }))?.createdAt,
+          isBefore: async (moment) => (await program.count({ where: { AND: [{ id }, { createdAt: { lt: moment } }] } })) > 0,
+        }),
+    );
+  }
+
+  #pageQuery({ from, until, ...filter }: ProgramFilter, page: PageByTime) {
     const createdAt = (comparison: Comparison<Date>): Prisma.ProgramWhereInput => ({ createdAt: comparison });
-    return this.#client.program.findMany({
+    return {
       where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, createdAt, (id) => ({ id }))] },
       orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
-    });
+    } satisfies Prisma.ProgramFindManyArgs;
   }
 
   /** Programs of the devices of a host that were started and have not ended, and whether they are to be stopped. */
