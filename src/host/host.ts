@@ -41,8 +41,11 @@ const confirmationInterval = 20;
 const ordersUnderWay = 10_000;
 /** A connection that has lasted this long, in milliseconds, was a good one: the next is tried soon. Longer than any back-off. */
 const steadyMilliseconds = 10_000;
-/** Orders whose reports are remembered, to be sent again when the service asks again. */
-const reportsRemembered = 20_000;
+/**
+ * Reports that are remembered after the service has acknowledged them. It has them on disk then, and asks again only when its database was restored
+ * from a backup. Each holds the state of its device: thousands of them would be most of the memory of a host.
+ */
+const reportsRemembered = 500;
 
 /** The service refuses to register the host, and would refuse it again: the message says why and what to change. */
 export class RegistrationRefused extends Error {
@@ -72,7 +75,10 @@ class Host {
   /** What the devices are called by the service, by their names. */
   readonly #names = new Map<string, DeviceId>();
   readonly #underWay = new Set<string>();
+  /** Reports by their orders: those that wait in the outbox, and the last that were acknowledged. */
   readonly #done = new Map<string, MadeReport>();
+  /** Orders whose reports the service has acknowledged, the oldest first. */
+  readonly #acknowledged = new Set<string>();
   /** Devices whose states are to be reported whether they have changed or not: the service may have lost what it knew. */
   readonly #unconfirmed = new Set<DeviceId>();
   #host: string | null = null;
@@ -169,7 +175,10 @@ class Host {
     const { signal, logger } = this.#options;
     while (this.#underWay.size + this.#outbox.length >= ordersUnderWay && !signal.aborted) await delay(10, signal);
     const report = this.#done.get(order.order);
-    if (report !== undefined) return this.#outbox.add(report);
+    if (report !== undefined) {
+      this.#acknowledged.delete(order.order);
+      return this.#outbox.add(report);
+    }
     if (this.#underWay.has(order.order)) return;
     const device = this.#deviceOf(order);
     if (device === null) {
@@ -216,8 +225,6 @@ class Host {
   #finish(order: Order, report: MadeReport): void {
     this.#underWay.delete(order.order);
     this.#done.set(order.order, report);
-    const [oldest] = this.#done.keys();
-    if (this.#done.size > reportsRemembered && oldest !== undefined) this.#done.delete(oldest);
     this.#outbox.add(report);
     this.#options.logger.info(factsOf(order), 'carried out an order');
   }
@@ -233,7 +240,7 @@ class Host {
       try {
         if (this.#host === null) throw new Error('not registered');
         await this.#connection.report(this.#host, this.#bootId, batch.text);
-        this.#outbox.acknowledge(batch);
+        this.#acknowledge(batch);
         backOff.reset();
         most = Math.min(most * 2, agentLimits.reportsPerRequest);
       } catch (error) {
@@ -254,6 +261,21 @@ class Host {
     }
   }
 
+  #acknowledge(batch: Batch): void {
+    this.#outbox.acknowledge(batch);
+    for (const report of batch.reports) {
+      if (!('order' in report)) continue;
+      // A report that was sent again becomes the newest.
+      this.#acknowledged.delete(report.order);
+      this.#acknowledged.add(report.order);
+    }
+    for (const oldest of this.#acknowledged) {
+      if (this.#acknowledged.size <= reportsRemembered) break;
+      this.#acknowledged.delete(oldest);
+      this.#done.delete(oldest);
+    }
+  }
+
   /** Reports less than what the service rejected, of the only report of a batch. */
   #reduce(batch: Batch, rejection: string): void {
     const [report] = batch.reports;
@@ -261,7 +283,7 @@ class Host {
     const facts = { reason: rejection, report: report.kind, device: report.device, ...('order' in report ? { order: report.order } : {}) };
     const reduced = reducedReport(report, rejection);
     if (reduced === null) {
-      this.#outbox.acknowledge(batch);
+      this.#acknowledge(batch);
       this.#options.logger.error(facts, 'dropped a report: the service rejects it, and nothing less can be reported');
       return;
     }

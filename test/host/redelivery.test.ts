@@ -119,6 +119,22 @@ test('an order that comes again is not carried out again, and its report is sent
   expect(second).toEqual(first);
 });
 
+test('the last 500 acknowledged reports are remembered; an order from before is carried out again', { timeout: 300_000 }, async () => {
+  deliver(attach);
+  const orders = Array.from({ length: 501 }, (_, index) => {
+    return { kind: 'stop-program', order: newIdentifier('order'), device, sequence: index + 2, program: newIdentifier('program') };
+  });
+  for (const order of orders) deliver(order);
+  await until(() => reportsOf('program-stopped').length === 501, 'all orders are reported');
+  const reportOf = (order: string) => reportsOf('program-stopped').filter((report) => 'order' in report && report.order === order);
+  // The first of them is the oldest but for the attachment, which is forgotten too.
+  const [first, last] = [orders.at(0)?.order ?? '', orders.at(-1)?.order ?? ''];
+  for (const order of [orders.at(0), orders.at(-1)]) if (order !== undefined) deliver(order);
+  await until(() => reportOf(first).length === 2 && reportOf(last).length === 2, 'both are reported again');
+  expect(reportOf(last)[1]).toEqual(reportOf(last)[0]);
+  expect(reportOf(first)[1]).not.toEqual(reportOf(first)[0]);
+});
+
 test('each state has a higher sequence than the one before, also of a device that is attached again', async () => {
   deliver(attach);
   deliver({ kind: 'stop-program', order: newIdentifier('order'), device, sequence: 2, program: newIdentifier('program') });
