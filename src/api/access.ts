@@ -136,7 +136,7 @@ async function identify(request: FastifyRequest, control: Control, keys: KeyPoli
     default:
       if (keys === 'required') return checkRole(request, control, await control.keys.authenticate(token), access);
       checkIsLocal(request);
-      // Without keys, another origin must not even start what is costly, such as an export. A link that somebody follows is no such thing.
+      // Without keys, another origin must not even start what is costly, such as an export. Following a link is allowed.
       if (request.headers['sec-fetch-mode'] !== 'navigate') refuseOtherSites(request);
       return { kind: 'anyone' };
   }

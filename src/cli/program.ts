@@ -156,7 +156,7 @@ function addRunning(program: Command, name: string, summary: string, run: () => 
     .action(async () => {
       // Whatever these processes make is for their owner only, what SQLite makes included.
       process.umask(0o077);
-      // They go on where nobody reads what they say, and where it can be written nowhere.
+      // They continue when their output has no reader or cannot be written.
       for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error').on('error', () => {});
       await (await run())(command.args, untilStopped());
     });

@@ -11,7 +11,7 @@ export type Checked =
 
 /** Read when the thread starts, while files can be opened; the other languages need not wait for it. */
 const assemblyScript = import('./assemblyscript.ts');
-// Whoever needs it is told.
+// A failed import is reported by the compilation that awaits it.
 assemblyScript.catch(() => {});
 
 /** Reads the source by its language, checks that a device can run it, and optimises it. */

@@ -8,7 +8,7 @@ import { isUnreadable, unreadableFault } from '../store/unreadable.ts';
 const rememberedLimit = 1_000;
 /** Rows that a reason of the health names. */
 const namedLimit = 5;
-/** A row that nobody has met again is forgotten after this long, in milliseconds: it may have been removed by hand. */
+/** Milliseconds after which a damaged row that was not read again is forgotten: an operator may have removed it. */
 const memory = 24 * 3_600_000;
 /** Characters of why a row is damaged. */
 const faultLength = 300;

@@ -1,4 +1,4 @@
-// Requests that fail because the database cannot be used now are told so, and when to come back: it is no fault of theirs.
+// The problem of a request that fails because the database is unavailable: what happened, and when to try again.
 
 import { unavailabilityOf } from '../store/unavailable.ts';
 import { Problem } from './problem.ts';

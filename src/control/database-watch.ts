@@ -1,4 +1,4 @@
-// Looks at the files of the database every second, so that the log says when they were deleted, truncated or replaced, also where nobody writes.
+// Checks the files of the database every second, so that the log shows when they were deleted, truncated or replaced, also without writes.
 
 import type { BaseLogger } from 'pino';
 import { Repeated } from '../store/repeated.ts';

@@ -31,7 +31,7 @@ export function exposedFolders(folders: readonly string[]): string[] {
     const stats = statSync(folder, { throwIfNoEntry: false });
     if (stats === undefined) return [];
     const isLent = stats.uid === 0 && process.getuid?.() !== 0;
-    // In a folder with the sticky bit, as /tmp, nobody can remove or replace the files of another.
+    // In a folder with the sticky bit, such as /tmp, only the owner of a file can remove or replace it.
     const isSticky = (stats.mode & 0o1000) !== 0;
     if (isSticky || (stats.mode & (isLent ? 0o002 : 0o022)) === 0) return [];
     const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0');
