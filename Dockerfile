@@ -4,6 +4,7 @@ WORKDIR /patchbay
 COPY package.json package-lock.json prisma.config.ts tsconfig.json ./
 COPY prisma ./prisma
 COPY openapi ./openapi
+COPY src/generating ./src/generating
 COPY src/store/generating ./src/store/generating
 COPY src/compiler/generating ./src/compiler/generating
 # The dashboard is built too, which takes these of the sources.

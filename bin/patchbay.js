@@ -11,13 +11,27 @@ const entry = new URL('../src/cli/patchbay.ts', import.meta.url);
 /** What the runtime makes of the sources is kept here, so that the next command starts in two thirds of the time; it may be deleted. */
 const compileCache = fileURLToPath(new URL('../node_modules/.cache/patchbay', import.meta.url));
 
-if (Number.parseInt(process.versions.node, 10) >= leastMajor) {
+const runtime = packagedRuntime();
+if (runtime === null) {
+  console.error(
+    `the packages of Patchbay are not installed: run \`npm ci\` in ${fileURLToPath(new URL('..', import.meta.url))}, and try again`,
+  );
+  process.exitCode = 1;
+} else if (Number.parseInt(process.versions.node, 10) >= leastMajor) {
   module.enableCompileCache(compileCache);
   await import(entry.href);
-} else runOnPackagedRuntime();
+} else runOnPackagedRuntime(runtime);
 
-function runOnPackagedRuntime() {
-  const runtime = module.createRequire(import.meta.url).resolve('node/bin/node');
+/** The file of the runtime that comes with the package; null while its packages are not installed. */
+function packagedRuntime() {
+  try {
+    return module.createRequire(import.meta.url).resolve('node/bin/node');
+  } catch {
+    return null;
+  }
+}
+
+function runOnPackagedRuntime(runtime) {
   const env = { NODE_COMPILE_CACHE: compileCache, ...process.env };
   const child = spawn(runtime, [fileURLToPath(entry), ...process.argv.slice(2)], { stdio: 'inherit', env });
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));

@@ -1,26 +1,39 @@
-// Requests without a body: some clients send a Content-Type anyway, which says something of nothing and does not matter.
+// Requests without a body: some clients send a Content-Type anyway, which says something of nothing and does not matter. Where every member of the body
+// is optional, an absent body is the same as `{}`.
 
 import { errorCodes, type FastifyInstance, type FastifyRequest } from 'fastify';
+import { z } from 'zod';
 
 /** A type and a subtype (RFC 9110, section 8.3.1); parameters may follow. */
 const mediaType = /^\s*[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+\s*(?:;|$)/;
 
-/** Whether the operation reads a body. */
-export function takesBody(request: FastifyRequest): boolean {
-  return request.routeOptions.schema?.body !== undefined;
+/** Whether the operation needs a body: it reads one, and its schema does not accept `{}`. */
+export function needsBody(request: FastifyRequest): boolean {
+  const schema = request.routeOptions.schema?.body;
+  return schema !== undefined && !isOptional(schema);
 }
 
-/** Has operations that read no body accept an empty one of any Content-Type; to be called before routes are added. */
+function isOptional(schema: unknown): boolean {
+  return schema instanceof z.ZodType && schema.safeParse({}).success;
+}
+
+/**
+ * Makes operations that need no body accept an empty body of any Content-Type. Where they read one, an empty body is read as `{}`.
+ * Call it before routes are added.
+ */
 export function acceptEmptyBodies(app: FastifyInstance): void {
   app.addHook('onRequest', async (request) => {
     const { headers } = request.raw;
     const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
     // A body that is sent in pieces may turn out to be empty: a type that cannot be read must not decide before that is known.
-    if ((isEmpty || !mediaType.test(headers['content-type'] ?? '')) && !takesBody(request)) delete headers['content-type'];
+    if ((isEmpty || !mediaType.test(headers['content-type'] ?? '')) && !needsBody(request)) delete headers['content-type'];
   });
   // A body that is sent in pieces may turn out to be empty.
   app.addContentTypeParser<Buffer>('*', { parseAs: 'buffer' }, (request, body, done) => {
-    if (body.length === 0 && !takesBody(request)) done(null, undefined);
+    if (body.length === 0 && !needsBody(request)) done(null, undefined);
     else done(new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE(request.headers['content-type']));
+  });
+  app.addHook('preValidation', async (request) => {
+    if (request.body === undefined && isOptional(request.routeOptions.schema?.body)) request.body = {};
   });
 }

@@ -153,7 +153,8 @@ export function describeRequests(document: JsonObject): JsonObject {
     Object.entries(paths).map(([path, item]) => {
       if (!isObject(item)) return [path, item];
       const whole = path.startsWith('/v1/') ? describePost(item) : item;
-      return [path, Object.fromEntries(Object.entries(whole).map(([method, operation]) => [method, withParametersInOrder(operation)]))];
+      const describe = (operation: Json) => withOptionalBody(withParametersInOrder(operation), document);
+      return [path, Object.fromEntries(Object.entries(whole).map(([method, operation]) => [method, describe(operation)]))];
     }),
   );
   return { ...document, paths: described };
@@ -175,6 +176,24 @@ function withParametersInOrder(operation: Json): Json {
   if (!isObject(operation) || !Array.isArray(operation['parameters'])) return operation;
   const placeOf = (parameter: Json) => (isObject(parameter) ? places.indexOf(parameter['in'] ?? null) : -1);
   return { ...operation, parameters: operation['parameters'].toSorted((left, right) => placeOf(left) - placeOf(right)) };
+}
+
+/** The service reads an absent body as `{}`: it is optional where no member of the body is required. */
+function withOptionalBody(operation: Json, document: JsonObject): Json {
+  if (!isObject(operation) || !isObject(operation['requestBody'])) return operation;
+  const schema = resolved(memberOf(operation['requestBody'], 'content', 'application/json', 'schema'), document);
+  if (!isObject(schema) || schema['type'] !== 'object' || schema['required'] !== undefined) return operation;
+  return { ...operation, requestBody: { ...operation['requestBody'], required: false } };
+}
+
+/** What a reference to a component refers to; anything else as it is. */
+function resolved(schema: Json, document: JsonObject): Json {
+  const reference = isObject(schema) ? schema['$ref'] : null;
+  return typeof reference === 'string' ? memberOf(document, ...reference.split('/').slice(1)) : schema;
+}
+
+function memberOf(value: Json, ...names: readonly string[]): Json {
+  return names.reduce<Json>((inner, name) => (isObject(inner) ? (inner[name] ?? null) : null), value);
 }
 
 function describePost(item: JsonObject): JsonObject {

@@ -2,7 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { type InvalidValue, Problem } from '../control/problem.ts';
-import { takesBody } from './empty-bodies.ts';
+import { needsBody } from './empty-bodies.ts';
 
 const nothing = '\0';
 const toDo = {
@@ -56,7 +56,7 @@ export function refuseNoTexts(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeContentTypeParser('application/json');
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, text, done) => {
-    if (text === '' && !takesBody(request)) return done(null, undefined);
+    if (text === '' && !needsBody(request)) return done(null, undefined);
     parse(request, text, (error, value) => {
       const places = error === null && mayHaveOne.test(text) ? placesIn(value, '').slice(0, placeLimit) : [];
       if (places.length === 0) return done(error, value);

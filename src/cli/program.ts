@@ -3,6 +3,7 @@
 import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
 import manifest from '../../package.json' with { type: 'json' };
 import { addOperatorOptions } from './operator/options.ts';
+import { requireGeneratedFiles } from './running/generated-files.ts';
 import { untilStopped } from './stopping.ts';
 
 type Noun = { readonly name: string; readonly summary: string; readonly add: (command: Command) => Promise<void> };
@@ -77,7 +78,14 @@ const operating: readonly Noun[] = [
 
 /** Commands that read their arguments themselves. */
 const running = [
-  { name: 'serve', summary: 'start the control service (npm start)', run: async () => (await import('./running/serve.ts')).serve },
+  {
+    name: 'serve',
+    summary: 'start the control service (npm start)',
+    run: async () => {
+      requireGeneratedFiles();
+      return (await import('./running/serve.ts')).serve;
+    },
+  },
   {
     name: 'host',
     summary: 'run simulated devices for a service (npm run host)',
@@ -86,7 +94,10 @@ const running = [
   {
     name: 'db',
     summary: 'move an installation from SQLite to PostgreSQL (db copy)',
-    run: async () => (await import('./running/database-copy.ts')).database,
+    run: async () => {
+      requireGeneratedFiles();
+      return (await import('./running/database-copy.ts')).database;
+    },
   },
 ];
 

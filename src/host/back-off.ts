@@ -12,11 +12,15 @@ export class BackOff {
   /**
    * Waits; returns early when the signal is aborted.
    * @param asked Milliseconds that the service asked to wait for (`Retry-After`), counted up to a minute: the wait is longer than that.
+   * @param reachable Aborted when the service can be reached again: ends a wait for which the service did not ask, and resets the back-off.
    */
-  async wait(signal: AbortSignal, asked = 0): Promise<void> {
+  async wait(signal: AbortSignal, asked = 0, reachable?: AbortSignal): Promise<void> {
     const ceiling = Math.min(firstMilliseconds * 2 ** this.#attempts, longestMilliseconds);
     this.#attempts = Math.min(this.#attempts + 1, 16);
-    await delay(boundedWait(asked) + Math.random() * ceiling, signal);
+    const milliseconds = boundedWait(asked) + Math.random() * ceiling;
+    if (reachable === undefined || asked > 0) return delay(milliseconds, signal);
+    await delay(milliseconds, AbortSignal.any([signal, reachable]));
+    if (reachable.aborted) this.reset();
   }
 
   /** It worked: the next wait is a short one again. */

@@ -39,8 +39,16 @@ const stateInterval = 500;
 const confirmationInterval = 20;
 /** Orders under way, and reports not yet delivered; the host reads no more orders while there are as many. */
 const ordersUnderWay = 10_000;
-/** A connection that has lasted this long, in milliseconds, was a good one: the next is tried soon. Longer than any back-off. */
+/**
+ * A connection that lasted this long, in milliseconds, before the service ended it: the next is tried soon. Longer than any back-off, so that two hosts
+ * of the same name do not take the orders from each other without a pause.
+ */
 const steadyMilliseconds = 10_000;
+/**
+ * A connection that lasted this long, in milliseconds, before it was lost: the service was killed or restarted, perhaps not for the first time, and the
+ * next connection is tried soon. It bounds how often a host registers through a network that cuts every connection.
+ */
+const establishedMilliseconds = 1_000;
 /**
  * Reports that are remembered after the service has acknowledged them. It has them on disk then, and asks again only when its database was restored
  * from a backup. Each holds the state of its device: thousands of them would be most of the memory of a host.
@@ -82,6 +90,10 @@ class Host {
   /** Devices whose states are to be reported whether they have changed or not: the service may have lost what it knew. */
   readonly #unconfirmed = new Set<DeviceId>();
   #host: string | null = null;
+  /** When the host last registered, by the monotonic clock in milliseconds. */
+  #registeredAt = Number.NEGATIVE_INFINITY;
+  /** Aborted and replaced whenever the host registers: whatever waits for the service tries again then. */
+  #reachable = new AbortController();
   readonly #failed = new AbortController();
   #stateSequence = 0;
   /** As the service has asked for. */
@@ -117,6 +129,7 @@ class Host {
     while (!signal.aborted) {
       const began = performance.now();
       let asked = 0;
+      let wasLost = false;
       try {
         await this.#follow();
         if (!signal.aborted)
@@ -125,6 +138,8 @@ class Host {
         if (signal.aborted) return;
         asked = askedWait(error);
         const isRefused = error instanceof RegistrationRefused;
+        const isAnswer = isRefused || error instanceof ControlError;
+        wasLost = !isAnswer && this.#registeredAt >= began && performance.now() - this.#registeredAt >= establishedMilliseconds;
         if (isRefused && this.#host === null) throw error;
         if (isRefused)
           logger.error(
@@ -133,7 +148,7 @@ class Host {
           );
         else logger.warn({ reason: String(error) }, 'lost the control service; trying again');
       }
-      if (performance.now() - began >= steadyMilliseconds) backOff.reset();
+      if (performance.now() - began >= steadyMilliseconds || wasLost) backOff.reset();
       await backOff.wait(signal, asked);
     }
   }
@@ -143,6 +158,9 @@ class Host {
     const { logger } = this.#options;
     const { host, heartbeatSeconds, signingKeys } = await this.#register();
     this.#host = host;
+    this.#registeredAt = performance.now();
+    this.#reachable.abort();
+    this.#reachable = new AbortController();
     for (const device of this.#devices.keys()) this.#unconfirmed.add(device);
     this.#trusted.learn(signingKeys);
     this.#heartbeatMilliseconds = heartbeatSeconds * 1_000;
@@ -237,6 +255,8 @@ class Host {
       await this.#outbox.filled(signal);
       const batch = this.#outbox.next(most);
       const { reports } = batch;
+      // Taken before the request, which may fail after the host has registered again.
+      const reachable = this.#reachable.signal;
       try {
         if (this.#host === null) throw new Error('not registered');
         await this.#connection.report(this.#host, this.#bootId, batch.text);
@@ -256,7 +276,7 @@ class Host {
         } else {
           logger.warn({ reason, reports: reports.length }, 'could not deliver reports; trying again');
         }
-        await backOff.wait(signal, askedWait(error));
+        await backOff.wait(signal, askedWait(error), reachable);
       }
     }
   }
@@ -343,11 +363,12 @@ class Host {
     const { signal } = this.#options;
     const backOff = new BackOff();
     for (;;) {
+      const reachable = this.#reachable.signal;
       try {
         return await ask(this.#connection);
       } catch (error) {
         if (signal.aborted || isRefused(error) || (error instanceof ControlError && error.isFinal && error.status === 404)) throw error;
-        await backOff.wait(signal, askedWait(error));
+        await backOff.wait(signal, askedWait(error), reachable);
       }
     }
   }

@@ -186,9 +186,9 @@ test.each([
 });
 
 /** Sends a request whose headers are exactly these. */
-function send(path: string, headers: Record<string, string>, body: string | null): Promise<number> {
+function send(path: string, headers: Record<string, string>, body: string | null, method = 'POST'): Promise<number> {
   return new Promise((resolve, reject) => {
-    const outgoing = httpRequest(`${bench.url}${path}`, { method: 'POST', headers: { ...bearer(bench.key), ...headers } }, (response) => {
+    const outgoing = httpRequest(`${bench.url}${path}`, { method, headers: { ...bearer(bench.key), ...headers } }, (response) => {
       response.resume();
       response.on('end', () => resolve(response.statusCode ?? 0));
     });
@@ -222,6 +222,35 @@ async function bodiless(): Promise<string[]> {
 test.each(emptyBodies)('an operation that reads no body accepts an empty one of %s', async (_, headers) => {
   for (const path of await bodiless())
     expect([path, await send(path, headers, null)]).toEqual([path, expect.toSatisfy((status: number) => status < 300)]);
+});
+
+/** Operations of operators that read a body, with objects that there are none of. */
+const reading = operations.flatMap(({ path, method, requestBody }) =>
+  requestBody === undefined || path.startsWith('/agent/')
+    ? []
+    : [{ method, path: path.replace('{rollout}', newIdentifier('rollout')), isRequired: requestBody.required }],
+);
+
+test.each(emptyBodies)(
+  'where the document requires no body, an empty one of %s is read as {}; elsewhere it is refused',
+  async (_, headers) => {
+    const optional = reading.filter(({ isRequired }) => !isRequired);
+    expect(optional.map(({ path }) => path.split('/').at(-1))).toEqual(['pause', 'abort']);
+    // It is read: the answer says that there is no such rollout.
+    for (const { path, method } of optional) expect([path, await send(path, headers, null, method)]).toEqual([path, 404]);
+    for (const { path, method, isRequired } of reading)
+      if (isRequired) expect([path, await send(path, headers, null, method)]).toEqual([path, expect.toBeOneOf([400, 415, 422])]);
+  },
+);
+
+test('a rollout is paused and aborted without a body, and the key of a repeated request knows no difference from {}', async () => {
+  const rollout = await bench.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt: '2999-01-01T00:00:00Z' });
+  const path = `/v1/rollouts/${rollout.body['id']}`;
+  const headers = { 'idempotency-key': crypto.randomUUID() };
+  const paused = await bench.request('POST', `${path}/pause`, undefined, headers);
+  expect(paused).toMatchObject({ status: 200, body: { state: 'paused' } });
+  expect(await bench.request('POST', `${path}/pause`, {}, headers)).toMatchObject({ status: 200, body: paused.body });
+  expect(await bench.request('POST', `${path}/abort`)).toMatchObject({ status: 200, body: { state: 'aborted' } });
 });
 
 test('a body of another type, and one that is missing where it is read, are still refused', async () => {

@@ -2,7 +2,7 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { pino } from 'pino';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { runHost } from '../../src/host/host.ts';
 import { type Order, type Report, Reports } from '../../src/protocol/agent.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
@@ -16,6 +16,8 @@ let refuseReports: boolean;
 let refused: string;
 /** Whether the next reports are answered as a request that was cut short on its way. */
 let cutShort: boolean;
+/** What the service answers to downloads of images: an error. */
+let imageStatus: number;
 /** An order whose report the service says is malformed. */
 let malformed: string;
 /** What the service says to heartbeats. */
@@ -58,7 +60,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     else refused = body;
     response.writeHead(status, status === 400 && !isCutShort ? problem : {}).end();
   } else {
-    response.writeHead(404, problem).end();
+    response.writeHead(path.startsWith('/agent/v1/images/') ? imageStatus : 404, problem).end();
   }
 }
 
@@ -72,6 +74,7 @@ beforeEach(async () => {
   heartbeatStatus = 204;
   heartbeats = 0;
   cutShort = false;
+  imageStatus = 404;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('not listening');
@@ -222,6 +225,82 @@ test('a stream that breaks is followed anew after registering again', async () =
   deliver(attach);
   await until(() => reportsOf('device-attached').length === 1);
   expect(reportsOf('device-attached')).toMatchObject([{ order: attach.order }]);
+});
+
+/** Random numbers are this, so that the waits of back-offs are numbers that no other timer has. */
+const random = 0.777;
+/** The waits of a back-off that is not reset, in milliseconds. */
+const growingWaits = [100, 200, 400, 800].map((longest) => longest * random);
+
+/** Returns the waits of back-offs that have begun since, in milliseconds. */
+function watchWaits(): () => number[] {
+  vi.spyOn(Math, 'random').mockReturnValue(random);
+  const timers = vi.spyOn(globalThis, 'setTimeout');
+  onTestFinished(() => {
+    vi.restoreAllMocks();
+  });
+  return () => timers.mock.calls.map(([, milliseconds]) => milliseconds ?? 0).filter((wait) => growingWaits.includes(wait));
+}
+
+/** Ends the stream of orders in some way, 2 s after it began by the host's clock, four times. */
+async function endStreams(end: (stream: ServerResponse) => void): Promise<void> {
+  const now = performance.now.bind(performance);
+  let ahead = 0;
+  vi.spyOn(performance, 'now').mockImplementation(() => now() + ahead);
+  for (let round = 0; round < 4; round += 1) {
+    ahead += 2_000;
+    const ended = stream;
+    stream = null;
+    if (ended !== null) end(ended);
+    await until(() => stream !== null, 'the host follows its orders again');
+  }
+}
+
+test('a host whose service is killed again and again tries again soon after each time', async () => {
+  const waits = watchWaits();
+  await endStreams((stream) => stream.destroy());
+  expect(waits()).toEqual([100, 100, 100, 100].map((longest) => longest * random));
+});
+
+test('a host whose stream the service ends again and again, as for another host of its name, waits longer each time', async () => {
+  const waits = watchWaits();
+  await endStreams((stream) => stream.end());
+  expect(waits()).toEqual(growingWaits);
+});
+
+test('what waits to be reported and downloaded is tried again as soon as the host has registered again', async () => {
+  deliver(attach);
+  await until(() => reportsOf('device-attached').length === 1);
+  // No wait that begins now ends by itself.
+  vi.spyOn(Math, 'random').mockReturnValue(10_000);
+  const timers = vi.spyOn(globalThis, 'setTimeout');
+  onTestFinished(() => {
+    vi.restoreAllMocks();
+  });
+  refuseReports = true;
+  imageStatus = 503;
+  deliver({ kind: 'stop-program', order: newIdentifier('order'), device, sequence: 2, program: newIdentifier('program') });
+  deliver({
+    kind: 'load',
+    order: newIdentifier('order'),
+    device,
+    sequence: 3,
+    load: newIdentifier('load'),
+    module: 'tcp',
+    version: '1.0.0',
+    image: `sha256:${'0'.repeat(64)}`,
+    strategy: 'inject',
+    invalidation: 'nx',
+    deadline: null,
+  });
+  const endless = () => timers.mock.calls.filter(([, milliseconds]) => (milliseconds ?? 0) >= 1_000_000);
+  await until(() => endless().length === 2, 'the report and the download wait');
+  vi.mocked(Math.random).mockReturnValue(0);
+  refuseReports = false;
+  imageStatus = 404;
+  stream?.destroy();
+  await until(() => reportsOf('program-stopped').length === 1 && reportsOf('load-completed').length === 1, 'both are reported');
+  expect(registrations).toBe(2);
 });
 
 test('a host says that it is there, and registers again when the service does not know it any more', async () => {

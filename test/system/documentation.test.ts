@@ -14,7 +14,7 @@ import { environment } from '../cli/command.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** What `npx patchbay` runs in a clone, without the second or more that npx takes to find it; that it does is a test of its own. */
+/** What `npx patchbay` runs in a clone, without the second or more that npx takes to find it; that it does is a test in generated-files.test.ts. */
 const quickNpx = `npx() { [ "$1" = patchbay ] && shift && node "${join(root, 'bin', 'patchbay.js')}" "$@"; }`;
 
 let folder: string;
@@ -61,11 +61,6 @@ async function runBlocks(blocks: readonly string[], cwd: string, url: string): P
 
 /** There are dozens of commands, each a process. */
 const patience = { timeout: 300_000 };
-
-test('npx finds the command line in a clone', async () => {
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  expect((await promisify(execFile)('npx', ['patchbay', '--version'], { cwd: root })).stdout.trim()).toBe(version);
-});
 
 test('the tutorial', patience, async () => {
   const said = await walkThrough('docs/tutorial.md', root);

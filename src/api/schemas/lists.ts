@@ -56,11 +56,21 @@ export const rangeQuery = {
 };
 
 const labelRule = `must be of the form key=value, the only comparison that there is, at most ${labelLimit} times: ${labelRules.key}; ${labelRules.value}`;
-const label = z.string().regex(new RegExp(`^${labelPatterns.key}=${labelPatterns.value}$`), labelRule);
+/** A key has no space, and a `+` that is not escaped is read as one. */
+const spaceInKey = /^[^=]* /;
+
+/** Says what is wrong with the labels of a query. */
+function labelProblem(input: unknown): string {
+  const keys = [input].flat().filter((text) => typeof text === 'string' && spaceInKey.test(text));
+  if (keys.length === 0) return labelRule;
+  return `${labelRule}. The key in ${JSON.stringify(keys[0])} has a space: in a query, a "+" that is not escaped is read as a space, and a "+" is written %2B`;
+}
+
+const label = z.string().regex(new RegExp(`^${labelPatterns.key}=${labelPatterns.value}$`), { error: ({ input }) => labelProblem(input) });
 
 /** Labels, as `key=value`; they are read as one record. */
 export const labelQuery = z
-  .union([label.transform((one) => [one]), z.array(label).max(labelLimit)], labelRule)
+  .union([label.transform((one) => [one]), z.array(label).max(labelLimit)], { error: ({ input }) => labelProblem(input) })
   .transform((texts, context) => {
     const labels = new Map<string, string>();
     for (const text of texts) {

@@ -34,7 +34,7 @@ export function addDeviceCommands(device: Command): void {
         );
         answerList(operator, devices, {
           headings: ['NAME', 'DEVICE', 'STATUS', 'HOST', 'LABELS'],
-          row: (one) => [one.name, one.id, statusText(one.status), one.host, labelsText(one.labels)],
+          row: (one) => [one.name, one.id, listedStatus(one), one.host, labelsText(one.labels)],
           none: 'there are no such devices',
         });
         return exitCodes.done;
@@ -109,6 +109,15 @@ function statusText(status: Schemas['Device']['status']): string {
   return coloured(status === 'connected' ? 'green' : status === 'attaching' ? 'yellow' : 'red', status);
 }
 
+/** The status of a device in a list, which also names the devices that `device show` says more about. */
+function listedStatus({ status, drift }: Schemas['Device']): string {
+  return drift.length === 0 ? statusText(status) : `${statusText(status)}, ${coloured('yellow', 'drifted')}`;
+}
+
+function driftLine({ module, expected, observed, since }: Schemas['Drift']): string {
+  return `drifted   ${module}: expected ${expected ?? 'none'}, found ${observed ?? 'none'}, since ${timeText(since)}`;
+}
+
 function detailLines({
   id,
   name,
@@ -118,6 +127,7 @@ function detailLines({
   createdAt,
   reportedAt,
   attachFailure,
+  drift,
   moduleTable,
   memoryMap,
   abiViolations,
@@ -134,6 +144,7 @@ function detailLines({
     `created   ${timeText(createdAt)}`,
     `reported  ${timeText(reportedAt)}`,
     ...(attachFailure === null ? [] : [`failure   ${attachFailure}`]),
+    ...drift.map(driftLine),
     ...(abiViolations === 0 ? [] : [`held on   ${abiViolations} to code that had gone: patchbay device violations ${name}`]),
     '',
     ...(table.length === 0 ? ['no modules are in memory'] : tableLines(['MODULE', 'VERSION', 'ADDRESS', 'ACCESSES', 'IMAGE'], table)),

@@ -1,12 +1,13 @@
 // Writes openapi/openapi.json and docs/reference.md from the service's schemas, or with --check says whether they are up to date.
 
 import console from 'node:console';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { usualLimits } from '../../api/limits.ts';
 import { createService } from '../../api/service.ts';
+import { replaceFile } from '../../generating/replace-files.ts';
 import { privateKeysIn } from '../running/signing-keys.ts';
 import { referenceOf } from './reference.ts';
 
@@ -42,7 +43,7 @@ const files = new Map([
 ]);
 for (const [file, text] of files) {
   if (!process.argv.includes('--check')) {
-    writeFileSync(file, text);
+    replaceFile(file, text);
   } else if (!existsSync(file) || readFileSync(file, 'utf8') !== text) {
     console.error(`${file} is not what the schemas make: run \`npm run openapi && npm run generate\` and commit it`);
     process.exitCode = 1;

@@ -5,7 +5,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { runInNewContext } from 'node:vm';
 
-const generated = fileURLToPath(new URL('../generated', import.meta.url));
+/** The folder to write to. */
+const [generated = ''] = process.argv.slice(2);
+if (generated === '') throw new Error('give the folder to write to');
 const sourceOf = (name: string) => readFileSync(fileURLToPath(import.meta.resolve(name)), 'utf8');
 
 /** Where binaryen decodes its WebAssembly: a text with one character for each byte, any from 256 on for 0. */

@@ -1,5 +1,5 @@
 // The same models for PostgreSQL: writes prisma/postgresql/schema.prisma from prisma/schema.prisma, or with --check says whether it is up to date;
-// with --client gives the store one client for both databases.
+// with --client FOLDER gives the client generated in that folder the part for PostgreSQL too.
 
 import console from 'node:console';
 import { copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,6 @@ import { fileURLToPath } from 'node:url';
 
 const fileOf = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
 const [source, target] = [fileOf('prisma/schema.prisma'), fileOf('prisma/postgresql/schema.prisma')];
-const generated = fileOf('src/store/generated');
 
 /** Each is there once. */
 const replacements = [
@@ -29,8 +28,9 @@ function postgresqlSchema(): string {
   );
 }
 
-const [mode] = process.argv.slice(2);
+const [mode, generated] = process.argv.slice(2);
 if (mode === '--client') {
+  if (generated === undefined) throw new Error('--client is given no folder');
   // What differs is what the client does. Its types are those of the database that can less, so that nothing is asked for that one of them cannot do.
   copyFileSync(`${generated}/postgresql/internal/class.ts`, `${generated}/internal/postgresql.ts`);
   rmSync(`${generated}/postgresql`, { recursive: true });

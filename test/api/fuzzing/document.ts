@@ -21,7 +21,7 @@ const OperationObject = z.object({
   operationId: z.string(),
   security: z.array(z.record(z.string(), z.array(z.string()))),
   parameters: z.array(Parameter).default([]),
-  requestBody: z.object({ content: Content }).optional(),
+  requestBody: z.object({ content: Content, required: z.boolean() }).optional(),
   responses: z.record(z.string(), z.object({ content: Content.optional() })),
 });
 const DocumentObject = z.object({

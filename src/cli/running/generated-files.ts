@@ -1,0 +1,34 @@
+// The generated files that a service reads. They are looked for before it begins, so that it does not fail at a later moment, on the first of them.
+
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { StartError } from '../command-line.ts';
+
+const sources = new URL('../../', import.meta.url);
+
+/** Relative to `src`. What else is generated, the compiler of the types reads. */
+export const generatedFiles = [
+  'store/generated/client.ts',
+  'store/generated/enums.ts',
+  'store/generated/internal/class.ts',
+  'store/generated/internal/class.wasm',
+  'store/generated/internal/postgresql.ts',
+  'store/generated/internal/postgresql.wasm',
+  'store/generated/internal/prismaNamespace.ts',
+  'compiler/generated/asc.js',
+  'compiler/generated/assemblyscript.js',
+  'compiler/generated/binaryen.js',
+  'compiler/generated/binaryen.wasm',
+] as const;
+
+/** @throws {StartError} that names a missing file and what to run. */
+export function requireGeneratedFiles(): void {
+  const missing = generatedFiles.filter((file) => !existsSync(new URL(file, sources)));
+  const [first] = missing;
+  if (first === undefined) return;
+  const others = missing.length === 1 ? '' : ` and ${missing.length - 1} other generated ${missing.length === 2 ? 'file' : 'files'}`;
+  const verb = missing.length === 1 ? 'is' : 'are';
+  throw new StartError(
+    `src/${first}${others} ${verb} missing: run \`npm run generate\` in ${fileURLToPath(new URL('..', sources))}, and start again`,
+  );
+}

@@ -1,0 +1,24 @@
+// `npm run generate`: the database and API clients, and what the compiler loads. All of it is generated in a folder of its own and then replaces
+// the files in use one by one, so that a service that starts meanwhile finds each file.
+
+import { cpSync } from 'node:fs';
+import { join } from 'node:path';
+import { replaceFolder } from './replace-files.ts';
+import { root, runGenerator, runPackage, withStaging } from './staging.ts';
+
+const generated = { store: 'src/store/generated', compiler: 'src/compiler/generated', client: 'src/cli/generated' } as const;
+
+withStaging((staging) => {
+  runGenerator('src/store/generating/postgresql.ts');
+  // Prisma writes relative to its schema, and the client contains the schema with its paths.
+  cpSync(join(root, 'prisma'), join(staging, 'prisma'), { recursive: true });
+  const store = join(staging, generated.store);
+  runPackage('prisma', 'generate', '--schema', join(staging, 'prisma/schema.prisma'));
+  runPackage('prisma', 'generate', '--schema', join(staging, 'prisma/postgresql/schema.prisma'));
+  runGenerator('src/store/generating/postgresql.ts', '--client', store);
+  runGenerator('src/store/generating/query-compilers.ts', store);
+  runGenerator('src/compiler/generating/compilers.ts', join(staging, generated.compiler));
+  const client = join(staging, generated.client, 'api.ts');
+  runPackage('openapi-typescript', 'openapi/openapi.json', '--default-non-nullable', 'false', '--output', client);
+  for (const folder of Object.values(generated)) replaceFolder(join(staging, folder), join(root, folder));
+});

@@ -1,0 +1,35 @@
+// What the operator's command line says of a device that runs something else than the service knew.
+
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Agent, attached, state } from '../api/agent.ts';
+import { Bench } from '../api/fixture.ts';
+import { patchbay } from './command.ts';
+
+const bench = new Bench();
+const agent = new Agent(bench);
+let drifted = '';
+beforeAll(async () => {
+  await bench.start();
+  await agent.register('rack', ['rack-1', 'rack-2']);
+  await agent.connect();
+  for (const order of await agent.order('attach-device', 2)) {
+    await agent.report(attached(order));
+    drifted = order.device;
+  }
+});
+afterAll(async () => {
+  agent.disconnect();
+  await bench.close();
+});
+
+const command = (...args: string[]) => patchbay(bench.folder, args, { PATCHBAY_SERVICE: bench.url, PATCHBAY_KEY: bench.key });
+
+test('a device that has drifted is named in the list, and shown with the versions that were expected and found', async () => {
+  expect((await command('device', 'list')).stdout).not.toContain('drifted');
+  expect((await command('device', 'show', drifted)).stdout).not.toContain('drifted');
+  const table = { tcp: { version: '1.1.0', image: `sha256:${'a'.repeat(64)}`, address: '0x1000' } };
+  await agent.report({ kind: 'device-state', device: drifted, state: state(table) });
+  const lines = (await command('device', 'list')).stdout.split('\n').filter((line) => line.includes('drifted'));
+  expect(lines).toEqual([expect.stringMatching(new RegExp(` ${drifted} +connected, drifted `))]);
+  expect((await command('device', 'show', drifted)).stdout).toMatch(/^drifted {3}tcp: expected none, found 1\.1\.0, since 20\S+$/m);
+});
