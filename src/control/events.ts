@@ -2,6 +2,7 @@
 
 import type { AuditRecord } from '../store/records/audit.ts';
 import type { Store } from '../store/store.ts';
+import { UnreadableRow } from '../store/unreadable.ts';
 import { checkNotPruned } from './audit-trail.ts';
 import { Problem } from './problem.ts';
 
@@ -53,11 +54,12 @@ export class EventFeed {
   }
 
   /**
-   * The events of these types after a number, in order, and then those to come, until the signal is aborted or the feed is closed.
+   * The events of these types after a number, in order, and then those to come, until the signal is aborted or the feed is closed. In the place of an
+   * event that cannot be decoded there is a mark.
    * Whoever follows counts from this call on, whether they read or not.
    * @throws {Problem} `busy` when there are as many followers as may be.
    */
-  follow(after: number, types: readonly EventType[], signal: AbortSignal): AsyncGenerator<AuditRecord, void> {
+  follow(after: number, types: readonly EventType[], signal: AbortSignal): AsyncGenerator<AuditRecord | UnreadableRow, void> {
     const follower: Follower = { hasEnded: this.#closed || signal.aborted, wake: () => {} };
     if (!follower.hasEnded) this.#add(follower, signal);
     return this.#read(follower, after, types);
@@ -90,7 +92,7 @@ export class EventFeed {
     follower.wake();
   }
 
-  async *#read(follower: Follower, from: number, types: readonly EventType[]): AsyncGenerator<AuditRecord, void> {
+  async *#read(follower: Follower, from: number, types: readonly EventType[]): AsyncGenerator<AuditRecord | UnreadableRow, void> {
     let after = from;
     try {
       while (!follower.hasEnded) {
@@ -103,7 +105,7 @@ export class EventFeed {
         const events = newest > after ? await this.#store.records.audit.listAfter(after, types, batchSize) : [];
         for (const event of events) {
           if (follower.hasEnded) return;
-          after = event.number;
+          after = numberOf(event);
           yield event;
         }
         if (events.length === batchSize) continue;
@@ -114,4 +116,9 @@ export class EventFeed {
       this.#end(follower);
     }
   }
+}
+
+/** The number of an event, which is its key: it can be read where nothing else can. */
+export function numberOf(event: AuditRecord | UnreadableRow): number {
+  return event instanceof UnreadableRow ? Number(event.id) : event.number;
 }

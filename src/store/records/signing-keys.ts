@@ -3,15 +3,19 @@
 import { Prisma } from '../generated/client.ts';
 import type { SigningKeyModel } from '../generated/models.ts';
 import { type Comparison, type PageByTime, timeConditions } from './page.ts';
+import { type MarkedRows, markedRows } from './readable-rows.ts';
 
 export type SigningKeyRecord = SigningKeyModel;
 export type NewSigningKey = Omit<SigningKeyModel, 'retiredAt' | 'endorsement'> & { readonly endorsement: Prisma.InputJsonObject | null };
 
 export class SigningKeyRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient) {
     this.#client = client;
+    this.#readable = readable;
   }
 
   async create({ endorsement, ...key }: NewSigningKey): Promise<SigningKeyRecord> {
@@ -39,16 +43,17 @@ export class SigningKeyRecords {
 
   /** Every key that there ever was, the oldest first. */
   async all(): Promise<SigningKeyRecord[]> {
-    return this.#client.signingKey.findMany({ orderBy: [{ createdAt: 'asc' }, { id: 'asc' }] });
+    return this.#readable.signingKey.findMany({ orderBy: [{ createdAt: 'asc' }, { id: 'asc' }] });
   }
 
-  async list(page: PageByTime): Promise<SigningKeyRecord[]> {
+  async list(page: PageByTime): Promise<MarkedRows<SigningKeyRecord>> {
     const createdAt = (comparison: Comparison<Date>): Prisma.SigningKeyWhereInput => ({ createdAt: comparison });
-    return this.#client.signingKey.findMany({
+    const keys = await this.#readable.signingKey.findMany({
       where: { AND: timeConditions({}, page, createdAt, (id) => ({ id })) },
       orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     });
+    return markedRows(keys);
   }
 
   /** Nothing is signed with any key that there is from then on. */
