@@ -158,7 +158,10 @@ export class Hosts {
   /** The order, or nothing where the row is damaged: the others still reach the host, and the health names this one. */
   #readable(record: OrderRecord): Order[] {
     const order = readOrMark(record, record.id, (one) => offeredOrder(one, this.#context.clock.now()));
-    if (!(order instanceof DamagedItem)) return [order];
+    if (!(order instanceof DamagedItem)) {
+      this.#context.damagedRows.clear('order', record.id);
+      return [order];
+    }
     this.#context.damagedRows.note('order', order);
     return [];
   }

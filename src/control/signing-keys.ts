@@ -226,7 +226,7 @@ async function keepNewKey(
 }
 
 /** @throws {SigningKeyError} */
-function activeKey({ id, keyId }: SigningKeyRecord, privateKey: string): ActiveKey {
+function activeKey({ id, keyId }: Pick<SigningKeyRecord, 'id' | 'keyId'>, privateKey: string): ActiveKey {
   const publicPart = publicPartOf(privateKey);
   if (publicPart.keyId !== keyId)
     throw new SigningKeyError(`what is kept as the key ${id}, with which the service signs, is another key (${publicPart.keyId})`);

@@ -11,6 +11,8 @@ export type OnUnreadable = (row: UnreadableRow) => void;
 /** Rows of a list; in the place of one that cannot be decoded there is a mark. */
 export type MarkedRows<Row> = (Row | UnreadableRow)[];
 
+/** As Prisma names it. */
+type TableName = Uncapitalize<Prisma.ModelName>;
 type Cells = Readonly<Record<string, unknown>>;
 type Arguments = Cells;
 
@@ -20,7 +22,7 @@ type Table = { readonly kind: string; readonly key: readonly string[]; readonly 
 const table = (kind: string, key: readonly string[] = ['id'], name = key): Table => ({ kind, key, name });
 
 /** The kinds are those of the lists, so that a row has one name wherever it is read. */
-const tables: Readonly<Record<Uncapitalize<Prisma.ModelName>, Table>> = {
+const tables: Readonly<Record<TableName, Table>> = {
   abiViolation: table('ABI violation', ['number']),
   agentOrder: table('order'),
   apiKey: table('key'),
@@ -52,6 +54,8 @@ const tables: Readonly<Record<Uncapitalize<Prisma.ModelName>, Table>> = {
 /** What Prisma has of a table. */
 type Model = {
   readonly findMany: (args: Arguments) => Promise<object[]>;
+  readonly findFirst: (args: Arguments) => Promise<object | null>;
+  readonly findUnique: (args: Arguments) => Promise<object | null>;
   readonly count: (args: Arguments) => Promise<number>;
 };
 
@@ -60,9 +64,26 @@ const leftOut = new WeakMap<readonly object[], readonly { readonly index: number
 
 /**
  * Returns a client whose `findMany` leaves out rows that cannot be decoded. It is for rows that do not depend on each other: where the lack of a row
- * would change what follows from the others, as of a wave of a rollout, the client itself is to be used, which throws.
+ * would change what follows from the others, as of a wave of a rollout, a client from `checkedRowsOf` is to be used, which throws.
  */
 export function readableRowsOf(client: Prisma.TransactionClient, onUnreadable: OnUnreadable): Prisma.TransactionClient {
+  return withReads(client, (model, property) => ({ findMany: (args = {}) => readMany({ property, model, onUnreadable }, args) }));
+}
+
+/** Returns a client whose reads throw where a time of a row is none: by itself, Prisma returns an invalid date. */
+export function checkedRowsOf(client: Prisma.TransactionClient): Prisma.TransactionClient {
+  const checkOne = (row: object | null) => (row === null ? null : checkDates(row));
+  return withReads(client, (model) => ({
+    findMany: async (args = {}) => (await model.findMany(args)).map(checkDates),
+    findFirst: async (args = {}) => checkOne(await model.findFirst(args)),
+    findUnique: async (args = {}) => checkOne(await model.findUnique(args)),
+  }));
+}
+
+type Reads = Readonly<Record<string, (args?: Arguments) => Promise<unknown>>>;
+
+/** A client with other reads of the tables. */
+function withReads(client: Prisma.TransactionClient, readsOf: (model: Model, property: TableName) => Reads): Prisma.TransactionClient {
   const models = new Map<string | symbol, unknown>();
   return new Proxy(client, {
     get(target, property) {
@@ -70,8 +91,10 @@ export function readableRowsOf(client: Prisma.TransactionClient, onUnreadable: O
       if (known !== undefined) return known;
       const model: unknown = Reflect.get(target, property);
       if (!isTable(property) || !isModel(model)) return model;
-      const findMany = (args: Arguments = {}) => readMany({ property, model, onUnreadable }, args);
-      const made = new Proxy(model, { get: (of, name) => (name === 'findMany' ? findMany : Reflect.get(of, name)) });
+      const reads = readsOf(model, property);
+      const made = new Proxy(model, {
+        get: (of, name) => (typeof name === 'string' && Object.hasOwn(reads, name) ? reads[name] : Reflect.get(of, name)),
+      });
       models.set(property, made);
       return made;
     },
@@ -159,7 +182,7 @@ export async function isUndecodable(client: Prisma.TransactionClient, { model: p
   return found === null;
 }
 
-type Reading = { readonly property: keyof typeof tables; readonly model: Model; readonly onUnreadable: OnUnreadable };
+type Reading = { readonly property: TableName; readonly model: Model; readonly onUnreadable: OnUnreadable };
 
 function readMany({ property, model, onUnreadable }: Reading, args: Arguments): Promise<object[]> {
   const { kind, key, name } = tables[property];
@@ -233,8 +256,7 @@ function firstOrder(orderBy: unknown): [column: string | null, order: string] {
   return entry === undefined ? [null, 'asc'] : [entry[0], String(entry[1])];
 }
 
-const isTable = (property: string | symbol): property is keyof typeof tables =>
-  typeof property === 'string' && Object.hasOwn(tables, property);
+const isTable = (property: string | symbol): property is TableName => typeof property === 'string' && Object.hasOwn(tables, property);
 
 function isModel(value: unknown): value is Model {
   return typeof value === 'object' && value !== null && 'findMany' in value && typeof value.findMany === 'function' && 'count' in value;

@@ -17,7 +17,7 @@ import { LoadRecords } from './loads.ts';
 import { OrderRecords } from './orders.ts';
 import { ProgramRecords } from './programs.ts';
 import { PublisherKeyRecords } from './publisher-keys.ts';
-import { type OnUnreadable, readableRowsOf } from './readable-rows.ts';
+import { checkedRowsOf, type OnUnreadable, readableRowsOf } from './readable-rows.ts';
 import { RetentionTimeRecords } from './retention-time.ts';
 import { RolloutRecords } from './rollouts.ts';
 import { SignaturePolicyRecords } from './signature-policies.ts';
@@ -47,8 +47,9 @@ export class Records {
   readonly committed: Committed = newCommitted();
 
   /** @param onUnreadable Called with each row that a read leaves out because it cannot be decoded. */
-  constructor(client: Prisma.TransactionClient, statements: Statements, onUnreadable: OnUnreadable = () => {}) {
-    const readable = readableRowsOf(client, onUnreadable);
+  constructor(connection: Prisma.TransactionClient, statements: Statements, onUnreadable: OnUnreadable = () => {}) {
+    const readable = readableRowsOf(connection, onUnreadable);
+    const client = checkedRowsOf(connection);
     this.abiViolations = new AbiViolationRecords(client, readable, statements);
     this.answers = new AnswerRecords(client, statements);
     this.audit = new AuditRecords(client, readable, statements, this.committed);
