@@ -3,7 +3,7 @@
 import { Prisma } from '../generated/client.ts';
 import type { DeviceModel, HistoryEntryModel } from '../generated/models.ts';
 import { change, insertion, Query, type Statements } from '../statements.ts';
-import { checkDates } from '../unreadable.ts';
+import { checkDates, UnreadableRow } from '../unreadable.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import { askedTime, type Comparison, equalTo, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
 import { type MarkedRows, markedRows, type OnUnreadable, readOneByOne, readOrElse } from './readable-rows.ts';
@@ -181,14 +181,21 @@ export class HistoryRecords {
   /** What was in a device's module table at that moment, by the names of the modules. */
   async at(deviceId: string, time: Date, { after, limit }: PageByName): Promise<MarkedRows<HistoryRecord>> {
     const moment = askedTime(time);
-    const found = await this.#client.$queryRaw<Pick<HistoryRecord, 'number'>[]>`
-      SELECT "stay"."number" FROM "DeviceModule" AS "held"
+    const found = await this.#client.$queryRaw<Pick<HistoryRecord, 'number' | 'module'>[]>`
+      SELECT "stay"."number", "held"."module" FROM "DeviceModule" AS "held"
       JOIN "HistoryEntry" AS "stay" ON "stay"."number" = ${newestStays(Prisma.sql`AND "stays"."enteredAt" <= ${moment}`, 1)}
       WHERE "held"."deviceId" = ${deviceId} AND "held"."module" > ${after?.name ?? ''}
         AND ("stay"."leftAt" IS NULL OR "stay"."leftAt" > ${moment})
       ORDER BY "held"."module" LIMIT ${limit}`;
+    if (found.length === 0) return [];
+    // Sorted here: the database would read the whole history in the order of the modules.
     const where = { number: { in: found.map(({ number }) => number) } };
-    return markedRows(await this.#readable.historyEntry.findMany({ where, orderBy: { module: 'asc' } }));
+    const rows = markedRows(await this.#readable.historyEntry.findMany({ where }));
+    const byNumber = new Map(rows.map((row) => [row instanceof UnreadableRow ? Number(row.id) : row.number, row]));
+    return found.flatMap(({ number, module }) => {
+      const row = byNumber.get(number) ?? [];
+      return row instanceof UnreadableRow ? new UnreadableRow(row, row.fault, module) : row;
+    });
   }
 
   async list(filter: HistoryFilter, page: PageByTime<number>): Promise<MarkedRows<HistoryRecord>> {
