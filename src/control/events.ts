@@ -54,12 +54,12 @@ export class EventFeed {
   }
 
   /**
-   * The events of these types after a number, in order, and then those to come, until the signal is aborted or the feed is closed. In the place of an
-   * event that cannot be decoded there is a mark.
+   * The events of these types after a number, in order, and then those to come, until the signal is aborted or the feed is closed. An event
+   * that cannot be decoded is left out: it must not end the stream.
    * Whoever follows counts from this call on, whether they read or not.
    * @throws {Problem} `busy` when there are as many followers as may be.
    */
-  follow(after: number, types: readonly EventType[], signal: AbortSignal): AsyncGenerator<AuditRecord | UnreadableRow, void> {
+  follow(after: number, types: readonly EventType[], signal: AbortSignal): AsyncGenerator<AuditRecord, void> {
     const follower: Follower = { hasEnded: this.#closed || signal.aborted, wake: () => {} };
     if (!follower.hasEnded) this.#add(follower, signal);
     return this.#read(follower, after, types);
@@ -92,7 +92,7 @@ export class EventFeed {
     follower.wake();
   }
 
-  async *#read(follower: Follower, from: number, types: readonly EventType[]): AsyncGenerator<AuditRecord | UnreadableRow, void> {
+  async *#read(follower: Follower, from: number, types: readonly EventType[]): AsyncGenerator<AuditRecord, void> {
     let after = from;
     try {
       while (!follower.hasEnded) {
@@ -106,7 +106,7 @@ export class EventFeed {
         for (const event of events) {
           if (follower.hasEnded) return;
           after = numberOf(event);
-          yield event;
+          if (!(event instanceof UnreadableRow)) yield event;
         }
         if (events.length === batchSize) continue;
         after = Math.max(after, newest);

@@ -4,7 +4,6 @@ import type { Control } from '../../control/control.ts';
 import { DamagedItem, type DamagedRows, readOrMark } from '../../control/damaged-rows.ts';
 import { type EventType, eventTypes } from '../../control/events.ts';
 import type { AuditRecord } from '../../store/records/audit.ts';
-import { UnreadableRow } from '../../store/unreadable.ts';
 import { actorOf, callerOf } from '../access.ts';
 import { AuditEvent } from '../schemas/audit.ts';
 import { eventHeaders, eventQuery } from '../schemas/operations.ts';
@@ -52,10 +51,9 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Control): void
   );
 }
 
-/** The events up to that by which a key is of no use any more. One that cannot be decoded is left out: it must not end the stream. */
-async function* untilRevoked(events: AsyncIterable<AuditRecord | UnreadableRow>, key: string): AsyncGenerator<AuditRecord> {
+/** The events up to that by which a key is of no use any more. */
+async function* untilRevoked(events: AsyncIterable<AuditRecord>, key: string): AsyncGenerator<AuditRecord> {
   for await (const event of events) {
-    if (event instanceof UnreadableRow) continue;
     yield event;
     if (event.action === 'key.revoked' && event.object === key) return;
   }

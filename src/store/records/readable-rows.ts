@@ -235,7 +235,7 @@ async function sortedByOf(model: Model, where: Cells, { orderBy }: Arguments): P
  * The value that takes the place of one that cannot be decoded. The database compares such values as well: they are all before, or all after, those that
  * can be decoded. Null: none that can be decoded follow.
  */
-export async function boundOf<Value extends Date | number>(
+async function boundOf<Value extends Date | number>(
   { first, last, middle }: { readonly first: Value; readonly last: Value; readonly middle: Value },
   order: string,
   isBefore: (middle: Value) => Promise<boolean>,

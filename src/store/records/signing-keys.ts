@@ -6,7 +6,7 @@ import { type Comparison, type PageByTime, timeConditions } from './page.ts';
 import { type MarkedRows, markedRows } from './readable-rows.ts';
 
 export type SigningKeyRecord = SigningKeyModel;
-export type NamedSigningKey = Pick<SigningKeyModel, 'id' | 'keyId' | 'publicKey'>;
+type NamedSigningKey = Pick<SigningKeyModel, 'id' | 'keyId' | 'publicKey'>;
 export type CurrentKeys = { readonly active: NamedSigningKey; readonly first: NamedSigningKey };
 export type NewSigningKey = Omit<SigningKeyModel, 'retiredAt' | 'endorsement'> & { readonly endorsement: Prisma.InputJsonObject | null };
 
