@@ -25,7 +25,7 @@ const ofDatabases = [
   'test/store/postgresql/*.test.ts',
   'test/control/{answers,clocks,loads,rollbacks}.test.ts',
   'test/control/rollouts/load-requests.test.ts',
-  'test/api/{copy,drift,host-access,keys,loads,replicas,restart,rollbacks,texts}.test.ts',
+  'test/api/{copy,drift,host-access,keys,loads,replicas,restart,rollbacks,texts,undecodable-rows}.test.ts',
 ];
 
 /** A file in which every test fails: with it, the continuous integration shows that a failing test fails the run. */

@@ -18,7 +18,9 @@ export async function applyViolations(
   const latest = new Map(reported.map((violation) => [keyOf(violation.program, violation), violation]));
   const more = [...latest].flatMap(([key, { faults, lastAt }]) => {
     const record = known.get(key);
-    return record !== undefined && faults > record.faults ? [{ number: record.number, faults, lastAt: notAfter(receivedAt, lastAt) }] : [];
+    return record !== undefined && record.faults !== null && faults > record.faults
+      ? [{ number: record.number, faults, lastAt: notAfter(receivedAt, lastAt) }]
+      : [];
   });
   if (more.length > 0) await records.abiViolations.count(more);
   const unknown = [...latest].filter(([key]) => !known.has(key)).map(([, violation]) => violation);

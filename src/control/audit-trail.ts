@@ -5,7 +5,9 @@ import { Envelope } from '../proof/envelope.ts';
 import { hashText, wholeSubtrees } from '../proof/merkle-tree.ts';
 import type { AuditFilter, AuditRecord } from '../store/records/audit.ts';
 import type { PageByTime } from '../store/records/page.ts';
+import { unreadablePosition } from '../store/records/readable-rows.ts';
 import type { Store } from '../store/store.ts';
+import { UnreadableRow } from '../store/unreadable.ts';
 import type { Checkpoints } from './checkpoints.ts';
 import { type PageOf, readMarkedPage } from './context.ts';
 import type { DamagedItem } from './damaged-rows.ts';
@@ -29,7 +31,7 @@ export class AuditTrail {
   list(filter: AuditFilter, page: PageByTime<number>): Promise<PageOf<AuditRecord | DamagedItem, PageByTime<number>>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#store.records.audit.list(filter, wanted),
-      readRowByRow: (wanted) => this.#store.records.audit.listRowByRow(filter, wanted),
+      positionOfUnreadable: unreadablePosition.byTimeAndNumber,
       positionOf: ({ at, number }) => ({ time: at, key: number }),
       bytesOf: ({ detail }) => JSON.stringify(detail).length,
     });
@@ -58,7 +60,8 @@ export class AuditTrail {
 
   async *#events(after: number, until: number): AsyncGenerator<ExportedEvent, void> {
     for (let last = after; last < until; ) {
-      const events = await this.#batch(last, Math.min(batchSize, until - last));
+      const found = await this.#store.records.audit.after(last, Math.min(batchSize, until - last));
+      const events = found.map(readableOrMark);
       // Those that are missing are for whoever checks the export to find; it is not to seem shorter because of them.
       if (events.length === 0) return;
       for (const event of events) if (event.number <= until) yield event;
@@ -66,26 +69,10 @@ export class AuditTrail {
       checkNotPruned(last, (await this.#store.records.audit.head()).prunedThrough);
     }
   }
-
-  /** Where somebody has written what is no event, the events beside it are still read. */
-  async #batch(after: number, limit: number): Promise<ExportedEvent[]> {
-    const { audit } = this.#store.records;
-    try {
-      return (await audit.after(after, limit)).map(readableOrMark);
-    } catch (error) {
-      if (limit > 1) {
-        const first = await this.#batch(after, Math.ceil(limit / 2));
-        const last = first.at(-1)?.number ?? after;
-        return first.length < Math.ceil(limit / 2) ? first : [...first, ...(await this.#batch(last, Math.floor(limit / 2)))];
-      }
-      return [{ number: after + 1, unreadable: String(error).slice(0, 500) }];
-    }
-  }
 }
 
-/** A time that is none is read without an error, and cannot be told. */
-function readableOrMark(event: AuditRecord): ExportedEvent {
-  return Number.isNaN(event.at.getTime()) ? { number: event.number, unreadable: 'the time `at` is not one' } : event;
+function readableOrMark(event: AuditRecord | UnreadableRow): ExportedEvent {
+  return event instanceof UnreadableRow ? { number: Number(event.id), unreadable: event.fault } : event;
 }
 
 /** @throws {Problem} `pruned`. */

@@ -6,10 +6,11 @@ import { assignVersion, highestVersion, isNextVersion, nextVersions } from '../c
 import { isVersion, type ModuleName, newIdentifier } from '../protocol/identifiers.ts';
 import type { BuildFilter, BuildRecord } from '../store/records/builds.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
+import { unreadablePosition } from '../store/records/readable-rows.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { compiledOf } from './compilation.ts';
-import { audit, type Context, type PageOf, type Requester, readMarkedPage, readPage } from './context.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage } from './context.ts';
 import type { DamagedItem } from './damaged-rows.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
 import { stateBuild } from './provenance.ts';
@@ -124,19 +125,19 @@ export class Builds {
   list(filter: BuildFilter, page: PageByTime): Promise<PageOf<BuildRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#context.store.records.builds.list(filter, wanted),
-      readRowByRow: (wanted) => this.#context.store.records.builds.listRowByRow(filter, wanted),
+      positionOfUnreadable: unreadablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       bytesOf: ({ interface: types }) => JSON.stringify(types).length,
     });
   }
 
   /** By name, or by the time of the last build. */
-  listModules(page: PageByTime | PageByName): Promise<PageOf<ModuleSummary, PageByTime | PageByName>> {
-    return readPage(
-      page,
-      (wanted) => this.#context.store.records.builds.listModules(wanted),
-      ({ module, lastBuildAt }) => (page.sort === 'name' ? { name: module } : { time: lastBuildAt, key: module }),
-    );
+  listModules(page: PageByTime | PageByName): Promise<PageOf<ModuleSummary | DamagedItem, PageByTime | PageByName>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.builds.listModules(wanted),
+      positionOf: ({ module, lastBuildAt }) => (page.sort === 'name' ? { name: module } : { time: lastBuildAt, key: module }),
+      positionOfUnreadable: page.sort === 'name' ? unreadablePosition.byName : unreadablePosition.byTime,
+    });
   }
 }
 

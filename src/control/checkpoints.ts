@@ -6,8 +6,12 @@ import { consistencyProof, type Hash, inclusionProof, isSameHash, type ReadSubtr
 import { linkFault } from '../store/records/audit.ts';
 import type { CheckpointRecord } from '../store/records/checkpoints.ts';
 import type { PageByTime } from '../store/records/page.ts';
+import { unreadablePosition } from '../store/records/readable-rows.ts';
 import type { Store } from '../store/store.ts';
-import { type PageOf, readPage } from './context.ts';
+import { UnreadableRow } from '../store/unreadable.ts';
+import { type PageOf, readMarkedPage } from './context.ts';
+import type { DamagedItem } from './damaged-rows.ts';
+import { numberOf } from './events.ts';
 import { fillTiles, subtreeReader } from './merkle-tiles.ts';
 import { invalidQuery, notFound, Problem } from './problem.ts';
 import type { SigningKeys } from './signing-keys.ts';
@@ -78,12 +82,12 @@ export class Checkpoints {
     return checkpoint;
   }
 
-  list(page: PageByTime<number>): Promise<PageOf<CheckpointRecord, PageByTime<number>>> {
-    return readPage(
-      page,
-      (wanted) => this.#store.records.checkpoints.list(wanted),
-      ({ at, size }) => ({ time: at, key: size }),
-    );
+  list(page: PageByTime<number>): Promise<PageOf<CheckpointRecord | DamagedItem, PageByTime<number>>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#store.records.checkpoints.list(wanted),
+      positionOf: ({ at, size }) => ({ time: at, key: size }),
+      positionOfUnreadable: unreadablePosition.byTimeAndNumber,
+    });
   }
 
   /** Proves that an event is in a checkpoint, also one that has been pruned since. @throws {Problem} `invalid-value`. */
@@ -116,8 +120,9 @@ export class Checkpoints {
     if (newest < last) return `the audit trail ends with event ${newest}, and a checkpoint was signed of ${last}`;
     let previous: Hash = last === 0 ? new Uint8Array() : await subtreeReader(records)(0, last - 1);
     while (last < newest) {
-      const events = (await records.audit.after(last, batchSize)).filter(({ number }) => number <= newest);
+      const events = (await records.audit.after(last, batchSize)).filter((event) => numberOf(event) <= newest);
       for (const event of events) {
+        if (event instanceof UnreadableRow) return `event ${event.id} of the audit trail is not as it was written (${event.fault})`;
         const fault = linkFault(event, { number: last, hash: previous });
         if (fault !== null) return fault;
         last = event.number;

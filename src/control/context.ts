@@ -3,10 +3,10 @@
 import type { Compiler } from '../compiler/compiler.ts';
 import type { AuditOutcome } from '../proof/audit-event.ts';
 import type { NewAuditEvent } from '../store/records/audit.ts';
+import type { MarkedRows } from '../store/records/readable-rows.ts';
 import type { Records } from '../store/records/records.ts';
-import type { MarkedRows } from '../store/records/row-by-row.ts';
 import type { Store } from '../store/store.ts';
-import { checkDates, isUnreadable, UnreadableRow } from '../store/unreadable.ts';
+import { UnreadableRow } from '../store/unreadable.ts';
 import type { RepeatableRequest } from './answers.ts';
 import { DamagedItem, type DamagedRows } from './damaged-rows.ts';
 import type { OrderBoard } from './order-board.ts';
@@ -70,31 +70,22 @@ type AnyPage = { readonly limit: number; readonly after: unknown };
 
 /** How the rows of a list are read. */
 type RowReading<Row, Page extends AnyPage> = {
-  readonly read: (page: Page) => Promise<Row[]>;
-  /** Reads the same page row by row, for one with a row that cannot be decoded. */
-  readonly readRowByRow: (page: Page) => Promise<MarkedRows<Row, Page['after']>>;
+  readonly read: (page: Page) => Promise<MarkedRows<Row>>;
   readonly positionOf: (row: Row) => Page['after'];
+  /** The position of a row that cannot be decoded; null where only such rows follow. */
+  readonly positionOfUnreadable: (row: UnreadableRow) => Page['after'];
   readonly bytesOf?: (row: Row) => number;
 };
 
 /** Reads a page as `readPage` does; in the place of a row that cannot be decoded there is a mark. */
 export async function readMarkedPage<Row extends object, Page extends AnyPage>(
   page: Page,
-  { read, readRowByRow, positionOf, bytesOf }: RowReading<Row, Page>,
+  { read, positionOf, positionOfUnreadable, bytesOf }: RowReading<Row, Page>,
 ): Promise<PageOf<Row | DamagedItem, Page>> {
-  const found = await readPage<Row | UnreadableRow<Page['after']>, Page>(
+  const found = await readPage<Row | UnreadableRow, Page>(
     page,
-    async (wanted) => {
-      try {
-        const rows = await read(wanted);
-        for (const row of rows) checkDates(row);
-        return rows;
-      } catch (error) {
-        if (!isUnreadable(error)) throw error;
-        return readRowByRow(wanted);
-      }
-    },
-    (row) => (row instanceof UnreadableRow ? row.position : positionOf(row)),
+    read,
+    (row) => (row instanceof UnreadableRow ? positionOfUnreadable(row) : positionOf(row)),
     bytesOf === undefined ? null : (row) => (row instanceof UnreadableRow ? 0 : bytesOf(row)),
   );
   return { ...found, items: found.items.map((row) => (row instanceof UnreadableRow ? new DamagedItem(row.id, row.fault) : row)) };
@@ -105,7 +96,7 @@ export async function readMarkedPage<Row extends object, Page extends AnyPage>(
  * @param positionOf Null for an item after which the list ends.
  * @param bytesOf How large an item is in memory, about; left out where items are small.
  */
-export async function readPage<Item, Page extends AnyPage>(
+async function readPage<Item, Page extends AnyPage>(
   page: Page,
   read: (page: Page) => Promise<Item[]>,
   positionOf: (item: Item) => Page['after'],

@@ -169,8 +169,10 @@ export class Control {
     );
     const timeKeeper = await TimeKeeper.start(store, settings.time ?? machineTime);
     const { clock } = timeKeeper;
+    const damagedRows = new DamagedRows();
+    store.onUnreadable((row) => damagedRows.noteUnreadable(row));
     const compiler = settings.sharedCompiler ?? new Compiler();
-    const context = { store, compiler, orderBoard: new OrderBoard(store, clock), signingKeys, clock, damagedRows: new DamagedRows() };
+    const context = { store, compiler, orderBoard: new OrderBoard(store, clock), signingKeys, clock, damagedRows };
     const reachability = new Reachability(context, settings.unreachableAfter);
     const control = new Control(reachability, context, timeKeeper, settings, logger);
     try {
@@ -184,7 +186,8 @@ export class Control {
     }
   }
 
-  fleetHealth(): Promise<FleetHealth> {
+  async fleetHealth(): Promise<FleetHealth> {
+    await this.damagedRows.forgetCorrected((place) => this.#context.store.isUndecodable(place));
     const ownFaults = [this.#context.store.fault(), this.checkpoints.fault].filter((fault) => fault !== null);
     const foundFaults = [...this.#timeKeeper.faults, ...this.rollouts.faults, ...this.damagedRows.reasons];
     return fleetHealth(this.#context, [...ownFaults, ...this.#surroundingFaults(), ...foundFaults]);

@@ -2,12 +2,14 @@
 // the fleet names them.
 
 import { z } from 'zod';
-import { isUnreadable, unreadableFault } from '../store/unreadable.ts';
+import { isUnreadable, type RowPlace, type UnreadableRow, unreadableFault } from '../store/unreadable.ts';
 
 /** Rows that are remembered; of more, the first found. */
 const rememberedLimit = 1_000;
 /** Rows that a reason of the health names. */
 const namedLimit = 5;
+/** Rows that are read again before they are named. */
+const lookedFor = 20;
 /** Milliseconds after which a damaged row that was not read again is forgotten: an operator may have removed it. */
 const memory = 24 * 3_600_000;
 /** Characters of why a row is damaged. */
@@ -34,6 +36,44 @@ export function readOrMark<Item, View>(item: Item, id: string, read: (item: Item
   }
 }
 
+/**
+ * Does work for many items at once. Where a damaged row fails that, does it for each item by itself, so that only the items fail whose rows are
+ * damaged.
+ * @param onDamage Called with each item for which the work failed so.
+ */
+export async function eachApart<Item>(
+  items: readonly Item[],
+  work: (items: readonly Item[]) => Promise<void>,
+  onDamage: (item: Item, error: unknown) => void,
+): Promise<void> {
+  try {
+    await work(items);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    const [only, ...others] = items;
+    if (only === undefined) throw error;
+    if (others.length === 0) onDamage(only, error);
+    else for (const item of items) await eachApart([item], work, onDamage);
+  }
+}
+
+/** The views of items; where a damaged row fails the reading of all, each is read by itself, and those that fail are marked. */
+export async function viewsOrMarks<Item, View>(
+  items: readonly (Item | DamagedItem)[],
+  idOf: (item: Item) => string,
+  read: (items: readonly Item[]) => Promise<readonly View[]>,
+): Promise<(View | DamagedItem)[]> {
+  const views: (View | DamagedItem)[] = [];
+  const readable = items.filter((item): item is Item => !(item instanceof DamagedItem));
+  await eachApart(
+    readable,
+    async (some) => void views.push(...(await read(some))),
+    (item, error) => void views.push(new DamagedItem(idOf(item), error)),
+  );
+  let next = 0;
+  return items.flatMap((item) => (item instanceof DamagedItem ? item : (views[next++] ?? [])));
+}
+
 /** A row that violates its schema in a way that no zod schema says. */
 export class RowError extends Error {
   override readonly name = 'RowError';
@@ -53,7 +93,13 @@ export function faultOf(error: unknown): string {
     .slice(0, faultLength);
 }
 
-type Found = { readonly name: string; readonly fault: string; readonly at: number };
+type Found = {
+  readonly name: string;
+  readonly fault: string;
+  readonly at: number;
+  /** Where the row is, to look whether it was corrected; null where that is seen when it is shown again. */
+  readonly place: RowPlace | null;
+};
 
 /** The damaged rows that this process has met. */
 export class DamagedRows {
@@ -61,8 +107,22 @@ export class DamagedRows {
 
   /** Remembers a row. @param kind What it is, as `load`. */
   note(kind: string, { id, fault }: DamagedItem): void {
-    const name = `${kind} ${id}`;
-    if (this.#found.has(name) || this.#found.size < rememberedLimit) this.#found.set(name, { name, fault, at: performance.now() });
+    this.#note(`${kind} ${id}`, fault, this.#found.get(`${kind} ${id}`)?.place ?? null);
+  }
+
+  /** Remembers a row that the database cannot decode. */
+  noteUnreadable({ kind, id, fault, place }: UnreadableRow): void {
+    this.#note(`${kind} ${id}`, fault, place);
+  }
+
+  #note(name: string, fault: string, place: RowPlace | null): void {
+    if (this.#found.has(name) || this.#found.size < rememberedLimit) this.#found.set(name, { name, fault, place, at: performance.now() });
+  }
+
+  /** Forgets rows that were corrected or removed: of those that can be looked for, the first few. */
+  async forgetCorrected(isUndecodable: (place: RowPlace) => Promise<boolean>): Promise<void> {
+    const findable = [...this.#found.values()].filter(({ place }) => place !== null).slice(0, lookedFor);
+    for (const { name, place } of findable) if (place !== null && !(await isUndecodable(place))) this.#found.delete(name);
   }
 
   /** Forgets a row that could be read. */

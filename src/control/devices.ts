@@ -8,9 +8,10 @@ import type { AbiViolationFilter, AbiViolationRecord } from '../store/records/ab
 import type { DeviceFilter, DeviceRecord, DriftRecord, NewDevice } from '../store/records/devices.ts';
 import type { HostWithDevices } from '../store/records/hosts.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
+import { unreadablePosition } from '../store/records/readable-rows.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
-import { audit, type Context, type PageOf, type Requester, readMarkedPage, readPage } from './context.ts';
-import { DamagedItem, isDamage } from './damaged-rows.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage } from './context.ts';
+import { type DamagedItem, viewsOrMarks } from './damaged-rows.ts';
 import { newOrder } from './orders.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
 
@@ -100,7 +101,7 @@ export class Devices {
     if (host !== undefined && hostId === undefined) return { items: [], next: null, pageAfter: () => page };
     const found = await readMarkedPage(page, {
       read: (wanted) => devices.list({ ...filter, hostId }, wanted),
-      readRowByRow: (wanted) => devices.listRowByRow({ ...filter, hostId }, wanted),
+      positionOfUnreadable: page.sort === 'name' ? unreadablePosition.byName : unreadablePosition.byTime,
       positionOf: ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
       bytesOf: ({ state }) => JSON.stringify(state).length,
     });
@@ -108,31 +109,29 @@ export class Devices {
   }
 
   /** What lists show of devices; one whose drift cannot be read is marked. */
-  async #viewsOf(items: readonly (DeviceRecord | DamagedItem)[]): Promise<(DeviceView | DamagedItem)[]> {
+  #viewsOf(items: readonly (DeviceRecord | DamagedItem)[]): Promise<(DeviceView | DamagedItem)[]> {
     const { devices } = this.#context.store.records;
-    const readable = items.filter((item) => !(item instanceof DamagedItem));
-    try {
-      const drift = Map.groupBy(await devices.driftOf(readable.map(({ id }) => id)), ({ deviceId }) => deviceId);
-      return items.map((item) => (item instanceof DamagedItem ? item : viewOf(item, drift.get(item.id) ?? [])));
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-      const [one] = readable;
-      if (readable.length === 1 && one !== undefined)
-        return items.map((item) => (item instanceof DamagedItem ? item : new DamagedItem(one.id, error)));
-      const views: (DeviceView | DamagedItem)[] = [];
-      for (const item of items) views.push(...(await this.#viewsOf([item])));
-      return views;
-    }
+    return viewsOrMarks(
+      items,
+      ({ id }) => id,
+      async (some) => {
+        const drift = Map.groupBy(await devices.driftOf(some.map(({ id }) => id)), ({ deviceId }) => deviceId);
+        return some.map((device) => viewOf(device, drift.get(device.id) ?? []));
+      },
+    );
   }
 
   /** Programs that held on to the addresses of code that had gone, by when that was found. @throws {Problem} `not-found`. */
-  async abiViolations(filter: AbiViolationFilter, page: PageByTime<number>): Promise<PageOf<AbiViolationRecord, PageByTime<number>>> {
+  async abiViolations(
+    filter: AbiViolationFilter,
+    page: PageByTime<number>,
+  ): Promise<PageOf<AbiViolationRecord | DamagedItem, PageByTime<number>>> {
     await this.view(filter.deviceId);
-    return readPage(
-      page,
-      (wanted) => this.#context.store.records.abiViolations.list(filter, wanted),
-      ({ at, number }) => ({ time: at, key: number }),
-    );
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.abiViolations.list(filter, wanted),
+      positionOf: ({ at, number }) => ({ time: at, key: number }),
+      positionOfUnreadable: unreadablePosition.byTimeAndNumber,
+    });
   }
 
   #chooseHost(hosts: readonly HostWithDevices[], wanted: string | null): HostWithDevices {

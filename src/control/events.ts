@@ -2,6 +2,7 @@
 
 import type { AuditRecord } from '../store/records/audit.ts';
 import type { Store } from '../store/store.ts';
+import { UnreadableRow } from '../store/unreadable.ts';
 import { checkNotPruned } from './audit-trail.ts';
 import { Problem } from './problem.ts';
 
@@ -53,7 +54,8 @@ export class EventFeed {
   }
 
   /**
-   * The events of these types after a number, in order, and then those to come, until the signal is aborted or the feed is closed.
+   * The events of these types after a number, in order, and then those to come, until the signal is aborted or the feed is closed. An event
+   * that cannot be decoded is left out: it must not end the stream.
    * Whoever follows counts from this call on, whether they read or not.
    * @throws {Problem} `busy` when there are as many followers as may be.
    */
@@ -103,8 +105,8 @@ export class EventFeed {
         const events = newest > after ? await this.#store.records.audit.listAfter(after, types, batchSize) : [];
         for (const event of events) {
           if (follower.hasEnded) return;
-          after = event.number;
-          yield event;
+          after = numberOf(event);
+          if (!(event instanceof UnreadableRow)) yield event;
         }
         if (events.length === batchSize) continue;
         after = Math.max(after, newest);
@@ -114,4 +116,9 @@ export class EventFeed {
       this.#end(follower);
     }
   }
+}
+
+/** The number of an event, which is its key: it can be read where nothing else can. */
+export function numberOf(event: AuditRecord | UnreadableRow): number {
+  return event instanceof UnreadableRow ? Number(event.id) : event.number;
 }

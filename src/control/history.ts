@@ -2,7 +2,8 @@
 
 import type { BuildOnDevices, DeviceOfBuild, HistoryFilter, HistoryRecord } from '../store/records/history.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
-import { type Context, type PageOf, readMarkedPage, readPage } from './context.ts';
+import { unreadablePosition } from '../store/records/readable-rows.ts';
+import { type Context, type PageOf, readMarkedPage } from './context.ts';
 import type { DamagedItem } from './damaged-rows.ts';
 import { notFound } from './problem.ts';
 
@@ -18,30 +19,30 @@ export class History {
     await this.#checkDevice(filter.deviceId);
     return readMarkedPage(page, {
       read: (wanted) => this.#context.store.records.history.list(filter, wanted),
-      readRowByRow: (wanted) => this.#context.store.records.history.listRowByRow(filter, wanted),
+      positionOfUnreadable: unreadablePosition.byTimeAndNumber,
       positionOf: ({ enteredAt, number }) => ({ time: enteredAt, key: number }),
     });
   }
 
   /** What was in a device's module table at that moment, by the names of the modules. @throws {Problem} `not-found`. */
-  async at(deviceId: string, moment: Date, page: PageByName): Promise<PageOf<HistoryRecord, PageByName>> {
+  async at(deviceId: string, moment: Date, page: PageByName): Promise<PageOf<HistoryRecord | DamagedItem, PageByName>> {
     await this.#checkDevice(deviceId);
-    return readPage(
-      page,
-      (wanted) => this.#context.store.records.history.at(deviceId, moment, wanted),
-      ({ module }) => ({ name: module }),
-    );
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.history.at(deviceId, moment, wanted),
+      positionOf: ({ module }) => ({ name: module }),
+      positionOfUnreadable: unreadablePosition.byName,
+    });
   }
 
   /** Devices that have, or have had, a build in their module tables, by their identifiers. @throws {Problem} `not-found`. */
-  async devicesOf(build: BuildOnDevices, page: PageByName): Promise<PageOf<DeviceOfBuild, PageByName>> {
+  async devicesOf(build: BuildOnDevices, page: PageByName): Promise<PageOf<DeviceOfBuild | DamagedItem, PageByName>> {
     const { module, version } = build;
     if ((await this.#context.store.records.builds.find(module, version)) === null) throw notFound('build', `${module}@${version}`);
-    return readPage(
-      page,
-      (wanted) => this.#context.store.records.history.devicesOfBuild(build, wanted),
-      ({ device }) => ({ name: device.id }),
-    );
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.history.devicesOfBuild(build, wanted),
+      positionOf: ({ device }) => ({ name: device.id }),
+      positionOfUnreadable: unreadablePosition.byName,
+    });
   }
 
   async #checkDevice(id: string): Promise<void> {

@@ -7,11 +7,12 @@ import type { NamedDevice, NewDevice } from '../store/records/devices.ts';
 import type { HostFilter, HostRecord, HostWithDevices } from '../store/records/hosts.ts';
 import type { OrderRecord } from '../store/records/orders.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
+import { unreadablePosition } from '../store/records/readable-rows.ts';
 import type { Records } from '../store/records/records.ts';
 import type { SigningKeyRecord } from '../store/records/signing-keys.ts';
 import { attachment, bringUpDevices } from './bring-up.ts';
 import { type AuditEntry, audit, type Context, type PageOf, type Requester, readMarkedPage } from './context.ts';
-import { DamagedItem, readOrMark } from './damaged-rows.ts';
+import { DamagedItem, eachApart, readOrMark } from './damaged-rows.ts';
 import { newDevices } from './devices.ts';
 import type { KeyHolder } from './keys.ts';
 import { newOrder, offeredOrder } from './orders.ts';
@@ -23,6 +24,9 @@ import { inSlices } from './slices.ts';
 
 /** Batches of reports that are taken at once; each host sends one after another. */
 const reportLimit = 64;
+
+/** What reports that cannot be applied because of a damaged row are called. */
+const reportOfDevice = 'report of device';
 
 const joinTokenPrefix = 'join-token:';
 
@@ -112,7 +116,7 @@ export class Hosts {
       const host: HostRecord = { id, name, bootId, capacity, tokenDigest: digestOf(token), credential, ...heard };
       await records.hosts.save(host);
       const made = await adoptDevices(records, host, registration);
-      if (known !== null && known.unreachableSince !== null)
+      if (known?.isUnreachable === true)
         await audit(records, requester, registeredAt, [{ action: 'host.reachable', object: host.id, detail: {} }]);
       if (isNewBoot) await beginBoot(records, host, requester);
       else await inSlices(made, (slice) => attachEmpty(records, slice, requester, registeredAt));
@@ -154,7 +158,10 @@ export class Hosts {
   /** The order, or nothing where the row is damaged: the others still reach the host, and the health names this one. */
   #readable(record: OrderRecord): Order[] {
     const order = readOrMark(record, record.id, (one) => offeredOrder(one, this.#context.clock.now()));
-    if (!(order instanceof DamagedItem)) return [order];
+    if (!(order instanceof DamagedItem)) {
+      this.#context.damagedRows.clear('order', record.id);
+      return [order];
+    }
     this.#context.damagedRows.note('order', order);
     return [];
   }
@@ -170,23 +177,40 @@ export class Hosts {
       throw new Problem('busy', `${reportLimit} batches of reports are being taken: send this one again when Retry-After has passed`);
     this.#reportsUnderWay += 1;
     try {
-      await this.#context.store.transaction(async (records) => {
-        // Here, for the host may register anew while its old reports wait.
-        await checkBoot(records, hostId, reports.bootId);
-        await applyReports(records, { hostId, ...reports }, this.#context.clock.now(), requester);
-      });
+      await eachApart(
+        [...new Set(reports.reports.map(({ device }) => device))],
+        (devices) => this.#apply(hostId, ofDevices(reports, new Set(devices)), requester),
+        // Orders that are reported on stay unsettled: they are offered again, and the host reports again.
+        (device, error) => this.#context.damagedRows.note(reportOfDevice, new DamagedItem(device, error)),
+      );
     } finally {
       this.#reportsUnderWay -= 1;
     }
   }
 
+  /** Applies reports in one transaction. */
+  async #apply(hostId: string, reports: Reports, requester: Requester): Promise<void> {
+    const { store, clock, damagedRows } = this.#context;
+    await store.transaction(async (records) => {
+      // Here, for the host may register anew while its old reports wait.
+      await checkBoot(records, hostId, reports.bootId);
+      await applyReports(records, { hostId, ...reports }, clock.now(), requester);
+    });
+    for (const { device } of reports.reports) damagedRows.clear(reportOfDevice, device);
+  }
+
   list(filter: HostFilter, page: PageByTime | PageByName): Promise<PageOf<HostWithDevices | DamagedItem, PageByTime | PageByName>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#context.store.records.hosts.list(filter, wanted),
-      readRowByRow: (wanted) => this.#context.store.records.hosts.listRowByRow(filter, wanted),
+      positionOfUnreadable: page.sort === 'name' ? unreadablePosition.byName : unreadablePosition.byTime,
       positionOf: ({ id, name, registeredAt }) => (page.sort === 'name' ? { name } : { time: registeredAt, key: id }),
     });
   }
+}
+
+/** The reports of some devices, in their order. */
+function ofDevices(reports: Reports, devices: ReadonlySet<string>): Reports {
+  return { ...reports, reports: reports.reports.filter(({ device }) => devices.has(device)) };
 }
 
 /** @throws {Problem} `unauthenticated`. */

@@ -4,6 +4,7 @@ import { digestOf } from '../compiler/compiler.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { KeyFilter, KeyRecord } from '../store/records/keys.ts';
 import type { PageByTime, TimeRange } from '../store/records/page.ts';
+import { unreadablePosition } from '../store/records/readable-rows.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { audit, type Context, type PageOf, type Requester, readMarkedPage, service } from './context.ts';
@@ -91,7 +92,7 @@ export class Keys {
   list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<PageOf<KeyRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#context.store.records.keys.list(filter, wanted),
-      readRowByRow: (wanted) => this.#context.store.records.keys.listRowByRow(filter, wanted),
+      positionOfUnreadable: unreadablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
     });
   }

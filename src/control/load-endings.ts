@@ -6,13 +6,13 @@ import { audit, type Requester } from './context.ts';
 import { auditOutcomeOf } from './load-outcomes.ts';
 import { settleUnreported } from './rollouts/settlement.ts';
 
-/** Ends loads that no device reports on: their orders are not sent any more. */
+/** Ends loads that no device reports on: their orders are not sent any more. Returns how many have ended: those whose rows are damaged do not. */
 export async function endLoads(
   records: Records,
   loads: readonly { readonly id: string; readonly deviceId: string }[],
   end: LoadEnd,
   requester: Requester,
-): Promise<void> {
+): Promise<number> {
   const ended = await records.loads.end(
     loads.map(({ id }) => id),
     end,
@@ -25,15 +25,19 @@ export async function endLoads(
   ];
   await records.orders.withdraw({ sent: idsOf(sent), unsent: idsOf(unsent) }, end.completedAt);
   const { outcome, reason } = end;
+  const hasEnded = new Set(idsOf(ended));
   await audit(
     records,
     requester,
     end.completedAt,
-    loads.map(({ id, deviceId }) => ({
-      action: 'load.completed',
-      object: id,
-      outcome: auditOutcomeOf(outcome),
-      detail: { device: deviceId, outcome, reason },
-    })),
+    loads
+      .filter(({ id }) => hasEnded.has(id))
+      .map(({ id, deviceId }) => ({
+        action: 'load.completed',
+        object: id,
+        outcome: auditOutcomeOf(outcome),
+        detail: { device: deviceId, outcome, reason },
+      })),
   );
+  return ended.length;
 }

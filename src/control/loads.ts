@@ -2,6 +2,7 @@
 
 import type { LoadFilter, LoadRecord, LoadSummary } from '../store/records/loads.ts';
 import type { PageByTime } from '../store/records/page.ts';
+import { unreadablePosition, withoutMarks } from '../store/records/readable-rows.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, answeredMeanwhile, keepAnswers } from './answers.ts';
 import { audit, type Context, type PageOf, type Requester, readMarkedPage, service } from './context.ts';
@@ -62,8 +63,7 @@ export class Loads {
       ended = await this.#context.store.transaction(async (records) => {
         const overdue = await records.loads.overdue(now, endedAtOnce);
         const end = { outcome: 'expired', reason: 'its deadline was over before its device had carried it out', completedAt: now };
-        await endLoads(records, overdue, end, service);
-        return overdue.length;
+        return endLoads(records, overdue, end, service);
       });
     } while (ended === endedAtOnce);
   }
@@ -77,7 +77,8 @@ export class Loads {
     const future = new Date(now.getTime() + clockSettings.tolerance);
     if ((await store.records.loads.requestedAfter(future, 1)).length === 0) return;
     await store.transaction(async (records) => {
-      const loads = await records.loads.requestedAfter(future, endedAtOnce);
+      const loads = withoutMarks(await records.loads.requestedAfter(future, endedAtOnce));
+      if (loads.length === 0) return;
       await records.loads.moveRequests(loads, now);
       await audit(
         records,
@@ -105,7 +106,7 @@ export class Loads {
   list(filter: LoadFilter, page: PageByTime): Promise<PageOf<LoadSummary | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => this.#context.store.records.loads.list(filter, wanted),
-      readRowByRow: (wanted) => this.#context.store.records.loads.listRowByRow(filter, wanted),
+      positionOfUnreadable: unreadablePosition.byTime,
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       bytesOf: ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),
     });

@@ -7,6 +7,7 @@ import type { FunctionType, ValueType } from '../protocol/interface.ts';
 import { Interface } from '../protocol/interface.ts';
 import type { PageByTime } from '../store/records/page.ts';
 import type { ProgramFilter, ProgramRecord } from '../store/records/programs.ts';
+import { unreadablePosition } from '../store/records/readable-rows.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
 import { compiledOf } from './compilation.ts';
 import { audit, type Context, type PageOf, type Requester, readMarkedPage } from './context.ts';
@@ -126,7 +127,7 @@ export class Programs {
     const view = await this.#devices.view(filter.deviceId);
     const found = await readMarkedPage(page, {
       read: (wanted) => this.#context.store.records.programs.list(filter, wanted),
-      readRowByRow: (wanted) => this.#context.store.records.programs.listRowByRow(filter, wanted),
+      positionOfUnreadable: unreadablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       bytesOf: ({ statistics }) => JSON.stringify(statistics).length,
     });

@@ -4,6 +4,7 @@ import { isSignedBy } from '../proof/ed25519.ts';
 import { type Envelope, readEnvelope, signatureLimit, signedBytes } from '../proof/envelope.ts';
 import { type Provenance as ProvenanceFacts, statementOf, statementPayloadType } from '../proof/statement.ts';
 import type { BuildRecord } from '../store/records/builds.ts';
+import { withoutMarks } from '../store/records/readable-rows.ts';
 import type { Records } from '../store/records/records.ts';
 import { audit, type Context, type Requester, service } from './context.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
@@ -85,7 +86,7 @@ export async function stateOldBuilds({ store, signingKeys }: Pick<Context, 'stor
     const last = builds.at(-1);
     if (last === undefined) return;
     after = last.id;
-    await store.transaction((records) => stateAudited(records, signingKeys, builds));
+    await store.transaction((records) => stateAudited(records, signingKeys, withoutMarks(builds)));
   }
 }
 

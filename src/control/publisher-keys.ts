@@ -4,9 +4,11 @@ import { KeyError, type PublicKey, readPublicKey } from '../proof/ed25519.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { PageByTime } from '../store/records/page.ts';
 import type { PublisherKeyFilter, PublisherKeyRecord } from '../store/records/publisher-keys.ts';
+import { unreadablePosition } from '../store/records/readable-rows.ts';
 import type { Records } from '../store/records/records.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
-import { audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage } from './context.ts';
+import type { DamagedItem } from './damaged-rows.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
 
 /** Keys that are not revoked. */
@@ -59,12 +61,12 @@ export class PublisherKeys {
     return findKey(this.#context.store.records, id);
   }
 
-  list(filter: PublisherKeyFilter, page: PageByTime): Promise<PageOf<PublisherKeyRecord, PageByTime>> {
-    return readPage(
-      page,
-      (wanted) => this.#context.store.records.publisherKeys.list(filter, wanted),
-      ({ createdAt, id }) => ({ time: createdAt, key: id }),
-    );
+  list(filter: PublisherKeyFilter, page: PageByTime): Promise<PageOf<PublisherKeyRecord | DamagedItem, PageByTime>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.publisherKeys.list(filter, wanted),
+      positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
+      positionOfUnreadable: unreadablePosition.byTime,
+    });
   }
 
   /** The key's signatures do not count any more in loads that are requested from now on. @throws {Problem} `not-found`. */

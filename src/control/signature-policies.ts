@@ -3,11 +3,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { PageByTime } from '../store/records/page.ts';
+import { unreadablePosition } from '../store/records/readable-rows.ts';
 import type { Records } from '../store/records/records.ts';
 import { type SignaturePolicyRecord, toPolicyRecord } from '../store/records/signature-policies.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
-import { type AuditEntry, audit, type Context, type PageOf, type Requester, readPage } from './context.ts';
-import { type DamagedItem, readOrMark } from './damaged-rows.ts';
+import { type AuditEntry, audit, type Context, type PageOf, type Requester, readMarkedPage } from './context.ts';
+import { DamagedItem, readOrMark } from './damaged-rows.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
 
 /** Each load's order names all that its device is under. */
@@ -62,12 +63,15 @@ export class SignaturePolicies {
   }
 
   async list(page: PageByTime): Promise<PageOf<SignaturePolicyRecord | DamagedItem, PageByTime>> {
-    const found = await readPage(
-      page,
-      (wanted) => this.#context.store.records.signaturePolicies.list(wanted),
-      ({ createdAt, id }) => ({ time: createdAt, key: id }),
-    );
-    return { ...found, items: found.items.map((policy) => readOrMark(policy, policy.id, toPolicyRecord)) };
+    const found = await readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.signaturePolicies.list(wanted),
+      positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
+      positionOfUnreadable: unreadablePosition.byTime,
+    });
+    return {
+      ...found,
+      items: found.items.map((policy) => (policy instanceof DamagedItem ? policy : readOrMark(policy, policy.id, toPolicyRecord))),
+    };
   }
 
   /**

@@ -5,11 +5,13 @@ import { endorse, trustedThrough } from '../proof/endorsement.ts';
 import { type Envelope, readEnvelope, sealedBy } from '../proof/envelope.ts';
 import { newIdentifier } from '../protocol/identifiers.ts';
 import type { PageByTime } from '../store/records/page.ts';
+import { unreadablePosition } from '../store/records/readable-rows.ts';
 import type { Records } from '../store/records/records.ts';
 import type { SigningKeyRecord } from '../store/records/signing-keys.ts';
 import type { Store } from '../store/store.ts';
 import { type AnswerOf, keepAnswer } from './answers.ts';
-import { audit, type PageOf, type Requester, readPage, service } from './context.ts';
+import { audit, type PageOf, type Requester, readMarkedPage, service } from './context.ts';
+import type { DamagedItem } from './damaged-rows.ts';
 import { notFound, Problem } from './problem.ts';
 
 /** Where the private parts are kept, which the database never has: whoever changes it cannot sign what they made of it. */
@@ -161,12 +163,12 @@ export class SigningKeys {
     });
   }
 
-  list(page: PageByTime): Promise<PageOf<SigningKeyRecord, PageByTime>> {
-    return readPage(
-      page,
-      (wanted) => this.#store.records.signingKeys.list(wanted),
-      ({ createdAt, id }) => ({ time: createdAt, key: id }),
-    );
+  list(page: PageByTime): Promise<PageOf<SigningKeyRecord | DamagedItem, PageByTime>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#store.records.signingKeys.list(wanted),
+      positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
+      positionOfUnreadable: unreadablePosition.byTime,
+    });
   }
 }
 
@@ -224,7 +226,7 @@ async function keepNewKey(
 }
 
 /** @throws {SigningKeyError} */
-function activeKey({ id, keyId }: SigningKeyRecord, privateKey: string): ActiveKey {
+function activeKey({ id, keyId }: Pick<SigningKeyRecord, 'id' | 'keyId'>, privateKey: string): ActiveKey {
   const publicPart = publicPartOf(privateKey);
   if (publicPart.keyId !== keyId)
     throw new SigningKeyError(`what is kept as the key ${id}, with which the service signs, is another key (${publicPart.keyId})`);

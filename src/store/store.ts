@@ -6,6 +6,7 @@ import type { Engine, Transaction } from './engine.ts';
 import { type BeforeCreation, type Migration, migrationFaults } from './migrations.ts';
 import { announcementOf, type News, newsOf } from './news.ts';
 import { type Committed, newCommitted } from './records/committed.ts';
+import { isUndecodable, type OnUnreadable } from './records/readable-rows.ts';
 import { Records } from './records/records.ts';
 import type { Repetition } from './repetition.ts';
 import { SqliteEngine } from './sqlite/engine.ts';
@@ -13,6 +14,7 @@ import { DatabaseLock } from './sqlite/lock.ts';
 import { applyMigrations, sqliteMigrations } from './sqlite/migrations.ts';
 import { createPrivateFile } from './sqlite/private-file.ts';
 import { unavailabilityOf } from './unavailable.ts';
+import type { RowPlace } from './unreadable.ts';
 
 /** How long those that are carried out together may wait for the database, and last, in milliseconds; how many they are, and how many may wait. */
 export const transactionLimits = { maxWait: 30_000, timeout: 60_000, group: 256, waiting: 20_000 };
@@ -79,11 +81,12 @@ export class Store {
   #isWriting = false;
   #listener: (end: TransactionEnd) => void = () => {};
   #newsListener: (news: News) => void = () => {};
+  #unreadableListener: OnUnreadable = () => {};
 
   private constructor(engine: Engine, migrations: readonly Migration[]) {
     this.#engine = engine;
     this.#migrations = migrations;
-    this.records = new Records(engine.reading.client, engine.reading.statements);
+    this.records = new Records(engine.reading.client, engine.reading.statements, (row) => this.#unreadableListener(row));
     engine.onAnnouncement((text) => this.#newsListener(newsOf(text)));
   }
 
@@ -181,7 +184,8 @@ export class Store {
         // Not before: while other replicas had the turn to write, more have come.
         const runs = besideEachOther(take());
         const isAll = group.length === 1;
-        for (const some of runs) await carryOutTogether(some, (carryOut) => part(carryOut, isAll), outcomes);
+        const onUnreadable: OnUnreadable = (row) => this.#unreadableListener(row);
+        for (const some of runs) await carryOutTogether(some, (carryOut) => part(carryOut, isAll), { outcomes, onUnreadable });
         const carriedOut = [...outcomes.values()].flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []));
         // Then there is nothing to be kept.
         if (carriedOut.length === 0) throw new Error('every transaction of the group has failed');
@@ -223,6 +227,16 @@ export class Store {
   /** Has this one called after every transaction: what is committed is on disk by then. It must not throw. */
   onTransactionEnd(listener: (end: TransactionEnd) => void): void {
     this.#listener = listener;
+  }
+
+  /** Whether a row that a read left out is still there, and still cannot be decoded. */
+  isUndecodable(place: RowPlace): Promise<boolean> {
+    return isUndecodable(this.#engine.reading.client, place);
+  }
+
+  /** Sets the listener for rows that a read left out because they cannot be decoded. It must not throw. */
+  onUnreadable(listener: OnUnreadable): void {
+    this.#unreadableListener = listener;
   }
 
   /** Has work done at intervals of so many milliseconds, once in the whole installation at a time. What it does, it may do twice. */
@@ -282,20 +296,24 @@ export class Store {
 }
 
 /** Carries out transactions that wait for the same in one part of the database's; where that fails, each in one of its own. */
-async function carryOutTogether(some: readonly Waiting[], part: Transaction['part'], outcomes: Outcomes): Promise<void> {
+async function carryOutTogether(
+  some: readonly Waiting[],
+  part: Transaction['part'],
+  { outcomes, onUnreadable }: { readonly outcomes: Outcomes; readonly onUnreadable: OnUnreadable },
+): Promise<void> {
   const [first] = some;
   if (first === undefined) return;
   let results: Awaited<ReturnType<Work>> = [];
   let committed = nothingCommitted;
   try {
     await part(async ({ client, statements }) => {
-      const records = new Records(client, statements);
+      const records = new Records(client, statements, onUnreadable);
       results = await first.work(records, some);
       committed = records.committed;
     });
   } catch (reason) {
     if (some.length === 1) outcomes.set(first, { status: 'rejected', reason });
-    else for (const one of some) await carryOutTogether([one], part, outcomes);
+    else for (const one of some) await carryOutTogether([one], part, { outcomes, onUnreadable });
     return;
   }
   for (const [index, one] of some.entries()) {

@@ -8,22 +8,47 @@ const codes: ReadonlySet<string> = new Set(['P2020', 'P2023', 'P2032']);
 /** Characters of why a row cannot be read. */
 const faultLength = 300;
 
+/** Where a row is: its table, as Prisma names it, and its key. */
+export type RowPlace = { readonly model: string; readonly where: Readonly<Record<string, unknown>> };
+
 /** A row of which nothing but its key can be read. */
-export class UnreadableRow<Position> {
+export class UnreadableRow {
+  /** What the row is, as the health of the fleet names it: `load`. */
+  readonly kind: string;
   readonly id: string;
   readonly fault: string;
-  /** Where the list goes on after it; null where nothing but rows that cannot be read come after it. */
-  readonly position: Position | null;
+  /** Null where it is not one row of a table. */
+  readonly place: RowPlace | null;
+  /**
+   * The value of the column by which the list is sorted; where it cannot be decoded either, a value before or after all others. Null: only rows that
+   * cannot be decoded follow.
+   */
+  readonly sortedBy: Date | number | string | null;
 
-  constructor(id: string, error: unknown, position: Position | null) {
-    this.id = id;
+  constructor(name: RowName, error: unknown, sortedBy: UnreadableRow['sortedBy']) {
+    this.kind = name.kind;
+    this.id = name.id;
+    this.place = name.place;
     this.fault = unreadableFault(error);
-    this.position = position;
+    this.sortedBy = sortedBy;
+  }
+}
+
+export type RowName = Pick<UnreadableRow, 'kind' | 'id' | 'place'>;
+
+/** A value that is not of the type of its column. */
+export class UndecodableCell extends Error {
+  override readonly name = 'UndecodableCell';
+
+  /** @param expected What the column has, with an article. */
+  constructor(column: string, expected: string) {
+    super(`The value in column '${column}' is not ${expected}`);
   }
 }
 
 /** Whether a read failed because a row cannot be decoded, and not because the database cannot be used. */
 export function isUnreadable(error: unknown): boolean {
+  if (error instanceof UndecodableCell) return true;
   if (unavailabilityOf(error) !== null) return false;
   if (error instanceof Prisma.PrismaClientKnownRequestError) return codes.has(error.code);
   // What decodes JSON, dates and large integers throws these; one of a request has a status.
@@ -38,8 +63,9 @@ export function unreadableFault(error: unknown): string {
   return (message.trim().split('\n').at(-1) ?? message).slice(0, faultLength);
 }
 
-/** @throws {RangeError} where a date of a row is none. */
-export function checkDates(row: object): void {
+/** Returns the row. @throws {UndecodableCell} where a date of it is none. */
+export function checkDates<Row extends object>(row: Row): Row {
   for (const [column, cell] of Object.entries(row))
-    if (cell instanceof Date && Number.isNaN(cell.getTime())) throw new RangeError(`Invalid time value in column '${column}'`);
+    if (cell instanceof Date && Number.isNaN(cell.getTime())) throw new UndecodableCell(column, 'a time');
+  return row;
 }

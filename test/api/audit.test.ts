@@ -7,6 +7,7 @@ import { type Verification, verifyExport } from '../../src/proof/audit-export.ts
 import { readPublicKey } from '../../src/proof/ed25519.ts';
 import { provesConsistency, provesInclusion, readHash } from '../../src/proof/merkle-tree.ts';
 import { hashOfRecord } from '../../src/store/records/audit.ts';
+import { withoutMarks } from '../../src/store/records/readable-rows.ts';
 import { Store } from '../../src/store/store.ts';
 import { kind, openSql, type Sql, timeInSql } from '../databases.ts';
 import { Bench, bearer, itemsOf } from './fixture.ts';
@@ -254,7 +255,7 @@ test('the last event is missed when it is dropped, also before a checkpoint has 
 async function forge(number: number): Promise<void> {
   await sql.run(`UPDATE "AuditEvent" SET "object" = 'dev_forged' WHERE "number" = ?`, number);
   let previous = await hashBefore(number);
-  for (const event of await store.records.audit.after(number - 1, 10_000)) {
+  for (const event of withoutMarks(await store.records.audit.after(number - 1, 10_000))) {
     const hash = hashOfRecord({ ...event, previous });
     await sql.run('UPDATE "AuditEvent" SET "previous" = ?, "hash" = ? WHERE "number" = ?', previous, hash, event.number);
     previous = hash;

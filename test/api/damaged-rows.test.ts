@@ -1,7 +1,7 @@
 // Rows that violate their schema, as somebody writes them by hand: lists mark them and show the rest, and the health names them.
 
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { newPrivateKey, publicPartOf } from '../../src/proof/ed25519.ts';
 import { kind as databaseKind, openSql } from '../databases.ts';
@@ -199,151 +199,6 @@ test('a damaged event is left out of the stream of events, which goes on after i
 
 const far = 9007199254740993n;
 const json = "'garbage{'";
-const text = "'garbage'";
-
-/** Rows of a table with columns that hold what no database with types would take. */
-const undecodable: {
-  table: string;
-  key?: string;
-  kind: string;
-  values: Readonly<Record<string, readonly string[]>>;
-  list: () => string;
-  one?: (id: string) => string;
-}[] = [
-  {
-    table: 'Build',
-    kind: 'build',
-    values: { interface: [json], imageBytes: [text], createdAt: [`${far}`, `-${far}`, text] },
-    list: () => '/v1/modules/tcp/builds',
-  },
-  {
-    table: 'Host',
-    kind: 'host',
-    values: { capacity: [text], heardCount: [text], registeredAt: [`${far}`, `-${far}`, text], unreachableSince: [`${far}`] },
-    list: () => '/v1/hosts',
-  },
-  {
-    table: 'Device',
-    kind: 'device',
-    values: { ramPages: [text], stateSequence: [text], labelsByOperator: [text], state: [json], createdAt: [`${far}`, `-${far}`, text] },
-    list: () => '/v1/devices',
-    one: (id) => `/v1/devices/${id}`,
-  },
-  {
-    table: 'Load',
-    kind: 'load',
-    values: {
-      interrupted: [text],
-      retried: [text],
-      failed: [text],
-      drainMilliseconds: [text],
-      rollback: [text],
-      requestedAt: [`${far}`, `-${far}`, text],
-      deadlineAt: [`${far}`],
-      dispatchedAt: [`${far}`],
-      completedAt: [`${far}`],
-    },
-    list: () => '/v1/loads',
-    one: (id) => `/v1/loads/${id}`,
-  },
-  {
-    table: 'Program',
-    kind: 'program',
-    values: {
-      type: [json],
-      arguments: [json],
-      statistics: [json],
-      threads: [text],
-      calls: [text],
-      started: [text],
-      createdAt: [`${far}`, `-${far}`, text],
-    },
-    list: () => `/v1/devices/${devices[0]}/programs`,
-    one: (id) => `/v1/devices/${devices[0]}/programs/${id}`,
-  },
-  {
-    table: 'HistoryEntry',
-    key: 'number',
-    kind: 'history entry',
-    values: { pages: [text], interrupted: [text], observed: [text], enteredAt: [`${far}`, `-${far}`, text], leftAt: [`${far}`] },
-    list: () => `/v1/devices/${devices[0]}/history`,
-  },
-  {
-    table: 'ApiKey',
-    kind: 'key',
-    values: { createdAt: [`${far}`, `-${far}`, text], lastUsedAt: [`${far}`], revokedAt: [`${far}`] },
-    list: () => '/v1/keys',
-  },
-  {
-    table: 'AuditEvent',
-    key: 'number',
-    kind: 'audit event',
-    values: { at: [`${far}`, `-${far}`, text], detail: [json] },
-    list: () => '/v1/audit',
-  },
-];
-
-const cells = undecodable.flatMap(({ values, ...where }) =>
-  Object.entries(values).flatMap(([column, all]) => all.map((value) => ({ ...where, column, value }))),
-);
-
-/** Two rows of each table that the tests above have made none of, or one. */
-async function addRows(): Promise<void> {
-  const [device = ''] = devices;
-  const digest = `sha256:${'0'.repeat(64)}`;
-  for (const id of ['prg_1', 'prg_2'])
-    await change(`INSERT INTO "Program" ("id", "deviceId", "name", "module", "export", "type", "arguments", "threads", "pauseMilliseconds",
-      "driverDigest", "createdAt") VALUES ('${id}', '${device}', '${id}', 'tcp', 'f', '{"parameters":[],"results":[]}', '[]', 1, 0, '${digest}', 1)`);
-  for (const time of [1, 2])
-    await change(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "address", "pages", "enteredAt")
-      VALUES ('${device}', 'udp', '1.0.0', '${digest}', '0x1000', 1, ${time})`);
-  await change(
-    `INSERT INTO "Host" ("id", "name", "bootId", "registeredAt", "capacity", "heardCount") VALUES ('hst_2', 'host-b', 'boot', 1, 1, 1)`,
-  );
-}
-
-/** The row of a list that is damaged: the second of those that it shows. */
-async function rowOf(path: string, table: string, key: string): Promise<string> {
-  if (table !== 'HistoryEntry') return String(itemsOf(await bench.get(path))[1]?.[key]);
-  const sql = await openSql(bench.database);
-  const [row] = await sql.run('SELECT "number" FROM "HistoryEntry" WHERE "deviceId" = ? ORDER BY "enteredAt" LIMIT 1', devices[0] ?? '');
-  await sql.close();
-  return String(row?.['number']);
-}
-
-describe.runIf(databaseKind === 'sqlite')('a row that cannot be decoded', () => {
-  beforeAll(addRows);
-
-  test.each(cells)('$value as $column in $table is marked in its list, and named by the health', async (cell) => {
-    const { table, key = 'id', kind, column, value, list, one } = cell;
-    const id = await rowOf(`${list()}?limit=200`, table, key);
-    const count = itemsOf(await bench.get(`${list()}?limit=200`)).length;
-    const where = `WHERE "${key}" = '${id}'`;
-    await change(`CREATE TABLE "saved" AS SELECT "${column}" AS "cell" FROM "${table}" ${where}`);
-    try {
-      await change(`UPDATE "${table}" SET "${column}" = ${value} ${where}`);
-      for (const order of ['asc', 'desc']) {
-        const answer = await bench.get(`${list()}?limit=200&order=${order}`);
-        expect(answer.status).toBe(200);
-        expect(answer.body['damaged']).toEqual([{ id, fault: expect.stringMatching(/./) }]);
-        expect(itemsOf(answer)).toHaveLength(count - 1);
-        expect(await idsByPages(list(), order, key)).toHaveLength(count - 1);
-      }
-      expect(await healthReasons()).toContain(`${kind} ${id} (`);
-      expect((await bench.get('/v1/health')).status).toBe(200);
-      expect((await bench.get('/metrics')).status).toBe(200);
-      if (one !== undefined)
-        expect(await bench.get(one(id))).toMatchObject({ status: 500, body: { type: 'urn:patchbay:problem:damaged' } });
-    } finally {
-      await change(`UPDATE "${table}" SET "${column}" = (SELECT "cell" FROM "saved") ${where}`);
-      await change('DROP TABLE "saved"');
-    }
-    const again = await bench.get(`${list()}?limit=200`);
-    expect(again.body['damaged']).toEqual([]);
-    expect(itemsOf(again)).toHaveLength(count);
-    if (one !== undefined) expect((await bench.get(one(id))).status).toBe(200);
-  });
-});
 
 const ofModules = { driftedAt: ['driftedAt', `${far}`], loadedAt: ['loadedAt', `-${far}`] } as const;
 
@@ -383,18 +238,3 @@ test.runIf(databaseKind === 'sqlite').each([
   expect(numbers).toEqual(Array.from({ length: number + 2 }, (_, index) => index + 1));
   expect(JSON.parse(lines[number - 1] ?? '')).toMatchObject({ number, unreadable: expect.stringMatching(/./) });
 });
-
-/** What can be shown of a list, read in pages of one item. */
-async function idsByPages(list: string, order: string, key: string): Promise<unknown[]> {
-  const ids: unknown[] = [];
-  let cursor = '';
-  for (let pages = 0; pages < 200; pages += 1) {
-    const answer = await bench.get(`${list}?limit=1&order=${order}${cursor}`);
-    expect(answer.status).toBe(200);
-    ids.push(...itemsOf(answer).map((item) => item[key]));
-    const next = answer.body['next'];
-    if (next === null) return ids;
-    cursor = `&cursor=${String(next)}`;
-  }
-  throw new Error(`the list ${list} does not end`);
-}

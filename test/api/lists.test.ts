@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
+import { withoutMarks } from '../../src/store/records/readable-rows.ts';
 import { Store } from '../../src/store/store.ts';
 import { usualPolicy } from '../control/usual-terms.ts';
 import { Bench, itemsOf } from './fixture.ts';
@@ -362,7 +363,7 @@ beforeAll(async () => {
       mark: 'id',
       sorts: ['createdAt'],
       hasRange: true,
-      items: (await store.records.keys.list({}, { sort: 'time', order: 'asc', limit: 100, after: null })).map((key) => ({
+      items: withoutMarks(await store.records.keys.list({}, { sort: 'time', order: 'asc', limit: 100, after: null })).map((key) => ({
         ...named,
         mark: key.id,
         key: key.id,
@@ -395,7 +396,7 @@ beforeAll(async () => {
       mark: 'number',
       sorts: ['at'],
       hasRange: true,
-      items: (await store.records.audit.listAfter(0, ['load', 'device', 'key', 'signing-key'], 1_000)).map((event) => ({
+      items: withoutMarks(await store.records.audit.listAfter(0, ['load', 'device', 'key', 'signing-key'], 1_000)).map((event) => ({
         ...named,
         mark: event.number,
         key: event.number,

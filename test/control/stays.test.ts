@@ -12,6 +12,7 @@ import { DeviceState } from '../../src/protocol/device-state.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { LoadReport } from '../../src/protocol/load-report.ts';
 import type { HistoryRecord } from '../../src/store/records/history.ts';
+import { withoutMarks } from '../../src/store/records/readable-rows.ts';
 import type { Records } from '../../src/store/records/records.ts';
 import { Store } from '../../src/store/store.ts';
 import { state } from '../api/agent.ts';
@@ -148,7 +149,9 @@ test('stays of a module never overlap, and what ran at any moment is what was th
         for (const event of events) await apply(records, id, event);
       });
       const page = { sort: 'time', order: 'asc', limit: 1_000, after: null } as const;
-      const all = (await store.records.history.list({ deviceId: id }, page)).toSorted((left, right) => left.number - right.number);
+      const all = withoutMarks(await store.records.history.list({ deviceId: id }, page)).toSorted(
+        (left, right) => left.number - right.number,
+      );
       expect([...Map.groupBy(all, ({ module }) => module).values()].flatMap(faultsOf)).toEqual([]);
       for (const time of [-1, ...all.flatMap(({ enteredAt, leftAt }) => [enteredAt, leftAt ?? enteredAt].map(Number)), 1_000]) {
         const moment = new Date(time);
@@ -182,6 +185,6 @@ test('the times are the device’s, and none that cannot be', async () => {
     for (const [event] of events) await apply(records, id, event);
   });
   const page = { sort: 'time', order: 'asc', limit: 1_000, after: null } as const;
-  const stays = await store.records.history.list({ deviceId: id, module: 'tcp' }, page);
+  const stays = withoutMarks(await store.records.history.list({ deviceId: id, module: 'tcp' }, page));
   expect(stays.map(({ enteredAt }) => enteredAt.getTime())).toEqual(events.map(([, time]) => time));
 });

@@ -3,6 +3,7 @@
 import { Readable } from 'node:stream';
 import { z } from 'zod';
 import type { Control } from '../../control/control.ts';
+import { DamagedItem } from '../../control/damaged-rows.ts';
 import { abort, approve, closeToDevices, type Decision, pause, resume, retryFailed, rollBack } from '../../control/rollouts/decisions.ts';
 import type { DeviceFigures } from '../../control/rollouts/figures.ts';
 import { isOpenToDevices, openEnd } from '../../control/rollouts/joining.ts';
@@ -512,9 +513,14 @@ async function* serverSentEvents(views: AsyncIterable<RolloutView>): AsyncGenera
   }
 }
 
-async function* csvOf(devices: AsyncIterable<DeviceFigures>): AsyncGenerator<string> {
+async function* csvOf(devices: AsyncIterable<DeviceFigures | DamagedItem>): AsyncGenerator<string> {
   yield csvLine(csvColumns);
   for await (const one of devices) {
+    if (one instanceof DamagedItem) {
+      const cells: Readonly<Record<string, string>> = { device: one.id, reason: `the stored row is damaged: ${one.fault}` };
+      yield csvLine(csvColumns.map((column) => cells[column] ?? null));
+      continue;
+    }
     const { measured, ...device } = toDevice(one);
     yield csvLine([
       device.device,
@@ -535,14 +541,19 @@ async function* csvOf(devices: AsyncIterable<DeviceFigures>): AsyncGenerator<str
   }
 }
 
-async function* jsonOf(rollout: Rollout, devices: AsyncIterable<DeviceFigures>): AsyncGenerator<string> {
+async function* jsonOf(rollout: Rollout, devices: AsyncIterable<DeviceFigures | DamagedItem>): AsyncGenerator<string> {
   yield `{"rollout":${JSON.stringify(rollout)},"devices":[`;
   let separator = '';
+  const damaged: { readonly id: string; readonly fault: string }[] = [];
   for await (const device of devices) {
+    if (device instanceof DamagedItem) {
+      damaged.push({ id: device.id, fault: device.fault });
+      continue;
+    }
     yield `${separator}${JSON.stringify(toDevice(device))}`;
     separator = ',';
   }
-  yield ']}';
+  yield `],"damaged":${JSON.stringify(damaged)}}`;
 }
 
 /** A stream of texts with letters beyond ASCII stalls when it is long; one of bytes does not. */

@@ -52,7 +52,7 @@ export const pageQuery = {
     .meta({ examples: [exampleCursor] }),
 };
 
-const DamagedItem = z
+export const DamagedItem = z
   .object({
     id: z.string().describe('Identifier or number of the item.'),
     fault: z.string().describe('What is wrong with the stored row.'),

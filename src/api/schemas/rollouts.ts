@@ -7,7 +7,7 @@ import { rolloutStates, waitingReasons, waveStates } from '../../control/rollout
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DisplayName, exampleIdentifier, Labels, ModuleName, Timestamp } from '../../protocol/identifiers.ts';
 import { examplePolicy, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
-import { count, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
+import { count, DamagedItem, identifier, pageOf, pageQuery, timestamp, version } from './common.ts';
 import { moduleQuery, orderQuery, rangeQuery } from './lists.ts';
 import { drainingWhereItIsAsked, namingALabel, policyShape, reasonedWhereItIsADowngrade, selectorShape, termsShape } from './load-terms.ts';
 import { LoadOutcome } from './loads.ts';
@@ -408,11 +408,17 @@ export const rolloutDeviceQuery = z.strictObject({
     .meta({ examples: ['loaded'] }),
 });
 
-export const RolloutReport = z.object({ rollout: Rollout, devices: z.array(RolloutDevice) }).meta({
-  id: 'RolloutReport',
-  description: 'A rollout, and what has become of each of its devices.',
-  examples: [{ rollout: exampleRollout, devices: [exampleDevice] }],
-});
+export const RolloutReport = z
+  .object({
+    rollout: Rollout,
+    devices: z.array(RolloutDevice),
+    damaged: z.array(DamagedItem).describe('Devices that cannot be shown, because their stored rows are damaged.'),
+  })
+  .meta({
+    id: 'RolloutReport',
+    description: 'A rollout, and what has become of each of its devices.',
+    examples: [{ rollout: exampleRollout, devices: [exampleDevice], damaged: [] }],
+  });
 
 export const reportQuery = z.strictObject({
   format: z

@@ -3,12 +3,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import type { PageByNumber, PageByTime } from '../../store/records/page.ts';
+import { unreadablePosition } from '../../store/records/readable-rows.ts';
 import type { Records } from '../../store/records/records.ts';
 import type { RolloutDeviceFilter, RolloutFilter, RolloutRecord } from '../../store/records/rollouts.ts';
 import type { Repetition } from '../../store/repetition.ts';
 import { type AnswerOf, keepAnswer } from '../answers.ts';
-import { audit, type Context, type PageOf, type Requester, readPage } from '../context.ts';
-import { DamagedItem, isDamage } from '../damaged-rows.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage } from '../context.ts';
+import { DamagedItem, isDamage, viewsOrMarks } from '../damaged-rows.ts';
 import { notFound, Problem } from '../problem.ts';
 import { checkHasImage } from '../retention.ts';
 import type { Decision } from './decisions.ts';
@@ -147,34 +148,39 @@ export class Rollouts {
 
   async list(filter: RolloutFilter, wantedPage: PageByTime): Promise<PageOf<RolloutView | DamagedItem, PageByTime>> {
     const { records } = this.#context.store;
-    const page = await readPage(
-      wantedPage,
-      (wanted) => records.rollouts.list(filter, wanted),
-      ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
-    );
+    const page = await readMarkedPage(wantedPage, {
+      read: (wanted) => records.rollouts.list(filter, wanted),
+      positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
+      positionOfUnreadable: unreadablePosition.byTime,
+    });
     const now = this.#context.clock.now();
     const items: (RolloutView | DamagedItem)[] = [];
-    for (const record of page.items) items.push(await viewOrMark(records, record, now));
+    for (const record of page.items) items.push(record instanceof DamagedItem ? record : await viewOrMark(records, record, now));
     return { ...page, items };
   }
 
   /** Its devices in their order, each with what its programs have done. @throws {Problem} `not-found`. */
-  async devices(filter: RolloutDeviceFilter, wantedPage: PageByNumber): Promise<PageOf<DeviceFigures, PageByNumber>> {
+  async devices(filter: RolloutDeviceFilter, wantedPage: PageByNumber): Promise<PageOf<DeviceFigures | DamagedItem, PageByNumber>> {
     const { records } = this.#context.store;
     const rollout = await found(records, filter.rolloutId);
-    const page = await readPage(
-      wantedPage,
-      (wanted) => records.rollouts.devices(filter, wanted),
-      ({ position }) => ({ number: position }),
+    const page = await readMarkedPage(wantedPage, {
+      read: (wanted) => records.rollouts.devices(filter, wanted),
+      positionOf: ({ position }) => ({ number: position }),
+      positionOfUnreadable: unreadablePosition.byNumber,
+    });
+    const items = await viewsOrMarks(
+      page.items,
+      ({ deviceId }) => deviceId,
+      (some) => withFigures(records, rollout, some),
     );
-    return { ...page, items: await withFigures(records, rollout, page.items) };
+    return { ...page, items };
   }
 
   /** All of its devices in their order. */
-  async *report(id: string): AsyncGenerator<DeviceFigures, void> {
+  async *report(id: string): AsyncGenerator<DeviceFigures | DamagedItem, void> {
     let page: PageByNumber | null = { sort: 'number', order: 'asc', limit: reportedAtOnce, after: null };
     while (page !== null) {
-      const { items, next }: PageOf<DeviceFigures, PageByNumber> = await this.devices({ rolloutId: id }, page);
+      const { items, next }: PageOf<DeviceFigures | DamagedItem, PageByNumber> = await this.devices({ rolloutId: id }, page);
       yield* items;
       page = next;
     }

@@ -5,6 +5,7 @@ import type { AbiViolationModel } from '../generated/models.ts';
 import { change, type Statements } from '../statements.ts';
 import { chunksOf } from './chunks.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
+import { type MarkedRows, markedRows } from './readable-rows.ts';
 
 export type AbiViolationRecord = AbiViolationModel;
 export type NewAbiViolation = Omit<AbiViolationModel, 'number'>;
@@ -13,6 +14,9 @@ export type AbiViolationFilter = TimeRange & {
   readonly programId?: string | undefined;
   readonly module?: string | undefined;
 };
+
+/** What identifies a violation in one boot; the faults are null where they cannot be decoded. */
+export type KnownViolation = Pick<AbiViolationModel, 'number' | 'programId' | 'version' | 'address'> & { readonly faults: bigint | null };
 
 /** How often a program has faulted by now. */
 export type MoreFaults = { readonly number: number; readonly faults: number; readonly lastAt: Date };
@@ -29,16 +33,26 @@ const countFaults = change(
 
 export class AbiViolationRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
   readonly #statements: Statements;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#readable = readable;
     this.#statements = statements;
   }
 
   /** Those of one device in one boot of its host. */
-  async ofBoot(deviceId: string, bootId: string): Promise<AbiViolationRecord[]> {
-    return this.#client.abiViolation.findMany({ where: { deviceId, bootId } });
+  async ofBoot(deviceId: string, bootId: string): Promise<KnownViolation[]> {
+    const where = { deviceId, bootId };
+    const identity = { number: true, programId: true, version: true, address: true } as const;
+    const [known, counted] = [
+      await this.#client.abiViolation.findMany({ where, select: identity }),
+      await this.#readable.abiViolation.findMany({ where, select: { number: true, faults: true } }),
+    ];
+    const faults = new Map(counted.map((row) => [row.number, row.faults]));
+    return known.map((row) => ({ ...row, faults: faults.get(row.number) ?? null }));
   }
 
   /** Adds violations of one device; of more than may be kept, those whose last faults are the longest ago are forgotten. */
@@ -62,12 +76,13 @@ export class AbiViolationRecords {
     );
   }
 
-  async list({ from, until, ...filter }: AbiViolationFilter, page: PageByTime<number>): Promise<AbiViolationRecord[]> {
+  async list({ from, until, ...filter }: AbiViolationFilter, page: PageByTime<number>): Promise<MarkedRows<AbiViolationRecord>> {
     const at = (comparison: Comparison<Date>): Prisma.AbiViolationWhereInput => ({ at: comparison });
-    return this.#client.abiViolation.findMany({
+    const violations = await this.#readable.abiViolation.findMany({
       where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, at, (number) => ({ number }))] },
       orderBy: [{ at: page.order }, { number: page.order }],
       take: page.limit,
     });
+    return markedRows(violations);
   }
 }

@@ -9,7 +9,7 @@ import { change, insertion, Query, type Statements } from '../statements.ts';
 import { readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
-import { type MarkedRows, readRowByRow, timePosition } from './row-by-row.ts';
+import { type MarkedRows, markedRows } from './readable-rows.ts';
 
 /** How much earlier an event may be than the one before because it waited for its transaction, in milliseconds. */
 const longestWait = 60_000;
@@ -56,11 +56,14 @@ const readHead = new Query<Omit<AuditHead, 'at'> & { readonly at: number }>(
 
 export class AuditRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
   readonly #statements: Statements;
   readonly #committed: Committed;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements, committed: Committed) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements, committed: Committed) {
     this.#client = client;
+    this.#readable = readable;
     this.#statements = statements;
     this.#committed = committed;
   }
@@ -105,23 +108,8 @@ export class AuditRecords {
     return { ...head, hash: new Uint8Array(head.hash), at: new Date(head.at) };
   }
 
-  async list(filter: AuditFilter, page: PageByTime<number>): Promise<AuditRecord[]> {
-    return this.#client.auditEvent.findMany(this.#pageQuery(filter, page));
-  }
-
-  /** The same, read row by row: rows that cannot be decoded are marked. */
-  async listRowByRow(filter: AuditFilter, page: PageByTime<number>): Promise<MarkedRows<AuditRecord, PageByTime<number>['after']>> {
-    const { auditEvent } = this.#client;
-    const found = await auditEvent.findMany({ ...this.#pageQuery(filter, page), select: { number: true } });
-    return readRowByRow(
-      found.map(({ number }) => ({ id: number })),
-      ({ id }) => auditEvent.findFirst({ where: { number: id } }),
-      ({ id }) =>
-        timePosition(page.order, id, {
-          time: async () => (await auditEvent.findFirst({ where: { number: id }, select: { at: true } }))?.at,
-          isBefore: async (moment) => (await auditEvent.count({ where: { AND: [{ number: id }, { at: { lt: moment } }] } })) > 0,
-        }),
-    );
+  async list(filter: AuditFilter, page: PageByTime<number>): Promise<MarkedRows<AuditRecord>> {
+    return markedRows(await this.#readable.auditEvent.findMany(this.#pageQuery(filter, page)));
   }
 
   #pageQuery({ from, until, ...filter }: AuditFilter, page: PageByTime<number>) {
@@ -134,17 +122,19 @@ export class AuditRecords {
   }
 
   /** Events after a number whose actions begin with one of these and a dot, in their order. */
-  async listAfter(after: number, types: readonly string[], limit: number): Promise<AuditRecord[]> {
-    return this.#client.auditEvent.findMany({
+  async listAfter(after: number, types: readonly string[], limit: number): Promise<MarkedRows<AuditRecord>> {
+    const events = await this.#readable.auditEvent.findMany({
       where: { number: { gt: after }, OR: types.map((type) => ({ action: { startsWith: `${type}.` } })) },
       orderBy: { number: 'asc' },
       take: limit,
     });
+    return markedRows(events);
   }
 
   /** Events after a number, in their order. */
-  async after(number: number, limit: number): Promise<AuditRecord[]> {
-    return this.#client.auditEvent.findMany({ where: { number: { gt: number } }, orderBy: { number: 'asc' }, take: limit });
+  async after(number: number, limit: number): Promise<MarkedRows<AuditRecord>> {
+    const where = { number: { gt: number } };
+    return markedRows(await this.#readable.auditEvent.findMany({ where, orderBy: { number: 'asc' }, take: limit }));
   }
 
   /** The hashes of events after a number, in their order. */
@@ -176,7 +166,7 @@ export class AuditRecords {
 
   /** Events of an action on these objects. */
   async of(action: string, objects: readonly string[]): Promise<AuditRecord[]> {
-    return readInChunks(objects, (some) => this.#client.auditEvent.findMany({ where: { action, object: { in: some } } }));
+    return readInChunks(objects, (some) => this.#readable.auditEvent.findMany({ where: { action, object: { in: some } } }));
   }
 
   /** The highest number that there is, 0 where there is none. */

@@ -3,14 +3,17 @@
 import type { Prisma } from '../generated/client.ts';
 import type { BuildModel } from '../generated/models.ts';
 import { Query, type Statements } from '../statements.ts';
+import { checkDates } from '../unreadable.ts';
 import { readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, nameConditions, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
-import { type MarkedRows, readRowByRow, timePosition } from './row-by-row.ts';
+import { type MarkedRows, markedRows, type OnUnreadable, readOneByOne, readOrElse, timeBound } from './readable-rows.ts';
 
 export type BuildRecord = BuildModel;
 export type NewBuild = Omit<BuildModel, 'interface' | 'imagePrunedAt'> & { readonly interface: Prisma.InputJsonValue };
 
 export type BuildFilter = TimeRange & { readonly module: string; readonly language?: string | undefined };
+
+export type ModuleSummary = { readonly module: string; readonly builds: number; readonly lastBuildAt: Date };
 
 /** What a load needs to know of its build. */
 export type LoadableBuild = Pick<BuildModel, 'id' | 'module' | 'version' | 'imageDigest' | 'imagePrunedAt'>;
@@ -23,11 +26,16 @@ const loadableBuilds = new Query<Omit<LoadableBuild, 'imagePrunedAt'> & { readon
 
 export class BuildRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
   readonly #statements: Statements;
+  readonly #onUnreadable: OnUnreadable;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements, onUnreadable: OnUnreadable) {
     this.#client = client;
+    this.#readable = readable;
     this.#statements = statements;
+    this.#onUnreadable = onUnreadable;
   }
 
   async create(build: NewBuild): Promise<BuildRecord> {
@@ -60,8 +68,9 @@ export class BuildRecords {
   }
 
   /** Builds without a statement, after that identifier, by their identifiers. */
-  async unstated(after: string, limit: number): Promise<BuildRecord[]> {
-    return this.#client.build.findMany({ where: { envelope: null, id: { gt: after } }, orderBy: { id: 'asc' }, take: limit });
+  async unstated(after: string, limit: number): Promise<MarkedRows<BuildRecord>> {
+    const where = { envelope: null, id: { gt: after } };
+    return markedRows(await this.#readable.build.findMany({ where, orderBy: { id: 'asc' }, take: limit }));
   }
 
   /** Keeps a build's statement with its signatures. */
@@ -69,23 +78,8 @@ export class BuildRecords {
     await this.#client.build.update({ where: { id }, data: statement });
   }
 
-  async list(filter: BuildFilter, page: PageByTime): Promise<BuildRecord[]> {
-    return this.#client.build.findMany(this.#pageQuery(filter, page));
-  }
-
-  /** The same, read row by row: rows that cannot be decoded are marked. */
-  async listRowByRow(filter: BuildFilter, page: PageByTime): Promise<MarkedRows<BuildRecord, PageByTime['after']>> {
-    const { build } = this.#client;
-    const found = await build.findMany({ ...this.#pageQuery(filter, page), select: { id: true } });
-    return readRowByRow(
-      found,
-      ({ id }) => build.findFirst({ where: { id } }),
-      ({ id }) =>
-        timePosition(page.order, id, {
-          time: async () => (await build.findFirst({ where: { id }, select: { createdAt: true } }))?.createdAt,
-          isBefore: async (moment) => (await build.count({ where: { AND: [{ id }, { createdAt: { lt: moment } }] } })) > 0,
-        }),
-    );
+  async list(filter: BuildFilter, page: PageByTime): Promise<MarkedRows<BuildRecord>> {
+    return markedRows(await this.#readable.build.findMany(this.#pageQuery(filter, page)));
   }
 
   #pageQuery({ from, until, ...filter }: BuildFilter, page: PageByTime) {
@@ -98,17 +92,33 @@ export class BuildRecords {
   }
 
   /** Names of modules that have builds, with the number of builds and the time of the last, which is what they are sorted by where it is by time. */
-  async listModules(page: PageByTime | PageByName): Promise<{ module: string; builds: number; lastBuildAt: Date }[]> {
-    const groups = await this.#client.build.groupBy({
-      by: ['module'],
+  async listModules(page: PageByTime | PageByName): Promise<MarkedRows<ModuleSummary>> {
+    const { build: builds } = this.#client;
+    const count = { _count: { _all: true }, _max: { createdAt: true } } as const;
+    const query = {
+      by: ['module' as const],
       where: { AND: page.sort === 'name' ? nameConditions('', page, (module): Prisma.BuildWhereInput => ({ module })) : [] },
       having: { AND: page.sort === 'time' ? timeConditions({}, page, lastBuildAt, (module) => ({ module })) : [] },
       orderBy: [...(page.sort === 'time' ? [{ _max: { createdAt: page.order } }] : []), { module: page.order }],
       take: page.limit,
-      _count: { _all: true },
-      _max: { createdAt: true },
-    });
-    return groups.map(({ module, _count, _max }) => ({ module, builds: _count._all, lastBuildAt: _max.createdAt ?? new Date(0) }));
+    } satisfies Prisma.BuildGroupByArgs;
+    return readOrElse(
+      async () => (await builds.groupBy({ ...query, ...count })).map(toModuleSummary),
+      async () =>
+        readOneByOne(await builds.groupBy(query), {
+          nameOf: ({ module }) => ({ kind: 'module', id: module, place: null }),
+          read: async ({ module }) =>
+            (await builds.groupBy({ by: ['module'], where: { module }, ...count })).map(toModuleSummary)[0] ?? null,
+          sortedBy: ({ module }) =>
+            page.sort === 'name' ? module : timeBound(page.order, (moment) => this.#isLastBuiltBefore(module, moment)),
+          onUnreadable: this.#onUnreadable,
+        }),
+    );
+  }
+
+  async #isLastBuiltBefore(module: string, moment: Date): Promise<boolean> {
+    const groups = await this.#client.build.groupBy({ by: ['module'], where: { module }, having: lastBuildAt({ lt: moment }) });
+    return groups.length > 0;
   }
 
   async versions(module: string): Promise<string[]> {
@@ -125,6 +135,16 @@ export class BuildRecords {
     const image = await this.#client.image.findUnique({ where: { digest } });
     return image?.bytes ?? null;
   }
+}
+
+type ModuleGroup = {
+  readonly module: string;
+  readonly _count: { readonly _all: number };
+  readonly _max: { readonly createdAt: Date | null };
+};
+
+function toModuleSummary({ module, _count, _max }: ModuleGroup): ModuleSummary {
+  return checkDates({ module, builds: _count._all, lastBuildAt: _max.createdAt ?? new Date(0) });
 }
 
 function lastBuildAt(comparison: Comparison<Date>): Prisma.BuildScalarWhereWithAggregatesInput {

@@ -4,6 +4,7 @@ import type { Hash } from '../../proof/merkle-tree.ts';
 import type { Prisma } from '../generated/client.ts';
 import type { AuditTileModel, CheckpointModel } from '../generated/models.ts';
 import { type Comparison, type PageByTime, timeConditions } from './page.ts';
+import { type MarkedRows, markedRows } from './readable-rows.ts';
 
 export type CheckpointRecord = CheckpointModel;
 export type TileRecord = AuditTileModel;
@@ -13,9 +14,12 @@ const highestNumber = 2 ** 31 - 1;
 
 export class CheckpointRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient) {
     this.#client = client;
+    this.#readable = readable;
   }
 
   async create(checkpoint: CheckpointRecord): Promise<CheckpointRecord> {
@@ -33,13 +37,14 @@ export class CheckpointRecords {
     return this.#client.checkpoint.findFirst({ orderBy: { size: 'desc' } });
   }
 
-  async list(page: PageByTime<number>): Promise<CheckpointRecord[]> {
+  async list(page: PageByTime<number>): Promise<MarkedRows<CheckpointRecord>> {
     const at = (comparison: Comparison<Date>): Prisma.CheckpointWhereInput => ({ at: comparison });
-    return this.#client.checkpoint.findMany({
+    const checkpoints = await this.#readable.checkpoint.findMany({
       where: { AND: timeConditions({}, page, at, (size) => ({ size })) },
       orderBy: [{ at: page.order }, { size: page.order }],
       take: page.limit,
     });
+    return markedRows(checkpoints);
   }
 
   /** The hashes of a tile, one after another; null where there is none yet. */

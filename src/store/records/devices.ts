@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Prisma } from '../generated/client.ts';
 import type { DeviceModel, DeviceModuleModel } from '../generated/models.ts';
 import { change, insertion, Query, removal, type Statements } from '../statements.ts';
+import { checkDates, UndecodableCell } from '../unreadable.ts';
 import { readInChunks } from './chunks.ts';
 import {
   type Comparison,
@@ -16,7 +17,7 @@ import {
   type TimeRange,
   timeConditions,
 } from './page.ts';
-import { type MarkedRows, namePosition, readRowByRow } from './row-by-row.ts';
+import { type MarkedRows, mapReadable, markedRows, type OnUnreadable, readOneByOne, withoutMarks } from './readable-rows.ts';
 
 export type DeviceRecord = DeviceModel & { readonly labels: Readonly<Record<string, string>>; readonly status: DeviceStatus };
 export type DeviceModuleRecord = DeviceModuleModel;
@@ -201,11 +202,16 @@ const installedModules = new Query<
 
 export class DeviceRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
   readonly #statements: Statements;
+  readonly #onUnreadable: OnUnreadable;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements, onUnreadable: OnUnreadable) {
     this.#client = client;
+    this.#readable = readable;
     this.#statements = statements;
+    this.#onUnreadable = onUnreadable;
   }
 
   async create(devices: readonly NewDevice[]): Promise<void> {
@@ -273,30 +279,9 @@ export class DeviceRecords {
     return devices.map(toRecord);
   }
 
-  async list(filter: DeviceFilter, page: PageByTime | PageByName): Promise<DeviceRecord[]> {
-    const devices = await this.#client.device.findMany({ ...(await this.#pageQuery(filter, page)), include: withLabels });
-    return devices.map(toRecord);
-  }
-
-  /** The same, read row by row: rows that cannot be decoded are marked. */
-  async listRowByRow(
-    filter: DeviceFilter,
-    page: PageByTime | PageByName,
-  ): Promise<MarkedRows<DeviceRecord, (PageByTime | PageByName)['after']>> {
-    const { device: devices } = this.#client;
-    const keys = await devices.findMany({ ...(await this.#pageQuery(filter, page)), select: { id: true, name: true } });
-    return readRowByRow(
-      keys,
-      async ({ id }) => {
-        const device = await devices.findFirst({ where: { id }, include: withLabels });
-        return device && toRecord(device);
-      },
-      (key) =>
-        namePosition(page, key, {
-          time: async () => (await devices.findFirst({ where: { id: key.id }, select: { createdAt: true } }))?.createdAt,
-          isBefore: async (moment) => (await devices.count({ where: { id: key.id, createdAt: { lt: moment } } })) > 0,
-        }),
-    );
+  async list(filter: DeviceFilter, page: PageByTime | PageByName): Promise<MarkedRows<DeviceRecord>> {
+    const devices = await this.#readable.device.findMany({ ...(await this.#pageQuery(filter, page)), include: withLabels });
+    return mapReadable(markedRows(devices), toRecord);
   }
 
   async #pageQuery(filter: DeviceFilter, page: PageByTime | PageByName) {
@@ -316,7 +301,14 @@ export class DeviceRecords {
 
   /** Every device of a host. */
   async listOf(hostId: string): Promise<HostedDevice[]> {
-    return this.#statements.all(devicesOfHost, [hostId]);
+    const devices = await this.#statements.all(devicesOfHost, [hostId]);
+    const rows = await readOneByOne(devices, {
+      nameOf: ({ id }) => ({ kind: 'device', id, place: { model: 'device', where: { id } } }),
+      read: async (device) => checkSize(device),
+      sortedBy: () => null,
+      onUnreadable: this.#onUnreadable,
+    });
+    return withoutMarks(rows);
   }
 
   async countOf(hostId: string): Promise<number> {
@@ -390,7 +382,7 @@ export class DeviceRecords {
   async statesOf<Part>(ids: readonly string[], partOf: (state: unknown) => Part): Promise<Map<string, Part>> {
     const parts = await readInChunks(ids, async (some) => {
       const where = { id: { in: some }, stateAt: { not: null } };
-      const rows = await this.#client.device.findMany({ where, select: { id: true, state: true } });
+      const rows = await this.#readable.device.findMany({ where, select: { id: true, state: true } });
       return rows.map(({ id, state }) => [id, partOf(state)] as const);
     });
     return new Map(parts);
@@ -460,7 +452,7 @@ export class DeviceRecords {
         select: { deviceId: true, module: true, version: true, driftedFrom: true, driftedAt: true },
       }),
     );
-    return rows.flatMap(({ driftedAt, ...row }) => (driftedAt === null ? [] : [{ ...row, driftedAt }]));
+    return rows.flatMap(({ driftedAt, ...row }) => (driftedAt === null ? [] : [checkDates({ ...row, driftedAt })]));
   }
 
   /** Unresolved drift: how many modules of devices, and some of them. */
@@ -552,6 +544,12 @@ function conditionsOf(filter: DeviceFilter, page: PageByTime | PageByName): Pris
 function whereStatus(status: DeviceStatus): Prisma.DeviceWhereInput {
   if (status === 'unreachable') return { host: { unreachableSince: { not: null } } };
   return { host: { unreachableSince: null }, attachedBootId: status === 'attaching' ? null : { not: null } };
+}
+
+/** Returns the device. @throws {UndecodableCell} where its number of pages cannot be decoded. */
+function checkSize(device: HostedDevice): HostedDevice {
+  if (!Number.isInteger(device.ramPages)) throw new UndecodableCell('ramPages', 'an integer');
+  return device;
 }
 
 type DeviceRow = DeviceModel & { labels: { key: string; value: string }[]; host: { unreachableSince: Date | null } };

@@ -3,9 +3,10 @@
 import { Prisma } from '../generated/client.ts';
 import type { DeviceModel, HistoryEntryModel } from '../generated/models.ts';
 import { change, insertion, Query, type Statements } from '../statements.ts';
+import { checkDates, UnreadableRow } from '../unreadable.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import { askedTime, type Comparison, equalTo, type PageByName, type PageByTime, type TimeRange, timeConditions } from './page.ts';
-import { type MarkedRows, readRowByRow, timePosition } from './row-by-row.ts';
+import { type MarkedRows, markedRows, type OnUnreadable, readOneByOne, readOrElse } from './readable-rows.ts';
 
 export type HistoryRecord = HistoryEntryModel;
 export type Leaving = Pick<HistoryEntryModel, 'leftAt' | 'leftBy' | 'leftThrough' | 'invalidation' | 'interrupted'>;
@@ -93,11 +94,16 @@ const newestStaysOf = new Query<
 
 export class HistoryRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
   readonly #statements: Statements;
+  readonly #onUnreadable: OnUnreadable;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements, onUnreadable: OnUnreadable) {
     this.#client = client;
+    this.#readable = readable;
     this.#statements = statements;
+    this.#onUnreadable = onUnreadable;
   }
 
   /** Adds stays, in the order of their times. */
@@ -145,12 +151,12 @@ export class HistoryRecords {
     }
   }
 
-  /** The newest stay of a module in each of these devices, in their order; undefined where it has never been there. */
+  /** The newest stay of a module in each of these devices, in their order; undefined where it has never been there. @throws {UndecodableCell} */
   async newest(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<(NewestStay | undefined)[]> {
     const found: (NewestStay | undefined)[] = places.map(() => undefined);
     const pairs = places.map(({ deviceId, module }) => [deviceId, module]);
     for (const { place, enteredAt, leftAt, ...stay } of await this.#statements.all(newestStaysOf, [JSON.stringify(pairs)]))
-      found[place] = { ...stay, enteredAt: new Date(enteredAt), leftAt: leftAt === null ? null : new Date(leftAt) };
+      found[place] = checkDates({ ...stay, enteredAt: new Date(enteredAt), leftAt: leftAt === null ? null : new Date(leftAt) });
     return found;
   }
 
@@ -173,33 +179,27 @@ export class HistoryRecords {
   }
 
   /** What was in a device's module table at that moment, by the names of the modules. */
-  async at(deviceId: string, time: Date, { after, limit }: PageByName): Promise<HistoryRecord[]> {
+  async at(deviceId: string, time: Date, { after, limit }: PageByName): Promise<MarkedRows<HistoryRecord>> {
     const moment = askedTime(time);
-    return this.#client.$queryRaw<HistoryRecord[]>`
-      SELECT "stay".* FROM "DeviceModule" AS "held"
+    const found = await this.#client.$queryRaw<Pick<HistoryRecord, 'number' | 'module'>[]>`
+      SELECT "stay"."number", "held"."module" FROM "DeviceModule" AS "held"
       JOIN "HistoryEntry" AS "stay" ON "stay"."number" = ${newestStays(Prisma.sql`AND "stays"."enteredAt" <= ${moment}`, 1)}
       WHERE "held"."deviceId" = ${deviceId} AND "held"."module" > ${after?.name ?? ''}
         AND ("stay"."leftAt" IS NULL OR "stay"."leftAt" > ${moment})
       ORDER BY "held"."module" LIMIT ${limit}`;
+    if (found.length === 0) return [];
+    // Sorted here: the database would read the whole history in the order of the modules.
+    const where = { number: { in: found.map(({ number }) => number) } };
+    const rows = markedRows(await this.#readable.historyEntry.findMany({ where }));
+    const byNumber = new Map(rows.map((row) => [row instanceof UnreadableRow ? Number(row.id) : row.number, row]));
+    return found.flatMap(({ number, module }) => {
+      const row = byNumber.get(number) ?? [];
+      return row instanceof UnreadableRow ? new UnreadableRow(row, row.fault, module) : row;
+    });
   }
 
-  async list(filter: HistoryFilter, page: PageByTime<number>): Promise<HistoryRecord[]> {
-    return this.#client.historyEntry.findMany(this.#pageQuery(filter, page));
-  }
-
-  /** The same, read row by row: rows that cannot be decoded are marked. */
-  async listRowByRow(filter: HistoryFilter, page: PageByTime<number>): Promise<MarkedRows<HistoryRecord, PageByTime<number>['after']>> {
-    const { historyEntry } = this.#client;
-    const found = await historyEntry.findMany({ ...this.#pageQuery(filter, page), select: { number: true } });
-    return readRowByRow(
-      found.map(({ number }) => ({ id: number })),
-      ({ id }) => historyEntry.findFirst({ where: { number: id } }),
-      ({ id }) =>
-        timePosition(page.order, id, {
-          time: async () => (await historyEntry.findFirst({ where: { number: id }, select: { enteredAt: true } }))?.enteredAt,
-          isBefore: async (moment) => (await historyEntry.count({ where: { AND: [{ number: id }, { enteredAt: { lt: moment } }] } })) > 0,
-        }),
-    );
+  async list(filter: HistoryFilter, page: PageByTime<number>): Promise<MarkedRows<HistoryRecord>> {
+    return markedRows(await this.#readable.historyEntry.findMany(this.#pageQuery(filter, page)));
   }
 
   #pageQuery({ from, until, ...filter }: HistoryFilter, page: PageByTime<number>) {
@@ -212,25 +212,41 @@ export class HistoryRecords {
   }
 
   /** Devices that have, or have had, a build in their module tables, by their identifiers. */
-  async devicesOfBuild(build: BuildOnDevices, page: PageByName): Promise<DeviceOfBuild[]> {
-    const { module, version } = build;
+  async devicesOfBuild(build: BuildOnDevices, page: PageByName): Promise<MarkedRows<DeviceOfBuild>> {
     const ids = (await this.#idsOfDevices(build, page)).map(({ deviceId }) => deviceId);
     if (ids.length === 0) return [];
     const devices = await this.#client.device.findMany({ where: { id: { in: ids } }, select: { id: true, name: true } });
+    const names = new Map(devices.map((device) => [device.id, device]));
+    return readOrElse(
+      () => this.#staysOnDevices(build, ids, names),
+      () =>
+        readOneByOne(ids, {
+          nameOf: (id) => ({ kind: 'device', id, place: null }),
+          read: async (id) => (await this.#staysOnDevices(build, [id], names))[0] ?? null,
+          sortedBy: (id) => id,
+          onUnreadable: this.#onUnreadable,
+        }),
+    );
+  }
+
+  async #staysOnDevices(
+    { module, version }: BuildOnDevices,
+    deviceIds: readonly string[],
+    names: ReadonlyMap<string, DeviceOfBuild['device']>,
+  ): Promise<DeviceOfBuild[]> {
     const groups = await this.#client.historyEntry.groupBy({
       by: ['deviceId'],
-      where: { module, version, deviceId: { in: ids } },
+      where: { module, version, deviceId: { in: [...deviceIds] } },
       _min: { enteredAt: true },
       _max: { enteredAt: true, leftAt: true },
       _count: { _all: true, leftAt: true },
       orderBy: { deviceId: 'asc' },
     });
-    const names = new Map(devices.map((device) => [device.id, device]));
     return groups.flatMap(({ deviceId, _min: first, _max: last, _count: count }) => {
       const device = names.get(deviceId);
       if (device === undefined || first.enteredAt === null || last.enteredAt === null) return [];
       const leftAt = count.leftAt < count._all ? null : last.leftAt;
-      return [{ device, firstEnteredAt: first.enteredAt, lastEnteredAt: last.enteredAt, leftAt, stays: count._all }];
+      return [checkDates({ device, firstEnteredAt: first.enteredAt, lastEnteredAt: last.enteredAt, leftAt, stays: count._all })];
     });
   }
 

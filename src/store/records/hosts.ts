@@ -6,7 +6,7 @@ import { change, Query, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { type Comparison, nameConditions, type PageByName, type PageByTime, timeConditions } from './page.ts';
-import { type MarkedRows, namePosition, readRowByRow } from './row-by-row.ts';
+import { type MarkedRows, mapReadable, markedRows } from './readable-rows.ts';
 
 export type HostRecord = Omit<HostModel, 'heardCount' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
 /** Of a host that is not known to be unreachable. */
@@ -14,6 +14,7 @@ export type HeardCount = { readonly id: string; readonly count: number };
 export type HostFilter = { readonly isReachable?: boolean | undefined };
 /** The host that a token is of, and what it registered with. */
 export type HostOfToken = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
+export type KnownHost = Pick<HostModel, 'id' | 'bootId'> & { readonly isUnreachable: boolean };
 export type HostWithDevices = HostRecord & { readonly devices: number };
 
 const hostOfToken = new Query<{ readonly id: string; readonly unreachableSince: number | null; readonly credential: string | null }>(
@@ -31,11 +32,14 @@ const heardCounts = new Query<HeardCount>({}, `SELECT "id", "heardCount" AS "cou
 
 export class HostRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
   readonly #statements: Statements;
   readonly #committed: Committed;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements, committed: Committed) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements, committed: Committed) {
     this.#client = client;
+    this.#readable = readable;
     this.#statements = statements;
     this.#committed = committed;
   }
@@ -44,12 +48,16 @@ export class HostRecords {
     return this.#client.host.findUnique({ where: { id } });
   }
 
-  async findByName(name: string): Promise<HostRecord | null> {
-    return this.#client.host.findUnique({ where: { name } });
+  /** What identifies the host of a name, and its boot. */
+  async findByName(name: string): Promise<KnownHost | null> {
+    const host = await this.#client.host.findUnique({ where: { name }, select: { id: true, bootId: true } });
+    if (host === null) return null;
+    // Compared by the database, so that a host whose row is damaged can register: then the row is written again.
+    return { ...host, isUnreachable: (await this.unreachableAmong([host.id])).length > 0 };
   }
 
-  async findByIdOrName(text: string): Promise<HostRecord | null> {
-    return this.#client.host.findFirst({ where: { OR: [{ id: text }, { name: text }] } });
+  async findByIdOrName(text: string): Promise<Pick<HostRecord, 'id'> | null> {
+    return this.#client.host.findFirst({ where: { OR: [{ id: text }, { name: text }] }, select: { id: true } });
   }
 
   /** The host that was given the token of this digest when it last registered. */
@@ -123,33 +131,13 @@ export class HostRecords {
       where: { id },
       create: { ...host, heardCount: 1 },
       update: { ...rest, heardCount: { increment: 1 } },
+      select: { id: true },
     });
   }
 
-  async list(filter: HostFilter, page: PageByTime | PageByName): Promise<HostWithDevices[]> {
-    const hosts = await this.#client.host.findMany({ ...pageQuery(filter, page), include: withDeviceCount });
-    return hosts.map(toHostWithDevices);
-  }
-
-  /** The same, read row by row: rows that cannot be decoded are marked. */
-  async listRowByRow(
-    filter: HostFilter,
-    page: PageByTime | PageByName,
-  ): Promise<MarkedRows<HostWithDevices, (PageByTime | PageByName)['after']>> {
-    const { host: hosts } = this.#client;
-    const keys = await hosts.findMany({ ...pageQuery(filter, page), select: { id: true, name: true } });
-    return readRowByRow(
-      keys,
-      async ({ id }) => {
-        const host = await hosts.findFirst({ where: { id }, include: withDeviceCount });
-        return host === null ? null : toHostWithDevices(host);
-      },
-      (key) =>
-        namePosition(page, key, {
-          time: async () => (await hosts.findFirst({ where: { id: key.id }, select: { registeredAt: true } }))?.registeredAt,
-          isBefore: async (moment) => (await hosts.count({ where: { id: key.id, registeredAt: { lt: moment } } })) > 0,
-        }),
-    );
+  async list(filter: HostFilter, page: PageByTime | PageByName): Promise<MarkedRows<HostWithDevices>> {
+    const hosts = await this.#readable.host.findMany({ ...pageQuery(filter, page), include: withDeviceCount });
+    return mapReadable(markedRows(hosts), toHostWithDevices);
   }
 
   /** How many hosts are heard of, and how many are not. */
@@ -175,7 +163,7 @@ export class HostRecords {
 
   /** Every host with the number of its devices. */
   async all(): Promise<HostWithDevices[]> {
-    const hosts = await this.#client.host.findMany({ include: withDeviceCount });
+    const hosts = await this.#readable.host.findMany({ include: withDeviceCount });
     return hosts.map(toHostWithDevices);
   }
 }

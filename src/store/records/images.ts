@@ -77,8 +77,9 @@ export class ImageRecords {
   }
 
   /** The builds of these images. */
-  async buildsOf(digests: readonly string[]): Promise<BuildModel[]> {
-    return readInChunks(digests, (some) => this.#client.build.findMany({ where: { imageDigest: { in: some } } }));
+  async buildsOf(digests: readonly string[]): Promise<Pick<BuildModel, 'id' | 'module' | 'version' | 'imageDigest'>[]> {
+    const select = { id: true, module: true, version: true, imageDigest: true } as const;
+    return readInChunks(digests, (some) => this.#client.build.findMany({ where: { imageDigest: { in: some } }, select }));
   }
 
   /** Removes images; their builds say since when. */

@@ -4,7 +4,7 @@ import type { Prisma } from '../generated/client.ts';
 import type { ApiKeyModel } from '../generated/models.ts';
 import { Query, type Statements } from '../statements.ts';
 import { type Comparison, type PageByTime, type TimeRange, timeConditions } from './page.ts';
-import { type MarkedRows, readRowByRow, timePosition } from './row-by-row.ts';
+import { type MarkedRows, markedRows } from './readable-rows.ts';
 
 export type KeyRecord = ApiKeyModel;
 export type KeyFilter = { readonly role?: string | undefined; readonly isRevoked?: boolean | undefined };
@@ -20,10 +20,13 @@ const findKey = new Query<Row>(
 
 export class KeyRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
   readonly #statements: Statements;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#readable = readable;
     this.#statements = statements;
   }
 
@@ -43,23 +46,8 @@ export class KeyRecords {
     return this.#client.apiKey.findFirst({ where: { name, revokedAt: null } });
   }
 
-  async list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<KeyRecord[]> {
-    return this.#client.apiKey.findMany(this.#pageQuery(filter, page));
-  }
-
-  /** The same, read row by row: rows that cannot be decoded are marked. */
-  async listRowByRow(filter: KeyFilter & TimeRange, page: PageByTime): Promise<MarkedRows<KeyRecord, PageByTime['after']>> {
-    const { apiKey } = this.#client;
-    const found = await apiKey.findMany({ ...this.#pageQuery(filter, page), select: { id: true } });
-    return readRowByRow(
-      found,
-      ({ id }) => apiKey.findFirst({ where: { id } }),
-      ({ id }) =>
-        timePosition(page.order, id, {
-          time: async () => (await apiKey.findFirst({ where: { id }, select: { createdAt: true } }))?.createdAt,
-          isBefore: async (moment) => (await apiKey.count({ where: { AND: [{ id }, { createdAt: { lt: moment } }] } })) > 0,
-        }),
-    );
+  async list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<MarkedRows<KeyRecord>> {
+    return markedRows(await this.#readable.apiKey.findMany(this.#pageQuery(filter, page)));
   }
 
   #pageQuery(filter: KeyFilter & TimeRange, page: PageByTime) {

@@ -4,12 +4,13 @@ import type { LoadReport } from '../../protocol/load-report.ts';
 import type { Prisma } from '../generated/client.ts';
 import type { LoadModel } from '../generated/models.ts';
 import { change, insertion, Query, type Statements } from '../statements.ts';
+import { checkDates } from '../unreadable.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import type { Committed } from './committed.ts';
 import { fewDevicesWith, hasLabels } from './devices.ts';
 import { keptReport, reportAsKept } from './kept-report.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
-import { type MarkedRows, readRowByRow, timePosition } from './row-by-row.ts';
+import { type MarkedRows, markedRows } from './readable-rows.ts';
 
 /** A load as lists show it. */
 export type LoadSummary = LoadModel;
@@ -58,6 +59,9 @@ export type LoadRequest = Pick<LoadModel, 'id' | 'requestedAt' | 'requestedBy' |
 type Ended = Pick<LoadCompletion, 'outcome' | 'completedAt' | 'requestedAt' | 'interrupted' | 'failed'>;
 /** Loads that have ended in an outcome, and the accesses that they interrupted. */
 export type LoadTotal = Pick<LoadCompletion, 'outcome' | 'interrupted' | 'failed'> & { readonly loads: number };
+
+/** When a load was requested, and until when it may take. */
+export type LoadTimes = Pick<LoadModel, 'id' | 'requestedAt' | 'deadlineAt'>;
 
 /** Loads without an outcome, by their states. */
 export type OpenLoads = Readonly<Record<'queued' | 'dispatched', number>>;
@@ -142,11 +146,14 @@ const openLoadsByDevice = new Query<{ readonly deviceId: string; readonly loads:
 
 export class LoadRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
   readonly #statements: Statements;
   readonly #committed: Committed;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements, committed: Committed) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements, committed: Committed) {
     this.#client = client;
+    this.#readable = readable;
     this.#statements = statements;
     this.#committed = committed;
   }
@@ -182,29 +189,14 @@ export class LoadRecords {
     return load && { ...load, report: load.report && reportAsKept(load.report.body) };
   }
 
-  /** The requests of loads, by their identifiers. */
+  /** The requests of loads, by their identifiers. @throws {UndecodableCell} where the time of one cannot be decoded. */
   async requestsOf(ids: readonly string[]): Promise<Map<string, LoadRequest>> {
     const rows = await this.#statements.all(requestsOfLoads, [JSON.stringify(ids)]);
-    return new Map(rows.map((row) => [row.id, { ...row, requestedAt: new Date(row.requestedAt) }]));
+    return new Map(rows.map((row) => [row.id, checkDates({ ...row, requestedAt: new Date(row.requestedAt) })]));
   }
 
-  async list(filter: LoadFilter, page: PageByTime): Promise<LoadSummary[]> {
-    return this.#client.load.findMany(await this.#pageQuery(filter, page));
-  }
-
-  /** The same, read row by row: rows that cannot be decoded are marked. */
-  async listRowByRow(filter: LoadFilter, page: PageByTime): Promise<MarkedRows<LoadSummary, PageByTime['after']>> {
-    const { load } = this.#client;
-    const found = await load.findMany({ ...(await this.#pageQuery(filter, page)), select: { id: true } });
-    return readRowByRow(
-      found,
-      ({ id }) => load.findFirst({ where: { id } }),
-      ({ id }) =>
-        timePosition(page.order, id, {
-          time: async () => (await load.findFirst({ where: { id }, select: { requestedAt: true } }))?.requestedAt,
-          isBefore: async (moment) => (await load.count({ where: { AND: [{ id }, { requestedAt: { lt: moment } }] } })) > 0,
-        }),
-    );
+  async list(filter: LoadFilter, page: PageByTime): Promise<MarkedRows<LoadSummary>> {
+    return markedRows(await this.#readable.load.findMany(await this.#pageQuery(filter, page)));
   }
 
   async #pageQuery({ labels, from, until, state, module, ...filter }: LoadFilter, page: PageByTime) {
@@ -251,10 +243,14 @@ export class LoadRecords {
   async end(ids: readonly string[], { outcome, reason, completedAt }: LoadEnd): Promise<EndedLoad[]> {
     const all: EndedLoad[] = [];
     for (const some of chunksOf(ids)) {
-      const ended = await this.#client.load.updateManyAndReturn({
+      // Read before they are changed, so that a row that cannot be decoded stays as it is and keeps no other from ending.
+      const ended = await this.#readable.load.findMany({
         where: { id: { in: some }, ...isOpen },
-        data: { state: 'completed', outcome, reason, completedAt },
         select: { id: true, requestedAt: true, rolloutId: true, dispatchedAt: true },
+      });
+      await this.#client.load.updateMany({
+        where: { id: { in: ended.map(({ id }) => id) }, ...isOpen },
+        data: { state: 'completed', outcome, reason, completedAt },
       });
       await this.#count(ended.map(({ requestedAt }) => ({ outcome, completedAt, requestedAt, interrupted: 0, failed: 0 })));
       all.push(...ended);
@@ -287,25 +283,28 @@ export class LoadRecords {
   }
 
   /** Loads that have not ended though their deadline is over, the first of them. */
-  async overdue(moment: Date, limit: number): Promise<LoadSummary[]> {
+  async overdue(moment: Date, limit: number): Promise<Pick<LoadModel, 'id' | 'deviceId'>[]> {
     return this.#client.load.findMany({
       where: { ...isOpen, deadlineAt: { lte: moment } },
       orderBy: { deadlineAt: 'asc' },
       take: limit,
+      select: { id: true, deviceId: true },
     });
   }
 
   /** Loads that have not ended though they were requested after a time, the last of them. */
-  async requestedAfter(moment: Date, limit: number): Promise<LoadSummary[]> {
-    return this.#client.load.findMany({
+  async requestedAfter(moment: Date, limit: number): Promise<MarkedRows<LoadTimes>> {
+    const loads = await this.#readable.load.findMany({
       where: { ...isOpen, requestedAt: { gt: moment } },
       orderBy: [{ requestedAt: 'desc' }, { id: 'desc' }],
       take: limit,
+      select: { id: true, requestedAt: true, deadlineAt: true },
     });
+    return markedRows(loads);
   }
 
   /** Has loads be requested at a time, with as long until their deadlines as they had. */
-  async moveRequests(loads: readonly Pick<LoadModel, 'id' | 'requestedAt' | 'deadlineAt'>[], requestedAt: Date): Promise<void> {
+  async moveRequests(loads: readonly LoadTimes[], requestedAt: Date): Promise<void> {
     await this.#statements.each(
       moveRequest,
       loads.map(({ id, requestedAt: before, deadlineAt }) => {

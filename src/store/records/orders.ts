@@ -71,11 +71,14 @@ const removeOrder = removal('AgentOrder', { number: 'integer' }, `"number" = :nu
 
 export class OrderRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
   readonly #statements: Statements;
   readonly #committed: Committed;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements, committed: Committed) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements, committed: Committed) {
     this.#client = client;
+    this.#readable = readable;
     this.#statements = statements;
     this.#committed = committed;
   }
@@ -134,7 +137,7 @@ export class OrderRecords {
   /** Orders that no report has settled, of these devices of a host. */
   async unsettledOn(hostId: string, deviceIds: readonly string[]): Promise<Pick<OrderRecord, 'id' | 'number' | 'deviceId' | 'body'>[]> {
     return readInChunks(deviceIds, (some) =>
-      this.#client.agentOrder.findMany({
+      this.#readable.agentOrder.findMany({
         where: { hostId, deviceId: { in: some } },
         select: { id: true, number: true, deviceId: true, body: true },
       }),
@@ -167,5 +170,14 @@ export class OrderRecords {
 
 function toRecord({ body, createdAt, withdrawnAt, ...row }: Row): OrderRecord {
   const times = { createdAt: new Date(createdAt), withdrawnAt: withdrawnAt === null ? null : new Date(withdrawnAt) };
-  return { ...row, ...times, body: JSON.parse(body) };
+  return { ...row, ...times, body: bodyOf(body) };
+}
+
+/** The body; one that is no JSON as the text that it is, which violates the schema of orders as other damaged bodies do. */
+function bodyOf(text: string): Prisma.JsonValue {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }

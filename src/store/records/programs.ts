@@ -5,7 +5,7 @@ import type { ProgramModel } from '../generated/models.ts';
 import { Query, type Statements } from '../statements.ts';
 import { chunksOf, readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from './page.ts';
-import { type MarkedRows, readRowByRow, timePosition } from './row-by-row.ts';
+import { type MarkedRows, markedRows } from './readable-rows.ts';
 
 export type ProgramRecord = ProgramModel;
 export type NewProgram = Omit<ProgramModel, 'type' | 'arguments' | 'statistics' | 'stopRequested' | 'started' | 'failure'> & {
@@ -27,11 +27,14 @@ const startedPrograms = new Query<Omit<StartedProgram, 'stopRequested'> & { read
 
 export class ProgramRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
 
   readonly #statements: Statements;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#readable = readable;
     this.#statements = statements;
   }
 
@@ -56,23 +59,8 @@ export class ProgramRecords {
     return this.#client.program.findMany({ where: { deviceId }, select: { id: true, module: true } });
   }
 
-  async list(filter: ProgramFilter, page: PageByTime): Promise<ProgramRecord[]> {
-    return this.#client.program.findMany(this.#pageQuery(filter, page));
-  }
-
-  /** The same, read row by row: rows that cannot be decoded are marked. */
-  async listRowByRow(filter: ProgramFilter, page: PageByTime): Promise<MarkedRows<ProgramRecord, PageByTime['after']>> {
-    const { program } = this.#client;
-    const found = await program.findMany({ ...this.#pageQuery(filter, page), select: { id: true } });
-    return readRowByRow(
-      found,
-      ({ id }) => program.findFirst({ where: { id } }),
-      ({ id }) =>
-        timePosition(page.order, id, {
-          time: async () => (await program.findFirst({ where: { id }, select: { createdAt: true } }))?.createdAt,
-          isBefore: async (moment) => (await program.count({ where: { AND: [{ id }, { createdAt: { lt: moment } }] } })) > 0,
-        }),
-    );
+  async list(filter: ProgramFilter, page: PageByTime): Promise<MarkedRows<ProgramRecord>> {
+    return markedRows(await this.#readable.program.findMany(this.#pageQuery(filter, page)));
   }
 
   #pageQuery({ from, until, ...filter }: ProgramFilter, page: PageByTime) {
@@ -91,7 +79,7 @@ export class ProgramRecords {
   }
 
   async findMany(ids: readonly string[]): Promise<ProgramRecord[]> {
-    return readInChunks(ids, (some) => this.#client.program.findMany({ where: { id: { in: some } }, orderBy: { id: 'asc' } }));
+    return readInChunks(ids, (some) => this.#readable.program.findMany({ where: { id: { in: some } }, orderBy: { id: 'asc' } }));
   }
 
   /** A device has started these programs, or could not. */

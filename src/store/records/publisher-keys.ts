@@ -4,15 +4,19 @@ import type { Prisma } from '../generated/client.ts';
 import type { PublisherKeyModel } from '../generated/models.ts';
 import { readInChunks } from './chunks.ts';
 import { type Comparison, type PageByTime, timeConditions } from './page.ts';
+import { type MarkedRows, markedRows } from './readable-rows.ts';
 
 export type PublisherKeyRecord = PublisherKeyModel;
 export type PublisherKeyFilter = { readonly isRevoked?: boolean | undefined };
 
 export class PublisherKeyRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient) {
     this.#client = client;
+    this.#readable = readable;
   }
 
   async create(key: PublisherKeyRecord): Promise<void> {
@@ -42,14 +46,15 @@ export class PublisherKeyRecords {
     return this.#client.publisherKey.count({ where: { revokedAt: null } });
   }
 
-  async list({ isRevoked }: PublisherKeyFilter, page: PageByTime): Promise<PublisherKeyRecord[]> {
+  async list({ isRevoked }: PublisherKeyFilter, page: PageByTime): Promise<MarkedRows<PublisherKeyRecord>> {
     const createdAt = (comparison: Comparison<Date>): Prisma.PublisherKeyWhereInput => ({ createdAt: comparison });
     const filter = isRevoked === undefined ? [] : [{ revokedAt: isRevoked ? { not: null } : null }];
-    return this.#client.publisherKey.findMany({
+    const keys = await this.#readable.publisherKey.findMany({
       where: { AND: [...filter, ...timeConditions({}, page, createdAt, (id) => ({ id }))] },
       orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     });
+    return markedRows(keys);
   }
 
   async revoke(id: string, revokedAt: Date): Promise<void> {

@@ -17,6 +17,7 @@ import { LoadRecords } from './loads.ts';
 import { OrderRecords } from './orders.ts';
 import { ProgramRecords } from './programs.ts';
 import { PublisherKeyRecords } from './publisher-keys.ts';
+import { checkedRowsOf, type OnUnreadable, readableRowsOf } from './readable-rows.ts';
 import { RetentionTimeRecords } from './retention-time.ts';
 import { RolloutRecords } from './rollouts.ts';
 import { SignaturePolicyRecords } from './signature-policies.ts';
@@ -45,24 +46,27 @@ export class Records {
   /** What those who are told when it is on disk are told of it. */
   readonly committed: Committed = newCommitted();
 
-  constructor(client: Prisma.TransactionClient, statements: Statements) {
-    this.abiViolations = new AbiViolationRecords(client, statements);
+  /** @param onUnreadable Called with each row that a read leaves out because it cannot be decoded. */
+  constructor(connection: Prisma.TransactionClient, statements: Statements, onUnreadable: OnUnreadable = () => {}) {
+    const readable = readableRowsOf(connection, onUnreadable);
+    const client = checkedRowsOf(connection);
+    this.abiViolations = new AbiViolationRecords(client, readable, statements);
     this.answers = new AnswerRecords(client, statements);
-    this.audit = new AuditRecords(client, statements, this.committed);
-    this.builds = new BuildRecords(client, statements);
-    this.checkpoints = new CheckpointRecords(client);
-    this.devices = new DeviceRecords(client, statements);
-    this.history = new HistoryRecords(client, statements);
-    this.hosts = new HostRecords(client, statements, this.committed);
+    this.audit = new AuditRecords(client, readable, statements, this.committed);
+    this.builds = new BuildRecords(client, readable, statements, onUnreadable);
+    this.checkpoints = new CheckpointRecords(client, readable);
+    this.devices = new DeviceRecords(client, readable, statements, onUnreadable);
+    this.history = new HistoryRecords(client, readable, statements, onUnreadable);
+    this.hosts = new HostRecords(client, readable, statements, this.committed);
     this.images = new ImageRecords(client);
-    this.keys = new KeyRecords(client, statements);
-    this.loads = new LoadRecords(client, statements, this.committed);
-    this.orders = new OrderRecords(client, statements, this.committed);
-    this.programs = new ProgramRecords(client, statements);
-    this.publisherKeys = new PublisherKeyRecords(client);
+    this.keys = new KeyRecords(client, readable, statements);
+    this.loads = new LoadRecords(client, readable, statements, this.committed);
+    this.orders = new OrderRecords(client, readable, statements, this.committed);
+    this.programs = new ProgramRecords(client, readable, statements);
+    this.publisherKeys = new PublisherKeyRecords(client, readable);
     this.retentionTime = new RetentionTimeRecords(client, statements);
-    this.rollouts = new RolloutRecords(client);
-    this.signaturePolicies = new SignaturePolicyRecords(client, statements);
-    this.signingKeys = new SigningKeyRecords(client);
+    this.rollouts = new RolloutRecords(client, readable);
+    this.signaturePolicies = new SignaturePolicyRecords(client, readable, statements);
+    this.signingKeys = new SigningKeyRecords(client, readable);
   }
 }

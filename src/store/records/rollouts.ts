@@ -5,9 +5,12 @@ import type { Prisma } from '../generated/client.ts';
 import type { RolloutDeviceModel, RolloutModel, RolloutWaveModel } from '../generated/models.ts';
 import { readInChunks } from './chunks.ts';
 import { type Comparison, equalTo, type PageByNumber, type PageByTime, type TimeRange, timeConditions } from './page.ts';
+import { type MarkedRows, mapReadable, markedRows, withoutMarks } from './readable-rows.ts';
 
 export type RolloutRecord = RolloutModel;
 export type NewRollout = Omit<RolloutModel, 'plan' | 'reason' | 'endedAt' | 'nextLoadAt'> & { readonly plan: Prisma.InputJsonValue };
+/** A rollout that waits for an operator. */
+export type StoppedRollout = Pick<RolloutModel, 'id' | 'module' | 'version' | 'reason'>;
 export type RolloutWaveRecord = RolloutWaveModel;
 /** A device of a rollout without what its programs had done, as lists show it. */
 export type RolloutDeviceRecord = Omit<RolloutDeviceModel, 'baseline'>;
@@ -61,9 +64,12 @@ const CountRows = z.array(
 
 export class RolloutRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
 
-  constructor(client: Prisma.TransactionClient) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient) {
     this.#client = client;
+    this.#readable = readable;
   }
 
   async create(rollout: NewRollout, waves: readonly Pick<RolloutWaveModel, 'number' | 'state' | 'startedAt'>[]): Promise<void> {
@@ -85,13 +91,14 @@ export class RolloutRecords {
     return this.#client.rollout.findFirst({ where: { rollbackOf: id } });
   }
 
-  async list({ from, until, ...filter }: RolloutFilter, page: PageByTime): Promise<RolloutRecord[]> {
+  async list({ from, until, ...filter }: RolloutFilter, page: PageByTime): Promise<MarkedRows<RolloutRecord>> {
     const requestedAt = (comparison: Comparison<Date>): Prisma.RolloutWhereInput => ({ requestedAt: comparison });
-    return this.#client.rollout.findMany({
+    const rollouts = await this.#readable.rollout.findMany({
       where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, requestedAt, (id) => ({ id }))] },
       orderBy: [{ requestedAt: page.order }, { id: page.order }],
       take: page.limit,
     });
+    return markedRows(rollouts);
   }
 
   /** Those that have not ended, the oldest first. */
@@ -105,11 +112,17 @@ export class RolloutRecords {
   }
 
   /** Those that have been paused because a wave failed, the oldest first. */
-  async stoppedByFailure(limit: number): Promise<RolloutRecord[]> {
-    const paused = await this.#client.rollout.findMany({ where: { state: 'paused' }, orderBy: [{ requestedAt: 'asc' }, { id: 'asc' }] });
-    const failed = new Set(
-      (await this.waves(paused.map(({ id }) => id))).filter(({ state }) => state === 'failed').map(({ rolloutId }) => rolloutId),
+  async stoppedByFailure(limit: number): Promise<StoppedRollout[]> {
+    const paused = await this.#client.rollout.findMany({
+      where: { state: 'paused' },
+      orderBy: [{ requestedAt: 'asc' }, { id: 'asc' }],
+      select: { id: true, module: true, version: true, reason: true },
+    });
+    const waves = await readInChunks(
+      paused.map(({ id }) => id),
+      (some) => this.#client.rolloutWave.findMany({ where: { rolloutId: { in: some }, state: 'failed' }, select: { rolloutId: true } }),
     );
+    const failed = new Set(waves.map(({ rolloutId }) => rolloutId));
     return paused.filter(({ id }) => failed.has(id)).slice(0, limit);
   }
 
@@ -156,16 +169,20 @@ export class RolloutRecords {
     );
   }
 
-  async devices({ rolloutId, ...filter }: RolloutDeviceFilter, page: PageByNumber): Promise<(RolloutDeviceRecord & { name: string })[]> {
+  async devices(
+    { rolloutId, ...filter }: RolloutDeviceFilter,
+    page: PageByNumber,
+  ): Promise<MarkedRows<RolloutDeviceRecord & { name: string }>> {
     const beyond = page.after === null ? {} : { position: page.order === 'asc' ? { gt: page.after.number } : { lt: page.after.number } };
-    const devices = await this.#client.rolloutDevice.findMany({
+    const found = await this.#readable.rolloutDevice.findMany({
       where: { rolloutId, ...equalTo(filter), ...beyond },
       orderBy: { position: page.order },
       take: page.limit,
       omit: { baseline: true },
     });
-    const names = await this.#namesOf(devices.map(({ deviceId }) => deviceId));
-    return devices.map((device) => ({ ...device, name: names.get(device.deviceId) ?? '' }));
+    const devices = markedRows(found);
+    const names = await this.#namesOf(withoutMarks(devices).map(({ deviceId }) => deviceId));
+    return mapReadable(devices, (device) => ({ ...device, name: names.get(device.deviceId) ?? '' }));
   }
 
   async #namesOf(deviceIds: readonly string[]): Promise<Map<string, string>> {

@@ -5,6 +5,7 @@ import { Prisma } from '../generated/client.ts';
 import type { SignaturePolicyModel } from '../generated/models.ts';
 import { Query, type Statements } from '../statements.ts';
 import { type Comparison, type PageByTime, timeConditions } from './page.ts';
+import { type MarkedRows, markedRows } from './readable-rows.ts';
 
 export type SignaturePolicyRecord = Omit<SignaturePolicyModel, 'labels' | 'publisherKeys'> & {
   readonly labels: Readonly<Record<string, string>> | null;
@@ -29,10 +30,13 @@ const policiesOfModules = new Query<Row>(
 
 export class SignaturePolicyRecords {
   readonly #client: Prisma.TransactionClient;
+  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
+  readonly #readable: Prisma.TransactionClient;
   readonly #statements: Statements;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements) {
+  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements) {
     this.#client = client;
+    this.#readable = readable;
     this.#statements = statements;
   }
 
@@ -74,13 +78,14 @@ export class SignaturePolicyRecords {
   }
 
   /** As they are stored, so that one that violates its schema does not keep the others from being read. */
-  async list(page: PageByTime): Promise<SignaturePolicyModel[]> {
+  async list(page: PageByTime): Promise<MarkedRows<SignaturePolicyModel>> {
     const createdAt = (comparison: Comparison<Date>): Prisma.SignaturePolicyWhereInput => ({ createdAt: comparison });
-    return this.#client.signaturePolicy.findMany({
+    const policies = await this.#readable.signaturePolicy.findMany({
       where: { AND: timeConditions({}, page, createdAt, (id) => ({ id })) },
       orderBy: [{ createdAt: page.order }, { id: page.order }],
       take: page.limit,
     });
+    return markedRows(policies);
   }
 }
 

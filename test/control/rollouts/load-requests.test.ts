@@ -9,6 +9,7 @@ import { type RolloutPlan, usualThresholds } from '../../../src/control/rollouts
 import { viewOf } from '../../../src/control/rollouts/standing.ts';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import type { NewLoad } from '../../../src/store/records/loads.ts';
+import { withoutMarks } from '../../../src/store/records/readable-rows.ts';
 import { Store } from '../../../src/store/store.ts';
 import { newDatabase } from '../../databases.ts';
 import { usualPolicy, usualTerms } from '../usual-terms.ts';
@@ -74,7 +75,7 @@ const request = (count: number) =>
 
 async function devicesOf() {
   const page = { sort: 'number', order: 'asc', limit: 10, after: null } as const;
-  return store.records.rollouts.devices({ rolloutId: 'r' }, page);
+  return withoutMarks(await store.records.rollouts.devices({ rolloutId: 'r' }, page));
 }
 
 test('as many loads are requested as are asked for, in the order of the devices', async () => {

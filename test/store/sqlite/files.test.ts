@@ -21,6 +21,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { withoutMarks } from '../../../src/store/records/readable-rows.ts';
 import { DatabaseInUse } from '../../../src/store/sqlite/lock.ts';
 import { Store } from '../../../src/store/store.ts';
 import { DatabaseUnavailable } from '../../../src/store/unavailable.ts';
@@ -50,7 +51,7 @@ async function close(store: Store): Promise<void> {
 }
 
 const write = (store: Store, name: string) => store.transaction((records) => records.audit.append([event(name)]));
-const objectsIn = async (store: Store) => (await store.records.audit.list({}, firstPage)).map(({ object }) => object);
+const objectsIn = async (store: Store) => withoutMarks(await store.records.audit.list({}, firstPage)).map(({ object }) => object);
 const log = () => `${file}-wal`;
 const index = () => `${file}-shm`;
 
