@@ -128,7 +128,7 @@ async function when(id: string, what: string, holds: (rollout: Rollout) => boole
   };
   if (!(await cameAbout(ask, patience)))
     throw new Error(`it did not come about that the rollout ${what}: ${JSON.stringify(last)}\n${service.tail}`);
-  return read(id);
+  return insist(() => read(id));
 }
 
 const ended = (id: string) => when(id, 'has ended', ({ endedAt }) => endedAt !== null);
@@ -216,10 +216,9 @@ test('a rollout to the whole fleet comes to its end when processes are killed in
   // The programs of the host that was killed have begun anew.
   for (const [device, statistics] of await readStatistics())
     expect(statistics.callsFailed).toBeLessThanOrEqual(before.get(device)?.callsFailed ?? 0);
-  const { items } = answerOf(
-    await client.GET('/v1/modules/{module}/builds/{version}/devices', {
-      params: { path: { module: 'tcp', version: '1.1.0' }, query: { running: true, limit: 1 } },
-    }),
+  const ofBuild = { path: { module: 'tcp', version: '1.1.0' }, query: { running: true, limit: 1 } };
+  const { items } = await insist(async () =>
+    answerOf(await client.GET('/v1/modules/{module}/builds/{version}/devices', { params: ofBuild })),
   );
   expect(items).toHaveLength(1);
 }, 900_000);
