@@ -21,7 +21,10 @@ export class DatabaseFiles {
   readonly #files: Readonly<Record<Name, OpenFile>>;
   #content: Content | null;
   /** What was last read of the index of the log and, after that, of the database. */
-  #lastRead = { index: Buffer.alloc(indexSize), header: Buffer.alloc(databaseHeaderSize) };
+  #lastRead: { readonly index: Buffer; readonly header: Buffer } = {
+    index: Buffer.alloc(indexSize),
+    header: Buffer.alloc(databaseHeaderSize),
+  };
   #logState: LogState | null = null;
   #isClosed = false;
 
@@ -109,13 +112,12 @@ export class DatabaseFiles {
   /** Null while the log is copied into the file. */
   #readContent(): Content | null {
     const index = read(this.#files.index, indexSize);
+    const header = read(this.#files.database, databaseHeaderSize);
+    this.#lastRead = { index, header };
     const copied = readNative(index, indexOffsets.copied);
     if (copied !== readNative(index, indexOffsets.toBeCopied)) return null;
     // The salts are new with each run of the log.
-    return {
-      header: read(this.#files.database, databaseHeaderSize).toString('hex'),
-      copied: `${saltsIn(index).toString('hex')}:${copied}`,
-    };
+    return { header: header.toString('hex'), copied: `${saltsIn(index).toString('hex')}:${copied}` };
   }
 }
 
