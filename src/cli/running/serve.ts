@@ -18,7 +18,7 @@ import { TransactionsLost } from '../../store/sqlite/log-marker.ts';
 import { isPostgresql } from '../../store/store.ts';
 import { PoolerError, unavailabilityOf } from '../../store/unavailable.ts';
 import { readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
-import { adminKeyText, writeAdminKey } from './admin-key.ts';
+import { adminKeyText, placeAdminKey, writeAdminKey } from './admin-key.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
 import { exposedFiles, exposedFolders } from './exposed-files.ts';
 import { refuseFileAddress } from './file-address.ts';
@@ -189,7 +189,7 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
     writeAdminKey(settings.adminKeyFile, secret, settings.newAdminKey || adminKey.secret !== '');
     adminKey.secret = secret;
   };
-  const { app, url } = await startService(settings, { joinToken, keepAdminKey, signal });
+  const { app, url } = await startService(settings, { joinToken, keepAdminKey, isAdminKeyMade: () => adminKey.secret !== '', signal });
   for (const exposed of exposedSecrets(settings)) console.error(`warning: ${exposed}`);
   const host = settings.embeddedDevices > 0 ? startEmbeddedHost(url, joinToken, settings) : null;
   console.log(
@@ -215,12 +215,14 @@ type Service = Awaited<ReturnType<typeof createService>>;
 type Start = {
   readonly joinToken: string;
   readonly keepAdminKey: (secret: string) => void;
+  readonly isAdminKeyMade: () => boolean;
   readonly signal: AbortSignal;
 };
 
 async function startService(settings: ServeSettings, start: Start) {
   const { port, address } = settings;
   const app = await openService(settings, start);
+  if (start.isAdminKeyMade()) placeAdminKey(settings.adminKeyFile);
   try {
     return { app, url: await app.listen({ port, host: address }) };
   } catch (error) {
@@ -279,7 +281,7 @@ function refuseWithoutDatabase({ database, adminKeyFile, signingKeys }: ServeSet
   throw new StartError(
     `the database ${withoutPassword(database)} is missing or empty, but there are keys of an installation in ${found.join(' and ')}: ` +
       'restore the database from a backup, or say where it is with --database (from SQLite to PostgreSQL: patchbay db copy). ' +
-      `To begin a new installation, move ${found.join(' and ')} away first`,
+      `To begin a new installation, or after a first start that was interrupted, move ${found.join(' and ')} away first`,
   );
 }
 
