@@ -1,12 +1,12 @@
 // What the service does not take: more requests than a caller may make, more work than it can do, and requests that never end.
 
-import { isIP } from 'node:net';
 import { getHeapStatistics } from 'node:v8';
-import rateLimit, { normalizeIP } from '@fastify/rate-limit';
+import rateLimit from '@fastify/rate-limit';
 import underPressure from '@fastify/under-pressure';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../control/problem.ts';
 import { actorOf, callerOf } from './access.ts';
+import { addressOf } from './client-address.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -110,17 +110,4 @@ export async function limitRates(
 /** Whether the request is for something that anybody may have; those for paths that are not there count as refused. */
 function isPage({ is404, routeOptions }: FastifyRequest): boolean {
   return !is404 && (routeOptions.config.access ?? 'public') === 'public';
-}
-
-/** Returns the client's address: of the connection, or as a trusted proxy forwards it. A proxy that forwards something else counts as the client. */
-function addressOf({ ip, socket }: FastifyRequest): string {
-  const { remoteAddress = 'gone' } = socket;
-  const address = withoutPort(ip ?? '');
-  return normalizeIP(isIP(address) === 0 ? remoteAddress : address);
-}
-
-/** Some proxies forward the client's port as well: `203.0.113.11:1000`, `[2001:db8::1]:443`. */
-function withoutPort(forwarded: string): string {
-  const [, bracketed, plain] = /^(?:\[([^\]]*)\](?::\d{1,5})?|([\d.]+):\d{1,5})$/.exec(forwarded) ?? [];
-  return bracketed ?? plain ?? forwarded;
 }

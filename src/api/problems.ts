@@ -1,7 +1,5 @@
 // Everything that can go wrong in a request, as problem details.
 
-import { STATUS_CODES } from 'node:http';
-import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from 'fastify-type-provider-zod';
 import { DamagedItem, type DamagedRows, isDamage } from '../control/damaged-rows.ts';
@@ -36,34 +34,6 @@ export function answerWithProblems(app: FastifyInstance, damagedRows: DamagedRow
       detail: `${path} does not take ${request.method}: it takes ${methods.join(', ')}`,
     });
   });
-}
-
-/** Statuses of what is no request of HTTP. */
-const noRequestStatuses = new Map([
-  ['ERR_HTTP_REQUEST_TIMEOUT', 408],
-  ['HPE_HEADER_OVERFLOW', 431],
-]);
-
-/**
- * Answers bytes that are no request. One that was cut short on its way is not answered: its sender is to see a lost connection, for an answer
- * of 400 would tell it that the request is wrong and that there is no use in repeating it.
- */
-export function answerNoRequest(error: Error & { readonly code?: string }, socket: Socket): void {
-  const { code = '' } = error;
-  if (socket.writable && code !== 'ECONNRESET' && code !== 'HPE_INVALID_EOF_STATE') {
-    const status = noRequestStatuses.get(code) ?? 400;
-    const { title } = problemTypes['malformed-request'];
-    const body = JSON.stringify({
-      type: problemUri('malformed-request'),
-      title,
-      status,
-      detail: `this is no HTTP request: ${code}`,
-      instance: '',
-    });
-    const heading = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nContent-Type: ${problemMediaType}`;
-    socket.write(`${heading}\r\nConnection: close\r\n\r\n${body}`);
-  }
-  socket.destroy(error);
 }
 
 /** Answers what the router refuses before any route is found: a path that is not one, or a part of it that is too long. */

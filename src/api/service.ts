@@ -8,13 +8,15 @@ import { Control, type ControlSettings } from '../control/control.ts';
 import { createLogger, type LoggerSettings } from '../protocol/logging.ts';
 import { checkAccess, type KeyPolicy } from './access.ts';
 import { protectBrowsers } from './browsers.ts';
+import { trustOf } from './client-address.ts';
+import { ClientErrors } from './client-errors.ts';
 import { addDashboard } from './dashboard.ts';
 import { acceptEmptyBodies } from './empty-bodies.ts';
 import { makePostsRepeatable } from './idempotency.ts';
 import { connectionLimit, type Limits, limitRates, refuseOverload, serverOptions } from './limits.ts';
 import { connectionsAllowed } from './open-files.ts';
 import { addDocumentation } from './openapi-document.ts';
-import { answerNoRequest, answerNoRoute, answerWithProblems } from './problems.ts';
+import { answerNoRoute, answerWithProblems } from './problems.ts';
 import { RequestLog, requestIdOf } from './request-log.ts';
 import { measureRequests } from './request-measurements.ts';
 import { addAgentRoutes } from './routes/agents.ts';
@@ -60,17 +62,19 @@ export async function createService({
   const control = await Control.open(database, settings, log);
   // The logger as Fastify knows it, so that the type of the application is the usual one.
   const loggerInstance: FastifyBaseLogger = log;
+  const clientErrors = new ClientErrors();
   const app = Fastify({
     loggerInstance,
     logController: new RequestLog(),
     ...serverOptions(limits),
     schemaController: { compilersFactory: { buildValidator: noOtherCompiler, buildSerializer: noOtherCompiler } },
     forceCloseConnections: true,
-    trustProxy: trustedProxies.length === 0 ? false : [...trustedProxies],
-    clientErrorHandler: answerNoRequest,
+    trustProxy: trustedProxies.length === 0 ? false : trustOf(trustedProxies),
+    clientErrorHandler: clientErrors.handle,
     frameworkErrors: answerNoRoute,
     genReqId: requestIdOf,
   });
+  clientErrors.watch(app.server);
   app.server.maxConnections = connectionsAllowed(connectionLimit);
   app.setValidatorCompiler<$ZodType>((route) => {
     const validate = validatorCompiler(route);

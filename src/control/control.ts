@@ -47,6 +47,8 @@ export type ControlSettings = {
   readonly adminKey: { readonly when: 'first start' | 'always'; readonly keep: (secret: string) => void } | null;
   /** Called before a database is made, or the first keys in one that has none; where it throws, none is. */
   readonly beforeCreation?: () => void;
+  /** Whether the service starts although its SQLite file lost transactions while it was down. */
+  readonly areLostTransactionsAccepted?: boolean;
   /** What is wrong around the service, in words, for the health of the fleet. */
   readonly surroundingFaults?: () => readonly string[];
   /** One that is shared with others in this process, who close it; without it, it has one of its own. */
@@ -156,11 +158,13 @@ export class Control {
    * Opens a database, made if need be.
    * @param database A SQLite file, or the address of a database of PostgreSQL.
    * @param logger Told what was done; by default nobody is.
-   * @throws {MigrationError} {SigningKeyError} {DatabaseInUse} where another service has the file.
+   * @throws {MigrationError} {SigningKeyError} {DatabaseInUse} where another service has the file. {TransactionsLost} where the file lost some.
    */
   static async open(database: string, settings: ControlSettings, logger: BaseLogger = pino({ enabled: false })): Promise<Control> {
-    const { beforeCreation = () => {} } = settings;
-    const store = await Store.open(database, { isExclusive: true, beforeCreation });
+    const { beforeCreation = () => {}, areLostTransactionsAccepted = false } = settings;
+    const onLostTransactions = (loss: string) => logger.error(`${loss}: the service continues without them, as it was told to`);
+    const options = areLostTransactionsAccepted ? { onLostTransactions } : {};
+    const store = await Store.open(database, { isExclusive: true, beforeCreation, ...options });
     const { isCreation, signingKeys } = await openSigningKeys(store, { ...settings.signingKeys, beforeCreation }).catch(
       async (error: unknown) => {
         await store.close();

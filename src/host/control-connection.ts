@@ -35,7 +35,7 @@ export class ControlError extends Error {
     super(message);
     this.status = status;
     this.retryAfterMilliseconds = busyStatuses.has(status) ? (retryAfter ?? 0) : 0;
-    this.isFinal = problem !== null && status < 500 && status !== 429;
+    this.isFinal = problem !== null && status < 500 && !laterStatuses.has(status);
     this.detail = problem?.detail ?? message;
   }
 
@@ -46,6 +46,8 @@ export class ControlError extends Error {
 }
 
 const busyStatuses = new Set([429, 503]);
+/** Client errors of a request that may succeed when it is sent again: it did not arrive in time, or there were too many. */
+const laterStatuses = new Set([408, 429]);
 const rejectionStatuses = new Set([400, 413, 415, 422]);
 
 /** The part of problem details (RFC 9457) that a host repeats. */

@@ -8,6 +8,7 @@ import { applyMigrations as migratePostgresql } from './postgresql/migrations.ts
 import { refusePooler } from './postgresql/pooler.ts';
 import { linkFault } from './records/audit.ts';
 import { DatabaseLock } from './sqlite/lock.ts';
+import { checkNothingLost } from './sqlite/log-marker.ts';
 import { applyMigrations as migrateSqlite } from './sqlite/migrations.ts';
 
 /** Rows, or bytes of them, in one transaction. */
@@ -40,11 +41,12 @@ type Column = { readonly name: string; readonly type: string };
  * Copies everything. While it goes on, and from then on, no service may write to the file.
  * @param from A SQLite file, brought to the newest migration.
  * @param to The address of a database that is empty, or has a part of this copy.
- * @throws {CopyError} {MigrationError} {PoolerError} {DatabaseInUse} where a service has the file.
+ * @throws {CopyError} {MigrationError} {PoolerError} {DatabaseInUse} where a service has the file. {TransactionsLost} where the file lost some.
  */
 export async function copyDatabase(from: string, to: string, tell: (progress: CopyProgress) => void): Promise<void> {
   const lock = DatabaseLock.take(from);
   try {
+    checkNothingLost(from);
     await copyLocked(from, to, tell);
   } finally {
     lock.release();

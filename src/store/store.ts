@@ -11,6 +11,7 @@ import { Records } from './records/records.ts';
 import type { Repetition } from './repetition.ts';
 import { SqliteEngine } from './sqlite/engine.ts';
 import { DatabaseLock } from './sqlite/lock.ts';
+import { checkNothingLost, type OnLostTransactions } from './sqlite/log-marker.ts';
 import { applyMigrations, sqliteMigrations } from './sqlite/migrations.ts';
 import { createPrivateFile } from './sqlite/private-file.ts';
 import { unavailabilityOf } from './unavailable.ts';
@@ -70,6 +71,8 @@ export type StoreOptions = {
   readonly beforeCreation?: BeforeCreation;
   /** Whether no other service may have a SQLite file open, and its files are watched. */
   readonly isExclusive?: boolean;
+  /** Called where a SQLite file lost transactions while no service had it open; the store opens without them. By default it does not open. */
+  readonly onLostTransactions?: OnLostTransactions;
 };
 
 export class Store {
@@ -94,8 +97,9 @@ export class Store {
    * Opens a database, made and brought to the newest migration if need be.
    * @param database A SQLite file; or the address of a database of PostgreSQL, `postgresql://…`, which other replicas of the service may have open too.
    * @throws {MigrationError} when it is of another version. {DatabaseInUse} where a SQLite file is to be for this store only, and is another's.
+   * {TransactionsLost} where such a file lost transactions that were acknowledged.
    */
-  static async open(database: string, { beforeCreation = () => {}, isExclusive = false }: StoreOptions = {}): Promise<Store> {
+  static async open(database: string, { beforeCreation = () => {}, isExclusive = false, ...options }: StoreOptions = {}): Promise<Store> {
     if (isPostgresql(database)) {
       // Here, for a service on a file starts without all that this takes.
       const { PostgresqlEngine } = await import('./postgresql/engine.ts');
@@ -115,6 +119,7 @@ export class Store {
     createPrivateFile(database);
     const lock = DatabaseLock.take(database);
     try {
+      checkNothingLost(database, options.onLostTransactions);
       applyMigrations(database, migrations, beforeCreation);
       return new Store(await SqliteEngine.open(database, lock), migrations);
     } catch (error) {

@@ -90,6 +90,8 @@ const sqlStates: ReadonlyMap<string, Unavailability> = new Map([
   ['53', lacking],
   ['53100', full],
   ['53300', exhausted],
+  // The database accepts no connections for now.
+  ['55000', away],
   ['55006', locked],
   ['55P03', locked],
   // An operator has ended the session or the server; 57014: the statement took too long, the wait for the write lock included.

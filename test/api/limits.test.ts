@@ -1,9 +1,10 @@
 // What is past the limits: too many requests, too much to do, too long, too large; and what browsers are told.
 
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Agent } from './agent.ts';
-import { Bench, bearer, until } from './fixture.ts';
+import { Bench, bearer, until, workModule } from './fixture.ts';
 
 let bench: Bench;
 beforeEach(() => {
@@ -78,6 +79,33 @@ test.each([
   expect((await guessFrom(`${another}:1000`)).status).toBe(401);
 });
 
+test.each([
+  ['203.0.113.11:5678, 10.1.2.3:443', '203.0.113.12:5678, 10.1.2.3:443'],
+  [
+    '203.0.113.99, [2001:db8:1::1]:443, [2001:db8:ffff::7]:1, 10.1.2.3:9',
+    '203.0.113.99, [2001:db8:2::1]:443, [2001:db8:ffff::7]:1, 10.1.2.3:9',
+  ],
+  ['203.0.113.11, [::ffff:10.1.2.3]:5678', '203.0.113.12, [::ffff:10.1.2.3]:5678'],
+])('behind a chain of trusted proxies that forward ports, as %s, clients are counted one by one', async (client, another) => {
+  bench.trustedProxies = ['10.0.0.0/8', '2001:db8:ffff::/48', '127.0.0.1'];
+  await limitTo({ unknownPerMinute: 5 });
+  for (let index = 0; index < 5; index += 1) expect((await guessFrom(client, index)).status).toBe(401);
+  expect((await guessFrom(client)).status).toBe(429);
+  expect((await guessFrom(another)).status).toBe(401);
+});
+
+test.each(['unknown', '_hidden', '203.0.113.1:99999x', '[2001:db8::1', '203.0.113.1:', '999.1.1.1:80', '10.1.2.3/8', 'fe80::1%eth0'])(
+  'a forwarded address that is none, as "%s", ends the chain: it counts for the proxy, and lets nobody choose an address',
+  async (invalid) => {
+    bench.trustedProxies = ['10.0.0.0/8', '127.0.0.1'];
+    await limitTo({ unknownPerMinute: 5 });
+    for (let index = 0; index < 5; index += 1)
+      expect((await guessFrom(`203.0.113.${index}, ${invalid}, 10.1.2.3:80`, index)).status).toBe(401);
+    expect((await guessFrom(`203.0.113.77, ${invalid}, 10.1.2.3:80`)).status).toBe(429);
+    expect((await guessFrom('203.0.113.77')).status).toBe(401);
+  },
+);
+
 test('what is forwarded by a proxy that is not trusted, or is no address, counts for the proxy', async () => {
   bench.trustedProxies = ['192.0.2.1'];
   await limitTo({ unknownPerMinute: 5 });
@@ -111,16 +139,25 @@ test('what is asked of a service with too much to do is answered 503, but for it
   await until('it has recovered', async () => (await bench.get('/v1/devices')).status === 200);
 });
 
-/** What a connection is answered that sends this text and no more. */
-function answerTo(text: string): Promise<string> {
+/** A connection to the service. `closed` resolves with everything that was received when the service has closed it. */
+function open() {
   const { port } = new URL(bench.url);
-  return new Promise((resolve, reject) => {
-    const chunks: string[] = [];
-    const socket = connect(Number(port), '127.0.0.1', () => socket.write(text));
-    socket.setEncoding('utf8').on('data', (chunk) => chunks.push(String(chunk)));
+  const chunks: string[] = [];
+  const socket = connect(Number(port), '127.0.0.1');
+  socket.setEncoding('utf8').on('data', (chunk) => chunks.push(String(chunk)));
+  const closed = new Promise<string>((resolve, reject) => {
     socket.on('close', () => resolve(chunks.join('')));
     socket.on('error', reject);
   });
+  const opened = once(socket, 'connect');
+  return { send: (text: string) => void socket.write(text), received: () => chunks.join(''), opened, closed, end: () => socket.destroy() };
+}
+
+/** What a connection is answered that sends this text and no more. */
+function answerTo(text: string): Promise<string> {
+  const socket = open();
+  if (text !== '') socket.send(text);
+  return socket.closed;
 }
 
 test('a request that does not come to its end is answered 408', async () => {
@@ -128,6 +165,53 @@ test('a request that does not come to its end is answered 408', async () => {
   expect(await answerTo('GET /v1/devices HTTP/1.1\r\nHost: x\r\n')).toMatch(/^HTTP\/1\.1 408 .*application\/problem\+json/s);
   const begun = 'POST /v1/devices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{';
   expect(await answerTo(begun)).toMatch(/^HTTP\/1\.1 (401|408) /);
+});
+
+test('a request that has arrived while the service was held up is answered, however long it waited to be read', async () => {
+  const connected = Promise.withResolvers<void>();
+  bench.prepare = (app) => void app.server.once('connection', () => connected.resolve());
+  await limitTo({ requestTimeout: 400 });
+  const socket = open();
+  await Promise.all([connected.promise, socket.opened]);
+  socket.send('GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+  const end = performance.now() + 600;
+  while (performance.now() < end);
+  expect(await socket.closed).toMatch(/^HTTP\/1\.1 200 /);
+});
+
+test('a connection on which nothing was sent is closed without an answer, which would be taken for that of the next request', async () => {
+  await limitTo({ requestTimeout: 400 });
+  expect(await answerTo('')).toBe('');
+  const socket = open();
+  socket.send('GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n');
+  await until('the request is answered', async () => socket.received().includes('200 OK'));
+  socket.send('GET /health');
+  expect(await socket.closed).toMatch(/^HTTP\/1\.1 200 .*HTTP\/1\.1 408 /s);
+});
+
+const eventsRequest = () => `GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${bench.key}\r\n\r\n`;
+
+test('an event stream that is open is not ended by the start of another request on its connection', async () => {
+  await limitTo({ requestTimeout: 400 });
+  const socket = open();
+  socket.send(eventsRequest());
+  await until('the stream is open', async () => socket.received().includes('\n: \n'));
+  socket.send('GET /v1/devices HTTP/1.1\r\n');
+  // Two connections that were opened later were ended.
+  for (let count = 0; count < 2; count += 1) expect(await answerTo('GET /v1/devices HTTP/1.1\r\n')).toMatch(/^HTTP\/1\.1 408 /);
+  await bench.push('tcp', '1.0.0', workModule(1));
+  await until('an event arrives', async () => socket.received().includes('event: build.created'));
+  expect(socket.received()).not.toContain('HTTP/1.1 408');
+  socket.end();
+});
+
+test('what is no HTTP ends the connection of an event stream, and is not answered in the middle of the stream', async () => {
+  await limitTo({});
+  const socket = open();
+  socket.send(eventsRequest());
+  await until('the stream is open', async () => socket.received().includes('\n: \n'));
+  socket.send('no request\r\n\r\n');
+  expect(await socket.closed).toMatch(/^HTTP\/1\.1 200 (?!.*HTTP\/1\.1 400)/s);
 });
 
 test('headers past the limit are answered 431', async () => {

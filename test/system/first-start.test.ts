@@ -1,11 +1,11 @@
 // The first start of a service, and the key of its administrator: made once, shown once, read by its owner only.
 
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
-import { bearer } from '../api/fixture.ts';
+import { bearer, until } from '../api/fixture.ts';
 
 let folder: string;
 let keyFile: string;
@@ -33,8 +33,36 @@ function start(...args: string[]): Child {
   return child;
 }
 
+/** A start that is killed as soon as it has written a file with this end, before what belongs to the file is committed. */
+async function startKilledAfterWriting(end: string, ...args: string[]): Promise<void> {
+  const preload = join(folder, 'kill.mjs');
+  writeFileSync(
+    preload,
+    `import fs from 'node:fs';
+    import { syncBuiltinESMExports } from 'node:module';
+    const write = fs.writeFileSync;
+    fs.writeFileSync = (file, ...rest) => {
+      write(file, ...rest);
+      if (String(file).endsWith(${JSON.stringify(end)})) process.kill(process.pid, 'SIGKILL');
+    };
+    syncBuiltinESMExports();`,
+  );
+  const database = join(folder, 'data', 'patchbay.db');
+  const startArguments = ['serve', '--no-embedded-host', '--port', '0', '--database', database, ...args];
+  const child = new Child('the start that is killed', startArguments, { flags: ['--import', preload] });
+  children.push(child);
+  expect(await child.ended).toBe('SIGKILL');
+}
+
 const urlOf = async (service: Child) => (await service.says(/API +(http:\S+)\/v1$/))[1] ?? '';
-const statusWith = async (service: Child, key: string) => (await fetch(`${await urlOf(service)}/v1/keys`, { headers: bearer(key) })).status;
+/** A service on a slow machine may have too much to do just then. */
+const statusWith = async (service: Child, key: string) => {
+  const url = await urlOf(service);
+  return until('the service has time', async () => {
+    const { status } = await fetch(`${url}/v1/keys`, { headers: bearer(key) });
+    return status !== 503 && status;
+  });
+};
 const keptKey = () => readFileSync(keyFile, 'utf8').trim();
 
 test('the first start makes the key of an administrator, shows it, and keeps it where only its owner can read it', async () => {
@@ -95,4 +123,40 @@ test('with keys it may be reached from other machines, and without them it asks 
   await local.says(/keys +nobody is asked for one/);
   expect(await statusWith(local, 'not a key')).toBe(200);
   expect(existsSync(keyFile)).toBe(false);
+});
+
+test.each(['.pem', 'admin-key'])(
+  'a first start that dies after writing its file %s explains at the next start what to do, and that works',
+  async (end) => {
+    await startKilledAfterWriting(end);
+    const written = ['admin-key', 'signing-keys'].filter((name) => existsSync(join(folder, 'data', name)));
+    const contents = () => readdirSync(join(folder, 'data', 'signing-keys')).concat(existsSync(keyFile) ? keptKey() : []);
+    const before = contents();
+    const refused = start();
+    await refused.says(/first start .*was interrupted/);
+    expect(await refused.ended).toBe(1);
+    expect(contents()).toEqual(before);
+    // As the message says, for each of the two.
+    if (end !== 'admin-key') for (const name of written) renameSync(join(folder, 'data', name), join(folder, name));
+    const service = start(...(end === 'admin-key' ? ['--new-admin-key'] : []));
+    await urlOf(service);
+    expect(await statusWith(service, keptKey())).toBe(200);
+  },
+);
+
+test('a start that dies while it replaces the admin key leaves the key that was there, and the next one replaces it', async () => {
+  const first = start();
+  await urlOf(first);
+  await first.end();
+  const known = keptKey();
+  await startKilledAfterWriting('admin-key.new', '--new-admin-key');
+  expect(keptKey()).toBe(known);
+  const second = start();
+  expect(await statusWith(second, keptKey())).toBe(200);
+  await second.end();
+  const third = start('--new-admin-key');
+  await urlOf(third);
+  expect(keptKey()).not.toBe(known);
+  expect([await statusWith(third, keptKey()), await statusWith(third, known)]).toEqual([200, 200]);
+  expect(existsSync(`${keyFile}.new`)).toBe(false);
 });

@@ -34,7 +34,7 @@ export async function followEvents(client: Client, signal: AbortSignal, tell: (n
         continue;
       }
       // What came after it has been pruned, or is of another database: whoever looks reads anew.
-      if (error instanceof AnswerError && error.status < 500 && error.status !== 429) last = null;
+      if (error instanceof AnswerError && error.status < 500 && error.status !== 408 && error.status !== 429) last = null;
       if (error instanceof AnswerError && error.status === 401) tell({ isRefused: true });
     }
     if (signal.aborted) return;

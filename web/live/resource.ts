@@ -70,7 +70,7 @@ export function useResource<Data>(
         if (asking.signal.aborted || wasGivenUp(error)) return;
         failures++;
         const failure = failureOf(error);
-        mayPass = failure.status === null || failure.status === 429 || failure.status >= 500;
+        mayPass = failure.status === null || failure.status === 408 || failure.status === 429 || failure.status >= 500;
         setKnown((before) => ({ of: identity, data: before.of === identity ? before.data : null, failure }));
       } finally {
         isUnderWay = false;

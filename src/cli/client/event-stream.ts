@@ -144,6 +144,6 @@ async function* pollUntilLost<Data>(poll: Poll<Data>, signal: AbortSignal, onAns
 
 /** Whether it may be otherwise a moment later: the service is away or busy, or the connection broke off in the middle, or was given up here. */
 function mayPass(error: unknown): boolean {
-  if (error instanceof AnswerError) return error.status === 429 || error.status >= 500;
+  if (error instanceof AnswerError) return error.status === 408 || error.status === 429 || error.status >= 500;
   return error instanceof UnreachableError || error instanceof TypeError || (error instanceof Error && error.name === 'AbortError');
 }

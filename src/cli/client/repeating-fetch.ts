@@ -10,7 +10,8 @@ const attempts = 5;
 const firstWait = 200;
 /** Milliseconds that the service may ask to wait for. */
 const longestWait = 30_000;
-const busyStatuses = new Set([429, 503]);
+/** Too many requests, a service that is busy, or a request that did not arrive in time (408). */
+const laterStatuses = new Set([408, 429, 503]);
 
 /** Nothing that answers is at the address. */
 export class UnreachableError extends Error {
@@ -38,7 +39,7 @@ export async function repeatingFetch(made: Request, stopped: AbortSignal): Promi
     try {
       // The signal is given again, for a request does not keep the one that it was made with from being collected.
       const response = await fetch(isLast ? request : request.clone(), { signal });
-      if (isLast || !busyStatuses.has(response.status)) return response;
+      if (isLast || !laterStatuses.has(response.status)) return response;
       wait = Math.min(retryAfterMilliseconds(response.headers) ?? usualWait, longestWait);
       await response.body?.cancel();
     } catch (error) {

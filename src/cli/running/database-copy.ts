@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { CopyError, type CopyProgress, copyDatabase } from '../../store/copy.ts';
 import { MigrationError } from '../../store/migrations.ts';
 import { DatabaseInUse } from '../../store/sqlite/lock.ts';
+import { TransactionsLost } from '../../store/sqlite/log-marker.ts';
 import { isPostgresql } from '../../store/store.ts';
 import { PoolerError } from '../../store/unavailable.ts';
 import { StartError, UsageError } from '../command-line.ts';
@@ -61,6 +62,10 @@ function lineOf(progress: CopyProgress): string {
 
 function explained(error: unknown): unknown {
   if (error instanceof DatabaseInUse) return new StartError(`not copied: the file is in use: ${error.message}`);
+  if (error instanceof TransactionsLost)
+    return new StartError(
+      `not copied: ${error.message}. Put that file back, or start the service once with --accept-lost-transactions and stop it`,
+    );
   if (error instanceof CopyError || error instanceof MigrationError || error instanceof PoolerError)
     return new StartError(`not copied: ${error.message}`);
   const code = error instanceof Error && 'code' in error ? error.code : null;

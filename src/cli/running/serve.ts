@@ -14,10 +14,11 @@ import { SigningKeyError } from '../../control/signing-keys.ts';
 import { survivingStream } from '../../protocol/logging.ts';
 import { MigrationError } from '../../store/migrations.ts';
 import { DatabaseInUse } from '../../store/sqlite/lock.ts';
+import { TransactionsLost } from '../../store/sqlite/log-marker.ts';
 import { isPostgresql } from '../../store/store.ts';
 import { PoolerError, unavailabilityOf } from '../../store/unavailable.ts';
 import { readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
-import { adminKeyText, writeAdminKey } from './admin-key.ts';
+import { adminKeyText, placeAdminKey, writeAdminKey } from './admin-key.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
 import { exposedFiles, exposedFolders } from './exposed-files.ts';
 import { refuseFileAddress } from './file-address.ts';
@@ -42,6 +43,8 @@ Options (most also as environment variables):
   --signing-keys FOLDER  where the key is kept that the service signs builds and checkpoints of its audit trail with
                          (PATCHBAY_SIGNING_KEYS, signing-keys beside the database)
   --new-signing-key      make another one, if that one is lost; nobody vouches for it
+  --accept-lost-transactions
+                         start although the SQLite file lost its -wal, and with it the last transactions; without it, the service refuses to start
   --keep-events DAYS     remove events of the audit trail that are older; what proves them stays (PATCHBAY_KEEP_EVENTS, for ever)
   --keep-images DAYS     remove images that are older, and that no device has or can go back to (PATCHBAY_KEEP_IMAGES, for ever)
   --keep-versions N      versions of a module that a device can go back to, besides the one that it has; for --keep-images
@@ -81,6 +84,7 @@ type ServeSettings = {
   readonly newAdminKey: boolean;
   readonly signingKeys: string;
   readonly newSigningKey: boolean;
+  readonly acceptLostTransactions: boolean;
   readonly retention: RetentionSettings;
   readonly keys: KeyPolicy;
   readonly requestsPerMinute: number;
@@ -107,6 +111,7 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
       'new-admin-key': { type: 'boolean', default: false },
       'signing-keys': { type: 'string', default: environment['PATCHBAY_SIGNING_KEYS'] ?? '' },
       'new-signing-key': { type: 'boolean', default: false },
+      'accept-lost-transactions': { type: 'boolean', default: false },
       'keep-events': { type: 'string', default: environment['PATCHBAY_KEEP_EVENTS'] ?? '' },
       'keep-images': { type: 'string', default: environment['PATCHBAY_KEEP_IMAGES'] ?? '' },
       'keep-versions': { type: 'string', default: environment['PATCHBAY_KEEP_VERSIONS'] ?? '5' },
@@ -140,6 +145,7 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
     newAdminKey: values['new-admin-key'],
     signingKeys: values['signing-keys'] || join(folder, 'signing-keys'),
     newSigningKey: values['new-signing-key'],
+    acceptLostTransactions: values['accept-lost-transactions'],
     retention: {
       interval: retentionInterval,
       keepEvents: readDays('keep-events', values['keep-events']),
@@ -183,7 +189,7 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
     writeAdminKey(settings.adminKeyFile, secret, settings.newAdminKey || adminKey.secret !== '');
     adminKey.secret = secret;
   };
-  const { app, url } = await startService(settings, { joinToken, keepAdminKey, signal });
+  const { app, url } = await startService(settings, { joinToken, keepAdminKey, isAdminKeyMade: () => adminKey.secret !== '', signal });
   for (const exposed of exposedSecrets(settings)) console.error(`warning: ${exposed}`);
   const host = settings.embeddedDevices > 0 ? startEmbeddedHost(url, joinToken, settings) : null;
   console.log(
@@ -209,12 +215,14 @@ type Service = Awaited<ReturnType<typeof createService>>;
 type Start = {
   readonly joinToken: string;
   readonly keepAdminKey: (secret: string) => void;
+  readonly isAdminKeyMade: () => boolean;
   readonly signal: AbortSignal;
 };
 
 async function startService(settings: ServeSettings, start: Start) {
   const { port, address } = settings;
   const app = await openService(settings, start);
+  if (start.isAdminKeyMade()) placeAdminKey(settings.adminKeyFile);
   try {
     return { app, url: await app.listen({ port, host: address }) };
   } catch (error) {
@@ -256,6 +264,7 @@ function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start):
     signingKeys: { privateKeys: privateKeysIn(signingKeys), isLost: newSigningKey },
     retention,
     beforeCreation: () => refuseWithoutDatabase(settings),
+    areLostTransactionsAccepted: settings.acceptLostTransactions,
     surroundingFaults: () => exposedSecrets(settings),
     adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: keepAdminKey },
     limits: { ...usualLimits, requestsPerMinute },
@@ -272,7 +281,7 @@ function refuseWithoutDatabase({ database, adminKeyFile, signingKeys }: ServeSet
   throw new StartError(
     `the database ${withoutPassword(database)} is missing or empty, but there are keys of an installation in ${found.join(' and ')}: ` +
       'restore the database from a backup, or say where it is with --database (from SQLite to PostgreSQL: patchbay db copy). ' +
-      `To begin a new installation, move ${found.join(' and ')} away first`,
+      `To begin a new installation, or after a first start that was interrupted, move ${found.join(' and ')} away first`,
   );
 }
 
@@ -304,6 +313,11 @@ function cannotOpen(database: string, error: unknown): unknown {
       `${error.message}: put it back, say where it is with --signing-keys, or have another made with --new-signing-key`,
     );
   if (error instanceof DatabaseInUse || error instanceof PoolerError) return new StartError(error.message);
+  if (error instanceof TransactionsLost)
+    return new StartError(
+      `${error.message}. Put that file back, or restore a backup of the database (docs/how-to/deploy.md); ` +
+        'to continue without these transactions, start once with --accept-lost-transactions',
+    );
   if (error instanceof MigrationError) return new StartError(`cannot use the database ${withoutPassword(database)}: ${error.message}`);
   const unavailable = unavailabilityOf(error);
   if (!isSystemError(error)) {

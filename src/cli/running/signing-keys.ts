@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import type { PrivateKeys } from '../../control/signing-keys.ts';
 import { StartError } from '../command-line.ts';
+import { flushFolderOf } from './flushed-folder.ts';
 
 /** The files of the keys in a folder; none where there is no such folder. */
 export function signingKeyFiles(folder: string): string[] {
@@ -29,6 +30,7 @@ export function privateKeysIn(folder: string): PrivateKeys {
       try {
         mkdirSync(folder, { recursive: true, mode: 0o700 });
         writeFileSync(fileOf(id), pem, { mode: 0o600, flag: 'wx', flush: true });
+        flushFolderOf(fileOf(id));
       } catch (error) {
         throw new StartError(`cannot write the signing key ${fileOf(id)}: ${String(error)}: choose another folder with --signing-keys`);
       }

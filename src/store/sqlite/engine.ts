@@ -11,6 +11,7 @@ import { DatabaseUnavailable } from '../unavailable.ts';
 import { type LockWait, openReader, openWriter, type SqliteConnection } from './connection.ts';
 import { DatabaseFiles } from './files.ts';
 import type { DatabaseLock } from './lock.ts';
+import { LogMarker } from './log-marker.ts';
 
 /** Pages of 4 KiB that the log may have before they are brought over into the database: most are written several times until then, and brought over once. */
 export const logPages = 8_000;
@@ -77,6 +78,7 @@ export class SqliteEngine implements Engine {
     }, limits);
     // What went to a file that is not there any more is not acknowledged.
     this.#guard?.check();
+    this.#guard?.recordCommitted();
     return result;
   }
 
@@ -130,6 +132,7 @@ export class SqliteEngine implements Engine {
     // SQLite refuses it on a connection with an open transaction.
     while (isInTransaction()) await delay(lockWait.interval);
     readNumber('PRAGMA wal_checkpoint(TRUNCATE)');
+    if (this.#guard?.fault() === null) this.#guard.recordCommitted();
   }
 
   async isDurable(): Promise<boolean> {
@@ -152,9 +155,10 @@ export class SqliteEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    const isWhole = this.#guard?.fault() === null;
     await this.#reader.client.$disconnect();
     await this.#writer.client.$disconnect();
-    this.#guard?.close();
+    this.#guard?.close(isWhole);
   }
 }
 
@@ -162,10 +166,18 @@ export class SqliteEngine implements Engine {
 class DatabaseGuard {
   readonly #files: DatabaseFiles;
   readonly #lock: DatabaseLock;
+  readonly #marker: LogMarker;
 
   constructor(databaseFile: string, lock: DatabaseLock) {
     this.#files = new DatabaseFiles(databaseFile);
     this.#lock = lock;
+    this.#marker = new LogMarker(databaseFile);
+    this.recordCommitted();
+  }
+
+  /** Has the next start notice where what is committed now was lost; to be called after a check. */
+  recordCommitted(): void {
+    this.#marker.record(this.#files.logState());
   }
 
   fault(): string | null {
@@ -180,8 +192,9 @@ class DatabaseGuard {
     throw new DatabaseUnavailable({ detail, retryAfterSeconds: 30, isTransient: false, isLost: true });
   }
 
-  /** To be called when SQLite has closed the database. */
-  close(): void {
+  /** To be called when SQLite has closed the database. @param isWhole Whether there was no fault until then. */
+  close(isWhole: boolean): void {
+    this.#marker.close(isWhole);
     this.#files.close();
     this.#lock.release();
   }

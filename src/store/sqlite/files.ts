@@ -2,14 +2,10 @@
 // with files that have been deleted, and what it writes then is lost when the process ends.
 
 import { type BigIntStats, closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { databaseHeaderSize, databaseState, type LogState } from './log-marker.ts';
+import { frameHeaderSize, isLogMagic, logHeaderSize } from './write-ahead-log.ts';
 
-/** Bytes of the header of a database file (https://www.sqlite.org/fileformat2.html). */
-const headerSize = 100;
 const magic = Buffer.from('SQLite format 3\0', 'latin1');
-/** Bytes of the header of the write-ahead log, and of that of each of its frames. */
-const logHeaderSize = 32;
-const frameHeaderSize = 24;
-const logMagics: ReadonlySet<number> = new Set([0x377f0682, 0x377f0683]);
 /** Bytes read of the index of the log: its header twice, and how far the log was copied into the database. */
 const indexSize = 132;
 /** Where the index has the number of frames, the salts of the log, how many frames were copied, and how many were to be. */
@@ -24,6 +20,12 @@ type Content = { readonly header: string; readonly copied: string };
 export class DatabaseFiles {
   readonly #files: Readonly<Record<Name, OpenFile>>;
   #content: Content | null;
+  /** What was last read of the index of the log and, after that, of the database. */
+  #lastRead: { readonly index: Buffer; readonly header: Buffer } = {
+    index: Buffer.alloc(indexSize),
+    header: Buffer.alloc(databaseHeaderSize),
+  };
+  #logState: LogState | null = null;
   #isClosed = false;
 
   /** @param file A database in WAL mode, that this process has open until after `close`, and has read from. */
@@ -41,6 +43,22 @@ export class DatabaseFiles {
     } catch (error) {
       return `the files of the database cannot be looked at: ${error instanceof Error ? error.message : String(error)}`;
     }
+  }
+
+  /** How much was committed, and where, when `fault` last looked; null while the log was copied into the database. */
+  logState(): LogState | null {
+    const { index, header } = this.#lastRead;
+    const copied = readNative(index, indexOffsets.copied);
+    if (copied !== readNative(index, indexOffsets.toBeCopied)) return null;
+    const log = { salts: saltsIn(index).toString('hex'), frames: readNative(index, indexOffsets.frames), copied };
+    const last = this.#logState;
+    // SQLite writes the database only as it copies the log.
+    const isSameDatabase = last !== null && last.log.salts === log.salts && last.log.copied === copied;
+    this.#logState = {
+      database: isSameDatabase ? last.database : databaseState(fstatSync(this.#files.database.descriptor, { bigint: true }), header),
+      log,
+    };
+    return this.#logState;
   }
 
   /** To be called when SQLite has closed the database. */
@@ -72,7 +90,7 @@ export class DatabaseFiles {
     const header = read(log, logHeaderSize);
     if (sizeOf(log) < logHeaderSize + frames * (frameHeaderSize + header.readUInt32BE(8)))
       return `the file ${log.path} was truncated while the service ran`;
-    if (logMagics.has(header.readUInt32BE(0)) && header.subarray(16, 24).equals(saltsIn(state))) return null;
+    if (isLogMagic(header.readUInt32BE(0)) && header.subarray(16, 24).equals(saltsIn(state))) return null;
     return `the file ${log.path} was overwritten while the service ran`;
   }
 
@@ -94,10 +112,12 @@ export class DatabaseFiles {
   /** Null while the log is copied into the file. */
   #readContent(): Content | null {
     const index = read(this.#files.index, indexSize);
+    const header = read(this.#files.database, databaseHeaderSize);
+    this.#lastRead = { index, header };
     const copied = readNative(index, indexOffsets.copied);
     if (copied !== readNative(index, indexOffsets.toBeCopied)) return null;
     // The salts are new with each run of the log.
-    return { header: read(this.#files.database, headerSize).toString('hex'), copied: `${saltsIn(index).toString('hex')}:${copied}` };
+    return { header: header.toString('hex'), copied: `${saltsIn(index).toString('hex')}:${copied}` };
   }
 }
 

@@ -247,6 +247,7 @@ test.runIf(process.platform !== 'win32').each([0o000, 0o022, 0o777])(
       'patchbay.db-wal': 0o600,
       'patchbay.db-shm': 0o600,
       'patchbay.db-lock': 0o600,
+      'patchbay.db-marker': 0o600,
     });
   },
 );

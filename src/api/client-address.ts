@@ -1,0 +1,38 @@
+// Who a client is by its address, behind proxies that forward it in X-Forwarded-For.
+
+import { BlockList, isIP } from 'node:net';
+import { normalizeIP } from '@fastify/rate-limit';
+import type { FastifyRequest } from 'fastify';
+
+/**
+ * Returns whether an address of `X-Forwarded-For`, or of a connection, is that of a trusted proxy.
+ * @param proxies IP addresses and CIDR ranges.
+ */
+export function trustOf(proxies: readonly string[]): (forwarded: string) => boolean {
+  const trusted = new BlockList();
+  for (const proxy of proxies) {
+    const [address = '', prefix] = proxy.split('/');
+    if (prefix === undefined) trusted.addAddress(address, familyOf(address));
+    else trusted.addSubnet(address, Number(prefix), familyOf(address));
+  }
+  return (forwarded) => {
+    const address = withoutPort(forwarded);
+    return isIP(address) !== 0 && trusted.check(address, familyOf(address));
+  };
+}
+
+/** Returns the client's address: of the connection, or as a trusted proxy forwards it. A proxy that forwards something else counts as the client. */
+export function addressOf({ ip, socket }: Pick<FastifyRequest, 'ip' | 'socket'>): string {
+  const { remoteAddress = 'gone' } = socket;
+  const address = withoutPort(ip ?? '');
+  // The zone of a link-local address is a name that the sender chooses.
+  return normalizeIP(isIP(address) === 0 || address.includes('%') ? remoteAddress : address);
+}
+
+const familyOf = (address: string) => (isIP(address) === 4 ? 'ipv4' : 'ipv6');
+
+/** Some proxies forward the port as well: `203.0.113.11:1000`, `[2001:db8::1]:443`. */
+function withoutPort(forwarded: string): string {
+  const [, bracketed, plain] = /^(?:\[([^\]]*)\](?::\d{1,5})?|([\d.]+):\d{1,5})$/.exec(forwarded) ?? [];
+  return bracketed ?? plain ?? forwarded;
+}
