@@ -9,10 +9,10 @@ import { delay } from './back-off.ts';
 
 /** Requests other than the stream of orders are given up after this. */
 const requestMilliseconds = 30_000;
-/** The service sends a comment line as soon as the stream begins; a stream that brings nothing for longer is buffered on its way. */
-const firstSilenceMilliseconds = 5_000;
-/** The service sends at least a comment line every 15 s; a stream silent for longer is dead. */
-const silenceMilliseconds = 45_000;
+/** Milliseconds that a stream may bring nothing before it counts as held back by a proxy, or as dead. */
+type SilenceLimits = { readonly first: number; readonly later: number };
+/** The service sends a comment line at once, and then at least one every 15 s. */
+const defaultSilenceLimits: SilenceLimits = { first: 5_000, later: 45_000 };
 /** How long the service may wait for orders before it answers a poll; less than `requestMilliseconds`. */
 const pollSeconds = 20;
 /** Between two polls that brought no new order, should something on the way answer at once. */
@@ -85,15 +85,17 @@ export class ControlConnection {
   readonly #url: string;
   readonly #joinToken: string;
   readonly #signal: AbortSignal;
+  readonly #silenceLimits: SilenceLimits;
   /** What the host got when it last registered. */
   #token: string | null = null;
   #orders: AbortController | null = null;
 
   /** @param controlUrl The service's address, like `http://127.0.0.1:7070`. */
-  constructor(controlUrl: string, joinToken: string, signal: AbortSignal) {
+  constructor(controlUrl: string, joinToken: string, signal: AbortSignal, silenceLimits: SilenceLimits = defaultSilenceLimits) {
     this.#url = controlUrl.replace(/\/+$/, '');
     this.#joinToken = joinToken;
     this.#signal = signal;
+    this.#silenceLimits = silenceLimits;
   }
 
   /** Says who the host is. @throws {ControlError} or a TypeError of fetch. */
@@ -132,7 +134,7 @@ export class ControlConnection {
     const silence = new AbortController();
     const endAfter = (milliseconds: number) =>
       setTimeout(() => silence.abort(new SilentStreamError(`no data arrived for ${milliseconds / 1_000} s`)), milliseconds);
-    let timer = endAfter(firstSilenceMilliseconds);
+    let timer = endAfter(this.#silenceLimits.first);
     try {
       const response = await this.#fetch(`/agent/v1/hosts/${host}/orders?bootId=${encodeURIComponent(bootId)}`, {
         headers: { accept: 'text/event-stream' },
@@ -143,7 +145,7 @@ export class ControlConnection {
       const heard = new TransformStream<Uint8Array, string>({
         transform: (chunk, controller) => {
           clearTimeout(timer);
-          timer = endAfter(silenceMilliseconds);
+          timer = endAfter(this.#silenceLimits.later);
           controller.enqueue(decoder.decode(chunk, { stream: true }));
         },
       });

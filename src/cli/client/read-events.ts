@@ -2,10 +2,10 @@
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 
-/** The service sends a comment as soon as a stream begins. A stream that brings nothing for so many milliseconds is buffered on its way. */
-const maxFirstSilence = 5_000;
-/** The service sends at least a comment every 15 s. A stream that is silent for so many milliseconds is lost. */
-const maxSilence = 45_000;
+/** Milliseconds that a stream may bring nothing before it counts as held back by a proxy, or as lost. */
+type SilenceLimits = { readonly first: number; readonly later: number };
+/** The service sends a comment as soon as a stream begins, and then at least one every 15 s. */
+const defaultSilenceLimits: SilenceLimits = { first: 5_000, later: 45_000 };
 
 /** A stream brought nothing for longer than the service is ever silent: a proxy holds it back, or the connection is dead. */
 export class SilentStreamError extends Error {
@@ -16,27 +16,28 @@ type Reading = {
   readonly signal: AbortSignal;
   /** Called when the first bytes of the stream arrive. */
   readonly onOpen?: () => void;
+  readonly silenceLimits?: SilenceLimits;
 };
 
 /**
  * Yields the data of the events of a stream until it ends or the signal is aborted; then its connection is closed.
  * @param open Requests the stream. Its signal is aborted when the stream is silent for too long.
- * @throws {SilentStreamError} If nothing arrives within 5 s of the request, or for 45 s after that.
+ * @throws {SilentStreamError} If nothing arrives within the limits: by default 5 s from the request, and then 45 s.
  */
 export async function* readEvents<Data>(
   open: (signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
-  { signal, onOpen }: Reading,
+  { signal, onOpen, silenceLimits = defaultSilenceLimits }: Reading,
 ): AsyncGenerator<Data, void> {
   const silence = new AbortController();
   const endAfter = (milliseconds: number) =>
     setTimeout(() => silence.abort(new SilentStreamError(`no data arrived for ${milliseconds / 1_000} s`)), milliseconds);
-  let timer = endAfter(maxFirstSilence);
+  let timer = endAfter(silenceLimits.first);
   let isOpen = false;
   const decoder = new TextDecoder();
   const text = new TransformStream<Uint8Array, string>({
     transform: (chunk, controller) => {
       clearTimeout(timer);
-      timer = endAfter(maxSilence);
+      timer = endAfter(silenceLimits.later);
       if (!isOpen) onOpen?.();
       isOpen = true;
       controller.enqueue(decoder.decode(chunk, { stream: true }));

@@ -1,0 +1,63 @@
+// A stream that was open and falls silent, as behind a connection that died without a word: hosts poll for their orders, and readers of events are told.
+
+import { createServer } from 'node:http';
+import { afterEach, expect, test } from 'vitest';
+import { readEvents, SilentStreamError } from '../../src/cli/client/read-events.ts';
+import { ControlConnection } from '../../src/host/control-connection.ts';
+
+const ended: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const end of ended.splice(0)) await end();
+});
+
+/** A service whose stream of orders sends one comment and then nothing. Returns its address, and what it was asked for. */
+async function startSilentService(): Promise<{ readonly url: string; readonly paths: string[] }> {
+  const paths: string[] = [];
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://service');
+    paths.push(pathname);
+    if (pathname.endsWith('/orders')) {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write(': open\n\n');
+    } else {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ orders: [] }));
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  ended.push(
+    () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  );
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the server has no port');
+  return { url: `http://127.0.0.1:${address.port}`, paths };
+}
+
+test('a host polls for its orders when its stream falls silent after it was open', async () => {
+  const { url, paths } = await startSilentService();
+  const stop = new AbortController();
+  const reasons: string[] = [];
+  const connection = new ControlConnection(url, 'token', stop.signal, { first: 60_000, later: 20 });
+  const following = connection.followOrders('host', 'boot', {
+    onOrder: async () => {},
+    onMalformed: () => {},
+    onPolling: (reason) => reasons.push(reason),
+  });
+  await expect.poll(() => paths, { timeout: 30_000 }).toContain('/agent/v1/hosts/host/orders/next');
+  expect(reasons).toEqual(['no data arrived for 0.02 s']);
+  stop.abort();
+  await following.catch(() => {});
+});
+
+test('a reader of events is told when a stream falls silent after it was open', async () => {
+  const silent = new ReadableStream<Uint8Array>({
+    start: (controller) => controller.enqueue(new TextEncoder().encode('data: 1\n\n')),
+  });
+  const { signal } = new AbortController();
+  const events = readEvents<number>(async () => silent, { signal, silenceLimits: { first: 60_000, later: 20 } });
+  expect(await events.next()).toEqual({ done: false, value: 1 });
+  await expect(events.next()).rejects.toThrow(SilentStreamError);
+});
