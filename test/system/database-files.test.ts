@@ -100,7 +100,7 @@ test.each([
   lose();
   for (let attempt = 0; attempt < 2; attempt += 1) {
     const refused = start();
-    await refused.says(/is missing or empty.*restore the database from a backup.*To begin a new installation, move .* away first/);
+    await refused.says(/is missing or empty.*restore the database from a backup.*To begin a new installation, .*move .* away first/);
     expect(await refused.ended).toBe(1);
   }
   const moved = join(folder, 'moved');
