@@ -12,7 +12,7 @@ const statuses = new Map([
   [timeoutCode, 408],
   ['HPE_HEADER_OVERFLOW', 431],
 ]);
-/** The client has gone, or its request was cut short on its way: it is to see a lost connection, for 400 would tell it not to repeat the request. */
+/** The client disconnected, or its request was cut short. The connection is closed without an answer: after a 400 a client would not repeat the request. */
 const unansweredCodes: ReadonlySet<string> = new Set(['ECONNRESET', 'HPE_INVALID_EOF_STATE']);
 
 /** The last request of a connection whose headers have arrived, and its response. */
@@ -49,9 +49,9 @@ export class ClientErrors {
     await nextTurn();
     const now = this.#exchanges.get(socket);
     const hasArrived = now?.request.complete === true && (now !== before || !wasComplete);
-    // What a client sends after a request whose response goes on, as an event stream does, does not end that response.
+    // Bytes that arrive after a request do not end its response while the response is still being sent, as an event stream is.
     if (hasArrived || this.#isAnswering(socket)) return;
-    // Of a request that has not begun to arrive, nothing is to be answered: the client would take a 408 for the answer to the request that it is just sending.
+    // Before the first byte of a request there is nothing to answer: the client would take a 408 for the answer to a request that it is about to send.
     if (socket.bytesRead > (this.#bytesAnswered.get(socket) ?? 0)) this.#end(error, socket);
     else socket.destroy();
   }

@@ -162,7 +162,8 @@ export class Control {
    */
   static async open(database: string, settings: ControlSettings, logger: BaseLogger = pino({ enabled: false })): Promise<Control> {
     const { beforeCreation = () => {}, areLostTransactionsAccepted = false } = settings;
-    const onLostTransactions = (loss: string) => logger.error(`${loss}: the service continues without them, as it was told to`);
+    const onLostTransactions = (loss: string) =>
+      logger.error(`${loss}: the service continues without them, because its start accepts lost transactions`);
     const options = areLostTransactionsAccepted ? { onLostTransactions } : {};
     const store = await Store.open(database, { isExclusive: true, beforeCreation, ...options });
     const { isCreation, signingKeys } = await openSigningKeys(store, { ...settings.signingKeys, beforeCreation }).catch(

@@ -192,7 +192,7 @@ export class Hosts {
   async #apply(hostId: string, reports: Reports, requester: Requester): Promise<void> {
     const { store, clock, damagedRows } = this.#context;
     await store.transaction(async (records) => {
-      // Here, for the host may register anew while its old reports wait.
+      // Read here because the host may register again while its old reports wait.
       await checkBoot(records, hostId, reports.bootId);
       await applyReports(records, { hostId, ...reports }, clock.now(), requester);
     });

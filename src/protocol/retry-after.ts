@@ -1,4 +1,4 @@
-// When a client that was told to come back later may do so.
+// How long a client waits before it repeats a request: the Retry-After header.
 
 /**
  * How long `Retry-After`, in seconds or as a date (RFC 9110, 10.2.3), asks to wait, in milliseconds and not less than 0; null where there is none or

@@ -226,7 +226,7 @@ test.runIf(databaseKind === 'sqlite').each(Object.values(ofModules))(
 test.runIf(databaseKind === 'sqlite').each([
   ['at', '9007199254740993'],
   ['detail', json],
-])('an audit event whose %s is %s is told by its number in an export, which goes on after it', async (column, value) => {
+])('an export names an audit event whose %s is %s by its number, and continues after it', async (column, value) => {
   const number = Number(itemsOf(await bench.get('/v1/audit?limit=3'))[2]?.['number']);
   await change(`CREATE TABLE "saved" AS SELECT "${column}" AS "cell" FROM "AuditEvent" WHERE "number" = ${number}`);
   await change(`UPDATE "AuditEvent" SET "${column}" = ${value} WHERE "number" = ${number}`);

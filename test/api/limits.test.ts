@@ -95,7 +95,7 @@ test.each([
 });
 
 test.each(['unknown', '_hidden', '203.0.113.1:99999x', '[2001:db8::1', '203.0.113.1:', '999.1.1.1:80', '10.1.2.3/8', 'fe80::1%eth0'])(
-  'a forwarded address that is none, as "%s", ends the chain: it counts for the proxy, and lets nobody choose an address',
+  'a forwarded value that is no address, as "%s", ends the chain: the request counts for the proxy, and a client cannot choose its address',
   async (invalid) => {
     bench.trustedProxies = ['10.0.0.0/8', '127.0.0.1'];
     await limitTo({ unknownPerMinute: 5 });

@@ -122,7 +122,7 @@ test('an order that comes again is not carried out again, and its report is sent
   expect(second).toEqual(first);
 });
 
-test('the last 500 acknowledged reports are remembered; an order from before is carried out again', { timeout: 300_000 }, async () => {
+test('the last 500 acknowledged reports are remembered; an older order is executed again', { timeout: 300_000 }, async () => {
   deliver(attach);
   const orders = Array.from({ length: 501 }, (_, index) => {
     return { kind: 'stop-program', order: newIdentifier('order'), device, sequence: index + 2, program: newIdentifier('program') };

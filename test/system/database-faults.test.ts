@@ -53,7 +53,7 @@ const lockedFile: Fault = {
   },
 };
 
-/** Every session is ended, and none can be begun, as while a server is started anew. */
+/** Ends every session and lets none begin, as while a server restarts. */
 const lostServer: Fault = {
   begin: async (database) => {
     await alterPostgresql(database, 'ALLOW_CONNECTIONS false');

@@ -110,7 +110,7 @@ test.each([
   expect(await urlOf(start())).not.toBe('');
 });
 
-test('a service that lost all but the migrations of its database is not begun anew over its keys', async () => {
+test('a service that lost all but the migrations of its database does not start over with its keys', async () => {
   const first = start();
   await urlOf(first);
   await first.end('SIGKILL');
@@ -141,7 +141,7 @@ test('the same on PostgreSQL', async () => {
   expect(adminKey()).toBe(key);
 });
 
-test('a first start that died between the migrations and the making of keys is carried out by the next one', async () => {
+test('a first start that died between the migrations and the creation of keys is completed by the next start', async () => {
   mkdirSync(join(folder, 'data'));
   applyMigrations(database());
   expect((await fetch(`${await urlOf(start())}/v1/keys`, { headers: bearer(adminKey()) })).status).toBe(200);
@@ -264,7 +264,7 @@ test.runIf(process.platform !== 'win32')(
 );
 
 test.runIf(process.platform !== 'win32')(
-  'folders that others can write to are told at the start and in health, until they cannot',
+  'folders that others can write to are reported at the start and in health, until others cannot',
   async () => {
     const first = start();
     await urlOf(first);

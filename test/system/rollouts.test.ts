@@ -26,7 +26,7 @@ let client: Client;
 let service: RestartedProcess;
 let hosts: RestartedProcess[];
 let devices: string[];
-/** The programs after the build that traps has gone: none of them fails any more. */
+/** The programs after the build that traps was rolled back: none of them fails any more. */
 let before: ReadonlyMap<string, Schemas['ProgramStatistics']> = new Map();
 
 /** As `workModule`, but that it traps on one of ten inputs: what it is given is the argument and how often it was called. */

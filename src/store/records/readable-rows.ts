@@ -130,13 +130,13 @@ export const unreadablePosition = {
 /** How rows are read one by one. */
 export type OneByOne<Key, Row extends object> = {
   readonly nameOf: (key: Key) => RowName;
-  /** Returns null where the row has gone. */
+  /** Returns null if the row was deleted. */
   readonly read: (key: Key) => Promise<Row | null>;
   readonly sortedBy: (key: Key) => Promise<UnreadableRow['sortedBy']> | UnreadableRow['sortedBy'];
   readonly onUnreadable: OnUnreadable;
 };
 
-/** Reads rows one by one, in the order of their keys; a row that has gone is left out. */
+/** Reads rows one by one, in the order of their keys; a row that was deleted meanwhile is left out. */
 export async function readOneByOne<Key, Row extends object>(
   keys: readonly Key[],
   { nameOf, read, sortedBy, onUnreadable }: OneByOne<Key, Row>,
