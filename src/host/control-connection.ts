@@ -5,14 +5,11 @@ import { z } from 'zod';
 import { agentLimits, Order, Registered, type Registration } from '../protocol/agent.ts';
 import { retryAfterMilliseconds } from '../protocol/retry-after.ts';
 import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
+import { defaultSilenceLimits, type SilenceLimits, SilentStreamError, watchSilence } from '../protocol/silent-stream.ts';
 import { delay } from './back-off.ts';
 
 /** Requests other than the stream of orders are given up after this. */
 const requestMilliseconds = 30_000;
-/** Milliseconds that a stream may bring nothing before it counts as held back by a proxy, or as dead. */
-type SilenceLimits = { readonly first: number; readonly later: number };
-/** The service sends a comment line at once, and then at least one every 15 s. */
-const defaultSilenceLimits: SilenceLimits = { first: 5_000, later: 45_000 };
 /** How long the service may wait for orders before it answers a poll; less than `requestMilliseconds`. */
 const pollSeconds = 20;
 /** Between two polls that brought no new order, should something on the way answer at once. */
@@ -60,11 +57,6 @@ export function printable(text: string, limit: number): string {
     .replaceAll(/\p{Cc}+/gu, ' ')
     .slice(0, limit)
     .toWellFormed();
-}
-
-/** The stream of orders brought nothing for longer than the service is ever silent: a proxy holds it back, or the connection is dead. */
-class SilentStreamError extends Error {
-  override readonly name = 'SilentStreamError';
 }
 
 /** What becomes of orders. */
@@ -131,28 +123,17 @@ export class ControlConnection {
   }
 
   async #streamOrders(host: string, bootId: string, ended: AbortSignal, take: TakeOrder): Promise<void> {
-    const silence = new AbortController();
-    const endAfter = (milliseconds: number) =>
-      setTimeout(() => silence.abort(new SilentStreamError(`no data arrived for ${milliseconds / 1_000} s`)), milliseconds);
-    let timer = endAfter(this.#silenceLimits.first);
+    const silence = watchSilence(this.#silenceLimits);
     try {
       const response = await this.#fetch(`/agent/v1/hosts/${host}/orders?bootId=${encodeURIComponent(bootId)}`, {
         headers: { accept: 'text/event-stream' },
         signal: AbortSignal.any([ended, silence.signal]),
       });
       if (response.body === null) return;
-      const decoder = new TextDecoder();
-      const heard = new TransformStream<Uint8Array, string>({
-        transform: (chunk, controller) => {
-          clearTimeout(timer);
-          timer = endAfter(this.#silenceLimits.later);
-          controller.enqueue(decoder.decode(chunk, { stream: true }));
-        },
-      });
-      const events = response.body.pipeThrough(heard).pipeThrough(new EventSourceParserStream({ maxBufferSize: orderCharacters }));
+      const events = response.body.pipeThrough(silence.text).pipeThrough(new EventSourceParserStream({ maxBufferSize: orderCharacters }));
       for await (const { event, id, data } of events) if (event === 'order') await take(Number(id ?? 0), parseOrder(data));
     } finally {
-      clearTimeout(timer);
+      silence.end();
     }
   }
 

@@ -1,9 +1,10 @@
-// A stream that was open and falls silent, as behind a connection that died without a word: hosts poll for their orders, and readers of events are told.
+// A stream that was open and falls silent, as when its connection is lost without a FIN: hosts poll for their orders, and readers of events get an error.
 
 import { createServer } from 'node:http';
 import { afterEach, expect, test } from 'vitest';
-import { readEvents, SilentStreamError } from '../../src/cli/client/read-events.ts';
+import { readEvents } from '../../src/cli/client/read-events.ts';
 import { ControlConnection } from '../../src/host/control-connection.ts';
+import { SilentStreamError } from '../../src/protocol/silent-stream.ts';
 
 const ended: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -52,7 +53,7 @@ test('a host polls for its orders when its stream falls silent after it was open
   await following.catch(() => {});
 });
 
-test('a reader of events is told when a stream falls silent after it was open', async () => {
+test('a reader of events gets an error when a stream falls silent after it was open', async () => {
   const silent = new ReadableStream<Uint8Array>({
     start: (controller) => controller.enqueue(new TextEncoder().encode('data: 1\n\n')),
   });

@@ -1,7 +1,7 @@
 // The stream of the service's events: followed until it is given up, and found again when it is lost.
 
 import { AnswerError, answerOf, type Client, type Schemas } from '../../src/cli/client/client.ts';
-import { readEvents, SilentStreamError } from '../../src/cli/client/read-events.ts';
+import { fellSilent, readEvents } from '../../src/cli/client/read-events.ts';
 import { backOff, delay } from './waiting.ts';
 
 export type LiveEvent = Schemas['AuditEvent'];
@@ -28,7 +28,7 @@ export async function followEvents(client: Client, signal: AbortSignal, tell: (n
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof SilentStreamError) {
+      if (fellSilent(error)) {
         // The next attempt takes 5 s where the stream is held back again: the pages are read again that often, and follow the stream when it comes through.
         tell({ connection: 'looking' });
         continue;

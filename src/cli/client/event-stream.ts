@@ -3,7 +3,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { EventType } from './choices.ts';
 import { AnswerError, answerOf, type Client, type Schemas } from './client.ts';
-import { readEvents, SilentStreamError } from './read-events.ts';
+import { fellSilent, readEvents } from './read-events.ts';
 import { readLines } from './read-lines.ts';
 import { UnreachableError } from './repeating-fetch.ts';
 
@@ -117,7 +117,7 @@ async function* followStream<Data>(
       yield* readEvents<Data>(open, { signal, onOpen: () => connect('streaming') });
     } catch (error) {
       try {
-        if (!(error instanceof SilentStreamError) || signal.aborted) throw error;
+        if (!fellSilent(error) || signal.aborted) throw error;
         yield* pollUntilLost(poll, signal, () => connect('polling'));
       } catch (error) {
         if (signal.aborted) return;

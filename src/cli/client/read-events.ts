@@ -1,16 +1,7 @@
 // The events in one stream of server-sent events, read the same on the command line and in a browser.
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-
-/** Milliseconds that a stream may bring nothing before it counts as held back by a proxy, or as lost. */
-type SilenceLimits = { readonly first: number; readonly later: number };
-/** The service sends a comment as soon as a stream begins, and then at least one every 15 s. */
-const defaultSilenceLimits: SilenceLimits = { first: 5_000, later: 45_000 };
-
-/** A stream brought nothing for longer than the service is ever silent: a proxy holds it back, or the connection is dead. */
-export class SilentStreamError extends Error {
-  override readonly name = 'SilentStreamError';
-}
+import { defaultSilenceLimits, type SilenceLimits, SilentStreamError, watchSilence } from '../../protocol/silent-stream.ts';
 
 type Reading = {
   readonly signal: AbortSignal;
@@ -28,25 +19,11 @@ export async function* readEvents<Data>(
   open: (signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
   { signal, onOpen, silenceLimits = defaultSilenceLimits }: Reading,
 ): AsyncGenerator<Data, void> {
-  const silence = new AbortController();
-  const endAfter = (milliseconds: number) =>
-    setTimeout(() => silence.abort(new SilentStreamError(`no data arrived for ${milliseconds / 1_000} s`)), milliseconds);
-  let timer = endAfter(silenceLimits.first);
-  let isOpen = false;
-  const decoder = new TextDecoder();
-  const text = new TransformStream<Uint8Array, string>({
-    transform: (chunk, controller) => {
-      clearTimeout(timer);
-      timer = endAfter(silenceLimits.later);
-      if (!isOpen) onOpen?.();
-      isOpen = true;
-      controller.enqueue(decoder.decode(chunk, { stream: true }));
-    },
-  });
+  const silence = watchSilence(silenceLimits, onOpen);
   const ended = AbortSignal.any([signal, silence.signal]);
   let close = () => {};
   try {
-    const reader = (await open(ended)).pipeThrough(text).pipeThrough(new EventSourceParserStream()).getReader();
+    const reader = (await open(ended)).pipeThrough(silence.text).pipeThrough(new EventSourceParserStream()).getReader();
     // Cancelled here, for a stream does not keep the signal of its request from being collected.
     close = () => void reader.cancel().catch(() => {});
     ended.addEventListener('abort', close, { once: true });
@@ -58,8 +35,13 @@ export async function* readEvents<Data>(
     }
     silence.signal.throwIfAborted();
   } finally {
-    clearTimeout(timer);
+    silence.end();
     ended.removeEventListener('abort', close);
     close();
   }
+}
+
+/** Returns whether `readEvents` ended because its stream fell silent. */
+export function fellSilent(error: unknown): boolean {
+  return error instanceof SilentStreamError;
 }
