@@ -1,6 +1,6 @@
 // The browser of the tests: it comes in an npm package, and is the same everywhere.
 
-import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,10 @@ const packageFolder = join(dirname(fileURLToPath(import.meta.resolve('@sparticuz
 /** Starts it. A machine that has not the libraries it needs gets those of the package. */
 export async function startBrowser(): Promise<Browser> {
   const folder = await unpacked();
-  const env = { ...process.env, FONTCONFIG_PATH: join(folder, 'fonts') };
+  // What Chromium leaves when it is closed in the middle of a write goes with the browser's folder.
+  const temporary = join(folder, 'temporary');
+  mkdirSync(temporary, { recursive: true });
+  const env = { ...process.env, FONTCONFIG_PATH: join(folder, 'fonts'), TMPDIR: temporary };
   const options = {
     executablePath: join(folder, 'chromium'),
     // Nothing is drawn for anybody, and pages of the service need no processes of their own.
