@@ -2,8 +2,17 @@
 
 import { ByteReader } from './byte-reader.ts';
 import { ByteWriter } from './byte-writer.ts';
-import { acceptedFeatures, type Catch, type Feature, type Instruction, opcodeDefinition, opcodes, simdOpcodes } from './instruction.ts';
-import { type BranchHint, MalformedModuleError, UnacceptedFeatureError } from './module.ts';
+import {
+  acceptedFeatures,
+  type Catch,
+  type Feature,
+  type Instruction,
+  imageFeatures,
+  opcodeDefinition,
+  opcodes,
+  simdOpcodes,
+} from './instruction.ts';
+import { type BranchHint, type FunctionBody, MalformedModuleError, UnacceptedFeatureError } from './module.ts';
 
 /**
  * Reads the instructions of a function body or a constant expression, given without the final `end`. Branch hints are not read.
@@ -287,4 +296,21 @@ function writeCatch(writer: ByteWriter, { kind, tag, label }: Catch): void {
   writer.byte(catchKinds.indexOf(kind));
   if (kind.startsWith('tag')) writer.unsigned(tag);
   writer.unsigned(label);
+}
+
+/**
+ * Reads the instructions of a function that the compiler has made or checked, with their branch hints.
+ * @throws {MalformedModuleError} when the bytes are not instructions.
+ */
+export function decodeBody({ body, hints = [] }: Pick<FunctionBody, 'body' | 'hints'>): Instruction[] {
+  const likely = new Map(hints.map((hint) => [hint.offset, hint.likely]));
+  const reader = new ByteReader(body);
+  const instructions: Instruction[] = [];
+  while (!reader.atEnd) {
+    const hint = likely.get(reader.offset);
+    const instruction = readInstruction(reader, imageFeatures);
+    const isHinted = hint !== undefined && (instruction.kind === 'block' || instruction.kind === 'branch');
+    instructions.push(isHinted ? { ...instruction, likely: hint } : instruction);
+  }
+  return instructions;
 }
