@@ -15,6 +15,7 @@ import type { StubOptions } from './access-stub.ts';
 import { type FunctionType, functionTypeOf, type Import, type Limits, type Module } from './binary/module.ts';
 import { encodeModule } from './binary/writer.ts';
 import { gateOf } from './gate.ts';
+import { instrument } from './instrumentation.ts';
 import { link } from './link.ts';
 
 /** Limits of what an image may have. */
@@ -50,7 +51,7 @@ export function assemble(request: AssembleRequest): Assembled {
   };
   const interfaceBytes = Buffer.byteLength(JSON.stringify(interfaceOf));
   if (interfaceBytes > imageLimits.interfaceBytes) return { ok: false, reasons: [tooLargeInterface(interfaceBytes)] };
-  const linked = link(code, { kind, stubs: request.stubs, ...imageLimits });
+  const linked = link(instrument(code), { kind, stubs: request.stubs, ...imageLimits });
   const image = encodeModule({ ...linked, customSections: sectionsOf(request, interfaceOf) });
   if (image.length > imageLimits.bytes) {
     return { ok: false, reasons: [`the image is of ${image.length} bytes; the limit is ${imageLimits.bytes}`] };

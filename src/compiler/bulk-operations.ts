@@ -90,7 +90,7 @@ export class BulkOperations {
 
   #functionOf(instruction: Instruction, operation: BulkOperation, payment: Payment): number {
     return this.#once(instruction, payment, () => {
-      const type = this.#additions.typeIndex({ parameters: ['i32', operation.second, 'i32'], results: [] });
+      const type = { parameters: ['i32', operation.second, 'i32'], results: [] } as const;
       return this.#additions.addFunction(type, [], inPieces(instruction, operation, payment));
     });
   }
@@ -101,7 +101,7 @@ export class BulkOperations {
     const operation = { unit: 'elements', hasSource: false, mayOverlap: false, second: element } as const;
     return this.#once(instruction, payment, () => {
       const fillFunction = this.#functionOf(fill, operation, payment);
-      const type = this.#additions.typeIndex({ parameters: [element, 'i32'], results: ['i32'] });
+      const type = { parameters: [element, 'i32'], results: ['i32'] } as const;
       return this.#additions.addFunction(type, [{ count: 1, type: 'i32' }], growing(instruction, element, fillFunction, payment));
     });
   }

@@ -2,7 +2,7 @@
 
 import { kernelNamespace, systemNamespace } from '../machine/abi.ts';
 import { type Instruction, opcodes } from './binary/instruction.ts';
-import { decodeInstructions } from './binary/instruction-codec.ts';
+import { decodeBody } from './binary/instruction-codec.ts';
 import { importsOf, type Module } from './binary/module.ts';
 
 export type CallGraph = {
@@ -99,10 +99,10 @@ function findCalls(module: Module, nodeOfType: (type: number) => number | undefi
   const callsItself = new Uint8Array(module.functions.length);
   const [callsIndirectly, callsOutside]: [number[], number[]] = [[], []];
   const addressTaken = addressesOutsideBodies(module);
-  for (const [position, { body }] of module.functions.entries()) {
+  for (const [position, body] of module.functions.entries()) {
     const found = new Set<number>();
     let [isIndirect, isOutside] = [false, false];
-    for (const instruction of decodeInstructions(body)) {
+    for (const instruction of decodeBody(body)) {
       if (instruction.kind === 'function') {
         const { index } = instruction;
         if (instruction.op === opcodes['ref.func']) addressTaken.add(index);
@@ -129,7 +129,7 @@ const isOfMachine = (name: string | undefined) => name === kernelNamespace || na
 function addressesOutsideBodies(module: Module): Set<number> {
   const taken = new Set<number>();
   const read = (expression: Uint8Array) => {
-    for (const instruction of decodeInstructions(expression)) addIfReference(instruction, taken);
+    for (const instruction of decodeBody({ body: expression })) addIfReference(instruction, taken);
   };
   for (const { items } of module.elements) {
     if (items.kind === 'functions') for (const index of items.indices) taken.add(index);

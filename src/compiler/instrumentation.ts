@@ -1,11 +1,10 @@
 // Adds safepoints to a module: in every loop, where recursion would else never meet one, in long code, and within long instructions.
 
 import { call, type Instruction, opcodes } from './binary/instruction.ts';
-import { decodeInstructions, encodeInstructions } from './binary/instruction-codec.ts';
+import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
 import { type FunctionBody, importsOf, type LocalRun, type Module } from './binary/module.ts';
 import { BulkOperations, bulkWork } from './bulk-operations.ts';
 import { buildCallGraph, type CallGraph } from './call-graph.ts';
-import { type InlinableFunction, inlinedCall, inlinedLocals, inlinedSiteLimit } from './inlining.ts';
 import { type CopyBudget, copiedInstructionLimit, type FunctionPlan, planLoops } from './loop-plan.ts';
 import { ModuleAdditions } from './module-additions.ts';
 import { measurePaths, type PathWork } from './path-work.ts';
@@ -25,8 +24,6 @@ export type InstrumentationOptions = {
    * returned.
    */
   readonly unsuspendable?: ReadonlySet<number>;
-  /** Imported functions, by index, that are put into the loops that call them. */
-  readonly inlined?: ReadonlyMap<number, InlinableFunction>;
 };
 
 /**
@@ -55,19 +52,17 @@ class Instrumentation {
   readonly #imports: number;
   readonly #graph: CallGraph;
   readonly #unsuspendable: Uint8Array;
-  readonly #inlined: ReadonlyMap<number, InlinableFunction>;
   readonly #additions: ModuleAdditions;
   readonly #bulk: BulkOperations;
   readonly #budget: CopyBudget = { left: copiedInstructionLimit };
   /** What a call of each function costs, besides what it pays for itself. */
   readonly #costs: Uint32Array;
 
-  constructor(module: Module, { unsuspendable = new Set(), inlined = new Map() }: InstrumentationOptions) {
+  constructor(module: Module, { unsuspendable = new Set() }: InstrumentationOptions) {
     this.#module = module;
     this.#imports = importsOf(module, 'function').length;
     this.#graph = buildCallGraph(module);
     this.#unsuspendable = withCallees(module, unsuspendable, this.#graph, this.#imports);
-    this.#inlined = inlined;
     this.#additions = new ModuleAdditions(module);
     this.#bulk = new BulkOperations(module, this.#additions);
     this.#costs = new Uint32Array(module.functions.length).fill(1);
@@ -79,7 +74,7 @@ class Instrumentation {
       const body = functions[position];
       if (body !== undefined) functions[position] = this.#instrumentFunction(position, body);
     }
-    return { ...this.#module, types: this.#additions.types, functions: [...functions, ...this.#additions.functions] };
+    return { ...this.#module, types: this.#additions.types.types, functions: [...functions, ...this.#additions.functions] };
   }
 
   #costOf(index: number): number {
@@ -87,7 +82,7 @@ class Instrumentation {
   }
 
   #instrumentFunction(position: number, body: FunctionBody): FunctionBody {
-    const instructions = decodeInstructions(body.body);
+    const instructions = decodeBody(body);
     const works = new Uint32Array(instructions.length);
     for (const [at, instruction] of instructions.entries()) {
       works[at] = bulkWork(instruction, instructions[at - 1]) ?? workOf(instruction, (index) => this.#costOf(index));
@@ -132,9 +127,7 @@ class Instrumentation {
     // From the last, as each is written with the index of the next.
     let next = work.index;
     for (let level = recursionLevels - 1; level >= 1; level -= 1) {
-      const { type, locals, body, hints } = this.#write(work, [], next);
-      next = this.#additions.nextIndex;
-      this.#additions.functions.push({ type, locals, body, ...(hints === undefined ? {} : { hints }) });
+      next = this.#additions.addBody(this.#write(work, [], next));
       levels.unshift(next);
     }
     return levels;
@@ -142,25 +135,13 @@ class Instrumentation {
 
   /** Writes a function with its safepoints; calls of itself become calls of `ownCall`. */
   #write({ index: self, body, instructions, plan, paths, payment }: Work, entry: readonly Instruction[], ownCall: number): FunctionBody {
-    const locals: LocalRun[] = [...body.locals];
-    let localCount = this.#localsOf(body);
-    const firstLocal = localCount;
-    if (plan.locals > 0) locals.push({ count: plan.locals, type: 'i32' });
-    localCount += plan.locals;
-    let sites = 0;
-    const replace = (instruction: Instruction, position: number, isInLoop: boolean): readonly Instruction[] | null => {
-      const bulk = this.#bulk.replacement(instruction, instructions[position - 1], payment);
-      if (bulk !== null) return [bulk];
-      if (instruction.kind !== 'function' || instruction.op !== opcodes.call) return null;
-      if (instruction.index === self && ownCall !== self) return [call(ownCall)];
-      const callee = isInLoop && sites < inlinedSiteLimit ? this.#inlined.get(instruction.index) : undefined;
-      if (callee === undefined || localCount > localLimit) return null;
-      sites += 1;
-      const first = localCount;
-      locals.push(...inlinedLocals(callee));
-      localCount += callee.parameters.length + callee.locals.length;
-      return inlinedCall(callee, first);
+    const replace = (instruction: Instruction, position: number): Instruction | null => {
+      if (instruction.op === opcodes.call && instruction.kind === 'function')
+        return instruction.index === self && ownCall !== self ? call(ownCall) : null;
+      return this.#bulk.replacement(instruction, instructions[position - 1], payment);
     };
+    const firstLocal = this.#localsOf(body);
+    const locals: LocalRun[] = plan.locals === 0 ? [...body.locals] : [...body.locals, { count: plan.locals, type: 'i32' }];
     const written = withSafepoints(instructions, { plan, paths, firstLocal, payment, replace });
     return { type: body.type, locals, ...encodeInstructions(entry.length === 0 ? written : [...entry, ...written]) };
   }

@@ -3,40 +3,26 @@
 import type { Instruction } from './binary/instruction.ts';
 import { encodeInstructions } from './binary/instruction-codec.ts';
 import { type FunctionBody, type FunctionType, importsOf, type LocalRun, type Module } from './binary/module.ts';
-
-const keyOf = ({ parameters, results }: FunctionType) => `${parameters.join()}:${results.join()}`;
+import { TypeTable } from './binary/type-table.ts';
 
 export class ModuleAdditions {
-  readonly types: FunctionType[];
+  readonly types: TypeTable;
   readonly functions: FunctionBody[] = [];
   readonly #firstIndex: number;
-  readonly #typesByKey = new Map<string, number>();
 
   constructor(module: Module) {
-    this.types = [...module.types];
+    this.types = new TypeTable(module.types);
     this.#firstIndex = importsOf(module, 'function').length + module.functions.length;
-    for (const [index, type] of module.types.entries()) if (!this.#typesByKey.has(keyOf(type))) this.#typesByKey.set(keyOf(type), index);
   }
 
-  /** Returns the index of a type, which it adds if the module has none like it. */
-  typeIndex(type: FunctionType): number {
-    const key = keyOf(type);
-    const known = this.#typesByKey.get(key);
-    if (known !== undefined) return known;
-    this.#typesByKey.set(key, this.types.length);
-    this.types.push(type);
-    return this.types.length - 1;
-  }
-
-  /** Index of the function that is added next. */
-  get nextIndex(): number {
-    return this.#firstIndex + this.functions.length;
+  /** Adds an encoded function and returns its index. */
+  addBody(body: FunctionBody): number {
+    this.functions.push(body);
+    return this.#firstIndex + this.functions.length - 1;
   }
 
   /** Adds a function and returns its index. */
-  addFunction(type: number, locals: readonly LocalRun[], instructions: readonly Instruction[]): number {
-    const index = this.nextIndex;
-    this.functions.push({ type, locals, ...encodeInstructions(instructions) });
-    return index;
+  addFunction(type: FunctionType, locals: readonly LocalRun[], instructions: readonly Instruction[]): number {
+    return this.addBody({ type: this.types.indexOf(type), locals, ...encodeInstructions(instructions) });
   }
 }
