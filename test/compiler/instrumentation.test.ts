@@ -250,13 +250,18 @@ function moduleOf(functions: readonly FunctionBody[]): Module {
   };
 }
 
-const linkOptions = { kind: 'driver', stubs: { served: null, pinned: null }, memoryPages: 1, tableElements: 10 } as const;
+const linkOptions = {
+  kind: 'driver',
+  stubs: { served: null, pinned: null, stackPointer: null },
+  memoryPages: 1,
+  tableElements: 10,
+} as const;
 const imageOf = (module: Module, unsuspendable: readonly number[] = []) =>
   new WebAssembly.Module(encodeModule(link(instrument(module, { unsuspendable: new Set(unsuspendable) }), linkOptions)));
 
 type Outcome = { readonly result: unknown; readonly steps: number };
 
-function outcomeOf(exports: WebAssembly.Exports, value: number): Outcome {
+function outcomeOf(exports: WebAssembly.Instance['exports'], value: number): Outcome {
   const run = functionOf(exports, 'run');
   const numberOf = (name: string) => {
     const { [name]: global } = exports;
