@@ -1,4 +1,4 @@
-// A checked module → an image: what it may not have is refused, safepoints and access stubs are added, and it is stamped.
+// A checked module → an image: refuses what devices do not run, adds safepoints and access stubs, and stamps the image.
 
 import {
   abiVersion,
@@ -56,7 +56,7 @@ export function assemble(request: AssembleRequest): Assembled {
   if (image.length > imageLimits.bytes) {
     return { ok: false, reasons: [`the image is of ${image.length} bytes; the limit is ${imageLimits.bytes}`] };
   }
-  // The engine agrees that the compiler's own work is valid.
+  // Throws if the compiler has made an invalid image.
   new WebAssembly.Module(image);
   return { ok: true, image, interface: interfaceOf, warnings: read.warnings };
 }
