@@ -15,7 +15,7 @@ import type { StubOptions } from './access-stub.ts';
 import { type FunctionType, functionTypeOf, type Import, type Limits, type Module } from './binary/module.ts';
 import { encodeModule } from './binary/writer.ts';
 import { gateOf } from './gate.ts';
-import { instrument } from './instrumentation.ts';
+import { FunctionTooLargeError, instrument } from './instrumentation.ts';
 import { link } from './link.ts';
 
 /** Limits of what an image may have. */
@@ -51,7 +51,9 @@ export function assemble(request: AssembleRequest): Assembled {
   };
   const interfaceBytes = Buffer.byteLength(JSON.stringify(interfaceOf));
   if (interfaceBytes > imageLimits.interfaceBytes) return { ok: false, reasons: [tooLargeInterface(interfaceBytes)] };
-  const linked = link(instrument(code), { kind, stubs: request.stubs, ...imageLimits });
+  const instrumented = tryInstrument(code);
+  if (typeof instrumented === 'string') return { ok: false, reasons: [instrumented] };
+  const linked = link(instrumented, { kind, stubs: request.stubs, ...imageLimits });
   const image = encodeModule({ ...linked, customSections: sectionsOf(request, interfaceOf) });
   if (image.length > imageLimits.bytes) {
     return { ok: false, reasons: [`the image is of ${image.length} bytes; the limit is ${imageLimits.bytes}`] };
@@ -59,6 +61,16 @@ export function assemble(request: AssembleRequest): Assembled {
   // Throws if the compiler has made an invalid image.
   new WebAssembly.Module(image);
   return { ok: true, image, interface: interfaceOf, warnings: read.warnings };
+}
+
+/** Returns the module with safepoints, or why it cannot have them. */
+function tryInstrument(code: Module): Module | string {
+  try {
+    return instrument(code);
+  } catch (error) {
+    if (error instanceof FunctionTooLargeError) return error.message;
+    throw error;
+  }
 }
 
 /** The stamp, and the gate of a module. */

@@ -18,6 +18,20 @@ const copyLimit = 400;
 /** V8 accepts 50,000 locals; a function with more than this gets none from its loops. */
 const localLimit = 45_000;
 
+/** V8 accepts functions of 7,654,321 bytes; the linker adds some. */
+export const functionByteLimit = 7_000_000;
+
+/** A function is too large for the engine when its safepoints are in it. */
+export class FunctionTooLargeError extends Error {
+  override readonly name = 'FunctionTooLargeError';
+
+  constructor(index: number, before: number, after: number) {
+    super(
+      `function ${index} is ${before} bytes, and ${after} bytes with its safepoints; the limit is ${functionByteLimit}: split it into several functions`,
+    );
+  }
+}
+
 export type InstrumentationOptions = {
   /**
    * Functions, by index, that must not be interrupted, with all that they call directly: what they do is charged, and paid for when they have
@@ -31,6 +45,7 @@ export type InstrumentationOptions = {
  * placeholders of support.ts. Between two safepoints of code that may be interrupted there is bounded work, whatever the module does.
  *
  * `memory.grow` stays one instruction: V8 grows a memory up to its maximum without touching it.
+ * @throws {FunctionTooLargeError} when a function is past the engine's limit with its safepoints.
  */
 export function instrument(module: Module, options: InstrumentationOptions = {}): Module {
   const instrumentation = new Instrumentation(module, options);
@@ -147,7 +162,9 @@ class Instrumentation {
     const firstLocal = this.#localsOf(body);
     const locals: LocalRun[] = plan.locals === 0 ? [...body.locals] : [...body.locals, { count: plan.locals, type: 'i32' }];
     const written = withSafepoints(instructions, { plan, paths, firstLocal, payment, replace });
-    return { type: body.type, locals, ...encodeInstructions(entry.length === 0 ? written : [...entry, ...written]) };
+    const encoded = encodeInstructions(entry.length === 0 ? written : entry.concat(written));
+    if (encoded.body.length > functionByteLimit) throw new FunctionTooLargeError(self, body.body.length, encoded.body.length);
+    return { type: body.type, locals, ...encoded };
   }
 }
 

@@ -312,7 +312,7 @@ test('a program computes what it computed, in bounded pieces, and pays for all t
       const { charged } = measured(code, value, 100_000_000);
       expect(charged + 8_192).toBeGreaterThanOrEqual(expected.steps);
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
   );
 }, 120_000);
 
@@ -489,4 +489,9 @@ test('copies of loop bodies add a bounded number of instructions to a module', (
   const most = 2_000_000;
   expect(sizeOf(20_000) - 2 * sizeOf(10_000)).toBeLessThan(0);
   expect(sizeOf(10_000)).toBeLessThan(10_000 * (21 + 3 * 40) + most);
+});
+
+test('a function that is too large for the engine with its safepoints is refused by its size', () => {
+  const loops = nested(200_000, [loop(), localGet(0), branchIf(0), end], []);
+  expect(() => instrument(loops)).toThrow(/^function 0 is \d+ bytes, and \d+ bytes with its safepoints; the limit is 7000000: split it/);
 });
