@@ -487,8 +487,8 @@ test('copies of loop bodies add a bounded number of instructions to a module', (
   const tiny = [loop(), loop(), loop(), localGet(0), branchIf(0), end, localGet(0), branchIf(0), end, localGet(0), branchIf(0), end];
   const sizeOf = (loops: number) => encodeModule(instrument(nested(loops, tiny, []))).length;
   const most = 2_000_000;
-  expect(sizeOf(20_000) - 2 * sizeOf(10_000)).toBeLessThan(0);
-  expect(sizeOf(10_000)).toBeLessThan(10_000 * (21 + 3 * 40) + most);
+  expect(sizeOf(12_000) - 2 * sizeOf(6_000)).toBeLessThan(0);
+  expect(sizeOf(6_000)).toBeLessThan(6_000 * (21 + 3 * 40) + most);
 });
 
 test('a function that is too large for the engine with its safepoints is refused by its size', () => {
