@@ -68,7 +68,8 @@ const [x, depth, firstCounter] = [0, 1, 2];
 /** Global of the steps done. */
 const steps = 0;
 
-const count = (work: number) => [globalGet(steps), i32Const(work), plain('i32.add'), globalSet(steps)];
+/** Counts some instructions, and itself. */
+const count = (work: number) => [globalGet(steps), i32Const(work + 4), plain('i32.add'), globalSet(steps)];
 const bit = (number: number) => [localGet(x), i32Const(1 << number), plain('i32.and')];
 
 /** One function's instructions, each run of them counted in advance. */
@@ -392,6 +393,12 @@ test.each([
   const { ticks, result } = measured(imageOf(module), 14, 0);
   expect(result).toBe(2 ** 14);
   expect(ticks).toBeGreaterThan(2 ** 14 / 256);
+});
+
+test('a function that only calls itself once, through the table, pays at every level', () => {
+  const once = [...oneLess, i32Const(0), callIndirect(0, 0)];
+  const body = encodeInstructions([localGet(0), plain('i32.eqz'), ifBlock(), i32Const(1), plain('return'), end, ...once]).body;
+  expect(measured(imageOf(moduleOf([{ type: 0, locals: [], body }])), 1_000, 0).ticks).toBeGreaterThanOrEqual(1_000);
 });
 
 function recursionBody(again: readonly Instruction[]): FunctionBody {
