@@ -1,12 +1,12 @@
-// A module in any of the languages → its text as a tree, checked and optimised, or what is wrong with it.
+// A module in any of the languages → a checked and optimized module, or what is wrong with it.
 
-import { machineImports } from './assemble.ts';
+import type { Module } from './binary/module.ts';
+import { decodeModule } from './binary/reader.ts';
 import { acceptedFeatures, type BinaryenModule, binaryen, findErrors, parseText, TextError } from './binaryen.ts';
-import { type Expression, keywordOf, readExpression } from './expression.ts';
 import type { CompileProblem, CompileRequest, Diagnostic } from './result.ts';
 
 export type Checked =
-  | { readonly ok: true; readonly tree: Expression[]; readonly compiler: string; readonly warnings: readonly Diagnostic[] }
+  | { readonly ok: true; readonly module: Module; readonly compiler: string; readonly warnings: readonly Diagnostic[] }
   | { readonly ok: false; readonly problem: CompileProblem; readonly diagnostics: readonly Diagnostic[] };
 
 /** Read when the thread starts, while files can be opened; the other languages need not wait for it. */
@@ -87,27 +87,5 @@ function checkModule(module: BinaryenModule, compiler: string, warnings: readonl
   binaryen.setOptimizeLevel(2);
   binaryen.setShrinkLevel(0);
   module.optimize();
-  // Through the binary format without names: whatever the source called its functions, none of them has a name of ours.
-  const plain = binaryen.readBinary(module.emitBinary());
-  try {
-    plain.setFeatures(acceptedFeatures | binaryen.Features.MultiMemory);
-    plain.addMemoryImport(machineImports.memory, 'patchbay', 'memory', false);
-    plain.addTableImport(machineImports.table, 'patchbay', 'space');
-    const tree = readExpression(plain.emitText());
-    nameMemoryOfData(tree);
-    return { ok: true, tree, compiler, warnings };
-  } finally {
-    plain.dispose();
-  }
-}
-
-/** binaryen leaves the memory of a data segment unsaid where it is the first that the module had, which the machine's import then precedes. */
-function nameMemoryOfData(tree: readonly Expression[]): void {
-  const memory = tree.find((item) => keywordOf(item) === 'memory');
-  if (!Array.isArray(memory)) return;
-  for (const item of tree) {
-    if (keywordOf(item) !== 'data' || !Array.isArray(item)) continue;
-    const place = item.findIndex((part) => Array.isArray(part));
-    if (place >= 0 && keywordOf(item[place]) !== 'memory') item.splice(place, 0, ['memory', memory[1] ?? '0']);
-  }
+  return { ok: true, module: decodeModule(module.emitBinary()), compiler, warnings };
 }
