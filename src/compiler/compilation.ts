@@ -26,7 +26,8 @@ async function compileModule(request: CompileRequest): Promise<CompileResult> {
     compiler: checked.compiler,
     sourceDigest,
     code: checked.module,
-    stubs: { served: null, pinned: null, stackPointer: null },
+    ...checked.expectations,
+    stubs: { served: null, pinned: null, stackPointer: checked.stackPointer },
   });
   if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding('error', reason)) };
   const warnings = [...checked.warnings, ...assembled.warnings.map((warning) => finding('warning', warning))];
@@ -45,6 +46,9 @@ function compileDriver(request: DriverRequest): CompileResult {
     sourceDigest,
     code: decodeModule(driverBinary(text)),
     stubs: driverStubs(request),
+    stack: null,
+    concurrency: 'shared',
+    collector: null,
   });
   if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding('error', reason)) };
   return { ok: true, compiled: compiled(assembled, sourceDigest, compiler), warnings: [] };

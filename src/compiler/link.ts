@@ -1,10 +1,10 @@
 // Links an image: imports of other modules become access stubs, what the compiler adds gets its place, and everything is renumbered.
 
-import { entryNamespace, fuelExport, kernelNamespace, offsetNamespacePrefix, systemNamespace } from '../machine/abi.ts';
+import { entryImports, entryNamespace, fuelExport, kernelNamespace, offsetNamespacePrefix, systemNamespace } from '../machine/abi.ts';
 import { accessStub, functionBody, interruptedFunction, type StubFunction, type StubOptions } from './access-stub.ts';
 import { type IndexMaps, mapIndices } from './binary/index-map.ts';
 import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
-import { type ElementSegment, type Export, type FunctionBody, type Import, importsOf, type Limits, type Module } from './binary/module.ts';
+import { type ElementSegment, type Export, type FunctionBody, type FunctionType, type Import, importsOf, type Limits, type Module } from './binary/module.ts';
 import { TypeTable } from './binary/type-table.ts';
 import { fuelGlobal, yieldFunction } from './fuel.ts';
 import { inlineInLoops } from './inlining.ts';
@@ -125,7 +125,9 @@ function inlineStubs(module: Module, stubs: Stubs, types: TypeTable, references:
   });
 }
 
-const isOffered = ({ kind }: Export, of: LinkOptions['kind']) => of === 'driver' || kind === 'function';
+/** A module offers functions, and to the machine what it exports by the machine's own names. */
+const isOffered = ({ kind, name }: Export, of: LinkOptions['kind']) =>
+  of === 'driver' || kind === 'function' || name.startsWith(`${systemNamespace}:`);
 
 /** Notes the functions that are referred to from outside of code. */
 function referToExports(module: Module, kind: LinkOptions['kind'], { functions, maps }: References): void {
@@ -174,6 +176,12 @@ function systemImports(references: References, types: TypeTable): PlacedImport[]
     ],
     [references.functions, tick, () => ({ ...at('tick'), kind: 'function', type: types.indexOf({ parameters: [], results: ['i32'] }) })],
     [references.functions, suspend, () => ({ ...at('suspend'), kind: 'function', type: types.indexOf({ parameters: [], results: [] }) })],
+    [references.globals, supportGlobals.record, () => ({ ...at(entryImports.record), kind: 'global', global: { value: 'i32', mutable: false } })],
+    ...(['acquire', 'release', 'held', 'hold', 'collect'] as const).map((name) => {
+      const type = { parameters: ['i32'], results: name === 'held' ? ['i32'] : [] } satisfies FunctionType;
+      const item = () => ({ ...at(entryImports[name]), kind: 'function' as const, type: types.indexOf(type) });
+      return [references.functions, supportFunctions[name], item] as const;
+    }),
   ];
   return all.flatMap(([seen, placeholder, item]) => (seen.has(placeholder) ? [{ item: item(), indices: [placeholder] }] : []));
 }
