@@ -17,8 +17,9 @@ import { type FunctionType, functionTypeOf, type Import, type Limits, type Modul
 import { encodeModule } from './binary/writer.ts';
 import { addEntryWrappers } from './entry-wrapper.ts';
 import { gateOf } from './gate.ts';
+import { instrument } from './instrumentation.ts';
 import { link } from './link.ts';
-import { type Collector, runtimeExports } from './toolchain.ts';
+import { type Collector, reachableFrom, runtimeExports, runtimeFunctions } from './toolchain.ts';
 
 /** Limits of what an image may have. */
 const imageLimits = {
@@ -55,7 +56,9 @@ export function assemble(request: AssembleRequest): Assembled {
   };
   const interfaceBytes = Buffer.byteLength(JSON.stringify(interfaceOf));
   if (interfaceBytes > imageLimits.interfaceBytes) return { ok: false, reasons: [tooLargeInterface(interfaceBytes)] };
-  const controlled = addEntryWrappers(withoutRuntime(code, request.collector), {
+  // The allocator is made for one thread: no other may run in the midst of it.
+  const unsuspendable = request.collector === null ? new Set<number>() : reachableFrom(code, runtimeFunctions(code));
+  const controlled = addEntryWrappers(withoutRuntime(instrument(code, { unsuspendable }), request.collector), {
     isExclusive: request.concurrency === 'exclusive',
     collector: request.collector,
   });

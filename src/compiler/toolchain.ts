@@ -5,6 +5,7 @@ import type { Stamp } from '../machine/image.ts';
 import { type Instruction, opcodes } from './binary/instruction.ts';
 import { decodeBody } from './binary/instruction-codec.ts';
 import { type Export, functionTypeOf, importsOf, type Module } from './binary/module.ts';
+import type { CompileRequest } from './result.ts';
 
 /** Functions of a garbage collector, by index. */
 export type Collector = {
@@ -69,6 +70,38 @@ export function exportToolchain(module: Module, { stack, initialize }: Pick<Tool
   return { ...module, exports: [...kept, ...added.filter(({ name }) => !known.has(name))] };
 }
 
+/** What the image of an optimized module tells the machine. */
+export type Expectations = Pick<Stamp, 'stack' | 'concurrency'> & {
+  readonly collector: Collector | null;
+  /** The stack pointer's global, by index. */
+  readonly stackPointer: number | null;
+};
+
+/**
+ * Returns an optimized module as it is to be assembled, and what its image tells the machine.
+ * @param toolchain What `readToolchain` has read before the module was optimized.
+ */
+export function expect(
+  module: Module,
+  toolchain: Toolchain,
+  { language, concurrency }: Pick<CompileRequest, 'language' | 'concurrency'>,
+): { readonly module: Module; readonly expectations: Expectations } {
+  // The optimizer may have brought prologues to the form by which they are known.
+  const stack = toolchain.stack ?? readStack(module);
+  const exported = exportToolchain(module, { stack: toolchain.stack === null ? stack : null, initialize: null });
+  const collector = language === 'assemblyscript' ? readCollector(exported) : null;
+  const isPrebuilt = language === 'wasm';
+  return {
+    module: exported,
+    expectations: {
+      stack: stack && { base: stack.base, floor: stack.floor },
+      concurrency: concurrency ?? (isPrebuilt && toolchain.singleThreaded !== null ? 'exclusive' : 'shared'),
+      collector,
+      stackPointer: exportOf(exported, stackPointerExport, 'global'),
+    },
+  };
+}
+
 /** The collector of AssemblyScript's `minimal` runtime, which the module exports (`--exportRuntime`); null where it does not. */
 export function readCollector(module: Module): Collector | null {
   const [allocate, collect] = [exportOf(module, '__new', 'function'), exportOf(module, '__collect', 'function')];
@@ -77,6 +110,25 @@ export function readCollector(module: Module): Collector | null {
 
 /** Exports of AssemblyScript's runtime, which are no part of a module's interface. */
 export const runtimeExports: ReadonlySet<string> = new Set(['__new', '__pin', '__unpin', '__collect', '__rtti_base']);
+
+/** The functions of the runtime that the module exports, by index. */
+export function runtimeFunctions({ exports }: Module): number[] {
+  return exports.flatMap(({ kind, name, index }) => (kind === 'function' && runtimeExports.has(name) ? [index] : []));
+}
+
+/** Functions that a call of one of the given functions can reach by direct calls, these included; by index. */
+export function reachableFrom(module: Module, functions: readonly number[]): Set<number> {
+  const imports = importsOf(module, 'function').length;
+  const reached = new Set<number>();
+  const pending = [...functions];
+  for (let index = pending.pop(); index !== undefined; index = pending.pop()) {
+    const body = module.functions[index - imports];
+    if (reached.has(index) || body === undefined) continue;
+    reached.add(index);
+    for (const instruction of decodeBody(body)) if (instruction.op === opcodes.call && 'index' in instruction) pending.push(instruction.index);
+  }
+  return reached;
+}
 
 function exportOf({ exports }: Module, name: string, kind: Export['kind']): number | null {
   return exports.find((item) => item.kind === kind && item.name === name)?.index ?? null;
@@ -94,12 +146,16 @@ function reasonsOf(module: Module, initialize: number | null): string[] {
   return reasons;
 }
 
+/** Whether the module contains `memory.grow`. */
+export function growsMemory({ functions }: Module): boolean {
+  return functions.some((body) => decodeBody(body).some(({ op }) => op === opcodes['memory.grow']));
+}
+
 function readAllocator(module: Module): string | null {
   const exported = module.exports.find(({ kind, name }) => kind === 'function' && allocators.has(name));
   if (exported !== undefined) return `it exports "${exported.name}"`;
   for (const name of module.functionNames.values()) if (allocators.has(name)) return `it has a function "${name}"`;
-  const grows = module.functions.some((body) => decodeBody(body).some(({ op }) => op === opcodes['memory.grow']));
-  return grows ? 'it allocates memory by memory.grow' : null;
+  return growsMemory(module) ? 'it allocates memory by memory.grow' : null;
 }
 
 /** The stack pointer by its name, or else by the prologues of functions; with the stack's bounds. */
