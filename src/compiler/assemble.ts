@@ -3,6 +3,7 @@
 import {
   abiVersion,
   exportLimit,
+  initializeExport,
   gateSection,
   kernelFunctions,
   kernelNamespace,
@@ -14,9 +15,11 @@ import type { ExportedFunction, ImageInterface, Stamp } from '../machine/image.t
 import type { StubOptions } from './access-stub.ts';
 import { type FunctionType, functionTypeOf, type Import, type Limits, type Module } from './binary/module.ts';
 import { encodeModule } from './binary/writer.ts';
+import { addEntryWrappers } from './entry-wrapper.ts';
 import { gateOf } from './gate.ts';
 import { instrument } from './instrumentation.ts';
 import { link } from './link.ts';
+import { type Collector, reachableFrom, runtimeExports, runtimeFunctions } from './toolchain.ts';
 
 /** Limits of what an image may have. */
 const imageLimits = {
@@ -29,11 +32,13 @@ const imageLimits = {
   interfaceBytes: 256 * 1024,
 } as const;
 
-export type AssembleRequest = Omit<Stamp, 'abi' | 'interface' | 'ownMemory' | 'hasStart'> & {
+export type AssembleRequest = Omit<Stamp, 'abi' | 'interface' | 'ownMemory' | 'hasStart' | 'hasState' | 'initialize'> & {
   /** The module, optimized. */
   readonly code: Module;
   /** How the module's accesses of others are made. */
   readonly stubs: StubOptions;
+  /** The functions of its garbage collector. */
+  readonly collector: Collector | null;
 };
 
 export type Assembled =
@@ -43,7 +48,7 @@ export type Assembled =
 /** Makes the image of a valid module; the same request makes the same bytes. */
 export function assemble(request: AssembleRequest): Assembled {
   const { code, kind } = request;
-  const read = readParts(code, kind);
+  const read = readParts(request);
   if (read.reasons.length > 0) return { ok: false, reasons: read.reasons };
   const interfaceOf: ImageInterface = {
     exports: read.exports,
@@ -51,7 +56,13 @@ export function assemble(request: AssembleRequest): Assembled {
   };
   const interfaceBytes = Buffer.byteLength(JSON.stringify(interfaceOf));
   if (interfaceBytes > imageLimits.interfaceBytes) return { ok: false, reasons: [tooLargeInterface(interfaceBytes)] };
-  const linked = link(instrument(code), { kind, stubs: request.stubs, ...imageLimits });
+  // The allocator is made for one thread: no other may run in the midst of it.
+  const unsuspendable = request.collector === null ? new Set<number>() : reachableFrom(code, runtimeFunctions(code));
+  const controlled = addEntryWrappers(withoutRuntime(instrument(code, { unsuspendable }), request.collector), {
+    isExclusive: request.concurrency === 'exclusive',
+    collector: request.collector,
+  });
+  const linked = link(controlled, { kind, stubs: request.stubs, ...imageLimits });
   const image = encodeModule({ ...linked, customSections: sectionsOf(request, interfaceOf) });
   if (image.length > imageLimits.bytes) {
     return { ok: false, reasons: [`the image is of ${image.length} bytes; the limit is ${imageLimits.bytes}`] };
@@ -61,9 +72,18 @@ export function assemble(request: AssembleRequest): Assembled {
   return { ok: true, image, interface: interfaceOf, warnings: read.warnings };
 }
 
+/** Exports that are for the machine, and no part of the module's interface. */
+function isMachines({ name }: Module['exports'][number], { collector }: Pick<AssembleRequest, 'collector'>): boolean {
+  return name.startsWith(`${systemNamespace}:`) || (collector !== null && runtimeExports.has(name));
+}
+
+function withoutRuntime(code: Module, collector: Collector | null): Module {
+  return collector === null ? code : { ...code, exports: code.exports.filter(({ name }) => !runtimeExports.has(name)) };
+}
+
 /** The stamp, and the gate of a module. */
 function sectionsOf(request: AssembleRequest, interfaceOf: ImageInterface): Module['customSections'] {
-  const { code, kind, module, version, compiler, sourceDigest } = request;
+  const { code, kind, module, version, compiler, sourceDigest, stack, concurrency } = request;
   const stamp: Stamp = {
     abi: abiVersion,
     kind,
@@ -71,6 +91,10 @@ function sectionsOf(request: AssembleRequest, interfaceOf: ImageInterface): Modu
     version,
     ownMemory: code.memories.length > 0,
     hasStart: code.start !== null,
+    hasState: code.memories.length > 0 || code.globals.some(({ type }) => type.mutable),
+    stack,
+    concurrency,
+    initialize: code.exports.some(({ name }) => name === initializeExport),
     compiler,
     sourceDigest,
     interface: interfaceOf,
@@ -83,12 +107,13 @@ type ImportedFunction = { readonly module: string; readonly name: string; readon
 type Parts = { imports: ImportedFunction[]; exports: ExportedFunction[]; reasons: string[]; warnings: string[] };
 
 /** Reads imports and exports, with the reasons why a device could not run the module. */
-function readParts(code: Module, kind: Stamp['kind']): Parts {
+function readParts(request: AssembleRequest): Parts {
+  const { code, kind } = request;
   const parts: Parts = { imports: [], exports: [], reasons: [], warnings: [] };
   for (const item of code.imports) readImport(item, code, kind, parts);
   for (const memory of code.memories) checkMemory(memory, parts);
   for (const { limits } of code.tables) checkTable(limits, parts);
-  for (const item of code.exports) readExport(item, code, kind, parts);
+  for (const item of code.exports) if (!isMachines(item, request)) readExport(item, code, kind, parts);
   parts.reasons.push(
     ...parts.exports.flatMap(({ name }) => nameFault('export', name)),
     ...parts.imports.flatMap(({ name }) => nameFault('import', name)),

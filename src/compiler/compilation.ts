@@ -19,6 +19,7 @@ async function compileModule(request: CompileRequest): Promise<CompileResult> {
   if (!checked.ok) return checked;
   const sourceDigest = digestOf(request.source);
   const { module, version } = request;
+  const { stackPointer, ...expectations } = checked.expectations;
   const assembled = assemble({
     kind: 'module',
     module,
@@ -26,7 +27,8 @@ async function compileModule(request: CompileRequest): Promise<CompileResult> {
     compiler: checked.compiler,
     sourceDigest,
     code: checked.module,
-    stubs: { served: null, pinned: null, stackPointer: null },
+    ...expectations,
+    stubs: { served: null, pinned: null, stackPointer },
   });
   if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding('error', reason)) };
   const warnings = [...checked.warnings, ...assembled.warnings.map((warning) => finding('warning', warning))];
@@ -45,6 +47,9 @@ function compileDriver(request: DriverRequest): CompileResult {
     sourceDigest,
     code: decodeModule(driverBinary(text)),
     stubs: driverStubs(request),
+    stack: null,
+    concurrency: 'shared',
+    collector: null,
   });
   if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding('error', reason)) };
   return { ok: true, compiled: compiled(assembled, sourceDigest, compiler), warnings: [] };
