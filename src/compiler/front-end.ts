@@ -37,7 +37,7 @@ export async function readSource(request: CompileRequest): Promise<CheckedModule
   await runStage('validate', () => validate(encodeModule(module)));
   const checked = await runStage('check', () => check(module));
   const { optimized, failure } = await optimizeChecked(checked.module, checked.nesting);
-  const expected = expect(optimized, checked.toolchain, request);
+  const expected = await runStage('check', () => expect(optimized, checked.toolchain, request));
   return {
     compiler,
     warnings: [...warnings, ...checked.warnings, ...(failure === null ? [] : failure.diagnostics.map(toWarning))],
