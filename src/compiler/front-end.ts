@@ -80,6 +80,8 @@ function assembleText(file: string, text: string): Binary {
         const diagnostics = errors.map((error) => ({ ...finding(error), file }));
         throw new CompileError('malformed-source', diagnostics);
       }
+      // With garbage collection, binaryen writes types of it where older ones do.
+      module.setFeatures(binaryen.Features.All & ~binaryen.Features.GC);
       return { binary: module.emitBinary(), compiler: binaryenName, warnings: [] };
     } finally {
       module.dispose();
@@ -102,6 +104,7 @@ function decode(binary: Uint8Array): Module {
 
 /** What the engine says of the bytes, which is what people look up; or what our reader says where the engine accepts them. */
 function malformed(binary: Uint8Array, error: MalformedModuleError): string {
+  if (error.message.includes('the limit is')) return error.message;
   try {
     new WebAssembly.Module(new Uint8Array(binary));
   } catch (engineError) {
