@@ -152,12 +152,13 @@ function makeAccess({ type, offset }: StubTarget, { served }: StubOptions, local
 /** An injected error has left the access: `interrupted` counts another try, or throws the error on. */
 function leaveByError({ frame, effects, tries, stackPointer }: Locals, options: StubOptions): Instruction[] {
   return [
-    ...(options.stackPointer === null ? [] : [localGet(stackPointer), globalSet(options.stackPointer)]),
     localGet(frame),
     localGet(effects),
     localGet(tries),
     call(supportFunctions.interrupted),
     localSet(tries),
+    // Only where the access is tried again: an error that goes on takes the thread out of this image too.
+    ...(options.stackPointer === null ? [] : [localGet(stackPointer), globalSet(options.stackPointer)]),
   ];
 }
 

@@ -1,8 +1,10 @@
 // AssemblyScript → WebAssembly, with its compiler's findings as diagnostics.
 
 import type { APIOptions } from 'assemblyscript/asc';
+import { decodeModule } from './binary/reader.ts';
 import asc from './generated/asc.js';
-import type { Diagnostic } from './result.ts';
+import type { Diagnostic, SourceFeature } from './result.ts';
+import { growsMemory, runtimeExports } from './toolchain.ts';
 
 type Compiled =
   | { readonly ok: true; readonly binary: Uint8Array; readonly compiler: string; readonly warnings: readonly Diagnostic[] }
@@ -12,11 +14,35 @@ type Compiled =
 const diagnosticLimit = 50;
 
 /** Compiles one file, which may import nothing but the library: an access of another module is declared with `@external`. */
-export async function compileAssemblyScript(name: string, source: string): Promise<Compiled> {
+export async function compileAssemblyScript(name: string, source: string, features: readonly SourceFeature[]): Promise<Compiled> {
+  const enabled = features.flatMap((feature) => ['--enable', feature]);
+  // Code that allocates nothing needs no runtime, and no memory: `stub` leaves both out.
+  // Not optimized here: the front end optimizes once, for all languages.
+  const compiled = await compileWith(name, source, [...enabled, '--runtime', 'stub', '-O0']);
+  if (!compiled.ok) return compiled;
+  const module = decodeModule(compiled.binary);
+  const reserved = module.exports.find(({ name }) => runtimeExports.has(name));
+  if (reserved !== undefined) return { ok: false, diagnostics: [reservedExport(reserved.name, `${name}.ts`)] };
+  if (!growsMemory(module)) return compiled;
+  // Optimized: the parts of the runtime are recognized in the form that they have then.
+  return compileWith(name, source, [...enabled, '--runtime', 'minimal', '--exportRuntime', '-O2']);
+}
+
+function reservedExport(name: string, file: string): Diagnostic {
+  return {
+    severity: 'error',
+    message: `the export "${name}" has a name of AssemblyScript's runtime: rename it`,
+    file,
+    line: null,
+    column: null,
+  };
+}
+
+async function compileWith(name: string, source: string, given: readonly string[]): Promise<Compiled> {
   const file = `${name}.ts`;
   const diagnostics: Diagnostic[] = [];
   let binary: Uint8Array | null = null;
-  const options = [file, '--outFile', 'image.wasm', '--runtime', 'stub', '--use', 'abort=', '--noExportMemory', '-O2'];
+  const options = [file, '--outFile', 'image.wasm', ...given, '--use', 'abort=', '--noExportMemory'];
   const { error, stderr } = await asc.main(options, {
     readFile: (path) => (path === file ? source : null),
     writeFile: (_path, contents) => {

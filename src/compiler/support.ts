@@ -17,12 +17,20 @@ export const supportFunctions = {
   yield: firstPlaceholder + 2,
   /** (frame i32, effects i32, tries i32) → (tries i32). What access stubs do with an injected error. */
   interrupted: firstPlaceholder + 3,
+  /** Imports of the entry wrapper (`entryImports` of machine/abi.ts): (record i32) → (), `held` → (i32). */
+  acquire: firstPlaceholder + 4,
+  release: firstPlaceholder + 5,
+  held: firstPlaceholder + 6,
+  hold: firstPlaceholder + 7,
+  collect: firstPlaceholder + 8,
 } as const;
 
 /** Globals. */
 export const supportGlobals = {
   /** Mutable i32: work left before the image asks the processor. */
   fuel: firstPlaceholder,
+  /** Import `patchbay` `record`, immutable i32: address of the image's record in the kernel's memory. */
+  record: firstPlaceholder + 1,
 } as const;
 
 /** Placeholders of the globals by which stubs find module table entries and exports begin here, after all of `supportGlobals`. */
