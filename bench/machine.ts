@@ -181,7 +181,7 @@ async function benchEntries(count: number): Promise<void> {
 
 /** Instrumented against uninstrumented code. */
 async function benchKernels(): Promise<void> {
-  const plain = await compileAssemblyScript('kernels', kernels);
+  const plain = await compileAssemblyScript('kernels', kernels, []);
   if (!plain.ok) throw new Error(JSON.stringify(plain.diagnostics));
   const optimized = optimizedModule(plain.binary);
   // Without safepoints, as it is and with the copies of loops and recursions that the compiler makes: the faster of both is the baseline.
