@@ -60,6 +60,8 @@ function readText(request: CompileRequest, text: string): Checked {
         problem: 'malformed-source',
         diagnostics: errors.map((error) => finding(error, { file, line: null, column: null })),
       };
+    // Otherwise it writes references in the forms that garbage collection has brought.
+    module.setFeatures(acceptedFeatures);
     return check(module.emitBinary(), binaryenName, [], request);
   } catch (error) {
     if (!(error instanceof TextError)) throw error;
