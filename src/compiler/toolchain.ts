@@ -65,7 +65,7 @@ export function exportToolchain(module: Module, { stack, initialize }: Pick<Tool
   const added: Export[] = [];
   if (initialize !== null) added.push({ name: initializeExport, kind: 'function', index: initialize });
   if (stack !== null) added.push({ name: stackPointerExport, kind: 'global', index: stack.pointer });
-  if (module.memories.length > 0) added.push({ name: memoryExport, kind: 'memory', index: 0 });
+  if (stack !== null || exportOf(module, '__collect', 'function') !== null) added.push({ name: memoryExport, kind: 'memory', index: 0 });
   const known = new Set(kept.map(({ name }) => name));
   return { ...module, exports: [...kept, ...added.filter(({ name }) => !known.has(name))] };
 }

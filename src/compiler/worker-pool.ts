@@ -56,6 +56,7 @@ export class CompileThread {
 
   /** @throws {WorkerError} */
   async run(compilation: Compilation): Promise<CompileResult> {
+    if (this.#isClosed) throw new WorkerError('ended', 'the compiler is closed');
     clearTimeout(this.#idle);
     this.#worker ??= this.#start();
     const worker = this.#worker;
@@ -67,8 +68,8 @@ export class CompileThread {
       await this.#end(worker);
       throw error;
     } finally {
-      if (!this.#isKept) this.#idle = setTimeout(() => void this.close(), idleMilliseconds).unref();
-      else if (this.#worker === null && !this.#isClosed) this.#worker = this.#start();
+      if (!this.#isKept && !this.#isClosed) this.#idle = setTimeout(() => void this.#endCurrent(), idleMilliseconds).unref();
+      else if (this.#isKept && this.#worker === null && !this.#isClosed) this.#worker = this.#start();
     }
   }
 
@@ -110,10 +111,14 @@ export class CompileThread {
     });
   }
 
-  /** Ends the thread; a compilation under way fails. */
+  async #endCurrent(): Promise<void> {
+    if (this.#worker !== null) await this.#end(this.#worker);
+  }
+
+  /** Ends the thread for good; a compilation under way fails. */
   async close(): Promise<void> {
     clearTimeout(this.#idle);
-    this.#isClosed = this.#isKept;
-    if (this.#worker !== null) await this.#end(this.#worker);
+    this.#isClosed = true;
+    await this.#endCurrent();
   }
 }

@@ -15,10 +15,12 @@ const compile = (language: Language, source: string | Uint8Array) =>
 const numbered = (count: number, line: (index: number) => string, separator = '\n') =>
   Array.from({ length: count }, (_, index) => line(index)).join(separator);
 const nested = (levels: number) => `(module (func (export "f") ${'(block '.repeat(levels)}(br 0)${')'.repeat(levels)}))`;
+const loops = (levels: number) => `(module (func (export "f") ${'loop '.repeat(levels)}${'end '.repeat(levels)}))`;
 const inFunction = (body: string) => `export function f(p: i32): i32 {\n${body}\n}`;
 
 test.each<[string, Language, string]>([
   ['20,000 nested blocks', 'wat', nested(20_000)],
+  ['20,000 nested loops', 'wat', loops(20_000)],
   [
     'an expression of 19,000 levels',
     'wat',
@@ -48,7 +50,7 @@ test.each<[string, Language, string]>([
 });
 
 test.each<[string, Language, string, string]>([
-  ['nested blocks', 'wat', nested(20_100), 'levels; the limit is 20,000'],
+  ['nested blocks', 'wat', loops(20_001), '20,001 levels; the limit is 20,000'],
   ['parentheses', 'wat', nested(225_000), 'the limit is 25,000'],
   [
     'parentheses of an expression',
