@@ -25,7 +25,7 @@ type Row = { readonly what: string; readonly figure: string; readonly bound: str
 const rows: Row[] = [];
 const interruptionRounds = 20;
 /** How a module without imports is linked. */
-const baselineLinking = {
+const kernelLinking = {
   kind: 'module',
   stubs: { served: null, pinned: null, stackPointer: null },
   memoryPages: 256,
@@ -185,13 +185,13 @@ async function benchKernels(): Promise<void> {
   if (!plain.ok) throw new Error(JSON.stringify(plain.diagnostics));
   const optimized = optimizedModule(plain.binary);
   // Without safepoints, as it is and with the copies of loops and recursions that the compiler makes: the faster of both is the baseline.
-  const baselines = [optimized, link(instrument(optimized, { omitsSafepoints: true }), baselineLinking)].map(
+  const baselines = [optimized, link(instrument(optimized, { omitsSafepoints: true }), kernelLinking)].map(
     (module) => new WebAssembly.Instance(new WebAssembly.Module(encodeModule(module)), {}).exports,
   );
-  const instrumented = await image('kernels', '1.0.0', 'assemblyscript', kernels);
+  const instrumented = new WebAssembly.Module(encodeModule(link(instrument(optimized), kernelLinking)));
   let longest = 0;
   const withSafepoints = (ticker: () => number) =>
-    new WebAssembly.Instance(instrumented.code, { patchbay: { tick: ticker, suspend: () => {} } }).exports;
+    new WebAssembly.Instance(instrumented, { patchbay: { tick: ticker, suspend: () => {} } }).exports;
   const exports = withSafepoints(() => workBetweenLooks);
   const ratios: number[] = [];
   for (const [name, times] of Object.entries(repetitions)) {

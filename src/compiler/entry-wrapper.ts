@@ -139,11 +139,10 @@ function requestCollection(budget: number): Instruction[] {
 }
 
 /** The allocating function takes the size of each object off the budget. */
-function countAllocations(module: Module, { allocate }: Collector): Module {
+function countAllocations(module: Module, { allocate, sizeParameter }: Collector): Module {
   const budget = importsOf(module, 'global').length + module.globals.length;
   const position = allocate - importsOf(module, 'function').length;
-  const size = localGet((functionTypeOf(module, allocate)?.parameters.length ?? 1) - 1);
-  const count = [globalGet(budget), size, plain('i32.sub'), globalSet(budget)];
+  const count = [globalGet(budget), localGet(sizeParameter), plain('i32.sub'), globalSet(budget)];
   const functions = module.functions.map(
     (body, index): FunctionBody =>
       index === position ? { type: body.type, locals: body.locals, ...encodeInstructions([...count, ...decodeBody(body)]) } : body,

@@ -9,8 +9,10 @@ import type { CompileRequest } from './result.ts';
 
 /** Functions of a garbage collector, by index. */
 export type Collector = {
-  /** Allocates memory: the last parameter is the number of bytes. */
+  /** Allocates memory. */
   readonly allocate: number;
+  /** Which of its parameters is the number of bytes. */
+  readonly sizeParameter: number;
   /** () → (). */
   readonly collect: number;
 };
@@ -104,18 +106,20 @@ export function expect(
 
 /**
  * Returns the collector of AssemblyScript's `minimal` runtime, which the module exports (`--exportRuntime`); null where it does not.
- * All memory comes from the one function that `__new` calls and that grows the memory: arrays also call it by other ways when they grow.
+ * All memory comes from the one function that `__new` calls and that grows the memory: arrays also call it by other ways when they grow. Where
+ * only `__new` calls that function, the compiler has put its code into `__new`.
  */
 export function readCollector(module: Module): Collector | null {
   const [create, collect] = [exportOf(module, '__new', 'function'), exportOf(module, '__collect', 'function')];
   if (create === null || collect === null) return null;
-  const allocate = calleesOf(module, create).find((index) => {
-    const takesSize = functionTypeOf(module, index)?.parameters.at(-1) === 'i32';
-    return takesSize && instructionsOf(module, index).some(({ op }) => op === opcodes['memory.grow']);
-  });
+  const grows = (index: number) => instructionsOf(module, index).some(({ op }) => op === opcodes['memory.grow']);
+  // `__new(size, class)`
+  if (grows(create)) return { allocate: create, sizeParameter: 0, collect };
+  const parametersOf = (index: number) => functionTypeOf(module, index)?.parameters ?? [];
+  const allocate = calleesOf(module, create).find((index) => parametersOf(index).at(-1) === 'i32' && grows(index));
   if (allocate === undefined)
     throw new Error("AssemblyScript's runtime allocates in another way than expected: the compiler must be adapted");
-  return { allocate, collect };
+  return { allocate, sizeParameter: parametersOf(allocate).length - 1, collect };
 }
 
 function instructionsOf(module: Module, index: number): Instruction[] {

@@ -138,6 +138,14 @@ test('the caller decides how a prebuilt module is entered', async () => {
   expect((await prebuiltImage('checksum', '1.0.0', checksum, 'exclusive')).stamp.concurrency).toBe('exclusive');
 });
 
+test('a module that allocates only when it is initialized is computed as it is', async () => {
+  const source = 'const table = new StaticArray<i32>(64); export function work(n: i32): i32 { table[n & 63] += n; return table[n & 63]; }';
+  await load(await assemblyScriptImage('words', source));
+  const entry = bench.device.openEntry({ program: 'calls', driver: await driverImage('words', 'work') });
+  expect(await entry.call(5)).toBe(5);
+  expect(await entry.call(5)).toBe(10);
+});
+
 test('a module that allocates nothing has no memory and no collector', async () => {
   const { stamp } = await assemblyScriptImage('plain', 'export function work(n: i32): i32 { return n * 2; }');
   expect(stamp).toMatchObject({ ownMemory: false, hasState: false, concurrency: 'shared' });
