@@ -106,7 +106,7 @@ export function expect(
  * Returns the collector of AssemblyScript's `minimal` runtime, which the module exports (`--exportRuntime`); null where it does not.
  * All memory comes from the one function that `__new` calls and that grows the memory: arrays also call it by other ways when they grow.
  */
-export function readCollector(module: Module): Collector | null {
+function readCollector(module: Module): Collector | null {
   const [create, collect] = [exportOf(module, '__new', 'function'), exportOf(module, '__collect', 'function')];
   if (create === null || collect === null) return null;
   const allocate = calleesOf(module, create).find((index) => {
