@@ -78,3 +78,47 @@ export function recurse(n: i32): i32 { return n < 2 ? n : recurse(n - 1) + recur
 
 /** How often each kernel's work is done in one measurement. */
 export const repetitions = { checksum: 2_000, sort: 40, multiply: 60, sieve: 300, parse: 400, recurse: 26 } as const;
+
+/** Exports of `longInstructionsText`, each without parameters that matter. */
+export const longInstructions = [
+  'fill',
+  'copy up',
+  'copy down',
+  'init',
+  'grow memory',
+  'fill table',
+  'copy table',
+  'grow table',
+  'init table',
+  'divide',
+  'chase',
+] as const;
+
+const loopOf = (times: number, body: string) =>
+  `(loop $l ${body} (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const ${times}))))`;
+
+/** What a module may do that takes an engine longest: whole memories and tables, slow arithmetic, a walk through memory past every cache. */
+export const longInstructionsText = `(module
+  (memory 256 256)
+  (table $t 60000 65536 funcref)
+  (table $u 1 65536 funcref)
+  (func $f (result i32) (i32.const 1))
+  (elem declare func $f)
+  (elem $e func ${'$f '.repeat(20_000)})
+  (data $d "${'0123456789abcdef'.repeat(65_536)}")
+  (func (export "fill") (memory.fill (i32.const 0) (i32.const 1) (i32.const 16777216)))
+  (func (export "copy up") (memory.copy (i32.const 8388608) (i32.const 0) (i32.const 8388608)))
+  (func (export "copy down") (memory.copy (i32.const 0) (i32.const 1) (i32.const 16777215)))
+  (func (export "init") (local $i i32) ${loopOf(16, '(memory.init $d (i32.mul (local.get $i) (i32.const 1048576)) (i32.const 0) (i32.const 1048576))')})
+  (func (export "grow memory") (local $i i32) ${loopOf(10_000, '(drop (memory.grow (i32.const 0)))')})
+  (func (export "fill table") (table.fill $t (i32.const 0) (ref.func $f) (i32.const 60000)))
+  (func (export "copy table") (table.copy $t $t (i32.const 1) (i32.const 0) (i32.const 59999)))
+  (func (export "grow table") (local $i i32) ${loopOf(50, '(drop (table.grow $u (ref.func $f) (i32.const 1300)))')})
+  (func (export "init table") (table.init $t $e (i32.const 0) (i32.const 0) (i32.const 20000)))
+  (func (export "divide") (local $i i32) (local $x i64) (local.set $x (i64.const -2))
+    ${loopOf(3_000_000, '(local.set $x (i64.xor (i64.div_s (i64.const 0x7fffffffffffffff) (i64.or (local.get $x) (i64.const 1))) (i64.extend_i32_u (local.get $i))))')}
+    (i64.store (i32.const 0) (local.get $x)))
+  (func (export "chase") (local $i i32) (local $x i32)
+    (memory.fill (i32.const 0) (i32.const 1) (i32.const 16777216))
+    ${loopOf(3_000_000, '(local.set $x (i32.add (i32.and (i32.mul (i32.add (local.get $x) (local.get $i)) (i32.const -1640531527)) (i32.const 0xfffffc)) (i32.and (i32.load (local.get $x)) (i32.const 0))))')}
+    (i32.store (i32.const 0) (local.get $x))))`;

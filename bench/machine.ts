@@ -8,22 +8,35 @@ import { join } from 'node:path';
 import { measure } from 'mitata';
 import { tableLines } from '../src/cli/terminal/table.ts';
 import { compileAssemblyScript } from '../src/compiler/assemblyscript.ts';
-import { binaryen } from '../src/compiler/binaryen.ts';
+import type { Module } from '../src/compiler/binary/module.ts';
+import { decodeModule } from '../src/compiler/binary/reader.ts';
+import { encodeModule } from '../src/compiler/binary/writer.ts';
+import { acceptedFeatures, binaryen } from '../src/compiler/binaryen.ts';
 import { Compiler } from '../src/compiler/compiler.ts';
+import { instrument } from '../src/compiler/instrumentation.ts';
+import { link } from '../src/compiler/link.ts';
 import { imageRecord, runningThread, tableEntry, threadBlock, workBetweenLooks } from '../src/machine/abi.ts';
 import { Device, type Image, Processor, readImage } from '../src/machine/index.ts';
 import { KernelMemory } from '../src/machine/kernel-memory.ts';
 import { functionOf } from '../src/machine/processor.ts';
-import { kernels, repetitions } from './kernels.ts';
+import { kernels, longInstructions, longInstructionsText, repetitions } from './kernels.ts';
 
 type Row = { readonly what: string; readonly figure: string; readonly bound: string; readonly holds: boolean | null };
 const rows: Row[] = [];
 const interruptionRounds = 20;
+/** How a module without imports is linked. */
+const baselineLinking = {
+  kind: 'module',
+  stubs: { served: null, pinned: null, stackPointer: null },
+  memoryPages: 256,
+  tableElements: 65_536,
+} as const;
 const compiler = new Compiler();
 
 await benchAccesses();
 await benchEntries(10_000);
 await benchKernels();
+await benchLongInstructions();
 for (const threads of [1_000, 10_000]) benchErlang(threads, await benchInterruption(threads));
 await benchIdleDevices(10_000);
 await benchLoads();
@@ -44,14 +57,27 @@ async function leastTime(run: () => unknown): Promise<number> {
   return min;
 }
 
-/** The least times of two, measured in turns, so that what else the machine does falls on both. */
-async function leastTimes(first: () => unknown, second: () => unknown): Promise<[number, number]> {
-  const least: [number, number] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+/** The least times of several, measured in turns, so that what else the machine does falls on all. */
+async function leastTimes(...runs: readonly (() => unknown)[]): Promise<number[]> {
+  const least = runs.map(() => Number.POSITIVE_INFINITY);
   for (let round = 0; round < 5; round += 1) {
-    least[0] = Math.min(least[0], await leastTime(first));
-    least[1] = Math.min(least[1], await leastTime(second));
+    for (const [index, run] of runs.entries()) least[index] = Math.min(least[index] ?? 0, await leastTime(run));
   }
   return least;
+}
+
+/** A module as the compiler optimizes it. */
+function optimizedModule(binary: Uint8Array): Module {
+  const module = binaryen.readBinary(binary);
+  try {
+    module.setFeatures(acceptedFeatures);
+    binaryen.setOptimizeLevel(2);
+    binaryen.setShrinkLevel(0);
+    module.optimize();
+    return decodeModule(module.emitBinary());
+  } finally {
+    module.dispose();
+  }
 }
 
 async function image(module: string, version: string, language: 'wat' | 'assemblyscript', source: string): Promise<Image> {
@@ -108,7 +134,7 @@ async function benchAccesses(): Promise<void> {
     new WebAssembly.Instance(caller.code, { patchbay, 'patchbay:entry': { tcp: entry }, 'patchbay:offset:tcp': { work: 0 } }).exports,
     'run',
   );
-  const [bareTime, stubTime] = await leastTimes(
+  const [bareTime = 0, stubTime = 0] = await leastTimes(
     () => bareRun(calls),
     () => stubRun(calls),
   );
@@ -116,8 +142,8 @@ async function benchAccesses(): Promise<void> {
   rows.push({
     what: 'accesses through the module table, of the rate of bare call_indirect',
     figure: `${ratio.toFixed(2)} (${Math.round((calls / stubTime) * 1_000)} million/s)`,
-    bound: '≥ 0.5',
-    holds: ratio >= 0.5,
+    bound: '≥ 0.55',
+    holds: ratio >= 0.55,
   });
 }
 
@@ -157,7 +183,11 @@ async function benchEntries(count: number): Promise<void> {
 async function benchKernels(): Promise<void> {
   const plain = await compileAssemblyScript('kernels', kernels, []);
   if (!plain.ok) throw new Error(JSON.stringify(plain.diagnostics));
-  const without = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(plain.binary)), {}).exports;
+  const optimized = optimizedModule(plain.binary);
+  // Without safepoints, as it is and with the copies of loops and recursions that the compiler makes: the faster of both is the baseline.
+  const baselines = [optimized, link(instrument(optimized, { omitsSafepoints: true }), baselineLinking)].map(
+    (module) => new WebAssembly.Instance(new WebAssembly.Module(encodeModule(module)), {}).exports,
+  );
   const instrumented = await image('kernels', '1.0.0', 'assemblyscript', kernels);
   let longest = 0;
   const withSafepoints = (ticker: () => number) =>
@@ -165,13 +195,11 @@ async function benchKernels(): Promise<void> {
   const exports = withSafepoints(() => workBetweenLooks);
   const ratios: number[] = [];
   for (const [name, times] of Object.entries(repetitions)) {
-    const plainRun = functionOf(without, name);
     const run = functionOf(exports, name);
-    if (plainRun(times) !== run(times)) throw new Error(`${name} computes something else with safepoints`);
-    const [plainTime, time] = await leastTimes(
-      () => plainRun(times),
-      () => run(times),
-    );
+    const runs = [run, ...baselines.map((baseline) => functionOf(baseline, name))];
+    if (new Set(runs.map((one) => one(times))).size > 1) throw new Error(`${name} computes something else with safepoints`);
+    const [time = 0, ...plainTimes] = await leastTimes(...runs.map((one) => () => one(times)));
+    const plainTime = Math.min(...plainTimes);
     const ratio = time / plainTime;
     ratios.push(ratio);
     rows.push({ what: `safepoints: ${name}, of the time without`, figure: ratio.toFixed(3), bound: '≤ 1.2', holds: ratio <= 1.2 });
@@ -190,22 +218,48 @@ async function benchKernels(): Promise<void> {
   });
 }
 
-/** The longest time in which code does not look at the clock, in milliseconds; the least of some runs, for others have the machine in between. */
-function longestBetweenLooks(make: (tick: () => number) => (times: number) => unknown, times: number): number {
-  let [last, longest] = [0, 0];
-  const run = make(() => {
-    const now = performance.now();
-    longest = Math.max(longest, now - last);
-    last = now;
-    return workBetweenLooks;
+/**
+ * Code that does nothing but what takes an engine longest. Long instructions touch memory for the first time; loads find it touched: the system
+ * takes about 0.6 µs for each page of 4 KiB, once in the life of a memory.
+ */
+async function benchLongInstructions(): Promise<void> {
+  const { code } = await image('long', '1.0.0', 'wat', longInstructionsText);
+  const longest = longInstructions.map((name) => ({
+    name,
+    time: longestBetweenLooks(
+      (tick) => functionOf(new WebAssembly.Instance(code, { patchbay: { tick, suspend: () => {} } }).exports, name),
+      1,
+    ),
+  }));
+  const [worst] = longest.toSorted((left, right) => right.time - left.time);
+  rows.push({
+    what: 'longest time between two clock checks, of instructions that take long',
+    figure: `${worst?.time.toFixed(3)} ms (${worst?.name})`,
+    bound: '≤ 1 ms',
+    holds: (worst?.time ?? 0) <= 1,
   });
-  const longests: number[] = [];
+}
+
+/**
+ * The longest time in which code does not look at the clock, in milliseconds. Every run looks at the same places, and of each time between two
+ * of them the least of some runs counts: others have the machine in between.
+ */
+function longestBetweenLooks(make: (tick: () => number) => (times: number) => unknown, times: number): number {
+  const least: number[] = [];
   for (let sample = 0; sample < 10; sample += 1) {
-    [last, longest] = [performance.now(), 0];
+    const looks: number[] = [];
+    const run = make(() => {
+      looks.push(performance.now());
+      return workBetweenLooks;
+    });
+    looks.push(performance.now());
     run(times);
-    longests.push(Math.max(longest, performance.now() - last));
+    looks.push(performance.now());
+    for (const [index, look] of looks.slice(1).entries()) {
+      least[index] = Math.min(least[index] ?? Number.POSITIVE_INFINITY, look - (looks[index] ?? look));
+    }
   }
-  return Math.min(...longests);
+  return least.reduce((longest, time) => Math.max(longest, time), 0);
 }
 
 /** Threads that are stuck in the old version, all driven out and gone on to the new one; the least time of some rounds, as of the floor. */

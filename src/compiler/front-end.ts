@@ -3,7 +3,7 @@
 import { MalformedModuleError, type Module, UnacceptedFeatureError } from './binary/module.ts';
 import { decodeModule } from './binary/reader.ts';
 import { encodeModule } from './binary/writer.ts';
-import { acceptedFeatures, binaryen, findErrors, parseText, TextError } from './binaryen.ts';
+import { binaryen, findErrors, parseText, TextError } from './binaryen.ts';
 import { CompileError, finding, runStage } from './failure.ts';
 import { nestingOf, recognizeForeignInput, textOf } from './foreign-input.ts';
 import { compilerLimits as limits, pastLimit } from './limits.ts';
@@ -80,8 +80,8 @@ function assembleText(file: string, text: string): Binary {
         const diagnostics = errors.map((error) => ({ ...finding(error), file }));
         throw new CompileError('malformed-source', diagnostics);
       }
-      // Otherwise it writes references in the forms that garbage collection has brought.
-      module.setFeatures(acceptedFeatures);
+      // With garbage collection, binaryen writes types of it where older ones do.
+      module.setFeatures(binaryen.Features.All & ~binaryen.Features.GC);
       return { binary: module.emitBinary(), compiler: binaryenName, warnings: [] };
     } finally {
       module.dispose();
@@ -104,6 +104,7 @@ function decode(binary: Uint8Array): Module {
 
 /** What the engine says of the bytes, which is what people look up; or what our reader says where the engine accepts them. */
 function malformed(binary: Uint8Array, error: MalformedModuleError): string {
+  if (error.message.includes('the limit is')) return error.message;
   try {
     new WebAssembly.Module(new Uint8Array(binary));
   } catch (engineError) {

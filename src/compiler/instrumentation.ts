@@ -38,6 +38,8 @@ export type InstrumentationOptions = {
    * returned.
    */
   readonly unsuspendable?: ReadonlySet<number>;
+  /** Leaves out the safepoints themselves, and what only they need: the same code otherwise, as a baseline for benchmarks. */
+  readonly omitsSafepoints?: boolean;
 };
 
 /**
@@ -69,16 +71,18 @@ class Instrumentation {
   readonly #unsuspendable: Uint8Array;
   readonly #additions: ModuleAdditions;
   readonly #bulk: BulkOperations;
+  readonly #omitsSafepoints: boolean;
   readonly #budget: CopyBudget = { left: copiedInstructionLimit };
   /** What a call of each function costs, besides what it pays for itself. */
   readonly #costs: Uint32Array;
 
-  constructor(module: Module, { unsuspendable = new Set() }: InstrumentationOptions) {
+  constructor(module: Module, { unsuspendable = new Set(), omitsSafepoints = false }: InstrumentationOptions) {
     this.#module = module;
     this.#imports = importsOf(module, 'function').length;
     this.#graph = buildCallGraph(module);
     this.#unsuspendable = withCallees(module, unsuspendable, this.#graph, this.#imports);
     this.#additions = new ModuleAdditions(module);
+    this.#omitsSafepoints = omitsSafepoints;
     this.#bulk = new BulkOperations(module, this.#additions);
     this.#costs = new Uint32Array(module.functions.length).fill(1);
   }
@@ -102,9 +106,10 @@ class Instrumentation {
     for (const [at, instruction] of instructions.entries()) {
       works[at] = bulkWork(instruction, instructions[at - 1]) ?? workOf(instruction, (index) => this.#costOf(index));
     }
-    const plan = this.#limitLocals(body, planLoops(instructions, works, this.#budget));
+    const complete = this.#limitLocals(body, planLoops(instructions, works, this.#budget));
+    const plan = this.#omitsSafepoints ? withoutStretches(complete) : complete;
     const paths = measurePaths(instructions, works, plan);
-    const payment = this.#unsuspendable[position] === 1 ? 'charge' : 'safepoint';
+    const payment = this.#omitsSafepoints ? 'none' : this.#unsuspendable[position] === 1 ? 'charge' : 'safepoint';
     const work: Work = { index: position + this.#imports, body, instructions, plan, paths, payment };
     const isRecursive = this.#graph.paysAtEntry[position] === 1;
     const limit = this.#graph.hasUnknownCallers[position] === 1 ? unknownCallerLimit : entryLimit;
@@ -156,7 +161,7 @@ class Instrumentation {
         const hasCharged = payment === 'safepoint' && this.#unsuspendable[instruction.index - this.#imports] === 1;
         return hasCharged ? [instruction, ...payConstant(1, payment)] : null;
       }
-      const bulk = this.#bulk.replacement(instruction, instructions[position - 1], payment);
+      const bulk = payment === 'none' ? null : this.#bulk.replacement(instruction, instructions[position - 1], payment);
       return bulk === null ? null : [bulk];
     };
     const firstLocal = this.#localsOf(body);
@@ -166,6 +171,10 @@ class Instrumentation {
     if (encoded.body.length > functionByteLimit) throw new FunctionTooLargeError(self, body.body.length, encoded.body.length);
     return { type: body.type, locals, ...encoded };
   }
+}
+
+function withoutStretches({ loops }: FunctionPlan): FunctionPlan {
+  return { loops: new Map([...loops].filter(([, { kind }]) => kind !== 'stretches')), locals: 0 };
 }
 
 /** Marks functions, by position, and all that they call directly. */

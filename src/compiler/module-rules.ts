@@ -6,7 +6,7 @@ import { decodeBody } from './binary/instruction-codec.ts';
 import { type FunctionBody, type FunctionType, functionTypeOf, type Import, importsOf, type Module } from './binary/module.ts';
 import { evaluateConstant, evaluateGlobals } from './constant.ts';
 import { compilerLimits as limits, pastLimit } from './limits.ts';
-import { isMinified, minifiedImport, unknownImport } from './unknown-import.ts';
+import { isMinified, isRuntimeImport, minifiedImport, unknownImport } from './unknown-import.ts';
 
 export type Findings = {
   /** Why a device cannot run the module. */
@@ -123,12 +123,12 @@ function checkImport({ module, name }: Import, type: FunctionType): string[] {
     return sameType(type, kernel) ? [] : [`${what} has the type ${typeText(type)}; the kernel's has ${typeText(kernel)}`];
   }
   const isForeign = !moduleName.test(module) || module === systemNamespace || module === 'env' || /^wasi[_:]/.test(module);
-  if (isForeign) return [unknownImport(module, name, kernelNames)];
+  if (isForeign || isRuntimeImport(module, name)) return [unknownImport(module, name, kernelNames)];
   return referenceFault(what, type);
 }
 
 /** Exports that initialize a module, which no access calls. */
-const initializers: ReadonlySet<string> = new Set(['_initialize', '__wasm_call_ctors', '_start']);
+const initializers: ReadonlySet<string> = new Set(['_initialize', '__wasm_call_ctors']);
 
 function checkExports(module: Module): string[] {
   const exported = module.exports.filter(({ kind }) => kind === 'function');

@@ -26,11 +26,12 @@ import { supportFunctions, supportGlobals } from './support.ts';
 /** Most work that a loop that counts pays for at once: some tens of microseconds. */
 const stretchWork = 131_072;
 
-/** How code pays: a safepoint yields, a charge only counts, for functions that must not be interrupted. */
-export type Payment = 'safepoint' | 'charge';
+/** How code pays: a safepoint yields, a charge only counts, for functions that must not be interrupted; `none` is for baselines of benchmarks. */
+export type Payment = 'safepoint' | 'charge' | 'none';
 
 /** Pays for work that some instructions put on the stack, as an i32 that is not negative. */
 export function pay(work: readonly Instruction[], payment: Payment): Instruction[] {
+  if (payment === 'none') return [];
   const subtract = [globalGet(supportGlobals.fuel), ...work, plain('i32.sub'), globalSet(supportGlobals.fuel)];
   const isLeft = [globalGet(supportGlobals.fuel), i32Const(0)];
   // Only while fuel is left, so that it never passes the end of its range.

@@ -26,10 +26,19 @@ const runtimeImports: readonly (readonly [module: RegExp, name: RegExp, reason: 
     /^(emscripten_|_emscripten_|_?invoke_|__syscall|__cxa_|_?abort_js|exit|getTempRet0|setTempRet0|_tzset|_localtime|_mmap|_munmap)/,
     "part of emscripten's JavaScript runtime, which a device does not have: build with -sSTANDALONE_WASM --no-entry and without this call",
   ],
-  [/^(wbg|__wbindgen_.*|\.\/.*_bg\.js)$/, /./, 'part of wasm-bindgen\'s JavaScript glue: export functions with extern "C" instead'],
-  [/^(go|gojs)$/, /./, "part of Go's JavaScript runtime: build with TinyGo for a freestanding target (-target=wasm-unknown)"],
-  [/^(Math|math)$/, /./, "a function of JavaScript's Math: use the module's own (AssemblyScript: NativeMath; C: link libm)"],
+  [/^(wbg|__wbindgen_.*|\.\/.*_bg\.js)$/, /^__wb/, 'part of wasm-bindgen\'s JavaScript glue: export functions with extern "C" instead'],
+  [
+    /^(go|gojs)$/,
+    /^(runtime\.|syscall\/|debug$)/,
+    "part of Go's JavaScript runtime: build with TinyGo for a freestanding target (-target=wasm-unknown)",
+  ],
+  [/^Math$/, /./, "a function of JavaScript's Math: use the module's own (AssemblyScript: NativeMath; C: link libm)"],
 ];
+
+/** Whether an import belongs to the JavaScript runtime of a toolchain, whatever its module is called. */
+export function isRuntimeImport(module: string, name: string): boolean {
+  return runtimeImports.some(([ofModule, ofName]) => ofModule.test(module) && ofName.test(name));
+}
 
 const wasiReasons: readonly (readonly [name: RegExp, what: string])[] = [
   [/^proc_exit$/, 'ends a process'],

@@ -74,7 +74,7 @@ export class Builds {
     if (existing !== null && existing.imagePrunedAt === null) return sameBuild(existing, request);
     if (existing !== null) sameBuild(existing, request);
     const startedAt = new Date();
-    const { compiled, warnings } = compiledOf(await this.#context.compiler.compileModule(request, requester.actor ?? undefined), `${module}@${version}`);
+    const { compiled, warnings } = compiledOf(await this.#context.compiler.compileModule(request, requester.actor), `${module}@${version}`);
     const createdAt = new Date();
     const id = newIdentifier('build');
     const kept = await this.#context.store.transaction(async (records) => {

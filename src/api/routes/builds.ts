@@ -70,7 +70,13 @@ export function addBuildRoutes(app: Api, { builds, damagedRows }: Control): void
       const body: unknown = request.body;
       const pushed = await builds.push(
         body instanceof Uint8Array
-          ? { module, version: versionInQuery(request.query.version), language: 'wasm', source: body, concurrency: request.query.concurrency }
+          ? {
+              module,
+              version: versionInQuery(request.query.version),
+              language: 'wasm',
+              source: body,
+              concurrency: request.query.concurrency,
+            }
           : { module, ...request.body },
         requesterOf(request),
         (made) => toAnswer(toPushed(made)),

@@ -1,0 +1,134 @@
+// The front end accepts what compilers emit, and refuses what no device can run before it optimizes anything.
+
+import { afterAll, expect, test } from 'vitest';
+import { binaryen } from '../../src/compiler/binaryen.ts';
+import { Compiler } from '../../src/compiler/compiler.ts';
+import type { CompileRequest } from '../../src/compiler/result.ts';
+import { readImage } from '../../src/machine/index.ts';
+
+const compiler = new Compiler();
+afterAll(() => compiler.close());
+
+const compile = (request: Pick<CompileRequest, 'language' | 'source'> & Partial<CompileRequest>) =>
+  compiler.compileModule({ module: 'tcp', version: '1.0.0', ...request });
+const compileText = (source: string) => compile({ language: 'wat', source });
+
+function assemble(text: string): Uint8Array {
+  const module = binaryen.parseText(text);
+  try {
+    return module.emitBinary();
+  } finally {
+    module.dispose();
+  }
+}
+
+const plain = assemble('(module (func (export "one") (result i32) (i32.const 1)))');
+const section = (name: string, content: readonly number[]) => {
+  const named = [name.length, ...new TextEncoder().encode(name), ...content];
+  return [0, named.length, ...named];
+};
+
+test.each<[string, readonly number[]]>([
+  ['a name section that ends early', [0x00, 0x0b, 0x04, 0x6e, 0x61, 0x6d, 0x65, 0x01, 0x04, 0x05, 0x00, 0x01, 0x61]],
+  ['a name that is not UTF-8', section('name', [0x01, 0x05, 0x01, 0x00, 0x02, 0xff, 0xfe])],
+  ['a section whose own name is not UTF-8', [0x00, 0x03, 0x02, 0xff, 0xfe]],
+  ['a section without a name', [0x00, 0x00]],
+  ['odd target features', section('target_features', [0x02, 0x2b, 0x03, 0x61, 0x62, 0x63, 0x99])],
+  ['dynamic linking', section('dylink.0', [0x01, 0x04, 0x80, 0x80, 0x04, 0x04])],
+  ['branch hints', section('metadata.code.branch_hint', [0x01, 0x7f, 0x01, 0x03, 0x01, 0x09])],
+])('a custom section does not matter: %s', async (_what, bytes) => {
+  const compiled = await compile({ language: 'wasm', source: new Uint8Array([...plain, ...bytes]) });
+  const first = await compile({ language: 'wasm', source: new Uint8Array([...plain.slice(0, 8), ...bytes, ...plain.slice(8)]) });
+  expect(compiled).toMatchObject({ ok: true, compiled: { interface: { exports: [{ name: 'one' }] } } });
+  expect(first).toMatchObject({ ok: true });
+});
+
+test.each([
+  ['env', 'seed', "AssemblyScript's Math.random()"],
+  ['env', 'trace', "AssemblyScript's trace()"],
+  ['env', 'abort', '--use abort='],
+  ['env', 'Date.now', "AssemblyScript's Date.now()"],
+  ['env', 'emscripten_notify_memory_growth', "emscripten's JavaScript runtime"],
+  ['env', 'send', 'import_module("tcp")'],
+  ['wasi_snapshot_preview1', 'fd_write', 'files or sockets'],
+  ['wasi_snapshot_preview1', 'proc_exit', 'ends a process'],
+  ['wbg', '__wbindgen_throw', 'wasm-bindgen'],
+  ['gojs', 'runtime.wasmExit', 'TinyGo'],
+  ['Upper', 'f', 'import from "kernel"'],
+])('the import "%s" "%s" is refused with what it is for', async (module, name, reason) => {
+  const result = await compileText(`(module (import "${module}" "${name}" (func $f)) (func (export "g") (call $f)))`);
+  expect(result).toMatchObject({
+    ok: false,
+    problem: 'unsupported',
+    diagnostics: [{ message: expect.stringContaining(`the import "${module}" "${name}" is unknown`) }],
+  });
+  expect(result.ok ? '' : result.diagnostics[0]?.message).toContain(reason);
+});
+
+test("emscripten's memory is refused with what to do", async () => {
+  const result = await compileText('(module (import "env" "memory" (memory 256)) (func (export "g") (drop (i32.load (i32.const 0)))))');
+  expect(result).toMatchObject({ ok: false, diagnostics: [{ message: expect.stringContaining('-sSTANDALONE_WASM') }] });
+});
+
+test('an import that nothing uses is dropped', async () => {
+  const result = await compileText('(module (import "env" "abort" (func)) (func (export "g")))');
+  expect(result).toMatchObject({ ok: true, compiled: { interface: { imports: [] } } });
+});
+
+test('an import module with a minified name is warned of', async () => {
+  const result = await compileText('(module (import "a" "b" (func $f)) (func (export "g") (call $f)))');
+  expect(result).toMatchObject({ ok: true, warnings: [{ severity: 'warning', message: expect.stringContaining('look minified') }] });
+});
+
+test.each([
+  ['an exported function with a funcref', '(func (export "f") (result funcref) (ref.null func))', 'would survive the patch'],
+  ['an exported function with an externref', '(func (export "f") (param externref))', 'cannot be passed'],
+  [
+    'an imported function with a funcref',
+    '(import "udp" "set" (func $set (param funcref))) (func (export "f") (call $set (ref.null func)))',
+    'the import "udp" "set" has the type (funcref) → ()',
+  ],
+  ['a program', '(func (export "_start"))', 'a program, not a module'],
+  ['a function with a reserved name', '(func (export "patchbay:fuel"))', 'reserved'],
+  ['data past the end', '(memory 1) (data (i32.const 65534) "abcd") (func (export "f"))', 'data segment 0 has 4 bytes at offset 65534'],
+  ['data far outside', '(memory 1) (data (i32.const 70000) "") (func (export "f"))', 'offset 70000'],
+  ['data at a negative offset', '(memory 1) (data (i32.const -1) "a") (func (export "f"))', 'offset 4294967295'],
+  ['data after a global', '(memory 1) (global $g i32 (i32.const 65536)) (data (global.get $g) "a") (func (export "f"))', 'offset 65536'],
+  [
+    'data at a sum',
+    '(memory 1) (data (offset (i32.add (i32.const 65530) (i32.const 4))) "abcd") (func (export "f"))',
+    'data segment 0 has 4 bytes at offset 65534',
+  ],
+  [
+    'elements past the end',
+    '(table 2 funcref) (elem (i32.const 1) $f $f) (func $f (export "f"))',
+    'element segment 0 has 2 elements at offset 1, which go past the table of 2 elements',
+  ],
+])('%s is refused', async (_what, fields, message) => {
+  const result = await compileText(`(module ${fields})`);
+  expect(result).toMatchObject({ ok: false, problem: 'unsupported', diagnostics: [{ message: expect.stringContaining(message) }] });
+});
+
+test('segments that end where the memory or table ends are accepted', async () => {
+  const fields = '(memory 1) (data (i32.const 65532) "abcd") (table 2 funcref) (elem (i32.const 0) $f $f) (func $f (export "f"))';
+  expect(await compileText(`(module ${fields})`)).toMatchObject({ ok: true });
+});
+
+const simd = `export function sum(a: i32): i32 {
+  const lanes = i32x4.add(i32x4.splat(a), i32x4(1, 2, 3, 4));
+  return i32x4.extract_lane(lanes, 3);
+}`;
+
+test('AssemblyScript has SIMD where the build asks for it', async () => {
+  const without = await compile({ language: 'assemblyscript', source: simd });
+  expect(without).toMatchObject({ ok: false, problem: 'malformed-source' });
+  expect(await compile({ language: 'assemblyscript', source: simd, features: ['simd'] })).toMatchObject({ ok: true });
+});
+
+test('the concurrency that a build asks for is in the stamp', async () => {
+  for (const concurrency of ['shared', 'exclusive'] as const) {
+    const result = await compile({ language: 'wasm', source: plain, concurrency });
+    if (!result.ok) throw new Error(JSON.stringify(result));
+    expect(readImage(new Uint8Array(result.compiled.image), result.compiled.digest).stamp.concurrency).toBe(concurrency);
+  }
+});

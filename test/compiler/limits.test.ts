@@ -1,0 +1,104 @@
+// Real output meets the limits; past a limit, a message names the limit and the value.
+
+import { readFileSync } from 'node:fs';
+import { afterAll, expect, test } from 'vitest';
+import { Compiler } from '../../src/compiler/compiler.ts';
+import { compilerLimits, limitsPage } from '../../src/compiler/limits.ts';
+import type { Language } from '../../src/compiler/result.ts';
+import { readImage } from '../../src/machine/index.ts';
+
+const compiler = new Compiler({ milliseconds: 120_000 });
+afterAll(() => compiler.close());
+
+const compile = (language: Language, source: string | Uint8Array) =>
+  compiler.compileModule({ module: 'tcp', version: '1.0.0', language, source });
+const numbered = (count: number, line: (index: number) => string, separator = '\n') =>
+  Array.from({ length: count }, (_, index) => line(index)).join(separator);
+const nested = (levels: number) => `(module (func (export "f") ${'(block '.repeat(levels)}(br 0)${')'.repeat(levels)}))`;
+const inFunction = (body: string) => `export function f(p: i32): i32 {\n${body}\n}`;
+
+test.each<[string, Language, string]>([
+  ['20,000 nested blocks', 'wat', nested(20_000)],
+  [
+    'an expression of 19,000 levels',
+    'wat',
+    `(module (func (export "f") (param i32) (result i32) ${'(i32.add (i32.const 1) '.repeat(19_000)}(local.get 0)${')'.repeat(19_000)}))`,
+  ],
+  ['450,000 parentheses', 'wat', `(module (func (export "f") ${'(drop(i32.const 1))'.repeat(112_500)}${'(nop)'.repeat(112_500)}))`],
+  ['1,000 nested ifs', 'assemblyscript', inFunction(`${'if (p > 1) { p -= 1;\n'.repeat(1_000)}${'}'.repeat(1_000)} return p;`)],
+  ['a sum of 2,100 terms', 'assemblyscript', inFunction(`return ${numbered(2_100, (index) => `(p ^ ${index})`, ' + ')};`)],
+  [
+    '4,000 straight lines',
+    'assemblyscript',
+    inFunction(`let x = 1;\n${numbered(4_000, (index) => `x = x * 31 + (p ^ ${index});`)}\nreturn x;`),
+  ],
+  [
+    'a switch of 2,600 cases',
+    'assemblyscript',
+    inFunction(`switch (p) {\n${numbered(2_600, (index) => `case ${index}: return ${(index * 7) % 1_000};`)}\n}\nreturn -1;`),
+  ],
+  ['10,000 exports', 'wat', `(module ${numbered(10_000, (index) => `(func (export "function_${index}"))`)})`],
+  ['100,000 functions', 'wat', `(module (func (export "f")) ${numbered(99_999, () => '(func)')})`],
+  ['a memory of 64 MiB', 'wat', '(module (memory 1024) (func (export "f") (drop (memory.size))))'],
+  ['a name of 4 KiB', 'wat', `(module (func (export "${'n'.repeat(4_096)}")))`],
+])('%s: compiled', async (_what, language, source) => {
+  const result = await compile(language, source);
+  if (!result.ok) throw new Error(JSON.stringify(result).slice(0, 500));
+  expect(readImage(new Uint8Array(result.compiled.image), result.compiled.digest).kind).toBe('module');
+});
+
+test.each<[string, Language, string, string]>([
+  ['nested blocks', 'wat', nested(20_100), 'levels; the limit is 20,000'],
+  ['parentheses', 'wat', nested(225_000), 'the limit is 25,000'],
+  [
+    'parentheses of an expression',
+    'assemblyscript',
+    inFunction(`return ${'('.repeat(225_000)}p${')'.repeat(225_000)};`),
+    '225,001 levels; the limit is 25,000',
+  ],
+  [
+    'exports',
+    'wat',
+    `(module ${numbered(10_001, (index) => `(func (export "${index}"))`)})`,
+    'exports 10,001 functions; the limit is 10,000',
+  ],
+  ['functions', 'wat', `(module (func (export "f")) ${numbered(100_000, () => '(func)')})`, '100,001 functions; the limit is 100,000'],
+  [
+    'imports',
+    'wat',
+    `(module ${numbered(1_001, (index) => `(import "udp" "f${index}" (func))`)} (func (export "f")))`,
+    'imports 1,001 functions; the limit is 1,000',
+  ],
+  ['the memory', 'wat', '(module (memory 1025) (func (export "f")))', '1,025 pages of 64 KiB; the limit is 1,024'],
+  ['the table', 'wat', '(module (table 65537 funcref) (func (export "f")))', '65,537 elements; the limit is 65,536'],
+  ['a name', 'wat', `(module (func (export "${'n'.repeat(4_097)}")))`, '4,097 bytes; the limit is 4,096'],
+  [
+    'the interface',
+    'wat',
+    `(module ${numbered(300, (index) => `(func (export "${String(index).padStart(4_000, 'n')}"))`)})`,
+    'the limit is 1,048,576',
+  ],
+  ['one function', 'wat', `(module (func (export "f")${'f64.const 1 drop '.repeat(104_858)}))`, 'the limit is 1,048,576'],
+  ['locals', 'wat', `(module (func (export "f") (local ${'i32 '.repeat(50_001)})))`, '50001 locals; the limit is 50000'],
+  ['the source', 'wat', ' '.repeat(4 * 1_024 * 1_024 + 1), '4,194,305 bytes; the limit is 4,194,304'],
+])('%s past the limit: refused with limit and value', async (_what, language, source, message) => {
+  const result = await compile(language, source);
+  expect(result).toMatchObject({
+    ok: false,
+    diagnostics: expect.arrayContaining([expect.objectContaining({ message: expect.stringContaining(message) })]),
+  });
+});
+
+test('a memory may grow to the limit', async () => {
+  const { value } = compilerLimits.memoryPages;
+  const result = await compile('wat', '(module (memory 1) (func (export "f") (drop (memory.grow (i32.const 1)))))');
+  if (!result.ok) throw new Error(JSON.stringify(result));
+  const { code } = readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
+  expect(WebAssembly.Module.exports(code).length).toBeGreaterThan(0);
+  expect(value).toBe(1_024);
+});
+
+test('the page of limits is up to date', () => {
+  expect(readFileSync(new URL('../../docs/limits.md', import.meta.url), 'utf8')).toBe(limitsPage());
+  for (const { of } of Object.values(compilerLimits)) expect(limitsPage()).toContain(`| ${of} |`);
+});
