@@ -109,7 +109,7 @@ export function expect(
  * All memory comes from the one function that `__new` calls and that grows the memory: arrays also call it by other ways when they grow. Where
  * only `__new` calls that function, the compiler has put its code into `__new`.
  */
-export function readCollector(module: Module): Collector | null {
+function readCollector(module: Module): Collector | null {
   const [create, collect] = [exportOf(module, '__new', 'function'), exportOf(module, '__collect', 'function')];
   if (create === null || collect === null) return null;
   const grows = (index: number) => instructionsOf(module, index).some(({ op }) => op === opcodes['memory.grow']);
