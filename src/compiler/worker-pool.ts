@@ -56,7 +56,7 @@ export class CompileThread {
 
   /** @throws {WorkerError} */
   async run(compilation: Compilation): Promise<CompileResult> {
-    if (this.#isClosed) throw new WorkerError('ended', 'the compiler is closed');
+    this.#isClosed = false;
     clearTimeout(this.#idle);
     this.#worker ??= this.#start();
     const worker = this.#worker;
@@ -115,7 +115,7 @@ export class CompileThread {
     if (this.#worker !== null) await this.#end(this.#worker);
   }
 
-  /** Ends the thread for good; a compilation under way fails. */
+  /** Ends the thread; a compilation under way fails, and a later one starts another thread. */
   async close(): Promise<void> {
     clearTimeout(this.#idle);
     this.#isClosed = true;
