@@ -142,7 +142,10 @@ function inPieces(operation: Instruction, { unit, hasSource, mayOverlap }: BulkO
   const rest = [...get, operation, ...payFor(localGet(length))];
   const isLong = [localGet(length), i32Const(size), plain('i32.gt_u')];
   const endOf = (local: number) => [localGet(local), localGet(length), plain('i32.add')];
-  const wraps = (local: number) => [...endOf(local), localGet(local), plain('i32.lt_u')];
+  const isFar = (local: number) => [
+    ...[...endOf(local), localGet(local), plain('i32.lt_u')],
+    ...[...endOf(local), i32Const(0), plain('i32.lt_s'), plain('i32.or')],
+  ];
   const move = (local: number) => [localGet(local), i32Const(size), plain('i32.add'), localSet(local)];
   const shorten = [localGet(length), i32Const(size), plain('i32.sub'), localSet(length)];
   const downwards = [
@@ -171,9 +174,9 @@ function inPieces(operation: Instruction, { unit, hasSource, mayOverlap }: BulkO
     ...rest,
     plain('return'),
     end,
-    // An end past 2^32 is past every memory and table: the instruction traps.
-    ...wraps(destination),
-    ...(hasSource ? [...wraps(second), plain('i32.or')] : []),
+    // An end past 2^31 or 2^32 is past every memory and table that a module may have: the instruction traps.
+    ...isFar(destination),
+    ...(hasSource ? [...isFar(second), plain('i32.or')] : []),
     ifBlock(),
     ...get,
     operation,
