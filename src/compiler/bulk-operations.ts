@@ -108,7 +108,7 @@ export class BulkOperations {
 }
 
 /** Work of a bulk instruction that stays as it is, because its length is a small constant; null of any other. */
-export function constantWork(instruction: Instruction, before: Instruction | undefined): number | null {
+function constantWork(instruction: Instruction, before: Instruction | undefined): number | null {
   const unit = units.get(instruction.op);
   if (unit === undefined || before?.kind !== 'i32' || before.value < 0 || before.value > shortLength[unit]) return null;
   return 4 + (unit === 'bytes' ? before.value >> 3 : before.value * elementWork);

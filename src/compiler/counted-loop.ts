@@ -5,7 +5,7 @@ import { type Instruction, i32Const, localGet, opcodes, plain } from './binary/i
 export type CountedLoop = WhileLoop | UntilLoop;
 
 /** What index and limit are compared by while the loop continues, the index first. */
-export type Comparison = 'i32.lt_s' | 'i32.lt_u' | 'i32.gt_s' | 'i32.gt_u' | 'i32.ne';
+type Comparison = 'i32.lt_s' | 'i32.lt_u' | 'i32.gt_s' | 'i32.gt_u' | 'i32.ne';
 
 /** `limit` is an `i32.const` or a `local.get`; the body is [bodyStart, bodyEnd) of the function's instructions. */
 type Counting = {

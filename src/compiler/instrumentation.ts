@@ -19,7 +19,7 @@ const copyLimit = 400;
 const localLimit = 45_000;
 
 /** V8 accepts functions of 7,654,321 bytes; the linker adds some. */
-export const functionByteLimit = 7_000_000;
+const functionByteLimit = 7_000_000;
 
 /** A function is too large for the engine when its safepoints are in it. */
 export class FunctionTooLargeError extends Error {

@@ -43,7 +43,7 @@ export function pay(work: readonly Instruction[], payment: Payment): Instruction
 export const payConstant = (work: number, payment: Payment) => pay([i32Const(work)], payment);
 
 /** What replaces an instruction; null: it stays. */
-export type Replace = (instruction: Instruction, position: number) => readonly Instruction[] | null;
+type Replace = (instruction: Instruction, position: number) => readonly Instruction[] | null;
 
 export type WriteOptions = {
   readonly plan: FunctionPlan;
