@@ -34,7 +34,7 @@ const Reported = z.object({
   moduleTable: z.array(z.object({ module: z.string() })),
   memoryMap: z.object({
     pages: z.number(),
-    ranges: z.array(z.object({ address: z.string(), pages: z.number(), present: z.boolean() })),
+    ranges: z.array(z.object({ address: z.string(), pages: z.number(), present: z.boolean(), reclaimable: z.boolean().optional() })),
   }),
   programs: z.array(z.object({ state: z.string() })),
 });
@@ -126,9 +126,18 @@ function lackOfMemory(build: BuildRecord, pages: number, { memoryMap, programs }
   // Pages that were taken away are kept for programs that hold their addresses; where none runs, the next load frees them.
   const isHeld = programs.some(({ state }) => state === 'running');
   const used = memoryMap.ranges
-    .filter(({ present }) => present || isHeld)
+    .filter(({ present, reclaimable }) => reclaimable !== true && (present || isHeld))
     .map((range) => ({ firstPage: Number(range.address) / pageBytes, pages: range.pages }))
     .toSorted((left, right) => left.firstPage - right.firstPage);
   if (findUnused(used, pages, 1, memoryMap.pages) !== null) return null;
-  return outOfMemory(build, pages, { pages: memoryMap.pages, usedPages: used.reduce((sum, range) => sum + range.pages, 0) });
+  const reclaimable = memoryMap.ranges.filter((range) => range.reclaimable === true);
+  return outOfMemory(build, pages, {
+    pages: memoryMap.pages,
+    usedPages: sumOfPages(used) + sumOfPages(reclaimable),
+    reclaimablePages: sumOfPages(reclaimable),
+  });
+}
+
+function sumOfPages(ranges: readonly { readonly pages: number }[]): number {
+  return ranges.reduce((sum, { pages }) => sum + pages, 0);
 }

@@ -11,6 +11,7 @@ import { ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
 import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, type ProgramSurroundings } from './program.ts';
 import { pageBytes, printAddress, RandomAccessMemory } from './random-access-memory.ts';
+import { RetiredImages } from './retired-images.ts';
 import type { ThreadGroup } from './run-queue.ts';
 import { type Effect, type Frame, type Thread, threadAim } from './thread.ts';
 import { explainTrap, type Trap, type Violation } from './trap.ts';
@@ -31,7 +32,16 @@ export type DeviceState = {
     pageBytes: typeof pageBytes;
     pages: number;
     usedPages: number;
-    ranges: { address: string; pages: number; owner: { module: string; version: string }; present: boolean; valid: boolean; nx: boolean }[];
+    ranges: {
+      address: string;
+      pages: number;
+      owner: { module: string; version: string };
+      present: boolean;
+      valid: boolean;
+      nx: boolean;
+      /** Whether another image gets these pages when it needs them: nothing is inside the image, and no program holds its address. */
+      reclaimable: boolean;
+    }[];
   };
   programs: ProgramStatistics[];
   /** Findings of the ABI test: how many there were, and those that the device remembers. */
@@ -88,9 +98,9 @@ export class Device {
   /** By program and address, in the order of their last faults. */
   readonly #violations = new Map<string, AbiViolation>();
   #violationsFound = 0;
-  /** Images whose records are held: in memory, or left by someone who may still be inside, or count calls, or keep the address. */
+  /** Images that have a record: in memory, or deleted while a program may hold the address. */
   readonly #images = new Set<LoadedImage>();
-  #retired: LoadedImage[] = [];
+  readonly #retired: RetiredImages;
   /** Loads and deletions run one at a time, in the order of their coming. */
   #lastLoad: Promise<unknown> = Promise.resolve();
 
@@ -98,6 +108,11 @@ export class Device {
     this.#processor = options.processor;
     this.#memory = new RandomAccessMemory(options.ramPages);
     this.#moduleTable = new ModuleTable(options.processor);
+    this.#retired = new RetiredImages(
+      this.#memory,
+      () => this.#programs.values(),
+      (image) => this.#images.delete(image),
+    );
     this.#group = options.processor.makeGroup();
     this.#onEffects = options.onEffects ?? (() => {});
   }
@@ -220,6 +235,7 @@ export class Device {
 
   /** What the device looks like now. */
   state(): DeviceState {
+    const reclaimable = this.#retired.reclaimableRanges();
     return {
       at: new Date().toISOString(),
       moduleTable: this.#moduleTable.loaded.map(({ image, range, referenceCount }) => ({
@@ -233,7 +249,10 @@ export class Device {
         pageBytes,
         pages: this.#memory.pages,
         usedPages: this.#memory.usedPages,
-        ranges: this.#memory.ranges.map(({ firstPage, ...range }) => ({ address: printAddress(firstPage), ...range })),
+        ranges: this.#memory.ranges.map((range) => {
+          const { firstPage, ...rest } = range;
+          return { address: printAddress(firstPage), ...rest, reclaimable: reclaimable.has(range) };
+        }),
       },
       programs: [...this.#programs.values()].map((program) => program.statistics()),
       abiViolations: { total: this.#violationsFound, newest: this.abiViolations() },
@@ -274,8 +293,7 @@ export class Device {
         threads: () => this.#threads(),
         admit: (image) => this.#images.add(image),
         holders: (record) => [...this.#programs.values()].filter((program) => program.isHolding(record)).map(({ id }) => id),
-        retire: (retired) => this.#retire(retired),
-        reclaim: () => this.#reclaim(),
+        retired: this.#retired,
       },
       { image, ...how },
     );
@@ -314,25 +332,9 @@ export class Device {
   #whenLeft(image: LoadedImage): Promise<void> {
     return new Promise((resolve) => {
       this.#processor.whenUnreferenced(image.record, 'counted', () => {
-        this.#retire(image);
+        this.#retired.add(image);
         resolve();
       });
-    });
-  }
-
-  #retire(image: LoadedImage): void {
-    this.#retired.push(image);
-    this.#reclaim();
-  }
-
-  /** Gives back what images that have left memory still have, once no access, no statistics and no hard-coded address needs it. */
-  #reclaim(): void {
-    this.#retired = this.#retired.filter((retired) => {
-      const isHeld = retired.referenceCount + retired.bypassing > 0;
-      if (isHeld || [...this.#programs.values()].some((program) => !program.forget(retired.record))) return true;
-      retired.release();
-      this.#images.delete(retired);
-      return false;
     });
   }
 

@@ -89,9 +89,22 @@ export class LoadedImage implements Enterable {
     this.#dropCode();
   }
 
+  /** Takes its pages away for another image, until `remap` or `release`; nothing may hold its address. */
+  unmap(): void {
+    this.#memory.forbidFetches(this.range);
+    this.#memory.free(this.range);
+  }
+
+  /** Takes its pages again, which are as they were before `unmap`. */
+  remap(): void {
+    this.#memory.insert(this.range);
+    if (this.#code !== null) this.#write(this.#functions ?? this.#processor.gateOf(this.#code.image));
+  }
+
   /** Gives its record and its addresses back; nothing may hold them. */
   release(): void {
     assert(this.referenceCount === 0 && this.bypassing === 0, 'an image whose record goes has nobody inside');
+    this.#dropCode();
     this.#memory.free(this.range);
     this.#processor.images.delete(this.record);
     this.#processor.kernelMemory.release(this.record, imageRecord.bytes);

@@ -3,13 +3,14 @@
 
 import assert from 'node:assert/strict';
 import { threadBlock } from './abi.ts';
-import type { ModuleImage } from './image.ts';
+import type { ModuleImage, Stamp } from './image.ts';
 import {
   type Invalidation,
   type LoadReport,
   type Outcome,
   type ReportedImage,
   type SimilarityPolicy,
+  type StepFacts,
   StepRecorder,
   type Strategy,
   type VersionPolicy,
@@ -17,8 +18,9 @@ import {
 import { LoadedImage } from './loaded-image.ts';
 import type { ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
-import { outOfMemory, pagesFor, printAddress, type RandomAccessMemory } from './random-access-memory.ts';
+import { type MemoryRange, outOfMemory, pagesFor, printAddress, type RandomAccessMemory } from './random-access-memory.ts';
 import { reasonOf } from './reason.ts';
+import type { Reclaimed, RetiredImages } from './retired-images.ts';
 import { StateTransfer, stateExports } from './state-transfer.ts';
 import { compareVersions } from './succession.ts';
 import { type Thread, threadAim } from './thread.ts';
@@ -34,10 +36,8 @@ export type LoadTarget = {
   admit(image: LoadedImage): void;
   /** Programs that keep the address of a record's image, hard-coded. */
   holders(record: number): string[];
-  /** An image has left memory; its record and its addresses may go once nothing holds them. */
-  retire(image: LoadedImage): void;
-  /** Frees what retired images leave that nothing holds any more. */
-  reclaim(): void;
+  /** Images that the module table no longer names. */
+  readonly retired: RetiredImages;
 };
 
 export type DeviceThread = {
@@ -115,9 +115,9 @@ function swapImages(target: LoadTarget, request: LoadRequest, recorder: StepReco
     recorder.record('failed', { during: 'loaded', reason: written.reason });
     return { kind: 'not-loaded', report: report(recorder, { outcome: 'failed', reason: written.reason, previous, current: previous }) };
   }
-  const { loaded, selfCheck, stateWords } = written;
+  const { loaded, selfCheck, stateWords, reclaimed } = written;
   target.admit(loaded);
-  recorder.record('loaded', { address: addressOf(loaded), pages: loaded.range.pages, selfCheck, stateWords });
+  recorder.record('loaded', { address: addressOf(loaded), pages: loaded.range.pages, selfCheck, stateWords, ...factsOf(reclaimed) });
   target.moduleTable.update(module, loaded);
   recorder.record('table-updated', { from: previous && addressOf(previous), to: addressOf(loaded) });
   if (previous === null) return { kind: 'swapped', previous, current: loaded, isReferenced: false, interruption: noInterruption };
@@ -147,39 +147,93 @@ function refuseVersion(
 }
 
 type Written =
-  | { readonly ok: true; readonly loaded: LoadedImage; readonly selfCheck: 'passed' | 'none'; readonly stateWords: number | null }
+  | {
+      readonly ok: true;
+      readonly loaded: LoadedImage;
+      readonly selfCheck: 'passed' | 'none';
+      readonly stateWords: number | null;
+      readonly reclaimed: Reclaimed;
+    }
   | { readonly ok: false; readonly reason: string };
 
-/** Operation 230. An image that does not pass is taken out of memory again. */
+/** Operation 230. An image that does not pass is taken out of memory again, and what it took the place of is back. */
 function writeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImage | null): Written {
-  const { processor, memory, moduleTable } = target;
-  const { module, version } = image.stamp;
-  let loaded: LoadedImage | null = null;
+  const { moduleTable, retired, memory } = target;
+  const { module, interface: content } = image.stamp;
+  let place: Place | null = null;
   try {
     const offsets = moduleTable.layOut(
       module,
-      image.stamp.interface.exports.map(({ name }) => name),
+      content.exports.map(({ name }) => name),
     );
     const pages = pagesFor(image.bytes, offsets);
-    target.reclaim();
-    const range = memory.allocate(pages, { module, version });
-    if (range === null) return { ok: false, reason: outOfMemory(image.stamp, pages, memory) };
-    loaded = new LoadedImage(processor, memory, image, { range, offsets }, () => ({
-      patchbay: { space: memory.table },
-      ...moduleTable.importsFor(image),
-    }));
+    place = takePages(target, pages, image.stamp);
+    if (place === null) return { ok: false, reason: outOfMemory(image.stamp, pages, usageOf(target)) };
+    const started = startImage(target, image, previous, { range: place.range, offsets });
+    retired.release(place.reclaimed);
+    return { ok: true, ...started, reclaimed: place.reclaimed };
+  } catch (error) {
+    if (place !== null) {
+      memory.free(place.range);
+      retired.restore(place.reclaimed);
+    }
+    if (!(error instanceof Error)) throw error;
+    return { ok: false, reason: reasonOf(`${module}@${image.stamp.version}: ${error.message}`) };
+  }
+}
+
+type Place = { readonly range: MemoryRange; readonly reclaimed: Reclaimed };
+
+/** An unused location; where there is none, pages of images that nothing holds are reclaimed. Null where that is not enough. */
+function takePages({ memory, retired }: LoadTarget, pages: number, { module, version }: Stamp): Place | null {
+  retired.releaseDeleted();
+  const owner = { module, version };
+  const unused = memory.allocate(pages, owner);
+  if (unused !== null) return { range: unused, reclaimed: [] };
+  const reclaimed = retired.reclaim(pages);
+  const range = reclaimed && memory.allocate(pages, owner);
+  return range === null || reclaimed === null ? null : { range, reclaimed };
+}
+
+function usageOf({ memory, retired }: LoadTarget) {
+  const reclaimablePages = [...retired.reclaimableRanges()].reduce((sum, { pages }) => sum + pages, 0);
+  return { pages: memory.pages, usedPages: memory.usedPages, reclaimablePages };
+}
+
+type Started = { readonly loaded: LoadedImage; readonly selfCheck: 'passed' | 'none'; readonly stateWords: number | null };
+
+/** Writes an image to its pages and has it check itself and take over the state. @throws {Error} when it does not; nothing is left of it then. */
+function startImage(
+  { processor, memory, moduleTable }: LoadTarget,
+  image: ModuleImage,
+  previous: LoadedImage | null,
+  place: { readonly range: MemoryRange; readonly offsets: readonly number[] },
+): Started {
+  const loaded = new LoadedImage(processor, memory, image, place, () => ({
+    patchbay: { space: memory.table },
+    ...moduleTable.importsFor(image),
+  }));
+  try {
     if (image.stamp.hasStart) loaded.functionAt(0);
     const selfCheck = checkItself(processor, loaded);
     const stateWords = previous === null ? null : carryState(processor, previous, loaded);
-    return { ok: true, loaded, selfCheck, stateWords };
+    return { loaded, selfCheck, stateWords };
   } catch (error) {
-    if (loaded !== null) {
-      loaded.remove();
-      loaded.release();
-    }
-    if (!(error instanceof Error)) throw error;
-    return { ok: false, reason: reasonOf(`${module}@${version}: ${error.message}`) };
+    loaded.remove();
+    loaded.release();
+    throw error;
   }
+}
+
+/** Reclaimed images that a report names. */
+const reclaimedNamed = 100;
+
+function factsOf(reclaimed: Reclaimed): Pick<StepFacts['loaded'], 'reclaimed' | 'reclaimedImages'> {
+  const named = reclaimed.slice(0, reclaimedNamed).map(({ image, range }) => {
+    const { module, version } = image.stamp;
+    return { module, version, address: printAddress(range.firstPage), pages: range.pages };
+  });
+  return { reclaimed: named, reclaimedImages: reclaimed.length };
 }
 
 /** Runs the self-check of an image that has one. @throws {Error} when it does not pass. */
@@ -283,7 +337,7 @@ function giveUp(target: LoadTarget, request: LoadRequest, recorder: StepRecorder
   withdraw(current, 'mark-invalid');
   processor.whenUnreferenced(current.record, 'counted', () => {
     current.remove();
-    target.retire(current);
+    target.retired.add(current);
   });
   const reason = `${previous.referenceCount} accesses were inside ${previous.image.stamp.version} after ${request.drainMilliseconds} ms: allow more time, or inject`;
   recorder.record('failed', { during: 'references-reset', reason });
@@ -314,9 +368,8 @@ function invalidateAndRecord(target: LoadTarget, { invalidation }: LoadRequest, 
 /** Operation 275. */
 function invalidate(target: LoadTarget, previous: LoadedImage, invalidation: Invalidation): void {
   withdraw(previous, invalidation);
-  if (invalidation !== 'delete') return;
-  previous.remove();
-  target.retire(previous);
+  if (invalidation === 'delete') previous.remove();
+  target.retired.add(previous);
 }
 
 /** Nobody gets into an image any more, and its pages say why. */

@@ -142,15 +142,13 @@ export class Program implements ThreadOwner {
     this.#accessesInterrupted += 1;
   }
 
-  /** Counts the calls that an image's record stands for, so that the record may go. False: the program holds its hard-coded address. */
-  forget(record: number): boolean {
-    if (this.isHolding(record)) return false;
+  /** Counts the calls that an image's record stands for, so that the record may go. */
+  forget(record: number): void {
     for (const thread of this.#threads.values()) {
       if (this.#word(thread, threadBlock.version) !== record) continue;
       this.#countCompleted(thread);
       this.#surroundings.processor.kernelMemory.words[(thread.block + threadBlock.version) >> 2] = 0;
     }
-    return true;
   }
 
   /** Ends every thread, at a safepoint, whatever it is inside of; resolves when they have ended. */

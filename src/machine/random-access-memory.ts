@@ -52,11 +52,16 @@ export class RandomAccessMemory {
     const firstPage = findUnused(this.#ranges, pages, this.#cursor, this.pages) ?? findUnused(this.#ranges, pages, 1, this.pages);
     if (firstPage === null) return null;
     const range: MemoryRange = { firstPage, pages, owner, present: true, valid: true, nx: false };
-    const place = this.#ranges.findIndex((other) => other.firstPage > firstPage);
-    this.#ranges.splice(place < 0 ? this.#ranges.length : place, 0, range);
+    this.insert(range);
     this.#cursor = firstPage + pages;
     if (this.#cursor > this.table.length) this.table.grow(this.#cursor - this.table.length);
     return range;
+  }
+
+  /** Takes a range that was freed; its pages must be unused. */
+  insert(range: MemoryRange): void {
+    const place = this.#ranges.findIndex((other) => other.firstPage > range.firstPage);
+    this.#ranges.splice(place < 0 ? this.#ranges.length : place, 0, range);
   }
 
   /** Lets no fetch from the range succeed any more: calls to it trap. The flags say why, once they are set. */
@@ -106,12 +111,48 @@ export function findUnused(
   return candidate + pages <= to ? candidate : null;
 }
 
-/** What a load says that finds no such gap. */
+/**
+ * Ranges to reclaim so that a gap of that many pages comes into being: those in the gap that needs the fewest of the oldest. Null where reclaiming all
+ * of them would not make one. Ranges are never moved, as addresses are kept: pages in use divide memory, and a gap lies between two of them.
+ * @param ranges What is used, by first page.
+ * @param reclaimable The oldest first.
+ */
+export function planReclamation<Range extends Pick<MemoryRange, 'firstPage' | 'pages'>>(
+  ranges: readonly Range[],
+  reclaimable: readonly Range[],
+  pages: number,
+  memoryPages: number,
+): ReadonlySet<Range> | null {
+  const gapWithout = (count: number) => {
+    const without = new Set(reclaimable.slice(0, count));
+    return findUnused(
+      ranges.filter((range) => !without.has(range)),
+      pages,
+      1,
+      memoryPages,
+    );
+  };
+  if (gapWithout(reclaimable.length) === null) return null;
+  let [tooFew, enough] = [-1, reclaimable.length];
+  while (enough - tooFew > 1) {
+    const middle = Math.floor((tooFew + enough) / 2);
+    if (gapWithout(middle) === null) tooFew = middle;
+    else enough = middle;
+  }
+  const firstPage = gapWithout(enough) ?? 0;
+  return new Set(reclaimable.filter((range) => range.firstPage < firstPage + pages && range.firstPage + range.pages > firstPage));
+}
+
+/**
+ * What a load says that finds no such gap.
+ * @param memory Its pages, those that are used, and of those the ones that can be reclaimed.
+ */
 export function outOfMemory(
   { module, version }: MemoryRange['owner'],
   pages: number,
-  memory: { readonly pages: number; readonly usedPages: number },
+  memory: { readonly pages: number; readonly usedPages: number; readonly reclaimablePages: number },
 ): string {
   const free = memory.pages - 1 - memory.usedPages;
-  return `out of memory: ${module}@${version} needs ${pages} pages together, and ${free} of ${memory.pages} are free`;
+  const reclaimable = memory.reclaimablePages > 0 ? `, ${memory.reclaimablePages} more can be reclaimed` : '';
+  return `out of memory: ${module}@${version} needs ${pages} adjacent pages, and ${free} of ${memory.pages} are free${reclaimable}`;
 }

@@ -1,6 +1,6 @@
 // Many versions of one module without compiling each: the version in the image's stamp is replaced by another of the same length.
 
-import { digestOf, type Image, type ModuleImage, readImage } from '../../src/machine/index.ts';
+import { digestOf, type ModuleImage, readImage } from '../../src/machine/image.ts';
 import { compiler } from './fixture.ts';
 
 /** Versions 1.100.0 to 1.999.0 of a module. */
@@ -20,7 +20,7 @@ export class Versions {
   /** @param number From 0 to 899. */
   image(number: number): ModuleImage {
     const { bytes, digest } = this.bytesOf(number);
-    const image: Image = readImage(bytes, digest);
+    const image = readImage(bytes, digest);
     if (image.kind !== 'module') throw new Error('a module was compiled');
     return image;
   }
