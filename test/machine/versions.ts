@@ -3,7 +3,7 @@
 import { digestOf, type ModuleImage, readImage } from '../../src/machine/image.ts';
 import { compiler } from './fixture.ts';
 
-/** Versions 1.100.0 to 1.999.0 of a module. */
+/** Versions 1.1000.0 to 1.9999.0 of a module. */
 export class Versions {
   readonly #bytes: Uint8Array;
 
@@ -17,7 +17,7 @@ export class Versions {
     return new Versions(result.compiled.image);
   }
 
-  /** @param number From 0 to 899. */
+  /** @param number From 0 to 8,999. */
   image(number: number): ModuleImage {
     const { bytes, digest } = this.bytesOf(number);
     const image = readImage(bytes, digest);
@@ -37,5 +37,5 @@ export class Versions {
 }
 
 export function versionText(number: number): string {
-  return `1.${100 + number}.0`;
+  return `1.${1_000 + number}.0`;
 }
