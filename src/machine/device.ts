@@ -13,6 +13,7 @@ import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, typ
 import { pageBytes, printAddress, RandomAccessMemory } from './random-access-memory.ts';
 import { RetiredImages } from './retired-images.ts';
 import type { ThreadGroup } from './run-queue.ts';
+import type { Taint } from './taint.ts';
 import { type Effect, type Frame, type Thread, threadAim } from './thread.ts';
 import { explainTrap, type Trap, type Violation } from './trap.ts';
 
@@ -27,7 +28,15 @@ export type DeviceOptions = {
 export type DeviceState = {
   /** RFC 3339, UTC. */
   at: string;
-  moduleTable: { module: string; version: string; image: string; address: string; referenceCount: number }[];
+  moduleTable: {
+    module: string;
+    version: string;
+    image: string;
+    address: string;
+    referenceCount: number;
+    /** Abnormal ends of accesses inside the image, which has state; null where there were none. */
+    tainted: Taint | null;
+  }[];
   memoryMap: {
     pageBytes: typeof pageBytes;
     pages: number;
@@ -238,12 +247,13 @@ export class Device {
     const reclaimable = this.#retired.reclaimableRanges();
     return {
       at: new Date().toISOString(),
-      moduleTable: this.#moduleTable.loaded.map(({ image, range, referenceCount }) => ({
+      moduleTable: this.#moduleTable.loaded.map(({ image, range, referenceCount, tainted }) => ({
         module: image.stamp.module,
         version: image.stamp.version,
         image: image.digest,
         address: printAddress(range.firstPage),
         referenceCount,
+        tainted,
       })),
       memoryMap: {
         pageBytes,

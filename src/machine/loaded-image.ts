@@ -1,13 +1,14 @@
 // An image in a device's memory: its range, its record with the reference count, and its instance once it has been accessed.
 
 import assert from 'node:assert/strict';
-import { fuelExport, imageRecord } from './abi.ts';
+import { entryImports, fuelExport, imageRecord, initializeExport } from './abi.ts';
 import type { ModuleImage, Stamp } from './image.ts';
 import { type Enterable, functionOf, type Processor } from './processor.ts';
 import type { MemoryRange, RandomAccessMemory } from './random-access-memory.ts';
+import { type Taint, type TaintReason, taintedAgain } from './taint.ts';
 
 /** What a device still knows of an image whose code is gone. */
-export type ImageIdentity = { readonly digest: string; readonly stamp: { readonly module: string; readonly version: string } };
+export type ImageIdentity = { readonly digest: string; readonly stamp: Pick<Stamp, 'module' | 'version' | 'hasState'> };
 
 export class LoadedImage implements Enterable {
   readonly image: ImageIdentity;
@@ -21,6 +22,7 @@ export class LoadedImage implements Enterable {
   #code: { readonly image: ModuleImage; readonly imports: () => WebAssembly.Imports } | null;
   #functions: readonly WebAssembly.ExportedFunction[] | null = null;
   #fuel: WebAssembly.Global | null = null;
+  #tainted: Taint | null = null;
 
   /**
    * Writes the image to its range: the gate's functions, until the first access instantiates the image itself.
@@ -52,6 +54,15 @@ export class LoadedImage implements Enterable {
   /** Accesses inside the image now that entered it by a hard-coded address. */
   get bypassing(): number {
     return this.#processor.referencesOf(this.record).bypassing;
+  }
+
+  /** Abnormal ends of accesses inside the image, if it has state. */
+  get tainted(): Taint | null {
+    return this.#tainted;
+  }
+
+  taint(reason: TaintReason): void {
+    if (this.image.stamp.hasState) this.#tainted = taintedAgain(this.#tainted, reason);
   }
 
   /** Export number `index`, of the image's instance, which is made now if it has none. */
@@ -101,12 +112,18 @@ export class LoadedImage implements Enterable {
     if (this.#code !== null) this.#write(this.#functions ?? this.#processor.gateOf(this.#code.image));
   }
 
+  /** Lets its instance be collected if nothing may enter the image any more; no access may be inside. */
+  releaseInstance(): void {
+    if (this.#code === null) this.#processor.forget(this.record);
+  }
+
   /** Gives its record and its addresses back; nothing may hold them. */
   release(): void {
     assert(this.referenceCount === 0 && this.bypassing === 0, 'an image whose record goes has nobody inside');
     this.#dropCode();
     this.#memory.free(this.range);
     this.#processor.images.delete(this.record);
+    this.#processor.forget(this.record);
     this.#processor.kernelMemory.release(this.record, imageRecord.bytes);
   }
 
@@ -120,14 +137,27 @@ export class LoadedImage implements Enterable {
     if (this.#functions !== null) return this.#functions;
     const { module, version } = this.image.stamp;
     if (this.#code === null) throw new Error(`${module}@${version} has left memory`);
-    const { image, imports } = this.#code;
-    const { exports } = this.#processor.instantiate(image, imports());
+    const { image } = this.#code;
+    const imports = this.#code.imports();
+    const system = { ...imports['patchbay'], [entryImports.record]: this.record };
+    const { exports } = this.#processor.instantiate(image, { ...imports, patchbay: system });
+    this.#processor.prepare(this.record, image, exports);
     const fuel = exports[fuelExport];
     this.#fuel = fuel instanceof WebAssembly.Global ? fuel : null;
     const functions = image.stamp.interface.exports.map(({ name }) => functionOf(exports, name));
     this.#functions = functions;
     this.#write(functions);
+    if (image.stamp.initialize) this.initialize(functionOf(exports, initializeExport));
     return functions;
+  }
+
+  /** Calls the function by which a reactor initializes itself. @throws {Error} when it traps or runs too long. */
+  initialize(run: WebAssembly.ExportedFunction): void {
+    try {
+      this.#processor.runAtomically(() => run());
+    } catch (error) {
+      throw new Error(`its _initialize failed: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    }
   }
 
   #write(functions: readonly WebAssembly.ExportedFunction[]): void {
@@ -137,6 +167,6 @@ export class LoadedImage implements Enterable {
   }
 }
 
-function identityOf({ digest, stamp: { module, version } }: ModuleImage): ImageIdentity {
-  return { digest, stamp: { module, version } };
+function identityOf({ digest, stamp: { module, version, hasState } }: ModuleImage): ImageIdentity {
+  return { digest, stamp: { module, version, hasState } };
 }

@@ -186,7 +186,7 @@ type Place = { readonly range: MemoryRange; readonly reclaimed: Reclaimed };
 
 /** An unused location; where there is none, pages of images that nothing holds are reclaimed. Null where that is not enough. */
 function takePages({ memory, retired }: LoadTarget, pages: number, { module, version }: Stamp): Place | null {
-  retired.releaseDeleted();
+  retired.releaseUnused();
   const owner = { module, version };
   const unused = memory.allocate(pages, owner);
   if (unused !== null) return { range: unused, reclaimed: [] };
@@ -214,7 +214,7 @@ function startImage(
     ...moduleTable.importsFor(image),
   }));
   try {
-    if (image.stamp.hasStart) loaded.functionAt(0);
+    if (image.stamp.hasStart || image.stamp.initialize) loaded.functionAt(0);
     const selfCheck = checkItself(processor, loaded);
     const stateWords = previous === null ? null : carryState(processor, previous, loaded);
     return { loaded, selfCheck, stateWords };
@@ -240,7 +240,7 @@ function factsOf(reclaimed: Reclaimed): Pick<StepFacts['loaded'], 'reclaimed' | 
 function checkItself(processor: Processor, loaded: LoadedImage): 'passed' | 'none' {
   const check = loaded.exported(selfCheckExport);
   if (check === null) return 'none';
-  const result = processor.runAtomically(() => check());
+  const result = processor.runAtomically(() => check(), loaded.record);
   if (result !== 0) throw new Error(`its self-check answered ${String(result)}, not 0`);
   return 'passed';
 }
@@ -255,8 +255,13 @@ function carryState(processor: Processor, previous: LoadedImage, loaded: LoadedI
   const transfer = new StateTransfer();
   processor.stateTransfer = transfer;
   try {
-    processor.runAtomically(() => previous.exported(stateExports.save)?.());
-    processor.runAtomically(() => loaded.exported(stateExports.restore)?.());
+    try {
+      processor.runAtomically(() => previous.exported(stateExports.save)?.(), previous.record);
+    } catch (error) {
+      previous.taint('trap');
+      throw error;
+    }
+    processor.runAtomically(() => loaded.exported(stateExports.restore)?.(), loaded.record);
     return transfer.length;
   } finally {
     processor.stateTransfer = null;
@@ -410,6 +415,6 @@ function report(recorder: StepRecorder, ending: Ending): LoadReport {
 
 const addressOf = (loaded: LoadedImage) => printAddress(loaded.range.firstPage);
 
-function reported({ image, range }: LoadedImage): ReportedImage {
-  return { version: image.stamp.version, image: image.digest, address: printAddress(range.firstPage), pages: range.pages };
+function reported({ image, range, tainted }: LoadedImage): ReportedImage {
+  return { version: image.stamp.version, image: image.digest, address: printAddress(range.firstPage), pages: range.pages, tainted };
 }

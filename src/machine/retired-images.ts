@@ -31,12 +31,15 @@ export class RetiredImages {
   /** Adds an image that the module table no longer names. */
   add(image: LoadedImage): void {
     this.#images.add(image);
-    this.releaseDeleted();
+    this.releaseUnused();
   }
 
-  /** Releases the addresses of deleted images that nothing holds. */
-  releaseDeleted(): void {
-    for (const image of this.#images) if (!image.range.present && !this.#isHeld(image)) this.#release(image);
+  /** Releases the addresses of deleted images that nothing holds, and the instances of images that no access is inside of. */
+  releaseUnused(): void {
+    for (const image of this.#images) {
+      if (!isReferenced(image)) image.releaseInstance();
+      if (!image.range.present && !this.#isHeld(image)) this.#release(image);
+    }
   }
 
   /** Ranges that `reclaim` may give to another image, the oldest first. */
@@ -74,8 +77,10 @@ export class RetiredImages {
   }
 
   #isHeld(image: LoadedImage): boolean {
-    if (image.referenceCount + image.bypassing > 0) return true;
+    if (isReferenced(image)) return true;
     for (const holder of this.#holders()) if (holder.isHolding(image.record)) return true;
     return false;
   }
 }
+
+const isReferenced = ({ referenceCount, bypassing }: LoadedImage) => referenceCount + bypassing > 0;
