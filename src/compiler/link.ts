@@ -4,7 +4,16 @@ import { entryImports, entryNamespace, fuelExport, kernelNamespace, offsetNamesp
 import { accessStub, functionBody, interruptedFunction, type StubFunction, type StubOptions } from './access-stub.ts';
 import { type IndexMaps, mapIndices } from './binary/index-map.ts';
 import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
-import { type ElementSegment, type Export, type FunctionBody, type FunctionType, type Import, importsOf, type Limits, type Module } from './binary/module.ts';
+import {
+  type ElementSegment,
+  type Export,
+  type FunctionBody,
+  type FunctionType,
+  type Import,
+  importsOf,
+  type Limits,
+  type Module,
+} from './binary/module.ts';
 import { TypeTable } from './binary/type-table.ts';
 import { fuelGlobal, yieldFunction } from './fuel.ts';
 import { inlineInLoops } from './inlining.ts';
@@ -188,7 +197,11 @@ function systemImports(references: References, types: TypeTable): PlacedImport[]
     ],
     [references.functions, tick, () => ({ ...at('tick'), kind: 'function', type: types.indexOf({ parameters: [], results: ['i32'] }) })],
     [references.functions, suspend, () => ({ ...at('suspend'), kind: 'function', type: types.indexOf({ parameters: [], results: [] }) })],
-    [references.globals, supportGlobals.record, () => ({ ...at(entryImports.record), kind: 'global', global: { value: 'i32', mutable: false } })],
+    [
+      references.globals,
+      supportGlobals.record,
+      () => ({ ...at(entryImports.record), kind: 'global', global: { value: 'i32', mutable: false } }),
+    ],
     ...entryControlImports(references, types),
   ];
   return all.flatMap(([seen, placeholder, item]) => (seen.has(placeholder) ? [{ item: item(), indices: [placeholder] }] : []));

@@ -125,7 +125,8 @@ export function reachableFrom(module: Module, functions: readonly number[]): Set
     const body = module.functions[index - imports];
     if (reached.has(index) || body === undefined) continue;
     reached.add(index);
-    for (const instruction of decodeBody(body)) if (instruction.op === opcodes.call && 'index' in instruction) pending.push(instruction.index);
+    for (const instruction of decodeBody(body))
+      if (instruction.op === opcodes.call && 'index' in instruction) pending.push(instruction.index);
   }
   return reached;
 }
@@ -139,7 +140,9 @@ function reasonsOf(module: Module, initialize: number | null): string[] {
   const functions = module.exports.filter(({ kind }) => kind === 'function');
   const isProgram = functions.some(({ name }) => name === '_start');
   if (isProgram && functions.every(({ name }) => name === '_start' || initializers.includes(name)))
-    reasons.push('the module exports only "_start": this is a program, not a module; build it as a reactor or library, with exported functions');
+    reasons.push(
+      'the module exports only "_start": this is a program, not a module; build it as a reactor or library, with exported functions',
+    );
   const type = initialize === null ? undefined : functionTypeOf(module, initialize);
   if (type !== undefined && type.parameters.length + type.results.length > 0)
     reasons.push(`the export that initializes the module has parameters or results: expected a function of type () → ()`);

@@ -742,12 +742,16 @@ export class Processor {
 
   /** Puts a thread's parts back; not those of images that an injected error takes the thread out of. */
   #restoreStacks(thread: Thread, injection: Injection | null): void {
-    if (injection === null) return thread.savedStacks.restore(() => true);
+    const { savedStacks } = thread;
+    if (injection === null) {
+      savedStacks.restore(() => true);
+      return;
+    }
     const inside = new Set<ImageStack | undefined>();
     for (let place = thread.block + threadBlock.frames; place < injection.aim; place += 4) {
       inside.add(this.#stacks.get(this.#frameAt(place).record));
     }
-    thread.savedStacks.restore((stack) => inside.has(stack));
+    savedStacks.restore((stack) => inside.has(stack));
   }
 
   /** The running thread's code has ended: nothing of it is left on the C stacks. */

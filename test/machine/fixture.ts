@@ -18,12 +18,7 @@ export function moduleImage(module: string, version: string, wat: string): Promi
 }
 
 /** The image of a prebuilt module. */
-export function prebuiltImage(
-  module: string,
-  version: string,
-  source: Uint8Array,
-  concurrency?: 'shared' | 'exclusive',
-): Promise<Image> {
+export function prebuiltImage(module: string, version: string, source: Uint8Array, concurrency?: 'shared' | 'exclusive'): Promise<Image> {
   return once(`${module}@${version} ${concurrency} ${Buffer.from(source).toString('base64')}`, async () => {
     const result = await compiler.compileModule({ module, version, language: 'wasm', source, concurrency });
     if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));

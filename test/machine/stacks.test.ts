@@ -56,18 +56,20 @@ test('a thousand threads that are interrupted and patched in nested modules: no 
   await loadExample('checksum');
   await loadExample('nested');
   await bench.load('check-verifier', '1.0.0', verifying('nested', 'check'));
-  for (let seed = 0; seed < 10; seed += 1) await startVerified(`p${seed}`, 'check', [String(seed), '60003'], 100, 2);
+  const versions = ['1.1.0', '1.2.0', '1.3.0', '1.4.0'];
+  const patches = versions.flatMap((version) => ['checksum', 'nested'].map((module) => ({ module, version })));
+  for (const { module, version } of patches) await prebuiltImage(module, version, example(module));
+  const programs = Array.from({ length: 10 }, (_, seed) => ({ program: `p${seed}`, seed: String(seed) }));
+  for (const { program, seed } of programs) await startVerified(program, 'check', [seed, '60003'], 100, null);
   let interrupted = 0;
-  for (let minor = 1; minor <= 4; minor += 1) {
-    for (const module of ['checksum', 'nested']) {
-      await until(() => referenceCount(bench, module) >= 50);
-      const report = await bench.device.load({ image: await prebuiltImage(module, `1.${minor}.0`, example(module)) });
-      interrupted += report.interrupted;
-    }
+  for (const { module, version } of patches) {
+    await until(() => referenceCount(bench, module) >= 50);
+    interrupted += (await bench.device.load({ image: await prebuiltImage(module, version, example(module)) })).interrupted;
   }
-  for (let seed = 0; seed < 10; seed += 1) {
-    await finished(`p${seed}`);
-    expect(bench.statistics(`p${seed}`)).toMatchObject({ callsCompleted: 200, callsFailed: 0 });
+  await until(() => programs.every(({ program }) => bench.statistics(program).callsCompleted >= 200));
+  for (const { program } of programs) {
+    await bench.device.stopProgram(program);
+    expect(bench.statistics(program)).toMatchObject({ callsFailed: 0 });
   }
   expect(interrupted).toBeGreaterThanOrEqual(400);
 });
