@@ -19,6 +19,7 @@ import { addEntryWrappers } from './entry-wrapper.ts';
 import { gateOf } from './gate.ts';
 import { instrument } from './instrumentation.ts';
 import { link } from './link.ts';
+import { mayFailToInstantiate } from './segments.ts';
 import { type Collector, reachableFrom, runtimeExports, runtimeFunctions } from './toolchain.ts';
 
 /** Limits of what an image may have. */
@@ -32,7 +33,10 @@ const imageLimits = {
   interfaceBytes: 256 * 1024,
 } as const;
 
-export type AssembleRequest = Omit<Stamp, 'abi' | 'interface' | 'ownMemory' | 'hasStart' | 'hasState' | 'initialize'> & {
+export type AssembleRequest = Omit<
+  Stamp,
+  'abi' | 'interface' | 'ownMemory' | 'memory' | 'hasStart' | 'mayFailToInstantiate' | 'hasState' | 'initialize'
+> & {
   /** The module, optimized. */
   readonly code: Module;
   /** How the module's accesses of others are made. */
@@ -63,7 +67,7 @@ export function assemble(request: AssembleRequest): Assembled {
     collector: request.collector,
   });
   const linked = link(controlled, { kind, stubs: request.stubs, ...imageLimits });
-  const image = encodeModule({ ...linked, customSections: sectionsOf(request, interfaceOf) });
+  const image = encodeModule({ ...linked, customSections: sectionsOf(request, interfaceOf, linked.memories[0]) });
   if (image.length > imageLimits.bytes) {
     return { ok: false, reasons: [`the image is of ${image.length} bytes; the limit is ${imageLimits.bytes}`] };
   }
@@ -81,16 +85,18 @@ function withoutRuntime(code: Module, collector: Collector | null): Module {
   return collector === null ? code : { ...code, exports: code.exports.filter(({ name }) => !runtimeExports.has(name)) };
 }
 
-/** The stamp, and the gate of a module. */
-function sectionsOf(request: AssembleRequest, interfaceOf: ImageInterface): Module['customSections'] {
+/** The stamp, and the gate of a module. @param memory The module's own, as it is in the image. */
+function sectionsOf(request: AssembleRequest, interfaceOf: ImageInterface, memory: Limits | undefined): Module['customSections'] {
   const { code, kind, module, version, compiler, sourceDigest, stack, concurrency } = request;
   const stamp: Stamp = {
     abi: abiVersion,
     kind,
     module,
     version,
-    ownMemory: code.memories.length > 0,
+    ownMemory: memory !== undefined,
+    memory: memory === undefined ? null : { initialPages: memory.initial, maximumPages: memory.maximum ?? imageLimits.memoryPages },
     hasStart: code.start !== null,
+    mayFailToInstantiate: mayFailToInstantiate(code),
     hasState: code.memories.length > 0 || code.globals.some(({ type }) => type.mutable),
     stack,
     concurrency,

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import type { BaseLogger } from 'pino';
 import { z } from 'zod';
-import { type DeviceState, Processor } from '../machine/index.ts';
+import { type DeviceState, defaultImageMemory, Processor } from '../machine/index.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
 import { agentLimits, type Order, type Registered, type Registration } from '../protocol/agent.ts';
 import type { DeviceId } from '../protocol/identifiers.ts';
@@ -28,6 +28,8 @@ export type HostOptions = {
   readonly capacity: number;
   /** The keys that may sign builds, and what they vouch for; null: whatever keys the service says that it signs with. */
   readonly trustedKeys: readonly PublicKey[] | null;
+  /** Bytes that the memories of all images of the devices may have together; 4 GiB by default. */
+  readonly imageMemory?: number;
   /** Aborting it ends the host. */
   readonly signal: AbortSignal;
   readonly logger: BaseLogger;
@@ -77,7 +79,7 @@ class Host {
   /** Made anew by each start: the devices of another boot are gone. */
   readonly #bootId = randomUUID();
   readonly #connection: ControlConnection;
-  readonly #processor = new Processor();
+  readonly #processor: Processor;
   readonly #images: ImageCache;
   readonly #trusted: TrustedKeys;
   readonly #builds: BuildVerifier;
@@ -105,6 +107,7 @@ class Host {
   constructor(options: HostOptions) {
     const signal = AbortSignal.any([options.signal, this.#failed.signal]);
     this.#options = { ...options, signal };
+    this.#processor = new Processor({ imageMemory: options.imageMemory ?? defaultImageMemory });
     this.#connection = new ControlConnection(options.controlUrl, options.joinToken, signal);
     this.#images = new ImageCache((digest) => this.#download((connection) => connection.image(digest)));
     this.#trusted = new TrustedKeys(options.trustedKeys);

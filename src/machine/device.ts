@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { Entry, type EntryRequest } from './entry.ts';
-import type { Image } from './image.ts';
+import type { Image, ImageInterface } from './image.ts';
 import { LimitError } from './limit.ts';
 import { type Invalidation, type LoadReport, type SimilarityPolicy, StepRecorder, type Strategy } from './load-report.ts';
 import type { LoadedImage } from './loaded-image.ts';
@@ -349,18 +349,24 @@ export class Device {
   }
 
   #surroundingsOf(driver: Image): ProgramSurroundings {
+    // Not the driver itself: a program keeps its surroundings when it has ended.
+    const { imports } = driver.stamp.interface;
     return {
       processor: this.#processor,
       group: this.#group,
       deviceImports: { patchbay: { space: this.#memory.table }, ...this.#moduleTable.importsFor(driver) },
       versionOf: (record) => this.#processor.images.get(record)?.image.stamp.version ?? '',
-      explainTrap: (error, frames, program) => this.#explainTrap(error, frames, program),
+      explainTrap: (error, frames, program) => this.#explainTrap(error, frames, { program, imports }),
       onEffects: this.#onEffects,
     };
   }
 
-  #explainTrap(error: unknown, frames: readonly Frame[], program: string): Trap {
-    const trap = explainTrap(error, frames, this.#processor);
+  #explainTrap(
+    error: unknown,
+    frames: readonly Frame[],
+    { program, imports }: { readonly program: string; readonly imports: ImageInterface['imports'] },
+  ): Trap {
+    const trap = explainTrap(error, frames, this.#processor, imports);
     if (trap.violation !== null) this.#noteViolation({ program, ...trap.violation });
     return trap;
   }

@@ -1,8 +1,9 @@
 // An image in a device's memory: its range, its record with the reference count, and its instance once it has been accessed.
 
 import assert from 'node:assert/strict';
-import { entryImports, fuelExport, imageRecord, initializeExport } from './abi.ts';
+import { entryImports, fuelExport, imageRecord, initializeExport, memoryExport } from './abi.ts';
 import type { ModuleImage, Stamp } from './image.ts';
+import type { MemoryReservation } from './memory-budget.ts';
 import { type Enterable, functionOf, type Processor } from './processor.ts';
 import type { MemoryRange, RandomAccessMemory } from './random-access-memory.ts';
 import { type Taint, type TaintReason, taintedAgain } from './taint.ts';
@@ -23,10 +24,12 @@ export class LoadedImage implements Enterable {
   #functions: readonly WebAssembly.ExportedFunction[] | null = null;
   #fuel: WebAssembly.Global | null = null;
   #tainted: Taint | null = null;
+  readonly #memoryReservation: MemoryReservation | null;
 
   /**
    * Writes the image to its range: the gate's functions, until the first access instantiates the image itself.
    * @param offsets For each export, its page in the range.
+   * @throws {LimitError} when the host has no memory for the image.
    */
   constructor(
     processor: Processor,
@@ -41,7 +44,14 @@ export class LoadedImage implements Enterable {
     this.range = place.range;
     this.#offsets = place.offsets;
     this.#code = { image, imports };
+    const { memory: size } = image.stamp;
     this.record = processor.kernelMemory.allocate(imageRecord.bytes);
+    try {
+      this.#memoryReservation = size && processor.memoryBudget.reserve(size);
+    } catch (error) {
+      processor.kernelMemory.release(this.record, imageRecord.bytes);
+      throw error;
+    }
     processor.images.set(this.record, this);
     this.#write(processor.gateOf(image));
   }
@@ -109,12 +119,13 @@ export class LoadedImage implements Enterable {
   /** Takes its pages again, which are as they were before `unmap`. */
   remap(): void {
     this.#memory.insert(this.range);
-    if (this.#code !== null) this.#write(this.#functions ?? this.#processor.gateOf(this.#code.image));
   }
 
   /** Lets its instance be collected if nothing may enter the image any more; no access may be inside. */
   releaseInstance(): void {
-    if (this.#code === null) this.#processor.forget(this.record);
+    if (this.#code !== null) return;
+    this.#processor.forget(this.record);
+    this.#memoryReservation?.release();
   }
 
   /** Gives its record and its addresses back; nothing may hold them. */
@@ -123,7 +134,7 @@ export class LoadedImage implements Enterable {
     this.#dropCode();
     this.#memory.free(this.range);
     this.#processor.images.delete(this.record);
-    this.#processor.forget(this.record);
+    this.releaseInstance();
     this.#processor.kernelMemory.release(this.record, imageRecord.bytes);
   }
 
@@ -142,6 +153,8 @@ export class LoadedImage implements Enterable {
     const system = { ...imports['patchbay'], [entryImports.record]: this.record };
     const { exports } = this.#processor.instantiate(image, { ...imports, patchbay: system });
     this.#processor.prepare(this.record, image, exports);
+    const memory = exports[memoryExport];
+    if (memory instanceof WebAssembly.Memory) this.#memoryReservation?.attach(memory);
     const fuel = exports[fuelExport];
     this.#fuel = fuel instanceof WebAssembly.Global ? fuel : null;
     const functions = image.stamp.interface.exports.map(({ name }) => functionOf(exports, name));

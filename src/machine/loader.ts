@@ -214,7 +214,7 @@ function startImage(
     ...moduleTable.importsFor(image),
   }));
   try {
-    if (image.stamp.hasStart || image.stamp.initialize) loaded.functionAt(0);
+    if (image.stamp.mayFailToInstantiate || image.stamp.initialize) loaded.functionAt(0);
     const selfCheck = checkItself(processor, loaded);
     const stateWords = previous === null ? null : carryState(processor, previous, loaded);
     return { loaded, selfCheck, stateWords };

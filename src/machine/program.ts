@@ -2,7 +2,7 @@
 
 import { fuelExport, pinnedRecordExport, threadBlock } from './abi.ts';
 import type { CallSample } from './call-sampling.ts';
-import type { DriverImage, ValueType } from './image.ts';
+import type { DriverImage, ImportedFunction, ValueType } from './image.ts';
 import { functionOf, type Processor } from './processor.ts';
 import { reasonOf } from './reason.ts';
 import type { ThreadGroup } from './run-queue.ts';
@@ -68,6 +68,8 @@ export class Program implements ThreadOwner {
   readonly #resultType: ValueType | undefined;
   /** The record of the image whose address the program keeps, where its addressing is hard-coded; 0 before its first access. */
   #pinnedRecord: WebAssembly.Global | null;
+  /** What the driver imports of modules. */
+  readonly imports: readonly ImportedFunction[];
   /** The driver's work until its threads ask the processor. */
   #fuel: WebAssembly.Global | null;
   readonly #threads = new Map<number, Thread>();
@@ -97,6 +99,7 @@ export class Program implements ThreadOwner {
     const access = request.driver.stamp.interface.imports.find(({ module, name }) => module === request.module && name === request.export);
     if (access === undefined)
       throw new ProgramError(`the driver ${request.driver.digest} does not call ${request.module}.${request.export}`);
+    this.imports = request.driver.stamp.interface.imports;
     this.#resultType = access.results[0];
     const values = readArguments(request.arguments, access.parameters);
     if (processor.runningThreads + request.threads > processor.threadLimit) {

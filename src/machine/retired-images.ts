@@ -34,11 +34,16 @@ export class RetiredImages {
     this.releaseUnused();
   }
 
-  /** Releases the addresses of deleted images that nothing holds, and the instances of images that no access is inside of. */
+  /**
+   * Releases the addresses of deleted images that nothing holds, and the instances of images that nothing enters any more: an image that nothing holds
+   * is never entered again, whatever the flags of its pages say.
+   */
   releaseUnused(): void {
     for (const image of this.#images) {
+      const isHeld = this.#isHeld(image);
+      if (!isHeld) image.forbidFetches();
       if (!isReferenced(image)) image.releaseInstance();
-      if (!image.range.present && !this.#isHeld(image)) this.#release(image);
+      if (!isHeld && !image.range.present) this.#release(image);
     }
   }
 
