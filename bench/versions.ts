@@ -67,9 +67,9 @@ async function bench(deviceCount: number, versionCount: number): Promise<number>
   let base: Usage | null = null;
   for (let number = 1; number < versionCount; number += 1) {
     await loadEverywhere(number);
-    if (number + 1 === first) base = await usage();
+    if (number + 1 === first) base = await memoryInUse();
   }
-  const end = await usage();
+  const end = await memoryInUse();
   const figures = (['resident', 'heap'] as const).map((kind) =>
     compared({
       part: 'versions',
@@ -89,7 +89,7 @@ async function bench(deviceCount: number, versionCount: number): Promise<number>
   return figures.every(({ holds }) => holds === true) && failed === 0 ? 0 : 1;
 }
 
-async function usage(): Promise<Usage> {
+async function memoryInUse(): Promise<Usage> {
   await countHeld([]);
   const { rss, heapUsed } = process.memoryUsage();
   return { resident: rss / 2 ** 20, heap: heapUsed / 2 ** 20 };

@@ -1,4 +1,4 @@
-// A checked module → an image: what it may not have is refused, safepoints and access stubs are added, and it is stamped.
+// A checked module → an image: refuses what devices do not run, adds safepoints and access stubs, and stamps the image.
 
 import {
   abiVersion,
@@ -17,7 +17,7 @@ import { type FunctionType, functionTypeOf, type Import, type Limits, type Modul
 import { encodeModule } from './binary/writer.ts';
 import { addEntryWrappers } from './entry-wrapper.ts';
 import { gateOf } from './gate.ts';
-import { instrument } from './instrumentation.ts';
+import { FunctionTooLargeError, instrument } from './instrumentation.ts';
 import { link } from './link.ts';
 import { mayFailToInstantiate } from './segments.ts';
 import { type Collector, reachableFrom, runtimeExports, runtimeFunctions } from './toolchain.ts';
@@ -62,7 +62,9 @@ export function assemble(request: AssembleRequest): Assembled {
   if (interfaceBytes > imageLimits.interfaceBytes) return { ok: false, reasons: [tooLargeInterface(interfaceBytes)] };
   // The allocator is made for one thread: no other may run in the midst of it.
   const unsuspendable = request.collector === null ? new Set<number>() : reachableFrom(code, runtimeFunctions(code));
-  const controlled = addEntryWrappers(withoutRuntime(instrument(code, { unsuspendable }), request.collector), {
+  const instrumented = tryInstrument(code, unsuspendable);
+  if (typeof instrumented === 'string') return { ok: false, reasons: [instrumented] };
+  const controlled = addEntryWrappers(withoutRuntime(instrumented, request.collector), {
     isExclusive: request.concurrency === 'exclusive',
     collector: request.collector,
   });
@@ -71,7 +73,7 @@ export function assemble(request: AssembleRequest): Assembled {
   if (image.length > imageLimits.bytes) {
     return { ok: false, reasons: [`the image is of ${image.length} bytes; the limit is ${imageLimits.bytes}`] };
   }
-  // The engine agrees that the compiler's own work is valid.
+  // Throws if the compiler has made an invalid image.
   new WebAssembly.Module(image);
   return { ok: true, image, interface: interfaceOf, warnings: read.warnings };
 }
@@ -83,6 +85,16 @@ function isMachines({ name }: Module['exports'][number], { collector }: Pick<Ass
 
 function withoutRuntime(code: Module, collector: Collector | null): Module {
   return collector === null ? code : { ...code, exports: code.exports.filter(({ name }) => !runtimeExports.has(name)) };
+}
+
+/** Returns the module with safepoints, or why it cannot have them. */
+function tryInstrument(code: Module, unsuspendable: ReadonlySet<number>): Module | string {
+  try {
+    return instrument(code, { unsuspendable });
+  } catch (error) {
+    if (error instanceof FunctionTooLargeError) return error.message;
+    throw error;
+  }
 }
 
 /** The stamp, and the gate of a module. @param memory The module's own, as it is in the image. */

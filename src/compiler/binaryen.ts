@@ -35,9 +35,6 @@ export const acceptedFeatures =
 /** What an image uses besides: the stubs catch injected errors, and the kernel's memory stands beside the module's own. */
 export const imageFeatures = acceptedFeatures | Features.ExceptionHandling | Features.MultiMemory;
 
-/** What a gate uses: it casts the function that the processor hands it. */
-export const gateFeatures = imageFeatures | Features.GC;
-
 /** More of them help nobody. */
 const errorLimit = 50;
 
