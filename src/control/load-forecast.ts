@@ -61,7 +61,7 @@ export async function forecastLoads(
   const refusalOfVersion = await versionRefusals(records, build, new Set(lastVersions.values()), policy);
   const proof = await proofOf(records, build);
   const demandsOn = await demandsOf(records, [build.module], ids);
-  const pages = leastPages(build);
+  const pages = pagesFor(build.imageBytes);
   const forecast = (id: string): Forecast => {
     const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
@@ -107,18 +107,6 @@ async function proofOf(records: Records, build: BuildRecord): Promise<BuildProof
   if (proof.signersAmong(keys).length === 0) return { refusal: proof.untrusted() };
   const misstatement = proof.misstatementOf(build);
   return misstatement === null ? proof : { refusal: misstatement };
-}
-
-/**
- * The least pages that the build takes: those on a device that has not heard of the module. One that has keeps places for exports of other versions
- * too, which the service does not know, and may need more.
- */
-function leastPages({ imageBytes, interface: content }: BuildRecord): number {
-  const { exports } = Interface.parse(content);
-  return pagesFor(
-    imageBytes,
-    exports.map((_, index) => index),
-  );
 }
 
 /** What the device would say that has no room for so many pages together; null where it has. */

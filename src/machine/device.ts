@@ -7,7 +7,7 @@ import { LimitError } from './limit.ts';
 import { type Invalidation, type LoadReport, type SimilarityPolicy, StepRecorder, type Strategy } from './load-report.ts';
 import type { LoadedImage } from './loaded-image.ts';
 import { type DeviceThread, type LoadRequest, runIsolationWorkflow } from './loader.ts';
-import { ModuleTable } from './module-table.ts';
+import { type Linked, ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
 import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, type ProgramSurroundings } from './program.ts';
 import { pageBytes, printAddress, RandomAccessMemory } from './random-access-memory.ts';
@@ -116,7 +116,7 @@ export class Device {
   constructor(options: DeviceOptions) {
     this.#processor = options.processor;
     this.#memory = new RandomAccessMemory(options.ramPages);
-    this.#moduleTable = new ModuleTable(options.processor);
+    this.#moduleTable = new ModuleTable(options.processor, () => this.#linked());
     this.#retired = new RetiredImages(
       this.#memory,
       () => this.#programs.values(),
@@ -192,9 +192,13 @@ export class Device {
     const { driver } = request;
     if (driver.kind !== 'driver') throw new ProgramError(`${driver.digest} is a module's image, not a program's driver`);
     if (this.#entries.length >= programLimit) throw new ProgramError(`the device has ${programLimit} entries, its limit`);
-    const entry = new Entry({ ...request, driver }, this.#surroundingsOf(driver));
-    this.#entries.push(entry);
-    return entry;
+    try {
+      const entry = new Entry({ ...request, driver }, this.#surroundingsOf(driver));
+      this.#entries.push(entry);
+      return entry;
+    } catch (error) {
+      throw error instanceof LimitError ? new ProgramError(error.message) : error;
+    }
   }
 
   /**
@@ -233,7 +237,7 @@ export class Device {
 
   /** Whether a call to that page would find code there. */
   isFetchable(page: number): boolean {
-    return page < this.#memory.table.length && this.#memory.table.get(page) !== null;
+    return this.#memory.isFetchable(page);
   }
 
   /** Whether a program runs: if none does, only what is asked of the device changes it. */
@@ -260,8 +264,8 @@ export class Device {
         pages: this.#memory.pages,
         usedPages: this.#memory.usedPages,
         ranges: this.#memory.ranges.map((range) => {
-          const { firstPage, ...rest } = range;
-          return { address: printAddress(firstPage), ...rest, reclaimable: reclaimable.has(range) };
+          const { firstPage, pages, owner, present, valid, nx } = range;
+          return { address: printAddress(firstPage), pages, owner, present, valid, nx, reclaimable: reclaimable.has(range) };
         }),
       },
       programs: [...this.#programs.values()].map((program) => program.statistics()),
@@ -381,6 +385,13 @@ export class Device {
     this.#violations.set(key, { ...violation, at: known?.at ?? lastAt, lastAt, faults: (known?.faults ?? 0) + 1 });
     const [oldest] = this.#violations.keys();
     if (this.#violations.size > violationLimit && oldest !== undefined) this.#violations.delete(oldest);
+  }
+
+  /** What is linked to the module table: images that may be entered, and the drivers of programs that run. */
+  *#linked(): Iterable<Linked> {
+    for (const { stamp } of this.#images) if (stamp !== null) yield { module: stamp.module, ...stamp.interface };
+    for (const program of this.#programs.values()) if (program.isRunning) yield { module: null, exports: [], imports: program.imports };
+    for (const { imports } of this.#entries) yield { module: null, exports: [], imports };
   }
 
   *#threads(): Iterable<DeviceThread> {

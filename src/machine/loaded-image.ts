@@ -28,7 +28,7 @@ export class LoadedImage implements Enterable {
 
   /**
    * Writes the image to its range: the gate's functions, until the first access instantiates the image itself.
-   * @param offsets For each export, its page in the range.
+   * @param offsets For each export, its slot in the range.
    * @throws {LimitError} when the host has no memory for the image.
    */
   constructor(
@@ -175,7 +175,7 @@ export class LoadedImage implements Enterable {
 
   #write(functions: readonly WebAssembly.ExportedFunction[]): void {
     functions.forEach((exported, index) => {
-      this.#memory.table.set(this.range.firstPage + (this.#offsets[index] ?? 0), exported);
+      this.#memory.table.set(this.range.firstSlot + (this.#offsets[index] ?? 0), exported);
     });
   }
 }

@@ -18,7 +18,7 @@ import {
 import { LoadedImage } from './loaded-image.ts';
 import type { ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
-import { type MemoryRange, outOfMemory, pagesFor, printAddress, type RandomAccessMemory } from './random-access-memory.ts';
+import { type ImageSize, type MemoryRange, outOfMemory, pagesFor, printAddress, type RandomAccessMemory } from './random-access-memory.ts';
 import { reasonOf } from './reason.ts';
 import type { Reclaimed, RetiredImages } from './retired-images.ts';
 import { StateTransfer, stateExports } from './state-transfer.ts';
@@ -159,15 +159,12 @@ type Written =
 /** Operation 230. An image that does not pass is taken out of memory again, and what it took the place of is back. */
 function writeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImage | null): Written {
   const { moduleTable, retired, memory } = target;
-  const { module, interface: content } = image.stamp;
+  const { module } = image.stamp;
   let place: Place | null = null;
   try {
-    const offsets = moduleTable.layOut(
-      module,
-      content.exports.map(({ name }) => name),
-    );
-    const pages = pagesFor(image.bytes, offsets);
-    place = takePages(target, pages, image.stamp);
+    const { offsets, slots } = moduleTable.layOut(image.stamp);
+    const pages = pagesFor(image.bytes);
+    place = takePages(target, { pages, slots }, image.stamp);
     if (place === null) return { ok: false, reason: outOfMemory(image.stamp, pages, usageOf(target)) };
     const started = startImage(target, image, previous, { range: place.range, offsets });
     retired.release(place.reclaimed);
@@ -185,13 +182,13 @@ function writeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImag
 type Place = { readonly range: MemoryRange; readonly reclaimed: Reclaimed };
 
 /** An unused location; where there is none, pages of images that nothing holds are reclaimed. Null where that is not enough. */
-function takePages({ memory, retired }: LoadTarget, pages: number, { module, version }: Stamp): Place | null {
+function takePages({ memory, retired }: LoadTarget, size: ImageSize, { module, version }: Stamp): Place | null {
   retired.releaseUnused();
   const owner = { module, version };
-  const unused = memory.allocate(pages, owner);
+  const unused = memory.allocate(size, owner);
   if (unused !== null) return { range: unused, reclaimed: [] };
-  const reclaimed = retired.reclaim(pages);
-  const range = reclaimed && memory.allocate(pages, owner);
+  const reclaimed = retired.reclaim(size);
+  const range = reclaimed && memory.allocate(size, owner);
   return range === null || reclaimed === null ? null : { range, reclaimed };
 }
 

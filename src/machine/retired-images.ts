@@ -1,7 +1,7 @@
 // Images that new accesses no longer enter: their pages stay in memory until memory is needed, and as long as a program holds their address.
 
 import type { LoadedImage } from './loaded-image.ts';
-import { type MemoryRange, planReclamation, type RandomAccessMemory } from './random-access-memory.ts';
+import { type ImageSize, type MemoryRange, planForSize, type RandomAccessMemory } from './random-access-memory.ts';
 
 /** What may hold the record of an image: its address is hard-coded there, or calls are counted by it. */
 export type RecordHolder = {
@@ -53,11 +53,11 @@ export class RetiredImages {
   }
 
   /**
-   * Unmaps images that nothing holds, the oldest first and as few as make room for that many adjacent pages. Null, and nothing is unmapped, where all
+   * Unmaps images that nothing holds, the oldest first and as few as make room for an image of that size. Null, and nothing is unmapped, where all
    * of them would not. The images must be passed to `restore` or `release` next.
    */
-  reclaim(pages: number): Reclaimed | null {
-    const plan = planReclamation(this.#memory.ranges, [...this.reclaimableRanges()], pages, this.#memory.pages);
+  reclaim(size: ImageSize): Reclaimed | null {
+    const plan = planForSize(this.#memory, [...this.reclaimableRanges()], size);
     if (plan === null) return null;
     const reclaimed = [...this.#images].filter(({ range }) => plan.has(range));
     for (const image of reclaimed) image.unmap();

@@ -170,9 +170,10 @@ const largeModule = (plus: number) => {
     (func (export "work") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
 };
 
-/** A module of so many exports, each of which begins on a page of its own. */
-const exports = (count: number) =>
-  `(module ${Array.from({ length: count }, (_, index) => `(func (export "work${index}") (result i32) (i32.const ${index}))`).join(' ')})`;
+/** A module that takes so many pages. */
+const ofPages = (count: number) => `(module (memory ${Math.ceil(count / 16) + 1})
+  (data (i32.const 0) "${'x'.repeat((count - 1) * 4096)}")
+  (func (export "work") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
 
 /** Starts a program that holds the address of the module's version in memory, and waits until it has called it. */
 async function startHolder(module: string, device: string): Promise<{ stop(): Promise<void> }> {
@@ -199,7 +200,7 @@ describe('the memory', () => {
   });
 
   test('that is smaller than the module, for its first page is never given out', async () => {
-    expect(await fulfilled(await pushed({ '1.0.0': exports(64) }), '1.0.0', {}, own)).toMatchObject({
+    expect(await fulfilled(await pushed({ '1.0.0': ofPages(64) }), '1.0.0', {}, own)).toMatchObject({
       verdict: 'out-of-memory',
       reason: expect.stringContaining('needs 64 adjacent pages, and 63 of 64 are free'),
     });
@@ -225,17 +226,17 @@ describe('the memory', () => {
     const left = memoryMap.pages - 1 - memoryMap.usedPages;
     const third = Math.floor((left - 1) / 3);
     expect(third).toBeGreaterThan(2);
-    const first = await pushed({ '1.0.0': exports(third), '1.1.0': exports(third) });
-    const between = await pushed({ '1.0.0': exports(third) });
+    const first = await pushed({ '1.0.0': ofPages(third), '1.1.0': ofPages(third) });
+    const between = await pushed({ '1.0.0': ofPages(third) });
     await fulfilled(first, '1.0.0', {}, own);
     await fulfilled(between, '1.0.0', {}, own);
     await fulfilled(first, '1.1.0', { invalidation: 'delete' }, own);
-    const larger = await pushed({ '1.0.0': exports(third + 1) });
+    const larger = await pushed({ '1.0.0': ofPages(third + 1) });
     expect(await fulfilled(larger, '1.0.0', {}, own)).toMatchObject({
       verdict: 'out-of-memory',
       reason: expect.stringContaining(`needs ${third + 1} adjacent pages, and ${left - 2 * third} of 64 are free`),
     });
-    const fitting = await pushed({ '1.0.0': exports(third) });
+    const fitting = await pushed({ '1.0.0': ofPages(third) });
     expect(await fulfilled(fitting, '1.0.0', {}, own)).toMatchObject({ verdict: 'would-install' });
   });
 });
