@@ -3,7 +3,7 @@
 import { LimitError } from './limit.ts';
 
 /** Bytes of a page of WebAssembly memory. */
-export const memoryPageBytes = 65_536;
+const memoryPageBytes = 65_536;
 /** Bytes of the memories of a host's images where its operator says nothing: 4 GiB. */
 export const defaultImageMemory = 4 * 1024 ** 3;
 

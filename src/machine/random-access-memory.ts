@@ -24,7 +24,7 @@ export type MemoryRange = {
 };
 
 /** Slots of a device's table; V8 allows ten million. */
-export const slotLimit = 1_000_000;
+const slotLimit = 1_000_000;
 
 /**
  * Executable memory. A range of pages has a range of slots in the table, through which its exports are called. Clearing the slots is what the NX flag

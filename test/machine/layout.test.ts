@@ -32,20 +32,45 @@ test('an image of 2,000 exports takes the pages of its bytes, and each export is
   expect(await resultOf('last', 'wide', 'f1999')).toBe('2000');
 });
 
-test('versions with ever new names never run out of places, and what callers import keeps its place', async () => {
+test('versions may have had any number of names, of which a module may export 10,000 at a time', async () => {
+  const image = await moduleImage('tcp', '1.0.0', exporting(Array.from({ length: 20 }, (_, index) => `f${index}`)));
+  if (image.kind !== 'module') throw new Error('a module was compiled');
+  // The image is never entered, so that the names in its stamp need not be those in its code.
+  for (let version = 0; version < 700; version += 1) {
+    const exports = image.stamp.interface.exports.map((exported) => ({ ...exported, name: `v${version}_${exported.name}` }));
+    const stamp = { ...image.stamp, version: `1.${version}.0`, interface: { exports, imports: [] } };
+    const report = await bench.device.load({ image: { ...image, stamp }, similarityPolicy: 'off' });
+    expect(report.reason).toBeNull();
+  }
+});
+
+test('versions with ever new names are all found, and what callers import keeps its place', async () => {
   await load('tcp', '1.0.0', exporting(['work', 'a0']));
   await bench.start('calls', { module: 'tcp', pauseMilliseconds: 1 });
-  const lengths = new Set<number>();
   for (let version = 1; version <= 100; version += 1) {
     const names = Array.from({ length: 20 }, (_, index) => `v${version}_${index}`);
     // The export that is called comes last in the image.
     const report = await load('tcp', `1.${version}.0`, exporting([...names, 'work']));
     expect(report.outcome).toMatch(/^replaced/);
-    lengths.add(bench.device.state().memoryMap.usedPages);
     expect(await resultOf(`call-${version}`, 'tcp', `v${version}_7`)).toBe('8');
   }
   await until(() => bench.statistics('calls').lastResult === '21');
   expect(bench.statistics('calls')).toMatchObject({ state: 'running', callsFailed: 0 });
+});
+
+test('what a running program imports keeps its place while no version exports it', async () => {
+  const names = (version: number) => Array.from({ length: 40 }, (_, index) => `v${version}_${index}`);
+  await load('tcp', '1.0.0', exporting(['work']));
+  await bench.start('calls', { module: 'tcp', pauseMilliseconds: 1 });
+  await until(() => bench.statistics('calls').callsCompleted > 0);
+  for (let version = 1; version < 5; version += 1) {
+    await load('tcp', `1.${version}.0`, exporting(names(version), 100));
+    const { faults } = bench.statistics('calls');
+    await until(() => bench.statistics('calls').faults > faults);
+  }
+  expect(bench.statistics('calls').versions.filter(({ callsCompleted }) => callsCompleted > 0)).toHaveLength(1);
+  await load('tcp', '1.9.0', exporting([...names(9), 'work']));
+  await until(() => bench.statistics('calls').lastResult === '41');
 });
 
 test('an export that the version in memory lacks is never another export, of this module or of its neighbour', async () => {
