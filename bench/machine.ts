@@ -155,7 +155,7 @@ async function benchEntries(count: number): Promise<void> {
 
 /** Instrumented against uninstrumented code. */
 async function benchKernels(): Promise<void> {
-  const plain = await compileAssemblyScript('kernels', kernels);
+  const plain = await compileAssemblyScript('kernels', kernels, []);
   if (!plain.ok) throw new Error(JSON.stringify(plain.diagnostics));
   const without = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(plain.binary)), {}).exports;
   const instrumented = await image('kernels', '1.0.0', 'assemblyscript', kernels);

@@ -65,7 +65,7 @@ export function exportToolchain(module: Module, { stack, initialize }: Pick<Tool
   const added: Export[] = [];
   if (initialize !== null) added.push({ name: initializeExport, kind: 'function', index: initialize });
   if (stack !== null) added.push({ name: stackPointerExport, kind: 'global', index: stack.pointer });
-  if (module.memories.length > 0) added.push({ name: memoryExport, kind: 'memory', index: 0 });
+  if (stack !== null || exportOf(module, '__collect', 'function') !== null) added.push({ name: memoryExport, kind: 'memory', index: 0 });
   const known = new Set(kept.map(({ name }) => name));
   return { ...module, exports: [...kept, ...added.filter(({ name }) => !known.has(name))] };
 }
@@ -106,7 +106,7 @@ export function expect(
  * Returns the collector of AssemblyScript's `minimal` runtime, which the module exports (`--exportRuntime`); null where it does not.
  * All memory comes from the one function that `__new` calls and that grows the memory: arrays also call it by other ways when they grow.
  */
-export function readCollector(module: Module): Collector | null {
+function readCollector(module: Module): Collector | null {
   const [create, collect] = [exportOf(module, '__new', 'function'), exportOf(module, '__collect', 'function')];
   if (create === null || collect === null) return null;
   const allocate = calleesOf(module, create).find((index) => {

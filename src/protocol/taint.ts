@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { Timestamp } from './identifiers.ts';
 
-export const Taint = z
+const Taint = z
   .object({
     reason: z
       .enum(['trap', 'deadline', 'stop', 'interruption'])
@@ -12,7 +12,6 @@ export const Taint = z
     accesses: z.int().positive().describe('Accesses that have ended abnormally inside.'),
   })
   .meta({ id: 'Taint' });
-export type Taint = z.infer<typeof Taint>;
 
 /** The field of an image in a state or a report; a device that does not know leaves it out. */
 export const tainted = Taint.nullable()

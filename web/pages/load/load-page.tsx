@@ -6,6 +6,7 @@ import { type Resource, useResource } from '../../live/resource.ts';
 import { devicePath, type PageParts, rolloutPath } from '../../navigation/paths.ts';
 import { LoadBadge } from '../../parts/badge.tsx';
 import { Module } from '../../parts/module.tsx';
+import { counted } from '../../parts/numbers.ts';
 import { PageHead } from '../../parts/page-head.tsx';
 import { Panel } from '../../parts/panel.tsx';
 import { FailureNotice, Shown } from '../../parts/shown.tsx';
