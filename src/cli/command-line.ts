@@ -29,6 +29,11 @@ export function readInteger(flag: string, text: string, least: number, most: num
   return number;
 }
 
+/** Bytes of the memory budget of a host, from 1 MiB to 1 TiB. @throws {UsageError} */
+export function readImageMemory(text: string): number {
+  return readInteger('image-memory', text, 2 ** 20, 2 ** 40);
+}
+
 /** A number from a flag. @throws {UsageError} */
 export function readNumber(flag: string, text: string, least: number, most: number): number {
   const number = Number(text);

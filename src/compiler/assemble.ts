@@ -1,18 +1,22 @@
 // A checked module → an image: refuses what devices do not run, adds safepoints and access stubs, and stamps the image.
 
-import { abiVersion, gateSection, initializeExport, stampSection, systemNamespace } from '../machine/abi.ts';
+import { abiVersion, gateSection, initializeExport, memoryExport, stampSection, systemNamespace } from '../machine/abi.ts';
 import type { ExportedFunction, ImageInterface, Stamp } from '../machine/image.ts';
 import type { StubOptions } from './access-stub.ts';
-import { type FunctionType, functionTypeOf, importsOf, type Module } from './binary/module.ts';
+import { type FunctionType, functionTypeOf, importsOf, type Limits, type Module } from './binary/module.ts';
 import { encodeModule } from './binary/writer.ts';
 import { addEntryWrappers } from './entry-wrapper.ts';
 import { gateOf } from './gate.ts';
 import { FunctionTooLargeError, instrument } from './instrumentation.ts';
 import { compilerLimits as limits, pastLimit } from './limits.ts';
 import { link } from './link.ts';
+import { mayFailToInstantiate } from './segments.ts';
 import { type Collector, reachableFrom, runtimeExports, runtimeFunctions } from './toolchain.ts';
 
-export type AssembleRequest = Omit<Stamp, 'abi' | 'interface' | 'ownMemory' | 'hasStart' | 'hasState' | 'initialize'> & {
+export type AssembleRequest = Omit<
+  Stamp,
+  'abi' | 'interface' | 'ownMemory' | 'memory' | 'hasStart' | 'mayFailToInstantiate' | 'hasState' | 'initialize'
+> & {
   /** The module, optimized. */
   readonly code: Module;
   /** How the module's accesses of others are made. */
@@ -44,8 +48,8 @@ export function assemble(request: AssembleRequest): Assembled {
     collector: request.collector,
   });
   const sizes = { memoryPages: limits.memoryPages.value, tableElements: limits.tableElements.value };
-  const linked = link(controlled, { kind, stubs: request.stubs, ...sizes });
-  const image = encodeModule({ ...linked, customSections: sectionsOf(request, interfaceOf) });
+  const linked = link(withMemoryExport(controlled), { kind, stubs: request.stubs, ...sizes });
+  const image = encodeModule({ ...linked, customSections: sectionsOf(request, interfaceOf, linked.memories[0]) });
   if (image.length > limits.imageBytes.value)
     return { ok: false, reasons: [pastLimit('the image has', image.length, limits.imageBytes, 'make the module smaller')] };
   // Throws if the compiler has made an invalid image.
@@ -62,6 +66,12 @@ function withoutRuntime(code: Module, collector: Collector | null): Module {
   return collector === null ? code : { ...code, exports: code.exports.filter(({ name }) => !runtimeExports.has(name)) };
 }
 
+/** Exports the module's memory to the machine, which counts what it grows to. After the optimizer, which would have to keep all of it. */
+function withMemoryExport(code: Module): Module {
+  if (code.memories.length === 0 || code.exports.some(({ name }) => name === memoryExport)) return code;
+  return { ...code, exports: [...code.exports, { name: memoryExport, kind: 'memory', index: 0 }] };
+}
+
 /** Returns the module with safepoints, or why it cannot have them. */
 function tryInstrument(code: Module, unsuspendable: ReadonlySet<number>): Module | string {
   try {
@@ -72,16 +82,18 @@ function tryInstrument(code: Module, unsuspendable: ReadonlySet<number>): Module
   }
 }
 
-/** The stamp, and the gate of a module. */
-function sectionsOf(request: AssembleRequest, interfaceOf: ImageInterface): Module['customSections'] {
+/** The stamp, and the gate of a module. @param memory The module's own, as it is in the image. */
+function sectionsOf(request: AssembleRequest, interfaceOf: ImageInterface, memory: Limits | undefined): Module['customSections'] {
   const { code, kind, module, version, compiler, sourceDigest, stack, concurrency } = request;
   const stamp: Stamp = {
     abi: abiVersion,
     kind,
     module,
     version,
-    ownMemory: code.memories.length > 0,
+    ownMemory: memory !== undefined,
+    memory: memory === undefined ? null : { initialPages: memory.initial, maximumPages: memory.maximum ?? limits.memoryPages.value },
     hasStart: code.start !== null,
+    mayFailToInstantiate: mayFailToInstantiate(code),
     hasState: code.memories.length > 0 || code.globals.some(({ type }) => type.mutable),
     stack,
     concurrency,

@@ -34,7 +34,7 @@ const Reported = z.object({
   moduleTable: z.array(z.object({ module: z.string() })),
   memoryMap: z.object({
     pages: z.number(),
-    ranges: z.array(z.object({ address: z.string(), pages: z.number(), present: z.boolean() })),
+    ranges: z.array(z.object({ address: z.string(), pages: z.number(), present: z.boolean(), reclaimable: z.boolean().optional() })),
   }),
   programs: z.array(z.object({ state: z.string() })),
 });
@@ -61,7 +61,7 @@ export async function forecastLoads(
   const refusalOfVersion = await versionRefusals(records, build, new Set(lastVersions.values()), policy);
   const proof = await proofOf(records, build);
   const demandsOn = await demandsOf(records, [build.module], ids);
-  const pages = leastPages(build);
+  const pages = pagesFor(build.imageBytes);
   const forecast = (id: string): Forecast => {
     const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
@@ -109,26 +109,23 @@ async function proofOf(records: Records, build: BuildRecord): Promise<BuildProof
   return misstatement === null ? proof : { refusal: misstatement };
 }
 
-/**
- * The least pages that the build takes: those on a device that has not heard of the module. One that has keeps places for exports of other versions
- * too, which the service does not know, and may need more.
- */
-function leastPages({ imageBytes, interface: content }: BuildRecord): number {
-  const { exports } = Interface.parse(content);
-  return pagesFor(
-    imageBytes,
-    exports.map((_, index) => index),
-  );
-}
-
 /** What the device would say that has no room for so many pages together; null where it has. */
 function lackOfMemory(build: BuildRecord, pages: number, { memoryMap, programs }: Reported): string | null {
   // Pages that were taken away are kept for programs that hold their addresses; where none runs, the next load frees them.
   const isHeld = programs.some(({ state }) => state === 'running');
   const used = memoryMap.ranges
-    .filter(({ present }) => present || isHeld)
+    .filter(({ present, reclaimable }) => reclaimable !== true && (present || isHeld))
     .map((range) => ({ firstPage: Number(range.address) / pageBytes, pages: range.pages }))
     .toSorted((left, right) => left.firstPage - right.firstPage);
   if (findUnused(used, pages, 1, memoryMap.pages) !== null) return null;
-  return outOfMemory(build, pages, { pages: memoryMap.pages, usedPages: used.reduce((sum, range) => sum + range.pages, 0) });
+  const reclaimable = memoryMap.ranges.filter((range) => range.reclaimable === true);
+  return outOfMemory(build, pages, {
+    pages: memoryMap.pages,
+    usedPages: sumOfPages(used) + sumOfPages(reclaimable),
+    reclaimablePages: sumOfPages(reclaimable),
+  });
+}
+
+function sumOfPages(ranges: readonly { readonly pages: number }[]): number {
+  return ranges.reduce((sum, { pages }) => sum + pages, 0);
 }

@@ -11,7 +11,7 @@ export const gateSection = 'patchbay.gate';
 export const systemNamespace = 'patchbay';
 /** Immutable i32 global by module name: where in the kernel memory that module's table entry is. */
 export const entryNamespace = 'patchbay:entry';
-/** Immutable i32 global by export name, in the namespace `patchbay:offset:<module>`: the export's distance from the module's address, in pages. */
+/** Immutable i32 global by export name, in the namespace `patchbay:offset:<module>`: the export's distance from the module's address, in slots. */
 export const offsetNamespacePrefix = 'patchbay:offset:';
 /** Kernel functions that a module may import. */
 export const kernelNamespace = 'kernel';
@@ -31,7 +31,7 @@ export const kernelFunctions = {
 /** An entry of the module table, in the kernel memory. */
 export const tableEntry = {
   bytes: 8,
-  /** Page number where the current image begins; `absentAddress` where there is none. */
+  /** Slot of the device's table where the current image begins; `absentAddress` where there is none. */
   address: 0,
   /** The current image's record. */
   record: 4,
@@ -140,7 +140,7 @@ export const pinnedRecordExport = 'pinned-record';
 /** Retries of one access before it is given up and the error goes on to the program. */
 export const retryLimit = 100;
 
-/** Exports of one image; each begins on a page of its own. */
+/** Exports of one image. */
 export const exportLimit = 10_000;
 
 /** Bytes of the name of one export or import, in UTF-8. */

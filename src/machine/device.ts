@@ -2,15 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { Entry, type EntryRequest } from './entry.ts';
-import type { Image } from './image.ts';
+import type { Image, ImageInterface } from './image.ts';
 import { LimitError } from './limit.ts';
 import { type Invalidation, type LoadReport, type SimilarityPolicy, StepRecorder, type Strategy } from './load-report.ts';
 import type { LoadedImage } from './loaded-image.ts';
 import { type DeviceThread, type LoadRequest, runIsolationWorkflow } from './loader.ts';
-import { ModuleTable } from './module-table.ts';
+import { type Linked, ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
 import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, type ProgramSurroundings } from './program.ts';
 import { pageBytes, printAddress, RandomAccessMemory } from './random-access-memory.ts';
+import { RetiredImages } from './retired-images.ts';
 import type { ThreadGroup } from './run-queue.ts';
 import type { Taint } from './taint.ts';
 import { type Effect, type Frame, type Thread, threadAim } from './thread.ts';
@@ -40,7 +41,16 @@ export type DeviceState = {
     pageBytes: typeof pageBytes;
     pages: number;
     usedPages: number;
-    ranges: { address: string; pages: number; owner: { module: string; version: string }; present: boolean; valid: boolean; nx: boolean }[];
+    ranges: {
+      address: string;
+      pages: number;
+      owner: { module: string; version: string };
+      present: boolean;
+      valid: boolean;
+      nx: boolean;
+      /** Whether another image gets these pages when it needs them: nothing is inside the image, and no program holds its address. */
+      reclaimable: boolean;
+    }[];
   };
   programs: ProgramStatistics[];
   /** Findings of the ABI test: how many there were, and those that the device remembers. */
@@ -97,16 +107,21 @@ export class Device {
   /** By program and address, in the order of their last faults. */
   readonly #violations = new Map<string, AbiViolation>();
   #violationsFound = 0;
-  /** Images whose records are held: in memory, or left by someone who may still be inside, or count calls, or keep the address. */
+  /** Images that have a record: in memory, or deleted while a program may hold the address. */
   readonly #images = new Set<LoadedImage>();
-  #retired: LoadedImage[] = [];
+  readonly #retired: RetiredImages;
   /** Loads and deletions run one at a time, in the order of their coming. */
   #lastLoad: Promise<unknown> = Promise.resolve();
 
   constructor(options: DeviceOptions) {
     this.#processor = options.processor;
     this.#memory = new RandomAccessMemory(options.ramPages);
-    this.#moduleTable = new ModuleTable(options.processor);
+    this.#moduleTable = new ModuleTable(options.processor, () => this.#linked());
+    this.#retired = new RetiredImages(
+      this.#memory,
+      () => this.#programs.values(),
+      (image) => this.#images.delete(image),
+    );
     this.#group = options.processor.makeGroup();
     this.#onEffects = options.onEffects ?? (() => {});
   }
@@ -177,9 +192,13 @@ export class Device {
     const { driver } = request;
     if (driver.kind !== 'driver') throw new ProgramError(`${driver.digest} is a module's image, not a program's driver`);
     if (this.#entries.length >= programLimit) throw new ProgramError(`the device has ${programLimit} entries, its limit`);
-    const entry = new Entry({ ...request, driver }, this.#surroundingsOf(driver));
-    this.#entries.push(entry);
-    return entry;
+    try {
+      const entry = new Entry({ ...request, driver }, this.#surroundingsOf(driver));
+      this.#entries.push(entry);
+      return entry;
+    } catch (error) {
+      throw error instanceof LimitError ? new ProgramError(error.message) : error;
+    }
   }
 
   /**
@@ -218,7 +237,7 @@ export class Device {
 
   /** Whether a call to that page would find code there. */
   isFetchable(page: number): boolean {
-    return page < this.#memory.table.length && this.#memory.table.get(page) !== null;
+    return this.#memory.isFetchable(page);
   }
 
   /** Whether a program runs: if none does, only what is asked of the device changes it. */
@@ -229,6 +248,7 @@ export class Device {
 
   /** What the device looks like now. */
   state(): DeviceState {
+    const reclaimable = this.#retired.reclaimableRanges();
     return {
       at: new Date().toISOString(),
       moduleTable: this.#moduleTable.loaded.map(({ image, range, referenceCount, tainted }) => ({
@@ -243,7 +263,10 @@ export class Device {
         pageBytes,
         pages: this.#memory.pages,
         usedPages: this.#memory.usedPages,
-        ranges: this.#memory.ranges.map(({ firstPage, ...range }) => ({ address: printAddress(firstPage), ...range })),
+        ranges: this.#memory.ranges.map((range) => {
+          const { firstPage, pages, owner, present, valid, nx } = range;
+          return { address: printAddress(firstPage), pages, owner, present, valid, nx, reclaimable: reclaimable.has(range) };
+        }),
       },
       programs: [...this.#programs.values()].map((program) => program.statistics()),
       abiViolations: { total: this.#violationsFound, newest: this.abiViolations() },
@@ -284,8 +307,7 @@ export class Device {
         threads: () => this.#threads(),
         admit: (image) => this.#images.add(image),
         holders: (record) => [...this.#programs.values()].filter((program) => program.isHolding(record)).map(({ id }) => id),
-        retire: (retired) => this.#retire(retired),
-        reclaim: () => this.#reclaim(),
+        retired: this.#retired,
       },
       { image, ...how },
     );
@@ -324,41 +346,31 @@ export class Device {
   #whenLeft(image: LoadedImage): Promise<void> {
     return new Promise((resolve) => {
       this.#processor.whenUnreferenced(image.record, 'counted', () => {
-        this.#retire(image);
+        this.#retired.add(image);
         resolve();
       });
     });
   }
 
-  #retire(image: LoadedImage): void {
-    this.#retired.push(image);
-    this.#reclaim();
-  }
-
-  /** Gives back what images that have left memory still have, once no access, no statistics and no hard-coded address needs it. */
-  #reclaim(): void {
-    this.#retired = this.#retired.filter((retired) => {
-      const isHeld = retired.referenceCount + retired.bypassing > 0;
-      if (isHeld || [...this.#programs.values()].some((program) => !program.forget(retired.record))) return true;
-      retired.release();
-      this.#images.delete(retired);
-      return false;
-    });
-  }
-
   #surroundingsOf(driver: Image): ProgramSurroundings {
+    // Not the driver itself: a program keeps its surroundings when it has ended.
+    const { imports } = driver.stamp.interface;
     return {
       processor: this.#processor,
       group: this.#group,
       deviceImports: { patchbay: { space: this.#memory.table }, ...this.#moduleTable.importsFor(driver) },
       versionOf: (record) => this.#processor.images.get(record)?.image.stamp.version ?? '',
-      explainTrap: (error, frames, program) => this.#explainTrap(error, frames, program),
+      explainTrap: (error, frames, program) => this.#explainTrap(error, frames, { program, imports }),
       onEffects: this.#onEffects,
     };
   }
 
-  #explainTrap(error: unknown, frames: readonly Frame[], program: string): Trap {
-    const trap = explainTrap(error, frames, this.#processor);
+  #explainTrap(
+    error: unknown,
+    frames: readonly Frame[],
+    { program, imports }: { readonly program: string; readonly imports: ImageInterface['imports'] },
+  ): Trap {
+    const trap = explainTrap(error, frames, this.#processor, imports);
     if (trap.violation !== null) this.#noteViolation({ program, ...trap.violation });
     return trap;
   }
@@ -373,6 +385,13 @@ export class Device {
     this.#violations.set(key, { ...violation, at: known?.at ?? lastAt, lastAt, faults: (known?.faults ?? 0) + 1 });
     const [oldest] = this.#violations.keys();
     if (this.#violations.size > violationLimit && oldest !== undefined) this.#violations.delete(oldest);
+  }
+
+  /** What is linked to the module table: images that may be entered, and the drivers of programs that run. */
+  *#linked(): Iterable<Linked> {
+    for (const { stamp } of this.#images) if (stamp !== null) yield { module: stamp.module, ...stamp.interface };
+    for (const program of this.#programs.values()) if (program.isRunning) yield { module: null, exports: [], imports: program.imports };
+    for (const { imports } of this.#entries) yield { module: null, exports: [], imports };
   }
 
   *#threads(): Iterable<DeviceThread> {

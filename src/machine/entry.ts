@@ -1,7 +1,7 @@
 // Calls of one export from JavaScript: each is made on a thread of its own, as a program's are, and answers with a promise of what it returned.
 
 import { pinnedRecordExport } from './abi.ts';
-import type { DriverImage } from './image.ts';
+import type { DriverImage, ImportedFunction } from './image.ts';
 import { LimitError } from './limit.ts';
 import { functionOf } from './processor.ts';
 import { ProgramError, type ProgramSurroundings } from './program.ts';
@@ -26,6 +26,8 @@ const idleLimit = 64;
 
 export class Entry implements ThreadOwner {
   readonly id: string;
+  /** What the driver imports of modules. */
+  readonly imports: readonly ImportedFunction[];
   readonly #surroundings: ProgramSurroundings;
   readonly #deadline: number | null;
   readonly #function: (...values: readonly (number | bigint)[]) => Promise<WebAssembly.Results>;
@@ -37,6 +39,7 @@ export class Entry implements ThreadOwner {
   /** @throws {ProgramError} when the driver keeps a hard-coded address. */
   constructor(request: EntryRequest, surroundings: ProgramSurroundings) {
     this.id = request.program;
+    this.imports = request.driver.stamp.interface.imports;
     this.#surroundings = surroundings;
     this.#deadline = request.deadlineMilliseconds ?? null;
     const { exports } = surroundings.processor.instantiate(request.driver, surroundings.deviceImports);

@@ -22,8 +22,12 @@ const Stamp = z.object({
   version: z.string().refine((version) => parseVersion(version) !== null, 'is not a semantic version'),
   /** Whether the image has a memory of its own, of which a process has room for some thousands. */
   ownMemory: z.boolean(),
-  /** Whether instantiating the image runs code of its own. */
+  /** Its size, in pages of 64 KiB; null: it has none. */
+  memory: z.object({ initialPages: z.int().nonnegative(), maximumPages: z.int().nonnegative() }).nullable(),
+  /** Whether the image has a start function. */
   hasStart: z.boolean(),
+  /** Whether instantiating the image runs code of its own or may trap: it is instantiated when it is loaded, so that the load fails. */
+  mayFailToInstantiate: z.boolean(),
   /** Whether accesses can leave anything behind in the image: a memory of its own or mutable globals. */
   hasState: z.boolean(),
   /** The C stack in the image's memory: it grows from `base` down, and must not pass `floor`. Null: the module has none. Addresses in bytes. */
@@ -40,6 +44,7 @@ const Stamp = z.object({
 export type ValueType = z.infer<typeof ValueType>;
 export type FunctionType = z.infer<typeof FunctionType>;
 export type ExportedFunction = z.infer<typeof ExportedFunction>;
+export type ImportedFunction = z.infer<typeof ImportedFunction>;
 export type ImageInterface = z.infer<typeof ImageInterface>;
 export type Stamp = z.infer<typeof Stamp>;
 

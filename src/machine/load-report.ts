@@ -33,7 +33,16 @@ export type StepFacts = {
     similarityPolicy: SimilarityPolicy;
   };
   refused: { reason: string };
-  loaded: { address: string; pages: number; selfCheck: 'passed' | 'none'; stateWords: number | null };
+  loaded: {
+    address: string;
+    pages: number;
+    selfCheck: 'passed' | 'none';
+    stateWords: number | null;
+    /** Old images whose pages were needed, which no program held: the first 100 of them. */
+    reclaimed: { module: string; version: string; address: string; pages: number }[];
+    /** How many there were. */
+    reclaimedImages: number;
+  };
   'table-updated': { from: string | null; to: string };
   'checked-references': { referenceCount: number };
   interrupted: { accesses: number; threads: number; programs: { program: string; threads: number }[] };

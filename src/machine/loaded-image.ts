@@ -1,28 +1,35 @@
 // An image in a device's memory: its range, its record with the reference count, and its instance once it has been accessed.
 
 import assert from 'node:assert/strict';
-import { entryImports, fuelExport, imageRecord, initializeExport } from './abi.ts';
-import type { ModuleImage } from './image.ts';
+import { entryImports, fuelExport, imageRecord, initializeExport, memoryExport } from './abi.ts';
+import type { ModuleImage, Stamp } from './image.ts';
+import type { MemoryReservation } from './memory-budget.ts';
 import { type Enterable, functionOf, type Processor } from './processor.ts';
 import type { MemoryRange, RandomAccessMemory } from './random-access-memory.ts';
 import { type Taint, type TaintReason, taintedAgain } from './taint.ts';
 
+/** What a device still knows of an image whose code is gone. */
+export type ImageIdentity = { readonly digest: string; readonly stamp: Pick<Stamp, 'module' | 'version' | 'hasState'> };
+
 export class LoadedImage implements Enterable {
-  readonly image: ModuleImage;
+  readonly image: ImageIdentity;
   readonly range: MemoryRange;
   /** Address of its record in the kernel's memory. */
   readonly record: number;
   readonly #processor: Processor;
   readonly #memory: RandomAccessMemory;
   readonly #offsets: readonly number[];
-  readonly #imports: () => WebAssembly.Imports;
+  /** How to instantiate it; null once nothing may enter it any more: its code, its instance and its memory are collected then. */
+  #code: { readonly image: ModuleImage; readonly imports: () => WebAssembly.Imports } | null;
   #functions: readonly WebAssembly.ExportedFunction[] | null = null;
   #fuel: WebAssembly.Global | null = null;
   #tainted: Taint | null = null;
+  readonly #memoryReservation: MemoryReservation | null;
 
   /**
    * Writes the image to its range: the gate's functions, until the first access instantiates the image itself.
-   * @param offsets For each export, its page in the range.
+   * @param offsets For each export, its slot in the range.
+   * @throws {LimitError} when the host has no memory for the image.
    */
   constructor(
     processor: Processor,
@@ -33,11 +40,18 @@ export class LoadedImage implements Enterable {
   ) {
     this.#processor = processor;
     this.#memory = memory;
-    this.image = image;
+    this.image = identityOf(image);
     this.range = place.range;
     this.#offsets = place.offsets;
-    this.#imports = imports;
+    this.#code = { image, imports };
+    const { memory: size } = image.stamp;
     this.record = processor.kernelMemory.allocate(imageRecord.bytes);
+    try {
+      this.#memoryReservation = size && processor.memoryBudget.reserve(size);
+    } catch (error) {
+      processor.kernelMemory.release(this.record, imageRecord.bytes);
+      throw error;
+    }
     processor.images.set(this.record, this);
     this.#write(processor.gateOf(image));
   }
@@ -63,16 +77,20 @@ export class LoadedImage implements Enterable {
 
   /** Export number `index`, of the image's instance, which is made now if it has none. */
   functionAt(index: number): WebAssembly.ExportedFunction {
-    this.#functions ??= this.#instantiate();
-    const found = this.#functions[index];
+    const found = this.#exports()[index];
     if (found === undefined) throw new Error(`${this.image.stamp.module}@${this.image.stamp.version} has no export number ${index}`);
     return found;
   }
 
   /** Its exported function of that name, or null where it has none. */
   exported(name: string): WebAssembly.ExportedFunction | null {
-    const index = this.image.stamp.interface.exports.findIndex((exported) => exported.name === name);
+    const index = this.#code?.image.stamp.interface.exports.findIndex((exported) => exported.name === name) ?? -1;
     return index < 0 ? null : this.functionAt(index);
+  }
+
+  /** What the image exports and imports; null once nothing may enter it any more. */
+  get stamp(): Stamp | null {
+    return this.#code?.image.stamp ?? null;
   }
 
   /** Whoever runs in it asks the processor at its next safepoint whether to go on. */
@@ -83,34 +101,66 @@ export class LoadedImage implements Enterable {
   /** Its pages fault from now on, and its instance is given up. */
   forbidFetches(): void {
     this.#memory.forbidFetches(this.range);
-    this.#functions = null;
+    this.#dropCode();
   }
 
   /** Takes it out of memory. Its record and its addresses stay, for whoever still holds them: so a stale address is found out. */
   remove(): void {
     this.#memory.remove(this.range);
-    this.#functions = null;
+    this.#dropCode();
+  }
+
+  /** Takes its pages away for another image, until `remap` or `release`; nothing may hold its address. */
+  unmap(): void {
+    this.#memory.forbidFetches(this.range);
+    this.#memory.free(this.range);
+  }
+
+  /** Takes its pages again, which are as they were before `unmap`. */
+  remap(): void {
+    this.#memory.insert(this.range);
+  }
+
+  /** Lets its instance be collected if nothing may enter the image any more; no access may be inside. */
+  releaseInstance(): void {
+    if (this.#code !== null) return;
+    this.#processor.forget(this.record);
+    this.#memoryReservation?.release();
   }
 
   /** Gives its record and its addresses back; nothing may hold them. */
   release(): void {
     assert(this.referenceCount === 0 && this.bypassing === 0, 'an image whose record goes has nobody inside');
+    this.#dropCode();
     this.#memory.free(this.range);
     this.#processor.images.delete(this.record);
-    this.#processor.forget(this.record);
+    this.releaseInstance();
     this.#processor.kernelMemory.release(this.record, imageRecord.bytes);
   }
 
-  #instantiate(): readonly WebAssembly.ExportedFunction[] {
-    const imports = this.#imports();
+  #dropCode(): void {
+    this.#code = null;
+    this.#functions = null;
+    this.#fuel = null;
+  }
+
+  #exports(): readonly WebAssembly.ExportedFunction[] {
+    if (this.#functions !== null) return this.#functions;
+    const { module, version } = this.image.stamp;
+    if (this.#code === null) throw new Error(`${module}@${version} has left memory`);
+    const { image } = this.#code;
+    const imports = this.#code.imports();
     const system = { ...imports['patchbay'], [entryImports.record]: this.record };
-    const { exports } = this.#processor.instantiate(this.image, { ...imports, patchbay: system });
-    this.#processor.prepare(this.record, this.image, exports);
+    const { exports } = this.#processor.instantiate(image, { ...imports, patchbay: system });
+    this.#processor.prepare(this.record, image, exports);
+    const memory = exports[memoryExport];
+    if (memory instanceof WebAssembly.Memory) this.#memoryReservation?.attach(memory);
     const fuel = exports[fuelExport];
     this.#fuel = fuel instanceof WebAssembly.Global ? fuel : null;
-    const functions = this.image.stamp.interface.exports.map(({ name }) => functionOf(exports, name));
+    const functions = image.stamp.interface.exports.map(({ name }) => functionOf(exports, name));
+    this.#functions = functions;
     this.#write(functions);
-    if (this.image.stamp.initialize) this.initialize(functionOf(exports, initializeExport));
+    if (image.stamp.initialize) this.initialize(functionOf(exports, initializeExport));
     return functions;
   }
 
@@ -125,7 +175,11 @@ export class LoadedImage implements Enterable {
 
   #write(functions: readonly WebAssembly.ExportedFunction[]): void {
     functions.forEach((exported, index) => {
-      this.#memory.table.set(this.range.firstPage + (this.#offsets[index] ?? 0), exported);
+      this.#memory.table.set(this.range.firstSlot + (this.#offsets[index] ?? 0), exported);
     });
   }
+}
+
+function identityOf({ digest, stamp: { module, version, hasState } }: ModuleImage): ImageIdentity {
+  return { digest, stamp: { module, version, hasState } };
 }

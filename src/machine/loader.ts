@@ -1,14 +1,16 @@
 // The isolation workflow (US 8,689,206 B2, FIG. 2): a new version of an in-memory module is loaded at an unused address, takes over through the
 // module table, and whoever is inside the old version leaves it: by itself, or driven out by an injected error to retry in the new one.
 
+import assert from 'node:assert/strict';
 import { threadBlock } from './abi.ts';
-import type { ModuleImage } from './image.ts';
+import type { ModuleImage, Stamp } from './image.ts';
 import {
   type Invalidation,
   type LoadReport,
   type Outcome,
   type ReportedImage,
   type SimilarityPolicy,
+  type StepFacts,
   StepRecorder,
   type Strategy,
   type VersionPolicy,
@@ -16,8 +18,9 @@ import {
 import { LoadedImage } from './loaded-image.ts';
 import type { ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
-import { outOfMemory, pagesFor, printAddress, type RandomAccessMemory } from './random-access-memory.ts';
+import { type ImageSize, type MemoryRange, outOfMemory, pagesFor, printAddress, type RandomAccessMemory } from './random-access-memory.ts';
 import { reasonOf } from './reason.ts';
+import type { Reclaimed, RetiredImages } from './retired-images.ts';
 import { StateTransfer, stateExports } from './state-transfer.ts';
 import { compareVersions } from './succession.ts';
 import { type Thread, threadAim } from './thread.ts';
@@ -33,10 +36,8 @@ export type LoadTarget = {
   admit(image: LoadedImage): void;
   /** Programs that keep the address of a record's image, hard-coded. */
   holders(record: number): string[];
-  /** An image has left memory; its record and its addresses may go once nothing holds them. */
-  retire(image: LoadedImage): void;
-  /** Frees what retired images leave that nothing holds any more. */
-  reclaim(): void;
+  /** Images that the module table no longer names. */
+  readonly retired: RetiredImages;
 };
 
 export type DeviceThread = {
@@ -114,9 +115,9 @@ function swapImages(target: LoadTarget, request: LoadRequest, recorder: StepReco
     recorder.record('failed', { during: 'loaded', reason: written.reason });
     return { kind: 'not-loaded', report: report(recorder, { outcome: 'failed', reason: written.reason, previous, current: previous }) };
   }
-  const { loaded, selfCheck, stateWords } = written;
+  const { loaded, selfCheck, stateWords, reclaimed } = written;
   target.admit(loaded);
-  recorder.record('loaded', { address: addressOf(loaded), pages: loaded.range.pages, selfCheck, stateWords });
+  recorder.record('loaded', { address: addressOf(loaded), pages: loaded.range.pages, selfCheck, stateWords, ...factsOf(reclaimed) });
   target.moduleTable.update(module, loaded);
   recorder.record('table-updated', { from: previous && addressOf(previous), to: addressOf(loaded) });
   if (previous === null) return { kind: 'swapped', previous, current: loaded, isReferenced: false, interruption: noInterruption };
@@ -135,7 +136,8 @@ function refuseVersion(
   recorder: StepRecorder,
 ): LoadReport | null {
   const { similarityPolicy, downgradeReason } = request;
-  const [next, inMemory] = [request.image.stamp, previous.image.stamp];
+  const [next, inMemory] = [request.image.stamp, previous.stamp];
+  assert(inMemory !== null, 'an image that the module table names may be entered');
   const { precedence, similarity, refusal } = compareVersions(next, inMemory, { versionPolicy, similarityPolicy });
   const facts = { version: next.version, inMemoryVersion: inMemory.version, precedence, versionPolicy, downgradeReason };
   recorder.record('compared', { ...facts, similarity, similarityPolicy });
@@ -145,39 +147,90 @@ function refuseVersion(
 }
 
 type Written =
-  | { readonly ok: true; readonly loaded: LoadedImage; readonly selfCheck: 'passed' | 'none'; readonly stateWords: number | null }
+  | {
+      readonly ok: true;
+      readonly loaded: LoadedImage;
+      readonly selfCheck: 'passed' | 'none';
+      readonly stateWords: number | null;
+      readonly reclaimed: Reclaimed;
+    }
   | { readonly ok: false; readonly reason: string };
 
-/** Operation 230. An image that does not pass is taken out of memory again. */
+/** Operation 230. An image that does not pass is taken out of memory again, and what it took the place of is back. */
 function writeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImage | null): Written {
-  const { processor, memory, moduleTable } = target;
-  const { module, version } = image.stamp;
-  let loaded: LoadedImage | null = null;
+  const { moduleTable, retired, memory } = target;
+  const { module } = image.stamp;
+  let place: Place | null = null;
   try {
-    const offsets = moduleTable.layOut(
-      module,
-      image.stamp.interface.exports.map(({ name }) => name),
-    );
-    const pages = pagesFor(image.bytes, offsets);
-    target.reclaim();
-    const range = memory.allocate(pages, { module, version });
-    if (range === null) return { ok: false, reason: outOfMemory(image.stamp, pages, memory) };
-    loaded = new LoadedImage(processor, memory, image, { range, offsets }, () => ({
-      patchbay: { space: memory.table },
-      ...moduleTable.importsFor(image),
-    }));
-    if (image.stamp.hasStart || image.stamp.initialize) loaded.functionAt(0);
-    const selfCheck = checkItself(processor, loaded);
-    const stateWords = previous === null ? null : carryState(processor, previous, loaded);
-    return { ok: true, loaded, selfCheck, stateWords };
+    const { offsets, slots } = moduleTable.layOut(image.stamp);
+    const pages = pagesFor(image.bytes);
+    place = takePages(target, { pages, slots }, image.stamp);
+    if (place === null) return { ok: false, reason: outOfMemory(image.stamp, pages, usageOf(target)) };
+    const started = startImage(target, image, previous, { range: place.range, offsets });
+    retired.release(place.reclaimed);
+    return { ok: true, ...started, reclaimed: place.reclaimed };
   } catch (error) {
-    if (loaded !== null) {
-      loaded.remove();
-      loaded.release();
+    if (place !== null) {
+      memory.free(place.range);
+      retired.restore(place.reclaimed);
     }
     if (!(error instanceof Error)) throw error;
-    return { ok: false, reason: reasonOf(`${module}@${version}: ${error.message}`) };
+    return { ok: false, reason: reasonOf(`${module}@${image.stamp.version}: ${error.message}`) };
   }
+}
+
+type Place = { readonly range: MemoryRange; readonly reclaimed: Reclaimed };
+
+/** An unused location; where there is none, pages of images that nothing holds are reclaimed. Null where that is not enough. */
+function takePages({ memory, retired }: LoadTarget, size: ImageSize, { module, version }: Stamp): Place | null {
+  retired.releaseUnused();
+  const owner = { module, version };
+  const unused = memory.allocate(size, owner);
+  if (unused !== null) return { range: unused, reclaimed: [] };
+  const reclaimed = retired.reclaim(size);
+  const range = reclaimed && memory.allocate(size, owner);
+  return range === null || reclaimed === null ? null : { range, reclaimed };
+}
+
+function usageOf({ memory, retired }: LoadTarget) {
+  const reclaimablePages = [...retired.reclaimableRanges()].reduce((sum, { pages }) => sum + pages, 0);
+  return { pages: memory.pages, usedPages: memory.usedPages, reclaimablePages };
+}
+
+type Started = { readonly loaded: LoadedImage; readonly selfCheck: 'passed' | 'none'; readonly stateWords: number | null };
+
+/** Writes an image to its pages and has it check itself and take over the state. @throws {Error} when it does not; nothing is left of it then. */
+function startImage(
+  { processor, memory, moduleTable }: LoadTarget,
+  image: ModuleImage,
+  previous: LoadedImage | null,
+  place: { readonly range: MemoryRange; readonly offsets: readonly number[] },
+): Started {
+  const loaded = new LoadedImage(processor, memory, image, place, () => ({
+    patchbay: { space: memory.table },
+    ...moduleTable.importsFor(image),
+  }));
+  try {
+    if (image.stamp.mayFailToInstantiate || image.stamp.initialize) loaded.functionAt(0);
+    const selfCheck = checkItself(processor, loaded);
+    const stateWords = previous === null ? null : carryState(processor, previous, loaded);
+    return { loaded, selfCheck, stateWords };
+  } catch (error) {
+    loaded.remove();
+    loaded.release();
+    throw error;
+  }
+}
+
+/** Reclaimed images that a report names. */
+const reclaimedNamed = 100;
+
+function factsOf(reclaimed: Reclaimed): Pick<StepFacts['loaded'], 'reclaimed' | 'reclaimedImages'> {
+  const named = reclaimed.slice(0, reclaimedNamed).map(({ image, range }) => {
+    const { module, version } = image.stamp;
+    return { module, version, address: printAddress(range.firstPage), pages: range.pages };
+  });
+  return { reclaimed: named, reclaimedImages: reclaimed.length };
 }
 
 /** Runs the self-check of an image that has one. @throws {Error} when it does not pass. */
@@ -191,9 +244,9 @@ function checkItself(processor: Processor, loaded: LoadedImage): 'passed' | 'non
 
 /** Carries the state over where both versions have opted in; answers how many words. @throws {Error} when either traps. */
 function carryState(processor: Processor, previous: LoadedImage, loaded: LoadedImage): number | null {
-  const hasBoth = [previous, loaded].every(({ image }, index) => {
+  const hasBoth = [previous, loaded].every(({ stamp }, index) => {
     const name = index === 0 ? stateExports.save : stateExports.restore;
-    return image.stamp.interface.exports.some((exported) => exported.name === name);
+    return stamp?.interface.exports.some((exported) => exported.name === name) ?? false;
   });
   if (!hasBoth) return null;
   const transfer = new StateTransfer();
@@ -286,7 +339,7 @@ function giveUp(target: LoadTarget, request: LoadRequest, recorder: StepRecorder
   withdraw(current, 'mark-invalid');
   processor.whenUnreferenced(current.record, 'counted', () => {
     current.remove();
-    target.retire(current);
+    target.retired.add(current);
   });
   const reason = `${previous.referenceCount} accesses were inside ${previous.image.stamp.version} after ${request.drainMilliseconds} ms: allow more time, or inject`;
   recorder.record('failed', { during: 'references-reset', reason });
@@ -317,9 +370,8 @@ function invalidateAndRecord(target: LoadTarget, { invalidation }: LoadRequest, 
 /** Operation 275. */
 function invalidate(target: LoadTarget, previous: LoadedImage, invalidation: Invalidation): void {
   withdraw(previous, invalidation);
-  if (invalidation !== 'delete') return;
-  previous.remove();
-  target.retire(previous);
+  if (invalidation === 'delete') previous.remove();
+  target.retired.add(previous);
 }
 
 /** Nobody gets into an image any more, and its pages say why. */

@@ -15,9 +15,10 @@ import {
   workBetweenLooks,
 } from './abi.ts';
 import { Collection } from './collection.ts';
-import type { Image, ModuleImage } from './image.ts';
+import type { Image, ModuleImage, Stamp } from './image.ts';
 import { KernelMemory } from './kernel-memory.ts';
 import { LimitError } from './limit.ts';
+import { defaultImageMemory, MemoryBudget } from './memory-budget.ts';
 import { DeadlockError, Ownership } from './ownership.ts';
 import type { MemoryRange } from './random-access-memory.ts';
 import { RunQueue, ThreadGroup } from './run-queue.ts';
@@ -34,6 +35,8 @@ export type ProcessorOptions = {
   readonly threadLimit?: number;
   /** Images with a memory of their own at once; V8 reserves 10 GB of addresses for each and has room for about 16,000. */
   readonly memoryLimit?: number;
+  /** Bytes that the memories of all images may have together. */
+  readonly imageMemory?: number;
   readonly time?: Time;
 };
 
@@ -54,7 +57,9 @@ type Waiter = { readonly record: number; readonly bypasses: 'counted' | 'ignored
 
 /** An image in a device's memory, as its gate finds it. */
 export type Enterable = {
-  readonly image: ModuleImage;
+  readonly image: { readonly stamp: { readonly module: string; readonly version: string } };
+  /** What the image exports and imports; null once nothing may enter it any more. */
+  readonly stamp: Stamp | null;
   readonly range: MemoryRange;
   readonly referenceCount: number;
   readonly bypassing: number;
@@ -70,7 +75,7 @@ class DeadlineError extends Error {
 
 export class Processor {
   readonly threadLimit: number;
-  readonly memoryLimit: number;
+  readonly memoryBudget: MemoryBudget;
   readonly time: Time;
   readonly kernelMemory = new KernelMemory(kernelMemoryPages);
   /** Images in memory, by their records. */
@@ -98,12 +103,8 @@ export class Processor {
   readonly #collections = new Map<number, Collection>();
   readonly #dueCollections = new Set<Collection>();
   readonly #gates = new WeakMap<ModuleImage, readonly WebAssembly.ExportedFunction[]>();
-  readonly #memories = new FinalizationRegistry<null>(() => {
-    this.#memoriesInUse -= 1;
-  });
   /** Where the stack of images of code that no thread runs is kept. */
   readonly #atomicBlock: number;
-  #memoriesInUse = 0;
   #running: Thread | null = null;
   /** The error that the running thread was resumed with, until it has been seen to be taken. */
   #delivered: Injection | null = null;
@@ -115,7 +116,7 @@ export class Processor {
 
   constructor(options: ProcessorOptions = {}) {
     this.threadLimit = options.threadLimit ?? 10_000;
-    this.memoryLimit = options.memoryLimit ?? 8_000;
+    this.memoryBudget = new MemoryBudget(options.imageMemory ?? defaultImageMemory, options.memoryLimit ?? 8_000);
     this.time = options.time ?? realTime;
     this.absentRecord = this.kernelMemory.allocate(imageRecord.bytes);
     this.#atomicBlock = this.kernelMemory.allocate(threadBlock.bytes);
@@ -329,13 +330,10 @@ export class Processor {
 
   /**
    * Instantiates an image; its start function, if any, runs now.
-   * @throws {LimitError} when the start function runs too long, or there are too many images with memories of their own.
+   * @throws {LimitError} when the start function runs too long.
    */
   instantiate(image: Image, deviceImports: WebAssembly.Imports): WebAssembly.Instance {
-    if (image.stamp.ownMemory && this.#memoriesInUse >= this.memoryLimit) {
-      throw new LimitError(`this host has ${this.memoryLimit} images with memories of their own, its limit: start another host`);
-    }
-    const instance = this.runAtomically(
+    return this.runAtomically(
       () =>
         new WebAssembly.Instance(image.code, {
           ...deviceImports,
@@ -343,11 +341,6 @@ export class Processor {
           [kernelNamespace]: this.#kernelImports,
         }),
     );
-    if (image.stamp.ownMemory) {
-      this.#memoriesInUse += 1;
-      this.#memories.register(instance, null);
-    }
-    return instance;
   }
 
   /**

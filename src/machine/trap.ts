@@ -1,7 +1,8 @@
 // What a trap meant on the device: a fetch from a page that may not be executed is a segmentation fault, and names address, page and flag.
 
 import { absentAddress } from './abi.ts';
-import type { Processor } from './processor.ts';
+import type { FunctionType, ImportedFunction } from './image.ts';
+import type { Enterable, Processor } from './processor.ts';
 import { type MemoryRange, printAddress } from './random-access-memory.ts';
 import type { Frame } from './thread.ts';
 
@@ -27,8 +28,9 @@ export type Trap = {
 /**
  * A trap in words.
  * @param frames The images that the thread was inside of, outermost first.
+ * @param program What the program's driver imports.
  */
-export function explainTrap(error: unknown, frames: readonly Frame[], processor: Processor): Trap {
+export function explainTrap(error: unknown, frames: readonly Frame[], processor: Processor, program: readonly ImportedFunction[]): Trap {
   const message = error instanceof Error ? error.message : String(error);
   const frame = frames.at(-1);
   if (frame === undefined) return mistake(message);
@@ -41,10 +43,25 @@ export function explainTrap(error: unknown, frames: readonly Frame[], processor:
   const where = `${module}@${version} at ${address}`;
   if (!isFetchError(message)) return mistake(`${message} in ${where}`);
   const flag = flagOf(inside.range);
-  if (flag === null) return fault(`: fetch from ${where}, which has no such export, or one of another type, there (${message})`);
+  if (flag === null) {
+    const caller = frames.at(-2);
+    const imports = caller === undefined ? program : (processor.images.get(caller.record)?.stamp?.interface.imports ?? null);
+    // An access to an image that provides all that its caller imports does not fault: the call that failed was one of the image itself.
+    if (isLinked(imports, inside)) return mistake(`${message} in ${where}: a call_indirect of the module itself failed`);
+    return fault(`: fetch from ${where}, which has no such export, or one of another type, there (${message})`);
+  }
   const violation = frame.isBypass ? { module, version, address, page, flag } : null;
   return fault(`: fetch from ${where} (page ${page}), which is ${flagTexts[flag]}`, violation);
 }
+
+/** Whether an image provides all that is imported from its module, with the same types. */
+function isLinked(imports: readonly ImportedFunction[] | null, { stamp }: Enterable): boolean {
+  if (imports === null || stamp === null) return false;
+  const exports = new Map(stamp.interface.exports.map((exported) => [exported.name, typeKey(exported)]));
+  return imports.every((imported) => imported.module !== stamp.module || exports.get(imported.name) === typeKey(imported));
+}
+
+const typeKey = ({ parameters, results }: FunctionType) => `${parameters.join()} ${results.join()}`;
 
 const isFetchError = (message: string) => /null function|table index|signature mismatch/.test(message);
 

@@ -31,6 +31,12 @@ const MemoryRange = z
     present: z.boolean(),
     valid: z.boolean(),
     nx: z.boolean(),
+    reclaimable: z
+      .boolean()
+      .optional()
+      .describe(
+        'Whether another image gets these pages when memory is needed: nothing runs in them and no program holds their address. Omitted by devices that do not reclaim pages.',
+      ),
   })
   .meta({ id: 'MemoryRange' });
 

@@ -54,6 +54,8 @@ export const examplePolicy: LoadPolicy = {
 /** A load's report has at most 11 steps; a step names at most 1,000 programs. */
 const stepLimit = 16;
 const programLimit = 1_000;
+/** Reclaimed images that a step names. */
+const reclaimedLimit = 100;
 
 /** As large as the database keeps. */
 const count = z
@@ -129,6 +131,14 @@ const Step = z
         stateWords: count
           .nullable()
           .describe('64-bit words carried over by `state_save` and `state_restore`; null where the versions have not both opted in.'),
+        reclaimed: z
+          .array(z.object({ module: ModuleName, version: Version, address: Address, pages: count }).meta({ id: 'ReclaimedImage' }))
+          .max(reclaimedLimit)
+          .optional()
+          .describe(
+            'Old images whose pages the device gave to this image, as no program held them: the oldest 100. Omitted by devices that do not reclaim pages.',
+          ),
+        reclaimedImages: count.optional().describe('How many images were reclaimed.'),
       }),
     ),
     step('table-updated', z.literal(240), z.object({ from: Address.nullable(), to: Address })),

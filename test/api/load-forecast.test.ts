@@ -170,9 +170,26 @@ const largeModule = (plus: number) => {
     (func (export "work") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
 };
 
-/** A module of so many exports, each of which begins on a page of its own. */
-const exports = (count: number) =>
-  `(module ${Array.from({ length: count }, (_, index) => `(func (export "work${index}") (result i32) (i32.const ${index}))`).join(' ')})`;
+/** A module that takes so many pages. */
+const ofPages = (count: number) => `(module (memory ${Math.ceil(count / 16) + 1})
+  (data (i32.const 0) "${'x'.repeat((count - 1) * 4096)}")
+  (func (export "work") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
+
+/** Starts a program that holds the address of the module's version in memory, and waits until it has called it. */
+async function startHolder(module: string, device: string): Promise<{ stop(): Promise<void> }> {
+  const call = { module, export: 'work', arguments: [1], addressing: 'hard-coded', pauseMilliseconds: 1 };
+  const program = await bench.post(`/v1/devices/${device}/programs`, call);
+  const path = program.headers.get('location') ?? '';
+  const statistics = async () =>
+    z.looseObject({ callsCompleted: z.number(), state: z.string() }).safeParse((await bench.get(path)).body['statistics']).data;
+  await until('the program has called it', async () => ((await statistics())?.callsCompleted ?? 0) > 0);
+  return {
+    stop: async () => {
+      await bench.post(`${path}/stop`, undefined);
+      await until('the program has stopped', async () => (await statistics())?.state === 'stopped');
+    },
+  };
+}
 
 describe('the memory', () => {
   let own = '';
@@ -183,30 +200,24 @@ describe('the memory', () => {
   });
 
   test('that is smaller than the module, for its first page is never given out', async () => {
-    expect(await fulfilled(await pushed({ '1.0.0': exports(64) }), '1.0.0', {}, own)).toMatchObject({
+    expect(await fulfilled(await pushed({ '1.0.0': ofPages(64) }), '1.0.0', {}, own)).toMatchObject({
       verdict: 'out-of-memory',
-      reason: expect.stringContaining('needs 64 pages together, and 63 of 64 are free'),
+      reason: expect.stringContaining('needs 64 adjacent pages, and 63 of 64 are free'),
     });
   });
 
   test('that is too small, also where a program keeps what would be free', async () => {
     const module = await pushed({ '1.0.0': largeModule(1), '1.1.0': largeModule(2), '1.2.0': largeModule(3) });
     expect(await fulfilled(module, '1.0.0', {}, own)).toMatchObject({ verdict: 'would-install' });
-    const call = { module, export: 'work', arguments: [1], addressing: 'hard-coded', pauseMilliseconds: 1 };
-    const program = await bench.post(`/v1/devices/${own}/programs`, call);
-    const path = program.headers.get('location') ?? '';
-    const statistics = async () =>
-      z.looseObject({ callsCompleted: z.number(), state: z.string() }).safeParse((await bench.get(path)).body['statistics']).data;
-    await until('the program has called it', async () => ((await statistics())?.callsCompleted ?? 0) > 0);
+    const holder = await startHolder(module, own);
     expect(await fulfilled(module, '1.1.0', { invalidation: 'delete' }, own)).toMatchObject({ verdict: 'would-replace' });
     expect(await fulfilled(module, '1.2.0', {}, own)).toEqual({
       verdict: 'out-of-memory',
-      reason: expect.stringMatching(/^out of memory: module-\d+@1\.2\.0 needs 2\d pages together, and 1\d of 64 are free$/),
+      reason: expect.stringMatching(/^out of memory: module-\d+@1\.2\.0 needs 2\d adjacent pages, and 1\d of 64 are free$/),
       current: '1.1.0',
     });
-    await bench.post(`${path}/stop`, undefined);
-    await until('the program has stopped', async () => (await statistics())?.state === 'stopped');
-    expect(await fulfilled(module, '1.2.0', {}, own)).toMatchObject({ verdict: 'would-replace' });
+    await holder.stop();
+    expect(await fulfilled(module, '1.2.0', { invalidation: 'delete' }, own)).toMatchObject({ verdict: 'would-replace' });
   });
 
   test('that is free, but not together', async () => {
@@ -215,17 +226,17 @@ describe('the memory', () => {
     const left = memoryMap.pages - 1 - memoryMap.usedPages;
     const third = Math.floor((left - 1) / 3);
     expect(third).toBeGreaterThan(2);
-    const first = await pushed({ '1.0.0': exports(third), '1.1.0': exports(third) });
-    const between = await pushed({ '1.0.0': exports(third) });
+    const first = await pushed({ '1.0.0': ofPages(third), '1.1.0': ofPages(third) });
+    const between = await pushed({ '1.0.0': ofPages(third) });
     await fulfilled(first, '1.0.0', {}, own);
     await fulfilled(between, '1.0.0', {}, own);
     await fulfilled(first, '1.1.0', { invalidation: 'delete' }, own);
-    const larger = await pushed({ '1.0.0': exports(third + 1) });
+    const larger = await pushed({ '1.0.0': ofPages(third + 1) });
     expect(await fulfilled(larger, '1.0.0', {}, own)).toMatchObject({
       verdict: 'out-of-memory',
-      reason: expect.stringContaining(`needs ${third + 1} pages together, and ${left - 2 * third} of 64 are free`),
+      reason: expect.stringContaining(`needs ${third + 1} adjacent pages, and ${left - 2 * third} of 64 are free`),
     });
-    const fitting = await pushed({ '1.0.0': exports(third) });
+    const fitting = await pushed({ '1.0.0': ofPages(third) });
     expect(await fulfilled(fitting, '1.0.0', {}, own)).toMatchObject({ verdict: 'would-install' });
   });
 });
@@ -260,7 +271,9 @@ describe('a device that', () => {
       return found[0]?.status === 'connected' && found;
     });
     const on = again?.id ?? '';
-    for (const version of ['1.0.0', '1.1.0']) await fulfilled(module, version, {}, on);
+    await fulfilled(module, '1.0.0', {}, on);
+    await startHolder(module, on);
+    await fulfilled(module, '1.1.0', {}, on);
     expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'out-of-memory' });
     await stop();
     await change((records) => records.devices.forgetStates([on]));

@@ -46,18 +46,23 @@ test('a full kernel memory says so, and has room again after a release', () => {
 });
 
 test('ranges never overlap, stay within memory and are found wherever a gap is large enough', () => {
-  const step = fc.record({ pages: fc.integer({ min: 1, max: 6 }), free: fc.boolean(), which: fc.nat() });
+  const step = fc.record({
+    pages: fc.integer({ min: 1, max: 6 }),
+    slots: fc.integer({ min: 1, max: 20 }),
+    free: fc.boolean(),
+    which: fc.nat(),
+  });
   fc.assert(
     fc.property(fc.integer({ min: 2, max: 24 }), fc.array(step, { maxLength: 100 }), (pages, steps) => {
       const memory = new RandomAccessMemory(pages);
       const taken: MemoryRange[] = [];
-      for (const { pages: wanted, free, which } of steps) {
+      for (const { pages: wanted, slots, free, which } of steps) {
         if (free) {
           const [range] = taken.splice(which % Math.max(taken.length, 1), 1);
           if (range !== undefined) memory.free(range);
         } else {
           const gap = longestGap(pages, taken);
-          const range = memory.allocate(wanted, owner);
+          const range = memory.allocate({ pages: wanted, slots }, owner);
           expect(range !== null).toBe(gap >= wanted);
           if (range !== null) taken.push(range);
         }
@@ -70,10 +75,20 @@ test('ranges never overlap, stay within memory and are found wherever a gap is l
           end = range.firstPage + range.pages;
         }
         expect(end).toBeLessThanOrEqual(pages);
+        expectSeparateSlots(memory, taken);
       }
     }),
   );
 });
+
+function expectSeparateSlots(memory: RandomAccessMemory, taken: readonly MemoryRange[]): void {
+  let end = 1;
+  for (const { firstSlot, slots } of taken.toSorted((left, right) => left.firstSlot - right.firstSlot)) {
+    expect(firstSlot).toBeGreaterThanOrEqual(end);
+    end = firstSlot + slots;
+  }
+  expect(end).toBeLessThanOrEqual(memory.table.length);
+}
 
 function longestGap(pages: number, taken: readonly MemoryRange[]): number {
   const used = new Set(taken.flatMap((range) => Array.from({ length: range.pages }, (_, index) => range.firstPage + index)));
@@ -88,8 +103,22 @@ function longestGap(pages: number, taken: readonly MemoryRange[]): number {
 
 test('an address that was freed is not the next to be given out while others are unused', () => {
   const memory = new RandomAccessMemory(16);
-  const first = memory.allocate(1, owner);
+  const size = { pages: 1, slots: 8 };
+  const first = memory.allocate(size, owner);
   if (first === null) throw new Error('no memory');
   memory.free(first);
-  expect(memory.allocate(1, owner)?.firstPage).not.toBe(first.firstPage);
+  expect(memory.allocate(size, owner)?.firstPage).not.toBe(first.firstPage);
+});
+
+test('the table of a device that is patched for ever is no longer than its images need at the same time', () => {
+  const memory = new RandomAccessMemory(256);
+  const size = { pages: 1, slots: 8 };
+  let previous = memory.allocate(size, owner);
+  for (let round = 0; round < 2_000; round += 1) {
+    const next = memory.allocate(size, owner);
+    if (next === null || previous === null) throw new Error('no memory');
+    memory.free(previous);
+    previous = next;
+  }
+  expect(memory.table.length).toBeLessThanOrEqual(1 + 3 * size.slots);
 });

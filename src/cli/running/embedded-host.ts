@@ -5,10 +5,16 @@ import { z } from 'zod';
 import { runHost } from '../../host/host.ts';
 import { createLogger, survivingStream } from '../../protocol/logging.ts';
 
-const EmbeddedHostData = z.object({ controlUrl: z.string(), joinToken: z.string(), devices: z.int(), logLevel: z.string() });
+const EmbeddedHostData = z.object({
+  controlUrl: z.string(),
+  joinToken: z.string(),
+  devices: z.int(),
+  imageMemory: z.int(),
+  logLevel: z.string(),
+});
 export type EmbeddedHostData = z.infer<typeof EmbeddedHostData>;
 
-const { controlUrl, joinToken, devices, logLevel } = EmbeddedHostData.parse(workerData);
+const { controlUrl, joinToken, devices, imageMemory, logLevel } = EmbeddedHostData.parse(workerData);
 
 await runHost({
   controlUrl,
@@ -16,6 +22,7 @@ await runHost({
   name: 'embedded',
   devices: Array.from({ length: devices }, (_, index) => ({ name: `embedded-${index + 1}`, labels: { host: 'embedded' }, ramPages: 256 })),
   capacity: 1_000,
+  imageMemory,
   trustedKeys: null,
   // The thread ends with the process.
   signal: new AbortController().signal,

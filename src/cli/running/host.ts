@@ -5,9 +5,10 @@ import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { RegistrationRefused, runHost } from '../../host/host.ts';
+import { defaultImageMemory } from '../../machine/index.ts';
 import { agentLimits, Registration } from '../../protocol/agent.ts';
 import { createLogger, survivingStream } from '../../protocol/logging.ts';
-import { readInteger, readLabels, readLogLevel, StartError, UsageError } from '../command-line.ts';
+import { readImageMemory, readInteger, readLabels, readLogLevel, StartError, UsageError } from '../command-line.ts';
 import { readConfiguration } from '../configuration.ts';
 import { readTrustedKeys } from '../trusted-keys.ts';
 import { exposedFiles } from './exposed-files.ts';
@@ -24,6 +25,7 @@ Options, each also as an environment variable, or in the file of --config by its
   --labels k=v       a label of these devices; may be repeated (PATCHBAY_LABELS, separated by commas)
   --ram-pages N      executable memory of each device, in pages of 4 KiB (PATCHBAY_RAM_PAGES, 256)
   --capacity N       devices that the service may place here in all (PATCHBAY_CAPACITY, 1000)
+  --image-memory N   bytes that the memories of all images on this host may have together (PATCHBAY_IMAGE_MEMORY, 4294967296, which is 4 GiB)
   --token-file FILE  where the service's join token is (PATCHBAY_TOKEN_FILE, data/join-token; PATCHBAY_TOKEN gives the token itself)
   --trusted-keys FILE  public keys in PEM: only builds that one of them has signed, or a key that they vouch for, are loaded
                      (PATCHBAY_TRUSTED_KEYS; without it, the host trusts the keys that the service says are its own)
@@ -46,6 +48,7 @@ const variables = {
   labels: 'PATCHBAY_LABELS',
   'ram-pages': 'PATCHBAY_RAM_PAGES',
   capacity: 'PATCHBAY_CAPACITY',
+  'image-memory': 'PATCHBAY_IMAGE_MEMORY',
   'token-file': 'PATCHBAY_TOKEN_FILE',
   'trusted-keys': 'PATCHBAY_TRUSTED_KEYS',
   'log-level': 'PATCHBAY_LOG_LEVEL',
@@ -62,6 +65,7 @@ export async function host(args: readonly string[], signal: AbortSignal): Promis
       labels: { type: 'string', multiple: true },
       'ram-pages': { type: 'string' },
       capacity: { type: 'string' },
+      'image-memory': { type: 'string' },
       'token-file': { type: 'string' },
       'trusted-keys': { type: 'string' },
       'log-level': { type: 'string' },
@@ -86,6 +90,7 @@ export async function host(args: readonly string[], signal: AbortSignal): Promis
   const ramPages = readInteger('ram-pages', setting('ram-pages', '256'), 16, 65_536);
   const count = readInteger('devices', setting('devices', '4'), 0, agentLimits.devicesPerHost);
   const capacity = Math.max(count, readInteger('capacity', setting('capacity', '1000'), 1, agentLimits.devicesPerHost));
+  const imageMemory = readImageMemory(setting('image-memory', String(defaultImageMemory)));
   const devices = Array.from({ length: count }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages }));
   const checked = Registration.safeParse({ name, bootId: 'not-yet-made', capacity, devices });
   if (!checked.success) throw new UsageError(z.prettifyError(checked.error));
@@ -98,7 +103,7 @@ export async function host(args: readonly string[], signal: AbortSignal): Promis
   const logger = createLogger({ level, name, stream: survivingStream(2), secrets: [joinToken] });
   console.log(`Device host ${name} with ${count} ${count === 1 ? 'device' : 'devices'} joins ${control}.`);
   try {
-    await runHost({ controlUrl: control, joinToken, name, devices, capacity, trustedKeys, signal, logger });
+    await runHost({ controlUrl: control, joinToken, name, devices, capacity, imageMemory, trustedKeys, signal, logger });
   } catch (error) {
     throw error instanceof RegistrationRefused ? new StartError(error.message) : error;
   }

@@ -11,13 +11,14 @@ import { usualLimits } from '../../api/limits.ts';
 import { createService } from '../../api/service.ts';
 import type { RetentionSettings } from '../../control/retention.ts';
 import { SigningKeyError } from '../../control/signing-keys.ts';
+import { defaultImageMemory } from '../../machine/index.ts';
 import { survivingStream } from '../../protocol/logging.ts';
 import { MigrationError } from '../../store/migrations.ts';
 import { DatabaseInUse } from '../../store/sqlite/lock.ts';
 import { TransactionsLost } from '../../store/sqlite/log-marker.ts';
 import { isPostgresql } from '../../store/store.ts';
 import { PoolerError, unavailabilityOf } from '../../store/unavailable.ts';
-import { readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
+import { readImageMemory, readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
 import { adminKeyText, placeAdminKey, writeAdminKey } from './admin-key.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
 import { exposedFiles, exposedFolders } from './exposed-files.ts';
@@ -37,6 +38,8 @@ Options (most also as environment variables):
                          (PATCHBAY_DATABASE, DATABASE_URL, data/patchbay.db)
   --embedded-devices N   devices of the embedded host (PATCHBAY_EMBEDDED_DEVICES, 4; with PostgreSQL 0)
   --no-embedded-host     do not run devices in this process
+  --image-memory N       bytes that the memories of all images of the embedded host may have together (PATCHBAY_IMAGE_MEMORY, 4294967296, which is
+                         4 GiB)
   --admin-key-file FILE  where the key of an administrator is kept that the first start makes (PATCHBAY_ADMIN_KEY_FILE, admin-key beside the
                          database, with PostgreSQL in data/); nobody else can read it
   --new-admin-key        make another one, if the first is lost
@@ -80,6 +83,8 @@ type ServeSettings = {
   /** Where files are kept of which it is not said where. */
   readonly folder: string;
   readonly embeddedDevices: number;
+  /** Bytes. */
+  readonly imageMemory: number;
   readonly adminKeyFile: string;
   readonly newAdminKey: boolean;
   readonly signingKeys: string;
@@ -104,6 +109,7 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
       address: { type: 'string', default: environment['PATCHBAY_ADDRESS'] ?? '127.0.0.1' },
       database: { type: 'string', default: databaseOf(environment) },
       'embedded-devices': { type: 'string', default: environment['PATCHBAY_EMBEDDED_DEVICES'] ?? '' },
+      'image-memory': { type: 'string', default: environment['PATCHBAY_IMAGE_MEMORY'] ?? String(defaultImageMemory) },
       'no-embedded-host': { type: 'boolean', default: false },
       'token-file': { type: 'string', default: environment['PATCHBAY_TOKEN_FILE'] ?? '' },
       'unreachable-after': { type: 'string', default: environment['PATCHBAY_UNREACHABLE_AFTER'] ?? '15' },
@@ -140,6 +146,7 @@ function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): 
     address: values.address,
     database: values.database,
     folder,
+    imageMemory: readImageMemory(values['image-memory']),
     embeddedDevices: values['no-embedded-host'] ? 0 : readInteger('embedded-devices', embeddedDevices, 0, 1_000),
     adminKeyFile: values['admin-key-file'] || join(folder, 'admin-key'),
     newAdminKey: values['new-admin-key'],
@@ -333,8 +340,8 @@ function isSystemError(error: unknown): error is Error & { readonly code: string
   return error instanceof Error && 'code' in error && typeof error.code === 'string';
 }
 
-function startEmbeddedHost(url: string, joinToken: string, { embeddedDevices, logLevel }: ServeSettings): Worker {
-  const workerData: EmbeddedHostData = { controlUrl: url, joinToken, devices: embeddedDevices, logLevel };
+function startEmbeddedHost(url: string, joinToken: string, { embeddedDevices, imageMemory, logLevel }: ServeSettings): Worker {
+  const workerData: EmbeddedHostData = { controlUrl: url, joinToken, devices: embeddedDevices, imageMemory, logLevel };
   const worker = new Worker(new URL('./embedded-host.ts', import.meta.url), { workerData });
   worker.on('error', (error) => console.error('the embedded host failed:', error));
   return worker;

@@ -72,12 +72,13 @@ export function factsOf(step: Step): Fact[] {
     case 'refused':
       return [word('reason', step.facts.reason)];
     case 'loaded': {
-      const { address, pages, selfCheck, stateWords } = step.facts;
+      const { address, pages, selfCheck, stateWords, reclaimed, reclaimedImages } = step.facts;
       return [
         code('address', address),
         word('pages', countText(pages)),
         word('self-check', selfCheck === 'none' ? 'it has none' : selfCheck),
         ...(stateWords === null ? [] : [word('state carried over', counted(stateWords, 'word'))]),
+        ...reclaimedFact(reclaimed ?? [], reclaimedImages ?? 0),
       ];
     }
     case 'table-updated':
@@ -110,6 +111,18 @@ export function factsOf(step: Step): Fact[] {
     case 'completed':
       return [code('outcome', step.facts.outcome)];
   }
+}
+
+/** Reclaimed images that a line names. */
+const reclaimedNamed = 5;
+
+function reclaimedFact(reclaimed: readonly { module: string; version: string; address: string; pages: number }[], images: number): Fact[] {
+  if (images === 0) return [];
+  const named = reclaimed
+    .slice(0, reclaimedNamed)
+    .map(({ module, version, address, pages }) => `${module}@${version} (${counted(pages, 'page')} at ${address})`);
+  const rest = images > named.length ? [`${countText(images - named.length)} more`] : [];
+  return [word('reclaimed', [...named, ...rest].join(', '))];
 }
 
 function exportsFact(term: string, names: readonly string[]): Fact[] {

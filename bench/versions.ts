@@ -1,0 +1,96 @@
+// `npm run bench:versions`: whether a host grows with the versions that its devices have had. The exit code is 1 when it does.
+
+import console from 'node:console';
+import { parseArgs } from 'node:util';
+import { readInteger } from '../src/cli/command-line.ts';
+import { ImageCache } from '../src/host/image-cache.ts';
+import { Device, Processor } from '../src/machine/index.ts';
+import { countHeld } from '../test/machine/collection.ts';
+import { compiler, driverImage } from '../test/machine/fixture.ts';
+import { Versions } from '../test/machine/versions.ts';
+import { compared, resultLines } from './service/results.ts';
+
+const usage = `Usage: npm run bench:versions -- [options]
+
+Loads one version of a module after another, with default settings, into devices that call it, and measures the memory of the process.
+
+Options:
+  --devices N   devices of one host, each with 64 pages (100)
+  --versions N  versions that each device gets (1000)
+  --help
+`;
+/** What may be used after all versions, as multiples of what was used after the first fifth. The npm script keeps the size of the young generation fixed. */
+const limits = { resident: 1.1, heap: 1.1 } as const;
+
+/** MiB. */
+type Usage = { readonly resident: number; readonly heap: number };
+
+/** A module with a memory of its own, of which a page is written at every call. */
+const source = `
+  (module
+    (memory 1)
+    (func (export "work") (param $n i32) (result i32)
+      (memory.fill (i32.const 0) (local.get $n) (i32.const 65536))
+      (i32.load (i32.const 1024))))`;
+
+const { values } = parseArgs({
+  options: {
+    devices: { type: 'string', default: '100' },
+    versions: { type: 'string', default: '1000' },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (values.help) console.log(usage);
+else process.exitCode = await bench(readInteger('devices', values.devices, 1, 5_000), readInteger('versions', values.versions, 10, 9_000));
+
+/** Returns the exit code. */
+async function bench(deviceCount: number, versionCount: number): Promise<number> {
+  const processor = new Processor();
+  const versions = await Versions.of('tcp', source);
+  const bytes = new Map<string, Uint8Array<ArrayBuffer>>();
+  const cache = new ImageCache(async (digest) => bytes.get(digest) ?? new Uint8Array());
+  const devices = Array.from({ length: deviceCount }, () => new Device({ processor, ramPages: 64 }));
+  const loadEverywhere = async (number: number) => {
+    const { digest, bytes: content } = versions.bytesOf(number);
+    bytes.set(digest, content);
+    for (const device of devices) {
+      const { reason } = await device.load({ image: await cache.get(digest) });
+      if (reason !== null) throw new Error(reason);
+    }
+    bytes.delete(digest);
+  };
+  await loadEverywhere(0);
+  const driver = await driverImage('tcp', 'work');
+  const call = { module: 'tcp', export: 'work', arguments: ['1'], calls: null, pauseMilliseconds: 20 };
+  for (const device of devices) device.startProgram({ program: 'calls', driver, threads: 2, ...call });
+  const first = Math.floor(versionCount / 5);
+  let base: Usage | null = null;
+  for (let number = 1; number < versionCount; number += 1) {
+    await loadEverywhere(number);
+    if (number + 1 === first) base = await memoryInUse();
+  }
+  const end = await memoryInUse();
+  const figures = (['resident', 'heap'] as const).map((kind) =>
+    compared({
+      part: 'versions',
+      what: `${kind === 'heap' ? 'heap after a collection' : 'resident memory'} of ${deviceCount} devices after ${versionCount} versions`,
+      value: end[kind],
+      unit: 'MiB',
+      base: { what: `after ${first}`, value: base?.[kind] ?? Number.NaN },
+      goal: { of: 'ratio', is: 'at most', bound: limits[kind] },
+    }),
+  );
+  const failed = devices.reduce((sum, device) => sum + (device.state().programs[0]?.callsFailed ?? 0), 0);
+  console.log(resultLines(figures).join('\n'));
+  console.log(`calls failed: ${failed}`);
+  await Promise.all(devices.map((device) => device.close()));
+  processor.close();
+  await compiler.close();
+  return figures.every(({ holds }) => holds === true) && failed === 0 ? 0 : 1;
+}
+
+async function memoryInUse(): Promise<Usage> {
+  await countHeld([]);
+  const { rss, heapUsed } = process.memoryUsage();
+  return { resident: rss / 2 ** 20, heap: heapUsed / 2 ** 20 };
+}

@@ -1,0 +1,81 @@
+// A reported success is a success: an image whose instantiation may fail is instantiated in operation 230, and whose mistake a trap was is told.
+
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
+import { digestOf, type Image, readImage } from '../../src/machine/image.ts';
+import { type Bench, compiler, makeBench, moduleImage, quickModule, until } from './fixture.ts';
+
+let bench: Bench;
+beforeEach(() => {
+  bench = makeBench();
+});
+afterEach(() => bench.close());
+afterAll(() => compiler.close());
+
+const work = '(func (export "work") (param i32) (result i32) (i32.load8_u (local.get 0)))';
+
+/** An image whose data lies at 70,000 in a memory of one page: the compiler refuses it, so the offset is written into the finished image. */
+async function outOfBounds(): Promise<Image> {
+  const source = `(module (memory 1) (data (i32.const 65000) "x") ${work})`;
+  const result = await compiler.compileModule({ module: 'tcp', version: '1.1.0', language: 'wat', source });
+  if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
+  const bytes = Buffer.from(result.compiled.image);
+  const replace = (from: Buffer, to: Buffer) => {
+    const place = bytes.indexOf(from);
+    if (place < 0) throw new Error('the image is not as expected');
+    to.copy(bytes, place);
+  };
+  // i32.const in signed LEB128.
+  replace(Buffer.from([0x41, 0xe8, 0xfb, 0x03, 0x0b]), Buffer.from([0x41, 0xf0, 0xa2, 0x04, 0x0b]));
+  replace(Buffer.from('"mayFailToInstantiate":false'), Buffer.from('"mayFailToInstantiate":true '));
+  const patched = new Uint8Array(bytes);
+  return readImage(patched, digestOf(patched));
+}
+
+test.each([
+  ['data out of bounds', outOfBounds],
+  ['a start function that traps', () => moduleImage('tcp', '1.1.0', `(module (memory 1) (func $s unreachable) (start $s) ${work})`)],
+])('%s fails the load in operation 230, and the old version serves on', async (_, imageOf) => {
+  await bench.load('tcp', '1.0.0', quickModule(1));
+  const report = await bench.device.load({ image: await imageOf() });
+  expect(report).toMatchObject({ outcome: 'failed', current: { version: '1.0.0' } });
+  expect(report.steps.map(({ step }) => step)).toEqual(['received', 'looked-up', 'compared', 'failed', 'completed']);
+  await bench.start('calls', { module: 'tcp', calls: 1 });
+  await until(() => bench.statistics('calls').state === 'finished');
+  expect(bench.statistics('calls')).toMatchObject({ callsCompleted: 1, callsFailed: 0 });
+});
+
+const callsWrongly = `(module (type $other (func (result f64))) (table 2 funcref) (elem (i32.const 0) $f)
+  (func $f (param i32) (result i32) (local.get 0))
+  (func (export "work") (param i32) (result i32) (drop (call_indirect (type $other) (local.get 0))) (i32.const 1)))`;
+
+test.each([
+  ['of another type', 0],
+  ['that is null', 1],
+  ['past the end', 7],
+])('a call_indirect of a module in its own table, to an element %s, is its own mistake and no segmentation fault', async (_, index) => {
+  await bench.load('tcp', '1.0.0', callsWrongly);
+  await bench.start('calls', { module: 'tcp', arguments: [String(index)], calls: 1 });
+  await until(() => bench.statistics('calls').state === 'finished');
+  const { faults, callsFailed, lastFailure } = bench.statistics('calls');
+  expect({ faults, callsFailed }).toEqual({ faults: 0, callsFailed: 1 });
+  expect(lastFailure).toMatch(/ in tcp@1\.0\.0 at 0x1000: a call_indirect of the module itself failed$/);
+  expect(bench.device.state().abiViolations.total).toBe(0);
+});
+
+test('the same in a module that another one calls', async () => {
+  await bench.load('inner', '1.0.0', callsWrongly);
+  const outer = `(module (import "inner" "work" (func $inner (param i32) (result i32)))
+    (func (export "work") (param i32) (result i32) (call $inner (local.get 0))))`;
+  await bench.load('outer', '1.0.0', outer);
+  await bench.start('calls', { module: 'outer', calls: 1 });
+  await until(() => bench.statistics('calls').state === 'finished');
+  expect(bench.statistics('calls')).toMatchObject({ faults: 0, callsFailed: 1 });
+});
+
+test('an access to an export that the version in memory lacks is a segmentation fault', async () => {
+  await bench.load('tcp', '1.0.0', '(module (func (export "other") (result i32) (i32.const 1)))');
+  await bench.start('calls', { module: 'tcp', calls: 1 });
+  await until(() => bench.statistics('calls').state === 'finished');
+  expect(bench.statistics('calls')).toMatchObject({ faults: 1, callsFailed: 1 });
+  expect(bench.statistics('calls').lastFailure).toContain('which has no such export');
+});
