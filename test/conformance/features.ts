@@ -1,0 +1,61 @@
+// Why a module is refused, as the feature that it uses and devices do not have.
+
+import type { Diagnostic } from '../../src/compiler/result.ts';
+
+const features: readonly (readonly [RegExp, string])[] = [
+  [/exports no function/, 'no exported function: there is nothing to access'],
+  [/is a (global|memory|table|tag): a module may import/, 'imported memories, tables, globals and tags'],
+  [/multiple memories|multiple-memories|multimemory|multi-memory/i, 'several memories'],
+  [/memory64|64-bit|is64|i64 addresses/i, '64-bit memories and tables'],
+  [/exception|tag/i, 'exception handling'],
+  [/tail.?call|return_call/i, 'tail calls'],
+  [
+    /\bgc\b|heap type|struct|array|typed function|function.references|non-nullable|reference type/i,
+    'garbage-collected and typed references',
+  ],
+  [/relaxed/i, 'relaxed SIMD'],
+  [/thread|atomic|shared/i, 'shared memory and atomics'],
+  [/exports? \d+ functions; the limit|more than \d+ exports/, 'more exports than the limit'],
+  [/the memory is of \d+ pages|memory .*limit/, 'a larger memory than the limit'],
+  [/the table is of \d+ elements|table .*limit/, 'a larger table than the limit'],
+  [/U\+0000/, 'the character U+0000 in a name'],
+  [/is unknown: (import from|the kernel has)/, 'an import that no device provides'],
+  [/custom page size/i, 'custom page sizes'],
+  [/funcref|externref/, 'references in the interface of a module'],
+];
+
+/** The feature that the diagnostics name, or null where they name none. */
+export function featureOf(diagnostics: readonly Diagnostic[]): string | null {
+  for (const { message } of diagnostics) {
+    const found = features.find(([pattern]) => pattern.test(message));
+    if (found !== undefined) return found[1];
+  }
+  return null;
+}
+
+export const exportedGlobals = 'exported globals';
+export const references = 'references in the interface of a module';
+
+/** What V8 says of each trap of the specification. */
+const traps: Readonly<Record<string, RegExp>> = {
+  'out of bounds memory access': /memory access out of bounds|data segment out of bounds/,
+  'integer divide by zero': /(divide|remainder) by zero/,
+  'integer overflow': /divide result unrepresentable|float unrepresentable in integer range/,
+  'invalid conversion to integer': /float unrepresentable in integer range/,
+  'out of bounds table access': /table index is out of bounds|element segment out of bounds|table access out of bounds/,
+  'undefined element': /table index is out of bounds|function signature mismatch/,
+  'uninitialized element': /function signature mismatch|table index is out of bounds/,
+  'uninitialized element 2': /function signature mismatch/,
+  'indirect call type mismatch': /function signature mismatch/,
+  unreachable: /unreachable/,
+  'call stack exhausted': /call stack/i,
+};
+
+/** An instruction that traps whatever its operands are is `unreachable` after the optimizer. */
+const optimizedTraps = /memory access|table access|element|indirect call/;
+
+/** Whether the message of a failed call is of the trap that a script names. */
+export function isTrap(message: string, text: string): boolean {
+  if (traps[text]?.test(message) === true) return true;
+  return optimizedTraps.test(text) && message.startsWith('unreachable');
+}
