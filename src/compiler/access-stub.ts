@@ -2,114 +2,237 @@
 // reads the module table at every call, and retries where an error was injected into the access that it made.
 
 import { bypassMark, frameLimit, retryLimit, runningThread, tableEntry, threadBlock } from '../machine/abi.ts';
-import type { FunctionType } from '../machine/image.ts';
-import { type Expression, expressions } from './expression.ts';
+import {
+  access,
+  block,
+  branch,
+  call,
+  callIndirect,
+  end,
+  globalGet,
+  globalSet,
+  type Instruction,
+  i32Const,
+  ifBlock,
+  localGet,
+  localSet,
+  loop,
+  opcodes,
+  plain,
+} from './binary/instruction.ts';
+import { encodeInstructions } from './binary/instruction-codec.ts';
+import type { FunctionBody, FunctionType, LocalRun, ValueType } from './binary/module.ts';
+import type { TypeTable } from './binary/type-table.ts';
+import { supportFunctions, supportMemories, supportTables, supportTags } from './support.ts';
 
-/** A quoted name of the text format, for names that come from users. */
-function quotedName(...parts: readonly string[]): string {
-  return `$"${parts.join(':').replace(/[^ -~]|["\\$]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)}"`;
-}
+const { kernel } = supportMemories;
 
-/** The global with the place of a module's entry in the module table. */
-export const entryGlobal = (module: string) => quotedName('patchbay', 'entry', module);
-/** The global with an export's distance from its module's address. */
-export const offsetGlobal = (module: string, name: string) => quotedName('patchbay', 'offset', module, name);
+const load = (address: Instruction, offset = 0) => [address, access('i32.load', kernel, offset)];
 
-export const parametersText = (type: FunctionType) => type.parameters.map((parameter, index) => `(param $${index} ${parameter})`).join(' ');
-export const resultsText = (type: FunctionType) => (type.results.length === 0 ? '' : `(result ${type.results.join(' ')})`);
-
-/** What the kernel's memory says of the thread that has the processor. */
-export const readRunning = (what: keyof typeof runningThread) => `(i32.load $patchbay:memory (i32.const ${runningThread[what]}))`;
-export const writeRunning = (what: keyof typeof runningThread, value: string) =>
-  `(i32.store $patchbay:memory (i32.const ${runningThread[what]}) ${value})`;
+/** Reads a word that the kernel's memory has about the thread that has the processor. */
+const readRunning = (what: keyof typeof runningThread) => load(i32Const(runningThread[what]));
+const writeRunning = (what: keyof typeof runningThread, value: readonly Instruction[]) => [
+  i32Const(runningThread[what]),
+  ...value,
+  access('i32.store', kernel),
+];
 
 export type StubOptions = {
   /** A global of the module that receives the record of the image that completed the access, or null. */
-  readonly served: string | null;
+  readonly served: number | null;
   /** Globals of the module that keep the address and the record that the first access found, or null: then every access reads the table. */
-  readonly pinned: { readonly address: string; readonly record: string } | null;
+  readonly pinned: { readonly address: number; readonly record: number } | null;
+  /** The module's stack pointer, which has its value again when an access has ended by an injected error; null where the module has no C stack. */
+  readonly stackPointer: number | null;
 };
+
+export type StubTarget = {
+  readonly type: FunctionType;
+  /** The global with the place of the module's entry in the module table. */
+  readonly entry: number;
+  /** The global with the export's distance from its module's address. */
+  readonly offset: number;
+};
+
+/** A function with its instructions, as it can be put in the place of a call. */
+export type StubFunction = { readonly type: FunctionType; readonly locals: readonly ValueType[]; readonly body: readonly Instruction[] };
+
+/** Indices of a stub's locals, after its parameters. */
+function localsOf(type: FunctionType) {
+  const first = type.parameters.length;
+  return {
+    frame: first,
+    effects: first + 1,
+    record: first + 2,
+    address: first + 3,
+    mark: first + 4,
+    tries: first + 5,
+    stackPointer: first + 6,
+    results: first + 7,
+  };
+}
+
+type Locals = ReturnType<typeof localsOf>;
 
 /**
  * The stub of one import. A frame is a place in the thread's stack of images; the injected error is aimed at one of them, so that of
  * nested accesses the right one retries and those further in just unwind. A retry always goes through the module table.
  */
-export function accessStub(
-  name: string,
-  target: { module: string; name: string; type: FunctionType },
-  { served, pinned }: StubOptions,
-): Expression[] {
+export function accessStub(target: StubTarget, options: StubOptions, types: TypeTable): StubFunction {
   const { type } = target;
-  const entry = `(global.get ${entryGlobal(target.module)})`;
-  const resultLocals = type.results.map((_, index) => `$result${index}`);
-  return expressions(`
-    (func ${name} ${parametersText(type)} ${resultsText(type)}
-      (local $frame i32) (local $effects i32) (local $record i32) (local $address i32) (local $mark i32) (local $tries i32)
-      ${type.results.map((result, index) => `(local ${resultLocals[index]} ${result})`).join(' ')}
-      (local.set $frame ${readRunning('stack')})
-      (local.set $effects ${readRunning('effects')})
-      (local.set $tries (i32.const 0))
-      (if (i32.ge_u (i32.and (local.get $frame) (i32.const ${threadBlock.bytes - 1})) (i32.const ${threadBlock.frames + 4 * frameLimit}))
-        (then (unreachable)))
-      (block $done ${resultsText(type)}
-        (loop $retry
-          ${readTable(entry)}
-          (local.set $mark (local.get $record))
-          ${pinned === null ? '' : `(if (i32.eqz (local.get $tries)) (then ${readPinned(pinned)}))`}
-          (i32.store $patchbay:memory (local.get $frame) (local.get $mark))
-          ${writeRunning('stack', '(i32.add (local.get $frame) (i32.const 4))')}
-          (block $injected
-            (try_table ${resultsText(type)} (catch $patchbay:injected $injected)
-              (call_indirect $patchbay:space ${typeText(type)}
-                ${type.parameters.map((_, index) => `(local.get $${index})`).join(' ')}
-                (i32.add (local.get $address) (global.get ${offsetGlobal(target.module, target.name)}))))
-            ${resultLocals
-              .toReversed()
-              .map((local) => `local.set ${local}`)
-              .join(' ')}
-            ${writeRunning('stack', '(local.get $frame)')}
-            ${served === null ? '' : `(global.set ${served} (local.get $record))`}
-            (br $done ${resultLocals.map((local) => `(local.get ${local})`).join(' ')})
-          )
-          (local.set $tries (call $patchbay:interrupted (local.get $frame) (local.get $effects) (local.get $tries)))
-          (br $retry)
-        )
-        unreachable
-      )
-    )`);
+  const locals = localsOf(type);
+  const results = types.blockType(type.results);
+  const body = [
+    ...enterFrame(locals, options),
+    block(results),
+    loop(),
+    ...readTable(target.entry, locals),
+    ...(options.pinned === null ? [] : readPinned(options.pinned, locals)),
+    localGet(locals.frame),
+    localGet(locals.mark),
+    access('i32.store', kernel),
+    ...writeRunning('stack', [localGet(locals.frame), i32Const(4), plain('i32.add')]),
+    block(),
+    ...makeAccess(target, options, locals, types),
+    branch(2),
+    end,
+    ...leaveByError(locals, options),
+    branch(0),
+    end,
+    plain('unreachable'),
+    end,
+  ];
+  return { type, locals: [...Array.from({ length: 7 }, () => 'i32' as const), ...type.results], body };
 }
+
+/** Notes where the thread is, and traps where its stack of images is full. */
+function enterFrame({ frame, effects, tries, stackPointer }: Locals, options: StubOptions): Instruction[] {
+  return [
+    ...readRunning('stack'),
+    localSet(frame),
+    ...readRunning('effects'),
+    localSet(effects),
+    i32Const(0),
+    localSet(tries),
+    ...(options.stackPointer === null ? [] : [globalGet(options.stackPointer), localSet(stackPointer)]),
+    localGet(frame),
+    i32Const(threadBlock.bytes - 1),
+    plain('i32.and'),
+    i32Const(threadBlock.frames + 4 * frameLimit),
+    plain('i32.ge_u'),
+    ifBlock(),
+    plain('unreachable'),
+    end,
+  ];
+}
+
+/** The access itself, in a block that an injected error leaves; its results are on the stack at the end. */
+function makeAccess({ type, offset }: StubTarget, { served }: StubOptions, locals: Locals, types: TypeTable): Instruction[] {
+  const resultLocals = type.results.map((_, index) => locals.results + index);
+  return [
+    {
+      kind: 'try-table',
+      op: opcodes.try_table,
+      type: types.blockType(type.results),
+      catches: [{ kind: 'tag', tag: supportTags.injected, label: 0 }],
+    },
+    ...type.parameters.map((_, index) => localGet(index)),
+    localGet(locals.address),
+    globalGet(offset),
+    plain('i32.add'),
+    callIndirect(types.indexOf(type), supportTables.space),
+    end,
+    ...resultLocals.toReversed().map(localSet),
+    ...writeRunning('stack', [localGet(locals.frame)]),
+    ...(served === null ? [] : [localGet(locals.record), globalSet(served)]),
+    ...resultLocals.map(localGet),
+  ];
+}
+
+/** The injected error has left the access: another try, or the error goes on from `interrupted`. */
+function leaveByError({ frame, effects, tries, stackPointer }: Locals, options: StubOptions): Instruction[] {
+  return [
+    ...(options.stackPointer === null ? [] : [localGet(stackPointer), globalSet(options.stackPointer)]),
+    localGet(frame),
+    localGet(effects),
+    localGet(tries),
+    call(supportFunctions.interrupted),
+    localSet(tries),
+  ];
+}
+
+function readTable(entry: number, { record, address, mark }: Locals): Instruction[] {
+  return [
+    ...load(globalGet(entry), tableEntry.record),
+    localSet(record),
+    ...load(globalGet(entry), tableEntry.address),
+    localSet(address),
+    localGet(record),
+    localSet(mark),
+  ];
+}
+
+/** A program that reads the address once and keeps it (patent: tests that nothing holds on to old code). Its retries go through the table. */
+function readPinned(pinned: NonNullable<StubOptions['pinned']>, { record, address, mark, tries }: Locals): Instruction[] {
+  return [
+    localGet(tries),
+    plain('i32.eqz'),
+    ifBlock(),
+    globalGet(pinned.address),
+    plain('i32.eqz'),
+    ifBlock(),
+    localGet(record),
+    globalSet(pinned.record),
+    localGet(address),
+    globalSet(pinned.address),
+    end,
+    globalGet(pinned.record),
+    localSet(record),
+    globalGet(pinned.address),
+    localSet(address),
+    localGet(record),
+    i32Const(bypassMark),
+    plain('i32.or'),
+    localSet(mark),
+    end,
+  ];
+}
+
+export const interruptedType: FunctionType = { parameters: ['i32', 'i32', 'i32'], results: ['i32'] };
 
 /**
  * What all stubs of an image do with an injected error: the access is left and its effects are dropped; then it is tried again, if the error is
  * aimed at it and it has retries left, or the error goes on. Out of the stubs' way, so that they are small enough for V8 to put into their callers.
  */
-export const interruptedText = () => {
-  const block = `(i32.and (local.get $frame) (i32.const -${threadBlock.bytes}))`;
-  const inBlock = (offset: number) => `(i32.load $patchbay:memory offset=${offset} ${block})`;
-  return expressions(`
-    (func $patchbay:interrupted (param $frame i32) (param $effects i32) (param $tries i32) (result i32)
-      ${writeRunning('effects', '(local.get $effects)')}
-      (if (i32.or (i32.ne ${inBlock(threadBlock.aim)} (local.get $frame)) (i32.ge_u (local.get $tries) (i32.const ${retryLimit})))
-        (then (throw $patchbay:injected)))
-      (i32.store $patchbay:memory offset=${threadBlock.retried} ${block} (i32.add ${inBlock(threadBlock.retried)} (i32.const 1)))
-      (i32.add (local.get $tries) (i32.const 1)))`);
-};
-
-const readTable = (entry: string) => `
-  (local.set $record (i32.load $patchbay:memory offset=${tableEntry.record} ${entry}))
-  (local.set $address (i32.load $patchbay:memory offset=${tableEntry.address} ${entry}))`;
-
-/** A program that reads the address once and keeps it (patent: tests that nothing holds on to old code). Its retries go through the table. */
-function readPinned({ address, record }: NonNullable<StubOptions['pinned']>): string {
-  return `
-    (if (i32.eqz (global.get ${address}))
-      (then
-        (global.set ${record} (local.get $record))
-        (global.set ${address} (local.get $address))))
-    (local.set $record (global.get ${record}))
-    (local.set $address (global.get ${address}))
-    (local.set $mark (i32.or (local.get $record) (i32.const ${bypassMark})))`;
+export function interruptedFunction(): StubFunction {
+  const [frame, effects, tries] = [0, 1, 2];
+  const blockAddress = [localGet(frame), i32Const(-threadBlock.bytes), plain('i32.and')];
+  const inBlock = (offset: number) => [...blockAddress, access('i32.load', kernel, offset)];
+  const body = [
+    ...writeRunning('effects', [localGet(effects)]),
+    ...inBlock(threadBlock.aim),
+    localGet(frame),
+    plain('i32.ne'),
+    localGet(tries),
+    i32Const(retryLimit),
+    plain('i32.ge_u'),
+    plain('i32.or'),
+    ifBlock(),
+    { kind: 'tag', op: opcodes.throw, index: supportTags.injected } as const,
+    end,
+    ...blockAddress,
+    ...inBlock(threadBlock.retried),
+    i32Const(1),
+    plain('i32.add'),
+    access('i32.store', kernel, threadBlock.retried),
+    localGet(tries),
+    i32Const(1),
+    plain('i32.add'),
+  ];
+  return { type: interruptedType, locals: [], body };
 }
 
-/** A function type without the parameters' names. */
-const typeText = (type: FunctionType) => `${type.parameters.map((parameter) => `(param ${parameter})`).join(' ')} ${resultsText(type)}`;
+/** The function as a part of a module. */
+export function functionBody({ type, locals, body }: StubFunction, types: TypeTable): FunctionBody {
+  return { type: types.indexOf(type), locals: locals.map((local): LocalRun => ({ count: 1, type: local })), ...encodeInstructions(body) };
+}

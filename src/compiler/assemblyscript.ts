@@ -1,8 +1,10 @@
 // AssemblyScript → WebAssembly, with its compiler's findings as diagnostics.
 
 import type { APIOptions } from 'assemblyscript/asc';
+import { decodeModule } from './binary/reader.ts';
 import asc from './generated/asc.js';
 import type { Diagnostic } from './result.ts';
+import { growsMemory } from './toolchain.ts';
 
 type Compiled =
   | { readonly ok: true; readonly binary: Uint8Array; readonly compiler: string; readonly warnings: readonly Diagnostic[] }
@@ -13,10 +15,17 @@ const diagnosticLimit = 50;
 
 /** Compiles one file, which may import nothing but the library: an access of another module is declared with `@external`. */
 export async function compileAssemblyScript(name: string, source: string): Promise<Compiled> {
+  // Code that allocates nothing needs no runtime, and no memory: `stub` leaves both out.
+  const compiled = await compileWith(name, source, ['--runtime', 'stub']);
+  if (!compiled.ok || !growsMemory(decodeModule(compiled.binary))) return compiled;
+  return compileWith(name, source, ['--runtime', 'minimal', '--exportRuntime']);
+}
+
+async function compileWith(name: string, source: string, runtime: readonly string[]): Promise<Compiled> {
   const file = `${name}.ts`;
   const diagnostics: Diagnostic[] = [];
   let binary: Uint8Array | null = null;
-  const options = [file, '--outFile', 'image.wasm', '--runtime', 'stub', '--use', 'abort=', '--noExportMemory', '-O2'];
+  const options = [file, '--outFile', 'image.wasm', ...runtime, '--use', 'abort=', '--noExportMemory', '-O2'];
   const { error, stderr } = await asc.main(options, {
     readFile: (path) => (path === file ? source : null),
     writeFile: (_path, contents) => {

@@ -2,8 +2,8 @@
 
 import { digestOf } from '../machine/image.ts';
 import { assemble } from './assemble.ts';
-import { type DriverRequest, driverText, pinnedGlobals, servedGlobal } from './driver.ts';
-import { readExpression } from './expression.ts';
+import { decodeModule } from './binary/reader.ts';
+import { type DriverRequest, driverBinary, driverStubs, driverText } from './driver.ts';
 import { readSource } from './front-end.ts';
 import type { CompiledImage, CompileRequest, CompileResult, Diagnostic } from './result.ts';
 
@@ -19,14 +19,16 @@ async function compileModule(request: CompileRequest): Promise<CompileResult> {
   if (!checked.ok) return checked;
   const sourceDigest = digestOf(request.source);
   const { module, version } = request;
+  const { stackPointer, ...expectations } = checked.expectations;
   const assembled = assemble({
     kind: 'module',
     module,
     version,
     compiler: checked.compiler,
     sourceDigest,
-    tree: checked.tree,
-    stubs: { served: null, pinned: null },
+    code: checked.module,
+    ...expectations,
+    stubs: { served: null, pinned: null, stackPointer },
   });
   if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding('error', reason)) };
   const warnings = [...checked.warnings, ...assembled.warnings.map((warning) => finding('warning', warning))];
@@ -43,8 +45,11 @@ function compileDriver(request: DriverRequest): CompileResult {
     version: '1.0.0',
     compiler,
     sourceDigest,
-    tree: readExpression(text),
-    stubs: { served: servedGlobal, pinned: request.addressing === 'hard-coded' ? pinnedGlobals : null },
+    code: decodeModule(driverBinary(text)),
+    stubs: driverStubs(request),
+    stack: null,
+    concurrency: 'shared',
+    collector: null,
   });
   if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding('error', reason)) };
   return { ok: true, compiled: compiled(assembled, sourceDigest, compiler), warnings: [] };

@@ -1,149 +1,240 @@
-// Loops that count: a local goes from where it is to a limit in constant steps. How far it is yet to go is known before each round of them.
+// Loops that count: a local goes from where it is to a limit in constant steps. How far it is yet to go is known before each stretch of them.
 
-import { type Expression, keywordOf } from './expression.ts';
+import { type Instruction, i32Const, localGet, opcodes, plain } from './binary/instruction.ts';
 
 export type CountedLoop = WhileLoop | UntilLoop;
 
-/** A loop of the form `(loop $l (if (compare $index limit) (then … (local.set $index (i32.add $index step)) … (br $l))))`. */
-type WhileLoop = {
-  readonly form: 'while';
-  readonly index: string;
-  readonly limit: Expression;
-  /** What the index and the limit are compared by, in this order. */
-  readonly compare: 'i32.lt_s' | 'i32.lt_u' | 'i32.gt_s' | 'i32.gt_u';
+/** What index and limit are compared by while the loop continues, the index first. */
+export type Comparison = 'i32.lt_s' | 'i32.lt_u' | 'i32.gt_s' | 'i32.gt_u' | 'i32.ne';
+
+/** `limit` is an `i32.const` or a `local.get`; the body is [bodyStart, bodyEnd) of the function's instructions. */
+type Counting = {
+  readonly index: number;
+  readonly limit: Instruction;
   /** Added to the index in each iteration; positive where the index goes up to the limit, negative where it goes down. */
   readonly step: number;
-  /** What runs while the comparison holds. */
-  readonly body: readonly Expression[];
-};
-
-/** A loop of the form `(loop $l … (br_if $l (i32.ne (local.tee $index (i32.add $index step)) limit)))`; a limit of 0 may be left out. */
-type UntilLoop = {
-  readonly form: 'until';
-  readonly index: string;
-  readonly limit: Expression;
-  readonly step: 1 | -1;
-  /** What runs before the index changes. */
-  readonly body: readonly Expression[];
-};
-
-/** With larger steps the index could go past a limit that is near the end of its range, and begin anew. */
-const largestStep = 1_024;
-
-const mirrored: Readonly<Record<string, WhileLoop['compare']>> = {
-  'i32.lt_s': 'i32.gt_s',
-  'i32.lt_u': 'i32.gt_u',
-  'i32.gt_s': 'i32.lt_s',
-  'i32.gt_u': 'i32.lt_u',
+  readonly bodyStart: number;
+  readonly bodyEnd: number;
 };
 
 /**
- * Reads a loop as one that counts, or answers null. The loop ends only when the comparison fails, or by a trap: every other way out, and every
- * other way back, makes it a loop of another kind: it would pay for what it does not do. So does an index or a limit that is set anywhere else.
+ * A loop that tests first: `loop; index, limit, compare; if; body; br 1; end; end`, or `loop; index, limit, opposite; br_if exit; body; br 0; end`.
+ * The body changes the index once in every iteration.
  */
-export function countedLoop(loop: readonly Expression[]): CountedLoop | null {
-  return whileLoop(loop) ?? untilLoop(loop);
+type WhileLoop = Counting & {
+  readonly form: 'while';
+  readonly compare: Comparison;
+  /** The test and branch of the second form, which stand before each stretch; null in the first. */
+  readonly exit: readonly Instruction[] | null;
+};
+
+/** A loop that tests last: `loop; body; index + step → index, limit, i32.ne; br_if 0; end`; a limit of 0 may be left out. */
+type UntilLoop = Counting & { readonly form: 'until' };
+
+/** What is known of a loop when its end is reached. */
+export type LoopShape = {
+  /** Positions of `loop` and of its `end`. */
+  readonly start: number;
+  readonly end: number;
+  /** Branches to the loop, and whether one in it leaves it, besides a `br_if` at `start + 4`. */
+  readonly backBranches: number;
+  readonly leaves: boolean;
+  readonly hasExitBranch: boolean;
+  /** An `if` that begins at `start + 4`: where it ends, and whether it is without `else` and not branched to. */
+  readonly conditional: { readonly end: number; readonly isPlain: boolean; readonly frame: number } | null;
+  /** Numbers of the blocks: sets of locals note the innermost one. */
+  readonly frame: number;
+};
+
+/** Where each local of a function is set, in order, with the innermost block around it. */
+export class LocalSets {
+  readonly #positions = new Map<number, number[]>();
+  readonly #frames = new Map<number, number[]>();
+
+  add(local: number, position: number, frame: number): void {
+    const positions = this.#positions.get(local);
+    if (positions === undefined) {
+      this.#positions.set(local, [position]);
+      this.#frames.set(local, [frame]);
+    } else {
+      positions.push(position);
+      this.#frames.get(local)?.push(frame);
+    }
+  }
+
+  /** How often a local is set in [start, end), and the first of these places. */
+  within(local: number, start: number, end: number): { count: number; position: number; frame: number } {
+    const positions = this.#positions.get(local) ?? [];
+    const first = lowerBound(positions, start);
+    return {
+      count: lowerBound(positions, end) - first,
+      position: positions[first] ?? -1,
+      frame: this.#frames.get(local)?.[first] ?? -1,
+    };
+  }
 }
 
-function whileLoop(loop: readonly Expression[]): WhileLoop | null {
-  const [, label, conditional, ...rest] = loop;
-  if (typeof label !== 'string' || !Array.isArray(conditional) || rest.length > 0) return null;
-  const [keyword, condition, branch, ...otherwise] = conditional;
-  if (keyword !== 'if' || keywordOf(branch) !== 'then' || !Array.isArray(branch) || otherwise.length > 0) return null;
-  const body = branch.slice(1);
-  const last = body.pop();
-  if (!Array.isArray(last) || last.length !== 2 || last[0] !== 'br' || last[1] !== label) return null;
-  if (leaves(body, new Set())) return null;
-  for (const compared of bothWays(condition)) {
-    const counted = countedBy(compared, body);
-    if (counted !== null) return { form: 'while', ...counted, body };
+/** Index of the first item that is not below a value. */
+function lowerBound(sorted: readonly number[], value: number): number {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((sorted[middle] ?? 0) < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** With larger steps the index could go past a limit that is near the end of its range, and begin again. */
+const largestStep = 1_024;
+
+const mirrored: ReadonlyMap<Comparison, Comparison> = new Map<Comparison, Comparison>([
+  ['i32.lt_s', 'i32.gt_s'],
+  ['i32.lt_u', 'i32.gt_u'],
+  ['i32.gt_s', 'i32.lt_s'],
+  ['i32.gt_u', 'i32.lt_u'],
+  ['i32.ne', 'i32.ne'],
+]);
+
+const comparisons: ReadonlyMap<number, Comparison> = new Map([...mirrored.keys()].map((name) => [opcodes[name], name]));
+
+/** Comparisons that end a loop → those that continue it. */
+const opposites: ReadonlyMap<number, Comparison> = new Map<number, Comparison>([
+  [opcodes['i32.ge_s'], 'i32.lt_s'],
+  [opcodes['i32.ge_u'], 'i32.lt_u'],
+  [opcodes['i32.le_s'], 'i32.gt_s'],
+  [opcodes['i32.le_u'], 'i32.gt_u'],
+  [opcodes['i32.eq'], 'i32.ne'],
+]);
+
+/**
+ * Reads a loop as one that counts, or returns null. The loop ends only when the comparison fails, or by a trap: every other way out, and every
+ * other way back, makes it a loop of another kind: it would pay for what it does not do. So does an index or a limit that is set anywhere else.
+ */
+export function countedLoop(instructions: readonly Instruction[], shape: LoopShape, sets: LocalSets): CountedLoop | null {
+  if (shape.backBranches !== 1 || shape.leaves) return null;
+  if (shape.conditional !== null) return conditionalLoop(instructions, shape, shape.conditional, sets);
+  return shape.hasExitBranch ? exitLoop(instructions, shape, sets) : untilLoop(instructions, shape, sets);
+}
+
+function conditionalLoop(
+  instructions: readonly Instruction[],
+  { start, end }: LoopShape,
+  conditional: NonNullable<LoopShape['conditional']>,
+  sets: LocalSets,
+): CountedLoop | null {
+  if (conditional.end !== end - 1 || !conditional.isPlain || !isBranch(instructions[end - 2], opcodes.br, 1)) return null;
+  const compare = comparisons.get(instructions[start + 3]?.op ?? -1);
+  if (compare === undefined) return null;
+  return whileLoop(
+    instructions,
+    compare,
+    { at: start + 1, bodyStart: start + 5, bodyEnd: end - 2, frame: conditional.frame, exit: null },
+    sets,
+  );
+}
+
+function exitLoop(instructions: readonly Instruction[], { start, end, frame }: LoopShape, sets: LocalSets): CountedLoop | null {
+  if (!isBranch(instructions[end - 1], opcodes.br, 0)) return null;
+  const compare = opposites.get(instructions[start + 3]?.op ?? -1);
+  if (compare === undefined) return null;
+  const exit = instructions.slice(start + 1, start + 5);
+  return whileLoop(instructions, compare, { at: start + 1, bodyStart: start + 5, bodyEnd: end - 1, frame, exit }, sets);
+}
+
+type Body = {
+  /** Where the two values of the comparison are. */
+  readonly at: number;
+  readonly bodyStart: number;
+  readonly bodyEnd: number;
+  readonly frame: number;
+  readonly exit: readonly Instruction[] | null;
+};
+
+function whileLoop(instructions: readonly Instruction[], compare: Comparison, body: Body, sets: LocalSets): CountedLoop | null {
+  const [left, right] = [instructions[body.at], instructions[body.at + 1]];
+  if (left === undefined || right === undefined) return null;
+  const ways = [
+    { index: localOf(left), limit: right, compare },
+    { index: localOf(right), limit: left, compare: mirrored.get(compare) ?? compare },
+  ];
+  for (const { index, limit, compare: way } of ways) {
+    const step = index === null ? null : stepIn(instructions, index, body, sets);
+    if (index === null || step === null || !staysAs(limit, body, sets) || !meets(step, limit, way)) continue;
+    return { form: 'while', index, limit, step, compare: way, exit: body.exit, bodyStart: body.bodyStart, bodyEnd: body.bodyEnd };
   }
   return null;
 }
 
-function untilLoop(loop: readonly Expression[]): UntilLoop | null {
-  const [, label, ...body] = loop;
-  const last = body.pop();
-  if (!Array.isArray(last) || last.length !== 3 || last[0] !== 'br_if' || last[1] !== label || leaves(body, new Set())) return null;
-  const condition = last[2] ?? '';
-  const [left = '', right = ''] = keywordOf(condition) === 'i32.ne' ? condition.slice(1) : [condition, ['i32.const', '0']];
-  const [change, limit] = keywordOf(left) === 'local.tee' ? [left, right] : [right, left];
-  const index = change[1];
-  if (keywordOf(change) !== 'local.tee' || typeof index !== 'string' || settings(body, index) > 0) return null;
-  const step = stepOf(change, index);
-  if ((step !== 1 && step !== -1) || !staysAs(limit, body) || localOf(limit) === index) return null;
-  return { form: 'until', index, limit, step, body };
-}
-
-type Comparison = { readonly compare: WhileLoop['compare']; readonly index: string; readonly limit: Expression };
-
-/** A comparison read with either side as the index. */
-function bothWays(condition: Expression | undefined): Comparison[] {
-  if (!Array.isArray(condition) || condition.length !== 3) return [];
-  const [keyword, left = '', right = ''] = condition;
-  const mirror = typeof keyword === 'string' ? mirrored[keyword] : undefined;
-  if (mirror === undefined) return [];
-  const compare = mirrored[mirror];
-  const [first, second] = [localOf(left), localOf(right)];
-  return [
-    ...(compare !== undefined && first !== null ? [{ compare, index: first, limit: right }] : []),
-    ...(second !== null ? [{ compare: mirror, index: second, limit: left }] : []),
-  ];
-}
-
-function countedBy({ compare, index, limit }: Comparison, body: readonly Expression[]): Omit<WhileLoop, 'form' | 'body'> | null {
-  if (settings(body, index) !== 1) return null;
-  const step = body.map((item) => stepOf(item, index)).find((found) => found !== null);
-  if (step === undefined || step === null || step === 0 || Math.abs(step) > largestStep) return null;
-  if (step > 0 !== compare.startsWith('i32.lt')) return null;
-  if (!staysAs(limit, body)) return null;
+/** Whether the index meets the limit: by steps of one every one; by larger steps it must not pass the end of its range. */
+function meets(step: number, limit: Instruction, compare: Comparison): boolean {
+  if (compare === 'i32.ne') return Math.abs(step) === 1;
+  if (step > 0 !== compare.startsWith('i32.lt')) return false;
+  if (Math.abs(step) === 1) return true;
   const constant = constantOf(limit);
-  // By steps of one the index meets every limit; by larger ones it must not pass the end of its range.
-  const isFar = constant !== null && Math.abs(constant) <= 0x7fff_ffff - largestStep && (constant >= largestStep || compare.endsWith('s'));
-  if (Math.abs(step) !== 1 && !isFar) return null;
-  return { compare, index, limit, step };
+  return constant !== null && Math.abs(constant) <= 0x7fff_ffff - largestStep && (constant >= largestStep || compare.endsWith('s'));
+}
+
+/** What the one change of the index in a body adds, if every iteration does it. */
+function stepIn(instructions: readonly Instruction[], index: number, { bodyStart, bodyEnd, frame }: Body, sets: LocalSets): number | null {
+  const set = sets.within(index, bodyStart, bodyEnd);
+  if (set.count !== 1 || set.frame !== frame || set.position - 3 < bodyStart) return null;
+  return stepAt(instructions, set.position, index);
+}
+
+/** What `local.get index; i32.const step; i32.add; local.set index` adds, given the place of its end; null of anything else. */
+function stepAt(instructions: readonly Instruction[], position: number, index: number): number | null {
+  const [from, constant, change] = instructions.slice(position - 3, position);
+  if (from === undefined || localOf(from) !== index) return null;
+  const size = constantOf(constant);
+  if (size === null || size === 0 || Math.abs(size) > largestStep) return null;
+  if (change?.op === opcodes['i32.add']) return size;
+  return change?.op === opcodes['i32.sub'] ? -size : null;
+}
+
+/** Where the limit and the change of the index are before a final `br_if`, from the end of the loop. */
+const untilForms = [
+  { length: 7, change: 4, limit: 3 },
+  { length: 7, change: 3, limit: 7 },
+  { length: 5, change: 2, limit: null },
+] as const;
+
+function untilLoop(instructions: readonly Instruction[], { start, end, frame }: LoopShape, sets: LocalSets): CountedLoop | null {
+  if (!isBranch(instructions[end - 1], opcodes.br_if, 0)) return null;
+  for (const form of untilForms) {
+    if (end - form.length <= start) continue;
+    if (form.limit !== null && instructions[end - 2]?.op !== opcodes['i32.ne']) continue;
+    const change = instructions[end - form.change];
+    const limit = form.limit === null ? i32Const(0) : instructions[end - form.limit];
+    if (change?.op !== opcodes['local.tee'] || change.kind !== 'local' || limit === undefined) continue;
+    const { index } = change;
+    const body = { bodyStart: start + 1, bodyEnd: end - form.length };
+    const step = stepAt(instructions, end - form.change, index);
+    const set = sets.within(index, start, end);
+    if (step === null || set.count !== 1 || set.frame !== frame) continue;
+    if (localOf(limit) === index || !staysAs(limit, { bodyStart: start, bodyEnd: end }, sets)) continue;
+    return { form: 'until', index, limit, step, ...body };
+  }
+  return null;
 }
 
 /** Whether a limit is the same in all iterations. */
-function staysAs(limit: Expression, body: readonly Expression[]): boolean {
+function staysAs(limit: Instruction, { bodyStart, bodyEnd }: { bodyStart: number; bodyEnd: number }, sets: LocalSets): boolean {
   const local = localOf(limit);
-  return local === null ? constantOf(limit) !== null : settings(body, local) === 0;
+  return local === null ? constantOf(limit) !== null : sets.within(local, bodyStart, bodyEnd).count === 0;
 }
 
-function localOf(expression: Expression): string | null {
-  const name = keywordOf(expression) === 'local.get' ? expression[1] : undefined;
-  return typeof name === 'string' ? name : null;
+function localOf(instruction: Instruction): number | null {
+  return instruction.kind === 'local' && instruction.op === opcodes['local.get'] ? instruction.index : null;
 }
 
-function constantOf(expression: Expression | undefined): number | null {
-  if (!Array.isArray(expression) || expression[0] !== 'i32.const' || typeof expression[1] !== 'string') return null;
-  return /^-?\d+$/.test(expression[1]) ? Number(expression[1]) : null;
+const constantOf = (instruction: Instruction | undefined) => (instruction?.kind === 'i32' ? instruction.value : null);
+
+function isBranch(instruction: Instruction | undefined, op: number, label: number): boolean {
+  return instruction?.kind === 'branch' && instruction.op === op && instruction.label === label;
 }
 
-/** What `(local.set $index (i32.add (local.get $index) (i32.const step)))`, or the same with `local.tee`, adds; null of anything else. */
-function stepOf(item: Expression, index: string): number | null {
-  if (!Array.isArray(item) || (item[0] !== 'local.set' && item[0] !== 'local.tee') || item[1] !== index) return null;
-  const sum = item[2];
-  if (!Array.isArray(sum) || (sum[0] !== 'i32.add' && sum[0] !== 'i32.sub') || localOf(sum[1] ?? '') !== index) return null;
-  const step = constantOf(sum[2]);
-  return step === null || sum[0] === 'i32.add' ? step : -step;
-}
-
-/** How often a local is set below some expressions. */
-function settings(list: readonly Expression[], local: string): number {
-  let count = (list[0] === 'local.set' || list[0] === 'local.tee') && list[1] === local ? 1 : 0;
-  for (const item of list) if (typeof item !== 'string') count += settings(item, local);
-  return count;
-}
-
-/** Whether a branch below some expressions goes to a label outside of them, or a return leaves the function. */
-function leaves(list: readonly Expression[], labels: ReadonlySet<string>): boolean {
-  const [keyword, label] = list;
-  if (keyword === 'return') return true;
-  if (typeof keyword === 'string' && keyword.startsWith('br')) {
-    for (const item of list.slice(1)) if (typeof item === 'string' && !labels.has(item)) return true;
-  }
-  const isLabelled = ['block', 'loop', 'if'].includes(typeof keyword === 'string' ? keyword : '') && typeof label === 'string';
-  const inner = isLabelled ? new Set(labels).add(label) : labels;
-  return list.some((item) => typeof item !== 'string' && leaves(item, inner));
+/** Instructions that put how far an index is from its limit on the stack. */
+export function distance({ index, limit, step }: CountedLoop): Instruction[] {
+  return step > 0 ? [limit, localGet(index), plain('i32.sub')] : [localGet(index), limit, plain('i32.sub')];
 }

@@ -1,20 +1,20 @@
 // The driver of a declared program: the loop, in WebAssembly, that each of its threads runs, so that accesses do not cross into JavaScript.
 
-import { pinnedRecordExport, threadBlock } from '../machine/abi.ts';
+import { pinnedRecordExport, runningThread, threadBlock } from '../machine/abi.ts';
 import type { FunctionType, ValueType } from '../machine/image.ts';
-import { parametersText, readRunning, resultsText, writeRunning } from './access-stub.ts';
-import { quote } from './expression.ts';
+import type { StubOptions } from './access-stub.ts';
+import { imageFeatures, parseText } from './binaryen.ts';
 
-/** Where the stub leaves the record of the image that completed the access. */
-export const servedGlobal = '$served';
-/** Where a driver of hard-coded addressing keeps what its first access found. */
-export const pinnedGlobals = { address: '$pinned-address', record: '$pinned-record' } as const;
+/** Global where the stub leaves the record of the image that completed the access. */
+const servedGlobal = 0;
+/** Globals where a driver of hard-coded addressing keeps what its first access found. */
+const pinnedGlobals = { address: 1, record: 2 } as const;
 
 /** The record is exported, for the device to see what the program holds. */
 const pinnedText = `
-  (global ${pinnedGlobals.address} (mut i32) (i32.const 0))
-  (global ${pinnedGlobals.record} (mut i32) (i32.const 0))
-  (export "${pinnedRecordExport}" (global ${pinnedGlobals.record}))`;
+  (global $pinned-address (mut i32) (i32.const 0))
+  (global $pinned-record (mut i32) (i32.const 0))
+  (export "${pinnedRecordExport}" (global $pinned-record))`;
 
 /** What a driver calls, and how it finds it. */
 export type DriverRequest = {
@@ -32,6 +32,35 @@ const toBits: Partial<Record<ValueType, string>> = {
   f32: '(i64.extend_i32_u (i32.reinterpret_f32 (local.get $value)))',
   f64: '(i64.reinterpret_f64 (local.get $value))',
 };
+
+const parametersText = (type: FunctionType) => type.parameters.map((parameter, index) => `(param $${index} ${parameter})`).join(' ');
+const resultsText = (type: FunctionType) => (type.results.length === 0 ? '' : `(result ${type.results.join(' ')})`);
+
+/** Text as a quoted string of the text format. */
+function quote(text: string): string {
+  return `"${Array.from(new TextEncoder().encode(text), (byte) => `\\${byte.toString(16).padStart(2, '0')}`).join('')}"`;
+}
+
+/** Words of the kernel's memory about the thread that has the processor. */
+const readRunning = (what: keyof typeof runningThread) => `(i32.load $patchbay:memory (i32.const ${runningThread[what]}))`;
+const writeRunning = (what: keyof typeof runningThread, value: string) =>
+  `(i32.store $patchbay:memory (i32.const ${runningThread[what]}) ${value})`;
+
+/** How the driver's one access is made. */
+export function driverStubs({ addressing }: DriverRequest): StubOptions {
+  return { served: servedGlobal, pinned: addressing === 'hard-coded' ? pinnedGlobals : null, stackPointer: null };
+}
+
+/** The driver's binary, before it is linked. */
+export function driverBinary(text: string): Uint8Array {
+  const module = parseText(text);
+  try {
+    module.setFeatures(imageFeatures);
+    return module.emitBinary();
+  } finally {
+    module.dispose();
+  }
+}
 
 /**
  * Text of a driver for one export of one module. `main(block, arguments…)` makes the calls that the thread's block asks for and counts them there
@@ -56,11 +85,13 @@ export function driverText(target: DriverRequest): string {
   const pauseAfterFailure = `(if (i32.load $patchbay:memory offset=${threadBlock.begun} (local.get $block)) (then ${pause}))`;
   return `
     (module
+      (import "patchbay" "memory" (memory $patchbay:memory 1))
+      (import "patchbay" "suspend" (func $patchbay:suspend))
       (import "patchbay" "commit" (func $commit))
       (import "patchbay" "switched" (func $switched (param i32 i32) (result i32)))
       (import "patchbay" "pause" (func $pause (param i32)))
       (import ${quote(target.module)} ${quote(target.export)} (func $access ${parametersText(type)} ${resultsText(type)}))
-      (global ${servedGlobal} (mut i32) (i32.const 0))
+      (global $served (mut i32) (i32.const 0))
       ${target.addressing === 'hard-coded' ? pinnedText : ''}
       (export "main" (func $main))
       (export "call" (func $call))
@@ -82,8 +113,8 @@ export function driverText(target: DriverRequest): string {
           ${addBegun}
           ${call}
           ${keep.join(' ')}
-          (if (i32.ne (global.get ${servedGlobal}) (i32.load $patchbay:memory offset=${threadBlock.version} (local.get $block)))
-            (then (if (call $switched (local.get $block) (global.get ${servedGlobal})) (then (call $patchbay:suspend)))))
+          (if (i32.ne (global.get $served) (i32.load $patchbay:memory offset=${threadBlock.version} (local.get $block)))
+            (then (if (call $switched (local.get $block) (global.get $served)) (then (call $patchbay:suspend)))))
           ${addCompleted}
           (if ${readRunning('effects')} (then (call $commit)))
           ${pause}

@@ -1,12 +1,20 @@
-// A module in any of the languages → its text as a tree, checked and optimised, or what is wrong with it.
+// A module in any of the languages → a checked and optimized module, or what is wrong with it.
 
-import { machineImports } from './assemble.ts';
+import { type Module, UnacceptedFeatureError } from './binary/module.ts';
+import { decodeModule } from './binary/reader.ts';
+import { encodeModule } from './binary/writer.ts';
 import { acceptedFeatures, type BinaryenModule, binaryen, findErrors, parseText, TextError } from './binaryen.ts';
-import { type Expression, keywordOf, readExpression } from './expression.ts';
 import type { CompileProblem, CompileRequest, Diagnostic } from './result.ts';
+import { type Expectations, expect, exportToolchain, readToolchain } from './toolchain.ts';
 
 export type Checked =
-  | { readonly ok: true; readonly tree: Expression[]; readonly compiler: string; readonly warnings: readonly Diagnostic[] }
+  | {
+      readonly ok: true;
+      readonly module: Module;
+      readonly compiler: string;
+      readonly warnings: readonly Diagnostic[];
+      readonly expectations: Expectations;
+    }
   | { readonly ok: false; readonly problem: CompileProblem; readonly diagnostics: readonly Diagnostic[] };
 
 /** Read when the thread starts, while files can be opened; the other languages need not wait for it. */
@@ -21,14 +29,14 @@ export async function readSource(request: CompileRequest): Promise<Checked> {
       const { compileAssemblyScript } = await assemblyScript;
       const compiled = await compileAssemblyScript(request.module, textOf(request.source));
       if (!compiled.ok) return { ok: false, problem: 'malformed-source', diagnostics: compiled.diagnostics };
-      return check(compiled.binary, compiled.compiler, compiled.warnings);
+      return check(compiled.binary, compiled.compiler, compiled.warnings, request);
     }
     case 'wat':
-      return readText(request.module, textOf(request.source));
+      return readText(request, textOf(request.source));
     case 'wasm':
       return typeof request.source === 'string'
         ? { ok: false, problem: 'not-webassembly', diagnostics: [finding('a prebuilt module is given as bytes, not as text')] }
-        : check(request.source, binaryenName, []);
+        : check(request.source, binaryenName, [], request);
   }
 }
 
@@ -40,8 +48,8 @@ function finding(message: string, place?: { file: string; line: number | null; c
   return { severity: 'error', message, file: place?.file ?? null, line: place?.line ?? null, column: place?.column ?? null };
 }
 
-function readText(name: string, text: string): Checked {
-  const file = `${name}.wat`;
+function readText(request: CompileRequest, text: string): Checked {
+  const file = `${request.module}.wat`;
   let module: BinaryenModule | undefined;
   try {
     module = parseText(text);
@@ -52,7 +60,7 @@ function readText(name: string, text: string): Checked {
         problem: 'malformed-source',
         diagnostics: errors.map((error) => finding(error, { file, line: null, column: null })),
       };
-    return checkModule(module, binaryenName, []);
+    return check(module.emitBinary(), binaryenName, [], request);
   } catch (error) {
     if (!(error instanceof TextError)) throw error;
     return {
@@ -65,49 +73,35 @@ function readText(name: string, text: string): Checked {
   }
 }
 
-function check(bytes: Uint8Array, compiler: string, warnings: readonly Diagnostic[]): Checked {
+function check(bytes: Uint8Array, compiler: string, warnings: readonly Diagnostic[], request: CompileRequest): Checked {
   try {
     // The engine says what is wrong and where; binaryen's reader expects a valid module.
     new WebAssembly.Module(new Uint8Array(bytes));
   } catch (error) {
     return { ok: false, problem: 'not-webassembly', diagnostics: [finding(error instanceof Error ? error.message : String(error))] };
   }
-  const module = binaryen.readBinary(bytes);
+  let original: Module;
   try {
-    return checkModule(module, compiler, warnings);
+    original = decodeModule(bytes);
+  } catch (error) {
+    if (!(error instanceof UnacceptedFeatureError)) throw error;
+    return unsupported([error.message]);
+  }
+  const toolchain = readToolchain(original);
+  if (toolchain.reasons.length > 0) return unsupported(toolchain.reasons);
+  const module = binaryen.readBinary(encodeModule(exportToolchain(original, toolchain)));
+  try {
+    const errors = findErrors(module, acceptedFeatures);
+    if (errors.length > 0) return unsupported(errors.map((error) => `not for a device: ${error}`));
+    binaryen.setOptimizeLevel(2);
+    binaryen.setShrinkLevel(0);
+    module.optimize();
+    return { ok: true, compiler, warnings, ...expect(decodeModule(module.emitBinary()), toolchain, request) };
   } finally {
     module.dispose();
   }
 }
 
-function checkModule(module: BinaryenModule, compiler: string, warnings: readonly Diagnostic[]): Checked {
-  const errors = findErrors(module, acceptedFeatures);
-  if (errors.length > 0)
-    return { ok: false, problem: 'unsupported', diagnostics: errors.map((error) => finding(`not for a device: ${error}`)) };
-  binaryen.setOptimizeLevel(2);
-  binaryen.setShrinkLevel(0);
-  module.optimize();
-  // Through the binary format without names: whatever the source called its functions, none of them has a name of ours.
-  const plain = binaryen.readBinary(module.emitBinary());
-  try {
-    plain.setFeatures(acceptedFeatures | binaryen.Features.MultiMemory);
-    plain.addMemoryImport(machineImports.memory, 'patchbay', 'memory', false);
-    plain.addTableImport(machineImports.table, 'patchbay', 'space');
-    const tree = readExpression(plain.emitText());
-    nameMemoryOfData(tree);
-    return { ok: true, tree, compiler, warnings };
-  } finally {
-    plain.dispose();
-  }
-}
-
-/** binaryen leaves the memory of a data segment unsaid where it is the first that the module had, which the machine's import then precedes. */
-function nameMemoryOfData(tree: readonly Expression[]): void {
-  const memory = tree.find((item) => keywordOf(item) === 'memory');
-  if (!Array.isArray(memory)) return;
-  for (const item of tree) {
-    if (keywordOf(item) !== 'data' || !Array.isArray(item)) continue;
-    const place = item.findIndex((part) => Array.isArray(part));
-    if (place >= 0 && keywordOf(item[place]) !== 'memory') item.splice(place, 0, ['memory', memory[1] ?? '0']);
-  }
+function unsupported(reasons: readonly string[]): Checked {
+  return { ok: false, problem: 'unsupported', diagnostics: reasons.map((reason) => finding(reason)) };
 }

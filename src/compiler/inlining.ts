@@ -1,73 +1,66 @@
 // Puts the access stubs into the loops that call them: V8 does so only where the caller is large, and a call costs as much as the rest of the stub.
 
-import { type Expression, keywordOf } from './expression.ts';
+import type { StubFunction } from './access-stub.ts';
+import { mapIndices } from './binary/index-map.ts';
+import { block, end, type Instruction, localSet, opcodes } from './binary/instruction.ts';
+import { depthChange } from './binary/instruction-codec.ts';
+import type { LocalRun, ValueType } from './binary/module.ts';
+import type { TypeTable } from './binary/type-table.ts';
 
 /** Calls in one function that are replaced; a function of more grows too much. */
 const siteLimit = 8;
 
+type Inlined = { readonly instructions: readonly Instruction[]; readonly locals: readonly LocalRun[] };
+
 /**
- * Replaces calls of the given functions by their bodies, in place, where the calls are in a loop.
- * @param callees Functions that do not call each other, return only at their ends, and do not count on their locals to be zero.
+ * Replaces calls of the given functions by their bodies where the calls are in a loop.
+ * @param localCount Parameters and locals that the function has.
+ * @param callees By function index: functions that return only at their ends, and do not count on their locals to be zero.
  */
-export function inlineInLoops(functions: readonly Expression[][], callees: readonly Expression[]): void {
-  const byName = new Map(callees.flatMap((callee) => (Array.isArray(callee) ? [[callee[1], partsOf(callee)] as const] : [])));
-  for (const func of functions) {
-    const locals: Expression[] = [];
-    let sites = 0;
-    const visit = (list: Expression[], inLoop: boolean): void => {
-      const isLoop = inLoop || list[0] === 'loop';
-      for (const item of list) if (typeof item !== 'string') visit(item, isLoop);
-      const callee = isLoop && list[0] === 'call' ? byName.get(list[1] ?? '') : undefined;
-      const values = list.slice(2);
-      if (callee === undefined || sites === siteLimit || values.length !== callee.parameters.length) return;
-      sites += 1;
-      const { names, block } = atSite(callee, sites, values);
-      locals.push(...names);
-      list.splice(0, list.length, ...block);
-    };
-    visit(func, false);
-    func.splice(headLength(func), 0, ...locals);
+export function inlineInLoops(
+  instructions: readonly Instruction[],
+  localCount: number,
+  callees: ReadonlyMap<number, StubFunction>,
+  types: TypeTable,
+): Inlined {
+  const sites = sitesInLoops(instructions, callees);
+  if (sites.size === 0) return { instructions, locals: [] };
+  const locals: ValueType[] = [];
+  // Sites of one callee share their locals: one site is done before another begins.
+  const starts = new Map<StubFunction, number>();
+  const inlined = instructions.flatMap((instruction, position) => {
+    const callee = sites.get(position);
+    if (callee === undefined) return [instruction];
+    const start = starts.get(callee) ?? localCount + locals.length;
+    if (!starts.has(callee)) locals.push(...callee.type.parameters, ...callee.locals);
+    starts.set(callee, start);
+    return atSite(callee, start, types);
+  });
+  return { instructions: inlined, locals: locals.map((type) => ({ count: 1, type })) };
+}
+
+/** Callees by the positions of the calls to replace: the first that are in a loop. */
+function sitesInLoops(instructions: readonly Instruction[], callees: ReadonlyMap<number, StubFunction>): Map<number, StubFunction> {
+  const sites = new Map<number, StubFunction>();
+  const blocks: boolean[] = [];
+  let openLoops = 0;
+  for (const [position, instruction] of instructions.entries()) {
+    const change = depthChange(instruction);
+    if (change > 0) {
+      const isLoop = instruction.op === opcodes.loop;
+      blocks.push(isLoop);
+      if (isLoop) openLoops += 1;
+    } else if (change < 0 && blocks.pop() === true) {
+      openLoops -= 1;
+    }
+    const callee = openLoops > 0 && instruction.op === opcodes.call && 'index' in instruction ? callees.get(instruction.index) : undefined;
+    if (callee !== undefined && sites.size < siteLimit) sites.set(position, callee);
   }
+  return sites;
 }
 
-type Parts = {
-  /** Name and type of each. */
-  readonly parameters: readonly (readonly [name: string, type: Expression])[];
-  readonly locals: readonly (readonly [name: string, type: Expression])[];
-  readonly results: readonly Expression[];
-  readonly body: readonly Expression[];
-};
-
-function partsOf(func: readonly Expression[]): Parts {
-  const head = func.slice(2, headLength(func));
-  const named = (keyword: string) =>
-    head.flatMap((item) =>
-      Array.isArray(item) && item[0] === keyword && typeof item[1] === 'string' ? [[item[1], item[2] ?? ''] as const] : [],
-    );
-  return {
-    parameters: named('param'),
-    locals: named('local'),
-    results: head.filter((item) => keywordOf(item) === 'result'),
-    body: func.slice(headLength(func)),
-  };
-}
-
-/** Where the instructions of a function begin. */
-function headLength(func: readonly Expression[]): number {
-  const first = func.findIndex((item, index) => index > 1 && !['export', 'type', 'param', 'result', 'local'].includes(keywordOf(item)));
-  return first < 0 ? func.length : first;
-}
-
-/** The body, as a block with locals of its own: they are not zero at the beginning, as a function's are. */
-function atSite(callee: Parts, site: number, values: readonly Expression[]): { names: Expression[]; block: Expression[] } {
-  const rename = (name: string) => `$patchbay:site${site}:${name.slice(1)}`;
-  const own = [...callee.parameters, ...callee.locals];
-  const renamed = new Map(own.map(([name]) => [name, rename(name)]));
-  const inBlock = (expression: Expression): Expression =>
-    typeof expression === 'string' ? (renamed.get(expression) ?? expression) : expression.map(inBlock);
-  const given = callee.parameters.map(([name], index): Expression => ['local.set', rename(name), values[index] ?? '']);
-  return {
-    names: own.map(([name, type]): Expression => ['local', rename(name), type]),
-    block: ['block', ...callee.results, ...given, ...callee.body.map(inBlock)],
-  };
+/** Takes the arguments from the stack, and runs the body as a block. */
+function atSite({ type, body }: StubFunction, start: number, types: TypeTable): Instruction[] {
+  const given = type.parameters.map((_, index) => localSet(start + index)).toReversed();
+  return [...given, block(types.blockType(type.results)), ...mapIndices(body, { locals: (local) => start + local }), end];
 }

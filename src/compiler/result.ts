@@ -1,6 +1,6 @@
 // What the compiler is asked for and what it answers: requests, images, diagnostics.
 
-import type { ImageInterface } from '../machine/image.ts';
+import type { ImageInterface, Stamp } from '../machine/image.ts';
 
 /** The languages a module's source may be in; `wasm` is a prebuilt WebAssembly module from any toolchain. */
 const languages = ['assemblyscript', 'wat', 'wasm'] as const;
@@ -13,6 +13,11 @@ export type CompileRequest = {
   readonly language: Language;
   /** Text for `assemblyscript` and `wat`, bytes for `wasm`. */
   readonly source: string | Uint8Array;
+  /**
+   * `exclusive`: one access at a time is inside an image on a device. `shared`: any number of threads. Default: exclusive for a prebuilt module that
+   * has an allocator made for one thread, shared for all others.
+   */
+  readonly concurrency?: Stamp['concurrency'] | undefined;
 };
 
 /** One thing the compiler found, with its place in the source where it has one (1-based). */

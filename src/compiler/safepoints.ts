@@ -1,301 +1,247 @@
 // Safepoints: where an image gives up the processor, so that other threads run and an injected error finds a place to be thrown.
 
-import { fuelExport } from '../machine/abi.ts';
-import { type CountedLoop, countedLoop } from './counted-loop.ts';
-import { type Expression, expressions, keywordOf, printExpression } from './expression.ts';
+import {
+  block,
+  branch,
+  branchIf,
+  call,
+  end,
+  globalGet,
+  globalSet,
+  type Instruction,
+  i32Const,
+  ifBlock,
+  localGet,
+  localSet,
+  localTee,
+  loop,
+  opcodes,
+  plain,
+} from './binary/instruction.ts';
+import { type CountedLoop, distance } from './counted-loop.ts';
+import type { FunctionPlan, LoopPlan } from './loop-plan.ts';
+import type { PathWork } from './path-work.ts';
+import { supportFunctions, supportGlobals } from './support.ts';
 
-/** Most work that a loop that counts pays for at once, in expressions: some tens of microseconds. */
+/** Most work that a loop that counts pays for at once: some tens of microseconds. */
 const stretchWork = 131_072;
 
-/** Work that a thread may do, in expressions, when it has got the processor again and before it looks at the clock: some microseconds. */
-const firstWork = 16_384;
+/** How code pays: a safepoint yields, a charge only counts, for functions that must not be interrupted. */
+export type Payment = 'safepoint' | 'charge';
 
-/** The work that a function may do without a safepoint at its entry. */
-const entryLimit = 8_192;
+/** Pays for work that some instructions put on the stack, as an i32 that is not negative. */
+export function pay(work: readonly Instruction[], payment: Payment): Instruction[] {
+  const subtract = [globalGet(supportGlobals.fuel), ...work, plain('i32.sub'), globalSet(supportGlobals.fuel)];
+  const isLeft = [globalGet(supportGlobals.fuel), i32Const(0)];
+  // Only while fuel is left, so that it never passes the end of its range.
+  if (payment === 'charge') return [...isLeft, plain('i32.ge_s'), ifBlock(), ...subtract, end];
+  // The hint tells V8 that the way to the processor is seldom taken, so that it keeps that way's code out of the loop.
+  return [...subtract, ...isLeft, plain('i32.lt_s'), ifBlock(undefined, { likely: false }), call(supportFunctions.yield), end];
+}
 
-/** What a call counts for whose callee is not known here: it has safepoints of its own if it does much. */
-const unknownCallCost = 500;
+export const payConstant = (work: number, payment: Payment) => pay([i32Const(work)], payment);
 
-/** Levels of a recursion for one safepoint, and how large a function may be to be copied for it. */
-const recursionLevels = 8;
-const copyLimit = 400;
+/** What replaces an instruction; null: it stays. */
+export type Replace = (instruction: Instruction, position: number) => Instruction | null;
 
-/** Iterations of a loop that are paid for together, and how much work one of them may be. */
-const paidTogether = [
-  { iterations: 4, limit: 24 },
-  { iterations: 2, limit: 64 },
-] as const;
-
-/**
- * The image's own count of work until it next asks the processor: the processor's clock is looked at when it is used up. A count of the image's
- * own, for V8 reaches it at half the cost of an imported one; it is exported, so that the processor can make a thread ask at once.
- */
-export const fuelDeclarations = () =>
-  expressions(`
-    (global $patchbay:fuel (mut i32) (i32.const 0))
-    (export "${fuelExport}" (global $patchbay:fuel))
-    (func $patchbay:yield
-      (local $fuel i32)
-      (local.set $fuel (call $patchbay:tick))
-      (if (i32.lt_s (local.get $fuel) (i32.const 0)) (then (call $patchbay:suspend) (local.set $fuel (i32.const ${firstWork}))))
-      (global.set $patchbay:fuel (local.get $fuel)))`);
-
-/**
- * The safepoint itself, which pays for so much work. The image's count is one word of memory, which a register need not be kept for; and the hint
- * tells V8 that the way to the processor is seldom taken, so that it keeps that way's code out of the loop.
- */
-const safepoint = (work: string) =>
-  expressions(`
-    (global.set $patchbay:fuel (i32.sub (global.get $patchbay:fuel) ${work}))
-    (@metadata.code.branch_hint "\\00")
-    (if (i32.lt_s (global.get $patchbay:fuel) (i32.const 0)) (then (call $patchbay:yield)))`);
-
-const constant = (value: number) => `(i32.const ${value})`;
-
-/** What one function does, as far as its text tells. */
-type Survey = {
-  readonly func: Expression[];
-  /** Names of the module's own functions that it calls. */
-  readonly callees: ReadonlySet<string>;
-  readonly isRecursive: boolean;
+export type WriteOptions = {
+  readonly plan: FunctionPlan;
+  readonly paths: PathWork;
+  /** First of the locals that the plan asks for. */
+  readonly firstLocal: number;
+  readonly payment: Payment;
+  readonly replace: Replace;
 };
 
-/**
- * Adds safepoints to a module's functions, in place, and answers the functions to be added: in every loop; at the entry of functions that call
- * themselves, at every fourth level; and at the entry of those that may do much without looping. All other work is bounded by its text.
- */
-export function addSafepoints(functions: readonly Expression[][]): Expression[][] {
-  const surveys = surveyAll(functions);
-  const costs = new Map<string, number>();
-  const costOf = (name: string): number => {
-    const survey = surveys.get(name);
-    if (survey === undefined) return unknownCallCost;
-    const known = costs.get(name);
-    if (known !== undefined) return known;
-    const own = bodyOf(survey.func).reduce(
-      (sum: number, item) => sum + workOf(item, survey.isRecursive ? () => unknownCallCost : costOf),
-      0,
-    );
-    const cost = Math.min(own, entryLimit);
-    costs.set(name, cost);
-    return cost;
-  };
-  for (const name of surveys.keys()) costOf(name);
-  return [...surveys].flatMap(([name, survey]) => {
-    const cost = costs.get(name) ?? entryLimit;
-    const copies = survey.isRecursive ? copyLevels(name, survey) : [];
-    for (const func of [survey.func, ...copies]) addToLoops(func, costOf);
-    if (survey.isRecursive) insertFirst(survey.func, safepoint(constant(cost * recursionLevels)));
-    else if (cost >= entryLimit) insertFirst(survey.func, safepoint(constant(cost)));
-    return copies;
-  });
+/** Returns a function's instructions with safepoints in its loops and in long straight code, not at its entry. */
+export function withSafepoints(instructions: readonly Instruction[], options: WriteOptions): Instruction[] {
+  const writer = new Writer(instructions, options);
+  for (let position = 0; position < instructions.length; ) position = writer.write(position);
+  return writer.output;
 }
 
-function surveyAll(functions: readonly Expression[][]): Map<string, Survey> {
-  const callees = new Map(functions.map((func) => [nameOf(func), calleesOf(func)]));
-  return new Map(
-    functions.map((func) => {
-      const name = nameOf(func);
-      const isRecursive = reaches(name, name, callees);
-      return [name, { func, callees: callees.get(name) ?? new Set(), isRecursive }];
-    }),
-  );
-}
+/** A loop whose end has not been reached. */
+type OpenLoop = {
+  readonly plan: LoopPlan;
+  readonly start: number;
+  /** Where its body ends: nothing after that is copied. */
+  readonly bodyEnd: number;
+  /** The output around a loop whose body is copied. */
+  readonly outer: Instruction[] | null;
+};
 
-const nameOf = (func: readonly Expression[]) => (typeof func[1] === 'string' ? func[1] : '');
+class Writer {
+  output: Instruction[] = [];
+  readonly #instructions: readonly Instruction[];
+  readonly #options: WriteOptions;
+  readonly #loops: OpenLoop[] = [];
+  #nextPlace = 0;
 
-function calleesOf(func: readonly Expression[]): Set<string> {
-  const names = new Set<string>();
-  some(func, (expression) => {
-    if (expression[0] === 'call' && typeof expression[1] === 'string') names.add(expression[1]);
-    return false;
-  });
-  return names;
-}
-
-/** Whether a chain of the module's own calls leads from one function to another. */
-function reaches(from: string, to: string, callees: ReadonlyMap<string, ReadonlySet<string>>): boolean {
-  const seen = new Set<string>();
-  const pending = [...(callees.get(from) ?? [])];
-  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
-    if (name === to) return true;
-    if (seen.has(name)) continue;
-    seen.add(name);
-    pending.push(...(callees.get(name) ?? []));
+  constructor(instructions: readonly Instruction[], options: WriteOptions) {
+    this.#instructions = instructions;
+    this.#options = options;
   }
-  return false;
-}
 
-function some(root: readonly Expression[], test: (expression: readonly Expression[]) => boolean): boolean {
-  const pending: Expression[] = [...root];
-  for (let expression = pending.pop(); expression !== undefined; expression = pending.pop()) {
-    if (typeof expression === 'string') continue;
-    if (test(expression)) return true;
-    for (const item of expression) pending.push(item);
+  /** Writes what stands at a position, and returns the next position. */
+  write(position: number): number {
+    const { plan, paths, payment, replace } = this.#options;
+    const open = this.#loops.at(-1);
+    if (open !== undefined && position === open.bodyEnd) return this.#closeLoop(open);
+    if (paths.places[this.#nextPlace] === position) {
+      this.#nextPlace += 1;
+      this.#append(payConstant(Math.max(1, paths.most), payment));
+    }
+    const instruction = this.#instructions[position];
+    if (instruction === undefined) return position + 1;
+    const loopPlan = instruction.op === opcodes.loop ? plan.loops.get(position) : undefined;
+    if (loopPlan !== undefined) return this.#openLoop(position, instruction, loopPlan);
+    this.output.push(replace(instruction, position) ?? instruction);
+    return position + 1;
   }
-  return false;
-}
 
-/** Work of one pass through an expression that no safepoint in it pays for: the expressions below it, and the costs of its calls. */
-function workOf(expression: Expression, costOf: (name: string) => number): number {
-  if (typeof expression === 'string') return 0;
-  let work = callCost(expression, costOf);
-  for (const item of expression) work += workOf(item, costOf);
-  return isCycle(expression) ? work * iterationsPaid(work) : work;
-}
-
-function callCost(expression: readonly Expression[], costOf: (name: string) => number): number {
-  const keyword = keywordOf([...expression]);
-  if (keyword === 'call') return costOf(typeof expression[1] === 'string' ? expression[1] : '');
-  return keyword.startsWith('call') ? unknownCallCost : 1;
-}
-
-/** Index of the first instruction of a `func`: after its name, type, parameters, results and locals. */
-function bodyStart(func: readonly Expression[]): number {
-  let index = 1;
-  while (index < func.length) {
-    const item = func[index];
-    const isHead = typeof item === 'string' || ['type', 'param', 'result', 'local', 'export'].includes(keywordOf(item));
-    if (!isHead) break;
-    index += 1;
+  #append(items: readonly Instruction[]): void {
+    for (const item of items) this.output.push(item);
   }
-  return index;
-}
 
-const bodyOf = (func: readonly Expression[]) => func.slice(bodyStart(func));
+  #openLoop(start: number, instruction: Instruction, plan: LoopPlan): number {
+    if (plan.kind === 'stretches') {
+      const { counted } = plan;
+      this.#loops.push({ plan, start, bodyEnd: counted.bodyEnd, outer: null });
+      this.#append(openStretches(counted, this.#options.firstLocal + plan.local, plan.work, this.#options.payment));
+      return counted.bodyStart;
+    }
+    if (plan.iterations === 1) {
+      this.#loops.push({ plan, start, bodyEnd: plan.end, outer: null });
+      this.output.push(instruction);
+      this.#append(payConstant(this.#paymentOf(start), this.#options.payment));
+    } else {
+      this.#loops.push({ plan, start, bodyEnd: plan.end, outer: this.output });
+      this.output = [];
+    }
+    return start + 1;
+  }
 
-function insertFirst(func: Expression[], items: readonly Expression[]): void {
-  func.splice(bodyStart(func), 0, ...items);
+  #paymentOf(start: number): number {
+    return this.#options.paths.loopPayments.get(start) ?? 1;
+  }
+
+  #closeLoop({ plan, start, outer }: OpenLoop): number {
+    this.#loops.pop();
+    if (plan.kind === 'stretches') {
+      this.#append(closeStretches(plan.counted, this.#options.firstLocal + plan.local));
+    } else if (outer === null) {
+      this.output.push(end);
+    } else {
+      const body = this.output;
+      const opening = this.#instructions[start];
+      this.output = outer;
+      this.#append(
+        copied(opening?.kind === 'block' ? opening.type : undefined, body, plan.iterations, [
+          ...payConstant(this.#paymentOf(start), this.#options.payment),
+        ]),
+      );
+    }
+    return plan.end + 1;
+  }
 }
 
 /**
- * Copies a function that calls itself, so that only the first of some levels of the recursion has the safepoint: the function calls its first
- * copy, each copy the next, and the last the function again.
+ * `loop; body; end` becomes `block exit; loop; (block next; body, to exit; end)…; safepoint; body; end; end`, with as many copies of the body as
+ * iterations are paid for together. To begin the next iteration is to leave the block of this one, and to end is to leave the loop.
  */
-function copyLevels(name: string, { func, callees }: Survey): Expression[][] {
-  if (!callees.has(name) || workOf(func, () => 1) > copyLimit) return [];
-  const levels = [name, ...Array.from({ length: recursionLevels - 1 }, (_, index) => `$patchbay:level${index + 1}:${name.slice(1)}`)];
-  const copies = levels.slice(1).map((level, index) => {
-    const copy = withCalls(func, name, levels[(index + 2) % recursionLevels] ?? name);
-    copy[1] = level;
-    return copy;
+function copied(
+  type: number | undefined,
+  body: readonly Instruction[],
+  iterations: number,
+  safepoint: readonly Instruction[],
+): Instruction[] {
+  const result = [block(type), loop(type)];
+  const inCopy = withLabels(body, 2);
+  for (let copy = 1; copy < iterations; copy += 1) result.push(block(), ...inCopy, branch(2), end);
+  result.push(...safepoint, ...withLabels(body, 1), end, end);
+  return result;
+}
+
+/** A loop's body with more blocks around the loop: labels past the loop go so much further. */
+function withLabels(body: readonly Instruction[], added: number): Instruction[] {
+  let depth = 0;
+  return body.map((instruction) => {
+    const moved = (label: number) => (label > depth ? label + added : label);
+    switch (instruction.kind) {
+      case 'branch':
+        return { ...instruction, label: moved(instruction.label) };
+      case 'branch-table':
+        return { ...instruction, labels: instruction.labels.map(moved) };
+      case 'block':
+        depth += 1;
+        return instruction;
+      case 'try-table': {
+        const catches = instruction.catches.map((handler) => ({ ...handler, label: moved(handler.label) }));
+        depth += 1;
+        return { ...instruction, catches };
+      }
+      default:
+        if (instruction.op === opcodes.end) depth -= 1;
+        return instruction;
+    }
   });
-  const first = withCalls(func, name, levels[1] ?? name);
-  func.splice(0, func.length, ...first);
-  return copies;
-}
-
-/** A copy of a list in which calls of one function are calls of another. */
-function withCalls(list: readonly Expression[], from: string, to: string): Expression[] {
-  if (list[0] === 'call' && list[1] === from)
-    return ['call', to, ...list.slice(2).map((item) => (typeof item === 'string' ? item : withCalls(item, from, to)))];
-  return list.map((item) => (typeof item === 'string' ? item : withCalls(item, from, to)));
-}
-
-function addToLoops(func: Expression[], costOf: (name: string) => number): void {
-  const locals: string[] = [];
-  for (const expression of bodyOf(func)) addLoopSafepoints(expression, costOf, locals);
-  insertFirst(
-    func,
-    locals.map((name) => ['local', name, 'i32']),
-  );
-}
-
-/** A loop that nothing can branch back to has no label in the printed text and runs once. */
-function isCycle(expression: readonly Expression[]): boolean {
-  const label = expression[1];
-  return expression[0] === 'loop' && typeof label === 'string' && label.startsWith('$');
-}
-
-const iterationsPaid = (work: number) => paidTogether.find(({ limit }) => work <= limit)?.iterations ?? 1;
-
-/** Gives every loop below an expression its safepoints, and returns the work of one pass through it; adds the locals that they need. */
-function addLoopSafepoints(expression: Expression, costOf: (name: string) => number, locals: string[]): number {
-  if (typeof expression === 'string') return 0;
-  let work = callCost(expression, costOf);
-  for (const item of expression) work += addLoopSafepoints(item, costOf, locals);
-  if (!isCycle(expression)) return work;
-  const counted = countedLoop(expression);
-  if (counted === null) payByIterations(expression, work);
-  else locals.push(payByStretches(expression, counted, work));
-  return work * iterationsPaid(work);
-}
-
-/**
- * `(loop $l body)` becomes `(block $exit (loop $l (block $next body, to $exit) safepoint, body))`, with as many copies of the body as iterations are
- * paid for together; a loop of fewer iterations pays for none.
- */
-function payByIterations(loop: Expression[], work: number): void {
-  const label = typeof loop[1] === 'string' ? loop[1] : '';
-  let start = 2;
-  while (['type', 'param', 'result'].includes(keywordOf(loop[start]))) start += 1;
-  const signature = loop.slice(2, start);
-  const body = loop.slice(start);
-  const exit = `$patchbay:exit:${label.slice(1)}`;
-  const iterations = iterationsPaid(work);
-  const copies = copyIterations(iterations - 1, label, exit, body);
-  const paid: Expression[] = ['loop', label, ...signature, ...copies, ...safepoint(constant(work * iterations)), ...body];
-  if (iterations === 1) loop.splice(0, loop.length, ...paid);
-  else loop.splice(0, loop.length, 'block', exit, ...signature, paid);
 }
 
 /**
  * A loop that counts does so in stretches (strip mining), each paid for before it begins, and nothing is added to its iterations:
- * `(loop $stretch (if (compare $index limit) (then (set $stop to the limit, or to what comes before it) safepoint, (loop $l … $stop …), to $stretch)))`,
- * or, where it tests last, `(loop $stretch (set $stop …) safepoint, (loop $l … $stop …) (if $index is not $limit, to $stretch))`.
- * Answers the local that it needs.
+ * `loop stretch; if index compare limit: stop = limit, or what comes before it; safepoint; loop … stop …; to stretch; end; end`,
+ * or, where it tests last, `loop stretch; stop = …; safepoint; loop … stop …; if index is not limit, to stretch; end`.
  */
-function payByStretches(loop: Expression[], counted: CountedLoop, work: number): string {
-  const label = typeof loop[1] === 'string' ? loop[1] : '';
-  const [stretch, stop] = [`$patchbay:stretch:${label.slice(1)}`, `$patchbay:stop:${label.slice(1)}`];
-  const { form, index, limit, step, body } = counted;
-  const preparation = prepareStretch(counted, work, stop);
-  const indexNow: Expression = ['local.get', index];
-  const stopNow: Expression = ['local.get', stop];
+function openStretches(counted: CountedLoop, stop: number, work: number, payment: Payment): Instruction[] {
+  const prepare = prepareStretch(counted, stop, work, payment);
+  if (counted.form === 'until') return [loop(), ...prepare, loop()];
+  const { index, limit, compare, exit } = counted;
+  const enter = exit === null ? [localGet(index), limit, plain(compare), ifBlock()] : exit;
+  return [loop(), ...enter, ...prepare, loop(), localGet(index), localGet(stop), plain(compare), ifBlock()];
+}
+
+function closeStretches(counted: CountedLoop, stop: number): Instruction[] {
+  const { form, index, limit, step } = counted;
   if (form === 'while') {
-    const inner: Expression[] = ['loop', label, ['if', [counted.compare, indexNow, stopNow], ['then', ...body, ['br', label]]]];
-    loop.splice(0, loop.length, 'loop', stretch, [
-      'if',
-      [counted.compare, indexNow, limit],
-      ['then', ...preparation, inner, ['br', stretch]],
-    ]);
-  } else {
-    const change: Expression = ['local.tee', index, ['i32.add', indexNow, ['i32.const', String(step)]]];
-    const inner: Expression[] = ['loop', label, ...body, ['br_if', label, ['i32.ne', change, stopNow]]];
-    loop.splice(0, loop.length, 'loop', stretch, ...preparation, inner, ['br_if', stretch, ['i32.ne', indexNow, limit]]);
+    const inner = [branch(1), end, end];
+    return counted.exit === null ? [...inner, branch(1), end, end] : [...inner, branch(0), end];
   }
-  return stop;
+  const change = [localGet(index), i32Const(step), plain('i32.add'), localTee(index)];
+  return [...change, localGet(stop), plain('i32.ne'), branchIf(0), end, localGet(index), limit, plain('i32.ne'), branchIf(0), end];
 }
 
-/** Sets `stop` to where the next stretch ends, and pays for it. A loop that tests last does one iteration more than there are steps between. */
-function prepareStretch({ form, index, limit, step }: CountedLoop, work: number, stop: string): Expression[] {
-  const workOfOne = Math.ceil(work / Math.abs(step));
-  const longest = Math.max(1, Math.floor(stretchWork / workOfOne));
-  const [from, to, length] = [`(local.get ${index})`, printExpression(limit), `(local.get ${stop})`];
-  const distance = step > 0 ? `(i32.sub ${to} ${from})` : `(i32.sub ${from} ${to})`;
-  const shorten = (most: number) => `(if (i32.gt_u ${length} ${constant(most)}) (then (local.set ${stop} ${constant(most)})))`;
-  const measure =
-    form === 'while'
-      ? `(local.set ${stop} ${distance}) ${shorten(longest)}`
-      : `(local.set ${stop} (i32.sub ${distance} (i32.const 1))) ${shorten(longest - 1)} (local.set ${stop} (i32.add ${length} (i32.const 1)))`;
-  return [
-    ...expressions(measure),
-    ...safepoint(`(i32.mul ${length} ${constant(workOfOne)})`),
-    ['local.set', stop, ...expressions(`(${step > 0 ? 'i32.add' : 'i32.sub'} ${from} ${length})`)],
+/** Sets `stop` to where the next stretch ends, and pays for it. */
+function prepareStretch(counted: CountedLoop, stop: number, work: number, payment: Payment): Instruction[] {
+  const { form, index, step } = counted;
+  const size = Math.abs(step);
+  const shorten = (longest: number) => [
+    localTee(stop),
+    i32Const(longest),
+    plain('i32.gt_u'),
+    ifBlock(),
+    i32Const(longest),
+    localSet(stop),
+    end,
   ];
-}
-
-/** The body for all iterations but the last: to begin the next iteration is to leave the block of this one, and to end is to leave the loop. */
-function copyIterations(count: number, label: string, exit: string, body: readonly Expression[]): Expression[] {
-  return Array.from({ length: count }, (_, index) => {
-    const next = `$patchbay:next${index}:${label.slice(1)}`;
-    return ['block', next, ...body.map((item) => withBranches(item, label, next)), 'br', exit];
-  });
-}
-
-/** A copy of an expression in which branches to one label go to another. */
-function withBranches(expression: Expression, from: string, to: string): Expression {
-  if (typeof expression === 'string') return expression;
-  const isBranch = keywordOf(expression).startsWith('br');
-  return expression.map((item) => (typeof item === 'string' ? (isBranch && item === from ? to : item) : withBranches(item, from, to)));
+  const move = (length: readonly Instruction[]) => [localGet(index), ...length, plain(step > 0 ? 'i32.add' : 'i32.sub'), localSet(stop)];
+  if (form === 'while') {
+    // Counted in what the index moves.
+    const workOfOne = Math.ceil(work / size);
+    const payStretch = pay([localGet(stop), i32Const(workOfOne), plain('i32.mul')], payment);
+    return [...distance(counted), ...shorten(Math.max(1, Math.floor(stretchWork / workOfOne))), ...payStretch, ...move([localGet(stop)])];
+  }
+  // Counted in iterations: the last is the first that meets the limit or goes past it. A distance of 0 is one of 2^32.
+  const workOfOne = Math.max(1, work);
+  const between = [...distance(counted), i32Const(1), plain('i32.sub'), ...(size === 1 ? [] : [i32Const(size), plain('i32.div_u')])];
+  const longest = Math.max(1, Math.floor(stretchWork / workOfOne));
+  return [
+    ...between,
+    ...shorten(longest - 1),
+    localGet(stop),
+    i32Const(1),
+    plain('i32.add'),
+    localSet(stop),
+    ...pay([localGet(stop), i32Const(workOfOne), plain('i32.mul')], payment),
+    ...move(size === 1 ? [localGet(stop)] : [localGet(stop), i32Const(size), plain('i32.mul')]),
+  ];
 }

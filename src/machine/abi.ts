@@ -1,7 +1,7 @@
 // The safepoint ABI: what an image and the machine that runs it agree on. The compiler emits it, the processor provides it.
 
 /** Raised when anything here changes its meaning; an image of another version is refused. */
-export const abiVersion = 4;
+export const abiVersion = 5;
 
 /** Names of the custom sections that the compiler adds to an image. */
 export const stampSection = 'patchbay.stamp';
@@ -42,11 +42,21 @@ export const absentAddress = 0x7fff_0000;
 
 /** What the kernel memory holds of each image in a device's memory. */
 export const imageRecord = {
-  bytes: 16,
+  bytes: 32,
   /** Accesses that have entered the image and not left it. */
   referenceCount: 0,
   /** Accesses that have entered by a hard-coded address, past the module table; the isolation workflow does not wait for them. */
   bypassing: 4,
+  /** 1 if the image has a C stack, which is switched with the threads inside. */
+  stack: 8,
+  /** Of an exclusive image: block of the thread that owns the image, 0 if no thread does. */
+  owner: 12,
+  /** Accesses of the owner inside the image. */
+  depth: 16,
+  /** 1 if threads may wait for the image: the owner calls `release` when it leaves. */
+  contended: 20,
+  /** 1 while a garbage collection is due: outermost accesses ask `held` before they enter. */
+  held: 24,
 } as const;
 
 /** What the kernel memory holds of each thread: the driver's state, and the stack of images that the thread is inside of. */
@@ -89,6 +99,37 @@ export const runningThread = { stack: 8, effects: 12 } as const;
 
 /** Global that every image exports: the work that it may do before it asks the processor for more. */
 export const fuelExport = 'patchbay:fuel';
+
+/** The mutable i32 global with the C stack's pointer, exported by every image whose stamp has a `stack`, and the memory that the stack is in. */
+export const stackPointerExport = 'patchbay:stack-pointer';
+export const memoryExport = 'patchbay:memory';
+
+/** Bytes below the stack pointer that a C function may use without moving the pointer (LLVM's red zone). */
+export const redZone = 128;
+
+/** Function that initializes a reactor; exported by images whose stamp says `initialize`, and called once, before all other functions. */
+export const initializeExport = 'patchbay:initialize';
+
+/** The garbage collector of an image, which may run only while no access is inside. */
+export const collectExport = 'patchbay:collect';
+/** Mutable i32 global: bytes that the image may still allocate before it asks for a collection; negative when it is due. */
+export const allocationBudgetExport = 'patchbay:allocation-budget';
+
+/** Imports of the system namespace by which the entry wrapper of an image (compiler/entry-wrapper.ts) controls who is inside. */
+export const entryImports = {
+  /** Immutable i32 global: the image's record. */
+  record: 'record',
+  /** (record) → (): waits until the thread owns the exclusive image. Suspends. */
+  acquire: 'acquire',
+  /** (record) → (): the image has no owner now, and threads wait for it. */
+  release: 'release',
+  /** (record) → i32: whether the access has to wait for a garbage collection. */
+  held: 'held',
+  /** (record) → (): waits for the garbage collection. Suspends. */
+  hold: 'hold',
+  /** (record) → (): the allocation budget is used up. */
+  collect: 'collect',
+} as const;
 
 /** Work between two looks at the clock, in expressions: some tens of microseconds. */
 export const workBetweenLooks = 524_288;

@@ -12,6 +12,7 @@ import type { Processor } from './processor.ts';
 import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, type ProgramSurroundings } from './program.ts';
 import { pageBytes, printAddress, RandomAccessMemory } from './random-access-memory.ts';
 import type { ThreadGroup } from './run-queue.ts';
+import type { Taint } from './taint.ts';
 import { type Effect, type Frame, type Thread, threadAim } from './thread.ts';
 import { explainTrap, type Trap, type Violation } from './trap.ts';
 
@@ -26,7 +27,15 @@ export type DeviceOptions = {
 export type DeviceState = {
   /** RFC 3339, UTC. */
   at: string;
-  moduleTable: { module: string; version: string; image: string; address: string; referenceCount: number }[];
+  moduleTable: {
+    module: string;
+    version: string;
+    image: string;
+    address: string;
+    referenceCount: number;
+    /** Abnormal ends of accesses inside the image, which has state; null where there were none. */
+    tainted: Taint | null;
+  }[];
   memoryMap: {
     pageBytes: typeof pageBytes;
     pages: number;
@@ -222,12 +231,13 @@ export class Device {
   state(): DeviceState {
     return {
       at: new Date().toISOString(),
-      moduleTable: this.#moduleTable.loaded.map(({ image, range, referenceCount }) => ({
+      moduleTable: this.#moduleTable.loaded.map(({ image, range, referenceCount, tainted }) => ({
         module: image.stamp.module,
         version: image.stamp.version,
         image: image.digest,
         address: printAddress(range.firstPage),
         referenceCount,
+        tainted,
       })),
       memoryMap: {
         pageBytes,

@@ -24,6 +24,14 @@ const Stamp = z.object({
   ownMemory: z.boolean(),
   /** Whether instantiating the image runs code of its own. */
   hasStart: z.boolean(),
+  /** Whether accesses can leave anything behind in the image: a memory of its own or mutable globals. */
+  hasState: z.boolean(),
+  /** The C stack in the image's memory: it grows from `base` down, and must not pass `floor`. Null: the module has none. Addresses in bytes. */
+  stack: z.object({ base: z.int().nonnegative(), floor: z.int().nonnegative() }).nullable(),
+  /** `exclusive`: one access at a time is inside, and the others wait at the entry. */
+  concurrency: z.enum(['shared', 'exclusive']),
+  /** Whether the image has a function that initializes it. */
+  initialize: z.boolean(),
   compiler: z.string(),
   sourceDigest: z.string(),
   interface: ImageInterface,

@@ -1,6 +1,7 @@
 // What a load reports of itself: the operations of patent FIG. 2 that it went through, each with its time and facts.
 
 import type { Similarity } from './similarity.ts';
+import type { Taint } from './taint.ts';
 
 export type Outcome =
   | 'installed'
@@ -74,7 +75,14 @@ type Steps = { [Name in StepName]: StepOf<Name> };
 export type Step = Steps[StepName];
 
 /** An image as a report names it. */
-export type ReportedImage = { readonly version: string; readonly image: string; readonly address: string; readonly pages: number };
+export type ReportedImage = {
+  readonly version: string;
+  readonly image: string;
+  readonly address: string;
+  readonly pages: number;
+  /** Abnormal ends of accesses inside the image, which has state; null where there were none. */
+  readonly tainted: Taint | null;
+};
 
 export type LoadReport = {
   readonly outcome: Outcome;

@@ -1,10 +1,11 @@
 // An image in a device's memory: its range, its record with the reference count, and its instance once it has been accessed.
 
 import assert from 'node:assert/strict';
-import { fuelExport, imageRecord } from './abi.ts';
+import { entryImports, fuelExport, imageRecord, initializeExport } from './abi.ts';
 import type { ModuleImage } from './image.ts';
 import { type Enterable, functionOf, type Processor } from './processor.ts';
 import type { MemoryRange, RandomAccessMemory } from './random-access-memory.ts';
+import { type Taint, type TaintReason, taintedAgain } from './taint.ts';
 
 export class LoadedImage implements Enterable {
   readonly image: ModuleImage;
@@ -17,6 +18,7 @@ export class LoadedImage implements Enterable {
   readonly #imports: () => WebAssembly.Imports;
   #functions: readonly WebAssembly.ExportedFunction[] | null = null;
   #fuel: WebAssembly.Global | null = null;
+  #tainted: Taint | null = null;
 
   /**
    * Writes the image to its range: the gate's functions, until the first access instantiates the image itself.
@@ -48,6 +50,15 @@ export class LoadedImage implements Enterable {
   /** Accesses inside the image now that entered it by a hard-coded address. */
   get bypassing(): number {
     return this.#processor.referencesOf(this.record).bypassing;
+  }
+
+  /** Abnormal ends of accesses inside the image, if it has state. */
+  get tainted(): Taint | null {
+    return this.#tainted;
+  }
+
+  taint(reason: TaintReason): void {
+    if (this.image.stamp.hasState) this.#tainted = taintedAgain(this.#tainted, reason);
   }
 
   /** Export number `index`, of the image's instance, which is made now if it has none. */
@@ -86,16 +97,30 @@ export class LoadedImage implements Enterable {
     assert(this.referenceCount === 0 && this.bypassing === 0, 'an image whose record goes has nobody inside');
     this.#memory.free(this.range);
     this.#processor.images.delete(this.record);
+    this.#processor.forget(this.record);
     this.#processor.kernelMemory.release(this.record, imageRecord.bytes);
   }
 
   #instantiate(): readonly WebAssembly.ExportedFunction[] {
-    const { exports } = this.#processor.instantiate(this.image, this.#imports());
+    const imports = this.#imports();
+    const system = { ...imports['patchbay'], [entryImports.record]: this.record };
+    const { exports } = this.#processor.instantiate(this.image, { ...imports, patchbay: system });
+    this.#processor.prepare(this.record, this.image, exports);
     const fuel = exports[fuelExport];
     this.#fuel = fuel instanceof WebAssembly.Global ? fuel : null;
     const functions = this.image.stamp.interface.exports.map(({ name }) => functionOf(exports, name));
     this.#write(functions);
+    if (this.image.stamp.initialize) this.initialize(functionOf(exports, initializeExport));
     return functions;
+  }
+
+  /** Calls the function by which a reactor initializes itself. @throws {Error} when it traps or runs too long. */
+  initialize(run: WebAssembly.ExportedFunction): void {
+    try {
+      this.#processor.runAtomically(() => run());
+    } catch (error) {
+      throw new Error(`its _initialize failed: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    }
   }
 
   #write(functions: readonly WebAssembly.ExportedFunction[]): void {

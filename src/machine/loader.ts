@@ -166,7 +166,7 @@ function writeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImag
       patchbay: { space: memory.table },
       ...moduleTable.importsFor(image),
     }));
-    if (image.stamp.hasStart) loaded.functionAt(0);
+    if (image.stamp.hasStart || image.stamp.initialize) loaded.functionAt(0);
     const selfCheck = checkItself(processor, loaded);
     const stateWords = previous === null ? null : carryState(processor, previous, loaded);
     return { ok: true, loaded, selfCheck, stateWords };
@@ -184,7 +184,7 @@ function writeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImag
 function checkItself(processor: Processor, loaded: LoadedImage): 'passed' | 'none' {
   const check = loaded.exported(selfCheckExport);
   if (check === null) return 'none';
-  const result = processor.runAtomically(() => check());
+  const result = processor.runAtomically(() => check(), loaded.record);
   if (result !== 0) throw new Error(`its self-check answered ${String(result)}, not 0`);
   return 'passed';
 }
@@ -199,8 +199,13 @@ function carryState(processor: Processor, previous: LoadedImage, loaded: LoadedI
   const transfer = new StateTransfer();
   processor.stateTransfer = transfer;
   try {
-    processor.runAtomically(() => previous.exported(stateExports.save)?.());
-    processor.runAtomically(() => loaded.exported(stateExports.restore)?.());
+    try {
+      processor.runAtomically(() => previous.exported(stateExports.save)?.(), previous.record);
+    } catch (error) {
+      previous.taint('trap');
+      throw error;
+    }
+    processor.runAtomically(() => loaded.exported(stateExports.restore)?.(), loaded.record);
     return transfer.length;
   } finally {
     processor.stateTransfer = null;
@@ -355,6 +360,6 @@ function report(recorder: StepRecorder, ending: Ending): LoadReport {
 
 const addressOf = (loaded: LoadedImage) => printAddress(loaded.range.firstPage);
 
-function reported({ image, range }: LoadedImage): ReportedImage {
-  return { version: image.stamp.version, image: image.digest, address: printAddress(range.firstPage), pages: range.pages };
+function reported({ image, range, tainted }: LoadedImage): ReportedImage {
+  return { version: image.stamp.version, image: image.digest, address: printAddress(range.firstPage), pages: range.pages, tainted };
 }

@@ -4,6 +4,8 @@ import assert from 'node:assert/strict';
 import {
   absentAddress,
   bypassMark,
+  collectExport,
+  entryImports,
   imageRecord,
   kernelNamespace,
   runningThread,
@@ -12,15 +14,20 @@ import {
   threadBlock,
   workBetweenLooks,
 } from './abi.ts';
+import { Collection } from './collection.ts';
 import type { Image, ModuleImage } from './image.ts';
 import { KernelMemory } from './kernel-memory.ts';
 import { LimitError } from './limit.ts';
+import { DeadlockError, Ownership } from './ownership.ts';
 import type { MemoryRange } from './random-access-memory.ts';
 import { RunQueue, ThreadGroup } from './run-queue.ts';
+import { ImageStack } from './stacks.ts';
 import type { StateTransfer } from './state-transfer.ts';
-import { begin, type Ending, type Frame, type Injection, running, Thread, type ThreadOwner, threadAim } from './thread.ts';
+import type { TaintReason } from './taint.ts';
+import { begin, type Ending, type Frame, type Injection, running, Thread, type ThreadOwner, threadAim, type Wait } from './thread.ts';
 import { ThreadQueue } from './thread-queue.ts';
 import { realTime, type Time } from './time.ts';
+import { isFetchFault } from './trap.ts';
 
 export type ProcessorOptions = {
   /** Threads at once; V8 runs out of memory maps and aborts the process somewhere under 50,000. */
@@ -52,6 +59,8 @@ export type Enterable = {
   readonly referenceCount: number;
   readonly bypassing: number;
   functionAt(index: number): WebAssembly.ExportedFunction;
+  /** An access has ended abnormally inside. */
+  taint(reason: TaintReason): void;
 };
 
 /** A call passed its deadline. */
@@ -82,6 +91,12 @@ export class Processor {
   readonly #urgent = new ThreadQueue<Thread>();
   readonly #sections: (() => void)[] = [];
   #waiters: Waiter[] = [];
+  /** The C stacks of images, by their records. */
+  readonly #stacks = new Map<number, ImageStack>();
+  readonly #ownership: Ownership;
+  /** Collectors of images, by their records. */
+  readonly #collections = new Map<number, Collection>();
+  readonly #dueCollections = new Set<Collection>();
   readonly #gates = new WeakMap<ModuleImage, readonly WebAssembly.ExportedFunction[]>();
   readonly #memories = new FinalizationRegistry<null>(() => {
     this.#memoriesInUse -= 1;
@@ -104,6 +119,12 @@ export class Processor {
     this.time = options.time ?? realTime;
     this.absentRecord = this.kernelMemory.allocate(imageRecord.bytes);
     this.#atomicBlock = this.kernelMemory.allocate(threadBlock.bytes);
+    this.#ownership = new Ownership({
+      kernelMemory: this.kernelMemory,
+      threadOf: (block) => this.#threads.get(block),
+      nameOf: (record) => this.#nameOf(record),
+      wake: (thread) => this.#wake(thread),
+    });
     this.#systemImports = {
       memory: this.kernelMemory.memory,
       injected: this.#injected,
@@ -112,6 +133,11 @@ export class Processor {
       pause: new WebAssembly.Suspending((milliseconds: number) => this.#pause(milliseconds)),
       switched: (block: number, record: number) => this.#switched(this.#threadOf(block), record),
       commit: () => this.#commit(),
+      [entryImports.acquire]: new WebAssembly.Suspending((record: number) => this.#acquire(record)),
+      [entryImports.release]: (record: number) => this.#ownership.release(record),
+      [entryImports.held]: (record: number) => this.#isHeld(record),
+      [entryImports.hold]: new WebAssembly.Suspending((record: number) => this.#hold(record)),
+      [entryImports.collect]: (record: number) => this.#requestCollection(record),
     };
     this.#kernelImports = {
       emit: (channel: number, value: bigint) => this.#emit(channel, value),
@@ -171,6 +197,7 @@ export class Processor {
 
   /** Takes away a thread that is idle. */
   endThread(thread: Thread): void {
+    thread.savedStacks.clear();
     this.#threads.delete(thread.block);
     this.kernelMemory.release(thread.block, threadBlock.bytes);
   }
@@ -201,7 +228,7 @@ export class Processor {
     if (this.#running === thread && words[answered] === 1) {
       this.#running = null;
       thread.continuation = begin;
-      if (this.#sections.length > 0 || !this.#ready.isEmpty) this.#scheduleDispatch();
+      if (this.#sections.length > 0 || this.#dueCollections.size > 0 || !this.#ready.isEmpty) this.#scheduleDispatch();
       return promise;
     }
     later(promise);
@@ -324,16 +351,57 @@ export class Processor {
   }
 
   /**
-   * Runs code of an image to its end, without suspending it; on the running thread's stack of images where there is one.
+   * Prepares what an instance of an image needs of the processor: its C stack is switched with the threads inside, its owner is kept if it is
+   * exclusive, and its collector runs while no access is inside.
+   * @throws {Error} when the instance does not export what its stamp says.
+   */
+  prepare(record: number, { stamp }: ModuleImage, exports: WebAssembly.Instance['exports']): void {
+    if (stamp.stack !== null) {
+      this.#stacks.set(record, new ImageStack(stamp, exports));
+      this.kernelMemory.words[(record + imageRecord.stack) >> 2] = 1;
+    }
+    if (stamp.concurrency === 'exclusive') this.#ownership.add(record);
+    if (!(collectExport in exports)) return;
+    const surroundings = {
+      kernelMemory: this.kernelMemory,
+      time: this.time,
+      entered: () => {
+        const { counted, bypassing } = this.referencesOf(record);
+        return counted + bypassing;
+      },
+      runAtomically: (run: () => unknown) => this.runAtomically(run),
+      wake: (thread: Thread) => this.#wake(thread),
+    };
+    this.#collections.set(record, new Collection(record, functionOf(exports, collectExport), exports, surroundings));
+  }
+
+  /** Forgets what it keeps of an image that no access is inside of. */
+  forget(record: number): void {
+    this.#stacks.delete(record);
+    this.#ownership.remove(record);
+    this.#collections.get(record)?.close();
+    this.#collections.delete(record);
+  }
+
+  /**
+   * Runs code of images to its end, without suspending it; on the running thread's stack of images where there is one.
+   * @param record The image whose code is called first, as if no thread owned the image; null: none, or an image that is not exclusive.
    * @throws {LimitError} when it runs too long, and whatever it traps with.
    */
-  runAtomically<Result>(run: () => Result): Result {
+  runAtomically<Result>(run: () => Result, record: number | null = null): Result {
     const outer = this.#atomicDeadline;
-    const isAlone = this.#running === null;
+    const isAlone = this.#running === null && outer === null;
     this.#atomicDeadline = outer ?? this.time.now() + atomicLimit;
-    if (isAlone && outer === null) this.#stack = this.#atomicBlock + threadBlock.frames;
+    if (isAlone) this.#stack = this.#atomicBlock + threadBlock.frames;
     try {
-      return run();
+      return record === null ? run() : this.#ownership.lend(record, run);
+    } catch (error) {
+      // Every thread is suspended and has taken its part of the stacks along: what lies on them is of the code that has ended.
+      if (isAlone) {
+        for (const stack of this.#stacks.values()) stack.empty();
+        this.#ownership.abandon(this.#atomicBlock);
+      }
+      throw error;
     } finally {
       this.#atomicDeadline = outer;
     }
@@ -349,6 +417,12 @@ export class Processor {
   /** Top of a thread's stack of images. */
   #stackOf(thread: Thread): number {
     return this.#running === thread ? this.#stack : thread.stack;
+  }
+
+  /** Name and version of a record's image, for messages. */
+  #nameOf(record: number): string {
+    const stamp = this.images.get(record)?.image.stamp;
+    return stamp === undefined ? 'a removed module' : `${stamp.module}@${stamp.version}`;
   }
 
   #threadOf(block: number): Thread {
@@ -426,6 +500,56 @@ export class Processor {
     return this.#suspension(thread);
   }
 
+  /** The running thread entered an exclusive image that another thread owns. */
+  #acquire(record: number): Promise<void> {
+    const image = this.#nameOf(record);
+    if (this.#atomicDeadline !== null) throw new Error(`${image} is exclusive and another thread is inside: code that cannot wait needs it`);
+    this.#ownership.checkWait(this.#current(), record);
+    const thread = this.#leave();
+    this.#ownership.enqueue(thread, record);
+    return this.#wait(thread, { kind: 'ownership', record });
+  }
+
+  /** Returns 1 if an access has to wait for a garbage collection: not one of a thread that is inside already. */
+  #isHeld(record: number): 0 | 1 {
+    if (this.#atomicDeadline !== null || this.#collections.get(record)?.isDue !== true) return 0;
+    const thread = this.#current();
+    return this.#framesOfImage(record, thread.block + threadBlock.frames, this.#stack) > 1 ? 0 : 1;
+  }
+
+  #hold(record: number): Promise<void> {
+    const thread = this.#leave();
+    this.#collections.get(record)?.enqueue(thread);
+    return this.#wait(thread, { kind: 'collection', record });
+  }
+
+  #requestCollection(record: number): void {
+    const collection = this.#collections.get(record);
+    if (collection === undefined) return;
+    collection.request();
+    this.#dueCollections.add(collection);
+  }
+
+  /** Suspends a thread at the entry of an image, until it is woken or its deadline. */
+  #wait(thread: Thread, wait: Wait): Promise<void> {
+    thread.waitsAt = wait;
+    const left = this.#timeLeft(thread);
+    if (left < sleepLimit) {
+      thread.cancelTimer = this.time.after(left, () => {
+        thread.cancelTimer = null;
+        thread.isOverdue = true;
+        this.#makeReady(thread);
+      });
+    }
+    return this.#suspension(thread);
+  }
+
+  #wake(thread: Thread): void {
+    thread.cancelTimer?.();
+    thread.cancelTimer = null;
+    this.#makeReady(thread);
+  }
+
   #suspension(thread: Thread): Promise<void> {
     return new Promise((resolve, reject) => {
       thread.continuation = { kind: 'resume', resolve, reject };
@@ -459,9 +583,13 @@ export class Processor {
     return this.#stackOf(thread) === thread.block + threadBlock.frames;
   }
 
-  /** Takes the processor from the thread that has it. */
+  /**
+   * Takes the processor from the thread that has it.
+   * @throws {LimitError} when one of its C stacks has overflowed or is too large; the thread then still has the processor.
+   */
   #leave(): Thread {
     const thread = this.#current();
+    if (this.#stacks.size > 0) this.#saveStacks(thread);
     thread.stack = this.#stack;
     thread.effects = this.#effects;
     this.#count(thread, 1);
@@ -501,6 +629,7 @@ export class Processor {
     this.#count(thread, -1);
     this.#stack = thread.stack;
     this.#effects = thread.effects;
+    if (thread.waitsAt?.kind === 'collection') this.#collections.get(thread.waitsAt.record)?.resumed();
     if (urgent === null) {
       const now = this.time.now();
       this.#sliceEnd = now + slice;
@@ -522,10 +651,23 @@ export class Processor {
       this.#waiters = this.#waiters.filter((other) => other !== waiter);
       waiter.then();
     }
+    for (const collection of this.#dueCollections) this.#collect(collection);
+  }
+
+  #collect(collection: Collection): void {
+    try {
+      collection.runIfPossible();
+    } catch {
+      this.images.get(collection.record)?.taint('trap');
+    }
+    if (!collection.isDue) this.#dueCollections.delete(collection);
   }
 
   #continue(thread: Thread): void {
     const { continuation, injection } = thread;
+    if (injection !== null) this.#abandonAccesses(thread, injection.aim === threadAim ? 'stop' : 'interruption', { from: injection.aim });
+    if (!thread.savedStacks.isEmpty) this.#restoreStacks(thread, injection);
+    if (!thread.isOverdue || injection !== null) thread.waitsAt = null;
     thread.continuation = running;
     thread.injection = null;
     switch (continuation.kind) {
@@ -564,10 +706,15 @@ export class Processor {
     const isInjected = error instanceof WebAssembly.Exception && error.is(this.#injected);
     if (isInjected) this.#delivered?.onLost();
     const frames = [...this.framesOf(thread)];
+    this.#emptyStacks(thread);
+    const aim = this.kernelMemory.words[(thread.block + threadBlock.aim) >> 2] ?? threadAim;
+    if (!isInjected) this.#abandonAccesses(thread, error instanceof DeadlineError ? 'deadline' : 'trap', { error });
+    // The accesses from the aim on were abandoned when the error was thrown; no retries were left, so those before it end too.
+    else if (aim !== threadAim) this.#abandonAccesses(thread, 'interruption', { to: aim });
     this.#end(
       thread,
       isInjected
-        ? { kind: 'injected', aim: this.kernelMemory.words[(thread.block + threadBlock.aim) >> 2] ?? threadAim, frames }
+        ? { kind: 'injected', aim, frames }
         : { kind: 'trapped', error, frames },
     );
   }
@@ -585,6 +732,57 @@ export class Processor {
     }
   }
 
+  /** Takes a thread's parts out of the C stacks of the images that it is inside of. */
+  #saveStacks(thread: Thread): void {
+    const { words } = this.kernelMemory;
+    const top = this.#stack;
+    for (let place = thread.block + threadBlock.frames; place < top; place += 4) {
+      const record = (words[place >> 2] ?? 0) & ~bypassMark;
+      if (words[(record + imageRecord.stack) >> 2] === 0) continue;
+      const stack = this.#stacks.get(record);
+      if (stack !== undefined) thread.savedStacks.save(stack);
+    }
+  }
+
+  /** Puts a thread's parts back; not those of images that an injected error takes the thread out of. */
+  #restoreStacks(thread: Thread, injection: Injection | null): void {
+    if (injection === null) return thread.savedStacks.restore(() => true);
+    const inside = new Set<ImageStack | undefined>();
+    for (let place = thread.block + threadBlock.frames; place < injection.aim; place += 4) {
+      inside.add(this.#stacks.get(this.#frameAt(place).record));
+    }
+    thread.savedStacks.restore((stack) => inside.has(stack));
+  }
+
+  /** The running thread's code has ended: nothing of it is left on the C stacks. */
+  #emptyStacks(thread: Thread): void {
+    for (const { record } of this.framesOf(thread)) this.#stacks.get(record)?.empty();
+  }
+
+  /** Accesses between two frames end abnormally: they own nothing any more, and what they did in images with state may be half done. */
+  #abandonAccesses(
+    thread: Thread,
+    reason: TaintReason,
+    { from = threadAim, to = this.#stackOf(thread), error = null }: { from?: number; to?: number; error?: unknown },
+  ): void {
+    const first = thread.block + threadBlock.frames;
+    const start = Math.max(from, first);
+    const innermost = this.#stackOf(thread) - 4;
+    for (let place = start; place < to; place += 4) {
+      const frame = this.#frameAt(place);
+      this.#ownership.leave(thread, frame.record, this.#framesOfImage(frame.record, first, start));
+      const isAtEntry = thread.waitsAt !== null || error instanceof DeadlockError || isFetchFault(error, frame, this);
+      if (place < innermost || !isAtEntry) this.images.get(frame.record)?.taint(reason);
+    }
+  }
+
+  /** How many frames of an image are between two places in a stack of images. */
+  #framesOfImage(record: number, from: number, to: number): number {
+    let count = 0;
+    for (let place = from; place < to; place += 4) if (this.#frameAt(place).record === record) count += 1;
+    return count;
+  }
+
   #frameAt(place: number): Frame {
     const word = this.kernelMemory.words[place >> 2] ?? 0;
     return { record: word & ~bypassMark, isBypass: (word & bypassMark) !== 0 };
@@ -596,6 +794,8 @@ export class Processor {
     if (this.#closed) return;
     thread.stack = thread.block + threadBlock.frames;
     thread.effects = 0;
+    thread.savedStacks.clear();
+    thread.waitsAt = null;
     thread.continuation = begin;
     const next = thread.owner.ended(thread, ending);
     if (next === 'again') {

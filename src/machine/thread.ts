@@ -3,6 +3,7 @@
 import { threadBlock } from './abi.ts';
 import { type CallSample, CallSampling } from './call-sampling.ts';
 import type { ThreadGroup } from './run-queue.ts';
+import { SavedStacks } from './stacks.ts';
 import type { Link } from './thread-queue.ts';
 
 /** What an access did outside its own stack. */
@@ -25,6 +26,8 @@ export type Frame = {
 
 /** Who a thread runs for. */
 export interface ThreadOwner {
+  /** Its name in messages. */
+  readonly id: string;
   /** A call was served by another image than the thread's call before; the block still counts the calls of the one before. */
   switched(thread: Thread, record: number): void;
   /** Calls of the version that the block names were measured by one of them. */
@@ -57,6 +60,9 @@ export type Injection = {
   readonly retryIn: { useUpFuel(): void } | null;
 };
 
+/** Why a thread waits at the entry of an image: another thread owns the image, or a garbage collection is due. */
+export type Wait = { readonly kind: 'ownership' | 'collection'; readonly record: number };
+
 export class Thread {
   readonly owner: ThreadOwner;
   readonly group: ThreadGroup<Thread>;
@@ -82,6 +88,10 @@ export class Thread {
   watchedCall = { number: 0, since: 0 };
   /** It was woken because its call has passed its deadline. */
   isOverdue = false;
+  /** The image at whose entry it waits; it may have been let in since. Null while it has the processor. */
+  waitsAt: Wait | null = null;
+  /** The C stacks of the images that it is inside of, while it does not have the processor. */
+  readonly savedStacks = new SavedStacks();
 
   constructor(owner: ThreadOwner, group: ThreadGroup<Thread>, block: number, callDeadline: number | null) {
     this.owner = owner;

@@ -39,11 +39,20 @@ export function explainTrap(error: unknown, frames: readonly Frame[], processor:
   const page = inside.range.firstPage;
   const address = printAddress(page);
   const where = `${module}@${version} at ${address}`;
-  if (!/null function|table index|signature mismatch/.test(message)) return mistake(`${message} in ${where}`);
+  if (!isFetchError(message)) return mistake(`${message} in ${where}`);
   const flag = flagOf(inside.range);
   if (flag === null) return fault(`: fetch from ${where}, which has no such export, or one of another type, there (${message})`);
   const violation = frame.isBypass ? { module, version, address, page, flag } : null;
   return fault(`: fetch from ${where} (page ${page}), which is ${flagTexts[flag]}`, violation);
+}
+
+const isFetchError = (message: string) => /null function|table index|signature mismatch/.test(message);
+
+/** Whether an error is a fetch from a page that may not be executed, so that the access of the innermost frame has not entered its image. */
+export function isFetchFault(error: unknown, { record }: Frame, processor: Processor): boolean {
+  if (!(error instanceof Error) || !isFetchError(error.message)) return false;
+  const inside = processor.images.get(record);
+  return inside === undefined || flagOf(inside.range) !== null;
 }
 
 const mistake = (message: string): Trap => ({ message, isFault: false, violation: null });

@@ -44,6 +44,8 @@ declare namespace WebAssembly {
   class Suspending {
     constructor(handler: (...values: never[]) => Promise<void>);
   }
+  /** Whether the engine accepts the bytes as a module. */
+  function validate(bytes: Uint8Array<ArrayBuffer>): boolean;
   /** An export that runs on a stack of its own and answers with a promise. */
   function promising(exported: ExportedFunction): (...values: readonly (number | bigint)[]) => Promise<Results>;
 }

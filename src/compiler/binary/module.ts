@@ -1,0 +1,122 @@
+// A WebAssembly module as data: what the binary format's sections say, with function bodies kept as bytes until they are needed.
+
+import type { FunctionType, ValueType } from '../../machine/image.ts';
+
+export type { FunctionType, ValueType } from '../../machine/image.ts';
+
+/** Sizes of a memory (pages of 64 KiB) or a table (elements). */
+export type Limits = { readonly initial: number; readonly maximum: number | null };
+
+export type TableType = { readonly element: ValueType; readonly limits: Limits };
+export type GlobalType = { readonly value: ValueType; readonly mutable: boolean };
+
+/** An import; `type` is an index into the module's types. */
+export type Import = { readonly module: string; readonly name: string } & (
+  | { readonly kind: 'function'; readonly type: number }
+  | { readonly kind: 'table'; readonly table: TableType }
+  | { readonly kind: 'memory'; readonly memory: Limits }
+  | { readonly kind: 'global'; readonly global: GlobalType }
+  | { readonly kind: 'tag'; readonly type: number }
+);
+
+export type ImportedFunction = Extract<Import, { readonly kind: 'function' }>;
+
+/** Some locals of one type in a row. */
+export type LocalRun = { readonly count: number; readonly type: ValueType };
+
+/** A hint for the engine about the branch at this offset of a body's bytes. */
+export type BranchHint = { readonly offset: number; readonly likely: boolean };
+
+export type FunctionBody = {
+  /** Index into the module's types. */
+  readonly type: number;
+  /** The locals after the parameters. */
+  readonly locals: readonly LocalRun[];
+  /** The instructions, without the final `end`; `decodeInstructions` and `encodeInstructions` of instruction-codec.ts read and write them. */
+  readonly body: Uint8Array;
+  /** In order of their offsets. */
+  readonly hints?: readonly BranchHint[];
+};
+
+export type ExternalKind = 'function' | 'table' | 'memory' | 'global' | 'tag';
+export type Export = { readonly name: string; readonly kind: ExternalKind; readonly index: number };
+
+/** A global with its initial value: a constant expression without the final `end`. */
+export type Global = { readonly type: GlobalType; readonly init: Uint8Array };
+
+/** Where an active segment is placed at the instantiation; `offset` is a constant expression without the final `end`. */
+export type ActivePlace = { readonly kind: 'active'; readonly index: number; readonly offset: Uint8Array };
+
+export type ElementSegment = {
+  /** The index is that of a table. */
+  readonly place: ActivePlace | { readonly kind: 'passive' } | { readonly kind: 'declarative' };
+  readonly items:
+    | { readonly kind: 'functions'; readonly indices: readonly number[] }
+    | { readonly kind: 'expressions'; readonly type: ValueType; readonly expressions: readonly Uint8Array[] };
+};
+
+export type DataSegment = {
+  /** The index is that of a memory. */
+  readonly place: ActivePlace | { readonly kind: 'passive' };
+  readonly bytes: Uint8Array;
+};
+
+export type CustomSection = { readonly name: string; readonly content: Uint8Array };
+
+/** A core module. In each index space, imports come first, in their order. */
+export type Module = {
+  readonly types: readonly FunctionType[];
+  readonly imports: readonly Import[];
+  readonly functions: readonly FunctionBody[];
+  readonly tables: readonly TableType[];
+  readonly memories: readonly Limits[];
+  readonly globals: readonly Global[];
+  readonly exports: readonly Export[];
+  /** Index of the start function. */
+  readonly start: number | null;
+  readonly elements: readonly ElementSegment[];
+  readonly data: readonly DataSegment[];
+  /** Whether the module has a count of its data segments before its code, which `memory.init` and `data.drop` require. */
+  readonly hasDataCount: boolean;
+  /** Names by function index, as far as a well-formed name section gives them; not written. */
+  readonly functionNames: ReadonlyMap<number, string>;
+  /** Written after all others; a decoded module has none. */
+  readonly customSections: readonly CustomSection[];
+};
+
+/** The bytes are not a module; the offset is that of the first byte that cannot be right. */
+export class MalformedModuleError extends Error {
+  override readonly name = 'MalformedModuleError';
+  readonly offset: number;
+
+  constructor(reason: string, offset: number) {
+    super(`${reason} (at byte ${offset})`);
+    this.offset = offset;
+  }
+}
+
+/** The module uses a WebAssembly feature that devices do not accept. */
+export class UnacceptedFeatureError extends Error {
+  override readonly name = 'UnacceptedFeatureError';
+  readonly feature: string;
+  readonly offset: number;
+
+  /** @param what The construct that belongs to the feature, for example `instruction 0xfb00` or `a shared memory`. */
+  constructor(feature: string, what: string, offset: number) {
+    super(`the module uses ${feature}, which devices do not accept: ${what} (at byte ${offset})`);
+    this.feature = feature;
+    this.offset = offset;
+  }
+}
+
+/** The imports of one kind, in the order of their indices. */
+export function importsOf<Kind extends ExternalKind>(module: Module, kind: Kind): Extract<Import, { readonly kind: Kind }>[] {
+  return module.imports.filter((item): item is Extract<Import, { readonly kind: Kind }> => item.kind === kind);
+}
+
+/** Returns the type of a function by its index, imported or own; undefined where there is none. */
+export function functionTypeOf(module: Module, index: number): FunctionType | undefined {
+  const imported = importsOf(module, 'function');
+  const type = index < imported.length ? imported[index]?.type : module.functions[index - imported.length]?.type;
+  return type === undefined ? undefined : module.types[type];
+}

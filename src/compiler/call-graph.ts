@@ -1,0 +1,224 @@
+// Which functions of a module call which: the order in which they are instrumented, and where recursion must pay.
+
+import { kernelNamespace, systemNamespace } from '../machine/abi.ts';
+import { type Instruction, opcodes } from './binary/instruction.ts';
+import { decodeBody } from './binary/instruction-codec.ts';
+import { importsOf, type Module } from './binary/module.ts';
+
+export type CallGraph = {
+  /** Positions in `module.functions`, callees before callers; calls that close a cycle are left out of account. */
+  readonly order: Uint32Array;
+  /** 1 where a function must have a safepoint at its entry, because every cycle of calls must meet one. By position in `module.functions`. */
+  readonly paysAtEntry: Uint8Array;
+  /** 1 where a function calls itself directly. */
+  readonly callsItself: Uint8Array;
+  /** 1 where a function is called from places that are not known here: by other modules, or through a table. */
+  readonly hasUnknownCallers: Uint8Array;
+  /** Functions that a function calls directly, all by position. */
+  readonly calleesOf: (position: number) => readonly number[];
+};
+
+/** Calls between nodes. Nodes are the module's functions, then one for each type that is called indirectly. */
+type Edges = { readonly starts: Uint32Array; readonly targets: Uint32Array };
+
+/** What one pass over all bodies finds. */
+type Calls = {
+  /** Callees of each node, each once. */
+  readonly callees: (readonly number[])[];
+  readonly callsItself: Uint8Array;
+  readonly callsIndirectly: number[];
+  /** Functions that call another module, which may call this one again. */
+  readonly callsOutside: number[];
+  readonly addressTaken: Set<number>;
+};
+
+/** Reads all bodies once. Linear in the size of the module; nothing recurses. */
+export function buildCallGraph(module: Module): CallGraph {
+  const count = module.functions.length;
+  const imports = importsOf(module, 'function').length;
+  const types = indirectTypes(module);
+  const calls = findCalls(module, types.nodeOf);
+  const targetsOfType = new Map<number, number[]>();
+  for (const index of calls.addressTaken) {
+    const type = module.functions[index - imports]?.type;
+    const node = type === undefined ? undefined : types.nodeOf(type);
+    if (node === undefined) continue;
+    const targets = targetsOfType.get(node) ?? [];
+    targets.push(index - imports);
+    targetsOfType.set(node, targets);
+  }
+  for (let node = count; node < count + types.count; node += 1) calls.callees.push(targetsOfType.get(node) ?? []);
+  const edges = edgesOf(calls.callees);
+  const paysAtEntry = new Uint8Array(count);
+  const order = visitCalleesFirst(edges, calls.callees.length, (target) => {
+    if (target < count) paysAtEntry[target] = 1;
+  });
+  const backEdgesToTypes = order.closedTypes.filter((node) => node >= count);
+  const reversed = reverse(edges, calls.callees.length);
+  if (backEdgesToTypes.length > 0) {
+    const reachesIndirect = reaching(reversed, calls.callsIndirectly);
+    for (const node of backEdgesToTypes) {
+      for (const target of targetsOfType.get(node) ?? []) if (reachesIndirect[target] === 1) paysAtEntry[target] = 1;
+    }
+  }
+  // An imported function in a table is another module's: then every indirect call may leave this one.
+  const leavesByTable = [...calls.addressTaken].some((index) => index < imports);
+  const reachesOutside = reaching(reversed, leavesByTable ? [...calls.callsOutside, ...calls.callsIndirectly] : calls.callsOutside);
+  const hasUnknownCallers = new Uint8Array(count);
+  for (const index of calls.addressTaken) if (index >= imports) hasUnknownCallers[index - imports] = 1;
+  for (const { kind, index } of module.exports) {
+    if (kind !== 'function' || index < imports) continue;
+    hasUnknownCallers[index - imports] = 1;
+    // Another module may call it again before it returns.
+    if (reachesOutside[index - imports] === 1) paysAtEntry[index - imports] = 1;
+  }
+  return {
+    order: order.nodes.filter((node) => node < count),
+    paysAtEntry,
+    callsItself: calls.callsItself,
+    hasUnknownCallers,
+    calleesOf: (position) => (calls.callees[position] ?? []).filter((node) => node < count),
+  };
+}
+
+/** One node for each type by its structure: equal types are called by each other's index. */
+function indirectTypes(module: Module) {
+  const nodes = new Map<string, number>();
+  const byIndex = module.types.map(({ parameters, results }) => {
+    const key = `${parameters.join()}:${results.join()}`;
+    const node = nodes.get(key) ?? module.functions.length + nodes.size;
+    nodes.set(key, node);
+    return node;
+  });
+  return { count: nodes.size, nodeOf: (type: number) => byIndex[type] };
+}
+
+function findCalls(module: Module, nodeOfType: (type: number) => number | undefined): Calls {
+  const imported = importsOf(module, 'function');
+  const callees: (readonly number[])[] = [];
+  const callsItself = new Uint8Array(module.functions.length);
+  const [callsIndirectly, callsOutside]: [number[], number[]] = [[], []];
+  const addressTaken = addressesOutsideBodies(module);
+  for (const [position, body] of module.functions.entries()) {
+    const found = new Set<number>();
+    let [isIndirect, isOutside] = [false, false];
+    for (const instruction of decodeBody(body)) {
+      if (instruction.kind === 'function') {
+        const { index } = instruction;
+        if (instruction.op === opcodes['ref.func']) addressTaken.add(index);
+        else if (index >= imported.length) found.add(index - imported.length);
+        else if (!isOfMachine(imported[index]?.module)) isOutside = true;
+      } else if (instruction.kind === 'call-indirect') {
+        isIndirect = true;
+        const node = nodeOfType(instruction.type);
+        if (node !== undefined) found.add(node);
+      }
+    }
+    if (found.has(position)) callsItself[position] = 1;
+    if (isIndirect) callsIndirectly.push(position);
+    if (isOutside) callsOutside.push(position);
+    callees.push([...found]);
+  }
+  return { callees, callsItself, callsIndirectly, callsOutside, addressTaken };
+}
+
+/** The kernel and the system never call a module that calls them. */
+const isOfMachine = (name: string | undefined) => name === kernelNamespace || name === systemNamespace;
+
+/** Functions whose references are in element segments and in the initial values of globals. */
+function addressesOutsideBodies(module: Module): Set<number> {
+  const taken = new Set<number>();
+  const read = (expression: Uint8Array) => {
+    for (const instruction of decodeBody({ body: expression })) addIfReference(instruction, taken);
+  };
+  for (const { items } of module.elements) {
+    if (items.kind === 'functions') for (const index of items.indices) taken.add(index);
+    else for (const expression of items.expressions) read(expression);
+  }
+  for (const { init } of module.globals) read(init);
+  return taken;
+}
+
+function addIfReference(instruction: Instruction, taken: Set<number>): void {
+  if (instruction.kind === 'function' && instruction.op === opcodes['ref.func']) taken.add(instruction.index);
+}
+
+function edgesOf(lists: readonly (readonly number[])[]): Edges {
+  const starts = new Uint32Array(lists.length + 1);
+  for (const [node, list] of lists.entries()) starts[node + 1] = (starts[node] ?? 0) + list.length;
+  const targets = new Uint32Array(starts[lists.length] ?? 0);
+  for (const [node, list] of lists.entries()) targets.set(list, starts[node]);
+  return { starts, targets };
+}
+
+function reverse({ starts, targets }: Edges, count: number): Edges {
+  const reversed = new Uint32Array(count + 1);
+  for (const target of targets) reversed[target + 1] = (reversed[target + 1] ?? 0) + 1;
+  for (let node = 0; node < count; node += 1) reversed[node + 1] = (reversed[node + 1] ?? 0) + (reversed[node] ?? 0);
+  const next = reversed.slice();
+  const sources = new Uint32Array(targets.length);
+  for (let node = 0; node < count; node += 1) {
+    for (let edge = starts[node] ?? 0; edge < (starts[node + 1] ?? 0); edge += 1) {
+      const target = targets[edge] ?? 0;
+      const place = next[target] ?? 0;
+      sources[place] = node;
+      next[target] = place + 1;
+    }
+  }
+  return { starts: reversed, targets: sources };
+}
+
+/** Nodes from which one of some nodes is reached, these included: 1 each. */
+function reaching({ starts, targets }: Edges, from: readonly number[]): Uint8Array {
+  const reached = new Uint8Array(starts.length - 1);
+  const pending = [...from];
+  for (const node of from) reached[node] = 1;
+  for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+    for (let edge = starts[node] ?? 0; edge < (starts[node + 1] ?? 0); edge += 1) {
+      const source = targets[edge] ?? 0;
+      if (reached[source] === 1) continue;
+      reached[source] = 1;
+      pending.push(source);
+    }
+  }
+  return reached;
+}
+
+/**
+ * Visits all nodes depth first and returns them with callees before callers. Every cycle has an edge to a node that is being visited;
+ * `onCycle` gets that node.
+ */
+function visitCalleesFirst({ starts, targets }: Edges, count: number, onCycle: (node: number) => void) {
+  const [unseen, open, done] = [0, 1, 2];
+  const state = new Uint8Array(count);
+  const nextEdge = starts.slice(0, count);
+  const nodes = new Uint32Array(count);
+  const closed = new Set<number>();
+  let finished = 0;
+  const path: number[] = [];
+  for (let root = 0; root < count; root += 1) {
+    if (state[root] !== unseen) continue;
+    path.push(root);
+    state[root] = open;
+    for (let node = path.at(-1); node !== undefined; node = path.at(-1)) {
+      const edge = nextEdge[node] ?? 0;
+      if (edge === starts[node + 1]) {
+        state[node] = done;
+        nodes[finished] = node;
+        finished += 1;
+        path.pop();
+        continue;
+      }
+      nextEdge[node] = edge + 1;
+      const target = targets[edge] ?? 0;
+      if (state[target] === open) {
+        closed.add(target);
+        onCycle(target);
+      } else if (state[target] === unseen) {
+        state[target] = open;
+        path.push(target);
+      }
+    }
+  }
+  return { nodes, closedTypes: [...closed] };
+}

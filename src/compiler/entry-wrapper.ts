@@ -1,0 +1,153 @@
+// Entry wrappers: what an access runs through at the entry and the exit of an image that not every thread may be inside of at once.
+
+import { allocationBudgetExport, collectExport, imageRecord, runningThread, threadBlock } from '../machine/abi.ts';
+import {
+  access,
+  call,
+  end,
+  globalGet,
+  globalSet,
+  type Instruction,
+  i32Const,
+  ifBlock,
+  localGet,
+  localSet,
+  plain,
+} from './binary/instruction.ts';
+import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
+import { type Export, type FunctionBody, functionTypeOf, type Global, importsOf, type Module } from './binary/module.ts';
+import { supportFunctions, supportGlobals, supportMemories } from './support.ts';
+import type { Collector } from './toolchain.ts';
+
+export type EntryControl = {
+  /** One access at a time is inside. */
+  readonly isExclusive: boolean;
+  /** The functions of a garbage collector that runs while no access is inside. */
+  readonly collector: Collector | null;
+};
+
+const { kernel } = supportMemories;
+const { record } = supportGlobals;
+
+const readRecord = (word: keyof typeof imageRecord) => [globalGet(record), access('i32.load', kernel, imageRecord[word])];
+const writeRecord = (word: keyof typeof imageRecord, value: readonly Instruction[]) => [
+  globalGet(record),
+  ...value,
+  access('i32.store', kernel, imageRecord[word]),
+];
+
+/**
+ * Puts a wrapper before every exported function; the module's own calls do not pass through wrappers. Runs after the instrumentation, which
+ * must not add safepoints to wrappers. A module that needs no control is returned as it is.
+ */
+export function addEntryWrappers(module: Module, control: EntryControl): Module {
+  if (!control.isExclusive && control.collector === null) return module;
+  const { collector } = control;
+  const counted = collector === null ? module : countAllocations(module, collector);
+  const budget = importsOf(module, 'global').length + module.globals.length;
+  const firstIndex = importsOf(module, 'function').length + module.functions.length;
+  const wrappers: FunctionBody[] = [];
+  const exports = module.exports.map((item): Export => {
+    if (item.kind !== 'function') return item;
+    wrappers.push(wrapperOf(module, item.index, control, budget));
+    return { ...item, index: firstIndex + wrappers.length - 1 };
+  });
+  const added: Export[] =
+    collector === null
+      ? []
+      : [
+          { name: collectExport, kind: 'function', index: collector.collect },
+          { name: allocationBudgetExport, kind: 'global', index: budget },
+        ];
+  return { ...counted, functions: [...counted.functions, ...wrappers], exports: [...exports, ...added] };
+}
+
+function wrapperOf(module: Module, target: number, { isExclusive, collector }: EntryControl, budget: number): FunctionBody {
+  const type = functionTypeOf(module, target);
+  const own = module.functions[target - importsOf(module, 'function').length];
+  if (type === undefined || own === undefined) throw new Error(`the module has no function ${target} of its own`);
+  const thread = type.parameters.length;
+  const instructions = [
+    ...(collector === null ? [] : waitForCollection()),
+    ...(isExclusive ? takeOwnership(thread) : []),
+    ...type.parameters.map((_, index) => localGet(index)),
+    // The results stay on the operand stack while the exit runs.
+    call(target),
+    ...(isExclusive ? returnOwnership() : []),
+    ...(collector === null ? [] : requestCollection(budget)),
+  ];
+  return { type: own.type, locals: isExclusive ? [{ count: 1, type: 'i32' }] : [], ...encodeInstructions(instructions) };
+}
+
+function takeOwnership(thread: number): Instruction[] {
+  return [
+    i32Const(runningThread.stack),
+    access('i32.load', kernel),
+    i32Const(-threadBlock.bytes),
+    plain('i32.and'),
+    localSet(thread),
+    ...readRecord('owner'),
+    localGet(thread),
+    plain('i32.eq'),
+    ifBlock(),
+    ...writeRecord('depth', [...readRecord('depth'), i32Const(1), plain('i32.add')]),
+    plain('else'),
+    ...readRecord('owner'),
+    ifBlock(),
+    globalGet(record),
+    call(supportFunctions.acquire),
+    plain('else'),
+    ...writeRecord('owner', [localGet(thread)]),
+    ...writeRecord('depth', [i32Const(1)]),
+    end,
+    end,
+  ];
+}
+
+function returnOwnership(): Instruction[] {
+  return [
+    ...writeRecord('depth', [...readRecord('depth'), i32Const(1), plain('i32.sub')]),
+    ...readRecord('depth'),
+    plain('i32.eqz'),
+    ifBlock(),
+    ...writeRecord('owner', [i32Const(0)]),
+    ...readRecord('contended'),
+    ifBlock(),
+    globalGet(record),
+    call(supportFunctions.release),
+    end,
+    end,
+  ];
+}
+
+function waitForCollection(): Instruction[] {
+  return [
+    ...readRecord('held'),
+    ifBlock(),
+    globalGet(record),
+    call(supportFunctions.held),
+    ifBlock(),
+    globalGet(record),
+    call(supportFunctions.hold),
+    end,
+    end,
+  ];
+}
+
+function requestCollection(budget: number): Instruction[] {
+  return [globalGet(budget), i32Const(0), plain('i32.lt_s'), ifBlock(), globalGet(record), call(supportFunctions.collect), end];
+}
+
+/** The allocating function takes the size of each object off the budget. */
+function countAllocations(module: Module, { allocate }: Collector): Module {
+  const budget = importsOf(module, 'global').length + module.globals.length;
+  const position = allocate - importsOf(module, 'function').length;
+  const size = localGet(0);
+  const count = [globalGet(budget), size, plain('i32.sub'), globalSet(budget)];
+  const functions = module.functions.map((body, index): FunctionBody =>
+    index === position ? { type: body.type, locals: body.locals, ...encodeInstructions([...count, ...decodeBody(body)]) } : body,
+  );
+  return { ...module, functions, globals: [...module.globals, budgetGlobal] };
+}
+
+const budgetGlobal: Global = { type: { value: 'i32', mutable: true }, init: encodeInstructions([i32Const(0)]).body };

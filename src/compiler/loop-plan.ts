@@ -1,0 +1,202 @@
+// How each loop of a function pays for its work, decided from the innermost outwards in one pass over the instructions.
+
+import { emptyBlock, type Instruction, opcodes } from './binary/instruction.ts';
+import { type CountedLoop, countedLoop, LocalSets } from './counted-loop.ts';
+import { entryLimit } from './work.ts';
+
+/** Instructions that copies of loop bodies and of recursive functions may add to one module; past it, code pays without copies. */
+export const copiedInstructionLimit = 262_144;
+
+/** What is left of `copiedInstructionLimit`. */
+export type CopyBudget = { left: number };
+
+/** Iterations of a loop that are paid for together, and how much work one of them may be. */
+const paidTogether = [
+  { iterations: 4, limit: 24 },
+  { iterations: 2, limit: 64 },
+] as const;
+
+/** Instructions of a safepoint. */
+const safepointSize = 10;
+
+/** Counted loops in each other that get a local each; further out they pay like other loops. */
+const stretchDepthLimit = 200;
+
+export type LoopPlan = {
+  /** Position of its `end`. */
+  readonly end: number;
+  /** Work of one pass through it, inner loops and their copies included, whatever way it takes. */
+  readonly work: number;
+} & (
+  | {
+      readonly kind: 'stretches';
+      readonly counted: CountedLoop /** Which of the function's additional locals it uses. */;
+      readonly local: number;
+    }
+  /** Pays each time that so many iterations have been done; of more than one there are copies. */
+  | { readonly kind: 'iterations'; readonly iterations: number }
+);
+
+export type FunctionPlan = {
+  /** By the position of `loop`; loops that nothing branches back to have none: they run once. */
+  readonly loops: ReadonlyMap<number, LoopPlan>;
+  /** Locals of type i32 that stretches need. */
+  readonly locals: number;
+};
+
+/** A block that is open. */
+type Frame = {
+  readonly start: number;
+  readonly number: number;
+  readonly kind: 'loop' | 'if' | 'other';
+  branches: number;
+  /** Outermost block that is branched to from inside, as a depth; of a loop without its exit branch. */
+  outermost: number;
+  exitTarget: number | null;
+  hasElse: boolean;
+  conditional: { end: number; isPlain: boolean; frame: number } | null;
+  work: number;
+  size: number;
+  /** Counted loops in each other below. */
+  stretchDepth: number;
+};
+
+/** @param works Work of each instruction, by position. */
+export function planLoops(instructions: readonly Instruction[], works: Uint32Array, budget: CopyBudget): FunctionPlan {
+  const planner = new Planner(instructions, works, budget);
+  for (const [position, instruction] of instructions.entries()) planner.read(position, instruction);
+  return { loops: planner.loops, locals: planner.locals };
+}
+
+class Planner {
+  readonly loops = new Map<number, LoopPlan>();
+  locals = 0;
+  readonly #instructions: readonly Instruction[];
+  readonly #works: Uint32Array;
+  readonly #budget: CopyBudget;
+  readonly #sets = new LocalSets();
+  readonly #frames: Frame[];
+  #opened = 0;
+
+  constructor(instructions: readonly Instruction[], works: Uint32Array, budget: CopyBudget) {
+    this.#instructions = instructions;
+    this.#works = works;
+    this.#budget = budget;
+    this.#frames = [this.#newFrame(-1, 'other')];
+  }
+
+  #newFrame(start: number, kind: Frame['kind']): Frame {
+    this.#opened += 1;
+    return {
+      start,
+      number: this.#opened,
+      kind,
+      branches: 0,
+      outermost: Number.MAX_SAFE_INTEGER,
+      exitTarget: null,
+      hasElse: false,
+      conditional: null,
+      work: 0,
+      size: 0,
+      stretchDepth: 0,
+    };
+  }
+
+  read(position: number, instruction: Instruction): void {
+    const frame = this.#frames.at(-1);
+    if (frame === undefined) throw new Error('an end without a block');
+    switch (instruction.kind) {
+      case 'block':
+        this.#frames.push(
+          this.#newFrame(position, instruction.op === opcodes.loop ? 'loop' : instruction.op === opcodes.if ? 'if' : 'other'),
+        );
+        break;
+      case 'try-table':
+        for (const { label } of instruction.catches) this.#branch(frame, label);
+        this.#frames.push(this.#newFrame(position, 'other'));
+        break;
+      case 'branch':
+        if (isExitBranch(frame, position, instruction.op, instruction.label)) frame.exitTarget = this.#countBranch(instruction.label);
+        else this.#branch(frame, instruction.label);
+        break;
+      case 'branch-table':
+        for (const label of instruction.labels) this.#branch(frame, label);
+        break;
+      case 'local':
+        if (instruction.op !== opcodes['local.get']) this.#sets.add(instruction.index, position, frame.number);
+        break;
+      default:
+        if (instruction.op === opcodes.return) frame.outermost = 0;
+        else if (instruction.op === opcodes.else) frame.hasElse = true;
+    }
+    const at = this.#frames.at(-1) ?? frame;
+    at.work += this.#works[position] ?? 0;
+    at.size += 1;
+    if (instruction.op === opcodes.end) this.#close(position);
+  }
+
+  #countBranch(label: number): number {
+    const target = this.#frames.length - 1 - label;
+    const frame = this.#frames[target];
+    if (frame !== undefined) frame.branches += 1;
+    return target;
+  }
+
+  #branch(from: Frame, label: number): void {
+    from.outermost = Math.min(from.outermost, this.#countBranch(label));
+  }
+
+  #close(end: number): void {
+    const frame = this.#frames.pop();
+    const parent = this.#frames.at(-1);
+    if (frame === undefined || parent === undefined) throw new Error('an end without a block');
+    if (frame.kind === 'loop' && frame.branches > 0) this.#planLoop(frame, end);
+    if (frame.kind === 'if' && parent.kind === 'loop' && frame.start === parent.start + 4) {
+      parent.conditional = { end, isPlain: !frame.hasElse && frame.branches === 0, frame: frame.number };
+    }
+    parent.work = Math.min(parent.work + frame.work, 0x7fff_ffff);
+    parent.size += frame.size;
+    parent.outermost = Math.min(parent.outermost, frame.outermost, frame.exitTarget ?? frame.outermost);
+    parent.stretchDepth = Math.max(parent.stretchDepth, frame.stretchDepth);
+  }
+
+  #planLoop(frame: Frame, end: number): void {
+    const { work, start } = frame;
+    const type = this.#instructions[start];
+    const counted = type?.kind === 'block' && type.type === emptyBlock && work <= entryLimit ? this.#counted(frame, end) : null;
+    if (counted !== null && frame.stretchDepth < stretchDepthLimit) {
+      this.loops.set(start, { kind: 'stretches', counted, local: frame.stretchDepth, end, work });
+      frame.stretchDepth += 1;
+      frame.size += 3 * safepointSize;
+      this.locals = Math.max(this.locals, frame.stretchDepth);
+      return;
+    }
+    const wanted = paidTogether.find(({ limit }) => work <= limit)?.iterations ?? 1;
+    const added = (wanted - 1) * (frame.size + 4);
+    // A loop with parameters would have to get them anew for each copy.
+    const isCopied = wanted > 1 && added <= this.#budget.left && type?.kind === 'block' && type.type < 0;
+    const iterations = isCopied ? wanted : 1;
+    if (isCopied) this.#budget.left -= added;
+    this.loops.set(start, { kind: 'iterations', iterations, end, work });
+    frame.work *= iterations;
+    frame.size = frame.size * iterations + safepointSize;
+  }
+
+  #counted(frame: Frame, end: number): CountedLoop | null {
+    const shape = {
+      start: frame.start,
+      end,
+      backBranches: frame.branches,
+      leaves: frame.outermost < this.#frames.length,
+      hasExitBranch: frame.exitTarget !== null,
+      conditional: frame.conditional,
+      frame: frame.number,
+    };
+    return countedLoop(this.#instructions, shape, this.#sets);
+  }
+}
+
+/** A `br_if` out of a loop, directly after the two values and the comparison that the loop begins with. */
+function isExitBranch(frame: Frame, position: number, op: number, label: number): boolean {
+  return frame.kind === 'loop' && position === frame.start + 4 && op === opcodes.br_if && label > 0;
+}

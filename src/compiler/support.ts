@@ -1,0 +1,46 @@
+// What the compiler adds to a module, by numbers that stand for it until the image is linked.
+//
+// Instrumentation and access stubs are written before it is known which imports an image needs, and so which index anything gets. They work on
+// the module's own indices (new functions are appended to `module.functions` and have the next indices), and refer to what the compiler adds by the
+// placeholders below, which no real index reaches. The linker (link.ts) replaces them, and adds only what is referred to: an image in which nothing
+// refers to `yield` has no fuel. The fuel global is always exported where it is there.
+
+/** No index of a module reaches this: a module of 4 GiB has no room for so many. */
+const firstPlaceholder = 0x4000_0000;
+
+/** Functions. */
+export const supportFunctions = {
+  /** Import `patchbay` `tick`: () → (i32). New fuel, or a negative number: then call `suspend`. */
+  tick: firstPlaceholder,
+  /** Import `patchbay` `suspend`: () → (). Gives the processor up. */
+  suspend: firstPlaceholder + 1,
+  /** () → (). Called where the fuel is negative: asks the processor, gives it up if it must, and sets the fuel. */
+  yield: firstPlaceholder + 2,
+  /** (frame i32, effects i32, tries i32) → (tries i32). What access stubs do with an injected error. */
+  interrupted: firstPlaceholder + 3,
+  /** Imports of the entry wrapper (`entryImports` of machine/abi.ts): (record i32) → (), `held` → (i32). */
+  acquire: firstPlaceholder + 4,
+  release: firstPlaceholder + 5,
+  held: firstPlaceholder + 6,
+  hold: firstPlaceholder + 7,
+  collect: firstPlaceholder + 8,
+} as const;
+
+/** Globals. */
+export const supportGlobals = {
+  /** Mutable i32: work left before the image asks the processor. */
+  fuel: firstPlaceholder,
+  /** Import `patchbay` `record`, immutable i32: address of the image's record in the kernel's memory. */
+  record: firstPlaceholder + 1,
+} as const;
+
+/** Placeholders of the globals by which stubs find module table entries and exports begin here, after all of `supportGlobals`. */
+export const firstStubGlobal = firstPlaceholder + 0x100;
+
+/** Memories, tables, tags. */
+export const supportMemories = { kernel: firstPlaceholder } as const;
+export const supportTables = { space: firstPlaceholder } as const;
+export const supportTags = { injected: firstPlaceholder } as const;
+
+/** Whether an index is one of the numbers above. */
+export const isPlaceholder = (index: number) => index >= firstPlaceholder;

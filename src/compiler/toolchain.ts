@@ -1,0 +1,257 @@
+// What the toolchain that made a module expects of the machine: a C stack, an initialization, a garbage collector, calls one at a time.
+
+import { initializeExport, memoryExport, redZone, stackPointerExport } from '../machine/abi.ts';
+import type { Stamp } from '../machine/image.ts';
+import { type Instruction, opcodes } from './binary/instruction.ts';
+import { decodeBody } from './binary/instruction-codec.ts';
+import { type Export, functionTypeOf, importsOf, type Module } from './binary/module.ts';
+import type { CompileRequest } from './result.ts';
+
+/** Functions of a garbage collector, by index. */
+export type Collector = {
+  /** (bytes i32, …) → (address i32). */
+  readonly allocate: number;
+  /** () → (). */
+  readonly collect: number;
+};
+
+export type Toolchain = {
+  /** The stack pointer's global and the stack's bounds; null: the module has no C stack. */
+  readonly stack: (NonNullable<Stamp['stack']> & { readonly pointer: number }) | null;
+  /** The function that initializes the module, by index. */
+  readonly initialize: number | null;
+  /** Why the module cannot be entered by several threads at once; null where nothing says so. */
+  readonly singleThreaded: string | null;
+  /** Reasons why a device cannot run the module. */
+  readonly reasons: readonly string[];
+};
+
+/** Exports by which toolchains name what initializes a module, in order of precedence. */
+const initializers = ['_initialize', '__wasm_call_ctors'];
+/** Exports and names of functions of allocators and collectors that are not re-entrant. */
+const allocators = new Set([
+  'malloc',
+  'free',
+  'calloc',
+  'realloc',
+  'dlmalloc',
+  '__wbindgen_malloc',
+  '__rust_alloc',
+  '__new',
+  '__pin',
+  '__collect',
+  '~lib/rt/itcms/__new',
+  '~lib/rt/tcms/__new',
+  '~lib/rt/stub/__new',
+]);
+
+/** Bytes of a page of a module's memory. */
+const pageBytes = 65_536;
+/** A stack pointer begins no lower: smaller values are counters. */
+const lowestBase = 1_024;
+
+/** Reads what a module expects. Reads it best before the module is optimized, and from names and exports where the module has them. */
+export function readToolchain(module: Module): Toolchain {
+  const initialize = initializers.map((name) => exportOf(module, name, 'function')).find((index) => index !== null) ?? null;
+  return { stack: readStack(module), initialize, singleThreaded: readAllocator(module), reasons: reasonsOf(module, initialize) };
+}
+
+/**
+ * Returns the module with its stack pointer and its initialization exported by the machine's names, so that the optimizer keeps both.
+ * @param toolchain What `readToolchain` has read of it.
+ */
+export function exportToolchain(module: Module, { stack, initialize }: Pick<Toolchain, 'stack' | 'initialize'>): Module {
+  const kept = module.exports.filter(({ name, kind }) => kind !== 'function' || !initializers.includes(name));
+  const added: Export[] = [];
+  if (initialize !== null) added.push({ name: initializeExport, kind: 'function', index: initialize });
+  if (stack !== null) added.push({ name: stackPointerExport, kind: 'global', index: stack.pointer });
+  if (module.memories.length > 0) added.push({ name: memoryExport, kind: 'memory', index: 0 });
+  const known = new Set(kept.map(({ name }) => name));
+  return { ...module, exports: [...kept, ...added.filter(({ name }) => !known.has(name))] };
+}
+
+/** What the image of an optimized module tells the machine. */
+export type Expectations = Pick<Stamp, 'stack' | 'concurrency'> & {
+  readonly collector: Collector | null;
+  /** The stack pointer's global, by index. */
+  readonly stackPointer: number | null;
+};
+
+/**
+ * Returns an optimized module as it is to be assembled, and what its image tells the machine.
+ * @param toolchain What `readToolchain` has read before the module was optimized.
+ */
+export function expect(
+  module: Module,
+  toolchain: Toolchain,
+  { language, concurrency }: Pick<CompileRequest, 'language' | 'concurrency'>,
+): { readonly module: Module; readonly expectations: Expectations } {
+  // The optimizer may have brought prologues to the form by which they are known.
+  const stack = toolchain.stack ?? readStack(module);
+  const exported = exportToolchain(module, { stack: toolchain.stack === null ? stack : null, initialize: null });
+  const collector = language === 'assemblyscript' ? readCollector(exported) : null;
+  const isPrebuilt = language === 'wasm';
+  return {
+    module: exported,
+    expectations: {
+      stack: stack && { base: stack.base, floor: stack.floor },
+      concurrency: concurrency ?? (isPrebuilt && toolchain.singleThreaded !== null ? 'exclusive' : 'shared'),
+      collector,
+      stackPointer: exportOf(exported, stackPointerExport, 'global'),
+    },
+  };
+}
+
+/** The collector of AssemblyScript's `minimal` runtime, which the module exports (`--exportRuntime`); null where it does not. */
+export function readCollector(module: Module): Collector | null {
+  const [allocate, collect] = [exportOf(module, '__new', 'function'), exportOf(module, '__collect', 'function')];
+  return allocate === null || collect === null ? null : { allocate, collect };
+}
+
+/** Exports of AssemblyScript's runtime, which are no part of a module's interface. */
+export const runtimeExports: ReadonlySet<string> = new Set(['__new', '__pin', '__unpin', '__collect', '__rtti_base']);
+
+/** The functions of the runtime that the module exports, by index. */
+export function runtimeFunctions({ exports }: Module): number[] {
+  return exports.flatMap(({ kind, name, index }) => (kind === 'function' && runtimeExports.has(name) ? [index] : []));
+}
+
+/** Functions that a call of one of the given functions can reach by direct calls, these included; by index. */
+export function reachableFrom(module: Module, functions: readonly number[]): Set<number> {
+  const imports = importsOf(module, 'function').length;
+  const reached = new Set<number>();
+  const pending = [...functions];
+  for (let index = pending.pop(); index !== undefined; index = pending.pop()) {
+    const body = module.functions[index - imports];
+    if (reached.has(index) || body === undefined) continue;
+    reached.add(index);
+    for (const instruction of decodeBody(body)) if (instruction.op === opcodes.call && 'index' in instruction) pending.push(instruction.index);
+  }
+  return reached;
+}
+
+function exportOf({ exports }: Module, name: string, kind: Export['kind']): number | null {
+  return exports.find((item) => item.kind === kind && item.name === name)?.index ?? null;
+}
+
+function reasonsOf(module: Module, initialize: number | null): string[] {
+  const reasons: string[] = [];
+  const functions = module.exports.filter(({ kind }) => kind === 'function');
+  const isProgram = functions.some(({ name }) => name === '_start');
+  if (isProgram && functions.every(({ name }) => name === '_start' || initializers.includes(name)))
+    reasons.push('the module exports only "_start": this is a program, not a module; build it as a reactor or library, with exported functions');
+  const type = initialize === null ? undefined : functionTypeOf(module, initialize);
+  if (type !== undefined && type.parameters.length + type.results.length > 0)
+    reasons.push(`the export that initializes the module has parameters or results: expected a function of type () → ()`);
+  return reasons;
+}
+
+/** Whether the module contains `memory.grow`. */
+export function growsMemory({ functions }: Module): boolean {
+  return functions.some((body) => decodeBody(body).some(({ op }) => op === opcodes['memory.grow']));
+}
+
+function readAllocator(module: Module): string | null {
+  const exported = module.exports.find(({ kind, name }) => kind === 'function' && allocators.has(name));
+  if (exported !== undefined) return `it exports "${exported.name}"`;
+  for (const name of module.functionNames.values()) if (allocators.has(name)) return `it has a function "${name}"`;
+  return growsMemory(module) ? 'it allocates memory by memory.grow' : null;
+}
+
+/** The stack pointer by its name, or else by the prologues of functions; with the stack's bounds. */
+function readStack(module: Module): Toolchain['stack'] {
+  const pointer = exportOf(module, '__stack_pointer', 'global') ?? exportOf(module, stackPointerExport, 'global') ?? findPointer(module);
+  if (pointer === null) return null;
+  const base = constantOf(module, pointer);
+  const isMutable = module.globals[pointer - importsOf(module, 'global').length]?.type.mutable === true;
+  if (base === null || !isMutable || module.memories.length === 0) return null;
+  return { pointer, base, floor: floorOf(module, base) };
+}
+
+/** Where the stack ends: after the static data below it, or else at the beginning of the memory. */
+function floorOf(module: Module, base: number): number {
+  const dataEnd = exportOf(module, '__data_end', 'global');
+  const end = dataEnd === null ? null : constantOf(module, dataEnd);
+  if (end !== null) return end < base ? end : 0;
+  let floor = 0;
+  for (const { place, bytes } of module.data) {
+    const offset = place.kind === 'active' ? constantIn(place.offset) : null;
+    if (offset !== null && offset + bytes.length <= base) floor = Math.max(floor, offset + bytes.length);
+  }
+  return floor;
+}
+
+/** The initial value of a global of the module, where it is a constant i32; unsigned. */
+function constantOf(module: Module, global: number): number | null {
+  const found = module.globals[global - importsOf(module, 'global').length];
+  return found === undefined || found.type.value !== 'i32' ? null : constantIn(found.init);
+}
+
+function constantIn(expression: Uint8Array): number | null {
+  const [first, ...rest] = decodeBody({ body: expression });
+  return first?.kind === 'i32' && rest.length === 0 ? first.value >>> 0 : null;
+}
+
+/** What the functions of a module do with one global. */
+type Usage = { balanced: number; leaves: number; odd: number };
+
+/** The global that functions lower at their beginning and raise at their end, by as much. */
+function findPointer(module: Module): number | null {
+  const usages = new Map<number, Usage>();
+  for (const [index, { type }] of module.globals.entries()) {
+    const global = importsOf(module, 'global').length + index;
+    const base = type.mutable ? constantOf(module, global) : null;
+    const bytes = (module.memories[0]?.initial ?? 0) * pageBytes;
+    if (base !== null && base >= lowestBase && base <= bytes && base % 4 === 0) usages.set(global, { balanced: 0, leaves: 0, odd: 0 });
+  }
+  if (usages.size === 0) return null;
+  for (const body of module.functions) countUsages(decodeBody(body), usages);
+  const [best] = [...usages]
+    .filter(([global, { balanced, leaves, odd }]) => odd === 0 && (balanced > 0 || (leaves > 0 && global === 0)))
+    .toSorted(([, left], [, right]) => right.balanced + right.leaves - left.balanced - left.leaves);
+  return best?.[0] ?? null;
+}
+
+function countUsages(instructions: readonly Instruction[], usages: ReadonlyMap<number, Usage>): void {
+  for (const [global, usage] of usages) {
+    const { lowered, raised, writes, restores } = readFrames(instructions, global);
+    if (writes === 0) {
+      if (lowered.some((bytes) => bytes <= redZone)) usage.leaves += 1;
+    } else if (raised.some((bytes) => lowered.includes(bytes))) usage.balanced += 1;
+    // A function that does not return raises nothing; one that sets the pointer to a local restores it.
+    else if (lowered.length === 0 && restores < writes) usage.odd += 1;
+  }
+}
+
+/** By how much a function lowers and raises a global, and how often it sets it, and sets it to a local. */
+function readFrames(instructions: readonly Instruction[], global: number) {
+  const lowered: number[] = [];
+  const raised: number[] = [];
+  let writes = 0;
+  let restores = 0;
+  for (const [index, instruction] of instructions.entries()) {
+    const before = instructions[index - 1];
+    if (isGlobal(instruction, opcodes['global.set'], global)) {
+      writes += 1;
+      if (before?.op === opcodes['local.get']) restores += 1;
+      const change = changeAt(instructions, index - 2);
+      if (change !== null && change > 0) raised.push(change);
+    } else if (isGlobal(instruction, opcodes['global.get'], global)) {
+      const change = changeAt(instructions, index + 1);
+      if (change !== null && change < 0) lowered.push(-change);
+    }
+  }
+  return { lowered, raised, writes, restores };
+}
+
+function isGlobal(instruction: Instruction | undefined, op: number, global: number): boolean {
+  return instruction?.kind === 'global' && instruction.op === op && instruction.index === global;
+}
+
+/** What `i32.const n; i32.add` or `i32.sub` at a place adds, where it is a multiple of four; null of anything else. */
+function changeAt(instructions: readonly Instruction[], index: number): number | null {
+  const [constant, operation] = [instructions[index], instructions[index + 1]];
+  if (constant?.kind !== 'i32' || constant.value % 4 !== 0) return null;
+  if (operation?.op === opcodes['i32.add']) return constant.value;
+  return operation?.op === opcodes['i32.sub'] ? -constant.value : null;
+}
