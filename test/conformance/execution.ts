@@ -7,7 +7,7 @@ import type { CompiledImage, CompileResult } from '../../src/compiler/result.ts'
 import { type Image, readImage } from '../../src/machine/image.ts';
 import { CallError, Device, type Entry, Processor } from '../../src/machine/index.ts';
 import { checkerExport, checkerModule, checkerOperation, checkerType, firstResult, isCheckable, wordsOfValue } from './checker.ts';
-import { exportedGlobals, featureOf, isTrap, references } from './features.ts';
+import { exportedGlobals, featureOf, isGrowthPastLimit, isTrap, memoryGrowth, references } from './features.ts';
 import { renameImports } from './module-bytes.ts';
 import { type Action, type Command, readScript, type Value } from './script.ts';
 import { spectestModule } from './spectest.ts';
@@ -60,6 +60,8 @@ class ScriptRun {
   readonly #named = new Map<string, Loaded>();
   /** Names under which modules are registered, with those of the device. */
   readonly #registered = new Map<string, Loaded>();
+  /** Modules that a refused module would have changed, with the feature for which it is refused. */
+  readonly #unchanged = new Map<string, string>();
   #current: Loaded = absent;
   #modules = 0;
 
@@ -122,7 +124,11 @@ class ScriptRun {
     const module = `module-${this.#modules}`;
     this.#modules += 1;
     const result = await this.#compile(module, source);
-    if (!result.ok) return { ok: false, verdict: verdictOf(result) };
+    if (!result.ok) {
+      const verdict = verdictOf(result);
+      this.#noteUnchanged(source, verdict);
+      return { ok: false, verdict };
+    }
     const reason = await this.#load(result.compiled);
     if (reason !== null) return { ok: false, verdict: failed(`the load: ${reason}`) };
     const functions = result.compiled.interface.exports.filter(isCheckable);
@@ -169,12 +175,29 @@ class ScriptRun {
   async #return(action: Action, allowed: readonly (readonly Value[])[] | null): Promise<Verdict> {
     const call = await this.#invoke(action);
     if (call.kind === 'verdict') return call.verdict;
-    if (call.kind === 'failed') return failed(call.message);
+    if (call.kind === 'failed') return this.#withoutRefused(action, failed(call.message));
     const { results } = call;
     const isRight = (expected: readonly Value[]) =>
       results.length === expected.length && expected.every((value, index) => matches(results[index] ?? 0n, value));
     if (allowed === null || allowed.some(isRight)) return passed;
-    return failed(`${action.field} returned ${results.map(printBits).join(', ')}; expected ${JSON.stringify(allowed)}`);
+    if (isGrowthPastLimit(action.field, results)) return refused(memoryGrowth);
+    return this.#withoutRefused(
+      action,
+      failed(`${action.field} returned ${results.map(printBits).join(', ')}; expected ${JSON.stringify(allowed)}`),
+    );
+  }
+
+  /** A failure that a module explains which was to write to the called module's memory or table, and is refused. */
+  #withoutRefused({ module }: Action, failure: Verdict): Verdict {
+    const target = this.#find(module);
+    const feature = target.ok ? this.#unchanged.get(target.module) : undefined;
+    return feature === undefined ? failure : refused(feature);
+  }
+
+  #noteUnchanged(source: Uint8Array, verdict: Verdict): void {
+    if (verdict.kind !== 'refused') return;
+    for (const { module } of WebAssembly.Module.imports(new WebAssembly.Module(new Uint8Array(source))))
+      this.#unchanged.set(this.#deviceName(module), verdict.feature);
   }
 
   async #trap(action: Action, text: string): Promise<Verdict> {
@@ -223,9 +246,14 @@ class ScriptRun {
   }
 
   async #unusable(filename: string): Promise<Verdict> {
-    const result = await this.#compile(`unusable-${this.#modules}`, await readFile(join(this.#folder, filename)));
+    const source = await readFile(join(this.#folder, filename));
+    const result = await this.#compile(`unusable-${this.#modules}`, source);
     this.#modules += 1;
-    if (!result.ok) return featureOf(result.diagnostics) === null ? passed : verdictOf(result);
+    if (!result.ok) {
+      const verdict = verdictOf(result);
+      this.#noteUnchanged(source, verdict);
+      return verdict.kind === 'refused' ? verdict : passed;
+    }
     return (await this.#load(result.compiled)) === null ? failed(`${filename} is installed`) : passed;
   }
 }

@@ -18,6 +18,7 @@ const features: readonly (readonly [RegExp, string])[] = [
   [/exports? \d+ functions; the limit|more than \d+ exports/, 'more exports than the limit'],
   [/the memory is of \d+ pages|memory .*limit/, 'a larger memory than the limit'],
   [/the table is of \d+ elements|table .*limit/, 'a larger table than the limit'],
+  [/segment offset must be constant/, 'constants that read a global of the module itself'],
   [/U\+0000/, 'the character U+0000 in a name'],
   [/is unknown: (import from|the kernel has)/, 'an import that no device provides'],
   [/custom page size/i, 'custom page sizes'],
@@ -35,6 +36,12 @@ export function featureOf(diagnostics: readonly Diagnostic[]): string | null {
 
 export const exportedGlobals = 'exported globals';
 export const references = 'references in the interface of a module';
+
+export const memoryGrowth = 'growth of a memory past the limit';
+
+/** Whether a function that grows a memory returned -1, as the specification allows for any growth. */
+export const isGrowthPastLimit = (field: string, results: readonly bigint[]): boolean =>
+  field.includes('grow') && results.length === 1 && results[0] === 0xffff_ffffn;
 
 /** What V8 says of each trap of the specification. */
 const traps: Readonly<Record<string, RegExp>> = {
