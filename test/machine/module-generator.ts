@@ -62,6 +62,8 @@ const stackBase = 32_768;
 const dataBytes = 1_024;
 /** Work of one function, in nodes, loops and calls multiplied out. */
 const costLimit = 4_000;
+/** Likewise of a function that is called through the table. */
+const leafCostLimit = 200;
 const tableSize = 8;
 
 /** Makes the set of a seed. */
@@ -179,6 +181,8 @@ type Scope = {
   /** Whether `$frame` is the address of a frame of `frameBytes`. */
   readonly frameBytes: number;
   /** The label and results of the block that ends the function. */
+  /** Whether the function is in the table, so that it must not call through the table. */
+  readonly isLeaf: boolean;
   readonly exit: { readonly label: string; readonly results: readonly Type[] };
   cost: number;
   /** How often the code that is written runs. */
@@ -303,7 +307,8 @@ class ModuleGenerator {
     const random = this.#random;
     const frameBytes = this.#hasMemory && random.chance(60) ? 16 * 2 ** random.below(6) : 0;
     const locals = new Map<Type, string[]>(allTypes.map((type) => [type, []]));
-    const scope: Scope = { locals, declared: [], callees, frameBytes, exit: { label: '$exit', results }, cost: 10, times: 1, labels: 0 };
+    const isLeaf = name.startsWith('$leaf');
+    const scope: Scope = { locals, declared: [], callees, frameBytes, isLeaf, exit: { label: '$exit', results }, cost: 10, times: 1, labels: 0 };
     // The depth of a recursion is not assigned.
     for (const [index, type] of parameters.entries()) if (recursive === undefined || index > 0) locals.get(type)?.push(`$p${index}`);
     for (const type of allTypes) this.#local(scope, type);
@@ -312,12 +317,12 @@ class ModuleGenerator {
     const values = results.map((type) => this.#expression(scope, type, 3)).join('\n');
     const named = parameters.map((type, index) => `(param $p${index} ${type})`).join(' ');
     // A leaf's frame may lie below the pointer, in the red zone.
-    const isLeaf = frameBytes > 0 && frameBytes <= 128 && callees.length === 0 && random.chance(30);
-    const enter = isLeaf
+    const isBelow = isLeaf && frameBytes <= 128 && random.chance(30);
+    const enter = isBelow
       ? `(local.set $frame (i32.sub (global.get $stack) (i32.const ${frameBytes})))`
       : `(global.set $stack (local.tee $frame (i32.sub (global.get $stack) (i32.const ${frameBytes}))))`;
     const prologue = frameBytes === 0 ? '' : `${enter} (memory.fill (local.get $frame) (i32.const 0) (i32.const ${frameBytes}))`;
-    const epilogue = frameBytes === 0 || isLeaf ? '' : `(global.set $stack (i32.add (local.get $frame) (i32.const ${frameBytes})))`;
+    const epilogue = frameBytes === 0 || isBelow ? '' : `(global.set $stack (i32.add (local.get $frame) (i32.const ${frameBytes})))`;
     const text = `(func ${name} ${named} ${resultText(results)}
       (local $frame i32) ${scope.declared.join(' ')}
       ${prologue}
@@ -409,7 +414,7 @@ class ModuleGenerator {
   #loop(scope: Scope, depth: number): string {
     const random = this.#random;
     const rounds = random.pick([1, 2, 3, 5, 8, 17, 40, 150]);
-    if (scope.cost + scope.times * rounds * 20 > costLimit) return this.#assignment(scope);
+    if (!this.#isAffordable(scope, rounds * 20)) return this.#assignment(scope);
     const counter = this.#counter(scope);
     const label = this.#label(scope);
     const before = scope.times;
@@ -429,9 +434,14 @@ class ModuleGenerator {
         ${next} (br_if ${exit} (i32.eq ${condition} (i32.const ${random.below(4)}))) ${body} (br ${label})))`;
   }
 
+  /** Whether the function may do so much work more here. */
+  #isAffordable(scope: Scope, cost: number): boolean {
+    return scope.cost + scope.times * cost < (scope.isLeaf ? leafCostLimit : costLimit);
+  }
+
   #call(scope: Scope): string {
     const random = this.#random;
-    const affordable = scope.callees.filter(({ cost }) => scope.cost + scope.times * cost < costLimit);
+    const affordable = scope.callees.filter(({ cost }) => this.#isAffordable(scope, cost));
     if (affordable.length === 0) return this.#assignment(scope);
     const callee = random.pick(affordable);
     scope.cost += scope.times * callee.cost;
@@ -557,6 +567,8 @@ class ModuleGenerator {
         return `(${type}.${random.pick(['div_u', 'rem_s', 'rem_u'])} ${operand()} ${divisor})`;
       }
       case 1:
+        if (scope.isLeaf || !this.#isAffordable(scope, leafCostLimit)) return `(${type}.popcnt ${operand()})`;
+        scope.cost += scope.times * leafCostLimit;
         return `(call_indirect $table (type $leaf-type) ${operand('i32')} ${this.#tableIndex(scope, depth)})`.replace(/^/, type === 'i64' ? '(i64.extend_i32_s ' : '') + (type === 'i64' ? ')' : '');
       case 2:
         return random.chance(3) ? `(${type}.trunc_f64_s ${operand('f64')})` : `(${type}.eqz ${operand()})`.replace(/^\(i64/, '(i64.extend_i32_u (i64') + (type === 'i64' ? ')' : '');
