@@ -57,7 +57,13 @@ export async function compareSet(seed: number, options: RunOptions = {}): Promis
 export async function shrink(seed: number): Promise<{ options: RunOptions; message: string } | null> {
   const set = generateSet(seed);
   const single = set.calls.map((_, index) => ({ calls: [index] }));
-  const smaller: RunOptions[] = [...single.map((calls) => ({ ...calls, threads: 1, patched: false })), { threads: 1, patched: false }, ...single, { patched: false }, {}];
+  const smaller: RunOptions[] = [
+    ...single.map((calls) => ({ ...calls, threads: 1, patched: false })),
+    { threads: 1, patched: false },
+    ...single,
+    { patched: false },
+    {},
+  ];
   for (const options of smaller) {
     try {
       await compareSet(seed, options);
@@ -73,7 +79,10 @@ async function prepare(module: GeneratedModule, random: RandomNumbers): Promise<
   parsed.setFeatures(binaryen.Features.All);
   const source = new Uint8Array(parsed.emitBinary());
   parsed.dispose();
-  const image = await compileImage({ kind: 'module', module: module.name, version: '1.0.0', language: 'wasm', source }, minimumWork + random.below(workLimit));
+  const image = await compileImage(
+    { kind: 'module', module: module.name, version: '1.0.0', language: 'wasm', source },
+    minimumWork + random.below(workLimit),
+  );
   return { module, code: new WebAssembly.Module(source), image };
 }
 
@@ -203,7 +212,8 @@ class DeviceRun {
       const batch = indices.splice(0, threads);
       const calls = batch.map((index) => this.#call(index));
       const outcomes = await this.#until(Promise.all(calls), () => this.#patchOne());
-      for (const [place, index] of batch.entries()) this.#compare(index, outcomes[place] ?? '', this.#reference.call('run', this.#set.calls[index] ?? []));
+      for (const [place, index] of batch.entries())
+        this.#compare(index, outcomes[place] ?? '', this.#reference.call('run', this.#set.calls[index] ?? []));
     }
     await this.#compareMemories();
   }
@@ -279,7 +289,8 @@ class DeviceRun {
     for (const [index, checksum] of this.#checksums.entries()) {
       const actual = printed(await this.#until(checksum.call()));
       const expected = this.#reference.call('checksum', [], index);
-      if (actual !== expected) throw new Difference(`the state of module ${this.#prepared[index]?.module.name} has the checksum ${actual}; V8 alone: ${expected}`);
+      if (actual !== expected)
+        throw new Difference(`the state of module ${this.#prepared[index]?.module.name} has the checksum ${actual}; V8 alone: ${expected}`);
     }
   }
 

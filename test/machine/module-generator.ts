@@ -170,7 +170,8 @@ const vectorBinaries = words(`i8x16.add i8x16.sub i8x16.add_sat_s i8x16.sub_sat_
 const vectorFloats = words(
   'f32x4.add f32x4.sub f32x4.mul f32x4.div f32x4.min f32x4.max f32x4.pmin f64x2.add f64x2.mul f64x2.div f64x2.max f64x2.pmax',
 );
-const vectorUnaries = words(`v128.not i8x16.abs i8x16.neg i8x16.popcnt i16x8.abs i16x8.extend_low_i8x16_s i16x8.extadd_pairwise_i8x16_u i32x4.neg
+const vectorUnaries =
+  words(`v128.not i8x16.abs i8x16.neg i8x16.popcnt i16x8.abs i16x8.extend_low_i8x16_s i16x8.extadd_pairwise_i8x16_u i32x4.neg
   i32x4.extend_high_i16x8_u i32x4.extadd_pairwise_i16x8_s i64x2.abs i64x2.extend_low_i32x4_u i32x4.trunc_sat_f32x4_s i32x4.trunc_sat_f64x2_u_zero`);
 
 /** What the function that is written may use. */
@@ -213,7 +214,12 @@ class ModuleGenerator {
     const entryType = random.below(entryTypes.length);
     const imported = this.#imports.map(({ module, name, ...type }) => ({ ...type, name: `$${module}-${name}` }));
     const functions: string[] = [];
-    const leaves: Callee[] = Array.from({ length: tableSize / 2 }, (_, index) => ({ name: `$leaf${index}`, parameters: ['i32'], results: ['i32'], cost: 0 }));
+    const leaves: Callee[] = Array.from({ length: tableSize / 2 }, (_, index) => ({
+      name: `$leaf${index}`,
+      parameters: ['i32'],
+      results: ['i32'],
+      cost: 0,
+    }));
     const callees: Callee[] = [...imported];
     for (const leaf of leaves) functions.push(this.#function(leaf, [], false).text);
     const count = 1 + random.below(4);
@@ -232,7 +238,8 @@ class ModuleGenerator {
 
   #moduleText(functions: readonly string[], count: number): string {
     const imports = this.#imports.map(
-      ({ module, name, parameters, results }) => `(import "${module}" "${name}" (func $${module}-${name} ${typeText(parameters, results)}))`,
+      ({ module, name, parameters, results }) =>
+        `(import "${module}" "${name}" (func $${module}-${name} ${typeText(parameters, results)}))`,
     );
     const globals = this.#globals.map((type, index) => {
       const declared = this.#isPure ? type : `(mut ${type})`;
@@ -290,7 +297,11 @@ class ModuleGenerator {
   }
 
   /** One function; a recursive one calls itself with a depth that its first local counts down, in a function of its own. */
-  #function(target: Signature & { readonly name: string }, callees: readonly Callee[], isRecursive: boolean): { text: string; cost: number } {
+  #function(
+    target: Signature & { readonly name: string },
+    callees: readonly Callee[],
+    isRecursive: boolean,
+  ): { text: string; cost: number } {
     const { name, parameters, results } = target;
     if (!isRecursive) return this.#plain(name, parameters, results, callees);
     const inner = `${name}-inner`;
@@ -308,7 +319,17 @@ class ModuleGenerator {
     const frameBytes = this.#hasMemory && random.chance(60) ? 16 * 2 ** random.below(6) : 0;
     const locals = new Map<Type, string[]>(allTypes.map((type) => [type, []]));
     const isLeaf = name.startsWith('$leaf');
-    const scope: Scope = { locals, declared: [], callees, frameBytes, isLeaf, exit: { label: '$exit', results }, cost: 10, times: 1, labels: 0 };
+    const scope: Scope = {
+      locals,
+      declared: [],
+      callees,
+      frameBytes,
+      isLeaf,
+      exit: { label: '$exit', results },
+      cost: 10,
+      times: 1,
+      labels: 0,
+    };
     // The depth of a recursion is not assigned.
     for (const [index, type] of parameters.entries()) if (recursive === undefined || index > 0) locals.get(type)?.push(`$p${index}`);
     for (const type of allTypes) this.#local(scope, type);
@@ -453,10 +474,11 @@ class ModuleGenerator {
   #address(scope: Scope, bytes: number): string | null {
     const random = this.#random;
     const inFrame = scope.frameBytes >= bytes && (this.#isPure || random.chance(50));
-    if (inFrame) return `(i32.add (local.get $frame) (i32.and ${this.#expression(scope, 'i32', 1)} (i32.const ${scope.frameBytes - bytes})))`;
+    if (inFrame)
+      return `(i32.add (local.get $frame) (i32.and ${this.#expression(scope, 'i32', 1)} (i32.const ${scope.frameBytes - bytes})))`;
     if (!this.#hasMemory || this.#isPure) return null;
     if (random.chance(1)) return `(i32.or (i32.const 0x10000000) ${this.#expression(scope, 'i32', 1)})`;
-    const masked = `(i32.and ${this.#expression(scope, 'i32', 1)} (i32.const ${dataBytes - 1 - (dataBytes - 1) % 16 - bytes}))`;
+    const masked = `(i32.and ${this.#expression(scope, 'i32', 1)} (i32.const ${dataBytes - 1 - ((dataBytes - 1) % 16) - bytes}))`;
     return random.chance(50) ? masked : `(i32.add (i32.const ${stackBase}) ${masked})`;
   }
 
@@ -569,9 +591,16 @@ class ModuleGenerator {
       case 1:
         if (scope.isLeaf || !this.#isAffordable(scope, leafCostLimit)) return `(${type}.popcnt ${operand()})`;
         scope.cost += scope.times * leafCostLimit;
-        return `(call_indirect $table (type $leaf-type) ${operand('i32')} ${this.#tableIndex(scope, depth)})`.replace(/^/, type === 'i64' ? '(i64.extend_i32_s ' : '') + (type === 'i64' ? ')' : '');
+        return (
+          `(call_indirect $table (type $leaf-type) ${operand('i32')} ${this.#tableIndex(scope, depth)})`.replace(
+            /^/,
+            type === 'i64' ? '(i64.extend_i32_s ' : '',
+          ) + (type === 'i64' ? ')' : '')
+        );
       case 2:
-        return random.chance(3) ? `(${type}.trunc_f64_s ${operand('f64')})` : `(${type}.eqz ${operand()})`.replace(/^\(i64/, '(i64.extend_i32_u (i64') + (type === 'i64' ? ')' : '');
+        return random.chance(3)
+          ? `(${type}.trunc_f64_s ${operand('f64')})`
+          : `(${type}.eqz ${operand()})`.replace(/^\(i64/, '(i64.extend_i32_u (i64') + (type === 'i64' ? ')' : '');
       default: {
         const comparison = `(${compared}.${random.pick(comparisons[compared])} ${operand(compared)} ${operand(compared)})`;
         return type === 'i32' ? comparison : `(i64.extend_i32_u ${comparison})`;
@@ -599,7 +628,14 @@ class ModuleGenerator {
     const operand = (type: Type = 'v128') => this.#expression(scope, type, depth - 1);
     switch (random.below(8)) {
       case 0: {
-        const [splat, from] = random.pick([['i8x16.splat', 'i32'], ['i16x8.splat', 'i32'], ['i32x4.splat', 'i32'], ['i64x2.splat', 'i64'], ['f32x4.splat', 'f32'], ['f64x2.splat', 'f64']] as const);
+        const [splat, from] = random.pick([
+          ['i8x16.splat', 'i32'],
+          ['i16x8.splat', 'i32'],
+          ['i32x4.splat', 'i32'],
+          ['i64x2.splat', 'i64'],
+          ['f32x4.splat', 'f32'],
+          ['f64x2.splat', 'f64'],
+        ] as const);
         return `(${splat} ${operand(from)})`;
       }
       case 1:
@@ -613,7 +649,12 @@ class ModuleGenerator {
       case 4:
         return `(${random.pick(vectorUnaries)} ${operand()})`;
       case 5: {
-        const [replace, from] = random.pick([['i8x16.replace_lane 3', 'i32'], ['i32x4.replace_lane 1', 'i32'], ['i64x2.replace_lane 1', 'i64'], ['f64x2.replace_lane 0', 'f64']] as const);
+        const [replace, from] = random.pick([
+          ['i8x16.replace_lane 3', 'i32'],
+          ['i32x4.replace_lane 1', 'i32'],
+          ['i64x2.replace_lane 1', 'i64'],
+          ['f64x2.replace_lane 0', 'f64'],
+        ] as const);
         return `(${replace} ${operand()} ${operand(from)})`;
       }
       case 6:
