@@ -3,8 +3,8 @@
 import {
   abiVersion,
   exportLimit,
-  initializeExport,
   gateSection,
+  initializeExport,
   kernelFunctions,
   kernelNamespace,
   nameLimit,

@@ -4,7 +4,7 @@ import type { APIOptions } from 'assemblyscript/asc';
 import { decodeModule } from './binary/reader.ts';
 import asc from './generated/asc.js';
 import type { Diagnostic } from './result.ts';
-import { growsMemory } from './toolchain.ts';
+import { growsMemory, runtimeExports } from './toolchain.ts';
 
 type Compiled =
   | { readonly ok: true; readonly binary: Uint8Array; readonly compiler: string; readonly warnings: readonly Diagnostic[] }
@@ -17,8 +17,22 @@ const diagnosticLimit = 50;
 export async function compileAssemblyScript(name: string, source: string): Promise<Compiled> {
   // Code that allocates nothing needs no runtime, and no memory: `stub` leaves both out.
   const compiled = await compileWith(name, source, ['--runtime', 'stub']);
-  if (!compiled.ok || !growsMemory(decodeModule(compiled.binary))) return compiled;
+  if (!compiled.ok) return compiled;
+  const module = decodeModule(compiled.binary);
+  const reserved = module.exports.find(({ name }) => runtimeExports.has(name));
+  if (reserved !== undefined) return { ok: false, diagnostics: [reservedExport(reserved.name, `${name}.ts`)] };
+  if (!growsMemory(module)) return compiled;
   return compileWith(name, source, ['--runtime', 'minimal', '--exportRuntime']);
+}
+
+function reservedExport(name: string, file: string): Diagnostic {
+  return {
+    severity: 'error',
+    message: `the export "${name}" has a name of AssemblyScript's runtime: rename it`,
+    file,
+    line: null,
+    column: null,
+  };
 }
 
 async function compileWith(name: string, source: string, runtime: readonly string[]): Promise<Compiled> {

@@ -142,10 +142,11 @@ function requestCollection(budget: number): Instruction[] {
 function countAllocations(module: Module, { allocate }: Collector): Module {
   const budget = importsOf(module, 'global').length + module.globals.length;
   const position = allocate - importsOf(module, 'function').length;
-  const size = localGet(0);
+  const size = localGet((functionTypeOf(module, allocate)?.parameters.length ?? 1) - 1);
   const count = [globalGet(budget), size, plain('i32.sub'), globalSet(budget)];
-  const functions = module.functions.map((body, index): FunctionBody =>
-    index === position ? { type: body.type, locals: body.locals, ...encodeInstructions([...count, ...decodeBody(body)]) } : body,
+  const functions = module.functions.map(
+    (body, index): FunctionBody =>
+      index === position ? { type: body.type, locals: body.locals, ...encodeInstructions([...count, ...decodeBody(body)]) } : body,
   );
   return { ...module, functions, globals: [...module.globals, budgetGlobal] };
 }

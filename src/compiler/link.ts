@@ -4,7 +4,16 @@ import { entryImports, entryNamespace, fuelExport, kernelNamespace, offsetNamesp
 import { accessStub, functionBody, interruptedFunction, type StubFunction, type StubOptions } from './access-stub.ts';
 import { type IndexMaps, mapIndices } from './binary/index-map.ts';
 import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
-import { type ElementSegment, type Export, type FunctionBody, type FunctionType, type Import, importsOf, type Limits, type Module } from './binary/module.ts';
+import {
+  type ElementSegment,
+  type Export,
+  type FunctionBody,
+  type FunctionType,
+  type Import,
+  importsOf,
+  type Limits,
+  type Module,
+} from './binary/module.ts';
 import { TypeTable } from './binary/type-table.ts';
 import { fuelGlobal, yieldFunction } from './fuel.ts';
 import { inlineInLoops } from './inlining.ts';
@@ -162,11 +171,23 @@ function addFunctions(stubs: Stubs, references: References): AddedFunction[] {
 /** An import of the image, and the indices and placeholders that stand for it. */
 type PlacedImport = { readonly item: Import; readonly indices: readonly number[] };
 
+/** An import of the machine, and where references to its placeholder would be noted. */
+type Candidate = readonly [seen: ReadonlySet<number>, placeholder: number, item: () => Import];
+
+/** The functions that entry wrappers call. */
+function entryControlImports(references: References, types: TypeTable): Candidate[] {
+  return (['acquire', 'release', 'held', 'hold', 'collect'] as const).map((name) => {
+    const type: FunctionType = { parameters: ['i32'], results: name === 'held' ? ['i32'] : [] };
+    const item = (): Import => ({ module: systemNamespace, name: entryImports[name], kind: 'function', type: types.indexOf(type) });
+    return [references.functions, supportFunctions[name], item];
+  });
+}
+
 /** The machine's imports by their placeholders. */
 function systemImports(references: References, types: TypeTable): PlacedImport[] {
   const at = (name: string) => ({ module: systemNamespace, name });
   const { tick, suspend } = supportFunctions;
-  const all: readonly [seen: ReadonlySet<number>, placeholder: number, item: () => Import][] = [
+  const all: readonly Candidate[] = [
     [references.memories, supportMemories.kernel, () => ({ ...at('memory'), kind: 'memory', memory: { initial: 1, maximum: null } })],
     [references.tables, supportTables.space, () => ({ ...at('space'), kind: 'table', table: spaceType })],
     [
@@ -176,12 +197,12 @@ function systemImports(references: References, types: TypeTable): PlacedImport[]
     ],
     [references.functions, tick, () => ({ ...at('tick'), kind: 'function', type: types.indexOf({ parameters: [], results: ['i32'] }) })],
     [references.functions, suspend, () => ({ ...at('suspend'), kind: 'function', type: types.indexOf({ parameters: [], results: [] }) })],
-    [references.globals, supportGlobals.record, () => ({ ...at(entryImports.record), kind: 'global', global: { value: 'i32', mutable: false } })],
-    ...(['acquire', 'release', 'held', 'hold', 'collect'] as const).map((name) => {
-      const type = { parameters: ['i32'], results: name === 'held' ? ['i32'] : [] } satisfies FunctionType;
-      const item = () => ({ ...at(entryImports[name]), kind: 'function' as const, type: types.indexOf(type) });
-      return [references.functions, supportFunctions[name], item] as const;
-    }),
+    [
+      references.globals,
+      supportGlobals.record,
+      () => ({ ...at(entryImports.record), kind: 'global', global: { value: 'i32', mutable: false } }),
+    ],
+    ...entryControlImports(references, types),
   ];
   return all.flatMap(([seen, placeholder, item]) => (seen.has(placeholder) ? [{ item: item(), indices: [placeholder] }] : []));
 }

@@ -9,7 +9,7 @@ import type { CompileRequest } from './result.ts';
 
 /** Functions of a garbage collector, by index. */
 export type Collector = {
-  /** (bytes i32, …) → (address i32). */
+  /** Allocates memory: the last parameter is the number of bytes. */
   readonly allocate: number;
   /** () → (). */
   readonly collect: number;
@@ -102,10 +102,31 @@ export function expect(
   };
 }
 
-/** The collector of AssemblyScript's `minimal` runtime, which the module exports (`--exportRuntime`); null where it does not. */
+/**
+ * Returns the collector of AssemblyScript's `minimal` runtime, which the module exports (`--exportRuntime`); null where it does not.
+ * All memory comes from the one function that `__new` calls and that grows the memory: arrays also call it by other ways when they grow.
+ */
 export function readCollector(module: Module): Collector | null {
-  const [allocate, collect] = [exportOf(module, '__new', 'function'), exportOf(module, '__collect', 'function')];
-  return allocate === null || collect === null ? null : { allocate, collect };
+  const [create, collect] = [exportOf(module, '__new', 'function'), exportOf(module, '__collect', 'function')];
+  if (create === null || collect === null) return null;
+  const allocate = calleesOf(module, create).find((index) => {
+    const takesSize = functionTypeOf(module, index)?.parameters.at(-1) === 'i32';
+    return takesSize && instructionsOf(module, index).some(({ op }) => op === opcodes['memory.grow']);
+  });
+  if (allocate === undefined)
+    throw new Error("AssemblyScript's runtime allocates in another way than expected: the compiler must be adapted");
+  return { allocate, collect };
+}
+
+function instructionsOf(module: Module, index: number): Instruction[] {
+  const body = module.functions[index - importsOf(module, 'function').length];
+  return body === undefined ? [] : decodeBody(body);
+}
+
+function calleesOf(module: Module, index: number): number[] {
+  return instructionsOf(module, index).flatMap((instruction) =>
+    instruction.kind === 'function' && instruction.op === opcodes.call ? [instruction.index] : [],
+  );
 }
 
 /** Exports of AssemblyScript's runtime, which are no part of a module's interface. */
@@ -118,14 +139,12 @@ export function runtimeFunctions({ exports }: Module): number[] {
 
 /** Functions that a call of one of the given functions can reach by direct calls, these included; by index. */
 export function reachableFrom(module: Module, functions: readonly number[]): Set<number> {
-  const imports = importsOf(module, 'function').length;
   const reached = new Set<number>();
   const pending = [...functions];
   for (let index = pending.pop(); index !== undefined; index = pending.pop()) {
-    const body = module.functions[index - imports];
-    if (reached.has(index) || body === undefined) continue;
+    if (reached.has(index)) continue;
     reached.add(index);
-    for (const instruction of decodeBody(body)) if (instruction.op === opcodes.call && 'index' in instruction) pending.push(instruction.index);
+    pending.push(...calleesOf(module, index));
   }
   return reached;
 }
@@ -139,7 +158,9 @@ function reasonsOf(module: Module, initialize: number | null): string[] {
   const functions = module.exports.filter(({ kind }) => kind === 'function');
   const isProgram = functions.some(({ name }) => name === '_start');
   if (isProgram && functions.every(({ name }) => name === '_start' || initializers.includes(name)))
-    reasons.push('the module exports only "_start": this is a program, not a module; build it as a reactor or library, with exported functions');
+    reasons.push(
+      'the module exports only "_start": this is a program, not a module; build it as a reactor or library, with exported functions',
+    );
   const type = initialize === null ? undefined : functionTypeOf(module, initialize);
   if (type !== undefined && type.parameters.length + type.results.length > 0)
     reasons.push(`the export that initializes the module has parameters or results: expected a function of type () → ()`);

@@ -35,12 +35,7 @@ export class Collection {
   #cancelHold: (() => void) | null = null;
 
   /** @throws {Error} when the instance lacks what an image with a collector exports. */
-  constructor(
-    record: number,
-    collect: WebAssembly.ExportedFunction,
-    exports: WebAssembly.Instance['exports'],
-    surroundings: Surroundings,
-  ) {
+  constructor(record: number, collect: WebAssembly.ExportedFunction, exports: WebAssembly.Instance['exports'], surroundings: Surroundings) {
     const [budget, memory] = [exports[allocationBudgetExport], exports[memoryExport]];
     if (!(budget instanceof WebAssembly.Global) || !(memory instanceof WebAssembly.Memory))
       throw new Error('the image has a collector without a budget or a memory: compile the source again');

@@ -75,7 +75,10 @@ export class Ownership {
   release(record: number): void {
     const queue = this.#queues.get(record);
     const next = queue?.shift() ?? null;
-    if (next === null) return this.#write(record, unowned);
+    if (next === null) {
+      this.#write(record, unowned);
+      return;
+    }
     this.#write(record, { owner: next.block, depth: 1, contended: queue?.isEmpty === false ? 1 : 0 });
     this.#surroundings.wake(next);
   }

@@ -503,7 +503,8 @@ export class Processor {
   /** The running thread entered an exclusive image that another thread owns. */
   #acquire(record: number): Promise<void> {
     const image = this.#nameOf(record);
-    if (this.#atomicDeadline !== null) throw new Error(`${image} is exclusive and another thread is inside: code that cannot wait needs it`);
+    if (this.#atomicDeadline !== null)
+      throw new Error(`${image} is exclusive and another thread is inside: code that cannot wait needs it`);
     this.#ownership.checkWait(this.#current(), record);
     const thread = this.#leave();
     this.#ownership.enqueue(thread, record);
@@ -711,12 +712,7 @@ export class Processor {
     if (!isInjected) this.#abandonAccesses(thread, error instanceof DeadlineError ? 'deadline' : 'trap', { error });
     // The accesses from the aim on were abandoned when the error was thrown; no retries were left, so those before it end too.
     else if (aim !== threadAim) this.#abandonAccesses(thread, 'interruption', { to: aim });
-    this.#end(
-      thread,
-      isInjected
-        ? { kind: 'injected', aim, frames }
-        : { kind: 'trapped', error, frames },
-    );
+    this.#end(thread, isInjected ? { kind: 'injected', aim, frames } : { kind: 'trapped', error, frames });
   }
 
   /**
@@ -746,12 +742,16 @@ export class Processor {
 
   /** Puts a thread's parts back; not those of images that an injected error takes the thread out of. */
   #restoreStacks(thread: Thread, injection: Injection | null): void {
-    if (injection === null) return thread.savedStacks.restore(() => true);
+    const { savedStacks } = thread;
+    if (injection === null) {
+      savedStacks.restore(() => true);
+      return;
+    }
     const inside = new Set<ImageStack | undefined>();
     for (let place = thread.block + threadBlock.frames; place < injection.aim; place += 4) {
       inside.add(this.#stacks.get(this.#frameAt(place).record));
     }
-    thread.savedStacks.restore((stack) => inside.has(stack));
+    savedStacks.restore((stack) => inside.has(stack));
   }
 
   /** The running thread's code has ended: nothing of it is left on the C stacks. */

@@ -17,6 +17,15 @@ export function moduleImage(module: string, version: string, wat: string): Promi
   });
 }
 
+/** The image of a prebuilt module. */
+export function prebuiltImage(module: string, version: string, source: Uint8Array, concurrency?: 'shared' | 'exclusive'): Promise<Image> {
+  return once(`${module}@${version} ${concurrency} ${Buffer.from(source).toString('base64')}`, async () => {
+    const result = await compiler.compileModule({ module, version, language: 'wasm', source, concurrency });
+    if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
+    return readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
+  });
+}
+
 /** The driver of an export that takes and returns 32-bit integers. */
 export function driverImage(
   module: string,
