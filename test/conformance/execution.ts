@@ -8,7 +8,7 @@ import { type Image, readImage } from '../../src/machine/image.ts';
 import { CallError, Device, type Entry, Processor } from '../../src/machine/index.ts';
 import { checkerExport, checkerModule, checkerOperation, checkerType, firstResult, isCheckable, wordsOfValue } from './checker.ts';
 import { exportedGlobals, featureOf, isGrowthPastLimit, isTrap, memoryGrowth, references } from './features.ts';
-import { renameImports } from './module-bytes.ts';
+import { importedModules, renameImports } from './module-bytes.ts';
 import { type Action, type Command, readScript, type Value } from './script.ts';
 import { spectestModule } from './spectest.ts';
 import { bitsOf, isNumber, matches, printBits } from './values.ts';
@@ -196,8 +196,7 @@ class ScriptRun {
 
   #noteUnchanged(source: Uint8Array, verdict: Verdict): void {
     if (verdict.kind !== 'refused') return;
-    for (const { module } of WebAssembly.Module.imports(new WebAssembly.Module(new Uint8Array(source))))
-      this.#unchanged.set(this.#deviceName(module), verdict.feature);
+    for (const module of importedModules(source)) this.#unchanged.set(this.#deviceName(module), verdict.feature);
   }
 
   async #trap(action: Action, text: string): Promise<Verdict> {

@@ -52,6 +52,16 @@ export function renameImports(module: Uint8Array, rename: (name: string) => stri
   return module;
 }
 
+/** The module names of the imports of a valid module. */
+export function importedModules(module: Uint8Array): Set<string> {
+  const names = new Set<string>();
+  renameImports(module, (name) => {
+    names.add(name);
+    return name;
+  });
+  return names;
+}
+
 function renamedImports(reader: Reader, rename: (name: string) => string): number[] {
   const imports: number[][] = [];
   const count = reader.unsigned();

@@ -119,7 +119,7 @@ function driverOf(module: string, name: string, type: (typeof entryTypes)[number
 /** The set in plain V8. */
 class Reference {
   readonly #prepared: readonly Prepared[];
-  #exports: WebAssembly.Exports[] = [];
+  #exports: WebAssembly.Instance['exports'][] = [];
 
   constructor(prepared: readonly Prepared[]) {
     this.#prepared = prepared;
@@ -128,12 +128,14 @@ class Reference {
 
   /** Instantiates all modules, as a patch of all of them does. */
   restart(): void {
-    const imports: WebAssembly.Imports = {};
+    const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {};
     this.#exports = this.#prepared
       .toReversed()
       .map(({ module, code }) => {
         const { exports } = new WebAssembly.Instance(code, imports);
-        imports[module.name] = exports;
+        imports[module.name] = Object.fromEntries(
+          Object.entries(exports).flatMap(([name, value]) => (isImportable(value) ? [[name, value]] : [])),
+        );
         return exports;
       })
       .toReversed();
@@ -158,6 +160,10 @@ class Reference {
       if (pointer instanceof WebAssembly.Global) pointer.value = 32_768;
     }
   }
+}
+
+function isImportable(value: unknown): value is WebAssembly.ImportValue {
+  return typeof value === 'function' || value instanceof WebAssembly.Global;
 }
 
 function printed(results: unknown): Outcome {
