@@ -54,7 +54,7 @@ export type StubTarget = {
   readonly offset: number;
 };
 
-/** A function with its instructions, as it can be put in the place of a call. */
+/** A function as instructions, which can be inlined in the place of a call. */
 export type StubFunction = { readonly type: FunctionType; readonly locals: readonly ValueType[]; readonly body: readonly Instruction[] };
 
 /** Indices of a stub's locals, after its parameters. */
@@ -76,7 +76,7 @@ type Locals = ReturnType<typeof localsOf>;
 
 /**
  * The stub of one import. A frame is a place in the thread's stack of images; the injected error is aimed at one of them, so that of
- * nested accesses the right one retries and those further in just unwind. A retry always goes through the module table.
+ * nested accesses the right one retries and those nested in it unwind. A retry always goes through the module table.
  */
 export function accessStub(target: StubTarget, options: StubOptions, types: TypeTable): StubFunction {
   const { type } = target;
@@ -105,7 +105,7 @@ export function accessStub(target: StubTarget, options: StubOptions, types: Type
   return { type, locals: [...Array.from({ length: 7 }, () => 'i32' as const), ...type.results], body };
 }
 
-/** Notes where the thread is, and traps where its stack of images is full. */
+/** Saves the thread's state, and traps if its stack of images is full. */
 function enterFrame({ frame, effects, tries, stackPointer }: Locals, options: StubOptions): Instruction[] {
   return [
     ...readRunning('stack'),
@@ -149,15 +149,16 @@ function makeAccess({ type, offset }: StubTarget, { served }: StubOptions, local
   ];
 }
 
-/** The injected error has left the access: another try, or the error goes on from `interrupted`. */
+/** An injected error has left the access: `interrupted` counts another try, or throws the error on. */
 function leaveByError({ frame, effects, tries, stackPointer }: Locals, options: StubOptions): Instruction[] {
   return [
-    ...(options.stackPointer === null ? [] : [localGet(stackPointer), globalSet(options.stackPointer)]),
     localGet(frame),
     localGet(effects),
     localGet(tries),
     call(supportFunctions.interrupted),
     localSet(tries),
+    // Only where the access is tried again: an error that goes on takes the thread out of this image too.
+    ...(options.stackPointer === null ? [] : [localGet(stackPointer), globalSet(options.stackPointer)]),
   ];
 }
 
@@ -198,11 +199,9 @@ function readPinned(pinned: NonNullable<StubOptions['pinned']>, { record, addres
   ];
 }
 
-export const interruptedType: FunctionType = { parameters: ['i32', 'i32', 'i32'], results: ['i32'] };
-
 /**
- * What all stubs of an image do with an injected error: the access is left and its effects are dropped; then it is tried again, if the error is
- * aimed at it and it has retries left, or the error goes on. Out of the stubs' way, so that they are small enough for V8 to put into their callers.
+ * Handles an injected error for all stubs of an image: drops the effects of the access that it left, and returns the number of the next try. Throws the
+ * error on if it is aimed at another access, or no retries are left. A function of its own keeps stubs small enough for V8 to inline them.
  */
 export function interruptedFunction(): StubFunction {
   const [frame, effects, tries] = [0, 1, 2];
@@ -229,7 +228,7 @@ export function interruptedFunction(): StubFunction {
     i32Const(1),
     plain('i32.add'),
   ];
-  return { type: interruptedType, locals: [], body };
+  return { type: { parameters: ['i32', 'i32', 'i32'], results: ['i32'] }, locals: [], body };
 }
 
 /** The function as a part of a module. */

@@ -3,7 +3,7 @@
 import type { APIOptions } from 'assemblyscript/asc';
 import { decodeModule } from './binary/reader.ts';
 import asc from './generated/asc.js';
-import type { Diagnostic } from './result.ts';
+import type { Diagnostic, SourceFeature } from './result.ts';
 import { growsMemory, runtimeExports } from './toolchain.ts';
 
 type Compiled =
@@ -14,15 +14,18 @@ type Compiled =
 const diagnosticLimit = 50;
 
 /** Compiles one file, which may import nothing but the library: an access of another module is declared with `@external`. */
-export async function compileAssemblyScript(name: string, source: string): Promise<Compiled> {
+export async function compileAssemblyScript(name: string, source: string, features: readonly SourceFeature[]): Promise<Compiled> {
+  const enabled = features.flatMap((feature) => ['--enable', feature]);
   // Code that allocates nothing needs no runtime, and no memory: `stub` leaves both out.
-  const compiled = await compileWith(name, source, ['--runtime', 'stub']);
+  // Not optimized here: the front end optimizes once, for all languages.
+  const compiled = await compileWith(name, source, [...enabled, '--runtime', 'stub', '-O0']);
   if (!compiled.ok) return compiled;
   const module = decodeModule(compiled.binary);
   const reserved = module.exports.find(({ name }) => runtimeExports.has(name));
   if (reserved !== undefined) return { ok: false, diagnostics: [reservedExport(reserved.name, `${name}.ts`)] };
   if (!growsMemory(module)) return compiled;
-  return compileWith(name, source, ['--runtime', 'minimal', '--exportRuntime']);
+  // Optimized: the parts of the runtime are recognized in the form that they have then.
+  return compileWith(name, source, [...enabled, '--runtime', 'minimal', '--exportRuntime', '-O2']);
 }
 
 function reservedExport(name: string, file: string): Diagnostic {
@@ -35,11 +38,11 @@ function reservedExport(name: string, file: string): Diagnostic {
   };
 }
 
-async function compileWith(name: string, source: string, runtime: readonly string[]): Promise<Compiled> {
+async function compileWith(name: string, source: string, given: readonly string[]): Promise<Compiled> {
   const file = `${name}.ts`;
   const diagnostics: Diagnostic[] = [];
   let binary: Uint8Array | null = null;
-  const options = [file, '--outFile', 'image.wasm', ...runtime, '--use', 'abort=', '--noExportMemory', '-O2'];
+  const options = [file, '--outFile', 'image.wasm', ...given, '--use', 'abort=', '--noExportMemory'];
   const { error, stderr } = await asc.main(options, {
     readFile: (path) => (path === file ? source : null),
     writeFile: (_path, contents) => {

@@ -35,9 +35,6 @@ export const acceptedFeatures =
 /** What an image uses besides: the stubs catch injected errors, and the kernel's memory stands beside the module's own. */
 export const imageFeatures = acceptedFeatures | Features.ExceptionHandling | Features.MultiMemory;
 
-/** What a gate uses: it casts the function that the processor hands it. */
-export const gateFeatures = imageFeatures | Features.GC;
-
 /** More of them help nobody. */
 const errorLimit = 50;
 
@@ -68,13 +65,22 @@ function readable(message: string): string {
  */
 export function parseText(text: string): BinaryenModule {
   try {
-    return binaryen.parseText(text);
+    return binaryen.parseText(escapeNonAscii(text));
   } catch (error) {
+    // A stack overflow and the like say nothing about the text.
+    if (error instanceof Error) throw error;
     // What it throws is an object of its own, not an Error.
     const message = typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
     const found = /(\d+):(\d+): error: ([\s\S]*)/.exec(message);
     throw new TextError(found?.[3] ?? message, found ? Number(found[1]) : null, found ? Number(found[2]) + 1 : null);
   }
+}
+
+/** binaryen takes a text as ASCII: other characters become escapes of their bytes, as strings may have them. In a comment that changes nothing. */
+function escapeNonAscii(text: string): string {
+  return text.replaceAll(/[^\0-\x7f]+/g, (characters) =>
+    [...Buffer.from(characters)].map((byte) => `\\${byte.toString(16).padStart(2, '0')}`).join(''),
+  );
 }
 
 /** A text is not WebAssembly's text format. */

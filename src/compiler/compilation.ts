@@ -1,22 +1,39 @@
-// One compilation, as a compiler's worker thread runs it.
+// One compilation: a module or a driver, from its request to its result.
 
 import { digestOf } from '../machine/image.ts';
 import { assemble } from './assemble.ts';
 import { decodeModule } from './binary/reader.ts';
 import { type DriverRequest, driverBinary, driverStubs, driverText } from './driver.ts';
-import { readSource } from './front-end.ts';
-import type { CompiledImage, CompileRequest, CompileResult, Diagnostic } from './result.ts';
+import { CompileError, finding, runStage } from './failure.ts';
+import { type CheckedModule, readSource } from './front-end.ts';
+import { nameFaults } from './module-rules.ts';
+import type { CompiledImage, CompileRequest, CompileResult } from './result.ts';
 
 export type Compilation = ({ readonly kind: 'module' } & CompileRequest) | ({ readonly kind: 'driver' } & DriverRequest);
 
-/** Compiles what is asked for; piscina's worker calls the default export. */
-export default async function compile(compilation: Compilation): Promise<CompileResult> {
-  return compilation.kind === 'module' ? compileModule(compilation) : compileDriver(compilation);
+/** What a worker thread returns. */
+export type CompilationResult = {
+  readonly result: CompileResult;
+  /** Whether the thread must not compile anything else: a library was left in a broken state. */
+  readonly breaksThread: boolean;
+};
+
+/** Compiles what is asked for. Whatever is thrown becomes a diagnostic. */
+export async function compile(compilation: Compilation): Promise<CompilationResult> {
+  try {
+    return compilation.kind === 'module' ? await compileModule(compilation) : { result: compileDriver(compilation), breaksThread: false };
+  } catch (error) {
+    if (!(error instanceof CompileError)) throw error;
+    return { result: { ok: false, problem: error.problem, diagnostics: error.diagnostics }, breaksThread: error.breaksThread };
+  }
 }
 
-async function compileModule(request: CompileRequest): Promise<CompileResult> {
-  const checked = await readSource(request);
-  if (!checked.ok) return checked;
+async function compileModule(request: CompileRequest): Promise<CompilationResult> {
+  const { breaksThread, ...checked } = await readSource(request);
+  return { result: await runStage('assemble', () => assembleChecked(request, checked)), breaksThread };
+}
+
+function assembleChecked(request: CompileRequest, checked: Omit<CheckedModule, 'breaksThread'>): CompileResult {
   const sourceDigest = digestOf(request.source);
   const { module, version } = request;
   const { stackPointer, ...expectations } = checked.expectations;
@@ -30,8 +47,8 @@ async function compileModule(request: CompileRequest): Promise<CompileResult> {
     ...expectations,
     stubs: { served: null, pinned: null, stackPointer },
   });
-  if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding('error', reason)) };
-  const warnings = [...checked.warnings, ...assembled.warnings.map((warning) => finding('warning', warning))];
+  if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding(reason)) };
+  const warnings = [...checked.warnings, ...assembled.warnings.map((warning) => finding(warning, 'warning'))];
   return { ok: true, compiled: compiled(assembled, sourceDigest, checked.compiler), warnings };
 }
 
@@ -39,19 +56,22 @@ function compileDriver(request: DriverRequest): CompileResult {
   const text = driverText(request);
   const sourceDigest = digestOf(text);
   const compiler = 'patchbay';
+  const code = decodeModule(driverBinary(text));
+  const faults = nameFaults(code);
+  if (faults.length > 0) return { ok: false, problem: 'unsupported', diagnostics: faults.map((fault) => finding(fault)) };
   const assembled = assemble({
     kind: 'driver',
     module: request.module,
     version: '1.0.0',
     compiler,
     sourceDigest,
-    code: decodeModule(driverBinary(text)),
+    code,
     stubs: driverStubs(request),
     stack: null,
     concurrency: 'shared',
     collector: null,
   });
-  if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding('error', reason)) };
+  if (!assembled.ok) return { ok: false, problem: 'unsupported', diagnostics: assembled.reasons.map((reason) => finding(reason)) };
   return { ok: true, compiled: compiled(assembled, sourceDigest, compiler), warnings: [] };
 }
 
@@ -62,8 +82,4 @@ function compiled(
 ): CompiledImage {
   const { image } = assembled;
   return { image, digest: digestOf(image), sourceDigest, compiler, interface: assembled.interface };
-}
-
-function finding(severity: Diagnostic['severity'], message: string): Diagnostic {
-  return { severity, message, file: null, line: null, column: null };
 }

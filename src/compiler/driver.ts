@@ -46,7 +46,7 @@ const readRunning = (what: keyof typeof runningThread) => `(i32.load $patchbay:m
 const writeRunning = (what: keyof typeof runningThread, value: string) =>
   `(i32.store $patchbay:memory (i32.const ${runningThread[what]}) ${value})`;
 
-/** How the driver's one access is made. */
+/** Options of the stub that makes the driver's access. */
 export function driverStubs({ addressing }: DriverRequest): StubOptions {
   return { served: servedGlobal, pinned: addressing === 'hard-coded' ? pinnedGlobals : null, stackPointer: null };
 }
@@ -65,7 +65,7 @@ export function driverBinary(text: string): Uint8Array {
 /**
  * Text of a driver for one export of one module. `main(block, arguments…)` makes the calls that the thread's block asks for and counts them there
  * by the version that served them; it leaves to JavaScript only for a new version, for effects to commit, and to pause. `call(block, arguments…)`
- * makes one call and answers its results.
+ * makes one call and returns its results.
  */
 export function driverText(target: DriverRequest): string {
   const { type } = target;

@@ -1,107 +1,157 @@
 // A module in any of the languages → a checked and optimized module, or what is wrong with it.
 
-import { type Module, UnacceptedFeatureError } from './binary/module.ts';
+import { MalformedModuleError, type Module, UnacceptedFeatureError } from './binary/module.ts';
 import { decodeModule } from './binary/reader.ts';
 import { encodeModule } from './binary/writer.ts';
-import { acceptedFeatures, type BinaryenModule, binaryen, findErrors, parseText, TextError } from './binaryen.ts';
-import type { CompileProblem, CompileRequest, Diagnostic } from './result.ts';
+import { binaryen, findErrors, parseText, TextError } from './binaryen.ts';
+import { CompileError, finding, runStage } from './failure.ts';
+import { nestingOf, recognizeForeignInput, textOf } from './foreign-input.ts';
+import { compilerLimits as limits, pastLimit } from './limits.ts';
+import { checkModule } from './module-rules.ts';
+import { optimize } from './optimizer.ts';
+import type { CompileRequest, Diagnostic } from './result.ts';
 import { type Expectations, expect, exportToolchain, readToolchain } from './toolchain.ts';
 
-export type Checked =
-  | {
-      readonly ok: true;
-      readonly module: Module;
-      readonly compiler: string;
-      readonly warnings: readonly Diagnostic[];
-      readonly expectations: Expectations;
-    }
-  | { readonly ok: false; readonly problem: CompileProblem; readonly diagnostics: readonly Diagnostic[] };
+export type CheckedModule = {
+  readonly module: Module;
+  readonly compiler: string;
+  readonly warnings: readonly Diagnostic[];
+  readonly expectations: Expectations;
+  /** Whether the thread must not compile anything else. */
+  readonly breaksThread: boolean;
+};
 
 /** Read when the thread starts, while files can be opened; the other languages need not wait for it. */
 const assemblyScript = import('./assemblyscript.ts');
 // A failed import is reported by the compilation that awaits it.
 assemblyScript.catch(() => {});
 
-/** Reads the source by its language, checks that a device can run it, and optimises it. */
-export async function readSource(request: CompileRequest): Promise<Checked> {
-  switch (request.language) {
-    case 'assemblyscript': {
-      const { compileAssemblyScript } = await assemblyScript;
-      const compiled = await compileAssemblyScript(request.module, textOf(request.source));
-      if (!compiled.ok) return { ok: false, problem: 'malformed-source', diagnostics: compiled.diagnostics };
-      return check(compiled.binary, compiled.compiler, compiled.warnings, request);
-    }
-    case 'wat':
-      return readText(request, textOf(request.source));
-    case 'wasm':
-      return typeof request.source === 'string'
-        ? { ok: false, problem: 'not-webassembly', diagnostics: [finding('a prebuilt module is given as bytes, not as text')] }
-        : check(request.source, binaryenName, [], request);
-  }
+/**
+ * Reads the source by its language, checks that a device can run it, and optimizes it.
+ * @throws {CompileError}
+ */
+export async function readSource(request: CompileRequest): Promise<CheckedModule> {
+  const { binary, compiler, warnings } = await compileToBinary(request);
+  const module = await runStage('read', () => decode(binary));
+  // Custom sections are gone: nothing in them can make the module invalid.
+  await runStage('validate', () => validate(encodeModule(module)));
+  const checked = await runStage('check', () => check(module));
+  const { optimized, failure } = await optimizeChecked(checked.module, checked.nesting);
+  const expected = await runStage('check', () => expect(optimized, checked.toolchain, request));
+  return {
+    compiler,
+    warnings: [...warnings, ...checked.warnings, ...(failure === null ? [] : failure.diagnostics.map(toWarning))],
+    ...expected,
+    breaksThread: failure?.breaksThread ?? false,
+  };
+}
+
+type Binary = { readonly binary: Uint8Array; readonly compiler: string; readonly warnings: readonly Diagnostic[] };
+
+async function compileToBinary(request: CompileRequest): Promise<Binary> {
+  const { language, source, module, features = [] } = request;
+  const foreign = recognizeForeignInput(language, source);
+  if (foreign !== null) throw new CompileError(language === 'wasm' ? 'not-webassembly' : 'malformed-source', [finding(foreign)]);
+  if (language === 'wasm') return { binary: bytesOf(source), compiler: binaryenName, warnings: [] };
+  const text = textOf(source);
+  const nesting = nestingOf(language, text);
+  if (nesting > limits.textNesting.value)
+    throw new CompileError('malformed-source', [
+      finding(pastLimit('the brackets of the source nest', nesting, limits.textNesting, 'split the expression or function')),
+    ]);
+  if (language === 'wat') return runStage('parse', () => assembleText(`${module}.wat`, text));
+  const { compileAssemblyScript } = await assemblyScript;
+  const compiled = await runStage('assemblyscript', () => compileAssemblyScript(module, text, features));
+  if (!compiled.ok) throw new CompileError('malformed-source', compiled.diagnostics);
+  return compiled;
 }
 
 const binaryenName = 'binaryen 131';
 
-const textOf = (source: string | Uint8Array) => (typeof source === 'string' ? source : new TextDecoder().decode(source));
+const bytesOf = (source: string | Uint8Array) => (typeof source === 'string' ? new TextEncoder().encode(source) : source);
 
-function finding(message: string, place?: { file: string; line: number | null; column: number | null }): Diagnostic {
-  return { severity: 'error', message, file: place?.file ?? null, line: place?.line ?? null, column: place?.column ?? null };
-}
-
-function readText(request: CompileRequest, text: string): Checked {
-  const file = `${request.module}.wat`;
-  let module: BinaryenModule | undefined;
+/** Assembles WebAssembly's text format. */
+function assembleText(file: string, text: string): Binary {
   try {
-    module = parseText(text);
-    const errors = findErrors(module, binaryen.Features.All);
-    if (errors.length > 0)
-      return {
-        ok: false,
-        problem: 'malformed-source',
-        diagnostics: errors.map((error) => finding(error, { file, line: null, column: null })),
-      };
-    return check(module.emitBinary(), binaryenName, [], request);
+    const module = parseText(text);
+    try {
+      const errors = nestingOf('wat', text) > limits.optimizedNesting.value ? [] : findErrors(module, binaryen.Features.All);
+      if (errors.length > 0) {
+        const diagnostics = errors.map((error) => ({ ...finding(error), file }));
+        throw new CompileError('malformed-source', diagnostics);
+      }
+      return { binary: module.emitBinary(), compiler: binaryenName, warnings: [] };
+    } finally {
+      module.dispose();
+    }
   } catch (error) {
     if (!(error instanceof TextError)) throw error;
-    return {
-      ok: false,
-      problem: 'malformed-source',
-      diagnostics: [finding(error.message, { file, line: error.line, column: error.column })],
-    };
-  } finally {
-    module?.dispose();
+    throw new CompileError('malformed-source', [{ ...finding(error.message), file, line: error.line, column: error.column }]);
   }
 }
 
-function check(bytes: Uint8Array, compiler: string, warnings: readonly Diagnostic[], request: CompileRequest): Checked {
+function decode(binary: Uint8Array): Module {
   try {
-    // The engine says what is wrong and where; binaryen's reader expects a valid module.
-    new WebAssembly.Module(new Uint8Array(bytes));
+    return decodeModule(binary);
   } catch (error) {
-    return { ok: false, problem: 'not-webassembly', diagnostics: [finding(error instanceof Error ? error.message : String(error))] };
-  }
-  let original: Module;
-  try {
-    original = decodeModule(bytes);
-  } catch (error) {
-    if (!(error instanceof UnacceptedFeatureError)) throw error;
-    return unsupported([error.message]);
-  }
-  const toolchain = readToolchain(original);
-  if (toolchain.reasons.length > 0) return unsupported(toolchain.reasons);
-  const module = binaryen.readBinary(encodeModule(exportToolchain(original, toolchain)));
-  try {
-    const errors = findErrors(module, acceptedFeatures);
-    if (errors.length > 0) return unsupported(errors.map((error) => `not for a device: ${error}`));
-    binaryen.setOptimizeLevel(2);
-    binaryen.setShrinkLevel(0);
-    module.optimize();
-    return { ok: true, compiler, warnings, ...expect(decodeModule(module.emitBinary()), toolchain, request) };
-  } finally {
-    module.dispose();
+    if (error instanceof UnacceptedFeatureError) throw unsupported([error.message]);
+    if (error instanceof MalformedModuleError) throw new CompileError('not-webassembly', [finding(malformed(binary, error))]);
+    throw error;
   }
 }
 
-function unsupported(reasons: readonly string[]): Checked {
-  return { ok: false, problem: 'unsupported', diagnostics: reasons.map((reason) => finding(reason)) };
+/** What the engine says of the bytes, which is what people look up; or what our reader says where the engine accepts them. */
+function malformed(binary: Uint8Array, error: MalformedModuleError): string {
+  try {
+    new WebAssembly.Module(new Uint8Array(binary));
+  } catch (engineError) {
+    if (engineError instanceof Error) return engineError.message;
+  }
+  return error.message;
+}
+
+function validate(binary: Uint8Array<ArrayBuffer>): void {
+  if (WebAssembly.validate(binary)) return;
+  try {
+    new WebAssembly.Module(binary);
+  } catch (error) {
+    throw new CompileError('not-webassembly', [finding(error instanceof Error ? error.message : String(error))]);
+  }
+}
+
+function check(module: Module) {
+  const toolchain = readToolchain(module);
+  const { reasons, warnings, nesting } = checkModule(module);
+  const all = [...toolchain.reasons, ...reasons];
+  if (all.length > 0) throw unsupported(all.slice(0, reasonLimit));
+  return {
+    toolchain,
+    nesting,
+    warnings: warnings.map((warning) => finding(warning, 'warning')),
+    module: exportToolchain(module, toolchain),
+  };
+}
+
+/** More reasons help nobody. */
+const reasonLimit = 50;
+
+/** Optimizes a module; where binaryen cannot, the module stays as it is. */
+async function optimizeChecked(module: Module, nesting: readonly number[]) {
+  try {
+    return { optimized: await runStage('optimize', () => optimize(module, nesting)), failure: null };
+  } catch (error) {
+    if (!(error instanceof CompileError)) throw error;
+    return { optimized: module, failure: error };
+  }
+}
+
+function toWarning({ message, ...place }: Diagnostic): Diagnostic {
+  return { ...place, severity: 'warning', message: `the module was not optimized: ${message}` };
+}
+
+function unsupported(reasons: readonly string[]): CompileError {
+  return new CompileError(
+    'unsupported',
+    reasons.map((reason) => finding(reason)),
+  );
 }

@@ -6,7 +6,7 @@ import { encodeInstructions } from './binary/instruction-codec.ts';
 import type { Global } from './binary/module.ts';
 import { supportFunctions, supportGlobals } from './support.ts';
 
-/** Work that a thread may do, in expressions, when it has got the processor again and before it looks at the clock: some microseconds. */
+/** Work of a resumed thread, in instructions, before it looks at the clock: some microseconds. */
 const firstWork = 16_384;
 
 /**
@@ -15,7 +15,7 @@ const firstWork = 16_384;
  */
 export const fuelGlobal: Global = { type: { value: 'i32', mutable: true }, init: encodeInstructions([i32Const(0)]).body };
 
-/** What a safepoint calls when the fuel is negative. */
+/** The function that a safepoint calls when the fuel is negative. */
 export function yieldFunction(): StubFunction {
   const fuel = 0;
   const body = [

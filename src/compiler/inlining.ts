@@ -1,4 +1,4 @@
-// Puts the access stubs into the loops that call them: V8 does so only where the caller is large, and a call costs as much as the rest of the stub.
+// Inlines access stubs in loops that call them: V8 does so only in large callers, and a call costs as much as the rest of the stub.
 
 import type { StubFunction } from './access-stub.ts';
 import { mapIndices } from './binary/index-map.ts';
@@ -7,7 +7,7 @@ import { depthChange } from './binary/instruction-codec.ts';
 import type { LocalRun, ValueType } from './binary/module.ts';
 import type { TypeTable } from './binary/type-table.ts';
 
-/** Calls in one function that are replaced; a function of more grows too much. */
+/** Calls inlined per function, which bounds how much the function grows. */
 const siteLimit = 8;
 
 type Inlined = { readonly instructions: readonly Instruction[]; readonly locals: readonly LocalRun[] };

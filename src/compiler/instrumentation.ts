@@ -9,7 +9,7 @@ import { type CopyBudget, copiedInstructionLimit, type FunctionPlan, planLoops }
 import { ModuleAdditions } from './module-additions.ts';
 import { measurePaths, type PathWork } from './path-work.ts';
 import { type Payment, payConstant, withSafepoints } from './safepoints.ts';
-import { entryLimit, unknownCallWork, workOf } from './work.ts';
+import { entryLimit, unknownCallerLimit, unknownCallWork, workOf } from './work.ts';
 
 /** Levels of a recursion for one safepoint, and instructions of a function that is copied for it. */
 const recursionLevels = 8;
@@ -17,6 +17,20 @@ const copyLimit = 400;
 
 /** V8 accepts 50,000 locals; a function with more than this gets none from its loops. */
 const localLimit = 45_000;
+
+/** V8 accepts functions of 7,654,321 bytes; the linker adds some. */
+export const functionByteLimit = 7_000_000;
+
+/** A function is too large for the engine when its safepoints are in it. */
+export class FunctionTooLargeError extends Error {
+  override readonly name = 'FunctionTooLargeError';
+
+  constructor(index: number, before: number, after: number) {
+    super(
+      `function ${index} is ${before} bytes, and ${after} bytes with its safepoints; the limit is ${functionByteLimit}: split it into several functions`,
+    );
+  }
+}
 
 export type InstrumentationOptions = {
   /**
@@ -31,6 +45,7 @@ export type InstrumentationOptions = {
  * placeholders of support.ts. Between two safepoints of code that may be interrupted there is bounded work, whatever the module does.
  *
  * `memory.grow` stays one instruction: V8 grows a memory up to its maximum without touching it.
+ * @throws {FunctionTooLargeError} when a function is past the engine's limit with its safepoints.
  */
 export function instrument(module: Module, options: InstrumentationOptions = {}): Module {
   const instrumentation = new Instrumentation(module, options);
@@ -92,7 +107,7 @@ class Instrumentation {
     const payment = this.#unsuspendable[position] === 1 ? 'charge' : 'safepoint';
     const work: Work = { index: position + this.#imports, body, instructions, plan, paths, payment };
     const isRecursive = this.#graph.paysAtEntry[position] === 1;
-    const limit = this.#graph.hasUnknownCallers[position] === 1 ? unknownCallWork : entryLimit;
+    const limit = this.#graph.hasUnknownCallers[position] === 1 ? unknownCallerLimit : entryLimit;
     const pays = isRecursive || paths.places.length > 0 || paths.most >= limit;
     if (!pays) this.#costs[position] = paths.most;
     const levels = this.#graph.callsItself[position] === 1 ? this.#copyLevels(work) : [];
@@ -135,15 +150,21 @@ class Instrumentation {
 
   /** Writes a function with its safepoints; calls of itself become calls of `ownCall`. */
   #write({ index: self, body, instructions, plan, paths, payment }: Work, entry: readonly Instruction[], ownCall: number): FunctionBody {
-    const replace = (instruction: Instruction, position: number): Instruction | null => {
-      if (instruction.op === opcodes.call && instruction.kind === 'function')
-        return instruction.index === self && ownCall !== self ? call(ownCall) : null;
-      return this.#bulk.replacement(instruction, instructions[position - 1], payment);
+    const replace = (instruction: Instruction, position: number): readonly Instruction[] | null => {
+      if (instruction.op === opcodes.call && instruction.kind === 'function') {
+        if (instruction.index === self) return ownCall === self ? null : [call(ownCall)];
+        const hasCharged = payment === 'safepoint' && this.#unsuspendable[instruction.index - this.#imports] === 1;
+        return hasCharged ? [instruction, ...payConstant(1, payment)] : null;
+      }
+      const bulk = this.#bulk.replacement(instruction, instructions[position - 1], payment);
+      return bulk === null ? null : [bulk];
     };
     const firstLocal = this.#localsOf(body);
     const locals: LocalRun[] = plan.locals === 0 ? [...body.locals] : [...body.locals, { count: plan.locals, type: 'i32' }];
     const written = withSafepoints(instructions, { plan, paths, firstLocal, payment, replace });
-    return { type: body.type, locals, ...encodeInstructions(entry.length === 0 ? written : [...entry, ...written]) };
+    const encoded = encodeInstructions(entry.length === 0 ? written : entry.concat(written));
+    if (encoded.body.length > functionByteLimit) throw new FunctionTooLargeError(self, body.body.length, encoded.body.length);
+    return { type: body.type, locals, ...encoded };
   }
 }
 

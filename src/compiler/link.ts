@@ -1,4 +1,4 @@
-// Links an image: imports of other modules become access stubs, what the compiler adds gets its place, and everything is renumbered.
+// Links an image: replaces imports of other modules by access stubs, adds the machine's imports and support functions, and renumbers all references.
 
 import { entryImports, entryNamespace, fuelExport, kernelNamespace, offsetNamespacePrefix, systemNamespace } from '../machine/abi.ts';
 import { accessStub, functionBody, interruptedFunction, type StubFunction, type StubOptions } from './access-stub.ts';
@@ -30,8 +30,8 @@ export type LinkOptions = {
 };
 
 /**
- * Links a module that has been instrumented, whose instructions refer to what the compiler adds by the placeholders of support.ts. Only what is
- * referred to is added. The result has the machine's imports first in each index space.
+ * Links an instrumented module, whose code refers to the compiler's additions by the placeholders of support.ts. Adds only functions, globals and imports
+ * that code refers to. The machine's imports come first in each index space.
  */
 export function link(module: Module, options: LinkOptions): Module {
   const types = new TypeTable(module.types);
@@ -67,7 +67,7 @@ export function link(module: Module, options: LinkOptions): Module {
   };
 }
 
-/** What an image's code refers to, by module-relative indices and placeholders. */
+/** The references of an image's code, as module-relative indices and placeholders. */
 class References {
   readonly functions = new Set<number>();
   readonly globals = new Set<number>();
@@ -75,7 +75,7 @@ class References {
   readonly tables = new Set<number>();
   readonly tags = new Set<number>();
 
-  /** Notes what the instructions refer to. */
+  /** Maps for `mapIndices` that note each index and keep it. */
   readonly maps: IndexMaps = {
     functions: (index) => note(this.functions, index),
     globals: (index) => note(this.globals, index),
@@ -121,7 +121,7 @@ function makeStubs(module: Module, options: StubOptions, types: TypeTable): Stub
   return { functions, globals };
 }
 
-/** Puts stubs into the module's loops, and notes what the module's functions refer to. */
+/** Inlines stubs in the module's loops, and notes the references of the module's functions. */
 function inlineStubs(module: Module, stubs: Stubs, types: TypeTable, references: References): FunctionBody[] {
   return module.functions.map((body) => {
     const own = body.locals.reduce((sum, { count }) => sum + count, 0);
@@ -209,7 +209,7 @@ function systemImports(references: References, types: TypeTable): PlacedImport[]
 
 const spaceType = { element: 'funcref', limits: { initial: 0, maximum: null } } as const;
 
-/** All imports of the image in their order. A driver's import of what is imported anyway is the same import. */
+/** All imports of the image in their order. A driver's import of the machine is merged with the same import of the compiler. */
 function placeImports(module: Module, references: References, stubs: Stubs, types: TypeTable): PlacedImport[] {
   const placed = systemImports(references, types);
   for (const [index, item] of stubs.globals.entries()) {
@@ -248,7 +248,7 @@ function indexMaps(module: Module, references: References, placed: readonly Plac
   };
 }
 
-/** The new index of everything of one kind: imports and what is added by `moved`, the module's own by a distance. */
+/** Maps the indices of one kind: those of imports and additions by `moved`, the module's own by a constant distance. */
 function indexMap(kind: Import['kind'], module: Module, placed: readonly PlacedImport[], own: number) {
   const moved = new Map<number, number>();
   const imports = placed.filter(({ item }) => item.kind === kind);

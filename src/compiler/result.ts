@@ -6,6 +6,10 @@ import type { ImageInterface, Stamp } from '../machine/image.ts';
 const languages = ['assemblyscript', 'wat', 'wasm'] as const;
 export type Language = (typeof languages)[number];
 
+/** Features of WebAssembly that a source may use when its build asks for them. */
+export const sourceFeatures = ['simd'] as const;
+export type SourceFeature = (typeof sourceFeatures)[number];
+
 export type CompileRequest = {
   readonly module: string;
   /** Semantic version (semver.org 2.0.0) that the image is stamped with. */
@@ -18,6 +22,8 @@ export type CompileRequest = {
    * has an allocator made for one thread, shared for all others.
    */
   readonly concurrency?: Stamp['concurrency'] | undefined;
+  /** Features to enable for an AssemblyScript source; the other languages have them always. */
+  readonly features?: readonly SourceFeature[] | undefined;
 };
 
 /** One thing the compiler found, with its place in the source where it has one (1-based). */

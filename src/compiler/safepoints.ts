@@ -42,7 +42,7 @@ export function pay(work: readonly Instruction[], payment: Payment): Instruction
 export const payConstant = (work: number, payment: Payment) => pay([i32Const(work)], payment);
 
 /** What replaces an instruction; null: it stays. */
-export type Replace = (instruction: Instruction, position: number) => Instruction | null;
+export type Replace = (instruction: Instruction, position: number) => readonly Instruction[] | null;
 
 export type WriteOptions = {
   readonly plan: FunctionPlan;
@@ -95,7 +95,9 @@ class Writer {
     if (instruction === undefined) return position + 1;
     const loopPlan = instruction.op === opcodes.loop ? plan.loops.get(position) : undefined;
     if (loopPlan !== undefined) return this.#openLoop(position, instruction, loopPlan);
-    this.output.push(replace(instruction, position) ?? instruction);
+    const replacement = replace(instruction, position);
+    if (replacement === null) this.output.push(instruction);
+    else this.#append(replacement);
     return position + 1;
   }
 

@@ -1,11 +1,10 @@
-// What the compiler adds to a module, by numbers that stand for it until the image is linked.
+// Placeholders for functions, globals and imports that the compiler adds to a module; the linker replaces them by indices.
 //
-// Instrumentation and access stubs are written before it is known which imports an image needs, and so which index anything gets. They work on
-// the module's own indices (new functions are appended to `module.functions` and have the next indices), and refer to what the compiler adds by the
-// placeholders below, which no real index reaches. The linker (link.ts) replaces them, and adds only what is referred to: an image in which nothing
-// refers to `yield` has no fuel. The fuel global is always exported where it is there.
+// Instrumentation and access stubs use the module's own indices: new functions are appended to `module.functions` and get the next indices. Which
+// imports an image needs is known only afterwards, so code refers to additions by the placeholders below. The linker (link.ts) replaces them, and
+// adds only what code refers to: an image without references to `yield` and `fuel` has no fuel. An image with fuel exports the fuel global.
 
-/** No index of a module reaches this: a module of 4 GiB has no room for so many. */
+/** Larger than every index in a module that fits the compiler's limit of source bytes. */
 const firstPlaceholder = 0x4000_0000;
 
 /** Functions. */
@@ -41,6 +40,3 @@ export const firstStubGlobal = firstPlaceholder + 0x100;
 export const supportMemories = { kernel: firstPlaceholder } as const;
 export const supportTables = { space: firstPlaceholder } as const;
 export const supportTags = { injected: firstPlaceholder } as const;
-
-/** Whether an index is one of the numbers above. */
-export const isPlaceholder = (index: number) => index >= firstPlaceholder;

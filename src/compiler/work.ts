@@ -5,8 +5,11 @@ import { type Instruction, opcodes } from './binary/instruction.ts';
 /** Most work between a function's entry and a safepoint, and between two safepoints of code that does not loop. */
 export const entryLimit = 8_192;
 
-/** What a call costs whose callee is not known. A function with such callers that does more has a safepoint at its entry. */
+/** What a call costs whose callee is not known. */
 export const unknownCallWork = 500;
+
+/** The work that a function may do without a safepoint at its entry if it has callers that do not know it. */
+export const unknownCallerLimit = 2 * unknownCallWork;
 
 /** What a call costs besides the work of its callee. */
 const callWork = 2;
@@ -34,7 +37,7 @@ const slow: ReadonlyMap<number, number> = new Map([
 ]);
 
 /** Structure without machine code of its own. */
-const free: ReadonlySet<number> = new Set([opcodes.end, opcodes.else, opcodes.nop]);
+const free: ReadonlySet<number> = new Set([opcodes.block, opcodes.loop, opcodes.end, opcodes.else, opcodes.nop]);
 
 /** Work of an instruction, without that of loops and of bulk instructions, which pay for themselves. */
 export function workOf(instruction: Instruction, workOfCallee: (index: number) => number): number {

@@ -1,7 +1,7 @@
 // Builds: sources and prebuilt modules come in, images that devices can load come out, and nothing is kept of what does not compile.
 
 import { digestOf } from '../compiler/compiler.ts';
-import type { Diagnostic, Language } from '../compiler/result.ts';
+import type { CompileRequest, Diagnostic, Language } from '../compiler/result.ts';
 import { assignVersion, highestVersion, isNextVersion, nextVersions } from '../compiler/version.ts';
 import { isVersion, type ModuleName, newIdentifier } from '../protocol/identifiers.ts';
 import type { BuildFilter, BuildRecord } from '../store/records/builds.ts';
@@ -20,7 +20,7 @@ export type NewBuildRequest = {
   readonly version: string;
   readonly language: Language;
   readonly source: string | Uint8Array;
-};
+} & Pick<CompileRequest, 'concurrency' | 'features'>;
 
 /** A build, and what the compiler warned of when it was made. */
 export type PushedBuild = { readonly build: BuildRecord; readonly warnings: readonly Diagnostic[]; readonly isNew: boolean };
@@ -74,7 +74,7 @@ export class Builds {
     if (existing !== null && existing.imagePrunedAt === null) return sameBuild(existing, request);
     if (existing !== null) sameBuild(existing, request);
     const startedAt = new Date();
-    const { compiled, warnings } = compiledOf(await this.#context.compiler.compileModule(request), `${module}@${version}`);
+    const { compiled, warnings } = compiledOf(await this.#context.compiler.compileModule(request, requester.actor ?? undefined), `${module}@${version}`);
     const createdAt = new Date();
     const id = newIdentifier('build');
     const kept = await this.#context.store.transaction(async (records) => {

@@ -141,7 +141,7 @@ export const pinnedRecordExport = 'pinned-record';
 export const retryLimit = 100;
 
 /** Exports of one image; each begins on a page of its own. */
-export const exportLimit = 128;
+export const exportLimit = 10_000;
 
 /** Bytes of the name of one export or import, in UTF-8. */
 export const nameLimit = 4_096;

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { exampleTimes, exampleVersions } from './examples.ts';
 import { Address, Digest, exampleIdentifier, ModuleName, ProgramId, Reason, Timestamp, Version } from './identifiers.ts';
 import { Latency } from './latency.ts';
+import { tainted } from './taint.ts';
 
 const count = z.int().nonnegative();
 
@@ -17,6 +18,7 @@ export const ModuleTableEntry = z
     image: Digest,
     address: Address,
     referenceCount: count.describe('Accesses that are inside this version now.'),
+    tainted,
   })
   .meta({ id: 'ModuleTableEntry' });
 export type ModuleTableEntry = z.infer<typeof ModuleTableEntry>;
@@ -154,7 +156,7 @@ const AbiViolations = z
 export const exampleDeviceState = {
   sequence: 12,
   at: exampleTimes.completed,
-  moduleTable: [{ module: 'tcp', version: next.version, image: next.image, address: next.address, referenceCount: 4 }],
+  moduleTable: [{ module: 'tcp', version: next.version, image: next.image, address: next.address, referenceCount: 4, tainted: null }],
   memoryMap: {
     pageBytes: 4096,
     pages: 256,

@@ -5,6 +5,7 @@ import { signatureLimit } from '../proof/envelope.ts';
 import { exampleIdentity, exampleTimes, exampleVersions } from './examples.ts';
 import { Address, Digest, exampleIdentifier, ModuleName, ProgramId, Reason, Timestamp, Version } from './identifiers.ts';
 import { SimilarityReport } from './interface.ts';
+import { tainted } from './taint.ts';
 
 export const Outcome = z
   .enum(['installed', 'replaced', 'replaced-interrupting', 'refused-not-newer', 'refused-dissimilar', 'refused-image', 'failed', 'expired'])
@@ -163,7 +164,7 @@ const Step = z
   ])
   .meta({ id: 'Step' });
 
-const LoadedImage = z.object({ version: Version, image: Digest, address: Address, pages: count }).meta({ id: 'LoadedImage' });
+const LoadedImage = z.object({ version: Version, image: Digest, address: Address, pages: count, tainted }).meta({ id: 'LoadedImage' });
 
 const { old, new: next } = exampleVersions;
 

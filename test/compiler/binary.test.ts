@@ -1,4 +1,4 @@
-// The binary format: what is read is written the same, features that devices do not accept are named, and bad bytes are errors of their kind.
+// The binary format: modules survive reading and writing, unaccepted features are named, and bad bytes give typed errors.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import { decodeModule } from '../../src/compiler/binary/reader.ts';
 import { encodeModule } from '../../src/compiler/binary/writer.ts';
 import { assembleText, samples } from './binary-samples.ts';
 
-/** A module with its instructions instead of bytes, in which numbers may have been longer than they need to be. */
+/** The module with instructions instead of bytes, which may hold numbers in more bytes than necessary. */
 function contentOf(module: Module): unknown {
   const instructions = (bytes: Uint8Array) => decodeInstructions(bytes);
   return {
@@ -24,7 +24,7 @@ function contentOf(module: Module): unknown {
   };
 }
 
-/** The module with every body written anew from its instructions. */
+/** The module with every body encoded again from its instructions. */
 function rewritten(module: Module): Module {
   return {
     ...module,
@@ -36,7 +36,7 @@ function rewritten(module: Module): Module {
   };
 }
 
-/** Reads and writes a valid module, and returns what is wrong with the result. */
+/** Reads and writes a valid module; returns the fault of the result, or null. */
 function roundTripFault(bytes: Uint8Array): string | null {
   const module = decodeModule(bytes);
   const written = encodeModule(rewritten(module));
@@ -212,7 +212,7 @@ test('branch hints are written for the engine, and kept when a body is rewritten
   expect([...new Uint8Array(section ?? new ArrayBuffer())]).toEqual(expected);
 });
 
-test('what an image has besides is read where it is accepted', () => {
+test('exceptions and several memories are read in images', () => {
   const bytes = assembleText(`(module (import "patchbay" "injected" (tag $e)) (memory 1) (memory 2)
     (func (export "f") (block $b (try_table (catch $e $b) (catch_all $b) (drop (i32.load 1 (i32.const 0)))))))`);
   const module = decodeModule(bytes, imageFeatures);

@@ -109,28 +109,32 @@ test.each([
   ['other table.copy', tableNumber],
   ['table.init', tableNumber],
   ['table.grow', tableNumber],
-])('%s in pieces does what it does at once, traps included', async (name, number) => {
-  const code = await instrumented(text);
-  const digest = name.includes('table') ? 'table digest' : 'memory digest';
-  const [first, second] = [instantiate(plain), instantiate(code)];
-  fc.assert(
-    fc.property(number, number, number, (a, b, c) => {
-      for (const run of [first, second]) run.call('prepare');
-      expect(second.call(name, a, b, c)).toBe(first.call(name, a, b, c));
-      expect(second.call(digest)).toBe(first.call(digest));
-    }),
-    {
-      numRuns: 40,
-      examples: [
-        [0, 100_000, 300_000],
-        [100_000, 0, 300_000],
-        [0, 300, 900],
-        [300, 0, 900],
-        [0, 1, 500],
-      ],
-    },
-  );
-}, 60_000);
+])(
+  '%s in pieces does what it does at once, traps included',
+  async (name, number) => {
+    const code = await instrumented(text);
+    const digest = name.includes('table') ? 'table digest' : 'memory digest';
+    const [first, second] = [instantiate(plain), instantiate(code)];
+    fc.assert(
+      fc.property(number, number, number, (a, b, c) => {
+        for (const run of [first, second]) run.call('prepare');
+        expect(second.call(name, a, b, c)).toBe(first.call(name, a, b, c));
+        expect(second.call(digest)).toBe(first.call(digest));
+      }),
+      {
+        numRuns: 40,
+        examples: [
+          [0, 100_000, 300_000],
+          [100_000, 0, 300_000],
+          [0, 300, 900],
+          [300, 0, 900],
+          [0, 1, 500],
+        ],
+      },
+    );
+  },
+  60_000,
+);
 
 test.each([
   ['memory.fill', [0, 7, pages * 65_536], pages],

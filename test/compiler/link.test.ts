@@ -1,4 +1,4 @@
-// Linking an image: only what is referred to is added, everything keeps its meaning under new indices, and stubs restore the stack pointer.
+// Linking an image: unused additions are left out, references keep their meaning under new indices, and stubs restore the stack pointer.
 
 import { expect, test } from 'vitest';
 import { call, globalGet, globalSet, i32Const, plain } from '../../src/compiler/binary/instruction.ts';
@@ -39,7 +39,7 @@ const usesFuel = [
   call(supportFunctions.yield),
 ];
 
-test('a module that refers to nothing of the machine gets nothing of it', () => {
+test('a module without safepoints and accesses gets no imports', () => {
   const linked = link(read('(module (memory (export "m") 1) (func (export "f") (drop (i32.load (i32.const 0)))))'), options);
   expect(linked.imports).toEqual([]);
   expect(linked.globals).toEqual([]);
@@ -47,7 +47,7 @@ test('a module that refers to nothing of the machine gets nothing of it', () => 
   expect(compiled(linked)).toBeInstanceOf(WebAssembly.Module);
 });
 
-test('a module with safepoints has fuel, which it exports, and the processor to ask', () => {
+test('a module with safepoints exports its fuel and imports the processor', () => {
   const linked = link(
     before(read('(module (global $g (export "g") (mut i32) (i32.const 7)) (func (export "f") (result i32) (global.get $g)))'), usesFuel),
     options,
@@ -78,7 +78,7 @@ test('memories and tables may grow to the limit and not past it', () => {
   ]);
 });
 
-/** What a processor gives to an image: here, the kernel's memory with one thread, and one module, `b`, at page 5. */
+/** The imports that a processor provides: a kernel memory with one thread, and one module, `b`, whose export `g` is in page 5. */
 function machine(callee: (value: number) => number) {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
   const words = new Int32Array(memory.buffer);

@@ -9,9 +9,9 @@ export const compiler = new Compiler();
 const images = new Map<string, Promise<Image>>();
 
 /** The image of a module's text. */
-export function moduleImage(module: string, version: string, wat: string): Promise<Image> {
-  return once(`${module}@${version} ${wat}`, async () => {
-    const result = await compiler.compileModule({ module, version, language: 'wat', source: wat });
+export function moduleImage(module: string, version: string, wat: string, concurrency?: 'shared' | 'exclusive'): Promise<Image> {
+  return once(`${module}@${version} ${concurrency} ${wat}`, async () => {
+    const result = await compiler.compileModule({ module, version, language: 'wat', source: wat, concurrency });
     if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
     return readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
   });

@@ -7,6 +7,15 @@ import { Simulation, schedule } from './simulation.ts';
 
 afterAll(() => compiler.close());
 
+test("at every step of a schedule each access has its own region of its module's stack, and an exclusive module is never lost", async () => {
+  const simulation = await Simulation.make('with-stacks');
+  await fc.assert(
+    fc.asyncProperty(schedule, (one) => simulation.run(one)),
+    { numRuns: 1_000 },
+  );
+  expect(simulation.steps).toBeGreaterThan(10_000);
+}, 120_000);
+
 test('what must hold does, after every step of every schedule', async () => {
   const simulation = await Simulation.make();
   await fc.assert(

@@ -22,19 +22,50 @@ const flaws: Record<Kind, string> = {
   'endless-start': '(func $start (unreachable)) (start $start)',
 };
 
-function textOf(module: ModuleName, kind: Kind, minor: number): string {
+/** What the modules are made of. */
+export type Modules = 'plain' | 'with-stacks';
+
+/** A channel on which nothing is emitted as long as every access has a stack region of its own. */
+const brokenChannel = 666;
+const stackBase = 4_096;
+const broken = `(then (call $emit (i32.const ${brokenChannel}) (i64.const 0)))`;
+
+/** A frame of 32 bytes on the module's C stack, with a number in it that no other access has. */
+const withStack = {
+  declarations: `
+    (memory 1)
+    (global $next (mut i32) (i32.const 0))
+    (global $sp (export "__stack_pointer") (mut i32) (i32.const ${stackBase}))`,
+  locals: '(local $frame i32) (local $own i32)',
+  // No thread is inside of a module twice here, so that each access finds the stack empty.
+  enter: `
+    (if (i32.ne (global.get $sp) (i32.const ${stackBase})) ${broken})
+    (global.set $sp (local.tee $frame (i32.sub (global.get $sp) (i32.const 32))))
+    (global.set $next (local.tee $own (i32.add (global.get $next) (i32.const 1))))
+    (i32.store (local.get $frame) (local.get $own))
+    (i32.store offset=28 (local.get $frame) (local.get $own))`,
+  check: `
+    (if (i32.ne (global.get $sp) (local.get $frame)) ${broken})
+    (if (i32.ne (i32.load (local.get $frame)) (local.get $own)) ${broken})
+    (if (i32.ne (i32.load offset=28 (local.get $frame)) (local.get $own)) ${broken})`,
+  leave: '(global.set $sp (i32.add (local.get $frame) (i32.const 32)))',
+};
+const withoutStack: typeof withStack = { declarations: '', locals: '', enter: '', check: '', leave: '' };
+
+function textOf(modules: Modules, module: ModuleName, kind: Kind, minor: number): string {
+  const { declarations, locals, enter, check, leave } = modules === 'plain' ? withoutStack : withStack;
   const trap = kind === 'trapping' ? '(unreachable)' : '';
   const loop = '(loop $next (br_if $next (i32.gt_s (local.tee $n (i32.sub (local.get $n) (i32.const 1))) (i32.const 0))))';
   const emit = `(call $emit (i32.const ${minor}) (i64.const 0))`;
   const inner = module === 'a' ? 'b' : 'c';
   if (module === 'c') {
-    return `(module (import "kernel" "emit" (func $emit (param i32 i64))) (import "kernel" "sleep" (func $sleep (param i32))) ${flaws[kind]}
-      (func (export "work") (param $n i32) (result i32)
-        ${emit} (if (i32.and (local.get $n) (i32.const 1)) (then (call $sleep (i32.const 20)))) ${loop} ${trap} (i32.const ${minor})))`;
+    return `(module (import "kernel" "emit" (func $emit (param i32 i64))) (import "kernel" "sleep" (func $sleep (param i32))) ${declarations} ${flaws[kind]}
+      (func (export "work") (param $n i32) (result i32) ${locals} ${enter}
+        ${emit} (if (i32.and (local.get $n) (i32.const 1)) (then (call $sleep (i32.const 20)))) ${check} ${loop} ${check} ${trap} ${leave} (i32.const ${minor})))`;
   }
-  return `(module (import "kernel" "emit" (func $emit (param i32 i64))) (import "${inner}" "work" (func $inner (param i32) (result i32))) ${flaws[kind]}
-    (func (export "work") (param $n i32) (result i32) (local $r i32)
-      ${emit} (local.set $r (call $inner (local.get $n))) ${loop} ${trap} ${emit} (local.get $r)))`;
+  return `(module (import "kernel" "emit" (func $emit (param i32 i64))) (import "${inner}" "work" (func $inner (param i32) (result i32))) ${declarations} ${flaws[kind]}
+    (func (export "work") (param $n i32) (result i32) (local $r i32) ${locals} ${enter}
+      ${emit} (local.set $r (call $inner (local.get $n))) ${check} ${loop} ${check} ${trap} ${emit} ${leave} (local.get $r)))`;
 }
 
 const operation = fc.oneof(
@@ -84,12 +115,20 @@ export const schedule = fc.record({
 type Schedule = typeof schedule extends fc.Arbitrary<infer Value> ? Value : never;
 
 /** Compiles what schedules use; images are shared by all of them. */
-async function prepareImages(): Promise<(module: ModuleName, flaw: Kind, minor: number) => Image> {
+async function prepareImages(made: Modules): Promise<(module: ModuleName, flaw: Kind, minor: number) => Image> {
   const images = new Map<string, Image>();
   for (const module of modules) {
     for (const flaw of kinds) {
       for (let minor = 0; minor <= 5; minor += 1)
-        images.set(`${module} ${flaw} ${minor}`, await moduleImage(module, `1.${minor}.0`, textOf(module, flaw, minor)));
+        images.set(
+          `${module} ${flaw} ${minor}`,
+          await moduleImage(
+            module,
+            `1.${minor}.0`,
+            textOf(made, module, flaw, minor),
+            made === 'with-stacks' && module === 'b' ? 'exclusive' : 'shared',
+          ),
+        );
     }
   }
   return (module, flaw, minor) => {
@@ -115,13 +154,14 @@ export class Simulation {
     this.#drivers = drivers;
   }
 
-  static async make(): Promise<Simulation> {
+  /** @param made With stacks, the module `b` is exclusive as well. */
+  static async make(made: Modules = 'plain'): Promise<Simulation> {
     const drivers = new Map<string, Image>();
     for (const module of modules) {
       for (const addressing of ['via-table', 'hard-coded'] as const)
         drivers.set(`${module} ${addressing}`, await driverImage(module, 'work', 1, addressing));
     }
-    return new Simulation(await prepareImages(), drivers);
+    return new Simulation(await prepareImages(made), drivers);
   }
 
   #makeProcessor(): Processor {
@@ -190,7 +230,8 @@ class ScheduleRun {
     this.#processor = processor;
     this.#imageOf = imageOf;
     this.#drivers = drivers;
-    const onEffects = (program: string, effects: readonly unknown[]) => {
+    const onEffects = (program: string, effects: readonly { readonly channel: number }[]) => {
+      if (effects.some(({ channel }) => channel === brokenChannel)) this.#failure ??= new Error('an access has met the stack of another');
       this.#committed.set(program, (this.#committed.get(program) ?? 0) + effects.length);
     };
     this.#device = new Device({ processor, ramPages, onEffects });

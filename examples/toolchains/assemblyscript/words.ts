@@ -1,14 +1,14 @@
 // Allocates in every call: an array that grows, and strings; keeps a few numbers.
 
-const kept = new Array<i32>();
+const kept: i32[] = [];
 
 /** Builds an array of `count` numbers and a text, and returns a sum that does not depend on other calls. */
 export function work(count: i32): i32 {
-  const numbers = new Array<i32>();
+  const numbers: i32[] = [];
   let text = '';
   for (let i = 0; i < count; i++) {
     numbers.push(i);
-    if (i % 16 == 0) text += i.toString();
+    if (i % 16 === 0) text += i.toString();
   }
   if (kept.length < 100) kept.push(count);
   let sum = text.length;
@@ -17,6 +17,6 @@ export function work(count: i32): i32 {
 }
 
 /** Pages of memory. */
-export function pages(unused: i32): i32 {
+export function pages(_unused: i32): i32 {
   return memory.size();
 }

@@ -15,6 +15,7 @@ import {
   BuildPage,
   buildParameters,
   buildQuery,
+  Concurrency,
   CreatedBuild,
   Module,
   ModulePage,
@@ -54,6 +55,7 @@ export function addBuildRoutes(app: Api, { builds, damagedRows }: Control): void
             .optional()
             .describe('Version of a prebuilt module.')
             .meta({ examples: ['1.1.0'] }),
+          concurrency: Concurrency.optional(),
         }),
         body: NewBuild,
         response: {
@@ -68,7 +70,7 @@ export function addBuildRoutes(app: Api, { builds, damagedRows }: Control): void
       const body: unknown = request.body;
       const pushed = await builds.push(
         body instanceof Uint8Array
-          ? { module, version: versionInQuery(request.query.version), language: 'wasm', source: body }
+          ? { module, version: versionInQuery(request.query.version), language: 'wasm', source: body, concurrency: request.query.concurrency }
           : { module, ...request.body },
         requesterOf(request),
         (made) => toAnswer(toPushed(made)),

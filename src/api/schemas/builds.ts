@@ -1,6 +1,7 @@
 // Builds and modules in the API.
 
 import { z } from 'zod';
+import { sourceFeatures } from '../../compiler/result.ts';
 import { exampleBuild, exampleIdentity, exampleInterface, exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { Digest, exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { Interface } from '../../protocol/interface.ts';
@@ -25,6 +26,13 @@ const exampleAnswer = {
 export const moduleParameter = z.object({ module: ModuleName.describe('Name of the module.') });
 export const buildParameters = moduleParameter.extend({ version: version.describe('Version of the build.') });
 
+export const Concurrency = z
+  .enum(['shared', 'exclusive'])
+  .meta({ id: 'Concurrency' })
+  .describe(
+    'Whether several threads of a device may be inside the module at once. `exclusive`: one access at a time; others wait. Default: `exclusive` for a prebuilt module that has an allocator for one thread, else `shared`.',
+  );
+
 export const NewBuild = z
   .strictObject({
     version: version.describe(
@@ -35,6 +43,12 @@ export const NewBuild = z
       .meta({ id: 'SourceLanguage' })
       .describe('Language of the source. Prebuilt modules are sent as `application/wasm`, with the version in the query.'),
     source: z.string().min(1).max(sourceLimit),
+    concurrency: Concurrency.optional(),
+    features: z
+      .array(z.enum(sourceFeatures).meta({ id: 'SourceFeature' }))
+      .max(sourceFeatures.length)
+      .optional()
+      .describe('WebAssembly features to enable for an AssemblyScript source. WAT and prebuilt modules have them always.'),
   })
   .meta({
     id: 'NewBuild',

@@ -8,6 +8,9 @@ export type Pushed = {
   readonly version: string;
   readonly language: Schemas['Build']['language'];
   readonly content: Uint8Array;
+  readonly concurrency?: Schemas['Concurrency'] | undefined;
+  /** WebAssembly features to enable for an AssemblyScript source. */
+  readonly features?: Schemas['SourceFeature'][] | undefined;
 };
 
 /** Languages by the extensions that their files have. */
@@ -20,15 +23,17 @@ export const languagesByExtension: ReadonlyMap<string, Pushed['language']> = new
 /** Has the service keep it as a build. @throws {AnswerError} with what the compiler found, where it does not compile. */
 export async function pushBuild(
   client: Client,
-  { module, version, language, content }: Pushed,
+  { module, version, language, content, concurrency, features }: Pushed,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Schemas['CreatedBuild']> {
   const path = { module };
+  const chosen = concurrency === undefined ? {} : { concurrency };
   if (language !== 'wasm') {
-    const body = { version, language, source: new TextDecoder().decode(content) };
+    const enabled = features === undefined ? {} : { features };
+    const body = { version, language, source: new TextDecoder().decode(content), ...chosen, ...enabled };
     return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path }, body, headers }));
   }
   // OpenAPI has no type for bytes: the body is what the serializer says.
   const prebuilt = { body: '', bodySerializer: () => content, headers: { ...headers, 'content-type': 'application/wasm' } };
-  return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path, query: { version } }, ...prebuilt }));
+  return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path, query: { version, ...chosen } }, ...prebuilt }));
 }

@@ -4,7 +4,7 @@ import console from 'node:console';
 import { extname } from 'node:path';
 import { type Command, Option } from '@commander-js/extra-typings';
 import { AnswerError, answerOf } from '../client/client.ts';
-import { languagesByExtension, pushBuild } from '../client/push-build.ts';
+import { languagesByExtension, type Pushed, pushBuild } from '../client/push-build.ts';
 import { readGivenFile, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { answer, type Operator, operate } from '../operator/operator.ts';
@@ -21,7 +21,11 @@ export function addBuildCommands(build: Command): void {
     )
     .requiredOption('--module <name>', 'the module')
     .requiredOption('--version <version>', 'semantic version of the build, or next-major, next-minor or next-patch')
-    .action((file, { module, version }, command) => operate(command, (operator) => pushFile(operator, file, module, version)));
+    .addOption(
+      new Option('--concurrency <kind>', 'whether several threads may be inside the module at once').choices(['shared', 'exclusive']),
+    )
+    .addOption(new Option('--enable <feature...>', 'WebAssembly features for an AssemblyScript source').choices(['simd']))
+    .action((file, options, command) => operate(command, (operator) => pushFile(operator, file, options)));
   addExamples(
     push,
     'patchbay build push tcp.ts --module tcp --version 1.1.0',
@@ -106,13 +110,15 @@ export function addBuildCommands(build: Command): void {
 /** Its schemas are slow to load, and the other commands have no need of them. */
 const proving = () => import('../operator/build-provenance.ts');
 
-async function pushFile(operator: Operator, file: string, module: string, version: string): Promise<ExitCode> {
+type PushOptions = Pick<Pushed, 'module' | 'version' | 'concurrency'> & { readonly enable?: Pushed['features'] };
+
+async function pushFile(operator: Operator, file: string, { enable, ...options }: PushOptions): Promise<ExitCode> {
   const language = languagesByExtension.get(extname(file));
   if (language === undefined)
     throw new UsageError(`cannot tell the language of ${file}: name it with one of ${[...languagesByExtension.keys()].join(', ')}`);
   const content = readGivenFile(file);
   try {
-    const build = await pushBuild(operator.client, { module, version, language, content });
+    const build = await pushBuild(operator.client, { ...options, language, content, features: enable });
     for (const warning of build.warnings) console.error(diagnosticLine(warning, file));
     answer(operator, build, () => [`pushed ${build.module}@${build.version}: ${build.image.bytes} bytes by ${build.compiler}`]);
     return exitCodes.done;

@@ -118,6 +118,11 @@ function driftLine({ module, expected, observed, since }: Schemas['Drift']): str
   return `drifted   ${module}: expected ${expected ?? 'none'}, found ${observed ?? 'none'}, since ${timeText(since)}`;
 }
 
+/** Whether accesses ended abnormally inside a module with state, and how many. */
+function taintText({ tainted }: Schemas['ModuleTableEntry']): string {
+  return tainted ? `tainted (${tainted.reason}, ${tainted.accesses})` : '-';
+}
+
 function detailLines({
   id,
   name,
@@ -132,7 +137,14 @@ function detailLines({
   memoryMap,
   abiViolations,
 }: Schemas['DeviceDetail']): string[] {
-  const table = moduleTable.map((entry) => [entry.module, entry.version, entry.address, entry.referenceCount, entry.image.slice(0, 19)]);
+  const table = moduleTable.map((entry) => [
+    entry.module,
+    entry.version,
+    entry.address,
+    entry.referenceCount,
+    taintText(entry),
+    entry.image.slice(0, 19),
+  ]);
   const ranges = (memoryMap?.ranges ?? []).map(({ address, pages, owner, ...flags }) => {
     const set = (['present', 'valid', 'nx'] as const).filter((flag) => flags[flag]);
     return [address, pages, `${owner.module}@${owner.version}`, set.join(' ')];
@@ -147,7 +159,9 @@ function detailLines({
     ...drift.map(driftLine),
     ...(abiViolations === 0 ? [] : [`held on   ${abiViolations} to code that had gone: patchbay device violations ${name}`]),
     '',
-    ...(table.length === 0 ? ['no modules are in memory'] : tableLines(['MODULE', 'VERSION', 'ADDRESS', 'ACCESSES', 'IMAGE'], table)),
+    ...(table.length === 0
+      ? ['no modules are in memory']
+      : tableLines(['MODULE', 'VERSION', 'ADDRESS', 'ACCESSES', 'STATE', 'IMAGE'], table)),
     ...(memoryMap === null ? [] : ['', `memory: ${memoryMap.usedPages} of ${memoryMap.pages} pages are used`]),
     ...(ranges.length === 0 ? [] : tableLines(['ADDRESS', 'PAGES', 'OWNER', 'FLAGS'], ranges)),
   ];

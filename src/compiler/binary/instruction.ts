@@ -276,10 +276,10 @@ export type Instruction = { readonly op: number } & (
   | { readonly kind: 'table-init'; readonly segment: number; readonly table: number }
 );
 
-export type IndexKind = 'function' | 'local' | 'global' | 'table' | 'memory' | 'tag' | 'type' | 'data' | 'element';
+type IndexKind = 'function' | 'local' | 'global' | 'table' | 'memory' | 'tag' | 'type' | 'data' | 'element';
 
-/** What follows an opcode. */
-export type Immediates = Instruction['kind'];
+/** The kind of immediates after an opcode. */
+type Immediates = Instruction['kind'];
 
 /** Features of WebAssembly, by the names of the proposals. */
 export type Feature =
@@ -325,7 +325,7 @@ export const acceptedFeatures: ReadonlySet<Feature> = new Set<Feature>([
 /** What an image uses besides: the stubs catch injected errors, and the kernel's memory stands beside the module's own. */
 export const imageFeatures: ReadonlySet<Feature> = new Set<Feature>([...acceptedFeatures, 'exception handling', 'multiple memories']);
 
-/** What is known of one opcode. `immediates` is null where the instruction belongs to a feature that is recognized, but never decoded. */
+/** Describes an opcode. `immediates` is null for instructions of features that are recognized, but never decoded. */
 export type OpcodeDefinition = { readonly immediates: Immediates | null; readonly feature: Feature };
 
 /** Opcodes from `first` to `last` with the same immediates. */
@@ -418,16 +418,14 @@ const definitions: ReadonlyMap<number, OpcodeDefinition> = (() => {
   return known;
 })();
 
-/** Returns what is known of an opcode; undefined where no proposal has it. */
+/** Returns the definition of an opcode; undefined if no proposal has the opcode. */
 export const opcodeDefinition = (op: number): OpcodeDefinition | undefined => definitions.get(op);
 
-/** Names of opcodes that stand alone, or with one index. */
 type OpcodeName = keyof typeof opcodes;
 
-// Instructions as values, for the code that the compiler writes.
+// Constructors of instructions, for code that the compiler adds.
 export const plain = (name: OpcodeName): Instruction => ({ kind: 'plain', op: opcodes[name] });
 export const i32Const = (value: number): Instruction => ({ kind: 'i32', op: opcodes['i32.const'], value: value | 0 });
-export const i64Const = (value: bigint): Instruction => ({ kind: 'i64', op: opcodes['i64.const'], value });
 export const localGet = (index: number): Instruction => ({ kind: 'local', op: opcodes['local.get'], index });
 export const localSet = (index: number): Instruction => ({ kind: 'local', op: opcodes['local.set'], index });
 export const localTee = (index: number): Instruction => ({ kind: 'local', op: opcodes['local.tee'], index });

@@ -1,4 +1,4 @@
-// A WebAssembly module as data: what the binary format's sections say, with function bodies kept as bytes until they are needed.
+// A WebAssembly module as data: the contents of its sections, with function bodies as bytes that are decoded one at a time.
 
 import type { FunctionType, ValueType } from '../../machine/image.ts';
 
@@ -18,8 +18,6 @@ export type Import = { readonly module: string; readonly name: string } & (
   | { readonly kind: 'global'; readonly global: GlobalType }
   | { readonly kind: 'tag'; readonly type: number }
 );
-
-export type ImportedFunction = Extract<Import, { readonly kind: 'function' }>;
 
 /** Some locals of one type in a row. */
 export type LocalRun = { readonly count: number; readonly type: ValueType };
@@ -61,7 +59,7 @@ export type DataSegment = {
   readonly bytes: Uint8Array;
 };
 
-export type CustomSection = { readonly name: string; readonly content: Uint8Array };
+type CustomSection = { readonly name: string; readonly content: Uint8Array };
 
 /** A core module. In each index space, imports come first, in their order. */
 export type Module = {

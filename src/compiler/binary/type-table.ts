@@ -1,4 +1,4 @@
-// The types of a module, to which the compiler adds those that its own code needs.
+// The types of a module, extended by the types that the compiler's own code needs.
 
 import { blockTypeOf } from './byte-writer.ts';
 import { type BlockType, emptyBlock } from './instruction.ts';

@@ -16,11 +16,26 @@ type Parts = {
   readonly ask: ((kind: 'load' | 'rollback', module: string) => void) | null;
 };
 
+/** How accesses ended that may have left the state of a module half changed. */
+const endings = { trap: 'a trap', deadline: 'a deadline', stop: 'a stop', interruption: 'an injected error' } as const;
+
+/** Whether accesses ended abnormally inside a module with state. */
+function TaintMark({ tainted }: { readonly tainted: NonNullable<Entry['tainted']> | null }) {
+  if (tainted === null) return <>–</>;
+  const { reason, at, accesses } = tainted;
+  return (
+    <span class="code whole" title={`first by ${endings[reason]}, at ${at}: load the module again to begin with a new state`}>
+      tainted by {countText(accesses)} {accesses === 1 ? 'access' : 'accesses'}
+    </span>
+  );
+}
+
 export function ModuleTable({ device: { moduleTable }, references, ask }: Parts) {
   const columns: Column<Entry>[] = [
     { heading: 'Module', cell: ({ module }) => <Module module={module} /> },
     { heading: 'Version', cell: ({ version }) => <span class="code whole">{version}</span> },
     { heading: 'Address', cell: ({ address }) => <code>{address}</code> },
+    { heading: 'State', cell: ({ tainted }) => <TaintMark tainted={tainted ?? null} /> },
     { heading: 'References', isNumber: true, cell: ({ referenceCount }) => countText(referenceCount) },
     ...(ask === null
       ? []

@@ -179,7 +179,8 @@ function Change({ report: { previous, current }, module }: { readonly report: No
   if (previous === null || previous.address === current.address) return now;
   return (
     <>
-      <span class="code">{previous.version}</span> at <code>{previous.address}</code>, now {now}
+      <span class="code">{previous.version}</span> at <code>{previous.address}</code>
+      {previous.tainted ? ` (tainted: ${counted(previous.tainted.accesses, 'access', 'accesses')} ended abnormally inside)` : ''}, now {now}
     </>
   );
 }

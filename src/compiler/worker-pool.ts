@@ -1,0 +1,119 @@
+// Worker threads that compile: started when they are needed, ended when they are idle, over their limits or broken.
+
+import { Worker } from 'node:worker_threads';
+import type { Compilation, CompilationResult } from './compilation.ts';
+import type { Stage } from './failure.ts';
+import type { CompileResult } from './result.ts';
+
+export type WorkerLimits = {
+  /** Of one compilation, from its start in a worker thread. */
+  readonly milliseconds: number;
+  /** JavaScript heap of a worker thread, in MiB. */
+  readonly heapMebibytes: number;
+};
+
+/** Stack of a worker thread: binaryen and AssemblyScript's compiler recurse over nested code. */
+const stackMebibytes = 64;
+/** How long a worker thread beyond the first is kept without work: another takes a second or two to start. */
+const idleMilliseconds = 60_000;
+
+/** A worker thread did not return a result. */
+export class WorkerError extends Error {
+  override readonly name = 'WorkerError';
+  readonly reason: 'timeout' | 'out-of-memory' | 'too-many-files' | 'ended';
+
+  constructor(reason: WorkerError['reason'], message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+/** What the operating system says when a process has as many files open as it may. */
+const tooManyFiles = new Set(['EMFILE', 'ENFILE']);
+
+function reasonOf(error: unknown): WorkerError['reason'] {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  if (code === 'ERR_WORKER_OUT_OF_MEMORY') return 'out-of-memory';
+  return tooManyFiles.has(code) ? 'too-many-files' : 'ended';
+}
+
+/** One worker thread and its successors. At most one compilation runs at a time. */
+export class CompileThread {
+  readonly #limits: WorkerLimits;
+  readonly #faultAt: Stage | null;
+  /** Whether the thread stays when it has no work. */
+  readonly #isKept: boolean;
+  #worker: Worker | null = null;
+  #idle: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(limits: WorkerLimits, { isKept, faultAt }: { readonly isKept: boolean; readonly faultAt: Stage | null }) {
+    this.#limits = limits;
+    this.#isKept = isKept;
+    this.#faultAt = faultAt;
+    if (isKept) this.#worker = this.#start();
+  }
+
+  /** @throws {WorkerError} */
+  async run(compilation: Compilation): Promise<CompileResult> {
+    clearTimeout(this.#idle);
+    this.#worker ??= this.#start();
+    const worker = this.#worker;
+    try {
+      const { result, breaksThread } = await this.#exchange(worker, compilation);
+      if (breaksThread) await this.#end(worker);
+      return result;
+    } catch (error) {
+      await this.#end(worker);
+      throw error;
+    } finally {
+      if (!this.#isKept) this.#idle = setTimeout(() => void this.close(), idleMilliseconds).unref();
+      else if (this.#worker === null && !this.#isClosed) this.#worker = this.#start();
+    }
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL('./compile-worker.ts', import.meta.url), {
+      workerData: { faultAt: this.#faultAt },
+      resourceLimits: { maxOldGenerationSizeMb: this.#limits.heapMebibytes, stackSizeMb: stackMebibytes },
+    });
+    worker.unref();
+    // A thread that dies between compilations is replaced; its death must not be the service's.
+    worker.on('error', () => this.#forget(worker));
+    worker.on('exit', () => this.#forget(worker));
+    return worker;
+  }
+
+  #forget(worker: Worker): void {
+    if (this.#worker === worker) this.#worker = null;
+  }
+
+  async #end(worker: Worker): Promise<void> {
+    this.#forget(worker);
+    await worker.terminate();
+  }
+
+  #exchange(worker: Worker, compilation: Compilation): Promise<CompilationResult> {
+    const { promise, resolve, reject } = Promise.withResolvers<CompilationResult>();
+    const { milliseconds } = this.#limits;
+    const timer = setTimeout(() => reject(new WorkerError('timeout', `took longer than ${milliseconds / 1_000} s`)), milliseconds);
+    const onMessage = (message: CompilationResult) => resolve(message);
+    const onError = (error: unknown) => reject(new WorkerError(reasonOf(error), error instanceof Error ? error.message : String(error)));
+    const onExit = () => reject(new WorkerError('ended', 'the worker thread ended'));
+    worker.ref();
+    worker.on('message', onMessage).on('error', onError).on('exit', onExit);
+    worker.postMessage(compilation);
+    return promise.finally(() => {
+      clearTimeout(timer);
+      worker.unref();
+      worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+    });
+  }
+
+  /** Ends the thread; a compilation under way fails. */
+  async close(): Promise<void> {
+    clearTimeout(this.#idle);
+    this.#isClosed = this.#isKept;
+    if (this.#worker !== null) await this.#end(this.#worker);
+  }
+}
