@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import compile from '../../src/compiler/compilation.ts';
+import { compile } from '../../src/compiler/compilation.ts';
 import type { CompiledImage, CompileResult } from '../../src/compiler/result.ts';
 import { type Image, readImage } from '../../src/machine/image.ts';
 import { CallError, Device, type Entry, Processor } from '../../src/machine/index.ts';
@@ -138,7 +138,7 @@ class ScriptRun {
 
   async #openChecker(module: string, functions: CompiledImage['interface']['exports']): Promise<Entry> {
     const checker = `${module}-checker`;
-    const result = await compile({
+    const { result } = await compile({
       kind: 'module',
       module: checker,
       version: '1.0.0',
@@ -156,7 +156,8 @@ class ScriptRun {
     // The compiler must refuse what is malformed: only valid modules have imports to rename.
     const isValid = WebAssembly.validate(new Uint8Array(source));
     const renamed = isValid ? renameImports(source, (name) => this.#deviceName(name)) : source;
-    return compile({ kind: 'module', module, version: '1.0.0', language: 'wasm', source: renamed });
+    const { result } = await compile({ kind: 'module', module, version: '1.0.0', language: 'wasm', source: renamed });
+    return result;
   }
 
   #deviceName(name: string): string {
@@ -239,7 +240,7 @@ class ScriptRun {
     const source = await readFile(join(this.#folder, filename));
     const isText = filename.endsWith('.wat');
     const result = isText
-      ? await compile({ kind: 'module', module: 'invalid', version: '1.0.0', language: 'wat', source: source.toString() })
+      ? (await compile({ kind: 'module', module: 'invalid', version: '1.0.0', language: 'wat', source: source.toString() })).result
       : await this.#compile('invalid', source);
     return result.ok ? failed(`${filename} is accepted`) : passed;
   }
@@ -279,7 +280,7 @@ const drivers = new Map<string, Image>();
 async function driverOf(checker: string): Promise<Image> {
   const known = drivers.get(checker);
   if (known !== undefined) return known;
-  const result = await compile({ kind: 'driver', module: checker, export: checkerExport, type: checkerType, addressing: 'via-table' });
+  const { result } = await compile({ kind: 'driver', module: checker, export: checkerExport, type: checkerType, addressing: 'via-table' });
   if (!result.ok) throw new Error(`the driver of ${checker} is not accepted: ${JSON.stringify(result.diagnostics)}`);
   const driver = imageOf(result.compiled);
   drivers.set(checker, driver);

@@ -2,32 +2,27 @@
 
 import type { Diagnostic } from '../../src/compiler/result.ts';
 
+/** How the compiler names a proposal of WebAssembly that devices do not have. */
+const proposal = /^the module uses (.+), which devices do not accept/;
+
+/** Other reasons of the compiler. */
 const features: readonly (readonly [RegExp, string])[] = [
   [/exports no function/, 'no exported function: there is nothing to access'],
   [/is a (global|memory|table|tag): a module may import/, 'imported memories, tables, globals and tags'],
-  [/multiple memories|multiple-memories|multimemory|multi-memory/i, 'several memories'],
-  [/memory64|64-bit|is64|i64 addresses/i, '64-bit memories and tables'],
-  [/exception|tag/i, 'exception handling'],
-  [/tail.?call|return_call/i, 'tail calls'],
-  [
-    /\bgc\b|heap type|struct|array|typed function|function.references|non-nullable|reference type/i,
-    'garbage-collected and typed references',
-  ],
-  [/relaxed/i, 'relaxed SIMD'],
-  [/thread|atomic|shared/i, 'shared memory and atomics'],
-  [/exports? \d+ functions; the limit|more than \d+ exports/, 'more exports than the limit'],
+  [/exports? \d+ functions; the limit/, 'more exports than the limit'],
   [/the memory is of \d+ pages|memory .*limit/, 'a larger memory than the limit'],
   [/the table is of \d+ elements|table .*limit/, 'a larger table than the limit'],
   [/segment offset must be constant/, 'constants that read a global of the module itself'],
   [/U\+0000/, 'the character U+0000 in a name'],
   [/is unknown: (import from|the kernel has)/, 'an import that no device provides'],
-  [/custom page size/i, 'custom page sizes'],
   [/funcref|externref/, 'references in the interface of a module'],
 ];
 
 /** The feature that the diagnostics name, or null where they name none. */
 export function featureOf(diagnostics: readonly Diagnostic[]): string | null {
   for (const { message } of diagnostics) {
+    const named = proposal.exec(message)?.[1];
+    if (named !== undefined) return named;
     const found = features.find(([pattern]) => pattern.test(message));
     if (found !== undefined) return found[1];
   }

@@ -1,7 +1,7 @@
 // Runs a set of random modules in plain V8 and on a device, interrupted and patched at random, and compares results, traps and memories.
 
 import { binaryen, parseText } from '../../src/compiler/binaryen.ts';
-import compile, { type Compilation } from '../../src/compiler/compilation.ts';
+import { type Compilation, compile } from '../../src/compiler/compilation.ts';
 import { CallError, Device, digestOf, type Entry, type Image, Processor, readImage } from '../../src/machine/index.ts';
 import { entryTypes, type GeneratedModule, type GeneratedSet, generateSet, RandomNumbers } from './module-generator.ts';
 import { SimulatedTime, settle } from './simulated-time.ts';
@@ -88,7 +88,7 @@ async function prepare(module: GeneratedModule, random: RandomNumbers): Promise<
 
 /** Compiles an image. @param work How much work an access does before it gives the processor up again, for a module's image. */
 async function compileImage(compilation: Compilation, work?: number): Promise<Image> {
-  const result = await compile(compilation);
+  const { result } = await compile(compilation);
   if (!result.ok) throw new Error(`not accepted: ${JSON.stringify(result.diagnostics)}`);
   const { image } = result.compiled;
   const bytes = work === undefined ? new Uint8Array(image) : withFuel(image, work);
