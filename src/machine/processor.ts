@@ -221,6 +221,9 @@ export class Processor {
     }
     this.#running = thread;
     thread.continuation = running;
+    // The first safepoint of the code comes before the code sets these itself.
+    this.#stack = thread.block + threadBlock.frames;
+    this.#effects = 0;
     this.#sliceEnd = 0;
     const { words } = this.kernelMemory;
     const answered = (thread.block + threadBlock.answered) >> 2;

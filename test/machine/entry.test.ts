@@ -88,6 +88,15 @@ test('a call that runs too long is ended with its own error', async () => {
   expect(bench.effects).toEqual([]);
 });
 
+test('the deadline of a call counts from the call, however long the host has been up', async () => {
+  const bench = makeBench();
+  await bench.load('tcp', '1.0.0', workModule(1));
+  await until(() => bench.processor.time.now() > 100);
+  const entry = bench.device.openEntry({ program: 'p', driver: await driverImage('tcp', 'work', 1), deadlineMilliseconds: 100 });
+  expect(await entry.call(7)).toBe(8);
+  await bench.close();
+});
+
 test('calls past the threads that the host may have are refused, and calls under way are ended when the device is closed', async () => {
   const small = makeBench({ processor: new Processor({ threadLimit: 2 }) });
   await small.load('tcp', '1.0.0', workModule(1));

@@ -1,4 +1,4 @@
-// Ten thousand random schedules on the deterministic machine; `npm run fuzz` runs more. A failing one prints its seed and shrinks.
+// Ten thousand random schedules on the deterministic machine; `npm run fuzz:schedules` runs more. A failing one prints its seed and shrinks.
 
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';

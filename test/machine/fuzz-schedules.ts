@@ -1,4 +1,4 @@
-// `npm run fuzz -- --minutes N`: random schedules for as long as one likes. A failing one prints its seed and shrinks.
+// `npm run fuzz:schedules -- --minutes N`: random schedules for as long as one likes. A failing one prints its seed and shrinks.
 
 import console from 'node:console';
 import { parseArgs } from 'node:util';
@@ -34,7 +34,7 @@ while (Date.now() < deadline) {
   schedules += details.numRuns;
   if (details.failed) {
     console.error(await fc.asyncDefaultReportMessage(details));
-    console.error(`\nRun it again: npm run fuzz -- --seed=${details.seed} --path ${details.counterexamplePath}`);
+    console.error(`\nRun it again: npm run fuzz:schedules -- --seed=${details.seed} --path ${details.counterexamplePath}`);
     process.exit(1);
   }
   console.log(`${schedules} schedules, ${simulation.steps} steps: all that must hold held`);

@@ -1,0 +1,27 @@
+// Random modules in plain V8 and on a device that interrupts and patches them: results, traps and states are the same; `npm run fuzz` runs more.
+
+import { expect, test } from 'vitest';
+import { compareSet } from './differential.ts';
+import { generateSet } from './module-generator.ts';
+
+/** Modules that are compared. */
+const wanted = Number(process.env['FUZZ_MODULES'] ?? 300);
+
+test('random modules behave on a device as in plain V8, whatever interrupts and patches them', async () => {
+  const totals = { modules: 0, calls: 0, traps: 0, patches: 0, interrupted: 0 };
+  for (let seed = 1; totals.modules < wanted; seed += 1) {
+    const statistics = await compareSet(seed).catch((error: unknown) => {
+      throw new Error(`seed ${seed}: run it alone with npm run fuzz -- --modules 1 --seed ${seed}`, { cause: error });
+    });
+    for (const key of ['modules', 'calls', 'traps', 'patches', 'interrupted'] as const) totals[key] += statistics[key];
+  }
+  // The runs are of use only if calls return, trap, and are interrupted by patches.
+  expect(totals.calls - totals.traps).toBeGreaterThan(totals.calls / 2);
+  expect(totals.traps).toBeGreaterThan(0);
+  expect(totals.interrupted).toBeGreaterThan(wanted / 4);
+}, 600_000);
+
+test('a seed makes the same set', () => {
+  expect(generateSet(7)).toEqual(generateSet(7));
+  expect(generateSet(7)).not.toEqual(generateSet(8));
+});

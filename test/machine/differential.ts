@@ -1,0 +1,338 @@
+// Runs a set of random modules in plain V8 and on a device, interrupted and patched at random, and compares results, traps and memories.
+
+import { binaryen, parseText } from '../../src/compiler/binaryen.ts';
+import { type Compilation, compile } from '../../src/compiler/compilation.ts';
+import { CallError, Device, digestOf, type Entry, type Image, Processor, readImage } from '../../src/machine/index.ts';
+import { entryTypes, type GeneratedModule, type GeneratedSet, generateSet, RandomNumbers } from './module-generator.ts';
+import { SimulatedTime, settle } from './simulated-time.ts';
+
+const ramPages = 16_384;
+const stepLimit = 200_000;
+/** Between two safepoints that suspend their thread, in units of work. */
+const workLimit = 4_000;
+const minimumWork = 40;
+/** Patches during one batch of calls: fewer than the retries that an access has. */
+const patchLimit = 12;
+
+export type RunOptions = {
+  /** Calls that are made, by index; all where it is left out. */
+  readonly calls?: readonly number[];
+  /** Threads at once, in a pure set; at random where it is left out. */
+  readonly threads?: number;
+  /** Whether modules are patched while calls run. */
+  readonly patched?: boolean;
+};
+
+/** What happened in a run without a difference. */
+export type RunStatistics = { modules: number; calls: number; traps: number; patches: number; interrupted: number; steps: number };
+
+/** A device returned something else than plain V8. */
+export class Difference extends Error {
+  override readonly name = 'Difference';
+}
+
+type Outcome = string;
+const trapped: Outcome = 'trap';
+
+type Prepared = { readonly module: GeneratedModule; readonly code: WebAssembly.Module; readonly image: Image };
+
+/** Compares the set of a seed. @throws {Difference} where the device differs; @throws {Error} where a module is not accepted. */
+export async function compareSet(seed: number, options: RunOptions = {}): Promise<RunStatistics> {
+  const set = generateSet(seed);
+  const random = new RandomNumbers(seed ^ 0x5eed);
+  const prepared: Prepared[] = [];
+  for (const module of set.modules) prepared.push(await prepare(module, random));
+  const run = new DeviceRun(set, prepared, random, options);
+  try {
+    await run.prepare();
+    if (set.kind === 'pure') await run.runPure();
+    else await run.runStateful();
+    return { ...run.statistics, modules: set.modules.length };
+  } finally {
+    await run.close();
+  }
+}
+
+/** The smallest options found with which the set of a seed still differs, and the difference. */
+export async function shrink(seed: number): Promise<{ options: RunOptions; message: string } | null> {
+  const set = generateSet(seed);
+  const single = set.calls.map((_, index) => ({ calls: [index] }));
+  const smaller: RunOptions[] = [
+    ...single.map((calls) => ({ ...calls, threads: 1, patched: false })),
+    { threads: 1, patched: false },
+    ...single,
+    { patched: false },
+    {},
+  ];
+  for (const options of smaller) {
+    try {
+      await compareSet(seed, options);
+    } catch (error) {
+      return { options, message: error instanceof Error ? error.message : String(error) };
+    }
+  }
+  return null;
+}
+
+async function prepare(module: GeneratedModule, random: RandomNumbers): Promise<Prepared> {
+  const parsed = parseText(module.text);
+  parsed.setFeatures(binaryen.Features.All);
+  const source = new Uint8Array(parsed.emitBinary());
+  parsed.dispose();
+  const image = await compileImage(
+    { kind: 'module', module: module.name, version: '1.0.0', language: 'wasm', source },
+    minimumWork + random.below(workLimit),
+  );
+  return { module, code: new WebAssembly.Module(source), image };
+}
+
+/** Compiles an image. @param work How much work an access does before it gives the processor up again, for a module's image. */
+async function compileImage(compilation: Compilation, work?: number): Promise<Image> {
+  const { result } = await compile(compilation);
+  if (!result.ok) throw new Error(`not accepted: ${JSON.stringify(result.diagnostics)}`);
+  const { image } = result.compiled;
+  const bytes = work === undefined ? new Uint8Array(image) : withFuel(image, work);
+  return readImage(bytes, digestOf(bytes));
+}
+
+/** `i32.const 16384; local.set`: what an image gives itself after a suspension (src/compiler/fuel.ts). */
+const refill = Buffer.from([0x41, 0x80, 0x80, 0x01, 0x21]);
+
+/** The image with another amount of fuel after each suspension, so that short calls are suspended often. */
+function withFuel(image: Uint8Array, work: number): Uint8Array<ArrayBuffer> {
+  const patched = Buffer.from(image);
+  const at = patched.indexOf(refill);
+  // An image without a loop or a call has no fuel.
+  if (at >= 0) patched.set([(work & 127) | 128, ((work >> 7) & 127) | 128, 0], at + 1);
+  return new Uint8Array(patched);
+}
+
+const drivers = new Map<string, Promise<Image>>();
+
+function driverOf(module: string, name: string, type: (typeof entryTypes)[number]): Promise<Image> {
+  const key = `${module} ${name} ${type.parameters} ${type.results}`;
+  const driver = drivers.get(key) ?? compileImage({ kind: 'driver', module, export: name, type, addressing: 'via-table' });
+  drivers.set(key, driver);
+  return driver;
+}
+
+/** The set in plain V8. */
+class Reference {
+  readonly #prepared: readonly Prepared[];
+  #exports: WebAssembly.Instance['exports'][] = [];
+
+  constructor(prepared: readonly Prepared[]) {
+    this.#prepared = prepared;
+    this.restart();
+  }
+
+  /** Instantiates all modules, as a patch of all of them does. */
+  restart(): void {
+    const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {};
+    this.#exports = this.#prepared
+      .toReversed()
+      .map(({ module, code }) => {
+        const { exports } = new WebAssembly.Instance(code, imports);
+        imports[module.name] = Object.fromEntries(
+          Object.entries(exports).flatMap(([name, value]) => (isImportable(value) ? [[name, value]] : [])),
+        );
+        return exports;
+      })
+      .toReversed();
+  }
+
+  call(name: string, values: readonly (number | bigint)[], index = 0): Outcome {
+    const called = this.#exports[index]?.[name];
+    if (typeof called !== 'function') throw new Error(`no export ${name}`);
+    try {
+      return printed(called(...values));
+    } catch (error) {
+      if (!(error instanceof WebAssembly.RuntimeError || error instanceof RangeError)) throw error;
+      this.#returnStacks();
+      return trapped;
+    }
+  }
+
+  /** A trap leaves the stack pointers where they are; a device returns the stack. */
+  #returnStacks(): void {
+    for (const exports of this.#exports) {
+      const pointer = exports['__stack_pointer'] ?? exports['sp'];
+      if (pointer instanceof WebAssembly.Global) pointer.value = 32_768;
+    }
+  }
+}
+
+function isImportable(value: unknown): value is WebAssembly.ImportValue {
+  return typeof value === 'function' || value instanceof WebAssembly.Global;
+}
+
+function printed(results: unknown): Outcome {
+  const list = Array.isArray(results) ? results : results === undefined ? [] : [results];
+  return list.map((value) => (Object.is(value, -0) ? '-0' : String(value))).join(', ');
+}
+
+class DeviceRun {
+  readonly statistics: RunStatistics = { modules: 0, calls: 0, traps: 0, patches: 0, interrupted: 0, steps: 0 };
+  readonly #set: GeneratedSet;
+  readonly #prepared: readonly Prepared[];
+  readonly #random: RandomNumbers;
+  readonly #options: RunOptions;
+  readonly #reference: Reference;
+  readonly #time = new SimulatedTime();
+  readonly #processor = new Processor({ time: this.#time });
+  readonly #device = new Device({ processor: this.#processor, ramPages });
+  #run: Entry | null = null;
+  #checksums: Entry[] = [];
+
+  constructor(set: GeneratedSet, prepared: readonly Prepared[], random: RandomNumbers, options: RunOptions) {
+    this.#set = set;
+    this.#prepared = prepared;
+    this.#random = random;
+    this.#options = options;
+    this.#reference = new Reference(prepared);
+    this.#time.begin(() => random.chance(50), random.chance(70) ? 5 : 0.2);
+  }
+
+  async prepare(): Promise<void> {
+    const type = entryTypes[this.#set.modules[0]?.entryType ?? 0];
+    if (type === undefined) throw new Error('the set has no entry');
+    for (const { image } of this.#prepared.toReversed()) await this.#load(image);
+    this.#run = this.#device.openEntry({ program: 'run', driver: driverImage(await driverOf('a', 'run', type)) });
+    for (const { module } of this.#prepared) {
+      const driver = driverImage(await driverOf(module.name, 'checksum', { parameters: [], results: ['i64'] }));
+      this.#checksums.push(this.#device.openEntry({ program: `checksum-${module.name}`, driver }));
+    }
+  }
+
+  async close(): Promise<void> {
+    const closed = this.#device.close();
+    await this.#until(closed).catch(() => {});
+    this.#processor.close();
+  }
+
+  /** Calls of a pure set, several threads at once, while any module is patched at any time. */
+  async runPure(): Promise<void> {
+    const indices = this.#calls();
+    const threads = this.#options.threads ?? 1 + this.#random.below(8);
+    while (indices.length > 0) {
+      const batch = indices.splice(0, threads);
+      const calls = batch.map((index) => this.#call(index));
+      const outcomes = await this.#until(Promise.all(calls), () => this.#patchOne());
+      for (const [place, index] of batch.entries())
+        this.#compare(index, outcomes[place] ?? '', this.#reference.call('run', this.#set.calls[index] ?? []));
+    }
+    await this.#compareMemories();
+  }
+
+  /** Calls of a stateful set, one after another. A patch begins with new memories, so that all modules are patched between calls, and only a set of one module within. */
+  async runStateful(): Promise<void> {
+    for (const index of this.#calls()) {
+      const values = this.#set.calls[index] ?? [];
+      const isPatched = this.#isPatched && this.#prepared.length === 1 && this.#random.chance(30);
+      let interrupted = 0;
+      let patches = 0;
+      const patch = async () => {
+        if (!isPatched || patches > 0) return;
+        patches += 1;
+        interrupted = await this.#patchOne();
+      };
+      const outcome = await this.#until(this.#call(index), patch);
+      if (patches > 0 && interrupted > 0) this.#reference.restart();
+      this.#compare(index, outcome, this.#reference.call('run', values));
+      if (patches > 0 && interrupted === 0) this.#reference.restart();
+      await this.#compareMemories();
+      if (this.#isPatched && this.#random.chance(15)) await this.#patchAll();
+    }
+  }
+
+  get #isPatched(): boolean {
+    return this.#options.patched ?? true;
+  }
+
+  #calls(): number[] {
+    return [...(this.#options.calls ?? this.#set.calls.keys())];
+  }
+
+  async #load(image: Image): Promise<number> {
+    const report = await this.#until(this.#device.restore(image));
+    if (!['installed', 'replaced', 'replaced-interrupting'].includes(report.outcome)) {
+      throw new Difference(`the load of ${image.stamp.module} ended ${report.outcome}: ${report.reason ?? ''}`);
+    }
+    return report.interrupted;
+  }
+
+  async #call(index: number): Promise<Outcome> {
+    this.statistics.calls += 1;
+    try {
+      return printed(await this.#run?.call(...(this.#set.calls[index] ?? [])));
+    } catch (error) {
+      if (!(error instanceof CallError)) throw error;
+      this.statistics.traps += 1;
+      return trapped;
+    }
+  }
+
+  /** Patches a module with the same code; returns how many accesses were interrupted. */
+  async #patchOne(): Promise<number> {
+    if (!this.#isPatched) return 0;
+    const interrupted = await this.#load(this.#random.pick(this.#prepared).image);
+    this.statistics.patches += 1;
+    this.statistics.interrupted += interrupted;
+    return interrupted;
+  }
+
+  async #patchAll(): Promise<void> {
+    for (const { image } of this.#prepared.toReversed()) await this.#load(image);
+    this.statistics.patches += this.#prepared.length;
+    this.#reference.restart();
+  }
+
+  #compare(index: number, actual: Outcome, expected: Outcome): void {
+    if (actual !== expected) throw new Difference(`call ${index} of a ${this.#set.kind} set returned ${actual}; V8 alone: ${expected}`);
+  }
+
+  async #compareMemories(): Promise<void> {
+    for (const [index, checksum] of this.#checksums.entries()) {
+      const actual = printed(await this.#until(checksum.call()));
+      const expected = this.#reference.call('checksum', [], index);
+      if (actual !== expected)
+        throw new Difference(`the state of module ${this.#prepared[index]?.module.name} has the checksum ${actual}; V8 alone: ${expected}`);
+    }
+  }
+
+  /** Runs the machine until a promise settles; `patch` begins at random steps, one at a time. */
+  async #until<Result>(promise: Promise<Result>, patch?: () => Promise<unknown>): Promise<Result> {
+    let settled = false;
+    let patching = false;
+    let patches = 0;
+    let patched: Promise<unknown> = Promise.resolve();
+    const ended = promise.finally(() => {
+      settled = true;
+    });
+    // It is awaited below; a rejection before that has its handler.
+    ended.catch(() => {});
+    await settle();
+    for (let steps = 0; !settled || patching; steps += 1) {
+      if (steps > stepLimit) throw new Difference(`a call does not end in ${stepLimit} steps`);
+      if (!settled && !patching && patch !== undefined && patches < patchLimit && this.#random.chance(8)) {
+        patching = true;
+        patches += 1;
+        patched = patch().finally(() => {
+          patching = false;
+        });
+        patched.catch(() => {});
+      }
+      this.statistics.steps += 1;
+      const isStep = await this.#time.step();
+      if (!isStep) await settle();
+      if (!isStep && !settled && !patching) throw new Difference('the machine has nothing to do, and a call has not ended');
+    }
+    await patched;
+    return ended;
+  }
+}
+
+function driverImage(image: Image): Extract<Image, { kind: 'driver' }> {
+  if (image.kind !== 'driver') throw new Error('the driver is a module');
+  return image;
+}
