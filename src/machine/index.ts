@@ -7,3 +7,4 @@ export type { LoadReport } from './load-report.ts';
 export { Processor, type ProcessorOptions } from './processor.ts';
 export { ProgramError } from './program.ts';
 export { reasonOf } from './reason.ts';
+export { type ImageStatement, type VerifiedImage, verifyImage } from './verified-image.ts';
