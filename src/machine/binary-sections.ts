@@ -4,9 +4,9 @@
 const sectionIds = { memory: 5, export: 7, start: 8, element: 9, data: 11 } as const;
 
 const externalKinds = ['function', 'table', 'memory', 'global', 'tag'] as const;
-export type ExternalKind = (typeof externalKinds)[number];
+type ExternalKind = (typeof externalKinds)[number];
 
-export type IndexedExport = {
+type IndexedExport = {
   readonly name: string;
   readonly kind: ExternalKind;
   /** In the index space of its kind, which begins with the imports. */

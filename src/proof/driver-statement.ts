@@ -8,7 +8,7 @@ import { predicateType, Sha256, statementPayloadType, statementType } from './st
 /** How a driver is built: by the service, of what it calls. No statement of a build has this type, and no statement of a driver that of a build. */
 const driverBuildType = 'urn:patchbay:driver:v1';
 
-export type DriverAddressing = 'via-table' | 'hard-coded';
+type DriverAddressing = 'via-table' | 'hard-coded';
 
 /** What a driver calls, and how it finds it. */
 export type DriverTarget = {

@@ -18,7 +18,7 @@ type StampOf = {
 };
 
 const none: Type = { parameters: [], results: [] };
-export const integers = (parameters: number, results = 1): Type => ({
+const integers = (parameters: number, results = 1): Type => ({
   parameters: Array.from({ length: parameters }, () => 'i32'),
   results: Array.from({ length: results }, () => 'i32'),
 });

@@ -171,21 +171,13 @@ test('an image is not taken before its statement is compared with it', async () 
   const bench = makeBench();
   const unverified = read(forge('(module (func (export "one")))', asModule));
   // As a caller without types does it.
-  const load: (options: { image: typeof unverified }) => ReturnType<typeof bench.device.load> = Reflect.get(bench.device, 'load').bind(
-    bench.device,
-  );
-  expect(await load({ image: unverified })).toMatchObject({
-    outcome: 'refused-image',
-    reason: expect.stringContaining('was not verified'),
-  });
-  const restore: (image: typeof unverified) => ReturnType<typeof bench.device.restore> = Reflect.get(bench.device, 'restore').bind(
-    bench.device,
-  );
-  expect(await restore(unverified)).toMatchObject({ outcome: 'refused-image' });
-  const call = { program: 'p', module: 'tcp', export: 'work', arguments: ['1'], threads: 1, calls: 1, pauseMilliseconds: 0 };
+  const call = (method: string, argument: unknown): unknown => Reflect.get(bench.device, method).call(bench.device, argument);
+  const refused = { outcome: 'refused-image', reason: expect.stringContaining('was not verified') };
+  expect(await call('load', { image: unverified })).toMatchObject(refused);
+  expect(await call('restore', unverified)).toMatchObject(refused);
   const driver = read(forgedDriver('tcp'));
-  for (const method of ['startProgram', 'openEntry'])
-    expect(() => Reflect.get(bench.device, method).call(bench.device, { ...call, driver })).toThrow(ProgramError);
+  const program = { program: 'p', driver, module: 'tcp', export: 'work', arguments: ['1'], threads: 1, calls: 1, pauseMilliseconds: 0 };
+  for (const method of ['startProgram', 'openEntry']) expect(() => call(method, program)).toThrow(ProgramError);
   expect(bench.device.state()).toMatchObject({ moduleTable: [], programs: [] });
   await bench.close();
 });
