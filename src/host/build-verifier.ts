@@ -11,7 +11,7 @@ import { Rereadable } from './rereadable.ts';
 import type { TrustedKeys } from './trusted-keys.ts';
 
 /** Statements kept; the least recently used goes first. */
-const statementsKept = 1_000;
+const statementsKept = 256;
 
 /** An image is not proven to be what its order says; the message says what to do. */
 export class ProvenanceError extends Error {

@@ -5,14 +5,14 @@ import type { BaseLogger } from 'pino';
 import { z } from 'zod';
 import { type DeviceState, Processor } from '../machine/index.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
-import { agentLimits, type MadeReport, type Order, type Registered, type Registration } from '../protocol/agent.ts';
+import { agentLimits, type Order, type Registered, type Registration } from '../protocol/agent.ts';
 import type { DeviceId } from '../protocol/identifiers.ts';
 import { BackOff, boundedWait, delay } from './back-off.ts';
 import { BuildVerifier } from './build-verifier.ts';
 import { ControlConnection, ControlError } from './control-connection.ts';
 import { HostedDevice } from './hosted-device.ts';
 import { ImageCache } from './image-cache.ts';
-import { type Batch, Outbox } from './outbox.ts';
+import { type Batch, type OrderReport, Outbox } from './outbox.ts';
 import { reducedReport } from './reduced-report.ts';
 import { StateRounds } from './state-rounds.ts';
 import { TrustedKeys } from './trusted-keys.ts';
@@ -51,7 +51,7 @@ const steadyMilliseconds = 10_000;
 const establishedMilliseconds = 1_000;
 /**
  * Reports that are remembered after the service has acknowledged them. It has them on disk then, and asks again only when its database was restored
- * from a backup. Each holds the state of its device: thousands of them would be most of the memory of a host.
+ * from a backup. Their states are not kept: a report that is sent again has the state of its device then.
  */
 const reportsRemembered = 500;
 
@@ -69,6 +69,9 @@ export async function runHost(options: HostOptions): Promise<void> {
   await new Host(options).run();
 }
 
+/** A report without the state of its device. */
+type Stateless<Report> = Report extends { readonly state: unknown } ? Omit<Report, 'state'> : never;
+
 class Host {
   readonly #options: HostOptions;
   /** Made anew by each start: the devices of another boot are gone. */
@@ -83,10 +86,10 @@ class Host {
   /** What the devices are called by the service, by their names. */
   readonly #names = new Map<string, DeviceId>();
   readonly #underWay = new Set<string>();
-  /** Reports by their orders: those that wait in the outbox, and the last that were acknowledged. */
-  readonly #done = new Map<string, MadeReport>();
-  /** Orders whose reports the service has acknowledged, the oldest first. */
-  readonly #acknowledged = new Set<string>();
+  /** Reports that wait in the outbox, by their orders. */
+  readonly #done = new Map<string, OrderReport>();
+  /** Reports that the service has acknowledged, by their orders, the oldest first. */
+  readonly #acknowledged = new Map<string, Stateless<OrderReport>>();
   /** Devices whose states are to be reported whether they have changed or not: the service may have lost what it knew. */
   readonly #unconfirmed = new Set<DeviceId>();
   #host: string | null = null;
@@ -193,16 +196,15 @@ class Host {
     const { signal, logger } = this.#options;
     while (this.#underWay.size + this.#outbox.length >= ordersUnderWay && !signal.aborted) await delay(10, signal);
     const report = this.#done.get(order.order);
-    if (report !== undefined) {
-      this.#acknowledged.delete(order.order);
-      return this.#outbox.add(report);
-    }
+    if (report !== undefined) return this.#outbox.add(report);
     if (this.#underWay.has(order.order)) return;
     const device = this.#deviceOf(order);
     if (device === null) {
       logger.error(factsOf(order), 'skipped an order for a device that is not attached');
       return;
     }
+    const acknowledged = this.#acknowledged.get(order.order);
+    if (acknowledged !== undefined) return this.#reportAgain(acknowledged, device);
     this.#underWay.add(order.order);
     device.carryOut(order).then(
       (made) => this.#finish(order, made),
@@ -211,6 +213,13 @@ class Host {
         logger.error({ ...factsOf(order), reason: String(error) }, 'could not report an order');
       },
     );
+  }
+
+  #reportAgain(acknowledged: Stateless<OrderReport>, device: HostedDevice): void {
+    const report = { ...acknowledged, state: device.state() };
+    this.#acknowledged.delete(report.order);
+    this.#done.set(report.order, report);
+    this.#outbox.add(report);
   }
 
   #deviceOf(order: Order): HostedDevice | null {
@@ -240,7 +249,7 @@ class Host {
     return this.#stateSequence;
   }
 
-  #finish(order: Order, report: MadeReport): void {
+  #finish(order: Order, report: OrderReport): void {
     this.#underWay.delete(order.order);
     this.#done.set(order.order, report);
     this.#outbox.add(report);
@@ -285,14 +294,13 @@ class Host {
     this.#outbox.acknowledge(batch);
     for (const report of batch.reports) {
       if (!('order' in report)) continue;
-      // A report that was sent again becomes the newest.
-      this.#acknowledged.delete(report.order);
-      this.#acknowledged.add(report.order);
+      const { state: _, ...remembered } = report;
+      this.#done.delete(report.order);
+      this.#acknowledged.set(report.order, remembered);
     }
-    for (const oldest of this.#acknowledged) {
+    for (const oldest of this.#acknowledged.keys()) {
       if (this.#acknowledged.size <= reportsRemembered) break;
       this.#acknowledged.delete(oldest);
-      this.#done.delete(oldest);
     }
   }
 

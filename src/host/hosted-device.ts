@@ -1,5 +1,6 @@
 // One device of the host: carries its orders out, one at a time, in the order of their coming, and says what came of each.
 
+import { hash } from 'node:crypto';
 import {
   Device,
   ImageError,
@@ -11,11 +12,12 @@ import {
   verifyImage,
 } from '../machine/index.ts';
 import type { SignatureDemand } from '../proof/build-proof.ts';
-import type { MadeLoadReport, MadeReport, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
+import type { MadeLoadReport, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
 import { FunctionType } from '../protocol/interface.ts';
 import { type BuildVerifier, ProvenanceError } from './build-verifier.ts';
 import { ControlError } from './control-connection.ts';
 import type { ImageCache } from './image-cache.ts';
+import type { OrderReport } from './outbox.ts';
 import { unloadedReport } from './unloaded-report.ts';
 
 /** A state as it is reported. */
@@ -33,7 +35,7 @@ export class HostedDevice {
   readonly #builds: BuildVerifier;
   readonly #device: Device;
   readonly #nextSequence: () => number;
-  /** The last state reported, without its time. */
+  /** Digest of the last state reported, without its time. */
   #lastReported = '';
   /** Whether nothing can have changed since: no order has begun, and no program of the device runs. */
   #isAtRest = false;
@@ -48,7 +50,7 @@ export class HostedDevice {
   }
 
   /** Carries an order out after those before it; what went wrong is in the report. Rejects only if the device's state cannot be reported. */
-  carryOut(order: Order): Promise<MadeReport> {
+  carryOut(order: Order): Promise<OrderReport> {
     const receivedAt = performance.now();
     const report = this.#lastOrder.then(() => {
       this.#isAtRest = false;
@@ -84,12 +86,12 @@ export class HostedDevice {
   /** Keeps in mind what the device looks like now. Answers whether it is another state than the last that was reported. */
   #note({ at: _, ...facts }: MachineState): boolean {
     const before = this.#lastReported;
-    this.#lastReported = JSON.stringify(facts);
+    this.#lastReported = hash('sha256', JSON.stringify(facts), 'base64');
     this.#isAtRest = !this.#device.isRunning;
     return this.#lastReported !== before;
   }
 
-  async #carryOut(order: Order, receivedAt: number): Promise<MadeReport> {
+  async #carryOut(order: Order, receivedAt: number): Promise<OrderReport> {
     switch (order.kind) {
       case 'attach-device': {
         const failure = await this.#attempt(() => this.#attach(order));

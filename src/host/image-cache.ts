@@ -2,20 +2,27 @@
 
 import { type Image, readImage } from '../machine/index.ts';
 
-/** Bytes of images kept; the least recently used go first, and a device keeps what it has loaded. */
-const defaultLimit = 256 * 1024 * 1024;
+export type CacheLimits = { readonly images: number; readonly bytes: number };
+
+/** What is kept; the least recently used images go first, and a device keeps what it has loaded. */
+const defaultLimits: CacheLimits = { images: 256, bytes: 256 * 1024 * 1024 };
 
 export class ImageCache {
   readonly #download: (digest: string) => Promise<Uint8Array<ArrayBuffer>>;
-  readonly #limit: number;
+  readonly #limits: CacheLimits;
   readonly #images = new Map<string, Promise<Image>>();
   /** Bytes of the images that have been read, the least recently used first. */
   readonly #sizes = new Map<string, number>();
   #bytes = 0;
 
-  constructor(download: (digest: string) => Promise<Uint8Array<ArrayBuffer>>, limit = defaultLimit) {
+  constructor(download: (digest: string) => Promise<Uint8Array<ArrayBuffer>>, limits: Partial<CacheLimits> = {}) {
     this.#download = download;
-    this.#limit = limit;
+    this.#limits = { ...defaultLimits, ...limits };
+  }
+
+  /** Images held, including those that are being downloaded. */
+  get size(): number {
+    return this.#images.size;
   }
 
   /**
@@ -40,7 +47,7 @@ export class ImageCache {
     this.#sizes.set(digest, bytes.length);
     this.#bytes += bytes.length;
     for (const oldest of this.#sizes.keys()) {
-      if (this.#bytes <= this.#limit || oldest === digest) break;
+      if ((this.#bytes <= this.#limits.bytes && this.#sizes.size <= this.#limits.images) || oldest === digest) break;
       this.#forget(oldest);
     }
     return image;

@@ -6,7 +6,8 @@ import { agentLimits, type MadeReport } from '../protocol/agent.ts';
 const requestBytes = 4 * 1024 * 1024;
 
 type StateReport = Extract<MadeReport, { kind: 'device-state' }>;
-type OrderReport = Exclude<MadeReport, StateReport>;
+/** What came of an order. */
+export type OrderReport = Exclude<MadeReport, StateReport>;
 /** A report that waits, and its JSON once it has been asked for: a report that is sent again is not written anew. */
 type Waiting<Kind extends MadeReport> = { readonly report: Kind; text: string | null };
 

@@ -2,19 +2,23 @@
 
 import assert from 'node:assert/strict';
 import { fuelExport, imageRecord } from './abi.ts';
-import type { ModuleImage } from './image.ts';
+import type { ModuleImage, Stamp } from './image.ts';
 import { type Enterable, functionOf, type Processor } from './processor.ts';
 import type { MemoryRange, RandomAccessMemory } from './random-access-memory.ts';
 
+/** What a device still knows of an image whose code is gone. */
+export type ImageIdentity = { readonly digest: string; readonly stamp: { readonly module: string; readonly version: string } };
+
 export class LoadedImage implements Enterable {
-  readonly image: ModuleImage;
+  readonly image: ImageIdentity;
   readonly range: MemoryRange;
   /** Address of its record in the kernel's memory. */
   readonly record: number;
   readonly #processor: Processor;
   readonly #memory: RandomAccessMemory;
   readonly #offsets: readonly number[];
-  readonly #imports: () => WebAssembly.Imports;
+  /** How to instantiate it; null once nothing may enter it any more: its code, its instance and its memory are collected then. */
+  #code: { readonly image: ModuleImage; readonly imports: () => WebAssembly.Imports } | null;
   #functions: readonly WebAssembly.ExportedFunction[] | null = null;
   #fuel: WebAssembly.Global | null = null;
 
@@ -31,10 +35,10 @@ export class LoadedImage implements Enterable {
   ) {
     this.#processor = processor;
     this.#memory = memory;
-    this.image = image;
+    this.image = identityOf(image);
     this.range = place.range;
     this.#offsets = place.offsets;
-    this.#imports = imports;
+    this.#code = { image, imports };
     this.record = processor.kernelMemory.allocate(imageRecord.bytes);
     processor.images.set(this.record, this);
     this.#write(processor.gateOf(image));
@@ -52,16 +56,20 @@ export class LoadedImage implements Enterable {
 
   /** Export number `index`, of the image's instance, which is made now if it has none. */
   functionAt(index: number): WebAssembly.ExportedFunction {
-    this.#functions ??= this.#instantiate();
-    const found = this.#functions[index];
+    const found = this.#exports()[index];
     if (found === undefined) throw new Error(`${this.image.stamp.module}@${this.image.stamp.version} has no export number ${index}`);
     return found;
   }
 
   /** Its exported function of that name, or null where it has none. */
   exported(name: string): WebAssembly.ExportedFunction | null {
-    const index = this.image.stamp.interface.exports.findIndex((exported) => exported.name === name);
+    const index = this.#code?.image.stamp.interface.exports.findIndex((exported) => exported.name === name) ?? -1;
     return index < 0 ? null : this.functionAt(index);
+  }
+
+  /** What the image exports and imports; null once nothing may enter it any more. */
+  get stamp(): Stamp | null {
+    return this.#code?.image.stamp ?? null;
   }
 
   /** Whoever runs in it asks the processor at its next safepoint whether to go on. */
@@ -72,13 +80,13 @@ export class LoadedImage implements Enterable {
   /** Its pages fault from now on, and its instance is given up. */
   forbidFetches(): void {
     this.#memory.forbidFetches(this.range);
-    this.#functions = null;
+    this.#dropCode();
   }
 
   /** Takes it out of memory. Its record and its addresses stay, for whoever still holds them: so a stale address is found out. */
   remove(): void {
     this.#memory.remove(this.range);
-    this.#functions = null;
+    this.#dropCode();
   }
 
   /** Gives its record and its addresses back; nothing may hold them. */
@@ -89,11 +97,22 @@ export class LoadedImage implements Enterable {
     this.#processor.kernelMemory.release(this.record, imageRecord.bytes);
   }
 
-  #instantiate(): readonly WebAssembly.ExportedFunction[] {
-    const { exports } = this.#processor.instantiate(this.image, this.#imports());
+  #dropCode(): void {
+    this.#code = null;
+    this.#functions = null;
+    this.#fuel = null;
+  }
+
+  #exports(): readonly WebAssembly.ExportedFunction[] {
+    if (this.#functions !== null) return this.#functions;
+    const { module, version } = this.image.stamp;
+    if (this.#code === null) throw new Error(`${module}@${version} has left memory`);
+    const { image, imports } = this.#code;
+    const { exports } = this.#processor.instantiate(image, imports());
     const fuel = exports[fuelExport];
     this.#fuel = fuel instanceof WebAssembly.Global ? fuel : null;
-    const functions = this.image.stamp.interface.exports.map(({ name }) => functionOf(exports, name));
+    const functions = image.stamp.interface.exports.map(({ name }) => functionOf(exports, name));
+    this.#functions = functions;
     this.#write(functions);
     return functions;
   }
@@ -103,4 +122,8 @@ export class LoadedImage implements Enterable {
       this.#memory.table.set(this.range.firstPage + (this.#offsets[index] ?? 0), exported);
     });
   }
+}
+
+function identityOf({ digest, stamp: { module, version } }: ModuleImage): ImageIdentity {
+  return { digest, stamp: { module, version } };
 }

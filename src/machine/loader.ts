@@ -1,6 +1,7 @@
 // The isolation workflow (US 8,689,206 B2, FIG. 2): a new version of an in-memory module is loaded at an unused address, takes over through the
 // module table, and whoever is inside the old version leaves it: by itself, or driven out by an injected error to retry in the new one.
 
+import assert from 'node:assert/strict';
 import { threadBlock } from './abi.ts';
 import type { ModuleImage } from './image.ts';
 import {
@@ -135,7 +136,8 @@ function refuseVersion(
   recorder: StepRecorder,
 ): LoadReport | null {
   const { similarityPolicy, downgradeReason } = request;
-  const [next, inMemory] = [request.image.stamp, previous.image.stamp];
+  const [next, inMemory] = [request.image.stamp, previous.stamp];
+  assert(inMemory !== null, 'an image that the module table names may be entered');
   const { precedence, similarity, refusal } = compareVersions(next, inMemory, { versionPolicy, similarityPolicy });
   const facts = { version: next.version, inMemoryVersion: inMemory.version, precedence, versionPolicy, downgradeReason };
   recorder.record('compared', { ...facts, similarity, similarityPolicy });
@@ -191,9 +193,9 @@ function checkItself(processor: Processor, loaded: LoadedImage): 'passed' | 'non
 
 /** Carries the state over where both versions have opted in; answers how many words. @throws {Error} when either traps. */
 function carryState(processor: Processor, previous: LoadedImage, loaded: LoadedImage): number | null {
-  const hasBoth = [previous, loaded].every(({ image }, index) => {
+  const hasBoth = [previous, loaded].every(({ stamp }, index) => {
     const name = index === 0 ? stateExports.save : stateExports.restore;
-    return image.stamp.interface.exports.some((exported) => exported.name === name);
+    return stamp?.interface.exports.some((exported) => exported.name === name) ?? false;
   });
   if (!hasBoth) return null;
   const transfer = new StateTransfer();

@@ -47,7 +47,7 @@ type Waiter = { readonly record: number; readonly bypasses: 'counted' | 'ignored
 
 /** An image in a device's memory, as its gate finds it. */
 export type Enterable = {
-  readonly image: ModuleImage;
+  readonly image: { readonly stamp: { readonly module: string; readonly version: string } };
   readonly range: MemoryRange;
   readonly referenceCount: number;
   readonly bypassing: number;

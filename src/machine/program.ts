@@ -64,14 +64,14 @@ export type ProgramSurroundings = {
 export class Program implements ThreadOwner {
   readonly id: string;
   readonly recovery: 'module' | 'percolate';
-  readonly #surroundings: ProgramSurroundings;
+  readonly #surroundings: Omit<ProgramSurroundings, 'deviceImports'>;
   readonly #resultType: ValueType | undefined;
   /** The record of the image whose address the program keeps, where its addressing is hard-coded; 0 before its first access. */
-  readonly #pinnedRecord: WebAssembly.Global | null;
+  #pinnedRecord: WebAssembly.Global | null;
   /** The driver's work until its threads ask the processor. */
-  readonly #fuel: WebAssembly.Global | null;
+  #fuel: WebAssembly.Global | null;
   readonly #threads = new Map<number, Thread>();
-  readonly #versions = new VersionTallies();
+  #versions = new VersionTallies();
   readonly #end = Promise.withResolvers<void>();
   #stopping = false;
   #faults = 0;
@@ -82,13 +82,15 @@ export class Program implements ThreadOwner {
   #lastResult: string | null = null;
   /** The thread that was last seen to call a new version. */
   #latest: Thread | null = null;
+  /** Its statistics once it has ended, which is all that it keeps then. */
+  #finalStatistics: ProgramStatistics | null = null;
 
   /**
    * Starts the threads.
    * @throws {ProgramError} when an argument is not a number of its parameter's type.
    * @throws {LimitError} when the host has too many threads.
    */
-  constructor(request: ProgramRequest, surroundings: ProgramSurroundings) {
+  constructor(request: ProgramRequest, { deviceImports, ...surroundings }: ProgramSurroundings) {
     this.id = request.program;
     this.#surroundings = surroundings;
     const { processor } = surroundings;
@@ -102,7 +104,7 @@ export class Program implements ThreadOwner {
         `this host runs ${processor.runningThreads} of at most ${processor.threadLimit} threads: start at most ${processor.threadLimit - processor.runningThreads}, or stop a program first`,
       );
     }
-    const { exports } = processor.instantiate(request.driver, surroundings.deviceImports);
+    const { exports } = processor.instantiate(request.driver, deviceImports);
     const pinned = exports[pinnedRecordExport];
     this.#pinnedRecord = pinned instanceof WebAssembly.Global ? pinned : null;
     const fuel = exports[fuelExport];
@@ -160,6 +162,7 @@ export class Program implements ThreadOwner {
   }
 
   statistics(): ProgramStatistics {
+    if (this.#finalStatistics !== null) return this.#finalStatistics;
     let accessesRetried = this.#accessesRetried;
     for (const thread of this.#threads.values()) {
       this.#countCompleted(thread);
@@ -247,7 +250,17 @@ export class Program implements ThreadOwner {
       this.#latest = null;
     }
     this.#threads.delete(thread.block);
-    if (!this.isRunning) this.#end.resolve();
+    if (this.isRunning) return;
+    this.#finalStatistics = this.statistics();
+    this.#release();
+    this.#end.resolve();
+  }
+
+  /** Lets the driver's instance be collected: a device remembers many programs that have ended. */
+  #release(): void {
+    this.#pinnedRecord = null;
+    this.#fuel = null;
+    this.#versions = new VersionTallies();
   }
 
   /** Counts the calls of the thread that its block has counted. */

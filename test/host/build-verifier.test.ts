@@ -13,9 +13,9 @@ import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { ServiceKey } from '../../src/protocol/signed-statement.ts';
 
 const build = { module: 'tcp', version: '1.0.0', imageDigest: `sha256:${'1'.repeat(64)}` };
-const statement = statementOf({
+const facts = {
   ...build,
-  language: 'wat',
+  language: 'wat' as const,
   compiler: 'binaryen 131',
   sourceDigest: `sha256:${'2'.repeat(64)}`,
   pushedBy: null,
@@ -23,7 +23,8 @@ const statement = statementOf({
   requestId: null,
   startedAt: null,
   finishedAt: new Date(0),
-});
+};
+const statement = statementOf(facts);
 const stated = (privateKey: string) => sealedBy(privateKey, statementPayloadType, statement);
 const signedToo = (envelope: Envelope, ...privateKeys: string[]) => ({
   ...envelope,
@@ -102,6 +103,23 @@ test('a statement that is refused is asked for anew when it is wanted again', as
   expect(played.keysAsked).toBe(0);
   played.envelope = right;
   expect(await played.verifier.verify(build)).toEqual([keyIdOf(service)]);
+});
+
+test('of the statements of more than 256 images, the least recently used is given up', async () => {
+  const digestOf = (number: number) => `sha256:${number.toString(16).padStart(64, '0')}`;
+  const asked: string[] = [];
+  const trusted = new TrustedKeys([publicPartOf(service)]);
+  const provenance = async (digest: string) => {
+    asked.push(digest);
+    return JSON.stringify(sealedBy(service, statementPayloadType, statementOf({ ...facts, imageDigest: digest })));
+  };
+  const verifier = new BuildVerifier({ provenance, renewKeys: async () => {} }, trusted);
+  const verify = (number: number) => verifier.verify({ ...build, imageDigest: digestOf(number) });
+  for (let number = 0; number < 257; number += 1) await verify(number);
+  for (let number = 1; number < 257; number += 1) await verify(number);
+  expect(asked.length).toBe(257);
+  await verify(0);
+  expect(asked.slice(257)).toEqual([digestOf(0)]);
 });
 
 test('a build of another module, version or image is not the one that is stated', async () => {

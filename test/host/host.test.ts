@@ -103,10 +103,13 @@ test('an image is downloaded once for all who ask at once, and again after it wa
   const one = await imageBytes('1.0.0');
   const two = await imageBytes('1.1.0');
   const downloads: string[] = [];
-  const cache = new ImageCache(async (digest) => {
-    downloads.push(digest);
-    return digest === one.digest ? one.bytes : two.bytes;
-  }, one.bytes.length + 10);
+  const cache = new ImageCache(
+    async (digest) => {
+      downloads.push(digest);
+      return digest === one.digest ? one.bytes : two.bytes;
+    },
+    { bytes: one.bytes.length + 10 },
+  );
   const [first, second] = await Promise.all([cache.get(one.digest), cache.get(one.digest)]);
   expect(second).toBe(first);
   await cache.get(two.digest);
@@ -124,7 +127,7 @@ test('of the images kept, the least recently used is given up', async () => {
       downloads.push(digest);
       return images.find((image) => image.digest === digest)?.bytes ?? new Uint8Array();
     },
-    2 * Math.max(...images.map(({ bytes }) => bytes.length)),
+    { bytes: 2 * Math.max(...images.map(({ bytes }) => bytes.length)) },
   );
   for (const digest of [one, two, one, three, one]) await cache.get(digest);
   expect(downloads).toEqual([one, two, three]);

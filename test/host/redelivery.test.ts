@@ -18,6 +18,8 @@ let refused: string;
 let cutShort: boolean;
 /** What the service answers to downloads of images: an error. */
 let imageStatus: number;
+/** Paths by which images were asked for. */
+const imagesAsked: string[] = [];
 /** An order whose report the service says is malformed. */
 let malformed: string;
 /** What the service says to heartbeats. */
@@ -60,12 +62,15 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     else refused = body;
     response.writeHead(status, status === 400 && !isCutShort ? problem : {}).end();
   } else {
-    response.writeHead(path.startsWith('/agent/v1/images/') ? imageStatus : 404, problem).end();
+    const isImage = path.startsWith('/agent/v1/images/');
+    if (isImage && !path.endsWith('/provenance')) imagesAsked.push(path);
+    response.writeHead(isImage ? imageStatus : 404, problem).end();
   }
 }
 
 beforeEach(async () => {
   reports.length = 0;
+  imagesAsked.length = 0;
   registrations = 0;
   stream = null;
   refuseReports = false;
@@ -118,24 +123,31 @@ test('an order that comes again is not carried out again, and its report is sent
   await until(() => reportsOf('device-attached').length === 1);
   deliver(attach);
   await until(() => reportsOf('device-attached').length === 2);
-  const [first, second] = reportsOf('device-attached');
-  expect(second).toEqual(first);
+  const [first, second] = reportsOf('device-attached').map(({ state, ...rest }) => ({ rest, sequence: state.sequence ?? 0 }));
+  expect(second?.rest).toEqual(first?.rest);
+  // The state is that of the device when the report is sent again.
+  expect(second?.sequence).toBeGreaterThan(first?.sequence ?? 0);
 });
 
 test('the last 500 acknowledged reports are remembered; an older order is executed again', { timeout: 300_000 }, async () => {
   deliver(attach);
   const orders = Array.from({ length: 501 }, (_, index) => {
-    return { kind: 'stop-program', order: newIdentifier('order'), device, sequence: index + 2, program: newIdentifier('program') };
+    const image = `sha256:${index.toString(16).padStart(64, '0')}`;
+    const load = { load: newIdentifier('load'), module: 'tcp', version: '1.0.0', image, strategy: 'inject', invalidation: 'nx' };
+    return { kind: 'load', order: newIdentifier('order'), device, sequence: index + 2, deadline: null, ...load };
   });
   for (const order of orders) deliver(order);
-  await until(() => reportsOf('program-stopped').length === 501, 'all orders are reported');
-  const reportOf = (order: string) => reportsOf('program-stopped').filter((report) => 'order' in report && report.order === order);
+  await until(() => reportsOf('load-completed').length === 501, 'all orders are reported');
   // The first of them is the oldest but for the attachment, which is forgotten too.
-  const [first, last] = [orders.at(0)?.order ?? '', orders.at(-1)?.order ?? ''];
-  for (const order of [orders.at(0), orders.at(-1)]) if (order !== undefined) deliver(order);
-  await until(() => reportOf(first).length === 2 && reportOf(last).length === 2, 'both are reported again');
-  expect(reportOf(last)[1]).toEqual(reportOf(last)[0]);
-  expect(reportOf(first)[1]).not.toEqual(reportOf(first)[0]);
+  const [first, last] = [orders.at(0), orders.at(-1)];
+  if (first === undefined || last === undefined) throw new Error('there are 501');
+  const resultsOf = ({ order }: { order: string }) =>
+    reportsOf('load-completed').flatMap((report) => (report.kind === 'load-completed' && report.order === order ? [report.result] : []));
+  for (const order of [first, last]) deliver(order);
+  await until(() => resultsOf(first).length === 2 && resultsOf(last).length === 2, 'both are reported again');
+  expect(resultsOf(last)[1]).toEqual(resultsOf(last)[0]);
+  const downloadsOf = ({ image }: { image: string }) => imagesAsked.filter((path) => decodeURIComponent(path).endsWith(image)).length;
+  expect([downloadsOf(first), downloadsOf(last)]).toEqual([2, 1]);
 });
 
 test('each state has a higher sequence than the one before, also of a device that is attached again', async () => {

@@ -1,0 +1,91 @@
+// What a host keeps of images that its devices no longer run: a bounded number, however many versions come.
+
+import { afterAll, expect, onTestFinished, test } from 'vitest';
+import { ImageCache } from '../../src/host/image-cache.ts';
+import { readImage, verifyImage } from '../../src/machine/index.ts';
+import { countHeld } from './collection.ts';
+import { type Bench, compiler, driverImage, makeBench, quickModule, until } from './fixture.ts';
+import { Versions, versionText } from './versions.ts';
+
+afterAll(() => compiler.close());
+
+/** Loads versions, of which nothing but the device keeps anything; returns references to their code. */
+async function loadVersions({ device }: Bench, versions: Versions, count: number): Promise<WeakRef<WebAssembly.Module>[]> {
+  const codes: WeakRef<WebAssembly.Module>[] = [];
+  for (let number = 0; number < count; number += 1) {
+    const image = versions.image(number);
+    codes.push(new WeakRef(image.code));
+    const report = await device.load({ image });
+    if (report.reason !== null) throw new Error(report.reason);
+  }
+  return codes;
+}
+
+test('a device holds the code of the version that it runs only, after 300 versions of which every one served calls', async () => {
+  const bench = makeBench({ ramPages: 512 });
+  onTestFinished(() => bench.close());
+  const versions = await Versions.of('tcp', quickModule(1));
+  await loadVersions(bench, versions, 1);
+  await bench.start('calls', { module: 'tcp', threads: 2 });
+  const codes: WeakRef<WebAssembly.Module>[] = [];
+  for (let number = 1; number < 300; number += 1) {
+    const image = versions.image(number);
+    codes.push(new WeakRef(image.code));
+    await bench.device.load({ image });
+    const version = versionText(number);
+    await until(() => bench.statistics('calls').versions.some((served) => served.version === version));
+  }
+  expect(await countHeld(codes)).toBeLessThanOrEqual(2);
+  expect(bench.statistics('calls').callsFailed).toBe(0);
+}, 30_000);
+
+test('a program that has ended keeps its statistics, and neither its driver nor its instance', async () => {
+  const bench = makeBench();
+  onTestFinished(() => bench.close());
+  await bench.load('tcp', '1.0.0', quickModule(1));
+  const start = async () => {
+    const { digest } = await driverImage('tcp', 'work');
+    const target = { module: 'tcp', export: 'work', type: { parameters: ['i32'], results: ['i32'] }, addressing: 'via-table' } as const;
+    const result = await compiler.compileDriver(target);
+    if (!result.ok) throw new Error('the driver does not compile');
+    const image = readImage(new Uint8Array(result.compiled.image), digest);
+    const driver = verifyImage(image, { kind: 'driver', digest, ...target });
+    bench.device.startProgram({
+      program: 'short',
+      driver,
+      module: 'tcp',
+      export: 'work',
+      arguments: ['1'],
+      threads: 3,
+      calls: 5,
+      pauseMilliseconds: 0,
+    });
+    return new WeakRef(driver.code);
+  };
+  const code = await start();
+  await bench.device.programEnded('short');
+  expect(await countHeld([code])).toBe(0);
+  expect(bench.statistics('short')).toMatchObject({ state: 'finished', threads: 0, callsCompleted: 15, lastResult: '2' });
+});
+
+test('a cache of images holds 256 of them', async () => {
+  const versions = await Versions.of('tcp', quickModule(1));
+  const images = new Map(
+    Array.from({ length: 300 }, (_, number) => {
+      const { digest, bytes } = versions.bytesOf(number);
+      return [digest, bytes];
+    }),
+  );
+  const downloads: string[] = [];
+  const cache = new ImageCache(async (digest) => {
+    downloads.push(digest);
+    return images.get(digest) ?? new Uint8Array();
+  });
+  const digests = [...images.keys()];
+  for (const digest of digests) await cache.get(digest);
+  expect(cache.size).toBe(256);
+  for (const digest of digests.slice(-256)) await cache.get(digest);
+  expect(downloads).toEqual(digests);
+  await cache.get(digests[0] ?? '');
+  expect(downloads.length).toBe(301);
+});
