@@ -14,20 +14,36 @@ import { type BinarySections, readSections } from './binary-sections.ts';
 import type { FunctionType, Stamp } from './image.ts';
 
 type ImageKind = Stamp['kind'];
+/** The record of an image, which its entry wrapper imports where accesses wait at the entry. */
+const entryImport = 'record';
+
 type BorderKind = WebAssembly.ModuleExportDescriptor['kind'];
 
-/** What the system namespace provides, by name: its kind, and which images may import it. */
-const systemImports: ReadonlyMap<string, { readonly kind: BorderKind; readonly for: readonly ImageKind[]; readonly isForAccesses?: true }> =
-  new Map([
-    ['memory', { kind: 'memory', for: ['module', 'driver'], isForAccesses: true }],
-    ['space', { kind: 'table', for: ['module', 'driver'], isForAccesses: true }],
-    ['injected', { kind: 'tag', for: ['module', 'driver'], isForAccesses: true }],
-    ['tick', { kind: 'function', for: ['module', 'driver'] }],
-    ['suspend', { kind: 'function', for: ['module', 'driver'] }],
-    ['commit', { kind: 'function', for: ['driver'] }],
-    ['switched', { kind: 'function', for: ['driver'] }],
-    ['pause', { kind: 'function', for: ['driver'] }],
-  ]);
+type SystemImport = {
+  readonly kind: BorderKind;
+  /** Images that may import it. */
+  readonly for: readonly ImageKind[];
+  /** Images that need it: those that call other modules, or those that control who is inside, too. All, where it is not said. */
+  readonly need?: 'access' | 'access or entry';
+};
+
+/** What the system namespace provides, by name. */
+const systemImports: ReadonlyMap<string, SystemImport> = new Map<string, SystemImport>([
+  ['memory', { kind: 'memory', for: ['module', 'driver'], need: 'access or entry' }],
+  ['space', { kind: 'table', for: ['module', 'driver'], need: 'access' }],
+  ['injected', { kind: 'tag', for: ['module', 'driver'], need: 'access or entry' }],
+  ['tick', { kind: 'function', for: ['module', 'driver'] }],
+  ['suspend', { kind: 'function', for: ['module', 'driver'] }],
+  [entryImport, { kind: 'global', for: ['module'] }],
+  ['acquire', { kind: 'function', for: ['module'] }],
+  ['release', { kind: 'function', for: ['module'] }],
+  ['held', { kind: 'function', for: ['module'] }],
+  ['hold', { kind: 'function', for: ['module'] }],
+  ['collect', { kind: 'function', for: ['module'] }],
+  ['commit', { kind: 'function', for: ['driver'] }],
+  ['switched', { kind: 'function', for: ['driver'] }],
+  ['pause', { kind: 'function', for: ['driver'] }],
+]);
 
 /** The only import of a gate. */
 const gateImport = 'resolve';
@@ -39,7 +55,8 @@ const systemExports: ReadonlyMap<string, { readonly kind: BorderKind; readonly f
   ['patchbay:stack-pointer', { kind: 'global', for: ['module'] }],
   ['patchbay:memory', { kind: 'memory', for: ['module'] }],
   ['patchbay:collect', { kind: 'function', for: ['module'] }],
-  ['_initialize', { kind: 'function', for: ['module'] }],
+  ['patchbay:allocation-budget', { kind: 'global', for: ['module'] }],
+  ['patchbay:initialize', { kind: 'function', for: ['module'] }],
 ]);
 
 /** Functions that a driver exports. */
@@ -54,7 +71,7 @@ export function borderFault(code: WebAssembly.Module, bytes: Uint8Array, stamp: 
   const sections = readSections(bytes);
   return (
     referenceFault(stamp) ??
-    firstFault(imports, (imported) => importFault(imported, stamp)) ??
+    firstFault(imports, (imported) => importFault(imported, stamp, imports.some(isEntryImport))) ??
     firstFault(WebAssembly.Module.exports(code), (exported) => exportFault(exported, stamp)) ??
     driverFault(stamp) ??
     reachFault(imports, sections) ??
@@ -99,7 +116,7 @@ function referenceFault({ interface: { exports, imports } }: Stamp): string | nu
 const noReferences =
   'references do not cross the border of a module, because they would outlive its version. Pass a number that stands for the function or object instead';
 
-function importFault({ module, name, kind }: WebAssembly.ModuleImportDescriptor, stamp: Stamp): string | null {
+function importFault({ module, name, kind }: WebAssembly.ModuleImportDescriptor, stamp: Stamp, controlsEntry: boolean): string | null {
   const what = `it imports "${module}" "${name}" (${kind})`;
   const { imports } = stamp.interface;
   const accesses = imports.filter((access) => access.module !== kernelNamespace);
@@ -107,7 +124,8 @@ function importFault({ module, name, kind }: WebAssembly.ModuleImportDescriptor,
     const provided = systemImports.get(name);
     if (provided?.kind !== kind) return `${what}, which no device provides`;
     if (!provided.for.includes(stamp.kind)) return `${what}, which is for drivers of programs only`;
-    return provided.isForAccesses && accesses.length === 0 ? `${what}, and calls no other module by its stamp` : null;
+    const isNeeded = provided.need === undefined || accesses.length > 0 || (provided.need === 'access or entry' && controlsEntry);
+    return isNeeded ? null : `${what}, and calls no other module by its stamp`;
   }
   if (module === kernelNamespace) {
     const isKnown = kind === 'function' && Object.hasOwn(kernelFunctions, name);
@@ -158,4 +176,5 @@ function stampFault(sections: BinarySections, { ownMemory, hasStart }: Stamp): s
   return sections.hasStart && !hasStart ? 'it has a start function, and its stamp says that it has none' : null;
 }
 
+const isEntryImport = ({ module, name }: WebAssembly.ModuleImportDescriptor) => module === systemNamespace && name === entryImport;
 const isSystem = (namespace: string) => namespace === systemNamespace || namespace.startsWith(`${systemNamespace}:`);

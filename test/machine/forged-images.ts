@@ -29,7 +29,8 @@ export const imported = (module: string, name: string, type: Type = none) => ({ 
 export function forge(text: string, stamp: StampOf, gate: string = gateOf(stamp)): ForgedImage {
   const { kind, module = 'tcp', abi = abiVersion, ownMemory = false, hasStart = false, exports = [], imports = [] } = stamp;
   const origin = { version: '1.0.0', compiler: 'patchbay', sourceDigest: digestOf('') };
-  const content = { abi, kind, module, ...origin, ownMemory, hasStart, interface: { exports, imports } };
+  const properties = { ownMemory, hasStart, hasState: ownMemory, stack: null, concurrency: 'shared', initialize: false };
+  const content = { abi, kind, module, ...origin, ...properties, interface: { exports, imports } };
   const sections = { [stampSection]: new TextEncoder().encode(JSON.stringify(content)), [gateSection]: assemble(gate, {}) };
   const bytes = assemble(text, sections);
   return { bytes, digest: digestOf(bytes) };
