@@ -1,8 +1,9 @@
 // Modules, drivers and devices for the machine's tests: compiled by the real compiler, once each.
 
 import { Compiler } from '../../src/compiler/compiler.ts';
-import { Device, type DeviceOptions, Processor, readImage, type VerifiedImage, verifyImage } from '../../src/machine/index.ts';
+import { Device, type DeviceOptions, Processor, type VerifiedImage } from '../../src/machine/index.ts';
 import type { ProgramRequest, ProgramStatistics } from '../../src/machine/program.ts';
+import { readVerified } from './read-verified.ts';
 
 export const compiler = new Compiler();
 
@@ -13,8 +14,7 @@ export function moduleImage(module: string, version: string, wat: string): Promi
   return once(`${module}@${version} ${wat}`, async () => {
     const result = await compiler.compileModule({ module, version, language: 'wat', source: wat });
     if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-    const { image, digest } = result.compiled;
-    return verifyImage(readImage(new Uint8Array(image), digest), { kind: 'module', digest, module, version });
+    return readVerified(result.compiled.image, result.compiled.digest);
   });
 }
 
@@ -29,8 +29,7 @@ export function driverImage(
     const type = { parameters: Array.from({ length: parameters }, () => 'i32' as const), results: ['i32' as const] };
     const result = await compiler.compileDriver({ module, export: name, type, addressing });
     if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-    const { image, digest } = result.compiled;
-    return verifyImage(readImage(new Uint8Array(image), digest), { kind: 'driver', digest, module, export: name, type, addressing });
+    return readVerified(result.compiled.image, result.compiled.digest);
   });
 }
 

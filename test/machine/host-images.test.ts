@@ -2,9 +2,9 @@
 
 import { afterAll, expect, onTestFinished, test } from 'vitest';
 import { ImageCache } from '../../src/host/image-cache.ts';
-import { readImage, verifyImage } from '../../src/machine/index.ts';
 import { countHeld } from './collection.ts';
 import { type Bench, compiler, driverImage, makeBench, quickModule, until } from './fixture.ts';
+import { readVerified } from './read-verified.ts';
 import { Versions, versionText } from './versions.ts';
 
 afterAll(() => compiler.close());
@@ -45,11 +45,13 @@ test('a program that has ended keeps its statistics, and neither its driver nor 
   await bench.load('tcp', '1.0.0', quickModule(1));
   const start = async () => {
     const { digest } = await driverImage('tcp', 'work');
-    const target = { module: 'tcp', export: 'work', type: { parameters: ['i32'], results: ['i32'] }, addressing: 'via-table' } as const;
-    const result = await compiler.compileDriver(target);
+    const result = await compiler.compileDriver({
+      module: 'tcp',
+      export: 'work',
+      type: { parameters: ['i32'], results: ['i32'] },
+    });
     if (!result.ok) throw new Error('the driver does not compile');
-    const image = readImage(new Uint8Array(result.compiled.image), digest);
-    const driver = verifyImage(image, { kind: 'driver', digest, ...target });
+    const driver = readVerified(result.compiled.image, digest);
     bench.device.startProgram({
       program: 'short',
       driver,

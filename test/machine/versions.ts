@@ -1,28 +1,27 @@
 // Many versions of one module without compiling each: the version in the image's stamp is replaced by another of the same length.
 
-import { digestOf, readImage, type VerifiedImage, verifyImage } from '../../src/machine/index.ts';
+import { digestOf, type VerifiedImage } from '../../src/machine/index.ts';
 import { compiler } from './fixture.ts';
+import { readVerified } from './read-verified.ts';
 
 /** Versions 1.100.0 to 1.999.0 of a module. */
 export class Versions {
-  readonly #module: string;
   readonly #bytes: Uint8Array;
 
-  private constructor(module: string, bytes: Uint8Array) {
-    this.#module = module;
+  private constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
   }
 
   static async of(module: string, wat: string): Promise<Versions> {
     const result = await compiler.compileModule({ module, version: versionText(0), language: 'wat', source: wat });
     if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-    return new Versions(module, result.compiled.image);
+    return new Versions(result.compiled.image);
   }
 
   /** @param number From 0 to 899. */
   image(number: number): VerifiedImage {
     const { bytes, digest } = this.bytesOf(number);
-    return verifyImage(readImage(bytes, digest), { kind: 'module', digest, module: this.#module, version: versionText(number) });
+    return readVerified(bytes, digest);
   }
 
   bytesOf(number: number): { readonly bytes: Uint8Array<ArrayBuffer>; readonly digest: string } {
