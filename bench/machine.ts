@@ -16,7 +16,7 @@ import { Compiler } from '../src/compiler/compiler.ts';
 import { instrument } from '../src/compiler/instrumentation.ts';
 import { link } from '../src/compiler/link.ts';
 import { imageRecord, runningThread, tableEntry, threadBlock, workBetweenLooks } from '../src/machine/abi.ts';
-import { Device, type Image, Processor, readImage } from '../src/machine/index.ts';
+import { Device, Processor, readImage, type VerifiedImage, verifyImage } from '../src/machine/index.ts';
 import { KernelMemory } from '../src/machine/kernel-memory.ts';
 import { functionOf } from '../src/machine/processor.ts';
 import { kernels, longInstructions, longInstructionsText, repetitions } from './kernels.ts';
@@ -80,16 +80,19 @@ function optimizedModule(binary: Uint8Array): Module {
   }
 }
 
-async function image(module: string, version: string, language: 'wat' | 'assemblyscript', source: string): Promise<Image> {
+async function image(module: string, version: string, language: 'wat' | 'assemblyscript', source: string): Promise<VerifiedImage> {
   const result = await compiler.compileModule({ module, version, language, source });
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-  return readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
+  const { image: bytes, digest } = result.compiled;
+  return verifyImage(readImage(new Uint8Array(bytes), digest), { kind: 'module', digest, module, version });
 }
 
-async function driver(module: string, name: string): Promise<Image> {
-  const result = await compiler.compileDriver({ module, export: name, type: { parameters: ['i32'], results: ['i32'] } });
+async function driver(module: string, name: string): Promise<VerifiedImage> {
+  const target = { module, export: name, type: { parameters: ['i32'], results: ['i32'] }, addressing: 'via-table' } as const;
+  const result = await compiler.compileDriver(target);
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-  return readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
+  const { image: bytes, digest } = result.compiled;
+  return verifyImage(readImage(new Uint8Array(bytes), digest), { kind: 'driver', digest, ...target });
 }
 
 /** An access through stub, module table and reference count against a bare `call_indirect`. */
@@ -286,7 +289,10 @@ async function benchInterruption(threads: number): Promise<number> {
 }
 
 /** Milliseconds from the swap of the module table's entry until the last thread has retried. */
-async function interruptionTime(threads: number, { old, next, code }: { old: Image; next: Image; code: Image }): Promise<number> {
+async function interruptionTime(
+  threads: number,
+  { old, next, code }: { old: VerifiedImage; next: VerifiedImage; code: VerifiedImage },
+): Promise<number> {
   const processor = new Processor();
   const device = new Device({ processor, ramPages: 64 });
   await device.load({ image: old });

@@ -4,7 +4,7 @@ import console from 'node:console';
 import { parseArgs } from 'node:util';
 import { readInteger } from '../src/cli/command-line.ts';
 import { ImageCache } from '../src/host/image-cache.ts';
-import { Device, Processor } from '../src/machine/index.ts';
+import { Device, Processor, verifyImage } from '../src/machine/index.ts';
 import { countHeld } from '../test/machine/collection.ts';
 import { compiler, driverImage } from '../test/machine/fixture.ts';
 import { Versions } from '../test/machine/versions.ts';
@@ -54,7 +54,9 @@ async function bench(deviceCount: number, versionCount: number): Promise<number>
     const { digest, bytes: content } = versions.bytesOf(number);
     bytes.set(digest, content);
     for (const device of devices) {
-      const { reason } = await device.load({ image: await cache.get(digest) });
+      const image = await cache.get(digest);
+      const { module, version } = image.stamp;
+      const { reason } = await device.load({ image: verifyImage(image, { kind: 'module', digest, module, version }) });
       if (reason !== null) throw new Error(reason);
     }
     bytes.delete(digest);

@@ -7,8 +7,7 @@ const languages = ['assemblyscript', 'wat', 'wasm'] as const;
 export type Language = (typeof languages)[number];
 
 /** Features of WebAssembly that a source may use when its build asks for them. */
-export const sourceFeatures = ['simd'] as const;
-export type SourceFeature = (typeof sourceFeatures)[number];
+export type SourceFeature = 'simd';
 
 export type CompileRequest = {
   readonly module: string;

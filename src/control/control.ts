@@ -14,6 +14,7 @@ import { DamagedRows } from './damaged-rows.ts';
 import { DatabaseWatch } from './database-watch.ts';
 import { Denials } from './denials.ts';
 import { Devices } from './devices.ts';
+import { renewDrivers } from './drivers.ts';
 import { logEvents } from './event-log.ts';
 import { EventFeed } from './events.ts';
 import { currentLevels, type FleetHealth, fleetHealth } from './fleet.ts';
@@ -182,6 +183,7 @@ export class Control {
     const control = new Control(reachability, context, timeKeeper, settings, logger);
     try {
       await stateOldBuilds(context);
+      await renewDrivers(context);
       if (settings.adminKey !== null) await control.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
       if (isCreation) await store.bringLogOver();
       return control;

@@ -13,6 +13,7 @@ import { compiledOf } from './compilation.ts';
 import { audit, type Context, type PageOf, type Requester, readMarkedPage } from './context.ts';
 import { DamagedItem, readOrMark } from './damaged-rows.ts';
 import type { Devices, DeviceView } from './devices.ts';
+import { keepDriver } from './drivers.ts';
 import { newOrder, toProgramOrder } from './orders.ts';
 import { type InvalidValue, invalidValue, notFound, Problem } from './problem.ts';
 
@@ -52,11 +53,12 @@ export class Programs {
     const type = await this.#typeOf(view, request);
     const values = checkArguments(request.arguments, type);
     const { addressing } = request;
-    const result = await this.#context.compiler.compileDriver({ module: request.module, export: request.export, type, addressing });
+    const target = { module: request.module, export: request.export, type, addressing };
+    const result = await this.#context.compiler.compileDriver(target);
     const driver = compiledOf(result, `the driver of ${request.module}.${request.export}`).compiled;
     const createdAt = new Date();
     const started = await this.#context.store.transaction(async (records) => {
-      await records.builds.keepImage(driver.digest, new Uint8Array(driver.image), await records.retentionTime.now());
+      await keepDriver(records, this.#context, target, driver);
       const made = await records.programs.create({
         id: newIdentifier('program'),
         deviceId,
@@ -90,6 +92,7 @@ export class Programs {
         recovery: made.recovery,
         addressing,
         deadlineMilliseconds: made.deadlineMilliseconds,
+        driver: made.driverDigest,
       };
       await audit(records, requester, createdAt, [{ action: 'program.requested', object: made.id, detail }]);
       const program = programView(made, view);

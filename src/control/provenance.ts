@@ -32,11 +32,15 @@ export class Provenance {
     return envelopeOf(build);
   }
 
-  /** The statement of the build that an image is of. @throws {Problem} `not-found`. */
+  /** The statement of the build, or of the driver, that an image is of. @throws {Problem} `not-found`. */
   async ofImage(digest: string): Promise<Envelope> {
-    const build = await this.#context.store.records.builds.ofImage(digest);
-    if (build === null) throw notFound('build with the image', digest);
-    return envelopeOf(build);
+    const { builds } = this.#context.store.records;
+    const build = await builds.ofImage(digest);
+    if (build !== null) return envelopeOf(build);
+    const statement = await builds.driverStatement(digest);
+    const envelope = statement === null ? null : readEnvelope(statement);
+    if (envelope === null) throw notFound('signed statement of the image', `${digest}: push its source, or start its program again`);
+    return envelope;
   }
 
   /**

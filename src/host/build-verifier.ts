@@ -1,7 +1,11 @@
-// Whether a build is what its order says: the service states it, by a key that the host trusts, and whoever the device demands has signed it too.
+// Whether an image is what its order says: the service states it, by a key that the host trusts. Of a build, the publishers whom the device demands have
+// signed the statement too; of a program's driver, the statement says what the driver calls.
 
 import { BuildProof, type SignatureDemand, unreadableStatement } from '../proof/build-proof.ts';
-import { readEnvelope } from '../proof/envelope.ts';
+import { DriverProof, type OrderedDriver, unreadableDriverStatement } from '../proof/driver-proof.ts';
+import type { StatedDriver } from '../proof/driver-statement.ts';
+import type { PublicKey } from '../proof/ed25519.ts';
+import { type Envelope, readEnvelope } from '../proof/envelope.ts';
 import type { StatedBuild } from '../proof/statement.ts';
 import { Rereadable } from './rereadable.ts';
 import type { TrustedKeys } from './trusted-keys.ts';
@@ -9,7 +13,7 @@ import type { TrustedKeys } from './trusted-keys.ts';
 /** Statements kept; the least recently used goes first. */
 const statementsKept = 256;
 
-/** A build is not proven to be what it is to be; the message says what to do. */
+/** An image is not proven to be what its order says; the message says what to do. */
 export class ProvenanceError extends Error {
   override readonly name = 'ProvenanceError';
 }
@@ -22,9 +26,16 @@ export type ProvenanceSource = {
   readonly renewKeys: () => Promise<void>;
 };
 
+/** What proves one image, as far as every kind of proof has it. */
+type Proof = {
+  names(keys: readonly PublicKey[]): boolean;
+  signersAmong(keys: readonly PublicKey[]): string[];
+  untrusted(): string;
+};
+
 /** A statement that a trusted key has signed. */
-type Stated = {
-  readonly proof: BuildProof;
+type Stated<Kind extends Proof> = {
+  readonly proof: Kind;
   /** Identifiers of the trusted keys that have signed it. */
   readonly signedBy: readonly string[];
 };
@@ -34,7 +45,9 @@ export class BuildVerifier {
   readonly #trusted: TrustedKeys;
   readonly #keys: Rereadable<void>;
   /** By the digests of their images, the least recently used first. */
-  readonly #statements = new Map<string, Rereadable<Stated>>();
+  readonly #statements = new Map<string, Rereadable<Stated<BuildProof>>>();
+  /** Of drivers, by the digests of their images, the least recently used first. */
+  readonly #drivers = new Map<string, Rereadable<Stated<DriverProof>>>();
 
   constructor(source: ProvenanceSource, trusted: TrustedKeys) {
     this.#source = source;
@@ -59,19 +72,31 @@ export class BuildVerifier {
     return signersOfAll(renewed, demands);
   }
 
-  #statementOf(digest: string): Rereadable<Stated> {
-    const statement = this.#statements.get(digest) ?? new Rereadable(() => this.#read(digest));
-    this.#statements.delete(digest);
-    this.#statements.set(digest, statement);
-    const [oldest] = this.#statements.keys();
-    if (this.#statements.size > statementsKept && oldest !== undefined) this.#statements.delete(oldest);
-    return statement;
+  /**
+   * Verifies the statement of a program's driver.
+   * @returns What the statement says.
+   * @throws {ProvenanceError} when no trusted key has signed it, or it is of another image or target; or what the source throws.
+   */
+  async verifyDriver(driver: OrderedDriver): Promise<StatedDriver> {
+    const { imageDigest } = driver;
+    const read = () => this.#read(imageDigest, DriverProof.of, unreadableDriverStatement);
+    const { proof } = await keptStatement(this.#drivers, imageDigest, read).latest();
+    refuseIf(proof.misstatementOf(driver));
+    return proof.statement;
   }
 
-  async #read(digest: string): Promise<Stated> {
+  #statementOf(digest: string): Rereadable<Stated<BuildProof>> {
+    return keptStatement(this.#statements, digest, () => this.#read(digest, BuildProof.of, unreadableStatement));
+  }
+
+  async #read<Kind extends Proof>(
+    digest: string,
+    proofOf: (envelope: Envelope) => Kind | null,
+    unreadable: (digest: string) => string,
+  ): Promise<Stated<Kind>> {
     const envelope = readEnvelope(await this.#source.provenance(digest));
-    const proof = envelope && BuildProof.of(envelope);
-    if (proof === null) throw new ProvenanceError(unreadableStatement(digest));
+    const proof = envelope && proofOf(envelope);
+    if (proof === null) throw new ProvenanceError(unreadable(digest));
     // The service may sign with another key since the host was told.
     if (!proof.names(this.#trusted.keys)) await this.#keys.again();
     const signedBy = proof.signersAmong(this.#trusted.keys);
@@ -80,10 +105,24 @@ export class BuildVerifier {
   }
 }
 
+/** The statement of an image, which becomes the most recently used. */
+function keptStatement<Kind extends Proof>(
+  statements: Map<string, Rereadable<Stated<Kind>>>,
+  digest: string,
+  read: () => Promise<Stated<Kind>>,
+): Rereadable<Stated<Kind>> {
+  const statement = statements.get(digest) ?? new Rereadable(read);
+  statements.delete(digest);
+  statements.set(digest, statement);
+  const [oldest] = statements.keys();
+  if (statements.size > statementsKept && oldest !== undefined) statements.delete(oldest);
+  return statement;
+}
+
 function refuseIf(reason: string | null): void {
   if (reason !== null) throw new ProvenanceError(reason);
 }
 
-function signersOfAll({ proof, signedBy }: Stated, demands: readonly SignatureDemand[]): string[] {
+function signersOfAll({ proof, signedBy }: Stated<BuildProof>, demands: readonly SignatureDemand[]): string[] {
   return [...new Set([...signedBy, ...demands.flatMap((demand) => [...proof.signersOf(demand)])])];
 }

@@ -1,8 +1,19 @@
 // One device of the host: carries its orders out, one at a time, in the order of their coming, and says what came of each.
 
 import { hash } from 'node:crypto';
-import { Device, ImageError, type DeviceState as MachineState, type Processor, ProgramError, reasonOf } from '../machine/index.ts';
+import {
+  Device,
+  ImageError,
+  type DeviceState as MachineState,
+  type Processor,
+  ProgramError,
+  reasonOf,
+  type VerifiedImage,
+  verifyImage,
+} from '../machine/index.ts';
+import type { SignatureDemand } from '../proof/build-proof.ts';
 import type { MadeLoadReport, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
+import { FunctionType } from '../protocol/interface.ts';
 import { type BuildVerifier, ProvenanceError } from './build-verifier.ts';
 import { ControlError } from './control-connection.ts';
 import type { ImageCache } from './image-cache.ts';
@@ -11,6 +22,13 @@ import { unloadedReport } from './unloaded-report.ts';
 
 /** A state as it is reported. */
 export type SequencedState = MachineState & { readonly sequence: number };
+
+type OrderedBuild = {
+  readonly module: string;
+  readonly version: string;
+  readonly image: string;
+  readonly demands: readonly SignatureDemand[];
+};
 
 export class HostedDevice {
   readonly #images: ImageCache;
@@ -114,10 +132,9 @@ export class HostedDevice {
     for (const { module, version, image } of order.modules) {
       if (loaded.has(module)) continue;
       const failure = await this.#attempt(async () => {
-        const restored = await this.#images.get(image);
         // What publishers' signatures are demanded was asked when it was loaded.
-        await this.#builds.verify({ module, version, imageDigest: image });
-        const report = await this.#device.restore(restored);
+        const restored = await this.#verifiedBuild({ module, version, image, demands: [] });
+        const report = await this.#device.restore(restored.image);
         if (report.reason !== null) throw new ProgramError(report.reason);
       });
       if (failure !== null) failures.push(`${module}@${version}: ${failure}`);
@@ -136,9 +153,7 @@ export class HostedDevice {
     if (remaining !== null && performance.now() - receivedAt >= remaining)
       return unloadedReport(order, 'expired', 'its deadline was over before the device began it', this.state());
     try {
-      const image = await this.#images.get(order.image);
-      const { module, version, demands } = order;
-      const signedBy = await this.#builds.verify({ module, version, imageDigest: order.image }, demands);
+      const { image, signedBy } = await this.#verifiedBuild(order);
       const { strategy, drainMilliseconds, invalidation, versionPolicy, downgradeReason, similarityPolicy } = order;
       return await this.#device.load({
         image,
@@ -155,8 +170,21 @@ export class HostedDevice {
     }
   }
 
+  /** @throws {ImageError} {ProvenanceError} or what the download throws. */
+  async #verifiedBuild(build: OrderedBuild): Promise<{ readonly image: VerifiedImage; readonly signedBy: readonly string[] }> {
+    const { module, version, image: digest, demands } = build;
+    const image = await this.#images.get(digest);
+    const signedBy = await this.#builds.verify({ module, version, imageDigest: digest }, demands);
+    return { image: verifyImage(image, { kind: 'module', digest, module, version }), signedBy };
+  }
+
   async #start(order: ProgramOrder): Promise<void> {
-    const driver = await this.#images.get(order.driver);
+    const { driver: digest, module, export: name, addressing } = order;
+    const image = await this.#images.get(digest);
+    const stated = await this.#builds.verifyDriver({ module, export: name, addressing, imageDigest: digest });
+    // The types of the statement are words until they are those of the image.
+    const type = FunctionType.parse(stated.type);
+    const driver = verifyImage(image, { kind: 'driver', digest, module, export: name, type, addressing });
     this.#device.startProgram({ ...order, driver });
   }
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { Entry, type EntryRequest } from './entry.ts';
-import type { Image, ImageInterface } from './image.ts';
+import type { DriverImage, Image, ImageInterface } from './image.ts';
 import { LimitError } from './limit.ts';
 import { type Invalidation, type LoadReport, type SimilarityPolicy, StepRecorder, type Strategy } from './load-report.ts';
 import type { LoadedImage } from './loaded-image.ts';
@@ -16,6 +16,7 @@ import type { ThreadGroup } from './run-queue.ts';
 import type { Taint } from './taint.ts';
 import { type Effect, type Frame, type Thread, threadAim } from './thread.ts';
 import { explainTrap, type Trap, type Violation } from './trap.ts';
+import { isVerified, unverified, type VerifiedImage } from './verified-image.ts';
 
 export type DeviceOptions = {
   readonly processor: Processor;
@@ -76,7 +77,7 @@ export type DeletionReport = {
 
 /** How a load is carried out; what is left out is as in the patent: whoever is inside is interrupted, and the old pages are marked NX. */
 export type LoadOptions = {
-  readonly image: Image;
+  readonly image: VerifiedImage;
   /** Identifiers of the keys whose signatures of the build whoever hands it over has verified; it is in the report. */
   readonly signedBy?: readonly string[];
   readonly strategy?: Strategy;
@@ -95,6 +96,13 @@ const programLimit = 1_000;
 const violationLimit = 1_000;
 /** Wait of a drain where none is given, in milliseconds. */
 const usualDrain = 10_000;
+
+/** @throws {ProgramError} when the image is no driver, or was not verified. */
+function driverOf(image: Image): DriverImage {
+  if (image.kind !== 'driver') throw new ProgramError(`${image.digest} is a module's image, not a program's driver`);
+  if (!isVerified(image)) throw new ProgramError(unverified(image));
+  return image;
+}
 
 export class Device {
   readonly #processor: Processor;
@@ -144,7 +152,7 @@ export class Device {
   }
 
   /** Puts a module back that was in memory before a reboot: the same workflow, without the comparison of versions. */
-  restore(image: Image): Promise<LoadReport> {
+  restore(image: VerifiedImage): Promise<LoadReport> {
     const usual = {
       signedBy: [],
       strategy: 'inject',
@@ -172,9 +180,8 @@ export class Device {
    * Starts a program.
    * @throws {ProgramError} when it cannot be started; the message says why.
    */
-  startProgram(request: Omit<ProgramRequest, 'driver'> & { readonly driver: Image }): void {
-    const { driver } = request;
-    if (driver.kind !== 'driver') throw new ProgramError(`${driver.digest} is a module's image, not a program's driver`);
+  startProgram(request: Omit<ProgramRequest, 'driver'> & { readonly driver: VerifiedImage }): void {
+    const driver = driverOf(request.driver);
     if (this.#programs.has(request.program)) throw new ProgramError(`the program ${request.program} has been started already`);
     this.#makeRoom();
     try {
@@ -188,9 +195,8 @@ export class Device {
    * Opens an export to calls from JavaScript, until the device is closed.
    * @throws {ProgramError} when it cannot be opened; the message says why.
    */
-  openEntry(request: Omit<EntryRequest, 'driver'> & { readonly driver: Image }): Entry {
-    const { driver } = request;
-    if (driver.kind !== 'driver') throw new ProgramError(`${driver.digest} is a module's image, not a program's driver`);
+  openEntry(request: Omit<EntryRequest, 'driver'> & { readonly driver: VerifiedImage }): Entry {
+    const driver = driverOf(request.driver);
     if (this.#entries.length >= programLimit) throw new ProgramError(`the device has ${programLimit} entries, its limit`);
     try {
       const entry = new Entry({ ...request, driver }, this.#surroundingsOf(driver));
@@ -298,7 +304,10 @@ export class Device {
   }
 
   async #load(image: Image, how: Omit<LoadRequest, 'image'>): Promise<LoadReport> {
-    if (image.kind !== 'module') return this.#refuseDriver(image, how.signedBy);
+    if (image.kind !== 'module')
+      return this.#refuseImage(image, `${image.digest} is a program's driver, not a module's image`, how.signedBy);
+    // The type says so already; not to whoever calls from JavaScript.
+    if (!isVerified(image)) return this.#refuseImage(image, unverified(image), how.signedBy);
     return runIsolationWorkflow(
       {
         processor: this.#processor,
@@ -313,10 +322,9 @@ export class Device {
     );
   }
 
-  #refuseDriver(image: Image, signedBy: readonly string[]): LoadReport {
+  #refuseImage(image: Image, reason: string, signedBy: readonly string[]): LoadReport {
     const recorder = new StepRecorder(() => this.#processor.time.now());
     const { module, version } = image.stamp;
-    const reason = `${image.digest} is a program's driver, not a module's image`;
     recorder.record('received', { module, version, image: image.digest, bytes: image.bytes, signedBy: [...signedBy] });
     recorder.record('refused', { reason });
     const microseconds = recorder.elapsed;

@@ -4,6 +4,8 @@ import { createHash } from 'node:crypto';
 import { parse as parseVersion } from 'semver';
 import { z } from 'zod';
 import { abiVersion, exportLimit, gateSection, stampSection } from './abi.ts';
+import { UnreadableBinary } from './binary-sections.ts';
+import { borderFault, gateFault } from './image-border.ts';
 
 export const ValueType = z.enum(['i32', 'i64', 'f32', 'f64', 'v128', 'funcref', 'externref']);
 const FunctionType = z.object({ parameters: z.array(ValueType).readonly(), results: z.array(ValueType).readonly() });
@@ -16,7 +18,7 @@ const ImageInterface = z.object({
 
 /** What the compiler writes into an image for the device to read: the version is the image's own, not the caller's word. */
 const Stamp = z.object({
-  abi: z.literal(abiVersion, `is of another safepoint ABI than ${abiVersion}: compile the source again`),
+  abi: z.literal(abiVersion),
   kind: z.enum(['module', 'driver']),
   module: z.string(),
   version: z.string().refine((version) => parseVersion(version) !== null, 'is not a semantic version'),
@@ -40,6 +42,9 @@ const Stamp = z.object({
   sourceDigest: z.string(),
   interface: ImageInterface,
 });
+
+/** What stamps of all versions of the ABI have. */
+const StampedAbi = z.object({ abi: z.int() });
 
 export type ValueType = z.infer<typeof ValueType>;
 export type FunctionType = z.infer<typeof FunctionType>;
@@ -74,8 +79,10 @@ export function digestOf(bytes: string | Uint8Array): string {
 }
 
 /**
- * Checks an image's digest and stamp and compiles it (operation 200 of FIG. 2).
- * @throws {ImageError} when the digest differs, the bytes are not WebAssembly, or the stamp is absent or malformed.
+ * Checks an image's digest, its stamp and what it imports and exports, and compiles it (operation 200 of FIG. 2). A device takes it once `verifyImage` has
+ * compared it with its signed statement.
+ * @throws {ImageError} when the digest differs, the bytes are not WebAssembly, the stamp is absent or malformed, or the image reaches for more than its
+ * stamp allows.
  */
 export function readImage(bytes: Uint8Array<ArrayBuffer>, digest: string): Image {
   const actual = digestOf(bytes);
@@ -83,10 +90,26 @@ export function readImage(bytes: Uint8Array<ArrayBuffer>, digest: string): Image
   const code = compile(bytes);
   const stamp = readStamp(code);
   const image = { digest, bytes: bytes.length, stamp, code };
+  refuseIf(borderFaultOf(code, bytes, stamp));
   if (stamp.kind === 'driver') return { ...image, kind: 'driver' };
   const [gate] = WebAssembly.Module.customSections(code, gateSection);
   if (gate === undefined) throw new ImageError(`the image has no ${gateSection} section: compile the source again`);
-  return { ...image, kind: 'module', gate: compile(new Uint8Array(gate)) };
+  const compiledGate = compile(new Uint8Array(gate));
+  refuseIf(gateFault(compiledGate, stamp));
+  return { ...image, kind: 'module', gate: compiledGate };
+}
+
+function borderFaultOf(code: WebAssembly.Module, bytes: Uint8Array, stamp: Stamp): string | null {
+  try {
+    return borderFault(code, bytes, stamp);
+  } catch (error) {
+    if (error instanceof UnreadableBinary) return error.message;
+    throw error;
+  }
+}
+
+function refuseIf(fault: string | null): void {
+  if (fault !== null) throw new ImageError(`the image is refused: ${fault}`);
 }
 
 function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
@@ -106,6 +129,11 @@ function readStamp(code: WebAssembly.Module): Stamp {
   } catch {
     throw new ImageError(`the image's ${stampSection} section is not JSON`);
   }
+  const { data: stamped } = StampedAbi.safeParse(content);
+  if (stamped !== undefined && stamped.abi !== abiVersion)
+    throw new ImageError(
+      `the image is of the safepoint ABI ${stamped.abi}, and this device runs images of ABI ${abiVersion}: compile the source again (push a module under a higher version, start a program again)`,
+    );
   const stamp = Stamp.safeParse(content);
   if (!stamp.success) throw new ImageError(`the image's stamp is malformed: ${z.prettifyError(stamp.error)}`);
   return stamp.data;

@@ -8,3 +8,4 @@ export { defaultImageMemory } from './memory-budget.ts';
 export { Processor, type ProcessorOptions } from './processor.ts';
 export { ProgramError } from './program.ts';
 export { reasonOf } from './reason.ts';
+export { type ImageStatement, type VerifiedImage, verifyImage } from './verified-image.ts';

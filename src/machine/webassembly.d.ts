@@ -7,9 +7,15 @@ declare namespace WebAssembly {
   type Results = number | bigint | readonly (number | bigint)[] | undefined;
   type ExportedFunction = (...values: readonly (number | bigint)[]) => unknown;
 
+  /** In the order of the binary. */
+  type ModuleImportDescriptor = ModuleExportDescriptor & { readonly module: string };
+  type ModuleExportDescriptor = { readonly name: string; readonly kind: 'function' | 'table' | 'memory' | 'global' | 'tag' };
+
   class Module {
     constructor(bytes: Uint8Array<ArrayBuffer>);
     static customSections(module: Module, name: string): ArrayBuffer[];
+    static imports(module: Module): ModuleImportDescriptor[];
+    static exports(module: Module): ModuleExportDescriptor[];
   }
   class Instance {
     constructor(module: Module, imports: Imports);

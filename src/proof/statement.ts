@@ -6,8 +6,8 @@ import type { Envelope } from './envelope.ts';
 
 /** Of the envelope's payload. */
 export const statementPayloadType = 'application/vnd.in-toto+json';
-const statementType = 'https://in-toto.io/Statement/v1';
-const predicateType = 'https://slsa.dev/provenance/v1';
+export const statementType = 'https://in-toto.io/Statement/v1';
+export const predicateType = 'https://slsa.dev/provenance/v1';
 /** How a module is built, whatever its language: by the compiler that comes with the service. */
 const buildType = 'urn:patchbay:build:v1';
 
@@ -36,7 +36,7 @@ export type Provenance = StatedBuild & {
   readonly finishedAt: Date;
 };
 
-const Sha256 = z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/) });
+export const Sha256 = z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/) });
 
 /** What is read of a statement; others may say more. */
 const Statement = z.object({

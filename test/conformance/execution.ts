@@ -4,8 +4,9 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { compile } from '../../src/compiler/compilation.ts';
 import type { CompiledImage, CompileResult } from '../../src/compiler/result.ts';
-import { type Image, readImage } from '../../src/machine/image.ts';
+import type { VerifiedImage } from '../../src/machine/index.ts';
 import { CallError, Device, type Entry, Processor } from '../../src/machine/index.ts';
+import { readVerified } from '../machine/read-verified.ts';
 import { checkerExport, checkerModule, checkerOperation, checkerType, firstResult, isCheckable, wordsOfValue } from './checker.ts';
 import { exportedGlobals, featureOf, isGrowthPastLimit, isTrap, memoryGrowth, references } from './features.ts';
 import { importedModules, renameImports } from './module-bytes.ts';
@@ -14,7 +15,7 @@ import { spectestModule } from './spectest.ts';
 import { bitsOf, isNumber, matches, printBits } from './values.ts';
 
 /** What came of one command. A module counts as a command, a registration does not. */
-export type Verdict =
+type Verdict =
   | { readonly kind: 'passed' }
   | { readonly kind: 'refused'; readonly feature: string }
   | { readonly kind: 'failed'; readonly reason: string };
@@ -272,12 +273,12 @@ function verdictOf(result: Extract<CompileResult, { ok: false }>): Verdict {
   return feature === null ? failed(`not accepted: ${result.diagnostics.map(({ message }) => message).join('; ')}`) : refused(feature);
 }
 
-const imageOf = (compiled: CompiledImage): Image => readImage(new Uint8Array(compiled.image), compiled.digest);
+const imageOf = (compiled: CompiledImage): VerifiedImage => readVerified(compiled.image, compiled.digest);
 
 /** Drivers of checkers, which have the same names in all scripts. */
-const drivers = new Map<string, Image>();
+const drivers = new Map<string, VerifiedImage>();
 
-async function driverOf(checker: string): Promise<Image> {
+async function driverOf(checker: string): Promise<VerifiedImage> {
   const known = drivers.get(checker);
   if (known !== undefined) return known;
   const { result } = await compile({ kind: 'driver', module: checker, export: checkerExport, type: checkerType, addressing: 'via-table' });

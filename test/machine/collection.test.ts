@@ -2,8 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
-import { type Image, readImage } from '../../src/machine/index.ts';
+import type { VerifiedImage } from '../../src/machine/index.ts';
 import { type Bench, compiler, driverImage, makeBench, prebuiltImage, referenceCount, until } from './fixture.ts';
+import { readVerified } from './read-verified.ts';
 
 let bench: Bench;
 beforeEach(() => {
@@ -14,13 +15,13 @@ afterAll(() => compiler.close());
 
 const example = (file: string) => readFileSync(new URL(`../../examples/toolchains/assemblyscript/${file}`, import.meta.url));
 
-async function assemblyScriptImage(module: string, source: string, version = '1.0.0'): Promise<Image> {
+async function assemblyScriptImage(module: string, source: string, version = '1.0.0'): Promise<VerifiedImage> {
   const result = await compiler.compileModule({ module, version, language: 'assemblyscript', source });
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-  return readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
+  return readVerified(result.compiled.image, result.compiled.digest);
 }
 
-async function load(image: Image): Promise<void> {
+async function load(image: VerifiedImage): Promise<void> {
   expect(await bench.device.load({ image })).toMatchObject({ reason: null });
 }
 

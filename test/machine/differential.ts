@@ -2,8 +2,9 @@
 
 import { binaryen, parseText } from '../../src/compiler/binaryen.ts';
 import { type Compilation, compile } from '../../src/compiler/compilation.ts';
-import { CallError, Device, digestOf, type Entry, type Image, Processor, readImage } from '../../src/machine/index.ts';
+import { CallError, Device, digestOf, type Entry, Processor, type VerifiedImage } from '../../src/machine/index.ts';
 import { entryTypes, type GeneratedModule, type GeneratedSet, generateSet, RandomNumbers } from './module-generator.ts';
+import { readVerified } from './read-verified.ts';
 import { SimulatedTime, settle } from './simulated-time.ts';
 
 const ramPages = 16_384;
@@ -34,7 +35,7 @@ export class Difference extends Error {
 type Outcome = string;
 const trapped: Outcome = 'trap';
 
-type Prepared = { readonly module: GeneratedModule; readonly code: WebAssembly.Module; readonly image: Image };
+type Prepared = { readonly module: GeneratedModule; readonly code: WebAssembly.Module; readonly image: VerifiedImage };
 
 /** Compares the set of a seed. @throws {Difference} where the device differs; @throws {Error} where a module is not accepted. */
 export async function compareSet(seed: number, options: RunOptions = {}): Promise<RunStatistics> {
@@ -87,12 +88,12 @@ async function prepare(module: GeneratedModule, random: RandomNumbers): Promise<
 }
 
 /** Compiles an image. @param work How much work an access does before it gives the processor up again, for a module's image. */
-async function compileImage(compilation: Compilation, work?: number): Promise<Image> {
+async function compileImage(compilation: Compilation, work?: number): Promise<VerifiedImage> {
   const { result } = await compile(compilation);
   if (!result.ok) throw new Error(`not accepted: ${JSON.stringify(result.diagnostics)}`);
   const { image } = result.compiled;
   const bytes = work === undefined ? new Uint8Array(image) : withFuel(image, work);
-  return readImage(bytes, digestOf(bytes));
+  return readVerified(bytes, digestOf(bytes));
 }
 
 /** `i32.const 16384; local.set`: what an image gives itself after a suspension (src/compiler/fuel.ts). */
@@ -107,9 +108,9 @@ function withFuel(image: Uint8Array, work: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(patched);
 }
 
-const drivers = new Map<string, Promise<Image>>();
+const drivers = new Map<string, Promise<VerifiedImage>>();
 
-function driverOf(module: string, name: string, type: (typeof entryTypes)[number]): Promise<Image> {
+function driverOf(module: string, name: string, type: (typeof entryTypes)[number]): Promise<VerifiedImage> {
   const key = `${module} ${name} ${type.parameters} ${type.results}`;
   const driver = drivers.get(key) ?? compileImage({ kind: 'driver', module, export: name, type, addressing: 'via-table' });
   drivers.set(key, driver);
@@ -197,9 +198,9 @@ class DeviceRun {
     const type = entryTypes[this.#set.modules[0]?.entryType ?? 0];
     if (type === undefined) throw new Error('the set has no entry');
     for (const { image } of this.#prepared.toReversed()) await this.#load(image);
-    this.#run = this.#device.openEntry({ program: 'run', driver: driverImage(await driverOf('a', 'run', type)) });
+    this.#run = this.#device.openEntry({ program: 'run', driver: await driverOf('a', 'run', type) });
     for (const { module } of this.#prepared) {
-      const driver = driverImage(await driverOf(module.name, 'checksum', { parameters: [], results: ['i64'] }));
+      const driver = await driverOf(module.name, 'checksum', { parameters: [], results: ['i64'] });
       this.#checksums.push(this.#device.openEntry({ program: `checksum-${module.name}`, driver }));
     }
   }
@@ -253,7 +254,7 @@ class DeviceRun {
     return [...(this.#options.calls ?? this.#set.calls.keys())];
   }
 
-  async #load(image: Image): Promise<number> {
+  async #load(image: VerifiedImage): Promise<number> {
     const report = await this.#until(this.#device.restore(image));
     if (!['installed', 'replaced', 'replaced-interrupting'].includes(report.outcome)) {
       throw new Difference(`the load of ${image.stamp.module} ended ${report.outcome}: ${report.reason ?? ''}`);
@@ -330,9 +331,4 @@ class DeviceRun {
     await patched;
     return ended;
   }
-}
-
-function driverImage(image: Image): Extract<Image, { kind: 'driver' }> {
-  if (image.kind !== 'driver') throw new Error('the driver is a module');
-  return image;
 }

@@ -1,8 +1,9 @@
 // Exclusive modules: one access at a time is inside, the others wait at the entry, and no wait lasts forever.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
-import { type Image, readImage } from '../../src/machine/index.ts';
+import type { VerifiedImage } from '../../src/machine/index.ts';
 import { type Bench, compiler, driverImage, endless, makeBench, referenceCount, until } from './fixture.ts';
+import { readVerified } from './read-verified.ts';
 
 let bench: Bench;
 beforeEach(() => {
@@ -11,10 +12,10 @@ beforeEach(() => {
 afterEach(() => bench.close());
 afterAll(() => compiler.close());
 
-async function exclusiveImage(module: string, version: string, source: string): Promise<Image> {
+async function exclusiveImage(module: string, version: string, source: string): Promise<VerifiedImage> {
   const result = await compiler.compileModule({ module, version, language: 'wat', source, concurrency: 'exclusive' });
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-  return readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
+  return readVerified(result.compiled.image, result.compiled.digest);
 }
 
 async function load(module: string, version: string, source: string) {

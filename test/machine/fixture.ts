@@ -1,28 +1,34 @@
 // Modules, drivers and devices for the machine's tests: compiled by the real compiler, once each.
 
 import { Compiler } from '../../src/compiler/compiler.ts';
-import { Device, type DeviceOptions, type Image, Processor, readImage } from '../../src/machine/index.ts';
+import { Device, type DeviceOptions, Processor, type VerifiedImage } from '../../src/machine/index.ts';
 import type { ProgramRequest, ProgramStatistics } from '../../src/machine/program.ts';
+import { readVerified } from './read-verified.ts';
 
 export const compiler = new Compiler();
 
-const images = new Map<string, Promise<Image>>();
+const images = new Map<string, Promise<VerifiedImage>>();
 
 /** The image of a module's text. */
-export function moduleImage(module: string, version: string, wat: string, concurrency?: 'shared' | 'exclusive'): Promise<Image> {
+export function moduleImage(module: string, version: string, wat: string, concurrency?: 'shared' | 'exclusive'): Promise<VerifiedImage> {
   return once(`${module}@${version} ${concurrency} ${wat}`, async () => {
     const result = await compiler.compileModule({ module, version, language: 'wat', source: wat, concurrency });
     if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-    return readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
+    return readVerified(result.compiled.image, result.compiled.digest);
   });
 }
 
 /** The image of a prebuilt module. */
-export function prebuiltImage(module: string, version: string, source: Uint8Array, concurrency?: 'shared' | 'exclusive'): Promise<Image> {
+export function prebuiltImage(
+  module: string,
+  version: string,
+  source: Uint8Array,
+  concurrency?: 'shared' | 'exclusive',
+): Promise<VerifiedImage> {
   return once(`${module}@${version} ${concurrency} ${Buffer.from(source).toString('base64')}`, async () => {
     const result = await compiler.compileModule({ module, version, language: 'wasm', source, concurrency });
     if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-    return readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
+    return readVerified(result.compiled.image, result.compiled.digest);
   });
 }
 
@@ -32,16 +38,16 @@ export function driverImage(
   name: string,
   parameters = 1,
   addressing: 'via-table' | 'hard-coded' = 'via-table',
-): Promise<Image> {
+): Promise<VerifiedImage> {
   return once(`${module}.${name}/${parameters} ${addressing}`, async () => {
     const type = { parameters: Array.from({ length: parameters }, () => 'i32' as const), results: ['i32' as const] };
     const result = await compiler.compileDriver({ module, export: name, type, addressing });
     if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-    return readImage(new Uint8Array(result.compiled.image), result.compiled.digest);
+    return readVerified(result.compiled.image, result.compiled.digest);
   });
 }
 
-function once(key: string, make: () => Promise<Image>): Promise<Image> {
+function once(key: string, make: () => Promise<VerifiedImage>): Promise<VerifiedImage> {
   const known = images.get(key) ?? make();
   images.set(key, known);
   return known;

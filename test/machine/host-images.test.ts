@@ -2,9 +2,9 @@
 
 import { afterAll, expect, onTestFinished, test } from 'vitest';
 import { ImageCache } from '../../src/host/image-cache.ts';
-import { type Image, readImage } from '../../src/machine/index.ts';
 import { countHeld } from './collection.ts';
 import { type Bench, compiler, driverImage, makeBench, quickModule, until } from './fixture.ts';
+import { readVerified } from './read-verified.ts';
 import { Versions, versionText } from './versions.ts';
 
 afterAll(() => compiler.close());
@@ -51,7 +51,7 @@ test('a program that has ended keeps its statistics, and neither its driver nor 
       type: { parameters: ['i32'], results: ['i32'] },
     });
     if (!result.ok) throw new Error('the driver does not compile');
-    const driver: Image = readImage(new Uint8Array(result.compiled.image), digest);
+    const driver = readVerified(result.compiled.image, digest);
     bench.device.startProgram({
       program: 'short',
       driver,

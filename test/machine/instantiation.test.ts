@@ -1,8 +1,9 @@
 // A reported success is a success: an image whose instantiation may fail is instantiated in operation 230, and whose mistake a trap was is told.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
-import { digestOf, type Image, readImage } from '../../src/machine/image.ts';
+import { digestOf, type VerifiedImage } from '../../src/machine/index.ts';
 import { type Bench, compiler, makeBench, moduleImage, quickModule, until } from './fixture.ts';
+import { readVerified } from './read-verified.ts';
 
 let bench: Bench;
 beforeEach(() => {
@@ -14,7 +15,7 @@ afterAll(() => compiler.close());
 const work = '(func (export "work") (param i32) (result i32) (i32.load8_u (local.get 0)))';
 
 /** An image whose data lies at 70,000 in a memory of one page: the compiler refuses it, so the offset is written into the finished image. */
-async function outOfBounds(): Promise<Image> {
+async function outOfBounds(): Promise<VerifiedImage> {
   const source = `(module (memory 1) (data (i32.const 65000) "x") ${work})`;
   const result = await compiler.compileModule({ module: 'tcp', version: '1.1.0', language: 'wat', source });
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
@@ -28,7 +29,7 @@ async function outOfBounds(): Promise<Image> {
   replace(Buffer.from([0x41, 0xe8, 0xfb, 0x03, 0x0b]), Buffer.from([0x41, 0xf0, 0xa2, 0x04, 0x0b]));
   replace(Buffer.from('"mayFailToInstantiate":false'), Buffer.from('"mayFailToInstantiate":true '));
   const patched = new Uint8Array(bytes);
-  return readImage(patched, digestOf(patched));
+  return readVerified(patched, digestOf(patched));
 }
 
 test.each([

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { Device, type Image, type LoadReport, Processor } from '../../src/machine/index.ts';
+import { Device, type LoadReport, Processor, type VerifiedImage } from '../../src/machine/index.ts';
 import { driverImage, moduleImage } from './fixture.ts';
 import { SimulatedTime, settle } from './simulated-time.ts';
 
@@ -115,8 +115,8 @@ export const schedule = fc.record({
 type Schedule = typeof schedule extends fc.Arbitrary<infer Value> ? Value : never;
 
 /** Compiles what schedules use; images are shared by all of them. */
-async function prepareImages(made: Modules): Promise<(module: ModuleName, flaw: Kind, minor: number) => Image> {
-  const images = new Map<string, Image>();
+async function prepareImages(made: Modules): Promise<(module: ModuleName, flaw: Kind, minor: number) => VerifiedImage> {
+  const images = new Map<string, VerifiedImage>();
   for (const module of modules) {
     for (const flaw of kinds) {
       for (let minor = 0; minor <= 5; minor += 1)
@@ -142,21 +142,24 @@ async function prepareImages(made: Modules): Promise<(module: ModuleName, flaw: 
 export class Simulation {
   #time = new SimulatedTime();
   #processor = this.#makeProcessor();
-  readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => Image;
-  readonly #drivers: ReadonlyMap<string, Image>;
+  readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage;
+  readonly #drivers: ReadonlyMap<string, VerifiedImage>;
   /** Steps taken in all schedules. */
   steps = 0;
   /** Calls whose latency is known, in all schedules. */
   callsMeasured = 0;
 
-  private constructor(imageOf: (module: ModuleName, flaw: Kind, minor: number) => Image, drivers: ReadonlyMap<string, Image>) {
+  private constructor(
+    imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage,
+    drivers: ReadonlyMap<string, VerifiedImage>,
+  ) {
     this.#imageOf = imageOf;
     this.#drivers = drivers;
   }
 
   /** @param made With stacks, the module `b` is exclusive as well. */
   static async make(made: Modules = 'plain'): Promise<Simulation> {
-    const drivers = new Map<string, Image>();
+    const drivers = new Map<string, VerifiedImage>();
     for (const module of modules) {
       for (const addressing of ['via-table', 'hard-coded'] as const)
         drivers.set(`${module} ${addressing}`, await driverImage(module, 'work', 1, addressing));
@@ -213,8 +216,8 @@ class ScheduleRun {
   callsMeasured = 0;
   readonly #device: Device;
   readonly #processor: Processor;
-  readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => Image;
-  readonly #drivers: ReadonlyMap<string, Image>;
+  readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage;
+  readonly #drivers: ReadonlyMap<string, VerifiedImage>;
   readonly #programs: Started[] = [];
   readonly #committed = new Map<string, number>();
   /** Modules that are in memory for certain: installed, and not being deleted. */
@@ -224,8 +227,8 @@ class ScheduleRun {
   constructor(
     processor: Processor,
     ramPages: number,
-    imageOf: (module: ModuleName, flaw: Kind, minor: number) => Image,
-    drivers: ReadonlyMap<string, Image>,
+    imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage,
+    drivers: ReadonlyMap<string, VerifiedImage>,
   ) {
     this.#processor = processor;
     this.#imageOf = imageOf;

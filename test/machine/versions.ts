@@ -1,7 +1,8 @@
 // Many versions of one module without compiling each: the version in the image's stamp is replaced by another of the same length.
 
-import { digestOf, type ModuleImage, readImage } from '../../src/machine/image.ts';
+import { digestOf, type VerifiedImage } from '../../src/machine/index.ts';
 import { compiler } from './fixture.ts';
+import { readVerified } from './read-verified.ts';
 
 /** Versions 1.1000.0 to 1.9999.0 of a module. */
 export class Versions {
@@ -18,11 +19,9 @@ export class Versions {
   }
 
   /** @param number From 0 to 8,999. */
-  image(number: number): ModuleImage {
+  image(number: number): VerifiedImage {
     const { bytes, digest } = this.bytesOf(number);
-    const image = readImage(bytes, digest);
-    if (image.kind !== 'module') throw new Error('a module was compiled');
-    return image;
+    return readVerified(bytes, digest);
   }
 
   bytesOf(number: number): { readonly bytes: Uint8Array<ArrayBuffer>; readonly digest: string } {

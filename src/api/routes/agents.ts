@@ -183,7 +183,8 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
         tags,
         summary: 'Get the signed statement of where an image came from',
         description:
-          'Of an image of a build; the driver of a program has none. A device verifies it before it loads the image. Signatures of publishers may come later: ask again before a load is refused for want of them.',
+          'Of the image of a build, or of the driver of a program. A device verifies the statement before it loads the build or starts the program. ' +
+          'Publishers may sign the statement of a build later: ask again before you refuse a load because their signatures are missing.',
         params: z.object({ digest: Digest.describe('Digest of the image, as an order names it.') }),
         response: { 200: SignedStatement.describe('The envelope.'), ...problems('not-found') },
       },

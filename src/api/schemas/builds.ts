@@ -1,7 +1,6 @@
 // Builds and modules in the API.
 
 import { z } from 'zod';
-import { sourceFeatures } from '../../compiler/result.ts';
 import { exampleBuild, exampleIdentity, exampleInterface, exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { Digest, exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { Interface } from '../../protocol/interface.ts';
@@ -45,8 +44,8 @@ export const NewBuild = z
     source: z.string().min(1).max(sourceLimit),
     concurrency: Concurrency.optional(),
     features: z
-      .array(z.enum(sourceFeatures).meta({ id: 'SourceFeature' }))
-      .max(sourceFeatures.length)
+      .array(z.enum(['simd']).meta({ id: 'SourceFeature' }))
+      .max(1)
       .optional()
       .describe('WebAssembly features to enable for an AssemblyScript source. WAT and prebuilt modules have them always.'),
   })

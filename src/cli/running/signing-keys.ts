@@ -17,8 +17,11 @@ export function signingKeyFiles(folder: string): string[] {
 /** @throws {StartError} by what it answers, where the file system refuses. */
 export function privateKeysIn(folder: string): PrivateKeys {
   const fileOf = (id: string) => join(folder, `${id}.pem`);
+  // Identifiers come from the database: one with a path in it would have the service sign with a file of somebody else.
+  const isFileName = (id: string) => /^[a-z]+_[0-9a-f]+$/.test(id);
   return {
     read(id) {
+      if (!isFileName(id)) return null;
       try {
         return readFileSync(fileOf(id), 'utf8');
       } catch (error) {
@@ -36,7 +39,7 @@ export function privateKeysIn(folder: string): PrivateKeys {
       }
     },
     remove(id) {
-      rmSync(fileOf(id), { force: true });
+      if (isFileName(id)) rmSync(fileOf(id), { force: true });
     },
   };
 }

@@ -15,6 +15,9 @@ export type BuildFilter = TimeRange & { readonly module: string; readonly langua
 
 export type ModuleSummary = { readonly module: string; readonly builds: number; readonly lastBuildAt: Date };
 
+/** A program's driver, with the DSSE envelope of its statement, JSON. */
+export type Driver = { readonly digest: string; readonly bytes: Uint8Array<ArrayBuffer>; readonly statement: string };
+
 /** What a load needs to know of its build. */
 export type LoadableBuild = Pick<BuildModel, 'id' | 'module' | 'version' | 'imageDigest' | 'imagePrunedAt'>;
 
@@ -129,6 +132,28 @@ export class BuildRecords {
   /** Keeps an image; one that is there already is the same, for it has the same digest. @param createdAt By the retention time. */
   async keepImage(digest: string, bytes: Uint8Array<ArrayBuffer>, createdAt: Date): Promise<void> {
     await this.#client.image.upsert({ where: { digest }, create: { digest, bytes, createdAt }, update: {} });
+  }
+
+  /** Keeps a driver's image with its signed statement; where the database has the image already, both are replaced. @param createdAt By the retention time. */
+  async keepDriver({ digest, bytes, statement }: Driver, createdAt: Date): Promise<void> {
+    await this.#client.image.upsert({
+      where: { digest },
+      create: { digest, bytes, statement, createdAt },
+      update: { bytes, statement },
+    });
+  }
+
+  /** The signed statement of a driver, JSON; null where the image is of a build, or there is none. */
+  async driverStatement(digest: string): Promise<string | null> {
+    return (await this.driverStatements([digest])).get(digest) ?? null;
+  }
+
+  /** The signed statements of those of these drivers that have one. */
+  async driverStatements(digests: readonly string[]): Promise<Map<string, string>> {
+    const images = await readInChunks(digests, (some) =>
+      this.#client.image.findMany({ where: { digest: { in: some } }, select: { digest: true, statement: true } }),
+    );
+    return new Map(images.flatMap(({ digest, statement }) => (statement === null ? [] : [[digest, statement] as const])));
   }
 
   async image(digest: string): Promise<Uint8Array | null> {

@@ -82,6 +82,22 @@ export class ProgramRecords {
     return readInChunks(ids, (some) => this.#readable.program.findMany({ where: { id: { in: some } }, orderBy: { id: 'asc' } }));
   }
 
+  /** Programs that have not ended, after that identifier, by their identifiers; those that cannot be decoded are left out. */
+  async openAfter(after: string, limit: number): Promise<MarkedRows<ProgramRecord>> {
+    const where = { id: { gt: after }, failure: null, statistics: { equals: Prisma.DbNull } };
+    return markedRows(await this.#readable.program.findMany({ where, orderBy: { id: 'asc' }, take: limit }));
+  }
+
+  /** Gives programs another driver. Returns the identifiers of those that had the first and have the second now. */
+  async replaceDriver(ids: readonly string[], from: string, to: string): Promise<string[]> {
+    const open = await readInChunks(ids, (some) =>
+      this.#client.program.findMany({ where: { id: { in: some }, driverDigest: from }, select: { id: true } }),
+    );
+    const found = open.map(({ id }) => id);
+    for (const some of chunksOf(found)) await this.#client.program.updateMany({ where: { id: { in: some } }, data: { driverDigest: to } });
+    return found;
+  }
+
   /** A device has started these programs, or could not. */
   async setStarted(ids: readonly string[], failure: string | null): Promise<void> {
     for (const some of chunksOf(ids))

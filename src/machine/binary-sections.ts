@@ -1,0 +1,174 @@
+// Reads of a WebAssembly binary what the engine's own reflection leaves out: which index an export has, and what segments write to at the start.
+
+/** Ids of the sections that are read here. */
+const sectionIds = { memory: 5, export: 7, start: 8, element: 9, data: 11 } as const;
+
+const externalKinds = ['function', 'table', 'memory', 'global', 'tag'] as const;
+type ExternalKind = (typeof externalKinds)[number];
+
+type IndexedExport = {
+  readonly name: string;
+  readonly kind: ExternalKind;
+  /** In the index space of its kind, which begins with the imports. */
+  readonly index: number;
+};
+
+export type BinarySections = {
+  /** Memories that the module declares itself, without those that it imports. */
+  readonly memories: number;
+  readonly exports: readonly IndexedExport[];
+  readonly hasStart: boolean;
+  /** Memories that active data segments write to when the module is instantiated, by their indices. */
+  readonly writtenMemories: ReadonlySet<number>;
+  /** Tables that active element segments write to then. */
+  readonly writtenTables: ReadonlySet<number>;
+};
+
+/** The binary has a form that is not read here; no image of the compiler has it. */
+export class UnreadableBinary extends Error {
+  override readonly name = 'UnreadableBinary';
+}
+
+/**
+ * Reads the sections of a binary that the engine has validated: nothing is validated again.
+ * @throws {UnreadableBinary} where a segment has an offset of an unknown form.
+ */
+export function readSections(bytes: Uint8Array): BinarySections {
+  const reader = new Reader(bytes, 8);
+  let memories = 0;
+  let hasStart = false;
+  const exports: IndexedExport[] = [];
+  const writtenMemories = new Set<number>();
+  const writtenTables = new Set<number>();
+  while (!reader.isAtEnd) {
+    const id = reader.byte();
+    const end = reader.unsigned() + reader.position;
+    if (id === sectionIds.memory) memories = reader.unsigned();
+    else if (id === sectionIds.start) hasStart = true;
+    else if (id === sectionIds.export) exports.push(...reader.list(() => readExport(reader)));
+    else if (id === sectionIds.data) for (const memory of reader.list(() => readDataSegment(reader))) addIfActive(writtenMemories, memory);
+    else if (id === sectionIds.element)
+      for (const table of reader.list(() => readElementSegment(reader))) addIfActive(writtenTables, table);
+    reader.position = end;
+  }
+  return { memories, exports, hasStart, writtenMemories, writtenTables };
+}
+
+function addIfActive(written: Set<number>, index: number | null): void {
+  if (index !== null) written.add(index);
+}
+
+function readExport(reader: Reader): IndexedExport {
+  const name = reader.name();
+  const kind = externalKinds[reader.byte()];
+  if (kind === undefined) throw new UnreadableBinary(`the export "${name}" is of an unknown kind`);
+  return { name, kind, index: reader.unsigned() };
+}
+
+/** Returns the index of the memory that the segment writes to; null where it is passive. */
+function readDataSegment(reader: Reader): number | null {
+  const form = reader.unsigned();
+  const memory = form === 2 ? reader.unsigned() : 0;
+  const isActive = form !== 1;
+  if (isActive) skipConstant(reader);
+  reader.skip(reader.unsigned());
+  return isActive ? memory : null;
+}
+
+/** Returns the index of the table that the segment writes to; null where it is passive or declarative. */
+function readElementSegment(reader: Reader): number | null {
+  const form = reader.unsigned();
+  const isActive = (form & 1) === 0;
+  const hasExplicitTable = isActive && (form & 2) !== 0;
+  const hasExpressions = (form & 4) !== 0;
+  const table = hasExplicitTable ? reader.unsigned() : 0;
+  if (isActive) skipConstant(reader);
+  if (!isActive || hasExplicitTable) skipElementType(reader, hasExpressions);
+  reader.list(() => (hasExpressions ? skipConstant(reader) : reader.unsigned()));
+  return isActive ? table : null;
+}
+
+function skipElementType(reader: Reader, hasExpressions: boolean): void {
+  const first = reader.byte();
+  // A reference to a type is written as a prefix and the type.
+  if (hasExpressions && (first === 0x63 || first === 0x64)) reader.unsigned();
+}
+
+/** Skips a constant expression. */
+function skipConstant(reader: Reader): void {
+  for (;;) {
+    const opcode = reader.byte();
+    switch (opcode) {
+      case 0x0b: // end
+        return;
+      case 0x23: // global.get
+      case 0x41: // i32.const
+      case 0x42: // i64.const
+      case 0xd0: // ref.null
+      case 0xd2: // ref.func
+        reader.unsigned();
+        break;
+      case 0x43: // f32.const
+        reader.skip(4);
+        break;
+      case 0x44: // f64.const
+        reader.skip(8);
+        break;
+      case 0x6a: // i32.add, i32.sub, i32.mul
+      case 0x6b:
+      case 0x6c:
+      case 0x7c: // i64.add, i64.sub, i64.mul
+      case 0x7d:
+      case 0x7e:
+        break;
+      default:
+        throw new UnreadableBinary(`a constant expression has the instruction 0x${opcode.toString(16)}`);
+    }
+  }
+}
+
+class Reader {
+  readonly #bytes: Uint8Array;
+  position: number;
+
+  constructor(bytes: Uint8Array, position: number) {
+    this.#bytes = bytes;
+    this.position = position;
+  }
+
+  get isAtEnd(): boolean {
+    return this.position >= this.#bytes.length;
+  }
+
+  byte(): number {
+    const byte = this.#bytes[this.position];
+    if (byte === undefined) throw new UnreadableBinary('the binary ends inside a section');
+    this.position += 1;
+    return byte;
+  }
+
+  /** An unsigned LEB128 number up to 32 bits; longer and signed ones are skipped with it, and their values mean nothing. */
+  unsigned(): number {
+    let value = 0;
+    for (let factor = 1; ; factor *= 128) {
+      const byte = this.byte();
+      value += (byte & 127) * factor;
+      if (byte < 128) return value;
+    }
+  }
+
+  name(): string {
+    const length = this.unsigned();
+    const text = new TextDecoder().decode(this.#bytes.subarray(this.position, this.position + length));
+    this.position += length;
+    return text;
+  }
+
+  skip(count: number): void {
+    this.position += count;
+  }
+
+  list<Item>(readItem: () => Item): Item[] {
+    return Array.from({ length: this.unsigned() }, readItem);
+  }
+}

@@ -1,0 +1,21 @@
+// The files of the private keys that the service signs with.
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { privateKeysIn } from '../../src/cli/running/signing-keys.ts';
+import { newPrivateKey } from '../../src/proof/ed25519.ts';
+import { newIdentifier } from '../../src/protocol/identifiers.ts';
+
+test('a row of a key in the database leads to no file of another folder', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'patchbay-keys-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  mkdirSync(join(folder, 'signing-keys'));
+  writeFileSync(join(folder, 'planted.pem'), newPrivateKey());
+  const keys = privateKeysIn(join(folder, 'signing-keys'));
+  const [id, pem] = [newIdentifier('signing key'), newPrivateKey()];
+  keys.write(id, pem);
+  expect(keys.read(id)).toBe(pem);
+  for (const planted of ['../planted', join(folder, 'planted'), `${id}/../../planted`]) expect(keys.read(planted)).toBeNull();
+});

@@ -1,0 +1,162 @@
+// How a host verifies the drivers of programs: whose signature counts, and that the statement is of the driver that the order names.
+
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { BuildVerifier, ProvenanceError } from '../../src/host/build-verifier.ts';
+import { TrustedKeys } from '../../src/host/trusted-keys.ts';
+import { driverStatementOf, readDriverStatement } from '../../src/proof/driver-statement.ts';
+import { newPrivateKey, publicPartOf } from '../../src/proof/ed25519.ts';
+import { endorse } from '../../src/proof/endorsement.ts';
+import { type Envelope, sealedBy, signatureOf } from '../../src/proof/envelope.ts';
+import { readStatement, statementOf, statementPayloadType } from '../../src/proof/statement.ts';
+import { ServiceKey } from '../../src/protocol/signed-statement.ts';
+
+const digestOf = (digit: string) => `sha256:${digit.repeat(64)}`;
+const driver = { module: 'tcp', export: 'work', addressing: 'via-table', imageDigest: digestOf('1') } as const;
+const type = { parameters: ['i32', 'f64'], results: ['i64'] };
+const provenance = {
+  ...driver,
+  type,
+  abi: 5,
+  sourceDigest: digestOf('2'),
+  origin: 'patchbay/0123456789abcdef',
+  finishedAt: new Date(0),
+};
+const sealed = (privateKey: string, statement: string) => sealedBy(privateKey, statementPayloadType, statement);
+const [service, stranger] = [newPrivateKey(), newPrivateKey()];
+const right = sealed(service, driverStatementOf(provenance));
+
+function told(privateKey: string, endorsedBy: string | null = null): ServiceKey {
+  const { keyId, pem } = publicPartOf(privateKey);
+  const endorsement = endorsedBy === null ? null : endorse(endorsedBy, { keyId, pem }, new Date());
+  return ServiceKey.parse({ keyId, publicKey: pem, createdAt: new Date().toISOString(), endorsement });
+}
+
+/** A service that answers with this envelope, and a host that trusts the keys it is told. */
+class PlayedService {
+  envelope: Envelope;
+  keys: ServiceKey[] = [told(service)];
+  readonly asked: string[] = [];
+  readonly trusted: TrustedKeys;
+  readonly verifier: BuildVerifier;
+
+  constructor(envelope: Envelope, pinned: string | null = null) {
+    this.envelope = envelope;
+    this.trusted = new TrustedKeys(pinned === null ? null : [publicPartOf(pinned)]);
+    this.trusted.learn(this.keys);
+    this.verifier = new BuildVerifier(
+      {
+        provenance: async (digest) => {
+          this.asked.push(digest);
+          return JSON.stringify(this.envelope);
+        },
+        renewKeys: async () => this.trusted.learn(this.keys),
+      },
+      this.trusted,
+    );
+  }
+}
+
+test('a driver that a trusted key has stated is accepted with what it calls, and its statement is asked for once', async () => {
+  const played = new PlayedService(right);
+  for (let time = 0; time < 3; time += 1) expect(await played.verifier.verifyDriver(driver)).toMatchObject({ ...driver, type, abi: 5 });
+  expect(played.asked).toEqual([driver.imageDigest]);
+});
+
+test('a statement that is refused is asked for again when the driver is wanted again', async () => {
+  const played = new PlayedService(sealed(stranger, driverStatementOf(provenance)));
+  await expect(played.verifier.verifyDriver(driver)).rejects.toThrow(
+    'no key that this host trusts has signed the statement of the driver of tcp.work',
+  );
+  played.envelope = right;
+  expect(await played.verifier.verifyDriver(driver)).toMatchObject(driver);
+});
+
+const ofBuild = statementOf({
+  module: 'tcp',
+  version: '1.0.0',
+  imageDigest: driver.imageDigest,
+  language: 'wat',
+  compiler: 'binaryen 131',
+  sourceDigest: digestOf('2'),
+  pushedBy: null,
+  origin: 'patchbay/0123456789abcdef',
+  requestId: null,
+  startedAt: null,
+  finishedAt: new Date(0),
+});
+const renamed = JSON.stringify({
+  ...JSON.parse(driverStatementOf(provenance)),
+  subject: [{ name: 'driver of udp', digest: { sha256: '1'.repeat(64) } }],
+});
+
+test.each<[string, Envelope, RegExp]>([
+  ['no signature', { ...right, signatures: [] }, /it names no key/],
+  ['the signature of a stranger', sealed(stranger, driverStatementOf(provenance)), /no key that this host trusts/],
+  [
+    'a signature of a stranger under the name of the service',
+    { ...right, signatures: [{ keyid: publicPartOf(service).keyId, sig: signatureOf(right, stranger).sig }] },
+    /no key that this host trusts/,
+  ],
+  [
+    'another image',
+    sealed(service, driverStatementOf({ ...provenance, imageDigest: digestOf('3') })),
+    /states that the driver of tcp\.work is sha256:3+, not sha256:1+ as ordered/,
+  ],
+  ['another module', sealed(service, driverStatementOf({ ...provenance, module: 'udp' })), /calls udp\.work, not tcp\.work as ordered/],
+  ['another export', sealed(service, driverStatementOf({ ...provenance, export: 'other' })), /calls tcp\.other, not tcp\.work as ordered/],
+  [
+    'another addressing',
+    sealed(service, driverStatementOf({ ...provenance, addressing: 'hard-coded' })),
+    /has the addressing hard-coded, not via-table/,
+  ],
+  ['a statement of a build', sealed(service, ofBuild), /no readable statement of the driver/],
+  ['a statement whose subject is another', sealed(service, renamed), /no readable statement of the driver/],
+  ['another type of payload', sealedBy(service, 'application/json', driverStatementOf(provenance)), /no readable statement of the driver/],
+])('a driver with %s is refused', async (_, envelope, reason) => {
+  const { verifier } = new PlayedService(envelope);
+  await expect(verifier.verifyDriver(driver)).rejects.toThrow(ProvenanceError);
+  await expect(verifier.verifyDriver(driver)).rejects.toThrow(reason);
+});
+
+test('the statement of a driver is none of a build', async () => {
+  const { verifier } = new PlayedService(right);
+  const build = { module: 'tcp', version: '1.0.0', imageDigest: driver.imageDigest };
+  await expect(verifier.verify(build)).rejects.toThrow('cannot be read');
+  expect(readStatement(right)).toBeNull();
+});
+
+test('a key that replaced the one of the service is asked for; pinned keys accept it only by their endorsement', async () => {
+  const next = newPrivateKey();
+  const envelope = sealed(next, driverStatementOf(provenance));
+  for (const [pinned, endorsedBy, isAccepted] of [
+    [null, service, true],
+    [service, service, true],
+    [service, null, false],
+    [service, stranger, false],
+  ] as const) {
+    const played = new PlayedService(envelope, pinned);
+    played.keys = [told(service), told(next, endorsedBy)];
+    const verifying = played.verifier.verifyDriver(driver);
+    if (isAccepted) expect(await verifying).toMatchObject(driver);
+    else await expect(verifying).rejects.toThrow('no key that this host trusts');
+  }
+});
+
+test('what is stated of a driver is read as it was written, whatever its export is called', () => {
+  const anyType = fc.array(fc.constantFrom('i32', 'i64', 'f32', 'f64', 'v128'), { maxLength: 5 });
+  const any = fc.record({
+    module: fc.stringMatching(/^[a-z][a-z0-9_-]{0,62}$/),
+    export: fc.string({ unit: 'grapheme', maxLength: 200 }),
+    addressing: fc.constantFrom('via-table' as const, 'hard-coded' as const),
+    type: fc.record({ parameters: anyType, results: anyType }),
+    abi: fc.nat(100),
+    imageDigest: fc.stringMatching(/^sha256:[0-9a-f]{64}$/),
+  });
+  fc.assert(
+    fc.property(any, (stated) => {
+      expect(readDriverStatement(sealed(service, driverStatementOf({ ...provenance, ...stated })))).toEqual(stated);
+    }),
+    { numRuns: 50 },
+  );
+});

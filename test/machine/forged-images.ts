@@ -1,0 +1,86 @@
+// Images that the compiler has not made: WebAssembly of any text, with a stamp of any content, as somebody writes them who knows the ABI.
+
+import binaryen from 'binaryen';
+import { abiVersion, gateSection, stampSection } from '../../src/machine/abi.ts';
+import { digestOf } from '../../src/machine/index.ts';
+
+export type ForgedImage = { readonly bytes: Uint8Array<ArrayBuffer>; readonly digest: string };
+
+type Type = { readonly parameters: readonly string[]; readonly results: readonly string[] };
+type StampOf = {
+  readonly kind: 'module' | 'driver';
+  readonly module?: string;
+  readonly abi?: number;
+  readonly ownMemory?: boolean;
+  readonly hasStart?: boolean;
+  readonly exports?: readonly (Type & { readonly name: string })[];
+  readonly imports?: readonly (Type & { readonly module: string; readonly name: string })[];
+};
+
+const none: Type = { parameters: [], results: [] };
+const integers = (parameters: number, results = 1): Type => ({
+  parameters: Array.from({ length: parameters }, () => 'i32'),
+  results: Array.from({ length: results }, () => 'i32'),
+});
+export const exported = (name: string, type: Type = none) => ({ name, ...type });
+export const imported = (module: string, name: string, type: Type = none) => ({ module, name, ...type });
+
+/** The bytes of a module's text, with the stamp of an image. @param gate Text of its gate; without it, one of functions without parameters. */
+export function forge(text: string, stamp: StampOf, gate: string = gateOf(stamp)): ForgedImage {
+  const { kind, module = 'tcp', abi = abiVersion, ownMemory = false, hasStart = false, exports = [], imports = [] } = stamp;
+  const origin = { version: '1.0.0', compiler: 'patchbay', sourceDigest: digestOf('') };
+  const properties = { ownMemory, hasStart, hasState: ownMemory, stack: null, concurrency: 'shared', initialize: false };
+  const content = { abi, kind, module, ...origin, ...properties, interface: { exports, imports } };
+  const sections = { [stampSection]: new TextEncoder().encode(JSON.stringify(content)), [gateSection]: assemble(gate, {}) };
+  const bytes = assemble(text, sections);
+  return { bytes, digest: digestOf(bytes) };
+}
+
+function gateOf({ exports = [] }: StampOf): string {
+  return `(module ${exports.map((_, index) => `(func (export "${index}"))`).join('')})`;
+}
+
+function assemble(text: string, sections: Readonly<Record<string, Uint8Array>>): Uint8Array<ArrayBuffer> {
+  const module = binaryen.parseText(text);
+  module.setFeatures(binaryen.Features.All);
+  for (const [name, content] of Object.entries(sections)) module.addCustomSection(name, content);
+  const bytes = new Uint8Array(module.emitBinary());
+  module.dispose();
+  return bytes;
+}
+
+/** What the forged driver answers in the place of every function of its device. */
+export const forgedAnswer = 666;
+
+/**
+ * A driver of `MODULE.work(i32) → i32` with the imports that a driver may have, which puts a function of its own into every page of the address
+ * space, and writes over the words of the kernel from an address on.
+ */
+export function forgedDriver(module: string, overwriteFrom: number | null = null): ForgedImage {
+  const overwrite =
+    overwriteFrom === null
+      ? ''
+      : `(memory.fill (i32.const ${overwriteFrom}) (i32.const 0) (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const ${overwriteFrom})))`;
+  const text = `
+    (module
+      (import "patchbay" "memory" (memory 1))
+      (import "patchbay" "space" (table 1 funcref))
+      (import "patchbay:entry" "${module}" (global $entry i32))
+      (import "patchbay:offset:${module}" "work" (global $offset i32))
+      (func $own (param i32) (result i32) (i32.const ${forgedAnswer}))
+      (elem declare func $own)
+      (func (export "main") (param $block i32) (param i32)
+        (local $page i32)
+        (loop $next
+          (table.set (local.get $page) (ref.func $own))
+          (local.set $page (i32.add (local.get $page) (i32.const 1)))
+          (br_if $next (i32.lt_u (local.get $page) (table.size))))
+        ${overwrite})
+      (func (export "call") (param i32 i32) (result i32) (i32.const 0)))`;
+  return forge(text, {
+    kind: 'driver',
+    module,
+    exports: [exported('main', integers(2, 0)), exported('call', integers(2))],
+    imports: [imported(module, 'work', integers(1))],
+  });
+}
