@@ -29,7 +29,9 @@ export const imported = (module: string, name: string, type: Type = none) => ({ 
 export function forge(text: string, stamp: StampOf, gate: string = gateOf(stamp)): ForgedImage {
   const { kind, module = 'tcp', abi = abiVersion, ownMemory = false, hasStart = false, exports = [], imports = [] } = stamp;
   const origin = { version: '1.0.0', compiler: 'patchbay', sourceDigest: digestOf('') };
-  const properties = { ownMemory, hasStart, hasState: ownMemory, stack: null, concurrency: 'shared', initialize: false };
+  const memory = ownMemory ? { initialPages: 1, maximumPages: 1 } : null;
+  const toolchain = { hasState: ownMemory, stack: null, concurrency: 'shared', initialize: false };
+  const properties = { ownMemory, memory, hasStart, mayFailToInstantiate: hasStart, ...toolchain };
   const content = { abi, kind, module, ...origin, ...properties, interface: { exports, imports } };
   const sections = { [stampSection]: new TextEncoder().encode(JSON.stringify(content)), [gateSection]: assemble(gate, {}) };
   const bytes = assemble(text, sections);
