@@ -4,7 +4,7 @@ import type { APIOptions } from 'assemblyscript/asc';
 import { decodeModule } from './binary/reader.ts';
 import asc from './generated/asc.js';
 import type { Diagnostic, SourceFeature } from './result.ts';
-import { growsMemory, runtimeExports } from './toolchain.ts';
+import { accessesGrowMemory, runtimeExports } from './toolchain.ts';
 
 type Compiled =
   | { readonly ok: true; readonly binary: Uint8Array; readonly compiler: string; readonly warnings: readonly Diagnostic[] }
@@ -16,14 +16,14 @@ const diagnosticLimit = 50;
 /** Compiles one file, which may import nothing but the library: an access of another module is declared with `@external`. */
 export async function compileAssemblyScript(name: string, source: string, features: readonly SourceFeature[]): Promise<Compiled> {
   const enabled = features.flatMap((feature) => ['--enable', feature]);
-  // Code that allocates nothing needs no runtime, and no memory: `stub` leaves both out.
+  // A module whose accesses allocate nothing needs no collector: what its globals allocate at the start stays. `stub` leaves the collector out.
   // Not optimized here: the front end optimizes once, for all languages.
   const compiled = await compileWith(name, source, [...enabled, '--runtime', 'stub', '-O0']);
   if (!compiled.ok) return compiled;
   const module = decodeModule(compiled.binary);
   const reserved = module.exports.find(({ name }) => runtimeExports.has(name));
   if (reserved !== undefined) return { ok: false, diagnostics: [reservedExport(reserved.name, `${name}.ts`)] };
-  if (!growsMemory(module)) return compiled;
+  if (!accessesGrowMemory(module)) return compiled;
   // Optimized: the parts of the runtime are recognized in the form that they have then.
   return compileWith(name, source, [...enabled, '--runtime', 'minimal', '--exportRuntime', '-O2']);
 }

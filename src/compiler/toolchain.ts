@@ -4,7 +4,8 @@ import { initializeExport, memoryExport, redZone, stackPointerExport } from '../
 import type { Stamp } from '../machine/image.ts';
 import { type Instruction, opcodes } from './binary/instruction.ts';
 import { decodeBody } from './binary/instruction-codec.ts';
-import { type Export, functionTypeOf, importsOf, type Module } from './binary/module.ts';
+import { type Export, type FunctionBody, functionTypeOf, importsOf, type Module } from './binary/module.ts';
+import { buildCallGraph } from './call-graph.ts';
 import type { CompileRequest } from './result.ts';
 
 /** Functions of a garbage collector, by index. */
@@ -172,8 +173,27 @@ function reasonsOf(module: Module, initialize: number | null): string[] {
 }
 
 /** Whether the module contains `memory.grow`. */
-export function growsMemory({ functions }: Module): boolean {
-  return functions.some((body) => decodeBody(body).some(({ op }) => op === opcodes['memory.grow']));
+function growsMemory({ functions }: Module): boolean {
+  return functions.some(hasMemoryGrow);
+}
+
+const hasMemoryGrow = (body: FunctionBody) => decodeBody(body).some(({ op }) => op === opcodes['memory.grow']);
+
+/** Whether a function that is exported, or called through a table, grows the memory, itself or by those that it calls; the start function may. */
+export function accessesGrowMemory(module: Module): boolean {
+  const { hasUnknownCallers, calleesOf } = buildCallGraph(module);
+  const pending = module.functions.flatMap((_, position) => (hasUnknownCallers[position] === 1 ? [position] : []));
+  const seen = new Set(pending);
+  for (let position = pending.pop(); position !== undefined; position = pending.pop()) {
+    const body = module.functions[position];
+    if (body !== undefined && hasMemoryGrow(body)) return true;
+    for (const callee of calleesOf(position)) {
+      if (seen.has(callee)) continue;
+      seen.add(callee);
+      pending.push(callee);
+    }
+  }
+  return false;
 }
 
 function readAllocator(module: Module): string | null {

@@ -174,7 +174,7 @@ export const exampleDeviceState = {
 };
 
 function exampleRange({ address, pages, version }: typeof old | typeof next, nx: boolean) {
-  return { address, pages, owner: { module: 'tcp', version }, present: true, valid: true, nx };
+  return { address, pages, owner: { module: 'tcp', version }, present: true, valid: true, nx, reclaimable: nx };
 }
 
 export const DeviceState = z

@@ -187,8 +187,8 @@ function exampleStep(step: string, operation: number, startedMicroseconds: numbe
 export const exampleLoadReport = {
   outcome: 'replaced-interrupting',
   reason: null,
-  previous: old,
-  current: next,
+  previous: { ...old, tainted: null },
+  current: { ...next, tainted: null },
   interrupted: 4,
   retried: 4,
   failed: 0,
@@ -211,7 +211,14 @@ export const exampleLoadReport = {
       similarity: { similar: true, added: [], removed: [], changed: [] },
       similarityPolicy: 'require',
     }),
-    exampleStep('loaded', 230, 711.2, 854, { address: next.address, pages: next.pages, selfCheck: 'none', stateWords: null }),
+    exampleStep('loaded', 230, 711.2, 854, {
+      address: next.address,
+      pages: next.pages,
+      selfCheck: 'none',
+      stateWords: null,
+      reclaimed: [],
+      reclaimedImages: 0,
+    }),
     exampleStep('table-updated', 240, 1565.9, 26.8, { from: old.address, to: next.address }),
     exampleStep('checked-references', 250, 1593.1, 13.5, { referenceCount: 4 }),
     exampleStep('interrupted', 260, 1606.9, 754, {

@@ -1,7 +1,7 @@
 // Real processes over a real network: the commands as a user starts them, killed and started again.
 
 import { execFile, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -196,6 +196,7 @@ test('ending npm ends what it started', async () => {
   expect(await isAlive(url)).toBe(true);
   npm.kill();
   await until('the service has ended', async () => !(await isAlive(url)));
+  await until('the database is closed', async () => !existsSync(join(folder, 'patchbay.db-wal')));
 });
 
 test('the demo succeeds, and loses no call', async () => {

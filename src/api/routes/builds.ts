@@ -55,7 +55,7 @@ export function addBuildRoutes(app: Api, { builds, damagedRows }: Control): void
             .optional()
             .describe('Version of a prebuilt module.')
             .meta({ examples: ['1.1.0'] }),
-          concurrency: Concurrency.optional(),
+          concurrency: Concurrency.optional().meta({ examples: ['exclusive'] }),
         }),
         body: NewBuild,
         response: {

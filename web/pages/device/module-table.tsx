@@ -35,8 +35,8 @@ export function ModuleTable({ device: { moduleTable }, references, ask }: Parts)
     { heading: 'Module', cell: ({ module }) => <Module module={module} /> },
     { heading: 'Version', cell: ({ version }) => <span class="code whole">{version}</span> },
     { heading: 'Address', cell: ({ address }) => <code>{address}</code> },
-    { heading: 'State', cell: ({ tainted }) => <TaintMark tainted={tainted ?? null} /> },
     { heading: 'References', isNumber: true, cell: ({ referenceCount }) => countText(referenceCount) },
+    { heading: 'State', cell: ({ tainted }) => <TaintMark tainted={tainted ?? null} /> },
     ...(ask === null
       ? []
       : [
