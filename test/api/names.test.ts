@@ -69,14 +69,19 @@ test('a module may import a name of 4 KiB, and the empty one', async () => {
 });
 
 test.each([
-  ['a name longer than 4 KiB', exporting('n'.repeat(nameLimit + 1)), 'the limit is 4096'],
+  ['a name longer than 4 KiB', exporting('n'.repeat(nameLimit + 1)), 'the limit is 4,096'],
   [
     'an import longer than 4 KiB',
     `(module (import "other" "${'i'.repeat(nameLimit + 1)}" (func $a)) (func (export "run") (call $a)))`,
-    '4096',
+    'the limit is 4,096',
   ],
   ['a name with the character U+0000', exporting('a\0b'), 'U+0000'],
-  ['names that are too much together', exporting(...Array.from({ length: 80 }, (_, index) => `${index}`.padEnd(4_000, '-'))), '262144'],
+  // A character of one byte takes six in JSON.
+  [
+    'names that are too much together',
+    exporting(...Array.from({ length: 60 }, (_, index) => `${index}`.padEnd(4_000, '\u0001'))),
+    '1,048,576',
+  ],
 ])('%s is refused with 422, and nothing is stored', async (_, source, detail) => {
   const refused = await bench.push('refused', '1.0.0', source);
   expect(refused.status).toBe(422);
