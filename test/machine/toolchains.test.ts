@@ -1,8 +1,8 @@
 // Modules as toolchains build them: the copies in examples/toolchains run correctly with several threads, and are what the toolchains make today.
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -24,6 +24,8 @@ type Example = {
   readonly source: string;
   readonly copy: string;
   readonly concurrency: 'shared' | 'exclusive';
+  /** Whether its toolchain is here, with WebAssembly as a target. */
+  readonly isPresent: boolean;
   /** Command and arguments that build a source into a file. */
   readonly build: (source: string, into: string) => readonly [string, ...string[]];
 };
@@ -33,6 +35,7 @@ const examples: readonly Example[] = [
     language: 'C',
     source: 'c/checksum.c',
     copy: 'c/checksum.wasm',
+    isPresent: succeed(['clang', '--version'], ['wasm-ld', '--version']),
     concurrency: 'shared',
     build: (source, into) => ['clang', '--target=wasm32', '-O2', '-nostdlib', '-Wl,--no-entry', '-Wl,--strip-all', '-o', into, source],
   },
@@ -40,6 +43,7 @@ const examples: readonly Example[] = [
     language: 'Rust',
     source: 'rust/checksum.rs',
     copy: 'rust/checksum.wasm',
+    isPresent: hasRustTarget(),
     // Its standard library has an allocator.
     concurrency: 'exclusive',
     build: (source, into) => {
@@ -51,6 +55,7 @@ const examples: readonly Example[] = [
     language: 'Zig',
     source: 'zig/checksum.zig',
     copy: 'zig/checksum.wasm',
+    isPresent: succeed(['zig', 'version']),
     concurrency: 'shared',
     build: (source, into) => {
       const options = ['-target', 'wasm32-freestanding', '-fno-entry', '-rdynamic', '-O', 'ReleaseSmall', '-fstrip'];
@@ -59,19 +64,52 @@ const examples: readonly Example[] = [
   },
 ];
 
-/** Builds an example; the reason why it cannot, where its toolchain is not there. */
-function rebuild({ source, build }: Example): Uint8Array | string {
-  const folder = mkdtempSync(join(tmpdir(), 'patchbay-toolchain-'));
-  try {
+/** Builds an example. */
+function rebuild({ source, build }: Example): Uint8Array {
+  return inFolder((folder) => {
     const into = join(folder, 'module.wasm');
     const [command, ...parameters] = build(fileOf(source), into);
-    execFileSync(command, parameters, { stdio: 'pipe', cwd: folder });
+    run(folder, command, parameters);
     return readFileSync(into);
-  } catch (error) {
-    return error instanceof Error ? error.message.split('\n').slice(0, 3).join(' ') : String(error);
+  });
+}
+
+/** Whether commands end without an error here. */
+function succeed(...commands: readonly (readonly [string, ...string[]])[]): boolean {
+  return inFolder((folder) => {
+    try {
+      for (const [command, ...parameters] of commands) run(folder, command, parameters);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function hasRustTarget(): boolean {
+  return inFolder((folder) => {
+    try {
+      return existsSync(run(folder, 'rustc', ['--print', 'target-libdir', '--target', 'wasm32-unknown-unknown']).trim());
+    } catch {
+      return false;
+    }
+  });
+}
+
+function inFolder<Result>(use: (folder: string) => Result): Result {
+  const folder = mkdtempSync(join(tmpdir(), 'patchbay-toolchain-'));
+  try {
+    return use(folder);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Toolchains keep their caches in the folder, and rustup its settings, where it has none: nothing is left in the home folder. */
+function run(folder: string, command: string, parameters: readonly string[]): string {
+  const settings = process.env['RUSTUP_HOME'] ?? join(homedir(), '.rustup');
+  const env = { ...process.env, ZIG_GLOBAL_CACHE_DIR: folder, RUSTUP_HOME: existsSync(settings) ? settings : folder };
+  return execFileSync(command, parameters, { stdio: ['ignore', 'pipe', 'pipe'], cwd: folder, env, encoding: 'utf8' });
 }
 
 async function checkWithThreads(source: Uint8Array, concurrency: Example['concurrency']): Promise<void> {
@@ -101,10 +139,8 @@ describe.each(examples)('$language', (example) => {
     await checkWithThreads(readFileSync(fileOf(example.copy)), example.concurrency);
   });
 
-  test('so is the module that the toolchain here builds', { timeout: 120_000 }, async ({ skip }) => {
-    const built = rebuild(example);
-    if (typeof built === 'string') return skip(`${example.language} is not built here: ${built}`);
-    await checkWithThreads(built, example.concurrency);
+  test.skipIf(!example.isPresent)('so is the module that the toolchain here builds', { timeout: 120_000 }, async () => {
+    await checkWithThreads(rebuild(example), example.concurrency);
   });
 });
 
