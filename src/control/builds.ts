@@ -3,6 +3,8 @@
 import { digestOf } from '../compiler/compiler.ts';
 import type { CompileRequest, Diagnostic, Language } from '../compiler/result.ts';
 import { assignVersion, highestVersion, isNextVersion, nextVersions } from '../compiler/version.ts';
+import { canonicalJson } from '../proof/canonical-json.ts';
+import type { StatedOptions } from '../proof/statement.ts';
 import { isVersion, type ModuleName, newIdentifier } from '../protocol/identifiers.ts';
 import type { BuildFilter, BuildRecord } from '../store/records/builds.ts';
 import type { PageByName, PageByTime } from '../store/records/page.ts';
@@ -13,7 +15,7 @@ import { compiledOf } from './compilation.ts';
 import { audit, type Context, type PageOf, type Requester, readMarkedPage } from './context.ts';
 import type { DamagedItem } from './damaged-rows.ts';
 import { invalidValue, notFound, Problem } from './problem.ts';
-import { stateBuild } from './provenance.ts';
+import { optionsOf, stateBuild } from './provenance.ts';
 
 export type NewBuildRequest = {
   readonly module: ModuleName;
@@ -88,6 +90,7 @@ export class Builds {
       // Here, so that it is by the key that is signed with now: another may have taken its place while the source was compiled.
       const envelope = stateBuild(this.#context.signingKeys, {
         ...facts,
+        options: statedOptions(request),
         requestId: requester.requestId || null,
         startedAt,
         finishedAt: createdAt,
@@ -161,12 +164,28 @@ async function restoreImage(
   return { ...build, imagePrunedAt: null };
 }
 
-function sameBuild(build: BuildRecord, { module, version, language, source }: NewBuildRequest): PushedBuild {
-  if (build.sourceDigest === digestOf(source) && build.language === language) return { build, warnings: [], isNew: false };
+function sameBuild(build: BuildRecord, request: NewBuildRequest): PushedBuild {
+  const { module, version, language, source } = request;
+  const isSameSource = build.sourceDigest === digestOf(source) && build.language === language;
+  if (isSameSource && canonicalJson(optionsOf(build)) === canonicalJson(statedOptions(request)))
+    return { build, warnings: [], isNew: false };
+  if (isSameSource)
+    throw new Problem(
+      'version-exists',
+      `${module}@${version} exists, compiled with other options: a version never changes, so push this one under a higher version`,
+    );
   throw new Problem(
     'version-exists',
     `${module}@${version} exists with another content: a version never changes, so push this one under a higher version`,
   );
+}
+
+/** The options of a compilation as they are stated: those that were given. */
+function statedOptions({ concurrency, features = [] }: Pick<NewBuildRequest, 'concurrency' | 'features'>): StatedOptions {
+  return {
+    ...(concurrency === undefined ? {} : { concurrency }),
+    ...(features.length === 0 ? {} : { features: [...new Set(features)].sort() }),
+  };
 }
 
 function plainType<Type extends { readonly parameters: readonly string[]; readonly results: readonly string[] }>(type: Type) {

@@ -2,7 +2,13 @@
 
 import { isSignedBy } from '../proof/ed25519.ts';
 import { type Envelope, readEnvelope, signatureLimit, signedBytes } from '../proof/envelope.ts';
-import { type Provenance as ProvenanceFacts, statementOf, statementPayloadType } from '../proof/statement.ts';
+import {
+  type Provenance as ProvenanceFacts,
+  readStatement,
+  type StatedOptions,
+  statementOf,
+  statementPayloadType,
+} from '../proof/statement.ts';
 import type { BuildRecord } from '../store/records/builds.ts';
 import { withoutMarks } from '../store/records/readable-rows.ts';
 import type { Records } from '../store/records/records.ts';
@@ -148,6 +154,12 @@ function envelopeOf(build: BuildRecord): Envelope {
 /** The statement of a build, with its signatures; null where there is none that can be read. */
 export function keptEnvelope({ envelope }: BuildRecord): Envelope | null {
   return envelope === null ? null : readEnvelope(envelope);
+}
+
+/** The options that a build was compiled with; none where no statement of them can be read. */
+export function optionsOf(build: BuildRecord): StatedOptions {
+  const envelope = keptEnvelope(build);
+  return (envelope === null ? null : readStatement(envelope))?.options ?? {};
 }
 
 /** What is said of a build that has no such statement. */

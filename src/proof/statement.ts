@@ -19,12 +19,17 @@ export type StatedBuild = {
   readonly imageDigest: string;
 };
 
+/** How a build was compiled, where it was not as usual: each option that was given, by its name in the API. */
+const StatedOptions = z.object({ concurrency: z.string().optional(), features: z.array(z.string()).optional() });
+export type StatedOptions = z.infer<typeof StatedOptions>;
+
 /** Where a build came from. */
 export type Provenance = StatedBuild & {
   readonly language: string;
   /** As the compiler calls itself: its name, a space, its version. */
   readonly compiler: string;
   readonly sourceDigest: string;
+  readonly options?: StatedOptions;
   /** Identifier of the API key that pushed it; null where that is not known. */
   readonly pushedBy: string | null;
   /** Names the installation of the service. */
@@ -46,7 +51,7 @@ const Statement = z.object({
   predicate: z.object({
     buildDefinition: z.object({
       buildType: z.literal(buildType),
-      externalParameters: z.object({ module: z.string(), version: z.string(), language: z.string() }),
+      externalParameters: z.object({ module: z.string(), version: z.string(), language: z.string(), options: StatedOptions.optional() }),
       internalParameters: z.object({ pushedBy: z.string().nullable() }),
       resolvedDependencies: z.tuple([z.object({ name: z.literal('source'), digest: Sha256 })]),
     }),
@@ -59,7 +64,7 @@ const Statement = z.object({
 
 /** The statement as it is signed: canonical JSON (RFC 8785). */
 export function statementOf(provenance: Provenance): string {
-  const { module, version, language, compiler, origin, requestId, startedAt } = provenance;
+  const { module, version, language, options = {}, compiler, origin, requestId, startedAt } = provenance;
   const [, name = compiler, number = ''] = /^(.*) (\S+)$/.exec(compiler) ?? [];
   return canonicalJson({
     _type: statementType,
@@ -68,7 +73,7 @@ export function statementOf(provenance: Provenance): string {
     predicate: {
       buildDefinition: {
         buildType,
-        externalParameters: { module, version, language },
+        externalParameters: { module, version, language, ...(Object.keys(options).length === 0 ? {} : { options }) },
         internalParameters: { pushedBy: provenance.pushedBy },
         resolvedDependencies: [{ name: 'source', digest: sha256Of(provenance.sourceDigest) }],
       },
@@ -85,7 +90,12 @@ export function statementOf(provenance: Provenance): string {
 }
 
 /** What a statement says of a build. */
-export type ReadStatement = StatedBuild & { readonly sourceDigest: string; readonly compiler: string; readonly pushedBy: string | null };
+export type ReadStatement = StatedBuild & {
+  readonly sourceDigest: string;
+  readonly options: StatedOptions;
+  readonly compiler: string;
+  readonly pushedBy: string | null;
+};
 
 /** What an envelope states, whoever has signed it; null where it is no statement of a build. */
 export function readStatement({ payloadType, payload }: Envelope): ReadStatement | null {
@@ -95,7 +105,7 @@ export function readStatement({ payloadType, payload }: Envelope): ReadStatement
   const { subject, predicate } = read.data;
   const [{ name, digest }] = subject;
   const { externalParameters, internalParameters, resolvedDependencies } = predicate.buildDefinition;
-  const { module, version } = externalParameters;
+  const { module, version, options = {} } = externalParameters;
   if (name !== `${module}@${version}`) return null;
   const compiler = Object.entries(predicate.runDetails.builder.version).map(([one, number]) => `${one} ${number}`);
   return {
@@ -103,6 +113,7 @@ export function readStatement({ payloadType, payload }: Envelope): ReadStatement
     version,
     imageDigest: `sha256:${digest.sha256}`,
     sourceDigest: `sha256:${resolvedDependencies[0].digest.sha256}`,
+    options,
     compiler: compiler.join(', '),
     pushedBy: internalParameters.pushedBy,
   };

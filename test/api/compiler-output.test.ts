@@ -62,7 +62,11 @@ test('a build may ask for SIMD and for concurrency', async () => {
   const source = 'export function f(a: i32): i32 { return i32x4.extract_lane(i32x4.splat(a), 3); }';
   expect(await pushSource('lanes', { language: 'assemblyscript', source })).toMatchObject({ status: 422 });
   const chosen = { language: 'assemblyscript', source, features: ['simd'], concurrency: 'exclusive' };
-  expect(await pushSource('lanes', chosen)).toMatchObject({ status: 201 });
+  const options = { concurrency: 'exclusive', features: ['simd'] };
+  expect(await pushSource('lanes', chosen)).toMatchObject({ status: 201, body: { options } });
+  expect(await pushSource('lanes', chosen)).toMatchObject({ status: 200, body: { options } });
+  // With other options it is another build.
+  expect(await pushSource('lanes', { ...chosen, concurrency: 'shared' })).toMatchObject({ status: 409 });
   expect(await pushSource('lanes', { ...chosen, features: ['threads'] })).toMatchObject({ status: 422 });
   expect(await pushBytes('prebuilt', prebuiltModule, '&concurrency=exclusive')).toMatchObject({ status: 201 });
 });

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { newPrivateKey, publicPartOf } from '../../src/proof/ed25519.ts';
 import { type Envelope, readEnvelope, sealedBy, signatureOf, signersOf } from '../../src/proof/envelope.ts';
-import { isOf, readStatement, statementOf, statementPayloadType } from '../../src/proof/statement.ts';
+import { isOf, readStatement, type StatedOptions, statementOf, statementPayloadType } from '../../src/proof/statement.ts';
 
 const privateKeys = [newPrivateKey(), newPrivateKey()];
 const [key, other] = privateKeys.map(publicPartOf);
@@ -18,6 +18,7 @@ const provenance = fc.record({
   version: text,
   imageDigest: digest,
   sourceDigest: digest,
+  options: fc.constantFrom<StatedOptions>({}, { concurrency: 'exclusive' }, { concurrency: 'shared', features: ['simd'] }),
   language: text,
   compiler: fc.constantFrom('assemblyscript 0.28.20', 'binaryen 131', 'some compiler 1.0'),
   pushedBy: fc.option(text),
@@ -33,8 +34,8 @@ test('a statement is read as it was written, also after its envelope was a text'
       const envelope = sealedBy(privateKeys[0] ?? '', statementPayloadType, statementOf(facts));
       const again = readEnvelope(JSON.stringify(envelope));
       expect(again).toEqual(envelope);
-      const { module, version, imageDigest, sourceDigest, compiler, pushedBy } = facts;
-      expect(readStatement(again ?? envelope)).toEqual({ module, version, imageDigest, sourceDigest, compiler, pushedBy });
+      const { module, version, imageDigest, sourceDigest, options, compiler, pushedBy } = facts;
+      expect(readStatement(again ?? envelope)).toEqual({ module, version, imageDigest, sourceDigest, options, compiler, pushedBy });
       expect(signersOf(envelope, [key, other])).toEqual([key]);
     }),
   );

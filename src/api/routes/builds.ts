@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { ModuleSummary, PushedBuild } from '../../control/builds.ts';
 import type { Control } from '../../control/control.ts';
 import { Problem } from '../../control/problem.ts';
+import { optionsOf } from '../../control/provenance.ts';
 import { checkHasImage } from '../../control/retention.ts';
 import { readEnvelope } from '../../proof/envelope.ts';
 import { Interface } from '../../protocol/interface.ts';
@@ -197,6 +198,13 @@ function toModule({ module, builds, lastBuildAt }: ModuleSummary): z.infer<typeo
   return { name: module, builds, lastBuildAt: lastBuildAt.toISOString() };
 }
 
+/** An option that is not of this version of the API is left out. */
+function toOptions(build: BuildRecord): z.infer<typeof Build>['options'] {
+  const { concurrency, features } = Build.shape.options.shape;
+  const stated = optionsOf(build);
+  return { concurrency: concurrency.safeParse(stated.concurrency).data ?? null, features: features.safeParse(stated.features).data ?? [] };
+}
+
 /** A build as it is answered. */
 export function toBuild(build: BuildRecord): z.infer<typeof Build> {
   const { id, module, version, compiler, sourceDigest, imageDigest, imageBytes, imagePrunedAt, createdAt, pushedBy, envelope } = build;
@@ -207,6 +215,7 @@ export function toBuild(build: BuildRecord): z.infer<typeof Build> {
     language: Build.shape.language.parse(build.language),
     compiler,
     sourceDigest,
+    options: toOptions(build),
     image: { digest: imageDigest, bytes: imageBytes, prunedAt: imagePrunedAt?.toISOString() ?? null },
     interface: Interface.parse(build.interface),
     createdAt: createdAt.toISOString(),

@@ -15,6 +15,7 @@ const { imageDigest, ...exampleFacts } = exampleBuild;
 const exampleAnswer = {
   id: exampleIdentifier('build'),
   ...exampleFacts,
+  options: { concurrency: null, features: [] },
   image: { digest: imageDigest, bytes: 1291, prunedAt: null },
   interface: exampleInterface,
   createdAt: exampleTimes.pushed,
@@ -32,6 +33,11 @@ export const Concurrency = z
     'Whether several threads of a device may be inside the module at once. `exclusive`: one access at a time; others wait. Default: `exclusive` for a prebuilt module that has an allocator for one thread, else `shared`.',
   );
 
+const features = z
+  .array(z.enum(['simd']).meta({ id: 'SourceFeature' }))
+  .max(1)
+  .describe('WebAssembly features to enable for an AssemblyScript source. WAT and prebuilt modules have them always.');
+
 export const NewBuild = z
   .strictObject({
     version: version.describe(
@@ -43,11 +49,7 @@ export const NewBuild = z
       .describe('Language of the source. Prebuilt modules are sent as `application/wasm`, with the version in the query.'),
     source: z.string().min(1).max(sourceLimit),
     concurrency: Concurrency.optional(),
-    features: z
-      .array(z.enum(['simd']).meta({ id: 'SourceFeature' }))
-      .max(1)
-      .optional()
-      .describe('WebAssembly features to enable for an AssemblyScript source. WAT and prebuilt modules have them always.'),
+    features: features.optional(),
   })
   .meta({
     id: 'NewBuild',
@@ -68,6 +70,9 @@ export const Build = z
     language: z.enum(['assemblyscript', 'wat', 'wasm']).meta({ id: 'BuildLanguage' }),
     compiler: z.string().meta({ examples: ['assemblyscript 0.28.20'] }),
     sourceDigest: z.string().describe('SHA-256 of what was compiled.'),
+    options: z
+      .object({ concurrency: Concurrency.nullable().describe('Null: the compiler chose.'), features })
+      .describe('The options that it was compiled with.'),
     image: z.object({
       digest: z.string().describe('SHA-256 of the image.'),
       bytes: count,
