@@ -142,10 +142,11 @@ test('how to prove the audit trail', patience, async () => {
 });
 
 test('how to use the API', async () => {
-  const said = await walkThrough('docs/how-to/use-the-api.md', folder);
+  const said = await walkThrough('docs/how-to/use-the-api.md', root);
   expect(said).toMatch(/"module":"clock","version":"1\.0\.0"/);
   expect(said).toMatch(/^event: load\.requested$/m);
   expect(said).toMatch(/"state":"completed","outcome":"installed"/);
+  expect(said).toMatch(/"module":"rust-checksum","version":"1\.0\.0"/);
 });
 
 test('how to sign builds', patience, async () => {
