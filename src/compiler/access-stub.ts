@@ -157,7 +157,7 @@ function leaveByError({ frame, effects, tries, stackPointer }: Locals, options: 
     localGet(tries),
     call(supportFunctions.interrupted),
     localSet(tries),
-    // Only where the access is tried again: an error that goes on takes the thread out of this image too.
+    // Only where the access is retried: an error that propagates takes the thread out of this image too.
     ...(options.stackPointer === null ? [] : [localGet(stackPointer), globalSet(options.stackPointer)]),
   ];
 }

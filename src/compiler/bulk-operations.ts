@@ -19,7 +19,7 @@ import type { ModuleAdditions } from './module-additions.ts';
 import { type Payment, pay } from './safepoints.ts';
 import { bytesPerWork, elementWork, shortLength } from './work.ts';
 
-/** What is done between two safepoints: some microseconds, tens of them where memory is touched for the first time. */
+/** Work between two safepoints: some microseconds, tens of them where memory is touched for the first time. */
 const piece = { bytes: 65_536, elements: 256 } as const;
 
 /** Work of a call of one of the functions, besides the work that the function pays for. */
@@ -203,7 +203,7 @@ function inPieces(operation: Instruction, { unit, hasSource, mayOverlap }: BulkO
   ];
 }
 
-/** Multiplies what is on the stack: a length becomes work. */
+/** Multiplies the length on top of the stack, which becomes work. */
 const workOf = (unit: 'bytes' | 'elements') =>
   unit === 'bytes' ? (bytesPerWork === 1 ? [] : [i32Const(bytesPerWork), plain('i32.div_u')]) : [i32Const(elementWork), plain('i32.mul')];
 

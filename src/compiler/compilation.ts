@@ -18,7 +18,7 @@ export type CompilationResult = {
   readonly breaksThread: boolean;
 };
 
-/** Compiles what is asked for. Whatever is thrown becomes a diagnostic. */
+/** Runs a compilation. Anything thrown becomes a diagnostic. */
 export async function compile(compilation: Compilation): Promise<CompilationResult> {
   try {
     return compilation.kind === 'module' ? await compileModule(compilation) : { result: compileDriver(compilation), breaksThread: false };

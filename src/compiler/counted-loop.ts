@@ -1,4 +1,4 @@
-// Loops that count: a local goes from where it is to a limit in constant steps. How far it is yet to go is known before each stretch of them.
+// Counted loops: a local goes to a limit in constant steps, so that the remaining iterations are known before each stretch.
 
 import { type Instruction, i32Const, localGet, opcodes, plain } from './binary/instruction.ts';
 
@@ -31,7 +31,7 @@ type WhileLoop = Counting & {
 /** A loop that tests last: `loop; body; index + step → index, limit, i32.ne; br_if 0; end`; a limit of 0 may be left out. */
 type UntilLoop = Counting & { readonly form: 'until' };
 
-/** What is known of a loop when its end is reached. */
+/** Facts about a loop, collected up to its end. */
 export type LoopShape = {
   /** Positions of `loop` and of its `end`. */
   readonly start: number;

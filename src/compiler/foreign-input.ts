@@ -68,7 +68,7 @@ function isWideText(bytes: Uint8Array): boolean {
 
 const isWasm = (bytes: Uint8Array) => startsWith(bytes, 0x00, 0x61, 0x73, 0x6d);
 
-/** What is wrong with bytes that are given as a prebuilt module, where their form shows it. */
+/** Returns why bytes are not a core module, where their form shows it. */
 function wasmFault(bytes: Uint8Array): string | null {
   if (bytes.length === 0) return 'the module is empty: 0 bytes';
   if (isWasm(bytes)) return headerFault(bytes);
@@ -79,7 +79,7 @@ function wasmFault(bytes: Uint8Array): string | null {
   return null;
 }
 
-/** What is wrong with the version or layer after the magic number; null where it is that of a core module. */
+/** Returns why the version or layer after the magic number is not that of a core module; null where it is. */
 function headerFault(bytes: Uint8Array): string | null {
   if (bytes.length < 8) return `the module ends after ${bytes.length} bytes, within its header of 8: it is truncated`;
   const [version, , layer] = bytes.subarray(4);
@@ -89,7 +89,7 @@ function headerFault(bytes: Uint8Array): string | null {
   return version === 1 ? null : `the module has version ${version} of the binary format, expected version 1`;
 }
 
-/** What is wrong with bytes that are given as source text. */
+/** Returns why bytes are not source text. */
 function textFault(language: Language, bytes: Uint8Array): string | null {
   if (isWasm(bytes))
     return `this is a binary WebAssembly module, not ${language === 'wat' ? 'WAT' : 'AssemblyScript'} text: push it as a prebuilt module (a file named .wasm)`;

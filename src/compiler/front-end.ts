@@ -1,4 +1,4 @@
-// A module in any of the languages → a checked and optimized module, or what is wrong with it.
+// A module in any of the languages → a checked and optimized module, or diagnostics.
 
 import { MalformedModuleError, type Module, UnacceptedFeatureError } from './binary/module.ts';
 import { decodeModule } from './binary/reader.ts';
@@ -135,7 +135,7 @@ function check(module: Module) {
   };
 }
 
-/** More reasons help nobody. */
+/** Reasons that are reported. */
 const reasonLimit = 50;
 
 /** Optimizes a module; where binaryen cannot, the module stays as it is. */

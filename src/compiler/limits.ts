@@ -4,7 +4,7 @@ import { exportLimit, nameLimit } from '../machine/abi.ts';
 
 type Limit = {
   readonly value: number;
-  /** What is counted, in the plural. */
+  /** The unit, in the plural. */
   readonly unit: string;
   /** What the limit applies to. */
   readonly of: string;
@@ -70,7 +70,7 @@ export const compilerLimits = {
 /** Formats a count for a message: `4,194,304`. */
 const format = (value: number) => value.toLocaleString('en-US');
 
-/** Says that a limit is exceeded: what is too large, its value, the limit, and what to do. */
+/** Returns the message for an exceeded limit: subject, value, limit, and remedy. */
 export function pastLimit(what: string, actual: number, limit: Limit, advice: string): string {
   return `${what} ${format(actual)} ${limit.unit}; the limit is ${format(limit.value)}: ${advice}`;
 }

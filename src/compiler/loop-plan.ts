@@ -7,7 +7,7 @@ import { entryLimit } from './work.ts';
 /** Instructions that copies of loop bodies and of recursive functions may add to one module; past it, code pays without copies. */
 export const copiedInstructionLimit = 262_144;
 
-/** What is left of `copiedInstructionLimit`. */
+/** The unused part of `copiedInstructionLimit`. */
 export type CopyBudget = { left: number };
 
 /** Iterations of a loop that are paid for together, and how much work one of them may be. */
@@ -173,7 +173,7 @@ class Planner {
     }
     const wanted = paidTogether.find(({ limit }) => work <= limit)?.iterations ?? 1;
     const added = (wanted - 1) * (frame.size + 4);
-    // A loop with parameters would have to get them anew for each copy.
+    // Each copy of a loop with parameters would need its own.
     const isCopied = wanted > 1 && added <= this.#budget.left && type?.kind === 'block' && type.type < 0;
     const iterations = isCopied ? wanted : 1;
     if (isCopied) this.#budget.left -= added;

@@ -30,7 +30,7 @@ export function checkModule(module: Module): Findings {
   return { reasons, warnings: minifiedImports(module), nesting: code.nesting };
 }
 
-/** What is wrong with the names of exports and imports, which are kept and reported. */
+/** Returns the faults of the names of exports and imports, which are stored and reported. */
 export function nameFaults(module: Module): string[] {
   const exported = module.exports.filter(({ kind }) => kind === 'function');
   return [

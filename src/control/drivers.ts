@@ -24,8 +24,8 @@ export type DriverRequest = {
 const programsAtOnce = 500;
 
 /**
- * Keeps a driver that this process has just compiled, with its signed statement. Only such a driver is stated, never one that the database had: whoever
- * can write the database is not to have the service sign what they made.
+ * Keeps a driver that this process has just compiled, with its signed statement. The service never signs a driver from the database, so
+ * that an attacker who can write the database gets no signature.
  * @param records Of the transaction that needs the driver.
  */
 export async function keepDriver(
@@ -60,7 +60,7 @@ export async function renewDrivers(context: Pick<Context, 'store' | 'signingKeys
   }
 }
 
-/** Whether a driver with this statement is to be compiled again. One whose statement somebody has changed is not: its device refuses it, and says so. */
+/** Whether a driver with this statement must be compiled again. A driver with a changed statement is not: its device refuses it with the reason. */
 function isOutdated(statement: string | undefined): boolean {
   if (statement === undefined) return true;
   const envelope = readEnvelope(statement);

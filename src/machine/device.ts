@@ -306,7 +306,7 @@ export class Device {
   async #load(image: Image, how: Omit<LoadRequest, 'image'>): Promise<LoadReport> {
     if (image.kind !== 'module')
       return this.#refuseImage(image, `${image.digest} is a program's driver, not a module's image`, how.signedBy);
-    // The type says so already; not to whoever calls from JavaScript.
+    // Callers from JavaScript are not checked by the type.
     if (!isVerified(image)) return this.#refuseImage(image, unverified(image), how.signedBy);
     return runIsolationWorkflow(
       {
@@ -395,7 +395,7 @@ export class Device {
     if (this.#violations.size > violationLimit && oldest !== undefined) this.#violations.delete(oldest);
   }
 
-  /** What is linked to the module table: images that may be entered, and the drivers of programs that run. */
+  /** Images linked to the module table: those that may be entered, and the drivers of running programs. */
   *#linked(): Iterable<Linked> {
     for (const { stamp } of this.#images) if (stamp !== null) yield { module: stamp.module, ...stamp.interface };
     for (const program of this.#programs.values()) if (program.isRunning) yield { module: null, exports: [], imports: program.imports };

@@ -1,5 +1,5 @@
-// What an image may import and export. Checked of every image by its structure, whoever has made it: it limits what the code can reach to what its
-// stamp says. That the code uses what it may reach as the ABI demands, the compiler's signature says (verified-image.ts).
+// The imports and exports that an image may have, checked in the structure of every image: the code reaches only what its stamp names. The compiler's
+// signature ensures that the code uses them as the ABI demands (verified-image.ts).
 
 import {
   entryNamespace,

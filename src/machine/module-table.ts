@@ -101,7 +101,7 @@ export class ModuleTable {
     this.#entries.clear();
   }
 
-  /** @param also What is being linked. */
+  /** @param also Images that are being linked. */
   #entryOf(module: string, also: Linked | null = null): Entry {
     const known = this.#entries.get(module);
     if (known !== undefined) return known;

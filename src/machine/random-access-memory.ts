@@ -145,7 +145,7 @@ export function planForSize(
 
 /**
  * First page of a gap of that many pages from one page to before another; null where there is none.
- * @param ranges What is used, by first page.
+ * @param ranges Used ranges, by first page.
  */
 export function findUnused(
   ranges: readonly Pick<MemoryRange, 'firstPage' | 'pages'>[],

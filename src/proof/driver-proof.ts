@@ -52,7 +52,7 @@ export class DriverProof {
   }
 }
 
-/** What is said of an envelope that states no driver. */
+/** The message for an envelope without a driver statement. */
 export function unreadableDriverStatement(imageDigest: string): string {
   return `the service has no readable statement of the driver ${imageDigest}: start the program again`;
 }

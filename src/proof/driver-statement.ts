@@ -37,7 +37,7 @@ export type DriverProvenance = StatedDriver & {
 
 const Type = z.object({ parameters: z.array(z.string()), results: z.array(z.string()) });
 
-/** What is read of a statement; others may say more. */
+/** The members that are read; a statement may have more. */
 const Statement = z.object({
   _type: z.literal(statementType),
   subject: z.tuple([z.object({ name: z.string(), digest: Sha256 })]),
@@ -84,7 +84,7 @@ export function driverStatementOf(driver: DriverProvenance): string {
   });
 }
 
-/** What an envelope states of a driver, whoever has signed it; null where it is no statement of a driver. */
+/** Reads the driver statement in an envelope, without checking signatures; null where it has none. */
 export function readDriverStatement({ payloadType, payload }: Envelope): StatedDriver | null {
   if (payloadType !== statementPayloadType) return null;
   const read = Statement.safeParse(parsed(Buffer.from(payload, 'base64').toString()));

@@ -1,4 +1,4 @@
-// What compilers emit is accepted over HTTP; what is refused is a 422 that says what to change, never a 500.
+// The API accepts modules that compilers emit; a refusal is a 422 that names the change to make, never a 500.
 
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';

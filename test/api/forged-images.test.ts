@@ -1,4 +1,4 @@
-// Somebody who can write the database attaches images of their own to programs: devices refuse them, and the service signs none of them.
+// An attacker who can write the database attaches forged images to programs: devices refuse them, and the service signs none of them.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -169,7 +169,7 @@ test('forged drivers are refused when their host restarts, with the reason, and 
   expect((await bench.get('/v1/health')).body).toMatchObject({
     reasons: expect.arrayContaining([expect.stringMatching(/^4 devices were not brought back whole: rack-1 \(program tcp\.work: /)]),
   });
-  // What is started from now on gets genuine drivers, and the code that it calls is what was signed.
+  // Programs started from now on get genuine drivers, and call the signed code.
   await Promise.all(victims.map(async (device) => isServed(await startProgram(device))));
   for (const path of others) await bench.post(`${path}/stop`, undefined);
 });

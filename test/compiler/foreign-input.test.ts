@@ -1,4 +1,4 @@
-// What is not what its language says is recognized, and the message says what to do.
+// Input in another format than its language is recognized, and the message names the remedy.
 
 import { gzipSync } from 'node:zlib';
 import { afterAll, expect, test } from 'vitest';

@@ -157,7 +157,7 @@ class Writer {
       return;
     }
     const target = label % this.#open.length;
-    // To leave a loop is to leave the block around it; to begin it again could go on for ever.
+    // Branches leave the block around a loop; a branch to its start could loop endlessly.
     const isLoop = this.#open[this.#open.length - 1 - target] === true;
     this.counted(...bit(condition), branchIf(isLoop ? target + 1 : target));
   }

@@ -148,7 +148,7 @@ test.each(['straight', 'looping'])(
   },
 );
 
-test('an error that is aimed at another frame goes on, and leaves the stack pointer to the processor', () => {
+test('an error aimed at another frame propagates, and leaves the stack pointer to the processor', () => {
   let exports: WebAssembly.Instance['exports'] = {};
   const { injected, imports } = machine(() => {
     functionOf(exports, 'frame')(900);

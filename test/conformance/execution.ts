@@ -154,7 +154,7 @@ class ScriptRun {
   }
 
   async #compile(module: string, source: Uint8Array): Promise<CompileResult> {
-    // The compiler must refuse what is malformed: only valid modules have imports to rename.
+    // The compiler must refuse malformed modules: only valid modules have imports to rename.
     const isValid = WebAssembly.validate(new Uint8Array(source));
     const renamed = isValid ? renameImports(source, (name) => this.#deviceName(name)) : source;
     const { result } = await compile({ kind: 'module', module, version: '1.0.0', language: 'wasm', source: renamed });

@@ -32,7 +32,7 @@ function told(privateKey: string, endorsedBy: string | null = null): ServiceKey 
   return ServiceKey.parse({ keyId, publicKey: pem, createdAt: new Date().toISOString(), endorsement });
 }
 
-/** A service that answers with this envelope, and a host that trusts the keys it is told. */
+/** A service that returns this envelope, and a host that trusts the given keys. */
 class PlayedService {
   envelope: Envelope;
   keys: ServiceKey[] = [told(service)];
@@ -143,7 +143,7 @@ test('a key that replaced the one of the service is asked for; pinned keys accep
   }
 });
 
-test('what is stated of a driver is read as it was written, whatever its export is called', () => {
+test('a driver statement is read as it was written, with any name of an export', () => {
   const anyType = fc.array(fc.constantFrom('i32', 'i64', 'f32', 'f64', 'v128'), { maxLength: 5 });
   const any = fc.record({
     module: fc.stringMatching(/^[a-z][a-z0-9_-]{0,62}$/),

@@ -1,4 +1,4 @@
-// Images that the compiler has not made: WebAssembly of any text, with a stamp of any content, as somebody writes them who knows the ABI.
+// Forged images: WebAssembly of any text, with a stamp of any content, as an attacker who knows the ABI writes them.
 
 import binaryen from 'binaryen';
 import { abiVersion, gateSection, stampSection } from '../../src/machine/abi.ts';

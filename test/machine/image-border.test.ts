@@ -155,7 +155,7 @@ describe('by its structure, an image is refused that', () => {
   });
 });
 
-test('what is allowed is not refused', () => {
+test('allowed imports and exports are not refused', () => {
   const image = forge(
     `(module
       (import "patchbay" "memory" (memory 1)) (import "patchbay" "space" (table 1 funcref)) (import "patchbay" "tick" (func (result i32)))

@@ -1,4 +1,4 @@
-// A reported success is a success: an image whose instantiation may fail is instantiated in operation 230, and whose mistake a trap was is told.
+// A reported success is a success: an image whose instantiation may fail is instantiated in operation 230, and a trap names the module that caused it.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf, type VerifiedImage } from '../../src/machine/index.ts';

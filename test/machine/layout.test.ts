@@ -90,7 +90,7 @@ test('an export that the version in memory lacks is never another export, of thi
   }
   expect(refused).toBeGreaterThan(0);
   expect(refused).toBeLessThan(20);
-  // What is imported is provided by the next version.
+  // The next version provides the imports.
   await load('one', '1.1.0', exporting(['missing19', 'missing0', 'work']));
   expect(await resultOf('later', 'one', 'missing19')).toBe('1');
 });

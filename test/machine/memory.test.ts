@@ -110,7 +110,7 @@ test('an address that was freed is not the next to be given out while others are
   expect(memory.allocate(size, owner)?.firstPage).not.toBe(first.firstPage);
 });
 
-test('the table of a device that is patched for ever is no longer than its images need at the same time', () => {
+test('the table of a device that is patched endlessly is no longer than its images need at the same time', () => {
   const memory = new RandomAccessMemory(256);
   const size = { pages: 1, slots: 8 };
   let previous = memory.allocate(size, owner);

@@ -17,7 +17,7 @@ export function signingKeyFiles(folder: string): string[] {
 /** @throws {StartError} by what it answers, where the file system refuses. */
 export function privateKeysIn(folder: string): PrivateKeys {
   const fileOf = (id: string) => join(folder, `${id}.pem`);
-  // Identifiers come from the database: one with a path in it would have the service sign with a file of somebody else.
+  // Identifiers come from the database: an identifier that contains a path would make the service sign with another file.
   const isFileName = (id: string) => /^[a-z]+_[0-9a-f]+$/.test(id);
   return {
     read(id) {
