@@ -7,7 +7,7 @@ import { type FunctionType, functionTypeOf, importsOf, type Limits, type Module 
 import { encodeModule } from './binary/writer.ts';
 import { addEntryWrappers } from './entry-wrapper.ts';
 import { gateOf } from './gate.ts';
-import { FunctionTooLargeError, instrument } from './instrumentation.ts';
+import { FunctionTooLargeError, type InstrumentationOptions, instrument } from './instrumentation.ts';
 import { compilerLimits as limits, pastLimit } from './limits.ts';
 import { link } from './link.ts';
 import { mayFailToInstantiate } from './segments.ts';
@@ -41,7 +41,7 @@ export function assemble(request: AssembleRequest): Assembled {
   if (interfaceBytes > limits.interfaceBytes.value) return { ok: false, reasons: [tooLargeInterface(interfaceBytes)] };
   // The allocator is made for one thread: no other may run in the midst of it.
   const unsuspendable = request.collector === null ? new Set<number>() : reachableFrom(code, runtimeFunctions(code));
-  const instrumented = tryInstrument(code, unsuspendable);
+  const instrumented = tryInstrument(code, { unsuspendable, isDriver: request.kind === 'driver' });
   if (typeof instrumented === 'string') return { ok: false, reasons: [instrumented] };
   const controlled = addEntryWrappers(withoutRuntime(instrumented, request.collector), {
     isExclusive: request.concurrency === 'exclusive',
@@ -73,9 +73,9 @@ function withMemoryExport(code: Module): Module {
 }
 
 /** Returns the module with safepoints, or why it cannot have them. */
-function tryInstrument(code: Module, unsuspendable: ReadonlySet<number>): Module | string {
+function tryInstrument(code: Module, options: InstrumentationOptions): Module | string {
   try {
-    return instrument(code, { unsuspendable });
+    return instrument(code, options);
   } catch (error) {
     if (error instanceof FunctionTooLargeError) return error.message;
     throw error;

@@ -32,8 +32,11 @@ type Calls = {
   readonly addressTaken: Set<number>;
 };
 
-/** Reads all bodies once. Linear in the size of the module; nothing recurses. */
-export function buildCallGraph(module: Module): CallGraph {
+/**
+ * Reads all bodies once. Linear in the size of the module; nothing recurses.
+ * @param isDriver Whether it is the driver of a program: no module calls a driver, so that its exports are never entered again from outside.
+ */
+export function buildCallGraph(module: Module, isDriver = false): CallGraph {
   const count = module.functions.length;
   const imports = importsOf(module, 'function').length;
   const types = indirectTypes(module);
@@ -70,7 +73,7 @@ export function buildCallGraph(module: Module): CallGraph {
     if (kind !== 'function' || index < imports) continue;
     hasUnknownCallers[index - imports] = 1;
     // Another module may call it again before it returns.
-    if (reachesOutside[index - imports] === 1) paysAtEntry[index - imports] = 1;
+    if (!isDriver && reachesOutside[index - imports] === 1) paysAtEntry[index - imports] = 1;
   }
   return {
     order: order.nodes.filter((node) => node < count),

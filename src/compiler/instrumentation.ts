@@ -38,6 +38,8 @@ export type InstrumentationOptions = {
    * returned.
    */
   readonly unsuspendable?: ReadonlySet<number>;
+  /** Whether the module is the driver of a program, which no module calls. */
+  readonly isDriver?: boolean;
   /** Leaves out the safepoints themselves, and what only they need: the same code otherwise, as a baseline for benchmarks. */
   readonly omitsSafepoints?: boolean;
 };
@@ -76,10 +78,10 @@ class Instrumentation {
   /** What a call of each function costs, besides what it pays for itself. */
   readonly #costs: Uint32Array;
 
-  constructor(module: Module, { unsuspendable = new Set(), omitsSafepoints = false }: InstrumentationOptions) {
+  constructor(module: Module, { unsuspendable = new Set(), isDriver = false, omitsSafepoints = false }: InstrumentationOptions) {
     this.#module = module;
     this.#imports = importsOf(module, 'function').length;
-    this.#graph = buildCallGraph(module);
+    this.#graph = buildCallGraph(module, isDriver);
     this.#unsuspendable = withCallees(module, unsuspendable, this.#graph, this.#imports);
     this.#additions = new ModuleAdditions(module);
     this.#omitsSafepoints = omitsSafepoints;
