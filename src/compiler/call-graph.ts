@@ -34,7 +34,7 @@ type Calls = {
 
 /**
  * Reads all bodies once. Linear in the size of the module; nothing recurses.
- * @param isDriver Whether it is the driver of a program: no module calls a driver, so that its exports are never entered again from outside.
+ * @param isDriver Whether it is the driver of a program: no module calls a driver; the processor enters it once for each run of a thread.
  */
 export function buildCallGraph(module: Module, isDriver = false): CallGraph {
   const count = module.functions.length;
@@ -69,11 +69,11 @@ export function buildCallGraph(module: Module, isDriver = false): CallGraph {
   const reachesOutside = reaching(reversed, leavesByTable ? [...calls.callsOutside, ...calls.callsIndirectly] : calls.callsOutside);
   const hasUnknownCallers = new Uint8Array(count);
   for (const index of calls.addressTaken) if (index >= imports) hasUnknownCallers[index - imports] = 1;
-  for (const { kind, index } of module.exports) {
+  for (const { kind, index } of isDriver ? [] : module.exports) {
     if (kind !== 'function' || index < imports) continue;
     hasUnknownCallers[index - imports] = 1;
     // Another module may call it again before it returns.
-    if (!isDriver && reachesOutside[index - imports] === 1) paysAtEntry[index - imports] = 1;
+    if (reachesOutside[index - imports] === 1) paysAtEntry[index - imports] = 1;
   }
   return {
     order: order.nodes.filter((node) => node < count),

@@ -58,7 +58,7 @@ export class Entry implements ThreadOwner {
 
   /**
    * Calls the export, with one number for each parameter, a bigint where it is an i64.
-   * @throws {CallError} when the call traps or is ended, or the host has no thread for it.
+   * @throws {CallError} when a number is none of its parameter's type, when the call traps or is ended, or when the host has no thread for it.
    */
   call(...values: readonly (number | bigint)[]): Promise<WebAssembly.Results> {
     if (this.#closed) return Promise.reject(new CallError('the device has been closed'));
@@ -113,7 +113,7 @@ export class Entry implements ThreadOwner {
   #callOn(thread: Thread, values: readonly (number | bigint)[]): Promise<WebAssembly.Results> {
     const answer = this.#surroundings.processor.enter(
       thread,
-      () => this.#function(thread.block, ...values),
+      () => this.#run(thread, values),
       (promise) => {
         const { resolve } = this.#pending(thread);
         // A failure is told by the thread's ending, in words.
@@ -124,6 +124,15 @@ export class Entry implements ThreadOwner {
     if (this.#idle.length < idleLimit) this.#idle.push(thread);
     else this.#surroundings.processor.endThread(thread);
     return answer;
+  }
+
+  /** A value that is none of the parameter's type is an error at once, before the code begins: it ends the thread as a trap does. */
+  #run(thread: Thread, values: readonly (number | bigint)[]): Promise<WebAssembly.Results> {
+    try {
+      return this.#function(thread.block, ...values);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   #pending(thread: Thread): PromiseWithResolvers<WebAssembly.Results> {

@@ -2,6 +2,7 @@
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { CallError, type Entry, Processor } from '../../src/machine/index.ts';
+import { realTime } from '../../src/machine/time.ts';
 import { type Bench, compiler, driverImage, endless, makeBench, quickModule, referenceCount, until, workModule } from './fixture.ts';
 
 let bench: Bench;
@@ -24,6 +25,21 @@ test('a call answers what the export returns, and takes effect once', async () =
     Array.from({ length: 500 }, (_, index) => index + 2),
   );
   expect(bench.effects).toHaveLength(501);
+});
+
+test('a call of a quick export is made without a look at the clock', async () => {
+  let looks = 0;
+  const now = () => {
+    looks += 1;
+    return realTime.now();
+  };
+  const counted = makeBench({ processor: new Processor({ time: { ...realTime, now } }) });
+  await counted.load('tcp', '1.0.0', '(module (func (export "work") (param i32) (result i32) (local.get 0)))');
+  const entry = counted.device.openEntry({ program: 'p', driver: await driverImage('tcp', 'work', 1) });
+  const looksBefore = looks;
+  for (let call = 0; call < 1_000; call += 1) await entry.call(7);
+  expect(looks - looksBefore).toBeLessThan(10);
+  await counted.close();
 });
 
 test('calls inside the old version are interrupted and answer from the new one', async () => {
@@ -59,6 +75,15 @@ test('a call that fails says why, and the next one is made', async () => {
   expect(await entry.call(1_000_000)).toBe(1_000_001);
   await bench.device.deleteModule('tcp');
   await expect(entry.call(1)).rejects.toThrow(CallError);
+});
+
+test('a call with a value of the wrong type fails, and the next one is made', async () => {
+  await bench.load('tcp', '1.0.0', quickModule(1));
+  const entry = await open('tcp');
+  await expect(entry.call(7n)).rejects.toThrow(CallError);
+  await expect(entry.call(7n)).rejects.toThrow('Cannot convert a BigInt value to a number');
+  expect(await entry.call(1)).toBe(2);
+  expect(bench.device.state().moduleTable).toMatchObject([{ referenceCount: 0, tainted: null }]);
 });
 
 test('a call that is made where another is under way has its turn', async () => {
