@@ -113,7 +113,7 @@ export const longInstructionsText = `(module
   (func (export "grow memory") (local $i i32) ${loopOf(10_000, '(drop (memory.grow (i32.const 0)))')})
   (func (export "fill table") (table.fill $t (i32.const 0) (ref.func $f) (i32.const 60000)))
   (func (export "copy table") (table.copy $t $t (i32.const 1) (i32.const 0) (i32.const 59999)))
-  (func (export "grow table") (local $i i32) ${loopOf(50, '(drop (table.grow $u (ref.func $f) (i32.const 1300)))')})
+  (func (export "grow table") (local $i i32) ${loopOf(50, '(drop (table.grow $u (ref.func $f) (i32.const 650)))')})
   (func (export "init table") (table.init $t $e (i32.const 0) (i32.const 0) (i32.const 20000)))
   (func (export "divide") (local $i i32) (local $x i64) (local.set $x (i64.const -2))
     ${loopOf(3_000_000, '(local.set $x (i64.xor (i64.div_s (i64.const 0x7fffffffffffffff) (i64.or (local.get $x) (i64.const 1))) (i64.extend_i32_u (local.get $i))))')}

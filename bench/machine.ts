@@ -14,6 +14,7 @@ import { encodeModule } from '../src/compiler/binary/writer.ts';
 import { acceptedFeatures, binaryen } from '../src/compiler/binaryen.ts';
 import { Compiler } from '../src/compiler/compiler.ts';
 import { instrument } from '../src/compiler/instrumentation.ts';
+import { compilerLimits } from '../src/compiler/limits.ts';
 import { link } from '../src/compiler/link.ts';
 import { imageRecord, runningThread, tableEntry, threadBlock, workBetweenLooks } from '../src/machine/abi.ts';
 import { Device, Processor, readImage, type VerifiedImage, verifyImage } from '../src/machine/index.ts';
@@ -28,8 +29,8 @@ const interruptionRounds = 20;
 const kernelLinking = {
   kind: 'module',
   stubs: { served: null, pinned: null, stackPointer: null },
-  memoryPages: 256,
-  tableElements: 65_536,
+  memoryPages: compilerLimits.memoryPages.value,
+  tableElements: compilerLimits.grownTableElements.value,
 } as const;
 const compiler = new Compiler();
 

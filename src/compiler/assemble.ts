@@ -47,7 +47,7 @@ export function assemble(request: AssembleRequest): Assembled {
     isExclusive: request.concurrency === 'exclusive',
     collector: request.collector,
   });
-  const sizes = { memoryPages: limits.memoryPages.value, tableElements: limits.tableElements.value };
+  const sizes = { memoryPages: limits.memoryPages.value, tableElements: limits.grownTableElements.value };
   const linked = link(withMemoryExport(controlled), { kind, stubs: request.stubs, ...sizes });
   const image = encodeModule({ ...linked, customSections: sectionsOf(request, interfaceOf, linked.memories[0]) });
   if (image.length > limits.imageBytes.value)

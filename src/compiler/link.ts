@@ -286,7 +286,7 @@ function linkExports(module: Module, kind: LinkOptions['kind'], references: Refe
   return [...offered, { name: fuelExport, kind: 'global', index: maps.globals(supportGlobals.fuel) }];
 }
 
-/** A memory or a table may grow up to the limit and not past it. */
+/** A memory or a table may grow up to the limit and not past it; one that is larger from the start keeps its size. */
 function bounded({ initial, maximum }: Limits, limit: number): Limits {
-  return { initial, maximum: Math.min(maximum ?? limit, limit) };
+  return { initial, maximum: Math.max(initial, Math.min(maximum ?? limit, limit)) };
 }

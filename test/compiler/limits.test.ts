@@ -8,6 +8,7 @@ import { Compiler } from '../../src/compiler/compiler.ts';
 import { compilerLimits, limitsPage } from '../../src/compiler/limits.ts';
 import type { Language } from '../../src/compiler/result.ts';
 import { readImage } from '../../src/machine/index.ts';
+import { functionOf } from '../../src/machine/processor.ts';
 
 const compiler = new Compiler({ milliseconds: 120_000 });
 afterAll(() => compiler.close());
@@ -97,6 +98,15 @@ test('a memory may grow to the limit, and not past it', async () => {
   const result = await compile('wat', '(module (memory 1) (func (export "f") (drop (memory.grow (i32.const 1)))))');
   if (!result.ok) throw new Error(JSON.stringify(result));
   expect(decodeModule(result.compiled.image, imageFeatures).memories).toEqual([{ initial: 1, maximum: 1_024 }]);
+});
+
+test('a table may grow to the limit, and not past it', async () => {
+  const [grow, past] = [32_767, 1].map((elements) => `(table.grow (ref.null func) (i32.const ${elements}))`);
+  const result = await compile('wat', `(module (table 1 funcref) (func (export "f") (result i32 i32) ${grow} ${past}))`);
+  if (!result.ok) throw new Error(JSON.stringify(result));
+  const patchbay = { tick: () => 16_384, suspend: () => {} };
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(result.compiled.image)), { patchbay });
+  expect(functionOf(exports, 'f')()).toEqual([1, -1]);
 });
 
 test('the page of limits is up to date', () => {

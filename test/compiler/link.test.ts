@@ -67,14 +67,15 @@ test('a module with safepoints exports its fuel and imports the processor', () =
   expect(exports).not.toHaveProperty('g');
 });
 
-test('memories and tables may grow to the limit and not past it', () => {
+test('memories and tables may grow to the limit and not past it, and may be larger from the start', () => {
   const text =
-    '(module (memory 2) (table 3 funcref) (table 3 50 funcref) (func (export "f") (param i32) (drop (memory.grow (local.get 0)))))';
+    '(module (memory 2) (table 3 funcref) (table 3 50 funcref) (table 200 300 funcref) (func (export "f") (param i32) (drop (memory.grow (local.get 0)))))';
   const linked = link(read(text), options);
   expect(linked.memories).toEqual([{ initial: 2, maximum: 16 }]);
   expect(linked.tables.map(({ limits }) => limits)).toEqual([
     { initial: 3, maximum: 100 },
     { initial: 3, maximum: 50 },
+    { initial: 200, maximum: 200 },
   ]);
 });
 
