@@ -2,7 +2,7 @@
 
 import { spawnSync } from 'node:child_process';
 import console from 'node:console';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { measure } from 'mitata';
@@ -16,7 +16,9 @@ import { Compiler } from '../src/compiler/compiler.ts';
 import { instrument } from '../src/compiler/instrumentation.ts';
 import { compilerLimits } from '../src/compiler/limits.ts';
 import { link } from '../src/compiler/link.ts';
+import type { Language } from '../src/compiler/result.ts';
 import { imageRecord, runningThread, tableEntry, threadBlock, workBetweenLooks } from '../src/machine/abi.ts';
+import type { ValueType } from '../src/machine/image.ts';
 import { Device, Processor, readImage, type VerifiedImage, verifyImage } from '../src/machine/index.ts';
 import { KernelMemory } from '../src/machine/kernel-memory.ts';
 import { functionOf } from '../src/machine/processor.ts';
@@ -37,6 +39,7 @@ const compiler = new Compiler();
 await benchAccesses();
 await benchEntries(10_000);
 await benchKernels();
+await benchStacks(8);
 await benchLongInstructions();
 for (const threads of [1_000, 10_000]) benchErlang(threads, await benchInterruption(threads));
 await benchIdleDevices(10_000);
@@ -81,15 +84,15 @@ function optimizedModule(binary: Uint8Array): Module {
   }
 }
 
-async function image(module: string, version: string, language: 'wat' | 'assemblyscript', source: string): Promise<VerifiedImage> {
+async function image(module: string, version: string, language: Language, source: string | Uint8Array): Promise<VerifiedImage> {
   const result = await compiler.compileModule({ module, version, language, source });
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
   const { image: bytes, digest } = result.compiled;
   return verifyImage(readImage(new Uint8Array(bytes), digest), { kind: 'module', digest, module, version });
 }
 
-async function driver(module: string, name: string): Promise<VerifiedImage> {
-  const target = { module, export: name, type: { parameters: ['i32'], results: ['i32'] }, addressing: 'via-table' } as const;
+async function driver(module: string, name: string, parameters: readonly ValueType[] = ['i32']): Promise<VerifiedImage> {
+  const target = { module, export: name, type: { parameters, results: ['i32'] }, addressing: 'via-table' } as const;
   const result = await compiler.compileDriver(target);
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
   const { image: bytes, digest } = result.compiled;
@@ -220,6 +223,53 @@ async function benchKernels(): Promise<void> {
     bound: '≤ 1 ms',
     holds: longest <= 1,
   });
+}
+
+/**
+ * Threads inside functions of C with arrays on their stack, each with a part of the stack of its own, against the same image where the machine
+ * leaves the stack alone, so that threads overwrite each other's; the least times of some rounds.
+ */
+async function benchStacks(threads: number): Promise<void> {
+  const source = readFileSync(new URL('../examples/toolchains/c/checksum.wasm', import.meta.url));
+  const separate = await image('checksum', '1.0.0', 'wasm', source);
+  const { digest } = separate;
+  const statement = { kind: 'module', digest, module: 'checksum', version: '1.0.0' } as const;
+  const common = verifyImage({ ...separate, stamp: { ...separate.stamp, stack: null } }, statement);
+  for (const name of ['check', 'leaf']) {
+    const code = await driver('checksum', name, ['i32', 'i32']);
+    const least = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+    for (let round = 0; round < interruptionRounds; round += 1) {
+      for (const [index, one] of [separate, common].entries()) {
+        least[index] = Math.min(least[index] ?? 0, await programTime(one, code, { export: name, threads }));
+      }
+    }
+    const [time = 0, floor = 0] = least;
+    rows.push({
+      what: `separate C stacks: ${threads} threads in checksum.${name}, of the time with one stack for all`,
+      figure: (time / floor).toFixed(3),
+      bound: '≤ 1.03',
+      holds: time / floor <= 1.03,
+    });
+  }
+}
+
+/** Milliseconds that a program's threads take for ten calls each of 200,003 rounds. */
+async function programTime(
+  loaded: VerifiedImage,
+  code: VerifiedImage,
+  { export: name, threads }: { export: string; threads: number },
+): Promise<number> {
+  const processor = new Processor();
+  const device = new Device({ processor, ramPages: 64 });
+  await device.load({ image: loaded });
+  const call = { module: 'checksum', export: name, arguments: ['1', '200003'], calls: 10 * threads, pauseMilliseconds: 0 };
+  const began = performance.now();
+  device.startProgram({ program: 'p', driver: code, ...call, threads });
+  while (device.state().programs[0]?.state !== 'finished') await new Promise((resolve) => setImmediate(resolve));
+  const time = performance.now() - began;
+  await device.close();
+  processor.close();
+  return time;
 }
 
 /**
