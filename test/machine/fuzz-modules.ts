@@ -4,12 +4,8 @@ import { type ChildProcess, fork } from 'node:child_process';
 import console from 'node:console';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { RunStatistics } from './differential.ts';
-
-// Loaded before the compiler, which delays the engine's optimization of binaryen beyond a short process; this process runs for long.
-await import('../../src/compiler/generated/binaryen.js');
-const { compareSet, Difference, shrink } = await import('./differential.ts');
-const { generateSet } = await import('./module-generator.ts');
+import { compareSet, Difference, type RunStatistics, shrink } from './differential.ts';
+import { generateSet } from './module-generator.ts';
 
 /** Sets between two reports of a worker. */
 const batch = 500;
