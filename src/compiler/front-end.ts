@@ -36,7 +36,8 @@ export async function readSource(request: CompileRequest): Promise<CheckedModule
   // Custom sections are gone: nothing in them can make the module invalid.
   await runStage('validate', () => validate(encodeModule(module)));
   const checked = await runStage('check', () => check(module));
-  const { optimized, failure } = await optimizeChecked(checked.module, checked.nesting);
+  const { optimized, failure } =
+    request.optimize === false ? { optimized: checked.module, failure: null } : await optimizeChecked(checked.module, checked.nesting);
   const expected = await runStage('check', () => expect(optimized, checked.toolchain, request));
   return {
     compiler,

@@ -23,6 +23,8 @@ export type CompileRequest = {
   readonly concurrency?: Stamp['concurrency'] | undefined;
   /** Features to enable for an AssemblyScript source; the other languages have them always. */
   readonly features?: readonly SourceFeature[] | undefined;
+  /** Whether binaryen optimizes the module. Default: true. */
+  readonly optimize?: boolean;
 };
 
 /** One thing the compiler found, with its place in the source where it has one (1-based). */

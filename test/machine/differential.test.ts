@@ -1,8 +1,13 @@
 // Random modules in plain V8 and on a device that interrupts and patches them: results, traps and states are the same; `npm run fuzz` runs more.
 
 import { expect, test } from 'vitest';
+import { opcodes } from '../../src/compiler/binary/instruction.ts';
+import { decodeInstructions } from '../../src/compiler/binary/instruction-codec.ts';
+import { decodeModule } from '../../src/compiler/binary/reader.ts';
+import { binaryen, parseText } from '../../src/compiler/binaryen.ts';
 import { compareSet } from './differential.ts';
 import { generateSet } from './module-generator.ts';
+import { assembleText } from './text-assembler.ts';
 
 /** Modules that are compared. */
 const wanted = Number(process.env['FUZZ_MODULES'] ?? 300);
@@ -25,3 +30,31 @@ test('a seed makes the same set', () => {
   expect(generateSet(7)).toEqual(generateSet(7));
   expect(generateSet(7)).not.toEqual(generateSet(8));
 });
+
+test('the assembler of the fuzzer writes valid modules of the instructions that binaryen writes', () => {
+  const [assembled, expected] = [new Set<number>(), new Set<number>()];
+  for (let seed = 1; seed <= 60; seed += 1) {
+    for (const { text } of generateSet(seed).modules) {
+      const binary = assembleText(text);
+      expect(WebAssembly.validate(binary), `seed ${seed}`).toBe(true);
+      addOperations(binary, assembled);
+      addOperations(assembleByBinaryen(text), expected);
+    }
+  }
+  expect([...assembled].toSorted()).toEqual([...expected].toSorted());
+});
+
+function assembleByBinaryen(text: string): Uint8Array {
+  const module = parseText(text);
+  module.setFeatures(binaryen.Features.All);
+  const bytes = module.emitBinary();
+  module.dispose();
+  return bytes;
+}
+
+/** Adds the opcodes of a module, except those of control flow and locals, which binaryen writes in its own way. */
+function addOperations(binary: Uint8Array, operations: Set<number>): void {
+  for (const { body } of decodeModule(binary).functions) {
+    for (const { op } of decodeInstructions(body)) if (op > opcodes['local.tee']) operations.add(op);
+  }
+}

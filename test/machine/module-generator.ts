@@ -60,6 +60,16 @@ export type GeneratedSet = {
 const stackBase = 32_768;
 /** Bytes at 0 (static data) and at `stackBase` (the heap) that stateful modules write and checksums cover. */
 const dataBytes = 1_024;
+/** Above the variables of a frame: a number that must be the same at the exit. */
+const canaryBytes = 16;
+/** Bytes below the stack pointer that a function may use without moving it. */
+const redZone = 128;
+/** Bytes that large memories have beyond their first page, which long instructions write and checksums sample. */
+const farBytes = 3 * 65_536;
+/** Between two samples of a checksum. */
+const sampleDistance = 61;
+/** Work of a long instruction. */
+const longCost = 400;
 /** Work of one function, in nodes, loops and calls multiplied out. */
 const costLimit = 4_000;
 /** Likewise of a function that is called through the table. */
@@ -198,6 +208,8 @@ class ModuleGenerator {
   readonly #name: string;
   readonly #imports: readonly Offer[];
   readonly #hasMemory: boolean;
+  /** Whether the memory is large enough for instructions that the compiler splits. */
+  readonly #isLarge: boolean;
   readonly #globals: Type[] = [];
 
   constructor(random: RandomNumbers, isPure: boolean, name: string, offers: readonly Offer[]) {
@@ -206,6 +218,7 @@ class ModuleGenerator {
     this.#name = name;
     this.#imports = offers.filter(() => random.chance(70)).slice(0, 6);
     this.#hasMemory = random.chance(75);
+    this.#isLarge = this.#hasMemory && !isPure && random.chance(40);
     for (let count = random.below(4); count > 0; count -= 1) this.#globals.push(random.pick(allTypes));
   }
 
@@ -251,7 +264,7 @@ class ModuleGenerator {
     const memory = `
       (global $stack (mut i32) (i32.const ${stackBase}))
       (export "${random.chance(50) ? '__stack_pointer' : 'sp'}" (global $stack))
-      (memory 1 3)
+      (memory ${this.#isLarge ? '4 6' : '1 3'})
       (data (i32.const 0) "${data}")
       (data $passive "${data}")`;
     const filled = Array.from({ length: tableSize - 1 }, (_, index) => `$leaf${index % (tableSize / 2)}`).join(' ');
@@ -276,10 +289,16 @@ class ModuleGenerator {
   #checksum(): string {
     const mix = (value: string) => `(local.set $sum (i64.add (i64.mul (local.get $sum) (i64.const 0x100000001b3)) ${value}))`;
     const words = ['0', `${stackBase}`].map((offset) => mix(`(i64.load offset=${offset} (local.get $at))`)).join('\n');
+    const far = `
+      (local.set $at (i32.const 0))
+      (loop $next-far ${mix('(i64.load offset=65536 (local.get $at))')}
+        (local.set $at (i32.add (local.get $at) (i32.const ${sampleDistance})))
+        (br_if $next-far (i32.lt_u (local.get $at) (i32.const ${farBytes - 8}))))`;
     const memory = `
       (loop $next ${words}
         (local.set $at (i32.add (local.get $at) (i32.const 8)))
         (br_if $next (i32.lt_u (local.get $at) (i32.const ${dataBytes}))))
+      ${this.#isLarge ? far : ''}
       ${mix('(i64.extend_i32_u (memory.size))')}
       ${mix('(i64.extend_i32_u (global.get $stack))')}`;
     const globals = this.#globals.map((type, index) => {
@@ -335,20 +354,23 @@ class ModuleGenerator {
     for (const type of allTypes) this.#local(scope, type);
     const steps = this.#statements(scope, 2 + random.below(5), 3);
     const again = recursive === undefined ? '' : this.#recursion(scope, recursive);
-    const values = results.map((type) => this.#expression(scope, type, 3)).join('\n');
+    const values = results.map((type) => withFrame(type, this.#expression(scope, type, 3), frameBytes)).join('\n');
     const named = parameters.map((type, index) => `(param $p${index} ${type})`).join(' ');
     // A leaf's frame may lie below the pointer, in the red zone.
-    const isBelow = isLeaf && frameBytes <= 128 && random.chance(30);
-    const enter = isBelow
-      ? `(local.set $frame (i32.sub (global.get $stack) (i32.const ${frameBytes})))`
-      : `(global.set $stack (local.tee $frame (i32.sub (global.get $stack) (i32.const ${frameBytes}))))`;
-    const prologue = frameBytes === 0 ? '' : `${enter} (memory.fill (local.get $frame) (i32.const 0) (i32.const ${frameBytes}))`;
-    const epilogue = frameBytes === 0 || isBelow ? '' : `(global.set $stack (i32.add (local.get $frame) (i32.const ${frameBytes})))`;
+    const size = frameBytes + canaryBytes;
+    const isBelow = isLeaf && size <= redZone && random.chance(30);
+    const bottom = `(i32.sub (global.get $stack) (i32.const ${size}))`;
+    const enter = isBelow ? `(local.set $frame ${bottom})` : `(global.set $stack (local.tee $frame ${bottom}))`;
+    const canary = canaryText(parameters);
+    const prologue = `${enter} (memory.fill (local.get $frame) (i32.const 0) (i32.const ${frameBytes}))
+      (local.set $canary ${canary}) (i64.store offset=${frameBytes} (local.get $frame) (local.get $canary))`;
+    const check = `(if (i64.ne (i64.load offset=${frameBytes} (local.get $frame)) (local.get $canary)) (then (unreachable)))`;
+    const leave = isBelow ? '' : `(global.set $stack (i32.add (local.get $frame) (i32.const ${size})))`;
     const text = `(func ${name} ${named} ${resultText(results)}
-      (local $frame i32) ${scope.declared.join(' ')}
-      ${prologue}
+      (local $frame i32) (local $canary i64) ${scope.declared.join(' ')}
+      ${frameBytes === 0 ? '' : prologue}
       (block $exit ${resultText(results)} ${steps} ${again} ${values})
-      ${epilogue})`;
+      ${frameBytes === 0 ? '' : `${check} ${leave}`})`;
     return { text, cost: scope.cost };
   }
 
@@ -484,8 +506,9 @@ class ModuleGenerator {
 
   #memoryStatement(scope: Scope): string {
     const random = this.#random;
+    if (this.#isLarge && random.chance(40) && this.#isAffordable(scope, longCost)) return this.#longStatement(scope);
     const bulk = random.chance(25);
-    const size = bulk ? 16 : 16;
+    const size = 16;
     const address = this.#address(scope, size);
     if (address === null) return this.#assignment(scope);
     if (!bulk) {
@@ -503,6 +526,15 @@ class ModuleGenerator {
       default:
         return `(memory.init $passive ${address} (i32.and ${this.#expression(scope, 'i32', 1)} (i32.const 127)) ${length})`;
     }
+  }
+
+  /** An instruction on about 64 KiB, mostly so long that the compiler splits it. */
+  #longStatement(scope: Scope): string {
+    scope.cost += scope.times * longCost;
+    const far = () => `(i32.add (i32.const 65536) (i32.and ${this.#expression(scope, 'i32', 1)} (i32.const 0xffff)))`;
+    const length = `(i32.add (i32.const 65000) (i32.and ${this.#expression(scope, 'i32', 1)} (i32.const 0x7fff)))`;
+    if (this.#random.chance(50)) return `(memory.fill ${far()} (i32.or ${this.#expression(scope, 'i32', 1)} (i32.const 1)) ${length})`;
+    return `(memory.copy ${far()} ${far()} ${length})`;
   }
 
   /** What only stateful modules do: globals, the table, growth. */
@@ -663,6 +695,22 @@ class ModuleGenerator {
         return `(${random.pick(vectorBinaries)} ${operand()} ${operand()})`;
     }
   }
+}
+
+/** A result that depends on the function's frame. */
+function withFrame(type: Type, text: string, frameBytes: number): string {
+  if (frameBytes === 0 || (type !== 'i32' && type !== 'i64')) return text;
+  const offsets = [0, frameBytes / 2, frameBytes - 8];
+  return offsets.reduce((mixed, offset) => `(${type}.xor ${mixed} (${type}.load offset=${offset} (local.get $frame)))`, text);
+}
+
+/** A number that depends on the parameters, so that threads in the same function have different ones. */
+function canaryText(parameters: readonly Type[]): string {
+  return parameters.reduce((mixed, type, index) => {
+    if (type !== 'i32' && type !== 'i64') return mixed;
+    const value = type === 'i32' ? `(i64.extend_i32_u (local.get $p${index}))` : `(local.get $p${index})`;
+    return `(i64.add (i64.mul ${mixed} (i64.const 0x100000001b3)) ${value})`;
+  }, '(i64.const 0x5eed)');
 }
 
 function canonicalOf(type: Type, text: string): string {
