@@ -6,7 +6,7 @@ import { decodeBody } from './binary/instruction-codec.ts';
 import { type FunctionBody, type FunctionType, functionTypeOf, type Import, importsOf, type Module } from './binary/module.ts';
 import { evaluateConstant, evaluateGlobals } from './constant.ts';
 import { compilerLimits as limits, pastLimit } from './limits.ts';
-import { isMinified, isRuntimeImport, minifiedImport, unknownImport } from './unknown-import.ts';
+import { builtByGo, isMinified, isRuntimeImport, minifiedImport, unknownImport } from './unknown-import.ts';
 
 export type Findings = {
   /** Why a device cannot run the module. */
@@ -101,6 +101,8 @@ function checkImports(module: Module, referred: ReadonlySet<number>): string[] {
       index += 1;
     }
   }
+  const builder = reasons.length > 0 ? builtByGo(module.functionNames.values()) : null;
+  if (builder !== null) reasons.unshift(builder);
   if (index > limits.importedFunctions.value)
     reasons.push(pastLimit('the module imports', index, limits.importedFunctions, 'import fewer functions'));
   return reasons;

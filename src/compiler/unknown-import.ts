@@ -59,7 +59,7 @@ export function unknownImport(module: string, name: string, kernel: readonly str
 function reasonOf(module: string, name: string, kernel: readonly string[]): string {
   if (module.startsWith('wasi_') || module.startsWith('wasi:') || module === 'wasi_unstable') {
     const what = wasiReasons.find(([pattern]) => pattern.test(name))?.[1];
-    return `it is a system call of WASI${what === undefined ? '' : `, which ${what}`}, and devices have no WASI: build for wasm32-unknown-unknown, or remove what uses it`;
+    return `it is a system call of WASI${what === undefined ? '' : `, which ${what}`}, and devices have no WASI: build for a target without it (wasm32-unknown-unknown; TinyGo: -target=wasm-unknown), or remove what uses it`;
   }
   const feature = module === 'env' ? assemblyScriptImports.get(name) : undefined;
   if (feature !== undefined) return `it is ${feature}`;
@@ -68,6 +68,17 @@ function reasonOf(module: string, name: string, kernel: readonly string[]): stri
   if (module === 'env')
     return `"env" is a default of toolchains: name the module that has the function (C: __attribute__((import_module("tcp"))); AssemblyScript: @external("tcp", "${name}")), or import from "kernel"`;
   return `import from "kernel" (${kernel.join(', ')}), or from another module by its name (a-z, 0-9, "-" and "_", at most 63 characters)`;
+}
+
+/**
+ * Says that a module comes from Go's own compiler, and what to do; null where its functions' names do not say so.
+ * @param functionNames The names of the module's functions; one with `-ldflags=-s` has none.
+ */
+export function builtByGo(functionNames: Iterable<string>): string | null {
+  for (const name of functionNames)
+    if (name.startsWith('_rt0_wasm_'))
+      return "the module was built by Go's own compiler, whose runtime needs WASI or JavaScript, and devices have neither: build it with TinyGo (-target=wasm-unknown -gc=precise)";
+  return null;
 }
 
 /** Whether a name is one that minifiers give to import modules: a letter or two. */

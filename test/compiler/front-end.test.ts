@@ -65,6 +65,24 @@ test.each([
   expect(result.ok ? '' : result.diagnostics[0]?.message).toContain(reason);
 });
 
+test.each([
+  ['wasip1', 'wasi_snapshot_preview1', 'sched_yield'],
+  ['js', 'gojs', 'runtime.nanotime1'],
+])("what Go's own compiler builds for GOOS=%s is refused with what to build instead", async (system, module, name) => {
+  const code = assemble(`(module (import "${module}" "${name}" (func $f)) (func (export "check") (call $f)))`);
+  const entry = [...new TextEncoder().encode(`_rt0_wasm_${system}`)];
+  // The name section's list of functions: the second one has a name.
+  const names = section('name', [0x01, entry.length + 3, 0x01, 0x01, entry.length, ...entry]);
+  expect(await compile({ language: 'wasm', source: new Uint8Array([...code, ...names]) })).toMatchObject({
+    ok: false,
+    problem: 'unsupported',
+    diagnostics: [
+      { message: expect.stringMatching(/^the module was built by Go's own compiler.*build it with TinyGo \(-target=wasm-unknown/) },
+      { message: expect.stringContaining(`the import "${module}" "${name}" is unknown`) },
+    ],
+  });
+});
+
 test("emscripten's memory is refused with what to do", async () => {
   const result = await compileText('(module (import "env" "memory" (memory 256)) (func (export "g") (drop (i32.load (i32.const 0)))))');
   expect(result).toMatchObject({ ok: false, diagnostics: [{ message: expect.stringContaining('-sSTANDALONE_WASM') }] });
