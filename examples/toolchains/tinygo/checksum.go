@@ -1,5 +1,8 @@
+// The same work as c/checksum.c, in Go: an array on the stack of each call.
 package main
 
+// Fills an array, changes it in a loop, and checks it; returns 1 if every element is as expected.
+//
 //go:wasmexport check
 func check(seed, rounds int32) int32 {
 	var a [64]int32
