@@ -139,9 +139,13 @@ function checkExports(module: Module): string[] {
   if (exported.length > limits.exports.value) {
     reasons.push(pastLimit('the module exports', exported.length, limits.exports, 'export fewer functions'));
   }
+  // Of every kind: the image exports its fuel and its memory by such names.
+  for (const { name } of module.exports) {
+    if (name.startsWith(`${systemNamespace}:`))
+      reasons.push(`the export "${name.slice(0, 100)}" has a name that is reserved for the system: choose another`);
+  }
   for (const { name, index } of exported) {
     const what = `the export "${name.slice(0, 100)}"`;
-    if (name.startsWith(`${systemNamespace}:`)) reasons.push(`${what} has a name that is reserved for the system: choose another`);
     const type = functionTypeOf(module, index);
     if (type !== undefined) reasons.push(...referenceFault(what, type));
   }

@@ -157,6 +157,8 @@ export class LoadedImage implements Enterable {
     if (memory instanceof WebAssembly.Memory) this.#memoryReservation?.attach(memory);
     const fuel = exports[fuelExport];
     this.#fuel = fuel instanceof WebAssembly.Global ? fuel : null;
+    // Throws where the fuel is a constant: here it fails the load or the access, in the processor it would end the host.
+    this.useUpFuel();
     const functions = image.stamp.interface.exports.map(({ name }) => functionOf(exports, name));
     this.#functions = functions;
     this.#write(functions);

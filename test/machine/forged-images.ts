@@ -38,6 +38,17 @@ export function forge(text: string, stamp: StampOf, gate: string = gateOf(stamp)
   return { bytes, digest: digestOf(bytes) };
 }
 
+/** A compiled image with some of its bytes replaced by as many others. */
+export function alter(image: Uint8Array, replacements: readonly (readonly [from: Uint8Array, to: Uint8Array])[]): ForgedImage {
+  const bytes = new Uint8Array(image);
+  for (const [from, to] of replacements) {
+    const place = Buffer.from(bytes).indexOf(from);
+    if (place < 0 || from.length !== to.length) throw new Error('the image is not as expected');
+    bytes.set(to, place);
+  }
+  return { bytes, digest: digestOf(bytes) };
+}
+
 function gateOf({ exports = [] }: StampOf): string {
   return `(module ${exports.map((_, index) => `(func (export "${index}"))`).join('')})`;
 }

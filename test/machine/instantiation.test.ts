@@ -1,8 +1,9 @@
 // A reported success is a success: an image whose instantiation may fail is instantiated in operation 230, and a trap names the module that caused it.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
-import { digestOf, type VerifiedImage } from '../../src/machine/index.ts';
+import type { VerifiedImage } from '../../src/machine/index.ts';
 import { type Bench, compiler, makeBench, moduleImage, quickModule, until } from './fixture.ts';
+import { alter, exported, forge } from './forged-images.ts';
 import { readVerified } from './read-verified.ts';
 
 let bench: Bench;
@@ -19,17 +20,11 @@ async function outOfBounds(): Promise<VerifiedImage> {
   const source = `(module (memory 1) (data (i32.const 65000) "x") ${work})`;
   const result = await compiler.compileModule({ module: 'tcp', version: '1.1.0', language: 'wat', source });
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-  const bytes = Buffer.from(result.compiled.image);
-  const replace = (from: Buffer, to: Buffer) => {
-    const place = bytes.indexOf(from);
-    if (place < 0) throw new Error('the image is not as expected');
-    to.copy(bytes, place);
-  };
   // i32.const in signed LEB128.
-  replace(Buffer.from([0x41, 0xe8, 0xfb, 0x03, 0x0b]), Buffer.from([0x41, 0xf0, 0xa2, 0x04, 0x0b]));
-  replace(Buffer.from('"mayFailToInstantiate":false'), Buffer.from('"mayFailToInstantiate":true '));
-  const patched = new Uint8Array(bytes);
-  return readVerified(patched, digestOf(patched));
+  const offset = [Buffer.from([0x41, 0xe8, 0xfb, 0x03, 0x0b]), Buffer.from([0x41, 0xf0, 0xa2, 0x04, 0x0b])] as const;
+  const stamp = [Buffer.from('"mayFailToInstantiate":false'), Buffer.from('"mayFailToInstantiate":true ')] as const;
+  const { bytes, digest } = alter(result.compiled.image, [offset, stamp]);
+  return readVerified(bytes, digest);
 }
 
 test.each([
@@ -43,6 +38,13 @@ test.each([
   await bench.start('calls', { module: 'tcp', calls: 1 });
   await until(() => bench.statistics('calls').state === 'finished');
   expect(bench.statistics('calls')).toMatchObject({ callsCompleted: 1, callsFailed: 0 });
+});
+
+test('an image with a constant in the place of its fuel fails the load, and the host goes on', async () => {
+  const text = '(module (global (export "patchbay:fuel") i32 (i32.const 1)) (func $start) (start $start) (func (export "one")))';
+  const { bytes, digest } = forge(text, { kind: 'module', hasStart: true, exports: [exported('one')] });
+  const report = await bench.device.load({ image: readVerified(bytes, digest) });
+  expect(report).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('immutable global') });
 });
 
 const callsWrongly = `(module (type $other (func (result f64))) (table 2 funcref) (elem (i32.const 0) $f)
