@@ -169,8 +169,15 @@ function reasonsOf(module: Module, initialize: number | null): string[] {
   const type = initialize === null ? undefined : functionTypeOf(module, initialize);
   if (type !== undefined && type.parameters.length + type.results.length > 0)
     reasons.push(`the export that initializes the module has parameters or results: expected a function of type () → ()`);
+  const base = readStack(module)?.base ?? 0;
+  if (base > memoryBytes(module))
+    reasons.push(
+      `the stack pointer begins at ${base}, past the memory of ${memoryBytes(module)} bytes: give the module a larger initial memory, or lay the stack within it`,
+    );
   return reasons;
 }
+
+const memoryBytes = ({ memories }: Module) => (memories[0]?.initial ?? 0) * pageBytes;
 
 /** Whether the module contains `memory.grow`. */
 function growsMemory({ functions }: Module): boolean {
@@ -246,8 +253,7 @@ function findPointer(module: Module): number | null {
   for (const [index, { type }] of module.globals.entries()) {
     const global = importsOf(module, 'global').length + index;
     const base = type.mutable ? constantOf(module, global) : null;
-    const bytes = (module.memories[0]?.initial ?? 0) * pageBytes;
-    if (base !== null && base >= lowestBase && base <= bytes && base % 4 === 0) usages.set(global, { balanced: 0, leaves: 0, odd: 0 });
+    if (base !== null && base >= lowestBase && base <= memoryBytes(module) && base % 4 === 0) usages.set(global, { balanced: 0, leaves: 0, odd: 0 });
   }
   if (usages.size === 0) return null;
   for (const body of module.functions) countUsages(decodeBody(body), usages);

@@ -22,6 +22,11 @@ export class ImageStack {
     const memory = exports[memoryExport];
     if (!(pointer instanceof WebAssembly.Global) || !(memory instanceof WebAssembly.Memory) || stack === null)
       throw new Error(`${module}@${version} does not export its stack: compile the source again`);
+    // The memory never shrinks: what is within it now can be copied at every switch.
+    if (stack.base > memory.buffer.byteLength || stack.floor > stack.base)
+      throw new Error(
+        `${module}@${version} has a stack from ${stack.floor} to ${stack.base}, outside of its memory of ${memory.buffer.byteLength} bytes: compile the source again`,
+      );
     this.#name = `${module}@${version}`;
     this.#pointer = pointer;
     this.#memory = memory;

@@ -108,6 +108,13 @@ test.each([
   ],
   ['a program', '(func (export "_start"))', 'a program, not a module'],
   ['a function with a reserved name', '(func (export "patchbay:fuel"))', 'reserved'],
+  ['a global with a reserved name', '(global (export "patchbay:fuel") i32 (i32.const 1)) (func (export "f"))', 'reserved'],
+  ['a table with a reserved name', '(table (export "patchbay:memory") 1 funcref) (func (export "f"))', 'reserved'],
+  [
+    'a stack past the memory',
+    '(memory 1) (global (export "__stack_pointer") (mut i32) (i32.const 65540)) (func (export "f"))',
+    'the stack pointer begins at 65540, past the memory of 65536 bytes',
+  ],
   ['data past the end', '(memory 1) (data (i32.const 65534) "abcd") (func (export "f"))', 'data segment 0 has 4 bytes at offset 65534'],
   ['data far outside', '(memory 1) (data (i32.const 70000) "") (func (export "f"))', 'offset 70000'],
   ['data at a negative offset', '(memory 1) (data (i32.const -1) "a") (func (export "f"))', 'offset 4294967295'],

@@ -3,6 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { type Bench, compiler, endless, makeBench, moduleImage, prebuiltImage, referenceCount, until } from './fixture.ts';
+import { alter } from './forged-images.ts';
+import { readVerified } from './read-verified.ts';
 
 let bench: Bench;
 beforeEach(() => {
@@ -123,6 +125,17 @@ test('a stack that passes its bounds ends the call by an error that names the mo
   await bench.start('q', { module: 'deep', arguments: ['0'], threads: 2, calls: 1 });
   await finished('q');
   expect(bench.statistics('q')).toMatchObject({ callsCompleted: 2, lastResult: '2048' });
+});
+
+test('an image whose stamp puts the stack past the memory fails its calls, and the host goes on', async () => {
+  const result = await compiler.compileModule({ module: 'deep', version: '1.0.0', language: 'wat', source: recursive(4_194_304, 64) });
+  if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
+  const { bytes, digest } = alter(result.compiled.image, [[Buffer.from('"base":4194304'), Buffer.from('"base":4194320')]]);
+  await bench.device.load({ image: readVerified(bytes, digest) });
+  await bench.start('p', { module: 'deep', arguments: ['0'], threads: 2, calls: 1 });
+  await finished('p');
+  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 0, callsFailed: 2 });
+  expect(bench.statistics('p').lastFailure).toContain('deep@1.0.0 has a stack from 1024 to 4194320, outside of its memory of 4194304 bytes');
 });
 
 test('a thread holds at most 1 MiB of stacks', async () => {
