@@ -10,6 +10,7 @@ import { gateOf } from './gate.ts';
 import { FunctionTooLargeError, type InstrumentationOptions, instrument } from './instrumentation.ts';
 import { compilerLimits as limits, pastLimit } from './limits.ts';
 import { link } from './link.ts';
+import { mergedLocalsFaults } from './merged-locals.ts';
 import { mayFailToInstantiate } from './segments.ts';
 import { type Collector, reachableFrom, runtimeExports, runtimeFunctions } from './toolchain.ts';
 
@@ -49,6 +50,8 @@ export function assemble(request: AssembleRequest): Assembled {
   });
   const sizes = { memoryPages: limits.memoryPages.value, tableElements: limits.grownTableElements.value };
   const linked = link(withMemoryExport(controlled), { kind, stubs: request.stubs, ...sizes });
+  const faults = kind === 'driver' ? [] : mergedLocalsFaults(linked);
+  if (faults.length > 0) return { ok: false, reasons: faults };
   const image = encodeModule({ ...linked, customSections: sectionsOf(request, interfaceOf, linked.memories[0]) });
   if (image.length > limits.imageBytes.value)
     return { ok: false, reasons: [pastLimit('the image has', image.length, limits.imageBytes, 'make the module smaller')] };

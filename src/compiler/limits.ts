@@ -29,6 +29,18 @@ export const compilerLimits = {
   functions: { value: 100_000, unit: 'functions', of: 'Functions in a module', past: refused },
   functionBytes: { value: mebibyte, unit: 'bytes', of: 'Code of one function', past: refused },
   locals: { value: 50_000, unit: 'locals', of: 'Local variables of one function', past: refused },
+  mergedLocals: {
+    value: 4_000_000,
+    unit: 'local variables times blocks',
+    of: 'Local variables of one function, times its blocks (16 branches count as one)',
+    past: refused,
+  },
+  moduleMergedLocals: {
+    value: 20_000_000,
+    unit: 'local variables times blocks',
+    of: 'The same, of all functions of a module together',
+    past: refused,
+  },
   memoryPages: {
     value: 1_024,
     unit: 'pages of 64 KiB',

@@ -19,6 +19,15 @@ const numbered = (count: number, line: (index: number) => string, separator = '\
   Array.from({ length: count }, (_, index) => line(index)).join(separator);
 const nested = (levels: number) => `(module (func (export "f") ${'(block '.repeat(levels)}(br 0)${')'.repeat(levels)}))`;
 const loops = (levels: number) => `(module (func (export "f") ${'loop '.repeat(levels)}${'end '.repeat(levels)}))`;
+/** A function that has so many locals where ways meet, and needs the value of each. */
+const merging = (name: string, locals: number, body: string) =>
+  `(func (export "${name}") (param i32) (local ${'i32 '.repeat(locals)})
+    ${numbered(locals, (index) => `(local.set ${index + 1} (i32.load offset=${index} (local.get 0)))`)}
+    ${body}
+    ${numbered(locals, (index) => `(i32.store offset=${index} (local.get 0) (local.get ${index + 1}))`)})`;
+const ifs = (count: number) =>
+  numbered(count, (index) => `(if (i32.load offset=${index} (local.get 0)) (then (local.set 1 (local.get 0))))`);
+const branches = (count: number) => `(block ${numbered(count, (index) => `(br_if 0 (i32.load offset=${index} (local.get 0)))`)})`;
 const inFunction = (body: string) => `export function f(p: i32): i32 {\n${body}\n}`;
 
 test.each<[string, Language, string]>([
@@ -85,6 +94,14 @@ test.each<[string, Language, string, string]>([
   ],
   ['one function', 'wat', `(module (func (export "f")${'f64.const 1 drop '.repeat(104_858)}))`, 'the limit is 1,048,576'],
   ['locals', 'wat', `(module (func (export "f") (local ${'i32 '.repeat(50_001)})))`, '50001 locals; the limit is 50000'],
+  ['locals times blocks', 'wat', `(module (memory 1) ${merging('f', 2_000, ifs(3_000))})`, '"f" has, with its safepoints, 6,0'],
+  ['locals times branches', 'wat', `(module (memory 1) ${merging('f', 10_000, branches(8_000))})`, '"f" has, with its safepoints, 5,1'],
+  [
+    'locals times blocks of a module',
+    'wat',
+    `(module (memory 1) ${numbered(11, (index) => merging(`f${index}`, 2_000, ifs(1_000)))})`,
+    'the functions of the module have, with their safepoints, 22,',
+  ],
   ['the source', 'wat', ' '.repeat(4 * 1_024 * 1_024 + 1), '4,194,305 bytes; the limit is 4,194,304'],
 ])('%s past the limit: refused with limit and value', async (_what, language, source, message) => {
   const result = await compile(language, source);
