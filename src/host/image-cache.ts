@@ -1,6 +1,6 @@
 // Images by digest: each is downloaded and compiled once for all devices of the host.
 
-import { type Image, readImage } from '../machine/index.ts';
+import { compileImage, type Image } from '../machine/index.ts';
 
 export type CacheLimits = { readonly images: number; readonly bytes: number };
 
@@ -43,7 +43,7 @@ export class ImageCache {
 
   async #read(digest: string): Promise<Image> {
     const bytes = await this.#download(digest);
-    const image = readImage(bytes, digest);
+    const image = await compileImage(bytes, digest);
     this.#sizes.set(digest, bytes.length);
     this.#bytes += bytes.length;
     for (const oldest of this.#sizes.keys()) {

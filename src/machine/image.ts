@@ -1,6 +1,7 @@
 // An image: one compiled version of a module, as bytes that a device can put in its memory.
 
 import { createHash } from 'node:crypto';
+import { setFlagsFromString } from 'node:v8';
 import { parse as parseVersion } from 'semver';
 import { z } from 'zod';
 import { abiVersion, exportLimit, gateSection, stampSection } from './abi.ts';
@@ -85,18 +86,42 @@ export function digestOf(bytes: string | Uint8Array): string {
  * stamp allows.
  */
 export function readImage(bytes: Uint8Array<ArrayBuffer>, digest: string): Image {
+  checkDigest(bytes, digest);
+  const image = checkCode(compile(bytes), bytes, digest);
+  return image.stamp.kind === 'driver' ? { ...image, kind: 'driver' } : withGate(image, compile(gateOf(image.code)));
+}
+
+/**
+ * Does what `readImage` does, and compiles all functions on other threads of the process. `readImage` leaves a function to its first call, which then
+ * holds up all devices of the host.
+ * @throws {ImageError} as `readImage` does.
+ */
+export async function compileImage(bytes: Uint8Array<ArrayBuffer>, digest: string): Promise<Image> {
+  checkDigest(bytes, digest);
+  const image = checkCode(await compileAhead(bytes), bytes, digest);
+  return image.stamp.kind === 'driver' ? { ...image, kind: 'driver' } : withGate(image, await compileAhead(gateOf(image.code)));
+}
+
+function checkDigest(bytes: Uint8Array, digest: string): void {
   const actual = digestOf(bytes);
   if (actual !== digest) throw new ImageError(`the image's digest is ${actual}, not ${digest} as ordered`);
-  const code = compile(bytes);
+}
+
+function checkCode(code: WebAssembly.Module, bytes: Uint8Array<ArrayBuffer>, digest: string): CompiledImage {
   const stamp = readStamp(code);
-  const image = { digest, bytes: bytes.length, stamp, code };
   refuseIf(borderFaultOf(code, bytes, stamp));
-  if (stamp.kind === 'driver') return { ...image, kind: 'driver' };
+  return { digest, bytes: bytes.length, stamp, code };
+}
+
+function gateOf(code: WebAssembly.Module): Uint8Array<ArrayBuffer> {
   const [gate] = WebAssembly.Module.customSections(code, gateSection);
   if (gate === undefined) throw new ImageError(`the image has no ${gateSection} section: compile the source again`);
-  const compiledGate = compile(new Uint8Array(gate));
-  refuseIf(gateFault(compiledGate, stamp));
-  return { ...image, kind: 'module', gate: compiledGate };
+  return new Uint8Array(gate);
+}
+
+function withGate(image: CompiledImage, gate: WebAssembly.Module): ModuleImage {
+  refuseIf(gateFault(gate, image.stamp));
+  return { ...image, kind: 'module', gate };
 }
 
 function borderFaultOf(code: WebAssembly.Module, bytes: Uint8Array, stamp: Stamp): string | null {
@@ -116,8 +141,21 @@ function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
   try {
     return new WebAssembly.Module(bytes);
   } catch (error) {
-    throw new ImageError(`the image is not valid WebAssembly: ${error instanceof Error ? error.message : String(error)}`);
+    throw invalid(error);
   }
+}
+
+async function compileAhead(bytes: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
+  setFlagsFromString('--no-wasm-lazy-compilation');
+  try {
+    return await WebAssembly.compile(bytes);
+  } catch (error) {
+    throw invalid(error);
+  }
+}
+
+function invalid(error: unknown): ImageError {
+  return new ImageError(`the image is not valid WebAssembly: ${error instanceof Error ? error.message : String(error)}`);
 }
 
 function readStamp(code: WebAssembly.Module): Stamp {

@@ -2,7 +2,7 @@
 
 export { Device, type DeviceOptions, type DeviceState } from './device.ts';
 export { CallError, type Entry, type EntryRequest } from './entry.ts';
-export { digestOf, type Image, ImageError, readImage } from './image.ts';
+export { compileImage, digestOf, type Image, ImageError, readImage } from './image.ts';
 export type { LoadReport } from './load-report.ts';
 export { defaultImageMemory } from './memory-budget.ts';
 export { Processor, type ProcessorOptions } from './processor.ts';

@@ -50,6 +50,8 @@ declare namespace WebAssembly {
   class Suspending {
     constructor(handler: (...values: never[]) => Promise<void>);
   }
+  /** Compiles on other threads of the process. */
+  function compile(bytes: Uint8Array<ArrayBuffer>): Promise<Module>;
   /** Whether the engine accepts the bytes as a module. */
   function validate(bytes: Uint8Array<ArrayBuffer>): boolean;
   /** An export that runs on a stack of its own and answers with a promise. */

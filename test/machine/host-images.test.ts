@@ -1,9 +1,11 @@
 // What a host keeps of images that its devices no longer run: a bounded number, however many versions come.
 
+import { setFlagsFromString } from 'node:v8';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
 import { ImageCache } from '../../src/host/image-cache.ts';
 import { countHeld } from './collection.ts';
 import { type Bench, compiler, driverImage, makeBench, quickModule, until } from './fixture.ts';
+import { exported, forge } from './forged-images.ts';
 import { readVerified } from './read-verified.ts';
 import { Versions, versionText } from './versions.ts';
 
@@ -68,6 +70,17 @@ test('a program that has ended keeps its statistics, and neither its driver nor 
   await bench.device.programEnded('short');
   expect(await countHeld([code])).toBe(0);
   expect(bench.statistics('short')).toMatchObject({ state: 'finished', threads: 0, callsCompleted: 15, lastResult: '2' });
+});
+
+test('a host compiles all functions of an image and of its gate before a device gets them', async () => {
+  setFlagsFromString('--allow-natives-syntax');
+  const isUncompiled = new Function('exported', 'return %IsUncompiledWasmFunction(exported)');
+  const { bytes, digest } = forge('(module (func (export "one")))', { kind: 'module', exports: [exported('one')] });
+  const image = await new ImageCache(async () => bytes).get(digest);
+  if (image.kind === 'driver') throw new Error('the image is one of a module');
+  const instance = new WebAssembly.Instance(image.code, {});
+  const gate = new WebAssembly.Instance(image.gate, { patchbay: { resolve: () => null } });
+  expect([isUncompiled(instance.exports['one']), isUncompiled(gate.exports['0'])]).toEqual([false, false]);
 });
 
 test('a cache of images holds 256 of them', async () => {
