@@ -47,10 +47,11 @@ export const compilerLimits = {
     of: 'Memory of a module',
     past: 'A larger initial memory is refused (422); `memory.grow` past the limit returns -1.',
   },
+  tables: { value: 16, unit: 'tables', of: 'Tables of a module', past: refused },
   tableElements: {
     value: 65_536,
     unit: 'elements',
-    of: 'Table of a module, at first',
+    of: 'Tables of a module together, at first',
     past: refused,
   },
   // An engine copies the whole table when it grows: no safepoint can be in between.

@@ -174,10 +174,10 @@ function checkSizes(module: Module): string[] {
     if (initial > limits.memoryPages.value)
       reasons.push(pastLimit('the module begins with a memory of', initial, limits.memoryPages, 'link it with a smaller initial memory'));
   }
-  for (const { limits: size } of tables) {
-    if (size.initial > limits.tableElements.value)
-      reasons.push(pastLimit('the module begins with a table of', size.initial, limits.tableElements, 'make the table smaller'));
-  }
+  if (tables.length > limits.tables.value) reasons.push(pastLimit('the module has', tables.length, limits.tables, 'use fewer tables'));
+  const elements = tables.reduce((sum, { limits: size }) => sum + size.initial, 0);
+  if (elements > limits.tableElements.value)
+    reasons.push(pastLimit('the module begins with tables of', elements, limits.tableElements, 'make the tables smaller'));
   return reasons;
 }
 

@@ -253,7 +253,8 @@ function findPointer(module: Module): number | null {
   for (const [index, { type }] of module.globals.entries()) {
     const global = importsOf(module, 'global').length + index;
     const base = type.mutable ? constantOf(module, global) : null;
-    if (base !== null && base >= lowestBase && base <= memoryBytes(module) && base % 4 === 0) usages.set(global, { balanced: 0, leaves: 0, odd: 0 });
+    if (base !== null && base >= lowestBase && base <= memoryBytes(module) && base % 4 === 0)
+      usages.set(global, { balanced: 0, leaves: 0, odd: 0 });
   }
   if (usages.size === 0) return null;
   for (const body of module.functions) countUsages(decodeBody(body), usages);

@@ -1,7 +1,7 @@
 // Reads of a WebAssembly binary what the engine's own reflection leaves out: which index an export has, and what segments write to at the start.
 
 /** Ids of the sections that are read here. */
-const sectionIds = { memory: 5, export: 7, start: 8, element: 9, data: 11 } as const;
+const sectionIds = { table: 4, memory: 5, export: 7, start: 8, element: 9, data: 11 } as const;
 
 const externalKinds = ['function', 'table', 'memory', 'global', 'tag'] as const;
 type ExternalKind = (typeof externalKinds)[number];
@@ -16,6 +16,8 @@ type IndexedExport = {
 export type BinarySections = {
   /** Memories that the module declares itself, without those that it imports. */
   readonly memories: number;
+  /** Elements that the tables which the module declares itself may have together; those without a maximum are counted as 2^32 - 1. */
+  readonly tableElements: number;
   readonly exports: readonly IndexedExport[];
   readonly hasStart: boolean;
   /** Memories that active data segments write to when the module is instantiated, by their indices. */
@@ -36,6 +38,7 @@ export class UnreadableBinary extends Error {
 export function readSections(bytes: Uint8Array): BinarySections {
   const reader = new Reader(bytes, 8);
   let memories = 0;
+  let tableElements = 0;
   let hasStart = false;
   const exports: IndexedExport[] = [];
   const writtenMemories = new Set<number>();
@@ -43,7 +46,8 @@ export function readSections(bytes: Uint8Array): BinarySections {
   while (!reader.isAtEnd) {
     const id = reader.byte();
     const end = reader.unsigned() + reader.position;
-    if (id === sectionIds.memory) memories = reader.unsigned();
+    if (id === sectionIds.table) for (const elements of reader.list(() => readTable(reader))) tableElements += elements;
+    else if (id === sectionIds.memory) memories = reader.unsigned();
     else if (id === sectionIds.start) hasStart = true;
     else if (id === sectionIds.export) exports.push(...reader.list(() => readExport(reader)));
     else if (id === sectionIds.data) for (const memory of reader.list(() => readDataSegment(reader))) addIfActive(writtenMemories, memory);
@@ -51,12 +55,28 @@ export function readSections(bytes: Uint8Array): BinarySections {
       for (const table of reader.list(() => readElementSegment(reader))) addIfActive(writtenTables, table);
     reader.position = end;
   }
-  return { memories, exports, hasStart, writtenMemories, writtenTables };
+  return { memories, tableElements, exports, hasStart, writtenMemories, writtenTables };
 }
 
 function addIfActive(written: Set<number>, index: number | null): void {
   if (index !== null) written.add(index);
 }
+
+/** Returns how many elements the table may have. */
+function readTable(reader: Reader): number {
+  const hasInitialValue = reader.byte() === tableWithInitialValue;
+  if (hasInitialValue) reader.skip(2);
+  else reader.position -= 1;
+  skipElementType(reader, true);
+  const hasMaximum = (reader.byte() & 1) !== 0;
+  const initial = reader.unsigned();
+  const elements = hasMaximum ? reader.unsigned() : Math.max(initial, unboundedTable);
+  if (hasInitialValue) skipConstant(reader);
+  return elements;
+}
+
+const tableWithInitialValue = 0x40;
+const unboundedTable = 2 ** 32 - 1;
 
 function readExport(reader: Reader): IndexedExport {
   const name = reader.name();

@@ -10,7 +10,7 @@ import {
   pinnedRecordExport,
   systemNamespace,
 } from './abi.ts';
-import { type BinarySections, readSections } from './binary-sections.ts';
+import type { BinarySections } from './binary-sections.ts';
 import type { FunctionType, Stamp } from './image.ts';
 
 type ImageKind = Stamp['kind'];
@@ -66,9 +66,8 @@ const driverExports = ['main', 'call'];
 const referenceTypes: readonly string[] = ['funcref', 'externref'];
 
 /** Returns why an image must not come into a device's memory, by what it imports and exports; null where it may. */
-export function borderFault(code: WebAssembly.Module, bytes: Uint8Array, stamp: Stamp): string | null {
+export function borderFault(code: WebAssembly.Module, sections: BinarySections, stamp: Stamp): string | null {
   const imports = WebAssembly.Module.imports(code);
-  const sections = readSections(bytes);
   return (
     referenceFault(stamp) ??
     firstFault(imports, (imported) => importFault(imported, stamp, imports.some(isEntryImport))) ??

@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { parse as parseVersion } from 'semver';
 import { z } from 'zod';
 import { abiVersion, exportLimit, gateSection, stampSection } from './abi.ts';
-import { UnreadableBinary } from './binary-sections.ts';
+import { type BinarySections, readSections, UnreadableBinary } from './binary-sections.ts';
 import { borderFault, gateFault } from './image-border.ts';
 
 export const ValueType = z.enum(['i32', 'i64', 'f32', 'f64', 'v128', 'funcref', 'externref']);
@@ -57,7 +57,14 @@ export type Stamp = z.infer<typeof Stamp>;
 /** An image that was checked and compiled to machine code once, to be shared by all devices of the process. */
 export type Image = ModuleImage | DriverImage;
 
-type CompiledImage = { readonly digest: string; readonly bytes: number; readonly stamp: Stamp; readonly code: WebAssembly.Module };
+type CompiledImage = {
+  readonly digest: string;
+  readonly bytes: number;
+  readonly stamp: Stamp;
+  readonly code: WebAssembly.Module;
+  /** Elements that the tables of an instance may have together. */
+  readonly tableElements: number;
+};
 
 /** One version of a module. */
 export type ModuleImage = CompiledImage & {
@@ -109,8 +116,9 @@ function checkDigest(bytes: Uint8Array, digest: string): void {
 
 function checkCode(code: WebAssembly.Module, bytes: Uint8Array<ArrayBuffer>, digest: string): CompiledImage {
   const stamp = readStamp(code);
-  refuseIf(borderFaultOf(code, bytes, stamp));
-  return { digest, bytes: bytes.length, stamp, code };
+  const sections = sectionsOf(bytes);
+  refuseIf(borderFault(code, sections, stamp));
+  return { digest, bytes: bytes.length, stamp, code, tableElements: sections.tableElements };
 }
 
 function gateOf(code: WebAssembly.Module): Uint8Array<ArrayBuffer> {
@@ -124,11 +132,11 @@ function withGate(image: CompiledImage, gate: WebAssembly.Module): ModuleImage {
   return { ...image, kind: 'module', gate };
 }
 
-function borderFaultOf(code: WebAssembly.Module, bytes: Uint8Array, stamp: Stamp): string | null {
+function sectionsOf(bytes: Uint8Array): BinarySections {
   try {
-    return borderFault(code, bytes, stamp);
+    return readSections(bytes);
   } catch (error) {
-    if (error instanceof UnreadableBinary) return error.message;
+    if (error instanceof UnreadableBinary) throw new ImageError(`the image is refused: ${error.message}`);
     throw error;
   }
 }

@@ -44,10 +44,11 @@ export class LoadedImage implements Enterable {
     this.range = place.range;
     this.#offsets = place.offsets;
     this.#code = { image, imports };
+    const { tableElements } = image;
     const { memory: size } = image.stamp;
     this.record = processor.kernelMemory.allocate(imageRecord.bytes);
     try {
-      this.#memoryReservation = size && processor.memoryBudget.reserve(size);
+      this.#memoryReservation = size === null && tableElements === 0 ? null : processor.memoryBudget.reserve(size, tableElements);
     } catch (error) {
       processor.kernelMemory.release(this.record, imageRecord.bytes);
       throw error;

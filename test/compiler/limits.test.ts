@@ -85,6 +85,13 @@ test.each<[string, Language, string, string]>([
   ],
   ['the memory', 'wat', '(module (memory 1025) (func (export "f")))', '1,025 pages of 64 KiB; the limit is 1,024'],
   ['the table', 'wat', '(module (table 65537 funcref) (func (export "f")))', '65,537 elements; the limit is 65,536'],
+  [
+    'all tables',
+    'wat',
+    '(module (table 65536 funcref) (table 1 externref) (func (export "f")))',
+    'tables of 65,537 elements; the limit is 65,536',
+  ],
+  ['the number of tables', 'wat', `(module ${'(table 1 funcref)'.repeat(17)} (func (export "f")))`, '17 tables; the limit is 16'],
   ['a name', 'wat', `(module (func (export "${'n'.repeat(4_097)}")))`, '4,097 bytes; the limit is 4,096'],
   [
     'the interface',

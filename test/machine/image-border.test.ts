@@ -274,7 +274,7 @@ test('sections are read as the engine reads them', () => {
     function: '(func $f# (export "#"))',
     global: '(global (export "#") i32 (i32.const 7))',
     memory: '(memory $m# (export "#") 1)',
-    table: '(table $t# (export "#") 1 funcref)',
+    table: '(table $t# (export "#") 1 300 funcref)',
   };
   fc.assert(
     fc.property(fc.array(item, { maxLength: 300 }), fc.boolean(), fc.boolean(), (items, hasStart, isActive) => {
@@ -291,6 +291,7 @@ test('sections are read as the engine reads them', () => {
       );
       const sections = readSections(bytes);
       const code = new WebAssembly.Module(bytes);
+      expect(sections.tableElements).toBe(of('table').length * 300);
       expect(sections.exports.map(({ name, kind }) => ({ name, kind }))).toEqual(WebAssembly.Module.exports(code));
       expect(sections.exports.map(({ index }) => index)).toEqual(
         items.map((kind, index) => of(kind).indexOf(index) + (kind === 'function' ? 1 : 0)),

@@ -81,6 +81,17 @@ test('memories past the limit of their number fail the load', async () => {
   expect(await bench.load('three', '1.0.0', withMemory(1))).toMatchObject({ outcome: 'installed' });
 });
 
+test('tables count as far as they may grow, with or without a memory, and return what they had', async () => {
+  const bench = benchWith(5 * mebibyte);
+  const withTable = `(module (table 10 funcref) (func $f (export "work") (param i32) (result i32)
+    (table.grow (ref.func $f) (local.get 0))) (elem declare func $f))`;
+  for (const module of ['one', 'two']) expect(await bench.load(module, '1.0.0', withTable)).toMatchObject({ outcome: 'installed' });
+  expect(bench.processor.memoryBudget.used).toBe(4 * mebibyte);
+  expect((await bench.load('three', '1.0.0', withTable)).reason).toContain('its memory of 2 MiB exceeds the memory budget of the host');
+  await bench.device.deleteModule('one');
+  expect(await bench.load('three', '1.0.0', withTable)).toMatchObject({ outcome: 'installed' });
+});
+
 test('a closed device returns what its images had', async () => {
   const processor = new Processor({ imageMemory: 5 * mebibyte });
   const first = makeBench({ processor });

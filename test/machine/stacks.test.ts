@@ -135,7 +135,9 @@ test('an image whose stamp puts the stack past the memory fails its calls, and t
   await bench.start('p', { module: 'deep', arguments: ['0'], threads: 2, calls: 1 });
   await finished('p');
   expect(bench.statistics('p')).toMatchObject({ callsCompleted: 0, callsFailed: 2 });
-  expect(bench.statistics('p').lastFailure).toContain('deep@1.0.0 has a stack from 1024 to 4194320, outside of its memory of 4194304 bytes');
+  expect(bench.statistics('p').lastFailure).toContain(
+    'deep@1.0.0 has a stack from 1024 to 4194320, outside of its memory of 4194304 bytes',
+  );
 });
 
 test('a thread holds at most 1 MiB of stacks', async () => {
