@@ -463,6 +463,25 @@ test('a switch of many cases pays for one of them', () => {
   expect(charged).toBeLessThan(100_000 * mix.length * 4);
 });
 
+test('a jump by a table of 65,000 labels pays for the search', () => {
+  const jumping = (labels: number) =>
+    single([
+      loop(),
+      block(),
+      localGet(2),
+      { kind: 'branch-table', op: opcodes.br_table, labels: Array.from({ length: labels }, () => 0) },
+      end,
+      ...addOne(2),
+      localGet(0),
+      plain('i32.ne'),
+      branchIf(0),
+      end,
+      localGet(3),
+    ]);
+  const [short, long] = [64, 65_000].map((labels) => measured(imageOf(jumping(labels)), 10_000, 1_000_000).charged);
+  expect((long ?? 0) - (short ?? 0)).toBeGreaterThan(10_000 * 100);
+});
+
 const nested = (depthOfNest: number, open: readonly Instruction[], close: readonly Instruction[]) => {
   const times = (instructions: readonly Instruction[]) => Array.from({ length: depthOfNest }, () => instructions).flat();
   return single([times(open), times(close), [localGet(0)]].flat());
