@@ -6,8 +6,9 @@ import { ExportName } from './identifiers.ts';
 
 /** Parameters, and results, of one function: as many as engines allow. */
 const valueLimit = 1_000;
-/** Exports, and imports, of one module. */
-const functionLimit = 1_000;
+/** Exports, and imports, of one module: as many as the compiler accepts. */
+const exportLimit = 10_000;
+const importLimit = 1_000;
 
 export const ValueType = z.enum(['i32', 'i64', 'f32', 'f64', 'v128', 'funcref', 'externref']).meta({ id: 'ValueType' });
 export type ValueType = z.infer<typeof ValueType>;
@@ -25,8 +26,8 @@ const ImportedFunction = FunctionType.extend({ module: z.string().max(63), name:
 
 export const Interface = z
   .object({
-    exports: z.array(ExportedFunction).max(functionLimit),
-    imports: z.array(ImportedFunction).max(functionLimit),
+    exports: z.array(ExportedFunction).max(exportLimit),
+    imports: z.array(ImportedFunction).max(importLimit),
   })
   .meta({ id: 'Interface', examples: [exampleInterface] });
 export type Interface = z.infer<typeof Interface>;
@@ -35,9 +36,9 @@ export type Interface = z.infer<typeof Interface>;
 export const SimilarityReport = z
   .object({
     similar: z.boolean(),
-    added: z.array(ExportName).max(functionLimit),
-    removed: z.array(ExportName).max(functionLimit),
-    changed: z.array(ExportName).max(functionLimit),
+    added: z.array(ExportName).max(exportLimit),
+    removed: z.array(ExportName).max(exportLimit),
+    changed: z.array(ExportName).max(exportLimit),
   })
   .meta({ id: 'SimilarityReport' });
 export type SimilarityReport = z.infer<typeof SimilarityReport>;
