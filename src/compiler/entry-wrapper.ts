@@ -15,7 +15,7 @@ import {
   plain,
 } from './binary/instruction.ts';
 import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
-import { type Export, type FunctionBody, functionTypeOf, type Global, importsOf, type Module } from './binary/module.ts';
+import { type Export, type FunctionBody, type Global, importsOf, type Module, typeIndexOf } from './binary/module.ts';
 import { supportFunctions, supportGlobals, supportMemories } from './support.ts';
 import type { Collector } from './toolchain.ts';
 
@@ -63,9 +63,9 @@ export function addEntryWrappers(module: Module, control: EntryControl): Module 
 }
 
 function wrapperOf(module: Module, target: number, { isExclusive, collector }: EntryControl, budget: number): FunctionBody {
-  const type = functionTypeOf(module, target);
-  const own = module.functions[target - importsOf(module, 'function').length];
-  if (type === undefined || own === undefined) throw new Error(`the module has no function ${target} of its own`);
+  const typeIndex = typeIndexOf(module, target);
+  const type = typeIndex === undefined ? undefined : module.types[typeIndex];
+  if (typeIndex === undefined || type === undefined) throw new Error(`the module has no function ${target}`);
   const thread = type.parameters.length;
   const instructions = [
     ...(collector === null ? [] : waitForCollection()),
@@ -76,7 +76,7 @@ function wrapperOf(module: Module, target: number, { isExclusive, collector }: E
     ...(isExclusive ? returnOwnership() : []),
     ...(collector === null ? [] : requestCollection(budget)),
   ];
-  return { type: own.type, locals: isExclusive ? [{ count: 1, type: 'i32' }] : [], ...encodeInstructions(instructions) };
+  return { type: typeIndex, locals: isExclusive ? [{ count: 1, type: 'i32' }] : [], ...encodeInstructions(instructions) };
 }
 
 function takeOwnership(thread: number): Instruction[] {

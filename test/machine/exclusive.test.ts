@@ -52,6 +52,14 @@ const calling = (inner: string) => `
 
 const finished = (program: string) => until(() => bench.statistics(program).state === 'finished');
 
+test('an exclusive module may export what it imports', async () => {
+  await load('inner', '1.0.0', '(module (func (export "work") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1))))');
+  await load('outer', '1.0.0', '(module (import "inner" "work" (func $inner (param i32) (result i32))) (export "work" (func $inner)))');
+  await bench.start('p', { module: 'outer', arguments: ['41'], threads: 3, calls: 10 });
+  await finished('p');
+  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 30, callsFailed: 0, lastResult: '42' });
+});
+
 async function kept(): Promise<string | null> {
   await bench.start('kept', { module: 'counter', export: 'kept', arguments: ['0'], calls: 1 });
   await finished('kept');

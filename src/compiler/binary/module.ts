@@ -114,7 +114,12 @@ export function importsOf<Kind extends ExternalKind>(module: Module, kind: Kind)
 
 /** Returns the type of a function by its index, imported or own; undefined where there is none. */
 export function functionTypeOf(module: Module, index: number): FunctionType | undefined {
-  const imported = importsOf(module, 'function');
-  const type = index < imported.length ? imported[index]?.type : module.functions[index - imported.length]?.type;
+  const type = typeIndexOf(module, index);
   return type === undefined ? undefined : module.types[type];
+}
+
+/** Returns the index of the type of a function, imported or the module's own. */
+export function typeIndexOf(module: Module, index: number): number | undefined {
+  const imported = importsOf(module, 'function');
+  return index < imported.length ? imported[index]?.type : module.functions[index - imported.length]?.type;
 }
