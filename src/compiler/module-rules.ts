@@ -1,6 +1,6 @@
 // What a device requires of a module, checked before the module is optimized: imports, exports, limits, segments.
 
-import { kernelFunctions, kernelNamespace, systemNamespace } from '../machine/abi.ts';
+import { kernelFunctions, kernelNamespace, loadExports, systemNamespace } from '../machine/abi.ts';
 import { opcodes } from './binary/instruction.ts';
 import { decodeBody } from './binary/instruction-codec.ts';
 import { type FunctionBody, type FunctionType, functionTypeOf, type Import, importsOf, type Module } from './binary/module.ts';
@@ -147,6 +147,9 @@ function checkExports(module: Module): string[] {
   for (const { name, index } of exported) {
     const what = `the export "${name.slice(0, 100)}"`;
     const type = functionTypeOf(module, index);
+    const expected = Object.entries(loadExports).find(([known]) => known === name)?.[1];
+    if (type !== undefined && expected !== undefined && !sameType(type, expected))
+      reasons.push(`${what}, which a load calls, has the type ${typeText(type)}; expected ${typeText(expected)}: change it, or rename it`);
     if (type !== undefined) reasons.push(...referenceFault(what, type));
   }
   return reasons;
@@ -216,8 +219,11 @@ function minifiedImports(module: Module): string[] {
   return [...names].map(([from, imported]) => minifiedImport(from, imported));
 }
 
-function sameType(left: FunctionType, right: FunctionType): boolean {
+function sameType(left: FunctionType, right: TypeNames): boolean {
   return left.parameters.join() === right.parameters.join() && left.results.join() === right.results.join();
 }
 
-const typeText = (type: FunctionType) => `(${type.parameters.join(', ')}) → (${type.results.join(', ')})`;
+/** A type as the ABI states it. */
+type TypeNames = { readonly parameters: readonly string[]; readonly results: readonly string[] };
+
+const typeText = (type: TypeNames) => `(${type.parameters.join(', ')}) → (${type.results.join(', ')})`;

@@ -28,6 +28,16 @@ export const kernelFunctions = {
   state_read: { parameters: [], results: ['i64'] },
 } as const;
 
+/** Exports that a load calls, and their types: a module that has one opts in. */
+export const loadExports = {
+  /** Returns 0 if the new version works. */
+  self_check: { parameters: [], results: ['i32'] },
+  /** Writes the state of the version before, by `kernel.state_write`. */
+  state_save: { parameters: [], results: [] },
+  /** Reads that state into the new version, by `kernel.state_read`. */
+  state_restore: { parameters: [], results: [] },
+} as const;
+
 /** An entry of the module table, in the kernel memory. */
 export const tableEntry = {
   bytes: 8,

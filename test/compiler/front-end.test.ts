@@ -106,6 +106,12 @@ test.each([
     '(import "udp" "set" (func $set (param funcref))) (func (export "f") (call $set (ref.null func)))',
     'the import "udp" "set" has the type (funcref) → ()',
   ],
+  [
+    'a self-check of another type',
+    '(func (export "self_check") (result i64) (i64.const 0))',
+    'has the type () → (i64); expected () → (i32)',
+  ],
+  ['a state_save of another type', '(func (export "state_save") (param i64))', 'has the type (i64) → (); expected () → ()'],
   ['a program', '(func (export "_start"))', 'a program, not a module'],
   ['a function with a reserved name', '(func (export "patchbay:fuel"))', 'reserved'],
   ['a global with a reserved name', '(global (export "patchbay:fuel") i32 (i32.const 1)) (func (export "f"))', 'reserved'],
