@@ -397,6 +397,10 @@ export class Processor {
         for (const stack of this.#stacks.values()) stack.empty();
         this.#ownership.abandon(this.#atomicBlock);
       }
+      if (error instanceof WebAssembly.SuspendError)
+        throw new Error('it waits (kernel.sleep, or an exclusive module that another thread is inside of) where it cannot be suspended', {
+          cause: error,
+        });
       throw error;
     } finally {
       this.#atomicDeadline = outer;

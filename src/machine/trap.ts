@@ -1,6 +1,6 @@
 // What a trap meant on the device: a fetch from a page that may not be executed is a segmentation fault, and names address, page and flag.
 
-import { absentAddress } from './abi.ts';
+import { absentAddress, frameLimit } from './abi.ts';
 import type { FunctionType, ImportedFunction } from './image.ts';
 import type { Enterable, Processor } from './processor.ts';
 import { type MemoryRange, printAddress } from './random-access-memory.ts';
@@ -41,6 +41,9 @@ export function explainTrap(error: unknown, frames: readonly Frame[], processor:
   const page = inside.range.firstPage;
   const address = printAddress(page);
   const where = `${module}@${version} at ${address}`;
+  // The stub of the next access found no place for its frame.
+  if (message === 'unreachable' && frames.length >= frameLimit)
+    return mistake(`limit reached (${frameLimit} nested accesses per thread) in ${where}`);
   if (!isFetchError(message)) return mistake(`${message} in ${where}`);
   const flag = flagOf(inside.range);
   if (flag === null) {

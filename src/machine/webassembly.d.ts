@@ -46,6 +46,8 @@ declare namespace WebAssembly {
   class RuntimeError extends Error {}
   class CompileError extends Error {}
   class LinkError extends Error {}
+  /** Code that was not called on a stack of its own was to be suspended. */
+  class SuspendError extends Error {}
   /** An import that suspends the stack of its caller until the promise settles. */
   class Suspending {
     constructor(handler: (...values: never[]) => Promise<void>);

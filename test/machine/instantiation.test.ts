@@ -47,6 +47,37 @@ test('an image with a constant in the place of its fuel fails the load, and the 
   expect(report).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('immutable global') });
 });
 
+test.each([
+  ['start function', '(func $s (call $sleep (i32.const 1))) (start $s)'],
+  ['self-check', '(func (export "self_check") (result i32) (call $sleep (i32.const 1)) (i32.const 0))'],
+])('a %s that sleeps fails the load by its reason', async (_, fields) => {
+  const image = await moduleImage(
+    'tcp',
+    '1.0.0',
+    `(module (import "kernel" "sleep" (func $sleep (param i32))) (memory 1) ${fields} ${work})`,
+  );
+  expect(await bench.device.load({ image })).toMatchObject({
+    outcome: 'failed',
+    reason: expect.stringContaining('it waits (kernel.sleep, or an exclusive module'),
+  });
+});
+
+test('accesses that nest past the limit fail by their number', async () => {
+  const recursive = `(module (import "tcp" "work" (func $again (param i32) (result i32)))
+    (func (export "work") (param i32) (result i32)
+      (if (result i32) (local.get 0) (then (call $again (i32.sub (local.get 0) (i32.const 1)))) (else (i32.const 7)))))`;
+  await bench.load('tcp', '1.0.0', recursive);
+  for (const [program, depth] of [
+    ['within', 110],
+    ['past', 111],
+  ] as const) {
+    await bench.start(program, { module: 'tcp', arguments: [String(depth)], calls: 1 });
+    await until(() => bench.statistics(program).state === 'finished');
+  }
+  expect(bench.statistics('within')).toMatchObject({ callsFailed: 0, lastResult: '7' });
+  expect(bench.statistics('past').lastFailure).toBe('limit reached (111 nested accesses per thread) in tcp@1.0.0 at 0x1000');
+});
+
 const callsWrongly = `(module (type $other (func (result f64))) (table 2 funcref) (elem (i32.const 0) $f)
   (func $f (param i32) (result i32) (local.get 0))
   (func (export "work") (param i32) (result i32) (drop (call_indirect (type $other) (local.get 0))) (i32.const 1)))`;
