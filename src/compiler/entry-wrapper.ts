@@ -138,11 +138,15 @@ function requestCollection(budget: number): Instruction[] {
   return [globalGet(budget), i32Const(0), plain('i32.lt_s'), ifBlock(), globalGet(record), call(supportFunctions.collect), end];
 }
 
+/** Bytes that AssemblyScript's runtime keeps with an object: its header of 16, its block's of 4, and what rounds both up to a multiple of 16. */
+const objectOverhead = 32;
+
 /** The allocating function takes the size of each object off the budget. */
 function countAllocations(module: Module, { allocate, sizeParameter }: Collector): Module {
   const budget = importsOf(module, 'global').length + module.globals.length;
   const position = allocate - importsOf(module, 'function').length;
-  const count = [globalGet(budget), localGet(sizeParameter), plain('i32.sub'), globalSet(budget)];
+  const size = [localGet(sizeParameter), i32Const(objectOverhead), plain('i32.add')];
+  const count = [globalGet(budget), ...size, plain('i32.sub'), globalSet(budget)];
   const functions = module.functions.map(
     (body, index): FunctionBody =>
       index === position ? { type: body.type, locals: body.locals, ...encodeInstructions([...count, ...decodeBody(body)]) } : body,

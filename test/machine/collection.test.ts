@@ -68,6 +68,26 @@ test('calls from JavaScript let the collector run too', async () => {
   expect(await pages()).toBeLessThanOrEqual(4);
 });
 
+const keeping = `
+  class Item { next: Item | null = null; value: i32 = 0; }
+  let items: Item | null = null;
+  let kept = 0;
+  export function work(count: i32): i32 {
+    for (let i = 0; i < count; i += 1) {
+      const item = new Item();
+      item.next = kept < 600_000 ? items : null;
+      if (kept < 600_000) { items = item; kept += 1; }
+    }
+    return kept;
+  }`;
+
+test('small objects that are kept in half of the largest memory leave room for others', async () => {
+  await load(await assemblyScriptImage('items', keeping));
+  await bench.start('p', { module: 'items', arguments: ['1000'], threads: 2, calls: 3_000 });
+  await finished('p');
+  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 6_000, callsFailed: 0, lastResult: '600000' });
+});
+
 const sleeping = `
   @external("kernel", "sleep") declare function sleep(milliseconds: i32): void;
   export function rest(milliseconds: i32): i32 { sleep(milliseconds); return 1; }
