@@ -22,7 +22,7 @@ import { defaultImageMemory, MemoryBudget } from './memory-budget.ts';
 import { DeadlockError, Ownership } from './ownership.ts';
 import type { MemoryRange } from './random-access-memory.ts';
 import { RunQueue, ThreadGroup } from './run-queue.ts';
-import { ImageStack } from './stacks.ts';
+import { defaultStackMemory, ImageStack, StackMemory } from './stacks.ts';
 import type { StateTransfer } from './state-transfer.ts';
 import type { TaintReason } from './taint.ts';
 import { begin, type Ending, type Frame, type Injection, running, Thread, type ThreadOwner, threadAim, type Wait } from './thread.ts';
@@ -37,6 +37,8 @@ export type ProcessorOptions = {
   readonly memoryLimit?: number;
   /** Bytes that the memories of all images may have together. */
   readonly imageMemory?: number;
+  /** Bytes that all threads may have together for C stacks while others run. */
+  readonly stackMemory?: number;
   readonly time?: Time;
 };
 
@@ -76,6 +78,7 @@ class DeadlineError extends Error {
 export class Processor {
   readonly threadLimit: number;
   readonly memoryBudget: MemoryBudget;
+  readonly stackMemory: StackMemory;
   readonly time: Time;
   readonly kernelMemory = new KernelMemory(kernelMemoryPages);
   /** Images in memory, by their records. */
@@ -117,6 +120,7 @@ export class Processor {
   constructor(options: ProcessorOptions = {}) {
     this.threadLimit = options.threadLimit ?? 10_000;
     this.memoryBudget = new MemoryBudget(options.imageMemory ?? defaultImageMemory, options.memoryLimit ?? 8_000);
+    this.stackMemory = new StackMemory(options.stackMemory ?? defaultStackMemory);
     this.time = options.time ?? realTime;
     this.absentRecord = this.kernelMemory.allocate(imageRecord.bytes);
     this.#atomicBlock = this.kernelMemory.allocate(threadBlock.bytes);
@@ -191,7 +195,7 @@ export class Processor {
     if (this.#threads.size >= this.threadLimit) {
       throw new LimitError(`this host runs ${this.threadLimit} threads, its limit: stop a program first`);
     }
-    const thread = new Thread(owner, group, this.kernelMemory.allocate(threadBlock.bytes), callDeadline);
+    const thread = new Thread(owner, group, this.kernelMemory.allocate(threadBlock.bytes), callDeadline, this.stackMemory);
     this.#threads.set(thread.block, thread);
     return thread;
   }

@@ -82,6 +82,43 @@ export class ImageStack {
   }
 }
 
+/** Bytes of the buffers that all threads of a host may have together for parts of C stacks. */
+export const defaultStackMemory = 512 * 1024 * 1024;
+/** Larger buffers are freed as soon as their thread has the processor again. */
+const keptBufferBytes = 64 * 1024;
+
+/** What the threads of one host share: how many bytes of buffers they have. */
+export class StackMemory {
+  readonly limit: number;
+  #used = 0;
+
+  /** @param limit Bytes. */
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  /** Bytes of all buffers. */
+  get used(): number {
+    return this.#used;
+  }
+
+  /** Counts bytes of a buffer. @throws {LimitError} when the limit is reached. */
+  take(bytes: number): void {
+    if (this.#used + bytes > this.limit)
+      throw new LimitError(
+        `limit reached (${this.limit} bytes of stacks of all threads on this host): run fewer threads, or use smaller local arrays`,
+      );
+    this.#used += bytes;
+  }
+
+  /** Bytes of a buffer are gone. */
+  give(bytes: number): void {
+    this.#used -= bytes;
+  }
+}
+
+const noBytes = new Uint8Array();
+
 type SavedStack = { stack: ImageStack; pointer: number; from: number; buffer: Uint8Array; length: number };
 
 /** The parts of C stacks that belong to one thread while it does not have the processor; at most 1 MiB. */
@@ -90,6 +127,11 @@ export class SavedStacks {
   /** The first so many are in use; the buffers of the others wait to be used again. */
   #count = 0;
   #bytes = 0;
+  readonly #memory: StackMemory;
+
+  constructor(memory: StackMemory) {
+    this.#memory = memory;
+  }
 
   get isEmpty(): boolean {
     return this.#count === 0;
@@ -112,7 +154,7 @@ export class SavedStacks {
     if (this.#bytes + size > savedLimit)
       throw new LimitError(`limit reached (${savedLimit} bytes of stacks per thread): use fewer or smaller local arrays`);
     const spare = this.#saved[this.#count]?.buffer;
-    const buffer = spare !== undefined && spare.length >= size ? spare : new Uint8Array(size);
+    const buffer = spare !== undefined && spare.length >= size ? spare : this.#bufferOf(size, spare?.length ?? 0);
     const length = stack.takeOut(from, buffer);
     this.#saved[this.#count] = { stack, pointer, from, buffer, length };
     this.#count += 1;
@@ -128,10 +170,21 @@ export class SavedStacks {
     }
     this.#count = 0;
     this.#bytes = 0;
+    for (const saved of this.#saved) {
+      if (saved.buffer.length <= keptBufferBytes) continue;
+      this.#memory.give(saved.buffer.length);
+      saved.buffer = noBytes;
+    }
+  }
+
+  #bufferOf(size: number, replaced: number): Uint8Array {
+    this.#memory.take(size - replaced);
+    return new Uint8Array(size);
   }
 
   /** Frees the buffers; the thread has ended. */
   clear(): void {
+    for (const { buffer } of this.#saved) this.#memory.give(buffer.length);
     this.#saved = [];
     this.#count = 0;
     this.#bytes = 0;

@@ -3,7 +3,7 @@
 import { threadBlock } from './abi.ts';
 import { type CallSample, CallSampling } from './call-sampling.ts';
 import type { ThreadGroup } from './run-queue.ts';
-import { SavedStacks } from './stacks.ts';
+import { SavedStacks, type StackMemory } from './stacks.ts';
 import type { Link } from './thread-queue.ts';
 
 /** What an access did outside its own stack. */
@@ -91,9 +91,10 @@ export class Thread {
   /** The image at whose entry it waits; it may have been let in since. Null while it has the processor. */
   waitsAt: Wait | null = null;
   /** The C stacks of the images that it is inside of, while it does not have the processor. */
-  readonly savedStacks = new SavedStacks();
+  readonly savedStacks: SavedStacks;
 
-  constructor(owner: ThreadOwner, group: ThreadGroup<Thread>, block: number, callDeadline: number | null) {
+  constructor(owner: ThreadOwner, group: ThreadGroup<Thread>, block: number, callDeadline: number | null, stackMemory: StackMemory) {
+    this.savedStacks = new SavedStacks(stackMemory);
     this.owner = owner;
     this.group = group;
     this.block = block;

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
+import { Processor } from '../../src/machine/index.ts';
 import { type Bench, compiler, endless, makeBench, moduleImage, prebuiltImage, referenceCount, until } from './fixture.ts';
 import { alter } from './forged-images.ts';
 import { readVerified } from './read-verified.ts';
@@ -150,6 +151,23 @@ test('a thread holds at most 1 MiB of stacks', async () => {
   await finished('q');
   expect(bench.statistics('q')).toMatchObject({ callsCompleted: 0, callsFailed: 4 });
   expect(bench.statistics('q').lastFailure).toMatch(/limit reached \(1048576 bytes of stacks per thread\)/);
+});
+
+test('the threads of a host hold so many bytes of stacks together, and return them', async () => {
+  const frame = 262_144;
+  const processor = new Processor({ stackMemory: 4 * (frame + 128) });
+  const small = makeBench({ processor });
+  await small.load('large', '1.0.0', recursive(4_194_304, frame));
+  await small.start('p', { module: 'large', arguments: ['0'], threads: 4, calls: 3 });
+  await until(() => small.statistics('p').state === 'finished');
+  expect(small.statistics('p')).toMatchObject({ callsCompleted: 12, callsFailed: 0 });
+  expect(processor.stackMemory.used).toBe(0);
+  await small.start('q', { module: 'large', arguments: ['0'], threads: 8, calls: 3 });
+  await until(() => small.statistics('q').state === 'finished');
+  expect(small.statistics('q').callsFailed).toBeGreaterThan(0);
+  expect(small.statistics('q').lastFailure).toContain(`limit reached (${4 * (frame + 128)} bytes of stacks of all threads on this host)`);
+  expect(processor.stackMemory.used).toBe(0);
+  await small.close();
 });
 
 test('a counter in a mutable global is no stack pointer, and is shared by all threads', async () => {
