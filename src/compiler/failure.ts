@@ -65,8 +65,10 @@ export function injectFault(stage: Stage): void {
   fault = stage;
 }
 
-/** What V8 says when its stack ends, in JavaScript or in WebAssembly. */
-const isStackOverflow = (error: unknown) => error instanceof RangeError && /call stack/.test(error.message);
+/** What V8 says when its stack ends, in JavaScript or in WebAssembly; and when binaryen's own stack, which lies at the beginning of its memory, does. */
+const isStackOverflow = (error: unknown) =>
+  (error instanceof RangeError && /call stack/.test(error.message)) ||
+  (error instanceof WebAssembly.RuntimeError && /memory access out of bounds/.test(error.message));
 
 function stageError(stage: Stage, error: unknown): CompileError {
   const activity = activities[stage];

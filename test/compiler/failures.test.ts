@@ -48,6 +48,17 @@ test('a source whose compilation ends the stack is refused, and the next one com
   expect(await compiler.compileModule(next)).toMatchObject({ ok: true });
 });
 
+test("a text that ends the stack of binaryen's parser is refused, and the next one compiles", async () => {
+  const levels = 19_990;
+  const source = `(module (func (export "f") (param i32) ${'local.get 0 if '.repeat(levels)}${'end '.repeat(levels)}))`;
+  expect(await compiler.compileModule({ module: 'tcp', version: '1.0.0', language: 'wat', source })).toMatchObject({
+    ok: false,
+    problem: 'too-costly',
+    diagnostics: [{ message: expect.stringContaining('nests too deeply') }],
+  });
+  expect(await compiler.compileModule({ module: 'tcp', version: '1.0.0', language: 'wat', source: wat })).toMatchObject({ ok: true });
+});
+
 test('bytes cut off anywhere, or changed, are refused with a diagnostic', async () => {
   const module = Uint8Array.from(Buffer.from('0061736d010000000105016000017f03020100070701036f6e6500000a0601040041010b', 'hex'));
   const damaged = Array.from({ length: module.length }, (_, end) => module.slice(0, end));
