@@ -76,8 +76,8 @@ export function parse(n: i32): i32 {
 export function recurse(n: i32): i32 { return n < 2 ? n : recurse(n - 1) + recurse(n - 2); }
 `;
 
-/** How often each kernel's work is done in one measurement. */
-export const repetitions = { checksum: 2_000, sort: 40, multiply: 60, sieve: 300, parse: 400, recurse: 26 } as const;
+/** How often each kernel's work is done in one measurement: half a millisecond, so that what else the machine does is not in all of them. */
+export const repetitions = { checksum: 200, sort: 30, multiply: 15, sieve: 60, parse: 25, recurse: 26 } as const;
 
 /** Exports of `longInstructionsText`, each without parameters that matter. */
 export const longInstructions = [

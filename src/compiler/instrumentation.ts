@@ -77,6 +77,7 @@ class Instrumentation {
   readonly #budget: CopyBudget = { left: copiedInstructionLimit };
   /** What a call of each function costs, besides what it pays for itself. */
   readonly #costs: Uint32Array;
+  readonly #isDriver: boolean;
 
   constructor(module: Module, { unsuspendable = new Set(), isDriver = false, omitsSafepoints = false }: InstrumentationOptions) {
     this.#module = module;
@@ -87,6 +88,7 @@ class Instrumentation {
     this.#omitsSafepoints = omitsSafepoints;
     this.#bulk = new BulkOperations(module, this.#additions);
     this.#costs = new Uint32Array(module.functions.length).fill(1);
+    this.#isDriver = isDriver;
   }
 
   run(): Module {
@@ -108,7 +110,9 @@ class Instrumentation {
     for (const [at, instruction] of instructions.entries()) {
       works[at] = bulkWork(instruction, instructions[at - 1]) ?? workOf(instruction, (index) => this.#costOf(index));
     }
-    const complete = this.#limitLocals(body, planLoops(instructions, works, this.#budget));
+    // The processor measures a driver's calls from the safepoint before the first.
+    const planned = planLoops(instructions, works, { budget: this.#budget, paysAtStart: this.#isDriver });
+    const complete = this.#limitLocals(body, planned);
     const plan = this.#omitsSafepoints ? withoutStretches(complete) : complete;
     const paths = measurePaths(instructions, works, plan);
     const payment = this.#omitsSafepoints ? 'none' : this.#unsuspendable[position] === 1 ? 'charge' : 'safepoint';
@@ -127,7 +131,7 @@ class Instrumentation {
     if (this.#localsOf(body) + plan.locals <= localLimit) return plan;
     const loops = [...plan.loops].map(([start, loop]) =>
       loop.kind === 'stretches'
-        ? ([start, { kind: 'iterations', iterations: 1, end: loop.end, work: loop.work }] as const)
+        ? ([start, { kind: 'iterations', backBranch: null, end: loop.end, work: loop.work }] as const)
         : ([start, loop] as const),
     );
     return { loops: new Map(loops), locals: 0 };

@@ -10,11 +10,8 @@ export const copiedInstructionLimit = 262_144;
 /** The unused part of `copiedInstructionLimit`. */
 export type CopyBudget = { left: number };
 
-/** Iterations of a loop that are paid for together, and how much work one of them may be. */
-const paidTogether = [
-  { iterations: 4, limit: 24 },
-  { iterations: 2, limit: 64 },
-] as const;
+/** Iterations of a short loop that are paid for together, and how much work one of them may be. */
+export const paidTogether = { iterations: 4, limit: 24 } as const;
 
 /** Instructions of a safepoint. */
 const safepointSize = 10;
@@ -33,8 +30,10 @@ export type LoopPlan = {
       readonly counted: CountedLoop /** Which of the function's additional locals it uses. */;
       readonly local: number;
     }
-  /** Pays each time that so many iterations have been done; of more than one there are copies. */
-  | { readonly kind: 'iterations'; readonly iterations: number }
+  /** Pays each time that `paidTogether.iterations` have been done, and has as many copies of its body. */
+  | { readonly kind: 'copies' }
+  /** Pays in each iteration: at the only branch back to it (its position), so that one pass costs nothing, or else (null) where it begins. */
+  | { readonly kind: 'iterations'; readonly backBranch: number | null }
 );
 
 export type FunctionPlan = {
@@ -50,6 +49,8 @@ type Frame = {
   readonly number: number;
   readonly kind: 'loop' | 'if' | 'other';
   branches: number;
+  /** Position of the last branch to it; null if that is a `br_table` or the exit branch of a loop, which may become part of stretches. */
+  lastBranch: number | null;
   /** Outermost block that is branched to from inside, as a depth; of a loop without its exit branch. */
   outermost: number;
   exitTarget: number | null;
@@ -61,9 +62,15 @@ type Frame = {
   stretchDepth: number;
 };
 
+export type PlanOptions = {
+  readonly budget: CopyBudget;
+  /** Whether a loop that pays by iterations always does so where they begin, also the first. */
+  readonly paysAtStart: boolean;
+};
+
 /** @param works Work of each instruction, by position. */
-export function planLoops(instructions: readonly Instruction[], works: Uint32Array, budget: CopyBudget): FunctionPlan {
-  const planner = new Planner(instructions, works, budget);
+export function planLoops(instructions: readonly Instruction[], works: Uint32Array, options: PlanOptions): FunctionPlan {
+  const planner = new Planner(instructions, works, options);
   for (const [position, instruction] of instructions.entries()) planner.read(position, instruction);
   return { loops: planner.loops, locals: planner.locals };
 }
@@ -74,14 +81,16 @@ class Planner {
   readonly #instructions: readonly Instruction[];
   readonly #works: Uint32Array;
   readonly #budget: CopyBudget;
+  readonly #paysAtStart: boolean;
   readonly #sets = new LocalSets();
   readonly #frames: Frame[];
   #opened = 0;
 
-  constructor(instructions: readonly Instruction[], works: Uint32Array, budget: CopyBudget) {
+  constructor(instructions: readonly Instruction[], works: Uint32Array, { budget, paysAtStart }: PlanOptions) {
     this.#instructions = instructions;
     this.#works = works;
     this.#budget = budget;
+    this.#paysAtStart = paysAtStart;
     this.#frames = [this.#newFrame(-1, 'other')];
   }
 
@@ -92,6 +101,7 @@ class Planner {
       number: this.#opened,
       kind,
       branches: 0,
+      lastBranch: null,
       outermost: Number.MAX_SAFE_INTEGER,
       exitTarget: null,
       hasElse: false,
@@ -117,7 +127,7 @@ class Planner {
         break;
       case 'branch':
         if (isExitBranch(frame, position, instruction.op, instruction.label)) frame.exitTarget = this.#countBranch(instruction.label);
-        else this.#branch(frame, instruction.label);
+        else this.#branch(frame, instruction.label, position);
         break;
       case 'branch-table':
         for (const label of instruction.labels) this.#branch(frame, label);
@@ -135,15 +145,18 @@ class Planner {
     if (instruction.op === opcodes.end) this.#close(position);
   }
 
-  #countBranch(label: number): number {
+  #countBranch(label: number, position: number | null = null): number {
     const target = this.#frames.length - 1 - label;
     const frame = this.#frames[target];
-    if (frame !== undefined) frame.branches += 1;
+    if (frame !== undefined) {
+      frame.branches += 1;
+      frame.lastBranch = position;
+    }
     return target;
   }
 
-  #branch(from: Frame, label: number): void {
-    from.outermost = Math.min(from.outermost, this.#countBranch(label));
+  #branch(from: Frame, label: number, position: number | null = null): void {
+    from.outermost = Math.min(from.outermost, this.#countBranch(label, position));
   }
 
   #close(end: number): void {
@@ -171,15 +184,20 @@ class Planner {
       this.locals = Math.max(this.locals, frame.stretchDepth);
       return;
     }
-    const wanted = paidTogether.find(({ limit }) => work <= limit)?.iterations ?? 1;
-    const added = (wanted - 1) * (frame.size + 4);
-    // Each copy of a loop with parameters would need its own.
-    const isCopied = wanted > 1 && added <= this.#budget.left && type?.kind === 'block' && type.type < 0;
-    const iterations = isCopied ? wanted : 1;
-    if (isCopied) this.#budget.left -= added;
-    this.loops.set(start, { kind: 'iterations', iterations, end, work });
-    frame.work *= iterations;
-    frame.size = frame.size * iterations + safepointSize;
+    const { iterations, limit } = paidTogether;
+    const added = (iterations - 1) * (frame.size + 4);
+    // A loop with parameters has them on the stack at its branches, and each copy would need its own.
+    const hasParameters = type?.kind !== 'block' || type.type >= 0;
+    if (work <= limit && added <= this.#budget.left && !hasParameters) {
+      this.#budget.left -= added;
+      this.loops.set(start, { kind: 'copies', end, work });
+      frame.work *= iterations;
+      frame.size += added;
+    } else {
+      const paysAtBranch = frame.branches === 1 && !hasParameters && !this.#paysAtStart;
+      this.loops.set(start, { kind: 'iterations', backBranch: paysAtBranch ? frame.lastBranch : null, end, work });
+    }
+    frame.size += safepointSize;
   }
 
   #counted(frame: Frame, end: number): CountedLoop | null {

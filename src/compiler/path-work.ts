@@ -1,7 +1,7 @@
 // The most work that a function does between its safepoints, whatever way it takes; and where it needs more of them than its loops have.
 
 import { type Instruction, opcodes } from './binary/instruction.ts';
-import type { FunctionPlan, LoopPlan } from './loop-plan.ts';
+import { type FunctionPlan, type LoopPlan, paidTogether } from './loop-plan.ts';
 import { entryLimit } from './work.ts';
 
 /**
@@ -83,13 +83,13 @@ class Walk {
   #enterLoop(position: number, work: number): number {
     const plan = this.#loops.get(position);
     if (plan === undefined) this.#add(position, work);
-    else if (plan.kind === 'iterations' && plan.iterations === 1) {
+    else if (plan.kind === 'iterations') {
       this.#add(position, work);
       if (this.#wholeUntil >= 0) this.loopPayments.set(position, Math.max(1, plan.work));
     } else {
-      const iterations = plan.kind === 'iterations' ? plan.iterations : 1;
-      this.#add(position, plan.work * iterations);
-      if (plan.kind === 'iterations') this.loopPayments.set(position, Math.max(1, plan.work * iterations));
+      const together = plan.kind === 'copies' ? plan.work * paidTogether.iterations : plan.work;
+      this.#add(position, together);
+      if (plan.kind === 'copies') this.loopPayments.set(position, Math.max(1, together));
       if (this.#wholeUntil < 0) this.#wholeUntil = plan.end;
     }
     return this.#unpaid;

@@ -19,7 +19,7 @@ import {
   plain,
 } from './binary/instruction.ts';
 import { type CountedLoop, distance } from './counted-loop.ts';
-import type { FunctionPlan, LoopPlan } from './loop-plan.ts';
+import { type FunctionPlan, type LoopPlan, paidTogether } from './loop-plan.ts';
 import type { PathWork } from './path-work.ts';
 import { supportFunctions, supportGlobals } from './support.ts';
 
@@ -76,6 +76,8 @@ class Writer {
   readonly #instructions: readonly Instruction[];
   readonly #options: WriteOptions;
   readonly #loops: OpenLoop[] = [];
+  /** Branches back to open loops that pay there, and what they pay. */
+  readonly #backBranches = new Map<number, readonly Instruction[]>();
   #nextPlace = 0;
 
   constructor(instructions: readonly Instruction[], options: WriteOptions) {
@@ -96,7 +98,8 @@ class Writer {
     if (instruction === undefined) return position + 1;
     const loopPlan = instruction.op === opcodes.loop ? plan.loops.get(position) : undefined;
     if (loopPlan !== undefined) return this.#openLoop(position, instruction, loopPlan);
-    const replacement = replace(instruction, position);
+    const backPayment = this.#backBranches.get(position);
+    const replacement = backPayment === undefined ? replace(instruction, position) : payingBranch(instruction, backPayment);
     if (replacement === null) this.output.push(instruction);
     else this.#append(replacement);
     return position + 1;
@@ -113,19 +116,20 @@ class Writer {
       this.#append(openStretches(counted, this.#options.firstLocal + plan.local, plan.work, this.#options.payment));
       return counted.bodyStart;
     }
-    if (plan.iterations === 1) {
-      this.#loops.push({ plan, start, bodyEnd: plan.end, outer: null });
-      this.output.push(instruction);
-      this.#append(payConstant(this.#paymentOf(start), this.#options.payment));
-    } else {
+    if (plan.kind === 'copies') {
       this.#loops.push({ plan, start, bodyEnd: plan.end, outer: this.output });
       this.output = [];
+    } else {
+      this.#loops.push({ plan, start, bodyEnd: plan.end, outer: null });
+      this.output.push(instruction);
+      if (plan.backBranch === null) this.#append(this.#paymentOf(start));
+      else this.#backBranches.set(plan.backBranch, this.#paymentOf(start));
     }
     return start + 1;
   }
 
-  #paymentOf(start: number): number {
-    return this.#options.paths.loopPayments.get(start) ?? 1;
+  #paymentOf(start: number): Instruction[] {
+    return payConstant(this.#options.paths.loopPayments.get(start) ?? 1, this.#options.payment);
   }
 
   #closeLoop({ plan, start, outer }: OpenLoop): number {
@@ -138,29 +142,26 @@ class Writer {
       const body = this.output;
       const opening = this.#instructions[start];
       this.output = outer;
-      this.#append(
-        copied(opening?.kind === 'block' ? opening.type : undefined, body, plan.iterations, [
-          ...payConstant(this.#paymentOf(start), this.#options.payment),
-        ]),
-      );
+      this.#append(copied(opening?.kind === 'block' ? opening.type : undefined, body, this.#paymentOf(start)));
     }
     return plan.end + 1;
   }
+}
+
+/** `br` becomes `safepoint; br`, and `br_if` becomes `if; safepoint; br; end`. */
+function payingBranch(instruction: Instruction, safepoint: readonly Instruction[]): readonly Instruction[] {
+  if (instruction.kind !== 'branch' || instruction.op === opcodes.br || safepoint.length === 0) return [...safepoint, instruction];
+  return [ifBlock(), ...safepoint, branch(instruction.label + 1), end];
 }
 
 /**
  * `loop; body; end` becomes `block exit; loop; (block next; body, to exit; end)…; safepoint; body; end; end`, with as many copies of the body as
  * iterations are paid for together. To begin the next iteration is to leave the block of this one, and to end is to leave the loop.
  */
-function copied(
-  type: number | undefined,
-  body: readonly Instruction[],
-  iterations: number,
-  safepoint: readonly Instruction[],
-): Instruction[] {
+function copied(type: number | undefined, body: readonly Instruction[], safepoint: readonly Instruction[]): Instruction[] {
   const result = [block(type), loop(type)];
   const inCopy = withLabels(body, 2);
-  for (let copy = 1; copy < iterations; copy += 1) result.push(block(), ...inCopy, branch(2), end);
+  for (let copy = 1; copy < paidTogether.iterations; copy += 1) result.push(block(), ...inCopy, branch(2), end);
   result.push(...safepoint, ...withLabels(body, 1), end, end);
   return result;
 }

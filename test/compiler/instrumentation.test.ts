@@ -368,6 +368,49 @@ test.each<[string, readonly Instruction[]]>([
   expect(ticks).toBeLessThan(60);
 });
 
+/** More work than loops have whose iterations are paid for together. */
+const muchWork = Array.from({ length: 5 }, () => work).flat();
+const countDown = [localGet(0), i32Const(1), plain('i32.sub'), localTee(0)];
+
+test.each<[string, number, readonly Instruction[]]>([
+  [
+    'branches back by a condition: once for each branch',
+    9,
+    [loop(), ...muchWork, ...countDown, i32Const(0), plain('i32.gt_s'), branchIf(0), end],
+  ],
+  [
+    'branches back in an if: once for each branch',
+    9,
+    [loop(), ...muchWork, ...countDown, i32Const(0), plain('i32.gt_s'), ifBlock(), branch(1), end, end],
+  ],
+  [
+    'has two branches back: once for each iteration',
+    10,
+    [loop(), ...muchWork, localGet(0), i32Const(5), plain('i32.eq'), ifBlock(), ...countDown, branchIf(1), end]
+      .concat(countDown)
+      .concat(i32Const(0), plain('i32.gt_s'), branchIf(0), end),
+  ],
+  [
+    'branches back where a counted loop ends: once for each iteration, and for each stretch of the counted loop',
+    10 + 9,
+    [block(), loop(), ...muchWork, ...countDown, plain('i32.eqz'), branchIf(1), i32Const(0), localSet(2)]
+      .concat(loop(), localGet(2), i32Const(3), plain('i32.ge_s'), branchIf(1), localGet(2), i32Const(1), plain('i32.add'), localSet(2))
+      .concat(branch(0), end, end, end),
+  ],
+])('a loop pays that %s', (_how, expected, instructions) => {
+  const module = single([...instructions, localGet(3)]);
+  const plainCode = new WebAssembly.Module(encodeModule(module));
+  const { ticks, result } = measured(imageOf(module), 10, 0);
+  expect(result).toBe(outcomeOf(new WebAssembly.Instance(plainCode, {}).exports, 10).result);
+  expect(ticks).toBe(expected);
+});
+
+test('a driver has a safepoint before its first call', () => {
+  const module = single([loop(), ...muchWork, ...countDown, i32Const(0), plain('i32.gt_s'), branchIf(0), end, localGet(3)]);
+  const image = encodeModule(link(instrument(module, { isDriver: true }), linkOptions));
+  expect(measured(new WebAssembly.Module(image), 1, 0).ticks).toBe(1);
+});
+
 const recursion = (again: readonly Instruction[]) => [
   localGet(0),
   plain('i32.eqz'),
