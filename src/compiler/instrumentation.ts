@@ -9,7 +9,7 @@ import { type CopyBudget, copiedInstructionLimit, type FunctionPlan, planLoops }
 import { ModuleAdditions } from './module-additions.ts';
 import { measurePaths, type PathWork } from './path-work.ts';
 import { type Payment, payConstant, withSafepoints } from './safepoints.ts';
-import { entryLimit, unknownCallerLimit, unknownCallWork, workOf } from './work.ts';
+import { entryLimit, localsPerWork, unknownCallerLimit, unknownCallWork, workOf } from './work.ts';
 
 /** Levels of a recursion for one safepoint, and instructions of a function that is copied for it. */
 const recursionLevels = 8;
@@ -119,11 +119,12 @@ class Instrumentation {
     const work: Work = { index: position + this.#imports, body, instructions, plan, paths, payment };
     const isRecursive = this.#graph.paysAtEntry[position] === 1;
     const limit = this.#graph.hasUnknownCallers[position] === 1 ? unknownCallerLimit : entryLimit;
-    const pays = isRecursive || paths.places.length > 0 || paths.most >= limit;
-    if (!pays) this.#costs[position] = paths.most;
+    const most = paths.most + Math.floor(this.#localsOf(body) / localsPerWork);
+    const pays = isRecursive || paths.places.length > 0 || most >= limit;
+    if (!pays) this.#costs[position] = most;
     const levels = this.#graph.callsItself[position] === 1 ? this.#copyLevels(work) : [];
     const ownCall = levels[0] ?? work.index;
-    const entry = pays ? payConstant(Math.max(1, paths.most) * (levels.length + 1), payment) : [];
+    const entry = pays ? payConstant(Math.max(1, most) * (levels.length + 1), payment) : [];
     return this.#write(work, entry, ownCall);
   }
 

@@ -11,6 +11,9 @@ export const unknownCallWork = 500;
 /** The work that a function may do without a safepoint at its entry if it has callers that do not know it. */
 export const unknownCallerLimit = 2 * unknownCallWork;
 
+/** Local variables that an engine clears in one unit of work, where a function begins; in code that it has not optimized it takes longer. */
+export const localsPerWork = 16;
+
 /** What a call costs besides the work of its callee. */
 const callWork = 2;
 

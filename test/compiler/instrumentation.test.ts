@@ -525,6 +525,28 @@ test('a jump by a table of 65,000 labels pays for the search', () => {
   expect((long ?? 0) - (short ?? 0)).toBeGreaterThan(10_000 * 100);
 });
 
+test('a function pays for its local variables, which the engine clears at every call', () => {
+  const calling = [
+    loop(),
+    localGet(0),
+    localGet(1),
+    call(1),
+    localSet(3),
+    ...addOne(2),
+    localGet(0),
+    plain('i32.ne'),
+    branchIf(0),
+    end,
+    localGet(3),
+  ];
+  const withLocals = (count: number) => {
+    const callee: FunctionBody = { type: 0, locals: [{ count, type: 'i32' }], ...encodeInstructions([localGet(0)]) };
+    return moduleOf([...single(calling).functions, callee]);
+  };
+  const [few, many] = [1, 40_000].map((count) => measured(imageOf(withLocals(count)), 1_000, 1_000_000).charged);
+  expect((many ?? 0) - (few ?? 0)).toBeGreaterThan(1_000 * (40_000 / 20));
+});
+
 const nested = (depthOfNest: number, open: readonly Instruction[], close: readonly Instruction[]) => {
   const times = (instructions: readonly Instruction[]) => Array.from({ length: depthOfNest }, () => instructions).flat();
   return single([times(open), times(close), [localGet(0)]].flat());
