@@ -634,18 +634,28 @@ export class Processor {
     this.#count(thread, -1);
     this.#stack = thread.stack;
     this.#effects = thread.effects;
+    try {
+      this.#prepareTurn(thread, urgent !== null);
+      this.#continue(thread);
+    } catch (error) {
+      // A fault of the machine in one thread's turn ends that thread, not the host.
+      thread.injection?.onLost();
+      thread.injection = null;
+      this.#unwound(thread, error);
+    }
+  }
+
+  #prepareTurn(thread: Thread, isUrgent: boolean): void {
     if (thread.waitsAt?.kind === 'collection') this.#collections.get(thread.waitsAt.record)?.resumed();
-    if (urgent === null) {
-      const now = this.time.now();
-      this.#sliceEnd = now + slice;
-      if (thread.sampling.resumed()) thread.owner.useUpFuel();
-    } else {
+    if (isUrgent) {
       // An interrupted thread gives the processor up at the first safepoint of its retry, so that all of them are out of the old image soon.
       thread.injection?.retryIn?.useUpFuel();
       this.#sliceEnd = 0;
       thread.sampling.spoil(this.#begunBy(thread));
+      return;
     }
-    this.#continue(thread);
+    this.#sliceEnd = this.time.now() + slice;
+    if (thread.sampling.resumed()) thread.owner.useUpFuel();
   }
 
   #runSections(): void {

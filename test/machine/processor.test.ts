@@ -1,0 +1,35 @@
+// The processor: what goes wrong in one thread's turn is that thread's own.
+
+import { afterAll, expect, test } from 'vitest';
+import { Processor } from '../../src/machine/index.ts';
+import type { Ending, ThreadOwner } from '../../src/machine/thread.ts';
+import { compiler, makeBench, quickModule, until } from './fixture.ts';
+
+afterAll(() => compiler.close());
+
+test('a fault of the machine in one thread ends that thread, and the others run on', async () => {
+  const processor = new Processor();
+  const endings: Ending[] = [];
+  const faulty: ThreadOwner = {
+    id: 'faulty',
+    switched: () => {},
+    measured: () => {},
+    committed: () => {},
+    useUpFuel: () => {
+      throw new Error('a fault of the machine');
+    },
+    ended: (_thread, ending) => {
+      endings.push(ending);
+      return 'gone';
+    },
+  };
+  const bench = makeBench({ processor });
+  await bench.load('tcp', '1.0.0', quickModule(1));
+  processor.startThread(faulty, processor.makeGroup(), () => async () => {}, null);
+  await bench.start('p', { module: 'tcp', calls: 100 });
+  await until(() => bench.statistics('p').state === 'finished' && endings.length > 0);
+  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 100, callsFailed: 0 });
+  expect(endings).toMatchObject([{ kind: 'trapped', error: { message: 'a fault of the machine' } }]);
+  expect(processor.runningThreads).toBe(0);
+  await bench.close();
+});
