@@ -3,6 +3,7 @@
 import { entryImports, entryNamespace, fuelExport, kernelNamespace, offsetNamespacePrefix, systemNamespace } from '../machine/abi.ts';
 import { accessStub, functionBody, interruptedFunction, type StubFunction, type StubOptions } from './access-stub.ts';
 import { type IndexMaps, mapIndices } from './binary/index-map.ts';
+import { opcodes } from './binary/instruction.ts';
 import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
 import {
   type ElementSegment,
@@ -42,13 +43,17 @@ export function link(module: Module, options: LinkOptions): Module {
   const added = addFunctions(stubs, references);
   const placed = placeImports(module, references, stubs, types);
   const maps = indexMaps(module, references, placed, added);
+  const firstTable = importsOf(module, 'table').length;
   const functions = [...own, ...added.map(({ stub }) => functionBody(stub, types))].map((body) => mapBody(body, maps));
   return {
     // After the functions, for which types are added.
     types: types.types,
     imports: placed.map(({ item }) => item),
     functions,
-    tables: module.tables.map(({ element, limits }) => ({ element, limits: bounded(limits, options.tableElements) })),
+    tables: module.tables.map(({ element, limits }, position) => ({
+      element,
+      limits: bounded(limits, references.grownTables.has(firstTable + position) ? options.tableElements : limits.initial),
+    })),
     memories: module.memories.map((limits) => bounded(limits, options.memoryPages)),
     globals: [...module.globals, ...(references.globals.has(supportGlobals.fuel) ? [fuelGlobal] : [])].map(({ type, init }) => ({
       type,
@@ -74,6 +79,8 @@ class References {
   readonly memories = new Set<number>();
   readonly tables = new Set<number>();
   readonly tags = new Set<number>();
+  /** Tables that the module's code grows. */
+  readonly grownTables = new Set<number>();
 
   /** Maps for `mapIndices` that note each index and keep it. */
   readonly maps: IndexMaps = {
@@ -129,6 +136,9 @@ function inlineStubs(module: Module, stubs: Stubs, types: TypeTable, references:
     const instructions = decodeBody(body);
     const inlined = inlineInLoops(instructions, localCount, stubs.functions, types);
     mapIndices(inlined.instructions, references.maps);
+    for (const instruction of instructions) {
+      if (instruction.kind === 'table' && instruction.op === opcodes['table.grow']) references.grownTables.add(instruction.index);
+    }
     if (inlined.instructions === instructions) return body;
     return { type: body.type, locals: [...body.locals, ...inlined.locals], ...encodeInstructions(inlined.instructions) };
   });
@@ -286,7 +296,7 @@ function linkExports(module: Module, kind: LinkOptions['kind'], references: Refe
   return [...offered, { name: fuelExport, kind: 'global', index: maps.globals(supportGlobals.fuel) }];
 }
 
-/** A memory or a table may grow up to the limit and not past it; one that is larger from the start keeps its size. */
+/** A memory or a table may grow up to the limit and not past it; one that is as large from the start keeps its size. */
 function bounded({ initial, maximum }: Limits, limit: number): Limits {
   return { initial, maximum: Math.max(initial, Math.min(maximum ?? limit, limit)) };
 }

@@ -67,15 +67,17 @@ test('a module with safepoints exports its fuel and imports the processor', () =
   expect(exports).not.toHaveProperty('g');
 });
 
-test('memories and tables may grow to the limit and not past it, and may be larger from the start', () => {
-  const text =
-    '(module (memory 2) (table 3 funcref) (table 3 50 funcref) (table 200 300 funcref) (func (export "f") (param i32) (drop (memory.grow (local.get 0)))))';
+test('memories, and tables that the code grows, may grow to the limit and not past it', () => {
+  const grown = [0, 1, 2].map((table) => `(drop (table.grow ${table} (ref.null func) (local.get 0)))`);
+  const text = `(module (memory 2) (table 3 funcref) (table 3 50 funcref) (table 200 300 funcref) (table 4 funcref)
+    (func (export "f") (param i32) (drop (memory.grow (local.get 0))) ${grown.join(' ')}))`;
   const linked = link(read(text), options);
   expect(linked.memories).toEqual([{ initial: 2, maximum: 16 }]);
   expect(linked.tables.map(({ limits }) => limits)).toEqual([
     { initial: 3, maximum: 100 },
     { initial: 3, maximum: 50 },
     { initial: 200, maximum: 200 },
+    { initial: 4, maximum: 4 },
   ]);
 });
 
