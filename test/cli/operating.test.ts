@@ -73,7 +73,10 @@ test('--concurrency and --enable are options of the build; an unknown value is r
   expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining("Feature 'simd' is not enabled") });
   const pushed = await command(...push, '--concurrency', 'exclusive', '--enable', 'simd', '--json');
   expect(jsonOf(pushed)).toMatchObject({ options: { concurrency: 'exclusive', features: ['simd'] } });
-  expect(await command(...push, '--concurrency', 'serial')).toMatchObject({ code: 2, stderr: expect.stringContaining('shared, exclusive') });
+  expect(await command(...push, '--concurrency', 'serial')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('shared, exclusive'),
+  });
   expect(await command(...push, '--enable', 'threads')).toMatchObject({ code: 2, stderr: expect.stringContaining('simd') });
 });
 
