@@ -164,10 +164,10 @@ function skippedWarning(module: Module, { skipped }: Optimized): Diagnostic[] {
   const some = skipped.slice(0, namedFunctions).map((position) => nameOf(module, importsOf(module, 'function').length + position));
   const others = skipped.length > some.length ? `, and ${skipped.length - some.length} more` : '';
   const message = [
-    `${skipped.length} of ${module.functions.length} functions are not optimized and may be slow (${some.join(', ')}${others})`,
+    `functions that are not optimized and may be slow: ${skipped.length} of ${module.functions.length} (${some.join(', ')}${others})`,
     `the limits are ${formatLimit(bytes)} and ${formatLimit(nesting)} of nesting for a function, and ${formatLimit(work)} for the module`,
     'split large functions',
-  ].join(': ');
+  ].join('; ');
   return [finding(message, 'warning')];
 }
 

@@ -1,5 +1,6 @@
 // Compilations that need much: their memory is bounded, and other callers are not blocked.
 
+import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
 import { Compiler } from '../../src/compiler/compiler.ts';
 import { compilerLimits } from '../../src/compiler/limits.ts';
@@ -51,6 +52,21 @@ test('eight compile bombs of eight callers stay within the memory limits, and a 
   expect(peak - before).toBeLessThan(2 * (heapMebibytes.value + binaryenMebibytes.value));
   await compiler.close();
   expect(mebibytes() - before).toBeLessThan(keptMebibytes.value);
+});
+
+test.each([
+  [1, true],
+  [100_000, false],
+])('a thread that keeps more than %i MiB after a compilation is replaced: %s', async (keptMebibytes, breaksThread) => {
+  const worker = new Worker(new URL('../../src/compiler/compile-worker.ts', import.meta.url), {
+    workerData: { faultAt: null, binaryenMebibytes: 256, keptMebibytes },
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  worker
+    .on('error', reject)
+    .on('message', (message) => (message === 'ready' ? worker.postMessage({ kind: 'module', ...small }) : resolve(message)));
+  expect(await promise).toMatchObject({ result: { ok: true }, breaksThread });
+  await worker.terminate();
 });
 
 test('small sources that are much work leave the reserved thread to others, and are compiled as large ones', async () => {
