@@ -47,7 +47,10 @@ export class Compiler {
   /** @param faultAt A stage that fails in every compilation; for tests. */
   constructor(limits: Partial<CompilerLimits> = {}, { faultAt = null }: { readonly faultAt?: Stage | null } = {}) {
     this.#limits = { ...defaultLimits, ...limits };
-    this.#threads = [true, false].map((isKept) => new CompileThread(this.#limits, { isKept, faultAt }));
+    this.#threads = Array.from(
+      { length: compilerLimits.threads.value },
+      (_, slot) => new CompileThread(this.#limits, { isKept: slot === reservedSlot, faultAt }),
+    );
     this.#queue = new CompileQueue(this.#threads.length, this.#limits);
   }
 

@@ -65,6 +65,7 @@ export const compilerLimits = {
   },
   interfaceBytes: { value: mebibyte, unit: 'bytes', of: 'Names and types of all exports and imports, as JSON', past: refused },
   milliseconds: { value: 20_000, unit: 'milliseconds', of: 'Time of one compilation, from its start', past: refused },
+  threads: { value: 2, unit: 'worker threads', of: 'Compilations at once', past: 'The compilation waits.' },
   heapMebibytes: { value: 384, unit: 'MiB', of: 'JavaScript heap of one compilation', past: refused },
   binaryenMebibytes: { value: 256, unit: 'MiB', of: 'Memory of binaryen in one compilation', past: refused },
   keptMebibytes: {
@@ -128,6 +129,12 @@ export function pastLimit(what: string, actual: number, limit: Limit, advice: st
   return `${what} ${format(actual)} ${limit.unit}; the limit is ${format(limit.value)}: ${advice}`;
 }
 
+/** Most memory that all compilations use together, besides the code of the compilers; MiB. */
+export function compilerMebibytes(): number {
+  const { threads, heapMebibytes, binaryenMebibytes } = compilerLimits;
+  return threads.value * (heapMebibytes.value + binaryenMebibytes.value);
+}
+
 /** Returns docs/limits.md. */
 export function limitsPage(): string {
   const rows = Object.values<Limit>(compilerLimits).map(
@@ -137,6 +144,8 @@ export function limitsPage(): string {
     '# Limits',
     '',
     'Limits of the compiler. A refusal names the limit and the value that exceeds it.',
+    '',
+    `The memory of all compilations together is limited to ${format(compilerMebibytes())} MiB: the heap and binaryen's memory of each worker thread.`,
     '',
     '<!-- Generated from src/compiler/limits.ts by `npm run limits`. -->',
     '',
