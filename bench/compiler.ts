@@ -1,28 +1,97 @@
-// The compiler's time for real modules, compared with binaryen's read, -O1 and write of the same module (goal: at most 3 times).
+// `npm run bench:compiler`: the compiler's time for real modules as a ratio to binaryen's, and how it grows. The exit code is 1 when a bound does
+// not hold.
 
 import console from 'node:console';
-import { globSync, readFileSync, statSync } from 'node:fs';
-import { basename } from 'node:path';
-import type { Module } from '../src/compiler/binary/module.ts';
-import { decodeModule } from '../src/compiler/binary/reader.ts';
-import { encodeModule } from '../src/compiler/binary/writer.ts';
+import { parseArgs } from 'node:util';
+import { readInteger } from '../src/cli/command-line.ts';
+import { tableLines } from '../src/cli/terminal/table.ts';
 import { acceptedFeatures, binaryen } from '../src/compiler/binaryen.ts';
 import { compile } from '../src/compiler/compilation.ts';
+import { longFunction, repeatedFunctions } from './compiler/generated-modules.ts';
+import { readNpmModules } from './compiler/npm-modules.ts';
 
-/** Sizes of the modules, in bytes. */
-const smallest = 50_000;
-const largest = 1_100_000;
+const usage = `Usage: npm run bench:compiler -- [options]
 
-/** A name that a module of a device can have, for the imports of JavaScript's runtimes. */
-const importModule = 'host';
+Measures compilations of five modules from npm packages beside binaryen's read, -O1 and write of the same modules, in turns, and how long
+compilations of generated modules take by their sizes. All times are medians. The exit code is 1 when a bound does not hold.
 
-/** Imports no device has become imports of another module; a module that imports anything but functions is left out. */
-function withPlainImports(module: Module): Module | string {
-  const other = module.imports.find(({ kind }) => kind !== 'function');
-  if (other !== undefined) return `imports the ${other.kind} "${other.module}" "${other.name}"`;
-  return { ...module, imports: module.imports.map((item, index) => ({ ...item, module: importModule, name: `f${index}` })) };
+Options:
+  --rounds N   rounds of each measurement (3)
+  --json       print JSON
+  --help
+`;
+
+/** Upper bounds: of the compiler's time as a multiple of binaryen's, and of the time per byte as a multiple of that of the smallest module. */
+const bounds = { ratio: 3, growth: 1.5 } as const;
+/** Functions of the smallest generated module, and the multiples of it. */
+const repeated = { functions: 250, multiples: [1, 2, 4, 8] } as const;
+/** Instructions of one function. */
+const functionSizes = [50_000, 200_000] as const;
+
+type ModuleRow = {
+  readonly module: string;
+  readonly imports: string;
+  readonly bytes: number;
+  readonly binaryen: number;
+  readonly compiler: number;
+  readonly ratio: number;
+  readonly holds: boolean;
+};
+type GrowthRow = {
+  readonly what: string;
+  readonly bytes: number;
+  readonly compiler: number;
+  /** Time per byte as a multiple of that of the smallest. */
+  readonly growth: number;
+  readonly holds: boolean;
+};
+type Sized = { readonly what: string; readonly bytes: Uint8Array };
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '3' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (values.help) console.log(usage);
+else process.exitCode = await bench(readInteger('rounds', values.rounds, 1, 100), values.json);
+
+/** Returns the exit code. */
+async function bench(rounds: number, isJson: boolean): Promise<number> {
+  const modules: ModuleRow[] = [];
+  for (const { name, bytes, replaced } of readNpmModules()) {
+    const [reference = 0, own = 0] = await medians(rounds, [() => optimizeOnly(bytes), () => compileOnly(bytes)]);
+    const ratio = own / reference;
+    const row = { module: name, imports: replaced, bytes: bytes.length, binaryen: reference, compiler: own };
+    modules.push({ ...row, ratio, holds: ratio <= bounds.ratio });
+  }
+  const growth = [
+    ...(await measureGrowth(rounds, await generatedModules())),
+    ...(await measureGrowth(
+      rounds,
+      functionSizes.map((size) => ({ what: `one function of ${size.toLocaleString('en')} instructions`, bytes: longFunction(size) })),
+    )),
+  ];
+  console.log(isJson ? JSON.stringify({ modules, growth }, null, 2) : report(modules, growth));
+  return [...modules, ...growth].every(({ holds }) => holds) ? 0 : 1;
 }
 
+/** Medians in milliseconds, measured in turns, so that what else the machine does affects all; one round before is not counted. */
+async function medians(rounds: number, runs: readonly (() => unknown)[]): Promise<number[]> {
+  const times = runs.map((): number[] => []);
+  for (let round = 0; round <= rounds; round += 1) {
+    for (const [index, run] of runs.entries()) {
+      globalThis.gc?.();
+      const begun = performance.now();
+      await run();
+      if (round > 0) times[index]?.push(performance.now() - begun);
+    }
+  }
+  return times.map((own) => own.toSorted((left, right) => left - right)[Math.floor(own.length / 2)] ?? 0);
+}
+
+/** binaryen alone: what the compiler's time is compared with. */
 function optimizeOnly(bytes: Uint8Array): void {
   const module = binaryen.readBinary(bytes);
   module.setFeatures(acceptedFeatures);
@@ -33,32 +102,55 @@ function optimizeOnly(bytes: Uint8Array): void {
   module.dispose();
 }
 
-async function measure(file: string): Promise<void> {
-  const name = basename(file);
-  try {
-    const module = withPlainImports(decodeModule(readFileSync(file)));
-    if (typeof module === 'string') {
-      console.log(`${name}: left out, ${module}`);
-      return;
-    }
-    const source = encodeModule(module);
-    const before = performance.now();
-    optimizeOnly(source);
-    const between = performance.now();
-    const { result } = await compile({ kind: 'module', module: 'm', version: '1.0.0', language: 'wasm', source });
-    const after = performance.now();
-    const outcome = result.ok ? `image ${result.compiled.image.length} bytes` : `refused: ${result.diagnostics[0]?.message}`;
-    const [reference, own] = [between - before, after - between];
-    console.log(
-      `${name}: ${source.length} bytes, ${module.imports.length} imports renamed; binaryen ${reference.toFixed(0)} ms, compiler ${own.toFixed(0)} ms (${(own / reference).toFixed(2)} times); ${outcome}`,
-    );
-  } catch (error) {
-    console.log(`${name}: left out, ${error instanceof Error ? error.message : String(error)}`);
-  }
+async function compileOnly(source: Uint8Array): Promise<void> {
+  const { result } = await compile({ kind: 'module', module: 'm', version: '1.0.0', language: 'wasm', source });
+  if (!result.ok) throw new Error(`a module was refused: ${result.diagnostics[0]?.message}`);
 }
 
-const files = globSync('node_modules/**/*.wasm').filter((file) => {
-  const { size } = statSync(file);
-  return size >= smallest && size <= largest;
-});
-for (const file of files.toSorted()) await measure(file);
+async function generatedModules(): Promise<Sized[]> {
+  const modules: Sized[] = [];
+  for (const multiple of repeated.multiples) {
+    const functions = repeated.functions * multiple;
+    modules.push({ what: `${multiple}× (${functions.toLocaleString('en')} functions)`, bytes: await repeatedFunctions(functions) });
+  }
+  return modules;
+}
+
+async function measureGrowth(rounds: number, modules: readonly Sized[]): Promise<GrowthRow[]> {
+  const times = await medians(
+    rounds,
+    modules.map(
+      ({ bytes }) =>
+        () =>
+          compileOnly(bytes),
+    ),
+  );
+  const perByte = modules.map(({ bytes }, index) => (times[index] ?? 0) / bytes.length);
+  return modules.map(({ what, bytes }, index) => {
+    const growth = (perByte[index] ?? 0) / (perByte[0] ?? 1);
+    return { what, bytes: bytes.length, compiler: times[index] ?? 0, growth, holds: growth <= bounds.growth };
+  });
+}
+
+function report(modules: readonly ModuleRow[], growth: readonly GrowthRow[]): string {
+  const text = (holds: boolean) => (holds ? 'yes' : 'NO');
+  return [
+    ...tableLines(
+      ['module', 'bytes', 'binaryen ms', 'compiler ms', 'ratio', `holds (≤ ${bounds.ratio})`, 'imports'],
+      modules.map((row) => [
+        row.module,
+        row.bytes,
+        Math.round(row.binaryen),
+        Math.round(row.compiler),
+        row.ratio.toFixed(2),
+        text(row.holds),
+        row.imports,
+      ]),
+    ),
+    '',
+    ...tableLines(
+      ['generated module', 'bytes', 'compiler ms', 'time per byte, of the first', `holds (≤ ${bounds.growth})`],
+      growth.map((row) => [row.what, row.bytes, Math.round(row.compiler), row.growth.toFixed(2), text(row.holds)]),
+    ),
+  ].join('\n');
+}

@@ -19,7 +19,7 @@ export class QueueFullError extends Error {
 }
 
 /** The slot that is reserved for small compilations. */
-const reservedSlot = 0;
+export const reservedSlot = 0;
 
 /**
  * Gives slots to compilations. Callers take turns; of one caller, and of the same size, the first to wait is the first to run. Large compilations
@@ -46,10 +46,16 @@ export class CompileQueue {
 
   /**
    * Runs a compilation when it is its turn.
+   * @param isSmall Whether it may use the reserved slot; by default by its bytes.
    * @throws {QueueFullError} when too many wait.
    */
-  async run<Result>(caller: string, bytes: number, compile: (slot: number) => Promise<Result>): Promise<Result> {
-    const slot = await this.#enter(caller, bytes);
+  async run<Result>(
+    caller: string,
+    bytes: number,
+    compile: (slot: number) => Promise<Result>,
+    isSmall = bytes <= this.#limits.smallBytes,
+  ): Promise<Result> {
+    const slot = await this.#enter(caller, bytes, isSmall);
     try {
       return await compile(slot);
     } finally {
@@ -58,8 +64,7 @@ export class CompileQueue {
     }
   }
 
-  #enter(caller: string, bytes: number): Promise<number> {
-    const isSmall = bytes <= this.#limits.smallBytes;
+  #enter(caller: string, bytes: number, isSmall: boolean): Promise<number> {
     const { promise, resolve } = Promise.withResolvers<number>();
     const entry: Entry = { caller, bytes, isSmall, start: resolve };
     const slot = this.#slotFor(entry);

@@ -2,21 +2,38 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { z } from 'zod';
-import { type Compilation, compile } from './compilation.ts';
+import { type Compilation, type CompilationResult, compile } from './compilation.ts';
 import { injectFault, messageOf, refused, stages } from './failure.ts';
+import { limitMemory, memoryKept, takeMemoryExceeded } from './thread-memory.ts';
+import type { WorkerMessage } from './worker-pool.ts';
 
-const Options = z.object({ faultAt: z.enum(stages).nullable() });
-const { faultAt } = Options.parse(workerData);
+const Options = z.object({ faultAt: z.enum(stages).nullable(), binaryenMebibytes: z.number(), keptMebibytes: z.number() });
+const { faultAt, binaryenMebibytes, keptMebibytes } = Options.parse(workerData);
 if (faultAt !== null) injectFault(faultAt);
+limitMemory(binaryenMebibytes);
 
-parentPort?.on('message', async (compilation: Compilation) => {
+const send = (message: WorkerMessage) => parentPort?.postMessage(message);
+parentPort?.on('message', async (compilation: Compilation) => send(await compileWithinLimit(compilation)));
+send('ready');
+
+/** Runs a compilation. One that needed more memory than the limit is refused, whatever came of it. */
+async function compileWithinLimit(compilation: Compilation): Promise<CompilationResult> {
+  const outcome = await tryCompile(compilation);
+  if (takeMemoryExceeded()) {
+    const message = `the compilation needed more than ${binaryenMebibytes} MiB in binaryen: make the module smaller`;
+    return { result: refused('too-costly', message), breaksThread: true };
+  }
+  return { ...outcome, breaksThread: outcome.breaksThread || memoryKept() > keptMebibytes };
+}
+
+async function tryCompile(compilation: Compilation): Promise<CompilationResult> {
   try {
-    parentPort?.postMessage(await compile(compilation));
+    return await compile(compilation);
   } catch (error) {
     const result = refused(
       'unsupported',
       `the compiler failed: ${messageOf(error)}; change or split the module, and report the failure to Patchbay`,
     );
-    parentPort?.postMessage({ result, breaksThread: true });
+    return { result, breaksThread: true };
   }
-});
+}

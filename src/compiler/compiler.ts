@@ -3,27 +3,32 @@
 export { digestOf } from '../machine/image.ts';
 
 import type { Compilation } from './compilation.ts';
-import { CompileQueue, QueueFullError, type QueueLimits } from './compile-queue.ts';
+import { CompileQueue, QueueFullError, type QueueLimits, reservedSlot } from './compile-queue.ts';
 import type { DriverRequest } from './driver.ts';
 import { refused, type Stage } from './failure.ts';
 import { compilerLimits, pastLimit } from './limits.ts';
 import type { CompileRequest, CompileResult } from './result.ts';
-import { CompileThread, WorkerError, type WorkerLimits } from './worker-pool.ts';
+import { CompileThread, PreemptedError, WorkerError, type WorkerLimits } from './worker-pool.ts';
 
 export type CompilerLimits = WorkerLimits &
   QueueLimits & {
     /** Bytes of a source or a prebuilt module. */
     readonly sourceBytes: number;
+    /** Processor time of one compilation in the slot that is reserved for small ones: a few bytes can be much work. */
+    readonly reservedMilliseconds: number;
   };
 
 const defaultLimits: CompilerLimits = {
   milliseconds: compilerLimits.milliseconds.value,
   heapMebibytes: compilerLimits.heapMebibytes.value,
+  binaryenMebibytes: compilerLimits.binaryenMebibytes.value,
+  keptMebibytes: compilerLimits.keptMebibytes.value,
   waitingPerCaller: compilerLimits.waitingPerCaller.value,
   waiting: compilerLimits.waiting.value,
   waitingBytes: compilerLimits.waitingBytes.value,
   smallBytes: compilerLimits.smallSourceBytes.value,
   sourceBytes: compilerLimits.sourceBytes.value,
+  reservedMilliseconds: compilerLimits.reservedMilliseconds.value,
 };
 
 /** Drivers kept, so that programs alike share one. */
@@ -42,7 +47,10 @@ export class Compiler {
   /** @param faultAt A stage that fails in every compilation; for tests. */
   constructor(limits: Partial<CompilerLimits> = {}, { faultAt = null }: { readonly faultAt?: Stage | null } = {}) {
     this.#limits = { ...defaultLimits, ...limits };
-    this.#threads = [true, false].map((isKept) => new CompileThread(this.#limits, { isKept, faultAt }));
+    this.#threads = Array.from(
+      { length: compilerLimits.threads.value },
+      (_, slot) => new CompileThread(this.#limits, { isKept: slot === reservedSlot, faultAt }),
+    );
     this.#queue = new CompileQueue(this.#threads.length, this.#limits);
   }
 
@@ -81,19 +89,24 @@ export class Compiler {
   }
 
   async #compile(compilation: Compilation, caller: string, bytes: number): Promise<CompileResult> {
+    const run = (slot: number) => this.#run(compilation, slot);
     try {
-      return await this.#queue.run(caller, bytes, (slot) => this.#run(compilation, slot));
+      return await this.#queue.run(caller, bytes, run).catch((error: unknown) => {
+        if (!(error instanceof PreemptedError)) throw error;
+        return this.#queue.run(caller, bytes, run, false);
+      });
     } catch (error) {
       if (error instanceof QueueFullError) return refused('busy', `${error.message}: try again later`);
       throw error;
     }
   }
 
+  /** @throws {PreemptedError} in the reserved slot, where a compilation turns out to be large. */
   async #run(compilation: Compilation, slot: number): Promise<CompileResult> {
     const thread = this.#threads[slot];
     if (thread === undefined) throw new Error(`the compiler has no thread ${slot}`);
     try {
-      return await thread.run(compilation);
+      return await thread.run(compilation, slot === reservedSlot ? this.#limits.reservedMilliseconds : null);
     } catch (error) {
       if (!(error instanceof WorkerError)) throw error;
       return this.#failed(error);

@@ -1,14 +1,14 @@
 // A module in any of the languages → a checked and optimized module, or diagnostics.
 
-import { MalformedModuleError, type Module, UnacceptedFeatureError } from './binary/module.ts';
+import { importsOf, MalformedModuleError, type Module, UnacceptedFeatureError } from './binary/module.ts';
 import { decodeModule } from './binary/reader.ts';
 import { encodeModule } from './binary/writer.ts';
 import { binaryen, findErrors, parseText, TextError } from './binaryen.ts';
 import { CompileError, finding, runStage } from './failure.ts';
 import { nestingOf, recognizeForeignInput, textOf } from './foreign-input.ts';
-import { compilerLimits as limits, pastLimit } from './limits.ts';
-import { checkModule } from './module-rules.ts';
-import { optimize } from './optimizer.ts';
+import { formatLimit, compilerLimits as limits, pastLimit } from './limits.ts';
+import { checkModule, nameOf } from './module-rules.ts';
+import { type Optimized, optimize } from './optimizer.ts';
 import type { CompileRequest, Diagnostic } from './result.ts';
 import { type Expectations, expect, exportToolchain, readToolchain } from './toolchain.ts';
 
@@ -37,11 +37,16 @@ export async function readSource(request: CompileRequest): Promise<CheckedModule
   await runStage('validate', () => validate(encodeModule(module)));
   const checked = await runStage('check', () => check(module));
   const { optimized, failure } =
-    request.optimize === false ? { optimized: checked.module, failure: null } : await optimizeChecked(checked.module, checked.nesting);
-  const expected = await runStage('check', () => expect(optimized, checked.toolchain, request));
+    request.optimize === false ? asItIs(checked.module, null) : await optimizeChecked(checked.module, checked.nesting);
+  const expected = await runStage('check', () => expect(optimized.module, checked.toolchain, request));
   return {
     compiler,
-    warnings: [...warnings, ...checked.warnings, ...(failure === null ? [] : failure.diagnostics.map(toWarning))],
+    warnings: [
+      ...warnings,
+      ...checked.warnings,
+      ...(failure === null ? [] : failure.diagnostics.map(toWarning)),
+      ...(request.language === 'wasm' ? [] : skippedWarning(checked.module, optimized)),
+    ],
     ...expected,
     breaksThread: failure?.breaksThread ?? false,
   };
@@ -139,15 +144,35 @@ function check(module: Module) {
 /** Reasons that are reported. */
 const reasonLimit = 50;
 
+/** A module that stays as it is, and why. */
+const asItIs = (module: Module, failure: CompileError | null) => ({ optimized: { module, skipped: [] }, failure });
+
 /** Optimizes a module; where binaryen cannot, the module stays as it is. */
 async function optimizeChecked(module: Module, nesting: readonly number[]) {
   try {
     return { optimized: await runStage('optimize', () => optimize(module, nesting)), failure: null };
   } catch (error) {
     if (!(error instanceof CompileError)) throw error;
-    return { optimized: module, failure: error };
+    return asItIs(module, error);
   }
 }
+
+/** Toolchains have optimized a prebuilt module; of the other languages, nothing else optimizes what is skipped. */
+function skippedWarning(module: Module, { skipped }: Optimized): Diagnostic[] {
+  if (skipped.length === 0) return [];
+  const { optimizedFunctionBytes: bytes, optimizedNesting: nesting, optimizedWork: work } = limits;
+  const some = skipped.slice(0, namedFunctions).map((position) => nameOf(module, importsOf(module, 'function').length + position));
+  const others = skipped.length > some.length ? `, and ${skipped.length - some.length} more` : '';
+  const message = [
+    `functions that are not optimized and may be slow: ${skipped.length} of ${module.functions.length} (${some.join(', ')}${others})`,
+    `the limits are ${formatLimit(bytes)} and ${formatLimit(nesting)} of nesting for a function, and ${formatLimit(work)} for the module`,
+    'split large functions',
+  ].join('; ');
+  return [finding(message, 'warning')];
+}
+
+/** Functions that a warning names. */
+const namedFunctions = 3;
 
 function toWarning({ message, ...place }: Diagnostic): Diagnostic {
   return { ...place, severity: 'warning', message: `the module was not optimized: ${message}` };

@@ -5,7 +5,8 @@ import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
 import { type FunctionBody, importsOf, type LocalRun, type Module } from './binary/module.ts';
 import { BulkOperations, bulkWork } from './bulk-operations.ts';
 import { buildCallGraph, type CallGraph } from './call-graph.ts';
-import { type CopyBudget, copiedInstructionLimit, type FunctionPlan, planLoops } from './loop-plan.ts';
+import { compilerLimits } from './limits.ts';
+import { type CopyBudget, type FunctionPlan, planLoops } from './loop-plan.ts';
 import { ModuleAdditions } from './module-additions.ts';
 import { measurePaths, type PathWork } from './path-work.ts';
 import { type Payment, payConstant, withSafepoints } from './safepoints.ts';
@@ -18,8 +19,7 @@ const copyLimit = 400;
 /** V8 accepts 50,000 locals; a function with more than this gets none from its loops. */
 const localLimit = 45_000;
 
-/** V8 accepts functions of 7,654,321 bytes; the linker adds some. */
-const functionByteLimit = 7_000_000;
+const functionByteLimit = compilerLimits.instrumentedFunctionBytes.value;
 
 /** A function is too large for the engine when its safepoints are in it. */
 export class FunctionTooLargeError extends Error {
@@ -74,7 +74,7 @@ class Instrumentation {
   readonly #additions: ModuleAdditions;
   readonly #bulk: BulkOperations;
   readonly #omitsSafepoints: boolean;
-  readonly #budget: CopyBudget = { left: copiedInstructionLimit };
+  readonly #budget: CopyBudget = { left: compilerLimits.copiedInstructions.value };
   /** What a call of each function costs, besides what it pays for itself. */
   readonly #costs: Uint32Array;
   readonly #isDriver: boolean;

@@ -4,10 +4,7 @@ import { emptyBlock, type Instruction, opcodes } from './binary/instruction.ts';
 import { type CountedLoop, countedLoop, LocalSets } from './counted-loop.ts';
 import { entryLimit } from './work.ts';
 
-/** Instructions that copies of loop bodies and of recursive functions may add to one module; past it, code pays without copies. */
-export const copiedInstructionLimit = 262_144;
-
-/** The unused part of `copiedInstructionLimit`. */
+/** The unused part of the limit `copiedInstructions`. */
 export type CopyBudget = { left: number };
 
 /** Iterations of a short loop that are paid for together, and how much work one of them may be. */

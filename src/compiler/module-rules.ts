@@ -85,7 +85,8 @@ function readBody(body: Pick<FunctionBody, 'body'>, referred: Set<number>): numb
   return deepest;
 }
 
-function nameOf({ functionNames }: Module, index: number): string {
+/** Returns a function's name, quoted and shortened, or its index where it has none. */
+export function nameOf({ functionNames }: Module, index: number): string {
   const name = functionNames.get(index);
   return name === undefined ? String(index) : `"${name.slice(0, 100)}"`;
 }

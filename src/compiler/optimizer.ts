@@ -6,38 +6,46 @@ import { encodeModule } from './binary/writer.ts';
 import { acceptedFeatures, binaryen } from './binaryen.ts';
 import { compilerLimits } from './limits.ts';
 
-/** Limit of the sum of the squares of functions' bytes: some of binaryen's passes take time quadratic in a function. */
-const workLimit = 3_000_000_000;
+export type Optimized = {
+  readonly module: Module;
+  /** The module's functions that stay as they are, because they are past a limit; by position. */
+  readonly skipped: readonly number[];
+};
 
 /**
- * Returns the module optimized. Functions past the limits stay as they are.
+ * Optimizes a module. Functions past the limits stay as they are.
  * @param nesting How deep the blocks of each of the module's functions nest.
  * @throws what binaryen throws.
  */
-export function optimize(module: Module, nesting: readonly number[]): Module {
+export function optimize(module: Module, nesting: readonly number[]): Optimized {
   const selected = selectFunctions(module, nesting);
-  if (selected.length === 0) return module;
+  const isSelected = new Set(selected);
+  const skipped = [...module.functions.keys()].filter((position) => !isSelected.has(position));
+  return { module: selected.length === 0 ? module : optimizeFunctions(module, selected), skipped };
+}
+
+function optimizeFunctions(module: Module, selected: readonly number[]): Module {
+  const imports = importsOf(module, 'function').length;
   const optimized = binaryen.readBinary(encodeModule(module));
   try {
     optimized.setFeatures(acceptedFeatures);
     binaryen.setOptimizeLevel(2);
     binaryen.setShrinkLevel(0);
     if (selected.length === module.functions.length) optimized.optimize();
-    else for (const index of selected) optimized.optimizeFunction(optimized.getFunctionByIndex(index));
+    else for (const position of selected) optimized.optimizeFunction(optimized.getFunctionByIndex(imports + position));
     return decodeModule(optimized.emitBinary());
   } finally {
     optimized.dispose();
   }
 }
 
-/** Returns the functions to be optimized, by index. */
+/** Returns the functions to be optimized, by position. */
 function selectFunctions(module: Module, nesting: readonly number[]): number[] {
-  const { optimizedFunctionBytes, optimizedNesting } = compilerLimits;
-  const imports = importsOf(module, 'function').length;
+  const { optimizedFunctionBytes, optimizedNesting, optimizedWork } = compilerLimits;
   let work = 0;
   return module.functions.flatMap(({ body: { length } }, position) => {
     if (length > optimizedFunctionBytes.value || (nesting[position] ?? 0) > optimizedNesting.value) return [];
     work += length ** 2;
-    return work > workLimit ? [] : [imports + position];
+    return work > optimizedWork.value ? [] : [position];
   });
 }

@@ -3,6 +3,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Compilation, CompilationResult } from './compilation.ts';
 import type { Stage } from './failure.ts';
+import { watchProcessorTime } from './processor-time.ts';
 import type { CompileResult } from './result.ts';
 
 export type WorkerLimits = {
@@ -10,12 +11,19 @@ export type WorkerLimits = {
   readonly milliseconds: number;
   /** JavaScript heap of a worker thread, in MiB. */
   readonly heapMebibytes: number;
+  /** Memory of binaryen in a worker thread, in MiB. */
+  readonly binaryenMebibytes: number;
+  /** A worker thread that keeps more after a compilation is replaced, in MiB. */
+  readonly keptMebibytes: number;
 };
 
 /** Stack of a worker thread: binaryen and AssemblyScript's compiler recurse over nested code. */
 const stackMebibytes = 64;
 /** How long a worker thread beyond the first is kept without work: another takes a second or two to start. */
 const idleMilliseconds = 60_000;
+
+/** What a worker thread sends: that it has started, then a result for each compilation. */
+export type WorkerMessage = 'ready' | CompilationResult;
 
 /** A worker thread did not return a result. */
 export class WorkerError extends Error {
@@ -26,6 +34,11 @@ export class WorkerError extends Error {
     super(message);
     this.reason = reason;
   }
+}
+
+/** A compilation used more processor time than it was given. */
+export class PreemptedError extends Error {
+  override readonly name = 'PreemptedError';
 }
 
 /** What the operating system says when a process has as many files open as it may. */
@@ -44,6 +57,8 @@ export class CompileThread {
   /** Whether the thread stays when it has no work. */
   readonly #isKept: boolean;
   #worker: Worker | null = null;
+  /** Whether the worker thread has started. */
+  #isReady = false;
   #idle: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -54,14 +69,19 @@ export class CompileThread {
     if (isKept) this.#worker = this.#start();
   }
 
-  /** @throws {WorkerError} */
-  async run(compilation: Compilation): Promise<CompileResult> {
+  /**
+   * Runs a compilation.
+   * @param processorLimit Limit of the processor time of this compilation, in milliseconds; the start of the thread does not count.
+   * @throws {WorkerError}
+   * @throws {PreemptedError}
+   */
+  async run(compilation: Compilation, processorLimit: number | null = null): Promise<CompileResult> {
     this.#isClosed = false;
     clearTimeout(this.#idle);
     this.#worker ??= this.#start();
     const worker = this.#worker;
     try {
-      const { result, breaksThread } = await this.#exchange(worker, compilation);
+      const { result, breaksThread } = await this.#exchange(worker, compilation, processorLimit);
       if (breaksThread) await this.#end(worker);
       return result;
     } catch (error) {
@@ -74,11 +94,16 @@ export class CompileThread {
   }
 
   #start(): Worker {
+    const { heapMebibytes, binaryenMebibytes, keptMebibytes } = this.#limits;
     const worker = new Worker(new URL('./compile-worker.ts', import.meta.url), {
-      workerData: { faultAt: this.#faultAt },
-      resourceLimits: { maxOldGenerationSizeMb: this.#limits.heapMebibytes, stackSizeMb: stackMebibytes },
+      workerData: { faultAt: this.#faultAt, binaryenMebibytes, keptMebibytes },
+      resourceLimits: { maxOldGenerationSizeMb: heapMebibytes, stackSizeMb: stackMebibytes },
     });
     worker.unref();
+    this.#isReady = false;
+    worker.once('message', () => {
+      if (this.#worker === worker) this.#isReady = true;
+    });
     // A thread that dies between compilations is replaced; its death must not be the service's.
     worker.on('error', () => this.#forget(worker));
     worker.on('exit', () => this.#forget(worker));
@@ -94,11 +119,16 @@ export class CompileThread {
     await worker.terminate();
   }
 
-  #exchange(worker: Worker, compilation: Compilation): Promise<CompilationResult> {
+  #exchange(worker: Worker, compilation: Compilation, processorLimit: number | null): Promise<CompilationResult> {
     const { promise, resolve, reject } = Promise.withResolvers<CompilationResult>();
     const { milliseconds } = this.#limits;
     const timer = setTimeout(() => reject(new WorkerError('timeout', `took longer than ${milliseconds / 1_000} s`)), milliseconds);
-    const onMessage = (message: CompilationResult) => resolve(message);
+    let endWatch = () => {};
+    const watch = () => {
+      if (processorLimit !== null) endWatch = watchProcessorTime(worker, processorLimit, () => reject(new PreemptedError()));
+    };
+    const onMessage = (message: WorkerMessage) => (message === 'ready' ? watch() : resolve(message));
+    if (this.#isReady) watch();
     const onError = (error: unknown) => reject(new WorkerError(reasonOf(error), error instanceof Error ? error.message : String(error)));
     const onExit = () => reject(new WorkerError('ended', 'the worker thread ended'));
     worker.ref();
@@ -106,6 +136,7 @@ export class CompileThread {
     worker.postMessage(compilation);
     return promise.finally(() => {
       clearTimeout(timer);
+      endWatch();
       worker.unref();
       worker.off('message', onMessage).off('error', onError).off('exit', onExit);
     });

@@ -66,6 +66,20 @@ test('builds are pushed of every language, with the version after the last, and 
   expect(list.stdout).not.toContain('\u001b');
 });
 
+test('--concurrency and --enable are options of the build; an unknown value is refused', async () => {
+  const vectors = write('vectors.ts', 'export function two(n: i32): i32 { return i32x4.extract_lane(i32x4.splat(n), 1); }');
+  const push = ['build', 'push', vectors, '--module', 'vectors', '--version', '1.0.0'];
+  const without = await command(...push);
+  expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining("Feature 'simd' is not enabled") });
+  const pushed = await command(...push, '--concurrency', 'exclusive', '--enable', 'simd', '--json');
+  expect(jsonOf(pushed)).toMatchObject({ options: { concurrency: 'exclusive', features: ['simd'] } });
+  expect(await command(...push, '--concurrency', 'serial')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('shared, exclusive'),
+  });
+  expect(await command(...push, '--enable', 'threads')).toMatchObject({ code: 2, stderr: expect.stringContaining('simd') });
+});
+
 test('what does not compile is told by file, line and column', async () => {
   const file = write('bad.ts', 'export function a(): i32 {\n  return "x";\n}\n');
   const said = await command('build', 'push', file, '--module', 'bad', '--version', '1.0.0');

@@ -4,11 +4,13 @@ import { readFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
 import { imageFeatures } from '../../src/compiler/binary/instruction.ts';
 import { decodeModule } from '../../src/compiler/binary/reader.ts';
+import { encodeModule } from '../../src/compiler/binary/writer.ts';
 import { Compiler } from '../../src/compiler/compiler.ts';
 import { compilerLimits, limitsPage } from '../../src/compiler/limits.ts';
 import type { Language } from '../../src/compiler/result.ts';
 import { readImage } from '../../src/machine/index.ts';
 import { functionOf } from '../../src/machine/processor.ts';
+import { assembleText } from './binary-samples.ts';
 
 const compiler = new Compiler({ milliseconds: 120_000 });
 afterAll(() => compiler.close());
@@ -28,9 +30,17 @@ const merging = (name: string, locals: number, body: string) =>
 const ifs = (count: number) =>
   numbered(count, (index) => `(if (i32.load offset=${index} (local.get 0)) (then (local.set 1 (local.get 0))))`);
 const branches = (count: number) => `(block ${numbered(count, (index) => `(br_if 0 (i32.load offset=${index} (local.get 0)))`)})`;
+/** A module of functions with so many locals each. */
+const withLocals = (functions: number, locals: number): Uint8Array =>
+  encodeModule({
+    ...decodeModule(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0])),
+    types: [{ parameters: [], results: [] }],
+    functions: Array.from({ length: functions }, () => ({ type: 0, locals: [{ count: locals, type: 'i32' }], body: new Uint8Array() })),
+    exports: [{ name: 'f', kind: 'function', index: 0 }],
+  });
 const inFunction = (body: string) => `export function f(p: i32): i32 {\n${body}\n}`;
 
-test.each<[string, Language, string]>([
+test.each<[string, Language, string | Uint8Array]>([
   ['20,000 nested blocks', 'wat', nested(20_000)],
   ['20,000 nested loops', 'wat', loops(20_000)],
   [
@@ -54,6 +64,7 @@ test.each<[string, Language, string]>([
   ['10,000 exports', 'wat', `(module ${numbered(10_000, (index) => `(func (export "function_${index}"))`)})`],
   ['100,000 functions', 'wat', `(module (func (export "f")) ${numbered(99_999, () => '(func)')})`],
   ['a memory of 64 MiB', 'wat', '(module (memory 1024) (func (export "f") (drop (memory.size))))'],
+  ['1,000,000 locals', 'wasm', withLocals(20, 50_000)],
   ['a name of 4 KiB', 'wat', `(module (func (export "${'n'.repeat(4_096)}")))`],
 ])('%s: compiled', async (_what, language, source) => {
   const result = await compile(language, source);
@@ -61,7 +72,7 @@ test.each<[string, Language, string]>([
   expect(readImage(new Uint8Array(result.compiled.image), result.compiled.digest).kind).toBe('module');
 });
 
-test.each<[string, Language, string, string]>([
+test.each<[string, Language, string | Uint8Array, string]>([
   ['nested blocks', 'wat', loops(20_001), '20,001 levels; the limit is 20,000'],
   ['parentheses', 'wat', nested(225_000), 'the limit is 25,000'],
   [
@@ -109,6 +120,7 @@ test.each<[string, Language, string, string]>([
     `(module (memory 1) ${numbered(11, (index) => merging(`f${index}`, 2_000, ifs(1_000)))})`,
     'the functions of the module have, with their safepoints, 22,',
   ],
+  ['locals of all functions', 'wasm', withLocals(21, 50_000), '1050000 locals or more; the limit is 1000000'],
   ['the source', 'wat', ' '.repeat(4 * 1_024 * 1_024 + 1), '4,194,305 bytes; the limit is 4,194,304'],
 ])('%s past the limit: refused with limit and value', async (_what, language, source, message) => {
   const result = await compile(language, source);
@@ -116,6 +128,15 @@ test.each<[string, Language, string, string]>([
     ok: false,
     diagnostics: expect.arrayContaining([expect.objectContaining({ message: expect.stringContaining(message) })]),
   });
+});
+
+test('functions that are too large to be optimized are named by a warning, but for prebuilt modules', async () => {
+  const large = `(func $large (export "large") ${'(drop (i32.const 1))'.repeat(10_000)})`;
+  const deep = `(func (export "deep") ${'(loop '.repeat(1_001)}${')'.repeat(1_001)})`;
+  const result = await compile('wat', `(module ${large} ${deep} (func (export "small")))`);
+  const message = expect.stringMatching(/not optimized .*: 2 of 3 \(0, 1\); .*24,576 bytes and 1,000 levels/);
+  expect(result).toMatchObject({ ok: true, warnings: [{ severity: 'warning', message }] });
+  expect(await compile('wasm', assembleText(`(module ${large})`))).toMatchObject({ ok: true, warnings: [] });
 });
 
 test('a memory may grow to the limit, and not past it', async () => {

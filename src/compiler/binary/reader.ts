@@ -1,5 +1,6 @@
 // The binary format → a module. Custom sections are dropped and never make a module invalid; of the name section, functions' names are kept.
 
+import { compilerLimits } from '../limits.ts';
 import { ByteReader } from './byte-reader.ts';
 import { acceptedFeatures, type Feature } from './instruction.ts';
 import { skipInstructions } from './instruction-codec.ts';
@@ -42,8 +43,9 @@ const sections = [
 
 type SectionName = (typeof sections)[number][1];
 
-/** Locals of a function that V8 accepts. */
-const localLimit = 50_000;
+/** Locals of a function that V8 accepts, and of a module: a few bytes declare thousands, and binaryen allocates each. */
+const localLimit = compilerLimits.locals.value;
+const moduleLocalLimit = compilerLimits.moduleLocals.value;
 
 /** What a module is read into; function bodies and their types come in different sections. */
 type Parts = { -readonly [Key in keyof Module]: Module[Key] } & { functionTypes: readonly number[]; dataCount: number | null };
@@ -292,17 +294,24 @@ function readData(reader: ByteReader, accepted: ReadonlySet<Feature>): DataSegme
 
 function readCode(reader: ByteReader, { functionTypes }: Parts, accepted: ReadonlySet<Feature>): FunctionBody[] {
   const start = reader.offset;
+  let locals = 0;
   return reader.list('function bodies', (_, index) => {
     const type = functionTypes[index];
     if (type === undefined) throw new MalformedModuleError('more functions have code than are declared', start);
-    return readBody(reader.part(reader.unsigned('the size of a function body'), 'a function body'), type, accepted);
+    const body = readBody(reader.part(reader.unsigned('the size of a function body'), 'a function body'), type, accepted);
+    locals += countLocals(body);
+    if (locals > moduleLocalLimit)
+      throw new MalformedModuleError(`the functions have ${locals} locals or more; the limit is ${moduleLocalLimit}`, start);
+    return body;
   });
 }
+
+const countLocals = ({ locals }: Pick<FunctionBody, 'locals'>) => locals.reduce((sum, run) => sum + run.count, 0);
 
 function readBody(reader: ByteReader, type: number, accepted: ReadonlySet<Feature>): FunctionBody {
   const start = reader.offset;
   const locals = reader.list('runs of locals', () => ({ count: reader.unsigned('a number of locals'), type: reader.valueType('a local') }));
-  const count = locals.reduce((sum, run) => sum + run.count, 0);
+  const count = countLocals({ locals });
   if (count > localLimit) throw new MalformedModuleError(`a function has ${count} locals; the limit is ${localLimit}`, start);
   const body = skipInstructions(reader, accepted);
   reader.finish('a function body');

@@ -1,0 +1,87 @@
+// Compilations that need much: their memory is bounded, and other callers are not blocked.
+
+import { Worker } from 'node:worker_threads';
+import { expect, test } from 'vitest';
+import { Compiler } from '../../src/compiler/compiler.ts';
+import { compilerLimits, compilerMebibytes } from '../../src/compiler/limits.ts';
+import { exponentialInlining, longFunction, manyInstructions, wideCalls } from './compile-bombs.ts';
+
+const request = { module: 'tcp', version: '1.0.0' };
+const small = { ...request, language: 'wat', source: '(module (func (export "one") (result i32) (i32.const 1)))' } as const;
+const mebibytes = () => process.memoryUsage.rss() / 2 ** 20;
+
+test('a compilation past the memory limit of binaryen is refused with the limit, and others continue', async () => {
+  const compiler = new Compiler({ binaryenMebibytes: 32 });
+  const bomb = compiler.compileModule({ ...request, ...wideCalls() }, 'attacker');
+  expect(await compiler.compileModule(small, 'victim')).toMatchObject({ ok: true });
+  expect(await bomb).toMatchObject({
+    ok: false,
+    problem: 'too-costly',
+    diagnostics: [{ message: expect.stringContaining('more than 32 MiB in binaryen') }],
+  });
+  // By the thread that has replaced the one of the bomb.
+  expect(await compiler.compileModule(small, 'attacker')).toMatchObject({ ok: true });
+  await compiler.close();
+});
+
+test('eight compile bombs of eight callers stay within the memory limits, and a small build does not wait for all of them', async () => {
+  // So long that none is refused for its time on a busy machine.
+  const compiler = new Compiler({ milliseconds: 120_000 });
+  await compiler.compileModule(small);
+  const before = mebibytes();
+  let peak = before;
+  const sampling = setInterval(() => {
+    peak = Math.max(peak, mebibytes());
+  }, 10);
+  const order: string[] = [];
+  const sources = [longFunction(), wideCalls(), manyInstructions(), wideCalls(), longFunction(), wideCalls(), longFunction(), wideCalls()];
+  const bombs = sources.map(async (source, index) => {
+    const result = await compiler.compileModule({ ...request, ...source }, `attacker-${index}`);
+    order.push('bomb');
+    return result.ok ? 'compiled' : result.diagnostics[0]?.message;
+  });
+  expect(await compiler.compileModule(small, 'victim')).toMatchObject({ ok: true });
+  order.push('small');
+  const results = await Promise.all(bombs);
+  clearInterval(sampling);
+  const refused = expect.stringContaining(`more than ${compilerLimits.binaryenMebibytes.value} MiB in binaryen`);
+  expect(results).toEqual(['compiled', refused, 'compiled', refused, 'compiled', refused, 'compiled', refused]);
+  expect(order.at(-1)).toBe('bomb');
+  expect(peak - before).toBeLessThan(compilerMebibytes());
+  await compiler.close();
+  expect(mebibytes() - before).toBeLessThan(compilerLimits.keptMebibytes.value);
+});
+
+test.each([
+  [1, true],
+  [100_000, false],
+])('a thread that keeps more than %i MiB after a compilation is replaced: %s', async (keptMebibytes, breaksThread) => {
+  const worker = new Worker(new URL('../../src/compiler/compile-worker.ts', import.meta.url), {
+    workerData: { faultAt: null, binaryenMebibytes: 256, keptMebibytes },
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  worker
+    .on('error', reject)
+    .on('message', (message) => (message === 'ready' ? worker.postMessage({ kind: 'module', ...small }) : resolve(message)));
+  expect(await promise).toMatchObject({ result: { ok: true }, breaksThread });
+  await worker.terminate();
+});
+
+test('small sources that are much work leave the reserved thread to others, and are compiled as large ones', async () => {
+  const compiler = new Compiler();
+  const order: string[] = [];
+  const bombs = Array.from({ length: 3 }, (_, index) =>
+    compiler.compileModule({ ...request, ...exponentialInlining() }, `attacker-${index}`).finally(() => order.push('bomb')),
+  );
+  expect(await compiler.compileModule(small, 'victim')).toMatchObject({ ok: true });
+  // Without the limit, both of the first two would end before it begins.
+  expect(order.length).toBeLessThanOrEqual(1);
+  await compiler.close();
+  await Promise.allSettled(bombs);
+});
+
+test('a compilation that was stopped in the reserved thread has its result', async () => {
+  const compiler = new Compiler({ reservedMilliseconds: 0 });
+  expect(await compiler.compileModule({ ...request, ...longFunction(1_000) })).toMatchObject({ ok: true });
+  await compiler.close();
+});
