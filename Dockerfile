@@ -5,11 +5,11 @@ COPY package.json package-lock.json prisma.config.ts tsconfig.json ./
 COPY prisma ./prisma
 COPY openapi ./openapi
 COPY src/generating ./src/generating
-COPY src/store/generating ./src/store/generating
+COPY src/service/database/generating ./src/service/database/generating
 COPY src/compiler/generating ./src/compiler/generating
 # The dashboard is built too, which takes these of the sources.
 COPY web ./web
-COPY src/cli/client ./src/cli/client
+COPY src/client ./src/client
 COPY src/machine/similarity.ts ./src/machine/similarity.ts
 COPY src/proof ./src/proof
 RUN npm ci && mkdir data && chown node data

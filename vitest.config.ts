@@ -17,15 +17,14 @@ const usual = {
   expect: { requireAssertions: true },
 } as const;
 
-/** What the tests of the API, of control and of the store say of both databases. */
-const everything = ['test/{api,control}/**/*.test.ts', 'test/store/*.test.ts', 'test/store/postgresql/*.test.ts'];
+/** What the tests of the service say of both databases. */
+const everything = ['test/service/**/*.test.ts'];
 /** Of these, those that a database is most likely to make fail; the others take three times as long (`npm run test:everything`). */
 const ofDatabases = [
-  'test/store/*.test.ts',
-  'test/store/postgresql/*.test.ts',
-  'test/control/{answers,clocks,loads,rollbacks}.test.ts',
-  'test/control/rollouts/load-requests.test.ts',
-  'test/api/{copy,drift,host-access,keys,loads,replicas,restart,rollbacks,texts,undecodable-rows}.test.ts',
+  'test/service/database/{clocks,copy,durability,migrations,replicas,restart,schema,statements,transactions,undecodable-rows}.test.ts',
+  'test/service/database/postgresql/*.test.ts',
+  'test/service/{clock/clocks,hosts/host-access,idempotency/answers,keys/keys,agents/drift,http/texts}.test.ts',
+  'test/service/{loads/{loads,routes},rollbacks/{rollbacks,routes},rollouts/load-requests}.test.ts',
 ];
 
 /** A file in which every test fails: with it, the continuous integration shows that a failing test fails the run. */
@@ -46,7 +45,7 @@ export default defineConfig({
           ...usual,
           name: 'sqlite',
           include: isDeliberateFailure ? [deliberateFailure] : ['test/**/*.test.ts'],
-          exclude: ['test/store/postgresql/**'],
+          exclude: ['test/service/database/postgresql/**'],
           provide: { databases: 'sqlite' },
         },
       },
@@ -55,10 +54,11 @@ export default defineConfig({
           ...usual,
           name: 'postgresql',
           include: isDeliberateFailure ? [deliberateFailure] : process.env['TEST_EVERYTHING'] === undefined ? ofDatabases : everything,
-          // These have no database.
+          // These have no database, or the other.
           exclude: [
-            'test/control/{going-back,order-offers,retention-time,service-clock}.test.ts',
-            'test/control/rollouts/{judgement,schedule-window,steps,waves}.test.ts',
+            'test/service/database/sqlite/**',
+            'test/service/{clock/service-clock,loads/kept-report,orders/order-offers,retention/retention-time,rollbacks/going-back}.test.ts',
+            'test/service/rollouts/{judgement,schedule-window,steps,waves}.test.ts',
           ],
           provide: { databases: 'postgresql' },
         },

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { tableLines } from '../src/cli/terminal/table.ts';
-import type { Records } from '../src/store/records/records.ts';
-import { applyMigrations } from '../src/store/sqlite/migrations.ts';
-import { Store } from '../src/store/store.ts';
-import { QueryPlans } from '../test/store/sqlite/query-plans.ts';
+import type { Records } from '../src/service/database/records.ts';
+import { applyMigrations } from '../src/service/database/sqlite/migrations.ts';
+import { Store } from '../src/service/database/store.ts';
+import { QueryPlans } from '../test/service/database/sqlite/query-plans.ts';
 
 /** Stays of a device; the first device has as many as there are devices. */
 const staysPerDevice = 100;

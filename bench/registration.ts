@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
-import { usualLimits } from '../src/api/limits.ts';
-import { createService } from '../src/api/service.ts';
 import { tableLines } from '../src/cli/terminal/table.ts';
 import { agentLimits } from '../src/protocol/agent.ts';
+import { createService } from '../src/service/app.ts';
+import { usualLimits } from '../src/service/http/limits.ts';
 
 const joinToken = 'join-token-of-the-benchmark';
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-bench-registration-'));

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import { afterAll, inject } from 'vitest';
-import { answeredTypes } from '../src/store/postgresql/statements.ts';
-import { isPostgresql } from '../src/store/store.ts';
+import { answeredTypes } from '../src/service/database/postgresql/statements.ts';
+import { isPostgresql } from '../src/service/database/store.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {

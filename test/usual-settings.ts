@@ -2,8 +2,8 @@
 
 import { afterAll } from 'vitest';
 import { Compiler } from '../src/compiler/compiler.ts';
-import type { RetentionSettings } from '../src/control/retention.ts';
-import type { PrivateKeys } from '../src/control/signing-keys.ts';
+import type { RetentionSettings } from '../src/service/retention/retention.ts';
+import type { PrivateKeys } from '../src/service/signing-keys/signing-keys.ts';
 
 export class PrivateKeysInMemory implements PrivateKeys {
   readonly kept = new Map<string, string>();

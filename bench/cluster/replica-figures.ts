@@ -1,6 +1,6 @@
 // What so many replicas take and carry out, against floors that are measured between them; and what the database does for it.
 
-import { answerOf } from '../../src/cli/client/client.ts';
+import { answerOf } from '../../src/client/client.ts';
 import { inParallel } from '../../test/system/chaos/waiting.ts';
 import { EndedLoads } from '../service/ended-loads.ts';
 import { startFloor } from '../service/floor.ts';

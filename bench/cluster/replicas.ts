@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Client, createPatchbayClient } from '../../src/cli/client/client.ts';
+import { type Client, createPatchbayClient } from '../../src/client/client.ts';
 import { createDatabase } from '../../test/postgresql/server.ts';
 import { addressOf, type HostSize, startServe } from '../service/installation.ts';
 import { until } from '../service/measuring.ts';

@@ -1,6 +1,6 @@
 // Hears from the service's events when loads have ended: an event comes when it is on disk.
 
-import { followEvents, newestEvent } from '../../src/cli/client/event-stream.ts';
+import { followEvents, newestEvent } from '../../src/client/event-stream.ts';
 import type { Installation } from './installation.ts';
 
 /** When an event came: by the clock of this machine in milliseconds, and as `performance.now()` has it. */

@@ -1,11 +1,11 @@
 // The floor of a load on a fleet: the rows that the service has written, written once more by raw transactions into the database as it was before.
 
 import Database from 'better-sqlite3';
-import { service } from '../../src/control/context.ts';
-import { newOrder } from '../../src/control/orders.ts';
 import { LoadPolicy } from '../../src/protocol/load-report.ts';
-import { chunksOf } from '../../src/store/records/chunks.ts';
-import { logPages } from '../../src/store/sqlite/engine.ts';
+import { service } from '../../src/service/context.ts';
+import { chunksOf } from '../../src/service/database/chunks.ts';
+import { logPages } from '../../src/service/database/sqlite/engine.ts';
+import { newOrder } from '../../src/service/orders/orders.ts';
 import type { DatabaseView } from './database-view.ts';
 import type { Installation } from './installation.ts';
 

@@ -1,6 +1,6 @@
 // One request to a fleet of devices on two hosts, of which a tenth run programs: how long until every outcome is on disk.
 
-import { answerOf, type Schemas } from '../../src/cli/client/client.ts';
+import { answerOf, type Schemas } from '../../src/client/client.ts';
 import { inParallel } from '../../test/system/chaos/waiting.ts';
 import { FleetFloor, type FloorTimes } from './fleet-floor.ts';
 import { Installation, module } from './installation.ts';

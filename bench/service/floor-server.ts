@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3';
 import { fastify } from 'fastify';
 import pg from 'pg';
-import { isPostgresql } from '../../src/store/store.ts';
+import { isPostgresql } from '../../src/service/database/store.ts';
 
 type Row = [id: string, device: string, body: string, at: number];
 /** What keeps rows. */

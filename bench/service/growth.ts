@@ -1,6 +1,6 @@
 // What one device costs as there are more of them, and what lists and loads cost as their history grows.
 
-import { chunksOf } from '../../src/store/records/chunks.ts';
+import { chunksOf } from '../../src/service/database/chunks.ts';
 import { measureHistory } from './history.ts';
 import { type HostSize, Installation } from './installation.ts';
 import { median } from './measuring.ts';

@@ -1,6 +1,6 @@
 // What the same requests cost a service with a long history and one with hardly any, both with as many devices.
 
-import { answerOf, type Client } from '../../src/cli/client/client.ts';
+import { answerOf, type Client } from '../../src/client/client.ts';
 import { Installation, module, versionOf } from './installation.ts';
 import { median, timeOf } from './measuring.ts';
 import { fillPast, type Past, pastDevice } from './past.ts';

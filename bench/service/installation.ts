@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { answerOf, type Client, createPatchbayClient } from '../../src/cli/client/client.ts';
+import { answerOf, type Client, createPatchbayClient } from '../../src/client/client.ts';
 import { moduleText } from '../../test/system/chaos/modules.ts';
 import { inParallel } from '../../test/system/chaos/waiting.ts';
 import { DatabaseView } from './database-view.ts';

@@ -1,7 +1,7 @@
 // One load on one device after another: how long from the request until the device is patched and until its outcome is on disk, and where the time goes.
 
 import { randomUUID } from 'node:crypto';
-import { answerOf, type Schemas } from '../../src/cli/client/client.ts';
+import { answerOf, type Schemas } from '../../src/client/client.ts';
 import { EndedLoads } from './ended-loads.ts';
 import { startFloor } from './floor.ts';
 import { Installation, module, versionOf } from './installation.ts';

@@ -1,6 +1,6 @@
 // Requests for loads of one device each under many connections, against a route that does nothing but one insert.
 
-import { answerOf } from '../../src/cli/client/client.ts';
+import { answerOf } from '../../src/client/client.ts';
 import { startFloor } from './floor.ts';
 import { Installation, module, versionOf } from './installation.ts';
 import { type Fired, fire, type Target } from './load-generator.ts';

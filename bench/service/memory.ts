@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { answerOf } from '../../src/cli/client/client.ts';
+import { answerOf } from '../../src/client/client.ts';
 import { Inspector, inspectorFlags } from './inspector.ts';
 import { addressOf, Installation, module, pushBuildBefore, startServe, versionOf } from './installation.ts';
 import { median, timeOf, until } from './measuring.ts';

@@ -3,9 +3,9 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import type { NewAuditEvent } from '../../src/store/records/audit.ts';
-import { applyMigrations } from '../../src/store/sqlite/migrations.ts';
-import { Store } from '../../src/store/store.ts';
+import type { NewAuditEvent } from '../../src/service/audit/repository.ts';
+import { applyMigrations } from '../../src/service/database/sqlite/migrations.ts';
+import { Store } from '../../src/service/database/store.ts';
 
 export type Past = {
   readonly devices: number;

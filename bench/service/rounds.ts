@@ -1,6 +1,6 @@
 // One build on every device of a fleet, from the request until every outcome is on disk.
 
-import { answerOf } from '../../src/cli/client/client.ts';
+import { answerOf } from '../../src/client/client.ts';
 import { type Installation, module, versionOf } from './installation.ts';
 import { until } from './measuring.ts';
 

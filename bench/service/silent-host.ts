@@ -1,7 +1,7 @@
 // A host that registers devices and never says anything again: what is sent to them waits.
 
 import { randomUUID } from 'node:crypto';
-import { answerOf, createPatchbayClient } from '../../src/cli/client/client.ts';
+import { answerOf, createPatchbayClient } from '../../src/client/client.ts';
 import type { Installation } from './installation.ts';
 import { registrationOf } from './simulated-host.ts';
 

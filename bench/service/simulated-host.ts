@@ -5,7 +5,7 @@ import { ControlConnection } from '../../src/host/control-connection.ts';
 import { agentLimits, type Order, type Registration, type Report } from '../../src/protocol/agent.ts';
 import { DeviceState } from '../../src/protocol/device-state.ts';
 import type { Labels } from '../../src/protocol/identifiers.ts';
-import { chunksOf } from '../../src/store/records/chunks.ts';
+import { chunksOf } from '../../src/service/database/chunks.ts';
 import type { Installation } from './installation.ts';
 
 export class SimulatedHost {

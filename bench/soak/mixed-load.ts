@@ -2,7 +2,7 @@
 
 import { randomInt } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
-import { answerOf, type Client, type Schemas } from '../../src/cli/client/client.ts';
+import { answerOf, type Client, type Schemas } from '../../src/client/client.ts';
 import { moduleText } from '../../test/system/chaos/modules.ts';
 import type { Installation } from '../service/installation.ts';
 import { until } from '../service/measuring.ts';

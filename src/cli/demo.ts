@@ -5,7 +5,7 @@ import console from 'node:console';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { answerOf, type Client, createPatchbayClient, type Schemas } from './client/client.ts';
+import { answerOf, type Client, createPatchbayClient, type Schemas } from '../client/client.ts';
 import { Child } from './running/child.ts';
 import { tableLines } from './terminal/table.ts';
 

@@ -6,17 +6,17 @@ import { join } from 'node:path';
 import { replaceFolder } from './replace-files.ts';
 import { root, runGenerator, runPackage, withStaging } from './staging.ts';
 
-const generated = { store: 'src/store/generated', compiler: 'src/compiler/generated', client: 'src/cli/generated' } as const;
+const generated = { store: 'src/service/database/generated', compiler: 'src/compiler/generated', client: 'src/client/generated' } as const;
 
 withStaging((staging) => {
-  runGenerator('src/store/generating/postgresql.ts');
+  runGenerator('src/service/database/generating/postgresql.ts');
   // Prisma writes relative to its schema, and the client contains the schema with its paths.
   cpSync(join(root, 'prisma'), join(staging, 'prisma'), { recursive: true });
   const store = join(staging, generated.store);
   runPackage('prisma', 'generate', '--schema', join(staging, 'prisma/schema.prisma'));
   runPackage('prisma', 'generate', '--schema', join(staging, 'prisma/postgresql/schema.prisma'));
-  runGenerator('src/store/generating/postgresql.ts', '--client', store);
-  runGenerator('src/store/generating/query-compilers.ts', store);
+  runGenerator('src/service/database/generating/postgresql.ts', '--client', store);
+  runGenerator('src/service/database/generating/query-compilers.ts', store);
   runGenerator('src/compiler/generating/compilers.ts', join(staging, generated.compiler));
   const client = join(staging, generated.client, 'api.ts');
   runPackage('openapi-typescript', 'openapi/openapi.json', '--default-non-nullable', 'false', '--output', client);

@@ -1,8 +1,8 @@
 // What the operator's command line says of a device that runs something else than the service knew.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Agent, attached, state } from '../api/agent.ts';
-import { Bench } from '../api/fixture.ts';
+import { Agent, attached, state } from '../service/agents/agent.ts';
+import { Bench } from '../service/fixture.ts';
 import { patchbay } from './command.ts';
 
 const bench = new Bench();

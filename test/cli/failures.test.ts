@@ -6,9 +6,9 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createPatchbayClient } from '../../src/cli/client/client.ts';
-import { type Connection, followEvents } from '../../src/cli/client/event-stream.ts';
-import { repeatingFetch, UnreachableError } from '../../src/cli/client/repeating-fetch.ts';
+import { createPatchbayClient } from '../../src/client/client.ts';
+import { type Connection, followEvents } from '../../src/client/event-stream.ts';
+import { repeatingFetch, UnreachableError } from '../../src/client/repeating-fetch.ts';
 import { patchbay } from './command.ts';
 
 let folder: string;

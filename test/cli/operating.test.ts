@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
-import { Bench, itemsOf, prebuiltModule, until, workModule } from '../api/fixture.ts';
+import { Bench, itemsOf, prebuiltModule, until, workModule } from '../service/fixture.ts';
 import { entry, environment, jsonOf, patchbay, run, type Said } from './command.ts';
 
 const bench = new Bench();

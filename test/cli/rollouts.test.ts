@@ -6,8 +6,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
-import { Bench, itemsOf, until, workModule } from '../api/fixture.ts';
-import { Publisher } from '../api/publishing.ts';
+import { Bench, itemsOf, until, workModule } from '../service/fixture.ts';
+import { Publisher } from '../service/publishing.ts';
 import { entry, environment, jsonOf, patchbay } from './command.ts';
 
 const bench = new Bench();

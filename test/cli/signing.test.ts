@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
-import { Bench, joinToken, workModule } from '../api/fixture.ts';
-import { keyIdOf, provenanceOf } from '../api/publishing.ts';
+import { Bench, joinToken, workModule } from '../service/fixture.ts';
+import { keyIdOf, provenanceOf } from '../service/publishing.ts';
 import { jsonOf, patchbay } from './command.ts';
 
 const bench = new Bench();

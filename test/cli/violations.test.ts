@@ -1,7 +1,7 @@
 // What the operator's command line tells programs, and how it tells who holds on to old code.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Bench, itemsOf, until, workModule } from '../api/fixture.ts';
+import { Bench, itemsOf, until, workModule } from '../service/fixture.ts';
 import { jsonOf, patchbay } from './command.ts';
 
 const bench = new Bench();

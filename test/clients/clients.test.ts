@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import ts from 'typescript';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Bench, joinToken, prebuiltModule } from '../api/fixture.ts';
+import { Bench, joinToken, prebuiltModule } from '../service/fixture.ts';
 import { clientNames, compileClients, generateClients } from './generators.ts';
 
 const run = promisify(execFile);

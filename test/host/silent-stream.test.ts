@@ -2,7 +2,7 @@
 
 import { createServer } from 'node:http';
 import { afterEach, expect, test } from 'vitest';
-import { readEvents } from '../../src/cli/client/read-events.ts';
+import { readEvents } from '../../src/client/read-events.ts';
 import { ControlConnection } from '../../src/host/control-connection.ts';
 import { SilentStreamError } from '../../src/protocol/silent-stream.ts';
 

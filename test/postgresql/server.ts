@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
-import { applyMigrations } from '../../src/store/postgresql/migrations.ts';
+import { applyMigrations } from '../../src/service/database/postgresql/migrations.ts';
 import { type ServerCommand, ServerReply } from './server-messages.ts';
 
 /** A running server; its data is removed when it stops, or when this process ends. */

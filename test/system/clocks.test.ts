@@ -4,9 +4,9 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { answerOf, type Client, createPatchbayClient } from '../../src/cli/client/client.ts';
 import { Child } from '../../src/cli/running/child.ts';
-import { until, workModule } from '../api/fixture.ts';
+import { answerOf, type Client, createPatchbayClient } from '../../src/client/client.ts';
+import { until, workModule } from '../service/fixture.ts';
 
 const hour = 3_600_000;
 const minute = 60_000;

@@ -6,13 +6,13 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { answerOf, type Client, createPatchbayClient, type Schemas } from '../../src/cli/client/client.ts';
 import { Child } from '../../src/cli/running/child.ts';
+import { answerOf, type Client, createPatchbayClient, type Schemas } from '../../src/client/client.ts';
 import { verifyExport } from '../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../src/proof/ed25519.ts';
-import { applyMigrations } from '../../src/store/postgresql/migrations.ts';
-import { bearer, until, workModule } from '../api/fixture.ts';
+import { applyMigrations } from '../../src/service/database/postgresql/migrations.ts';
 import { alterPostgresql, endConnections, newPostgresql } from '../databases.ts';
+import { bearer, until, workModule } from '../service/fixture.ts';
 
 let folder: string;
 const children: Child[] = [];

@@ -23,10 +23,10 @@ import { createInterface } from 'node:readline';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
-import { applyMigrations as applyToPostgresql } from '../../src/store/postgresql/migrations.ts';
-import { applyMigrations } from '../../src/store/sqlite/migrations.ts';
-import { bearer, until } from '../api/fixture.ts';
+import { applyMigrations as applyToPostgresql } from '../../src/service/database/postgresql/migrations.ts';
+import { applyMigrations } from '../../src/service/database/sqlite/migrations.ts';
 import { newPostgresql, runSql } from '../databases.ts';
+import { bearer, until } from '../service/fixture.ts';
 
 let folder: string;
 const children: Child[] = [];

@@ -7,10 +7,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { answerOf, createPatchbayClient } from '../../src/cli/client/client.ts';
 import { Child } from '../../src/cli/running/child.ts';
-import { until } from '../api/fixture.ts';
+import { answerOf, createPatchbayClient } from '../../src/client/client.ts';
 import { environment } from '../cli/command.ts';
+import { until } from '../service/fixture.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 

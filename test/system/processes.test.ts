@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { answerOf, type Client, createPatchbayClient } from '../../src/cli/client/client.ts';
 import { Child } from '../../src/cli/running/child.ts';
-import { bearer, until, workModule } from '../api/fixture.ts';
+import { answerOf, type Client, createPatchbayClient } from '../../src/client/client.ts';
+import { bearer, until, workModule } from '../service/fixture.ts';
 
 let folder: string;
 let children: Child[];

@@ -6,8 +6,8 @@ import { gzipSync } from 'node:zlib';
 import Database from 'better-sqlite3';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { Agent } from '../api/agent.ts';
-import { Bench, itemsOf } from '../api/fixture.ts';
+import { Agent } from '../service/agents/agent.ts';
+import { Bench, itemsOf } from '../service/fixture.ts';
 import { Dashboard, failAndComeBack, go, lookForBarriers, shown } from './dashboard.ts';
 
 let dashboard: Dashboard;

@@ -8,8 +8,8 @@ import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import { expect } from 'vitest';
 import { z } from 'zod';
 import { Child } from '../../src/cli/running/child.ts';
-import { Bench, itemsOf, joinToken, until } from '../api/fixture.ts';
 import { Lines } from '../lines.ts';
+import { Bench, itemsOf, joinToken, until } from '../service/fixture.ts';
 import { startBrowser } from './browser.ts';
 
 const hosts = ['rack-a', 'rack-b'] as const;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { itemsOf, prebuiltModule, until } from '../api/fixture.ts';
+import { itemsOf, prebuiltModule, until } from '../service/fixture.ts';
 import { Dashboard, failAndComeBack, go, lookForBarriers, shown } from './dashboard.ts';
 
 let dashboard: Dashboard;

@@ -1,7 +1,7 @@
 // The stream of the service's events: followed until it is given up, and found again when it is lost.
 
-import { AnswerError, answerOf, type Client, type Schemas } from '../../src/cli/client/client.ts';
-import { fellSilent, readEvents } from '../../src/cli/client/read-events.ts';
+import { AnswerError, answerOf, type Client, type Schemas } from '../../src/client/client.ts';
+import { fellSilent, readEvents } from '../../src/client/read-events.ts';
 import { backOff, delay } from './waiting.ts';
 
 export type LiveEvent = Schemas['AuditEvent'];

@@ -2,7 +2,7 @@
 
 import { type ComponentChildren, createContext } from 'preact';
 import { useContext, useEffect, useMemo, useState } from 'preact/hooks';
-import type { Client } from '../../src/cli/client/client.ts';
+import type { Client } from '../../src/client/client.ts';
 import { type Connection, followEvents, type LiveEvent, type News } from './event-stream.ts';
 import type { Wish } from './shared-events.ts';
 import sharedEvents from './shared-events.ts?sharedworker&url';

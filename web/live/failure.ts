@@ -1,6 +1,6 @@
 // What went wrong, as a page says it.
 
-import { AnswerError, type Schemas } from '../../src/cli/client/client.ts';
+import { AnswerError, type Schemas } from '../../src/client/client.ts';
 
 export type Failure = {
   readonly title: string;

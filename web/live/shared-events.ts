@@ -1,7 +1,7 @@
 // A worker that all windows of a browser share: it follows the events once for each key, for a browser makes six connections to a service, and a stream takes
 // one of them for as long as it lasts. It ends with the last window.
 
-import { createPatchbayClient } from '../../src/cli/client/client.ts';
+import { createPatchbayClient } from '../../src/client/client.ts';
 import { type Connection, followEvents, type News } from './event-stream.ts';
 import { delay } from './waiting.ts';
 

@@ -1,6 +1,6 @@
 // A state in a word, with a mark whose form tells it too.
 
-import type { Schemas } from '../../src/cli/client/client.ts';
+import type { Schemas } from '../../src/client/client.ts';
 
 export type Tone = 'good' | 'warn' | 'bad' | 'plain';
 

@@ -1,6 +1,6 @@
 // Loads, one a line.
 
-import type { Schemas } from '../../src/cli/client/client.ts';
+import type { Schemas } from '../../src/client/client.ts';
 import { devicePath, loadPath } from '../navigation/paths.ts';
 import { LoadBadge } from './badge.tsx';
 import { Module } from './module.tsx';

@@ -2,7 +2,7 @@
 
 import { type ComponentChildren, createContext } from 'preact';
 import { useCallback, useContext, useEffect, useMemo, useState } from 'preact/hooks';
-import { answerOf, type Client, createPatchbayClient, type Schemas } from '../../src/cli/client/client.ts';
+import { answerOf, type Client, createPatchbayClient, type Schemas } from '../../src/client/client.ts';
 import { type Failure, failureOf } from '../live/failure.ts';
 import { backOff } from '../live/waiting.ts';
 import { forgetKey, rememberedKey, rememberKey } from './kept-key.ts';

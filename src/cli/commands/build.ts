@@ -3,8 +3,8 @@
 import console from 'node:console';
 import { extname } from 'node:path';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { AnswerError, answerOf } from '../client/client.ts';
-import { languagesByExtension, type Pushed, pushBuild } from '../client/push-build.ts';
+import { AnswerError, answerOf } from '../../client/client.ts';
+import { languagesByExtension, type Pushed, pushBuild } from '../../client/push-build.ts';
 import { readGivenFile, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { answer, type Operator, operate } from '../operator/operator.ts';

@@ -1,9 +1,9 @@
 // `patchbay device`: devices are listed, looked into and watched.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { deviceStatuses } from '../client/choices.ts';
-import { answerOf, type Schemas } from '../client/client.ts';
-import { newestEvent } from '../client/event-stream.ts';
+import { deviceStatuses } from '../../client/choices.ts';
+import { answerOf, type Schemas } from '../../client/client.ts';
+import { newestEvent } from '../../client/event-stream.ts';
 import { collect, readLabels } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { deviceId, deviceIds } from '../operator/device-names.ts';

@@ -1,7 +1,7 @@
 // `patchbay health`: whether the fleet is well, and why not.
 
 import type { Command } from '@commander-js/extra-typings';
-import { answerOf, type Schemas } from '../client/client.ts';
+import { answerOf, type Schemas } from '../../client/client.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { answer, operate } from '../operator/operator.ts';
 import { coloured } from '../terminal/colours.ts';

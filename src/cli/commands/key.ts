@@ -2,8 +2,8 @@
 
 import console from 'node:console';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { roles } from '../client/choices.ts';
-import { answerOf, type Client } from '../client/client.ts';
+import { roles } from '../../client/choices.ts';
+import { answerOf, type Client } from '../../client/client.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { identifierOf } from '../operator/named.ts';
 import { answer, operate } from '../operator/operator.ts';

@@ -1,8 +1,8 @@
 // `patchbay load`: a build is put on devices, and what comes of it is waited for, listed, shown and cancelled.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { loadStates, outcomes } from '../client/choices.ts';
-import { answerOf, type Client, type Schemas } from '../client/client.ts';
+import { loadStates, outcomes } from '../../client/choices.ts';
+import { answerOf, type Client, type Schemas } from '../../client/client.ts';
 import { collect, UsageError } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { deviceId, deviceNames } from '../operator/device-names.ts';

@@ -3,8 +3,8 @@
 import console from 'node:console';
 import { setTimeout } from 'node:timers/promises';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { addressings, recoveries } from '../client/choices.ts';
-import { answerOf, type Client, type Schemas } from '../client/client.ts';
+import { addressings, recoveries } from '../../client/choices.ts';
+import { answerOf, type Client, type Schemas } from '../../client/client.ts';
 import { readInteger, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { deviceId } from '../operator/device-names.ts';

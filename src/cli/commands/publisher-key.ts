@@ -1,7 +1,7 @@
 // `patchbay publisher-key`: publishers' public keys are registered, listed and revoked.
 
 import type { Command } from '@commander-js/extra-typings';
-import { answerOf } from '../client/client.ts';
+import { answerOf } from '../../client/client.ts';
 import { readGivenFile } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { answer, operate } from '../operator/operator.ts';

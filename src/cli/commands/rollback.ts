@@ -2,7 +2,7 @@
 
 import console from 'node:console';
 import type { Command } from '@commander-js/extra-typings';
-import { AnswerError, answerOf, type Client, type Schemas } from '../client/client.ts';
+import { AnswerError, answerOf, type Client, type Schemas } from '../../client/client.ts';
 import { collect } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
 import {

@@ -2,8 +2,8 @@
 
 import console from 'node:console';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { failureReactions, verdictRefuses } from '../client/choices.ts';
-import { AnswerError, answerOf, type Schemas } from '../client/client.ts';
+import { failureReactions, verdictRefuses } from '../../client/choices.ts';
+import { AnswerError, answerOf, type Schemas } from '../../client/client.ts';
 import { collect, readInteger, readTime, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import {

@@ -1,7 +1,7 @@
 // `patchbay rollout approve, pause, resume, abort, retry-failed, rollback, close`: what operators decide about a rollout.
 
 import type { Command } from '@commander-js/extra-typings';
-import { answerOf, type Schemas } from '../client/client.ts';
+import { answerOf, type Schemas } from '../../client/client.ts';
 import { readInteger } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { answer, type Operator, operate } from '../operator/operator.ts';

@@ -2,8 +2,8 @@
 
 import { pipeline } from 'node:stream/promises';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { rolloutDeviceStates, rolloutStates } from '../client/choices.ts';
-import { answerOf, type Schemas } from '../client/client.ts';
+import { rolloutDeviceStates, rolloutStates } from '../../client/choices.ts';
+import { answerOf, type Schemas } from '../../client/client.ts';
 import { readInteger } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { answer, operate } from '../operator/operator.ts';

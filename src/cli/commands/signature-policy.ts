@@ -1,7 +1,7 @@
 // `patchbay signature-policy`: devices are made to demand publishers' signatures of builds.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { AnswerError, answerOf, type Client, type Schemas } from '../client/client.ts';
+import { AnswerError, answerOf, type Client, type Schemas } from '../../client/client.ts';
 import { collect, readInteger, readLabels, UsageError } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { deviceId } from '../operator/device-names.ts';

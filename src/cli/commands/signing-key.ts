@@ -1,7 +1,7 @@
 // `patchbay signing-key`: the keys that the service signs builds and its audit trail with are listed, and replaced.
 
 import type { Command } from '@commander-js/extra-typings';
-import { answerOf } from '../client/client.ts';
+import { answerOf } from '../../client/client.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { answer, operate } from '../operator/operator.ts';
 import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';

@@ -5,9 +5,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { usualLimits } from '../../api/limits.ts';
-import { createService } from '../../api/service.ts';
 import { replaceFile } from '../../generating/replace-files.ts';
+import { createService } from '../../service/app.ts';
+import { usualLimits } from '../../service/http/limits.ts';
 import { privateKeysIn } from '../running/signing-keys.ts';
 import { referenceOf } from './reference.ts';
 

@@ -1,7 +1,7 @@
 // The reference as a page of text, made from the OpenAPI document: every operation with who may ask for it, and every problem.
 
 import { z } from 'zod';
-import { problemPrefix, problemTypes } from '../../api/schemas/problem.ts';
+import { problemPrefix, problemTypes } from '../../service/http/problem-schemas.ts';
 
 const Described = z.object({
   tags: z.array(z.object({ name: z.string(), description: z.string() })),

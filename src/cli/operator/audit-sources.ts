@@ -2,8 +2,8 @@
 
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
-import { answerOf, type Client } from '../client/client.ts';
-import { readLines } from '../client/read-lines.ts';
+import { answerOf, type Client } from '../../client/client.ts';
+import { readLines } from '../../client/read-lines.ts';
 import { StartError, UsageError } from '../command-line.ts';
 
 /** The lines of an export that the service makes now, as they come. */

@@ -1,10 +1,10 @@
 // What the service states of a build is shown, and signed by whoever has the private key of a publisher.
 
+import { answerOf, type Client, type Schemas } from '../../client/client.ts';
 import { digestOf } from '../../machine/image.ts';
 import { KeyError, publicPartOf } from '../../proof/ed25519.ts';
 import { signatureOf } from '../../proof/envelope.ts';
 import { type ReadStatement, readStatement } from '../../proof/statement.ts';
-import { answerOf, type Client, type Schemas } from '../client/client.ts';
 import { readGivenFile, StartError, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { tableLines } from '../terminal/table.ts';

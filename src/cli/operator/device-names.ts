@@ -1,6 +1,6 @@
 // Devices by the names that operators gave them: the API knows them by their identifiers.
 
-import { answerOf, type Client } from '../client/client.ts';
+import { answerOf, type Client } from '../../client/client.ts';
 import { StartError } from '../command-line.ts';
 import { everyItem, readPages } from './pages.ts';
 

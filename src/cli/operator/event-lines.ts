@@ -1,8 +1,8 @@
 // Events as they happen, one a line, until Ctrl-C.
 
 import console from 'node:console';
-import type { Schemas } from '../client/client.ts';
-import { type Connection, type FollowingEvents, followEvents } from '../client/event-stream.ts';
+import type { Schemas } from '../../client/client.ts';
+import { type Connection, type FollowingEvents, followEvents } from '../../client/event-stream.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { coloured } from '../terminal/colours.ts';
 import { connectionText } from '../terminal/connection.ts';

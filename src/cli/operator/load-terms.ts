@@ -1,8 +1,8 @@
 // The options that say where and how loads are to be carried out: what `load`, `rollback` and `rollout create` have in common.
 
 import { Option } from '@commander-js/extra-typings';
-import { invalidations, similarityPolicies, strategies, versionPolicies } from '../client/choices.ts';
-import type { Client } from '../client/client.ts';
+import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../client/choices.ts';
+import type { Client } from '../../client/client.ts';
 import { readInteger, readLabels, UsageError } from '../command-line.ts';
 import { deviceIds } from './device-names.ts';
 

@@ -1,9 +1,9 @@
 // Loads are requested, waited for and summed up: what `load` and `rollback` have in common.
 
 import console from 'node:console';
-import { outcomeMeanings, outcomes } from '../client/choices.ts';
-import { answerOf, type Client, type Schemas } from '../client/client.ts';
-import { type Connection, followEvents, newestEvent } from '../client/event-stream.ts';
+import { outcomeMeanings, outcomes } from '../../client/choices.ts';
+import { answerOf, type Client, type Schemas } from '../../client/client.ts';
+import { type Connection, followEvents, newestEvent } from '../../client/event-stream.ts';
 import { StartError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { colouredOutcome } from '../terminal/colours.ts';

@@ -1,6 +1,6 @@
 // The history of the modules on a device, and what was there at a moment.
 
-import { answerOf, type Client, type Schemas } from '../client/client.ts';
+import { answerOf, type Client, type Schemas } from '../../client/client.ts';
 import { type Page, readPages } from './pages.ts';
 
 type ListOptions = Parameters<typeof readPages>[0];

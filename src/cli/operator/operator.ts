@@ -2,8 +2,8 @@
 
 import console from 'node:console';
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
-import { type Client, createPatchbayClient } from '../client/client.ts';
-import { repeatingFetch } from '../client/repeating-fetch.ts';
+import { type Client, createPatchbayClient } from '../../client/client.ts';
+import { repeatingFetch } from '../../client/repeating-fetch.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { untilStopped } from '../stopping.ts';
 import { forbidColours } from '../terminal/colours.ts';

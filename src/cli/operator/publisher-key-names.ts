@@ -1,6 +1,6 @@
 // Publisher keys by the names that administrators gave them.
 
-import { answerOf, type Client } from '../client/client.ts';
+import { answerOf, type Client } from '../../client/client.ts';
 import { identifiersOf } from './named.ts';
 
 /** Identifiers of publisher keys in use. @throws {UsageError} where none has the name. */

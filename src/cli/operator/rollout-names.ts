@@ -1,6 +1,6 @@
 // Rollouts by the names that operators gave them.
 
-import { answerOf, type Client } from '../client/client.ts';
+import { answerOf, type Client } from '../../client/client.ts';
 import { UsageError } from '../command-line.ts';
 import { readPages } from './pages.ts';
 

@@ -1,7 +1,7 @@
 // What a rollout is asked to do, as `rollout create` is given it: waves, thresholds, and when loads may begin.
 
-import { weekdays } from '../client/choices.ts';
-import type { Schemas } from '../client/client.ts';
+import { weekdays } from '../../client/choices.ts';
+import type { Schemas } from '../../client/client.ts';
 import { readNumber, UsageError } from '../command-line.ts';
 
 /** Seconds that a wave may be watched: seven days. */

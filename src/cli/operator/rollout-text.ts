@@ -1,6 +1,6 @@
 // Rollouts in words and tables, for people.
 
-import type { Schemas } from '../client/client.ts';
+import type { Schemas } from '../../client/client.ts';
 import { coloured } from '../terminal/colours.ts';
 import { labelsText } from '../terminal/labels.ts';
 import { tableLines } from '../terminal/table.ts';

@@ -1,8 +1,8 @@
 // Rollouts are watched until they end: bars on a terminal, elsewhere a line for each change.
 
 import console from 'node:console';
-import type { Schemas } from '../client/client.ts';
-import { type Connection, followRollout } from '../client/event-stream.ts';
+import type { Schemas } from '../../client/client.ts';
+import { type Connection, followRollout } from '../../client/event-stream.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { connectionText } from '../terminal/connection.ts';
 import { type Progress, ProgressBars } from '../terminal/progress.ts';

@@ -3,12 +3,12 @@
 import console from 'node:console';
 import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { CopyError, type CopyProgress, copyDatabase } from '../../store/copy.ts';
-import { MigrationError } from '../../store/migrations.ts';
-import { DatabaseInUse } from '../../store/sqlite/lock.ts';
-import { TransactionsLost } from '../../store/sqlite/log-marker.ts';
-import { isPostgresql } from '../../store/store.ts';
-import { PoolerError } from '../../store/unavailable.ts';
+import { CopyError, type CopyProgress, copyDatabase } from '../../service/database/copy.ts';
+import { MigrationError } from '../../service/database/migrations.ts';
+import { DatabaseInUse } from '../../service/database/sqlite/lock.ts';
+import { TransactionsLost } from '../../service/database/sqlite/log-marker.ts';
+import { isPostgresql } from '../../service/database/store.ts';
+import { PoolerError } from '../../service/database/unavailable.ts';
 import { StartError, UsageError } from '../command-line.ts';
 import { refuseFileAddress } from './file-address.ts';
 

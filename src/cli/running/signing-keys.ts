@@ -2,7 +2,7 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PrivateKeys } from '../../control/signing-keys.ts';
+import type { PrivateKeys } from '../../service/signing-keys/signing-keys.ts';
 import { StartError } from '../command-line.ts';
 import { flushFolderOf } from './flushed-folder.ts';
 

@@ -1,8 +1,8 @@
 // Colours, only where a terminal shows them and nobody has forbidden them.
 
 import { styleText } from 'node:util';
-import { outcomeMeanings } from '../client/choices.ts';
-import type { Schemas } from '../client/client.ts';
+import { outcomeMeanings } from '../../client/choices.ts';
+import type { Schemas } from '../../client/client.ts';
 
 type Format = Parameters<typeof styleText>[0];
 

@@ -1,6 +1,6 @@
 // How a command that follows the service says that its connection has changed.
 
-import type { Connection } from '../client/event-stream.ts';
+import type { Connection } from '../../client/event-stream.ts';
 
 /**
  * Returns a line about the connection.

@@ -1,8 +1,8 @@
 // What went wrong between the command and the service, said to the operator: what happened, and what may help.
 
 import console from 'node:console';
-import { AnswerError, type Schemas } from '../client/client.ts';
-import { UnreachableError } from '../client/repeating-fetch.ts';
+import { AnswerError, type Schemas } from '../../client/client.ts';
+import { UnreachableError } from '../../client/repeating-fetch.ts';
 import { defaultKeyFile, type OperatorSettings, operatorVariables } from '../operator/settings.ts';
 import { coloured } from './colours.ts';
 

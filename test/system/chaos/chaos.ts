@@ -3,7 +3,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { answerOf, type Client, createPatchbayClient } from '../../../src/cli/client/client.ts';
+import { answerOf, type Client, createPatchbayClient } from '../../../src/client/client.ts';
 import { check, type Verdict } from './checker.ts';
 import { moduleText } from './modules.ts';
 import { freePort, hostProcess, type RestartedProcess, serviceProcess } from './processes.ts';

@@ -1,6 +1,6 @@
 // What must hold when all has settled, whatever was killed and cut before: every rule that is broken is told in words.
 
-import type { Schemas } from '../../../src/cli/client/client.ts';
+import type { Schemas } from '../../../src/client/client.ts';
 import { effectsPerCall } from './modules.ts';
 import type { DeviceReading, Reading } from './reading.ts';
 import type { AcceptedLoad } from './requester.ts';

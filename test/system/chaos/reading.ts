@@ -1,6 +1,6 @@
 // What the service says at the end, read through its API page by page.
 
-import { answerOf, type Client, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Client, type Schemas } from '../../../src/client/client.ts';
 import { effectsPerCall } from './modules.ts';
 import { inParallel } from './waiting.ts';
 

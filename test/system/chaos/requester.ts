@@ -1,7 +1,7 @@
 // A client that asks for loads and programs all the while: it repeats each request under its key until it is answered, and remembers what was accepted.
 
 import { randomUUID } from 'node:crypto';
-import type { Client, Schemas } from '../../../src/cli/client/client.ts';
+import type { Client, Schemas } from '../../../src/client/client.ts';
 import type { Random } from './random.ts';
 import { pause } from './waiting.ts';
 

@@ -1,7 +1,7 @@
 // Which events of the audit trail are shown: what the address says, as the API takes it.
 
-import { auditOutcomes } from '../../../src/cli/client/choices.ts';
-import type { paths } from '../../../src/cli/generated/api.ts';
+import { auditOutcomes } from '../../../src/client/choices.ts';
+import type { paths } from '../../../src/client/generated/api.ts';
 import type { LiveEvent } from '../../live/event-stream.ts';
 
 export type AuditQuery = NonNullable<paths['/v1/audit']['get']['parameters']['query']>;

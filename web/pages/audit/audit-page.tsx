@@ -1,7 +1,7 @@
 // The audit trail: who did what, when, and how it ended, as it happens; and whether it is as it was written.
 
-import { auditOutcomes } from '../../../src/cli/client/choices.ts';
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { auditOutcomes } from '../../../src/client/choices.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import { type Pages, usePages } from '../../live/pages.ts';
 import { useResource } from '../../live/resource.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';

@@ -1,7 +1,7 @@
 // Events of the audit trail, one a line; what else is known of each opens below it.
 
 import type { ComponentChildren } from 'preact';
-import type { Schemas } from '../../../src/cli/client/client.ts';
+import type { Schemas } from '../../../src/client/client.ts';
 import { buildPath, devicePath, loadPath, rolloutPath, withQuery } from '../../navigation/paths.ts';
 import { Badge, type Tone } from '../../parts/badge.tsx';
 import { countText } from '../../parts/numbers.ts';

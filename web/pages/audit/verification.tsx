@@ -2,8 +2,8 @@
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
-import { answerOf, type Client, type Schemas } from '../../../src/cli/client/client.ts';
-import { readLines } from '../../../src/cli/client/read-lines.ts';
+import { answerOf, type Client, type Schemas } from '../../../src/client/client.ts';
+import { readLines } from '../../../src/client/read-lines.ts';
 import { type Failure, failureOf, wasGivenUp } from '../../live/failure.ts';
 import { useResource } from '../../live/resource.ts';
 import { Badge } from '../../parts/badge.tsx';

@@ -1,6 +1,6 @@
 // One build: its interface, what it changes against another version, where it came from, and which devices run it.
 
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import { usePages } from '../../live/pages.ts';
 import { useResource } from '../../live/resource.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';

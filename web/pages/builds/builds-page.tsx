@@ -1,6 +1,6 @@
 // The builds of one module: listed, two of them compared, and another one pushed.
 
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import { usePages } from '../../live/pages.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
 import { buildPath, modulePath, type PageParts, withQuery } from '../../navigation/paths.ts';

@@ -1,6 +1,6 @@
 // All modules that have builds, and the place where a build is pushed.
 
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import { usePages } from '../../live/pages.ts';
 import { modulePath } from '../../navigation/paths.ts';
 import { Module } from '../../parts/module.tsx';

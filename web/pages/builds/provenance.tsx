@@ -1,7 +1,7 @@
 // Where a build came from: what the service states of it, who has signed that, and whether their signatures are good, checked in the browser.
 
 import { useState } from 'preact/hooks';
-import { answerOf, type Client, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Client, type Schemas } from '../../../src/client/client.ts';
 import { type Failure, failureOf } from '../../live/failure.ts';
 import { useResource } from '../../live/resource.ts';
 import { Badge } from '../../parts/badge.tsx';

@@ -2,8 +2,8 @@
 
 import type { ComponentChildren } from 'preact';
 import { useId, useRef, useState } from 'preact/hooks';
-import type { Schemas } from '../../../src/cli/client/client.ts';
-import { languagesByExtension, pushBuild } from '../../../src/cli/client/push-build.ts';
+import type { Schemas } from '../../../src/client/client.ts';
+import { languagesByExtension, pushBuild } from '../../../src/client/push-build.ts';
 import { buildPath } from '../../navigation/paths.ts';
 import { Choice } from '../../parts/fields.tsx';
 import { counted } from '../../parts/numbers.ts';

@@ -1,7 +1,7 @@
 // A source that is written or pasted, with the numbers of its lines, and what the compiler found in it at its place.
 
 import { useId, useRef } from 'preact/hooks';
-import type { Schemas } from '../../../src/cli/client/client.ts';
+import type { Schemas } from '../../../src/client/client.ts';
 import { counted } from '../../parts/numbers.ts';
 import './source-editor.css';
 

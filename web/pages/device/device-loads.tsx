@@ -1,6 +1,6 @@
 // The newest loads of a device.
 
-import { answerOf } from '../../../src/cli/client/client.ts';
+import { answerOf } from '../../../src/client/client.ts';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { useResource } from '../../live/resource.ts';
 import { LoadsTable } from '../../parts/loads-table.tsx';

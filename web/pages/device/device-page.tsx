@@ -1,7 +1,7 @@
 // One device: its memory, its module table, its programs, what it has run, and what can be done with it.
 
 import { useMemo, useState } from 'preact/hooks';
-import { answerOf, type Client, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Client, type Schemas } from '../../../src/client/client.ts';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { useResource } from '../../live/resource.ts';
 import { type PageParts, withQuery } from '../../navigation/paths.ts';

@@ -1,7 +1,7 @@
 // What a device did of late: accesses inside its modules, its programs' calls per second of each version, and latencies; made of what it reports
 // again and again.
 
-import type { Schemas } from '../../../src/cli/client/client.ts';
+import type { Schemas } from '../../../src/client/client.ts';
 import { chartSpan, type Point, type Series } from '../../parts/chart.tsx';
 
 type Program = Schemas['Program'];

@@ -1,6 +1,6 @@
 // What has been in the module table of a device, stay by stay.
 
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { usePages } from '../../live/pages.ts';
 import { loadPath } from '../../navigation/paths.ts';

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import { answerOf } from '../../../src/cli/client/client.ts';
+import { answerOf } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { Dialog } from '../../parts/dialog.tsx';
 import { Choice } from '../../parts/fields.tsx';

@@ -1,7 +1,7 @@
 // The form of a load or a rollback of one device: what is asked for, how it is loaded, what it would come to, and having it done.
 
 import type { ComponentChildren } from 'preact';
-import type { Schemas } from '../../../src/cli/client/client.ts';
+import type { Schemas } from '../../../src/client/client.ts';
 import { navigate } from '../../navigation/location.ts';
 import { loadPath } from '../../navigation/paths.ts';
 import { Disclosure } from '../../parts/disclosure.tsx';

@@ -1,6 +1,6 @@
 // What a load would come to, before it is asked for: the similarity of the two versions, and what the device would say.
 
-import { answerOf, type Client, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Client, type Schemas } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { InterfaceComparison } from '../../parts/interface-comparison.tsx';
 import { Linked } from '../../parts/linked.tsx';

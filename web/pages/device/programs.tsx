@@ -1,6 +1,6 @@
 // The programs of a device: who serves their calls, how many and how fast, and what happened to them when a module was replaced.
 
-import type { Schemas } from '../../../src/cli/client/client.ts';
+import type { Schemas } from '../../../src/client/client.ts';
 import { Badge, type Tone } from '../../parts/badge.tsx';
 import { Chart, seriesClass } from '../../parts/chart.tsx';
 import { counted, countText, shortText } from '../../parts/numbers.ts';

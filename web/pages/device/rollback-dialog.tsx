@@ -1,7 +1,7 @@
 // Asks to which version a module of a device is to go back, and why; shows what it would come to, and has it done.
 
 import { useState } from 'preact/hooks';
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { Dialog } from '../../parts/dialog.tsx';
 import { Choice, Text } from '../../parts/fields.tsx';

@@ -1,6 +1,6 @@
 // Programs of a device that held on to the addresses of code that had gone: the findings of the ABI test.
 
-import { answerOf } from '../../../src/cli/client/client.ts';
+import { answerOf } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { Module } from '../../parts/module.tsx';
 import { countText } from '../../parts/numbers.ts';

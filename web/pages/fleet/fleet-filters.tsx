@@ -1,8 +1,8 @@
 // The filters of the fleet: fields whose values are in the address, so that a list can be sent to somebody.
 
 import { useState } from 'preact/hooks';
-import { deviceStatuses } from '../../../src/cli/client/choices.ts';
-import { answerOf } from '../../../src/cli/client/client.ts';
+import { deviceStatuses } from '../../../src/client/choices.ts';
+import { answerOf } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { navigate } from '../../navigation/location.ts';
 import { withQuery } from '../../navigation/paths.ts';

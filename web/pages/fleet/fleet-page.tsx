@@ -1,6 +1,6 @@
 // The fleet: how it is, which devices there are, and which versions they run.
 
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { usePages } from '../../live/pages.ts';
 import { useResource } from '../../live/resource.ts';

@@ -1,6 +1,6 @@
 // How the fleet is, why where it is not well, and what has come of its loads.
 
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import { type Resource, useResource } from '../../live/resource.ts';
 import { Badge } from '../../parts/badge.tsx';
 import { Linked } from '../../parts/linked.tsx';

@@ -1,7 +1,7 @@
 // One load: FIG. 2 with the way it took, each operation's time and facts, and whom it touched.
 
 import type { ComponentChildren } from 'preact';
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import { type Resource, useResource } from '../../live/resource.ts';
 import { devicePath, type PageParts, rolloutPath } from '../../navigation/paths.ts';
 import { LoadBadge } from '../../parts/badge.tsx';

@@ -1,6 +1,6 @@
 // Whom a load has touched: the programs that were inside the old version, and those that went on calling its address.
 
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { counted, countText } from '../../parts/numbers.ts';
 import { Panel } from '../../parts/panel.tsx';

@@ -1,6 +1,6 @@
 // The isolation workflow as FIG. 2 of US 8,689,206 B2 has it: its operations, the ways between them, and which of both a load has gone through.
 
-import type { Schemas } from '../../../src/cli/client/client.ts';
+import type { Schemas } from '../../../src/client/client.ts';
 
 export type Step = Schemas['LoadReport']['steps'][number];
 export type StepName = Step['step'];

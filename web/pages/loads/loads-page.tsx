@@ -1,9 +1,9 @@
 // All loads, the newest first, by what became of them.
 
 import { useRef } from 'preact/hooks';
-import { loadStates, outcomes } from '../../../src/cli/client/choices.ts';
-import { answerOf, type Client, type Schemas } from '../../../src/cli/client/client.ts';
-import type { paths } from '../../../src/cli/generated/api.ts';
+import { loadStates, outcomes } from '../../../src/client/choices.ts';
+import { answerOf, type Client, type Schemas } from '../../../src/client/client.ts';
+import type { paths } from '../../../src/client/generated/api.ts';
 import { usePages } from '../../live/pages.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
 import { withQuery } from '../../navigation/paths.ts';

@@ -1,7 +1,7 @@
 // What an operator may decide about a rollout as it stands, asked once more before it is done, with the reason where the service takes one.
 
 import { useState } from 'preact/hooks';
-import { answerOf, type Client } from '../../../src/cli/client/client.ts';
+import { answerOf, type Client } from '../../../src/client/client.ts';
 import { navigate } from '../../navigation/location.ts';
 import { rolloutPath } from '../../navigation/paths.ts';
 import { Dialog } from '../../parts/dialog.tsx';

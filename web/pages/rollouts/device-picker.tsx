@@ -1,7 +1,7 @@
 // Devices are picked from the fleet, one by one, in the order in which they are to get the build.
 
 import { useState } from 'preact/hooks';
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { DeviceBadge } from '../../parts/badge.tsx';
 import { TextFilter } from '../../parts/filter-field.tsx';

@@ -2,8 +2,8 @@
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { failureReactions } from '../../../src/cli/client/choices.ts';
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { failureReactions } from '../../../src/client/choices.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
 import { rolloutPath } from '../../navigation/paths.ts';

@@ -1,7 +1,7 @@
 // The devices of a rollout, in the order in which they get the build, by wave and by what has become of them.
 
-import { rolloutDeviceStates } from '../../../src/cli/client/choices.ts';
-import { answerOf, type Schemas } from '../../../src/cli/client/client.ts';
+import { rolloutDeviceStates } from '../../../src/client/choices.ts';
+import { answerOf, type Schemas } from '../../../src/client/client.ts';
 import { usePages } from '../../live/pages.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
 import { devicePath, loadPath, rolloutPath, withQuery } from '../../navigation/paths.ts';

@@ -1,6 +1,6 @@
 // A rollout as it is being written down in the form, and as a request has it.
 
-import type { Schemas } from '../../../src/cli/client/client.ts';
+import type { Schemas } from '../../../src/client/client.ts';
 import { type Precedence, precedenceBody, type Terms, termsBody, usualPrecedence, usualTerms } from '../../parts/terms.tsx';
 import type { ThresholdName } from './words.ts';
 

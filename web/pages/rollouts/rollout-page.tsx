@@ -1,7 +1,7 @@
 // One rollout: its waves, what they are judged by against what is measured, its devices, and what an operator decides about it.
 
 import { useState } from 'preact/hooks';
-import { answerOf } from '../../../src/cli/client/client.ts';
+import { answerOf } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { buildPath, type PageParts, rolloutPath } from '../../navigation/paths.ts';
 import { Badge } from '../../parts/badge.tsx';

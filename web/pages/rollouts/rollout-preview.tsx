@@ -1,7 +1,7 @@
 // What a rollout would come to: its devices by wave, and those that would refuse the build.
 
-import { verdictRefuses } from '../../../src/cli/client/choices.ts';
-import type { Schemas } from '../../../src/cli/client/client.ts';
+import { verdictRefuses } from '../../../src/client/choices.ts';
+import type { Schemas } from '../../../src/client/client.ts';
 import { devicePath, rolloutPath } from '../../navigation/paths.ts';
 import { counted, countText } from '../../parts/numbers.ts';
 import { Table } from '../../parts/table.tsx';

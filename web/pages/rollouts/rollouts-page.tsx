@@ -1,8 +1,8 @@
 // All rollouts, the newest first: how far each is, and what it waits for.
 
-import { rolloutStates } from '../../../src/cli/client/choices.ts';
-import { answerOf } from '../../../src/cli/client/client.ts';
-import type { paths } from '../../../src/cli/generated/api.ts';
+import { rolloutStates } from '../../../src/client/choices.ts';
+import { answerOf } from '../../../src/client/client.ts';
+import type { paths } from '../../../src/client/generated/api.ts';
 import { usePages } from '../../live/pages.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
 import { rolloutPath, withQuery } from '../../navigation/paths.ts';

@@ -1,7 +1,7 @@
 // One wave of a rollout: how far its devices are, and each threshold against what is measured.
 
 import { useEffect, useState } from 'preact/hooks';
-import type { Schemas } from '../../../src/cli/client/client.ts';
+import type { Schemas } from '../../../src/client/client.ts';
 import { Badge } from '../../parts/badge.tsx';
 import { counted, countText } from '../../parts/numbers.ts';
 import { Table } from '../../parts/table.tsx';

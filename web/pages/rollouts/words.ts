@@ -1,6 +1,6 @@
 // Rollouts in words: what each state means for who looks at it, what one waits for, and what its waves are judged by.
 
-import type { Schemas } from '../../../src/cli/client/client.ts';
+import type { Schemas } from '../../../src/client/client.ts';
 import type { Tone } from '../../parts/badge.tsx';
 import { counted } from '../../parts/numbers.ts';
 

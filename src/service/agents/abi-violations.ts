@@ -1,0 +1,49 @@
+// The findings of the ABI test that devices report: each is kept and told once, however often a state tells of it.
+
+import type { AbiViolation } from '../../protocol/device-state.ts';
+import type { AuditEntry } from '../context.ts';
+import type { Records } from '../database/records.ts';
+import { notAfter } from './reported-times.ts';
+
+type Origin = { readonly deviceId: string; readonly bootId: string; readonly receivedAt: Date };
+
+/** Keeps what a device has found in this boot of its host, of programs that it has. Answers the events of those that are new. */
+export async function applyViolations(
+  records: Records,
+  { deviceId, bootId, receivedAt }: Origin,
+  reported: readonly AbiViolation[],
+): Promise<AuditEntry[]> {
+  if (reported.length === 0) return [];
+  const known = new Map((await records.abiViolations.ofBoot(deviceId, bootId)).map((record) => [keyOf(record.programId, record), record]));
+  const latest = new Map(reported.map((violation) => [keyOf(violation.program, violation), violation]));
+  const more = [...latest].flatMap(([key, { faults, lastAt }]) => {
+    const record = known.get(key);
+    return record !== undefined && record.faults !== null && faults > record.faults
+      ? [{ number: record.number, faults, lastAt: notAfter(receivedAt, lastAt) }]
+      : [];
+  });
+  if (more.length > 0) await records.abiViolations.count(more);
+  const unknown = [...latest].filter(([key]) => !known.has(key)).map(([, violation]) => violation);
+  if (unknown.length === 0) return [];
+  const names = await records.programs.namesOn(
+    deviceId,
+    unknown.map(({ program }) => program),
+  );
+  const found = unknown.flatMap(({ program, at, lastAt, faults, ...facts }) => {
+    const programName = names.get(program);
+    if (programName === undefined) return [];
+    const times = { at: notAfter(receivedAt, at), lastAt: notAfter(receivedAt, lastAt) };
+    return [{ deviceId, bootId, programId: program, programName, ...facts, ...times, faults: BigInt(faults) }];
+  });
+  await records.abiViolations.create(deviceId, found);
+  return found.map(({ programId, programName, module, version, address, page, flag }) => ({
+    action: 'device.abi-violation',
+    object: deviceId,
+    detail: { device: deviceId, program: programId, programName, module, version, address, page, flag },
+  }));
+}
+
+/** Of all that a device has found in one boot. */
+function keyOf(program: string, { version, address }: { readonly version: string; readonly address: string }): string {
+  return `${program} ${address} ${version}`;
+}

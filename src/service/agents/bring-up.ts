@@ -1,0 +1,128 @@
+// A host's new boot: its devices are empty, and are brought back to what they had before they go on with what was asked of them.
+
+import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
+import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
+import { ProgramId } from '../../protocol/identifiers.ts';
+import type { Requester } from '../context.ts';
+import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
+import type { Records } from '../database/records.ts';
+import { inSlices } from '../database/slices.ts';
+import type { DeviceModuleRecord, DeviceRecord } from '../devices/repository.ts';
+import { newOrder, readOrder, renewedOrder, toProgramOrder } from '../orders/orders.ts';
+import type { OrderRecord } from '../orders/repository.ts';
+import type { ProgramRecord, StartedProgram } from '../programs/repository.ts';
+
+/** Orders read at once. */
+const ordersAtOnce = 500;
+
+/** Orders every device of a host to come up with what it had; orders that were not settled follow, under new numbers. */
+export async function bringUpDevices(records: Records, hostId: string, requester: Requester, at: Date): Promise<void> {
+  const devices = await records.devices.listOf(hostId);
+  const started = await records.programs.startedOn(hostId);
+  const ended = await endStoppingPrograms(
+    records,
+    started.filter(({ stopRequested }) => stopRequested),
+  );
+  const running = Map.groupBy(
+    started.filter(({ stopRequested }) => !stopRequested),
+    ({ deviceId }) => deviceId,
+  );
+  const others = await ordersToRenew(records, hostId, ended);
+  await records.orders.removeUnsettled(hostId);
+  await inSlices(devices, async (slice) => {
+    const ids = slice.map(({ id }) => id);
+    const modules = Map.groupBy(await restorableModules(records, ids), ({ deviceId }) => deviceId);
+    const programIds = ids.flatMap((id) => (running.get(id) ?? []).map((program) => program.id));
+    const programs = Map.groupBy(await records.programs.findMany(programIds), ({ deviceId }) => deviceId);
+    await records.orders.create(
+      slice.map((device) =>
+        newOrder(device, attachment(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), requester, at),
+      ),
+    );
+    await records.history.leaveByReboot(ids, at);
+    await records.devices.forgetStates(ids);
+  });
+  await inSlices(others, async (slice) => {
+    await records.orders.create(slice.map(renewedOrder));
+    await records.loads.setDispatched(
+      slice.flatMap(({ loadId }) => loadId ?? []),
+      null,
+    );
+  });
+}
+
+/**
+ * Returns the modules that devices get again. A module that was not expected on its device is left out if the service does not have its image:
+ * after a restored backup, the device cannot get the module, and nothing expects it.
+ */
+async function restorableModules(records: Records, deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
+  const modules = await records.devices.modulesOf(deviceIds);
+  const isUnexpected = ({ driftedAt, driftedFrom }: DeviceModuleRecord) => driftedAt !== null && driftedFrom === null;
+  const missing = new Set<string>();
+  for (const image of new Set(modules.filter(isUnexpected).map(({ imageDigest }) => imageDigest)))
+    if ((await records.builds.ofImage(image)) === null) missing.add(image);
+  return modules.filter((one) => !(isUnexpected(one) && missing.has(one.imageDigest)));
+}
+
+/** Orders that were not settled and are still wanted. @param ended Programs that have stopped, which need not be stopped again. */
+async function ordersToRenew(records: Records, hostId: string, ended: ReadonlySet<string>): Promise<OrderRecord[]> {
+  const found: OrderRecord[] = [];
+  for (let after = 0; ; ) {
+    const some = await records.orders.renewable(hostId, after, ordersAtOnce);
+    found.push(
+      ...some.filter((record) => {
+        const order = readOrder(record);
+        // What a damaged order asked for is not known; the others are not kept back by it.
+        if (order instanceof DamagedItem) return false;
+        return !(order.kind === 'stop-program' && ended.has(order.program));
+      }),
+    );
+    after = some.at(-1)?.number ?? after;
+    if (some.length < ordersAtOnce) return found;
+    await turnOfTheEventLoop();
+  }
+}
+
+/** The content of an order to bring a device up with what it had. */
+export function attachment(
+  device: Pick<DeviceRecord, 'name' | 'ramPages'>,
+  modules: readonly DeviceModuleRecord[],
+  programs: readonly ProgramRecord[],
+): { kind: 'attach-device' } & Record<string, unknown> {
+  return {
+    kind: 'attach-device',
+    name: device.name,
+    ramPages: device.ramPages,
+    modules: modules.map(({ module, version, imageDigest }) => ({ module, version, image: imageDigest })),
+    programs: programs.map((program) => readOrMark(program, program.id, toProgramOrder)).filter((order) => !(order instanceof DamagedItem)),
+  };
+}
+
+/** Programs that were to stop have stopped with their device, with what it last said of them. Answers which. */
+async function endStoppingPrograms(records: Records, stopping: readonly StartedProgram[]): Promise<Set<string>> {
+  const deviceIds = [...new Set(stopping.map(({ deviceId }) => deviceId))];
+  const states = await records.devices.statesOf(deviceIds, (state) => DeviceState.safeParse(state).data ?? null);
+  for (const { id, deviceId } of stopping) {
+    const last = states.get(deviceId)?.programs.find(({ program }) => program === id);
+    await records.programs.setEnd(id, stoppedStatistics(id, last));
+  }
+  return new Set(stopping.map(({ id }) => id));
+}
+
+/** The last statistics of a program that was stopped. @param last What its device last reported of it. */
+export function stoppedStatistics(program: string, last: ProgramStatistics | undefined): ProgramStatistics {
+  if (last !== undefined && last.state !== 'running') return last;
+  return { ...(last ?? nothingReported), program: ProgramId.parse(program), state: 'stopped', threads: 0 };
+}
+
+const nothingReported: Omit<ProgramStatistics, 'program' | 'state' | 'threads'> = {
+  callsCompleted: 0,
+  callsFailed: 0,
+  faults: 0,
+  accessesInterrupted: 0,
+  accessesRetried: 0,
+  effects: 0,
+  lastFailure: null,
+  lastResult: null,
+  versions: [],
+};

@@ -1,0 +1,126 @@
+// The service: control behind a REST API, with its documentation.
+
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import { pino } from 'pino';
+import type { $ZodType } from 'zod/v4/core';
+import { createLogger, type LoggerSettings } from '../protocol/logging.ts';
+import { addAgentRoutes } from './agents/routes.ts';
+import { addEventRoutes } from './audit/event-routes.ts';
+import { addAuditRoutes } from './audit/routes.ts';
+import { Control, type ControlSettings } from './control.ts';
+import { addDeviceRoutes } from './devices/routes.ts';
+import { addMetricsRoute } from './health/metrics-routes.ts';
+import { addOperationsRoutes } from './health/routes.ts';
+import { addHistoryRoutes } from './history/routes.ts';
+import { checkAccess, type KeyPolicy } from './http/access.ts';
+import { protectBrowsers } from './http/browsers.ts';
+import { trustOf } from './http/client-address.ts';
+import { ClientErrors } from './http/client-errors.ts';
+import { addDashboard } from './http/dashboard.ts';
+import { acceptEmptyBodies } from './http/empty-bodies.ts';
+import { makePostsRepeatable } from './http/idempotency.ts';
+import { connectionLimit, type Limits, limitRates, refuseOverload, serverOptions } from './http/limits.ts';
+import { connectionsAllowed } from './http/open-files.ts';
+import { addDocumentation } from './http/openapi-document.ts';
+import { answerNoRoute, answerWithProblems } from './http/problems.ts';
+import { RequestLog, requestIdOf } from './http/request-log.ts';
+import { measureRequests } from './http/request-measurements.ts';
+import { refuseNoTexts } from './http/texts.ts';
+import { addKeyRoutes } from './keys/routes.ts';
+import { addLoadRoutes } from './loads/routes.ts';
+import { addBuildRoutes } from './modules/routes.ts';
+import { addProgramRoutes } from './programs/routes.ts';
+import { addProvenanceRoutes } from './provenance/routes.ts';
+import { addPublisherKeyRoutes } from './publisher-keys/routes.ts';
+import { addRollbackRoutes } from './rollbacks/routes.ts';
+import { addRolloutRoutes } from './rollouts/routes.ts';
+import { addSignaturePolicyRoutes } from './signature-policies/routes.ts';
+import { addSigningKeyRoutes } from './signing-keys/routes.ts';
+
+export type ServiceOptions = ControlSettings & {
+  /** SQLite file; made if it is not there. */
+  readonly database: string;
+  readonly logger: Pick<LoggerSettings, 'level' | 'stream'> | false;
+  /** Whether anybody is asked for a key. */
+  readonly keys: KeyPolicy;
+  readonly limits: Limits;
+  /** Addresses and CIDR ranges of proxies whose `X-Forwarded-For` says who the client is; by default none. */
+  readonly trustedProxies?: readonly string[];
+};
+
+/** The service, ready to listen; closing it closes the database and all else. @throws {MigrationError} */
+export async function createService({
+  database,
+  logger,
+  keys,
+  limits,
+  trustedProxies = [],
+  ...settings
+}: ServiceOptions): Promise<FastifyInstance> {
+  const log = logger === false ? pino({ enabled: false }) : createLogger({ ...logger, secrets: [settings.joinToken] });
+  const control = await Control.open(database, settings, log);
+  // The logger as Fastify knows it, so that the type of the application is the usual one.
+  const loggerInstance: FastifyBaseLogger = log;
+  const clientErrors = new ClientErrors();
+  const app = Fastify({
+    loggerInstance,
+    logController: new RequestLog(),
+    ...serverOptions(limits),
+    schemaController: { compilersFactory: { buildValidator: noOtherCompiler, buildSerializer: noOtherCompiler } },
+    forceCloseConnections: true,
+    trustProxy: trustedProxies.length === 0 ? false : trustOf(trustedProxies),
+    clientErrorHandler: clientErrors.handle,
+    frameworkErrors: answerNoRoute,
+    genReqId: requestIdOf,
+  });
+  clientErrors.watch(app.server);
+  app.server.maxConnections = connectionsAllowed(connectionLimit);
+  app.setValidatorCompiler<$ZodType>((route) => {
+    const validate = validatorCompiler(route);
+    // A prebuilt module, which no schema describes further: the compiler checks it.
+    return (data) => (data instanceof Uint8Array ? { value: data } : validate(data));
+  });
+  app.setSerializerCompiler(serializerCompiler);
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+  });
+  app.addHook('preClose', async () => control.endStreams());
+  app.addHook('onClose', async () => control.close());
+  answerWithProblems(app, control.damagedRows);
+  acceptEmptyBodies(app);
+  refuseNoTexts(app);
+  measureRequests(app, control.measurements.registry);
+  await protectBrowsers(app);
+  await refuseOverload(app, limits);
+  checkAccess(app, control, keys, await limitRates(app, limits));
+  await addDocumentation(app);
+  await app.register(async (scope) => {
+    const api = scope.withTypeProvider<ZodTypeProvider>();
+    makePostsRepeatable(scope, control.answers);
+    await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), control));
+    addProvenanceRoutes(api, control);
+    addDeviceRoutes(api, control);
+    addHistoryRoutes(api, control);
+    addProgramRoutes(api, control);
+    addLoadRoutes(api, control);
+    addRollbackRoutes(api, control);
+    addRolloutRoutes(api, control);
+    addOperationsRoutes(api, control);
+    addAuditRoutes(api, control);
+    addMetricsRoute(api, control);
+    addEventRoutes(api, control);
+    addKeyRoutes(api, control);
+    addSigningKeyRoutes(api, control);
+    addPublisherKeyRoutes(api, control);
+    addSignaturePolicyRoutes(api, control);
+  });
+  await app.register(async (scope) => addDashboard(scope.withTypeProvider<ZodTypeProvider>()));
+  await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), control));
+  return app;
+}
+
+/** Fastify would read its own otherwise, more than a hundred files, though none of the schemas is of their kind. */
+const noOtherCompiler = () => {
+  throw new Error('schemas are those of zod');
+};

@@ -1,0 +1,157 @@
+// Checkpoints: what the audit trail is at a time, signed, and proofs that an event is in it and that it has only grown since.
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { writeCheckpoint } from '../../proof/checkpoint.ts';
+import { consistencyProof, type Hash, inclusionProof, isSameHash, type ReadSubtree, rootOf } from '../../proof/merkle-tree.ts';
+import { type PageOf, readMarkedPage } from '../context.ts';
+import type { DamagedItem } from '../database/damaged-rows.ts';
+import type { PageByTime } from '../database/page.ts';
+import { unreadablePosition } from '../database/readable-rows.ts';
+import type { Store } from '../database/store.ts';
+import { UnreadableRow } from '../database/unreadable.ts';
+import { invalidQuery, notFound, Problem } from '../problem.ts';
+import type { SigningKeys } from '../signing-keys/signing-keys.ts';
+import type { CheckpointRecord } from './checkpoint-repository.ts';
+import { numberOf } from './events.ts';
+import { fillTiles, subtreeReader } from './merkle-tiles.ts';
+import { linkFault } from './repository.ts';
+
+/** Events read at once. */
+const batchSize = 500;
+
+export type Proof =
+  | {
+      readonly kind: 'inclusion';
+      readonly event: number;
+      readonly hash: Hash;
+      readonly hashes: readonly Hash[];
+    }
+  | { readonly kind: 'consistency'; readonly from: number; readonly fromRoot: Hash; readonly hashes: readonly Hash[] };
+
+export class Checkpoints {
+  readonly #store: Store;
+  readonly #signingKeys: SigningKeys;
+  /** Tiles are made by one at a time. */
+  #turn: Promise<unknown> = Promise.resolve();
+  /** Why nothing is signed any more. */
+  #broken: string | null = null;
+
+  constructor(store: Store, signingKeys: SigningKeys) {
+    this.#store = store;
+    this.#signingKeys = signingKeys;
+  }
+
+  /** Names the trail, in each of its checkpoints. */
+  get origin(): string {
+    return this.#signingKeys.origin;
+  }
+
+  /** Why the trail is not what the service wrote, as it was last found when a checkpoint was to be signed; null where nothing was found. */
+  get fault(): string | null {
+    return this.#broken;
+  }
+
+  /**
+   * A checkpoint of all events that there are: a new one, or the newest where there was none since. The events since that one are looked at
+   * before: the service signs no trail but the one that it has written.
+   * @throws {Problem} `trail-broken`.
+   */
+  make(): Promise<{ readonly checkpoint: CheckpointRecord; readonly isNew: boolean }> {
+    return this.#inTurn(async () => {
+      const { records } = this.#store;
+      const newest = await records.checkpoints.newest();
+      const head = await records.audit.head();
+      if (newest?.size === head.number) return { checkpoint: newest, isNew: false };
+      this.#broken = await this.#faultOf(newest, head.number);
+      if (this.#broken !== null) throw new Problem('trail-broken', `${this.#broken}: nothing is signed; patchbay audit verify tells more`);
+      await fillTiles(this.#store, head.number);
+      const read = subtreeReader(records);
+      if (newest !== null && !isSameHash(await rootOf(read, newest.size), newest.root)) {
+        this.#broken = `the audit trail is not the one of the checkpoint of ${newest.at.toISOString()} over ${newest.size} events any more`;
+        throw new Problem('trail-broken', `${this.#broken}: nothing is signed; patchbay audit verify tells more`);
+      }
+      const root = await rootOf(read, head.number);
+      return { checkpoint: await this.#sign(head.number, root), isNew: true };
+    });
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async find(size: number): Promise<CheckpointRecord> {
+    const checkpoint = await this.#store.records.checkpoints.find(size);
+    if (checkpoint === null) throw notFound('checkpoint of', `${size} events: GET /v1/audit/checkpoints lists those that there are`);
+    return checkpoint;
+  }
+
+  list(page: PageByTime<number>): Promise<PageOf<CheckpointRecord | DamagedItem, PageByTime<number>>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#store.records.checkpoints.list(wanted),
+      positionOf: ({ at, size }) => ({ time: at, key: size }),
+      positionOfUnreadable: unreadablePosition.byTimeAndNumber,
+    });
+  }
+
+  /** Proves that an event is in a checkpoint, also one that has been pruned since. @throws {Problem} `invalid-value`. */
+  async proveInclusion({ size }: CheckpointRecord, event: number): Promise<Proof> {
+    if (event < 1 || event > size) throw invalidQuery('event', `the checkpoint has the events from 1 to ${size}`);
+    const read = await this.reader(size);
+    return { kind: 'inclusion', event, hash: await read(0, event - 1), hashes: await inclusionProof(read, event - 1, size) };
+  }
+
+  /** Proves that a checkpoint begins with all that an earlier one had. @throws {Problem} `invalid-value`. */
+  async proveConsistency({ size }: CheckpointRecord, from: number): Promise<Proof> {
+    if (from < 1 || from > size)
+      throw invalidQuery('from', `the checkpoint has the events from 1 to ${size}: ask from the size of one before it`);
+    const read = await this.reader(size);
+    return { kind: 'consistency', from, fromRoot: await rootOf(read, from), hashes: await consistencyProof(read, from, size) };
+  }
+
+  /** Reads subtrees of the tree over the first `size` events. */
+  reader(size: number): Promise<ReadSubtree> {
+    return this.#inTurn(async () => {
+      await fillTiles(this.#store, size);
+      return subtreeReader(this.#store.records);
+    });
+  }
+
+  /** Why the events after a checkpoint are not what the service wrote; null where they are. */
+  async #faultOf(checkpoint: CheckpointRecord | null, newest: number): Promise<string | null> {
+    const { records } = this.#store;
+    let last = checkpoint?.size ?? 0;
+    if (newest < last) return `the audit trail ends with event ${newest}, and a checkpoint was signed of ${last}`;
+    let previous: Hash = last === 0 ? new Uint8Array() : await subtreeReader(records)(0, last - 1);
+    while (last < newest) {
+      const events = (await records.audit.after(last, batchSize)).filter((event) => numberOf(event) <= newest);
+      for (const event of events) {
+        if (event instanceof UnreadableRow) return `event ${event.id} of the audit trail is not as it was written (${event.fault})`;
+        const fault = linkFault(event, { number: last, hash: previous });
+        if (fault !== null) return fault;
+        last = event.number;
+        previous = event.hash;
+      }
+      if (events.length === 0) return `event ${last + 1} of the audit trail is missing`;
+      // Others are to have their turn in between.
+      await delay(0);
+    }
+    return null;
+  }
+
+  #sign(size: number, root: Hash): Promise<CheckpointRecord> {
+    return this.#store.transaction(async (records) => {
+      // Another replica of the service may have signed the same meanwhile.
+      const known = await records.checkpoints.find(size);
+      if (known !== null) return known;
+      await this.#signingKeys.renew(records);
+      const at = new Date();
+      const key = this.#signingKeys.active;
+      const checkpoint = { origin: this.origin, size, root, at: at.toISOString() };
+      const note = writeCheckpoint(checkpoint, key, (message) => this.#signingKeys.sign(message));
+      return records.checkpoints.create({ size, root, at, keyId: key.keyId, note });
+    });
+  }
+
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+}

@@ -1,0 +1,34 @@
+// What control did, in the log: a line for each event of the audit trail, once it is on disk.
+
+import type { BaseLogger } from 'pino';
+import type { NewAuditEvent } from './repository.ts';
+
+/** Lines of one request; what is more is summed up in one line for each action. */
+const lineLimit = 20;
+/** Characters of one fact of an event's detail. */
+const factLength = 200;
+
+export function logEvents(logger: BaseLogger, events: readonly NewAuditEvent[]): void {
+  // Several requests may have been carried out together.
+  for (const some of Map.groupBy(events, ({ requestId }) => requestId).values()) logSome(logger, some);
+}
+
+function logSome(logger: BaseLogger, events: readonly NewAuditEvent[]): void {
+  for (const { action, object, outcome, actor, requestId, detail } of events.slice(0, lineLimit))
+    logger.info({ action, object, outcome, actor, request: requestId || null, detail: mainFacts(detail) }, action);
+  const others = Map.groupBy(events.slice(lineLimit), ({ action }) => action);
+  for (const [action, some] of others) {
+    const [first] = some;
+    logger.info({ action, events: some.length, actor: first?.actor, request: first?.requestId || null }, `${action}, ${some.length} more`);
+  }
+}
+
+/** Texts, numbers and truth values. */
+function mainFacts(detail: NewAuditEvent['detail']): Record<string, string | number | boolean> {
+  const facts: Record<string, string | number | boolean> = {};
+  for (const [name, value] of Object.entries(detail)) {
+    if (typeof value === 'string') facts[name] = value.slice(0, factLength);
+    else if (typeof value === 'number' || typeof value === 'boolean') facts[name] = value;
+  }
+  return facts;
+}

@@ -1,0 +1,73 @@
+// The Merkle tree over the audit trail as the database has it: in tiles of 256 neighbours, made of the events' hashes once all of them are there.
+
+import { type Hash, hashBytes, nodeHash, type ReadSubtree } from '../../proof/merkle-tree.ts';
+import type { Records } from '../database/records.ts';
+import type { Store } from '../database/store.ts';
+
+/** Levels of the tree in one tile. */
+const tileHeight = 8;
+/** Hashes of one tile. */
+export const tileWidth = 2 ** tileHeight;
+/** Tiles made in one transaction. */
+const tilesAtOnce = 64;
+
+/**
+ * Makes the tiles that are whole in a tree over the first `size` events, as far as they are not there.
+ * @param size No more than are on disk.
+ */
+export async function fillTiles(store: Store, size: number): Promise<void> {
+  for (let level = 0, nodes = size; nodes >= tileWidth; level += 1, nodes = Math.floor(nodes / tileWidth)) {
+    const wanted = Math.floor(nodes / tileWidth);
+    for (let next = await store.records.checkpoints.countTiles(level); next < wanted; next += tilesAtOnce) {
+      const count = Math.min(tilesAtOnce, wanted - next);
+      const hashes = await nodesOf(store.records, level, next * tileWidth, count * tileWidth);
+      const tiles = Array.from({ length: count }, (_, place) => {
+        const some = hashes.slice(place * tileWidth, (place + 1) * tileWidth);
+        return { level, index: next + place, root: folded(some), hashes: new Uint8Array(Buffer.concat(some)) };
+      });
+      await store.transaction(async (records) => {
+        // Another replica of the service may have made them meanwhile: of the same hashes they are the same.
+        const isNext = (await records.checkpoints.countTiles(level)) === next;
+        if (isNext) await records.checkpoints.createTiles(tiles);
+      });
+    }
+  }
+}
+
+/** Reads subtrees from the tiles that are whole, and from what is beside the last of them. */
+export function subtreeReader(records: Records): ReadSubtree {
+  // Proofs read neighbours.
+  const tiles = new Map<string, Promise<Hash[]>>();
+  const read = async (level: number, index: number): Promise<Hash[]> => {
+    const whole = await records.checkpoints.tile(level, index);
+    if (whole === null) return nodesOf(records, level, index * tileWidth, tileWidth);
+    return Array.from({ length: tileWidth }, (_, place) => whole.slice(place * hashBytes, (place + 1) * hashBytes));
+  };
+  return async (level, index) => {
+    const tileLevel = Math.floor(level / tileHeight);
+    const width = 2 ** (level % tileHeight);
+    const tileIndex = Math.floor((index * width) / tileWidth);
+    const key = `${tileLevel}/${tileIndex}`;
+    const tile = tiles.get(key) ?? read(tileLevel, tileIndex);
+    tiles.set(key, tile);
+    const first = (index * width) % tileWidth;
+    const nodes = (await tile).slice(first, first + width);
+    if (nodes.length < width)
+      throw new Error(`the audit trail does not have the ${width} nodes of level ${tileLevel * tileHeight} from ${index * width} on`);
+    return folded(nodes);
+  };
+}
+
+/** Nodes of a level that tiles are of, side by side, as many as there are: hashes of events, or roots of the tiles below. */
+function nodesOf(records: Records, tileLevel: number, from: number, limit: number): Promise<Hash[]> {
+  return tileLevel === 0 ? records.audit.hashesAfter(from, limit) : records.checkpoints.tileRoots(tileLevel - 1, from, limit);
+}
+
+/** The root over as many nodes as a power of two. */
+function folded(nodes: readonly Hash[]): Hash {
+  const [left, right] = nodes;
+  if (left === undefined) throw new Error('a tree of nothing has no such root');
+  if (right === undefined) return left;
+  const middle = nodes.length / 2;
+  return nodeHash(folded(nodes.slice(0, middle)), folded(nodes.slice(middle)));
+}

@@ -1,0 +1,92 @@
+// Keeps the clock of the service: reads the clock of the machine, or the one that the database shares among all replicas, again and again.
+
+import type { Records } from '../database/records.ts';
+import { Repeated } from '../database/repeated.ts';
+import type { Store } from '../database/store.ts';
+import { retentionTimeAfter } from '../retention/retention-time.ts';
+import { type Clock, ServiceClock, type TimeSource } from './service-clock.ts';
+
+/** How often the source is read, in milliseconds. */
+const readInterval = 1_000;
+/** A reading that took longer says too little about when it was true, in milliseconds. */
+const longestReading = 500;
+/** How often the retention time is put on disk, in milliseconds. */
+const keepInterval = 60_000;
+
+/** What was last on disk of the retention time, and when, by the monotonic clock. */
+type Kept = { readonly at: number; readonly monotonic: number };
+
+export class TimeKeeper {
+  readonly #store: Store;
+  readonly #time: TimeSource;
+  readonly #clock: ServiceClock;
+  readonly #reading: Repeated;
+  readonly #keeping: Repeated;
+  #kept: Kept;
+
+  private constructor(store: Store, time: TimeSource, clock: ServiceClock, kept: Kept) {
+    this.#store = store;
+    this.#time = time;
+    this.#clock = clock;
+    this.#kept = kept;
+    this.#reading = new Repeated(readInterval, () => this.read());
+    this.#keeping = new Repeated(keepInterval, () => this.keep());
+  }
+
+  /** Begins with what the source says now: before that, nothing is known of the time. */
+  static async start(store: Store, time: TimeSource): Promise<TimeKeeper> {
+    const shared = await store.sharedTime();
+    const clock = new ServiceClock(time.monotonic, shared ?? time.wall());
+    const known = (await store.records.retentionTime.find()) ?? (await store.transaction((records) => begin(records, clock.now())));
+    return new TimeKeeper(store, time, clock, { at: known.getTime(), monotonic: time.monotonic() });
+  }
+
+  get clock(): Clock {
+    return this.#clock;
+  }
+
+  /** What is wrong with the source, in words. */
+  get faults(): readonly string[] {
+    const { jump } = this.#clock;
+    if (jump === null) return [];
+    const direction = jump > 0 ? 'ahead' : 'back';
+    return [
+      `the clock of the service's machine or database has jumped ${Math.round(Math.abs(jump) / 1_000)} s ${direction}: set it right, or the service follows it in some minutes`,
+    ];
+  }
+
+  /** Reads the source once. */
+  async read(): Promise<void> {
+    const before = this.#time.monotonic();
+    const shared = await this.#store.sharedTime();
+    const after = this.#time.monotonic();
+    if (shared === null) this.#clock.observe(this.#time.wall());
+    else if (after - before <= longestReading) this.#clock.observe(shared, (before + after) / 2);
+  }
+
+  /** Puts on disk how far the retention time has come. Replicas do so side by side: it is as far as the one says that has come farthest. */
+  async keep(): Promise<void> {
+    this.#kept = await this.#store.transaction(async ({ retentionTime }) => {
+      const monotonic = this.#time.monotonic();
+      const mine = retentionTimeAfter(this.#kept.at, monotonic - this.#kept.monotonic, this.#clock.now().getTime());
+      const known = (await retentionTime.find())?.getTime() ?? mine;
+      const at = Math.max(known, Math.floor(mine));
+      if (at !== known) await retentionTime.set(new Date(at));
+      return { at, monotonic };
+    });
+  }
+
+  /** Reads no more; the retention time is on disk. */
+  async stop(): Promise<void> {
+    await this.#reading.stop();
+    await this.#keeping.stop();
+    await this.keep().catch(() => {});
+  }
+}
+
+/** Sets the retention time for the first time, unless another replica of the service has done so meanwhile. */
+async function begin({ retentionTime }: Records, now: Date): Promise<Date> {
+  const known = await retentionTime.find();
+  if (known === null) await retentionTime.set(now);
+  return known ?? now;
+}

@@ -1,0 +1,21 @@
+// What a transaction does that others are told of once it is on disk.
+
+import type { LoadReport } from '../../protocol/load-report.ts';
+import type { NewAuditEvent } from '../audit/repository.ts';
+
+/** A load that has got its outcome. */
+type EndedLoad = { readonly outcome: string; readonly requestedAt: Date; readonly completedAt: Date };
+
+/** Filled while the transaction runs; of one that is taken back nobody is told. */
+export type Committed = {
+  readonly events: NewAuditEvent[];
+  readonly loads: EndedLoad[];
+  /** What devices have done, also where the load had ended before they reported. */
+  readonly reports: LoadReport[];
+  /** Hosts that have new orders, or room for more. */
+  readonly hosts: Set<string>;
+  /** Hosts whose streams of orders are to end. */
+  readonly endedStreams: Set<string>;
+};
+
+export const newCommitted = (): Committed => ({ events: [], loads: [], reports: [], hosts: new Set(), endedStreams: new Set() });

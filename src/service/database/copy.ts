@@ -1,0 +1,245 @@
+// Moves an installation from a SQLite file to PostgreSQL: every table, row by row, so that it can be interrupted and goes on; and proves that it is all there.
+
+import Database from 'better-sqlite3';
+import pg from 'pg';
+import type { Json } from '../../proof/canonical-json.ts';
+import { type Hash, isSameHash } from '../../proof/merkle-tree.ts';
+import { linkFault } from '../audit/repository.ts';
+import { applyMigrations as migratePostgresql } from './postgresql/migrations.ts';
+import { refusePooler } from './postgresql/pooler.ts';
+import { DatabaseLock } from './sqlite/lock.ts';
+import { checkNothingLost } from './sqlite/log-marker.ts';
+import { applyMigrations as migrateSqlite } from './sqlite/migrations.ts';
+
+/** Rows, or bytes of them, in one transaction. */
+const atOnce = { rows: 1_000, bytes: 8 * 1024 * 1024 } as const;
+/** Events whose hashes are computed at once. */
+const eventsAtOnce = 1_000;
+
+/** What it says on the way. */
+export type CopyProgress =
+  | { readonly kind: 'table'; readonly table: string; readonly rows: number; readonly had: number }
+  | { readonly kind: 'counts'; readonly tables: number; readonly rows: number }
+  | { readonly kind: 'chain'; readonly events: number };
+
+/** The copy cannot be made, or is not what it was made of; the message says why, and what to do. */
+export class CopyError extends Error {
+  override readonly name = 'CopyError';
+}
+
+/** Parents before those that refer to them. */
+const firstTables = ['Image', 'Build', 'Host', 'Device', 'Load'];
+/** In the target from the start, and replaced at the end: until then it is no trail. */
+const head = 'AuditHead';
+/** Whose numbers go on where they were. */
+const numbered = ['HistoryEntry', 'AbiViolation', 'AgentOrder'];
+
+type Row = Readonly<Record<string, unknown>>;
+type Column = { readonly name: string; readonly type: string };
+
+/**
+ * Copies everything. While it goes on, and from then on, no service may write to the file.
+ * @param from A SQLite file, brought to the newest migration.
+ * @param to The address of a database that is empty, or has a part of this copy.
+ * @throws {CopyError} {MigrationError} {PoolerError} {DatabaseInUse} where a service has the file. {TransactionsLost} where the file lost some.
+ */
+export async function copyDatabase(from: string, to: string, tell: (progress: CopyProgress) => void): Promise<void> {
+  const lock = DatabaseLock.take(from);
+  try {
+    checkNothingLost(from);
+    await copyLocked(from, to, tell);
+  } finally {
+    lock.release();
+  }
+}
+
+async function copyLocked(from: string, to: string, tell: (progress: CopyProgress) => void): Promise<void> {
+  await refusePooler(to);
+  migrateSqlite(from);
+  await migratePostgresql(to);
+  const source = new Database(from, { fileMustExist: true });
+  const target = new pg.Client({ connectionString: to });
+  await target.connect();
+  try {
+    // Nobody writes to the file meanwhile: a service that has it open is told that it is locked.
+    source.pragma('locking_mode = EXCLUSIVE');
+    source.exec('BEGIN EXCLUSIVE');
+    await begin(source, target);
+    let rows = 0;
+    const tables = tablesOf(source);
+    for (const table of tables) rows += await copyTable(source, target, table, tell);
+    await moveHead(source, target);
+    for (const table of numbered)
+      await target.query(`SELECT setval(pg_get_serial_sequence('"${table}"', 'number'), $1)`, [Math.max(1, lastNumberOf(source, table))]);
+    tell({ kind: 'counts', tables: tables.length, rows });
+    tell({ kind: 'chain', events: await checkChain(target) });
+    await target.query('DROP TABLE patchbay_copy');
+    await target.query('ANALYZE');
+  } finally {
+    if (source.inTransaction) source.exec('ROLLBACK');
+    source.close();
+    await target.end();
+  }
+}
+
+/** @throws {CopyError} when the target has something else than a part of this copy. */
+async function begin(source: Database.Database, target: pg.Client): Promise<void> {
+  const [origin] = source.prepare<[], { keyId: string }>('SELECT "keyId" FROM "SigningKey" ORDER BY "createdAt", "id" LIMIT 1').all();
+  const name = origin?.keyId ?? 'without a key';
+  const { rows: there } = await target.query<{ name: string }>(
+    `SELECT "tablename" AS name FROM pg_tables WHERE "schemaname" = current_schema() AND "tablename" = 'patchbay_copy'`,
+  );
+  if (there.length > 0) {
+    const { rows } = await target.query<{ origin: string }>('SELECT origin FROM patchbay_copy');
+    if (rows[0]?.origin !== name) throw new CopyError('a copy of another installation was begun there: take an empty database');
+    return;
+  }
+  for (const table of tablesOf(source)) {
+    const { rows } = await target.query(`SELECT 1 FROM "${table}" LIMIT 1`);
+    if (rows.length > 0) throw new CopyError(`there is something in it already (${table}): take an empty database`);
+  }
+  await target.query('CREATE TABLE patchbay_copy (origin text NOT NULL)');
+  await target.query('INSERT INTO patchbay_copy VALUES ($1)', [name]);
+}
+
+/** Every table but the head of the audit trail and those of tools, in an order in which none refers to a later one. */
+function tablesOf(source: Database.Database): string[] {
+  const names = source
+    .prepare<[], { name: string }>(
+      `SELECT "name" FROM sqlite_master WHERE "type" = 'table' AND "name" NOT LIKE '\\_%' ESCAPE '\\' AND "name" NOT LIKE 'sqlite%' ORDER BY "name"`,
+    )
+    .all()
+    .map(({ name }) => name)
+    .filter((name) => name !== head);
+  return [...firstTables, ...names.filter((name) => !firstTables.includes(name))];
+}
+
+/** Copies what is not there yet; answers how many rows there are. @throws {CopyError} */
+async function copyTable(
+  source: Database.Database,
+  target: pg.Client,
+  table: string,
+  tell: (progress: CopyProgress) => void,
+): Promise<number> {
+  const columns = await columnsOf(target, table);
+  const names = columns.map(({ name }) => `"${name}"`).join(', ');
+  const countOf = async () => Number((await target.query<{ rows: string }>(`SELECT COUNT(*) AS rows FROM "${table}"`)).rows[0]?.rows);
+  const rows = source.prepare<[], { rows: number }>(`SELECT COUNT(*) AS rows FROM "${table}"`).get()?.rows ?? 0;
+  const had = await countOf();
+  tell({ kind: 'table', table, rows, had });
+  // They were copied in the order of their making, in transactions: what is there are the first of them.
+  const next = source.prepare<[number, number], Row>(
+    `SELECT rowid AS ":row", ${names} FROM "${table}" WHERE rowid > ? ORDER BY rowid LIMIT ?`,
+  );
+  const skipped = source
+    .prepare<[number], { row: number }>(`SELECT rowid AS row FROM "${table}" ORDER BY rowid LIMIT 1 OFFSET ?`)
+    .get(Math.max(0, had - 1));
+  let last = had === 0 ? Number.MIN_SAFE_INTEGER : (skipped?.row ?? Number.MAX_SAFE_INTEGER);
+  for (let some = next.all(last, atOnce.rows); some.length > 0; some = next.all(last, atOnce.rows)) {
+    for (const chunk of chunksByBytes(some)) {
+      const values = chunk.map((row) => Object.fromEntries(columns.map(({ name, type }) => [name, sent(row[name], type)])));
+      try {
+        await target.query(`INSERT INTO "${table}" (${names}) SELECT ${names} FROM json_populate_recordset(NULL::"${table}", $1::json)`, [
+          JSON.stringify(values),
+        ]);
+      } catch (error) {
+        throw new CopyError(`rows of ${table} after ${last} cannot be copied: ${String(error)}`);
+      }
+      last = Number(chunk.at(-1)?.[':row']);
+    }
+  }
+  const there = await countOf();
+  if (there !== rows) throw new CopyError(`${table} has ${rows} rows, and there are ${there} of them: empty the database, and begin anew`);
+  return rows;
+}
+
+function chunksByBytes(rows: readonly Row[]): Row[][] {
+  const chunks: Row[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const row of rows) {
+    const size = Object.values(row).reduce<number>(
+      (sum, value) => sum + (value instanceof Uint8Array ? 2 * value.length : String(value).length),
+      0,
+    );
+    if (bytes + size > atOnce.bytes) {
+      chunks.push([]);
+      bytes = 0;
+    }
+    chunks.at(-1)?.push(row);
+    bytes += size;
+  }
+  return chunks;
+}
+
+async function columnsOf(target: pg.Client, table: string): Promise<Column[]> {
+  const { rows } = await target.query<Column>(
+    `SELECT column_name AS name, data_type AS type FROM information_schema.columns
+    WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position`,
+    [table],
+  );
+  return rows;
+}
+
+/** A value of SQLite as JSON has it for a column of that type. */
+function sent(value: unknown, type: string): unknown {
+  if (value === null) return null;
+  if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString('hex')}`;
+  if (type.startsWith('timestamp')) return new Date(Number(value)).toISOString();
+  if (type === 'boolean') return value !== 0;
+  if (type === 'jsonb') return JSON.parse(String(value));
+  return value;
+}
+
+async function moveHead(source: Database.Database, target: pg.Client): Promise<void> {
+  const row = source.prepare<[], { number: number; hash: Uint8Array; at: number; prunedThrough: number }>(`SELECT * FROM "${head}"`).get();
+  if (row === undefined) throw new CopyError('the row that says where the audit trail ends is gone: restore the file from a backup');
+  await target.query(`UPDATE "${head}" SET "number" = $1, "hash" = $2, "at" = $3, "prunedThrough" = $4`, [
+    row.number,
+    row.hash,
+    new Date(row.at).toISOString(),
+    row.prunedThrough,
+  ]);
+}
+
+/** The highest number that was ever given, also to a row that has gone. */
+function lastNumberOf(source: Database.Database, table: string): number {
+  return source.prepare<[string], { seq: number }>('SELECT seq FROM sqlite_sequence WHERE name = ?').get(table)?.seq ?? 0;
+}
+
+/** Computes every hash of the audit trail anew, from what PostgreSQL has of it; answers how many events it has. @throws {CopyError} */
+async function checkChain(target: pg.Client): Promise<number> {
+  const { rows: heads } = await target.query<{ number: number; hash: Hash; prunedThrough: number }>(`SELECT * FROM "${head}"`);
+  const [end] = heads;
+  if (end === undefined) throw new CopyError('the row that says where the audit trail ends is gone');
+  let [last, previous, events]: [number, Hash | null, number] = [end.prunedThrough, null, 0];
+  while (last < end.number) {
+    const { rows } = await target.query<EventRow>(
+      `SELECT *, ("at" AT TIME ZONE 'UTC') AS "moment" FROM "AuditEvent" WHERE "number" > $1 ORDER BY "number" LIMIT $2`,
+      [last, eventsAtOnce],
+    );
+    for (const { moment, ...row } of rows) {
+      const event = { ...row, at: moment, previous: new Uint8Array(row.previous), hash: new Uint8Array(row.hash) };
+      if (linkFault(event, { number: last, hash: previous }) !== null) throw new CopyError(brokenAt(last + 1));
+      [last, previous, events] = [event.number, event.hash, events + 1];
+    }
+    if (rows.length === 0) throw new CopyError(brokenAt(last + 1));
+  }
+  if (previous !== null && !isSameHash(previous, new Uint8Array(end.hash))) throw new CopyError(brokenAt(last));
+  return events;
+}
+
+type EventRow = {
+  readonly number: number;
+  readonly moment: Date;
+  readonly actor: string;
+  readonly action: string;
+  readonly object: string;
+  readonly outcome: string;
+  readonly requestId: string | null;
+  readonly detail: Json;
+  readonly previous: Uint8Array;
+  readonly hash: Uint8Array;
+};
+
+const brokenAt = (number: number) =>
+  `event ${number} of the audit trail is not as it was written: see what patchbay audit verify says of the original`;

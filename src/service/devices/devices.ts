@@ -1,0 +1,167 @@
+// Devices: where they are placed, how they are labelled, and what they last reported.
+
+import { isDeepStrictEqual } from 'node:util';
+import type { Registration } from '../../protocol/agent.ts';
+import { DeviceState } from '../../protocol/device-state.ts';
+import { type Labels, newIdentifier } from '../../protocol/identifiers.ts';
+import type { AbiViolationFilter, AbiViolationRecord } from '../agents/abi-violation-repository.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage } from '../context.ts';
+import { type DamagedItem, viewsOrMarks } from '../database/damaged-rows.ts';
+import type { PageByName, PageByTime } from '../database/page.ts';
+import { unreadablePosition } from '../database/readable-rows.ts';
+import type { HostWithDevices } from '../hosts/repository.ts';
+import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { newOrder } from '../orders/orders.ts';
+import { invalidValue, notFound, Problem } from '../problem.ts';
+import type { DeviceFilter, DeviceRecord, DriftRecord, NewDevice } from './repository.ts';
+
+export type NewDeviceRequest = {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly ramPages: number;
+  /** Identifier or name of the host to place it on; null: the one with the most room. */
+  readonly host: string | null;
+};
+
+export type DeviceView = {
+  readonly device: DeviceRecord;
+  /** What the device last reported in this boot of its host; null until it has. */
+  readonly state: DeviceState | null;
+  readonly drift: readonly DriftRecord[];
+};
+
+export class Devices {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /** Places a new device on a host. @throws {Problem} `name-taken`, `no-host`, `invalid-value`. */
+  async create(request: NewDeviceRequest, requester: Requester, answerOf: AnswerOf<DeviceView>): Promise<DeviceView> {
+    const createdAt = new Date();
+    const view = await this.#context.store.transaction(async (records) => {
+      const [taken] = await records.devices.findByNames([request.name]);
+      if (taken !== undefined) throw new Problem('name-taken', `the device ${taken.id} has the name "${request.name}": choose another`);
+      const host = this.#chooseHost(await records.hosts.all(), request.host);
+      const { name, labels, ramPages } = request;
+      const made: NewDevice = { id: newIdentifier('device'), name, labels, ramPages, hostId: host.id, createdAt };
+      await records.devices.create([made]);
+      await records.orders.create([
+        newOrder(made, { kind: 'attach-device', name, ramPages, modules: [], programs: [] }, requester, createdAt),
+      ]);
+      await audit(records, requester, createdAt, [
+        { action: 'device.created', object: made.id, detail: { name, host: host.id, ramPages, labels } },
+      ]);
+      const device = await records.devices.find(made.id);
+      if (device === null) throw notFound('device', made.id);
+      const created = viewOf(device, []);
+      await keepAnswer(records, requester, answerOf, created);
+      return created;
+    });
+    return view;
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async view(id: string): Promise<DeviceView> {
+    const { devices } = this.#context.store.records;
+    const [device, drift] = await Promise.all([devices.find(id), devices.driftOf([id])]);
+    if (device === null) throw notFound('device', id);
+    return viewOf(device, drift);
+  }
+
+  /**
+   * Gives a device other labels, which its host leaves as they are when it registers again; the same once more changes nothing.
+   * @param isExpected Whether the labels that it has are those that whoever asks has seen.
+   * @throws {Problem} `not-found`, `changed-since`.
+   */
+  async relabel(id: string, labels: Labels, isExpected: (current: DeviceRecord['labels']) => boolean, requester: Requester): Promise<void> {
+    await this.#context.store.transaction(async (records) => {
+      const device = await records.devices.find(id);
+      if (device === null) throw notFound('device', id);
+      const { labels: before, labelsByOperator } = device;
+      if (!isExpected(before))
+        throw new Problem(
+          'changed-since',
+          `the labels of ${device.name} have changed since they were read: read them again, and decide anew`,
+        );
+      if (labelsByOperator && isDeepStrictEqual(before, labels)) return;
+      await records.devices.relabelByOperator(id, labels);
+      await audit(records, requester, new Date(), [{ action: 'device.relabelled', object: id, detail: { before, after: labels } }]);
+    });
+  }
+
+  /** @param filter With the identifier or name of a host; none has one that there is not. */
+  async list(
+    { host, ...filter }: Omit<DeviceFilter, 'hostId'> & { readonly host?: string | undefined },
+    page: PageByTime | PageByName,
+  ): Promise<PageOf<DeviceView | DamagedItem, PageByTime | PageByName>> {
+    const { devices, hosts } = this.#context.store.records;
+    const hostId = host === undefined ? undefined : (await hosts.findByIdOrName(host))?.id;
+    if (host !== undefined && hostId === undefined) return { items: [], next: null, pageAfter: () => page };
+    const found = await readMarkedPage(page, {
+      read: (wanted) => devices.list({ ...filter, hostId }, wanted),
+      positionOfUnreadable: page.sort === 'name' ? unreadablePosition.byName : unreadablePosition.byTime,
+      positionOf: ({ id, name, createdAt }) => (page.sort === 'name' ? { name } : { time: createdAt, key: id }),
+      bytesOf: ({ state }) => JSON.stringify(state).length,
+    });
+    return { ...found, items: await this.#viewsOf(found.items) };
+  }
+
+  /** What lists show of devices; one whose drift cannot be read is marked. */
+  #viewsOf(items: readonly (DeviceRecord | DamagedItem)[]): Promise<(DeviceView | DamagedItem)[]> {
+    const { devices } = this.#context.store.records;
+    return viewsOrMarks(
+      items,
+      ({ id }) => id,
+      async (some) => {
+        const drift = Map.groupBy(await devices.driftOf(some.map(({ id }) => id)), ({ deviceId }) => deviceId);
+        return some.map((device) => viewOf(device, drift.get(device.id) ?? []));
+      },
+    );
+  }
+
+  /** Programs that held on to the addresses of code that had gone, by when that was found. @throws {Problem} `not-found`. */
+  async abiViolations(
+    filter: AbiViolationFilter,
+    page: PageByTime<number>,
+  ): Promise<PageOf<AbiViolationRecord | DamagedItem, PageByTime<number>>> {
+    await this.view(filter.deviceId);
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.abiViolations.list(filter, wanted),
+      positionOf: ({ at, number }) => ({ time: at, key: number }),
+      positionOfUnreadable: unreadablePosition.byTimeAndNumber,
+    });
+  }
+
+  #chooseHost(hosts: readonly HostWithDevices[], wanted: string | null): HostWithDevices {
+    if (wanted !== null) {
+      const host = hosts.find(({ id, name }) => id === wanted || name === wanted);
+      if (host === undefined) throw invalidValue('/host', `there is no host ${wanted}: GET /v1/hosts lists those there are`);
+      if (host.devices >= host.capacity)
+        throw new Problem(
+          'no-host',
+          `the host ${host.name} has ${host.devices} devices, as many as it can run: name another, or start one more`,
+        );
+      return host;
+    }
+    const connected = hosts.filter(({ unreachableSince }) => unreachableSince === null);
+    const [roomiest] = connected.toSorted((left, right) => right.capacity - right.devices - (left.capacity - left.devices));
+    const start = 'start a device host with `npm run host -- --control URL --name NAME`';
+    if (roomiest === undefined) throw new Problem('no-host', `no device host is connected: ${start}`);
+    if (roomiest.devices >= roomiest.capacity) throw new Problem('no-host', `all ${connected.length} connected hosts are full: ${start}`);
+    return roomiest;
+  }
+}
+
+/** Devices that a host brings along and that are not known yet. */
+export function newDevices(hostId: string, devices: Registration['devices'], known: ReadonlySet<string>, createdAt: Date): NewDevice[] {
+  return devices
+    .filter(({ name }) => !known.has(name))
+    .map(({ name, labels, ramPages }) => ({ id: newIdentifier('device'), name, labels, ramPages, hostId, createdAt }));
+}
+
+function viewOf(device: DeviceRecord, drift: readonly DriftRecord[]): DeviceView {
+  const state = device.stateAt === null ? null : DeviceState.safeParse(device.state);
+  return { device, state: state?.success ? state.data : null, drift };
+}

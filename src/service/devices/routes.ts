@@ -1,0 +1,261 @@
+// /v1/devices and /v1/hosts: devices are made, listed and looked into.
+
+import { z } from 'zod';
+import type { AbiViolationRecord } from '../agents/abi-violation-repository.ts';
+import type { Control } from '../control.ts';
+import type { HostWithDevices } from '../hosts/repository.ts';
+import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../http/entity-tags.ts';
+import { pageByName, pageByTime, pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
+import { postProblems, problems } from '../http/problem-schemas.ts';
+import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import type { DeviceView } from './devices.ts';
+import {
+  AbiViolation,
+  AbiViolationPage,
+  abiViolationQuery,
+  CurrentLabels,
+  Device,
+  DeviceDetail,
+  DeviceLabels,
+  DevicePage,
+  deviceParameter,
+  deviceQuery,
+  Host,
+  HostPage,
+  hostQuery,
+  NewDevice,
+} from './schemas.ts';
+
+const tags = ['devices'];
+
+export function addDeviceRoutes(app: Api, { devices, hosts, damagedRows }: Control): void {
+  app.post(
+    '/v1/devices',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'createDevice',
+        tags,
+        summary: 'Make a device',
+        description: 'Places a new, empty device on a device host.',
+        body: NewDevice,
+        response: {
+          201: DeviceDetail.describe('The device was made; it comes up on its host.'),
+          ...postProblems('name-taken', 'no-host'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { host, ...device } = request.body;
+      const view = await devices.create({ ...device, host: host ?? null }, requesterOf(request), (made) => toAnswer(toCreated(made)));
+      const { status, location, body } = toCreated(view);
+      return reply.status(status).header('location', location).send(body);
+    },
+  );
+
+  app.get(
+    '/v1/devices',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listDevices',
+        tags,
+        summary: 'List devices',
+        querystring: deviceQuery,
+        response: { 200: DevicePage.describe('Devices.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { id: ids, sort, label = {}, host, status, module, version, name } = request.query;
+      const filter = { ids, labels: label, host, status, module, version, namePrefix: name, ...rangeOf(request.query) };
+      const page = await devices.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'device',
+        schema: Device,
+        idOf: ({ device }) => device.id,
+        toItem: toDevice,
+        damagedRows,
+      });
+    },
+  );
+
+  app.get(
+    '/v1/devices/:device',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getDevice',
+        tags,
+        summary: 'Get a device with its module table and memory map',
+        params: deviceParameter,
+        response: { 200: DeviceDetail.describe('The device, as it last reported.'), ...problems('not-found') },
+      },
+    },
+    async ({ params }) => toDeviceDetail(await devices.view(params.device)),
+  );
+
+  app.get(
+    '/v1/devices/:device/labels',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getDeviceLabels',
+        tags,
+        summary: 'Get the labels of a device',
+        description: 'With an `ETag`, for `If-Match` when they are replaced.',
+        params: deviceParameter,
+        headers: ifNoneMatchHeaders,
+        response: {
+          200: CurrentLabels.describe('The labels.'),
+          304: z.null().describe('The labels are those named in `If-None-Match`.'),
+          ...problems('not-found'),
+        },
+      },
+    },
+    async ({ params, headers }, reply) => {
+      const { device } = await devices.view(params.device);
+      const labels = toLabels(device.labels);
+      const etag = entityTagOf(labels);
+      reply.header('etag', etag);
+      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(labels);
+    },
+  );
+
+  app.put(
+    '/v1/devices/:device/labels',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'replaceDeviceLabels',
+        tags,
+        summary: 'Replace the labels of a device',
+        description:
+          'The device has these labels and no others; from then on its host, when it registers again, leaves them as they are. ' +
+          'With `If-Match`, of several who change what they have read, one succeeds and the others are answered 412.',
+        params: deviceParameter,
+        headers: ifMatchHeaders,
+        body: DeviceLabels,
+        response: {
+          200: CurrentLabels.describe('The new labels, with their `ETag`.'),
+          ...problems('not-found', 'changed-since', 'too-large', 'unsupported-media-type'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { params, headers, body } = request;
+      const isExpected = (current: Record<string, string>) => isAllowedBy(headers, entityTagOf(toLabels(current)));
+      await devices.relabel(params.device, body.labels, isExpected, requesterOf(request));
+      const labels = toLabels(body.labels);
+      return reply.header('etag', entityTagOf(labels)).send(labels);
+    },
+  );
+
+  app.get(
+    '/v1/devices/:device/abi-violations',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listAbiViolations',
+        tags,
+        summary: 'List the programs of a device that held on to code that had gone',
+        description:
+          'Findings of the ABI test: a program that keeps the address of a version (`addressing` `hard-coded`) faults with its next call once a load has invalidated that version. ' +
+          'One item for each program and address in each life of the host; of each device the newest 2,000 are kept.',
+        params: deviceParameter,
+        querystring: abiViolationQuery,
+        response: { 200: AbiViolationPage.describe('Violations, by when they were found.'), ...problems('not-found') },
+      },
+    },
+    async (request, reply) => {
+      const { program, module } = request.query;
+      const filter = { deviceId: request.params.device, programId: program, module, ...rangeOf(request.query) };
+      const page = await devices.abiViolations(filter, pageByTimeAndNumber(request));
+      return sendPage(request, reply, page, {
+        kind: 'ABI violation',
+        schema: AbiViolation,
+        idOf: ({ number }) => String(number),
+        toItem: toAbiViolation,
+        damagedRows,
+      });
+    },
+  );
+
+  app.get(
+    '/v1/hosts',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listHosts',
+        tags: ['hosts'],
+        summary: 'List device hosts',
+        querystring: hostQuery,
+        response: { 200: HostPage.describe('Hosts.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { sort, status } = request.query;
+      const filter = { isReachable: status === undefined ? undefined : status === 'connected' };
+      const page = await hosts.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
+      return sendPage(request, reply, page, { kind: 'host', schema: Host, idOf: ({ id }) => id, toItem: toHost, damagedRows });
+    },
+  );
+}
+
+/** In the order of their keys, so that the same labels are the same answer. */
+function toLabels(labels: Readonly<Record<string, string>>): z.infer<typeof CurrentLabels> {
+  return { labels: Object.fromEntries(Object.entries(labels).toSorted(([left], [right]) => (left < right ? -1 : 1))) };
+}
+
+function toDevice({ device, state, drift }: DeviceView): z.infer<typeof Device> {
+  const { id, name, labels, hostId, status, ramPages, createdAt } = device;
+  const modules = Object.fromEntries((state?.moduleTable ?? []).map(({ module, version }) => [module, version]));
+  const drifted = drift.map(({ module, driftedFrom, driftedAt }) => {
+    return { module, expected: driftedFrom, observed: modules[module] ?? null, since: driftedAt.toISOString() };
+  });
+  const facts = { id, name, labels: { ...labels }, host: hostId, status, modules, drift: drifted, ramPages };
+  return { ...facts, createdAt: createdAt.toISOString() };
+}
+
+function toCreated(view: DeviceView): Making<201, z.infer<typeof DeviceDetail>> {
+  return { status: 201, location: `/v1/devices/${view.device.id}`, body: toDeviceDetail(view) };
+}
+
+function toDeviceDetail(view: DeviceView): z.infer<typeof DeviceDetail> {
+  const { device, state } = view;
+  return {
+    ...toDevice(view),
+    reportedAt: state === null ? null : (device.stateAt?.toISOString() ?? null),
+    attachFailure: device.attachFailure,
+    moduleTable: state?.moduleTable ?? [],
+    memoryMap: state?.memoryMap ?? null,
+    abiViolations: state?.abiViolations.total ?? 0,
+  };
+}
+
+function toHost({ id, name, unreachableSince, devices, capacity, registeredAt }: HostWithDevices): z.infer<typeof Host> {
+  return {
+    id,
+    name,
+    status: unreachableSince === null ? 'connected' : 'unreachable',
+    unreachableSince: unreachableSince?.toISOString() ?? null,
+    devices,
+    capacity,
+    registeredAt: registeredAt.toISOString(),
+  };
+}
+
+function toAbiViolation(violation: AbiViolationRecord): z.infer<typeof AbiViolation> {
+  const { programId, programName, module, version, address, page, flag, at, lastAt, faults } = violation;
+  return {
+    program: programId,
+    programName,
+    module,
+    version,
+    address,
+    page,
+    flag: AbiViolation.shape.flag.parse(flag),
+    at: at.toISOString(),
+    lastAt: lastAt.toISOString(),
+    faults: Number(faults),
+  };
+}

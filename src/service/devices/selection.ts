@@ -1,0 +1,44 @@
+// The devices that a request names, or that have the labels that it gives.
+
+import type { Records } from '../database/records.ts';
+import { invalidValue, Problem } from '../problem.ts';
+
+/** Devices of one request. */
+const selectionLimit = 10_000;
+
+export type Selector = { readonly devices: readonly string[] } | { readonly labels: Readonly<Record<string, string>> };
+export type SelectedDevice = { readonly id: string; readonly hostId: string };
+
+/** Every selected device, once. @throws {Problem} `invalid-value` where there are none, too many, or some that there are not. */
+export async function selectDevices(records: Records, selector: Selector): Promise<SelectedDevice[]> {
+  if ('labels' in selector) {
+    const devices = await records.devices.select(selector.labels, selectionLimit + 1);
+    if (devices.length === 0) throw invalidValue('/labels', 'no device has these labels: GET /v1/devices shows what labels there are');
+    return checkNotTooMany(devices, '/labels', selectionLimit);
+  }
+  return (await namedDevices(records, selector.devices))(selector.devices);
+}
+
+/**
+ * Reads the devices that several requests name.
+ * @returns What answers each device of a list of these once. It throws {Problem} `invalid-value` where there are some that there are not.
+ */
+export async function namedDevices(records: Records, all: readonly string[]): Promise<(named: readonly string[]) => SelectedDevice[]> {
+  const known = new Map((await records.devices.hostsOf([...new Set(all)])).map((device) => [device.id, device]));
+  return (named) => namedAmong(known, named);
+}
+
+function namedAmong(known: ReadonlyMap<string, SelectedDevice>, named: readonly string[]): SelectedDevice[] {
+  const invalidValues = named.flatMap((id, index) =>
+    known.has(id) ? [] : [{ pointer: `/devices/${index}`, detail: `there is no device ${id}` }],
+  );
+  const [first] = invalidValues;
+  if (first !== undefined) throw new Problem('invalid-value', `${first.detail}; nothing was loaded anywhere`, { invalidValues });
+  return [...new Set(named)].flatMap((id) => known.get(id) ?? []);
+}
+
+/** The devices, which are found to be no more than may be selected. @throws {Problem} `invalid-value`. */
+export function checkNotTooMany(devices: SelectedDevice[], pointer: string, limit: number): SelectedDevice[] {
+  if (devices.length > limit) throw invalidValue(pointer, `more than ${limit} devices are selected: narrow the selection`);
+  return devices;
+}

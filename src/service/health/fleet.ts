@@ -1,0 +1,148 @@
+// The fleet's health: which hosts are connected, which devices are up, what became of the loads, and why it is not all well.
+
+import type { Context } from '../context.ts';
+import { faultOf, isDamage } from '../database/damaged-rows.ts';
+import type { DeviceStatus, Drifted, NotWhole, Rejected } from '../devices/repository.ts';
+import type { LoadTotal, WaitingLoads } from '../loads/repository.ts';
+import type { Levels } from './measurements.ts';
+
+/** How long a load may wait for its host before the fleet counts as degraded, in minutes. */
+const longestWait = 10;
+/** Hosts, devices and rollouts that the reasons name; of more hosts and devices, the number is told. */
+const hostsNamed = 20;
+const devicesNamed = 5;
+const rolloutsNamed = 5;
+/** How long a rejected report is a reason, in minutes; a later report of an order that is accepted ends it earlier. */
+const rejectionAge = 60;
+/** Characters of why a device is not whole, or why a report was rejected. */
+const failureLength = 200;
+
+export type FleetHealth = {
+  readonly status: 'healthy' | 'degraded';
+  readonly reasons: readonly string[];
+  readonly hosts: { readonly connected: number; readonly unreachable: number };
+  readonly devices: Readonly<Record<DeviceStatus, number>>;
+  readonly loads: {
+    readonly queued: number;
+    readonly dispatched: number;
+    readonly completed: number;
+    readonly outcomes: Readonly<Record<string, number>>;
+  };
+  readonly accesses: { readonly interrupted: number; readonly failed: number };
+  /** Orders that hosts have not reported on yet. */
+  readonly ordersUnsettled: number;
+};
+
+/** @param faults What is wrong with the service itself, in words. */
+export async function fleetHealth({ store, clock }: Context, faults: readonly string[]): Promise<FleetHealth> {
+  const { records } = store;
+  const unread: string[] = [];
+  const read = readerOf(unread);
+  const [hosts, unreachable, devices, open, totals, ordersUnsettled, notWhole, drifted, rejected, waiting, stopped] = await Promise.all([
+    read('Host', records.hosts.countByReachability(), { connected: 0, unreachable: 0 }),
+    read('Host', records.hosts.unreachable(hostsNamed), []),
+    read('Device', records.devices.countByStatus(), { connected: 0, attaching: 0, unreachable: 0 }),
+    read('Load', records.loads.countOpen(), { queued: 0, dispatched: 0 }),
+    read('LoadTotal', records.loads.totals(), []),
+    read('AgentOrder', records.orders.countUnsettled(), 0),
+    read('Device', records.devices.notWhole(devicesNamed), { count: 0, first: [] }),
+    read('DeviceModule', records.devices.drifted(devicesNamed), { count: 0, first: [] }),
+    read('Device', records.devices.rejectedSince(new Date(clock.now().getTime() - rejectionAge * 60_000), devicesNamed), {
+      count: 0,
+      first: [],
+    }),
+    read('Load', records.loads.queuedBefore(new Date(clock.now().getTime() - longestWait * 60_000)), { count: 0, oldest: null }),
+    read('Rollout', records.rollouts.stoppedByFailure(rolloutsNamed), []),
+  ]);
+  const sum = (of: (total: LoadTotal) => number) => totals.reduce((whole, total) => whole + of(total), 0);
+  const reasons = [
+    ...faults,
+    ...unread,
+    ...(hosts.connected + hosts.unreachable === 0 ? ['no device host has ever registered'] : []),
+    ...unreachable.map(({ name, devices: count }) => `the host ${name} with ${counted(count, 'device')} is unreachable`),
+    ...(devices.attaching > 0 ? [`${counted(devices.attaching, 'device')} ${devices.attaching === 1 ? 'is' : 'are'} coming up`] : []),
+    ...reasonsOfDevices(notWhole),
+    ...reasonsOfDrift(drifted),
+    ...reasonsOfRejections(rejected),
+    ...reasonsOfLoads(waiting),
+    ...stopped.map(({ id, module, version, reason }) => `the rollout ${id} of ${module}@${version} waits for an operator: ${reason}`),
+  ];
+  return {
+    status: reasons.length === 0 ? 'healthy' : 'degraded',
+    reasons,
+    hosts,
+    devices,
+    loads: {
+      ...open,
+      completed: sum(({ loads }) => loads),
+      outcomes: Object.fromEntries(totals.map(({ outcome, loads }) => [outcome, loads])),
+    },
+    accesses: { interrupted: sum(({ interrupted }) => interrupted), failed: sum(({ failed }) => failed) },
+    ordersUnsettled,
+  };
+}
+
+/** A count with its noun, in the singular for 1. */
+const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
+
+/** Reads of the health, of which a table with rows that cannot be decoded fails none: it is named instead. @param unread Where it is named. */
+function readerOf(unread: string[]): <Found>(table: string, read: Promise<Found>, otherwise: Found) => Promise<Found> {
+  return async (table, read, otherwise) => {
+    try {
+      return await read;
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      unread.push(
+        `rows of the table ${table} cannot be read (${faultOf(error)}): correct them in the database, or restore it from a backup`,
+      );
+      return otherwise;
+    }
+  };
+}
+
+function reasonsOfDevices({ count, first }: NotWhole): string[] {
+  if (count === 0) return [];
+  const named = first.map(({ name, attachFailure }) => `${name} (${attachFailure?.slice(0, failureLength)})`).join(', ');
+  return [
+    `${counted(count, 'device')} ${count === 1 ? 'was' : 'were'} not brought back whole: ${named}${count > first.length ? ', and others' : ''}`,
+  ];
+}
+
+function reasonsOfDrift({ count, first }: Drifted): string[] {
+  if (count === 0) return [];
+  const named = first.map(({ deviceName, module, version, driftedFrom }) => {
+    const observed = version === driftedFrom ? module : `${module}@${version}`;
+    return `${deviceName} (${observed}, expected ${driftedFrom ?? 'none'})`;
+  });
+  const others = count > first.length ? ', and others' : '';
+  const what = count === 1 ? '1 module of a device has drifted' : `${count} modules of devices have drifted`;
+  return [`${what}: ${named.join(', ')}${others}; load the version that each device should have`];
+}
+
+function reasonsOfRejections({ count, first }: Rejected): string[] {
+  if (count === 0) return [];
+  const named = first.map(({ name, rejection }) => `${name} (${rejection.slice(0, failureLength)})`).join(', ');
+  return [`the service rejected reports of ${counted(count, 'device')}: ${named}${count > first.length ? ', and others' : ''}`];
+}
+
+function reasonsOfLoads({ count, oldest }: WaitingLoads): string[] {
+  if (oldest === null) return [];
+  const { id, requestedAt } = oldest;
+  const since = requestedAt.toISOString();
+  if (count === 1) return [`1 load, ${id}, has waited for more than ${longestWait} minutes, since ${since}`];
+  return [`${count} loads have waited for more than ${longestWait} minutes, the first of them, ${id}, since ${since}`];
+}
+
+/** What there is of hosts, devices, loads and orders at the moment; it is asked for every few seconds, so that nothing that has ended is looked at. */
+export async function currentLevels({
+  store,
+}: Context): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'ordersUnsettled'>> {
+  const { hosts, devices, loads, orders, rollouts } = store.records;
+  return {
+    hosts: await hosts.countByReachability(),
+    devices: await devices.countByStatus(),
+    loads: await loads.countOpen(),
+    rollouts: await rollouts.countOpenByState(),
+    ordersUnsettled: await orders.countUnsettled(),
+  };
+}

@@ -1,0 +1,29 @@
+// /metrics: what is measured, for Prometheus.
+
+import { z } from 'zod';
+import type { Control } from '../control.ts';
+import { problems } from '../http/problem-schemas.ts';
+import { type Api, sendRaw } from '../http/route.ts';
+
+const mediaType = 'text/plain; version=0.0.4';
+
+export function addMetricsRoute(app: Api, control: Control): void {
+  app.get(
+    '/metrics',
+    {
+      config: { access: 'viewer', evenWhenOverloaded: true },
+      schema: {
+        operationId: 'getMetrics',
+        tags: ['operations'],
+        summary: 'Get what is measured, for Prometheus',
+        description:
+          'In the text format of Prometheus, which sends the key as its bearer token. Counters begin at 0 when the service starts.',
+        response: {
+          200: { description: 'Every measurement with its help text.', content: { [mediaType]: { schema: z.string() } } },
+          ...problems(),
+        },
+      },
+    },
+    async (_request, reply) => sendRaw(reply.status(200).type(`${mediaType}; charset=utf-8`), await control.metrics()),
+  );
+}

@@ -1,0 +1,64 @@
+// The health endpoints.
+
+import type { Control } from '../control.ts';
+import { onlyProblems, problems } from '../http/problem-schemas.ts';
+import type { Api } from '../http/route.ts';
+import { FleetHealth, Live, Readiness } from './schemas.ts';
+
+const tags = ['operations'];
+
+export function addOperationsRoutes(app: Api, control: Control): void {
+  app.get(
+    '/v1/health',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getFleetHealth',
+        tags,
+        summary: 'Get the health of the fleet',
+        response: { 200: FleetHealth.describe('Hosts, devices and loads, and why it is not all well.'), ...problems() },
+      },
+    },
+    async () => {
+      const health = await control.fleetHealth();
+      return { ...health, reasons: [...health.reasons], loads: { ...health.loads, outcomes: { ...health.loads.outcomes } } };
+    },
+  );
+
+  app.get(
+    '/health/live',
+    {
+      config: { access: 'public', isUncounted: true },
+      schema: {
+        operationId: 'getLiveness',
+        tags,
+        summary: 'Whether the service runs',
+        response: { 200: Live.describe('It runs.'), ...onlyProblems('malformed-request', 'internal') },
+      },
+    },
+    async () => ({ status: 'live' as const }),
+  );
+
+  app.get(
+    '/health/ready',
+    {
+      config: { access: 'public', isUncounted: true },
+      schema: {
+        operationId: 'getReadiness',
+        tags,
+        security: [],
+        summary: 'Whether the service can do its work',
+        response: {
+          200: Readiness.describe('It can: the database takes writes and has every migration, and the service is not closing.'),
+          503: Readiness.describe('It cannot, and why.'),
+          ...onlyProblems('malformed-request', 'internal'),
+        },
+      },
+    },
+    async (_request, reply) => {
+      const reasons = await control.notReadyBecause();
+      if (reasons.length === 0) return { status: 'ready' as const, reasons: [] };
+      return reply.status(503).send({ status: 'not-ready', reasons: [...reasons] });
+    },
+  );
+}

@@ -1,0 +1,61 @@
+// Events and health in the API.
+
+import { z } from 'zod';
+import { eventTypes } from '../audit/events.ts';
+import { count } from '../http/common-schemas.ts';
+import { lastEventId, numberQuery } from '../http/list-schemas.ts';
+
+const eventType = z.enum(eventTypes).meta({ id: 'EventType' });
+export const eventQuery = z.strictObject({
+  types: z
+    .union([eventType.transform((one) => [one]), z.array(eventType).max(16)], `must be one of ${eventTypes.join(', ')}`)
+    .optional()
+    .describe('Only events whose action begins with this and a dot; may be repeated. Without it, all of them.')
+    .meta({ 'x-examples': { loads: { value: ['load'] } } }),
+  after: numberQuery.optional().describe('Only events with a greater number; 0 for all that there are.'),
+});
+/** Other headers are not its business. */
+export const eventHeaders = z.looseObject({
+  'last-event-id': lastEventId
+    .optional()
+    .describe('The `id` of the last event that the client has: the stream goes on after it, whatever `after` says.'),
+});
+
+export const Live = z.object({ status: z.literal('live') }).meta({ id: 'Live', examples: [{ status: 'live' }] });
+export const Readiness = z
+  .object({ status: z.enum(['ready', 'not-ready']), reasons: z.array(z.string()).describe('Why it is not ready.') })
+  .meta({ id: 'Readiness', examples: [{ status: 'ready', reasons: [] }] });
+
+export const FleetHealth = z
+  .object({
+    status: z.enum(['healthy', 'degraded']),
+    reasons: z
+      .array(z.string())
+      .describe(
+        'Why the fleet is degraded: hosts that are unreachable or nearly full, devices that come up or were not brought back whole, loads that wait for long.',
+      ),
+    hosts: z.object({ connected: count, unreachable: count }),
+    devices: z.object({ connected: count, attaching: count, unreachable: count }),
+    loads: z.object({
+      queued: count,
+      dispatched: count,
+      completed: count,
+      outcomes: z.record(z.string(), count).describe('Completed loads by outcome.'),
+    }),
+    accesses: z.object({ interrupted: count, failed: count }).describe('Of all loads.'),
+    ordersUnsettled: count.describe('Orders that hosts have not reported on yet.'),
+  })
+  .meta({
+    id: 'FleetHealth',
+    examples: [
+      {
+        status: 'degraded',
+        reasons: ['the host rack-2 with 8 devices is unreachable'],
+        hosts: { connected: 1, unreachable: 1 },
+        devices: { connected: 8, attaching: 0, unreachable: 8 },
+        loads: { queued: 8, dispatched: 0, completed: 24, outcomes: { installed: 16, replaced: 6, 'replaced-interrupting': 2 } },
+        accesses: { interrupted: 8, failed: 0 },
+        ordersUnsettled: 8,
+      },
+    ],
+  });

@@ -1,0 +1,173 @@
+// What has been in the module tables of devices, and where a build is or was.
+
+import type { z } from 'zod';
+import { MemoryMap } from '../../protocol/device-state.ts';
+import type { Control } from '../control.ts';
+import { deviceParameter } from '../devices/schemas.ts';
+import { pageByName, pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
+import { problems } from '../http/problem-schemas.ts';
+import type { Api } from '../http/route.ts';
+import { buildParameters } from '../modules/schemas.ts';
+import type { DeviceOfBuild as DeviceOfBuildRecord, HistoryRecord } from './repository.ts';
+import {
+  DeviceOfBuild,
+  DeviceOfBuildPage,
+  devicesOfBuildQuery,
+  HistoryEntry,
+  HistoryPage,
+  historyParameters,
+  historyQuery,
+  modulesAtQuery,
+} from './schemas.ts';
+
+const tags = ['history'];
+const stays = HistoryPage.describe('Stays of versions in the module table, by the time they entered it.');
+
+export function addHistoryRoutes(app: Api, { history, damagedRows }: Control): void {
+  app.get(
+    '/v1/devices/:device/history',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listDeviceHistory',
+        tags,
+        summary: 'List the history of all modules on a device',
+        params: deviceParameter,
+        querystring: historyQuery,
+        response: { 200: stays, ...problems('not-found') },
+      },
+    },
+    async (request, reply) => {
+      const filter = { deviceId: request.params.device, ...rangeOf(request.query) };
+      const page = await history.list(filter, pageByTimeAndNumber(request));
+      return sendPage(request, reply, page, {
+        kind: 'history entry',
+        schema: HistoryEntry,
+        idOf: ({ number }) => String(number),
+        toItem: toHistoryEntry,
+        damagedRows,
+      });
+    },
+  );
+
+  app.get(
+    '/v1/devices/:device/modules',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listModulesAt',
+        tags,
+        summary: 'List what was in the module table of a device at a moment',
+        params: deviceParameter,
+        querystring: modulesAtQuery,
+        response: {
+          200: HistoryPage.describe('Of each module that was there, the stay, by the names of the modules.'),
+          ...problems('not-found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { at = new Date() } = request.query;
+      const page = await history.at(request.params.device, at, pageByName(request));
+      return sendPage(request, reply, page, {
+        kind: 'history entry',
+        schema: HistoryEntry,
+        idOf: ({ number }) => String(number),
+        toItem: toHistoryEntry,
+        damagedRows,
+      });
+    },
+  );
+
+  app.get(
+    '/v1/devices/:device/modules/:module/history',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listHistory',
+        tags,
+        summary: 'List the history of a module on a device',
+        params: historyParameters,
+        querystring: historyQuery,
+        response: { 200: stays, ...problems('not-found') },
+      },
+    },
+    async (request, reply) => {
+      const { device, module } = request.params;
+      const page = await history.list({ deviceId: device, module, ...rangeOf(request.query) }, pageByTimeAndNumber(request));
+      return sendPage(request, reply, page, {
+        kind: 'history entry',
+        schema: HistoryEntry,
+        idOf: ({ number }) => String(number),
+        toItem: toHistoryEntry,
+        damagedRows,
+      });
+    },
+  );
+
+  app.get(
+    '/v1/modules/:module/builds/:version/devices',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listDevicesOfBuild',
+        tags,
+        summary: 'List the devices that run a build, or ever did',
+        description: 'Without `running`, every device that has ever had the build in its module table.',
+        params: buildParameters,
+        querystring: devicesOfBuildQuery,
+        response: { 200: DeviceOfBuildPage.describe('Devices, by their identifiers.'), ...problems('not-found') },
+      },
+    },
+    async (request, reply) => {
+      const page = await history.devicesOf({ ...request.params, isRunning: request.query.running }, pageByName(request));
+      return sendPage(request, reply, page, {
+        kind: 'device',
+        schema: DeviceOfBuild,
+        idOf: ({ device }) => device.id,
+        toItem: toDeviceOfBuild,
+        damagedRows,
+      });
+    },
+  );
+}
+
+const pageBytes = MemoryMap.shape.pageBytes.value;
+
+/** The last address of pages; where nobody knows how many there are, there is one at least. */
+function lastAddressOf(address: string, pages: number): string {
+  return `0x${(BigInt(address) + BigInt(Math.max(pages, 1) * pageBytes - 1)).toString(16)}`;
+}
+
+function toHistoryEntry(entry: HistoryRecord): z.infer<typeof HistoryEntry> {
+  const { module, version, imageDigest, loadId, requestedBy, address, pages, enteredAt, leftAt, leftThrough, interrupted } = entry;
+  const { shape } = HistoryEntry;
+  return {
+    module,
+    version,
+    image: imageDigest,
+    load: loadId,
+    source: entry.observed ? 'observed' : loadId === null ? 'restored' : 'load',
+    requestedBy,
+    address,
+    lastAddress: lastAddressOf(address, pages),
+    pages,
+    enteredAt: enteredAt.toISOString(),
+    leftAt: leftAt?.toISOString() ?? null,
+    leftBy: shape.leftBy.parse(entry.leftBy),
+    leftThrough,
+    invalidation: shape.invalidation.parse(entry.invalidation),
+    interrupted,
+  };
+}
+
+function toDeviceOfBuild({ device, ...times }: DeviceOfBuildRecord): z.infer<typeof DeviceOfBuild> {
+  return {
+    device: device.id,
+    deviceName: device.name,
+    firstEnteredAt: times.firstEnteredAt.toISOString(),
+    lastEnteredAt: times.lastEnteredAt.toISOString(),
+    leftAt: times.leftAt?.toISOString() ?? null,
+    stays: times.stays,
+  };
+}

@@ -1,0 +1,122 @@
+// Which hosts are heard of: each says something every few seconds, to whichever replica of the service, and the devices of one that has not for too
+// long are unreachable. Every replica watches by its own monotonic clock whether the number changes that is kept of each host: no clock is compared
+// with another, and none that jumps makes a host silent or keeps a dead one alive.
+
+import { audit, type Context, service } from '../context.ts';
+import type { Records } from '../database/records.ts';
+import { Repeated } from '../database/repeated.ts';
+import type { HeardCount } from './repository.ts';
+
+/** A host that is not heard of may miss so many heartbeats and be late with one more. */
+const heartbeatsMissed = 3;
+/** So many times in the time that a host may be silent, it is put on disk who was heard of. */
+const keptTimes = 8;
+/** So many times in that time, but at least every so many milliseconds, it is looked which hosts are silent. */
+const sweptTimes = 4;
+const longestSweepInterval = 1_000;
+
+/** The number that was last seen of a host, and since when, by the time that was watched. */
+type Watched = { readonly count: number; readonly since: number };
+
+export class Reachability {
+  readonly #context: Context;
+  readonly #limit: number;
+  readonly #sweepInterval: number;
+  /** Hosts that were heard of here, until that is on disk. */
+  #heard = new Set<string>();
+  readonly #watched = new Map<string, Watched>();
+  /** Milliseconds that were watched until the last look: those in which the process stood still, or the database did not answer, do not count. */
+  #watchedFor = 0;
+  #lookedAt: number | null = null;
+  readonly #keeping: Repeated;
+  readonly #sweeping: Repeated;
+
+  /** @param limit Milliseconds of silence after which a host is unreachable. */
+  constructor(context: Context, limit: number) {
+    this.#context = context;
+    this.#limit = limit;
+    this.#sweepInterval = Math.min(longestSweepInterval, limit / sweptTimes);
+    this.#keeping = new Repeated(limit / keptTimes, () => this.#keep());
+    this.#sweeping = new Repeated(this.#sweepInterval, () => this.sweep());
+  }
+
+  /** How often a host is to say that it is there, in milliseconds. */
+  get heartbeatInterval(): number {
+    return Math.ceil(this.#limit / (heartbeatsMissed + 1));
+  }
+
+  /** A host has said something; one that was unreachable is not any more when it resolves. */
+  async heard(hostId: string, isUnreachable: boolean): Promise<void> {
+    this.#heard.add(hostId);
+    if (isUnreachable) await this.#keep();
+  }
+
+  /** Finds the hosts that have not been heard of for too long; nobody has, where nobody could say it. */
+  async sweep(): Promise<void> {
+    const silent = this.#look(await this.#context.store.records.hosts.heardCounts());
+    if (silent.size === 0) return;
+    await this.#context.store.transaction(async (records) => {
+      // Some may have been heard of while the transaction waited, or another replica has found the same.
+      const still = (await records.hosts.heardCounts()).filter(({ id, count }) => silent.get(id) === count && !this.#heard.has(id));
+      const ids = still.map(({ id }) => id);
+      await records.hosts.endStreams(ids);
+      await this.#change(records, ids, { action: 'host.unreachable', detail: { silentMilliseconds: this.#limit } });
+    });
+  }
+
+  /** Puts the last on disk, and no more. */
+  async stop(): Promise<void> {
+    await this.#sweeping.stop();
+    await this.#keeping.stop();
+    await this.#keep().catch(() => {});
+  }
+
+  /** Watches the numbers of the hosts. Returns those that have not changed for too long, by host. */
+  #look(counts: readonly HeardCount[]): Map<string, number> {
+    const now = this.#context.clock.monotonic();
+    const elapsed = now - (this.#lookedAt ?? now);
+    this.#lookedAt = now;
+    this.#watchedFor += Math.min(elapsed, 2 * this.#sweepInterval);
+    const silent = new Map<string, number>();
+    const there = new Set<string>();
+    for (const { id, count } of counts) {
+      there.add(id);
+      const last = this.#watched.get(id);
+      if (last?.count !== count || this.#heard.has(id)) this.#watched.set(id, { count, since: this.#watchedFor });
+      else if (this.#watchedFor - last.since > this.#limit) silent.set(id, count);
+    }
+    for (const id of this.#watched.keys()) if (!there.has(id)) this.#watched.delete(id);
+    return silent;
+  }
+
+  /** Puts on disk who was heard of; those who were unreachable are not any more. */
+  async #keep(): Promise<void> {
+    if (this.#heard.size === 0) return;
+    const heard = this.#heard;
+    this.#heard = new Set();
+    try {
+      await this.#context.store.transaction(async (records) => {
+        await records.hosts.setHeard(heard);
+        await this.#change(records, await records.hosts.unreachableAmong([...heard]), { action: 'host.reachable', detail: {} });
+      });
+    } catch (error) {
+      this.#heard = new Set([...heard, ...this.#heard]);
+      this.#watched.clear();
+      throw error;
+    }
+  }
+
+  async #change(records: Records, hostIds: readonly string[], entry: Change): Promise<void> {
+    if (hostIds.length === 0) return;
+    const now = this.#context.clock.now();
+    await records.hosts.setUnreachable(hostIds, entry.action === 'host.unreachable' ? now : null);
+    await audit(
+      records,
+      service,
+      now,
+      hostIds.map((object) => ({ object, ...entry })),
+    );
+  }
+}
+
+type Change = { readonly action: 'host.reachable' | 'host.unreachable'; readonly detail: Readonly<Record<string, number>> };

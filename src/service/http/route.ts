@@ -1,0 +1,44 @@
+// What every file of routes is given.
+
+import type { Readable } from 'node:stream';
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  FastifyRequest,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Requester } from '../context.ts';
+import type { Answer } from '../idempotency/answers.ts';
+import { actorOf, callerOf } from './access.ts';
+import { repeatableOf } from './idempotency.ts';
+
+/** The application, with handlers typed by their routes' zod schemas. */
+export type Api = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+/** Who makes a request, as the audit trail names them. */
+export function requesterOf(request: FastifyRequest): Requester {
+  const repeatable = repeatableOf(request);
+  return { actor: actorOf(callerOf(request)), requestId: request.id, ...(repeatable === null ? {} : { repeatable }) };
+}
+
+/** What a request that makes something is answered. */
+export type Making<Status extends number, Body> = { readonly status: Status; readonly location: string; readonly body: Body };
+
+/** The same, as it is kept for who repeats the request. */
+export function toAnswer({ status, location, body }: Making<number, object>): Answer {
+  return { status, contentType: 'application/json; charset=utf-8', location, body: JSON.stringify(body) };
+}
+
+/** Sends bytes, a text or a stream as they are, which the types of a route's schemas do not know. */
+export function sendRaw<Reply extends { send(payload: unknown): Reply }>(reply: Reply, payload: Uint8Array | string | Readable): Reply {
+  return reply.send(payload);
+}

@@ -1,0 +1,191 @@
+// Requests with an Idempotency-Key: the first is carried out, and whoever repeats it gets its answer again.
+
+import { digestOf } from '../../compiler/compiler.ts';
+import type { Context, Requester } from '../context.ts';
+import type { Records } from '../database/records.ts';
+import { seal, unseal } from '../keys/secrets.ts';
+import { Problem } from '../problem.ts';
+import type { AnswerRecord } from './repository.ts';
+
+/** Requests whose answers are on disk once what they do is: a transaction that fails is answered as the service's failure, and may be repeated. */
+const kept = new WeakSet<RepeatableRequest>();
+
+/** What is made, as the request that made it is answered. */
+export type AnswerOf<Made> = (made: Made) => Answer;
+
+/** The same request has been carried out by another replica of the service meanwhile, and here it is not. */
+export class AnsweredMeanwhile extends Error {
+  override readonly name = 'AnsweredMeanwhile';
+  readonly answer: Answer;
+
+  constructor(answer: Answer) {
+    super('the request was answered by another replica of the service');
+    this.answer = answer;
+  }
+}
+
+/**
+ * Keeps the answer of a repeatable request in the transaction that carries it out: whatever happens to the service after that, who repeats the
+ * request gets this answer, and nothing is done twice.
+ * @throws {AnsweredMeanwhile} {Problem} `invalid-value` when the key was used for another request meanwhile.
+ */
+export async function keepAnswer<Made>(records: Records, requester: Requester, answerOf: AnswerOf<Made>, made: Made): Promise<void> {
+  const { repeatable } = requester;
+  if (repeatable === undefined) return;
+  (await answeredMeanwhile(records, [requester]))(requester);
+  await keepAnswers(records, [{ request: repeatable, answer: answerOf(made) }]);
+}
+
+/**
+ * Keeps answers as `keepAnswer` does, of requests that were not answered meanwhile.
+ * @param made What each request was carried out as.
+ */
+export async function keepAnswers(
+  records: Records,
+  made: readonly { readonly request: RepeatableRequest; readonly answer: Answer }[],
+): Promise<void> {
+  if (made.length === 0) return;
+  const now = await records.retentionTime.now();
+  await records.answers.keep(made.map(({ request, answer }) => toRecord(request, answer, now)));
+  for (const { request } of made) kept.add(request);
+}
+
+/**
+ * Reads what other replicas of the service have answered to requests meanwhile.
+ * @returns What throws where the request was answered: {AnsweredMeanwhile}, {Problem} `invalid-value` when its key was used for another.
+ */
+export async function answeredMeanwhile(records: Records, requesters: readonly Requester[]): Promise<(requester: Requester) => void> {
+  const requests = requesters.flatMap(({ repeatable }) => repeatable ?? []);
+  if (requests.length === 0) return () => {};
+  const [found, now] = await Promise.all([records.answers.findMany(requests), records.retentionTime.now()]);
+  const known = new Map(found.map((record) => [nameOf(record), record]));
+  return ({ repeatable }) => {
+    const answer = repeatable === undefined ? null : sameAnswer(repeatable, known.get(nameOf(repeatable)), now);
+    if (answer !== null) throw new AnsweredMeanwhile(answer);
+  };
+}
+
+/** The answer that the same request was given, null where there is none. @throws {Problem} `invalid-value` when the key is another request's. */
+async function findAnswer(records: Records, request: RepeatableRequest): Promise<Answer | null> {
+  const [[known], now] = await Promise.all([records.answers.findMany([request]), records.retentionTime.now()]);
+  return sameAnswer(request, known, now);
+}
+
+/** The answer that was kept under the key of a request, if it is one to that request. @throws {Problem} `invalid-value`. */
+function sameAnswer(request: RepeatableRequest, known: AnswerRecord | undefined, now: Date): Answer | null {
+  if (known === undefined || known.createdAt.getTime() < now.getTime() - keptFor) return null;
+  if (known.route !== request.route || known.bodyDigest !== digestOf(request.body)) {
+    throw new Problem('invalid-value', 'this Idempotency-Key was used for another request: take a new key for each request', {
+      invalidValues: [{ pointer: 'header:idempotency-key', detail: 'was used for another request' }],
+    });
+  }
+  return known.isSealed ? { ...known, body: unseal(known.body, request.sealedBy ?? '') } : known;
+}
+
+function toRecord({ actor, key, route, body, sealedBy }: RepeatableRequest, answer: Answer, createdAt: Date): AnswerRecord {
+  const content = sealedBy === null ? answer.body : seal(answer.body, sealedBy);
+  return { actor, key, route, bodyDigest: digestOf(body), createdAt, ...answer, body: content, isSealed: sealedBy !== null };
+}
+
+/** How long an answer is kept, in milliseconds of the retention time: half as long at least by any other clock. */
+const keptFor = 24 * 60 * 60 * 1_000;
+/** How often old answers are removed, in milliseconds. */
+const removalInterval = 60 * 60 * 1_000;
+/** Requests that wait for the answer of the same request. */
+const waiterLimit = 1_000;
+
+export type Answer = {
+  readonly status: number;
+  readonly contentType: string | null;
+  readonly location: string | null;
+  readonly body: string;
+};
+export type RepeatableRequest = {
+  /** Who makes it: two clients that choose the same key do not meet. */
+  readonly actor: string;
+  readonly key: string;
+  readonly route: string;
+  readonly body: string | Uint8Array;
+  /** What only the client has, where the answer holds a secret and is kept encrypted; null where it does not. */
+  readonly sealedBy: string | null;
+};
+
+export class Answers {
+  readonly #context: Context;
+  /** What is called when a request is not under way any more, for each that is. */
+  readonly #underWay = new Map<string, (() => void)[]>();
+  #waiting = 0;
+  /** By the monotonic clock. */
+  #removedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /**
+   * Answers what the same request was answered before, or null: then it is to be carried out, and `keep` or `abandon` to be called.
+   * While the first is under way, the others wait for its answer.
+   * @throws {Problem} `invalid-value` when the key was used for another request, `busy` when too many wait.
+   */
+  async begin(request: RepeatableRequest): Promise<Answer | null> {
+    const name = nameOf(request);
+    while (this.#underWay.has(name)) {
+      await this.#wait(name);
+      const known = await findAnswer(this.#context.store.records, request);
+      if (known !== null) return known;
+    }
+    this.#underWay.set(name, []);
+    let isToBeCarriedOut = false;
+    try {
+      const known = await findAnswer(this.#context.store.records, request);
+      isToBeCarriedOut = known === null;
+      return known;
+    } finally {
+      if (!isToBeCarriedOut) this.abandon(request);
+    }
+  }
+
+  /**
+   * Keeps the answer of a request that was carried out, or refused, unless it is kept with what it did.
+   * Answers what the same request was answered by another replica of the service meanwhile, which may be why it was refused; null where it was not.
+   */
+  async keep(request: RepeatableRequest, answer: Answer): Promise<Answer | null> {
+    try {
+      if (kept.has(request)) return null;
+      return await this.#context.store.transaction(async (records) => {
+        const known = await findAnswer(records, request);
+        if (known === null) await records.answers.keep([toRecord(request, answer, await records.retentionTime.now())]);
+        return known;
+      });
+    } finally {
+      this.abandon(request);
+      await this.#removeOld();
+    }
+  }
+
+  /** The request is not under way any more; if no answer was kept, it may be made again under the same key. */
+  abandon(request: RepeatableRequest): void {
+    const waiters = this.#underWay.get(nameOf(request)) ?? [];
+    this.#underWay.delete(nameOf(request));
+    for (const wake of waiters) wake();
+  }
+
+  async #wait(name: string): Promise<void> {
+    if (this.#waiting >= waiterLimit)
+      throw new Problem('busy', 'a request with this Idempotency-Key is under way: repeat it when that one is answered');
+    this.#waiting += 1;
+    await new Promise<void>((resolve) => this.#underWay.get(name)?.push(resolve));
+    this.#waiting -= 1;
+  }
+
+  async #removeOld(): Promise<void> {
+    const { clock, store } = this.#context;
+    if (clock.monotonic() - this.#removedAt < removalInterval) return;
+    this.#removedAt = clock.monotonic();
+    await store.transaction(async ({ answers, retentionTime }) => {
+      await answers.removeOlderThan(new Date((await retentionTime.now()).getTime() - keptFor));
+    });
+  }
+}
+
+const nameOf = ({ actor, key }: Pick<RepeatableRequest, 'actor' | 'key'>) => `${actor} ${key}`;

@@ -1,0 +1,40 @@
+// Attempts of known keys at what their roles do not allow: told in the audit trail, once a minute for each key and operation.
+
+import { audit, type Context, type Requester } from '../context.ts';
+import type { KeyHolder, Role } from './keys.ts';
+
+/** Milliseconds in which the same attempt is told once. */
+const interval = 60_000;
+/** Attempts that are remembered; beyond, none is told until the interval is over. */
+const rememberedLimit = 1_000;
+
+export class Denials {
+  readonly #context: Context;
+  #remembered = new Set<string>();
+  #since = 0;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /** @param operation What was asked for: the method and the route. */
+  async note({ id, role }: KeyHolder, needed: Role, operation: string, requester: Requester): Promise<void> {
+    if (performance.now() - this.#since > interval) {
+      this.#remembered = new Set();
+      this.#since = performance.now();
+    }
+    const attempt = `${id} ${operation}`;
+    if (this.#remembered.has(attempt) || this.#remembered.size >= rememberedLimit) return;
+    this.#remembered.add(attempt);
+    const detail = { operation, role, needed };
+    try {
+      await this.#context.store.transaction((records) =>
+        audit(records, requester, new Date(), [{ action: 'key.denied', object: id, outcome: 'refused', detail }]),
+      );
+    } catch (error) {
+      // The next attempt is told.
+      this.#remembered.delete(attempt);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,187 @@
+// API keys: each has a role, which says what its holder may do. A key is shown once, when it is made; the service keeps a digest of it.
+
+import { digestOf } from '../../compiler/compiler.ts';
+import { newIdentifier } from '../../protocol/identifiers.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage, service } from '../context.ts';
+import type { DamagedItem } from '../database/damaged-rows.ts';
+import type { PageByTime, TimeRange } from '../database/page.ts';
+import { unreadablePosition } from '../database/readable-rows.ts';
+import type { Records } from '../database/records.ts';
+import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { notFound, Problem } from '../problem.ts';
+import type { KeyFilter, KeyRecord } from './repository.ts';
+import { isSame, newSecret } from './secrets.ts';
+
+export const roles = ['viewer', 'operator', 'publisher', 'admin', 'agent'] as const;
+export type Role = (typeof roles)[number];
+
+/** What each role may do: all that these roles may. */
+const included: Readonly<Record<Role, readonly Role[]>> = {
+  viewer: ['viewer'],
+  operator: ['viewer', 'operator'],
+  publisher: ['viewer', 'publisher'],
+  admin: ['viewer', 'operator', 'publisher', 'admin'],
+  agent: ['agent'],
+};
+
+/** The roles for which something is needed that a holder of this role may do. */
+export function rolesOf(role: Role): Role[] {
+  return [...included[role]];
+}
+
+/** Whether a holder of one role may do what another is needed for. */
+export function mayActAs(role: Role, needed: Role): boolean {
+  return included[role].includes(needed);
+}
+
+/** The roles of whose holders each may do what this role is needed for. */
+export function rolesThatMayActAs(needed: Role): Role[] {
+  return roles.filter((role) => mayActAs(role, needed));
+}
+
+/** What every key begins with, and no other token that the service makes. */
+export const keyPrefix = 'patchbay_';
+
+/** Keys that are not revoked. */
+const keyLimit = 1_000;
+
+const keyForm = new RegExp(`^${keyPrefix}([0-9a-f]{32})_[A-Za-z0-9_-]{43}$`);
+
+export type NewKeyRequest = { readonly name: string; readonly role: Role; readonly host: string | null };
+/** A key with its secret, which nobody can see again. */
+export type CreatedKey = { readonly key: KeyRecord; readonly secret: string };
+/** Who shows a key. */
+export type KeyHolder = { readonly id: string; readonly role: Role; readonly host: string | null };
+
+export class Keys {
+  readonly #context: Context;
+  /** When keys were last used, until that is on disk: not every request is worth a transaction. */
+  readonly #uses = new Map<string, Date>();
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /** @throws {Problem} `name-taken`, `too-many-keys`. */
+  async create(request: NewKeyRequest, requester: Requester, answerOf: AnswerOf<CreatedKey>): Promise<CreatedKey> {
+    return this.#context.store.transaction(async (records) => {
+      const created = await createKey(records, request, requester);
+      await keepAnswer(records, requester, answerOf, created);
+      return created;
+    });
+  }
+
+  /**
+   * Makes a key of the role `admin`, if there is no key at all or it is asked for.
+   * @param keep Keeps its secret; if it throws, there is no such key.
+   */
+  async createAdmin(when: 'first start' | 'always', keep: (secret: string) => void): Promise<void> {
+    await this.#context.store.transaction(async (records) => {
+      if (when === 'first start' && (await records.keys.count({})) > 0) return;
+      const id = newIdentifier('key');
+      const name = `admin-${id.slice(-8)}`;
+      keep((await createKey(records, { name, role: 'admin', host: null }, service, id)).secret);
+    });
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async find(id: string): Promise<KeyRecord> {
+    return findKey(this.#context.store.records, id);
+  }
+
+  list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<PageOf<KeyRecord | DamagedItem, PageByTime>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.keys.list(filter, wanted),
+      positionOfUnreadable: unreadablePosition.byTime,
+      positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
+    });
+  }
+
+  /** Nobody can use the key any more, and a host that registered with it loses its token. A key that is revoked already stays so. @throws {Problem} `not-found`, `last-admin`. */
+  async revoke(id: string, requester: Requester): Promise<KeyRecord> {
+    return this.#context.store.transaction(async (records) => {
+      const key = await findKey(records, id);
+      if (key.revokedAt !== null) return key;
+      if (key.role === 'admin' && (await records.keys.count({ role: 'admin', isRevoked: false })) === 1)
+        throw new Problem('last-admin', `${key.name} is the only key of the role admin: make another one before you revoke it`);
+      const revokedAt = new Date();
+      await records.keys.revoke(id, revokedAt);
+      const { name, role, host } = key;
+      const hostsEnded = await records.hosts.endAccess(id);
+      await audit(records, requester, revokedAt, [{ action: 'key.revoked', object: id, detail: { name, role, host, hostsEnded } }]);
+      return { ...key, revokedAt };
+    });
+  }
+
+  /** Who shows this key. @throws {Problem} `unauthenticated`. */
+  async authenticate(secret: string | null): Promise<KeyHolder> {
+    const id = secret === null ? null : idOf(secret);
+    const key = id === null ? null : await this.#context.store.records.keys.find(id);
+    if (secret === null || key === null || !isSame(digestOf(secret), key.secretDigest)) {
+      throw new Problem(
+        'unauthenticated',
+        secret === null
+          ? 'show an API key, as `Authorization: Bearer KEY`: an administrator makes them (POST /v1/keys), and the first is in the file admin-key beside the database'
+          : 'the service does not know this key: check that it is whole, and of this service',
+      );
+    }
+    if (key.revokedAt !== null) throw new Problem('unauthenticated', `the key ${key.name} was revoked: ask an administrator for another`);
+    this.#uses.set(key.id, new Date());
+    return { id: key.id, role: toRole(key.role), host: key.host };
+  }
+
+  /** Puts on disk when keys were last used. */
+  async keepUses(): Promise<void> {
+    if (this.#uses.size === 0) return;
+    const uses = [...this.#uses];
+    this.#uses.clear();
+    try {
+      await this.#context.store.transaction(async (records) => {
+        for (const [id, usedAt] of uses) await records.keys.setLastUsed(id, usedAt);
+      });
+    } catch (error) {
+      // The next time, where the key was not used since.
+      for (const [id, usedAt] of uses) if (!this.#uses.has(id)) this.#uses.set(id, usedAt);
+      throw error;
+    }
+  }
+}
+
+/** A stored role, as control has it. */
+export function toRole(text: string): Role {
+  const role = roles.find((one) => one === text);
+  if (role === undefined) throw new Error(`a key of the role ${text}, which this version does not know`);
+  return role;
+}
+
+async function createKey(
+  records: Records,
+  { name, role, host }: NewKeyRequest,
+  requester: Requester,
+  id = newIdentifier('key'),
+): Promise<CreatedKey> {
+  const taken = await records.keys.findByName(name);
+  if (taken !== null)
+    throw new Problem('name-taken', `the key ${taken.id} has the name "${name}": choose another, or revoke that one first`);
+  if ((await records.keys.count({ isRevoked: false })) >= keyLimit)
+    throw new Problem('too-many-keys', `there are ${keyLimit} keys, as many as may be: revoke those that nobody uses`);
+  const secret = `${keyPrefix}${id.slice(id.indexOf('_') + 1)}_${newSecret()}`;
+  const createdAt = new Date();
+  const createdBy = requester.actor;
+  const key: KeyRecord = { id, name, role, host, secretDigest: digestOf(secret), createdAt, createdBy, lastUsedAt: null, revokedAt: null };
+  await records.keys.create(key);
+  await audit(records, requester, createdAt, [{ action: 'key.created', object: id, detail: { name, role, host } }]);
+  return { key, secret };
+}
+
+async function findKey(records: Records, id: string): Promise<KeyRecord> {
+  const key = await records.keys.find(id);
+  if (key === null) throw notFound('key', id);
+  return key;
+}
+
+/** A key names itself, so that it is found by what is no secret and its secret is compared in constant time; null where it is none. */
+function idOf(secret: string): string | null {
+  const [, digits] = keyForm.exec(secret) ?? [];
+  return digits === undefined ? null : `key_${digits}`;
+}

@@ -1,0 +1,128 @@
+// /v1/keys: API keys are made, listed and revoked.
+
+import type { z } from 'zod';
+import type { Control } from '../control.ts';
+import { callerOf } from '../http/access.ts';
+import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
+import { postProblems, problems } from '../http/problem-schemas.ts';
+import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { type CreatedKey as CreatedKeyMade, rolesOf, toRole } from './keys.ts';
+import type { KeyRecord } from './repository.ts';
+import { CreatedKey, CurrentKey, Key, KeyPage, keyParameter, keyQuery, NewKey } from './schemas.ts';
+
+const tags = ['keys'];
+
+export function addKeyRoutes(app: Api, { keys, damagedRows }: Control): void {
+  app.post(
+    '/v1/keys',
+    {
+      config: { access: 'admin', answersSecret: true },
+      schema: {
+        operationId: 'createKey',
+        tags,
+        summary: 'Make an API key',
+        description: 'The answer has its secret, which nobody can see again: the service keeps a digest of it.',
+        body: NewKey,
+        response: {
+          201: CreatedKey.describe('The key was made.'),
+          ...postProblems('name-taken', 'too-many-keys'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { host = null, ...rest } = request.body;
+      const created = await keys.create({ ...rest, host }, requesterOf(request), (made) => toAnswer(toCreated(made)));
+      const { status, location, body } = toCreated(created);
+      return reply.status(status).header('location', location).header('cache-control', 'no-store').send(body);
+    },
+  );
+
+  app.get(
+    '/v1/keys',
+    {
+      config: { access: 'admin' },
+      schema: {
+        operationId: 'listKeys',
+        tags,
+        summary: 'List API keys',
+        querystring: keyQuery,
+        response: { 200: KeyPage.describe('Keys, without their secrets.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { role, revoked } = request.query;
+      const filter = { role, isRevoked: revoked === undefined ? undefined : revoked === 'true', ...rangeOf(request.query) };
+      const page = await keys.list(filter, pageByTime(request));
+      return sendPage(request, reply, page, { kind: 'key', schema: Key, idOf: ({ id }) => id, toItem: toKey, damagedRows });
+    },
+  );
+
+  app.get(
+    '/v1/keys/current',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getCurrentKey',
+        tags,
+        summary: 'Get what the key may be used for that asks',
+        description: 'For clients that offer only what the key allows. Of a service that asks nobody for a key, everything.',
+        response: { 200: CurrentKey.describe('The key that was shown, without its secret.'), ...problems() },
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request);
+      if (caller.kind !== 'key') return { id: null, name: null, role: 'admin' as const, mayActAs: rolesOf('admin') };
+      const { id, name, role } = toKey(await keys.find(caller.id));
+      return { id, name, role, mayActAs: rolesOf(role) };
+    },
+  );
+
+  app.get(
+    '/v1/keys/:key',
+    {
+      config: { access: 'admin' },
+      schema: {
+        operationId: 'getKey',
+        tags,
+        summary: 'Get an API key',
+        params: keyParameter,
+        response: { 200: Key.describe('The key, without its secret.'), ...problems('not-found') },
+      },
+    },
+    async ({ params }) => toKey(await keys.find(params.key)),
+  );
+
+  app.post(
+    '/v1/keys/:key/revoke',
+    {
+      config: { access: 'admin' },
+      schema: {
+        operationId: 'revokeKey',
+        tags,
+        summary: 'Revoke an API key',
+        description:
+          'Nobody can use it any more, at once. Revoking it again changes nothing. The last key of the role `admin` cannot be revoked.',
+        params: keyParameter,
+        response: { 200: Key.describe('The key, revoked.'), ...postProblems('not-found', 'last-admin') },
+      },
+    },
+    async (request) => toKey(await keys.revoke(request.params.key, requesterOf(request))),
+  );
+}
+
+function toCreated({ key, secret }: CreatedKeyMade): Making<201, z.infer<typeof CreatedKey>> {
+  return { status: 201, location: `/v1/keys/${key.id}`, body: { ...toKey(key), secret } };
+}
+
+function toKey({ id, name, role, host, createdAt, createdBy, lastUsedAt, revokedAt }: KeyRecord): z.infer<typeof Key> {
+  return {
+    id,
+    name,
+    role: toRole(role),
+    host,
+    createdAt: createdAt.toISOString(),
+    createdBy,
+    lastUsedAt: lastUsedAt?.toISOString() ?? null,
+    revokedAt: revokedAt?.toISOString() ?? null,
+  };
+}

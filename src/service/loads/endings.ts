@@ -1,0 +1,43 @@
+// Loads that end without their devices.
+
+import { audit, type Requester } from '../context.ts';
+import type { Records } from '../database/records.ts';
+import { settleUnreported } from '../rollouts/settlement.ts';
+import { auditOutcomeOf } from './outcomes.ts';
+import type { EndedLoad, LoadEnd } from './repository.ts';
+
+/** Ends loads that no device reports on: their orders are not sent any more. Returns how many have ended: those whose rows are damaged do not. */
+export async function endLoads(
+  records: Records,
+  loads: readonly { readonly id: string; readonly deviceId: string }[],
+  end: LoadEnd,
+  requester: Requester,
+): Promise<number> {
+  const ended = await records.loads.end(
+    loads.map(({ id }) => id),
+    end,
+  );
+  const idsOf = (some: readonly EndedLoad[]) => some.map(({ id }) => id);
+  await settleUnreported(records, idsOf(ended.filter(({ rolloutId }) => rolloutId !== null)), end);
+  const [sent, unsent] = [
+    ended.filter(({ dispatchedAt }) => dispatchedAt !== null),
+    ended.filter(({ dispatchedAt }) => dispatchedAt === null),
+  ];
+  await records.orders.withdraw({ sent: idsOf(sent), unsent: idsOf(unsent) }, end.completedAt);
+  const { outcome, reason } = end;
+  const hasEnded = new Set(idsOf(ended));
+  await audit(
+    records,
+    requester,
+    end.completedAt,
+    loads
+      .filter(({ id }) => hasEnded.has(id))
+      .map(({ id, deviceId }) => ({
+        action: 'load.completed',
+        object: id,
+        outcome: auditOutcomeOf(outcome),
+        detail: { device: deviceId, outcome, reason },
+      })),
+  );
+  return ended.length;
+}

@@ -1,0 +1,131 @@
+// Which loads would be refused, and why, without doing anything: decided by the devices' own rules, of what the service knows of each device.
+
+import { z } from 'zod';
+import { compareVersions, findUnused, outOfMemory, pageBytes, pagesFor } from '../../compiler/device-rules.ts';
+import { BuildProof, unreadableStatement } from '../../proof/build-proof.ts';
+import { Interface } from '../../protocol/interface.ts';
+import type { LoadPolicy } from '../../protocol/load-report.ts';
+import type { Records } from '../database/records.ts';
+import type { SelectedDevice } from '../devices/selection.ts';
+import type { BuildRecord } from '../modules/repository.ts';
+import { keptEnvelope, unstated } from '../provenance/provenance.ts';
+import { withoutImage } from '../retention/retention.ts';
+import { demandsOf } from '../signature-policies/signature-demands.ts';
+
+/** What would come of a load. */
+export type Forecast = {
+  readonly verdict:
+    | 'would-install'
+    | 'would-replace'
+    /** The device has this version. */
+    | 'already-there'
+    | 'refused-not-newer'
+    | 'refused-dissimilar'
+    | 'refused-image'
+    | 'out-of-memory';
+  /** Why it would not be loaded, as the device would say it, or why no more is known; null where there is nothing to say. */
+  readonly reason: string | null;
+  /** The version of the module that the device has now, as far as the service knows. */
+  readonly current: string | null;
+};
+
+/** Of a device's state, what a load depends on, and no more: it is read and kept of ten thousand devices. */
+const Reported = z.object({
+  moduleTable: z.array(z.object({ module: z.string() })),
+  memoryMap: z.object({
+    pages: z.number(),
+    ranges: z.array(z.object({ address: z.string(), pages: z.number(), present: z.boolean(), reclaimable: z.boolean().optional() })),
+  }),
+  programs: z.array(z.object({ state: z.string() })),
+});
+type Reported = z.infer<typeof Reported>;
+
+/** Of a device that has not reported its state since its host started, or never. */
+const memoryUnknown = 'the device has not come up since its host started: whether it has the memory is not known';
+
+/**
+ * What loads of a build would come to if the devices began them now, by the identifiers of the devices. It is a forecast: loads that wait change
+ * what a device has, its state is the last that it reported, and nothing is known of what the code of the module does when it is loaded (its
+ * start function, its self-check, the state that it carries over) or of keys that the operator of a host has pinned.
+ * @param devices At most as many as one request selects (10,000).
+ */
+export async function forecastLoads(
+  records: Records,
+  build: BuildRecord,
+  devices: readonly SelectedDevice[],
+  policy: LoadPolicy,
+): Promise<ReadonlyMap<string, Forecast>> {
+  const ids = devices.map(({ id }) => id);
+  const lastVersions = await records.devices.versionsOf(ids, build.module);
+  const states = await records.devices.statesOf(ids, (state) => Reported.safeParse(state).data ?? null);
+  const refusalOfVersion = await versionRefusals(records, build, new Set(lastVersions.values()), policy);
+  const proof = await proofOf(records, build);
+  const demandsOn = await demandsOf(records, [build.module], ids);
+  const pages = pagesFor(build.imageBytes);
+  const forecast = (id: string): Forecast => {
+    const state = states.get(id) ?? null;
+    const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
+    if (current === build.version) return { verdict: 'already-there', reason: null, current };
+    const imageRefusal = proof instanceof BuildProof ? proof.unmet(demandsOn(build.module, id)) : proof.refusal;
+    if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current };
+    const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
+    if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current };
+    const lack = state && lackOfMemory(build, pages, state);
+    if (lack !== null) return { verdict: 'out-of-memory', reason: lack, current };
+    return { verdict: current === null ? 'would-install' : 'would-replace', reason: state === null ? memoryUnknown : null, current };
+  };
+  return new Map(ids.map((id) => [id, forecast(id)]));
+}
+
+/** What a load last left in the module table, unless the device has come up without it. */
+function currentVersion(module: string, last: string | null, state: Reported | null): string | null {
+  const isMissing = state !== null && !state.moduleTable.some((entry) => entry.module === module);
+  return isMissing ? null : last;
+}
+
+/** What devices that have these versions would say to the build; null where nothing. */
+async function versionRefusals(records: Records, build: BuildRecord, versions: ReadonlySet<string>, policy: LoadPolicy) {
+  const next = { module: build.module, version: build.version, interface: Interface.parse(build.interface) };
+  const inMemory = await records.builds.findMany(build.module, [...versions]);
+  return new Map(
+    inMemory.map((had) => {
+      const { refusal } = compareVersions(next, { version: had.version, interface: Interface.parse(had.interface) }, policy);
+      return [had.version, refusal];
+    }),
+  );
+}
+
+/** What proves to hosts that the build is what it is, or why none of them would load it. */
+async function proofOf(records: Records, build: BuildRecord): Promise<BuildProof | { readonly refusal: string }> {
+  const refusal = withoutImage(build);
+  if (refusal !== null) return { refusal };
+  const envelope = keptEnvelope(build);
+  if (envelope === null) return { refusal: unstated(build).message };
+  const proof = BuildProof.of(envelope);
+  if (proof === null) return { refusal: unreadableStatement(build.imageDigest) };
+  const keys = (await records.signingKeys.all()).map(({ keyId, publicKey }) => ({ keyId, pem: publicKey }));
+  if (proof.signersAmong(keys).length === 0) return { refusal: proof.untrusted() };
+  const misstatement = proof.misstatementOf(build);
+  return misstatement === null ? proof : { refusal: misstatement };
+}
+
+/** What the device would say that has no room for so many pages together; null where it has. */
+function lackOfMemory(build: BuildRecord, pages: number, { memoryMap, programs }: Reported): string | null {
+  // Pages that were taken away are kept for programs that hold their addresses; where none runs, the next load frees them.
+  const isHeld = programs.some(({ state }) => state === 'running');
+  const used = memoryMap.ranges
+    .filter(({ present, reclaimable }) => reclaimable !== true && (present || isHeld))
+    .map((range) => ({ firstPage: Number(range.address) / pageBytes, pages: range.pages }))
+    .toSorted((left, right) => left.firstPage - right.firstPage);
+  if (findUnused(used, pages, 1, memoryMap.pages) !== null) return null;
+  const reclaimable = memoryMap.ranges.filter((range) => range.reclaimable === true);
+  return outOfMemory(build, pages, {
+    pages: memoryMap.pages,
+    usedPages: sumOfPages(used) + sumOfPages(reclaimable),
+    reclaimablePages: sumOfPages(reclaimable),
+  });
+}
+
+function sumOfPages(ranges: readonly { readonly pages: number }[]): number {
+  return ranges.reduce((sum, { pages }) => sum + pages, 0);
+}

@@ -1,0 +1,181 @@
+// Loads: one build is to be put on devices; each device carries out one load and reports its outcome.
+
+import { clockSettings } from '../clock/service-clock.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage, service } from '../context.ts';
+import type { DamagedItem } from '../database/damaged-rows.ts';
+import type { PageByTime } from '../database/page.ts';
+import { unreadablePosition, withoutMarks } from '../database/readable-rows.ts';
+import type { Records } from '../database/records.ts';
+import { namedDevices, type Selector, selectDevices } from '../devices/selection.ts';
+import { type AnswerOf, answeredMeanwhile, keepAnswers } from '../idempotency/answers.ts';
+import { invalidValue, notFound, Problem } from '../problem.ts';
+import { type Batch, type LoadTerms, makeBatches, type NewLoads } from './batches.ts';
+import { endLoads } from './endings.ts';
+import type { LoadFilter, LoadRecord, LoadSummary } from './repository.ts';
+
+/** Devices for which loads are made at once, where several requests are carried out together. */
+const devicesAtOnce = 1_000;
+/** Loads that are ended in one transaction. */
+const endedAtOnce = 500;
+
+export type NewLoadsRequest = LoadTerms & { readonly module: string; readonly version: string; readonly selector: Selector };
+
+type Asked = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly answerOf: AnswerOf<NewLoads> };
+
+export class Loads {
+  readonly #context: Context;
+  readonly #request: (asked: Asked) => Promise<NewLoads>;
+
+  constructor(context: Context) {
+    this.#context = context;
+    this.#request = context.store.together((records, asked) => requestLoads(records, asked, context.clock.now()));
+  }
+
+  /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
+  request(request: NewLoadsRequest, requester: Requester, answerOf: AnswerOf<NewLoads>): Promise<NewLoads> {
+    return this.#request({ request, requester, answerOf });
+  }
+
+  /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-waiting`. */
+  async cancel(id: string, requester: Requester): Promise<LoadRecord> {
+    await this.#context.store.transaction(async (records) => {
+      const load = await records.loads.find(id);
+      if (load === null) throw notFound('load', id);
+      if (load.outcome === 'cancelled') return;
+      if (load.state !== 'queued') {
+        const how = load.state === 'dispatched' ? 'its host has been sent it' : `it has ended as ${load.outcome}`;
+        throw new Problem('not-waiting', `the load ${id} cannot be cancelled any more: ${how}`);
+      }
+      const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: this.#context.clock.now() };
+      await endLoads(records, [load], end, requester);
+    });
+    return this.find(id);
+  }
+
+  /** Ends the loads whose deadline is over. */
+  async expire(): Promise<void> {
+    const now = this.#context.clock.now();
+    await this.#moveFromFuture(now);
+    const isOver = await this.#context.store.records.loads.overdue(now, 1);
+    if (isOver.length === 0) return;
+    let ended: number;
+    do {
+      ended = await this.#context.store.transaction(async (records) => {
+        const overdue = await records.loads.overdue(now, endedAtOnce);
+        const end = { outcome: 'expired', reason: 'its deadline was over before its device had carried it out', completedAt: now };
+        return endLoads(records, overdue, end, service);
+      });
+    } while (ended === endedAtOnce);
+  }
+
+  /**
+   * Loads that seem to have been requested in the future were requested while the clock was ahead: they keep the time that they were given, from now
+   * on.
+   */
+  async #moveFromFuture(now: Date): Promise<void> {
+    const { store } = this.#context;
+    const future = new Date(now.getTime() + clockSettings.tolerance);
+    if ((await store.records.loads.requestedAfter(future, 1)).length === 0) return;
+    await store.transaction(async (records) => {
+      const loads = withoutMarks(await records.loads.requestedAfter(future, endedAtOnce));
+      if (loads.length === 0) return;
+      await records.loads.moveRequests(loads, now);
+      await audit(
+        records,
+        service,
+        now,
+        loads.map(({ id, requestedAt }) => {
+          const reason = 'the clock of the service was ahead when it was requested';
+          return {
+            action: 'load.deadline-moved',
+            object: id,
+            detail: { reason, millisecondsAhead: requestedAt.getTime() - now.getTime() },
+          };
+        }),
+      );
+    });
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async find(id: string): Promise<LoadRecord> {
+    const load = await this.#context.store.records.loads.find(id);
+    if (load === null) throw notFound('load', id);
+    return load;
+  }
+
+  list(filter: LoadFilter, page: PageByTime): Promise<PageOf<LoadSummary | DamagedItem, PageByTime>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.loads.list(filter, wanted),
+      positionOfUnreadable: unreadablePosition.byTime,
+      positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
+      bytesOf: ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),
+    });
+  }
+}
+
+/** Carries out requests that have waited beside each other. */
+async function requestLoads(records: Records, asked: readonly Asked[], now: Date): Promise<PromiseSettledResult<NewLoads>[]> {
+  const results: PromiseSettledResult<NewLoads>[] = [];
+  for (const some of readTogether(asked)) results.push(...(await requestSome(records, some, now)));
+  return results;
+}
+
+/** In their order, those together whose loads are made at once. */
+function readTogether(asked: readonly Asked[]): Asked[][] {
+  const runs: Asked[][] = [];
+  let room = 0;
+  for (const one of asked) {
+    const { selector, supersede } = one.request;
+    // The loads that give way to others are looked for among what is written, and how many devices have some labels is not known.
+    const devices = supersede || 'labels' in selector ? devicesAtOnce : selector.devices.length;
+    const last = runs.at(-1);
+    if (last !== undefined && devices <= room) last.push(one);
+    else {
+      runs.push([one]);
+      room = devicesAtOnce;
+    }
+    room -= devices;
+  }
+  return runs;
+}
+
+async function requestSome(records: Records, asked: readonly Asked[], now: Date): Promise<PromiseSettledResult<NewLoads>[]> {
+  const named = asked.flatMap(({ request: { selector } }) => ('devices' in selector ? selector.devices : []));
+  const [builds, devicesNamed, checkNotAnswered] = await Promise.all([
+    records.builds.findLoadable(asked.map(({ request }) => request)),
+    namedDevices(records, named),
+    answeredMeanwhile(
+      records,
+      asked.map(({ requester }) => requester),
+    ),
+  ]);
+  const batchOf = async ({ request, requester }: Asked): Promise<Batch> => {
+    const { module, version, selector, ...terms } = request;
+    checkNotAnswered(requester);
+    const build = builds.find((one) => one.module === module && one.version === version);
+    if (build === undefined) throw await unknownBuild(records, module, version);
+    const devices = 'devices' in selector ? devicesNamed(selector.devices) : await selectDevices(records, selector);
+    const targets = devices.map((device) => ({ device, build }));
+    const facts = { version, ...('labels' in selector ? selector : {}) };
+    return { targets, module, terms, isRollback: false, rolloutId: null, facts, requester };
+  };
+  const batches: PromiseSettledResult<Batch>[] = [];
+  for (const one of asked) batches.push(...(await Promise.allSettled([batchOf(one)])));
+  const results = await makeBatches(records, batches, now);
+  const answers = results.flatMap((result, index) => {
+    const { requester, answerOf } = asked[index] ?? {};
+    const request = requester?.repeatable;
+    if (result.status === 'rejected' || request === undefined || answerOf === undefined) return [];
+    return { request, answer: answerOf(result.value) };
+  });
+  await keepAnswers(records, answers);
+  return results;
+}
+
+/** There is no such build; the message says which there are. */
+export async function unknownBuild(records: Records, module: string, version: string): Promise<Problem> {
+  const versions = await records.builds.versions(module);
+  if (versions.length === 0)
+    return invalidValue('/module', `there is no module ${module}: push a build first (POST /v1/modules/${module}/builds)`);
+  return invalidValue('/version', `there is no build ${module}@${version}: there is ${versions.slice(-20).join(', ')}`);
+}

@@ -1,0 +1,142 @@
+// /v1/loads: a build is put on devices, and what came of it is read.
+
+import type { z } from 'zod';
+import { LoadReport } from '../../protocol/load-report.ts';
+import type { Control } from '../control.ts';
+import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
+import { postProblems, problems } from '../http/problem-schemas.ts';
+import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import type { NewLoads as NewLoadsMade } from './batches.ts';
+import type { LoadSummary } from './repository.ts';
+import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from './schemas.ts';
+import { selectorOf } from './terms-schemas.ts';
+
+const tags = ['loads'];
+
+export function addLoadRoutes(app: Api, { loads, damagedRows }: Control): void {
+  app.post(
+    '/v1/loads',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'createLoads',
+        tags,
+        summary: 'Load a build on devices',
+        description:
+          'Makes one load for each selected device, all of them or none. Each runs the isolation workflow on its device and ends in one outcome.',
+        body: NewLoads,
+        response: {
+          202: AcceptedLoads.describe(
+            'The loads are accepted: each is sure to reach an outcome. `Location` is the load, or the list of them where there are several.',
+          ),
+          ...postProblems('image-pruned'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { devices, labels, drainMilliseconds = null, downgradeReason = null, ...rest } = request.body;
+      const selector = selectorOf({ devices, labels });
+      const accepted = await loads.request({ ...rest, drainMilliseconds, downgradeReason, selector }, requesterOf(request), (made) =>
+        toAnswer(toAccepted(made)),
+      );
+      const { status, location, body } = toAccepted(accepted);
+      return reply.status(status).header('location', location).send(body);
+    },
+  );
+
+  app.post(
+    '/v1/loads/:load/cancel',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'cancelLoad',
+        tags,
+        summary: 'Cancel a load that waits',
+        description: 'Ends the load as `cancelled` if its host has not been sent it yet. Cancelling it again changes nothing.',
+        params: loadParameter,
+        response: { 200: Load.describe('The load, cancelled.'), ...postProblems('not-found', 'not-waiting') },
+      },
+    },
+    async (request) => toLoad(await loads.cancel(request.params.load, requesterOf(request))),
+  );
+
+  app.get(
+    '/v1/loads',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listLoads',
+        tags,
+        summary: 'List loads',
+        querystring: loadQuery,
+        response: { 200: LoadPage.describe('Loads, by the time they were requested.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { batch, device, label = {}, module, version, state, outcome } = request.query;
+      const filter = { batchId: batch, deviceId: device, labels: label, module, version, state, outcome, ...rangeOf(request.query) };
+      const page = await loads.list(filter, pageByTime(request));
+      return sendPage(request, reply, page, { kind: 'load', schema: Load, idOf: ({ id }) => id, toItem: toLoad, damagedRows });
+    },
+  );
+
+  app.get(
+    '/v1/loads/:load',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getLoad',
+        tags,
+        summary: 'Get a load with every step of the isolation workflow',
+        params: loadParameter,
+        response: { 200: LoadDetail.describe('The load.'), ...problems('not-found') },
+      },
+    },
+    async ({ params }) => {
+      const load = await loads.find(params.load);
+      return { ...toLoad(load), report: load.report === null ? null : LoadReport.parse(load.report) };
+    },
+  );
+}
+
+/** Where the loads of a request are: the load, or the list of them where there are several. */
+export function locationOf({ batch, loads }: NewLoadsMade): string {
+  const [first, ...others] = loads;
+  return first !== undefined && others.length === 0 ? `/v1/loads/${first.id}` : `/v1/loads?batch=${batch}`;
+}
+
+export function toAccepted(made: NewLoadsMade): Making<202, z.infer<typeof AcceptedLoads>> {
+  return { status: 202, location: locationOf(made), body: { batch: made.batch, loads: [...made.loads] } };
+}
+
+function toLoad(load: LoadSummary): z.infer<typeof Load> {
+  const { id, module, version, reason, interrupted, retried, failed, requestedAt, deadlineAt, dispatchedAt, completedAt } = load;
+  const { shape } = Load;
+  return {
+    id,
+    batch: load.batchId,
+    device: load.deviceId,
+    build: load.buildId,
+    module,
+    version,
+    strategy: shape.strategy.parse(load.strategy),
+    invalidation: shape.invalidation.parse(load.invalidation),
+    drainMilliseconds: load.drainMilliseconds,
+    versionPolicy: shape.versionPolicy.parse(load.versionPolicy),
+    downgradeReason: load.downgradeReason,
+    similarityPolicy: shape.similarityPolicy.parse(load.similarityPolicy),
+    state: shape.state.parse(load.state),
+    outcome: shape.outcome.parse(load.outcome),
+    reason,
+    interrupted,
+    retried,
+    failed,
+    rollback: load.rollback,
+    rollout: load.rolloutId,
+    requestedAt: requestedAt.toISOString(),
+    requestedBy: load.requestedBy,
+    deadlineAt: deadlineAt?.toISOString() ?? null,
+    dispatchedAt: dispatchedAt?.toISOString() ?? null,
+    completedAt: completedAt?.toISOString() ?? null,
+  };
+}

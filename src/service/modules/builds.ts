@@ -1,0 +1,193 @@
+// Builds: sources and prebuilt modules come in, images that devices can load come out, and nothing is kept of what does not compile.
+
+import { digestOf } from '../../compiler/compiler.ts';
+import type { CompileRequest, Diagnostic, Language } from '../../compiler/result.ts';
+import { assignVersion, highestVersion, isNextVersion, nextVersions } from '../../compiler/version.ts';
+import { canonicalJson } from '../../proof/canonical-json.ts';
+import type { StatedOptions } from '../../proof/statement.ts';
+import { isVersion, type ModuleName, newIdentifier } from '../../protocol/identifiers.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage } from '../context.ts';
+import type { DamagedItem } from '../database/damaged-rows.ts';
+import type { PageByName, PageByTime } from '../database/page.ts';
+import { unreadablePosition } from '../database/readable-rows.ts';
+import type { Records } from '../database/records.ts';
+import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { invalidValue, notFound, Problem } from '../problem.ts';
+import { optionsOf, stateBuild } from '../provenance/provenance.ts';
+import { compiledOf } from './compilation.ts';
+import type { BuildFilter, BuildRecord } from './repository.ts';
+
+export type NewBuildRequest = {
+  readonly module: ModuleName;
+  readonly version: string;
+  readonly language: Language;
+  readonly source: string | Uint8Array;
+} & Pick<CompileRequest, 'concurrency' | 'features'>;
+
+/** A build, and what the compiler warned of when it was made. */
+export type PushedBuild = { readonly build: BuildRecord; readonly warnings: readonly Diagnostic[]; readonly isNew: boolean };
+
+export type ModuleSummary = { readonly module: string; readonly builds: number; readonly lastBuildAt: Date };
+
+/** Times that a version is assigned anew because somebody else was faster. */
+const assignmentLimit = 10;
+
+export class Builds {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /**
+   * Compiles a source and keeps the build. The same source under the same version is the same build; a version never changes.
+   * @throws {Problem} `invalid-value`, `version-exists`, `busy`, or what the compiler found.
+   */
+  async push(request: NewBuildRequest, requester: Requester, answerOf: AnswerOf<PushedBuild>): Promise<PushedBuild> {
+    const { module, version } = request;
+    if (!isNextVersion(version)) return this.#push(request, requester, answerOf);
+    for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
+      const versions = await this.#context.store.records.builds.versions(module);
+      const assigned = assignVersion(versions, version);
+      if (assigned === null)
+        throw invalidValue(
+          '/version',
+          `there is no ${version} after ${highestVersion(versions)}, the highest version of ${module}: a number of a version is at most 9007199254740991. Name the version instead`,
+        );
+      try {
+        return await this.#push({ ...request, version: assigned }, requester, answerOf);
+      } catch (error) {
+        // Somebody else has taken that version meanwhile: the next is another one now.
+        if (!(error instanceof Problem && error.kind === 'version-exists')) throw error;
+      }
+    }
+    throw new Problem('busy', `too many builds of ${module} are being pushed at once: try again`);
+  }
+
+  async #push(request: NewBuildRequest, requester: Requester, answerOf: AnswerOf<PushedBuild>): Promise<PushedBuild> {
+    const { module, version, language } = request;
+    if (!isVersion(version)) {
+      throw invalidValue(
+        '/version',
+        `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org), or ask for ${Object.keys(nextVersions).join(', ')}`,
+      );
+    }
+    const existing = await this.#context.store.records.builds.find(module, version);
+    if (existing !== null && existing.imagePrunedAt === null) return sameBuild(existing, request);
+    if (existing !== null) sameBuild(existing, request);
+    const startedAt = new Date();
+    const { compiled, warnings } = compiledOf(await this.#context.compiler.compileModule(request, requester.actor), `${module}@${version}`);
+    const createdAt = new Date();
+    const id = newIdentifier('build');
+    const kept = await this.#context.store.transaction(async (records) => {
+      const known = await records.builds.find(module, version);
+      if (known !== null && known.imagePrunedAt === null) return known;
+      if (known !== null) return restoreImage(records, known, compiled, requester);
+      await records.builds.keepImage(compiled.digest, new Uint8Array(compiled.image), await records.retentionTime.now());
+      const { compiler, sourceDigest, digest: imageDigest } = compiled;
+      const facts = { module, version, language, compiler, sourceDigest, imageDigest, pushedBy: requester.actor };
+      await this.#context.signingKeys.renew(records);
+      // Here, so that it is by the key that is signed with now: another may have taken its place while the source was compiled.
+      const envelope = stateBuild(this.#context.signingKeys, {
+        ...facts,
+        options: statedOptions(request),
+        requestId: requester.requestId || null,
+        startedAt,
+        finishedAt: createdAt,
+      });
+      const build = await records.builds.create({
+        id,
+        ...facts,
+        envelope,
+        imageBytes: compiled.image.length,
+        interface: { exports: compiled.interface.exports.map(plainType), imports: compiled.interface.imports.map(plainType) },
+        createdAt,
+      });
+      const detail = { module, version, language, image: imageDigest, bytes: compiled.image.length, source: sourceDigest };
+      await audit(records, requester, createdAt, [{ action: 'build.created', object: build.id, detail }]);
+      await keepAnswer(records, requester, answerOf, { build, warnings, isNew: true });
+      return build;
+    });
+    return kept.id === id ? { build: kept, warnings, isNew: true } : sameBuild(kept, request);
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async find(module: string, version: string): Promise<BuildRecord> {
+    const build = await this.#context.store.records.builds.find(module, version);
+    if (build === null) throw notFound('build', `${module}@${version}`);
+    return build;
+  }
+
+  /** The bytes of a build's image. @throws {Problem} `not-found`. */
+  async image(digest: string): Promise<Uint8Array> {
+    const image = await this.#context.store.records.builds.image(digest);
+    if (image === null) throw notFound('image', digest);
+    return image;
+  }
+
+  list(filter: BuildFilter, page: PageByTime): Promise<PageOf<BuildRecord | DamagedItem, PageByTime>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.builds.list(filter, wanted),
+      positionOfUnreadable: unreadablePosition.byTime,
+      positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
+      bytesOf: ({ interface: types }) => JSON.stringify(types).length,
+    });
+  }
+
+  /** By name, or by the time of the last build. */
+  listModules(page: PageByTime | PageByName): Promise<PageOf<ModuleSummary | DamagedItem, PageByTime | PageByName>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.builds.listModules(wanted),
+      positionOf: ({ module, lastBuildAt }) => (page.sort === 'name' ? { name: module } : { time: lastBuildAt, key: module }),
+      positionOfUnreadable: page.sort === 'name' ? unreadablePosition.byName : unreadablePosition.byTime,
+    });
+  }
+}
+
+/** Keeps the image of a build again that was pruned; @throws {Problem} `version-exists` where the compiler makes another of the source by now. */
+async function restoreImage(
+  records: Records,
+  build: BuildRecord,
+  { digest, image, compiler }: { readonly digest: string; readonly image: Uint8Array; readonly compiler: string },
+  requester: Requester,
+): Promise<BuildRecord> {
+  const { id, module, version } = build;
+  if (digest !== build.imageDigest)
+    throw new Problem(
+      'version-exists',
+      `${module}@${version} was made by ${build.compiler}, and ${compiler} makes another image of its source: push it under a higher version`,
+    );
+  const restoredAt = new Date();
+  await records.builds.keepImage(digest, new Uint8Array(image), await records.retentionTime.now());
+  await records.images.setPruned([digest], null);
+  await audit(records, requester, restoredAt, [{ action: 'build.image-restored', object: id, detail: { module, version, image: digest } }]);
+  return { ...build, imagePrunedAt: null };
+}
+
+function sameBuild(build: BuildRecord, request: NewBuildRequest): PushedBuild {
+  const { module, version, language, source } = request;
+  const isSameSource = build.sourceDigest === digestOf(source) && build.language === language;
+  if (isSameSource && canonicalJson(optionsOf(build)) === canonicalJson(statedOptions(request)))
+    return { build, warnings: [], isNew: false };
+  if (isSameSource)
+    throw new Problem(
+      'version-exists',
+      `${module}@${version} exists, compiled with other options: a version never changes, so push this one under a higher version`,
+    );
+  throw new Problem(
+    'version-exists',
+    `${module}@${version} exists with another content: a version never changes, so push this one under a higher version`,
+  );
+}
+
+/** The options of a compilation as they are stated: those that were given. */
+function statedOptions({ concurrency, features = [] }: Pick<NewBuildRequest, 'concurrency' | 'features'>): StatedOptions {
+  return {
+    ...(concurrency === undefined ? {} : { concurrency }),
+    ...(features.length === 0 ? {} : { features: [...new Set(features)].sort() }),
+  };
+}
+
+function plainType<Type extends { readonly parameters: readonly string[]; readonly results: readonly string[] }>(type: Type) {
+  return { ...type, parameters: [...type.parameters], results: [...type.results] };
+}

@@ -1,0 +1,235 @@
+// /v1/modules: builds are pushed, listed and downloaded.
+
+import { z } from 'zod';
+import { readEnvelope } from '../../proof/envelope.ts';
+import { Interface } from '../../protocol/interface.ts';
+import type { Control } from '../control.ts';
+import { entityTag, entityTagOf, ifNoneMatchHeaders, isKnownBy } from '../http/entity-tags.ts';
+import { pageByName, pageByTime, rangeOf, sendPage } from '../http/pages.ts';
+import { postProblems, problems } from '../http/problem-schemas.ts';
+import { type Api, type Making, requesterOf, sendRaw, toAnswer } from '../http/route.ts';
+import { Problem } from '../problem.ts';
+import { optionsOf } from '../provenance/provenance.ts';
+import { checkHasImage } from '../retention/retention.ts';
+import type { ModuleSummary, PushedBuild } from './builds.ts';
+import type { BuildRecord } from './repository.ts';
+import {
+  Build,
+  BuildPage,
+  buildParameters,
+  buildQuery,
+  Concurrency,
+  CreatedBuild,
+  Module,
+  ModulePage,
+  moduleParameter,
+  moduleQuery,
+  NewBuild,
+} from './schemas.ts';
+
+/** Bytes of a prebuilt module, and of a source in JSON with its escapes. */
+const bodyLimit = 4 * 1024 * 1024;
+
+const tags = ['builds'];
+
+/** To be added in a scope of its own, in which bodies may be WebAssembly. */
+export function addBuildRoutes(app: Api, { builds, damagedRows }: Control): void {
+  app.addContentTypeParser('application/wasm', { parseAs: 'buffer', bodyLimit }, (_request, body, done) => done(null, body));
+
+  app.post(
+    '/v1/modules/:module/builds',
+    {
+      bodyLimit,
+      config: { access: 'publisher' },
+      schema: {
+        operationId: 'createBuild',
+        tags,
+        summary: 'Push a build of a module',
+        description:
+          'Compiles a source (JSON) or takes a prebuilt module (`application/wasm`, with `version` in the query). ' +
+          'The same source under the same version is the same build, answered with 200; a version never changes.',
+        params: moduleParameter,
+        querystring: z.strictObject({
+          version: z
+            .string()
+            .max(256)
+            .optional()
+            .describe('Version of a prebuilt module.')
+            .meta({ examples: ['1.1.0'] }),
+          concurrency: Concurrency.optional().meta({ examples: ['exclusive'] }),
+        }),
+        body: NewBuild,
+        response: {
+          200: CreatedBuild.describe('The build was there already.'),
+          201: CreatedBuild.describe('The build was made.'),
+          ...postProblems('version-exists', 'malformed-source', 'not-webassembly', 'unsupported-module', 'too-costly'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { module } = request.params;
+      const body: unknown = request.body;
+      const pushed = await builds.push(
+        body instanceof Uint8Array
+          ? {
+              module,
+              version: versionInQuery(request.query.version),
+              language: 'wasm',
+              source: body,
+              concurrency: request.query.concurrency,
+            }
+          : { module, ...request.body },
+        requesterOf(request),
+        (made) => toAnswer(toPushed(made)),
+      );
+      const { status, location, body: build } = toPushed(pushed);
+      return reply.status(status).header('location', location).send(build);
+    },
+  );
+
+  app.get(
+    '/v1/modules',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listModules',
+        tags,
+        summary: 'List modules',
+        querystring: moduleQuery,
+        response: { 200: ModulePage.describe('Modules.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const page = await builds.listModules(request.query.sort === 'name' ? pageByName(request) : pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'module',
+        schema: Module,
+        idOf: ({ module }) => module,
+        toItem: toModule,
+        damagedRows,
+      });
+    },
+  );
+
+  app.get(
+    '/v1/modules/:module/builds',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listBuilds',
+        tags,
+        summary: 'List the builds of a module',
+        params: moduleParameter,
+        querystring: buildQuery,
+        response: { 200: BuildPage.describe('Builds.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { module } = request.params;
+      const { language } = request.query;
+      const page = await builds.list({ module, language, ...rangeOf(request.query) }, pageByTime(request));
+      return sendPage(request, reply, page, { kind: 'build', schema: Build, idOf: ({ id }) => id, toItem: toBuild, damagedRows });
+    },
+  );
+
+  app.get(
+    '/v1/modules/:module/builds/:version',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getBuild',
+        tags,
+        summary: 'Get a build',
+        description: 'A build never changes, but publishers put their signatures to it.',
+        params: buildParameters,
+        headers: ifNoneMatchHeaders,
+        response: {
+          200: Build.describe('The build, with an `ETag`.'),
+          304: z.null().describe('The build is the one named in `If-None-Match`.'),
+          ...problems('not-found'),
+        },
+      },
+    },
+    async ({ params, headers }, reply) => {
+      const build = toBuild(await builds.find(params.module, params.version));
+      const etag = entityTagOf(build);
+      reply.header('etag', etag);
+      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(build);
+    },
+  );
+
+  app.get(
+    '/v1/modules/:module/builds/:version/image',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getImage',
+        tags,
+        summary: 'Download the image of a build',
+        description: 'The image as devices load it. It never changes: its `ETag` is its digest.',
+        params: buildParameters,
+        headers: ifNoneMatchHeaders,
+        response: {
+          200: { description: 'The image.', content: { 'application/wasm': { schema: z.string().meta({ format: 'binary' }) } } },
+          304: z.null().describe('The image is the one named in `If-None-Match`.'),
+          ...problems('not-found', 'image-pruned'),
+        },
+      },
+    },
+    async ({ params, headers }, reply) => {
+      const build = await builds.find(params.module, params.version);
+      checkHasImage(build);
+      const { imageDigest } = build;
+      const etag = entityTag(imageDigest);
+      reply.header('etag', etag).header('cache-control', 'public, max-age=31536000, immutable');
+      if (isKnownBy(headers, etag)) return reply.status(304).send(null);
+      return sendRaw(reply.status(200).type('application/wasm'), await builds.image(imageDigest));
+    },
+  );
+}
+
+function versionInQuery(version: string | undefined): string {
+  if (version !== undefined) return version;
+  const detail = 'a prebuilt module is pushed with its version in the query: ?version=1.0.0';
+  throw new Problem('invalid-value', detail, { invalidValues: [{ pointer: 'query:version', detail }] });
+}
+
+function toModule({ module, builds, lastBuildAt }: ModuleSummary): z.infer<typeof Module> {
+  return { name: module, builds, lastBuildAt: lastBuildAt.toISOString() };
+}
+
+/** An option that is not of this version of the API is left out. */
+function toOptions(build: BuildRecord): z.infer<typeof Build>['options'] {
+  const { concurrency, features } = Build.shape.options.shape;
+  const stated = optionsOf(build);
+  return { concurrency: concurrency.safeParse(stated.concurrency).data ?? null, features: features.safeParse(stated.features).data ?? [] };
+}
+
+/** A build as it is answered. */
+export function toBuild(build: BuildRecord): z.infer<typeof Build> {
+  const { id, module, version, compiler, sourceDigest, imageDigest, imageBytes, imagePrunedAt, createdAt, pushedBy, envelope } = build;
+  return {
+    id,
+    module,
+    version,
+    language: Build.shape.language.parse(build.language),
+    compiler,
+    sourceDigest,
+    options: toOptions(build),
+    image: { digest: imageDigest, bytes: imageBytes, prunedAt: imagePrunedAt?.toISOString() ?? null },
+    interface: Interface.parse(build.interface),
+    createdAt: createdAt.toISOString(),
+    pushedBy,
+    signedBy: (envelope === null ? null : readEnvelope(envelope))?.signatures.map(({ keyid }) => keyid) ?? [],
+  };
+}
+
+function toPushed(pushed: PushedBuild): Making<200 | 201, z.infer<typeof CreatedBuild>> {
+  const { module, version } = pushed.build;
+  const location = `/v1/modules/${module}/builds/${encodeURIComponent(version)}`;
+  return { status: pushed.isNew ? 201 : 200, location, body: toCreatedBuild(pushed) };
+}
+
+function toCreatedBuild({ build, warnings }: PushedBuild): z.infer<typeof CreatedBuild> {
+  return { ...toBuild(build), warnings: [...warnings] };
+}

@@ -1,0 +1,165 @@
+// Where hosts wait for their orders: orders are read from the database, and the board tells who has new ones.
+
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '../clock/service-clock.ts';
+import type { News } from '../database/news.ts';
+import type { Records } from '../database/records.ts';
+import type { Store } from '../database/store.ts';
+import { accessEnded } from '../problem.ts';
+import { OrderOffers, offerIntervals } from './order-offers.ts';
+import type { OrderRecord } from './repository.ts';
+
+/** Orders read at once. */
+const batchSize = 500;
+/** Orders that a host has at once, sent and not reported on; more wait here, where they can still be withdrawn. */
+const flightLimit = 1_000;
+
+/** In which a host follows its orders, at this replica of the service. */
+type Stream = { readonly id: string; readonly ending: AbortController };
+
+export class OrderBoard {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #offers: OrderOffers;
+  readonly #streams = new Map<string, Stream>();
+  /** Whoever waits for a host's orders, to be woken. */
+  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #closed = new AbortController();
+
+  constructor(store: Store, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#offers = new OrderOffers(clock);
+  }
+
+  /** How many hosts follow their orders in a stream. */
+  get streams(): number {
+    return this.#streams.size;
+  }
+
+  /** There may be new orders, or room for more; and streams are to end. */
+  tell({ hosts, endedStreams }: News): void {
+    const all = hosts === 'all' || endedStreams === 'all';
+    // Also those whose streams end: where the host has no access any more, waiting for its next orders ends too.
+    for (const hostId of all ? this.#waiting.keys() : [...hosts, ...endedStreams])
+      for (const wake of this.#waiting.get(hostId) ?? []) wake();
+    for (const hostId of endedStreams === 'all' ? [...this.#streams.keys()] : endedStreams) void this.#endIfReplaced(hostId);
+  }
+
+  /** The database says which stream is the host's. */
+  async #endIfReplaced(hostId: string): Promise<void> {
+    const stream = this.#streams.get(hostId);
+    if (stream === undefined) return;
+    try {
+      if ((await this.#store.records.hosts.streamOf(hostId)) !== stream.id) stream.ending.abort();
+    } catch {
+      // A database that does not answer ends no stream.
+    }
+  }
+
+  /** Ends every stream and every waiting; there will be no other. */
+  close(): void {
+    this.#closed.abort();
+  }
+
+  /**
+   * A host's next orders after a number, as soon as there are any; none when the signal is aborted or the board closed. They count as sent.
+   * Those up to that number that no report has settled are among them again when their offers are due: delivery is at least once.
+   * @throws {Problem} `unauthenticated` when the host has no token any more.
+   */
+  async next(hostId: string, after: number, signal: AbortSignal): Promise<OrderRecord[]> {
+    const ended = AbortSignal.any([signal, this.#closed.signal]);
+    while (!this.#closed.signal.aborted) {
+      const { promise: news, resolve } = Promise.withResolvers<void>();
+      const wake = () => resolve();
+      const waiting = this.#waiting.get(hostId) ?? new Set();
+      this.#waiting.set(hostId, waiting.add(wake));
+      ended.addEventListener('abort', wake);
+      const offersDue = setTimeout(wake, offerIntervals.first);
+      try {
+        const orders = await this.#dispatch(hostId, after);
+        // Whoever waits no time at all is told what there is.
+        if (orders.length > 0 || ended.aborted) return orders;
+        await news;
+      } finally {
+        clearTimeout(offersDue);
+        ended.removeEventListener('abort', wake);
+        waiting.delete(wake);
+        if (waiting.size === 0 && this.#waiting.get(hostId) === waiting) this.#waiting.delete(hostId);
+      }
+      if (ended.aborted) return [];
+    }
+    return [];
+  }
+
+  /**
+   * Every order of a host that no report has settled, then those to come, and again those that stay unsettled; until the signal is aborted, another
+   * stream of the host begins, or the board is closed.
+   */
+  async *follow(hostId: string, signal: AbortSignal): AsyncGenerator<OrderRecord, void> {
+    const stream: Stream = { id: randomUUID(), ending: new AbortController() };
+    const ended = AbortSignal.any([signal, stream.ending.signal, this.#closed.signal]);
+    this.#streams.get(hostId)?.ending.abort();
+    this.#streams.set(hostId, stream);
+    let last = 0;
+    try {
+      await this.#store.transaction(({ hosts }) => hosts.beginStream(hostId, stream.id));
+      while (!ended.aborted) {
+        for (const order of await this.next(hostId, last, ended)) {
+          if (ended.aborted) return;
+          last = Math.max(last, order.number);
+          yield order;
+        }
+      }
+    } finally {
+      if (this.#streams.get(hostId) === stream) this.#streams.delete(hostId);
+    }
+  }
+
+  /** Reads the next orders; before a host is sent one for the first time that is on disk, so that it cannot be withdrawn behind its back. */
+  async #dispatch(hostId: string, after: number): Promise<OrderRecord[]> {
+    const again = await this.#offeredAgain(hostId, after);
+    if (again.length > 0) return again;
+    const [first] = await this.#store.records.orders.next(hostId, after, flightLimit, 1);
+    if (first === undefined) {
+      await checkAccess(this.#store.records, hostId);
+      return [];
+    }
+    return this.#offer(hostId, ({ orders }) => orders.next(hostId, after, flightLimit, batchSize));
+  }
+
+  /** Offers a host orders that are read in the transaction that notes it. */
+  #offer(hostId: string, read: (records: Records) => Promise<OrderRecord[]>): Promise<OrderRecord[]> {
+    return this.#store.transaction(async (records) => {
+      await checkAccess(records, hostId);
+      const found = await read(records);
+      await records.loads.setDispatched(
+        found.flatMap(({ loadId }) => loadId ?? []),
+        this.#clock.now(),
+      );
+      this.#offers.note(hostId, found);
+      return found;
+    });
+  }
+
+  /**
+   * Orders up to a number that no report has settled, where it is time to offer them again. A host may know of a higher number than the database has
+   * given to any order, as after a restored backup: then this finds new orders too.
+   */
+  async #offeredAgain(hostId: string, after: number): Promise<OrderRecord[]> {
+    if (after === 0) return [];
+    const { orders } = this.#store.records;
+    const isStream = this.#streams.has(hostId);
+    if (!this.#offers.mayBeDue(hostId) && (isStream || (await orders.lastNumber()) >= after)) return [];
+    const isDue = this.#offers.due(hostId, await orders.upTo(hostId, after, flightLimit)).length > 0;
+    if (!isDue) return [];
+    return this.#offer(hostId, async (records) => {
+      return this.#offers.due(hostId, await records.orders.upTo(hostId, after, flightLimit)).slice(0, batchSize);
+    });
+  }
+}
+
+/** @throws {Problem} `unauthenticated` when the host has no token any more. */
+async function checkAccess(records: Records, hostId: string): Promise<void> {
+  if ((await records.hosts.bootOf(hostId))?.isRegistered === false) throw accessEnded(hostId);
+}

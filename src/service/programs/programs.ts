@@ -1,0 +1,228 @@
+// Programs: declared by an operator, checked against the interface of the module that they call, and run by a device.
+
+import type { Addressing, Recovery } from '../../protocol/agent.ts';
+import { ProgramStatistics } from '../../protocol/device-state.ts';
+import { newIdentifier } from '../../protocol/identifiers.ts';
+import type { FunctionType, ValueType } from '../../protocol/interface.ts';
+import { Interface } from '../../protocol/interface.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage } from '../context.ts';
+import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
+import type { PageByTime } from '../database/page.ts';
+import { unreadablePosition } from '../database/readable-rows.ts';
+import type { Devices, DeviceView } from '../devices/devices.ts';
+import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { compiledOf } from '../modules/compilation.ts';
+import { newOrder, toProgramOrder } from '../orders/orders.ts';
+import { type InvalidValue, invalidValue, notFound, Problem } from '../problem.ts';
+import { keepDriver } from './drivers.ts';
+import type { ProgramFilter, ProgramRecord } from './repository.ts';
+
+export type NewProgramRequest = {
+  /** Null: named after what it calls. */
+  readonly name: string | null;
+  readonly module: string;
+  readonly export: string;
+  /** Numbers, or decimal text where a number has not the precision. */
+  readonly arguments: readonly (number | string)[];
+  readonly threads: number;
+  /** Calls of each thread; null: until it is stopped. */
+  readonly calls: number | null;
+  readonly pauseMilliseconds: number;
+  readonly recovery: Recovery;
+  readonly addressing: Addressing;
+  /** How long one call may take; null: for ever. */
+  readonly deadlineMilliseconds: number | null;
+};
+
+/** `starting` and `stopping` wait for the device. */
+type ProgramState = 'starting' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
+export type ProgramView = { readonly program: ProgramRecord; readonly state: ProgramState; readonly statistics: ProgramStatistics | null };
+
+export class Programs {
+  readonly #context: Context;
+  readonly #devices: Devices;
+
+  constructor(context: Context, devices: Devices) {
+    this.#context = context;
+    this.#devices = devices;
+  }
+
+  /** @throws {Problem} `not-found`, `not-attached`, `not-loaded`, `invalid-value`. */
+  async start(deviceId: string, request: NewProgramRequest, requester: Requester, answerOf: AnswerOf<ProgramView>): Promise<ProgramView> {
+    const view = await this.#devices.view(deviceId);
+    const type = await this.#typeOf(view, request);
+    const values = checkArguments(request.arguments, type);
+    const { addressing } = request;
+    const target = { module: request.module, export: request.export, type, addressing };
+    const result = await this.#context.compiler.compileDriver(target);
+    const driver = compiledOf(result, `the driver of ${request.module}.${request.export}`).compiled;
+    const createdAt = new Date();
+    const started = await this.#context.store.transaction(async (records) => {
+      await keepDriver(records, this.#context, target, driver);
+      const made = await records.programs.create({
+        id: newIdentifier('program'),
+        deviceId,
+        name:
+          request.name ??
+          `${request.module}.${request.export}`
+            .toLowerCase()
+            .replaceAll(/[^a-z0-9._-]/g, '-')
+            .slice(0, 63),
+        module: request.module,
+        export: request.export,
+        type,
+        arguments: values,
+        threads: request.threads,
+        calls: request.calls === null ? null : BigInt(request.calls),
+        pauseMilliseconds: request.pauseMilliseconds,
+        recovery: request.recovery,
+        addressing,
+        deadlineMilliseconds: request.deadlineMilliseconds,
+        driverDigest: driver.digest,
+        createdAt,
+      });
+      await records.orders.create([newOrder(view.device, { kind: 'start-program', ...toProgramOrder(made) }, requester, createdAt)]);
+      const detail = {
+        device: deviceId,
+        name: made.name,
+        module: made.module,
+        export: made.export,
+        threads: made.threads,
+        calls: request.calls,
+        recovery: made.recovery,
+        addressing,
+        deadlineMilliseconds: made.deadlineMilliseconds,
+        driver: made.driverDigest,
+      };
+      await audit(records, requester, createdAt, [{ action: 'program.requested', object: made.id, detail }]);
+      const program = programView(made, view);
+      await keepAnswer(records, requester, answerOf, program);
+      return program;
+    });
+    return started;
+  }
+
+  /** Asks the device to end a program's threads; once asked, asking again changes nothing. @throws {Problem} `not-found`. */
+  async stop(deviceId: string, id: string, requester: Requester): Promise<ProgramView> {
+    const view = await this.#devices.view(deviceId);
+    await this.#context.store.transaction(async (records) => {
+      const program = await records.programs.find(deviceId, id);
+      if (program === null) throw notFound('program', `${id} on the device ${deviceId}`);
+      if (program.stopRequested || program.statistics !== null) return;
+      const at = new Date();
+      await records.programs.requestStop(id);
+      await records.orders.create([newOrder(view.device, { kind: 'stop-program', program: id }, requester, at)]);
+      await audit(records, requester, at, [{ action: 'program.stop-requested', object: id, detail: { device: deviceId } }]);
+    });
+    return this.view(deviceId, id);
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async view(deviceId: string, id: string): Promise<ProgramView> {
+    const view = await this.#devices.view(deviceId);
+    const program = await this.#context.store.records.programs.find(deviceId, id);
+    if (program === null) throw notFound('program', `${id} on the device ${deviceId}`);
+    return programView(program, view);
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async list(filter: ProgramFilter, page: PageByTime): Promise<PageOf<ProgramView | DamagedItem, PageByTime>> {
+    const view = await this.#devices.view(filter.deviceId);
+    const found = await readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.programs.list(filter, wanted),
+      positionOfUnreadable: unreadablePosition.byTime,
+      positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
+      bytesOf: ({ statistics }) => JSON.stringify(statistics).length,
+    });
+    return {
+      ...found,
+      items: found.items.map((program) =>
+        program instanceof DamagedItem ? program : readOrMark(program, program.id, () => programView(program, view)),
+      ),
+    };
+  }
+
+  /** The type of the export that a program is to call, in the version that is in the device's memory. */
+  async #typeOf(view: DeviceView, request: NewProgramRequest): Promise<FunctionType> {
+    const { device, state } = view;
+    if (state === null)
+      throw new Problem(
+        'not-attached',
+        `the device ${device.name} has not come up yet (it is ${device.status}): try again when its status is "connected"`,
+      );
+    const entry = state.moduleTable.find(({ module }) => module === request.module);
+    const first = `load it first (POST /v1/loads with this device)`;
+    if (entry === undefined)
+      throw new Problem('not-loaded', `the module ${request.module} is not in the memory of ${device.name}: ${first}`);
+    const build = await this.#context.store.records.builds.findByImage(request.module, entry.image);
+    if (build === null)
+      throw new Problem(
+        'not-loaded',
+        `${request.module}@${entry.version} in the memory of ${device.name} is no build of this service: ${first}`,
+      );
+    const { exports } = Interface.parse(build.interface);
+    const found = exports.find(({ name }) => name === request.export);
+    if (found === undefined) {
+      throw invalidValue(
+        '/export',
+        `${request.module}@${entry.version} has no export "${request.export}": it has ${exports.map(({ name }) => `"${name}"`).join(', ')}`,
+      );
+    }
+    return { parameters: found.parameters, results: found.results };
+  }
+}
+
+function programView(program: ProgramRecord, { state }: DeviceView): ProgramView {
+  const reported = state?.programs.find((statistics) => statistics.program === program.id) ?? null;
+  const last = program.statistics === null ? null : ProgramStatistics.parse(program.statistics);
+  const statistics = last ?? reported;
+  return { program, state: stateOf(program, statistics), statistics };
+}
+
+function stateOf(program: ProgramRecord, statistics: ProgramStatistics | null): ProgramState {
+  if (program.failure !== null) return 'failed';
+  if (statistics !== null && statistics.state !== 'running') return statistics.state;
+  if (program.stopRequested) return 'stopping';
+  return program.started ? 'running' : 'starting';
+}
+
+const integerRanges = {
+  i32: { least: -(2n ** 31n), most: 2n ** 32n - 1n },
+  i64: { least: -(2n ** 63n), most: 2n ** 64n - 1n },
+} as const;
+
+function checkArguments(values: readonly (number | string)[], type: FunctionType): string[] {
+  const { parameters } = type;
+  if (values.length !== parameters.length) {
+    throw invalidValue(
+      '/arguments',
+      `the export takes ${parameters.length} arguments (${parameters.join(', ') || 'none'}), not ${values.length}`,
+    );
+  }
+  const invalid: InvalidValue[] = [];
+  const texts = values.map((value, index) => {
+    const wrong = reasonAgainst(String(value), parameters[index] ?? 'i32');
+    if (wrong !== null) invalid.push({ pointer: `/arguments/${index}`, detail: wrong });
+    return String(value);
+  });
+  const [first] = invalid;
+  if (first !== undefined) throw new Problem('invalid-value', `${first.pointer}: ${first.detail}`, { invalidValues: invalid });
+  return texts;
+}
+
+function reasonAgainst(text: string, type: ValueType): string | null {
+  switch (type) {
+    case 'i32':
+    case 'i64': {
+      const { least, most } = integerRanges[type];
+      if (!/^-?\d{1,20}$/.test(text)) return `"${text}" is not an integer; the parameter is of type ${type}`;
+      const value = BigInt(text);
+      return value >= least && value <= most ? null : `${text} is out of the range of ${type}: ${least} to ${most}`;
+    }
+    case 'f32':
+    case 'f64':
+      return text.trim() !== '' && !Number.isNaN(Number(text)) ? null : `"${text}" is not a number; the parameter is of type ${type}`;
+    default:
+      return `the parameter is of type ${type}, which a declared program cannot give: call another export`;
+  }
+}

@@ -1,0 +1,150 @@
+// /v1/devices/{device}/programs: programs are started, watched and stopped.
+
+import { z } from 'zod';
+import type { ProgramStatistics } from '../../protocol/device-state.ts';
+import { FunctionType } from '../../protocol/interface.ts';
+import { type Latency, latencyCalls, latencyQuantile } from '../../protocol/latency.ts';
+import type { Control } from '../control.ts';
+import { deviceParameter } from '../devices/schemas.ts';
+import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
+import { postProblems, problems } from '../http/problem-schemas.ts';
+import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import type { ProgramView } from './programs.ts';
+import { NewProgram, Program, ProgramPage, programParameters, programQuery, type Statistics } from './schemas.ts';
+
+const tags = ['programs'];
+
+export function addProgramRoutes(app: Api, { programs, damagedRows }: Control): void {
+  app.post(
+    '/v1/devices/:device/programs',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'startProgram',
+        tags,
+        summary: 'Start a program on a device',
+        description:
+          'Threads that call an export of a module, found through the module table at every call unless they are to keep its address.',
+        params: deviceParameter,
+        body: NewProgram,
+        response: {
+          202: Program.describe('The device was asked to start it.'),
+          ...postProblems('not-found', 'not-attached', 'not-loaded'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { device } = request.params;
+      const { name, ...rest } = request.body;
+      const view = await programs.start(device, { ...rest, name: name ?? null }, requesterOf(request), (made) => toAnswer(toStarted(made)));
+      const { status, location, body } = toStarted(view);
+      return reply.status(status).header('location', location).send(body);
+    },
+  );
+
+  app.get(
+    '/v1/devices/:device/programs',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listPrograms',
+        tags,
+        summary: 'List the programs of a device',
+        params: deviceParameter,
+        querystring: programQuery,
+        response: { 200: ProgramPage.describe('Programs.'), ...problems('not-found') },
+      },
+    },
+    async (request, reply) => {
+      const { device } = request.params;
+      const filter = { deviceId: device, module: request.query.module, ...rangeOf(request.query) };
+      const page = await programs.list(filter, pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'program',
+        schema: Program,
+        idOf: ({ program }) => program.id,
+        toItem: toProgram,
+        damagedRows,
+      });
+    },
+  );
+
+  app.get(
+    '/v1/devices/:device/programs/:program',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getProgram',
+        tags,
+        summary: 'Get a program with its statistics',
+        params: programParameters,
+        response: { 200: Program.describe('The program, as the device last reported it.'), ...problems('not-found') },
+      },
+    },
+    async ({ params: { device, program } }) => toProgram(await programs.view(device, program)),
+  );
+
+  app.post(
+    '/v1/devices/:device/programs/:program/stop',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'stopProgram',
+        tags,
+        summary: 'Stop a program',
+        description: 'Ends its threads whatever they are inside of. Stopping it again changes nothing.',
+        params: programParameters,
+        response: { 202: Program.describe('The device was asked to stop it.'), ...postProblems('not-found') },
+      },
+    },
+    async (request, reply) => {
+      const { device, program } = request.params;
+      return reply.status(202).send(toProgram(await programs.stop(device, program, requesterOf(request))));
+    },
+  );
+}
+
+function toStarted(view: ProgramView): Making<202, z.infer<typeof Program>> {
+  const { id, deviceId } = view.program;
+  return { status: 202, location: `/v1/devices/${deviceId}/programs/${id}`, body: toProgram(view) };
+}
+
+function toProgram({ program, state, statistics }: ProgramView): z.infer<typeof Program> {
+  const { id, deviceId, name, module, threads, calls, pauseMilliseconds, deadlineMilliseconds, failure, createdAt } = program;
+  return {
+    id,
+    device: deviceId,
+    name,
+    module,
+    export: program.export,
+    type: FunctionType.parse(program.type),
+    arguments: z.array(z.string()).parse(program.arguments),
+    threads,
+    calls: calls === null ? null : Number(calls),
+    pauseMilliseconds,
+    recovery: Program.shape.recovery.parse(program.recovery),
+    addressing: Program.shape.addressing.parse(program.addressing),
+    deadlineMilliseconds,
+    state,
+    failure,
+    statistics: statistics && toStatistics(statistics),
+    createdAt: createdAt.toISOString(),
+  };
+}
+
+function toStatistics({ program: _, versions, ...facts }: ProgramStatistics): z.infer<typeof Statistics> {
+  return { ...facts, versions: versions.map(({ latency, ...calls }) => ({ ...calls, latency: toQuantiles(latency) })) };
+}
+
+function toQuantiles(latency: Latency): z.infer<typeof Statistics>['versions'][number]['latency'] {
+  const calls = latencyCalls(latency);
+  if (calls === 0) return null;
+  const microsecondsAt = (quantile: number) => latencyQuantile(latency, quantile) ?? 0;
+  return {
+    calls,
+    p50Microseconds: microsecondsAt(0.5),
+    p90Microseconds: microsecondsAt(0.9),
+    p99Microseconds: microsecondsAt(0.99),
+    maximumMicroseconds: microsecondsAt(1),
+  };
+}

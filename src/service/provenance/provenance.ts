@@ -1,0 +1,168 @@
+// The provenance of builds: what the service states of each, and signs; publishers put their signatures to it.
+
+import { isSignedBy } from '../../proof/ed25519.ts';
+import { type Envelope, readEnvelope, signatureLimit, signedBytes } from '../../proof/envelope.ts';
+import {
+  type Provenance as ProvenanceFacts,
+  readStatement,
+  type StatedOptions,
+  statementOf,
+  statementPayloadType,
+} from '../../proof/statement.ts';
+import { audit, type Context, type Requester, service } from '../context.ts';
+import { withoutMarks } from '../database/readable-rows.ts';
+import type { Records } from '../database/records.ts';
+import type { BuildRecord } from '../modules/repository.ts';
+import { invalidValue, notFound, Problem } from '../problem.ts';
+import type { SigningKeys } from '../signing-keys/signing-keys.ts';
+
+/** Builds from before that get their statements in one transaction. */
+const statedAtOnce = 500;
+
+export type PublisherSignature = {
+  readonly keyId: string;
+  /** Base64. */
+  readonly signature: string;
+};
+
+export class Provenance {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /** The statement of a build, with its signatures. @throws {Problem} `not-found`. */
+  async find(module: string, version: string): Promise<Envelope> {
+    const build = await findBuild(this.#context.store.records, module, version);
+    return envelopeOf(build);
+  }
+
+  /** The statement of the build, or of the driver, that an image is of. @throws {Problem} `not-found`. */
+  async ofImage(digest: string): Promise<Envelope> {
+    const { builds } = this.#context.store.records;
+    const build = await builds.ofImage(digest);
+    if (build !== null) return envelopeOf(build);
+    const statement = await builds.driverStatement(digest);
+    const envelope = statement === null ? null : readEnvelope(statement);
+    if (envelope === null) throw notFound('signed statement of the image', `${digest}: push its source, or start its program again`);
+    return envelope;
+  }
+
+  /**
+   * Puts a publisher's signature to the statement of a build; the same again changes nothing.
+   * @throws {Problem} `not-found`, `invalid-value`, `too-many-signatures`.
+   */
+  async sign(module: string, version: string, { keyId, signature }: PublisherSignature, requester: Requester): Promise<BuildRecord> {
+    return this.#context.store.transaction(async (records) => {
+      const build = await findBuild(records, module, version);
+      const envelope = envelopeOf(build);
+      const key = await records.publisherKeys.findByKeyId(keyId);
+      if (key === null)
+        throw invalidValue('/keyId', `no publisher key ${keyId} is registered: an administrator registers it (POST /v1/publisher-keys)`);
+      if (key.revokedAt !== null) throw invalidValue('/keyId', `the publisher key ${key.name} was revoked: sign with another`);
+      if (!isSignedBy({ pem: key.publicKey }, signedBytes(envelope), Buffer.from(signature, 'base64')))
+        throw invalidValue(
+          '/signature',
+          `it is not the signature of ${key.name} under the statement of ${module}@${version}: sign the pre-authentication encoding of the envelope of GET …/provenance, as "patchbay build sign" does`,
+        );
+      const others = envelope.signatures.filter(({ keyid }) => keyid !== keyId);
+      const isThere = envelope.signatures.some(({ keyid, sig }) => keyid === keyId && sig === signature);
+      if (isThere) return build;
+      if (others.length >= signatureLimit)
+        throw new Problem('too-many-signatures', `${module}@${version} has ${signatureLimit} signatures, as many as may be`);
+      const signed = JSON.stringify({ ...envelope, signatures: [...others, { keyid: keyId, sig: signature }] });
+      await records.builds.setStatement(build.id, { pushedBy: build.pushedBy, envelope: signed });
+      const detail = { module, version, image: build.imageDigest, publisherKey: key.id, keyId };
+      await audit(records, requester, new Date(), [{ action: 'build.signed', object: build.id, detail }]);
+      return { ...build, envelope: signed };
+    });
+  }
+}
+
+/** The statement of a build in an envelope that the service has signed, as it is kept. */
+export function stateBuild(signingKeys: SigningKeys, facts: Omit<ProvenanceFacts, 'origin'>): string {
+  return JSON.stringify(signingKeys.seal(statementPayloadType, statementOf({ ...facts, origin: signingKeys.origin })));
+}
+
+/**
+ * Gives the builds from before there were statements theirs. Only where the audit trail tells of the same image: whoever can change the database
+ * is not to have the service sign what they made of it by taking the statement away.
+ */
+export async function stateOldBuilds({ store, signingKeys }: Pick<Context, 'store' | 'signingKeys'>): Promise<void> {
+  let after = '';
+  for (;;) {
+    const builds = await store.records.builds.unstated(after, statedAtOnce);
+    const last = builds.at(-1);
+    if (last === undefined) return;
+    after = last.id;
+    await store.transaction((records) => stateAudited(records, signingKeys, withoutMarks(builds)));
+  }
+}
+
+async function stateAudited(records: Records, signingKeys: SigningKeys, builds: readonly BuildRecord[]): Promise<void> {
+  await signingKeys.renew(records);
+  const ids = builds.map(({ id }) => id);
+  const creations = new Map((await records.audit.of('build.created', ids)).map((event) => [event.object, event]));
+  const stated: BuildRecord[] = [];
+  for (const build of builds) {
+    const { module, version, language, compiler, sourceDigest, imageDigest } = build;
+    const creation = creations.get(build.id);
+    if (creation === undefined || !tellsOf(creation.detail, build)) continue;
+    const { actor: pushedBy, requestId } = creation;
+    const facts = { module, version, language, compiler, sourceDigest, imageDigest, pushedBy, requestId };
+    const envelope = stateBuild(signingKeys, { ...facts, startedAt: null, finishedAt: build.createdAt });
+    await records.builds.setStatement(build.id, { pushedBy, envelope });
+    stated.push(build);
+  }
+  await audit(
+    records,
+    service,
+    new Date(),
+    stated.map(({ id, module, version, imageDigest }) => ({
+      action: 'build.stated',
+      object: id,
+      detail: { module, version, image: imageDigest },
+    })),
+  );
+}
+
+/** Whether the audit trail's event of a build's creation is of a build like this. */
+function tellsOf(detail: unknown, { module, version, language, imageDigest }: BuildRecord): boolean {
+  if (typeof detail !== 'object' || detail === null) return false;
+  const told = new Map<string, unknown>(Object.entries(detail));
+  return (
+    told.get('module') === module &&
+    told.get('version') === version &&
+    told.get('language') === language &&
+    told.get('image') === imageDigest
+  );
+}
+
+async function findBuild(records: Records, module: string, version: string): Promise<BuildRecord> {
+  const build = await records.builds.find(module, version);
+  if (build === null) throw notFound('build', `${module}@${version}`);
+  return build;
+}
+
+function envelopeOf(build: BuildRecord): Envelope {
+  const envelope = keptEnvelope(build);
+  if (envelope === null) throw unstated(build);
+  return envelope;
+}
+
+/** The statement of a build, with its signatures; null where there is none that can be read. */
+export function keptEnvelope({ envelope }: BuildRecord): Envelope | null {
+  return envelope === null ? null : readEnvelope(envelope);
+}
+
+/** The options that a build was compiled with; none where no statement of them can be read. */
+export function optionsOf(build: BuildRecord): StatedOptions {
+  const envelope = keptEnvelope(build);
+  return (envelope === null ? null : readStatement(envelope))?.options ?? {};
+}
+
+/** What is said of a build that has no such statement. */
+export function unstated({ module, version }: BuildRecord): Problem {
+  return notFound('statement of the build', `${module}@${version} that can be read: push its source under a higher version`);
+}

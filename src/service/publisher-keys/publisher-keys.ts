@@ -1,0 +1,99 @@
+// Publishers' keys: whose signatures of builds devices can be made to demand. The service has their public parts alone.
+
+import { KeyError, type PublicKey, readPublicKey } from '../../proof/ed25519.ts';
+import { newIdentifier } from '../../protocol/identifiers.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage } from '../context.ts';
+import type { DamagedItem } from '../database/damaged-rows.ts';
+import type { PageByTime } from '../database/page.ts';
+import { unreadablePosition } from '../database/readable-rows.ts';
+import type { Records } from '../database/records.ts';
+import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { invalidValue, notFound, Problem } from '../problem.ts';
+import type { PublisherKeyFilter, PublisherKeyRecord } from './repository.ts';
+
+/** Keys that are not revoked. */
+const keyLimit = 1_000;
+
+export type NewPublisherKeyRequest = {
+  readonly name: string;
+  /** In PEM. */
+  readonly publicKey: string;
+};
+
+export class PublisherKeys {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /** Registers a key; one that was revoked is never taken again. @throws {Problem} `invalid-value`, `name-taken`, `too-many-keys`. */
+  async create(
+    { name, publicKey }: NewPublisherKeyRequest,
+    requester: Requester,
+    answerOf: AnswerOf<PublisherKeyRecord>,
+  ): Promise<PublisherKeyRecord> {
+    const { keyId, pem } = readKey(publicKey);
+    return this.#context.store.transaction(async (records) => {
+      const known = await records.publisherKeys.findByKeyId(keyId);
+      if (known !== null) {
+        const how = known.revokedAt === null ? 'is registered already' : 'was revoked: make another pair of keys';
+        throw invalidValue('/publicKey', `this key, ${known.name} (${known.id}), ${how}`);
+      }
+      const taken = await records.publisherKeys.findByName(name);
+      if (taken !== null)
+        throw new Problem('name-taken', `the publisher key ${taken.id} has the name "${name}": choose another, or revoke that one first`);
+      if ((await records.publisherKeys.countInUse()) >= keyLimit)
+        throw new Problem('too-many-keys', `there are ${keyLimit} publisher keys, as many as may be: revoke those that nobody uses`);
+      const [id, createdAt] = [newIdentifier('publisher key'), new Date()];
+      const key: PublisherKeyRecord = { id, name, keyId, publicKey: pem, createdAt, createdBy: requester.actor, revokedAt: null };
+      await records.publisherKeys.create(key);
+      await audit(records, requester, createdAt, [
+        { action: 'publisher-key.created', object: id, detail: { name, keyId, publicKey: pem } },
+      ]);
+      await keepAnswer(records, requester, answerOf, key);
+      return key;
+    });
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async find(id: string): Promise<PublisherKeyRecord> {
+    return findKey(this.#context.store.records, id);
+  }
+
+  list(filter: PublisherKeyFilter, page: PageByTime): Promise<PageOf<PublisherKeyRecord | DamagedItem, PageByTime>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#context.store.records.publisherKeys.list(filter, wanted),
+      positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
+      positionOfUnreadable: unreadablePosition.byTime,
+    });
+  }
+
+  /** The key's signatures do not count any more in loads that are requested from now on. @throws {Problem} `not-found`. */
+  async revoke(id: string, requester: Requester): Promise<PublisherKeyRecord> {
+    return this.#context.store.transaction(async (records) => {
+      const key = await findKey(records, id);
+      if (key.revokedAt !== null) return key;
+      const revokedAt = new Date();
+      await records.publisherKeys.revoke(id, revokedAt);
+      const { name, keyId } = key;
+      await audit(records, requester, revokedAt, [{ action: 'publisher-key.revoked', object: id, detail: { name, keyId } }]);
+      return { ...key, revokedAt };
+    });
+  }
+}
+
+function readKey(pem: string): PublicKey {
+  try {
+    return readPublicKey(pem);
+  } catch (error) {
+    if (error instanceof KeyError) throw invalidValue('/publicKey', error.message);
+    throw error;
+  }
+}
+
+async function findKey(records: Records, id: string): Promise<PublisherKeyRecord> {
+  const key = await records.publisherKeys.find(id);
+  if (key === null) throw notFound('publisher key', id);
+  return key;
+}

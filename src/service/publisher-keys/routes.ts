@@ -1,0 +1,101 @@
+// /v1/publisher-keys: publishers' public keys are registered, listed and revoked.
+
+import type { z } from 'zod';
+import { Digest } from '../../protocol/identifiers.ts';
+import type { Control } from '../control.ts';
+import { pageByTime, sendPage } from '../http/pages.ts';
+import { postProblems, problems } from '../http/problem-schemas.ts';
+import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import type { PublisherKeyRecord } from './repository.ts';
+import { NewPublisherKey, PublisherKey, PublisherKeyPage, publisherKeyParameter, publisherKeyQuery } from './schemas.ts';
+
+const tags = ['publisher keys'];
+
+export function addPublisherKeyRoutes(app: Api, { publisherKeys, damagedRows }: Control): void {
+  app.post(
+    '/v1/publisher-keys',
+    {
+      config: { access: 'admin' },
+      schema: {
+        operationId: 'createPublisherKey',
+        tags,
+        summary: 'Register the public key of a publisher',
+        description:
+          'Signatures by it can be put to builds, and signature policies can demand them. A key that was revoked is not taken again.',
+        body: NewPublisherKey,
+        response: { 201: PublisherKey.describe('The key is registered.'), ...postProblems('name-taken', 'too-many-keys') },
+      },
+    },
+    async (request, reply) => {
+      const created = await publisherKeys.create(request.body, requesterOf(request), (made) => toAnswer(toCreated(made)));
+      const { status, location, body } = toCreated(created);
+      return reply.status(status).header('location', location).send(body);
+    },
+  );
+
+  app.get(
+    '/v1/publisher-keys',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listPublisherKeys',
+        tags,
+        summary: 'List publisher keys',
+        querystring: publisherKeyQuery,
+        response: { 200: PublisherKeyPage.describe('Keys, by the time they were registered.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const { revoked } = request.query;
+      const filter = { isRevoked: revoked === undefined ? undefined : revoked === 'true' };
+      const page = await publisherKeys.list(filter, pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'publisher key',
+        schema: PublisherKey,
+        idOf: ({ id }) => id,
+        toItem: toPublisherKey,
+        damagedRows,
+      });
+    },
+  );
+
+  app.get(
+    '/v1/publisher-keys/:publisherKey',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getPublisherKey',
+        tags,
+        summary: 'Get a publisher key',
+        params: publisherKeyParameter,
+        response: { 200: PublisherKey.describe('The key.'), ...problems('not-found') },
+      },
+    },
+    async ({ params }) => toPublisherKey(await publisherKeys.find(params.publisherKey)),
+  );
+
+  app.post(
+    '/v1/publisher-keys/:publisherKey/revoke',
+    {
+      config: { access: 'admin' },
+      schema: {
+        operationId: 'revokePublisherKey',
+        tags,
+        summary: 'Revoke a publisher key',
+        description:
+          'Its signatures do not count in any load that is requested from now on, and it is never taken again. Revoking it again changes nothing.',
+        params: publisherKeyParameter,
+        response: { 200: PublisherKey.describe('The key, revoked.'), ...postProblems('not-found') },
+      },
+    },
+    async (request) => toPublisherKey(await publisherKeys.revoke(request.params.publisherKey, requesterOf(request))),
+  );
+}
+
+function toCreated(key: PublisherKeyRecord): Making<201, z.infer<typeof PublisherKey>> {
+  return { status: 201, location: `/v1/publisher-keys/${key.id}`, body: toPublisherKey(key) };
+}
+
+function toPublisherKey({ keyId, createdAt, revokedAt, ...key }: PublisherKeyRecord): z.infer<typeof PublisherKey> {
+  return { ...key, keyId: Digest.parse(keyId), createdAt: createdAt.toISOString(), revokedAt: revokedAt?.toISOString() ?? null };
+}

@@ -1,0 +1,124 @@
+// What is not kept for ever: old events, once a checkpoint has them, and images that no device has or can go back to.
+
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Checkpoints } from '../audit/checkpoints.ts';
+import { tileWidth } from '../audit/merkle-tiles.ts';
+import type { Clock } from '../clock/service-clock.ts';
+import { audit, service } from '../context.ts';
+import type { Records } from '../database/records.ts';
+import type { Store } from '../database/store.ts';
+import type { ImageStay } from '../modules/image-repository.ts';
+import type { LoadableBuild } from '../modules/repository.ts';
+import { Problem } from '../problem.ts';
+
+export type RetentionSettings = {
+  /** Milliseconds between looks at what is old. */
+  readonly interval: number;
+  /** Milliseconds that events are kept; null: for ever. */
+  readonly keepEvents: number | null;
+  /** Milliseconds that images are kept that no device has or can go back to; null: for ever. */
+  readonly keepImages: number | null;
+  /** Versions of a module that a device can go back to, besides the one that it has. */
+  readonly keepVersions: number;
+};
+
+/** Events removed in one transaction: whole tiles of the Merkle tree, which stay. */
+const eventsAtOnce = 16 * tileWidth;
+/** Devices whose histories are looked at in one go. */
+const devicesAtOnce = 500;
+/** Images removed in one transaction. */
+const imagesAtOnce = 100;
+
+/** @throws {Problem} `image-pruned`. */
+export function checkHasImage(build: LoadableBuild): void {
+  const reason = withoutImage(build);
+  if (reason !== null) throw new Problem('image-pruned', reason);
+}
+
+/** Since when a build is without its image, and what to do; null where it has it. */
+export function withoutImage({
+  module,
+  version,
+  imagePrunedAt,
+}: Pick<LoadableBuild, 'module' | 'version' | 'imagePrunedAt'>): string | null {
+  if (imagePrunedAt === null) return null;
+  return `the image of ${module}@${version} was pruned at ${imagePrunedAt.toISOString()}: push the same source under the same version, and it is back`;
+}
+
+/** Removes events that are older than they are kept, only those that a checkpoint has; what proves them stays. @throws {Problem} `trail-broken`. */
+export async function pruneEvents(
+  store: Store,
+  checkpoints: Checkpoints,
+  { keepEvents }: RetentionSettings,
+  clock: Pick<Clock, 'now'>,
+): Promise<void> {
+  if (keepEvents === null) return;
+  const { audit: events } = store.records;
+  // Events have the time of the service: one that is behind, or has been ahead, makes none of them old.
+  const now = Math.min((await store.records.retentionTime.now()).getTime(), clock.now().getTime());
+  let { prunedThrough } = await events.head();
+  const lastOld = await events.lastOld(prunedThrough, new Date(now - keepEvents));
+  if (lastOld - prunedThrough < tileWidth) return;
+  const { checkpoint } = await checkpoints.make();
+  const end = Math.floor(Math.min(lastOld, checkpoint.size) / tileWidth) * tileWidth;
+  while (prunedThrough < end) {
+    const through = Math.min(end, prunedThrough + eventsAtOnce);
+    await store.transaction(async (records) => {
+      await records.audit.prune(through);
+      const detail = { after: prunedThrough, through, checkpoint: checkpoint.size };
+      await audit(records, service, clock.now(), [{ action: 'audit.pruned', object: `checkpoint ${checkpoint.size}`, detail }]);
+    });
+    prunedThrough = through;
+    await delay(0);
+  }
+}
+
+/** Removes images that are older than they are kept, and that no device has or can go back to. */
+export async function pruneImages(store: Store, { keepImages, keepVersions }: RetentionSettings, clock: Pick<Clock, 'now'>): Promise<void> {
+  if (keepImages === null) return;
+  const now = await store.records.retentionTime.now();
+  const old = await store.records.images.keptBefore(new Date(now.getTime() - keepImages));
+  const used = await store.records.images.inUse();
+  const unused = new Set(old.filter((digest) => !used.has(digest)));
+  for (let last = ''; unused.size > 0; ) {
+    const deviceIds = await store.records.images.deviceIdsAfter(last, devicesAtOnce);
+    for (const digest of withinReach(await store.records.images.staysOf(deviceIds), keepVersions)) unused.delete(digest);
+    last = deviceIds.at(-1) ?? '';
+    if (deviceIds.length < devicesAtOnce) break;
+    await delay(0);
+  }
+  const digests = [...unused];
+  for (let first = 0; first < digests.length; first += imagesAtOnce)
+    await store.transaction((records) => remove(records, digests.slice(first, first + imagesAtOnce), clock.now()));
+}
+
+/** The images that each device has and can go back to. */
+export function withinReach(stays: readonly ImageStay[], keepVersions: number): Set<string> {
+  const ofModules = Map.groupBy(stays, ({ deviceId, module }) => `${deviceId}/${module}`);
+  return new Set(
+    [...ofModules.values()].flatMap((ofModule) =>
+      ofModule
+        .toSorted((left, right) => right.newest - left.newest)
+        .slice(0, keepVersions + 1)
+        .map(({ imageDigest }) => imageDigest),
+    ),
+  );
+}
+
+/** @param digests Of images that nobody needed; somebody may by now. */
+async function remove(records: Records, digests: readonly string[], prunedAt: Date): Promise<void> {
+  const used = await records.images.inUse();
+  const unused = digests.filter((digest) => !used.has(digest));
+  if (unused.length === 0) return;
+  const builds = await records.images.buildsOf(unused);
+  await records.images.remove(unused, prunedAt);
+  const drivers = unused.length - builds.length;
+  await audit(records, service, prunedAt, [
+    ...builds.map(({ id, module, version, imageDigest }) => ({
+      action: 'build.image-pruned',
+      object: id,
+      detail: { module, version, image: imageDigest },
+    })),
+    ...(drivers === 0 ? [] : [{ action: 'program.drivers-pruned', object: 'drivers', detail: { drivers } }]),
+  ]);
+}

@@ -1,0 +1,113 @@
+// Rollbacks: devices go back to a version of a module that they had, by ordinary loads.
+
+import type { Context, Requester } from '../context.ts';
+import type { Records } from '../database/records.ts';
+import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
+import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { type LoadTerms, makeLoads, type NewLoads, type Target } from '../loads/batches.ts';
+import { Problem } from '../problem.ts';
+import { versionsGoneThrough } from './going-back.ts';
+
+/** What loads have brought into one device that is looked at, the newest. */
+const stayLimit = 50;
+/** Devices that a message names. */
+const namedAtMost = 10;
+
+export type RollbackRequest = Omit<LoadTerms, 'versionPolicy' | 'downgradeReason'> & {
+  readonly module: string;
+  readonly selector: Selector;
+  /** A version that the devices had; null: of each device the one before the one that it has. */
+  readonly to: string | null;
+  readonly reason: string;
+  /** Whether devices that have no version to go back to are left out, or nothing is loaded anywhere. */
+  readonly whereNone: 'refuse' | 'skip';
+};
+
+export type NewRollback = NewLoads & {
+  /** Devices that have the version, and are left alone. */
+  readonly unchanged: readonly string[];
+  /** Devices that have no version to go back to. */
+  readonly skipped: readonly string[];
+};
+
+type Choice = ({ readonly kind: 'goes-back' } & Target) | { readonly kind: 'unchanged' | 'has-none'; readonly device: SelectedDevice };
+
+export class Rollbacks {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /**
+   * Accepts one load for each selected device that goes back, all of them or none.
+   * @throws {Problem} `invalid-value`, `nothing-to-roll-back`, `already-there`, `busy`.
+   */
+  async request(request: RollbackRequest, requester: Requester, answerOf: AnswerOf<NewRollback>): Promise<NewRollback> {
+    const { module, selector, to, reason, whereNone, ...how } = request;
+    const terms = { ...how, versionPolicy: 'downgrade' as const, downgradeReason: reason };
+    return this.#context.store.transaction(async (records) => {
+      const choices = await choose(records, await selectDevices(records, selector), module, to);
+      const targets = choices.filter((choice) => choice.kind === 'goes-back');
+      const unchanged = choices.flatMap(({ kind, device }) => (kind === 'unchanged' ? [device.id] : []));
+      const skipped = choices.flatMap(({ kind, device }) => (kind === 'has-none' ? [device.id] : []));
+      if (skipped.length > 0 && (whereNone === 'refuse' || targets.length === 0)) throw await nothingToRollBack(records, skipped, request);
+      if (targets.length === 0)
+        throw new Problem('already-there', `every device has ${module}@${to} in its module table: there is nothing to do`);
+      const versions = [...new Set(targets.map(({ build }) => build.version))];
+      const facts = { isRollback: true, versions, ...('labels' in selector ? selector : {}) };
+      const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
+      const made = await makeLoads(records, batch, this.#context.clock.now());
+      const accepted = { ...made, unchanged, skipped };
+      await keepAnswer(records, requester, answerOf, accepted);
+      return accepted;
+    });
+  }
+}
+
+/** What becomes of each device. */
+async function choose(records: Records, devices: readonly SelectedDevice[], module: string, to: string | null): Promise<Choice[]> {
+  const ids = devices.map(({ id }) => id);
+  const goals = to === null ? await versionsBefore(records, ids, module) : await versionNamed(records, ids, module, to);
+  const versions = [...new Set([...goals.values()].map(({ goal }) => goal))];
+  const builds = new Map((await records.builds.findMany(module, versions)).map((build) => [build.version, build]));
+  return devices.map((device) => {
+    const found = goals.get(device.id);
+    const build = builds.get(found?.goal ?? '');
+    if (found === undefined || build === undefined) return { kind: 'has-none', device };
+    return found.goal === found.current ? { kind: 'unchanged', device } : { kind: 'goes-back', device, build };
+  });
+}
+
+type Goal = { readonly current: string; readonly goal: string };
+
+/** Of each device that has one, the version before the one that it has. */
+async function versionsBefore(records: Records, ids: readonly string[], module: string): Promise<Map<string, Goal>> {
+  const loaded = Map.groupBy(await records.history.loadedVersions(ids, module, stayLimit), ({ deviceId }) => deviceId);
+  return new Map(
+    [...loaded].flatMap(([id, versions]) => {
+      const [current, goal] = versionsGoneThrough(versions, versions.length < stayLimit).toReversed();
+      return current === undefined || goal === undefined ? [] : [[id, { current, goal }] as const];
+    }),
+  );
+}
+
+/** Of each device that has had it, the version that is named. */
+async function versionNamed(records: Records, ids: readonly string[], module: string, goal: string): Promise<Map<string, Goal>> {
+  const had = new Set(await records.history.devicesThatHad(ids, module, goal));
+  const newest = await records.history.loadedVersions(ids, module, 1);
+  return new Map(newest.flatMap(({ deviceId, version }) => (had.has(deviceId) ? [[deviceId, { current: version, goal }] as const] : [])));
+}
+
+async function nothingToRollBack(records: Records, without: readonly string[], { module, to }: RollbackRequest): Promise<Problem> {
+  const named = (await records.devices.findMany(without.slice(0, namedAtMost))).map(({ name }) => name).toSorted();
+  const others = without.length > namedAtMost ? ` and ${without.length - namedAtMost} more` : '';
+  const [missing, hint] =
+    to === null
+      ? [`no version of ${module} before the one in memory among what their newest ${stayLimit} loads brought in`, 'Name one with "to"']
+      : [`not had ${module}@${to} in memory`, `GET /v1/devices/DEVICE/modules/${module}/history lists what a device has had`];
+  return new Problem(
+    'nothing-to-roll-back',
+    `${named.join(', ')}${others} have ${missing}; nothing was loaded anywhere. ${hint}, or leave these devices out`,
+  );
+}

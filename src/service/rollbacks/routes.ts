@@ -1,0 +1,79 @@
+// /v1/rollbacks, and the rollback of a module on a device: devices go back to versions that they had.
+
+import type { z } from 'zod';
+import type { Control } from '../control.ts';
+import { historyParameters } from '../history/schemas.ts';
+import { postProblems } from '../http/problem-schemas.ts';
+import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import { locationOf, toAccepted } from '../loads/routes.ts';
+import { AcceptedLoads } from '../loads/schemas.ts';
+import { selectorOf } from '../loads/terms-schemas.ts';
+import type { NewRollback as NewRollbackMade } from './rollbacks.ts';
+import { AcceptedRollback, ModuleRollback, NewRollback } from './schemas.ts';
+
+const tags = ['loads'];
+const rules =
+  'The loads are ordinary ones, of the policy `downgrade`. The version before the one that a device has is the one that it had before the load that brought that in; ' +
+  'one rollback after another goes further back, not forward again.';
+
+export function addRollbackRoutes(app: Api, { devices, rollbacks }: Control): void {
+  app.post(
+    '/v1/devices/:device/modules/:module/rollback',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'rollBackModule',
+        tags,
+        summary: 'Roll a module of a device back',
+        description: rules,
+        params: historyParameters,
+        body: ModuleRollback,
+        response: {
+          202: AcceptedLoads.describe('The load is accepted: it is sure to reach an outcome. `Location` is the load.'),
+          ...postProblems('not-found', 'nothing-to-roll-back', 'already-there', 'image-pruned'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { device, module } = request.params;
+      await devices.view(device);
+      const { to = null, drainMilliseconds = null, ...terms } = request.body;
+      const rollback = { ...terms, module, to, drainMilliseconds, selector: { devices: [device] }, whereNone: 'refuse' as const };
+      const accepted = await rollbacks.request(rollback, requesterOf(request), (made) => toAnswer(toAccepted(made)));
+      const { status, location, body } = toAccepted(accepted);
+      return reply.status(status).header('location', location).send(body);
+    },
+  );
+
+  app.post(
+    '/v1/rollbacks',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'createRollback',
+        tags,
+        summary: 'Roll a module back on devices',
+        description: `Makes one load for each selected device that goes back, all of them or none. ${rules}`,
+        body: NewRollback,
+        response: {
+          202: AcceptedRollback.describe(
+            'The loads are accepted: each is sure to reach an outcome. `Location` is the load, or the list of them where there are several.',
+          ),
+          ...postProblems('nothing-to-roll-back', 'already-there', 'image-pruned'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { devices: named, labels, to = null, drainMilliseconds = null, ...rest } = request.body;
+      const rollback = { ...rest, to, drainMilliseconds, selector: selectorOf({ devices: named, labels }) };
+      const accepted = await rollbacks.request(rollback, requesterOf(request), (made) => toAnswer(toAcceptedRollback(made)));
+      const { status, location, body } = toAcceptedRollback(accepted);
+      return reply.status(status).header('location', location).send(body);
+    },
+  );
+}
+
+function toAcceptedRollback(made: NewRollbackMade): Making<202, z.infer<typeof AcceptedRollback>> {
+  const { batch, loads, unchanged, skipped } = made;
+  return { status: 202, location: locationOf(made), body: { batch, loads: [...loads], unchanged: [...unchanged], skipped: [...skipped] } };
+}

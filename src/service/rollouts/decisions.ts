@@ -1,0 +1,146 @@
+// What operators decide about a rollout: each is one change in one transaction, and the same once more changes nothing.
+
+import { type AuditEntry, audit, type Requester } from '../context.ts';
+import type { Records } from '../database/records.ts';
+import { notFound, Problem } from '../problem.ts';
+import { rolloutLimits } from './plan.ts';
+import type { RolloutRecord } from './repository.ts';
+import { checkNoConflict } from './requests.ts';
+import { beginRollback } from './rollback.ts';
+import { type RolloutView, viewOf } from './standing.ts';
+import type { RolloutState } from './steps.ts';
+import { withdraw } from './withdrawal.ts';
+
+/** Carries a decision out on a rollout as it stands, and answers how a rollout stands then. */
+export type Decision = (records: Records, view: RolloutView, requester: Requester, now: Date) => Promise<RolloutView>;
+
+/** No more loads are requested, and no wave passes; loads that are under way go on. @throws {Problem} `rollout-state`. */
+export const pause =
+  (reason: string | null): Decision =>
+  async (records, view, requester, now) => {
+    if (view.state === 'paused') return view;
+    checkState(view, 'paused', ['pending', 'running', 'awaiting-approval']);
+    return change(records, view, { state: 'paused', reason: reason ?? 'an operator has paused it' }, requester, now, 'paused', { reason });
+  };
+
+/** Goes on from where it was; a wave that has failed is not judged any more. @throws {Problem} `rollout-state`. */
+export const resume: Decision = async (records, view, requester, now) => {
+  const { record, wave } = view;
+  if (view.state === 'running' || view.state === 'awaiting-approval') return view;
+  checkState(view, 'resumed', ['paused']);
+  const hasFailed = wave?.state === 'failed';
+  if (wave !== null && hasFailed) await records.rollouts.changeWave(record.id, wave.number, { state: 'loading', accepted: true });
+  const state = record.startedAt === null ? 'pending' : wave?.state === 'awaiting-approval' ? 'awaiting-approval' : 'running';
+  return change(records, view, { state, reason: null }, requester, now, 'resumed', hasFailed ? { despite: wave.record.failure } : {});
+};
+
+/** Lets a wave begin that waits for it. @throws {Problem} `rollout-state` where that wave does not. */
+export const approve =
+  (number: number): Decision =>
+  async (records, view, requester, now) => {
+    const wave = view.waves.find((one) => one.number === number);
+    if (wave?.record.approvedBy != null) return view;
+    if (wave?.state !== 'awaiting-approval' || view.state !== 'awaiting-approval') {
+      const waiting = view.state === 'awaiting-approval' ? `wave ${view.wave?.number} does` : `it is ${view.state}`;
+      throw new Problem('rollout-state', `wave ${number} of the rollout ${view.record.id} does not wait for approval: ${waiting}`);
+    }
+    await records.rollouts.changeWave(view.record.id, number, { state: 'waiting', approvedBy: requester.actor });
+    return change(records, view, { state: 'running' }, requester, now, 'approved', { wave: number });
+  };
+
+/** Ends it: devices that have got the build keep it, and loads that are with their hosts go on. @throws {Problem} `rollout-state`. */
+export const abort =
+  (reason: string | null): Decision =>
+  async (records, view, requester, now) => {
+    if (view.state === 'aborted') return view;
+    checkState(view, 'aborted', ['pending', 'running', 'awaiting-approval', 'paused']);
+    const { id } = view.record;
+    const skipped = await withdraw(records, id, 'aborted', requester, now);
+    const changes = { state: 'aborted', reason: reason ?? 'an operator has aborted it', joinableUntil: null };
+    return change(records, view, changes, requester, now, 'aborted', { reason, skipped });
+  };
+
+/**
+ * Tries devices again whose loads have not succeeded, and judges their waves anew.
+ * @throws {Problem} `rollout-state` where there are none, or it is rolled back or aborted; `rollout-conflict`.
+ */
+export const retryFailed: Decision = async (records, view, requester, now) => {
+  const { record, waves } = view;
+  checkState(view, 'tried again', ['running', 'awaiting-approval', 'paused', 'completed']);
+  const begun = waves.filter(({ state }) => state !== 'waiting' && state !== 'awaiting-approval').map(({ number }) => number);
+  const retried = await records.rollouts.retryFailed(record.id, begun, rolloutLimits.attempts);
+  if (retried.size === 0)
+    throw new Problem(
+      'rollout-state',
+      `no load of the rollout ${record.id} has failed that could be tried again (each may be ${rolloutLimits.attempts} times)`,
+    );
+  for (const number of retried.keys())
+    await records.rollouts.changeWave(record.id, number, {
+      state: 'loading',
+      failure: null,
+      accepted: false,
+      soakUntil: null,
+      endedAt: null,
+    });
+  const changes = { state: 'running', reason: null, endedAt: null };
+  const devices = [...retried.values()].reduce((total, count) => total + count, 0);
+  if (record.endedAt !== null) await checkNoConflict(records, record);
+  return change(records, view, changes, requester, now, 'retried', { devices });
+};
+
+/** Takes every device that has got the build back to what it had. Answers the rollout that does it. @throws {Problem} `rollout-state`, `rollout-conflict`. */
+export const rollBack =
+  (reason: string): Decision =>
+  async (records, view, requester, now) => {
+    const { record, tally, rolledBackBy } = view;
+    if (view.state === 'rolling-back' && rolledBackBy !== null) return after(records, rolledBackBy, now);
+    if (record.rollbackOf !== null)
+      throw new Problem(
+        'rollout-state',
+        `the rollout ${record.id} is a rollback itself: roll the version out that the devices are to have`,
+      );
+    checkState(view, 'rolled back', ['running', 'awaiting-approval', 'paused', 'completed', 'aborted']);
+    if (tally.loaded + tally.loading === 0)
+      throw new Problem('nothing-to-roll-back', `no device has got its version by the rollout ${record.id}: abort it, and it is over`);
+    if (record.endedAt !== null) await checkNoConflict(records, record);
+    await beginRollback(records, view, reason, requester, now);
+    const back = await records.rollouts.rollbackOf(record.id);
+    return after(records, back?.id ?? '', now);
+  };
+
+/** No more devices join it. @throws {Problem} `rollout-state` where none do. */
+export const closeToDevices: Decision = async (records, view, requester, now) => {
+  const { record } = view;
+  if (record.joinableUntil === null || record.rollbackOf !== null)
+    throw new Problem('rollout-state', `no devices join the rollout ${record.id}: it has those that it was requested with`);
+  if (record.joinableUntil <= now) return view;
+  return change(records, view, { joinableUntil: now }, requester, now, 'closed', {});
+};
+
+function checkState({ record, state }: RolloutView, what: string, allowed: readonly RolloutState[]): void {
+  if (!allowed.includes(state))
+    throw new Problem(
+      'rollout-state',
+      `the rollout ${record.id} cannot be ${what}: it is ${state}, and would have to be ${allowed.join(' or ')}`,
+    );
+}
+
+async function change(
+  records: Records,
+  { record }: RolloutView,
+  changes: Partial<Omit<RolloutRecord, 'id' | 'plan'>>,
+  requester: Requester,
+  now: Date,
+  action: string,
+  detail: AuditEntry['detail'],
+): Promise<RolloutView> {
+  await records.rollouts.change(record.id, changes);
+  await audit(records, requester, now, [{ action: `rollout.${action}`, object: record.id, detail }]);
+  return after(records, record.id, now);
+}
+
+async function after(records: Records, id: string, now: Date): Promise<RolloutView> {
+  const record = await records.rollouts.find(id);
+  if (record === null) throw notFound('rollout', id);
+  return viewOf(records, record, now);
+}

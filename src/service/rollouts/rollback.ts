@@ -1,0 +1,135 @@
+// The way back: the devices that have got a rollout's build go back to what they had, by a rollout of its own, which is fed as their loads end.
+
+import { newIdentifier } from '../../protocol/identifiers.ts';
+import { audit, type Requester, service } from '../context.ts';
+import type { Records } from '../database/records.ts';
+import { isOpenToDevices, openEnd } from './joining.ts';
+import type { RolloutPlan, Thresholds } from './plan.ts';
+import type { NewRolloutDevice, PatchedDevice, RolloutRecord } from './repository.ts';
+import type { RolloutView } from './standing.ts';
+import { withdraw } from './withdrawal.ts';
+
+/** Devices that are taken over in one transaction. */
+const devicesAtOnce = 500;
+
+const unjudged: Thresholds = {
+  failedLoadsPercent: null,
+  interruptedAccesses: null,
+  failedCallsPercent: null,
+  abiViolations: null,
+  latencyIncreasePercent: null,
+  minimumCalls: 0,
+  requireCalls: false,
+};
+
+/** Ends what the rollout would still do, and begins to take its devices back. */
+export async function beginRollback(
+  records: Records,
+  { record, plan, rolledBackBy }: RolloutView,
+  reason: string,
+  requester: Requester,
+  now: Date,
+): Promise<void> {
+  const { id, module } = record;
+  await withdraw(records, id, 'rolled back', requester, now);
+  await records.rollouts.change(id, { state: 'rolling-back', reason, endedAt: null, joinableUntil: null });
+  const back = rolledBackBy ?? newIdentifier('rollout');
+  if (rolledBackBy === null) {
+    const rollback = {
+      id: back,
+      module,
+      version: null,
+      plan: planBack(plan, reason),
+      state: 'running',
+      rollbackOf: id,
+      requestedAt: now,
+      requestedBy: requester.actor,
+      startedAt: now,
+      joinableUntil: openEnd,
+    };
+    await records.rollouts.create(rollback, [{ number: 1, state: 'loading', startedAt: now }]);
+  }
+  await audit(records, requester, now, [{ action: 'rollout.rolling-back', object: id, detail: { rollback: back, reason } }]);
+}
+
+/** What is next of a rollback: devices are taken over, no more come, or it is over; and the rollout that does it. */
+export type TakingBack = { readonly back: RolloutRecord } & (
+  | { readonly kind: 'take-over'; readonly devices: readonly PatchedDevice[] }
+  | { readonly kind: 'close-to-devices' | 'end-rollback' }
+);
+
+/** What is next of a rollout that is being rolled back; null where that waits for loads. */
+export async function nextOfRollback(records: Records, { record, tally }: RolloutView, now: Date): Promise<TakingBack | null> {
+  const back = await records.rollouts.rollbackOf(record.id);
+  if (back === null) throw new Error(`the rollout ${record.id} is being rolled back, and there is no rollout that does it`);
+  const devices = await records.rollouts.loadedNotIn(record.id, back.id, devicesAtOnce);
+  if (devices.length > 0) return { kind: 'take-over', devices, back };
+  if (tally.loading > 0) return null;
+  if (back.endedAt !== null) return { kind: 'end-rollback', back };
+  return isOpenToDevices(back, now) ? { kind: 'close-to-devices', back } : null;
+}
+
+/** Has the next devices go back that have got the build; ends when all have, and none can get it any more. */
+export async function takeBack(records: Records, { record }: RolloutView, next: TakingBack, now: Date): Promise<void> {
+  const { back } = next;
+  switch (next.kind) {
+    case 'take-over':
+      await addDevices(records, record, back, next.devices);
+      if (back.endedAt !== null) await reopen(records, back);
+      return;
+    case 'close-to-devices':
+      await records.rollouts.change(back.id, { joinableUntil: now });
+      return;
+    case 'end-rollback':
+      await records.rollouts.change(record.id, { state: 'rolled-back', endedAt: now });
+      await audit(records, service, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
+  }
+}
+
+async function addDevices(records: Records, { module, version }: RolloutRecord, back: RolloutRecord, devices: readonly PatchedDevice[]) {
+  const last = await records.rollouts.lastPosition(back.id);
+  const current = await records.devices.versionsOf(
+    devices.map(({ deviceId }) => deviceId),
+    module,
+  );
+  const added = devices.map(({ deviceId, previousVersion }, index): NewRolloutDevice => {
+    const now = current.get(deviceId) ?? null;
+    const place = { deviceId, position: last + index + 1, wave: 1, previousVersion: now };
+    if (now !== version) return { ...place, version: now ?? '', state: 'skipped', reason: `it has ${module}@${now} by now` };
+    if (previousVersion === null)
+      return { ...place, version: '', state: 'failed', reason: `it had no ${module} before: there is nothing to go back to` };
+    if (previousVersion === version)
+      return { ...place, version: previousVersion, state: 'skipped', reason: `it had ${module}@${version} before` };
+    return { ...place, version: previousVersion, state: 'waiting', reason: null };
+  });
+  await records.rollouts.addDevices(back.id, added);
+}
+
+async function reopen(records: Records, { id }: RolloutRecord): Promise<void> {
+  await records.rollouts.changeWave(id, 1, { state: 'loading', endedAt: null, soakUntil: null });
+  await records.rollouts.change(id, { state: 'running', endedAt: null, joinableUntil: openEnd });
+}
+
+/** All at once, whatever comes of it: what is there is known to be bad. */
+function planBack({ name, terms, devicesInFlight, loadsPerMinute, rollbackDeadlineSeconds }: RolloutPlan, reason: string): RolloutPlan {
+  return {
+    name,
+    selector: { devices: null, labels: null, runningVersion: null },
+    waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: unjudged }],
+    terms: {
+      ...terms,
+      versionPolicy: 'downgrade',
+      downgradeReason: reason.slice(0, 1_000),
+      similarityPolicy: 'warn',
+      deadlineSeconds: rollbackDeadlineSeconds,
+      supersede: true,
+    },
+    devicesInFlight,
+    loadsPerMinute,
+    onFailure: 'continue',
+    rollbackDeadlineSeconds,
+    startAt: null,
+    window: null,
+    whenBusy: 'queue',
+  };
+}

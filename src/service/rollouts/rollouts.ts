@@ -1,0 +1,236 @@
+// Rollouts: one build to many devices in waves, as operators ask for them, look at them and decide about them.
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { newIdentifier } from '../../protocol/identifiers.ts';
+import { audit, type Context, type PageOf, type Requester, readMarkedPage } from '../context.ts';
+import { DamagedItem, isDamage, viewsOrMarks } from '../database/damaged-rows.ts';
+import type { PageByNumber, PageByTime } from '../database/page.ts';
+import { unreadablePosition } from '../database/readable-rows.ts';
+import type { Records } from '../database/records.ts';
+import type { Repetition } from '../database/repetition.ts';
+import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { notFound, Problem } from '../problem.ts';
+import { checkHasImage } from '../retention/retention.ts';
+import type { Decision } from './decisions.ts';
+import { type DeviceFigures, withFigures } from './figures.ts';
+import { openEnd } from './joining.ts';
+import { type Member, toWaitingDevice } from './membership.ts';
+import { type RolloutPlan, rolloutLimits, wavesOf } from './plan.ts';
+import type { RolloutDeviceFilter, RolloutFilter, RolloutRecord } from './repository.ts';
+import { buildOf, checkNoConflict, membersOf, type Preview, previewOf } from './requests.ts';
+import { RolloutRunner } from './runner.ts';
+import { type RolloutView, viewOf } from './standing.ts';
+
+/** Rollouts are looked at this often where nothing happens, in milliseconds. */
+const lookInterval = 250;
+/** Whoever follows a rollout is told how it stands this often, in milliseconds. */
+const followInterval = 250;
+/** Each follower reads the database as often. */
+const followerLimit = 100;
+/** Devices read at once for a report. */
+const reportedAtOnce = 200;
+
+export type RolloutRequest = {
+  readonly module: string;
+  readonly version: string;
+  readonly plan: RolloutPlan;
+  /** The devices that are named; null where they are selected otherwise. */
+  readonly devices: readonly string[] | null;
+  /** Whether devices join that match later, and until when; null: for as long as the rollout is not told otherwise. */
+  readonly joining: { readonly until: Date | null } | null;
+};
+
+export class Rollouts {
+  readonly #context: Context;
+  readonly #runner: RolloutRunner;
+  readonly #look: Repetition;
+  readonly #closed = new AbortController();
+  #followers = 0;
+
+  constructor(context: Context) {
+    this.#context = context;
+    this.#runner = new RolloutRunner(context);
+    this.#look = context.store.repeat('rollouts', lookInterval, () => this.#runner.advance());
+  }
+
+  /** Why rollouts cannot be carried on, in words. */
+  get faults(): readonly string[] {
+    return [...this.#runner.faults].map(([id, fault]) => `the rollout ${id} cannot be carried on: ${fault}`);
+  }
+
+  /** Loads have ended: there may be something to be done. */
+  wake(): void {
+    this.#look.hasten();
+  }
+
+  /** Ends what is sent to every follower; there will be no other. */
+  endFollowing(): void {
+    this.#closed.abort();
+  }
+
+  /** Carries nothing on any more; resolves when the last step has been taken. */
+  async stop(): Promise<void> {
+    await this.#look.stop();
+  }
+
+  /**
+   * Accepts a rollout: from now on it goes by itself.
+   * @throws {Problem} `invalid-value`, `image-pruned`, `already-there`, `rollout-conflict`, `too-many-rollouts`.
+   */
+  async request(request: RolloutRequest, requester: Requester, answerOf: AnswerOf<RolloutView>): Promise<RolloutView> {
+    const { module, version, plan, joining } = request;
+    const view = await this.#context.store.transaction(async (records) => {
+      checkHasImage(await buildOf(records, request));
+      const members = await membersOf(records, request);
+      if ((await records.rollouts.countOpen()) >= rolloutLimits.open)
+        throw new Problem('too-many-rollouts', `${rolloutLimits.open} rollouts have not ended, as many as may be: end some first`);
+      const now = this.#context.clock.now();
+      const id = newIdentifier('rollout');
+      const rollout = {
+        id,
+        module,
+        version,
+        plan,
+        state: 'pending',
+        rollbackOf: null,
+        requestedAt: now,
+        requestedBy: requester.actor,
+        startedAt: null,
+        joinableUntil: joining && (joining.until ?? openEnd),
+      };
+      await records.rollouts.create(
+        rollout,
+        plan.waves.map((_, index) => ({ number: index + 1, state: 'waiting', startedAt: null })),
+      );
+      await records.rollouts.addDevices(id, devicesOf(members, plan, version));
+      if (plan.whenBusy === 'refuse') await checkNoConflict(records, rollout);
+      const { waves, onFailure, selector } = plan;
+      const detail = {
+        module,
+        version,
+        devices: members.length,
+        waves: waves.length,
+        onFailure,
+        selector: JSON.stringify(selector).slice(0, 1_000),
+      };
+      await audit(records, requester, now, [{ action: 'rollout.requested', object: id, detail }]);
+      const made = await viewOf(records, await found(records, id), now);
+      await keepAnswer(records, requester, answerOf, made);
+      return made;
+    });
+    this.wake();
+    return view;
+  }
+
+  /** What a rollout would come to, without doing anything. @throws {Problem} as `request`, but for what is in its way. */
+  preview(request: RolloutRequest): Promise<Preview> {
+    return previewOf(this.#context.store.records, request);
+  }
+
+  /** Has an operator's decision carried out. @throws {Problem} `not-found`, and what the decision does. */
+  async decide(id: string, decision: Decision, requester: Requester, answerOf: AnswerOf<RolloutView>): Promise<RolloutView> {
+    const made = await this.#context.store.transaction(async (records) => {
+      const now = this.#context.clock.now();
+      const result = await decision(records, await viewOf(records, await found(records, id), now), requester, now);
+      await keepAnswer(records, requester, answerOf, result);
+      return result;
+    });
+    this.#runner.lookAgain(id);
+    this.wake();
+    return made;
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async view(id: string): Promise<RolloutView> {
+    const { records } = this.#context.store;
+    return viewOf(records, await found(records, id), this.#context.clock.now());
+  }
+
+  async list(filter: RolloutFilter, wantedPage: PageByTime): Promise<PageOf<RolloutView | DamagedItem, PageByTime>> {
+    const { records } = this.#context.store;
+    const page = await readMarkedPage(wantedPage, {
+      read: (wanted) => records.rollouts.list(filter, wanted),
+      positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
+      positionOfUnreadable: unreadablePosition.byTime,
+    });
+    const now = this.#context.clock.now();
+    const items: (RolloutView | DamagedItem)[] = [];
+    for (const record of page.items) items.push(record instanceof DamagedItem ? record : await viewOrMark(records, record, now));
+    return { ...page, items };
+  }
+
+  /** Its devices in their order, each with what its programs have done. @throws {Problem} `not-found`. */
+  async devices(filter: RolloutDeviceFilter, wantedPage: PageByNumber): Promise<PageOf<DeviceFigures | DamagedItem, PageByNumber>> {
+    const { records } = this.#context.store;
+    const rollout = await found(records, filter.rolloutId);
+    const page = await readMarkedPage(wantedPage, {
+      read: (wanted) => records.rollouts.devices(filter, wanted),
+      positionOf: ({ position }) => ({ number: position }),
+      positionOfUnreadable: unreadablePosition.byNumber,
+    });
+    const items = await viewsOrMarks(
+      page.items,
+      ({ deviceId }) => deviceId,
+      (some) => withFigures(records, rollout, some),
+    );
+    return { ...page, items };
+  }
+
+  /** All of its devices in their order. */
+  async *report(id: string): AsyncGenerator<DeviceFigures | DamagedItem, void> {
+    let page: PageByNumber | null = { sort: 'number', order: 'asc', limit: reportedAtOnce, after: null };
+    while (page !== null) {
+      const { items, next }: PageOf<DeviceFigures | DamagedItem, PageByNumber> = await this.devices({ rolloutId: id }, page);
+      yield* items;
+      page = next;
+    }
+  }
+
+  /**
+   * How a rollout stands, now and at every look from then on, until it has ended or the signal is aborted.
+   * @throws {Problem} `not-found`, `busy` where there are as many followers as may be.
+   */
+  async follow(id: string, signal: AbortSignal): Promise<AsyncGenerator<RolloutView, void>> {
+    await this.view(id);
+    if (this.#followers >= followerLimit)
+      throw new Problem(
+        'busy',
+        `${followerLimit} clients follow rollouts, as many as may: end a stream that nobody needs, or read GET /v1/rollouts`,
+      );
+    this.#followers += 1;
+    return this.#follow(id, AbortSignal.any([signal, this.#closed.signal]));
+  }
+
+  async *#follow(id: string, ended: AbortSignal): AsyncGenerator<RolloutView, void> {
+    try {
+      while (!ended.aborted) {
+        const view = await this.view(id);
+        yield view;
+        if (view.record.endedAt !== null) return;
+        await delay(followInterval, null, { signal: ended }).catch(() => {});
+      }
+    } finally {
+      this.#followers -= 1;
+    }
+  }
+}
+
+async function viewOrMark(records: Records, record: RolloutRecord, now: Date): Promise<RolloutView | DamagedItem> {
+  try {
+    return await viewOf(records, record, now);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return new DamagedItem(record.id, error);
+  }
+}
+
+async function found(records: Records, id: string) {
+  const record = await records.rollouts.find(id);
+  if (record === null) throw notFound('rollout', id);
+  return record;
+}
+
+function devicesOf(members: readonly Member[], { waves }: RolloutPlan, version: string) {
+  const numbers = wavesOf(waves, members.length);
+  return members.map((member, index) => toWaitingDevice(member, { version, position: index + 1, wave: numbers[index] ?? waves.length }));
+}

@@ -1,0 +1,59 @@
+// What the end of a load means for the rollout that it is of: kept in the transaction that keeps the end, so that no rollout misses one.
+
+import type { OrderOf } from '../../protocol/agent.ts';
+import { DeviceState } from '../../protocol/device-state.ts';
+import type { LoadReport } from '../../protocol/load-report.ts';
+import type { Records } from '../database/records.ts';
+import type { LoadEnd } from '../loads/repository.ts';
+import { callersOf, nobody } from './callers.ts';
+import { baselineOf } from './measurement.ts';
+
+type Reported = {
+  readonly result: LoadReport;
+  /** What the device reported right after the load. */
+  readonly state: DeviceState;
+  readonly at: Date;
+  /** Whether the load had ended before its device reported, by its deadline. */
+  readonly isLate: boolean;
+};
+
+/** A device has reported what came of its load. One that comes late with the new version has it all the same. */
+export async function settleReported(records: Records, order: OrderOf<'load'>, { result, state, at, isLate }: Reported): Promise<void> {
+  const { load: loadId, module, version, device } = order;
+  const { outcome, reason, interrupted, previous } = result;
+  const isLoaded = outcome === 'installed' || outcome === 'replaced' || outcome === 'replaced-interrupting';
+  // An earlier load of the same rollout may have brought it after that had expired.
+  const isThereAlready = !isLoaded && previous?.version === version;
+  if (!isLoaded && !isThereAlready) {
+    if (!isLate) await records.rollouts.settle({ loadId, state: 'failed', outcome, reason }, null);
+    return;
+  }
+  const previousVersion = previous?.version ?? null;
+  const swap = {
+    module,
+    version,
+    previousVersion,
+    before: await stateBefore(records, device, state),
+  };
+  const baseline = baselineOf(state, swap, state.programs.length === 0 ? nobody : await callersOf(records, device, module));
+  const arrival = { interrupted, loadedAt: at, baseline };
+  const versionBefore = async () => {
+    if (isLoaded) return { previousVersion };
+    // Who had it before the rollout came keeps it when that is rolled back.
+    return (await records.rollouts.attemptsOf(loadId)) > 1 ? {} : { previousVersion: version };
+  };
+  await records.rollouts.settle({ loadId, state: 'loaded', outcome, reason }, { ...arrival, ...(await versionBefore()) });
+  if (isLate) await records.rollouts.reopenRolledBack(loadId);
+}
+
+/** Loads of rollouts have ended without their devices. */
+export async function settleUnreported(records: Records, loadIds: readonly string[], { outcome, reason }: LoadEnd): Promise<void> {
+  for (const loadId of loadIds) await records.rollouts.settle({ loadId, state: 'failed', outcome, reason }, null);
+}
+
+/** What the device had reported before; nothing of an earlier life, in which its programs had other counts. */
+async function stateBefore(records: Records, device: string, { programs, abiViolations }: DeviceState): Promise<DeviceState | null> {
+  if (programs.length === 0 && abiViolations.total === 0) return null;
+  const known = await records.devices.statesOf([device], (state) => DeviceState.safeParse(state).data ?? null);
+  return known.get(device) ?? null;
+}

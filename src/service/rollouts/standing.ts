@@ -1,0 +1,121 @@
+// How a rollout stands, read from the database: what it was asked, its waves, and what has become of their devices.
+
+import { RowError } from '../database/damaged-rows.ts';
+import type { Records } from '../database/records.ts';
+import { isOpenToDevices } from './joining.ts';
+import { type Verdict, verdictsOf, type WaveResults } from './judgement.ts';
+import { Measured, nothingMeasured } from './measurement.ts';
+import { allowanceOf } from './pace.ts';
+import { RolloutPlan, type WavePlan } from './plan.ts';
+import type { DeviceCount, RolloutRecord, RolloutWaveRecord } from './repository.ts';
+import { isOpen } from './schedule-window.ts';
+import { nextStep, type RolloutState, rolloutStates, type Standing, type Step, type WaveState, waveStates } from './steps.ts';
+
+/** What the devices of a wave, or of a rollout, are at. */
+type Tally = Readonly<Record<'waiting' | 'loading' | 'loaded' | 'failed' | 'skipped', number>>;
+
+export type WaveView = {
+  readonly number: number;
+  readonly state: WaveState;
+  readonly plan: WavePlan;
+  readonly record: RolloutWaveRecord;
+  readonly tally: Tally;
+  readonly results: WaveResults;
+  readonly verdicts: readonly Verdict[];
+};
+
+/** Everything about a rollout but its devices one by one. */
+export type RolloutView = {
+  readonly record: RolloutRecord;
+  readonly state: RolloutState;
+  readonly plan: RolloutPlan;
+  readonly waves: readonly WaveView[];
+  /** The wave that is next or under way; null when all have passed. */
+  readonly wave: WaveView | null;
+  readonly tally: Tally;
+  /** What is next. */
+  readonly step: Step;
+  /** The rollout that takes its devices back; null where there is none. */
+  readonly rolledBackBy: string | null;
+};
+
+const noDevices: Tally = { waiting: 0, loading: 0, loaded: 0, failed: 0, skipped: 0 };
+const isOfTally = (state: string): state is keyof Tally => Object.hasOwn(noDevices, state);
+
+/** Reads everything about a rollout. */
+export async function viewOf(records: Records, record: RolloutRecord, now: Date): Promise<RolloutView> {
+  const plan = RolloutPlan.parse(record.plan);
+  const counts = await records.rollouts.counts(record.id);
+  const waves = (await records.rollouts.waves([record.id])).map((wave) => waveView(wave, plan, counts));
+  const rollback = await records.rollouts.rollbackOf(record.id);
+  const view = {
+    record,
+    state: stateOf(record.state),
+    plan,
+    waves,
+    wave: waves.find(({ state }) => state !== 'passed') ?? null,
+    tally: tallyOf(counts),
+    rolledBackBy: rollback?.id ?? null,
+  };
+  const isBlocked = record.state === 'pending' && (await records.rollouts.conflicts(record, 'earlier')).length > 0;
+  return { ...view, step: nextStep(standingOf(view, isBlocked, now), now) };
+}
+
+/** What the next step is decided by. */
+function standingOf(view: Omit<RolloutView, 'step'>, isBlocked: boolean, now: Date): Standing {
+  const { record, plan, wave } = view;
+  const last = view.waves.at(-1);
+  return {
+    state: view.state,
+    wave: wave && {
+      number: wave.number,
+      state: wave.state,
+      needsApproval: wave.plan.approval && wave.record.approvedBy === null,
+      isAccepted: wave.record.accepted,
+      soakUntil: wave.record.soakUntil,
+      soakSeconds: wave.plan.soakSeconds,
+      measuredAt: wave.record.measuredAt,
+      thresholds: wave.plan.thresholds,
+      waiting: wave.tally.waiting,
+      loading: wave.tally.loading,
+      isJoinable: wave.number === last?.number && isOpenToDevices(record, now),
+      results: wave.results,
+    },
+    startAt: plan.startAt === null ? null : new Date(plan.startAt),
+    isBlocked,
+    isWindowOpen: plan.window === null || isOpen(plan.window, now),
+    devicesInFlight: plan.devicesInFlight,
+    inFlight: view.tally.loading,
+    allowance: allowanceOf(plan.loadsPerMinute, record.nextLoadAt, now),
+  };
+}
+
+function waveView(record: RolloutWaveRecord, { waves }: RolloutPlan, counts: readonly DeviceCount[]): WaveView {
+  const plan = waves[record.number - 1];
+  const state = waveStates.find((known) => known === record.state);
+  if (plan === undefined || state === undefined)
+    throw new RowError(`the wave ${record.number} of ${record.rolloutId} is not as it was planned`);
+  const own = counts.filter(({ wave }) => wave === record.number);
+  const tally = tallyOf(own);
+  const { waiting, loading, loaded, failed } = tally;
+  const results: WaveResults = {
+    devices: waiting + loading + loaded + failed,
+    loaded,
+    failedLoads: failed,
+    interruptedAccesses: own.reduce((total, { interrupted }) => total + interrupted, 0),
+    measured: record.measured === null ? nothingMeasured : Measured.parse(record.measured),
+  };
+  return { number: record.number, state, plan, record, tally, results, verdicts: verdictsOf(plan.thresholds, results) };
+}
+
+function tallyOf(counts: readonly DeviceCount[]): Tally {
+  const tally = { ...noDevices };
+  for (const { state, devices } of counts) if (isOfTally(state)) tally[state] += devices;
+  return tally;
+}
+
+function stateOf(text: string): RolloutState {
+  const state = rolloutStates.find((known) => known === text);
+  if (state === undefined) throw new RowError(`"${text}" is no state of a rollout`);
+  return state;
+}

@@ -1,0 +1,19 @@
+// What a rollout that is ended early would still have done: devices that wait are left alone, and loads that no host has been sent are cancelled.
+
+import type { Requester } from '../context.ts';
+import type { Records } from '../database/records.ts';
+import { endLoads } from '../loads/endings.ts';
+
+/** Has it do no more. Answers how many devices waited. */
+export async function withdraw(
+  records: Records,
+  id: string,
+  how: 'aborted' | 'rolled back',
+  requester: Requester,
+  now: Date,
+): Promise<number> {
+  const skipped = await records.rollouts.skipWaiting(id, `the rollout was ${how} before its turn came`);
+  const end = { outcome: 'cancelled', reason: `its rollout was ${how}`, completedAt: now };
+  await endLoads(records, await records.rollouts.queuedLoads(id), end, requester);
+  return skipped;
+}

@@ -1,0 +1,167 @@
+// /v1/signature-policies: administrators say whose signatures of builds devices demand.
+
+import { z } from 'zod';
+import type { Control } from '../control.ts';
+import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../http/entity-tags.ts';
+import { pageByTime, sendPage } from '../http/pages.ts';
+import { postProblems, problems } from '../http/problem-schemas.ts';
+import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import type { SignaturePolicyRecord } from './repository.ts';
+import { NewSignaturePolicy, SignaturePolicy, SignaturePolicyPage, signaturePolicyParameter, signaturePolicyQuery } from './schemas.ts';
+import type { SignaturePolicyRequest } from './signature-policies.ts';
+
+const tags = ['signature policies'];
+
+export function addSignaturePolicyRoutes(app: Api, { signaturePolicies, damagedRows }: Control): void {
+  app.post(
+    '/v1/signature-policies',
+    {
+      config: { access: 'admin' },
+      schema: {
+        operationId: 'createSignaturePolicy',
+        tags,
+        summary: 'Have devices demand signatures of publishers',
+        description:
+          'A device that the policy is about loads no build that lacks these signatures: the load ends as `refused-image`. ' +
+          'It holds for loads that are requested from now on; a device under several policies demands what each of them says.',
+        body: NewSignaturePolicy,
+        response: {
+          201: SignaturePolicy.describe('The policy holds.'),
+          ...postProblems('name-taken', 'too-many-policies'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const created = await signaturePolicies.create(toRequest(request.body), requesterOf(request), (made) => toAnswer(toCreated(made)));
+      const { status, location, body } = toCreated(created);
+      return reply.status(status).header('location', location).send(body);
+    },
+  );
+
+  app.get(
+    '/v1/signature-policies',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listSignaturePolicies',
+        tags,
+        summary: 'List signature policies',
+        querystring: signaturePolicyQuery,
+        response: { 200: SignaturePolicyPage.describe('Policies, by the time they were made.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const page = await signaturePolicies.list(pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'signature policy',
+        schema: SignaturePolicy,
+        idOf: ({ id }) => id,
+        toItem: toPolicy,
+        damagedRows,
+      });
+    },
+  );
+
+  app.get(
+    '/v1/signature-policies/:signaturePolicy',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getSignaturePolicy',
+        tags,
+        summary: 'Get a signature policy',
+        description: 'With an `ETag`, for `If-Match` when it is replaced or removed.',
+        params: signaturePolicyParameter,
+        headers: ifNoneMatchHeaders,
+        response: {
+          200: SignaturePolicy.describe('The policy.'),
+          304: z.null().describe('The policy is the one named in `If-None-Match`.'),
+          ...problems('not-found'),
+        },
+      },
+    },
+    async ({ params, headers }, reply) => {
+      const policy = toPolicy(await signaturePolicies.find(params.signaturePolicy));
+      const etag = entityTagOf(policy);
+      reply.header('etag', etag);
+      return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(policy);
+    },
+  );
+
+  app.put(
+    '/v1/signature-policies/:signaturePolicy',
+    {
+      config: { access: 'admin' },
+      schema: {
+        operationId: 'replaceSignaturePolicy',
+        tags,
+        summary: 'Replace a signature policy',
+        description:
+          'The policy says this and nothing else; there is no moment in which nothing is demanded. ' +
+          'With `If-Match`, of several who change what they have read, one succeeds and the others are answered 412.',
+        params: signaturePolicyParameter,
+        headers: ifMatchHeaders,
+        body: NewSignaturePolicy,
+        response: {
+          200: SignaturePolicy.describe('The policy as it is now, with its `ETag`.'),
+          ...problems('not-found', 'changed-since', 'name-taken', 'too-large', 'unsupported-media-type'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const isExpected = (current: SignaturePolicyRecord) => isAllowedBy(request.headers, entityTagOf(toPolicy(current)));
+      const replaced = await signaturePolicies.replace(
+        request.params.signaturePolicy,
+        toRequest(request.body),
+        isExpected,
+        requesterOf(request),
+      );
+      const policy = toPolicy(replaced);
+      return reply.header('etag', entityTagOf(policy)).send(policy);
+    },
+  );
+
+  app.delete(
+    '/v1/signature-policies/:signaturePolicy',
+    {
+      config: { access: 'admin' },
+      schema: {
+        operationId: 'deleteSignaturePolicy',
+        tags,
+        summary: 'Remove a signature policy',
+        description: 'Nothing is demanded by it any more, in loads that are requested from now on. With `If-Match`, only as it was read.',
+        params: signaturePolicyParameter,
+        headers: ifMatchHeaders,
+        response: { 204: z.null().describe('It is removed.'), ...problems('not-found', 'changed-since') },
+      },
+    },
+    async (request, reply) => {
+      const isExpected = (current: SignaturePolicyRecord) => isAllowedBy(request.headers, entityTagOf(toPolicy(current)));
+      await signaturePolicies.remove(request.params.signaturePolicy, isExpected, requesterOf(request));
+      return reply.status(204).send(null);
+    },
+  );
+}
+
+function toRequest(body: z.infer<typeof NewSignaturePolicy>): SignaturePolicyRequest {
+  const { device, labels = {}, module = null, threshold = null, ...rest } = body;
+  return { ...rest, module, threshold, scope: device === undefined ? { labels } : { device } };
+}
+
+function toCreated(policy: SignaturePolicyRecord): Making<201, z.infer<typeof SignaturePolicy>> {
+  return { status: 201, location: `/v1/signature-policies/${policy.id}`, body: toPolicy(policy) };
+}
+
+function toPolicy(policy: SignaturePolicyRecord): z.infer<typeof SignaturePolicy> {
+  const { id, name, deviceId, labels, module, publisherKeys, threshold, createdAt } = policy;
+  return {
+    id,
+    name,
+    device: deviceId,
+    labels: labels && { ...labels },
+    module,
+    publisherKeys: [...publisherKeys],
+    threshold,
+    createdAt: createdAt.toISOString(),
+  };
+}

@@ -1,0 +1,38 @@
+// What the signature policies demand of a load on each of its devices.
+
+import type { SignatureDemand } from '../../proof/build-proof.ts';
+import type { Records } from '../database/records.ts';
+import type { SignaturePolicyRecord } from './repository.ts';
+
+/** What is demanded of builds of a module on one device, by its identifier; nothing where no policy is about it. */
+export type DemandsOn = (module: string, device: string) => readonly SignatureDemand[];
+
+/** What devices demand of builds of modules, by their policies, labels and the publisher keys as they are now. */
+export async function demandsOf(records: Records, modules: readonly string[], deviceIds: readonly string[]): Promise<DemandsOn> {
+  const policies = await records.signaturePolicies.ofModules(modules);
+  if (policies.length === 0) return () => [];
+  const named = new Set(policies.flatMap(({ publisherKeys }) => publisherKeys));
+  const keys = new Map((await records.publisherKeys.findMany([...named])).map((key) => [key.id, key]));
+  const byLabels = policies.some(({ labels }) => labels !== null);
+  const labels = byLabels ? await records.devices.labelsOf(deviceIds) : new Map<string, Record<string, string>>();
+  const demands = policies.map((policy) => {
+    // Of a key that was revoked no signature counts: then more of the others are needed, or the demand cannot be met.
+    const usable = policy.publisherKeys.flatMap((id) => keys.get(id) ?? []).filter(({ revokedAt }) => revokedAt === null);
+    const { id, name, threshold } = policy;
+    return { policy, demand: { policy: id, name, publicKeys: usable.map(({ publicKey }) => publicKey), threshold } };
+  });
+  return (module, device) => {
+    return demands.filter(({ policy }) => isAbout(policy, module, device, labels.get(device) ?? {})).map(({ demand }) => demand);
+  };
+}
+
+function isAbout(
+  { deviceId, labels, module: only }: SignaturePolicyRecord,
+  module: string,
+  device: string,
+  deviceLabels: Readonly<Record<string, string>>,
+): boolean {
+  if (only !== null && only !== module) return false;
+  if (labels === null) return deviceId === device;
+  return Object.entries(labels).every(([key, value]) => deviceLabels[key] === value);
+}

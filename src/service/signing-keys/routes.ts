@@ -1,0 +1,90 @@
+// /v1/signing-keys: the keys that the service signs with are listed, and replaced.
+
+import type { z } from 'zod';
+import { verifierKeyOf } from '../../proof/signed-note.ts';
+import { Digest } from '../../protocol/identifiers.ts';
+import { SignedStatement } from '../../protocol/signed-statement.ts';
+import type { Control } from '../control.ts';
+import { pageByTime, sendPage } from '../http/pages.ts';
+import { postProblems, problems } from '../http/problem-schemas.ts';
+import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import type { SigningKeyRecord } from './repository.ts';
+import { SigningKey, SigningKeyPage, signingKeyParameter, signingKeyQuery } from './schemas.ts';
+
+const tags = ['signing keys'];
+
+export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Control): void {
+  const toSigningKey = ({ id, keyId, publicKey, createdAt, retiredAt, endorsement }: SigningKeyRecord): z.infer<typeof SigningKey> => ({
+    id,
+    keyId: Digest.parse(keyId),
+    publicKey,
+    verifierKey: verifierKeyOf(signingKeys.origin, { keyId, pem: publicKey }),
+    createdAt: createdAt.toISOString(),
+    retiredAt: retiredAt?.toISOString() ?? null,
+    endorsement: endorsement === null ? null : SignedStatement.parse(endorsement),
+  });
+  const toCreated = (record: SigningKeyRecord): Making<201, z.infer<typeof SigningKey>> => ({
+    status: 201,
+    location: `/v1/signing-keys/${record.id}`,
+    body: toSigningKey(record),
+  });
+
+  app.post(
+    '/v1/signing-keys',
+    {
+      config: { access: 'admin' },
+      schema: {
+        operationId: 'rotateSigningKey',
+        tags,
+        summary: 'Replace the key that the service signs with',
+        description:
+          'Makes a new key, for which the key before it vouches, and from then on signs with it; the private part of the key before is gone. ' +
+          'What was signed with that stays as good as it was. Whoever trusts any earlier key can come to trust this one by the endorsements.',
+        response: { 201: SigningKey.describe('The new key.'), ...postProblems('too-many-keys') },
+      },
+    },
+    async (request, reply) => {
+      const { status, location, body } = toCreated(await signingKeys.rotate(requesterOf(request), (made) => toAnswer(toCreated(made))));
+      return reply.status(status).header('location', location).send(body);
+    },
+  );
+
+  app.get(
+    '/v1/signing-keys',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listSigningKeys',
+        tags,
+        summary: 'List the keys that the service signs or has signed with',
+        querystring: signingKeyQuery,
+        response: { 200: SigningKeyPage.describe('Keys, without their private parts.'), ...problems() },
+      },
+    },
+    async (request, reply) => {
+      const page = await signingKeys.list(pageByTime(request));
+      return sendPage(request, reply, page, {
+        kind: 'signing key',
+        schema: SigningKey,
+        idOf: ({ id }) => id,
+        toItem: toSigningKey,
+        damagedRows,
+      });
+    },
+  );
+
+  app.get(
+    '/v1/signing-keys/:signingKey',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getSigningKey',
+        tags,
+        summary: 'Get a key that the service signs or has signed with',
+        params: signingKeyParameter,
+        response: { 200: SigningKey.describe('The key, without its private part.'), ...problems('not-found') },
+      },
+    },
+    async ({ params }) => toSigningKey(await signingKeys.find(params.signingKey)),
+  );
+}

@@ -1,0 +1,239 @@
+// The Ed25519 key that the service signs checkpoints and builds with: made at the first start, and replaced by one for which it vouches.
+
+import { newPrivateKey, type PublicKey, publicPartOf, signWith } from '../../proof/ed25519.ts';
+import { endorse, trustedThrough } from '../../proof/endorsement.ts';
+import { type Envelope, readEnvelope, sealedBy } from '../../proof/envelope.ts';
+import { newIdentifier } from '../../protocol/identifiers.ts';
+import { audit, type PageOf, type Requester, readMarkedPage, service } from '../context.ts';
+import type { DamagedItem } from '../database/damaged-rows.ts';
+import type { PageByTime } from '../database/page.ts';
+import { unreadablePosition } from '../database/readable-rows.ts';
+import type { Records } from '../database/records.ts';
+import type { Store } from '../database/store.ts';
+import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { notFound, Problem } from '../problem.ts';
+import type { SigningKeyRecord } from './repository.ts';
+
+/** Where the private parts are kept, which the database never has: whoever changes it cannot sign what they made of it. */
+export type PrivateKeys = {
+  /** The key in PEM; null where it is not there. */
+  read(id: string): string | null;
+  write(id: string, pem: string): void;
+  remove(id: string): void;
+};
+
+export type SigningKeySettings = {
+  readonly privateKeys: PrivateKeys;
+  /** Whether the operator says that the private part of the key is lost. */
+  readonly isLost: boolean;
+  /** Called before the first key is made in a database that has neither signing keys nor API keys; where it throws, none is made. */
+  readonly beforeCreation?: () => void;
+};
+
+/** Keys that there ever were. */
+const keyLimit = 1_000;
+
+/** The private part of the key that the service signs with is not there. */
+export class SigningKeyError extends Error {
+  override readonly name = 'SigningKeyError';
+}
+
+/** Another replica of the service has made a key meanwhile. */
+class AnotherKeyMade extends Error {}
+
+type ActiveKey = PublicKey & { readonly id: string; readonly privateKey: string };
+
+export class SigningKeys {
+  /** Names the audit trail of this installation, wherever a checkpoint of it is read: after the first key. */
+  readonly origin: string;
+  readonly #store: Store;
+  readonly #privateKeys: PrivateKeys;
+  #active: ActiveKey;
+
+  private constructor(store: Store, privateKeys: PrivateKeys, first: string, active: ActiveKey) {
+    this.origin = `patchbay/${first.slice('sha256:'.length, 'sha256:'.length + 16)}`;
+    this.#store = store;
+    this.#privateKeys = privateKeys;
+    this.#active = active;
+  }
+
+  /**
+   * Takes the key up that the service signed with, or makes its first.
+   * @param settings With `isLost`, another is made where the private part of that one is gone; nobody vouches for it.
+   * @throws {SigningKeyError} where it is gone, and not said to be lost.
+   */
+  static async open(store: Store, { privateKeys, isLost, beforeCreation = () => {} }: SigningKeySettings): Promise<SigningKeys> {
+    const current = await store.records.signingKeys.current();
+    const privateKey = current === null ? null : privateKeys.read(current.active.id);
+    if (current === null || (privateKey === null && isLost)) {
+      const made = newKey();
+      // Of a key that is lost there is but the database's word.
+      const predecessor = current === null ? null : { keyId: current.active.keyId, pem: current.active.publicKey };
+      const isStillSo = async ({ signingKeys }: Records) => (await signingKeys.current())?.active.id === current?.active.id;
+      const isMade = await keepNewKey(store, privateKeys, made, async (records) => {
+        if (!(await isStillSo(records))) throw new AnotherKeyMade();
+        // In the transaction: replicas that start together see each other's private keys, but only once the database has the first key.
+        if (!(await hasKeys(records))) beforeCreation();
+        return { predecessor, vouching: null, requester: service };
+      }).then(
+        () => true,
+        (error: unknown) => {
+          if (error instanceof AnotherKeyMade) return false;
+          throw error;
+        },
+      );
+      // Another replica, which was started at the same time, has made one.
+      if (!isMade) return SigningKeys.open(store, { privateKeys, isLost: false });
+      return new SigningKeys(store, privateKeys, current?.first.keyId ?? made.keyId, made);
+    }
+    const { active, first } = current;
+    if (privateKey === null) throw new SigningKeyError(`the key ${active.id}, with which the service signs, is not where it was kept`);
+    return new SigningKeys(store, privateKeys, first.keyId, activeKey(active, privateKey));
+  }
+
+  /**
+   * Takes up the key by which another replica of the service may have replaced this one's; to be called in a transaction before anything is signed there.
+   * @throws {SigningKeyError} where its private part is another key's.
+   */
+  async renew({ signingKeys }: Records): Promise<void> {
+    const current = await signingKeys.current();
+    if (current === null || current.active.id === this.#active.id) return;
+    // A key in the database without a private part is whoever's who can write to it.
+    const privateKey = this.#privateKeys.read(current.active.id);
+    if (privateKey !== null) this.#active = activeKey(current.active, privateKey);
+  }
+
+  /** The public part of the key that is signed with now. */
+  get active(): PublicKey & { readonly id: string } {
+    const { id, keyId, pem } = this.#active;
+    return { id, keyId, pem };
+  }
+
+  /** Signs a payload of a type, as a DSSE envelope. */
+  seal(payloadType: string, payload: string): Envelope {
+    return sealedBy(this.#active.privateKey, payloadType, payload);
+  }
+
+  /** The 64 bytes of a message's signature. */
+  sign(message: Uint8Array): Uint8Array {
+    return signWith(this.#active.privateKey, message);
+  }
+
+  /** Replaces the key by a new one, for which it vouches; its private part is gone then. @throws {Problem} `too-many-keys`. */
+  async rotate(requester: Requester, answerOf: AnswerOf<SigningKeyRecord>): Promise<SigningKeyRecord> {
+    const made = newKey();
+    let replaced = this.#active;
+    try {
+      const record = await keepNewKey(this.#store, this.#privateKeys, made, async (records) => {
+        if ((await records.signingKeys.count()) >= keyLimit)
+          throw new Problem('too-many-keys', `there were ${keyLimit} signing keys, as many as may be`);
+        await this.renew(records);
+        replaced = this.#active;
+        // Nothing is signed by the old key after the event that tells of the new one.
+        this.#active = made;
+        return { predecessor: replaced, vouching: replaced, requester, answerOf };
+      });
+      this.#privateKeys.remove(replaced.id);
+      return record;
+    } catch (error) {
+      if (this.#active === made) this.#active = replaced;
+      throw error;
+    }
+  }
+
+  /** @throws {Problem} `not-found`. */
+  async find(id: string): Promise<SigningKeyRecord> {
+    const key = await this.#store.records.signingKeys.find(id);
+    if (key === null) throw notFound('signing key', id);
+    return key;
+  }
+
+  /**
+   * The keys that the service signs or has signed with, the oldest first: the one whose private part it has, and those for which that vouches,
+   * each for the one before it. Others in the database are whoever's who can write to it.
+   * @param records Of a transaction, so that no other key takes the place of that one meanwhile.
+   */
+  async vouchedFor(records: Records): Promise<SigningKeyRecord[]> {
+    const keys = await records.signingKeys.all();
+    const vouching = keys.toReversed().flatMap(({ predecessor }) => (predecessor === null ? [] : (readEnvelope(predecessor) ?? [])));
+    const trusted = new Map(trustedThrough([this.#active], vouching).map((key) => [key.keyId, key]));
+    return keys.flatMap((key) => {
+      const { pem } = trusted.get(key.keyId) ?? {};
+      return pem === undefined ? [] : [{ ...key, publicKey: pem }];
+    });
+  }
+
+  list(page: PageByTime): Promise<PageOf<SigningKeyRecord | DamagedItem, PageByTime>> {
+    return readMarkedPage(page, {
+      read: (wanted) => this.#store.records.signingKeys.list(wanted),
+      positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
+      positionOfUnreadable: unreadablePosition.byTime,
+    });
+  }
+}
+
+type Introduction = {
+  /** The key that it takes the place of. */
+  readonly predecessor: PublicKey | null;
+  /** That key where it can vouch for the new one. */
+  readonly vouching: ActiveKey | null;
+  readonly requester: Requester;
+  readonly answerOf?: AnswerOf<SigningKeyRecord>;
+};
+
+/** Whether a database has signing keys or API keys; without them it is new, or has lost what was in it. */
+export async function hasKeys({ signingKeys, keys }: Records): Promise<boolean> {
+  return (await signingKeys.count()) > 0 || (await keys.count({})) > 0;
+}
+
+/** Keeps the private part before anybody knows of the key, and takes it away again where that fails. */
+async function keepNewKey(
+  store: Store,
+  privateKeys: PrivateKeys,
+  { id, keyId, pem, privateKey }: ActiveKey,
+  introduce: (records: Store['records']) => Promise<Introduction>,
+): Promise<SigningKeyRecord> {
+  let isWritten = false;
+  try {
+    return await store.transaction(async (records) => {
+      const { predecessor, vouching, requester, answerOf } = await introduce(records);
+      privateKeys.write(id, privateKey);
+      isWritten = true;
+      const createdAt = new Date();
+      const endorsement = vouching === null ? null : endorse(vouching.privateKey, { keyId, pem }, createdAt);
+      await records.signingKeys.retireAll(createdAt);
+      const forPredecessor = predecessor && JSON.stringify(endorse(privateKey, predecessor, createdAt));
+      const record = await records.signingKeys.create({
+        id,
+        keyId,
+        publicKey: pem,
+        createdAt,
+        endorsement,
+        predecessor: forPredecessor,
+      });
+      const [signature] = endorsement?.signatures ?? [];
+      const vouched = endorsement === null || signature === undefined ? null : { payload: endorsement.payload, ...signature };
+      await audit(records, requester, createdAt, [
+        { action: 'signing-key.created', object: id, detail: { keyId, publicKey: pem, endorsement: vouched } },
+      ]);
+      if (answerOf !== undefined) await keepAnswer(records, requester, answerOf, record);
+      return record;
+    });
+  } catch (error) {
+    if (isWritten) privateKeys.remove(id);
+    throw error;
+  }
+}
+
+/** @throws {SigningKeyError} */
+function activeKey({ id, keyId }: Pick<SigningKeyRecord, 'id' | 'keyId'>, privateKey: string): ActiveKey {
+  const publicPart = publicPartOf(privateKey);
+  if (publicPart.keyId !== keyId)
+    throw new SigningKeyError(`what is kept as the key ${id}, with which the service signs, is another key (${publicPart.keyId})`);
+  return { ...publicPart, id, privateKey };
+}
+
+function newKey(): ActiveKey {
+  const privateKey = newPrivateKey();
+  return { ...publicPartOf(privateKey), id: newIdentifier('signing key'), privateKey };
+}

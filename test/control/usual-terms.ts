@@ -1,8 +1,0 @@
-// How a load is carried out where a test does not care.
-
-import type { LoadTerms } from '../../src/control/load-batches.ts';
-import { LoadPolicy } from '../../src/protocol/load-report.ts';
-
-/** As it is where nothing else is said. */
-export const usualPolicy = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx' });
-export const usualTerms: LoadTerms = { ...usualPolicy, deadlineSeconds: 600, supersede: false };

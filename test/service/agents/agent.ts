@@ -1,0 +1,145 @@
+// An agent that a test plays over plain HTTP, and the reports that it makes.
+
+import { randomUUID } from 'node:crypto';
+import { expect } from 'vitest';
+import { z } from 'zod';
+import { Order } from '../../../src/protocol/agent.ts';
+import { type Answer, type Bench, bearer, eventsOf, joinToken, until } from '../fixture.ts';
+
+export class Agent {
+  readonly orders: Order[] = [];
+  bootId = randomUUID();
+  host = '';
+  token = '';
+  ended = false;
+  readonly #bench: Bench;
+  #stream = new AbortController();
+
+  constructor(bench: Bench) {
+    this.#bench = bench;
+  }
+
+  /** @param credential The join token, unless it is an agent key or another token. */
+  async register(name: string, devices: string[], credential = joinToken): Promise<Answer> {
+    const registration = {
+      name,
+      bootId: this.bootId,
+      capacity: 10,
+      devices: devices.map((device) => ({ name: device, labels: {}, ramPages: 64 })),
+    };
+    const answer = await this.#bench.post('/agent/v1/hosts', registration, bearer(credential));
+    if (answer.status === 201) {
+      this.host = String(answer.body['host']);
+      this.token = String(answer.body['token']);
+    }
+    return answer;
+  }
+
+  /** Follows the orders from now on. */
+  async connect(headers: Record<string, string> = {}): Promise<void> {
+    this.#stream = new AbortController();
+    this.ended = false;
+    this.orders.length = 0;
+    const response = await fetch(`${this.#bench.url}/agent/v1/hosts/${this.host}/orders?bootId=${this.bootId}`, {
+      headers: { ...bearer(this.token), ...headers },
+      signal: this.#stream.signal,
+    });
+    expect(response.headers.get('content-type')).toBe('text/event-stream');
+    this.#read(response).then(
+      () => (this.ended = true),
+      () => (this.ended = true),
+    );
+  }
+
+  disconnect(): void {
+    this.#stream.abort();
+  }
+
+  async order(kind: Order['kind'], count = 1): Promise<Order[]> {
+    return until(`${count} orders of the kind ${kind}`, async () => {
+      const found = this.orders.filter((order) => order.kind === kind);
+      return found.length >= count && found;
+    });
+  }
+
+  report(...reports: unknown[]): Promise<Answer> {
+    return this.#bench.post(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
+  }
+
+  /** Waits for the next orders. */
+  async next(after: number, waitSeconds: number): Promise<Order[]> {
+    const path = `/agent/v1/hosts/${this.host}/orders/next?bootId=${this.bootId}&after=${after}&waitSeconds=${waitSeconds}`;
+    const { status, body } = await this.#bench.get(path, bearer(this.token));
+    expect(status).toBe(200);
+    return z.object({ orders: z.array(Order) }).parse(body).orders;
+  }
+
+  /** Says that it is there. */
+  heartbeat(): Promise<Answer> {
+    return this.#bench.post(`/agent/v1/hosts/${this.host}/heartbeats`, { bootId: this.bootId }, bearer(this.token));
+  }
+
+  async #read(response: Response): Promise<void> {
+    for await (const event of eventsOf(response)) {
+      const order = Order.parse(JSON.parse(event.data));
+      expect(event.id).toBe(String(order.sequence));
+      this.orders.push(order);
+    }
+  }
+}
+
+let lastSequence = 0;
+
+/** A device's state, newer than all before it, with these modules in its table. */
+export function state(modules: Record<string, { version: string; image: string; address: string }> = {}) {
+  const moduleTable = Object.entries(modules).map(([module, entry]) => ({ module, ...entry, referenceCount: 0 }));
+  const ranges = moduleTable.map(({ module, version, address }) => ({
+    address,
+    pages: 1,
+    owner: { module, version },
+    present: true,
+    valid: true,
+    nx: false,
+  }));
+  lastSequence += 1;
+  return {
+    sequence: lastSequence,
+    at: new Date().toISOString(),
+    moduleTable,
+    memoryMap: { pageBytes: 4096, pages: 64, usedPages: ranges.length, ranges },
+    programs: [],
+  };
+}
+
+export const attached = ({ order, device }: Order, modules = {}) => ({
+  kind: 'device-attached',
+  order,
+  device,
+  state: state(modules),
+  failure: null,
+});
+
+export function loaded(order: Order, address = '0x1000') {
+  if (order.kind !== 'load') throw new Error('not a load');
+  const { module, version, image } = order;
+  const current = { version, image, address, pages: 1 };
+  const result = {
+    outcome: 'installed',
+    reason: null,
+    previous: null,
+    current,
+    interrupted: 0,
+    retried: 0,
+    failed: 0,
+    microseconds: 1,
+    steps: [],
+  };
+  return {
+    kind: 'load-completed',
+    order: order.order,
+    device: order.device,
+    load: order.load,
+    state: state({ [module]: { version, image, address } }),
+    result,
+  };
+}

@@ -1,0 +1,380 @@
+// A device has something else in memory than the service knows, as after a restored backup: the service finds out, says so, and corrects itself.
+
+import { cpSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { kind, newPostgresql } from '../../databases.ts';
+import { Bench, itemsOf, until, workModule } from '../fixture.ts';
+import { Agent, attached, loaded, state } from './agent.ts';
+
+let bench: Bench;
+beforeEach(async () => {
+  bench = await new Bench().start();
+});
+afterEach(() => bench.close());
+
+/** Stops the service for as long as it takes to copy its database. Returns what starts it on the copy. */
+async function backUp(): Promise<() => Promise<void>> {
+  await bench.stop();
+  const copy = await copyOf(bench.database);
+  await bench.start();
+  return async () => {
+    await bench.stop();
+    bench.database = copy;
+    await bench.start();
+  };
+}
+
+async function copyOf(database: string): Promise<string> {
+  if (kind === 'postgresql') return newPostgresql(new URL(database).pathname.slice(1));
+  const copy = join(bench.folder, 'backup.db');
+  cpSync(database, copy);
+  return copy;
+}
+
+const versions = ['1.0.0', '1.1.0', '1.2.0'] as const;
+async function pushAll(): Promise<void> {
+  for (const [index, version] of versions.entries()) await bench.push('tcp', version, workModule(index));
+}
+
+const deviceOf = async (id: string) => (await bench.get(`/v1/devices/${id}`)).body;
+const historyOf = async (id: string) => itemsOf(await bench.get(`/v1/devices/${id}/modules/tcp/history`));
+const drifted = async () => itemsOf(await bench.get('/v1/audit?action=device.drifted'));
+const health = async () => (await bench.get('/v1/health')).body;
+
+/** Waits until the service knows what a device runs. */
+async function untilRuns(device: string, version: string): Promise<void> {
+  await until(`the history says ${version}`, async () => {
+    const [newest] = await historyOf(device);
+    return newest?.['version'] === version && newest['leftAt'] === null;
+  });
+}
+
+async function rollBack(device: string): Promise<unknown> {
+  const accepted = await bench.post('/v1/rollbacks', { module: 'tcp', devices: [device], reason: 'it drops packets' });
+  expect(accepted.status).toBe(202);
+  const [load] = await until('the rollback has an outcome', async () => {
+    const items = itemsOf(await bench.get(`/v1/loads?batch=${accepted.body['batch']}`));
+    return items.every(({ state }) => state === 'completed') && items;
+  });
+  return load;
+}
+
+test('after a backup from before a load is restored, the service finds what the device runs, and a rollback starts from it', async () => {
+  bench.startHost('host', 1);
+  const [device = ''] = await bench.connectedDevices(1);
+  await pushAll();
+  for (const version of ['1.0.0', '1.1.0']) await bench.load('tcp', version, [device]);
+  const restore = await backUp();
+  await bench.connectedDevices(1);
+  await bench.load('tcp', '1.2.0', [device]);
+  await restore();
+
+  await untilRuns(device, '1.2.0');
+  expect(await historyOf(device)).toMatchObject([
+    { version: '1.2.0', source: 'observed', load: null, requestedBy: null, leftAt: null },
+    { version: '1.1.0', source: 'load', leftBy: 'drifted', leftThrough: null },
+    { version: '1.0.0', source: 'load', leftBy: 'replaced' },
+  ]);
+  expect(await drifted()).toMatchObject([
+    { object: device, detail: { module: 'tcp', expected: '1.1.0', observed: '1.2.0', resolved: false } },
+  ]);
+  expect(await deviceOf(device)).toMatchObject({
+    modules: { tcp: '1.2.0' },
+    drift: [{ module: 'tcp', expected: '1.1.0', observed: '1.2.0' }],
+  });
+  expect(itemsOf(await bench.get('/v1/devices?module=tcp&version=1.2.0'))).toMatchObject([{ id: device, drift: [{ expected: '1.1.0' }] }]);
+  expect(await health()).toMatchObject({ status: 'degraded', reasons: [expect.stringContaining('host-1 (tcp@1.2.0, expected 1.1.0)')] });
+
+  expect(await rollBack(device)).toMatchObject({ version: '1.1.0', outcome: 'replaced' });
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.1.0' }, drift: [] });
+  expect(await health()).toMatchObject({ status: 'healthy', reasons: [] });
+  expect(await rollBack(device)).toMatchObject({ version: '1.0.0', outcome: 'replaced' });
+  expect(await drifted()).toHaveLength(1);
+});
+
+test('the drift is resolved when an operator loads the version that the device has, which is refused', async () => {
+  bench.startHost('host', 1);
+  const [device = ''] = await bench.connectedDevices(1);
+  await pushAll();
+  await bench.load('tcp', '1.0.0', [device]);
+  const restore = await backUp();
+  await bench.connectedDevices(1);
+  await bench.load('tcp', '1.1.0', [device]);
+  await restore();
+  await untilRuns(device, '1.1.0');
+  expect(await bench.load('tcp', '1.0.0', [device])).toMatchObject([{ outcome: 'refused-not-newer' }]);
+  expect(await deviceOf(device)).toMatchObject({ drift: [{ module: 'tcp' }] });
+  expect(await bench.load('tcp', '1.1.0', [device])).toMatchObject([{ outcome: 'refused-not-newer' }]);
+  expect(await deviceOf(device)).toMatchObject({ drift: [] });
+  expect(await health()).toMatchObject({ status: 'healthy' });
+});
+
+test('a host that the restored database does not know registers by itself, and its devices keep what they run', async () => {
+  await pushAll();
+  const restore = await backUp();
+  bench.startHost('host', 1);
+  const [before = ''] = await bench.connectedDevices(1);
+  await bench.load('tcp', '1.0.0', [before]);
+  await restore();
+  const [device = ''] = await bench.connectedDevices(1);
+  expect(device).not.toBe(before);
+  await untilRuns(device, '1.0.0');
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', source: 'observed', leftAt: null }]);
+  expect(await deviceOf(device)).toMatchObject({ drift: [{ module: 'tcp', expected: null, observed: '1.0.0' }] });
+  expect(await bench.load('tcp', '1.1.0', [device])).toMatchObject([{ outcome: 'replaced' }]);
+  expect(await health()).toMatchObject({ status: 'healthy' });
+});
+
+test('a backup from before the host was restarted does not take from a device what it runs', async () => {
+  const stop = bench.startHost('host', 1);
+  const [device = ''] = await bench.connectedDevices(1);
+  await pushAll();
+  await bench.load('tcp', '1.0.0', [device]);
+  const restore = await backUp();
+  await bench.connectedDevices(1);
+  await stop();
+  bench.startHost('host', 1);
+  await bench.connectedDevices(1);
+  await bench.load('tcp', '1.1.0', [device]);
+  await bench.post(`/v1/devices/${device}/programs`, { module: 'tcp', export: 'work', arguments: [5] });
+  const running = async () => itemsOf(await bench.get(`/v1/devices/${device}/programs`)).filter(({ state }) => state === 'running').length;
+  await until('the program runs', async () => (await running()) === 1);
+  await restore();
+
+  await untilRuns(device, '1.1.0');
+  expect(await historyOf(device)).toMatchObject([
+    { version: '1.1.0', source: 'observed', leftAt: null },
+    { version: '1.0.0', source: 'load', leftBy: 'reboot' },
+  ]);
+  expect(await deviceOf(device)).toMatchObject({
+    attachFailure: null,
+    modules: { tcp: '1.1.0' },
+    drift: [{ expected: '1.0.0', observed: '1.1.0' }],
+  });
+  expect(await rollBack(device)).toMatchObject({ version: '1.0.0', outcome: 'replaced' });
+});
+
+test('a module that the restored database does not expect has not drifted any more when a restart does not put it back', async () => {
+  const stop = bench.startHost('host', 1);
+  const [device = ''] = await bench.connectedDevices(1);
+  await pushAll();
+  await bench.load('tcp', '1.0.0', [device]);
+  const restore = await backUp();
+  await bench.connectedDevices(1);
+  await bench.push('udp', '1.0.0', workModule(7));
+  await bench.load('udp', '1.0.0', [device]);
+  await restore();
+  await until('the drift is found', async () => (await drifted()).length === 1);
+  expect(await deviceOf(device)).toMatchObject({ drift: [{ module: 'udp', expected: null, observed: '1.0.0' }] });
+  const restart = async (last: () => Promise<void>) => {
+    await last();
+    const attachments = itemsOf(await bench.get('/v1/audit?action=device.attached')).length;
+    const next = bench.startHost('host', 1);
+    await until('the device is up', async () => itemsOf(await bench.get('/v1/audit?action=device.attached')).length > attachments);
+    return next;
+  };
+  const stopAgain = await restart(stop);
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [], attachFailure: null });
+  expect(await health()).toMatchObject({ status: 'healthy', reasons: [] });
+  expect(await drifted()).toMatchObject([{ detail: { module: 'udp', expected: null, observed: null, resolved: true } }, {}]);
+  // The device is not to get the module at the next restart either.
+  await restart(stopAgain);
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [], attachFailure: null });
+  expect(await health()).toMatchObject({ status: 'healthy', reasons: [] });
+  expect(await drifted()).toHaveLength(2);
+});
+
+const image = (digit: string) => `sha256:${digit.repeat(64)}`;
+const table = (version: string, digit: string, address = '0x1000') => ({ tcp: { version, image: image(digit), address } });
+
+/** An agent with one device, which has come up. */
+async function connectedAgent(): Promise<{ readonly agent: Agent; readonly device: string }> {
+  const agent = new Agent(bench);
+  await agent.register('agent', ['d1']);
+  await agent.connect();
+  const [attach] = await agent.order('attach-device');
+  if (attach === undefined) throw new Error('no order');
+  await agent.report(attached(attach));
+  return { agent, device: attach.device };
+}
+
+async function requestLoad(version: string, device: string): Promise<string> {
+  const accepted = await bench.post('/v1/loads', { module: 'tcp', version, devices: [device] });
+  return accepted.headers.get('location') ?? '';
+}
+
+test('what a load under way has changed is no drift', async () => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  await requestLoad('1.0.0', device);
+  const [order] = await agent.order('load');
+  if (order?.kind !== 'load') throw new Error('no order');
+  const swapped = state({ tcp: { version: order.version, image: order.image, address: '0x1000' } });
+  await agent.report({ kind: 'device-state', device, state: swapped });
+  expect(await drifted()).toEqual([]);
+  await agent.report(loaded(order));
+  expect(await drifted()).toEqual([]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', source: 'load' }]);
+  agent.disconnect();
+});
+
+test('a module that is gone has drifted until it is there again', async () => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  await requestLoad('1.0.0', device);
+  const [order] = await agent.order('load');
+  if (order?.kind !== 'load') throw new Error('no order');
+  await agent.report(loaded(order));
+  for (let times = 0; times < 2; times += 1) await agent.report({ kind: 'device-state', device, state: state() });
+  expect(await drifted()).toMatchObject([{ detail: { module: 'tcp', expected: '1.0.0', observed: null } }]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', leftBy: 'drifted' }]);
+  expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [{ module: 'tcp', expected: '1.0.0', observed: null }] });
+  expect((await health())['reasons']).toContainEqual(expect.stringContaining('d1 (tcp, expected 1.0.0)'));
+  const { version, image: digest } = order;
+  await agent.report({ kind: 'device-state', device, state: state({ tcp: { version, image: digest, address: '0x1000' } }) });
+  expect(await drifted()).toMatchObject([{ detail: { expected: '1.0.0', observed: '1.0.0', resolved: true } }, {}]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', source: 'observed', leftAt: null }, { leftBy: 'drifted' }]);
+  expect(await deviceOf(device)).toMatchObject({ drift: [] });
+  agent.disconnect();
+});
+
+test('a module that was not expected has not drifted any more when it is gone', async () => {
+  const { agent, device } = await connectedAgent();
+  await agent.report({ kind: 'device-state', device, state: state(table('1.0.0', 'a')) });
+  expect(await deviceOf(device)).toMatchObject({ drift: [{ expected: null, observed: '1.0.0' }] });
+  for (let times = 0; times < 2; times += 1) await agent.report({ kind: 'device-state', device, state: state() });
+  expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [] });
+  expect(await drifted()).toMatchObject([{ detail: { expected: null, observed: null, resolved: true } }, {}]);
+  expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', leftBy: 'drifted' }]);
+  await agent.report({ kind: 'device-state', device, state: state(table('1.0.0', 'a')) });
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.0.0' }, drift: [{ expected: null, observed: '1.0.0' }] });
+  await agent.report({ kind: 'device-state', device, state: state() });
+  expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [] });
+  agent.disconnect();
+  // The next boot does not put it back.
+  const again = new Agent(bench);
+  await again.register('agent', ['d1']);
+  await again.connect();
+  expect(await again.order('attach-device')).toMatchObject([{ device, modules: [] }]);
+  again.disconnect();
+});
+
+test('a device that drifts again and again is expected to be what it was at first', async () => {
+  const { agent, device } = await connectedAgent();
+  for (const [version, digit] of [
+    ['1.0.0', 'a'],
+    ['1.1.0', 'b'],
+    // The same version with another image is another one.
+    ['1.1.0', 'c'],
+  ] as const)
+    await agent.report({ kind: 'device-state', device, state: state(table(version, digit)) });
+  expect(await drifted()).toMatchObject([
+    { detail: { expected: null, observed: '1.1.0', image: image('c') } },
+    { detail: { expected: null, observed: '1.1.0', image: image('b') } },
+    { detail: { expected: null, observed: '1.0.0', image: image('a') } },
+  ]);
+  expect(await deviceOf(device)).toMatchObject({ drift: [{ expected: null, observed: '1.1.0' }] });
+  agent.disconnect();
+});
+
+test('a report of long ago does not hide what the device runs now', async () => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  await requestLoad('1.1.0', device);
+  const [order] = await agent.order('load');
+  if (order === undefined) throw new Error('no order');
+  const late = loaded(order);
+  await agent.report({ kind: 'device-state', device, state: { ...state(table('1.2.0', 'c', '0x3000')), sequence: 1_000_000 } });
+  await agent.report({ ...late, state: { ...late.state, sequence: 999_999 } });
+  const [now, before] = await historyOf(device);
+  expect(now).toMatchObject({ version: '1.2.0', source: 'observed', leftAt: null });
+  expect(before).toMatchObject({ version: '1.1.0', source: 'load', leftBy: 'drifted' });
+  agent.disconnect();
+});
+
+test.each([
+  ['in one batch', true],
+  ['in two batches', false],
+])('loads that are reported in the wrong order, %s, are in the history in the order of their states', async (_, isOneBatch) => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  const locations: string[] = [];
+  for (const version of versions) locations.push(await requestLoad(version, device));
+  const orders = await agent.order('load', 3);
+  // All of it is over when the first report comes: no time is after its report.
+  const begin = Date.now() - orders.length;
+  const reports = orders
+    .map((order, index) => {
+      const report = loaded(order, `0x${index + 1}000`);
+      const at = new Date(begin + index).toISOString();
+      const facts = { from: null, to: `0x${index + 1}000` };
+      const swap = { step: 'table-updated', operation: 240, at, startedMicroseconds: 1, microseconds: 1, facts };
+      return { ...report, result: { ...report.result, steps: [swap] } };
+    })
+    .toReversed();
+  if (isOneBatch) await agent.report(...reports);
+  else for (const report of reports) await agent.report(report);
+  const [first, second, third] = locations.map((location) => location.split('/').at(-1));
+  const entries = await historyOf(device);
+  expect(entries).toMatchObject([
+    { version: '1.2.0', load: third, leftAt: null },
+    { version: '1.1.0', load: second, leftBy: 'replaced', leftThrough: third },
+    { version: '1.0.0', load: first, leftBy: 'replaced', leftThrough: second },
+  ]);
+  expect(entries.slice(1).map(({ leftAt }) => leftAt)).toEqual(entries.slice(0, -1).map(({ enteredAt }) => enteredAt));
+  expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.2.0' }, drift: [] });
+  expect(await drifted()).toEqual([]);
+  expect((await health())['reasons']).not.toContainEqual(expect.stringContaining('tcp'));
+  for (const location of locations) expect((await bench.get(location)).body).toMatchObject({ state: 'completed', outcome: 'installed' });
+  agent.disconnect();
+});
+
+const downgrade = { versionPolicy: 'downgrade', downgradeReason: 'it drops packets' };
+
+test('a load that came after the version that the device has again is not put before it', async () => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  await requestLoad('1.0.0', device);
+  const [first] = await agent.order('load');
+  if (first?.kind !== 'load') throw new Error('no order');
+  await agent.report(loaded(first));
+  await requestLoad('1.1.0', device);
+  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device], ...downgrade });
+  const reports = (await agent.order('load', 3)).slice(1).map((order) => loaded(order));
+  const { version, image: digest } = first;
+  await agent.report({ kind: 'device-state', device, state: state({ tcp: { version, image: digest, address: '0x1000' } }) });
+  for (const report of reports) await agent.report(report);
+  expect((await historyOf(device)).map((entry) => entry['version'])).toEqual(['1.0.0', '1.1.0', '1.0.0']);
+  expect(await drifted()).toEqual([]);
+  agent.disconnect();
+});
+
+test('orders that a restored database numbers again reach an agent that knows of higher numbers', async () => {
+  const { agent, device } = await connectedAgent();
+  await pushAll();
+  const restore = await backUp();
+  await agent.connect();
+  let newest = 0;
+  for (const version of ['1.0.0', '1.1.0'] as const) {
+    await requestLoad(version, device);
+    const orders = await agent.order('load', 1);
+    const order = orders.at(-1);
+    if (order === undefined) throw new Error('no order');
+    agent.orders.length = 0;
+    newest = order.sequence;
+    await agent.report(loaded(order, `0x${newest}000`));
+  }
+  await restore();
+
+  const load = await requestLoad('1.2.0', device);
+  const next = await agent.next(newest, 20);
+  expect(next).toMatchObject([{ kind: 'load', version: '1.2.0' }]);
+  expect(next[0]?.sequence).toBeLessThanOrEqual(newest);
+  expect((await bench.get(load)).body).toMatchObject({ state: 'dispatched' });
+  // It has been offered, and is not again at once.
+  expect(await agent.next(newest, 0)).toEqual([]);
+  await agent.connect({ 'last-event-id': String(newest) });
+  expect(await agent.order('load')).toMatchObject([{ version: '1.2.0' }]);
+  agent.disconnect();
+});

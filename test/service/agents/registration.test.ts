@@ -1,0 +1,56 @@
+// A host has so many devices at most, however often it registers, and the service does other things while it registers them.
+
+import { randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { agentLimits } from '../../../src/protocol/agent.ts';
+import { Bench, bearer, itemsOf, joinToken } from '../fixture.ts';
+
+let bench: Bench;
+beforeEach(async () => {
+  bench = await new Bench().start();
+});
+afterEach(() => bench.close());
+
+const limit = agentLimits.devicesPerHost;
+const devices = (prefix: string, count: number) =>
+  Array.from({ length: count }, (_, index) => ({ name: `${prefix}-${index}`, labels: { zone: 'north' }, ramPages: 64 }));
+
+function register(bootId: string, brought: object[]) {
+  const registration = { name: 'large', bootId, capacity: limit, devices: brought };
+  return bench.post('/agent/v1/hosts', registration, bearer(joinToken));
+}
+
+test('a host registers as many devices as it may have, and no more with another registration', { timeout: 180_000 }, async () => {
+  const bootId = randomUUID();
+  let answered = 0;
+  const registering = register(bootId, devices('d', limit - 1));
+  const others = (async () => {
+    // Each answer needs turns of the event loop, of which there is none while it is blocked.
+    while ((await Promise.race([registering, null])) === null) {
+      expect((await bench.get('/v1/hosts')).status).toBe(200);
+      answered += 1;
+    }
+  })();
+  expect(await registering).toMatchObject({ status: 201, body: { devices: limit - 1 } });
+  await others;
+  expect(answered).toBeGreaterThan(10);
+
+  const tooMany = await register(bootId, devices('e', 2));
+  expect(tooMany).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:too-many-devices' } });
+  expect(tooMany.body['detail']).toMatch(/has 19999 devices and brings 2 more, 20001 in all; the limit is 20000 devices per host/);
+  expect(await register(randomUUID(), devices('e', 2))).toMatchObject({ status: 409 });
+  expect(itemsOf(await bench.get('/v1/devices?name=e-'))).toEqual([]);
+  expect(await register(bootId, [...devices('d', 3), ...devices('e', 1)])).toMatchObject({ status: 201, body: { devices: limit } });
+  // Devices that are there are none more.
+  expect(await register(randomUUID(), devices('d', limit - 1))).toMatchObject({ status: 201, body: { devices: limit } });
+});
+
+test('only devices that get other labels are labelled again', async () => {
+  const labelled = (labels: object) => [{ name: 'a', labels, ramPages: 64 }];
+  const bootId = randomUUID();
+  for (const labels of [{ zone: 'north', tier: 'edge' }, { tier: 'edge', zone: 'north' }, { zone: 'south' }, {}]) {
+    await register(bootId, labelled(labels));
+    expect(itemsOf(await bench.get('/v1/devices'))).toMatchObject([{ labels }]);
+    expect(itemsOf(await bench.get('/v1/devices'))[0]?.['labels']).toEqual(labels);
+  }
+});

@@ -1,0 +1,375 @@
+// The audit trail can be proven: whatever somebody changes in the database by hand is found, and the first event that is bad is named.
+
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { type Verification, verifyExport } from '../../../src/proof/audit-export.ts';
+import { readPublicKey } from '../../../src/proof/ed25519.ts';
+import { provesConsistency, provesInclusion, readHash } from '../../../src/proof/merkle-tree.ts';
+import { hashOfRecord } from '../../../src/service/audit/repository.ts';
+import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
+import { Store } from '../../../src/service/database/store.ts';
+import { kind, openSql, type Sql, timeInSql } from '../../databases.ts';
+import { Bench, bearer, itemsOf } from '../fixture.ts';
+
+const bench = new Bench();
+let store: Store;
+let sql: Sql;
+/** The first signing key, as somebody has kept it. */
+let pinned = '';
+const eventsMade = 600;
+
+beforeAll(async () => {
+  await bench.start();
+  pinned = String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['publicKey']);
+  store = await Store.open(bench.database);
+  sql = await openSql(bench.database);
+  await append(eventsMade);
+});
+afterAll(async () => {
+  await sql.close();
+  await store.close();
+  await bench.close();
+});
+
+/** Tells of so many things that somebody did. */
+async function append(count: number): Promise<void> {
+  const at = new Date();
+  await store.transaction((records) =>
+    records.audit.append(
+      Array.from({ length: count }, (_, index) => ({
+        at,
+        actor: `key_${index % 7}`,
+        action: 'device.relabelled',
+        object: `dev_${index}`,
+        outcome: 'succeeded' as const,
+        requestId: index % 3 === 0 ? '' : `req_${index}`,
+        detail: { before: { zone: 'north' }, after: { zone: `süd ${index}` }, ratio: index / 7, none: null },
+      })),
+    ),
+  );
+}
+
+async function exported(query = ''): Promise<string[]> {
+  const response = await fetch(`${bench.url}/v1/audit/export${query}`, { headers: bearer(bench.key) });
+  expect(response.status).toBe(200);
+  expect(response.headers.get('content-type')).toBe('application/x-ndjson');
+  return (await response.text()).split('\n').filter((line) => line !== '');
+}
+
+async function checkpoint(): Promise<string> {
+  const made = await bench.post('/v1/audit/checkpoints', undefined);
+  expect([200, 201]).toContain(made.status);
+  expect(made.headers.get('location')).toBe(`/v1/audit/checkpoints/${made.body['size']}`);
+  return String(made.body['note']);
+}
+
+async function* iterate(lines: readonly string[]): AsyncGenerator<string> {
+  yield* lines;
+}
+
+async function verify(checkpoints: readonly string[], lines?: readonly string[], isPartial = false): Promise<Verification> {
+  return verifyExport(iterate(lines ?? (await exported())), { checkpoints, keys: [readPublicKey(pinned)], isPartial });
+}
+
+const newestNumber = async () => (await store.records.audit.head()).number;
+
+test('a trail that nobody has changed is whole, and is what its checkpoints say', async () => {
+  const early = await checkpoint();
+  await append(3);
+  expect(await verify([early])).toMatchObject({
+    kind: 'whole',
+    first: 1,
+    last: await newestNumber(),
+    checkpoint: { size: (await newestNumber()) - 3 },
+  });
+  const late = await checkpoint();
+  expect(await verify([late, early])).toMatchObject({ kind: 'whole', checkpoint: { size: await newestNumber() } });
+  expect(await checkpoint()).toBe(late);
+  expect(await verify([])).toMatchObject({ kind: 'whole', checkpoint: null });
+});
+
+test('what many do at once is one chain', async () => {
+  const answers = await Promise.all(
+    Array.from({ length: 40 }, (_, index) => bench.post('/v1/keys', { name: `racer-${index}`, role: 'viewer' })),
+  );
+  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
+  expect(await verify([await checkpoint()])).toMatchObject({ kind: 'whole', last: await newestNumber() });
+});
+
+test('half a surrogate pair in a text does not make a trail seem changed', async () => {
+  await store.transaction((records) =>
+    records.audit.append([
+      {
+        at: new Date(),
+        actor: 'a',
+        action: 'load.requested',
+        object: 'b',
+        outcome: 'succeeded',
+        requestId: '',
+        detail: { '\udc00': ['\ud800'] },
+      },
+    ]),
+  );
+  expect(await verify([await checkpoint()])).toMatchObject({ kind: 'whole' });
+});
+
+test('an event of the list has the hash of the export, by which it can be checked alone', async () => {
+  const [listed] = itemsOf(await bench.get('/v1/audit?limit=1'));
+  const lines = await exported();
+  expect(JSON.parse(lines.at(-1) ?? '')).toEqual(listed);
+});
+
+test('an export goes on where an earlier one ended', async () => {
+  const [whole, note] = [await exported(), await checkpoint()];
+  const middle = 300;
+  const rest = await exported(`?after=${middle}`);
+  expect(rest.slice(1)).toEqual(whole.slice(1 + middle));
+  expect(await verify([note], rest, true)).toMatchObject({ kind: 'whole', first: middle + 1, last: await newestNumber() });
+  expect(await verify([note], rest)).toMatchObject({ kind: 'bad', first: middle });
+  expect((await bench.get(`/v1/audit/export?after=${(await newestNumber()) + 1}`)).status).toBe(422);
+  expect((await bench.get('/v1/audit/export?after=-1')).status).toBe(422);
+});
+
+/** What somebody does to one event by hand, and how the verification is to name it. */
+type Tampering = { readonly name: string; readonly tamper: (number: number) => Promise<unknown> };
+const change = (column: string, expression: string): Tampering => ({
+  name: `${column} is changed`,
+  tamper: (number) => sql.run(`UPDATE "AuditEvent" SET "${column}" = ${expression} WHERE "number" = ?`, number),
+});
+const changeBytes = (column: string, bytes: Uint8Array): Tampering => ({
+  name: `${column} is changed`,
+  tamper: (number) => sql.run(`UPDATE "AuditEvent" SET "${column}" = ? WHERE "number" = ?`, bytes, number),
+});
+const drop = (number: number) => sql.run('DELETE FROM "AuditEvent" WHERE "number" = ?', number);
+const renumber = (from: number, to: number) => sql.run('UPDATE "AuditEvent" SET "number" = ? WHERE "number" = ?', to, from);
+/** Numbers rise while they are moved, so that no two are the same meanwhile. */
+async function move(from: number, by: number): Promise<void> {
+  await sql.run('UPDATE "AuditEvent" SET "number" = -("number" + ?) WHERE "number" >= ?', by, from);
+  await sql.run('UPDATE "AuditEvent" SET "number" = -"number" WHERE "number" < 0');
+}
+const tamperings: readonly Tampering[] = [
+  change('at', kind === 'sqlite' ? '"at" + 1' : `"at" + interval '1 millisecond'`),
+  change('actor', `"actor" || 'x'`),
+  change('action', "'load.requested'"),
+  change('object', "'dev_other'"),
+  change('outcome', "'refused'"),
+  change('requestId', "'req_other'"),
+  change('detail', `'{"after":"other"}'`),
+  // PostgreSQL takes none that is not.
+  ...(kind === 'sqlite' ? [change('detail', `'no JSON at all'`)] : []),
+  changeBytes('previous', new Uint8Array(1)),
+  changeBytes('previous', new Uint8Array(32)),
+  changeBytes('hash', new Uint8Array(32)),
+  { name: 'it is dropped', tamper: drop },
+  {
+    name: 'it is dropped, and the others close up',
+    tamper: async (number) => {
+      await drop(number);
+      await move(number + 1, -1);
+    },
+  },
+  {
+    name: 'it takes the place of the next',
+    tamper: async (number) => {
+      await renumber(number, -1);
+      await renumber(number + 1, number);
+      await renumber(-1, number + 1);
+    },
+  },
+  {
+    name: 'one is inserted before it',
+    tamper: async (number) => {
+      await move(number, 1);
+      const others = '"at", "actor", "action", "object", "outcome", "requestId", "detail", "previous", "hash"';
+      await sql.run(
+        `INSERT INTO "AuditEvent" ("number", ${others}) SELECT "number" - 1, ${others} FROM "AuditEvent" WHERE "number" = ?`,
+        number + 1,
+      );
+      await sql.run(`UPDATE "AuditEvent" SET "object" = 'dev_inserted' WHERE "number" = ?`, number);
+    },
+  },
+  {
+    name: 'one that is well linked is inserted before it',
+    tamper: async (number) => {
+      await move(number, 1);
+      const previous = await hashBefore(number);
+      const [next] = await sql.run('SELECT "at" FROM "AuditEvent" WHERE "number" = ?', number + 1);
+      const at = new Date(Number(next?.['at']));
+      const event = { number, at, actor: 'a', action: 'b.c', object: 'd', outcome: 'succeeded', requestId: null, detail: {}, previous };
+      await sql.run(
+        `INSERT INTO "AuditEvent" ("number", "at", "actor", "action", "object", "outcome", "requestId", "detail", "previous", "hash")
+          VALUES (?, ${timeInSql(at.getTime())}, 'a', 'b.c', 'd', 'succeeded', NULL, '{}', ?, ?)`,
+        number,
+        previous,
+        hashOfRecord(event),
+      );
+    },
+  },
+];
+async function hashBefore(number: number): Promise<Uint8Array<ArrayBuffer>> {
+  const [event] = await sql.run('SELECT "hash" FROM "AuditEvent" WHERE "number" = ?', number - 1);
+  return new Uint8Array(z.instanceof(Uint8Array).optional().parse(event?.['hash']) ?? []);
+}
+
+/** Lets somebody work in the trail, and puts it back as it was. */
+async function whileTampered(tamper: () => Promise<unknown>, look: () => Promise<void>): Promise<void> {
+  const tables = ['AuditEvent', 'AuditHead'];
+  await sql.run(tables.map((table) => `CREATE TEMP TABLE "kept${table}" AS SELECT * FROM "${table}";`).join(' '));
+  try {
+    await tamper();
+    await look();
+  } finally {
+    const putBack = (table: string) =>
+      `DELETE FROM "${table}"; INSERT INTO "${table}" SELECT * FROM "kept${table}"; DROP TABLE "kept${table}";`;
+    await sql.run(tables.map(putBack).join(' '));
+  }
+}
+
+test.each(tamperings)('$name: the event is named', async ({ tamper }) => {
+  const note = await checkpoint();
+  const newest = await newestNumber();
+  const which = fc.oneof(fc.constantFrom(1, 2, 256, 257, newest - 1), fc.integer({ min: 1, max: newest - 1 }));
+  await fc.assert(
+    fc.asyncProperty(which, async (number) => {
+      await whileTampered(
+        () => tamper(number),
+        async () => expect(await verify([note])).toMatchObject({ kind: 'bad', first: number, last: number }),
+      );
+    }),
+    { numRuns: 6 },
+  );
+  expect(await verify([note])).toMatchObject({ kind: 'whole' });
+});
+
+test('the last event is missed when it is dropped, also before a checkpoint has it', async () => {
+  await append(1);
+  const newest = await newestNumber();
+  await whileTampered(
+    () => drop(newest),
+    async () => expect(await verify([])).toMatchObject({ kind: 'bad', first: newest, last: newest }),
+  );
+});
+
+/** Changes an event and makes all that come after it fit, as somebody would who knows how. */
+async function forge(number: number): Promise<void> {
+  await sql.run(`UPDATE "AuditEvent" SET "object" = 'dev_forged' WHERE "number" = ?`, number);
+  let previous = await hashBefore(number);
+  for (const event of withoutMarks(await store.records.audit.after(number - 1, 10_000))) {
+    const hash = hashOfRecord({ ...event, previous });
+    await sql.run('UPDATE "AuditEvent" SET "previous" = ?, "hash" = ? WHERE "number" = ?', previous, hash, event.number);
+    previous = hash;
+  }
+  await sql.run('UPDATE "AuditHead" SET "hash" = ?', previous);
+}
+
+test('a trail that was forged to its end is not the one of a checkpoint, and the service signs it no more', async () => {
+  const early = await checkpoint();
+  const earlySize = await newestNumber();
+  await append(50);
+  const late = await checkpoint();
+  await whileTampered(
+    () => forge(earlySize + 7),
+    async () => {
+      expect(await verify([])).toMatchObject({ kind: 'whole' });
+      expect(await verify([early, late])).toMatchObject({ kind: 'bad', first: earlySize + 1, last: earlySize + 50 });
+    },
+  );
+  await whileTampered(
+    () => forge(20),
+    async () => {
+      expect(await verify([early, late])).toMatchObject({ kind: 'bad', first: 1, last: earlySize });
+      await append(1);
+      const refused = await bench.post('/v1/audit/checkpoints', undefined);
+      expect(refused).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:trail-broken' } });
+      const health = await bench.get('/v1/health');
+      expect(health.body['reasons']).toContainEqual(expect.stringContaining('audit trail'));
+    },
+  );
+  await append(1);
+  await checkpoint();
+});
+
+test('what is changed since the last checkpoint is not signed either', async () => {
+  await checkpoint();
+  await append(5);
+  const number = (await newestNumber()) - 2;
+  for (const tamper of [() => sql.run(`UPDATE "AuditEvent" SET "actor" = 'other' WHERE "number" = ?`, number), () => drop(number)]) {
+    await whileTampered(tamper, async () => {
+      const refused = await bench.post('/v1/audit/checkpoints', undefined);
+      expect(refused).toMatchObject({ status: 409, body: { detail: expect.stringContaining(`event ${number} of the audit trail`) } });
+    });
+  }
+  await checkpoint();
+  expect((await bench.get('/v1/health')).body['reasons']).not.toContainEqual(expect.stringContaining('audit trail'));
+});
+
+test('a checkpoint that was not signed by a key that is trusted proves nothing', async () => {
+  const note = await checkpoint();
+  const lines = await exported();
+  const forged = note.replace(/^\d+$/m, (size) => String(Number(size) - 1));
+  expect(await verify([forged], lines)).toMatchObject({ kind: 'bad' });
+  const [head = '', signature = ''] = note.split('\n\n');
+  const otherTime = `${head.replace(/\n[^\n]*$/, '\n2030-01-01T00:00:00.000Z')}\n\n${signature}`;
+  expect(await verify([otherTime], lines)).toMatchObject({
+    kind: 'unproven',
+    why: expect.stringContaining('not signed by a key that is trusted'),
+  });
+  expect(await verifyExport(iterate(lines), { checkpoints: [note], keys: [], isPartial: false })).toMatchObject({ kind: 'unproven' });
+  expect(await verify(['nonsense'], lines)).toMatchObject({ kind: 'unproven' });
+  const elsewhere = lines.with(0, (lines[0] ?? '').replace(/patchbay\/[0-9a-f]{16}/, 'patchbay/0000000000000000'));
+  expect(await verify([note], elsewhere)).toMatchObject({ kind: 'unproven', why: expect.stringContaining('another trail') });
+});
+
+test('an export that was cut short is not taken for whole', async () => {
+  const [lines, note] = [await exported(), await checkpoint()];
+  expect(await verify([], lines.slice(0, -1))).toMatchObject({ kind: 'bad', first: lines.length - 1 });
+  expect(await verify([note], [])).toMatchObject({ kind: 'unproven' });
+  expect(await verify([note], lines.slice(1))).toMatchObject({ kind: 'unproven' });
+  // Also where the first line was made to say so.
+  const start = JSON.parse(lines[0] ?? '');
+  const shortened = [JSON.stringify({ ...start, until: start.until - 1 }), ...lines.slice(1, -1)];
+  expect(await verify([note], shortened)).toMatchObject({ kind: 'bad', first: start.until });
+});
+
+test('proofs lead from each event to the root, and from each earlier checkpoint to a later one', async () => {
+  await checkpoint();
+  const [newest] = itemsOf(await bench.get('/v1/audit/checkpoints?limit=1'));
+  const [size, root] = [Number(newest?.['size']), readHash(String(newest?.['root']))];
+  const hashes = (body: Record<string, unknown>) =>
+    Array.isArray(body['hashes']) ? body['hashes'].map((one) => readHash(String(one))) : [];
+  for (const event of [1, 2, 255, 256, 257, 512, 513, size]) {
+    const { body } = await bench.get(`/v1/audit/checkpoints/${size}/proof?event=${event}`);
+    expect(body).toMatchObject({ kind: 'inclusion', event, size });
+    const line: unknown = JSON.parse((await exported(`?after=${event - 1}`))[1] ?? '');
+    expect(line).toMatchObject({ number: event, hash: body['hash'] });
+    expect(provesInclusion(readHash(String(body['hash'])), event - 1, size, hashes(body), root)).toBe(true);
+  }
+  const checkpoints = itemsOf(await bench.get('/v1/audit/checkpoints?order=asc&limit=200'));
+  expect(checkpoints.length).toBeGreaterThan(3);
+  for (const earlier of checkpoints) {
+    const from = Number(earlier['size']);
+    const { body } = await bench.get(`/v1/audit/checkpoints/${size}/proof?from=${from}`);
+    expect(body).toMatchObject({ kind: 'consistency', from, fromRoot: earlier['root'] });
+    expect(provesConsistency(from, size, hashes(body), readHash(String(earlier['root'])), root)).toBe(true);
+  }
+  for (const [query, status] of [
+    ['', 422],
+    ['?event=1&from=1', 422],
+    ['?event=0', 422],
+    [`?event=${size + 1}`, 422],
+    [`?from=${size + 1}`, 422],
+  ] as const)
+    expect((await bench.get(`/v1/audit/checkpoints/${size}/proof${query}`)).status).toBe(status);
+  for (const none of [size + 1, 2 ** 40]) expect((await bench.get(`/v1/audit/checkpoints/${none}/proof?event=1`)).status).toBe(404);
+});
+
+test('a trail of tiles upon tiles has the same roots as one that is read event by event', async () => {
+  // 256 tiles of 256 events are one tile of the level above.
+  for (let count = 0; count < 66_000; count += 6_000) await append(6_000);
+  const note = await checkpoint();
+  expect(await sql.run('SELECT count(*) AS "tiles" FROM "AuditTile" WHERE "level" = 1')).toEqual([{ tiles: 1 }]);
+  expect(await verify([note])).toMatchObject({ kind: 'whole', checkpoint: { size: await newestNumber() } });
+  const { body } = await bench.get(`/v1/audit/checkpoints/${await newestNumber()}/proof?event=40000`);
+  expect(body).toMatchObject({ kind: 'inclusion' });
+}, 300_000);

@@ -1,0 +1,185 @@
+// Events that operators follow: live, resumed, by type, and no more followers than may be.
+
+import { randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { z } from 'zod';
+import { AuditEvent } from '../../../src/service/audit/schemas.ts';
+import { type Answer, Bench, eventsOf, itemsOf, joinToken, until, workModule } from '../fixture.ts';
+
+let bench: Bench;
+const followers: Follower[] = [];
+beforeEach(async () => {
+  bench = new Bench();
+  // So that the making of the signing key is the only event that there is.
+  bench.keys = 'off';
+  await bench.start();
+});
+afterEach(async () => {
+  for (const follower of followers.splice(0)) follower.leave();
+  await bench.close();
+});
+
+class Follower {
+  readonly events: z.infer<typeof AuditEvent>[] = [];
+  readonly response: Response;
+  /** How the stream has ended: whole, or torn off. */
+  end: 'whole' | 'torn' | null = null;
+  readonly #leaving: AbortController;
+
+  private constructor(response: Response, leaving: AbortController) {
+    this.response = response;
+    this.#leaving = leaving;
+    followers.push(this);
+    if (response.ok)
+      this.#read().then(
+        () => (this.end = 'whole'),
+        () => (this.end = 'torn'),
+      );
+  }
+
+  static async begin(query = '', headers: Record<string, string> = {}): Promise<Follower> {
+    const leaving = new AbortController();
+    return new Follower(await fetch(`${bench.url}/v1/events${query}`, { headers, signal: leaving.signal }), leaving);
+  }
+
+  get numbers(): number[] {
+    return this.events.map(({ number }) => number);
+  }
+
+  get actions(): string[] {
+    return this.events.map(({ action }) => action);
+  }
+
+  leave(): void {
+    this.#leaving.abort();
+  }
+
+  /** Waits for the event of this number. */
+  async reached(number: number): Promise<void> {
+    await until(`event ${number} comes`, async () => this.numbers.includes(number));
+  }
+
+  async #read(): Promise<void> {
+    for await (const { id, event, data } of eventsOf(this.response)) {
+      const known = AuditEvent.parse(JSON.parse(data));
+      expect({ id, event }).toEqual({ id: String(known.number), event: known.action });
+      this.events.push(known);
+    }
+  }
+}
+
+/** Registers a host that nobody plays; an event for the host and for each of its devices. */
+function registerHost(devices: number): Promise<Answer> {
+  const ofHost = Array.from({ length: devices }, (_, index) => ({ name: `d${index}`, labels: {}, ramPages: 64 }));
+  const registration = { name: 'played', bootId: randomUUID(), capacity: devices, devices: ofHost };
+  return bench.post('/agent/v1/hosts', registration, { authorization: `Bearer ${joinToken}` });
+}
+
+async function pushBuilds(...versions: string[]): Promise<void> {
+  for (const version of versions) await bench.push('tcp', version, workModule(1));
+}
+
+const audited = async () => itemsOf(await bench.get('/v1/audit?order=asc&limit=200'));
+const upTo = (last: number, first = 1) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
+
+test('what happens from now on comes as it happens, as the audit trail has it', async () => {
+  await pushBuilds('1.0.0');
+  const follower = await Follower.begin();
+  expect(follower.response.headers.get('content-type')).toBe('text/event-stream');
+  expect(follower.response.headers.get('cache-control')).toBe('no-cache, no-transform');
+  await pushBuilds('1.1.0');
+  await follower.reached(3);
+  bench.startHost('host', 1);
+  const devices = await bench.connectedDevices(1);
+  await bench.load('tcp', '1.1.0', devices);
+  await until('the load is told of', async () => follower.actions.includes('load.completed'));
+  const expected = ['build.created', 'host.registered', 'device.created', 'device.attached'];
+  expect(follower.actions.toSorted()).toEqual([...expected, 'load.requested', 'load.completed'].toSorted());
+  expect(follower.events).toEqual((await audited()).slice(2));
+});
+
+test('who comes back with the last number that they have gets those that they missed, in order and each once', async () => {
+  const before = await Follower.begin();
+  await pushBuilds('1.0.0', '1.1.0');
+  await before.reached(3);
+  before.leave();
+  await pushBuilds('1.2.0', '1.3.0', '1.4.0');
+  const after = await Follower.begin('?after=0', { 'last-event-id': String(before.numbers.at(-1)) });
+  await after.reached(6);
+  await pushBuilds('1.5.0');
+  await after.reached(7);
+  expect([...before.numbers, ...after.numbers]).toEqual(upTo(7, 2));
+});
+
+test('events that are many come in order and each once, also while others are added', async () => {
+  await registerHost(1_200);
+  const [whole, part] = [await Follower.begin('?after=0'), await Follower.begin('?after=600')];
+  await pushBuilds('1.0.0', '1.1.0');
+  await whole.reached(1_204);
+  await part.reached(1_204);
+  expect(whole.numbers).toEqual(upTo(1_204));
+  expect(part.numbers).toEqual(upTo(1_204, 601));
+});
+
+test('only events of the types that are asked for come, of the past and live', async () => {
+  await pushBuilds('1.0.0');
+  const builds = await Follower.begin('?types=build&after=0');
+  const both = await Follower.begin('?types=build&types=host&after=0');
+  await registerHost(2);
+  await pushBuilds('1.1.0');
+  await builds.reached(6);
+  await both.reached(6);
+  expect(builds.actions).toEqual(['build.created', 'build.created']);
+  expect(both.actions).toEqual(['build.created', 'host.registered', 'build.created']);
+});
+
+test('one follower more than may be is told to try again, and may when another has gone', async () => {
+  const all = await Promise.all(Array.from({ length: 100 }, () => Follower.begin()));
+  expect(all.map(({ response }) => response.status)).toEqual(all.map(() => 200));
+  const refused = await bench.get('/v1/events');
+  expect(refused).toMatchObject({
+    status: 429,
+    body: { type: 'urn:patchbay:problem:busy', detail: expect.stringContaining('100 clients follow the events') },
+  });
+  expect(refused.headers.get('retry-after')).toBe('1');
+  all[0]?.leave();
+  const next = await until('there is room', async () => {
+    const follower = await Follower.begin();
+    return follower.response.ok && follower;
+  });
+  await pushBuilds('1.0.0');
+  await next.reached(2);
+  await all[99]?.reached(2);
+});
+
+test.each(['', 'x', '-1', '1.5', '1e3', '1, 2'])('a Last-Event-ID of "%s" is refused with what to change', async (id) => {
+  expect(await bench.get('/v1/events', { 'last-event-id': id })).toMatchObject({
+    status: 422,
+    body: { type: 'urn:patchbay:problem:invalid-value', errors: [{ in: 'header', pointer: '/last-event-id' }] },
+  });
+});
+
+test.each(['after=', 'after=x', 'after=-1', 'after=1&after=2', 'types=', 'types=order', 'types=load,host', 'colour=red'])(
+  'a query of %s is refused with what to change',
+  async (query) => {
+    expect(await bench.get(`/v1/events?${query}`)).toMatchObject({ status: 422, body: { errors: [{ in: 'query' }] } });
+  },
+);
+
+test('a HEAD does not follow', async () => {
+  expect(await bench.request('HEAD', '/v1/events')).toMatchObject({ status: 405 });
+});
+
+test('a service that closes ends the streams, and goes on with them when it is there again', async () => {
+  const before = await Follower.begin();
+  await pushBuilds('1.0.0');
+  await before.reached(2);
+  await bench.stop();
+  await until('the stream ends', async () => before.end);
+  expect(before.end).toBe('whole');
+  await bench.start();
+  await pushBuilds('1.1.0');
+  const after = await Follower.begin('', { 'last-event-id': '2' });
+  await after.reached(3);
+  expect(after.actions).toEqual(['build.created']);
+});

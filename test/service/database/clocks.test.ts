@@ -1,0 +1,81 @@
+// What is kept in an order that no clock decides: events, and which of two rollouts begins.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
+import { Store } from '../../../src/service/database/store.ts';
+import type { RolloutRecord } from '../../../src/service/rollouts/repository.ts';
+import { newDatabase } from '../../databases.ts';
+import { event } from './events.ts';
+
+let folder: string;
+let store: Store;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-store-'));
+  store = await Store.open(await newDatabase(folder));
+});
+afterEach(async () => {
+  await store.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const year = 365 * 24 * 3_600_000;
+const now = Date.UTC(2026, 10, 28);
+const timesOf = async () => withoutMarks(await store.records.audit.after(0, 10_000)).map(({ at }) => at.getTime() - now);
+
+test('an event that waited for its transaction is not before those that came meanwhile, and one of a clock set right is', async () => {
+  for (const after of [0, 500, -30_000, 10 * year, 10 * year - 30_000, 1_000, -60_002, 2_000])
+    await store.transaction(({ audit }) => audit.append([{ ...event('a'), at: new Date(now + after) }]));
+  expect(await timesOf()).toEqual([0, 500, 500, 10 * year, 10 * year, 1_000, -60_002, 2_000]);
+});
+
+test('whatever times events have, no event is old that is not, nor one after it', async () => {
+  const days = fc.integer({ min: -4_000, max: 4_000 });
+  await fc.assert(
+    fc.asyncProperty(fc.array(days, { minLength: 1, maxLength: 8 }), days, async (times, moment) => {
+      const { number: before } = await store.records.audit.head();
+      await store.transaction(({ audit }) => audit.append(times.map((day) => ({ ...event('a'), at: new Date(now + day * 86_400_000) }))));
+      const events = withoutMarks(await store.records.audit.after(0, 10_000));
+      expect(events).toHaveLength(before + times.length);
+      const cut = new Date(now + moment * 86_400_000);
+      const last = await store.records.audit.lastOld(0, cut);
+      expect(events.filter(({ number }) => number <= last).every(({ at }) => at < cut)).toBe(true);
+      const next = events.find(({ number }) => number === last + 1);
+      if (next !== undefined) expect(next.at.getTime()).toBeGreaterThanOrEqual(cut.getTime());
+    }),
+    { numRuns: 25 },
+  );
+});
+
+test('of two rollouts with the same devices one waits for the other, though a clock set back has given the later the earlier identifier', async () => {
+  const rollout = (id: string, state: string) => ({
+    id,
+    module: 'tcp',
+    version: '1.0.0',
+    plan: {},
+    state,
+    rollbackOf: null,
+    requestedAt: new Date(now),
+    requestedBy: 'test',
+    startedAt: null,
+    joinableUntil: null,
+  });
+  const device = { deviceId: 'dev', position: 1, wave: 1, version: '1.0.0', state: 'waiting', reason: null, previousVersion: null };
+  const [earlier, later] = ['rol_b', 'rol_a'];
+  await store.transaction(async ({ rollouts }) => {
+    await rollouts.create(rollout(earlier, 'running'), []);
+    await rollouts.create(rollout(later, 'pending'), []);
+    for (const id of [earlier, later]) await rollouts.addDevices(id, [device]);
+  });
+  const waitsFor = async (id: string) => {
+    const record: RolloutRecord | null = await store.records.rollouts.find(id);
+    if (record === null) throw new Error('no rollout');
+    return (await store.records.rollouts.conflicts(record, 'earlier')).map(({ rolloutId }) => rolloutId);
+  };
+  expect(await waitsFor(later)).toEqual([earlier]);
+  await store.transaction(({ rollouts }) => rollouts.change(earlier, { state: 'completed', endedAt: new Date(now) }));
+  expect(await waitsFor(later)).toEqual([]);
+});

@@ -1,0 +1,71 @@
+// Connections to PostgreSQL on which nothing comes through any more, and of which neither end is told: they hold nobody up for good.
+
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { anyNews, type News } from '../../../../src/service/database/news.ts';
+import { connectionTo } from '../../../../src/service/database/postgresql/connections.ts';
+import { Store } from '../../../../src/service/database/store.ts';
+import { unavailabilityOf } from '../../../../src/service/database/unavailable.ts';
+import { newDatabase } from '../../../databases.ts';
+import { databaseNetwork, FaultProxy } from '../../../system/chaos/proxy.ts';
+import { Random } from '../../../system/chaos/random.ts';
+import { event, firstPage } from '../events.ts';
+
+const patience = { timeout: 60_000 } as const;
+
+test('a replica that is lost in its turn to write loses the turn, fails what it was asked, and goes on by itself', {
+  timeout: 120_000,
+}, async () => {
+  const database = new URL(await newDatabase(''));
+  const proxy = new FaultProxy([Number(database.port)], new Random(1), databaseNetwork);
+  await proxy.listen();
+  const other = await Store.open(database.href);
+  database.port = String(proxy.port);
+  const lost = await Store.open(database.href);
+  onTestFinished(async () => {
+    await lost.close();
+    await other.close();
+    await proxy.close();
+  });
+  const heard: News[] = [];
+  lost.onNews((news) => heard.push(news));
+
+  const begun = Promise.withResolvers<void>();
+  const isLost = Promise.withResolvers<void>();
+  const turn = lost.transaction(async (records) => {
+    await records.audit.append([event('a')]);
+    begun.resolve();
+    await isLost.promise;
+    await records.audit.append([event('b')]);
+  });
+  await begun.promise;
+  proxy.lose();
+  isLost.resolve();
+  const [, failed] = await Promise.all([
+    other.transaction((records) => records.audit.append([event('c')])),
+    turn.then(
+      () => null,
+      (error: unknown) => error,
+    ),
+  ]);
+  expect(unavailabilityOf(failed)).toMatchObject({ isTransient: true });
+  await vi.waitUntil(() => heard.length > 0, patience);
+  expect(heard[0]).toEqual(anyNews);
+  await lost.transaction((records) => records.audit.append([event('d')]));
+  expect(await lost.records.audit.list({}, firstPage)).toMatchObject([{ object: 'c' }, { object: 'd' }]);
+});
+
+test('a connection that is lost after it was ended reports no error that nobody listens to', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  onTestFinished(() => void server.close());
+  await once(server, 'listening');
+  const address = server.address();
+  const socket = connectionTo('postgresql://nobody@127.0.0.1/none').stream();
+  socket.connect(typeof address === 'object' && address !== null ? address.port : 0, '127.0.0.1');
+  await once(socket, 'connect');
+  const closed = once(socket, 'close');
+  // It would be thrown: the socket has no listener for it.
+  socket.destroy(new Error('lost'));
+  await expect(closed).resolves.toBeDefined();
+});

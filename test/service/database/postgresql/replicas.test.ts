@@ -1,0 +1,125 @@
+// Several replicas of the service on one database of PostgreSQL: as if there were one.
+
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { hashOfRecord } from '../../../../src/service/audit/repository.ts';
+import { postgresqlMigrations } from '../../../../src/service/database/postgresql/migrations.ts';
+import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
+import { Store, type TransactionEnd } from '../../../../src/service/database/store.ts';
+import { endConnections, newDatabase, newEmptyDatabase, openSql, runSql } from '../../../databases.ts';
+import { event, firstPage, holdUp } from '../events.ts';
+
+/** Those who wait for their turn to write. */
+const waiting = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+
+async function openAll(database: string, count: number): Promise<Store[]> {
+  const stores = await Promise.all(Array.from({ length: count }, () => Store.open(database)));
+  onTestFinished(async () => {
+    for (const store of stores) await store.close();
+  });
+  return stores;
+}
+
+test('those that start at the same moment apply each migration once', async () => {
+  const database = await newEmptyDatabase('');
+  const stores = await openAll(database, 5);
+  for (const store of stores) expect((await store.health()).migrationFaults).toEqual([]);
+  const records = await runSql(database, 'SELECT "migration_name" AS "name" FROM "_prisma_migrations"');
+  expect(records).toEqual(postgresqlMigrations().map(({ name }) => ({ name })));
+});
+
+test('their transactions take turns: what all of them append at once is one chain without a gap', async () => {
+  const stores = await openAll(await newDatabase(''), 2);
+  const perStore = 100;
+  await Promise.all(
+    stores.flatMap((store, which) =>
+      Array.from({ length: perStore }, (_, index) => store.transaction((records) => records.audit.append([event(`${which} ${index}`)]))),
+    ),
+  );
+  for (const { records } of stores) {
+    const events = withoutMarks(await records.audit.after(0, 1_000));
+    expect(events.map(({ number }) => number)).toEqual(Array.from({ length: 2 * perStore }, (_, index) => index + 1));
+    let previous: Uint8Array = new Uint8Array();
+    for (const one of events) {
+      expect(one.previous).toEqual(previous);
+      expect(one.hash).toEqual(hashOfRecord(one));
+      previous = one.hash;
+    }
+    expect(await records.audit.head()).toMatchObject({ number: 2 * perStore, hash: previous });
+    const objects = events.map(({ object }) => object);
+    for (const which of stores.keys())
+      expect(objects.filter((object) => object.startsWith(`${which} `))).toEqual(
+        Array.from({ length: perStore }, (_, index) => `${which} ${index}`),
+      );
+  }
+});
+
+test('one that has the turn makes the others wait, and those see what it has written', async () => {
+  const database = await newDatabase('');
+  const [first, second] = await openAll(database, 2);
+  if (first === undefined || second === undefined) throw new Error('no stores');
+  const begun = Promise.withResolvers<void>();
+  const end = Promise.withResolvers<void>();
+  const held = first.transaction(async (records) => {
+    await records.audit.append([event('a')]);
+    begun.resolve();
+    await end.promise;
+  });
+  await begun.promise;
+  let isHeld = true;
+  const next = second.transaction(async (records) => ({ isHeld, head: (await records.audit.head()).number }));
+  await vi.waitUntil(async () => (await runSql(database, waiting)).length === 1, { timeout: 20_000 });
+  // Reads wait for nobody.
+  expect(withoutMarks(await second.records.audit.list({}, firstPage))).toEqual([]);
+  isHeld = false;
+  end.resolve();
+  await held;
+  expect(await next).toEqual({ isHeld: false, head: 1 });
+});
+
+test('what comes while another has the turn is carried out in the next turn, together', async () => {
+  const database = await newDatabase('');
+  const [first, second] = await openAll(database, 2);
+  if (first === undefined || second === undefined) throw new Error('no store');
+  const goOn = await holdUp(first);
+  const outside = await openSql(database);
+  const append = (object: string) =>
+    second.transaction(async (records) => {
+      await records.audit.append([event(object)]);
+      return (await outside.run('SELECT FROM "AuditEvent"')).length;
+    });
+  const before = append('a');
+  await vi.waitUntil(async () => (await runSql(database, waiting)).length === 1, { timeout: 20_000 });
+  const meanwhile = append('b');
+  await goOn();
+  // Of neither is anything on disk while the other is carried out.
+  expect(await Promise.all([before, meanwhile])).toEqual([0, 0]);
+  await outside.close();
+});
+
+test('a transaction whose connection is lost leaves nothing and says so, and the next goes on', async () => {
+  const database = await newDatabase('');
+  const [store] = await openAll(database, 1);
+  if (store === undefined) throw new Error('no store');
+  const ends: TransactionEnd['result'][] = [];
+  store.onTransactionEnd(({ result }) => ends.push(result));
+  const losing = store.transaction(async (records) => {
+    await records.audit.append([event('a')]);
+    await endConnections(database);
+    await records.audit.append([event('b')]);
+  });
+  await expect(losing).rejects.toThrow();
+  await store.transaction((records) => records.audit.append([event('c')]));
+  expect(withoutMarks(await store.records.audit.list({}, firstPage))).toMatchObject([{ number: 1, object: 'c' }]);
+  expect(ends).toEqual(['rolled-back', 'committed']);
+});
+
+test('every text is in the order of its bytes, whatever the server sorts by', async () => {
+  const database = await newDatabase('');
+  const columns = await runSql(
+    database,
+    `SELECT "table_name", "column_name", "collation_name" FROM information_schema.columns
+      WHERE "table_schema" = 'public' AND "data_type" IN ('text', 'character varying') AND "table_name" <> '_prisma_migrations'`,
+  );
+  expect(columns.length).toBeGreaterThan(100);
+  expect(columns.filter(({ collation_name }) => collation_name !== 'C')).toEqual([]);
+});

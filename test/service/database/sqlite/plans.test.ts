@@ -1,0 +1,300 @@
+// How the database finds what lists are asked for: by indexes that hold the order too, so that no page costs more the longer the list is.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { applyMigrations } from '../../../../src/service/database/sqlite/migrations.ts';
+import { QueryPlans } from './query-plans.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'patchbay-plans-'));
+const file = join(folder, 'patchbay.db');
+applyMigrations(file);
+const queryPlans = new QueryPlans(file);
+const { records } = queryPlans;
+
+beforeAll(async () => {
+  // So many that a label or a module of all of them is of more than are looked up one by one.
+  const createdAt = new Date();
+  const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: createdAt, tokenDigest: null, unreachableSince: null };
+  await records.hosts.save(host);
+  const devices = Array.from({ length: 200 }, (_, index) => ({
+    id: `d${index}`,
+    name: `device-${index}`,
+    hostId: 'h',
+    ramPages: 16,
+    createdAt,
+    labels: { all: 'yes', ...(index < 3 ? { few: 'yes' } : {}) },
+  }));
+  await records.devices.create(devices);
+  // A build that is somewhere, and was elsewhere.
+  const stay = {
+    module: 'x',
+    version: 'y',
+    imageDigest: '',
+    loadId: null,
+    requestedBy: null,
+    address: '0x1000',
+    pages: 1,
+    enteredAt: createdAt,
+  };
+  await records.history.enter([
+    { ...stay, deviceId: 'd1' },
+    { ...stay, deviceId: 'd2', leftAt: createdAt },
+  ]);
+  await records.devices.setModules([{ deviceId: 'd1', module: 'x', version: 'y', imageDigest: '', loadedAt: null }]);
+});
+afterAll(async () => {
+  await queryPlans.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** The steps of the plans of what is read. */
+async function plansOf(read: () => Promise<unknown>): Promise<string[]> {
+  const plans = await queryPlans.of(read);
+  expect(plans.length).toBeGreaterThan(0);
+  return plans.flat();
+}
+
+const moment = new Date('2026-11-23T09:30:00.000Z');
+const first = { sort: 'time', order: 'desc', limit: 51, after: null } as const;
+const byTime = { ...first, after: { time: moment, key: 'x' } } as const;
+const byNumber = { ...first, after: { time: moment, key: 1 } } as const;
+const byName = { sort: 'name', order: 'asc', limit: 51, after: { name: 'device-1' } } as const;
+const byPosition = { sort: 'number', order: 'asc', limit: 51, after: { number: 7 } } as const;
+const byIdentifier = { ...byName, after: { name: 'd0' } } as const;
+const range = { from: new Date(0), until: new Date() };
+const noLabels = { labels: {} };
+const {
+  abiViolations,
+  audit,
+  builds,
+  checkpoints,
+  devices,
+  history,
+  keys,
+  loads,
+  orders,
+  programs,
+  publisherKeys,
+  rollouts,
+  signaturePolicies,
+  hosts,
+  signingKeys,
+} = records;
+
+/** Whether a step reads all that there is, and not what is asked for: the devices of each host are counted, which is so of every list of hosts. */
+function readsAll(step: string): boolean {
+  return step.startsWith('SCAN') && !step.includes('VIRTUAL TABLE') && !step.startsWith('SCAN Device USING COVERING INDEX');
+}
+
+test.each<[string, () => Promise<unknown>, string]>([
+  ['loads', () => loads.list({ ...noLabels, ...range }, byTime), 'Load_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
+  [
+    'loads of a batch',
+    () => loads.list({ ...noLabels, batchId: 'x' }, byTime),
+    'Load_batchId_requestedAt_id_idx (batchId=? AND requestedAt<?)',
+  ],
+  [
+    'loads of a device',
+    () => loads.list({ ...noLabels, deviceId: 'x' }, byTime),
+    'Load_deviceId_requestedAt_id_idx (deviceId=? AND requestedAt<?)',
+  ],
+  [
+    'completed loads of a device',
+    () => loads.list({ ...noLabels, deviceId: 'x', state: 'completed', outcome: 'failed' }, first),
+    'Load_deviceId_requestedAt_id_idx (deviceId=?)',
+  ],
+  [
+    'loads of a module',
+    () => loads.list({ ...noLabels, module: 'x' }, byTime),
+    'Load_module_requestedAt_id_idx (module=? AND requestedAt<?)',
+  ],
+  [
+    'loads of a version of a module',
+    () => loads.list({ ...noLabels, ...range, module: 'x', version: 'y' }, byTime),
+    'Load_version_module_requestedAt_id_idx (version=? AND module=? AND requestedAt>? AND requestedAt<?)',
+  ],
+  [
+    'failed loads of a module',
+    () => loads.list({ ...noLabels, module: 'x', outcome: 'failed' }, byTime),
+    'Load_ended_module_outcome_requestedAt_id_idx (module=? AND outcome=? AND requestedAt<?)',
+  ],
+  [
+    'waiting loads of a module',
+    () => loads.list({ ...noLabels, module: 'x', state: 'queued' }, byTime),
+    'Load_open_requestedAt_id_idx (requestedAt<?)',
+  ],
+  [
+    'failed loads',
+    () => loads.list({ ...noLabels, outcome: 'x' }, byTime),
+    'Load_ended_outcome_requestedAt_id_idx (outcome=? AND requestedAt<?)',
+  ],
+  ['waiting loads', () => loads.list({ ...noLabels, state: 'queued' }, byTime), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
+  ['completed loads', () => loads.list({ ...noLabels, state: 'completed' }, byTime), 'Load_requestedAt_id_idx (requestedAt<?)'],
+  ['the first load that waits', () => loads.queuedBefore(moment), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
+  ['loads that are overdue', () => loads.overdue(moment, 10), 'Load_open_deadlineAt_idx (deadlineAt<?)'],
+  [
+    'the next orders of a host',
+    () => orders.next('x', 5, 10, 10),
+    'AgentOrder_hostId_withdrawnAt_number_idx (hostId=? AND withdrawnAt=? AND number>?)',
+  ],
+  ['devices', () => devices.list({ ...noLabels, ...range }, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
+  ['devices by name', () => devices.list(noLabels, byName), 'Device_name_key (name>? AND name<?)'],
+  ['devices of a prefix by name', () => devices.list({ ...noLabels, namePrefix: 'dev' }, byName), 'Device_name_key (name>? AND name<?)'],
+  [
+    'devices of a host',
+    () => devices.list({ ...noLabels, hostId: 'x' }, byTime),
+    'Device_hostId_createdAt_id_idx (hostId=? AND createdAt<?)',
+  ],
+  ['devices with a label of many', () => devices.list({ labels: { all: 'yes' } }, byTime), 'Device_createdAt_id_idx (createdAt<?)'],
+  [
+    'attaching devices',
+    () => devices.list({ ...noLabels, status: 'attaching' }, byTime),
+    'Device_attachedBootId_createdAt_id_idx (attachedBootId=? AND createdAt<?)',
+  ],
+  ['events', () => audit.list(range, byNumber), 'AuditEvent_at_idx (at>? AND at<?)'],
+  ['events of an action', () => audit.list({ action: 'x' }, byNumber), 'AuditEvent_action_at_idx (action=? AND at<?)'],
+  ['events of an object', () => audit.list({ object: 'x', action: 'y' }, byNumber), 'AuditEvent_object_at_idx (object=? AND at<?)'],
+  ['events of an actor', () => audit.list({ actor: 'x' }, byNumber), 'AuditEvent_actor_at_idx (actor=? AND at<?)'],
+  ['events of a request', () => audit.list({ requestId: 'x', actor: 'y' }, byNumber), 'AuditEvent_requestId_at_idx (requestId=? AND at<?)'],
+  ['events as they are exported', () => audit.after(17, 500), 'AuditEvent USING INTEGER PRIMARY KEY (rowid>?)'],
+  ['the last of the old events', () => audit.lastOld(17, moment), 'AuditEvent USING INTEGER PRIMARY KEY (rowid>?)'],
+  ['checkpoints', () => checkpoints.list(byNumber), 'Checkpoint_at_size_idx (at<?)'],
+  ['tiles side by side', () => checkpoints.tileRoots(0, 256, 256), 'sqlite_autoindex_AuditTile_1 (level=? AND index>?)'],
+  ['how many tiles there are', () => checkpoints.countTiles(0), 'sqlite_autoindex_AuditTile_1 (level=?)'],
+  ['signing keys', () => signingKeys.list(byTime), 'SigningKey_createdAt_id_idx (createdAt<?)'],
+  [
+    'history',
+    () => history.list({ deviceId: 'x', module: 'y' }, byNumber),
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
+  ],
+  [
+    'history of a device',
+    () => history.list({ deviceId: 'x', ...range }, byNumber),
+    'HistoryEntry_deviceId_enteredAt_idx (deviceId=? AND enteredAt>? AND enteredAt<?)',
+  ],
+  [
+    'what ran at a moment',
+    () => history.at('x', moment, byName),
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
+  ],
+  ['modules that a device has had', () => history.at('x', moment, byName), 'sqlite_autoindex_DeviceModule_1 (deviceId=? AND module>?)'],
+  [
+    'what is newest of a module',
+    () => history.newest([{ deviceId: 'x', module: 'y' }]),
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
+  ],
+  [
+    'stays that a reboot ends',
+    () => history.leaveByReboot(['x', 'y'], moment),
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
+  ],
+  [
+    'devices that ever had a build',
+    () => history.devicesOfBuild({ module: 'x', version: 'y' }, byIdentifier),
+    'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId>?)',
+  ],
+  [
+    'devices that had a build and do not now',
+    () => history.devicesOfBuild({ module: 'x', version: 'y', isRunning: false }, byIdentifier),
+    'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId>?)',
+  ],
+  [
+    'devices that have a build',
+    () => history.devicesOfBuild({ module: 'x', version: 'y', isRunning: true }, byIdentifier),
+    'DeviceModule_module_version_deviceId_idx (module=? AND version=? AND deviceId>?)',
+  ],
+  [
+    'devices that have had a version',
+    () => history.devicesThatHad(['d1', 'd2'], 'x', 'y'),
+    'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId=?)',
+  ],
+  [
+    'violations',
+    () => abiViolations.list({ deviceId: 'x', programId: 'y', module: 'z' }, byNumber),
+    'AbiViolation_deviceId_at_idx (deviceId=? AND at<?)',
+  ],
+  [
+    'programs',
+    () => programs.list({ deviceId: 'x', module: 'y' }, byTime),
+    'Program_deviceId_createdAt_id_idx (deviceId=? AND createdAt<?)',
+  ],
+  ['builds', () => builds.list({ module: 'x', language: 'y' }, byTime), 'Build_module_createdAt_id_idx (module=? AND createdAt<?)'],
+  ['modules', () => builds.listModules(byName), 'Build_module_createdAt_id_idx (module>? AND module<?)'],
+  ['keys', () => keys.list({}, byTime), 'ApiKey_createdAt_id_idx (createdAt<?)'],
+  ['publisher keys', () => publisherKeys.list({}, byTime), 'PublisherKey_createdAt_id_idx (createdAt<?)'],
+  ['signature policies', () => signaturePolicies.list(byTime), 'SignaturePolicy_createdAt_id_idx (createdAt<?)'],
+  ['rollouts', () => rollouts.list(range, byTime), 'Rollout_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
+  ['rollouts of a module', () => rollouts.list({ module: 'x' }, byTime), 'Rollout_module_requestedAt_id_idx (module=? AND requestedAt<?)'],
+  ['rollouts in a state', () => rollouts.list({ state: 'x' }, byTime), 'Rollout_state_requestedAt_id_idx (state=? AND requestedAt<?)'],
+  ['open rollouts', () => rollouts.openIds(), 'Rollout_endedAt_requestedAt_id_idx (endedAt=?)'],
+  [
+    'devices of a rollout',
+    () => rollouts.devices({ rolloutId: 'x' }, byPosition),
+    'RolloutDevice_rolloutId_position_idx (rolloutId=? AND position>?)',
+  ],
+  [
+    'devices of a wave in a state',
+    () => rollouts.devices({ rolloutId: 'x', wave: 1, state: 'loaded' }, byPosition),
+    'RolloutDevice_rolloutId_wave_state_position_interrupted_idx (rolloutId=? AND wave=? AND state=? AND position>?)',
+  ],
+  [
+    'devices that wait for their loads',
+    () => rollouts.waiting('x', 1, 10),
+    'RolloutDevice_rolloutId_wave_state_position_interrupted_idx (rolloutId=? AND wave=? AND state=?)',
+  ],
+  [
+    'how many devices are at what',
+    () => rollouts.counts('x'),
+    'COVERING INDEX RolloutDevice_rolloutId_wave_state_position_interrupted_idx (rolloutId=?)',
+  ],
+  ['hosts', () => hosts.list({}, byTime), 'Host_registeredAt_id_idx (registeredAt<?)'],
+])('%s are found where the page before ended, and need not be sorted', async (_what, read, index) => {
+  const plans = await plansOf(read);
+  expect(
+    plans.filter((step) => step.endsWith(index)),
+    plans.join('\n'),
+  ).toHaveLength(1);
+  expect(plans.filter((step) => step.includes('TEMP B-TREE'))).toEqual([]);
+  expect(plans.filter(readsAll)).toEqual([]);
+});
+
+test.each<[string, () => Promise<unknown>, string]>([
+  ['devices with a label of few', () => devices.list({ labels: { few: 'yes' } }, byTime), 'sqlite_autoindex_Device_1 (id=?)'],
+  [
+    'devices by their identifiers',
+    () => devices.list({ ...noLabels, ids: ['dev_a', 'dev_b'] }, byTime),
+    'sqlite_autoindex_Device_1 (id=?)',
+  ],
+  ['devices with labels', () => devices.list({ labels: { all: 'yes', few: 'yes' } }, byName), 'sqlite_autoindex_Device_1 (id=?)'],
+  [
+    'loads of devices with a label of few',
+    () => loads.list({ labels: { few: 'yes' }, ...range }, byTime),
+    'Load_deviceId_requestedAt_id_idx (deviceId=? AND requestedAt>? AND requestedAt<?)',
+  ],
+  ['devices of a prefix by time', () => devices.list({ ...noLabels, namePrefix: 'dev' }, first), 'Device_name_key (name>? AND name<?)'],
+  [
+    'what loads have brought into devices',
+    () => history.loadedVersions(['d1', 'd2'], 'x', 10),
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
+  ],
+  [
+    'rollouts in the way of one',
+    () => rollouts.conflicts({ id: 'x', module: 'y' }, 'all'),
+    'sqlite_autoindex_RolloutDevice_1 (rolloutId=? AND deviceId=?)',
+  ],
+  ['the device of a load', () => rollouts.reopenRolledBack('x'), 'RolloutDevice_loadId_idx (loadId=?)'],
+  ['open loads of devices', () => loads.openOn(['d1']), 'Load_open_deviceId_idx (deviceId=?)'],
+  ['waiting loads of devices', () => loads.queuedFor(['d1'], 'x'), 'Load_open_deviceId_idx (deviceId=?)'],
+  ['the build of an image', () => builds.ofImage('x'), 'Build_imageDigest_idx (imageDigest=?)'],
+  ['how builds were made', () => audit.of('x', ['y', 'z']), 'AuditEvent_object_at_idx (object=?)'],
+  ['loads of a version', () => loads.list({ ...noLabels, version: 'x' }, byTime), 'Load_version_module_requestedAt_id_idx (version=?)'],
+])('%s are looked up and sorted, and no others are read', async (_what, read, index) => {
+  const plans = await plansOf(read);
+  expect(
+    plans.filter((step) => step.endsWith(index)),
+    plans.join('\n'),
+  ).toHaveLength(1);
+  expect(plans.filter(readsAll)).toEqual([]);
+});

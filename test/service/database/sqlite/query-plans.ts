@@ -1,0 +1,53 @@
+// The plans by which the database carries out what the records ask of it.
+
+import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
+import Database from 'better-sqlite3';
+import { z } from 'zod';
+import { PrismaClient } from '../../../../src/service/database/generated/client.ts';
+import { Records } from '../../../../src/service/database/records.ts';
+import { SqliteStatements } from '../../../../src/service/database/sqlite/statements.ts';
+
+const Step = z.object({ detail: z.string() });
+
+export class QueryPlans {
+  /** Whose statements are explained. */
+  readonly records: Records;
+  readonly #client;
+  readonly #database: Database.Database;
+  /** Tells of each statement before it is run. */
+  readonly #noted: Database.Database;
+  #queries: { readonly sql: string; readonly parameters: readonly unknown[] }[] = [];
+
+  /** @param file A database that is migrated. */
+  constructor(file: string) {
+    this.#client = new PrismaClient({
+      adapter: new PrismaBetterSqlite3({ url: file }, { timestampFormat: 'unixepoch-ms' }),
+      log: [{ emit: 'event', level: 'query' }],
+    });
+    this.#client.$on('query', ({ query, params }) =>
+      this.#queries.push({ sql: query, parameters: z.array(z.unknown()).parse(JSON.parse(params)) }),
+    );
+    this.#database = new Database(file);
+    const noted = new Database(file, { verbose: (sql) => this.#queries.push({ sql: String(sql), parameters: [] }) });
+    this.#noted = noted;
+    this.records = new Records(this.#client, new SqliteStatements(() => noted));
+  }
+
+  /** The steps of the plans of what is asked of the records, a list for each statement. */
+  async of(ask: () => Promise<unknown>): Promise<string[][]> {
+    this.#queries = [];
+    await ask();
+    return this.#queries.map(({ sql, parameters }) =>
+      this.#database
+        .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+        .all(...parameters)
+        .map((row) => Step.parse(row).detail.replace('main.', '')),
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#database.close();
+    this.#noted.close();
+    await this.#client.$disconnect();
+  }
+}

@@ -1,0 +1,231 @@
+// A file that is locked, full or read-only: what cannot be written is refused with the reason and leaves nothing, and goes on when the file can be written again.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import type { Transaction } from '../../../../src/service/database/engine.ts';
+import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
+import { Records } from '../../../../src/service/database/records.ts';
+import { SqliteEngine } from '../../../../src/service/database/sqlite/engine.ts';
+import { applyMigrations } from '../../../../src/service/database/sqlite/migrations.ts';
+import { Store } from '../../../../src/service/database/store.ts';
+import { DatabaseUnavailable, unavailabilityByCode, unavailabilityOf } from '../../../../src/service/database/unavailable.ts';
+import { event, firstPage } from '../events.ts';
+
+let folder: string;
+let file: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-store-'));
+  file = join(folder, 'patchbay.db');
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const limits = { maxWait: 10_000, timeout: 60_000 };
+
+async function openStore(): Promise<Store> {
+  const store = await Store.open(file, { isExclusive: true });
+  onTestFinished(() => store.close());
+  return store;
+}
+
+async function openEngine(wait?: { limit: number; interval: number }): Promise<SqliteEngine> {
+  applyMigrations(file);
+  const engine = await SqliteEngine.open(file, null, wait);
+  onTestFinished(() => engine.close());
+  return engine;
+}
+
+const write = (store: Store, name: string, bytes = '') =>
+  store.transaction((records) => records.audit.append([{ ...event(name), detail: { bytes } }]));
+const objectsIn = async (store: Store) => withoutMarks(await store.records.audit.list({}, firstPage)).map(({ object }) => object);
+
+/** Another process with the write lock. */
+function lockFile(): { readonly release: () => void } {
+  const other = new Database(file);
+  other.exec('BEGIN IMMEDIATE');
+  onTestFinished(() => void other.close());
+  return { release: () => void other.exec('ROLLBACK') };
+}
+
+describe('while another process has the lock', () => {
+  test('what is to be written waits, and what reads does not', async () => {
+    const store = await openStore();
+    const { release } = lockFile();
+    const states: string[] = [];
+    const written = Promise.all(['a', 'b'].map((name) => write(store, name))).then(() => states.push('written'));
+    // Many turns of the event loop, in which the write has been tried.
+    for (let turn = 0; turn < 50; turn += 1) {
+      await setImmediate();
+      expect(await objectsIn(store)).toEqual([]);
+    }
+    states.push('read');
+    release();
+    await written;
+    expect(states).toEqual(['read', 'written']);
+    expect(await objectsIn(store)).toEqual(['a', 'b']);
+  });
+
+  test('the wait has a limit, past which it is refused and has changed nothing; the next is carried out', async () => {
+    const engine = await openEngine({ limit: 50, interval: 5 });
+    const append = ({ part }: Transaction, name: string) =>
+      part(({ client, statements }) => new Records(client, statements).audit.append([event(name)]));
+    const { release } = lockFile();
+    let began = false;
+    const refused = engine.transaction(async (transaction) => {
+      began = true;
+      await append(transaction, 'a');
+    }, limits);
+    const error: unknown = await refused.catch((reason: unknown) => reason);
+    expect(unavailabilityOf(error)).toMatchObject({
+      isTransient: true,
+      detail: expect.stringContaining('another process has held the lock'),
+    });
+    expect(began).toBe(false);
+    release();
+    await engine.transaction((transaction) => append(transaction, 'b'), limits);
+    const { client, statements } = engine.reading;
+    expect(withoutMarks(await new Records(client, statements).audit.list({}, firstPage))).toMatchObject([{ number: 1, object: 'b' }]);
+  });
+});
+
+test('a disk that is full in the middle of a transaction leaves nothing of it, of its other parts and of what comes after', async () => {
+  const engine = await openEngine();
+  const fill = 'x'.repeat(100_000);
+  const append = (part: Transaction['part'], name: string, bytes: string) =>
+    part(({ client, statements }) => new Records(client, statements).audit.append([{ ...event(name), detail: { bytes } }]));
+  const setLimit = (pages: number) =>
+    engine.transaction(
+      ({ part }) => part(async ({ client }) => void (await client.$queryRawUnsafe(`PRAGMA max_page_count = ${pages}`))),
+      limits,
+    );
+  const [row] = await engine.reading.client.$queryRawUnsafe<{ page_count: bigint }[]>('PRAGMA page_count');
+  await setLimit(Number(row?.page_count) + 5);
+  const failures: unknown[] = [];
+  const failed = engine.transaction(async ({ part }) => {
+    await append(part, 'small', '');
+    for (const [name, bytes] of [...[['large', fill] as const], ...[['late', ''] as const]])
+      await append(part, name, bytes).catch((error: unknown) => failures.push(error));
+  }, limits);
+  await expect(failed).rejects.toThrow();
+  expect(failures.map((error) => unavailabilityOf(error)?.detail)).toEqual(failures.map(() => expect.stringContaining('full')));
+  const { client, statements } = engine.reading;
+  const events = () => new Records(client, statements).audit.list({}, firstPage);
+  expect(await events()).toEqual([]);
+  await setLimit(1_000_000);
+  await engine.transaction(({ part }) => append(part, 'after', fill), limits);
+  expect(await events()).toMatchObject([{ number: 1, object: 'after' }]);
+});
+
+/** Puts a file system of a few megabytes in the place of a folder. Returns whether this process may. */
+function mountSmallDisk(place: string): boolean {
+  return spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', place], { stdio: 'ignore' }).status === 0;
+}
+
+function unmount(place: string): void {
+  execFileSync('umount', ['--lazy', place]);
+}
+
+function mayMount(): boolean {
+  const place = mkdtempSync(join(tmpdir(), 'patchbay-disk-'));
+  const isMounted = mountSmallDisk(place);
+  if (isMounted) unmount(place);
+  rmSync(place, { recursive: true });
+  return isMounted;
+}
+
+test.runIf(mayMount())(
+  'a disk that is full refuses writes, and takes them when there is room again; what was acknowledged is kept',
+  async () => {
+    expect(mountSmallDisk(folder)).toBe(true);
+    try {
+      const store = await Store.open(file, { isExclusive: true });
+      const kept = ['first'];
+      await write(store, 'first');
+      const ballast = join(folder, 'ballast');
+      expect(() => writeFileSync(ballast, Buffer.alloc(16_000_000))).toThrow(/ENOSPC/);
+      let refused = 0;
+      // There may be room for some yet, in pages that the log has already.
+      for (let attempt = 0; refused < 3 && attempt < 100; attempt += 1) {
+        const names = [`a${attempt}`, `b${attempt}`, `c${attempt}`];
+        const results = await Promise.allSettled(names.map((name) => write(store, name, 'x'.repeat(50_000))));
+        refused = results.filter(({ status }) => status === 'rejected').length;
+        for (const [position, result] of results.entries()) {
+          if (result.status === 'fulfilled') kept.push(names[position] ?? '');
+          else expect(unavailabilityOf(result.reason)?.detail).toMatch(/full|SQLite has ended/);
+        }
+      }
+      expect(refused).toBe(3);
+      expect((await store.health()).writeFault).toMatch(/full/);
+      expect(await objectsIn(store)).toEqual(kept);
+      unlinkSync(ballast);
+      await write(store, 'after');
+      expect((await store.health()).writeFault).toBeNull();
+      await store.close();
+      const again = await Store.open(file);
+      expect(await objectsIn(again)).toEqual([...kept, 'after']);
+      await again.close();
+    } finally {
+      unmount(folder);
+    }
+  },
+);
+
+test('a database that has become read-only refuses writes with that reason, and is read all the same', async () => {
+  const engine = await openEngine();
+  const setReadOnly = engine.transaction(
+    ({ part }) => part(async ({ client }) => void (await client.$queryRawUnsafe('PRAGMA query_only = ON'))),
+    limits,
+  );
+  // It has written nothing, but to leave its mark.
+  await expect(setReadOnly).rejects.toThrow();
+  const append = ({ part }: Transaction) => part(({ client, statements }) => new Records(client, statements).audit.append([event('a')]));
+  const error: unknown = await engine.transaction(append, limits).catch((reason: unknown) => reason);
+  expect(unavailabilityOf(error)?.detail).toMatch(/read-only/);
+  const { client, statements } = engine.reading;
+  expect(withoutMarks(await new Records(client, statements).audit.list({}, firstPage))).toEqual([]);
+});
+
+test.each([
+  ...['SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT', 'SQLITE_BUSY_RECOVERY', 'SQLITE_BUSY_TIMEOUT', 'SQLITE_LOCKED', 'SQLITE_LOCKED_SHAREDCACHE'],
+  ...['SQLITE_PROTOCOL', 'SQLITE_NOMEM', 'SQLITE_IOERR_NOMEM', 'SQLITE_INTERRUPT'],
+])('%s is a failure that may be over soon', (code) => {
+  expect(unavailabilityByCode(code)).toMatchObject({ isTransient: true });
+});
+
+test.each([
+  ...['SQLITE_FULL', 'SQLITE_READONLY', 'SQLITE_READONLY_DBMOVED', 'SQLITE_READONLY_DIRECTORY', 'SQLITE_READONLY_CANTLOCK', 'SQLITE_NOLFS'],
+  ...['SQLITE_IOERR', 'SQLITE_IOERR_WRITE', 'SQLITE_IOERR_FSYNC', 'SQLITE_IOERR_SHORT_READ', 'SQLITE_IOERR_TRUNCATE', 'SQLITE_PERM'],
+  ...['SQLITE_CANTOPEN', 'SQLITE_CANTOPEN_ISDIR', 'SQLITE_CORRUPT', 'SQLITE_CORRUPT_INDEX', 'SQLITE_NOTADB'],
+])('%s is a failure that an operator has to end', (code) => {
+  expect(unavailabilityByCode(code)).toMatchObject({ isTransient: false });
+});
+
+test.each(['SQLITE_ERROR', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_MISMATCH', 'SQLITE_RANGE', 'SQLITE_TOOBIG', 'SQLITE_MISUSE'])(
+  '%s is a mistake',
+  (code) => {
+    expect(unavailabilityByCode(code)).toBeNull();
+  },
+);
+
+test('a failure is known by what caused it, however deep it is', () => {
+  const own = new DatabaseUnavailable({ detail: 'lost', retryAfterSeconds: 30, isTransient: false, isLost: true });
+  expect(unavailabilityOf(new Error('outer', { cause: new Error('inner', { cause: own }) }))).toMatchObject({
+    detail: 'lost',
+    isLost: true,
+  });
+  const driver = Object.assign(new Error('SocketTimeout'), { cause: { originalCode: 'SQLITE_FULL' } });
+  expect(
+    unavailabilityOf(Object.assign(new Error('raw query failed'), { code: 'P1008', meta: { driverAdapterError: driver } })),
+  ).toMatchObject({
+    detail: expect.stringContaining('full'),
+  });
+  expect(unavailabilityOf(new AggregateError([Object.assign(new Error('a'), { code: 'ECONNREFUSED' })]))).toMatchObject({
+    isTransient: true,
+  });
+  for (const other of [null, 'text', new Error('a mistake'), new TypeError('undefined is not a function')])
+    expect(unavailabilityOf(other)).toBeNull();
+});

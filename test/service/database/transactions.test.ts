@@ -1,0 +1,335 @@
+// Transactions that keep all or nothing, whichever database they are of.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
+import { Store, TooManyTransactions, type TransactionEnd, transactionLimits } from '../../../src/service/database/store.ts';
+import { kind, newDatabase, openSql, type Sql } from '../../databases.ts';
+import { at, event, firstPage, holdUp } from './events.ts';
+
+let folder: string;
+let database: string;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-store-'));
+  database = await newDatabase(folder);
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** How many events those see who are not in the transaction. */
+const countFrom = async (outside: Sql) => (await outside.run('SELECT count(*) AS "events" FROM "AuditEvent"'))[0]?.['events'];
+
+test('a transaction that fails leaves nothing', async () => {
+  const store = await Store.open(database);
+  const failing = store.transaction(async (records) => {
+    await records.audit.append([event('a')]);
+    throw new Error('halfway');
+  });
+  await expect(failing).rejects.toThrow('halfway');
+  await store.transaction((records) => records.audit.append([event('b')]));
+  const kept = withoutMarks(await store.records.audit.list({}, firstPage));
+  expect(kept.map(({ object }) => object)).toEqual(['b']);
+  await store.close();
+});
+
+test('what is read outside a transaction is never what it may yet take back', async () => {
+  const store = await Store.open(database);
+  const wrote = Promise.withResolvers<void>();
+  const read = Promise.withResolvers<void>();
+  const failing = store.transaction(async (records) => {
+    await records.audit.append([event('a')]);
+    wrote.resolve();
+    await read.promise;
+    throw new Error('halfway');
+  });
+  await wrote.promise;
+  const seen = withoutMarks(await store.records.audit.list({}, firstPage));
+  read.resolve();
+  await expect(failing).rejects.toThrow('halfway');
+  expect(seen).toEqual([]);
+  await store.close();
+});
+
+test('what was kept while another transaction fails is kept, and nothing is written outside a transaction', async () => {
+  const store = await Store.open(database);
+  const begun = Promise.withResolvers<void>();
+  const end = Promise.withResolvers<void>();
+  const failing = store.transaction(async (records) => {
+    await records.audit.append([event('a')]);
+    begun.resolve();
+    await end.promise;
+    throw new Error('halfway');
+  });
+  await begun.promise;
+  const kept = store.transaction((records) => records.audit.append([event('b')]));
+  await expect(store.records.audit.append([event('c')])).rejects.toThrow();
+  end.resolve();
+  await expect(failing).rejects.toThrow('halfway');
+  await kept;
+  const events = withoutMarks(await store.records.audit.list({}, firstPage));
+  expect(events.map(({ object }) => object)).toEqual(['b']);
+  await store.close();
+});
+
+test('what was kept is there when the database is opened again', async () => {
+  const first = await Store.open(database);
+  await first.transaction((records) => records.audit.append([event('a')]));
+  await first.close();
+  const second = await Store.open(database);
+  expect(withoutMarks(await second.records.audit.list({}, firstPage))).toMatchObject([{ number: 1, at, object: 'a' }]);
+  await second.close();
+});
+
+test('transactions of many at once all succeed, one after another', async () => {
+  const store = await Store.open(database);
+  await Promise.all(Array.from({ length: 50 }, (_, index) => store.transaction((records) => records.audit.append([event(`o${index}`)]))));
+  const kept = withoutMarks(await store.records.audit.list({}, firstPage));
+  expect(kept.map(({ number }) => number)).toEqual(Array.from({ length: 50 }, (_, index) => index + 1));
+  await store.close();
+});
+
+test('transactions that wait together reach the disk together; each that fails leaves nothing and is told why, and the others are kept', async () => {
+  const store = await Store.open(database);
+  const ends: TransactionEnd[] = [];
+  store.onTransactionEnd((end) => ends.push(end));
+  const outside = await openSql(database);
+  const seenOutside: unknown[] = [];
+  const goOn = await holdUp(store);
+  const others = Array.from({ length: 10 }, (_, index) =>
+    store.transaction(async (records) => {
+      await records.audit.append([event(`o${index}`)]);
+      seenOutside.push(await countFrom(outside));
+      if (index % 3 === 1) throw new Error(`no ${index}`);
+      return { index, head: (await records.audit.head()).number };
+    }),
+  );
+  await goOn();
+  const settled = await Promise.allSettled(others);
+  // None of them was on disk while the last was carried out.
+  expect(seenOutside).toEqual(Array.from({ length: 10 }, () => 0));
+  await outside.close();
+  expect(settled.map((one) => (one.status === 'fulfilled' ? one.value.head : String(one.reason)))).toEqual([
+    ...[1, 'Error: no 1', 2, 3, 'Error: no 4', 4, 5, 'Error: no 7', 6, 7],
+  ]);
+  const kept = withoutMarks(await store.records.audit.list({}, firstPage));
+  expect(kept.map(({ object }) => object)).toEqual(['o0', 'o2', 'o3', 'o5', 'o6', 'o8', 'o9']);
+  // Of one that was taken back nobody is told what it did.
+  expect(ends.map((end) => (end.result === 'committed' ? end.events.map(({ object }) => object) : end.result))).toEqual([
+    ...[[], ['o0'], 'rolled-back', ['o2'], ['o3'], 'rolled-back', ['o5'], ['o6'], 'rolled-back', ['o8'], ['o9']],
+  ]);
+  await store.close();
+});
+
+test('what the database itself refuses one of those that are carried out together spoils nothing of the others', async () => {
+  const store = await Store.open(database);
+  const host = { bootId: 'b', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
+  const goOn = await holdUp(store);
+  const settled = Promise.allSettled(
+    ['one', 'two', 'one', 'three'].map((name, index) =>
+      store.transaction(async (records) => {
+        await records.audit.append([event(`o${index}`)]);
+        await records.hosts.save({ id: `h${index}`, name, ...host });
+      }),
+    ),
+  );
+  await goOn();
+  expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
+  expect(withoutMarks(await store.records.audit.list({}, firstPage)).map(({ object }) => object)).toEqual(['o0', 'o1', 'o3']);
+  expect((await store.records.hosts.all()).map(({ id }) => id).toSorted()).toEqual(['h0', 'h1', 'h3']);
+  await store.close();
+});
+
+test('transactions that are asked for in one turn of the event loop are carried out together', async () => {
+  const store = await Store.open(database);
+  const outside = await openSql(database);
+  const seenOutside: unknown[] = [];
+  const ended: Promise<void>[] = [];
+  // As requests are read: each from a socket of its own, with everything that follows at once done between them.
+  for (let request = 0; request < 10; request += 1)
+    setImmediate(() =>
+      ended.push(
+        store.transaction(async (records) => {
+          await records.audit.append([event(`r${request}`)]);
+          seenOutside.push(await countFrom(outside));
+        }),
+      ),
+    );
+  await vi.waitUntil(() => ended.length === 10);
+  await Promise.all(ended);
+  expect(seenOutside).toEqual(Array.from({ length: 10 }, () => 0));
+  await outside.close();
+  await store.close();
+});
+
+test('a group of which every transaction fails leaves nothing, and each is told its own reason', async () => {
+  const store = await Store.open(database);
+  const goOn = await holdUp(store);
+  const failing = ['a', 'b'].map((name) =>
+    store.transaction(async (records) => {
+      await records.audit.append([event(name)]);
+      throw new Error(`no ${name}`);
+    }),
+  );
+  await goOn();
+  expect(await Promise.allSettled(failing)).toMatchObject([{ reason: { message: 'no a' } }, { reason: { message: 'no b' } }]);
+  expect(withoutMarks(await store.records.audit.list({}, firstPage))).toEqual([]);
+  await store.transaction((records) => records.audit.append([event('c')]));
+  expect(withoutMarks(await store.records.audit.list({}, firstPage))).toMatchObject([{ number: 1, object: 'c' }]);
+  await store.close();
+});
+
+// The store's own, whichever database it has; in PostgreSQL each of them is a round trip.
+test.runIf(kind === 'sqlite')('as many transactions wait as may; one more is refused and the others are carried out', async () => {
+  const store = await Store.open(database);
+  const goOn = await holdUp(store);
+  let carriedOut = 0;
+  const waiting = Array.from({ length: transactionLimits.waiting }, () =>
+    store.transaction(async () => {
+      carriedOut += 1;
+    }),
+  );
+  await expect(store.transaction(async () => {})).rejects.toThrow(TooManyTransactions);
+  await goOn();
+  await Promise.all(waiting);
+  expect(carriedOut).toBe(transactionLimits.waiting);
+  await store.close();
+});
+
+test('the audit trail is in the order of its times, whatever waited for its transaction', async () => {
+  const store = await Store.open(database);
+  const earlier = new Date(at.getTime() - 1_000);
+  const later = new Date(at.getTime() + 1_000);
+  await store.transaction((records) => records.audit.append([event('a')]));
+  await store.transaction((records) =>
+    records.audit.append([
+      { ...event('b'), at: earlier },
+      { ...event('c'), at: later },
+    ]),
+  );
+  await store.transaction((records) => records.audit.append([event('d')]));
+  const kept = withoutMarks(await store.records.audit.list({}, firstPage));
+  expect(kept.map(({ number, object, at: moment }) => [number, object, moment])).toEqual([
+    [1, 'a', at],
+    [2, 'b', at],
+    [3, 'c', later],
+    [4, 'd', later],
+  ]);
+  await store.close();
+});
+
+test('as many reads at once as there may be requests are each answered', async () => {
+  const store = await Store.open(database);
+  const { answers, builds, keys } = store.records;
+  const reads = Array.from({ length: 2_000 }, (_, index) => [
+    answers.findMany([{ actor: 'key_1', key: String(index) }]),
+    builds.find('tcp', String(index)),
+    keys.find(String(index)),
+  ]);
+  expect(new Set((await Promise.all(reads.flat())).flat())).toEqual(new Set([null]));
+  await store.close();
+});
+
+describe('of transactions that wait for the same', () => {
+  type Asked = readonly [object: string, what?: 'is refused' | 'throws' | 'is refused by the database'];
+
+  /** Has each write an event, all of them together, and notes who was carried out with whom. */
+  function writeTogether(store: Store, calls: string[][]) {
+    return store.together<Asked, number>(async (records, asked) => {
+      calls.push(asked.map(([object]) => object));
+      const { number } = await records.audit.head();
+      const accepted = asked.filter(([, what]) => what !== 'is refused');
+      await records.audit.append(accepted.map(([object]) => event(object)));
+      if (asked.some(([, what]) => what === 'throws')) throw new Error('thrown');
+      const host = { id: 'h', name: 'host', bootId: 'b', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
+      for (const [, what] of asked) if (what === 'is refused by the database') await records.hosts.save(host);
+      return asked.map(([object, what]) => {
+        if (what === 'is refused') return { status: 'rejected', reason: new Error(`${object} is refused`) };
+        return { status: 'fulfilled', value: number + 1 + accepted.findIndex(([one]) => one === object) };
+      });
+    });
+  }
+  const told = (results: PromiseSettledResult<number>[]) =>
+    results.map((one) => (one.status === 'fulfilled' ? one.value : String(one.reason).split('\n')[0]));
+  const objectsIn = async (store: Store) => withoutMarks(await store.records.audit.list({}, firstPage)).map(({ object }) => object);
+
+  test('those beside each other are carried out by one call, in their order, and each is answered by itself', async () => {
+    const store = await Store.open(database);
+    const ends: TransactionEnd[] = [];
+    const goOn = await holdUp(store);
+    store.onTransactionEnd((end) => ends.push(end));
+    const calls: string[][] = [];
+    const write = writeTogether(store, calls);
+    const settled = Promise.allSettled([
+      write(['a']),
+      write(['b', 'is refused']),
+      write(['c']),
+      store.transaction(async (records) => {
+        await records.audit.append([event('d')]);
+        return (await records.audit.head()).number;
+      }),
+      write(['e', 'is refused']),
+      write(['f']),
+    ]);
+    await goOn();
+    expect(told(await settled)).toEqual([1, 'Error: b is refused', 2, 3, 'Error: e is refused', 4]);
+    expect(calls).toEqual([
+      ['a', 'b', 'c'],
+      ['e', 'f'],
+    ]);
+    expect(await objectsIn(store)).toEqual(['a', 'c', 'd', 'f']);
+    // Each is measured, and what they have done together is told once.
+    expect(ends.slice(1).map((end) => (end.result === 'committed' ? end.events.map(({ object }) => object) : end.result))).toEqual([
+      ...[['a', 'c'], 'rolled-back', [], ['d'], 'rolled-back', ['f']],
+    ]);
+    await store.close();
+  });
+
+  test.each(['throws', 'is refused by the database'] as const)(
+    'one that %s fails by itself, and the others are carried out without it',
+    async (what) => {
+      const store = await Store.open(database);
+      const before = { id: 'g', name: 'host', bootId: 'b', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
+      // Of this name there can be no other.
+      await store.transaction((records) => records.hosts.save(before));
+      const goOn = await holdUp(store);
+      const calls: string[][] = [];
+      const write = writeTogether(store, calls);
+      const settled = Promise.allSettled([write(['a']), write(['b', what]), write(['c', 'is refused']), write(['d'])]);
+      await goOn();
+      const [first, failed, refused, last] = told(await settled);
+      expect([first, refused, last]).toEqual([1, 'Error: c is refused', 2]);
+      expect(String(failed)).toMatch(what === 'throws' ? /thrown/ : /Prisma/);
+      expect(calls).toEqual([['a', 'b', 'c', 'd'], ['a'], ['b'], ['c'], ['d']]);
+      expect(await objectsIn(store)).toEqual(['a', 'd']);
+      await store.close();
+    },
+  );
+
+  test('where all are refused nothing is kept', async () => {
+    const store = await Store.open(database);
+    const goOn = await holdUp(store);
+    const write = writeTogether(store, []);
+    const settled = Promise.allSettled([write(['a', 'is refused']), write(['b', 'is refused'])]);
+    await goOn();
+    expect(told(await settled)).toEqual(['Error: a is refused', 'Error: b is refused']);
+    expect(await objectsIn(store)).toEqual([]);
+    await store.close();
+  });
+
+  test.runIf(kind === 'sqlite')('as many wait as may, whoever they are', async () => {
+    const store = await Store.open(database);
+    const goOn = await holdUp(store);
+    let carriedOut = 0;
+    const count = store.together<null, null>(async (_records, asked) => {
+      carriedOut += asked.length;
+      return asked.map(() => ({ status: 'fulfilled', value: null }));
+    });
+    const waiting = Array.from({ length: transactionLimits.waiting }, () => count(null));
+    await expect(count(null)).rejects.toThrow(TooManyTransactions);
+    await goOn();
+    await Promise.all(waiting);
+    expect(carriedOut).toBe(transactionLimits.waiting);
+    await store.close();
+  });
+});

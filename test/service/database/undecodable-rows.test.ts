@@ -1,0 +1,372 @@
+// Rows that the database keeps and cannot decode, in every list that shows rows of their table: lists mark them and show the rest, cursors go past them,
+// and the health names them. SQLite takes any value in any column; PostgreSQL has times that are none.
+
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
+import { kind as databaseKind, openSql, type Sql, timeInSql } from '../../databases.ts';
+import { Agent, attached } from '../agents/agent.ts';
+import { Bench, itemsOf, workModule } from '../fixture.ts';
+
+const bench = new Bench();
+const agent = new Agent(bench);
+/** What paths of lists have in the places of their parameters. */
+const parameters: Record<string, string> = { module: 'abc', version: '1.0.0' };
+let sql: Sql;
+
+beforeAll(async () => {
+  await bench.start();
+  sql = await openSql(bench.database);
+  await agent.register('host-a', ['device-1', 'device-2']);
+  await agent.connect();
+  await agent.report(...(await agent.order('attach-device', 2)).map((order) => attached(order)));
+  const [device = '', other = ''] = await bench.connectedDevices(2);
+  parameters['device'] = device;
+  await pushAndRequest([device, other]);
+  await makeKeys();
+  await addRows(device, other);
+});
+afterAll(async () => {
+  agent.disconnect();
+  await sql.close();
+  await bench.close();
+});
+
+async function made(path: string, body: unknown): Promise<string> {
+  const answer = await bench.post(path, body);
+  if (answer.status >= 300) throw new Error(JSON.stringify(answer.body));
+  return String(answer.body['id'] ?? answer.body['size'] ?? '');
+}
+
+/** Builds, loads and rollouts: two of each. */
+async function pushAndRequest(devices: readonly string[]): Promise<void> {
+  for (const module of ['abc', 'abd'])
+    for (const version of ['1.0.0', '1.1.0']) expect((await bench.push(module, version, workModule(1))).status).toBe(201);
+  await made('/v1/loads', { module: 'abc', version: '1.0.0', devices });
+  for (const module of ['abc', 'abd'])
+    parameters['rollout'] = await made('/v1/rollouts', { module, version: '1.1.0', devices, startAt: '2999-01-01T00:00:00Z' });
+}
+
+/** Keys, policies and checkpoints: two of each. */
+async function makeKeys(): Promise<void> {
+  for (const name of ['one', 'two']) {
+    await made('/v1/keys', { name, role: 'viewer' });
+    await made('/v1/audit/checkpoints', undefined);
+    const key = await made('/v1/publisher-keys', { name, publicKey: publicPartOf(newPrivateKey()).pem });
+    await made('/v1/signature-policies', { name, module: 'other', labels: { a: name }, publisherKeys: [key] });
+  }
+  await made('/v1/signing-keys', undefined);
+}
+
+/** Two rows of each table that nothing above makes. */
+async function addRows(device: string, other: string): Promise<void> {
+  const digest = `sha256:${'0'.repeat(64)}`;
+  for (const id of ['prg_1', 'prg_2'])
+    await sql.run(`INSERT INTO "Program" ("id", "deviceId", "name", "module", "export", "type", "arguments", "threads", "pauseMilliseconds",
+      "driverDigest", "createdAt") VALUES ('${id}', '${device}', '${id}', 'abc', 'f', '{"parameters":[],"results":[]}', '[]', 1, 0, '${digest}', ${timeInSql(1)})`);
+  for (const [id, module] of [
+    [device, 'abc'],
+    [device, 'abd'],
+    [other, 'abc'],
+  ]) {
+    await sql.run(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "address", "pages", "enteredAt")
+      VALUES ('${id}', '${module}', '1.0.0', '${digest}', '0x1000', 1, ${timeInSql(1)})`);
+    await sql.run(
+      `INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest") VALUES ('${id}', '${module}', '1.0.0', '${digest}')`,
+    );
+  }
+  for (const page of [1, 2])
+    await sql.run(`INSERT INTO "AbiViolation" ("deviceId", "bootId", "programId", "programName", "module", "version", "address", "page", "flag", "at",
+      "lastAt", "faults") VALUES ('${device}', 'boot', 'prg_1', 'prg_1', 'abc', '1.0.0', '0x${page}000', ${page}, 'not-present', ${timeInSql(page)}, ${timeInSql(2)}, 1)`);
+  await sql.run(
+    `INSERT INTO "Host" ("id", "name", "bootId", "registeredAt", "capacity", "heardCount") VALUES ('hst_2', 'host-b', 'boot', ${timeInSql(1)}, 1, 1)`,
+  );
+}
+
+type Listing = {
+  /** As the API's document has it. */
+  readonly path: string;
+  /** What items are called by, in the list. */
+  readonly key?: string;
+  /** What the health names, where it is not the row. */
+  readonly kind?: string;
+  /** The identifier in the list, where it is not that of the row. */
+  readonly id?: () => string;
+  /** The columns that spoil it; without it, all of them. */
+  readonly columns?: readonly string[];
+  /** Values that do not spoil it. */
+  readonly unless?: (value: string) => boolean;
+};
+
+/** Of the builds of a module, the last is shown: a time before all others spoils nothing. */
+const isEarly = (value: string) => value.startsWith('-') || value.startsWith("'-");
+
+const far = '9007199254740993';
+const json = "'garbage{'";
+const text = "'garbage'";
+const times = [far, `-${far}`, text];
+
+/** Tables with columns that hold what no database with types would take, and the lists that show them. */
+const tables: readonly {
+  readonly table: string;
+  readonly kind: string;
+  /** The row that is damaged, as SQL finds it; without it, the second of the first list. */
+  readonly row?: () => string;
+  readonly key?: string;
+  readonly values: Readonly<Record<string, readonly string[]>>;
+  readonly lists: readonly Listing[];
+  readonly one?: (id: string) => string;
+}[] = [
+  {
+    table: 'Build',
+    kind: 'build',
+    values: { interface: [json], imageBytes: [text], createdAt: times, imagePrunedAt: [far] },
+    lists: [
+      { path: '/v1/modules/{module}/builds' },
+      { path: '/v1/modules', key: 'module', kind: 'module', id: () => 'abc', columns: ['createdAt'], unless: isEarly },
+    ],
+  },
+  {
+    table: 'Host',
+    kind: 'host',
+    values: { capacity: [text], heardCount: [text], registeredAt: times, unreachableSince: [far] },
+    lists: [{ path: '/v1/hosts' }],
+  },
+  {
+    table: 'Device',
+    kind: 'device',
+    values: {
+      ramPages: [text],
+      stateSequence: [text],
+      labelsByOperator: [text],
+      state: [json],
+      createdAt: times,
+      stateAt: [far],
+      rejectedAt: [far],
+    },
+    lists: [{ path: '/v1/devices' }],
+    one: (id) => `/v1/devices/${id}`,
+  },
+  {
+    table: 'Load',
+    kind: 'load',
+    values: {
+      interrupted: [text],
+      retried: [text],
+      failed: [text],
+      drainMilliseconds: [text],
+      rollback: [text],
+      requestedAt: times,
+      deadlineAt: [far],
+      dispatchedAt: [far],
+      completedAt: [far],
+    },
+    lists: [{ path: '/v1/loads' }],
+    one: (id) => `/v1/loads/${id}`,
+  },
+  {
+    table: 'Program',
+    kind: 'program',
+    values: {
+      type: [json],
+      arguments: [json],
+      statistics: [json],
+      threads: [text],
+      calls: [text],
+      started: [text],
+      stopRequested: [text],
+      pauseMilliseconds: [text],
+      deadlineMilliseconds: [text],
+      createdAt: times,
+    },
+    lists: [{ path: '/v1/devices/{device}/programs' }],
+    one: (id) => `/v1/devices/${parameters['device']}/programs/${id}`,
+  },
+  {
+    table: 'HistoryEntry',
+    kind: 'history entry',
+    row: () => `"deviceId" = '${parameters['device']}' AND "module" = 'abc'`,
+    key: 'number',
+    values: { pages: [text], interrupted: [text], observed: [text], enteredAt: times, leftAt: [far] },
+    lists: [
+      { path: '/v1/devices/{device}/history', key: 'module' },
+      { path: '/v1/devices/{device}/modules/{module}/history', key: 'module' },
+      // What entered at no time was there at no moment.
+      { path: '/v1/devices/{device}/modules', key: 'module', columns: ['pages', 'interrupted', 'observed', 'leftAt'] },
+      {
+        path: '/v1/modules/{module}/builds/{version}/devices',
+        key: 'device',
+        kind: 'device',
+        id: () => parameters['device'] ?? '',
+        columns: ['enteredAt', 'leftAt'],
+      },
+    ],
+  },
+  {
+    table: 'AbiViolation',
+    kind: 'ABI violation',
+    row: () => `"address" = '0x1000'`,
+    key: 'number',
+    values: { page: [text], faults: [text], at: times, lastAt: [far] },
+    lists: [{ path: '/v1/devices/{device}/abi-violations', key: 'address' }],
+  },
+  {
+    table: 'Rollout',
+    kind: 'rollout',
+    values: { plan: [json], requestedAt: times, startedAt: [far], nextLoadAt: [far], joinableUntil: [far] },
+    lists: [{ path: '/v1/rollouts' }],
+    one: (id) => `/v1/rollouts/${id}`,
+  },
+  {
+    table: 'RolloutWave',
+    kind: 'rollout',
+    row: () => `"rolloutId" = '${parameters['rollout']}' AND "number" = 1`,
+    key: 'rolloutId',
+    values: { accepted: [text], measured: [json], startedAt: [far], soakUntil: [far], endedAt: [far], measuredAt: [far] },
+    lists: [{ path: '/v1/rollouts' }],
+    one: (id) => `/v1/rollouts/${id}`,
+  },
+  {
+    table: 'RolloutDevice',
+    kind: 'rollout device',
+    row: () => `"rolloutId" = '${parameters['rollout']}' AND "deviceId" = '${parameters['device']}'`,
+    key: 'deviceId',
+    values: { position: [text], wave: [text], attempts: [text], interrupted: [text], measured: [json], loadedAt: [far] },
+    lists: [{ path: '/v1/rollouts/{rollout}/devices', key: 'device' }],
+  },
+  { table: 'ApiKey', kind: 'key', values: { createdAt: times, lastUsedAt: [far], revokedAt: [far] }, lists: [{ path: '/v1/keys' }] },
+  {
+    table: 'AuditEvent',
+    kind: 'audit event',
+    key: 'number',
+    values: { at: times, detail: [json] },
+    lists: [{ path: '/v1/audit', key: 'number' }],
+  },
+  {
+    table: 'Checkpoint',
+    kind: 'checkpoint',
+    key: 'size',
+    values: { at: times },
+    lists: [{ path: '/v1/audit/checkpoints', key: 'size' }],
+  },
+  {
+    table: 'SigningKey',
+    kind: 'signing key',
+    values: { createdAt: times, retiredAt: [far], endorsement: [json] },
+    lists: [{ path: '/v1/signing-keys' }],
+  },
+  {
+    table: 'PublisherKey',
+    kind: 'publisher key',
+    values: { createdAt: times, revokedAt: [far] },
+    lists: [{ path: '/v1/publisher-keys' }],
+  },
+  {
+    table: 'SignaturePolicy',
+    kind: 'signature policy',
+    values: { labels: [json], publisherKeys: [json], threshold: [text], createdAt: times },
+    lists: [{ path: '/v1/signature-policies' }],
+    one: (id) => `/v1/signature-policies/${id}`,
+  },
+];
+
+/** Of the values, those that the database takes: PostgreSQL of what is no time only infinity. */
+function takenBy(values: readonly string[]): readonly string[] {
+  if (databaseKind === 'sqlite') return values;
+  return values.includes(far) ? ["'infinity'", ...(values.includes(`-${far}`) ? ["'-infinity'"] : [])] : [];
+}
+
+const cells = tables.flatMap(({ values, ...where }) =>
+  Object.entries(values).flatMap(([column, all]) => takenBy(all).map((value) => ({ ...where, column, value }))),
+);
+
+const inUrl = (path: string) => path.replaceAll(/\{(\w+)\}/g, (_, name: string) => parameters[name] ?? name);
+
+const Document = z.object({
+  paths: z.record(
+    z.string(),
+    z.object({
+      get: z
+        .object({
+          responses: z.object({ '200': z.object({ content: z.record(z.string(), z.object({ schema: z.unknown() })) }).optional() }),
+        })
+        .optional(),
+    }),
+  ),
+});
+
+test('every list of the API is among those that are tested', () => {
+  const { paths } = Document.parse(JSON.parse(readFileSync(new URL('../../../openapi/openapi.json', import.meta.url), 'utf8')));
+  const lists = Object.entries(paths).filter(([, { get }]) => {
+    return /Page"/.test(JSON.stringify(get?.responses['200']?.content['application/json']?.schema ?? ''));
+  });
+  const tested = new Set(tables.flatMap((table) => table.lists.map(({ path }) => path)));
+  expect([...tested].toSorted()).toEqual(lists.map(([path]) => path).toSorted());
+});
+
+async function healthReasons(): Promise<string> {
+  const health = await bench.get('/v1/health');
+  expect(health.status).toBe(200);
+  return String(health.body['reasons']);
+}
+
+test.each(cells)('$value as $column in $table is marked in the lists, and named by the health until it is corrected', async (cell) => {
+  const { table, row, key = 'id', column, value } = cell;
+  const lists = cell.lists.filter(({ columns = [column], unless }) => columns.includes(column) && unless?.(value) !== true);
+  const [first] = lists;
+  if (first === undefined) throw new Error('no list shows the table');
+  const where = row?.() ?? `"${key}" = '${itemsOf(await bench.get(`${inUrl(first.path)}?limit=200`))[1]?.[first.key ?? 'id']}'`;
+  const [stored] = await sql.run(`SELECT "${key}" AS "id" FROM "${table}" WHERE ${where}`);
+  const rowId = String(stored?.['id']);
+  const shown = new Map<string, unknown[]>();
+  for (const { path, key: shownKey } of lists) shown.set(path, await idsByPages(inUrl(path), 'asc', shownKey ?? 'id'));
+  await sql.run(`CREATE TABLE "saved" AS SELECT "${column}" AS "cell" FROM "${table}" WHERE ${where}`);
+  try {
+    await sql.run(`UPDATE "${table}" SET "${column}" = ${value} WHERE ${where}`);
+    for (const list of lists) await expectMarked(list, { ...cell, rowId, count: shown.get(list.path)?.length ?? 0 });
+    expect((await bench.get('/metrics')).status).toBe(200);
+    if (cell.one !== undefined)
+      expect(await bench.get(cell.one(rowId))).toMatchObject({ status: 500, body: { type: 'urn:patchbay:problem:damaged' } });
+  } finally {
+    await sql.run(`UPDATE "${table}" SET "${column}" = (SELECT "cell" FROM "saved") WHERE ${where}`);
+    await sql.run('DROP TABLE "saved"');
+  }
+  for (const { path, key: shownKey } of lists) expect(await idsByPages(inUrl(path), 'asc', shownKey ?? 'id')).toEqual(shown.get(path));
+  if (cell.one !== undefined) expect((await bench.get(cell.one(rowId))).status).toBe(200);
+  expect(await healthReasons()).not.toContain('stored rows are damaged');
+});
+
+/** Expects that a list marks the row in whichever order and page, and shows all others. */
+async function expectMarked(
+  { path, key = 'id', id, kind: itsKind }: Listing,
+  { kind, rowId, count }: { readonly kind: string; readonly rowId: string; readonly count: number },
+): Promise<void> {
+  const marked = id?.() ?? rowId;
+  for (const order of ['asc', 'desc']) {
+    const answer = await bench.get(`${inUrl(path)}?limit=200${orderOf(path, order)}`);
+    expect(answer.status).toBe(200);
+    expect(answer.body['damaged']).toEqual([{ id: marked, fault: expect.stringMatching(/./) }]);
+    expect(itemsOf(answer)).toHaveLength(count - 1);
+    expect(await idsByPages(inUrl(path), order, key)).toHaveLength(count - 1);
+  }
+  expect(await healthReasons()).toContain(`${itsKind ?? kind} ${marked} (`);
+}
+
+/** Lists by name that have one order take none. */
+const orderOf = (path: string, order: string) => (/\/builds\/|\/modules$/.test(path) && path !== '/v1/modules' ? '' : `&order=${order}`);
+
+/** What can be shown of a list, read in pages of one item. */
+async function idsByPages(list: string, order: string, key: string): Promise<unknown[]> {
+  const ids: unknown[] = [];
+  let cursor = '';
+  for (let pages = 0; pages < 200; pages += 1) {
+    const answer = await bench.get(`${list}?limit=1${orderOf(list, order)}${cursor}`);
+    expect(answer.status).toBe(200);
+    ids.push(...itemsOf(answer).map((item) => item[key]));
+    const next = answer.body['next'];
+    if (next === null) return ids;
+    cursor = `&cursor=${String(next)}`;
+  }
+  throw new Error(`the list ${list} does not end`);
+}

@@ -1,0 +1,238 @@
+// A service on a database of its own, reached over real HTTP, with real device hosts in this process or an agent that the test plays.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-parser/stream';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import { expect } from 'vitest';
+import { z } from 'zod';
+import { runHost } from '../../src/host/host.ts';
+import type { PublicKey } from '../../src/proof/ed25519.ts';
+import { createService, type ServiceOptions } from '../../src/service/app.ts';
+import type { KeyPolicy } from '../../src/service/http/access.ts';
+import { type Limits, usualLimits } from '../../src/service/http/limits.ts';
+import type { RetentionSettings } from '../../src/service/retention/retention.ts';
+import { newDatabase } from '../databases.ts';
+import { keepAll, PrivateKeysInMemory, sharedCompiler } from '../usual-settings.ts';
+
+export type Answer = { readonly status: number; readonly headers: Headers; readonly body: Record<string, unknown> };
+
+/** What hosts register with. */
+export const joinToken = 'join-token-of-the-tests';
+
+export const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+
+export class Bench {
+  /** Milliseconds of silence after which a host is unreachable; to be set before the start. */
+  unreachableAfter = 60_000;
+  /** To be set before the start. */
+  keys: KeyPolicy = 'required';
+  /** To be set before the start; there are tests that ask more often than anybody should, and that keep this process busy themselves. */
+  limits: Limits = { ...usualLimits, requestsPerMinute: 1_000_000, unknownPerMinute: 1_000_000, eventLoopDelay: 0 };
+  /** What hosts register with; to be set before the start. */
+  joinToken = joinToken;
+  /** To be set before the start. */
+  trustedProxies: readonly string[] = [];
+  /** To be set before the start. */
+  logger: ServiceOptions['logger'] = false;
+  /** Adds to the service before it listens; to be set before the start. */
+  prepare: (app: FastifyInstance) => void = () => {};
+  /** To be set before the start; without it, everything is kept. */
+  retention: RetentionSettings = keepAll;
+  /** The key of an administrator, shown where a request shows nothing else. */
+  key = '';
+  /** To be set before the start, where others are to sign with the same. */
+  privateKeys = new PrivateKeysInMemory();
+  /** Whether the service is told that its signing key is lost; to be set before the start. */
+  isSigningKeyLost = false;
+  /** Made when it is first asked for: a file whose tests are all skipped closes nothing. */
+  #folder: string | null = null;
+  #app: FastifyInstance | null = null;
+  #port = 0;
+  readonly #hosts: { readonly stop: AbortController; readonly ended: Promise<void> }[] = [];
+
+  get folder(): string {
+    this.#folder ??= mkdtempSync(join(tmpdir(), 'patchbay-api-'));
+    return this.#folder;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Where its database is, once it has been started. */
+  database = '';
+
+  /** Starts the service, the second time on the same database and port. */
+  async start(): Promise<this> {
+    if (this.database === '') this.database = await newDatabase(this.folder);
+    const app = await createService({
+      database: this.database,
+      logger: this.logger,
+      joinToken: this.joinToken,
+      unreachableAfter: this.unreachableAfter,
+      keys: this.keys,
+      limits: this.limits,
+      trustedProxies: this.trustedProxies,
+      retention: this.retention,
+      sharedCompiler,
+      signingKeys: { privateKeys: this.privateKeys, isLost: this.isSigningKeyLost },
+      adminKey: this.keys === 'off' ? null : { when: 'first start', keep: (secret) => this.#keepKey(secret) },
+    });
+    this.prepare(app);
+    this.#port = Number(new URL(await app.listen({ port: this.#port, host: '127.0.0.1' })).port);
+    this.#app = app;
+    return this;
+  }
+
+  #keepKey(secret: string): void {
+    this.key = secret;
+  }
+
+  async stop(): Promise<void> {
+    await this.#app?.close();
+    this.#app = null;
+    // Its connections are closed: those who keep them are to see that before they ask again.
+    await setImmediate();
+    await setImmediate();
+  }
+
+  /** Runs a device host; answers how to stop it. */
+  startHost(
+    name: string,
+    devices: number,
+    labels: Record<string, string> = {},
+    capacity = 100,
+    trustedKeys: readonly PublicKey[] | null = null,
+  ): () => Promise<void> {
+    const stop = new AbortController();
+    const ended = runHost({
+      controlUrl: this.url,
+      joinToken: this.joinToken,
+      name,
+      capacity,
+      trustedKeys,
+      devices: Array.from({ length: devices }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages: 64 })),
+      signal: stop.signal,
+      logger: pino({ enabled: false }),
+    });
+    this.#hosts.push({ stop, ended });
+    return async () => {
+      stop.abort();
+      await ended;
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const { stop, ended } of this.#hosts) {
+      stop.abort();
+      await ended;
+    }
+    await this.stop();
+    if (this.#folder !== null) rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  get(path: string, headers: Record<string, string> = {}): Promise<Answer> {
+    return this.request('GET', path, undefined, headers);
+  }
+
+  post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    return this.request('POST', path, body, headers);
+  }
+
+  /** Bytes and texts are sent as they are, anything else as JSON. */
+  async request(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    const isRaw = typeof body === 'string' || body instanceof Uint8Array;
+    const payload = isRaw ? new Uint8Array(typeof body === 'string' ? Buffer.from(body) : body) : JSON.stringify(body);
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers: {
+        ...(this.key === '' ? {} : bearer(this.key)),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: payload }),
+    });
+    const text = await response.text();
+    const isJson = response.headers.get('content-type')?.includes('json') ?? false;
+    return { status: response.status, headers: response.headers, body: isJson && text !== '' ? JSON.parse(text) : { text } };
+  }
+
+  /** Pushes a module's text. */
+  push(module: string, version: string, source: string, language = 'wat'): Promise<Answer> {
+    return this.post(`/v1/modules/${module}/builds`, { version, language, source });
+  }
+
+  /** The devices, by name, once all of them are connected. */
+  async connectedDevices(count: number): Promise<string[]> {
+    const devices = await until(`${count} devices are connected`, async () => {
+      const items = itemsOf(await this.get('/v1/devices?limit=200'));
+      const connected = items.filter(({ status }) => status === 'connected');
+      return connected.length === count ? connected : null;
+    });
+    return devices.toSorted((left, right) => (String(left['name']) < String(right['name']) ? -1 : 1)).map(({ id }) => String(id));
+  }
+
+  /** Requests loads and waits until each has its outcome; answers them in the order of their devices. */
+  async load(module: string, version: string, devices: readonly string[], policy: object = {}): Promise<Record<string, unknown>[]> {
+    const accepted = await this.post('/v1/loads', { module, version, devices, ...policy });
+    if (accepted.status !== 202) throw new Error(JSON.stringify(accepted.body));
+    const loads = await until('all loads have an outcome', async () => {
+      const items = itemsOf(await this.get(`/v1/loads?limit=200&batch=${accepted.body['batch']}`));
+      return items.length === devices.length && items.every(({ state }) => state === 'completed') ? items : null;
+    });
+    return devices.map((device) => loads.find((load) => load['device'] === device) ?? {});
+  }
+}
+
+export function itemsOf({ body }: Answer): Record<string, unknown>[] {
+  const page = z.object({ items: z.array(z.record(z.string(), z.unknown())) }).safeParse(body);
+  if (!page.success) throw new Error(`not a page: ${JSON.stringify(body)}`);
+  return page.data.items;
+}
+
+/** The server-sent events of an answer. */
+export function eventsOf(response: Response): AsyncIterable<EventSourceMessage> {
+  if (response.body === null) throw new Error('an answer without a body');
+  const decoder = new TextDecoder();
+  const text = new TransformStream<Uint8Array, string>({
+    transform: (chunk, controller) => controller.enqueue(decoder.decode(chunk, { stream: true })),
+  });
+  return response.body.pipeThrough(text).pipeThrough(new EventSourceParserStream());
+}
+
+/** Milliseconds after which a condition has failed: for a run that hangs, not for a machine that is slow. */
+const conditionTimeout = 120_000;
+
+/** Asks until there is an answer, less often the longer it takes. @throws {Error} after `conditionTimeout`. */
+export async function until<Value>(what: string, ask: () => Promise<Value | null | false>): Promise<Value> {
+  const deadline = performance.now() + conditionTimeout;
+  for (let pause = 10; ; pause = Math.min(pause * 1.5, 100)) {
+    const value = await ask();
+    if (value !== null && value !== false) {
+      // For a test that waits for nothing else: it has asserted that the condition came about.
+      expect(value, what).not.toBe(false);
+      return value;
+    }
+    if (performance.now() > deadline) throw new Error(`did not come about in ${conditionTimeout / 1_000} s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+}
+
+/** `work(n)`: loops n times and answers n plus the number given. */
+export const workModule = (plus: number) => `
+  (module
+    (func (export "work") (param $n i32) (result i32)
+      (local $i i32)
+      (loop $next
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $next (i32.lt_u (local.get $i) (local.get $n))))
+      (i32.add (local.get $n) (i32.const ${plus}))))`;
+
+/** (module (func (export "one") (result i32) (i32.const 1))) */
+export const prebuiltModule = new Uint8Array(
+  Buffer.from('0061736d010000000105016000017f03020100070701036f6e6500000a0601040041010b', 'hex'),
+);

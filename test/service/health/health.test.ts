@@ -1,0 +1,237 @@
+// Health: a service that cannot do its work says why, and a fleet that is not well too.
+
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { readFileSync, renameSync } from 'node:fs';
+import { promisify } from 'node:util';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Order } from '../../../src/protocol/agent.ts';
+import { postgresqlMigrations } from '../../../src/service/database/postgresql/migrations.ts';
+import { sqliteMigrations } from '../../../src/service/database/sqlite/migrations.ts';
+import { alterPostgresql, endConnections, kind, runSql, timeInSql } from '../../databases.ts';
+import { Agent, attached } from '../agents/agent.ts';
+import { type Answer, Bench, itemsOf, until, workModule } from '../fixture.ts';
+
+let bench: Bench;
+beforeEach(async () => {
+  bench = await new Bench().start();
+});
+afterEach(() => bench.close());
+
+const ready = (): Promise<Answer> => bench.get('/health/ready', { authorization: '' });
+
+/** Changes the database behind the back of the service. */
+const change = (sql: string) => runSql(bench.database, sql);
+
+/** The reasons, once the service says that it is not ready; what it has found is told again for a second. */
+const notReady = () =>
+  until('the service is not ready', async () => {
+    const { status, body } = await ready();
+    return status === 503 && body;
+  });
+const isReady = () => until('the service is ready', async () => (await ready()).status === 200);
+
+const migration = (kind === 'sqlite' ? sqliteMigrations() : postgresqlMigrations()).at(-1)?.name;
+
+test('a service that can do its work is live and ready, and nobody is asked for a key', async () => {
+  expect(await ready()).toMatchObject({ status: 200, body: { status: 'ready', reasons: [] } });
+  expect(await bench.get('/health/live', { authorization: '' })).toMatchObject({ status: 200, body: { status: 'live' } });
+});
+
+test.runIf(kind === 'sqlite')(
+  'a file that is moved away is a reason, until it is back; nothing that would be lost is acknowledged',
+  async () => {
+    const makeKey = (name: string) => bench.post('/v1/keys', { name, role: 'viewer' });
+    renameSync(bench.database, `${bench.database}.moved`);
+    const reason = `the file ${bench.database} was deleted or moved while the service ran`;
+    expect(await notReady()).toEqual({ status: 'not-ready', reasons: [expect.stringContaining(reason)] });
+    expect((await bench.get('/health/live')).status).toBe(200);
+    expect((await bench.get('/v1/health')).body).toMatchObject({ status: 'degraded', reasons: expect.arrayContaining([reason]) });
+    const refused = await makeKey('meanwhile');
+    expect(refused).toMatchObject({
+      status: 503,
+      body: { type: 'urn:patchbay:problem:database-unavailable', detail: expect.stringContaining(reason) },
+    });
+    expect(refused.body['detail']).toMatch(/restore the database before you start it again$/);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    renameSync(`${bench.database}.moved`, bench.database);
+    await isReady();
+    expect((await makeKey('afterwards')).status).toBe(201);
+    expect(itemsOf(await bench.get('/v1/keys')).map(({ name }) => name)).not.toContain('meanwhile');
+  },
+);
+
+test.runIf(kind === 'sqlite')(
+  'a file that another process has locked for long is told with when to come back, and all goes on when it is not',
+  async () => {
+    const other = new Database(bench.database);
+    other.exec('BEGIN IMMEDIATE');
+    const refused = await bench.post('/v1/keys', { name: 'meanwhile', role: 'viewer' });
+    expect(refused).toMatchObject({
+      status: 503,
+      body: {
+        type: 'urn:patchbay:problem:database-unavailable',
+        detail: expect.stringMatching(/another process has held the lock.*try again when Retry-After has passed$/),
+      },
+    });
+    expect(refused.headers.get('retry-after')).toBe('1');
+    const waiting = bench.post('/v1/keys', { name: 'waits', role: 'viewer' });
+    expect((await bench.get('/v1/keys')).status).toBe(200);
+    other.exec('ROLLBACK');
+    other.close();
+    expect((await waiting).status).toBe(201);
+    await isReady();
+  },
+);
+
+describe.runIf(kind === 'postgresql')('a database of PostgreSQL', () => {
+  /** Settings are those of new connections. */
+  const alter = async (how: string) => {
+    await alterPostgresql(bench.database, how);
+    await endConnections(bench.database);
+  };
+  const makeKey = async (name: string) => (await bench.post('/v1/keys', { name, role: 'viewer' })).status;
+
+  test('that has become read-only is a reason, until it is so no more; the service is live and reads all the same', async () => {
+    await alter('SET default_transaction_read_only = on');
+    expect(await notReady()).toEqual({
+      status: 'not-ready',
+      reasons: [expect.stringMatching(/^the database takes no writes: the database is read-only/)],
+    });
+    expect((await bench.get('/health/live')).status).toBe(200);
+    expect((await bench.get('/v1/hosts')).status).toBe(200);
+    expect(await makeKey('meanwhile')).toBe(503);
+    await alter('RESET default_transaction_read_only');
+    await isReady();
+    expect(await makeKey('afterwards')).toBe(201);
+  });
+
+  test('that cannot be reached is a reason, until it can', async () => {
+    await alter('ALLOW_CONNECTIONS false');
+    expect(await notReady()).toEqual({ status: 'not-ready', reasons: ['the database does not answer'] });
+    expect((await bench.get('/health/live')).status).toBe(200);
+    await alter('ALLOW_CONNECTIONS true');
+    await isReady();
+    expect(await makeKey('afterwards')).toBe(201);
+  });
+});
+
+test.each([
+  ['not applied', `DELETE FROM _prisma_migrations WHERE migration_name = '${migration}'`, `the migration ${migration} is not applied`],
+  [
+    'rolled back',
+    `UPDATE _prisma_migrations SET rolled_back_at = ${timeInSql(1)} WHERE migration_name = '${migration}'`,
+    `the migration ${migration} is not applied`,
+  ],
+  [
+    'not finished',
+    `UPDATE _prisma_migrations SET finished_at = NULL WHERE migration_name = '${migration}'`,
+    `the migration ${migration} was begun`,
+  ],
+  [
+    'changed',
+    `UPDATE _prisma_migrations SET checksum = 'x' WHERE migration_name = '${migration}'`,
+    `the migration ${migration} has changed`,
+  ],
+  [
+    'unknown',
+    `UPDATE _prisma_migrations SET migration_name = 'later' WHERE migration_name = '${migration}'`,
+    'the database has the migration later',
+  ],
+  ['without a record', 'ALTER TABLE _prisma_migrations RENAME TO gone', 'the database does not say which migrations it has'],
+])('a migration that is %s is a reason', async (_, sql, reason) => {
+  await change(sql);
+  const { reasons } = await notReady();
+  expect(String(reasons)).toContain(reason);
+  expect((await bench.get('/health/live')).status).toBe(200);
+});
+
+test('a service that is closing is not ready', async () => {
+  await bench.stop();
+  const closing = Promise.withResolvers<void>();
+  const answered = Promise.withResolvers<void>();
+  bench.prepare = (app) => {
+    // This request is under way when the service begins to close.
+    app.addHook('onRequest', async ({ url }) => {
+      if (url === '/health/ready?last') await closing.promise;
+    });
+    app.addHook('preClose', async () => {
+      closing.resolve();
+      await answered.promise;
+    });
+  };
+  await bench.start();
+  const last = bench.get('/health/ready?last');
+  await isReady();
+  const stopped = bench.stop();
+  const { status, body } = await last;
+  answered.resolve();
+  await stopped;
+  expect([status, body]).toEqual([503, { status: 'not-ready', reasons: ['the service is closing'] }]);
+});
+
+// The probe of PostgreSQL leaves nothing that could be counted.
+test.runIf(kind === 'sqlite')('however often it is asked, the database is not written to each time', async () => {
+  const writes = async () => Number((await runSql(bench.database, 'PRAGMA user_version'))[0]?.['user_version']);
+  const before = await writes();
+  for (let time = 0; time < 2; time += 1) await Promise.all(Array.from({ length: 50 }, ready));
+  expect(await writes()).toBeGreaterThan(before);
+  expect(await writes()).toBeLessThan(before + 50);
+});
+
+test('the health check of the containers is answered by the service', async () => {
+  const compose = readFileSync(new URL('../../../docker-compose.yml', import.meta.url), 'utf8');
+  const [, script = ''] = /- "(fetch\(.+)"$/m.exec(compose) ?? [];
+  expect(script).toContain('http://127.0.0.1:7070/health/ready');
+  const check = () => promisify(execFile)(process.execPath, ['-e', script.replace('http://127.0.0.1:7070', bench.url)]);
+  await check();
+  await bench.stop();
+  await expect(check()).rejects.toMatchObject({ code: 1 });
+});
+
+const reasons = async () => {
+  const { status, body } = await bench.get('/v1/health');
+  expect(status).toBe(200);
+  const all = Array.isArray(body['reasons']) ? body['reasons'].map(String) : [];
+  expect(body['status']).toBe(all.length === 0 ? 'healthy' : 'degraded');
+  return all;
+};
+
+test('devices that were not brought back whole degrade the fleet, the first of them by name', async () => {
+  const agent = new Agent(bench);
+  const names = Array.from({ length: 7 }, (_, index) => `d${index + 1}`);
+  await agent.register('agent', names);
+  const orders = await agent.next(0, 10);
+  await agent.report(...orders.map((order) => attached(order)));
+  expect(await reasons()).toEqual([]);
+  agent.bootId = randomUUID();
+  await agent.register('agent', names);
+  const again = await agent.next(0, 10);
+  const failure = `tcp@1.0.0: ${'no room '.repeat(50)}`;
+  const isWhole = (order: Order) => order.kind === 'attach-device' && order.name === 'd7';
+  await agent.report(...again.map((order) => ({ ...attached(order), failure: isWhole(order) ? null : failure })));
+  const [reason = '', ...others] = await reasons();
+  expect(others).toEqual([]);
+  expect(reason).toMatch(/^6 devices were not brought back whole: d1 \(tcp@1\.0\.0: no room .{1,200}\), d2 .+, d5 .+, and others$/);
+  expect(reason).not.toMatch(/d6/);
+});
+
+test('loads that wait for long degrade the fleet, and those that have just been asked for do not', async () => {
+  const agent = new Agent(bench);
+  await agent.register('agent', ['d1', 'd2']);
+  await agent.report(...(await agent.next(0, 10)).map((order) => attached(order)));
+  await bench.push('tcp', '1.0.0', workModule(1));
+  const devices = itemsOf(await bench.get('/v1/devices')).map(({ id }) => String(id));
+  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
+  expect(await reasons()).toEqual([]);
+  const moment = Date.now() - 11 * 60_000;
+  await change(`UPDATE "Load" SET "requestedAt" = ${timeInSql(moment)}`);
+  const loads = itemsOf(await bench.get('/v1/loads')).map(({ id }) => String(id));
+  const first = loads.toSorted()[0];
+  const since = new Date(moment).toISOString();
+  expect(await reasons()).toEqual([`2 loads have waited for more than 10 minutes, the first of them, ${first}, since ${since}`]);
+  // What a host has been sent does not wait any more.
+  await agent.next(0, 10);
+  expect(await reasons()).toEqual([]);
+});

@@ -1,0 +1,319 @@
+// What is measured: before and after known work, each family has moved by what was done, and no label is what somebody chose.
+
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { usualLimits } from '../../../src/service/http/limits.ts';
+import { Agent, attached, loaded } from '../agents/agent.ts';
+import { Bench, bearer, itemsOf, until, workModule } from '../fixture.ts';
+import { type Family, readExposition } from './exposition.ts';
+
+let bench: Bench;
+let agent: Agent;
+beforeEach(async () => {
+  bench = await new Bench().start();
+  agent = new Agent(bench);
+});
+afterEach(async () => {
+  agent.disconnect();
+  await bench.close();
+});
+
+type Scrape = (name: string, labels?: Readonly<Record<string, string>>) => number;
+
+async function families(): Promise<Map<string, Family>> {
+  const { status, headers, body } = await bench.get('/metrics');
+  expect(status).toBe(200);
+  expect(headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+  return readExposition(String(body['text']));
+}
+
+/** Adds up the samples of a name that have these labels; 0 where there is none. */
+async function scrape(): Promise<Scrape> {
+  const samples = [...(await families()).values()].flatMap((family) => family.samples);
+  return (name, labels = {}) => {
+    const some = samples.filter(
+      (sample) => sample.name === name && Object.entries(labels).every(([key, value]) => sample.labels.get(key) === value),
+    );
+    return some.reduce((sum, { value }) => sum + value, 0);
+  };
+}
+
+/** How a sample has changed since. */
+const since =
+  (before: Scrape, after: Scrape): Scrape =>
+  (name, labels) =>
+    after(name, labels) - before(name, labels);
+
+test('loads, their steps, accesses, programs and devices are measured as they were carried out', async () => {
+  bench.startHost('host', 2);
+  const devices = await bench.connectedDevices(2);
+  for (const version of ['1.0.0', '1.1.0']) await bench.push('tcp', version, workModule(1));
+  const before = await scrape();
+  expect(before('patchbay_loads_completed_total')).toBe(0);
+  expect(before('patchbay_hosts', { status: 'connected' })).toBe(1);
+  expect(before('patchbay_devices', { status: 'connected' })).toBe(2);
+  expect(before('patchbay_order_streams')).toBe(1);
+
+  await bench.load('tcp', '1.0.0', devices);
+  const [device] = devices;
+  const program = { module: 'tcp', export: 'work', arguments: [2_000_000_000], threads: 7, calls: 1 };
+  await bench.post(`/v1/devices/${device}/programs`, program);
+  await until('seven threads are inside', async () => {
+    const table = (await bench.get(`/v1/devices/${device}`)).body['moduleTable'];
+    return Array.isArray(table) && table[0]?.referenceCount === 7;
+  });
+  await bench.load('tcp', '1.1.0', devices);
+  await bench.load('tcp', '1.0.0', devices);
+  const after = await scrape();
+  const moved = since(before, after);
+
+  const outcomes = { installed: 2, 'replaced-interrupting': 1, replaced: 1, 'refused-not-newer': 2, failed: 0, expired: 0, cancelled: 0 };
+  for (const [outcome, count] of Object.entries(outcomes)) {
+    expect([outcome, moved('patchbay_loads_completed_total', { outcome })]).toEqual([outcome, count]);
+    expect([outcome, moved('patchbay_load_duration_seconds_count', { outcome })]).toEqual([outcome, count]);
+  }
+  const accesses = ['interrupted', 'retried', 'failed'].map((what) => moved(`patchbay_accesses_${what}_total`));
+  expect(accesses).toEqual([7, 7, 0]);
+  const steps = { 200: 6, 220: 4, 230: 4, 240: 4, 260: 1, 270: 1, 275: 2, 280: 6, none: 2 };
+  for (const [operation, count] of Object.entries(steps))
+    expect([operation, moved('patchbay_load_step_duration_seconds_count', { operation })]).toEqual([operation, count]);
+  expect(moved('patchbay_load_step_duration_seconds_count', { step: 'interrupted', operation: '260' })).toBe(1);
+  const loads = itemsOf(await bench.get('/v1/loads?limit=200'));
+  const reports = await Promise.all(loads.map(async ({ id }) => Object((await bench.get(`/v1/loads/${id}`)).body['report'])));
+  const seconds = reports.flatMap(({ steps: some }) => some).reduce((sum: number, { microseconds }) => sum + microseconds / 1e6, 0);
+  expect(moved('patchbay_load_step_duration_seconds_sum')).toBeCloseTo(seconds, 9);
+  const between = ({ requestedAt, completedAt }: Record<string, unknown>) =>
+    Date.parse(String(completedAt)) - Date.parse(String(requestedAt));
+  expect(moved('patchbay_load_duration_seconds_sum')).toBeCloseTo(loads.reduce((sum, load) => sum + between(load), 0) / 1_000, 6);
+
+  for (const [action, count] of Object.entries({ 'load.requested': 3, 'load.completed': 6, 'program.requested': 1, 'program.started': 1 }))
+    expect([action, moved('patchbay_audit_events_total', { action })]).toEqual([action, count]);
+  const events = itemsOf(await bench.get('/v1/audit?limit=1'));
+  // The first tells of the signing key, without which nothing begins.
+  expect(after('patchbay_audit_events_total')).toBe(Number(events[0]?.['number']) - 1);
+  expect(moved('patchbay_database_transaction_duration_seconds_count', { result: 'committed' })).toBeGreaterThan(6);
+  expect(after('patchbay_orders_unsettled')).toBe(0);
+});
+
+test('loads and orders that are open, and hosts that have gone, are counted as they are now', async () => {
+  await bench.close();
+  bench = new Bench();
+  bench.unreachableAfter = 500;
+  await bench.start();
+  agent = new Agent(bench);
+  await agent.register('agent', ['d1', 'd2']);
+  await bench.push('tcp', '1.0.0', workModule(1));
+  const orders = await agent.next(0, 10);
+  await agent.report(...orders.map((order) => attached(order)));
+  const devices = itemsOf(await bench.get('/v1/devices')).map(({ id }) => String(id));
+  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
+  const waiting = await scrape();
+  expect([waiting('patchbay_loads_open', { state: 'queued' }), waiting('patchbay_loads_open', { state: 'dispatched' })]).toEqual([2, 0]);
+  expect(waiting('patchbay_orders_unsettled')).toBe(2);
+  const startAt = new Date(Date.now() + 3_600_000).toISOString();
+  await bench.post('/v1/rollouts', { module: 'tcp', version: '1.0.0', devices, startAt });
+  const found = await scrape();
+  expect([found('patchbay_rollouts_open', { state: 'pending' }), found('patchbay_rollouts_open')]).toEqual([1, 1]);
+  const [load] = await agent.next(0, 10);
+  if (load === undefined) throw new Error('no order');
+  const sent = await scrape();
+  expect([sent('patchbay_loads_open', { state: 'queued' }), sent('patchbay_loads_open', { state: 'dispatched' })]).toEqual([0, 2]);
+  await agent.report(loaded(load));
+  expect((await scrape())('patchbay_loads_open')).toBe(1);
+  await until('the host is unreachable', async () => (await scrape())('patchbay_hosts', { status: 'unreachable' }) === 1);
+  const gone = await scrape();
+  expect([gone('patchbay_hosts', { status: 'connected' }), gone('patchbay_devices', { status: 'unreachable' })]).toEqual([0, 2]);
+});
+
+test('a report that comes again, late or in two batches at once, is measured once', async () => {
+  await agent.register('agent', ['d1']);
+  const [attach] = await agent.next(0, 10);
+  if (attach === undefined) throw new Error('no order');
+  await agent.report(attached(attach));
+  const [device] = itemsOf(await bench.get('/v1/devices'));
+  await bench.push('tcp', '1.0.0', workModule(1));
+  const request = { module: 'tcp', version: '1.0.0', devices: [device?.['id']] };
+  await bench.post('/v1/loads', request);
+  const [order] = await agent.next(0, 10);
+  if (order === undefined) throw new Error('no order');
+  const { result, ...rest } = loaded(order);
+  const at = new Date().toISOString();
+  const step = {
+    step: 'received',
+    operation: 200,
+    at,
+    startedMicroseconds: 0,
+    microseconds: 5,
+    facts: { ...request, image: Object(result.current).image, bytes: 1 },
+  };
+  const report = { ...rest, result: { ...result, interrupted: 3, retried: 2, failed: 1, steps: [step] } };
+  const before = await scrape();
+  await Promise.all([agent.report(report, report), agent.report(report), agent.report(report)]);
+  await agent.report(report);
+  const once = since(before, await scrape());
+  const counts = ['loads_completed_total', 'accesses_interrupted_total', 'accesses_retried_total', 'accesses_failed_total'];
+  expect(counts.map((name) => once(`patchbay_${name}`))).toEqual([1, 3, 2, 1]);
+  expect(once('patchbay_load_step_duration_seconds_count')).toBe(1);
+  expect(once('patchbay_audit_events_total')).toBe(1);
+
+  // Of one whose load has ended without it, what the device did counts; the load has ended once.
+  await bench.push('tcp', '1.1.0', workModule(1));
+  await bench.post('/v1/loads', { ...request, version: '1.1.0', deadlineSeconds: 1 });
+  const [late] = await agent.next(order.sequence, 10);
+  await until('the load has expired', async () => (await scrape())('patchbay_loads_completed_total', { outcome: 'expired' }) === 1);
+  if (late === undefined) throw new Error('no order');
+  await agent.report({ ...loaded(late, '0x2000'), result: { ...loaded(late).result, interrupted: 4, steps: [step] } });
+  const twice = since(before, await scrape());
+  expect(counts.map((name) => twice(`patchbay_${name}`))).toEqual([2, 7, 2, 1]);
+  expect(twice('patchbay_load_step_duration_seconds_count')).toBe(2);
+});
+
+test('what is taken back is not counted, except as a transaction that was', async () => {
+  const before = await scrape();
+  expect((await bench.post('/v1/devices', { name: 'd', host: 'nowhere' })).status).toBe(422);
+  const moved = since(before, await scrape());
+  expect(moved('patchbay_audit_events_total')).toBe(0);
+  expect(moved('patchbay_database_transaction_duration_seconds_count', { result: 'rolled-back' })).toBe(1);
+});
+
+test('requests are measured by the template of their route, however many paths are asked for', async () => {
+  await bench.get('/metrics');
+  const before = await scrape();
+  const names = Array.from({ length: 20 }, () => `dev_${randomUUID().replaceAll('-', '')}`);
+  for (const name of names) {
+    await bench.get(`/v1/devices/${name}?x=${name}`);
+    await bench.get(`/${name}`);
+    await bench.request('PATCH', `/v1/devices/${name}`);
+  }
+  const moved = since(before, await scrape());
+  const count = 'patchbay_http_request_duration_seconds_count';
+  expect(moved(count, { method: 'GET', route: '/v1/devices/:device', status: '404' })).toBe(20);
+  expect(moved(count, { method: 'GET', route: 'none', status: '404' })).toBe(20);
+  expect(moved(count, { method: 'PATCH', route: 'none', status: '405' })).toBe(20);
+  expect(moved(count, { route: '/metrics', status: '200' })).toBe(1);
+  expect(moved('patchbay_http_request_duration_seconds_bucket', { route: '/v1/devices/:device', le: '+Inf' })).toBe(20);
+});
+
+test('no label is something that a client chose', async () => {
+  const chosen = `chosen-${randomUUID().slice(0, 8)}`;
+  bench.startHost(`host-${chosen}`, 1, { zone: chosen });
+  const devices = await bench.connectedDevices(1);
+  await bench.push(chosen, '1.0.0', workModule(1));
+  await bench.load(chosen, '1.0.0', devices);
+  await bench.get(`/v1/modules/${chosen}/builds?cursor=${chosen}`, { 'x-request-id': chosen, 'user-agent': chosen });
+  await bench.request('PURGE', `/${chosen}`);
+  const allowed = new Set([
+    'action',
+    'kind',
+    'le',
+    'method',
+    'operation',
+    'outcome',
+    'reason',
+    'result',
+    'route',
+    'space',
+    'state',
+    'status',
+    'step',
+    'type',
+  ]);
+  const routes = new Set(Object.keys(JSON.parse(readFileSync(new URL('../../../openapi/openapi.json', import.meta.url), 'utf8')).paths));
+  for (const [name, { samples }] of await families()) {
+    for (const { labels } of samples) {
+      for (const [label, value] of labels) {
+        if (name !== 'nodejs_version_info') expect(allowed).toContain(label);
+        expect(value).not.toMatch(/chosen|_[0-9a-f]{32}/);
+        if (label === 'route' && value !== 'none') expect(routes).toContain(value.replaceAll(/:([a-z]+)/gi, '{$1}'));
+      }
+    }
+  }
+});
+
+test('answers given again, and requests to be made again, are counted by their reasons', async () => {
+  await bench.close();
+  bench = new Bench();
+  bench.limits = { ...usualLimits, requestsPerMinute: 20 };
+  await bench.start();
+  const { body: viewer } = await bench.post('/v1/keys', { name: 'prometheus', role: 'viewer' });
+  const ask = { 'idempotency-key': 'k' };
+  for (let time = 0; time < 3; time += 1) await bench.post('/v1/devices', { name: 'd' }, ask);
+  while ((await bench.get('/v1/hosts')).status !== 429);
+  bench.key = String(viewer['secret']);
+  const now = await scrape();
+  expect(now('patchbay_idempotent_answers_replayed_total')).toBe(2);
+  expect(now('patchbay_requests_rejected_total', { reason: 'too-many-requests' })).toBe(1);
+  expect(now('patchbay_requests_rejected_total')).toBe(1);
+});
+
+test('who follows the events is counted while they do', async () => {
+  const stop = new AbortController();
+  await fetch(`${bench.url}/v1/events`, { headers: bearer(bench.key), signal: stop.signal });
+  expect((await scrape())('patchbay_event_followers')).toBe(1);
+  stop.abort();
+  await until('nobody follows', async () => (await scrape())('patchbay_event_followers') === 0);
+});
+
+test('it is for those with a key of the role viewer', async () => {
+  expect((await bench.get('/metrics', { authorization: '' })).status).toBe(401);
+  for (const [role, status] of [
+    ['viewer', 200],
+    ['agent', 403],
+  ] as const) {
+    const { body } = await bench.post('/v1/keys', { name: role, role, ...(role === 'agent' ? { host: 'rack' } : {}) });
+    expect((await bench.get('/metrics', bearer(String(body['secret'])))).status).toBe(status);
+  }
+});
+
+test('a service that has too much to do says so here too', async () => {
+  await bench.close();
+  bench = new Bench();
+  // Every event loop has some delay.
+  bench.limits = { ...bench.limits, eventLoopDelay: 0.001 };
+  await bench.start();
+  const refused = await until('it is overloaded', async () => {
+    const answer = await bench.get('/v1/hosts');
+    return answer.status === 503 && answer;
+  });
+  expect(refused.body).toMatchObject({ type: 'urn:patchbay:problem:overloaded' });
+  expect((await scrape())('patchbay_requests_rejected_total', { reason: 'overloaded' })).toBe(1);
+});
+
+test('every measurement that the page on monitoring names is there, with the labels that it asks for', async () => {
+  const page = readFileSync(new URL('../../../docs/how-to/monitor.md', import.meta.url), 'utf8');
+  bench.startHost('host', 1);
+  await bench.push('tcp', '1.0.0', workModule(1));
+  await bench.load('tcp', '1.0.0', await bench.connectedDevices(1));
+  const samples = [...(await families())].flatMap(([family, { samples: some }]) => [
+    { name: family, labels: new Map<string, string>() },
+    ...some,
+  ]);
+  const named = new Set(page.match(/\b(?:patchbay_(?!rules)|nodejs_\w)\w+/g));
+  expect(named.size).toBeGreaterThan(15);
+  for (const name of named) expect([...new Set(samples.map((sample) => sample.name))]).toContain(name);
+  const queries = [...page.matchAll(/(?:by \(([^)]+)\) )?\((?:\w+\()?(patchbay_\w+)(?:\{(\w+)[=!])?/g)];
+  expect(queries.length).toBeGreaterThan(8);
+  for (const [query, by = '', name = '', filter = ''] of queries) {
+    const labels = [...by.split(', '), filter].filter((label) => label !== '');
+    const known = samples.some((sample) => sample.name === name && labels.every((label) => sample.labels.has(label)));
+    expect([query, known]).toEqual([query, true]);
+  }
+});
+
+test('the process is measured too, and each service of it by itself', async () => {
+  const other = await new Bench().start();
+  try {
+    await other.push('tcp', '1.0.0', workModule(1));
+    expect((await scrape())('patchbay_audit_events_total', { action: 'build.created' })).toBe(0);
+  } finally {
+    await other.close();
+  }
+  const now = await scrape();
+  for (const name of ['process_resident_memory_bytes', 'process_cpu_seconds_total', 'nodejs_eventloop_lag_p99_seconds'])
+    expect(now(name)).toBeGreaterThan(0);
+  for (const [name, { help }] of await families()) {
+    expect(help).toMatch(/\S/);
+    if (name.startsWith('patchbay_')) expect(name).toMatch(/^patchbay_[a-z_]+$/);
+  }
+});

@@ -1,0 +1,228 @@
+// The module history over HTTP: who brought each version in and how it left, what ran when, and where a build is or was.
+
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Agent, attached, loaded } from '../agents/agent.ts';
+import { type Answer, Bench, bearer, itemsOf, until, workModule } from '../fixture.ts';
+
+const bench = new Bench();
+let devices: string[];
+let operator: { readonly id: string; readonly headers: Record<string, string> };
+let stopRebooting: () => Promise<void>;
+beforeAll(async () => {
+  await bench.start();
+  bench.startHost('north', 2, { zone: 'north' });
+  await bench.connectedDevices(2);
+  stopRebooting = bench.startHost('rebooting', 1);
+  devices = await bench.connectedDevices(3);
+  const { body } = await bench.post('/v1/keys', { name: 'operator', role: 'operator' });
+  operator = { id: String(body['id']), headers: bearer(String(body['secret'])) };
+});
+afterAll(() => bench.close());
+
+const endless = 2_000_000_000;
+
+/** Loads a version on a device as the operator; answers the load with its outcome. */
+async function load(device: string, module: string, version: string, policy: object = {}): Promise<Record<string, unknown>> {
+  await bench.push(module, version, workModule(1));
+  const accepted = await bench.post('/v1/loads', { module, version, devices: [device], ...policy }, operator.headers);
+  const path = accepted.headers.get('location') ?? '';
+  return until('the load has an outcome', async () => {
+    const { body } = await bench.get(path);
+    return body['outcome'] !== null && body;
+  });
+}
+
+const historyOf = async (device: string, module: string) =>
+  itemsOf(await bench.get(`/v1/devices/${device}/modules/${module}/history?order=asc`));
+
+/** The report's time of a step. */
+function timeOf({ report }: Record<string, unknown>, step: string): unknown {
+  const { steps } = Object(report);
+  return steps.find((one: { step: string }) => one.step === step)?.at;
+}
+
+test('each stay says who brought it in, at what address, and how and through what it left; one that was withdrawn is among them', async () => {
+  const [device = ''] = devices;
+  const first = await load(device, 'tcp', '1.0.0');
+  const program = { module: 'tcp', export: 'work', arguments: [endless], threads: 3 };
+  const started = await bench.post(`/v1/devices/${device}/programs`, program);
+  await until('the threads are inside', async () =>
+    JSON.stringify((await bench.get(`/v1/devices/${device}`)).body).includes('"referenceCount":3'),
+  );
+  const tried = await load(device, 'tcp', '1.1.0', { strategy: 'drain', drainMilliseconds: 50 });
+  const second = await load(device, 'tcp', '1.2.0', { invalidation: 'mark-invalid' });
+  await bench.post(`${started.headers.get('location')}/stop`, undefined);
+  const third = await load(device, 'tcp', '1.3.0', { strategy: 'drain', invalidation: 'delete' });
+  expect([first, tried, second, third]).toMatchObject([
+    { outcome: 'installed', requestedBy: operator.id },
+    { outcome: 'failed' },
+    { outcome: 'replaced-interrupting' },
+    { outcome: 'replaced' },
+  ]);
+
+  const [swap, end] = [timeOf(tried, 'table-updated'), timeOf(tried, 'failed')];
+  const none = { leftAt: null, leftBy: null, leftThrough: null, invalidation: null, interrupted: null };
+  const by = { module: 'tcp', requestedBy: operator.id, pages: 1 };
+  const old = { ...by, version: '1.0.0', load: first['id'], address: '0x1000', lastAddress: '0x1fff' };
+  expect(await historyOf(device, 'tcp')).toMatchObject([
+    {
+      ...old,
+      enteredAt: timeOf(first, 'table-updated'),
+      leftAt: swap,
+      leftBy: 'replaced',
+      leftThrough: tried['id'],
+      invalidation: 'none',
+      interrupted: 0,
+    },
+    {
+      ...by,
+      version: '1.1.0',
+      load: tried['id'],
+      address: '0x2000',
+      lastAddress: '0x2fff',
+      enteredAt: swap,
+      leftAt: end,
+      leftBy: 'withdrawn',
+      leftThrough: null,
+      invalidation: 'mark-invalid',
+    },
+    {
+      ...old,
+      enteredAt: end,
+      leftAt: timeOf(second, 'table-updated'),
+      leftBy: 'replaced-interrupting',
+      leftThrough: second['id'],
+      invalidation: 'mark-invalid',
+      interrupted: 3,
+    },
+    {
+      ...by,
+      version: '1.2.0',
+      load: second['id'],
+      leftAt: timeOf(third, 'table-updated'),
+      leftBy: 'replaced',
+      leftThrough: third['id'],
+      invalidation: 'delete',
+      interrupted: 0,
+    },
+    { ...by, version: '1.3.0', load: third['id'], enteredAt: timeOf(third, 'table-updated'), ...none },
+  ]);
+  expect(Date.parse(String(end))).toBeGreaterThan(Date.parse(String(swap)));
+});
+
+test('what was in the module table is told of any moment', async () => {
+  const device = devices[1] ?? '';
+  const begin = new Date().toISOString();
+  await load(device, 'a', '1.0.0');
+  await load(device, 'b', '1.0.0');
+  await load(device, 'a', '1.1.0');
+  const [old, newer] = await historyOf(device, 'a');
+  const [other] = await historyOf(device, 'b');
+  const at = async (time: unknown) => {
+    const items = itemsOf(await bench.get(`/v1/devices/${device}/modules?at=${time}`));
+    return items.map(({ module, version }) => `${module}@${version}`);
+  };
+  const before = (time: unknown) => new Date(Date.parse(String(time)) - 1).toISOString();
+  for (const time of ['0000-01-01T00:00:00Z', '2000-01-01T00:00:00Z']) expect(await at(time)).toEqual([]);
+  expect(await at(before(begin))).toEqual([]);
+  expect(await at(old?.['enteredAt'])).toContain('a@1.0.0');
+  expect(await at(before(newer?.['enteredAt']))).toEqual(['a@1.0.0', 'b@1.0.0']);
+  expect(await at(newer?.['enteredAt'])).toEqual(['a@1.1.0', 'b@1.0.0']);
+  expect(await at(String(newer?.['enteredAt']).replace('Z', '999Z'))).toEqual(['a@1.1.0', 'b@1.0.0']);
+  expect(await at('2100-01-01T00:00:00Z')).toEqual(['a@1.1.0', 'b@1.0.0']);
+  const now = await bench.get(`/v1/devices/${device}/modules`);
+  expect(itemsOf(now)).toEqual([newer, other]);
+  const page = await bench.get(`/v1/devices/${device}/modules?limit=1`);
+  expect(itemsOf(page)).toEqual([newer]);
+  expect(itemsOf(await bench.get(`/v1/devices/${device}/modules?limit=1&cursor=${page.body['next']}`))).toEqual([other]);
+  const all = itemsOf(await bench.get(`/v1/devices/${device}/history?order=asc`));
+  expect(all.map(({ module, version }) => `${module}@${version}`)).toEqual(['a@1.0.0', 'b@1.0.0', 'a@1.1.0']);
+  for (const path of ['modules', 'history'])
+    expect((await bench.get(`/v1/devices/dev_00000000000000000000000000000000/${path}`)).status).toBe(404);
+  expect((await bench.get(`/v1/devices/${device}/modules?at=yesterday`)).body).toMatchObject({ errors: [{ in: 'query', pointer: '/at' }] });
+});
+
+test('devices that run a build are told, those that did, and those that do not any more', async () => {
+  const [north1 = '', north2 = ''] = devices;
+  for (const device of [north1, north2]) await load(device, 'where', '1.0.0');
+  await load(north2, 'where', '1.1.0');
+  await load(north2, 'where', '1.0.0', { versionPolicy: 'downgrade', downgradeReason: 'there and back' });
+  await load(north1, 'where', '1.1.0');
+  await bench.push('where', '2.0.0', workModule(2));
+  const of = (version: string, query = '') => bench.get(`/v1/modules/where/builds/${version}/devices?${query}`);
+  const ids = async (version: string, query = '') => itemsOf(await of(version, query)).map(({ device }) => device);
+  const byIdentifier = [north1, north2].toSorted();
+  expect(await ids('1.0.0')).toEqual(byIdentifier);
+  expect(await ids('1.0.0', 'running=true')).toEqual([north2]);
+  expect(await ids('1.0.0', 'running=false')).toEqual([north1]);
+  expect(await ids('1.1.0', 'running=true')).toEqual([north1]);
+  expect(await ids('1.1.0', 'running=false')).toEqual([north2]);
+  expect(await ids('2.0.0')).toEqual([]);
+  const [first, , last] = await historyOf(north2, 'where');
+  const [gone] = await historyOf(north1, 'where');
+  const items = itemsOf(await of('1.0.0'));
+  expect(items.find(({ device }) => device === north2)).toEqual({
+    device: north2,
+    deviceName: 'north-2',
+    firstEnteredAt: first?.['enteredAt'],
+    lastEnteredAt: last?.['enteredAt'],
+    leftAt: null,
+    stays: 2,
+  });
+  expect(items.find(({ device }) => device === north1)).toMatchObject({ deviceName: 'north-1', leftAt: gone?.['leftAt'], stays: 1 });
+  const page = await of('1.0.0', 'limit=1');
+  expect(itemsOf(page)).toEqual(items.slice(0, 1));
+  expect(await ids('1.0.0', `limit=1&cursor=${page.body['next']}`)).toEqual(byIdentifier.slice(1));
+  expect((await of('3.0.0')).status).toBe(404);
+  expect((await of('1.0.0', 'running=maybe')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/running' }] });
+});
+
+test('a version that is put back after a restart of the host is another stay, of no load', async () => {
+  const device = devices[2] ?? '';
+  const first = await load(device, 'kept', '1.0.0');
+  await stopRebooting();
+  stopRebooting = bench.startHost('rebooting', 1);
+  const [before, after] = await until('it is put back', async () => {
+    const stays = await historyOf(device, 'kept');
+    return stays.length === 2 && stays;
+  });
+  expect(before).toMatchObject({ load: first['id'], leftBy: 'reboot', leftThrough: null, invalidation: null, interrupted: 0 });
+  expect(after).toMatchObject({ version: '1.0.0', load: null, requestedBy: null, leftAt: null });
+  expect(Date.parse(String(after?.['enteredAt']))).toBeGreaterThanOrEqual(Date.parse(String(before?.['leftAt'])));
+});
+
+test('a host that was cut off does not make the history false: the times are those of its devices', async () => {
+  const agent = new Agent(bench);
+  await agent.register('cut-off', ['cut-off-1']);
+  await agent.connect();
+  const [attach] = await agent.order('attach-device');
+  if (attach === undefined) throw new Error('no order');
+  await agent.report(attached(attach));
+  await bench.push('late', '1.0.0', workModule(1));
+  const requested = await bench.post('/v1/loads', { module: 'late', version: '1.0.0', devices: [attach.device] });
+  const [order] = await agent.order('load');
+  if (order === undefined) throw new Error('no order');
+  const { requestedAt } = (await bench.get(requested.headers.get('location') ?? '')).body;
+  const swappedAt = new Date(Date.parse(String(requestedAt)) + 1).toISOString();
+  const report = loaded(order);
+  const swap = { step: 'table-updated', operation: 240, at: swappedAt, startedMicroseconds: 0, microseconds: 1 };
+  const steps = [{ ...swap, facts: { from: null, to: '0x1000' } }];
+  // It has swapped the table, and comes to tell of it when there is another time.
+  await until('time has passed', async () => Date.now() > Date.parse(swappedAt) + 20);
+  expect((await agent.report({ ...report, result: { ...report.result, steps } })).status).toBe(204);
+  expect(await historyOf(attach.device, 'late')).toMatchObject([{ enteredAt: swappedAt, load: orderLoad(requested) }]);
+
+  // Until its device has come up again, it does not run the build.
+  const running = async () => itemsOf(await bench.get('/v1/modules/late/builds/1.0.0/devices?running=true')).map(({ device }) => device);
+  expect(await running()).toEqual([attach.device]);
+  agent.bootId = randomUUID();
+  await agent.register('cut-off', ['cut-off-1']);
+  expect(await running()).toEqual([]);
+  agent.disconnect();
+});
+
+/** The one load of a request. */
+function orderLoad({ body }: Answer): unknown {
+  return Object(body['loads'])[0]?.id;
+}

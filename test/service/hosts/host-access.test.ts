@@ -1,0 +1,124 @@
+// What a host may do after it has registered ends with what it registered with: an agent key that is revoked, or a join token that is replaced.
+
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { z } from 'zod';
+import { kind } from '../../databases.ts';
+import { Agent, attached } from '../agents/agent.ts';
+import { type Answer, Bench, bearer, until, workModule } from '../fixture.ts';
+
+let bench: Bench;
+let others: Bench[];
+beforeEach(async () => {
+  others = [];
+  bench = await new Bench().start();
+});
+afterEach(async () => {
+  for (const other of others) await other.close();
+  await bench.close();
+});
+
+async function agentKey(host: string): Promise<{ readonly id: string; readonly secret: string }> {
+  const made = await bench.post('/v1/keys', { name: `key-of-${host}`, role: 'agent', host });
+  return z.object({ id: z.string(), secret: z.string() }).parse(made.body);
+}
+
+/** Every way in which a host uses its token. */
+function uses(service: Bench, { host, token, bootId }: Agent, digest: string): Promise<Answer[]> {
+  const path = `/agent/v1/hosts/${host}`;
+  const shown = bearer(token);
+  return Promise.all([
+    service.get(`${path}/orders?bootId=${bootId}`, shown),
+    service.get(`${path}/orders/next?bootId=${bootId}&waitSeconds=0`, shown),
+    service.post(`${path}/heartbeats`, { bootId }, shown),
+    service.post(`${path}/reports`, { bootId, reports: [] }, shown),
+    service.get(`/agent/v1/images/${digest}`, shown),
+    service.get(`/agent/v1/images/${digest}/provenance`, shown),
+    service.get('/agent/v1/signing-keys', shown),
+  ]);
+}
+
+async function pushed(): Promise<string> {
+  const { body } = await bench.push('tcp', '1.0.0', workModule(1));
+  return z.object({ image: z.object({ digest: z.string() }) }).parse(body).image.digest;
+}
+
+/** A host that has registered with a key, and follows its orders. */
+async function connectedWith(secret: string, service = bench): Promise<Agent> {
+  const agent = new Agent(service);
+  expect(await agent.register('rack-7', ['d1'], secret)).toMatchObject({ status: 201 });
+  await agent.connect();
+  const [attach] = await agent.order('attach-device');
+  if (attach !== undefined) await agent.report(attached(attach));
+  return agent;
+}
+
+const unauthenticated = { status: 401, body: { type: 'urn:patchbay:problem:unauthenticated' } };
+
+test('revoking an agent key ends the token, the stream and the downloads of its host, and leaves other hosts alone', async () => {
+  const digest = await pushed();
+  const key = await agentKey('rack-7');
+  const agent = await connectedWith(key.secret);
+  const other = new Agent(bench);
+  await other.register('rack-8', ['d2']);
+  await other.connect();
+  const waiting = bench.get(
+    `/agent/v1/hosts/${agent.host}/orders/next?bootId=${agent.bootId}&after=1000&waitSeconds=50`,
+    bearer(agent.token),
+  );
+  expect((await bench.post(`/v1/keys/${key.id}/revoke`, undefined)).status).toBe(200);
+
+  await until('the stream ends', async () => agent.ended);
+  expect(await waiting).toMatchObject(unauthenticated);
+  for (const answer of await uses(bench, agent, digest)) expect(answer).toMatchObject(unauthenticated);
+  expect(await agent.register('rack-7', ['d1'], key.secret)).toMatchObject(unauthenticated);
+  expect(other.ended).toBe(false);
+  expect((await other.heartbeat()).status).toBe(204);
+  other.disconnect();
+
+  const next = await connectedWith((await agentKey('rack-7')).secret);
+  expect((await next.heartbeat()).status).toBe(204);
+  expect(next.host).toBe(agent.host);
+  next.disconnect();
+});
+
+test('a host that registered with another credential since keeps its token when the first is revoked', async () => {
+  const key = await agentKey('rack-7');
+  const agent = await connectedWith(key.secret);
+  agent.disconnect();
+  await agent.register('rack-7', ['d1']);
+  await bench.post(`/v1/keys/${key.id}/revoke`, undefined);
+  expect((await agent.heartbeat()).status).toBe(204);
+});
+
+test('a host that registered with a join token which has been replaced since registers again with the new one', async () => {
+  const digest = await pushed();
+  const agent = new Agent(bench);
+  await agent.register('rack-7', ['d1']);
+  await bench.stop();
+  bench.joinToken = 'another-join-token-of-the-tests';
+  await bench.start();
+  for (const answer of await uses(bench, agent, digest)) expect(answer).toMatchObject(unauthenticated);
+  expect(await agent.register('rack-7', ['d1'])).toMatchObject(unauthenticated);
+  expect(await agent.register('rack-7', ['d1'], bench.joinToken)).toMatchObject({ status: 201 });
+  expect((await agent.heartbeat()).status).toBe(204);
+});
+
+test.runIf(kind === 'postgresql')('a key that is revoked at one replica ends the access of its host at the others', async () => {
+  const digest = await pushed();
+  const second = new Bench();
+  others.push(second);
+  second.database = bench.database;
+  second.privateKeys = bench.privateKeys;
+  second.key = bench.key;
+  await second.start();
+  const key = await agentKey('rack-7');
+  const agent = await connectedWith(key.secret, second);
+  const waiting = second.get(
+    `/agent/v1/hosts/${agent.host}/orders/next?bootId=${agent.bootId}&after=1000&waitSeconds=50`,
+    bearer(agent.token),
+  );
+  await bench.post(`/v1/keys/${key.id}/revoke`, undefined);
+  await until('the stream ends', async () => agent.ended);
+  expect(await waiting).toMatchObject(unauthenticated);
+  for (const answer of await uses(second, agent, digest)) expect(answer).toMatchObject(unauthenticated);
+});

@@ -1,0 +1,344 @@
+// Whatever one operation or agent call accepts, every operation that returns it answers 2xx with a body as documented: requests and reports are made from
+// the document's schemas, with as much as they allow, and everything that there is is read after each.
+
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
+import { labelPatterns } from '../../../src/protocol/identifiers.ts';
+import { Agent, attached, state } from '../agents/agent.ts';
+import { type Answer, Bench, bearer, itemsOf, joinToken, workModule } from '../fixture.ts';
+import { documentedBody, type Operation, operations, resolved, type Schema } from './fuzzing/document.ts';
+import { type Known, validValue } from './fuzzing/values.ts';
+
+/** Rounds of calls of one operation, at most, until one is accepted. */
+const roundsForEach = 30;
+
+const bench = new Bench();
+const agent = new Agent(bench);
+const devices: string[] = [];
+/** The build as a device that has loaded it reports it. */
+const inMemory = { module: 'tcp', version: '1.0.0', image: '', address: '0x1000', referenceCount: 0 };
+/** What values are drawn from where a property is of this name. */
+const known = new Map<string, unknown[]>();
+
+beforeAll(async () => {
+  await bench.start();
+  await agent.register('host-a', ['device-1', 'device-2', 'device-3']);
+  await agent.connect();
+  const orders = await agent.order('attach-device', 3);
+  await agent.report(...orders.map((order) => attached(order)));
+  devices.push(...(await bench.connectedDevices(3)));
+  for (const version of ['1.0.0', '1.1.0-rc.1+b.2']) await bench.push('tcp', version, workModule(1));
+  const { body } = await bench.get('/v1/modules/tcp/builds/1.0.0');
+  inMemory.image = z.object({ image: z.object({ digest: z.string() }) }).parse(body).image.digest;
+  const { pem } = publicPartOf(newPrivateKey());
+  const key = await bench.post('/v1/publisher-keys', { name: 'release', publicKey: pem });
+  for (const device of devices) await agent.report({ kind: 'device-state', device, state: { ...state(), moduleTable: [inMemory] } });
+  known.set('device', devices);
+  known.set('devices', devices);
+  known.set('module', ['tcp']);
+  known.set('version', ['1.0.0', '1.1.0-rc.1+b.2']);
+  known.set('publisherKey', [key.body['id']]);
+});
+afterAll(async () => {
+  agent.disconnect();
+  await bench.close();
+});
+
+function operationOf(operationId: string): Operation {
+  const operation = operations.find((one) => one.operationId === operationId);
+  if (operation === undefined) throw new Error(`the document has no operation ${operationId}`);
+  return operation;
+}
+
+/** Bodies that the document allows for an operation, changed by what the schema cannot say. */
+function bodiesOf(operationId: string, fixed: Readonly<Record<string, fc.Arbitrary<unknown>>> = {}): fc.Arbitrary<Record<string, unknown>> {
+  const schema = resolved(operationOf(operationId).requestBody?.content['application/json']?.schema ?? {});
+  return fc.tuple(validValue(schema, '', known), fc.record(fixed)).map(([body, members]) => coherent({ ...toObject(body), ...members }));
+}
+
+const toObject = (value: unknown): object => (typeof value === 'object' && value !== null ? value : {});
+/** Without the members that are to be left out, and those that go with others only. */
+function coherent(object: Record<string, unknown>): Record<string, unknown> {
+  const { strategy = 'inject', versionPolicy = 'newer', role } = object;
+  const isDowngrade = versionPolicy === 'downgrade';
+  const isOut = (name: string, value: unknown) =>
+    value === undefined || (name === 'drainMilliseconds' && strategy === 'inject') || (name === 'downgradeReason' && !isDowngrade);
+  const kept = Object.fromEntries(Object.entries(object).filter(([name, value]) => !isOut(name, value)));
+  const { host: _, ...withoutHost } = kept;
+  return {
+    ...(role === undefined || role === 'agent' ? kept : withoutHost),
+    ...(isDowngrade && kept['downgradeReason'] === undefined ? { downgradeReason: 'why' } : {}),
+    ...(role === 'agent' && kept['host'] === undefined ? { host: 'host-z' } : {}),
+  };
+}
+
+/** Everything that can be read and is asked for by nothing but its path: `{device}` and the like are taken from the lists before. */
+async function readEverything(): Promise<void> {
+  const ids = new Map<string, string[]>([
+    ['device', devices],
+    ['module', ['tcp', 'named']],
+  ]);
+  const reads = operations.filter(
+    ({ method, responses, path }) => method === 'GET' && hasJson(responses['200']?.content) && !path.startsWith('/agent/'),
+  );
+  for (const operation of reads.toSorted((left, right) => left.path.split('/').length - right.path.split('/').length))
+    for (const path of pathsOf(operation, ids)) {
+      const answer = await bench.get(path);
+      checkAnswer(operation, path, answer);
+      if (answer.status === 200 && Array.isArray(answer.body['items'])) {
+        expect([path, answer.body['damaged']]).toEqual([path, []]);
+        noteItems(operation, answer, ids);
+      }
+    }
+}
+
+const hasJson = (content: object | undefined) => Object.keys(content ?? {}).some((type) => type.startsWith('application/json'));
+
+/** How a list's items are named in other paths. */
+const names: Readonly<Record<string, readonly [parameter: string, property: string]>> = {
+  listLoads: ['load', 'id'],
+  listRollouts: ['rollout', 'id'],
+  listKeys: ['key', 'id'],
+  listPublisherKeys: ['publisherKey', 'id'],
+  listSignaturePolicies: ['signaturePolicy', 'id'],
+  listBuilds: ['version', 'version'],
+  listPrograms: ['program', 'id'],
+  listCheckpoints: ['size', 'size'],
+};
+
+function noteItems({ operationId }: Operation, answer: Answer, ids: Map<string, string[]>): void {
+  const [parameter, property] = names[operationId] ?? [];
+  if (parameter === undefined || property === undefined) return;
+  const found = itemsOf(answer).map((item) => String(item[property]));
+  // The newest are what has just been made.
+  ids.set(parameter, [...new Set([...found.slice(0, 3), ...(ids.get(parameter) ?? [])])].slice(0, 6));
+}
+
+/** Paths of an operation with each known identifier, and the greatest pages. */
+function pathsOf({ path, parameters, operationId }: Operation, ids: ReadonlyMap<string, readonly string[]>): string[] {
+  let paths = [path];
+  for (const [, name = ''] of path.matchAll(/\{(\w+)\}/g))
+    paths = paths.flatMap((one) => (ids.get(name) ?? []).map((id) => one.replace(`{${name}}`, encodeURIComponent(id))));
+  const query = parameters.some(({ name }) => name === 'limit') ? '?limit=200' : operationId === 'getAuditProof' ? '?event=1' : '';
+  return paths.map((one) => `${one}${query}`);
+}
+
+/** 2xx as documented; 404 only of pairs of identifiers that do not belong together. */
+function checkAnswer(operation: Operation, path: string, { status, headers, body }: Answer): void {
+  const told = `${operation.method} ${path}: ${JSON.stringify(body).slice(0, 1_000)}`;
+  if (status === 404 && (path.match(/\{/g) ?? operation.path.match(/\{/g) ?? []).length > 1) return;
+  expect([status >= 200 && status < 300, told]).toEqual([true, told]);
+  const documented = documentedBody(operation, status, (headers.get('content-type') ?? '').split(';')[0] ?? '');
+  if (documented === null || documented === 'no body') throw new Error(`the document knows no answer ${status} with a body: ${told}`);
+  expect([documented.safeParse(body).error?.message, told]).toEqual([undefined, told]);
+}
+
+type Call = { readonly operationId: string; readonly send: () => Promise<Answer> };
+
+/** Requests of an operation by its path and the bodies that the document allows. */
+const posts = (operationId: string, path: string, bodies: fc.Arbitrary<unknown>, method = 'POST'): fc.Arbitrary<Call> =>
+  bodies.map((body) => ({ operationId, send: () => bench.request(method, path, body) }));
+
+let made = 0;
+/** A name that no other has. */
+const newName = fc.constant(null).map(() => {
+  made += 1;
+  return `n-${made}`;
+});
+const labels = fc.dictionary(
+  fc.stringMatching(new RegExp(`^${labelPatterns.key}$`)),
+  fc.stringMatching(new RegExp(`^${labelPatterns.value}$`)),
+  { maxKeys: 4 },
+);
+const oneDevice = fc.constantFrom(...[0, 1, 2]).map((index) => [devices[index]]);
+
+/** A module whose export has any name that the text format can say. */
+const anyName = fc.oneof(
+  fc.string({ unit: 'grapheme', maxLength: 40 }),
+  fc.string({ unit: 'binary', maxLength: 40 }).map((text) => text.toWellFormed()),
+  fc.constantFrom('', '__proto__', 'constructor', 'n'.repeat(143), 'n'.repeat(4_096), 'n'.repeat(4_097), '\0', 'x'.repeat(129)),
+);
+const quoted = (name: string) => `"${Array.from(Buffer.from(name), (byte) => `\\${byte.toString(16).padStart(2, '0')}`).join('')}"`;
+const anyVersion = fc.oneof(
+  fc.tuple(fc.nat(99), fc.nat(99), fc.nat(99)).map((numbers) => numbers.join('.')),
+  fc.constantFrom(
+    'next-major',
+    'next-minor',
+    'next-patch',
+    '__proto__',
+    'constructor',
+    '1.0.0-rc.1',
+    '1.0.0+b1',
+    '9007199254740991.0.0',
+    '1.0.0 ',
+  ),
+  fc.string({ maxLength: 20 }),
+);
+const build = fc.record({ version: anyVersion, name: anyName }).map(({ version, name }) => ({
+  version,
+  language: 'wat',
+  source: `(module (func $f (param i32) (result i32) (local.get 0)) (export ${quoted(name)} (func $f)))`,
+}));
+
+/** Moments until a year, with any offset. */
+const momentsUntil = (year: string) =>
+  fc
+    .tuple(
+      fc.date({ noInvalidDate: true, min: new Date('0001-01-01'), max: new Date(year) }),
+      fc.constantFrom('Z', '+00:00', '-23:59', '+14:00'),
+    )
+    .map(([date, offset]) => date.toISOString().replace('Z', offset));
+const moment = momentsUntil('9999-12-31');
+/** When a state was taken. */
+const past = momentsUntil('2026-01-01');
+
+/** Calls of everything that can be made through the API, by their operations. */
+const kinds: Readonly<Record<string, () => fc.Arbitrary<Call>>> = {
+  createBuild: () => posts('createBuild', '/v1/modules/named/builds', build),
+  createDevice: () =>
+    posts('createDevice', '/v1/devices', bodiesOf('createDevice', { name: newName, labels, host: fc.constant(undefined) })),
+  replaceDeviceLabels: () =>
+    fc.nat(2).chain((index) => posts('replaceDeviceLabels', `/v1/devices/${devices[index]}/labels`, fc.record({ labels }), 'PUT')),
+  createLoads: () =>
+    posts(
+      'createLoads',
+      '/v1/loads',
+      bodiesOf('createLoads', { module: fc.constant('tcp'), devices: oneDevice, labels: fc.constant(undefined) }),
+    ),
+  createRollout: () =>
+    fc.oneof(
+      posts('createRollout', '/v1/rollouts', bodiesOf('createRollout', rolloutMembers)),
+      posts('createRollout', '/v1/rollouts', fc.record({ ...plainRollout, startAt: moment })),
+    ),
+  createKey: () => posts('createKey', '/v1/keys', bodiesOf('createKey', { name: newName })),
+  createPublisherKey: () => posts('createPublisherKey', '/v1/publisher-keys', fc.record({ name: newName, publicKey: newPublicKey })),
+  createSignaturePolicy: () => posts('createSignaturePolicy', '/v1/signature-policies', bodiesOf('createSignaturePolicy', policyMembers)),
+  startProgram: () =>
+    fc.nat(2).chain((index) => posts('startProgram', `/v1/devices/${devices[index]}/programs`, bodiesOf('startProgram', programMembers))),
+  registerHost: () => registrations,
+  reportToControl: () => fc.oneof(reports(), orderReports()),
+};
+const anyCall = () => fc.oneof(...Object.values(kinds).map((kind) => kind()));
+/** A public key that no other call has. */
+const newPublicKey = fc.constant(null).map(() => publicPartOf(newPrivateKey()).pem);
+
+const plainRollout = {
+  module: fc.constant('tcp'),
+  version: fc.constant('1.1.0-rc.1+b.2'),
+  devices: oneDevice,
+  whenBusy: fc.constant('queue'),
+};
+const rolloutMembers = {
+  runningVersion: fc.constantFrom(undefined, '>=0.0.1', '1.x || 2.x'),
+  ...plainRollout,
+  labels: fc.constant(undefined),
+  waves: fc.constant(undefined),
+  dynamic: fc.constant(false),
+  dynamicUntil: fc.constant(undefined),
+};
+const policyMembers = {
+  name: newName,
+  module: fc.constant('other'),
+  device: fc.constant(undefined),
+  labels: labels.filter((one) => Object.keys(one).length > 0),
+  threshold: fc.constant(1),
+};
+const programMembers = {
+  module: fc.constant('tcp'),
+  export: fc.constantFrom('work', 'work', 'work', ''),
+  arguments: fc.tuple(fc.constantFrom(7, '7', -1, 'x')),
+};
+
+const registrations = fc.record({ name: newName, device: newName, labels, ramPages: fc.integer({ min: 15, max: 65_537 }) }).map(
+  ({ name, device, labels: given, ramPages }): Call => ({
+    operationId: 'registerHost',
+    send: () => {
+      const registration = { name, bootId: agent.bootId, capacity: 10, devices: [{ name: device, labels: given, ramPages }] };
+      return bench.post('/agent/v1/hosts', registration, bearer(joinToken));
+    },
+  }),
+);
+
+function schemaNamed(name: string): Schema {
+  return { $ref: `#/components/schemas/${name}` };
+}
+
+/** States as the document allows them: of any numbers, names and times. */
+const states = () => validValue(schemaNamed('DeviceState'), 'state', new Map<string, unknown[]>() as Known);
+
+/** States count in the order of their arrival: one with a high sequence would hide all that come. */
+const unordered = { sequence: undefined };
+
+function reports(): fc.Arbitrary<Call> {
+  return fc.record({ index: fc.nat(2), state: states(), at: fc.option(past, { freq: 1 }) }).map(({ index, state, at }) => ({
+    operationId: 'reportToControl',
+    send: () => {
+      const now = { at: new Date().toISOString(), moduleTable: [inMemory] };
+      const timed = { ...toObject(state), ...unordered, ...(at === null ? now : { at }) };
+      return agent.report({ kind: 'device-state', device: devices[index], state: withLatencies(timed) });
+    },
+  }));
+}
+
+/** What the schema of a histogram cannot say: its bounds ascend, and each has a count. */
+function withLatencies(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withLatencies);
+  if (typeof value !== 'object' || value === null) return value;
+  if (!('microseconds' in value && 'calls' in value && Array.isArray(value.microseconds) && Array.isArray(value.calls)))
+    return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, withLatencies(member)]));
+  const bounds = [...new Set(value.microseconds.map(Number))].toSorted((left, right) => left - right).slice(0, value.calls.length);
+  return { microseconds: bounds, calls: value.calls.slice(0, bounds.length) };
+}
+
+/** Reports that settle an order, with any result. */
+function orderReports(): fc.Arbitrary<Call> {
+  const results = validValue(schemaNamed('LoadReport'), 'result', new Map<string, unknown[]>() as Known);
+  return fc
+    .record({ state: states(), result: results, failure: fc.option(fc.string({ maxLength: 1_001 })) })
+    .map(({ state, result, failure }) => ({
+      operationId: 'reportToControl',
+      send: async () => {
+        const order = agent.orders.shift();
+        if (order === undefined) return agent.heartbeat();
+        const report = {
+          order: order.order,
+          device: order.device,
+          state: withLatencies({ ...toObject(state), ...unordered, at: new Date().toISOString(), moduleTable: [inMemory] }),
+        };
+        switch (order.kind) {
+          case 'load':
+            return agent.report({ ...report, kind: 'load-completed', load: order.load, result });
+          case 'attach-device':
+            return agent.report({ ...report, kind: 'device-attached', failure });
+          case 'start-program':
+            return agent.report({ ...report, kind: 'program-started', program: order.program, failure });
+          case 'stop-program':
+            return agent.report({ ...report, kind: 'program-stopped', program: order.program, failure });
+        }
+      },
+    }));
+}
+
+test('whatever is accepted can be read again, by every operation that returns it', { timeout: 540_000 }, async () => {
+  const accepted = new Map<string, number>();
+  const check = (calls: fc.Arbitrary<Call>, atOnce: number, numRuns: number) =>
+    fc.assert(
+      fc.asyncProperty(fc.array(calls, { minLength: atOnce, maxLength: atOnce }), async (some) => {
+        for (const { operationId, send } of some) {
+          const { status, body } = await send();
+          expect([operationId, status < 500 || body]).toEqual([operationId, true]);
+          if (status < 300) accepted.set(operationId, (accepted.get(operationId) ?? 0) + 1);
+        }
+        await readEverything();
+      }),
+      { numRuns, endOnFailure: true },
+    );
+  // Each operation first until it has been accepted, so that the property says something of it.
+  for (const [operationId, kind] of Object.entries(kinds))
+    for (let round = 0; round < roundsForEach && !accepted.has(operationId); round += 1) await check(kind(), 4, 1);
+  expect(Object.keys(kinds).filter((operationId) => !accepted.has(operationId))).toEqual([]);
+  await check(anyCall(), 24, 10);
+  expect(String((await bench.get('/v1/health')).body['reasons'])).not.toContain('damaged');
+});

@@ -1,0 +1,165 @@
+// Event streams through proxies: what asks a proxy to pass them on, and what hosts and commands do where it holds them back all the same.
+
+import { Writable } from 'node:stream';
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { z } from 'zod';
+import { createPatchbayClient } from '../../../src/client/client.ts';
+import { type Connection, followEvents, followRollout, newestEvent } from '../../../src/client/event-stream.ts';
+import { runHost } from '../../../src/host/host.ts';
+import { patchbay } from '../../cli/command.ts';
+import { Agent } from '../agents/agent.ts';
+import { Bench, bearer, joinToken, until, workModule } from '../fixture.ts';
+import { type HttpProxy, isNginxInstalled, startBufferingProxy, startNginx } from './buffering-proxy.ts';
+
+let bench: Bench;
+const ended: (() => Promise<void>)[] = [];
+beforeEach(async () => {
+  bench = await new Bench().start();
+});
+afterEach(async () => {
+  for (const end of ended.splice(0).toReversed()) await end();
+  await bench.close();
+});
+
+async function through(starting: Promise<HttpProxy>): Promise<HttpProxy> {
+  const proxy = await starting;
+  ended.push(proxy.close);
+  return proxy;
+}
+
+/** Runs a host with one device that reaches the service through a proxy. Returns what it logs. */
+function startHost({ url: controlUrl }: HttpProxy): readonly string[] {
+  const lines: string[] = [];
+  const stop = new AbortController();
+  const stream = new Writable({
+    write(line, _encoding, done) {
+      lines.push(String(line));
+      done();
+    },
+  });
+  const devices = [{ name: 'device', labels: {}, ramPages: 64 }];
+  const { signal } = stop;
+  const done = runHost({ controlUrl, joinToken, name: 'host', devices, capacity: 1, trustedKeys: null, signal, logger: pino(stream) });
+  ended.push(async () => {
+    stop.abort();
+    await done;
+  });
+  return lines;
+}
+
+const isPolling = (log: readonly string[]) => log.some((line) => line.includes('polling for orders instead'));
+
+/** Follows the events of the service until its signal is aborted. */
+function follow({ url }: HttpProxy) {
+  const stop = new AbortController();
+  const connections: Connection[] = [];
+  const actions: string[] = [];
+  const client = createPatchbayClient(url, bench.key);
+  const { signal } = stop;
+  const onConnection = (now: Connection) => connections.push(now);
+  const done = (async () => {
+    const following = { after: await newestEvent(client), types: ['build'] as const, signal, wasThere: true, onConnection };
+    for await (const { action } of followEvents(client, following)) actions.push(action);
+  })();
+  ended.push(async () => {
+    stop.abort();
+    await done;
+  });
+  return { connections, actions };
+}
+
+test('every event stream asks proxies not to buffer it, and begins with a comment', async () => {
+  const agent = new Agent(bench);
+  await agent.register('agent', ['d1']);
+  await bench.push('tcp', '1.0.0', workModule(1));
+  const device = z.object({ items: z.array(z.object({ id: z.string() })) }).parse((await bench.get('/v1/devices')).body).items[0]?.id;
+  const rollout = await bench.post('/v1/rollouts', { module: 'tcp', version: '1.0.0', devices: [device] });
+  const paths: Record<string, [path: string, token: string]> = {
+    '/v1/events': ['/v1/events', bench.key],
+    '/v1/rollouts/{rollout}/progress': [`${rollout.headers.get('location')}/progress`, bench.key],
+    '/agent/v1/hosts/{host}/orders': [`/agent/v1/hosts/${agent.host}/orders?bootId=${agent.bootId}`, agent.token],
+  };
+  expect(Object.keys(paths).toSorted()).toEqual(streamsOf((await bench.get('/documentation/json')).body));
+  for (const [path, token] of Object.values(paths)) {
+    const leaving = new AbortController();
+    const response = await fetch(`${bench.url}${path}`, { headers: bearer(token), signal: leaving.signal });
+    const first = await response.body?.getReader().read();
+    leaving.abort();
+    expect(Object.fromEntries(response.headers)).toMatchObject({
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-cache, no-transform',
+      'x-accel-buffering': 'no',
+    });
+    expect(new TextDecoder().decode(first?.value)).toMatch(/^:/);
+  }
+});
+
+/** The paths of the document that answer an event stream. */
+function streamsOf(document: unknown): string[] {
+  const { paths } = z.object({ paths: z.record(z.string(), z.unknown()) }).parse(document);
+  return Object.keys(paths)
+    .filter((path) => JSON.stringify(paths[path]).includes('text/event-stream'))
+    .toSorted();
+}
+
+test.each([
+  ['the body of each response', false],
+  ['each response whole, its headers too', true],
+])('behind a proxy that buffers %s, a host and a load fall back to polling and say so', async (_, holdsHeaders) => {
+  const proxy = await through(startBufferingProxy(bench.url, holdsHeaders));
+  const log = startHost(proxy);
+  await bench.push('tcp', '1.0.0', workModule(1));
+  await bench.connectedDevices(1);
+  expect(isPolling(log)).toBe(true);
+  const loading = ['load', '--module', 'tcp', '--version', '1.0.0', '--device', 'device', '--service', proxy.url];
+  const said = await patchbay(bench.folder, loading, { PATCHBAY_KEY: bench.key });
+  expect(said).toMatchObject({ code: 0, stdout: expect.stringContaining('installed') });
+  expect(said.stderr).toContain(
+    'the event stream brings no data, probably because a proxy buffers it: asking the service every second instead',
+  );
+});
+
+test('behind a proxy that buffers, events come in order and of the types that are asked for, and a rollout is followed to its end', async () => {
+  const proxy = await through(startBufferingProxy(bench.url, true));
+  startHost(proxy);
+  const { connections, actions } = follow(proxy);
+  await until('the events are polled', async () => connections.includes('polling'));
+  for (const version of ['1.0.0', '1.1.0']) await bench.push('tcp', version, workModule(1));
+  await until('both events come', async () => actions.length === 2);
+  expect(actions).toEqual(['build.created', 'build.created']);
+  expect(connections).toEqual(['polling']);
+
+  const [device] = await bench.connectedDevices(1);
+  const waves = [{ upToPercent: 100, soakSeconds: 0 }];
+  const made = await bench.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], waves });
+  const states: string[] = [];
+  const following = { signal: new AbortController().signal, wasThere: true };
+  for await (const { state } of followRollout(createPatchbayClient(proxy.url, bench.key), String(made.body['id']), following))
+    states.push(state);
+  expect(states.at(-1)).toBe('completed');
+});
+
+test.skipIf(!isNginxInstalled)('nginx, which buffers by default, passes streams on because they ask for it (needs nginx)', async () => {
+  const proxy = await through(startNginx(bench.url));
+  const log = startHost(proxy);
+  const { connections, actions } = follow(proxy);
+  await bench.connectedDevices(1);
+  await until('the events are followed', async () => {
+    await bench.push('tcp', `1.0.${Date.now()}`, workModule(1));
+    return actions.length > 0;
+  });
+  expect(connections).toEqual([]);
+  expect(isPolling(log)).toBe(false);
+});
+
+test.skipIf(!isNginxInstalled)('behind nginx that is told to buffer all the same, hosts and commands poll (needs nginx)', async () => {
+  const proxy = await through(startNginx(bench.url, 'proxy_ignore_headers X-Accel-Buffering;'));
+  const log = startHost(proxy);
+  const { connections, actions } = follow(proxy);
+  await bench.connectedDevices(1);
+  expect(isPolling(log)).toBe(true);
+  await until('the events are polled', async () => connections.includes('polling'));
+  await bench.push('tcp', '1.0.0', workModule(1));
+  await until('an event comes', async () => actions.length === 1);
+});

@@ -1,0 +1,89 @@
+// The dashboard as the service answers it: pages to browsers, what they load, and problems to whoever asks for data.
+
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Fastify from 'fastify';
+import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { addDashboard } from '../../../src/service/http/dashboard.ts';
+import { pagePaths } from '../../../web/page-paths.ts';
+import { Bench } from '../fixture.ts';
+
+const bench = new Bench();
+beforeAll(() => bench.start());
+afterAll(() => bench.close());
+
+const browser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8', 'accept-encoding': 'gzip' };
+const ask = (path: string, headers: Record<string, string> = browser, method = 'GET') => fetch(`${bench.url}${path}`, { method, headers });
+const paths = pagePaths.map(({ path }) => path.replaceAll(/:\w+/g, 'dev_1'));
+
+test.each(paths)('%s is answered to browsers, without a key, and strictly', async (path) => {
+  const answer = await ask(path);
+  expect(answer.status).toBe(200);
+  expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8');
+  expect(answer.headers.get('cache-control')).toBe('no-cache');
+  const policy = answer.headers.get('content-security-policy') ?? '';
+  expect(policy).toContain("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'");
+  expect(policy).not.toMatch(/unsafe|\*|https?:/);
+  const page = await answer.text();
+  expect(page).not.toMatch(/<style|style=|<script(?![^>]* src=)|https?:/);
+  const again = await ask(path, { ...browser, 'if-none-match': answer.headers.get('etag') ?? '' });
+  expect([again.status, await again.text()]).toEqual([304, '']);
+});
+
+test('what a page loads is there, compressed, and may be kept for ever', async () => {
+  const page = await (await ask('/')).text();
+  const loaded = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path = '']) => path);
+  expect(loaded.map((path) => path.split('.').at(-1)).toSorted()).toEqual(['css', 'js', 'svg']);
+  const script = await (await ask(loaded.find((path) => path.endsWith('.js')) ?? '')).text();
+  const later = [...new Set([...script.matchAll(/\/((?:prove|shared-events)-[\w-]+\.js)/g)].map(([, name]) => `/assets/${name}`))];
+  expect(later.toSorted()).toEqual([expect.stringMatching(/\/prove-/), expect.stringMatching(/\/shared-events-/)]);
+  const all = [...loaded, ...later];
+  for (const path of all) {
+    const answer = await ask(path);
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
+    expect(answer.headers.get('content-encoding')).toBe('gzip');
+    // A worker may do what the answer with its script says.
+    expect(answer.headers.get('content-security-policy')).toContain("connect-src 'self'");
+    expect(answer.headers.get('content-type')).toMatch(/^(text\/javascript|text\/css|image\/svg)/);
+    const plain = await ask(path, { 'accept-encoding': 'identity' });
+    expect(plain.headers.get('content-encoding')).toBeNull();
+    expect(await plain.text()).toBe(await answer.text());
+  }
+  expect(readdirSync(new URL('../../web/built/assets/', import.meta.url)).length).toBe(all.length);
+});
+
+test('whoever asks for data is answered with problems, and the API is where it was', async () => {
+  for (const path of paths) {
+    const answer = await ask(path, { accept: 'application/json' });
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([404, 'application/problem+json']);
+  }
+  for (const path of ['/v1/nothing', '/nothing', '/assets/nothing.js', '/assets/../../package.json', '/devices', '/devices/a/b']) {
+    const answer = await ask(path);
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([404, 'application/problem+json']);
+  }
+  expect((await ask('/', browser, 'POST')).status).toBe(405);
+  expect((await ask('/v1/devices')).status).toBe(401);
+  expect((await ask('/documentation')).status).toBe(200);
+  expect((await ask('/health/live')).status).toBe(200);
+  expect(
+    Object.keys((await bench.get('/documentation/json')).body['paths'] ?? {}).filter((path) => !path.match(/^\/(v1|agent|health|metrics)/)),
+  ).toEqual([]);
+});
+
+test('a dashboard that has not been built says what to run', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'patchbay-not-built-'));
+  const app = Fastify();
+  try {
+    app.setValidatorCompiler(validatorCompiler);
+    addDashboard(app.withTypeProvider<ZodTypeProvider>(), folder);
+    const { statusCode, body, headers } = await app.inject({ url: '/', headers: { accept: 'text/html' } });
+    expect([statusCode, headers['content-type']]).toEqual([200, 'text/html; charset=utf-8']);
+    expect(body).toContain('npm run build:dashboard');
+  } finally {
+    await app.close();
+    rmSync(folder, { recursive: true });
+  }
+});

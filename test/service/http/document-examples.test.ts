@@ -1,0 +1,402 @@
+// The examples of the OpenAPI document: they are there, they are as their schemas say, and a service takes and answers what they show.
+
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
+import { Envelope, signatureOf } from '../../../src/proof/envelope.ts';
+import { type Answer, Bench, itemsOf, joinToken, until } from '../fixture.ts';
+import {
+  documentText,
+  examplesOf,
+  type Operation,
+  operations,
+  type Parameter,
+  resolved,
+  type Schema,
+  validatorOf,
+} from './fuzzing/document.ts';
+
+const Json = z.record(z.string(), z.unknown());
+const isObject = (value: unknown): value is Record<string, unknown> => Json.safeParse(value).success;
+const isList = (value: unknown): value is unknown[] => Array.isArray(value);
+
+/** The answers of an operation that are successes with a body of JSON. */
+function successes({ responses }: Operation): { status: number; schema: Schema }[] {
+  return Object.entries(responses).flatMap(([status, { content }]) => {
+    const schema = content?.['application/json']?.schema;
+    return status.startsWith('2') && schema !== undefined ? [{ status: Number(status), schema }] : [];
+  });
+}
+
+const bodiesOf = (operation: Operation) => Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
+
+describe.each(operations)('$operationId', (operation) => {
+  test('its body, its answers and its parameters have examples', () => {
+    const without = [
+      ...(operation.requestBody === undefined || bodiesOf(operation).length > 0 ? [] : ['the body of the request']),
+      ...successes(operation).flatMap(({ status, schema }) => (examplesOf({ schema }).length > 0 ? [] : [`the answer ${status}`])),
+      ...operation.parameters.flatMap((parameter) => (examplesOf(parameter).length > 0 ? [] : [`the parameter ${parameter.name}`])),
+    ];
+    expect(without, 'to be mended with .meta({ examples: […] }) of their zod schemas').toEqual([]);
+  });
+
+  test('its examples have every property of an answer, and no other', () => {
+    const wrong = successes(operation).flatMap(({ schema }) =>
+      examplesOf({ schema }).flatMap((example) => unlike(schema, example, 'example')),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test('a service takes its examples, and answers what they show', async () => {
+    const bodies = bodiesOf(operation);
+    for (const body of bodies.length === 0 ? [undefined] : bodies) {
+      const asked = await ask(
+        operation,
+        operation.parameters.filter(({ name }) => name !== 'cursor'),
+        isObject(body) ? { ...body, ...(await ownBodies[operation.operationId]?.()) } : body,
+      );
+      const answer = asked.body;
+      const success = successes(operation).find(({ status }) => status === asked.status);
+      if (success === undefined) continue;
+      expect(validatorOf(success.schema).safeParse(answer).error).toBeUndefined();
+      expect(unlike(success.schema, answer, 'answer')).toEqual([]);
+      // A list without items would show nothing.
+      for (const list of [answer['items'], answer['orders']]) if (isList(list)) expect(list).not.toEqual([]);
+    }
+    await askForNext(operation);
+  });
+});
+
+/** A list gives its cursors itself: the example only shows what one looks like. */
+async function askForNext(operation: Operation): Promise<void> {
+  const cursor = operation.parameters.find(({ name }) => name === 'cursor');
+  if (cursor === undefined) return;
+  const asked = operation.parameters.filter(({ name, required }) => required || name === 'limit');
+  real.set('query limit', '1');
+  const { next } = (await ask(operation, asked, undefined)).body;
+  real.delete('query limit');
+  if (next === null) return;
+  real.set('query cursor', String(next));
+  await ask(operation, [...asked, cursor], undefined);
+}
+
+test('every example of the document is as its schema says', () => {
+  const found = [...examplesIn(JSON.parse(documentText), '')];
+  const wrong = found.flatMap(({ schema, example, pointer }) => {
+    const { error } = validatorOf(schema).safeParse(example);
+    return error === undefined ? [] : [`${pointer}: ${JSON.stringify(example)}: ${error.message}`];
+  });
+  expect(wrong).toEqual([]);
+  expect(found.length).toBeGreaterThan(operations.length);
+});
+
+/** Every example of the document: in a schema itself, or beside the schema of a parameter or a body. */
+function* examplesIn(value: unknown, pointer: string): Generator<{ schema: Schema; example: unknown; pointer: string }> {
+  if (isList(value)) for (const [index, item] of value.entries()) yield* examplesIn(item, `${pointer}/${index}`);
+  if (!isObject(value)) return;
+  const { example, examples, ...rest } = value;
+  const { schema } = rest;
+  if (isList(examples)) for (const one of examples) yield { schema: rest, example: one, pointer };
+  if (isObject(schema) && example !== undefined) yield { schema, example, pointer };
+  if (isObject(schema) && isObject(examples))
+    for (const one of Object.values(examples)) yield { schema, example: Json.parse(one)['value'], pointer };
+  for (const [name, inner] of Object.entries(rest)) yield* examplesIn(inner, `${pointer}/${name}`);
+}
+
+/**
+ * Where the properties of a value are others than its schema names: the schemas of answers are open, so that they do not tell themselves. An
+ * example has the optional ones too.
+ */
+function unlike(schemaOrReference: Schema, value: unknown, kind: 'example' | 'answer', pointer = ''): string[] {
+  const schema = resolved(schemaOrReference);
+  const variants = [schema['anyOf'], schema['oneOf']].find(isList)?.filter(isObject);
+  if (variants !== undefined) {
+    const variant = variants.find((one) => validatorOf(one).safeParse(value).success);
+    return variant === undefined ? [`${pointer} is none of its kinds`] : unlike(variant, value, kind, pointer);
+  }
+  const { properties, required, additionalProperties, items } = schema;
+  const mayLack = (name: string) => kind === 'answer' && !(isList(required) && required.includes(name));
+  if (isList(value)) return isObject(items) ? value.flatMap((item, index) => unlike(items, item, kind, `${pointer}/${index}`)) : [];
+  if (!isObject(value)) return [];
+  const entries = Object.entries(value);
+  if (isObject(properties)) {
+    const names = new Set([...Object.keys(properties), ...Object.keys(value)]);
+    return [...names].flatMap((name) => {
+      const property = properties[name];
+      if (!isObject(property)) return [`${pointer}/${name} is not in the schema`];
+      if (name in value) return unlike(property, value[name], kind, `${pointer}/${name}`);
+      return mayLack(name) ? [] : [`${pointer}/${name} is missing`];
+    });
+  }
+  return isObject(additionalProperties)
+    ? entries.flatMap(([name, one]) => unlike(additionalProperties, one, kind, `${pointer}/${name}`))
+    : [];
+}
+
+const bench = new Bench();
+/** What parameters are to be, by place and name, where the identifier of an example names nothing here. */
+const real = new Map<string, string>();
+let silentDevice = '';
+/** A program that holds on to the address of an old version. */
+let holder = '';
+
+/** What one operation needs besides; null: that the parameter is left out. */
+const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, string | null>>>>> = {
+  // A load that waits, for nobody follows the orders of its device's host.
+  cancelLoad: async () => {
+    const { loads } = succeeded(await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silentDevice] }));
+    return { 'path load': String(Json.array().parse(loads)[0]?.['id']) };
+  },
+  // The devices have the newer of two versions, whatever was asked for before.
+  listDevicesOfBuild: loadNewer,
+  rollBackModule: loadNewer,
+  createRollback: loadNewer,
+  // Of what can be asked for, one thing at a time.
+  getAuditProof: async () => ({ 'query from': null }),
+  // One of their own, for it is gone then.
+  revokePublisherKey: async () => ({ 'path publisherKey': await registerPublisher('to-be-revoked', newPrivateKey()) }),
+  deleteSignaturePolicy: async () => ({ 'path signaturePolicy': await demand('to-be-removed') }),
+  listAbiViolations: async () => ({ 'query program': holder }),
+  createRollout: async () => load('1.0.0'),
+  listRollouts: async () => ({ 'query state': 'pending' }),
+  listRolloutDevices: async () => ({ 'query state': 'waiting' }),
+  pauseRollout: async () => ({ 'path rollout': await roll(later) }),
+  abortRollout: async () => ({ 'path rollout': await roll(later) }),
+  resumeRollout: async () => {
+    const rollout = await roll(later);
+    succeeded(await bench.post(`/v1/rollouts/${rollout}/pause`, {}));
+    return { 'path rollout': rollout };
+  },
+  closeRollout: async () => ({ 'path rollout': await roll({ ...later, labels: { zone: 'nowhere' }, dynamic: true }) }),
+  approveWave: async () => {
+    await endRollouts();
+    const rollout = await roll({ waves: [{ upToPercent: 100, approval: true }] });
+    return { 'path rollout': await untilIs(rollout, 'awaiting-approval') };
+  },
+  // The devices have a newer version, and refuse it.
+  retryFailedLoads: async () => {
+    await endRollouts();
+    await loadNewer();
+    return { 'path rollout': await untilIs(await roll({ version: '1.0.0', devices: await north(), versionPolicy: 'newer' }), 'paused') };
+  },
+  rollBackRollout: async () => {
+    await endRollouts();
+    await load('1.0.0');
+    const version = exampleOf('createBuild')['version'];
+    // A program holds on to what it found.
+    const thresholds = { abiViolations: null, failedCallsPercent: null };
+    return {
+      'path rollout': await untilIs(await roll({ version, devices: await north(), soakSeconds: 0, thresholds }), 'completed'),
+    };
+  },
+};
+
+/** Of a rollout that begins in another year, to a device that nobody runs. */
+const later = { startAt: '2100-01-01T00:00:00.000Z' };
+
+/** Nothing is in the way of a rollout any more. */
+async function endRollouts(): Promise<void> {
+  for (const { id, state } of itemsOf(await bench.get('/v1/rollouts?limit=200')))
+    if (['pending', 'running', 'awaiting-approval', 'paused'].includes(String(state)))
+      succeeded(await bench.post(`/v1/rollouts/${id}/abort`, {}));
+}
+
+async function roll(body: Record<string, unknown>): Promise<string> {
+  const selection = 'labels' in body || 'devices' in body ? {} : { devices: [silentDevice] };
+  const usual = { module: 'tcp', version: '1.0.0', versionPolicy: 'different', whenBusy: 'queue', ...selection };
+  return String(succeeded(await bench.post('/v1/rollouts', { ...usual, ...body }))['id']);
+}
+
+async function untilIs(rollout: string, state: string): Promise<string> {
+  await until(`the rollout is ${state}`, async () => (await bench.get(`/v1/rollouts/${rollout}`)).body['state'] === state);
+  return rollout;
+}
+
+async function load(version: string): Promise<Readonly<Record<string, string>>> {
+  const devices = await north();
+  await bench.load('tcp', version, devices, { versionPolicy: 'different' });
+  return {};
+}
+
+/** The devices of the host that carries orders out. */
+const north = async () => itemsOf(await bench.get('/v1/devices?host=north&status=connected')).map(({ id }) => String(id));
+
+async function loadNewer(): Promise<Readonly<Record<string, string>>> {
+  const devices = await north();
+  await bench.load('tcp', String(exampleOf('createBuild')['version']), devices);
+  return {};
+}
+
+/** What the body of one operation is to be else than in its example, which names keys that the service does not have. */
+const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
+  approveWave: async () => ({ wave: 1 }),
+  // Others are in its way, and it is in nobody's.
+  createRollout: async () => ({ startAt: later.startAt, whenBusy: 'queue' }),
+  createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),
+  replaceSignaturePolicy: async () => ({ name: 'replaced', publisherKeys: [real.get('path publisherKey')] }),
+  signBuild: async () => {
+    const { keyid, sig } = signatureOf(Envelope.parse((await bench.get('/v1/modules/tcp/builds/1.1.0/provenance')).body), publisher);
+    return { keyId: keyid, signature: sig };
+  },
+};
+
+/** The private key of a publisher. */
+const publisher = newPrivateKey();
+
+/** A publisher key of that name. */
+async function registerPublisher(name: string, privateKey: string): Promise<string> {
+  const key = { name, publicKey: publicPartOf(privateKey).pem };
+  return String(succeeded(await bench.post('/v1/publisher-keys', key))['id']);
+}
+
+/** A signature policy of that name, about devices that there are not. */
+async function demand(name: string): Promise<string> {
+  const policy = { name, labels: { zone: 'nowhere' }, publisherKeys: [real.get('path publisherKey')] };
+  return String(succeeded(await bench.post('/v1/signature-policies', policy))['id']);
+}
+
+function succeeded({ status, body }: Answer): Answer['body'] {
+  if (status >= 400) throw new Error(`what the examples need was answered ${JSON.stringify(body)}`);
+  return body;
+}
+
+const exampleOf = (operationId: string, index = 0) => Json.parse(bodiesOf(operationNamed(operationId))[index]);
+
+function operationNamed(name: string): Operation {
+  const found = operations.find(({ operationId }) => operationId === name);
+  if (found === undefined) throw new Error(`the document has no operation ${name}, of which the examples tell`);
+  return found;
+}
+
+/** The story that the examples tell: a build is loaded, a program is inside, and a newer build takes its place. */
+beforeAll(async () => {
+  await bench.start();
+  bench.startHost('north', 2, { zone: 'north' });
+  const devices = await bench.connectedDevices(2);
+  const [device = ''] = devices;
+  const build = exampleOf('createBuild');
+  succeeded(await bench.post('/v1/modules/tcp/builds', build));
+  succeeded(await bench.push('tcp', '1.0.0', busyModule));
+  await bench.load('tcp', '1.0.0', devices);
+  const program = String(succeeded(await bench.post(`/v1/devices/${device}/programs`, exampleOf('startProgram')))['id']);
+  await until('the threads are inside', async () =>
+    JSON.stringify((await bench.get(`/v1/devices/${device}`)).body).includes('"referenceCount":4'),
+  );
+  holder = String(succeeded(await bench.post(`/v1/devices/${device}/programs`, exampleOf('startProgram', 1)))['id']);
+  await until('another program has the address of the version', async () => {
+    const { statistics } = (await bench.get(`/v1/devices/${device}/programs/${holder}`)).body;
+    return isObject(statistics) && Number(statistics['callsCompleted']) > 0;
+  });
+  const loads = await bench.load('tcp', String(build['version']), devices);
+  await until('the device has reported what became of the program', async () => {
+    const { body } = await bench.get(`/v1/devices/${device}/programs/${program}`);
+    return body['statistics'] !== null;
+  });
+  await until('who held on to the old version is found out', async () => {
+    return itemsOf(await bench.get(`/v1/devices/${device}/abi-violations`)).length > 0;
+  });
+  const silent = { ...exampleOf('registerHost'), name: 'silent', devices: [{ name: 'silent-1', labels: {}, ramPages: 64 }] };
+  succeeded(await bench.post('/agent/v1/hosts', silent, { authorization: `Bearer ${joinToken}` }));
+  silentDevice = String(itemsOf(await bench.get('/v1/devices?status=attaching'))[0]?.['id']);
+  const host = itemsOf(await bench.get('/v1/hosts')).find(({ name }) => name === 'north')?.['id'];
+  const image = Json.parse((await bench.get(`/v1/modules/tcp/builds/${build['version']}`)).body['image']);
+  const key = (await bench.post('/v1/keys', { name: 'spare', role: 'viewer' })).body['id'];
+  const { size } = succeeded(await bench.post('/v1/audit/checkpoints', undefined));
+  const [signingKey] = itemsOf(await bench.get('/v1/signing-keys'));
+  const values = {
+    device,
+    size,
+    signingKey: signingKey?.['id'],
+    program,
+    key,
+    load: loads[0]?.['id'],
+    batch: loads[0]?.['batch'],
+    object: loads[0]?.['id'],
+    digest: image['digest'],
+  };
+  for (const [name, value] of Object.entries(values)) for (const place of ['path', 'query']) real.set(`${place} ${name}`, String(value));
+  real.set('path publisherKey', await registerPublisher('story', publisher));
+  real.set('path signaturePolicy', await demand('story'));
+  real.set('path rollout', await roll(later));
+  real.set('path signingKey', String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['id']));
+  real.set('query id', String(device));
+  real.set('query host', String(host));
+  const [event] = itemsOf(await bench.get(`/v1/audit?action=load.completed&object=${loads[0]?.['id']}`));
+  for (const name of ['actor', 'request']) real.set(`query ${name}`, String(event?.[name]));
+  real.set('query from', '2000-01-01T00:00:00.000Z');
+  real.set('query until', '2100-01-01T00:00:00.000Z');
+  real.set('query at', '2100-01-01T00:00:00.000Z');
+  real.set('query version', String(build['version']));
+  real.set('query name', String((await bench.get(`/v1/devices/${device}`)).body['name']));
+  real.set('header if-match', '*');
+  real.set('header if-none-match', '"of-something-else"');
+  // Nothing is waited for.
+  real.set('query waitSeconds', '0');
+  real.set('query after', '0');
+});
+afterAll(() => bench.close());
+
+/** Four threads can be inside of it for longer than the test takes; who asks for one round is answered at once. */
+const busyModule = `
+  (module
+    (import "kernel" "sleep" (func $sleep (param i32)))
+    (func (export "checksum") (param $length i32) (param $rounds i32) (result i32)
+      (if (i32.gt_u (local.get $rounds) (i32.const 1)) (then (call $sleep (i32.const 3600000))))
+      (i32.const 0)))`;
+
+/** A host registers as its example does: its token, which is another each time, and its identifier. */
+async function register(): Promise<string> {
+  const body = succeeded(await bench.post('/agent/v1/hosts', exampleOf('registerHost'), { authorization: `Bearer ${joinToken}` }));
+  real.set('path host', String(body['host']));
+  return String(body['token']);
+}
+
+/** What to show for an operation: the first of the schemes that it takes. */
+async function tokenFor({ security: [first = {}] }: Operation): Promise<string> {
+  if ('agentToken' in first) return register();
+  return 'joinToken' in first ? joinToken : bench.key;
+}
+
+/** Makes the request that the examples show, and answers what it was answered: a success, as documented. */
+async function ask(operation: Operation, parameters: readonly Parameter[], body: unknown): Promise<Answer> {
+  const { operationId, method, path, responses } = operation;
+  const own = (await needs[operationId]?.()) ?? {};
+  const authorization = `Bearer ${await tokenFor(operation)}`;
+  const given = parameters.map((parameter) => ({ ...parameter, texts: textsOf(parameter, own) }));
+  const ofPlace = (place: string) =>
+    given.flatMap(({ in: where, name, texts }) => (where === place ? texts.map((text) => [name, text]) : []));
+  const address = ofPlace('path').reduce((text, [name, value = '']) => text.replace(`{${name}}`, encodeURIComponent(value)), path);
+  const query = new URLSearchParams(ofPlace('query')).toString();
+  const response = await fetch(`${bench.url}${address}${query === '' ? '' : `?${query}`}`, {
+    method,
+    headers: {
+      ...Object.fromEntries(ofPlace('header')),
+      authorization,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const type = response.headers.get('content-type') ?? '';
+  if (type.startsWith('text/event-stream')) await response.body?.cancel();
+  const text = type.includes('json') ? await response.text() : '{}';
+  const document = type.startsWith('application/x-ndjson') ? (text.split('\n')[0] ?? '') : text;
+  const documented = Object.keys(responses).filter((status) => status.startsWith('2'));
+  expect(documented, `${method} ${address}?${query} ${JSON.stringify(body)} was answered ${text}`).toContain(String(response.status));
+  return { status: response.status, headers: response.headers, body: Json.parse(JSON.parse(document)) };
+}
+
+/** A parameter's value as text: several where it is repeated. */
+function textsOf(parameter: Parameter, own: Readonly<Record<string, string | null>>): string[] {
+  const { name, in: place } = parameter;
+  if (name === 'Idempotency-Key') return [randomUUID()];
+  const [example] = examplesOf(parameter);
+  if (own[`${place} ${name}`] === null) return [];
+  const value = own[`${place} ${name}`] ?? real.get(`${place} ${name}`) ?? example;
+  const isIdentifier = /^[a-z]{3}_[0-9a-f]{32}$/.test(String(example));
+  if (isIdentifier && value === example)
+    throw new Error(
+      `${name} names something that the service does not have: give \`real\` of test/service/http/document-examples.test.ts what "${place} ${name}" is to be`,
+    );
+  return [value].flat().map(String);
+}

@@ -1,0 +1,288 @@
+// Requests made from the OpenAPI document, good, nearly good and hostile: none makes the service fail or hang, and each is answered as documented.
+
+import { randomUUID } from 'node:crypto';
+import { Agent as HttpAgent, request as httpRequest } from 'node:http';
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
+import { Envelope, signatureOf } from '../../../src/proof/envelope.ts';
+import { Bench, itemsOf, joinToken, until, workModule } from '../fixture.ts';
+import { documentedBody, examplesOf, type Operation, operations, type Parameter } from './fuzzing/document.ts';
+import { hostileValue, type Known, nearly, validValue } from './fuzzing/values.ts';
+
+const cases = 1_200;
+/** Requests of one case, made at the same time. */
+const atOnce = 16;
+/** Cases of one operation, at most, until it has been asked well. */
+const roundsForEach = 60;
+const patience = 30_000;
+
+const bench = new Bench();
+const connections = new HttpAgent({ keepAlive: true, maxSockets: atOnce });
+let known: Known;
+
+beforeAll(async () => {
+  await bench.start();
+  bench.startHost('host', 2, { zone: 'north' });
+  const devices = await bench.connectedDevices(2);
+  const pushed = await bench.push('tcp', '1.0.0', workModule(1));
+  await bench.push('tcp', '1.1.0', workModule(2));
+  // So that there is a version to go back to.
+  for (const version of ['1.0.0', '1.1.0']) await bench.load('tcp', version, devices);
+  // And a newer one to be rolled out.
+  await bench.load('tcp', '1.0.0', devices, { versionPolicy: 'different' });
+  const program = await bench.post(`/v1/devices/${devices[0]}/programs`, { module: 'tcp', export: 'work', arguments: [1], calls: 1 });
+  const bootId = randomUUID();
+  const join = (name: string, ...names: string[]) => {
+    const ofHost = names.map((one) => ({ name: one, labels: {}, ramPages: 64 }));
+    return bench.post('/agent/v1/hosts', { name, bootId, capacity: 3, devices: ofHost }, { authorization: `Bearer ${joinToken}` });
+  };
+  const registered = await join('played');
+  // Nobody has the token of this one, so that the load for its device waits.
+  await join('silent', 'silent-1');
+  const [silent] = itemsOf(await bench.get('/v1/devices?limit=1'));
+  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent?.['id']] });
+  const rollouts = await makeRollouts(devices, String(silent?.['id']));
+  const loads = itemsOf(await bench.get('/v1/loads'));
+  const image = Object(pushed.body['image']);
+  const keyOf = async (role: string) => (await bench.post('/v1/keys', { name: role, role })).body;
+  const publisher = newPrivateKey();
+  const publisherKeyOf = async (name: string, privateKey: string) =>
+    (await bench.post('/v1/publisher-keys', { name, publicKey: publicPartOf(privateKey).pem })).body['id'];
+  const publisherKey = await publisherKeyOf('publisher', publisher);
+  const toBeRevoked = [await publisherKeyOf('first', newPrivateKey()), await publisherKeyOf('second', newPrivateKey())];
+  const policies: unknown[] = [];
+  for (let index = 0; index < 60; index += 1) {
+    const policy = { name: `policy-${index}`, labels: { zone: 'nowhere' }, publisherKeys: [publisherKey] };
+    policies.push((await bench.post('/v1/signature-policies', policy)).body['id']);
+  }
+  const signed = signatureOf(Envelope.parse((await bench.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
+  const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
+  known = new Map<string, readonly unknown[]>([
+    ['device', devices],
+    ['load', loads.map(({ id }) => id)],
+    ['batch', loads.map(({ batch }) => batch)],
+    ['program', [program.body['id']]],
+    ['host', [registered.body['host']]],
+    ['bootId', [bootId]],
+    ['token', [registered.body['token'], joinToken]],
+    ['secret', [bench.key, bench.key, bench.key, ...keys.map(({ secret }) => secret)]],
+    // Not the administrator's, who asks most of the time.
+    ['key', [(await keyOf('admin'))['id']]],
+    ['size', [Number((await bench.post('/v1/audit/checkpoints', undefined)).body['size'])]],
+    ['event', [1, 2]],
+    ['publisherKey', toBeRevoked],
+    ['publisherKeys', [[publisherKey]]],
+    ['signaturePolicy', policies],
+    ['threshold', [1]],
+    ['if-match', ['*']],
+    ['rollout', rollouts],
+    ['wave', [1]],
+    ['onFailure', ['pause', 'rollback', 'continue']],
+    ['soakSeconds', [0, 1]],
+    ['runningVersion', ['*', '<2', 'none']],
+    ['waves', [[{ upToPercent: 100 }], [{ devices: 1 }, { upToPercent: 100 }], [{ devices: 1 }]]],
+    ['startAt', ['2100-01-01T00:00:00Z']],
+    ['whenBusy', ['queue']],
+    ['signingKey', itemsOf(await bench.get('/v1/signing-keys')).map(({ id }) => id)],
+    ['keyId', [signed.keyid]],
+    ['signature', [signed.sig]],
+    ['labels', [{ zone: 'north' }]],
+    ['to', ['1.0.0', '1.1.0']],
+    ['module', ['tcp']],
+    ['version', ['1.0.0', '1.1.0', 'next-minor']],
+    ['digest', [image.digest]],
+    ['export', ['work']],
+    // Small, so that the devices have time for all of them.
+    ['threads', [1, 2]],
+    ['calls', [1, 2]],
+    ['arguments', [[1], [], ['5'], [1, 2]]],
+    ['language', ['wat', 'wat', 'wat', 'cobol']],
+    ['source', [workModule(3), workModule(4), workModule(5), workModule(6), 'nonsense']],
+  ]);
+});
+afterAll(async () => {
+  connections.destroy();
+  await bench.close();
+});
+
+/** Rollouts of which each decision can be taken about some: that have completed, failed, were approved, have not begun, and that devices join. */
+async function makeRollouts(devices: readonly string[], silent: string): Promise<string[]> {
+  const made: string[] = [];
+  const roll = async (body: object) => {
+    const { status, body: rollout } = await bench.post('/v1/rollouts', {
+      module: 'tcp',
+      soakSeconds: 0,
+      waves: [{ upToPercent: 100 }],
+      ...body,
+    });
+    if (status !== 202) throw new Error(JSON.stringify(rollout));
+    made.push(String(rollout['id']));
+    return String(rollout['id']);
+  };
+  const becomes = (id: string, state: string) =>
+    until(`a rollout is ${state}`, async () => (await bench.get(`/v1/rollouts/${id}`)).body['state'] === state);
+  // Of modules of their own, so that they are in nobody's way.
+  for (const module of ['icmp', 'udp']) for (const version of ['1.0.0', '1.1.0']) await bench.push(module, version, workModule(1));
+  for (const version of ['1.0.0', '1.1.0', '1.0.0', '1.1.0', '1.0.0', '1.1.0'])
+    await becomes(await roll({ module: 'icmp', version, devices, versionPolicy: 'different' }), 'completed');
+  // The device of nobody has no version that could be in its way.
+  const approved = await roll({ version: '1.0.0', devices: [silent], waves: [{ upToPercent: 100, approval: true }] });
+  await becomes(approved, 'awaiting-approval');
+  await bench.post(`/v1/rollouts/${approved}/approve`, { wave: 1 });
+  for (let index = 0; index < 5; index += 1) await roll({ version: '1.1.0', devices: [silent], whenBusy: 'queue' });
+  await roll({ version: '1.1.0', labels: { zone: 'south' }, dynamic: true });
+  await bench.load('udp', '1.1.0', devices);
+  await becomes(await roll({ module: 'udp', version: '1.0.0', devices }), 'paused');
+  return made;
+}
+
+type FuzzRequest = {
+  readonly operation: Operation;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | undefined;
+};
+
+/** Compiling is slow, and has tests of its own. */
+const weightOf = ({ operationId }: Operation) => (operationId === 'createBuild' ? 3 : 4);
+/** Parameters that are always the same: with others the answer is waited for. */
+const fixed: ReadonlyMap<string, unknown> = new Map([['waitSeconds', 0]]);
+
+const anyRequest = () => fc.oneof(...operations.map((operation) => ({ weight: weightOf(operation), arbitrary: requestOf(operation) })));
+
+function requestOf(operation: Operation): fc.Arbitrary<FuzzRequest> {
+  const json = operation.requestBody?.content['application/json']?.schema;
+  const valid = json === undefined ? fc.constant(undefined) : validValue(json, '', known);
+  const examples = Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
+  const body = fc.oneof(
+    // What it all takes to be of use together is hard to meet by chance.
+    { weight: examples.length === 0 ? 0 : 2, arbitrary: fc.constantFrom(...examples, undefined).map(toText) },
+    { weight: 4, arbitrary: valid.map(toText) },
+    { weight: 4, arbitrary: nearly(valid).map(toText) },
+    { weight: 1, arbitrary: hostileValue.map(toText) },
+    { weight: 1, arbitrary: fc.constantFrom('{', '[[[[', '{"a":1}}', '"', '\u0000', 'null', '[]', undefined) },
+  );
+  return fc
+    .record({
+      parameters: fc.tuple(...operation.parameters.map(parameterOf)),
+      body: operation.method === 'GET' ? fc.constant(undefined) : body,
+      contentType: fc.oneof(
+        { weight: 12, arbitrary: fc.constant('application/json') },
+        { weight: 1, arbitrary: fc.constantFrom('application/wasm', 'text/plain', 'application/x-www-form-urlencoded', 'nonsense', '') },
+      ),
+      token: fc.oneof(
+        { weight: 8, arbitrary: fc.constantFrom(...(known.get(operation.path.startsWith('/agent') ? 'token' : 'secret') ?? [])) },
+        { weight: 1, arbitrary: fc.constantFrom('', 'agt_x', 'Basic') },
+      ),
+    })
+    .map(({ parameters, body: content, contentType, token }) => {
+      const given = parameters.filter((one) => one !== null);
+      const query = given.filter((one) => one.in === 'query').map(({ name, value }) => `${encode(name)}=${encode(value)}`);
+      const path = given
+        .filter((one) => one.in === 'path')
+        .reduce((text, { name, value }) => text.replace(`{${name}}`, encode(value) || '%20'), operation.path);
+      const headers = given.filter((one) => one.in === 'header').map(({ name, value }) => [name, headerText(value)] as const);
+      return {
+        operation,
+        path: query.length === 0 ? path : `${path}?${query.join('&')}`,
+        headers: {
+          ...Object.fromEntries(headers),
+          ...(content === undefined ? {} : { 'content-type': contentType }),
+          authorization: `Bearer ${String(token)}`,
+        },
+        body: content,
+      };
+    });
+}
+
+function parameterOf({ name, in: place, required, schema }: Parameter) {
+  if (fixed.has(name)) return fc.constant({ name, in: place, value: fixed.get(name) });
+  const value = fc.oneof({ weight: 5, arbitrary: validValue(schema, name, known) }, { weight: 1, arbitrary: hostileValue });
+  const given = value.map((one) => ({ name, in: place, value: Array.isArray(one) ? one[0] : one }));
+  return required || place === 'path' ? given : fc.option(given, { freq: 2 });
+}
+
+const toText = (value: unknown): string | undefined => (value === undefined ? undefined : JSON.stringify(value));
+const encode = (value: unknown) =>
+  encodeURIComponent((typeof value === 'string' ? value : (JSON.stringify(value) ?? '')).toWellFormed().slice(0, 2_000));
+/** Headers are bytes, and end with the line. */
+const headerText = (value: unknown) =>
+  (typeof value === 'string' ? value : (JSON.stringify(value) ?? '')).replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 500);
+
+type FuzzAnswer = { readonly status: number; readonly contentType: string; readonly text: string };
+
+/** Makes a request; of a stream only the beginning is read. */
+function ask({ operation, path, headers, body }: FuzzRequest): Promise<FuzzAnswer> {
+  return new Promise((resolve, reject) => {
+    // In parts, for an address in one text would have `.` and `..` taken out of it.
+    const { hostname, port } = new URL(bench.url);
+    const service = { hostname, port };
+    const outgoing = httpRequest(
+      { ...service, path, method: operation.method, headers: { ...headers }, agent: connections },
+      (response) => {
+        const contentType = (response.headers['content-type'] ?? '').split(';')[0] ?? '';
+        const answer = (text: string) => resolve({ status: response.statusCode ?? 0, contentType, text });
+        if (contentType === 'text/event-stream') {
+          answer('');
+          return response.destroy();
+        }
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('end', () => answer(Buffer.concat(chunks).toString()));
+        response.on('error', reject);
+        return response;
+      },
+    );
+    outgoing.setTimeout(patience, () => outgoing.destroy(new Error(`no answer in ${patience / 1_000} s`)));
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}
+
+/** What is wrong with an answer; null where it is as documented. */
+function wrongIn({ operation }: FuzzRequest, { status, contentType, text }: FuzzAnswer): string | null {
+  if (status >= 500) return `it was answered ${status}: ${text}`;
+  // A path that no route takes is of no operation.
+  const isNoRoute = status === 404 && contentType === 'application/problem+json' && text.includes('/documentation lists what there is');
+  if (isNoRoute) return null;
+  const documented = documentedBody(operation, status, contentType);
+  if (documented === null) return `the document knows no answer ${status} of the type "${contentType}": ${text.slice(0, 500)}`;
+  if (documented === 'no body') return text === '' ? null : `it is to have no body, and has ${text.slice(0, 200)}`;
+  if (!contentType.includes('json')) return null;
+  const documents = contentType === 'application/x-ndjson' ? text.split('\n').filter((line) => line !== '') : [text];
+  for (const one of documents) {
+    const parsed = documented.safeParse(JSON.parse(one));
+    if (!parsed.success) return `the answer ${status} is not as documented: ${parsed.error.message}: ${one.slice(0, 1_000)}`;
+  }
+  return null;
+}
+
+/** Makes so many cases of such requests, and counts the statuses of their answers. */
+async function checkRequests(request: fc.Arbitrary<FuzzRequest>, numRuns: number, statuses: Map<string, number>): Promise<void> {
+  await fc.assert(
+    fc.asyncProperty(fc.array(request, { minLength: atOnce, maxLength: atOnce }), async (requests) => {
+      const answers = await Promise.all(requests.map(async (one) => [one, await ask(one)] as const));
+      for (const [asked, answer] of answers) {
+        const { operation, path, headers, body } = asked;
+        const wrong = wrongIn(asked, answer);
+        expect(wrong, `${operation.method} ${path}\n${JSON.stringify(headers)}\n${body}\n`).toBeNull();
+        const key = `${operation.operationId} ${answer.status}`;
+        statuses.set(key, (statuses.get(key) ?? 0) + 1);
+      }
+    }),
+    { numRuns },
+  );
+}
+
+test('whatever is asked is answered as documented, soon, and never with a failure of the service', { timeout: 600_000 }, async () => {
+  const statuses = new Map<string, number>();
+  // Each operation first, as long as there is what it is about: it can be asked well, for the requests reach what is behind the checks.
+  const hasSucceeded = ({ operationId }: Operation) => [200, 201, 202, 204].some((status) => statuses.has(`${operationId} ${status}`));
+  for (const operation of operations)
+    for (let round = 0; round < roundsForEach && !hasSucceeded(operation); round += 1)
+      await checkRequests(requestOf(operation), 1, statuses);
+  expect(operations.filter((operation) => !hasSucceeded(operation)).map(({ operationId }) => operationId)).toEqual([]);
+  await checkRequests(anyRequest(), cases, statuses);
+  await until('the service is well after all', async () => (await bench.get('/health/ready')).status === 200);
+});

@@ -1,0 +1,91 @@
+// The OpenAPI document as a test reads it: every operation, what it takes, and what it may answer.
+
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+
+const Schema = z.record(z.string(), z.unknown());
+export type Schema = z.infer<typeof Schema>;
+
+/** As a parameter or a body has them beside its schema. */
+const examples = { example: z.unknown().optional(), examples: z.record(z.string(), z.object({ value: z.unknown() })).optional() };
+const Media = z.object({ schema: Schema, ...examples });
+const Content = z.record(z.string(), Media);
+const Parameter = z.object({
+  name: z.string(),
+  in: z.enum(['path', 'query', 'header']),
+  required: z.boolean().default(false),
+  schema: Schema,
+  ...examples,
+});
+const OperationObject = z.object({
+  operationId: z.string(),
+  security: z.array(z.record(z.string(), z.array(z.string()))),
+  parameters: z.array(Parameter).default([]),
+  requestBody: z.object({ content: Content, required: z.boolean() }).optional(),
+  responses: z.record(z.string(), z.object({ content: Content.optional() })),
+});
+const DocumentObject = z.object({
+  paths: z.record(z.string(), z.record(z.string(), OperationObject)),
+  components: z.object({ schemas: z.record(z.string(), Schema) }),
+});
+
+export type Parameter = z.infer<typeof Parameter>;
+export type Operation = z.infer<typeof OperationObject> & { readonly path: string; readonly method: string };
+
+/** The document as it is written. */
+export const documentText = readFileSync(new URL('../../../../openapi/openapi.json', import.meta.url), 'utf8');
+const document = DocumentObject.parse(JSON.parse(documentText));
+
+export const operations: readonly Operation[] = Object.entries(document.paths).flatMap(([path, item]) =>
+  Object.entries(item).map(([method, operation]) => ({ ...operation, path, method: method.toUpperCase() })),
+);
+
+/** The schema itself where it is a reference to one. */
+export function resolved(schema: Schema): Schema {
+  const reference = schema['$ref'];
+  if (typeof reference !== 'string') return schema;
+  const found = document.components.schemas[reference.replace('#/components/schemas/', '')];
+  if (found === undefined) throw new Error(`the document has no ${reference}`);
+  return resolved(found);
+}
+
+/** The examples that a parameter or a body has, itself or in its schema. */
+export function examplesOf({ schema, example, examples: named = {} }: z.infer<typeof Media>): unknown[] {
+  const { examples: ofSchema } = resolved(schema);
+  return [
+    ...(example === undefined ? [] : [example]),
+    ...Object.values(named).map(({ value }) => value),
+    ...(Array.isArray(ofSchema) ? ofSchema : []),
+  ];
+}
+
+type JsonSchema = Exclude<Parameters<typeof z.fromJSONSchema>[0], boolean>;
+
+/** References of a document are not those of a schema that stands alone. */
+function standalone(value: unknown): string {
+  return JSON.stringify(value).replaceAll('#/components/schemas/', '#/$defs/');
+}
+
+const definitions: Record<string, JsonSchema> = JSON.parse(standalone(document.components.schemas));
+
+const validators = new Map<string, z.ZodType>();
+
+/** Tells whether a value is as the schema says. */
+export function validatorOf(schema: Schema): z.ZodType {
+  const key = standalone(schema);
+  const known = validators.get(key);
+  if (known !== undefined) return known;
+  const alone: JsonSchema = JSON.parse(key);
+  const validator = z.fromJSONSchema({ ...alone, $defs: definitions });
+  validators.set(key, validator);
+  return validator;
+}
+
+/** What the document says of the body of an answer; null where it does not know the answer at all. */
+export function documentedBody(operation: Operation, status: number, contentType: string): z.ZodType | 'no body' | null {
+  const response = operation.responses[String(status)];
+  if (response === undefined) return null;
+  if (response.content === undefined) return 'no body';
+  const [, content] = Object.entries(response.content).find(([type]) => type.split(';')[0] === contentType) ?? [];
+  return content === undefined ? null : validatorOf(content.schema);
+}

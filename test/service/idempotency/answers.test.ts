@@ -1,0 +1,131 @@
+// Repeated requests: one is carried out at a time, its answer is kept, and what failed may be tried again.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ModuleName } from '../../../src/protocol/identifiers.ts';
+import { Control } from '../../../src/service/control.ts';
+import { Problem } from '../../../src/service/problem.ts';
+import { isInDatabase, newDatabase } from '../../databases.ts';
+import { usualSettings } from '../../usual-settings.ts';
+
+const settings = {
+  joinToken: 'not used',
+  unreachableAfter: 60_000,
+  adminKey: null,
+  ...usualSettings(),
+};
+
+let folder: string;
+let database: string;
+let control: Control;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-answers-'));
+  database = await newDatabase(folder);
+  control = await Control.open(database, settings);
+});
+afterEach(async () => {
+  await control.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const request = { actor: 'key_1', sealedBy: null, key: 'k', route: 'POST /v1/things', body: '{"a":1}' };
+const answer = { status: 201, contentType: 'application/json', location: '/v1/things/1', body: '{"id":1}' };
+const kindOf = (attempt: Promise<unknown>) =>
+  attempt.then(
+    () => 'begun',
+    (error) => (error instanceof Problem ? error.kind : error),
+  );
+
+test('of a hundred at once one is carried out, and the others wait for its answer', async () => {
+  const begun = Promise.withResolvers<void>();
+  const attempts = Array.from({ length: 100 }, async () => {
+    const known = await control.answers.begin(request);
+    if (known === null) begun.resolve();
+    return known;
+  });
+  await begun.promise;
+  await control.answers.keep(request, answer);
+  const answers = await Promise.all(attempts);
+  expect(answers.filter((one) => one === null)).toHaveLength(1);
+  for (const one of answers.filter((known) => known !== null)) expect(one).toMatchObject(answer);
+});
+
+test('where the first is abandoned, one of those who wait carries the request out', async () => {
+  const first = await control.answers.begin(request);
+  const others = [control.answers.begin(request), control.answers.begin(request)];
+  control.answers.abandon(request);
+  expect([first, await Promise.race(others)]).toEqual([null, null]);
+  await control.answers.keep(request, answer);
+  const answers = await Promise.all(others);
+  expect(answers.filter((one) => one === null)).toHaveLength(1);
+  expect(answers.filter((one) => one?.body === answer.body)).toHaveLength(1);
+});
+
+test('one that waits more than may is told to try again', async () => {
+  await control.answers.begin(request);
+  const waiting = Array.from({ length: 1_000 }, () => control.answers.begin(request));
+  expect(await kindOf(control.answers.begin(request))).toBe('busy');
+  await control.answers.keep(request, answer);
+  expect((await Promise.all(waiting)).every((one) => one?.body === answer.body)).toBe(true);
+});
+
+test('the same key of another client is another request', async () => {
+  await control.answers.begin(request);
+  await control.answers.keep(request, answer);
+  expect(await control.answers.begin({ ...request, actor: 'key_2' })).toBeNull();
+});
+
+test('an answer that holds a secret is read with the secret of the client only, and is not in the database as it is', async () => {
+  const sealed = { ...request, sealedBy: 'what only the client has' };
+  await control.answers.begin(sealed);
+  await control.answers.keep(sealed, { ...answer, body: 'patchbay_secret' });
+  expect(await control.answers.begin(sealed)).toMatchObject({ ...answer, body: 'patchbay_secret' });
+  await expect(control.answers.begin({ ...sealed, sealedBy: 'another' })).rejects.toThrow();
+  await control.close();
+  expect(await isInDatabase(database, sealed.actor)).toBe(true);
+  expect(await isInDatabase(database, 'patchbay_secret')).toBe(false);
+  control = await Control.open(database, settings);
+});
+
+test('a request that was carried out is answered the same, also to a service started anew', async () => {
+  expect(await control.answers.begin(request)).toBeNull();
+  await control.answers.keep(request, answer);
+  expect(await control.answers.begin(request)).toMatchObject(answer);
+  await control.close();
+  control = await Control.open(database, settings);
+  expect(await control.answers.begin(request)).toMatchObject(answer);
+  expect(await control.answers.begin(request)).toMatchObject(answer);
+});
+
+test('a request that was abandoned may be made again', async () => {
+  await control.answers.begin(request);
+  control.answers.abandon(request);
+  expect(await control.answers.begin(request)).toBeNull();
+});
+
+test.each([{ body: '{"a":2}' }, { route: 'POST /v1/others' }])('a key is for one request: not with %j', async (change) => {
+  await control.answers.begin(request);
+  await control.answers.keep(request, answer);
+  expect(await kindOf(control.answers.begin({ ...request, ...change }))).toBe('invalid-value');
+  expect(await control.answers.begin(request)).toMatchObject(answer);
+});
+
+test('what a request makes and its answer are on disk together, or neither is', async () => {
+  const push = (version: string) =>
+    control.builds.push(
+      { module: ModuleName.parse('tcp'), version, language: 'wat', source: '(module (func (export "f")))' },
+      { actor: 'key_1', requestId: 'req_test', repeatable: request },
+      ({ build }) => ({ ...answer, body: build.id }),
+    );
+  await control.answers.begin(request);
+  expect(await kindOf(push('not a version'))).toBe('invalid-value');
+  control.answers.abandon(request);
+  expect(await control.answers.begin(request)).toBeNull();
+  const { build } = await push('1.0.0');
+  // The service is gone before it has answered.
+  await control.close();
+  control = await Control.open(database, settings);
+  expect(await control.answers.begin(request)).toMatchObject({ ...answer, body: build.id });
+});

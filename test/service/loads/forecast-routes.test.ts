@@ -1,0 +1,285 @@
+// Forecasts of loads against what comes of them on real hosts.
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { LoadPolicy } from '../../../src/protocol/load-report.ts';
+import type { Records } from '../../../src/service/database/records.ts';
+import { Store } from '../../../src/service/database/store.ts';
+import { type Forecast, forecastLoads } from '../../../src/service/loads/forecast.ts';
+import type { BuildRecord } from '../../../src/service/modules/repository.ts';
+import { Agent, attached } from '../agents/agent.ts';
+import { Bench, until, workModule } from '../fixture.ts';
+import { type Envelope, Publisher, provenanceOf } from '../publishing.ts';
+
+const bench = new Bench();
+let store: Store;
+let device = '';
+
+beforeAll(async () => {
+  await bench.start();
+  bench.startHost('host', 1);
+  [device = ''] = await bench.connectedDevices(1);
+  store = await Store.open(bench.database);
+});
+afterAll(async () => {
+  await store.close();
+  await bench.close();
+});
+
+async function buildOf(module: string, version: string): Promise<BuildRecord> {
+  const build = await store.records.builds.find(module, version);
+  if (build === null) throw new Error(`no build ${module}@${version}`);
+  return build;
+}
+
+/** What is forecast of a load. */
+async function forecastOf(module: string, version: string, policy: object = {}, on = device): Promise<Forecast | undefined> {
+  const how = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx', ...policy });
+  const forecasts = await forecastLoads(store.records, await buildOf(module, version), [{ id: on, hostId: '' }], how);
+  return forecasts.get(on);
+}
+
+const outcomeOf: Partial<Record<Forecast['verdict'], string>> = {
+  'would-install': 'installed',
+  'would-replace': 'replaced',
+  'already-there': 'refused-not-newer',
+  'out-of-memory': 'failed',
+};
+
+/** Forecasts a load and has it carried out: what comes of it is what was forecast, in the same words. Answers the forecast. */
+async function fulfilled(module: string, version: string, policy: object = {}, on = device): Promise<Forecast | undefined> {
+  const forecast = await forecastOf(module, version, policy, on);
+  const { verdict, reason } = forecast ?? {};
+  const [load] = await bench.load(module, version, [on], policy);
+  const isThere = verdict === 'already-there';
+  expect(load).toMatchObject({
+    outcome: verdict && (outcomeOf[verdict] ?? verdict),
+    reason: isThere ? expect.stringContaining('of the same precedence') : reason,
+  });
+  return forecast;
+}
+
+let modules = 0;
+/** A module of its own with these builds; answers its name. */
+async function pushed(versions: Readonly<Record<string, string>> = { '1.0.0': workModule(1) }): Promise<string> {
+  const module = `module-${modules}`;
+  modules += 1;
+  for (const [version, source] of Object.entries(versions)) expect((await bench.push(module, version, source)).status).toBe(201);
+  return module;
+}
+
+const change = (what: (records: Records) => Promise<void>) => store.transaction(what);
+
+describe('the version', () => {
+  test('that is the first, newer, the same or older', async () => {
+    const source = workModule(1);
+    const module = await pushed({ '1.0.0': source, '1.1.0': source, '1.1.0+again': source, '1.1.0-rc.1': source });
+    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'would-install', reason: null, current: null });
+    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'already-there', reason: null, current: '1.0.0' });
+    expect(await fulfilled(module, '1.1.0')).toEqual({ verdict: 'would-replace', reason: null, current: '1.0.0' });
+    for (const version of ['1.0.0', '1.1.0+again', '1.1.0-rc.1'])
+      expect(await fulfilled(module, version)).toEqual({
+        verdict: 'refused-not-newer',
+        reason: expect.stringContaining('1.1.0, which is in memory: load a newer version'),
+        current: '1.1.0',
+      });
+    expect(await fulfilled(module, '1.1.0+again', { versionPolicy: 'different' })).toMatchObject({ verdict: 'refused-not-newer' });
+    expect(await fulfilled(module, '1.1.0-rc.1', { versionPolicy: 'different' })).toMatchObject({ verdict: 'would-replace' });
+    const downgrade = { versionPolicy: 'downgrade', downgradeReason: 'it was better' };
+    expect(await fulfilled(module, '1.0.0', downgrade)).toMatchObject({ verdict: 'would-replace', current: '1.1.0-rc.1' });
+  });
+
+  test('that is not similar', async () => {
+    const other = '(module (func (export "other") (result i32) (i32.const 1)) (func (export "work") (result i32) (i32.const 1)))';
+    const lost = '(module (func (export "other") (result i32) (i32.const 2)))';
+    const module = await pushed({ '1.0.0': workModule(1), '1.1.0': other, '1.2.0': lost });
+    await fulfilled(module, '1.0.0');
+    expect(await fulfilled(module, '1.1.0')).toEqual({
+      verdict: 'refused-dissimilar',
+      reason: `${module}@1.1.0 is not substantially similar to 1.0.0: it changed the type of work`,
+      current: '1.0.0',
+    });
+    expect(await fulfilled(module, '1.1.0', { similarityPolicy: 'warn' })).toMatchObject({ verdict: 'would-replace' });
+    expect(await fulfilled(module, '1.2.0')).toMatchObject({ verdict: 'refused-dissimilar' });
+    expect(await fulfilled(module, '1.2.0', { similarityPolicy: 'off' })).toMatchObject({ verdict: 'would-replace' });
+  });
+});
+
+describe('the proof', () => {
+  test('that lacks a signature that the device demands, until it has it', async () => {
+    const module = await pushed();
+    const publishers = await Promise.all(['one', 'two'].map((name) => new Publisher(bench, `${module}-${name}`).register()));
+    const publisherKeys = publishers.map(({ id }) => id);
+    await bench.post('/v1/signature-policies', { name: `released-${module}`, device, module, publisherKeys });
+    for (const [signed, publisher] of publishers.entries()) {
+      expect(await fulfilled(module, '1.0.0')).toEqual({
+        verdict: 'refused-image',
+        reason: expect.stringContaining(`2 of 2 publisher keys have signed ${module}@1.0.0, and ${signed} have`),
+        current: null,
+      });
+      await publisher.sign(module, '1.0.0');
+    }
+    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'would-install', reason: null, current: null });
+  });
+
+  const another = JSON.stringify({ _type: 'https://in-toto.io/Statement/v1', subject: [] });
+  test.each<[string, (envelope: Envelope) => Envelope | null | Promise<Envelope>, string]>([
+    ['is none of the service', (envelope) => ({ ...envelope, signatures: [] }), 'no key that this host trusts has signed the statement'],
+    ['is of another build', async () => provenanceOf(bench, await pushed(), '1.0.0'), 'the service states that the image is'],
+    [
+      'states no build',
+      (envelope) => ({ ...envelope, payload: Buffer.from(another).toString('base64') }),
+      'cannot be read: restore its database',
+    ],
+  ])('that %s', async (_what, falsified, reason) => {
+    const module = await pushed();
+    const envelope = await falsified(await provenanceOf(bench, module, '1.0.0'));
+    const { id, pushedBy } = await buildOf(module, '1.0.0');
+    await change((records) => records.builds.setStatement(id, { pushedBy, envelope: JSON.stringify(envelope) }));
+    expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'refused-image', reason: expect.stringContaining(reason), current: null });
+  });
+
+  test('that is not there', async () => {
+    const module = await pushed();
+    const { id, pushedBy } = await buildOf(module, '1.0.0');
+    await change((records) => records.builds.setStatement(id, { pushedBy, envelope: null }));
+    const forecast = await forecastOf(module, '1.0.0');
+    expect(forecast).toMatchObject({ verdict: 'refused-image', reason: expect.stringContaining('there is no statement of the build') });
+    const [load] = await bench.load(module, '1.0.0', [device]);
+    // The device says too how it was told.
+    expect(load).toMatchObject({ outcome: 'refused-image', reason: expect.stringContaining(forecast?.reason ?? '') });
+  });
+
+  test('of a build whose image was pruned, which the service itself refuses', async () => {
+    const module = await pushed();
+    const { imageDigest } = await buildOf(module, '1.0.0');
+    await change((records) => records.images.remove([imageDigest], new Date()));
+    const forecast = await forecastOf(module, '1.0.0');
+    expect(forecast).toMatchObject({ verdict: 'refused-image', reason: expect.stringContaining('was pruned at') });
+    const refused = await bench.post('/v1/loads', { module, version: '1.0.0', devices: [device] });
+    expect(refused).toMatchObject({ status: 409, body: { detail: forecast?.reason } });
+  });
+});
+
+/** A module of some 100,000 bytes: 25 pages of the 64 that a device has. */
+const largeModule = (plus: number) => {
+  const text = Array.from({ length: 100_000 }, (_, index) => String.fromCharCode(97 + ((index * index + (index >> 4) + plus) % 26))).join(
+    '',
+  );
+  return `(module (memory 2) (data (i32.const 0) "${text}")
+    (func (export "work") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
+};
+
+/** A module that takes so many pages. */
+const ofPages = (count: number) => `(module (memory ${Math.ceil(count / 16) + 1})
+  (data (i32.const 0) "${'x'.repeat((count - 1) * 4096)}")
+  (func (export "work") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
+
+/** Starts a program that holds the address of the module's version in memory, and waits until it has called it. */
+async function startHolder(module: string, device: string): Promise<{ stop(): Promise<void> }> {
+  const call = { module, export: 'work', arguments: [1], addressing: 'hard-coded', pauseMilliseconds: 1 };
+  const program = await bench.post(`/v1/devices/${device}/programs`, call);
+  const path = program.headers.get('location') ?? '';
+  const statistics = async () =>
+    z.looseObject({ callsCompleted: z.number(), state: z.string() }).safeParse((await bench.get(path)).body['statistics']).data;
+  await until('the program has called it', async () => ((await statistics())?.callsCompleted ?? 0) > 0);
+  return {
+    stop: async () => {
+      await bench.post(`${path}/stop`, undefined);
+      await until('the program has stopped', async () => (await statistics())?.state === 'stopped');
+    },
+  };
+}
+
+describe('the memory', () => {
+  let own = '';
+  beforeAll(async () => {
+    bench.startHost('own', 1);
+    await bench.connectedDevices(2);
+    own = (await store.records.devices.findByNames(['own-1']))[0]?.id ?? '';
+  });
+
+  test('that is smaller than the module, for its first page is never given out', async () => {
+    expect(await fulfilled(await pushed({ '1.0.0': ofPages(64) }), '1.0.0', {}, own)).toMatchObject({
+      verdict: 'out-of-memory',
+      reason: expect.stringContaining('needs 64 adjacent pages, and 63 of 64 are free'),
+    });
+  });
+
+  test('that is too small, also where a program keeps what would be free', async () => {
+    const module = await pushed({ '1.0.0': largeModule(1), '1.1.0': largeModule(2), '1.2.0': largeModule(3) });
+    expect(await fulfilled(module, '1.0.0', {}, own)).toMatchObject({ verdict: 'would-install' });
+    const holder = await startHolder(module, own);
+    expect(await fulfilled(module, '1.1.0', { invalidation: 'delete' }, own)).toMatchObject({ verdict: 'would-replace' });
+    expect(await fulfilled(module, '1.2.0', {}, own)).toEqual({
+      verdict: 'out-of-memory',
+      reason: expect.stringMatching(/^out of memory: module-\d+@1\.2\.0 needs 2\d adjacent pages, and 1\d of 64 are free$/),
+      current: '1.1.0',
+    });
+    await holder.stop();
+    expect(await fulfilled(module, '1.2.0', { invalidation: 'delete' }, own)).toMatchObject({ verdict: 'would-replace' });
+  });
+
+  test('that is free, but not together', async () => {
+    const [found] = await store.records.devices.findMany([own]);
+    const { memoryMap } = z.object({ memoryMap: z.object({ pages: z.number(), usedPages: z.number() }) }).parse(found?.state);
+    const left = memoryMap.pages - 1 - memoryMap.usedPages;
+    const third = Math.floor((left - 1) / 3);
+    expect(third).toBeGreaterThan(2);
+    const first = await pushed({ '1.0.0': ofPages(third), '1.1.0': ofPages(third) });
+    const between = await pushed({ '1.0.0': ofPages(third) });
+    await fulfilled(first, '1.0.0', {}, own);
+    await fulfilled(between, '1.0.0', {}, own);
+    await fulfilled(first, '1.1.0', { invalidation: 'delete' }, own);
+    const larger = await pushed({ '1.0.0': ofPages(third + 1) });
+    expect(await fulfilled(larger, '1.0.0', {}, own)).toMatchObject({
+      verdict: 'out-of-memory',
+      reason: expect.stringContaining(`needs ${third + 1} adjacent pages, and ${left - 2 * third} of 64 are free`),
+    });
+    const fitting = await pushed({ '1.0.0': ofPages(third) });
+    expect(await fulfilled(fitting, '1.0.0', {}, own)).toMatchObject({ verdict: 'would-install' });
+  });
+});
+
+describe('a device that', () => {
+  test('has never reported is forecast by what was loaded, and nothing is said of its memory', async () => {
+    const module = await pushed({ '1.0.0': largeModule(1), '1.1.0': largeModule(2), '1.2.0': largeModule(3) });
+    const agent = new Agent(bench);
+    await agent.register('played', ['played-1']);
+    await agent.connect();
+    const [attach] = await agent.order('attach-device');
+    const played = attach?.device ?? '';
+    const reason = expect.stringContaining('whether it has the memory is not known');
+    expect(await forecastOf(module, '1.1.0', {}, played)).toEqual({ verdict: 'would-install', reason, current: null });
+    const { imageDigest } = await buildOf(module, '1.1.0');
+    await change((records) =>
+      records.devices.setModules([{ deviceId: played, module, version: '1.1.0', imageDigest, loadedAt: new Date() }]),
+    );
+    expect(await forecastOf(module, '1.2.0', {}, played)).toEqual({ verdict: 'would-replace', reason, current: '1.1.0' });
+    expect(await forecastOf(module, '1.0.0', {}, played)).toMatchObject({ verdict: 'refused-not-newer', current: '1.1.0' });
+    // It comes up, and what it was to be brought back to is not there.
+    if (attach !== undefined) await agent.report(attached(attach));
+    expect(await forecastOf(module, '1.0.0', {}, played)).toEqual({ verdict: 'would-install', reason: null, current: null });
+    agent.disconnect();
+  });
+
+  test('has started anew is not judged by the memory that it had', async () => {
+    const module = await pushed({ '1.0.0': largeModule(1), '1.1.0': largeModule(2), '1.2.0': largeModule(3) });
+    const stop = bench.startHost('again', 1);
+    const [again] = await until('it is there', async () => {
+      const found = await store.records.devices.findByNames(['again-1']);
+      return found[0]?.status === 'connected' && found;
+    });
+    const on = again?.id ?? '';
+    await fulfilled(module, '1.0.0', {}, on);
+    await startHolder(module, on);
+    await fulfilled(module, '1.1.0', {}, on);
+    expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'out-of-memory' });
+    await stop();
+    await change((records) => records.devices.forgetStates([on]));
+    expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'would-replace', reason: expect.any(String) });
+    bench.startHost('again', 1);
+    await until('it is there again', async () => (await store.records.devices.find(on))?.stateAt !== null);
+    expect(await fulfilled(module, '1.2.0', {}, on)).toEqual({ verdict: 'would-replace', reason: null, current: '1.1.0' });
+  });
+});

@@ -1,0 +1,119 @@
+// Forecasts for as many devices as one request selects: a few statements for all of them, by indexes.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
+import { sealedBy } from '../../../src/proof/envelope.ts';
+import { statementOf, statementPayloadType } from '../../../src/proof/statement.ts';
+import { LoadPolicy } from '../../../src/protocol/load-report.ts';
+import { Store } from '../../../src/service/database/store.ts';
+import { forecastLoads } from '../../../src/service/loads/forecast.ts';
+import type { NewBuild } from '../../../src/service/modules/repository.ts';
+import { kind, newDatabase } from '../../databases.ts';
+import { state } from '../agents/agent.ts';
+import { QueryPlans } from '../database/sqlite/query-plans.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'patchbay-forecast-'));
+const database = await newDatabase(folder);
+const store = await Store.open(database);
+afterAll(async () => {
+  await store.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const at = new Date('2026-11-23T09:30:00.000Z');
+const privateKey = newPrivateKey();
+const { keyId, pem } = publicPartOf(privateKey);
+const digest = `sha256:${'1'.repeat(64)}`;
+const policy = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx' });
+const devices = Array.from({ length: 10_000 }, (_, index) => ({ id: `d${index}`, hostId: 'h' }));
+
+function buildOf(version: string): NewBuild {
+  const facts = {
+    module: 'tcp',
+    version,
+    language: 'wat',
+    compiler: 'binaryen 131',
+    sourceDigest: digest,
+    imageDigest: digest,
+    pushedBy: null,
+  };
+  const statement = statementOf({ ...facts, origin: 'patchbay/0', requestId: null, startedAt: null, finishedAt: at });
+  const envelope = JSON.stringify(sealedBy(privateKey, statementPayloadType, statement));
+  return { id: version, ...facts, envelope, imageBytes: 1_000, interface: { exports: [], imports: [] }, createdAt: at };
+}
+
+beforeAll(async () => {
+  const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
+  const labelled = (index: number) => ({ zone: index % 2 === 0 ? 'even' : 'odd' });
+  // One in ten has each of the versions, some of them another module too, and one in ten has reported of itself.
+  const loaded = { imageDigest: digest, loadedAt: at };
+  const modules = devices.flatMap(({ id }, index) => {
+    const version = ['1.0.0', '2.0.0', '3.0.0'][index % 10];
+    return [
+      ...(version === undefined ? [] : [{ deviceId: id, module: 'tcp', version, ...loaded }]),
+      ...(index % 10 === 0 ? [{ deviceId: id, module: 'udp', version: '3.0.0', ...loaded }] : []),
+    ];
+  });
+  const reported = devices
+    .filter((_, index) => index % 10 === 9)
+    .map(({ id }) => ({ id, hostId: 'h', state: state(), stateAt: at, stateSequence: 1 }));
+  const demand = {
+    id: 'p',
+    name: 'demand',
+    deviceId: null,
+    labels: { zone: 'odd' },
+    module: 'tcp',
+    publisherKeys: ['not registered'],
+    threshold: 1,
+    createdAt: at,
+  };
+  await store.transaction(async (records) => {
+    await records.hosts.save(host);
+    await records.signingKeys.create({ id: 's', keyId, publicKey: pem, createdAt: at, endorsement: null, predecessor: null });
+    for (const version of ['1.0.0', '2.0.0', '3.0.0']) await records.builds.create(buildOf(version));
+    await records.devices.create(
+      devices.map((device, index) => ({ ...device, name: device.id, ramPages: 64, createdAt: at, labels: labelled(index) })),
+    );
+    await records.devices.setModules(modules);
+    await records.devices.setStates(reported);
+    await records.signaturePolicies.create(demand);
+  });
+});
+
+const forecast = async (records = store.records) => {
+  const build = await records.builds.find('tcp', '2.0.0');
+  if (build === null) throw new Error('no build');
+  return forecastLoads(records, build, devices, policy);
+};
+
+test('ten thousand devices are forecast by what each has, and what is demanded of its builds', async () => {
+  const forecasts = await forecast();
+  const counted = Map.groupBy(
+    devices.entries(),
+    ([index, { id }]) => `${index % 10} ${forecasts.get(id)?.verdict} ${forecasts.get(id)?.current}`,
+  );
+  expect(Object.fromEntries([...counted].map(([what, some]) => [what, some.length]))).toEqual({
+    '0 would-replace 1.0.0': 1_000,
+    '1 already-there 2.0.0': 1_000,
+    '2 refused-not-newer 3.0.0': 1_000,
+    '3 refused-image null': 1_000,
+    '4 would-install null': 1_000,
+    '5 refused-image null': 1_000,
+    '6 would-install null': 1_000,
+    '7 refused-image null': 1_000,
+    '8 would-install null': 1_000,
+    '9 refused-image null': 1_000,
+  });
+});
+
+// By the plans that SQLite tells; what is asked of PostgreSQL is the same.
+test.runIf(kind === 'sqlite')('that takes some dozens of statements, none of which looks at every device there is', async () => {
+  const queryPlans = new QueryPlans(database);
+  const plans = await queryPlans.of(() => forecast(queryPlans.records));
+  expect(plans.length).toBeLessThan(100);
+  expect(plans.flat().filter((step) => /SCAN (Device|DeviceModule|DeviceLabel|Build)\b/.test(step))).toEqual([]);
+  await queryPlans.close();
+});

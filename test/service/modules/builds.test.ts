@@ -1,0 +1,181 @@
+// Builds over HTTP: pushed in every form, refused with what to change, downloaded.
+
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { digestOf } from '../../../src/machine/image.ts';
+import { Bench, bearer, itemsOf, prebuiltModule, workModule } from '../fixture.ts';
+
+const bench = new Bench();
+beforeAll(() => bench.start());
+afterAll(() => bench.close());
+
+const problem = (type: string) => `urn:patchbay:problem:${type}`;
+
+test('a source is pushed, found again and listed', async () => {
+  const source = 'export function add(a: i32, b: i64): i64 { return b + a; }';
+  const pushed = await bench.push('math', '1.0.0', source, 'assemblyscript');
+  expect(pushed.status).toBe(201);
+  expect(pushed.headers.get('location')).toBe('/v1/modules/math/builds/1.0.0');
+  expect(pushed.body).toMatchObject({
+    id: expect.stringMatching(/^bld_[0-9a-f]{32}$/),
+    module: 'math',
+    version: '1.0.0',
+    language: 'assemblyscript',
+    sourceDigest: digestOf(source),
+    interface: { exports: [{ name: 'add', parameters: ['i32', 'i64'], results: ['i64'] }], imports: [] },
+    warnings: [],
+  });
+  const { warnings: _, ...build } = pushed.body;
+  expect((await bench.get('/v1/modules/math/builds/1.0.0')).body).toEqual(build);
+  expect(itemsOf(await bench.get('/v1/modules/math/builds'))).toEqual([build]);
+  expect(itemsOf(await bench.get('/v1/modules'))).toContainEqual({ name: 'math', builds: 1, lastBuildAt: build['createdAt'] });
+});
+
+test('the same source under the same version is the same build, another source is refused', async () => {
+  const first = await bench.push('same', '1.0.0', workModule(0));
+  const again = await bench.push('same', '1.0.0', workModule(0));
+  expect(again).toMatchObject({ status: 200, body: { id: first.body['id'] } });
+  expect(await bench.push('same', '1.0.0', workModule(1))).toMatchObject({ status: 409, body: { type: problem('version-exists') } });
+  expect(itemsOf(await bench.get('/v1/modules/same/builds'))).toHaveLength(1);
+});
+
+test('of two pushes of one version at once, one makes the build', async () => {
+  const answers = await Promise.all([workModule(0), workModule(0), workModule(1)].map((source) => bench.push('race', '1.0.0', source)));
+  expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
+  expect(itemsOf(await bench.get('/v1/modules/race/builds'))).toHaveLength(1);
+});
+
+test('a prebuilt module is pushed as bytes, and its image downloaded by digest', async () => {
+  const pushed = await bench.request('POST', '/v1/modules/prebuilt/builds?version=2.0.0-rc.1%2B7', prebuiltModule, {
+    'content-type': 'application/wasm',
+  });
+  expect(pushed).toMatchObject({ status: 201, body: { language: 'wasm', version: '2.0.0-rc.1+7' } });
+  const location = pushed.headers.get('location') ?? '';
+  expect(await bench.get(location)).toMatchObject({ status: 200, body: { id: pushed.body['id'] } });
+  const image = await fetch(`${bench.url}${location}/image`, { headers: bearer(bench.key) });
+  expect(image.headers.get('content-type')).toBe('application/wasm');
+  const digest = digestOf(new Uint8Array(await image.arrayBuffer()));
+  expect(pushed.body).toMatchObject({ image: { digest } });
+  expect(image.headers.get('etag')).toBe(`"${digest}"`);
+  expect((await bench.get(`${location}/image`, { 'if-none-match': `"${digest}"` })).status).toBe(304);
+});
+
+test('a version is assigned where one is asked for, each once', async () => {
+  const version = async (wanted: string, plus: number) => (await bench.push('assigned', wanted, workModule(plus))).body['version'];
+  expect(await version('next-minor', 0)).toBe('1.0.0');
+  expect(await version('next-patch', 1)).toBe('1.0.1');
+  expect(await version('next-minor', 2)).toBe('1.1.0');
+  expect(await version('2.0.0-rc.1', 3)).toBe('2.0.0-rc.1');
+  expect(await version('next-major', 4)).toBe('2.0.0');
+  const answers = await Promise.all([5, 6, 7, 8].map((plus) => version('next-patch', plus)));
+  expect(answers.toSorted()).toEqual(['2.0.1', '2.0.2', '2.0.3', '2.0.4']);
+});
+
+test('exports that a device does not offer are warned of', async () => {
+  const pushed = await bench.push(
+    'warned',
+    '1.0.0',
+    '(module (memory (export "memory") 1) (func (export "f") (result i32) (i32.load (i32.const 0))))',
+  );
+  expect(pushed.body['warnings']).toEqual([expect.objectContaining({ severity: 'warning', message: expect.stringContaining('"memory"') })]);
+});
+
+const good = { version: '1.0.0', language: 'wat', source: workModule(0) };
+
+test.each([
+  [
+    'a malformed source',
+    { ...good, language: 'assemblyscript', source: 'export function f(: i32' },
+    'malformed-source',
+    { diagnostics: [{ message: 'Identifier expected.', file: 'bad.ts', line: 1, column: 18 }] },
+  ],
+  ['malformed text', { ...good, source: '(module (fun))' }, 'malformed-source', { diagnostics: [{ line: 1, column: 9 }] }],
+  [
+    'a module that a device cannot run',
+    { ...good, source: '(module (import "env" "x" (func $x)) (func (export "f") (call $x)))' },
+    'unsupported-module',
+    { diagnostics: [{ message: expect.stringContaining('"env" "x" is unknown') }] },
+  ],
+  [
+    'an unknown language',
+    { ...good, language: 'cobol' },
+    'invalid-value',
+    { errors: [{ in: 'body', pointer: '/language', detail: expect.stringContaining('assemblyscript') }] },
+  ],
+  [
+    'a version that is not semver',
+    { ...good, version: '1.x' },
+    'invalid-value',
+    { errors: [{ in: 'body', pointer: '/version', detail: expect.stringContaining('1.4.2') }] },
+  ],
+  ['a version with a v', { ...good, version: 'v1.0.0' }, 'invalid-value', { errors: [{ pointer: '/version' }] }],
+  [
+    'a value of the wrong type',
+    { ...good, version: 1 },
+    'invalid-value',
+    { errors: [{ pointer: '/version', detail: expect.stringContaining('expected string') }] },
+  ],
+  ['a property that is missing', { version: '1.0.0', language: 'wat' }, 'invalid-value', { errors: [{ pointer: '/source' }] }],
+  ['a property that is not known', { ...good, sauce: '' }, 'invalid-value', { errors: [{ pointer: '/sauce' }] }],
+  [
+    'a source of more than 1 MiB',
+    { ...good, source: ' '.repeat(1024 * 1024 + 1) },
+    'invalid-value',
+    { errors: [{ pointer: '/source', detail: expect.stringContaining('1048576') }] },
+  ],
+  ['an empty source', { ...good, source: '' }, 'invalid-value', { errors: [{ pointer: '/source' }] }],
+  ['a body that is no object', [good], 'invalid-value', {}],
+])('%s is refused, and nothing is kept', async (_what, body, type, facts) => {
+  const answer = await bench.post('/v1/modules/bad/builds', body);
+  expect(answer).toMatchObject({ status: 422, body: { type: problem(type), status: 422, detail: expect.any(String), ...facts } });
+  expect(answer.headers.get('content-type')).toBe('application/problem+json');
+  expect(answer.body['instance']).toBe(answer.headers.get('x-request-id'));
+  expect(itemsOf(await bench.get('/v1/modules/bad/builds'))).toEqual([]);
+});
+
+test.each([
+  ['bytes that are not WebAssembly', '?version=1.0.0', new Uint8Array([1, 2, 3]), 'application/wasm', 422, 'not-webassembly'],
+  ['an empty body', '?version=1.0.0', new Uint8Array(), 'application/wasm', 422, 'not-webassembly'],
+  ['a module without a version', '', prebuiltModule, 'application/wasm', 422, 'invalid-value'],
+  ['a query that is not known', '?version=1.0.0&colour=red', prebuiltModule, 'application/wasm', 422, 'invalid-value'],
+  ['a body of 5 MiB', '?version=1.0.0', new Uint8Array(5 * 1024 * 1024), 'application/wasm', 413, 'too-large'],
+  ['a source of 5 MiB', '', JSON.stringify({ ...good, source: ' '.repeat(5 * 1024 * 1024) }), 'application/json', 413, 'too-large'],
+  ['malformed JSON', '', '{"version":', 'application/json', 400, 'malformed-request'],
+  ['another media type', '', 'version: 1.0.0', 'application/yaml', 415, 'unsupported-media-type'],
+])('%s is refused, and nothing is kept', async (_what, query, body, contentType, status, type) => {
+  const answer = await bench.request('POST', `/v1/modules/bad/builds${query}`, body, { 'content-type': contentType });
+  expect(answer).toMatchObject({ status, body: { type: problem(type), status } });
+  expect(itemsOf(await bench.get('/v1/modules/bad/builds'))).toEqual([]);
+});
+
+test.each([
+  ['kernel', 'a name the system keeps for itself'],
+  ['Tcp', 'must be 1 to 63 of a-z'],
+  ['a'.repeat(64), 'must be 1 to 63'],
+])('a module cannot be called %s', async (module, reason) => {
+  expect(await bench.push(module, '1.0.0', workModule(0))).toMatchObject({
+    status: 422,
+    body: { errors: [{ in: 'path', pointer: '/module', detail: expect.stringContaining(reason) }] },
+  });
+});
+
+test('builds and images that are not there are not found', async () => {
+  for (const path of ['/v1/modules/none/builds/1.0.0', '/v1/modules/none/builds/1.0.0/image']) {
+    expect(await bench.get(path)).toMatchObject({
+      status: 404,
+      body: { type: problem('not-found'), detail: 'there is no build none@1.0.0' },
+    });
+  }
+});
+
+test('a next version that does not exist is refused, with the highest version and the limit', async () => {
+  const highest = '9007199254740991.0.0';
+  expect((await bench.push('last', highest, workModule(1))).status).toBe(201);
+  const refused = await bench.push('last', 'next-major', workModule(2));
+  expect(refused).toMatchObject({
+    status: 422,
+    body: {
+      errors: [{ pointer: '/version', detail: expect.stringContaining(`no next-major after ${highest}, the highest version of last`) }],
+    },
+  });
+  expect(itemsOf(await bench.get('/v1/modules/last/builds'))).toMatchObject([{ version: highest }]);
+});

@@ -1,0 +1,92 @@
+// The API accepts modules that compilers emit; a refusal is a 422 that names the change to make, never a 500.
+
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Bench, itemsOf, prebuiltModule } from '../fixture.ts';
+
+const bench = new Bench();
+beforeAll(() => bench.start());
+afterAll(() => bench.close());
+
+const pushBytes = (module: string, bytes: Uint8Array, query = '') =>
+  bench.request('POST', `/v1/modules/${module}/builds?version=1.0.0${query}`, new Uint8Array(bytes), {
+    'content-type': 'application/wasm',
+  });
+const pushSource = (module: string, body: Record<string, unknown>) =>
+  bench.request('POST', `/v1/modules/${module}/builds`, { version: '1.0.0', ...body });
+
+test('a malformed custom section after a valid module does not matter', async () => {
+  const section = [0x00, 0x0b, 0x04, 0x6e, 0x61, 0x6d, 0x65, 0x01, 0x04, 0x05, 0x00, 0x01, 0x61];
+  expect(await pushBytes('named', new Uint8Array([...prebuiltModule, ...section]))).toMatchObject({ status: 201 });
+});
+
+test('two versions with 10,000 exports each are stored, listed, compared and loaded', async () => {
+  bench.startHost('large', 1);
+  await bench.connectedDevices(1);
+  const device = await bench.post('/v1/devices', { name: 'large-memory', ramPages: 2_048 });
+  const devices = [String(device.body['id'])];
+  const names = (prefix: string, count: number) => Array.from({ length: count }, (_, index) => `${prefix}${index}`.padEnd(40, '-'));
+  const imports = names('i', 1_000).map((name) => `(import "other" "${name}" (func))`);
+  for (const [version, parameters] of [
+    ['1.0.0', ''],
+    ['1.1.0', '(param i32)'],
+  ] as const) {
+    const functions = names('e', 10_000).map((name, index) => `(func (export "${name}") ${parameters} (call ${index % 1_000}))`);
+    expect((await bench.push('large', version, `(module ${imports.join('')} ${functions.join('')})`)).status).toBe(201);
+    const [load] = await bench.load('large', version, devices, { similarityPolicy: 'warn' });
+    expect(load).toMatchObject({ reason: null, outcome: version === '1.0.0' ? 'installed' : 'replaced' });
+  }
+  const builds = itemsOf(await bench.get('/v1/modules/large/builds'));
+  expect(builds.map((build) => JSON.stringify(build['interface']).match(/"name":/g)?.length)).toEqual([11_000, 11_000]);
+});
+
+test.each<[string, Uint8Array, string, string]>([
+  ['a component', new Uint8Array([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]), 'not-webassembly', 'this is a component, not a core module'],
+  ['a compressed module', gzipSync(prebuiltModule), 'not-webassembly', 'gzip'],
+  ['a module cut off', prebuiltModule.slice(0, -3), 'not-webassembly', 'WebAssembly.Module()'],
+])('%s is a 422', async (_what, bytes, type, message) => {
+  const refused = await pushBytes('foreign', bytes);
+  expect(refused).toMatchObject({
+    status: 422,
+    body: { type: `urn:patchbay:problem:${type}`, diagnostics: [{ message: expect.stringContaining(message) }] },
+  });
+});
+
+test.each([
+  [
+    'a memory past the limit',
+    { language: 'wat', source: '(module (memory 1025) (func (export "f")))' },
+    'unsupported-module',
+    'the limit is 1,024',
+  ],
+  [
+    'parentheses past the limit',
+    { language: 'wat', source: `(module (func (export "f") ${'(block '.repeat(100_000)}${')'.repeat(100_000)}))` },
+    'malformed-source',
+    'the limit is 25,000',
+  ],
+  [
+    "AssemblyScript's own import",
+    { language: 'assemblyscript', source: 'export function f(): f64 { return Math.random(); }' },
+    'unsupported-module',
+    'Math.random()',
+  ],
+])('%s is a 422', async (_what, body, type, message) => {
+  expect(await pushSource('past', body)).toMatchObject({
+    status: 422,
+    body: { type: `urn:patchbay:problem:${type}`, diagnostics: [{ message: expect.stringContaining(message) }] },
+  });
+});
+
+test('a build may ask for SIMD and for concurrency', async () => {
+  const source = 'export function f(a: i32): i32 { return i32x4.extract_lane(i32x4.splat(a), 3); }';
+  expect(await pushSource('lanes', { language: 'assemblyscript', source })).toMatchObject({ status: 422 });
+  const chosen = { language: 'assemblyscript', source, features: ['simd'], concurrency: 'exclusive' };
+  const options = { concurrency: 'exclusive', features: ['simd'] };
+  expect(await pushSource('lanes', chosen)).toMatchObject({ status: 201, body: { options } });
+  expect(await pushSource('lanes', chosen)).toMatchObject({ status: 200, body: { options } });
+  // With other options it is another build.
+  expect(await pushSource('lanes', { ...chosen, concurrency: 'shared' })).toMatchObject({ status: 409 });
+  expect(await pushSource('lanes', { ...chosen, features: ['threads'] })).toMatchObject({ status: 422 });
+  expect(await pushBytes('prebuilt', prebuiltModule, '&concurrency=exclusive')).toMatchObject({ status: 201 });
+});

@@ -1,0 +1,77 @@
+// When an order that no report has settled is offered again.
+
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { OrderOffers, offerIntervals } from '../../../src/service/orders/order-offers.ts';
+
+const { first, longest } = offerIntervals;
+
+/** The times of all offers of one order that is looked at every second and never settled, in seconds. */
+function offersOf(seconds: number): number[] {
+  let now = 0;
+  const offers = new OrderOffers({ monotonic: () => now });
+  const times: number[] = [0];
+  offers.note('host', [{ number: 1 }]);
+  for (; now <= seconds * 1_000; now += 1_000) {
+    if (!offers.mayBeDue('host')) continue;
+    const due = offers.due('host', [{ number: 1 }]);
+    offers.note('host', due);
+    if (due.length > 0) times.push(now / 1_000);
+  }
+  return times;
+}
+
+test('an order comes again after an interval that doubles up to a limit', () => {
+  const times = offersOf(3_600);
+  const intervals = times.slice(1).map((time, index) => (time - (times[index] ?? 0)) * 1_000);
+  expect(intervals[0]).toBe(first);
+  for (const [index, interval] of intervals.slice(1).entries()) expect(interval).toBe(Math.min((intervals[index] ?? 0) * 2, longest));
+  expect(intervals.at(-1)).toBe(longest);
+});
+
+test('what another replica has offered is offered within the first interval, and settled orders never again', () => {
+  const event = fc.record({
+    settles: fc.integer({ min: 0, max: 9 }),
+    makes: fc.integer({ min: 0, max: 3 }),
+    passes: fc.integer({ min: 0, max: 40_000 }),
+  });
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 40 }), (events) => {
+      let now = 0;
+      let made = 0;
+      const offers = new OrderOffers({ monotonic: () => now });
+      const offeredAt = new Map<number, number>();
+      const unsettled = new Set<number>();
+      const look = () => {
+        if (!offers.mayBeDue('host')) return;
+        const due = offers.due(
+          'host',
+          [...unsettled].map((number) => ({ number })),
+        );
+        for (const { number } of due) {
+          expect(unsettled).toContain(number);
+          const before = offeredAt.get(number);
+          if (before !== undefined) expect(now - before).toBeGreaterThanOrEqual(first);
+          offeredAt.set(number, now);
+        }
+        offers.note('host', due);
+      };
+      for (const { settles, makes, passes } of events) {
+        for (let count = 0; count < makes; count += 1) {
+          made += 1;
+          unsettled.add(made);
+          // Every second one is offered here, the others by another replica.
+          if (made % 2 === 0) continue;
+          offers.note('host', [{ number: made }]);
+          offeredAt.set(made, now);
+        }
+        unsettled.delete(settles);
+        look();
+        now += passes;
+      }
+      now += longest;
+      look();
+      for (const number of unsettled) expect(offeredAt.has(number)).toBe(true);
+    }),
+  );
+});

@@ -1,0 +1,329 @@
+// Where builds came from: what the service states and signs of each, and hosts that load nothing that is not as it is stated.
+
+import { createHash, generateKeyPairSync, verify } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { readPublicKey } from '../../../src/proof/ed25519.ts';
+import { endorse } from '../../../src/proof/endorsement.ts';
+import { sealedBy } from '../../../src/proof/envelope.ts';
+import { runSql, timeInSql } from '../../databases.ts';
+import { Bench, itemsOf, until, workModule } from '../fixture.ts';
+import { type Envelope, keyIdOf, preAuthenticationEncoding, provenanceOf } from '../publishing.ts';
+
+const bench = new Bench();
+let device = '';
+let other = '';
+
+beforeAll(async () => {
+  await bench.start();
+  bench.startHost('host', 2);
+  [device = '', other = ''] = await bench.connectedDevices(2);
+});
+afterAll(() => bench.close());
+
+/** Runs a statement behind the service's back. */
+const byHand = (text: string, ...parameters: readonly (string | Uint8Array)[]) => runSql(bench.database, text, ...parameters);
+
+const signingKeys = async (of = bench) => itemsOf(await of.get('/v1/signing-keys?order=asc'));
+
+describe('what the service states of a build', () => {
+  test('is signed by its key, and says who pushed which source, how and when', async () => {
+    const source = 'export function one(): i32 { return 1; }';
+    const pushed = await bench.push('stated', '1.0.0', source, 'assemblyscript');
+    const [admin] = itemsOf(await bench.get('/v1/keys'));
+    const [key] = await signingKeys();
+    const publicKey = String(key?.['publicKey']);
+    const envelope = await provenanceOf(bench, 'stated', '1.0.0');
+    expect(envelope.payloadType).toBe('application/vnd.in-toto+json');
+    expect(envelope.signatures).toEqual([{ keyid: keyIdOf(publicKey), sig: expect.any(String) }]);
+    const signature = Buffer.from(envelope.signatures[0]?.sig ?? '', 'base64');
+    expect(verify(null, preAuthenticationEncoding(envelope), publicKey, signature)).toBe(true);
+    const sha256 = (content: string | Buffer) => createHash('sha256').update(content).digest('hex');
+    const image = await fetch(`${bench.url}/v1/modules/stated/builds/1.0.0/image`, { headers: { authorization: `Bearer ${bench.key}` } });
+    const statement = JSON.parse(Buffer.from(envelope.payload, 'base64').toString());
+    expect(statement).toEqual({
+      _type: 'https://in-toto.io/Statement/v1',
+      subject: [{ name: 'stated@1.0.0', digest: { sha256: sha256(Buffer.from(await image.arrayBuffer())) } }],
+      predicateType: 'https://slsa.dev/provenance/v1',
+      predicate: {
+        buildDefinition: {
+          buildType: 'urn:patchbay:build:v1',
+          externalParameters: { module: 'stated', version: '1.0.0', language: 'assemblyscript' },
+          internalParameters: { pushedBy: admin?.['id'] },
+          resolvedDependencies: [{ name: 'source', digest: { sha256: sha256(source) } }],
+        },
+        runDetails: {
+          builder: {
+            id: `urn:patchbay:${keyIdOf(publicKey).slice(7, 23)}`,
+            version: { assemblyscript: String(pushed.body['compiler']).split(' ')[1] },
+          },
+          metadata: {
+            invocationId: pushed.headers.get('x-request-id'),
+            startedOn: expect.any(String),
+            finishedOn: pushed.body['createdAt'],
+          },
+        },
+      },
+    });
+    expect(statement.predicate.runDetails.metadata.startedOn <= String(pushed.body['createdAt'])).toBe(true);
+    expect(pushed.body).toMatchObject({ pushedBy: admin?.['id'], signedBy: [keyIdOf(publicKey)] });
+  });
+
+  test('has a tag, and a build that is not there has none', async () => {
+    const path = '/v1/modules/stated/builds/1.0.0/provenance';
+    const read = await bench.get(path);
+    expect(read.headers.get('content-type')).toBe('application/json; charset=utf-8');
+    const known = await bench.get(path, { 'if-none-match': read.headers.get('etag') ?? '' });
+    expect(known).toMatchObject({ status: 304, body: { text: '' } });
+    expect(await bench.get('/v1/modules/stated/builds/9.9.9/provenance')).toMatchObject({
+      status: 404,
+      body: { detail: 'there is no build stated@9.9.9' },
+    });
+  });
+
+  test('is verified by the device, which says by whose signature', async () => {
+    await bench.push('proven', '1.0.0', workModule(1));
+    const [load] = await bench.load('proven', '1.0.0', [device]);
+    const { body } = await bench.get(`/v1/loads/${load?.['id']}`);
+    const [key] = await signingKeys();
+    expect(body).toMatchObject({
+      outcome: 'installed',
+      report: { steps: [{ step: 'received', operation: 200, facts: { signedBy: [key?.['keyId']] } }, {}, {}, {}, {}] },
+    });
+  });
+});
+
+const Row = z.object({ imageDigest: z.string(), envelope: z.string() });
+async function rowOf(module: string, version: string, database = bench.database): Promise<z.infer<typeof Row>> {
+  const [row] = await runSql(
+    database,
+    'SELECT "imageDigest", "envelope" FROM "Build" WHERE "module" = ? AND "version" = ?',
+    module,
+    version,
+  );
+  return Row.parse(row);
+}
+const setEnvelope = (module: string, envelope: string | null) =>
+  runSql(bench.database, `UPDATE "Build" SET "envelope" = ? WHERE "module" = ? AND "version" = '1.1.0'`, envelope, module);
+const changedEnvelope = (change: (envelope: Envelope) => Envelope) => async (module: string) =>
+  setEnvelope(module, JSON.stringify(change(JSON.parse((await rowOf(module, '1.1.0')).envelope))));
+
+const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
+  [
+    'a byte of the image',
+    async (module) => {
+      const { imageDigest } = await rowOf(module, '1.1.0');
+      const [image] = await byHand('SELECT "bytes" FROM "Image" WHERE "digest" = ?', imageDigest);
+      const bytes = z.instanceof(Uint8Array).parse(image?.['bytes']);
+      bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+      await byHand('UPDATE "Image" SET "bytes" = ? WHERE "digest" = ?', bytes, imageDigest);
+    },
+    /the image's digest is .* as ordered/,
+  ],
+  [
+    'a byte of the statement',
+    changedEnvelope((envelope) => {
+      const statement = Buffer.from(envelope.payload, 'base64').toString().replace('"pushedBy":"key_', '"pushedBy":"yek_');
+      return { ...envelope, payload: Buffer.from(statement).toString('base64') };
+    }),
+    /no key that this host trusts has signed the statement of .* as it is/,
+  ],
+  [
+    'a byte of the signature',
+    changedEnvelope((envelope) => ({
+      ...envelope,
+      signatures: envelope.signatures.map(({ keyid, sig }) => {
+        const bytes = Buffer.from(sig, 'base64');
+        bytes[0] = (bytes[0] ?? 0) ^ 1;
+        return { keyid, sig: bytes.toString('base64') };
+      }),
+    })),
+    /no key that this host trusts has signed/,
+  ],
+  [
+    'whose the signature is',
+    changedEnvelope((envelope) => {
+      const { privateKey } = generateKeyPairSync('ed25519');
+      const pem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+      return sealedBy(pem, envelope.payloadType, Buffer.from(envelope.payload, 'base64').toString());
+    }),
+    /no key that this host trusts has signed/,
+  ],
+  [
+    'whose the signature is, with that key among those of the service',
+    async (module) => {
+      const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+      const pem = publicKey.export({ format: 'pem', type: 'spki' }).toString();
+      const forger = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+      const [active] = await byHand('SELECT "keyId", "publicKey" FROM "SigningKey" WHERE "retiredAt" IS NULL');
+      // It vouches for the key of the service, which does not vouch for it.
+      const named = { keyId: String(active?.['keyId']), pem: String(active?.['publicKey']) };
+      const forActive = JSON.stringify(endorse(forger, named, new Date()));
+      await byHand(
+        `INSERT INTO "SigningKey" ("id", "keyId", "publicKey", "createdAt", "retiredAt", "predecessor") VALUES (?, ?, ?, ${timeInSql(1)}, ${timeInSql(2)}, ?)`,
+        `sgk_${'0'.repeat(31)}${(await byHand('SELECT * FROM "SigningKey"')).length}`,
+        keyIdOf(pem),
+        pem,
+        forActive,
+      );
+      await changedEnvelope(({ payloadType, payload }) => sealedBy(forger, payloadType, Buffer.from(payload, 'base64').toString()))(module);
+    },
+    /no key that this host trusts has signed/,
+  ],
+  ['the signatures, which are gone', changedEnvelope((envelope) => ({ ...envelope, signatures: [] })), /it names nobody/],
+  ['the type of the statement', changedEnvelope((envelope) => ({ ...envelope, payloadType: 'application/json' })), /cannot be read/],
+  [
+    'the statement for that of another build',
+    async (module) => setEnvelope(module, (await rowOf(module, '1.0.0')).envelope),
+    /states that the image is .*@1\.0\.0 .* and not .*@1\.1\.0/,
+  ],
+  [
+    'the image for that of another build, with its statement',
+    async (module) => {
+      const { imageDigest, envelope } = await rowOf(module, '1.0.0');
+      await setEnvelope(module, envelope);
+      await byHand(`UPDATE "Build" SET "imageDigest" = ? WHERE "module" = ? AND "version" = '1.1.0'`, imageDigest, module);
+    },
+    /states that the image is .*@1\.0\.0 .* and not .*@1\.1\.0/,
+  ],
+  ['the statement, which is gone', (module) => setEnvelope(module, null), /there is no statement of the build/],
+  ['the statement, which is none any more', (module) => setEnvelope(module, '{"payload'), /there is no statement/],
+];
+
+test.each(tamperings)('with another %s a build is refused, and the old version serves on', async (what, tamper, reason) => {
+  const module = `tampered-${tamperings.findIndex(([one]) => one === what)}`;
+  await bench.push(module, '1.0.0', workModule(1));
+  await bench.push(module, '1.1.0', workModule(2));
+  await bench.load(module, '1.0.0', [device]);
+  const before = (await bench.get(`/v1/devices/${device}`)).body['moduleTable'];
+  await tamper(module);
+  const [load] = await bench.load(module, '1.1.0', [device]);
+  expect(load).toMatchObject({ outcome: 'refused-image', reason: expect.stringMatching(reason) });
+  const { body } = await bench.get(`/v1/loads/${load?.['id']}`);
+  expect(body).toMatchObject({ report: { current: { version: '1.0.0' }, steps: [{ facts: { signedBy: [] } }, { step: 'refused' }, {}] } });
+  expect((await bench.get(`/v1/devices/${device}`)).body['moduleTable']).toEqual(before);
+  const program = await bench.post(`/v1/devices/${device}/programs`, { module, export: 'work', arguments: [1], calls: 1 });
+  await until('the old version has been called', async () => {
+    const { statistics } = (await bench.get(program.headers.get('location') ?? '')).body;
+    return JSON.stringify(statistics)?.includes('"lastResult":"2"') ?? false;
+  });
+  expect((await bench.get(`/v1/modules/${module}/builds`)).status).toBe(200);
+});
+
+test('what was in memory is put back after a restart only as it is stated', async () => {
+  const own = await new Bench().start();
+  try {
+    const stop = own.startHost('rack', 1);
+    const [one = ''] = await own.connectedDevices(1);
+    for (const module of ['whole', 'changed']) {
+      await own.push(module, '1.0.0', workModule(1));
+      await own.load(module, '1.0.0', [one]);
+    }
+    await stop();
+    const changed = { ...JSON.parse((await rowOf('changed', '1.0.0', own.database)).envelope), signatures: [] };
+    await runSql(own.database, `UPDATE "Build" SET "envelope" = ? WHERE "module" = 'changed'`, JSON.stringify(changed));
+    own.startHost('rack', 1);
+    const back = await until('the device has come up without what was changed', async () => {
+      const { body } = await own.get(`/v1/devices/${one}`);
+      return body['attachFailure'] !== null && body;
+    });
+    expect(back['attachFailure']).toMatch(/^changed@1\.0\.0: no key that this host trusts has signed/);
+    expect(back['moduleTable']).toMatchObject([{ module: 'whole', version: '1.0.0' }]);
+  } finally {
+    await own.close();
+  }
+});
+
+describe('builds from before there were statements', () => {
+  test('get theirs when the service starts, with who pushed them by the audit trail', async () => {
+    const { id, pushedBy } = (await bench.push('old', '1.0.0', workModule(1))).body;
+    const count = 1_100;
+    await bench.stop();
+    // More than are stated in one transaction.
+    const same = '"language", "compiler", "sourceDigest", "imageBytes", "interface", "createdAt"';
+    await byHand(`INSERT INTO "Build" ("id", "module", "version", "imageDigest", ${same})
+      WITH RECURSIVE copies (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM copies WHERE number < ${count - 1})
+      SELECT 'bld_${'0'.repeat(28)}' || (1000 + number), 'many', '1.0.' || number, 'sha256:' || number, ${same} FROM copies, "Build" WHERE "module" = 'old'`);
+    await byHand(`UPDATE "Build" SET "envelope" = NULL, "pushedBy" = NULL WHERE "module" = 'old'`);
+    await bench.start();
+    const envelope = await provenanceOf(bench, 'old', '1.0.0');
+    const key = (await signingKeys()).at(-1);
+    const signature = Buffer.from(envelope.signatures[0]?.sig ?? '', 'base64');
+    expect(verify(null, preAuthenticationEncoding(envelope), String(key?.['publicKey']), signature)).toBe(true);
+    expect((await bench.get('/v1/modules/old/builds/1.0.0')).body).toMatchObject({ pushedBy, signedBy: [key?.['keyId']] });
+    expect(itemsOf(await bench.get(`/v1/audit?action=build.stated&object=${id}`))).toMatchObject([
+      { actor: 'service', detail: { module: 'old', version: '1.0.0' } },
+    ]);
+    await bench.connectedDevices(2);
+    expect(await bench.load('old', '1.0.0', [device])).toMatchObject([{ outcome: 'installed' }]);
+    // Of these the audit trail does not tell: somebody else has put them there.
+    expect((await bench.get(`/v1/modules/many/builds/1.0.${count - 1}`)).body).toMatchObject({ pushedBy: null, signedBy: [] });
+    await bench.stop();
+    await bench.start();
+    expect(await provenanceOf(bench, 'old', '1.0.0')).toEqual(envelope);
+  });
+
+  test('are not stated with an image that they were not made with', async () => {
+    await bench.push('forged', '1.0.0', workModule(1));
+    await bench.push('forged', '1.1.0', workModule(2));
+    await bench.stop();
+    const { imageDigest } = await rowOf('forged', '1.0.0');
+    await byHand(`UPDATE "Build" SET "envelope" = NULL, "imageDigest" = ? WHERE "module" = 'forged' AND "version" = '1.1.0'`, imageDigest);
+    await bench.start();
+    await bench.connectedDevices(2);
+    expect((await bench.get('/v1/modules/forged/builds/1.1.0/provenance')).status).toBe(404);
+    expect(await bench.load('forged', '1.1.0', [device])).toMatchObject([{ outcome: 'refused-image' }]);
+  });
+});
+
+describe('when the service signs with another key', () => {
+  const rotate = (of: Bench) => of.post('/v1/signing-keys', undefined);
+
+  test('hosts that run load builds of before and after', async () => {
+    await bench.push('rotated', '1.0.0', workModule(1));
+    await rotate(bench);
+    await bench.push('rotated', '1.1.0', workModule(2));
+    const last = (await signingKeys()).at(-1);
+    expect((await bench.get('/v1/modules/rotated/builds/1.1.0')).body['signedBy']).toEqual([last?.['keyId']]);
+    expect(await bench.load('rotated', '1.0.0', [device, other])).toMatchObject([{ outcome: 'installed' }, { outcome: 'installed' }]);
+    const [load] = await bench.load('rotated', '1.1.0', [device, other]);
+    expect(load).toMatchObject({ outcome: 'replaced' });
+    const { body } = await bench.get(`/v1/loads/${load?.['id']}`);
+    expect(body).toMatchObject({ report: { steps: [{ facts: { signedBy: [last?.['keyId']] } }, {}, {}, {}, {}, {}, {}, {}] } });
+  });
+
+  test('a host with pinned keys trusts what these vouch for, and no key for which nobody does', async () => {
+    const own = await new Bench().start();
+    try {
+      const [first] = await signingKeys(own);
+      const stranger = generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' }).toString();
+      own.startHost('pinned', 1, {}, 100, [readPublicKey(String(first?.['publicKey']))]);
+      own.startHost('strange', 1, {}, 100, [readPublicKey(stranger)]);
+      own.startHost('trusting', 1);
+      const [pinned = '', strange = '', trusting = ''] = await own.connectedDevices(3);
+      const outcomes = async (version: string) => {
+        await own.push('tcp', version, workModule(1));
+        const loads = await own.load('tcp', version, [pinned, strange, trusting]);
+        return loads.map(({ outcome, reason }) => [outcome, reason]);
+      };
+      const untrusted = ['refused-image', expect.stringContaining('no key that this host trusts has signed')];
+      expect(await outcomes('1.0.0')).toEqual([['installed', null], untrusted, ['installed', null]]);
+      // Two times, so that the first vouches for the last only through the one between.
+      await rotate(own);
+      await rotate(own);
+      expect(await outcomes('1.1.0')).toEqual([['replaced', null], untrusted, ['replaced', null]]);
+      await own.push('old', '1.0.0', workModule(1));
+      await own.stop();
+      own.privateKeys.kept.clear();
+      own.isSigningKeyLost = true;
+      await own.start();
+      await own.connectedDevices(3);
+      expect(await outcomes('1.2.0')).toEqual([untrusted, untrusted, ['replaced', null]]);
+      expect(await own.load('old', '1.0.0', [pinned, trusting])).toMatchObject([{ outcome: 'installed' }, { outcome: 'installed' }]);
+      const before = await own.push('udp', '1.0.0', workModule(1));
+      expect((await signingKeys(own)).at(-1)).toMatchObject({ endorsement: null, keyId: Object(before.body['signedBy'])[0] });
+    } finally {
+      await own.close();
+    }
+  });
+});

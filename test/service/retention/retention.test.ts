@@ -1,0 +1,211 @@
+// What is not kept for ever: of old events the proof stays when they go, and only images go that no device has or can go back to.
+
+import fc from 'fast-check';
+import { afterEach, expect, test } from 'vitest';
+import { verifyExport } from '../../../src/proof/audit-export.ts';
+import { readPublicKey } from '../../../src/proof/ed25519.ts';
+import { provesConsistency, provesInclusion, readHash } from '../../../src/proof/merkle-tree.ts';
+import { Store } from '../../../src/service/database/store.ts';
+import { withinReach } from '../../../src/service/retention/retention.ts';
+import { Bench, bearer, itemsOf, until, workModule } from '../fixture.ts';
+
+let bench = new Bench();
+afterEach(async () => {
+  await bench.close();
+  bench = new Bench();
+});
+
+async function append(count: number): Promise<void> {
+  const store = await Store.open(bench.database);
+  const event = {
+    at: new Date(),
+    actor: 'a',
+    action: 'device.relabelled',
+    object: 'b',
+    outcome: 'succeeded' as const,
+    requestId: '',
+    detail: {},
+  };
+  await store.transaction((records) => records.audit.append(Array.from({ length: count }, () => event)));
+  await store.close();
+}
+
+const download = (query = '') => fetch(`${bench.url}/v1/audit/export${query}`, { headers: bearer(bench.key) });
+const exported = async (query = '') => (await (await download(query)).text()).split('\n').filter((line) => line !== '');
+const makeCheckpoint = async () => (await bench.post('/v1/audit/checkpoints', undefined)).body;
+const hashesOf = (body: Record<string, unknown>) =>
+  Array.isArray(body['hashes']) ? body['hashes'].map((hash) => readHash(String(hash))) : [];
+
+async function* joined(...exports: readonly (readonly string[])[]): AsyncGenerator<string> {
+  for (const [index, lines] of exports.entries()) yield* index === 0 ? lines : lines.slice(1);
+}
+
+test('old events go once a checkpoint has them, in whole tiles, and stay proven', async () => {
+  await bench.start();
+  const pinned = readPublicKey(String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['publicKey']));
+  // The event that tells of it is pruned too.
+  await bench.post('/v1/signing-keys', undefined);
+  await append(700);
+  const before = await makeCheckpoint();
+  const archive = await exported();
+  const archived: { number: number; hash: string }[] = archive.slice(1).map((line) => JSON.parse(line));
+  await bench.stop();
+  bench.retention = { ...bench.retention, interval: 20, keepEvents: 1 };
+  await bench.start();
+  const start = await until('two tiles are pruned', async () => {
+    // One in whose midst they are pruned is cut off.
+    const [line = '{}'] = await exported().catch(() => []);
+    const found: { after: number } = JSON.parse(line);
+    return found.after === 512 ? found : null;
+  });
+  const after = await makeCheckpoint();
+  const rest = await exported();
+  expect(JSON.parse(rest[1] ?? '')).toMatchObject({ number: 513, previous: archived[511]?.hash });
+  const request = { checkpoints: [String(before['note']), String(after['note'])], keys: [pinned], isPartial: false };
+  expect(await verifyExport(joined(rest), request)).toMatchObject({ kind: 'whole', first: 513, checkpoint: { size: after['size'] } });
+  // With what was kept elsewhere, the trail is whole from its beginning.
+  const later = await exported(`?after=${archived.length}`);
+  expect(await verifyExport(joined(archive, later), request)).toMatchObject({
+    kind: 'whole',
+    first: 1,
+    checkpoint: { size: after['size'] },
+  });
+  // An event that nobody pruned is missed at the beginning as well.
+  const { previous: _, ...shorter } = JSON.parse((await exported('?after=600'))[0] ?? '');
+  const cut = [JSON.stringify({ ...shorter, previous: archived[599]?.hash }), ...(await exported('?after=600')).slice(1)];
+  expect(await verifyExport(joined(cut), request)).toMatchObject({ kind: 'bad', first: 600 });
+
+  const [size, root] = [Number(after['size']), readHash(String(after['root']))];
+  const inclusion = (await bench.get(`/v1/audit/checkpoints/${size}/proof?event=17`)).body;
+  expect(inclusion['hash']).toBe(archived[16]?.hash);
+  expect(provesInclusion(readHash(archived[16]?.hash ?? ''), 16, size, hashesOf(inclusion), root)).toBe(true);
+  const from = Number(before['size']);
+  const consistency = (await bench.get(`/v1/audit/checkpoints/${size}/proof?from=${from}`)).body;
+  expect(provesConsistency(from, size, hashesOf(consistency), readHash(String(before['root'])), root)).toBe(true);
+
+  expect(start.after % 256).toBe(0);
+  expect((await download('?after=17')).status).toBe(410);
+  expect((await bench.get('/v1/events?after=17')).body).toMatchObject({
+    type: 'urn:patchbay:problem:pruned',
+    detail: expect.stringContaining('512'),
+  });
+  const prunings = itemsOf(await bench.get('/v1/audit?action=audit.pruned'));
+  expect(prunings).toEqual([
+    expect.objectContaining({ actor: 'service', detail: { after: 0, through: 512, checkpoint: expect.any(Number) } }),
+  ]);
+});
+
+test('events that are not old, or that nothing would prove, stay', async () => {
+  bench.retention = { ...bench.retention, interval: 5, keepEvents: 3_600_000, keepImages: 1 };
+  await bench.start();
+  await append(600);
+  await makeCheckpoint();
+  // Images are looked at after the events.
+  for (const minor of [0, 1]) await bench.push('udp', `1.${minor}.0`, sourceOf(minor));
+  await until('the image of udp 1.0.0 is pruned', () => isPruned(0, 'udp'));
+  expect(JSON.parse((await exported())[0] ?? '')).toMatchObject({ after: 0 });
+});
+
+const sourceOf = (minor: number) => workModule(minor);
+const imageStatus = async (minor: number, module = 'tcp') => (await bench.get(`/v1/modules/${module}/builds/1.${minor}.0/image`)).status;
+const isPruned = async (minor: number, module = 'tcp') => {
+  const { body } = await bench.get(`/v1/modules/${module}/builds/1.${minor}.0`);
+  return JSON.stringify(body['image']).includes('"prunedAt":null') ? false : 'pruned';
+};
+
+test('an image goes that no device has or can go back to, and comes back when its source is pushed again', async () => {
+  await bench.start();
+  bench.startHost('rack', 2);
+  const [first = '', second = ''] = await bench.connectedDevices(2);
+  for (const minor of [0, 1, 2, 3, 4]) await bench.push('tcp', `1.${minor}.0`, sourceOf(minor));
+  for (const minor of [0, 1]) await bench.push('udp', `1.${minor}.0`, sourceOf(minor));
+  for (const minor of [0, 1, 2, 3]) await bench.load('tcp', `1.${minor}.0`, [first]);
+  for (const minor of [1, 3]) await bench.load('tcp', `1.${minor}.0`, [second]);
+  const program = await bench.post(`/v1/devices/${first}/programs`, {
+    name: 'caller',
+    module: 'tcp',
+    export: 'work',
+    arguments: ['5'],
+    threads: 1,
+  });
+  expect(program.status).toBe(202);
+  await bench.stop();
+  bench.retention = { interval: 20, keepEvents: null, keepImages: 1, keepVersions: 1 };
+  await bench.start();
+  // The first device can go back to 1.2, and the second to 1.1; 1.4 is the newest of all.
+  await until('the image of 1.0.0 is pruned', () => isPruned(0));
+  await until('the image of udp 1.0.0 is pruned', () => isPruned(0, 'udp'));
+  expect(await Promise.all([1, 2, 3, 4].map((minor) => imageStatus(minor)))).toEqual([200, 200, 200, 200]);
+  expect(await imageStatus(1, 'udp')).toBe(200);
+
+  expect((await bench.get('/v1/modules/tcp/builds/1.0.0/image')).body).toMatchObject({ type: 'urn:patchbay:problem:image-pruned' });
+  const policy = { versionPolicy: 'downgrade', downgradeReason: 'to see' };
+  const refused = await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [first], ...policy });
+  expect(refused).toMatchObject({
+    status: 409,
+    body: { type: 'urn:patchbay:problem:image-pruned', detail: expect.stringContaining('push the same source') },
+  });
+  expect((await bench.push('tcp', '1.0.0', sourceOf(7))).status).toBe(409);
+  const before = itemsOf(await bench.get('/v1/audit?action=build.image-pruned'));
+  expect(before.map(({ detail }) => JSON.stringify(detail)).filter((detail) => detail.includes('"tcp"'))).toHaveLength(1);
+
+  await bench.stop();
+  bench.retention = { ...bench.retention, keepImages: 3_600_000 };
+  await bench.start();
+  expect((await bench.push('tcp', '1.0.0', sourceOf(0))).status).toBe(200);
+  expect(await isPruned(0)).toBe(false);
+  await bench.connectedDevices(2);
+  expect(await bench.load('tcp', '1.0.0', [first], policy)).toMatchObject([{ outcome: expect.stringMatching(/^replaced/) }]);
+  expect(itemsOf(await bench.get('/v1/audit?action=build.image-restored'))).toHaveLength(1);
+});
+
+test('the image of a load that waits for its host, and the driver of a program that runs, stay', async () => {
+  await bench.start();
+  const stopHost = bench.startHost('rack', 1);
+  const [device = ''] = await bench.connectedDevices(1);
+  for (const minor of [0, 1, 2]) await bench.push('tcp', `1.${minor}.0`, sourceOf(minor));
+  await bench.load('tcp', '1.0.0', [device]);
+  await bench.post(`/v1/devices/${device}/programs`, { name: 'caller', module: 'tcp', export: 'work', arguments: ['5'], threads: 1 });
+  await stopHost();
+  const { body } = await bench.post('/v1/loads', { module: 'tcp', version: '1.1.0', devices: [device] });
+  await bench.push('udp', '1.0.0', sourceOf(0));
+  await bench.push('udp', '1.1.0', sourceOf(1));
+  await bench.stop();
+  bench.retention = { interval: 20, keepEvents: null, keepImages: 1, keepVersions: 1 };
+  await bench.start();
+  await until('the image of udp 1.0.0 is pruned', () => isPruned(0, 'udp'));
+  bench.startHost('rack', 1);
+  await until('the load has its outcome', async () => {
+    const [load] = itemsOf(await bench.get(`/v1/loads?batch=${body['batch']}`));
+    return load?.['outcome'] === 'replaced' || load?.['outcome'] === 'replaced-interrupting';
+  });
+  await until('the program runs in the new version', async () => {
+    const [running] = itemsOf(await bench.get(`/v1/devices/${device}/programs`));
+    return running?.['state'] === 'running';
+  });
+});
+
+test('within reach are the newest versions of each device and module', () => {
+  const stay = fc.record({
+    deviceId: fc.constantFrom('d1', 'd2'),
+    module: fc.constantFrom('tcp', 'udp'),
+    imageDigest: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
+  });
+  fc.assert(
+    fc.property(fc.array(stay, { maxLength: 40 }), fc.integer({ min: 1, max: 3 }), (history, keepVersions) => {
+      const stays = new Map(history.map((one, newest) => [JSON.stringify(one), { ...one, newest }]));
+      const expected = new Set<string>();
+      for (const deviceId of ['d1', 'd2'])
+        for (const module of ['tcp', 'udp']) {
+          const had = new Set(
+            history
+              .filter((one) => one.deviceId === deviceId && one.module === module)
+              .map(({ imageDigest }) => imageDigest)
+              .toReversed(),
+          );
+          for (const digest of [...had].slice(0, keepVersions + 1)) expected.add(digest);
+        }
+      expect(withinReach([...stays.values()], keepVersions)).toEqual(expected);
+    }),
+  );
+});

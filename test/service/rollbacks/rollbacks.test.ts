@@ -1,0 +1,122 @@
+// Rollbacks as they are kept: with their answers, and however much a device has gone through.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Control } from '../../../src/service/control.ts';
+import { Store } from '../../../src/service/database/store.ts';
+import { newDatabase } from '../../databases.ts';
+import { usualSettings } from '../../usual-settings.ts';
+
+const settings = { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...usualSettings() };
+const at = new Date('2026-11-23T09:30:00.000Z');
+
+let folder: string;
+let database: string;
+let control: Control;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-rollbacks-'));
+  database = await newDatabase(folder);
+  control = await Control.open(database, settings);
+});
+afterEach(async () => {
+  await control.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const policy = {
+  strategy: 'inject',
+  invalidation: 'nx',
+  drainMilliseconds: null,
+  versionPolicy: 'different',
+  downgradeReason: null,
+  similarityPolicy: 'require',
+} as const;
+
+/** Makes a device into which loads have brought these minor versions, one a second; a negative one by a rollback. */
+async function makeDevice(id: string, ...minors: readonly number[]): Promise<void> {
+  const store = await Store.open(database);
+  const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 9, registeredAt: at, tokenDigest: null, unreachableSince: null };
+  const loaded = minors.map((minor, index) => {
+    const [version, loadId, moment] = [`1.${Math.abs(minor)}.0`, `${id}-${index}`, new Date(at.getTime() + index * 1_000)];
+    const common = { deviceId: id, module: 'tcp', version };
+    const made = {
+      batchId: 'b',
+      buildId: version,
+      ...policy,
+      state: 'completed',
+      requestedAt: moment,
+      requestedBy: null,
+      deadlineAt: null,
+    };
+    return {
+      load: { id: loadId, ...common, ...made, rollback: minor < 0, rolloutId: null },
+      stay: { ...common, imageDigest: '', loadId, requestedBy: null, address: '0x1000', pages: 1, enteredAt: moment },
+    };
+  });
+  const current = loaded.at(-1)?.stay;
+  await store.transaction(async (records) => {
+    await records.hosts.save(host);
+    await records.devices.create([{ id, name: id, hostId: 'h', labels: {}, createdAt: at, ramPages: 16 }]);
+    for (const version of new Set(loaded.map(({ stay }) => stay.version))) {
+      if ((await records.builds.find('tcp', version)) !== null) continue;
+      const made = { module: 'tcp', version, language: 'wat', compiler: '', interface: {}, pushedBy: null, envelope: null, createdAt: at };
+      await records.builds.create({ id: version, ...made, sourceDigest: '', imageDigest: `sha256:${'0'.repeat(64)}`, imageBytes: 1 });
+    }
+    await records.loads.create(loaded.map(({ load }) => load));
+    await records.history.enter(loaded.map(({ stay }) => stay));
+    if (current !== undefined)
+      await records.devices.setModules([{ deviceId: id, module: 'tcp', version: current.version, imageDigest: '', loadedAt: at }]);
+  });
+  await store.close();
+}
+
+const repeatable = { actor: 'key_1', sealedBy: null, key: 'k', route: 'POST /v1/rollbacks', body: '{}' };
+const answer = { status: 202, contentType: 'application/json', location: '/v1/loads/1' };
+const device = 'dev_00000000000000000000000000000001';
+
+const rollBack = (to: string | null = null, request = repeatable) =>
+  control.rollbacks.request(
+    {
+      module: 'tcp',
+      to,
+      reason: 'a test',
+      whereNone: 'refuse',
+      strategy: 'inject',
+      invalidation: 'nx',
+      drainMilliseconds: null,
+      similarityPolicy: 'warn',
+      deadlineSeconds: 60,
+      supersede: false,
+      selector: { devices: [device] },
+    },
+    { actor: 'key_1', requestId: 'req_test', repeatable: request },
+    ({ batch }) => ({ ...answer, body: batch }),
+  );
+
+test('a rollback and its answer are on disk together', async () => {
+  await makeDevice(device, 0, 1);
+  await control.answers.begin(repeatable);
+  const { batch, loads } = await rollBack();
+  expect(loads).toMatchObject([{ device, version: '1.0.0' }]);
+  // The service is gone before it has answered.
+  await control.close();
+  control = await Control.open(database, settings);
+  expect(await control.answers.begin(repeatable)).toMatchObject({ ...answer, body: batch });
+});
+
+const upTo = (last: number) => Array.from({ length: last + 1 }, (_, minor) => minor);
+
+test('of a device that has gone through more than is looked at, the version before is found among the newest', async () => {
+  await makeDevice(device, ...upTo(70));
+  expect((await rollBack()).loads).toMatchObject([{ version: '1.69.0' }]);
+  // One that is named is found however long ago it was there.
+  expect((await rollBack('1.0.0', { ...repeatable, key: 'another' })).loads).toMatchObject([{ version: '1.0.0' }]);
+});
+
+test('a device that has gone back further than is looked at does not go forward again', async () => {
+  const back = upTo(54).map((step) => -(69 - step));
+  await makeDevice(device, ...upTo(70), ...back);
+  await expect(rollBack()).rejects.toMatchObject({ kind: 'nothing-to-roll-back', message: expect.stringContaining('newest 50 loads') });
+});

@@ -1,0 +1,140 @@
+// What a rollout does about devices that it can request no loads for, and about the images that it has yet to bring.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { newIdentifier } from '../../../src/protocol/identifiers.ts';
+import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
+import { Store } from '../../../src/service/database/store.ts';
+import type { NewLoad } from '../../../src/service/loads/repository.ts';
+import { requestLoads } from '../../../src/service/rollouts/load-requests.ts';
+import { type RolloutPlan, usualThresholds } from '../../../src/service/rollouts/plan.ts';
+import { viewOf } from '../../../src/service/rollouts/standing.ts';
+import { newDatabase } from '../../databases.ts';
+import { usualPolicy, usualTerms } from '../usual-terms.ts';
+
+let folder: string;
+let store: Store;
+const now = new Date();
+let ids: string[];
+const digest = (digit: string) => `sha256:${digit.repeat(64)}`;
+
+const plan: RolloutPlan = {
+  name: null,
+  selector: { devices: 3, labels: null, runningVersion: null },
+  waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: { ...usualThresholds } }],
+  terms: usualTerms,
+  devicesInFlight: 100,
+  loadsPerMinute: 60,
+  onFailure: 'pause',
+  rollbackDeadlineSeconds: 600,
+  startAt: null,
+  window: null,
+  whenBusy: 'refuse',
+};
+
+/** A rollout of 2.0.0 to three devices that have 1.0.0. */
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'patchbay-rollouts-'));
+  store = await Store.open(await newDatabase(folder));
+  const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 9, registeredAt: now, tokenDigest: null, unreachableSince: null };
+  await store.transaction(async ({ hosts, devices, builds, rollouts }) => {
+    await hosts.save(host);
+    ids = [1, 2, 3].map(() => newIdentifier('device'));
+    await devices.create(ids.map((id) => ({ id, name: id, hostId: 'h', ramPages: 16, createdAt: now, labels: {} })));
+    for (const [version, image] of [
+      ['1.0.0', digest('1')],
+      ['2.0.0', digest('2')],
+      ['3.0.0', digest('3')],
+    ] as const) {
+      const made = { module: 'tcp', version, language: 'wat', compiler: '', interface: {}, pushedBy: null, envelope: null, createdAt: now };
+      await builds.create({ id: version, ...made, sourceDigest: '', imageDigest: image, imageBytes: 1 });
+    }
+    const rollout = { id: 'r', module: 'tcp', version: '2.0.0', plan, state: 'running', reason: null, rollbackOf: null, requestedAt: now };
+    const times = { requestedBy: 'key_a', startedAt: now, endedAt: null, nextLoadAt: null, joinableUntil: null };
+    await rollouts.create({ ...rollout, ...times }, [{ number: 1, state: 'loading', startedAt: now }]);
+    const device = { wave: 1, version: '2.0.0', state: 'waiting', reason: null, previousVersion: '1.0.0' };
+    await rollouts.addDevices(
+      'r',
+      ids.map((deviceId, index) => ({ ...device, deviceId, position: index + 1 })),
+    );
+  });
+});
+afterEach(async () => {
+  await store.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const request = (count: number) =>
+  store.transaction(async (records) => {
+    const record = await records.rollouts.find('r');
+    if (record === null) throw new Error('there is no rollout');
+    return requestLoads(records, await viewOf(records, record, now), { wave: 1, count }, now);
+  });
+
+async function devicesOf() {
+  const page = { sort: 'number', order: 'asc', limit: 10, after: null } as const;
+  return withoutMarks(await store.records.rollouts.devices({ rolloutId: 'r' }, page));
+}
+
+test('as many loads are requested as are asked for, in the order of the devices', async () => {
+  expect(await request(2)).toEqual(['h', 'h']);
+  expect((await devicesOf()).map(({ deviceId, state, attempts }) => [deviceId, state, attempts])).toEqual([
+    [ids[0], 'loading', 1],
+    [ids[1], 'loading', 1],
+    [ids[2], 'waiting', 0],
+  ]);
+  const [first] = await devicesOf();
+  const load = await store.records.loads.find(first?.loadId ?? '');
+  expect(load).toMatchObject({ deviceId: ids[0], version: '2.0.0', rolloutId: 'r', requestedBy: 'key_a', rollback: false });
+  // At one a second, the third has its turn two seconds later.
+  expect((await store.records.rollouts.find('r'))?.nextLoadAt?.getTime()).toBe(now.getTime() + 2_000);
+});
+
+test('a device for which as many loads wait as may has failed, and the others get theirs', async () => {
+  const waiting = (index: number): NewLoad => ({
+    id: `l${index}`,
+    batchId: 'b',
+    deviceId: ids[1] ?? '',
+    buildId: '1.0.0',
+    module: 'udp',
+    version: '1.0.0',
+    ...usualPolicy,
+    state: 'queued',
+    requestedAt: now,
+    requestedBy: null,
+    rollback: false,
+    rolloutId: null,
+    deadlineAt: null,
+  });
+  await store.transaction(({ loads }) => loads.create(Array.from({ length: 100 }, (_, index) => waiting(index))));
+  expect(await request(3)).toEqual(['h', 'h']);
+  const [, full] = await devicesOf();
+  expect(full).toMatchObject({
+    deviceId: ids[1],
+    state: 'failed',
+    reason: expect.stringContaining(`100 loads wait for the device ${ids[1]}`),
+  });
+  expect((await devicesOf()).map(({ state }) => state)).toEqual(['loading', 'failed', 'loading']);
+  const events = await store.records.audit.list(
+    { action: 'rollout.devices-failed' },
+    { sort: 'time', order: 'desc', limit: 5, after: null },
+  );
+  expect(events).toMatchObject([{ object: 'r', outcome: 'failed', detail: { devices: 1 } }]);
+});
+
+test('devices fail whose build has lost its image', async () => {
+  await store.transaction(({ images }) => images.setPruned([digest('2')], now));
+  expect(await request(3)).toEqual([]);
+  for (const device of await devicesOf())
+    expect(device).toMatchObject({ state: 'failed', attempts: 0, reason: expect.stringContaining('push its source again') });
+});
+
+test('images that an open rollout has yet to bring, or may have to bring back, are needed', async () => {
+  const used = () => store.records.images.inUse();
+  // The newest of a module always is.
+  expect(await used()).toEqual(new Set([digest('1'), digest('2'), digest('3')]));
+  await store.transaction(({ rollouts }) => rollouts.change('r', { endedAt: now }));
+  expect(await used()).toEqual(new Set([digest('3')]));
+});

@@ -1,0 +1,148 @@
+// The key that the service signs with: made at its first start, replaced by one for which it vouches, and missed when it is gone.
+
+import { createPublicKey, verify } from 'node:crypto';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { z } from 'zod';
+import { type Verification, verifyExport } from '../../../src/proof/audit-export.ts';
+import { readCheckpoint, writeCheckpoint } from '../../../src/proof/checkpoint.ts';
+import { publicPartOf, readPublicKey, signWith } from '../../../src/proof/ed25519.ts';
+import { SigningKeyError } from '../../../src/service/signing-keys/signing-keys.ts';
+import { Bench, bearer, itemsOf } from '../fixture.ts';
+
+let bench: Bench;
+beforeEach(async () => {
+  bench = await new Bench().start();
+});
+afterEach(() => bench.close());
+
+const SigningKey = z.object({
+  id: z.string(),
+  keyId: z.string(),
+  publicKey: z.string(),
+  verifierKey: z.string(),
+  retiredAt: z.string().nullable(),
+  endorsement: z
+    .object({ payloadType: z.string(), payload: z.string(), signatures: z.tuple([z.object({ keyid: z.string(), sig: z.string() })]) })
+    .nullable(),
+});
+const keys = async () => itemsOf(await bench.get('/v1/signing-keys?order=asc')).map((item) => SigningKey.parse(item));
+
+async function rotate() {
+  const { status, headers, body } = await bench.post('/v1/signing-keys', undefined);
+  expect(status).toBe(201);
+  const key = SigningKey.parse(body);
+  expect(headers.get('location')).toBe(`/v1/signing-keys/${key.id}`);
+  expect((await bench.get(`/v1/signing-keys/${key.id}`)).body).toEqual(body);
+  return key;
+}
+
+const checkpoint = async () => String((await bench.post('/v1/audit/checkpoints', undefined)).body['note']);
+
+async function verifyTrail(checkpoints: readonly string[], pinned: readonly string[]): Promise<Verification> {
+  const response = await fetch(`${bench.url}/v1/audit/export`, { headers: bearer(bench.key) });
+  async function* lines() {
+    yield* (await response.text()).split('\n');
+  }
+  return verifyExport(lines(), { checkpoints, keys: pinned.map(readPublicKey), isPartial: false });
+}
+
+test('the first start makes a key, of which the database has only the public part, and a restart goes on with it', async () => {
+  const [first, ...others] = await keys();
+  expect(others).toEqual([]);
+  expect(first).toMatchObject({ retiredAt: null, endorsement: null });
+  expect([...bench.privateKeys.kept.keys()]).toEqual([first?.id]);
+  expect(publicPartOf([...bench.privateKeys.kept.values()][0] ?? '')).toEqual({ keyId: first?.keyId, pem: first?.publicKey });
+  await bench.stop();
+  await bench.start();
+  expect(await keys()).toEqual([first]);
+  expect(await verifyTrail([await checkpoint()], [first?.publicKey ?? ''])).toMatchObject({
+    kind: 'whole',
+    checkpoint: { keyId: first?.keyId },
+  });
+});
+
+test('a key vouches for the one that replaces it, and its private part is gone', async () => {
+  const [first] = await keys();
+  const second = await rotate();
+  expect([...bench.privateKeys.kept.keys()]).toEqual([second.id]);
+  expect((await keys()).map(({ id, retiredAt }) => [id, retiredAt === null])).toEqual([
+    [first?.id, false],
+    [second.id, true],
+  ]);
+  // As DSSE has it, without any code of the service's.
+  const { payloadType, payload, signatures } = second.endorsement ?? { payloadType: '', payload: '', signatures: [{ keyid: '', sig: '' }] };
+  const bytes = Buffer.from(payload, 'base64');
+  const signed = Buffer.concat([Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${bytes.length} `), bytes]);
+  expect(signatures[0].keyid).toBe(first?.keyId);
+  expect(verify(null, signed, createPublicKey(first?.publicKey ?? ''), Buffer.from(signatures[0].sig, 'base64'))).toBe(true);
+  expect(JSON.parse(bytes.toString())).toMatchObject({ keyId: second.keyId, publicKey: second.publicKey });
+  const [event] = itemsOf(await bench.get(`/v1/audit?object=${second.id}`));
+  expect(event).toMatchObject({ action: 'signing-key.created', detail: { keyId: second.keyId, endorsement: { keyid: first?.keyId } } });
+});
+
+test('who trusts the first key trusts every checkpoint, however often the key was replaced', async () => {
+  const [first] = await keys();
+  const notes = [await checkpoint()];
+  for (const _ of [1, 2, 3]) {
+    await rotate();
+    notes.push(await checkpoint());
+  }
+  expect(new Set((await keys()).map(({ verifierKey }) => verifierKey.split('+')[0])).size).toBe(1);
+  const newest = (await keys()).at(-1);
+  expect(await verifyTrail(notes, [first?.publicKey ?? ''])).toMatchObject({ kind: 'whole', checkpoint: { keyId: newest?.keyId } });
+  // Trust does not run backwards.
+  expect(await verifyTrail(notes, [newest?.publicKey ?? ''])).toMatchObject({ kind: 'unproven' });
+  expect(await verifyTrail(notes.slice(-1), [newest?.publicKey ?? ''])).toMatchObject({ kind: 'whole' });
+});
+
+test('a repeated request replaces the key once', async () => {
+  const headers = { 'idempotency-key': 'once' };
+  const [one, two] = [await bench.post('/v1/signing-keys', undefined, headers), await bench.post('/v1/signing-keys', undefined, headers)];
+  expect(two.body).toEqual(one.body);
+  expect(await keys()).toHaveLength(2);
+});
+
+test('what a key signs after it was replaced proves nothing', async () => {
+  const [first] = await keys();
+  const stolen = bench.privateKeys.kept.get(first?.id ?? '') ?? '';
+  await rotate();
+  const honest = readCheckpoint(await checkpoint());
+  if (honest === null) throw new Error('no checkpoint');
+  const forged = writeCheckpoint(honest, publicPartOf(stolen), (message) => signWith(stolen, message));
+  expect(await verifyTrail([forged], [first?.publicKey ?? ''])).toMatchObject({
+    kind: 'unproven',
+    why: expect.stringContaining('had been replaced'),
+  });
+});
+
+test('a key that is gone is missed, and another is made only where it is said to be lost', async () => {
+  const [first] = await keys();
+  const before = await checkpoint();
+  await bench.stop();
+  bench.privateKeys.kept.clear();
+  await expect(bench.start()).rejects.toThrow(SigningKeyError);
+  bench.isSigningKeyLost = true;
+  await bench.start();
+  const [, second] = await keys();
+  expect(second).toMatchObject({ endorsement: null, retiredAt: null });
+  const after = await checkpoint();
+  expect(await verifyTrail([before], [first?.publicKey ?? ''])).toMatchObject({ kind: 'whole' });
+  expect(await verifyTrail([before, after], [first?.publicKey ?? ''])).toMatchObject({ kind: 'unproven' });
+  expect(await verifyTrail([before, after], [first?.publicKey ?? '', second?.publicKey ?? ''])).toMatchObject({ kind: 'whole' });
+  // Said once more of a key that is there, it changes nothing.
+  await bench.stop();
+  await bench.start();
+  expect(await keys()).toHaveLength(2);
+});
+
+test('another key in the place of the one that was kept is not taken for it', async () => {
+  const [first] = await keys();
+  await rotate();
+  const [, second] = await keys();
+  await bench.stop();
+  const other = await new Bench().start();
+  bench.privateKeys.kept.set(second?.id ?? '', [...other.privateKeys.kept.values()][0] ?? '');
+  await other.close();
+  await expect(bench.start()).rejects.toThrow(/is another key/);
+  expect(first?.id).not.toBe(second?.id);
+});
