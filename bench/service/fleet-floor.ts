@@ -2,10 +2,10 @@
 
 import Database from 'better-sqlite3';
 import { LoadPolicy } from '../../src/protocol/load-report.ts';
-import { service } from '../../src/service/context.ts';
 import { chunksOf } from '../../src/service/database/chunks.ts';
 import { logPages } from '../../src/service/database/sqlite/engine.ts';
 import { newOrder } from '../../src/service/orders/orders.ts';
+import { service } from '../../src/service/requester.ts';
 import type { DatabaseView } from './database-view.ts';
 import type { Installation } from './installation.ts';
 

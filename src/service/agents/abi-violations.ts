@@ -1,7 +1,7 @@
 // The findings of the ABI test that devices report: each is kept and told once, however often a state tells of it.
 
 import type { AbiViolation } from '../../protocol/device-state.ts';
-import type { AuditEntry } from '../context.ts';
+import type { AuditEntry } from '../audit-entry.ts';
 import type { Records } from '../database/records.ts';
 import { notAfter } from './reported-times.ts';
 

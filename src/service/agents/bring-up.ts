@@ -3,7 +3,6 @@
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
 import { ProgramId } from '../../protocol/identifiers.ts';
-import type { Requester } from '../context.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { Records } from '../database/records.ts';
 import { inSlices } from '../database/slices.ts';
@@ -11,6 +10,7 @@ import type { DeviceModuleRecord, DeviceRecord } from '../devices/repository.ts'
 import { newOrder, readOrder, renewedOrder, toProgramOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
 import type { ProgramRecord, StartedProgram } from '../programs/repository.ts';
+import type { Requester } from '../requester.ts';
 
 /** Orders read at once. */
 const ordersAtOnce = 500;

@@ -3,7 +3,7 @@
 
 import type { DeviceState, ModuleTableEntry } from '../../protocol/device-state.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
-import type { AuditEntry } from '../context.ts';
+import type { AuditEntry } from '../audit-entry.ts';
 import { DamagedItem } from '../database/damaged-rows.ts';
 import type { Records } from '../database/records.ts';
 import type { InstalledModule, NewDeviceModule } from '../devices/repository.ts';

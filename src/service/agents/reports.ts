@@ -2,13 +2,14 @@
 
 import type { Order, OrderOf, Report } from '../../protocol/agent.ts';
 import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
-import { type AuditEntry, audit, type Requester } from '../context.ts';
+import { type AuditEntry, audit } from '../audit-entry.ts';
 import { DamagedItem } from '../database/damaged-rows.ts';
 import type { Records } from '../database/records.ts';
 import { isLoaded, keepLoaded, keepOutrun, keepPutBack } from '../history/stays.ts';
 import { auditOutcomeOf } from '../loads/outcomes.ts';
 import { type LoadOrder, readOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
+import type { Requester } from '../requester.ts';
 import { settleReported } from '../rollouts/settlement.ts';
 import { applyViolations } from './abi-violations.ts';
 import { stoppedStatistics } from './bring-up.ts';

@@ -3,9 +3,9 @@
 import type { ExportStart } from '../../proof/audit-export.ts';
 import { Envelope } from '../../proof/envelope.ts';
 import { hashText, wholeSubtrees } from '../../proof/merkle-tree.ts';
-import { type PageOf, readMarkedPage } from '../context.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
+import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { UnreadableRow } from '../database/unreadable.ts';

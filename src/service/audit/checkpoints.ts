@@ -3,9 +3,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { writeCheckpoint } from '../../proof/checkpoint.ts';
 import { consistencyProof, type Hash, inclusionProof, isSameHash, type ReadSubtree, rootOf } from '../../proof/merkle-tree.ts';
-import { type PageOf, readMarkedPage } from '../context.ts';
+import { linkFault } from '../database/audit-chain.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
+import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { UnreadableRow } from '../database/unreadable.ts';
@@ -14,7 +15,6 @@ import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import type { CheckpointRecord } from './checkpoint-repository.ts';
 import { numberOf } from './events.ts';
 import { fillTiles, subtreeReader } from './merkle-tiles.ts';
-import { linkFault } from './repository.ts';
 
 /** Events read at once. */
 const batchSize = 500;

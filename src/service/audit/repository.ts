@@ -1,10 +1,10 @@
 // The audit trail: who did what to which object, when.
 
-import { type AuditOutcome, hashOfEvent, type KeptEvent, toldEvent, wellFormed } from '../../proof/audit-event.ts';
-import type { JsonObject } from '../../proof/canonical-json.ts';
-import { type Hash, isSameHash } from '../../proof/merkle-tree.ts';
+import { wellFormed } from '../../proof/audit-event.ts';
+import type { Hash } from '../../proof/merkle-tree.ts';
+import { hashOfRecord } from '../database/audit-chain.ts';
 import { readInChunks } from '../database/chunks.ts';
-import type { Committed } from '../database/committed.ts';
+import type { Committed, NewAuditEvent } from '../database/committed.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { AuditEventModel, AuditHeadModel } from '../database/generated/models.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
@@ -15,10 +15,6 @@ import { change, insertion, Query, type Statements } from '../database/statement
 const longestWait = 60_000;
 
 export type AuditRecord = AuditEventModel;
-export type NewAuditEvent = Omit<AuditEventModel, 'number' | 'previous' | 'hash' | 'outcome' | 'detail'> & {
-  readonly outcome: AuditOutcome;
-  readonly detail: JsonObject;
-};
 /** Where the trail ends, and up to where it has been pruned. */
 export type AuditHead = Omit<AuditHeadModel, 'id'>;
 export type AuditFilter = TimeRange & {
@@ -173,22 +169,4 @@ export class AuditRecords {
   async newest(): Promise<number> {
     return (await this.head()).number;
   }
-}
-
-/**
- * Why an event is not the one that follows another, in words; null where it is.
- * @param last The event before: its number and its hash, null where nobody knows it any more.
- */
-export function linkFault(
-  event: KeptEvent & { readonly hash: Hash },
-  last: { readonly number: number; readonly hash: Hash | null },
-): string | null {
-  if (event.number !== last.number + 1) return `event ${last.number + 1} of the audit trail is missing`;
-  const isLinked = (last.hash === null || isSameHash(event.previous, last.hash)) && isSameHash(event.hash, hashOfRecord(event));
-  return isLinked ? null : `event ${event.number} of the audit trail is not as it was written`;
-}
-
-/** The hash of an event as it is kept: of all that it says, and of the hash before it, where there is one. */
-export function hashOfRecord(event: KeptEvent): Hash {
-  return hashOfEvent(toldEvent(event));
 }

@@ -3,7 +3,7 @@
 import type { Records } from '../database/records.ts';
 import { Repeated } from '../database/repeated.ts';
 import type { Store } from '../database/store.ts';
-import { retentionTimeAfter } from '../retention/retention-time.ts';
+import { retentionTimeAfter } from './retention-time.ts';
 import { type Clock, ServiceClock, type TimeSource } from './service-clock.ts';
 
 /** How often the source is read, in milliseconds. */

@@ -1,7 +1,15 @@
 // What a transaction does that others are told of once it is on disk.
 
+import type { AuditOutcome } from '../../proof/audit-event.ts';
+import type { JsonObject } from '../../proof/canonical-json.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
-import type { NewAuditEvent } from '../audit/repository.ts';
+import type { AuditEventModel } from './generated/models.ts';
+
+/** An event of the audit trail, before the trail gives it its number. */
+export type NewAuditEvent = Omit<AuditEventModel, 'number' | 'previous' | 'hash' | 'outcome' | 'detail'> & {
+  readonly outcome: AuditOutcome;
+  readonly detail: JsonObject;
+};
 
 /** A load that has got its outcome. */
 type EndedLoad = { readonly outcome: string; readonly requestedAt: Date; readonly completedAt: Date };

@@ -4,7 +4,7 @@ import Database from 'better-sqlite3';
 import pg from 'pg';
 import type { Json } from '../../proof/canonical-json.ts';
 import { type Hash, isSameHash } from '../../proof/merkle-tree.ts';
-import { linkFault } from '../audit/repository.ts';
+import { linkFault } from './audit-chain.ts';
 import { applyMigrations as migratePostgresql } from './postgresql/migrations.ts';
 import { refusePooler } from './postgresql/pooler.ts';
 import { DatabaseLock } from './sqlite/lock.ts';

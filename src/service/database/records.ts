@@ -1,19 +1,19 @@
 // All records of one connection or transaction, by kind.
 
-import { AbiViolationRecords } from '../agents/abi-violation-repository.ts';
 import { CheckpointRecords } from '../audit/checkpoint-repository.ts';
 import { AuditRecords } from '../audit/repository.ts';
+import { AbiViolationRecords } from '../devices/abi-violation-repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { HistoryRecords } from '../history/repository.ts';
 import { HostRecords } from '../hosts/repository.ts';
 import { AnswerRecords } from '../idempotency/repository.ts';
 import { KeyRecords } from '../keys/repository.ts';
 import { LoadRecords } from '../loads/repository.ts';
-import { ImageRecords } from '../modules/image-repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { OrderRecords } from '../orders/repository.ts';
 import { ProgramRecords } from '../programs/repository.ts';
 import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
+import { ImageRecords } from '../retention/image-repository.ts';
 import { RetentionTimeRecords } from '../retention/repository.ts';
 import { RolloutRecords } from '../rollouts/repository.ts';
 import { SignaturePolicyRecords } from '../signature-policies/repository.ts';

@@ -4,15 +4,18 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Registration } from '../../protocol/agent.ts';
 import { DeviceState } from '../../protocol/device-state.ts';
 import { type Labels, newIdentifier } from '../../protocol/identifiers.ts';
-import type { AbiViolationFilter, AbiViolationRecord } from '../agents/abi-violation-repository.ts';
-import { audit, type Context, type PageOf, type Requester, readMarkedPage } from '../context.ts';
+import { audit } from '../audit-entry.ts';
+import type { Context } from '../context.ts';
 import { type DamagedItem, viewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
+import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { HostWithDevices } from '../hosts/repository.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { newOrder } from '../orders/orders.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
+import type { Requester } from '../requester.ts';
+import type { AbiViolationFilter, AbiViolationRecord } from './abi-violation-repository.ts';
 import type { DeviceFilter, DeviceRecord, DriftRecord, NewDevice } from './repository.ts';
 
 export type NewDeviceRequest = {

@@ -1,13 +1,13 @@
 // /v1/devices and /v1/hosts: devices are made, listed and looked into.
 
 import { z } from 'zod';
-import type { AbiViolationRecord } from '../agents/abi-violation-repository.ts';
 import type { Control } from '../control.ts';
 import type { HostWithDevices } from '../hosts/repository.ts';
 import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../http/entity-tags.ts';
 import { pageByName, pageByTime, pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import type { AbiViolationRecord } from './abi-violation-repository.ts';
 import type { DeviceView } from './devices.ts';
 import {
   AbiViolation,

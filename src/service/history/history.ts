@@ -1,8 +1,9 @@
 // The module history: what has been in the module tables of devices, when, and where a build is or was.
 
-import { type Context, type PageOf, readMarkedPage } from '../context.ts';
+import type { Context } from '../context.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
+import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import { notFound } from '../problem.ts';
 import type { BuildOnDevices, DeviceOfBuild, HistoryFilter, HistoryRecord } from './repository.ts';

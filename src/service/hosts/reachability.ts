@@ -2,9 +2,11 @@
 // long are unreachable. Every replica watches by its own monotonic clock whether the number changes that is kept of each host: no clock is compared
 // with another, and none that jumps makes a host silent or keeps a dead one alive.
 
-import { audit, type Context, service } from '../context.ts';
+import { audit } from '../audit-entry.ts';
+import type { Context } from '../context.ts';
 import type { Records } from '../database/records.ts';
 import { Repeated } from '../database/repeated.ts';
+import { service } from '../requester.ts';
 import type { HeardCount } from './repository.ts';
 
 /** A host that is not heard of may miss so many heartbeats and be late with one more. */

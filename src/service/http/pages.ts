@@ -2,9 +2,9 @@
 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { type PageOf, pageBytes } from '../context.ts';
 import { DamagedItem, type DamagedRows, readOrMark } from '../database/damaged-rows.ts';
 import type { Order, PageByName, PageByNumber, PageByTime, TimeRange } from '../database/page.ts';
+import { type PageOf, pageBytes } from '../database/page-reader.ts';
 import { invalidQuery, type Problem } from '../problem.ts';
 import { sendRaw } from './route.ts';
 

@@ -10,8 +10,8 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { Requester } from '../context.ts';
 import type { Answer } from '../idempotency/answers.ts';
+import type { Requester } from '../requester.ts';
 import { actorOf, callerOf } from './access.ts';
 import { repeatableOf } from './idempotency.ts';
 

@@ -1,10 +1,11 @@
 // Requests with an Idempotency-Key: the first is carried out, and whoever repeats it gets its answer again.
 
 import { digestOf } from '../../compiler/compiler.ts';
-import type { Context, Requester } from '../context.ts';
+import type { Context } from '../context.ts';
 import type { Records } from '../database/records.ts';
-import { seal, unseal } from '../keys/secrets.ts';
 import { Problem } from '../problem.ts';
+import type { Requester } from '../requester.ts';
+import { seal, unseal } from '../secrets.ts';
 import type { AnswerRecord } from './repository.ts';
 
 /** Requests whose answers are on disk once what they do is: a transaction that fails is answered as the service's failure, and may be repeated. */

@@ -1,6 +1,8 @@
 // Attempts of known keys at what their roles do not allow: told in the audit trail, once a minute for each key and operation.
 
-import { audit, type Context, type Requester } from '../context.ts';
+import { audit } from '../audit-entry.ts';
+import type { Context } from '../context.ts';
+import type { Requester } from '../requester.ts';
 import type { KeyHolder, Role } from './keys.ts';
 
 /** Milliseconds in which the same attempt is told once. */

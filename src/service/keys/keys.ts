@@ -2,15 +2,18 @@
 
 import { digestOf } from '../../compiler/compiler.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { audit, type Context, type PageOf, type Requester, readMarkedPage, service } from '../context.ts';
+import { audit } from '../audit-entry.ts';
+import type { Context } from '../context.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime, TimeRange } from '../database/page.ts';
+import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { notFound, Problem } from '../problem.ts';
+import { type Requester, service } from '../requester.ts';
+import { isSame, newSecret } from '../secrets.ts';
 import type { KeyFilter, KeyRecord } from './repository.ts';
-import { isSame, newSecret } from './secrets.ts';
 
 export const roles = ['viewer', 'operator', 'publisher', 'admin', 'agent'] as const;
 export type Role = (typeof roles)[number];

@@ -2,14 +2,15 @@
 
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { LoadPolicy } from '../../protocol/load-report.ts';
-import type { NewAuditEvent } from '../audit/repository.ts';
-import { type AuditEntry, eventOf, type Requester } from '../context.ts';
+import { type AuditEntry, eventOf } from '../audit-entry.ts';
+import type { NewAuditEvent } from '../database/committed.ts';
 import type { Records } from '../database/records.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
 import type { LoadableBuild } from '../modules/repository.ts';
 import { newOrder } from '../orders/orders.ts';
 import type { NewOrder } from '../orders/repository.ts';
 import { Problem } from '../problem.ts';
+import type { Requester } from '../requester.ts';
 import { withoutImage } from '../retention/retention.ts';
 import { type DemandsOn, demandsOf } from '../signature-policies/signature-demands.ts';
 import { endLoads } from './endings.ts';

@@ -1,7 +1,8 @@
 // Loads that end without their devices.
 
-import { audit, type Requester } from '../context.ts';
+import { audit } from '../audit-entry.ts';
 import type { Records } from '../database/records.ts';
+import type { Requester } from '../requester.ts';
 import { settleUnreported } from '../rollouts/settlement.ts';
 import { auditOutcomeOf } from './outcomes.ts';
 import type { EndedLoad, LoadEnd } from './repository.ts';

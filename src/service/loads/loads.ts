@@ -1,14 +1,17 @@
 // Loads: one build is to be put on devices; each device carries out one load and reports its outcome.
 
+import { audit } from '../audit-entry.ts';
 import { clockSettings } from '../clock/service-clock.ts';
-import { audit, type Context, type PageOf, type Requester, readMarkedPage, service } from '../context.ts';
+import type { Context } from '../context.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
+import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition, withoutMarks } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
 import { namedDevices, type Selector, selectDevices } from '../devices/selection.ts';
 import { type AnswerOf, answeredMeanwhile, keepAnswers } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
+import { type Requester, service } from '../requester.ts';
 import { type Batch, type LoadTerms, makeBatches, type NewLoads } from './batches.ts';
 import { endLoads } from './endings.ts';
 import type { LoadFilter, LoadRecord, LoadSummary } from './repository.ts';

@@ -6,14 +6,17 @@ import { assignVersion, highestVersion, isNextVersion, nextVersions } from '../.
 import { canonicalJson } from '../../proof/canonical-json.ts';
 import type { StatedOptions } from '../../proof/statement.ts';
 import { isVersion, type ModuleName, newIdentifier } from '../../protocol/identifiers.ts';
-import { audit, type Context, type PageOf, type Requester, readMarkedPage } from '../context.ts';
+import { audit } from '../audit-entry.ts';
+import type { Context } from '../context.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
+import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { optionsOf, stateBuild } from '../provenance/provenance.ts';
+import type { Requester } from '../requester.ts';
 import { compiledOf } from './compilation.ts';
 import type { BuildFilter, BuildRecord } from './repository.ts';
 

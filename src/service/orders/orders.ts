@@ -2,9 +2,9 @@
 
 import { Order, type OrderOf, ProgramOrder } from '../../protocol/agent.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import type { Requester } from '../context.ts';
 import { type DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { ProgramRecord } from '../programs/repository.ts';
+import type { Requester } from '../requester.ts';
 import type { NewOrder, OrderRecord } from './repository.ts';
 
 export type LoadOrder = OrderOf<'load'>;

@@ -7,9 +7,11 @@ import { readEnvelope } from '../../proof/envelope.ts';
 import { statementPayloadType } from '../../proof/statement.ts';
 import { Addressing } from '../../protocol/agent.ts';
 import { FunctionType } from '../../protocol/interface.ts';
-import { audit, type Context, service } from '../context.ts';
+import { audit } from '../audit-entry.ts';
+import type { Context } from '../context.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
+import { service } from '../requester.ts';
 import type { ProgramRecord } from './repository.ts';
 
 /** What a driver calls, and how. */

@@ -9,11 +9,13 @@ import {
   statementOf,
   statementPayloadType,
 } from '../../proof/statement.ts';
-import { audit, type Context, type Requester, service } from '../context.ts';
+import { audit } from '../audit-entry.ts';
+import type { Context } from '../context.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
+import { type Requester, service } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 
 /** Builds from before that get their statements in one transaction. */

@@ -2,13 +2,16 @@
 
 import { KeyError, type PublicKey, readPublicKey } from '../../proof/ed25519.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { audit, type Context, type PageOf, type Requester, readMarkedPage } from '../context.ts';
+import { audit } from '../audit-entry.ts';
+import type { Context } from '../context.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
+import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
+import type { Requester } from '../requester.ts';
 import type { PublisherKeyFilter, PublisherKeyRecord } from './repository.ts';
 
 /** Keys that are not revoked. */

@@ -3,13 +3,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Checkpoints } from '../audit/checkpoints.ts';
 import { tileWidth } from '../audit/merkle-tiles.ts';
+import { audit } from '../audit-entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
-import { audit, service } from '../context.ts';
 import type { Records } from '../database/records.ts';
 import type { Store } from '../database/store.ts';
-import type { ImageStay } from '../modules/image-repository.ts';
 import type { LoadableBuild } from '../modules/repository.ts';
 import { Problem } from '../problem.ts';
+import { service } from '../requester.ts';
+import type { ImageStay } from './image-repository.ts';
 
 export type RetentionSettings = {
   /** Milliseconds between looks at what is old. */

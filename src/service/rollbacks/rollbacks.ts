@@ -1,11 +1,12 @@
 // Rollbacks: devices go back to a version of a module that they had, by ordinary loads.
 
-import type { Context, Requester } from '../context.ts';
+import type { Context } from '../context.ts';
 import type { Records } from '../database/records.ts';
 import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { type LoadTerms, makeLoads, type NewLoads, type Target } from '../loads/batches.ts';
 import { Problem } from '../problem.ts';
+import type { Requester } from '../requester.ts';
 import { versionsGoneThrough } from './going-back.ts';
 
 /** What loads have brought into one device that is looked at, the newest. */

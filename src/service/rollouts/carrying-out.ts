@@ -1,7 +1,8 @@
 // One step of a rollout: what is next, and carrying it out, in the transaction that tells of it in the audit trail.
 
-import { type AuditEntry, audit, service } from '../context.ts';
+import { type AuditEntry, audit } from '../audit-entry.ts';
 import type { Records } from '../database/records.ts';
+import { service } from '../requester.ts';
 import { requestLoads } from './load-requests.ts';
 import { beginRollback, nextOfRollback, type TakingBack, takeBack } from './rollback.ts';
 import { type RolloutView, viewOf } from './standing.ts';

@@ -1,8 +1,9 @@
 // What operators decide about a rollout: each is one change in one transaction, and the same once more changes nothing.
 
-import { type AuditEntry, audit, type Requester } from '../context.ts';
+import { type AuditEntry, audit } from '../audit-entry.ts';
 import type { Records } from '../database/records.ts';
 import { notFound, Problem } from '../problem.ts';
+import type { Requester } from '../requester.ts';
 import { rolloutLimits } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
 import { checkNoConflict } from './requests.ts';

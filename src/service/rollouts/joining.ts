@@ -1,7 +1,8 @@
 // Devices that join a rollout after it was requested: they match what it selects, and were not there then, or not so.
 
-import { audit, service } from '../context.ts';
+import { audit } from '../audit-entry.ts';
 import type { Records } from '../database/records.ts';
+import { service } from '../requester.ts';
 import { type Member, selectMembers, toWaitingDevice, withoutVersion } from './membership.ts';
 import { RolloutPlan, rolloutLimits } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';

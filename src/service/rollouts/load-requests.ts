@@ -1,9 +1,10 @@
 // The loads that a rollout asks for, as many at a time as its limits let it.
 
-import { audit, type Requester, service } from '../context.ts';
+import { audit } from '../audit-entry.ts';
 import type { Records } from '../database/records.ts';
 import { devicesWithoutRoom, makeLoads, withoutRoom } from '../loads/batches.ts';
 import type { BuildRecord } from '../modules/repository.ts';
+import { type Requester, service } from '../requester.ts';
 import { nextLoadAfter } from './pace.ts';
 import type { RolloutView } from './standing.ts';
 

@@ -1,8 +1,9 @@
 // The way back: the devices that have got a rollout's build go back to what they had, by a rollout of its own, which is fed as their loads end.
 
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { audit, type Requester, service } from '../context.ts';
+import { audit } from '../audit-entry.ts';
 import type { Records } from '../database/records.ts';
+import { type Requester, service } from '../requester.ts';
 import { isOpenToDevices, openEnd } from './joining.ts';
 import type { RolloutPlan, Thresholds } from './plan.ts';
 import type { NewRolloutDevice, PatchedDevice, RolloutRecord } from './repository.ts';

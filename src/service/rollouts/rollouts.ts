@@ -2,14 +2,17 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { audit, type Context, type PageOf, type Requester, readMarkedPage } from '../context.ts';
+import { audit } from '../audit-entry.ts';
+import type { Context } from '../context.ts';
 import { DamagedItem, isDamage, viewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByNumber, PageByTime } from '../database/page.ts';
+import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
 import type { Repetition } from '../database/repetition.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { notFound, Problem } from '../problem.ts';
+import type { Requester } from '../requester.ts';
 import { checkHasImage } from '../retention/retention.ts';
 import type { Decision } from './decisions.ts';
 import { type DeviceFigures, withFigures } from './figures.ts';

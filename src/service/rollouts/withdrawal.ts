@@ -1,8 +1,8 @@
 // What a rollout that is ended early would still have done: devices that wait are left alone, and loads that no host has been sent are cancelled.
 
-import type { Requester } from '../context.ts';
 import type { Records } from '../database/records.ts';
 import { endLoads } from '../loads/endings.ts';
+import type { Requester } from '../requester.ts';
 
 /** Has it do no more. Answers how many devices waited. */
 export async function withdraw(

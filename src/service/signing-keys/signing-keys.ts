@@ -4,14 +4,16 @@ import { newPrivateKey, type PublicKey, publicPartOf, signWith } from '../../pro
 import { endorse, trustedThrough } from '../../proof/endorsement.ts';
 import { type Envelope, readEnvelope, sealedBy } from '../../proof/envelope.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { audit, type PageOf, type Requester, readMarkedPage, service } from '../context.ts';
+import { audit } from '../audit-entry.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
+import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
 import type { Store } from '../database/store.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { notFound, Problem } from '../problem.ts';
+import { type Requester, service } from '../requester.ts';
 import type { SigningKeyRecord } from './repository.ts';
 
 /** Where the private parts are kept, which the database never has: whoever changes it cannot sign what they made of it. */

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { type Verification, verifyExport } from '../../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
 import { provesConsistency, provesInclusion, readHash } from '../../../src/proof/merkle-tree.ts';
-import { hashOfRecord } from '../../../src/service/audit/repository.ts';
+import { hashOfRecord } from '../../../src/service/database/audit-chain.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { kind, openSql, type Sql, timeInSql } from '../../databases.ts';

@@ -3,7 +3,7 @@
 import type Database from 'better-sqlite3';
 import type { Json } from '../../../proof/canonical-json.ts';
 import type { Hash } from '../../../proof/merkle-tree.ts';
-import { hashOfRecord } from '../../audit/repository.ts';
+import { hashOfRecord } from '../audit-chain.ts';
 
 type Row = {
   readonly number: number;

@@ -1,7 +1,7 @@
 // Several replicas of the service on one database of PostgreSQL: as if there were one.
 
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { hashOfRecord } from '../../../../src/service/audit/repository.ts';
+import { hashOfRecord } from '../../../../src/service/database/audit-chain.ts';
 import { postgresqlMigrations } from '../../../../src/service/database/postgresql/migrations.ts';
 import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
 import { Store, type TransactionEnd } from '../../../../src/service/database/store.ts';

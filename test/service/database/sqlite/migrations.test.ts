@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { hashOfRecord } from '../../../../src/service/audit/repository.ts';
+import { hashOfRecord } from '../../../../src/service/database/audit-chain.ts';
 import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
 import { applyMigrations, sqliteMigrations } from '../../../../src/service/database/sqlite/migrations.ts';
 import { Store } from '../../../../src/service/database/store.ts';

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { retentionSpeeds, retentionTimeAfter } from '../../../src/service/retention/retention-time.ts';
+import { retentionSpeeds, retentionTimeAfter } from '../../../src/service/clock/retention-time.ts';
 
 const { fastest, slowest } = retentionSpeeds;
 
