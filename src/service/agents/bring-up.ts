@@ -7,8 +7,9 @@ import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { Records } from '../database/records.ts';
 import { inSlices } from '../database/slices.ts';
 import type { DeviceModuleRecord, DeviceRecord } from '../devices/repository.ts';
-import { newOrder, readOrder, renewedOrder, toProgramOrder } from '../orders/orders.ts';
+import { newOrder, readOrder, renewedOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
+import { toProgramOrder } from '../programs/program-order.ts';
 import type { ProgramRecord, StartedProgram } from '../programs/repository.ts';
 import type { Requester } from '../requester.ts';
 

@@ -2,11 +2,11 @@
 
 import type { Control } from '../control.ts';
 import { DamagedItem, type DamagedRows, readOrMark } from '../database/damaged-rows.ts';
-import { eventHeaders, eventQuery } from '../health/schemas.ts';
 import { actorOf, callerOf } from '../http/access.ts';
 import { problems } from '../http/problem-schemas.ts';
 import { type Api, sendRaw } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
+import { eventHeaders, eventQuery } from './event-schemas.ts';
 import { type EventType, eventTypes } from './events.ts';
 import type { AuditRecord } from './repository.ts';
 import { toAuditEvent } from './routes.ts';

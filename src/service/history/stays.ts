@@ -5,7 +5,6 @@ import type { DeviceState } from '../../protocol/device-state.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
 import type { Records } from '../database/records.ts';
 import type { NewDeviceModule } from '../devices/repository.ts';
-import type { LoadRequest } from '../loads/repository.ts';
 import type { LoadOrder } from '../orders/orders.ts';
 import type { HistoryRecord, Leaving, NewestStay, NewHistoryEntry } from './repository.ts';
 
@@ -37,7 +36,12 @@ export async function keepPutBack(
 }
 
 /** What came of a load on its device, as that reports it. */
-export type ReportedLoad = { readonly order: LoadOrder; readonly report: LoadReport; readonly request: LoadRequest | undefined };
+export type ReportedLoad = {
+  readonly order: LoadOrder;
+  readonly report: LoadReport;
+  /** Who asked for the load, and when; undefined where there is no such load. */
+  readonly request: { readonly requestedAt: Date; readonly requestedBy: string | null } | undefined;
+};
 
 /** What a report changes in the history of its device. */
 type Change = {

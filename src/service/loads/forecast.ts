@@ -7,9 +7,9 @@ import { Interface } from '../../protocol/interface.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';
 import type { Records } from '../database/records.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
+import { withoutImage } from '../modules/pruned-image.ts';
 import type { BuildRecord } from '../modules/repository.ts';
-import { keptEnvelope, unstated } from '../provenance/provenance.ts';
-import { withoutImage } from '../retention/retention.ts';
+import { keptEnvelope, unstated } from '../modules/statements.ts';
 import { demandsOf } from '../signature-policies/signature-demands.ts';
 
 /** What would come of a load. */

@@ -15,10 +15,10 @@ import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
-import { optionsOf, stateBuild } from '../provenance/provenance.ts';
 import type { Requester } from '../requester.ts';
 import { compiledOf } from './compilation.ts';
 import type { BuildFilter, BuildRecord } from './repository.ts';
+import { optionsOf, stateBuild } from './statements.ts';
 
 export type NewBuildRequest = {
   readonly module: ModuleName;
@@ -162,7 +162,7 @@ async function restoreImage(
     );
   const restoredAt = new Date();
   await records.builds.keepImage(digest, new Uint8Array(image), await records.retentionTime.now());
-  await records.images.setPruned([digest], null);
+  await records.builds.setPruned([digest], null);
   await audit(records, requester, restoredAt, [{ action: 'build.image-restored', object: id, detail: { module, version, image: digest } }]);
   return { ...build, imagePrunedAt: null };
 }

@@ -1,6 +1,6 @@
 // Builds, and the images of builds and drivers.
 
-import { readInChunks } from '../database/chunks.ts';
+import { chunksOf, readInChunks } from '../database/chunks.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { BuildModel } from '../database/generated/models.ts';
 import {
@@ -167,6 +167,12 @@ export class BuildRecords {
   async image(digest: string): Promise<Uint8Array | null> {
     const image = await this.#client.image.findUnique({ where: { digest } });
     return image?.bytes ?? null;
+  }
+
+  /** Builds of these images are without them since then; null: they have them. */
+  async setPruned(digests: readonly string[], imagePrunedAt: Date | null): Promise<void> {
+    for (const some of chunksOf(digests))
+      await this.#client.build.updateMany({ where: { imageDigest: { in: some } }, data: { imagePrunedAt } });
   }
 }
 

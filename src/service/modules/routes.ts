@@ -9,9 +9,8 @@ import { pageByName, pageByTime, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, sendRaw, toAnswer } from '../http/route.ts';
 import { Problem } from '../problem.ts';
-import { optionsOf } from '../provenance/provenance.ts';
-import { checkHasImage } from '../retention/retention.ts';
 import type { ModuleSummary, PushedBuild } from './builds.ts';
+import { checkHasImage } from './pruned-image.ts';
 import type { BuildRecord } from './repository.ts';
 import {
   Build,
@@ -26,6 +25,7 @@ import {
   moduleQuery,
   NewBuild,
 } from './schemas.ts';
+import { optionsOf } from './statements.ts';
 
 /** Bytes of a prebuilt module, and of a source in JSON with its escapes. */
 const bodyLimit = 4 * 1024 * 1024;

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { exampleBuild, exampleIdentity, exampleInterface, exampleTimes, exampleVersions } from '../../protocol/examples.ts';
-import { Digest, exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
+import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { Interface } from '../../protocol/interface.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
 import { orderQuery, rangeQuery } from '../http/list-schemas.ts';
@@ -106,16 +106,6 @@ export const buildQuery = z.strictObject({
     .describe('Only builds of this language.')
     .meta({ examples: ['assemblyscript'] }),
 });
-
-export const NewSignature = z
-  .strictObject({
-    keyId: Digest.describe('SHA-256 of the public key (SubjectPublicKeyInfo) of a publisher key that is registered.'),
-    signature: z
-      .string()
-      .regex(/^[A-Za-z0-9+/]{86}==$/, 'must be the 64 bytes of an Ed25519 signature in base64')
-      .describe("The key's signature of the pre-authentication encoding of the envelope of `getProvenance`, base64."),
-  })
-  .meta({ id: 'NewSignature', examples: [{ keyId: exampleIdentity.keyId, signature: exampleIdentity.signature }] });
 
 export const Module = z.object({ name: z.string(), builds: count, lastBuildAt: timestamp }).meta({
   id: 'Module',

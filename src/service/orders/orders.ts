@@ -1,9 +1,8 @@
 // Making orders for hosts: what a device is asked to do, as the wire protocol has it.
 
-import { Order, type OrderOf, ProgramOrder } from '../../protocol/agent.ts';
+import { Order, type OrderOf } from '../../protocol/agent.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { type DamagedItem, readOrMark } from '../database/damaged-rows.ts';
-import type { ProgramRecord } from '../programs/repository.ts';
 import type { Requester } from '../requester.ts';
 import type { NewOrder, OrderRecord } from './repository.ts';
 
@@ -54,23 +53,4 @@ export function renewedOrder(record: OrderRecord): NewOrder {
   const { hostId, deviceId, kind, loadId, createdAt } = record;
   const id = newIdentifier('order');
   return { id, hostId, deviceId, kind, loadId, createdAt, body: Order.parse({ ...Order.parse(record.body), order: id }) };
-}
-
-/** A program as its device gets it. */
-export function toProgramOrder(program: ProgramRecord): ProgramOrder {
-  return ProgramOrder.parse({
-    program: program.id,
-    name: program.name,
-    driver: program.driverDigest,
-    module: program.module,
-    export: program.export,
-    type: program.type,
-    arguments: program.arguments,
-    threads: program.threads,
-    calls: program.calls === null ? null : Number(program.calls),
-    pauseMilliseconds: program.pauseMilliseconds,
-    recovery: program.recovery,
-    addressing: program.addressing,
-    deadlineMilliseconds: program.deadlineMilliseconds,
-  });
 }

@@ -14,10 +14,11 @@ import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Devices, DeviceView } from '../devices/devices.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { compiledOf } from '../modules/compilation.ts';
-import { newOrder, toProgramOrder } from '../orders/orders.ts';
+import { newOrder } from '../orders/orders.ts';
 import { type InvalidValue, invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { keepDriver } from './drivers.ts';
+import { toProgramOrder } from './program-order.ts';
 import type { ProgramFilter, ProgramRecord } from './repository.ts';
 
 export type NewProgramRequest = {

@@ -2,18 +2,12 @@
 
 import { isSignedBy } from '../../proof/ed25519.ts';
 import { type Envelope, readEnvelope, signatureLimit, signedBytes } from '../../proof/envelope.ts';
-import {
-  type Provenance as ProvenanceFacts,
-  readStatement,
-  type StatedOptions,
-  statementOf,
-  statementPayloadType,
-} from '../../proof/statement.ts';
 import { audit } from '../audit-entry.ts';
 import type { Context } from '../context.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
 import type { BuildRecord } from '../modules/repository.ts';
+import { keptEnvelope, stateBuild, unstated } from '../modules/statements.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { type Requester, service } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
@@ -82,11 +76,6 @@ export class Provenance {
   }
 }
 
-/** The statement of a build in an envelope that the service has signed, as it is kept. */
-export function stateBuild(signingKeys: SigningKeys, facts: Omit<ProvenanceFacts, 'origin'>): string {
-  return JSON.stringify(signingKeys.seal(statementPayloadType, statementOf({ ...facts, origin: signingKeys.origin })));
-}
-
 /**
  * Gives the builds from before there were statements theirs. Only where the audit trail tells of the same image: whoever can change the database
  * is not to have the service sign what they made of it by taking the statement away.
@@ -151,20 +140,4 @@ function envelopeOf(build: BuildRecord): Envelope {
   const envelope = keptEnvelope(build);
   if (envelope === null) throw unstated(build);
   return envelope;
-}
-
-/** The statement of a build, with its signatures; null where there is none that can be read. */
-export function keptEnvelope({ envelope }: BuildRecord): Envelope | null {
-  return envelope === null ? null : readEnvelope(envelope);
-}
-
-/** The options that a build was compiled with; none where no statement of them can be read. */
-export function optionsOf(build: BuildRecord): StatedOptions {
-  const envelope = keptEnvelope(build);
-  return (envelope === null ? null : readStatement(envelope))?.options ?? {};
-}
-
-/** What is said of a build that has no such statement. */
-export function unstated({ module, version }: BuildRecord): Problem {
-  return notFound('statement of the build', `${module}@${version} that can be read: push its source under a higher version`);
 }

@@ -7,7 +7,8 @@ import { entityTagOf, ifNoneMatchHeaders, isKnownBy } from '../http/entity-tags.
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, requesterOf } from '../http/route.ts';
 import { toBuild } from '../modules/routes.ts';
-import { Build, buildParameters, NewSignature } from '../modules/schemas.ts';
+import { Build, buildParameters } from '../modules/schemas.ts';
+import { NewSignature } from './schemas.ts';
 
 const tags = ['builds'];
 

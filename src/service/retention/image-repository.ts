@@ -82,15 +82,8 @@ export class ImageRecords {
     return readInChunks(digests, (some) => this.#client.build.findMany({ where: { imageDigest: { in: some } }, select }));
   }
 
-  /** Removes images; their builds say since when. */
-  async remove(digests: readonly string[], prunedAt: Date): Promise<void> {
+  /** Removes images. */
+  async remove(digests: readonly string[]): Promise<void> {
     for (const some of chunksOf(digests)) await this.#client.image.deleteMany({ where: { digest: { in: some } } });
-    await this.setPruned(digests, prunedAt);
-  }
-
-  /** Builds of these images are without them since then; null: they have them. */
-  async setPruned(digests: readonly string[], imagePrunedAt: Date | null): Promise<void> {
-    for (const some of chunksOf(digests))
-      await this.#client.build.updateMany({ where: { imageDigest: { in: some } }, data: { imagePrunedAt } });
   }
 }

@@ -7,8 +7,6 @@ import { audit } from '../audit-entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Records } from '../database/records.ts';
 import type { Store } from '../database/store.ts';
-import type { LoadableBuild } from '../modules/repository.ts';
-import { Problem } from '../problem.ts';
 import { service } from '../requester.ts';
 import type { ImageStay } from './image-repository.ts';
 
@@ -29,22 +27,6 @@ const eventsAtOnce = 16 * tileWidth;
 const devicesAtOnce = 500;
 /** Images removed in one transaction. */
 const imagesAtOnce = 100;
-
-/** @throws {Problem} `image-pruned`. */
-export function checkHasImage(build: LoadableBuild): void {
-  const reason = withoutImage(build);
-  if (reason !== null) throw new Problem('image-pruned', reason);
-}
-
-/** Since when a build is without its image, and what to do; null where it has it. */
-export function withoutImage({
-  module,
-  version,
-  imagePrunedAt,
-}: Pick<LoadableBuild, 'module' | 'version' | 'imagePrunedAt'>): string | null {
-  if (imagePrunedAt === null) return null;
-  return `the image of ${module}@${version} was pruned at ${imagePrunedAt.toISOString()}: push the same source under the same version, and it is back`;
-}
 
 /** Removes events that are older than they are kept, only those that a checkpoint has; what proves them stays. @throws {Problem} `trail-broken`. */
 export async function pruneEvents(
@@ -112,7 +94,8 @@ async function remove(records: Records, digests: readonly string[], prunedAt: Da
   const unused = digests.filter((digest) => !used.has(digest));
   if (unused.length === 0) return;
   const builds = await records.images.buildsOf(unused);
-  await records.images.remove(unused, prunedAt);
+  await records.images.remove(unused);
+  await records.builds.setPruned(unused, prunedAt);
   const drivers = unused.length - builds.length;
   await audit(records, service, prunedAt, [
     ...builds.map(({ id, module, version, imageDigest }) => ({

@@ -153,7 +153,10 @@ describe('the proof', () => {
   test('of a build whose image was pruned, which the service itself refuses', async () => {
     const module = await pushed();
     const { imageDigest } = await buildOf(module, '1.0.0');
-    await change((records) => records.images.remove([imageDigest], new Date()));
+    await change(async ({ images, builds }) => {
+      await images.remove([imageDigest]);
+      await builds.setPruned([imageDigest], new Date());
+    });
     const forecast = await forecastOf(module, '1.0.0');
     expect(forecast).toMatchObject({ verdict: 'refused-image', reason: expect.stringContaining('was pruned at') });
     const refused = await bench.post('/v1/loads', { module, version: '1.0.0', devices: [device] });

@@ -125,7 +125,7 @@ test('a device for which as many loads wait as may has failed, and the others ge
 });
 
 test('devices fail whose build has lost its image', async () => {
-  await store.transaction(({ images }) => images.setPruned([digest('2')], now));
+  await store.transaction(({ builds }) => builds.setPruned([digest('2')], now));
   expect(await request(3)).toEqual([]);
   for (const device of await devicesOf())
     expect(device).toMatchObject({ state: 'failed', attempts: 0, reason: expect.stringContaining('push its source again') });

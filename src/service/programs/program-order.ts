@@ -1,0 +1,23 @@
+// The part of an order that starts a program.
+
+import { ProgramOrder } from '../../protocol/agent.ts';
+import type { ProgramRecord } from './repository.ts';
+
+/** A program as its device gets it. */
+export function toProgramOrder(program: ProgramRecord): ProgramOrder {
+  return ProgramOrder.parse({
+    program: program.id,
+    name: program.name,
+    driver: program.driverDigest,
+    module: program.module,
+    export: program.export,
+    type: program.type,
+    arguments: program.arguments,
+    threads: program.threads,
+    calls: program.calls === null ? null : Number(program.calls),
+    pauseMilliseconds: program.pauseMilliseconds,
+    recovery: program.recovery,
+    addressing: program.addressing,
+    deadlineMilliseconds: program.deadlineMilliseconds,
+  });
+}
