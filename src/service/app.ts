@@ -13,6 +13,7 @@ import { addDeviceRoutes } from './devices/routes.ts';
 import { addMetricsRoute } from './health/metrics-routes.ts';
 import { addOperationsRoutes } from './health/routes.ts';
 import { addHistoryRoutes } from './history/routes.ts';
+import { addHostRoutes } from './hosts/routes.ts';
 import { checkAccess, type KeyPolicy } from './http/access.ts';
 import { protectBrowsers } from './http/browsers.ts';
 import { trustOf } from './http/client-address.ts';
@@ -101,6 +102,7 @@ export async function createService({
     await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), control));
     addProvenanceRoutes(api, control);
     addDeviceRoutes(api, control);
+    addHostRoutes(api, control);
     addHistoryRoutes(api, control);
     addProgramRoutes(api, control);
     addLoadRoutes(api, control);

@@ -2,6 +2,8 @@
 
 import { type BaseLogger, pino } from 'pino';
 import { Compiler } from '../compiler/compiler.ts';
+import { Agents } from './agents/agents.ts';
+import { attachEmpty } from './agents/bring-up.ts';
 import { AuditTrail } from './audit/audit-trail.ts';
 import { Checkpoints } from './audit/checkpoints.ts';
 import { logEvents } from './audit/event-log.ts';
@@ -34,6 +36,7 @@ import { PublisherKeys } from './publisher-keys/publisher-keys.ts';
 import { pruneEvents, pruneImages, type RetentionSettings } from './retention/retention.ts';
 import { Rollbacks } from './rollbacks/rollbacks.ts';
 import { Rollouts } from './rollouts/rollouts.ts';
+import { settleUnreported } from './rollouts/settlement.ts';
 import { SignaturePolicies } from './signature-policies/signature-policies.ts';
 import { hasKeys, type SigningKeySettings, SigningKeys } from './signing-keys/signing-keys.ts';
 
@@ -66,6 +69,7 @@ const checkpointInterval = 60_000;
 const usesInterval = 60_000;
 
 export class Control {
+  readonly agents: Agents;
   readonly answers: Answers;
   readonly auditTrail: AuditTrail;
   readonly builds: Builds;
@@ -118,7 +122,7 @@ export class Control {
     this.auditTrail = new AuditTrail(context.store, this.checkpoints);
     this.damagedRows = context.damagedRows;
     this.denials = new Denials(this.#context);
-    this.devices = new Devices(this.#context);
+    this.devices = new Devices(this.#context, attachEmpty);
     this.events = new EventFeed(context.store);
     context.store.onTransactionEnd((end) => {
       this.measurements.transactionEnded(end);
@@ -131,15 +135,16 @@ export class Control {
       if (news.loads) this.rollouts.wake();
     });
     this.history = new History(this.#context);
-    this.hosts = new Hosts(this.#context, reachability, joinToken);
+    this.hosts = new Hosts(context.store, reachability, joinToken);
+    this.agents = new Agents({ ...context, hosts: this.hosts });
     this.keys = new Keys(this.#context);
-    this.loads = new Loads(this.#context);
+    this.loads = new Loads(this.#context, settleUnreported);
     this.programs = new Programs(this.#context, this.devices);
     this.provenance = new Provenance(this.#context);
     this.publisherKeys = new PublisherKeys(this.#context);
     this.signaturePolicies = new SignaturePolicies(this.#context);
     this.signingKeys = context.signingKeys;
-    this.rollbacks = new Rollbacks(this.#context);
+    this.rollbacks = new Rollbacks(this.#context, settleUnreported);
     this.rollouts = new Rollouts(this.#context);
     this.#reachability = reachability;
     this.#uses = new Repeated(usesInterval, () => this.keys.keepUses());
@@ -204,7 +209,7 @@ export class Control {
   async metrics(): Promise<string> {
     return this.measurements.text({
       ...(await currentLevels(this.#context)),
-      reportBatchesUnderWay: this.hosts.reportsUnderWay,
+      reportBatchesUnderWay: this.agents.reportsUnderWay,
       eventFollowers: this.events.followers,
       orderStreams: this.#context.orderBoard.streams,
     });

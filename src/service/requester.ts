@@ -1,6 +1,15 @@
 // Who asks for something: a client of the API, or the service itself.
 
-import type { RepeatableRequest } from './idempotency/answers.ts';
+/** A request with an `Idempotency-Key`. */
+export type RepeatableRequest = {
+  /** Who makes it: two clients that choose the same key do not meet. */
+  readonly actor: string;
+  readonly key: string;
+  readonly route: string;
+  readonly body: string | Uint8Array;
+  /** What only the client has, where the answer holds a secret and is kept encrypted; null where it does not. */
+  readonly sealedBy: string | null;
+};
 
 /** Who asks, and in which request. */
 export type Requester = {

@@ -6,7 +6,7 @@ import { ProgramId } from '../../protocol/identifiers.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { Records } from '../database/records.ts';
 import { inSlices } from '../database/slices.ts';
-import type { DeviceModuleRecord, DeviceRecord } from '../devices/repository.ts';
+import type { DeviceModuleRecord, DeviceRecord, NewDevice } from '../devices/repository.ts';
 import { newOrder, readOrder, renewedOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
 import { toProgramOrder } from '../programs/program-order.ts';
@@ -85,7 +85,7 @@ async function ordersToRenew(records: Records, hostId: string, ended: ReadonlySe
 }
 
 /** The content of an order to bring a device up with what it had. */
-export function attachment(
+function attachment(
   device: Pick<DeviceRecord, 'name' | 'ramPages'>,
   modules: readonly DeviceModuleRecord[],
   programs: readonly ProgramRecord[],
@@ -97,6 +97,11 @@ export function attachment(
     modules: modules.map(({ module, version, imageDigest }) => ({ module, version, image: imageDigest })),
     programs: programs.map((program) => readOrMark(program, program.id, toProgramOrder)).filter((order) => !(order instanceof DamagedItem)),
   };
+}
+
+/** Orders new devices to come up. */
+export async function attachEmpty(records: Records, devices: readonly NewDevice[], requester: Requester, at: Date): Promise<void> {
+  await records.orders.create(devices.map((device) => newOrder(device, attachment(device, [], []), requester, at)));
 }
 
 /** Programs that were to stop have stopped with their device, with what it last said of them. Answers which. */

@@ -6,7 +6,6 @@ import { BootId, Heartbeat, Order, Registered, Registration, Reports } from '../
 import { Digest } from '../../protocol/identifiers.ts';
 import { type ServiceKey, ServiceKeys, SignedStatement } from '../../protocol/signed-statement.ts';
 import type { Control } from '../control.ts';
-import type { RegistrationKey } from '../hosts/hosts.ts';
 import { callerOf } from '../http/access.ts';
 import { identifier } from '../http/common-schemas.ts';
 import { entityTag } from '../http/entity-tags.ts';
@@ -15,6 +14,7 @@ import { problems } from '../http/problem-schemas.ts';
 import { type Api, requesterOf, sendRaw } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
 import type { SigningKeyRecord } from '../signing-keys/repository.ts';
+import type { RegistrationKey } from './registration.ts';
 
 const tags = ['agents'];
 
@@ -26,7 +26,7 @@ const longestWait = 50;
 const boot = BootId.describe('The boot id that the host registered with.');
 const hostParameter = z.object({ host: identifier('host') });
 
-export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control): void {
+export function addAgentRoutes(app: Api, { agents, hosts, builds, provenance }: Control): void {
   app.post(
     '/agent/v1/hosts',
     {
@@ -46,7 +46,7 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
       },
     },
     async (request, reply) => {
-      const host = await hosts.register(request.body, keyOf(request), requesterOf(request));
+      const host = await agents.register(request.body, keyOf(request), requesterOf(request));
       const { id, name, devices, token } = host;
       const signing = host.signingKeys.map(toServiceKey);
       return reply
@@ -82,7 +82,7 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
       },
     },
     async ({ params, query }, reply) => {
-      const stream = await eventStream(reply.raw, async (gone) => serverSentEvents(await hosts.orders(params.host, query.bootId, gone)));
+      const stream = await eventStream(reply.raw, async (gone) => serverSentEvents(await agents.orders(params.host, query.bootId, gone)));
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
   );
@@ -125,7 +125,7 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
       const gone = new AbortController();
       reply.raw.on('close', () => gone.abort());
       const ended = AbortSignal.any([gone.signal, AbortSignal.timeout(waitSeconds * 1_000)]);
-      return { orders: await hosts.nextOrders(request.params.host, bootId, after, ended) };
+      return { orders: await agents.nextOrders(request.params.host, bootId, after, ended) };
     },
   );
 
@@ -147,7 +147,7 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
       },
     },
     async (request, reply) => {
-      await hosts.heartbeat(request.params.host, request.body.bootId);
+      await agents.heartbeat(request.params.host, request.body.bootId);
       return reply.status(204).send(null);
     },
   );
@@ -204,7 +204,7 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
         response: { 200: ServiceKeys.describe('The keys, the oldest first.'), ...problems() },
       },
     },
-    async () => ({ signingKeys: (await hosts.signingKeys()).map(toServiceKey) }),
+    async () => ({ signingKeys: (await agents.signingKeys()).map(toServiceKey) }),
   );
 
   app.post(
@@ -226,7 +226,7 @@ export function addAgentRoutes(app: Api, { hosts, builds, provenance }: Control)
       },
     },
     async (request, reply) => {
-      await hosts.report(request.params.host, request.body, requesterOf(request));
+      await agents.report(request.params.host, request.body, requesterOf(request));
       return reply.status(204).send(null);
     },
   );

@@ -10,9 +10,8 @@ import { type DamagedItem, viewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
-import type { HostWithDevices } from '../hosts/repository.ts';
+import type { Records } from '../database/records.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
-import { newOrder } from '../orders/orders.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import type { AbiViolationFilter, AbiViolationRecord } from './abi-violation-repository.ts';
@@ -33,11 +32,26 @@ export type DeviceView = {
   readonly drift: readonly DriftRecord[];
 };
 
+/** What a host has room for. */
+type HostRoom = {
+  readonly id: string;
+  readonly name: string;
+  readonly capacity: number;
+  readonly devices: number;
+  readonly unreachableSince: Date | null;
+};
+
+/** Called in the transaction in which devices are made. */
+type OnDevicesCreated = (records: Records, devices: readonly NewDevice[], requester: Requester, at: Date) => Promise<void>;
+
 export class Devices {
   readonly #context: Context;
+  readonly #onCreated: OnDevicesCreated;
 
-  constructor(context: Context) {
+  /** @param onCreated Orders new devices to come up on their hosts. */
+  constructor(context: Context, onCreated: OnDevicesCreated) {
     this.#context = context;
+    this.#onCreated = onCreated;
   }
 
   /** Places a new device on a host. @throws {Problem} `name-taken`, `no-host`, `invalid-value`. */
@@ -50,9 +64,7 @@ export class Devices {
       const { name, labels, ramPages } = request;
       const made: NewDevice = { id: newIdentifier('device'), name, labels, ramPages, hostId: host.id, createdAt };
       await records.devices.create([made]);
-      await records.orders.create([
-        newOrder(made, { kind: 'attach-device', name, ramPages, modules: [], programs: [] }, requester, createdAt),
-      ]);
+      await this.#onCreated(records, [made], requester, createdAt);
       await audit(records, requester, createdAt, [
         { action: 'device.created', object: made.id, detail: { name, host: host.id, ramPages, labels } },
       ]);
@@ -137,7 +149,7 @@ export class Devices {
     });
   }
 
-  #chooseHost(hosts: readonly HostWithDevices[], wanted: string | null): HostWithDevices {
+  #chooseHost(hosts: readonly HostRoom[], wanted: string | null): HostRoom {
     if (wanted !== null) {
       const host = hosts.find(({ id, name }) => id === wanted || name === wanted);
       if (host === undefined) throw invalidValue('/host', `there is no host ${wanted}: GET /v1/hosts lists those there are`);

@@ -1,8 +1,7 @@
-// /v1/devices and /v1/hosts: devices are made, listed and looked into.
+// /v1/devices: devices are made, listed and looked into.
 
 import { z } from 'zod';
 import type { Control } from '../control.ts';
-import type { HostWithDevices } from '../hosts/repository.ts';
 import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../http/entity-tags.ts';
 import { pageByName, pageByTime, pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
@@ -20,15 +19,12 @@ import {
   DevicePage,
   deviceParameter,
   deviceQuery,
-  Host,
-  HostPage,
-  hostQuery,
   NewDevice,
 } from './schemas.ts';
 
 const tags = ['devices'];
 
-export function addDeviceRoutes(app: Api, { devices, hosts, damagedRows }: Control): void {
+export function addDeviceRoutes(app: Api, { devices, damagedRows }: Control): void {
   app.post(
     '/v1/devices',
     {
@@ -179,26 +175,6 @@ export function addDeviceRoutes(app: Api, { devices, hosts, damagedRows }: Contr
       });
     },
   );
-
-  app.get(
-    '/v1/hosts',
-    {
-      config: { access: 'viewer' },
-      schema: {
-        operationId: 'listHosts',
-        tags: ['hosts'],
-        summary: 'List device hosts',
-        querystring: hostQuery,
-        response: { 200: HostPage.describe('Hosts.'), ...problems() },
-      },
-    },
-    async (request, reply) => {
-      const { sort, status } = request.query;
-      const filter = { isReachable: status === undefined ? undefined : status === 'connected' };
-      const page = await hosts.list(filter, sort === 'name' ? pageByName(request) : pageByTime(request));
-      return sendPage(request, reply, page, { kind: 'host', schema: Host, idOf: ({ id }) => id, toItem: toHost, damagedRows });
-    },
-  );
 }
 
 /** In the order of their keys, so that the same labels are the same answer. */
@@ -229,18 +205,6 @@ function toDeviceDetail(view: DeviceView): z.infer<typeof DeviceDetail> {
     moduleTable: state?.moduleTable ?? [],
     memoryMap: state?.memoryMap ?? null,
     abiViolations: state?.abiViolations.total ?? 0,
-  };
-}
-
-function toHost({ id, name, unreachableSince, devices, capacity, registeredAt }: HostWithDevices): z.infer<typeof Host> {
-  return {
-    id,
-    name,
-    status: unreachableSince === null ? 'connected' : 'unreachable',
-    unreachableSince: unreachableSince?.toISOString() ?? null,
-    devices,
-    capacity,
-    registeredAt: registeredAt.toISOString(),
   };
 }
 

@@ -1,4 +1,4 @@
-// Devices and their hosts in the API.
+// Devices in the API.
 
 import { z } from 'zod';
 import { exampleDeviceState, exampleViolation, MemoryMap, ModuleTableEntry, PageFault } from '../../protocol/device-state.ts';
@@ -166,48 +166,4 @@ export const abiViolationQuery = z.strictObject({
   ...rangeQuery,
   program: identifierQuery('program').describe('Only violations of this program.'),
   module: moduleQuery.describe('Only violations that called this module.'),
-});
-
-export const Host = z
-  .object({
-    id: identifier('host'),
-    name: z.string(),
-    status: z
-      .enum(['connected', 'unreachable'])
-      .describe('`unreachable`: it has not been heard of for too long.')
-      .meta({ id: 'HostStatus' }),
-    unreachableSince: timestamp.nullable(),
-    devices: count,
-    capacity: count,
-    registeredAt: timestamp,
-  })
-  .meta({
-    id: 'Host',
-    description: 'A process that runs devices.',
-    examples: [
-      {
-        id: exampleIdentifier('host'),
-        name: 'rack-1',
-        status: 'connected',
-        unreachableSince: null,
-        devices: 1,
-        capacity: 100,
-        registeredAt: exampleTimes.registered,
-      },
-    ],
-  });
-export const HostPage = pageOf('HostPage', Host);
-
-export const hostQuery = z.strictObject({
-  ...pageQuery,
-  sort: z
-    .enum(['registeredAt', 'name'])
-    .default('registeredAt')
-    .describe('A host that registers again while a list by `registeredAt` is read goes to its newest end.')
-    .meta({ examples: ['name'] }),
-  ...orderQuery,
-  status: Host.shape.status
-    .optional()
-    .describe('Only hosts of this status.')
-    .meta({ examples: ['connected'] }),
 });

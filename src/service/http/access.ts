@@ -3,8 +3,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Control } from '../control.ts';
-import { type KeyHolder, keyPrefix, mayActAs, type Role, rolesThatMayActAs } from '../keys/keys.ts';
 import { Problem } from '../problem.ts';
+import { type KeyHolder, keyPrefix, mayActAs, type Role, rolesThatMayActAs } from '../roles.ts';
 import { refuseOtherSites } from './browsers.ts';
 
 /**

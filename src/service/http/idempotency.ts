@@ -1,8 +1,9 @@
 // The Idempotency-Key header: a POST that is repeated with its key is answered as the first time, and done once.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { type Answer, AnsweredMeanwhile, type Answers, type RepeatableRequest } from '../idempotency/answers.ts';
+import { type Answer, AnsweredMeanwhile, type Answers } from '../idempotency/answers.ts';
 import { Problem } from '../problem.ts';
+import type { RepeatableRequest } from '../requester.ts';
 import { actorOf, bearerToken, callerOf } from './access.ts';
 
 /** Characters of a key. */

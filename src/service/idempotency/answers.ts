@@ -4,7 +4,7 @@ import { digestOf } from '../../compiler/compiler.ts';
 import type { Context } from '../context.ts';
 import type { Records } from '../database/records.ts';
 import { Problem } from '../problem.ts';
-import type { Requester } from '../requester.ts';
+import type { RepeatableRequest, Requester } from '../requester.ts';
 import { seal, unseal } from '../secrets.ts';
 import type { AnswerRecord } from './repository.ts';
 
@@ -100,15 +100,6 @@ export type Answer = {
   readonly contentType: string | null;
   readonly location: string | null;
   readonly body: string;
-};
-export type RepeatableRequest = {
-  /** Who makes it: two clients that choose the same key do not meet. */
-  readonly actor: string;
-  readonly key: string;
-  readonly route: string;
-  readonly body: string | Uint8Array;
-  /** What only the client has, where the answer holds a secret and is kept encrypted; null where it does not. */
-  readonly sealedBy: string | null;
 };
 
 export class Answers {

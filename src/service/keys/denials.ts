@@ -3,7 +3,7 @@
 import { audit } from '../audit-entry.ts';
 import type { Context } from '../context.ts';
 import type { Requester } from '../requester.ts';
-import type { KeyHolder, Role } from './keys.ts';
+import type { KeyHolder, Role } from '../roles.ts';
 
 /** Milliseconds in which the same attempt is told once. */
 const interval = 60_000;

@@ -12,38 +12,9 @@ import type { Records } from '../database/records.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { notFound, Problem } from '../problem.ts';
 import { type Requester, service } from '../requester.ts';
+import { type KeyHolder, keyPrefix, type Role, roles } from '../roles.ts';
 import { isSame, newSecret } from '../secrets.ts';
 import type { KeyFilter, KeyRecord } from './repository.ts';
-
-export const roles = ['viewer', 'operator', 'publisher', 'admin', 'agent'] as const;
-export type Role = (typeof roles)[number];
-
-/** What each role may do: all that these roles may. */
-const included: Readonly<Record<Role, readonly Role[]>> = {
-  viewer: ['viewer'],
-  operator: ['viewer', 'operator'],
-  publisher: ['viewer', 'publisher'],
-  admin: ['viewer', 'operator', 'publisher', 'admin'],
-  agent: ['agent'],
-};
-
-/** The roles for which something is needed that a holder of this role may do. */
-export function rolesOf(role: Role): Role[] {
-  return [...included[role]];
-}
-
-/** Whether a holder of one role may do what another is needed for. */
-export function mayActAs(role: Role, needed: Role): boolean {
-  return included[role].includes(needed);
-}
-
-/** The roles of whose holders each may do what this role is needed for. */
-export function rolesThatMayActAs(needed: Role): Role[] {
-  return roles.filter((role) => mayActAs(role, needed));
-}
-
-/** What every key begins with, and no other token that the service makes. */
-export const keyPrefix = 'patchbay_';
 
 /** Keys that are not revoked. */
 const keyLimit = 1_000;
@@ -53,8 +24,6 @@ const keyForm = new RegExp(`^${keyPrefix}([0-9a-f]{32})_[A-Za-z0-9_-]{43}$`);
 export type NewKeyRequest = { readonly name: string; readonly role: Role; readonly host: string | null };
 /** A key with its secret, which nobody can see again. */
 export type CreatedKey = { readonly key: KeyRecord; readonly secret: string };
-/** Who shows a key. */
-export type KeyHolder = { readonly id: string; readonly role: Role; readonly host: string | null };
 
 export class Keys {
   readonly #context: Context;

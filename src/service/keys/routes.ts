@@ -6,7 +6,8 @@ import { callerOf } from '../http/access.ts';
 import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
-import { type CreatedKey as CreatedKeyMade, rolesOf, toRole } from './keys.ts';
+import { rolesOf } from '../roles.ts';
+import { type CreatedKey as CreatedKeyMade, toRole } from './keys.ts';
 import type { KeyRecord } from './repository.ts';
 import { CreatedKey, CurrentKey, Key, KeyPage, keyParameter, keyQuery, NewKey } from './schemas.ts';
 

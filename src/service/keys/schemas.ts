@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { DisplayName, exampleIdentifier } from '../../protocol/identifiers.ts';
 import { identifier, pageOf, pageQuery, timestamp } from '../http/common-schemas.ts';
 import { orderQuery, rangeQuery } from '../http/list-schemas.ts';
-import { roles } from './keys.ts';
+import { roles } from '../roles.ts';
 
 export const keyParameter = z.object({ key: identifier('key') });
 

@@ -13,7 +13,7 @@ import type { NewOrder } from '../orders/repository.ts';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { type DemandsOn, demandsOf } from '../signature-policies/signature-demands.ts';
-import { endLoads } from './endings.ts';
+import { endLoads, type OnLoadsEnded } from './endings.ts';
 import type { NewLoad } from './repository.ts';
 
 /** Loads that may wait for one device or be under way on it. */
@@ -50,8 +50,8 @@ export type Batch = {
 };
 
 /** Makes a load of each target, with its order. @throws {Problem} `image-pruned`, `busy`. */
-export async function makeLoads(records: Records, batch: Batch, requestedAt: Date): Promise<NewLoads> {
-  const [made] = await makeBatches(records, [{ status: 'fulfilled', value: batch }], requestedAt);
+export async function makeLoads(records: Records, batch: Batch, requestedAt: Date, onEnded: OnLoadsEnded): Promise<NewLoads> {
+  const [made] = await makeBatches(records, [{ status: 'fulfilled', value: batch }], requestedAt, onEnded);
   if (made?.status !== 'fulfilled') throw made?.reason;
   return made.value;
 }
@@ -59,12 +59,14 @@ export async function makeLoads(records: Records, batch: Batch, requestedAt: Dat
 /**
  * Makes the loads of several batches at once, one batch after another: of each all or none, and those that are refused change nothing.
  * @param wanted Those that are refused stay so. Where others give way to the loads of one, it is alone: those are looked for among what is written.
+ * @param onEnded Called with the loads that give way to these.
  * @returns Of each what was made, or why it is refused: also with the {Problem} that `makeLoads` throws.
  */
 export async function makeBatches(
   records: Records,
   wanted: readonly PromiseSettledResult<Batch>[],
   requestedAt: Date,
+  onEnded: OnLoadsEnded,
 ): Promise<PromiseSettledResult<NewLoads>[]> {
   const batches = wanted.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
   const deviceIds = [...new Set(batches.flatMap(({ targets }) => targets.map(({ device }) => device.id)))];
@@ -86,7 +88,7 @@ export async function makeBatches(
       continue;
     }
     const { id, loads, ...rest } = newBatch(batch, demandsOn, requestedAt);
-    if (batch.terms.supersede) await supersede(records, batch, id, requestedAt);
+    if (batch.terms.supersede) await supersede(records, batch, { batchId: id, completedAt: requestedAt }, onEnded);
     for (const { device } of batch.targets) open.set(device.id, (open.get(device.id) ?? 0) + 1);
     made.push({ id, loads, ...rest });
     const told = loads.map((load) => ({ id: load.id, device: load.deviceId, version: load.version }));
@@ -117,7 +119,12 @@ async function refusalOf(records: Records, { targets, module, terms }: Batch, op
 }
 
 /** Ends the loads that give way to those of a batch. */
-async function supersede(records: Records, { targets, module, requester }: Batch, batchId: string, completedAt: Date): Promise<void> {
+async function supersede(
+  records: Records,
+  { targets, module, requester }: Batch,
+  { batchId, completedAt }: { readonly batchId: string; readonly completedAt: Date },
+  onEnded: OnLoadsEnded,
+): Promise<void> {
   const waiting = await records.loads.queuedFor(
     targets.map(({ device }) => device.id),
     module,
@@ -127,6 +134,7 @@ async function supersede(records: Records, { targets, module, requester }: Batch
     waiting,
     { outcome: 'superseded', reason: `the loads of ${batchId} have taken its place`, completedAt },
     requester,
+    onEnded,
   );
 }
 

@@ -3,23 +3,30 @@
 import { audit } from '../audit-entry.ts';
 import type { Records } from '../database/records.ts';
 import type { Requester } from '../requester.ts';
-import { settleUnreported } from '../rollouts/settlement.ts';
 import { auditOutcomeOf } from './outcomes.ts';
 import type { EndedLoad, LoadEnd } from './repository.ts';
 
-/** Ends loads that no device reports on: their orders are not sent any more. Returns how many have ended: those whose rows are damaged do not. */
+/** Called in the transaction in which loads end without a report of their devices, with those that belong to a rollout. */
+export type OnLoadsEnded = (records: Records, loadIds: readonly string[], end: LoadEnd) => Promise<void>;
+
+/**
+ * Ends loads that no device reports on: their orders are not sent any more.
+ * @returns How many have ended: those whose rows are damaged do not.
+ */
 export async function endLoads(
   records: Records,
   loads: readonly { readonly id: string; readonly deviceId: string }[],
   end: LoadEnd,
   requester: Requester,
+  onEnded: OnLoadsEnded,
 ): Promise<number> {
   const ended = await records.loads.end(
     loads.map(({ id }) => id),
     end,
   );
   const idsOf = (some: readonly EndedLoad[]) => some.map(({ id }) => id);
-  await settleUnreported(records, idsOf(ended.filter(({ rolloutId }) => rolloutId !== null)), end);
+  const ofRollouts = ended.filter(({ rolloutId }) => rolloutId !== null);
+  if (ofRollouts.length > 0) await onEnded(records, idsOf(ofRollouts), end);
   const [sent, unsent] = [
     ended.filter(({ dispatchedAt }) => dispatchedAt !== null),
     ended.filter(({ dispatchedAt }) => dispatchedAt === null),

@@ -13,7 +13,7 @@ import { type AnswerOf, answeredMeanwhile, keepAnswers } from '../idempotency/an
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { type Requester, service } from '../requester.ts';
 import { type Batch, type LoadTerms, makeBatches, type NewLoads } from './batches.ts';
-import { endLoads } from './endings.ts';
+import { endLoads, type OnLoadsEnded } from './endings.ts';
 import type { LoadFilter, LoadRecord, LoadSummary } from './repository.ts';
 
 /** Devices for which loads are made at once, where several requests are carried out together. */
@@ -27,11 +27,14 @@ type Asked = { readonly request: NewLoadsRequest; readonly requester: Requester;
 
 export class Loads {
   readonly #context: Context;
+  readonly #onEnded: OnLoadsEnded;
   readonly #request: (asked: Asked) => Promise<NewLoads>;
 
-  constructor(context: Context) {
+  /** @param onEnded Called in the transaction in which loads end that no device reports on. */
+  constructor(context: Context, onEnded: OnLoadsEnded) {
     this.#context = context;
-    this.#request = context.store.together((records, asked) => requestLoads(records, asked, context.clock.now()));
+    this.#onEnded = onEnded;
+    this.#request = context.store.together((records, asked) => requestLoads(records, asked, context.clock.now(), onEnded));
   }
 
   /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
@@ -50,7 +53,7 @@ export class Loads {
         throw new Problem('not-waiting', `the load ${id} cannot be cancelled any more: ${how}`);
       }
       const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: this.#context.clock.now() };
-      await endLoads(records, [load], end, requester);
+      await endLoads(records, [load], end, requester, this.#onEnded);
     });
     return this.find(id);
   }
@@ -66,7 +69,7 @@ export class Loads {
       ended = await this.#context.store.transaction(async (records) => {
         const overdue = await records.loads.overdue(now, endedAtOnce);
         const end = { outcome: 'expired', reason: 'its deadline was over before its device had carried it out', completedAt: now };
-        return endLoads(records, overdue, end, service);
+        return endLoads(records, overdue, end, service, this.#onEnded);
       });
     } while (ended === endedAtOnce);
   }
@@ -117,9 +120,14 @@ export class Loads {
 }
 
 /** Carries out requests that have waited beside each other. */
-async function requestLoads(records: Records, asked: readonly Asked[], now: Date): Promise<PromiseSettledResult<NewLoads>[]> {
+async function requestLoads(
+  records: Records,
+  asked: readonly Asked[],
+  now: Date,
+  onEnded: OnLoadsEnded,
+): Promise<PromiseSettledResult<NewLoads>[]> {
   const results: PromiseSettledResult<NewLoads>[] = [];
-  for (const some of readTogether(asked)) results.push(...(await requestSome(records, some, now)));
+  for (const some of readTogether(asked)) results.push(...(await requestSome(records, some, now, onEnded)));
   return results;
 }
 
@@ -142,7 +150,12 @@ function readTogether(asked: readonly Asked[]): Asked[][] {
   return runs;
 }
 
-async function requestSome(records: Records, asked: readonly Asked[], now: Date): Promise<PromiseSettledResult<NewLoads>[]> {
+async function requestSome(
+  records: Records,
+  asked: readonly Asked[],
+  now: Date,
+  onEnded: OnLoadsEnded,
+): Promise<PromiseSettledResult<NewLoads>[]> {
   const named = asked.flatMap(({ request: { selector } }) => ('devices' in selector ? selector.devices : []));
   const [builds, devicesNamed, checkNotAnswered] = await Promise.all([
     records.builds.findLoadable(asked.map(({ request }) => request)),
@@ -164,7 +177,7 @@ async function requestSome(records: Records, asked: readonly Asked[], now: Date)
   };
   const batches: PromiseSettledResult<Batch>[] = [];
   for (const one of asked) batches.push(...(await Promise.allSettled([batchOf(one)])));
-  const results = await makeBatches(records, batches, now);
+  const results = await makeBatches(records, batches, now, onEnded);
   const answers = results.flatMap((result, index) => {
     const { requester, answerOf } = asked[index] ?? {};
     const request = requester?.repeatable;

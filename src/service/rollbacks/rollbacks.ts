@@ -5,6 +5,7 @@ import type { Records } from '../database/records.ts';
 import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { type LoadTerms, makeLoads, type NewLoads, type Target } from '../loads/batches.ts';
+import type { OnLoadsEnded } from '../loads/endings.ts';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { versionsGoneThrough } from './going-back.ts';
@@ -35,9 +36,12 @@ type Choice = ({ readonly kind: 'goes-back' } & Target) | { readonly kind: 'unch
 
 export class Rollbacks {
   readonly #context: Context;
+  readonly #onLoadsEnded: OnLoadsEnded;
 
-  constructor(context: Context) {
+  /** @param onLoadsEnded Called in the transaction in which loads give way to those of a rollback. */
+  constructor(context: Context, onLoadsEnded: OnLoadsEnded) {
     this.#context = context;
+    this.#onLoadsEnded = onLoadsEnded;
   }
 
   /**
@@ -58,7 +62,7 @@ export class Rollbacks {
       const versions = [...new Set(targets.map(({ build }) => build.version))];
       const facts = { isRollback: true, versions, ...('labels' in selector ? selector : {}) };
       const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
-      const made = await makeLoads(records, batch, this.#context.clock.now());
+      const made = await makeLoads(records, batch, this.#context.clock.now(), this.#onLoadsEnded);
       const accepted = { ...made, unchanged, skipped };
       await keepAnswer(records, requester, answerOf, accepted);
       return accepted;

@@ -6,6 +6,7 @@ import { devicesWithoutRoom, makeLoads, withoutRoom } from '../loads/batches.ts'
 import type { BuildRecord } from '../modules/repository.ts';
 import { type Requester, service } from '../requester.ts';
 import { nextLoadAfter } from './pace.ts';
+import { settleUnreported } from './settlement.ts';
 import type { RolloutView } from './standing.ts';
 
 /** Loads of one transaction. */
@@ -47,7 +48,7 @@ export async function requestLoads(
     const facts = { rollout: id, wave, ...(version === null ? {} : { version }) };
     const requester: Requester = { actor: requestedBy, requestId: '' };
     const batch = { targets, module, terms: plan.terms, isRollback, rolloutId: id, facts, requester };
-    const { loads } = await makeLoads(records, batch, now);
+    const { loads } = await makeLoads(records, batch, now, settleUnreported);
     await records.rollouts.setLoading(id, loads);
   }
   if (waiting.length > targets.length) {

@@ -46,7 +46,7 @@ export async function settleReported(records: Records, order: OrderOf<'load'>, {
   if (isLate) await records.rollouts.reopenRolledBack(loadId);
 }
 
-/** Loads of rollouts have ended without their devices. */
+/** Loads of rollouts have ended without their devices: called in the transaction in which they end. */
 export async function settleUnreported(records: Records, loadIds: readonly string[], { outcome, reason }: LoadEnd): Promise<void> {
   for (const loadId of loadIds) await records.rollouts.settle({ loadId, state: 'failed', outcome, reason }, null);
 }

@@ -3,6 +3,7 @@
 import type { Records } from '../database/records.ts';
 import { endLoads } from '../loads/endings.ts';
 import type { Requester } from '../requester.ts';
+import { settleUnreported } from './settlement.ts';
 
 /** Has it do no more. Answers how many devices waited. */
 export async function withdraw(
@@ -14,6 +15,6 @@ export async function withdraw(
 ): Promise<number> {
   const skipped = await records.rollouts.skipWaiting(id, `the rollout was ${how} before its turn came`);
   const end = { outcome: 'cancelled', reason: `its rollout was ${how}`, completedAt: now };
-  await endLoads(records, await records.rollouts.queuedLoads(id), end, requester);
+  await endLoads(records, await records.rollouts.queuedLoads(id), end, requester, settleUnreported);
   return skipped;
 }

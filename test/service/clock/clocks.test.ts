@@ -52,7 +52,7 @@ async function start(): Promise<{ readonly host: string; readonly device: string
   control = await Control.open(database, settings());
   const devices = [{ name: 'd1', labels: {}, ramPages: 64 }];
   const registration = Registration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices });
-  const { id } = await control.hosts.register(registration, null, requester);
+  const { id } = await control.agents.register(registration, null, requester);
   const source = '(module (func (export "one") (result i32) (i32.const 1)))';
   await control.builds.push({ module: ModuleName.parse('tcp'), version: '1.0.0', language: 'wat', source }, requester, never);
   const [attach] = await orders(id);
@@ -60,7 +60,7 @@ async function start(): Promise<{ readonly host: string; readonly device: string
   return { host: id, device: attach.device };
 }
 
-const orders = (host: string): Promise<Order[]> => control.hosts.nextOrders(host, 'the-only-boot', 0, AbortSignal.timeout(0));
+const orders = (host: string): Promise<Order[]> => control.agents.nextOrders(host, 'the-only-boot', 0, AbortSignal.timeout(0));
 
 async function requestLoad(device: string, deadlineSeconds: number): Promise<string> {
   const request = { module: 'tcp', version: '1.0.0', selector: { devices: [device] }, ...usualTerms, deadlineSeconds };
@@ -159,7 +159,7 @@ test.each([hour, -hour, 10 * year, -40 * year])(
     machine.ahead = ahead;
     control = await Control.open(database, settings());
     const register = (name: string) =>
-      control.hosts.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
+      control.agents.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
     const [dying, living] = [await register('dying'), await register('living')];
     await control.hosts.authenticate(dying.token);
     const unreachable = async () => {
@@ -185,7 +185,7 @@ test.runIf(kind === 'postgresql')('a host that one replica hears is not silent f
   unreachableAfter = 1_000;
   control = await Control.open(database, settings());
   const register = async (name: string) =>
-    await control.hosts.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
+    await control.agents.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
   const living = await register('living');
   machine = new Machine();
   machine.ahead = hour;
@@ -208,7 +208,7 @@ test('a host that dies is found after a restart of the service, whatever the clo
   unreachableAfter = 1_000;
   machine.ahead = hour;
   control = await Control.open(database, settings());
-  await control.hosts.register(Registration.parse({ name: 'dying', bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
+  await control.agents.register(Registration.parse({ name: 'dying', bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
   await control.close();
   machine.ahead = 0;
   control = await Control.open(database, settings());
@@ -256,7 +256,7 @@ test('a clock that is ahead makes no event and no image old', async () => {
   await push('1.1.0');
   const relabel = async (device: string, labels: Record<string, string>) => control.devices.relabel(device, labels, () => true, requester);
   const devices = [{ name: 'd1', labels: {}, ramPages: 64 }];
-  await control.hosts.register(Registration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices }), null, requester);
+  await control.agents.register(Registration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices }), null, requester);
   const [view] = (await control.devices.list({ labels: {} }, { sort: 'name', order: 'asc', limit: 1, after: null })).items;
   const id = view === undefined || view instanceof DamagedItem ? '' : view.device.id;
   for (let turn = 0; turn < 300; turn += 1) await relabel(id, { turn: String(turn) });
@@ -306,7 +306,7 @@ test('a device whose clock is wrong has its loads in the history where they belo
     steps: [],
   };
   const report = { kind: 'load-completed', order, device, load: load.load, state: { ...state, memoryMap, programs: [] }, result };
-  await control.hosts.report(host, { bootId: 'the-only-boot', reports: [Report.parse(report)] }, requester);
+  await control.agents.report(host, { bootId: 'the-only-boot', reports: [Report.parse(report)] }, requester);
   const seen = await control.devices.view(device);
   expect(seen.device.stateAt?.getTime()).toBeLessThan(Date.now() + clockSettings.tolerance);
   const { items } = await control.history.list({ deviceId: device, module: 'tcp' }, { sort: 'time', order: 'desc', limit: 9, after: null });

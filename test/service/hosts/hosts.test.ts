@@ -70,7 +70,7 @@ class PlayedHost {
       ramPages: 64,
     }));
     const registration = Registration.parse({ name: this.name, bootId: this.bootId, capacity: 20_000, devices });
-    this.id = (await control.hosts.register(registration, null, requester)).id;
+    this.id = (await control.agents.register(registration, null, requester)).id;
   }
 
   async restart(): Promise<void> {
@@ -81,7 +81,7 @@ class PlayedHost {
   /** The orders that are not settled, of which there are so many. */
   async orders(count: number): Promise<Order[]> {
     const orders: Order[] = [];
-    for await (const order of await control.hosts.orders(this.id, this.bootId, new AbortController().signal)) {
+    for await (const order of await control.agents.orders(this.id, this.bootId, new AbortController().signal)) {
       orders.push(order);
       if (orders.length === count) break;
     }
@@ -95,7 +95,7 @@ class PlayedHost {
   }
 
   report(...reports: unknown[]): Promise<void> {
-    return control.hosts.report(this.id, { bootId: this.bootId, reports: reports.map((report) => Report.parse(report)) }, requester);
+    return control.agents.report(this.id, { bootId: this.bootId, reports: reports.map((report) => Report.parse(report)) }, requester);
   }
 
   async device(): Promise<string> {
@@ -289,7 +289,7 @@ test('what was done before a host came up anew, in the same process too, does no
 
 test('the stream of a host ends when it registers in a new life', async () => {
   const host = await attachedHost();
-  const orders = await control.hosts.orders(host.id, host.bootId, new AbortController().signal);
+  const orders = await control.agents.orders(host.id, host.bootId, new AbortController().signal);
   const ended = (async () => {
     for await (const _ of orders) throw new Error('there is no order for the old life');
   })();
@@ -528,8 +528,8 @@ test('a host has no more than a thousand orders at once, and gets more as it rep
   await host.register();
   const first = await host.orders(1_000);
   const patience = new AbortController();
-  const more = control.hosts.nextOrders(host.id, host.bootId, first.at(-1)?.sequence ?? 0, patience.signal);
-  const second = control.hosts.nextOrders(host.id, host.bootId, 0, patience.signal);
+  const more = control.agents.nextOrders(host.id, host.bootId, first.at(-1)?.sequence ?? 0, patience.signal);
+  const second = control.agents.nextOrders(host.id, host.bootId, 0, patience.signal);
   expect(await second).toHaveLength(500);
   await host.report({ ...heading(first[0] ?? never()), kind: 'device-attached', failure: null, state: stateWith([]) });
   expect(await more).toHaveLength(1);

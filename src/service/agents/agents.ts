@@ -1,0 +1,180 @@
+// The agents of device hosts: they register, are sent orders, and report.
+
+import { digestOf } from '../../compiler/compiler.ts';
+import type { Order, Registration, Reports } from '../../protocol/agent.ts';
+import { newIdentifier } from '../../protocol/identifiers.ts';
+import { audit } from '../audit-entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
+import { DamagedItem, type DamagedRows, eachApart, readOrMark } from '../database/damaged-rows.ts';
+import type { Records } from '../database/records.ts';
+import { inSlices } from '../database/slices.ts';
+import type { Store } from '../database/store.ts';
+import type { Hosts } from '../hosts/hosts.ts';
+import type { HostRecord } from '../hosts/repository.ts';
+import type { OrderBoard } from '../orders/order-board.ts';
+import { offeredOrder } from '../orders/orders.ts';
+import type { OrderRecord } from '../orders/repository.ts';
+import { accessEnded, notFound, Problem } from '../problem.ts';
+import type { Requester } from '../requester.ts';
+import { newSecret } from '../secrets.ts';
+import type { SigningKeyRecord } from '../signing-keys/repository.ts';
+import type { SigningKeys } from '../signing-keys/signing-keys.ts';
+import { attachEmpty } from './bring-up.ts';
+import { adoptDevices, beginBoot, checkNotRevoked, creationOf, type RegistrationKey } from './registration.ts';
+import { applyReports } from './reports.ts';
+
+/** Batches of reports that are taken at once; each host sends one after another. */
+const reportLimit = 64;
+
+/** What reports that cannot be applied because of a damaged row are called. */
+const reportOfDevice = 'report of device';
+
+export type RegisteredHost = HostRecord & {
+  readonly devices: number;
+  /** Shown once: what the host's other requests show. */
+  readonly token: string;
+  /** What the service signs or has signed builds with. */
+  readonly signingKeys: readonly SigningKeyRecord[];
+};
+
+type Uses = {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly signingKeys: SigningKeys;
+  readonly orderBoard: OrderBoard;
+  readonly damagedRows: DamagedRows;
+  readonly hosts: Pick<Hosts, 'joinTokenMark'>;
+};
+
+export class Agents {
+  readonly #uses: Uses;
+  #reportsUnderWay = 0;
+
+  constructor(uses: Uses) {
+    this.#uses = uses;
+  }
+
+  /** Batches of reports that are being taken. */
+  get reportsUnderWay(): number {
+    return this.#reportsUnderWay;
+  }
+
+  /**
+   * A host says who it is. In a new boot its devices are empty: each gets an order to come up with the modules and programs that it had, before
+   * the orders that were not settled.
+   * @param key The API key that the host shows, which registers the host that it names; null where it shows the join token.
+   * @throws {Problem} `forbidden`, `unauthenticated` when the key has been revoked, `name-taken` when it brings a device whose name is another host's,
+   * `too-many-devices`.
+   */
+  async register(registration: Registration, key: RegistrationKey | null, requester: Requester): Promise<RegisteredHost> {
+    const { name, bootId, capacity } = registration;
+    if (key !== null && key.host !== null && name !== key.host)
+      throw new Problem('forbidden', `the key is for the host ${key.host}, and does not register ${name}`);
+    const registeredAt = this.#uses.clock.now();
+    const token = `agt_${newSecret()}`;
+    const { host, signingKeys } = await this.#uses.store.transaction(async (records) => {
+      if (key !== null) await checkNotRevoked(records, key);
+      const known = await records.hosts.findByName(name);
+      const isNewBoot = known?.bootId !== bootId;
+      const id = known?.id ?? newIdentifier('host');
+      const credential = key?.id ?? this.#uses.hosts.joinTokenMark;
+      const heard = { registeredAt, unreachableSince: null };
+      const host: HostRecord = { id, name, bootId, capacity, tokenDigest: digestOf(token), credential, ...heard };
+      await records.hosts.save(host);
+      const made = await adoptDevices(records, host, registration);
+      if (known?.isUnreachable === true)
+        await audit(records, requester, registeredAt, [{ action: 'host.reachable', object: host.id, detail: {} }]);
+      if (isNewBoot) await beginBoot(records, host, requester);
+      else await inSlices(made, (slice) => attachEmpty(records, slice, requester, registeredAt));
+      await inSlices(made, (slice) => audit(records, requester, registeredAt, slice.map(creationOf)));
+      await this.#uses.signingKeys.renew(records);
+      return { host, signingKeys: await this.#uses.signingKeys.vouchedFor(records) };
+    });
+    return { ...host, devices: await this.#uses.store.records.devices.countOf(host.id), token, signingKeys };
+  }
+
+  /** What the service signs or has signed builds with, as a host is to be told. */
+  signingKeys(): Promise<SigningKeyRecord[]> {
+    const { store, signingKeys } = this.#uses;
+    return store.transaction(async (records) => {
+      await signingKeys.renew(records);
+      return signingKeys.vouchedFor(records);
+    });
+  }
+
+  /**
+   * The host's orders that are not settled, then those to come, and again those that stay unsettled; ends with the signal.
+   * @throws {Problem} `not-found`, `stale-boot`.
+   */
+  async orders(hostId: string, bootId: string, signal: AbortSignal): Promise<AsyncIterable<Order>> {
+    const { orderBoard, store } = this.#uses;
+    await checkBoot(store.records, hostId, bootId);
+    const readable = (record: OrderRecord) => this.#readable(record);
+    return (async function* () {
+      for await (const record of orderBoard.follow(hostId, signal)) yield* readable(record);
+    })();
+  }
+
+  /** The host's next orders after a sequence, as soon as there are any; none when the signal ends the waiting. @throws {Problem} as `orders`. */
+  async nextOrders(hostId: string, bootId: string, after: number, signal: AbortSignal): Promise<Order[]> {
+    await checkBoot(this.#uses.store.records, hostId, bootId);
+    return (await this.#uses.orderBoard.next(hostId, after, signal)).flatMap((record) => this.#readable(record));
+  }
+
+  /** The order, or nothing where the row is damaged: the others still reach the host, and the health names this one. */
+  #readable(record: OrderRecord): Order[] {
+    const order = readOrMark(record, record.id, (one) => offeredOrder(one, this.#uses.clock.now()));
+    if (!(order instanceof DamagedItem)) {
+      this.#uses.damagedRows.clear('order', record.id);
+      return [order];
+    }
+    this.#uses.damagedRows.note('order', order);
+    return [];
+  }
+
+  /** The host says that it is there, in this boot. @throws {Problem} `not-found`, `stale-boot`. */
+  heartbeat(hostId: string, bootId: string): Promise<void> {
+    return checkBoot(this.#uses.store.records, hostId, bootId);
+  }
+
+  /** Takes a host's reports; when it resolves they are on disk. @throws {Problem} `not-found`, `stale-boot`, `busy`. */
+  async report(hostId: string, reports: Reports, requester: Requester): Promise<void> {
+    if (this.#reportsUnderWay >= reportLimit)
+      throw new Problem('busy', `${reportLimit} batches of reports are being taken: send this one again when Retry-After has passed`);
+    this.#reportsUnderWay += 1;
+    try {
+      await eachApart(
+        [...new Set(reports.reports.map(({ device }) => device))],
+        (devices) => this.#apply(hostId, ofDevices(reports, new Set(devices)), requester),
+        // Orders that are reported on stay unsettled: they are offered again, and the host reports again.
+        (device, error) => this.#uses.damagedRows.note(reportOfDevice, new DamagedItem(device, error)),
+      );
+    } finally {
+      this.#reportsUnderWay -= 1;
+    }
+  }
+
+  /** Applies reports in one transaction. */
+  async #apply(hostId: string, reports: Reports, requester: Requester): Promise<void> {
+    const { store, clock, damagedRows } = this.#uses;
+    await store.transaction(async (records) => {
+      // Read here because the host may register again while its old reports wait.
+      await checkBoot(records, hostId, reports.bootId);
+      await applyReports(records, { hostId, ...reports }, clock.now(), requester);
+    });
+    for (const { device } of reports.reports) damagedRows.clear(reportOfDevice, device);
+  }
+}
+
+/** The reports of some devices, in their order. */
+function ofDevices(reports: Reports, devices: ReadonlySet<string>): Reports {
+  return { ...reports, reports: reports.reports.filter(({ device }) => devices.has(device)) };
+}
+
+async function checkBoot(records: Records, hostId: string, bootId: string): Promise<void> {
+  const host = await records.hosts.bootOf(hostId);
+  if (host === null) throw notFound('host', hostId);
+  if (!host.isRegistered) throw accessEnded(host.name);
+  if (host.bootId !== bootId)
+    throw new Problem('stale-boot', `the host ${host.name} has registered with another boot id since: register again`);
+}

@@ -1,0 +1,70 @@
+// The registration of a device host: the devices that it brings along, and its new boot.
+
+import { agentLimits, type Registration } from '../../protocol/agent.ts';
+import { type AuditEntry, audit } from '../audit-entry.ts';
+import type { Records } from '../database/records.ts';
+import { inSlices } from '../database/slices.ts';
+import { newDevices } from '../devices/devices.ts';
+import type { NamedDevice, NewDevice } from '../devices/repository.ts';
+import type { HostRecord } from '../hosts/repository.ts';
+import { Problem } from '../problem.ts';
+import type { Requester } from '../requester.ts';
+import type { KeyHolder } from '../roles.ts';
+import { bringUpDevices } from './bring-up.ts';
+
+/** The API key that a host registers with. */
+export type RegistrationKey = Pick<KeyHolder, 'id' | 'host'>;
+
+/** @throws {Problem} `unauthenticated`. */
+export async function checkNotRevoked(records: Records, { id }: RegistrationKey): Promise<void> {
+  const key = await records.keys.find(id);
+  if (key === null || key.revokedAt !== null) throw new Problem('unauthenticated', 'the key was revoked: ask an administrator for another');
+}
+
+/** A host has empty devices: they come up with what they had. */
+export async function beginBoot(
+  records: Records,
+  { id, name, bootId, capacity, registeredAt }: HostRecord,
+  requester: Requester,
+): Promise<void> {
+  await bringUpDevices(records, id, requester, registeredAt);
+  // The old life of the host, should it still be there, is not to carry out the orders of the new one.
+  await records.hosts.endStreams([id]);
+  await audit(records, requester, registeredAt, [{ action: 'host.registered', object: id, detail: { name, boot: bootId, capacity } }]);
+}
+
+/** The audit event of a device that a host brought along. */
+export function creationOf({ id, name, hostId, ramPages, labels }: NewDevice): AuditEntry {
+  return { action: 'device.created', object: id, detail: { name, host: hostId, ramPages, labels } };
+}
+
+/**
+ * Devices that the host brings along are made, or keep what they are and get its labels, unless an operator has set them. Returns those made.
+ * @throws {Problem} `name-taken`, `too-many-devices`.
+ */
+export async function adoptDevices(records: Records, host: HostRecord, registration: Registration): Promise<NewDevice[]> {
+  const byName = new Map(registration.devices.map((device) => [device.name, device]));
+  const known: NamedDevice[] = [];
+  await inSlices([...byName.keys()], async (slice) => void known.push(...(await records.devices.named(slice))));
+  const stranger = known.find(({ hostId }) => hostId !== host.id);
+  if (stranger !== undefined)
+    throw new Problem('name-taken', `the device name "${stranger.name}" is taken by another host's device: choose another`);
+  const made = newDevices(host.id, [...byName.values()], new Set(known.map(({ name }) => name)), host.registeredAt);
+  if (made.length > 0) checkDeviceLimit(host.name, await records.devices.countOf(host.id), made.length);
+  const labelledByHost = known.filter(({ labelsByOperator }) => !labelsByOperator);
+  await inSlices(labelledByHost, (slice) =>
+    records.devices.relabel(slice.map(({ id, name }) => ({ id, labels: byName.get(name)?.labels ?? {} }))),
+  );
+  await inSlices(made, (slice) => records.devices.create(slice));
+  return made;
+}
+
+/** @throws {Problem} `too-many-devices`. */
+function checkDeviceLimit(host: string, present: number, added: number): void {
+  const limit = agentLimits.devicesPerHost;
+  if (present + added <= limit) return;
+  throw new Problem(
+    'too-many-devices',
+    `the host ${host} has ${present} devices and brings ${added} more, ${present + added} in all; the limit is ${limit} devices per host: register the others under the name of another host`,
+  );
+}
