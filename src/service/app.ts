@@ -1,4 +1,4 @@
-// The service: control behind a REST API, with its documentation.
+// The service: an installation behind a REST API, with its documentation.
 
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
@@ -8,7 +8,6 @@ import { createLogger, type LoggerSettings } from '../protocol/logging.ts';
 import { addAgentRoutes } from './agents/routes.ts';
 import { addEventRoutes } from './audit/event-routes.ts';
 import { addAuditRoutes } from './audit/routes.ts';
-import { Control, type ControlSettings } from './control.ts';
 import { addDeviceRoutes } from './devices/routes.ts';
 import { addMetricsRoute } from './health/metrics-routes.ts';
 import { addOperationsRoutes } from './health/routes.ts';
@@ -28,6 +27,7 @@ import { answerNoRoute, answerWithProblems } from './http/problems.ts';
 import { RequestLog, requestIdOf } from './http/request-log.ts';
 import { measureRequests } from './http/request-measurements.ts';
 import { refuseNoTexts } from './http/texts.ts';
+import { Installation, type InstallationSettings } from './installation.ts';
 import { addKeyRoutes } from './keys/routes.ts';
 import { addLoadRoutes } from './loads/routes.ts';
 import { addBuildRoutes } from './modules/routes.ts';
@@ -39,7 +39,7 @@ import { addRolloutRoutes } from './rollouts/routes.ts';
 import { addSignaturePolicyRoutes } from './signature-policies/routes.ts';
 import { addSigningKeyRoutes } from './signing-keys/routes.ts';
 
-export type ServiceOptions = ControlSettings & {
+export type ServiceOptions = InstallationSettings & {
   /** SQLite file; made if it is not there. */
   readonly database: string;
   readonly logger: Pick<LoggerSettings, 'level' | 'stream'> | false;
@@ -60,7 +60,7 @@ export async function createService({
   ...settings
 }: ServiceOptions): Promise<FastifyInstance> {
   const log = logger === false ? pino({ enabled: false }) : createLogger({ ...logger, secrets: [settings.joinToken] });
-  const control = await Control.open(database, settings, log);
+  const installation = await Installation.open(database, settings, log);
   // The logger as Fastify knows it, so that the type of the application is the usual one.
   const loggerInstance: FastifyBaseLogger = log;
   const clientErrors = new ClientErrors();
@@ -86,39 +86,39 @@ export async function createService({
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
   });
-  app.addHook('preClose', async () => control.endStreams());
-  app.addHook('onClose', async () => control.close());
-  answerWithProblems(app, control.damagedRows);
+  app.addHook('preClose', async () => installation.endStreams());
+  app.addHook('onClose', async () => installation.close());
+  answerWithProblems(app, installation.damagedRows);
   acceptEmptyBodies(app);
   refuseNoTexts(app);
-  measureRequests(app, control.measurements.registry);
+  measureRequests(app, installation.measurements.registry);
   await protectBrowsers(app);
   await refuseOverload(app, limits);
-  checkAccess(app, control, keys, await limitRates(app, limits));
+  checkAccess(app, installation, keys, await limitRates(app, limits));
   await addDocumentation(app);
   await app.register(async (scope) => {
     const api = scope.withTypeProvider<ZodTypeProvider>();
-    makePostsRepeatable(scope, control.answers);
-    await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), control));
-    addProvenanceRoutes(api, control);
-    addDeviceRoutes(api, control);
-    addHostRoutes(api, control);
-    addHistoryRoutes(api, control);
-    addProgramRoutes(api, control);
-    addLoadRoutes(api, control);
-    addRollbackRoutes(api, control);
-    addRolloutRoutes(api, control);
-    addOperationsRoutes(api, control);
-    addAuditRoutes(api, control);
-    addMetricsRoute(api, control);
-    addEventRoutes(api, control);
-    addKeyRoutes(api, control);
-    addSigningKeyRoutes(api, control);
-    addPublisherKeyRoutes(api, control);
-    addSignaturePolicyRoutes(api, control);
+    makePostsRepeatable(scope, installation.answers);
+    await scope.register(async (builds) => addBuildRoutes(builds.withTypeProvider<ZodTypeProvider>(), installation));
+    addProvenanceRoutes(api, installation);
+    addDeviceRoutes(api, installation);
+    addHostRoutes(api, installation);
+    addHistoryRoutes(api, installation);
+    addProgramRoutes(api, installation);
+    addLoadRoutes(api, installation);
+    addRollbackRoutes(api, installation);
+    addRolloutRoutes(api, installation);
+    addOperationsRoutes(api, installation);
+    addAuditRoutes(api, installation);
+    addMetricsRoute(api, installation);
+    addEventRoutes(api, installation);
+    addKeyRoutes(api, installation);
+    addSigningKeyRoutes(api, installation);
+    addPublisherKeyRoutes(api, installation);
+    addSignaturePolicyRoutes(api, installation);
   });
   await app.register(async (scope) => addDashboard(scope.withTypeProvider<ZodTypeProvider>()));
-  await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), control));
+  await app.register(async (scope) => addAgentRoutes(scope.withTypeProvider<ZodTypeProvider>(), installation));
   return app;
 }
 

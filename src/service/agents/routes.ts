@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { BootId, Heartbeat, Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { type ServiceKey, ServiceKeys, SignedStatement } from '../../protocol/signed-statement.ts';
-import type { Control } from '../control.ts';
+import type { Hosts } from '../hosts/hosts.ts';
 import { callerOf } from '../http/access.ts';
 import { identifier } from '../http/common-schemas.ts';
 import { entityTag } from '../http/entity-tags.ts';
@@ -13,7 +13,10 @@ import { lastEventId, numberQuery } from '../http/list-schemas.ts';
 import { problems } from '../http/problem-schemas.ts';
 import { type Api, requesterOf, sendRaw } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
+import type { Builds } from '../modules/builds.ts';
+import type { Provenance } from '../provenance/provenance.ts';
 import type { SigningKeyRecord } from '../signing-keys/repository.ts';
+import type { Agents } from './agents.ts';
 import type { RegistrationKey } from './registration.ts';
 
 const tags = ['agents'];
@@ -26,7 +29,9 @@ const longestWait = 50;
 const boot = BootId.describe('The boot id that the host registered with.');
 const hostParameter = z.object({ host: identifier('host') });
 
-export function addAgentRoutes(app: Api, { agents, hosts, builds, provenance }: Control): void {
+type Uses = { readonly agents: Agents; readonly hosts: Hosts; readonly builds: Builds; readonly provenance: Provenance };
+
+export function addAgentRoutes(app: Api, { agents, hosts, builds, provenance }: Uses): void {
   app.post(
     '/agent/v1/hosts',
     {

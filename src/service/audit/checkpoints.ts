@@ -8,6 +8,7 @@ import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
+import type { Repetition } from '../database/repetition.ts';
 import type { Store } from '../database/store.ts';
 import { UnreadableRow } from '../database/unreadable.ts';
 import { invalidQuery, notFound, Problem } from '../problem.ts';
@@ -16,6 +17,8 @@ import type { CheckpointRecord } from './checkpoint-repository.ts';
 import { numberOf } from './events.ts';
 import { fillTiles, subtreeReader } from './merkle-tiles.ts';
 
+/** How often a checkpoint of what is new is signed, in milliseconds. */
+const interval = 60_000;
 /** Events read at once. */
 const batchSize = 500;
 
@@ -49,6 +52,13 @@ export class Checkpoints {
   /** Why the trail is not what the service wrote, as it was last found when a checkpoint was to be signed; null where nothing was found. */
   get fault(): string | null {
     return this.#broken;
+  }
+
+  /** Has checkpoints made from now on; once in the whole installation. */
+  makeRegularly(): Repetition {
+    return this.#store.repeat('checkpoints', interval, async () => {
+      await this.make();
+    });
   }
 
   /**

@@ -1,18 +1,19 @@
 // /v1/events: operators follow what happens as it happens.
 
-import type { Control } from '../control.ts';
 import { DamagedItem, type DamagedRows, readOrMark } from '../database/damaged-rows.ts';
 import { actorOf, callerOf } from '../http/access.ts';
 import { problems } from '../http/problem-schemas.ts';
 import { type Api, sendRaw } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
 import { eventHeaders, eventQuery } from './event-schemas.ts';
-import { type EventType, eventTypes } from './events.ts';
+import { type EventFeed, type EventType, eventTypes } from './events.ts';
 import type { AuditRecord } from './repository.ts';
 import { toAuditEvent } from './routes.ts';
 import { AuditEvent } from './schemas.ts';
 
-export function addEventRoutes(app: Api, { events, damagedRows }: Control): void {
+type Uses = { readonly events: EventFeed; readonly damagedRows: DamagedRows };
+
+export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
   app.get(
     '/v1/events',
     {

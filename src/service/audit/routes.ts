@@ -6,13 +6,13 @@ import { toldEvent } from '../../proof/audit-event.ts';
 import type { ExportStart } from '../../proof/audit-export.ts';
 import { type Hash, hashText } from '../../proof/merkle-tree.ts';
 import { Digest } from '../../protocol/identifiers.ts';
-import type { Control } from '../control.ts';
+import type { DamagedRows } from '../database/damaged-rows.ts';
 import { pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, sendRaw } from '../http/route.ts';
-import type { ExportedEvent } from './audit-trail.ts';
+import type { AuditTrail, ExportedEvent } from './audit-trail.ts';
 import type { CheckpointRecord } from './checkpoint-repository.ts';
-import type { Proof } from './checkpoints.ts';
+import type { Checkpoints, Proof } from './checkpoints.ts';
 import type { AuditRecord } from './repository.ts';
 import {
   AuditDetail,
@@ -34,7 +34,9 @@ const tags = ['audit'];
 /** Characters. */
 const pieceLength = 16_384;
 
-export function addAuditRoutes(app: Api, { auditTrail, checkpoints, damagedRows }: Control): void {
+type Uses = { readonly auditTrail: AuditTrail; readonly checkpoints: Checkpoints; readonly damagedRows: DamagedRows };
+
+export function addAuditRoutes(app: Api, { auditTrail, checkpoints, damagedRows }: Uses): void {
   app.get(
     '/v1/audit',
     {

@@ -5,12 +5,12 @@ import type { Registration } from '../../protocol/agent.ts';
 import { DeviceState } from '../../protocol/device-state.ts';
 import { type Labels, newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-entry.ts';
-import type { Context } from '../context.ts';
 import { type DamagedItem, viewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
+import type { Store } from '../database/store.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
@@ -45,19 +45,19 @@ type HostRoom = {
 type OnDevicesCreated = (records: Records, devices: readonly NewDevice[], requester: Requester, at: Date) => Promise<void>;
 
 export class Devices {
-  readonly #context: Context;
+  readonly #store: Store;
   readonly #onCreated: OnDevicesCreated;
 
   /** @param onCreated Orders new devices to come up on their hosts. */
-  constructor(context: Context, onCreated: OnDevicesCreated) {
-    this.#context = context;
+  constructor(store: Store, onCreated: OnDevicesCreated) {
+    this.#store = store;
     this.#onCreated = onCreated;
   }
 
   /** Places a new device on a host. @throws {Problem} `name-taken`, `no-host`, `invalid-value`. */
   async create(request: NewDeviceRequest, requester: Requester, answerOf: AnswerOf<DeviceView>): Promise<DeviceView> {
     const createdAt = new Date();
-    const view = await this.#context.store.transaction(async (records) => {
+    const view = await this.#store.transaction(async (records) => {
       const [taken] = await records.devices.findByNames([request.name]);
       if (taken !== undefined) throw new Problem('name-taken', `the device ${taken.id} has the name "${request.name}": choose another`);
       const host = this.#chooseHost(await records.hosts.all(), request.host);
@@ -79,7 +79,7 @@ export class Devices {
 
   /** @throws {Problem} `not-found`. */
   async view(id: string): Promise<DeviceView> {
-    const { devices } = this.#context.store.records;
+    const { devices } = this.#store.records;
     const [device, drift] = await Promise.all([devices.find(id), devices.driftOf([id])]);
     if (device === null) throw notFound('device', id);
     return viewOf(device, drift);
@@ -91,7 +91,7 @@ export class Devices {
    * @throws {Problem} `not-found`, `changed-since`.
    */
   async relabel(id: string, labels: Labels, isExpected: (current: DeviceRecord['labels']) => boolean, requester: Requester): Promise<void> {
-    await this.#context.store.transaction(async (records) => {
+    await this.#store.transaction(async (records) => {
       const device = await records.devices.find(id);
       if (device === null) throw notFound('device', id);
       const { labels: before, labelsByOperator } = device;
@@ -111,7 +111,7 @@ export class Devices {
     { host, ...filter }: Omit<DeviceFilter, 'hostId'> & { readonly host?: string | undefined },
     page: PageByTime | PageByName,
   ): Promise<PageOf<DeviceView | DamagedItem, PageByTime | PageByName>> {
-    const { devices, hosts } = this.#context.store.records;
+    const { devices, hosts } = this.#store.records;
     const hostId = host === undefined ? undefined : (await hosts.findByIdOrName(host))?.id;
     if (host !== undefined && hostId === undefined) return { items: [], next: null, pageAfter: () => page };
     const found = await readMarkedPage(page, {
@@ -125,7 +125,7 @@ export class Devices {
 
   /** What lists show of devices; one whose drift cannot be read is marked. */
   #viewsOf(items: readonly (DeviceRecord | DamagedItem)[]): Promise<(DeviceView | DamagedItem)[]> {
-    const { devices } = this.#context.store.records;
+    const { devices } = this.#store.records;
     return viewsOrMarks(
       items,
       ({ id }) => id,
@@ -143,7 +143,7 @@ export class Devices {
   ): Promise<PageOf<AbiViolationRecord | DamagedItem, PageByTime<number>>> {
     await this.view(filter.deviceId);
     return readMarkedPage(page, {
-      read: (wanted) => this.#context.store.records.abiViolations.list(filter, wanted),
+      read: (wanted) => this.#store.records.abiViolations.list(filter, wanted),
       positionOf: ({ at, number }) => ({ time: at, key: number }),
       positionOfUnreadable: unreadablePosition.byTimeAndNumber,
     });

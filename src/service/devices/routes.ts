@@ -1,13 +1,13 @@
 // /v1/devices: devices are made, listed and looked into.
 
 import { z } from 'zod';
-import type { Control } from '../control.ts';
+import type { DamagedRows } from '../database/damaged-rows.ts';
 import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../http/entity-tags.ts';
 import { pageByName, pageByTime, pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
 import type { AbiViolationRecord } from './abi-violation-repository.ts';
-import type { DeviceView } from './devices.ts';
+import type { Devices, DeviceView } from './devices.ts';
 import {
   AbiViolation,
   AbiViolationPage,
@@ -24,7 +24,9 @@ import {
 
 const tags = ['devices'];
 
-export function addDeviceRoutes(app: Api, { devices, damagedRows }: Control): void {
+type Uses = { readonly devices: Devices; readonly damagedRows: DamagedRows };
+
+export function addDeviceRoutes(app: Api, { devices, damagedRows }: Uses): void {
   app.post(
     '/v1/devices',
     {

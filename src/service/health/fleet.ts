@@ -1,7 +1,8 @@
 // The fleet's health: which hosts are connected, which devices are up, what became of the loads, and why it is not all well.
 
-import type { Context } from '../context.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import { faultOf, isDamage } from '../database/damaged-rows.ts';
+import type { Store } from '../database/store.ts';
 import type { DeviceStatus, Drifted, NotWhole, Rejected } from '../devices/repository.ts';
 import type { LoadTotal, WaitingLoads } from '../loads/repository.ts';
 import type { Levels } from './measurements.ts';
@@ -34,7 +35,10 @@ export type FleetHealth = {
 };
 
 /** @param faults What is wrong with the service itself, in words. */
-export async function fleetHealth({ store, clock }: Context, faults: readonly string[]): Promise<FleetHealth> {
+export async function fleetHealth(
+  { store, clock }: { readonly store: Store; readonly clock: Clock },
+  faults: readonly string[],
+): Promise<FleetHealth> {
   const { records } = store;
   const unread: string[] = [];
   const read = readerOf(unread);
@@ -134,9 +138,7 @@ function reasonsOfLoads({ count, oldest }: WaitingLoads): string[] {
 }
 
 /** What there is of hosts, devices, loads and orders at the moment; it is asked for every few seconds, so that nothing that has ended is looked at. */
-export async function currentLevels({
-  store,
-}: Context): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'ordersUnsettled'>> {
+export async function currentLevels(store: Store): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'ordersUnsettled'>> {
   const { hosts, devices, loads, orders, rollouts } = store.records;
   return {
     hosts: await hosts.countByReachability(),

@@ -1,13 +1,13 @@
 // /metrics: what is measured, for Prometheus.
 
 import { z } from 'zod';
-import type { Control } from '../control.ts';
 import { problems } from '../http/problem-schemas.ts';
 import { type Api, sendRaw } from '../http/route.ts';
+import type { Health } from './health.ts';
 
 const mediaType = 'text/plain; version=0.0.4';
 
-export function addMetricsRoute(app: Api, control: Control): void {
+export function addMetricsRoute(app: Api, { health }: { readonly health: Health }): void {
   app.get(
     '/metrics',
     {
@@ -24,6 +24,6 @@ export function addMetricsRoute(app: Api, control: Control): void {
         },
       },
     },
-    async (_request, reply) => sendRaw(reply.status(200).type(`${mediaType}; charset=utf-8`), await control.metrics()),
+    async (_request, reply) => sendRaw(reply.status(200).type(`${mediaType}; charset=utf-8`), await health.metrics()),
   );
 }

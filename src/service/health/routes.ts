@@ -1,13 +1,13 @@
 // The health endpoints.
 
-import type { Control } from '../control.ts';
 import { onlyProblems, problems } from '../http/problem-schemas.ts';
 import type { Api } from '../http/route.ts';
+import type { Health } from './health.ts';
 import { FleetHealth, Live, Readiness } from './schemas.ts';
 
 const tags = ['operations'];
 
-export function addOperationsRoutes(app: Api, control: Control): void {
+export function addOperationsRoutes(app: Api, { health }: { readonly health: Health }): void {
   app.get(
     '/v1/health',
     {
@@ -20,8 +20,8 @@ export function addOperationsRoutes(app: Api, control: Control): void {
       },
     },
     async () => {
-      const health = await control.fleetHealth();
-      return { ...health, reasons: [...health.reasons], loads: { ...health.loads, outcomes: { ...health.loads.outcomes } } };
+      const fleet = await health.fleet();
+      return { ...fleet, reasons: [...fleet.reasons], loads: { ...fleet.loads, outcomes: { ...fleet.loads.outcomes } } };
     },
   );
 
@@ -56,7 +56,7 @@ export function addOperationsRoutes(app: Api, control: Control): void {
       },
     },
     async (_request, reply) => {
-      const reasons = await control.notReadyBecause();
+      const reasons = await health.notReadyBecause();
       if (reasons.length === 0) return { status: 'ready' as const, reasons: [] };
       return reply.status(503).send({ status: 'not-ready', reasons: [...reasons] });
     },

@@ -2,12 +2,13 @@
 
 import type { z } from 'zod';
 import { MemoryMap } from '../../protocol/device-state.ts';
-import type { Control } from '../control.ts';
+import type { DamagedRows } from '../database/damaged-rows.ts';
 import { deviceParameter } from '../devices/schemas.ts';
 import { pageByName, pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
 import { problems } from '../http/problem-schemas.ts';
 import type { Api } from '../http/route.ts';
 import { buildParameters } from '../modules/schemas.ts';
+import type { History } from './history.ts';
 import type { DeviceOfBuild as DeviceOfBuildRecord, HistoryRecord } from './repository.ts';
 import {
   DeviceOfBuild,
@@ -23,7 +24,9 @@ import {
 const tags = ['history'];
 const stays = HistoryPage.describe('Stays of versions in the module table, by the time they entered it.');
 
-export function addHistoryRoutes(app: Api, { history, damagedRows }: Control): void {
+type Uses = { readonly history: History; readonly damagedRows: DamagedRows };
+
+export function addHistoryRoutes(app: Api, { history, damagedRows }: Uses): void {
   app.get(
     '/v1/devices/:device/history',
     {

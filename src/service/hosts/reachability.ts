@@ -3,9 +3,10 @@
 // with another, and none that jumps makes a host silent or keeps a dead one alive.
 
 import { audit } from '../audit-entry.ts';
-import type { Context } from '../context.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Records } from '../database/records.ts';
 import { Repeated } from '../database/repeated.ts';
+import type { Store } from '../database/store.ts';
 import { service } from '../requester.ts';
 import type { HeardCount } from './repository.ts';
 
@@ -20,8 +21,10 @@ const longestSweepInterval = 1_000;
 /** The number that was last seen of a host, and since when, by the time that was watched. */
 type Watched = { readonly count: number; readonly since: number };
 
+type Uses = { readonly store: Store; readonly clock: Clock };
+
 export class Reachability {
-  readonly #context: Context;
+  readonly #uses: Uses;
   readonly #limit: number;
   readonly #sweepInterval: number;
   /** Hosts that were heard of here, until that is on disk. */
@@ -34,8 +37,8 @@ export class Reachability {
   readonly #sweeping: Repeated;
 
   /** @param limit Milliseconds of silence after which a host is unreachable. */
-  constructor(context: Context, limit: number) {
-    this.#context = context;
+  constructor(uses: Uses, limit: number) {
+    this.#uses = uses;
     this.#limit = limit;
     this.#sweepInterval = Math.min(longestSweepInterval, limit / sweptTimes);
     this.#keeping = new Repeated(limit / keptTimes, () => this.#keep());
@@ -55,9 +58,9 @@ export class Reachability {
 
   /** Finds the hosts that have not been heard of for too long; nobody has, where nobody could say it. */
   async sweep(): Promise<void> {
-    const silent = this.#look(await this.#context.store.records.hosts.heardCounts());
+    const silent = this.#look(await this.#uses.store.records.hosts.heardCounts());
     if (silent.size === 0) return;
-    await this.#context.store.transaction(async (records) => {
+    await this.#uses.store.transaction(async (records) => {
       // Some may have been heard of while the transaction waited, or another replica has found the same.
       const still = (await records.hosts.heardCounts()).filter(({ id, count }) => silent.get(id) === count && !this.#heard.has(id));
       const ids = still.map(({ id }) => id);
@@ -75,7 +78,7 @@ export class Reachability {
 
   /** Watches the numbers of the hosts. Returns those that have not changed for too long, by host. */
   #look(counts: readonly HeardCount[]): Map<string, number> {
-    const now = this.#context.clock.monotonic();
+    const now = this.#uses.clock.monotonic();
     const elapsed = now - (this.#lookedAt ?? now);
     this.#lookedAt = now;
     this.#watchedFor += Math.min(elapsed, 2 * this.#sweepInterval);
@@ -97,7 +100,7 @@ export class Reachability {
     const heard = this.#heard;
     this.#heard = new Set();
     try {
-      await this.#context.store.transaction(async (records) => {
+      await this.#uses.store.transaction(async (records) => {
         await records.hosts.setHeard(heard);
         await this.#change(records, await records.hosts.unreachableAmong([...heard]), { action: 'host.reachable', detail: {} });
       });
@@ -110,7 +113,7 @@ export class Reachability {
 
   async #change(records: Records, hostIds: readonly string[], entry: Change): Promise<void> {
     if (hostIds.length === 0) return;
-    const now = this.#context.clock.now();
+    const now = this.#uses.clock.now();
     await records.hosts.setUnreachable(hostIds, entry.action === 'host.unreachable' ? now : null);
     await audit(
       records,

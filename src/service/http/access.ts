@@ -2,8 +2,8 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import type { Control } from '../control.ts';
 import { Problem } from '../problem.ts';
+import type { Requester } from '../requester.ts';
 import { type KeyHolder, keyPrefix, mayActAs, type Role, rolesThatMayActAs } from '../roles.ts';
 import { refuseOtherSites } from './browsers.ts';
 
@@ -22,6 +22,24 @@ export type Caller =
   | ({ readonly kind: 'key' } & KeyHolder)
   | { readonly kind: 'join-token' }
   | { readonly kind: 'host'; readonly id: string };
+
+/** What tells who makes a request. */
+export type Authentication = {
+  readonly keys: {
+    /** Who shows a key. @throws {Problem} `unauthenticated`. */
+    authenticate(key: string | null): Promise<KeyHolder>;
+  };
+  readonly hosts: {
+    /** The host whose token this is. @throws {Problem} `unauthenticated`. */
+    authenticate(token: string | null): Promise<string>;
+    /** @throws {Problem} `unauthenticated`. */
+    checkJoinToken(token: string | null): void;
+  };
+  readonly denials: {
+    /** Notes an attempt of a key at what its role does not allow. */
+    note(holder: KeyHolder, needed: Role, operation: string, requester: Requester): Promise<void>;
+  };
+};
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -92,7 +110,7 @@ export function bearerToken({ headers }: Pick<FastifyRequest, 'headers'>): strin
  */
 export function checkAccess(
   app: FastifyInstance,
-  control: Control,
+  authentication: Authentication,
   keys: KeyPolicy,
   count: (request: FastifyRequest, reply: FastifyReply) => Promise<void>,
 ): void {
@@ -105,7 +123,7 @@ export function checkAccess(
   });
   app.addHook('onRequest', async (request, reply) => {
     try {
-      callers.set(request, await identify(request, control, keys));
+      callers.set(request, await identify(request, authentication, keys));
     } finally {
       await count(request, reply);
     }
@@ -113,7 +131,7 @@ export function checkAccess(
 }
 
 /** @throws {Problem} `unauthenticated` where nobody is known, `forbidden` where they may not. */
-async function identify(request: FastifyRequest, control: Control, keys: KeyPolicy): Promise<Caller> {
+async function identify(request: FastifyRequest, authentication: Authentication, policy: KeyPolicy): Promise<Caller> {
   const access = request.routeOptions.config.access ?? 'public';
   const token = bearerToken(request);
   switch (access) {
@@ -121,20 +139,20 @@ async function identify(request: FastifyRequest, control: Control, keys: KeyPoli
       return { kind: 'unknown' };
     case 'registration': {
       if (token === null || !token.startsWith(keyPrefix)) {
-        control.hosts.checkJoinToken(token);
+        authentication.hosts.checkJoinToken(token);
         return { kind: 'join-token' };
       }
-      return checkRole(request, control, await control.keys.authenticate(token), 'agent');
+      return checkRole(request, authentication, await authentication.keys.authenticate(token), 'agent');
     }
     case 'host': {
-      const id = await control.hosts.authenticate(token);
+      const id = await authentication.hosts.authenticate(token);
       const parameters = hostParameter.safeParse(request.params);
       if (parameters.success && parameters.data.host !== id)
         throw new Problem('forbidden', `the token is of the host ${id}, which may not speak for another`);
       return { kind: 'host', id };
     }
     default:
-      if (keys === 'required') return checkRole(request, control, await control.keys.authenticate(token), access);
+      if (policy === 'required') return checkRole(request, authentication, await authentication.keys.authenticate(token), access);
       checkIsLocal(request);
       // Without keys, another origin must not even start what is costly, such as an export. Following a link is allowed.
       if (request.headers['sec-fetch-mode'] !== 'navigate') refuseOtherSites(request);
@@ -142,7 +160,7 @@ async function identify(request: FastifyRequest, control: Control, keys: KeyPoli
   }
 }
 
-async function checkRole(request: FastifyRequest, { denials }: Control, holder: KeyHolder, needed: Role): Promise<Caller> {
+async function checkRole(request: FastifyRequest, { denials }: Authentication, holder: KeyHolder, needed: Role): Promise<Caller> {
   if (mayActAs(holder.role, needed)) return { kind: 'key', ...holder };
   const operation = `${request.method} ${request.routeOptions.url}`;
   // That it cannot be told does not open the door.

@@ -1,8 +1,9 @@
 // Requests with an Idempotency-Key: the first is carried out, and whoever repeats it gets its answer again.
 
 import { digestOf } from '../../compiler/compiler.ts';
-import type { Context } from '../context.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Records } from '../database/records.ts';
+import type { Store } from '../database/store.ts';
 import { Problem } from '../problem.ts';
 import type { RepeatableRequest, Requester } from '../requester.ts';
 import { seal, unseal } from '../secrets.ts';
@@ -102,16 +103,18 @@ export type Answer = {
   readonly body: string;
 };
 
+type Uses = { readonly store: Store; readonly clock: Clock };
+
 export class Answers {
-  readonly #context: Context;
+  readonly #uses: Uses;
   /** What is called when a request is not under way any more, for each that is. */
   readonly #underWay = new Map<string, (() => void)[]>();
   #waiting = 0;
   /** By the monotonic clock. */
   #removedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(context: Context) {
-    this.#context = context;
+  constructor(uses: Uses) {
+    this.#uses = uses;
   }
 
   /**
@@ -123,13 +126,13 @@ export class Answers {
     const name = nameOf(request);
     while (this.#underWay.has(name)) {
       await this.#wait(name);
-      const known = await findAnswer(this.#context.store.records, request);
+      const known = await findAnswer(this.#uses.store.records, request);
       if (known !== null) return known;
     }
     this.#underWay.set(name, []);
     let isToBeCarriedOut = false;
     try {
-      const known = await findAnswer(this.#context.store.records, request);
+      const known = await findAnswer(this.#uses.store.records, request);
       isToBeCarriedOut = known === null;
       return known;
     } finally {
@@ -144,7 +147,7 @@ export class Answers {
   async keep(request: RepeatableRequest, answer: Answer): Promise<Answer | null> {
     try {
       if (kept.has(request)) return null;
-      return await this.#context.store.transaction(async (records) => {
+      return await this.#uses.store.transaction(async (records) => {
         const known = await findAnswer(records, request);
         if (known === null) await records.answers.keep([toRecord(request, answer, await records.retentionTime.now())]);
         return known;
@@ -171,7 +174,7 @@ export class Answers {
   }
 
   async #removeOld(): Promise<void> {
-    const { clock, store } = this.#context;
+    const { clock, store } = this.#uses;
     if (clock.monotonic() - this.#removedAt < removalInterval) return;
     this.#removedAt = clock.monotonic();
     await store.transaction(async ({ answers, retentionTime }) => {

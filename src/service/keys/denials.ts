@@ -1,7 +1,7 @@
 // Attempts of known keys at what their roles do not allow: told in the audit trail, once a minute for each key and operation.
 
 import { audit } from '../audit-entry.ts';
-import type { Context } from '../context.ts';
+import type { Store } from '../database/store.ts';
 import type { Requester } from '../requester.ts';
 import type { KeyHolder, Role } from '../roles.ts';
 
@@ -11,12 +11,12 @@ const interval = 60_000;
 const rememberedLimit = 1_000;
 
 export class Denials {
-  readonly #context: Context;
+  readonly #store: Store;
   #remembered = new Set<string>();
   #since = 0;
 
-  constructor(context: Context) {
-    this.#context = context;
+  constructor(store: Store) {
+    this.#store = store;
   }
 
   /** @param operation What was asked for: the method and the route. */
@@ -30,7 +30,7 @@ export class Denials {
     this.#remembered.add(attempt);
     const detail = { operation, role, needed };
     try {
-      await this.#context.store.transaction((records) =>
+      await this.#store.transaction((records) =>
         audit(records, requester, new Date(), [{ action: 'key.denied', object: id, outcome: 'refused', detail }]),
       );
     } catch (error) {

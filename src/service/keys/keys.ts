@@ -3,12 +3,14 @@
 import { digestOf } from '../../compiler/compiler.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-entry.ts';
-import type { Context } from '../context.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime, TimeRange } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
+import { Repeated } from '../database/repeated.ts';
+import type { Repetition } from '../database/repetition.ts';
+import type { Store } from '../database/store.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { notFound, Problem } from '../problem.ts';
 import { type Requester, service } from '../requester.ts';
@@ -19,6 +21,9 @@ import type { KeyFilter, KeyRecord } from './repository.ts';
 /** Keys that are not revoked. */
 const keyLimit = 1_000;
 
+/** How often it is put on disk when keys were last used, in milliseconds. */
+const usesInterval = 60_000;
+
 const keyForm = new RegExp(`^${keyPrefix}([0-9a-f]{32})_[A-Za-z0-9_-]{43}$`);
 
 export type NewKeyRequest = { readonly name: string; readonly role: Role; readonly host: string | null };
@@ -26,17 +31,17 @@ export type NewKeyRequest = { readonly name: string; readonly role: Role; readon
 export type CreatedKey = { readonly key: KeyRecord; readonly secret: string };
 
 export class Keys {
-  readonly #context: Context;
+  readonly #store: Store;
   /** When keys were last used, until that is on disk: not every request is worth a transaction. */
   readonly #uses = new Map<string, Date>();
 
-  constructor(context: Context) {
-    this.#context = context;
+  constructor(store: Store) {
+    this.#store = store;
   }
 
   /** @throws {Problem} `name-taken`, `too-many-keys`. */
   async create(request: NewKeyRequest, requester: Requester, answerOf: AnswerOf<CreatedKey>): Promise<CreatedKey> {
-    return this.#context.store.transaction(async (records) => {
+    return this.#store.transaction(async (records) => {
       const created = await createKey(records, request, requester);
       await keepAnswer(records, requester, answerOf, created);
       return created;
@@ -48,7 +53,7 @@ export class Keys {
    * @param keep Keeps its secret; if it throws, there is no such key.
    */
   async createAdmin(when: 'first start' | 'always', keep: (secret: string) => void): Promise<void> {
-    await this.#context.store.transaction(async (records) => {
+    await this.#store.transaction(async (records) => {
       if (when === 'first start' && (await records.keys.count({})) > 0) return;
       const id = newIdentifier('key');
       const name = `admin-${id.slice(-8)}`;
@@ -58,12 +63,12 @@ export class Keys {
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<KeyRecord> {
-    return findKey(this.#context.store.records, id);
+    return findKey(this.#store.records, id);
   }
 
   list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<PageOf<KeyRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#context.store.records.keys.list(filter, wanted),
+      read: (wanted) => this.#store.records.keys.list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
     });
@@ -71,7 +76,7 @@ export class Keys {
 
   /** Nobody can use the key any more, and a host that registered with it loses its token. A key that is revoked already stays so. @throws {Problem} `not-found`, `last-admin`. */
   async revoke(id: string, requester: Requester): Promise<KeyRecord> {
-    return this.#context.store.transaction(async (records) => {
+    return this.#store.transaction(async (records) => {
       const key = await findKey(records, id);
       if (key.revokedAt !== null) return key;
       if (key.role === 'admin' && (await records.keys.count({ role: 'admin', isRevoked: false })) === 1)
@@ -88,7 +93,7 @@ export class Keys {
   /** Who shows this key. @throws {Problem} `unauthenticated`. */
   async authenticate(secret: string | null): Promise<KeyHolder> {
     const id = secret === null ? null : idOf(secret);
-    const key = id === null ? null : await this.#context.store.records.keys.find(id);
+    const key = id === null ? null : await this.#store.records.keys.find(id);
     if (secret === null || key === null || !isSame(digestOf(secret), key.secretDigest)) {
       throw new Problem(
         'unauthenticated',
@@ -102,13 +107,18 @@ export class Keys {
     return { id: key.id, role: toRole(key.role), host: key.host };
   }
 
+  /** Puts on disk when keys were last used, from now on: each replica of the service knows some of it. */
+  keepUsesRegularly(): Repetition {
+    return new Repeated(usesInterval, () => this.keepUses());
+  }
+
   /** Puts on disk when keys were last used. */
   async keepUses(): Promise<void> {
     if (this.#uses.size === 0) return;
     const uses = [...this.#uses];
     this.#uses.clear();
     try {
-      await this.#context.store.transaction(async (records) => {
+      await this.#store.transaction(async (records) => {
         for (const [id, usedAt] of uses) await records.keys.setLastUsed(id, usedAt);
       });
     } catch (error) {

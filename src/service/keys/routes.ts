@@ -1,19 +1,21 @@
 // /v1/keys: API keys are made, listed and revoked.
 
 import type { z } from 'zod';
-import type { Control } from '../control.ts';
+import type { DamagedRows } from '../database/damaged-rows.ts';
 import { callerOf } from '../http/access.ts';
 import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
 import { rolesOf } from '../roles.ts';
-import { type CreatedKey as CreatedKeyMade, toRole } from './keys.ts';
+import { type CreatedKey as CreatedKeyMade, type Keys, toRole } from './keys.ts';
 import type { KeyRecord } from './repository.ts';
 import { CreatedKey, CurrentKey, Key, KeyPage, keyParameter, keyQuery, NewKey } from './schemas.ts';
 
 const tags = ['keys'];
 
-export function addKeyRoutes(app: Api, { keys, damagedRows }: Control): void {
+type Uses = { readonly keys: Keys; readonly damagedRows: DamagedRows };
+
+export function addKeyRoutes(app: Api, { keys, damagedRows }: Uses): void {
   app.post(
     '/v1/keys',
     {

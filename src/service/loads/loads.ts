@@ -1,13 +1,15 @@
 // Loads: one build is to be put on devices; each device carries out one load and reports its outcome.
 
 import { audit } from '../audit-entry.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import { clockSettings } from '../clock/service-clock.ts';
-import type { Context } from '../context.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition, withoutMarks } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
+import type { Repetition } from '../database/repetition.ts';
+import type { Store } from '../database/store.ts';
 import { namedDevices, type Selector, selectDevices } from '../devices/selection.ts';
 import { type AnswerOf, answeredMeanwhile, keepAnswers } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
@@ -18,6 +20,8 @@ import type { LoadFilter, LoadRecord, LoadSummary } from './repository.ts';
 
 /** Devices for which loads are made at once, where several requests are carried out together. */
 const devicesAtOnce = 1_000;
+/** How often deadlines are looked at, in milliseconds. */
+const deadlineInterval = 1_000;
 /** Loads that are ended in one transaction. */
 const endedAtOnce = 500;
 
@@ -25,16 +29,18 @@ export type NewLoadsRequest = LoadTerms & { readonly module: string; readonly ve
 
 type Asked = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly answerOf: AnswerOf<NewLoads> };
 
+type Uses = { readonly store: Store; readonly clock: Clock };
+
 export class Loads {
-  readonly #context: Context;
+  readonly #uses: Uses;
   readonly #onEnded: OnLoadsEnded;
   readonly #request: (asked: Asked) => Promise<NewLoads>;
 
   /** @param onEnded Called in the transaction in which loads end that no device reports on. */
-  constructor(context: Context, onEnded: OnLoadsEnded) {
-    this.#context = context;
+  constructor(uses: Uses, onEnded: OnLoadsEnded) {
+    this.#uses = uses;
     this.#onEnded = onEnded;
-    this.#request = context.store.together((records, asked) => requestLoads(records, asked, context.clock.now(), onEnded));
+    this.#request = uses.store.together((records, asked) => requestLoads(records, asked, uses.clock.now(), onEnded));
   }
 
   /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
@@ -44,7 +50,7 @@ export class Loads {
 
   /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-waiting`. */
   async cancel(id: string, requester: Requester): Promise<LoadRecord> {
-    await this.#context.store.transaction(async (records) => {
+    await this.#uses.store.transaction(async (records) => {
       const load = await records.loads.find(id);
       if (load === null) throw notFound('load', id);
       if (load.outcome === 'cancelled') return;
@@ -52,21 +58,26 @@ export class Loads {
         const how = load.state === 'dispatched' ? 'its host has been sent it' : `it has ended as ${load.outcome}`;
         throw new Problem('not-waiting', `the load ${id} cannot be cancelled any more: ${how}`);
       }
-      const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: this.#context.clock.now() };
+      const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: this.#uses.clock.now() };
       await endLoads(records, [load], end, requester, this.#onEnded);
     });
     return this.find(id);
   }
 
+  /** Ends the loads whose deadline is over, from now on; once in the whole installation. */
+  expireRegularly(): Repetition {
+    return this.#uses.store.repeat('deadlines', deadlineInterval, () => this.expire());
+  }
+
   /** Ends the loads whose deadline is over. */
   async expire(): Promise<void> {
-    const now = this.#context.clock.now();
+    const now = this.#uses.clock.now();
     await this.#moveFromFuture(now);
-    const isOver = await this.#context.store.records.loads.overdue(now, 1);
+    const isOver = await this.#uses.store.records.loads.overdue(now, 1);
     if (isOver.length === 0) return;
     let ended: number;
     do {
-      ended = await this.#context.store.transaction(async (records) => {
+      ended = await this.#uses.store.transaction(async (records) => {
         const overdue = await records.loads.overdue(now, endedAtOnce);
         const end = { outcome: 'expired', reason: 'its deadline was over before its device had carried it out', completedAt: now };
         return endLoads(records, overdue, end, service, this.#onEnded);
@@ -79,7 +90,7 @@ export class Loads {
    * on.
    */
   async #moveFromFuture(now: Date): Promise<void> {
-    const { store } = this.#context;
+    const { store } = this.#uses;
     const future = new Date(now.getTime() + clockSettings.tolerance);
     if ((await store.records.loads.requestedAfter(future, 1)).length === 0) return;
     await store.transaction(async (records) => {
@@ -104,14 +115,14 @@ export class Loads {
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<LoadRecord> {
-    const load = await this.#context.store.records.loads.find(id);
+    const load = await this.#uses.store.records.loads.find(id);
     if (load === null) throw notFound('load', id);
     return load;
   }
 
   list(filter: LoadFilter, page: PageByTime): Promise<PageOf<LoadSummary | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#context.store.records.loads.list(filter, wanted),
+      read: (wanted) => this.#uses.store.records.loads.list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTime,
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       bytesOf: ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),

@@ -2,18 +2,21 @@
 
 import type { z } from 'zod';
 import { LoadReport } from '../../protocol/load-report.ts';
-import type { Control } from '../control.ts';
+import type { DamagedRows } from '../database/damaged-rows.ts';
 import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
 import type { NewLoads as NewLoadsMade } from './batches.ts';
+import type { Loads } from './loads.ts';
 import type { LoadSummary } from './repository.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from './schemas.ts';
 import { selectorOf } from './terms-schemas.ts';
 
 const tags = ['loads'];
 
-export function addLoadRoutes(app: Api, { loads, damagedRows }: Control): void {
+type Uses = { readonly loads: Loads; readonly damagedRows: DamagedRows };
+
+export function addLoadRoutes(app: Api, { loads, damagedRows }: Uses): void {
   app.post(
     '/v1/loads',
     {

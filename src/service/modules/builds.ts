@@ -1,5 +1,6 @@
 // Builds: sources and prebuilt modules come in, images that devices can load come out, and nothing is kept of what does not compile.
 
+import type { Compiler } from '../../compiler/compiler.ts';
 import { digestOf } from '../../compiler/compiler.ts';
 import type { CompileRequest, Diagnostic, Language } from '../../compiler/result.ts';
 import { assignVersion, highestVersion, isNextVersion, nextVersions } from '../../compiler/version.ts';
@@ -7,15 +8,16 @@ import { canonicalJson } from '../../proof/canonical-json.ts';
 import type { StatedOptions } from '../../proof/statement.ts';
 import { isVersion, type ModuleName, newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-entry.ts';
-import type { Context } from '../context.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
+import type { Store } from '../database/store.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
+import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import { compiledOf } from './compilation.ts';
 import type { BuildFilter, BuildRecord } from './repository.ts';
 import { optionsOf, stateBuild } from './statements.ts';
@@ -35,11 +37,13 @@ export type ModuleSummary = { readonly module: string; readonly builds: number; 
 /** Times that a version is assigned anew because somebody else was faster. */
 const assignmentLimit = 10;
 
-export class Builds {
-  readonly #context: Context;
+type Uses = { readonly store: Store; readonly compiler: Compiler; readonly signingKeys: SigningKeys };
 
-  constructor(context: Context) {
-    this.#context = context;
+export class Builds {
+  readonly #uses: Uses;
+
+  constructor(uses: Uses) {
+    this.#uses = uses;
   }
 
   /**
@@ -50,7 +54,7 @@ export class Builds {
     const { module, version } = request;
     if (!isNextVersion(version)) return this.#push(request, requester, answerOf);
     for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
-      const versions = await this.#context.store.records.builds.versions(module);
+      const versions = await this.#uses.store.records.builds.versions(module);
       const assigned = assignVersion(versions, version);
       if (assigned === null)
         throw invalidValue(
@@ -75,23 +79,23 @@ export class Builds {
         `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org), or ask for ${Object.keys(nextVersions).join(', ')}`,
       );
     }
-    const existing = await this.#context.store.records.builds.find(module, version);
+    const existing = await this.#uses.store.records.builds.find(module, version);
     if (existing !== null && existing.imagePrunedAt === null) return sameBuild(existing, request);
     if (existing !== null) sameBuild(existing, request);
     const startedAt = new Date();
-    const { compiled, warnings } = compiledOf(await this.#context.compiler.compileModule(request, requester.actor), `${module}@${version}`);
+    const { compiled, warnings } = compiledOf(await this.#uses.compiler.compileModule(request, requester.actor), `${module}@${version}`);
     const createdAt = new Date();
     const id = newIdentifier('build');
-    const kept = await this.#context.store.transaction(async (records) => {
+    const kept = await this.#uses.store.transaction(async (records) => {
       const known = await records.builds.find(module, version);
       if (known !== null && known.imagePrunedAt === null) return known;
       if (known !== null) return restoreImage(records, known, compiled, requester);
       await records.builds.keepImage(compiled.digest, new Uint8Array(compiled.image), await records.retentionTime.now());
       const { compiler, sourceDigest, digest: imageDigest } = compiled;
       const facts = { module, version, language, compiler, sourceDigest, imageDigest, pushedBy: requester.actor };
-      await this.#context.signingKeys.renew(records);
+      await this.#uses.signingKeys.renew(records);
       // Here, so that it is by the key that is signed with now: another may have taken its place while the source was compiled.
-      const envelope = stateBuild(this.#context.signingKeys, {
+      const envelope = stateBuild(this.#uses.signingKeys, {
         ...facts,
         options: statedOptions(request),
         requestId: requester.requestId || null,
@@ -116,21 +120,21 @@ export class Builds {
 
   /** @throws {Problem} `not-found`. */
   async find(module: string, version: string): Promise<BuildRecord> {
-    const build = await this.#context.store.records.builds.find(module, version);
+    const build = await this.#uses.store.records.builds.find(module, version);
     if (build === null) throw notFound('build', `${module}@${version}`);
     return build;
   }
 
   /** The bytes of a build's image. @throws {Problem} `not-found`. */
   async image(digest: string): Promise<Uint8Array> {
-    const image = await this.#context.store.records.builds.image(digest);
+    const image = await this.#uses.store.records.builds.image(digest);
     if (image === null) throw notFound('image', digest);
     return image;
   }
 
   list(filter: BuildFilter, page: PageByTime): Promise<PageOf<BuildRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#context.store.records.builds.list(filter, wanted),
+      read: (wanted) => this.#uses.store.records.builds.list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       bytesOf: ({ interface: types }) => JSON.stringify(types).length,
@@ -140,7 +144,7 @@ export class Builds {
   /** By name, or by the time of the last build. */
   listModules(page: PageByTime | PageByName): Promise<PageOf<ModuleSummary | DamagedItem, PageByTime | PageByName>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#context.store.records.builds.listModules(wanted),
+      read: (wanted) => this.#uses.store.records.builds.listModules(wanted),
       positionOf: ({ module, lastBuildAt }) => (page.sort === 'name' ? { name: module } : { time: lastBuildAt, key: module }),
       positionOfUnreadable: page.sort === 'name' ? unreadablePosition.byName : unreadablePosition.byTime,
     });

@@ -3,13 +3,13 @@
 import { z } from 'zod';
 import { readEnvelope } from '../../proof/envelope.ts';
 import { Interface } from '../../protocol/interface.ts';
-import type { Control } from '../control.ts';
+import type { DamagedRows } from '../database/damaged-rows.ts';
 import { entityTag, entityTagOf, ifNoneMatchHeaders, isKnownBy } from '../http/entity-tags.ts';
 import { pageByName, pageByTime, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, sendRaw, toAnswer } from '../http/route.ts';
 import { Problem } from '../problem.ts';
-import type { ModuleSummary, PushedBuild } from './builds.ts';
+import type { Builds, ModuleSummary, PushedBuild } from './builds.ts';
 import { checkHasImage } from './pruned-image.ts';
 import type { BuildRecord } from './repository.ts';
 import {
@@ -32,8 +32,10 @@ const bodyLimit = 4 * 1024 * 1024;
 
 const tags = ['builds'];
 
+type Uses = { readonly builds: Builds; readonly damagedRows: DamagedRows };
+
 /** To be added in a scope of its own, in which bodies may be WebAssembly. */
-export function addBuildRoutes(app: Api, { builds, damagedRows }: Control): void {
+export function addBuildRoutes(app: Api, { builds, damagedRows }: Uses): void {
   app.addContentTypeParser('application/wasm', { parseAs: 'buffer', bodyLimit }, (_request, body, done) => done(null, body));
 
   app.post(

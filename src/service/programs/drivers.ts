@@ -1,5 +1,6 @@
 // The drivers of programs: compiled by the service, and kept with a statement of what they call that the service signs.
 
+import type { Compiler } from '../../compiler/compiler.ts';
 import { abiVersion } from '../../compiler/device-rules.ts';
 import type { CompiledImage, CompileResult } from '../../compiler/result.ts';
 import { driverStatementOf, readDriverStatement } from '../../proof/driver-statement.ts';
@@ -8,10 +9,11 @@ import { statementPayloadType } from '../../proof/statement.ts';
 import { Addressing } from '../../protocol/agent.ts';
 import { FunctionType } from '../../protocol/interface.ts';
 import { audit } from '../audit-entry.ts';
-import type { Context } from '../context.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
+import type { Store } from '../database/store.ts';
 import { service } from '../requester.ts';
+import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import type { ProgramRecord } from './repository.ts';
 
 /** What a driver calls, and how. */
@@ -21,6 +23,8 @@ export type DriverRequest = {
   readonly type: FunctionType;
   readonly addressing: Addressing;
 };
+
+type Uses = { readonly store: Store; readonly signingKeys: SigningKeys; readonly compiler: Compiler };
 
 /** Programs whose drivers are looked at together. */
 const programsAtOnce = 500;
@@ -32,7 +36,7 @@ const programsAtOnce = 500;
  */
 export async function keepDriver(
   records: Records,
-  { signingKeys }: Pick<Context, 'signingKeys'>,
+  { signingKeys }: { readonly signingKeys: SigningKeys },
   request: DriverRequest,
   { digest: imageDigest, image, sourceDigest }: CompiledImage,
 ): Promise<void> {
@@ -48,8 +52,8 @@ export async function keepDriver(
  * there were statements, and those of another version of the service. Devices get them when their hosts restart. A driver that cannot be compiled any
  * more stays as it is, and the device that is to run it says why it does not.
  */
-export async function renewDrivers(context: Pick<Context, 'store' | 'signingKeys' | 'compiler'>): Promise<void> {
-  const { store } = context;
+export async function renewDrivers(uses: Uses): Promise<void> {
+  const { store } = uses;
   for (let after = ''; ; ) {
     const programs = await store.records.programs.openAfter(after, programsAtOnce);
     const last = programs.at(-1);
@@ -58,7 +62,7 @@ export async function renewDrivers(context: Pick<Context, 'store' | 'signingKeys
     const readable = withoutMarks(programs);
     const statements = await store.records.builds.driverStatements([...new Set(readable.map(({ driverDigest }) => driverDigest))]);
     const outdated = readable.filter(({ driverDigest }) => isOutdated(statements.get(driverDigest)));
-    for (const alike of Map.groupBy(outdated, targetKey).values()) await renew(context, alike);
+    for (const alike of Map.groupBy(outdated, targetKey).values()) await renew(uses, alike);
   }
 }
 
@@ -74,20 +78,20 @@ const targetKey = ({ driverDigest, module, export: name, type, addressing }: Pro
   JSON.stringify([driverDigest, module, name, type, addressing]);
 
 /** @param programs With one driver, which calls one export in one way. */
-async function renew(context: Pick<Context, 'store' | 'signingKeys' | 'compiler'>, programs: readonly ProgramRecord[]): Promise<void> {
+async function renew(uses: Uses, programs: readonly ProgramRecord[]): Promise<void> {
   const [first] = programs;
   const type = FunctionType.safeParse(first?.type);
   const addressing = Addressing.safeParse(first?.addressing);
   if (first === undefined || !type.success || !addressing.success) return;
   const request: DriverRequest = { module: first.module, export: first.export, type: type.data, addressing: addressing.data };
-  const result: CompileResult | null = await context.compiler.compileDriver(request).catch(() => null);
+  const result: CompileResult | null = await uses.compiler.compileDriver(request).catch(() => null);
   if (result?.ok !== true) return;
   const { compiled } = result;
-  await context.store.transaction(async (records) => {
+  await uses.store.transaction(async (records) => {
     const ids = programs.map(({ id }) => id);
     const renewed = await records.programs.replaceDriver(ids, first.driverDigest, compiled.digest);
     if (renewed.length === 0) return;
-    await keepDriver(records, context, request, compiled);
+    await keepDriver(records, uses, request, compiled);
     const detail = { module: request.module, export: request.export, driver: compiled.digest, previous: first.driverDigest };
     await audit(
       records,

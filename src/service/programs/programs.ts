@@ -1,22 +1,24 @@
 // Programs: declared by an operator, checked against the interface of the module that they call, and run by a device.
 
+import type { Compiler } from '../../compiler/compiler.ts';
 import type { Addressing, Recovery } from '../../protocol/agent.ts';
 import { ProgramStatistics } from '../../protocol/device-state.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import type { FunctionType, ValueType } from '../../protocol/interface.ts';
 import { Interface } from '../../protocol/interface.ts';
 import { audit } from '../audit-entry.ts';
-import type { Context } from '../context.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
+import type { Store } from '../database/store.ts';
 import type { Devices, DeviceView } from '../devices/devices.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { compiledOf } from '../modules/compilation.ts';
 import { newOrder } from '../orders/orders.ts';
 import { type InvalidValue, invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
+import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import { keepDriver } from './drivers.ts';
 import { toProgramOrder } from './program-order.ts';
 import type { ProgramFilter, ProgramRecord } from './repository.ts';
@@ -42,12 +44,14 @@ export type NewProgramRequest = {
 type ProgramState = 'starting' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
 export type ProgramView = { readonly program: ProgramRecord; readonly state: ProgramState; readonly statistics: ProgramStatistics | null };
 
+type Uses = { readonly store: Store; readonly compiler: Compiler; readonly signingKeys: SigningKeys };
+
 export class Programs {
-  readonly #context: Context;
+  readonly #uses: Uses;
   readonly #devices: Devices;
 
-  constructor(context: Context, devices: Devices) {
-    this.#context = context;
+  constructor(uses: Uses, devices: Devices) {
+    this.#uses = uses;
     this.#devices = devices;
   }
 
@@ -58,11 +62,11 @@ export class Programs {
     const values = checkArguments(request.arguments, type);
     const { addressing } = request;
     const target = { module: request.module, export: request.export, type, addressing };
-    const result = await this.#context.compiler.compileDriver(target);
+    const result = await this.#uses.compiler.compileDriver(target);
     const driver = compiledOf(result, `the driver of ${request.module}.${request.export}`).compiled;
     const createdAt = new Date();
-    const started = await this.#context.store.transaction(async (records) => {
-      await keepDriver(records, this.#context, target, driver);
+    const started = await this.#uses.store.transaction(async (records) => {
+      await keepDriver(records, this.#uses, target, driver);
       const made = await records.programs.create({
         id: newIdentifier('program'),
         deviceId,
@@ -109,7 +113,7 @@ export class Programs {
   /** Asks the device to end a program's threads; once asked, asking again changes nothing. @throws {Problem} `not-found`. */
   async stop(deviceId: string, id: string, requester: Requester): Promise<ProgramView> {
     const view = await this.#devices.view(deviceId);
-    await this.#context.store.transaction(async (records) => {
+    await this.#uses.store.transaction(async (records) => {
       const program = await records.programs.find(deviceId, id);
       if (program === null) throw notFound('program', `${id} on the device ${deviceId}`);
       if (program.stopRequested || program.statistics !== null) return;
@@ -124,7 +128,7 @@ export class Programs {
   /** @throws {Problem} `not-found`. */
   async view(deviceId: string, id: string): Promise<ProgramView> {
     const view = await this.#devices.view(deviceId);
-    const program = await this.#context.store.records.programs.find(deviceId, id);
+    const program = await this.#uses.store.records.programs.find(deviceId, id);
     if (program === null) throw notFound('program', `${id} on the device ${deviceId}`);
     return programView(program, view);
   }
@@ -133,7 +137,7 @@ export class Programs {
   async list(filter: ProgramFilter, page: PageByTime): Promise<PageOf<ProgramView | DamagedItem, PageByTime>> {
     const view = await this.#devices.view(filter.deviceId);
     const found = await readMarkedPage(page, {
-      read: (wanted) => this.#context.store.records.programs.list(filter, wanted),
+      read: (wanted) => this.#uses.store.records.programs.list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       bytesOf: ({ statistics }) => JSON.stringify(statistics).length,
@@ -158,7 +162,7 @@ export class Programs {
     const first = `load it first (POST /v1/loads with this device)`;
     if (entry === undefined)
       throw new Problem('not-loaded', `the module ${request.module} is not in the memory of ${device.name}: ${first}`);
-    const build = await this.#context.store.records.builds.findByImage(request.module, entry.image);
+    const build = await this.#uses.store.records.builds.findByImage(request.module, entry.image);
     if (build === null)
       throw new Problem(
         'not-loaded',

@@ -4,17 +4,19 @@ import { z } from 'zod';
 import type { ProgramStatistics } from '../../protocol/device-state.ts';
 import { FunctionType } from '../../protocol/interface.ts';
 import { type Latency, latencyCalls, latencyQuantile } from '../../protocol/latency.ts';
-import type { Control } from '../control.ts';
+import type { DamagedRows } from '../database/damaged-rows.ts';
 import { deviceParameter } from '../devices/schemas.ts';
 import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
-import type { ProgramView } from './programs.ts';
+import type { Programs, ProgramView } from './programs.ts';
 import { NewProgram, Program, ProgramPage, programParameters, programQuery, type Statistics } from './schemas.ts';
 
 const tags = ['programs'];
 
-export function addProgramRoutes(app: Api, { programs, damagedRows }: Control): void {
+type Uses = { readonly programs: Programs; readonly damagedRows: DamagedRows };
+
+export function addProgramRoutes(app: Api, { programs, damagedRows }: Uses): void {
   app.post(
     '/v1/devices/:device/programs',
     {

@@ -3,9 +3,9 @@
 import { isSignedBy } from '../../proof/ed25519.ts';
 import { type Envelope, readEnvelope, signatureLimit, signedBytes } from '../../proof/envelope.ts';
 import { audit } from '../audit-entry.ts';
-import type { Context } from '../context.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
+import type { Store } from '../database/store.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { keptEnvelope, stateBuild, unstated } from '../modules/statements.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
@@ -22,21 +22,21 @@ export type PublisherSignature = {
 };
 
 export class Provenance {
-  readonly #context: Context;
+  readonly #store: Store;
 
-  constructor(context: Context) {
-    this.#context = context;
+  constructor(store: Store) {
+    this.#store = store;
   }
 
   /** The statement of a build, with its signatures. @throws {Problem} `not-found`. */
   async find(module: string, version: string): Promise<Envelope> {
-    const build = await findBuild(this.#context.store.records, module, version);
+    const build = await findBuild(this.#store.records, module, version);
     return envelopeOf(build);
   }
 
   /** The statement of the build, or of the driver, that an image is of. @throws {Problem} `not-found`. */
   async ofImage(digest: string): Promise<Envelope> {
-    const { builds } = this.#context.store.records;
+    const { builds } = this.#store.records;
     const build = await builds.ofImage(digest);
     if (build !== null) return envelopeOf(build);
     const statement = await builds.driverStatement(digest);
@@ -50,7 +50,7 @@ export class Provenance {
    * @throws {Problem} `not-found`, `invalid-value`, `too-many-signatures`.
    */
   async sign(module: string, version: string, { keyId, signature }: PublisherSignature, requester: Requester): Promise<BuildRecord> {
-    return this.#context.store.transaction(async (records) => {
+    return this.#store.transaction(async (records) => {
       const build = await findBuild(records, module, version);
       const envelope = envelopeOf(build);
       const key = await records.publisherKeys.findByKeyId(keyId);
@@ -80,7 +80,7 @@ export class Provenance {
  * Gives the builds from before there were statements theirs. Only where the audit trail tells of the same image: whoever can change the database
  * is not to have the service sign what they made of it by taking the statement away.
  */
-export async function stateOldBuilds({ store, signingKeys }: Pick<Context, 'store' | 'signingKeys'>): Promise<void> {
+export async function stateOldBuilds({ store, signingKeys }: { readonly store: Store; readonly signingKeys: SigningKeys }): Promise<void> {
   let after = '';
   for (;;) {
     const builds = await store.records.builds.unstated(after, statedAtOnce);

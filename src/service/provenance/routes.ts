@@ -2,17 +2,19 @@
 
 import { z } from 'zod';
 import { SignedStatement } from '../../protocol/signed-statement.ts';
-import type { Control } from '../control.ts';
 import { entityTagOf, ifNoneMatchHeaders, isKnownBy } from '../http/entity-tags.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, requesterOf } from '../http/route.ts';
 import { toBuild } from '../modules/routes.ts';
 import { Build, buildParameters } from '../modules/schemas.ts';
+import type { Provenance } from './provenance.ts';
 import { NewSignature } from './schemas.ts';
 
 const tags = ['builds'];
 
-export function addProvenanceRoutes(app: Api, { provenance }: Control): void {
+type Uses = { readonly provenance: Provenance };
+
+export function addProvenanceRoutes(app: Api, { provenance }: Uses): void {
   app.get(
     '/v1/modules/:module/builds/:version/provenance',
     {

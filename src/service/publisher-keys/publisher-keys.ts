@@ -3,12 +3,12 @@
 import { KeyError, type PublicKey, readPublicKey } from '../../proof/ed25519.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-entry.ts';
-import type { Context } from '../context.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
+import type { Store } from '../database/store.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
@@ -24,10 +24,10 @@ export type NewPublisherKeyRequest = {
 };
 
 export class PublisherKeys {
-  readonly #context: Context;
+  readonly #store: Store;
 
-  constructor(context: Context) {
-    this.#context = context;
+  constructor(store: Store) {
+    this.#store = store;
   }
 
   /** Registers a key; one that was revoked is never taken again. @throws {Problem} `invalid-value`, `name-taken`, `too-many-keys`. */
@@ -37,7 +37,7 @@ export class PublisherKeys {
     answerOf: AnswerOf<PublisherKeyRecord>,
   ): Promise<PublisherKeyRecord> {
     const { keyId, pem } = readKey(publicKey);
-    return this.#context.store.transaction(async (records) => {
+    return this.#store.transaction(async (records) => {
       const known = await records.publisherKeys.findByKeyId(keyId);
       if (known !== null) {
         const how = known.revokedAt === null ? 'is registered already' : 'was revoked: make another pair of keys';
@@ -61,12 +61,12 @@ export class PublisherKeys {
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<PublisherKeyRecord> {
-    return findKey(this.#context.store.records, id);
+    return findKey(this.#store.records, id);
   }
 
   list(filter: PublisherKeyFilter, page: PageByTime): Promise<PageOf<PublisherKeyRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#context.store.records.publisherKeys.list(filter, wanted),
+      read: (wanted) => this.#store.records.publisherKeys.list(filter, wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       positionOfUnreadable: unreadablePosition.byTime,
     });
@@ -74,7 +74,7 @@ export class PublisherKeys {
 
   /** The key's signatures do not count any more in loads that are requested from now on. @throws {Problem} `not-found`. */
   async revoke(id: string, requester: Requester): Promise<PublisherKeyRecord> {
-    return this.#context.store.transaction(async (records) => {
+    return this.#store.transaction(async (records) => {
       const key = await findKey(records, id);
       if (key.revokedAt !== null) return key;
       const revokedAt = new Date();

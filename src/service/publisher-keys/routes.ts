@@ -2,16 +2,19 @@
 
 import type { z } from 'zod';
 import { Digest } from '../../protocol/identifiers.ts';
-import type { Control } from '../control.ts';
+import type { DamagedRows } from '../database/damaged-rows.ts';
 import { pageByTime, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
+import type { PublisherKeys } from './publisher-keys.ts';
 import type { PublisherKeyRecord } from './repository.ts';
 import { NewPublisherKey, PublisherKey, PublisherKeyPage, publisherKeyParameter, publisherKeyQuery } from './schemas.ts';
 
 const tags = ['publisher keys'];
 
-export function addPublisherKeyRoutes(app: Api, { publisherKeys, damagedRows }: Control): void {
+type Uses = { readonly publisherKeys: PublisherKeys; readonly damagedRows: DamagedRows };
+
+export function addPublisherKeyRoutes(app: Api, { publisherKeys, damagedRows }: Uses): void {
   app.post(
     '/v1/publisher-keys',
     {

@@ -5,7 +5,9 @@ import type { Checkpoints } from '../audit/checkpoints.ts';
 import { tileWidth } from '../audit/merkle-tiles.ts';
 import { audit } from '../audit-entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
+import type { TimeKeeper } from '../clock/time-keeper.ts';
 import type { Records } from '../database/records.ts';
+import type { Repetition } from '../database/repetition.ts';
 import type { Store } from '../database/store.ts';
 import { service } from '../requester.ts';
 import type { ImageStay } from './image-repository.ts';
@@ -28,8 +30,20 @@ const devicesAtOnce = 500;
 /** Images removed in one transaction. */
 const imagesAtOnce = 100;
 
+type Uses = { readonly store: Store; readonly checkpoints: Checkpoints; readonly timeKeeper: TimeKeeper };
+
+/** Removes what is old, from now on; once in the whole installation. */
+export function pruneRegularly({ store, checkpoints, timeKeeper }: Uses, settings: RetentionSettings): Repetition {
+  const { clock } = timeKeeper;
+  return store.repeat('retention', settings.interval, async () => {
+    await timeKeeper.keep();
+    await pruneEvents(store, checkpoints, settings, clock);
+    await pruneImages(store, settings, clock);
+  });
+}
+
 /** Removes events that are older than they are kept, only those that a checkpoint has; what proves them stays. @throws {Problem} `trail-broken`. */
-export async function pruneEvents(
+async function pruneEvents(
   store: Store,
   checkpoints: Checkpoints,
   { keepEvents }: RetentionSettings,
@@ -57,7 +71,7 @@ export async function pruneEvents(
 }
 
 /** Removes images that are older than they are kept, and that no device has or can go back to. */
-export async function pruneImages(store: Store, { keepImages, keepVersions }: RetentionSettings, clock: Pick<Clock, 'now'>): Promise<void> {
+async function pruneImages(store: Store, { keepImages, keepVersions }: RetentionSettings, clock: Pick<Clock, 'now'>): Promise<void> {
   if (keepImages === null) return;
   const now = await store.records.retentionTime.now();
   const old = await store.records.images.keptBefore(new Date(now.getTime() - keepImages));

@@ -1,7 +1,8 @@
 // Rollbacks: devices go back to a version of a module that they had, by ordinary loads.
 
-import type { Context } from '../context.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import type { Records } from '../database/records.ts';
+import type { Store } from '../database/store.ts';
 import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { type LoadTerms, makeLoads, type NewLoads, type Target } from '../loads/batches.ts';
@@ -34,13 +35,15 @@ export type NewRollback = NewLoads & {
 
 type Choice = ({ readonly kind: 'goes-back' } & Target) | { readonly kind: 'unchanged' | 'has-none'; readonly device: SelectedDevice };
 
+type Uses = { readonly store: Store; readonly clock: Clock };
+
 export class Rollbacks {
-  readonly #context: Context;
+  readonly #uses: Uses;
   readonly #onLoadsEnded: OnLoadsEnded;
 
   /** @param onLoadsEnded Called in the transaction in which loads give way to those of a rollback. */
-  constructor(context: Context, onLoadsEnded: OnLoadsEnded) {
-    this.#context = context;
+  constructor(uses: Uses, onLoadsEnded: OnLoadsEnded) {
+    this.#uses = uses;
     this.#onLoadsEnded = onLoadsEnded;
   }
 
@@ -51,7 +54,7 @@ export class Rollbacks {
   async request(request: RollbackRequest, requester: Requester, answerOf: AnswerOf<NewRollback>): Promise<NewRollback> {
     const { module, selector, to, reason, whereNone, ...how } = request;
     const terms = { ...how, versionPolicy: 'downgrade' as const, downgradeReason: reason };
-    return this.#context.store.transaction(async (records) => {
+    return this.#uses.store.transaction(async (records) => {
       const choices = await choose(records, await selectDevices(records, selector), module, to);
       const targets = choices.filter((choice) => choice.kind === 'goes-back');
       const unchanged = choices.flatMap(({ kind, device }) => (kind === 'unchanged' ? [device.id] : []));
@@ -62,7 +65,7 @@ export class Rollbacks {
       const versions = [...new Set(targets.map(({ build }) => build.version))];
       const facts = { isRollback: true, versions, ...('labels' in selector ? selector : {}) };
       const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
-      const made = await makeLoads(records, batch, this.#context.clock.now(), this.#onLoadsEnded);
+      const made = await makeLoads(records, batch, this.#uses.clock.now(), this.#onLoadsEnded);
       const accepted = { ...made, unchanged, skipped };
       await keepAnswer(records, requester, answerOf, accepted);
       return accepted;

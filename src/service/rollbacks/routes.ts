@@ -1,14 +1,14 @@
 // /v1/rollbacks, and the rollback of a module on a device: devices go back to versions that they had.
 
 import type { z } from 'zod';
-import type { Control } from '../control.ts';
+import type { Devices } from '../devices/devices.ts';
 import { historyParameters } from '../history/schemas.ts';
 import { postProblems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
 import { locationOf, toAccepted } from '../loads/routes.ts';
 import { AcceptedLoads } from '../loads/schemas.ts';
 import { selectorOf } from '../loads/terms-schemas.ts';
-import type { NewRollback as NewRollbackMade } from './rollbacks.ts';
+import type { NewRollback as NewRollbackMade, Rollbacks } from './rollbacks.ts';
 import { AcceptedRollback, ModuleRollback, NewRollback } from './schemas.ts';
 
 const tags = ['loads'];
@@ -16,7 +16,9 @@ const rules =
   'The loads are ordinary ones, of the policy `downgrade`. The version before the one that a device has is the one that it had before the load that brought that in; ' +
   'one rollback after another goes further back, not forward again.';
 
-export function addRollbackRoutes(app: Api, { devices, rollbacks }: Control): void {
+type Uses = { readonly devices: Devices; readonly rollbacks: Rollbacks };
+
+export function addRollbackRoutes(app: Api, { devices, rollbacks }: Uses): void {
   app.post(
     '/v1/devices/:device/modules/:module/rollback',
     {

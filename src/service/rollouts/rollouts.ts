@@ -3,13 +3,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-entry.ts';
-import type { Context } from '../context.ts';
+import type { Clock } from '../clock/service-clock.ts';
 import { DamagedItem, isDamage, viewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByNumber, PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
 import type { Repetition } from '../database/repetition.ts';
+import type { Store } from '../database/store.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { checkHasImage } from '../modules/pruned-image.ts';
 import { notFound, Problem } from '../problem.ts';
@@ -43,17 +44,19 @@ export type RolloutRequest = {
   readonly joining: { readonly until: Date | null } | null;
 };
 
+type Uses = { readonly store: Store; readonly clock: Clock };
+
 export class Rollouts {
-  readonly #context: Context;
+  readonly #uses: Uses;
   readonly #runner: RolloutRunner;
   readonly #look: Repetition;
   readonly #closed = new AbortController();
   #followers = 0;
 
-  constructor(context: Context) {
-    this.#context = context;
-    this.#runner = new RolloutRunner(context);
-    this.#look = context.store.repeat('rollouts', lookInterval, () => this.#runner.advance());
+  constructor(uses: Uses) {
+    this.#uses = uses;
+    this.#runner = new RolloutRunner(uses);
+    this.#look = uses.store.repeat('rollouts', lookInterval, () => this.#runner.advance());
   }
 
   /** Why rollouts cannot be carried on, in words. */
@@ -82,12 +85,12 @@ export class Rollouts {
    */
   async request(request: RolloutRequest, requester: Requester, answerOf: AnswerOf<RolloutView>): Promise<RolloutView> {
     const { module, version, plan, joining } = request;
-    const view = await this.#context.store.transaction(async (records) => {
+    const view = await this.#uses.store.transaction(async (records) => {
       checkHasImage(await buildOf(records, request));
       const members = await membersOf(records, request);
       if ((await records.rollouts.countOpen()) >= rolloutLimits.open)
         throw new Problem('too-many-rollouts', `${rolloutLimits.open} rollouts have not ended, as many as may be: end some first`);
-      const now = this.#context.clock.now();
+      const now = this.#uses.clock.now();
       const id = newIdentifier('rollout');
       const rollout = {
         id,
@@ -127,13 +130,13 @@ export class Rollouts {
 
   /** What a rollout would come to, without doing anything. @throws {Problem} as `request`, but for what is in its way. */
   preview(request: RolloutRequest): Promise<Preview> {
-    return previewOf(this.#context.store.records, request);
+    return previewOf(this.#uses.store.records, request);
   }
 
   /** Has an operator's decision carried out. @throws {Problem} `not-found`, and what the decision does. */
   async decide(id: string, decision: Decision, requester: Requester, answerOf: AnswerOf<RolloutView>): Promise<RolloutView> {
-    const made = await this.#context.store.transaction(async (records) => {
-      const now = this.#context.clock.now();
+    const made = await this.#uses.store.transaction(async (records) => {
+      const now = this.#uses.clock.now();
       const result = await decision(records, await viewOf(records, await found(records, id), now), requester, now);
       await keepAnswer(records, requester, answerOf, result);
       return result;
@@ -145,18 +148,18 @@ export class Rollouts {
 
   /** @throws {Problem} `not-found`. */
   async view(id: string): Promise<RolloutView> {
-    const { records } = this.#context.store;
-    return viewOf(records, await found(records, id), this.#context.clock.now());
+    const { records } = this.#uses.store;
+    return viewOf(records, await found(records, id), this.#uses.clock.now());
   }
 
   async list(filter: RolloutFilter, wantedPage: PageByTime): Promise<PageOf<RolloutView | DamagedItem, PageByTime>> {
-    const { records } = this.#context.store;
+    const { records } = this.#uses.store;
     const page = await readMarkedPage(wantedPage, {
       read: (wanted) => records.rollouts.list(filter, wanted),
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       positionOfUnreadable: unreadablePosition.byTime,
     });
-    const now = this.#context.clock.now();
+    const now = this.#uses.clock.now();
     const items: (RolloutView | DamagedItem)[] = [];
     for (const record of page.items) items.push(record instanceof DamagedItem ? record : await viewOrMark(records, record, now));
     return { ...page, items };
@@ -164,7 +167,7 @@ export class Rollouts {
 
   /** Its devices in their order, each with what its programs have done. @throws {Problem} `not-found`. */
   async devices(filter: RolloutDeviceFilter, wantedPage: PageByNumber): Promise<PageOf<DeviceFigures | DamagedItem, PageByNumber>> {
-    const { records } = this.#context.store;
+    const { records } = this.#uses.store;
     const rollout = await found(records, filter.rolloutId);
     const page = await readMarkedPage(wantedPage, {
       read: (wanted) => records.rollouts.devices(filter, wanted),

@@ -2,8 +2,7 @@
 
 import { Readable } from 'node:stream';
 import { z } from 'zod';
-import type { Control } from '../control.ts';
-import { DamagedItem } from '../database/damaged-rows.ts';
+import { DamagedItem, type DamagedRows } from '../database/damaged-rows.ts';
 import { csvLine } from '../http/csv.ts';
 import { pageByNumber, pageByTime, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
@@ -14,7 +13,7 @@ import type { DeviceFigures } from './figures.ts';
 import { isOpenToDevices, openEnd } from './joining.ts';
 import { type RolloutPlan, usualThresholds } from './plan.ts';
 import type { Preview } from './requests.ts';
-import type { RolloutRequest } from './rollouts.ts';
+import type { RolloutRequest, Rollouts } from './rollouts.ts';
 import { isOpen, nextOpening } from './schedule-window.ts';
 import {
   AbortRollout,
@@ -59,7 +58,9 @@ const csvColumns = [
   'p99MicrosecondsBefore',
 ];
 
-export function addRolloutRoutes(app: Api, { rollouts, damagedRows }: Control): void {
+type Uses = { readonly rollouts: Rollouts; readonly damagedRows: DamagedRows };
+
+export function addRolloutRoutes(app: Api, { rollouts, damagedRows }: Uses): void {
   app.post(
     '/v1/rollouts',
     {

@@ -3,7 +3,8 @@
 
 import { setImmediate } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import type { Context } from '../context.ts';
+import type { Clock } from '../clock/service-clock.ts';
+import type { Store } from '../database/store.ts';
 import { carryOut, type Decided, decide, isToBeTaken } from './carrying-out.ts';
 import { findJoining, isOpenToDevices, joinDevices } from './joining.ts';
 import type { RolloutRecord } from './repository.ts';
@@ -37,8 +38,10 @@ const isPatient: Readonly<Record<WaitingFor, boolean>> = {
 /** Devices whose figures are kept in one transaction. */
 const figuresAtOnce = 500;
 
+type Uses = { readonly store: Store; readonly clock: Clock };
+
 export class RolloutRunner {
-  readonly #context: Context;
+  readonly #uses: Uses;
   readonly #measuring: WaveMeasuring;
   /** When each rollout is looked at again, its wave measured, and devices looked for that join it, by the clock of the process. */
   readonly #nextLook = new Map<string, number>();
@@ -49,14 +52,14 @@ export class RolloutRunner {
   /** Why rollouts cannot be carried on, by their identifiers. */
   readonly faults = new Map<string, string>();
 
-  constructor(context: Context) {
-    this.#context = context;
-    this.#measuring = new WaveMeasuring(context.store);
+  constructor(uses: Uses) {
+    this.#uses = uses;
+    this.#measuring = new WaveMeasuring(uses.store);
   }
 
   /** Takes every rollout as far as it goes now. */
   async advance(): Promise<void> {
-    const open = await this.#context.store.records.rollouts.openIds();
+    const open = await this.#uses.store.records.rollouts.openIds();
     for (const id of open) {
       if (!isDue(this.#nextLook, id, 0)) continue;
       try {
@@ -79,7 +82,7 @@ export class RolloutRunner {
 
   /** Answers how it stands when there is nothing to be done; null when it has ended, or others are to have their turn. */
   async #advance(id: string): Promise<RolloutView | null> {
-    const { store, clock } = this.#context;
+    const { store, clock } = this.#uses;
     for (let steps = 0; steps < stepsAtOnce; steps++) {
       const decided = await decide(store.records, id, clock.now());
       if (decided === null) return null;
@@ -94,7 +97,7 @@ export class RolloutRunner {
   /** Has devices join, and measures, if it is time to. Answers whether it was. */
   async #renew(view: RolloutView): Promise<boolean> {
     const { id } = view.record;
-    const joins = isJoinable(view, this.#context.clock.now()) && isDue(this.#nextJoining, id, joiningInterval);
+    const joins = isJoinable(view, this.#uses.clock.now()) && isDue(this.#nextJoining, id, joiningInterval);
     const measures = isMeasured(view) && (isAwaited(view) || isDue(this.#nextMeasuring, id, measuringInterval));
     if (joins) await this.#join(view);
     if (measures) await this.#measure(view);
@@ -102,7 +105,7 @@ export class RolloutRunner {
   }
 
   async #takeStep({ view, step }: Decided): Promise<void> {
-    const { store, clock } = this.#context;
+    const { store, clock } = this.#uses;
     const { id } = view.record;
     if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#keepFigures(view.record, step.wave);
     await store.transaction(async (records) => {
@@ -113,7 +116,7 @@ export class RolloutRunner {
   }
 
   async #join({ record }: RolloutView): Promise<void> {
-    const { store, clock } = this.#context;
+    const { store, clock } = this.#uses;
     // Others write meanwhile: looking takes long where many devices match, and mostly finds none.
     if ((await findJoining(store.records, record.id)).length === 0) return;
     await store.transaction((records) => joinDevices(records, record.id, clock.now()));
@@ -123,10 +126,10 @@ export class RolloutRunner {
     const { record, wave } = view;
     if (wave === null) return;
     const began = performance.now();
-    const measuredAt = this.#context.clock.now();
+    const measuredAt = this.#uses.clock.now();
     const { measured } = await this.#measuring.measure(record, wave.number);
     if (isAwaited(view) || !isDeepStrictEqual(measured, wave.results.measured))
-      await this.#context.store.transaction(({ rollouts }) => rollouts.changeWave(record.id, wave.number, { measured, measuredAt }));
+      await this.#uses.store.transaction(({ rollouts }) => rollouts.changeWave(record.id, wave.number, { measured, measuredAt }));
     const took = performance.now() - began;
     this.#nextMeasuring.set(record.id, performance.now() + Math.max(measuringInterval, took * measuringShare));
   }
@@ -137,7 +140,7 @@ export class RolloutRunner {
     const { devices } = await this.#measuring.measure(record, wave);
     const figures = [...devices].map(([deviceId, measured]) => ({ deviceId, measured }));
     for (let first = 0; first < figures.length; first += figuresAtOnce)
-      await this.#context.store.transaction(({ rollouts }) => rollouts.setMeasured(id, figures.slice(first, first + figuresAtOnce)));
+      await this.#uses.store.transaction(({ rollouts }) => rollouts.setMeasured(id, figures.slice(first, first + figuresAtOnce)));
   }
 
   #forgetAllBut(open: readonly string[]): void {

@@ -1,18 +1,20 @@
 // /v1/signature-policies: administrators say whose signatures of builds devices demand.
 
 import { z } from 'zod';
-import type { Control } from '../control.ts';
+import type { DamagedRows } from '../database/damaged-rows.ts';
 import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy } from '../http/entity-tags.ts';
 import { pageByTime, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
 import type { SignaturePolicyRecord } from './repository.ts';
 import { NewSignaturePolicy, SignaturePolicy, SignaturePolicyPage, signaturePolicyParameter, signaturePolicyQuery } from './schemas.ts';
-import type { SignaturePolicyRequest } from './signature-policies.ts';
+import type { SignaturePolicies, SignaturePolicyRequest } from './signature-policies.ts';
 
 const tags = ['signature policies'];
 
-export function addSignaturePolicyRoutes(app: Api, { signaturePolicies, damagedRows }: Control): void {
+type Uses = { readonly signaturePolicies: SignaturePolicies; readonly damagedRows: DamagedRows };
+
+export function addSignaturePolicyRoutes(app: Api, { signaturePolicies, damagedRows }: Uses): void {
   app.post(
     '/v1/signature-policies',
     {

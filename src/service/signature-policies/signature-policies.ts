@@ -3,12 +3,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { type AuditEntry, audit } from '../audit-entry.ts';
-import type { Context } from '../context.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Records } from '../database/records.ts';
+import type { Store } from '../database/store.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
@@ -33,10 +33,10 @@ export type SignaturePolicyRequest = {
 type IsExpected = (current: SignaturePolicyRecord) => boolean;
 
 export class SignaturePolicies {
-  readonly #context: Context;
+  readonly #store: Store;
 
-  constructor(context: Context) {
-    this.#context = context;
+  constructor(store: Store) {
+    this.#store = store;
   }
 
   /** @throws {Problem} `invalid-value`, `name-taken`, `too-many-policies`. */
@@ -45,7 +45,7 @@ export class SignaturePolicies {
     requester: Requester,
     answerOf: AnswerOf<SignaturePolicyRecord>,
   ): Promise<SignaturePolicyRecord> {
-    return this.#context.store.transaction(async (records) => {
+    return this.#store.transaction(async (records) => {
       if ((await records.signaturePolicies.count()) >= policyLimit)
         throw new Problem('too-many-policies', `there are ${policyLimit} signature policies, as many as may be: remove one first`);
       const policy: SignaturePolicyRecord = {
@@ -62,12 +62,12 @@ export class SignaturePolicies {
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<SignaturePolicyRecord> {
-    return findPolicy(this.#context.store.records, id);
+    return findPolicy(this.#store.records, id);
   }
 
   async list(page: PageByTime): Promise<PageOf<SignaturePolicyRecord | DamagedItem, PageByTime>> {
     const found = await readMarkedPage(page, {
-      read: (wanted) => this.#context.store.records.signaturePolicies.list(wanted),
+      read: (wanted) => this.#store.records.signaturePolicies.list(wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       positionOfUnreadable: unreadablePosition.byTime,
     });
@@ -83,7 +83,7 @@ export class SignaturePolicies {
    * @throws {Problem} `not-found`, `changed-since`, `invalid-value`, `name-taken`.
    */
   async replace(id: string, request: SignaturePolicyRequest, isExpected: IsExpected, requester: Requester): Promise<SignaturePolicyRecord> {
-    return this.#context.store.transaction(async (records) => {
+    return this.#store.transaction(async (records) => {
       const current = await findExpected(records, id, isExpected);
       const policy = { ...current, ...(await checked(records, request, id)) };
       const [before, after] = [factsOf(current), factsOf(policy)];
@@ -96,7 +96,7 @@ export class SignaturePolicies {
 
   /** Nothing is demanded by it any more. @throws {Problem} `not-found`, `changed-since`. */
   async remove(id: string, isExpected: IsExpected, requester: Requester): Promise<void> {
-    await this.#context.store.transaction(async (records) => {
+    await this.#store.transaction(async (records) => {
       const current = await findExpected(records, id, isExpected);
       await records.signaturePolicies.remove(id);
       await audit(records, requester, new Date(), [entry('removed', id, factsOf(current))]);

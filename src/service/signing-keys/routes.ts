@@ -4,16 +4,19 @@ import type { z } from 'zod';
 import { verifierKeyOf } from '../../proof/signed-note.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { SignedStatement } from '../../protocol/signed-statement.ts';
-import type { Control } from '../control.ts';
+import type { DamagedRows } from '../database/damaged-rows.ts';
 import { pageByTime, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
 import type { SigningKeyRecord } from './repository.ts';
 import { SigningKey, SigningKeyPage, signingKeyParameter, signingKeyQuery } from './schemas.ts';
+import type { SigningKeys } from './signing-keys.ts';
 
 const tags = ['signing keys'];
 
-export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Control): void {
+type Uses = { readonly signingKeys: SigningKeys; readonly damagedRows: DamagedRows };
+
+export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses): void {
   const toSigningKey = ({ id, keyId, publicKey, createdAt, retiredAt, endorsement }: SigningKeyRecord): z.infer<typeof SigningKey> => ({
     id,
     keyId: Digest.parse(keyId),

@@ -8,13 +8,13 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Registration } from '../../../src/protocol/agent.ts';
 import { ModuleName } from '../../../src/protocol/identifiers.ts';
-import { Control, type ControlSettings } from '../../../src/service/control.ts';
 import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
+import { Installation, type InstallationSettings } from '../../../src/service/installation.ts';
 import { newDatabase } from '../../databases.ts';
 import { Lines } from '../../lines.ts';
 import { usualSettings } from '../../usual-settings.ts';
 
-const settings: ControlSettings = {
+const settings: InstallationSettings = {
   joinToken: 'not used',
   unreachableAfter: 60_000,
   adminKey: null,
@@ -32,10 +32,10 @@ beforeEach(async () => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const open = (more: Partial<ControlSettings> = {}) => Control.open(database, { ...settings, ...more }, pino({}, log));
+const open = (more: Partial<InstallationSettings> = {}) => Installation.open(database, { ...settings, ...more }, pino({}, log));
 
 test('an event is logged when it is on disk, and not before', async () => {
-  const control = await open();
+  const installation = await open();
   const repeatable = { actor: 'key_1', key: 'k', route: 'POST /builds', body: '{}', sealedBy: null };
   let whileItRan: unknown[] | null = null;
   const answerOf = () => {
@@ -43,12 +43,12 @@ test('an event is logged when it is on disk, and not before', async () => {
     return { status: 201, contentType: null, location: null, body: '' };
   };
   const source = { module: ModuleName.parse('tcp'), version: '1.0.0', language: 'wat', source: '(module (func (export "f")))' } as const;
-  const { build } = await control.builds.push(source, { ...requester, repeatable }, answerOf);
+  const { build } = await installation.builds.push(source, { ...requester, repeatable }, answerOf);
   expect(whileItRan).toEqual([]);
   expect(log.with({ action: 'build.created' })).toMatchObject([
     { level: 30, object: build.id, actor: 'key_1', request: 'req_1', detail: { module: 'tcp', version: '1.0.0' }, msg: 'build.created' },
   ]);
-  await control.close();
+  await installation.close();
 });
 
 test('what was taken back is not logged', async () => {
@@ -56,29 +56,29 @@ test('what was taken back is not logged', async () => {
     throw new Error('the disk is full');
   };
   await expect(open({ adminKey: { when: 'always', keep } })).rejects.toThrow('the disk is full');
-  const control = await open({ adminKey: { when: 'always', keep: () => {} } });
+  const installation = await open({ adminKey: { when: 'always', keep: () => {} } });
   expect(log.with({ action: 'key.created' })).toHaveLength(1);
-  await control.close();
+  await installation.close();
 });
 
 test('of a transaction with many events the first are logged, and the others are summed up', async () => {
-  const control = await open();
+  const installation = await open();
   const devices = Array.from({ length: 2_000 }, (_, index) => ({ name: `d${index}`, labels: {}, ramPages: 64 }));
-  await control.agents.register(Registration.parse({ name: 'rack', bootId: randomUUID(), capacity: 2_000, devices }), null, requester);
+  await installation.agents.register(Registration.parse({ name: 'rack', bootId: randomUUID(), capacity: 2_000, devices }), null, requester);
   const lines = log.with({ request: 'req_1' });
   expect(lines).toHaveLength(21);
   expect(lines[0]).toMatchObject({ action: 'host.registered' });
   expect(lines.at(-1)).toMatchObject({ action: 'device.created', events: 1_981, actor: 'key_1', msg: 'device.created, 1981 more' });
-  await control.close();
+  await installation.close();
 });
 
 test('of requests that are carried out together each is logged, however many they are', async () => {
-  const control = await open();
+  const installation = await open();
   const devices = Array.from({ length: 30 }, (_, index) => ({ name: `d${index}`, labels: {}, ramPages: 64 }));
-  await control.agents.register(Registration.parse({ name: 'rack', bootId: randomUUID(), capacity: 30, devices }), null, requester);
+  await installation.agents.register(Registration.parse({ name: 'rack', bootId: randomUUID(), capacity: 30, devices }), null, requester);
   const source = { module: ModuleName.parse('tcp'), version: '1.0.0', language: 'wat', source: '(module (func (export "f")))' } as const;
-  await control.builds.push(source, requester, () => ({ status: 201, contentType: null, location: null, body: '' }));
-  const page = await control.devices.list({ labels: {} }, { sort: 'name', order: 'asc', limit: 30, after: null });
+  await installation.builds.push(source, requester, () => ({ status: 201, contentType: null, location: null, body: '' }));
+  const page = await installation.devices.list({ labels: {} }, { sort: 'name', order: 'asc', limit: 30, after: null });
   const items = page.items.flatMap((item) => (item instanceof DamagedItem ? [] : item));
   const terms = {
     strategy: 'inject',
@@ -90,12 +90,16 @@ test('of requests that are carried out together each is logged, however many the
   const request = { ...terms, downgradeReason: null, deadlineSeconds: 600, supersede: false, module: source.module, version: '1.0.0' };
   await Promise.all(
     items.map(({ device: { id } }) => {
-      return control.loads.request({ ...request, selector: { devices: [id] } }, { actor: 'key_1', requestId: `req_${id}` }, ({ batch }) => {
-        return { status: 202, contentType: null, location: null, body: batch };
-      });
+      return installation.loads.request(
+        { ...request, selector: { devices: [id] } },
+        { actor: 'key_1', requestId: `req_${id}` },
+        ({ batch }) => {
+          return { status: 202, contentType: null, location: null, body: batch };
+        },
+      );
     }),
   );
   const logged = items.map(({ device: { id } }) => log.with({ action: 'load.requested', request: `req_${id}` }));
   expect(logged.map((lines) => lines.length)).toEqual(items.map(() => 1));
-  await control.close();
+  await installation.close();
 });

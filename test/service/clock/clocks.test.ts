@@ -7,9 +7,9 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Order, Registration, Report } from '../../../src/protocol/agent.ts';
 import { ModuleName } from '../../../src/protocol/identifiers.ts';
 import { clockSettings } from '../../../src/service/clock/service-clock.ts';
-import { Control } from '../../../src/service/control.ts';
 import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
+import { Installation } from '../../../src/service/installation.ts';
 import { kind, newDatabase } from '../../databases.ts';
 import { usualSettings } from '../../usual-settings.ts';
 import { until } from '../fixture.ts';
@@ -32,7 +32,7 @@ class Machine {
 let folder: string;
 let database: string;
 let machine: Machine;
-let control: Control;
+let installation: Installation;
 let usual: ReturnType<typeof usualSettings>;
 let unreachableAfter: number;
 const settings = () => ({ joinToken: 'not used', unreachableAfter, adminKey: null, ...usual, time: machine.time });
@@ -44,36 +44,36 @@ beforeEach(async () => {
   unreachableAfter = 60_000;
 });
 afterEach(async () => {
-  await control.close();
+  await installation.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
 async function start(): Promise<{ readonly host: string; readonly device: string }> {
-  control = await Control.open(database, settings());
+  installation = await Installation.open(database, settings());
   const devices = [{ name: 'd1', labels: {}, ramPages: 64 }];
   const registration = Registration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices });
-  const { id } = await control.agents.register(registration, null, requester);
+  const { id } = await installation.agents.register(registration, null, requester);
   const source = '(module (func (export "one") (result i32) (i32.const 1)))';
-  await control.builds.push({ module: ModuleName.parse('tcp'), version: '1.0.0', language: 'wat', source }, requester, never);
+  await installation.builds.push({ module: ModuleName.parse('tcp'), version: '1.0.0', language: 'wat', source }, requester, never);
   const [attach] = await orders(id);
   if (attach === undefined) throw new Error('no order');
   return { host: id, device: attach.device };
 }
 
-const orders = (host: string): Promise<Order[]> => control.agents.nextOrders(host, 'the-only-boot', 0, AbortSignal.timeout(0));
+const orders = (host: string): Promise<Order[]> => installation.agents.nextOrders(host, 'the-only-boot', 0, AbortSignal.timeout(0));
 
 async function requestLoad(device: string, deadlineSeconds: number): Promise<string> {
   const request = { module: 'tcp', version: '1.0.0', selector: { devices: [device] }, ...usualTerms, deadlineSeconds };
-  const { loads } = await control.loads.request(request, requester, never);
+  const { loads } = await installation.loads.request(request, requester, never);
   return loads[0]?.id ?? '';
 }
 
-const outcomeOf = async (load: string) => (await control.loads.find(load)).outcome;
+const outcomeOf = async (load: string) => (await installation.loads.find(load)).outcome;
 const remainingOf = async (host: string) => {
   const load = (await orders(host)).find((order) => order.kind === 'load');
   return load?.remainingMilliseconds ?? Number.NaN;
 };
-const tellsOfJump = async () => (await control.fleetHealth()).reasons.some((reason) => reason.includes('has jumped'));
+const tellsOfJump = async () => (await installation.health.fleet()).reasons.some((reason) => reason.includes('has jumped'));
 
 test.each([hour, -hour, 10 * year, -40 * year])(
   'a jump of the clock by %d ms ends no load, and its host has as long for it as before',
@@ -82,13 +82,13 @@ test.each([hour, -hour, 10 * year, -40 * year])(
     const load = await requestLoad(device, 600);
     machine.ahead = ahead;
     if (kind === 'sqlite') await until('the jump is seen', tellsOfJump);
-    await control.loads.expire();
+    await installation.loads.expire();
     expect(await outcomeOf(load)).toBeNull();
     expect(await remainingOf(host)).toBeGreaterThan(570_000);
     expect(await remainingOf(host)).toBeLessThanOrEqual(600_000);
     machine.ahead = 0;
     await until('the clock is right again', async () => !(await tellsOfJump()));
-    await control.loads.expire();
+    await installation.loads.expire();
     expect(await outcomeOf(load)).toBeNull();
   },
 );
@@ -100,11 +100,11 @@ test.runIf(kind === 'sqlite')(
     const load = await requestLoad(device, 600);
     machine.ahead = -2 * hour;
     machine.slept = 590_000;
-    await control.loads.expire();
+    await installation.loads.expire();
     expect(await outcomeOf(load)).toBeNull();
     expect(await remainingOf(host)).toBeLessThanOrEqual(10_000);
     machine.slept = 601_000;
-    await control.loads.expire();
+    await installation.loads.expire();
     expect(await outcomeOf(load)).toBe('expired');
   },
 );
@@ -115,20 +115,20 @@ test.runIf(kind === 'sqlite')(
     machine.ahead = 10 * year;
     const { host, device } = await start();
     const load = await requestLoad(device, 600);
-    await control.close();
+    await installation.close();
     machine.ahead = 0;
-    control = await Control.open(database, settings());
+    installation = await Installation.open(database, settings());
     expect(await remainingOf(host)).toBeLessThanOrEqual(600_000);
-    await control.loads.expire();
+    await installation.loads.expire();
     expect(await outcomeOf(load)).toBeNull();
-    const { requestedAt, deadlineAt } = await control.loads.find(load);
+    const { requestedAt, deadlineAt } = await installation.loads.find(load);
     expect((deadlineAt?.getTime() ?? 0) - requestedAt.getTime()).toBe(600_000);
     expect(Math.abs(requestedAt.getTime() - Date.now())).toBeLessThan(60_000);
     expect(
-      (await control.auditTrail.list({ action: 'load.deadline-moved' }, { sort: 'time', order: 'desc', limit: 9, after: null })).items,
+      (await installation.auditTrail.list({ action: 'load.deadline-moved' }, { sort: 'time', order: 'desc', limit: 9, after: null })).items,
     ).toMatchObject([{ object: load }]);
     machine.slept = 601_000;
-    await control.loads.expire();
+    await installation.loads.expire();
     expect(await outcomeOf(load)).toBe('expired');
   },
 );
@@ -138,17 +138,17 @@ test.runIf(kind === 'postgresql')(
   async () => {
     const { host, device } = await start();
     const load = await requestLoad(device, 600);
-    const right = control;
+    const right = installation;
     for (const ahead of [hour, -hour, 10 * year]) {
       machine = new Machine();
       machine.ahead = ahead;
-      control = await Control.open(database, settings());
-      await control.loads.expire();
+      installation = await Installation.open(database, settings());
+      await installation.loads.expire();
       expect(await outcomeOf(load)).toBeNull();
       expect(await remainingOf(host)).toBeGreaterThan(540_000);
-      await control.close();
+      await installation.close();
     }
-    control = right;
+    installation = right;
   },
 );
 
@@ -157,25 +157,25 @@ test.each([hour, -hour, 10 * year, -40 * year])(
   async (ahead) => {
     unreachableAfter = 1_000;
     machine.ahead = ahead;
-    control = await Control.open(database, settings());
+    installation = await Installation.open(database, settings());
     const register = (name: string) =>
-      control.agents.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
+      installation.agents.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
     const [dying, living] = [await register('dying'), await register('living')];
-    await control.hosts.authenticate(dying.token);
+    await installation.hosts.authenticate(dying.token);
     const unreachable = async () => {
-      await control.hosts.authenticate(living.token);
-      const { items } = await control.hosts.list({ isReachable: false }, { sort: 'name', order: 'asc', limit: 9, after: null });
+      await installation.hosts.authenticate(living.token);
+      const { items } = await installation.hosts.list({ isReachable: false }, { sort: 'name', order: 'asc', limit: 9, after: null });
       return items.flatMap((host) => (host instanceof DamagedItem ? [] : host.name));
     };
     machine.ahead = 0;
     expect(await until('one host is unreachable', async () => ((await unreachable()).length > 0 ? unreachable() : null))).toEqual([
       'dying',
     ]);
-    await control.close();
-    control = await Control.open(database, settings());
+    await installation.close();
+    installation = await Installation.open(database, settings());
     expect(await unreachable()).toEqual(['dying']);
     machine.ahead = -ahead;
-    await control.hosts.authenticate(dying.token);
+    await installation.hosts.authenticate(dying.token);
     expect(await unreachable()).toEqual([]);
     expect(await until('it is found again', async () => ((await unreachable()).length > 0 ? unreachable() : null))).toEqual(['dying']);
   },
@@ -183,91 +183,99 @@ test.each([hour, -hour, 10 * year, -40 * year])(
 
 test.runIf(kind === 'postgresql')('a host that one replica hears is not silent for another, whose clock is wrong', async () => {
   unreachableAfter = 1_000;
-  control = await Control.open(database, settings());
+  installation = await Installation.open(database, settings());
   const register = async (name: string) =>
-    await control.agents.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
+    await installation.agents.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
   const living = await register('living');
   machine = new Machine();
   machine.ahead = hour;
-  const other = await Control.open(database, settings());
+  const other = await Installation.open(database, settings());
   const dead: string[] = [];
   // While the second dies, the other replica watches the living one for longer than it may be silent.
   for (const name of ['first', 'second']) {
     dead.push((await register(name)).id);
     await until(`the ${name} host is unreachable`, async () => {
-      await control.hosts.authenticate(living.token);
-      return (await other.fleetHealth()).hosts.unreachable === dead.length;
+      await installation.hosts.authenticate(living.token);
+      return (await other.health.fleet()).hosts.unreachable === dead.length;
     });
   }
   await other.close();
-  const { items } = await control.auditTrail.list({ action: 'host.unreachable' }, { sort: 'time', order: 'asc', limit: 9, after: null });
+  const { items } = await installation.auditTrail.list(
+    { action: 'host.unreachable' },
+    { sort: 'time', order: 'asc', limit: 9, after: null },
+  );
   expect(items.map((event) => (event instanceof DamagedItem ? event : event.object))).toEqual(dead);
 });
 
 test('a host that dies is found after a restart of the service, whatever the clock said before', async () => {
   unreachableAfter = 1_000;
   machine.ahead = hour;
-  control = await Control.open(database, settings());
-  await control.agents.register(Registration.parse({ name: 'dying', bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
-  await control.close();
+  installation = await Installation.open(database, settings());
+  await installation.agents.register(
+    Registration.parse({ name: 'dying', bootId: 'the-only-boot', capacity: 1, devices: [] }),
+    null,
+    requester,
+  );
+  await installation.close();
   machine.ahead = 0;
-  control = await Control.open(database, settings());
-  await until('it is found', async () => (await control.fleetHealth()).hosts.unreachable === 1);
+  installation = await Installation.open(database, settings());
+  await until('it is found', async () => (await installation.health.fleet()).hosts.unreachable === 1);
 });
 
 const repeatable = { actor: 'key_1', sealedBy: null, key: 'k', route: 'POST /v1/things', body: '{"a":1}' };
 const answer = { status: 201, contentType: 'application/json', location: null, body: '{"id":1}' };
 
 test.each([hour, 10 * year, -40 * year])('a request is not done twice though the clock was wrong by %d ms for some time', async (ahead) => {
-  control = await Control.open(database, settings());
+  installation = await Installation.open(database, settings());
   const keep = async (key: string) => {
-    expect(await control.answers.begin({ ...repeatable, key })).toBeNull();
-    await control.answers.keep({ ...repeatable, key }, answer);
+    expect(await installation.answers.begin({ ...repeatable, key })).toBeNull();
+    await installation.answers.keep({ ...repeatable, key }, answer);
   };
   await keep('before');
   // Also over restarts, at which the service begins with what the clock says; old answers are removed after the first request of each.
   for (const wrong of [0, ahead, ahead, 0]) {
     machine.ahead = wrong;
-    await control.close();
-    control = await Control.open(database, settings());
+    await installation.close();
+    installation = await Installation.open(database, settings());
     await keep(`at start ${wrong} ${performance.now()}`);
-    expect(await control.answers.begin({ ...repeatable, key: 'before' })).toMatchObject(answer);
+    expect(await installation.answers.begin({ ...repeatable, key: 'before' })).toMatchObject(answer);
     if (wrong !== 0)
-      await control.answers
+      await installation.answers
         .begin({ ...repeatable, key: 'while wrong' })
-        .then((known) => known ?? control.answers.keep({ ...repeatable, key: 'while wrong' }, answer));
+        .then((known) => known ?? installation.answers.keep({ ...repeatable, key: 'while wrong' }, answer));
   }
-  expect(await control.answers.begin({ ...repeatable, key: 'while wrong' })).toMatchObject(answer);
+  expect(await installation.answers.begin({ ...repeatable, key: 'while wrong' })).toMatchObject(answer);
   // What is a day old is forgotten at last.
   machine.slept += 25 * hour;
-  await control.close();
-  control = await Control.open(database, settings());
-  expect(await control.answers.begin({ ...repeatable, key: 'before' })).toBeNull();
+  await installation.close();
+  installation = await Installation.open(database, settings());
+  expect(await installation.answers.begin({ ...repeatable, key: 'before' })).toBeNull();
 });
 
 test('a clock that is ahead makes no event and no image old', async () => {
   const day = 24 * hour;
-  control = await Control.open(database, settings());
+  installation = await Installation.open(database, settings());
   const push = (version: string) => {
     const source = `(module (func (export "v${version}") (result i32) (i32.const 1)))`;
-    return control.builds.push({ module: ModuleName.parse('tcp'), version, language: 'wat', source }, requester, never);
+    return installation.builds.push({ module: ModuleName.parse('tcp'), version, language: 'wat', source }, requester, never);
   };
   const { build } = await push('1.0.0');
   await push('1.1.0');
-  const relabel = async (device: string, labels: Record<string, string>) => control.devices.relabel(device, labels, () => true, requester);
+  const relabel = async (device: string, labels: Record<string, string>) =>
+    installation.devices.relabel(device, labels, () => true, requester);
   const devices = [{ name: 'd1', labels: {}, ramPages: 64 }];
-  await control.agents.register(Registration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices }), null, requester);
-  const [view] = (await control.devices.list({ labels: {} }, { sort: 'name', order: 'asc', limit: 1, after: null })).items;
+  await installation.agents.register(Registration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices }), null, requester);
+  const [view] = (await installation.devices.list({ labels: {} }, { sort: 'name', order: 'asc', limit: 1, after: null })).items;
   const id = view === undefined || view instanceof DamagedItem ? '' : view.device.id;
   for (let turn = 0; turn < 300; turn += 1) await relabel(id, { turn: String(turn) });
-  await control.close();
+  await installation.close();
   machine.ahead = 10 * year;
   usual = { ...usual, retention: { interval: 20, keepEvents: day, keepImages: day, keepVersions: 0 } };
   const isThere = async () => {
-    const { start } = await control.auditTrail.export(undefined);
-    return start.after === 0 && (await control.builds.image(build.imageDigest)).length > 0;
+    const { start } = await installation.auditTrail.export(undefined);
+    return start.after === 0 && (await installation.builds.image(build.imageDigest)).length > 0;
   };
-  control = await Control.open(database, settings());
+  installation = await Installation.open(database, settings());
   const store = await Store.open(database);
   const retentionTime = async () => (await store.records.retentionTime.now()).getTime();
   // Each turn of the retention puts that time on disk before it removes anything.
@@ -306,10 +314,13 @@ test('a device whose clock is wrong has its loads in the history where they belo
     steps: [],
   };
   const report = { kind: 'load-completed', order, device, load: load.load, state: { ...state, memoryMap, programs: [] }, result };
-  await control.agents.report(host, { bootId: 'the-only-boot', reports: [Report.parse(report)] }, requester);
-  const seen = await control.devices.view(device);
+  await installation.agents.report(host, { bootId: 'the-only-boot', reports: [Report.parse(report)] }, requester);
+  const seen = await installation.devices.view(device);
   expect(seen.device.stateAt?.getTime()).toBeLessThan(Date.now() + clockSettings.tolerance);
-  const { items } = await control.history.list({ deviceId: device, module: 'tcp' }, { sort: 'time', order: 'desc', limit: 9, after: null });
+  const { items } = await installation.history.list(
+    { deviceId: device, module: 'tcp' },
+    { sort: 'time', order: 'desc', limit: 9, after: null },
+  );
   for (const stay of items) {
     const enteredAt = stay instanceof DamagedItem ? Number.NaN : stay.enteredAt.getTime();
     expect(Math.abs(enteredAt - began)).toBeLessThan(60_000);

@@ -8,8 +8,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Order, type OrderOf, Registration, Report } from '../../../src/protocol/agent.ts';
 import { DeviceState } from '../../../src/protocol/device-state.ts';
 import { ModuleName } from '../../../src/protocol/identifiers.ts';
-import { Control } from '../../../src/service/control.ts';
 import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
+import { Installation } from '../../../src/service/installation.ts';
 import { kind, newDatabase, runSql } from '../../databases.ts';
 import { usualSettings } from '../../usual-settings.ts';
 import { usualTerms } from '../usual-terms.ts';
@@ -33,11 +33,11 @@ const wholeList = { sort: 'time', order: 'desc', limit: 200, after: null } as co
 
 let folder: string;
 let database: string;
-let control: Control;
+let installation: Installation;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-control-'));
   database = await newDatabase(folder);
-  control = await Control.open(database, {
+  installation = await Installation.open(database, {
     joinToken: 'not used',
     unreachableAfter: 60_000,
     adminKey: null,
@@ -45,7 +45,7 @@ beforeEach(async () => {
   });
 });
 afterEach(async () => {
-  await control.close();
+  await installation.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -70,7 +70,7 @@ class PlayedHost {
       ramPages: 64,
     }));
     const registration = Registration.parse({ name: this.name, bootId: this.bootId, capacity: 20_000, devices });
-    this.id = (await control.agents.register(registration, null, requester)).id;
+    this.id = (await installation.agents.register(registration, null, requester)).id;
   }
 
   async restart(): Promise<void> {
@@ -81,7 +81,7 @@ class PlayedHost {
   /** The orders that are not settled, of which there are so many. */
   async orders(count: number): Promise<Order[]> {
     const orders: Order[] = [];
-    for await (const order of await control.agents.orders(this.id, this.bootId, new AbortController().signal)) {
+    for await (const order of await installation.agents.orders(this.id, this.bootId, new AbortController().signal)) {
       orders.push(order);
       if (orders.length === count) break;
     }
@@ -95,11 +95,11 @@ class PlayedHost {
   }
 
   report(...reports: unknown[]): Promise<void> {
-    return control.agents.report(this.id, { bootId: this.bootId, reports: reports.map((report) => Report.parse(report)) }, requester);
+    return installation.agents.report(this.id, { bootId: this.bootId, reports: reports.map((report) => Report.parse(report)) }, requester);
   }
 
   async device(): Promise<string> {
-    const { items } = await control.devices.list({ labels: {}, host: this.id }, wholeList);
+    const { items } = await installation.devices.list({ labels: {}, host: this.id }, wholeList);
     const [first] = items;
     return first === undefined || first instanceof DamagedItem ? '' : first.device.id;
   }
@@ -123,7 +123,7 @@ class PlayedHost {
 
   /** A program on its device, reported as started. */
   async startProgram(): Promise<string> {
-    const { program } = await control.programs.start(await this.device(), programRequest, requester, notRepeated);
+    const { program } = await installation.programs.start(await this.device(), programRequest, requester, notRepeated);
     const order = await this.order('start-program');
     await this.report({
       ...heading(order),
@@ -169,8 +169,8 @@ const withViolations = (device: string, ...newest: unknown[]) => ({
   state: { ...stateWith([]), abiViolations: { total: newest.length, newest } },
 });
 
-const violationsOf = async (deviceId: string) => (await control.devices.abiViolations({ deviceId }, wholeList)).items;
-const findings = async () => (await control.auditTrail.list({ action: 'device.abi-violation' }, wholeList)).items;
+const violationsOf = async (deviceId: string) => (await installation.devices.abiViolations({ deviceId }, wholeList)).items;
+const findings = async () => (await installation.auditTrail.list({ action: 'device.abi-violation' }, wholeList)).items;
 
 let lastSequence = 0;
 
@@ -217,14 +217,14 @@ function never(): never {
 /** Requests loads; answers the first of them. */
 async function requestLoad(version: string, devices: readonly string[]): Promise<string> {
   const source = `(module (func (export "one") (result i32) (i32.const 1)) (func (export "${version}")))`;
-  await control.builds.push({ module: ModuleName.parse('tcp'), version, language: 'wat', source }, requester, notRepeated);
+  await installation.builds.push({ module: ModuleName.parse('tcp'), version, language: 'wat', source }, requester, notRepeated);
   const request = {
     module: 'tcp',
     version,
     selector: { devices },
     ...usualTerms,
   };
-  const { loads } = await control.loads.request(request, requester, notRepeated);
+  const { loads } = await installation.loads.request(request, requester, notRepeated);
   return loads[0]?.id ?? '';
 }
 
@@ -245,10 +245,10 @@ test('a report of another kind than its order does not settle it: the load reach
     { ...heading(order), kind: 'program-started', program: `prg_${'0'.repeat(32)}`, failure: null, state },
     { ...heading(order), kind: 'program-stopped', program: `prg_${'0'.repeat(32)}`, failure: null, state },
   );
-  expect(await control.loads.find(load)).toMatchObject({ state: 'dispatched' });
+  expect(await installation.loads.find(load)).toMatchObject({ state: 'dispatched' });
   expect(await host.order('load')).toMatchObject({ order: order.order, sequence: order.sequence });
   await host.report({ ...heading(order), kind: 'device-attached', failure: null, state }, loaded(order));
-  expect(await control.loads.find(load)).toMatchObject({ state: 'completed', outcome: 'installed' });
+  expect(await installation.loads.find(load)).toMatchObject({ state: 'completed', outcome: 'installed' });
 });
 
 test('a report that arrives as the host registers anew is of its old life, and changes nothing', async () => {
@@ -258,7 +258,7 @@ test('a report that arrives as the host registers anew is of its old life, and c
   const late = host.report(loaded(order));
   const restarted = host.restart();
   const [reported] = await Promise.allSettled([late, restarted]);
-  const { state } = await control.loads.find(load);
+  const { state } = await installation.loads.find(load);
   const [attach] = await host.orders(1);
   // Either all of it came before the host's new life, or none of it counts.
   if (reported.status === 'fulfilled') {
@@ -281,15 +281,15 @@ test('what was done before a host came up anew, in the same process too, does no
   host.bootId = bootId;
   await host.register();
   await host.report(loaded(before));
-  expect(await control.loads.find(load)).toMatchObject({ state: 'queued' });
+  expect(await installation.loads.find(load)).toMatchObject({ state: 'queued' });
   await host.attach();
   await host.report(loaded(await host.order('load')));
-  expect(await control.loads.find(load)).toMatchObject({ state: 'completed' });
+  expect(await installation.loads.find(load)).toMatchObject({ state: 'completed' });
 });
 
 test('the stream of a host ends when it registers in a new life', async () => {
   const host = await attachedHost();
-  const orders = await control.agents.orders(host.id, host.bootId, new AbortController().signal);
+  const orders = await installation.agents.orders(host.id, host.bootId, new AbortController().signal);
   const ended = (async () => {
     for await (const _ of orders) throw new Error('there is no order for the old life');
   })();
@@ -303,10 +303,10 @@ test('a program that is to stop has stopped when its host restarts, with what wa
   const program = await host.startProgram();
   const device = await host.device();
   await host.report({ kind: 'device-state', device, state: stateWith([], [statistics(program, 'running', 41)]) });
-  await control.programs.stop(device, program, requester);
-  expect(await control.programs.view(device, program)).toMatchObject({ state: 'stopping' });
+  await installation.programs.stop(device, program, requester);
+  expect(await installation.programs.view(device, program)).toMatchObject({ state: 'stopping' });
   await host.restart();
-  expect(await control.programs.view(device, program)).toMatchObject({
+  expect(await installation.programs.view(device, program)).toMatchObject({
     state: 'stopped',
     statistics: { state: 'stopped', threads: 0, callsCompleted: 41 },
   });
@@ -326,12 +326,12 @@ test('a program whose stop succeeded has stopped, whichever states come with the
   });
   const stop = async (report: (order: Order, older: unknown, newer: unknown) => Promise<void>) => {
     const program = await host.startProgram();
-    await control.programs.stop(device, program, requester);
+    await installation.programs.stop(device, program, requester);
     const order = await host.order('stop-program');
     const older = { kind: 'device-state', device, state: stateOf(program, 'running', 40) };
     const newer = { ...heading(order), kind: 'program-stopped', program, failure: null, state: stateOf(program, 'stopped', 41) };
     await report(order, older, newer);
-    expect(await control.programs.view(device, program)).toMatchObject({
+    expect(await installation.programs.view(device, program)).toMatchObject({
       state: 'stopped',
       statistics: { threads: 0, callsCompleted: 41 },
     });
@@ -354,11 +354,11 @@ test('a program of which its device knows nothing any more does not stay stoppin
   await host.load('1.0.0');
   const device = await host.device();
   const program = await host.startProgram();
-  await control.programs.stop(device, program, requester);
+  await installation.programs.stop(device, program, requester);
   const order = await host.order('stop-program');
   const report = { ...heading(order), kind: 'program-stopped', program };
   await host.report({ ...report, failure: `the device has no program ${program}`, state: stateWith(host.modules) });
-  expect(await control.programs.view(device, program)).toMatchObject({ state: 'stopped', statistics: { threads: 0 } });
+  expect(await installation.programs.view(device, program)).toMatchObject({ state: 'stopped', statistics: { threads: 0 } });
 });
 
 test('a program that its device could not stop stays stopping, and ends when its device says so', async () => {
@@ -366,21 +366,21 @@ test('a program that its device could not stop stays stopping, and ends when its
   await host.load('1.0.0');
   const device = await host.device();
   const program = await host.startProgram();
-  await control.programs.stop(device, program, requester);
+  await installation.programs.stop(device, program, requester);
   const order = await host.order('stop-program');
   const running = stateWith(host.modules, [statistics(program, 'running')]);
   await host.report({ ...heading(order), kind: 'program-stopped', program, failure: 'the processor is busy', state: running });
-  expect(await control.programs.view(device, program)).toMatchObject({ state: 'stopping' });
+  expect(await installation.programs.view(device, program)).toMatchObject({ state: 'stopping' });
   await host.report({ kind: 'device-state', device, state: stateWith(host.modules, [statistics(program, 'finished', 7)]) });
-  expect(await control.programs.view(device, program)).toMatchObject({ state: 'finished', statistics: { callsCompleted: 7 } });
+  expect(await installation.programs.view(device, program)).toMatchObject({ state: 'finished', statistics: { callsCompleted: 7 } });
 });
 
 test('a program that was asked to stop before it was started is started and stopped after the restart', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
   const device = await host.device();
-  const { program } = await control.programs.start(device, programRequest, requester, notRepeated);
-  await control.programs.stop(device, program.id, requester);
+  const { program } = await installation.programs.start(device, programRequest, requester, notRepeated);
+  await installation.programs.stop(device, program.id, requester);
   await host.restart();
   expect(await host.orders(3)).toMatchObject([
     { kind: 'attach-device', programs: [] },
@@ -398,7 +398,7 @@ test('a program that could not be taken up again has failed, with the reason', a
   expect(order).toMatchObject({ programs: [{ program }] });
   const failure = 'program tcp.one: this host runs as many threads as it can';
   await host.report({ ...heading(order), kind: 'device-attached', failure, state: stateWith(order.modules) });
-  const { state, program: record } = await control.programs.view(await host.device(), program);
+  const { state, program: record } = await installation.programs.view(await host.device(), program);
   expect({ state, failure: record.failure }).toEqual({ state: 'failed', failure });
 });
 
@@ -410,7 +410,7 @@ test('a program that was taken up again runs', async () => {
   const order = await host.order('attach-device');
   const state = stateWith(order.modules, [statistics(program, 'running')]);
   await host.report({ ...heading(order), kind: 'device-attached', failure: null, state });
-  expect(await control.programs.view(await host.device(), program)).toMatchObject({ state: 'running' });
+  expect(await installation.programs.view(await host.device(), program)).toMatchObject({ state: 'running' });
 });
 
 test('a host changes nothing of the devices and programs of another', async () => {
@@ -422,14 +422,14 @@ test('a host changes nothing of the devices and programs of another', async () =
   const ended = stateWith([], [statistics(program, 'failed', 7)]);
   await thief.report({ kind: 'device-state', device, state: ended });
   await thief.report({ kind: 'device-state', device: await thief.device(), state: ended });
-  const before = await control.programs.view(device, program);
+  const before = await installation.programs.view(device, program);
   expect(before).toMatchObject({ state: 'running', statistics: null });
 
   await thief.load('1.1.0');
-  await control.programs.start(await thief.device(), programRequest, requester, notRepeated);
+  await installation.programs.start(await thief.device(), programRequest, requester, notRepeated);
   const start = await thief.order('start-program');
   await thief.report({ ...heading(start), kind: 'program-started', program, failure: 'no', state: stateWith([]) });
-  expect(await control.programs.view(device, program)).toMatchObject({ state: 'running' });
+  expect(await installation.programs.view(device, program)).toMatchObject({ state: 'running' });
 });
 
 test('who held on to old code is kept and told once in each life of the host, however often states tell of it', async () => {
@@ -479,7 +479,7 @@ test('of many violations of one device those that were last seen are kept', asyn
   await host.report(withViolations(device, ...many(1_000)));
   // One of the first faults again, and is not forgotten when one more comes.
   await host.report(withViolations(device, violation(program, 2, 5_000, '1.0.0'), violation(program, 1, 5_000, '2.0.0')));
-  const { items } = await control.devices.abiViolations({ deviceId: device }, { ...wholeList, order: 'asc', limit: 3_000 });
+  const { items } = await installation.devices.abiViolations({ deviceId: device }, { ...wholeList, order: 'asc', limit: 3_000 });
   const versions = items.map((item) => (item instanceof DamagedItem ? item.fault : item.version));
   expect(versions).toHaveLength(2_000);
   expect(versions.slice(0, 2)).toEqual(['1.0.0', '1.0.2']);
@@ -489,7 +489,7 @@ test('of many violations of one device those that were last seen are kept', asyn
 test('an order from before programs were told their recovery, addressing and deadline asks for what is usual', async () => {
   const host = await attachedHost();
   await host.load('1.0.0');
-  await control.programs.start(
+  await installation.programs.start(
     await host.device(),
     { ...programRequest, recovery: 'percolate', deadlineMilliseconds: 5 },
     requester,
@@ -528,8 +528,8 @@ test('a host has no more than a thousand orders at once, and gets more as it rep
   await host.register();
   const first = await host.orders(1_000);
   const patience = new AbortController();
-  const more = control.agents.nextOrders(host.id, host.bootId, first.at(-1)?.sequence ?? 0, patience.signal);
-  const second = control.agents.nextOrders(host.id, host.bootId, 0, patience.signal);
+  const more = installation.agents.nextOrders(host.id, host.bootId, first.at(-1)?.sequence ?? 0, patience.signal);
+  const second = installation.agents.nextOrders(host.id, host.bootId, 0, patience.signal);
   expect(await second).toHaveLength(500);
   await host.report({ ...heading(first[0] ?? never()), kind: 'device-attached', failure: null, state: stateWith([]) });
   expect(await more).toHaveLength(1);
@@ -545,7 +545,7 @@ test('more devices than one request may load are refused, and nothing is accepte
     version: '1.0.0',
     ...usualTerms,
   };
-  const refused = control.loads.request({ ...request, selector: { labels: { host: 'huge' } } }, requester, notRepeated);
+  const refused = installation.loads.request({ ...request, selector: { labels: { host: 'huge' } } }, requester, notRepeated);
   await expect(refused).rejects.toMatchObject({ kind: 'invalid-value', invalidValues: [{ pointer: '/labels' }] });
-  expect((await control.loads.list({ labels: {} }, wholeList)).items).toHaveLength(1);
+  expect((await installation.loads.list({ labels: {} }, wholeList)).items).toHaveLength(1);
 });

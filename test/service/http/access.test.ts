@@ -3,8 +3,8 @@
 import { request as httpRequest } from 'node:http';
 import Fastify from 'fastify';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Control } from '../../../src/service/control.ts';
 import { checkAccess } from '../../../src/service/http/access.ts';
+import { Installation } from '../../../src/service/installation.ts';
 import { usualSettings } from '../../usual-settings.ts';
 import { Agent } from '../agents/agent.ts';
 import { Bench, bearer, joinToken } from '../fixture.ts';
@@ -96,7 +96,7 @@ test('every operation needs a role, or is one of the few that need none', () => 
 });
 
 test('a route that does not say who may use it cannot be added', async () => {
-  const control = await Control.open(`${bench.folder}/other.db`, {
+  const installation = await Installation.open(`${bench.folder}/other.db`, {
     joinToken,
     unreachableAfter: 60_000,
     adminKey: null,
@@ -104,12 +104,12 @@ test('a route that does not say who may use it cannot be added', async () => {
   });
   try {
     const app = Fastify();
-    checkAccess(app, control, 'required', async () => {});
+    checkAccess(app, installation, 'required', async () => {});
     expect(() => app.get('/v1/forgotten', async () => 'open to all')).toThrow('GET /v1/forgotten does not say who may use it');
     app.get('/v1/remembered', { config: { access: 'public' } }, async () => 'open to all');
     expect((await app.inject('/v1/remembered')).statusCode).toBe(200);
   } finally {
-    await control.close();
+    await installation.close();
   }
 });
 

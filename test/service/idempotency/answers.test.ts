@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ModuleName } from '../../../src/protocol/identifiers.ts';
-import { Control } from '../../../src/service/control.ts';
+import { Installation } from '../../../src/service/installation.ts';
 import { Problem } from '../../../src/service/problem.ts';
 import { isInDatabase, newDatabase } from '../../databases.ts';
 import { usualSettings } from '../../usual-settings.ts';
@@ -19,14 +19,14 @@ const settings = {
 
 let folder: string;
 let database: string;
-let control: Control;
+let installation: Installation;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-answers-'));
   database = await newDatabase(folder);
-  control = await Control.open(database, settings);
+  installation = await Installation.open(database, settings);
 });
 afterEach(async () => {
-  await control.close();
+  await installation.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -41,91 +41,91 @@ const kindOf = (attempt: Promise<unknown>) =>
 test('of a hundred at once one is carried out, and the others wait for its answer', async () => {
   const begun = Promise.withResolvers<void>();
   const attempts = Array.from({ length: 100 }, async () => {
-    const known = await control.answers.begin(request);
+    const known = await installation.answers.begin(request);
     if (known === null) begun.resolve();
     return known;
   });
   await begun.promise;
-  await control.answers.keep(request, answer);
+  await installation.answers.keep(request, answer);
   const answers = await Promise.all(attempts);
   expect(answers.filter((one) => one === null)).toHaveLength(1);
   for (const one of answers.filter((known) => known !== null)) expect(one).toMatchObject(answer);
 });
 
 test('where the first is abandoned, one of those who wait carries the request out', async () => {
-  const first = await control.answers.begin(request);
-  const others = [control.answers.begin(request), control.answers.begin(request)];
-  control.answers.abandon(request);
+  const first = await installation.answers.begin(request);
+  const others = [installation.answers.begin(request), installation.answers.begin(request)];
+  installation.answers.abandon(request);
   expect([first, await Promise.race(others)]).toEqual([null, null]);
-  await control.answers.keep(request, answer);
+  await installation.answers.keep(request, answer);
   const answers = await Promise.all(others);
   expect(answers.filter((one) => one === null)).toHaveLength(1);
   expect(answers.filter((one) => one?.body === answer.body)).toHaveLength(1);
 });
 
 test('one that waits more than may is told to try again', async () => {
-  await control.answers.begin(request);
-  const waiting = Array.from({ length: 1_000 }, () => control.answers.begin(request));
-  expect(await kindOf(control.answers.begin(request))).toBe('busy');
-  await control.answers.keep(request, answer);
+  await installation.answers.begin(request);
+  const waiting = Array.from({ length: 1_000 }, () => installation.answers.begin(request));
+  expect(await kindOf(installation.answers.begin(request))).toBe('busy');
+  await installation.answers.keep(request, answer);
   expect((await Promise.all(waiting)).every((one) => one?.body === answer.body)).toBe(true);
 });
 
 test('the same key of another client is another request', async () => {
-  await control.answers.begin(request);
-  await control.answers.keep(request, answer);
-  expect(await control.answers.begin({ ...request, actor: 'key_2' })).toBeNull();
+  await installation.answers.begin(request);
+  await installation.answers.keep(request, answer);
+  expect(await installation.answers.begin({ ...request, actor: 'key_2' })).toBeNull();
 });
 
 test('an answer that holds a secret is read with the secret of the client only, and is not in the database as it is', async () => {
   const sealed = { ...request, sealedBy: 'what only the client has' };
-  await control.answers.begin(sealed);
-  await control.answers.keep(sealed, { ...answer, body: 'patchbay_secret' });
-  expect(await control.answers.begin(sealed)).toMatchObject({ ...answer, body: 'patchbay_secret' });
-  await expect(control.answers.begin({ ...sealed, sealedBy: 'another' })).rejects.toThrow();
-  await control.close();
+  await installation.answers.begin(sealed);
+  await installation.answers.keep(sealed, { ...answer, body: 'patchbay_secret' });
+  expect(await installation.answers.begin(sealed)).toMatchObject({ ...answer, body: 'patchbay_secret' });
+  await expect(installation.answers.begin({ ...sealed, sealedBy: 'another' })).rejects.toThrow();
+  await installation.close();
   expect(await isInDatabase(database, sealed.actor)).toBe(true);
   expect(await isInDatabase(database, 'patchbay_secret')).toBe(false);
-  control = await Control.open(database, settings);
+  installation = await Installation.open(database, settings);
 });
 
 test('a request that was carried out is answered the same, also to a service started anew', async () => {
-  expect(await control.answers.begin(request)).toBeNull();
-  await control.answers.keep(request, answer);
-  expect(await control.answers.begin(request)).toMatchObject(answer);
-  await control.close();
-  control = await Control.open(database, settings);
-  expect(await control.answers.begin(request)).toMatchObject(answer);
-  expect(await control.answers.begin(request)).toMatchObject(answer);
+  expect(await installation.answers.begin(request)).toBeNull();
+  await installation.answers.keep(request, answer);
+  expect(await installation.answers.begin(request)).toMatchObject(answer);
+  await installation.close();
+  installation = await Installation.open(database, settings);
+  expect(await installation.answers.begin(request)).toMatchObject(answer);
+  expect(await installation.answers.begin(request)).toMatchObject(answer);
 });
 
 test('a request that was abandoned may be made again', async () => {
-  await control.answers.begin(request);
-  control.answers.abandon(request);
-  expect(await control.answers.begin(request)).toBeNull();
+  await installation.answers.begin(request);
+  installation.answers.abandon(request);
+  expect(await installation.answers.begin(request)).toBeNull();
 });
 
 test.each([{ body: '{"a":2}' }, { route: 'POST /v1/others' }])('a key is for one request: not with %j', async (change) => {
-  await control.answers.begin(request);
-  await control.answers.keep(request, answer);
-  expect(await kindOf(control.answers.begin({ ...request, ...change }))).toBe('invalid-value');
-  expect(await control.answers.begin(request)).toMatchObject(answer);
+  await installation.answers.begin(request);
+  await installation.answers.keep(request, answer);
+  expect(await kindOf(installation.answers.begin({ ...request, ...change }))).toBe('invalid-value');
+  expect(await installation.answers.begin(request)).toMatchObject(answer);
 });
 
 test('what a request makes and its answer are on disk together, or neither is', async () => {
   const push = (version: string) =>
-    control.builds.push(
+    installation.builds.push(
       { module: ModuleName.parse('tcp'), version, language: 'wat', source: '(module (func (export "f")))' },
       { actor: 'key_1', requestId: 'req_test', repeatable: request },
       ({ build }) => ({ ...answer, body: build.id }),
     );
-  await control.answers.begin(request);
+  await installation.answers.begin(request);
   expect(await kindOf(push('not a version'))).toBe('invalid-value');
-  control.answers.abandon(request);
-  expect(await control.answers.begin(request)).toBeNull();
+  installation.answers.abandon(request);
+  expect(await installation.answers.begin(request)).toBeNull();
   const { build } = await push('1.0.0');
   // The service is gone before it has answered.
-  await control.close();
-  control = await Control.open(database, settings);
-  expect(await control.answers.begin(request)).toMatchObject({ ...answer, body: build.id });
+  await installation.close();
+  installation = await Installation.open(database, settings);
+  expect(await installation.answers.begin(request)).toMatchObject({ ...answer, body: build.id });
 });

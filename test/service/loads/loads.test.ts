@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf } from '../../../src/compiler/compiler.ts';
 import { ModuleName, newIdentifier } from '../../../src/protocol/identifiers.ts';
-import { Control } from '../../../src/service/control.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { AnsweredMeanwhile } from '../../../src/service/idempotency/answers.ts';
+import { Installation } from '../../../src/service/installation.ts';
 import type { NewLoadsRequest } from '../../../src/service/loads/loads.ts';
 import { Problem } from '../../../src/service/problem.ts';
 import { newDatabase } from '../../databases.ts';
@@ -20,12 +20,12 @@ const devices = Array.from({ length: 1_500 }, () => newIdentifier('device'));
 const [one = '', two = '', three = ''] = devices;
 
 let folder: string;
-let control: Control;
+let installation: Installation;
 let store: Store;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-loads-'));
   const database = await newDatabase(folder);
-  control = await Control.open(database, { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...usualSettings() });
+  installation = await Installation.open(database, { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...usualSettings() });
   store = await Store.open(database);
   await store.transaction(async (records) => {
     const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 9_999, registeredAt: at, tokenDigest: null, unreachableSince: null };
@@ -49,7 +49,7 @@ beforeEach(async () => {
   });
 });
 afterEach(async () => {
-  await control.close();
+  await installation.close();
   await store.close();
   rmSync(folder, { recursive: true, force: true });
 });
@@ -70,7 +70,7 @@ async function ask(asked: readonly Asked[]): Promise<(readonly string[] | string
       const requester = { actor: 'key_1', requestId: `req_${index}` };
       const repeatable = key === undefined ? {} : { repeatable: repeatableWith(key) };
       const answered = answerOf ?? (({ batch }: { batch: string }) => ({ ...answer, body: batch }));
-      return control.loads.request({ ...usual, ...request }, { ...requester, ...repeatable }, answered);
+      return installation.loads.request({ ...usual, ...request }, { ...requester, ...repeatable }, answered);
     }),
   );
   return settled.map((result) => {
@@ -146,7 +146,7 @@ test('one that was answered by another replica meanwhile is answered the same, a
     ]),
   );
   const requestAs = (actor: string, key: string) =>
-    control.loads.request(usual, { actor, requestId: 'r', repeatable: { ...repeatableWith(key), actor } }, ({ batch }) => ({
+    installation.loads.request(usual, { actor, requestId: 'r', repeatable: { ...repeatableWith(key), actor } }, ({ batch }) => ({
       ...answer,
       body: batch,
     }));

@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Control } from '../../../src/service/control.ts';
 import { Store } from '../../../src/service/database/store.ts';
+import { Installation } from '../../../src/service/installation.ts';
 import { newDatabase } from '../../databases.ts';
 import { usualSettings } from '../../usual-settings.ts';
 
@@ -14,14 +14,14 @@ const at = new Date('2026-11-23T09:30:00.000Z');
 
 let folder: string;
 let database: string;
-let control: Control;
+let installation: Installation;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-rollbacks-'));
   database = await newDatabase(folder);
-  control = await Control.open(database, settings);
+  installation = await Installation.open(database, settings);
 });
 afterEach(async () => {
-  await control.close();
+  await installation.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -77,7 +77,7 @@ const answer = { status: 202, contentType: 'application/json', location: '/v1/lo
 const device = 'dev_00000000000000000000000000000001';
 
 const rollBack = (to: string | null = null, request = repeatable) =>
-  control.rollbacks.request(
+  installation.rollbacks.request(
     {
       module: 'tcp',
       to,
@@ -97,13 +97,13 @@ const rollBack = (to: string | null = null, request = repeatable) =>
 
 test('a rollback and its answer are on disk together', async () => {
   await makeDevice(device, 0, 1);
-  await control.answers.begin(repeatable);
+  await installation.answers.begin(repeatable);
   const { batch, loads } = await rollBack();
   expect(loads).toMatchObject([{ device, version: '1.0.0' }]);
   // The service is gone before it has answered.
-  await control.close();
-  control = await Control.open(database, settings);
-  expect(await control.answers.begin(repeatable)).toMatchObject({ ...answer, body: batch });
+  await installation.close();
+  installation = await Installation.open(database, settings);
+  expect(await installation.answers.begin(repeatable)).toMatchObject({ ...answer, body: batch });
 });
 
 const upTo = (last: number) => Array.from({ length: last + 1 }, (_, minor) => minor);

@@ -1,4 +1,4 @@
-// Control: the rules of builds, devices, programs, loads and hosts, over one database and one compiler. Knows no HTTP.
+// One service without its API: every domain, given what it uses, over one database and one compiler. Knows no HTTP.
 
 import { type BaseLogger, pino } from 'pino';
 import { Compiler } from '../compiler/compiler.ts';
@@ -8,18 +8,15 @@ import { AuditTrail } from './audit/audit-trail.ts';
 import { Checkpoints } from './audit/checkpoints.ts';
 import { logEvents } from './audit/event-log.ts';
 import { EventFeed } from './audit/events.ts';
-import { machineTime, type TimeSource } from './clock/service-clock.ts';
+import { type Clock, machineTime, type TimeSource } from './clock/service-clock.ts';
 import { TimeKeeper } from './clock/time-keeper.ts';
-import type { Context } from './context.ts';
 import { DamagedRows } from './database/damaged-rows.ts';
 import { DatabaseWatch } from './database/database-watch.ts';
-import { Repeated } from './database/repeated.ts';
 import type { Repetition } from './database/repetition.ts';
 import { Store } from './database/store.ts';
 import { Devices } from './devices/devices.ts';
-import { currentLevels, type FleetHealth, fleetHealth } from './health/fleet.ts';
+import { Health } from './health/health.ts';
 import { Measurements } from './health/measurements.ts';
-import { Readiness } from './health/readiness.ts';
 import { History } from './history/history.ts';
 import { Hosts } from './hosts/hosts.ts';
 import { Reachability } from './hosts/reachability.ts';
@@ -33,14 +30,14 @@ import { renewDrivers } from './programs/drivers.ts';
 import { Programs } from './programs/programs.ts';
 import { Provenance, stateOldBuilds } from './provenance/provenance.ts';
 import { PublisherKeys } from './publisher-keys/publisher-keys.ts';
-import { pruneEvents, pruneImages, type RetentionSettings } from './retention/retention.ts';
+import { pruneRegularly, type RetentionSettings } from './retention/retention.ts';
 import { Rollbacks } from './rollbacks/rollbacks.ts';
 import { Rollouts } from './rollouts/rollouts.ts';
 import { settleUnreported } from './rollouts/settlement.ts';
 import { SignaturePolicies } from './signature-policies/signature-policies.ts';
 import { hasKeys, type SigningKeySettings, SigningKeys } from './signing-keys/signing-keys.ts';
 
-export type ControlSettings = {
+export type InstallationSettings = {
   /** What a host must show to register. */
   readonly joinToken: string;
   /** Milliseconds of silence after which a host is unreachable. */
@@ -61,14 +58,18 @@ export type ControlSettings = {
   readonly time?: TimeSource;
 };
 
-/** How often deadlines are looked at, in milliseconds. */
-const deadlineInterval = 1_000;
-/** How often a checkpoint of what is new in the audit trail is signed, in milliseconds. */
-const checkpointInterval = 60_000;
-/** How often it is put on disk when keys were last used, in milliseconds. */
-const usesInterval = 60_000;
+/** What the domains are made of. */
+type Parts = {
+  readonly store: Store;
+  readonly compiler: Compiler;
+  readonly orderBoard: OrderBoard;
+  readonly signingKeys: SigningKeys;
+  readonly clock: Clock;
+  readonly damagedRows: DamagedRows;
+  readonly timeKeeper: TimeKeeper;
+};
 
-export class Control {
+export class Installation {
   readonly agents: Agents;
   readonly answers: Answers;
   readonly auditTrail: AuditTrail;
@@ -78,6 +79,7 @@ export class Control {
   readonly denials: Denials;
   readonly devices: Devices;
   readonly events: EventFeed;
+  readonly health: Health;
   readonly history: History;
   readonly hosts: Hosts;
   readonly keys: Keys;
@@ -90,73 +92,60 @@ export class Control {
   readonly signingKeys: SigningKeys;
   readonly rollbacks: Rollbacks;
   readonly rollouts: Rollouts;
-  readonly #context: Context;
-  readonly #timeKeeper: TimeKeeper;
-  readonly #readiness: Readiness;
+  readonly #parts: Parts;
   readonly #reachability: Reachability;
-  /** When keys were last used, of which each replica knows some. */
-  readonly #uses: Repeated;
-  /** What is done once in the whole installation. */
-  readonly #shared: readonly Repetition[];
-  readonly #databaseWatch: DatabaseWatch;
   readonly #surroundingFaults: () => readonly string[];
   /** Null where the compiler is shared with others. */
   readonly #ownCompiler: Compiler | null;
+  /** What is done once in the whole installation, beside the rollouts. */
+  readonly #shared: readonly Repetition[];
+  readonly #keepingUses: Repetition;
+  readonly #databaseWatch: DatabaseWatch;
 
-  private constructor(
-    reachability: Reachability,
-    context: Context,
-    timeKeeper: TimeKeeper,
-    { joinToken, retention, sharedCompiler, surroundingFaults = () => [] }: ControlSettings,
-    logger: BaseLogger,
-  ) {
-    this.#context = context;
-    this.#timeKeeper = timeKeeper;
-    this.#ownCompiler = sharedCompiler === undefined ? context.compiler : null;
-    this.#readiness = new Readiness(context.store);
-    this.#databaseWatch = new DatabaseWatch(context.store, logger);
+  private constructor(parts: Parts, settings: InstallationSettings, logger: BaseLogger) {
+    const { store, orderBoard, signingKeys, damagedRows, timeKeeper } = parts;
+    const { joinToken, unreachableAfter, retention, sharedCompiler, surroundingFaults = () => [] } = settings;
+    this.#parts = parts;
+    this.#ownCompiler = sharedCompiler === undefined ? parts.compiler : null;
     this.#surroundingFaults = surroundingFaults;
-    this.answers = new Answers(this.#context);
-    this.builds = new Builds(this.#context);
-    this.checkpoints = new Checkpoints(context.store, context.signingKeys);
-    this.auditTrail = new AuditTrail(context.store, this.checkpoints);
-    this.damagedRows = context.damagedRows;
-    this.denials = new Denials(this.#context);
-    this.devices = new Devices(this.#context, attachEmpty);
-    this.events = new EventFeed(context.store);
-    context.store.onTransactionEnd((end) => {
-      this.measurements.transactionEnded(end);
-      if (end.result === 'rolled-back') return;
-      logEvents(logger, end.events);
-    });
-    context.store.onNews((news) => {
-      context.orderBoard.tell(news);
-      if (news.events) this.events.announce();
-      if (news.loads) this.rollouts.wake();
-    });
-    this.history = new History(this.#context);
-    this.hosts = new Hosts(context.store, reachability, joinToken);
-    this.agents = new Agents({ ...context, hosts: this.hosts });
-    this.keys = new Keys(this.#context);
-    this.loads = new Loads(this.#context, settleUnreported);
-    this.programs = new Programs(this.#context, this.devices);
-    this.provenance = new Provenance(this.#context);
-    this.publisherKeys = new PublisherKeys(this.#context);
-    this.signaturePolicies = new SignaturePolicies(this.#context);
-    this.signingKeys = context.signingKeys;
-    this.rollbacks = new Rollbacks(this.#context, settleUnreported);
-    this.rollouts = new Rollouts(this.#context);
-    this.#reachability = reachability;
-    this.#uses = new Repeated(usesInterval, () => this.keys.keepUses());
-    const { store } = context;
-    this.#shared = [
-      store.repeat('deadlines', deadlineInterval, () => this.loads.expire()),
-      store.repeat('retention', retention.interval, async () => {
-        await timeKeeper.keep();
-        await pruneEvents(store, this.checkpoints, retention, context.clock);
-        await pruneImages(store, retention, context.clock);
+    this.#databaseWatch = new DatabaseWatch(store, logger);
+    this.#reachability = new Reachability(parts, unreachableAfter);
+    this.answers = new Answers(parts);
+    this.builds = new Builds(parts);
+    this.checkpoints = new Checkpoints(store, signingKeys);
+    this.auditTrail = new AuditTrail(store, this.checkpoints);
+    this.damagedRows = damagedRows;
+    this.denials = new Denials(store);
+    this.devices = new Devices(store, attachEmpty);
+    this.events = new EventFeed(store);
+    this.history = new History(store);
+    this.hosts = new Hosts(store, this.#reachability, joinToken);
+    this.agents = new Agents({ ...parts, hosts: this.hosts });
+    this.keys = new Keys(store);
+    this.loads = new Loads(parts, settleUnreported);
+    this.programs = new Programs(parts, this.devices);
+    this.provenance = new Provenance(store);
+    this.publisherKeys = new PublisherKeys(store);
+    this.signaturePolicies = new SignaturePolicies(store);
+    this.signingKeys = signingKeys;
+    this.rollbacks = new Rollbacks(parts, settleUnreported);
+    this.rollouts = new Rollouts(parts);
+    this.health = new Health({
+      ...parts,
+      measurements: this.measurements,
+      faults: () => this.#faults(),
+      underWay: () => ({
+        reportBatchesUnderWay: this.agents.reportsUnderWay,
+        eventFollowers: this.events.followers,
+        orderStreams: orderBoard.streams,
       }),
-      store.repeat('checkpoints', checkpointInterval, () => this.#makeCheckpoint()),
+    });
+    this.#follow(store, logger);
+    this.#keepingUses = this.keys.keepUsesRegularly();
+    this.#shared = [
+      this.loads.expireRegularly(),
+      pruneRegularly({ store, checkpoints: this.checkpoints, timeKeeper }, retention),
+      this.checkpoints.makeRegularly(),
     ];
   }
 
@@ -166,7 +155,11 @@ export class Control {
    * @param logger Told what was done; by default nobody is.
    * @throws {MigrationError} {SigningKeyError} {DatabaseInUse} where another service has the file. {TransactionsLost} where the file lost some.
    */
-  static async open(database: string, settings: ControlSettings, logger: BaseLogger = pino({ enabled: false })): Promise<Control> {
+  static async open(
+    database: string,
+    settings: InstallationSettings,
+    logger: BaseLogger = pino({ enabled: false }),
+  ): Promise<Installation> {
     const { beforeCreation = () => {}, areLostTransactionsAccepted = false } = settings;
     const onLostTransactions = (loss: string) =>
       logger.error(`${loss}: the service continues without them, because its start accepts lost transactions`);
@@ -183,47 +176,24 @@ export class Control {
     const damagedRows = new DamagedRows();
     store.onUnreadable((row) => damagedRows.noteUnreadable(row));
     const compiler = settings.sharedCompiler ?? new Compiler();
-    const context = { store, compiler, orderBoard: new OrderBoard(store, clock), signingKeys, clock, damagedRows };
-    const reachability = new Reachability(context, settings.unreachableAfter);
-    const control = new Control(reachability, context, timeKeeper, settings, logger);
+    const parts = { store, compiler, orderBoard: new OrderBoard(store, clock), signingKeys, clock, damagedRows, timeKeeper };
+    const installation = new Installation(parts, settings, logger);
     try {
-      await stateOldBuilds(context);
-      await renewDrivers(context);
-      if (settings.adminKey !== null) await control.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
+      await stateOldBuilds(parts);
+      await renewDrivers(parts);
+      if (settings.adminKey !== null) await installation.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
       if (isCreation) await store.bringLogOver();
-      return control;
+      return installation;
     } catch (error) {
-      await control.close();
+      await installation.close();
       throw error;
     }
   }
 
-  async fleetHealth(): Promise<FleetHealth> {
-    await this.damagedRows.forgetCorrected((place) => this.#context.store.isUndecodable(place));
-    const ownFaults = [this.#context.store.fault(), this.checkpoints.fault].filter((fault) => fault !== null);
-    const foundFaults = [...this.#timeKeeper.faults, ...this.rollouts.faults, ...this.damagedRows.reasons];
-    return fleetHealth(this.#context, [...ownFaults, ...this.#surroundingFaults(), ...foundFaults]);
-  }
-
-  /** What is measured, in the text format of Prometheus. */
-  async metrics(): Promise<string> {
-    return this.measurements.text({
-      ...(await currentLevels(this.#context)),
-      reportBatchesUnderWay: this.agents.reportsUnderWay,
-      eventFollowers: this.events.followers,
-      orderStreams: this.#context.orderBoard.streams,
-    });
-  }
-
-  /** Why the service cannot do its work; nothing where it can. */
-  notReadyBecause(): Promise<readonly string[]> {
-    return this.#readiness.reasons();
-  }
-
   /** Ends every host's stream of orders and every follower's of events, so that the server can close. */
   endStreams(): void {
-    this.#readiness.close();
-    this.#context.orderBoard.close();
+    this.health.close();
+    this.#parts.orderBoard.close();
     this.events.close();
     this.rollouts.endFollowing();
   }
@@ -233,18 +203,35 @@ export class Control {
     for (const work of this.#shared) await work.stop();
     await this.rollouts.stop();
     await this.#reachability.stop();
-    await this.#timeKeeper.stop();
-    await this.#uses.stop();
+    await this.#parts.timeKeeper.stop();
+    await this.#keepingUses.stop();
     await this.#databaseWatch.stop();
     // A database that takes no writes any more does not keep the service from closing.
     await this.keys.keepUses().catch(() => {});
-    await this.#makeCheckpoint().catch(() => {});
+    await this.checkpoints.make().catch(() => {});
     await this.#ownCompiler?.close();
-    await this.#context.store.close();
+    await this.#parts.store.close();
   }
 
-  async #makeCheckpoint(): Promise<void> {
-    await this.checkpoints.make();
+  /** Tells the log, the measurements and those who follow what transactions have done. */
+  #follow(store: Store, logger: BaseLogger): void {
+    store.onTransactionEnd((end) => {
+      this.measurements.transactionEnded(end);
+      if (end.result === 'rolled-back') return;
+      logEvents(logger, end.events);
+    });
+    store.onNews((news) => {
+      this.#parts.orderBoard.tell(news);
+      if (news.events) this.events.announce();
+      if (news.loads) this.rollouts.wake();
+    });
+  }
+
+  /** What is wrong with the service and around it, in words. */
+  #faults(): readonly string[] {
+    const { store, timeKeeper } = this.#parts;
+    const ownFaults = [store.fault(), this.checkpoints.fault].filter((fault) => fault !== null);
+    return [...ownFaults, ...this.#surroundingFaults(), ...timeKeeper.faults, ...this.rollouts.faults];
   }
 }
 
