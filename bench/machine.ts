@@ -18,10 +18,10 @@ import { compilerLimits } from '../src/compiler/limits.ts';
 import { link } from '../src/compiler/link.ts';
 import type { Language } from '../src/compiler/result.ts';
 import { imageRecord, runningThread, tableEntry, threadBlock, workBetweenLooks } from '../src/machine/abi.ts';
-import type { ValueType } from '../src/machine/image.ts';
 import { Device, Processor, readImage, type VerifiedImage, verifyImage } from '../src/machine/index.ts';
 import { KernelMemory } from '../src/machine/kernel-memory.ts';
 import { functionOf } from '../src/machine/processor.ts';
+import type { ValueType } from '../src/machine/stamp.ts';
 import { kernels, longInstructions, longInstructionsText, repetitions } from './kernels.ts';
 
 type Row = { readonly what: string; readonly figure: string; readonly bound: string; readonly holds: boolean | null };

@@ -2,6 +2,7 @@
 // reads the module table at every call, and retries where an error was injected into the access that it made.
 
 import { bypassMark, frameLimit, retryLimit, runningThread, tableEntry, threadBlock } from '../machine/abi.ts';
+import type { FunctionType, ValueType } from '../machine/stamp.ts';
 import {
   access,
   block,
@@ -21,7 +22,7 @@ import {
   plain,
 } from './binary/instruction.ts';
 import { encodeInstructions } from './binary/instruction-codec.ts';
-import type { FunctionBody, FunctionType, LocalRun, ValueType } from './binary/module.ts';
+import type { FunctionBody, LocalRun } from './binary/module.ts';
 import type { TypeTable } from './binary/type-table.ts';
 import { supportFunctions, supportMemories, supportTables, supportTags } from './support.ts';
 

@@ -1,5 +1,6 @@
 // Instructions that work on any number of bytes or elements: each becomes a call of a function that does it in pieces, with safepoints in between.
 
+import type { ValueType } from '../machine/stamp.ts';
 import {
   branchIf,
   call,
@@ -14,7 +15,7 @@ import {
   opcodes,
   plain,
 } from './binary/instruction.ts';
-import { importsOf, type Module, type ValueType } from './binary/module.ts';
+import { importsOf, type Module } from './binary/module.ts';
 import type { ModuleAdditions } from './module-additions.ts';
 import { type Payment, pay } from './safepoints.ts';
 import { bytesPerWork, elementWork, shortLength } from './work.ts';

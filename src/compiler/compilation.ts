@@ -1,6 +1,6 @@
 // One compilation: a module or a driver, from its request to its result.
 
-import { digestOf } from '../machine/image.ts';
+import { digestOf } from '../machine/digest.ts';
 import { assemble } from './assemble.ts';
 import { decodeModule } from './binary/reader.ts';
 import { type DriverRequest, driverBinary, driverStubs, driverText } from './driver.ts';

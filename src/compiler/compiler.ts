@@ -1,7 +1,5 @@
 // The compiler as the rest of Patchbay sees it: source in, image or diagnostics out, in worker threads with limits.
 
-export { digestOf } from '../machine/image.ts';
-
 import type { Compilation } from './compilation.ts';
 import { CompileQueue, QueueFullError, type QueueLimits, reservedSlot } from './compile-queue.ts';
 import type { DriverRequest } from './driver.ts';

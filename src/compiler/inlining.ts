@@ -1,10 +1,11 @@
 // Inlines access stubs in loops that call them: V8 does so only in large callers, and a call costs as much as the rest of the stub.
 
+import type { ValueType } from '../machine/stamp.ts';
 import type { StubFunction } from './access-stub.ts';
 import { mapIndices } from './binary/index-map.ts';
 import { block, end, type Instruction, localSet, opcodes } from './binary/instruction.ts';
 import { depthChange } from './binary/instruction-codec.ts';
-import type { LocalRun, ValueType } from './binary/module.ts';
+import type { LocalRun } from './binary/module.ts';
 import type { TypeTable } from './binary/type-table.ts';
 
 /** Calls inlined per function, which bounds how much the function grows. */

@@ -1,20 +1,12 @@
 // Links an image: replaces imports of other modules by access stubs, adds the machine's imports and support functions, and renumbers all references.
 
 import { entryImports, entryNamespace, fuelExport, kernelNamespace, offsetNamespacePrefix, systemNamespace } from '../machine/abi.ts';
+import type { FunctionType } from '../machine/stamp.ts';
 import { accessStub, functionBody, interruptedFunction, type StubFunction, type StubOptions } from './access-stub.ts';
 import { type IndexMaps, mapIndices } from './binary/index-map.ts';
 import { opcodes } from './binary/instruction.ts';
 import { decodeBody, encodeInstructions } from './binary/instruction-codec.ts';
-import {
-  type ElementSegment,
-  type Export,
-  type FunctionBody,
-  type FunctionType,
-  type Import,
-  importsOf,
-  type Limits,
-  type Module,
-} from './binary/module.ts';
+import { type ElementSegment, type Export, type FunctionBody, type Import, importsOf, type Limits, type Module } from './binary/module.ts';
 import { TypeTable } from './binary/type-table.ts';
 import { fuelGlobal, yieldFunction } from './fuel.ts';
 import { inlineInLoops } from './inlining.ts';

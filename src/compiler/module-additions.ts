@@ -1,8 +1,9 @@
 // Functions and types that instrumentation appends to a module.
 
+import type { FunctionType } from '../machine/stamp.ts';
 import type { Instruction } from './binary/instruction.ts';
 import { encodeInstructions } from './binary/instruction-codec.ts';
-import { type FunctionBody, type FunctionType, importsOf, type LocalRun, type Module } from './binary/module.ts';
+import { type FunctionBody, importsOf, type LocalRun, type Module } from './binary/module.ts';
 import { TypeTable } from './binary/type-table.ts';
 
 export class ModuleAdditions {

@@ -1,6 +1,6 @@
 // What the compiler is asked for and what it answers: requests, images, diagnostics.
 
-import type { ImageInterface, Stamp } from '../machine/image.ts';
+import type { ImageInterface, Stamp } from '../machine/stamp.ts';
 
 /** The languages a module's source may be in; `wasm` is a prebuilt WebAssembly module from any toolchain. */
 const languages = ['assemblyscript', 'wat', 'wasm'] as const;

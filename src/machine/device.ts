@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { Entry, type EntryRequest } from './entry.ts';
-import type { DriverImage, Image, ImageInterface } from './image.ts';
+import type { DriverImage, Image } from './image.ts';
 import { LimitError } from './limit.ts';
 import { type Invalidation, type LoadReport, type SimilarityPolicy, StepRecorder, type Strategy } from './load-report.ts';
 import type { LoadedImage } from './loaded-image.ts';
@@ -13,6 +13,7 @@ import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, typ
 import { pageBytes, printAddress, RandomAccessMemory } from './random-access-memory.ts';
 import { RetiredImages } from './retired-images.ts';
 import type { ThreadGroup } from './run-queue.ts';
+import type { ImageInterface } from './stamp.ts';
 import type { Taint } from './taint.ts';
 import { type Effect, type Frame, type Thread, threadAim } from './thread.ts';
 import { explainTrap, type Trap, type Violation } from './trap.ts';

@@ -1,10 +1,11 @@
 // Calls of one export from JavaScript: each is made on a thread of its own, as a program's are, and answers with a promise of what it returned.
 
 import { pinnedRecordExport } from './abi.ts';
-import type { DriverImage, ImportedFunction } from './image.ts';
+import type { DriverImage } from './image.ts';
 import { LimitError } from './limit.ts';
 import { functionOf } from './processor.ts';
 import { ProgramError, type ProgramSurroundings } from './program.ts';
+import type { ImportedFunction } from './stamp.ts';
 import { type Effect, type Ending, type Thread, type ThreadOwner, threadAim } from './thread.ts';
 
 /** A call failed: it trapped, it was stopped, or the host has too many threads. */

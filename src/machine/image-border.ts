@@ -11,7 +11,7 @@ import {
   systemNamespace,
 } from './abi.ts';
 import type { BinarySections } from './binary-sections.ts';
-import type { FunctionType, Stamp } from './image.ts';
+import type { FunctionType, Stamp } from './stamp.ts';
 
 type ImageKind = Stamp['kind'];
 /** The record of an image, which its entry wrapper imports where accesses wait at the entry. */

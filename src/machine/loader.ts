@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { threadBlock } from './abi.ts';
-import type { ModuleImage, Stamp } from './image.ts';
+import type { ModuleImage } from './image.ts';
 import {
   type Invalidation,
   type LoadReport,
@@ -21,6 +21,7 @@ import type { Processor } from './processor.ts';
 import { type ImageSize, type MemoryRange, outOfMemory, pagesFor, printAddress, type RandomAccessMemory } from './random-access-memory.ts';
 import { reasonOf } from './reason.ts';
 import type { Reclaimed, RetiredImages } from './retired-images.ts';
+import type { Stamp } from './stamp.ts';
 import { StateTransfer, stateExports } from './state-transfer.ts';
 import { compareVersions } from './succession.ts';
 import { type Thread, threadAim } from './thread.ts';

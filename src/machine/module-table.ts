@@ -1,10 +1,11 @@
 // A device's module table: module name → the image that is in memory now, in entries that the access stubs read at every call.
 
 import { entryNamespace, exportLimit, offsetNamespacePrefix, tableEntry } from './abi.ts';
-import type { Image, ImageInterface } from './image.ts';
+import type { Image } from './image.ts';
 import { LimitError } from './limit.ts';
 import type { LoadedImage } from './loaded-image.ts';
 import type { Processor } from './processor.ts';
+import type { ImageInterface } from './stamp.ts';
 
 /** Names that a device's module table can hold, loaded or only imported. */
 const entryLimit = 1_000;

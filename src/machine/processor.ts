@@ -15,7 +15,7 @@ import {
   workBetweenLooks,
 } from './abi.ts';
 import { Collection } from './collection.ts';
-import type { Image, ModuleImage, Stamp } from './image.ts';
+import type { Image, ModuleImage } from './image.ts';
 import { KernelMemory } from './kernel-memory.ts';
 import { LimitError } from './limit.ts';
 import { defaultImageMemory, MemoryBudget } from './memory-budget.ts';
@@ -23,6 +23,7 @@ import { DeadlockError, Ownership } from './ownership.ts';
 import type { MemoryRange } from './random-access-memory.ts';
 import { RunQueue, ThreadGroup } from './run-queue.ts';
 import { defaultStackMemory, ImageStack, StackMemory } from './stacks.ts';
+import type { Stamp } from './stamp.ts';
 import type { StateTransfer } from './state-transfer.ts';
 import type { TaintReason } from './taint.ts';
 import { begin, type Ending, type Frame, type Injection, running, Thread, type ThreadOwner, threadAim, type Wait } from './thread.ts';

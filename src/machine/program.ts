@@ -2,10 +2,11 @@
 
 import { fuelExport, pinnedRecordExport, threadBlock } from './abi.ts';
 import type { CallSample } from './call-sampling.ts';
-import type { DriverImage, ImportedFunction, ValueType } from './image.ts';
+import type { DriverImage } from './image.ts';
 import { functionOf, type Processor } from './processor.ts';
 import { reasonOf } from './reason.ts';
 import type { ThreadGroup } from './run-queue.ts';
+import type { ImportedFunction, ValueType } from './stamp.ts';
 import { type Effect, type Ending, type Frame, type Thread, type ThreadOwner, threadAim } from './thread.ts';
 import type { Trap } from './trap.ts';
 import { type VersionStatistics, VersionTallies } from './version-tallies.ts';

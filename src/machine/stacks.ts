@@ -1,8 +1,8 @@
 // C stacks: toolchains give a module one stack in its memory, so a thread that gives up the processor takes what it has on the stack along.
 
 import { memoryExport, redZone, stackPointerExport } from './abi.ts';
-import type { Stamp } from './image.ts';
 import { LimitError } from './limit.ts';
+import type { Stamp } from './stamp.ts';
 
 /** Bytes of C stacks that one thread may hold while others run. */
 const savedLimit = 1024 * 1024;

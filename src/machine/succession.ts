@@ -1,10 +1,10 @@
 // Whether a new version may take the place of the one in memory: one decision, made by a device that loads it and by whoever forecasts that.
 
 import { compare } from 'semver';
-import type { Stamp } from './image.ts';
 import type { SimilarityPolicy, VersionPolicy } from './load-report.ts';
 import { reasonOf } from './reason.ts';
 import { compareInterfaces, type Similarity } from './similarity.ts';
+import type { Stamp } from './stamp.ts';
 
 export type Succession = {
   readonly precedence: 'newer' | 'same' | 'older';

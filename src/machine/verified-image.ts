@@ -1,7 +1,8 @@
 // Images that a device takes: those whose stamp says what a signer whom the host trusts has stated of exactly these bytes.
 
 import { pinnedRecordExport } from './abi.ts';
-import { type FunctionType, type Image, ImageError } from './image.ts';
+import { type Image, ImageError } from './image.ts';
+import type { FunctionType } from './stamp.ts';
 
 /** What the signer of an image states of it, once the signature has been verified. */
 export type ImageStatement =

@@ -20,16 +20,15 @@ import type {
   Export,
   ExternalKind,
   FunctionBody,
-  FunctionType,
   Global,
   Import,
   Limits,
   LocalRun,
   TableType,
-  ValueType,
 } from '../../src/compiler/binary/module.ts';
 import { TypeTable } from '../../src/compiler/binary/type-table.ts';
 import { encodeModule } from '../../src/compiler/binary/writer.ts';
+import type { FunctionType, ValueType } from '../../src/machine/stamp.ts';
 
 /** A word or string, or a list in parentheses. */
 type Node = string | List;

@@ -1,7 +1,7 @@
 // What the service states of a build is shown, and signed by whoever has the private key of a publisher.
 
 import { answerOf, type Client, type Schemas } from '../../client/client.ts';
-import { digestOf } from '../../machine/image.ts';
+import { digestOf } from '../../machine/digest.ts';
 import { KeyError, publicPartOf } from '../../proof/ed25519.ts';
 import { signatureOf } from '../../proof/envelope.ts';
 import { type ReadStatement, readStatement } from '../../proof/statement.ts';

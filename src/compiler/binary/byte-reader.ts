@@ -1,6 +1,7 @@
 // Reads the binary format's numbers, names and value types from bytes, with typed errors that give the offset.
 
-import { MalformedModuleError, UnacceptedFeatureError, type ValueType } from './module.ts';
+import type { ValueType } from '../../machine/stamp.ts';
+import { MalformedModuleError, UnacceptedFeatureError } from './module.ts';
 
 const valueTypes: ReadonlyMap<number, ValueType> = new Map([
   [0x7f, 'i32'],

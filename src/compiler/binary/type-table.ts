@@ -1,8 +1,8 @@
 // The types of a module, extended by the types that the compiler's own code needs.
 
+import type { FunctionType, ValueType } from '../../machine/stamp.ts';
 import { blockTypeOf } from './byte-writer.ts';
 import { type BlockType, emptyBlock } from './instruction.ts';
-import type { FunctionType, ValueType } from './module.ts';
 
 const keyOf = ({ parameters, results }: FunctionType) => `${parameters.join()}>${results.join()}`;
 

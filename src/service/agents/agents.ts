@@ -1,6 +1,6 @@
 // The agents of device hosts: they register, are sent orders, and report.
 
-import { digestOf } from '../../compiler/compiler.ts';
+import { digestOf } from '../../machine/digest.ts';
 import type { Order, Registration, Reports } from '../../protocol/agent.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-entry.ts';

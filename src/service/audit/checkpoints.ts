@@ -14,8 +14,8 @@ import { UnreadableRow } from '../database/unreadable.ts';
 import { invalidQuery, notFound, Problem } from '../problem.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import type { CheckpointRecord } from './checkpoint-repository.ts';
-import { numberOf } from './events.ts';
 import { fillTiles, subtreeReader } from './merkle-tiles.ts';
+import { numberOf } from './repository.ts';
 
 /** How often a checkpoint of what is new is signed, in milliseconds. */
 const interval = 60_000;

@@ -4,7 +4,7 @@ import type { Store } from '../database/store.ts';
 import { UnreadableRow } from '../database/unreadable.ts';
 import { Problem } from '../problem.ts';
 import { checkNotPruned } from './audit-trail.ts';
-import type { AuditRecord } from './repository.ts';
+import { type AuditRecord, numberOf } from './repository.ts';
 
 /** What events are about: the part of an action before the dot. */
 export const eventTypes = [
@@ -116,9 +116,4 @@ export class EventFeed {
       this.#end(follower);
     }
   }
-}
-
-/** The number of an event, which is its key: it can be read where nothing else can. */
-export function numberOf(event: AuditRecord | UnreadableRow): number {
-  return event instanceof UnreadableRow ? Number(event.id) : event.number;
 }

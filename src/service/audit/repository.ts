@@ -10,6 +10,7 @@ import type { AuditEventModel, AuditHeadModel } from '../database/generated/mode
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
 import { change, insertion, Query, type Statements } from '../database/statements.ts';
+import { UnreadableRow } from '../database/unreadable.ts';
 
 /** How much earlier an event may be than the one before because it waited for its transaction, in milliseconds. */
 const longestWait = 60_000;
@@ -169,4 +170,9 @@ export class AuditRecords {
   async newest(): Promise<number> {
     return (await this.head()).number;
   }
+}
+
+/** The number of an event, which is its key: it can be read where nothing else can. */
+export function numberOf(event: AuditRecord | UnreadableRow): number {
+  return event instanceof UnreadableRow ? Number(event.id) : event.number;
 }

@@ -1,6 +1,6 @@
 // Device hosts: who they are, and whether they are heard of.
 
-import { digestOf } from '../../compiler/compiler.ts';
+import { digestOf } from '../../machine/digest.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';

@@ -1,6 +1,6 @@
 // Requests with an Idempotency-Key: the first is carried out, and whoever repeats it gets its answer again.
 
-import { digestOf } from '../../compiler/compiler.ts';
+import { digestOf } from '../../machine/digest.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Records } from '../database/records.ts';
 import type { Store } from '../database/store.ts';

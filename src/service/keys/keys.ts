@@ -1,6 +1,6 @@
 // API keys: each has a role, which says what its holder may do. A key is shown once, when it is made; the service keeps a digest of it.
 
-import { digestOf } from '../../compiler/compiler.ts';
+import { digestOf } from '../../machine/digest.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-entry.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';

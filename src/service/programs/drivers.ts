@@ -1,8 +1,8 @@
 // The drivers of programs: compiled by the service, and kept with a statement of what they call that the service signs.
 
 import type { Compiler } from '../../compiler/compiler.ts';
-import { abiVersion } from '../../compiler/device-rules.ts';
 import type { CompiledImage, CompileResult } from '../../compiler/result.ts';
+import { abiVersion } from '../../machine/abi.ts';
 import { driverStatementOf, readDriverStatement } from '../../proof/driver-statement.ts';
 import { readEnvelope } from '../../proof/envelope.ts';
 import { statementPayloadType } from '../../proof/statement.ts';

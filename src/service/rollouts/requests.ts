@@ -9,11 +9,20 @@ import { invalidValue, Problem } from '../problem.ts';
 import { type Member, selectMembers, withoutVersion } from './membership.ts';
 import { type RolloutPlan, wavesOf } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
-import type { RolloutRequest } from './rollouts.ts';
 import { isTimeZone } from './schedule-window.ts';
 
 /** Rollouts in the way that a message names. */
 const namedAtMost = 5;
+
+export type RolloutRequest = {
+  readonly module: string;
+  readonly version: string;
+  readonly plan: RolloutPlan;
+  /** The devices that are named; null where they are selected otherwise. */
+  readonly devices: readonly string[] | null;
+  /** Whether devices join that match later, and until when; null: for as long as the rollout is not told otherwise. */
+  readonly joining: { readonly until: Date | null } | null;
+};
 
 type PreviewedDevice = {
   readonly device: string;

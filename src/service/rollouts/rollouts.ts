@@ -21,7 +21,7 @@ import { openEnd } from './joining.ts';
 import { type Member, toWaitingDevice } from './membership.ts';
 import { type RolloutPlan, rolloutLimits, wavesOf } from './plan.ts';
 import type { RolloutDeviceFilter, RolloutFilter, RolloutRecord } from './repository.ts';
-import { buildOf, checkNoConflict, membersOf, type Preview, previewOf } from './requests.ts';
+import { buildOf, checkNoConflict, membersOf, type Preview, previewOf, type RolloutRequest } from './requests.ts';
 import { RolloutRunner } from './runner.ts';
 import { type RolloutView, viewOf } from './standing.ts';
 
@@ -33,16 +33,6 @@ const followInterval = 250;
 const followerLimit = 100;
 /** Devices read at once for a report. */
 const reportedAtOnce = 200;
-
-export type RolloutRequest = {
-  readonly module: string;
-  readonly version: string;
-  readonly plan: RolloutPlan;
-  /** The devices that are named; null where they are selected otherwise. */
-  readonly devices: readonly string[] | null;
-  /** Whether devices join that match later, and until when; null: for as long as the rollout is not told otherwise. */
-  readonly joining: { readonly until: Date | null } | null;
-};
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 

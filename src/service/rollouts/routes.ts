@@ -12,8 +12,8 @@ import { abort, approve, closeToDevices, type Decision, pause, resume, retryFail
 import type { DeviceFigures } from './figures.ts';
 import { isOpenToDevices, openEnd } from './joining.ts';
 import { type RolloutPlan, usualThresholds } from './plan.ts';
-import type { Preview } from './requests.ts';
-import type { RolloutRequest, Rollouts } from './rollouts.ts';
+import type { Preview, RolloutRequest } from './requests.ts';
+import type { Rollouts } from './rollouts.ts';
 import { isOpen, nextOpening } from './schedule-window.ts';
 import {
   AbortRollout,

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { digestOf } from '../../../src/machine/image.ts';
+import { digestOf } from '../../../src/machine/digest.ts';
 import { Bench, bearer, itemsOf, joinToken, until, workModule } from '../fixture.ts';
 import { Agent, attached, loaded, state } from './agent.ts';
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { digestOf } from '../../../src/compiler/compiler.ts';
+import { digestOf } from '../../../src/machine/digest.ts';
 import { ModuleName, newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { AnsweredMeanwhile } from '../../../src/service/idempotency/answers.ts';

@@ -1,7 +1,7 @@
 // Builds over HTTP: pushed in every form, refused with what to change, downloaded.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { digestOf } from '../../../src/machine/image.ts';
+import { digestOf } from '../../../src/machine/digest.ts';
 import { Bench, bearer, itemsOf, prebuiltModule, workModule } from '../fixture.ts';
 
 const bench = new Bench();

@@ -1,7 +1,7 @@
 // One device: its memory, its module table, its programs, what it has run, and what can be done with it.
 
 import { useMemo, useState } from 'preact/hooks';
-import { answerOf, type Client, type Schemas } from '../../../src/client/client.ts';
+import { answerOf, type Client } from '../../../src/client/client.ts';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { useResource } from '../../live/resource.ts';
 import { type PageParts, withQuery } from '../../navigation/paths.ts';
@@ -20,6 +20,7 @@ import { ModuleTable } from './module-table.tsx';
 import { Programs } from './programs.tsx';
 import { RollbackDialog } from './rollback-dialog.tsx';
 import { Violations } from './violations.tsx';
+import type { Watched } from './watched.ts';
 import './device.css';
 
 /** Milliseconds between two looks at the device. */
@@ -27,13 +28,6 @@ const interval = 1_000;
 /** Programs that are watched: the newest. */
 const programLimit = 20;
 
-export type DeviceDetail = Schemas['DeviceDetail'];
-export type Watched = {
-  readonly device: DeviceDetail;
-  readonly host: string;
-  readonly programs: readonly Schemas['Program'][];
-  readonly hasMorePrograms: boolean;
-};
 /** What is being asked of the user: to load a build, of a module or of any; or to go back to an earlier one. */
 type Asking = { readonly kind: 'load'; readonly module: string | null } | { readonly kind: 'rollback'; readonly module: string };
 

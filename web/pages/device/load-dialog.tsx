@@ -10,9 +10,9 @@ import { Shown } from '../../parts/shown.tsx';
 import { PrecedenceFields, precedenceBody, termsBody, usualPrecedence, usualTerms } from '../../parts/terms.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
-import type { DeviceDetail } from './device-page.tsx';
 import { LoadForm, showMade } from './load-form.tsx';
 import { Preview } from './preview.tsx';
+import type { DeviceDetail } from './watched.ts';
 import './load-dialog.css';
 
 /** Modules, and builds of one, that are offered: the newest. */

@@ -4,7 +4,7 @@ import { Module, moduleColour } from '../../parts/module.tsx';
 import { counted, countText } from '../../parts/numbers.ts';
 import { Panel } from '../../parts/panel.tsx';
 import { Table } from '../../parts/table.tsx';
-import type { DeviceDetail } from './device-page.tsx';
+import type { DeviceDetail } from './watched.ts';
 import './memory.css';
 
 type MemoryMap = NonNullable<DeviceDetail['memoryMap']>;

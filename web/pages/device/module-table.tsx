@@ -5,7 +5,7 @@ import { Module } from '../../parts/module.tsx';
 import { countText } from '../../parts/numbers.ts';
 import { Panel } from '../../parts/panel.tsx';
 import { type Column, Table } from '../../parts/table.tsx';
-import type { DeviceDetail } from './device-page.tsx';
+import type { DeviceDetail } from './watched.ts';
 
 type Entry = DeviceDetail['moduleTable'][number];
 type Parts = {

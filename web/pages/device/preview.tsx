@@ -8,7 +8,7 @@ import { counted } from '../../parts/numbers.ts';
 import { Shown } from '../../parts/shown.tsx';
 import { type Precedence, precedenceBody, type Terms, termsBody } from '../../parts/terms.tsx';
 import { useSignedIn } from '../../session/session.tsx';
-import type { DeviceDetail } from './device-page.tsx';
+import type { DeviceDetail } from './watched.ts';
 
 type Parts = {
   readonly device: DeviceDetail;

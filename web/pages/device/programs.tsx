@@ -6,8 +6,8 @@ import { Chart, seriesClass } from '../../parts/chart.tsx';
 import { counted, countText, shortText } from '../../parts/numbers.ts';
 import { Panel } from '../../parts/panel.tsx';
 import { microsecondsText } from '../../parts/times.tsx';
-import type { Watched } from './device-page.tsx';
 import type { DeviceSamples } from './device-samples.ts';
+import type { Watched } from './watched.ts';
 import './programs.css';
 
 type Program = Schemas['Program'];

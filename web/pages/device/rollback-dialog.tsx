@@ -9,9 +9,9 @@ import { Shown } from '../../parts/shown.tsx';
 import { type Terms, termsBody, usualTerms } from '../../parts/terms.tsx';
 import { useAction } from '../../session/action.ts';
 import { useSignedIn } from '../../session/session.tsx';
-import type { DeviceDetail } from './device-page.tsx';
 import { LoadForm, showMade } from './load-form.tsx';
 import { Preview } from './preview.tsx';
+import type { DeviceDetail } from './watched.ts';
 
 /** Stays that are looked back at. */
 const stayLimit = 200;

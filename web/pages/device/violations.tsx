@@ -9,7 +9,7 @@ import { Shown } from '../../parts/shown.tsx';
 import { Table } from '../../parts/table.tsx';
 import { Moment } from '../../parts/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
-import type { DeviceDetail } from './device-page.tsx';
+import type { DeviceDetail } from './watched.ts';
 
 const shown = 20;
 /** Milliseconds between two looks: who faults goes on to. */

