@@ -1,8 +1,8 @@
-// What control answers when it cannot do what it was asked: a kind that programs can tell apart, and a sentence that says what to change.
+// Problems: why the service does not do what it was asked. A kind that programs can tell apart, and a sentence that says what to change.
 
 import type { Diagnostic } from '../compiler/result.ts';
 
-/** Every kind of problem; control knows no HTTP, the API gives each its status. */
+/** Every kind of problem; the rules know no HTTP, `http/problem-schemas.ts` gives each its status. */
 const problemKinds = [
   'unauthenticated',
   'forbidden',

@@ -1,4 +1,4 @@
-// What control did, in the log: a line for each event of the audit trail, once it is on disk.
+// What the service did, in the log: a line for each event of the audit trail, once it is on disk.
 
 import type { BaseLogger } from 'pino';
 import type { NewAuditEvent } from '../database/committed.ts';

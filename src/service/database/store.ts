@@ -1,4 +1,4 @@
-// The database behind what control needs of it: records to read, and transactions in which they change together.
+// The database behind what the service needs of it: records to read, and transactions in which they change together.
 
 import { existsSync } from 'node:fs';
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';

@@ -129,7 +129,7 @@ export class Keys {
   }
 }
 
-/** A stored role, as control has it. */
+/** A stored role. */
 export function toRole(text: string): Role {
   const role = roles.find((one) => one === text);
   if (role === undefined) throw new Error(`a key of the role ${text}, which this version does not know`);

@@ -5,7 +5,7 @@ import { DeviceId, Labels } from '../../protocol/identifiers.ts';
 import { Invalidation, longestDrain, SimilarityPolicy, Strategy, VersionPolicy } from '../../protocol/load-report.ts';
 import { count } from '../http/common-schemas.ts';
 
-/** Devices that one request may name; by labels it may select as many as control allows. */
+/** Devices that one request may name; by labels it may select as many as the rules allow. */
 const namedDevicesLimit = 10_000;
 
 export const selectorShape = {
@@ -30,7 +30,7 @@ export function namingALabel<Schema extends z.ZodType<Pick<Selected, 'labels'>>>
   });
 }
 
-/** What `selectingOnce` has let pass, as control takes it. */
+/** What `selectingOnce` has let pass, as the rules take it. */
 export function selectorOf({ devices, labels }: Selected) {
   return devices === undefined ? { labels: labels ?? {} } : { devices };
 }
