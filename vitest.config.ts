@@ -57,7 +57,7 @@ export default defineConfig({
           // These have no database, or the other.
           exclude: [
             'test/service/database/sqlite/**',
-            'test/service/{clock/service-clock,loads/kept-report,orders/order-offers,retention/retention-time,rollbacks/going-back}.test.ts',
+            'test/service/{clock/{retention-time,service-clock},loads/kept-report,orders/order-offers,rollbacks/going-back}.test.ts',
             'test/service/rollouts/{judgement,schedule-window,steps,waves}.test.ts',
           ],
           provide: { databases: 'postgresql' },

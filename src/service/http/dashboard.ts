@@ -12,7 +12,7 @@ import { Problem } from '../problem.ts';
 import { entityTag, ifNoneMatchHeaders, isKnownBy } from './entity-tags.ts';
 import { type Api, sendRaw } from './route.ts';
 
-const builtFolder = fileURLToPath(new URL('../../web/built/', import.meta.url));
+const builtFolder = fileURLToPath(new URL('../../../web/built/', import.meta.url));
 
 /** What a page, and the worker that its windows share, may do: load what comes with it, and ask the service that it came from. */
 const contentSecurityPolicy = [

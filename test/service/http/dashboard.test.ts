@@ -52,7 +52,7 @@ test('what a page loads is there, compressed, and may be kept for ever', async (
     expect(plain.headers.get('content-encoding')).toBeNull();
     expect(await plain.text()).toBe(await answer.text());
   }
-  expect(readdirSync(new URL('../../web/built/assets/', import.meta.url)).length).toBe(all.length);
+  expect(readdirSync(new URL('../../../web/built/assets/', import.meta.url)).length).toBe(all.length);
 });
 
 test('whoever asks for data is answered with problems, and the API is where it was', async () => {
