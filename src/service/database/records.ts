@@ -2,6 +2,7 @@
 
 import { CheckpointRecords } from '../audit/checkpoint-repository.ts';
 import { AuditRecords } from '../audit/repository.ts';
+import { RetentionTimeRecords } from '../clock/repository.ts';
 import { AbiViolationRecords } from '../devices/abi-violation-repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { HistoryRecords } from '../history/repository.ts';
@@ -13,8 +14,7 @@ import { BuildRecords } from '../modules/repository.ts';
 import { OrderRecords } from '../orders/repository.ts';
 import { ProgramRecords } from '../programs/repository.ts';
 import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
-import { ImageRecords } from '../retention/image-repository.ts';
-import { RetentionTimeRecords } from '../retention/repository.ts';
+import { ImageRecords } from '../retention/repository.ts';
 import { RolloutRecords } from '../rollouts/repository.ts';
 import { SignaturePolicyRecords } from '../signature-policies/repository.ts';
 import { SigningKeyRecords } from '../signing-keys/repository.ts';

@@ -10,7 +10,7 @@ import type { Records } from '../database/records.ts';
 import type { Repetition } from '../database/repetition.ts';
 import type { Store } from '../database/store.ts';
 import { service } from '../requester.ts';
-import type { ImageStay } from './image-repository.ts';
+import type { ImageStay } from './repository.ts';
 
 export type RetentionSettings = {
   /** Milliseconds between looks at what is old. */
