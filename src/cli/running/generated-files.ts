@@ -8,13 +8,13 @@ const sources = new URL('../../', import.meta.url);
 
 /** Relative to `src`. What else is generated, the compiler of the types reads. */
 export const generatedFiles = [
-  'store/generated/client.ts',
-  'store/generated/enums.ts',
-  'store/generated/internal/class.ts',
-  'store/generated/internal/class.wasm',
-  'store/generated/internal/postgresql.ts',
-  'store/generated/internal/postgresql.wasm',
-  'store/generated/internal/prismaNamespace.ts',
+  'service/database/generated/client.ts',
+  'service/database/generated/enums.ts',
+  'service/database/generated/internal/class.ts',
+  'service/database/generated/internal/class.wasm',
+  'service/database/generated/internal/postgresql.ts',
+  'service/database/generated/internal/postgresql.wasm',
+  'service/database/generated/internal/prismaNamespace.ts',
   'compiler/generated/asc.js',
   'compiler/generated/assemblyscript.js',
   'compiler/generated/binaryen.js',
