@@ -29,14 +29,34 @@ function optimizeFunctions(module: Module, selected: readonly number[]): Module 
   const optimized = binaryen.readBinary(encodeModule(module));
   try {
     optimized.setFeatures(acceptedFeatures);
-    binaryen.setOptimizeLevel(2);
-    binaryen.setShrinkLevel(0);
+    setOptions();
     if (selected.length === module.functions.length) optimized.optimize();
     else for (const position of selected) optimized.optimizeFunction(optimized.getFunctionByIndex(imports + position));
     return decodeModule(optimized.emitBinary());
   } finally {
     optimized.dispose();
   }
+}
+
+/**
+ * Sets every option of binaryen's optimizer. The options are global, and AssemblyScript's compiler leaves its own: fast math, and no use of memory
+ * below address 1,024, which both change what other modules compute.
+ */
+function setOptions(): void {
+  binaryen.setOptimizeLevel(2);
+  binaryen.setShrinkLevel(0);
+  binaryen.setFastMath(false);
+  binaryen.setLowMemoryUnused(false);
+  binaryen.setZeroFilledMemory(false);
+  binaryen.setTrapsNeverHappen(false);
+  binaryen.setClosedWorld(false);
+  binaryen.setGenerateStackIR(false);
+  binaryen.setOptimizeStackIR(false);
+  binaryen.setAlwaysInlineMaxSize(2);
+  binaryen.setFlexibleInlineMaxSize(20);
+  // -1: no limit.
+  binaryen.setOneCallerInlineMaxSize(-1);
+  binaryen.setAllowInliningFunctionsWithLoops(false);
 }
 
 /** Returns the functions to be optimized, by position. */

@@ -2,6 +2,7 @@
 
 import { afterAll, expect, test } from 'vitest';
 import { binaryen } from '../../src/compiler/binaryen.ts';
+import { compile as compileHere } from '../../src/compiler/compilation.ts';
 import { Compiler } from '../../src/compiler/compiler.ts';
 import type { CompileRequest } from '../../src/compiler/result.ts';
 import { readImage } from '../../src/machine/index.ts';
@@ -161,5 +162,25 @@ test('the concurrency that a build asks for is in the stamp', async () => {
     const result = await compile({ language: 'wasm', source: plain, concurrency });
     if (!result.ok) throw new Error(JSON.stringify(result));
     expect(readImage(new Uint8Array(result.compiled.image), result.compiled.digest).stamp.concurrency).toBe(concurrency);
+  }
+});
+
+/** Fast math would return the NaN as it is; without memory below 1,024, the load would get an offset, and trap for -16. */
+const dependsOnOptions = assemble(`(module (memory 1)
+  (func (export "multiply") (param f64) (result f64) (f64.mul (local.get 0) (f64.const 1)))
+  (func (export "load") (param i32) (result i32) (i32.load (i32.add (local.get 0) (i32.const 16)))))`);
+
+test('an image does not depend on what was compiled before', async () => {
+  const request = { kind: 'module', module: 'tcp', version: '1.0.0' } as const;
+  const digest = async () => {
+    const { result } = await compileHere({ ...request, language: 'wasm', source: dependsOnOptions });
+    if (!result.ok) throw new Error(JSON.stringify(result));
+    return result.compiled.digest;
+  };
+  const before = await digest();
+  for (const allocates of [false, true]) {
+    const source = `export function f(a: i32): i32 { return ${allocates ? 'a.toString().length' : 'a + 1'}; }`;
+    expect((await compileHere({ ...request, language: 'assemblyscript', source })).result).toMatchObject({ ok: true });
+    expect(await digest()).toBe(before);
   }
 });
