@@ -65,6 +65,9 @@ function isMachines({ name }: Module['exports'][number], { collector }: Pick<Ass
   return name.startsWith(`${systemNamespace}:`) || (collector !== null && runtimeExports.has(name));
 }
 
+/** Whether linkers export a memory, table or global of this name from every module, so that its author has not asked for it. */
+const isLinkers = (name: string) => name === 'memory' || name.startsWith('__');
+
 function withoutRuntime(code: Module, collector: Collector | null): Module {
   return collector === null ? code : { ...code, exports: code.exports.filter(({ name }) => !runtimeExports.has(name)) };
 }
@@ -129,9 +132,9 @@ function readParts(request: AssembleRequest): Parts {
     const type = what === 'function' ? functionTypeOf(code, index) : undefined;
     return type === undefined ? [] : [{ name, ...type }];
   });
-  const others = kind === 'module' ? offered.filter((item) => item.kind !== 'function') : [];
+  const others = kind === 'module' ? offered.filter((item) => item.kind !== 'function' && !isLinkers(item.name)) : [];
   const warnings = others.map(
-    ({ name, kind: what }) => `the export "${name}" is a ${what} and is left out: a device offers functions only`,
+    ({ name, kind: what }) => `the export "${name}" is a ${what} and is left out: modules can only call each other's functions`,
   );
   return { imports, exports, warnings };
 }

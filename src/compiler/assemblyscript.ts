@@ -66,13 +66,20 @@ type Found = Parameters<NonNullable<APIOptions['reportDiagnostic']>>[0];
 /** The compiler's own number for an error. */
 const errorCategory = 3;
 
+/** The compiler's message; of an instruction of SIMD, with how to enable it. */
+function messageOf({ message }: Found): string {
+  return message.startsWith("Feature 'simd' is not enabled")
+    ? 'Feature \'simd\' is not enabled: push the build with the feature "simd" (--enable simd)'
+    : message;
+}
+
 function toDiagnostic(found: Found, file: string, source: string): Diagnostic {
   const { range } = found;
   // Ranges are offsets into the text; the library's own files are not at hand.
   const before = range?.source.normalizedPath === file ? source.slice(0, range.start).split('\n') : null;
   return {
     severity: found.category === errorCategory ? 'error' : 'warning',
-    message: found.message.slice(0, 500),
+    message: messageOf(found).slice(0, 500),
     file: range?.source.normalizedPath ?? null,
     line: before?.length ?? null,
     column: before === null ? null : (before.at(-1) ?? '').length + 1,

@@ -10,7 +10,7 @@ import { formatLimit, compilerLimits as limits, pastLimit } from './limits.ts';
 import { checkModule, nameOf } from './module-rules.ts';
 import { type Optimized, optimize } from './optimizer.ts';
 import type { CompileRequest, Diagnostic } from './result.ts';
-import { type Expectations, expect, exportToolchain, readToolchain } from './toolchain.ts';
+import { type Expectations, expect, exportToolchain, readToolchain, type Toolchain } from './toolchain.ts';
 
 export type CheckedModule = {
   readonly module: Module;
@@ -45,7 +45,7 @@ export async function readSource(request: CompileRequest): Promise<CheckedModule
       ...warnings,
       ...checked.warnings,
       ...(failure === null ? [] : failure.diagnostics.map(toWarning)),
-      ...(request.language === 'wasm' ? [] : skippedWarning(checked.module, optimized)),
+      ...(request.language === 'wasm' ? exclusiveWarning(checked.toolchain, request) : skippedWarning(checked.module, optimized)),
     ],
     ...expected,
     breaksThread: failure?.breaksThread ?? false,
@@ -173,6 +173,13 @@ function skippedWarning(module: Module, { skipped }: Optimized): Diagnostic[] {
 
 /** Functions that a warning names. */
 const namedFunctions = 3;
+
+/** Says that the compiler makes a prebuilt module exclusive, which its author has not asked for. */
+function exclusiveWarning({ singleThreaded }: Toolchain, { concurrency }: CompileRequest): Diagnostic[] {
+  if (singleThreaded === null || concurrency !== undefined) return [];
+  const message = `the build is exclusive, because ${singleThreaded}: one thread of a device at a time is inside; if its allocator is made for threads, push it with concurrency "shared"`;
+  return [finding(message, 'warning')];
+}
 
 function toWarning({ message, ...place }: Diagnostic): Diagnostic {
   return { ...place, severity: 'warning', message: `the module was not optimized: ${message}` };

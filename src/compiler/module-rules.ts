@@ -134,10 +134,13 @@ function checkImport({ module, name }: Import, type: FunctionType): string[] {
 /** Exports that initialize a module, which no access calls. */
 const initializers: ReadonlySet<string> = new Set(['_initialize', '__wasm_call_ctors']);
 
+const noFunction =
+  'the module exports no function: export at least one (C: __attribute__((export_name("check"))); Rust: #[unsafe(no_mangle)] pub extern "C" fn; WebAssembly text: (func (export "check") …))';
+
 function checkExports(module: Module): string[] {
   const exported = module.exports.filter(({ kind }) => kind === 'function');
   const reasons: string[] = [];
-  if (exported.every(({ name }) => initializers.has(name))) reasons.push('the module exports no function: there is nothing to access');
+  if (exported.every(({ name }) => initializers.has(name))) reasons.push(noFunction);
   if (exported.length > limits.exports.value) {
     reasons.push(pastLimit('the module exports', exported.length, limits.exports, 'export fewer functions'));
   }

@@ -26,6 +26,16 @@ const runtimeImports: readonly (readonly [module: RegExp, name: RegExp, reason: 
     /^(emscripten_|_emscripten_|_?invoke_|__syscall|__cxa_|_?abort_js|exit|getTempRet0|setTempRet0|_tzset|_localtime|_mmap|_munmap)/,
     "part of emscripten's JavaScript runtime, which a device does not have: build with -sSTANDALONE_WASM --no-entry and without this call",
   ],
+  [
+    /^env$/,
+    /^mem(cpy|move|set)$/,
+    'a function that LLVM calls for copies and loops: compile with -mbulk-memory, which has instructions for it, or link a C library',
+  ],
+  [
+    /^env$/,
+    /^(malloc|calloc|realloc|free|memcmp|strlen|strcmp|strcpy|printf|puts)$/,
+    'a function of the C library, which a build with -nostdlib does not have: link a C library that needs no WASI, or define the function',
+  ],
   [/^(wbg|__wbindgen_.*|\.\/.*_bg\.js)$/, /^__wb/, 'part of wasm-bindgen\'s JavaScript glue: export functions with extern "C" instead'],
   [
     /^(go|gojs)$/,
@@ -66,7 +76,7 @@ function reasonOf(module: string, name: string, kernel: readonly string[]): stri
   const runtime = runtimeImports.find(([ofModule, ofName]) => ofModule.test(module) && ofName.test(name));
   if (runtime !== undefined) return `it is ${runtime[2]}`;
   if (module === 'env')
-    return `"env" is a default of toolchains: name the module that has the function (C: __attribute__((import_module("tcp"))); AssemblyScript: @external("tcp", "${name}")), or import from "kernel"`;
+    return `linkers import undefined functions from "env": link the function into the module, or name the module that has it (C: __attribute__((import_module("tcp"), import_name("${name}"))); AssemblyScript: @external("tcp", "${name}")), or import from "kernel" (${kernel.join(', ')})`;
   return `import from "kernel" (${kernel.join(', ')}), or from another module by its name (a-z, 0-9, "-" and "_", at most 63 characters)`;
 }
 

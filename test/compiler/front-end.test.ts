@@ -50,7 +50,9 @@ test.each([
   ['env', 'abort', '--use abort='],
   ['env', 'Date.now', "AssemblyScript's Date.now()"],
   ['env', 'emscripten_notify_memory_growth', "emscripten's JavaScript runtime"],
-  ['env', 'send', 'import_module("tcp")'],
+  ['env', 'send', 'import_module("tcp"), import_name("send")'],
+  ['env', 'memset', '-mbulk-memory'],
+  ['env', 'malloc', 'C library'],
   ['wasi_snapshot_preview1', 'fd_write', 'files or sockets'],
   ['wasi_snapshot_preview1', 'proc_exit', 'ends a process'],
   ['wbg', '__wbindgen_throw', 'wasm-bindgen'],
@@ -114,6 +116,7 @@ test.each([
   ],
   ['a state_save of another type', '(func (export "state_save") (param i64))', 'has the type (i64) → (); expected () → ()'],
   ['a program', '(func (export "_start"))', 'a program, not a module'],
+  ['a module without functions', '(memory (export "memory") 1)', 'export at least one (C: __attribute__((export_name('],
   ['a function with a reserved name', '(func (export "patchbay:fuel"))', 'reserved'],
   ['a global with a reserved name', '(global (export "patchbay:fuel") i32 (i32.const 1)) (func (export "f"))', 'reserved'],
   ['a table with a reserved name', '(table (export "patchbay:memory") 1 funcref) (func (export "f"))', 'reserved'],
@@ -153,7 +156,8 @@ const simd = `export function sum(a: i32): i32 {
 
 test('AssemblyScript has SIMD where the build asks for it', async () => {
   const without = await compile({ language: 'assemblyscript', source: simd });
-  expect(without).toMatchObject({ ok: false, problem: 'malformed-source' });
+  const disabled = expect.objectContaining({ message: expect.stringContaining('push the build with the feature "simd"') });
+  expect(without).toMatchObject({ ok: false, problem: 'malformed-source', diagnostics: expect.arrayContaining([disabled]) });
   expect(await compile({ language: 'assemblyscript', source: simd, features: ['simd'] })).toMatchObject({ ok: true });
 });
 
@@ -163,6 +167,13 @@ test('the concurrency that a build asks for is in the stamp', async () => {
     if (!result.ok) throw new Error(JSON.stringify(result));
     expect(readImage(new Uint8Array(result.compiled.image), result.compiled.digest).stamp.concurrency).toBe(concurrency);
   }
+});
+
+test('a prebuilt module that the compiler makes exclusive is warned of, unless its author chose', async () => {
+  const source = assemble('(module (memory 1) (func (export "f") (result i32) (memory.grow (i32.const 1))))');
+  const message = expect.stringMatching(/^the build is exclusive, because it allocates memory by memory\.grow/);
+  expect(await compile({ language: 'wasm', source })).toMatchObject({ ok: true, warnings: [{ severity: 'warning', message }] });
+  expect(await compile({ language: 'wasm', source, concurrency: 'exclusive' })).toMatchObject({ ok: true, warnings: [] });
 });
 
 /** Fast math would return the NaN as it is; without memory below 1,024, the load would get an offset, and trap for -16. */
