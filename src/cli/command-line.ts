@@ -55,7 +55,7 @@ export function readGivenFile(file: string, flag = ''): Buffer {
     return readFileSync(file);
   } catch (error) {
     const given = flag === '' ? file : `${flag} ${file}`;
-    throw new UsageError(`cannot read ${given}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new UsageError(`cannot read ${given}: ${error instanceof Error ? error.message.replace(/, open .*$/s, '') : String(error)}`);
   }
 }
 

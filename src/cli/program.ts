@@ -11,12 +11,12 @@ type Noun = { readonly name: string; readonly summary: string; readonly add: (co
 const operating: readonly Noun[] = [
   {
     name: 'build',
-    summary: 'push and list builds of modules; tell where they run; show and sign where they came from',
+    summary: 'push and list builds of modules; show which devices run them; show and sign their provenance',
     add: async (build) => (await import('./commands/build.ts')).addBuildCommands(build),
   },
   {
     name: 'device',
-    summary: 'list, show and watch devices; tell who holds on to old code',
+    summary: 'list, show and watch devices; list ABI violations',
     add: async (device) => (await import('./commands/device.ts')).addDeviceCommands(device),
   },
   {
@@ -51,17 +51,17 @@ const operating: readonly Noun[] = [
   },
   {
     name: 'key',
-    summary: 'make, list and revoke API keys',
+    summary: 'create, list and revoke API keys',
     add: async (key) => (await import('./commands/key.ts')).addKeyCommands(key),
   },
   {
     name: 'publisher-key',
-    summary: 'register, list and revoke the keys of those who sign builds',
+    summary: 'register, list and revoke the keys of publishers who sign builds',
     add: async (publisherKey) => (await import('./commands/publisher-key.ts')).addPublisherKeyCommands(publisherKey),
   },
   {
     name: 'signature-policy',
-    summary: 'have devices demand signatures of builds',
+    summary: 'require signatures of builds on devices',
     add: async (signaturePolicy) => (await import('./commands/signature-policy.ts')).addSignaturePolicyCommands(signaturePolicy),
   },
   {
@@ -71,7 +71,7 @@ const operating: readonly Noun[] = [
   },
   {
     name: 'health',
-    summary: 'tell whether the fleet is healthy, and why not',
+    summary: 'show whether the fleet is healthy, and why not',
     add: async (health) => (await import('./commands/health.ts')).addHealthCommand(health),
   },
 ];
@@ -125,7 +125,7 @@ function createTree(): { program: Command; fill: (noun: CommandUnknownOpts) => P
   program
     .description("Hot-patch modules in running devices: the operator's command line of a Patchbay service, and the service itself.")
     .version(manifest.version, '-V, --version', 'the version of Patchbay')
-    .helpOption('-h, --help', 'this help; every command has its own')
+    .helpOption('-h, --help', 'show help; every command has its own')
     .helpCommand(false)
     // What comes after a command is that command's: `load --version`.
     .enablePositionalOptions()
@@ -142,9 +142,9 @@ function createTree(): { program: Command; fill: (noun: CommandUnknownOpts) => P
       for (const command of commandsOf(noun)) addOperatorOptions(command);
     });
   }
-  const noun = program.command(completion).description('print what makes a shell complete these commands');
+  const noun = program.command(completion).description('print a completion script for a shell');
   toFill.set(completion, async () => (await import('./commands/completion.ts')).addCompletionCommand(noun, createWholeProgram));
-  program.commandsGroup('Running one:');
+  program.commandsGroup('Running a service:');
   for (const { name, summary, run } of running) addRunning(program, name, summary, run);
   const fill = async (command: CommandUnknownOpts) => {
     const add = toFill.get(command.name());

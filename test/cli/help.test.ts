@@ -96,6 +96,10 @@ test.each([
     '--label zone=south: a device has one value of zone, and north is given too\nSee --help.\n',
   ],
   [['health', '--service', 'here'], '--service is "here": give an address like http://127.0.0.1:7070\nSee --help.\n'],
+  [
+    ['program', 'stop', 'rack-1', 'sums'],
+    '"sums" is not the identifier of a program (prg_…): "patchbay program list rack-1" shows identifiers\nSee --help.\n',
+  ],
   [['rollback', '--module', 'tcp', '--device', 'a'], "required option '--reason <text>' not specified\nSee --help.\n"],
 ])('patchbay %j is a wrong command line', async (args, stderr) => {
   expect(await patchbay(folder, args)).toEqual({ code: 2, stdout: '', stderr });

@@ -62,7 +62,7 @@ test('builds are pushed of every language, with the version after the last, and 
   await bench.push('work', '1.1.0', workModule(2));
   const list = await command('build', 'list', 'work', '--limit', '1');
   expect(list.stdout).toMatch(/^VERSION .*\n.*\n1\.1\.0 +wat +\d+/);
-  expect(list.stderr).toBe('there are more than these 1: ask with --limit or --all\n');
+  expect(list.stderr).toBe('there are more than 1 items: use --limit or --all\n');
   expect(list.stdout).not.toContain('\u001b');
 });
 
@@ -86,7 +86,7 @@ test('what does not compile is told by file, line and column', async () => {
   expect(said).toMatchObject({ code: 1, stdout: '' });
   expect(said.stderr).toMatch(new RegExp(`^${file}:2:10: Type .* is not assignable`));
   const unknown = await command('build', 'push', write('notes.txt', ''), '--module', 'bad', '--version', '1.0.0');
-  expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining('name it with one of .ts, .wat, .wasm') });
+  expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining('compile C, Rust and other languages to .wasm first') });
 });
 
 test('devices are listed with filters, and shown by name', async () => {
@@ -155,7 +155,7 @@ test('devices go back to the version before, or to one that is named', async () 
     { version: '1.0.0', outcome: 'replaced' },
   ]);
   const [rolledBack] = itemsOf(await bench.get('/v1/loads?limit=1'));
-  expect((await command('load', 'show', String(rolledBack?.['id']))).stdout).toMatch(/\nasked by +key_\w+, to roll back\n/);
+  expect((await command('load', 'show', String(rolledBack?.['id']))).stdout).toMatch(/\nrequester +key_\w+, to roll back\n/);
   const history = await command('history', 'rack-1', 'work');
   expect(history.stdout).toMatch(
     /\nwork +1\.0\.0 .* in memory [\s\S]*\nwork +1\.1\.0 .* replaced +0 +nx +0x2000-0x2fff +\S+ +lod_[\s\S]*\nwork +1\.0\.0 .* replaced /,

@@ -22,7 +22,7 @@ const programs = async () => itemsOf(await bench.get(`/v1/devices/${device}/prog
 
 test('who holds on to old code is told by the load, by the statistics and by the device', async () => {
   const none = await command('device', 'violations', 'rack-1');
-  expect(none).toMatchObject({ code: 0, stdout: 'no program has been found to hold on to code that had gone\n' });
+  expect(none).toMatchObject({ code: 0, stdout: 'there are no ABI violations\n' });
   const told = ['--recovery', 'percolate', '--addressing', 'hard-coded', '--deadline', '60000'];
   const started = jsonOf(await start('--name', 'stale', '--pause', '1', ...told, '--json'));
   expect(started).toMatchObject({ name: 'stale', recovery: 'percolate', addressing: 'hard-coded', deadlineMilliseconds: 60_000 });
@@ -51,6 +51,25 @@ test('who holds on to old code is told by the load, by the statistics and by the
   expect(detail.stdout).toContain('\nheld on   1 to code that had gone: patchbay device violations rack-1\n');
 });
 
+test('a load shows that the image that it replaced was tainted', async () => {
+  const spin = '(module (memory 1) (func (export "spin") (loop $again (i32.store (i32.const 0) (i32.const 1)) (br $again))))';
+  for (const version of ['1.0.0', '1.1.0']) await bench.push('spin', version, spin);
+  await bench.load('spin', '1.0.0', [device]);
+  await command('program', 'start', 'rack-1', '--module', 'spin', '--export', 'spin', '--calls', '1', '--deadline', '5');
+  await until('the call has failed', async () =>
+    JSON.stringify((await bench.get(`/v1/devices/${device}`)).body).includes('"reason":"deadline"'),
+  );
+  const [load] = await bench.load('spin', '1.1.0', [device]);
+  const shown = await command('load', 'show', String(load?.['id']));
+  expect(shown.stdout).toContain('\ntainted   the replaced image of 1.0.0: deadline, 1 access\n');
+});
+
+test('what is wrong with one value is said once', async () => {
+  const said = await command('program', 'start', 'rack-1', '1', '2', '--module', 'work', '--export', 'work');
+  expect(said).toMatchObject({ code: 1, stdout: '' });
+  expect(said.stderr.match(/the export takes 1 argument/g)).toHaveLength(1);
+});
+
 test('without options a program finds its module through the table, and its calls may take for ever', async () => {
   expect(jsonOf(await start('--calls', '1', '--json'))).toMatchObject({
     recovery: 'module',
@@ -63,7 +82,7 @@ test.each([
   [['--addressing', 'table'], 2, 'Allowed choices are via-table, hard-coded'],
   [['--recovery', 'retry'], 2, 'Allowed choices are module, percolate'],
   [['--deadline', '0'], 2, '--deadline is "0": give a whole number from 1 to'],
-  [['--deadline', '3600001'], 1, '/deadlineMilliseconds'],
+  [['--deadline', '3600001'], 2, '--deadline is "3600001": give a whole number from 1 to 3600000'],
 ])('%j is refused', async (options, code, stderr) => {
   expect(await start(...options)).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(stderr) });
 });

@@ -120,7 +120,7 @@ test('with keys it may be reached from other machines, and without them it asks 
   await open.end();
   rmSync(join(folder, 'data'), { recursive: true });
   const local = start('--no-keys');
-  await local.says(/keys +nobody is asked for one/);
+  await local.says(/keys +authentication disabled/);
   expect(await statusWith(local, 'not a key')).toBe(200);
   expect(existsSync(keyFile)).toBe(false);
 });

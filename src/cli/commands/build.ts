@@ -17,12 +17,15 @@ export function addBuildCommands(build: Command): void {
   const push = build
     .command('push <file>')
     .description(
-      'Compile a source and keep it as a build of a module. The language is told by the extension: .ts (AssemblyScript), .wat, or .wasm (prebuilt).',
+      'Compile a source and store it as a build of a module. The extension gives the language: .ts (AssemblyScript), .wat (WebAssembly text) or .wasm (prebuilt).',
     )
     .requiredOption('--module <name>', 'the module')
     .requiredOption('--version <version>', 'semantic version of the build, or next-major, next-minor or next-patch')
     .addOption(
-      new Option('--concurrency <kind>', 'whether several threads may be inside the module at once').choices(['shared', 'exclusive']),
+      new Option(
+        '--concurrency <kind>',
+        'how many threads of a device may be inside the module: any number, or one (default: exclusive for a prebuilt module with an allocator)',
+      ).choices(['shared', 'exclusive']),
     )
     .addOption(new Option('--enable <feature...>', 'WebAssembly features for an AssemblyScript source').choices(['simd']))
     .action((file, options, command) => operate(command, (operator) => pushFile(operator, file, options)));
@@ -59,7 +62,7 @@ export function addBuildCommands(build: Command): void {
 
   const devices = build
     .command('devices <module> <version>')
-    .description('List the devices that run a build, or ever did.')
+    .description('List the devices that run a build, or ran it before.')
     .addOption(new Option('--running', 'only devices that have it in memory now').conflicts('gone'))
     .option('--gone', 'only devices that had it and do not now')
     .addOption(limitOption())
@@ -115,7 +118,9 @@ type PushOptions = Pick<Pushed, 'module' | 'version' | 'concurrency'> & { readon
 async function pushFile(operator: Operator, file: string, { enable, ...options }: PushOptions): Promise<ExitCode> {
   const language = languagesByExtension.get(extname(file));
   if (language === undefined)
-    throw new UsageError(`cannot tell the language of ${file}: name it with one of ${[...languagesByExtension.keys()].join(', ')}`);
+    throw new UsageError(
+      `${file} has no extension of a source (${[...languagesByExtension.keys()].join(', ')}): compile C, Rust and other languages to .wasm first`,
+    );
   const content = readGivenFile(file);
   try {
     const build = await pushBuild(operator.client, { ...options, language, content, features: enable });

@@ -57,7 +57,7 @@ export function addDeviceCommands(device: Command): void {
 
   const violations = device
     .command('violations <device>')
-    .description('List programs that held on to the addresses of code that had gone (the ABI test), the newest first.')
+    .description('List ABI violations (programs that called removed code by a stale address), the newest first.')
     .option('--program <program>', 'only of this program, by its identifier')
     .option('--module <name>', 'only calls of this module')
     .addOption(limitOption())
@@ -82,7 +82,7 @@ export function addDeviceCommands(device: Command): void {
             timeText(one.lastAt),
             one.faults,
           ],
-          none: 'no program has been found to hold on to code that had gone',
+          none: 'there are no ABI violations',
         });
         return exitCodes.done;
       }),

@@ -9,10 +9,7 @@ import { addExamples } from './examples.ts';
 
 export function addHealthCommand(health: Command): void {
   const complete = health
-    .addHelpText(
-      'after',
-      '\nExit codes:\n  0  the fleet is healthy\n  1  something went wrong in the command or in the service\n  5  the fleet is degraded',
-    )
+    .addHelpText('after', '\nExit codes:\n  0  the fleet is healthy\n  1  the command or the service failed\n  5  the fleet is degraded')
     .action((_options, command) =>
       operate(command, async (operator) => {
         const fleet = answerOf(await operator.client.GET('/v1/health'));

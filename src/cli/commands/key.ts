@@ -14,7 +14,7 @@ import { addExamples } from './examples.ts';
 export function addKeyCommands(key: Command): void {
   const create = key
     .command('create <name>')
-    .description('Make a key. Its secret is all that is printed, on standard output, and nobody can see it again.')
+    .description('Create a key. Prints only its secret on standard output; the service cannot show the secret again.')
     .addOption(new Option('--role <role>', 'what it may be used for').choices(roles).makeOptionMandatory())
     .option('--host <name>', 'the host that a key of the role agent registers')
     .action((name, { role, host }, command) =>
@@ -59,7 +59,7 @@ export function addKeyCommands(key: Command): void {
 
   const revoke = key
     .command('revoke <key>')
-    .description('Have nobody use a key any more, from now on. The key is named by its name or identifier.')
+    .description('Revoke a key, by its name or identifier. The key stops working immediately.')
     .action((named, _options, command) =>
       operate(command, async (operator) => {
         const id = await idOf(operator.client, named);

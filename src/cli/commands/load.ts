@@ -30,7 +30,7 @@ import { addExamples } from './examples.ts';
 export const loadExitCodesText = `
 Exit codes:
   0  every device has the version
-  1  something went wrong in the command or in the service
+  1  the command or the service failed
   2  the command line is wrong
   3  some loads were refused by their devices
   4  some loads failed, expired, or were cancelled or superseded (whether or not others were refused)`;
@@ -41,7 +41,7 @@ export function addLoadCommands(load: Command): void {
     .option('--module <name>', 'the module')
     .option('--version <version>', 'the version to load')
     .option('--device <device>', 'load it on this device, by name or identifier; may be repeated', collect)
-    .option('--label <key=value>', 'load it on every device with this label, and with all where it is repeated', collect)
+    .option('--label <key=value>', 'load it on every device with this label; repeat it to require several labels', collect)
     .addOption(strategyOption())
     .addOption(drainOption())
     .addOption(invalidationOption())
@@ -170,15 +170,26 @@ function detailLines(load: LoadDetail): string[] {
     `${id}  ${module}@${version}  ${stateText(load)}`,
     `device    ${device}`,
     `batch     ${batch}`,
-    `asked by  ${load.requestedBy ?? '-'}${load.rollback ? ', to roll back' : ''}`,
+    `requester ${load.requestedBy ?? '-'}${load.rollback ? ', to roll back' : ''}`,
     `policy    ${strategy}, ${invalidation}, ${versionPolicy} versions, similarity ${similarityPolicy}`,
     `time      requested ${load.requestedAt}, dispatched ${load.dispatchedAt ?? '-'}, completed ${load.completedAt ?? '-'}`,
     ...(load.downgradeReason === null ? [] : [`because   ${load.downgradeReason}`]),
     ...(reason === null ? [] : [`reason    ${reason}`]),
     ...counts,
+    ...taintLines(report),
     ...(report === null ? [] : ['', ...stepLines(report.steps)]),
   ];
 }
+
+/** Whether accesses that ended abnormally may have left shared state half changed in the replaced image. */
+function taintLines(report: LoadDetail['report']): string[] {
+  const previous = report?.previous;
+  if (!previous?.tainted) return [];
+  const { reason, accesses } = previous.tainted;
+  return [`tainted   the replaced image of ${previous.version}: ${reason}, ${counted(accesses)}`];
+}
+
+const counted = (accesses: number) => (accesses === 1 ? '1 access' : `${accesses} accesses`);
 
 function stepLines(steps: NonNullable<LoadDetail['report']>['steps']): string[] {
   return tableLines(

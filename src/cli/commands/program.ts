@@ -25,6 +25,8 @@ export function addProgramCommands(program: Command): void {
     .description('Stop a program on a device, whatever its threads are inside of.')
     .action((given, id, _options, command) =>
       operate(command, async (operator) => {
+        if (!id.startsWith('prg_'))
+          throw new UsageError(`"${id}" is not the identifier of a program (prg_…): "patchbay program list ${given}" shows identifiers`);
         const path = { device: await deviceId(operator.client, given), program: id };
         const stopping = answerOf(await operator.client.POST('/v1/devices/{device}/programs/{program}/stop', { params: { path } }));
         answer(operator, stopping, () => [`${stopping.id} is ${stopping.state}`]);
@@ -69,9 +71,9 @@ function addStartCommand(program: Command): void {
     .description('Start threads on a device that call an export of a module again and again, with these numbers as its arguments.')
     .requiredOption('--module <name>', 'the module')
     .requiredOption('--export <name>', 'its export')
-    .option('--name <name>', 'what the program is called')
-    .option('--threads <count>', 'threads that call it', (text) => readInteger('threads', text, 1, 100_000), 1)
-    .option('--calls <count>', 'calls of each thread (until it is stopped)', (text) =>
+    .option('--name <name>', 'name of the program')
+    .option('--threads <count>', 'threads that call it', (text) => readInteger('threads', text, 1, 10_000), 1)
+    .option('--calls <count>', 'calls of each thread (default: until the program is stopped)', (text) =>
       readInteger('calls', text, 1, Number.MAX_SAFE_INTEGER),
     )
     .option('--pause <milliseconds>', 'pause after each call', (text) => readInteger('pause', text, 0, Number.MAX_SAFE_INTEGER), 0)
@@ -85,8 +87,10 @@ function addStartCommand(program: Command): void {
         .choices(addressings)
         .default('via-table' as const),
     )
-    .option('--deadline <milliseconds>', 'how long one call may take; one that takes longer fails (for ever)', (text) =>
-      readInteger('deadline', text, 1, Number.MAX_SAFE_INTEGER),
+    .option(
+      '--deadline <milliseconds>',
+      'how long one call may take, up to an hour; a longer call fails, and taints the image that it was in (default: no deadline)',
+      (text) => readInteger('deadline', text, 1, 3_600_000),
     )
     .action((given, values, { module, export: exported, name, threads, calls, pause, recovery, addressing, deadline }, command) =>
       operate(command, async (operator) => {

@@ -32,7 +32,7 @@ const rowsTold = 100;
 export const rolloutExitCodesText = `
 Exit codes:
   0  every device has the version
-  1  something went wrong in the command or in the service
+  1  the command or the service failed
   2  the command line is wrong
   3  with --dry-run: some devices would refuse the version
   4  some devices have not got it: their loads did not succeed, or the rollout was aborted or rolled back;
@@ -68,7 +68,7 @@ export function addCreateCommand(rollout: Command): void {
     .option('--interrupted-accesses <count>', 'accesses that may be interrupted on a device on the average, or off (off)', (text) =>
       readThreshold('interrupted-accesses', text),
     )
-    .option('--abi-violations <count>', 'programs of a wave that may hold on to code that has gone, or off (0)', (text) =>
+    .option('--abi-violations <count>', 'maximum of ABI violations in a wave (programs that call removed code), or off (0)', (text) =>
       readThreshold('abi-violations', text),
     )
     .option('--latency-increase <percent>', 'how much longer calls may take at the 99th percentile than before, or off (off)', (text) =>

@@ -15,20 +15,22 @@ export async function selectionOf(client: Client, device: readonly string[] | un
 export const versionPolicyOption = () =>
   new Option('--version-policy <policy>', 'which versions may replace the one in memory (newer)').choices(versionPolicies);
 export const strategyOption = () =>
-  new Option('--strategy <strategy>', 'what becomes of those inside the old version (inject)').choices(strategies);
+  new Option('--strategy <strategy>', 'how accesses inside the old version end (inject)').choices(strategies);
 export const drainOption = () =>
-  new Option('--drain-milliseconds <count>', 'how long a strategy that drains waits').argParser((text) =>
+  new Option('--drain-milliseconds <count>', 'how long a draining strategy waits').argParser((text) =>
     readInteger('drain-milliseconds', text, 0, 3_600_000),
   );
 export const invalidationOption = () =>
-  new Option('--invalidation <how>', 'what becomes of the pages of the old version (nx)').choices(invalidations);
+  new Option('--invalidation <how>', 'how the pages of the old version are invalidated (nx)').choices(invalidations);
 export const similarityOption = (usual: (typeof similarityPolicies)[number]) =>
-  new Option('--similarity-policy <policy>', `whether it must export what the old version does (${usual})`).choices(similarityPolicies);
+  new Option('--similarity-policy <policy>', `whether the version must export what the old version exports (${usual})`).choices(
+    similarityPolicies,
+  );
 export const deadlineOption = (usual = 86_400) =>
   new Option('--deadline <seconds>', `when a load that has not completed expires (${usual})`).argParser((text) =>
     readInteger('deadline', text, 1, 2_592_000),
   );
-export const supersedeOption = () => new Option('--supersede', 'loads of the module that wait for the same devices give way');
+export const supersedeOption = () => new Option('--supersede', 'supersede queued loads of the module on the same devices');
 
 /** The policy of versions with its reason, as a request says them. @throws {UsageError} where one comes without the other. */
 export function versionTermsOf(versionPolicy: (typeof versionPolicies)[number] | undefined, reason: string | undefined) {

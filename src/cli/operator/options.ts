@@ -6,15 +6,17 @@ import { defaultKeyFile, defaultService, operatorVariables } from './settings.ts
 /** Adds the options that every operator's command has. */
 export function addOperatorOptions(command: CommandUnknownOpts): void {
   const options = [
-    new Option('--service <url>', `the service (${operatorVariables.service}, ${defaultService})`),
-    new Option('--key-file <file>', `file with the key to show it (${operatorVariables['key-file']}, ${defaultKeyFile} if it is there)`),
-    new Option('--key <key>', `the key itself; others on this machine can see it here, so prefer a file or ${operatorVariables.key}`),
+    new Option('--service <url>', `URL of the service (${operatorVariables.service}, ${defaultService})`),
+    new Option('--key-file <file>', `file with the API key (${operatorVariables['key-file']}, ${defaultKeyFile} if it exists)`),
+    new Option('--key <key>', `the API key; other users of this machine can see it, so prefer a file or ${operatorVariables.key}`),
     new Option('--config <file>', 'JSON file with any of "service", "key-file", "key" (PATCHBAY_CONFIG, ~/.config/patchbay/config.json)'),
-    new Option('--json', 'answer in JSON, for machines'),
-    new Option('--no-color', 'no colours (NO_COLOR=1); there are none either where the output is no terminal'),
+    new Option('--json', 'print JSON'),
+    new Option('--no-color', 'print without colors (NO_COLOR=1), as when the output is not a terminal'),
   ];
   for (const option of options)
-    command.addOption(option.helpGroup('Options of every command; flags count before the environment, and that before the file:'));
+    command.addOption(
+      option.helpGroup('Options of every command; flags override environment variables, which override the configuration file:'),
+    );
 }
 
 type OperatorOptions = {

@@ -53,5 +53,5 @@ export function answerList<Item>(
 ): void {
   answer(operator, list, () => (list.items.length === 0 ? [none] : tableLines(headings, list.items.map(row))));
   for (const { id, fault } of list.damaged ?? []) console.error(`${id} is not shown: its stored row is damaged (${fault})`);
-  if (list.next !== null && !operator.isJson) console.error(`there are more than these ${list.items.length}: ask with --limit or --all`);
+  if (list.next !== null && !operator.isJson) console.error(`there are more than ${list.items.length} items: use --limit or --all`);
 }

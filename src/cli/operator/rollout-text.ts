@@ -106,7 +106,7 @@ const thresholdTexts = {
   failedLoadsPercent: 'loads without success, in percent',
   interruptedAccesses: 'interrupted accesses of a device',
   failedCallsPercent: 'more failed calls than before, in percentage points',
-  abiViolations: 'programs that hold on to code that has gone',
+  abiViolations: 'ABI violations: programs that call removed code',
   latencyIncreasePercent: 'increase of the p99 latency, in percent',
 } as const satisfies Record<Schemas['Verdict']['threshold'], string>;
 
@@ -134,7 +134,7 @@ export function rolloutLines(rollout: Rollout): string[] {
     `build     ${buildText(rollout)}${rollbackOf === null ? '' : `, each device to the version before ${rollbackOf}`}`,
     `selected  ${selectorText(rollout)}`,
     `devices   ${counts.map(([at, count]) => `${count} ${at}`).join(', ') || '-'}`,
-    `asked by  ${rollout.requestedBy}`,
+    `requester ${rollout.requestedBy}`,
     `time      requested ${timeText(rollout.requestedAt)}, started ${timeText(rollout.startedAt)}, ended ${timeText(rollout.endedAt)}`,
     `policy    ${rollout.strategy}, ${rollout.invalidation}, ${rollout.versionPolicy} versions, similarity ${rollout.similarityPolicy}, ${rollout.onFailure} on failure`,
     `pace      ${paceText(rollout)}`,

@@ -34,29 +34,29 @@ Starts the control service, and in it a device host with a few devices.
 Options (most also as environment variables):
   --port N               port to listen on; 0: any free one (PATCHBAY_PORT, 7070)
   --address A            address to listen on (PATCHBAY_ADDRESS, 127.0.0.1)
-  --database WHERE       SQLite file, made if it is not there; or postgresql://USER:PASSWORD@HOST/NAME, which any number of services may share
+  --database WHERE       SQLite file, created if it does not exist; or postgresql://USER:PASSWORD@HOST/NAME, which any number of services may share
                          (PATCHBAY_DATABASE, DATABASE_URL, data/patchbay.db)
   --embedded-devices N   devices of the embedded host (PATCHBAY_EMBEDDED_DEVICES, 4; with PostgreSQL 0)
   --no-embedded-host     do not run devices in this process
   --image-memory N       bytes that the memories of all images of the embedded host may have together (PATCHBAY_IMAGE_MEMORY, 4294967296, which is
                          4 GiB)
-  --admin-key-file FILE  where the key of an administrator is kept that the first start makes (PATCHBAY_ADMIN_KEY_FILE, admin-key beside the
-                         database, with PostgreSQL in data/); nobody else can read it
-  --new-admin-key        make another one, if the first is lost
-  --signing-keys FOLDER  where the key is kept that the service signs builds and checkpoints of its audit trail with
+  --admin-key-file FILE  file for the administrator key that the first start creates (PATCHBAY_ADMIN_KEY_FILE, admin-key beside the
+                         database, with PostgreSQL in data/); only its owner can read it
+  --new-admin-key        create another one, if the first is lost
+  --signing-keys FOLDER  folder of the key that signs builds and checkpoints of the audit trail
                          (PATCHBAY_SIGNING_KEYS, signing-keys beside the database)
-  --new-signing-key      make another one, if that one is lost; nobody vouches for it
+  --new-signing-key      create another one, if the first is lost; no older key vouches for it
   --accept-lost-transactions
                          start although the SQLite file lost its -wal, and with it the last transactions; without it, the service refuses to start
   --keep-events DAYS     remove events of the audit trail that are older; what proves them stays (PATCHBAY_KEEP_EVENTS, for ever)
   --keep-images DAYS     remove images that are older, and that no device has or can go back to (PATCHBAY_KEEP_IMAGES, for ever)
   --keep-versions N      versions of a module that a device can go back to, besides the one that it has; for --keep-images
                          (PATCHBAY_KEEP_VERSIONS, 5)
-  --no-keys              ask nobody for a key, and listen on this machine only (PATCHBAY_NO_KEYS=1)
+  --no-keys              disable authentication, and listen on this machine only (PATCHBAY_NO_KEYS=1)
   --rate-limit N         requests that each key and each host may make in a minute (PATCHBAY_RATE_LIMIT, 60000)
   --trusted-proxies A,…  addresses and CIDR ranges of proxies before the service, like 10.0.0.0/8: the limits of requests count the address that these
                          forward in X-Forwarded-For, and otherwise that of the connection (PATCHBAY_TRUSTED_PROXIES, none)
-  --token-file FILE      where the token is kept that device hosts register with (PATCHBAY_TOKEN_FILE, join-token beside the database;
+  --token-file FILE      file for the token that device hosts register with (PATCHBAY_TOKEN_FILE, join-token beside the database;
                          PATCHBAY_TOKEN gives the token itself)
   --unreachable-after S  seconds of silence after which a host and its devices are unreachable (PATCHBAY_UNREACHABLE_AFTER, 15)
   --log-level L          fatal, error, warn, info or debug (PATCHBAY_LOG_LEVEL, warn)
@@ -207,7 +207,7 @@ export async function serve(args: readonly string[], signal: AbortSignal): Promi
   console.log(`  documentation  ${url}/documentation`);
   console.log(`  health         ${url}/v1/health`);
   if (settings.token === undefined) console.log(`  join token     ${settings.tokenFile}`);
-  if (settings.keys === 'off') console.log('  keys           nobody is asked for one');
+  if (settings.keys === 'off') console.log('  keys           authentication disabled');
   else console.log(`  admin key      ${adminKeyText(settings.adminKeyFile, adminKey.secret)}`);
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();

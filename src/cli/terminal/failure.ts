@@ -32,7 +32,10 @@ function say([first = '', ...others]: readonly string[], help: readonly string[]
 function problemLines({ title, detail, errors = [], diagnostics = [], instance }: Schemas['Problem']): string[] {
   return [
     `${title}: ${detail}`,
-    ...errors.map(({ in: part, pointer, detail: what }) => `${part === 'body' ? '' : `${part} `}${pointer}: ${what}`),
+    // The detail already says the only one.
+    ...(errors.length === 1 ? [] : errors).map(
+      ({ in: part, pointer, detail: what }) => `${part === 'body' ? '' : `${part} `}${pointer}: ${what}`,
+    ),
     ...diagnostics.map((diagnostic) => diagnosticLine(diagnostic)),
     ...(instance ? [`request ${instance}`] : []),
   ];

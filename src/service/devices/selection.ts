@@ -13,7 +13,7 @@ export type SelectedDevice = { readonly id: string; readonly hostId: string };
 export async function selectDevices(records: Records, selector: Selector): Promise<SelectedDevice[]> {
   if ('labels' in selector) {
     const devices = await records.devices.select(selector.labels, selectionLimit + 1);
-    if (devices.length === 0) throw invalidValue('/labels', 'no device has these labels: GET /v1/devices shows what labels there are');
+    if (devices.length === 0) throw invalidValue('/labels', 'no device has these labels: list the devices to see their labels');
     return checkNotTooMany(devices, '/labels', selectionLimit);
   }
   return (await namedDevices(records, selector.devices))(selector.devices);

@@ -202,7 +202,6 @@ async function requestSome(
 /** There is no such build; the message says which there are. */
 export async function unknownBuild(records: Records, module: string, version: string): Promise<Problem> {
   const versions = await records.builds.versions(module);
-  if (versions.length === 0)
-    return invalidValue('/module', `there is no module ${module}: push a build first (POST /v1/modules/${module}/builds)`);
+  if (versions.length === 0) return invalidValue('/module', `there is no module ${module}: push a build first`);
   return invalidValue('/version', `there is no build ${module}@${version}: there is ${versions.slice(-20).join(', ')}`);
 }

@@ -179,11 +179,11 @@ function sameBuild(build: BuildRecord, request: NewBuildRequest): PushedBuild {
   if (isSameSource)
     throw new Problem(
       'version-exists',
-      `${module}@${version} exists, compiled with other options: a version never changes, so push this one under a higher version`,
+      `${module}@${version} was compiled with other options: a version never changes, so push this build under a higher version`,
     );
   throw new Problem(
     'version-exists',
-    `${module}@${version} exists with another content: a version never changes, so push this one under a higher version`,
+    `${module}@${version} has other content: a version never changes, so push this content under a higher version`,
   );
 }
 

@@ -159,7 +159,7 @@ export class Programs {
         `the device ${device.name} has not come up yet (it is ${device.status}): try again when its status is "connected"`,
       );
     const entry = state.moduleTable.find(({ module }) => module === request.module);
-    const first = `load it first (POST /v1/loads with this device)`;
+    const first = 'load it first';
     if (entry === undefined)
       throw new Problem('not-loaded', `the module ${request.module} is not in the memory of ${device.name}: ${first}`);
     const build = await this.#uses.store.records.builds.findByImage(request.module, entry.image);

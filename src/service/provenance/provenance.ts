@@ -54,8 +54,7 @@ export class Provenance {
       const build = await findBuild(records, module, version);
       const envelope = envelopeOf(build);
       const key = await records.publisherKeys.findByKeyId(keyId);
-      if (key === null)
-        throw invalidValue('/keyId', `no publisher key ${keyId} is registered: an administrator registers it (POST /v1/publisher-keys)`);
+      if (key === null) throw invalidValue('/keyId', `no publisher key ${keyId} is registered: an administrator registers publisher keys`);
       if (key.revokedAt !== null) throw invalidValue('/keyId', `the publisher key ${key.name} was revoked: sign with another`);
       if (!isSignedBy({ pem: key.publicKey }, signedBytes(envelope), Buffer.from(signature, 'base64')))
         throw invalidValue(

@@ -69,7 +69,7 @@ async function selectedBy(records: Records, request: RolloutRequest): Promise<Me
     throw invalidValue('/window/timeZone', `there is no time zone "${window.timeZone}": give a name like Europe/Berlin, or UTC`);
   const selected = await selectMembers(records, request, selector, request.devices);
   if (selected.length === 0 && request.joining === null)
-    throw invalidValue(pointerOf(selector), 'no device is selected: GET /v1/devices shows labels, and what devices have in memory');
+    throw invalidValue(pointerOf(selector), 'no device is selected: list the devices to see their labels and the versions in their memory');
   return selected;
 }
 
