@@ -11,7 +11,10 @@ console.error = (...message: unknown[]) => printed.push(message.join(' '));
 // Optimising binaryen itself costs more processor time than the optimised code saves, also over a hundred compilations: it begins a hundred times
 // later than with other WebAssembly, whose usual budget is 13,000,000 bytes.
 setFlagsFromString('--wasm-tiering-budget=1300000000');
+// V8 compiles it on threads that do not keep this one alive: without the timer, a thread that has nothing else to wait for ends here.
+const keptAlive = setInterval(() => {}, 1_000);
 export const { default: binaryen } = await import('./generated/binaryen.js');
+clearInterval(keptAlive);
 setFlagsFromString('--wasm-tiering-budget=13000000');
 console.error = consoleError;
 

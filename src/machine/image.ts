@@ -105,12 +105,19 @@ function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
   }
 }
 
+/** How many images are compiled ahead now. V8's option is one of the whole process: whatever else it compiles meanwhile is compiled ahead too. */
+let compiledAhead = 0;
+
 async function compileAhead(bytes: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
-  setFlagsFromString('--no-wasm-lazy-compilation');
+  if (compiledAhead === 0) setFlagsFromString('--no-wasm-lazy-compilation');
+  compiledAhead += 1;
   try {
     return await WebAssembly.compile(bytes);
   } catch (error) {
     throw invalid(error);
+  } finally {
+    compiledAhead -= 1;
+    if (compiledAhead === 0) setFlagsFromString('--wasm-lazy-compilation');
   }
 }
 
