@@ -16,7 +16,12 @@ const tags = ['loads'];
 
 type Uses = { readonly loads: Loads; readonly damagedRows: DamagedRows };
 
-export function addLoadRoutes(app: Api, { loads, damagedRows }: Uses): void {
+export function addLoadRoutes(app: Api, uses: Uses): void {
+  addChangingRoutes(app, uses);
+  addReadingRoutes(app, uses);
+}
+
+function addChangingRoutes(app: Api, { loads }: Uses): void {
   app.post(
     '/v1/loads',
     {
@@ -62,7 +67,9 @@ export function addLoadRoutes(app: Api, { loads, damagedRows }: Uses): void {
     },
     async (request) => toLoad(await loads.cancel(request.params.load, requesterOf(request))),
   );
+}
 
+function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
   app.get(
     '/v1/loads',
     {
