@@ -63,8 +63,11 @@ export type LoadTotal = Pick<LoadCompletion, 'outcome' | 'interrupted' | 'failed
 /** When a load was requested, and until when it may take. */
 export type LoadTimes = Pick<LoadModel, 'id' | 'requestedAt' | 'deadlineAt'>;
 
+const openStates = ['queued', 'dispatched'] as const;
+export const loadStates = [...openStates, 'completed'] as const;
+
 /** Loads without an outcome, by their states. */
-export type OpenLoads = Readonly<Record<'queued' | 'dispatched', number>>;
+export type OpenLoads = Readonly<Record<(typeof openStates)[number], number>>;
 /** As the indexes of open loads have it, by which few are looked through and not all that there ever were. */
 export const isOpen = { outcome: null };
 

@@ -6,6 +6,7 @@ import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { exampleLoadReport, examplePolicy, LoadReport, Outcome, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { actor, count, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
+import { loadStates } from './repository.ts';
 import {
   drainingWhereItIsAsked,
   policyShape,
@@ -62,7 +63,7 @@ export const AcceptedLoads = z
   });
 
 const LoadState = z
-  .enum(['queued', 'dispatched', 'completed'])
+  .enum(loadStates)
   .describe(
     '`queued`: it waits for its host, and can be cancelled. `dispatched`: its host has been sent it. `completed`: it has its outcome.',
   )

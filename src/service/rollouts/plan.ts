@@ -118,6 +118,9 @@ export const OnFailure = z
   .meta({ id: 'OnFailure' });
 export type OnFailure = z.infer<typeof OnFailure>;
 
+/** Where a rollout of the module that has not ended has some of the devices. */
+export const WhenBusy = z.enum(['refuse', 'queue']);
+
 /** Which devices: those that were named, that have the labels, or all; of these, those that run some versions. */
 export const RolloutSelector = z.object({
   /** How many were named; they are the rollout's devices. */
@@ -151,7 +154,7 @@ export const RolloutPlan = z.object({
   rollbackDeadlineSeconds: z.int(),
   startAt: z.iso.datetime().nullable(),
   window: ScheduleWindow.nullable(),
-  whenBusy: z.enum(['refuse', 'queue']),
+  whenBusy: WhenBusy,
 });
 export type RolloutPlan = z.infer<typeof RolloutPlan>;
 
