@@ -10,7 +10,7 @@ import type { NewLoads as NewLoadsMade } from './batches.ts';
 import type { Loads } from './loads.ts';
 import type { LoadSummary } from './repository.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from './schemas.ts';
-import { selectorOf } from './terms-schemas.ts';
+import { Policy, selectorOf } from './terms-schemas.ts';
 
 const tags = ['loads'];
 
@@ -129,12 +129,7 @@ function toLoad(load: LoadSummary): z.infer<typeof Load> {
     build: load.buildId,
     module,
     version,
-    strategy: shape.strategy.parse(load.strategy),
-    invalidation: shape.invalidation.parse(load.invalidation),
-    drainMilliseconds: load.drainMilliseconds,
-    versionPolicy: shape.versionPolicy.parse(load.versionPolicy),
-    downgradeReason: load.downgradeReason,
-    similarityPolicy: shape.similarityPolicy.parse(load.similarityPolicy),
+    ...Policy.parse(load),
     state: shape.state.parse(load.state),
     outcome: shape.outcome.parse(load.outcome),
     reason,

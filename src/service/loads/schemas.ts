@@ -7,14 +7,7 @@ import { exampleLoadReport, examplePolicy, LoadReport, Outcome, SimilarityPolicy
 import { actor, count, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
 import { loadStates } from './repository.ts';
-import {
-  drainingWhereItIsAsked,
-  policyShape,
-  reasonedWhereItIsADowngrade,
-  selectingOnce,
-  selectorShape,
-  termsShape,
-} from './terms-schemas.ts';
+import { drainingWhereItIsAsked, Policy, reasonedWhereItIsADowngrade, selectingOnce, selectorShape, termsShape } from './terms-schemas.ts';
 
 export const loadParameter = z.object({ load: identifier('load') });
 
@@ -109,7 +102,7 @@ export const Load = z
     build: identifier('build'),
     module: z.string(),
     version,
-    ...policyShape,
+    ...Policy.shape,
     state: LoadState,
     outcome: LoadOutcome.nullable().describe('Null until the load is completed.'),
     reason: z.string().nullable().describe('Why it was refused, failed, or ended without its device.'),

@@ -61,14 +61,14 @@ export const termsShape = {
 };
 
 /** How loads are carried out, as answers tell it. */
-export const policyShape = {
+export const Policy = z.object({
   strategy: Strategy,
   invalidation: Invalidation,
   drainMilliseconds: count.nullable(),
   versionPolicy: VersionPolicy,
   downgradeReason: z.string().nullable(),
   similarityPolicy: SimilarityPolicy,
-};
+});
 
 /** The schema, of values that give a reason where an older version may be loaded. */
 export function reasonedWhereItIsADowngrade<

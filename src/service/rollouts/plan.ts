@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { ceilingOf, divideFractions, fractionOf, multiplyFractions } from '../../protocol/fraction.ts';
 import { DisplayName } from '../../protocol/identifiers.ts';
-import { LoadPolicy } from '../../protocol/load-report.ts';
+import { LoadTerms } from '../loads/batches.ts';
 import { weekdays } from './schedule-window.ts';
 
 /** The bounds of what may be asked for. */
@@ -147,7 +147,7 @@ export const RolloutPlan = z.object({
   name: DisplayName.nullable(),
   selector: RolloutSelector,
   waves: z.array(WavePlan).min(1).max(rolloutLimits.waves),
-  terms: LoadPolicy.extend({ deadlineSeconds: z.int(), supersede: z.boolean() }),
+  terms: LoadTerms,
   devicesInFlight: z.int().min(1),
   loadsPerMinute: z.int().min(1).nullable(),
   onFailure: OnFailure,

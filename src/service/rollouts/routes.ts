@@ -6,6 +6,7 @@ import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, sendRaw, toAnswer } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
+import { LoadTerms } from '../loads/batches.ts';
 import { isOpenToDevices, openEnd } from './joining.ts';
 import { type RolloutPlan, usualThresholds } from './plan.ts';
 import type { Preview, RolloutRequest } from './requests.ts';
@@ -138,16 +139,7 @@ function toRequest(body: NewRollout): RolloutRequest {
       approval: wave.approval,
       thresholds: { ...usualThresholds, ...given(body.thresholds), ...given(wave.thresholds) },
     })),
-    terms: {
-      strategy: body.strategy,
-      invalidation: body.invalidation,
-      drainMilliseconds: body.drainMilliseconds ?? null,
-      versionPolicy: body.versionPolicy,
-      downgradeReason: body.downgradeReason ?? null,
-      similarityPolicy: body.similarityPolicy,
-      deadlineSeconds: body.deadlineSeconds,
-      supersede: body.supersede,
-    },
+    terms: LoadTerms.parse(body),
     devicesInFlight: body.devicesInFlight,
     loadsPerMinute: body.loadsPerMinute ?? null,
     onFailure: body.onFailure,

@@ -11,7 +11,7 @@ import { LoadOutcome } from '../loads/schemas.ts';
 import {
   drainingWhereItIsAsked,
   namingALabel,
-  policyShape,
+  Policy,
   reasonedWhereItIsADowngrade,
   selectorShape,
   termsShape,
@@ -318,7 +318,7 @@ export const Rollout = z
     waves: z.array(Wave),
     tally: DeviceTally,
     onFailure: OnFailure,
-    ...policyShape,
+    ...Policy.shape,
     supersede: z.boolean(),
     deadlineSeconds: count,
     rollbackDeadlineSeconds: count,
