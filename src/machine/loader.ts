@@ -61,6 +61,7 @@ export type LoadRequest = {
   readonly versionPolicy: VersionPolicy | 'any';
   /** Why, where the policy is `downgrade`. */
   readonly downgradeReason: string | null;
+  /** Whether the new version must be substantially similar to the one in memory (claim 11). */
   readonly similarityPolicy: SimilarityPolicy;
 };
 

@@ -26,6 +26,16 @@ export function precedenceBody({ versionPolicy, downgradeReason }: Precedence) {
   return { versionPolicy, ...(versionPolicy === 'downgrade' ? { downgradeReason } : {}) };
 }
 
+/** How loads are carried out, on one line. */
+export function policyText({
+  strategy,
+  invalidation,
+  versionPolicy,
+  similarityPolicy,
+}: Omit<Terms, 'drainMilliseconds'> & Pick<Load, 'versionPolicy'>) {
+  return `${strategy}, ${invalidation}, ${versionPolicy}, similarity ${similarityPolicy}`;
+}
+
 const strategyMeanings = {
   inject: 'who is inside is interrupted at once, and retries in the new version',
   drain: 'who is inside is waited for; if some are left, the load fails',
