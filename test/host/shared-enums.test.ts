@@ -1,4 +1,4 @@
-// The machine imports nothing and the protocol does not import the machine: what both name is listed in each, and compared here by the compiler.
+// The machine imports nothing and the protocol does not import the machine: what both name is listed in each. `tsc` compares the types here, and the test the values.
 
 import { expect, expectTypeOf, test } from 'vitest';
 import type { AbiViolation } from '../../src/machine/device.ts';
@@ -12,26 +12,22 @@ import type { DeviceState } from '../../src/protocol/device-state.ts';
 import * as protocol from '../../src/protocol/interface.ts';
 import type { LoadPolicy, LoadReport } from '../../src/protocol/load-report.ts';
 
-test('the policies of a load are the same in the machine and in the protocol', () => {
-  expectTypeOf<machine.Strategy>().toEqualTypeOf<LoadPolicy['strategy']>();
-  expectTypeOf<machine.Invalidation>().toEqualTypeOf<LoadPolicy['invalidation']>();
-  expectTypeOf<machine.VersionPolicy>().toEqualTypeOf<LoadPolicy['versionPolicy']>();
-  expectTypeOf<machine.SimilarityPolicy>().toEqualTypeOf<LoadPolicy['similarityPolicy']>();
-});
+// The policies of a load.
+expectTypeOf<machine.Strategy>().toEqualTypeOf<LoadPolicy['strategy']>();
+expectTypeOf<machine.Invalidation>().toEqualTypeOf<LoadPolicy['invalidation']>();
+expectTypeOf<machine.VersionPolicy>().toEqualTypeOf<LoadPolicy['versionPolicy']>();
+expectTypeOf<machine.SimilarityPolicy>().toEqualTypeOf<LoadPolicy['similarityPolicy']>();
 
-test('the outcomes and steps of a load are the same in the machine and in the protocol', () => {
-  // A host reports `expired` without its device.
-  expectTypeOf<machine.Outcome | 'expired'>().toEqualTypeOf<LoadReport['outcome']>();
-  expectTypeOf<machine.StepName>().toEqualTypeOf<LoadReport['steps'][number]['step']>();
-  expectTypeOf<TaintReason>().toEqualTypeOf<NonNullable<NonNullable<LoadReport['previous']>['tainted']>['reason']>();
-});
+// Its outcomes and steps; a host reports `expired` without the device.
+expectTypeOf<machine.Outcome | 'expired'>().toEqualTypeOf<LoadReport['outcome']>();
+expectTypeOf<machine.StepName>().toEqualTypeOf<LoadReport['steps'][number]['step']>();
+expectTypeOf<TaintReason>().toEqualTypeOf<NonNullable<NonNullable<LoadReport['previous']>['tainted']>['reason']>();
 
-test('programs are described the same in the machine and in the protocol', () => {
-  expectTypeOf<Recovery>().toEqualTypeOf<agent.Recovery>();
-  expectTypeOf<Addressing>().toEqualTypeOf<agent.Addressing>();
-  expectTypeOf<ProgramStatistics['state']>().toEqualTypeOf<DeviceState['programs'][number]['state']>();
-  expectTypeOf<AbiViolation['flag']>().toEqualTypeOf<DeviceState['abiViolations']['newest'][number]['flag']>();
-});
+// Programs.
+expectTypeOf<Recovery>().toEqualTypeOf<agent.Recovery>();
+expectTypeOf<Addressing>().toEqualTypeOf<agent.Addressing>();
+expectTypeOf<ProgramStatistics['state']>().toEqualTypeOf<DeviceState['programs'][number]['state']>();
+expectTypeOf<AbiViolation['flag']>().toEqualTypeOf<DeviceState['abiViolations']['newest'][number]['flag']>();
 
 test('the value types of interfaces are the same in the machine and in the protocol', () => {
   expect(ValueType.options).toEqual(protocol.ValueType.options);
