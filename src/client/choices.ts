@@ -21,6 +21,7 @@ export const eventTypes = values.EventType;
 export const auditOutcomes = values.AuditOutcome;
 export const roles = values.Role;
 export const sourceLanguages = values.SourceLanguage;
+export const buildLanguages = values.BuildLanguage;
 
 const [sunday, ...otherDays] = values.Weekday;
 /** From Monday to Sunday. */
