@@ -1,55 +1,31 @@
-// The values that options may have, held against the generated types: one that is missing or unknown there does not compile.
+// The values that options and fields may have, as the OpenAPI document lists them.
 
 import type { Schemas } from './client.ts';
-import type { paths } from './generated/api.ts';
+import * as values from './generated/values.ts';
 
-type EveryValue<Value, Given extends readonly Value[]> = [Exclude<Value, Given[number]>] extends [never] ? Given : never;
+export type EventType = Schemas['EventType'];
 
-/** All values of a type, each named. */
-const every =
-  <Value extends string>() =>
-  <const Given extends readonly Value[]>(...values: EveryValue<Value, Given>): Given =>
-    values;
+export const strategies = values.Strategy;
+export const invalidations = values.Invalidation;
+export const versionPolicies = values.VersionPolicy;
+export const similarityPolicies = values.SimilarityPolicy;
+export const recoveries = values.Recovery;
+export const addressings = values.Addressing;
+export const loadStates = values.LoadState;
+export const outcomes = values.LoadOutcome;
+export const deviceStatuses = values.DeviceStatus;
+export const rolloutStates = values.RolloutState;
+export const rolloutDeviceStates = values.RolloutDeviceState;
+export const failureReactions = values.OnFailure;
+export const eventTypes = values.EventType;
+export const auditOutcomes = values.AuditOutcome;
+export const roles = values.Role;
+export const sourceLanguages = values.SourceLanguage;
+export const buildLanguages = values.BuildLanguage;
 
-type Query<Path extends keyof paths> = paths[Path] extends { get: { parameters: { query?: infer Found } } } ? NonNullable<Found> : never;
-export type EventType = NonNullable<Query<'/v1/events'>['types']>[number];
-
-export const strategies = every<Schemas['Load']['strategy']>()('inject', 'drain', 'drain-then-inject');
-export const invalidations = every<Schemas['Load']['invalidation']>()('none', 'mark-invalid', 'nx', 'delete');
-export const versionPolicies = every<Schemas['Load']['versionPolicy']>()('newer', 'different', 'downgrade');
-export const similarityPolicies = every<Schemas['Load']['similarityPolicy']>()('require', 'warn', 'off');
-export const recoveries = every<Schemas['Program']['recovery']>()('module', 'percolate');
-export const addressings = every<Schemas['Program']['addressing']>()('via-table', 'hard-coded');
-export const loadStates = every<Schemas['Load']['state']>()('queued', 'dispatched', 'completed');
-export const deviceStatuses = every<Schemas['Device']['status']>()('connected', 'attaching', 'unreachable');
-export const rolloutStates = every<Schemas['RolloutState']>()(
-  'pending',
-  'running',
-  'awaiting-approval',
-  'paused',
-  'rolling-back',
-  'completed',
-  'aborted',
-  'rolled-back',
-);
-export const rolloutDeviceStates = every<Schemas['RolloutDeviceState']>()('waiting', 'loading', 'loaded', 'failed', 'skipped');
-export const failureReactions = every<Schemas['OnFailure']>()('pause', 'rollback', 'continue');
-export const weekdays = every<Schemas['Weekday']>()('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday');
-export const eventTypes = every<EventType>()(
-  'load',
-  'rollout',
-  'device',
-  'host',
-  'program',
-  'build',
-  'key',
-  'signing-key',
-  'publisher-key',
-  'signature-policy',
-  'audit',
-);
-export const auditOutcomes = every<Schemas['AuditOutcome']>()('succeeded', 'refused', 'failed');
-export const roles = every<Schemas['Role']>()('viewer', 'operator', 'publisher', 'admin', 'agent');
+const [sunday, ...otherDays] = values.Weekday;
+/** From Monday to Sunday. */
+export const weekdays = [...otherDays, sunday] as const;
 
 /** What each outcome of a load means for who asked for it. */
 export const outcomeMeanings = {
@@ -64,18 +40,6 @@ export const outcomeMeanings = {
   cancelled: 'failed',
   superseded: 'failed',
 } as const satisfies Record<Schemas['LoadOutcome'], 'loaded' | 'refused' | 'failed'>;
-export const outcomes = every<Schemas['LoadOutcome']>()(
-  'installed',
-  'replaced',
-  'replaced-interrupting',
-  'refused-not-newer',
-  'refused-dissimilar',
-  'refused-image',
-  'failed',
-  'expired',
-  'cancelled',
-  'superseded',
-);
 
 /** Whether what is foreseen of a load is that its device refuses it, or cannot carry it out. */
 export const verdictRefuses = {

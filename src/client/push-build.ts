@@ -1,5 +1,6 @@
 // How a build is pushed: a source as JSON, a prebuilt module as its bytes.
 
+import { buildLanguages } from './choices.ts';
 import { answerOf, type Client, type Schemas } from './client.ts';
 
 export type Pushed = {
@@ -13,12 +14,12 @@ export type Pushed = {
   readonly features?: Schemas['SourceFeature'][] | undefined;
 };
 
+const extensions: Readonly<Record<Pushed['language'], string>> = { assemblyscript: '.ts', wat: '.wat', wasm: '.wasm' };
+
 /** Languages by the extensions that their files have. */
-export const languagesByExtension: ReadonlyMap<string, Pushed['language']> = new Map([
-  ['.ts', 'assemblyscript'],
-  ['.wat', 'wat'],
-  ['.wasm', 'wasm'],
-]);
+export const languagesByExtension: ReadonlyMap<string, Pushed['language']> = new Map(
+  buildLanguages.map((language) => [extensions[language], language]),
+);
 
 /** Has the service keep it as a build. @throws {AnswerError} with what the compiler found, where it does not compile. */
 export async function pushBuild(

@@ -3,7 +3,8 @@
 import type { APIOptions } from 'assemblyscript/asc';
 import { decodeModule } from './binary/reader.ts';
 import asc from './generated/asc.js';
-import type { Diagnostic, SourceFeature } from './result.ts';
+import type { SourceFeature } from './languages.ts';
+import type { Diagnostic } from './result.ts';
 import { accessesGrowMemory, runtimeExports } from './toolchain.ts';
 
 type Compiled =

@@ -2,6 +2,7 @@
 
 import { pinnedRecordExport, runningThread, threadBlock } from '../machine/abi.ts';
 import type { FunctionType, ValueType } from '../machine/stamp.ts';
+import type { Addressing } from '../machine/verified-image.ts';
 import type { StubOptions } from './access-stub.ts';
 import { imageFeatures, parseText } from './binaryen.ts';
 
@@ -21,8 +22,7 @@ export type DriverRequest = {
   readonly module: string;
   readonly export: string;
   readonly type: FunctionType;
-  /** `via-table`: at every call. `hard-coded`: at the first, and then it keeps the address. */
-  readonly addressing: 'via-table' | 'hard-coded';
+  readonly addressing: Addressing;
 };
 
 /** How a result's bits are kept in the thread's block; types without a number are not kept. */

@@ -1,6 +1,6 @@
 // Recognizes input that is not what its language says: another file format, another encoding, the other form of WebAssembly.
 
-import type { Language } from './result.ts';
+import { type Language, languageFacts, type SourceLanguage } from './languages.ts';
 
 /** The bytes as text, as far as a recognition needs them. */
 const startOf = (bytes: Uint8Array) => new TextDecoder().decode(bytes.subarray(0, 512)).trimStart();
@@ -90,9 +90,9 @@ function headerFault(bytes: Uint8Array): string | null {
 }
 
 /** Returns why bytes are not source text. */
-function textFault(language: Language, bytes: Uint8Array): string | null {
+function textFault(language: SourceLanguage, bytes: Uint8Array): string | null {
   if (isWasm(bytes))
-    return `this is a binary WebAssembly module, not ${language === 'wat' ? 'WAT' : 'AssemblyScript'} text: push it as a prebuilt module (a file named .wasm)`;
+    return `this is a binary WebAssembly module, not ${languageFacts[language].name} text: push it as a prebuilt module (a file named .wasm)`;
   if (language === 'wat' && /^[{[]/.test(startOf(bytes))) return 'this is JSON, not WAT text';
   if (bytes.subarray(0, 512).includes(0)) return 'the source has the character U+0000: it is not a text';
   return null;
@@ -118,17 +118,11 @@ export function textOf(source: string | Uint8Array): string {
 const opening = new Set(['(', '[', '{']);
 const closing = new Set([')', ']', '}']);
 
-/** What a language's comments and strings look like; brackets in them do not nest. */
-const skipped: Record<'assemblyscript' | 'wat', RegExp> = {
-  assemblyscript: /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[()[\]{}]/g,
-  wat: /;;[^\n]*|"(?:[^"\\\n]|\\.)*"|[()]/g,
-};
-
 /** Returns how deep the brackets of a source text nest; an upper bound, as a regular expression or a template is read as code. */
-export function nestingOf(language: 'assemblyscript' | 'wat', text: string): number {
+export function nestingOf(language: SourceLanguage, text: string): number {
   let depth = 0;
   let deepest = 0;
-  for (const [token] of text.matchAll(skipped[language])) {
+  for (const [token] of text.matchAll(languageFacts[language].brackets)) {
     if (opening.has(token)) depth += 1;
     else if (closing.has(token)) depth = Math.max(0, depth - 1);
     deepest = Math.max(deepest, depth);

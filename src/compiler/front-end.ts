@@ -6,6 +6,7 @@ import { encodeModule } from './binary/writer.ts';
 import { binaryen, findErrors, parseText, TextError } from './binaryen.ts';
 import { CompileError, finding, runStage } from './failure.ts';
 import { nestingOf, recognizeForeignInput, textOf } from './foreign-input.ts';
+import type { SourceFeature, SourceLanguage } from './languages.ts';
 import { formatLimit, compilerLimits as limits, pastLimit } from './limits.ts';
 import { checkModule, nameOf } from './module-rules.ts';
 import { type Optimized, optimize } from './optimizer.ts';
@@ -65,12 +66,20 @@ async function compileToBinary(request: CompileRequest): Promise<Binary> {
     throw new CompileError('malformed-source', [
       finding(pastLimit('the brackets of the source nest', nesting, limits.textNesting, 'split the expression or function')),
     ]);
-  if (language === 'wat') return runStage('parse', () => assembleText(`${module}.wat`, text));
-  const { compileAssemblyScript } = await assemblyScript;
-  const compiled = await runStage('assemblyscript', () => compileAssemblyScript(module, text, features));
-  if (!compiled.ok) throw new CompileError('malformed-source', compiled.diagnostics);
-  return compiled;
+  return frontEnds[language](module, text, features);
 }
+
+type FrontEnd = (module: string, text: string, features: readonly SourceFeature[]) => Promise<Binary>;
+
+const frontEnds: Readonly<Record<SourceLanguage, FrontEnd>> = {
+  wat: (module, text) => runStage('parse', () => assembleText(`${module}.wat`, text)),
+  assemblyscript: async (module, text, features) => {
+    const { compileAssemblyScript } = await assemblyScript;
+    const compiled = await runStage('assemblyscript', () => compileAssemblyScript(module, text, features));
+    if (!compiled.ok) throw new CompileError('malformed-source', compiled.diagnostics);
+    return compiled;
+  },
+};
 
 const binaryenName = 'binaryen 131';
 

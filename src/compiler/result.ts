@@ -1,13 +1,10 @@
 // What the compiler is asked for and what it answers: requests, images, diagnostics.
 
-import type { ImageInterface, Stamp } from '../machine/stamp.ts';
+import { type ImageInterface, Stamp } from '../machine/stamp.ts';
+import type { Language, SourceFeature } from './languages.ts';
 
-/** The languages a module's source may be in; `wasm` is a prebuilt WebAssembly module from any toolchain. */
-const languages = ['assemblyscript', 'wat', 'wasm'] as const;
-export type Language = (typeof languages)[number];
-
-/** Features of WebAssembly that a source may use when its build asks for them. */
-export type SourceFeature = 'simd';
+/** Whether several threads of a device may be inside a module at once. */
+export const concurrencies = Stamp.shape.concurrency.options;
 
 export type CompileRequest = {
   readonly module: string;

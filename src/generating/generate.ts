@@ -20,5 +20,6 @@ withStaging((staging) => {
   runGenerator('src/compiler/generating/compilers.ts', join(staging, generated.compiler));
   const client = join(staging, generated.client, 'api.ts');
   runPackage('openapi-typescript', 'openapi/openapi.json', '--default-non-nullable', 'false', '--output', client);
+  runGenerator('src/client/generating/values.ts', join(staging, generated.client, 'values.ts'));
   for (const folder of Object.values(generated)) replaceFolder(join(staging, folder), join(root, folder));
 });

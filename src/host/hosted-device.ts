@@ -14,6 +14,7 @@ import {
 import type { SignatureDemand } from '../proof/build-proof.ts';
 import type { MadeLoadReport, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
 import { FunctionType } from '../protocol/interface.ts';
+import { LoadPolicy } from '../protocol/load-report.ts';
 import { type BuildVerifier, ProvenanceError } from './build-verifier.ts';
 import { ControlError } from './control-connection.ts';
 import type { ImageCache } from './image-cache.ts';
@@ -154,15 +155,13 @@ export class HostedDevice {
       return unloadedReport(order, 'expired', 'its deadline was over before the device began it', this.state());
     try {
       const { image, signedBy } = await this.#verifiedBuild(order);
-      const { strategy, drainMilliseconds, invalidation, versionPolicy, downgradeReason, similarityPolicy } = order;
+      const { drainMilliseconds, versionPolicy, downgradeReason, ...policy } = LoadPolicy.parse(order);
       return await this.#device.load({
         image,
         signedBy,
-        strategy,
+        ...policy,
         ...(drainMilliseconds === null ? {} : { drainMilliseconds }),
-        invalidation,
         versionPolicy: versionPolicy === 'downgrade' ? { downgrade: downgradeReason ?? '' } : versionPolicy,
-        similarityPolicy,
       });
     } catch (error) {
       const isRefusal = error instanceof ImageError || error instanceof ProvenanceError || error instanceof ControlError;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { Entry, type EntryRequest } from './entry.ts';
 import type { DriverImage, Image } from './image.ts';
 import { LimitError } from './limit.ts';
-import { type Invalidation, type LoadReport, type SimilarityPolicy, StepRecorder, type Strategy } from './load-report.ts';
+import { type LoadReport, StepRecorder, type VersionPolicy } from './load-report.ts';
 import type { LoadedImage } from './loaded-image.ts';
 import { type DeviceThread, type LoadRequest, runIsolationWorkflow } from './loader.ts';
 import { type Linked, ModuleTable } from './module-table.ts';
@@ -77,26 +77,26 @@ export type DeletionReport = {
 };
 
 /** How a load is carried out; what is left out is as in the patent: whoever is inside is interrupted, and the old pages are marked NX. */
-export type LoadOptions = {
+export type LoadOptions = Partial<Omit<LoadRequest, 'image' | 'versionPolicy' | 'downgradeReason'>> & {
   readonly image: VerifiedImage;
-  /** Identifiers of the keys whose signatures of the build whoever hands it over has verified; it is in the report. */
-  readonly signedBy?: readonly string[];
-  readonly strategy?: Strategy;
-  /** Of `drain` and `drain-then-inject`, in milliseconds. */
-  readonly drainMilliseconds?: number;
-  readonly invalidation?: Invalidation;
   /** `newer`: only a version of higher precedence. `different`: any other. `downgrade`: any other, for the reason given. */
-  readonly versionPolicy?: 'newer' | 'different' | { readonly downgrade: string };
-  /** Whether the new version must be substantially similar to the one in memory (claim 11). */
-  readonly similarityPolicy?: SimilarityPolicy;
+  readonly versionPolicy?: Exclude<VersionPolicy, 'downgrade'> | { readonly downgrade: string };
 };
+
+/** Settings of a load where the options say nothing else. Drains wait 10 s. */
+const defaultLoad = {
+  signedBy: [],
+  strategy: 'inject',
+  drainMilliseconds: 10_000,
+  invalidation: 'nx',
+  downgradeReason: null,
+  similarityPolicy: 'require',
+} as const satisfies Omit<LoadRequest, 'image' | 'versionPolicy'>;
 
 /** Programs that a device remembers; when it is reached, the oldest that has ended is forgotten. */
 const programLimit = 1_000;
 /** Findings of the ABI test that a device remembers; of more, the one whose last fault is the longest ago is forgotten. */
 const violationLimit = 1_000;
-/** Wait of a drain where none is given, in milliseconds. */
-const usualDrain = 10_000;
 
 /** @throws {ProgramError} when the image is no driver, or was not verified. */
 function driverOf(image: Image): DriverImage {
@@ -136,33 +136,17 @@ export class Device {
   }
 
   /** Runs the isolation workflow; every load ends in one outcome, and a refused or failed one changes nothing. */
-  load(options: LoadOptions): Promise<LoadReport> {
-    const { versionPolicy = 'newer' } = options;
-    const isDowngrade = typeof versionPolicy !== 'string';
-    return this.#inTurn(() =>
-      this.#load(options.image, {
-        signedBy: options.signedBy ?? [],
-        strategy: options.strategy ?? 'inject',
-        drainMilliseconds: options.drainMilliseconds ?? usualDrain,
-        invalidation: options.invalidation ?? 'nx',
-        versionPolicy: isDowngrade ? 'downgrade' : versionPolicy,
-        downgradeReason: isDowngrade ? versionPolicy.downgrade : null,
-        similarityPolicy: options.similarityPolicy ?? 'require',
-      }),
-    );
+  load({ image, versionPolicy = 'newer', ...options }: LoadOptions): Promise<LoadReport> {
+    const precedence =
+      typeof versionPolicy === 'string'
+        ? { versionPolicy }
+        : ({ versionPolicy: 'downgrade', downgradeReason: versionPolicy.downgrade } as const);
+    return this.#inTurn(() => this.#load(image, { ...defaultLoad, ...options, ...precedence }));
   }
 
   /** Puts a module back that was in memory before a reboot: the same workflow, without the comparison of versions. */
   restore(image: VerifiedImage): Promise<LoadReport> {
-    const usual = {
-      signedBy: [],
-      strategy: 'inject',
-      drainMilliseconds: usualDrain,
-      invalidation: 'nx',
-      downgradeReason: null,
-      similarityPolicy: 'off',
-    } as const;
-    return this.#inTurn(() => this.#load(image, { ...usual, versionPolicy: 'any' }));
+    return this.#inTurn(() => this.#load(image, { ...defaultLoad, similarityPolicy: 'off', versionPolicy: 'any' }));
   }
 
   /**

@@ -18,6 +18,7 @@ import {
 import { LoadedImage } from './loaded-image.ts';
 import type { ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
+import type { Recovery } from './program.ts';
 import { type ImageSize, type MemoryRange, outOfMemory, pagesFor, printAddress, type RandomAccessMemory } from './random-access-memory.ts';
 import { reasonOf } from './reason.ts';
 import type { Reclaimed, RetiredImages } from './retired-images.ts';
@@ -44,8 +45,7 @@ export type LoadTarget = {
 export type DeviceThread = {
   readonly thread: Thread;
   readonly program: string;
-  /** Where an injected error is taken: by the access itself, or by the program, which retries the whole call. */
-  readonly recovery: 'module' | 'percolate';
+  readonly recovery: Recovery;
   /** An access of the thread is about to be interrupted. */
   readonly onInterrupt: () => void;
 };
@@ -61,6 +61,7 @@ export type LoadRequest = {
   readonly versionPolicy: VersionPolicy | 'any';
   /** Why, where the policy is `downgrade`. */
   readonly downgradeReason: string | null;
+  /** Whether the new version must be substantially similar to the one in memory (claim 11). */
   readonly similarityPolicy: SimilarityPolicy;
 };
 

@@ -16,6 +16,9 @@ export class ProgramError extends Error {
   override readonly name = 'ProgramError';
 }
 
+/** Where an injected error is taken: by the access that it is aimed at, or by the program, which makes the whole call anew. */
+export type Recovery = 'module' | 'percolate';
+
 export type ProgramRequest = {
   readonly program: string;
   readonly driver: DriverImage;
@@ -27,8 +30,7 @@ export type ProgramRequest = {
   /** Calls of each thread; null: until it is stopped. */
   readonly calls: number | null;
   readonly pauseMilliseconds: number;
-  /** Where an injected error is taken: by the access that it is aimed at, or by the program, which makes the whole call anew. */
-  readonly recovery?: 'module' | 'percolate';
+  readonly recovery?: Recovery;
   /** How long one call may take, in milliseconds; null: for ever. */
   readonly deadlineMilliseconds?: number | null;
 };
@@ -64,7 +66,7 @@ export type ProgramSurroundings = {
 
 export class Program implements ThreadOwner {
   readonly id: string;
-  readonly recovery: 'module' | 'percolate';
+  readonly recovery: Recovery;
   readonly #surroundings: Omit<ProgramSurroundings, 'deviceImports'>;
   readonly #resultType: ValueType | undefined;
   /** The record of the image whose address the program keeps, where its addressing is hard-coded; 0 before its first access. */

@@ -4,6 +4,9 @@ import { pinnedRecordExport } from './abi.ts';
 import { type Image, ImageError } from './image.ts';
 import type { FunctionType } from './stamp.ts';
 
+/** How a driver finds the module that it calls. `via-table`: at every call. `hard-coded`: at the first, and then it keeps the address. */
+export type Addressing = 'via-table' | 'hard-coded';
+
 /** What the signer of an image states of it, once the signature has been verified. */
 export type ImageStatement =
   | { readonly kind: 'module'; readonly digest: string; readonly module: string; readonly version: string }
@@ -14,7 +17,7 @@ export type ImageStatement =
       readonly module: string;
       readonly export: string;
       readonly type: FunctionType;
-      readonly addressing: 'via-table' | 'hard-coded';
+      readonly addressing: Addressing;
     };
 
 declare const verifiedMark: unique symbol;

@@ -8,13 +8,14 @@ import { predicateType, Sha256, statementPayloadType, statementType } from './st
 /** How a driver is built: by the service, of what it calls. No statement of a build has this type, and no statement of a driver that of a build. */
 const driverBuildType = 'urn:patchbay:driver:v1';
 
-type DriverAddressing = 'via-table' | 'hard-coded';
+/** How a driver finds the module that it calls: at every call, or once, to keep the address. */
+export const addressings = ['via-table', 'hard-coded'] as const;
 
 /** What a driver calls, and how it finds it. */
 export type DriverTarget = {
   readonly module: string;
   readonly export: string;
-  readonly addressing: DriverAddressing;
+  readonly addressing: (typeof addressings)[number];
 };
 
 /** A driver as its statement names it. */
@@ -49,7 +50,7 @@ const Statement = z.object({
         module: z.string(),
         export: z.string(),
         type: Type,
-        addressing: z.enum(['via-table', 'hard-coded']),
+        addressing: z.enum(addressings),
       }),
       internalParameters: z.object({ abi: z.int() }),
     }),

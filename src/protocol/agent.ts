@@ -1,6 +1,7 @@
 // What a device host and the control service say to each other under /agent/v1: registration, orders, reports.
 
 import { z } from 'zod';
+import { addressings } from '../proof/driver-statement.ts';
 import { DeviceState, exampleDeviceState } from './device-state.ts';
 import { exampleBootId, exampleIdentity, exampleRequest, exampleTimes, exampleVersions } from './examples.ts';
 import {
@@ -115,7 +116,7 @@ export const Recovery = z.enum(['module', 'percolate']).meta({ id: 'Recovery' })
 export type Recovery = z.infer<typeof Recovery>;
 
 /** How a program finds the module that it calls. */
-export const Addressing = z.enum(['via-table', 'hard-coded']).meta({ id: 'Addressing' });
+export const Addressing = z.enum(addressings).meta({ id: 'Addressing' });
 export type Addressing = z.infer<typeof Addressing>;
 
 /** How long one call of a program may take. */

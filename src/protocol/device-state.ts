@@ -50,7 +50,9 @@ export const MemoryMap = z
   .meta({ id: 'MemoryMap' });
 export type MemoryMap = z.infer<typeof MemoryMap>;
 
-const ReportedProgramState = z.enum(['running', 'finished', 'stopped', 'failed']).meta({ id: 'ReportedProgramState' });
+/** States of a program that has ended. */
+export const endedProgramStates = ['finished', 'stopped', 'failed'] as const;
+const ReportedProgramState = z.enum(['running', ...endedProgramStates]).meta({ id: 'ReportedProgramState' });
 
 const VersionStatistics = z
   .object({

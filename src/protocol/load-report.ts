@@ -17,6 +17,9 @@ export type Strategy = z.infer<typeof Strategy>;
 
 export const Invalidation = z.enum(['none', 'mark-invalid', 'nx', 'delete']).meta({ id: 'Invalidation' });
 export type Invalidation = z.infer<typeof Invalidation>;
+/** The description of the kinds in requests. */
+export const invalidationDescription =
+  'What becomes of the pages of the old version: left as they are, marked invalid, marked NX (a fetch from either faults), or deleted and given out again.';
 
 export const VersionPolicy = z.enum(['newer', 'different', 'downgrade']).meta({ id: 'VersionPolicy' });
 export const SimilarityPolicy = z.enum(['require', 'warn', 'off']).meta({ id: 'SimilarityPolicy' });

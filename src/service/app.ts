@@ -35,6 +35,8 @@ import { addProgramRoutes } from './programs/routes.ts';
 import { addProvenanceRoutes } from './provenance/routes.ts';
 import { addPublisherKeyRoutes } from './publisher-keys/routes.ts';
 import { addRollbackRoutes } from './rollbacks/routes.ts';
+import { addRolloutDecisionRoutes } from './rollouts/decision-routes.ts';
+import { addRolloutDeviceRoutes } from './rollouts/device-routes.ts';
 import { addRolloutRoutes } from './rollouts/routes.ts';
 import { addSignaturePolicyRoutes } from './signature-policies/routes.ts';
 import { addSigningKeyRoutes } from './signing-keys/routes.ts';
@@ -108,6 +110,8 @@ export async function createService({
     addLoadRoutes(api, installation);
     addRollbackRoutes(api, installation);
     addRolloutRoutes(api, installation);
+    addRolloutDeviceRoutes(api, installation);
+    addRolloutDecisionRoutes(api, installation);
     addOperationsRoutes(api, installation);
     addAuditRoutes(api, installation);
     addMetricsRoute(api, installation);

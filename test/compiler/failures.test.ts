@@ -3,7 +3,7 @@
 import { afterAll, expect, test } from 'vitest';
 import { Compiler } from '../../src/compiler/compiler.ts';
 import { stages } from '../../src/compiler/failure.ts';
-import type { Language } from '../../src/compiler/result.ts';
+import type { Language } from '../../src/compiler/languages.ts';
 
 const compiler = new Compiler();
 afterAll(() => compiler.close());

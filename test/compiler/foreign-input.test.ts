@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, expect, test } from 'vitest';
 import { Compiler } from '../../src/compiler/compiler.ts';
 import { nestingOf, recognizeForeignInput } from '../../src/compiler/foreign-input.ts';
-import type { Language } from '../../src/compiler/result.ts';
+import type { Language } from '../../src/compiler/languages.ts';
 
 const compiler = new Compiler();
 afterAll(() => compiler.close());

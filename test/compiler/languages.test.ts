@@ -2,7 +2,7 @@
 
 import { afterAll, expect, test } from 'vitest';
 import { Compiler } from '../../src/compiler/compiler.ts';
-import type { Language } from '../../src/compiler/result.ts';
+import type { Language } from '../../src/compiler/languages.ts';
 import { readImage } from '../../src/machine/index.ts';
 
 const compiler = new Compiler();

@@ -26,27 +26,37 @@ export function precedenceBody({ versionPolicy, downgradeReason }: Precedence) {
   return { versionPolicy, ...(versionPolicy === 'downgrade' ? { downgradeReason } : {}) };
 }
 
+/** How loads are carried out, on one line. */
+export function policyText({
+  strategy,
+  invalidation,
+  versionPolicy,
+  similarityPolicy,
+}: Omit<Terms, 'drainMilliseconds'> & Pick<Load, 'versionPolicy'>) {
+  return `${strategy}, ${invalidation}, ${versionPolicy}, similarity ${similarityPolicy}`;
+}
+
 const strategyMeanings = {
   inject: 'who is inside is interrupted at once, and retries in the new version',
   drain: 'who is inside is waited for; if some are left, the load fails',
   'drain-then-inject': 'who is inside is waited for, and who is left is interrupted',
-};
+} satisfies Record<Load['strategy'], string>;
 const invalidationMeanings = {
   none: 'the old pages stay as they are',
   'mark-invalid': 'the old pages are marked invalid: a fetch faults',
   nx: 'the old pages get their NX bit: a fetch faults',
   delete: 'the old pages are deleted, and given out again',
-};
+} satisfies Record<Load['invalidation'], string>;
 const similarityMeanings = {
   require: 'a version that lacks or changes an export is refused',
   warn: 'any exports: the report says what differs',
   off: 'any exports',
-};
+} satisfies Record<Load['similarityPolicy'], string>;
 const versionMeanings = {
   newer: 'only a newer version',
   different: 'any other version',
   downgrade: 'any other version, for the reason given',
-};
+} satisfies Record<Load['versionPolicy'], string>;
 
 export function TermsFields({ terms, onChange }: { readonly terms: Terms; readonly onChange: (terms: Terms) => void }) {
   const { strategy, drainMilliseconds, invalidation, similarityPolicy } = terms;

@@ -7,12 +7,10 @@ import { collect, UsageError } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { deviceId, deviceNames } from '../operator/device-names.ts';
 import {
+  addTermOptions,
   deadlineOption,
-  drainOption,
-  invalidationOption,
+  policyText,
   selectionOf,
-  similarityOption,
-  strategyOption,
   supersedeOption,
   termsOf,
   versionPolicyOption,
@@ -36,18 +34,17 @@ Exit codes:
   4  some loads failed, expired, or were cancelled or superseded (whether or not others were refused)`;
 
 export function addLoadCommands(load: Command): void {
-  load
-    .usage('[options] | list | show LOAD | cancel LOAD')
-    .option('--module <name>', 'the module')
-    .option('--version <version>', 'the version to load')
-    .option('--device <device>', 'load it on this device, by name or identifier; may be repeated', collect)
-    .option('--label <key=value>', 'load it on every device with this label; repeat it to require several labels', collect)
-    .addOption(strategyOption())
-    .addOption(drainOption())
-    .addOption(invalidationOption())
+  addTermOptions(
+    load
+      .usage('[options] | list | show LOAD | cancel LOAD')
+      .option('--module <name>', 'the module')
+      .option('--version <version>', 'the version to load')
+      .option('--device <device>', 'load it on this device, by name or identifier; may be repeated', collect)
+      .option('--label <key=value>', 'load it on every device with this label; repeat it to require several labels', collect),
+    'require',
+  )
     .addOption(versionPolicyOption())
     .option('--reason <text>', 'why, with --version-policy downgrade')
-    .addOption(similarityOption('require'))
     .addOption(deadlineOption())
     .addOption(supersedeOption())
     .option('--no-wait', 'do not wait for the outcomes')
@@ -163,7 +160,7 @@ function addCancelCommand(load: Command): void {
 const stateText = ({ outcome, state }: Pick<Schemas['Load'], 'outcome' | 'state'>) => (outcome === null ? state : colouredOutcome(outcome));
 
 function detailLines(load: LoadDetail): string[] {
-  const { id, batch, device, module, version, strategy, invalidation, versionPolicy, similarityPolicy, reason, report } = load;
+  const { id, batch, device, module, version, reason, report } = load;
   const counts =
     load.interrupted === null ? [] : [`accesses  ${load.interrupted} interrupted, ${load.retried} retried, ${load.failed} failed`];
   return [
@@ -171,7 +168,7 @@ function detailLines(load: LoadDetail): string[] {
     `device    ${device}`,
     `batch     ${batch}`,
     `requester ${load.requestedBy ?? '-'}${load.rollback ? ', to roll back' : ''}`,
-    `policy    ${strategy}, ${invalidation}, ${versionPolicy} versions, similarity ${similarityPolicy}`,
+    `policy    ${policyText(load)}`,
     `time      requested ${load.requestedAt}, dispatched ${load.dispatchedAt ?? '-'}, completed ${load.completedAt ?? '-'}`,
     ...(load.downgradeReason === null ? [] : [`because   ${load.downgradeReason}`]),
     ...(reason === null ? [] : [`reason    ${reason}`]),

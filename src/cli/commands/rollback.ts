@@ -5,33 +5,23 @@ import type { Command } from '@commander-js/extra-typings';
 import { AnswerError, answerOf, type Client, type Schemas } from '../../client/client.ts';
 import { collect } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
-import {
-  deadlineOption,
-  drainOption,
-  invalidationOption,
-  selectionOf,
-  similarityOption,
-  strategyOption,
-  supersedeOption,
-  termsOf,
-} from '../operator/load-terms.ts';
+import { addTermOptions, deadlineOption, selectionOf, supersedeOption, termsOf } from '../operator/load-terms.ts';
 import { carryOut } from '../operator/loading.ts';
 import { operate } from '../operator/operator.ts';
 import { addExamples } from './examples.ts';
 import { loadExitCodesText } from './load.ts';
 
 export function addRollbackCommand(rollback: Command): void {
-  const complete = rollback
-    .option('--device <device>', 'a device, by name or identifier; may be repeated', collect)
-    .option('--label <key=value>', 'every device with this label, and with all where it is repeated', collect)
-    .requiredOption('--module <name>', 'the module')
-    .option('--to <version>', 'a version that each device has had (the one before what is there now)')
-    .requiredOption('--reason <text>', 'why; it is kept with each load')
-    .option('--skip-others', 'leave devices alone that have no version to go back to')
-    .addOption(strategyOption())
-    .addOption(drainOption())
-    .addOption(invalidationOption())
-    .addOption(similarityOption('warn'))
+  const complete = addTermOptions(
+    rollback
+      .option('--device <device>', 'a device, by name or identifier; may be repeated', collect)
+      .option('--label <key=value>', 'every device with this label, and with all where it is repeated', collect)
+      .requiredOption('--module <name>', 'the module')
+      .option('--to <version>', 'a version that each device has had (the one before what is there now)')
+      .requiredOption('--reason <text>', 'why; it is kept with each load')
+      .option('--skip-others', 'leave devices alone that have no version to go back to'),
+    'warn',
+  )
     .addOption(deadlineOption())
     .addOption(supersedeOption())
     .option('--no-wait', 'do not wait for the outcomes')

@@ -7,12 +7,9 @@ import { AnswerError, answerOf, type Schemas } from '../../client/client.ts';
 import { collect, readInteger, readTime, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import {
+  addTermOptions,
   deadlineOption,
-  drainOption,
-  invalidationOption,
   selectionOf,
-  similarityOption,
-  strategyOption,
   supersedeOption,
   termsOf,
   versionPolicyOption,
@@ -46,52 +43,53 @@ The last is 100%. Without --wave there are three: 1 device, 10%, 100%. Threshold
 type Preview = Schemas['RolloutPreview'];
 
 export function addCreateCommand(rollout: Command): void {
-  const create = rollout
-    .command('create')
-    .description('Roll a build out in waves, and watch it until it ends.')
-    .requiredOption('--module <name>', 'the module')
-    .requiredOption('--version <version>', 'the version to roll out')
-    .option('--device <device>', 'a device, by name or identifier; may be repeated, in the order in which they get the build', collect)
-    .option('--label <key=value>', 'every device with this label, and with all where it is repeated', collect)
-    .option('--running-version <range>', 'only devices that have a version of the module in this range, like ">=1.0.0 <1.1.0"')
-    .option('--name <name>', 'what to call the rollout')
-    .option('--wave <spec...>', 'a wave, like 5, 10% or 5,soak=300,approval; see below', collectWave)
-    .option('--soak <seconds>', 'how long the programs of a wave are watched after its last load (60)', (text) =>
-      readInteger('soak', text, 0, longestSoak),
-    )
-    .option('--failed-loads <percent>', 'devices of a wave whose loads may end without success, or off (0)', (text) =>
-      readThreshold('failed-loads', text, 100),
-    )
-    .option('--failed-calls <percent>', 'percentage points that more calls may fail than in the version before, or off (1)', (text) =>
-      readThreshold('failed-calls', text, 100),
-    )
-    .option('--interrupted-accesses <count>', 'accesses that may be interrupted on a device on the average, or off (off)', (text) =>
-      readThreshold('interrupted-accesses', text),
-    )
-    .option('--abi-violations <count>', 'maximum of ABI violations in a wave (programs that call removed code), or off (0)', (text) =>
-      readThreshold('abi-violations', text),
-    )
-    .option('--latency-increase <percent>', 'how much longer calls may take at the 99th percentile than before, or off (off)', (text) =>
-      readThreshold('latency-increase', text),
-    )
-    .option('--minimum-calls <count>', 'calls from which on calls are judged (20)', (text) =>
-      readInteger('minimum-calls', text, 0, Number.MAX_SAFE_INTEGER),
-    )
-    .option('--require-calls', 'a wave in which fewer calls were made has failed')
-    .addOption(new Option('--on-failure <reaction>', 'what is done when a wave has failed (pause)').choices(failureReactions))
-    .option('--in-flight <count>', 'loads that are under way at once (100)', (text) => readInteger('in-flight', text, 1, 10_000))
-    .option('--rate <count>', 'loads that are requested in a minute (as many as can be)', (text) => readInteger('rate', text, 1, 1_000_000))
-    .option('--start-at <time>', 'not before this time, like 2026-11-24T09:30:00Z', (text) => readTime('start-at', text))
-    .option('--window <window>', 'only request loads at these times, like "sat,sun 22:00-04:00 Europe/Berlin"', readWindow)
-    .option('--dynamic', 'devices that match later join the last wave, until the rollout is closed to them')
-    .option('--until <time>', 'with --dynamic: until when they join', (text) => readTime('until', text))
-    .option('--queue', 'wait for rollouts of the module that have some of the devices, rather than be refused')
-    .addOption(strategyOption())
-    .addOption(drainOption())
-    .addOption(invalidationOption())
+  const create = addTermOptions(
+    rollout
+      .command('create')
+      .description('Roll a build out in waves, and watch it until it ends.')
+      .requiredOption('--module <name>', 'the module')
+      .requiredOption('--version <version>', 'the version to roll out')
+      .option('--device <device>', 'a device, by name or identifier; may be repeated, in the order in which they get the build', collect)
+      .option('--label <key=value>', 'every device with this label, and with all where it is repeated', collect)
+      .option('--running-version <range>', 'only devices that have a version of the module in this range, like ">=1.0.0 <1.1.0"')
+      .option('--name <name>', 'what to call the rollout')
+      .option('--wave <spec...>', 'a wave, like 5, 10% or 5,soak=300,approval; see below', collectWave)
+      .option('--soak <seconds>', 'how long the programs of a wave are watched after its last load (60)', (text) =>
+        readInteger('soak', text, 0, longestSoak),
+      )
+      .option('--failed-loads <percent>', 'devices of a wave whose loads may end without success, or off (0)', (text) =>
+        readThreshold('failed-loads', text, 100),
+      )
+      .option('--failed-calls <percent>', 'percentage points that more calls may fail than in the version before, or off (1)', (text) =>
+        readThreshold('failed-calls', text, 100),
+      )
+      .option('--interrupted-accesses <count>', 'accesses that may be interrupted on a device on the average, or off (off)', (text) =>
+        readThreshold('interrupted-accesses', text),
+      )
+      .option('--abi-violations <count>', 'maximum of ABI violations in a wave (programs that call removed code), or off (0)', (text) =>
+        readThreshold('abi-violations', text),
+      )
+      .option('--latency-increase <percent>', 'how much longer calls may take at the 99th percentile than before, or off (off)', (text) =>
+        readThreshold('latency-increase', text),
+      )
+      .option('--minimum-calls <count>', 'calls from which on calls are judged (20)', (text) =>
+        readInteger('minimum-calls', text, 0, Number.MAX_SAFE_INTEGER),
+      )
+      .option('--require-calls', 'a wave in which fewer calls were made has failed')
+      .addOption(new Option('--on-failure <reaction>', 'what is done when a wave has failed (pause)').choices(failureReactions))
+      .option('--in-flight <count>', 'loads that are under way at once (100)', (text) => readInteger('in-flight', text, 1, 10_000))
+      .option('--rate <count>', 'loads that are requested in a minute (as many as can be)', (text) =>
+        readInteger('rate', text, 1, 1_000_000),
+      )
+      .option('--start-at <time>', 'not before this time, like 2026-11-24T09:30:00Z', (text) => readTime('start-at', text))
+      .option('--window <window>', 'only request loads at these times, like "sat,sun 22:00-04:00 Europe/Berlin"', readWindow)
+      .option('--dynamic', 'devices that match later join the last wave, until the rollout is closed to them')
+      .option('--until <time>', 'with --dynamic: until when they join', (text) => readTime('until', text))
+      .option('--queue', 'wait for rollouts of the module that have some of the devices, rather than be refused'),
+    'require',
+  )
     .addOption(versionPolicyOption())
     .option('--reason <text>', 'why, with --version-policy downgrade')
-    .addOption(similarityOption('require'))
     .addOption(deadlineOption(600))
     .option('--rollback-deadline <seconds>', 'the same of a rollback of it (86400)', (text) =>
       readInteger('rollback-deadline', text, 1, 2_592_000),

@@ -1,8 +1,8 @@
 // The options that say where and how loads are to be carried out: what `load`, `rollback` and `rollout create` have in common.
 
-import { Option } from '@commander-js/extra-typings';
+import { type Command, Option, type OptionValues } from '@commander-js/extra-typings';
 import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../client/choices.ts';
-import type { Client } from '../../client/client.ts';
+import type { Client, Schemas } from '../../client/client.ts';
 import { readInteger, readLabels, UsageError } from '../command-line.ts';
 import { deviceIds } from './device-names.ts';
 
@@ -14,18 +14,29 @@ export async function selectionOf(client: Client, device: readonly string[] | un
 
 export const versionPolicyOption = () =>
   new Option('--version-policy <policy>', 'which versions may replace the one in memory (newer)').choices(versionPolicies);
-export const strategyOption = () =>
-  new Option('--strategy <strategy>', 'how accesses inside the old version end (inject)').choices(strategies);
-export const drainOption = () =>
+const strategyOption = () => new Option('--strategy <strategy>', 'how accesses inside the old version end (inject)').choices(strategies);
+const drainOption = () =>
   new Option('--drain-milliseconds <count>', 'how long a draining strategy waits').argParser((text) =>
     readInteger('drain-milliseconds', text, 0, 3_600_000),
   );
-export const invalidationOption = () =>
+const invalidationOption = () =>
   new Option('--invalidation <how>', 'how the pages of the old version are invalidated (nx)').choices(invalidations);
-export const similarityOption = (usual: (typeof similarityPolicies)[number]) =>
+const similarityOption = (usual: (typeof similarityPolicies)[number]) =>
   new Option('--similarity-policy <policy>', `whether the version must export what the old version exports (${usual})`).choices(
     similarityPolicies,
   );
+/** Adds the options of every command that loads a version: `termsOf` reads them. */
+export function addTermOptions<Args extends unknown[], Options extends OptionValues, Globals extends OptionValues>(
+  command: Command<Args, Options, Globals>,
+  similarity: (typeof similarityPolicies)[number],
+) {
+  return command
+    .addOption(strategyOption())
+    .addOption(drainOption())
+    .addOption(invalidationOption())
+    .addOption(similarityOption(similarity));
+}
+
 export const deadlineOption = (usual = 86_400) =>
   new Option('--deadline <seconds>', `when a load that has not completed expires (${usual})`).argParser((text) =>
     readInteger('deadline', text, 1, 2_592_000),
@@ -58,4 +69,11 @@ export function termsOf({ strategy, drainMilliseconds, invalidation, similarityP
     ...(deadline && { deadlineSeconds: deadline }),
     ...(supersede && { supersede }),
   };
+}
+
+type Policy = Pick<Schemas['Load'], 'strategy' | 'invalidation' | 'versionPolicy' | 'similarityPolicy'>;
+
+/** The policy of a load or a rollout on one line. */
+export function policyText({ strategy, invalidation, versionPolicy, similarityPolicy }: Policy): string {
+  return `${strategy}, ${invalidation}, ${versionPolicy} versions, similarity ${similarityPolicy}`;
 }

@@ -5,6 +5,7 @@ import { coloured } from '../terminal/colours.ts';
 import { labelsText } from '../terminal/labels.ts';
 import { tableLines } from '../terminal/table.ts';
 import { timeText } from '../terminal/times.ts';
+import { policyText } from './load-terms.ts';
 
 type Rollout = Schemas['Rollout'];
 type Wave = Schemas['Wave'];
@@ -136,7 +137,7 @@ export function rolloutLines(rollout: Rollout): string[] {
     `devices   ${counts.map(([at, count]) => `${count} ${at}`).join(', ') || '-'}`,
     `requester ${rollout.requestedBy}`,
     `time      requested ${timeText(rollout.requestedAt)}, started ${timeText(rollout.startedAt)}, ended ${timeText(rollout.endedAt)}`,
-    `policy    ${rollout.strategy}, ${rollout.invalidation}, ${rollout.versionPolicy} versions, similarity ${rollout.similarityPolicy}, ${rollout.onFailure} on failure`,
+    `policy    ${policyText(rollout)}, ${rollout.onFailure} on failure`,
     `pace      ${paceText(rollout)}`,
     ...(rollout.downgradeReason === null ? [] : [`because   ${rollout.downgradeReason}`]),
     ...(reason === null ? [] : [`reason    ${reason}`]),

@@ -31,7 +31,17 @@ const hostParameter = z.object({ host: identifier('host') });
 
 type Uses = { readonly agents: Agents; readonly hosts: Hosts; readonly builds: Builds; readonly provenance: Provenance };
 
-export function addAgentRoutes(app: Api, { agents, hosts, builds, provenance }: Uses): void {
+export function addAgentRoutes(app: Api, uses: Uses): void {
+  addRegistrationRoute(app, uses);
+  addOrderStreamRoute(app, uses);
+  addOrderPollingRoute(app, uses);
+  addHeartbeatRoute(app, uses);
+  addImageRoutes(app, uses);
+  addSigningKeyRoute(app, uses);
+  addReportRoute(app, uses);
+}
+
+function addRegistrationRoute(app: Api, { agents, hosts }: Uses): void {
   app.post(
     '/agent/v1/hosts',
     {
@@ -61,7 +71,9 @@ export function addAgentRoutes(app: Api, { agents, hosts, builds, provenance }: 
         );
     },
   );
+}
 
+function addOrderStreamRoute(app: Api, { agents }: Uses): void {
   app.get(
     '/agent/v1/hosts/:host/orders',
     {
@@ -91,7 +103,9 @@ export function addAgentRoutes(app: Api, { agents, hosts, builds, provenance }: 
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
   );
+}
 
+function addOrderPollingRoute(app: Api, { agents }: Uses): void {
   app.get(
     '/agent/v1/hosts/:host/orders/next',
     {
@@ -133,7 +147,9 @@ export function addAgentRoutes(app: Api, { agents, hosts, builds, provenance }: 
       return { orders: await agents.nextOrders(request.params.host, bootId, after, ended) };
     },
   );
+}
 
+function addHeartbeatRoute(app: Api, { agents }: Uses): void {
   app.post(
     '/agent/v1/hosts/:host/heartbeats',
     {
@@ -156,7 +172,9 @@ export function addAgentRoutes(app: Api, { agents, hosts, builds, provenance }: 
       return reply.status(204).send(null);
     },
   );
+}
 
+function addImageRoutes(app: Api, { builds, provenance }: Uses): void {
   app.get(
     '/agent/v1/images/:digest',
     {
@@ -196,7 +214,9 @@ export function addAgentRoutes(app: Api, { agents, hosts, builds, provenance }: 
     },
     async ({ params }) => provenance.ofImage(params.digest),
   );
+}
 
+function addSigningKeyRoute(app: Api, { agents }: Uses): void {
   app.get(
     '/agent/v1/signing-keys',
     {
@@ -211,7 +231,9 @@ export function addAgentRoutes(app: Api, { agents, hosts, builds, provenance }: 
     },
     async () => ({ signingKeys: (await agents.signingKeys()).map(toServiceKey) }),
   );
+}
 
+function addReportRoute(app: Api, { agents }: Uses): void {
   app.post(
     '/agent/v1/hosts/:host/reports',
     {

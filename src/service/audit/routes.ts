@@ -36,7 +36,13 @@ const pieceLength = 16_384;
 
 type Uses = { readonly auditTrail: AuditTrail; readonly checkpoints: Checkpoints; readonly damagedRows: DamagedRows };
 
-export function addAuditRoutes(app: Api, { auditTrail, checkpoints, damagedRows }: Uses): void {
+export function addAuditRoutes(app: Api, uses: Uses): void {
+  addTrailRoutes(app, uses);
+  addCheckpointRoutes(app, uses);
+  addProofRoute(app, uses);
+}
+
+function addTrailRoutes(app: Api, { auditTrail, damagedRows }: Uses): void {
   app.get(
     '/v1/audit',
     {
@@ -88,7 +94,9 @@ export function addAuditRoutes(app: Api, { auditTrail, checkpoints, damagedRows 
       return sendRaw(reply.status(200).type('application/x-ndjson'), Readable.from(exportedBytes(start, events)));
     },
   );
+}
 
+function addCheckpointRoutes(app: Api, { checkpoints, damagedRows }: Uses): void {
   app.post(
     '/v1/audit/checkpoints',
     {
@@ -153,7 +161,9 @@ export function addAuditRoutes(app: Api, { auditTrail, checkpoints, damagedRows 
     },
     async ({ params }) => toCheckpoint(await checkpoints.find(params.size)),
   );
+}
 
+function addProofRoute(app: Api, { checkpoints }: Uses): void {
   app.get(
     '/v1/audit/checkpoints/:size/proof',
     {

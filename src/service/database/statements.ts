@@ -7,6 +7,32 @@ export type Type = 'text' | 'integer' | 'time' | 'truth' | 'json' | 'bytes' | 'l
 export type Given = Readonly<Record<string, Type>>;
 export type Value = string | number | null | Uint8Array;
 
+/** A value of each type as rows of the generated client have it. */
+type Typed = {
+  readonly text: string | null;
+  readonly integer: number | null;
+  readonly time: Date | null;
+  readonly truth: boolean | null;
+  readonly json: never;
+  readonly bytes: Uint8Array | null;
+  readonly list: never;
+};
+
+/** Returns the columns of a row as a statement takes them, in the order of the columns. */
+export function valuesOf<Columns extends Given>(
+  columns: Columns,
+  row: { readonly [Name in keyof Columns]: Typed[Columns[Name]] },
+): Value[] {
+  const values: Value[] = [];
+  for (const name in columns) values.push(storedValue(row[name]));
+  return values;
+}
+
+function storedValue(value: Typed[Type]): Value {
+  if (value instanceof Date) return value.getTime();
+  return typeof value === 'boolean' ? Number(value) : value;
+}
+
 /** One text for both databases, or one for each where they do not have the same words for it. */
 export type Text = string | { readonly sqlite: string; readonly postgresql: string };
 

@@ -85,7 +85,8 @@ type LabelledDevice = { readonly id: string; readonly labels: Readonly<Record<st
 export type NotWhole = { readonly count: number; readonly first: readonly Pick<DeviceModel, 'name' | 'attachFailure'>[] };
 
 /** Whether a device can be worked with: its host is heard of, and it has come up since its host started. */
-export type DeviceStatus = 'connected' | 'attaching' | 'unreachable';
+export const deviceStatuses = ['connected', 'attaching', 'unreachable'] as const;
+export type DeviceStatus = (typeof deviceStatuses)[number];
 
 const withLabels = { labels: true, host: { select: { unreachableSince: true } } } as const;
 

@@ -26,7 +26,13 @@ const tags = ['devices'];
 
 type Uses = { readonly devices: Devices; readonly damagedRows: DamagedRows };
 
-export function addDeviceRoutes(app: Api, { devices, damagedRows }: Uses): void {
+export function addDeviceRoutes(app: Api, uses: Uses): void {
+  addInventoryRoutes(app, uses);
+  addLabelRoutes(app, uses);
+  addAbiViolationRoute(app, uses);
+}
+
+function addInventoryRoutes(app: Api, { devices, damagedRows }: Uses): void {
   app.post(
     '/v1/devices',
     {
@@ -91,7 +97,9 @@ export function addDeviceRoutes(app: Api, { devices, damagedRows }: Uses): void 
     },
     async ({ params }) => toDeviceDetail(await devices.view(params.device)),
   );
+}
 
+function addLabelRoutes(app: Api, { devices }: Uses): void {
   app.get(
     '/v1/devices/:device/labels',
     {
@@ -147,7 +155,9 @@ export function addDeviceRoutes(app: Api, { devices, damagedRows }: Uses): void 
       return reply.header('etag', entityTagOf(labels)).send(labels);
     },
   );
+}
 
+function addAbiViolationRoute(app: Api, { devices, damagedRows }: Uses): void {
   app.get(
     '/v1/devices/:device/abi-violations',
     {

@@ -6,6 +6,7 @@ import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { DeviceId, DisplayName, exampleIdentifier, Labels } from '../../protocol/identifiers.ts';
 import { count, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
+import { deviceStatuses } from './repository.ts';
 
 export const deviceParameter = z.object({ device: identifier('device') });
 export const NewDevice = z
@@ -25,7 +26,7 @@ export const NewDevice = z
 const CurrentLabelValues = z.record(z.string(), z.string());
 
 const DeviceStatus = z
-  .enum(['connected', 'attaching', 'unreachable'])
+  .enum(deviceStatuses)
   .describe('`attaching`: its host is there and the device is coming up. `unreachable`: its host has not been heard of for too long.')
   .meta({ id: 'DeviceStatus' });
 

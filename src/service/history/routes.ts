@@ -26,7 +26,13 @@ const stays = HistoryPage.describe('Stays of versions in the module table, by th
 
 type Uses = { readonly history: History; readonly damagedRows: DamagedRows };
 
-export function addHistoryRoutes(app: Api, { history, damagedRows }: Uses): void {
+export function addHistoryRoutes(app: Api, uses: Uses): void {
+  addDeviceHistoryRoutes(app, uses);
+  addModuleHistoryRoute(app, uses);
+  addBuildHistoryRoute(app, uses);
+}
+
+function addDeviceHistoryRoutes(app: Api, { history, damagedRows }: Uses): void {
   app.get(
     '/v1/devices/:device/history',
     {
@@ -81,7 +87,9 @@ export function addHistoryRoutes(app: Api, { history, damagedRows }: Uses): void
       });
     },
   );
+}
 
+function addModuleHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
   app.get(
     '/v1/devices/:device/modules/:module/history',
     {
@@ -107,7 +115,9 @@ export function addHistoryRoutes(app: Api, { history, damagedRows }: Uses): void
       });
     },
   );
+}
 
+function addBuildHistoryRoute(app: Api, { history, damagedRows }: Uses): void {
   app.get(
     '/v1/modules/:module/builds/:version/devices',
     {

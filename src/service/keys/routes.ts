@@ -15,7 +15,13 @@ const tags = ['keys'];
 
 type Uses = { readonly keys: Keys; readonly damagedRows: DamagedRows };
 
-export function addKeyRoutes(app: Api, { keys, damagedRows }: Uses): void {
+export function addKeyRoutes(app: Api, uses: Uses): void {
+  addCreationRoute(app, uses);
+  addReadingRoutes(app, uses);
+  addRevocationRoute(app, uses);
+}
+
+function addCreationRoute(app: Api, { keys }: Uses): void {
   app.post(
     '/v1/keys',
     {
@@ -39,7 +45,9 @@ export function addKeyRoutes(app: Api, { keys, damagedRows }: Uses): void {
       return reply.status(status).header('location', location).header('cache-control', 'no-store').send(body);
     },
   );
+}
 
+function addReadingRoutes(app: Api, { keys, damagedRows }: Uses): void {
   app.get(
     '/v1/keys',
     {
@@ -94,7 +102,9 @@ export function addKeyRoutes(app: Api, { keys, damagedRows }: Uses): void {
     },
     async ({ params }) => toKey(await keys.find(params.key)),
   );
+}
 
+function addRevocationRoute(app: Api, { keys }: Uses): void {
   app.post(
     '/v1/keys/:key/revoke',
     {

@@ -1,5 +1,6 @@
 // The loads of one request: each puts a build on one device, and all of them are made or none.
 
+import { z } from 'zod';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { LoadPolicy } from '../../protocol/load-report.ts';
 import { type AuditEntry, eventOf } from '../audit-entry.ts';
@@ -20,12 +21,13 @@ import type { NewLoad } from './repository.ts';
 const queueLimit = 100;
 
 /** How loads are to be carried out, and until when. */
-export type LoadTerms = LoadPolicy & {
+export const LoadTerms = LoadPolicy.extend({
   /** Seconds after which a load that has not completed ends as `expired`. */
-  readonly deadlineSeconds: number;
+  deadlineSeconds: z.int(),
   /** Whether loads of the same module that wait for the same devices, and were not dispatched, give way to these. */
-  readonly supersede: boolean;
-};
+  supersede: z.boolean(),
+});
+export type LoadTerms = z.infer<typeof LoadTerms>;
 
 /** A build that is to be put on a device. */
 export type Target = { readonly device: SelectedDevice; readonly build: LoadableBuild };

@@ -13,17 +13,20 @@ import type { BuildRecord } from '../modules/repository.ts';
 import { keptEnvelope, unstated } from '../modules/statements.ts';
 import { demandsOf } from '../signature-policies/signature-demands.ts';
 
+export const verdicts = [
+  'would-install',
+  'would-replace',
+  // The device has this version.
+  'already-there',
+  'refused-not-newer',
+  'refused-dissimilar',
+  'refused-image',
+  'out-of-memory',
+] as const;
+
 /** What would come of a load. */
 export type Forecast = {
-  readonly verdict:
-    | 'would-install'
-    | 'would-replace'
-    /** The device has this version. */
-    | 'already-there'
-    | 'refused-not-newer'
-    | 'refused-dissimilar'
-    | 'refused-image'
-    | 'out-of-memory';
+  readonly verdict: (typeof verdicts)[number];
   /** Why it would not be loaded, as the device would say it, or why no more is known; null where there is nothing to say. */
   readonly reason: string | null;
   /** The version of the module that the device has now, as far as the service knows. */

@@ -7,7 +7,7 @@ import type { Prisma } from '../database/generated/client.ts';
 import type { LoadModel } from '../database/generated/models.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
-import { change, insertion, Query, type Statements } from '../database/statements.ts';
+import { change, insertion, Query, type Statements, valuesOf } from '../database/statements.ts';
 import { checkDates } from '../database/unreadable.ts';
 import { fewDevicesWith, hasLabels } from '../devices/repository.ts';
 import { keptReport, reportAsKept } from './kept-report.ts';
@@ -16,27 +16,28 @@ import { keptReport, reportAsKept } from './kept-report.ts';
 export type LoadSummary = LoadModel;
 /** A load with what its device has reported; null where no device has. */
 export type LoadRecord = LoadModel & { readonly report: Prisma.JsonValue };
-export type NewLoad = Pick<
-  LoadModel,
-  | 'id'
-  | 'drainMilliseconds'
-  | 'versionPolicy'
-  | 'downgradeReason'
-  | 'similarityPolicy'
-  | 'batchId'
-  | 'deviceId'
-  | 'buildId'
-  | 'module'
-  | 'version'
-  | 'strategy'
-  | 'invalidation'
-  | 'state'
-  | 'requestedAt'
-  | 'requestedBy'
-  | 'rollback'
-  | 'rolloutId'
-  | 'deadlineAt'
->;
+/** The columns that a load has from its request on. */
+const newLoadColumns = {
+  id: 'text',
+  batchId: 'text',
+  deviceId: 'text',
+  buildId: 'text',
+  module: 'text',
+  version: 'text',
+  strategy: 'text',
+  invalidation: 'text',
+  drainMilliseconds: 'integer',
+  versionPolicy: 'text',
+  downgradeReason: 'text',
+  similarityPolicy: 'text',
+  state: 'text',
+  requestedAt: 'time',
+  requestedBy: 'text',
+  rollback: 'truth',
+  rolloutId: 'text',
+  deadlineAt: 'time',
+} as const;
+export type NewLoad = Pick<LoadModel, keyof typeof newLoadColumns>;
 export type LoadCompletion = Pick<LoadModel, 'id' | 'requestedAt'> & {
   readonly outcome: string;
   readonly reason: string | null;
@@ -63,8 +64,11 @@ export type LoadTotal = Pick<LoadCompletion, 'outcome' | 'interrupted' | 'failed
 /** When a load was requested, and until when it may take. */
 export type LoadTimes = Pick<LoadModel, 'id' | 'requestedAt' | 'deadlineAt'>;
 
+const openStates = ['queued', 'dispatched'] as const;
+export const loadStates = [...openStates, 'completed'] as const;
+
 /** Loads without an outcome, by their states. */
-export type OpenLoads = Readonly<Record<'queued' | 'dispatched', number>>;
+export type OpenLoads = Readonly<Record<(typeof openStates)[number], number>>;
 /** As the indexes of open loads have it, by which few are looked through and not all that there ever were. */
 export const isOpen = { outcome: null };
 
@@ -82,26 +86,7 @@ export type LoadFilter = TimeRange & {
   readonly outcome?: string | undefined;
 };
 
-const insertLoad = insertion('Load', {
-  id: 'text',
-  batchId: 'text',
-  deviceId: 'text',
-  buildId: 'text',
-  module: 'text',
-  version: 'text',
-  strategy: 'text',
-  invalidation: 'text',
-  drainMilliseconds: 'integer',
-  versionPolicy: 'text',
-  downgradeReason: 'text',
-  similarityPolicy: 'text',
-  state: 'text',
-  requestedAt: 'time',
-  requestedBy: 'text',
-  rollback: 'truth',
-  rolloutId: 'text',
-  deadlineAt: 'time',
-});
+const insertLoad = insertion('Load', newLoadColumns);
 
 const completeLoad = change(
   'Load',
@@ -161,26 +146,7 @@ export class LoadRecords {
   async create(loads: readonly NewLoad[]): Promise<void> {
     await this.#statements.each(
       insertLoad,
-      loads.map((load) => [
-        load.id,
-        load.batchId,
-        load.deviceId,
-        load.buildId,
-        load.module,
-        load.version,
-        load.strategy,
-        load.invalidation,
-        load.drainMilliseconds,
-        load.versionPolicy,
-        load.downgradeReason,
-        load.similarityPolicy,
-        load.state,
-        load.requestedAt.getTime(),
-        load.requestedBy,
-        load.rollback ? 1 : 0,
-        load.rolloutId,
-        load.deadlineAt?.getTime() ?? null,
-      ]),
+      loads.map((load) => valuesOf(newLoadColumns, load)),
     );
   }
 

@@ -10,13 +10,18 @@ import type { NewLoads as NewLoadsMade } from './batches.ts';
 import type { Loads } from './loads.ts';
 import type { LoadSummary } from './repository.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from './schemas.ts';
-import { selectorOf } from './terms-schemas.ts';
+import { Policy, selectorOf } from './terms-schemas.ts';
 
 const tags = ['loads'];
 
 type Uses = { readonly loads: Loads; readonly damagedRows: DamagedRows };
 
-export function addLoadRoutes(app: Api, { loads, damagedRows }: Uses): void {
+export function addLoadRoutes(app: Api, uses: Uses): void {
+  addChangingRoutes(app, uses);
+  addReadingRoutes(app, uses);
+}
+
+function addChangingRoutes(app: Api, { loads }: Uses): void {
   app.post(
     '/v1/loads',
     {
@@ -62,7 +67,9 @@ export function addLoadRoutes(app: Api, { loads, damagedRows }: Uses): void {
     },
     async (request) => toLoad(await loads.cancel(request.params.load, requesterOf(request))),
   );
+}
 
+function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
   app.get(
     '/v1/loads',
     {
@@ -122,12 +129,7 @@ function toLoad(load: LoadSummary): z.infer<typeof Load> {
     build: load.buildId,
     module,
     version,
-    strategy: shape.strategy.parse(load.strategy),
-    invalidation: shape.invalidation.parse(load.invalidation),
-    drainMilliseconds: load.drainMilliseconds,
-    versionPolicy: shape.versionPolicy.parse(load.versionPolicy),
-    downgradeReason: load.downgradeReason,
-    similarityPolicy: shape.similarityPolicy.parse(load.similarityPolicy),
+    ...Policy.parse(load),
     state: shape.state.parse(load.state),
     outcome: shape.outcome.parse(load.outcome),
     reason,

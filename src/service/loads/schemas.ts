@@ -6,14 +6,8 @@ import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { exampleLoadReport, examplePolicy, LoadReport, Outcome, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { actor, count, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
 import { identifierQuery, labelQuery, moduleQuery, orderQuery, rangeQuery, versionQuery } from '../http/list-schemas.ts';
-import {
-  drainingWhereItIsAsked,
-  policyShape,
-  reasonedWhereItIsADowngrade,
-  selectingOnce,
-  selectorShape,
-  termsShape,
-} from './terms-schemas.ts';
+import { loadStates } from './repository.ts';
+import { drainingWhereItIsAsked, Policy, reasonedWhereItIsADowngrade, selectingOnce, selectorShape, termsShape } from './terms-schemas.ts';
 
 export const loadParameter = z.object({ load: identifier('load') });
 
@@ -62,7 +56,7 @@ export const AcceptedLoads = z
   });
 
 const LoadState = z
-  .enum(['queued', 'dispatched', 'completed'])
+  .enum(loadStates)
   .describe(
     '`queued`: it waits for its host, and can be cancelled. `dispatched`: its host has been sent it. `completed`: it has its outcome.',
   )
@@ -108,7 +102,7 @@ export const Load = z
     build: identifier('build'),
     module: z.string(),
     version,
-    ...policyShape,
+    ...Policy.shape,
     state: LoadState,
     outcome: LoadOutcome.nullable().describe('Null until the load is completed.'),
     reason: z.string().nullable().describe('Why it was refused, failed, or ended without its device.'),

@@ -2,7 +2,14 @@
 
 import { z } from 'zod';
 import { DeviceId, Labels } from '../../protocol/identifiers.ts';
-import { Invalidation, longestDrain, SimilarityPolicy, Strategy, VersionPolicy } from '../../protocol/load-report.ts';
+import {
+  Invalidation,
+  invalidationDescription,
+  longestDrain,
+  SimilarityPolicy,
+  Strategy,
+  VersionPolicy,
+} from '../../protocol/load-report.ts';
 import { count } from '../http/common-schemas.ts';
 
 /** Devices that one request may name; by labels it may select as many as the rules allow. */
@@ -45,9 +52,7 @@ export const termsShape = {
     .max(longestDrain)
     .optional()
     .describe('How long a strategy that drains waits; 10 s where it is left out.'),
-  invalidation: Invalidation.default('nx').describe(
-    'What becomes of the pages of the old version: left as they are, marked invalid, marked NX (a fetch from either faults), or deleted and given out again.',
-  ),
+  invalidation: Invalidation.default('nx').describe(invalidationDescription),
   deadlineSeconds: z
     .int()
     .min(1)
@@ -61,14 +66,14 @@ export const termsShape = {
 };
 
 /** How loads are carried out, as answers tell it. */
-export const policyShape = {
+export const Policy = z.object({
   strategy: Strategy,
   invalidation: Invalidation,
   drainMilliseconds: count.nullable(),
   versionPolicy: VersionPolicy,
   downgradeReason: z.string().nullable(),
   similarityPolicy: SimilarityPolicy,
-};
+});
 
 /** The schema, of values that give a reason where an older version may be loaded. */
 export function reasonedWhereItIsADowngrade<

@@ -1,7 +1,8 @@
 // Builds: sources and prebuilt modules come in, images that devices can load come out, and nothing is kept of what does not compile.
 
 import type { Compiler } from '../../compiler/compiler.ts';
-import type { CompileRequest, Diagnostic, Language } from '../../compiler/result.ts';
+import type { Language } from '../../compiler/languages.ts';
+import type { CompileRequest, Diagnostic } from '../../compiler/result.ts';
 import { assignVersion, highestVersion, isNextVersion, nextVersions } from '../../compiler/version.ts';
 import { digestOf } from '../../machine/digest.ts';
 import { canonicalJson } from '../../proof/canonical-json.ts';

@@ -35,9 +35,14 @@ const tags = ['builds'];
 type Uses = { readonly builds: Builds; readonly damagedRows: DamagedRows };
 
 /** To be added in a scope of its own, in which bodies may be WebAssembly. */
-export function addBuildRoutes(app: Api, { builds, damagedRows }: Uses): void {
+export function addBuildRoutes(app: Api, uses: Uses): void {
   app.addContentTypeParser('application/wasm', { parseAs: 'buffer', bodyLimit }, (_request, body, done) => done(null, body));
+  addPushRoute(app, uses);
+  addListRoutes(app, uses);
+  addSingleBuildRoutes(app, uses);
+}
 
+function addPushRoute(app: Api, { builds }: Uses): void {
   app.post(
     '/v1/modules/:module/builds',
     {
@@ -88,7 +93,9 @@ export function addBuildRoutes(app: Api, { builds, damagedRows }: Uses): void {
       return reply.status(status).header('location', location).send(build);
     },
   );
+}
 
+function addListRoutes(app: Api, { builds, damagedRows }: Uses): void {
   app.get(
     '/v1/modules',
     {
@@ -133,7 +140,9 @@ export function addBuildRoutes(app: Api, { builds, damagedRows }: Uses): void {
       return sendPage(request, reply, page, { kind: 'build', schema: Build, idOf: ({ id }) => id, toItem: toBuild, damagedRows });
     },
   );
+}
 
+function addSingleBuildRoutes(app: Api, { builds }: Uses): void {
   app.get(
     '/v1/modules/:module/builds/:version',
     {

@@ -1,6 +1,8 @@
 // Builds and modules in the API.
 
 import { z } from 'zod';
+import { languages, sourceFeatures, sourceLanguages } from '../../compiler/languages.ts';
+import { concurrencies } from '../../compiler/result.ts';
 import { exampleBuild, exampleIdentity, exampleInterface, exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { Interface } from '../../protocol/interface.ts';
@@ -27,15 +29,15 @@ export const moduleParameter = z.object({ module: ModuleName.describe('Name of t
 export const buildParameters = moduleParameter.extend({ version: version.describe('Version of the build.') });
 
 export const Concurrency = z
-  .enum(['shared', 'exclusive'])
+  .enum(concurrencies)
   .meta({ id: 'Concurrency' })
   .describe(
     'Whether several threads of a device may be inside the module at once. `exclusive`: one access at a time; others wait. Default: `exclusive` for a prebuilt module that has an allocator for one thread, else `shared`.',
   );
 
 const features = z
-  .array(z.enum(['simd']).meta({ id: 'SourceFeature' }))
-  .max(1)
+  .array(z.enum(sourceFeatures).meta({ id: 'SourceFeature' }))
+  .max(sourceFeatures.length)
   .describe('WebAssembly features to enable for an AssemblyScript source. WAT and prebuilt modules have them always.');
 
 export const NewBuild = z
@@ -44,7 +46,7 @@ export const NewBuild = z
       'Semantic version of the build (semver.org); a version never changes. Or `next-major`, `next-minor` or `next-patch`: the version after the highest that the module has, 1.0.0 for its first.',
     ),
     language: z
-      .enum(['assemblyscript', 'wat'])
+      .enum(sourceLanguages)
       .meta({ id: 'SourceLanguage' })
       .describe('Language of the source. Prebuilt modules are sent as `application/wasm`, with the version in the query.'),
     source: z.string().min(1).max(sourceLimit),
@@ -67,7 +69,7 @@ export const Build = z
     id: identifier('build'),
     module: z.string(),
     version,
-    language: z.enum(['assemblyscript', 'wat', 'wasm']).meta({ id: 'BuildLanguage' }),
+    language: z.enum(languages).meta({ id: 'BuildLanguage' }),
     compiler: z.string().meta({ examples: ['assemblyscript 0.28.20'] }),
     sourceDigest: z.string().describe('SHA-256 of what was compiled.'),
     options: z

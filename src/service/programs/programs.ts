@@ -2,7 +2,7 @@
 
 import type { Compiler } from '../../compiler/compiler.ts';
 import type { Addressing, Recovery } from '../../protocol/agent.ts';
-import { ProgramStatistics } from '../../protocol/device-state.ts';
+import { endedProgramStates, ProgramStatistics } from '../../protocol/device-state.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import type { FunctionType, ValueType } from '../../protocol/interface.ts';
 import { Interface } from '../../protocol/interface.ts';
@@ -41,7 +41,8 @@ export type NewProgramRequest = {
 };
 
 /** `starting` and `stopping` wait for the device. */
-type ProgramState = 'starting' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
+export const programStates = ['starting', 'running', 'stopping', ...endedProgramStates] as const;
+type ProgramState = (typeof programStates)[number];
 export type ProgramView = { readonly program: ProgramRecord; readonly state: ProgramState; readonly statistics: ProgramStatistics | null };
 
 type Uses = { readonly store: Store; readonly compiler: Compiler; readonly signingKeys: SigningKeys };

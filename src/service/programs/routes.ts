@@ -16,7 +16,13 @@ const tags = ['programs'];
 
 type Uses = { readonly programs: Programs; readonly damagedRows: DamagedRows };
 
-export function addProgramRoutes(app: Api, { programs, damagedRows }: Uses): void {
+export function addProgramRoutes(app: Api, uses: Uses): void {
+  addStartRoute(app, uses);
+  addReadingRoutes(app, uses);
+  addStopRoute(app, uses);
+}
+
+function addStartRoute(app: Api, { programs }: Uses): void {
   app.post(
     '/v1/devices/:device/programs',
     {
@@ -43,7 +49,9 @@ export function addProgramRoutes(app: Api, { programs, damagedRows }: Uses): voi
       return reply.status(status).header('location', location).send(body);
     },
   );
+}
 
+function addReadingRoutes(app: Api, { programs, damagedRows }: Uses): void {
   app.get(
     '/v1/devices/:device/programs',
     {
@@ -85,7 +93,9 @@ export function addProgramRoutes(app: Api, { programs, damagedRows }: Uses): voi
     },
     async ({ params: { device, program } }) => toProgram(await programs.view(device, program)),
   );
+}
 
+function addStopRoute(app: Api, { programs }: Uses): void {
   app.post(
     '/v1/devices/:device/programs/:program/stop',
     {

@@ -8,6 +8,7 @@ import { DisplayName, ExportName, exampleIdentifier, ModuleName } from '../../pr
 import { FunctionType } from '../../protocol/interface.ts';
 import { count, identifier, pageOf, pageQuery, timestamp } from '../http/common-schemas.ts';
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
+import { programStates } from './programs.ts';
 
 export const programParameters = z.object({ device: identifier('device'), program: identifier('program') });
 
@@ -48,7 +49,7 @@ export const NewProgram = z
     ],
   });
 
-const ProgramState = z.enum(['starting', 'running', 'stopping', 'finished', 'stopped', 'failed']).meta({ id: 'ProgramState' });
+const ProgramState = z.enum(programStates).meta({ id: 'ProgramState' });
 
 const microseconds = z.int().nonnegative();
 

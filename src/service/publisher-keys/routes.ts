@@ -14,7 +14,13 @@ const tags = ['publisher keys'];
 
 type Uses = { readonly publisherKeys: PublisherKeys; readonly damagedRows: DamagedRows };
 
-export function addPublisherKeyRoutes(app: Api, { publisherKeys, damagedRows }: Uses): void {
+export function addPublisherKeyRoutes(app: Api, uses: Uses): void {
+  addCreationRoute(app, uses);
+  addReadingRoutes(app, uses);
+  addRevocationRoute(app, uses);
+}
+
+function addCreationRoute(app: Api, { publisherKeys }: Uses): void {
   app.post(
     '/v1/publisher-keys',
     {
@@ -35,7 +41,9 @@ export function addPublisherKeyRoutes(app: Api, { publisherKeys, damagedRows }: 
       return reply.status(status).header('location', location).send(body);
     },
   );
+}
 
+function addReadingRoutes(app: Api, { publisherKeys, damagedRows }: Uses): void {
   app.get(
     '/v1/publisher-keys',
     {
@@ -76,7 +84,9 @@ export function addPublisherKeyRoutes(app: Api, { publisherKeys, damagedRows }: 
     },
     async ({ params }) => toPublisherKey(await publisherKeys.find(params.publisherKey)),
   );
+}
 
+function addRevocationRoute(app: Api, { publisherKeys }: Uses): void {
   app.post(
     '/v1/publisher-keys/:publisherKey/revoke',
     {

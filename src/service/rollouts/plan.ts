@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { ceilingOf, divideFractions, fractionOf, multiplyFractions } from '../../protocol/fraction.ts';
 import { DisplayName } from '../../protocol/identifiers.ts';
-import { LoadPolicy } from '../../protocol/load-report.ts';
+import { LoadTerms } from '../loads/batches.ts';
 import { weekdays } from './schedule-window.ts';
 
 /** The bounds of what may be asked for. */
@@ -118,6 +118,9 @@ export const OnFailure = z
   .meta({ id: 'OnFailure' });
 export type OnFailure = z.infer<typeof OnFailure>;
 
+/** Where a rollout of the module that has not ended has some of the devices. */
+export const WhenBusy = z.enum(['refuse', 'queue']);
+
 /** Which devices: those that were named, that have the labels, or all; of these, those that run some versions. */
 export const RolloutSelector = z.object({
   /** How many were named; they are the rollout's devices. */
@@ -144,14 +147,14 @@ export const RolloutPlan = z.object({
   name: DisplayName.nullable(),
   selector: RolloutSelector,
   waves: z.array(WavePlan).min(1).max(rolloutLimits.waves),
-  terms: LoadPolicy.extend({ deadlineSeconds: z.int(), supersede: z.boolean() }),
+  terms: LoadTerms,
   devicesInFlight: z.int().min(1),
   loadsPerMinute: z.int().min(1).nullable(),
   onFailure: OnFailure,
   rollbackDeadlineSeconds: z.int(),
   startAt: z.iso.datetime().nullable(),
   window: ScheduleWindow.nullable(),
-  whenBusy: z.enum(['refuse', 'queue']),
+  whenBusy: WhenBusy,
 });
 export type RolloutPlan = z.infer<typeof RolloutPlan>;
 

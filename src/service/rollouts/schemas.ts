@@ -6,18 +6,19 @@ import { DisplayName, exampleIdentifier, Labels, ModuleName, Timestamp } from '.
 import { examplePolicy, SimilarityPolicy, VersionPolicy } from '../../protocol/load-report.ts';
 import { count, DamagedItem, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
+import { verdicts } from '../loads/forecast.ts';
 import { LoadOutcome } from '../loads/schemas.ts';
 import {
   drainingWhereItIsAsked,
   namingALabel,
-  policyShape,
+  Policy,
   reasonedWhereItIsADowngrade,
   selectorShape,
   termsShape,
 } from '../loads/terms-schemas.ts';
 import { Measured } from './measurement.ts';
-import { OnFailure, rolloutLimits, ScheduleWindow, Thresholds, ThresholdsAsked, usualThresholds } from './plan.ts';
-import { rolloutStates, waitingReasons, waveStates } from './steps.ts';
+import { OnFailure, rolloutLimits, ScheduleWindow, Thresholds, ThresholdsAsked, usualThresholds, WhenBusy } from './plan.ts';
+import { rolloutDeviceStates, rolloutStates, waitingReasons, waveStates } from './steps.ts';
 
 export const rolloutParameter = z.object({ rollout: identifier('rollout') });
 
@@ -98,12 +99,9 @@ export const NewRollout = namingALabel(
         dynamicUntil: Timestamp.optional()
           .describe('Until when devices join, RFC 3339; left out: until an operator closes the rollout to devices.')
           .meta({ examples: [exampleTimes.deadline] }),
-        whenBusy: z
-          .enum(['refuse', 'queue'])
-          .default('refuse')
-          .describe(
-            'Where a rollout of the module that has not ended has some of the devices: whether this one is refused, or waits for it.',
-          ),
+        whenBusy: WhenBusy.default('refuse').describe(
+          'Where a rollout of the module that has not ended has some of the devices: whether this one is refused, or waits for it.',
+        ),
         ...termsShape,
         deadlineSeconds: z
           .int()
@@ -320,7 +318,7 @@ export const Rollout = z
     waves: z.array(Wave),
     tally: DeviceTally,
     onFailure: OnFailure,
-    ...policyShape,
+    ...Policy.shape,
     supersede: z.boolean(),
     deadlineSeconds: count,
     rollbackDeadlineSeconds: count,
@@ -333,7 +331,7 @@ export const Rollout = z
       .nullable()
       .describe('Until when devices that match join; null where none do, or as long as the rollout is open.'),
     isJoinable: z.boolean().describe('Whether devices that match now join it.'),
-    whenBusy: z.enum(['refuse', 'queue']),
+    whenBusy: WhenBusy,
     rollbackOf: identifier('rollout').nullable().describe('The rollout whose devices it takes back.'),
     rolledBackBy: identifier('rollout').nullable().describe('The rollout that takes its devices back.'),
     requestedAt: timestamp,
@@ -358,7 +356,7 @@ export const rolloutQuery = z.strictObject({
     .meta({ examples: ['running'] }),
 });
 
-const RolloutDeviceState = z.enum(['waiting', 'loading', 'loaded', 'failed', 'skipped']).meta({ id: 'RolloutDeviceState' });
+const RolloutDeviceState = z.enum(rolloutDeviceStates).meta({ id: 'RolloutDeviceState' });
 
 const exampleDevice = {
   device: exampleIdentifier('device'),
@@ -453,18 +451,7 @@ export const RolloutPreview = z
           wave: z.int().min(1).nullable().describe('Null: it has the version, and is left out.'),
           currentVersion: version.nullable(),
           isReachable: z.boolean(),
-          verdict: z
-            .enum([
-              'would-install',
-              'would-replace',
-              'already-there',
-              'refused-not-newer',
-              'refused-dissimilar',
-              'refused-image',
-              'out-of-memory',
-            ])
-            .describe('What its load would come to, as far as the service knows.')
-            .meta({ id: 'ForecastVerdict' }),
+          verdict: z.enum(verdicts).describe('What its load would come to, as far as the service knows.').meta({ id: 'ForecastVerdict' }),
           reason: z.string().nullable().describe('Why it would be refused, in the words of the device.'),
         })
         .meta({ id: 'PreviewedDevice' }),

@@ -4,6 +4,7 @@ import type { OrderOf } from '../../protocol/agent.ts';
 import { DeviceState } from '../../protocol/device-state.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
 import type { Records } from '../database/records.ts';
+import { isLoaded } from '../history/stays.ts';
 import type { LoadEnd } from '../loads/repository.ts';
 import { callersOf, nobody } from './callers.ts';
 import { baselineOf } from './measurement.ts';
@@ -21,10 +22,10 @@ type Reported = {
 export async function settleReported(records: Records, order: OrderOf<'load'>, { result, state, at, isLate }: Reported): Promise<void> {
   const { load: loadId, module, version, device } = order;
   const { outcome, reason, interrupted, previous } = result;
-  const isLoaded = outcome === 'installed' || outcome === 'replaced' || outcome === 'replaced-interrupting';
+  const hasLoaded = isLoaded(result);
   // An earlier load of the same rollout may have brought it after that had expired.
-  const isThereAlready = !isLoaded && previous?.version === version;
-  if (!isLoaded && !isThereAlready) {
+  const isThereAlready = !hasLoaded && previous?.version === version;
+  if (!hasLoaded && !isThereAlready) {
     if (!isLate) await records.rollouts.settle({ loadId, state: 'failed', outcome, reason }, null);
     return;
   }
@@ -38,7 +39,7 @@ export async function settleReported(records: Records, order: OrderOf<'load'>, {
   const baseline = baselineOf(state, swap, state.programs.length === 0 ? nobody : await callersOf(records, device, module));
   const arrival = { interrupted, loadedAt: at, baseline };
   const versionBefore = async () => {
-    if (isLoaded) return { previousVersion };
+    if (hasLoaded) return { previousVersion };
     // Who had it before the rollout came keeps it when that is rolled back.
     return (await records.rollouts.attemptsOf(loadId)) > 1 ? {} : { previousVersion: version };
   };

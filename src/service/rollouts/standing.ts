@@ -9,10 +9,19 @@ import { allowanceOf } from './pace.ts';
 import { RolloutPlan, type WavePlan } from './plan.ts';
 import type { DeviceCount, RolloutRecord, RolloutWaveRecord } from './repository.ts';
 import { isOpen } from './schedule-window.ts';
-import { nextStep, type RolloutState, rolloutStates, type Standing, type Step, type WaveState, waveStates } from './steps.ts';
+import {
+  nextStep,
+  type RolloutDeviceState,
+  type RolloutState,
+  rolloutStates,
+  type Standing,
+  type Step,
+  type WaveState,
+  waveStates,
+} from './steps.ts';
 
 /** What the devices of a wave, or of a rollout, are at. */
-type Tally = Readonly<Record<'waiting' | 'loading' | 'loaded' | 'failed' | 'skipped', number>>;
+type Tally = Readonly<Record<RolloutDeviceState, number>>;
 
 export type WaveView = {
   readonly number: number;

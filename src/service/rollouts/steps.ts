@@ -15,6 +15,8 @@ export const rolloutStates = [
   'rolled-back',
 ] as const;
 export type RolloutState = (typeof rolloutStates)[number];
+export const rolloutDeviceStates = ['waiting', 'loading', 'loaded', 'failed', 'skipped'] as const;
+export type RolloutDeviceState = (typeof rolloutDeviceStates)[number];
 export const waveStates = ['waiting', 'awaiting-approval', 'loading', 'soaking', 'failed', 'passed'] as const;
 export type WaveState = (typeof waveStates)[number];
 

@@ -14,7 +14,13 @@ const tags = ['signature policies'];
 
 type Uses = { readonly signaturePolicies: SignaturePolicies; readonly damagedRows: DamagedRows };
 
-export function addSignaturePolicyRoutes(app: Api, { signaturePolicies, damagedRows }: Uses): void {
+export function addSignaturePolicyRoutes(app: Api, uses: Uses): void {
+  addCreationRoute(app, uses);
+  addReadingRoutes(app, uses);
+  addChangingRoutes(app, uses);
+}
+
+function addCreationRoute(app: Api, { signaturePolicies }: Uses): void {
   app.post(
     '/v1/signature-policies',
     {
@@ -39,7 +45,9 @@ export function addSignaturePolicyRoutes(app: Api, { signaturePolicies, damagedR
       return reply.status(status).header('location', location).send(body);
     },
   );
+}
 
+function addReadingRoutes(app: Api, { signaturePolicies, damagedRows }: Uses): void {
   app.get(
     '/v1/signature-policies',
     {
@@ -89,7 +97,9 @@ export function addSignaturePolicyRoutes(app: Api, { signaturePolicies, damagedR
       return isKnownBy(headers, etag) ? reply.status(304).send(null) : reply.send(policy);
     },
   );
+}
 
+function addChangingRoutes(app: Api, { signaturePolicies }: Uses): void {
   app.put(
     '/v1/signature-policies/:signaturePolicy',
     {

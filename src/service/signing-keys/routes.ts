@@ -17,21 +17,6 @@ const tags = ['signing keys'];
 type Uses = { readonly signingKeys: SigningKeys; readonly damagedRows: DamagedRows };
 
 export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses): void {
-  const toSigningKey = ({ id, keyId, publicKey, createdAt, retiredAt, endorsement }: SigningKeyRecord): z.infer<typeof SigningKey> => ({
-    id,
-    keyId: Digest.parse(keyId),
-    publicKey,
-    verifierKey: verifierKeyOf(signingKeys.origin, { keyId, pem: publicKey }),
-    createdAt: createdAt.toISOString(),
-    retiredAt: retiredAt?.toISOString() ?? null,
-    endorsement: endorsement === null ? null : SignedStatement.parse(endorsement),
-  });
-  const toCreated = (record: SigningKeyRecord): Making<201, z.infer<typeof SigningKey>> => ({
-    status: 201,
-    location: `/v1/signing-keys/${record.id}`,
-    body: toSigningKey(record),
-  });
-
   app.post(
     '/v1/signing-keys',
     {
@@ -47,7 +32,10 @@ export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses
       },
     },
     async (request, reply) => {
-      const { status, location, body } = toCreated(await signingKeys.rotate(requesterOf(request), (made) => toAnswer(toCreated(made))));
+      const { status, location, body } = toCreated(
+        await signingKeys.rotate(requesterOf(request), (made) => toAnswer(toCreated(made, signingKeys.origin))),
+        signingKeys.origin,
+      );
       return reply.status(status).header('location', location).send(body);
     },
   );
@@ -70,7 +58,7 @@ export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses
         kind: 'signing key',
         schema: SigningKey,
         idOf: ({ id }) => id,
-        toItem: toSigningKey,
+        toItem: (record) => toSigningKey(record, signingKeys.origin),
         damagedRows,
       });
     },
@@ -88,6 +76,25 @@ export function addSigningKeyRoutes(app: Api, { signingKeys, damagedRows }: Uses
         response: { 200: SigningKey.describe('The key, without its private part.'), ...problems('not-found') },
       },
     },
-    async ({ params }) => toSigningKey(await signingKeys.find(params.signingKey)),
+    async ({ params }) => toSigningKey(await signingKeys.find(params.signingKey), signingKeys.origin),
   );
+}
+
+function toCreated(record: SigningKeyRecord, origin: string): Making<201, z.infer<typeof SigningKey>> {
+  return { status: 201, location: `/v1/signing-keys/${record.id}`, body: toSigningKey(record, origin) };
+}
+
+function toSigningKey(
+  { id, keyId, publicKey, createdAt, retiredAt, endorsement }: SigningKeyRecord,
+  origin: string,
+): z.infer<typeof SigningKey> {
+  return {
+    id,
+    keyId: Digest.parse(keyId),
+    publicKey,
+    verifierKey: verifierKeyOf(origin, { keyId, pem: publicKey }),
+    createdAt: createdAt.toISOString(),
+    retiredAt: retiredAt?.toISOString() ?? null,
+    endorsement: endorsement === null ? null : SignedStatement.parse(endorsement),
+  };
 }

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { useId, useRef, useState } from 'preact/hooks';
+import { sourceLanguages } from '../../../src/client/choices.ts';
 import type { Schemas } from '../../../src/client/client.ts';
 import { languagesByExtension, pushBuild } from '../../../src/client/push-build.ts';
 import { buildPath } from '../../navigation/paths.ts';
@@ -19,7 +20,6 @@ import './builds.css';
 const prebuiltLimit = 4 * 1024 * 1024;
 const sourceLimit = 1024 * 1024;
 
-const sourceLanguages = ['assemblyscript', 'wat'] as const;
 const nextVersions = ['next-patch', 'next-minor', 'next-major'];
 
 type Diagnostic = Schemas['Diagnostic'];

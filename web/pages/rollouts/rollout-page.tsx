@@ -9,6 +9,7 @@ import { Module } from '../../parts/module.tsx';
 import { PageHead } from '../../parts/page-head.tsx';
 import { Panel } from '../../parts/panel.tsx';
 import { Shown } from '../../parts/shown.tsx';
+import { policyText } from '../../parts/terms.tsx';
 import { clockText, Moment } from '../../parts/times.tsx';
 import { useSignedIn } from '../../session/session.tsx';
 import { type Decision, DecisionDialog, decisionsOn, labelOf, mainDecision } from './decisions.tsx';
@@ -122,7 +123,7 @@ function Standing({ rollout }: { readonly rollout: Rollout }) {
 }
 
 function Facts({ rollout }: { readonly rollout: Rollout }) {
-  const { module, version, tally, strategy, invalidation, similarityPolicy, versionPolicy, downgradeReason, onFailure } = rollout;
+  const { module, version, tally, downgradeReason, onFailure } = rollout;
   const { requestedAt, requestedBy, startedAt, endedAt } = rollout;
   return (
     <dl class="rollout-facts">
@@ -152,9 +153,7 @@ function Facts({ rollout }: { readonly rollout: Rollout }) {
       </div>
       <div>
         <dt>How</dt>
-        <dd class="code">
-          {strategy}, {invalidation}, {versionPolicy}, similarity {similarityPolicy}
-        </dd>
+        <dd class="code">{policyText(rollout)}</dd>
       </div>
       {downgradeReason !== null && (
         <div>

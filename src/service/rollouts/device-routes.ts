@@ -1,0 +1,182 @@
+// /v1/rollouts/{rollout}/devices and /report: what becomes of each device of a rollout.
+
+import { Readable } from 'node:stream';
+import { z } from 'zod';
+import { DamagedItem, type DamagedRows } from '../database/damaged-rows.ts';
+import { csvLine } from '../http/csv.ts';
+import { pageByNumber, sendPage } from '../http/pages.ts';
+import { problems } from '../http/problem-schemas.ts';
+import { type Api, sendRaw } from '../http/route.ts';
+import type { DeviceFigures } from './figures.ts';
+import type { Rollouts } from './rollouts.ts';
+import { toRollout } from './routes.ts';
+import {
+  type Rollout,
+  RolloutDevice,
+  RolloutDevicePage,
+  RolloutReport,
+  reportQuery,
+  rolloutDeviceQuery,
+  rolloutParameter,
+} from './schemas.ts';
+
+const tags = ['rollouts'];
+
+const csvColumns = [
+  'device',
+  'deviceName',
+  'wave',
+  'state',
+  'version',
+  'previousVersion',
+  'attempts',
+  'load',
+  'outcome',
+  'reason',
+  'interruptedAccesses',
+  'loadedAt',
+  'calls',
+  'failedCalls',
+  'p99Microseconds',
+  'abiViolations',
+  'callsBefore',
+  'failedCallsBefore',
+  'p99MicrosecondsBefore',
+];
+
+type Uses = { readonly rollouts: Rollouts; readonly damagedRows: DamagedRows };
+
+export function addRolloutDeviceRoutes(app: Api, { rollouts, damagedRows }: Uses): void {
+  app.get(
+    '/v1/rollouts/:rollout/devices',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'listRolloutDevices',
+        tags,
+        summary: 'List the devices of a rollout',
+        params: rolloutParameter,
+        querystring: rolloutDeviceQuery,
+        response: { 200: RolloutDevicePage.describe('Devices, in the order in which they get the build.'), ...problems('not-found') },
+      },
+    },
+    async (request, reply) => {
+      const { wave, state } = request.query;
+      const page = await rollouts.devices({ rolloutId: request.params.rollout, wave, state }, pageByNumber(request));
+      return sendPage(request, reply, page, {
+        kind: 'rollout device',
+        schema: RolloutDevice,
+        idOf: ({ device }) => device.deviceId,
+        toItem: toDevice,
+        damagedRows,
+      });
+    },
+  );
+
+  app.get(
+    '/v1/rollouts/:rollout/report',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        operationId: 'getRolloutReport',
+        tags,
+        summary: 'Get what has become of every device of a rollout',
+        description: 'At any time; final when the rollout has ended.',
+        params: rolloutParameter,
+        querystring: reportQuery,
+        response: {
+          200: {
+            description: 'The report.',
+            content: {
+              'application/json': { schema: RolloutReport },
+              'text/csv': {
+                schema: z
+                  .string()
+                  .describe(`Columns: ${csvColumns.join(', ')}.`)
+                  .meta({ examples: [`${csvColumns.join(',')}\r\n`] }),
+              },
+            },
+          },
+          ...problems('not-found'),
+        },
+      },
+    },
+    async ({ params, query }, reply) => {
+      const rollout = toRollout(await rollouts.view(params.rollout));
+      const devices = rollouts.report(params.rollout);
+      const [type, lines] =
+        query.format === 'csv'
+          ? ['text/csv; charset=utf-8', csvOf(devices)]
+          : ['application/json; charset=utf-8', jsonOf(rollout, devices)];
+      return sendRaw(reply.status(200).header('content-type', type), Readable.from(bytesOf(lines), { objectMode: false }));
+    },
+  );
+}
+
+function toDevice({ device, measured }: DeviceFigures): z.infer<typeof RolloutDevice> {
+  const { shape } = RolloutDevice;
+  const { deviceId, name, position, wave, version, previousVersion, attempts, loadId, reason, interrupted, loadedAt } = device;
+  return {
+    device: deviceId,
+    deviceName: name,
+    position,
+    wave,
+    version,
+    previousVersion,
+    state: shape.state.parse(device.state),
+    attempts,
+    load: loadId,
+    outcome: shape.outcome.parse(device.outcome),
+    reason,
+    interruptedAccesses: interrupted,
+    loadedAt: loadedAt?.toISOString() ?? null,
+    measured,
+  };
+}
+
+async function* csvOf(devices: AsyncIterable<DeviceFigures | DamagedItem>): AsyncGenerator<string> {
+  yield csvLine(csvColumns);
+  for await (const one of devices) {
+    if (one instanceof DamagedItem) {
+      const cells: Readonly<Record<string, string>> = { device: one.id, reason: `the stored row is damaged: ${one.fault}` };
+      yield csvLine(csvColumns.map((column) => cells[column] ?? null));
+      continue;
+    }
+    const { measured, ...device } = toDevice(one);
+    yield csvLine([
+      device.device,
+      device.deviceName,
+      device.wave,
+      device.state,
+      device.version,
+      device.previousVersion,
+      device.attempts,
+      device.load,
+      device.outcome,
+      device.reason,
+      device.interruptedAccesses,
+      device.loadedAt,
+      ...[measured?.calls, measured?.failedCalls, measured?.p99Microseconds, measured?.abiViolations],
+      ...[measured?.before.calls, measured?.before.failedCalls, measured?.before.p99Microseconds],
+    ]);
+  }
+}
+
+async function* jsonOf(rollout: Rollout, devices: AsyncIterable<DeviceFigures | DamagedItem>): AsyncGenerator<string> {
+  yield `{"rollout":${JSON.stringify(rollout)},"devices":[`;
+  let separator = '';
+  const damaged: { readonly id: string; readonly fault: string }[] = [];
+  for await (const device of devices) {
+    if (device instanceof DamagedItem) {
+      damaged.push({ id: device.id, fault: device.fault });
+      continue;
+    }
+    yield `${separator}${JSON.stringify(toDevice(device))}`;
+    separator = ',';
+  }
+  yield `],"damaged":${JSON.stringify(damaged)}}`;
+}
+
+async function* bytesOf(texts: AsyncIterable<string>): AsyncGenerator<Buffer> {
+  for await (const text of texts) yield Buffer.from(text);
+}

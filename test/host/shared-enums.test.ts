@@ -1,0 +1,34 @@
+// The machine imports nothing and the protocol does not import the machine: what both name is listed in each. `tsc` compares the types here, and the test the values.
+
+import { expect, expectTypeOf, test } from 'vitest';
+import type { AbiViolation } from '../../src/machine/device.ts';
+import type * as machine from '../../src/machine/load-report.ts';
+import type { ProgramStatistics, Recovery } from '../../src/machine/program.ts';
+import { ValueType } from '../../src/machine/stamp.ts';
+import type { TaintReason } from '../../src/machine/taint.ts';
+import type { Addressing } from '../../src/machine/verified-image.ts';
+import type * as agent from '../../src/protocol/agent.ts';
+import type { DeviceState } from '../../src/protocol/device-state.ts';
+import * as protocol from '../../src/protocol/interface.ts';
+import type { LoadPolicy, LoadReport } from '../../src/protocol/load-report.ts';
+
+// The policies of a load.
+expectTypeOf<machine.Strategy>().toEqualTypeOf<LoadPolicy['strategy']>();
+expectTypeOf<machine.Invalidation>().toEqualTypeOf<LoadPolicy['invalidation']>();
+expectTypeOf<machine.VersionPolicy>().toEqualTypeOf<LoadPolicy['versionPolicy']>();
+expectTypeOf<machine.SimilarityPolicy>().toEqualTypeOf<LoadPolicy['similarityPolicy']>();
+
+// Its outcomes and steps; a host reports `expired` without the device.
+expectTypeOf<machine.Outcome | 'expired'>().toEqualTypeOf<LoadReport['outcome']>();
+expectTypeOf<machine.StepName>().toEqualTypeOf<LoadReport['steps'][number]['step']>();
+expectTypeOf<TaintReason>().toEqualTypeOf<NonNullable<NonNullable<LoadReport['previous']>['tainted']>['reason']>();
+
+// Programs.
+expectTypeOf<Recovery>().toEqualTypeOf<agent.Recovery>();
+expectTypeOf<Addressing>().toEqualTypeOf<agent.Addressing>();
+expectTypeOf<ProgramStatistics['state']>().toEqualTypeOf<DeviceState['programs'][number]['state']>();
+expectTypeOf<AbiViolation['flag']>().toEqualTypeOf<DeviceState['abiViolations']['newest'][number]['flag']>();
+
+test('the value types of interfaces are the same in the machine and in the protocol', () => {
+  expect(ValueType.options).toEqual(protocol.ValueType.options);
+});
