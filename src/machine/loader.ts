@@ -251,8 +251,7 @@ function carryState(processor: Processor, previous: LoadedImage, loaded: LoadedI
   });
   if (!hasBoth) return null;
   const transfer = new StateTransfer();
-  processor.stateTransfer = transfer;
-  try {
+  return processor.transferState(transfer, () => {
     try {
       processor.runAtomically(() => previous.exported(stateExports.save)?.(), previous.record);
     } catch (error) {
@@ -261,9 +260,7 @@ function carryState(processor: Processor, previous: LoadedImage, loaded: LoadedI
     }
     processor.runAtomically(() => loaded.exported(stateExports.restore)?.(), loaded.record);
     return transfer.length;
-  } finally {
-    processor.stateTransfer = null;
-  }
+  });
 }
 
 /** Operation 260: an error is injected into every access inside the old image, aimed at each thread's outermost, or at its program's. */
