@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { Entry, type EntryRequest } from './entry.ts';
 import type { DriverImage, Image } from './image.ts';
 import { LimitError } from './limit.ts';
-import { type Invalidation, type LoadReport, type SimilarityPolicy, StepRecorder, type Strategy } from './load-report.ts';
+import type { Invalidation, LoadReport, SimilarityPolicy, Strategy } from './load-report.ts';
+import type { DeviceThread, LoadRequest } from './load-request.ts';
 import type { LoadedImage } from './loaded-image.ts';
-import { type DeviceThread, type LoadRequest, runIsolationWorkflow } from './loader.ts';
+import { runIsolationWorkflow } from './loader.ts';
 import { type Linked, ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
 import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, type ProgramSurroundings } from './program.ts';
@@ -140,7 +141,8 @@ export class Device {
     const { versionPolicy = 'newer' } = options;
     const isDowngrade = typeof versionPolicy !== 'string';
     return this.#inTurn(() =>
-      this.#load(options.image, {
+      this.#load({
+        image: options.image,
         signedBy: options.signedBy ?? [],
         strategy: options.strategy ?? 'inject',
         drainMilliseconds: options.drainMilliseconds ?? usualDrain,
@@ -162,7 +164,7 @@ export class Device {
       downgradeReason: null,
       similarityPolicy: 'off',
     } as const;
-    return this.#inTurn(() => this.#load(image, { ...usual, versionPolicy: 'any' }));
+    return this.#inTurn(() => this.#load({ image, ...usual, versionPolicy: 'any' }));
   }
 
   /**
@@ -304,11 +306,7 @@ export class Device {
     return result;
   }
 
-  async #load(image: Image, how: Omit<LoadRequest, 'image'>): Promise<LoadReport> {
-    if (image.kind !== 'module')
-      return this.#refuseImage(image, `${image.digest} is a program's driver, not a module's image`, how.signedBy);
-    // Callers from JavaScript are not checked by the type.
-    if (!isVerified(image)) return this.#refuseImage(image, unverified(image), how.signedBy);
+  #load(request: LoadRequest<Image>): Promise<LoadReport> {
     return runIsolationWorkflow(
       {
         processor: this.#processor,
@@ -319,19 +317,8 @@ export class Device {
         holders: (record) => [...this.#programs.values()].filter((program) => program.isHolding(record)).map(({ id }) => id),
         retired: this.#retired,
       },
-      { image, ...how },
+      request,
     );
-  }
-
-  #refuseImage(image: Image, reason: string, signedBy: readonly string[]): LoadReport {
-    const recorder = new StepRecorder(() => this.#processor.time.now());
-    const { module, version } = image.stamp;
-    recorder.record('received', { module, version, image: image.digest, bytes: image.bytes, signedBy: [...signedBy] });
-    recorder.record('refused', { reason });
-    const microseconds = recorder.elapsed;
-    recorder.record('completed', { outcome: 'refused-image', microseconds });
-    const { steps } = recorder;
-    return { outcome: 'refused-image', reason, previous: null, current: null, interrupted: 0, retried: 0, failed: 0, microseconds, steps };
   }
 
   #delete(module: string, interrupt: boolean): { readonly report: DeletionReport; readonly image: LoadedImage | null } {
