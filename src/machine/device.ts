@@ -220,16 +220,6 @@ export class Device {
     await found.stop();
   }
 
-  /**
-   * Resolves when a program has ended, by itself or because it was stopped.
-   * @throws {ProgramError} when there is no such program.
-   */
-  async programEnded(program: string): Promise<void> {
-    const found = this.#programs.get(program);
-    if (found === undefined) throw new ProgramError(`the device has no program ${program}`);
-    await found.whenEnded;
-  }
-
   /** Findings of the ABI test: programs that held on to the address of code that had gone, in the order of their last faults. */
   abiViolations(): AbiViolation[] {
     return [...this.#violations.values()];

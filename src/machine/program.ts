@@ -132,11 +132,6 @@ export class Program implements ThreadOwner {
     return this.#threads.size > 0;
   }
 
-  /** Resolves when its threads have ended. */
-  get whenEnded(): Promise<void> {
-    return this.#end.promise;
-  }
-
   /** Whether it keeps the address of that record's image, hard-coded. */
   isHolding(record: number): boolean {
     return this.isRunning && this.#pinnedRecord?.value === record;
