@@ -19,8 +19,8 @@ import { compilerLimits } from '../src/compiler/limits.ts';
 import { link } from '../src/compiler/link.ts';
 import { imageRecord, runningThread, tableEntry, threadBlock, workBetweenLooks } from '../src/machine/abi.ts';
 import { Device, Processor, readImage, type VerifiedImage, verifyImage } from '../src/machine/index.ts';
+import { functionOf } from '../src/machine/instance-exports.ts';
 import { KernelMemory } from '../src/machine/kernel-memory.ts';
-import { functionOf } from '../src/machine/processor.ts';
 import type { ValueType } from '../src/machine/stamp.ts';
 import { kernels, longInstructions, longInstructionsText, repetitions } from './kernels.ts';
 

@@ -1,6 +1,8 @@
 // Garbage collection between accesses: a collector that knows only one thread's stack may run only while no access is inside the image.
 
 import { allocationBudgetExport, imageRecord, memoryExport } from './abi.ts';
+import type { AtomicCalls } from './atomic-calls.ts';
+import type { Frames } from './frames.ts';
 import type { KernelMemory } from './kernel-memory.ts';
 import type { Thread } from './thread.ts';
 import { ThreadQueue } from './thread-queue.ts';
@@ -12,12 +14,11 @@ const holdLimit = 100;
 const minimumBudget = 16 * 1024;
 const budgetShare = 1 / 4;
 
-type Surroundings = {
+export type CollectionSurroundings = {
   readonly kernelMemory: KernelMemory;
   readonly time: Time;
-  /** How many accesses have entered an image, those that are held back included. */
-  entered(record: number): number;
-  runAtomically(run: () => unknown): void;
+  readonly frames: Frames;
+  readonly atomicCalls: AtomicCalls;
   /** Lets a thread run that has waited. */
   wake(thread: Thread): void;
 };
@@ -25,7 +26,7 @@ type Surroundings = {
 /** The collector of one instance of an image. */
 export class Collection {
   readonly record: number;
-  readonly #surroundings: Surroundings;
+  readonly #surroundings: CollectionSurroundings;
   readonly #collect: WebAssembly.ExportedFunction;
   readonly #budget: WebAssembly.Global;
   readonly #memory: WebAssembly.Memory;
@@ -35,7 +36,12 @@ export class Collection {
   #cancelHold: (() => void) | null = null;
 
   /** @throws {Error} when the instance lacks what an image with a collector exports. */
-  constructor(record: number, collect: WebAssembly.ExportedFunction, exports: WebAssembly.Instance['exports'], surroundings: Surroundings) {
+  constructor(
+    record: number,
+    collect: WebAssembly.ExportedFunction,
+    exports: WebAssembly.Instance['exports'],
+    surroundings: CollectionSurroundings,
+  ) {
     const [budget, memory] = [exports[allocationBudgetExport], exports[memoryExport]];
     if (!(budget instanceof WebAssembly.Global) || !(memory instanceof WebAssembly.Memory))
       throw new Error('the image has a collector without a budget or a memory: compile the source again');
@@ -73,9 +79,13 @@ export class Collection {
 
   /** Runs the collector if it is due and no access is inside; only between two slices. */
   runIfPossible(): void {
-    if (!this.isDue || this.#surroundings.entered(this.record) > this.#heldBack) return;
+    const { frames, atomicCalls } = this.#surroundings;
+    if (!this.isDue) return;
+    // Accesses that are held back have entered the image too.
+    const { counted, bypassing } = frames.referencesOf(this.record);
+    if (counted + bypassing > this.#heldBack) return;
     try {
-      this.#surroundings.runAtomically(() => this.#collect());
+      atomicCalls.run(() => this.#collect());
       this.#refill();
     } finally {
       this.#letIn();

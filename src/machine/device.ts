@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { Entry, type EntryRequest } from './entry.ts';
 import type { DriverImage, Image } from './image.ts';
 import { LimitError } from './limit.ts';
-import { type LoadReport, StepRecorder, type VersionPolicy } from './load-report.ts';
+import type { LoadReport, VersionPolicy } from './load-report.ts';
+import type { DeviceThread, LoadRequest } from './load-request.ts';
 import type { LoadedImage } from './loaded-image.ts';
-import { type DeviceThread, type LoadRequest, runIsolationWorkflow } from './loader.ts';
+import { runIsolationWorkflow } from './loader.ts';
 import { type Linked, ModuleTable } from './module-table.ts';
 import type { Processor } from './processor.ts';
 import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, type ProgramSurroundings } from './program.ts';
@@ -141,12 +142,12 @@ export class Device {
       typeof versionPolicy === 'string'
         ? { versionPolicy }
         : ({ versionPolicy: 'downgrade', downgradeReason: versionPolicy.downgrade } as const);
-    return this.#inTurn(() => this.#load(image, { ...defaultLoad, ...options, ...precedence }));
+    return this.#inTurn(() => this.#load({ image, ...defaultLoad, ...options, ...precedence }));
   }
 
   /** Puts a module back that was in memory before a reboot: the same workflow, without the comparison of versions. */
   restore(image: VerifiedImage): Promise<LoadReport> {
-    return this.#inTurn(() => this.#load(image, { ...defaultLoad, similarityPolicy: 'off', versionPolicy: 'any' }));
+    return this.#inTurn(() => this.#load({ image, ...defaultLoad, similarityPolicy: 'off', versionPolicy: 'any' }));
   }
 
   /**
@@ -200,16 +201,6 @@ export class Device {
     const found = this.#programs.get(program);
     if (found === undefined) throw new ProgramError(`the device has no program ${program}`);
     await found.stop();
-  }
-
-  /**
-   * Resolves when a program has ended, by itself or because it was stopped.
-   * @throws {ProgramError} when there is no such program.
-   */
-  async programEnded(program: string): Promise<void> {
-    const found = this.#programs.get(program);
-    if (found === undefined) throw new ProgramError(`the device has no program ${program}`);
-    await found.whenEnded;
   }
 
   /** Findings of the ABI test: programs that held on to the address of code that had gone, in the order of their last faults. */
@@ -288,11 +279,7 @@ export class Device {
     return result;
   }
 
-  async #load(image: Image, how: Omit<LoadRequest, 'image'>): Promise<LoadReport> {
-    if (image.kind !== 'module')
-      return this.#refuseImage(image, `${image.digest} is a program's driver, not a module's image`, how.signedBy);
-    // Callers from JavaScript are not checked by the type.
-    if (!isVerified(image)) return this.#refuseImage(image, unverified(image), how.signedBy);
+  #load(request: LoadRequest<Image>): Promise<LoadReport> {
     return runIsolationWorkflow(
       {
         processor: this.#processor,
@@ -303,19 +290,8 @@ export class Device {
         holders: (record) => [...this.#programs.values()].filter((program) => program.isHolding(record)).map(({ id }) => id),
         retired: this.#retired,
       },
-      { image, ...how },
+      request,
     );
-  }
-
-  #refuseImage(image: Image, reason: string, signedBy: readonly string[]): LoadReport {
-    const recorder = new StepRecorder(() => this.#processor.time.now());
-    const { module, version } = image.stamp;
-    recorder.record('received', { module, version, image: image.digest, bytes: image.bytes, signedBy: [...signedBy] });
-    recorder.record('refused', { reason });
-    const microseconds = recorder.elapsed;
-    recorder.record('completed', { outcome: 'refused-image', microseconds });
-    const { steps } = recorder;
-    return { outcome: 'refused-image', reason, previous: null, current: null, interrupted: 0, retried: 0, failed: 0, microseconds, steps };
   }
 
   #delete(module: string, interrupt: boolean): { readonly report: DeletionReport; readonly image: LoadedImage | null } {

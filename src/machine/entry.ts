@@ -2,8 +2,8 @@
 
 import { pinnedRecordExport } from './abi.ts';
 import type { DriverImage } from './image.ts';
+import { functionOf } from './instance-exports.ts';
 import { LimitError } from './limit.ts';
-import { functionOf } from './processor.ts';
 import { ProgramError, type ProgramSurroundings } from './program.ts';
 import type { ImportedFunction } from './stamp.ts';
 import { type Effect, type Ending, type Thread, type ThreadOwner, threadAim } from './thread.ts';

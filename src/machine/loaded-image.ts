@@ -2,9 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { entryImports, fuelExport, imageRecord, initializeExport, memoryExport } from './abi.ts';
+import type { Enterable } from './enterable.ts';
 import type { ModuleImage } from './image.ts';
+import { functionOf } from './instance-exports.ts';
 import type { MemoryReservation } from './memory-budget.ts';
-import { type Enterable, functionOf, type Processor } from './processor.ts';
+import type { Processor } from './processor.ts';
 import type { MemoryRange, RandomAccessMemory } from './random-access-memory.ts';
 import type { Stamp } from './stamp.ts';
 import { type Taint, type TaintReason, taintedAgain } from './taint.ts';

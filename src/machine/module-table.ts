@@ -1,6 +1,6 @@
 // A device's module table: module name → the image that is in memory now, in entries that the access stubs read at every call.
 
-import { entryNamespace, exportLimit, offsetNamespacePrefix, tableEntry } from './abi.ts';
+import { absentAddress, entryNamespace, exportLimit, offsetNamespacePrefix, tableEntry } from './abi.ts';
 import type { Image } from './image.ts';
 import { LimitError } from './limit.ts';
 import type { LoadedImage } from './loaded-image.ts';
@@ -76,7 +76,7 @@ export class ModuleTable {
     const entry = this.#entryOf(module);
     entry.previous = entry.current;
     entry.current = image;
-    this.#processor.writeEntry(entry.place, image && { address: image.range.firstSlot, record: image.record });
+    this.#write(entry.place, image);
   }
 
   /**
@@ -102,6 +102,13 @@ export class ModuleTable {
     this.#entries.clear();
   }
 
+  /** Writes an entry: where no image is, every fetch is past the end of every table. */
+  #write(place: number, image: LoadedImage | null): void {
+    const { kernelMemory, absentRecord } = this.#processor;
+    kernelMemory.words[(place + tableEntry.address) >> 2] = image?.range.firstSlot ?? absentAddress;
+    kernelMemory.words[(place + tableEntry.record) >> 2] = image?.record ?? absentRecord;
+  }
+
   /** @param also Images that are being linked. */
   #entryOf(module: string, also: Linked | null = null): Entry {
     const known = this.#entries.get(module);
@@ -110,7 +117,7 @@ export class ModuleTable {
     if (this.#entries.size >= entryLimit)
       throw new LimitError(`limit reached (${entryLimit} modules per device, loaded or imported): delete modules that nothing needs`);
     const place = this.#processor.kernelMemory.allocate(tableEntry.bytes);
-    this.#processor.writeEntry(place, null);
+    this.#write(place, null);
     const entry: Entry = { place, offsets: new Map(), unused: [], sweepAt: sweepThreshold, current: null, previous: null };
     this.#entries.set(module, entry);
     return entry;

@@ -3,7 +3,8 @@
 import { fuelExport, pinnedRecordExport, threadBlock } from './abi.ts';
 import type { CallSample } from './call-sampling.ts';
 import type { DriverImage } from './image.ts';
-import { functionOf, type Processor } from './processor.ts';
+import { functionOf } from './instance-exports.ts';
+import type { Processor } from './processor.ts';
 import { reasonOf } from './reason.ts';
 import type { ThreadGroup } from './run-queue.ts';
 import type { ImportedFunction, ValueType } from './stamp.ts';
@@ -131,11 +132,6 @@ export class Program implements ThreadOwner {
 
   get isRunning(): boolean {
     return this.#threads.size > 0;
-  }
-
-  /** Resolves when its threads have ended. */
-  get whenEnded(): Promise<void> {
-    return this.#end.promise;
   }
 
   /** Whether it keeps the address of that record's image, hard-coded. */

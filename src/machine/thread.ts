@@ -101,6 +101,15 @@ export class Thread {
     this.callDeadline = callDeadline;
     this.stack = block + threadBlock.frames;
   }
+
+  /** Its code has ended: it is inside of nothing, and begins again when it next gets the processor. */
+  reset(): void {
+    this.stack = this.block + threadBlock.frames;
+    this.effects = 0;
+    this.savedStacks.clear();
+    this.waitsAt = null;
+    this.continuation = begin;
+  }
 }
 
 /** An aim that is no access's frame, so that no stub retries and the error ends the thread's code. */

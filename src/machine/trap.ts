@@ -1,8 +1,9 @@
 // What a trap meant on the device: a fetch from a page that may not be executed is a segmentation fault, and names address, page and flag.
 
 import { absentAddress, frameLimit } from './abi.ts';
+import type { Enterable, Enterables } from './enterable.ts';
 import { type MemoryRange, printAddress } from './random-access-memory.ts';
-import type { FunctionType, ImportedFunction, Stamp } from './stamp.ts';
+import type { FunctionType, ImportedFunction } from './stamp.ts';
 import type { Frame } from './thread.ts';
 
 /** An access by a hard-coded address that the address's owner no longer answers: the finding of the ABI test. */
@@ -24,28 +25,22 @@ export type Trap = {
   readonly violation: Omit<Violation, 'program'> | null;
 };
 
-/** An image in a device's memory. */
-type ImageInMemory = {
-  readonly image: { readonly stamp: { readonly module: string; readonly version: string } };
-  /** What the image exports and imports; null once nothing may enter it any more. */
-  readonly stamp: Stamp | null;
-  readonly range: MemoryRange;
-};
-
-/** The images in a device's memory, by their records. */
-type Memory = { readonly absentRecord: number; readonly images: ReadonlyMap<number, ImageInMemory> };
-
 /**
  * A trap in words.
  * @param frames The images that the thread was inside of, outermost first.
  * @param program What the program's driver imports.
  */
-export function explainTrap(error: unknown, frames: readonly Frame[], memory: Memory, program: readonly ImportedFunction[]): Trap {
+export function explainTrap(
+  error: unknown,
+  frames: readonly Frame[],
+  { absentRecord, images }: { readonly absentRecord: number; readonly images: Enterables },
+  program: readonly ImportedFunction[],
+): Trap {
   const message = error instanceof Error ? error.message : String(error);
   const frame = frames.at(-1);
   if (frame === undefined) return mistake(message);
-  if (frame.record === memory.absentRecord) return fault(` at ${printAddress(absentAddress)}: the module is not in memory`);
-  const inside = memory.images.get(frame.record);
+  if (frame.record === absentRecord) return fault(` at ${printAddress(absentAddress)}: the module is not in memory`);
+  const inside = images.get(frame.record);
   if (inside === undefined) return mistake(message);
   const { module, version } = inside.image.stamp;
   const page = inside.range.firstPage;
@@ -58,7 +53,7 @@ export function explainTrap(error: unknown, frames: readonly Frame[], memory: Me
   const flag = flagOf(inside.range);
   if (flag === null) {
     const caller = frames.at(-2);
-    const imports = caller === undefined ? program : (memory.images.get(caller.record)?.stamp?.interface.imports ?? null);
+    const imports = caller === undefined ? program : (images.get(caller.record)?.stamp?.interface.imports ?? null);
     // An access to an image that provides all that its caller imports does not fault: the call that failed was one of the image itself.
     if (isLinked(imports, inside)) return mistake(`${message} in ${where}: a call_indirect of the module itself failed`);
     return fault(`: fetch from ${where}, which has no such export, or one of another type, there (${message})`);
@@ -68,7 +63,7 @@ export function explainTrap(error: unknown, frames: readonly Frame[], memory: Me
 }
 
 /** Whether an image provides all that is imported from its module, with the same types. */
-function isLinked(imports: readonly ImportedFunction[] | null, { stamp }: ImageInMemory): boolean {
+function isLinked(imports: readonly ImportedFunction[] | null, { stamp }: Enterable): boolean {
   if (imports === null || stamp === null) return false;
   const exports = new Map(stamp.interface.exports.map((exported) => [exported.name, typeKey(exported)]));
   return imports.every((imported) => imported.module !== stamp.module || exports.get(imported.name) === typeKey(imported));
@@ -79,9 +74,9 @@ const typeKey = ({ parameters, results }: FunctionType) => `${parameters.join()}
 const isFetchError = (message: string) => /null function|table index|signature mismatch/.test(message);
 
 /** Whether an error is a fetch from a page that may not be executed, so that the access of the innermost frame has not entered its image. */
-export function isFetchFault(error: unknown, { record }: Frame, memory: Memory): boolean {
+export function isFetchFault(error: unknown, { record }: Frame, images: Enterables): boolean {
   if (!(error instanceof Error) || !isFetchError(error.message)) return false;
-  const inside = memory.images.get(record);
+  const inside = images.get(record);
   return inside === undefined || flagOf(inside.range) !== null;
 }
 

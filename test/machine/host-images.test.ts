@@ -67,7 +67,7 @@ test('a program that has ended keeps its statistics, and neither its driver nor 
     return new WeakRef(driver.code);
   };
   const code = await start();
-  await bench.device.programEnded('short');
+  await until(() => bench.statistics('short').state !== 'running');
   expect(await countHeld([code])).toBe(0);
   expect(bench.statistics('short')).toMatchObject({ state: 'finished', threads: 0, callsCompleted: 15, lastResult: '2' });
 });

@@ -222,7 +222,7 @@ test('the signature is what keeps a driver from the code of modules: the structu
   const type = { parameters: ['i32' as const], results: ['i32' as const] };
   const statement = { kind: 'driver', digest: image.digest, module: 'tcp', export: 'work', type, addressing: 'via-table' } as const;
   bench.device.startProgram({ program: 'forged', driver: verifyImage(image, statement), ...call });
-  await bench.device.programEnded('forged');
+  await until(() => bench.statistics('forged').state !== 'running');
   await bench.start('p', { module: 'tcp', calls: 1 });
   await until(() => bench.statistics('p').state === 'finished');
   expect(bench.statistics('p').lastResult).toBe(String(forgedAnswer));

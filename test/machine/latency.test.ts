@@ -36,9 +36,11 @@ async function driveUntil(condition: () => boolean): Promise<void> {
   await settle();
   for (let step = 0; !condition(); step += 1) {
     if (step > 100_000) throw new Error(`does not come about: ${condition}`);
-    await time.step();
+    if (!(await time.step())) await settle();
   }
 }
+
+const driveToEnd = (program: string, { statistics } = bench) => driveUntil(() => statistics(program).state !== 'running');
 
 const nothing = { microseconds: [], calls: [] };
 /** Compiles before time goes on, which it would do otherwise while the compiler works. */
@@ -84,7 +86,7 @@ test('slow calls are all measured, whatever their mix: each quantile is at most 
       const own = makeBench({ processor: bench.processor });
       await drive(own.load('tcp', '1.0.0', sleepingModule));
       await own.start('p', { module: 'tcp', arguments: [String(factor), String(most)], calls, pauseMilliseconds });
-      await drive(own.device.programEnded('p'));
+      await driveToEnd('p', own);
       const latency = own.statistics('p').versions[0]?.latency ?? nothing;
       await drive(own.device.close());
       const took = Array.from({ length: calls }, (_, index) => 1_000 * ((((index + 1) * factor) % most) + 1));
@@ -100,7 +102,7 @@ test('slow calls are all measured, whatever their mix: each quantile is at most 
 test('threads are measured each by itself, and the time that a call waits for others is its own', async () => {
   await load('1.0.0', sleepingModule);
   await bench.start('p', { module: 'tcp', arguments: ['0', '1'], threads: 20, calls: 30 });
-  await drive(bench.device.programEnded('p'));
+  await driveToEnd('p');
   expect(versionsOf('p')).toMatchObject([{ callsCompleted: 600, latency: { microseconds: [1_024], calls: [600] } }]);
 });
 
@@ -141,7 +143,7 @@ test.each([2, 33, 100, 201, 1_000])('one call in %i is slow: it is found as ofte
   await load('1.0.0', periodicModule(every));
   const calls = every * 20_000;
   await bench.start('p', { module: 'tcp', threads: 4, calls });
-  await drive(bench.device.programEnded('p'));
+  await driveToEnd('p');
   const [version] = versionsOf('p');
   const share = slowCalls(version?.latency ?? nothing) / (4 * calls);
   expect(share * every).toBeGreaterThan(0.75);
@@ -155,7 +157,7 @@ test('that fast calls become slow is seen after some of them, and is not said of
   // Not a number of calls at which a sample is due: it would be of the first slow call, and stand for the fast ones before.
   await load('1.0.0', periodicModule(1, 510_000));
   await bench.start('p', { module: 'tcp', calls: 512_000 });
-  await drive(bench.device.programEnded('p'));
+  await driveToEnd('p');
   const [version] = versionsOf('p');
   const slow = slowCalls(version?.latency ?? nothing);
   expect(slow).toBeGreaterThan(2_000 - mostUnseen);
@@ -177,7 +179,7 @@ test('of a new version all calls are measured to begin with, and they stand for 
   await bench.start('p', { module: 'tcp', calls: 500_050 });
   await driveUntil(() => bench.device.accesses().length === 1);
   await load('1.1.0', trappingModule(1_000, 5));
-  await drive(bench.device.programEnded('p'));
+  await driveToEnd('p');
   const [old, current] = versionsOf('p');
   expect(old).toMatchObject({ version: '1.0.0', callsCompleted: 500_000, latency: { microseconds: [1] } });
   expect(latencyCalls(old?.latency ?? nothing)).toBeGreaterThan(500_000 - mostAfterSample);
@@ -208,7 +210,7 @@ test('a call that was interrupted is not measured, however long it was inside th
   const how = { strategy: 'drain-then-inject', drainMilliseconds: 1_800_000 } as const;
   const report = await load('1.1.0', trappingModule(1_000, 10), how);
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 3, retried: 3 });
-  await drive(bench.device.programEnded('p'));
+  await driveToEnd('p');
   expect(versionsOf('p')).toEqual([
     { version: '1.1.0', callsCompleted: 15, callsFailed: 0, latency: { microseconds: [10_240], calls: [12] } },
   ]);
@@ -247,7 +249,7 @@ test('a call that is interrupted again and again is one that is not measured, al
     await driveUntil(() => bench.device.accesses().some(({ images }) => images.length === 2));
     expect(await load(version, trappingModule(1_000, milliseconds), { module: 'inner' })).toMatchObject({ retried: 1 });
   }
-  await drive(bench.device.programEnded('p'));
+  await driveToEnd('p');
   expect(versionsOf('p')).toMatchObject([{ version: '1.0.0', callsCompleted: 5, latency: { microseconds: [1, 10_240], calls: [1, 3] } }]);
 });
 
@@ -255,7 +257,7 @@ test('a call that fails in a module further in counts with the version of the mo
   await load('9.0.0', trappingModule(1), { module: 'inner' });
   await load('1.0.0', outerModule);
   await bench.start('p', { module: 'tcp', calls: 2 });
-  await drive(bench.device.programEnded('p'));
+  await driveToEnd('p');
   expect(versionsOf('p')).toEqual([{ version: '1.0.0', callsCompleted: 0, callsFailed: 2, latency: { microseconds: [], calls: [] } }]);
 });
 
