@@ -2,11 +2,12 @@
 
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { BackOff, delay } from '../../src/host/back-off.ts';
+import { BackOff } from '../../src/host/back-off.ts';
 import { ImageCache } from '../../src/host/image-cache.ts';
 import { Outbox } from '../../src/host/outbox.ts';
 import { digestOf, ImageError } from '../../src/machine/index.ts';
 import { agentLimits, type MadeReport, Report } from '../../src/protocol/agent.ts';
+import { delay } from '../../src/protocol/back-off.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { retryAfterMilliseconds } from '../../src/protocol/retry-after.ts';
 import { compiler, workModule } from '../machine/fixture.ts';
