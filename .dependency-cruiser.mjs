@@ -100,10 +100,10 @@ export default {
     {
       name: 'web-knows-the-client',
       comment:
-        'The dashboard uses the public API: of the sources, it has the client and its types, the rule by which devices compare interfaces, and, where it is loaded apart, what proves.',
+        'The dashboard uses the public API: of the sources, it has the client and its types, the rule of waits before another attempt, the rule by which devices compare interfaces, and, where it is loaded apart, what proves.',
       severity: 'error',
       from: { path: '^web/' },
-      to: { path: '^src/(?!client/|machine/similarity\\.ts|proof/)' },
+      to: { path: '^src/(?!client/|protocol/back-off\\.ts|machine/similarity\\.ts|proof/)' },
     },
     { name: 'web-proves-in-one-place', severity: 'error', from: { path: '^web/(?!proving/)' }, to: { path: '^src/proof/' } },
     { name: 'web-proving-knows-proof', severity: 'error', from: { path: '^web/proving/' }, to: { path: '^(web|src)/(?!proving/|proof/)' } },

@@ -25,8 +25,7 @@ try {
 function report(error: unknown): number {
   // It has said so already: that the command line is wrong, or the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.wrongCommandLine;
-  const isUsage =
-    error instanceof UsageError || (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'));
+  const isUsage = error instanceof UsageError;
   if (isUsage) console.error(`${error.message}\nSee --help.`);
   else console.error(error instanceof StartError ? error.message : error);
   return isUsage ? exitCodes.wrongCommandLine : exitCodes.failed;

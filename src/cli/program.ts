@@ -4,7 +4,6 @@ import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
 import manifest from '../../package.json' with { type: 'json' };
 import { addOperatorOptions } from './operator/options.ts';
 import { requireGeneratedFiles } from './running/generated-files.ts';
-import { untilStopped } from './stopping.ts';
 
 type Noun = { readonly name: string; readonly summary: string; readonly add: (command: Command) => Promise<void> };
 
@@ -76,28 +75,30 @@ const operating: readonly Noun[] = [
   },
 ];
 
-/** Commands that read their arguments themselves. */
-const running = [
+const running: readonly Noun[] = [
   {
     name: 'serve',
-    summary: 'start the control service (npm start)',
-    run: async () => {
-      requireGeneratedFiles();
-      return (await import('./running/serve.ts')).serve;
-    },
+    summary: 'start the control service, with a few devices of its own (npm start)',
+    add: async (command) =>
+      (await import('./commands/serve.ts')).addServeCommand(command, async () => {
+        requireGeneratedFiles();
+        return (await import('./running/serve.ts')).serve;
+      }),
   },
   {
     name: 'host',
     summary: 'run simulated devices for a service (npm run host)',
-    run: async () => (await import('./running/host.ts')).host,
+    add: async (command) =>
+      (await import('./commands/host.ts')).addHostCommand(command, async () => (await import('./running/host.ts')).host),
   },
   {
     name: 'db',
     summary: 'move an installation from SQLite to PostgreSQL (db copy)',
-    run: async () => {
-      requireGeneratedFiles();
-      return (await import('./running/database-copy.ts')).database;
-    },
+    add: async (command) =>
+      (await import('./commands/database.ts')).addDatabaseCommands(command, async () => {
+        requireGeneratedFiles();
+        return (await import('./running/database-copy.ts')).copyInstallation;
+      }),
   },
 ];
 
@@ -145,32 +146,16 @@ function createTree(): { program: Command; fill: (noun: CommandUnknownOpts) => P
   const noun = program.command(completion).description('print a completion script for a shell');
   toFill.set(completion, async () => (await import('./commands/completion.ts')).addCompletionCommand(noun, createWholeProgram));
   program.commandsGroup('Running a service:');
-  for (const { name, summary, run } of running) addRunning(program, name, summary, run);
+  for (const { name, summary, add } of running) {
+    const command = program.command(name).description(summary);
+    toFill.set(name, () => add(command));
+  }
   const fill = async (command: CommandUnknownOpts) => {
     const add = toFill.get(command.name());
     toFill.delete(command.name());
     await add?.();
   };
   return { program, fill };
-}
-
-type Run = (args: readonly string[], stopped: AbortSignal) => Promise<void>;
-
-/** A command that is given its arguments as they are, its own help included. */
-function addRunning(program: Command, name: string, summary: string, run: () => Promise<Run>): void {
-  const command = program.command(name).description(summary);
-  command
-    .argument('[options...]')
-    .helpOption(false)
-    .allowUnknownOption()
-    .passThroughOptions()
-    .action(async () => {
-      // Whatever these processes make is for their owner only, what SQLite makes included.
-      process.umask(0o077);
-      // They continue when their output has no reader or cannot be written.
-      for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error').on('error', () => {});
-      await (await run())(command.args, untilStopped());
-    });
 }
 
 /** A command and all below it. */

@@ -8,6 +8,14 @@ export function untilStopped(): AbortSignal {
   return stopped;
 }
 
+/** Runs a service or a host until this process is to end. The files that they create are for their owner only, those of SQLite included. */
+export async function runUntilStopped(run: (stopped: AbortSignal) => Promise<void>): Promise<void> {
+  process.umask(0o077);
+  // They continue when their output has no reader or cannot be written.
+  for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error').on('error', () => {});
+  await run(untilStopped());
+}
+
 function listen(): AbortSignal {
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());

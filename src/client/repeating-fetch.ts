@@ -2,12 +2,13 @@
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
+import { backOffMilliseconds } from '../protocol/back-off.ts';
 import { retryAfterMilliseconds } from '../protocol/retry-after.ts';
 
 /** Times that a request is made in all. */
 const attempts = 5;
-/** Milliseconds before the first repetition; each further one waits twice as long. */
-const firstWait = 200;
+/** Milliseconds before a repetition that the service does not time. */
+const waits = { first: 250, longest: 2_000 };
 /** Milliseconds that the service may ask to wait for. */
 const longestWait = 30_000;
 /** Too many requests, a service that is busy, or a request that did not arrive in time (408). */
@@ -34,18 +35,18 @@ export async function repeatingFetch(made: Request, stopped: AbortSignal): Promi
   if (request.method === 'POST' && !request.headers.has('idempotency-key')) request.headers.set('idempotency-key', randomUUID());
   for (let attempt = 1; ; attempt++) {
     const isLast = attempt === attempts;
-    const usualWait = firstWait * 2 ** (attempt - 1);
+    const defaultWait = backOffMilliseconds(attempt, waits);
     let wait: number;
     try {
       // The signal is given again, for a request does not keep the one that it was made with from being collected.
       const response = await fetch(isLast ? request : request.clone(), { signal });
       if (isLast || !laterStatuses.has(response.status)) return response;
-      wait = Math.min(retryAfterMilliseconds(response.headers) ?? usualWait, longestWait);
+      wait = Math.min(retryAfterMilliseconds(response.headers) ?? defaultWait, longestWait);
       await response.body?.cancel();
     } catch (error) {
       if (signal.aborted) throw error;
       if (isLast) throw new UnreachableError(new URL(request.url).origin, error);
-      wait = usualWait;
+      wait = defaultWait;
     }
     await setTimeout(wait, undefined, { signal });
   }

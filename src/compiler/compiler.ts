@@ -1,5 +1,6 @@
 // The compiler as the rest of Patchbay sees it: source in, image or diagnostics out, in worker threads with limits.
 
+import { LRUCache } from 'lru-cache';
 import type { Compilation } from './compilation.ts';
 import { CompileQueue, QueueFullError, type QueueLimits, reservedSlot } from './compile-queue.ts';
 import type { DriverRequest } from './driver.ts';
@@ -29,7 +30,7 @@ const defaultLimits: CompilerLimits = {
   reservedMilliseconds: compilerLimits.reservedMilliseconds.value,
 };
 
-/** Drivers kept, so that programs alike share one. */
+/** Drivers kept, so that programs alike share one; the least recently used goes first. */
 const driversKept = 500;
 /** The service itself, which compiles drivers. */
 const serviceCaller = '';
@@ -40,7 +41,7 @@ export class Compiler {
   readonly #queue: CompileQueue;
   /** The first starts with the process and stays: later there may be no file left to be opened. */
   readonly #threads: readonly CompileThread[];
-  readonly #drivers = new Map<string, Promise<CompileResult>>();
+  readonly #drivers = new LRUCache<string, Promise<CompileResult>>({ max: driversKept });
 
   /** @param faultAt A stage that fails in every compilation; for tests. */
   constructor(limits: Partial<CompilerLimits> = {}, { faultAt = null }: { readonly faultAt?: Stage | null } = {}) {
@@ -72,8 +73,6 @@ export class Compiler {
     const key = JSON.stringify([module, name, type.parameters, type.results, addressing]);
     const known = this.#drivers.get(key);
     if (known !== undefined) return known;
-    const [oldest] = this.#drivers.keys();
-    if (this.#drivers.size >= driversKept && oldest !== undefined) this.#drivers.delete(oldest);
     const driver = this.#compile({ kind: 'driver', module, export: name, type, addressing }, serviceCaller, 0);
     this.#drivers.set(key, driver);
     const result = await driver;

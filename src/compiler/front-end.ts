@@ -3,7 +3,7 @@
 import { importsOf, MalformedModuleError, type Module, UnacceptedFeatureError } from './binary/module.ts';
 import { decodeModule } from './binary/reader.ts';
 import { encodeModule } from './binary/writer.ts';
-import { binaryen, findErrors, parseText, TextError } from './binaryen.ts';
+import { binaryen, findErrors, imageFeatures, parseText, TextError } from './binaryen.ts';
 import { CompileError, finding, runStage } from './failure.ts';
 import { nestingOf, recognizeForeignInput, textOf } from './foreign-input.ts';
 import type { SourceFeature, SourceLanguage } from './languages.ts';
@@ -81,7 +81,7 @@ const frontEnds: Readonly<Record<SourceLanguage, FrontEnd>> = {
   },
 };
 
-const binaryenName = 'binaryen 131';
+const binaryenName = 'binaryen 132';
 
 const bytesOf = (source: string | Uint8Array) => (typeof source === 'string' ? new TextEncoder().encode(source) : source);
 
@@ -95,8 +95,8 @@ function assembleText(file: string, text: string): Binary {
         const diagnostics = errors.map((error) => ({ ...finding(error), file }));
         throw new CompileError('malformed-source', diagnostics);
       }
-      // With garbage collection, binaryen writes types of it where older ones do.
-      module.setFeatures(binaryen.Features.All & ~binaryen.Features.GC);
+      // binaryen uses each encoding that the features allow, also where an older one does: types of garbage collection, compact imports.
+      module.setFeatures(imageFeatures);
       return { binary: module.emitBinary(), compiler: binaryenName, warnings: [] };
     } finally {
       module.dispose();

@@ -1,6 +1,7 @@
 // Whether an image is what its order says: the service states it, by a key that the host trusts. Of a build, the publishers whom the device demands have
 // signed the statement too; of a program's driver, the statement says what the driver calls.
 
+import { LRUCache } from 'lru-cache';
 import { BuildProof, type SignatureDemand, unreadableStatement } from '../proof/build-proof.ts';
 import { DriverProof, type OrderedDriver, unreadableDriverStatement } from '../proof/driver-proof.ts';
 import type { StatedDriver } from '../proof/driver-statement.ts';
@@ -44,10 +45,16 @@ export class BuildVerifier {
   readonly #source: ProvenanceSource;
   readonly #trusted: TrustedKeys;
   readonly #keys: Rereadable<void>;
-  /** By the digests of their images, the least recently used first. */
-  readonly #statements = new Map<string, Rereadable<Stated<BuildProof>>>();
-  /** Of drivers, by the digests of their images, the least recently used first. */
-  readonly #drivers = new Map<string, Rereadable<Stated<DriverProof>>>();
+  /** Statements about modules by the digests of their images. */
+  readonly #statements = new LRUCache<string, Rereadable<Stated<BuildProof>>>({
+    max: statementsKept,
+    memoMethod: (digest) => new Rereadable(() => this.#read(digest, BuildProof.of, unreadableStatement)),
+  });
+  /** Statements about drivers by the digests of their images. */
+  readonly #drivers = new LRUCache<string, Rereadable<Stated<DriverProof>>>({
+    max: statementsKept,
+    memoMethod: (digest) => new Rereadable(() => this.#read(digest, DriverProof.of, unreadableDriverStatement)),
+  });
 
   constructor(source: ProvenanceSource, trusted: TrustedKeys) {
     this.#source = source;
@@ -61,7 +68,7 @@ export class BuildVerifier {
    * @throws {ProvenanceError} or what the source throws.
    */
   async verify(build: StatedBuild, demands: readonly SignatureDemand[] = []): Promise<string[]> {
-    const kept = this.#statementOf(build.imageDigest);
+    const kept = this.#statements.memo(build.imageDigest);
     const stated = await kept.latest();
     refuseIf(stated.proof.misstatementOf(build));
     if (stated.proof.unmet(demands) === null) return signersOfAll(stated, demands);
@@ -78,15 +85,9 @@ export class BuildVerifier {
    * @throws {ProvenanceError} when no trusted key has signed it, or it is of another image or target; or what the source throws.
    */
   async verifyDriver(driver: OrderedDriver): Promise<StatedDriver> {
-    const { imageDigest } = driver;
-    const read = () => this.#read(imageDigest, DriverProof.of, unreadableDriverStatement);
-    const { proof } = await keptStatement(this.#drivers, imageDigest, read).latest();
+    const { proof } = await this.#drivers.memo(driver.imageDigest).latest();
     refuseIf(proof.misstatementOf(driver));
     return proof.statement;
-  }
-
-  #statementOf(digest: string): Rereadable<Stated<BuildProof>> {
-    return keptStatement(this.#statements, digest, () => this.#read(digest, BuildProof.of, unreadableStatement));
   }
 
   async #read<Kind extends Proof>(
@@ -103,20 +104,6 @@ export class BuildVerifier {
     if (signedBy.length === 0) throw new ProvenanceError(proof.untrusted());
     return { proof, signedBy };
   }
-}
-
-/** The statement of an image, which becomes the most recently used. */
-function keptStatement<Kind extends Proof>(
-  statements: Map<string, Rereadable<Stated<Kind>>>,
-  digest: string,
-  read: () => Promise<Stated<Kind>>,
-): Rereadable<Stated<Kind>> {
-  const statement = statements.get(digest) ?? new Rereadable(read);
-  statements.delete(digest);
-  statements.set(digest, statement);
-  const [oldest] = statements.keys();
-  if (statements.size > statementsKept && oldest !== undefined) statements.delete(oldest);
-  return statement;
 }
 
 function refuseIf(reason: string | null): void {

@@ -3,10 +3,10 @@
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
 import { agentLimits, Order, Registered, type Registration } from '../protocol/agent.ts';
+import { delay } from '../protocol/back-off.ts';
 import { retryAfterMilliseconds } from '../protocol/retry-after.ts';
 import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
 import { defaultSilenceLimits, type SilenceLimits, SilentStreamError, watchSilence } from '../protocol/silent-stream.ts';
-import { delay } from './back-off.ts';
 
 /** Requests other than the stream of orders are given up after this. */
 const requestMilliseconds = 30_000;

@@ -2,11 +2,12 @@
 
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { BackOff, delay } from '../../src/host/back-off.ts';
+import { BackOff } from '../../src/host/back-off.ts';
 import { ImageCache } from '../../src/host/image-cache.ts';
 import { Outbox } from '../../src/host/outbox.ts';
 import { digestOf, ImageError } from '../../src/machine/index.ts';
 import { agentLimits, type MadeReport, Report } from '../../src/protocol/agent.ts';
+import { delay } from '../../src/protocol/back-off.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { retryAfterMilliseconds } from '../../src/protocol/retry-after.ts';
 import { compiler, workModule } from '../machine/fixture.ts';
@@ -133,6 +134,16 @@ test('of the images kept, the least recently used is given up', async () => {
   expect(downloads).toEqual([one, two, three]);
   await cache.get(two);
   expect(downloads).toEqual([one, two, three, two]);
+});
+
+test('downloads past the number of images kept all succeed, and no more images are kept', async () => {
+  const images = await Promise.all(['1.0.0', '1.1.0', '1.2.0'].map(imageBytes));
+  const digests = images.map(({ digest }) => digest);
+  const bytesOf = async (digest: string) => images.find((image) => image.digest === digest)?.bytes ?? new Uint8Array();
+  const cache = new ImageCache(bytesOf, { images: 2 });
+  const received = await Promise.all(digests.map((digest) => cache.get(digest)));
+  expect(received.map(({ digest }) => digest)).toEqual(digests);
+  expect(cache.size).toBe(2);
 });
 
 test('an image that is not what was ordered is refused, and downloaded anew when it is asked for again', async () => {

@@ -241,8 +241,9 @@ test('a stream that breaks is followed anew after registering again', async () =
 
 /** Random numbers are this, so that the waits of back-offs are numbers that no other timer has. */
 const random = 0.777;
+const waitUpTo = (bound: number) => bound / 2 + (random * bound) / 2;
 /** The waits of a back-off that is not reset, in milliseconds. */
-const growingWaits = [100, 200, 400, 800].map((longest) => longest * random);
+const growingWaits = [100, 200, 400, 800].map(waitUpTo);
 
 /** Returns the waits of back-offs that have begun since, in milliseconds. */
 function watchWaits(): () => number[] {
@@ -271,7 +272,7 @@ async function endStreams(end: (stream: ServerResponse) => void): Promise<void> 
 test('a host whose service is killed again and again tries again soon after each time', async () => {
   const waits = watchWaits();
   await endStreams((stream) => stream.destroy());
-  expect(waits()).toEqual([100, 100, 100, 100].map((longest) => longest * random));
+  expect(waits()).toEqual([100, 100, 100, 100].map(waitUpTo));
 });
 
 test('a host whose stream the service ends again and again, as for another host of its name, waits longer each time', async () => {
@@ -284,7 +285,7 @@ test('what waits to be reported and downloaded is tried again as soon as the hos
   deliver(attach);
   await until(() => reportsOf('device-attached').length === 1);
   // No wait that begins now ends by itself.
-  vi.spyOn(Math, 'random').mockReturnValue(10_000);
+  vi.spyOn(Math, 'random').mockReturnValue(100_000);
   const timers = vi.spyOn(globalThis, 'setTimeout');
   onTestFinished(() => {
     vi.restoreAllMocks();

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { opcodes } from '../../src/compiler/binary/instruction.ts';
 import { decodeInstructions } from '../../src/compiler/binary/instruction-codec.ts';
 import { decodeModule } from '../../src/compiler/binary/reader.ts';
-import { binaryen, parseText } from '../../src/compiler/binaryen.ts';
+import { imageFeatures, parseText } from '../../src/compiler/binaryen.ts';
 import { compareSet } from './differential.ts';
 import { generateSet } from './module-generator.ts';
 import { assembleText } from './text-assembler.ts';
@@ -46,7 +46,7 @@ test('the assembler of the fuzzer writes valid modules of the instructions that 
 
 function assembleByBinaryen(text: string): Uint8Array {
   const module = parseText(text);
-  module.setFeatures(binaryen.Features.All);
+  module.setFeatures(imageFeatures);
   const bytes = module.emitBinary();
   module.dispose();
   return bytes;

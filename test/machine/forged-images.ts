@@ -1,6 +1,6 @@
 // Forged images: WebAssembly of any text, with a stamp of any content, as an attacker who knows the ABI writes them.
 
-import binaryen from 'binaryen';
+import { binaryen, imageFeatures } from '../../src/compiler/binaryen.ts';
 import { abiVersion, gateSection, stampSection } from '../../src/machine/abi.ts';
 import { digestOf } from '../../src/machine/index.ts';
 
@@ -55,7 +55,7 @@ function gateOf({ exports = [] }: StampOf): string {
 
 function assemble(text: string, sections: Readonly<Record<string, Uint8Array>>): Uint8Array<ArrayBuffer> {
   const module = binaryen.parseText(text);
-  module.setFeatures(binaryen.Features.All);
+  module.setFeatures(imageFeatures);
   for (const [name, content] of Object.entries(sections)) module.addCustomSection(name, content);
   const bytes = new Uint8Array(module.emitBinary());
   module.dispose();

@@ -216,7 +216,7 @@ test('the demo succeeds, and loses no call', async () => {
 });
 
 test.each([
-  [['serve', '--prot', '80'], /Unknown option '--prot'/],
+  [['serve', '--prot', '80'], /unknown option '--prot'/],
   [['serve', '--port', 'http'], /--port is "http": give a whole number from 0 to 65535/],
   [['serve', '--address', '0.0.0.0', '--no-keys'], /can be reached from other machines.*leave out --no-keys/],
   [['serve', '--rate-limit', '0'], /--rate-limit is "0": give a whole number from 1/],

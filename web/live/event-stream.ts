@@ -2,7 +2,8 @@
 
 import { AnswerError, answerOf, type Client, type Schemas } from '../../src/client/client.ts';
 import { fellSilent, readEvents } from '../../src/client/read-events.ts';
-import { backOff, delay } from './waiting.ts';
+import { delay } from '../../src/protocol/back-off.ts';
+import { backOff } from './waiting.ts';
 
 export type LiveEvent = Schemas['AuditEvent'];
 /** `lost`: it is being looked for. `looking`: there is no stream to be had, as where a proxy buffers it, and the service is asked from time to time. `resting`: nobody looks at the window. */

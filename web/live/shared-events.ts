@@ -2,8 +2,8 @@
 // one of them for as long as it lasts. It ends with the last window.
 
 import { createPatchbayClient } from '../../src/client/client.ts';
+import { delay } from '../../src/protocol/back-off.ts';
 import { type Connection, followEvents, type News } from './event-stream.ts';
-import { delay } from './waiting.ts';
 
 /** What a window asks for: to be told what the key may see; null: no more. */
 export type Wish = { readonly key: string | null } | null;

@@ -4,7 +4,6 @@ import console from 'node:console';
 import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { defaultImageMemory } from '../../machine/index.ts';
 import { survivingStream } from '../../protocol/logging.ts';
@@ -26,47 +25,6 @@ import { refuseFileAddress } from './file-address.ts';
 import { keepJoinToken } from './join-token.ts';
 import { privateKeysIn, signingKeyFiles } from './signing-keys.ts';
 import { readTrustedProxies } from './trusted-proxies.ts';
-
-const serveHelp = `Usage: npm start -- [options]
-
-Starts the control service, and in it a device host with a few devices.
-
-Options (most also as environment variables):
-  --port N               port to listen on; 0: any free one (PATCHBAY_PORT, 7070)
-  --address A            address to listen on (PATCHBAY_ADDRESS, 127.0.0.1)
-  --database WHERE       SQLite file, created if it does not exist; or postgresql://USER:PASSWORD@HOST/NAME, which any number of services may share
-                         (PATCHBAY_DATABASE, DATABASE_URL, data/patchbay.db)
-  --embedded-devices N   devices of the embedded host (PATCHBAY_EMBEDDED_DEVICES, 4; with PostgreSQL 0)
-  --no-embedded-host     do not run devices in this process
-  --image-memory N       bytes that the memories of all images of the embedded host may have together (PATCHBAY_IMAGE_MEMORY, 4294967296, which is
-                         4 GiB)
-  --admin-key-file FILE  file for the administrator key that the first start creates (PATCHBAY_ADMIN_KEY_FILE, admin-key beside the
-                         database, with PostgreSQL in data/); only its owner can read it
-  --new-admin-key        create another one, if the first is lost
-  --signing-keys FOLDER  folder of the key that signs builds and checkpoints of the audit trail
-                         (PATCHBAY_SIGNING_KEYS, signing-keys beside the database)
-  --new-signing-key      create another one, if the first is lost; no older key vouches for it
-  --accept-lost-transactions
-                         start although the SQLite file lost its -wal, and with it the last transactions; without it, the service refuses to start
-  --keep-events DAYS     remove events of the audit trail that are older; what proves them stays (PATCHBAY_KEEP_EVENTS, for ever)
-  --keep-images DAYS     remove images that are older, and that no device has or can go back to (PATCHBAY_KEEP_IMAGES, for ever)
-  --keep-versions N      versions of a module that a device can go back to, besides the one that it has; for --keep-images
-                         (PATCHBAY_KEEP_VERSIONS, 5)
-  --no-keys              disable authentication, and listen on this machine only (PATCHBAY_NO_KEYS=1)
-  --rate-limit N         requests that each key and each host may make in a minute (PATCHBAY_RATE_LIMIT, 60000)
-  --trusted-proxies A,…  addresses and CIDR ranges of proxies before the service, like 10.0.0.0/8: the limits of requests count the address that these
-                         forward in X-Forwarded-For, and otherwise that of the connection (PATCHBAY_TRUSTED_PROXIES, none)
-  --token-file FILE      file for the token that device hosts register with (PATCHBAY_TOKEN_FILE, join-token beside the database;
-                         PATCHBAY_TOKEN gives the token itself)
-  --unreachable-after S  seconds of silence after which a host and its devices are unreachable (PATCHBAY_UNREACHABLE_AFTER, 15)
-  --log-level L          fatal, error, warn, info or debug (PATCHBAY_LOG_LEVEL, warn)
-  --help
-
-Examples:
-  npm start
-  npm start -- --port 8080 --database /var/lib/patchbay/patchbay.db
-  npm start -- --no-embedded-host      and then  npm run host -- --control http://127.0.0.1:7070 --name rack-1
-`;
 
 /** How often is looked for what is older than it is kept, in milliseconds. */
 const retentionInterval = 3_600_000;
@@ -101,77 +59,77 @@ type ServeSettings = {
   readonly logLevel: string;
 };
 
-function readSettings(args: readonly string[], environment: NodeJS.ProcessEnv): ServeSettings | 'help' {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      port: { type: 'string', default: environment['PATCHBAY_PORT'] ?? '7070' },
-      address: { type: 'string', default: environment['PATCHBAY_ADDRESS'] ?? '127.0.0.1' },
-      database: { type: 'string', default: databaseOf(environment) },
-      'embedded-devices': { type: 'string', default: environment['PATCHBAY_EMBEDDED_DEVICES'] ?? '' },
-      'image-memory': { type: 'string', default: environment['PATCHBAY_IMAGE_MEMORY'] ?? String(defaultImageMemory) },
-      'no-embedded-host': { type: 'boolean', default: false },
-      'token-file': { type: 'string', default: environment['PATCHBAY_TOKEN_FILE'] ?? '' },
-      'unreachable-after': { type: 'string', default: environment['PATCHBAY_UNREACHABLE_AFTER'] ?? '15' },
-      'admin-key-file': { type: 'string', default: environment['PATCHBAY_ADMIN_KEY_FILE'] ?? '' },
-      'new-admin-key': { type: 'boolean', default: false },
-      'signing-keys': { type: 'string', default: environment['PATCHBAY_SIGNING_KEYS'] ?? '' },
-      'new-signing-key': { type: 'boolean', default: false },
-      'accept-lost-transactions': { type: 'boolean', default: false },
-      'keep-events': { type: 'string', default: environment['PATCHBAY_KEEP_EVENTS'] ?? '' },
-      'keep-images': { type: 'string', default: environment['PATCHBAY_KEEP_IMAGES'] ?? '' },
-      'keep-versions': { type: 'string', default: environment['PATCHBAY_KEEP_VERSIONS'] ?? '5' },
-      'no-keys': { type: 'boolean', default: environment['PATCHBAY_NO_KEYS'] === '1' },
-      'rate-limit': { type: 'string', default: environment['PATCHBAY_RATE_LIMIT'] ?? String(usualLimits.requestsPerMinute) },
-      'trusted-proxies': { type: 'string', default: environment['PATCHBAY_TRUSTED_PROXIES'] ?? '' },
-      'log-level': { type: 'string', default: environment['PATCHBAY_LOG_LEVEL'] ?? 'warn' },
-      help: { type: 'boolean', default: false },
-    },
-  });
-  if (values.help) return 'help';
-  if (values['no-keys'] && !loopback.has(values.address)) {
+/** The environment variable of each option that takes a value. */
+const variables = {
+  port: 'PATCHBAY_PORT',
+  address: 'PATCHBAY_ADDRESS',
+  database: 'PATCHBAY_DATABASE',
+  embeddedDevices: 'PATCHBAY_EMBEDDED_DEVICES',
+  imageMemory: 'PATCHBAY_IMAGE_MEMORY',
+  tokenFile: 'PATCHBAY_TOKEN_FILE',
+  unreachableAfter: 'PATCHBAY_UNREACHABLE_AFTER',
+  adminKeyFile: 'PATCHBAY_ADMIN_KEY_FILE',
+  signingKeys: 'PATCHBAY_SIGNING_KEYS',
+  keepEvents: 'PATCHBAY_KEEP_EVENTS',
+  keepImages: 'PATCHBAY_KEEP_IMAGES',
+  keepVersions: 'PATCHBAY_KEEP_VERSIONS',
+  rateLimit: 'PATCHBAY_RATE_LIMIT',
+  trustedProxies: 'PATCHBAY_TRUSTED_PROXIES',
+  logLevel: 'PATCHBAY_LOG_LEVEL',
+} as const;
+
+/** The options of the command, as they are given. */
+type ServeOptions = { readonly [option in keyof typeof variables]?: string | undefined } & {
+  readonly embeddedHost: boolean;
+  readonly keys: boolean;
+  readonly newAdminKey?: true | undefined;
+  readonly newSigningKey?: true | undefined;
+  readonly acceptLostTransactions?: true | undefined;
+};
+
+function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): ServeSettings {
+  const given = (option: keyof typeof variables, otherwise = '') => options[option] ?? environment[variables[option]] ?? otherwise;
+  const address = given('address', '127.0.0.1');
+  const hasKeys = options.keys && environment['PATCHBAY_NO_KEYS'] !== '1';
+  if (!hasKeys && !loopback.has(address)) {
     throw new UsageError(
-      `--address ${values.address} can be reached from other machines, where anyone could do anything without a key: leave out --no-keys, or use 127.0.0.1`,
+      `--address ${address} can be reached from other machines, where anyone could do anything without a key: leave out --no-keys, or use 127.0.0.1`,
     );
   }
-  refuseFileAddress('--database', values.database);
-  const isShared = isPostgresql(values.database);
-  if (!isShared && /^[a-z]+:\/\//.test(values.database))
-    throw new UsageError(`--database ${withoutPassword(values.database)} is none that the service knows: give a file, or postgresql://…`);
-  const folder = isShared ? 'data' : dirname(values.database);
+  const database = given('database', environment['DATABASE_URL'] ?? 'data/patchbay.db');
+  refuseFileAddress('--database', database);
+  const isShared = isPostgresql(database);
+  if (!isShared && /^[a-z]+:\/\//.test(database))
+    throw new UsageError(`--database ${withoutPassword(database)} is none that the service knows: give a file, or postgresql://…`);
+  const folder = isShared ? 'data' : dirname(database);
   // Several services that share a database would each have a host of the same name.
-  const embeddedDevices = values['embedded-devices'] || (isShared ? '0' : '4');
+  const embeddedDevices = given('embeddedDevices') || (isShared ? '0' : '4');
   return {
-    port: readInteger('port', values.port, 0, 65_535),
-    address: values.address,
-    database: values.database,
+    port: readInteger('port', given('port', '7070'), 0, 65_535),
+    address,
+    database,
     folder,
-    imageMemory: readImageMemory(values['image-memory']),
-    embeddedDevices: values['no-embedded-host'] ? 0 : readInteger('embedded-devices', embeddedDevices, 0, 1_000),
-    adminKeyFile: values['admin-key-file'] || join(folder, 'admin-key'),
-    newAdminKey: values['new-admin-key'],
-    signingKeys: values['signing-keys'] || join(folder, 'signing-keys'),
-    newSigningKey: values['new-signing-key'],
-    acceptLostTransactions: values['accept-lost-transactions'],
+    imageMemory: readImageMemory(given('imageMemory', String(defaultImageMemory))),
+    embeddedDevices: options.embeddedHost ? readInteger('embedded-devices', embeddedDevices, 0, 1_000) : 0,
+    adminKeyFile: given('adminKeyFile') || join(folder, 'admin-key'),
+    newAdminKey: options.newAdminKey === true,
+    signingKeys: given('signingKeys') || join(folder, 'signing-keys'),
+    newSigningKey: options.newSigningKey === true,
+    acceptLostTransactions: options.acceptLostTransactions === true,
     retention: {
       interval: retentionInterval,
-      keepEvents: readDays('keep-events', values['keep-events']),
-      keepImages: readDays('keep-images', values['keep-images']),
-      keepVersions: readInteger('keep-versions', values['keep-versions'], 1, 1_000),
+      keepEvents: readDays('keep-events', given('keepEvents')),
+      keepImages: readDays('keep-images', given('keepImages')),
+      keepVersions: readInteger('keep-versions', given('keepVersions', '5'), 1, 1_000),
     },
-    keys: values['no-keys'] ? 'off' : 'required',
-    requestsPerMinute: readInteger('rate-limit', values['rate-limit'], 1, 1_000_000_000),
-    trustedProxies: readTrustedProxies(values['trusted-proxies']),
+    keys: hasKeys ? 'required' : 'off',
+    requestsPerMinute: readInteger('rate-limit', given('rateLimit', String(usualLimits.requestsPerMinute)), 1, 1_000_000_000),
+    trustedProxies: readTrustedProxies(given('trustedProxies')),
     token: environment['PATCHBAY_TOKEN'],
-    tokenFile: values['token-file'] || join(folder, 'join-token'),
-    unreachableAfter: readInteger('unreachable-after', values['unreachable-after'], 1, 3_600) * 1_000,
-    logLevel: readLogLevel(values['log-level']),
+    tokenFile: given('tokenFile') || join(folder, 'join-token'),
+    unreachableAfter: readInteger('unreachable-after', given('unreachableAfter', '15'), 1, 3_600) * 1_000,
+    logLevel: readLogLevel(given('logLevel', 'warn')),
   };
-}
-
-/** The database that the environment names. */
-function databaseOf(environment: NodeJS.ProcessEnv): string {
-  return environment['PATCHBAY_DATABASE'] ?? environment['DATABASE_URL'] ?? 'data/patchbay.db';
 }
 
 /** An address as it may be shown. */
@@ -185,9 +143,8 @@ function readDays(flag: string, text: string): number | null {
 }
 
 /** Serves until the signal is aborted. @throws {UsageError} {StartError} */
-export async function serve(args: readonly string[], signal: AbortSignal): Promise<void> {
-  const settings = readSettings(args, process.env);
-  if (settings === 'help') return console.log(serveHelp);
+export async function serve(options: ServeOptions, signal: AbortSignal): Promise<void> {
+  const settings = readSettings(options, process.env);
   makeFolder(settings);
   const joinToken = keepJoinToken(settings.token, settings.tokenFile);
   const adminKey = { secret: '' };

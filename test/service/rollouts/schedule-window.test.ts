@@ -188,18 +188,23 @@ test('a window of no day never opens', () => {
   expect(nextOpening(window([], '00:00-00:00'), new Date('2026-06-05T00:00Z'))).toBe(null);
 });
 
-test('zones are those of the database, old names and other cases too, and no offsets', () => {
-  for (const name of ['UTC', 'Etc/UTC', 'Europe/Berlin', 'europe/berlin', 'Asia/Katmandu', 'Asia/Kathmandu', 'Australia/Lord_Howe'])
+test('zones are those of the database, old names and other cases too, and neither offsets nor times', () => {
+  for (const name of ['UTC', 'Etc/UTC', 'Europe/Berlin', 'europe/berlin', 'Asia/Katmandu', 'Asia/Kathmandu', 'Australia/Lord_Howe', 'PST'])
     expect([name, isTimeZone(name)]).toEqual([name, true]);
-  for (const name of ['', ' ', 'Berlin', 'Europe/Berlin ', 'Europe/Atlantis', '+01:00', '-0330', 'GMT+1'])
+  for (const name of ['', ' ', 'Berlin', 'Europe/Berlin ', 'Europe/Atlantis', '+01:00', '-0330', 'GMT+1', 'T0000Z', '2026-06-05T00:00Z'])
     expect([name, isTimeZone(name)]).toEqual([name, false]);
   expect(() => isOpen(window(['monday'], '00:00-01:00', 'Europe/Atlantis'), new Date())).toThrow(RangeError);
 });
 
-test('more zones than are kept ready are as good', () => {
+test('a window by an abbreviation that only Intl knows has the hours of its zone', () => {
+  const pacific = window(['monday'], '09:00-10:00', 'PST');
+  expect(nextOpening(pacific, new Date('2026-06-07T12:00Z'))).toEqual(new Date('2026-06-08T16:00Z'));
+});
+
+test('windows are open by the clock in every zone of the runtime', () => {
   const names = Intl.supportedValuesOf('timeZone');
   expect(names.length).toBeGreaterThan(300);
-  for (const timeZone of [...names, ...names.slice(0, 5)]) {
+  for (const timeZone of names) {
     const one = window(['wednesday'], '09:00-17:30', timeZone);
     for (const at of ['2026-01-14T00:30Z', '2026-07-15T12:00Z', '2026-07-15T23:30Z'].map((text) => new Date(text)))
       expect([timeZone, at, isOpen(one, at)]).toEqual([timeZone, at, isOpenByModel(one, at)]);

@@ -1,0 +1,27 @@
+// The waits between attempts.
+
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { backOffMilliseconds } from '../../src/protocol/back-off.ts';
+
+test('a wait is between half the bound and the bound, which doubles with each failure up to the longest', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 2_000 }),
+      fc.integer({ min: 1, max: 1_000 }),
+      fc.integer({ min: 1, max: 100 }),
+      (failures, first, times) => {
+        const limits = { first, longest: first * times };
+        const bound = failures > 30 ? limits.longest : Math.min(first * 2 ** (failures - 1), limits.longest);
+        const wait = backOffMilliseconds(failures, limits);
+        expect(wait).toBeGreaterThanOrEqual(bound / 2);
+        expect(wait).toBeLessThanOrEqual(bound);
+      },
+    ),
+  );
+});
+
+test('two waits of the same failure differ', () => {
+  const limits = { first: 100, longest: 5_000 };
+  expect(new Set(Array.from({ length: 20 }, () => backOffMilliseconds(3, limits))).size).toBeGreaterThan(10);
+});
