@@ -107,7 +107,7 @@ describe('a signature under a build', () => {
       status: 422,
       body: { errors: [{ pointer: '/signature' }] },
     });
-    expect(await stranger.sign('tcp', '1.1.0')).toMatchObject(problem(422, 'invalid-value', 'POST /v1/publisher-keys'));
+    expect(await stranger.sign('tcp', '1.1.0')).toMatchObject(problem(422, 'invalid-value', 'an administrator registers publisher keys'));
     await publisher.revoke();
     expect(await publisher.sign('tcp', '1.1.0')).toMatchObject(problem(422, 'invalid-value', 'the publisher key mistaken was revoked'));
     expect(await signersOf('1.1.0')).toEqual(before);
