@@ -116,6 +116,8 @@ export class CompileThread {
 
   async #end(worker: Worker): Promise<void> {
     this.#forget(worker);
+    // Who waits for the end must not be ended before it.
+    worker.ref();
     await worker.terminate();
   }
 
