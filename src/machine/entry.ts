@@ -114,7 +114,7 @@ export class Entry implements ThreadOwner {
   #callOn(thread: Thread, values: readonly (number | bigint)[]): Promise<WebAssembly.Results> {
     const answer = this.#surroundings.processor.enter(
       thread,
-      () => this.#run(thread, values),
+      () => this.#function(thread.block, ...values),
       (promise) => {
         const { resolve } = this.#pending(thread);
         // A failure is told by the thread's ending, in words.
@@ -125,15 +125,6 @@ export class Entry implements ThreadOwner {
     if (this.#idle.length < idleLimit) this.#idle.push(thread);
     else this.#surroundings.processor.endThread(thread);
     return answer;
-  }
-
-  /** A value that is none of the parameter's type is an error at once, before the code begins: it ends the thread as a trap does. */
-  #run(thread: Thread, values: readonly (number | bigint)[]): Promise<WebAssembly.Results> {
-    try {
-      return this.#function(thread.block, ...values);
-    } catch (error) {
-      return Promise.reject(error);
-    }
   }
 
   #pending(thread: Thread): PromiseWithResolvers<WebAssembly.Results> {

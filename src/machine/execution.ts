@@ -100,8 +100,12 @@ export class Execution {
     }
   }
 
-  /** A fault of the machine ends the thread that has the processor, not the host. */
+  /**
+   * A fault of the machine ends the thread that has the processor, not the host.
+   * @throws the error where the thread has ended already: its block may be another thread's by then.
+   */
   fail(thread: Thread, error: unknown): void {
+    if (this.#running.thread !== thread) throw error;
     thread.injection?.onLost();
     thread.injection = null;
     this.#unwound(thread, error);

@@ -110,7 +110,7 @@ export class Scheduler {
     }
     this.#execution.beginCall(thread);
     this.#sliceEnd = 0;
-    const promise = run();
+    const promise = begun(run);
     if (this.#execution.endCall(thread)) {
       if (!this.#sections.isEmpty || this.#collections.areDue || !this.#ready.isEmpty) this.#scheduleDispatch();
       return promise;
@@ -265,5 +265,14 @@ export class Scheduler {
     }
     this.#sliceEnd = this.#time.now() + slice;
     if (thread.sampling.resumed()) thread.owner.useUpFuel();
+  }
+}
+
+/** Runs code; an error before its first suspension, as for a value of the wrong type, ends the thread as any later one does. */
+function begun<Result>(run: () => Promise<Result>): Promise<Result> {
+  try {
+    return run();
+  } catch (error) {
+    return Promise.reject(error);
   }
 }
