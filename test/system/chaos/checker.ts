@@ -92,7 +92,10 @@ function checkDevices({ devices, loads, events }: Reading): string[] {
     const found = [
       ...(status === 'connected' ? [] : [`it is ${status}`]),
       ...(attachFailure === null ? [] : [`it was not brought up whole: ${attachFailure}`]),
-      ...[...effectsPerCall.keys()].flatMap((module) => checkModule(device, module, loadsOf.get(id) ?? [])),
+      ...[...effectsPerCall.keys()].flatMap((module) => {
+        const broken = checkModule(device, module, loadsOf.get(id) ?? []);
+        return broken.length === 0 ? [] : [...broken, ...accountOf(device, module, { loads, events })];
+      }),
       ...device.programs.flatMap((program) => checkProgram(program).map((what) => `the program ${program.id} (${program.state}): ${what}`)),
     ];
     return found.map((what) => `${name} (${id}): ${what}`);
@@ -113,6 +116,29 @@ function checkModule({ detail, history }: DeviceReading, module: string, loads: 
     ...(inTable === inHistory ? [] : [`its module table has ${module} ${inTable}, its history ${inHistory}`]),
     ...(last?.version === entry?.version ? [] : [`its module table has ${module} ${inTable}, its last load brought ${last?.version}`]),
   ];
+}
+
+/** Entries of each kind in the account of a violation. */
+const accountLength = 10;
+
+/** The newest of what the service knows of a module on a device, so that a violation explains itself. */
+function accountOf({ detail: { id, host }, history }: DeviceReading, module: string, { loads, events }: Pick<Reading, 'loads' | 'events'>) {
+  const ofModule = loads.filter((load) => load.device === id && load.module === module);
+  const known = new Set<string>([id, host, ...ofModule.map((load) => load.id)]);
+  const told = [
+    ...ofModule.map(({ requestedAt, dispatchedAt, completedAt, ...load }) => {
+      const times = `dispatched ${dispatchedAt ?? 'never'}, completed ${completedAt ?? 'never'}`;
+      return `${requestedAt} load ${load.id} of ${load.version} (${load.versionPolicy}): ${load.outcome ?? load.state}, ${times}: ${load.reason}`;
+    }),
+    ...(history.get(module) ?? []).map(({ enteredAt, leftAt, leftBy, ...stay }) => {
+      return `${enteredAt} in memory: ${stay.version} at ${stay.address} by ${stay.load ?? stay.source}, left ${leftAt ?? 'never'} (${leftBy})`;
+    }),
+    ...events
+      .filter(({ object }) => known.has(object))
+      .map(({ at, number, action, object, detail }) => `${at} event ${number}: ${action} of ${object} ${JSON.stringify(detail)}`),
+  ];
+  const kinds = [...Map.groupBy(told, (line) => line.split(' ')[1]).values()];
+  return kinds.flatMap((lines) => lines.toSorted().slice(-accountLength)).toSorted();
 }
 
 /** Calls have all their effects and no more, none failed, and all that were asked for were made. */
