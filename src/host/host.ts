@@ -88,10 +88,11 @@ class Host {
   readonly #devices = new Map<DeviceId, HostedDevice>();
   /** What the devices are called by the service, by their names. */
   readonly #names = new Map<string, DeviceId>();
-  readonly #underWay = new Set<string>();
-  /** Reports that wait in the outbox, by their orders. */
+  /** Orders that are being executed, by what they ask for: of each the last that came, which is reported on. */
+  readonly #underWay = new Map<string, Order>();
+  /** Reports that wait in the outbox, by what was done. */
   readonly #done = new Map<string, OrderReport>();
-  /** Reports that the service has acknowledged, by their orders, the oldest first. */
+  /** Reports that the service has acknowledged, by what was done, the oldest first. */
   readonly #acknowledged = new Map<string, Stateless<OrderReport>>();
   /** Devices whose states are to be reported whether they have changed or not: the service may have lost what it knew. */
   readonly #unconfirmed = new Set<DeviceId>();
@@ -195,34 +196,39 @@ class Host {
     }
   }
 
-  /** Starts an order; each is carried out once, however often it comes. */
+  /**
+   * Starts an order; each is carried out once, however often it comes. So is a load, under however many orders: a service that has taken this boot
+   * for another one in the meantime asks for it again by another order.
+   */
   async #accept(order: Order): Promise<void> {
     const { signal, logger } = this.#options;
     while (this.#underWay.size + this.#outbox.length >= ordersUnderWay && !signal.aborted) await delay(10, signal);
-    const report = this.#done.get(order.order);
-    if (report !== undefined) return this.#outbox.add(report);
-    if (this.#underWay.has(order.order)) return;
+    const work = workOf(order);
+    const report = this.#done.get(work);
+    if (report?.order === order.order) return this.#outbox.add(report);
+    if (this.#underWay.has(work)) return void this.#underWay.set(work, order);
     const device = this.#deviceOf(order);
     if (device === null) {
       logger.error(factsOf(order), 'skipped an order for a device that is not attached');
       return;
     }
-    const acknowledged = this.#acknowledged.get(order.order);
-    if (acknowledged !== undefined) return this.#reportAgain(acknowledged, device);
-    this.#underWay.add(order.order);
+    const known = report ?? this.#acknowledged.get(work);
+    if (known !== undefined) return this.#reportAgain({ ...known, order: order.order }, device);
+    this.#underWay.set(work, order);
     device.carryOut(order).then(
-      (made) => this.#finish(order, made),
+      (made) => this.#finish(work, made),
       (error) => {
-        this.#underWay.delete(order.order);
+        this.#underWay.delete(work);
         logger.error({ ...factsOf(order), reason: String(error) }, 'could not report an order');
       },
     );
   }
 
-  #reportAgain(acknowledged: Stateless<OrderReport>, device: HostedDevice): void {
-    const report = { ...acknowledged, state: device.state() };
-    this.#acknowledged.delete(report.order);
-    this.#done.set(report.order, report);
+  #reportAgain(known: Stateless<OrderReport>, device: HostedDevice): void {
+    const report = { ...known, state: device.state() };
+    const work = workOf(report);
+    this.#acknowledged.delete(work);
+    this.#done.set(work, report);
     this.#outbox.add(report);
   }
 
@@ -253,11 +259,13 @@ class Host {
     return this.#stateSequence;
   }
 
-  #finish(order: Order, report: OrderReport): void {
-    this.#underWay.delete(order.order);
-    this.#done.set(order.order, report);
+  #finish(work: string, made: OrderReport): void {
+    const order = this.#underWay.get(work);
+    const report = { ...made, order: order?.order ?? made.order };
+    this.#underWay.delete(work);
+    this.#done.set(work, report);
     this.#outbox.add(report);
-    this.#options.logger.info(factsOf(order), 'carried out an order');
+    if (order !== undefined) this.#options.logger.info(factsOf(order), 'carried out an order');
   }
 
   async #deliverReports(): Promise<void> {
@@ -299,8 +307,10 @@ class Host {
     for (const report of batch.reports) {
       if (!('order' in report)) continue;
       const { state: _, ...remembered } = report;
-      this.#done.delete(report.order);
-      this.#acknowledged.set(report.order, remembered);
+      const work = workOf(report);
+      // Another report of the same may wait, for another order.
+      if (this.#done.get(work)?.order === report.order) this.#done.delete(work);
+      this.#acknowledged.set(work, remembered);
     }
     for (const oldest of this.#acknowledged.keys()) {
       if (this.#acknowledged.size <= reportsRemembered) break;
@@ -320,7 +330,7 @@ class Host {
       return;
     }
     this.#outbox.replace(report, reduced);
-    if ('order' in report && 'order' in reduced) this.#done.set(report.order, reduced);
+    if ('order' in reduced) this.#done.set(workOf(reduced), reduced);
     const message = 'the service rejected a report; reporting less instead';
     this.#options.logger.error({ ...facts, modulesInState: reduced.state.moduleTable.length }, message);
   }
@@ -384,6 +394,11 @@ class Host {
       }
     }
   }
+}
+
+/** Identifies what an order asks for, or what was done for one: a load is the same under every order. */
+function workOf(of: Order | Stateless<OrderReport>): string {
+  return 'load' in of ? of.load : of.order;
 }
 
 /** What the log says of an order. */

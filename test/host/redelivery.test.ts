@@ -129,6 +129,42 @@ test('an order that comes again is not carried out again, and its report is sent
   expect(second?.sequence).toBeGreaterThan(first?.sequence ?? 0);
 });
 
+test('a load that is ordered again by another order is executed once, and reported for that order too', async () => {
+  deliver(attach);
+  await until(() => reportsOf('device-attached').length === 1);
+  const image = `sha256:${'0'.repeat(64)}`;
+  const load = {
+    kind: 'load',
+    load: newIdentifier('load'),
+    module: 'tcp',
+    version: '1.0.0',
+    image,
+    strategy: 'inject',
+    invalidation: 'nx',
+  };
+  const [first, second, third, fourth] = ['first', 'second', 'third', 'fourth'].map(() => newIdentifier('order'));
+  const deliverAs = (order = '') => deliver({ ...load, order, device, sequence: 2, deadline: null });
+  imageStatus = 503;
+  deliverAs(first);
+  await until(() => imagesAsked.length > 0, 'the load is under way');
+  deliverAs(second);
+  deliver(attach);
+  await until(() => reportsOf('device-attached').length === 2, 'the second order has come');
+  refuseReports = true;
+  imageStatus = 404;
+  await until(() => refused.includes(second ?? ''), 'the load is done and not reported');
+  deliverAs(third);
+  await until(() => refused.includes(third ?? ''), 'it is to be reported for the third order too');
+  refuseReports = false;
+  await until(() => reportsOf('load-completed').length === 2, 'the reports are delivered');
+  deliverAs(fourth);
+  await until(() => reportsOf('load-completed').length === 3, 'it is reported for the fourth order');
+  const completed = reports.flatMap((report) => (report.kind === 'load-completed' ? [report] : []));
+  expect(completed.map(({ order }) => order)).toEqual([second, third, fourth]);
+  // Each with the same time that it took.
+  expect(new Set(completed.map(({ result }) => JSON.stringify(result))).size).toBe(1);
+});
+
 test('the last 500 acknowledged reports are remembered; an older order is executed again', { timeout: 300_000 }, async () => {
   deliver(attach);
   const orders = Array.from({ length: 501 }, (_, index) => {

@@ -1,0 +1,99 @@
+// A registration of a boot that is over arrives late, as from a network that held it: the host that runs is taken for a new one until it registers again.
+
+import { createServer, type IncomingMessage, type ServerResponse, request as sendRequest } from 'node:http';
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { runHost } from '../../../src/host/host.ts';
+import { Bench, bearer, itemsOf, joinToken, until, workModule } from '../fixture.ts';
+
+let bench: Bench;
+beforeEach(async () => {
+  bench = await new Bench().start();
+});
+afterEach(() => bench.close());
+
+/** A network between a host and the service that holds what is reported while it is told to. */
+class HeldNetwork {
+  /** Bodies of the reports that came, in their order. */
+  readonly reported: string[] = [];
+  #held: PromiseWithResolvers<void> | null = null;
+  readonly #server = createServer((request, response) => {
+    this.#pass(request, response).catch((error) => response.destroy(error));
+  });
+
+  async listen(): Promise<string> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    const address = this.#server.address();
+    return typeof address === 'object' && address !== null ? `http://127.0.0.1:${address.port}` : '';
+  }
+
+  holdReports(): void {
+    this.#held = Promise.withResolvers<void>();
+  }
+
+  release(): void {
+    this.#held?.resolve();
+    this.#held = null;
+  }
+
+  close(): void {
+    this.release();
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  async #pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const body = Buffer.concat(chunks);
+    if (request.url?.endsWith('/reports')) {
+      this.reported.push(body.toString());
+      await this.#held?.promise;
+    }
+    const { method, headers } = request;
+    const passed = sendRequest(`${bench.url}${request.url}`, { method, headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      response.flushHeaders();
+      answer.pipe(response);
+    });
+    passed.once('error', (error) => response.destroy(error));
+    response.once('close', () => passed.destroy());
+    passed.end(body);
+  }
+}
+
+test('a load that the host executed before it was taken for a new one keeps its outcome, and is executed once', async () => {
+  const network = new HeldNetwork();
+  const stop = new AbortController();
+  const ended = runHost({
+    controlUrl: await network.listen(),
+    joinToken,
+    name: 'rack-1',
+    capacity: 1,
+    trustedKeys: null,
+    devices: [{ name: 'rack-1-1', labels: {}, ramPages: 64 }],
+    signal: stop.signal,
+    logger: pino({ enabled: false }),
+  });
+  onTestFinished(async () => {
+    stop.abort();
+    network.close();
+    await ended;
+  });
+  const [device = ''] = await bench.connectedDevices(1);
+  await bench.push('tcp', '1.0.0', workModule(1));
+  network.holdReports();
+  const { body } = await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device] });
+  await until('the device has executed the load', async () => network.reported.some((reports) => reports.includes('load-completed')));
+  const late = { name: 'rack-1', bootId: 'boot-before', capacity: 1, devices: [] };
+  expect((await bench.post('/agent/v1/hosts', late, bearer(joinToken))).status).toBe(201);
+  network.release();
+  const [load] = await until('the load has an outcome', async () => {
+    const loads = itemsOf(await bench.get(`/v1/loads?batch=${body['batch']}`));
+    return loads.every(({ outcome }) => outcome !== null) && loads;
+  });
+  expect(load).toMatchObject({ outcome: 'installed', reason: null });
+  const history = itemsOf(await bench.get(`/v1/devices/${device}/modules/tcp/history`));
+  expect(history).toMatchObject([{ version: '1.0.0', load: load?.['id'], leftAt: null }]);
+  expect(itemsOf(await bench.get('/v1/audit?action=device.drifted'))).toEqual([]);
+});
