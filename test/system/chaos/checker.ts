@@ -83,10 +83,12 @@ function checkDevices({ devices, loads, events }: Reading): string[] {
   // What a device carried out after the service had ended the load is in its memory nevertheless.
   const late = events.filter(({ action, detail }) => action === 'load.reported-late' && isInstalled(detail['outcome']));
   const lateLoads = new Set(late.map(({ object }) => object));
-  const loadsOf = Map.groupBy(
-    loads.filter(({ id, outcome }) => isInstalled(outcome) || lateLoads.has(id)),
-    ({ device }) => device,
-  );
+  const requestedAt = new Map(events.flatMap(({ action, object, number }) => (action === 'load.requested' ? [[object, number]] : [])));
+  // In the order in which they were requested, and their orders made: identifiers made in the same millisecond are in no order.
+  const loaded = loads
+    .filter(({ id, outcome }) => isInstalled(outcome) || lateLoads.has(id))
+    .toSorted((left, right) => (requestedAt.get(left.batch) ?? 0) - (requestedAt.get(right.batch) ?? 0));
+  const loadsOf = Map.groupBy(loaded, ({ device }) => device);
   return devices.flatMap((device) => {
     const { id, name, status, attachFailure } = device.detail;
     const found = [
@@ -102,16 +104,13 @@ function checkDevices({ devices, loads, events }: Reading): string[] {
   });
 }
 
-/** The module table, the history and the loads that brought something in agree. */
+/** The module table, the history and the loads that brought something in agree. @param loads In the order in which they were requested. */
 function checkModule({ detail, history }: DeviceReading, module: string, loads: readonly Schemas['Load'][]): string[] {
   const entry = detail.moduleTable.find((one) => one.module === module);
   const inTable = entry === undefined ? 'nothing' : `${entry.version} at ${entry.address}`;
   const open = (history.get(module) ?? []).filter(({ leftAt }) => leftAt === null);
   const inHistory = open.map(({ version, address }) => `${version} at ${address}`).join(' and ') || 'nothing';
-  const last = loads
-    .filter((load) => load.module === module)
-    .toSorted((left, right) => (left.id < right.id ? -1 : 1))
-    .at(-1);
+  const last = loads.findLast((load) => load.module === module);
   return [
     ...(inTable === inHistory ? [] : [`its module table has ${module} ${inTable}, its history ${inHistory}`]),
     ...(last?.version === entry?.version ? [] : [`its module table has ${module} ${inTable}, its last load brought ${last?.version}`]),
