@@ -14,7 +14,7 @@ import { DatabaseLock } from './sqlite/lock.ts';
 import { checkNothingLost, type OnLostTransactions } from './sqlite/log-marker.ts';
 import { applyMigrations, sqliteMigrations } from './sqlite/migrations.ts';
 import { createPrivateFile } from './sqlite/private-file.ts';
-import { unavailabilityOf } from './unavailable.ts';
+import { asDatabaseError, atDatabase, unavailabilityOf } from './unavailable.ts';
 import type { RowPlace } from './unreadable.ts';
 
 /** How long those that are carried out together may wait for the database, and last, in milliseconds; how many they are, and how many may wait. */
@@ -99,7 +99,11 @@ export class Store {
    * @throws {MigrationError} when it is of another version. {DatabaseInUse} where a SQLite file is to be for this store only, and is another's.
    * {TransactionsLost} where such a file lost transactions that were acknowledged.
    */
-  static async open(database: string, { beforeCreation = () => {}, isExclusive = false, ...options }: StoreOptions = {}): Promise<Store> {
+  static open(database: string, options: StoreOptions = {}): Promise<Store> {
+    return atDatabase(() => Store.#open(database, options));
+  }
+
+  static async #open(database: string, { beforeCreation = () => {}, isExclusive = false, ...options }: StoreOptions): Promise<Store> {
     if (isPostgresql(database)) {
       // Here, for a service on a file starts without all that this takes.
       const { PostgresqlEngine } = await import('./postgresql/engine.ts');
@@ -199,7 +203,8 @@ export class Store {
         if (text !== null) announce(text);
         return told;
       }, transactionLimits);
-    } catch (reason) {
+    } catch (error) {
+      const reason = asDatabaseError(error);
       const failed = group.length === 0 ? take() : group;
       const overdue = unavailabilityOf(reason) === null ? [] : this.#takeOverdue();
       for (const one of [...failed, ...overdue])
@@ -251,7 +256,7 @@ export class Store {
 
   /** The time of the database, which all replicas of the service share, in milliseconds since 1970; null where there are no replicas. */
   sharedTime(): Promise<number | null> {
-    return this.#engine.sharedTime();
+    return atDatabase(() => this.#engine.sharedTime());
   }
 
   /** Brings all that is committed into the main file of the database, so that it stays where the log beside that file is lost. */
@@ -271,7 +276,7 @@ export class Store {
     readonly migrationFaults: readonly string[];
   }> {
     return {
-      isDurable: await this.#engine.isDurable(),
+      isDurable: await atDatabase(() => this.#engine.isDurable()),
       writeFault: await this.#writeFault(),
       migrationFaults: await this.#migrationFaults(),
     };
@@ -282,7 +287,7 @@ export class Store {
       await this.#engine.probe();
       return null;
     } catch (error) {
-      const { detail } = unavailabilityOf(error) ?? {};
+      const { detail } = unavailabilityOf(asDatabaseError(error)) ?? {};
       return detail ?? (error instanceof Error ? error.message : String(error));
     }
   }

@@ -1,4 +1,5 @@
-// Failures of the database that are no mistake of the request: it is locked, full, read-only, away or lost. Every one is recognised here.
+// Failures of the database that are no mistake of the request: it is locked, full, read-only, away or lost. Every one is recognised here, by where it
+// comes from and what it says: a connection is also reset by a client that breaks off its request.
 
 /** Why the database cannot be used, in words for clients and operators. */
 export type Unavailability = {
@@ -102,8 +103,8 @@ const sqlStates: ReadonlyMap<string, Unavailability> = new Map([
   ['XX002', damaged],
 ]);
 
-/** Codes of Prisma, and of the operating system where a connection is made or lost. */
-const otherCodes: ReadonlyMap<string, Unavailability> = new Map([
+/** Codes of Prisma. */
+const prismaCodes: ReadonlyMap<string, Unavailability> = new Map([
   ['P1001', away],
   ['P1002', away],
   ['P1008', locked],
@@ -113,6 +114,10 @@ const otherCodes: ReadonlyMap<string, Unavailability> = new Map([
   ['P2028', away],
   ['P2034', locked],
   ['P2037', exhausted],
+]);
+
+/** Codes of the operating system, which the errors of everything else have too: they count only of the database. */
+const systemCodes: ReadonlyMap<string, Unavailability> = new Map([
   ['ECONNREFUSED', away],
   ['ECONNRESET', away],
   ['EHOSTUNREACH', away],
@@ -128,7 +133,7 @@ const otherCodes: ReadonlyMap<string, Unavailability> = new Map([
   ['ENFILE', lacking],
 ]);
 
-/** What the drivers, Prisma and poolers say without a code. */
+/** What the drivers, Prisma and poolers say without a code; it counts only of the database too. */
 const texts: readonly (readonly [RegExp, Unavailability])[] = [
   [/Can't reach database server|Server has closed the connection|Connection terminated|is not queryable|terminating connection/, away],
   [/the database system is (?:starting up|shutting down|in recovery mode|not yet accepting connections)/, away],
@@ -142,6 +147,24 @@ const texts: readonly (readonly [RegExp, Unavailability])[] = [
   [/\b(?:ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENOTFOUND|EPIPE|ETIMEDOUT|57P01|57P02|57P03)\b/, away],
 ];
 
+/** Errors that have come from the database. */
+const databaseErrors = new WeakSet<object>();
+
+/** Notes that an error comes from a driver of the database, or from its files. Returns the error. */
+export function asDatabaseError<Failure>(error: Failure): Failure {
+  if (typeof error === 'object' && error !== null) databaseErrors.add(error);
+  return error;
+}
+
+/** Runs work at the database; an error of it is one that comes from the database. */
+export async function atDatabase<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    throw asDatabaseError(error);
+  }
+}
+
 /** How far is looked into an error for the one that caused it. */
 const maxDepth = 6;
 
@@ -154,13 +177,15 @@ export function unavailabilityOf(error: unknown): Unavailability | null {
   const causes = causesOf(error);
   const own = causes.find((cause) => cause instanceof DatabaseUnavailable);
   if (own !== undefined) return unavailabilityOf(own);
+  const isOfDatabase = causes.some((cause) => databaseErrors.has(cause) || isOfPrisma(cause));
   // The innermost has the code of the database itself; those around it have more general ones.
   for (const cause of causes.toReversed()) {
     for (const code of codesOf(cause)) {
-      const known = unavailabilityByCode(code);
+      const known = isOfDatabase || !systemCodes.has(code) ? unavailabilityByCode(code) : null;
       if (known !== null) return known;
     }
   }
+  if (!isOfDatabase) return null;
   for (const cause of causes) {
     const message = textOf(cause, 'message') ?? '';
     for (const [sign, known] of texts) if (sign.test(message)) return known;
@@ -171,12 +196,18 @@ export function unavailabilityOf(error: unknown): Unavailability | null {
 /** Why a result code of SQLite, a SQLSTATE or a code of Prisma or the operating system means that the database is unavailable; null where it does not. */
 export function unavailabilityByCode(code: string): Unavailability | null {
   if (code.startsWith('SQLITE_')) return longestMatch(sqliteCodes, (known) => code === known || code.startsWith(`${known}_`));
-  return otherCodes.get(code) ?? (/^[0-9A-Z]{5}$/.test(code) ? longestMatch(sqlStates, (known) => code.startsWith(known)) : null);
+  const known = prismaCodes.get(code) ?? systemCodes.get(code);
+  return known ?? (/^[0-9A-Z]{5}$/.test(code) ? longestMatch(sqlStates, (known) => code.startsWith(known)) : null);
 }
 
 function longestMatch(codes: ReadonlyMap<string, Unavailability>, matches: (known: string) => boolean): Unavailability | null {
   const [best] = [...codes].filter(([known]) => matches(known)).toSorted(([left], [right]) => right.length - left.length);
   return best?.[1] ?? null;
+}
+
+/** Whether Prisma or its adapter has made an error, or has passed it on. */
+function isOfPrisma(error: object): boolean {
+  return 'clientVersion' in error || textOf(error, 'name') === 'DriverAdapterError';
 }
 
 /** An error and what caused it, the outermost first: by `cause`, by what Prisma keeps of its driver's, and each of an aggregate. */

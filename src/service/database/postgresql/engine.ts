@@ -7,7 +7,7 @@ import type { Prisma, PrismaClient } from '../generated/client.ts';
 import { getPrismaClientClass } from '../generated/internal/postgresql.ts';
 import { type RecordedMigration, readRecorded } from '../migrations.ts';
 import type { Repetition } from '../repetition.ts';
-import { DatabaseUnavailable, readOnly } from '../unavailable.ts';
+import { atDatabase, DatabaseUnavailable, readOnly } from '../unavailable.ts';
 import { Announcements, channel } from './announcements.ts';
 import { connectionTo } from './connections.ts';
 import { SharedReads } from './shared-reads.ts';
@@ -42,7 +42,10 @@ export class PostgresqlEngine implements Engine {
     this.#reader = new (getPrismaClientClass())({ adapter: new PrismaPg(reading) });
     this.#announcements = announcements;
     this.#work = work;
-    this.reading = { client: this.#reader, statements: new SharedReads(new PostgresqlStatements((query) => reading.query(query))) };
+    this.reading = {
+      client: this.#reader,
+      statements: new SharedReads(new PostgresqlStatements((query) => atDatabase(() => reading.query(query)))),
+    };
   }
 
   /** Opens a database that has all migrations. */

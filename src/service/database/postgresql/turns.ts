@@ -4,6 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { PrismaPg } from '@prisma/adapter-pg';
 import type { IsolationLevel, SqlDriverAdapter, SqlDriverAdapterFactory, Transaction } from '@prisma/driver-adapter-utils';
 import type pg from 'pg';
+import { asDatabaseError, atDatabase } from '../unavailable.ts';
 import type { Run } from './statements.ts';
 
 /** Runs statements from when it begins until it ends, and none after that: they would be another's. */
@@ -16,7 +17,7 @@ export class Turn {
   isDiscarded = false;
 
   readonly run: Run = async (query) => {
-    if (this.#run === null) throw new Error('Transaction already closed');
+    if (this.#run === null) throw asDatabaseError(new Error('Transaction already closed'));
     return this.#run(query);
   };
 
@@ -55,7 +56,7 @@ export class TurnAdapter implements SqlDriverAdapterFactory {
 
   #taken(transaction: Transaction): Transaction {
     const client = connectionOf(transaction);
-    const run: Run = (query) => client.query(query);
+    const run: Run = (query) => atDatabase(() => client.query(query));
     const turn = this.#turns.getStore();
     turn?.begin(run);
     const release = transaction.rollback.bind(transaction);

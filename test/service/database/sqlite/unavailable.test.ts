@@ -13,7 +13,12 @@ import { Records } from '../../../../src/service/database/records.ts';
 import { SqliteEngine } from '../../../../src/service/database/sqlite/engine.ts';
 import { applyMigrations } from '../../../../src/service/database/sqlite/migrations.ts';
 import { Store } from '../../../../src/service/database/store.ts';
-import { DatabaseUnavailable, unavailabilityByCode, unavailabilityOf } from '../../../../src/service/database/unavailable.ts';
+import {
+  asDatabaseError,
+  DatabaseUnavailable,
+  unavailabilityByCode,
+  unavailabilityOf,
+} from '../../../../src/service/database/unavailable.ts';
 import { event, firstPage } from '../events.ts';
 
 let folder: string;
@@ -223,9 +228,11 @@ test('a failure is known by what caused it, however deep it is', () => {
   ).toMatchObject({
     detail: expect.stringContaining('full'),
   });
-  expect(unavailabilityOf(new AggregateError([Object.assign(new Error('a'), { code: 'ECONNREFUSED' })]))).toMatchObject({
-    isTransient: true,
-  });
+  const refused = () => new AggregateError([Object.assign(new Error('a'), { code: 'ECONNREFUSED' })]);
+  expect(unavailabilityOf(asDatabaseError(refused()))).toMatchObject({ isTransient: true });
+  // Of something else than the database.
+  for (const other of [refused(), Object.assign(new Error('aborted'), { code: 'ECONNRESET' }), new Error('too many connections')])
+    expect(unavailabilityOf(other)).toBeNull();
   for (const other of [null, 'text', new Error('a mistake'), new TypeError('undefined is not a function')])
     expect(unavailabilityOf(other)).toBeNull();
 });
