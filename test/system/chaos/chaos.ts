@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { answerOf, type Client, createPatchbayClient } from '../../../src/client/client.ts';
+import { repeatingFetch } from '../../../src/client/repeating-fetch.ts';
 import { check, type Verdict } from './checker.ts';
 import { moduleText } from './modules.ts';
 import { freePort, hostProcess, type RestartedProcess, serviceProcess } from './processes.ts';
@@ -117,6 +118,8 @@ class Chaos {
   /** One between each replica of the service and the server of PostgreSQL. */
   readonly #databaseProxies: readonly FaultProxy[];
   readonly #client: Client;
+  /** What pushes and judges, while nothing is killed: a service that is busy is asked again. */
+  readonly #patientClient: Client;
   readonly #requester: Requester;
   readonly #began = performance.now();
   #devices: string[] = [];
@@ -165,6 +168,7 @@ class Chaos {
       this.#hosts.push(hostProcess(`chaos-${index + 1}`, url, options.devicesPerHost, folder));
     const key = readFileSync(join(folder, 'admin-key'), 'utf8').trim();
     this.#client = createPatchbayClient(view.url, key);
+    this.#patientClient = createPatchbayClient(view.url, key, (request) => repeatingFetch(request, new AbortController().signal));
     this.#requester = new Requester(createPatchbayClient(urls.at(-1) ?? '', key), random.fork());
   }
 
@@ -224,7 +228,7 @@ class Chaos {
 
   async #push(module: string, build: number): Promise<void> {
     const body = { version: `1.${build}.0`, language: 'wat' as const, source: moduleText(module, build) };
-    answerOf(await this.#client.POST('/v1/modules/{module}/builds', { params: { path: { module } }, body }));
+    answerOf(await this.#patientClient.POST('/v1/modules/{module}/builds', { params: { path: { module } }, body }));
   }
 
   /** On every device threads that call for ever, and on some those that come to an end. */
@@ -364,7 +368,7 @@ class Chaos {
   }
 
   async #judge(unsettled: readonly string[], settledMilliseconds: number): Promise<ChaosResult> {
-    const reading = await readEverything(this.#client);
+    const reading = await readEverything(this.#patientClient);
     const { violations, ...verdict } = check(reading, { loads: this.#requester.accepted, batches: this.#requester.batches });
     const ends = [...this.#services, ...this.#hosts].flatMap(({ ownEnd }) => ownEnd ?? []);
     const all = [...unsettled, ...this.#failedStarts, ...ends, ...this.#requester.surprises, ...violations];

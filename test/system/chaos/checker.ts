@@ -83,11 +83,11 @@ function checkDevices({ devices, loads, events }: Reading): string[] {
   // What a device carried out after the service had ended the load is in its memory nevertheless.
   const late = events.filter(({ action, detail }) => action === 'load.reported-late' && isInstalled(detail['outcome']));
   const lateLoads = new Set(late.map(({ object }) => object));
-  const requestedAt = new Map(events.flatMap(({ action, object, number }) => (action === 'load.requested' ? [[object, number]] : [])));
+  const requests = new Map(events.flatMap(({ action, object, number }) => (action === 'load.requested' ? [[object, number]] : [])));
   // In the order in which they were requested, and their orders made: identifiers made in the same millisecond are in no order.
   const loaded = loads
     .filter(({ id, outcome }) => isInstalled(outcome) || lateLoads.has(id))
-    .toSorted((left, right) => (requestedAt.get(left.batch) ?? 0) - (requestedAt.get(right.batch) ?? 0));
+    .toSorted((left, right) => (requests.get(left.batch) ?? 0) - (requests.get(right.batch) ?? 0));
   const loadsOf = Map.groupBy(loaded, ({ device }) => device);
   return devices.flatMap((device) => {
     const { id, name, status, attachFailure } = device.detail;
