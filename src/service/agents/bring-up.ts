@@ -10,25 +10,24 @@ import type { DeviceModuleRecord, DeviceRecord, NewDevice } from '../devices/rep
 import { newOrder, readOrder, renewedOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
 import { toProgramOrder } from '../programs/program-order.ts';
-import type { ProgramRecord, StartedProgram } from '../programs/repository.ts';
+import type { OpenProgram, ProgramRecord } from '../programs/repository.ts';
 import type { Requester } from '../requester.ts';
 
 /** Orders read at once. */
 const ordersAtOnce = 500;
 
-/** Orders every device of a host to come up with what it had; orders that were not settled follow, under new numbers. */
+/** Orders every device of a host to come up with what it had, and with the programs that are to start; the other orders that were not settled follow, under new numbers. */
 export async function bringUpDevices(records: Records, hostId: string, requester: Requester, at: Date): Promise<void> {
   const devices = await records.devices.listOf(hostId);
-  const started = await records.programs.startedOn(hostId);
+  const open = await records.programs.openOn(hostId);
   const ended = await endStoppingPrograms(
     records,
-    started.filter(({ stopRequested }) => stopRequested),
+    open.filter(({ started, stopRequested }) => started && stopRequested),
   );
-  const running = Map.groupBy(
-    started.filter(({ stopRequested }) => !stopRequested),
-    ({ deviceId }) => deviceId,
-  );
-  const others = await ordersToRenew(records, hostId, ended);
+  // Those that are to start too: a device that is not empty, for it was taken for a new one by mistake, may have started them already.
+  const wanted = open.filter(({ stopRequested }) => !stopRequested);
+  const running = Map.groupBy(wanted, ({ deviceId }) => deviceId);
+  const others = await ordersToRenew(records, hostId, { ended, running: new Set(wanted.map(({ id }) => id)) });
   await records.orders.removeUnsettled(hostId);
   await inSlices(devices, async (slice) => {
     const ids = slice.map(({ id }) => id);
@@ -65,8 +64,15 @@ async function restorableModules(records: Records, deviceIds: readonly string[])
   return modules.filter((one) => !(isUnexpected(one) && missing.has(one.imageDigest)));
 }
 
-/** Orders that were not settled and are still wanted. @param ended Programs that have stopped, which need not be stopped again. */
-async function ordersToRenew(records: Records, hostId: string, ended: ReadonlySet<string>): Promise<OrderRecord[]> {
+/**
+ * Orders that were not settled and are still wanted.
+ * @param programs Those that have stopped, which need not be stopped again, and those that come up with their devices.
+ */
+async function ordersToRenew(
+  records: Records,
+  hostId: string,
+  programs: { readonly ended: ReadonlySet<string>; readonly running: ReadonlySet<string> },
+): Promise<OrderRecord[]> {
   const found: OrderRecord[] = [];
   for (let after = 0; ; ) {
     const some = await records.orders.renewable(hostId, after, ordersAtOnce);
@@ -75,7 +81,8 @@ async function ordersToRenew(records: Records, hostId: string, ended: ReadonlySe
         const order = readOrder(record);
         // What a damaged order asked for is not known; the others are not kept back by it.
         if (order instanceof DamagedItem) return false;
-        return !(order.kind === 'stop-program' && ended.has(order.program));
+        if (order.kind === 'start-program') return !programs.running.has(order.program);
+        return !(order.kind === 'stop-program' && programs.ended.has(order.program));
       }),
     );
     after = some.at(-1)?.number ?? after;
@@ -105,7 +112,7 @@ export async function attachEmpty(records: Records, devices: readonly NewDevice[
 }
 
 /** Programs that were to stop have stopped with their device, with what it last said of them. Answers which. */
-async function endStoppingPrograms(records: Records, stopping: readonly StartedProgram[]): Promise<Set<string>> {
+async function endStoppingPrograms(records: Records, stopping: readonly OpenProgram[]): Promise<Set<string>> {
   const deviceIds = [...new Set(stopping.map(({ deviceId }) => deviceId))];
   const states = await records.devices.statesOf(deviceIds, (state) => DeviceState.safeParse(state).data ?? null);
   for (const { id, deviceId } of stopping) {

@@ -127,17 +127,27 @@ async function applyAttachments(records: Records, { bootId }: Batch, attachments
   await records.devices.setAttached(
     attachments.map(({ order, report }) => ({ id: order.device, attachedBootId: bootId, attachFailure: report.failure })),
   );
+  const entries = attachments.map(({ order, report: { failure } }): AuditEntry => {
+    return { action: 'device.attached', object: order.device, outcome: outcomeOf(failure), detail: { boot: bootId, failure } };
+  });
+  const starting = await records.programs.startingAmong(attachments.flatMap(({ order }) => order.programs.map(({ program }) => program)));
   for (const { order, report } of attachments) {
     const { device, modules, programs } = order;
-    const { state, failure } = report;
+    const { state } = report;
     if (modules.length > 0) await keepPutBack(records, device, modules, state, at);
     const isThere = new Set<string>(state.programs.map(({ program }) => program));
     const lost = programs.map(({ program }) => program).filter((program) => !isThere.has(program));
-    if (lost.length > 0) await records.programs.setStarted(lost, failure ?? 'the device did not take it up again when its host restarted');
+    const failure = report.failure ?? 'the device did not take it up again when its host restarted';
+    if (lost.length > 0) await records.programs.setStarted(lost, failure);
+    const begun = programs.filter(({ program }) => starting.has(program));
+    await records.programs.setStarted(
+      begun.map(({ program }) => program).filter((program) => isThere.has(program)),
+      null,
+    );
+    for (const { program } of begun)
+      entries.push(programEvent('program.started', { program, device }, { failure: isThere.has(program) ? null : failure }));
   }
-  return attachments.map(({ order, report: { failure } }) => {
-    return { action: 'device.attached', object: order.device, outcome: outcomeOf(failure), detail: { boot: bootId, failure } };
-  });
+  return entries;
 }
 
 async function applyLoads(records: Records, hostId: string, loads: readonly Load[], at: Date): Promise<AuditEntry[]> {
@@ -203,7 +213,7 @@ async function findOutrun(records: Records, hostId: string, loads: readonly Load
 
 function programEvent(
   action: string,
-  { program, device }: OrderOf<'start-program' | 'stop-program'>,
+  { program, device }: Pick<OrderOf<'start-program'>, 'program' | 'device'>,
   { failure }: { readonly failure: string | null },
 ): AuditEntry {
   return { action, object: program, outcome: outcomeOf(failure), detail: { device, failure } };

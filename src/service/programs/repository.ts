@@ -15,13 +15,13 @@ export type NewProgram = Omit<ProgramModel, 'type' | 'arguments' | 'statistics' 
 
 export type ProgramFilter = TimeRange & { readonly deviceId: string; readonly module?: string | undefined };
 
-export type StartedProgram = Pick<ProgramModel, 'id' | 'deviceId' | 'stopRequested'>;
+export type OpenProgram = Pick<ProgramModel, 'id' | 'deviceId' | 'started' | 'stopRequested'>;
 
-const startedPrograms = new Query<Omit<StartedProgram, 'stopRequested'> & { readonly stopRequested: number }>(
+const openPrograms = new Query<Pick<OpenProgram, 'id' | 'deviceId'> & { readonly started: number; readonly stopRequested: number }>(
   { hostId: 'text' },
-  `SELECT "program"."id", "program"."deviceId", "program"."stopRequested"
+  `SELECT "program"."id", "program"."deviceId", "program"."started", "program"."stopRequested"
   FROM "Device" AS "device" JOIN "Program" AS "program" ON "program"."deviceId" = "device"."id"
-  WHERE "device"."hostId" = :hostId AND "program"."started" AND "program"."failure" IS NULL AND "program"."statistics" IS NULL
+  WHERE "device"."hostId" = :hostId AND "program"."failure" IS NULL AND "program"."statistics" IS NULL
   ORDER BY "program"."id"`,
 );
 
@@ -72,10 +72,12 @@ export class ProgramRecords {
     } satisfies Prisma.ProgramFindManyArgs;
   }
 
-  /** Programs of the devices of a host that were started and have not ended, and whether they are to be stopped. */
-  async startedOn(hostId: string): Promise<StartedProgram[]> {
-    const programs = await this.#statements.all(startedPrograms, [hostId]);
-    return programs.map(({ stopRequested, ...program }) => ({ ...program, stopRequested: stopRequested === 1 }));
+  /** Programs of the devices of a host that have not ended, whether they were started, and whether they are to be stopped. */
+  async openOn(hostId: string): Promise<OpenProgram[]> {
+    const programs = await this.#statements.all(openPrograms, [hostId]);
+    return programs.map(({ started, stopRequested, ...program }) => {
+      return { ...program, started: started === 1, stopRequested: stopRequested === 1 };
+    });
   }
 
   async findMany(ids: readonly string[]): Promise<ProgramRecord[]> {
@@ -102,6 +104,14 @@ export class ProgramRecords {
   async setStarted(ids: readonly string[], failure: string | null): Promise<void> {
     for (const some of chunksOf(ids))
       await this.#client.program.updateMany({ where: { id: { in: some } }, data: { started: true, failure } });
+  }
+
+  /** Those of these programs that no device has started yet, or failed to start. */
+  async startingAmong(ids: readonly string[]): Promise<Set<string>> {
+    const programs = await readInChunks(ids, (some) =>
+      this.#client.program.findMany({ where: { id: { in: some }, started: false }, select: { id: true } }),
+    );
+    return new Set(programs.map(({ id }) => id));
   }
 
   async requestStop(id: string): Promise<void> {

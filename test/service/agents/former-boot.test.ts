@@ -62,7 +62,8 @@ class HeldNetwork {
   }
 }
 
-test('a load that the host executed before it was taken for a new one keeps its outcome, and is executed once', async () => {
+/** A network, and behind it a host with one device that has come up. */
+async function startHost(): Promise<{ readonly network: HeldNetwork; readonly device: string }> {
   const network = new HeldNetwork();
   const stop = new AbortController();
   const ended = runHost({
@@ -81,13 +82,23 @@ test('a load that the host executed before it was taken for a new one keeps its 
     await ended;
   });
   const [device = ''] = await bench.connectedDevices(1);
-  await bench.push('tcp', '1.0.0', workModule(1));
-  network.holdReports();
-  const { body } = await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device] });
-  await until('the device has executed the load', async () => network.reported.some((reports) => reports.includes('load-completed')));
+  return { network, device };
+}
+
+/** The host's process before this one registers, when what this one has done is about to be reported. */
+async function registerFormerBoot(network: HeldNetwork, kind: string): Promise<void> {
+  await until(`${kind} is reported`, async () => network.reported.some((reports) => reports.includes(kind)));
   const late = { name: 'rack-1', bootId: 'boot-before', capacity: 1, devices: [] };
   expect((await bench.post('/agent/v1/hosts', late, bearer(joinToken))).status).toBe(201);
   network.release();
+}
+
+test('a load that the host executed before it was taken for a new one keeps its outcome, and is executed once', async () => {
+  const { network, device } = await startHost();
+  await bench.push('tcp', '1.0.0', workModule(1));
+  network.holdReports();
+  const { body } = await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device] });
+  await registerFormerBoot(network, 'load-completed');
   const [load] = await until('the load has an outcome', async () => {
     const loads = itemsOf(await bench.get(`/v1/loads?batch=${body['batch']}`));
     return loads.every(({ outcome }) => outcome !== null) && loads;
@@ -96,4 +107,21 @@ test('a load that the host executed before it was taken for a new one keeps its 
   const history = itemsOf(await bench.get(`/v1/devices/${device}/modules/tcp/history`));
   expect(history).toMatchObject([{ version: '1.0.0', load: load?.['id'], leftAt: null }]);
   expect(itemsOf(await bench.get('/v1/audit?action=device.drifted'))).toEqual([]);
+});
+
+test('a program that the host started before it was taken for a new one keeps running', async () => {
+  const { network, device } = await startHost();
+  await bench.push('tcp', '1.0.0', workModule(1));
+  await bench.load('tcp', '1.0.0', [device]);
+  network.holdReports();
+  const program = { module: 'tcp', export: 'work', arguments: [1], threads: 1, calls: null, pauseMilliseconds: 10 };
+  const { status, body } = await bench.post(`/v1/devices/${device}/programs`, program);
+  expect(status, JSON.stringify(body)).toBe(202);
+  await registerFormerBoot(network, 'program-started');
+  const isSettled = (one: Record<string, unknown>) => one['state'] !== 'starting' && one['statistics'] !== null;
+  const settled = await until('the program has started, or has not', async () => {
+    const [one = {}] = itemsOf(await bench.get(`/v1/devices/${device}/programs`));
+    return (isSettled(one) || one['failure'] !== null) && one;
+  });
+  expect(settled).toMatchObject({ id: body['id'], state: 'running', failure: null });
 });
