@@ -172,7 +172,9 @@ export const Order = z
         name: DisplayName,
         ramPages: z.int().positive(),
         modules: z.array(ModuleImage).describe('What was in memory when the device was last heard of, to be put back.'),
-        programs: z.array(ProgramOrder).describe('Programs that ran when the device was last heard of, or that were to start: the device starts them.'),
+        programs: z
+          .array(ProgramOrder)
+          .describe('Programs that ran when the device was last heard of, or that were to start: the device starts them.'),
       })
       .meta({ id: 'AttachDeviceOrder' }),
     z
