@@ -21,7 +21,7 @@ const usual = {
 const everything = ['test/service/**/*.test.ts'];
 /** Of these, those that a database is most likely to make fail; the others take three times as long (`npm run test:everything`). */
 const ofDatabases = [
-  'test/service/database/{clocks,copy,durability,migrations,replicas,restart,schema,statements,transactions,undecodable-rows}.test.ts',
+  'test/service/database/{clocks,copy,durability,migrations,replicas,restart,schema,statements,prepared-statements,transactions,undecodable-rows}.test.ts',
   'test/service/database/postgresql/*.test.ts',
   'test/service/{clock/clocks,hosts/host-access,idempotency/answers,keys/keys,agents/drift,http/texts}.test.ts',
   'test/service/{loads/{loads,routes},rollbacks/{rollbacks,routes},rollouts/load-requests}.test.ts',

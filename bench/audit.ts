@@ -14,6 +14,7 @@ import { Checkpoints } from '../src/service/audit/checkpoints.ts';
 import type { NewAuditEvent } from '../src/service/database/committed.ts';
 import { Store } from '../src/service/database/store.ts';
 import { SigningKeys } from '../src/service/signing-keys/signing-keys.ts';
+import { inTransaction } from '../test/service/records.ts';
 import { usualSettings } from '../test/usual-settings.ts';
 
 const events = 1_000_000;
@@ -75,7 +76,7 @@ async function measure(): Promise<void> {
 }
 
 async function write(store: Store, size: number, rounds: number): Promise<void> {
-  for (let round = 0; round < rounds; round += 1) await store.transaction((records) => records.audit.append(some(size)));
+  for (let round = 0; round < rounds; round += 1) await inTransaction(store, (records) => records.audit.append(some(size)));
 }
 
 /** The same rows without their hashes, in raw transactions: as fast as SQLite takes them. */

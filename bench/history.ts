@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { tableLines } from '../src/cli/terminal/table.ts';
-import type { Records } from '../src/service/database/records.ts';
 import { applyMigrations } from '../src/service/database/sqlite/migrations.ts';
 import { Store } from '../src/service/database/store.ts';
+import { HistoryQueries } from '../src/service/history/queries.ts';
+import { HistoryRecords } from '../src/service/history/repository.ts';
 import { QueryPlans } from '../test/service/database/sqlite/query-plans.ts';
 
 /** Stays of a device; the first device has as many as there are devices. */
@@ -21,7 +22,8 @@ const page = { sort: 'name', order: 'asc', limit: 51, after: null } as const;
 const begin = Date.UTC(2026, 0, 1);
 const year = 365 * 24 * 60 * 60 * 1_000;
 
-type Question = { readonly what: string; readonly calls: number; readonly ask: (records: Records, call: number) => Promise<unknown> };
+type Subject = Pick<Store, 'reading' | 'reader'>;
+type Question = { readonly what: string; readonly calls: number; readonly ask: (subject: Subject, call: number) => Promise<unknown> };
 type Figures = { readonly p50: number; readonly p99: number; readonly plans: readonly (readonly string[])[] };
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-bench-history-'));
@@ -53,12 +55,12 @@ async function measureWith(devices: number): Promise<Map<string, Figures>> {
     const times: number[] = [];
     for (let call = 0; call < calls; call += 1) {
       const began = performance.now();
-      await ask(store.records, call);
+      await ask(store, call);
       times.push(performance.now() - began);
     }
     times.sort((left, right) => left - right);
     const percentile = (share: number) => times[Math.min(calls - 1, Math.floor(calls * share))] ?? 0;
-    figures.set(what, { p50: percentile(0.5), p99: percentile(0.99), plans: await plans.of(() => ask(plans.records, 0)) });
+    figures.set(what, { p50: percentile(0.5), p99: percentile(0.99), plans: await plans.of(() => ask(plans, 0)) });
   }
   await plans.close();
   await store.close();
@@ -84,35 +86,43 @@ function questionsOf(devices: number): Question[] {
     {
       what: 'what ran on a device at a time',
       calls: 2_000,
-      ask: ({ history }, call) => history.at(deviceId(spread(call, devices)), moment(call), page),
+      ask: ({ reader }, call) => new HistoryQueries(reader).at(deviceId(spread(call, devices)), moment(call), page),
     },
     {
       what: 'the same, of the device with the most stays',
       calls: 2_000,
-      ask: ({ history }, call) => history.at(deviceId(0), moment(call), page),
+      ask: ({ reader }, call) => new HistoryQueries(reader).at(deviceId(0), moment(call), page),
     },
-    { what: 'which devices ever ran a build', calls: 1_000, ask: ({ history }, call) => history.devicesOfBuild(build(call), page) },
+    {
+      what: 'which devices ever ran a build',
+      calls: 1_000,
+      ask: ({ reader }, call) => new HistoryQueries(reader).devicesOfBuild(build(call), page),
+    },
     {
       what: 'which run a build now that few run',
       calls: 1_000,
-      ask: ({ history }, call) => history.devicesOfBuild({ ...older(call), isRunning: true }, page),
+      ask: ({ reader }, call) => new HistoryQueries(reader).devicesOfBuild({ ...older(call), isRunning: true }, page),
     },
     {
       what: 'which run a build now that most run',
       calls: 1_000,
-      ask: ({ history }, call) => history.devicesOfBuild({ ...newest(call), isRunning: true }, page),
+      ask: ({ reader }, call) => new HistoryQueries(reader).devicesOfBuild({ ...newest(call), isRunning: true }, page),
     },
     {
       what: 'which ran a build that few run now',
       calls: 1_000,
-      ask: ({ history }, call) => history.devicesOfBuild({ ...older(call), isRunning: false }, page),
+      ask: ({ reader }, call) => new HistoryQueries(reader).devicesOfBuild({ ...older(call), isRunning: false }, page),
     },
     {
       what: 'which ran a build that most run now',
       calls: 200,
-      ask: ({ history }, call) => history.devicesOfBuild({ ...newest(call), isRunning: false }, page),
+      ask: ({ reader }, call) => new HistoryQueries(reader).devicesOfBuild({ ...newest(call), isRunning: false }, page),
     },
-    { what: 'what every device can roll back to (100, 10,000)', calls: 5, ask: ({ history }) => history.loadedVersions(all, 'tcp', 50) },
+    {
+      what: 'what every device can roll back to (100, 10,000)',
+      calls: 5,
+      ask: ({ reading }) => new HistoryRecords(reading).loadedVersions(all, 'tcp', 50),
+    },
   ];
 }
 

@@ -23,10 +23,12 @@ import { functionOf } from '../src/machine/instance-exports.ts';
 import { KernelMemory } from '../src/machine/kernel-memory.ts';
 import type { ValueType } from '../src/machine/stamp.ts';
 import { kernels, longInstructions, longInstructionsText, repetitions } from './kernels.ts';
+import { median } from './service/measuring.ts';
 
 type Row = { readonly what: string; readonly figure: string; readonly bound: string; readonly holds: boolean | null };
 const rows: Row[] = [];
 const interruptionRounds = 20;
+const warmUpRounds = 15;
 /** How a module without imports is linked. */
 const kernelLinking = {
   kind: 'module',
@@ -316,7 +318,10 @@ function longestBetweenLooks(make: (tick: () => number) => (times: number) => un
   return least.reduce((longest, time) => Math.max(longest, time), 0);
 }
 
-/** Threads that are stuck in the old version, all driven out and gone on to the new one; the least time of some rounds, as of the floor. */
+/**
+ * Threads that are stuck in the old version, all driven out and gone on to the new one. Rounds alternate with those of the floor; the first ones, in which
+ * code is still being compiled, do not count. Returns the median time in milliseconds.
+ */
 async function benchInterruption(threads: number): Promise<number> {
   const stuck = `(module (func (export "work") (param $n i32) (result i32) (loop $l (br_if $l (i32.eq (local.get $n) (i32.const 7)))) (i32.const 1)))`;
   const old = await image('tcp', '1.0.0', 'wat', stuck);
@@ -324,11 +329,11 @@ async function benchInterruption(threads: number): Promise<number> {
   const code = await driver('tcp', 'work');
   const times: number[] = [];
   const floors: number[] = [];
-  for (let round = 0; round < interruptionRounds; round += 1) {
+  for (let round = 0; round < warmUpRounds + interruptionRounds; round += 1) {
     times.push(await interruptionTime(threads, { old, next, code }));
     floors.push(await rejectionFloor(threads));
   }
-  const [time, floor] = [Math.min(...times), Math.min(...floors)];
+  const [time, floor] = [median(times.slice(warmUpRounds)), median(floors.slice(warmUpRounds))];
   const ratio = time / floor;
   rows.push({
     what: `${threads} threads driven out and retried, of as many bare rejections`,

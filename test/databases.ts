@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import { afterAll, inject } from 'vitest';
-import { answeredTypes } from '../src/service/database/postgresql/statements.ts';
 import { isPostgresql } from '../src/service/database/store.ts';
 
 declare module 'vitest' {
@@ -121,8 +120,21 @@ export function timeInSql(at: number): string {
   return kind === 'sqlite' ? String(at) : `'${new Date(at).toISOString()}'::timestamp`;
 }
 
+const { builtins } = pg.types;
+/** Values as SQLite has them: times are milliseconds since 1970, and truth values 0 or 1. */
+const readers = new Map<number, (text: string) => unknown>([
+  [builtins.INT2, Number],
+  [builtins.INT4, Number],
+  [builtins.INT8, Number],
+  [builtins.FLOAT8, Number],
+  [builtins.BOOL, (text) => (text === 't' ? 1 : 0)],
+  [builtins.TIMESTAMP, (text) => Date.parse(`${text.replace(' ', 'T')}Z`)],
+  [builtins.BYTEA, (text) => Buffer.from(text.slice(2), 'hex')],
+]);
+const cellTypes = { getTypeParser: (type: number) => readers.get(type) ?? String };
+
 async function openPostgresql(url: string): Promise<Sql> {
-  const client = new pg.Client({ connectionString: url, types: answeredTypes });
+  const client = new pg.Client({ connectionString: url, types: cellTypes });
   await client.connect();
   const run: Sql['run'] = async (text, ...parameters) => {
     const [begin = '', ...rest] = parameters.length === 0 ? [text] : text.split('?');

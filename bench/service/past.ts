@@ -6,6 +6,7 @@ import Database from 'better-sqlite3';
 import type { NewAuditEvent } from '../../src/service/database/committed.ts';
 import { applyMigrations } from '../../src/service/database/sqlite/migrations.ts';
 import { Store } from '../../src/service/database/store.ts';
+import { inTransaction } from '../../test/service/records.ts';
 
 export type Past = {
   readonly devices: number;
@@ -91,7 +92,7 @@ async function addEvents(file: string, past: Past): Promise<void> {
   const store = await Store.open(file);
   let events: NewAuditEvent[] = [];
   const write = async () => {
-    await store.transaction((records) => records.audit.append(events));
+    await inTransaction(store, (records) => records.audit.append(events));
     events = [];
   };
   for (const { device, step, steps } of stepsOf(past)) {

@@ -12,11 +12,8 @@ withStaging((staging) => {
   runGenerator('src/service/database/generating/postgresql.ts');
   // Prisma writes relative to its schema, and the client contains the schema with its paths.
   cpSync(join(root, 'prisma'), join(staging, 'prisma'), { recursive: true });
-  const store = join(staging, generated.store);
   runPackage('prisma', 'generate', '--schema', join(staging, 'prisma/schema.prisma'));
   runPackage('prisma', 'generate', '--schema', join(staging, 'prisma/postgresql/schema.prisma'));
-  runGenerator('src/service/database/generating/postgresql.ts', '--client', store);
-  runGenerator('src/service/database/generating/query-compilers.ts', store);
   runGenerator('src/compiler/generating/compilers.ts', join(staging, generated.compiler));
   const client = join(staging, generated.client, 'api.ts');
   runPackage('openapi-typescript', 'openapi/openapi.json', '--default-non-nullable', 'false', '--output', client);

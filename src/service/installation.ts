@@ -10,6 +10,7 @@ import { logEvents } from './audit/event-log.ts';
 import { EventFeed } from './audit/events.ts';
 import { type Clock, machineTime, type TimeSource } from './clock/service-clock.ts';
 import { TimeKeeper } from './clock/time-keeper.ts';
+import type { Connection } from './database/connection.ts';
 import { DamagedRows } from './database/damaged-rows.ts';
 import { DatabaseWatch } from './database/database-watch.ts';
 import type { Repetition } from './database/repetition.ts';
@@ -23,7 +24,9 @@ import { Reachability } from './hosts/reachability.ts';
 import { Answers } from './idempotency/answers.ts';
 import { Denials } from './keys/denials.ts';
 import { Keys } from './keys/keys.ts';
+import { KeyRecords } from './keys/repository.ts';
 import { Loads } from './loads/loads.ts';
+import { LoadRecords } from './loads/repository.ts';
 import { Builds } from './modules/builds.ts';
 import { OrderBoard } from './orders/order-board.ts';
 import { renewDrivers } from './programs/drivers.ts';
@@ -35,14 +38,15 @@ import { Rollbacks } from './rollbacks/rollbacks.ts';
 import { Rollouts } from './rollouts/rollouts.ts';
 import { settleUnreported } from './rollouts/settlement.ts';
 import { SignaturePolicies } from './signature-policies/signature-policies.ts';
-import { hasKeys, type SigningKeySettings, SigningKeys } from './signing-keys/signing-keys.ts';
+import { SigningKeyRecords } from './signing-keys/repository.ts';
+import { type SigningKeySettings, SigningKeys } from './signing-keys/signing-keys.ts';
 
 export type InstallationSettings = {
   /** What a host must show to register. */
   readonly joinToken: string;
   /** Milliseconds of silence after which a host is unreachable. */
   readonly unreachableAfter: number;
-  readonly signingKeys: Omit<SigningKeySettings, 'beforeCreation'>;
+  readonly signingKeys: Omit<SigningKeySettings, 'beforeFirst'>;
   readonly retention: RetentionSettings;
   /** Keeps the secret of the key of the role `admin` that is made. */
   readonly adminKey: { readonly when: 'first start' | 'always'; readonly keep: (secret: string) => void } | null;
@@ -165,18 +169,27 @@ export class Installation {
       logger.error(`${loss}: the service continues without them, because its start accepts lost transactions`);
     const options = areLostTransactionsAccepted ? { onLostTransactions } : {};
     const store = await Store.open(database, { isExclusive: true, beforeCreation, ...options });
-    const { isCreation, signingKeys } = await openSigningKeys(store, { ...settings.signingKeys, beforeCreation }).catch(
-      async (error: unknown) => {
-        await store.close();
-        throw error;
-      },
-    );
+    const { isCreation, signingKeys } = await openSigningKeys(store, {
+      ...settings.signingKeys,
+      beforeFirst: (connection) => checkCreation(connection, beforeCreation),
+    }).catch(async (error: unknown) => {
+      await store.close();
+      throw error;
+    });
     const timeKeeper = await TimeKeeper.start(store, settings.time ?? machineTime);
     const { clock } = timeKeeper;
     const damagedRows = new DamagedRows();
     store.onUnreadable((row) => damagedRows.noteUnreadable(row));
     const compiler = settings.sharedCompiler ?? new Compiler();
-    const parts = { store, compiler, orderBoard: new OrderBoard(store, clock), signingKeys, clock, damagedRows, timeKeeper };
+    const parts = {
+      store,
+      compiler,
+      orderBoard: new OrderBoard(store, clock, (connection, loads, at) => new LoadRecords(connection).setDispatched(loads, at)),
+      signingKeys,
+      clock,
+      damagedRows,
+      timeKeeper,
+    };
     const installation = new Installation(parts, settings, logger);
     try {
       await stateOldBuilds(parts);
@@ -236,6 +249,16 @@ export class Installation {
 }
 
 async function openSigningKeys(store: Store, settings: SigningKeySettings) {
-  const isCreation = !(await hasKeys(store.records));
+  const isCreation = !(await hasKeys(store.reading));
   return { isCreation, signingKeys: await SigningKeys.open(store, settings) };
+}
+
+/** Whether a database has signing keys or API keys; without them it is new, or has lost what was in it. */
+async function hasKeys(connection: Connection): Promise<boolean> {
+  return (await new SigningKeyRecords(connection).count()) > 0 || (await new KeyRecords(connection).count({})) > 0;
+}
+
+/** Has a database that is new checked before its first key is kept. */
+async function checkCreation(connection: Connection, beforeCreation: () => void): Promise<void> {
+  if (!(await hasKeys(connection))) beforeCreation();
 }

@@ -1,20 +1,24 @@
 // The findings of the ABI test that devices report: each is kept and told once, however often a state tells of it.
 
 import type { AbiViolation } from '../../protocol/device-state.ts';
-import type { AuditEntry } from '../audit-entry.ts';
-import type { Records } from '../database/records.ts';
+import type { AuditEntry } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
+import { AbiViolationRecords } from '../devices/abi-violation-repository.ts';
+import { ProgramRecords } from '../programs/repository.ts';
 import { notAfter } from './reported-times.ts';
 
 type Origin = { readonly deviceId: string; readonly bootId: string; readonly receivedAt: Date };
 
 /** Keeps what a device has found in this boot of its host, of programs that it has. Answers the events of those that are new. */
 export async function applyViolations(
-  records: Records,
+  connection: Connection,
   { deviceId, bootId, receivedAt }: Origin,
   reported: readonly AbiViolation[],
 ): Promise<AuditEntry[]> {
   if (reported.length === 0) return [];
-  const known = new Map((await records.abiViolations.ofBoot(deviceId, bootId)).map((record) => [keyOf(record.programId, record), record]));
+  const known = new Map(
+    (await new AbiViolationRecords(connection).ofBoot(deviceId, bootId)).map((record) => [keyOf(record.programId, record), record]),
+  );
   const latest = new Map(reported.map((violation) => [keyOf(violation.program, violation), violation]));
   const more = [...latest].flatMap(([key, { faults, lastAt }]) => {
     const record = known.get(key);
@@ -22,10 +26,10 @@ export async function applyViolations(
       ? [{ number: record.number, faults, lastAt: notAfter(receivedAt, lastAt) }]
       : [];
   });
-  if (more.length > 0) await records.abiViolations.count(more);
+  if (more.length > 0) await new AbiViolationRecords(connection).count(more);
   const unknown = [...latest].filter(([key]) => !known.has(key)).map(([, violation]) => violation);
   if (unknown.length === 0) return [];
-  const names = await records.programs.namesOn(
+  const names = await new ProgramRecords(connection).namesOn(
     deviceId,
     unknown.map(({ program }) => program),
   );
@@ -35,7 +39,7 @@ export async function applyViolations(
     const times = { at: notAfter(receivedAt, at), lastAt: notAfter(receivedAt, lastAt) };
     return [{ deviceId, bootId, programId: program, programName, ...facts, ...times, faults: BigInt(faults) }];
   });
-  await records.abiViolations.create(deviceId, found);
+  await new AbiViolationRecords(connection).create(deviceId, found);
   return found.map(({ programId, programName, module, version, address, page, flag }) => ({
     action: 'device.abi-violation',
     object: deviceId,

@@ -3,14 +3,16 @@
 import { digestOf } from '../../machine/digest.ts';
 import type { Order, Registration, Reports } from '../../protocol/agent.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
+import type { Connection } from '../database/connection.ts';
 import { DamagedItem, type DamagedRows, eachApart, readOrMark } from '../database/damaged-rows.ts';
-import type { Records } from '../database/records.ts';
 import { inSlices } from '../database/slices.ts';
 import type { Store } from '../database/store.ts';
+import { DeviceRecords } from '../devices/repository.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { HostRecord } from '../hosts/repository.ts';
+import { HostRecords } from '../hosts/repository.ts';
 import type { OrderBoard } from '../orders/order-board.ts';
 import { offeredOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
@@ -72,33 +74,33 @@ export class Agents {
       throw new Problem('forbidden', `the key is for the host ${key.host}, and does not register ${name}`);
     const registeredAt = this.#uses.clock.now();
     const token = `agt_${newSecret()}`;
-    const { host, signingKeys } = await this.#uses.store.transaction(async (records) => {
-      if (key !== null) await checkNotRevoked(records, key);
-      const known = await records.hosts.findByName(name);
+    const { host, signingKeys } = await this.#uses.store.transaction(async (connection) => {
+      if (key !== null) await checkNotRevoked(connection, key);
+      const known = await new HostRecords(connection).findByName(name);
       const isNewBoot = known?.bootId !== bootId;
       const id = known?.id ?? newIdentifier('host');
       const credential = key?.id ?? this.#uses.hosts.joinTokenMark;
       const heard = { registeredAt, unreachableSince: null };
       const host: HostRecord = { id, name, bootId, capacity, tokenDigest: digestOf(token), credential, ...heard };
-      await records.hosts.save(host);
-      const made = await adoptDevices(records, host, registration);
+      await new HostRecords(connection).save(host);
+      const made = await adoptDevices(connection, host, registration);
       if (known?.isUnreachable === true)
-        await audit(records, requester, registeredAt, [{ action: 'host.reachable', object: host.id, detail: {} }]);
-      if (isNewBoot) await beginBoot(records, host, requester);
-      else await inSlices(made, (slice) => attachEmpty(records, slice, requester, registeredAt));
-      await inSlices(made, (slice) => audit(records, requester, registeredAt, slice.map(creationOf)));
-      await this.#uses.signingKeys.renew(records);
-      return { host, signingKeys: await this.#uses.signingKeys.vouchedFor(records) };
+        await audit(connection, requester, registeredAt, [{ action: 'host.reachable', object: host.id, detail: {} }]);
+      if (isNewBoot) await beginBoot(connection, host, requester);
+      else await inSlices(made, (slice) => attachEmpty(connection, slice, requester, registeredAt));
+      await inSlices(made, (slice) => audit(connection, requester, registeredAt, slice.map(creationOf)));
+      await this.#uses.signingKeys.renew(connection);
+      return { host, signingKeys: await this.#uses.signingKeys.vouchedFor(connection) };
     });
-    return { ...host, devices: await this.#uses.store.records.devices.countOf(host.id), token, signingKeys };
+    return { ...host, devices: await new DeviceRecords(this.#uses.store.reading).countOf(host.id), token, signingKeys };
   }
 
   /** What the service signs or has signed builds with, as a host is to be told. */
   signingKeys(): Promise<SigningKeyRecord[]> {
     const { store, signingKeys } = this.#uses;
-    return store.transaction(async (records) => {
-      await signingKeys.renew(records);
-      return signingKeys.vouchedFor(records);
+    return store.transaction(async (connection) => {
+      await signingKeys.renew(connection);
+      return signingKeys.vouchedFor(connection);
     });
   }
 
@@ -108,7 +110,7 @@ export class Agents {
    */
   async orders(hostId: string, bootId: string, signal: AbortSignal): Promise<AsyncIterable<Order>> {
     const { orderBoard, store } = this.#uses;
-    await checkBoot(store.records, hostId, bootId);
+    await checkBoot(store.reading, hostId, bootId);
     const readable = (record: OrderRecord) => this.#readable(record);
     return (async function* () {
       for await (const record of orderBoard.follow(hostId, signal)) yield* readable(record);
@@ -117,7 +119,7 @@ export class Agents {
 
   /** The host's next orders after a sequence, as soon as there are any; none when the signal ends the waiting. @throws {Problem} as `orders`. */
   async nextOrders(hostId: string, bootId: string, after: number, signal: AbortSignal): Promise<Order[]> {
-    await checkBoot(this.#uses.store.records, hostId, bootId);
+    await checkBoot(this.#uses.store.reading, hostId, bootId);
     return (await this.#uses.orderBoard.next(hostId, after, signal)).flatMap((record) => this.#readable(record));
   }
 
@@ -134,7 +136,7 @@ export class Agents {
 
   /** The host says that it is there, in this boot. @throws {Problem} `not-found`, `stale-boot`. */
   heartbeat(hostId: string, bootId: string): Promise<void> {
-    return checkBoot(this.#uses.store.records, hostId, bootId);
+    return checkBoot(this.#uses.store.reading, hostId, bootId);
   }
 
   /** Takes a host's reports; when it resolves they are on disk. @throws {Problem} `not-found`, `stale-boot`, `busy`. */
@@ -157,10 +159,10 @@ export class Agents {
   /** Applies reports in one transaction. */
   async #apply(hostId: string, reports: Reports, requester: Requester): Promise<void> {
     const { store, clock, damagedRows } = this.#uses;
-    await store.transaction(async (records) => {
+    await store.transaction(async (connection) => {
       // Read here because the host may register again while its old reports wait.
-      await checkBoot(records, hostId, reports.bootId);
-      await applyReports(records, { hostId, ...reports }, clock.now(), requester);
+      await checkBoot(connection, hostId, reports.bootId);
+      await applyReports(connection, { hostId, ...reports }, clock.now(), requester);
     });
     for (const { device } of reports.reports) damagedRows.clear(reportOfDevice, device);
   }
@@ -171,8 +173,8 @@ function ofDevices(reports: Reports, devices: ReadonlySet<string>): Reports {
   return { ...reports, reports: reports.reports.filter(({ device }) => devices.has(device)) };
 }
 
-async function checkBoot(records: Records, hostId: string, bootId: string): Promise<void> {
-  const host = await records.hosts.bootOf(hostId);
+async function checkBoot(connection: Connection, hostId: string, bootId: string): Promise<void> {
+  const host = await new HostRecords(connection).bootOf(hostId);
   if (host === null) throw notFound('host', hostId);
   if (!host.isRegistered) throw accessEnded(host.name);
   if (host.bootId !== bootId)

@@ -3,48 +3,54 @@
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
 import { ProgramId } from '../../protocol/identifiers.ts';
+import type { Connection } from '../database/connection.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
-import type { Records } from '../database/records.ts';
 import { inSlices } from '../database/slices.ts';
 import type { DeviceModuleRecord, DeviceRecord, NewDevice } from '../devices/repository.ts';
+import { DeviceRecords } from '../devices/repository.ts';
+import { HistoryRecords } from '../history/repository.ts';
+import { LoadRecords } from '../loads/repository.ts';
+import { BuildRecords } from '../modules/repository.ts';
 import { newOrder, readOrder, renewedOrder } from '../orders/orders.ts';
-import type { OrderRecord } from '../orders/repository.ts';
+import type { RenewableOrder } from '../orders/repository.ts';
+import { OrderRecords } from '../orders/repository.ts';
 import { toProgramOrder } from '../programs/program-order.ts';
 import type { OpenProgram, ProgramRecord } from '../programs/repository.ts';
+import { ProgramRecords } from '../programs/repository.ts';
 import type { Requester } from '../requester.ts';
 
 /** Orders read at once. */
 const ordersAtOnce = 500;
 
 /** Orders every device of a host to come up with what it had, and with the programs that are to start; the other orders that were not settled follow, under new numbers. */
-export async function bringUpDevices(records: Records, hostId: string, requester: Requester, at: Date): Promise<void> {
-  const devices = await records.devices.listOf(hostId);
-  const open = await records.programs.openOn(hostId);
+export async function bringUpDevices(connection: Connection, hostId: string, requester: Requester, at: Date): Promise<void> {
+  const devices = await new DeviceRecords(connection).listOf(hostId);
+  const open = await new ProgramRecords(connection).openOn(hostId);
   const ended = await endStoppingPrograms(
-    records,
+    connection,
     open.filter(({ started, stopRequested }) => started && stopRequested),
   );
   // Those that are to start too: a device that is not empty, for it was taken for a new one by mistake, may have started them already.
   const wanted = open.filter(({ stopRequested }) => !stopRequested);
   const running = Map.groupBy(wanted, ({ deviceId }) => deviceId);
-  const others = await ordersToRenew(records, hostId, { ended, running: new Set(wanted.map(({ id }) => id)) });
-  await records.orders.removeUnsettled(hostId);
+  const others = await ordersToRenew(connection, hostId, { ended, running: new Set(wanted.map(({ id }) => id)) });
+  await new OrderRecords(connection).removeUnsettled(hostId);
   await inSlices(devices, async (slice) => {
     const ids = slice.map(({ id }) => id);
-    const modules = Map.groupBy(await restorableModules(records, ids), ({ deviceId }) => deviceId);
+    const modules = Map.groupBy(await restorableModules(connection, ids), ({ deviceId }) => deviceId);
     const programIds = ids.flatMap((id) => (running.get(id) ?? []).map((program) => program.id));
-    const programs = Map.groupBy(await records.programs.findMany(programIds), ({ deviceId }) => deviceId);
-    await records.orders.create(
+    const programs = Map.groupBy(await new ProgramRecords(connection).findMany(programIds), ({ deviceId }) => deviceId);
+    await new OrderRecords(connection).create(
       slice.map((device) =>
         newOrder(device, attachment(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), requester, at),
       ),
     );
-    await records.history.leaveByReboot(ids, at);
-    await records.devices.forgetStates(ids);
+    await new HistoryRecords(connection).leaveByReboot(ids, at);
+    await new DeviceRecords(connection).forgetStates(ids);
   });
   await inSlices(others, async (slice) => {
-    await records.orders.create(slice.map(renewedOrder));
-    await records.loads.setDispatched(
+    await new OrderRecords(connection).create(slice.map(renewedOrder));
+    await new LoadRecords(connection).setDispatched(
       slice.flatMap(({ loadId }) => loadId ?? []),
       null,
     );
@@ -55,12 +61,12 @@ export async function bringUpDevices(records: Records, hostId: string, requester
  * Returns the modules that devices get again. A module that was not expected on its device is left out if the service does not have its image:
  * after a restored backup, the device cannot get the module, and nothing expects it.
  */
-async function restorableModules(records: Records, deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
-  const modules = await records.devices.modulesOf(deviceIds);
-  const isUnexpected = ({ driftedAt, driftedFrom }: DeviceModuleRecord) => driftedAt !== null && driftedFrom === null;
+async function restorableModules(connection: Connection, deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
+  const modules = await new DeviceRecords(connection).modulesOf(deviceIds);
+  const isUnexpected = ({ hasDrifted, driftedFrom }: DeviceModuleRecord) => hasDrifted && driftedFrom === null;
   const missing = new Set<string>();
   for (const image of new Set(modules.filter(isUnexpected).map(({ imageDigest }) => imageDigest)))
-    if ((await records.builds.ofImage(image)) === null) missing.add(image);
+    if ((await new BuildRecords(connection).ofImage(image)) === null) missing.add(image);
   return modules.filter((one) => !(isUnexpected(one) && missing.has(one.imageDigest)));
 }
 
@@ -69,13 +75,13 @@ async function restorableModules(records: Records, deviceIds: readonly string[])
  * @param programs Those that have stopped, which need not be stopped again, and those that come up with their devices.
  */
 async function ordersToRenew(
-  records: Records,
+  connection: Connection,
   hostId: string,
   programs: { readonly ended: ReadonlySet<string>; readonly running: ReadonlySet<string> },
-): Promise<OrderRecord[]> {
-  const found: OrderRecord[] = [];
+): Promise<RenewableOrder[]> {
+  const found: RenewableOrder[] = [];
   for (let after = 0; ; ) {
-    const some = await records.orders.renewable(hostId, after, ordersAtOnce);
+    const some = await new OrderRecords(connection).renewable(hostId, after, ordersAtOnce);
     found.push(
       ...some.filter((record) => {
         const order = readOrder(record);
@@ -107,18 +113,20 @@ function attachment(
 }
 
 /** Orders new devices to come up. */
-export async function attachEmpty(records: Records, devices: readonly NewDevice[], requester: Requester, at: Date): Promise<void> {
-  await records.orders.create(devices.map((device) => newOrder(device, attachment(device, [], []), requester, at)));
+export async function attachEmpty(connection: Connection, devices: readonly NewDevice[], requester: Requester, at: Date): Promise<void> {
+  await new OrderRecords(connection).create(devices.map((device) => newOrder(device, attachment(device, [], []), requester, at)));
 }
 
 /** Programs that were to stop have stopped with their device, with what it last said of them. Answers which. */
-async function endStoppingPrograms(records: Records, stopping: readonly OpenProgram[]): Promise<Set<string>> {
+async function endStoppingPrograms(connection: Connection, stopping: readonly OpenProgram[]): Promise<Set<string>> {
   const deviceIds = [...new Set(stopping.map(({ deviceId }) => deviceId))];
-  const states = await records.devices.statesOf(deviceIds, (state) => DeviceState.safeParse(state).data ?? null);
-  for (const { id, deviceId } of stopping) {
-    const last = states.get(deviceId)?.programs.find(({ program }) => program === id);
-    await records.programs.setEnd(id, stoppedStatistics(id, last));
-  }
+  const states = await new DeviceRecords(connection).statesOf(deviceIds, (state) => DeviceState.safeParse(state).data ?? null);
+  await new ProgramRecords(connection).setEnds(
+    stopping.map(({ id, deviceId }) => {
+      const last = states.get(deviceId)?.programs.find(({ program }) => program === id);
+      return { id, statistics: stoppedStatistics(id, last) };
+    }),
+  );
   return new Set(stopping.map(({ id }) => id));
 }
 

@@ -3,13 +3,16 @@
 
 import type { DeviceState, ModuleTableEntry } from '../../protocol/device-state.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
-import type { AuditEntry } from '../audit-entry.ts';
+import type { AuditEntry } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
 import { DamagedItem } from '../database/damaged-rows.ts';
-import type { Records } from '../database/records.ts';
 import type { InstalledModule, NewDeviceModule } from '../devices/repository.ts';
+import { DeviceRecords } from '../devices/repository.ts';
 import type { Leaving, NewestStay, NewHistoryEntry } from '../history/repository.ts';
+import { HistoryRecords } from '../history/repository.ts';
 import { latest } from '../history/stays.ts';
 import { type LoadOrder, readOrder } from '../orders/orders.ts';
+import { OrderRecords } from '../orders/repository.ts';
 
 /** What a device reports of its memory. */
 export type ReportedTable = Pick<DeviceState, 'moduleTable' | 'memoryMap'> & {
@@ -35,21 +38,23 @@ type Difference = {
  * @returns An audit event for each difference.
  */
 export async function correctDrift(
-  records: Records,
+  connection: Connection,
   hostId: string,
   reported: ReadonlyMap<string, ReportedTable>,
   at: Date,
 ): Promise<AuditEntry[]> {
-  const installed = Map.groupBy(await records.devices.installedOn([...reported.keys()]), ({ deviceId }) => deviceId);
+  const installed = Map.groupBy(await new DeviceRecords(connection).installedOn([...reported.keys()]), ({ deviceId }) => deviceId);
   const found = [...reported].flatMap(([id, table]) => differencesOf(id, installed.get(id) ?? [], table));
   if (found.length === 0) return [];
-  const differences = await withoutExplained(records, hostId, found);
+  const differences = await withoutExplained(connection, hostId, found);
   if (differences.length === 0) return [];
-  const before = await records.history.newest(differences);
-  await records.history.leave(differences.flatMap((_, index) => leavingOf(before[index], at)));
-  await records.history.enter(differences.flatMap((difference, index) => entryOf(difference, before[index], at)));
-  await records.devices.forgetModules(differences.filter(isGoneAsExpected));
-  await records.devices.setModules(differences.flatMap((difference) => (isGoneAsExpected(difference) ? [] : moduleOf(difference, at))));
+  const before = await new HistoryRecords(connection).newest(differences);
+  await new HistoryRecords(connection).leave(differences.flatMap((_, index) => leavingOf(before[index], at)));
+  await new HistoryRecords(connection).enter(differences.flatMap((difference, index) => entryOf(difference, before[index], at)));
+  await new DeviceRecords(connection).forgetModules(differences.filter(isGoneAsExpected));
+  await new DeviceRecords(connection).setModules(
+    differences.flatMap((difference) => (isGoneAsExpected(difference) ? [] : moduleOf(difference, at))),
+  );
   return differences.map(eventOf);
 }
 
@@ -58,11 +63,11 @@ export async function correctDrift(
  * A load that succeeds resolves drift by itself.
  */
 export async function resolveConfirmed(
-  records: Records,
+  connection: Connection,
   loads: readonly { readonly order: LoadOrder; readonly report: LoadReport }[],
 ): Promise<void> {
   const confirmed = loads.filter(({ order, report: { current } }) => current?.version === order.version && current.image === order.image);
-  await records.devices.resolveDrift(confirmed.map(({ order }) => ({ deviceId: order.device, module: order.module })));
+  await new DeviceRecords(connection).resolveDrift(confirmed.map(({ order }) => ({ deviceId: order.device, module: order.module })));
 }
 
 function differencesOf(
@@ -88,9 +93,9 @@ function hasDriftedFromNone({ hasDrifted, driftedFrom }: InstalledModule): boole
 }
 
 /** Leaves out devices that are coming up, and versions that a load under way brings in: their orders will be reported on. */
-async function withoutExplained(records: Records, hostId: string, differences: readonly Difference[]): Promise<Difference[]> {
+async function withoutExplained(connection: Connection, hostId: string, differences: readonly Difference[]): Promise<Difference[]> {
   const deviceIds = [...new Set(differences.map(({ deviceId }) => deviceId))];
-  const orders = Map.groupBy(await records.orders.unsettledOn(hostId, deviceIds), ({ deviceId }) => deviceId);
+  const orders = Map.groupBy(await new OrderRecords(connection).unsettledOn(hostId, deviceIds), ({ deviceId }) => deviceId);
   return differences.filter(({ deviceId, module, observed }) => {
     return !(orders.get(deviceId) ?? []).some((record) => {
       const order = readOrder(record);

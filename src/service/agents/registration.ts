@@ -1,12 +1,15 @@
 // The registration of a device host: the devices that it brings along, and its new boot.
 
 import { agentLimits, type Registration } from '../../protocol/agent.ts';
-import { type AuditEntry, audit } from '../audit-entry.ts';
-import type { Records } from '../database/records.ts';
+import { type AuditEntry, audit } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
 import { inSlices } from '../database/slices.ts';
 import { newDevices } from '../devices/devices.ts';
 import type { NamedDevice, NewDevice } from '../devices/repository.ts';
+import { DeviceRecords } from '../devices/repository.ts';
 import type { HostRecord } from '../hosts/repository.ts';
+import { HostRecords } from '../hosts/repository.ts';
+import { KeyRecords } from '../keys/repository.ts';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import type { KeyHolder } from '../roles.ts';
@@ -16,21 +19,21 @@ import { bringUpDevices } from './bring-up.ts';
 export type RegistrationKey = Pick<KeyHolder, 'id' | 'host'>;
 
 /** @throws {Problem} `unauthenticated`. */
-export async function checkNotRevoked(records: Records, { id }: RegistrationKey): Promise<void> {
-  const key = await records.keys.find(id);
+export async function checkNotRevoked(connection: Connection, { id }: RegistrationKey): Promise<void> {
+  const key = await new KeyRecords(connection).find(id);
   if (key === null || key.revokedAt !== null) throw new Problem('unauthenticated', 'the key was revoked: ask an administrator for another');
 }
 
 /** A host has empty devices: they come up with what they had. */
 export async function beginBoot(
-  records: Records,
+  connection: Connection,
   { id, name, bootId, capacity, registeredAt }: HostRecord,
   requester: Requester,
 ): Promise<void> {
-  await bringUpDevices(records, id, requester, registeredAt);
+  await bringUpDevices(connection, id, requester, registeredAt);
   // The old life of the host, should it still be there, is not to carry out the orders of the new one.
-  await records.hosts.endStreams([id]);
-  await audit(records, requester, registeredAt, [{ action: 'host.registered', object: id, detail: { name, boot: bootId, capacity } }]);
+  await new HostRecords(connection).endStreams([id]);
+  await audit(connection, requester, registeredAt, [{ action: 'host.registered', object: id, detail: { name, boot: bootId, capacity } }]);
 }
 
 /** The audit event of a device that a host brought along. */
@@ -42,20 +45,20 @@ export function creationOf({ id, name, hostId, ramPages, labels }: NewDevice): A
  * Devices that the host brings along are made, or keep what they are and get its labels, unless an operator has set them. Returns those made.
  * @throws {Problem} `name-taken`, `too-many-devices`.
  */
-export async function adoptDevices(records: Records, host: HostRecord, registration: Registration): Promise<NewDevice[]> {
+export async function adoptDevices(connection: Connection, host: HostRecord, registration: Registration): Promise<NewDevice[]> {
   const byName = new Map(registration.devices.map((device) => [device.name, device]));
   const known: NamedDevice[] = [];
-  await inSlices([...byName.keys()], async (slice) => void known.push(...(await records.devices.named(slice))));
+  await inSlices([...byName.keys()], async (slice) => void known.push(...(await new DeviceRecords(connection).named(slice))));
   const stranger = known.find(({ hostId }) => hostId !== host.id);
   if (stranger !== undefined)
     throw new Problem('name-taken', `the device name "${stranger.name}" is taken by another host's device: choose another`);
   const made = newDevices(host.id, [...byName.values()], new Set(known.map(({ name }) => name)), host.registeredAt);
-  if (made.length > 0) checkDeviceLimit(host.name, await records.devices.countOf(host.id), made.length);
+  if (made.length > 0) checkDeviceLimit(host.name, await new DeviceRecords(connection).countOf(host.id), made.length);
   const labelledByHost = known.filter(({ labelsByOperator }) => !labelsByOperator);
   await inSlices(labelledByHost, (slice) =>
-    records.devices.relabel(slice.map(({ id, name }) => ({ id, labels: byName.get(name)?.labels ?? {} }))),
+    new DeviceRecords(connection).relabel(slice.map(({ id, name }) => ({ id, labels: byName.get(name)?.labels ?? {} }))),
   );
-  await inSlices(made, (slice) => records.devices.create(slice));
+  await inSlices(made, (slice) => new DeviceRecords(connection).create(slice));
   return made;
 }
 

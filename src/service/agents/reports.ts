@@ -2,13 +2,18 @@
 
 import type { Order, OrderOf, Report } from '../../protocol/agent.ts';
 import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
-import { type AuditEntry, audit } from '../audit-entry.ts';
+import { type AuditEntry, audit } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
 import { DamagedItem } from '../database/damaged-rows.ts';
-import type { Records } from '../database/records.ts';
+import { DeviceRecords } from '../devices/repository.ts';
+import { HistoryRecords } from '../history/repository.ts';
 import { isLoaded, keepLoaded, keepOutrun, keepPutBack } from '../history/stays.ts';
 import { auditOutcomeOf } from '../loads/outcomes.ts';
+import { LoadRecords } from '../loads/repository.ts';
 import { type LoadOrder, readOrder } from '../orders/orders.ts';
 import type { OrderRecord } from '../orders/repository.ts';
+import { OrderRecords } from '../orders/repository.ts';
+import { ProgramRecords } from '../programs/repository.ts';
 import type { Requester } from '../requester.ts';
 import { settleReported } from '../rollouts/settlement.ts';
 import { applyViolations } from './abi-violations.ts';
@@ -24,23 +29,23 @@ type AttachOrder = OrderOf<'attach-device'>;
 type Answered = { readonly record: OrderRecord; readonly order: Order; readonly report: OrderReport };
 
 /** Applies a batch of reports; one whose order is settled, or another host's, has been applied or is not the host's to make. */
-export async function applyReports(records: Records, batch: Batch, at: Date, requester: Requester): Promise<void> {
-  const answered = inOrderOfStates(await unsettledOf(records, batch));
+export async function applyReports(connection: Connection, batch: Batch, at: Date, requester: Requester): Promise<void> {
+  const answered = inOrderOfStates(await unsettledOf(connection, batch));
   const entries: AuditEntry[] = [];
-  for (const some of oneOfEachDevice(answered)) entries.push(...(await applyToDevices(records, batch, some, at)));
-  await records.orders.settle(
+  for (const some of oneOfEachDevice(answered)) entries.push(...(await applyToDevices(connection, batch, some, at)));
+  await new OrderRecords(connection).settle(
     batch.hostId,
     answered.map(({ record }) => record.number),
   );
-  entries.push(...(await applyStates(records, batch, answered, at)));
-  entries.push(...(await applyRejections(records, batch, answered, at)));
-  await audit(records, requester, at, entries);
+  entries.push(...(await applyStates(connection, batch, answered, at)));
+  entries.push(...(await applyRejections(connection, batch, answered, at)));
+  await audit(connection, requester, at, entries);
 }
 
 /** The reports that settle their orders: of each order the first, unless nothing is known by it of what came of the order. */
-async function unsettledOf(records: Records, { hostId, reports }: Batch): Promise<Answered[]> {
+async function unsettledOf(connection: Connection, { hostId, reports }: Batch): Promise<Answered[]> {
   const orderReports = reports.filter((report): report is OrderReport => report.kind !== 'device-state');
-  const unsettled = await records.orders.findUnsettled(
+  const unsettled = await new OrderRecords(connection).findUnsettled(
     hostId,
     orderReports.map(({ order }) => order),
   );
@@ -88,7 +93,7 @@ function oneOfEachDevice(answered: readonly Answered[]): Answered[][] {
 }
 
 /** @param answered Of different devices. */
-async function applyToDevices(records: Records, batch: Batch, answered: readonly Answered[], at: Date): Promise<AuditEntry[]> {
+async function applyToDevices(connection: Connection, batch: Batch, answered: readonly Answered[], at: Date): Promise<AuditEntry[]> {
   const loads: Load[] = [];
   const attachments: Attachment[] = [];
   const entries: AuditEntry[] = [];
@@ -96,15 +101,15 @@ async function applyToDevices(records: Records, batch: Batch, answered: readonly
     if (order.kind === 'load' && report.kind === 'load-completed') loads.push({ order, report });
     else if (order.kind === 'attach-device' && report.kind === 'device-attached') attachments.push({ order, report });
     else if (order.kind === 'start-program' && report.kind === 'program-started') {
-      await records.programs.setStarted([order.program], report.failure);
+      await new ProgramRecords(connection).setStarted([order.program], report.failure);
       entries.push(programEvent('program.started', order, report));
     } else if (order.kind === 'stop-program' && report.kind === 'program-stopped') {
-      await endStopped(records, order, report);
+      await endStopped(connection, order, report);
       entries.push(programEvent('program.stopped', order, report));
     }
   }
-  entries.push(...(await applyAttachments(records, batch, attachments, at)));
-  entries.push(...(await applyLoads(records, batch.hostId, loads, at)));
+  entries.push(...(await applyAttachments(connection, batch, attachments, at)));
+  entries.push(...(await applyLoads(connection, batch.hostId, loads, at)));
   return entries;
 }
 
@@ -112,35 +117,47 @@ async function applyToDevices(records: Records, batch: Batch, answered: readonly
  * Ends a program that its device has stopped. The report says so itself: the program does not wait for a later state, which may have been taken
  * before the program stopped.
  */
-async function endStopped(records: Records, { program, device }: OrderOf<'stop-program'>, { failure, state }: StopReport): Promise<void> {
+async function endStopped(
+  connection: Connection,
+  { program, device }: OrderOf<'stop-program'>,
+  { failure, state }: StopReport,
+): Promise<void> {
   const last = state.programs.find((statistics) => statistics.program === program);
   if (failure !== null && last?.state === 'running') return;
-  const open = await records.programs.withoutEnd([program]);
-  if (open.some(({ deviceId }) => deviceId === device)) await records.programs.setEnd(program, stoppedStatistics(program, last));
+  const open = await new ProgramRecords(connection).withoutEnd([program]);
+  if (open.some(({ deviceId }) => deviceId === device))
+    await new ProgramRecords(connection).setEnds([{ id: program, statistics: stoppedStatistics(program, last) }]);
 }
 
 type StopReport = Extract<Report, { kind: 'program-stopped' }>;
 type Attachment = { readonly order: AttachOrder; readonly report: Extract<Report, { kind: 'device-attached' }> };
 type Load = { readonly order: LoadOrder; readonly report: Extract<Report, { kind: 'load-completed' }> };
 
-async function applyAttachments(records: Records, { bootId }: Batch, attachments: readonly Attachment[], at: Date): Promise<AuditEntry[]> {
-  await records.devices.setAttached(
+async function applyAttachments(
+  connection: Connection,
+  { bootId }: Batch,
+  attachments: readonly Attachment[],
+  at: Date,
+): Promise<AuditEntry[]> {
+  await new DeviceRecords(connection).setAttached(
     attachments.map(({ order, report }) => ({ id: order.device, attachedBootId: bootId, attachFailure: report.failure })),
   );
   const entries = attachments.map(({ order, report: { failure } }): AuditEntry => {
     return { action: 'device.attached', object: order.device, outcome: outcomeOf(failure), detail: { boot: bootId, failure } };
   });
-  const starting = await records.programs.startingAmong(attachments.flatMap(({ order }) => order.programs.map(({ program }) => program)));
+  const starting = await new ProgramRecords(connection).startingAmong(
+    attachments.flatMap(({ order }) => order.programs.map(({ program }) => program)),
+  );
   for (const { order, report } of attachments) {
     const { device, modules, programs } = order;
     const { state } = report;
-    if (modules.length > 0) await keepPutBack(records, device, modules, state, at);
+    if (modules.length > 0) await keepPutBack(connection, device, modules, state, at);
     const isThere = new Set<string>(state.programs.map(({ program }) => program));
     const lost = programs.map(({ program }) => program).filter((program) => !isThere.has(program));
     const failure = report.failure ?? 'the device did not take it up again when its host restarted';
-    if (lost.length > 0) await records.programs.setStarted(lost, failure);
+    if (lost.length > 0) await new ProgramRecords(connection).setStarted(lost, failure);
     const begun = programs.filter(({ program }) => starting.has(program));
-    await records.programs.setStarted(
+    await new ProgramRecords(connection).setStarted(
       begun.map(({ program }) => program).filter((program) => isThere.has(program)),
       null,
     );
@@ -150,9 +167,9 @@ async function applyAttachments(records: Records, { bootId }: Batch, attachments
   return entries;
 }
 
-async function applyLoads(records: Records, hostId: string, loads: readonly Load[], at: Date): Promise<AuditEntry[]> {
-  const requests = await records.loads.requestsOf(loads.map(({ order }) => order.load));
-  const hadNotEnded = await records.loads.complete(
+async function applyLoads(connection: Connection, hostId: string, loads: readonly Load[], at: Date): Promise<AuditEntry[]> {
+  const requests = await new LoadRecords(connection).requestsOf(loads.map(({ order }) => order.load));
+  const hadNotEnded = await new LoadRecords(connection).complete(
     loads.map(({ order, report: { result } }) => {
       const { outcome, reason, interrupted, retried, failed } = result;
       const requestedAt = requests.get(order.load)?.requestedAt ?? at;
@@ -160,17 +177,17 @@ async function applyLoads(records: Records, hostId: string, loads: readonly Load
     }),
   );
   const reported = loads.map(({ order, report }) => ({ order, report: report.result, request: requests.get(order.load) }));
-  const outrun = await findOutrun(records, hostId, loads);
+  const outrun = await findOutrun(connection, hostId, loads);
   await keepLoaded(
-    records,
+    connection,
     reported.filter(({ order }) => !outrun.has(order.load)),
     at,
   );
-  for (const load of reported) if (outrun.has(load.order.load)) await keepOutrun(records, load, at);
-  await resolveConfirmed(records, reported);
+  for (const load of reported) if (outrun.has(load.order.load)) await keepOutrun(connection, load, at);
+  await resolveConfirmed(connection, reported);
   for (const { order, report } of loads) {
     const isLate = !hadNotEnded.has(order.load);
-    if (requests.get(order.load)?.rolloutId != null) await settleReported(records, order, { ...report, at, isLate });
+    if (requests.get(order.load)?.rolloutId != null) await settleReported(connection, order, { ...report, at, isLate });
   }
   return loads.map(({ order, report }) => {
     const { device, load, module, version } = order;
@@ -186,16 +203,16 @@ async function applyLoads(records: Records, hostId: string, loads: readonly Load
  * Finds the loads whose versions other loads have replaced, by the newest state of the device, and those loads were reported first.
  * Returns the identifiers of the loads.
  */
-async function findOutrun(records: Records, hostId: string, loads: readonly Load[]): Promise<Set<string>> {
-  const sequences = await records.devices.sequencesOf(loads.map(({ order }) => order.device));
+async function findOutrun(connection: Connection, hostId: string, loads: readonly Load[]): Promise<Set<string>> {
+  const sequences = await new DeviceRecords(connection).sequencesOf(loads.map(({ order }) => order.device));
   const late = loads.filter(({ order, report: { state, result } }) => {
     return isLoaded(result) && state.sequence !== undefined && state.sequence < (sequences.get(order.device) ?? 0);
   });
   if (late.length === 0) return new Set();
   const devices = late.map(({ order }) => order.device);
-  const states = await records.devices.statesOf(devices, (state) => DeviceState.safeParse(state).data ?? null);
-  const unsettled = Map.groupBy(await records.orders.unsettledOn(hostId, devices), ({ deviceId }) => deviceId);
-  const newest = await records.history.newest(late.map(({ order: { device, module } }) => ({ deviceId: device, module })));
+  const states = await new DeviceRecords(connection).statesOf(devices, (state) => DeviceState.safeParse(state).data ?? null);
+  const unsettled = Map.groupBy(await new OrderRecords(connection).unsettledOn(hostId, devices), ({ deviceId }) => deviceId);
+  const newest = await new HistoryRecords(connection).newest(late.map(({ order: { device, module } }) => ({ deviceId: device, module })));
   const outrun = late.filter(({ order: { device, module } }, index) => {
     const last = newest[index];
     // Where the device reported the last version without a load, the load before is what is expected of it.
@@ -220,10 +237,10 @@ function programEvent(
 }
 
 /** Applies of each device the newest state of the batch; programs that have ended leave their last statistics. Returns the events of what was found. */
-async function applyStates(records: Records, batch: Batch, answered: readonly Answered[], receivedAt: Date): Promise<AuditEntry[]> {
+async function applyStates(connection: Connection, batch: Batch, answered: readonly Answered[], receivedAt: Date): Promise<AuditEntry[]> {
   const newest = newestStates(batch.reports);
   const { hostId, bootId } = batch;
-  const kept = await records.devices.setStates(
+  const kept = await new DeviceRecords(connection).setStates(
     [...newest].map(([id, { state }]) => {
       return { id, hostId, state, stateAt: notAfter(receivedAt, state.at), stateSequence: state.sequence ?? null };
     }),
@@ -231,19 +248,22 @@ async function applyStates(records: Records, batch: Batch, answered: readonly An
   const tables = new Map<string, ReportedTable>();
   for (const [device, { state, rejection }] of newest)
     if (kept.has(device)) tables.set(device, { ...state, isWhole: rejection === undefined });
-  for (const [device, table] of await outrunTables(records, answered, kept)) tables.set(device, table);
-  const entries: AuditEntry[] = await correctDrift(records, hostId, tables, receivedAt);
+  for (const [device, table] of await outrunTables(connection, answered, kept)) tables.set(device, table);
+  const entries: AuditEntry[] = await correctDrift(connection, hostId, tables, receivedAt);
   const ended = new Map<string, { readonly device: string; readonly statistics: ProgramStatistics }>();
   for (const [device, { state }] of newest) {
     if (!kept.has(device)) continue;
-    entries.push(...(await applyViolations(records, { deviceId: device, bootId, receivedAt }, state.abiViolations.newest)));
+    entries.push(...(await applyViolations(connection, { deviceId: device, bootId, receivedAt }, state.abiViolations.newest)));
     for (const statistics of state.programs) if (statistics.state !== 'running') ended.set(statistics.program, { device, statistics });
   }
   if (ended.size === 0) return entries;
-  for (const { id, deviceId } of await records.programs.withoutEnd([...ended.keys()])) {
-    const end = ended.get(id);
-    if (end?.device === deviceId) await records.programs.setEnd(id, end.statistics);
-  }
+  const open = await new ProgramRecords(connection).withoutEnd([...ended.keys()]);
+  await new ProgramRecords(connection).setEnds(
+    open.flatMap(({ id, deviceId }) => {
+      const end = ended.get(id);
+      return end?.device === deviceId ? [{ id, statistics: end.statistics }] : [];
+    }),
+  );
   return entries;
 }
 
@@ -264,7 +284,7 @@ function newestStates(reports: readonly Report[]): Map<string, Report> {
  * state of that time, which is not what the history is to end with.
  */
 async function outrunTables(
-  records: Records,
+  connection: Connection,
   answered: readonly Answered[],
   kept: ReadonlySet<string>,
 ): Promise<Map<string, ReportedTable>> {
@@ -274,23 +294,23 @@ async function outrunTables(
     }),
   );
   if (changed.size === 0) return new Map();
-  const states = await records.devices.statesOf([...changed], (state) => DeviceState.safeParse(state).data ?? null);
+  const states = await new DeviceRecords(connection).statesOf([...changed], (state) => DeviceState.safeParse(state).data ?? null);
   // What was kept may lack something that the service rejected.
   return new Map([...states].flatMap(([device, state]) => (state === null ? [] : [[device, { ...state, isWhole: false }] as const])));
 }
 
 /** Notes of which devices the service has rejected reports, and which it accepts whole again. */
 async function applyRejections(
-  records: Records,
+  connection: Connection,
   { hostId, reports }: Batch,
   answered: readonly Answered[],
   at: Date,
 ): Promise<AuditEntry[]> {
   const rejected = reports.filter(({ rejection }) => rejection !== undefined);
   const isRejected = new Set<string>(rejected.map(({ device }) => device));
-  await records.devices.endRejections(answered.flatMap(({ report: { device } }) => (isRejected.has(device) ? [] : [device])));
+  await new DeviceRecords(connection).endRejections(answered.flatMap(({ report: { device } }) => (isRejected.has(device) ? [] : [device])));
   if (rejected.length === 0) return [];
-  const known = await records.devices.setRejected(
+  const known = await new DeviceRecords(connection).setRejected(
     [...new Map(rejected.map(({ device, rejection = '' }) => [device, { id: device, hostId, rejection }])).values()],
     at,
   );

@@ -3,6 +3,8 @@
 import type { ExportStart } from '../../proof/audit-export.ts';
 import { Envelope } from '../../proof/envelope.ts';
 import { hashText, wholeSubtrees } from '../../proof/merkle-tree.ts';
+import type { AuditRecord } from '../audit-events/repository.ts';
+import { AuditRecords } from '../audit-events/repository.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
@@ -10,8 +12,9 @@ import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { UnreadableRow } from '../database/unreadable.ts';
 import { invalidQuery, Problem } from '../problem.ts';
+import { SigningKeyRecords } from '../signing-keys/repository.ts';
 import type { Checkpoints } from './checkpoints.ts';
-import type { AuditFilter, AuditRecord } from './repository.ts';
+import { type AuditFilter, AuditQueries } from './queries.ts';
 
 /** Events read at once. */
 const batchSize = 500;
@@ -21,16 +24,18 @@ export type ExportedEvent = AuditRecord | { readonly number: number; readonly un
 
 export class AuditTrail {
   readonly #store: Store;
+  readonly #queries: AuditQueries;
   readonly #checkpoints: Checkpoints;
 
   constructor(store: Store, checkpoints: Checkpoints) {
     this.#store = store;
+    this.#queries = new AuditQueries(store.reader);
     this.#checkpoints = checkpoints;
   }
 
   list(filter: AuditFilter, page: PageByTime<number>): Promise<PageOf<AuditRecord | DamagedItem, PageByTime<number>>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#store.records.audit.list(filter, wanted),
+      read: (wanted) => this.#queries.list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTimeAndNumber,
       positionOf: ({ at, number }) => ({ time: at, key: number }),
       bytesOf: ({ detail }) => JSON.stringify(detail).length,
@@ -43,7 +48,7 @@ export class AuditTrail {
    * @throws {Problem} `pruned`, `invalid-value`.
    */
   async export(given: number | undefined): Promise<{ readonly start: ExportStart; readonly events: AsyncGenerator<ExportedEvent, void> }> {
-    const { number: until, prunedThrough } = await this.#store.records.audit.head();
+    const { number: until, prunedThrough } = await new AuditRecords(this.#store.reading).head();
     const after = given ?? prunedThrough;
     checkNotPruned(after, prunedThrough);
     if (after > until) throw invalidQuery('after', `the newest event is ${until}: there is none after ${after}`);
@@ -51,7 +56,7 @@ export class AuditTrail {
     const subtrees: string[] = [];
     for (const { level, index } of wholeSubtrees(after)) subtrees.push(hashText(await read(level, index)));
     const previous = after === 0 ? null : hashText(await read(0, after - 1));
-    const endorsements = (await this.#store.records.signingKeys.all()).flatMap(({ endorsement }) =>
+    const endorsements = (await new SigningKeyRecords(this.#store.reading).all()).flatMap(({ endorsement }) =>
       endorsement === null ? [] : [Envelope.parse(endorsement)],
     );
     const start = { origin: this.#checkpoints.origin, after, until, previous, endorsements, subtrees };
@@ -60,13 +65,13 @@ export class AuditTrail {
 
   async *#events(after: number, until: number): AsyncGenerator<ExportedEvent, void> {
     for (let last = after; last < until; ) {
-      const found = await this.#store.records.audit.after(last, Math.min(batchSize, until - last));
+      const found = await this.#queries.after(last, Math.min(batchSize, until - last));
       const events = found.map(readableOrMark);
       // Those that are missing are for whoever checks the export to find; it is not to seem shorter because of them.
       if (events.length === 0) return;
       for (const event of events) if (event.number <= until) yield event;
       last = events.at(-1)?.number ?? until;
-      checkNotPruned(last, (await this.#store.records.audit.head()).prunedThrough);
+      checkNotPruned(last, (await new AuditRecords(this.#store.reading).head()).prunedThrough);
     }
   }
 }

@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { writeCheckpoint } from '../../proof/checkpoint.ts';
 import { consistencyProof, type Hash, inclusionProof, isSameHash, type ReadSubtree, rootOf } from '../../proof/merkle-tree.ts';
+import { AuditRecords } from '../audit-events/repository.ts';
 import { linkFault } from '../database/audit-chain.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
@@ -13,9 +14,11 @@ import type { Store } from '../database/store.ts';
 import { UnreadableRow } from '../database/unreadable.ts';
 import { invalidQuery, notFound, Problem } from '../problem.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
+import { CheckpointQueries } from './checkpoint-queries.ts';
 import type { CheckpointRecord } from './checkpoint-repository.ts';
+import { CheckpointRecords } from './checkpoint-repository.ts';
 import { fillTiles, subtreeReader } from './merkle-tiles.ts';
-import { numberOf } from './repository.ts';
+import { AuditQueries, numberOf } from './queries.ts';
 
 /** How often a checkpoint of what is new is signed, in milliseconds. */
 const interval = 60_000;
@@ -33,6 +36,7 @@ export type Proof =
 
 export class Checkpoints {
   readonly #store: Store;
+  readonly #queries: CheckpointQueries;
   readonly #signingKeys: SigningKeys;
   /** Tiles are made by one at a time. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -41,6 +45,7 @@ export class Checkpoints {
 
   constructor(store: Store, signingKeys: SigningKeys) {
     this.#store = store;
+    this.#queries = new CheckpointQueries(store.reader);
     this.#signingKeys = signingKeys;
   }
 
@@ -68,14 +73,14 @@ export class Checkpoints {
    */
   make(): Promise<{ readonly checkpoint: CheckpointRecord; readonly isNew: boolean }> {
     return this.#inTurn(async () => {
-      const { records } = this.#store;
-      const newest = await records.checkpoints.newest();
-      const head = await records.audit.head();
+      const { reader, reading } = this.#store;
+      const newest = await this.#queries.newest();
+      const head = await new AuditRecords(reading).head();
       if (newest?.size === head.number) return { checkpoint: newest, isNew: false };
       this.#broken = await this.#faultOf(newest, head.number);
       if (this.#broken !== null) throw new Problem('trail-broken', `${this.#broken}: nothing is signed; patchbay audit verify tells more`);
       await fillTiles(this.#store, head.number);
-      const read = subtreeReader(records);
+      const read = subtreeReader(reader);
       if (newest !== null && !isSameHash(await rootOf(read, newest.size), newest.root)) {
         this.#broken = `the audit trail is not the one of the checkpoint of ${newest.at.toISOString()} over ${newest.size} events any more`;
         throw new Problem('trail-broken', `${this.#broken}: nothing is signed; patchbay audit verify tells more`);
@@ -87,14 +92,14 @@ export class Checkpoints {
 
   /** @throws {Problem} `not-found`. */
   async find(size: number): Promise<CheckpointRecord> {
-    const checkpoint = await this.#store.records.checkpoints.find(size);
+    const checkpoint = await new CheckpointRecords(this.#store.reading).find(size);
     if (checkpoint === null) throw notFound('checkpoint of', `${size} events: GET /v1/audit/checkpoints lists those that there are`);
     return checkpoint;
   }
 
   list(page: PageByTime<number>): Promise<PageOf<CheckpointRecord | DamagedItem, PageByTime<number>>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#store.records.checkpoints.list(wanted),
+      read: (wanted) => this.#queries.list(wanted),
       positionOf: ({ at, size }) => ({ time: at, key: size }),
       positionOfUnreadable: unreadablePosition.byTimeAndNumber,
     });
@@ -119,18 +124,19 @@ export class Checkpoints {
   reader(size: number): Promise<ReadSubtree> {
     return this.#inTurn(async () => {
       await fillTiles(this.#store, size);
-      return subtreeReader(this.#store.records);
+      return subtreeReader(this.#store.reader);
     });
   }
 
   /** Why the events after a checkpoint are not what the service wrote; null where they are. */
   async #faultOf(checkpoint: CheckpointRecord | null, newest: number): Promise<string | null> {
-    const { records } = this.#store;
+    const { reader } = this.#store;
+    const trail = new AuditQueries(reader);
     let last = checkpoint?.size ?? 0;
     if (newest < last) return `the audit trail ends with event ${newest}, and a checkpoint was signed of ${last}`;
-    let previous: Hash = last === 0 ? new Uint8Array() : await subtreeReader(records)(0, last - 1);
+    let previous: Hash = last === 0 ? new Uint8Array() : await subtreeReader(reader)(0, last - 1);
     while (last < newest) {
-      const events = (await records.audit.after(last, batchSize)).filter((event) => numberOf(event) <= newest);
+      const events = (await trail.after(last, batchSize)).filter((event) => numberOf(event) <= newest);
       for (const event of events) {
         if (event instanceof UnreadableRow) return `event ${event.id} of the audit trail is not as it was written (${event.fault})`;
         const fault = linkFault(event, { number: last, hash: previous });
@@ -146,16 +152,16 @@ export class Checkpoints {
   }
 
   #sign(size: number, root: Hash): Promise<CheckpointRecord> {
-    return this.#store.transaction(async (records) => {
+    return this.#store.transaction(async (connection) => {
       // Another replica of the service may have signed the same meanwhile.
-      const known = await records.checkpoints.find(size);
+      const known = await new CheckpointRecords(connection).find(size);
       if (known !== null) return known;
-      await this.#signingKeys.renew(records);
+      await this.#signingKeys.renew(connection);
       const at = new Date();
       const key = this.#signingKeys.active;
       const checkpoint = { origin: this.origin, size, root, at: at.toISOString() };
       const note = writeCheckpoint(checkpoint, key, (message) => this.#signingKeys.sign(message));
-      return records.checkpoints.create({ size, root, at, keyId: key.keyId, note });
+      return new CheckpointRecords(connection).create({ size, root, at, keyId: key.keyId, note });
     });
   }
 

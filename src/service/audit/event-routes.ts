@@ -1,5 +1,6 @@
 // /v1/events: operators follow what happens as it happens.
 
+import type { AuditRecord } from '../audit-events/repository.ts';
 import { DamagedItem, type DamagedRows, readOrMark } from '../database/damaged-rows.ts';
 import { actorOf, callerOf } from '../http/access.ts';
 import { problems } from '../http/problem-schemas.ts';
@@ -7,7 +8,6 @@ import { type Api, sendRaw } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
 import { eventHeaders, eventQuery } from './event-schemas.ts';
 import { type EventFeed, type EventType, eventTypes } from './events.ts';
-import type { AuditRecord } from './repository.ts';
 import { toAuditEvent } from './routes.ts';
 import { AuditEvent } from './schemas.ts';
 

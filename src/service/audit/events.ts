@@ -1,10 +1,12 @@
 // Who follows the events: they are read from the audit trail, and the feed tells its followers when there may be new ones.
 
+import type { AuditRecord } from '../audit-events/repository.ts';
+import { AuditRecords } from '../audit-events/repository.ts';
 import type { Store } from '../database/store.ts';
 import { UnreadableRow } from '../database/unreadable.ts';
 import { Problem } from '../problem.ts';
 import { checkNotPruned } from './audit-trail.ts';
-import { type AuditRecord, numberOf } from './repository.ts';
+import { AuditQueries, numberOf } from './queries.ts';
 
 /** What events are about: the part of an action before the dot. */
 export const eventTypes = [
@@ -31,11 +33,13 @@ type Follower = { hasEnded: boolean; wake: () => void };
 
 export class EventFeed {
   readonly #store: Store;
+  readonly #queries: AuditQueries;
   readonly #followers = new Set<Follower>();
   #closed = false;
 
   constructor(store: Store) {
     this.#store = store;
+    this.#queries = new AuditQueries(store.reader);
   }
 
   /** How many follow the events. */
@@ -45,12 +49,12 @@ export class EventFeed {
 
   /** @throws {Problem} `pruned` where events after a number are not there any more; after 0 are those that there are. */
   async checkIsThere(after: number): Promise<void> {
-    if (after > 0) checkNotPruned(after, (await this.#store.records.audit.head()).prunedThrough);
+    if (after > 0) checkNotPruned(after, (await new AuditRecords(this.#store.reading).head()).prunedThrough);
   }
 
   /** The number of the newest event; whoever follows after it gets those to come. */
   newest(): Promise<number> {
-    return this.#store.records.audit.newest();
+    return new AuditRecords(this.#store.reading).newest();
   }
 
   /**
@@ -102,7 +106,7 @@ export class EventFeed {
         });
         // Every event up to this one is either read below or of another type, which is not looked at again.
         const newest = await this.newest();
-        const events = newest > after ? await this.#store.records.audit.listAfter(after, types, batchSize) : [];
+        const events = newest > after ? await this.#queries.listAfter(after, types, batchSize) : [];
         for (const event of events) {
           if (follower.hasEnded) return;
           after = numberOf(event);

@@ -1,8 +1,11 @@
 // The Merkle tree over the audit trail as the database has it: in tiles of 256 neighbours, made of the events' hashes once all of them are there.
 
 import { type Hash, hashBytes, nodeHash, type ReadSubtree } from '../../proof/merkle-tree.ts';
-import type { Records } from '../database/records.ts';
+import type { Reader } from '../database/reader.ts';
 import type { Store } from '../database/store.ts';
+import { CheckpointQueries } from './checkpoint-queries.ts';
+import { CheckpointRecords } from './checkpoint-repository.ts';
+import { AuditQueries } from './queries.ts';
 
 /** Levels of the tree in one tile. */
 const tileHeight = 8;
@@ -18,29 +21,30 @@ const tilesAtOnce = 64;
 export async function fillTiles(store: Store, size: number): Promise<void> {
   for (let level = 0, nodes = size; nodes >= tileWidth; level += 1, nodes = Math.floor(nodes / tileWidth)) {
     const wanted = Math.floor(nodes / tileWidth);
-    for (let next = await store.records.checkpoints.countTiles(level); next < wanted; next += tilesAtOnce) {
+    for (let next = await new CheckpointRecords(store.reading).countTiles(level); next < wanted; next += tilesAtOnce) {
       const count = Math.min(tilesAtOnce, wanted - next);
-      const hashes = await nodesOf(store.records, level, next * tileWidth, count * tileWidth);
+      const hashes = await nodesOf(store.reader, level, next * tileWidth, count * tileWidth);
       const tiles = Array.from({ length: count }, (_, place) => {
         const some = hashes.slice(place * tileWidth, (place + 1) * tileWidth);
         return { level, index: next + place, root: folded(some), hashes: new Uint8Array(Buffer.concat(some)) };
       });
-      await store.transaction(async (records) => {
+      await store.transaction(async (connection) => {
         // Another replica of the service may have made them meanwhile: of the same hashes they are the same.
-        const isNext = (await records.checkpoints.countTiles(level)) === next;
-        if (isNext) await records.checkpoints.createTiles(tiles);
+        const isNext = (await new CheckpointRecords(connection).countTiles(level)) === next;
+        if (isNext) await new CheckpointRecords(connection).createTiles(tiles);
       });
     }
   }
 }
 
 /** Reads subtrees from the tiles that are whole, and from what is beside the last of them. */
-export function subtreeReader(records: Records): ReadSubtree {
+export function subtreeReader(reader: Reader): ReadSubtree {
+  const checkpoints = new CheckpointQueries(reader);
   // Proofs read neighbours.
   const tiles = new Map<string, Promise<Hash[]>>();
   const read = async (level: number, index: number): Promise<Hash[]> => {
-    const whole = await records.checkpoints.tile(level, index);
-    if (whole === null) return nodesOf(records, level, index * tileWidth, tileWidth);
+    const whole = await checkpoints.tile(level, index);
+    if (whole === null) return nodesOf(reader, level, index * tileWidth, tileWidth);
     return Array.from({ length: tileWidth }, (_, place) => whole.slice(place * hashBytes, (place + 1) * hashBytes));
   };
   return async (level, index) => {
@@ -59,8 +63,9 @@ export function subtreeReader(records: Records): ReadSubtree {
 }
 
 /** Nodes of a level that tiles are of, side by side, as many as there are: hashes of events, or roots of the tiles below. */
-function nodesOf(records: Records, tileLevel: number, from: number, limit: number): Promise<Hash[]> {
-  return tileLevel === 0 ? records.audit.hashesAfter(from, limit) : records.checkpoints.tileRoots(tileLevel - 1, from, limit);
+function nodesOf(reader: Reader, tileLevel: number, from: number, limit: number): Promise<Hash[]> {
+  if (tileLevel === 0) return new AuditQueries(reader).hashesAfter(from, limit);
+  return new CheckpointQueries(reader).tileRoots(tileLevel - 1, from, limit);
 }
 
 /** The root over as many nodes as a power of two. */

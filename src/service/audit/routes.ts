@@ -6,6 +6,7 @@ import { toldEvent } from '../../proof/audit-event.ts';
 import type { ExportStart } from '../../proof/audit-export.ts';
 import { type Hash, hashText } from '../../proof/merkle-tree.ts';
 import { Digest } from '../../protocol/identifiers.ts';
+import type { AuditRecord } from '../audit-events/repository.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
 import { pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
@@ -13,7 +14,6 @@ import { type Api, sendRaw } from '../http/route.ts';
 import type { AuditTrail, ExportedEvent } from './audit-trail.ts';
 import type { CheckpointRecord } from './checkpoint-repository.ts';
 import type { Checkpoints, Proof } from './checkpoints.ts';
-import type { AuditRecord } from './repository.ts';
 import {
   AuditDetail,
   AuditEvent,

@@ -1,25 +1,23 @@
 // The time by which it is decided what is old enough to be removed.
 
-import type { Prisma } from '../database/generated/client.ts';
-import { Query, type Statements } from '../database/statements.ts';
+import type { Connection } from '../database/connection.ts';
+import { PreparedQuery } from '../database/prepared-statements.ts';
 
 /** The one row. */
 const id = 1;
-const readTime = new Query<{ readonly at: number }>({}, `SELECT "at" FROM "RetentionTime" WHERE "id" = 1`);
+const readTime = new PreparedQuery({}, (sql) => sql.selectFrom('RetentionTime').select('at').where('id', '=', id));
 
 export class RetentionTimeRecords {
-  readonly #client: Prisma.TransactionClient;
-  readonly #statements: Statements;
+  readonly #connection: Connection;
 
-  constructor(client: Prisma.TransactionClient, statements: Statements) {
-    this.#client = client;
-    this.#statements = statements;
+  constructor(connection: Connection) {
+    this.#connection = connection;
   }
 
   /** Null where it was never set. */
   async find(): Promise<Date | null> {
-    const [row] = await this.#statements.all(readTime, []);
-    return row === undefined ? null : new Date(row.at);
+    const [row] = await this.#connection.all(readTime, {});
+    return row?.at ?? null;
   }
 
   /** The time, which every service sets when it opens the database. */
@@ -30,6 +28,11 @@ export class RetentionTimeRecords {
   }
 
   async set(at: Date): Promise<void> {
-    await this.#client.retentionTime.upsert({ where: { id }, create: { id, at }, update: { at } });
+    const { sql } = this.#connection;
+    await sql
+      .insertInto('RetentionTime')
+      .values({ id, at })
+      .onConflict((conflict) => conflict.column('id').doUpdateSet({ at }))
+      .execute();
   }
 }

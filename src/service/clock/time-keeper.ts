@@ -1,8 +1,9 @@
 // Keeps the clock of the service: reads the clock of the machine, or the one that the database shares among all replicas, again and again.
 
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
 import { Repeated } from '../database/repeated.ts';
 import type { Store } from '../database/store.ts';
+import { RetentionTimeRecords } from './repository.ts';
 import { retentionTimeAfter } from './retention-time.ts';
 import { type Clock, ServiceClock, type TimeSource } from './service-clock.ts';
 
@@ -37,7 +38,8 @@ export class TimeKeeper {
   static async start(store: Store, time: TimeSource): Promise<TimeKeeper> {
     const shared = await store.sharedTime();
     const clock = new ServiceClock(time.monotonic, shared ?? time.wall());
-    const known = (await store.records.retentionTime.find()) ?? (await store.transaction((records) => begin(records, clock.now())));
+    const known =
+      (await new RetentionTimeRecords(store.reading).find()) ?? (await store.transaction((connection) => begin(connection, clock.now())));
     return new TimeKeeper(store, time, clock, { at: known.getTime(), monotonic: time.monotonic() });
   }
 
@@ -66,7 +68,8 @@ export class TimeKeeper {
 
   /** Puts on disk how far the retention time has come. Replicas do so side by side: it is as far as the one says that has come farthest. */
   async keep(): Promise<void> {
-    this.#kept = await this.#store.transaction(async ({ retentionTime }) => {
+    this.#kept = await this.#store.transaction(async (connection) => {
+      const retentionTime = new RetentionTimeRecords(connection);
       const monotonic = this.#time.monotonic();
       const mine = retentionTimeAfter(this.#kept.at, monotonic - this.#kept.monotonic, this.#clock.now().getTime());
       const known = (await retentionTime.find())?.getTime() ?? mine;
@@ -85,7 +88,8 @@ export class TimeKeeper {
 }
 
 /** Sets the retention time for the first time, unless another replica of the service has done so meanwhile. */
-async function begin({ retentionTime }: Records, now: Date): Promise<Date> {
+async function begin(connection: Connection, now: Date): Promise<Date> {
+  const retentionTime = new RetentionTimeRecords(connection);
   const known = await retentionTime.find();
   if (known === null) await retentionTime.set(now);
   return known ?? now;

@@ -24,6 +24,15 @@ export type Committed = {
   readonly hosts: Set<string>;
   /** Hosts whose streams of orders are to end. */
   readonly endedStreams: Set<string>;
+  /** Run when the transaction is on disk. They must not throw. */
+  readonly afterwards: (() => void)[];
 };
 
-export const newCommitted = (): Committed => ({ events: [], loads: [], reports: [], hosts: new Set(), endedStreams: new Set() });
+export const newCommitted = (): Committed => ({
+  events: [],
+  loads: [],
+  reports: [],
+  hosts: new Set(),
+  endedStreams: new Set(),
+  afterwards: [],
+});

@@ -1,12 +1,10 @@
 // What the store needs of a database, of whichever kind.
 
-import type { Prisma } from './generated/client.ts';
+import type { Connection } from './connection.ts';
 import type { RecordedMigration } from './migrations.ts';
+import type { QueryClient } from './query-client.ts';
+import type { OnUnreadable } from './readable-rows.ts';
 import type { Repetition } from './repetition.ts';
-import type { Statements } from './statements.ts';
-
-/** A connection, or a transaction on one: Prisma's, and the statements that run there past Prisma. */
-export type Connection = { readonly client: Prisma.TransactionClient; readonly statements: Statements };
 
 /** A transaction in which several are carried out, of which some may fail. */
 export type Transaction = {
@@ -22,20 +20,20 @@ export type Transaction = {
 /** Bytes of one announcement. */
 export const announcementLimit = 7_000;
 
-export type TransactionLimits = {
-  /** How long a transaction may wait for its turn, and last, in milliseconds. */
-  readonly maxWait: number;
-  readonly timeout: number;
-};
-
 export interface Engine {
   /** Reads what is committed; a write is refused. */
   readonly reading: Connection;
+  /** The same by Prisma. */
+  readonly client: QueryClient;
   /**
    * Runs work in a transaction and answers what it does: when it resolves it is on disk, and when it rejects nothing of it is. There is one at a time, in all replicas of
    * the service together: each sees everything that was acknowledged before it.
+   * @param timeout How long the work may take, in milliseconds.
+   * @throws {DatabaseUnavailable} when the work took longer, or the database was locked for too long.
    */
-  transaction<Result>(work: (transaction: Transaction) => Promise<Result>, limits: TransactionLimits): Promise<Result>;
+  transaction<Result>(work: (transaction: Transaction) => Promise<Result>, timeout: number): Promise<Result>;
+  /** Sets the listener for rows that a read left out because they cannot be decoded. It must not throw. */
+  onUnreadable(listener: OnUnreadable): void;
   /** Calls back with what other replicas announce; and with null when some may have been missed. */
   onAnnouncement(listener: (text: string | null) => void): void;
   /** Has work done at intervals of so many milliseconds, by one of the replicas at a time: what it does, it may do twice. */

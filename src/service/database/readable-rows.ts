@@ -3,6 +3,7 @@
 
 import type { Prisma } from './generated/client.ts';
 import type { PageByName, PageByNumber, PageByTime } from './page.ts';
+import type { QueryClient } from './query-client.ts';
 import { checkDates, isUnreadable, type RowName, type RowPlace, UnreadableRow } from './unreadable.ts';
 
 /** Called with each row that cannot be decoded. */
@@ -51,6 +52,8 @@ const tables: Readonly<Record<TableName, Table>> = {
   signingKey: table('signing key'),
 };
 
+export const tableNames = Object.keys(tables);
+
 /** What Prisma has of a table. */
 type Model = {
   readonly findMany: (args: Arguments) => Promise<object[]>;
@@ -66,12 +69,12 @@ const leftOut = new WeakMap<readonly object[], readonly { readonly index: number
  * Returns a client whose `findMany` leaves out rows that cannot be decoded. It is for rows that do not depend on each other: where the lack of a row
  * would change what follows from the others, as of a wave of a rollout, a client from `checkedRowsOf` is to be used, which throws.
  */
-export function readableRowsOf(client: Prisma.TransactionClient, onUnreadable: OnUnreadable): Prisma.TransactionClient {
+export function readableRowsOf(client: QueryClient, onUnreadable: OnUnreadable): QueryClient {
   return withReads(client, (model, property) => ({ findMany: (args = {}) => readMany({ property, model, onUnreadable }, args) }));
 }
 
 /** Returns a client whose reads throw where a time of a row is none: by itself, Prisma returns an invalid date. */
-export function checkedRowsOf(client: Prisma.TransactionClient): Prisma.TransactionClient {
+export function checkedRowsOf(client: QueryClient): QueryClient {
   const checkOne = (row: object | null) => (row === null ? null : checkDates(row));
   return withReads(client, (model) => ({
     findMany: async (args = {}) => (await model.findMany(args)).map(checkDates),
@@ -83,7 +86,7 @@ export function checkedRowsOf(client: Prisma.TransactionClient): Prisma.Transact
 type Reads = Readonly<Record<string, (args?: Arguments) => Promise<unknown>>>;
 
 /** A client with other reads of the tables. */
-function withReads(client: Prisma.TransactionClient, readsOf: (model: Model, property: TableName) => Reads): Prisma.TransactionClient {
+function withReads(client: QueryClient, readsOf: (model: Model, property: TableName) => Reads): QueryClient {
   const models = new Map<string | symbol, unknown>();
   return new Proxy(client, {
     get(target, property) {
@@ -172,7 +175,7 @@ export async function readOrElse<Rows extends readonly object[], Others>(
 }
 
 /** Whether a row is there and cannot be decoded. */
-export async function isUndecodable(client: Prisma.TransactionClient, { model: property, where }: RowPlace): Promise<boolean> {
+export async function isUndecodable(client: QueryClient, { model: property, where }: RowPlace): Promise<boolean> {
   const model: unknown = Reflect.get(client, property);
   if (!isModel(model)) return false;
   const found = await readOrElse(

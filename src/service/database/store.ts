@@ -1,68 +1,21 @@
-// The database behind what the service needs of it: records to read, and transactions in which they change together.
+// The database behind what the service needs of it: reads, and transactions that change it.
 
 import { existsSync } from 'node:fs';
-import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
-import { type Committed, newCommitted } from './committed.ts';
-import type { Engine, Transaction } from './engine.ts';
+import type { Connection } from './connection.ts';
+import type { Engine } from './engine.ts';
 import { type BeforeCreation, type Migration, migrationFaults } from './migrations.ts';
-import { announcementOf, type News, newsOf } from './news.ts';
+import type { News } from './news.ts';
 import { isUndecodable, type OnUnreadable } from './readable-rows.ts';
-import { Records } from './records.ts';
+import { type Reader, readerOf } from './reader.ts';
 import type { Repetition } from './repetition.ts';
 import { SqliteEngine } from './sqlite/engine.ts';
 import { DatabaseLock } from './sqlite/lock.ts';
 import { checkNothingLost, type OnLostTransactions } from './sqlite/log-marker.ts';
 import { applyMigrations, sqliteMigrations } from './sqlite/migrations.ts';
 import { createPrivateFile } from './sqlite/private-file.ts';
+import { type ChangeTogether, type TransactionEnd, Transactions } from './transactions.ts';
 import { asDatabaseError, atDatabase, unavailabilityOf } from './unavailable.ts';
 import type { RowPlace } from './unreadable.ts';
-
-/** How long those that are carried out together may wait for the database, and last, in milliseconds; how many they are, and how many may wait. */
-export const transactionLimits = { maxWait: 30_000, timeout: 60_000, group: 256, waiting: 20_000 };
-/** Where the database cannot be written to, those that have waited for longer than this fail with those that were to be carried out, in milliseconds. */
-const patience = 10_000;
-
-/** As many transactions wait as may. */
-export class TooManyTransactions extends Error {
-  override readonly name = 'TooManyTransactions';
-  /** As what asks for it over HTTP is answered. */
-  readonly statusCode = 503;
-
-  constructor() {
-    super(`${transactionLimits.waiting} transactions wait for the database, as many as may`);
-  }
-}
-
-/**
- * Carries out what several have asked for, of whom each is answered by itself, in their order: what is refused has changed nothing. Where it
- * rejects nothing of all that is kept, and each is carried out alone.
- */
-type CarryOut<Request, Result> = (records: Records, requests: readonly Request[]) => Promise<readonly PromiseSettledResult<Result>[]>;
-
-/** Carries out those that wait for the same; answers for each what tells it that its changes are on disk. */
-type Work = (records: Records, waiting: readonly Waiting[]) => Promise<readonly PromiseSettledResult<() => void>[]>;
-
-/** A transaction that waits for its turn. */
-type Waiting = {
-  /** When it was asked for, by the clock of `performance`. */
-  readonly asked: number;
-  /** The same of those that are carried out by it together. */
-  readonly work: Work;
-  readonly fail: (error: unknown) => void;
-};
-
-/** A transaction that was carried out: what others are told of it, and what tells whoever has asked for it. */
-type CarriedOut = { readonly committed: Committed; readonly succeed: () => void };
-/** In the order in which they were carried out. */
-type Outcomes = Map<Waiting, PromiseSettledResult<CarriedOut>>;
-
-/** How a transaction ended, and how long it took from when it was asked for, the waiting for others included, in milliseconds. */
-export type TransactionEnd = { readonly milliseconds: number } & (
-  | { readonly result: 'rolled-back' }
-  | ({ readonly result: 'committed' } & Committed)
-);
-
-const nothingCommitted: Committed = newCommitted();
 
 /** Whether a database is named by where PostgreSQL is, and not by a file. */
 export const isPostgresql = (database: string) => /^postgres(ql)?:\/\//.test(database);
@@ -77,20 +30,21 @@ export type StoreOptions = {
 
 export class Store {
   /** Reads outside a transaction, of what is committed; a write is refused. */
-  readonly records: Records;
+  readonly reading: Connection;
+  /** Reads for lists and figures, by Prisma. */
+  readonly reader: Reader;
   readonly #engine: Engine;
   readonly #migrations: readonly Migration[];
-  readonly #waiting: Waiting[] = [];
-  #isWriting = false;
-  #listener: (end: TransactionEnd) => void = () => {};
-  #newsListener: (news: News) => void = () => {};
+  readonly #transactions: Transactions;
   #unreadableListener: OnUnreadable = () => {};
 
   private constructor(engine: Engine, migrations: readonly Migration[]) {
     this.#engine = engine;
     this.#migrations = migrations;
-    this.records = new Records(engine.reading.client, engine.reading.statements, (row) => this.#unreadableListener(row));
-    engine.onAnnouncement((text) => this.#newsListener(newsOf(text)));
+    engine.onUnreadable((row) => this.#unreadableListener(row));
+    this.reader = readerOf(engine.client, (row) => this.#unreadableListener(row));
+    this.reading = engine.reading;
+    this.#transactions = new Transactions(engine);
   }
 
   /**
@@ -117,7 +71,7 @@ export class Store {
     const migrations = sqliteMigrations();
     if (!isExclusive) {
       applyMigrations(database, migrations, beforeCreation);
-      return new Store(await SqliteEngine.open(database), migrations);
+      return new Store(new SqliteEngine(database), migrations);
     }
     if (!existsSync(database)) beforeCreation();
     createPrivateFile(database);
@@ -125,7 +79,7 @@ export class Store {
     try {
       checkNothingLost(database, options.onLostTransactions);
       applyMigrations(database, migrations, beforeCreation);
-      return new Store(await SqliteEngine.open(database, lock), migrations);
+      return new Store(new SqliteEngine(database, lock), migrations);
     } catch (error) {
       lock.release();
       throw error;
@@ -137,111 +91,31 @@ export class Store {
    * those that have waited together reach the disk together.
    * @throws {TooManyTransactions}
    */
-  transaction<Result>(change: (records: Records) => Promise<Result>): Promise<Result> {
-    return this.together<null, Result>(async (records) => [{ status: 'fulfilled', value: await change(records) }])(null);
+  transaction<Result>(change: (connection: Connection) => Promise<Result>): Promise<Result> {
+    return this.together<null, Result>(async (connection) => [{ status: 'fulfilled', value: await change(connection) }])(null);
   }
 
   /**
-   * Makes a transaction of the same kind for each request: those that have waited beside each other are carried out by one call, so that what all of
-   * them need is read once, and what they change is written once.
+   * Makes a transaction of the same kind for each request: those that have waited beside each other are carried out by one call.
    * @returns What takes a request, and answers as `transaction` does.
    */
-  together<Request, Result>(carryOut: CarryOut<Request, Result>): (request: Request) => Promise<Result> {
-    const asked = new WeakMap<Waiting, { readonly request: Request; readonly resolve: (result: Result) => void }>();
-    const work: Work = async (records, waiting) => {
-      const all = waiting.flatMap((one) => asked.get(one) ?? []);
-      const results = await carryOut(
-        records,
-        all.map(({ request }) => request),
-      );
-      return results.map((result, index) => {
-        return result.status === 'rejected' ? result : { ...result, value: () => all[index]?.resolve(result.value) };
-      });
-    };
-    return (request) => {
-      if (this.#waiting.length >= transactionLimits.waiting) return Promise.reject(new TooManyTransactions());
-      const { promise, resolve, reject } = Promise.withResolvers<Result>();
-      const waiting: Waiting = { asked: performance.now(), work, fail: reject };
-      asked.set(waiting, { request, resolve });
-      this.#waiting.push(waiting);
-      if (!this.#isWriting) void this.#writeAll();
-      return promise;
-    };
+  together<Request, Result>(change: ChangeTogether<Request, Result>): (request: Request) => Promise<Result> {
+    return this.#transactions.ofKind(change);
   }
 
-  async #writeAll(): Promise<void> {
-    this.#isWriting = true;
-    while (this.#waiting.length > 0) {
-      // A transaction takes no turn of the event loop: what has arrived meanwhile was not read yet, and would be carried out one by one.
-      await turnOfTheEventLoop();
-      await this.#writeGroup();
-    }
-    this.#isWriting = false;
-  }
-
-  /** Carries out transactions in one of the database; each fails by itself, and all of them where that one does. */
-  async #writeGroup(): Promise<void> {
-    const outcomes: Outcomes = new Map();
-    let group: readonly Waiting[] = [];
-    const take = () => {
-      group = this.#waiting.splice(0, transactionLimits.group);
-      return group;
-    };
-    let news: News | null = null;
-    try {
-      news = await this.#engine.transaction(async ({ part, announce }) => {
-        // Not before: while other replicas had the turn to write, more have come.
-        const runs = besideEachOther(take());
-        const isAll = group.length === 1;
-        const onUnreadable: OnUnreadable = (row) => this.#unreadableListener(row);
-        for (const some of runs) await carryOutTogether(some, (carryOut) => part(carryOut, isAll), { outcomes, onUnreadable });
-        const carriedOut = [...outcomes.values()].flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []));
-        // Then there is nothing to be kept.
-        if (carriedOut.length === 0) throw new Error('every transaction of the group has failed');
-        const told = newsIn(carriedOut.map(({ committed }) => committed));
-        const text = announcementOf(told);
-        if (text !== null) announce(text);
-        return told;
-      }, transactionLimits);
-    } catch (error) {
-      const reason = asDatabaseError(error);
-      const failed = group.length === 0 ? take() : group;
-      const overdue = unavailabilityOf(reason) === null ? [] : this.#takeOverdue();
-      for (const one of [...failed, ...overdue])
-        if (outcomes.get(one)?.status !== 'rejected') outcomes.set(one, { status: 'rejected', reason });
-    }
-    for (const [{ asked }, outcome] of outcomes) {
-      const milliseconds = performance.now() - asked;
-      if (outcome.status === 'rejected') this.#listener({ result: 'rolled-back', milliseconds });
-      else this.#listener({ result: 'committed', milliseconds, ...outcome.value.committed });
-    }
-    if (news !== null) this.#newsListener(news);
-    for (const [{ fail }, outcome] of outcomes) {
-      if (outcome.status === 'rejected') fail(outcome.reason);
-      else outcome.value.succeed();
-    }
-  }
-
-  /** So that nobody waits for one attempt after another at a database that does not come back. */
-  #takeOverdue(): Waiting[] {
-    const moment = performance.now() - patience;
-    const count = this.#waiting.findIndex(({ asked }) => asked > moment);
-    return this.#waiting.splice(0, count === -1 ? this.#waiting.length : count);
-  }
-
-  /** Has this one called when there may be something new to be read, whichever replica of the service has written it. It must not throw. */
+  /** Sets the listener for news, whichever replica of the service has written it. It must not throw. */
   onNews(listener: (news: News) => void): void {
-    this.#newsListener = listener;
+    this.#transactions.onNews(listener);
   }
 
-  /** Has this one called after every transaction: what is committed is on disk by then. It must not throw. */
+  /** Sets the listener for the end of each transaction: what is committed is on disk by then. It must not throw. */
   onTransactionEnd(listener: (end: TransactionEnd) => void): void {
-    this.#listener = listener;
+    this.#transactions.onEnd(listener);
   }
 
   /** Whether a row that a read left out is still there, and still cannot be decoded. */
   isUndecodable(place: RowPlace): Promise<boolean> {
-    return isUndecodable(this.#engine.reading.client, place);
+    return isUndecodable(this.#engine.client, place);
   }
 
   /** Sets the listener for rows that a read left out because they cannot be decoded. It must not throw. */
@@ -303,53 +177,4 @@ export class Store {
   close(): Promise<void> {
     return this.#engine.close();
   }
-}
-
-/** Carries out transactions that wait for the same in one part of the database's; where that fails, each in one of its own. */
-async function carryOutTogether(
-  some: readonly Waiting[],
-  part: Transaction['part'],
-  { outcomes, onUnreadable }: { readonly outcomes: Outcomes; readonly onUnreadable: OnUnreadable },
-): Promise<void> {
-  const [first] = some;
-  if (first === undefined) return;
-  let results: Awaited<ReturnType<Work>> = [];
-  let committed = nothingCommitted;
-  try {
-    await part(async ({ client, statements }) => {
-      const records = new Records(client, statements, onUnreadable);
-      results = await first.work(records, some);
-      committed = records.committed;
-    });
-  } catch (reason) {
-    if (some.length === 1) outcomes.set(first, { status: 'rejected', reason });
-    else for (const one of some) await carryOutTogether([one], part, { outcomes, onUnreadable });
-    return;
-  }
-  for (const [index, one] of some.entries()) {
-    const result = results[index] ?? { status: 'rejected', reason: new Error('nothing is known of what came of it') };
-    outcomes.set(one, result.status === 'rejected' ? result : { ...result, value: { committed, succeed: result.value } });
-    // What they have done together is told of once.
-    if (result.status === 'fulfilled') committed = nothingCommitted;
-  }
-}
-
-/** In their order, those together that wait for the same and have no other between them. */
-function besideEachOther(group: readonly Waiting[]): Waiting[][] {
-  const runs: Waiting[][] = [];
-  for (const one of group) {
-    const last = runs.at(-1);
-    if (last?.[0]?.work === one.work) last.push(one);
-    else runs.push([one]);
-  }
-  return runs;
-}
-
-function newsIn(committed: readonly Committed[]): News {
-  return {
-    events: committed.some(({ events }) => events.length > 0),
-    loads: committed.some(({ loads }) => loads.length > 0),
-    hosts: [...new Set(committed.flatMap(({ hosts }) => [...hosts]))],
-    endedStreams: [...new Set(committed.flatMap(({ endedStreams }) => [...endedStreams]))],
-  };
 }

@@ -133,20 +133,6 @@ const systemCodes: ReadonlyMap<string, Unavailability> = new Map([
   ['ENFILE', lacking],
 ]);
 
-/** What the drivers, Prisma and poolers say without a code; it counts only of the database too. */
-const texts: readonly (readonly [RegExp, Unavailability])[] = [
-  [/Can't reach database server|Server has closed the connection|Connection terminated|is not queryable|terminating connection/, away],
-  [/the database system is (?:starting up|shutting down|in recovery mode|not yet accepting connections)/, away],
-  [
-    /timeout exceeded when trying to connect/,
-    transient('no connection to the database was free or made in time: it is slow, or has no more'),
-  ],
-  [/[Tt]oo many (?:clients|connections)|no more connections allowed/, exhausted],
-  [/Transaction (?:API error|not found|already closed)|Unable to start a transaction/, away],
-  [/canceling statement due to (?:statement|lock) timeout/, locked],
-  [/\b(?:ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENOTFOUND|EPIPE|ETIMEDOUT|57P01|57P02|57P03)\b/, away],
-];
-
 /** Errors that have come from the database. */
 const databaseErrors = new WeakSet<object>();
 
@@ -185,12 +171,12 @@ export function unavailabilityOf(error: unknown): Unavailability | null {
       if (known !== null) return known;
     }
   }
-  if (!isOfDatabase) return null;
-  for (const cause of causes) {
-    const message = textOf(cause, 'message') ?? '';
-    for (const [sign, known] of texts) if (sign.test(message)) return known;
-  }
-  return null;
+  return causes.some(isLostConnection) ? away : null;
+}
+
+/** Whether the driver has told Prisma that a connection was lost, or could not be had in time: it gives these errors no code, and Prisma passes them on. */
+function isLostConnection(error: object): boolean {
+  return 'clientVersion' in error && textOf(error, 'name') === 'Error' && codesOf(error).length === 0;
 }
 
 /** Why a result code of SQLite, a SQLSTATE or a code of Prisma or the operating system means that the database is unavailable; null where it does not. */

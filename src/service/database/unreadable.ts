@@ -1,6 +1,7 @@
 // Rows that the database keeps, but that cannot be decoded: SQLite takes any value in any column. Every such failure is recognised here.
 
 import { Prisma } from './generated/client.ts';
+import type { Tables } from './tables.ts';
 import { unavailabilityOf } from './unavailable.ts';
 
 /** Codes of Prisma: a value is out of range, a column's data is inconsistent, a value cannot be converted. */
@@ -10,6 +11,9 @@ const faultLength = 300;
 
 /** Where a row is: its table, as Prisma names it, and its key. */
 export type RowPlace = { readonly model: string; readonly where: Readonly<Record<string, unknown>> };
+
+/** What a row is called, and the columns of its key. */
+export type RowKind = { readonly kind: string; readonly table: keyof Tables; readonly key: readonly string[] };
 
 /** A row of which nothing but its key can be read. */
 export class UnreadableRow {
@@ -41,8 +45,8 @@ export class UndecodableCell extends Error {
   override readonly name = 'UndecodableCell';
 
   /** @param expected What the column has, with an article. */
-  constructor(column: string, expected: string) {
-    super(`The value in column '${column}' is not ${expected}`);
+  constructor(column: string, expected: string, options?: ErrorOptions) {
+    super(`The value in column '${column}' is not ${expected}`, options);
   }
 }
 
@@ -68,4 +72,27 @@ export function checkDates<Row extends object>(row: Row): Row {
   for (const [column, cell] of Object.entries(row))
     if (cell instanceof Date && Number.isNaN(cell.getTime())) throw new UndecodableCell(column, 'a time');
   return row;
+}
+
+/** The row with its cells decoded; a mark in its place, of which is told, where one cannot be decoded. */
+export function rowOrMark<Row extends object>(
+  row: Row,
+  decode: (row: Row) => Row,
+  { kind, table, key }: RowKind,
+  onUnreadable: (row: UnreadableRow) => void,
+): Row | UnreadableRow {
+  try {
+    return decode(row);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    const where = Object.fromEntries(Object.entries(row).filter(([column]) => key.includes(column)));
+    const id = key.map((column) => String(where[column])).join('/');
+    const mark = new UnreadableRow(
+      { kind, id, place: { model: `${table.slice(0, 1).toLowerCase()}${table.slice(1)}`, where } },
+      error,
+      null,
+    );
+    onUnreadable(mark);
+    return mark;
+  }
 }

@@ -4,18 +4,21 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Registration } from '../../protocol/agent.ts';
 import { DeviceState } from '../../protocol/device-state.ts';
 import { type Labels, newIdentifier } from '../../protocol/identifiers.ts';
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
 import { type DamagedItem, viewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
-import type { Records } from '../database/records.ts';
 import type { Store } from '../database/store.ts';
+import { HostRecords } from '../hosts/repository.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import type { AbiViolationFilter, AbiViolationRecord } from './abi-violation-repository.ts';
-import type { DeviceFilter, DeviceRecord, DriftRecord, NewDevice } from './repository.ts';
+import { type AbiViolationFilter, AbiViolationQueries, type AbiViolationRecord } from './abi-violation-queries.ts';
+import { type DeviceFilter, DeviceQueries, type DriftRecord } from './queries.ts';
+import type { DeviceRecord, NewDevice } from './repository.ts';
+import { DeviceRecords } from './repository.ts';
 
 export type NewDeviceRequest = {
   readonly name: string;
@@ -42,7 +45,7 @@ type HostRoom = {
 };
 
 /** Called in the transaction in which devices are made. */
-type OnDevicesCreated = (records: Records, devices: readonly NewDevice[], requester: Requester, at: Date) => Promise<void>;
+type OnDevicesCreated = (connection: Connection, devices: readonly NewDevice[], requester: Requester, at: Date) => Promise<void>;
 
 export class Devices {
   readonly #store: Store;
@@ -57,21 +60,21 @@ export class Devices {
   /** Places a new device on a host. @throws {Problem} `name-taken`, `no-host`, `invalid-value`. */
   async create(request: NewDeviceRequest, requester: Requester, answerOf: AnswerOf<DeviceView>): Promise<DeviceView> {
     const createdAt = new Date();
-    const view = await this.#store.transaction(async (records) => {
-      const [taken] = await records.devices.findByNames([request.name]);
+    const view = await this.#store.transaction(async (connection) => {
+      const [taken] = await new DeviceRecords(connection).findByNames([request.name]);
       if (taken !== undefined) throw new Problem('name-taken', `the device ${taken.id} has the name "${request.name}": choose another`);
-      const host = this.#chooseHost(await records.hosts.all(), request.host);
+      const host = this.#chooseHost(await new HostRecords(connection).all(), request.host);
       const { name, labels, ramPages } = request;
       const made: NewDevice = { id: newIdentifier('device'), name, labels, ramPages, hostId: host.id, createdAt };
-      await records.devices.create([made]);
-      await this.#onCreated(records, [made], requester, createdAt);
-      await audit(records, requester, createdAt, [
+      await new DeviceRecords(connection).create([made]);
+      await this.#onCreated(connection, [made], requester, createdAt);
+      await audit(connection, requester, createdAt, [
         { action: 'device.created', object: made.id, detail: { name, host: host.id, ramPages, labels } },
       ]);
-      const device = await records.devices.find(made.id);
+      const device = await new DeviceRecords(connection).find(made.id);
       if (device === null) throw notFound('device', made.id);
       const created = viewOf(device, []);
-      await keepAnswer(records, requester, answerOf, created);
+      await keepAnswer(connection, requester, answerOf, created);
       return created;
     });
     return view;
@@ -79,8 +82,8 @@ export class Devices {
 
   /** @throws {Problem} `not-found`. */
   async view(id: string): Promise<DeviceView> {
-    const { devices } = this.#store.records;
-    const [device, drift] = await Promise.all([devices.find(id), devices.driftOf([id])]);
+    const { reader, reading } = this.#store;
+    const [device, drift] = await Promise.all([new DeviceRecords(reading).find(id), new DeviceQueries(reader).driftOf([id])]);
     if (device === null) throw notFound('device', id);
     return viewOf(device, drift);
   }
@@ -91,8 +94,8 @@ export class Devices {
    * @throws {Problem} `not-found`, `changed-since`.
    */
   async relabel(id: string, labels: Labels, isExpected: (current: DeviceRecord['labels']) => boolean, requester: Requester): Promise<void> {
-    await this.#store.transaction(async (records) => {
-      const device = await records.devices.find(id);
+    await this.#store.transaction(async (connection) => {
+      const device = await new DeviceRecords(connection).find(id);
       if (device === null) throw notFound('device', id);
       const { labels: before, labelsByOperator } = device;
       if (!isExpected(before))
@@ -101,8 +104,8 @@ export class Devices {
           `the labels of ${device.name} have changed since they were read: read them again, and decide anew`,
         );
       if (labelsByOperator && isDeepStrictEqual(before, labels)) return;
-      await records.devices.relabelByOperator(id, labels);
-      await audit(records, requester, new Date(), [{ action: 'device.relabelled', object: id, detail: { before, after: labels } }]);
+      await new DeviceRecords(connection).relabelByOperator(id, labels);
+      await audit(connection, requester, new Date(), [{ action: 'device.relabelled', object: id, detail: { before, after: labels } }]);
     });
   }
 
@@ -111,8 +114,9 @@ export class Devices {
     { host, ...filter }: Omit<DeviceFilter, 'hostId'> & { readonly host?: string | undefined },
     page: PageByTime | PageByName,
   ): Promise<PageOf<DeviceView | DamagedItem, PageByTime | PageByName>> {
-    const { devices, hosts } = this.#store.records;
-    const hostId = host === undefined ? undefined : (await hosts.findByIdOrName(host))?.id;
+    const { reader, reading } = this.#store;
+    const devices = new DeviceQueries(reader);
+    const hostId = host === undefined ? undefined : (await new HostRecords(reading).findByIdOrName(host))?.id;
     if (host !== undefined && hostId === undefined) return { items: [], next: null, pageAfter: () => page };
     const found = await readMarkedPage(page, {
       read: (wanted) => devices.list({ ...filter, hostId }, wanted),
@@ -125,7 +129,7 @@ export class Devices {
 
   /** What lists show of devices; one whose drift cannot be read is marked. */
   #viewsOf(items: readonly (DeviceRecord | DamagedItem)[]): Promise<(DeviceView | DamagedItem)[]> {
-    const { devices } = this.#store.records;
+    const devices = new DeviceQueries(this.#store.reader);
     return viewsOrMarks(
       items,
       ({ id }) => id,
@@ -143,7 +147,7 @@ export class Devices {
   ): Promise<PageOf<AbiViolationRecord | DamagedItem, PageByTime<number>>> {
     await this.view(filter.deviceId);
     return readMarkedPage(page, {
-      read: (wanted) => this.#store.records.abiViolations.list(filter, wanted),
+      read: (wanted) => new AbiViolationQueries(this.#store.reader).list(filter, wanted),
       positionOf: ({ at, number }) => ({ time: at, key: number }),
       positionOfUnreadable: unreadablePosition.byTimeAndNumber,
     });

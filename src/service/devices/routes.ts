@@ -6,7 +6,7 @@ import { entityTagOf, ifMatchHeaders, ifNoneMatchHeaders, isAllowedBy, isKnownBy
 import { pageByName, pageByTime, pageByTimeAndNumber, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
-import type { AbiViolationRecord } from './abi-violation-repository.ts';
+import type { AbiViolationRecord } from './abi-violation-queries.ts';
 import type { Devices, DeviceView } from './devices.ts';
 import {
   AbiViolation,

@@ -1,7 +1,8 @@
 // The devices that a request names, or that have the labels that it gives.
 
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
 import { invalidValue, Problem } from '../problem.ts';
+import { DeviceRecords } from './repository.ts';
 
 /** Devices of one request. */
 const selectionLimit = 10_000;
@@ -10,21 +11,24 @@ export type Selector = { readonly devices: readonly string[] } | { readonly labe
 export type SelectedDevice = { readonly id: string; readonly hostId: string };
 
 /** Every selected device, once. @throws {Problem} `invalid-value` where there are none, too many, or some that there are not. */
-export async function selectDevices(records: Records, selector: Selector): Promise<SelectedDevice[]> {
+export async function selectDevices(connection: Connection, selector: Selector): Promise<SelectedDevice[]> {
   if ('labels' in selector) {
-    const devices = await records.devices.select(selector.labels, selectionLimit + 1);
+    const devices = await new DeviceRecords(connection).select(selector.labels, selectionLimit + 1);
     if (devices.length === 0) throw invalidValue('/labels', 'no device has these labels: list the devices to see their labels');
     return checkNotTooMany(devices, '/labels', selectionLimit);
   }
-  return (await namedDevices(records, selector.devices))(selector.devices);
+  return (await namedDevices(connection, selector.devices))(selector.devices);
 }
 
 /**
  * Reads the devices that several requests name.
  * @returns What answers each device of a list of these once. It throws {Problem} `invalid-value` where there are some that there are not.
  */
-export async function namedDevices(records: Records, all: readonly string[]): Promise<(named: readonly string[]) => SelectedDevice[]> {
-  const known = new Map((await records.devices.hostsOf([...new Set(all)])).map((device) => [device.id, device]));
+export async function namedDevices(
+  connection: Connection,
+  all: readonly string[],
+): Promise<(named: readonly string[]) => SelectedDevice[]> {
+  const known = new Map((await new DeviceRecords(connection).hostsOf([...new Set(all)])).map((device) => [device.id, device]));
   return (named) => namedAmong(known, named);
 }
 

@@ -3,8 +3,12 @@
 import type { Clock } from '../clock/service-clock.ts';
 import { faultOf, isDamage } from '../database/damaged-rows.ts';
 import type { Store } from '../database/store.ts';
-import type { DeviceStatus, Drifted, NotWhole, Rejected } from '../devices/repository.ts';
-import type { LoadTotal, WaitingLoads } from '../loads/repository.ts';
+import { DeviceQueries, type Drifted, type NotWhole, type Rejected } from '../devices/queries.ts';
+import type { DeviceStatus } from '../devices/repository.ts';
+import { HostQueries } from '../hosts/queries.ts';
+import { LoadQueries, type LoadTotal, type WaitingLoads } from '../loads/queries.ts';
+import { OrderQueries } from '../orders/queries.ts';
+import { RolloutQueries } from '../rollouts/queries.ts';
 import type { Levels } from './measurements.ts';
 
 /** How long a load may wait for its host before the fleet counts as degraded, in minutes. */
@@ -39,24 +43,27 @@ export async function fleetHealth(
   { store, clock }: { readonly store: Store; readonly clock: Clock },
   faults: readonly string[],
 ): Promise<FleetHealth> {
-  const { records } = store;
+  const { reader } = store;
+  const deviceQueries = new DeviceQueries(reader);
+  const hostQueries = new HostQueries(reader);
+  const loads = new LoadQueries(reader);
   const unread: string[] = [];
   const read = readerOf(unread);
   const [hosts, unreachable, devices, open, totals, ordersUnsettled, notWhole, drifted, rejected, waiting, stopped] = await Promise.all([
-    read('Host', records.hosts.countByReachability(), { connected: 0, unreachable: 0 }),
-    read('Host', records.hosts.unreachable(hostsNamed), []),
-    read('Device', records.devices.countByStatus(), { connected: 0, attaching: 0, unreachable: 0 }),
-    read('Load', records.loads.countOpen(), { queued: 0, dispatched: 0 }),
-    read('LoadTotal', records.loads.totals(), []),
-    read('AgentOrder', records.orders.countUnsettled(), 0),
-    read('Device', records.devices.notWhole(devicesNamed), { count: 0, first: [] }),
-    read('DeviceModule', records.devices.drifted(devicesNamed), { count: 0, first: [] }),
-    read('Device', records.devices.rejectedSince(new Date(clock.now().getTime() - rejectionAge * 60_000), devicesNamed), {
+    read('Host', hostQueries.countByReachability(), { connected: 0, unreachable: 0 }),
+    read('Host', hostQueries.unreachable(hostsNamed), []),
+    read('Device', deviceQueries.countByStatus(), { connected: 0, attaching: 0, unreachable: 0 }),
+    read('Load', loads.countOpen(), { queued: 0, dispatched: 0 }),
+    read('LoadTotal', loads.totals(), []),
+    read('AgentOrder', new OrderQueries(reader).countUnsettled(), 0),
+    read('Device', deviceQueries.notWhole(devicesNamed), { count: 0, first: [] }),
+    read('DeviceModule', deviceQueries.drifted(devicesNamed), { count: 0, first: [] }),
+    read('Device', deviceQueries.rejectedSince(new Date(clock.now().getTime() - rejectionAge * 60_000), devicesNamed), {
       count: 0,
       first: [],
     }),
-    read('Load', records.loads.queuedBefore(new Date(clock.now().getTime() - longestWait * 60_000)), { count: 0, oldest: null }),
-    read('Rollout', records.rollouts.stoppedByFailure(rolloutsNamed), []),
+    read('Load', loads.queuedBefore(new Date(clock.now().getTime() - longestWait * 60_000)), { count: 0, oldest: null }),
+    read('Rollout', new RolloutQueries(reader).stoppedByFailure(rolloutsNamed), []),
   ]);
   const sum = (of: (total: LoadTotal) => number) => totals.reduce((whole, total) => whole + of(total), 0);
   const reasons = [
@@ -78,8 +85,8 @@ export async function fleetHealth(
     devices,
     loads: {
       ...open,
-      completed: sum(({ loads }) => loads),
-      outcomes: Object.fromEntries(totals.map(({ outcome, loads }) => [outcome, loads])),
+      completed: sum((total) => total.loads),
+      outcomes: Object.fromEntries(totals.map((total) => [total.outcome, total.loads])),
     },
     accesses: { interrupted: sum(({ interrupted }) => interrupted), failed: sum(({ failed }) => failed) },
     ordersUnsettled,
@@ -139,12 +146,11 @@ function reasonsOfLoads({ count, oldest }: WaitingLoads): string[] {
 
 /** What there is of hosts, devices, loads and orders at the moment; it is asked for every few seconds, so that nothing that has ended is looked at. */
 export async function currentLevels(store: Store): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'ordersUnsettled'>> {
-  const { hosts, devices, loads, orders, rollouts } = store.records;
   return {
-    hosts: await hosts.countByReachability(),
-    devices: await devices.countByStatus(),
-    loads: await loads.countOpen(),
-    rollouts: await rollouts.countOpenByState(),
-    ordersUnsettled: await orders.countUnsettled(),
+    hosts: await new HostQueries(store.reader).countByReachability(),
+    devices: await new DeviceQueries(store.reader).countByStatus(),
+    loads: await new LoadQueries(store.reader).countOpen(),
+    rollouts: await new RolloutQueries(store.reader).countOpenByState(),
+    ordersUnsettled: await new OrderQueries(store.reader).countUnsettled(),
   };
 }

@@ -2,7 +2,7 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type LoadReport, Outcome } from '../../protocol/load-report.ts';
-import type { TransactionEnd } from '../database/store.ts';
+import type { TransactionEnd } from '../database/transactions.ts';
 import type { DeviceStatus } from '../devices/repository.ts';
 import { rolloutStates } from '../rollouts/steps.ts';
 

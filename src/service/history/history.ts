@@ -5,21 +5,26 @@ import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
+import { DeviceRecords } from '../devices/repository.ts';
+import { BuildRecords } from '../modules/repository.ts';
 import { notFound } from '../problem.ts';
-import type { BuildOnDevices, DeviceOfBuild, HistoryFilter, HistoryRecord } from './repository.ts';
+import { type BuildOnDevices, type DeviceOfBuild, type HistoryFilter, HistoryQueries } from './queries.ts';
+import type { HistoryRecord } from './repository.ts';
 
 export class History {
   readonly #store: Store;
+  readonly #queries: HistoryQueries;
 
   constructor(store: Store) {
     this.#store = store;
+    this.#queries = new HistoryQueries(store.reader);
   }
 
   /** Every stay of a version in a device's module table, of one module or of all. @throws {Problem} `not-found`. */
   async list(filter: HistoryFilter, page: PageByTime<number>): Promise<PageOf<HistoryRecord | DamagedItem, PageByTime<number>>> {
     await this.#checkDevice(filter.deviceId);
     return readMarkedPage(page, {
-      read: (wanted) => this.#store.records.history.list(filter, wanted),
+      read: (wanted) => this.#queries.list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTimeAndNumber,
       positionOf: ({ enteredAt, number }) => ({ time: enteredAt, key: number }),
     });
@@ -29,7 +34,7 @@ export class History {
   async at(deviceId: string, moment: Date, page: PageByName): Promise<PageOf<HistoryRecord | DamagedItem, PageByName>> {
     await this.#checkDevice(deviceId);
     return readMarkedPage(page, {
-      read: (wanted) => this.#store.records.history.at(deviceId, moment, wanted),
+      read: (wanted) => this.#queries.at(deviceId, moment, wanted),
       positionOf: ({ module }) => ({ name: module }),
       positionOfUnreadable: unreadablePosition.byName,
     });
@@ -38,15 +43,15 @@ export class History {
   /** Devices that have, or have had, a build in their module tables, by their identifiers. @throws {Problem} `not-found`. */
   async devicesOf(build: BuildOnDevices, page: PageByName): Promise<PageOf<DeviceOfBuild | DamagedItem, PageByName>> {
     const { module, version } = build;
-    if ((await this.#store.records.builds.find(module, version)) === null) throw notFound('build', `${module}@${version}`);
+    if ((await new BuildRecords(this.#store.reading).find(module, version)) === null) throw notFound('build', `${module}@${version}`);
     return readMarkedPage(page, {
-      read: (wanted) => this.#store.records.history.devicesOfBuild(build, wanted),
+      read: (wanted) => this.#queries.devicesOfBuild(build, wanted),
       positionOf: ({ device }) => ({ name: device.id }),
       positionOfUnreadable: unreadablePosition.byName,
     });
   }
 
   async #checkDevice(id: string): Promise<void> {
-    if ((await this.#store.records.devices.find(id)) === null) throw notFound('device', id);
+    if ((await new DeviceRecords(this.#store.reading).find(id)) === null) throw notFound('device', id);
   }
 }

@@ -9,7 +9,8 @@ import { problems } from '../http/problem-schemas.ts';
 import type { Api } from '../http/route.ts';
 import { buildParameters } from '../modules/schemas.ts';
 import type { History } from './history.ts';
-import type { DeviceOfBuild as DeviceOfBuildRecord, HistoryRecord } from './repository.ts';
+import type { DeviceOfBuild as DeviceOfBuildRecord } from './queries.ts';
+import type { HistoryRecord } from './repository.ts';
 import {
   DeviceOfBuild,
   DeviceOfBuildPage,

@@ -3,16 +3,18 @@
 import type { OrderOf } from '../../protocol/agent.ts';
 import type { DeviceState } from '../../protocol/device-state.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
 import type { NewDeviceModule } from '../devices/repository.ts';
+import { DeviceRecords } from '../devices/repository.ts';
 import type { LoadOrder } from '../orders/orders.ts';
 import type { HistoryRecord, Leaving, NewestStay, NewHistoryEntry } from './repository.ts';
+import { HistoryRecords } from './repository.ts';
 
 type Step<Name extends LoadReport['steps'][number]['step']> = Extract<LoadReport['steps'][number], { step: Name }>;
 
-/** Records what was put back into a device that has come up: of what it was to get, what its module table names. Other versions count as drift. */
+/** Connection what was put back into a device that has come up: of what it was to get, what its module table names. Other versions count as drift. */
 export async function keepPutBack(
-  records: Records,
+  connection: Connection,
   deviceId: string,
   wanted: OrderOf<'attach-device'>['modules'],
   { moduleTable, memoryMap }: DeviceState,
@@ -23,7 +25,7 @@ export async function keepPutBack(
     const one = wantedBy.get(module);
     return one?.version === version && one.image === image;
   });
-  const before = await records.history.newest(there.map(({ module }) => ({ deviceId, module })));
+  const before = await new HistoryRecords(connection).newest(there.map(({ module }) => ({ deviceId, module })));
   const entries = there.flatMap(({ module, version, image, address }, index): NewHistoryEntry[] => {
     const last = before[index];
     if (last?.leftAt === null) return [];
@@ -31,8 +33,8 @@ export async function keepPutBack(
     const enteredAt = latest(at, last?.leftAt);
     return [{ deviceId, module, version, imageDigest: image, loadId: null, requestedBy: null, address, pages, enteredAt }];
   });
-  await records.history.enter(entries);
-  await records.devices.resolveDrift(there.map(({ module }) => ({ deviceId, module })));
+  await new HistoryRecords(connection).enter(entries);
+  await new DeviceRecords(connection).resolveDrift(there.map(({ module }) => ({ deviceId, module })));
 }
 
 /** What came of a load on its device, as that reports it. */
@@ -56,12 +58,12 @@ type Change = {
  * had begun: a host that was cut off does not make the history false, and neither does a device whose clock is wrong.
  * @param loads Of different devices.
  */
-export async function keepLoaded(records: Records, loads: readonly ReportedLoad[], reportedAt: Date): Promise<void> {
-  const before = await records.history.newest(loads.map(({ order }) => ({ deviceId: order.device, module: order.module })));
+export async function keepLoaded(connection: Connection, loads: readonly ReportedLoad[], reportedAt: Date): Promise<void> {
+  const before = await new HistoryRecords(connection).newest(loads.map(({ order }) => ({ deviceId: order.device, module: order.module })));
   const changes = loads.flatMap((load, index) => changeOf(load, before[index], reportedAt) ?? []);
-  await records.history.leave(changes.flatMap(({ leaving }) => leaving ?? []));
-  await records.history.enter(changes.flatMap(({ entering }) => entering));
-  await records.devices.setModules(changes.flatMap(({ module }) => module ?? []));
+  await new HistoryRecords(connection).leave(changes.flatMap(({ leaving }) => leaving ?? []));
+  await new HistoryRecords(connection).enter(changes.flatMap(({ entering }) => entering));
+  await new DeviceRecords(connection).setModules(changes.flatMap(({ module }) => module ?? []));
 }
 
 /** Null where the load has changed nothing. */
@@ -101,25 +103,27 @@ export function isLoaded({ outcome }: LoadReport): boolean {
  * Adds the stay of a version that another load has replaced, which was reported first. The newest stay remains the newest: the added stay begins
  * before the newest one, and ends when the next stay begins.
  */
-export async function keepOutrun(records: Records, { order, report, request }: ReportedLoad, reportedAt: Date): Promise<void> {
+export async function keepOutrun(connection: Connection, { order, report, request }: ReportedLoad, reportedAt: Date): Promise<void> {
   const { device: deviceId, load: loadId, module } = order;
-  const [newest] = await records.history.newest([{ deviceId, module }]);
+  const [newest] = await new HistoryRecords(connection).newest([{ deviceId, module }]);
   if (newest === undefined || report.current === null) return;
   const swap = stepOf(report, 'table-updated');
   const enteredAt = earliest(swap?.at, new Date(Math.min(reportedAt.getTime(), newest.enteredAt.getTime() - 1)));
-  const { before, after } = await records.history.around(deviceId, module, enteredAt);
+  const { before, after } = await new HistoryRecords(connection).around(deviceId, module, enteredAt);
   if (after === null) return;
   const wasReplaced = before !== null && (before.leftAt === null || before.leftAt > enteredAt);
   if (wasReplaced) {
     const invalidation = stepOf(report, 'invalidated')?.facts.invalidation ?? order.invalidation;
     const { interrupted } = report;
     const leftBy = interrupted > 0 ? 'replaced-interrupting' : 'replaced';
-    await records.history.leave([{ number: before.number, leftAt: enteredAt, leftBy, leftThrough: loadId, invalidation, interrupted }]);
+    await new HistoryRecords(connection).leave([
+      { number: before.number, leftAt: enteredAt, leftBy, leftThrough: loadId, invalidation, interrupted },
+    ]);
   }
   const leaving = wasReplaced && before.leftAt !== null ? leavingOf(before) : leavingTo(after);
   const { version, image, address, pages } = report.current;
   const requestedBy = request?.requestedBy ?? null;
-  await records.history.enter([
+  await new HistoryRecords(connection).enter([
     { deviceId, module, loadId, requestedBy, version, imageDigest: image, address, pages, enteredAt, ...leaving },
   ]);
 }

@@ -8,8 +8,10 @@ import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { Problem } from '../problem.ts';
 import { isSame, slowDigest } from '../secrets.ts';
+import { type HostFilter, HostQueries } from './queries.ts';
 import type { Reachability } from './reachability.ts';
-import type { HostFilter, HostWithDevices } from './repository.ts';
+import type { HostWithDevices } from './repository.ts';
+import { HostRecords } from './repository.ts';
 
 const joinTokenPrefix = 'join-token:';
 
@@ -41,7 +43,7 @@ export class Hosts {
   /** The host whose token this is; it has been heard of. @throws {Problem} `unauthenticated`. */
   async authenticate(token: string | null): Promise<string> {
     // Found by its digest, of which an attacker cannot choose a prefix: the time that it takes says nothing of the token.
-    const host = token === null ? null : await this.#store.records.hosts.findByToken(digestOf(token));
+    const host = token === null ? null : await new HostRecords(this.#store.reading).findByToken(digestOf(token));
     // A host that registered with a join token which has been replaced since registers again, with the new one.
     const isOutdated = host?.credential?.startsWith(joinTokenPrefix) && host.credential !== this.joinTokenMark;
     if (host === null || isOutdated) {
@@ -60,8 +62,9 @@ export class Hosts {
   }
 
   list(filter: HostFilter, page: PageByTime | PageByName): Promise<PageOf<HostWithDevices | DamagedItem, PageByTime | PageByName>> {
+    const hosts = new HostQueries(this.#store.reader);
     return readMarkedPage(page, {
-      read: (wanted) => this.#store.records.hosts.list(filter, wanted),
+      read: (wanted) => hosts.list(filter, wanted),
       positionOfUnreadable: page.sort === 'name' ? unreadablePosition.byName : unreadablePosition.byTime,
       positionOf: ({ id, name, registeredAt }) => (page.sort === 'name' ? { name } : { time: registeredAt, key: id }),
     });

@@ -2,13 +2,14 @@
 // long are unreachable. Every replica watches by its own monotonic clock whether the number changes that is kept of each host: no clock is compared
 // with another, and none that jumps makes a host silent or keeps a dead one alive.
 
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
 import { Repeated } from '../database/repeated.ts';
 import type { Store } from '../database/store.ts';
 import { service } from '../requester.ts';
 import type { HeardCount } from './repository.ts';
+import { HostRecords } from './repository.ts';
 
 /** A host that is not heard of may miss so many heartbeats and be late with one more. */
 const heartbeatsMissed = 3;
@@ -58,14 +59,16 @@ export class Reachability {
 
   /** Finds the hosts that have not been heard of for too long; nobody has, where nobody could say it. */
   async sweep(): Promise<void> {
-    const silent = this.#look(await this.#uses.store.records.hosts.heardCounts());
+    const silent = this.#look(await new HostRecords(this.#uses.store.reading).heardCounts());
     if (silent.size === 0) return;
-    await this.#uses.store.transaction(async (records) => {
+    await this.#uses.store.transaction(async (connection) => {
       // Some may have been heard of while the transaction waited, or another replica has found the same.
-      const still = (await records.hosts.heardCounts()).filter(({ id, count }) => silent.get(id) === count && !this.#heard.has(id));
+      const still = (await new HostRecords(connection).heardCounts()).filter(
+        ({ id, count }) => silent.get(id) === count && !this.#heard.has(id),
+      );
       const ids = still.map(({ id }) => id);
-      await records.hosts.endStreams(ids);
-      await this.#change(records, ids, { action: 'host.unreachable', detail: { silentMilliseconds: this.#limit } });
+      await new HostRecords(connection).endStreams(ids);
+      await this.#change(connection, ids, { action: 'host.unreachable', detail: { silentMilliseconds: this.#limit } });
     });
   }
 
@@ -100,9 +103,12 @@ export class Reachability {
     const heard = this.#heard;
     this.#heard = new Set();
     try {
-      await this.#uses.store.transaction(async (records) => {
-        await records.hosts.setHeard(heard);
-        await this.#change(records, await records.hosts.unreachableAmong([...heard]), { action: 'host.reachable', detail: {} });
+      await this.#uses.store.transaction(async (connection) => {
+        await new HostRecords(connection).setHeard(heard);
+        await this.#change(connection, await new HostRecords(connection).unreachableAmong([...heard]), {
+          action: 'host.reachable',
+          detail: {},
+        });
       });
     } catch (error) {
       this.#heard = new Set([...heard, ...this.#heard]);
@@ -111,12 +117,12 @@ export class Reachability {
     }
   }
 
-  async #change(records: Records, hostIds: readonly string[], entry: Change): Promise<void> {
+  async #change(connection: Connection, hostIds: readonly string[], entry: Change): Promise<void> {
     if (hostIds.length === 0) return;
     const now = this.#uses.clock.now();
-    await records.hosts.setUnreachable(hostIds, entry.action === 'host.unreachable' ? now : null);
+    await new HostRecords(connection).setUnreachable(hostIds, entry.action === 'host.unreachable' ? now : null);
     await audit(
-      records,
+      connection,
       service,
       now,
       hostIds.map((object) => ({ object, ...entry })),

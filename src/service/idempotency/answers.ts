@@ -1,15 +1,17 @@
 // Requests with an Idempotency-Key: the first is carried out, and whoever repeats it gets its answer again.
 
 import { digestOf } from '../../machine/digest.ts';
+import { RetentionTimeRecords } from '../clock/repository.ts';
 import type { Clock } from '../clock/service-clock.ts';
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
 import type { Store } from '../database/store.ts';
 import { Problem } from '../problem.ts';
 import type { RepeatableRequest, Requester } from '../requester.ts';
 import { seal, unseal } from '../secrets.ts';
 import type { AnswerRecord } from './repository.ts';
+import { AnswerRecords } from './repository.ts';
 
-/** Requests whose answers are on disk once what they do is: a transaction that fails is answered as the service's failure, and may be repeated. */
+/** Requests whose answers are on disk, together with what they did. */
 const kept = new WeakSet<RepeatableRequest>();
 
 /** What is made, as the request that made it is answered. */
@@ -31,11 +33,11 @@ export class AnsweredMeanwhile extends Error {
  * request gets this answer, and nothing is done twice.
  * @throws {AnsweredMeanwhile} {Problem} `invalid-value` when the key was used for another request meanwhile.
  */
-export async function keepAnswer<Made>(records: Records, requester: Requester, answerOf: AnswerOf<Made>, made: Made): Promise<void> {
+export async function keepAnswer<Made>(connection: Connection, requester: Requester, answerOf: AnswerOf<Made>, made: Made): Promise<void> {
   const { repeatable } = requester;
   if (repeatable === undefined) return;
-  (await answeredMeanwhile(records, [requester]))(requester);
-  await keepAnswers(records, [{ request: repeatable, answer: answerOf(made) }]);
+  (await answeredMeanwhile(connection, [requester]))(requester);
+  await keepAnswers(connection, [{ request: repeatable, answer: answerOf(made) }]);
 }
 
 /**
@@ -43,23 +45,25 @@ export async function keepAnswer<Made>(records: Records, requester: Requester, a
  * @param made What each request was carried out as.
  */
 export async function keepAnswers(
-  records: Records,
+  connection: Connection,
   made: readonly { readonly request: RepeatableRequest; readonly answer: Answer }[],
 ): Promise<void> {
   if (made.length === 0) return;
-  const now = await records.retentionTime.now();
-  await records.answers.keep(made.map(({ request, answer }) => toRecord(request, answer, now)));
-  for (const { request } of made) kept.add(request);
+  const now = await new RetentionTimeRecords(connection).now();
+  await new AnswerRecords(connection).keep(made.map(({ request, answer }) => toRecord(request, answer, now)));
+  connection.committed.afterwards.push(() => {
+    for (const { request } of made) kept.add(request);
+  });
 }
 
 /**
  * Reads what other replicas of the service have answered to requests meanwhile.
  * @returns What throws where the request was answered: {AnsweredMeanwhile}, {Problem} `invalid-value` when its key was used for another.
  */
-export async function answeredMeanwhile(records: Records, requesters: readonly Requester[]): Promise<(requester: Requester) => void> {
+export async function answeredMeanwhile(connection: Connection, requesters: readonly Requester[]): Promise<(requester: Requester) => void> {
   const requests = requesters.flatMap(({ repeatable }) => repeatable ?? []);
   if (requests.length === 0) return () => {};
-  const [found, now] = await Promise.all([records.answers.findMany(requests), records.retentionTime.now()]);
+  const [found, now] = await Promise.all([new AnswerRecords(connection).findMany(requests), new RetentionTimeRecords(connection).now()]);
   const known = new Map(found.map((record) => [nameOf(record), record]));
   return ({ repeatable }) => {
     const answer = repeatable === undefined ? null : sameAnswer(repeatable, known.get(nameOf(repeatable)), now);
@@ -68,8 +72,8 @@ export async function answeredMeanwhile(records: Records, requesters: readonly R
 }
 
 /** The answer that the same request was given, null where there is none. @throws {Problem} `invalid-value` when the key is another request's. */
-async function findAnswer(records: Records, request: RepeatableRequest): Promise<Answer | null> {
-  const [[known], now] = await Promise.all([records.answers.findMany([request]), records.retentionTime.now()]);
+async function findAnswer(connection: Connection, request: RepeatableRequest): Promise<Answer | null> {
+  const [[known], now] = await Promise.all([new AnswerRecords(connection).findMany([request]), new RetentionTimeRecords(connection).now()]);
   return sameAnswer(request, known, now);
 }
 
@@ -126,13 +130,13 @@ export class Answers {
     const name = nameOf(request);
     while (this.#underWay.has(name)) {
       await this.#wait(name);
-      const known = await findAnswer(this.#uses.store.records, request);
+      const known = await findAnswer(this.#uses.store.reading, request);
       if (known !== null) return known;
     }
     this.#underWay.set(name, []);
     let isToBeCarriedOut = false;
     try {
-      const known = await findAnswer(this.#uses.store.records, request);
+      const known = await findAnswer(this.#uses.store.reading, request);
       isToBeCarriedOut = known === null;
       return known;
     } finally {
@@ -147,9 +151,10 @@ export class Answers {
   async keep(request: RepeatableRequest, answer: Answer): Promise<Answer | null> {
     try {
       if (kept.has(request)) return null;
-      return await this.#uses.store.transaction(async (records) => {
-        const known = await findAnswer(records, request);
-        if (known === null) await records.answers.keep([toRecord(request, answer, await records.retentionTime.now())]);
+      return await this.#uses.store.transaction(async (connection) => {
+        const known = await findAnswer(connection, request);
+        if (known === null)
+          await new AnswerRecords(connection).keep([toRecord(request, answer, await new RetentionTimeRecords(connection).now())]);
         return known;
       });
     } finally {
@@ -177,8 +182,9 @@ export class Answers {
     const { clock, store } = this.#uses;
     if (clock.monotonic() - this.#removedAt < removalInterval) return;
     this.#removedAt = clock.monotonic();
-    await store.transaction(async ({ answers, retentionTime }) => {
-      await answers.removeOlderThan(new Date((await retentionTime.now()).getTime() - keptFor));
+    await store.transaction(async (connection) => {
+      const now = await new RetentionTimeRecords(connection).now();
+      await new AnswerRecords(connection).removeOlderThan(new Date(now.getTime() - keptFor));
     });
   }
 }

@@ -1,6 +1,6 @@
 // Attempts of known keys at what their roles do not allow: told in the audit trail, once a minute for each key and operation.
 
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
 import type { Store } from '../database/store.ts';
 import type { Requester } from '../requester.ts';
 import type { KeyHolder, Role } from '../roles.ts';
@@ -30,8 +30,8 @@ export class Denials {
     this.#remembered.add(attempt);
     const detail = { operation, role, needed };
     try {
-      await this.#store.transaction((records) =>
-        audit(records, requester, new Date(), [{ action: 'key.denied', object: id, outcome: 'refused', detail }]),
+      await this.#store.transaction((connection) =>
+        audit(connection, requester, new Date(), [{ action: 'key.denied', object: id, outcome: 'refused', detail }]),
       );
     } catch (error) {
       // The next attempt is told.

@@ -2,21 +2,24 @@
 
 import { digestOf } from '../../machine/digest.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime, TimeRange } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
-import type { Records } from '../database/records.ts';
 import { Repeated } from '../database/repeated.ts';
 import type { Repetition } from '../database/repetition.ts';
 import type { Store } from '../database/store.ts';
+import { HostRecords } from '../hosts/repository.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { notFound, Problem } from '../problem.ts';
 import { type Requester, service } from '../requester.ts';
 import { type KeyHolder, keyPrefix, type Role, roles } from '../roles.ts';
 import { isSame, newSecret } from '../secrets.ts';
+import { KeyQueries } from './queries.ts';
 import type { KeyFilter, KeyRecord } from './repository.ts';
+import { KeyRecords } from './repository.ts';
 
 /** Keys that are not revoked. */
 const keyLimit = 1_000;
@@ -41,9 +44,9 @@ export class Keys {
 
   /** @throws {Problem} `name-taken`, `too-many-keys`. */
   async create(request: NewKeyRequest, requester: Requester, answerOf: AnswerOf<CreatedKey>): Promise<CreatedKey> {
-    return this.#store.transaction(async (records) => {
-      const created = await createKey(records, request, requester);
-      await keepAnswer(records, requester, answerOf, created);
+    return this.#store.transaction(async (connection) => {
+      const created = await createKey(connection, request, requester);
+      await keepAnswer(connection, requester, answerOf, created);
       return created;
     });
   }
@@ -53,22 +56,22 @@ export class Keys {
    * @param keep Keeps its secret; if it throws, there is no such key.
    */
   async createAdmin(when: 'first start' | 'always', keep: (secret: string) => void): Promise<void> {
-    await this.#store.transaction(async (records) => {
-      if (when === 'first start' && (await records.keys.count({})) > 0) return;
+    await this.#store.transaction(async (connection) => {
+      if (when === 'first start' && (await new KeyRecords(connection).count({})) > 0) return;
       const id = newIdentifier('key');
       const name = `admin-${id.slice(-8)}`;
-      keep((await createKey(records, { name, role: 'admin', host: null }, service, id)).secret);
+      keep((await createKey(connection, { name, role: 'admin', host: null }, service, id)).secret);
     });
   }
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<KeyRecord> {
-    return findKey(this.#store.records, id);
+    return findKey(this.#store.reading, id);
   }
 
   list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<PageOf<KeyRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#store.records.keys.list(filter, wanted),
+      read: (wanted) => new KeyQueries(this.#store.reader).list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
     });
@@ -76,16 +79,16 @@ export class Keys {
 
   /** Nobody can use the key any more, and a host that registered with it loses its token. A key that is revoked already stays so. @throws {Problem} `not-found`, `last-admin`. */
   async revoke(id: string, requester: Requester): Promise<KeyRecord> {
-    return this.#store.transaction(async (records) => {
-      const key = await findKey(records, id);
+    return this.#store.transaction(async (connection) => {
+      const key = await findKey(connection, id);
       if (key.revokedAt !== null) return key;
-      if (key.role === 'admin' && (await records.keys.count({ role: 'admin', isRevoked: false })) === 1)
+      if (key.role === 'admin' && (await new KeyRecords(connection).count({ role: 'admin', isRevoked: false })) === 1)
         throw new Problem('last-admin', `${key.name} is the only key of the role admin: make another one before you revoke it`);
       const revokedAt = new Date();
-      await records.keys.revoke(id, revokedAt);
+      await new KeyRecords(connection).revoke(id, revokedAt);
       const { name, role, host } = key;
-      const hostsEnded = await records.hosts.endAccess(id);
-      await audit(records, requester, revokedAt, [{ action: 'key.revoked', object: id, detail: { name, role, host, hostsEnded } }]);
+      const hostsEnded = await new HostRecords(connection).endAccess(id);
+      await audit(connection, requester, revokedAt, [{ action: 'key.revoked', object: id, detail: { name, role, host, hostsEnded } }]);
       return { ...key, revokedAt };
     });
   }
@@ -93,7 +96,7 @@ export class Keys {
   /** Who shows this key. @throws {Problem} `unauthenticated`. */
   async authenticate(secret: string | null): Promise<KeyHolder> {
     const id = secret === null ? null : idOf(secret);
-    const key = id === null ? null : await this.#store.records.keys.find(id);
+    const key = id === null ? null : await new KeyRecords(this.#store.reading).find(id);
     if (secret === null || key === null || !isSame(digestOf(secret), key.secretDigest)) {
       throw new Problem(
         'unauthenticated',
@@ -118,8 +121,8 @@ export class Keys {
     const uses = [...this.#uses];
     this.#uses.clear();
     try {
-      await this.#store.transaction(async (records) => {
-        for (const [id, usedAt] of uses) await records.keys.setLastUsed(id, usedAt);
+      await this.#store.transaction(async (connection) => {
+        for (const [id, usedAt] of uses) await new KeyRecords(connection).setLastUsed(id, usedAt);
       });
     } catch (error) {
       // The next time, where the key was not used since.
@@ -137,27 +140,27 @@ export function toRole(text: string): Role {
 }
 
 async function createKey(
-  records: Records,
+  connection: Connection,
   { name, role, host }: NewKeyRequest,
   requester: Requester,
   id = newIdentifier('key'),
 ): Promise<CreatedKey> {
-  const taken = await records.keys.findByName(name);
+  const taken = await new KeyRecords(connection).findByName(name);
   if (taken !== null)
     throw new Problem('name-taken', `the key ${taken.id} has the name "${name}": choose another, or revoke that one first`);
-  if ((await records.keys.count({ isRevoked: false })) >= keyLimit)
+  if ((await new KeyRecords(connection).count({ isRevoked: false })) >= keyLimit)
     throw new Problem('too-many-keys', `there are ${keyLimit} keys, as many as may be: revoke those that nobody uses`);
   const secret = `${keyPrefix}${id.slice(id.indexOf('_') + 1)}_${newSecret()}`;
   const createdAt = new Date();
   const createdBy = requester.actor;
   const key: KeyRecord = { id, name, role, host, secretDigest: digestOf(secret), createdAt, createdBy, lastUsedAt: null, revokedAt: null };
-  await records.keys.create(key);
-  await audit(records, requester, createdAt, [{ action: 'key.created', object: id, detail: { name, role, host } }]);
+  await new KeyRecords(connection).create(key);
+  await audit(connection, requester, createdAt, [{ action: 'key.created', object: id, detail: { name, role, host } }]);
   return { key, secret };
 }
 
-async function findKey(records: Records, id: string): Promise<KeyRecord> {
-  const key = await records.keys.find(id);
+async function findKey(connection: Connection, id: string): Promise<KeyRecord> {
+  const key = await new KeyRecords(connection).find(id);
   if (key === null) throw notFound('key', id);
   return key;
 }

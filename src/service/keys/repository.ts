@@ -1,80 +1,53 @@
 // API keys: who may use the API, in which role. Their secrets are not kept.
 
-import type { Prisma } from '../database/generated/client.ts';
+import type { Connection } from '../database/connection.ts';
 import type { ApiKeyModel } from '../database/generated/models.ts';
-import { type Comparison, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
-import { Query, type Statements } from '../database/statements.ts';
+import { PreparedQuery } from '../database/prepared-statements.ts';
 
 export type KeyRecord = ApiKeyModel;
 export type KeyFilter = { readonly role?: string | undefined; readonly isRevoked?: boolean | undefined };
 
-type Times = 'createdAt' | 'lastUsedAt' | 'revokedAt';
-type Row = Omit<KeyRecord, Times> & { readonly createdAt: number; readonly lastUsedAt: number | null; readonly revokedAt: number | null };
-
-const findKey = new Query<Row>(
-  { id: 'text' },
-  `
-  SELECT "id", "name", "role", "host", "secretDigest", "createdAt", "createdBy", "lastUsedAt", "revokedAt" FROM "ApiKey" WHERE "id" = :id`,
-);
+/** Each request asks for its key. */
+const keyById = new PreparedQuery({ id: 'text' }, (sql, { id }) => sql.selectFrom('ApiKey').selectAll().where('id', '=', id));
 
 export class KeyRecords {
-  readonly #client: Prisma.TransactionClient;
-  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
-  readonly #readable: Prisma.TransactionClient;
-  readonly #statements: Statements;
+  readonly #connection: Connection;
 
-  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements) {
-    this.#client = client;
-    this.#readable = readable;
-    this.#statements = statements;
+  constructor(connection: Connection) {
+    this.#connection = connection;
   }
 
   async create(key: KeyRecord): Promise<void> {
-    await this.#client.apiKey.create({ data: key });
+    await this.#connection.sql.insertInto('ApiKey').values(key).execute();
   }
 
   async find(id: string): Promise<KeyRecord | null> {
-    const [row] = await this.#statements.all(findKey, [id]);
-    if (row === undefined) return null;
-    const date = (time: number | null) => (time === null ? null : new Date(time));
-    return { ...row, createdAt: new Date(row.createdAt), lastUsedAt: date(row.lastUsedAt), revokedAt: date(row.revokedAt) };
+    const [key] = await this.#connection.all(keyById, { id });
+    return key ?? null;
   }
 
   /** The key of that name that is not revoked. */
   async findByName(name: string): Promise<KeyRecord | null> {
-    return this.#client.apiKey.findFirst({ where: { name, revokedAt: null } });
+    const { sql } = this.#connection;
+    const key = await sql.selectFrom('ApiKey').selectAll().where('name', '=', name).where('revokedAt', 'is', null).executeTakeFirst();
+    return key ?? null;
   }
 
-  async list(filter: KeyFilter & TimeRange, page: PageByTime): Promise<MarkedRows<KeyRecord>> {
-    return markedRows(await this.#readable.apiKey.findMany(this.#pageQuery(filter, page)));
-  }
-
-  #pageQuery(filter: KeyFilter & TimeRange, page: PageByTime) {
-    const createdAt = (comparison: Comparison<Date>): Prisma.ApiKeyWhereInput => ({ createdAt: comparison });
-    return {
-      where: { AND: [whereOf(filter), ...timeConditions(filter, page, createdAt, (id) => ({ id }))] },
-      orderBy: [{ createdAt: page.order }, { id: page.order }],
-      take: page.limit,
-    } satisfies Prisma.ApiKeyFindManyArgs;
-  }
-
-  async count(filter: KeyFilter): Promise<number> {
-    return this.#client.apiKey.count({ where: whereOf(filter) });
+  async count({ role, isRevoked }: KeyFilter): Promise<number> {
+    const { count } = await this.#connection.sql
+      .selectFrom('ApiKey')
+      .select(({ fn }) => fn.countAll<number | bigint>().as('count'))
+      .$if(role !== undefined, (keys) => keys.where('role', '=', role ?? ''))
+      .$if(isRevoked !== undefined, (keys) => keys.where('revokedAt', isRevoked === true ? 'is not' : 'is', null))
+      .executeTakeFirstOrThrow();
+    return Number(count);
   }
 
   async revoke(id: string, revokedAt: Date): Promise<void> {
-    await this.#client.apiKey.update({ where: { id }, data: { revokedAt } });
+    await this.#connection.sql.updateTable('ApiKey').set({ revokedAt }).where('id', '=', id).execute();
   }
 
   async setLastUsed(id: string, lastUsedAt: Date): Promise<void> {
-    await this.#client.apiKey.update({ where: { id }, data: { lastUsedAt } });
+    await this.#connection.sql.updateTable('ApiKey').set({ lastUsedAt }).where('id', '=', id).execute();
   }
-}
-
-function whereOf({ role, isRevoked }: KeyFilter): Prisma.ApiKeyWhereInput {
-  return {
-    ...(role === undefined ? {} : { role }),
-    ...(isRevoked === undefined ? {} : { revokedAt: isRevoked ? { not: null } : null }),
-  };
 }

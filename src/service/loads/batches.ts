@@ -3,19 +3,22 @@
 import { z } from 'zod';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { LoadPolicy } from '../../protocol/load-report.ts';
-import { type AuditEntry, eventOf } from '../audit-entry.ts';
+import { type AuditEntry, eventOf } from '../audit-events/entry.ts';
+import { AuditRecords } from '../audit-events/repository.ts';
 import type { NewAuditEvent } from '../database/committed.ts';
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
 import { withoutImage } from '../modules/pruned-image.ts';
 import type { LoadableBuild } from '../modules/repository.ts';
 import { newOrder } from '../orders/orders.ts';
 import type { NewOrder } from '../orders/repository.ts';
+import { OrderRecords } from '../orders/repository.ts';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { type DemandsOn, demandsOf } from '../signature-policies/signature-demands.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
 import type { NewLoad } from './repository.ts';
+import { LoadRecords } from './repository.ts';
 
 /** Loads that may wait for one device or be under way on it. */
 const queueLimit = 100;
@@ -52,8 +55,8 @@ export type Batch = {
 };
 
 /** Makes a load of each target, with its order. @throws {Problem} `image-pruned`, `busy`. */
-export async function makeLoads(records: Records, batch: Batch, requestedAt: Date, onEnded: OnLoadsEnded): Promise<NewLoads> {
-  const [made] = await makeBatches(records, [{ status: 'fulfilled', value: batch }], requestedAt, onEnded);
+export async function makeLoads(connection: Connection, batch: Batch, requestedAt: Date, onEnded: OnLoadsEnded): Promise<NewLoads> {
+  const [made] = await makeBatches(connection, [{ status: 'fulfilled', value: batch }], requestedAt, onEnded);
   if (made?.status !== 'fulfilled') throw made?.reason;
   return made.value;
 }
@@ -65,7 +68,7 @@ export async function makeLoads(records: Records, batch: Batch, requestedAt: Dat
  * @returns Of each what was made, or why it is refused: also with the {Problem} that `makeLoads` throws.
  */
 export async function makeBatches(
-  records: Records,
+  connection: Connection,
   wanted: readonly PromiseSettledResult<Batch>[],
   requestedAt: Date,
   onEnded: OnLoadsEnded,
@@ -73,8 +76,8 @@ export async function makeBatches(
   const batches = wanted.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
   const deviceIds = [...new Set(batches.flatMap(({ targets }) => targets.map(({ device }) => device.id)))];
   const [open, demandsOn] = await Promise.all([
-    records.loads.openOn(deviceIds),
-    demandsOf(records, [...new Set(batches.map(({ module }) => module))], deviceIds),
+    new LoadRecords(connection).openOn(deviceIds),
+    demandsOf(connection, [...new Set(batches.map(({ module }) => module))], deviceIds),
   ]);
   const results: PromiseSettledResult<NewLoads>[] = [];
   const made: MadeBatch[] = [];
@@ -84,34 +87,38 @@ export async function makeBatches(
       continue;
     }
     const batch = one.value;
-    const reason = await refusalOf(records, batch, open);
+    const reason = await refusalOf(connection, batch, open);
     if (reason !== null) {
       results.push({ status: 'rejected', reason });
       continue;
     }
     const { id, loads, ...rest } = newBatch(batch, demandsOn, requestedAt);
-    if (batch.terms.supersede) await supersede(records, batch, { batchId: id, completedAt: requestedAt }, onEnded);
+    if (batch.terms.supersede) await supersede(connection, batch, { batchId: id, completedAt: requestedAt }, onEnded);
     for (const { device } of batch.targets) open.set(device.id, (open.get(device.id) ?? 0) + 1);
     made.push({ id, loads, ...rest });
     const told = loads.map((load) => ({ id: load.id, device: load.deviceId, version: load.version }));
     results.push({ status: 'fulfilled', value: { batch: id, loads: told } });
   }
   await Promise.all([
-    records.loads.create(made.flatMap(({ loads }) => loads)),
-    records.orders.create(made.flatMap(({ orders }) => orders)),
-    records.audit.append(made.map(({ event }) => event)),
+    new LoadRecords(connection).create(made.flatMap(({ loads }) => loads)),
+    new OrderRecords(connection).create(made.flatMap(({ orders }) => orders)),
+    new AuditRecords(connection).append(made.map(({ event }) => event)),
   ]);
   return results;
 }
 
 /** Why no load is made of a batch, null where they are. @param open Loads of each device that wait or are under way. */
-async function refusalOf(records: Records, { targets, module, terms }: Batch, open: ReadonlyMap<string, number>): Promise<Problem | null> {
+async function refusalOf(
+  connection: Connection,
+  { targets, module, terms }: Batch,
+  open: ReadonlyMap<string, number>,
+): Promise<Problem | null> {
   for (const { build } of targets) {
     const lack = withoutImage(build);
     if (lack !== null) return new Problem('image-pruned', lack);
   }
   const [full] = await withoutRoomAmong(
-    records,
+    connection,
     targets.map(({ device }) => device.id),
     module,
     terms,
@@ -122,17 +129,17 @@ async function refusalOf(records: Records, { targets, module, terms }: Batch, op
 
 /** Ends the loads that give way to those of a batch. */
 async function supersede(
-  records: Records,
+  connection: Connection,
   { targets, module, requester }: Batch,
   { batchId, completedAt }: { readonly batchId: string; readonly completedAt: Date },
   onEnded: OnLoadsEnded,
 ): Promise<void> {
-  const waiting = await records.loads.queuedFor(
+  const waiting = await new LoadRecords(connection).queuedFor(
     targets.map(({ device }) => device.id),
     module,
   );
   await endLoads(
-    records,
+    connection,
     waiting,
     { outcome: 'superseded', reason: `the loads of ${batchId} have taken its place`, completedAt },
     requester,
@@ -189,16 +196,16 @@ function newBatch(
 
 /** Devices of these that no load can be requested for, as many wait for them as may. */
 export async function devicesWithoutRoom(
-  records: Records,
+  connection: Connection,
   deviceIds: readonly string[],
   module: string,
   terms: Pick<LoadTerms, 'supersede'>,
 ): Promise<string[]> {
-  return withoutRoomAmong(records, deviceIds, module, terms, await records.loads.openOn(deviceIds));
+  return withoutRoomAmong(connection, deviceIds, module, terms, await new LoadRecords(connection).openOn(deviceIds));
 }
 
 async function withoutRoomAmong(
-  records: Records,
+  connection: Connection,
   deviceIds: readonly string[],
   module: string,
   { supersede }: Pick<LoadTerms, 'supersede'>,
@@ -206,7 +213,7 @@ async function withoutRoomAmong(
 ): Promise<string[]> {
   const full = deviceIds.filter((id) => (open.get(id) ?? 0) >= queueLimit);
   if (full.length === 0 || !supersede) return full;
-  const makeRoom = new Set((await records.loads.queuedFor(full, module)).map(({ deviceId }) => deviceId));
+  const makeRoom = new Set((await new LoadRecords(connection).queuedFor(full, module)).map(({ deviceId }) => deviceId));
   return full.filter((id) => !makeRoom.has(id));
 }
 

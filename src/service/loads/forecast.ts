@@ -6,12 +6,15 @@ import { compareVersions } from '../../machine/succession.ts';
 import { BuildProof, unreadableStatement } from '../../proof/build-proof.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
+import { DeviceRecords } from '../devices/repository.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
 import { withoutImage } from '../modules/pruned-image.ts';
 import type { BuildRecord } from '../modules/repository.ts';
+import { BuildRecords } from '../modules/repository.ts';
 import { keptEnvelope, unstated } from '../modules/statements.ts';
 import { demandsOf } from '../signature-policies/signature-demands.ts';
+import { SigningKeyRecords } from '../signing-keys/repository.ts';
 
 export const verdicts = [
   'would-install',
@@ -54,17 +57,17 @@ const memoryUnknown = 'the device has not come up since its host started: whethe
  * @param devices At most as many as one request selects (10,000).
  */
 export async function forecastLoads(
-  records: Records,
+  connection: Connection,
   build: BuildRecord,
   devices: readonly SelectedDevice[],
   policy: LoadPolicy,
 ): Promise<ReadonlyMap<string, Forecast>> {
   const ids = devices.map(({ id }) => id);
-  const lastVersions = await records.devices.versionsOf(ids, build.module);
-  const states = await records.devices.statesOf(ids, (state) => Reported.safeParse(state).data ?? null);
-  const refusalOfVersion = await versionRefusals(records, build, new Set(lastVersions.values()), policy);
-  const proof = await proofOf(records, build);
-  const demandsOn = await demandsOf(records, [build.module], ids);
+  const lastVersions = await new DeviceRecords(connection).versionsOf(ids, build.module);
+  const states = await new DeviceRecords(connection).statesOf(ids, (state) => Reported.safeParse(state).data ?? null);
+  const refusalOfVersion = await versionRefusals(connection, build, new Set(lastVersions.values()), policy);
+  const proof = await proofOf(connection, build);
+  const demandsOn = await demandsOf(connection, [build.module], ids);
   const pages = pagesFor(build.imageBytes);
   const forecast = (id: string): Forecast => {
     const state = states.get(id) ?? null;
@@ -88,9 +91,9 @@ function currentVersion(module: string, last: string | null, state: Reported | n
 }
 
 /** What devices that have these versions would say to the build; null where nothing. */
-async function versionRefusals(records: Records, build: BuildRecord, versions: ReadonlySet<string>, policy: LoadPolicy) {
+async function versionRefusals(connection: Connection, build: BuildRecord, versions: ReadonlySet<string>, policy: LoadPolicy) {
   const next = { module: build.module, version: build.version, interface: Interface.parse(build.interface) };
-  const inMemory = await records.builds.findMany(build.module, [...versions]);
+  const inMemory = await new BuildRecords(connection).findMany(build.module, [...versions]);
   return new Map(
     inMemory.map((had) => {
       const { refusal } = compareVersions(next, { version: had.version, interface: Interface.parse(had.interface) }, policy);
@@ -100,14 +103,14 @@ async function versionRefusals(records: Records, build: BuildRecord, versions: R
 }
 
 /** What proves to hosts that the build is what it is, or why none of them would load it. */
-async function proofOf(records: Records, build: BuildRecord): Promise<BuildProof | { readonly refusal: string }> {
+async function proofOf(connection: Connection, build: BuildRecord): Promise<BuildProof | { readonly refusal: string }> {
   const refusal = withoutImage(build);
   if (refusal !== null) return { refusal };
   const envelope = keptEnvelope(build);
   if (envelope === null) return { refusal: unstated(build).message };
   const proof = BuildProof.of(envelope);
   if (proof === null) return { refusal: unreadableStatement(build.imageDigest) };
-  const keys = (await records.signingKeys.all()).map(({ keyId, publicKey }) => ({ keyId, pem: publicKey }));
+  const keys = (await new SigningKeyRecords(connection).all()).map(({ keyId, publicKey }) => ({ keyId, pem: publicKey }));
   if (proof.signersAmong(keys).length === 0) return { refusal: proof.untrusted() };
   const misstatement = proof.misstatementOf(build);
   return misstatement === null ? proof : { refusal: misstatement };

@@ -1,22 +1,25 @@
 // Loads: one build is to be put on devices; each device carries out one load and reports its outcome.
 
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import { clockSettings } from '../clock/service-clock.ts';
+import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition, withoutMarks } from '../database/readable-rows.ts';
-import type { Records } from '../database/records.ts';
 import type { Repetition } from '../database/repetition.ts';
 import type { Store } from '../database/store.ts';
 import { namedDevices, type Selector, selectDevices } from '../devices/selection.ts';
 import { type AnswerOf, answeredMeanwhile, keepAnswers } from '../idempotency/answers.ts';
+import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { type Requester, service } from '../requester.ts';
 import { type Batch, type LoadTerms, makeBatches, type NewLoads } from './batches.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
-import type { LoadFilter, LoadRecord, LoadSummary } from './repository.ts';
+import { type LoadFilter, LoadQueries, type LoadSummary } from './queries.ts';
+import type { LoadRecord } from './repository.ts';
+import { LoadRecords } from './repository.ts';
 
 /** Devices for which loads are made at once, where several requests are carried out together. */
 const devicesAtOnce = 1_000;
@@ -40,7 +43,7 @@ export class Loads {
   constructor(uses: Uses, onEnded: OnLoadsEnded) {
     this.#uses = uses;
     this.#onEnded = onEnded;
-    this.#request = uses.store.together((records, asked) => requestLoads(records, asked, uses.clock.now(), onEnded));
+    this.#request = uses.store.together((connection, asked) => requestLoads(connection, asked, uses.clock.now(), onEnded));
   }
 
   /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
@@ -50,8 +53,8 @@ export class Loads {
 
   /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-waiting`. */
   async cancel(id: string, requester: Requester): Promise<LoadRecord> {
-    await this.#uses.store.transaction(async (records) => {
-      const load = await records.loads.find(id);
+    await this.#uses.store.transaction(async (connection) => {
+      const load = await new LoadRecords(connection).find(id);
       if (load === null) throw notFound('load', id);
       if (load.outcome === 'cancelled') return;
       if (load.state !== 'queued') {
@@ -59,7 +62,7 @@ export class Loads {
         throw new Problem('not-waiting', `the load ${id} cannot be cancelled any more: ${how}`);
       }
       const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: this.#uses.clock.now() };
-      await endLoads(records, [load], end, requester, this.#onEnded);
+      await endLoads(connection, [load], end, requester, this.#onEnded);
     });
     return this.find(id);
   }
@@ -73,14 +76,14 @@ export class Loads {
   async expire(): Promise<void> {
     const now = this.#uses.clock.now();
     await this.#moveFromFuture(now);
-    const isOver = await this.#uses.store.records.loads.overdue(now, 1);
+    const isOver = await new LoadRecords(this.#uses.store.reading).overdue(now, 1);
     if (isOver.length === 0) return;
     let ended: number;
     do {
-      ended = await this.#uses.store.transaction(async (records) => {
-        const overdue = await records.loads.overdue(now, endedAtOnce);
+      ended = await this.#uses.store.transaction(async (connection) => {
+        const overdue = await new LoadRecords(connection).overdue(now, endedAtOnce);
         const end = { outcome: 'expired', reason: 'its deadline was over before its device had carried it out', completedAt: now };
-        return endLoads(records, overdue, end, service, this.#onEnded);
+        return endLoads(connection, overdue, end, service, this.#onEnded);
       });
     } while (ended === endedAtOnce);
   }
@@ -92,13 +95,13 @@ export class Loads {
   async #moveFromFuture(now: Date): Promise<void> {
     const { store } = this.#uses;
     const future = new Date(now.getTime() + clockSettings.tolerance);
-    if ((await store.records.loads.requestedAfter(future, 1)).length === 0) return;
-    await store.transaction(async (records) => {
-      const loads = withoutMarks(await records.loads.requestedAfter(future, endedAtOnce));
+    if ((await new LoadRecords(store.reading).requestedAfter(future, 1)).length === 0) return;
+    await store.transaction(async (connection) => {
+      const loads = withoutMarks(await new LoadRecords(connection).requestedAfter(future, endedAtOnce));
       if (loads.length === 0) return;
-      await records.loads.moveRequests(loads, now);
+      await new LoadRecords(connection).moveRequests(loads, now);
       await audit(
-        records,
+        connection,
         service,
         now,
         loads.map(({ id, requestedAt }) => {
@@ -115,14 +118,14 @@ export class Loads {
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<LoadRecord> {
-    const load = await this.#uses.store.records.loads.find(id);
+    const load = await new LoadRecords(this.#uses.store.reading).find(id);
     if (load === null) throw notFound('load', id);
     return load;
   }
 
   list(filter: LoadFilter, page: PageByTime): Promise<PageOf<LoadSummary | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#uses.store.records.loads.list(filter, wanted),
+      read: (wanted) => new LoadQueries(this.#uses.store.reader).list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTime,
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       bytesOf: ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),
@@ -132,13 +135,13 @@ export class Loads {
 
 /** Carries out requests that have waited beside each other. */
 async function requestLoads(
-  records: Records,
+  connection: Connection,
   asked: readonly Asked[],
   now: Date,
   onEnded: OnLoadsEnded,
 ): Promise<PromiseSettledResult<NewLoads>[]> {
   const results: PromiseSettledResult<NewLoads>[] = [];
-  for (const some of readTogether(asked)) results.push(...(await requestSome(records, some, now, onEnded)));
+  for (const some of readTogether(asked)) results.push(...(await requestSome(connection, some, now, onEnded)));
   return results;
 }
 
@@ -162,17 +165,17 @@ function readTogether(asked: readonly Asked[]): Asked[][] {
 }
 
 async function requestSome(
-  records: Records,
+  connection: Connection,
   asked: readonly Asked[],
   now: Date,
   onEnded: OnLoadsEnded,
 ): Promise<PromiseSettledResult<NewLoads>[]> {
   const named = asked.flatMap(({ request: { selector } }) => ('devices' in selector ? selector.devices : []));
   const [builds, devicesNamed, checkNotAnswered] = await Promise.all([
-    records.builds.findLoadable(asked.map(({ request }) => request)),
-    namedDevices(records, named),
+    new BuildRecords(connection).findLoadable(asked.map(({ request }) => request)),
+    namedDevices(connection, named),
     answeredMeanwhile(
-      records,
+      connection,
       asked.map(({ requester }) => requester),
     ),
   ]);
@@ -180,28 +183,28 @@ async function requestSome(
     const { module, version, selector, ...terms } = request;
     checkNotAnswered(requester);
     const build = builds.find((one) => one.module === module && one.version === version);
-    if (build === undefined) throw await unknownBuild(records, module, version);
-    const devices = 'devices' in selector ? devicesNamed(selector.devices) : await selectDevices(records, selector);
+    if (build === undefined) throw await unknownBuild(connection, module, version);
+    const devices = 'devices' in selector ? devicesNamed(selector.devices) : await selectDevices(connection, selector);
     const targets = devices.map((device) => ({ device, build }));
     const facts = { version, ...('labels' in selector ? selector : {}) };
     return { targets, module, terms, isRollback: false, rolloutId: null, facts, requester };
   };
   const batches: PromiseSettledResult<Batch>[] = [];
   for (const one of asked) batches.push(...(await Promise.allSettled([batchOf(one)])));
-  const results = await makeBatches(records, batches, now, onEnded);
+  const results = await makeBatches(connection, batches, now, onEnded);
   const answers = results.flatMap((result, index) => {
     const { requester, answerOf } = asked[index] ?? {};
     const request = requester?.repeatable;
     if (result.status === 'rejected' || request === undefined || answerOf === undefined) return [];
     return { request, answer: answerOf(result.value) };
   });
-  await keepAnswers(records, answers);
+  await keepAnswers(connection, answers);
   return results;
 }
 
 /** There is no such build; the message says which there are. */
-export async function unknownBuild(records: Records, module: string, version: string): Promise<Problem> {
-  const versions = await records.builds.versions(module);
+export async function unknownBuild(connection: Connection, module: string, version: string): Promise<Problem> {
+  const versions = await new BuildRecords(connection).versions(module);
   if (versions.length === 0) return invalidValue('/module', `there is no module ${module}: push a build first`);
   return invalidValue('/version', `there is no build ${module}@${version}: there is ${versions.slice(-20).join(', ')}`);
 }

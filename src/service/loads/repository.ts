@@ -1,19 +1,15 @@
 // Loads: one build on one device each.
 
 import type { LoadReport } from '../../protocol/load-report.ts';
-import { chunksOf, readInChunks } from '../database/chunks.ts';
-import type { Committed } from '../database/committed.ts';
+import { readInChunks } from '../database/chunks.ts';
+import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { LoadModel } from '../database/generated/models.ts';
-import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
-import { change, insertion, Query, type Statements, valuesOf } from '../database/statements.ts';
-import { checkDates } from '../database/unreadable.ts';
-import { fewDevicesWith, hasLabels } from '../devices/repository.ts';
+import { Json } from '../database/json.ts';
+import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
+import { type MarkedRows, withoutMarks } from '../database/readable-rows.ts';
 import { keptReport, reportAsKept } from './kept-report.ts';
 
-/** A load as lists show it. */
-export type LoadSummary = LoadModel;
 /** A load with what its device has reported; null where no device has. */
 export type LoadRecord = LoadModel & { readonly report: Prisma.JsonValue };
 /** The columns that a load has from its request on. */
@@ -26,16 +22,16 @@ const newLoadColumns = {
   version: 'text',
   strategy: 'text',
   invalidation: 'text',
-  drainMilliseconds: 'integer',
+  drainMilliseconds: 'integer?',
   versionPolicy: 'text',
-  downgradeReason: 'text',
+  downgradeReason: 'text?',
   similarityPolicy: 'text',
   state: 'text',
   requestedAt: 'time',
-  requestedBy: 'text',
+  requestedBy: 'text?',
   rollback: 'truth',
-  rolloutId: 'text',
-  deadlineAt: 'time',
+  rolloutId: 'text?',
+  deadlineAt: 'time?',
 } as const;
 export type NewLoad = Pick<LoadModel, keyof typeof newLoadColumns>;
 export type LoadCompletion = Pick<LoadModel, 'id' | 'requestedAt'> & {
@@ -58,271 +54,207 @@ export type LoadRequest = Pick<LoadModel, 'id' | 'requestedAt' | 'requestedBy' |
 
 /** What a load came to, as it is counted. */
 type Ended = Pick<LoadCompletion, 'outcome' | 'completedAt' | 'requestedAt' | 'interrupted' | 'failed'>;
-/** Loads that have ended in an outcome, and the accesses that they interrupted. */
-export type LoadTotal = Pick<LoadCompletion, 'outcome' | 'interrupted' | 'failed'> & { readonly loads: number };
-
 /** When a load was requested, and until when it may take. */
 export type LoadTimes = Pick<LoadModel, 'id' | 'requestedAt' | 'deadlineAt'>;
 
-const openStates = ['queued', 'dispatched'] as const;
+export const openStates = ['queued', 'dispatched'] as const;
 export const loadStates = [...openStates, 'completed'] as const;
 
-/** Loads without an outcome, by their states. */
-export type OpenLoads = Readonly<Record<(typeof openStates)[number], number>>;
-/** As the indexes of open loads have it, by which few are looked through and not all that there ever were. */
-export const isOpen = { outcome: null };
+/** How lists call a load. */
+const loadRow = { kind: 'load', table: 'Load', key: ['id'] } as const;
 
-/** Loads that have waited for long. */
-export type WaitingLoads = { readonly count: number; readonly oldest: Pick<LoadModel, 'id' | 'requestedAt'> | null };
+const insertLoad = new RowStatement(newLoadColumns, (sql, load) => sql.insertInto('Load').values(load));
 
-export type LoadFilter = TimeRange & {
-  /** Of its device. */
-  readonly labels: Readonly<Record<string, string>>;
-  readonly batchId?: string | undefined;
-  readonly deviceId?: string | undefined;
-  readonly module?: string | undefined;
-  readonly version?: string | undefined;
-  readonly state?: string | undefined;
-  readonly outcome?: string | undefined;
-};
-
-const insertLoad = insertion('Load', newLoadColumns);
-
-const completeLoad = change(
-  'Load',
-  { outcome: 'text', reason: 'text', interrupted: 'integer', retried: 'integer', failed: 'integer', completedAt: 'time', id: 'text' },
-  `"state" = 'completed', "outcome" = :outcome, "reason" = :reason, "interrupted" = :interrupted, "retried" = :retried, "failed" = :failed,
-    "completedAt" = :completedAt`,
-  `"id" = :id AND "state" <> 'completed'`,
+const completeLoad = new RowStatement(
+  { outcome: 'text', reason: 'text?', interrupted: 'integer', retried: 'integer', failed: 'integer', completedAt: 'time', id: 'text' },
+  (sql, { id, ...end }) =>
+    sql
+      .updateTable('Load')
+      .set({ ...end, state: 'completed' })
+      .where('id', '=', id)
+      .where('state', '<>', 'completed'),
 );
 
-const insertReport = insertion('LoadReport', { loadId: 'text', body: 'json' });
+const insertReport = new RowStatement({ loadId: 'text', body: 'json' }, (sql, report) => sql.insertInto('LoadReport').values(report));
 
-const countEnded = insertion(
-  'LoadTotal',
-  { outcome: 'text', loads: 'integer', interrupted: 'integer', failed: 'integer' },
-  `ON CONFLICT ("outcome") DO UPDATE SET "loads" = "LoadTotal"."loads" + excluded."loads",
-    "interrupted" = "LoadTotal"."interrupted" + excluded."interrupted", "failed" = "LoadTotal"."failed" + excluded."failed"`,
+const countEnded = new RowStatement({ outcome: 'text', loads: 'integer', interrupted: 'bigint', failed: 'bigint' }, (sql, ended) =>
+  sql
+    .insertInto('LoadTotal')
+    .values(ended)
+    .onConflict((conflict) =>
+      conflict.column('outcome').doUpdateSet((total) => ({
+        loads: total('LoadTotal.loads', '+', total.ref('excluded.loads')),
+        interrupted: total('LoadTotal.interrupted', '+', total.ref('excluded.interrupted')),
+        failed: total('LoadTotal.failed', '+', total.ref('excluded.failed')),
+      })),
+    ),
 );
 
-const moveLoad = change(
-  'Load',
-  { to: 'text', dispatchedAt: 'time', id: 'text', from: 'text' },
-  `"state" = :to, "dispatchedAt" = :dispatchedAt`,
-  `"id" = :id AND "state" = :from`,
+const moveLoad = new RowStatement({ to: 'text', dispatchedAt: 'time?', id: 'text', from: 'text' }, (sql, { to, dispatchedAt, id, from }) =>
+  sql.updateTable('Load').set({ state: to, dispatchedAt }).where('id', '=', id).where('state', '=', from),
 );
 
-const moveRequest = change(
-  'Load',
-  { requestedAt: 'time', deadlineAt: 'time', id: 'text' },
-  `"requestedAt" = :requestedAt, "deadlineAt" = :deadlineAt`,
-  `"id" = :id AND "outcome" IS NULL`,
+const moveRequest = new RowStatement({ requestedAt: 'time', deadlineAt: 'time?', id: 'text' }, (sql, { id, ...times }) =>
+  sql.updateTable('Load').set(times).where('id', '=', id).where('outcome', 'is', null),
 );
 
-const requestsOfLoads = new Query<Omit<LoadRequest, 'requestedAt'> & { readonly requestedAt: number }>(
-  { ids: 'list' },
-  `SELECT "id", "requestedAt", "requestedBy", "rolloutId" FROM "Load" WHERE "id" IN :ids`,
+const requestsOfLoads = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
+  sql
+    .selectFrom('Load')
+    .select(['id', 'requestedAt', 'requestedBy', 'rolloutId'])
+    .where(({ ref }) => ids.includes(ref('id'))),
 );
 
-const openLoadsByDevice = new Query<{ readonly deviceId: string; readonly loads: number }>(
-  { ids: 'list' },
-  `SELECT "deviceId", COUNT(*) AS "loads" FROM "Load" WHERE "deviceId" IN :ids AND "outcome" IS NULL GROUP BY "deviceId"`,
+const openLoadsByDevice = new PreparedQuery({ deviceIds: 'list' }, (sql, { deviceIds }) =>
+  sql
+    .selectFrom('Load')
+    .select(({ fn }) => ['deviceId', fn.countAll<number | bigint>().as('loads')])
+    .where(({ ref }) => deviceIds.includes(ref('deviceId')))
+    .where('outcome', 'is', null)
+    .groupBy('deviceId'),
+);
+
+const queuedLoads = new PreparedQuery({ deviceIds: 'list', module: 'text' }, (sql, { deviceIds, module }) =>
+  sql
+    .selectFrom('Load')
+    .select(['id', 'deviceId'])
+    .where(({ ref }) => deviceIds.includes(ref('deviceId')))
+    .where('state', '=', 'queued')
+    .where('module', '=', module)
+    .where('outcome', 'is', null),
 );
 
 export class LoadRecords {
-  readonly #client: Prisma.TransactionClient;
-  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
-  readonly #readable: Prisma.TransactionClient;
-  readonly #statements: Statements;
-  readonly #committed: Committed;
+  readonly #connection: Connection;
 
-  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements, committed: Committed) {
-    this.#client = client;
-    this.#readable = readable;
-    this.#statements = statements;
-    this.#committed = committed;
+  constructor(connection: Connection) {
+    this.#connection = connection;
   }
 
   async create(loads: readonly NewLoad[]): Promise<void> {
-    await this.#statements.each(
-      insertLoad,
-      loads.map((load) => valuesOf(newLoadColumns, load)),
-    );
+    await this.#connection.each(insertLoad, loads);
   }
 
   async find(id: string): Promise<LoadRecord | null> {
-    const load = await this.#client.load.findUnique({ where: { id }, include: { report: true } });
-    return load && { ...load, report: load.report && reportAsKept(load.report.body) };
+    const { sql } = this.#connection;
+    const load = await sql.selectFrom('Load').selectAll().where('id', '=', id).executeTakeFirst();
+    if (load === undefined) return null;
+    const report = await sql.selectFrom('LoadReport').select('body').where('loadId', '=', id).executeTakeFirst();
+    return { ...load, report: report === undefined ? null : reportAsKept(report.body) };
   }
 
   /** The requests of loads, by their identifiers. @throws {UndecodableCell} where the time of one cannot be decoded. */
   async requestsOf(ids: readonly string[]): Promise<Map<string, LoadRequest>> {
-    const rows = await this.#statements.all(requestsOfLoads, [JSON.stringify(ids)]);
-    return new Map(rows.map((row) => [row.id, checkDates({ ...row, requestedAt: new Date(row.requestedAt) })]));
-  }
-
-  async list(filter: LoadFilter, page: PageByTime): Promise<MarkedRows<LoadSummary>> {
-    return markedRows(await this.#readable.load.findMany(await this.#pageQuery(filter, page)));
-  }
-
-  async #pageQuery({ labels, from, until, state, module, ...filter }: LoadFilter, page: PageByTime) {
-    const requestedAt = (comparison: Comparison<Date>): Prisma.LoadWhereInput => ({ requestedAt: comparison });
-    const ofDevice = hasLabels(labels);
-    const few = await fewDevicesWith(this.#client, { labels });
-    const areOpen = state !== undefined && state !== 'completed';
-    return {
-      where: {
-        AND: [
-          equalTo({ ...filter, state }),
-          ...(areOpen ? [isOpen] : []),
-          // The few that are open are looked through, not all that there ever were of a module: negated twice, that is in no index.
-          ...(module === undefined ? [] : [areOpen ? { NOT: { module: { not: module } } } : { module }]),
-          ...(few === null ? [] : [{ deviceId: { in: few } }]),
-          ...(ofDevice.length === 0 ? [] : [{ device: { AND: ofDevice } }]),
-          ...timeConditions({ from, until }, page, requestedAt, (id) => ({ id })),
-        ],
-      },
-      orderBy: [{ requestedAt: page.order }, { id: page.order }],
-      take: page.limit,
-    } satisfies Prisma.LoadFindManyArgs;
+    const rows = await this.#connection.all(requestsOfLoads, { ids });
+    return new Map(rows.map((row) => [row.id, row]));
   }
 
   /** Ends loads as their devices report; those that have ended before stay as they are. Answers which had not. */
   async complete(completions: readonly LoadCompletion[]): Promise<Set<string>> {
-    const changes = await this.#statements.each(
-      completeLoad,
-      completions.map(({ id, outcome, reason, interrupted, retried, failed, completedAt }) => {
-        return [outcome, reason, interrupted, retried, failed, completedAt.getTime(), id];
-      }),
-    );
+    const changes = await this.#connection.each(completeLoad, completions);
     const ended = completions.filter((_, index) => changes[index] === 1);
-    await this.#statements.each(
+    await this.#connection.each(
       insertReport,
-      ended.map(({ id, report }) => [id, keptReport(report)]),
+      ended.map(({ id, report }) => ({ loadId: id, body: Json.ofText(keptReport(report)) })),
     );
-    for (const { report } of completions) this.#committed.reports.push(report);
+    for (const { report } of completions) this.#connection.committed.reports.push(report);
     await this.#count(ended);
     return new Set(ended.map(({ id }) => id));
   }
 
   /** Ends loads that have not ended. Answers which those were. */
   async end(ids: readonly string[], { outcome, reason, completedAt }: LoadEnd): Promise<EndedLoad[]> {
-    const all: EndedLoad[] = [];
-    for (const some of chunksOf(ids)) {
+    return readInChunks(ids, async (some) => {
+      const { sql } = this.#connection;
       // Read before they are changed, so that a row that cannot be decoded stays as it is and keeps no other from ending.
-      const ended = await this.#readable.load.findMany({
-        where: { id: { in: some }, ...isOpen },
-        select: { id: true, requestedAt: true, rolloutId: true, dispatchedAt: true },
-      });
-      await this.#client.load.updateMany({
-        where: { id: { in: ended.map(({ id }) => id) }, ...isOpen },
-        data: { state: 'completed', outcome, reason, completedAt },
-      });
+      const open = sql
+        .selectFrom('Load')
+        .select(['id', 'requestedAt', 'rolloutId', 'dispatchedAt'])
+        .where('id', 'in', some)
+        .where('outcome', 'is', null);
+      const ended = withoutMarks(await this.#connection.readableRows(open, loadRow));
+      if (ended.length === 0) return [];
+      const endedIds = ended.map(({ id }) => id);
+      const end = { state: 'completed', outcome, reason, completedAt };
+      await sql.updateTable('Load').set(end).where('id', 'in', endedIds).where('outcome', 'is', null).execute();
       await this.#count(ended.map(({ requestedAt }) => ({ outcome, completedAt, requestedAt, interrupted: 0, failed: 0 })));
-      all.push(...ended);
-    }
-    return all;
+      return ended;
+    });
   }
 
   /** Counts loads among those that have ended. */
   async #count(ended: readonly Ended[]): Promise<void> {
     const totals = new Map<string, { loads: number; interrupted: number; failed: number }>();
     for (const { outcome, completedAt, requestedAt, interrupted, failed } of ended) {
-      this.#committed.loads.push({ outcome, completedAt, requestedAt });
+      this.#connection.committed.loads.push({ outcome, completedAt, requestedAt });
       const total = totals.get(outcome) ?? { loads: 0, interrupted: 0, failed: 0 };
       totals.set(outcome, { loads: total.loads + 1, interrupted: total.interrupted + interrupted, failed: total.failed + failed });
     }
-    await this.#statements.each(
+    await this.#connection.each(
       countEnded,
-      [...totals].map(([outcome, { loads, interrupted, failed }]) => [outcome, loads, interrupted, failed]),
+      [...totals].map(([outcome, { loads, interrupted, failed }]) => ({
+        outcome,
+        loads,
+        interrupted: BigInt(interrupted),
+        failed: BigInt(failed),
+      })),
     );
   }
 
   /** Loads are with their hosts, or (null) wait again. */
   async setDispatched(ids: readonly string[], dispatchedAt: Date | null): Promise<void> {
     const [from, to] = dispatchedAt === null ? ['dispatched', 'queued'] : ['queued', 'dispatched'];
-    const at = dispatchedAt?.getTime() ?? null;
-    await this.#statements.each(
+    await this.#connection.each(
       moveLoad,
-      ids.map((id) => [to, at, id, from]),
+      ids.map((id) => ({ to, dispatchedAt, id, from })),
     );
   }
 
   /** Loads that have not ended though their deadline is over, the first of them. */
   async overdue(moment: Date, limit: number): Promise<Pick<LoadModel, 'id' | 'deviceId'>[]> {
-    return this.#client.load.findMany({
-      where: { ...isOpen, deadlineAt: { lte: moment } },
-      orderBy: { deadlineAt: 'asc' },
-      take: limit,
-      select: { id: true, deviceId: true },
-    });
+    return this.#connection.sql
+      .selectFrom('Load')
+      .select(['id', 'deviceId'])
+      .where('outcome', 'is', null)
+      .where('deadlineAt', '<=', moment)
+      .orderBy('deadlineAt')
+      .limit(limit)
+      .execute();
   }
 
   /** Loads that have not ended though they were requested after a time, the last of them. */
   async requestedAfter(moment: Date, limit: number): Promise<MarkedRows<LoadTimes>> {
-    const loads = await this.#readable.load.findMany({
-      where: { ...isOpen, requestedAt: { gt: moment } },
-      orderBy: [{ requestedAt: 'desc' }, { id: 'desc' }],
-      take: limit,
-      select: { id: true, requestedAt: true, deadlineAt: true },
-    });
-    return markedRows(loads);
+    const query = this.#connection.sql
+      .selectFrom('Load')
+      .select(['id', 'requestedAt', 'deadlineAt'])
+      .where('outcome', 'is', null)
+      .where('requestedAt', '>', moment)
+      .orderBy('requestedAt', 'desc')
+      .orderBy('id', 'desc')
+      .limit(limit);
+    return this.#connection.readableRows(query, loadRow);
   }
 
   /** Has loads be requested at a time, with as long until their deadlines as they had. */
   async moveRequests(loads: readonly LoadTimes[], requestedAt: Date): Promise<void> {
-    await this.#statements.each(
+    await this.#connection.each(
       moveRequest,
       loads.map(({ id, requestedAt: before, deadlineAt }) => {
-        const deadline = deadlineAt === null ? null : deadlineAt.getTime() - before.getTime() + requestedAt.getTime();
-        return [requestedAt.getTime(), deadline, id];
+        const deadline = deadlineAt && new Date(deadlineAt.getTime() - before.getTime() + requestedAt.getTime());
+        return { requestedAt, deadlineAt: deadline, id };
       }),
     );
   }
 
   /** Loads of a module that wait for these devices and were not dispatched. */
   async queuedFor(deviceIds: readonly string[], module: string): Promise<{ id: string; deviceId: string }[]> {
-    return readInChunks(deviceIds, (some) =>
-      this.#client.load.findMany({
-        where: { deviceId: { in: some }, state: 'queued', module, ...isOpen },
-        select: { id: true, deviceId: true },
-      }),
-    );
+    return deviceIds.length === 0 ? [] : this.#connection.all(queuedLoads, { deviceIds, module });
   }
 
   /** How many loads wait for devices or are under way there, by their identifiers; a device without any is not there. */
   async openOn(deviceIds: readonly string[]): Promise<Map<string, number>> {
     if (deviceIds.length === 0) return new Map();
-    const rows = await this.#statements.all(openLoadsByDevice, [JSON.stringify(deviceIds)]);
-    return new Map(rows.map(({ deviceId, loads }) => [deviceId, loads]));
-  }
-
-  /** Loads that wait for their hosts since before that moment: how many, and the first of them. */
-  async queuedBefore(moment: Date): Promise<WaitingLoads> {
-    const where = { state: 'queued', ...isOpen, requestedAt: { lt: moment } };
-    const oldest = await this.#client.load.findFirst({
-      where,
-      orderBy: [{ requestedAt: 'asc' }, { id: 'asc' }],
-      select: { id: true, requestedAt: true },
-    });
-    return { count: oldest === null ? 0 : await this.#client.load.count({ where }), oldest };
-  }
-
-  /** How many loads wait for their hosts, and how many are with them. */
-  async countOpen(): Promise<OpenLoads> {
-    const groups = await this.#client.load.groupBy({ by: ['state'], where: isOpen, _count: { _all: true } });
-    const count = (state: keyof OpenLoads) => groups.find((group) => group.state === state)?._count._all ?? 0;
-    return { queued: count('queued'), dispatched: count('dispatched') };
-  }
-
-  /** What the loads that have ended came to, by their outcomes. */
-  async totals(): Promise<LoadTotal[]> {
-    const totals = await this.#client.loadTotal.findMany({ orderBy: { outcome: 'asc' } });
-    return totals.map(({ outcome, loads, interrupted, failed }) => ({
-      outcome,
-      loads,
-      interrupted: Number(interrupted),
-      failed: Number(failed),
-    }));
+    const rows = await this.#connection.all(openLoadsByDevice, { deviceIds });
+    return new Map(rows.map(({ deviceId, loads }) => [deviceId, Number(loads)]));
   }
 }

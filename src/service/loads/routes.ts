@@ -8,7 +8,7 @@ import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
 import type { NewLoads as NewLoadsMade } from './batches.ts';
 import type { Loads } from './loads.ts';
-import type { LoadSummary } from './repository.ts';
+import type { LoadSummary } from './queries.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from './schemas.ts';
 import { Policy, selectorOf } from './terms-schemas.ts';
 

@@ -8,19 +8,22 @@ import { digestOf } from '../../machine/digest.ts';
 import { canonicalJson } from '../../proof/canonical-json.ts';
 import type { StatedOptions } from '../../proof/statement.ts';
 import { isVersion, type ModuleName, newIdentifier } from '../../protocol/identifiers.ts';
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
+import { RetentionTimeRecords } from '../clock/repository.ts';
+import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
-import type { Records } from '../database/records.ts';
 import type { Store } from '../database/store.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import { compiledOf } from './compilation.ts';
-import type { BuildFilter, BuildRecord } from './repository.ts';
+import { type BuildFilter, BuildQueries, type ModuleSummary } from './queries.ts';
+import type { BuildRecord } from './repository.ts';
+import { BuildRecords } from './repository.ts';
 import { optionsOf, stateBuild } from './statements.ts';
 
 export type NewBuildRequest = {
@@ -33,8 +36,6 @@ export type NewBuildRequest = {
 /** A build, and what the compiler warned of when it was made. */
 export type PushedBuild = { readonly build: BuildRecord; readonly warnings: readonly Diagnostic[]; readonly isNew: boolean };
 
-export type ModuleSummary = { readonly module: string; readonly builds: number; readonly lastBuildAt: Date };
-
 /** Times that a version is assigned anew because somebody else was faster. */
 const assignmentLimit = 10;
 
@@ -42,9 +43,11 @@ type Uses = { readonly store: Store; readonly compiler: Compiler; readonly signi
 
 export class Builds {
   readonly #uses: Uses;
+  readonly #queries: BuildQueries;
 
   constructor(uses: Uses) {
     this.#uses = uses;
+    this.#queries = new BuildQueries(uses.store.reader);
   }
 
   /**
@@ -55,7 +58,7 @@ export class Builds {
     const { module, version } = request;
     if (!isNextVersion(version)) return this.#push(request, requester, answerOf);
     for (let attempt = 0; attempt < assignmentLimit; attempt += 1) {
-      const versions = await this.#uses.store.records.builds.versions(module);
+      const versions = await new BuildRecords(this.#uses.store.reading).versions(module);
       const assigned = assignVersion(versions, version);
       if (assigned === null)
         throw invalidValue(
@@ -80,21 +83,25 @@ export class Builds {
         `"${version}" is not a semantic version: write it like 1.4.2 or 2.0.0-rc.1 (semver.org), or ask for ${Object.keys(nextVersions).join(', ')}`,
       );
     }
-    const existing = await this.#uses.store.records.builds.find(module, version);
+    const existing = await new BuildRecords(this.#uses.store.reading).find(module, version);
     if (existing !== null && existing.imagePrunedAt === null) return sameBuild(existing, request);
     if (existing !== null) sameBuild(existing, request);
     const startedAt = new Date();
     const { compiled, warnings } = compiledOf(await this.#uses.compiler.compileModule(request, requester.actor), `${module}@${version}`);
     const createdAt = new Date();
     const id = newIdentifier('build');
-    const kept = await this.#uses.store.transaction(async (records) => {
-      const known = await records.builds.find(module, version);
+    const kept = await this.#uses.store.transaction(async (connection) => {
+      const known = await new BuildRecords(connection).find(module, version);
       if (known !== null && known.imagePrunedAt === null) return known;
-      if (known !== null) return restoreImage(records, known, compiled, requester);
-      await records.builds.keepImage(compiled.digest, new Uint8Array(compiled.image), await records.retentionTime.now());
+      if (known !== null) return restoreImage(connection, known, compiled, requester);
+      await new BuildRecords(connection).keepImage(
+        compiled.digest,
+        new Uint8Array(compiled.image),
+        await new RetentionTimeRecords(connection).now(),
+      );
       const { compiler, sourceDigest, digest: imageDigest } = compiled;
       const facts = { module, version, language, compiler, sourceDigest, imageDigest, pushedBy: requester.actor };
-      await this.#uses.signingKeys.renew(records);
+      await this.#uses.signingKeys.renew(connection);
       // Here, so that it is by the key that is signed with now: another may have taken its place while the source was compiled.
       const envelope = stateBuild(this.#uses.signingKeys, {
         ...facts,
@@ -103,7 +110,7 @@ export class Builds {
         startedAt,
         finishedAt: createdAt,
       });
-      const build = await records.builds.create({
+      const build = await new BuildRecords(connection).create({
         id,
         ...facts,
         envelope,
@@ -112,8 +119,8 @@ export class Builds {
         createdAt,
       });
       const detail = { module, version, language, image: imageDigest, bytes: compiled.image.length, source: sourceDigest };
-      await audit(records, requester, createdAt, [{ action: 'build.created', object: build.id, detail }]);
-      await keepAnswer(records, requester, answerOf, { build, warnings, isNew: true });
+      await audit(connection, requester, createdAt, [{ action: 'build.created', object: build.id, detail }]);
+      await keepAnswer(connection, requester, answerOf, { build, warnings, isNew: true });
       return build;
     });
     return kept.id === id ? { build: kept, warnings, isNew: true } : sameBuild(kept, request);
@@ -121,21 +128,21 @@ export class Builds {
 
   /** @throws {Problem} `not-found`. */
   async find(module: string, version: string): Promise<BuildRecord> {
-    const build = await this.#uses.store.records.builds.find(module, version);
+    const build = await new BuildRecords(this.#uses.store.reading).find(module, version);
     if (build === null) throw notFound('build', `${module}@${version}`);
     return build;
   }
 
   /** The bytes of a build's image. @throws {Problem} `not-found`. */
   async image(digest: string): Promise<Uint8Array> {
-    const image = await this.#uses.store.records.builds.image(digest);
+    const image = await this.#queries.image(digest);
     if (image === null) throw notFound('image', digest);
     return image;
   }
 
   list(filter: BuildFilter, page: PageByTime): Promise<PageOf<BuildRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#uses.store.records.builds.list(filter, wanted),
+      read: (wanted) => this.#queries.list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       bytesOf: ({ interface: types }) => JSON.stringify(types).length,
@@ -145,7 +152,7 @@ export class Builds {
   /** By name, or by the time of the last build. */
   listModules(page: PageByTime | PageByName): Promise<PageOf<ModuleSummary | DamagedItem, PageByTime | PageByName>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#uses.store.records.builds.listModules(wanted),
+      read: (wanted) => this.#queries.listModules(wanted),
       positionOf: ({ module, lastBuildAt }) => (page.sort === 'name' ? { name: module } : { time: lastBuildAt, key: module }),
       positionOfUnreadable: page.sort === 'name' ? unreadablePosition.byName : unreadablePosition.byTime,
     });
@@ -154,7 +161,7 @@ export class Builds {
 
 /** Keeps the image of a build again that was pruned; @throws {Problem} `version-exists` where the compiler makes another of the source by now. */
 async function restoreImage(
-  records: Records,
+  connection: Connection,
   build: BuildRecord,
   { digest, image, compiler }: { readonly digest: string; readonly image: Uint8Array; readonly compiler: string },
   requester: Requester,
@@ -166,9 +173,11 @@ async function restoreImage(
       `${module}@${version} was made by ${build.compiler}, and ${compiler} makes another image of its source: push it under a higher version`,
     );
   const restoredAt = new Date();
-  await records.builds.keepImage(digest, new Uint8Array(image), await records.retentionTime.now());
-  await records.builds.setPruned([digest], null);
-  await audit(records, requester, restoredAt, [{ action: 'build.image-restored', object: id, detail: { module, version, image: digest } }]);
+  await new BuildRecords(connection).keepImage(digest, new Uint8Array(image), await new RetentionTimeRecords(connection).now());
+  await new BuildRecords(connection).setPruned([digest], null);
+  await audit(connection, requester, restoredAt, [
+    { action: 'build.image-restored', object: id, detail: { module, version, image: digest } },
+  ]);
   return { ...build, imagePrunedAt: null };
 }
 

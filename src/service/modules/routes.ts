@@ -9,8 +9,9 @@ import { pageByName, pageByTime, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, sendRaw, toAnswer } from '../http/route.ts';
 import { Problem } from '../problem.ts';
-import type { Builds, ModuleSummary, PushedBuild } from './builds.ts';
+import type { Builds, PushedBuild } from './builds.ts';
 import { checkHasImage } from './pruned-image.ts';
+import type { ModuleSummary } from './queries.ts';
 import type { BuildRecord } from './repository.ts';
 import {
   Build,

@@ -2,12 +2,15 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../clock/service-clock.ts';
+import type { Connection } from '../database/connection.ts';
 import type { News } from '../database/news.ts';
-import type { Records } from '../database/records.ts';
 import type { Store } from '../database/store.ts';
+import { HostQueries } from '../hosts/queries.ts';
+import { HostRecords } from '../hosts/repository.ts';
 import { accessEnded } from '../problem.ts';
 import { OrderOffers, offerIntervals } from './order-offers.ts';
 import type { OrderRecord } from './repository.ts';
+import { OrderRecords } from './repository.ts';
 
 /** Orders read at once. */
 const batchSize = 500;
@@ -17,16 +20,21 @@ const flightLimit = 1_000;
 /** In which a host follows its orders, at this replica of the service. */
 type Stream = { readonly id: string; readonly ending: AbortController };
 
+/** Called in the transaction in which a host is offered orders, with the loads that they are for. */
+export type OnDispatched = (connection: Connection, loads: readonly string[], at: Date) => Promise<void>;
+
 export class OrderBoard {
   readonly #store: Store;
   readonly #clock: Clock;
+  readonly #onDispatched: OnDispatched;
   readonly #offers: OrderOffers;
   readonly #streams = new Map<string, Stream>();
   /** Whoever waits for a host's orders, to be woken. */
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #closed = new AbortController();
 
-  constructor(store: Store, clock: Clock) {
+  constructor(store: Store, clock: Clock, onDispatched: OnDispatched) {
+    this.#onDispatched = onDispatched;
     this.#store = store;
     this.#clock = clock;
     this.#offers = new OrderOffers(clock);
@@ -51,7 +59,7 @@ export class OrderBoard {
     const stream = this.#streams.get(hostId);
     if (stream === undefined) return;
     try {
-      if ((await this.#store.records.hosts.streamOf(hostId)) !== stream.id) stream.ending.abort();
+      if ((await new HostQueries(this.#store.reader).streamOf(hostId)) !== stream.id) stream.ending.abort();
     } catch {
       // A database that does not answer ends no stream.
     }
@@ -103,7 +111,7 @@ export class OrderBoard {
     this.#streams.set(hostId, stream);
     let last = 0;
     try {
-      await this.#store.transaction(({ hosts }) => hosts.beginStream(hostId, stream.id));
+      await this.#store.transaction((connection) => new HostRecords(connection).beginStream(hostId, stream.id));
       while (!ended.aborted) {
         for (const order of await this.next(hostId, last, ended)) {
           if (ended.aborted) return;
@@ -120,20 +128,21 @@ export class OrderBoard {
   async #dispatch(hostId: string, after: number): Promise<OrderRecord[]> {
     const again = await this.#offeredAgain(hostId, after);
     if (again.length > 0) return again;
-    const [first] = await this.#store.records.orders.next(hostId, after, flightLimit, 1);
+    const [first] = await new OrderRecords(this.#store.reading).next(hostId, after, flightLimit, 1);
     if (first === undefined) {
-      await checkAccess(this.#store.records, hostId);
+      await checkAccess(this.#store.reading, hostId);
       return [];
     }
-    return this.#offer(hostId, ({ orders }) => orders.next(hostId, after, flightLimit, batchSize));
+    return this.#offer(hostId, (connection) => new OrderRecords(connection).next(hostId, after, flightLimit, batchSize));
   }
 
   /** Offers a host orders that are read in the transaction that notes it. */
-  #offer(hostId: string, read: (records: Records) => Promise<OrderRecord[]>): Promise<OrderRecord[]> {
-    return this.#store.transaction(async (records) => {
-      await checkAccess(records, hostId);
-      const found = await read(records);
-      await records.loads.setDispatched(
+  #offer(hostId: string, read: (connection: Connection) => Promise<OrderRecord[]>): Promise<OrderRecord[]> {
+    return this.#store.transaction(async (connection) => {
+      await checkAccess(connection, hostId);
+      const found = await read(connection);
+      await this.#onDispatched(
+        connection,
         found.flatMap(({ loadId }) => loadId ?? []),
         this.#clock.now(),
       );
@@ -148,18 +157,18 @@ export class OrderBoard {
    */
   async #offeredAgain(hostId: string, after: number): Promise<OrderRecord[]> {
     if (after === 0) return [];
-    const { orders } = this.#store.records;
+    const orders = new OrderRecords(this.#store.reading);
     const isStream = this.#streams.has(hostId);
     if (!this.#offers.mayBeDue(hostId) && (isStream || (await orders.lastNumber()) >= after)) return [];
     const isDue = this.#offers.due(hostId, await orders.upTo(hostId, after, flightLimit)).length > 0;
     if (!isDue) return [];
-    return this.#offer(hostId, async (records) => {
-      return this.#offers.due(hostId, await records.orders.upTo(hostId, after, flightLimit)).slice(0, batchSize);
+    return this.#offer(hostId, async (connection) => {
+      return this.#offers.due(hostId, await new OrderRecords(connection).upTo(hostId, after, flightLimit)).slice(0, batchSize);
     });
   }
 }
 
 /** @throws {Problem} `unauthenticated` when the host has no token any more. */
-async function checkAccess(records: Records, hostId: string): Promise<void> {
-  if ((await records.hosts.bootOf(hostId))?.isRegistered === false) throw accessEnded(hostId);
+async function checkAccess(connection: Connection, hostId: string): Promise<void> {
+  if ((await new HostRecords(connection).bootOf(hostId))?.isRegistered === false) throw accessEnded(hostId);
 }

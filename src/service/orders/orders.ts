@@ -4,7 +4,7 @@ import { Order, type OrderOf } from '../../protocol/agent.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { type DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { Requester } from '../requester.ts';
-import type { NewOrder, OrderRecord } from './repository.ts';
+import type { NewOrder, OrderRecord, RenewableOrder } from './repository.ts';
 
 export type LoadOrder = OrderOf<'load'>;
 
@@ -49,7 +49,7 @@ export function offeredOrder(record: OrderRecord, now: Date): Order {
  * A stored order, to be stored again for a device that has come up anew. It has another identifier: what was done under the old one, was done
  * on the device as it was before.
  */
-export function renewedOrder(record: OrderRecord): NewOrder {
+export function renewedOrder(record: RenewableOrder): NewOrder {
   const { hostId, deviceId, kind, loadId, createdAt } = record;
   const id = newIdentifier('order');
   return { id, hostId, deviceId, kind, loadId, createdAt, body: Order.parse({ ...Order.parse(record.body), order: id }) };

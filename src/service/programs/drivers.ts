@@ -8,13 +8,17 @@ import { readEnvelope } from '../../proof/envelope.ts';
 import { statementPayloadType } from '../../proof/statement.ts';
 import { Addressing } from '../../protocol/agent.ts';
 import { FunctionType } from '../../protocol/interface.ts';
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
+import { RetentionTimeRecords } from '../clock/repository.ts';
+import type { Connection } from '../database/connection.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
-import type { Records } from '../database/records.ts';
 import type { Store } from '../database/store.ts';
+import { BuildQueries } from '../modules/queries.ts';
+import { BuildRecords } from '../modules/repository.ts';
 import { service } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import type { ProgramRecord } from './repository.ts';
+import { ProgramRecords } from './repository.ts';
 
 /** What a driver calls, and how. */
 export type DriverRequest = {
@@ -32,19 +36,22 @@ const programsAtOnce = 500;
 /**
  * Keeps a driver that this process has just compiled, with its signed statement. The service never signs a driver from the database, so
  * that an attacker who can write the database gets no signature.
- * @param records Of the transaction that needs the driver.
+ * @param connection Of the transaction that needs the driver.
  */
 export async function keepDriver(
-  records: Records,
+  connection: Connection,
   { signingKeys }: { readonly signingKeys: SigningKeys },
   request: DriverRequest,
   { digest: imageDigest, image, sourceDigest }: CompiledImage,
 ): Promise<void> {
-  await signingKeys.renew(records);
+  await signingKeys.renew(connection);
   const finishedAt = new Date();
   const facts = { ...request, abi: abiVersion, imageDigest, sourceDigest, origin: signingKeys.origin, finishedAt };
   const statement = JSON.stringify(signingKeys.seal(statementPayloadType, driverStatementOf(facts)));
-  await records.builds.keepDriver({ digest: imageDigest, bytes: new Uint8Array(image), statement }, await records.retentionTime.now());
+  await new BuildRecords(connection).keepDriver(
+    { digest: imageDigest, bytes: new Uint8Array(image), statement },
+    await new RetentionTimeRecords(connection).now(),
+  );
 }
 
 /**
@@ -55,12 +62,14 @@ export async function keepDriver(
 export async function renewDrivers(uses: Uses): Promise<void> {
   const { store } = uses;
   for (let after = ''; ; ) {
-    const programs = await store.records.programs.openAfter(after, programsAtOnce);
+    const programs = await new ProgramRecords(store.reading).openAfter(after, programsAtOnce);
     const last = programs.at(-1);
     if (last === undefined) return;
     after = last.id;
     const readable = withoutMarks(programs);
-    const statements = await store.records.builds.driverStatements([...new Set(readable.map(({ driverDigest }) => driverDigest))]);
+    const statements = await new BuildQueries(store.reader).driverStatements([
+      ...new Set(readable.map(({ driverDigest }) => driverDigest)),
+    ]);
     const outdated = readable.filter(({ driverDigest }) => isOutdated(statements.get(driverDigest)));
     for (const alike of Map.groupBy(outdated, targetKey).values()) await renew(uses, alike);
   }
@@ -87,14 +96,14 @@ async function renew(uses: Uses, programs: readonly ProgramRecord[]): Promise<vo
   const result: CompileResult | null = await uses.compiler.compileDriver(request).catch(() => null);
   if (result?.ok !== true) return;
   const { compiled } = result;
-  await uses.store.transaction(async (records) => {
+  await uses.store.transaction(async (connection) => {
     const ids = programs.map(({ id }) => id);
-    const renewed = await records.programs.replaceDriver(ids, first.driverDigest, compiled.digest);
+    const renewed = await new ProgramRecords(connection).replaceDriver(ids, first.driverDigest, compiled.digest);
     if (renewed.length === 0) return;
-    await keepDriver(records, uses, request, compiled);
+    await keepDriver(connection, uses, request, compiled);
     const detail = { module: request.module, export: request.export, driver: compiled.digest, previous: first.driverDigest };
     await audit(
-      records,
+      connection,
       service,
       new Date(),
       renewed.map((object) => ({ action: 'program.driver-compiled', object, detail })),

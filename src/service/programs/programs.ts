@@ -6,7 +6,7 @@ import { endedProgramStates, ProgramStatistics } from '../../protocol/device-sta
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import type { FunctionType, ValueType } from '../../protocol/interface.ts';
 import { Interface } from '../../protocol/interface.ts';
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
@@ -15,13 +15,17 @@ import type { Store } from '../database/store.ts';
 import type { Devices, DeviceView } from '../devices/devices.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { compiledOf } from '../modules/compilation.ts';
+import { BuildQueries } from '../modules/queries.ts';
 import { newOrder } from '../orders/orders.ts';
+import { OrderRecords } from '../orders/repository.ts';
 import { type InvalidValue, invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import { keepDriver } from './drivers.ts';
 import { toProgramOrder } from './program-order.ts';
-import type { ProgramFilter, ProgramRecord } from './repository.ts';
+import { type ProgramFilter, ProgramQueries } from './queries.ts';
+import type { ProgramRecord } from './repository.ts';
+import { ProgramRecords } from './repository.ts';
 
 export type NewProgramRequest = {
   /** Null: named after what it calls. */
@@ -66,9 +70,9 @@ export class Programs {
     const result = await this.#uses.compiler.compileDriver(target);
     const driver = compiledOf(result, `the driver of ${request.module}.${request.export}`).compiled;
     const createdAt = new Date();
-    const started = await this.#uses.store.transaction(async (records) => {
-      await keepDriver(records, this.#uses, target, driver);
-      const made = await records.programs.create({
+    const started = await this.#uses.store.transaction(async (connection) => {
+      await keepDriver(connection, this.#uses, target, driver);
+      const made = await new ProgramRecords(connection).create({
         id: newIdentifier('program'),
         deviceId,
         name:
@@ -90,7 +94,9 @@ export class Programs {
         driverDigest: driver.digest,
         createdAt,
       });
-      await records.orders.create([newOrder(view.device, { kind: 'start-program', ...toProgramOrder(made) }, requester, createdAt)]);
+      await new OrderRecords(connection).create([
+        newOrder(view.device, { kind: 'start-program', ...toProgramOrder(made) }, requester, createdAt),
+      ]);
       const detail = {
         device: deviceId,
         name: made.name,
@@ -103,9 +109,9 @@ export class Programs {
         deadlineMilliseconds: made.deadlineMilliseconds,
         driver: made.driverDigest,
       };
-      await audit(records, requester, createdAt, [{ action: 'program.requested', object: made.id, detail }]);
+      await audit(connection, requester, createdAt, [{ action: 'program.requested', object: made.id, detail }]);
       const program = programView(made, view);
-      await keepAnswer(records, requester, answerOf, program);
+      await keepAnswer(connection, requester, answerOf, program);
       return program;
     });
     return started;
@@ -114,14 +120,14 @@ export class Programs {
   /** Asks the device to end a program's threads; once asked, asking again changes nothing. @throws {Problem} `not-found`. */
   async stop(deviceId: string, id: string, requester: Requester): Promise<ProgramView> {
     const view = await this.#devices.view(deviceId);
-    await this.#uses.store.transaction(async (records) => {
-      const program = await records.programs.find(deviceId, id);
+    await this.#uses.store.transaction(async (connection) => {
+      const program = await new ProgramRecords(connection).find(deviceId, id);
       if (program === null) throw notFound('program', `${id} on the device ${deviceId}`);
       if (program.stopRequested || program.statistics !== null) return;
       const at = new Date();
-      await records.programs.requestStop(id);
-      await records.orders.create([newOrder(view.device, { kind: 'stop-program', program: id }, requester, at)]);
-      await audit(records, requester, at, [{ action: 'program.stop-requested', object: id, detail: { device: deviceId } }]);
+      await new ProgramRecords(connection).requestStop(id);
+      await new OrderRecords(connection).create([newOrder(view.device, { kind: 'stop-program', program: id }, requester, at)]);
+      await audit(connection, requester, at, [{ action: 'program.stop-requested', object: id, detail: { device: deviceId } }]);
     });
     return this.view(deviceId, id);
   }
@@ -129,7 +135,7 @@ export class Programs {
   /** @throws {Problem} `not-found`. */
   async view(deviceId: string, id: string): Promise<ProgramView> {
     const view = await this.#devices.view(deviceId);
-    const program = await this.#uses.store.records.programs.find(deviceId, id);
+    const program = await new ProgramRecords(this.#uses.store.reading).find(deviceId, id);
     if (program === null) throw notFound('program', `${id} on the device ${deviceId}`);
     return programView(program, view);
   }
@@ -137,8 +143,9 @@ export class Programs {
   /** @throws {Problem} `not-found`. */
   async list(filter: ProgramFilter, page: PageByTime): Promise<PageOf<ProgramView | DamagedItem, PageByTime>> {
     const view = await this.#devices.view(filter.deviceId);
+    const queries = new ProgramQueries(this.#uses.store.reader);
     const found = await readMarkedPage(page, {
-      read: (wanted) => this.#uses.store.records.programs.list(filter, wanted),
+      read: (wanted) => queries.list(filter, wanted),
       positionOfUnreadable: unreadablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       bytesOf: ({ statistics }) => JSON.stringify(statistics).length,
@@ -163,7 +170,7 @@ export class Programs {
     const first = 'load it first';
     if (entry === undefined)
       throw new Problem('not-loaded', `the module ${request.module} is not in the memory of ${device.name}: ${first}`);
-    const build = await this.#uses.store.records.builds.findByImage(request.module, entry.image);
+    const build = await new BuildQueries(this.#uses.store.reader).findByImage(request.module, entry.image);
     if (build === null)
       throw new Problem(
         'not-loaded',

@@ -1,11 +1,12 @@
 // Programs that were declared for devices.
 
-import { chunksOf, readInChunks } from '../database/chunks.ts';
-import { Prisma } from '../database/generated/client.ts';
+import { readInChunks } from '../database/chunks.ts';
+import type { Connection } from '../database/connection.ts';
+import type { Prisma } from '../database/generated/client.ts';
 import type { ProgramModel } from '../database/generated/models.ts';
-import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
-import { Query, type Statements } from '../database/statements.ts';
+import { Json } from '../database/json.ts';
+import { RowStatement } from '../database/prepared-statements.ts';
+import { type MarkedRows, withoutMarks } from '../database/readable-rows.ts';
 
 export type ProgramRecord = ProgramModel;
 export type NewProgram = Omit<ProgramModel, 'type' | 'arguments' | 'statistics' | 'stopRequested' | 'started' | 'failure'> & {
@@ -13,122 +14,144 @@ export type NewProgram = Omit<ProgramModel, 'type' | 'arguments' | 'statistics' 
   readonly arguments: Prisma.InputJsonValue;
 };
 
-export type ProgramFilter = TimeRange & { readonly deviceId: string; readonly module?: string | undefined };
-
 export type OpenProgram = Pick<ProgramModel, 'id' | 'deviceId' | 'started' | 'stopRequested'>;
 
-const openPrograms = new Query<Pick<OpenProgram, 'id' | 'deviceId'> & { readonly started: number; readonly stopRequested: number }>(
-  { hostId: 'text' },
-  `SELECT "program"."id", "program"."deviceId", "program"."started", "program"."stopRequested"
-  FROM "Device" AS "device" JOIN "Program" AS "program" ON "program"."deviceId" = "device"."id"
-  WHERE "device"."hostId" = :hostId AND "program"."failure" IS NULL AND "program"."statistics" IS NULL
-  ORDER BY "program"."id"`,
+/** The last statistics of a program. */
+export type ProgramEnd = { readonly id: string; readonly statistics: Prisma.InputJsonValue };
+
+/** How lists call a program. */
+const programRow = { kind: 'program', table: 'Program', key: ['id'] } as const;
+
+const setProgramStarted = new RowStatement({ failure: 'text?', id: 'text' }, (sql, { failure, id }) =>
+  sql.updateTable('Program').set({ started: true, failure }).where('id', '=', id),
+);
+
+const setProgramEnd = new RowStatement({ statistics: 'json', id: 'text' }, (sql, { statistics, id }) =>
+  sql.updateTable('Program').set({ statistics }).where('id', '=', id),
 );
 
 export class ProgramRecords {
-  readonly #client: Prisma.TransactionClient;
-  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
-  readonly #readable: Prisma.TransactionClient;
+  readonly #connection: Connection;
 
-  readonly #statements: Statements;
-
-  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements) {
-    this.#client = client;
-    this.#readable = readable;
-    this.#statements = statements;
+  constructor(connection: Connection) {
+    this.#connection = connection;
   }
 
-  async create(program: NewProgram): Promise<ProgramRecord> {
-    return this.#client.program.create({ data: program });
+  async create({ type, arguments: values, ...program }: NewProgram): Promise<ProgramRecord> {
+    return this.#connection.sql
+      .insertInto('Program')
+      .values({ ...program, type: Json.of(type), arguments: Json.of(values) })
+      .returningAll()
+      .executeTakeFirstOrThrow();
   }
 
   async find(deviceId: string, id: string): Promise<ProgramRecord | null> {
-    return this.#client.program.findFirst({ where: { id, deviceId } });
+    const program = await this.#connection.sql
+      .selectFrom('Program')
+      .selectAll()
+      .where('id', '=', id)
+      .where('deviceId', '=', deviceId)
+      .executeTakeFirst();
+    return program ?? null;
   }
 
   /** The names of those of these programs that are the device's, by their identifiers. */
   async namesOn(deviceId: string, ids: readonly string[]): Promise<Map<string, string>> {
     const found = await readInChunks(ids, (some) =>
-      this.#client.program.findMany({ where: { id: { in: some }, deviceId }, select: { id: true, name: true } }),
+      this.#connection.sql.selectFrom('Program').select(['id', 'name']).where('id', 'in', some).where('deviceId', '=', deviceId).execute(),
     );
     return new Map(found.map(({ id, name }) => [id, name]));
   }
 
   /** The module that each program of a device calls. */
   async modulesOn(deviceId: string): Promise<{ id: string; module: string }[]> {
-    return this.#client.program.findMany({ where: { deviceId }, select: { id: true, module: true } });
+    return this.#connection.sql.selectFrom('Program').select(['id', 'module']).where('deviceId', '=', deviceId).execute();
   }
 
-  async list(filter: ProgramFilter, page: PageByTime): Promise<MarkedRows<ProgramRecord>> {
-    return markedRows(await this.#readable.program.findMany(this.#pageQuery(filter, page)));
-  }
-
-  #pageQuery({ from, until, ...filter }: ProgramFilter, page: PageByTime) {
-    const createdAt = (comparison: Comparison<Date>): Prisma.ProgramWhereInput => ({ createdAt: comparison });
-    return {
-      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, createdAt, (id) => ({ id }))] },
-      orderBy: [{ createdAt: page.order }, { id: page.order }],
-      take: page.limit,
-    } satisfies Prisma.ProgramFindManyArgs;
-  }
-
-  /** Programs of the devices of a host that have not ended, whether they were started, and whether they are to be stopped. */
+  /** Programs of the devices of a host that have not ended, whether they were started, and whether they are to be stopped; those that cannot be decoded are left out. */
   async openOn(hostId: string): Promise<OpenProgram[]> {
-    const programs = await this.#statements.all(openPrograms, [hostId]);
-    return programs.map(({ started, stopRequested, ...program }) => {
-      return { ...program, started: started === 1, stopRequested: stopRequested === 1 };
+    const open = this.#connection.sql
+      .selectFrom('Device')
+      .innerJoin('Program', 'Program.deviceId', 'Device.id')
+      .select(['Program.id', 'Program.deviceId', 'Program.started', 'Program.stopRequested'])
+      .where('Device.hostId', '=', hostId)
+      .where('Program.failure', 'is', null)
+      .where('Program.statistics', 'is', null)
+      .orderBy('Program.id');
+    return withoutMarks(await this.#connection.readableRows(open, programRow));
+  }
+
+  /** Programs by their identifiers; those that cannot be decoded are left out. */
+  async findMany(ids: readonly string[]): Promise<ProgramRecord[]> {
+    return readInChunks(ids, async (some) => {
+      const programs = this.#connection.sql.selectFrom('Program').selectAll().where('id', 'in', some).orderBy('id');
+      return withoutMarks(await this.#connection.readableRows(programs, programRow));
     });
   }
 
-  async findMany(ids: readonly string[]): Promise<ProgramRecord[]> {
-    return readInChunks(ids, (some) => this.#readable.program.findMany({ where: { id: { in: some } }, orderBy: { id: 'asc' } }));
-  }
-
-  /** Programs that have not ended, after that identifier, by their identifiers; those that cannot be decoded are left out. */
+  /** Programs that have not ended, after that identifier, by their identifiers. */
   async openAfter(after: string, limit: number): Promise<MarkedRows<ProgramRecord>> {
-    const where = { id: { gt: after }, failure: null, statistics: { equals: Prisma.DbNull } };
-    return markedRows(await this.#readable.program.findMany({ where, orderBy: { id: 'asc' }, take: limit }));
+    const open = this.#connection.sql
+      .selectFrom('Program')
+      .selectAll()
+      .where('id', '>', after)
+      .where('failure', 'is', null)
+      .where('statistics', 'is', null)
+      .orderBy('id')
+      .limit(limit);
+    return this.#connection.readableRows(open, programRow);
   }
 
   /** Gives programs another driver. Returns the identifiers of those that had the first and have the second now. */
   async replaceDriver(ids: readonly string[], from: string, to: string): Promise<string[]> {
-    const open = await readInChunks(ids, (some) =>
-      this.#client.program.findMany({ where: { id: { in: some }, driverDigest: from }, select: { id: true } }),
+    const replaced = await readInChunks(ids, (some) =>
+      this.#connection.sql
+        .updateTable('Program')
+        .set({ driverDigest: to })
+        .where('id', 'in', some)
+        .where('driverDigest', '=', from)
+        .returning('id')
+        .execute(),
     );
-    const found = open.map(({ id }) => id);
-    for (const some of chunksOf(found)) await this.#client.program.updateMany({ where: { id: { in: some } }, data: { driverDigest: to } });
-    return found;
+    return replaced.map(({ id }) => id);
   }
 
   /** A device has started these programs, or could not. */
   async setStarted(ids: readonly string[], failure: string | null): Promise<void> {
-    for (const some of chunksOf(ids))
-      await this.#client.program.updateMany({ where: { id: { in: some } }, data: { started: true, failure } });
+    await this.#connection.each(
+      setProgramStarted,
+      ids.map((id) => ({ failure, id })),
+    );
   }
 
   /** Those of these programs that no device has started yet, or failed to start. */
   async startingAmong(ids: readonly string[]): Promise<Set<string>> {
     const programs = await readInChunks(ids, (some) =>
-      this.#client.program.findMany({ where: { id: { in: some }, started: false }, select: { id: true } }),
+      this.#connection.sql.selectFrom('Program').select('id').where('id', 'in', some).where('started', '=', false).execute(),
     );
     return new Set(programs.map(({ id }) => id));
   }
 
   async requestStop(id: string): Promise<void> {
-    await this.#client.program.update({ where: { id }, data: { stopRequested: true } });
+    await this.#connection.sql.updateTable('Program').set({ stopRequested: true }).where('id', '=', id).execute();
   }
 
   /** Which of these programs have no last statistics yet. */
   async withoutEnd(ids: readonly string[]): Promise<{ id: string; deviceId: string }[]> {
     return readInChunks(ids, (some) =>
-      this.#client.program.findMany({
-        where: { id: { in: some }, statistics: { equals: Prisma.DbNull } },
-        select: { id: true, deviceId: true },
-      }),
+      this.#connection.sql
+        .selectFrom('Program')
+        .select(['id', 'deviceId'])
+        .where('id', 'in', some)
+        .where('statistics', 'is', null)
+        .execute(),
     );
   }
 
-  async setEnd(id: string, statistics: Prisma.InputJsonValue): Promise<void> {
-    await this.#client.program.update({ where: { id }, data: { statistics } });
+  async setEnds(ends: readonly ProgramEnd[]): Promise<void> {
+    await this.#connection.each(
+      setProgramEnd,
+      ends.map(({ id, statistics }) => ({ statistics: Json.of(statistics), id })),
+    );
   }
 }

@@ -2,13 +2,17 @@
 
 import { isSignedBy } from '../../proof/ed25519.ts';
 import { type Envelope, readEnvelope, signatureLimit, signedBytes } from '../../proof/envelope.ts';
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
+import { AuditRecords } from '../audit-events/repository.ts';
+import type { Connection } from '../database/connection.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
-import type { Records } from '../database/records.ts';
 import type { Store } from '../database/store.ts';
+import { BuildQueries } from '../modules/queries.ts';
 import type { BuildRecord } from '../modules/repository.ts';
+import { BuildRecords } from '../modules/repository.ts';
 import { keptEnvelope, stateBuild, unstated } from '../modules/statements.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
+import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
 import { type Requester, service } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 
@@ -30,16 +34,15 @@ export class Provenance {
 
   /** The statement of a build, with its signatures. @throws {Problem} `not-found`. */
   async find(module: string, version: string): Promise<Envelope> {
-    const build = await findBuild(this.#store.records, module, version);
+    const build = await findBuild(this.#store.reading, module, version);
     return envelopeOf(build);
   }
 
   /** The statement of the build, or of the driver, that an image is of. @throws {Problem} `not-found`. */
   async ofImage(digest: string): Promise<Envelope> {
-    const { builds } = this.#store.records;
-    const build = await builds.ofImage(digest);
+    const build = await new BuildRecords(this.#store.reading).ofImage(digest);
     if (build !== null) return envelopeOf(build);
-    const statement = await builds.driverStatement(digest);
+    const statement = await new BuildQueries(this.#store.reader).driverStatement(digest);
     const envelope = statement === null ? null : readEnvelope(statement);
     if (envelope === null) throw notFound('signed statement of the image', `${digest}: push its source, or start its program again`);
     return envelope;
@@ -50,10 +53,10 @@ export class Provenance {
    * @throws {Problem} `not-found`, `invalid-value`, `too-many-signatures`.
    */
   async sign(module: string, version: string, { keyId, signature }: PublisherSignature, requester: Requester): Promise<BuildRecord> {
-    return this.#store.transaction(async (records) => {
-      const build = await findBuild(records, module, version);
+    return this.#store.transaction(async (connection) => {
+      const build = await findBuild(connection, module, version);
       const envelope = envelopeOf(build);
-      const key = await records.publisherKeys.findByKeyId(keyId);
+      const key = await new PublisherKeyRecords(connection).findByKeyId(keyId);
       if (key === null) throw invalidValue('/keyId', `no publisher key ${keyId} is registered: an administrator registers publisher keys`);
       if (key.revokedAt !== null) throw invalidValue('/keyId', `the publisher key ${key.name} was revoked: sign with another`);
       if (!isSignedBy({ pem: key.publicKey }, signedBytes(envelope), Buffer.from(signature, 'base64')))
@@ -67,9 +70,9 @@ export class Provenance {
       if (others.length >= signatureLimit)
         throw new Problem('too-many-signatures', `${module}@${version} has ${signatureLimit} signatures, as many as may be`);
       const signed = JSON.stringify({ ...envelope, signatures: [...others, { keyid: keyId, sig: signature }] });
-      await records.builds.setStatement(build.id, { pushedBy: build.pushedBy, envelope: signed });
+      await new BuildRecords(connection).setStatement(build.id, { pushedBy: build.pushedBy, envelope: signed });
       const detail = { module, version, image: build.imageDigest, publisherKey: key.id, keyId };
-      await audit(records, requester, new Date(), [{ action: 'build.signed', object: build.id, detail }]);
+      await audit(connection, requester, new Date(), [{ action: 'build.signed', object: build.id, detail }]);
       return { ...build, envelope: signed };
     });
   }
@@ -82,18 +85,18 @@ export class Provenance {
 export async function stateOldBuilds({ store, signingKeys }: { readonly store: Store; readonly signingKeys: SigningKeys }): Promise<void> {
   let after = '';
   for (;;) {
-    const builds = await store.records.builds.unstated(after, statedAtOnce);
+    const builds = await new BuildQueries(store.reader).unstated(after, statedAtOnce);
     const last = builds.at(-1);
     if (last === undefined) return;
     after = last.id;
-    await store.transaction((records) => stateAudited(records, signingKeys, withoutMarks(builds)));
+    await store.transaction((connection) => stateAudited(connection, signingKeys, withoutMarks(builds)));
   }
 }
 
-async function stateAudited(records: Records, signingKeys: SigningKeys, builds: readonly BuildRecord[]): Promise<void> {
-  await signingKeys.renew(records);
+async function stateAudited(connection: Connection, signingKeys: SigningKeys, builds: readonly BuildRecord[]): Promise<void> {
+  await signingKeys.renew(connection);
   const ids = builds.map(({ id }) => id);
-  const creations = new Map((await records.audit.of('build.created', ids)).map((event) => [event.object, event]));
+  const creations = new Map((await new AuditRecords(connection).of('build.created', ids)).map((event) => [event.object, event]));
   const stated: BuildRecord[] = [];
   for (const build of builds) {
     const { module, version, language, compiler, sourceDigest, imageDigest } = build;
@@ -102,11 +105,11 @@ async function stateAudited(records: Records, signingKeys: SigningKeys, builds: 
     const { actor: pushedBy, requestId } = creation;
     const facts = { module, version, language, compiler, sourceDigest, imageDigest, pushedBy, requestId };
     const envelope = stateBuild(signingKeys, { ...facts, startedAt: null, finishedAt: build.createdAt });
-    await records.builds.setStatement(build.id, { pushedBy, envelope });
+    await new BuildRecords(connection).setStatement(build.id, { pushedBy, envelope });
     stated.push(build);
   }
   await audit(
-    records,
+    connection,
     service,
     new Date(),
     stated.map(({ id, module, version, imageDigest }) => ({
@@ -129,8 +132,8 @@ function tellsOf(detail: unknown, { module, version, language, imageDigest }: Bu
   );
 }
 
-async function findBuild(records: Records, module: string, version: string): Promise<BuildRecord> {
-  const build = await records.builds.find(module, version);
+async function findBuild(connection: Connection, module: string, version: string): Promise<BuildRecord> {
+  const build = await new BuildRecords(connection).find(module, version);
   if (build === null) throw notFound('build', `${module}@${version}`);
   return build;
 }

@@ -2,17 +2,19 @@
 
 import { KeyError, type PublicKey, readPublicKey } from '../../proof/ed25519.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
-import type { Records } from '../database/records.ts';
 import type { Store } from '../database/store.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import type { PublisherKeyFilter, PublisherKeyRecord } from './repository.ts';
+import { type PublisherKeyFilter, PublisherKeyQueries } from './queries.ts';
+import type { PublisherKeyRecord } from './repository.ts';
+import { PublisherKeyRecords } from './repository.ts';
 
 /** Keys that are not revoked. */
 const keyLimit = 1_000;
@@ -37,36 +39,36 @@ export class PublisherKeys {
     answerOf: AnswerOf<PublisherKeyRecord>,
   ): Promise<PublisherKeyRecord> {
     const { keyId, pem } = readKey(publicKey);
-    return this.#store.transaction(async (records) => {
-      const known = await records.publisherKeys.findByKeyId(keyId);
+    return this.#store.transaction(async (connection) => {
+      const known = await new PublisherKeyRecords(connection).findByKeyId(keyId);
       if (known !== null) {
         const how = known.revokedAt === null ? 'is registered already' : 'was revoked: make another pair of keys';
         throw invalidValue('/publicKey', `this key, ${known.name} (${known.id}), ${how}`);
       }
-      const taken = await records.publisherKeys.findByName(name);
+      const taken = await new PublisherKeyRecords(connection).findByName(name);
       if (taken !== null)
         throw new Problem('name-taken', `the publisher key ${taken.id} has the name "${name}": choose another, or revoke that one first`);
-      if ((await records.publisherKeys.countInUse()) >= keyLimit)
+      if ((await new PublisherKeyRecords(connection).countInUse()) >= keyLimit)
         throw new Problem('too-many-keys', `there are ${keyLimit} publisher keys, as many as may be: revoke those that nobody uses`);
       const [id, createdAt] = [newIdentifier('publisher key'), new Date()];
       const key: PublisherKeyRecord = { id, name, keyId, publicKey: pem, createdAt, createdBy: requester.actor, revokedAt: null };
-      await records.publisherKeys.create(key);
-      await audit(records, requester, createdAt, [
+      await new PublisherKeyRecords(connection).create(key);
+      await audit(connection, requester, createdAt, [
         { action: 'publisher-key.created', object: id, detail: { name, keyId, publicKey: pem } },
       ]);
-      await keepAnswer(records, requester, answerOf, key);
+      await keepAnswer(connection, requester, answerOf, key);
       return key;
     });
   }
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<PublisherKeyRecord> {
-    return findKey(this.#store.records, id);
+    return findKey(this.#store.reading, id);
   }
 
   list(filter: PublisherKeyFilter, page: PageByTime): Promise<PageOf<PublisherKeyRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#store.records.publisherKeys.list(filter, wanted),
+      read: (wanted) => new PublisherKeyQueries(this.#store.reader).list(filter, wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       positionOfUnreadable: unreadablePosition.byTime,
     });
@@ -74,13 +76,13 @@ export class PublisherKeys {
 
   /** The key's signatures do not count any more in loads that are requested from now on. @throws {Problem} `not-found`. */
   async revoke(id: string, requester: Requester): Promise<PublisherKeyRecord> {
-    return this.#store.transaction(async (records) => {
-      const key = await findKey(records, id);
+    return this.#store.transaction(async (connection) => {
+      const key = await findKey(connection, id);
       if (key.revokedAt !== null) return key;
       const revokedAt = new Date();
-      await records.publisherKeys.revoke(id, revokedAt);
+      await new PublisherKeyRecords(connection).revoke(id, revokedAt);
       const { name, keyId } = key;
-      await audit(records, requester, revokedAt, [{ action: 'publisher-key.revoked', object: id, detail: { name, keyId } }]);
+      await audit(connection, requester, revokedAt, [{ action: 'publisher-key.revoked', object: id, detail: { name, keyId } }]);
       return { ...key, revokedAt };
     });
   }
@@ -95,8 +97,8 @@ function readKey(pem: string): PublicKey {
   }
 }
 
-async function findKey(records: Records, id: string): Promise<PublisherKeyRecord> {
-  const key = await records.publisherKeys.find(id);
+async function findKey(connection: Connection, id: string): Promise<PublisherKeyRecord> {
+  const key = await new PublisherKeyRecords(connection).find(id);
   if (key === null) throw notFound('publisher key', id);
   return key;
 }

@@ -1,63 +1,58 @@
 // Publishers' public keys, by which devices can be made to demand signatures of builds.
 
 import { readInChunks } from '../database/chunks.ts';
-import type { Prisma } from '../database/generated/client.ts';
+import type { Connection } from '../database/connection.ts';
 import type { PublisherKeyModel } from '../database/generated/models.ts';
-import { type Comparison, type PageByTime, timeConditions } from '../database/page.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
 
 export type PublisherKeyRecord = PublisherKeyModel;
-export type PublisherKeyFilter = { readonly isRevoked?: boolean | undefined };
 
 export class PublisherKeyRecords {
-  readonly #client: Prisma.TransactionClient;
-  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
-  readonly #readable: Prisma.TransactionClient;
+  readonly #connection: Connection;
 
-  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient) {
-    this.#client = client;
-    this.#readable = readable;
+  constructor(connection: Connection) {
+    this.#connection = connection;
   }
 
   async create(key: PublisherKeyRecord): Promise<void> {
-    await this.#client.publisherKey.create({ data: key });
+    await this.#connection.sql.insertInto('PublisherKey').values(key).execute();
   }
 
   async find(id: string): Promise<PublisherKeyRecord | null> {
-    return this.#client.publisherKey.findFirst({ where: { id } });
+    const key = await this.#keys().where('id', '=', id).executeTakeFirst();
+    return key ?? null;
   }
 
   async findMany(ids: readonly string[]): Promise<PublisherKeyRecord[]> {
-    return readInChunks(ids, (some) => this.#client.publisherKey.findMany({ where: { id: { in: some } } }));
+    return readInChunks(ids, (some) => this.#keys().where('id', 'in', some).execute());
   }
 
   /** The key of that digest, also if it is revoked. */
   async findByKeyId(keyId: string): Promise<PublisherKeyRecord | null> {
-    return this.#client.publisherKey.findFirst({ where: { keyId } });
+    const key = await this.#keys().where('keyId', '=', keyId).executeTakeFirst();
+    return key ?? null;
   }
 
   /** The key of that name that is not revoked. */
   async findByName(name: string): Promise<PublisherKeyRecord | null> {
-    return this.#client.publisherKey.findFirst({ where: { name, revokedAt: null } });
+    const key = await this.#keys().where('name', '=', name).where('revokedAt', 'is', null).executeTakeFirst();
+    return key ?? null;
+  }
+
+  #keys() {
+    return this.#connection.sql.selectFrom('PublisherKey').selectAll();
   }
 
   /** How many are not revoked. */
   async countInUse(): Promise<number> {
-    return this.#client.publisherKey.count({ where: { revokedAt: null } });
-  }
-
-  async list({ isRevoked }: PublisherKeyFilter, page: PageByTime): Promise<MarkedRows<PublisherKeyRecord>> {
-    const createdAt = (comparison: Comparison<Date>): Prisma.PublisherKeyWhereInput => ({ createdAt: comparison });
-    const filter = isRevoked === undefined ? [] : [{ revokedAt: isRevoked ? { not: null } : null }];
-    const keys = await this.#readable.publisherKey.findMany({
-      where: { AND: [...filter, ...timeConditions({}, page, createdAt, (id) => ({ id }))] },
-      orderBy: [{ createdAt: page.order }, { id: page.order }],
-      take: page.limit,
-    });
-    return markedRows(keys);
+    const { count } = await this.#connection.sql
+      .selectFrom('PublisherKey')
+      .select(({ fn }) => fn.countAll<number | bigint>().as('count'))
+      .where('revokedAt', 'is', null)
+      .executeTakeFirstOrThrow();
+    return Number(count);
   }
 
   async revoke(id: string, revokedAt: Date): Promise<void> {
-    await this.#client.publisherKey.update({ where: { id }, data: { revokedAt } });
+    await this.#connection.sql.updateTable('PublisherKey').set({ revokedAt }).where('id', '=', id).execute();
   }
 }

@@ -1,26 +1,22 @@
 // Which images are needed, and the removal of those that are not.
 
-import { z } from 'zod';
 import { chunksOf, readInChunks } from '../database/chunks.ts';
-import { Prisma } from '../database/generated/client.ts';
+import type { Connection } from '../database/connection.ts';
 import type { BuildModel } from '../database/generated/models.ts';
-import { isOpen } from '../loads/repository.ts';
 
 /** A version that a device has had, by its image, and the number of its newest stay there. */
 export type ImageStay = { readonly deviceId: string; readonly module: string; readonly imageDigest: string; readonly newest: number };
 
-const Awaited = z.array(z.object({ imageDigest: z.string() }));
-
 export class ImageRecords {
-  readonly #client: Prisma.TransactionClient;
+  readonly #connection: Connection;
 
-  constructor(client: Prisma.TransactionClient) {
-    this.#client = client;
+  constructor(connection: Connection) {
+    this.#connection = connection;
   }
 
   /** Digests of the images that were kept before a time. */
   async keptBefore(moment: Date): Promise<string[]> {
-    const images = await this.#client.image.findMany({ where: { createdAt: { lt: moment } }, select: { digest: true } });
+    const images = await this.#connection.sql.selectFrom('Image').select('digest').where('createdAt', '<', moment).execute();
     return images.map(({ digest }) => digest);
   }
 
@@ -29,61 +25,80 @@ export class ImageRecords {
    * or a rollout that has not ended is to bring them, or they are the newest of their module.
    */
   async inUse(): Promise<Set<string>> {
-    const modules = await this.#client.deviceModule.groupBy({ by: ['imageDigest'] });
-    const programs = await this.#client.program.groupBy({
-      by: ['driverDigest'],
-      where: { failure: null, statistics: { equals: Prisma.DbNull } },
-    });
-    const loads = await this.#client.load.groupBy({ by: ['buildId'], where: isOpen });
-    const newest = await this.#client.build.groupBy({ by: ['module'], _max: { id: true } });
-    const buildIds = [...loads.map(({ buildId }) => buildId), ...newest.flatMap(({ _max }) => _max.id ?? [])];
-    const builds = await readInChunks(buildIds, (some) =>
-      this.#client.build.findMany({ where: { id: { in: some } }, select: { imageDigest: true } }),
+    const { sql } = this.#connection;
+    const modules = await sql.selectFrom('DeviceModule').select('imageDigest').distinct().execute();
+    const programs = await sql
+      .selectFrom('Program')
+      .select('driverDigest')
+      .distinct()
+      .where('failure', 'is', null)
+      .where('statistics', 'is', null)
+      .execute();
+    const loads = await sql.selectFrom('Load').select('buildId').distinct().where('outcome', 'is', null).execute();
+    const newest = await sql
+      .selectFrom('Build')
+      .select(({ fn }) => fn.max('id').as('id'))
+      .groupBy('module')
+      .execute();
+    const builds = await readInChunks([...loads.map(({ buildId }) => buildId), ...newest.map(({ id }) => id)], (some) =>
+      sql.selectFrom('Build').select('imageDigest').where('id', 'in', some).execute(),
     );
-    const awaited = await this.#client.$queryRaw`
-      SELECT DISTINCT "Build"."imageDigest" FROM "Rollout"
-      JOIN "RolloutDevice" ON "RolloutDevice"."rolloutId" = "Rollout".id
-      JOIN "Build" ON "Build".module = "Rollout".module AND "Build".version IN ("RolloutDevice".version, "RolloutDevice"."previousVersion")
-      WHERE "Rollout"."endedAt" IS NULL`;
     return new Set([
       ...modules.map(({ imageDigest }) => imageDigest),
       ...programs.map(({ driverDigest }) => driverDigest),
       ...builds.map(({ imageDigest }) => imageDigest),
-      ...Awaited.parse(awaited).map(({ imageDigest }) => imageDigest),
+      ...(await this.#ofOpenRollouts()),
     ]);
+  }
+
+  /** The images that rollouts that have not ended bring, or may have to bring back. */
+  async #ofOpenRollouts(): Promise<string[]> {
+    const builds = await this.#connection.sql
+      .selectFrom('Rollout')
+      .innerJoin('RolloutDevice', 'RolloutDevice.rolloutId', 'Rollout.id')
+      .innerJoin('Build', (join) =>
+        join
+          .onRef('Build.module', '=', 'Rollout.module')
+          .on(({ eb, ref }) => eb('Build.version', 'in', [ref('RolloutDevice.version'), ref('RolloutDevice.previousVersion')])),
+      )
+      .select('Build.imageDigest')
+      .distinct()
+      .where('Rollout.endedAt', 'is', null)
+      .execute();
+    return builds.map(({ imageDigest }) => imageDigest);
   }
 
   /** What some devices have had, each version once. */
   async staysOf(deviceIds: readonly string[]): Promise<ImageStay[]> {
-    const stays = await readInChunks(deviceIds, (some) =>
-      this.#client.historyEntry.groupBy({
-        by: ['deviceId', 'module', 'imageDigest'],
-        where: { deviceId: { in: some } },
-        _max: { number: true },
-      }),
+    return readInChunks(deviceIds, (some) =>
+      this.#connection.sql
+        .selectFrom('HistoryEntry')
+        .select(({ fn }) => ['deviceId', 'module', 'imageDigest', fn.max('number').as('newest')])
+        .where('deviceId', 'in', some)
+        .groupBy(['deviceId', 'module', 'imageDigest'])
+        .execute(),
     );
-    return stays.map(({ _max, ...stay }) => ({ ...stay, newest: _max.number ?? 0 }));
   }
 
   /** Identifiers of devices after one, in their order. */
   async deviceIdsAfter(id: string, limit: number): Promise<string[]> {
-    const devices = await this.#client.device.findMany({
-      where: { id: { gt: id } },
-      orderBy: { id: 'asc' },
-      take: limit,
-      select: { id: true },
-    });
+    const devices = await this.#connection.sql.selectFrom('Device').select('id').where('id', '>', id).orderBy('id').limit(limit).execute();
     return devices.map((device) => device.id);
   }
 
   /** The builds of these images. */
   async buildsOf(digests: readonly string[]): Promise<Pick<BuildModel, 'id' | 'module' | 'version' | 'imageDigest'>[]> {
-    const select = { id: true, module: true, version: true, imageDigest: true } as const;
-    return readInChunks(digests, (some) => this.#client.build.findMany({ where: { imageDigest: { in: some } }, select }));
+    return readInChunks(digests, (some) =>
+      this.#connection.sql
+        .selectFrom('Build')
+        .select(['id', 'module', 'version', 'imageDigest'])
+        .where('imageDigest', 'in', some)
+        .execute(),
+    );
   }
 
   /** Removes images. */
   async remove(digests: readonly string[]): Promise<void> {
-    for (const some of chunksOf(digests)) await this.#client.image.deleteMany({ where: { digest: { in: some } } });
+    for (const some of chunksOf(digests)) await this.#connection.sql.deleteFrom('Image').where('digest', 'in', some).execute();
   }
 }

@@ -3,14 +3,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Checkpoints } from '../audit/checkpoints.ts';
 import { tileWidth } from '../audit/merkle-tiles.ts';
-import { audit } from '../audit-entry.ts';
+import { AuditQueries } from '../audit/queries.ts';
+import { audit } from '../audit-events/entry.ts';
+import { AuditRecords } from '../audit-events/repository.ts';
+import { RetentionTimeRecords } from '../clock/repository.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { TimeKeeper } from '../clock/time-keeper.ts';
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
 import type { Repetition } from '../database/repetition.ts';
 import type { Store } from '../database/store.ts';
+import { BuildRecords } from '../modules/repository.ts';
 import { service } from '../requester.ts';
 import type { ImageStay } from './repository.ts';
+import { ImageRecords } from './repository.ts';
 
 export type RetentionSettings = {
   /** Milliseconds between looks at what is old. */
@@ -50,20 +55,20 @@ async function pruneEvents(
   clock: Pick<Clock, 'now'>,
 ): Promise<void> {
   if (keepEvents === null) return;
-  const { audit: events } = store.records;
   // Events have the time of the service: one that is behind, or has been ahead, makes none of them old.
-  const now = Math.min((await store.records.retentionTime.now()).getTime(), clock.now().getTime());
-  let { prunedThrough } = await events.head();
-  const lastOld = await events.lastOld(prunedThrough, new Date(now - keepEvents));
+  const now = Math.min((await new RetentionTimeRecords(store.reading).now()).getTime(), clock.now().getTime());
+  const head = await new AuditRecords(store.reading).head();
+  const lastOld = await new AuditQueries(store.reader).lastOld(head, new Date(now - keepEvents));
+  let { prunedThrough } = head;
   if (lastOld - prunedThrough < tileWidth) return;
   const { checkpoint } = await checkpoints.make();
   const end = Math.floor(Math.min(lastOld, checkpoint.size) / tileWidth) * tileWidth;
   while (prunedThrough < end) {
     const through = Math.min(end, prunedThrough + eventsAtOnce);
-    await store.transaction(async (records) => {
-      await records.audit.prune(through);
+    await store.transaction(async (connection) => {
+      await new AuditRecords(connection).prune(through);
       const detail = { after: prunedThrough, through, checkpoint: checkpoint.size };
-      await audit(records, service, clock.now(), [{ action: 'audit.pruned', object: `checkpoint ${checkpoint.size}`, detail }]);
+      await audit(connection, service, clock.now(), [{ action: 'audit.pruned', object: `checkpoint ${checkpoint.size}`, detail }]);
     });
     prunedThrough = through;
     await delay(0);
@@ -73,20 +78,20 @@ async function pruneEvents(
 /** Removes images that are older than they are kept, and that no device has or can go back to. */
 async function pruneImages(store: Store, { keepImages, keepVersions }: RetentionSettings, clock: Pick<Clock, 'now'>): Promise<void> {
   if (keepImages === null) return;
-  const now = await store.records.retentionTime.now();
-  const old = await store.records.images.keptBefore(new Date(now.getTime() - keepImages));
-  const used = await store.records.images.inUse();
+  const now = await new RetentionTimeRecords(store.reading).now();
+  const old = await new ImageRecords(store.reading).keptBefore(new Date(now.getTime() - keepImages));
+  const used = await new ImageRecords(store.reading).inUse();
   const unused = new Set(old.filter((digest) => !used.has(digest)));
   for (let last = ''; unused.size > 0; ) {
-    const deviceIds = await store.records.images.deviceIdsAfter(last, devicesAtOnce);
-    for (const digest of withinReach(await store.records.images.staysOf(deviceIds), keepVersions)) unused.delete(digest);
+    const deviceIds = await new ImageRecords(store.reading).deviceIdsAfter(last, devicesAtOnce);
+    for (const digest of withinReach(await new ImageRecords(store.reading).staysOf(deviceIds), keepVersions)) unused.delete(digest);
     last = deviceIds.at(-1) ?? '';
     if (deviceIds.length < devicesAtOnce) break;
     await delay(0);
   }
   const digests = [...unused];
   for (let first = 0; first < digests.length; first += imagesAtOnce)
-    await store.transaction((records) => remove(records, digests.slice(first, first + imagesAtOnce), clock.now()));
+    await store.transaction((connection) => remove(connection, digests.slice(first, first + imagesAtOnce), clock.now()));
 }
 
 /** The images that each device has and can go back to. */
@@ -103,15 +108,15 @@ export function withinReach(stays: readonly ImageStay[], keepVersions: number): 
 }
 
 /** @param digests Of images that nobody needed; somebody may by now. */
-async function remove(records: Records, digests: readonly string[], prunedAt: Date): Promise<void> {
-  const used = await records.images.inUse();
+async function remove(connection: Connection, digests: readonly string[], prunedAt: Date): Promise<void> {
+  const used = await new ImageRecords(connection).inUse();
   const unused = digests.filter((digest) => !used.has(digest));
   if (unused.length === 0) return;
-  const builds = await records.images.buildsOf(unused);
-  await records.images.remove(unused);
-  await records.builds.setPruned(unused, prunedAt);
+  const builds = await new ImageRecords(connection).buildsOf(unused);
+  await new ImageRecords(connection).remove(unused);
+  await new BuildRecords(connection).setPruned(unused, prunedAt);
   const drivers = unused.length - builds.length;
-  await audit(records, service, prunedAt, [
+  await audit(connection, service, prunedAt, [
     ...builds.map(({ id, module, version, imageDigest }) => ({
       action: 'build.image-pruned',
       object: id,

@@ -1,12 +1,15 @@
 // Rollbacks: devices go back to a version of a module that they had, by ordinary loads.
 
 import type { Clock } from '../clock/service-clock.ts';
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
 import type { Store } from '../database/store.ts';
+import { DeviceRecords } from '../devices/repository.ts';
 import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
+import { HistoryRecords } from '../history/repository.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { type LoadTerms, makeLoads, type NewLoads, type Target } from '../loads/batches.ts';
 import type { OnLoadsEnded } from '../loads/endings.ts';
+import { BuildRecords } from '../modules/repository.ts';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { versionsGoneThrough } from './going-back.ts';
@@ -54,31 +57,32 @@ export class Rollbacks {
   async request(request: RollbackRequest, requester: Requester, answerOf: AnswerOf<NewRollback>): Promise<NewRollback> {
     const { module, selector, to, reason, whereNone, ...how } = request;
     const terms = { ...how, versionPolicy: 'downgrade' as const, downgradeReason: reason };
-    return this.#uses.store.transaction(async (records) => {
-      const choices = await choose(records, await selectDevices(records, selector), module, to);
+    return this.#uses.store.transaction(async (connection) => {
+      const choices = await choose(connection, await selectDevices(connection, selector), module, to);
       const targets = choices.filter((choice) => choice.kind === 'goes-back');
       const unchanged = choices.flatMap(({ kind, device }) => (kind === 'unchanged' ? [device.id] : []));
       const skipped = choices.flatMap(({ kind, device }) => (kind === 'has-none' ? [device.id] : []));
-      if (skipped.length > 0 && (whereNone === 'refuse' || targets.length === 0)) throw await nothingToRollBack(records, skipped, request);
+      if (skipped.length > 0 && (whereNone === 'refuse' || targets.length === 0))
+        throw await nothingToRollBack(connection, skipped, request);
       if (targets.length === 0)
         throw new Problem('already-there', `every device has ${module}@${to} in its module table: there is nothing to do`);
       const versions = [...new Set(targets.map(({ build }) => build.version))];
       const facts = { isRollback: true, versions, ...('labels' in selector ? selector : {}) };
       const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
-      const made = await makeLoads(records, batch, this.#uses.clock.now(), this.#onLoadsEnded);
+      const made = await makeLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
       const accepted = { ...made, unchanged, skipped };
-      await keepAnswer(records, requester, answerOf, accepted);
+      await keepAnswer(connection, requester, answerOf, accepted);
       return accepted;
     });
   }
 }
 
 /** What becomes of each device. */
-async function choose(records: Records, devices: readonly SelectedDevice[], module: string, to: string | null): Promise<Choice[]> {
+async function choose(connection: Connection, devices: readonly SelectedDevice[], module: string, to: string | null): Promise<Choice[]> {
   const ids = devices.map(({ id }) => id);
-  const goals = to === null ? await versionsBefore(records, ids, module) : await versionNamed(records, ids, module, to);
+  const goals = to === null ? await versionsBefore(connection, ids, module) : await versionNamed(connection, ids, module, to);
   const versions = [...new Set([...goals.values()].map(({ goal }) => goal))];
-  const builds = new Map((await records.builds.findMany(module, versions)).map((build) => [build.version, build]));
+  const builds = new Map((await new BuildRecords(connection).findMany(module, versions)).map((build) => [build.version, build]));
   return devices.map((device) => {
     const found = goals.get(device.id);
     const build = builds.get(found?.goal ?? '');
@@ -90,8 +94,8 @@ async function choose(records: Records, devices: readonly SelectedDevice[], modu
 type Goal = { readonly current: string; readonly goal: string };
 
 /** Of each device that has one, the version before the one that it has. */
-async function versionsBefore(records: Records, ids: readonly string[], module: string): Promise<Map<string, Goal>> {
-  const loaded = Map.groupBy(await records.history.loadedVersions(ids, module, stayLimit), ({ deviceId }) => deviceId);
+async function versionsBefore(connection: Connection, ids: readonly string[], module: string): Promise<Map<string, Goal>> {
+  const loaded = Map.groupBy(await new HistoryRecords(connection).loadedVersions(ids, module, stayLimit), ({ deviceId }) => deviceId);
   return new Map(
     [...loaded].flatMap(([id, versions]) => {
       const [current, goal] = versionsGoneThrough(versions, versions.length < stayLimit).toReversed();
@@ -101,14 +105,14 @@ async function versionsBefore(records: Records, ids: readonly string[], module: 
 }
 
 /** Of each device that has had it, the version that is named. */
-async function versionNamed(records: Records, ids: readonly string[], module: string, goal: string): Promise<Map<string, Goal>> {
-  const had = new Set(await records.history.devicesThatHad(ids, module, goal));
-  const newest = await records.history.loadedVersions(ids, module, 1);
+async function versionNamed(connection: Connection, ids: readonly string[], module: string, goal: string): Promise<Map<string, Goal>> {
+  const had = new Set(await new HistoryRecords(connection).devicesThatHad(ids, module, goal));
+  const newest = await new HistoryRecords(connection).loadedVersions(ids, module, 1);
   return new Map(newest.flatMap(({ deviceId, version }) => (had.has(deviceId) ? [[deviceId, { current: version, goal }] as const] : [])));
 }
 
-async function nothingToRollBack(records: Records, without: readonly string[], { module, to }: RollbackRequest): Promise<Problem> {
-  const named = (await records.devices.findMany(without.slice(0, namedAtMost))).map(({ name }) => name).toSorted();
+async function nothingToRollBack(connection: Connection, without: readonly string[], { module, to }: RollbackRequest): Promise<Problem> {
+  const named = (await new DeviceRecords(connection).findMany(without.slice(0, namedAtMost))).map(({ name }) => name).toSorted();
   const others = without.length > namedAtMost ? ` and ${without.length - namedAtMost} more` : '';
   const [missing, hint] =
     to === null

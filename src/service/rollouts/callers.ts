@@ -1,7 +1,10 @@
 // Which programs of a device a new version of a module concerns: those that call the module, themselves or through other modules.
 
 import { Interface } from '../../protocol/interface.ts';
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
+import { DeviceRecords } from '../devices/repository.ts';
+import { BuildRecords } from '../modules/repository.ts';
+import { ProgramRecords } from '../programs/repository.ts';
 
 export type Callers = {
   /** They call the module themselves. */
@@ -13,11 +16,11 @@ export type Callers = {
 export const nobody: Callers = { direct: new Set(), indirect: new Set() };
 
 /** The programs of a device that call a module, by their identifiers. */
-export async function callersOf(records: Records, deviceId: string, module: string): Promise<Callers> {
-  const programs = await records.programs.modulesOn(deviceId);
+export async function callersOf(connection: Connection, deviceId: string, module: string): Promise<Callers> {
+  const programs = await new ProgramRecords(connection).modulesOn(deviceId);
   const direct = programs.filter((program) => program.module === module);
   const others = programs.filter((program) => program.module !== module);
-  const through = others.length === 0 ? new Set<string>() : await importersOf(records, deviceId, module);
+  const through = others.length === 0 ? new Set<string>() : await importersOf(connection, deviceId, module);
   return {
     direct: new Set(direct.map(({ id }) => id)),
     indirect: new Set(others.filter((program) => through.has(program.module)).map(({ id }) => id)),
@@ -25,10 +28,10 @@ export async function callersOf(records: Records, deviceId: string, module: stri
 }
 
 /** The modules on a device that import a module, or modules that do. */
-async function importersOf(records: Records, deviceId: string, module: string): Promise<ReadonlySet<string>> {
+async function importersOf(connection: Connection, deviceId: string, module: string): Promise<ReadonlySet<string>> {
   const imports = new Map<string, readonly string[]>();
-  for (const one of await records.devices.modulesOf([deviceId])) {
-    const build = await records.builds.find(one.module, one.version);
+  for (const one of await new DeviceRecords(connection).modulesOf([deviceId])) {
+    const build = await new BuildRecords(connection).find(one.module, one.version);
     const known = Interface.safeParse(build?.interface);
     imports.set(one.module, known.success ? known.data.imports.map((imported) => imported.module) : []);
   }

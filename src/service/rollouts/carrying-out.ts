@@ -1,9 +1,10 @@
 // One step of a rollout: what is next, and carrying it out, in the transaction that tells of it in the audit trail.
 
-import { type AuditEntry, audit } from '../audit-entry.ts';
-import type { Records } from '../database/records.ts';
+import { type AuditEntry, audit } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
 import { service } from '../requester.ts';
 import { requestLoads } from './load-requests.ts';
+import { RolloutRecords } from './repository.ts';
 import { beginRollback, nextOfRollback, type TakingBack, takeBack } from './rollback.ts';
 import { type RolloutView, viewOf } from './standing.ts';
 import type { Step } from './steps.ts';
@@ -12,11 +13,11 @@ import type { Step } from './steps.ts';
 export type Decided = { readonly view: RolloutView; readonly step: Step | TakingBack | { readonly kind: 'end' }; readonly now: Date };
 
 /** What is to be done next; null where the rollout has ended. */
-export async function decide(records: Records, id: string, now: Date): Promise<Decided | null> {
-  const record = await records.rollouts.find(id);
+export async function decide(connection: Connection, id: string, now: Date): Promise<Decided | null> {
+  const record = await new RolloutRecords(connection).find(id);
   if (record === null || record.endedAt !== null) return null;
-  const view = await viewOf(records, record, now);
-  if (view.state === 'rolling-back') return { view, step: (await nextOfRollback(records, view, now)) ?? view.step, now };
+  const view = await viewOf(connection, record, now);
+  if (view.state === 'rolling-back') return { view, step: (await nextOfRollback(connection, view, now)) ?? view.step, now };
   if (view.state === 'aborted') return { view, step: view.tally.loading > 0 ? { kind: 'none' } : { kind: 'end' }, now };
   return { view, step: view.step, now };
 }
@@ -25,11 +26,11 @@ export async function decide(records: Records, id: string, now: Date): Promise<D
 export const isToBeTaken = ({ kind }: Decided['step']) => kind !== 'wait' && kind !== 'none';
 
 /** Carries one step out. */
-export async function carryOut(records: Records, view: RolloutView, step: Decided['step'], now: Date): Promise<void> {
+export async function carryOut(connection: Connection, view: RolloutView, step: Decided['step'], now: Date): Promise<void> {
   const { record, plan } = view;
   const { id } = record;
   const tell = (action: string, detail: AuditEntry['detail'], outcome: AuditEntry['outcome'] = 'succeeded') =>
-    audit(records, service, now, [{ action: `rollout.${action}`, object: id, outcome, detail }]);
+    audit(connection, service, now, [{ action: `rollout.${action}`, object: id, outcome, detail }]);
   switch (step.kind) {
     case 'wait':
     case 'none':
@@ -37,58 +38,61 @@ export async function carryOut(records: Records, view: RolloutView, step: Decide
     case 'take-over':
     case 'close-to-devices':
     case 'end-rollback':
-      await takeBack(records, view, step, now);
+      await takeBack(connection, view, step, now);
       return;
     case 'end':
-      await records.rollouts.change(id, { endedAt: now });
+      await new RolloutRecords(connection).change(id, { endedAt: now });
       return;
     case 'start':
-      await records.rollouts.change(id, { state: 'running', startedAt: now });
+      await new RolloutRecords(connection).change(id, { state: 'running', startedAt: now });
       await tell('started', { module: record.module, version: record.version });
       return;
     case 'ask-approval':
-      await records.rollouts.changeWave(id, step.wave, { state: 'awaiting-approval' });
-      await records.rollouts.change(id, { state: 'awaiting-approval' });
+      await new RolloutRecords(connection).changeWave(id, step.wave, { state: 'awaiting-approval' });
+      await new RolloutRecords(connection).change(id, { state: 'awaiting-approval' });
       await tell('awaits-approval', { wave: step.wave });
       return;
     case 'begin-wave':
-      await records.rollouts.changeWave(id, step.wave, { state: 'loading', startedAt: now });
+      await new RolloutRecords(connection).changeWave(id, step.wave, { state: 'loading', startedAt: now });
       await tell('wave-began', { wave: step.wave, devices: view.wave?.results.devices ?? 0 });
       return;
     case 'request-loads':
-      await requestLoads(records, view, step, now);
+      await requestLoads(connection, view, step, now);
       return;
     case 'begin-soak': {
       const { results, plan: wave } = view.wave ?? {};
       // Where nothing was loaded, nothing is to be watched.
       const seconds = results === undefined || results.loaded === 0 ? 0 : (wave?.soakSeconds ?? 0);
-      await records.rollouts.changeWave(id, step.wave, { state: 'soaking', soakUntil: new Date(now.getTime() + seconds * 1_000) });
+      await new RolloutRecords(connection).changeWave(id, step.wave, {
+        state: 'soaking',
+        soakUntil: new Date(now.getTime() + seconds * 1_000),
+      });
       await tell('wave-loaded', { wave: step.wave, soakSeconds: seconds });
       return;
     }
     case 'pass-wave':
-      await records.rollouts.changeWave(id, step.wave, { state: 'passed', endedAt: now });
+      await new RolloutRecords(connection).changeWave(id, step.wave, { state: 'passed', endedAt: now });
       await tell('wave-passed', { wave: step.wave });
       return;
     case 'fail-wave': {
       const { failure, wave } = step;
       await tell('wave-failed', { wave, failure, onFailure: plan.onFailure }, 'failed');
       if (plan.onFailure === 'continue') {
-        await records.rollouts.changeWave(id, wave, { accepted: true, failure });
+        await new RolloutRecords(connection).changeWave(id, wave, { accepted: true, failure });
         return;
       }
-      await records.rollouts.changeWave(id, wave, { state: 'failed', failure });
+      await new RolloutRecords(connection).changeWave(id, wave, { state: 'failed', failure });
       const reason = `wave ${wave} has failed: ${failure}`;
       if (plan.onFailure === 'rollback') {
-        await beginRollback(records, view, reason, service, now);
+        await beginRollback(connection, view, reason, service, now);
         return;
       }
-      await records.rollouts.change(id, { state: 'paused', reason });
+      await new RolloutRecords(connection).change(id, { state: 'paused', reason });
       await tell('paused', { reason });
       return;
     }
     case 'complete':
-      await records.rollouts.change(id, { state: 'completed', endedAt: now });
+      await new RolloutRecords(connection).change(id, { state: 'completed', endedAt: now });
       await tell('completed', { loaded: view.tally.loaded, failed: view.tally.failed, skipped: view.tally.skipped });
       return;
   }

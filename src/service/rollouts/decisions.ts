@@ -1,11 +1,12 @@
 // What operators decide about a rollout: each is one change in one transaction, and the same once more changes nothing.
 
-import { type AuditEntry, audit } from '../audit-entry.ts';
-import type { Records } from '../database/records.ts';
+import { type AuditEntry, audit } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
 import { notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import { rolloutLimits } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
+import { RolloutRecords } from './repository.ts';
 import { checkNoConflict } from './requests.ts';
 import { beginRollback } from './rollback.ts';
 import { type RolloutView, viewOf } from './standing.ts';
@@ -13,70 +14,73 @@ import type { RolloutState } from './steps.ts';
 import { withdraw } from './withdrawal.ts';
 
 /** Carries a decision out on a rollout as it stands, and answers how a rollout stands then. */
-export type Decision = (records: Records, view: RolloutView, requester: Requester, now: Date) => Promise<RolloutView>;
+export type Decision = (connection: Connection, view: RolloutView, requester: Requester, now: Date) => Promise<RolloutView>;
 
 /** No more loads are requested, and no wave passes; loads that are under way go on. @throws {Problem} `rollout-state`. */
 export const pause =
   (reason: string | null): Decision =>
-  async (records, view, requester, now) => {
+  async (connection, view, requester, now) => {
     if (view.state === 'paused') return view;
     checkState(view, 'paused', ['pending', 'running', 'awaiting-approval']);
-    return change(records, view, { state: 'paused', reason: reason ?? 'an operator has paused it' }, requester, now, 'paused', { reason });
+    return change(connection, view, { state: 'paused', reason: reason ?? 'an operator has paused it' }, requester, now, 'paused', {
+      reason,
+    });
   };
 
 /** Goes on from where it was; a wave that has failed is not judged any more. @throws {Problem} `rollout-state`. */
-export const resume: Decision = async (records, view, requester, now) => {
+export const resume: Decision = async (connection, view, requester, now) => {
   const { record, wave } = view;
   if (view.state === 'running' || view.state === 'awaiting-approval') return view;
   checkState(view, 'resumed', ['paused']);
   const hasFailed = wave?.state === 'failed';
-  if (wave !== null && hasFailed) await records.rollouts.changeWave(record.id, wave.number, { state: 'loading', accepted: true });
+  if (wave !== null && hasFailed)
+    await new RolloutRecords(connection).changeWave(record.id, wave.number, { state: 'loading', accepted: true });
   const state = record.startedAt === null ? 'pending' : wave?.state === 'awaiting-approval' ? 'awaiting-approval' : 'running';
-  return change(records, view, { state, reason: null }, requester, now, 'resumed', hasFailed ? { despite: wave.record.failure } : {});
+  return change(connection, view, { state, reason: null }, requester, now, 'resumed', hasFailed ? { despite: wave.record.failure } : {});
 };
 
 /** Lets a wave begin that waits for it. @throws {Problem} `rollout-state` where that wave does not. */
 export const approve =
   (number: number): Decision =>
-  async (records, view, requester, now) => {
+  async (connection, view, requester, now) => {
     const wave = view.waves.find((one) => one.number === number);
     if (wave?.record.approvedBy != null) return view;
     if (wave?.state !== 'awaiting-approval' || view.state !== 'awaiting-approval') {
       const waiting = view.state === 'awaiting-approval' ? `wave ${view.wave?.number} does` : `it is ${view.state}`;
       throw new Problem('rollout-state', `wave ${number} of the rollout ${view.record.id} does not wait for approval: ${waiting}`);
     }
-    await records.rollouts.changeWave(view.record.id, number, { state: 'waiting', approvedBy: requester.actor });
-    return change(records, view, { state: 'running' }, requester, now, 'approved', { wave: number });
+    await new RolloutRecords(connection).changeWave(view.record.id, number, { state: 'waiting', approvedBy: requester.actor });
+    return change(connection, view, { state: 'running' }, requester, now, 'approved', { wave: number });
   };
 
 /** Ends it: devices that have got the build keep it, and loads that are with their hosts go on. @throws {Problem} `rollout-state`. */
 export const abort =
   (reason: string | null): Decision =>
-  async (records, view, requester, now) => {
+  async (connection, view, requester, now) => {
     if (view.state === 'aborted') return view;
     checkState(view, 'aborted', ['pending', 'running', 'awaiting-approval', 'paused']);
     const { id } = view.record;
-    const skipped = await withdraw(records, id, 'aborted', requester, now);
+    const skipped = await withdraw(connection, id, 'aborted', requester, now);
     const changes = { state: 'aborted', reason: reason ?? 'an operator has aborted it', joinableUntil: null };
-    return change(records, view, changes, requester, now, 'aborted', { reason, skipped });
+    return change(connection, view, changes, requester, now, 'aborted', { reason, skipped });
   };
 
 /**
  * Tries devices again whose loads have not succeeded, and judges their waves anew.
  * @throws {Problem} `rollout-state` where there are none, or it is rolled back or aborted; `rollout-conflict`.
  */
-export const retryFailed: Decision = async (records, view, requester, now) => {
+export const retryFailed: Decision = async (connection, view, requester, now) => {
   const { record, waves } = view;
   checkState(view, 'tried again', ['running', 'awaiting-approval', 'paused', 'completed']);
   const begun = waves.filter(({ state }) => state !== 'waiting' && state !== 'awaiting-approval').map(({ number }) => number);
-  const retried = await records.rollouts.retryFailed(record.id, begun, rolloutLimits.attempts);
+  const retried = await new RolloutRecords(connection).retryFailed(record.id, begun, rolloutLimits.attempts);
   if (retried.size === 0)
     throw new Problem(
       'rollout-state',
       `no load of the rollout ${record.id} has failed that could be tried again (each may be ${rolloutLimits.attempts} times)`,
     );
   for (const number of retried.keys())
-    await records.rollouts.changeWave(record.id, number, {
+    await new RolloutRecords(connection).changeWave(record.id, number, {
       state: 'loading',
       failure: null,
       accepted: false,
@@ -85,16 +89,16 @@ export const retryFailed: Decision = async (records, view, requester, now) => {
     });
   const changes = { state: 'running', reason: null, endedAt: null };
   const devices = [...retried.values()].reduce((total, count) => total + count, 0);
-  if (record.endedAt !== null) await checkNoConflict(records, record);
-  return change(records, view, changes, requester, now, 'retried', { devices });
+  if (record.endedAt !== null) await checkNoConflict(connection, record);
+  return change(connection, view, changes, requester, now, 'retried', { devices });
 };
 
 /** Takes every device that has got the build back to what it had. Answers the rollout that does it. @throws {Problem} `rollout-state`, `rollout-conflict`. */
 export const rollBack =
   (reason: string): Decision =>
-  async (records, view, requester, now) => {
+  async (connection, view, requester, now) => {
     const { record, tally, rolledBackBy } = view;
-    if (view.state === 'rolling-back' && rolledBackBy !== null) return after(records, rolledBackBy, now);
+    if (view.state === 'rolling-back' && rolledBackBy !== null) return after(connection, rolledBackBy, now);
     if (record.rollbackOf !== null)
       throw new Problem(
         'rollout-state',
@@ -103,19 +107,19 @@ export const rollBack =
     checkState(view, 'rolled back', ['running', 'awaiting-approval', 'paused', 'completed', 'aborted']);
     if (tally.loaded + tally.loading === 0)
       throw new Problem('nothing-to-roll-back', `no device has got its version by the rollout ${record.id}: abort it, and it is over`);
-    if (record.endedAt !== null) await checkNoConflict(records, record);
-    await beginRollback(records, view, reason, requester, now);
-    const back = await records.rollouts.rollbackOf(record.id);
-    return after(records, back?.id ?? '', now);
+    if (record.endedAt !== null) await checkNoConflict(connection, record);
+    await beginRollback(connection, view, reason, requester, now);
+    const back = await new RolloutRecords(connection).rollbackOf(record.id);
+    return after(connection, back?.id ?? '', now);
   };
 
 /** No more devices join it. @throws {Problem} `rollout-state` where none do. */
-export const closeToDevices: Decision = async (records, view, requester, now) => {
+export const closeToDevices: Decision = async (connection, view, requester, now) => {
   const { record } = view;
   if (record.joinableUntil === null || record.rollbackOf !== null)
     throw new Problem('rollout-state', `no devices join the rollout ${record.id}: it has those that it was requested with`);
   if (record.joinableUntil <= now) return view;
-  return change(records, view, { joinableUntil: now }, requester, now, 'closed', {});
+  return change(connection, view, { joinableUntil: now }, requester, now, 'closed', {});
 };
 
 function checkState({ record, state }: RolloutView, what: string, allowed: readonly RolloutState[]): void {
@@ -127,7 +131,7 @@ function checkState({ record, state }: RolloutView, what: string, allowed: reado
 }
 
 async function change(
-  records: Records,
+  connection: Connection,
   { record }: RolloutView,
   changes: Partial<Omit<RolloutRecord, 'id' | 'plan'>>,
   requester: Requester,
@@ -135,13 +139,13 @@ async function change(
   action: string,
   detail: AuditEntry['detail'],
 ): Promise<RolloutView> {
-  await records.rollouts.change(record.id, changes);
-  await audit(records, requester, now, [{ action: `rollout.${action}`, object: record.id, detail }]);
-  return after(records, record.id, now);
+  await new RolloutRecords(connection).change(record.id, changes);
+  await audit(connection, requester, now, [{ action: `rollout.${action}`, object: record.id, detail }]);
+  return after(connection, record.id, now);
 }
 
-async function after(records: Records, id: string, now: Date): Promise<RolloutView> {
-  const record = await records.rollouts.find(id);
+async function after(connection: Connection, id: string, now: Date): Promise<RolloutView> {
+  const record = await new RolloutRecords(connection).find(id);
   if (record === null) throw notFound('rollout', id);
-  return viewOf(records, record, now);
+  return viewOf(connection, record, now);
 }

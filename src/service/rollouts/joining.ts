@@ -1,11 +1,12 @@
 // Devices that join a rollout after it was requested: they match what it selects, and were not there then, or not so.
 
-import { audit } from '../audit-entry.ts';
-import type { Records } from '../database/records.ts';
+import { audit } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
 import { service } from '../requester.ts';
 import { type Member, selectMembers, toWaitingDevice, withoutVersion } from './membership.ts';
 import { RolloutPlan, rolloutLimits } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
+import { RolloutRecords } from './repository.ts';
 
 /** Longer than any rollout: devices join until it is said that no more do. */
 export const openEnd = new Date('9999-12-31T00:00:00Z');
@@ -19,18 +20,18 @@ export function isOpenToDevices({ joinableUntil }: Pick<RolloutRecord, 'joinable
 }
 
 /** The devices that are to join a rollout; those that another rollout has wait until it has ended. */
-export async function findJoining(records: Records, id: string): Promise<Member[]> {
-  const record = await records.rollouts.find(id);
+export async function findJoining(connection: Connection, id: string): Promise<Member[]> {
+  const record = await new RolloutRecords(connection).find(id);
   if (record === null || record.version === null || record.state !== 'running') return [];
   const { module, version } = record;
   const { selector } = RolloutPlan.parse(record.plan);
-  const members = withoutVersion(await selectMembers(records, { module, version }, selector, null), version);
-  const known = await records.rollouts.among(
+  const members = withoutVersion(await selectMembers(connection, { module, version }, selector, null), version);
+  const known = await new RolloutRecords(connection).among(
     id,
     members.map((member) => member.id),
   );
   const fresh = members.filter((member) => !known.has(member.id));
-  const others = await records.rollouts.takenByOthers(
+  const others = await new RolloutRecords(connection).takenByOthers(
     record,
     fresh.map((member) => member.id),
   );
@@ -38,18 +39,18 @@ export async function findJoining(records: Records, id: string): Promise<Member[
 }
 
 /** Adds the devices to the last wave. */
-export async function joinDevices(records: Records, id: string, now: Date): Promise<void> {
-  const record = await records.rollouts.find(id);
-  const found = await findJoining(records, id);
+export async function joinDevices(connection: Connection, id: string, now: Date): Promise<void> {
+  const record = await new RolloutRecords(connection).find(id);
+  const found = await findJoining(connection, id);
   if (record === null || record.version === null || found.length === 0) return;
   const { version } = record;
   const { waves } = RolloutPlan.parse(record.plan);
-  const last = await records.rollouts.lastPosition(id);
+  const last = await new RolloutRecords(connection).lastPosition(id);
   const joining = found.slice(0, Math.min(joinAtOnce, rolloutLimits.devices - last));
   if (joining.length === 0) return;
-  await records.rollouts.addDevices(
+  await new RolloutRecords(connection).addDevices(
     id,
     joining.map((member, index) => toWaitingDevice(member, { version, position: last + index + 1, wave: waves.length })),
   );
-  await audit(records, service, now, [{ action: 'rollout.devices-joined', object: id, detail: { devices: joining.length } }]);
+  await audit(connection, service, now, [{ action: 'rollout.devices-joined', object: id, detail: { devices: joining.length } }]);
 }

@@ -1,11 +1,13 @@
 // The loads that a rollout asks for, as many at a time as its limits let it.
 
-import { audit } from '../audit-entry.ts';
-import type { Records } from '../database/records.ts';
+import { audit } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
 import { devicesWithoutRoom, makeLoads, withoutRoom } from '../loads/batches.ts';
 import type { BuildRecord } from '../modules/repository.ts';
+import { BuildRecords } from '../modules/repository.ts';
 import { type Requester, service } from '../requester.ts';
 import { nextLoadAfter } from './pace.ts';
+import { RolloutRecords } from './repository.ts';
 import { settleUnreported } from './settlement.ts';
 import type { RolloutView } from './standing.ts';
 
@@ -14,19 +16,19 @@ const loadsAtOnce = 250;
 
 /** Requests the next loads of a wave; answers the hosts that have orders. Devices that no load can be requested for have failed. */
 export async function requestLoads(
-  records: Records,
+  connection: Connection,
   { record, plan }: RolloutView,
   { wave, count }: { readonly wave: number; readonly count: number },
   now: Date,
 ): Promise<string[]> {
   const { id, module, version, rollbackOf, requestedBy } = record;
-  const waiting = await records.rollouts.waiting(id, wave, Math.min(count, loadsAtOnce));
+  const waiting = await new RolloutRecords(connection).waiting(id, wave, Math.min(count, loadsAtOnce));
   const builds = new Map<string, BuildRecord>();
-  for (const build of await records.builds.findMany(module, [...new Set(waiting.map((device) => device.version))]))
+  for (const build of await new BuildRecords(connection).findMany(module, [...new Set(waiting.map((device) => device.version))]))
     builds.set(build.version, build);
   const full = new Set(
     await devicesWithoutRoom(
-      records,
+      connection,
       waiting.map(({ deviceId }) => deviceId),
       module,
       plan.terms,
@@ -37,24 +39,26 @@ export async function requestLoads(
     return full.has(deviceId) || build === undefined || build.imagePrunedAt !== null ? [] : [{ device: { id: deviceId, hostId }, build }];
   });
   const isTarget = new Set(targets.map(({ device }) => device.id));
-  for (const { deviceId, version: wanted } of waiting.filter((device) => !isTarget.has(device.deviceId))) {
-    const reason = full.has(deviceId)
-      ? withoutRoom(deviceId)
-      : `the image of ${module}@${wanted} is not there any more: push its source again`;
-    await records.rollouts.setFailed(id, deviceId, reason);
-  }
+  const failed = waiting.filter(({ deviceId }) => !isTarget.has(deviceId));
+  const pruned = (wanted: string) => `the image of ${module}@${wanted} is not there any more: push its source again`;
+  await new RolloutRecords(connection).setFailed(
+    id,
+    failed.map(({ deviceId, version: wanted }) => ({ deviceId, reason: full.has(deviceId) ? withoutRoom(deviceId) : pruned(wanted) })),
+  );
   if (targets.length > 0) {
     const isRollback = rollbackOf !== null;
     const facts = { rollout: id, wave, ...(version === null ? {} : { version }) };
     const requester: Requester = { actor: requestedBy, requestId: '' };
     const batch = { targets, module, terms: plan.terms, isRollback, rolloutId: id, facts, requester };
-    const { loads } = await makeLoads(records, batch, now, settleUnreported);
-    await records.rollouts.setLoading(id, loads);
+    const { loads } = await makeLoads(connection, batch, now, settleUnreported);
+    await new RolloutRecords(connection).setLoading(id, loads);
   }
-  if (waiting.length > targets.length) {
-    const detail = { wave, devices: waiting.length - targets.length };
-    await audit(records, service, now, [{ action: 'rollout.devices-failed', object: id, outcome: 'failed', detail }]);
+  if (failed.length > 0) {
+    const detail = { wave, devices: failed.length };
+    await audit(connection, service, now, [{ action: 'rollout.devices-failed', object: id, outcome: 'failed', detail }]);
   }
-  await records.rollouts.change(id, { nextLoadAt: nextLoadAfter(waiting.length, plan.loadsPerMinute, record.nextLoadAt, now) });
+  await new RolloutRecords(connection).change(id, {
+    nextLoadAt: nextLoadAfter(waiting.length, plan.loadsPerMinute, record.nextLoadAt, now),
+  });
   return targets.map(({ device }) => device.hostId);
 }

@@ -2,7 +2,8 @@
 
 import { createHash } from 'node:crypto';
 import { satisfies } from 'semver';
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
+import { DeviceRecords } from '../devices/repository.ts';
 import { checkNotTooMany, type SelectedDevice, selectDevices } from '../devices/selection.ts';
 import { type RolloutSelector, rolloutLimits } from './plan.ts';
 import type { NewRolloutDevice } from './repository.ts';
@@ -17,13 +18,13 @@ export type Member = SelectedDevice & { readonly currentVersion: string | null }
  * @throws {Problem} `invalid-value` where some are not there, or too many are selected.
  */
 export async function selectMembers(
-  records: Records,
+  connection: Connection,
   { module, version }: { readonly module: string; readonly version: string },
   { labels, runningVersion }: RolloutSelector,
   named: readonly string[] | null,
 ): Promise<Member[]> {
-  const selected = named === null ? await selectByLabels(records, labels ?? {}) : await selectDevices(records, { devices: named });
-  const versions = await records.devices.versionsOf(
+  const selected = named === null ? await selectByLabels(connection, labels ?? {}) : await selectDevices(connection, { devices: named });
+  const versions = await new DeviceRecords(connection).versionsOf(
     selected.map(({ id }) => id),
     module,
   );
@@ -34,9 +35,9 @@ export async function selectMembers(
   return matching.toSorted((left, right) => ((places.get(left.id) ?? '') < (places.get(right.id) ?? '') ? -1 : 1));
 }
 
-async function selectByLabels(records: Records, labels: Readonly<Record<string, string>>): Promise<SelectedDevice[]> {
+async function selectByLabels(connection: Connection, labels: Readonly<Record<string, string>>): Promise<SelectedDevice[]> {
   const pointer = Object.keys(labels).length === 0 ? '/runningVersion' : '/labels';
-  const found = await records.devices.select(labels, rolloutLimits.devices + 1);
+  const found = await new DeviceRecords(connection).select(labels, rolloutLimits.devices + 1);
   return checkNotTooMany(found, pointer, rolloutLimits.devices);
 }
 

@@ -1,36 +1,25 @@
 // Rollouts: one build to many devices, with their waves and what has become of each device.
 
-import { z } from 'zod';
 import { readInChunks } from '../database/chunks.ts';
+import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { RolloutDeviceModel, RolloutModel, RolloutWaveModel } from '../database/generated/models.ts';
-import { type Comparison, equalTo, type PageByNumber, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
-import { type MarkedRows, mapReadable, markedRows, withoutMarks } from '../database/readable-rows.ts';
+import { Json } from '../database/json.ts';
+import { RowStatement } from '../database/prepared-statements.ts';
 
 export type RolloutRecord = RolloutModel;
 export type NewRollout = Omit<RolloutModel, 'plan' | 'reason' | 'endedAt' | 'nextLoadAt'> & { readonly plan: Prisma.InputJsonValue };
-/** A rollout that waits for an operator. */
-export type StoppedRollout = Pick<RolloutModel, 'id' | 'module' | 'version' | 'reason'>;
 export type RolloutWaveRecord = RolloutWaveModel;
-/** A device of a rollout without what its programs had done, as lists show it. */
-export type RolloutDeviceRecord = Omit<RolloutDeviceModel, 'baseline'>;
 export type NewRolloutDevice = Pick<
   RolloutDeviceModel,
   'deviceId' | 'position' | 'wave' | 'version' | 'state' | 'reason' | 'previousVersion'
 >;
-export type RolloutFilter = TimeRange & { readonly module?: string | undefined; readonly state?: string | undefined };
-export type RolloutDeviceFilter = { readonly rolloutId: string; readonly wave?: number | undefined; readonly state?: string | undefined };
 
 /** How many devices of a wave are in a state, and the accesses that their loads have interrupted. */
 export type DeviceCount = { readonly wave: number; readonly state: string; readonly devices: number; readonly interrupted: number };
 
 /** What came of a device's load. */
-export type LoadEnding = {
-  readonly loadId: string;
-  readonly state: 'loaded' | 'failed';
-  readonly outcome: string;
-  readonly reason: string | null;
-};
+export type LoadEnding = { readonly loadId: string; readonly outcome: string; readonly reason: string | null };
 /** What is known besides where the device has the new version. */
 export type Arrival = {
   /** Left out where it is as it was thought to be. */
@@ -55,95 +44,116 @@ export type PatchedDevice = Pick<RolloutDeviceModel, 'deviceId' | 'previousVersi
 /** A rollout that has so many of the devices. */
 export type Conflict = { readonly rolloutId: string; readonly devices: number };
 
-const WaitingRows = z.array(z.object({ deviceId: z.string(), hostId: z.string(), version: z.string() }));
-const ConflictRows = z.array(z.object({ rolloutId: z.string(), devices: z.coerce.number() }));
-const PatchedRows = z.array(z.object({ deviceId: z.string(), previousVersion: z.string().nullable() }));
-const CountRows = z.array(
-  z.object({ wave: z.coerce.number(), state: z.string(), devices: z.coerce.number(), interrupted: z.coerce.number() }),
+const insertWave = new RowStatement({ rolloutId: 'text', number: 'integer', state: 'text', startedAt: 'time?' }, (sql, wave) =>
+  sql.insertInto('RolloutWave').values(wave),
+);
+
+const insertDevice = new RowStatement(
+  {
+    rolloutId: 'text',
+    deviceId: 'text',
+    position: 'integer',
+    wave: 'integer',
+    version: 'text',
+    state: 'text',
+    reason: 'text?',
+    previousVersion: 'text?',
+  },
+  (sql, device) => sql.insertInto('RolloutDevice').values(device),
+);
+
+const setDeviceLoading = new RowStatement({ loadId: 'text', rolloutId: 'text', deviceId: 'text' }, (sql, { loadId, rolloutId, deviceId }) =>
+  sql
+    .updateTable('RolloutDevice')
+    .set((device) => ({ state: 'loading', loadId, attempts: device('attempts', '+', 1), outcome: null, reason: null }))
+    .where('rolloutId', '=', rolloutId)
+    .where('deviceId', '=', deviceId),
+);
+
+const settleFailure = new RowStatement({ outcome: 'text', reason: 'text?', loadId: 'text' }, (sql, { loadId, ...ending }) =>
+  sql
+    .updateTable('RolloutDevice')
+    .set({ ...ending, state: 'failed' })
+    .where('loadId', '=', loadId),
+);
+
+const setDeviceFailed = new RowStatement({ reason: 'text', rolloutId: 'text', deviceId: 'text' }, (sql, { reason, rolloutId, deviceId }) =>
+  sql.updateTable('RolloutDevice').set({ state: 'failed', reason }).where('rolloutId', '=', rolloutId).where('deviceId', '=', deviceId),
+);
+
+const setDeviceMeasured = new RowStatement(
+  { measured: 'json', rolloutId: 'text', deviceId: 'text' },
+  (sql, { measured, rolloutId, deviceId }) =>
+    sql.updateTable('RolloutDevice').set({ measured }).where('rolloutId', '=', rolloutId).where('deviceId', '=', deviceId),
 );
 
 export class RolloutRecords {
-  readonly #client: Prisma.TransactionClient;
-  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
-  readonly #readable: Prisma.TransactionClient;
+  readonly #connection: Connection;
 
-  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient) {
-    this.#client = client;
-    this.#readable = readable;
+  constructor(connection: Connection) {
+    this.#connection = connection;
   }
 
-  async create(rollout: NewRollout, waves: readonly Pick<RolloutWaveModel, 'number' | 'state' | 'startedAt'>[]): Promise<void> {
-    await this.#client.rollout.create({ data: rollout });
-    await this.#client.rolloutWave.createMany({ data: waves.map((wave) => ({ rolloutId: rollout.id, ...wave })) });
+  async create(
+    { plan, ...rollout }: NewRollout,
+    waves: readonly Pick<RolloutWaveModel, 'number' | 'state' | 'startedAt'>[],
+  ): Promise<void> {
+    await this.#connection.sql
+      .insertInto('Rollout')
+      .values({ ...rollout, plan: Json.of(plan) })
+      .execute();
+    await this.#connection.each(
+      insertWave,
+      waves.map((wave) => ({ rolloutId: rollout.id, ...wave })),
+    );
   }
 
   /** Adds devices that are not among its devices. */
   async addDevices(rolloutId: string, devices: readonly NewRolloutDevice[]): Promise<void> {
-    await this.#client.rolloutDevice.createMany({ data: devices.map((device) => ({ rolloutId, ...device })) });
+    await this.#connection.each(
+      insertDevice,
+      devices.map((device) => ({ rolloutId, ...device })),
+    );
   }
 
   async find(id: string): Promise<RolloutRecord | null> {
-    return this.#client.rollout.findFirst({ where: { id } });
+    const rollout = await this.#connection.sql.selectFrom('Rollout').selectAll().where('id', '=', id).executeTakeFirst();
+    return rollout ?? null;
   }
 
   /** The rollout that takes another's devices back. */
   async rollbackOf(id: string): Promise<RolloutRecord | null> {
-    return this.#client.rollout.findFirst({ where: { rollbackOf: id } });
-  }
-
-  async list({ from, until, ...filter }: RolloutFilter, page: PageByTime): Promise<MarkedRows<RolloutRecord>> {
-    const requestedAt = (comparison: Comparison<Date>): Prisma.RolloutWhereInput => ({ requestedAt: comparison });
-    const rollouts = await this.#readable.rollout.findMany({
-      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, requestedAt, (id) => ({ id }))] },
-      orderBy: [{ requestedAt: page.order }, { id: page.order }],
-      take: page.limit,
-    });
-    return markedRows(rollouts);
+    const rollback = await this.#connection.sql.selectFrom('Rollout').selectAll().where('rollbackOf', '=', id).executeTakeFirst();
+    return rollback ?? null;
   }
 
   /** Those that have not ended, the oldest first. */
   async openIds(): Promise<string[]> {
-    const open = await this.#client.rollout.findMany({
-      where: { endedAt: null },
-      orderBy: [{ requestedAt: 'asc' }, { id: 'asc' }],
-      select: { id: true },
-    });
+    const open = await this.#connection.sql
+      .selectFrom('Rollout')
+      .select('id')
+      .where('endedAt', 'is', null)
+      .orderBy('requestedAt')
+      .orderBy('id')
+      .execute();
     return open.map(({ id }) => id);
   }
 
-  /** Those that have been paused because a wave failed, the oldest first. */
-  async stoppedByFailure(limit: number): Promise<StoppedRollout[]> {
-    const paused = await this.#client.rollout.findMany({
-      where: { state: 'paused' },
-      orderBy: [{ requestedAt: 'asc' }, { id: 'asc' }],
-      select: { id: true, module: true, version: true, reason: true },
-    });
-    const waves = await readInChunks(
-      paused.map(({ id }) => id),
-      (some) => this.#client.rolloutWave.findMany({ where: { rolloutId: { in: some }, state: 'failed' }, select: { rolloutId: true } }),
-    );
-    const failed = new Set(waves.map(({ rolloutId }) => rolloutId));
-    return paused.filter(({ id }) => failed.has(id)).slice(0, limit);
-  }
-
-  /** How many of those that have not ended are in each state. */
-  async countOpenByState(): Promise<Map<string, number>> {
-    const groups = await this.#client.rollout.groupBy({ by: ['state'], where: { endedAt: null }, _count: { _all: true } });
-    return new Map(groups.map(({ state, _count }) => [state, _count._all]));
-  }
-
   async countOpen(): Promise<number> {
-    return this.#client.rollout.count({ where: { endedAt: null } });
+    const { rollouts } = await this.#connection.sql
+      .selectFrom('Rollout')
+      .select(({ fn }) => fn.countAll<number | bigint>().as('rollouts'))
+      .where('endedAt', 'is', null)
+      .executeTakeFirstOrThrow();
+    return Number(rollouts);
   }
 
-  async change(id: string, data: Partial<Omit<RolloutModel, 'id' | 'plan'>>): Promise<void> {
-    await this.#client.rollout.update({ where: { id }, data });
+  async change(id: string, changes: Partial<Omit<RolloutModel, 'id' | 'plan'>>): Promise<void> {
+    await this.#connection.sql.updateTable('Rollout').set(changes).where('id', '=', id).execute();
   }
 
-  async waves(rolloutIds: readonly string[]): Promise<RolloutWaveRecord[]> {
-    return readInChunks(rolloutIds, (some) =>
-      this.#client.rolloutWave.findMany({ where: { rolloutId: { in: some } }, orderBy: [{ rolloutId: 'asc' }, { number: 'asc' }] }),
-    );
+  async waves(rolloutId: string): Promise<RolloutWaveRecord[]> {
+    return this.#connection.sql.selectFrom('RolloutWave').selectAll().where('rolloutId', '=', rolloutId).orderBy('number').execute();
   }
 
   async changeWave(
@@ -151,108 +161,124 @@ export class RolloutRecords {
     number: number,
     {
       measured,
-      ...data
+      ...changes
     }: Partial<Omit<RolloutWaveModel, 'rolloutId' | 'number' | 'measured'>> & { readonly measured?: Prisma.InputJsonValue },
   ): Promise<void> {
-    await this.#client.rolloutWave.updateMany({
-      where: { rolloutId, number },
-      data: { ...data, ...(measured === undefined ? {} : { measured }) },
-    });
+    await this.#connection.sql
+      .updateTable('RolloutWave')
+      .set({ ...changes, ...(measured === undefined ? {} : { measured: Json.of(measured) }) })
+      .where('rolloutId', '=', rolloutId)
+      .where('number', '=', number)
+      .execute();
   }
 
   /** How many devices of each wave are in each state. */
   async counts(rolloutId: string): Promise<DeviceCount[]> {
-    return CountRows.parse(
-      await this.#client.$queryRaw`
-        SELECT wave, state, COUNT(*) AS devices, COALESCE(SUM(interrupted), 0) AS interrupted
-        FROM "RolloutDevice" WHERE "rolloutId" = ${rolloutId} GROUP BY wave, state`,
-    );
-  }
-
-  async devices(
-    { rolloutId, ...filter }: RolloutDeviceFilter,
-    page: PageByNumber,
-  ): Promise<MarkedRows<RolloutDeviceRecord & { name: string }>> {
-    const beyond = page.after === null ? {} : { position: page.order === 'asc' ? { gt: page.after.number } : { lt: page.after.number } };
-    const found = await this.#readable.rolloutDevice.findMany({
-      where: { rolloutId, ...equalTo(filter), ...beyond },
-      orderBy: { position: page.order },
-      take: page.limit,
-      omit: { baseline: true },
-    });
-    const devices = markedRows(found);
-    const names = await this.#namesOf(withoutMarks(devices).map(({ deviceId }) => deviceId));
-    return mapReadable(devices, (device) => ({ ...device, name: names.get(device.deviceId) ?? '' }));
-  }
-
-  async #namesOf(deviceIds: readonly string[]): Promise<Map<string, string>> {
-    const rows = await readInChunks(deviceIds, (some) =>
-      this.#client.device.findMany({ where: { id: { in: some } }, select: { id: true, name: true } }),
-    );
-    return new Map(rows.map(({ id, name }) => [id, name]));
+    const counts = await this.#connection.sql
+      .selectFrom('RolloutDevice')
+      .select(({ fn }) => [
+        'wave',
+        'state',
+        fn.countAll<number | bigint>().as('devices'),
+        fn.sum<number | bigint | null>('interrupted').as('interrupted'),
+      ])
+      .where('rolloutId', '=', rolloutId)
+      .groupBy(['wave', 'state'])
+      .execute();
+    return counts.map(({ devices, interrupted, ...of }) => ({ ...of, devices: Number(devices), interrupted: Number(interrupted ?? 0) }));
   }
 
   /** The next devices of a wave that wait for their loads. */
   async waiting(rolloutId: string, wave: number, limit: number): Promise<WaitingDevice[]> {
-    return WaitingRows.parse(
-      await this.#client.$queryRaw`
-        SELECT waiting."deviceId", "Device"."hostId", waiting.version
-        FROM "RolloutDevice" AS waiting JOIN "Device" ON "Device".id = waiting."deviceId"
-        WHERE waiting."rolloutId" = ${rolloutId} AND waiting.wave = ${wave} AND waiting.state = 'waiting'
-        ORDER BY waiting.position LIMIT ${limit}`,
-    );
+    return this.#connection.sql
+      .selectFrom('RolloutDevice as waiting')
+      .innerJoin('Device', 'Device.id', 'waiting.deviceId')
+      .select(['waiting.deviceId', 'Device.hostId', 'waiting.version'])
+      .where('waiting.rolloutId', '=', rolloutId)
+      .where('waiting.wave', '=', wave)
+      .where('waiting.state', '=', 'waiting')
+      .orderBy('waiting.position')
+      .limit(limit)
+      .execute();
   }
 
   /** Loads of these devices have been requested. */
   async setLoading(rolloutId: string, loads: readonly { readonly id: string; readonly device: string }[]): Promise<void> {
-    for (const { id, device } of loads)
-      await this.#client.rolloutDevice.updateMany({
-        where: { rolloutId, deviceId: device },
-        data: { state: 'loading', loadId: id, attempts: { increment: 1 }, outcome: null, reason: null },
-      });
+    await this.#connection.each(
+      setDeviceLoading,
+      loads.map(({ id, device }) => ({ loadId: id, rolloutId, deviceId: device })),
+    );
   }
 
-  /** A device's load has ended. */
-  async settle({ loadId, ...ending }: LoadEnding, arrival: Arrival | null): Promise<void> {
-    await this.#client.rolloutDevice.updateMany({ where: { loadId }, data: { ...ending, ...arrival } });
+  /** Loads have ended, and their devices have not got the version. */
+  async settleFailed(endings: readonly LoadEnding[]): Promise<void> {
+    await this.#connection.each(settleFailure, endings);
+  }
+
+  /** A load has ended, and its device has the version. */
+  async settleLoaded({ loadId, ...ending }: LoadEnding, { baseline, ...arrival }: Arrival): Promise<void> {
+    await this.#connection.sql
+      .updateTable('RolloutDevice')
+      .set({ ...ending, ...arrival, state: 'loaded', baseline: Json.of(baseline) })
+      .where('loadId', '=', loadId)
+      .execute();
   }
 
   /** How often the load of a device was tried, of which this is the newest; 0 where it is not. */
   async attemptsOf(loadId: string): Promise<number> {
-    const device = await this.#client.rolloutDevice.findFirst({ where: { loadId }, select: { attempts: true } });
+    const device = await this.#connection.sql
+      .selectFrom('RolloutDevice')
+      .select('attempts')
+      .where('loadId', '=', loadId)
+      .executeTakeFirst();
     return device?.attempts ?? 0;
   }
 
   /** A device has got the version after its rollout was rolled back: that is not at its end yet. */
   async reopenRolledBack(loadId: string): Promise<void> {
-    const devices = await this.#client.rolloutDevice.findMany({ where: { loadId }, select: { rolloutId: true } });
-    await this.#client.rollout.updateMany({
-      where: { id: { in: devices.map(({ rolloutId }) => rolloutId) }, state: 'rolled-back' },
-      data: { state: 'rolling-back', endedAt: null },
-    });
+    const { sql } = this.#connection;
+    const devices = await sql.selectFrom('RolloutDevice').select('rolloutId').where('loadId', '=', loadId).execute();
+    for (const { rolloutId } of devices)
+      await sql
+        .updateTable('Rollout')
+        .set({ state: 'rolling-back', endedAt: null })
+        .where('id', '=', rolloutId)
+        .where('state', '=', 'rolled-back')
+        .execute();
   }
 
-  /** A device has got no load, and waits for none. */
-  async setFailed(rolloutId: string, deviceId: string, reason: string): Promise<void> {
-    await this.#client.rolloutDevice.updateMany({ where: { rolloutId, deviceId }, data: { state: 'failed', reason } });
+  /** Devices have got no loads, and wait for none. */
+  async setFailed(rolloutId: string, devices: readonly { readonly deviceId: string; readonly reason: string }[]): Promise<void> {
+    await this.#connection.each(
+      setDeviceFailed,
+      devices.map((device) => ({ rolloutId, ...device })),
+    );
   }
 
   /** Those that wait do so no more. Answers how many. */
   async skipWaiting(rolloutId: string, reason: string): Promise<number> {
-    const { count } = await this.#client.rolloutDevice.updateMany({
-      where: { rolloutId, state: 'waiting' },
-      data: { state: 'skipped', reason },
-    });
-    return count;
+    const { numUpdatedRows } = await this.#connection.sql
+      .updateTable('RolloutDevice')
+      .set({ state: 'skipped', reason })
+      .where('rolloutId', '=', rolloutId)
+      .where('state', '=', 'waiting')
+      .executeTakeFirst();
+    return Number(numUpdatedRows);
   }
 
   /** Devices whose loads failed wait again. Answers the waves that they are in, and how many there are. */
   async retryFailed(rolloutId: string, waves: readonly number[], attempts: number): Promise<Map<number, number>> {
-    const retried = await this.#client.rolloutDevice.updateManyAndReturn({
-      where: { rolloutId, state: 'failed', wave: { in: [...waves] }, attempts: { lt: attempts } },
-      data: { state: 'waiting' },
-      select: { wave: true },
-    });
+    const retried = await readInChunks(waves, (some) =>
+      this.#connection.sql
+        .updateTable('RolloutDevice')
+        .set({ state: 'waiting' })
+        .where('rolloutId', '=', rolloutId)
+        .where('state', '=', 'failed')
+        .where('wave', 'in', some)
+        .where('attempts', '<', attempts)
+        .returning('wave')
+        .execute(),
+    );
     const counts = new Map<number, number>();
     for (const { wave } of retried) counts.set(wave, (counts.get(wave) ?? 0) + 1);
     return counts;
@@ -260,79 +286,94 @@ export class RolloutRecords {
 
   /** Loads of it that no host has been sent. */
   async queuedLoads(rolloutId: string): Promise<{ id: string; deviceId: string }[]> {
-    const loading = await this.#client.rolloutDevice.findMany({ where: { rolloutId, state: 'loading' }, select: { loadId: true } });
+    const { sql } = this.#connection;
+    const loading = await sql
+      .selectFrom('RolloutDevice')
+      .select('loadId')
+      .where('rolloutId', '=', rolloutId)
+      .where('state', '=', 'loading')
+      .execute();
     return readInChunks(
       loading.flatMap(({ loadId }) => loadId ?? []),
-      (some) => this.#client.load.findMany({ where: { id: { in: some }, state: 'queued' }, select: { id: true, deviceId: true } }),
+      (some) => sql.selectFrom('Load').select(['id', 'deviceId']).where('id', 'in', some).where('state', '=', 'queued').execute(),
     );
   }
 
   /** Devices of it that have the version and are not among another rollout's devices, the first of them. */
   async loadedNotIn(rolloutId: string, otherId: string, limit: number): Promise<PatchedDevice[]> {
-    const rows = await this.#client.$queryRaw`
-      SELECT loaded."deviceId", loaded."previousVersion" FROM "RolloutDevice" AS loaded
-      WHERE loaded."rolloutId" = ${rolloutId} AND loaded.state = 'loaded'
-        AND NOT EXISTS (SELECT 1 FROM "RolloutDevice" AS other WHERE other."rolloutId" = ${otherId} AND other."deviceId" = loaded."deviceId")
-      ORDER BY loaded.position LIMIT ${limit}`;
-    return PatchedRows.parse(rows);
+    return this.#connection.sql
+      .selectFrom('RolloutDevice as loaded')
+      .select(['loaded.deviceId', 'loaded.previousVersion'])
+      .where('loaded.rolloutId', '=', rolloutId)
+      .where('loaded.state', '=', 'loaded')
+      .where(({ not, exists, selectFrom }) => {
+        const other = selectFrom('RolloutDevice as other').select('other.deviceId').where('other.rolloutId', '=', otherId);
+        return not(exists(other.whereRef('other.deviceId', '=', 'loaded.deviceId')));
+      })
+      .orderBy('loaded.position')
+      .limit(limit)
+      .execute();
   }
 
   /** Which of these devices it has. */
   async among(rolloutId: string, deviceIds: readonly string[]): Promise<Set<string>> {
     const rows = await readInChunks(deviceIds, (some) =>
-      this.#client.rolloutDevice.findMany({ where: { rolloutId, deviceId: { in: some } }, select: { deviceId: true } }),
+      this.#connection.sql
+        .selectFrom('RolloutDevice')
+        .select('deviceId')
+        .where('rolloutId', '=', rolloutId)
+        .where('deviceId', 'in', some)
+        .execute(),
     );
     return new Set(rows.map(({ deviceId }) => deviceId));
   }
 
   async lastPosition(rolloutId: string): Promise<number> {
-    const last = await this.#client.rolloutDevice.findFirst({
-      where: { rolloutId },
-      orderBy: { position: 'desc' },
-      select: { position: true },
-    });
+    const last = await this.#connection.sql
+      .selectFrom('RolloutDevice')
+      .select('position')
+      .where('rolloutId', '=', rolloutId)
+      .orderBy('position', 'desc')
+      .limit(1)
+      .executeTakeFirst();
     return last?.position ?? 0;
   }
 
   /** Devices of a wave that have the version: when each last reported. */
   async reportedOf(rolloutId: string, wave: number): Promise<(StateVersion & { deviceId: string })[]> {
-    const loaded = await this.#client.rolloutDevice.findMany({
-      where: { rolloutId, wave, state: 'loaded' },
-      select: { deviceId: true },
-    });
-    const rows = await readInChunks(
-      loaded.map(({ deviceId }) => deviceId),
-      (some) => this.#client.device.findMany({ where: { id: { in: some } }, select: { id: true, stateAt: true, stateSequence: true } }),
-    );
-    return rows.map(({ id, ...version }) => ({ deviceId: id, ...version }));
+    return this.#connection.sql
+      .selectFrom('RolloutDevice as loaded')
+      .innerJoin('Device', 'Device.id', 'loaded.deviceId')
+      .select(['loaded.deviceId', 'Device.stateAt', 'Device.stateSequence'])
+      .where('loaded.rolloutId', '=', rolloutId)
+      .where('loaded.wave', '=', wave)
+      .where('loaded.state', '=', 'loaded')
+      .execute();
   }
 
   /** What some of its devices can be measured by. */
   async measurables(rolloutId: string, deviceIds: readonly string[]): Promise<Measurable[]> {
-    return readInChunks(deviceIds, async (some) => {
-      const baselines = await this.#client.rolloutDevice.findMany({
-        where: { rolloutId, deviceId: { in: some }, state: 'loaded' },
-        select: { deviceId: true, baseline: true },
-      });
-      const states = await this.#client.device.findMany({
-        where: { id: { in: some } },
-        select: { id: true, state: true, stateAt: true, stateSequence: true },
-      });
-      const stateOf = new Map(states.map((state) => [state.id, state]));
-      return baselines.map(({ deviceId, baseline }) => {
-        const reported = stateOf.get(deviceId);
-        const { state = null, stateAt = null, stateSequence = null } = reported ?? {};
-        return { deviceId, baseline, state, stateAt, stateSequence };
-      });
-    });
+    return readInChunks(deviceIds, (some) =>
+      this.#connection.sql
+        .selectFrom('RolloutDevice as loaded')
+        .leftJoin('Device', 'Device.id', 'loaded.deviceId')
+        .select(['loaded.deviceId', 'loaded.baseline', 'Device.state', 'Device.stateAt', 'Device.stateSequence'])
+        .where('loaded.rolloutId', '=', rolloutId)
+        .where('loaded.deviceId', 'in', some)
+        .where('loaded.state', '=', 'loaded')
+        .execute(),
+    );
   }
 
   /** Keeps what was measured of devices when their wave was judged. */
   async setMeasured(
     rolloutId: string,
-    measured: readonly { readonly deviceId: string; readonly measured: Prisma.InputJsonValue }[],
+    devices: readonly { readonly deviceId: string; readonly measured: Prisma.InputJsonValue }[],
   ): Promise<void> {
-    for (const { deviceId, ...data } of measured) await this.#client.rolloutDevice.updateMany({ where: { rolloutId, deviceId }, data });
+    await this.#connection.each(
+      setDeviceMeasured,
+      devices.map(({ deviceId, measured }) => ({ rolloutId, deviceId, measured: Json.of(measured) })),
+    );
   }
 
   /**
@@ -341,14 +382,19 @@ export class RolloutRecords {
    * right: whatever it was, of two rollouts with the same devices only one begins.
    */
   async conflicts({ id, module }: Pick<RolloutModel, 'id' | 'module'>, which: 'earlier' | 'all'): Promise<Conflict[]> {
-    const rows = await this.#client.$queryRaw`
-      SELECT other."rolloutId", COUNT(*) AS devices
-      FROM "Rollout" AS open
-      JOIN "RolloutDevice" AS other ON other."rolloutId" = open.id
-      JOIN "RolloutDevice" AS own ON own."rolloutId" = ${id} AND own."deviceId" = other."deviceId"
-      WHERE open."endedAt" IS NULL AND open.module = ${module} AND open.id <> ${id} AND (${which} = 'all' OR open.id < ${id} OR open.state <> 'pending')
-      GROUP BY other."rolloutId" ORDER BY other."rolloutId"`;
-    return ConflictRows.parse(rows);
+    const conflicts = await this.#connection.sql
+      .selectFrom('Rollout as open')
+      .innerJoin('RolloutDevice as other', 'other.rolloutId', 'open.id')
+      .innerJoin('RolloutDevice as own', (join) => join.onRef('own.deviceId', '=', 'other.deviceId').on('own.rolloutId', '=', id))
+      .select(({ fn }) => ['other.rolloutId', fn.countAll<number | bigint>().as('devices')])
+      .where('open.endedAt', 'is', null)
+      .where('open.module', '=', module)
+      .where('open.id', '<>', id)
+      .$if(which === 'earlier', (query) => query.where((open) => open.or([open('open.id', '<', id), open('open.state', '<>', 'pending')])))
+      .groupBy('other.rolloutId')
+      .orderBy('other.rolloutId')
+      .execute();
+    return conflicts.map(({ rolloutId, devices }) => ({ rolloutId, devices: Number(devices) }));
   }
 
   /**
@@ -359,9 +405,10 @@ export class RolloutRecords {
     { id, module }: { readonly id: string | null; readonly module: string },
     deviceIds: readonly string[],
   ): Promise<Map<string, Set<string>>> {
-    const where = { endedAt: null, module, ...(id === null ? {} : { id: { not: id } }) };
+    const { sql } = this.#connection;
+    const open = await sql.selectFrom('Rollout').select('id').where('endedAt', 'is', null).where('module', '=', module).execute();
     const taken = new Map<string, Set<string>>();
-    for (const other of await this.#client.rollout.findMany({ where, select: { id: true } })) {
+    for (const other of open.filter((rollout) => rollout.id !== id)) {
       const devices = await this.among(other.id, deviceIds);
       if (devices.size > 0) taken.set(other.id, devices);
     }

@@ -1,14 +1,17 @@
 // What a request for a rollout comes to: its build, its devices and their waves, what is in its way, and what its loads would come to.
 
 import { validRange } from 'semver';
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
+import { DeviceRecords } from '../devices/repository.ts';
 import { type Forecast, forecastLoads } from '../loads/forecast.ts';
 import { unknownBuild } from '../loads/loads.ts';
 import type { BuildRecord } from '../modules/repository.ts';
+import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, Problem } from '../problem.ts';
 import { type Member, selectMembers, withoutVersion } from './membership.ts';
 import { type RolloutPlan, wavesOf } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
+import { RolloutRecords } from './repository.ts';
 import { isTimeZone } from './schedule-window.ts';
 
 /** Rollouts in the way that a message names. */
@@ -42,15 +45,18 @@ export type Preview = {
 };
 
 /** @throws {Problem} `invalid-value`. */
-export async function buildOf(records: Records, { module, version }: Pick<RolloutRequest, 'module' | 'version'>): Promise<BuildRecord> {
-  const build = await records.builds.find(module, version);
-  if (build === null) throw await unknownBuild(records, module, version);
+export async function buildOf(
+  connection: Connection,
+  { module, version }: Pick<RolloutRequest, 'module' | 'version'>,
+): Promise<BuildRecord> {
+  const build = await new BuildRecords(connection).find(module, version);
+  if (build === null) throw await unknownBuild(connection, module, version);
   return build;
 }
 
 /** The devices that are to get the build, in their order. @throws {Problem} `invalid-value`, `already-there`. */
-export async function membersOf(records: Records, request: RolloutRequest): Promise<Member[]> {
-  return checkNotThere(await selectedBy(records, request), request);
+export async function membersOf(connection: Connection, request: RolloutRequest): Promise<Member[]> {
+  return checkNotThere(await selectedBy(connection, request), request);
 }
 
 /** Those that have not got the version. @throws {Problem} `already-there` where all have. */
@@ -61,13 +67,13 @@ function checkNotThere(selected: readonly Member[], { version, module, joining }
   return members;
 }
 
-async function selectedBy(records: Records, request: RolloutRequest): Promise<Member[]> {
+async function selectedBy(connection: Connection, request: RolloutRequest): Promise<Member[]> {
   const { selector, window } = request.plan;
   if (selector.runningVersion !== null && validRange(selector.runningVersion) === null)
     throw invalidValue('/runningVersion', `"${selector.runningVersion}" is no range of semantic versions: give one like ">=1.0.0 <2.0.0"`);
   if (window !== null && !isTimeZone(window.timeZone))
     throw invalidValue('/window/timeZone', `there is no time zone "${window.timeZone}": give a name like Europe/Berlin, or UTC`);
-  const selected = await selectMembers(records, request, selector, request.devices);
+  const selected = await selectMembers(connection, request, selector, request.devices);
   if (selected.length === 0 && request.joining === null)
     throw invalidValue(pointerOf(selector), 'no device is selected: list the devices to see their labels and the versions in their memory');
   return selected;
@@ -79,8 +85,8 @@ function pointerOf({ devices, labels }: RolloutPlan['selector']): string {
 }
 
 /** @throws {Problem} `rollout-conflict` where other rollouts that have not ended have some of the rollout's devices. */
-export async function checkNoConflict(records: Records, rollout: Pick<RolloutRecord, 'id' | 'module'>): Promise<void> {
-  const conflicts = await records.rollouts.conflicts(rollout, 'all');
+export async function checkNoConflict(connection: Connection, rollout: Pick<RolloutRecord, 'id' | 'module'>): Promise<void> {
+  const conflicts = await new RolloutRecords(connection).conflicts(rollout, 'all');
   if (conflicts.length === 0) return;
   const named = conflicts.slice(0, namedAtMost).map(({ rolloutId, devices }) => `${rolloutId} has ${devices} of the devices`);
   const others = conflicts.length > namedAtMost ? `, and ${conflicts.length - namedAtMost} more have some` : '';
@@ -91,21 +97,21 @@ export async function checkNoConflict(records: Records, rollout: Pick<RolloutRec
 }
 
 /** @throws {Problem} `invalid-value`, `already-there`. */
-export async function previewOf(records: Records, request: RolloutRequest): Promise<Preview> {
-  const build = await buildOf(records, request);
-  const selected = await selectedBy(records, request);
+export async function previewOf(connection: Connection, request: RolloutRequest): Promise<Preview> {
+  const build = await buildOf(connection, request);
+  const selected = await selectedBy(connection, request);
   const members = checkNotThere(selected, request);
   const numbers = wavesOf(request.plan.waves, members.length);
   const waves = new Map(members.map(({ id }, index) => [id, numbers[index] ?? null]));
-  const forecasts = await forecastLoads(records, build, selected, request.plan.terms);
-  const devices = await records.devices.reachabilityOf(selected.map(({ id }) => id));
+  const forecasts = await forecastLoads(connection, build, selected, request.plan.terms);
+  const devices = await new DeviceRecords(connection).reachabilityOf(selected.map(({ id }) => id));
   const previewed = selected.flatMap(({ id }): PreviewedDevice[] => {
     const device = devices.get(id);
     const forecast = forecasts.get(id);
     if (device === undefined || forecast === undefined) return [];
     return [{ device: id, name: device.name, isReachable: device.isReachable, wave: waves.get(id) ?? null, forecast }];
   });
-  const others = await records.rollouts.takenByOthers({ id: null, module: request.module }, [...waves.keys()]);
+  const others = await new RolloutRecords(connection).takenByOthers({ id: null, module: request.module }, [...waves.keys()]);
   const conflicts = [...others].map(([rollout, taken]) => ({ rollout, devices: taken.size }));
   return { devices: previewed, waves: request.plan.waves.length, conflicts };
 }

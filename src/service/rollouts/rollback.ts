@@ -1,12 +1,14 @@
 // The way back: the devices that have got a rollout's build go back to what they had, by a rollout of its own, which is fed as their loads end.
 
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { audit } from '../audit-entry.ts';
-import type { Records } from '../database/records.ts';
+import { audit } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
+import { DeviceRecords } from '../devices/repository.ts';
 import { type Requester, service } from '../requester.ts';
 import { isOpenToDevices, openEnd } from './joining.ts';
 import type { RolloutPlan, Thresholds } from './plan.ts';
 import type { NewRolloutDevice, PatchedDevice, RolloutRecord } from './repository.ts';
+import { RolloutRecords } from './repository.ts';
 import type { RolloutView } from './standing.ts';
 import { withdraw } from './withdrawal.ts';
 
@@ -25,15 +27,15 @@ const unjudged: Thresholds = {
 
 /** Ends what the rollout would still do, and begins to take its devices back. */
 export async function beginRollback(
-  records: Records,
+  connection: Connection,
   { record, plan, rolledBackBy }: RolloutView,
   reason: string,
   requester: Requester,
   now: Date,
 ): Promise<void> {
   const { id, module } = record;
-  await withdraw(records, id, 'rolled back', requester, now);
-  await records.rollouts.change(id, { state: 'rolling-back', reason, endedAt: null, joinableUntil: null });
+  await withdraw(connection, id, 'rolled back', requester, now);
+  await new RolloutRecords(connection).change(id, { state: 'rolling-back', reason, endedAt: null, joinableUntil: null });
   const back = rolledBackBy ?? newIdentifier('rollout');
   if (rolledBackBy === null) {
     const rollback = {
@@ -48,9 +50,9 @@ export async function beginRollback(
       startedAt: now,
       joinableUntil: openEnd,
     };
-    await records.rollouts.create(rollback, [{ number: 1, state: 'loading', startedAt: now }]);
+    await new RolloutRecords(connection).create(rollback, [{ number: 1, state: 'loading', startedAt: now }]);
   }
-  await audit(records, requester, now, [{ action: 'rollout.rolling-back', object: id, detail: { rollback: back, reason } }]);
+  await audit(connection, requester, now, [{ action: 'rollout.rolling-back', object: id, detail: { rollback: back, reason } }]);
 }
 
 /** What is next of a rollback: devices are taken over, no more come, or it is over; and the rollout that does it. */
@@ -60,10 +62,10 @@ export type TakingBack = { readonly back: RolloutRecord } & (
 );
 
 /** What is next of a rollout that is being rolled back; null where that waits for loads. */
-export async function nextOfRollback(records: Records, { record, tally }: RolloutView, now: Date): Promise<TakingBack | null> {
-  const back = await records.rollouts.rollbackOf(record.id);
+export async function nextOfRollback(connection: Connection, { record, tally }: RolloutView, now: Date): Promise<TakingBack | null> {
+  const back = await new RolloutRecords(connection).rollbackOf(record.id);
   if (back === null) throw new Error(`the rollout ${record.id} is being rolled back, and there is no rollout that does it`);
-  const devices = await records.rollouts.loadedNotIn(record.id, back.id, devicesAtOnce);
+  const devices = await new RolloutRecords(connection).loadedNotIn(record.id, back.id, devicesAtOnce);
   if (devices.length > 0) return { kind: 'take-over', devices, back };
   if (tally.loading > 0) return null;
   if (back.endedAt !== null) return { kind: 'end-rollback', back };
@@ -71,25 +73,30 @@ export async function nextOfRollback(records: Records, { record, tally }: Rollou
 }
 
 /** Has the next devices go back that have got the build; ends when all have, and none can get it any more. */
-export async function takeBack(records: Records, { record }: RolloutView, next: TakingBack, now: Date): Promise<void> {
+export async function takeBack(connection: Connection, { record }: RolloutView, next: TakingBack, now: Date): Promise<void> {
   const { back } = next;
   switch (next.kind) {
     case 'take-over':
-      await addDevices(records, record, back, next.devices);
-      if (back.endedAt !== null) await reopen(records, back);
+      await addDevices(connection, record, back, next.devices);
+      if (back.endedAt !== null) await reopen(connection, back);
       return;
     case 'close-to-devices':
-      await records.rollouts.change(back.id, { joinableUntil: now });
+      await new RolloutRecords(connection).change(back.id, { joinableUntil: now });
       return;
     case 'end-rollback':
-      await records.rollouts.change(record.id, { state: 'rolled-back', endedAt: now });
-      await audit(records, service, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
+      await new RolloutRecords(connection).change(record.id, { state: 'rolled-back', endedAt: now });
+      await audit(connection, service, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
   }
 }
 
-async function addDevices(records: Records, { module, version }: RolloutRecord, back: RolloutRecord, devices: readonly PatchedDevice[]) {
-  const last = await records.rollouts.lastPosition(back.id);
-  const current = await records.devices.versionsOf(
+async function addDevices(
+  connection: Connection,
+  { module, version }: RolloutRecord,
+  back: RolloutRecord,
+  devices: readonly PatchedDevice[],
+) {
+  const last = await new RolloutRecords(connection).lastPosition(back.id);
+  const current = await new DeviceRecords(connection).versionsOf(
     devices.map(({ deviceId }) => deviceId),
     module,
   );
@@ -103,12 +110,12 @@ async function addDevices(records: Records, { module, version }: RolloutRecord, 
       return { ...place, version: previousVersion, state: 'skipped', reason: `it had ${module}@${version} before` };
     return { ...place, version: previousVersion, state: 'waiting', reason: null };
   });
-  await records.rollouts.addDevices(back.id, added);
+  await new RolloutRecords(connection).addDevices(back.id, added);
 }
 
-async function reopen(records: Records, { id }: RolloutRecord): Promise<void> {
-  await records.rollouts.changeWave(id, 1, { state: 'loading', endedAt: null, soakUntil: null });
-  await records.rollouts.change(id, { state: 'running', endedAt: null, joinableUntil: openEnd });
+async function reopen(connection: Connection, { id }: RolloutRecord): Promise<void> {
+  await new RolloutRecords(connection).changeWave(id, 1, { state: 'loading', endedAt: null, soakUntil: null });
+  await new RolloutRecords(connection).change(id, { state: 'running', endedAt: null, joinableUntil: openEnd });
 }
 
 /** All at once, whatever comes of it: what is there is known to be bad. */

@@ -2,13 +2,13 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
+import type { Connection } from '../database/connection.ts';
 import { DamagedItem, isDamage, viewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByNumber, PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
-import type { Records } from '../database/records.ts';
 import type { Repetition } from '../database/repetition.ts';
 import type { Store } from '../database/store.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
@@ -20,7 +20,9 @@ import { type DeviceFigures, withFigures } from './figures.ts';
 import { openEnd } from './joining.ts';
 import { type Member, toWaitingDevice } from './membership.ts';
 import { type RolloutPlan, rolloutLimits, wavesOf } from './plan.ts';
-import type { RolloutDeviceFilter, RolloutFilter, RolloutRecord } from './repository.ts';
+import { type RolloutDeviceFilter, type RolloutFilter, RolloutQueries } from './queries.ts';
+import type { RolloutRecord } from './repository.ts';
+import { RolloutRecords } from './repository.ts';
 import { buildOf, checkNoConflict, membersOf, type Preview, previewOf, type RolloutRequest } from './requests.ts';
 import { RolloutRunner } from './runner.ts';
 import { type RolloutView, viewOf } from './standing.ts';
@@ -75,10 +77,10 @@ export class Rollouts {
    */
   async request(request: RolloutRequest, requester: Requester, answerOf: AnswerOf<RolloutView>): Promise<RolloutView> {
     const { module, version, plan, joining } = request;
-    const view = await this.#uses.store.transaction(async (records) => {
-      checkHasImage(await buildOf(records, request));
-      const members = await membersOf(records, request);
-      if ((await records.rollouts.countOpen()) >= rolloutLimits.open)
+    const view = await this.#uses.store.transaction(async (connection) => {
+      checkHasImage(await buildOf(connection, request));
+      const members = await membersOf(connection, request);
+      if ((await new RolloutRecords(connection).countOpen()) >= rolloutLimits.open)
         throw new Problem('too-many-rollouts', `${rolloutLimits.open} rollouts have not ended, as many as may be: end some first`);
       const now = this.#uses.clock.now();
       const id = newIdentifier('rollout');
@@ -94,12 +96,12 @@ export class Rollouts {
         startedAt: null,
         joinableUntil: joining && (joining.until ?? openEnd),
       };
-      await records.rollouts.create(
+      await new RolloutRecords(connection).create(
         rollout,
         plan.waves.map((_, index) => ({ number: index + 1, state: 'waiting', startedAt: null })),
       );
-      await records.rollouts.addDevices(id, devicesOf(members, plan, version));
-      if (plan.whenBusy === 'refuse') await checkNoConflict(records, rollout);
+      await new RolloutRecords(connection).addDevices(id, devicesOf(members, plan, version));
+      if (plan.whenBusy === 'refuse') await checkNoConflict(connection, rollout);
       const { waves, onFailure, selector } = plan;
       const detail = {
         module,
@@ -109,9 +111,9 @@ export class Rollouts {
         onFailure,
         selector: JSON.stringify(selector).slice(0, 1_000),
       };
-      await audit(records, requester, now, [{ action: 'rollout.requested', object: id, detail }]);
-      const made = await viewOf(records, await found(records, id), now);
-      await keepAnswer(records, requester, answerOf, made);
+      await audit(connection, requester, now, [{ action: 'rollout.requested', object: id, detail }]);
+      const made = await viewOf(connection, await found(connection, id), now);
+      await keepAnswer(connection, requester, answerOf, made);
       return made;
     });
     this.wake();
@@ -120,15 +122,15 @@ export class Rollouts {
 
   /** What a rollout would come to, without doing anything. @throws {Problem} as `request`, but for what is in its way. */
   preview(request: RolloutRequest): Promise<Preview> {
-    return previewOf(this.#uses.store.records, request);
+    return previewOf(this.#uses.store.reading, request);
   }
 
   /** Has an operator's decision carried out. @throws {Problem} `not-found`, and what the decision does. */
   async decide(id: string, decision: Decision, requester: Requester, answerOf: AnswerOf<RolloutView>): Promise<RolloutView> {
-    const made = await this.#uses.store.transaction(async (records) => {
+    const made = await this.#uses.store.transaction(async (connection) => {
       const now = this.#uses.clock.now();
-      const result = await decision(records, await viewOf(records, await found(records, id), now), requester, now);
-      await keepAnswer(records, requester, answerOf, result);
+      const result = await decision(connection, await viewOf(connection, await found(connection, id), now), requester, now);
+      await keepAnswer(connection, requester, answerOf, result);
       return result;
     });
     this.#runner.lookAgain(id);
@@ -138,36 +140,38 @@ export class Rollouts {
 
   /** @throws {Problem} `not-found`. */
   async view(id: string): Promise<RolloutView> {
-    const { records } = this.#uses.store;
-    return viewOf(records, await found(records, id), this.#uses.clock.now());
+    const { reading } = this.#uses.store;
+    return viewOf(reading, await found(reading, id), this.#uses.clock.now());
   }
 
   async list(filter: RolloutFilter, wantedPage: PageByTime): Promise<PageOf<RolloutView | DamagedItem, PageByTime>> {
-    const { records } = this.#uses.store;
+    const { reading, reader } = this.#uses.store;
+    const queries = new RolloutQueries(reader);
     const page = await readMarkedPage(wantedPage, {
-      read: (wanted) => records.rollouts.list(filter, wanted),
+      read: (wanted) => queries.list(filter, wanted),
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       positionOfUnreadable: unreadablePosition.byTime,
     });
     const now = this.#uses.clock.now();
     const items: (RolloutView | DamagedItem)[] = [];
-    for (const record of page.items) items.push(record instanceof DamagedItem ? record : await viewOrMark(records, record, now));
+    for (const record of page.items) items.push(record instanceof DamagedItem ? record : await viewOrMark(reading, record, now));
     return { ...page, items };
   }
 
   /** Its devices in their order, each with what its programs have done. @throws {Problem} `not-found`. */
   async devices(filter: RolloutDeviceFilter, wantedPage: PageByNumber): Promise<PageOf<DeviceFigures | DamagedItem, PageByNumber>> {
-    const { records } = this.#uses.store;
-    const rollout = await found(records, filter.rolloutId);
+    const { reading, reader } = this.#uses.store;
+    const queries = new RolloutQueries(reader);
+    const rollout = await found(reading, filter.rolloutId);
     const page = await readMarkedPage(wantedPage, {
-      read: (wanted) => records.rollouts.devices(filter, wanted),
+      read: (wanted) => queries.devices(filter, wanted),
       positionOf: ({ position }) => ({ number: position }),
       positionOfUnreadable: unreadablePosition.byNumber,
     });
     const items = await viewsOrMarks(
       page.items,
       ({ deviceId }) => deviceId,
-      (some) => withFigures(records, rollout, some),
+      (some) => withFigures(reading, rollout, some),
     );
     return { ...page, items };
   }
@@ -211,17 +215,17 @@ export class Rollouts {
   }
 }
 
-async function viewOrMark(records: Records, record: RolloutRecord, now: Date): Promise<RolloutView | DamagedItem> {
+async function viewOrMark(connection: Connection, record: RolloutRecord, now: Date): Promise<RolloutView | DamagedItem> {
   try {
-    return await viewOf(records, record, now);
+    return await viewOf(connection, record, now);
   } catch (error) {
     if (!isDamage(error)) throw error;
     return new DamagedItem(record.id, error);
   }
 }
 
-async function found(records: Records, id: string) {
-  const record = await records.rollouts.find(id);
+async function found(connection: Connection, id: string) {
+  const record = await new RolloutRecords(connection).find(id);
   if (record === null) throw notFound('rollout', id);
   return record;
 }

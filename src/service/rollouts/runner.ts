@@ -8,6 +8,7 @@ import type { Store } from '../database/store.ts';
 import { carryOut, type Decided, decide, isToBeTaken } from './carrying-out.ts';
 import { findJoining, isOpenToDevices, joinDevices } from './joining.ts';
 import type { RolloutRecord } from './repository.ts';
+import { RolloutRecords } from './repository.ts';
 import type { RolloutView } from './standing.ts';
 import type { WaitingFor } from './steps.ts';
 import { WaveMeasuring } from './wave-measuring.ts';
@@ -59,7 +60,7 @@ export class RolloutRunner {
 
   /** Takes every rollout as far as it goes now. */
   async advance(): Promise<void> {
-    const open = await this.#uses.store.records.rollouts.openIds();
+    const open = await new RolloutRecords(this.#uses.store.reading).openIds();
     for (const id of open) {
       if (!isDue(this.#nextLook, id, 0)) continue;
       try {
@@ -84,7 +85,7 @@ export class RolloutRunner {
   async #advance(id: string): Promise<RolloutView | null> {
     const { store, clock } = this.#uses;
     for (let steps = 0; steps < stepsAtOnce; steps++) {
-      const decided = await decide(store.records, id, clock.now());
+      const decided = await decide(store.reading, id, clock.now());
       if (decided === null) return null;
       if (await this.#renew(decided.view)) continue;
       if (!isToBeTaken(decided.step)) return decided.view;
@@ -108,18 +109,18 @@ export class RolloutRunner {
     const { store, clock } = this.#uses;
     const { id } = view.record;
     if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#keepFigures(view.record, step.wave);
-    await store.transaction(async (records) => {
+    await store.transaction(async (connection) => {
       // Somebody may have paused it meanwhile, or a load have ended.
-      const decided = await decide(records, id, clock.now());
-      if (decided !== null) await carryOut(records, decided.view, decided.step, decided.now);
+      const decided = await decide(connection, id, clock.now());
+      if (decided !== null) await carryOut(connection, decided.view, decided.step, decided.now);
     });
   }
 
   async #join({ record }: RolloutView): Promise<void> {
     const { store, clock } = this.#uses;
     // Others write meanwhile: looking takes long where many devices match, and mostly finds none.
-    if ((await findJoining(store.records, record.id)).length === 0) return;
-    await store.transaction((records) => joinDevices(records, record.id, clock.now()));
+    if ((await findJoining(store.reading, record.id)).length === 0) return;
+    await store.transaction((connection) => joinDevices(connection, record.id, clock.now()));
   }
 
   async #measure(view: RolloutView): Promise<void> {
@@ -129,7 +130,9 @@ export class RolloutRunner {
     const measuredAt = this.#uses.clock.now();
     const { measured } = await this.#measuring.measure(record, wave.number);
     if (isAwaited(view) || !isDeepStrictEqual(measured, wave.results.measured))
-      await this.#uses.store.transaction(({ rollouts }) => rollouts.changeWave(record.id, wave.number, { measured, measuredAt }));
+      await this.#uses.store.transaction((connection) =>
+        new RolloutRecords(connection).changeWave(record.id, wave.number, { measured, measuredAt }),
+      );
     const took = performance.now() - began;
     this.#nextMeasuring.set(record.id, performance.now() + Math.max(measuringInterval, took * measuringShare));
   }
@@ -140,7 +143,9 @@ export class RolloutRunner {
     const { devices } = await this.#measuring.measure(record, wave);
     const figures = [...devices].map(([deviceId, measured]) => ({ deviceId, measured }));
     for (let first = 0; first < figures.length; first += figuresAtOnce)
-      await this.#uses.store.transaction(({ rollouts }) => rollouts.setMeasured(id, figures.slice(first, first + figuresAtOnce)));
+      await this.#uses.store.transaction((connection) =>
+        new RolloutRecords(connection).setMeasured(id, figures.slice(first, first + figuresAtOnce)),
+      );
   }
 
   #forgetAllBut(open: readonly string[]): void {

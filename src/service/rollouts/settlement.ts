@@ -3,11 +3,13 @@
 import type { OrderOf } from '../../protocol/agent.ts';
 import { DeviceState } from '../../protocol/device-state.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
+import { DeviceRecords } from '../devices/repository.ts';
 import { isLoaded } from '../history/stays.ts';
 import type { LoadEnd } from '../loads/repository.ts';
 import { callersOf, nobody } from './callers.ts';
 import { baselineOf } from './measurement.ts';
+import { RolloutRecords } from './repository.ts';
 
 type Reported = {
   readonly result: LoadReport;
@@ -19,14 +21,18 @@ type Reported = {
 };
 
 /** A device has reported what came of its load. One that comes late with the new version has it all the same. */
-export async function settleReported(records: Records, order: OrderOf<'load'>, { result, state, at, isLate }: Reported): Promise<void> {
+export async function settleReported(
+  connection: Connection,
+  order: OrderOf<'load'>,
+  { result, state, at, isLate }: Reported,
+): Promise<void> {
   const { load: loadId, module, version, device } = order;
   const { outcome, reason, interrupted, previous } = result;
   const hasLoaded = isLoaded(result);
   // An earlier load of the same rollout may have brought it after that had expired.
   const isThereAlready = !hasLoaded && previous?.version === version;
   if (!hasLoaded && !isThereAlready) {
-    if (!isLate) await records.rollouts.settle({ loadId, state: 'failed', outcome, reason }, null);
+    if (!isLate) await new RolloutRecords(connection).settleFailed([{ loadId, outcome, reason }]);
     return;
   }
   const previousVersion = previous?.version ?? null;
@@ -34,27 +40,27 @@ export async function settleReported(records: Records, order: OrderOf<'load'>, {
     module,
     version,
     previousVersion,
-    before: await stateBefore(records, device, state),
+    before: await stateBefore(connection, device, state),
   };
-  const baseline = baselineOf(state, swap, state.programs.length === 0 ? nobody : await callersOf(records, device, module));
+  const baseline = baselineOf(state, swap, state.programs.length === 0 ? nobody : await callersOf(connection, device, module));
   const arrival = { interrupted, loadedAt: at, baseline };
   const versionBefore = async () => {
     if (hasLoaded) return { previousVersion };
     // Who had it before the rollout came keeps it when that is rolled back.
-    return (await records.rollouts.attemptsOf(loadId)) > 1 ? {} : { previousVersion: version };
+    return (await new RolloutRecords(connection).attemptsOf(loadId)) > 1 ? {} : { previousVersion: version };
   };
-  await records.rollouts.settle({ loadId, state: 'loaded', outcome, reason }, { ...arrival, ...(await versionBefore()) });
-  if (isLate) await records.rollouts.reopenRolledBack(loadId);
+  await new RolloutRecords(connection).settleLoaded({ loadId, outcome, reason }, { ...arrival, ...(await versionBefore()) });
+  if (isLate) await new RolloutRecords(connection).reopenRolledBack(loadId);
 }
 
 /** Loads of rollouts have ended without their devices: called in the transaction in which they end. */
-export async function settleUnreported(records: Records, loadIds: readonly string[], { outcome, reason }: LoadEnd): Promise<void> {
-  for (const loadId of loadIds) await records.rollouts.settle({ loadId, state: 'failed', outcome, reason }, null);
+export async function settleUnreported(connection: Connection, loadIds: readonly string[], { outcome, reason }: LoadEnd): Promise<void> {
+  await new RolloutRecords(connection).settleFailed(loadIds.map((loadId) => ({ loadId, outcome, reason })));
 }
 
 /** What the device had reported before; nothing of an earlier life, in which its programs had other counts. */
-async function stateBefore(records: Records, device: string, { programs, abiViolations }: DeviceState): Promise<DeviceState | null> {
+async function stateBefore(connection: Connection, device: string, { programs, abiViolations }: DeviceState): Promise<DeviceState | null> {
   if (programs.length === 0 && abiViolations.total === 0) return null;
-  const known = await records.devices.statesOf([device], (state) => DeviceState.safeParse(state).data ?? null);
+  const known = await new DeviceRecords(connection).statesOf([device], (state) => DeviceState.safeParse(state).data ?? null);
   return known.get(device) ?? null;
 }

@@ -1,13 +1,14 @@
 // How a rollout stands, read from the database: what it was asked, its waves, and what has become of their devices.
 
+import type { Connection } from '../database/connection.ts';
 import { RowError } from '../database/damaged-rows.ts';
-import type { Records } from '../database/records.ts';
 import { isOpenToDevices } from './joining.ts';
 import { type Verdict, verdictsOf, type WaveResults } from './judgement.ts';
 import { Measured, nothingMeasured } from './measurement.ts';
 import { allowanceOf } from './pace.ts';
 import { RolloutPlan, type WavePlan } from './plan.ts';
 import type { DeviceCount, RolloutRecord, RolloutWaveRecord } from './repository.ts';
+import { RolloutRecords } from './repository.ts';
 import { isOpen } from './schedule-window.ts';
 import {
   nextStep,
@@ -52,11 +53,11 @@ const noDevices: Tally = { waiting: 0, loading: 0, loaded: 0, failed: 0, skipped
 const isOfTally = (state: string): state is keyof Tally => Object.hasOwn(noDevices, state);
 
 /** Reads everything about a rollout. */
-export async function viewOf(records: Records, record: RolloutRecord, now: Date): Promise<RolloutView> {
+export async function viewOf(connection: Connection, record: RolloutRecord, now: Date): Promise<RolloutView> {
   const plan = RolloutPlan.parse(record.plan);
-  const counts = await records.rollouts.counts(record.id);
-  const waves = (await records.rollouts.waves([record.id])).map((wave) => waveView(wave, plan, counts));
-  const rollback = await records.rollouts.rollbackOf(record.id);
+  const counts = await new RolloutRecords(connection).counts(record.id);
+  const waves = (await new RolloutRecords(connection).waves(record.id)).map((wave) => waveView(wave, plan, counts));
+  const rollback = await new RolloutRecords(connection).rollbackOf(record.id);
   const view = {
     record,
     state: stateOf(record.state),
@@ -66,7 +67,7 @@ export async function viewOf(records: Records, record: RolloutRecord, now: Date)
     tally: tallyOf(counts),
     rolledBackBy: rollback?.id ?? null,
   };
-  const isBlocked = record.state === 'pending' && (await records.rollouts.conflicts(record, 'earlier')).length > 0;
+  const isBlocked = record.state === 'pending' && (await new RolloutRecords(connection).conflicts(record, 'earlier')).length > 0;
   return { ...view, step: nextStep(standingOf(view, isBlocked, now), now) };
 }
 

@@ -6,6 +6,7 @@ import type { Store } from '../database/store.ts';
 import { activityNow } from './figures.ts';
 import { type Activity, type Measured, together } from './measurement.ts';
 import type { RolloutRecord, StateVersion } from './repository.ts';
+import { RolloutRecords } from './repository.ts';
 
 /** Devices whose reports are read in one go, before others get their turn. */
 const devicesAtOnce = 100;
@@ -26,7 +27,7 @@ export class WaveMeasuring {
     { id, module }: Pick<RolloutRecord, 'id' | 'module'>,
     wave: number,
   ): Promise<{ readonly measured: Measured; readonly devices: ReadonlyMap<string, Measured> }> {
-    const { rollouts } = this.#store.records;
+    const rollouts = new RolloutRecords(this.#store.reading);
     const reported = await rollouts.reportedOf(id, wave);
     const before = this.#known.get(nameOf(id, wave));
     const known = new Map<string, Known>();
@@ -37,7 +38,7 @@ export class WaveMeasuring {
     const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !known.has(deviceId));
     for (let first = 0; first < changed.length; first += devicesAtOnce) {
       for (const measurable of await rollouts.measurables(id, changed.slice(first, first + devicesAtOnce))) {
-        const activity = await activityNow(this.#store.records, module, measurable);
+        const activity = await activityNow(this.#store.reading, module, measurable);
         if (activity !== null) known.set(measurable.deviceId, { state: nameOfState(measurable), activity });
       }
       await setImmediate();

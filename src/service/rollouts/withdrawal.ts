@@ -1,20 +1,21 @@
 // What a rollout that is ended early would still have done: devices that wait are left alone, and loads that no host has been sent are cancelled.
 
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
 import { endLoads } from '../loads/endings.ts';
 import type { Requester } from '../requester.ts';
+import { RolloutRecords } from './repository.ts';
 import { settleUnreported } from './settlement.ts';
 
 /** Has it do no more. Answers how many devices waited. */
 export async function withdraw(
-  records: Records,
+  connection: Connection,
   id: string,
   how: 'aborted' | 'rolled back',
   requester: Requester,
   now: Date,
 ): Promise<number> {
-  const skipped = await records.rollouts.skipWaiting(id, `the rollout was ${how} before its turn came`);
+  const skipped = await new RolloutRecords(connection).skipWaiting(id, `the rollout was ${how} before its turn came`);
   const end = { outcome: 'cancelled', reason: `its rollout was ${how}`, completedAt: now };
-  await endLoads(records, await records.rollouts.queuedLoads(id), end, requester, settleUnreported);
+  await endLoads(connection, await new RolloutRecords(connection).queuedLoads(id), end, requester, settleUnreported);
   return skipped;
 }

@@ -1,11 +1,10 @@
 // Signature policies: whose signatures of a build a device demands, or every device that has some labels.
 
 import { z } from 'zod';
-import { Prisma } from '../database/generated/client.ts';
+import type { Connection } from '../database/connection.ts';
 import type { SignaturePolicyModel } from '../database/generated/models.ts';
-import { type Comparison, type PageByTime, timeConditions } from '../database/page.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
-import { Query, type Statements } from '../database/statements.ts';
+import { Json } from '../database/json.ts';
+import { PreparedQuery } from '../database/prepared-statements.ts';
 
 export type SignaturePolicyRecord = Omit<SignaturePolicyModel, 'labels' | 'publisherKeys'> & {
   readonly labels: Readonly<Record<string, string>> | null;
@@ -15,77 +14,55 @@ export type SignaturePolicyRecord = Omit<SignaturePolicyModel, 'labels' | 'publi
 const Labels = z.record(z.string(), z.string()).nullable();
 const PublisherKeys = z.array(z.string());
 
-type Row = Omit<SignaturePolicyModel, 'labels' | 'publisherKeys' | 'createdAt'> & {
-  readonly labels: string | null;
-  readonly publisherKeys: string;
-  readonly createdAt: number;
-};
-
-const policiesOfModules = new Query<Row>(
-  { modules: 'list' },
-  `
-  SELECT "id", "name", "deviceId", "labels", "module", "publisherKeys", "threshold", "createdAt" FROM "SignaturePolicy"
-  WHERE "module" IS NULL OR "module" IN :modules ORDER BY "createdAt", "id"`,
+const policiesOfModules = new PreparedQuery({ modules: 'list' }, (sql, { modules }) =>
+  sql
+    .selectFrom('SignaturePolicy')
+    .selectAll()
+    .where(({ or, eb, ref }) => or([eb('module', 'is', null), modules.includes(ref('module'))]))
+    .orderBy('createdAt')
+    .orderBy('id'),
 );
 
 export class SignaturePolicyRecords {
-  readonly #client: Prisma.TransactionClient;
-  /** Reads rows that do not depend on each other: those that cannot be decoded are left out. */
-  readonly #readable: Prisma.TransactionClient;
-  readonly #statements: Statements;
+  readonly #connection: Connection;
 
-  constructor(client: Prisma.TransactionClient, readable: Prisma.TransactionClient, statements: Statements) {
-    this.#client = client;
-    this.#readable = readable;
-    this.#statements = statements;
+  constructor(connection: Connection) {
+    this.#connection = connection;
   }
 
   async create(policy: SignaturePolicyRecord): Promise<void> {
-    await this.#client.signaturePolicy.create({ data: toRow(policy) });
+    await this.#connection.sql.insertInto('SignaturePolicy').values(toRow(policy)).execute();
   }
 
   async replace({ id, ...policy }: SignaturePolicyRecord): Promise<void> {
-    await this.#client.signaturePolicy.update({ where: { id }, data: toRow(policy) });
+    await this.#connection.sql.updateTable('SignaturePolicy').set(toRow(policy)).where('id', '=', id).execute();
   }
 
   async remove(id: string): Promise<void> {
-    await this.#client.signaturePolicy.delete({ where: { id } });
+    await this.#connection.sql.deleteFrom('SignaturePolicy').where('id', '=', id).execute();
   }
 
   async find(id: string): Promise<SignaturePolicyRecord | null> {
-    const policy = await this.#client.signaturePolicy.findFirst({ where: { id } });
-    return policy && toPolicyRecord(policy);
+    const policy = await this.#connection.sql.selectFrom('SignaturePolicy').selectAll().where('id', '=', id).executeTakeFirst();
+    return policy === undefined ? null : toPolicyRecord(policy);
   }
 
   async findByName(name: string): Promise<SignaturePolicyRecord | null> {
-    const policy = await this.#client.signaturePolicy.findFirst({ where: { name } });
-    return policy && toPolicyRecord(policy);
+    const policy = await this.#connection.sql.selectFrom('SignaturePolicy').selectAll().where('name', '=', name).executeTakeFirst();
+    return policy === undefined ? null : toPolicyRecord(policy);
   }
 
   /** Those that are about builds of one of the modules, the oldest first. */
   async ofModules(modules: readonly string[]): Promise<SignaturePolicyRecord[]> {
-    const policies = await this.#statements.all(policiesOfModules, [JSON.stringify(modules)]);
-    return policies.map(({ labels, publisherKeys, createdAt, ...policy }) => ({
-      ...policy,
-      labels: Labels.parse(JSON.parse(labels ?? 'null')),
-      publisherKeys: PublisherKeys.parse(JSON.parse(publisherKeys)),
-      createdAt: new Date(createdAt),
-    }));
+    return (await this.#connection.all(policiesOfModules, { modules })).map(toPolicyRecord);
   }
 
   async count(): Promise<number> {
-    return this.#client.signaturePolicy.count();
-  }
-
-  /** As they are stored, so that one that violates its schema does not keep the others from being read. */
-  async list(page: PageByTime): Promise<MarkedRows<SignaturePolicyModel>> {
-    const createdAt = (comparison: Comparison<Date>): Prisma.SignaturePolicyWhereInput => ({ createdAt: comparison });
-    const policies = await this.#readable.signaturePolicy.findMany({
-      where: { AND: timeConditions({}, page, createdAt, (id) => ({ id })) },
-      orderBy: [{ createdAt: page.order }, { id: page.order }],
-      take: page.limit,
-    });
-    return markedRows(policies);
+    const { count } = await this.#connection.sql
+      .selectFrom('SignaturePolicy')
+      .select(({ fn }) => fn.countAll<number | bigint>().as('count'))
+      .executeTakeFirstOrThrow();
+    return Number(count);
   }
 }
 
@@ -95,5 +72,5 @@ export function toPolicyRecord({ labels, publisherKeys, ...policy }: SignaturePo
 }
 
 function toRow<Policy extends Omit<SignaturePolicyRecord, 'id'>>({ labels, publisherKeys, ...policy }: Policy) {
-  return { ...policy, labels: labels === null ? Prisma.DbNull : { ...labels }, publisherKeys: [...publisherKeys] };
+  return { ...policy, labels: labels && Json.of(labels), publisherKeys: Json.of(publisherKeys) };
 }

@@ -1,20 +1,23 @@
 // What the signature policies demand of a load on each of its devices.
 
 import type { SignatureDemand } from '../../proof/build-proof.ts';
-import type { Records } from '../database/records.ts';
+import type { Connection } from '../database/connection.ts';
+import { DeviceRecords } from '../devices/repository.ts';
+import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
 import type { SignaturePolicyRecord } from './repository.ts';
+import { SignaturePolicyRecords } from './repository.ts';
 
 /** What is demanded of builds of a module on one device, by its identifier; nothing where no policy is about it. */
 export type DemandsOn = (module: string, device: string) => readonly SignatureDemand[];
 
 /** What devices demand of builds of modules, by their policies, labels and the publisher keys as they are now. */
-export async function demandsOf(records: Records, modules: readonly string[], deviceIds: readonly string[]): Promise<DemandsOn> {
-  const policies = await records.signaturePolicies.ofModules(modules);
+export async function demandsOf(connection: Connection, modules: readonly string[], deviceIds: readonly string[]): Promise<DemandsOn> {
+  const policies = await new SignaturePolicyRecords(connection).ofModules(modules);
   if (policies.length === 0) return () => [];
   const named = new Set(policies.flatMap(({ publisherKeys }) => publisherKeys));
-  const keys = new Map((await records.publisherKeys.findMany([...named])).map((key) => [key.id, key]));
+  const keys = new Map((await new PublisherKeyRecords(connection).findMany([...named])).map((key) => [key.id, key]));
   const byLabels = policies.some(({ labels }) => labels !== null);
-  const labels = byLabels ? await records.devices.labelsOf(deviceIds) : new Map<string, Record<string, string>>();
+  const labels = byLabels ? await new DeviceRecords(connection).labelsOf(deviceIds) : new Map<string, Record<string, string>>();
   const demands = policies.map((policy) => {
     // Of a key that was revoked no signature counts: then more of the others are needed, or the demand cannot be met.
     const usable = policy.publisherKeys.flatMap((id) => keys.get(id) ?? []).filter(({ revokedAt }) => revokedAt === null);

@@ -2,17 +2,20 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { type AuditEntry, audit } from '../audit-entry.ts';
+import { type AuditEntry, audit } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
-import type { Records } from '../database/records.ts';
 import type { Store } from '../database/store.ts';
+import { DeviceRecords } from '../devices/repository.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
+import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
 import type { Requester } from '../requester.ts';
-import { type SignaturePolicyRecord, toPolicyRecord } from './repository.ts';
+import { SignaturePolicyQueries } from './queries.ts';
+import { type SignaturePolicyRecord, SignaturePolicyRecords, toPolicyRecord } from './repository.ts';
 
 /** Each load's order names all that its device is under. */
 const policyLimit = 100;
@@ -45,29 +48,29 @@ export class SignaturePolicies {
     requester: Requester,
     answerOf: AnswerOf<SignaturePolicyRecord>,
   ): Promise<SignaturePolicyRecord> {
-    return this.#store.transaction(async (records) => {
-      if ((await records.signaturePolicies.count()) >= policyLimit)
+    return this.#store.transaction(async (connection) => {
+      if ((await new SignaturePolicyRecords(connection).count()) >= policyLimit)
         throw new Problem('too-many-policies', `there are ${policyLimit} signature policies, as many as may be: remove one first`);
       const policy: SignaturePolicyRecord = {
         id: newIdentifier('signature policy'),
         createdAt: new Date(),
-        ...(await checked(records, request, null)),
+        ...(await checked(connection, request, null)),
       };
-      await records.signaturePolicies.create(policy);
-      await audit(records, requester, policy.createdAt, [entry('created', policy.id, factsOf(policy))]);
-      await keepAnswer(records, requester, answerOf, policy);
+      await new SignaturePolicyRecords(connection).create(policy);
+      await audit(connection, requester, policy.createdAt, [entry('created', policy.id, factsOf(policy))]);
+      await keepAnswer(connection, requester, answerOf, policy);
       return policy;
     });
   }
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<SignaturePolicyRecord> {
-    return findPolicy(this.#store.records, id);
+    return findPolicy(this.#store.reading, id);
   }
 
   async list(page: PageByTime): Promise<PageOf<SignaturePolicyRecord | DamagedItem, PageByTime>> {
     const found = await readMarkedPage(page, {
-      read: (wanted) => this.#store.records.signaturePolicies.list(wanted),
+      read: (wanted) => new SignaturePolicyQueries(this.#store.reader).list(wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       positionOfUnreadable: unreadablePosition.byTime,
     });
@@ -83,23 +86,23 @@ export class SignaturePolicies {
    * @throws {Problem} `not-found`, `changed-since`, `invalid-value`, `name-taken`.
    */
   async replace(id: string, request: SignaturePolicyRequest, isExpected: IsExpected, requester: Requester): Promise<SignaturePolicyRecord> {
-    return this.#store.transaction(async (records) => {
-      const current = await findExpected(records, id, isExpected);
-      const policy = { ...current, ...(await checked(records, request, id)) };
+    return this.#store.transaction(async (connection) => {
+      const current = await findExpected(connection, id, isExpected);
+      const policy = { ...current, ...(await checked(connection, request, id)) };
       const [before, after] = [factsOf(current), factsOf(policy)];
       if (isDeepStrictEqual(before, after)) return current;
-      await records.signaturePolicies.replace(policy);
-      await audit(records, requester, new Date(), [entry('replaced', id, { before, after })]);
+      await new SignaturePolicyRecords(connection).replace(policy);
+      await audit(connection, requester, new Date(), [entry('replaced', id, { before, after })]);
       return policy;
     });
   }
 
   /** Nothing is demanded by it any more. @throws {Problem} `not-found`, `changed-since`. */
   async remove(id: string, isExpected: IsExpected, requester: Requester): Promise<void> {
-    await this.#store.transaction(async (records) => {
-      const current = await findExpected(records, id, isExpected);
-      await records.signaturePolicies.remove(id);
-      await audit(records, requester, new Date(), [entry('removed', id, factsOf(current))]);
+    await this.#store.transaction(async (connection) => {
+      const current = await findExpected(connection, id, isExpected);
+      await new SignaturePolicyRecords(connection).remove(id);
+      await audit(connection, requester, new Date(), [entry('removed', id, factsOf(current))]);
     });
   }
 }
@@ -126,30 +129,30 @@ function labelsText(labels: Readonly<Record<string, string>>): string {
   return texts.toSorted().join(',');
 }
 
-async function findPolicy(records: Records, id: string): Promise<SignaturePolicyRecord> {
-  const policy = await records.signaturePolicies.find(id);
+async function findPolicy(connection: Connection, id: string): Promise<SignaturePolicyRecord> {
+  const policy = await new SignaturePolicyRecords(connection).find(id);
   if (policy === null) throw notFound('signature policy', id);
   return policy;
 }
 
-async function findExpected(records: Records, id: string, isExpected: IsExpected): Promise<SignaturePolicyRecord> {
-  const policy = await findPolicy(records, id);
+async function findExpected(connection: Connection, id: string, isExpected: IsExpected): Promise<SignaturePolicyRecord> {
+  const policy = await findPolicy(connection, id);
   if (isExpected(policy)) return policy;
   throw new Problem('changed-since', `the signature policy ${policy.name} has changed since it was read: read it again, and decide anew`);
 }
 
 /** @param id Of the policy that is to say so; null where it is a new one. */
 async function checked(
-  records: Records,
+  connection: Connection,
   { name, scope, module, publisherKeys, threshold }: SignaturePolicyRequest,
   id: string | null,
 ): Promise<Omit<SignaturePolicyRecord, 'id' | 'createdAt'>> {
-  const taken = await records.signaturePolicies.findByName(name);
+  const taken = await new SignaturePolicyRecords(connection).findByName(name);
   if (taken !== null && taken.id !== id)
     throw new Problem('name-taken', `the signature policy ${taken.id} has the name "${name}": choose another`);
-  if ('device' in scope && (await records.devices.find(scope.device)) === null)
+  if ('device' in scope && (await new DeviceRecords(connection).find(scope.device)) === null)
     throw invalidValue('/device', `there is no device ${scope.device}`);
-  const keys = new Map((await records.publisherKeys.findMany(publisherKeys)).map((key) => [key.id, key]));
+  const keys = new Map((await new PublisherKeyRecords(connection).findMany(publisherKeys)).map((key) => [key.id, key]));
   for (const [index, one] of publisherKeys.entries()) {
     const key = keys.get(one);
     if (key === undefined) throw invalidValue(`/publisherKeys/${index}`, `there is no publisher key ${one}`);

@@ -4,17 +4,19 @@ import { newPrivateKey, type PublicKey, publicPartOf, signWith } from '../../pro
 import { endorse, trustedThrough } from '../../proof/endorsement.ts';
 import { type Envelope, readEnvelope, sealedBy } from '../../proof/envelope.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
-import { audit } from '../audit-entry.ts';
+import { audit } from '../audit-events/entry.ts';
+import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
-import type { Records } from '../database/records.ts';
 import type { Store } from '../database/store.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { notFound, Problem } from '../problem.ts';
 import { type Requester, service } from '../requester.ts';
+import { SigningKeyQueries } from './queries.ts';
 import type { SigningKeyRecord } from './repository.ts';
+import { SigningKeyRecords } from './repository.ts';
 
 /** Where the private parts are kept, which the database never has: whoever changes it cannot sign what they made of it. */
 export type PrivateKeys = {
@@ -28,8 +30,8 @@ export type SigningKeySettings = {
   readonly privateKeys: PrivateKeys;
   /** Whether the operator says that the private part of the key is lost. */
   readonly isLost: boolean;
-  /** Called before the first key is made in a database that has neither signing keys nor API keys; where it throws, none is made. */
-  readonly beforeCreation?: () => void;
+  /** Called in the transaction that keeps a key where there was none, or another. */
+  readonly beforeFirst?: (connection: Connection) => Promise<void>;
 };
 
 /** Keys that there ever were. */
@@ -64,18 +66,19 @@ export class SigningKeys {
    * @param settings With `isLost`, another is made where the private part of that one is gone; nobody vouches for it.
    * @throws {SigningKeyError} where it is gone, and not said to be lost.
    */
-  static async open(store: Store, { privateKeys, isLost, beforeCreation = () => {} }: SigningKeySettings): Promise<SigningKeys> {
-    const current = await store.records.signingKeys.current();
+  static async open(store: Store, { privateKeys, isLost, beforeFirst = async () => {} }: SigningKeySettings): Promise<SigningKeys> {
+    const current = await new SigningKeyRecords(store.reading).current();
     const privateKey = current === null ? null : privateKeys.read(current.active.id);
     if (current === null || (privateKey === null && isLost)) {
       const made = newKey();
       // Of a key that is lost there is but the database's word.
       const predecessor = current === null ? null : { keyId: current.active.keyId, pem: current.active.publicKey };
-      const isStillSo = async ({ signingKeys }: Records) => (await signingKeys.current())?.active.id === current?.active.id;
-      const isMade = await keepNewKey(store, privateKeys, made, async (records) => {
-        if (!(await isStillSo(records))) throw new AnotherKeyMade();
+      const isStillSo = async (connection: Connection) =>
+        (await new SigningKeyRecords(connection).current())?.active.id === current?.active.id;
+      const isMade = await keepNewKey(store, privateKeys, made, async (connection) => {
+        if (!(await isStillSo(connection))) throw new AnotherKeyMade();
         // In the transaction: replicas that start together see each other's private keys, but only once the database has the first key.
-        if (!(await hasKeys(records))) beforeCreation();
+        await beforeFirst(connection);
         return { predecessor, vouching: null, requester: service };
       }).then(
         () => true,
@@ -97,8 +100,8 @@ export class SigningKeys {
    * Takes up the key by which another replica of the service may have replaced this one's; to be called in a transaction before anything is signed there.
    * @throws {SigningKeyError} where its private part is another key's.
    */
-  async renew({ signingKeys }: Records): Promise<void> {
-    const current = await signingKeys.current();
+  async renew(connection: Connection): Promise<void> {
+    const current = await new SigningKeyRecords(connection).current();
     if (current === null || current.active.id === this.#active.id) return;
     // A key in the database without a private part is whoever's who can write to it.
     const privateKey = this.#privateKeys.read(current.active.id);
@@ -126,10 +129,10 @@ export class SigningKeys {
     const made = newKey();
     let replaced = this.#active;
     try {
-      const record = await keepNewKey(this.#store, this.#privateKeys, made, async (records) => {
-        if ((await records.signingKeys.count()) >= keyLimit)
+      const record = await keepNewKey(this.#store, this.#privateKeys, made, async (connection) => {
+        if ((await new SigningKeyRecords(connection).count()) >= keyLimit)
           throw new Problem('too-many-keys', `there were ${keyLimit} signing keys, as many as may be`);
-        await this.renew(records);
+        await this.renew(connection);
         replaced = this.#active;
         // Nothing is signed by the old key after the event that tells of the new one.
         this.#active = made;
@@ -145,7 +148,7 @@ export class SigningKeys {
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<SigningKeyRecord> {
-    const key = await this.#store.records.signingKeys.find(id);
+    const key = await new SigningKeyRecords(this.#store.reading).find(id);
     if (key === null) throw notFound('signing key', id);
     return key;
   }
@@ -153,10 +156,10 @@ export class SigningKeys {
   /**
    * The keys that the service signs or has signed with, the oldest first: the one whose private part it has, and those for which that vouches,
    * each for the one before it. Others in the database are whoever's who can write to it.
-   * @param records Of a transaction, so that no other key takes the place of that one meanwhile.
+   * @param connection Of a transaction, so that no other key takes the place of that one meanwhile.
    */
-  async vouchedFor(records: Records): Promise<SigningKeyRecord[]> {
-    const keys = await records.signingKeys.all();
+  async vouchedFor(connection: Connection): Promise<SigningKeyRecord[]> {
+    const keys = await new SigningKeyRecords(connection).all();
     const vouching = keys.toReversed().flatMap(({ predecessor }) => (predecessor === null ? [] : (readEnvelope(predecessor) ?? [])));
     const trusted = new Map(trustedThrough([this.#active], vouching).map((key) => [key.keyId, key]));
     return keys.flatMap((key) => {
@@ -167,7 +170,7 @@ export class SigningKeys {
 
   list(page: PageByTime): Promise<PageOf<SigningKeyRecord | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
-      read: (wanted) => this.#store.records.signingKeys.list(wanted),
+      read: (wanted) => new SigningKeyQueries(this.#store.reader).list(wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       positionOfUnreadable: unreadablePosition.byTime,
     });
@@ -183,29 +186,24 @@ type Introduction = {
   readonly answerOf?: AnswerOf<SigningKeyRecord>;
 };
 
-/** Whether a database has signing keys or API keys; without them it is new, or has lost what was in it. */
-export async function hasKeys({ signingKeys, keys }: Records): Promise<boolean> {
-  return (await signingKeys.count()) > 0 || (await keys.count({})) > 0;
-}
-
 /** Keeps the private part before anybody knows of the key, and takes it away again where that fails. */
 async function keepNewKey(
   store: Store,
   privateKeys: PrivateKeys,
   { id, keyId, pem, privateKey }: ActiveKey,
-  introduce: (records: Store['records']) => Promise<Introduction>,
+  introduce: (connection: Connection) => Promise<Introduction>,
 ): Promise<SigningKeyRecord> {
   let isWritten = false;
   try {
-    return await store.transaction(async (records) => {
-      const { predecessor, vouching, requester, answerOf } = await introduce(records);
+    return await store.transaction(async (connection) => {
+      const { predecessor, vouching, requester, answerOf } = await introduce(connection);
       privateKeys.write(id, privateKey);
       isWritten = true;
       const createdAt = new Date();
       const endorsement = vouching === null ? null : endorse(vouching.privateKey, { keyId, pem }, createdAt);
-      await records.signingKeys.retireAll(createdAt);
+      await new SigningKeyRecords(connection).retireAll(createdAt);
       const forPredecessor = predecessor && JSON.stringify(endorse(privateKey, predecessor, createdAt));
-      const record = await records.signingKeys.create({
+      const record = await new SigningKeyRecords(connection).create({
         id,
         keyId,
         publicKey: pem,
@@ -215,10 +213,10 @@ async function keepNewKey(
       });
       const [signature] = endorsement?.signatures ?? [];
       const vouched = endorsement === null || signature === undefined ? null : { payload: endorsement.payload, ...signature };
-      await audit(records, requester, createdAt, [
+      await audit(connection, requester, createdAt, [
         { action: 'signing-key.created', object: id, detail: { keyId, publicKey: pem, endorsement: vouched } },
       ]);
-      if (answerOf !== undefined) await keepAnswer(records, requester, answerOf, record);
+      if (answerOf !== undefined) await keepAnswer(connection, requester, answerOf, record);
       return record;
     });
   } catch (error) {

@@ -6,11 +6,13 @@ import { z } from 'zod';
 import { type Verification, verifyExport } from '../../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
 import { provesConsistency, provesInclusion, readHash } from '../../../src/proof/merkle-tree.ts';
+import { AuditQueries } from '../../../src/service/audit/queries.ts';
 import { hashOfRecord } from '../../../src/service/database/audit-chain.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { kind, openSql, type Sql, timeInSql } from '../../databases.ts';
 import { Bench, bearer, itemsOf } from '../fixture.ts';
+import { inTransaction, Records } from '../records.ts';
 
 const bench = new Bench();
 let store: Store;
@@ -35,7 +37,7 @@ afterAll(async () => {
 /** Tells of so many things that somebody did. */
 async function append(count: number): Promise<void> {
   const at = new Date();
-  await store.transaction((records) =>
+  await inTransaction(store, (records) =>
     records.audit.append(
       Array.from({ length: count }, (_, index) => ({
         at,
@@ -72,7 +74,7 @@ async function verify(checkpoints: readonly string[], lines?: readonly string[],
   return verifyExport(iterate(lines ?? (await exported())), { checkpoints, keys: [readPublicKey(pinned)], isPartial });
 }
 
-const newestNumber = async () => (await store.records.audit.head()).number;
+const newestNumber = async () => (await new Records(store.reading).audit.head()).number;
 
 test('a trail that nobody has changed is whole, and is what its checkpoints say', async () => {
   const early = await checkpoint();
@@ -98,7 +100,7 @@ test('what many do at once is one chain', async () => {
 });
 
 test('half a surrogate pair in a text does not make a trail seem changed', async () => {
-  await store.transaction((records) =>
+  await inTransaction(store, (records) =>
     records.audit.append([
       {
         at: new Date(),
@@ -255,7 +257,7 @@ test('the last event is missed when it is dropped, also before a checkpoint has 
 async function forge(number: number): Promise<void> {
   await sql.run(`UPDATE "AuditEvent" SET "object" = 'dev_forged' WHERE "number" = ?`, number);
   let previous = await hashBefore(number);
-  for (const event of withoutMarks(await store.records.audit.after(number - 1, 10_000))) {
+  for (const event of withoutMarks(await new AuditQueries(store.reader).after(number - 1, 10_000))) {
     const hash = hashOfRecord({ ...event, previous });
     await sql.run('UPDATE "AuditEvent" SET "previous" = ?, "hash" = ? WHERE "number" = ?', previous, hash, event.number);
     previous = hash;

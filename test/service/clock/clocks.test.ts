@@ -13,6 +13,7 @@ import { Installation } from '../../../src/service/installation.ts';
 import { kind, newDatabase } from '../../databases.ts';
 import { usualSettings } from '../../usual-settings.ts';
 import { until } from '../fixture.ts';
+import { Records } from '../records.ts';
 import { usualTerms } from '../usual-terms.ts';
 
 const requester = { actor: 'test', requestId: 'req_test' };
@@ -277,7 +278,7 @@ test('a clock that is ahead makes no event and no image old', async () => {
   };
   installation = await Installation.open(database, settings());
   const store = await Store.open(database);
-  const retentionTime = async () => (await store.records.retentionTime.now()).getTime();
+  const retentionTime = async () => (await new Records(store.reading).retentionTime.now()).getTime();
   // Each turn of the retention puts that time on disk before it removes anything.
   for (let turn = 0; turn < 3; turn += 1) {
     const before = await retentionTime();

@@ -5,10 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { AuditQueries } from '../../../src/service/audit/queries.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import type { RolloutRecord } from '../../../src/service/rollouts/repository.ts';
 import { newDatabase } from '../../databases.ts';
+import { inTransaction, Records } from '../records.ts';
 import { event } from './events.ts';
 
 let folder: string;
@@ -24,11 +26,11 @@ afterEach(async () => {
 
 const year = 365 * 24 * 3_600_000;
 const now = Date.UTC(2026, 10, 28);
-const timesOf = async () => withoutMarks(await store.records.audit.after(0, 10_000)).map(({ at }) => at.getTime() - now);
+const timesOf = async () => withoutMarks(await new AuditQueries(store.reader).after(0, 10_000)).map(({ at }) => at.getTime() - now);
 
 test('an event that waited for its transaction is not before those that came meanwhile, and one of a clock set right is', async () => {
   for (const after of [0, 500, -30_000, 10 * year, 10 * year - 30_000, 1_000, -60_002, 2_000])
-    await store.transaction(({ audit }) => audit.append([{ ...event('a'), at: new Date(now + after) }]));
+    await inTransaction(store, ({ audit }) => audit.append([{ ...event('a'), at: new Date(now + after) }]));
   expect(await timesOf()).toEqual([0, 500, 500, 10 * year, 10 * year, 1_000, -60_002, 2_000]);
 });
 
@@ -36,12 +38,14 @@ test('whatever times events have, no event is old that is not, nor one after it'
   const days = fc.integer({ min: -4_000, max: 4_000 });
   await fc.assert(
     fc.asyncProperty(fc.array(days, { minLength: 1, maxLength: 8 }), days, async (times, moment) => {
-      const { number: before } = await store.records.audit.head();
-      await store.transaction(({ audit }) => audit.append(times.map((day) => ({ ...event('a'), at: new Date(now + day * 86_400_000) }))));
-      const events = withoutMarks(await store.records.audit.after(0, 10_000));
+      const { number: before } = await new Records(store.reading).audit.head();
+      await inTransaction(store, ({ audit }) =>
+        audit.append(times.map((day) => ({ ...event('a'), at: new Date(now + day * 86_400_000) }))),
+      );
+      const events = withoutMarks(await new AuditQueries(store.reader).after(0, 10_000));
       expect(events).toHaveLength(before + times.length);
       const cut = new Date(now + moment * 86_400_000);
-      const last = await store.records.audit.lastOld(0, cut);
+      const last = await new AuditQueries(store.reader).lastOld({ number: events.length, prunedThrough: 0 }, cut);
       expect(events.filter(({ number }) => number <= last).every(({ at }) => at < cut)).toBe(true);
       const next = events.find(({ number }) => number === last + 1);
       if (next !== undefined) expect(next.at.getTime()).toBeGreaterThanOrEqual(cut.getTime());
@@ -65,17 +69,17 @@ test('of two rollouts with the same devices one waits for the other, though a cl
   });
   const device = { deviceId: 'dev', position: 1, wave: 1, version: '1.0.0', state: 'waiting', reason: null, previousVersion: null };
   const [earlier, later] = ['rol_b', 'rol_a'];
-  await store.transaction(async ({ rollouts }) => {
+  await inTransaction(store, async ({ rollouts }) => {
     await rollouts.create(rollout(earlier, 'running'), []);
     await rollouts.create(rollout(later, 'pending'), []);
     for (const id of [earlier, later]) await rollouts.addDevices(id, [device]);
   });
   const waitsFor = async (id: string) => {
-    const record: RolloutRecord | null = await store.records.rollouts.find(id);
+    const record: RolloutRecord | null = await new Records(store.reading).rollouts.find(id);
     if (record === null) throw new Error('no rollout');
-    return (await store.records.rollouts.conflicts(record, 'earlier')).map(({ rolloutId }) => rolloutId);
+    return (await new Records(store.reading).rollouts.conflicts(record, 'earlier')).map(({ rolloutId }) => rolloutId);
   };
   expect(await waitsFor(later)).toEqual([earlier]);
-  await store.transaction(({ rollouts }) => rollouts.change(earlier, { state: 'completed', endedAt: new Date(now) }));
+  await inTransaction(store, ({ rollouts }) => rollouts.change(earlier, { state: 'completed', endedAt: new Date(now) }));
   expect(await waitsFor(later)).toEqual([]);
 });

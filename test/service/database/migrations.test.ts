@@ -9,7 +9,8 @@ import { applyMigrations as applyToPostgresql, postgresqlMigrations } from '../.
 import { applyMigrations as applyToSqlite, sqliteMigrations } from '../../../src/service/database/sqlite/migrations.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { kind, newEmptyDatabase, runSql } from '../../databases.ts';
-import { event, firstPage } from './events.ts';
+import { inTransaction } from '../records.ts';
+import { event, eventsIn } from './events.ts';
 
 const migrations = kind === 'sqlite' ? sqliteMigrations() : postgresqlMigrations();
 
@@ -38,11 +39,11 @@ test('they are applied once and recorded as Prisma records them', async () => {
 });
 
 test('a database that is opened has them, and what was written stays when it is opened again', async () => {
-  const stores = [await Store.open(database), await Store.open(database)];
-  for (const store of stores) expect((await store.health()).migrationFaults).toEqual([]);
-  await stores[0]?.transaction((records) => records.audit.append([event('a')]));
-  expect(await stores[1]?.records.audit.list({}, firstPage)).toMatchObject([{ object: 'a' }]);
-  for (const store of stores) await store.close();
+  const [first, second] = [await Store.open(database), await Store.open(database)];
+  for (const store of [first, second]) expect((await store.health()).migrationFaults).toEqual([]);
+  await inTransaction(first, (records) => records.audit.append([event('a')]));
+  expect(await eventsIn(second)).toMatchObject([{ object: 'a' }]);
+  for (const store of [first, second]) await store.close();
 });
 
 test('one that fails leaves the database as it was', async () => {

@@ -4,10 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
-import { Store, TooManyTransactions, type TransactionEnd, transactionLimits } from '../../../src/service/database/store.ts';
+import { Store } from '../../../src/service/database/store.ts';
+import { TooManyTransactions, type TransactionEnd, transactionLimits } from '../../../src/service/database/transactions.ts';
 import { kind, newDatabase, openSql, type Sql } from '../../databases.ts';
-import { at, event, firstPage, holdUp } from './events.ts';
+import { inTransaction, Records } from '../records.ts';
+import { at, event, eventsIn, holdUp } from './events.ts';
 
 let folder: string;
 let database: string;
@@ -22,13 +23,13 @@ const countFrom = async (outside: Sql) => (await outside.run('SELECT count(*) AS
 
 test('a transaction that fails leaves nothing', async () => {
   const store = await Store.open(database);
-  const failing = store.transaction(async (records) => {
+  const failing = inTransaction(store, async (records) => {
     await records.audit.append([event('a')]);
     throw new Error('halfway');
   });
   await expect(failing).rejects.toThrow('halfway');
-  await store.transaction((records) => records.audit.append([event('b')]));
-  const kept = withoutMarks(await store.records.audit.list({}, firstPage));
+  await inTransaction(store, (records) => records.audit.append([event('b')]));
+  const kept = await eventsIn(store);
   expect(kept.map(({ object }) => object)).toEqual(['b']);
   await store.close();
 });
@@ -37,14 +38,14 @@ test('what is read outside a transaction is never what it may yet take back', as
   const store = await Store.open(database);
   const wrote = Promise.withResolvers<void>();
   const read = Promise.withResolvers<void>();
-  const failing = store.transaction(async (records) => {
+  const failing = inTransaction(store, async (records) => {
     await records.audit.append([event('a')]);
     wrote.resolve();
     await read.promise;
     throw new Error('halfway');
   });
   await wrote.promise;
-  const seen = withoutMarks(await store.records.audit.list({}, firstPage));
+  const seen = await eventsIn(store);
   read.resolve();
   await expect(failing).rejects.toThrow('halfway');
   expect(seen).toEqual([]);
@@ -55,36 +56,38 @@ test('what was kept while another transaction fails is kept, and nothing is writ
   const store = await Store.open(database);
   const begun = Promise.withResolvers<void>();
   const end = Promise.withResolvers<void>();
-  const failing = store.transaction(async (records) => {
+  const failing = inTransaction(store, async (records) => {
     await records.audit.append([event('a')]);
     begun.resolve();
     await end.promise;
     throw new Error('halfway');
   });
   await begun.promise;
-  const kept = store.transaction((records) => records.audit.append([event('b')]));
-  await expect(store.records.audit.append([event('c')])).rejects.toThrow();
+  const kept = inTransaction(store, (records) => records.audit.append([event('b')]));
+  await expect(new Records(store.reading).audit.append([event('c')])).rejects.toThrow();
   end.resolve();
   await expect(failing).rejects.toThrow('halfway');
   await kept;
-  const events = withoutMarks(await store.records.audit.list({}, firstPage));
+  const events = await eventsIn(store);
   expect(events.map(({ object }) => object)).toEqual(['b']);
   await store.close();
 });
 
 test('what was kept is there when the database is opened again', async () => {
   const first = await Store.open(database);
-  await first.transaction((records) => records.audit.append([event('a')]));
+  await inTransaction(first, (records) => records.audit.append([event('a')]));
   await first.close();
   const second = await Store.open(database);
-  expect(withoutMarks(await second.records.audit.list({}, firstPage))).toMatchObject([{ number: 1, at, object: 'a' }]);
+  expect(await eventsIn(second)).toMatchObject([{ number: 1, at, object: 'a' }]);
   await second.close();
 });
 
 test('transactions of many at once all succeed, one after another', async () => {
   const store = await Store.open(database);
-  await Promise.all(Array.from({ length: 50 }, (_, index) => store.transaction((records) => records.audit.append([event(`o${index}`)]))));
-  const kept = withoutMarks(await store.records.audit.list({}, firstPage));
+  await Promise.all(
+    Array.from({ length: 50 }, (_, index) => inTransaction(store, (records) => records.audit.append([event(`o${index}`)]))),
+  );
+  const kept = await eventsIn(store);
   expect(kept.map(({ number }) => number)).toEqual(Array.from({ length: 50 }, (_, index) => index + 1));
   await store.close();
 });
@@ -97,7 +100,7 @@ test('transactions that wait together reach the disk together; each that fails l
   const seenOutside: unknown[] = [];
   const goOn = await holdUp(store);
   const others = Array.from({ length: 10 }, (_, index) =>
-    store.transaction(async (records) => {
+    inTransaction(store, async (records) => {
       await records.audit.append([event(`o${index}`)]);
       seenOutside.push(await countFrom(outside));
       if (index % 3 === 1) throw new Error(`no ${index}`);
@@ -112,7 +115,7 @@ test('transactions that wait together reach the disk together; each that fails l
   expect(settled.map((one) => (one.status === 'fulfilled' ? one.value.head : String(one.reason)))).toEqual([
     ...[1, 'Error: no 1', 2, 3, 'Error: no 4', 4, 5, 'Error: no 7', 6, 7],
   ]);
-  const kept = withoutMarks(await store.records.audit.list({}, firstPage));
+  const kept = await eventsIn(store);
   expect(kept.map(({ object }) => object)).toEqual(['o0', 'o2', 'o3', 'o5', 'o6', 'o8', 'o9']);
   // Of one that was taken back nobody is told what it did.
   expect(ends.map((end) => (end.result === 'committed' ? end.events.map(({ object }) => object) : end.result))).toEqual([
@@ -127,7 +130,7 @@ test('what the database itself refuses one of those that are carried out togethe
   const goOn = await holdUp(store);
   const settled = Promise.allSettled(
     ['one', 'two', 'one', 'three'].map((name, index) =>
-      store.transaction(async (records) => {
+      inTransaction(store, async (records) => {
         await records.audit.append([event(`o${index}`)]);
         await records.hosts.save({ id: `h${index}`, name, ...host });
       }),
@@ -135,8 +138,8 @@ test('what the database itself refuses one of those that are carried out togethe
   );
   await goOn();
   expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
-  expect(withoutMarks(await store.records.audit.list({}, firstPage)).map(({ object }) => object)).toEqual(['o0', 'o1', 'o3']);
-  expect((await store.records.hosts.all()).map(({ id }) => id).toSorted()).toEqual(['h0', 'h1', 'h3']);
+  expect((await eventsIn(store)).map(({ object }) => object)).toEqual(['o0', 'o1', 'o3']);
+  expect((await new Records(store.reading).hosts.all()).map(({ id }) => id).toSorted()).toEqual(['h0', 'h1', 'h3']);
   await store.close();
 });
 
@@ -149,7 +152,7 @@ test('transactions that are asked for in one turn of the event loop are carried 
   for (let request = 0; request < 10; request += 1)
     setImmediate(() =>
       ended.push(
-        store.transaction(async (records) => {
+        inTransaction(store, async (records) => {
           await records.audit.append([event(`r${request}`)]);
           seenOutside.push(await countFrom(outside));
         }),
@@ -166,16 +169,16 @@ test('a group of which every transaction fails leaves nothing, and each is told 
   const store = await Store.open(database);
   const goOn = await holdUp(store);
   const failing = ['a', 'b'].map((name) =>
-    store.transaction(async (records) => {
+    inTransaction(store, async (records) => {
       await records.audit.append([event(name)]);
       throw new Error(`no ${name}`);
     }),
   );
   await goOn();
   expect(await Promise.allSettled(failing)).toMatchObject([{ reason: { message: 'no a' } }, { reason: { message: 'no b' } }]);
-  expect(withoutMarks(await store.records.audit.list({}, firstPage))).toEqual([]);
-  await store.transaction((records) => records.audit.append([event('c')]));
-  expect(withoutMarks(await store.records.audit.list({}, firstPage))).toMatchObject([{ number: 1, object: 'c' }]);
+  expect(await eventsIn(store)).toEqual([]);
+  await inTransaction(store, (records) => records.audit.append([event('c')]));
+  expect(await eventsIn(store)).toMatchObject([{ number: 1, object: 'c' }]);
   await store.close();
 });
 
@@ -200,15 +203,15 @@ test('the audit trail is in the order of its times, whatever waited for its tran
   const store = await Store.open(database);
   const earlier = new Date(at.getTime() - 1_000);
   const later = new Date(at.getTime() + 1_000);
-  await store.transaction((records) => records.audit.append([event('a')]));
-  await store.transaction((records) =>
+  await inTransaction(store, (records) => records.audit.append([event('a')]));
+  await inTransaction(store, (records) =>
     records.audit.append([
       { ...event('b'), at: earlier },
       { ...event('c'), at: later },
     ]),
   );
-  await store.transaction((records) => records.audit.append([event('d')]));
-  const kept = withoutMarks(await store.records.audit.list({}, firstPage));
+  await inTransaction(store, (records) => records.audit.append([event('d')]));
+  const kept = await eventsIn(store);
   expect(kept.map(({ number, object, at: moment }) => [number, object, moment])).toEqual([
     [1, 'a', at],
     [2, 'b', at],
@@ -220,7 +223,7 @@ test('the audit trail is in the order of its times, whatever waited for its tran
 
 test('as many reads at once as there may be requests are each answered', async () => {
   const store = await Store.open(database);
-  const { answers, builds, keys } = store.records;
+  const { answers, builds, keys } = new Records(store.reading);
   const reads = Array.from({ length: 2_000 }, (_, index) => [
     answers.findMany([{ actor: 'key_1', key: String(index) }]),
     builds.find('tcp', String(index)),
@@ -235,7 +238,8 @@ describe('of transactions that wait for the same', () => {
 
   /** Has each write an event, all of them together, and notes who was carried out with whom. */
   function writeTogether(store: Store, calls: string[][]) {
-    return store.together<Asked, number>(async (records, asked) => {
+    return store.together<Asked, number>(async (connection, asked) => {
+      const records = new Records(connection);
       calls.push(asked.map(([object]) => object));
       const { number } = await records.audit.head();
       const accepted = asked.filter(([, what]) => what !== 'is refused');
@@ -251,7 +255,7 @@ describe('of transactions that wait for the same', () => {
   }
   const told = (results: PromiseSettledResult<number>[]) =>
     results.map((one) => (one.status === 'fulfilled' ? one.value : String(one.reason).split('\n')[0]));
-  const objectsIn = async (store: Store) => withoutMarks(await store.records.audit.list({}, firstPage)).map(({ object }) => object);
+  const objectsIn = async (store: Store) => (await eventsIn(store)).map(({ object }) => object);
 
   test('those beside each other are carried out by one call, in their order, and each is answered by itself', async () => {
     const store = await Store.open(database);
@@ -264,7 +268,7 @@ describe('of transactions that wait for the same', () => {
       write(['a']),
       write(['b', 'is refused']),
       write(['c']),
-      store.transaction(async (records) => {
+      inTransaction(store, async (records) => {
         await records.audit.append([event('d')]);
         return (await records.audit.head()).number;
       }),
@@ -291,7 +295,7 @@ describe('of transactions that wait for the same', () => {
       const store = await Store.open(database);
       const before = { id: 'g', name: 'host', bootId: 'b', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null };
       // Of this name there can be no other.
-      await store.transaction((records) => records.hosts.save(before));
+      await inTransaction(store, (records) => records.hosts.save(before));
       const goOn = await holdUp(store);
       const calls: string[][] = [];
       const write = writeTogether(store, calls);
@@ -299,7 +303,7 @@ describe('of transactions that wait for the same', () => {
       await goOn();
       const [first, failed, refused, last] = told(await settled);
       expect([first, refused, last]).toEqual([1, 'Error: c is refused', 2]);
-      expect(String(failed)).toMatch(what === 'throws' ? /thrown/ : /Prisma/);
+      expect(String(failed)).toMatch(what === 'throws' ? /thrown/ : /unique constraint/i);
       expect(calls).toEqual([['a', 'b', 'c', 'd'], ['a'], ['b'], ['c'], ['d']]);
       expect(await objectsIn(store)).toEqual(['a', 'd']);
       await store.close();

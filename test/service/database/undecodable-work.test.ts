@@ -107,6 +107,23 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     expect(await reasons()).not.toContain('stored rows are damaged');
   });
 
+  test('a device whose sequence cannot be decoded has its load completed, and its damage is reported', async () => {
+    const [damaged, whole] = await requestLoads('1.0.0');
+    const reports = [loaded(await loadOrder(damaged)), loaded(await loadOrder(whole))];
+    const correct = await damage('Device', 'stateSequence', text, `"id" = '${devices[0]}'`);
+    expect((await agent.report(...reports)).status).toBe(204);
+    expect([await outcomeOf(damaged), await outcomeOf(whole)]).toEqual(['installed', 'installed']);
+    expect(await reasons()).toContain(`device ${devices[0]} (`);
+    await correct();
+    expect(await reasons()).not.toContain('stored rows are damaged');
+  });
+
+  test('a device is read though a time of its host cannot be decoded', async () => {
+    const correct = await damage('Host', 'unreachableSince', text, `"name" = 'host-a'`);
+    expect(await bench.get(`/v1/devices/${devices[0]}`)).toMatchObject({ status: 200, body: { status: 'unreachable' } });
+    await correct();
+  });
+
   test('a violation whose count cannot be decoded keeps no state of its device from being applied', async () => {
     const [program, digest] = [newIdentifier('program'), `sha256:${'0'.repeat(64)}`];
     await sql.run(`INSERT INTO "Program" ("id", "deviceId", "name", "module", "export", "type", "arguments", "threads", "pauseMilliseconds",
@@ -135,6 +152,9 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     ['Device', 'ramPages', text, () => `"id" = '${devices[0]}'`, 'device'],
     ['Device', 'state', json, () => `"id" = '${devices[0]}'`, null],
     ['Device', 'createdAt', far, () => `"id" = '${devices[0]}'`, null],
+    ['Device', 'labelsByOperator', text, () => `"id" = '${devices[0]}'`, null],
+    ['DeviceModule', 'loadedAt', text, () => `"deviceId" = '${devices[0]}'`, null],
+    ['DeviceModule', 'driftedAt', far, () => `"deviceId" = '${devices[0]}'`, null],
     ['Host', 'capacity', text, () => `"name" = 'host-b'`, null],
     ['Host', 'registeredAt', text, () => `"name" = 'host-b'`, null],
     ['Host', 'unreachableSince', far, () => `"name" = 'host-b'`, null],
@@ -179,6 +199,17 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     agent.disconnect();
     await agent.connect();
     await loadOrder(damaged);
+    expect(await reasons()).not.toContain('stored rows are damaged');
+  });
+
+  test.each([far, text])('an order whose time is %s is sent, keeps no other from its host, and is settled', async (value) => {
+    agent.disconnect();
+    const [damaged, whole] = await requestLoads('1.0.0');
+    const correct = await damage('AgentOrder', 'createdAt', value, `"loadId" = '${damaged}'`);
+    await agent.connect();
+    expect((await agent.report(loaded(await loadOrder(damaged)), loaded(await loadOrder(whole)))).status).toBe(204);
+    expect(await Promise.all([outcomeOf(damaged), outcomeOf(whole)])).not.toContain(null);
+    await correct();
     expect(await reasons()).not.toContain('stored rows are damaged');
   });
 

@@ -11,19 +11,20 @@ import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { LoadReport } from '../../../src/protocol/load-report.ts';
 import { correctDrift } from '../../../src/service/agents/drift.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
-import type { Records } from '../../../src/service/database/records.ts';
 import { Store } from '../../../src/service/database/store.ts';
+import { HistoryQueries } from '../../../src/service/history/queries.ts';
 import type { HistoryRecord } from '../../../src/service/history/repository.ts';
 import { keepLoaded, keepPutBack } from '../../../src/service/history/stays.ts';
 import { newDatabase } from '../../databases.ts';
 import { state } from '../agents/agent.ts';
+import { inTransaction, type Records } from '../records.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-stays-'));
 let store: Store;
 beforeAll(async () => {
   store = await Store.open(await newDatabase(folder));
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 1, registeredAt: new Date(0), tokenDigest: null, unreachableSince: null };
-  await store.transaction((records) => records.hosts.save(host));
+  await inTransaction(store, (records) => records.hosts.save(host));
 });
 afterAll(async () => {
   await store.close();
@@ -68,7 +69,7 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     const order = Order.parse({ kind: 'attach-device', ...orderOf(deviceId), name: 'device', ramPages: 16, modules: wanted, programs: [] });
     if (order.kind !== 'attach-device') return;
     const { modules: named } = order;
-    await keepPutBack(records, deviceId, named, DeviceState.parse(state(Object.fromEntries(table))), new Date(event.isUpAt));
+    await keepPutBack(records.connection, deviceId, named, DeviceState.parse(state(Object.fromEntries(table))), new Date(event.isUpAt));
     return;
   }
   if (event.kind === 'observed') {
@@ -76,7 +77,7 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
       version === null ? [] : [[modules[index] ?? '', { version: `${version}.0.0`, image, address: '0x5000' }] as const],
     );
     const reported = { ...DeviceState.parse(state(Object.fromEntries(table))), isWhole: event.isWhole };
-    await correctDrift(records, 'h', new Map([[deviceId, reported]]), new Date(event.at));
+    await correctDrift(records.connection, 'h', new Map([[deviceId, reported]]), new Date(event.at));
     const known = new Map((await records.devices.installedOn([deviceId])).map((one) => [one.module, one]));
     // What the service knows is what was reported.
     for (const [module, { version }] of table) expect(known.get(module)).toMatchObject({ version, isThere: true });
@@ -123,7 +124,7 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
   });
   const order = Order.parse({ kind: 'load', ...orderOf(deviceId), load, module, version, image, ...policy });
   const request = (await records.loads.requestsOf([load])).get(load);
-  if (order.kind === 'load') await keepLoaded(records, [{ order, report, request }], new Date(reportedAt));
+  if (order.kind === 'load') await keepLoaded(records.connection, [{ order, report, request }], new Date(reportedAt));
 }
 
 const orderOf = (device: string) => ({ order: newIdentifier('order'), device, sequence: 1 });
@@ -144,12 +145,12 @@ test('stays of a module never overlap, and what ran at any moment is what was th
   await fc.assert(
     fc.asyncProperty(fc.array(anyEvent, { minLength: 1, maxLength: 25 }), async (events) => {
       const id = newIdentifier('device');
-      await store.transaction(async (records) => {
+      await inTransaction(store, async (records) => {
         await records.devices.create([{ id, name: id, hostId: 'h', labels: {}, createdAt: new Date(0), ramPages: 16 }]);
         for (const event of events) await apply(records, id, event);
       });
       const page = { sort: 'time', order: 'asc', limit: 1_000, after: null } as const;
-      const all = withoutMarks(await store.records.history.list({ deviceId: id }, page)).toSorted(
+      const all = withoutMarks(await new HistoryQueries(store.reader).list({ deviceId: id }, page)).toSorted(
         (left, right) => left.number - right.number,
       );
       expect([...Map.groupBy(all, ({ module }) => module).values()].flatMap(faultsOf)).toEqual([]);
@@ -158,7 +159,7 @@ test('stays of a module never overlap, and what ran at any moment is what was th
         const there = all
           .filter(({ enteredAt, leftAt }) => enteredAt <= moment && (leftAt === null || leftAt > moment))
           .toSorted((left, right) => (left.module < right.module ? -1 : 1));
-        const found = await store.records.history.at(id, moment, { sort: 'name', order: 'asc', limit: 10, after: null });
+        const found = await new HistoryQueries(store.reader).at(id, moment, { sort: 'name', order: 'asc', limit: 10, after: null });
         expect([time, found]).toEqual([time, there]);
       }
     }),
@@ -180,11 +181,11 @@ test('the times are the device’s, and none that cannot be', async () => {
     // It does not tell.
     [{ ...load, version: 1, requestedAt: 850, swappedAt: null, reportedAt: 1_200 }, 1_200],
   ];
-  await store.transaction(async (records) => {
+  await inTransaction(store, async (records) => {
     await records.devices.create([{ id, name: id, hostId: 'h', labels: {}, createdAt: new Date(0), ramPages: 16 }]);
     for (const [event] of events) await apply(records, id, event);
   });
   const page = { sort: 'time', order: 'asc', limit: 1_000, after: null } as const;
-  const stays = withoutMarks(await store.records.history.list({ deviceId: id, module: 'tcp' }, page));
+  const stays = withoutMarks(await new HistoryQueries(store.reader).list({ deviceId: id, module: 'tcp' }, page));
   expect(stays.map(({ enteredAt }) => enteredAt.getTime())).toEqual(events.map(([, time]) => time));
 });

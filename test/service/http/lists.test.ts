@@ -4,9 +4,12 @@ import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
+import { AuditQueries } from '../../../src/service/audit/queries.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
+import { KeyQueries } from '../../../src/service/keys/queries.ts';
 import { Bench, itemsOf } from '../fixture.ts';
+import { inTransaction } from '../records.ts';
 import { usualPolicy } from '../usual-terms.ts';
 
 /** An item of the model: where it is in its list, and for each filter the values that select it. */
@@ -217,7 +220,7 @@ beforeAll(async () => {
   const policies = series(40, newPolicy);
   const violations = series(40, newViolation(device.id, programs));
   const stays = series(60, newStay(device.id));
-  await store.transaction(async (records) => {
+  await inTransaction(store, async (records) => {
     for (const host of hosts) await records.hosts.save(host);
     await records.devices.create(
       devices.map(({ id, name, host, labels, createdAt }) => ({ id, name, hostId: host.id, labels, createdAt, ramPages: 16 })),
@@ -363,13 +366,15 @@ beforeAll(async () => {
       mark: 'id',
       sorts: ['createdAt'],
       hasRange: true,
-      items: withoutMarks(await store.records.keys.list({}, { sort: 'time', order: 'asc', limit: 100, after: null })).map((key) => ({
-        ...named,
-        mark: key.id,
-        key: key.id,
-        time: key.createdAt.getTime(),
-        selectedBy: { role: [key.role], revoked: [String(key.revokedAt !== null)] },
-      })),
+      items: withoutMarks(await new KeyQueries(store.reader).list({}, { sort: 'time', order: 'asc', limit: 100, after: null })).map(
+        (key) => ({
+          ...named,
+          mark: key.id,
+          key: key.id,
+          time: key.createdAt.getTime(),
+          selectedBy: { role: [key.role], revoked: [String(key.revokedAt !== null)] },
+        }),
+      ),
     },
     {
       path: '/v1/publisher-keys',
@@ -396,19 +401,21 @@ beforeAll(async () => {
       mark: 'number',
       sorts: ['at'],
       hasRange: true,
-      items: withoutMarks(await store.records.audit.listAfter(0, ['load', 'device', 'key', 'signing-key'], 1_000)).map((event) => ({
-        ...named,
-        mark: event.number,
-        key: event.number,
-        time: event.at.getTime(),
-        selectedBy: {
-          actor: [event.actor],
-          action: [event.action],
-          object: [event.object],
-          outcome: [event.outcome],
-          request: event.requestId === '' || event.requestId === null ? [] : [event.requestId],
-        },
-      })),
+      items: withoutMarks(await new AuditQueries(store.reader).listAfter(0, ['load', 'device', 'key', 'signing-key'], 1_000)).map(
+        (event) => ({
+          ...named,
+          mark: event.number,
+          key: event.number,
+          time: event.at.getTime(),
+          selectedBy: {
+            actor: [event.actor],
+            action: [event.action],
+            object: [event.object],
+            outcome: [event.outcome],
+            request: event.requestId === '' || event.requestId === null ? [] : [event.requestId],
+          },
+        }),
+      ),
     },
   );
 });
@@ -560,7 +567,7 @@ test('while items are added, pages hold every item that there was, once and in o
     made += 1;
     const name = `${oneOf(['a', 'b'])}-added-${made}`;
     const device = { id: newIdentifier('device'), name, hostId: String(host?.mark), labels: {}, createdAt: new Date(), ramPages: 16 };
-    await store.transaction((records) => records.devices.create([device]));
+    await inTransaction(store, (records) => records.devices.create([device]));
   };
   for (const query of ['sort=createdAt', 'sort=createdAt&order=asc', 'sort=name', 'sort=name&order=desc', 'label=zone=north']) {
     const before = await readPages(`/v1/devices?${query}&limit=200`, 'id', 200);

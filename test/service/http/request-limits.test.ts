@@ -6,6 +6,7 @@ import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
 import { Bench, bearer, itemsOf, workModule } from '../fixture.ts';
+import { inTransaction } from '../records.ts';
 import { type Operation, operations, resolved, type Schema } from './fuzzing/document.ts';
 
 const bench = new Bench();
@@ -103,7 +104,7 @@ test('a page of large items ends at 4 MiB, and its cursor goes on with the rest'
   const exports = Array.from({ length: 60 }, (_, index) => ({ name: `${index}-`.padEnd(4_000, 'n'), parameters: [], results: [] }));
   const versions = Array.from({ length: 25 }, (_, patch) => `1.0.${patch}`);
   const store = await Store.open(bench.database);
-  await store.transaction(async ({ builds }) => {
+  await inTransaction(store, async ({ builds }) => {
     for (const [index, version] of versions.entries())
       await builds.create({
         ...largeBuild,

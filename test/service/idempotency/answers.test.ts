@@ -5,10 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ModuleName } from '../../../src/protocol/identifiers.ts';
+import { Store } from '../../../src/service/database/store.ts';
+import { keepAnswer } from '../../../src/service/idempotency/answers.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import { Problem } from '../../../src/service/problem.ts';
 import { isInDatabase, newDatabase } from '../../databases.ts';
 import { usualSettings } from '../../usual-settings.ts';
+import { inTransaction } from '../records.ts';
 
 const settings = {
   joinToken: 'not used',
@@ -128,4 +131,19 @@ test('what a request makes and its answer are on disk together, or neither is', 
   await installation.close();
   installation = await Installation.open(database, settings);
   expect(await installation.answers.begin(request)).toMatchObject({ ...answer, body: build.id });
+});
+
+test('a refusal is kept under its key, also where an answer was kept in a transaction that was rolled back', async () => {
+  const refused = { ...request };
+  await installation.answers.begin(refused);
+  const store = await Store.open(database);
+  const rolledBack = inTransaction(store, async (records) => {
+    await keepAnswer(records.connection, { actor: 'key_1', requestId: 'req_test', repeatable: refused }, () => answer, null);
+    throw new Error('rolled back');
+  });
+  await expect(rolledBack).rejects.toThrow('rolled back');
+  await store.close();
+  const refusal = { status: 422, contentType: 'application/problem+json', location: null, body: '{}' };
+  await installation.answers.keep(refused, refusal);
+  expect(await installation.answers.begin(refused)).toMatchObject(refusal);
 });

@@ -3,13 +3,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { LoadPolicy } from '../../../src/protocol/load-report.ts';
-import type { Records } from '../../../src/service/database/records.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { type Forecast, forecastLoads } from '../../../src/service/loads/forecast.ts';
 import type { BuildRecord } from '../../../src/service/modules/repository.ts';
 import { Agent, attached } from '../agents/agent.ts';
 import { Bench, until, workModule } from '../fixture.ts';
 import { type Envelope, Publisher, provenanceOf } from '../publishing.ts';
+import { inTransaction, Records } from '../records.ts';
 
 const bench = new Bench();
 let store: Store;
@@ -27,7 +27,7 @@ afterAll(async () => {
 });
 
 async function buildOf(module: string, version: string): Promise<BuildRecord> {
-  const build = await store.records.builds.find(module, version);
+  const build = await new Records(store.reading).builds.find(module, version);
   if (build === null) throw new Error(`no build ${module}@${version}`);
   return build;
 }
@@ -35,7 +35,7 @@ async function buildOf(module: string, version: string): Promise<BuildRecord> {
 /** What is forecast of a load. */
 async function forecastOf(module: string, version: string, policy: object = {}, on = device): Promise<Forecast | undefined> {
   const how = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx', ...policy });
-  const forecasts = await forecastLoads(store.records, await buildOf(module, version), [{ id: on, hostId: '' }], how);
+  const forecasts = await forecastLoads(store.reading, await buildOf(module, version), [{ id: on, hostId: '' }], how);
   return forecasts.get(on);
 }
 
@@ -68,7 +68,7 @@ async function pushed(versions: Readonly<Record<string, string>> = { '1.0.0': wo
   return module;
 }
 
-const change = (what: (records: Records) => Promise<void>) => store.transaction(what);
+const change = (what: (records: Records) => Promise<void>) => inTransaction(store, what);
 
 describe('the version', () => {
   test('that is the first, newer, the same or older', async () => {
@@ -199,7 +199,7 @@ describe('the memory', () => {
   beforeAll(async () => {
     bench.startHost('own', 1);
     await bench.connectedDevices(2);
-    own = (await store.records.devices.findByNames(['own-1']))[0]?.id ?? '';
+    own = (await new Records(store.reading).devices.findByNames(['own-1']))[0]?.id ?? '';
   });
 
   test('that is smaller than the module, for its first page is never given out', async () => {
@@ -224,7 +224,7 @@ describe('the memory', () => {
   });
 
   test('that is free, but not together', async () => {
-    const [found] = await store.records.devices.findMany([own]);
+    const [found] = await new Records(store.reading).devices.findMany([own]);
     const { memoryMap } = z.object({ memoryMap: z.object({ pages: z.number(), usedPages: z.number() }) }).parse(found?.state);
     const left = memoryMap.pages - 1 - memoryMap.usedPages;
     const third = Math.floor((left - 1) / 3);
@@ -270,7 +270,7 @@ describe('a device that', () => {
     const module = await pushed({ '1.0.0': largeModule(1), '1.1.0': largeModule(2), '1.2.0': largeModule(3) });
     const stop = bench.startHost('again', 1);
     const [again] = await until('it is there', async () => {
-      const found = await store.records.devices.findByNames(['again-1']);
+      const found = await new Records(store.reading).devices.findByNames(['again-1']);
       return found[0]?.status === 'connected' && found;
     });
     const on = again?.id ?? '';
@@ -282,7 +282,7 @@ describe('a device that', () => {
     await change((records) => records.devices.forgetStates([on]));
     expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'would-replace', reason: expect.any(String) });
     bench.startHost('again', 1);
-    await until('it is there again', async () => (await store.records.devices.find(on))?.stateAt !== null);
+    await until('it is there again', async () => (await new Records(store.reading).devices.find(on))?.stateAt !== null);
     expect(await fulfilled(module, '1.2.0', {}, on)).toEqual({ verdict: 'would-replace', reason: null, current: '1.1.0' });
   });
 });

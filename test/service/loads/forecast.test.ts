@@ -14,6 +14,7 @@ import type { NewBuild } from '../../../src/service/modules/repository.ts';
 import { kind, newDatabase } from '../../databases.ts';
 import { state } from '../agents/agent.ts';
 import { QueryPlans } from '../database/sqlite/query-plans.ts';
+import { inTransaction, Records } from '../records.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-forecast-'));
 const database = await newDatabase(folder);
@@ -70,7 +71,7 @@ beforeAll(async () => {
     threshold: 1,
     createdAt: at,
   };
-  await store.transaction(async (records) => {
+  await inTransaction(store, async (records) => {
     await records.hosts.save(host);
     await records.signingKeys.create({ id: 's', keyId, publicKey: pem, createdAt: at, endorsement: null, predecessor: null });
     for (const version of ['1.0.0', '2.0.0', '3.0.0']) await records.builds.create(buildOf(version));
@@ -83,10 +84,10 @@ beforeAll(async () => {
   });
 });
 
-const forecast = async (records = store.records) => {
+const forecast = async (records = new Records(store.reading)) => {
   const build = await records.builds.find('tcp', '2.0.0');
   if (build === null) throw new Error('no build');
-  return forecastLoads(records, build, devices, policy);
+  return forecastLoads(records.connection, build, devices, policy);
 };
 
 test('ten thousand devices are forecast by what each has, and what is demanded of its builds', async () => {

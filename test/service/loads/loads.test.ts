@@ -6,13 +6,16 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf } from '../../../src/machine/digest.ts';
 import { ModuleName, newIdentifier } from '../../../src/protocol/identifiers.ts';
+import { AuditQueries } from '../../../src/service/audit/queries.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { AnsweredMeanwhile } from '../../../src/service/idempotency/answers.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import type { NewLoadsRequest } from '../../../src/service/loads/loads.ts';
+import { OrderQueries } from '../../../src/service/orders/queries.ts';
 import { Problem } from '../../../src/service/problem.ts';
 import { newDatabase } from '../../databases.ts';
 import { usualSettings } from '../../usual-settings.ts';
+import { inTransaction, Records } from '../records.ts';
 import { usualTerms } from '../usual-terms.ts';
 
 const at = new Date('2026-11-23T09:30:00.000Z');
@@ -27,7 +30,7 @@ beforeEach(async () => {
   const database = await newDatabase(folder);
   installation = await Installation.open(database, { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...usualSettings() });
   store = await Store.open(database);
-  await store.transaction(async (records) => {
+  await inTransaction(store, async (records) => {
     const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 9_999, registeredAt: at, tokenDigest: null, unreachableSince: null };
     await records.hosts.save(host);
     await records.devices.create(
@@ -82,16 +85,16 @@ async function ask(asked: readonly Asked[]): Promise<(readonly string[] | string
 const repeatableWith = (key: string) => ({ actor: 'key_1', sealedBy: null, key, route: 'POST /v1/loads', body: '{}' });
 const answer = { status: 202, contentType: 'application/json', location: null, body: '' };
 const made = [expect.stringMatching(/^lod_/)];
-const orders = () => store.records.orders.allUnsettled('h');
+const orders = () => new OrderQueries(store.reader).allUnsettled('h');
 const eventsOf = async (action: string) =>
-  (await store.records.audit.list({ action }, { sort: 'time', order: 'asc', limit: 1_000, after: null })).length;
+  (await new AuditQueries(store.reader).list({ action }, { sort: 'time', order: 'asc', limit: 1_000, after: null })).length;
 
 test('they are made at one moment, in their order, and the last of more than a device may have is refused', async () => {
   const answers = await ask([...Array.from({ length: 101 }, () => ({})), { selector: { devices: [two] } }]);
   expect(answers).toEqual([...Array.from({ length: 100 }, () => made), 'busy', made]);
   const loads = (await orders()).map(({ loadId }) => loadId);
   expect(loads).toEqual(answers.filter((ids) => ids !== 'busy').flat());
-  const requests = await store.records.loads.requestsOf(loads.map(String));
+  const requests = await new Records(store.reading).loads.requestsOf(loads.map(String));
   expect(new Set([...requests.values()].map(({ requestedAt }) => requestedAt.getTime())).size).toBe(1);
   expect(await eventsOf('load.requested')).toBe(101);
   expect(await ask([{}, { selector: { devices: [three] } }])).toEqual(['busy', made]);
@@ -112,7 +115,7 @@ test('each that cannot be carried out is told why, and the others are made', asy
 
 test('loads that give way to those of one request are those that were asked for before it', async () => {
   const [before = [], superseding = [], after = []] = await ask([{}, { supersede: true }, { selector: { devices: [one, two] } }]);
-  const outcome = async (id = '') => (await store.records.loads.find(id))?.outcome;
+  const outcome = async (id = '') => (await new Records(store.reading).loads.find(id))?.outcome;
   expect([before, superseding, after].map((ids) => ids.length)).toEqual([1, 1, 2]);
   expect(await Promise.all([before[0], superseding[0], after[0]].map(outcome))).toEqual(['superseded', null, null]);
 });
@@ -131,13 +134,13 @@ test('one that fails for a reason of the service leaves nothing, and the others 
   const [first, failed, last] = await ask([{ key: 'a' }, { key: 'b', answerOf }, { key: 'c' }]);
   expect([first, failed, last]).toEqual([made, 'Error: no answer', made]);
   expect(await orders()).toHaveLength(2);
-  const kept = await store.records.answers.findMany(['a', 'b', 'c'].map(repeatableWith));
+  const kept = await new Records(store.reading).answers.findMany(['a', 'b', 'c'].map(repeatableWith));
   expect(kept.map(({ key }) => key).toSorted()).toEqual(['a', 'c']);
 });
 
 test('one that was answered by another replica meanwhile is answered the same, and a key of another request is refused', async () => {
   const kept = { actor: 'key_1', ...answer, isSealed: false, createdAt: new Date(), route: 'POST /v1/loads' };
-  await store.transaction(({ answers }) =>
+  await inTransaction(store, ({ answers }) =>
     answers.keep([
       { ...kept, key: 'a', bodyDigest: digestOf('{}'), body: 'batch_a' },
       { ...kept, key: 'b', bodyDigest: 'another', body: 'batch_b' },
@@ -169,7 +172,7 @@ test('what a policy demands of one module is not demanded of another', async () 
     threshold: 1,
     createdAt: at,
   };
-  await store.transaction(({ signaturePolicies }) => signaturePolicies.create({ ...policy, module: 'tcp' }));
+  await inTransaction(store, ({ signaturePolicies }) => signaturePolicies.create({ ...policy, module: 'tcp' }));
   expect(await ask([{}, { module: ModuleName.parse('udp') }, { selector: { devices: [two] } }])).toEqual([made, made, made]);
   const demands = (await orders()).map(({ body }) => Object(body).demands?.map((demand: { name: string }) => demand.name));
   expect(demands).toEqual([['of-tcp'], [], []]);

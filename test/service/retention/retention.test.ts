@@ -8,6 +8,7 @@ import { provesConsistency, provesInclusion, readHash } from '../../../src/proof
 import { Store } from '../../../src/service/database/store.ts';
 import { withinReach } from '../../../src/service/retention/retention.ts';
 import { Bench, bearer, itemsOf, until, workModule } from '../fixture.ts';
+import { inTransaction } from '../records.ts';
 
 let bench = new Bench();
 afterEach(async () => {
@@ -26,7 +27,7 @@ async function append(count: number): Promise<void> {
     requestId: '',
     detail: {},
   };
-  await store.transaction((records) => records.audit.append(Array.from({ length: count }, () => event)));
+  await inTransaction(store, (records) => records.audit.append(Array.from({ length: count }, () => event)));
   await store.close();
 }
 

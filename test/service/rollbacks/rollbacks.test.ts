@@ -8,6 +8,7 @@ import { Store } from '../../../src/service/database/store.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import { newDatabase } from '../../databases.ts';
 import { usualSettings } from '../../usual-settings.ts';
+import { inTransaction } from '../records.ts';
 
 const settings = { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...usualSettings() };
 const at = new Date('2026-11-23T09:30:00.000Z');
@@ -56,7 +57,7 @@ async function makeDevice(id: string, ...minors: readonly number[]): Promise<voi
     };
   });
   const current = loaded.at(-1)?.stay;
-  await store.transaction(async (records) => {
+  await inTransaction(store, async (records) => {
     await records.hosts.save(host);
     await records.devices.create([{ id, name: id, hostId: 'h', labels: {}, createdAt: at, ramPages: 16 }]);
     for (const version of new Set(loaded.map(({ stay }) => stay.version))) {

@@ -7,7 +7,9 @@ import { expect, test } from 'vitest';
 import { Store } from '../../../src/service/database/store.ts';
 import { checkNotTooMany } from '../../../src/service/devices/selection.ts';
 import { Problem } from '../../../src/service/problem.ts';
+import { RolloutQueries } from '../../../src/service/rollouts/queries.ts';
 import { newDatabase } from '../../databases.ts';
+import { inTransaction } from '../records.ts';
 
 test('more devices than may be selected are refused, and said where', () => {
   const devices = Array.from({ length: 3 }, (_, index) => ({ id: `d${index}`, hostId: 'h' }));
@@ -24,24 +26,27 @@ test('a load that was tried as often as it may be is not tried again', async () 
   const rollout = { id: 'r', module: 'tcp', version: '1.0.0', plan: {}, state: 'paused', reason: null, rollbackOf: null, requestedAt: now };
   const times = { requestedBy: 'key_a', startedAt: now, endedAt: null, nextLoadAt: null, joinableUntil: null };
   const device = { deviceId: 'd', position: 1, wave: 1, version: '1.0.0', state: 'waiting', reason: null, previousVersion: null };
-  await store.transaction(async ({ rollouts }) => {
+  await inTransaction(store, async ({ rollouts }) => {
     await rollouts.create({ ...rollout, ...times }, [{ number: 1, state: 'loading', startedAt: now }]);
     await rollouts.addDevices('r', [device]);
   });
   const fail = (loadId: string) =>
-    store.transaction(async ({ rollouts }) => {
+    inTransaction(store, async ({ rollouts }) => {
       await rollouts.setLoading('r', [{ id: loadId, device: 'd' }]);
-      await rollouts.settle({ loadId, state: 'failed', outcome: 'failed', reason: 'no' }, null);
+      await rollouts.settleFailed([{ loadId, outcome: 'failed', reason: 'no' }]);
     });
-  const retry = () => store.transaction(({ rollouts }) => rollouts.retryFailed('r', [1], 2));
+  const retry = () => inTransaction(store, ({ rollouts }) => rollouts.retryFailed('r', [1], 2));
   await fail('l1');
   expect(await retry()).toEqual(new Map([[1, 1]]));
   await fail('l2');
   expect(await retry()).toEqual(new Map());
   // The end of a load that is not its newest any more is nothing to it.
-  await store.transaction(({ rollouts }) => rollouts.settle({ loadId: 'l1', state: 'loaded', outcome: 'replaced', reason: null }, null));
+  const arrival = { interrupted: 0, loadedAt: now, baseline: {} };
+  await inTransaction(store, ({ rollouts }) => rollouts.settleLoaded({ loadId: 'l1', outcome: 'replaced', reason: null }, arrival));
   const page = { sort: 'number', order: 'asc', limit: 10, after: null } as const;
-  expect(await store.records.rollouts.devices({ rolloutId: 'r' }, page)).toMatchObject([{ state: 'failed', attempts: 2, loadId: 'l2' }]);
+  expect(await new RolloutQueries(store.reader).devices({ rolloutId: 'r' }, page)).toMatchObject([
+    { state: 'failed', attempts: 2, loadId: 'l2' },
+  ]);
   await store.close();
   rmSync(folder, { recursive: true, force: true });
 });

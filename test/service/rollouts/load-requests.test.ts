@@ -5,13 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
+import { AuditQueries } from '../../../src/service/audit/queries.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import type { NewLoad } from '../../../src/service/loads/repository.ts';
 import { requestLoads } from '../../../src/service/rollouts/load-requests.ts';
 import { type RolloutPlan, usualThresholds } from '../../../src/service/rollouts/plan.ts';
+import { RolloutQueries } from '../../../src/service/rollouts/queries.ts';
 import { viewOf } from '../../../src/service/rollouts/standing.ts';
 import { newDatabase } from '../../databases.ts';
+import { inTransaction, Records } from '../records.ts';
 import { usualPolicy, usualTerms } from '../usual-terms.ts';
 
 let folder: string;
@@ -39,7 +42,7 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-rollouts-'));
   store = await Store.open(await newDatabase(folder));
   const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 9, registeredAt: now, tokenDigest: null, unreachableSince: null };
-  await store.transaction(async ({ hosts, devices, builds, rollouts }) => {
+  await inTransaction(store, async ({ hosts, devices, builds, rollouts }) => {
     await hosts.save(host);
     ids = [1, 2, 3].map(() => newIdentifier('device'));
     await devices.create(ids.map((id) => ({ id, name: id, hostId: 'h', ramPages: 16, createdAt: now, labels: {} })));
@@ -67,15 +70,15 @@ afterEach(async () => {
 });
 
 const request = (count: number) =>
-  store.transaction(async (records) => {
+  inTransaction(store, async (records) => {
     const record = await records.rollouts.find('r');
     if (record === null) throw new Error('there is no rollout');
-    return requestLoads(records, await viewOf(records, record, now), { wave: 1, count }, now);
+    return requestLoads(records.connection, await viewOf(records.connection, record, now), { wave: 1, count }, now);
   });
 
 async function devicesOf() {
   const page = { sort: 'number', order: 'asc', limit: 10, after: null } as const;
-  return withoutMarks(await store.records.rollouts.devices({ rolloutId: 'r' }, page));
+  return withoutMarks(await new RolloutQueries(store.reader).devices({ rolloutId: 'r' }, page));
 }
 
 test('as many loads are requested as are asked for, in the order of the devices', async () => {
@@ -86,10 +89,10 @@ test('as many loads are requested as are asked for, in the order of the devices'
     [ids[2], 'waiting', 0],
   ]);
   const [first] = await devicesOf();
-  const load = await store.records.loads.find(first?.loadId ?? '');
+  const load = await new Records(store.reading).loads.find(first?.loadId ?? '');
   expect(load).toMatchObject({ deviceId: ids[0], version: '2.0.0', rolloutId: 'r', requestedBy: 'key_a', rollback: false });
   // At one a second, the third has its turn two seconds later.
-  expect((await store.records.rollouts.find('r'))?.nextLoadAt?.getTime()).toBe(now.getTime() + 2_000);
+  expect((await new Records(store.reading).rollouts.find('r'))?.nextLoadAt?.getTime()).toBe(now.getTime() + 2_000);
 });
 
 test('a device for which as many loads wait as may has failed, and the others get theirs', async () => {
@@ -108,7 +111,7 @@ test('a device for which as many loads wait as may has failed, and the others ge
     rolloutId: null,
     deadlineAt: null,
   });
-  await store.transaction(({ loads }) => loads.create(Array.from({ length: 100 }, (_, index) => waiting(index))));
+  await inTransaction(store, ({ loads }) => loads.create(Array.from({ length: 100 }, (_, index) => waiting(index))));
   expect(await request(3)).toEqual(['h', 'h']);
   const [, full] = await devicesOf();
   expect(full).toMatchObject({
@@ -117,7 +120,7 @@ test('a device for which as many loads wait as may has failed, and the others ge
     reason: expect.stringContaining(`100 loads wait for the device ${ids[1]}`),
   });
   expect((await devicesOf()).map(({ state }) => state)).toEqual(['loading', 'failed', 'loading']);
-  const events = await store.records.audit.list(
+  const events = await new AuditQueries(store.reader).list(
     { action: 'rollout.devices-failed' },
     { sort: 'time', order: 'desc', limit: 5, after: null },
   );
@@ -125,16 +128,16 @@ test('a device for which as many loads wait as may has failed, and the others ge
 });
 
 test('devices fail whose build has lost its image', async () => {
-  await store.transaction(({ builds }) => builds.setPruned([digest('2')], now));
+  await inTransaction(store, ({ builds }) => builds.setPruned([digest('2')], now));
   expect(await request(3)).toEqual([]);
   for (const device of await devicesOf())
     expect(device).toMatchObject({ state: 'failed', attempts: 0, reason: expect.stringContaining('push its source again') });
 });
 
 test('images that an open rollout has yet to bring, or may have to bring back, are needed', async () => {
-  const used = () => store.records.images.inUse();
+  const used = () => new Records(store.reading).images.inUse();
   // The newest of a module always is.
   expect(await used()).toEqual(new Set([digest('1'), digest('2'), digest('3')]));
-  await store.transaction(({ rollouts }) => rollouts.change('r', { endedAt: now }));
+  await inTransaction(store, ({ rollouts }) => rollouts.change('r', { endedAt: now }));
   expect(await used()).toEqual(new Set([digest('3')]));
 });

@@ -1,8 +1,7 @@
-// The same models for PostgreSQL: writes prisma/postgresql/schema.prisma from prisma/schema.prisma, or with --check says whether it is up to date;
-// with --client FOLDER gives the client generated in that folder the part for PostgreSQL too.
+// The same models for PostgreSQL: writes prisma/postgresql/schema.prisma from prisma/schema.prisma, or with --check says whether it is up to date.
 
 import console from 'node:console';
-import { copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const fileOf = (path: string) => fileURLToPath(new URL(`../../../../${path}`, import.meta.url));
@@ -28,13 +27,7 @@ function postgresqlSchema(): string {
   );
 }
 
-const [mode, generated] = process.argv.slice(2);
-if (mode === '--client') {
-  if (generated === undefined) throw new Error('--client is given no folder');
-  // What differs is what the client does. Its types are those of the database that can less, so that nothing is asked for that one of them cannot do.
-  copyFileSync(`${generated}/postgresql/internal/class.ts`, `${generated}/internal/postgresql.ts`);
-  rmSync(`${generated}/postgresql`, { recursive: true });
-} else if (mode !== '--check') writeFileSync(target, postgresqlSchema());
+if (process.argv[2] !== '--check') writeFileSync(target, postgresqlSchema());
 else if (!existsSync(target) || readFileSync(target, 'utf8') !== postgresqlSchema()) {
   console.error('prisma/postgresql/schema.prisma is not that of prisma/schema.prisma: run npm run generate, and commit it');
   process.exitCode = 1;

@@ -1,33 +1,47 @@
-// Reads outside of transactions: requests that come at the same time have often the same to ask, as who it is that shows this key.
+// Reads outside transactions: requests that come at the same time often ask the same, as who it is that shows this key.
 
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
-import type { Change, Found, Query, Statements, Value } from '../statements.ts';
+import type { Compilable, Kysely } from 'kysely';
+import type { Committed } from '../committed.ts';
+import type { Connection } from '../connection.ts';
+import type { Given, GivenLists, PreparedQuery, RowStatement, ValuesOf } from '../prepared-statements.ts';
+import type { MarkedRows } from '../readable-rows.ts';
+import type { Tables } from '../tables.ts';
+import type { RowKind } from '../unreadable.ts';
 
-/** Sends a question when the turn of the event loop in which it was asked is over, once for all who have asked it then: none gets an answer from before it asked. */
-export class SharedReads implements Statements {
-  readonly #statements: Statements;
+/** Sends a prepared query when the turn of the event loop in which it was asked is over, once for all who have asked it then: none gets an answer from before it asked. */
+export class SharedReads implements Connection {
+  readonly committed: Committed;
+  readonly sql: Kysely<Tables>;
+  readonly #connection: Connection;
 
-  constructor(statements: Statements) {
-    this.#statements = statements;
+  constructor(connection: Connection) {
+    this.committed = connection.committed;
+    this.sql = connection.sql;
+    this.#connection = connection;
   }
 
-  each(change: Change, rows: readonly (readonly Value[])[]): Promise<number[]> {
-    return this.#statements.each(change, rows);
+  each<Names extends Given>(statement: RowStatement<Names>, rows: readonly ValuesOf<Names>[]): Promise<number[]> {
+    return this.#connection.each(statement, rows);
   }
 
-  async all<Row extends Found>(query: Query<Row>, values: readonly Value[]): Promise<Row[]> {
+  readableRows<Row extends object>(query: Compilable<Row>, rowKind: RowKind): Promise<MarkedRows<Row>> {
+    return this.#connection.readableRows(query, rowKind);
+  }
+
+  async all<Names extends GivenLists, Row>(query: PreparedQuery<Names, Row>, given: ValuesOf<Names>): Promise<Row[]> {
     const asked = query.asked.get(this) ?? new Map<string, Promise<Row[]>>();
     query.asked.set(this, asked);
-    const name = JSON.stringify(values);
-    const answer = asked.get(name) ?? this.#send(query, values, () => asked.delete(name));
+    const name = JSON.stringify(given, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
+    const answer = asked.get(name) ?? this.#send(query, given, () => asked.delete(name));
     asked.set(name, answer);
     // Each has rows of its own.
     return (await answer).map((row) => ({ ...row }));
   }
 
-  async #send<Row extends Found>(query: Query<Row>, values: readonly Value[], isSent: () => void): Promise<Row[]> {
+  async #send<Names extends GivenLists, Row>(query: PreparedQuery<Names, Row>, given: ValuesOf<Names>, isSent: () => void): Promise<Row[]> {
     await turnOfTheEventLoop();
     isSent();
-    return this.#statements.all(query, values);
+    return this.#connection.all(query, given);
   }
 }

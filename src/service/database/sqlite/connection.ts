@@ -1,173 +1,82 @@
-// One connection to the database file: Prisma's, and the statements that run on it past Prisma.
+// What is read and written on one connection to the database file.
 
-import { setTimeout as delay } from 'node:timers/promises';
-import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
-import type { SqlDriverAdapter, SqlDriverAdapterFactory, SqlQuery, Transaction } from '@prisma/driver-adapter-utils';
-import Database from 'better-sqlite3';
-import { PrismaClient } from '../generated/client.ts';
-import type { Statements } from '../statements.ts';
-import { DatabaseUnavailable } from '../unavailable.ts';
-import { SqliteStatements } from './statements.ts';
+import type Database from 'better-sqlite3';
+import type { Compilable, CompiledQuery, Kysely, QueryResult } from 'kysely';
+import { newCommitted } from '../committed.ts';
+import { builderOn, type Connection } from '../connection.ts';
+import { type Given, type GivenLists, Parameter, type PreparedQuery, type RowStatement, type ValuesOf } from '../prepared-statements.ts';
+import type { MarkedRows, OnUnreadable } from '../readable-rows.ts';
+import type { Tables } from '../tables.ts';
+import type { RowKind } from '../unreadable.ts';
+import { rowOrMark } from '../unreadable.ts';
+import { readerOf, storedCell } from './cells.ts';
+import { sqliteCompiler, sqliteDialect } from './statement-compiler.ts';
 
-/** How a transaction waits for the write lock of the file, in milliseconds. */
-export type LockWait = {
-  /** How long it waits before it gives up. */
-  readonly limit: number;
-  /** How often it tries. SQLite's own waiting would block the event loop. */
-  readonly interval: number;
-};
+type Values = Readonly<Record<string, unknown>>;
+/** Statements for rows, as they are prepared on one connection of the driver. */
+export type PreparedRowStatements = WeakMap<object, (row: Values) => number>;
 
-/** How long a read may block the event loop for another process, in milliseconds: in WAL mode only while that process recovers the log. */
-const readTimeout = 100;
+export class SqliteConnection implements Connection {
+  readonly committed = newCommitted();
+  readonly sql: Kysely<Tables>;
+  readonly #database: () => Database.Database;
+  readonly #onUnreadable: OnUnreadable;
+  readonly #rowStatements: PreparedRowStatements;
 
-export type SqliteConnection = {
-  readonly client: PrismaClient;
-  readonly statements: Statements;
-  /** Runs a statement without parameters, in the transaction that is open. @throws {DatabaseUnavailable} where SQLite has ended the transaction. */
-  readonly run: (sql: string) => void;
-  /** The number that a statement without parameters returns. */
-  readonly readNumber: (sql: string) => number;
-  /** Whether a transaction is open. SQLite ends it by itself where the disk is full or fails. */
-  readonly isInTransaction: () => boolean;
-};
-
-/**
- * Opens a connection that writes: its transactions have the write lock from their beginning.
- * @param pragmas How it is to be: run before anything else.
- */
-export async function openWriter(databaseFile: string, pragmas: readonly string[], lockWait: LockWait): Promise<SqliteConnection> {
-  return openConnection(new SharedAdapter(databaseFile, lockWait), pragmas);
-}
-
-/** Opens a connection that reads what is committed. */
-export async function openReader(databaseFile: string): Promise<SqliteConnection> {
-  return openConnection(new SharedAdapter(databaseFile, null), ['query_only = ON']);
-}
-
-async function openConnection(adapter: SharedAdapter, pragmas: readonly string[]): Promise<SqliteConnection> {
-  const client = new PrismaClient({ adapter });
-  for (const pragma of pragmas) await client.$queryRawUnsafe(`PRAGMA ${pragma}`);
-  return {
-    client,
-    statements: new SqliteStatements(() => adapter.database),
-    run: (sql) => void adapter.database.exec(sql),
-    readNumber: (sql) => Number(adapter.database.prepare(sql).pluck().get()),
-    isInTransaction: () => adapter.isInTransaction,
-  };
-}
-
-/** Prisma's adapter, which lets its connection be used beside it. */
-class SharedAdapter implements SqlDriverAdapterFactory {
-  readonly provider = 'sqlite';
-  readonly adapterName: string;
-  readonly #factory: PrismaBetterSqlite3;
-  /** Null where the connection only reads. */
-  readonly #lockWait: LockWait | null;
-  #database: Database.Database | null = null;
-  /** Whether a transaction was begun and not ended yet, by this adapter. */
-  #isBegun = false;
-
-  constructor(databaseFile: string, lockWait: LockWait | null) {
-    const timeout = lockWait === null ? readTimeout : 0;
-    this.#factory = new PrismaBetterSqlite3({ url: databaseFile, timeout }, { timestampFormat: 'unixepoch-ms' });
-    this.adapterName = this.#factory.adapterName;
-    this.#lockWait = lockWait;
-  }
-
-  get isInTransaction(): boolean {
-    return this.#database?.inTransaction === true;
-  }
-
-  /** @throws {DatabaseUnavailable} in a transaction that SQLite has ended: what runs there now would be committed by itself. */
-  get database(): Database.Database {
-    if (this.#database === null) throw new Error('the connection to the database is not open');
-    if (this.#isBegun && !this.#database.inTransaction) throw transactionEnded();
-    return this.#database;
-  }
-
-  async connect(): Promise<SqlDriverAdapter> {
-    const adapter = await this.#factory.connect();
-    // Prisma's adapter calls it that, and says so nowhere: a version that does not would be seen here.
-    if (!('client' in adapter) || !(adapter.client instanceof Database))
-      throw new Error('the adapter of Prisma has no connection of better-sqlite3');
-    const database = adapter.client;
+  /**
+   * @param database Asked for with each statement; throws where no statement may run.
+   * @param rowStatements Statements that are prepared on the database.
+   */
+  constructor(database: () => Database.Database, onUnreadable: OnUnreadable, rowStatements: PreparedRowStatements = new WeakMap()) {
     this.#database = database;
-    const lockWait = this.#lockWait;
-    if (lockWait === null) return adapter;
-    const start = adapter.startTransaction.bind(adapter);
-    return Object.assign(adapter, {
-      startTransaction: async () => {
-        const transaction = await start();
-        try {
-          await takeWriteLock(database, lockWait);
-        } catch (error) {
-          await transaction.rollback();
-          throw error;
-        }
-        this.#isBegun = true;
-        return this.#guarded(database, transaction);
-      },
-    });
+    this.#onUnreadable = onUnreadable;
+    this.#rowStatements = rowStatements;
+    this.sql = builderOn(sqliteDialect, (query) => this.#run(query));
   }
 
-  /** A transaction that runs nothing after SQLite has ended it, and is over when it has ended, however it did. */
-  #guarded(database: Database.Database, transaction: Transaction): Transaction {
-    const release = transaction.rollback.bind(transaction);
-    const end = async (sql: 'COMMIT' | 'ROLLBACK') => {
-      this.#isBegun = false;
-      try {
-        if (database.inTransaction) database.exec(sql);
-        else if (sql === 'COMMIT') throw transactionEnded();
-      } finally {
-        // A commit that has failed may leave it open.
-        if (database.inTransaction) database.exec('ROLLBACK');
-        await release();
-      }
-    };
-    const queryRaw = transaction.queryRaw.bind(transaction);
-    const executeRaw = transaction.executeRaw.bind(transaction);
-    return Object.assign(transaction, {
-      // So Prisma leaves it to the adapter to end the transaction.
-      options: { usePhantomQuery: true },
-      commit: () => end('COMMIT'),
-      rollback: () => end('ROLLBACK'),
-      queryRaw: async (query: SqlQuery) => (database.inTransaction ? queryRaw(query) : Promise.reject(transactionEnded())),
-      executeRaw: async (query: SqlQuery) => (database.inTransaction ? executeRaw(query) : Promise.reject(transactionEnded())),
-    });
+  async each<Names extends Given>(statement: RowStatement<Names>, rows: readonly ValuesOf<Names>[]): Promise<number[]> {
+    if (rows.length === 0) return [];
+    const database = this.#database();
+    const run = this.#rowStatements.get(statement) ?? prepareForRows(database, statement.compile(sqliteCompiler));
+    this.#rowStatements.set(statement, run);
+    return rows.map((row) => run(row));
+  }
+
+  async all<Names extends GivenLists, Row>(query: PreparedQuery<Names, Row>, given: ValuesOf<Names>): Promise<Row[]> {
+    const database = this.#database();
+    const run = query.prepared.get(database) ?? prepareQuery<ValuesOf<Names>, Row>(database, query.compile(sqliteCompiler));
+    query.prepared.set(database, run);
+    return run(given);
+  }
+
+  async readableRows<Row extends object>(query: Compilable<Row>, rowKind: RowKind): Promise<MarkedRows<Row>> {
+    const { sql, parameters } = query.compile();
+    const { stored, decode } = readerOf(this.#database().prepare<unknown[], Row>(sql));
+    return stored(parameters.map(storedCell)).map((row) => rowOrMark(row, decode, rowKind, this.#onUnreadable));
+  }
+
+  async #run<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
+    const statement = this.#database().prepare<unknown[], Row>(sql);
+    const values = parameters.map(storedCell);
+    if (!statement.reader) return { rows: [], numAffectedRows: BigInt(statement.run(...values).changes) };
+    const { stored, decode } = readerOf(statement);
+    return { rows: stored(values).map(decode) };
   }
 }
 
-const transactionEnded = () =>
-  new DatabaseUnavailable({
-    detail: 'SQLite has ended the transaction: its disk is full or fails',
-    retryAfterSeconds: 5,
-    isTransient: false,
-    isLost: false,
-  });
-
-/** Turns the transaction that Prisma's adapter has begun, and in which nothing was read, into one with the write lock. @throws {SqliteError} `SQLITE_BUSY` past the limit. */
-async function takeWriteLock(database: Database.Database, { limit, interval }: LockWait): Promise<void> {
-  database.exec('ROLLBACK');
-  const deadline = performance.now() + limit;
-  for (;;) {
-    try {
-      database.exec('BEGIN IMMEDIATE');
-      return;
-    } catch (error) {
-      if (!isLocked(error)) throw error;
-      if (performance.now() >= deadline)
-        throw new DatabaseUnavailable(
-          {
-            detail: `another process has held the lock of the database file for ${limit / 1_000} s: end what locks it, as a backup or a shell`,
-            retryAfterSeconds: 1,
-            isTransient: true,
-            isLost: false,
-          },
-          { cause: error },
-        );
-    }
-    await delay(interval);
-  }
+function prepareForRows(database: Database.Database, { sql, parameters }: CompiledQuery): (row: Values) => number {
+  const statement = database.prepare(sql);
+  return (row) => statement.run(...valuesOf(parameters, row)).changes;
 }
 
-const isLocked = (error: unknown) => error instanceof Database.SqliteError && /^SQLITE_(?:BUSY|LOCKED)/.test(error.code);
+function prepareQuery<Given extends Values, Row>(
+  database: Database.Database,
+  { sql, parameters }: CompiledQuery,
+): (given: Given) => Promise<Row[]> {
+  const { stored, decode } = readerOf(database.prepare<unknown[], Row>(sql));
+  return async (given) => stored(valuesOf(parameters, given)).map(decode);
+}
+
+/** The values of a statement's parameters, in their order; others are constants of the statement. */
+const valuesOf = (parameters: readonly unknown[], given: Values) =>
+  parameters.map((parameter) => storedCell(parameter instanceof Parameter ? given[parameter.name] : parameter));

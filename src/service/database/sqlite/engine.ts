@@ -1,17 +1,21 @@
 // SQLite: one file, and one process that writes it.
 
 import { realpathSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
-import type { Connection, Engine, Transaction, TransactionLimits } from '../engine.ts';
-import type { Prisma } from '../generated/client.ts';
+import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
+import Database from 'better-sqlite3';
+import type { Connection } from '../connection.ts';
+import type { Engine, Transaction } from '../engine.ts';
+import { PrismaClient } from '../generated/client.ts';
 import { type RecordedMigration, readRecorded } from '../migrations.ts';
+import type { OnUnreadable } from '../readable-rows.ts';
 import { Repeated } from '../repeated.ts';
 import type { Repetition } from '../repetition.ts';
 import { DatabaseUnavailable } from '../unavailable.ts';
-import { type LockWait, openReader, openWriter, type SqliteConnection } from './connection.ts';
+import { SqliteConnection } from './connection.ts';
 import { DatabaseFiles } from './files.ts';
 import type { DatabaseLock } from './lock.ts';
 import { LogMarker } from './log-marker.ts';
+import { type LockWait, Writer } from './writer.ts';
 
 /** Pages of 4 KiB that the log may have before they are brought over into the database: most are written several times until then, and brought over once. */
 export const logPages = 8_000;
@@ -29,77 +33,59 @@ const full = 2;
 /** Of `PRAGMA user_version`. */
 const highestNumber = 2 ** 31;
 /** How long it may take to see whether the database takes writes, in milliseconds. */
-const probeLimits = { maxWait: 5_000, timeout: 5_000 };
+const probeTimeout = 5_000;
 /** How long a transaction waits for the write lock where another process has it, and how often it tries, in milliseconds. */
 const lockWait: LockWait = { limit: 10_000, interval: 20 };
 /** How often a mark is left in the header of the database, in milliseconds. */
 const markInterval = 1_000;
 
+/** How long a read may block the event loop for another process, in milliseconds: in WAL mode only while that process recovers the log. */
+const readTimeout = 100;
+
 /**
- * Two connections: the driver runs whatever comes between `BEGIN` and `COMMIT` in that transaction, whoever it is from. On one connection a
- * read would see what may yet be taken back, and a write be lost with a transaction that it has nothing to do with.
+ * The connection that writes, and those that read what is committed: on one connection a read would see what may yet be taken back, and a write would be
+ * lost with a transaction that it has nothing to do with.
  */
 export class SqliteEngine implements Engine {
-  readonly #writer: SqliteConnection;
-  readonly #reader: SqliteConnection;
+  readonly reading: Connection;
+  readonly client: PrismaClient;
+  readonly #writer: Writer;
+  readonly #reader: Database.Database;
   readonly #guard: DatabaseGuard | null;
+  #unreadableListener: OnUnreadable = () => {};
   #markedAt = Number.NEGATIVE_INFINITY;
-
-  private constructor(writer: SqliteConnection, reader: SqliteConnection, guard: DatabaseGuard | null) {
-    this.#writer = writer;
-    this.#reader = reader;
-    this.#guard = guard;
-  }
 
   /**
    * Opens a file that has all migrations.
    * @param lock The lock of the file, which is released with the engine; the files are guarded then. Null: the file may be in use by a service.
    * @param wait How transactions wait for other processes.
    */
-  static async open(databaseFile: string, lock: DatabaseLock | null = null, wait: LockWait = lockWait): Promise<SqliteEngine> {
-    const writer = await openWriter(databaseFile, writing, wait);
-    const reader = await openReader(databaseFile);
+  constructor(databaseFile: string, lock: DatabaseLock | null = null, wait: LockWait = lockWait) {
+    const onUnreadable: OnUnreadable = (row) => this.#unreadableListener(row);
+    this.#writer = new Writer(databaseFile, { pragmas: writing, lockWait: wait, onUnreadable });
+    this.#reader = new Database(databaseFile, { readonly: true, timeout: readTimeout });
     // The log and its index are there as soon as the database has been read.
-    await reader.client.$queryRawUnsafe('SELECT COUNT(*) FROM sqlite_master');
-    return new SqliteEngine(writer, reader, lock && new DatabaseGuard(realpathSync(databaseFile), lock));
+    this.#reader.prepare('SELECT COUNT(*) FROM sqlite_master').get();
+    this.reading = new SqliteConnection(() => this.#reader, onUnreadable);
+    const adapter = new PrismaBetterSqlite3(
+      { url: databaseFile, readonly: true, timeout: readTimeout },
+      { timestampFormat: 'unixepoch-ms' },
+    );
+    this.client = new PrismaClient({ adapter });
+    this.#guard = lock && new DatabaseGuard(realpathSync(databaseFile), lock);
   }
 
-  get reading(): Connection {
-    return this.#reader;
-  }
-
-  async transaction<Result>(work: (transaction: Transaction) => Promise<Result>, limits: TransactionLimits): Promise<Result> {
-    const { client: writer } = this.#writer;
+  async transaction<Result>(work: (transaction: Transaction) => Promise<Result>, timeout: number): Promise<Result> {
     this.#guard?.check();
-    const result = await writer.$transaction(async (client) => {
-      const done = await work({ part: this.#partsOf(client), announce: () => {} });
+    const result = await this.#writer.transaction(async (part) => {
+      const done = await work({ part, announce: () => {} });
       this.#mark();
       return done;
-    }, limits);
+    }, timeout);
     // What went to a file that is not there any more is not acknowledged.
     this.#guard?.check();
     this.#guard?.recordCommitted();
     return result;
-  }
-
-  /** @throws {DatabaseUnavailable} where SQLite has ended the transaction: nothing of it is kept then, and nothing more is carried out. */
-  #partsOf(client: Prisma.TransactionClient): Transaction['part'] {
-    const { statements, run, isInTransaction } = this.#writer;
-    let failure: unknown = null;
-    return async (carryOut, isAll = false) => {
-      if (failure !== null) throw failure;
-      // A savepoint has every page copied that is changed after it.
-      if (!isAll) run('SAVEPOINT part');
-      try {
-        await carryOut({ client, statements });
-      } catch (error) {
-        if (!isInTransaction()) failure = error;
-        else if (!isAll) run('ROLLBACK TO part');
-        throw error;
-      } finally {
-        if (!isAll && isInTransaction()) run('RELEASE part');
-      }
-    };
   }
 
   /** Leaves a mark in the header, by which the database differs from its copies; in the transaction that is open. */
@@ -111,8 +97,11 @@ export class SqliteEngine implements Engine {
 
   /** Changes a number in the header that nobody reads; in the transaction that is open. */
   #countUp(): void {
-    const { readNumber, run } = this.#writer;
-    run(`PRAGMA user_version = ${(readNumber('PRAGMA user_version') + 1) % highestNumber}`);
+    this.#writer.run(`PRAGMA user_version = ${(this.#writer.numberOf('user_version') + 1) % highestNumber}`);
+  }
+
+  onUnreadable(listener: OnUnreadable): void {
+    this.#unreadableListener = listener;
   }
 
   /** There are no replicas. */
@@ -128,16 +117,12 @@ export class SqliteEngine implements Engine {
 
   /** Another process that reads just then keeps SQLite from it, which is no failure: it is done later. */
   async bringLogOver(): Promise<void> {
-    const { isInTransaction, readNumber } = this.#writer;
-    // SQLite refuses it on a connection with an open transaction.
-    while (isInTransaction()) await delay(lockWait.interval);
-    readNumber('PRAGMA wal_checkpoint(TRUNCATE)');
+    await this.#writer.checkpoint();
     if (this.#guard?.fault() === null) this.#guard.recordCommitted();
   }
 
   async isDurable(): Promise<boolean> {
-    const [row] = await this.#writer.client.$queryRawUnsafe<{ synchronous: bigint | number }[]>('PRAGMA synchronous');
-    return Number(row?.synchronous) === full;
+    return this.#writer.numberOf('synchronous') === full;
   }
 
   fault(): string | null {
@@ -147,17 +132,18 @@ export class SqliteEngine implements Engine {
   /** A row that is given the values that it has is not written, so that a full disk would not be seen; the number in the header is. */
   async probe(): Promise<void> {
     this.#guard?.check();
-    await this.#writer.client.$transaction(async () => this.#countUp(), probeLimits);
+    await this.#writer.transaction(async () => this.#countUp(), probeTimeout);
   }
 
-  recordedMigrations(): Promise<RecordedMigration[]> {
-    return this.#reader.client.$queryRawUnsafe<RecordedMigration[]>(readRecorded);
+  async recordedMigrations(): Promise<RecordedMigration[]> {
+    return this.#reader.prepare<[], RecordedMigration>(readRecorded).all();
   }
 
   async close(): Promise<void> {
     const isWhole = this.#guard?.fault() === null;
-    await this.#reader.client.$disconnect();
-    await this.#writer.client.$disconnect();
+    await this.client.$disconnect();
+    this.#reader.close();
+    this.#writer.close();
     this.#guard?.close(isWhole);
   }
 }

@@ -60,7 +60,7 @@ export class LogMarker {
   }
 
   /**
-   * Records what is committed. A marker that cannot be written stays behind, which is safe: it claims less than there is.
+   * Connection what is committed. A marker that cannot be written stays behind, which is safe: it claims less than there is.
    * @param state Null while the log is copied into the database.
    */
   record(state: LogState | null): void {

@@ -3,10 +3,12 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { AuditQueries } from '../../../../src/service/audit/queries.ts';
 import { announcementLimit } from '../../../../src/service/database/engine.ts';
 import { announcementOf, anyNews, type News, newsOf } from '../../../../src/service/database/news.ts';
 import { Store } from '../../../../src/service/database/store.ts';
 import { endConnections, newDatabase, runSql } from '../../../databases.ts';
+import { inTransaction } from '../../records.ts';
 import { at, event } from '../events.ts';
 
 /** A store, and what it has heard so far. */
@@ -30,12 +32,12 @@ afterEach(async () => {
   await second.store.close();
 });
 
-const append = ({ store }: Replica, object: string) => store.transaction((records) => records.audit.append([event(object)]));
+const append = ({ store }: Replica, object: string) => inTransaction(store, (records) => records.audit.append([event(object)]));
 const noNews: News = { events: false, loads: false, hosts: [], endedStreams: [] };
 const ofEvents: News = { ...noNews, events: true };
 
 test('of events, orders, loads that end and streams that are to end both hear, each once', async () => {
-  await first.store.transaction(async ({ hosts, devices, loads, orders }) => {
+  await inTransaction(first.store, async ({ hosts, devices, loads, orders }) => {
     await hosts.save({ id: 'h', name: 'host', bootId: 'b', capacity: 1, registeredAt: at, tokenDigest: null, unreachableSince: null });
     await devices.create([{ id: 'd', name: 'device', hostId: 'h', ramPages: 16, createdAt: at, labels: {} }]);
     const policy = { strategy: 'inject', invalidation: 'nx', drainMilliseconds: null, versionPolicy: 'newer', similarityPolicy: 'warn' };
@@ -52,10 +54,10 @@ test('of events, orders, loads that end and streams that are to end both hear, e
     await orders.create([{ id: 'o', hostId: 'h', deviceId: 'd', kind: 'load', body: {}, loadId: 'l', createdAt: at }]);
   });
   await append(first, 'a');
-  await first.store.transaction(({ loads }) => loads.end(['l'], { outcome: 'failed', reason: null, completedAt: at }));
-  await first.store.transaction(async ({ hosts }) => hosts.endStreams(['h', 'i']));
+  await inTransaction(first.store, ({ loads }) => loads.end(['l'], { outcome: 'failed', reason: null, completedAt: at }));
+  await inTransaction(first.store, async ({ hosts }) => hosts.endStreams(['h', 'i']));
   // What changes nothing that others wait for is not told.
-  await first.store.transaction(({ hosts }) => hosts.setUnreachable(['h'], at));
+  await inTransaction(first.store, ({ hosts }) => hosts.setUnreachable(['h'], at));
   await append(first, 'b');
   const told = [{ ...noNews, hosts: ['h'] }, ofEvents, { ...noNews, loads: true }, { ...noNews, endedStreams: ['h', 'i'] }, ofEvents];
   await vi.waitUntil(() => second.heard.length >= told.length);
@@ -76,7 +78,7 @@ test('what one has told does not come back to it', async () => {
 
 test('of what was taken back nobody hears, and what is told can be read', async () => {
   await expect(
-    first.store.transaction(async (records) => {
+    inTransaction(first.store, async (records) => {
       await records.audit.append([event('a')]);
       throw new Error('halfway');
     }),
@@ -84,7 +86,7 @@ test('of what was taken back nobody hears, and what is told can be read', async 
   let seen: Promise<unknown> | null = null;
   second.store.onNews((news) => {
     second.heard.push(news);
-    seen = second.store.records.audit.list({}, { sort: 'time', order: 'asc', limit: 10, after: null });
+    seen = new AuditQueries(second.store.reader).list({}, { sort: 'time', order: 'asc', limit: 10, after: null });
   });
   await append(first, 'b');
   await vi.waitUntil(() => second.heard.length > 0);
@@ -110,7 +112,7 @@ test('what another version of the service tells may be anything', async () => {
 
 test('of more hosts than one text can name it may be any', async () => {
   const ids = Array.from({ length: 1_000 }, () => `hst_${randomUUID().replaceAll('-', '')}`);
-  await first.store.transaction(({ hosts }) => hosts.endStreams(ids));
+  await inTransaction(first.store, ({ hosts }) => hosts.endStreams(ids));
   await vi.waitUntil(() => second.heard.length > 0);
   expect(second.heard).toEqual([{ ...noNews, hosts: 'all', endedStreams: 'all' }]);
 });

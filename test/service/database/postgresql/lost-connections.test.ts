@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { AuditRecords } from '../../../../src/service/audit-events/repository.ts';
 import { anyNews, type News } from '../../../../src/service/database/news.ts';
 import { connectionTo } from '../../../../src/service/database/postgresql/connections.ts';
 import { Store } from '../../../../src/service/database/store.ts';
@@ -10,7 +11,8 @@ import { unavailabilityOf } from '../../../../src/service/database/unavailable.t
 import { newDatabase } from '../../../databases.ts';
 import { databaseNetwork, FaultProxy } from '../../../system/chaos/proxy.ts';
 import { Random } from '../../../system/chaos/random.ts';
-import { event, firstPage } from '../events.ts';
+import { inTransaction } from '../../records.ts';
+import { event, eventsIn } from '../events.ts';
 
 const patience = { timeout: 60_000 } as const;
 
@@ -33,7 +35,7 @@ test('a replica that is lost in its turn to write loses the turn, fails what it 
 
   const begun = Promise.withResolvers<void>();
   const isLost = Promise.withResolvers<void>();
-  const turn = lost.transaction(async (records) => {
+  const turn = inTransaction(lost, async (records) => {
     await records.audit.append([event('a')]);
     begun.resolve();
     await isLost.promise;
@@ -43,7 +45,7 @@ test('a replica that is lost in its turn to write loses the turn, fails what it 
   proxy.lose();
   isLost.resolve();
   const [, failed] = await Promise.all([
-    other.transaction((records) => records.audit.append([event('c')])),
+    inTransaction(other, (records) => records.audit.append([event('c')])),
     turn.then(
       () => null,
       (error: unknown) => error,
@@ -52,8 +54,8 @@ test('a replica that is lost in its turn to write loses the turn, fails what it 
   expect(unavailabilityOf(failed)).toMatchObject({ isTransient: true });
   await vi.waitUntil(() => heard.length > 0, patience);
   expect(heard[0]).toEqual(anyNews);
-  await lost.transaction((records) => records.audit.append([event('d')]));
-  expect(await lost.records.audit.list({}, firstPage)).toMatchObject([{ object: 'c' }, { object: 'd' }]);
+  await inTransaction(lost, (records) => records.audit.append([event('d')]));
+  expect(await eventsIn(lost)).toMatchObject([{ object: 'c' }, { object: 'd' }]);
 });
 
 test('a connection that is lost after it was ended reports no error that nobody listens to', async () => {
@@ -68,4 +70,22 @@ test('a connection that is lost after it was ended reports no error that nobody 
   // It would be thrown: the socket has no listener for it.
   socket.destroy(new Error('lost'));
   await expect(closed).resolves.toBeDefined();
+});
+
+test('while the database cannot be reached reads, lists and writes fail for that reason', async () => {
+  const database = new URL(await newDatabase(''));
+  const proxy = new FaultProxy([Number(database.port)], new Random(1), databaseNetwork);
+  await proxy.listen();
+  database.port = String(proxy.port);
+  const store = await Store.open(database.href);
+  onTestFinished(() => store.close());
+  expect(await eventsIn(store)).toEqual([]);
+  await proxy.close();
+  const failures = [
+    () => eventsIn(store),
+    () => new AuditRecords(store.reading).head(),
+    () => inTransaction(store, (records) => records.audit.append([event('a')])),
+  ].map((attempt) => attempt().catch((error: unknown) => error));
+  const reasons = (await Promise.all(failures)).map(unavailabilityOf);
+  expect(reasons).toEqual(failures.map(() => expect.objectContaining({ isTransient: true })));
 });

@@ -1,12 +1,15 @@
 // Several replicas of the service on one database of PostgreSQL: as if there were one.
 
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { AuditQueries } from '../../../../src/service/audit/queries.ts';
 import { hashOfRecord } from '../../../../src/service/database/audit-chain.ts';
 import { postgresqlMigrations } from '../../../../src/service/database/postgresql/migrations.ts';
 import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
-import { Store, type TransactionEnd } from '../../../../src/service/database/store.ts';
+import { Store } from '../../../../src/service/database/store.ts';
+import type { TransactionEnd } from '../../../../src/service/database/transactions.ts';
 import { endConnections, newDatabase, newEmptyDatabase, openSql, runSql } from '../../../databases.ts';
-import { event, firstPage, holdUp } from '../events.ts';
+import { inTransaction, Records } from '../../records.ts';
+import { event, eventsIn, holdUp } from '../events.ts';
 
 /** Those who wait for their turn to write. */
 const waiting = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
@@ -32,11 +35,12 @@ test('their transactions take turns: what all of them append at once is one chai
   const perStore = 100;
   await Promise.all(
     stores.flatMap((store, which) =>
-      Array.from({ length: perStore }, (_, index) => store.transaction((records) => records.audit.append([event(`${which} ${index}`)]))),
+      Array.from({ length: perStore }, (_, index) => inTransaction(store, (records) => records.audit.append([event(`${which} ${index}`)]))),
     ),
   );
-  for (const { records } of stores) {
-    const events = withoutMarks(await records.audit.after(0, 1_000));
+  for (const { reader, reading } of stores) {
+    const records = new Records(reading);
+    const events = withoutMarks(await new AuditQueries(reader).after(0, 1_000));
     expect(events.map(({ number }) => number)).toEqual(Array.from({ length: 2 * perStore }, (_, index) => index + 1));
     let previous: Uint8Array = new Uint8Array();
     for (const one of events) {
@@ -59,17 +63,17 @@ test('one that has the turn makes the others wait, and those see what it has wri
   if (first === undefined || second === undefined) throw new Error('no stores');
   const begun = Promise.withResolvers<void>();
   const end = Promise.withResolvers<void>();
-  const held = first.transaction(async (records) => {
+  const held = inTransaction(first, async (records) => {
     await records.audit.append([event('a')]);
     begun.resolve();
     await end.promise;
   });
   await begun.promise;
   let isHeld = true;
-  const next = second.transaction(async (records) => ({ isHeld, head: (await records.audit.head()).number }));
+  const next = inTransaction(second, async (records) => ({ isHeld, head: (await records.audit.head()).number }));
   await vi.waitUntil(async () => (await runSql(database, waiting)).length === 1, { timeout: 20_000 });
   // Reads wait for nobody.
-  expect(withoutMarks(await second.records.audit.list({}, firstPage))).toEqual([]);
+  expect(await eventsIn(second)).toEqual([]);
   isHeld = false;
   end.resolve();
   await held;
@@ -83,7 +87,7 @@ test('what comes while another has the turn is carried out in the next turn, tog
   const goOn = await holdUp(first);
   const outside = await openSql(database);
   const append = (object: string) =>
-    second.transaction(async (records) => {
+    inTransaction(second, async (records) => {
       await records.audit.append([event(object)]);
       return (await outside.run('SELECT FROM "AuditEvent"')).length;
     });
@@ -102,14 +106,14 @@ test('a transaction whose connection is lost leaves nothing and says so, and the
   if (store === undefined) throw new Error('no store');
   const ends: TransactionEnd['result'][] = [];
   store.onTransactionEnd(({ result }) => ends.push(result));
-  const losing = store.transaction(async (records) => {
+  const losing = inTransaction(store, async (records) => {
     await records.audit.append([event('a')]);
     await endConnections(database);
     await records.audit.append([event('b')]);
   });
   await expect(losing).rejects.toThrow();
-  await store.transaction((records) => records.audit.append([event('c')]));
-  expect(withoutMarks(await store.records.audit.list({}, firstPage))).toMatchObject([{ number: 1, object: 'c' }]);
+  await inTransaction(store, (records) => records.audit.append([event('c')]));
+  expect(await eventsIn(store)).toMatchObject([{ number: 1, object: 'c' }]);
   expect(ends).toEqual(['rolled-back', 'committed']);
 });
 

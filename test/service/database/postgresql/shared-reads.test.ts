@@ -1,28 +1,37 @@
 // Questions that several ask at the same time: they are asked once, and nobody is answered what was before they asked.
 
 import { expect, test, vi } from 'vitest';
+import { newCommitted } from '../../../../src/service/database/committed.ts';
+import type { Connection } from '../../../../src/service/database/connection.ts';
 import { SharedReads } from '../../../../src/service/database/postgresql/shared-reads.ts';
-import { type Found, Query, type Statements, type Value } from '../../../../src/service/database/statements.ts';
+import { type GivenLists, PreparedQuery, type ValuesOf } from '../../../../src/service/database/prepared-statements.ts';
+import { sqliteCompiler } from '../../../../src/service/database/sqlite/statement-compiler.ts';
 
-type Row = { readonly answer: number };
-const query = new Query<Row>({ name: 'text' }, 'SELECT :name');
-const other = new Query<Row>({ name: 'text' }, 'SELECT :name AND more');
+const query = new PreparedQuery({ name: 'text' }, (sql, { name }) => sql.selectFrom('Host').select('capacity').where('name', '=', name));
+const other = new PreparedQuery({ name: 'text' }, (sql, { name }) => sql.selectFrom('Host').select('capacity').where('id', '=', name));
 
 /** A database that answers how often it was asked, once it may, and fails when it is asked that. */
-class Counting implements Statements {
-  readonly asked: (readonly Value[])[] = [];
+class Counting implements Connection {
+  readonly committed = newCommitted();
+  readonly sql = sqliteCompiler.sql;
+  readonly asked: unknown[] = [];
   mayAnswer: Promise<void> = Promise.resolve();
 
   async each(): Promise<number[]> {
     return [];
   }
 
-  async all<One extends Found>(_query: Query<One>, values: readonly Value[]): Promise<One[]> {
-    this.asked.push(values);
-    const rows: Found[] = [{ answer: this.asked.length }];
+  async readableRows(): Promise<never[]> {
+    return [];
+  }
+
+  async all<Names extends GivenLists, Row>(_query: PreparedQuery<Names, Row>, given: ValuesOf<Names>): Promise<Row[]> {
+    const values: Readonly<Record<string, unknown>> = given;
+    this.asked.push(values['name']);
+    const rows = JSON.stringify([{ capacity: this.asked.length }]);
     await this.mayAnswer;
-    if (values[0] === 'fail') throw new Error('no answer');
-    return JSON.parse(JSON.stringify(rows));
+    if (values['name'] === 'fail') throw new Error('no answer');
+    return JSON.parse(rows);
   }
 }
 
@@ -30,13 +39,13 @@ test('what is asked in one turn of the event loop is sent once, and each has an 
   const database = new Counting();
   const reads = new SharedReads(database);
   const answers = await Promise.all([
-    ...Array.from({ length: 100 }, () => reads.all(query, ['a'])),
-    reads.all(query, ['b']),
-    reads.all(other, ['a']),
+    ...Array.from({ length: 100 }, () => reads.all(query, { name: 'a' })),
+    reads.all(query, { name: 'b' }),
+    reads.all(other, { name: 'a' }),
   ]);
-  expect(database.asked).toEqual([['a'], ['b'], ['a']]);
-  expect(answers.slice(0, 100)).toEqual(Array.from({ length: 100 }, () => [{ answer: 1 }]));
-  expect(answers.slice(100)).toEqual([[{ answer: 2 }], [{ answer: 3 }]]);
+  expect(database.asked).toEqual(['a', 'b', 'a']);
+  expect(answers.slice(0, 100)).toEqual(Array.from({ length: 100 }, () => [{ capacity: 1 }]));
+  expect(answers.slice(100)).toEqual([[{ capacity: 2 }], [{ capacity: 3 }]]);
   expect(answers[0]?.[0]).not.toBe(answers[1]?.[0]);
 });
 
@@ -45,19 +54,19 @@ test('what is asked when it was sent is sent again, also while the answer is not
   const reads = new SharedReads(database);
   const { promise, resolve } = Promise.withResolvers<void>();
   database.mayAnswer = promise;
-  const first = reads.all(query, ['a']);
+  const first = reads.all(query, { name: 'a' });
   await vi.waitUntil(() => database.asked.length === 1);
-  const second = reads.all(query, ['a']);
+  const second = reads.all(query, { name: 'a' });
   await vi.waitUntil(() => database.asked.length === 2);
   resolve();
-  expect(await Promise.all([first, second])).toEqual([[{ answer: 1 }], [{ answer: 2 }]]);
+  expect(await Promise.all([first, second])).toEqual([[{ capacity: 1 }], [{ capacity: 2 }]]);
 });
 
 test('where it cannot be answered all who have asked it are told, and the next is asked anew', async () => {
   const database = new Counting();
   const reads = new SharedReads(database);
-  const failing = Promise.allSettled([reads.all(query, ['fail']), reads.all(query, ['fail'])]);
+  const failing = Promise.allSettled([reads.all(query, { name: 'fail' }), reads.all(query, { name: 'fail' })]);
   expect(await failing).toMatchObject([{ reason: { message: 'no answer' } }, { reason: { message: 'no answer' } }]);
-  await expect(reads.all(query, ['fail'])).rejects.toThrow('no answer');
+  await expect(reads.all(query, { name: 'fail' })).rejects.toThrow('no answer');
   expect(database.asked).toHaveLength(2);
 });

@@ -8,11 +8,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../../src/service/database/store.ts';
 import { PoolerError, unavailabilityByCode, unavailabilityOf } from '../../../../src/service/database/unavailable.ts';
 import { alterPostgresql, endConnections, newDatabase, newEmptyDatabase, runSql } from '../../../databases.ts';
-import { event, firstPage } from '../events.ts';
+import { inTransaction } from '../../records.ts';
+import { event, eventsIn } from '../events.ts';
 
 const patience = { timeout: 60_000 } as const;
 
@@ -22,7 +22,7 @@ async function openStore(database: string): Promise<Store> {
   return store;
 }
 
-const write = (store: Store, name: string) => store.transaction((records) => records.audit.append([event(name)]));
+const write = (store: Store, name: string) => inTransaction(store, (records) => records.audit.append([event(name)]));
 const reasonOf = (work: Promise<unknown>) =>
   work.then(
     () => null,
@@ -40,7 +40,7 @@ test('sessions that have begun read-only are replaced when the database is so no
   await alterPostgresql(database, 'RESET default_transaction_read_only');
   await write(store, 'b');
   expect((await store.health()).writeFault).toBeNull();
-  expect(withoutMarks(await store.records.audit.list({}, firstPage)).map(({ object }) => object)).toEqual(['a', 'b']);
+  expect((await eventsIn(store)).map(({ object }) => object)).toEqual(['a', 'b']);
 });
 
 test('a database without a free connection is told so, and taken up when there is one', async () => {

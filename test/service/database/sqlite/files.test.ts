@@ -21,11 +21,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
 import { DatabaseInUse } from '../../../../src/service/database/sqlite/lock.ts';
 import { Store } from '../../../../src/service/database/store.ts';
 import { DatabaseUnavailable } from '../../../../src/service/database/unavailable.ts';
-import { event, firstPage } from '../events.ts';
+import { inTransaction } from '../../records.ts';
+import { event, eventsIn } from '../events.ts';
 
 let folder: string;
 let file: string;
@@ -50,8 +50,8 @@ async function close(store: Store): Promise<void> {
   await store.close();
 }
 
-const write = (store: Store, name: string) => store.transaction((records) => records.audit.append([event(name)]));
-const objectsIn = async (store: Store) => withoutMarks(await store.records.audit.list({}, firstPage)).map(({ object }) => object);
+const write = (store: Store, name: string) => inTransaction(store, (records) => records.audit.append([event(name)]));
+const objectsIn = async (store: Store) => (await eventsIn(store)).map(({ object }) => object);
 const log = () => `${file}-wal`;
 const index = () => `${file}-shm`;
 
@@ -123,7 +123,7 @@ test('a backup that is copied over the database is told, whether it is of before
 
 test('what is written to a file that is deleted meanwhile is not acknowledged', async () => {
   const store = await open();
-  const failed = store.transaction(async (records) => {
+  const failed = inTransaction(store, async (records) => {
     await records.audit.append([event('a')]);
     unlinkSync(log());
   });
@@ -161,7 +161,7 @@ test('the log that SQLite itself copies into the database, and begins again, is 
   const store = await open();
   const bytes = 'x'.repeat(1_000_000);
   for (let round = 0; round < 40; round += 1) {
-    await store.transaction((records) => records.audit.append([{ ...event(`o${round}`), detail: { bytes } }]));
+    await inTransaction(store, (records) => records.audit.append([{ ...event(`o${round}`), detail: { bytes } }]));
     expect(store.fault()).toBeNull();
   }
   // It was copied at least once: the log is longer than it may be before.

@@ -23,10 +23,9 @@ import { createInterface, type Interface } from 'node:readline';
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
 import { TransactionsLost } from '../../../../src/service/database/sqlite/log-marker.ts';
 import { Store } from '../../../../src/service/database/store.ts';
-import { firstPage } from '../events.ts';
+import { eventsIn } from '../events.ts';
 
 let folder: string;
 let file: string;
@@ -48,6 +47,7 @@ const marker = () => `${file}-marker`;
 const program = `
   import { createInterface } from 'node:readline';
   import { Store } from ${JSON.stringify(new URL('../../../../src/service/database/store.ts', import.meta.url).href)};
+  import { inTransaction } from ${JSON.stringify(new URL('../../records.ts', import.meta.url).href)};
   import { event } from ${JSON.stringify(new URL('../events.ts', import.meta.url).href)};
   const store = await Store.open(process.argv[1], { isExclusive: true });
   console.log('open');
@@ -55,7 +55,7 @@ const program = `
     if (line === 'close') await store.close();
     else {
       const [name, bytes] = line.split(' ');
-      await store.transaction((records) => records.audit.append([{ ...event(name), detail: { bytes: 'x'.repeat(Number(bytes)) } }]));
+      await inTransaction(store, (records) => records.audit.append([{ ...event(name), detail: { bytes: 'x'.repeat(Number(bytes)) } }]));
     }
     console.log(line);
   }`;
@@ -116,7 +116,7 @@ async function crashed(...names: readonly string[]): Promise<void> {
 /** The events that a store has when it opens; it is closed again. */
 async function eventsAfterStart(path = file): Promise<string[]> {
   const store = await Store.open(path, { isExclusive: true });
-  const events = withoutMarks(await store.records.audit.list({}, firstPage)).map(({ object }) => object);
+  const events = (await eventsIn(store)).map(({ object }) => object);
   await store.close();
   return events;
 }
@@ -177,7 +177,7 @@ test.each(losses)(
     const told: string[] = [];
     const store = await Store.open(file, { isExclusive: true, onLostTransactions: (loss) => told.push(loss) });
     expect(told).toEqual([expect.stringMatching(message)]);
-    const events = withoutMarks(await store.records.audit.list({}, firstPage));
+    const events = await eventsIn(store);
     expect(['a', 'b'].slice(0, events.length)).toEqual(events.map(({ object }) => object));
     expect(events.length).toBeLessThan(2);
     await store.close();

@@ -5,10 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { AuditQueries } from '../../../../src/service/audit/queries.ts';
 import { hashOfRecord } from '../../../../src/service/database/audit-chain.ts';
 import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
 import { applyMigrations, sqliteMigrations } from '../../../../src/service/database/sqlite/migrations.ts';
 import { Store } from '../../../../src/service/database/store.ts';
+import { DeviceQueries } from '../../../../src/service/devices/queries.ts';
+import { HistoryQueries } from '../../../../src/service/history/queries.ts';
+import { LoadQueries } from '../../../../src/service/loads/queries.ts';
+import { OrderQueries } from '../../../../src/service/orders/queries.ts';
+import { inTransaction, Records } from '../../records.ts';
 import { at, event, firstPage } from '../events.ts';
 
 let folder: string;
@@ -43,36 +49,39 @@ test('a database with devices and loads of before is migrated with all that it h
         ('withdrawn', 'h', 'd', 'load', '{}', 'n', 0, 1, 2, NULL), ('waits', 'h', 'd', 'load', '{}', 'l', 0, NULL, NULL, NULL);`);
   database.close();
   const store = await Store.open(file);
+  const loadQueries = new LoadQueries(store.reader);
   const filter = { labels: { zone: 'north' }, module: 'tcp', version: '1.0.0' };
-  expect(await store.records.devices.list(filter, firstPage)).toMatchObject([
+  expect(await new DeviceQueries(store.reader).list(filter, firstPage)).toMatchObject([
     { id: 'd', labelsByOperator: false, labels: { zone: 'north' } },
   ]);
-  expect(await store.records.loads.list(filter, firstPage)).toMatchObject([
+  expect(await loadQueries.list(filter, firstPage)).toMatchObject([
     { id: 'l', versionPolicy: 'newer', requestedBy: null, rollback: false },
   ]);
-  const { loads } = store.records;
+  const { loads } = new Records(store.reading);
   expect(await Promise.all(['l', 'm', 'n'].map((id) => loads.find(id)))).toMatchObject([
     { state: 'queued', report: null },
     { outcome: 'replaced', report: { steps: [{ step: 'refused', at: 'x' }] } },
     { outcome: 'failed', report: null },
   ]);
   const found = async (wanted: { state?: string; module?: string }) =>
-    (await loads.list({ labels: {}, ...wanted }, firstPage)).map(({ id }) => id).toSorted();
+    (await loadQueries.list({ labels: {}, ...wanted }, firstPage)).map(({ id }) => id).toSorted();
   expect(await Promise.all([found({}), found({ state: 'queued' }), found({ state: 'dispatched' }), found({ state: 'completed' })])).toEqual(
     [...[['l', 'm', 'n'], ['l'], [], ['m', 'n']]],
   );
   expect(await Promise.all([found({ module: 'tcp' }), found({ state: 'queued', module: 'tcp' })])).toEqual([['l'], ['l']]);
   expect(await found({ state: 'queued', module: 'udp' })).toEqual([]);
-  expect(await loads.countOpen()).toEqual({ queued: 1, dispatched: 0 });
-  expect(await loads.totals()).toEqual([
+  expect(await loadQueries.countOpen()).toEqual({ queued: 1, dispatched: 0 });
+  expect(await loadQueries.totals()).toEqual([
     { outcome: 'failed', loads: 1, interrupted: 0, failed: 0 },
     { outcome: 'replaced', loads: 1, interrupted: 3, failed: 1 },
   ]);
-  const { orders } = store.records;
-  expect((await orders.allUnsettled('h')).map(({ id }) => id)).toEqual(['withdrawn', 'waits']);
+  const { orders } = new Records(store.reading);
+  expect((await new OrderQueries(store.reader).allUnsettled('h')).map(({ id }) => id)).toEqual(['withdrawn', 'waits']);
   expect((await orders.next('h', 0, 10, 10)).map(({ id }) => id)).toEqual(['waits']);
   const unknown = { requestedBy: null, leftThrough: null, invalidation: null };
-  expect(await store.records.history.at('d', at, { ...firstPage, sort: 'name' })).toMatchObject([{ version: '1.0.0', ...unknown }]);
+  expect(await new HistoryQueries(store.reader).at('d', at, { ...firstPage, sort: 'name' })).toMatchObject([
+    { version: '1.0.0', ...unknown },
+  ]);
   await store.close();
 });
 
@@ -96,8 +105,8 @@ test('the events of before the audit trail was a chain become one, and it goes o
   })();
   database.close();
   const store = await Store.open(file);
-  await store.transaction((records) => records.audit.append([event('new')]));
-  const events = withoutMarks(await store.records.audit.after(0, 2_000));
+  await inTransaction(store, (records) => records.audit.append([event('new')]));
+  const events = withoutMarks(await new AuditQueries(store.reader).after(0, 2_000));
   expect(events.map(({ number }) => number)).toEqual(Array.from({ length: 1_204 }, (_, index) => index + 1));
   expect(events.slice(0, 5).map(({ outcome }) => outcome)).toEqual(['succeeded', 'refused', 'failed', 'failed', 'succeeded']);
   let previous: Uint8Array = new Uint8Array();
@@ -106,6 +115,6 @@ test('the events of before the audit trail was a chain become one, and it goes o
     expect(one.hash).toEqual(hashOfRecord(one));
     previous = one.hash;
   }
-  expect(await store.records.audit.head()).toMatchObject({ number: 1_204, hash: previous, prunedThrough: 0 });
+  expect(await new Records(store.reading).audit.head()).toMatchObject({ number: 1_204, hash: previous, prunedThrough: 0 });
   await store.close();
 });

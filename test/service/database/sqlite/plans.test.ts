@@ -4,14 +4,28 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { CheckpointQueries } from '../../../../src/service/audit/checkpoint-queries.ts';
+import { AuditQueries } from '../../../../src/service/audit/queries.ts';
 import { applyMigrations } from '../../../../src/service/database/sqlite/migrations.ts';
+import { AbiViolationQueries } from '../../../../src/service/devices/abi-violation-queries.ts';
+import { DeviceQueries } from '../../../../src/service/devices/queries.ts';
+import { HistoryQueries } from '../../../../src/service/history/queries.ts';
+import { HostQueries } from '../../../../src/service/hosts/queries.ts';
+import { KeyQueries } from '../../../../src/service/keys/queries.ts';
+import { LoadQueries } from '../../../../src/service/loads/queries.ts';
+import { BuildQueries } from '../../../../src/service/modules/queries.ts';
+import { ProgramQueries } from '../../../../src/service/programs/queries.ts';
+import { PublisherKeyQueries } from '../../../../src/service/publisher-keys/queries.ts';
+import { RolloutQueries } from '../../../../src/service/rollouts/queries.ts';
+import { SignaturePolicyQueries } from '../../../../src/service/signature-policies/queries.ts';
+import { SigningKeyQueries } from '../../../../src/service/signing-keys/queries.ts';
 import { QueryPlans } from './query-plans.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-plans-'));
 const file = join(folder, 'patchbay.db');
 applyMigrations(file);
 const queryPlans = new QueryPlans(file);
-const { records } = queryPlans;
+const { records, reader } = queryPlans;
 
 beforeAll(async () => {
   // So many that a label or a module of all of them is of more than are looked up one by one.
@@ -65,23 +79,22 @@ const byPosition = { sort: 'number', order: 'asc', limit: 51, after: { number: 7
 const byIdentifier = { ...byName, after: { name: 'd0' } } as const;
 const range = { from: new Date(0), until: new Date() };
 const noLabels = { labels: {} };
-const {
-  abiViolations,
-  audit,
-  builds,
-  checkpoints,
-  devices,
-  history,
-  keys,
-  loads,
-  orders,
-  programs,
-  publisherKeys,
-  rollouts,
-  signaturePolicies,
-  hosts,
-  signingKeys,
-} = records;
+
+const { audit, builds, checkpoints, history, loads, orders, rollouts } = records;
+const auditQueries = new AuditQueries(reader);
+const checkpointQueries = new CheckpointQueries(reader);
+const abiViolationQueries = new AbiViolationQueries(reader);
+const deviceQueries = new DeviceQueries(reader);
+const historyQueries = new HistoryQueries(reader);
+const hostQueries = new HostQueries(reader);
+const keyQueries = new KeyQueries(reader);
+const loadQueries = new LoadQueries(reader);
+const buildQueries = new BuildQueries(reader);
+const programQueries = new ProgramQueries(reader);
+const publisherKeyQueries = new PublisherKeyQueries(reader);
+const rolloutQueries = new RolloutQueries(reader);
+const signaturePolicyQueries = new SignaturePolicyQueries(reader);
+const signingKeyQueries = new SigningKeyQueries(reader);
 
 /** Whether a step reads all that there is, and not what is asked for: the devices of each host are counted, which is so of every list of hosts. */
 function readsAll(step: string): boolean {
@@ -89,97 +102,113 @@ function readsAll(step: string): boolean {
 }
 
 test.each<[string, () => Promise<unknown>, string]>([
-  ['loads', () => loads.list({ ...noLabels, ...range }, byTime), 'Load_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
+  ['loads', () => loadQueries.list({ ...noLabels, ...range }, byTime), 'Load_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
   [
     'loads of a batch',
-    () => loads.list({ ...noLabels, batchId: 'x' }, byTime),
+    () => loadQueries.list({ ...noLabels, batchId: 'x' }, byTime),
     'Load_batchId_requestedAt_id_idx (batchId=? AND requestedAt<?)',
   ],
   [
     'loads of a device',
-    () => loads.list({ ...noLabels, deviceId: 'x' }, byTime),
+    () => loadQueries.list({ ...noLabels, deviceId: 'x' }, byTime),
     'Load_deviceId_requestedAt_id_idx (deviceId=? AND requestedAt<?)',
   ],
   [
     'completed loads of a device',
-    () => loads.list({ ...noLabels, deviceId: 'x', state: 'completed', outcome: 'failed' }, first),
+    () => loadQueries.list({ ...noLabels, deviceId: 'x', state: 'completed', outcome: 'failed' }, first),
     'Load_deviceId_requestedAt_id_idx (deviceId=?)',
   ],
   [
     'loads of a module',
-    () => loads.list({ ...noLabels, module: 'x' }, byTime),
+    () => loadQueries.list({ ...noLabels, module: 'x' }, byTime),
     'Load_module_requestedAt_id_idx (module=? AND requestedAt<?)',
   ],
   [
     'loads of a version of a module',
-    () => loads.list({ ...noLabels, ...range, module: 'x', version: 'y' }, byTime),
+    () => loadQueries.list({ ...noLabels, ...range, module: 'x', version: 'y' }, byTime),
     'Load_version_module_requestedAt_id_idx (version=? AND module=? AND requestedAt>? AND requestedAt<?)',
   ],
   [
     'failed loads of a module',
-    () => loads.list({ ...noLabels, module: 'x', outcome: 'failed' }, byTime),
+    () => loadQueries.list({ ...noLabels, module: 'x', outcome: 'failed' }, byTime),
     'Load_ended_module_outcome_requestedAt_id_idx (module=? AND outcome=? AND requestedAt<?)',
   ],
   [
     'waiting loads of a module',
-    () => loads.list({ ...noLabels, module: 'x', state: 'queued' }, byTime),
+    () => loadQueries.list({ ...noLabels, module: 'x', state: 'queued' }, byTime),
     'Load_open_requestedAt_id_idx (requestedAt<?)',
   ],
   [
     'failed loads',
-    () => loads.list({ ...noLabels, outcome: 'x' }, byTime),
+    () => loadQueries.list({ ...noLabels, outcome: 'x' }, byTime),
     'Load_ended_outcome_requestedAt_id_idx (outcome=? AND requestedAt<?)',
   ],
-  ['waiting loads', () => loads.list({ ...noLabels, state: 'queued' }, byTime), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
-  ['completed loads', () => loads.list({ ...noLabels, state: 'completed' }, byTime), 'Load_requestedAt_id_idx (requestedAt<?)'],
-  ['the first load that waits', () => loads.queuedBefore(moment), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
+  ['waiting loads', () => loadQueries.list({ ...noLabels, state: 'queued' }, byTime), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
+  ['completed loads', () => loadQueries.list({ ...noLabels, state: 'completed' }, byTime), 'Load_requestedAt_id_idx (requestedAt<?)'],
+  ['the first load that waits', () => loadQueries.queuedBefore(moment), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
   ['loads that are overdue', () => loads.overdue(moment, 10), 'Load_open_deadlineAt_idx (deadlineAt<?)'],
   [
     'the next orders of a host',
     () => orders.next('x', 5, 10, 10),
     'AgentOrder_hostId_withdrawnAt_number_idx (hostId=? AND withdrawnAt=? AND number>?)',
   ],
-  ['devices', () => devices.list({ ...noLabels, ...range }, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
-  ['devices by name', () => devices.list(noLabels, byName), 'Device_name_key (name>? AND name<?)'],
-  ['devices of a prefix by name', () => devices.list({ ...noLabels, namePrefix: 'dev' }, byName), 'Device_name_key (name>? AND name<?)'],
+  ['devices', () => deviceQueries.list({ ...noLabels, ...range }, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
+  ['devices by name', () => deviceQueries.list(noLabels, byName), 'Device_name_key (name>? AND name<?)'],
+  [
+    'devices of a prefix by name',
+    () => deviceQueries.list({ ...noLabels, namePrefix: 'dev' }, byName),
+    'Device_name_key (name>? AND name<?)',
+  ],
   [
     'devices of a host',
-    () => devices.list({ ...noLabels, hostId: 'x' }, byTime),
+    () => deviceQueries.list({ ...noLabels, hostId: 'x' }, byTime),
     'Device_hostId_createdAt_id_idx (hostId=? AND createdAt<?)',
   ],
-  ['devices with a label of many', () => devices.list({ labels: { all: 'yes' } }, byTime), 'Device_createdAt_id_idx (createdAt<?)'],
+  ['devices with a label of many', () => deviceQueries.list({ labels: { all: 'yes' } }, byTime), 'Device_createdAt_id_idx (createdAt<?)'],
   [
     'attaching devices',
-    () => devices.list({ ...noLabels, status: 'attaching' }, byTime),
+    () => deviceQueries.list({ ...noLabels, status: 'attaching' }, byTime),
     'Device_attachedBootId_createdAt_id_idx (attachedBootId=? AND createdAt<?)',
   ],
-  ['events', () => audit.list(range, byNumber), 'AuditEvent_at_idx (at>? AND at<?)'],
-  ['events of an action', () => audit.list({ action: 'x' }, byNumber), 'AuditEvent_action_at_idx (action=? AND at<?)'],
-  ['events of an object', () => audit.list({ object: 'x', action: 'y' }, byNumber), 'AuditEvent_object_at_idx (object=? AND at<?)'],
-  ['events of an actor', () => audit.list({ actor: 'x' }, byNumber), 'AuditEvent_actor_at_idx (actor=? AND at<?)'],
-  ['events of a request', () => audit.list({ requestId: 'x', actor: 'y' }, byNumber), 'AuditEvent_requestId_at_idx (requestId=? AND at<?)'],
-  ['events as they are exported', () => audit.after(17, 500), 'AuditEvent USING INTEGER PRIMARY KEY (rowid>?)'],
-  ['the last of the old events', () => audit.lastOld(17, moment), 'AuditEvent USING INTEGER PRIMARY KEY (rowid>?)'],
-  ['checkpoints', () => checkpoints.list(byNumber), 'Checkpoint_at_size_idx (at<?)'],
-  ['tiles side by side', () => checkpoints.tileRoots(0, 256, 256), 'sqlite_autoindex_AuditTile_1 (level=? AND index>?)'],
+  ['events', () => auditQueries.list(range, byNumber), 'AuditEvent_at_idx (at>? AND at<?)'],
+  ['events of an action', () => auditQueries.list({ action: 'x' }, byNumber), 'AuditEvent_action_at_idx (action=? AND at<?)'],
+  ['events of an object', () => auditQueries.list({ object: 'x', action: 'y' }, byNumber), 'AuditEvent_object_at_idx (object=? AND at<?)'],
+  ['events of an actor', () => auditQueries.list({ actor: 'x' }, byNumber), 'AuditEvent_actor_at_idx (actor=? AND at<?)'],
+  [
+    'events of a request',
+    () => auditQueries.list({ requestId: 'x', actor: 'y' }, byNumber),
+    'AuditEvent_requestId_at_idx (requestId=? AND at<?)',
+  ],
+  ['events as they are exported', () => auditQueries.after(17, 500), 'AuditEvent USING INTEGER PRIMARY KEY (rowid>?)'],
+  [
+    'the last of the old events',
+    () => auditQueries.lastOld({ number: 20, prunedThrough: 17 }, moment),
+    'AuditEvent USING INTEGER PRIMARY KEY (rowid>?)',
+  ],
+  ['checkpoints', () => checkpointQueries.list(byNumber), 'Checkpoint_at_size_idx (at<?)'],
+  ['tiles side by side', () => checkpointQueries.tileRoots(0, 256, 256), 'sqlite_autoindex_AuditTile_1 (level=? AND index>?)'],
   ['how many tiles there are', () => checkpoints.countTiles(0), 'sqlite_autoindex_AuditTile_1 (level=?)'],
-  ['signing keys', () => signingKeys.list(byTime), 'SigningKey_createdAt_id_idx (createdAt<?)'],
+  ['signing keys', () => signingKeyQueries.list(byTime), 'SigningKey_createdAt_id_idx (createdAt<?)'],
   [
     'history',
-    () => history.list({ deviceId: 'x', module: 'y' }, byNumber),
+    () => historyQueries.list({ deviceId: 'x', module: 'y' }, byNumber),
     'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
   ],
   [
     'history of a device',
-    () => history.list({ deviceId: 'x', ...range }, byNumber),
+    () => historyQueries.list({ deviceId: 'x', ...range }, byNumber),
     'HistoryEntry_deviceId_enteredAt_idx (deviceId=? AND enteredAt>? AND enteredAt<?)',
   ],
   [
     'what ran at a moment',
-    () => history.at('x', moment, byName),
+    () => historyQueries.at('x', moment, byName),
     'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
   ],
-  ['modules that a device has had', () => history.at('x', moment, byName), 'sqlite_autoindex_DeviceModule_1 (deviceId=? AND module>?)'],
+  [
+    'modules that a device has had',
+    () => historyQueries.at('x', moment, byName),
+    'sqlite_autoindex_DeviceModule_1 (deviceId=? AND module>?)',
+  ],
   [
     'what is newest of a module',
     () => history.newest([{ deviceId: 'x', module: 'y' }]),
@@ -192,17 +221,17 @@ test.each<[string, () => Promise<unknown>, string]>([
   ],
   [
     'devices that ever had a build',
-    () => history.devicesOfBuild({ module: 'x', version: 'y' }, byIdentifier),
+    () => historyQueries.devicesOfBuild({ module: 'x', version: 'y' }, byIdentifier),
     'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId>?)',
   ],
   [
     'devices that had a build and do not now',
-    () => history.devicesOfBuild({ module: 'x', version: 'y', isRunning: false }, byIdentifier),
+    () => historyQueries.devicesOfBuild({ module: 'x', version: 'y', isRunning: false }, byIdentifier),
     'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId>?)',
   ],
   [
     'devices that have a build',
-    () => history.devicesOfBuild({ module: 'x', version: 'y', isRunning: true }, byIdentifier),
+    () => historyQueries.devicesOfBuild({ module: 'x', version: 'y', isRunning: true }, byIdentifier),
     'DeviceModule_module_version_deviceId_idx (module=? AND version=? AND deviceId>?)',
   ],
   [
@@ -212,31 +241,44 @@ test.each<[string, () => Promise<unknown>, string]>([
   ],
   [
     'violations',
-    () => abiViolations.list({ deviceId: 'x', programId: 'y', module: 'z' }, byNumber),
+    () => abiViolationQueries.list({ deviceId: 'x', programId: 'y', module: 'z' }, byNumber),
     'AbiViolation_deviceId_at_idx (deviceId=? AND at<?)',
   ],
   [
     'programs',
-    () => programs.list({ deviceId: 'x', module: 'y' }, byTime),
+    () => programQueries.list({ deviceId: 'x', module: 'y' }, byTime),
     'Program_deviceId_createdAt_id_idx (deviceId=? AND createdAt<?)',
   ],
-  ['builds', () => builds.list({ module: 'x', language: 'y' }, byTime), 'Build_module_createdAt_id_idx (module=? AND createdAt<?)'],
-  ['modules', () => builds.listModules(byName), 'Build_module_createdAt_id_idx (module>? AND module<?)'],
-  ['keys', () => keys.list({}, byTime), 'ApiKey_createdAt_id_idx (createdAt<?)'],
-  ['publisher keys', () => publisherKeys.list({}, byTime), 'PublisherKey_createdAt_id_idx (createdAt<?)'],
-  ['signature policies', () => signaturePolicies.list(byTime), 'SignaturePolicy_createdAt_id_idx (createdAt<?)'],
-  ['rollouts', () => rollouts.list(range, byTime), 'Rollout_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
-  ['rollouts of a module', () => rollouts.list({ module: 'x' }, byTime), 'Rollout_module_requestedAt_id_idx (module=? AND requestedAt<?)'],
-  ['rollouts in a state', () => rollouts.list({ state: 'x' }, byTime), 'Rollout_state_requestedAt_id_idx (state=? AND requestedAt<?)'],
+  ['builds', () => buildQueries.list({ module: 'x', language: 'y' }, byTime), 'Build_module_createdAt_id_idx (module=? AND createdAt<?)'],
+  ['modules', () => buildQueries.listModules(byName), 'Build_module_createdAt_id_idx (module>? AND module<?)'],
+  ['keys', () => keyQueries.list({}, byTime), 'ApiKey_createdAt_id_idx (createdAt<?)'],
+  ['publisher keys', () => publisherKeyQueries.list({}, byTime), 'PublisherKey_createdAt_id_idx (createdAt<?)'],
+  ['signature policies', () => signaturePolicyQueries.list(byTime), 'SignaturePolicy_createdAt_id_idx (createdAt<?)'],
+  ['builds', () => buildQueries.list({ module: 'x', language: 'y' }, byTime), 'Build_module_createdAt_id_idx (module=? AND createdAt<?)'],
+  ['modules', () => buildQueries.listModules(byName), 'Build_module_createdAt_id_idx (module>? AND module<?)'],
+  ['keys', () => keyQueries.list({}, byTime), 'ApiKey_createdAt_id_idx (createdAt<?)'],
+  ['publisher keys', () => publisherKeyQueries.list({}, byTime), 'PublisherKey_createdAt_id_idx (createdAt<?)'],
+  ['signature policies', () => signaturePolicyQueries.list(byTime), 'SignaturePolicy_createdAt_id_idx (createdAt<?)'],
+  ['rollouts', () => rolloutQueries.list(range, byTime), 'Rollout_requestedAt_id_idx (requestedAt>? AND requestedAt<?)'],
+  [
+    'rollouts of a module',
+    () => rolloutQueries.list({ module: 'x' }, byTime),
+    'Rollout_module_requestedAt_id_idx (module=? AND requestedAt<?)',
+  ],
+  [
+    'rollouts in a state',
+    () => rolloutQueries.list({ state: 'x' }, byTime),
+    'Rollout_state_requestedAt_id_idx (state=? AND requestedAt<?)',
+  ],
   ['open rollouts', () => rollouts.openIds(), 'Rollout_endedAt_requestedAt_id_idx (endedAt=?)'],
   [
     'devices of a rollout',
-    () => rollouts.devices({ rolloutId: 'x' }, byPosition),
+    () => rolloutQueries.devices({ rolloutId: 'x' }, byPosition),
     'RolloutDevice_rolloutId_position_idx (rolloutId=? AND position>?)',
   ],
   [
     'devices of a wave in a state',
-    () => rollouts.devices({ rolloutId: 'x', wave: 1, state: 'loaded' }, byPosition),
+    () => rolloutQueries.devices({ rolloutId: 'x', wave: 1, state: 'loaded' }, byPosition),
     'RolloutDevice_rolloutId_wave_state_position_interrupted_idx (rolloutId=? AND wave=? AND state=? AND position>?)',
   ],
   [
@@ -249,7 +291,7 @@ test.each<[string, () => Promise<unknown>, string]>([
     () => rollouts.counts('x'),
     'COVERING INDEX RolloutDevice_rolloutId_wave_state_position_interrupted_idx (rolloutId=?)',
   ],
-  ['hosts', () => hosts.list({}, byTime), 'Host_registeredAt_id_idx (registeredAt<?)'],
+  ['hosts', () => hostQueries.list({}, byTime), 'Host_registeredAt_id_idx (registeredAt<?)'],
 ])('%s are found where the page before ended, and need not be sorted', async (_what, read, index) => {
   const plans = await plansOf(read);
   expect(
@@ -261,19 +303,23 @@ test.each<[string, () => Promise<unknown>, string]>([
 });
 
 test.each<[string, () => Promise<unknown>, string]>([
-  ['devices with a label of few', () => devices.list({ labels: { few: 'yes' } }, byTime), 'sqlite_autoindex_Device_1 (id=?)'],
+  ['devices with a label of few', () => deviceQueries.list({ labels: { few: 'yes' } }, byTime), 'sqlite_autoindex_Device_1 (id=?)'],
   [
     'devices by their identifiers',
-    () => devices.list({ ...noLabels, ids: ['dev_a', 'dev_b'] }, byTime),
+    () => deviceQueries.list({ ...noLabels, ids: ['dev_a', 'dev_b'] }, byTime),
     'sqlite_autoindex_Device_1 (id=?)',
   ],
-  ['devices with labels', () => devices.list({ labels: { all: 'yes', few: 'yes' } }, byName), 'sqlite_autoindex_Device_1 (id=?)'],
+  ['devices with labels', () => deviceQueries.list({ labels: { all: 'yes', few: 'yes' } }, byName), 'sqlite_autoindex_Device_1 (id=?)'],
   [
     'loads of devices with a label of few',
-    () => loads.list({ labels: { few: 'yes' }, ...range }, byTime),
+    () => loadQueries.list({ labels: { few: 'yes' }, ...range }, byTime),
     'Load_deviceId_requestedAt_id_idx (deviceId=? AND requestedAt>? AND requestedAt<?)',
   ],
-  ['devices of a prefix by time', () => devices.list({ ...noLabels, namePrefix: 'dev' }, first), 'Device_name_key (name>? AND name<?)'],
+  [
+    'devices of a prefix by time',
+    () => deviceQueries.list({ ...noLabels, namePrefix: 'dev' }, first),
+    'Device_name_key (name>? AND name<?)',
+  ],
   [
     'what loads have brought into devices',
     () => history.loadedVersions(['d1', 'd2'], 'x', 10),
@@ -289,7 +335,11 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['waiting loads of devices', () => loads.queuedFor(['d1'], 'x'), 'Load_open_deviceId_idx (deviceId=?)'],
   ['the build of an image', () => builds.ofImage('x'), 'Build_imageDigest_idx (imageDigest=?)'],
   ['how builds were made', () => audit.of('x', ['y', 'z']), 'AuditEvent_object_at_idx (object=?)'],
-  ['loads of a version', () => loads.list({ ...noLabels, version: 'x' }, byTime), 'Load_version_module_requestedAt_id_idx (version=?)'],
+  [
+    'loads of a version',
+    () => loadQueries.list({ ...noLabels, version: 'x' }, byTime),
+    'Load_version_module_requestedAt_id_idx (version=?)',
+  ],
 ])('%s are looked up and sorted, and no others are read', async (_what, read, index) => {
   const plans = await plansOf(read);
   expect(

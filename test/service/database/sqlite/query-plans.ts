@@ -3,15 +3,19 @@
 import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
 import Database from 'better-sqlite3';
 import { z } from 'zod';
+import type { Connection } from '../../../../src/service/database/connection.ts';
 import { PrismaClient } from '../../../../src/service/database/generated/client.ts';
-import { Records } from '../../../../src/service/database/records.ts';
-import { SqliteStatements } from '../../../../src/service/database/sqlite/statements.ts';
+import { type Reader, readerOf } from '../../../../src/service/database/reader.ts';
+import { SqliteConnection } from '../../../../src/service/database/sqlite/connection.ts';
+import { Records } from '../../records.ts';
 
 const Step = z.object({ detail: z.string() });
 
 export class QueryPlans {
   /** Whose statements are explained. */
   readonly records: Records;
+  readonly reading: Connection;
+  readonly reader: Reader;
   readonly #client;
   readonly #database: Database.Database;
   /** Tells of each statement before it is run. */
@@ -30,7 +34,12 @@ export class QueryPlans {
     this.#database = new Database(file);
     const noted = new Database(file, { verbose: (sql) => this.#queries.push({ sql: String(sql), parameters: [] }) });
     this.#noted = noted;
-    this.records = new Records(this.#client, new SqliteStatements(() => noted));
+    this.reader = readerOf(this.#client, () => {});
+    this.reading = new SqliteConnection(
+      () => noted,
+      () => {},
+    );
+    this.records = new Records(this.reading);
   }
 
   /** The steps of the plans of what is asked of the records, a list for each statement. */

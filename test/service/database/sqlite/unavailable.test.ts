@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import Database from 'better-sqlite3';
+import { sql } from 'kysely';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import type { Transaction } from '../../../../src/service/database/engine.ts';
-import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
-import { Records } from '../../../../src/service/database/records.ts';
+import { readerOf } from '../../../../src/service/database/reader.ts';
 import { SqliteEngine } from '../../../../src/service/database/sqlite/engine.ts';
 import { applyMigrations } from '../../../../src/service/database/sqlite/migrations.ts';
 import { Store } from '../../../../src/service/database/store.ts';
@@ -19,7 +19,8 @@ import {
   unavailabilityByCode,
   unavailabilityOf,
 } from '../../../../src/service/database/unavailable.ts';
-import { event, firstPage } from '../events.ts';
+import { inTransaction, Records } from '../../records.ts';
+import { event, eventsIn } from '../events.ts';
 
 let folder: string;
 let file: string;
@@ -29,7 +30,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const limits = { maxWait: 10_000, timeout: 60_000 };
+const timeout = 60_000;
 
 async function openStore(): Promise<Store> {
   const store = await Store.open(file, { isExclusive: true });
@@ -39,14 +40,15 @@ async function openStore(): Promise<Store> {
 
 async function openEngine(wait?: { limit: number; interval: number }): Promise<SqliteEngine> {
   applyMigrations(file);
-  const engine = await SqliteEngine.open(file, null, wait);
+  const engine = new SqliteEngine(file, null, wait);
   onTestFinished(() => engine.close());
   return engine;
 }
 
+const readingOf = ({ client }: SqliteEngine) => ({ reader: readerOf(client, () => {}) });
 const write = (store: Store, name: string, bytes = '') =>
-  store.transaction((records) => records.audit.append([{ ...event(name), detail: { bytes } }]));
-const objectsIn = async (store: Store) => withoutMarks(await store.records.audit.list({}, firstPage)).map(({ object }) => object);
+  inTransaction(store, (records) => records.audit.append([{ ...event(name), detail: { bytes } }]));
+const objectsIn = async (store: Store) => (await eventsIn(store)).map(({ object }) => object);
 
 /** Another process with the write lock. */
 function lockFile(): { readonly release: () => void } {
@@ -76,14 +78,13 @@ describe('while another process has the lock', () => {
 
   test('the wait has a limit, past which it is refused and has changed nothing; the next is carried out', async () => {
     const engine = await openEngine({ limit: 50, interval: 5 });
-    const append = ({ part }: Transaction, name: string) =>
-      part(({ client, statements }) => new Records(client, statements).audit.append([event(name)]));
+    const append = ({ part }: Transaction, name: string) => part((connection) => new Records(connection).audit.append([event(name)]));
     const { release } = lockFile();
     let began = false;
     const refused = engine.transaction(async (transaction) => {
       began = true;
       await append(transaction, 'a');
-    }, limits);
+    }, timeout);
     const error: unknown = await refused.catch((reason: unknown) => reason);
     expect(unavailabilityOf(error)).toMatchObject({
       isTransient: true,
@@ -91,9 +92,8 @@ describe('while another process has the lock', () => {
     });
     expect(began).toBe(false);
     release();
-    await engine.transaction((transaction) => append(transaction, 'b'), limits);
-    const { client, statements } = engine.reading;
-    expect(withoutMarks(await new Records(client, statements).audit.list({}, firstPage))).toMatchObject([{ number: 1, object: 'b' }]);
+    await engine.transaction((transaction) => append(transaction, 'b'), timeout);
+    expect(await eventsIn(readingOf(engine))).toMatchObject([{ number: 1, object: 'b' }]);
   });
 });
 
@@ -101,27 +101,26 @@ test('a disk that is full in the middle of a transaction leaves nothing of it, o
   const engine = await openEngine();
   const fill = 'x'.repeat(100_000);
   const append = (part: Transaction['part'], name: string, bytes: string) =>
-    part(({ client, statements }) => new Records(client, statements).audit.append([{ ...event(name), detail: { bytes } }]));
+    part((connection) => new Records(connection).audit.append([{ ...event(name), detail: { bytes } }]));
   const setLimit = (pages: number) =>
     engine.transaction(
-      ({ part }) => part(async ({ client }) => void (await client.$queryRawUnsafe(`PRAGMA max_page_count = ${pages}`))),
-      limits,
+      ({ part }) => part(async (connection) => void (await sql`PRAGMA max_page_count = ${sql.lit(pages)}`.execute(connection.sql))),
+      timeout,
     );
-  const [row] = await engine.reading.client.$queryRawUnsafe<{ page_count: bigint }[]>('PRAGMA page_count');
-  await setLimit(Number(row?.page_count) + 5);
+  const { rows } = await sql<{ page_count: number }>`PRAGMA page_count`.execute(engine.reading.sql);
+  await setLimit((rows[0]?.page_count ?? 0) + 5);
   const failures: unknown[] = [];
   const failed = engine.transaction(async ({ part }) => {
     await append(part, 'small', '');
     for (const [name, bytes] of [...[['large', fill] as const], ...[['late', ''] as const]])
       await append(part, name, bytes).catch((error: unknown) => failures.push(error));
-  }, limits);
+  }, timeout);
   await expect(failed).rejects.toThrow();
   expect(failures.map((error) => unavailabilityOf(error)?.detail)).toEqual(failures.map(() => expect.stringContaining('full')));
-  const { client, statements } = engine.reading;
-  const events = () => new Records(client, statements).audit.list({}, firstPage);
+  const events = () => eventsIn(readingOf(engine));
   expect(await events()).toEqual([]);
   await setLimit(1_000_000);
-  await engine.transaction(({ part }) => append(part, 'after', fill), limits);
+  await engine.transaction(({ part }) => append(part, 'after', fill), timeout);
   expect(await events()).toMatchObject([{ number: 1, object: 'after' }]);
 });
 
@@ -182,16 +181,15 @@ test.runIf(mayMount())(
 test('a database that has become read-only refuses writes with that reason, and is read all the same', async () => {
   const engine = await openEngine();
   const setReadOnly = engine.transaction(
-    ({ part }) => part(async ({ client }) => void (await client.$queryRawUnsafe('PRAGMA query_only = ON'))),
-    limits,
+    ({ part }) => part(async (connection) => void (await sql`PRAGMA query_only = ON`.execute(connection.sql))),
+    timeout,
   );
   // It has written nothing, but to leave its mark.
   await expect(setReadOnly).rejects.toThrow();
-  const append = ({ part }: Transaction) => part(({ client, statements }) => new Records(client, statements).audit.append([event('a')]));
-  const error: unknown = await engine.transaction(append, limits).catch((reason: unknown) => reason);
+  const append = ({ part }: Transaction) => part((connection) => new Records(connection).audit.append([event('a')]));
+  const error: unknown = await engine.transaction(append, timeout).catch((reason: unknown) => reason);
   expect(unavailabilityOf(error)?.detail).toMatch(/read-only/);
-  const { client, statements } = engine.reading;
-  expect(withoutMarks(await new Records(client, statements).audit.list({}, firstPage))).toEqual([]);
+  expect(await eventsIn(readingOf(engine))).toEqual([]);
 });
 
 test.each([

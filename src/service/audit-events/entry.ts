@@ -1,9 +1,10 @@
 // Entries of the audit trail, as every domain writes them in the transaction of what they tell.
 
-import type { AuditOutcome } from '../proof/audit-event.ts';
-import type { NewAuditEvent } from './database/committed.ts';
-import type { Records } from './database/records.ts';
-import type { Requester } from './requester.ts';
+import type { AuditOutcome } from '../../proof/audit-event.ts';
+import type { NewAuditEvent } from '../database/committed.ts';
+import type { Connection } from '../database/connection.ts';
+import type { Requester } from '../requester.ts';
+import { AuditRecords } from './repository.ts';
 
 /** One line of the audit trail. */
 export type AuditEntry = {
@@ -16,8 +17,8 @@ export type AuditEntry = {
 };
 
 /** Writes what was done into the audit trail, in the transaction that does it. */
-export async function audit(records: Records, requester: Requester, at: Date, entries: readonly AuditEntry[]): Promise<void> {
-  await records.audit.append(entries.map((entry) => eventOf(requester, at, entry)));
+export async function audit(connection: Connection, requester: Requester, at: Date, entries: readonly AuditEntry[]): Promise<void> {
+  await new AuditRecords(connection).append(entries.map((entry) => eventOf(requester, at, entry)));
 }
 
 /** A line of the audit trail as it is kept. */

@@ -1,13 +1,22 @@
-// Turns to write, in which statements do not wait for each other: none of them is lost, or in a transaction that it is not of.
+// Transactions in which statements do not wait for each other: none of them is lost, or executed in another transaction.
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Engine } from '../../../../src/service/database/engine.ts';
 import { PostgresqlEngine } from '../../../../src/service/database/postgresql/engine.ts';
-import { insertion } from '../../../../src/service/database/statements.ts';
+import { RowStatement } from '../../../../src/service/database/prepared-statements.ts';
 import { newDatabase, runSql } from '../../../databases.ts';
 
-const limits = { maxWait: 10_000, timeout: 60_000 };
-const insert = insertion('Kept', { number: 'integer' });
+const timeout = 60_000;
+const insert = new RowStatement({ number: 'integer' }, (sql, row) =>
+  sql.withTables<{ Kept: { number: number } }>().insertInto('Kept').values(row),
+);
+const insertOrRaise = new RowStatement({ number: 'integer' }, (sql, row) =>
+  sql
+    .withTables<{ Kept: { number: number } }>()
+    .insertInto('Kept')
+    .values(row)
+    .onConflict((conflict) => conflict.column('number').doUpdateSet((kept) => ({ number: kept('excluded.number', '+', 100) }))),
+);
 
 let database: string;
 let engine: Engine;
@@ -21,13 +30,16 @@ afterEach(() => engine.close());
 const kept = async () => (await runSql(database, 'SELECT "number" FROM "Kept" ORDER BY "number"')).map(({ number }) => number);
 
 test('statements that are sent together are carried out in the order in which they were sent', async () => {
-  const remove = insertion('Kept', { number: 'integer' }, 'ON CONFLICT ("number") DO UPDATE SET "number" = excluded."number" + 100');
   await engine.transaction(
     ({ part }) =>
-      part(async ({ statements }) => {
-        await Promise.all([statements.each(insert, [[1], [2]]), statements.each(remove, [[1]]), statements.each(insert, [[1]])]);
+      part(async (connection) => {
+        await Promise.all([
+          connection.each(insert, [{ number: 1 }, { number: 2 }]),
+          connection.each(insertOrRaise, [{ number: 1 }]),
+          connection.each(insert, [{ number: 1 }]),
+        ]);
       }),
-    limits,
+    timeout,
   );
   expect(await kept()).toEqual([1, 2, 101]);
 });
@@ -35,11 +47,11 @@ test('statements that are sent together are carried out in the order in which th
 test('a transaction in which a statement has failed is not taken for committed, whoever has heeded it', async () => {
   const failing = engine.transaction(
     ({ part }) =>
-      part(async ({ statements }) => {
-        await statements.each(insert, [[1]]);
-        await statements.each(insert, [[1]]).catch(() => {});
+      part(async (connection) => {
+        await connection.each(insert, [{ number: 1 }]);
+        await connection.each(insert, [{ number: 1 }]).catch(() => {});
       }),
-    limits,
+    timeout,
   );
   await expect(failing).rejects.toThrow('COMMIT with ROLLBACK');
   expect(await kept()).toEqual([]);
@@ -47,12 +59,12 @@ test('a transaction in which a statement has failed is not taken for committed, 
 
 test('an announcement that fails takes the transaction back, and says why', async () => {
   const failing = engine.transaction(async ({ part, announce }) => {
-    await part(async ({ statements }) => {
-      await statements.each(insert, [[1]]);
+    await part(async (connection) => {
+      await connection.each(insert, [{ number: 1 }]);
     });
     // PostgreSQL has no such character.
     announce('\0');
-  }, limits);
+  }, timeout);
   await expect(failing).rejects.toMatchObject({ message: expect.stringMatching('COMMIT with ROLLBACK'), cause: { code: '22021' } });
   expect(await kept()).toEqual([]);
 });
@@ -61,18 +73,18 @@ test.each(['fails', 'succeeds'])('what a part that %s has yet to send is in no o
   const goOn = Promise.withResolvers<void>();
   let late: Promise<unknown> = Promise.resolve();
   await engine.transaction(async ({ part }) => {
-    const first = part(async ({ statements }) => {
-      late = goOn.promise.then(() => statements.each(insert, [[1]]));
+    const first = part(async (connection) => {
+      late = goOn.promise.then(() => connection.each(insert, [{ number: 1 }]));
       if (how === 'fails') throw new Error('no');
     });
     if (how === 'fails') await expect(first).rejects.toThrow('no');
     else await first;
-    await part(async ({ statements }) => {
+    await part(async (connection) => {
       goOn.resolve();
       await expect(late).rejects.toThrow('already closed');
-      await statements.each(insert, [[2]]);
+      await connection.each(insert, [{ number: 2 }]);
     });
-  }, limits);
+  }, timeout);
   expect(await kept()).toEqual([2]);
 });
 
@@ -81,20 +93,21 @@ test('what a transaction has yet to send when its time is over is in no other', 
   const begun = Promise.withResolvers<void>();
   const short = engine.transaction(
     ({ part }) =>
-      part(async ({ statements }) => {
-        await statements.each(insert, [[1]]);
+      part(async (connection) => {
+        await connection.each(insert, [{ number: 1 }]);
         begun.resolve();
         await goOn.promise;
-        await statements.each(insert, [[2]]);
+        await connection.each(insert, [{ number: 2 }]);
       }),
-    { ...limits, timeout: 500 },
+    500,
   );
+  const refused = expect(short).rejects.toThrow('took longer than 0.5 s');
   await begun.promise;
-  // Prisma takes it back, and does not wait for what is carried out in it.
+  // It is rolled back, without waiting for what is carried out in it.
   const open = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`;
   await vi.waitUntil(async () => (await runSql(database, open)).length === 0, { timeout: 20_000 });
   goOn.resolve();
-  await expect(short).rejects.toThrow('already closed');
-  await engine.transaction(({ part }) => part(async ({ statements }) => void (await statements.each(insert, [[3]]))), limits);
+  await refused;
+  await engine.transaction(({ part }) => part(async (connection) => void (await connection.each(insert, [{ number: 3 }]))), timeout);
   expect(await kept()).toEqual([3]);
 });

@@ -1,0 +1,112 @@
+// Compiles statements for PostgreSQL: one that is executed for many rows is sent once, with all rows as one parameter.
+
+import {
+  AliasNode,
+  type CompiledQuery,
+  createQueryId,
+  DeleteQueryNode,
+  DummyDriver,
+  type Expression,
+  IdentifierNode,
+  InsertQueryNode,
+  Kysely,
+  type OperationNode,
+  PostgresAdapter,
+  PostgresIntrospector,
+  PostgresQueryCompiler,
+  QueryNode,
+  type RootOperationNode,
+  SelectionNode,
+  sql,
+  UpdateQueryNode,
+  ValueListNode,
+  ValuesNode,
+} from 'kysely';
+import {
+  type Given,
+  type ListExpression,
+  type PairsExpression,
+  Parameter,
+  type StatementCompiler,
+  type ValueType,
+} from '../prepared-statements.ts';
+import type { Tables } from '../tables.ts';
+
+export const postgresqlDialect = {
+  createAdapter: () => new PostgresAdapter(),
+  createIntrospector: (database: Kysely<unknown>) => new PostgresIntrospector(database),
+  createQueryCompiler: () => new PostgresQueryCompiler(),
+};
+
+/** The name of the one parameter that has all rows: a JSON array of arrays. */
+export const allRows = ':rows';
+
+const columnTypes = {
+  text: 'text',
+  integer: 'bigint',
+  bigint: 'bigint',
+  time: 'timestamp',
+  truth: 'boolean',
+  json: 'jsonb',
+  bytes: 'text',
+} as const;
+
+/** The type of a value without the question mark. */
+export function valueTypeOf(type: Given[string]): ValueType {
+  if (type === 'text' || type === 'text?') return 'text';
+  if (type === 'integer' || type === 'integer?') return 'integer';
+  if (type === 'bigint' || type === 'bigint?') return 'bigint';
+  if (type === 'time' || type === 'time?') return 'time';
+  if (type === 'truth' || type === 'truth?') return 'truth';
+  return type === 'json' || type === 'json?' ? 'json' : 'bytes';
+}
+
+function cast(text: Expression<unknown>, type: ValueType): Expression<unknown> {
+  if (type === 'bytes') return sql`decode(${text}, 'hex')`;
+  return sql`(${text})::${sql.raw(columnTypes[type])}`;
+}
+
+const parameter = (name: string): Expression<unknown> => sql.val<unknown>(new Parameter(name));
+const compile = (node: RootOperationNode): CompiledQuery => postgresqlDialect.createQueryCompiler().compileQuery(node, createQueryId());
+
+/** The given rows: the colon in the names of their columns tells them from the columns of tables. */
+function rowsOf(given: Given): Expression<unknown> {
+  const columns = Object.entries(given).map(
+    ([name, type], index) => sql`${cast(sql`"row" ->> ${sql.lit(index)}`, valueTypeOf(type))} as ${sql.id(`:${name}`)}`,
+  );
+  const rows = sql`jsonb_array_elements(${parameter(allRows)}::jsonb) with ordinality as "rows" ("row", "place")`;
+  return sql`(select "place", ${sql.join(columns)} from ${rows})`;
+}
+
+const rowsNode = (given: Given) => AliasNode.create(rowsOf(given).toOperationNode(), IdentifierNode.create('given'));
+const place = SelectionNode.create(sql`"given"."place"::integer`.as('place').toOperationNode());
+
+function overRows(node: InsertQueryNode | UpdateQueryNode | DeleteQueryNode, given: Given): RootOperationNode {
+  if (UpdateQueryNode.is(node)) return QueryNode.cloneWithReturning(UpdateQueryNode.cloneWithFromItems(node, [rowsNode(given)]), [place]);
+  if (DeleteQueryNode.is(node)) return QueryNode.cloneWithReturning(DeleteQueryNode.cloneWithUsing(node, [rowsNode(given)]), [place]);
+  const values = sql.join(valuesOf(node).map((value) => ({ expressionType: undefined, toOperationNode: () => value })));
+  const rows = sql`select ${values} from ${rowsOf(given)} as "given" order by "place"`;
+  return InsertQueryNode.cloneWith(node, { values: rows.toOperationNode() });
+}
+
+/** What an insert of one row inserts, in the order of its columns. */
+function valuesOf({ values }: InsertQueryNode): readonly OperationNode[] {
+  const [row, ...others] = values !== undefined && ValuesNode.is(values) ? values.values : [];
+  if (row === undefined || others.length > 0 || !ValueListNode.is(row)) throw new Error('a statement for many rows inserts one row');
+  return row.values;
+}
+
+export const postgresqlCompiler: StatementCompiler = {
+  sql: new Kysely<Tables>({ dialect: { ...postgresqlDialect, createDriver: () => new DummyDriver() } }),
+  rowValue: (name) => sql.ref(`given.:${name}`),
+  value: (name, type) => cast(parameter(name), valueTypeOf(type)),
+  // As an array, each of the list is looked up in an index; as rows that are joined, the whole table may be read for one.
+  list: (name): ListExpression => ({
+    includes: (column) => sql`${column} = any (array(select jsonb_array_elements_text(${parameter(name)}::jsonb)))`,
+  }),
+  pairs: (name): PairsExpression => sql`(select ("place" - 1)::integer as "place", "pair" ->> 0 as "first", "pair" ->> 1 as "second"
+    from jsonb_array_elements(${parameter(name)}::jsonb) with ordinality as "pairs" ("pair", "place"))`,
+  lastNumber: (table) => sql`(select "last_value" from ${sql.id(`${table}_number_seq`)})`,
+  compileForRows: (node, given) => compile(overRows(node, given)),
+  compile,
+};

@@ -1,0 +1,74 @@
+// The tables as the SQL builder sees them: their columns and types are those of the Prisma schema.
+
+import type { ColumnType, Generated } from 'kysely';
+import type { Prisma } from './generated/client.ts';
+import type {
+  AbiViolationModel,
+  AgentOrderModel,
+  ApiKeyModel,
+  AuditEventModel,
+  AuditHeadModel,
+  AuditTileModel,
+  BuildModel,
+  CheckpointModel,
+  DeviceLabelModel,
+  DeviceModel,
+  DeviceModuleModel,
+  HistoryEntryModel,
+  HostModel,
+  IdempotentAnswerModel,
+  ImageModel,
+  LoadModel,
+  LoadReportModel,
+  LoadTotalModel,
+  ProgramModel,
+  PublisherKeyModel,
+  RetentionTimeModel,
+  RolloutDeviceModel,
+  RolloutModel,
+  RolloutWaveModel,
+  SignaturePolicyModel,
+  SigningKeyModel,
+} from './generated/models.ts';
+import type { Json } from './json.ts';
+
+/** A column: JSON is written as `Json`, and large integers also as numbers. */
+type Column<Cell> = [Prisma.JsonValue] extends [Cell]
+  ? ColumnType<Prisma.JsonValue, Json | null, Json | null>
+  : [bigint] extends [Cell]
+    ? ColumnType<Cell, Cell | number, Cell | number>
+    : Cell;
+
+/** A table. @typeParam Defaults The columns that the database fills where an insert leaves them out. */
+type Table<Model, Defaults extends keyof Model = never> = {
+  [Name in keyof Model]: Name extends Defaults ? Generated<Model[Name]> : Column<Model[Name]>;
+};
+
+export type Tables = {
+  readonly AbiViolation: Table<AbiViolationModel, 'number'>;
+  readonly AgentOrder: Table<AgentOrderModel, 'number'>;
+  readonly ApiKey: Table<ApiKeyModel>;
+  readonly AuditEvent: Table<AuditEventModel>;
+  readonly AuditHead: Table<AuditHeadModel>;
+  readonly AuditTile: Table<AuditTileModel>;
+  readonly Build: Table<BuildModel>;
+  readonly Checkpoint: Table<CheckpointModel>;
+  readonly Device: Table<DeviceModel, 'labelsByOperator'>;
+  readonly DeviceLabel: Table<DeviceLabelModel>;
+  readonly DeviceModule: Table<DeviceModuleModel>;
+  readonly HistoryEntry: Table<HistoryEntryModel, 'number' | 'observed'>;
+  readonly Host: Table<HostModel, 'heardCount'>;
+  readonly IdempotentAnswer: Table<IdempotentAnswerModel, 'isSealed'>;
+  readonly Image: Table<ImageModel>;
+  readonly Load: Table<LoadModel, 'versionPolicy' | 'similarityPolicy' | 'rollback'>;
+  readonly LoadReport: Table<LoadReportModel>;
+  readonly LoadTotal: Table<LoadTotalModel>;
+  readonly Program: Table<ProgramModel, 'recovery' | 'addressing' | 'stopRequested' | 'started'>;
+  readonly PublisherKey: Table<PublisherKeyModel>;
+  readonly RetentionTime: Table<RetentionTimeModel>;
+  readonly Rollout: Table<RolloutModel>;
+  readonly RolloutDevice: Table<RolloutDeviceModel, 'attempts'>;
+  readonly RolloutWave: Table<RolloutWaveModel, 'accepted'>;
+  readonly SignaturePolicy: Table<SignaturePolicyModel>;
+  readonly SigningKey: Table<SigningKeyModel>;
+};

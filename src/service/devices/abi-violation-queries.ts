@@ -1,0 +1,33 @@
+// Queries for lists of ABI violations, outside transactions.
+
+import type { Prisma } from '../database/generated/client.ts';
+import type { AbiViolationModel } from '../database/generated/models.ts';
+import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
+import type { QueryClient } from '../database/query-client.ts';
+import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
+import type { Reader } from '../database/reader.ts';
+
+export type AbiViolationRecord = AbiViolationModel;
+export type AbiViolationFilter = TimeRange & {
+  readonly deviceId: string;
+  readonly programId?: string | undefined;
+  readonly module?: string | undefined;
+};
+
+export class AbiViolationQueries {
+  readonly #readable: QueryClient;
+
+  constructor({ readable }: Reader) {
+    this.#readable = readable;
+  }
+
+  async list({ from, until, ...filter }: AbiViolationFilter, page: PageByTime<number>): Promise<MarkedRows<AbiViolationRecord>> {
+    const at = (comparison: Comparison<Date>): Prisma.AbiViolationWhereInput => ({ at: comparison });
+    const violations = await this.#readable.abiViolation.findMany({
+      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, at, (number) => ({ number }))] },
+      orderBy: [{ at: page.order }, { number: page.order }],
+      take: page.limit,
+    });
+    return markedRows(violations);
+  }
+}

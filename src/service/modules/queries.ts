@@ -1,0 +1,119 @@
+// Queries for lists of builds and modules, and lookups of images and statements, outside transactions.
+
+import { readInChunks } from '../database/chunks.ts';
+import type { Prisma } from '../database/generated/client.ts';
+import {
+  type Comparison,
+  equalTo,
+  nameConditions,
+  type PageByName,
+  type PageByTime,
+  type TimeRange,
+  timeConditions,
+} from '../database/page.ts';
+import type { QueryClient } from '../database/query-client.ts';
+import { type MarkedRows, markedRows, type OnUnreadable, readOneByOne, readOrElse, timeBound } from '../database/readable-rows.ts';
+import type { Reader } from '../database/reader.ts';
+import { checkDates } from '../database/unreadable.ts';
+import type { BuildRecord } from './repository.ts';
+
+export type BuildFilter = TimeRange & { readonly module: string; readonly language?: string | undefined };
+
+export type ModuleSummary = { readonly module: string; readonly builds: number; readonly lastBuildAt: Date };
+
+export class BuildQueries {
+  readonly #client: QueryClient;
+  readonly #readable: QueryClient;
+  readonly #onUnreadable: OnUnreadable;
+
+  constructor({ client, readable, onUnreadable }: Reader) {
+    this.#client = client;
+    this.#readable = readable;
+    this.#onUnreadable = onUnreadable;
+  }
+
+  async findByImage(module: string, imageDigest: string): Promise<BuildRecord | null> {
+    return this.#client.build.findFirst({ where: { module, imageDigest } });
+  }
+
+  /** Builds without a statement, after that identifier, by their identifiers. */
+  async unstated(after: string, limit: number): Promise<MarkedRows<BuildRecord>> {
+    const where = { envelope: null, id: { gt: after } };
+    return markedRows(await this.#readable.build.findMany({ where, orderBy: { id: 'asc' }, take: limit }));
+  }
+
+  async list(filter: BuildFilter, page: PageByTime): Promise<MarkedRows<BuildRecord>> {
+    return markedRows(await this.#readable.build.findMany(this.#pageQuery(filter, page)));
+  }
+
+  #pageQuery({ from, until, ...filter }: BuildFilter, page: PageByTime) {
+    const createdAt = (comparison: Comparison<Date>): Prisma.BuildWhereInput => ({ createdAt: comparison });
+    return {
+      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, createdAt, (id) => ({ id }))] },
+      orderBy: [{ createdAt: page.order }, { id: page.order }],
+      take: page.limit,
+    } satisfies Prisma.BuildFindManyArgs;
+  }
+
+  /** Names of modules that have builds, with the number of builds and the time of the last, which is what they are sorted by where it is by time. */
+  async listModules(page: PageByTime | PageByName): Promise<MarkedRows<ModuleSummary>> {
+    const { build: builds } = this.#client;
+    const count = { _count: { _all: true }, _max: { createdAt: true } } as const;
+    const query = {
+      by: ['module' as const],
+      where: { AND: page.sort === 'name' ? nameConditions('', page, (module): Prisma.BuildWhereInput => ({ module })) : [] },
+      having: { AND: page.sort === 'time' ? timeConditions({}, page, lastBuildAt, (module) => ({ module })) : [] },
+      orderBy: [...(page.sort === 'time' ? [{ _max: { createdAt: page.order } }] : []), { module: page.order }],
+      take: page.limit,
+    } satisfies Prisma.BuildGroupByArgs;
+    return readOrElse(
+      async () => (await builds.groupBy({ ...query, ...count })).map(toModuleSummary),
+      async () =>
+        readOneByOne(await builds.groupBy(query), {
+          nameOf: ({ module }) => ({ kind: 'module', id: module, place: null }),
+          read: async ({ module }) =>
+            (await builds.groupBy({ by: ['module'], where: { module }, ...count })).map(toModuleSummary)[0] ?? null,
+          sortedBy: ({ module }) =>
+            page.sort === 'name' ? module : timeBound(page.order, (moment) => this.#isLastBuiltBefore(module, moment)),
+          onUnreadable: this.#onUnreadable,
+        }),
+    );
+  }
+
+  async #isLastBuiltBefore(module: string, moment: Date): Promise<boolean> {
+    const groups = await this.#client.build.groupBy({ by: ['module'], where: { module }, having: lastBuildAt({ lt: moment }) });
+    return groups.length > 0;
+  }
+
+  /** The signed statement of a driver, JSON; null where the image is of a build, or there is none. */
+  async driverStatement(digest: string): Promise<string | null> {
+    return (await this.driverStatements([digest])).get(digest) ?? null;
+  }
+
+  /** The signed statements of those of these drivers that have one. */
+  async driverStatements(digests: readonly string[]): Promise<Map<string, string>> {
+    const images = await readInChunks(digests, (some) =>
+      this.#client.image.findMany({ where: { digest: { in: some } }, select: { digest: true, statement: true } }),
+    );
+    return new Map(images.flatMap(({ digest, statement }) => (statement === null ? [] : [[digest, statement] as const])));
+  }
+
+  async image(digest: string): Promise<Uint8Array | null> {
+    const image = await this.#client.image.findUnique({ where: { digest } });
+    return image?.bytes ?? null;
+  }
+}
+
+type ModuleGroup = {
+  readonly module: string;
+  readonly _count: { readonly _all: number };
+  readonly _max: { readonly createdAt: Date | null };
+};
+
+function toModuleSummary({ module, _count, _max }: ModuleGroup): ModuleSummary {
+  return checkDates({ module, builds: _count._all, lastBuildAt: _max.createdAt ?? new Date(0) });
+}
+
+function lastBuildAt(comparison: Comparison<Date>): Prisma.BuildScalarWhereWithAggregatesInput {
+  return { createdAt: { _max: comparison } };
+}

@@ -1,0 +1,26 @@
+// Lists of the keys that the service signs with, outside transactions.
+
+import type { Prisma } from '../database/generated/client.ts';
+import { type Comparison, type PageByTime, timeConditions } from '../database/page.ts';
+import type { QueryClient } from '../database/query-client.ts';
+import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
+import type { Reader } from '../database/reader.ts';
+import type { SigningKeyRecord } from './repository.ts';
+
+export class SigningKeyQueries {
+  readonly #readable: QueryClient;
+
+  constructor({ readable }: Reader) {
+    this.#readable = readable;
+  }
+
+  async list(page: PageByTime): Promise<MarkedRows<SigningKeyRecord>> {
+    const createdAt = (comparison: Comparison<Date>): Prisma.SigningKeyWhereInput => ({ createdAt: comparison });
+    const keys = await this.#readable.signingKey.findMany({
+      where: { AND: timeConditions({}, page, createdAt, (id) => ({ id })) },
+      orderBy: [{ createdAt: page.order }, { id: page.order }],
+      take: page.limit,
+    });
+    return markedRows(keys);
+  }
+}

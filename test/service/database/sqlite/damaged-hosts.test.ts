@@ -1,0 +1,70 @@
+// A host whose row cannot be decoded keeps no other host from being found silent, and is itself found by its token and its name.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { withoutMarks } from '../../../../src/service/database/readable-rows.ts';
+import { Store } from '../../../../src/service/database/store.ts';
+import { HostQueries } from '../../../../src/service/hosts/queries.ts';
+import { inTransaction, Records } from '../../records.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'patchbay-hosts-'));
+const file = join(folder, 'patchbay.db');
+const host = { bootId: 'boot', capacity: 1, registeredAt: new Date(0), unreachableSince: null };
+let store: Store;
+
+beforeAll(async () => {
+  store = await Store.open(file);
+  await inTransaction(store, async ({ hosts }) => {
+    for (const id of ['damaged', 'whole']) await hosts.save({ ...host, id, name: `host-${id}`, tokenDigest: `token-${id}` });
+  });
+});
+afterAll(async () => {
+  await store.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Writes a cell of the damaged host past the service. */
+function damage(column: string, value: number | string | null): void {
+  const database = new Database(file);
+  database.prepare(`UPDATE "Host" SET "${column}" = ? WHERE "id" = 'damaged'`).run(value);
+  database.close();
+}
+
+test('a count that is no number is 0, and rises again when the host is heard of', async () => {
+  damage('heardCount', 'garbage');
+  const counts = async () => new Map((await new Records(store.reading).hosts.heardCounts()).map(({ id, count }) => [id, count]));
+  expect(await counts()).toEqual(
+    new Map([
+      ['damaged', 0],
+      ['whole', 1],
+    ]),
+  );
+  await inTransaction(store, ({ hosts }) => hosts.setHeard(['damaged']));
+  expect((await counts()).get('damaged')).toBe(1);
+});
+
+test.each([2 ** 53, 'garbage'])('a time of %s since which a host is unreachable keeps it from nothing until it registers', async (time) => {
+  damage('unreachableSince', time);
+  const { hosts } = new Records(store.reading);
+  expect(await hosts.findByToken('token-damaged')).toEqual({ id: 'damaged', isUnreachable: true, credential: null });
+  expect(await hosts.findByName('host-damaged')).toEqual({ id: 'damaged', bootId: 'boot', isUnreachable: true });
+  expect((await hosts.all()).map(({ id }) => id)).toEqual(['whole']);
+  await inTransaction(store, (records) =>
+    records.hosts.save({ ...host, id: 'damaged', name: 'host-damaged', tokenDigest: 'token-damaged', credential: 'key' }),
+  );
+  expect(await hosts.findByToken('token-damaged')).toEqual({ id: 'damaged', isUnreachable: false, credential: 'key' });
+  // Saved without a credential, the host keeps the one that it had.
+  await inTransaction(store, (records) =>
+    records.hosts.save({ ...host, id: 'damaged', name: 'host-damaged', tokenDigest: 'token-damaged' }),
+  );
+  expect(await hosts.findByToken('token-damaged')).toMatchObject({ credential: 'key' });
+  damage('credential', null);
+  const listed = await new HostQueries(store.reader).list({}, { sort: 'name', order: 'asc', limit: 9, after: null });
+  expect(withoutMarks(listed)).toMatchObject([
+    { id: 'damaged', devices: 0 },
+    { id: 'whole', devices: 0 },
+  ]);
+});
