@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
+import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { kind as databaseKind, openSql } from '../../databases.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
 import { type Answer, Bench, bearer, eventsOf, itemsOf, until, workModule } from '../fixture.ts';

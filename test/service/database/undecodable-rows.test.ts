@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
+import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { kind as databaseKind, openSql, type Sql, timeInSql } from '../../databases.ts';
 import { Agent, attached } from '../agents/agent.ts';
 import { Bench, itemsOf, workModule } from '../fixture.ts';

@@ -4,8 +4,8 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
 import { labelPatterns } from '../../../src/protocol/identifiers.ts';
+import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { Agent, attached, state } from '../agents/agent.ts';
 import { type Answer, Bench, bearer, itemsOf, joinToken, workModule } from '../fixture.ts';
 import { documentedBody, type Operation, operations, resolved, type Schema } from './fuzzing/document.ts';

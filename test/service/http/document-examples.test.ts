@@ -3,8 +3,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
-import { Envelope, signatureOf } from '../../../src/proof/envelope.ts';
+import { Envelope } from '../../../src/proof/envelope.ts';
+import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
+import { signatureOf } from '../../../src/signing/sealing.ts';
 import { type Answer, Bench, itemsOf, joinToken, until } from '../fixture.ts';
 import {
   documentText,

@@ -3,9 +3,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { readDriverStatement } from '../../../src/proof/driver-statement.ts';
-import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
-import { endorse } from '../../../src/proof/endorsement.ts';
-import { Envelope, readEnvelope, sealedBy } from '../../../src/proof/envelope.ts';
+import { Envelope, readEnvelope } from '../../../src/proof/envelope.ts';
+import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
+import { endorse, sealedBy } from '../../../src/signing/sealing.ts';
 import { runSql, timeInSql } from '../../databases.ts';
 import { type ForgedImage, forgedDriver } from '../../machine/forged-images.ts';
 import { Bench, itemsOf, until, workModule } from '../fixture.ts';

@@ -48,7 +48,7 @@ const pairOf = (type: 'ed25519' | 'x25519') => {
 
 test.each([
   ['a private key', pairOf('ed25519').privateKey, 'it is a private key: give the public part alone'],
-  ['a key of another kind', pairOf('x25519').publicKey, 'it is a key of x25519: make one of Ed25519'],
+  ['a key of another kind', pairOf('x25519').publicKey, 'it is no Ed25519 key: make one'],
   ['no key', 'MCowBQYDK2VwAyEA', 'it is no public key in PEM'],
 ])('%s is refused with what to do', async (_what, publicKey, detail) => {
   expect(await add('wrong', publicKey)).toMatchObject({

@@ -5,8 +5,9 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import { type Verification, verifyExport } from '../../../src/proof/audit-export.ts';
 import { readCheckpoint, writeCheckpoint } from '../../../src/proof/checkpoint.ts';
-import { publicPartOf, readPublicKey, signWith } from '../../../src/proof/ed25519.ts';
+import { readPublicKey } from '../../../src/proof/ed25519.ts';
 import { SigningKeyError } from '../../../src/service/signing-keys/signing-keys.ts';
+import { publicPartOf, signWith } from '../../../src/signing/private-key.ts';
 import { Bench, bearer, itemsOf } from '../fixture.ts';
 
 let bench: Bench;
