@@ -11,9 +11,9 @@ import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import { kind, newDatabase } from '../../databases.ts';
-import { usualSettings } from '../../usual-settings.ts';
-import { until } from '../fixture.ts';
-import { usualTerms } from '../usual-terms.ts';
+import { defaultSettings } from '../../default-settings.ts';
+import { defaultTerms } from '../default-terms.ts';
+import { until } from '../test-service.ts';
 
 const requester = { actor: 'test', requestId: 'req_test' };
 const never = () => {
@@ -23,7 +23,7 @@ const hour = 3_600_000;
 const year = 365 * 24 * hour;
 
 /** Clocks of a machine that a test sets right and wrong: on PostgreSQL they are those of one replica, whose time is the database's. */
-class Machine {
+class MachineClocks {
   ahead = 0;
   slept = 0;
   readonly time = { wall: () => Date.now() + this.ahead + this.slept, monotonic: () => performance.now() + this.slept };
@@ -31,16 +31,16 @@ class Machine {
 
 let folder: string;
 let database: string;
-let machine: Machine;
+let machine: MachineClocks;
 let installation: Installation;
-let usual: ReturnType<typeof usualSettings>;
+let usual: ReturnType<typeof defaultSettings>;
 let unreachableAfter: number;
 const settings = () => ({ joinToken: 'not used', unreachableAfter, adminKey: null, ...usual, time: machine.time });
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-clocks-'));
   database = await newDatabase(folder);
-  machine = new Machine();
-  usual = usualSettings();
+  machine = new MachineClocks();
+  usual = defaultSettings();
   unreachableAfter = 60_000;
 });
 afterEach(async () => {
@@ -63,7 +63,7 @@ async function start(): Promise<{ readonly host: string; readonly device: string
 const orders = (host: string): Promise<Order[]> => installation.agents.nextOrders(host, 'the-only-boot', 0, AbortSignal.timeout(0));
 
 async function requestLoad(device: string, deadlineSeconds: number): Promise<string> {
-  const request = { module: 'tcp', version: '1.0.0', selector: { devices: [device] }, ...usualTerms, deadlineSeconds };
+  const request = { module: 'tcp', version: '1.0.0', selector: { devices: [device] }, ...defaultTerms, deadlineSeconds };
   const { loads } = await installation.loads.request(request, requester, never);
   return loads[0]?.id ?? '';
 }
@@ -140,7 +140,7 @@ test.runIf(kind === 'postgresql')(
     const load = await requestLoad(device, 600);
     const right = installation;
     for (const ahead of [hour, -hour, 10 * year]) {
-      machine = new Machine();
+      machine = new MachineClocks();
       machine.ahead = ahead;
       installation = await Installation.open(database, settings());
       await installation.loads.expire();
@@ -187,7 +187,7 @@ test.runIf(kind === 'postgresql')('a host that one replica hears is not silent f
   const register = async (name: string) =>
     await installation.agents.register(Registration.parse({ name, bootId: 'the-only-boot', capacity: 1, devices: [] }), null, requester);
   const living = await register('living');
-  machine = new Machine();
+  machine = new MachineClocks();
   machine.ahead = hour;
   const other = await Installation.open(database, settings());
   const dead: string[] = [];

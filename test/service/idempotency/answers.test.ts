@@ -8,13 +8,13 @@ import { ModuleName } from '../../../src/protocol/identifiers.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import { Problem } from '../../../src/service/problem.ts';
 import { isInDatabase, newDatabase } from '../../databases.ts';
-import { usualSettings } from '../../usual-settings.ts';
+import { defaultSettings } from '../../default-settings.ts';
 
 const settings = {
   joinToken: 'not used',
   unreachableAfter: 60_000,
   adminKey: null,
-  ...usualSettings(),
+  ...defaultSettings(),
 };
 
 let folder: string;

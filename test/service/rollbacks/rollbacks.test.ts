@@ -7,9 +7,9 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Store } from '../../../src/service/database/store.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import { newDatabase } from '../../databases.ts';
-import { usualSettings } from '../../usual-settings.ts';
+import { defaultSettings } from '../../default-settings.ts';
 
-const settings = { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...usualSettings() };
+const settings = { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...defaultSettings() };
 const at = new Date('2026-11-23T09:30:00.000Z');
 
 let folder: string;

@@ -12,7 +12,7 @@ import { requestLoads } from '../../../src/service/rollouts/load-requests.ts';
 import { type RolloutPlan, usualThresholds } from '../../../src/service/rollouts/plan.ts';
 import { viewOf } from '../../../src/service/rollouts/standing.ts';
 import { newDatabase } from '../../databases.ts';
-import { usualPolicy, usualTerms } from '../usual-terms.ts';
+import { defaultTerms, usualPolicy } from '../default-terms.ts';
 
 let folder: string;
 let store: Store;
@@ -24,7 +24,7 @@ const plan: RolloutPlan = {
   name: null,
   selector: { devices: 3, labels: null, runningVersion: null },
   waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: { ...usualThresholds } }],
-  terms: usualTerms,
+  terms: defaultTerms,
   devicesInFlight: 100,
   loadsPerMinute: 60,
   onFailure: 'pause',

@@ -9,7 +9,7 @@ const query = new Query<Row>({ name: 'text' }, 'SELECT :name');
 const other = new Query<Row>({ name: 'text' }, 'SELECT :name AND more');
 
 /** A database that answers how often it was asked, once it may, and fails when it is asked that. */
-class Counting implements Statements {
+class CountingDatabase implements Statements {
   readonly asked: (readonly Value[])[] = [];
   mayAnswer: Promise<void> = Promise.resolve();
 
@@ -27,7 +27,7 @@ class Counting implements Statements {
 }
 
 test('what is asked in one turn of the event loop is sent once, and each has an answer of its own', async () => {
-  const database = new Counting();
+  const database = new CountingDatabase();
   const reads = new SharedReads(database);
   const answers = await Promise.all([
     ...Array.from({ length: 100 }, () => reads.all(query, ['a'])),
@@ -41,7 +41,7 @@ test('what is asked in one turn of the event loop is sent once, and each has an 
 });
 
 test('what is asked when it was sent is sent again, also while the answer is not there yet', async () => {
-  const database = new Counting();
+  const database = new CountingDatabase();
   const reads = new SharedReads(database);
   const { promise, resolve } = Promise.withResolvers<void>();
   database.mayAnswer = promise;
@@ -54,7 +54,7 @@ test('what is asked when it was sent is sent again, also while the answer is not
 });
 
 test('where it cannot be answered all who have asked it are told, and the next is asked anew', async () => {
-  const database = new Counting();
+  const database = new CountingDatabase();
   const reads = new SharedReads(database);
   const failing = Promise.allSettled([reads.all(query, ['fail']), reads.all(query, ['fail'])]);
   expect(await failing).toMatchObject([{ reason: { message: 'no answer' } }, { reason: { message: 'no answer' } }]);
