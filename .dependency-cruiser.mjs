@@ -75,6 +75,14 @@ export default {
     { name: 'protocol-knows-proof', severity: 'error', from: { path: '^src/protocol/' }, to: { path: '^src/(?!protocol/|proof/)' } },
     { name: 'proof-knows-nobody', severity: 'error', from: { path: '^src/proof/' }, to: { path: '^src/(?!proof/)' } },
     {
+      name: 'proof-in-the-browser',
+      comment: 'The dashboard proves by the same code: what comes with the runtime is not there in a browser.',
+      severity: 'error',
+      from: { path: '^src/proof/' },
+      to: { dependencyTypes: ['core'] },
+    },
+    { name: 'signing-knows-proof', severity: 'error', from: { path: '^src/signing/' }, to: { path: '^src/(?!signing/|proof/)' } },
+    {
       name: 'compiler-knows-the-machine',
       severity: 'error',
       from: { path: '^src/compiler/' },
@@ -87,11 +95,11 @@ export default {
       to: { path: '^src/(?!host/|machine/|protocol/|proof/)' },
     },
     {
-      name: 'service-knows-compiler-protocol-and-proof',
+      name: 'service-knows-compiler-protocol-proof-and-signing',
       comment: 'Of the machine it has the rules by which devices decide before they load an image, and their digests.',
       severity: 'error',
       from: { path: '^src/service/' },
-      to: { path: '^src/(?!service/|compiler/|protocol/|proof/|machine/(abi|digest|random-access-memory|succession)\\.ts)' },
+      to: { path: '^src/(?!service/|compiler/|protocol/|proof/|signing/|machine/(abi|digest|random-access-memory|succession)\\.ts)' },
     },
     { name: 'client-knows-the-protocol', severity: 'error', from: { path: '^src/client/' }, to: { path: '^src/(?!client/|protocol/)' } },
     {

@@ -14,8 +14,8 @@ import { Checkpoints } from '../src/service/audit/checkpoints.ts';
 import type { NewAuditEvent } from '../src/service/database/committed.ts';
 import { Store } from '../src/service/database/store.ts';
 import { SigningKeys } from '../src/service/signing-keys/signing-keys.ts';
+import { PrivateKeysInMemory } from '../test/private-keys-in-memory.ts';
 import { inTransaction } from '../test/service/records.ts';
-import { usualSettings } from '../test/usual-settings.ts';
 
 const events = 1_000_000;
 /** Of one transaction, as a load on 10,000 devices, or on one, makes them. */
@@ -37,7 +37,7 @@ try {
 async function measure(): Promise<void> {
   const file = join(folder, 'patchbay.db');
   const store = await Store.open(file);
-  const signingKeys = await SigningKeys.open(store, usualSettings().signingKeys);
+  const signingKeys = await SigningKeys.open(store, { privateKeys: new PrivateKeysInMemory(), isLost: false });
   const checkpoints = new Checkpoints(store, signingKeys);
   const trail = new AuditTrail(store, checkpoints);
 

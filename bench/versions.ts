@@ -6,7 +6,7 @@ import { readInteger } from '../src/cli/command-line.ts';
 import { ImageCache } from '../src/host/image-cache.ts';
 import { Device, Processor, verifyImage } from '../src/machine/index.ts';
 import { countHeld } from '../test/machine/collection.ts';
-import { compiler, driverImage } from '../test/machine/fixture.ts';
+import { compiler, driverImage } from '../test/machine/test-machine.ts';
 import { Versions } from '../test/machine/versions.ts';
 import { compared, resultLines } from './service/results.ts';
 

@@ -9,8 +9,6 @@ const service = process.env['PATCHBAY_SERVICE'] ?? 'http://127.0.0.1:7070';
 export default defineConfig({
   root: fileURLToPath(new URL('.', import.meta.url)),
   clearScreen: false,
-  // What src/proof verifies with.
-  resolve: { alias: { 'node:crypto': fileURLToPath(new URL('proving/node-crypto.ts', import.meta.url)) } },
   logLevel: 'warn',
   build: {
     outDir: 'built',

@@ -9,6 +9,7 @@ import type { PublicKey } from '../proof/ed25519.ts';
 import { type Envelope, readEnvelope } from '../proof/envelope.ts';
 import type { StatedBuild } from '../proof/statement.ts';
 import { Rereadable } from './rereadable.ts';
+import { isSignedByOpenSsl } from './signature-check.ts';
 import type { TrustedKeys } from './trusted-keys.ts';
 
 /** Statements kept; the least recently used goes first. */
@@ -48,12 +49,14 @@ export class BuildVerifier {
   /** Statements about modules by the digests of their images. */
   readonly #statements = new LRUCache<string, Rereadable<Stated<BuildProof>>>({
     max: statementsKept,
-    memoMethod: (digest) => new Rereadable(() => this.#read(digest, BuildProof.of, unreadableStatement)),
+    memoMethod: (digest) =>
+      new Rereadable(() => this.#read(digest, (envelope) => BuildProof.of(envelope, isSignedByOpenSsl), unreadableStatement)),
   });
   /** Statements about drivers by the digests of their images. */
   readonly #drivers = new LRUCache<string, Rereadable<Stated<DriverProof>>>({
     max: statementsKept,
-    memoMethod: (digest) => new Rereadable(() => this.#read(digest, DriverProof.of, unreadableDriverStatement)),
+    memoMethod: (digest) =>
+      new Rereadable(() => this.#read(digest, (envelope) => DriverProof.of(envelope, isSignedByOpenSsl), unreadableDriverStatement)),
   });
 
   constructor(source: ProvenanceSource, trusted: TrustedKeys) {

@@ -26,8 +26,13 @@ export type HashedEvent = {
  * SHA-256 of a zero byte and the event's canonical JSON (RFC 8785): the leaf of RFC 6962, so that one hash is a link of the chain and a leaf of the tree.
  * @throws {TypeError} for what JSON cannot say.
  */
-export function hashOfEvent({ number, at, actor, action, object, outcome, request, detail, previous }: HashedEvent): Hash {
-  return leafHash(canonicalJson({ number, at, actor, action, object, outcome, request, detail, previous }));
+export function hashOfEvent(event: HashedEvent): Hash {
+  return leafHash(hashedText(event));
+}
+
+/** The event's canonical JSON. @throws {TypeError} for what JSON cannot say. */
+export function hashedText({ number, at, actor, action, object, outcome, request, detail, previous }: HashedEvent): string {
+  return canonicalJson({ number, at, actor, action, object, outcome, request, detail, previous });
 }
 
 /** An event as it is kept. */

@@ -1,7 +1,7 @@
 // Whether a build is what it is to be: a trusted key has stated it, and whoever is demanded has signed it too. One decision, made by the host that
 // loads it and by whoever forecasts that.
 
-import { type PublicKey, readIfKey } from './ed25519.ts';
+import { isSignedBy, type PublicKey, readIfKey, type SignatureCheck } from './ed25519.ts';
 import { type Envelope, signersOf } from './envelope.ts';
 import { isOf, type ReadStatement, readStatement, type StatedBuild } from './statement.ts';
 
@@ -18,18 +18,20 @@ export type SignatureDemand = {
 export class BuildProof {
   readonly #envelope: Envelope;
   readonly #statement: ReadStatement;
+  readonly #isSigned: SignatureCheck;
   /** Of publishers' keys that were asked about, in PEM: the identifier of each that has signed it, null of each that has not. */
   readonly #publishers = new Map<string, string | null>();
 
-  private constructor(envelope: Envelope, statement: ReadStatement) {
+  private constructor(envelope: Envelope, statement: ReadStatement, isSigned: SignatureCheck) {
     this.#envelope = envelope;
     this.#statement = statement;
+    this.#isSigned = isSigned;
   }
 
   /** Null where the envelope states no build. */
-  static of(envelope: Envelope): BuildProof | null {
+  static of(envelope: Envelope, isSigned: SignatureCheck = isSignedBy): BuildProof | null {
     const statement = readStatement(envelope);
-    return statement && new BuildProof(envelope, statement);
+    return statement && new BuildProof(envelope, statement, isSigned);
   }
 
   /** Whether a signature of it names one of these keys, right or wrong. */
@@ -39,7 +41,7 @@ export class BuildProof {
 
   /** Identifiers of those of these keys that have signed it. */
   signersAmong(keys: readonly PublicKey[]): string[] {
-    return signersOf(this.#envelope, keys).map(({ keyId }) => keyId);
+    return signersOf(this.#envelope, keys, this.#isSigned).map(({ keyId }) => keyId);
   }
 
   /** Identifiers of the publishers' keys of a demand that have signed it; one that is named twice counts once. */

@@ -1,5 +1,7 @@
 // Checkpoints (c2sp.org/tlog-checkpoint): the size and the root of a tree, and the time, as a note that is signed.
 
+import { utf8ToBytes } from '@noble/hashes/utils.js';
+import { fromBase64 } from './bytes.ts';
 import type { PublicKey } from './ed25519.ts';
 import { type Hash, hashBytes } from './merkle-tree.ts';
 import { isNoteSignedBy, readNote, type SignedNote, writeNote } from './signed-note.ts';
@@ -16,15 +18,15 @@ export type Checkpoint = {
 /** The note of a checkpoint. @param sign Makes the 64 bytes of the signature. */
 export function writeCheckpoint(checkpoint: Checkpoint, key: PublicKey, sign: (message: Uint8Array) => Uint8Array): string {
   const { origin, size, root, at } = checkpoint;
-  const text = `${origin}\n${size}\n${Buffer.from(root).toString('base64')}\n${at}\n`;
-  return writeNote(text, origin, key, sign(Buffer.from(text)));
+  const text = `${origin}\n${size}\n${root.toBase64()}\n${at}\n`;
+  return writeNote(text, origin, key, sign(utf8ToBytes(text)));
 }
 
 /** A checkpoint with the signatures under it; null where the text is none. */
 export function readCheckpoint(text: string): (Checkpoint & { readonly note: SignedNote }) | null {
   const note = readNote(text);
   const [origin = '', size = '', root = '', at = ''] = note?.text.split('\n') ?? [];
-  const bytes = new Uint8Array(Buffer.from(root, 'base64'));
+  const bytes = fromBase64(root);
   if (note === null || origin === '' || !/^[1-9][0-9]{0,14}$/.test(size) || bytes.length !== hashBytes || Number.isNaN(Date.parse(at)))
     return null;
   return { origin, size: Number(size), root: bytes, at, note };

@@ -1,7 +1,7 @@
 // Whether a program's driver is what its order says: a trusted key has stated exactly this image, and that it calls what the order names.
 
 import { type DriverTarget, readDriverStatement, type StatedDriver } from './driver-statement.ts';
-import type { PublicKey } from './ed25519.ts';
+import { isSignedBy, type PublicKey, type SignatureCheck } from './ed25519.ts';
 import { type Envelope, signersOf } from './envelope.ts';
 
 /** The driver that an order names. */
@@ -10,16 +10,18 @@ export type OrderedDriver = DriverTarget & { readonly imageDigest: string };
 export class DriverProof {
   readonly statement: StatedDriver;
   readonly #envelope: Envelope;
+  readonly #isSigned: SignatureCheck;
 
-  private constructor(envelope: Envelope, statement: StatedDriver) {
+  private constructor(envelope: Envelope, statement: StatedDriver, isSigned: SignatureCheck) {
     this.#envelope = envelope;
     this.statement = statement;
+    this.#isSigned = isSigned;
   }
 
   /** Null where the envelope states no driver. */
-  static of(envelope: Envelope): DriverProof | null {
+  static of(envelope: Envelope, isSigned: SignatureCheck = isSignedBy): DriverProof | null {
     const statement = readDriverStatement(envelope);
-    return statement && new DriverProof(envelope, statement);
+    return statement && new DriverProof(envelope, statement, isSigned);
   }
 
   /** Whether a signature of it names one of these keys, right or wrong. */
@@ -29,7 +31,7 @@ export class DriverProof {
 
   /** Identifiers of those of these keys that have signed it. */
   signersAmong(keys: readonly PublicKey[]): string[] {
-    return signersOf(this.#envelope, keys).map(({ keyId }) => keyId);
+    return signersOf(this.#envelope, keys, this.#isSigned).map(({ keyId }) => keyId);
   }
 
   /** What a host says that trusts none of its signers. */

@@ -1,6 +1,17 @@
-// Ed25519 keys (RFC 8032) and what is signed with them: keys as PEM, named by the digest of the public part.
+// Ed25519 public keys (RFC 8032), as PEM and named by their digest, and verification of what is signed with them. Runs in browsers too: private keys
+// are in `src/signing`.
 
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto';
+import { hashes, verify } from '@noble/ed25519';
+import { sha256, sha512 } from '@noble/hashes/sha2.js';
+import { bytesToHex, concatBytes, hexToBytes } from '@noble/hashes/utils.js';
+import { type Bytes, fromBase64, isSameBytes } from './bytes.ts';
+
+hashes.sha512 = sha512;
+
+/** Before the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410). */
+const infoStart = hexToBytes('302a300506032b6570032100');
+const keyBytes = 32;
+const signatureBytes = 64;
 
 /** A public key: SubjectPublicKeyInfo (RFC 8410) in PEM, as OpenSSL reads and writes it, and its name. */
 export type PublicKey = {
@@ -9,22 +20,23 @@ export type PublicKey = {
   readonly pem: string;
 };
 
+/** Whether the signature is of this message and by this key. */
+export type SignatureCheck = (key: Pick<PublicKey, 'pem'>, message: Uint8Array, signature: Uint8Array) => boolean;
+
 /** The text is no Ed25519 key; the message says what it is. */
 export class KeyError extends Error {
   override readonly name = 'KeyError';
 }
 
-/** A new private key, PKCS #8 in PEM. */
-export function newPrivateKey(): string {
-  return pemOf(generateKeyPairSync('ed25519').privateKey, 'pkcs8');
-}
-
 /** @param pem Of a public key. @throws {KeyError} */
 export function readPublicKey(pem: string): PublicKey {
-  // Node would take the public part of a private key, which nobody is to send about.
   if (pem.includes('PRIVATE KEY'))
     throw new KeyError('it is a private key: give the public part alone (openssl pkey -pubout), and keep this one');
-  return publicKeyOf(ed25519(() => createPublicKey(pem)));
+  const info = concatBytes(infoStart, rawPublicKey({ pem }));
+  return {
+    keyId: `sha256:${bytesToHex(sha256(info))}`,
+    pem: `-----BEGIN PUBLIC KEY-----\n${info.toBase64()}\n-----END PUBLIC KEY-----\n`,
+  };
 }
 
 /** The key of a PEM; null where it is none. */
@@ -43,55 +55,16 @@ export function readPublicKeys(text: string): PublicKey[] {
   return blocks.map(readPublicKey);
 }
 
-/** The public part of a private key in PEM. @throws {KeyError} */
-export function publicPartOf(privateKey: string): PublicKey {
-  return publicKeyOf(createPublicKey(ed25519(() => createPrivateKey(privateKey), 'PRIVATE')));
-}
-
 /** The 32 bytes of a public key (RFC 8032). @throws {KeyError} */
-export function rawPublicKey({ pem }: Pick<PublicKey, 'pem'>): Buffer {
-  const { x } = ed25519(() => createPublicKey(pem)).export({ format: 'jwk' });
-  return Buffer.from(x ?? '', 'base64url');
+export function rawPublicKey({ pem }: Pick<PublicKey, 'pem'>): Bytes {
+  const [, base64 = ''] = /-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----/.exec(pem) ?? [];
+  const info = fromBase64(base64);
+  if (info.length === 0) throw new KeyError('it is no public key in PEM: that begins with the line -----BEGIN PUBLIC KEY-----');
+  if (info.length !== infoStart.length + keyBytes || !isSameBytes(info.subarray(0, infoStart.length), infoStart))
+    throw new KeyError('it is no Ed25519 key: make one (openssl genpkey -algorithm ed25519)');
+  return info.subarray(infoStart.length);
 }
 
-/** The 64 bytes of the message's signature. @throws {KeyError} */
-export function signWith(privateKey: string, message: Uint8Array): Buffer {
-  return sign(
-    null,
-    message,
-    ed25519(() => createPrivateKey(privateKey), 'PRIVATE'),
-  );
-}
-
-/** Whether the signature is of this message and by this key. */
-export function isSignedBy({ pem }: Pick<PublicKey, 'pem'>, message: Uint8Array, signature: Uint8Array): boolean {
-  return verify(
-    null,
-    message,
-    ed25519(() => createPublicKey(pem)),
-    signature,
-  );
-}
-
-function publicKeyOf(key: KeyObject): PublicKey {
-  const keyId = `sha256:${createHash('sha256')
-    .update(key.export({ format: 'der', type: 'spki' }))
-    .digest('hex')}`;
-  return { keyId, pem: pemOf(key, 'spki') };
-}
-
-function pemOf(key: KeyObject, type: 'spki' | 'pkcs8'): string {
-  return key.export({ format: 'pem', type }).toString();
-}
-
-function ed25519(read: () => KeyObject, part: 'PUBLIC' | 'PRIVATE' = 'PUBLIC'): KeyObject {
-  let key: KeyObject;
-  try {
-    key = read();
-  } catch {
-    throw new KeyError(`it is no ${part.toLowerCase()} key in PEM: that begins with the line -----BEGIN ${part} KEY-----`);
-  }
-  if (key.asymmetricKeyType !== 'ed25519')
-    throw new KeyError(`it is a key of ${key.asymmetricKeyType}: make one of Ed25519 (openssl genpkey -algorithm ed25519)`);
-  return key;
-}
+/** Checks a signature as strictly as RFC 8032. @throws {KeyError} */
+export const isSignedBy: SignatureCheck = (key, message, signature) =>
+  signature.length === signatureBytes && verify(signature, message, rawPublicKey(key), { zip215: false });

@@ -1,18 +1,13 @@
 // How one signing key vouches for the next, so that who trusts the first can come to trust them all.
 
 import { z } from 'zod';
-import { canonicalJson } from './canonical-json.ts';
+import { fromBase64, textOf } from './bytes.ts';
 import { KeyError, type PublicKey, readPublicKey } from './ed25519.ts';
-import { type Envelope, sealedBy, signersOf } from './envelope.ts';
+import { type Envelope, signersOf } from './envelope.ts';
 
 export const endorsementType = 'application/vnd.patchbay.signing-key+json';
 
 const Endorsed = z.object({ keyId: z.string(), publicKey: z.string(), createdAt: z.string() });
-
-/** The statement by which the holder of a private key vouches for another key. @throws {KeyError} */
-export function endorse(privateKey: string, { keyId, pem }: PublicKey, createdAt: Date): Envelope {
-  return sealedBy(privateKey, endorsementType, canonicalJson({ keyId, publicKey: pem, createdAt: createdAt.toISOString() }));
-}
 
 /** The keys, and those for which they vouch, and those for which these do, and so on. */
 export function trustedThrough(keys: readonly PublicKey[], endorsements: readonly Envelope[]): PublicKey[] {
@@ -33,7 +28,7 @@ export function trustedThrough(keys: readonly PublicKey[], endorsements: readonl
 /** The key for which an envelope vouches, whoever has signed it; null where it is of no such key. */
 function endorsedBy({ payload }: Envelope): PublicKey | null {
   try {
-    const { keyId, publicKey } = Endorsed.parse(JSON.parse(Buffer.from(payload, 'base64').toString()));
+    const { keyId, publicKey } = Endorsed.parse(JSON.parse(textOf(fromBase64(payload))));
     const key = readPublicKey(publicKey);
     return key.keyId === keyId ? key : null;
   } catch (error) {

@@ -1,7 +1,9 @@
 // Signed statements: DSSE envelopes (github.com/secure-systems-lab/dsse, protocol 1.0), to which several may put their signatures.
 
+import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js';
 import { z } from 'zod';
-import { isSignedBy, type PublicKey, publicPartOf, signWith } from './ed25519.ts';
+import { type Bytes, fromBase64 } from './bytes.ts';
+import { isSignedBy, type PublicKey, type SignatureCheck } from './ed25519.ts';
 
 /** Signatures of one envelope. */
 export const signatureLimit = 100;
@@ -33,26 +35,13 @@ export function readEnvelope(text: string): Envelope | null {
 }
 
 /** What is signed of an envelope: the pre-authentication encoding, so that no payload can be taken for one of another type. */
-export function signedBytes({ payloadType, payload }: Pick<Envelope, 'payloadType' | 'payload'>): Buffer {
-  const bytes = Buffer.from(payload, 'base64');
-  return Buffer.concat([Buffer.from(`DSSEv1 ${Buffer.byteLength(payloadType)} ${payloadType} ${bytes.length} `), bytes]);
-}
-
-/** A signature for an envelope. @throws {KeyError} */
-export function signatureOf(envelope: Pick<Envelope, 'payloadType' | 'payload'>, privateKey: string): Signature {
-  return { keyid: publicPartOf(privateKey).keyId, sig: signWith(privateKey, signedBytes(envelope)).toString('base64') };
-}
-
-/** A payload in an envelope with one signature. @throws {KeyError} */
-export function sealedBy(privateKey: string, payloadType: string, payload: string): Envelope {
-  const envelope = { payloadType, payload: Buffer.from(payload).toString('base64') };
-  return { ...envelope, signatures: [signatureOf(envelope, privateKey)] };
+export function signedBytes({ payloadType, payload }: Pick<Envelope, 'payloadType' | 'payload'>): Bytes {
+  const bytes = fromBase64(payload);
+  return concatBytes(utf8ToBytes(`DSSEv1 ${utf8ToBytes(payloadType).length} ${payloadType} ${bytes.length} `), bytes);
 }
 
 /** Those of these keys that have signed the envelope. */
-export function signersOf<Key extends PublicKey>(envelope: Envelope, keys: readonly Key[]): Key[] {
+export function signersOf<Key extends PublicKey>(envelope: Envelope, keys: readonly Key[], isSigned: SignatureCheck = isSignedBy): Key[] {
   const message = signedBytes(envelope);
-  return keys.filter((key) =>
-    envelope.signatures.some(({ keyid, sig }) => keyid === key.keyId && isSignedBy(key, message, Buffer.from(sig, 'base64'))),
-  );
+  return keys.filter((key) => envelope.signatures.some(({ keyid, sig }) => keyid === key.keyId && isSigned(key, message, fromBase64(sig))));
 }

@@ -1,8 +1,10 @@
 // The Merkle tree of RFC 6962 over a list that only grows: its root says the whole list, and a few hashes prove what is in it and that it has only grown.
 
-import { hash } from 'node:crypto';
+import { sha256 } from '@noble/hashes/sha2.js';
+import { bytesToHex, concatBytes, hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js';
+import { type Bytes, isSameBytes } from './bytes.ts';
 
-export type Hash = Uint8Array<ArrayBuffer>;
+export type Hash = Bytes;
 
 /** Bytes of a hash. */
 export const hashBytes = 32;
@@ -11,32 +13,30 @@ const nodePrefix = Uint8Array.of(1);
 
 /** The hash of an entry of the list, a text (RFC 6962, 2.1). */
 export function leafHash(entry: string): Hash {
-  return sha256(`\0${entry}`);
+  return sha256(utf8ToBytes(`\0${entry}`));
 }
 
 /** The hash over two neighbours. */
 export function nodeHash(left: Hash, right: Hash): Hash {
-  return sha256(Buffer.concat([nodePrefix, left, right]));
+  return sha256(concatBytes(nodePrefix, left, right));
 }
 
 /** The root of a tree without entries. */
-export const emptyRoot: Hash = sha256('');
+export const emptyRoot: Hash = sha256(new Uint8Array());
 
 /** Whether two hashes are the same. */
-export function isSameHash(left: Hash, right: Hash): boolean {
-  return Buffer.from(left.buffer, left.byteOffset, left.length).equals(right);
-}
+export const isSameHash: (left: Hash, right: Hash) => boolean = isSameBytes;
 
 /** A hash as it is written: `sha256:` and 64 hexadecimal digits. */
 export function hashText(hash: Hash): string {
-  return `sha256:${Buffer.from(hash).toString('hex')}`;
+  return `sha256:${bytesToHex(hash)}`;
 }
 
 /** What is written so. @throws {TypeError} */
 export function readHash(text: string): Hash {
   const [, digits] = /^sha256:([0-9a-f]{64})$/.exec(text) ?? [];
   if (digits === undefined) throw new TypeError(`"${text.slice(0, 100)}" is no hash: one is "sha256:" and 64 hexadecimal digits`);
-  return new Uint8Array(Buffer.from(digits, 'hex'));
+  return hexToBytes(digits);
 }
 
 /** Reads the root of a whole subtree of 2^level leaves, the one of that number among its like. */
@@ -177,8 +177,4 @@ async function rangeRoot(read: ReadSubtree, start: number, end: number): Promise
 /** The greatest power of two that is less. */
 function splitOf(size: number): number {
   return 2 ** Math.floor(Math.log2(size - 1));
-}
-
-function sha256(content: string | Uint8Array): Hash {
-  return new Uint8Array(hash('sha256', content, 'buffer'));
 }

@@ -1,6 +1,7 @@
 // What the service states of a build, and signs: an in-toto Statement (in-toto.io/Statement/v1) whose predicate is SLSA provenance (slsa.dev/provenance/v1).
 
 import { z } from 'zod';
+import { fromBase64, textOf } from './bytes.ts';
 import { canonicalJson } from './canonical-json.ts';
 import type { Envelope } from './envelope.ts';
 
@@ -100,7 +101,7 @@ export type ReadStatement = StatedBuild & {
 /** What an envelope states, whoever has signed it; null where it is no statement of a build. */
 export function readStatement({ payloadType, payload }: Envelope): ReadStatement | null {
   if (payloadType !== statementPayloadType) return null;
-  const read = Statement.safeParse(parsed(Buffer.from(payload, 'base64').toString()));
+  const read = Statement.safeParse(parsed(textOf(fromBase64(payload))));
   if (!read.success) return null;
   const { subject, predicate } = read.data;
   const [{ name, digest }] = subject;

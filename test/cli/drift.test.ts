@@ -2,14 +2,14 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Agent, attached, state } from '../service/agents/agent.ts';
-import { Bench } from '../service/fixture.ts';
+import { TestService } from '../service/test-service.ts';
 import { patchbay } from './command.ts';
 
-const bench = new Bench();
-const agent = new Agent(bench);
+const service = new TestService();
+const agent = new Agent(service);
 let drifted = '';
 beforeAll(async () => {
-  await bench.start();
+  await service.start();
   await agent.register('rack', ['rack-1', 'rack-2']);
   await agent.connect();
   for (const order of await agent.order('attach-device', 2)) {
@@ -19,10 +19,10 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   agent.disconnect();
-  await bench.close();
+  await service.close();
 });
 
-const command = (...args: string[]) => patchbay(bench.folder, args, { PATCHBAY_SERVICE: bench.url, PATCHBAY_KEY: bench.key });
+const command = (...args: string[]) => patchbay(service.folder, args, { PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
 
 test('a device that has drifted is named in the list, and shown with the versions that were expected and found', async () => {
   expect((await command('device', 'list')).stdout).not.toContain('drifted');

@@ -4,29 +4,29 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
-import { Bench, itemsOf, prebuiltModule, until, workModule } from '../service/fixture.ts';
+import { itemsOf, prebuiltModule, TestService, until, workModule } from '../service/test-service.ts';
 import { entry, environment, jsonOf, patchbay, run, type Said } from './command.ts';
 
-const bench = new Bench();
+const service = new TestService();
 const children: Child[] = [];
 let devices: string[];
 let stopAway: () => Promise<void>;
 
 beforeAll(async () => {
-  await bench.start();
+  await service.start();
   // What goes on until it is ended has the environment of this process.
   Object.assign(process.env, settings());
-  stopAway = bench.startHost('away', 1, { zone: 'south' });
-  bench.startHost('rack', 2, { zone: 'north' });
-  devices = await bench.connectedDevices(3);
+  stopAway = service.startHost('away', 1, { zone: 'south' });
+  service.startHost('rack', 2, { zone: 'north' });
+  devices = await service.connectedDevices(3);
 });
 afterAll(async () => {
   await Promise.all(children.map((child) => child.end('SIGKILL')));
-  await bench.close();
+  await service.close();
 });
 
-const settings = () => ({ PATCHBAY_SERVICE: bench.url, PATCHBAY_KEY: bench.key });
-const command = (...args: string[]) => patchbay(bench.folder, args, settings());
+const settings = () => ({ PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
+const command = (...args: string[]) => patchbay(service.folder, args, settings());
 
 /** A command that goes on until it is ended. */
 function begin(...args: string[]): Child {
@@ -36,7 +36,7 @@ function begin(...args: string[]): Child {
 }
 
 function write(name: string, content: string | Uint8Array): string {
-  const file = join(bench.folder, name);
+  const file = join(service.folder, name);
   writeFileSync(file, content);
   return file;
 }
@@ -59,7 +59,7 @@ test('builds are pushed of every language, with the version after the last, and 
   ]);
   expect(jsonOf(second)).toMatchObject({ module: 'count', version: '1.0.0', language: 'assemblyscript' });
   expect(jsonOf(third)).toMatchObject({ module: 'one', version: '2.0.0-rc.1', language: 'wasm' });
-  await bench.push('work', '1.1.0', workModule(2));
+  await service.push('work', '1.1.0', workModule(2));
   const list = await command('build', 'list', 'work', '--limit', '1');
   expect(list.stdout).toMatch(/^VERSION .*\n.*\n1\.1\.0 +wat +\d+/);
   expect(list.stderr).toBe('there are more than 1 items: use --limit or --all\n');
@@ -117,8 +117,8 @@ test('loads are waited for and summed up, and the exit code tells of those that 
 test('on a terminal the progress is drawn, in colours unless they are forbidden', async () => {
   const draw = async (...flags: string[]) => {
     const words = [process.execPath, entry, 'load', '--module', 'work', '--version', '1.0.0', '--label', 'zone=north', ...flags];
-    const env = environment({ HOME: bench.folder, TERM: 'xterm', ...settings() });
-    return (await run('script', ['-qec', words.join(' '), '/dev/null'], { env, cwd: bench.folder })).stdout;
+    const env = environment({ HOME: service.folder, TERM: 'xterm', ...settings() });
+    return (await run('script', ['-qec', words.join(' '), '/dev/null'], { env, cwd: service.folder })).stdout;
   };
   const [drawn, plain] = await Promise.all([draw(), draw('--no-color')]);
   expect(drawn).toMatch(/work@1\.0\.0 {2}\S*█{30}\S* {2}2\/2 {2}2 without success/);
@@ -147,21 +147,21 @@ test('programs are started, listed, measured and stopped', async () => {
 });
 
 test('devices go back to the version before, or to one that is named', async () => {
-  await bench.load('work', '1.1.0', devices.slice(1));
+  await service.load('work', '1.1.0', devices.slice(1));
   const back = await command('rollback', '--label', 'zone=north', '--module', 'work', '--reason', '1.1.0 is wrong', '--json');
   succeed(back);
   expect(jsonOf(back)['loads']).toMatchObject([
     { version: '1.0.0', versionPolicy: 'downgrade', downgradeReason: '1.1.0 is wrong', outcome: 'replaced' },
     { version: '1.0.0', outcome: 'replaced' },
   ]);
-  const [rolledBack] = itemsOf(await bench.get('/v1/loads?limit=1'));
+  const [rolledBack] = itemsOf(await service.get('/v1/loads?limit=1'));
   expect((await command('load', 'show', String(rolledBack?.['id']))).stdout).toMatch(/\nrequester +key_\w+, to roll back\n/);
   const history = await command('history', 'rack-1', 'work');
   expect(history.stdout).toMatch(
     /\nwork +1\.0\.0 .* in memory [\s\S]*\nwork +1\.1\.0 .* replaced +0 +nx +0x2000-0x2fff +\S+ +lod_[\s\S]*\nwork +1\.0\.0 .* replaced /,
   );
   expect((await command('history', 'rack-1')).stdout).toBe(history.stdout);
-  const [, replaced] = itemsOf(await bench.get(`/v1/devices/${devices[1]}/modules/work/history`));
+  const [, replaced] = itemsOf(await service.get(`/v1/devices/${devices[1]}/modules/work/history`));
   const then = await command('history', 'rack-1', 'work', '--at', String(replaced?.['enteredAt']), '--json');
   expect(jsonOf(then)).toMatchObject({ items: [{ version: '1.1.0', load: replaced?.['load'] }] });
   expect((await command('history', 'rack-1', '--at', '2000-01-01')).stdout).toBe('rack-1 had no module in memory\n');
@@ -170,7 +170,7 @@ test('devices go back to the version before, or to one that is named', async () 
   expect(running.stdout).toMatch(/\nrack-1 +dev_\w+ .* in memory +2\n/);
   const gone = jsonOf(await command('build', 'devices', 'work', '1.1.0', '--gone', '--json'))['items'];
   expect(gone).toMatchObject([{ leftAt: expect.any(String), stays: 1 }, { stays: 1 }]);
-  await bench.load('work', '1.1.0', devices.slice(2));
+  await service.load('work', '1.1.0', devices.slice(2));
   // One of them has it already, and is left alone.
   const named = await command('rollback', '--label', 'zone=north', '--module', 'work', '--to', '1.0.0', '--reason', 'again', '--json');
   expect(jsonOf(named)['loads']).toMatchObject([{ device: devices[2], version: '1.0.0' }]);
@@ -197,12 +197,12 @@ test('who waits or follows goes on when the service is started anew, and misses 
   await broken.says(/waiting for 1 load/);
   expect(await broken.end('SIGINT')).toBe(130);
   expect(broken.tail).toMatch(/not waiting any longer; the loads go on: patchbay load list --batch bat_\w+/);
-  await bench.stop();
+  await service.stop();
   await wait.says(/^the service is away/);
-  await bench.start();
+  await service.start();
   await wait.says(/^the service is there again/);
   await tail.says(/^the service is there again/);
-  const queued = itemsOf(await bench.get(`/v1/loads?batch=${batch}`));
+  const queued = itemsOf(await service.get(`/v1/loads?batch=${batch}`));
   const listed = await command('load', 'list', '--device', 'away-1', '--state', 'queued');
   expect(listed.stdout).toMatch(new RegExp(`\n${queued[0]?.['id']} +away-1 +work@1\\.1\\.0 +queued `));
   const cancelled = await command('load', 'cancel', String(queued[0]?.['id']));
@@ -219,7 +219,7 @@ test('a load is not waited for where nobody wants to, and shown with every step'
   const accepted = await command('load', '--module', 'work', '--version', '1.1.0', '--device', 'rack-1', '--no-wait');
   expect(accepted.stdout).toMatch(/^work@1\.1\.0: requested 1 load as the batch bat_\w+\n$/);
   const load = await until('it has completed', async () => {
-    const [newest] = itemsOf(await bench.get('/v1/loads?limit=1'));
+    const [newest] = itemsOf(await service.get('/v1/loads?limit=1'));
     return newest?.['state'] === 'completed' && String(newest['id']);
   });
   const shown = await command('load', 'show', load);
@@ -241,9 +241,9 @@ test('events are watched and the trail is listed, followed and verified', async 
   // The first says nothing before something happens: whatever happens until it follows is not its.
   const seen = watch.says(/"action":"load\.completed"/);
   await until('it follows the events', async () => {
-    const [load] = await bench.load('work', '1.0.0', devices.slice(2), { versionPolicy: 'downgrade', downgradeReason: 'to be seen' });
+    const [load] = await service.load('work', '1.0.0', devices.slice(2), { versionPolicy: 'downgrade', downgradeReason: 'to be seen' });
     return (
-      load !== undefined && (await Promise.race([seen.then(() => true), bench.load('work', '1.1.0', devices.slice(2)).then(() => false)]))
+      load !== undefined && (await Promise.race([seen.then(() => true), service.load('work', '1.1.0', devices.slice(2)).then(() => false)]))
     );
   });
   const [line] = await seen;
@@ -260,8 +260,8 @@ test('events are watched and the trail is listed, followed and verified', async 
 });
 
 test('the trail is exported, goes on in another file, and is verified without the service', async () => {
-  const publicKey = String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['publicKey']);
-  const file = (name: string) => join(bench.folder, name);
+  const publicKey = String(itemsOf(await service.get('/v1/signing-keys'))[0]?.['publicKey']);
+  const file = (name: string) => join(service.folder, name);
   writeFileSync(file('service.pem'), publicKey);
   await command('audit', 'checkpoint', '--make');
   const written = await command('audit', 'export', '--output', file('trail.ndjson'));
@@ -274,9 +274,9 @@ test('the trail is exported, goes on in another file, and is verified without th
     stderr: expect.stringContaining('is there already'),
   });
   const { until: last }: { until: number } = JSON.parse(readFileSync(file('trail.ndjson'), 'utf8').split('\n')[0] ?? '');
-  await bench.post('/v1/keys', { name: 'to-go-on', role: 'viewer' });
+  await service.post('/v1/keys', { name: 'to-go-on', role: 'viewer' });
   await command('audit', 'export', '--after', String(last), '--output', file('rest.ndjson'));
-  const apart = (...args: string[]) => patchbay(bench.folder, ['audit', 'verify', ...args], { PATCHBAY_SERVICE: 'http://127.0.0.1:1' });
+  const apart = (...args: string[]) => patchbay(service.folder, ['audit', 'verify', ...args], { PATCHBAY_SERVICE: 'http://127.0.0.1:1' });
   const key = ['--public-key', file('service.pem')];
   const whole = await apart(file('trail.ndjson'), file('rest.ndjson'), ...key);
   expect(whole).toMatchObject({ code: 0, stdout: expect.stringContaining('the trail is whole: events 1 to ') });
@@ -301,10 +301,10 @@ test('the trail is exported, goes on in another file, and is verified without th
 });
 
 test('the exit code of health tells that the fleet is not well', async () => {
-  await bench.stop();
-  bench.unreachableAfter = 1_000;
-  await bench.start();
-  await until('the host that was stopped is missed', async () => (await bench.get('/v1/health')).body['status'] === 'degraded');
+  await service.stop();
+  service.unreachableAfter = 1_000;
+  await service.start();
+  await until('the host that was stopped is missed', async () => (await service.get('/v1/health')).body['status'] === 'degraded');
   const degraded = await command('health');
   expect(degraded).toMatchObject({ code: 5, stdout: expect.stringMatching(/^The fleet is degraded\.\n {2}\S/) });
 });
@@ -313,7 +313,7 @@ test('keys are made, of use, listed and revoked', async () => {
   const made = await command('key', 'create', 'reader', '--role', 'viewer');
   expect(made).toMatchObject({ code: 0, stderr: expect.stringMatching(/^made the key reader \(key_\w+\) of the role viewer; /) });
   expect(made.stdout).toMatch(/^patchbay_[0-9a-f]{32}_\S{43}\n$/);
-  const asReader = (...args: string[]) => patchbay(bench.folder, args, { ...settings(), PATCHBAY_KEY: made.stdout.trim() });
+  const asReader = (...args: string[]) => patchbay(service.folder, args, { ...settings(), PATCHBAY_KEY: made.stdout.trim() });
   const [listed, forbidden] = await Promise.all([asReader('device', 'list'), asReader('key', 'list')]);
   expect(listed.code).toBe(0);
   expect(forbidden).toMatchObject({ code: 1, stderr: expect.stringContaining('this needs admin') });

@@ -6,28 +6,28 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
-import { Bench, itemsOf, until, workModule } from '../service/fixture.ts';
 import { Publisher } from '../service/publishing.ts';
+import { itemsOf, TestService, until, workModule } from '../service/test-service.ts';
 import { entry, environment, jsonOf, patchbay } from './command.ts';
 
-const bench = new Bench();
+const service = new TestService();
 const children: Child[] = [];
 let devices: string[];
 
 beforeAll(async () => {
-  await bench.start();
+  await service.start();
   // What goes on until it is ended has the environment of this process.
   Object.assign(process.env, settings());
-  bench.startHost('rack', 3, { zone: 'north' });
-  devices = await bench.connectedDevices(3);
+  service.startHost('rack', 3, { zone: 'north' });
+  devices = await service.connectedDevices(3);
 });
 afterAll(async () => {
   await Promise.all(children.map((child) => child.end('SIGKILL')));
-  await bench.close();
+  await service.close();
 });
 
-const settings = () => ({ PATCHBAY_SERVICE: bench.url, PATCHBAY_KEY: bench.key });
-const rollout = (...args: string[]) => patchbay(bench.folder, ['rollout', ...args], settings());
+const settings = () => ({ PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
+const rollout = (...args: string[]) => patchbay(service.folder, ['rollout', ...args], settings());
 
 /** A command that goes on until it is ended, or until what it watches has. */
 function begin(...args: string[]): Child {
@@ -42,9 +42,9 @@ const unsoundModule =
 
 /** Pushes two versions of a module, the first of which every device has. */
 async function prepare(module: string): Promise<void> {
-  await bench.push(module, '1.0.0', workModule(1));
-  await bench.push(module, '1.1.0', workModule(2));
-  await bench.load(module, '1.0.0', devices);
+  await service.push(module, '1.0.0', workModule(1));
+  await service.push(module, '1.1.0', workModule(2));
+  await service.load(module, '1.0.0', devices);
 }
 
 /** The options that roll 1.1.0 of a module out to the named devices in two waves that are not watched. */
@@ -53,7 +53,7 @@ const inTwoWaves = (module: string, second = '100%') => [
   ...['--wave', '1', second, '--soak', '0', '--name', `${module}-1.1`],
 ];
 
-const newest = async () => itemsOf(await bench.get('/v1/rollouts?limit=1'))[0] ?? {};
+const newest = async () => itemsOf(await service.get('/v1/rollouts?limit=1'))[0] ?? {};
 
 /** Waits until the newest rollout is in a state, or waits for something. */
 const stands = (expected: { module?: string; state?: string; waitingFor?: string }) =>
@@ -64,8 +64,8 @@ const stands = (expected: { module?: string; state?: string; waitingFor?: string
 
 test('a dry run tells the waves, who would refuse and why, and what is in the way, and does nothing', async () => {
   await prepare('dry');
-  await bench.push('dry', '2.0.0', workModule(3));
-  await bench.load('dry', '2.0.0', devices.slice(2));
+  await service.push('dry', '2.0.0', workModule(3));
+  await service.load('dry', '2.0.0', devices.slice(2));
   const asked = ['create', '--module', 'dry', '--version', '1.1.0', '--wave', '1', '--wave', '100%', '--dry-run'];
   const refused = await rollout(...asked, '--label', 'zone=north');
   expect(refused).toMatchObject({ code: 3, stderr: '' });
@@ -80,7 +80,7 @@ test('a dry run tells the waves, who would refuse and why, and what is in the wa
   expect(good).toMatchObject({ code: 0, stdout: expect.stringContaining('dry@1.1.0 would go to 2 devices\n\n') });
   expect(jsonOf(machine)).toMatchObject({ devices: 3, refused: 1, waves: [{ devices: 1 }, { devices: 2 }] });
   expect(left).toMatchObject({ code: 0, stdout: expect.stringContaining('would go to 1 device\nleft out, for they have it: 2\n') });
-  expect(itemsOf(await bench.get('/v1/rollouts?module=dry'))).toEqual([]);
+  expect(itemsOf(await service.get('/v1/rollouts?module=dry'))).toEqual([]);
 
   const held = ['create', '--module', 'dry', '--version', '1.1.0', '--device', 'rack-1', '--wave', '100%,approval', '--no-wait', '--json'];
   const { id } = jsonOf(await rollout(...held));
@@ -132,8 +132,8 @@ function beginOnTerminal(...args: string[]): {
   readonly ended: Promise<{ code: number | null; stdout: string }>;
 } {
   const words = [process.execPath, entry, 'rollout', ...args];
-  const env = environment({ HOME: bench.folder, TERM: 'xterm', ...settings() });
-  const terminal = spawn('script', ['-qec', words.join(' '), '/dev/null'], { env, cwd: bench.folder });
+  const env = environment({ HOME: service.folder, TERM: 'xterm', ...settings() });
+  const terminal = spawn('script', ['-qec', words.join(' '), '/dev/null'], { env, cwd: service.folder });
   let stdout = '';
   terminal.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text;
@@ -152,7 +152,7 @@ test('on a terminal each wave has a bar', async () => {
 
 test('on a terminal it is watched on when a wave has failed, until it is decided what becomes of it', async () => {
   await prepare('eyes');
-  await bench.push('eyes', '1.2.0', unsoundModule);
+  await service.push('eyes', '1.2.0', unsoundModule);
   const watch = beginOnTerminal('create', '--module', 'eyes', '--version', '1.2.0', '--label', 'zone=north', '--soak', '0');
   await until('the watcher has told that an operator is waited for', async () => watch.said().includes('it waits for an operator'));
   const { id } = await newest();
@@ -176,9 +176,9 @@ test('a wave waits for approval, also while the service is started anew, and who
   expect(other.tail).toContain(`not watching any longer; the rollout goes on: patchbay rollout watch ${id}`);
   const wrong = await rollout('approve', id, '--wave', '1');
   expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining('wave 1 of the rollout') });
-  await bench.stop();
+  await service.stop();
   await watch.says(/^the service is away/);
-  await bench.start();
+  await service.start();
   await watch.says(/^the service is there again/);
   await lines.says(/^the service is there again/);
   const approved = await rollout('approve', 'asks-1.1', '--wave', '2');
@@ -221,8 +221,8 @@ test('a rollout is paused, goes on, and is aborted', async () => {
 
 test('where a wave fails, who sees no terminal is told to decide; what failed is tried again', async () => {
   await prepare('fails');
-  const publisher = await new Publisher(bench, 'releases').register();
-  await bench.post('/v1/signature-policies', { name: 'signed', device: devices[1], module: 'fails', publisherKeys: [publisher.id] });
+  const publisher = await new Publisher(service, 'releases').register();
+  await service.post('/v1/signature-policies', { name: 'signed', device: devices[1], module: 'fails', publisherKeys: [publisher.id] });
   const stopped = await rollout('create', ...inTwoWaves('fails'));
   const { id } = await newest();
   expect(stopped).toMatchObject({ code: 4, stdout: expect.stringMatching(/\n +2 +failed +2 +1 +1 .* failed\n/) });
@@ -252,7 +252,7 @@ test('where a wave fails, who sees no terminal is told to decide; what failed is
 
 test('a build that no device takes is told by the exit code, whatever is done about it', async () => {
   await prepare('checks');
-  await bench.push('checks', '1.2.0', unsoundModule);
+  await service.push('checks', '1.2.0', unsoundModule);
   const asked = ['create', '--module', 'checks', '--version', '1.2.0', '--label', 'zone=north', '--soak', '0'];
   expect((await rollout(...asked)).code).toBe(4);
   const { id } = await newest();
@@ -352,7 +352,7 @@ test('devices join a dynamic rollout until it is closed to them', async () => {
 test('a report is written for machines and spreadsheets', async () => {
   await prepare('told');
   await rollout('create', ...inTwoWaves('told'));
-  const file = join(bench.folder, 'told.csv');
+  const file = join(service.folder, 'told.csv');
   const [json, csv, written] = await Promise.all([
     rollout('report', 'told-1.1'),
     rollout('report', 'told-1.1', '--csv'),

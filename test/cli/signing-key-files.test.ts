@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { privateKeysIn } from '../../src/cli/running/signing-keys.ts';
-import { newPrivateKey } from '../../src/proof/ed25519.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
+import { newPrivateKey } from '../../src/signing/private-key.ts';
 
 test('a row of a key in the database leads to no file of another folder', () => {
   const folder = mkdtempSync(join(tmpdir(), 'patchbay-keys-'));

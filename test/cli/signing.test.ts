@@ -6,28 +6,28 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
-import { Bench, joinToken, workModule } from '../service/fixture.ts';
 import { keyIdOf, provenanceOf } from '../service/publishing.ts';
+import { joinToken, TestService, workModule } from '../service/test-service.ts';
 import { jsonOf, patchbay } from './command.ts';
 
-const bench = new Bench();
+const service = new TestService();
 const children: Child[] = [];
 
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('rack', 1, { zone: 'north' });
-  await bench.connectedDevices(1);
-  await bench.push('tcp', '1.0.0', workModule(1));
-  await bench.push('tcp', '1.1.0', workModule(2));
+  await service.start();
+  service.startHost('rack', 1, { zone: 'north' });
+  await service.connectedDevices(1);
+  await service.push('tcp', '1.0.0', workModule(1));
+  await service.push('tcp', '1.1.0', workModule(2));
 });
 afterAll(async () => {
   await Promise.all(children.map((child) => child.end('SIGKILL')));
-  await bench.close();
+  await service.close();
 });
 
-const command = (...args: string[]) => patchbay(bench.folder, args, { PATCHBAY_SERVICE: bench.url, PATCHBAY_KEY: bench.key });
+const command = (...args: string[]) => patchbay(service.folder, args, { PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
 const write = (name: string, content: string): string => {
-  const file = join(bench.folder, name);
+  const file = join(service.folder, name);
   writeFileSync(file, content);
   return file;
 };
@@ -67,7 +67,7 @@ test('a publisher is registered, signs a build, and the devices that demand that
   expect(refused).toMatchObject({ code: 3, stdout: expect.stringContaining('have it signed (patchbay build sign tcp 1.0.0)') });
   const source = write('tcp.wat', workModule(1));
   const signed = await command('build', 'sign', 'tcp', '1.0.0', '--signing-key', privateFile, '--source', source);
-  const { image, sourceDigest } = (await bench.get('/v1/modules/tcp/builds/1.0.0')).body;
+  const { image, sourceDigest } = (await service.get('/v1/modules/tcp/builds/1.0.0')).body;
   expect(signed).toMatchObject({ code: 0, stderr: '' });
   expect(signed.stdout).toContain(
     `signed tcp@1.0.0 with the key ${keyId}:\n  image      ${Object(image).digest}\n  source     ${sourceDigest}\n`,
@@ -78,7 +78,7 @@ test('a publisher is registered, signs a build, and the devices that demand that
     command('build', 'provenance', 'tcp', '1.0.0', '--json'),
   ]);
   expect(shown.stdout).toMatch(new RegExp(`compiler   binaryen \\d+\n  pushed by  key_\\w+\n\nSIGNED BY\n─+\nsha256:\\w+\n${keyId}\n$`));
-  expect(jsonOf(envelope)).toEqual(await provenanceOf(bench, 'tcp', '1.0.0'));
+  expect(jsonOf(envelope)).toEqual(await provenanceOf(service, 'tcp', '1.0.0'));
   expect((await command('signature-policy', 'list')).stdout).toMatch(/\nsgp_\w+ +released +zone=north loads tcp only/);
   expect(await command('signature-policy', 'remove', 'released')).toMatchObject({
     code: 0,
@@ -96,12 +96,12 @@ test('a publisher is registered, signs a build, and the devices that demand that
 test('nothing is signed that is not what it is said to be, or with what is no private key', async () => {
   const { privateFile, publicFile } = pair('careful');
   await command('publisher-key', 'add', 'careful', '--public-key', publicFile);
-  const before = await provenanceOf(bench, 'tcp', '1.1.0');
+  const before = await provenanceOf(service, 'tcp', '1.1.0');
   const sign = (...args: string[]) => command('build', 'sign', 'tcp', '1.1.0', ...args);
   const [otherSource, noKey, noFile, noBuild, privateAsPublic] = await Promise.all([
     sign('--signing-key', privateFile, '--source', write('other.wat', workModule(7))),
     sign('--signing-key', publicFile),
-    sign('--signing-key', join(bench.folder, 'nowhere.pem')),
+    sign('--signing-key', join(service.folder, 'nowhere.pem')),
     command('build', 'sign', 'tcp', '9.9.9', '--signing-key', privateFile),
     command('publisher-key', 'add', 'careless', '--public-key', privateFile),
   ]);
@@ -116,9 +116,9 @@ test('nothing is signed that is not what it is said to be, or with what is no pr
   expect(noFile).toMatchObject({ code: 2, stderr: expect.stringMatching(/^cannot read --signing-key .*ENOENT/) });
   expect(noBuild).toMatchObject({ code: 1, stderr: expect.stringContaining('there is no build tcp@9.9.9') });
   expect(privateAsPublic).toMatchObject({ code: 1, stderr: expect.stringContaining('give the public part alone') });
-  expect(await provenanceOf(bench, 'tcp', '1.1.0')).toEqual(before);
+  expect(await provenanceOf(service, 'tcp', '1.1.0')).toEqual(before);
   // Somebody has put the statement of another build in its place.
-  const database = new Database(join(bench.folder, 'patchbay.db'));
+  const database = new Database(join(service.folder, 'patchbay.db'));
   database.exec("UPDATE Build SET envelope = (SELECT envelope FROM Build WHERE version = '1.0.0') WHERE version = '1.1.0'");
   database.close();
   expect(await sign('--signing-key', privateFile)).toMatchObject({
@@ -143,7 +143,7 @@ test('a host process with pinned keys goes on when the service signs with anothe
   const keys = await command('signing-key', 'list', '--pem');
   expect(keys.stdout).toMatch(/^-----BEGIN PUBLIC KEY-----\n\S+\n-----END PUBLIC KEY-----\n$/);
   const settings = {
-    control: bench.url,
+    control: service.url,
     name: 'pinned',
     devices: 1,
     'trusted-keys': write('trusted.pem', keys.stdout),
@@ -152,17 +152,17 @@ test('a host process with pinned keys goes on when the service signs with anothe
   const host = new Child('the host', ['host', '--config', write('host.json', JSON.stringify(settings))]);
   children.push(host);
   await host.says(/"registered with the control service"/);
-  await bench.connectedDevices(2);
+  await service.connectedDevices(2);
   const rotated = await command('signing-key', 'rotate');
   const [, keyId = ''] = /^the service signs with sgk_\w+ from now on: (sha256:\w+)\n$/.exec(rotated.stdout) ?? [];
   expect((await command('signing-key', 'list')).stdout).toMatch(
     new RegExp(`\nsgk_\\w+ +\\S+ +- +${keyId}\nsgk_\\w+ +\\S+ +20\\S+Z +sha256:`),
   );
-  await bench.push('udp', '1.0.0', workModule(1));
+  await service.push('udp', '1.0.0', workModule(1));
   const loaded = await command('load', '--module', 'udp', '--version', '1.0.0', '--device', 'pinned-1', '--json');
   expect(jsonOf(loaded)['loads']).toMatchObject([{ outcome: 'installed' }]);
   const start = (content: string) =>
-    patchbay(bench.folder, ['host', '--trusted-keys', write('wrong.pem', content), '--token-file', settings['token-file']]);
+    patchbay(service.folder, ['host', '--trusted-keys', write('wrong.pem', content), '--token-file', settings['token-file']]);
   const [none, secret] = [await start('nothing'), await start(readFileSync(pair('spare').privateFile, 'utf8'))];
   expect(none).toMatchObject({
     code: 2,

@@ -1,24 +1,24 @@
 // What the operator's command line tells programs, and how it tells who holds on to old code.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Bench, itemsOf, until, workModule } from '../service/fixture.ts';
+import { itemsOf, TestService, until, workModule } from '../service/test-service.ts';
 import { jsonOf, patchbay } from './command.ts';
 
-const bench = new Bench();
+const service = new TestService();
 let device: string;
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('rack', 1);
-  [device = ''] = await bench.connectedDevices(1);
-  await bench.push('work', '1.0.0', workModule(1));
-  await bench.push('work', '1.1.0', workModule(2));
-  await bench.load('work', '1.0.0', [device]);
+  await service.start();
+  service.startHost('rack', 1);
+  [device = ''] = await service.connectedDevices(1);
+  await service.push('work', '1.0.0', workModule(1));
+  await service.push('work', '1.1.0', workModule(2));
+  await service.load('work', '1.0.0', [device]);
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
-const command = (...args: string[]) => patchbay(bench.folder, args, { PATCHBAY_SERVICE: bench.url, PATCHBAY_KEY: bench.key });
+const command = (...args: string[]) => patchbay(service.folder, args, { PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
 const start = (...options: string[]) => command('program', 'start', 'rack-1', '1', '--module', 'work', '--export', 'work', ...options);
-const programs = async () => itemsOf(await bench.get(`/v1/devices/${device}/programs`));
+const programs = async () => itemsOf(await service.get(`/v1/devices/${device}/programs`));
 
 test('who holds on to old code is told by the load, by the statistics and by the device', async () => {
   const none = await command('device', 'violations', 'rack-1');
@@ -27,10 +27,10 @@ test('who holds on to old code is told by the load, by the statistics and by the
   const started = jsonOf(await start('--name', 'stale', '--pause', '1', ...told, '--json'));
   expect(started).toMatchObject({ name: 'stale', recovery: 'percolate', addressing: 'hard-coded', deadlineMilliseconds: 60_000 });
   await until('it has the address', async () => JSON.stringify(await programs()).includes('"version":"1.0.0"'));
-  const [load] = await bench.load('work', '1.1.0', [device]);
+  const [load] = await service.load('work', '1.1.0', [device]);
   const shown = await command('load', 'show', String(load?.['id']));
   expect(shown.stdout).toContain(`heldBy=["${started['id']}"]`);
-  await until('it has faulted', async () => itemsOf(await bench.get(`/v1/devices/${device}/abi-violations`)).length > 0);
+  await until('it has faulted', async () => itemsOf(await service.get(`/v1/devices/${device}/abi-violations`)).length > 0);
 
   const [listed, asJson, ofOther, stats, detail] = await Promise.all([
     command('device', 'violations', 'rack-1'),
@@ -53,13 +53,13 @@ test('who holds on to old code is told by the load, by the statistics and by the
 
 test('a load shows that the image that it replaced was tainted', async () => {
   const spin = '(module (memory 1) (func (export "spin") (loop $again (i32.store (i32.const 0) (i32.const 1)) (br $again))))';
-  for (const version of ['1.0.0', '1.1.0']) await bench.push('spin', version, spin);
-  await bench.load('spin', '1.0.0', [device]);
+  for (const version of ['1.0.0', '1.1.0']) await service.push('spin', version, spin);
+  await service.load('spin', '1.0.0', [device]);
   await command('program', 'start', 'rack-1', '--module', 'spin', '--export', 'spin', '--calls', '1', '--deadline', '5');
   await until('the call has failed', async () =>
-    JSON.stringify((await bench.get(`/v1/devices/${device}`)).body).includes('"reason":"deadline"'),
+    JSON.stringify((await service.get(`/v1/devices/${device}`)).body).includes('"reason":"deadline"'),
   );
-  const [load] = await bench.load('spin', '1.1.0', [device]);
+  const [load] = await service.load('spin', '1.1.0', [device]);
   const shown = await command('load', 'show', String(load?.['id']));
   expect(shown.stdout).toContain('\ntainted   the replaced image of 1.0.0: deadline, 1 access\n');
 });

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import ts from 'typescript';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Bench, joinToken, prebuiltModule } from '../service/fixture.ts';
+import { joinToken, prebuiltModule, TestService } from '../service/test-service.ts';
 import { clientNames, compileClients, generateClients } from './generators.ts';
 
 const run = promisify(execFile);
-const bench = new Bench();
+const service = new TestService();
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-clients-'));
 /** `work(n)` is inside the module for n milliseconds, and answers the version's number. */
 const sleepingModule = (number: number) => `
@@ -24,13 +24,13 @@ let devices: readonly string[];
 let compiled: ReturnType<typeof compileClients>;
 
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('rack', clientNames.length);
-  [devices] = await Promise.all([bench.connectedDevices(clientNames.length), generateClients(folder)]);
+  await service.start();
+  service.startHost('rack', clientNames.length);
+  [devices] = await Promise.all([service.connectedDevices(clientNames.length), generateClients(folder)]);
   compiled = compileClients(folder);
 }, 300_000);
 afterAll(async () => {
-  await bench.close();
+  await service.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -64,8 +64,8 @@ test.each(clientNames.map((name, index) => [name, index] as const))('the client 
   const { stdout } = await run(process.execPath, [join(folder, 'compiled', name, 'program.js')], {
     env: {
       ...process.env,
-      PATCHBAY_URL: bench.url,
-      PATCHBAY_KEY: bench.key,
+      PATCHBAY_URL: service.url,
+      PATCHBAY_KEY: service.key,
       PATCHBAY_JOIN_TOKEN: joinToken,
       PATCHBAY_DEVICE: devices[index],
       PATCHBAY_MODULE: name,

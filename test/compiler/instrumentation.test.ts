@@ -73,7 +73,7 @@ const count = (work: number) => [globalGet(steps), i32Const(work + 4), plain('i3
 const bit = (number: number) => [localGet(x), i32Const(1 << number), plain('i32.and')];
 
 /** One function's instructions, each run of them counted in advance. */
-class Writer {
+class CountingWriter {
   readonly out: Instruction[] = [];
   counters = 0;
   readonly #types: number;
@@ -216,7 +216,7 @@ class Writer {
 }
 
 function bodyOf(statements: readonly Statement[]): FunctionBody {
-  const writer = new Writer(0);
+  const writer = new CountingWriter(0);
   writer.all(statements);
   writer.out.push(localGet(x));
   return { type: 0, locals: [{ count: Math.max(1, writer.counters), type: 'i32' }], body: encodeInstructions(writer.out).body };

@@ -37,7 +37,7 @@ const importSection = 2;
 
 /** The module with the module name of each import replaced. The module is valid; the other sections are copied as they are. */
 export function renameImports(module: Uint8Array, rename: (name: string) => string): Uint8Array {
-  const reader = new Reader(module, preamble.length);
+  const reader = new ModuleReader(module, preamble.length);
   while (!reader.isAtEnd) {
     const start = reader.offset;
     const id = reader.byte();
@@ -62,7 +62,7 @@ export function importedModules(module: Uint8Array): Set<string> {
   return names;
 }
 
-function renamedImports(reader: Reader, rename: (name: string) => string): number[] {
+function renamedImports(reader: ModuleReader, rename: (name: string) => string): number[] {
   const imports: number[][] = [];
   const count = reader.unsigned();
   for (let index = 0; index < count; index += 1) {
@@ -75,7 +75,7 @@ function renamedImports(reader: Reader, rename: (name: string) => string): numbe
   return vector(imports);
 }
 
-class Reader {
+class ModuleReader {
   readonly source: Uint8Array;
   offset: number;
 

@@ -4,13 +4,13 @@ import { expect, test } from 'vitest';
 import { BuildVerifier, ProvenanceError } from '../../src/host/build-verifier.ts';
 import { Rereadable } from '../../src/host/rereadable.ts';
 import { TrustedKeys } from '../../src/host/trusted-keys.ts';
-import { newPrivateKey, publicPartOf } from '../../src/proof/ed25519.ts';
-import { endorse } from '../../src/proof/endorsement.ts';
-import { type Envelope, sealedBy, signatureOf } from '../../src/proof/envelope.ts';
+import type { Envelope } from '../../src/proof/envelope.ts';
 import { statementOf, statementPayloadType } from '../../src/proof/statement.ts';
 import { Order } from '../../src/protocol/agent.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { ServiceKey } from '../../src/protocol/signed-statement.ts';
+import { newPrivateKey, publicPartOf } from '../../src/signing/private-key.ts';
+import { endorse, sealedBy, signatureOf } from '../../src/signing/sealing.ts';
 
 const build = { module: 'tcp', version: '1.0.0', imageDigest: `sha256:${'1'.repeat(64)}` };
 const facts = {

@@ -5,11 +5,11 @@ import { expect, test } from 'vitest';
 import { BuildVerifier, ProvenanceError } from '../../src/host/build-verifier.ts';
 import { TrustedKeys } from '../../src/host/trusted-keys.ts';
 import { driverStatementOf, readDriverStatement } from '../../src/proof/driver-statement.ts';
-import { newPrivateKey, publicPartOf } from '../../src/proof/ed25519.ts';
-import { endorse } from '../../src/proof/endorsement.ts';
-import { type Envelope, sealedBy, signatureOf } from '../../src/proof/envelope.ts';
+import type { Envelope } from '../../src/proof/envelope.ts';
 import { readStatement, statementOf, statementPayloadType } from '../../src/proof/statement.ts';
 import { ServiceKey } from '../../src/protocol/signed-statement.ts';
+import { newPrivateKey, publicPartOf } from '../../src/signing/private-key.ts';
+import { endorse, sealedBy, signatureOf } from '../../src/signing/sealing.ts';
 
 const digestOf = (digit: string) => `sha256:${digit.repeat(64)}`;
 const driver = { module: 'tcp', export: 'work', addressing: 'via-table', imageDigest: digestOf('1') } as const;

@@ -10,7 +10,7 @@ import { agentLimits, type MadeReport, Report } from '../../src/protocol/agent.t
 import { delay } from '../../src/protocol/back-off.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { retryAfterMilliseconds } from '../../src/protocol/retry-after.ts';
-import { compiler, workModule } from '../machine/fixture.ts';
+import { compiler, workModule } from '../machine/test-machine.ts';
 
 const devices = Array.from({ length: 3 }, () => newIdentifier('device'));
 const state = (second: number) => ({

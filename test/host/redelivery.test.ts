@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 import { runHost } from '../../src/host/host.ts';
 import { type Order, type Report, Reports } from '../../src/protocol/agent.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
-import { until } from '../machine/fixture.ts';
+import { until } from '../machine/test-machine.ts';
 
 const reports: Report[] = [];
 let registrations: number;

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { RegistrationRefused, runHost } from '../../src/host/host.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
-import { until } from '../machine/fixture.ts';
+import { until } from '../machine/test-machine.ts';
 
 /** What the service answers to each registration in turn; the last again and again. */
 let answers: ((response: ServerResponse) => void)[];

@@ -3,14 +3,14 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import type { VerifiedImage } from '../../src/machine/index.ts';
-import { type Bench, compiler, driverImage, makeBench, prebuiltImage, referenceCount, until } from './fixture.ts';
 import { readVerified } from './read-verified.ts';
+import { compiler, createTestMachine, driverImage, prebuiltImage, referenceCount, type TestMachine, until } from './test-machine.ts';
 
-let bench: Bench;
+let machine: TestMachine;
 beforeEach(() => {
-  bench = makeBench();
+  machine = createTestMachine();
 });
-afterEach(() => bench.close());
+afterEach(() => machine.close());
 afterAll(() => compiler.close());
 
 const example = (file: string) => readFileSync(new URL(`../../examples/toolchains/assemblyscript/${file}`, import.meta.url));
@@ -22,7 +22,7 @@ async function assemblyScriptImage(module: string, source: string, version = '1.
 }
 
 async function load(image: VerifiedImage): Promise<void> {
-  expect(await bench.device.load({ image })).toMatchObject({ reason: null });
+  expect(await machine.device.load({ image })).toMatchObject({ reason: null });
 }
 
 /** What `work(count)` of the example returns. */
@@ -43,27 +43,27 @@ const verifying = (count: number) => `
       (if (i32.ne (call $work (i32.const ${count})) (i32.const ${expected(count)})) (then (unreachable)))
       (i32.const 1)))`;
 
-const finished = (program: string) => until(() => bench.statistics(program).state === 'finished');
+const finished = (program: string) => until(() => machine.statistics(program).state === 'finished');
 
 async function pages(): Promise<number> {
-  const entry = bench.device.openEntry({ program: 'pages', driver: await driverImage('words', 'pages') });
+  const entry = machine.device.openEntry({ program: 'pages', driver: await driverImage('words', 'pages') });
   return Number(await entry.call(0));
 }
 
 test('a module that allocates keeps a steady memory for 100,000 calls of eight threads', async () => {
   await load(await assemblyScriptImage('words', example('words.ts').toString()));
-  for (const count of [100, 37]) await bench.load(`verifier${count}`, '1.0.0', verifying(count));
-  for (const count of [100, 37]) await bench.start(`p${count}`, { module: `verifier${count}`, threads: 4, calls: 12_500 });
+  for (const count of [100, 37]) await machine.load(`verifier${count}`, '1.0.0', verifying(count));
+  for (const count of [100, 37]) await machine.start(`p${count}`, { module: `verifier${count}`, threads: 4, calls: 12_500 });
   for (const count of [100, 37]) {
     await finished(`p${count}`);
-    expect(bench.statistics(`p${count}`)).toMatchObject({ callsCompleted: 50_000, callsFailed: 0 });
+    expect(machine.statistics(`p${count}`)).toMatchObject({ callsCompleted: 50_000, callsFailed: 0 });
   }
   expect(await pages()).toBeLessThanOrEqual(8);
 });
 
 test('calls from JavaScript let the collector run too', async () => {
   await load(await assemblyScriptImage('words', example('words.ts').toString()));
-  const entry = bench.device.openEntry({ program: 'calls', driver: await driverImage('words', 'work') });
+  const entry = machine.device.openEntry({ program: 'calls', driver: await driverImage('words', 'work') });
   for (let call = 0; call < 5_000; call += 1) expect(await entry.call(100)).toBe(expected(100));
   expect(await pages()).toBeLessThanOrEqual(4);
 });
@@ -83,9 +83,9 @@ const keeping = `
 
 test('small objects that are kept in half of the largest memory leave room for others', async () => {
   await load(await assemblyScriptImage('items', keeping));
-  await bench.start('p', { module: 'items', arguments: ['1000'], threads: 2, calls: 3_000 });
+  await machine.start('p', { module: 'items', arguments: ['1000'], threads: 2, calls: 3_000 });
   await finished('p');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 6_000, callsFailed: 0, lastResult: '600000' });
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 6_000, callsFailed: 0, lastResult: '600000' });
 });
 
 const sleeping = `
@@ -99,12 +99,12 @@ const sleeping = `
 
 test('an access that stays inside holds the others back for a moment only', async () => {
   await load(await assemblyScriptImage('words', sleeping));
-  await bench.start('resting', { module: 'words', export: 'rest', arguments: ['2000000000'], threads: 1, calls: 1 });
-  await until(() => referenceCount(bench, 'words') === 1);
-  await bench.start('p', { module: 'words', arguments: ['100'], threads: 2, calls: 200 });
+  await machine.start('resting', { module: 'words', export: 'rest', arguments: ['2000000000'], threads: 1, calls: 1 });
+  await until(() => referenceCount(machine, 'words') === 1);
+  await machine.start('p', { module: 'words', arguments: ['100'], threads: 2, calls: 200 });
   await finished('p');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 400, callsFailed: 0 });
-  await bench.device.stopProgram('resting');
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 400, callsFailed: 0 });
+  await machine.device.stopProgram('resting');
 });
 
 test('a thread that is inside enters again while a collection is due', async () => {
@@ -120,24 +120,24 @@ test('a thread that is inside enters again while a collection is due', async () 
   const through =
     '(module (import "words" "work" (func $work (param i32) (result i32))) (func (export "work") (param i32) (result i32) (call $work (local.get 0))))';
   await load(await assemblyScriptImage('words', outer));
-  await bench.load('through', '1.0.0', through);
-  await bench.start('p', { module: 'words', arguments: ['4'], threads: 3, calls: 100 });
+  await machine.load('through', '1.0.0', through);
+  await machine.start('p', { module: 'words', arguments: ['4'], threads: 3, calls: 100 });
   await finished('p');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 300, callsFailed: 0, lastResult: '4' });
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 300, callsFailed: 0, lastResult: '4' });
 });
 
 test('threads that are held back can be stopped, and are not inside', async () => {
   await load(await assemblyScriptImage('words', sleeping));
-  await bench.start('resting', { module: 'words', export: 'rest', arguments: ['2000000000'], threads: 1, calls: 1 });
-  await until(() => referenceCount(bench, 'words') === 1);
-  await bench.start('p', { module: 'words', arguments: ['3000'], threads: 8 });
-  await until(() => bench.statistics('p').callsCompleted > 10);
-  await bench.device.stopProgram('p');
-  await bench.device.stopProgram('resting');
-  expect(referenceCount(bench, 'words')).toBe(0);
-  await bench.start('q', { module: 'words', arguments: ['100'], threads: 4, calls: 2_000 });
+  await machine.start('resting', { module: 'words', export: 'rest', arguments: ['2000000000'], threads: 1, calls: 1 });
+  await until(() => referenceCount(machine, 'words') === 1);
+  await machine.start('p', { module: 'words', arguments: ['3000'], threads: 8 });
+  await until(() => machine.statistics('p').callsCompleted > 10);
+  await machine.device.stopProgram('p');
+  await machine.device.stopProgram('resting');
+  expect(referenceCount(machine, 'words')).toBe(0);
+  await machine.start('q', { module: 'words', arguments: ['100'], threads: 4, calls: 2_000 });
   await finished('q');
-  expect(bench.statistics('q')).toMatchObject({ callsCompleted: 8_000, callsFailed: 0 });
+  expect(machine.statistics('q')).toMatchObject({ callsCompleted: 8_000, callsFailed: 0 });
 });
 
 test('a prebuilt module with its own collector is exclusive, and correct with several threads', async () => {
@@ -145,10 +145,10 @@ test('a prebuilt module with its own collector is exclusive, and correct with se
   expect(image.stamp).toMatchObject({ concurrency: 'exclusive' });
   expect(image.stamp.stack).not.toBeNull();
   await load(image);
-  await bench.load('verifier', '1.0.0', verifying(100));
-  await bench.start('p', { module: 'verifier', threads: 2, calls: 1_500 });
+  await machine.load('verifier', '1.0.0', verifying(100));
+  await machine.start('p', { module: 'verifier', threads: 2, calls: 1_500 });
   await finished('p');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 3_000, callsFailed: 0 });
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 3_000, callsFailed: 0 });
   expect(await pages()).toBeLessThanOrEqual(4);
 });
 
@@ -162,7 +162,7 @@ test('the caller decides how a prebuilt module is entered', async () => {
 test('a module that allocates only when it is initialized is computed as it is', async () => {
   const source = 'const table = new StaticArray<i32>(64); export function work(n: i32): i32 { table[n & 63] += n; return table[n & 63]; }';
   await load(await assemblyScriptImage('words', source));
-  const entry = bench.device.openEntry({ program: 'calls', driver: await driverImage('words', 'work') });
+  const entry = machine.device.openEntry({ program: 'calls', driver: await driverImage('words', 'work') });
   expect(await entry.call(5)).toBe(5);
   expect(await entry.call(5)).toBe(10);
 });

@@ -2,14 +2,14 @@
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import type { VerifiedImage } from '../../src/machine/index.ts';
-import { type Bench, compiler, driverImage, endless, makeBench, referenceCount, until } from './fixture.ts';
 import { readVerified } from './read-verified.ts';
+import { compiler, createTestMachine, driverImage, endless, referenceCount, type TestMachine, until } from './test-machine.ts';
 
-let bench: Bench;
+let machine: TestMachine;
 beforeEach(() => {
-  bench = makeBench();
+  machine = createTestMachine();
 });
-afterEach(() => bench.close());
+afterEach(() => machine.close());
 afterAll(() => compiler.close());
 
 async function exclusiveImage(module: string, version: string, source: string): Promise<VerifiedImage> {
@@ -19,7 +19,7 @@ async function exclusiveImage(module: string, version: string, source: string): 
 }
 
 async function load(module: string, version: string, source: string) {
-  return bench.device.load({ image: await exclusiveImage(module, version, source), strategy: 'inject' });
+  return machine.device.load({ image: await exclusiveImage(module, version, source), strategy: 'inject' });
 }
 
 const loop = (rounds: string) => `
@@ -50,29 +50,29 @@ const calling = (inner: string) => `
       ${loop('(local.get $rounds)')}
       (call $inner (local.get $rounds))))`;
 
-const finished = (program: string) => until(() => bench.statistics(program).state === 'finished');
+const finished = (program: string) => until(() => machine.statistics(program).state === 'finished');
 
 test('an exclusive module may export what it imports', async () => {
   await load('inner', '1.0.0', '(module (func (export "work") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1))))');
   await load('outer', '1.0.0', '(module (import "inner" "work" (func $inner (param i32) (result i32))) (export "work" (func $inner)))');
-  await bench.start('p', { module: 'outer', arguments: ['41'], threads: 3, calls: 10 });
+  await machine.start('p', { module: 'outer', arguments: ['41'], threads: 3, calls: 10 });
   await finished('p');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 30, callsFailed: 0, lastResult: '42' });
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 30, callsFailed: 0, lastResult: '42' });
 });
 
 async function kept(): Promise<string | null> {
-  await bench.start('kept', { module: 'counter', export: 'kept', arguments: ['0'], calls: 1 });
+  await machine.start('kept', { module: 'counter', export: 'kept', arguments: ['0'], calls: 1 });
   await finished('kept');
-  return bench.statistics('kept').lastResult;
+  return machine.statistics('kept').lastResult;
 }
 
 test('accesses of an exclusive module do not overlap; those of a shared one do', async () => {
   await load('counter', '1.0.0', counting());
-  await bench.start('p', { module: 'counter', arguments: ['100000'], threads: 16, calls: 50 });
+  await machine.start('p', { module: 'counter', arguments: ['100000'], threads: 16, calls: 50 });
   await finished('p');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 800, callsFailed: 0 });
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 800, callsFailed: 0 });
   expect(await kept()).toBe('800');
-  const other = makeBench();
+  const other = createTestMachine();
   await other.load('counter', '1.0.0', counting());
   await other.start('p', { module: 'counter', arguments: ['100000'], threads: 16, calls: 50 });
   await until(() => other.statistics('p').state === 'finished');
@@ -84,42 +84,42 @@ test('accesses of an exclusive module do not overlap; those of a shared one do',
 
 test('the module is free again however an access ends: trap, deadline, stop', async () => {
   await load('counter', '1.0.0', counting());
-  await bench.start('failing', { module: 'counter', export: 'fail', arguments: ['0'], threads: 4, calls: 5 });
+  await machine.start('failing', { module: 'counter', export: 'fail', arguments: ['0'], threads: 4, calls: 5 });
   await finished('failing');
-  expect(bench.statistics('failing')).toMatchObject({ callsFailed: 20 });
-  await bench.start('late', { module: 'counter', arguments: [endless], threads: 3, calls: 1, deadlineMilliseconds: 30 });
+  expect(machine.statistics('failing')).toMatchObject({ callsFailed: 20 });
+  await machine.start('late', { module: 'counter', arguments: [endless], threads: 3, calls: 1, deadlineMilliseconds: 30 });
   await finished('late');
-  expect(bench.statistics('late')).toMatchObject({ callsFailed: 3 });
-  await bench.start('stopped', { module: 'counter', arguments: [endless], threads: 3 });
-  await until(() => referenceCount(bench, 'counter') === 3);
-  await bench.device.stopProgram('stopped');
-  await bench.start('p', { module: 'counter', arguments: ['1000'], threads: 8, calls: 10 });
+  expect(machine.statistics('late')).toMatchObject({ callsFailed: 3 });
+  await machine.start('stopped', { module: 'counter', arguments: [endless], threads: 3 });
+  await until(() => referenceCount(machine, 'counter') === 3);
+  await machine.device.stopProgram('stopped');
+  await machine.start('p', { module: 'counter', arguments: ['1000'], threads: 8, calls: 10 });
   await finished('p');
   expect(await kept()).toBe('80');
 });
 
 test('the deadline of a call counts while it waits, and one that waits can be stopped', async () => {
   await load('counter', '1.0.0', counting());
-  await bench.start('owner', { module: 'counter', arguments: [endless] });
-  await until(() => referenceCount(bench, 'counter') === 1);
-  await bench.start('late', { module: 'counter', arguments: ['1'], threads: 2, calls: 1, deadlineMilliseconds: 30 });
+  await machine.start('owner', { module: 'counter', arguments: [endless] });
+  await until(() => referenceCount(machine, 'counter') === 1);
+  await machine.start('late', { module: 'counter', arguments: ['1'], threads: 2, calls: 1, deadlineMilliseconds: 30 });
   await finished('late');
-  expect(bench.statistics('late').lastFailure).toMatch(/deadline of 30 ms/);
-  await bench.start('waiting', { module: 'counter', arguments: ['1'], threads: 5, calls: 1 });
-  await until(() => referenceCount(bench, 'counter') === 6);
-  await bench.device.stopProgram('waiting');
-  expect(bench.statistics('waiting')).toMatchObject({ state: 'stopped', callsCompleted: 0 });
+  expect(machine.statistics('late').lastFailure).toMatch(/deadline of 30 ms/);
+  await machine.start('waiting', { module: 'counter', arguments: ['1'], threads: 5, calls: 1 });
+  await until(() => referenceCount(machine, 'counter') === 6);
+  await machine.device.stopProgram('waiting');
+  expect(machine.statistics('waiting')).toMatchObject({ state: 'stopped', callsCompleted: 0 });
   // Neither has been inside: what the module keeps is as it was.
-  expect(bench.device.state().moduleTable[0]?.tainted).toBeNull();
-  await bench.device.stopProgram('owner');
-  expect(bench.device.state().moduleTable[0]?.tainted).toMatchObject({ reason: 'stop', accesses: 1 });
+  expect(machine.device.state().moduleTable[0]?.tainted).toBeNull();
+  await machine.device.stopProgram('owner');
+  expect(machine.device.state().moduleTable[0]?.tainted).toMatchObject({ reason: 'stop', accesses: 1 });
   expect(await kept()).toBe('0');
 });
 
 test('a new version interrupts the owner and those that wait, and all of them retry there', async () => {
   await load('counter', '1.0.0', counting());
-  await bench.start('p', { module: 'counter', arguments: ['2000000000'], threads: 10, calls: 1 });
-  await until(() => referenceCount(bench, 'counter') === 10);
+  await machine.start('p', { module: 'counter', arguments: ['2000000000'], threads: 10, calls: 1 });
+  await until(() => referenceCount(machine, 'counter') === 10);
   const report = await load(
     'counter',
     '1.1.0',
@@ -131,26 +131,26 @@ test('a new version interrupts the owner and those that wait, and all of them re
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 10, retried: 10, failed: 0 });
   expect(report.previous?.tainted).toMatchObject({ reason: 'interruption', accesses: 1 });
   await finished('p');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 10, callsFailed: 0 });
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 10, callsFailed: 0 });
   expect(await kept()).toBe('10');
 });
 
 test('a thread enters the modules that it owns again', async () => {
   await load('outer', '1.0.0', calling('inner'));
   await load('inner', '1.0.0', calling('leaf').replace('"leaf" "work"', '"outer" "quick"'));
-  await bench.start('p', { module: 'outer', arguments: ['20000'], threads: 8, calls: 20 });
+  await machine.start('p', { module: 'outer', arguments: ['20000'], threads: 8, calls: 20 });
   await finished('p');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 160, callsFailed: 0 });
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 160, callsFailed: 0 });
 });
 
 test('modules that wait for each other are an error that names them, and calls go on', async () => {
   await load('a', '1.0.0', calling('b').replace('(call $inner (local.get $rounds))', '(call $inner (i32.const 0))'));
   await load('b', '1.0.0', calling('a').replaceAll('"a" "work"', '"a" "quick"'));
-  await bench.start('from-a', { module: 'a', arguments: ['300000'], threads: 1, calls: 200 });
-  await bench.start('from-b', { module: 'b', arguments: ['300000'], threads: 1, calls: 200 });
+  await machine.start('from-a', { module: 'a', arguments: ['300000'], threads: 1, calls: 200 });
+  await machine.start('from-b', { module: 'b', arguments: ['300000'], threads: 1, calls: 200 });
   await finished('from-a');
   await finished('from-b');
-  const [a, b] = [bench.statistics('from-a'), bench.statistics('from-b')];
+  const [a, b] = [machine.statistics('from-a'), machine.statistics('from-b')];
   expect(a.callsCompleted + a.callsFailed).toBe(200);
   expect(b.callsCompleted + b.callsFailed).toBe(200);
   expect(a.callsFailed + b.callsFailed).toBeGreaterThan(0);
@@ -170,20 +170,20 @@ test('state is carried over while an access is inside, and a self-check needs no
     .replace('(memory 1)', '')
     .replace('(func (export "state_save")', '(memory 1) (func (export "state_save")');
   expect((await load('counter', '1.0.0', stateful)).outcome).toBe('installed');
-  await bench.start('p', { module: 'counter', arguments: ['1000'], threads: 3, calls: 10 });
+  await machine.start('p', { module: 'counter', arguments: ['1000'], threads: 3, calls: 10 });
   await finished('p');
-  await bench.start('q', { module: 'counter', arguments: [endless], threads: 2 });
-  await until(() => referenceCount(bench, 'counter') === 2);
+  await machine.start('q', { module: 'counter', arguments: [endless], threads: 2 });
+  await until(() => referenceCount(machine, 'counter') === 2);
   const report = await load('counter', '1.1.0', stateful);
   expect(report).toMatchObject({ reason: null, interrupted: 2, retried: 2 });
   expect(report.steps.find(({ step }) => step === 'loaded')?.facts).toMatchObject({ stateWords: 1, selfCheck: 'passed' });
-  await bench.device.stopProgram('q');
+  await machine.device.stopProgram('q');
   expect(await kept()).toBe('30');
 });
 
 test('calls from JavaScript wait like those of programs', async () => {
   await load('counter', '1.0.0', counting());
-  const entry = bench.device.openEntry({ program: 'calls', driver: await driverImage('counter', 'work') });
+  const entry = machine.device.openEntry({ program: 'calls', driver: await driverImage('counter', 'work') });
   const results = await Promise.all(Array.from({ length: 20 }, () => entry.call(50_000)));
   expect(results.map(Number).toSorted((left, right) => left - right)).toEqual(Array.from({ length: 20 }, (_, index) => index));
 });

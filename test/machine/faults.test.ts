@@ -2,13 +2,23 @@
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf, ImageError, Processor, ProgramError, readImage } from '../../src/machine/index.ts';
-import { type Bench, compiler, driverImage, endless, makeBench, moduleImage, referenceCount, until, workModule } from './fixture.ts';
+import {
+  compiler,
+  createTestMachine,
+  driverImage,
+  endless,
+  moduleImage,
+  referenceCount,
+  type TestMachine,
+  until,
+  workModule,
+} from './test-machine.ts';
 
-let bench: Bench;
+let machine: TestMachine;
 beforeEach(() => {
-  bench = makeBench();
+  machine = createTestMachine();
 });
-afterEach(() => bench.close());
+afterEach(() => machine.close());
 afterAll(() => compiler.close());
 
 const module = (body: string, imports = '') => `(module ${imports} (func $work (export "work") (param i32) (result i32) ${body}))`;
@@ -35,41 +45,41 @@ test.each([
     /1024 effects/,
   ],
 ])('%s fails the call, and the thread goes on to its next', async (_what, wat, reason) => {
-  await bench.load('tcp', '1.0.0', wat);
-  await bench.start('p', { module: 'tcp', calls: 3 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({
+  await machine.load('tcp', '1.0.0', wat);
+  await machine.start('p', { module: 'tcp', calls: 3 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({
     callsCompleted: 0,
     callsFailed: 3,
     effects: 0,
     faults: reason.source.startsWith('segmentation fault') ? 3 : 0,
     lastFailure: expect.stringMatching(reason),
   });
-  expect(referenceCount(bench, 'tcp')).toBe(0);
+  expect(referenceCount(machine, 'tcp')).toBe(0);
 });
 
 test('a program pauses after a call that failed as after any other, and can be stopped then', async () => {
-  await bench.load('tcp', '1.0.0', module('(unreachable)'));
-  await bench.load('udp', '1.0.0', workModule(0));
-  await bench.start('p', { module: 'tcp', pauseMilliseconds: 3_600_000 });
-  await until(() => bench.statistics('p').callsFailed > 0);
-  await bench.start('q', { module: 'udp', calls: 10_000 });
-  await until(() => bench.statistics('q').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({ state: 'running', callsFailed: 1 });
-  await bench.device.stopProgram('p');
-  expect(bench.statistics('p')).toMatchObject({ state: 'stopped', callsFailed: 1 });
+  await machine.load('tcp', '1.0.0', module('(unreachable)'));
+  await machine.load('udp', '1.0.0', workModule(0));
+  await machine.start('p', { module: 'tcp', pauseMilliseconds: 3_600_000 });
+  await until(() => machine.statistics('p').callsFailed > 0);
+  await machine.start('q', { module: 'udp', calls: 10_000 });
+  await until(() => machine.statistics('q').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({ state: 'running', callsFailed: 1 });
+  await machine.device.stopProgram('p');
+  expect(machine.statistics('p')).toMatchObject({ state: 'stopped', callsFailed: 1 });
 });
 
 test('a trap three modules deep counts every access out', async () => {
   const calls = (inner: string) =>
     module('(call $inner (local.get 0))', `(import "${inner}" "work" (func $inner (param i32) (result i32)))`);
-  await bench.load('a', '1.0.0', calls('b'));
-  await bench.load('b', '1.0.0', calls('c'));
-  await bench.load('c', '1.0.0', module('(unreachable)'));
-  await bench.start('p', { module: 'a', calls: 1 });
-  await until(() => bench.statistics('p').state === 'finished');
-  for (const name of ['a', 'b', 'c']) expect(referenceCount(bench, name)).toBe(0);
-  expect(bench.statistics('p').lastFailure).toContain('c@1.0.0');
+  await machine.load('a', '1.0.0', calls('b'));
+  await machine.load('b', '1.0.0', calls('c'));
+  await machine.load('c', '1.0.0', module('(unreachable)'));
+  await machine.start('p', { module: 'a', calls: 1 });
+  await until(() => machine.statistics('p').state === 'finished');
+  for (const name of ['a', 'b', 'c']) expect(referenceCount(machine, name)).toBe(0);
+  expect(machine.statistics('p').lastFailure).toContain('c@1.0.0');
 });
 
 test('effects of a call that trapped are dropped, also where the next call completes', async () => {
@@ -83,48 +93,48 @@ test('effects of a call that trapped are dropped, also where the next call compl
       (call $sleep (i32.const 0))
       (if (i32.and (global.get $calls) (i32.const 1)) (then (unreachable)))
       (global.get $calls)))`;
-  await bench.load('tcp', '1.0.0', everyOther);
-  await bench.start('p', { module: 'tcp', calls: 6 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 3, callsFailed: 3, effects: 3 });
-  expect(bench.effects.map(({ channel }) => channel)).toEqual([2, 4, 6]);
+  await machine.load('tcp', '1.0.0', everyOther);
+  await machine.start('p', { module: 'tcp', calls: 6 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 3, callsFailed: 3, effects: 3 });
+  expect(machine.effects.map(({ channel }) => channel)).toEqual([2, 4, 6]);
 });
 
 test('a module finds its own data in its own memory, beside the kernel', async () => {
-  await bench.load(
+  await machine.load(
     'tcp',
     '1.0.0',
     '(module (memory 1) (data (i32.const 8) "*") (func (export "work") (param i32) (result i32) (i32.load8_u (i32.const 8))))',
   );
-  await bench.start('p', { module: 'tcp', calls: 1 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p').lastResult).toBe('42');
+  await machine.start('p', { module: 'tcp', calls: 1 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p').lastResult).toBe('42');
 });
 
 test('an export of another type than the caller imports is a segmentation fault', async () => {
-  await bench.load('udp', '1.0.0', '(module (func (export "work") (param i64) (result i64) (local.get 0)))');
-  await bench.load('tcp', '1.0.0', module('(call $udp (local.get 0))', '(import "udp" "work" (func $udp (param i32) (result i32)))'));
-  await bench.start('p', { module: 'tcp', calls: 1 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p').lastFailure).toMatch(/segmentation fault: fetch from udp@1\.0\.0 .* another type/);
+  await machine.load('udp', '1.0.0', '(module (func (export "work") (param i64) (result i64) (local.get 0)))');
+  await machine.load('tcp', '1.0.0', module('(call $udp (local.get 0))', '(import "udp" "work" (func $udp (param i32) (result i32)))'));
+  await machine.start('p', { module: 'tcp', calls: 1 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p').lastFailure).toMatch(/segmentation fault: fetch from udp@1\.0\.0 .* another type/);
 });
 
 test('a faulty new version fails its own calls; the next version heals', async () => {
-  await bench.load('tcp', '1.0.0', workModule(0));
-  await bench.start('p', { module: 'tcp', arguments: [endless], calls: 2 });
-  await until(() => referenceCount(bench, 'tcp') === 1);
+  await machine.load('tcp', '1.0.0', workModule(0));
+  await machine.start('p', { module: 'tcp', arguments: [endless], calls: 2 });
+  await until(() => referenceCount(machine, 'tcp') === 1);
   expect(
-    await bench.load('tcp', '1.1.0', module('(loop $next (br_if $next (i32.ne (local.get 0) (local.get 0)))) (unreachable)')),
+    await machine.load('tcp', '1.1.0', module('(loop $next (br_if $next (i32.ne (local.get 0) (local.get 0)))) (unreachable)')),
   ).toMatchObject({ retried: 1 });
-  await until(() => bench.statistics('p').callsFailed === 2);
-  await bench.load('tcp', '1.2.0', module('(i32.const 9)'));
-  await bench.start('q', { module: 'tcp', calls: 1 });
-  await until(() => bench.statistics('q').state === 'finished');
-  expect(bench.statistics('q').lastResult).toBe('9');
+  await until(() => machine.statistics('p').callsFailed === 2);
+  await machine.load('tcp', '1.2.0', module('(i32.const 9)'));
+  await machine.start('q', { module: 'tcp', calls: 1 });
+  await until(() => machine.statistics('q').state === 'finished');
+  expect(machine.statistics('q').lastResult).toBe('9');
 });
 
 test('threads past the limit are refused, and none of the program is started', async () => {
-  const small = makeBench({ processor: new Processor({ threadLimit: 10 }) });
+  const small = createTestMachine({ processor: new Processor({ threadLimit: 10 }) });
   await small.load('tcp', '1.0.0', workModule(0));
   await small.start('a', { module: 'tcp', threads: 7 });
   await expect(small.start('b', { module: 'tcp', threads: 4 })).rejects.toThrow(/runs 7 of at most 10 threads: start at most 3/);
@@ -139,10 +149,10 @@ test.each([
   [['1.5'], /not an integer/],
   [[''], /not an integer/],
 ])('arguments %j are refused', async (values, reason) => {
-  await bench.load('tcp', '1.0.0', workModule(0));
+  await machine.load('tcp', '1.0.0', workModule(0));
   const driver = await driverImage('tcp', 'work', 1);
   const start = () =>
-    bench.device.startProgram({
+    machine.device.startProgram({
       program: 'p',
       driver,
       module: 'tcp',
@@ -157,14 +167,14 @@ test.each([
 });
 
 test('a program cannot be started twice, nor a program be stopped that is not there', async () => {
-  await bench.load('tcp', '1.0.0', workModule(0));
-  await bench.start('p', { module: 'tcp' });
-  await expect(bench.start('p', { module: 'tcp' })).rejects.toThrow(/started already/);
-  await expect(bench.device.stopProgram('q')).rejects.toThrow(ProgramError);
+  await machine.load('tcp', '1.0.0', workModule(0));
+  await machine.start('p', { module: 'tcp' });
+  await expect(machine.start('p', { module: 'tcp' })).rejects.toThrow(/started already/);
+  await expect(machine.device.stopProgram('q')).rejects.toThrow(ProgramError);
 });
 
 test('a driver is not loaded as a module', async () => {
-  const report = await bench.device.load({ image: await driverImage('tcp', 'work'), strategy: 'inject', invalidation: 'nx' });
+  const report = await machine.device.load({ image: await driverImage('tcp', 'work'), strategy: 'inject', invalidation: 'nx' });
   expect(report).toMatchObject({ outcome: 'refused-image', reason: expect.stringContaining('driver') });
 });
 

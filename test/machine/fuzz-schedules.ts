@@ -3,8 +3,8 @@
 import console from 'node:console';
 import { parseArgs } from 'node:util';
 import fc from 'fast-check';
-import { compiler } from './fixture.ts';
 import { Simulation, schedule } from './simulation.ts';
+import { compiler } from './test-machine.ts';
 
 /** Schedules between two looks at the clock. */
 const batch = 2_000;

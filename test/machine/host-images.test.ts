@@ -4,15 +4,15 @@ import { setFlagsFromString } from 'node:v8';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
 import { ImageCache } from '../../src/host/image-cache.ts';
 import { countHeld } from './collection.ts';
-import { type Bench, compiler, driverImage, makeBench, quickModule, until } from './fixture.ts';
 import { exported, forge } from './forged-images.ts';
 import { readVerified } from './read-verified.ts';
+import { compiler, createTestMachine, driverImage, quickModule, type TestMachine, until } from './test-machine.ts';
 import { Versions, versionText } from './versions.ts';
 
 afterAll(() => compiler.close());
 
 /** Loads versions, of which nothing but the device keeps anything; returns references to their code. */
-async function loadVersions({ device }: Bench, versions: Versions, count: number): Promise<WeakRef<WebAssembly.Module>[]> {
+async function loadVersions({ device }: TestMachine, versions: Versions, count: number): Promise<WeakRef<WebAssembly.Module>[]> {
   const codes: WeakRef<WebAssembly.Module>[] = [];
   for (let number = 0; number < count; number += 1) {
     const image = versions.image(number);
@@ -24,27 +24,27 @@ async function loadVersions({ device }: Bench, versions: Versions, count: number
 }
 
 test('a device holds the code of the version that it runs only, after 300 versions of which every one served calls', async () => {
-  const bench = makeBench({ ramPages: 512 });
-  onTestFinished(() => bench.close());
+  const machine = createTestMachine({ ramPages: 512 });
+  onTestFinished(() => machine.close());
   const versions = await Versions.of('tcp', quickModule(1));
-  await loadVersions(bench, versions, 1);
-  await bench.start('calls', { module: 'tcp', threads: 2 });
+  await loadVersions(machine, versions, 1);
+  await machine.start('calls', { module: 'tcp', threads: 2 });
   const codes: WeakRef<WebAssembly.Module>[] = [];
   for (let number = 1; number < 300; number += 1) {
     const image = versions.image(number);
     codes.push(new WeakRef(image.code));
-    await bench.device.load({ image });
+    await machine.device.load({ image });
     const version = versionText(number);
-    await until(() => bench.statistics('calls').versions.some((served) => served.version === version));
+    await until(() => machine.statistics('calls').versions.some((served) => served.version === version));
   }
   expect(await countHeld(codes)).toBeLessThanOrEqual(2);
-  expect(bench.statistics('calls').callsFailed).toBe(0);
+  expect(machine.statistics('calls').callsFailed).toBe(0);
 }, 30_000);
 
 test('a program that has ended keeps its statistics, and neither its driver nor its instance', async () => {
-  const bench = makeBench();
-  onTestFinished(() => bench.close());
-  await bench.load('tcp', '1.0.0', quickModule(1));
+  const machine = createTestMachine();
+  onTestFinished(() => machine.close());
+  await machine.load('tcp', '1.0.0', quickModule(1));
   const start = async () => {
     const { digest } = await driverImage('tcp', 'work');
     const result = await compiler.compileDriver({
@@ -54,7 +54,7 @@ test('a program that has ended keeps its statistics, and neither its driver nor 
     });
     if (!result.ok) throw new Error('the driver does not compile');
     const driver = readVerified(result.compiled.image, digest);
-    bench.device.startProgram({
+    machine.device.startProgram({
       program: 'short',
       driver,
       module: 'tcp',
@@ -67,9 +67,9 @@ test('a program that has ended keeps its statistics, and neither its driver nor 
     return new WeakRef(driver.code);
   };
   const code = await start();
-  await until(() => bench.statistics('short').state !== 'running');
+  await until(() => machine.statistics('short').state !== 'running');
   expect(await countHeld([code])).toBe(0);
-  expect(bench.statistics('short')).toMatchObject({ state: 'finished', threads: 0, callsCompleted: 15, lastResult: '2' });
+  expect(machine.statistics('short')).toMatchObject({ state: 'finished', threads: 0, callsCompleted: 15, lastResult: '2' });
 });
 
 test('a host compiles all functions of an image and of its gate before a device gets them', async () => {

@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { readSections } from '../../src/machine/binary-sections.ts';
 import { ImageError, type ImageStatement, ProgramError, readImage, verifyImage } from '../../src/machine/index.ts';
-import { compiler, driverImage, makeBench, moduleImage, quickModule, until } from './fixture.ts';
 import { exported, type ForgedImage, forge, forgedAnswer, forgedDriver, imported } from './forged-images.ts';
+import { compiler, createTestMachine, driverImage, moduleImage, quickModule, until } from './test-machine.ts';
 
 afterAll(() => compiler.close());
 
@@ -168,18 +168,18 @@ test('allowed imports and exports are not refused', () => {
 });
 
 test('an image is not taken before its statement is compared with it', async () => {
-  const bench = makeBench();
+  const machine = createTestMachine();
   const unverified = read(forge('(module (func (export "one")))', asModule));
   // As a caller without types does it.
-  const call = (method: string, argument: unknown): unknown => Reflect.get(bench.device, method).call(bench.device, argument);
+  const call = (method: string, argument: unknown): unknown => Reflect.get(machine.device, method).call(machine.device, argument);
   const refused = { outcome: 'refused-image', reason: expect.stringContaining('was not verified') };
   expect(await call('load', { image: unverified })).toMatchObject(refused);
   expect(await call('restore', unverified)).toMatchObject(refused);
   const driver = read(forgedDriver('tcp'));
   const program = { program: 'p', driver, module: 'tcp', export: 'work', arguments: ['1'], threads: 1, calls: 1, pauseMilliseconds: 0 };
   for (const method of ['startProgram', 'openEntry']) expect(() => call(method, program)).toThrow(ProgramError);
-  expect(bench.device.state()).toMatchObject({ moduleTable: [], programs: [] });
-  await bench.close();
+  expect(machine.device.state()).toMatchObject({ moduleTable: [], programs: [] });
+  await machine.close();
 });
 
 test('a statement of something else than the stamp says is refused', async () => {
@@ -215,18 +215,18 @@ test('a statement of something else than the stamp says is refused', async () =>
 });
 
 test('the signature is what keeps a driver from the code of modules: the structure of one that overwrites it is that of any driver', async () => {
-  const bench = makeBench();
-  await bench.load('tcp', '1.0.0', quickModule(1));
+  const machine = createTestMachine();
+  await machine.load('tcp', '1.0.0', quickModule(1));
   const image = read(forgedDriver('tcp'));
   const call = { module: 'tcp', export: 'work', arguments: ['1'], threads: 1, calls: 1, pauseMilliseconds: 0 };
   const type = { parameters: ['i32' as const], results: ['i32' as const] };
   const statement = { kind: 'driver', digest: image.digest, module: 'tcp', export: 'work', type, addressing: 'via-table' } as const;
-  bench.device.startProgram({ program: 'forged', driver: verifyImage(image, statement), ...call });
-  await until(() => bench.statistics('forged').state !== 'running');
-  await bench.start('p', { module: 'tcp', calls: 1 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p').lastResult).toBe(String(forgedAnswer));
-  await bench.close();
+  machine.device.startProgram({ program: 'forged', driver: verifyImage(image, statement), ...call });
+  await until(() => machine.statistics('forged').state !== 'running');
+  await machine.start('p', { module: 'tcp', calls: 1 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p').lastResult).toBe(String(forgedAnswer));
+  await machine.close();
 });
 
 describe('references do not leave a module, so none survives its patch:', () => {

@@ -7,17 +7,17 @@ import { Processor } from '../../src/machine/index.ts';
 import { LatencyHistogram } from '../../src/machine/latency-histogram.ts';
 import type { VersionStatistics } from '../../src/machine/version-tallies.ts';
 import { Latency, latencyCalls, latencyQuantile } from '../../src/protocol/latency.ts';
-import { type Bench, compiler, makeBench, moduleImage, until } from './fixture.ts';
 import { SimulatedTime, settle } from './simulated-time.ts';
+import { compiler, createTestMachine, moduleImage, type TestMachine, until } from './test-machine.ts';
 
 /** Time passes only while threads sleep or pause, so that it is known exactly how long each call takes. */
 let time: SimulatedTime;
-let bench: Bench;
+let machine: TestMachine;
 beforeEach(() => {
   time = new SimulatedTime(0);
-  bench = makeBench({ processor: new Processor({ time }) });
+  machine = createTestMachine({ processor: new Processor({ time }) });
 });
-afterEach(() => drive(bench.close()));
+afterEach(() => drive(machine.close()));
 afterAll(() => compiler.close());
 
 /** Lets time pass until something has come about. */
@@ -40,16 +40,16 @@ async function driveUntil(condition: () => boolean): Promise<void> {
   }
 }
 
-const driveToEnd = (program: string, { statistics } = bench) => driveUntil(() => statistics(program).state !== 'running');
+const driveToEnd = (program: string, { statistics } = machine) => driveUntil(() => statistics(program).state !== 'running');
 
 const nothing = { microseconds: [], calls: [] };
 /** Compiles before time goes on, which it would do otherwise while the compiler works. */
 async function load(version: string, text: string, { module = 'tcp', ...how }: Omit<LoadOptions, 'image'> & { module?: string } = {}) {
   const image = await moduleImage(module, version, text);
-  return drive(bench.device.load({ image, ...how }));
+  return drive(machine.device.load({ image, ...how }));
 }
 
-const versionsOf = (program: string) => bench.statistics(program).versions;
+const versionsOf = (program: string) => machine.statistics(program).versions;
 const sumOf = (versions: readonly VersionStatistics[], what: 'callsCompleted' | 'callsFailed') =>
   versions.reduce((sum, version) => sum + version[what], 0);
 
@@ -83,7 +83,7 @@ test('slow calls are all measured, whatever their mix: each quantile is at most 
   });
   await fc.assert(
     fc.asyncProperty(mix, fc.double({ min: 0, max: 1, noNaN: true }), async ({ factor, most, calls, pauseMilliseconds }, quantile) => {
-      const own = makeBench({ processor: bench.processor });
+      const own = createTestMachine({ processor: machine.processor });
       await drive(own.load('tcp', '1.0.0', sleepingModule));
       await own.start('p', { module: 'tcp', arguments: [String(factor), String(most)], calls, pauseMilliseconds });
       await driveToEnd('p', own);
@@ -101,7 +101,7 @@ test('slow calls are all measured, whatever their mix: each quantile is at most 
 
 test('threads are measured each by itself, and the time that a call waits for others is its own', async () => {
   await load('1.0.0', sleepingModule);
-  await bench.start('p', { module: 'tcp', arguments: ['0', '1'], threads: 20, calls: 30 });
+  await machine.start('p', { module: 'tcp', arguments: ['0', '1'], threads: 20, calls: 30 });
   await driveToEnd('p');
   expect(versionsOf('p')).toMatchObject([{ callsCompleted: 600, latency: { microseconds: [1_024], calls: [600] } }]);
 });
@@ -113,7 +113,7 @@ const fastModule = '(module (func (export "work") (param i32) (result i32) (i32.
 const mostAfterSample = 66_000;
 
 test('fast calls are sampled, and the samples stand for all of them but the last of each thread', async () => {
-  const real = makeBench();
+  const real = createTestMachine();
   await real.load('tcp', '1.0.0', fastModule);
   await real.start('p', { module: 'tcp', threads: 3, calls: 2_000_000 });
   await until(() => real.statistics('p').state === 'finished');
@@ -142,7 +142,7 @@ const slowCalls = ({ microseconds, calls }: VersionStatistics['latency']) => cal
 test.each([2, 33, 100, 201, 1_000])('one call in %i is slow: it is found as often as it comes', async (every) => {
   await load('1.0.0', periodicModule(every));
   const calls = every * 20_000;
-  await bench.start('p', { module: 'tcp', threads: 4, calls });
+  await machine.start('p', { module: 'tcp', threads: 4, calls });
   await driveToEnd('p');
   const [version] = versionsOf('p');
   const share = slowCalls(version?.latency ?? nothing) / (4 * calls);
@@ -156,7 +156,7 @@ const mostUnseen = 300;
 test('that fast calls become slow is seen after some of them, and is not said of those before', async () => {
   // Not a number of calls at which a sample is due: it would be of the first slow call, and stand for the fast ones before.
   await load('1.0.0', periodicModule(1, 510_000));
-  await bench.start('p', { module: 'tcp', calls: 512_000 });
+  await machine.start('p', { module: 'tcp', calls: 512_000 });
   await driveToEnd('p');
   const [version] = versionsOf('p');
   const slow = slowCalls(version?.latency ?? nothing);
@@ -176,8 +176,8 @@ const fadingModule = (calls: number) => `
 
 test('of a new version all calls are measured to begin with, and they stand for none of the old version', async () => {
   await load('1.0.0', fadingModule(500_000));
-  await bench.start('p', { module: 'tcp', calls: 500_050 });
-  await driveUntil(() => bench.device.accesses().length === 1);
+  await machine.start('p', { module: 'tcp', calls: 500_050 });
+  await driveUntil(() => machine.device.accesses().length === 1);
   await load('1.1.0', trappingModule(1_000, 5));
   await driveToEnd('p');
   const [old, current] = versionsOf('p');
@@ -188,11 +188,11 @@ test('of a new version all calls are measured to begin with, and they stand for 
 
 test('calls of a version that has been deleted are still told', async () => {
   await load('1.0.0', trappingModule(1_000));
-  await bench.start('p', { module: 'tcp', pauseMilliseconds: 10 });
+  await machine.start('p', { module: 'tcp', pauseMilliseconds: 10 });
   await driveUntil(() => time.now() > 100);
   await load('1.1.0', trappingModule(1_000), { invalidation: 'delete' });
-  await driveUntil(() => bench.processor.images.size === 1 && time.now() > 200);
-  await drive(bench.device.stopProgram('p'));
+  await driveUntil(() => machine.processor.images.size === 1 && time.now() > 200);
+  await drive(machine.device.stopProgram('p'));
   const [old, current] = versionsOf('p');
   for (const [version, of] of [
     ['1.0.0', old],
@@ -200,13 +200,13 @@ test('calls of a version that has been deleted are still told', async () => {
   ] as const)
     expect(of).toMatchObject({ version, latency: { microseconds: [1_024], calls: [of?.callsCompleted] } });
   expect(old?.callsCompleted).toBeGreaterThan(5);
-  expect(sumOf(versionsOf('p'), 'callsCompleted')).toBe(bench.statistics('p').callsCompleted);
+  expect(sumOf(versionsOf('p'), 'callsCompleted')).toBe(machine.statistics('p').callsCompleted);
 });
 
 test('a call that was interrupted is not measured, however long it was inside the old version', async () => {
   await load('1.0.0', trappingModule(1_000, 3_600_000));
-  await bench.start('p', { module: 'tcp', threads: 3, calls: 5 });
-  await driveUntil(() => bench.device.accesses().length === 3);
+  await machine.start('p', { module: 'tcp', threads: 3, calls: 5 });
+  await driveUntil(() => machine.device.accesses().length === 3);
   const how = { strategy: 'drain-then-inject', drainMilliseconds: 1_800_000 } as const;
   const report = await load('1.1.0', trappingModule(1_000, 10), how);
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 3, retried: 3 });
@@ -218,11 +218,11 @@ test('a call that was interrupted is not measured, however long it was inside th
 
 test('a failed call is not measured, and counts with the version that it was inside of', async () => {
   await load('1.0.0', trappingModule(3));
-  await bench.start('p', { module: 'tcp', pauseMilliseconds: 10 });
-  await driveUntil(() => bench.statistics('p').callsFailed === 7);
+  await machine.start('p', { module: 'tcp', pauseMilliseconds: 10 });
+  await driveUntil(() => machine.statistics('p').callsFailed === 7);
   await load('1.1.0', trappingModule(2, 5));
-  await driveUntil(() => bench.statistics('p').callsFailed === 20);
-  await drive(bench.device.stopProgram('p'));
+  await driveUntil(() => machine.statistics('p').callsFailed === 20);
+  await drive(machine.device.stopProgram('p'));
   const [old, current] = versionsOf('p');
   expect(old).toMatchObject({ version: '1.0.0', callsFailed: 7, latency: { microseconds: [1_024], calls: [old?.callsCompleted] } });
   expect(old?.callsCompleted).toBeGreaterThanOrEqual(14);
@@ -240,13 +240,13 @@ const outerModule =
 test('a call that is interrupted again and again is one that is not measured, also where its own version stays', async () => {
   await load('1.0.0', fadingModule(1), { module: 'inner' });
   await load('1.0.0', outerModule);
-  await bench.start('p', { module: 'tcp', calls: 5 });
+  await machine.start('p', { module: 'tcp', calls: 5 });
   for (const [version, milliseconds] of [
     ['1.1.0', 3_600_000],
     ['1.2.0', 3_600_000],
     ['1.3.0', 10],
   ] as const) {
-    await driveUntil(() => bench.device.accesses().some(({ images }) => images.length === 2));
+    await driveUntil(() => machine.device.accesses().some(({ images }) => images.length === 2));
     expect(await load(version, trappingModule(1_000, milliseconds), { module: 'inner' })).toMatchObject({ retried: 1 });
   }
   await driveToEnd('p');
@@ -256,21 +256,21 @@ test('a call that is interrupted again and again is one that is not measured, al
 test('a call that fails in a module further in counts with the version of the module that the program calls', async () => {
   await load('9.0.0', trappingModule(1), { module: 'inner' });
   await load('1.0.0', outerModule);
-  await bench.start('p', { module: 'tcp', calls: 2 });
+  await machine.start('p', { module: 'tcp', calls: 2 });
   await driveToEnd('p');
   expect(versionsOf('p')).toEqual([{ version: '1.0.0', callsCompleted: 0, callsFailed: 2, latency: { microseconds: [], calls: [] } }]);
 });
 
 test('calls that find no module count with the version that served the call before, and with none where there was none', async () => {
-  await bench.start('p', { module: 'tcp', pauseMilliseconds: 1 });
-  await driveUntil(() => bench.statistics('p').callsFailed === 2);
+  await machine.start('p', { module: 'tcp', pauseMilliseconds: 1 });
+  await driveUntil(() => machine.statistics('p').callsFailed === 2);
   expect(versionsOf('p')).toMatchObject([{ version: '', callsCompleted: 0, callsFailed: 2 }]);
   await load('1.0.0', trappingModule(1_000));
-  await driveUntil(() => bench.statistics('p').callsCompleted > 2);
-  await drive(bench.device.deleteModule('tcp', { interrupt: true }));
-  const { callsFailed } = bench.statistics('p');
-  await driveUntil(() => bench.statistics('p').callsFailed === callsFailed + 5);
-  expect(bench.processor.images.size).toBe(0);
+  await driveUntil(() => machine.statistics('p').callsCompleted > 2);
+  await drive(machine.device.deleteModule('tcp', { interrupt: true }));
+  const { callsFailed } = machine.statistics('p');
+  await driveUntil(() => machine.statistics('p').callsFailed === callsFailed + 5);
+  expect(machine.processor.images.size).toBe(0);
   const [none, last] = versionsOf('p');
   expect(none).toMatchObject({ version: '', callsCompleted: 0 });
   expect(last).toMatchObject({ version: '1.0.0' });
@@ -280,14 +280,14 @@ test('calls that find no module count with the version that served the call befo
 
 test('of more versions than are told apart no call is lost: those of the oldest count with the oldest that is kept', async () => {
   const versions = 105;
-  await bench.start('p', { module: 'tcp', pauseMilliseconds: 1 });
+  await machine.start('p', { module: 'tcp', pauseMilliseconds: 1 });
   for (let minor = 1; minor <= versions; minor += 1) {
-    const { callsFailed } = bench.statistics('p');
+    const { callsFailed } = machine.statistics('p');
     await load(`1.${minor}.0`, trappingModule(2), { invalidation: 'delete' });
-    await driveUntil(() => bench.statistics('p').callsFailed >= callsFailed + 2);
+    await driveUntil(() => machine.statistics('p').callsFailed >= callsFailed + 2);
   }
-  await drive(bench.device.stopProgram('p'));
-  const { callsCompleted, callsFailed, versions: kept } = bench.statistics('p');
+  await drive(machine.device.stopProgram('p'));
+  const { callsCompleted, callsFailed, versions: kept } = machine.statistics('p');
   expect(kept).toHaveLength(100);
   expect(kept.at(-1)?.version).toBe(`1.${versions}.0`);
   expect(callsFailed).toBeGreaterThanOrEqual(2 * versions);

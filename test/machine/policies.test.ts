@@ -2,21 +2,31 @@
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import type { LoadOptions } from '../../src/machine/device.ts';
-import { type Bench, compiler, endless, makeBench, moduleImage, quickModule, referenceCount, until, workModule } from './fixture.ts';
+import {
+  compiler,
+  createTestMachine,
+  endless,
+  moduleImage,
+  quickModule,
+  referenceCount,
+  type TestMachine,
+  until,
+  workModule,
+} from './test-machine.ts';
 
-let bench: Bench;
+let machine: TestMachine;
 beforeEach(() => {
-  bench = makeBench();
+  machine = createTestMachine();
 });
-afterEach(() => bench.close());
+afterEach(() => machine.close());
 afterAll(() => compiler.close());
 
 const load = async (version: string, wat: string, options: Omit<LoadOptions, 'image'> = {}, module = 'tcp') =>
-  bench.device.load({ image: await moduleImage(module, version, wat), ...options });
+  machine.device.load({ image: await moduleImage(module, version, wat), ...options });
 const names = (report: { steps: { step: string }[] }) => report.steps.map(({ step }) => step);
 const factsOf = (report: { steps: { step: string; facts: unknown }[] }, name: string) =>
   report.steps.find(({ step }) => step === name)?.facts;
-const ranges = () => bench.device.state().memoryMap.ranges;
+const ranges = () => machine.device.state().memoryMap.ranges;
 
 /** Waits until the test lets it go: `work` spins on a flag that `release` sets, in the module's memory. */
 const gatedModule = (plus: number) => `
@@ -40,14 +50,14 @@ const outerModule = (inner: string, plus: number) => `
 
 test('drain waits until the accesses inside have left by themselves', async () => {
   await load('1.0.0', gatedModule(1));
-  await bench.start('p', { module: 'tcp', threads: 3, calls: 1 });
-  await until(() => referenceCount(bench, 'tcp') === 3);
-  await bench.start('release', { module: 'tcp', export: 'release', pauseMilliseconds: 1 });
+  await machine.start('p', { module: 'tcp', threads: 3, calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 3);
+  await machine.start('release', { module: 'tcp', export: 'release', pauseMilliseconds: 1 });
   const report = await load('1.1.0', gatedModule(2), { strategy: 'drain', drainMilliseconds: 30_000 });
   // The release may come before or after the swap: what matters is that nobody was interrupted and all answered in the old version.
   expect(report).toMatchObject({ outcome: 'replaced', interrupted: 0 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({
     lastResult: '1',
     accessesInterrupted: 0,
     versions: [{ version: '1.0.0', callsCompleted: 3 }],
@@ -56,8 +66,8 @@ test('drain waits until the accesses inside have left by themselves', async () =
 
 test('a drain that is not over in time fails, the old version is in the table again, and the new one goes when it is left', async () => {
   await load('1.0.0', workModule(1));
-  await bench.start('p', { module: 'tcp', arguments: [endless], threads: 3, calls: 1 });
-  await until(() => referenceCount(bench, 'tcp') === 3);
+  await machine.start('p', { module: 'tcp', arguments: [endless], threads: 3, calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 3);
   const report = await load('1.1.0', workModule(2), { strategy: 'drain', drainMilliseconds: 5 });
   expect(report).toMatchObject({
     outcome: 'failed',
@@ -74,25 +84,25 @@ test('a drain that is not over in time fails, the old version is in the table ag
     'failed',
     'completed',
   ]);
-  expect(bench.device.state().moduleTable).toMatchObject([{ version: '1.0.0', referenceCount: 3 }]);
+  expect(machine.device.state().moduleTable).toMatchObject([{ version: '1.0.0', referenceCount: 3 }]);
   await until(() => ranges().length === 1);
   expect(ranges()).toMatchObject([{ owner: { version: '1.0.0' }, nx: false }]);
-  expect(bench.device.isFetchable(2)).toBe(false);
-  expect(bench.statistics('p')).toMatchObject({ state: 'running', callsFailed: 0, accessesInterrupted: 0 });
+  expect(machine.device.isFetchable(2)).toBe(false);
+  expect(machine.statistics('p')).toMatchObject({ state: 'running', callsFailed: 0, accessesInterrupted: 0 });
 });
 
 test('after a drain in vain nobody enters the new version any more, also by its address', async () => {
   await load('1.0.0', workModule(1));
-  await bench.start('p', { module: 'tcp', arguments: [endless], calls: 1 });
-  await until(() => referenceCount(bench, 'tcp') === 1);
+  await machine.start('p', { module: 'tcp', arguments: [endless], calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 1);
   const loading = load('1.1.0', workModule(2), { strategy: 'drain', drainMilliseconds: 2_000 });
-  await until(() => bench.device.state().moduleTable[0]?.version === '1.1.0');
-  await bench.start('early', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 1 });
-  await until(() => bench.device.accesses().some(({ program, images }) => program === 'early' && images[0]?.version === '1.1.0'));
+  await until(() => machine.device.state().moduleTable[0]?.version === '1.1.0');
+  await machine.start('early', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 1 });
+  await until(() => machine.device.accesses().some(({ program, images }) => program === 'early' && images[0]?.version === '1.1.0'));
   expect(await loading).toMatchObject({ outcome: 'failed', current: { version: '1.0.0' } });
   expect(ranges()).toMatchObject([{ owner: { version: '1.0.0' } }, { owner: { version: '1.1.0' }, valid: false }]);
-  expect(bench.device.isFetchable(2)).toBe(false);
-  await bench.device.stopProgram('early');
+  expect(machine.device.isFetchable(2)).toBe(false);
+  await machine.device.stopProgram('early');
 });
 
 test('of accesses of one module inside another the outermost is made anew, so that nobody stays in the old version', async () => {
@@ -108,26 +118,26 @@ test('of accesses of one module inside another the outermost is made anew, so th
     {},
     'b',
   );
-  await bench.start('p', { module: 'a', arguments: ['2'], calls: 1 });
-  await until(() => referenceCount(bench, 'a') === 3);
+  await machine.start('p', { module: 'a', arguments: ['2'], calls: 1 });
+  await until(() => referenceCount(machine, 'a') === 3);
   const report = await load('1.1.0', quickModule(40), {}, 'a');
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 1, retried: 1 });
   expect(factsOf(report, 'interrupted')).toMatchObject({ accesses: 3, threads: 1 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({ lastResult: '42', accessesRetried: 1, versions: [{ version: '1.1.0' }] });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({ lastResult: '42', accessesRetried: 1, versions: [{ version: '1.1.0' }] });
 });
 
 test('an access that was retried a hundred times is given up, and its call fails', async () => {
   await load('1.0.0', workModule(1));
-  await bench.start('p', { module: 'tcp', arguments: [endless], calls: 1 });
-  await until(() => referenceCount(bench, 'tcp') === 1);
+  await machine.start('p', { module: 'tcp', arguments: [endless], calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 1);
   for (let minor = 1; minor <= 101; minor += 1) {
     const report = await load(`1.${minor}.0`, workModule(minor % 2), { invalidation: 'delete' });
     expect(report).toMatchObject({ interrupted: 1, failed: minor > 100 ? 1 : 0 });
-    await until(() => minor > 100 || referenceCount(bench, 'tcp') === 1);
+    await until(() => minor > 100 || referenceCount(machine, 'tcp') === 1);
   }
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({
     callsCompleted: 0,
     callsFailed: 1,
     lastFailure: 'an injected error left the access, which had no retries left',
@@ -137,31 +147,31 @@ test('an access that was retried a hundred times is given up, and its call fails
 
 test('drain-then-inject drives out who is still inside at the deadline', async () => {
   await load('1.0.0', workModule(1));
-  await bench.start('p', { module: 'tcp', arguments: [endless], threads: 3, calls: 1 });
-  await until(() => referenceCount(bench, 'tcp') === 3);
+  await machine.start('p', { module: 'tcp', arguments: [endless], threads: 3, calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 3);
   const report = await load('1.1.0', quickModule(2), { strategy: 'drain-then-inject', drainMilliseconds: 5 });
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 3, retried: 3, failed: 0 });
   expect(names(report).slice(5)).toEqual(['checked-references', 'interrupted', 'references-reset', 'invalidated', 'completed']);
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 3, callsFailed: 0 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 3, callsFailed: 0 });
 });
 
 test('with recovery percolate the error passes the calling module too, and the whole call is made anew', async () => {
   await load('1.0.0', workModule(1));
   await load('1.0.0', outerModule('tcp', 10), {}, 'http');
-  await bench.start('p', { module: 'http', arguments: [endless], calls: 1, recovery: 'percolate' });
-  await until(() => referenceCount(bench, 'tcp') === 1);
+  await machine.start('p', { module: 'http', arguments: [endless], calls: 1, recovery: 'percolate' });
+  await until(() => referenceCount(machine, 'tcp') === 1);
   const report = await load('1.1.0', quickModule(2));
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 1, retried: 1, failed: 0 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({ lastResult: String(Number(endless) + 12), callsFailed: 0, accessesRetried: 1 });
-  expect(bench.effects.map(({ channel }) => channel)).toEqual([100, 2, 200]);
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({ lastResult: String(Number(endless) + 12), callsFailed: 0, accessesRetried: 1 });
+  expect(machine.effects.map(({ channel }) => channel)).toEqual([100, 2, 200]);
 });
 
 test('of three nested modules any, or two at once, are patched under a running call, in both recoveries', async () => {
   for (const recovery of ['module', 'percolate'] as const) {
     for (const patched of [['a'], ['b'], ['c'], ['a', 'b'], ['b', 'c'], ['a', 'b', 'c']]) {
-      const nested = makeBench({ processor: bench.processor });
+      const nested = createTestMachine({ processor: machine.processor });
       await nested.load('c', '1.0.0', workModule(1));
       await nested.load('b', '1.0.0', outerModule('c', 10));
       await nested.load('a', '1.0.0', outerModule('b', 100));
@@ -196,14 +206,14 @@ test.each([
 });
 
 test('deleted pages are given out again, so that any number of versions fit', async () => {
-  await bench.start('p', { module: 'tcp', arguments: ['10'], threads: 2 });
+  await machine.start('p', { module: 'tcp', arguments: ['10'], threads: 2 });
   for (let minor = 0; minor < 120; minor += 1) {
     const report = await load(`1.${minor}.0`, workModule(minor % 4), { invalidation: 'delete' });
     expect(report.outcome).toMatch(/^(installed|replaced)/);
   }
   expect(ranges()).toHaveLength(1);
-  expect(bench.processor.images.size).toBeLessThanOrEqual(2);
-  await until(() => bench.statistics('p').versions.at(-1)?.version === '1.119.0');
+  expect(machine.processor.images.size).toBeLessThanOrEqual(2);
+  await until(() => machine.statistics('p').versions.at(-1)?.version === '1.119.0');
 });
 
 test.each([
@@ -213,32 +223,32 @@ test.each([
   ['delete', 1, 'not-present'],
 ] as const)('a hard-coded caller after invalidation %s', async (invalidation, violations, finding) => {
   await load('1.0.0', quickModule(1));
-  await bench.start('stale', { module: 'tcp', arguments: ['0'], addressing: 'hard-coded', pauseMilliseconds: 1 });
-  await bench.start('fine', { module: 'tcp', arguments: ['0'], pauseMilliseconds: 1 });
-  await until(() => bench.statistics('stale').callsCompleted > 0);
+  await machine.start('stale', { module: 'tcp', arguments: ['0'], addressing: 'hard-coded', pauseMilliseconds: 1 });
+  await machine.start('fine', { module: 'tcp', arguments: ['0'], pauseMilliseconds: 1 });
+  await until(() => machine.statistics('stale').callsCompleted > 0);
   const report = await load('1.1.0', quickModule(2), { invalidation });
   expect(factsOf(report, 'invalidated')).toMatchObject({ invalidation, address: '0x1000', heldBy: ['stale'] });
-  await until(() => bench.statistics('fine').versions.some(({ version }) => version === '1.1.0'));
+  await until(() => machine.statistics('fine').versions.some(({ version }) => version === '1.1.0'));
   if (violations === 0) {
-    const { callsCompleted } = bench.statistics('stale');
-    await until(() => bench.statistics('stale').callsCompleted > callsCompleted);
-    expect(bench.statistics('stale')).toMatchObject({ lastResult: finding, callsFailed: 0, faults: 0 });
-    expect(bench.device.state().abiViolations).toEqual({ total: 0, newest: [] });
+    const { callsCompleted } = machine.statistics('stale');
+    await until(() => machine.statistics('stale').callsCompleted > callsCompleted);
+    expect(machine.statistics('stale')).toMatchObject({ lastResult: finding, callsFailed: 0, faults: 0 });
+    expect(machine.device.state().abiViolations).toEqual({ total: 0, newest: [] });
   } else {
-    await until(() => (bench.device.abiViolations()[0]?.faults ?? 0) > 1);
-    const { abiViolations, programs } = bench.device.state();
+    await until(() => (machine.device.abiViolations()[0]?.faults ?? 0) > 1);
+    const { abiViolations, programs } = machine.device.state();
     expect(abiViolations).toMatchObject({
       total: 1,
       newest: [{ program: 'stale', module: 'tcp', version: '1.0.0', address: '0x1000', page: 1, flag: finding }],
     });
     expect(abiViolations.newest[0]?.faults).toBe(programs.find(({ program }) => program === 'stale')?.faults);
-    expect(bench.statistics('stale').lastFailure).toMatch(/^segmentation fault: fetch from tcp@1\.0\.0 at 0x1000 \(page 1\)/);
+    expect(machine.statistics('stale').lastFailure).toMatch(/^segmentation fault: fetch from tcp@1\.0\.0 at 0x1000 \(page 1\)/);
   }
-  expect(bench.statistics('fine').callsFailed).toBe(0);
+  expect(machine.statistics('fine').callsFailed).toBe(0);
 });
 
 test('the address of deleted code is given to nobody while a program holds it', async () => {
-  const small = makeBench({ ramPages: 3 });
+  const small = createTestMachine({ ramPages: 3 });
   const loadSmall = async (module: string, version: string) =>
     small.device.load({ image: await moduleImage(module, version, quickModule(1)), invalidation: 'delete' });
   await loadSmall('tcp', '1.0.0');
@@ -258,17 +268,17 @@ test('the address of deleted code is given to nobody while a program holds it', 
 
 test('a hard-coded caller that is inside when its code goes finishes that call in the new version, and faults in its next', async () => {
   await load('1.0.0', workModule(1));
-  await bench.start('stale', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 2, threads: 50 });
-  await until(() => bench.processor.images.size === 1 && bench.device.state().programs.length === 1);
-  await until(() => [...bench.processor.images.values()].some((image) => 'bypassing' in image && image.bypassing === 50));
+  await machine.start('stale', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 2, threads: 50 });
+  await until(() => machine.processor.images.size === 1 && machine.device.state().programs.length === 1);
+  await until(() => [...machine.processor.images.values()].some((image) => 'bypassing' in image && image.bypassing === 50));
   const image = await moduleImage('tcp', '1.1.0', quickModule(2));
-  const [report, inOld] = await bench.device
+  const [report, inOld] = await machine.device
     .load({ image })
-    .then((result) => [result, bench.device.accesses().filter(({ images }) => images[0]?.version === '1.0.0')] as const);
+    .then((result) => [result, machine.device.accesses().filter(({ images }) => images[0]?.version === '1.0.0')] as const);
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 50, retried: 50 });
   expect(inOld).toEqual([]);
-  await until(() => bench.statistics('stale').state === 'finished');
-  expect(bench.statistics('stale')).toMatchObject({
+  await until(() => machine.statistics('stale').state === 'finished');
+  expect(machine.statistics('stale')).toMatchObject({
     callsCompleted: 50,
     callsFailed: 50,
     versions: [
@@ -276,7 +286,7 @@ test('a hard-coded caller that is inside when its code goes finishes that call i
       { version: '1.0.0', callsCompleted: 0, callsFailed: 50 },
     ],
   });
-  expect(bench.device.abiViolations()).toMatchObject([{ flag: 'nx', faults: 50 }]);
+  expect(machine.device.abiViolations()).toMatchObject([{ flag: 'nx', faults: 50 }]);
 });
 
 test('version policies: only newer, any other, or an explicit downgrade with its reason', async () => {
@@ -326,11 +336,11 @@ test.each([
 ])('a version whose self-check %s is not loaded, and leaves nothing in memory', async (_what, wat, reason) => {
   const trap = '(module (func (export "work") (param i32) (result i32) (i32.div_u (i32.const 1) (i32.add (local.get 0) (i32.const 1)))))';
   await load('1.0.0', trap);
-  const before = bench.device.state();
+  const before = machine.device.state();
   const report = await load('1.1.0', wat, { similarityPolicy: 'off' });
   expect(report).toMatchObject({ outcome: 'failed', reason: expect.stringContaining(reason), current: { version: '1.0.0' } });
-  expect({ ...bench.device.state(), at: before.at }).toEqual(before);
-  expect(referenceCount(bench, 'tcp')).toBe(0);
+  expect({ ...machine.device.state(), at: before.at }).toEqual(before);
+  expect(referenceCount(machine, 'tcp')).toBe(0);
 });
 
 test('a self-check that passes is recorded, and its effects are nobody’s', async () => {
@@ -338,7 +348,7 @@ test('a self-check that passes is recorded, and its effects are nobody’s', asy
     (func (export "self_check") (result i32) (call $emit (i32.const 1) (i64.const 1)) (i32.const 0))
     (func (export "work") (param i32) (result i32) (i32.const 1)))`;
   expect(factsOf(await load('1.0.0', wat), 'loaded')).toMatchObject({ selfCheck: 'passed', stateWords: null });
-  expect(bench.effects).toEqual([]);
+  expect(machine.effects).toEqual([]);
 });
 
 test('a start function that does not end is refused at the load', async () => {
@@ -367,12 +377,12 @@ const goodRestore = '(global.set $count (call $read))';
 
 test('state is carried over where both versions opt in', async () => {
   await load('1.0.0', counter(goodSave, goodRestore));
-  await bench.start('p', { module: 'tcp', calls: 5 });
-  await until(() => bench.statistics('p').state === 'finished');
+  await machine.start('p', { module: 'tcp', calls: 5 });
+  await until(() => machine.statistics('p').state === 'finished');
   expect(factsOf(await load('1.1.0', counter(goodSave, `${goodRestore} (nop)`)), 'loaded')).toMatchObject({ stateWords: 1 });
-  await bench.start('q', { module: 'tcp', calls: 1 });
-  await until(() => bench.statistics('q').state === 'finished');
-  expect(bench.statistics('q').lastResult).toBe('6');
+  await machine.start('q', { module: 'tcp', calls: 1 });
+  await until(() => machine.statistics('q').state === 'finished');
+  expect(machine.statistics('q').lastResult).toBe('6');
   expect(factsOf(await load('1.2.0', workModule(1), { similarityPolicy: 'off' }), 'loaded')).toMatchObject({ stateWords: null });
 });
 
@@ -389,13 +399,13 @@ test.each([
   ['save writes without end', '(loop $l (call $write (i64.const 1)) (br $l))', goodRestore, /may carry 65536 words|ran longer than 100 ms/],
 ])('when %s the load fails and the old version goes on with its state', async (_what, save, restore, reason) => {
   await load('1.0.0', counter(save, restore));
-  await bench.start('p', { module: 'tcp', calls: 5 });
-  await until(() => bench.statistics('p').state === 'finished');
+  await machine.start('p', { module: 'tcp', calls: 5 });
+  await until(() => machine.statistics('p').state === 'finished');
   const report = await load('1.1.0', counter(save, `${restore} (nop)`));
   expect(report).toMatchObject({ outcome: 'failed', reason: expect.stringMatching(reason), current: { version: '1.0.0' } });
-  await bench.start('q', { module: 'tcp', calls: 1 });
-  await until(() => bench.statistics('q').state === 'finished');
-  expect(bench.statistics('q')).toMatchObject({ lastResult: '6', versions: [{ version: '1.0.0', callsCompleted: 1 }] });
+  await machine.start('q', { module: 'tcp', calls: 1 });
+  await until(() => machine.statistics('q').state === 'finished');
+  expect(machine.statistics('q')).toMatchObject({ lastResult: '6', versions: [{ version: '1.0.0', callsCompleted: 1 }] });
 });
 
 test('state cannot be read or written by a call', async () => {
@@ -403,9 +413,9 @@ test('state cannot be read or written by a call', async () => {
     '1.0.0',
     '(module (import "kernel" "state_read" (func $read (result i64))) (func (export "work") (param i32) (result i32) (i32.wrap_i64 (call $read))))',
   );
-  await bench.start('p', { module: 'tcp', calls: 1 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p').lastFailure).toContain('in state_save and state_restore only');
+  await machine.start('p', { module: 'tcp', calls: 1 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p').lastFailure).toContain('in state_save and state_restore only');
 });
 
 test.each([
@@ -417,41 +427,41 @@ test.each([
   ],
 ])('a call that %s past its deadline ends with an error of its own', async (_what, wat, argument) => {
   await load('1.0.0', wat);
-  await bench.start('p', { module: 'tcp', arguments: [argument], calls: 2, deadlineMilliseconds: 10 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({
+  await machine.start('p', { module: 'tcp', arguments: [argument], calls: 2, deadlineMilliseconds: 10 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({
     callsCompleted: 0,
     callsFailed: 2,
     lastFailure: expect.stringContaining('the call ran longer than its deadline of 10 ms'),
   });
-  expect(referenceCount(bench, 'tcp')).toBe(0);
+  expect(referenceCount(machine, 'tcp')).toBe(0);
 });
 
 test('calls within their deadline are left alone, however many there are', async () => {
   await load('1.0.0', workModule(1));
-  await bench.start('p', { module: 'tcp', arguments: ['1000'], calls: 5_000, deadlineMilliseconds: 60_000, threads: 2 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 10_000, callsFailed: 0 });
+  await machine.start('p', { module: 'tcp', arguments: ['1000'], calls: 5_000, deadlineMilliseconds: 60_000, threads: 2 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 10_000, callsFailed: 0 });
 });
 
 test('a module in use is deleted only if accesses may be interrupted; then it is not in memory, and may be loaded in any version', async () => {
   await load('2.0.0', workModule(1));
-  await bench.start('p', { module: 'tcp', arguments: [endless], threads: 3, calls: 1 });
-  await until(() => referenceCount(bench, 'tcp') === 3);
-  expect(await bench.device.deleteModule('tcp')).toEqual({ outcome: 'refused-in-use', interrupted: 0 });
-  expect(bench.statistics('p')).toMatchObject({ threads: 3, accessesInterrupted: 0 });
-  expect(await bench.device.deleteModule('tcp', { interrupt: true })).toEqual({ outcome: 'deleted', interrupted: 3 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({ callsFailed: 3, lastFailure: expect.stringContaining('the module is not in memory') });
-  expect(bench.device.state()).toMatchObject({ moduleTable: [], memoryMap: { usedPages: 0 } });
-  expect(await bench.device.deleteModule('tcp')).toEqual({ outcome: 'not-loaded', interrupted: 0 });
+  await machine.start('p', { module: 'tcp', arguments: [endless], threads: 3, calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 3);
+  expect(await machine.device.deleteModule('tcp')).toEqual({ outcome: 'refused-in-use', interrupted: 0 });
+  expect(machine.statistics('p')).toMatchObject({ threads: 3, accessesInterrupted: 0 });
+  expect(await machine.device.deleteModule('tcp', { interrupt: true })).toEqual({ outcome: 'deleted', interrupted: 3 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({ callsFailed: 3, lastFailure: expect.stringContaining('the module is not in memory') });
+  expect(machine.device.state()).toMatchObject({ moduleTable: [], memoryMap: { usedPages: 0 } });
+  expect(await machine.device.deleteModule('tcp')).toEqual({ outcome: 'not-loaded', interrupted: 0 });
   expect(await load('1.0.0', quickModule(1))).toMatchObject({ outcome: 'installed' });
 });
 
 test('a load during a drain waits for its turn', async () => {
   await load('1.0.0', workModule(1));
-  await bench.start('p', { module: 'tcp', arguments: [endless], calls: 1 });
-  await until(() => referenceCount(bench, 'tcp') === 1);
+  await machine.start('p', { module: 'tcp', arguments: [endless], calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 1);
   const [drained, injected] = await Promise.all([
     load('1.1.0', workModule(2), { strategy: 'drain', drainMilliseconds: 20 }),
     load('1.2.0', quickModule(3)),
@@ -461,12 +471,12 @@ test('a load during a drain waits for its turn', async () => {
 });
 
 test('devices of one processor get the same share, however many threads they have', async () => {
-  const other = makeBench({ processor: bench.processor });
-  for (const one of [bench, other]) await one.load('tcp', '1.0.0', workModule(1));
-  await bench.start('many', { module: 'tcp', arguments: ['1000'], threads: 500 });
+  const other = createTestMachine({ processor: machine.processor });
+  for (const one of [machine, other]) await one.load('tcp', '1.0.0', workModule(1));
+  await machine.start('many', { module: 'tcp', arguments: ['1000'], threads: 500 });
   await other.start('one', { module: 'tcp', arguments: ['1000'], threads: 1 });
-  await until(() => bench.statistics('many').callsCompleted > 20_000);
-  const ratio = other.statistics('one').callsCompleted / bench.statistics('many').callsCompleted;
+  await until(() => machine.statistics('many').callsCompleted > 20_000);
+  const ratio = other.statistics('one').callsCompleted / machine.statistics('many').callsCompleted;
   expect(ratio).toBeGreaterThan(0.3);
   await other.device.close();
 });

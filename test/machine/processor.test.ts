@@ -3,7 +3,7 @@
 import { afterAll, expect, test } from 'vitest';
 import { Processor } from '../../src/machine/index.ts';
 import type { Ending, ThreadOwner } from '../../src/machine/thread.ts';
-import { compiler, makeBench, quickModule, until } from './fixture.ts';
+import { compiler, createTestMachine, quickModule, until } from './test-machine.ts';
 
 afterAll(() => compiler.close());
 
@@ -23,13 +23,13 @@ test('a fault of the machine in one thread ends that thread, and the others run 
       return 'gone';
     },
   };
-  const bench = makeBench({ processor });
-  await bench.load('tcp', '1.0.0', quickModule(1));
+  const machine = createTestMachine({ processor });
+  await machine.load('tcp', '1.0.0', quickModule(1));
   processor.startThread(faulty, processor.makeGroup(), () => async () => {}, null);
-  await bench.start('p', { module: 'tcp', calls: 100 });
-  await until(() => bench.statistics('p').state === 'finished' && endings.length > 0);
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 100, callsFailed: 0 });
+  await machine.start('p', { module: 'tcp', calls: 100 });
+  await until(() => machine.statistics('p').state === 'finished' && endings.length > 0);
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 100, callsFailed: 0 });
   expect(endings).toMatchObject([{ kind: 'trapped', error: { message: 'a fault of the machine' } }]);
   expect(processor.runningThreads).toBe(0);
-  await bench.close();
+  await machine.close();
 });

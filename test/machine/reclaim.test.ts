@@ -4,14 +4,24 @@ import fc from 'fast-check';
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import type { LoadReport, StepFacts } from '../../src/machine/load-report.ts';
 import { planReclamation } from '../../src/machine/random-access-memory.ts';
-import { type Bench, compiler, endless, makeBench, moduleImage, quickModule, referenceCount, until, workModule } from './fixture.ts';
+import {
+  compiler,
+  createTestMachine,
+  endless,
+  moduleImage,
+  quickModule,
+  referenceCount,
+  type TestMachine,
+  until,
+  workModule,
+} from './test-machine.ts';
 import { Versions, versionText } from './versions.ts';
 
-let bench: Bench;
+let machine: TestMachine;
 beforeEach(() => {
-  bench = makeBench({ ramPages: 16 });
+  machine = createTestMachine({ ramPages: 16 });
 });
-afterEach(() => bench.close());
+afterEach(() => machine.close());
 afterAll(() => compiler.close());
 
 function loadedFacts(report: LoadReport): StepFacts['loaded'] {
@@ -20,7 +30,7 @@ function loadedFacts(report: LoadReport): StepFacts['loaded'] {
   return found.facts;
 }
 
-const rangesOf = ({ device }: Bench) => device.state().memoryMap.ranges;
+const rangesOf = ({ device }: TestMachine) => device.state().memoryMap.ranges;
 
 test('a device of 16 pages takes 10,000 patches of a one-page module with default settings, and the rollback', async () => {
   const versions = await Versions.of('tcp', quickModule(1));
@@ -30,94 +40,94 @@ test('a device of 16 pages takes 10,000 patches of a one-page module with defaul
     if (image === undefined) throw new Error('there are 20');
     return image;
   };
-  expect((await bench.device.load({ image: imageOf(0) })).outcome).toBe('installed');
-  await bench.start('calls', { module: 'tcp', threads: 2, pauseMilliseconds: 1 });
+  expect((await machine.device.load({ image: imageOf(0) })).outcome).toBe('installed');
+  await machine.start('calls', { module: 'tcp', threads: 2, pauseMilliseconds: 1 });
   let reclaimed = 0;
   for (let patch = 1; patch <= 10_000; patch += 1) {
-    const report = await bench.device.load({ image: imageOf(patch), versionPolicy: 'different' });
+    const report = await machine.device.load({ image: imageOf(patch), versionPolicy: 'different' });
     if (!report.outcome.startsWith('replaced')) throw new Error(`patch ${patch}: ${report.outcome}, ${report.reason}`);
     reclaimed += loadedFacts(report).reclaimedImages;
   }
-  const rollback = await bench.device.load({ image: imageOf(9_999), versionPolicy: { downgrade: 'go back' } });
+  const rollback = await machine.device.load({ image: imageOf(9_999), versionPolicy: { downgrade: 'go back' } });
   expect(rollback).toMatchObject({ outcome: expect.stringMatching(/^replaced/), current: { version: versionText(9_999 % 20) } });
   // Of 10,001 old images, those that are still in memory have not been reclaimed.
-  expect(reclaimed + loadedFacts(rollback).reclaimedImages).toBe(10_001 - (rangesOf(bench).length - 1));
-  expect(bench.processor.images.size).toBe(rangesOf(bench).length);
-  expect(bench.statistics('calls')).toMatchObject({ state: 'running', callsFailed: 0 });
+  expect(reclaimed + loadedFacts(rollback).reclaimedImages).toBe(10_001 - (rangesOf(machine).length - 1));
+  expect(machine.processor.images.size).toBe(rangesOf(machine).length);
+  expect(machine.statistics('calls')).toMatchObject({ state: 'running', callsFailed: 0 });
 }, 30_000);
 
 test('the oldest image is reclaimed first, only when memory is needed, and the report names it', async () => {
   const versions = await Versions.of('tcp', quickModule(1));
   for (let number = 0; number < 15; number += 1) {
-    expect(loadedFacts(await bench.device.load({ image: versions.image(number) }))).toMatchObject({ reclaimed: [], reclaimedImages: 0 });
+    expect(loadedFacts(await machine.device.load({ image: versions.image(number) }))).toMatchObject({ reclaimed: [], reclaimedImages: 0 });
   }
-  expect(rangesOf(bench)).toHaveLength(15);
-  expect(rangesOf(bench).filter(({ reclaimable }) => reclaimable)).toHaveLength(14);
-  const report = await bench.device.load({ image: versions.image(15) });
+  expect(rangesOf(machine)).toHaveLength(15);
+  expect(rangesOf(machine).filter(({ reclaimable }) => reclaimable)).toHaveLength(14);
+  const report = await machine.device.load({ image: versions.image(15) });
   expect(loadedFacts(report)).toMatchObject({
     address: '0x1000',
     reclaimed: [{ module: 'tcp', version: versionText(0), address: '0x1000', pages: 1 }],
     reclaimedImages: 1,
   });
-  expect(rangesOf(bench).map(({ owner }) => owner.version)).not.toContain(versionText(0));
+  expect(rangesOf(machine).map(({ owner }) => owner.version)).not.toContain(versionText(0));
 });
 
 test('an address that a program holds is never given to another image: its calls fault until the program stops', async () => {
   const versions = await Versions.of('tcp', quickModule(1));
-  await bench.device.load({ image: versions.image(0) });
-  await bench.start('stale', { module: 'tcp', addressing: 'hard-coded', pauseMilliseconds: 1 });
-  await until(() => bench.statistics('stale').callsCompleted > 0);
+  await machine.device.load({ image: versions.image(0) });
+  await machine.start('stale', { module: 'tcp', addressing: 'hard-coded', pauseMilliseconds: 1 });
+  await until(() => machine.statistics('stale').callsCompleted > 0);
   for (let number = 1; number < 100; number += 1) {
-    const report = await bench.device.load({ image: versions.image(number) });
+    const report = await machine.device.load({ image: versions.image(number) });
     expect(report.outcome).toMatch(/^replaced/);
     expect(report.current?.address).not.toBe('0x1000');
   }
-  expect(rangesOf(bench)[0]).toMatchObject({ address: '0x1000', owner: { version: versionText(0) }, nx: true, reclaimable: false });
-  const { faults, callsCompleted } = bench.statistics('stale');
-  await until(() => bench.statistics('stale').faults > faults);
-  expect(bench.statistics('stale').callsCompleted).toBe(callsCompleted);
-  expect(bench.statistics('stale').lastFailure).toContain(`fetch from tcp@${versionText(0)} at 0x1000 (page 1), which is marked NX`);
-  await bench.device.stopProgram('stale');
-  for (let number = 100; number < 116; number += 1) await bench.device.load({ image: versions.image(number) });
-  expect(rangesOf(bench).map(({ owner }) => owner.version)).not.toContain(versionText(0));
+  expect(rangesOf(machine)[0]).toMatchObject({ address: '0x1000', owner: { version: versionText(0) }, nx: true, reclaimable: false });
+  const { faults, callsCompleted } = machine.statistics('stale');
+  await until(() => machine.statistics('stale').faults > faults);
+  expect(machine.statistics('stale').callsCompleted).toBe(callsCompleted);
+  expect(machine.statistics('stale').lastFailure).toContain(`fetch from tcp@${versionText(0)} at 0x1000 (page 1), which is marked NX`);
+  await machine.device.stopProgram('stale');
+  for (let number = 100; number < 116; number += 1) await machine.device.load({ image: versions.image(number) });
+  expect(rangesOf(machine).map(({ owner }) => owner.version)).not.toContain(versionText(0));
 });
 
 test('an old image that a hard-coded caller still runs in is not reclaimed', async () => {
   const versions = await Versions.of('tcp', workModule(1));
-  await bench.device.load({ image: versions.image(0) });
-  await bench.start('inside', { module: 'tcp', addressing: 'hard-coded', arguments: [endless] });
-  await until(() => bench.device.accesses().length === 1);
-  for (let number = 1; number < 40; number += 1) await bench.device.load({ image: versions.image(number), strategy: 'drain' });
-  expect(rangesOf(bench)[0]).toMatchObject({ address: '0x1000', reclaimable: false });
-  expect(bench.device.accesses()).toHaveLength(1);
-  expect(referenceCount(bench, 'tcp')).toBe(0);
+  await machine.device.load({ image: versions.image(0) });
+  await machine.start('inside', { module: 'tcp', addressing: 'hard-coded', arguments: [endless] });
+  await until(() => machine.device.accesses().length === 1);
+  for (let number = 1; number < 40; number += 1) await machine.device.load({ image: versions.image(number), strategy: 'drain' });
+  expect(rangesOf(machine)[0]).toMatchObject({ address: '0x1000', reclaimable: false });
+  expect(machine.device.accesses()).toHaveLength(1);
+  expect(referenceCount(machine, 'tcp')).toBe(0);
 });
 
 test('a load that fails leaves what it would have reclaimed as it was', async () => {
   const versions = await Versions.of('tcp', quickModule(1));
   for (let number = 0; number < 15; number += 1) {
-    await bench.device.load({ image: versions.image(number), invalidation: number % 2 === 0 ? 'none' : 'nx' });
+    await machine.device.load({ image: versions.image(number), invalidation: number % 2 === 0 ? 'none' : 'nx' });
   }
-  const before = bench.device.state().memoryMap;
-  const fetchable = () => Array.from({ length: 16 }, (_, page) => bench.device.isFetchable(page));
+  const before = machine.device.state().memoryMap;
+  const fetchable = () => Array.from({ length: 16 }, (_, page) => machine.device.isFetchable(page));
   const fetchableBefore = fetchable();
   const failing = '(module (func (export "self_check") (result i32) (i32.const 7)))';
-  const report = await bench.device.load({ image: await moduleImage('udp', '1.0.0', failing) });
+  const report = await machine.device.load({ image: await moduleImage('udp', '1.0.0', failing) });
   expect(report).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('self-check') });
-  expect(bench.device.state().memoryMap).toEqual(before);
+  expect(machine.device.state().memoryMap).toEqual(before);
   expect(fetchable()).toEqual(fetchableBefore);
 });
 
 test('an image that fits no gap between pages in use fails, and nothing is reclaimed for it', async () => {
   const versions = await Versions.of('tcp', quickModule(1));
-  for (let number = 0; number < 8; number += 1) await bench.device.load({ image: versions.image(number) });
-  await bench.load('between', '1.0.0', quickModule(1));
-  const before = bench.device.state().memoryMap;
+  for (let number = 0; number < 8; number += 1) await machine.device.load({ image: versions.image(number) });
+  await machine.load('between', '1.0.0', quickModule(1));
+  const before = machine.device.state().memoryMap;
   // Pages 1 to 7 can be reclaimed, page 8 and 9 are in use, and 10 to 15 are free.
   const large = `(module (memory 1) (data (i32.const 0) "${'x'.repeat(8 * 4096)}") (func (export "work") (param i32) (result i32) (i32.load (local.get 0))))`;
-  const report = await bench.device.load({ image: await moduleImage('udp', '1.0.0', large) });
+  const report = await machine.device.load({ image: await moduleImage('udp', '1.0.0', large) });
   expect(report.reason).toBe('out of memory: udp@1.0.0 needs 9 adjacent pages, and 6 of 16 are free, 7 more can be reclaimed');
-  expect(bench.device.state().memoryMap).toEqual(before);
+  expect(machine.device.state().memoryMap).toEqual(before);
 });
 
 test('a gap is made of the fewest of the oldest images, and is found whenever there is one', () => {

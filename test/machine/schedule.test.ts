@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { compare } from 'semver';
 import { afterAll, expect, test } from 'vitest';
-import { compiler, makeBench, referenceCount, until, workModule } from './fixture.ts';
+import { compiler, createTestMachine, referenceCount, until, workModule } from './test-machine.ts';
 
 afterAll(() => compiler.close());
 
@@ -35,14 +35,14 @@ const program = fc.record({
 test('no call is lost, none fails, none takes effect twice', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(program, { minLength: 1, maxLength: 5 }), fc.array(version, { maxLength: 8 }), async (programs, versions) => {
-      const bench = makeBench();
-      await bench.load('tcp', '1.0.0-rc.0', workModule(0));
-      await bench.load('http', '1.0.0', outer);
+      const machine = createTestMachine();
+      await machine.load('tcp', '1.0.0-rc.0', workModule(0));
+      await machine.load('http', '1.0.0', outer);
       for (const [index, { module, iterations, ...call }] of programs.entries())
-        await bench.start(`p${index}`, { module, arguments: [iterations], ...call });
+        await machine.start(`p${index}`, { module, arguments: [iterations], ...call });
       let inMemory = '1.0.0-rc.0';
       for (const [index, offered] of versions.entries()) {
-        const report = await bench.load('tcp', offered, workModule(index + 1));
+        const report = await machine.load('tcp', offered, workModule(index + 1));
         const isNewer = compare(offered, inMemory) > 0;
         expect(report.outcome).toMatch(isNewer ? /^replaced/ : 'refused-not-newer');
         expect(report.retried).toBe(report.interrupted);
@@ -50,9 +50,9 @@ test('no call is lost, none fails, none takes effect twice', async () => {
         if (isNewer) inMemory = offered;
         expect(report.current?.version).toBe(inMemory);
       }
-      await until(() => bench.device.state().programs.every(({ state }) => state === 'finished'), 'all programs finish');
+      await until(() => machine.device.state().programs.every(({ state }) => state === 'finished'), 'all programs finish');
       for (const [index, { module, threads, calls }] of programs.entries()) {
-        const statistics = bench.statistics(`p${index}`);
+        const statistics = machine.statistics(`p${index}`);
         expect(statistics).toMatchObject({
           callsCompleted: threads * calls,
           callsFailed: 0,
@@ -60,10 +60,10 @@ test('no call is lost, none fails, none takes effect twice', async () => {
         });
         expect(statistics.accessesRetried).toBe(statistics.accessesInterrupted);
       }
-      expect(referenceCount(bench, 'tcp')).toBe(0);
-      expect(referenceCount(bench, 'http')).toBe(0);
-      expect(bench.processor.runningThreads).toBe(0);
-      await bench.close();
+      expect(referenceCount(machine, 'tcp')).toBe(0);
+      expect(referenceCount(machine, 'http')).toBe(0);
+      expect(machine.processor.runningThreads).toBe(0);
+      await machine.close();
     }),
     { numRuns: 25 },
   );

@@ -2,8 +2,8 @@
 
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
-import { compiler } from './fixture.ts';
 import { Simulation, schedule } from './simulation.ts';
+import { compiler } from './test-machine.ts';
 
 afterAll(() => compiler.close());
 

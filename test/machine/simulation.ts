@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { Device, type LoadReport, Processor, type VerifiedImage } from '../../src/machine/index.ts';
-import { driverImage, moduleImage } from './fixture.ts';
 import { SimulatedTime, settle } from './simulated-time.ts';
+import { driverImage, moduleImage } from './test-machine.ts';
 
 const modules = ['a', 'b', 'c'] as const;
 type ModuleName = (typeof modules)[number];

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { Device, Processor } from '../../src/machine/index.ts';
 import { compareVersions } from '../../src/machine/succession.ts';
-import { compiler, moduleImage } from './fixture.ts';
+import { compiler, moduleImage } from './test-machine.ts';
 
 const processor = new Processor();
 afterAll(async () => {

@@ -1,13 +1,13 @@
 // Taint: an image with state inside which an access ended abnormally says so, in the device's state and in the report of the load that replaces it.
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
-import { type Bench, compiler, endless, makeBench, referenceCount, until } from './fixture.ts';
+import { compiler, createTestMachine, endless, referenceCount, type TestMachine, until } from './test-machine.ts';
 
-let bench: Bench;
+let machine: TestMachine;
 beforeEach(() => {
-  bench = makeBench();
+  machine = createTestMachine();
 });
-afterEach(() => bench.close());
+afterEach(() => machine.close());
 afterAll(() => compiler.close());
 
 /** `work(n)` loops n times and traps where n is 7. */
@@ -23,40 +23,40 @@ const module = (state: string) => `
 const stateful = module('(memory 1) (data (i32.const 0) "x") (func (export "poke") (i32.store (i32.const 0) (i32.const 1)))');
 const stateless = module('');
 
-const taintOf = (name: string) => bench.device.state().moduleTable.find((entry) => entry.module === name)?.tainted;
-const finished = (program: string) => until(() => bench.statistics(program).state === 'finished');
+const taintOf = (name: string) => machine.device.state().moduleTable.find((entry) => entry.module === name)?.tainted;
+const finished = (program: string) => until(() => machine.statistics(program).state === 'finished');
 
 test('a trap taints an image with state, and each further one is counted', async () => {
-  await bench.load('tcp', '1.0.0', stateful);
+  await machine.load('tcp', '1.0.0', stateful);
   expect(taintOf('tcp')).toBeNull();
-  await bench.start('p', { module: 'tcp', arguments: ['7'], threads: 2, calls: 3 });
+  await machine.start('p', { module: 'tcp', arguments: ['7'], threads: 2, calls: 3 });
   await finished('p');
   expect(taintOf('tcp')).toMatchObject({ reason: 'trap', accesses: 6 });
   expect(new Date(taintOf('tcp')?.at ?? '').getTime()).toBeGreaterThan(0);
 });
 
 test('an image with a mutable global has state; one without either has nothing to taint', async () => {
-  await bench.load(
+  await machine.load(
     'counter',
     '1.0.0',
     module('(global $g (mut i32) (i32.const 0)) (func (export "poke") (global.set $g (i32.add (global.get $g) (i32.const 1))))'),
   );
-  await bench.load('tcp', '1.0.0', stateless);
-  for (const name of ['counter', 'tcp']) await bench.start(`p-${name}`, { module: name, arguments: ['7'], calls: 1 });
+  await machine.load('tcp', '1.0.0', stateless);
+  for (const name of ['counter', 'tcp']) await machine.start(`p-${name}`, { module: name, arguments: ['7'], calls: 1 });
   for (const name of ['counter', 'tcp']) await finished(`p-${name}`);
   expect(taintOf('counter')).toMatchObject({ reason: 'trap', accesses: 1 });
   expect(taintOf('tcp')).toBeNull();
 });
 
 test('a deadline and a stop taint', async () => {
-  await bench.load('tcp', '1.0.0', stateful);
-  await bench.start('late', { module: 'tcp', arguments: [endless], calls: 1, deadlineMilliseconds: 10 });
+  await machine.load('tcp', '1.0.0', stateful);
+  await machine.start('late', { module: 'tcp', arguments: [endless], calls: 1, deadlineMilliseconds: 10 });
   await finished('late');
   expect(taintOf('tcp')).toMatchObject({ reason: 'deadline', accesses: 1 });
-  await bench.load('tcp', '1.1.0', stateful);
-  await bench.start('stopped', { module: 'tcp', arguments: [endless], threads: 3 });
-  await until(() => referenceCount(bench, 'tcp') === 3);
-  await bench.device.stopProgram('stopped');
+  await machine.load('tcp', '1.1.0', stateful);
+  await machine.start('stopped', { module: 'tcp', arguments: [endless], threads: 3 });
+  await until(() => referenceCount(machine, 'tcp') === 3);
+  await machine.device.stopProgram('stopped');
   expect(taintOf('tcp')).toMatchObject({ reason: 'stop', accesses: 3 });
 });
 
@@ -68,11 +68,11 @@ test('an interruption taints the old image and the nested ones, not the new one'
       (func (export "work") (param i32) (result i32)
         (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))
         (call $inner (local.get 0))))`;
-  await bench.load('tcp', '1.0.0', stateful);
-  await bench.load('http', '1.0.0', outer);
-  await bench.start('p', { module: 'http', arguments: [endless], threads: 2, calls: 1 });
-  await until(() => referenceCount(bench, 'tcp') === 2);
-  const report = await bench.load(
+  await machine.load('tcp', '1.0.0', stateful);
+  await machine.load('http', '1.0.0', outer);
+  await machine.start('p', { module: 'http', arguments: [endless], threads: 2, calls: 1 });
+  await until(() => referenceCount(machine, 'tcp') === 2);
+  const report = await machine.load(
     'http',
     '1.1.0',
     outer
@@ -86,11 +86,11 @@ test('an interruption taints the old image and the nested ones, not the new one'
 });
 
 test('a call to an address that has gone has not been inside', async () => {
-  await bench.load('tcp', '1.0.0', stateful);
-  await bench.start('p', { module: 'tcp', arguments: ['1'], addressing: 'hard-coded', pauseMilliseconds: 1 });
-  await until(() => bench.statistics('p').callsCompleted > 0);
-  const report = await bench.load('tcp', '1.1.0', stateful);
-  await until(() => bench.statistics('p').faults > 2);
+  await machine.load('tcp', '1.0.0', stateful);
+  await machine.start('p', { module: 'tcp', arguments: ['1'], addressing: 'hard-coded', pauseMilliseconds: 1 });
+  await until(() => machine.statistics('p').callsCompleted > 0);
+  const report = await machine.load('tcp', '1.1.0', stateful);
+  await until(() => machine.statistics('p').faults > 2);
   expect(report.previous?.tainted?.accesses ?? 0).toBeLessThanOrEqual(1);
   expect(taintOf('tcp')).toBeNull();
 });

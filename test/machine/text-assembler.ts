@@ -185,7 +185,7 @@ function bytesOf(node: Node | undefined): Uint8Array {
 }
 
 /** Indices by name of everything that text refers to by name. */
-class Names {
+class NameIndex {
   readonly #indices = new Map<string, number>();
   #count = 0;
 
@@ -204,11 +204,11 @@ class Names {
 
 /** The declarations of a module, and the names in them. */
 class TextModule {
-  readonly #functions = new Names();
-  readonly #globals = new Names();
-  readonly #tables = new Names();
-  readonly #data = new Names();
-  readonly #elements = new Names();
+  readonly #functions = new NameIndex();
+  readonly #globals = new NameIndex();
+  readonly #tables = new NameIndex();
+  readonly #data = new NameIndex();
+  readonly #elements = new NameIndex();
   readonly #namedTypes = new Map<string, number>();
   readonly #types = new TypeTable([]);
   readonly #imports: Import[] = [];
@@ -383,7 +383,7 @@ class BodyText {
   readonly #labels: string[] = [];
   readonly #instructions: Instruction[] = [];
 
-  /** @param locals Names of the parameters and locals, in their order. */
+  /** @param locals NameIndex of the parameters and locals, in their order. */
   constructor(module: TextModule, locals: readonly string[]) {
     this.#module = module;
     this.#locals = new Map(locals.map((name, index) => [name, index]));

@@ -8,13 +8,13 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { decodeModule } from '../../src/compiler/binary/reader.ts';
 import { readToolchain } from '../../src/compiler/toolchain.ts';
-import { type Bench, compiler, driverImage, makeBench, prebuiltImage, referenceCount, until } from './fixture.ts';
+import { compiler, createTestMachine, driverImage, prebuiltImage, referenceCount, type TestMachine, until } from './test-machine.ts';
 
-let bench: Bench;
+let machine: TestMachine;
 beforeEach(() => {
-  bench = makeBench();
+  machine = createTestMachine();
 });
-afterEach(() => bench.close());
+afterEach(() => machine.close());
 afterAll(() => compiler.close());
 
 const fileOf = (path: string) => fileURLToPath(new URL(`../../examples/toolchains/${path}`, import.meta.url));
@@ -145,8 +145,8 @@ async function loadChecked(source: Uint8Array, concurrency: Example['concurrency
   const image = await prebuiltImage('checksum', '1.0.0', source);
   expect(image.stamp).toMatchObject({ concurrency });
   expect(image.stamp.stack).not.toBeNull();
-  expect((await bench.device.load({ image })).reason).toBeNull();
-  await bench.load(
+  expect((await machine.device.load({ image })).reason).toBeNull();
+  await machine.load(
     'verifier',
     '1.0.0',
     `(module
@@ -161,15 +161,15 @@ const seeds = ['5', '70000'];
 
 /** Eight threads call `check` of the module, and verify what it returns. */
 async function startVerifiers(rounds: string, calls: number | null): Promise<void> {
-  for (const seed of seeds) await bench.start(`p${seed}`, { module: 'verifier', arguments: [seed, rounds], threads: 4, calls });
+  for (const seed of seeds) await machine.start(`p${seed}`, { module: 'verifier', arguments: [seed, rounds], threads: 4, calls });
 }
 
 async function checkWithThreads(source: Uint8Array, { concurrency, rounds = '200003' }: Example): Promise<void> {
   await loadChecked(source, concurrency);
   await startVerifiers(rounds, 25);
   for (const seed of seeds) {
-    await until(() => bench.statistics(`p${seed}`).state === 'finished');
-    expect(bench.statistics(`p${seed}`)).toMatchObject({ callsCompleted: 100, callsFailed: 0 });
+    await until(() => machine.statistics(`p${seed}`).state === 'finished');
+    expect(machine.statistics(`p${seed}`)).toMatchObject({ callsCompleted: 100, callsFailed: 0 });
   }
 }
 
@@ -188,26 +188,26 @@ describe.each(examples)('$language', (example) => {
     await startVerifiers(example.rounds ?? '200003', null);
     let interrupted = 0;
     for (let version = 1; version <= 5; version += 1) {
-      await until(() => referenceCount(bench, 'checksum') === 8);
-      const report = await bench.device.load({ image: await prebuiltImage('checksum', `1.${version}.0`, source), strategy: 'inject' });
+      await until(() => referenceCount(machine, 'checksum') === 8);
+      const report = await machine.device.load({ image: await prebuiltImage('checksum', `1.${version}.0`, source), strategy: 'inject' });
       expect(report).toMatchObject({ reason: null, failed: 0 });
       interrupted += report.interrupted;
     }
     expect(interrupted).toBeGreaterThan(0);
-    const before = seeds.map((seed) => bench.statistics(`p${seed}`).callsCompleted);
-    await until(() => seeds.every((seed, index) => bench.statistics(`p${seed}`).callsCompleted > (before[index] ?? 0)));
-    for (const seed of seeds) expect(bench.statistics(`p${seed}`)).toMatchObject({ callsFailed: 0, lastFailure: null });
+    const before = seeds.map((seed) => machine.statistics(`p${seed}`).callsCompleted);
+    await until(() => seeds.every((seed, index) => machine.statistics(`p${seed}`).callsCompleted > (before[index] ?? 0)));
+    for (const seed of seeds) expect(machine.statistics(`p${seed}`)).toMatchObject({ callsFailed: 0, lastFailure: null });
   });
 });
 
 test("TinyGo's collector keeps the heap at its size over 20,000 calls of eight threads", async () => {
   await loadChecked(readFileSync(fileOf('tinygo/words.wasm')), 'exclusive');
-  const heap = bench.device.openEntry({ program: 'heap', driver: await driverImage('checksum', 'heap') });
+  const heap = machine.device.openEntry({ program: 'heap', driver: await driverImage('checksum', 'heap') });
   const before = Number(await heap.call(0));
   await startVerifiers('100', 2_500);
   for (const seed of seeds) {
-    await until(() => bench.statistics(`p${seed}`).state === 'finished');
-    expect(bench.statistics(`p${seed}`)).toMatchObject({ callsCompleted: 10_000, callsFailed: 0 });
+    await until(() => machine.statistics(`p${seed}`).state === 'finished');
+    expect(machine.statistics(`p${seed}`)).toMatchObject({ callsCompleted: 10_000, callsFailed: 0 });
   }
   expect(before).toBeGreaterThan(0);
   expect(await heap.call(0)).toBe(before);
@@ -215,10 +215,10 @@ test("TinyGo's collector keeps the heap at its size over 20,000 calls of eight t
 
 test("Rust's allocator serves several threads: its module is exclusive", async () => {
   const image = await prebuiltImage('checksum', '1.0.0', readFileSync(fileOf('rust/checksum.wasm')));
-  expect((await bench.device.load({ image })).reason).toBeNull();
-  await bench.start('p', { module: 'checksum', export: 'sum', arguments: ['1000', '0'], threads: 8, calls: 500 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p')).toMatchObject({ callsCompleted: 4_000, callsFailed: 0, lastResult: '499500' });
+  expect((await machine.device.load({ image })).reason).toBeNull();
+  await machine.start('p', { module: 'checksum', export: 'sum', arguments: ['1000', '0'], threads: 8, calls: 500 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p')).toMatchObject({ callsCompleted: 4_000, callsFailed: 0, lastResult: '499500' });
 });
 
 async function refusalOf(wat: string): Promise<string> {
@@ -247,16 +247,16 @@ const reactor = (initialize: string) => `
     (func (export "work") (param i32) (result i32) (i32.load (i32.const 0))))`;
 
 test('_initialize is called once, before the self-check, and is no export of the module', async () => {
-  const report = await bench.load('reactor', '1.0.0', reactor(''));
+  const report = await machine.load('reactor', '1.0.0', reactor(''));
   expect(report).toMatchObject({ reason: null });
   expect(report.steps.find(({ step }) => step === 'loaded')?.facts).toMatchObject({ selfCheck: 'passed' });
-  await bench.start('p', { module: 'reactor', threads: 4, calls: 3 });
-  await until(() => bench.statistics('p').state === 'finished');
-  expect(bench.statistics('p').lastResult).toBe('1');
+  await machine.start('p', { module: 'reactor', threads: 4, calls: 3 });
+  await until(() => machine.statistics('p').state === 'finished');
+  expect(machine.statistics('p').lastResult).toBe('1');
 });
 
 test('an _initialize that traps fails the load', async () => {
-  const report = await bench.load('reactor', '1.0.0', reactor('(unreachable)'));
+  const report = await machine.load('reactor', '1.0.0', reactor('(unreachable)'));
   expect(report).toMatchObject({ outcome: 'failed' });
   expect(report.reason).toMatch(/its _initialize failed: unreachable/);
 });

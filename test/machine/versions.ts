@@ -1,8 +1,8 @@
 // Many versions of one module without compiling each: the version in the image's stamp is replaced by another of the same length.
 
 import { digestOf, type VerifiedImage } from '../../src/machine/index.ts';
-import { compiler } from './fixture.ts';
 import { readVerified } from './read-verified.ts';
+import { compiler } from './test-machine.ts';
 
 /** Versions 1.1000.0 to 1.9999.0 of a module. */
 export class Versions {

@@ -2,9 +2,10 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { newPrivateKey, publicPartOf } from '../../src/proof/ed25519.ts';
-import { type Envelope, readEnvelope, sealedBy, signatureOf, signersOf } from '../../src/proof/envelope.ts';
+import { type Envelope, readEnvelope, signersOf } from '../../src/proof/envelope.ts';
 import { isOf, readStatement, type StatedOptions, statementOf, statementPayloadType } from '../../src/proof/statement.ts';
+import { newPrivateKey, publicPartOf } from '../../src/signing/private-key.ts';
+import { sealedBy, signatureOf } from '../../src/signing/sealing.ts';
 
 const privateKeys = [newPrivateKey(), newPrivateKey()];
 const [key, other] = privateKeys.map(publicPartOf);

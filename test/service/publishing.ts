@@ -2,7 +2,7 @@
 
 import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { z } from 'zod';
-import type { Answer, Bench } from './fixture.ts';
+import type { Answer, TestService } from './test-service.ts';
 
 const Envelope = z.object({
   payloadType: z.string(),
@@ -23,30 +23,30 @@ export function keyIdOf(pem: string): string {
   return `sha256:${createHash('sha256').update(der).digest('hex')}`;
 }
 
-export async function provenanceOf(bench: Bench, module: string, version: string): Promise<Envelope> {
-  return Envelope.parse((await bench.get(`/v1/modules/${module}/builds/${version}/provenance`)).body);
+export async function provenanceOf(service: TestService, module: string, version: string): Promise<Envelope> {
+  return Envelope.parse((await service.get(`/v1/modules/${module}/builds/${version}/provenance`)).body);
 }
 
 export class Publisher {
   readonly name: string;
   readonly publicKey: string;
   readonly keyId: string;
-  readonly #bench: Bench;
+  readonly #service: TestService;
   readonly #privateKey: KeyObject;
   /** Of the registered key. */
   id = '';
 
-  constructor(bench: Bench, name: string) {
+  constructor(service: TestService, name: string) {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519');
     this.name = name;
     this.publicKey = publicKey.export({ format: 'pem', type: 'spki' }).toString();
     this.keyId = keyIdOf(this.publicKey);
-    this.#bench = bench;
+    this.#service = service;
     this.#privateKey = privateKey;
   }
 
   async register(): Promise<this> {
-    const { body } = await this.#bench.post('/v1/publisher-keys', { name: this.name, publicKey: this.publicKey });
+    const { body } = await this.#service.post('/v1/publisher-keys', { name: this.name, publicKey: this.publicKey });
     this.id = String(body['id']);
     return this;
   }
@@ -57,11 +57,11 @@ export class Publisher {
 
   /** Puts a signature to a build: by itself the right one. */
   async sign(module: string, version: string, signature?: string): Promise<Answer> {
-    const right = this.signatureOf(await provenanceOf(this.#bench, module, version));
-    return this.#bench.post(`/v1/modules/${module}/builds/${version}/signatures`, { keyId: this.keyId, signature: signature ?? right });
+    const right = this.signatureOf(await provenanceOf(this.#service, module, version));
+    return this.#service.post(`/v1/modules/${module}/builds/${version}/signatures`, { keyId: this.keyId, signature: signature ?? right });
   }
 
   revoke(): Promise<Answer> {
-    return this.#bench.post(`/v1/publisher-keys/${this.id}/revoke`, undefined);
+    return this.#service.post(`/v1/publisher-keys/${this.id}/revoke`, undefined);
   }
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
 import { answerOf, type Client, createPatchbayClient } from '../../src/client/client.ts';
-import { until, workModule } from '../service/fixture.ts';
+import { until, workModule } from '../service/test-service.ts';
 
 const hour = 3_600_000;
 const minute = 60_000;

@@ -12,7 +12,7 @@ import { verifyExport } from '../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../src/proof/ed25519.ts';
 import { applyMigrations } from '../../src/service/database/postgresql/migrations.ts';
 import { alterPostgresql, endConnections, newPostgresql } from '../databases.ts';
-import { bearer, until, workModule } from '../service/fixture.ts';
+import { bearer, until, workModule } from '../service/test-service.ts';
 
 let folder: string;
 const children: Child[] = [];

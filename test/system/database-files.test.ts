@@ -26,7 +26,7 @@ import { Child } from '../../src/cli/running/child.ts';
 import { applyMigrations as applyToPostgresql } from '../../src/service/database/postgresql/migrations.ts';
 import { applyMigrations } from '../../src/service/database/sqlite/migrations.ts';
 import { newPostgresql, runSql } from '../databases.ts';
-import { bearer, until } from '../service/fixture.ts';
+import { bearer, until } from '../service/test-service.ts';
 
 let folder: string;
 const children: Child[] = [];

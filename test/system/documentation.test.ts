@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
 import { answerOf, createPatchbayClient } from '../../src/client/client.ts';
 import { environment } from '../cli/command.ts';
-import { until } from '../service/fixture.ts';
+import { until } from '../service/test-service.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 

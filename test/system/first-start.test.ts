@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
-import { bearer, until } from '../service/fixture.ts';
+import { bearer, until } from '../service/test-service.ts';
 
 let folder: string;
 let keyFile: string;

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { until } from '../service/fixture.ts';
+import { until } from '../service/test-service.ts';
 
 const command = fileURLToPath(new URL('../../bin/patchbay.js', import.meta.url));
 

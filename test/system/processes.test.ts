@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
 import { answerOf, type Client, createPatchbayClient } from '../../src/client/client.ts';
-import { bearer, until, workModule } from '../service/fixture.ts';
+import { bearer, until, workModule } from '../service/test-service.ts';
 
 let folder: string;
 let children: Child[];

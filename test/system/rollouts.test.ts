@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { answerOf, type Client, createPatchbayClient, type Schemas } from '../../src/client/client.ts';
-import { workModule } from '../service/fixture.ts';
+import { workModule } from '../service/test-service.ts';
 import { freePort, hostProcess, type RestartedProcess, serviceProcess } from './chaos/processes.ts';
 import { Random } from './chaos/random.ts';
 import { readDevices, readPrograms } from './chaos/reading.ts';

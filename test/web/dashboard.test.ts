@@ -7,7 +7,7 @@ import Database from 'better-sqlite3';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Agent } from '../service/agents/agent.ts';
-import { Bench, itemsOf } from '../service/fixture.ts';
+import { itemsOf, TestService } from '../service/test-service.ts';
 import { Dashboard, failAndComeBack, go, lookForBarriers, shown } from './dashboard.ts';
 
 let dashboard: Dashboard;
@@ -65,7 +65,7 @@ test('the main job: see the fleet, load a build while threads are inside the old
   await page.getByText('1.1.0 drops packets').waitFor();
   await page.getByText('a rollback', { exact: true }).waitFor();
   await stop();
-  await dashboard.bench.post(`/v1/devices/${device}/programs`, shortCalls);
+  await dashboard.service.post(`/v1/devices/${device}/programs`, shortCalls);
 });
 
 const shortCalls = { name: 'short-calls', module: 'tcp', export: 'checksum', arguments: [1480, 1], pauseMilliseconds: 5 };
@@ -145,13 +145,13 @@ test('what happens is shown as it happens', async () => {
   await other.addInitScript('delete globalThis.SharedWorker');
   await other.reload();
   await other.getByText('live', { exact: true }).waitFor();
-  await dashboard.bench.load('tcp', '1.1.0', [id]);
+  await dashboard.service.load('tcp', '1.1.0', [id]);
   await page.getByRole('row', { name: /rack-b-1 .* tcp@1\.1\.0/ }).waitFor();
   await other.getByRole('row', { name: /tcp 1\.1\.0 0x2000 0/ }).waitFor();
   const stop = await dashboard.keepInside(id, 3);
   await other.getByRole('row', { name: /tcp 1\.1\.0 0x2000 3/ }).waitFor();
   await stop();
-  await dashboard.bench.post(`/v1/devices/${id}/programs`, shortCalls);
+  await dashboard.service.post(`/v1/devices/${id}/programs`, shortCalls);
   await shown(other.getByRole('img', { name: /^Calls per second, now: 1\.1\.0 [1-9]/ }));
 });
 
@@ -168,10 +168,10 @@ test('eight windows of a browser are live at the same time, and stay so when tho
   };
   await dashboard.push('seen', '1.0.0', '(module (func (export "seen")))');
   await dashboard.push('seen', '1.1.0', '(module (func (export "seen")))');
-  await dashboard.bench.load('seen', '1.0.0', [id]);
+  await dashboard.service.load('seen', '1.0.0', [id]);
   await shows('seen 1.0.0');
   for (const window of windows.splice(0, 2)) await window.close();
-  await dashboard.bench.load('seen', '1.1.0', [id]);
+  await dashboard.service.load('seen', '1.1.0', [id]);
   await shows('seen 1.1.0');
 });
 
@@ -190,12 +190,12 @@ test('with more keys than a browser has connections for, the last window looks f
   for (const role of ['operator', 'publisher', 'admin'] as const)
     await (await dashboard.open('/', { role })).getByText('live', { exact: true }).waitFor();
   await first.getByText('live', { exact: true }).waitFor();
-  const made = await dashboard.bench.post('/v1/keys', { name: 'fifth', role: 'viewer' });
+  const made = await dashboard.service.post('/v1/keys', { name: 'fifth', role: 'viewer' });
   const last = await dashboard.open('/', { role: null });
   await dashboard.signIn(last, String(made.body['secret']));
   await last.getByText('looks every 5 s').waitFor();
   await last.getByRole('row', { name: /rack-a-1/ }).waitFor();
-  await dashboard.bench.post('/v1/devices', { name: 'late', host: 'rack-a' });
+  await dashboard.service.post('/v1/devices', { name: 'late', host: 'rack-a' });
   await last.getByRole('row', { name: /late/ }).waitFor();
   await first.close();
   await shown(last.getByText('live', { exact: true }));
@@ -208,7 +208,7 @@ test('a window whose stream of events is held back by a proxy looks every 5 s, a
   await page.route('**/v1/events*', () => {});
   await page.reload();
   await page.getByText('looks every 5 s').waitFor();
-  await dashboard.bench.post('/v1/devices', { name: 'looked-for', host: 'rack-a' });
+  await dashboard.service.post('/v1/devices', { name: 'looked-for', host: 'rack-a' });
   const row = page.getByRole('row', { name: /looked-for/ });
   await row.waitFor();
   await page.unroute('**/v1/events*');
@@ -219,7 +219,7 @@ test('a window whose stream of events is held back by a proxy looks every 5 s, a
 test('who holds on to code that has gone is named, and pages are drawn as they are', async () => {
   const id = await dashboard.deviceOf('rack-b-1');
   for (const version of ['1.0.0', '1.1.0', '1.2.0']) await dashboard.push('kept', version, '(module (func (export "go")))');
-  await dashboard.bench.load('kept', '1.0.0', [id]);
+  await dashboard.service.load('kept', '1.0.0', [id]);
   const program = {
     name: 'keeps',
     module: 'kept',
@@ -229,15 +229,15 @@ test('who holds on to code that has gone is named, and pages are drawn as they a
     pauseMilliseconds: 5,
     addressing: 'hard-coded',
   };
-  const own = `/v1/devices/${id}/programs/${(await dashboard.bench.post(`/v1/devices/${id}/programs`, program)).body['id']}`;
+  const own = `/v1/devices/${id}/programs/${(await dashboard.service.post(`/v1/devices/${id}/programs`, program)).body['id']}`;
   const page = await dashboard.open(`/devices/${id}`, { role: 'viewer' });
   // It has called, and so has the address.
   await page
     .getByRole('article', { name: 'Program keeps' })
     .getByRole('img', { name: /^Calls per second, now: 1\.0\.0 [1-9]/ })
     .waitFor();
-  const [deleting] = await dashboard.bench.load('kept', '1.1.0', [id], { invalidation: 'delete' });
-  await dashboard.bench.load('kept', '1.2.0', [id], { invalidation: 'mark-invalid' });
+  const [deleting] = await dashboard.service.load('kept', '1.1.0', [id], { invalidation: 'delete' });
+  await dashboard.service.load('kept', '1.2.0', [id], { invalidation: 'mark-invalid' });
   await page
     .getByRole('img', {
       name: /kept 1\.0\.0 at 0x\w+, deleted: .*kept 1\.1\.0 at 0x\w+, marked invalid: .*kept 1\.2\.0 at 0x\w+, may be run/,
@@ -254,7 +254,7 @@ test('who holds on to code that has gone is named, and pages are drawn as they a
       .getByRole('table', { name: 'Programs that faulted on the stale address' })
       .getByRole('row', { name: /^keeps 0x\w+ \d+ not-present [1-9]/ }),
   );
-  await dashboard.bench.post(`${own}/stop`, undefined);
+  await dashboard.service.post(`${own}/stop`, undefined);
 });
 
 describe('a load', () => {
@@ -272,12 +272,12 @@ describe('a load', () => {
     await dashboard.push('hold', '1.1.0', module(notWaiting));
     await dashboard.push('hold', '1.2.0', module(notWaiting, '(func (export "self_check") (result i32) (i32.const 7))'));
     await dashboard.push('hold', '1.3.0', module(notWaiting));
-    await dashboard.bench.load('hold', '1.0.0', [on]);
+    await dashboard.service.load('hold', '1.0.0', [on]);
   });
 
   /** Has it done, and looks at the way that is lit in FIG. 2: its operations, what is written at them, and how many there are. */
   async function look(page: Page, version: string, terms: object, way: readonly string[], answers: readonly string[], edges: number) {
-    const [made] = await dashboard.bench.load('hold', version, [on], terms);
+    const [made] = await dashboard.service.load('hold', version, [on], terms);
     await page.goto(`/loads/${made?.['id']}`);
     const name = await page.getByRole('figure', { name: 'This load went through' }).getAttribute('aria-label');
     expect(name?.split('went through ')[1]).toBe(way.join(', '));
@@ -300,7 +300,7 @@ describe('a load', () => {
     await look(page, '1.2.0', {}, [...begin, 'failed', '280 completed'], ['yes', 'yes'], 5);
     await page.getByText('its self-check answered 7, not 0').first().waitFor();
     await look(page, '1.0.0', {}, [...begin, 'refused', '280 completed'], ['yes', 'no'], 4);
-    const database = new Database(join(dashboard.bench.folder, 'patchbay.db'));
+    const database = new Database(join(dashboard.service.folder, 'patchbay.db'));
     database.exec(`UPDATE Build SET envelope = NULL WHERE module = 'hold' AND version = '1.3.0'`);
     database.close();
     await look(page, '1.3.0', {}, ['200 received', 'refused', '280 completed'], ['image not proven'], 2);
@@ -321,9 +321,9 @@ describe('a load', () => {
 
   test('is cancelled while it waits for a host that is away', async () => {
     // It is known, and follows no orders.
-    await new Agent(dashboard.bench).register('rack-c', ['rack-c-1']);
+    await new Agent(dashboard.service).register('rack-c', ['rack-c-1']);
     const away = await dashboard.deviceOf('rack-c-1');
-    const asked = await dashboard.bench.post('/v1/loads', { module: 'tcp', version: '1.1.0', devices: [away] });
+    const asked = await dashboard.service.post('/v1/loads', { module: 'tcp', version: '1.1.0', devices: [away] });
     const page = await dashboard.open('/audit');
     const named = page.waitForRequest((request) => new URL(request.url()).pathname === '/v1/devices');
     await page.goto(`/loads?batch=${asked.body['batch']}`);
@@ -359,7 +359,7 @@ test('each page says that it is loading, and what went wrong, and comes back by 
 });
 
 test('each page says that there is nothing', async () => {
-  const made = await dashboard.bench.post('/v1/devices', { name: 'empty', host: 'rack-b' });
+  const made = await dashboard.service.post('/v1/devices', { name: 'empty', host: 'rack-b' });
   const page = await dashboard.open(`/devices/${made.body['id']}`);
   for (const text of [
     'No module is in memory: load a build, and it is.',
@@ -379,7 +379,7 @@ test('each page says that there is nothing', async () => {
 
 describe('the key', () => {
   test('is asked for again when it is not good any more, and leads back to where one was', async () => {
-    const made = await dashboard.bench.post('/v1/keys', { name: 'short-lived', role: 'operator' });
+    const made = await dashboard.service.post('/v1/keys', { name: 'short-lived', role: 'operator' });
     const page = await dashboard.open('/?name=rack-a', { role: null });
     await dashboard.signIn(page, String(made.body['secret']));
     await page.getByText('2 devices shown.').waitFor();
@@ -388,7 +388,7 @@ describe('the key', () => {
     await still.getByText('live', { exact: true }).waitFor();
     // It learns it by its events alone.
     await still.route('**/v1/modules**', (route) => route.abort());
-    await dashboard.bench.post(`/v1/keys/${made.body['id']}/revoke`, undefined);
+    await dashboard.service.post(`/v1/keys/${made.body['id']}/revoke`, undefined);
     for (const signedOut of [page, still]) await heading(signedOut, 'Sign in to Patchbay').waitFor();
     await page.getByText('The key is not good any more').waitFor();
     await page.getByLabel('API key').fill('patchbay_wrong');
@@ -416,7 +416,7 @@ describe('the key', () => {
 });
 
 test('a service that asks nobody for a key is opened without one', async () => {
-  const open = new Bench();
+  const open = new TestService();
   open.keys = 'off';
   await open.start();
   try {
@@ -459,19 +459,19 @@ test('while the service is away pages say so, keep what they know, and come back
   const page = await dashboard.open('/');
   await page.getByText('live', { exact: true }).waitFor();
   await page.getByRole('link', { name: 'rack-a-1' }).waitFor();
-  await dashboard.bench.stop();
+  await dashboard.service.stop();
   await page.getByText('connection lost, looking for it…').waitFor();
   await page.getByText('The service cannot be reached').first().waitFor();
   await page.getByText('What is below is what was last answered.').first().waitFor();
   expect(await page.getByRole('link', { name: 'rack-a-1' }).count()).toBe(1);
-  await dashboard.bench.start();
+  await dashboard.service.start();
   await page.getByText('live', { exact: true }).waitFor();
   await page.getByText('The service cannot be reached').first().waitFor({ state: 'detached' });
-  await dashboard.bench.stop();
+  await dashboard.service.stop();
   await page.getByText('connection lost, looking for it…').waitFor();
-  await dashboard.bench.start();
+  await dashboard.service.start();
   await page.getByText('live', { exact: true }).waitFor();
-  expect(itemsOf(await dashboard.bench.get('/v1/devices')).length).toBeGreaterThan(0);
+  expect(itemsOf(await dashboard.service.get('/v1/devices')).length).toBeGreaterThan(0);
 });
 
 test('no page did anything that it may not, and no key is in an address or in the log', () => {

@@ -9,7 +9,7 @@ import { expect } from 'vitest';
 import { z } from 'zod';
 import { Child } from '../../src/cli/running/child.ts';
 import { Lines } from '../lines.ts';
-import { Bench, itemsOf, joinToken, until } from '../service/fixture.ts';
+import { itemsOf, joinToken, TestService, until } from '../service/test-service.ts';
 import { startBrowser } from './browser.ts';
 
 const hosts = ['rack-a', 'rack-b'] as const;
@@ -50,7 +50,7 @@ type Program = {
 type Watched = { readonly addresses: string[]; readonly wrongs: string[] };
 
 export class Dashboard {
-  readonly bench = new Bench();
+  readonly service = new TestService();
   readonly log = new Lines();
   readonly #browser: Browser;
   readonly #hosts: Child[] = [];
@@ -65,30 +65,30 @@ export class Dashboard {
   /** Starts all of it, with two versions of `tcp` pushed, the first of them loaded on every device. */
   static async start(): Promise<Dashboard> {
     const dashboard = new Dashboard(await startBrowser());
-    const { bench } = dashboard;
-    bench.logger = { level: 'info', stream: dashboard.log };
-    await bench.start();
+    const { service } = dashboard;
+    service.logger = { level: 'info', stream: dashboard.log };
+    await service.start();
     dashboard.#startHosts();
     await dashboard.#makeKeys();
     await dashboard.push('tcp', '1.0.0', tcp(0));
     await dashboard.push('tcp', '1.1.0', tcp(1));
-    await bench.load('tcp', '1.0.0', await bench.connectedDevices(hosts.length * devicesPerHost));
+    await service.load('tcp', '1.0.0', await service.connectedDevices(hosts.length * devicesPerHost));
     return dashboard;
   }
 
   #startHosts(): void {
-    const tokenFile = join(this.bench.folder, 'join-token');
+    const tokenFile = join(this.service.folder, 'join-token');
     writeFileSync(tokenFile, joinToken);
     for (const [index, name] of hosts.entries()) {
       const labels = ['--labels', 'fleet=tests', '--labels', `zone=${index === 0 ? 'north' : 'south'}`];
-      const args = ['host', '--control', this.bench.url, '--name', name, '--devices', String(devicesPerHost), '--token-file', tokenFile];
+      const args = ['host', '--control', this.service.url, '--name', name, '--devices', String(devicesPerHost), '--token-file', tokenFile];
       this.#hosts.push(new Child(name, [...args, ...labels]));
     }
   }
 
   async #makeKeys(): Promise<void> {
     for (const role of roles) {
-      const made = await this.bench.post('/v1/keys', { name: `test-${role}`, role });
+      const made = await this.service.post('/v1/keys', { name: `test-${role}`, role });
       if (made.status !== 201) throw new Error(JSON.stringify(made.body));
       this.#keys.set(role, String(made.body['secret']));
     }
@@ -100,12 +100,12 @@ export class Dashboard {
 
   /** Identifier of the device of that name. */
   async deviceOf(name: string): Promise<string> {
-    return String(itemsOf(await this.bench.get(`/v1/devices?name=${name}`))[0]?.['id']);
+    return String(itemsOf(await this.service.get(`/v1/devices?name=${name}`))[0]?.['id']);
   }
 
   /** @throws {Error} where it is not taken. */
   async push(module: string, version: string, source: string, language = 'wat'): Promise<void> {
-    const pushed = await this.bench.push(module, version, source, language);
+    const pushed = await this.service.push(module, version, source, language);
     if (pushed.status !== 201) throw new Error(JSON.stringify(pushed.body));
   }
 
@@ -120,22 +120,22 @@ export class Dashboard {
   /** Starts a program whose threads stay inside its module, and answers, once they are there, how to stop it. */
   async run(device: string, program: Program): Promise<() => Promise<void>> {
     const programs = `/v1/devices/${device}/programs`;
-    const started = await this.bench.post(programs, program);
+    const started = await this.service.post(programs, program);
     if (started.status !== 202) throw new Error(JSON.stringify(started.body));
     await until('they are inside', async () => {
-      const { moduleTable } = Table.parse((await this.bench.get(`/v1/devices/${device}`)).body);
+      const { moduleTable } = Table.parse((await this.service.get(`/v1/devices/${device}`)).body);
       return moduleTable.some(({ module, referenceCount }) => module === program.module && referenceCount >= program.threads);
     });
     const own = `${programs}/${started.body['id']}`;
     return async () => {
-      await this.bench.post(`${own}/stop`, undefined);
-      await until('it has stopped', async () => (await this.bench.get(own)).body['state'] === 'stopped');
+      await this.service.post(`${own}/stop`, undefined);
+      await until('it has stopped', async () => (await this.service.get(own)).body['state'] === 'stopped');
     };
   }
 
   /** Pages share what the browser has read of the dashboard, as the tabs of a user do; what is of one of them alone they do not. */
   async #newContext(): Promise<BrowserContext> {
-    const context = await this.#browser.newContext({ reducedMotion: 'reduce', baseURL: this.bench.url });
+    const context = await this.#browser.newContext({ reducedMotion: 'reduce', baseURL: this.service.url });
     context.setDefaultTimeout(15_000);
     await context.addInitScript(
       `addEventListener('securitypolicyviolation', (event) => console.error('refused by the policy: ' + event.violatedDirective + ' ' + event.blockedURI));`,
@@ -180,7 +180,7 @@ export class Dashboard {
   async stop(): Promise<void> {
     await this.#browser.close();
     await Promise.all(this.#hosts.map((host) => host.end('SIGKILL')));
-    await this.bench.close();
+    await this.service.close();
   }
 }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { itemsOf, prebuiltModule, until } from '../service/fixture.ts';
+import { itemsOf, prebuiltModule, until } from '../service/test-service.ts';
 import { Dashboard, failAndComeBack, go, lookForBarriers, shown } from './dashboard.ts';
 
 let dashboard: Dashboard;
@@ -15,7 +15,7 @@ let database: Database.Database;
 let failed: string;
 beforeAll(async () => {
   dashboard = await Dashboard.start();
-  database = new Database(join(dashboard.bench.folder, 'patchbay.db'));
+  database = new Database(join(dashboard.service.folder, 'patchbay.db'));
   await dashboard.push('tcp', '2.0.0', '(module (func (export "total") (param i32) (result i32) (local.get 0)))');
 });
 afterEach(() => dashboard.closePages());
@@ -32,10 +32,10 @@ const decisions = (page: Page) =>
     `[...document.querySelectorAll('.page-head .actions button')].map((one) => one.textContent + (one.classList.contains('main') ? ' (main)' : ''))`,
   );
 const versionsOf = async (label: string) =>
-  itemsOf(await dashboard.bench.get(`/v1/devices?label=${encodeURIComponent(label)}`)).map(({ modules }) => modules);
+  itemsOf(await dashboard.service.get(`/v1/devices?label=${encodeURIComponent(label)}`)).map(({ modules }) => modules);
 
 async function rollOut(request: object): Promise<string> {
-  const made = await dashboard.bench.post('/v1/rollouts', request);
+  const made = await dashboard.service.post('/v1/rollouts', request);
   expect(made.status, JSON.stringify(made.body)).toBe(202);
   return String(made.body['id']);
 }
@@ -165,7 +165,7 @@ describe('rollouts', () => {
     await page.getByText(/It waits for its start at/).waitFor();
     const id = new URL(page.url()).pathname.split('/')[2] ?? '';
     const usual = { failedLoadsPercent: 0, failedCallsPercent: 1, abiViolations: 0, minimumCalls: 20 };
-    expect((await dashboard.bench.get(`/v1/rollouts/${id}`)).body).toMatchObject({
+    expect((await dashboard.service.get(`/v1/rollouts/${id}`)).body).toMatchObject({
       selector: { devices: 2, labels: null },
       whenBusy: 'queue',
       loadsPerMinute: 30,
@@ -177,14 +177,14 @@ describe('rollouts', () => {
         { thresholds: { ...usual, latencyIncreasePercent: null, requireCalls: true } },
       ],
     });
-    const devices = itemsOf(await dashboard.bench.get(`/v1/rollouts/${id}/devices?order=asc`));
+    const devices = itemsOf(await dashboard.service.get(`/v1/rollouts/${id}/devices?order=asc`));
     expect(devices.map(({ deviceName }) => deviceName)).toEqual(['rack-a-2', 'rack-b-1']);
 
     const saved = page.waitForEvent('download');
     await button(page, 'Save the report').click();
     expect((await saved).suggestedFilename()).toBe('all-of-it.csv');
     expect(readFileSync(await (await saved).path(), 'utf8')).toMatch(/^[^\r]*device[^\r]*\r\n(.*rack-a-2.*\r\n)(.*rack-b-1.*\r\n)$/);
-    await dashboard.bench.post(`/v1/rollouts/${id}/abort`, {});
+    await dashboard.service.post(`/v1/rollouts/${id}/abort`, {});
   });
 
   test('one whose wave has interrupted too much goes on when an operator resumes it, takes devices that join, and is closed to them', async () => {
@@ -194,7 +194,7 @@ describe('rollouts', () => {
     await dashboard.push('hold', '1.0.0', hold('(call $sleep (local.get 0))'));
     await dashboard.push('hold', '1.1.0', hold(''));
     const [one = '', another = ''] = await Promise.all(['rack-a-1', 'rack-a-2'].map((name) => dashboard.deviceOf(name)));
-    await dashboard.bench.load('hold', '1.0.0', [one, another]);
+    await dashboard.service.load('hold', '1.0.0', [one, another]);
     const program = { name: 'held', module: 'hold', export: 'hold', arguments: [600_000], threads: 1 };
     const stops = [await dashboard.run(one, program), await dashboard.run(another, program)];
     const page = await dashboard.open('/rollouts/new?module=hold&version=1.1.0');
@@ -365,11 +365,11 @@ describe('the audit trail', () => {
     await page.getByLabel('Action').fill('key.created');
     await page.getByText('5 events shown.').waitFor();
     expect(new URL(page.url()).search).toBe('?action=key.created');
-    await dashboard.bench.post('/v1/keys', { name: 'seen-live', role: 'viewer' });
+    await dashboard.service.post('/v1/keys', { name: 'seen-live', role: 'viewer' });
     await page.getByText('name seen-live').waitFor();
     await button(page, 'Hold still').click();
     await page.getByText('it ends at a time, and stands still').waitFor();
-    await dashboard.bench.post('/v1/keys', { name: 'not-seen', role: 'viewer' });
+    await dashboard.service.post('/v1/keys', { name: 'not-seen', role: 'viewer' });
     await page.getByLabel('Outcome').selectOption('succeeded');
     await page.getByText('6 events shown.').waitFor();
     await button(page, 'Follow').click();
@@ -403,8 +403,8 @@ describe('the audit trail', () => {
       .trimEnd()
       .split('\n');
     expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ number: lines.length - 1, hash: expect.any(String) });
-    const note = String(itemsOf(await dashboard.bench.get('/v1/audit/checkpoints?limit=1'))[0]?.['note']);
-    const key = String(itemsOf(await dashboard.bench.get('/v1/signing-keys'))[0]?.['publicKey']);
+    const note = String(itemsOf(await dashboard.service.get('/v1/audit/checkpoints?limit=1'))[0]?.['note']);
+    const key = String(itemsOf(await dashboard.service.get('/v1/signing-keys'))[0]?.['publicKey']);
     await page.getByText('Against what you have kept').click();
     await page.getByLabel('Public keys, in PEM').fill(key);
     await page.getByLabel('A checkpoint of before').fill(note);

@@ -2,9 +2,10 @@
 
 import { answerOf, type Client, type Schemas } from '../../client/client.ts';
 import { digestOf } from '../../machine/digest.ts';
-import { KeyError, publicPartOf } from '../../proof/ed25519.ts';
-import { signatureOf } from '../../proof/envelope.ts';
+import { KeyError } from '../../proof/ed25519.ts';
 import { type ReadStatement, readStatement } from '../../proof/statement.ts';
+import { publicPartOf } from '../../signing/private-key.ts';
+import { signatureOf } from '../../signing/sealing.ts';
 import { readGivenFile, StartError, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { tableLines } from '../terminal/table.ts';

@@ -1,6 +1,7 @@
 // The chain of the audit trail: the hash of each event covers the event before it.
 
-import { hashOfEvent, type KeptEvent, toldEvent } from '../../proof/audit-event.ts';
+import { hash } from 'node:crypto';
+import { hashedText, type KeptEvent, toldEvent } from '../../proof/audit-event.ts';
 import { type Hash, isSameHash } from '../../proof/merkle-tree.ts';
 
 /**
@@ -16,7 +17,10 @@ export function linkFault(
   return isLinked ? null : `event ${event.number} of the audit trail is not as it was written`;
 }
 
-/** The hash of an event as it is kept: of all that it says, and of the hash before it, where there is one. */
+/**
+ * The hash of an event as it is kept: of all that it says, and of the hash before it, where there is one.
+ * The same as `hashOfEvent`, by OpenSSL: in a large transaction that takes an eighth off the time of an event (decision 9).
+ */
 export function hashOfRecord(event: KeptEvent): Hash {
-  return hashOfEvent(toldEvent(event));
+  return new Uint8Array(hash('sha256', `\0${hashedText(toldEvent(event))}`, 'buffer'));
 }

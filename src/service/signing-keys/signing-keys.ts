@@ -1,9 +1,11 @@
 // The Ed25519 key that the service signs checkpoints and builds with: made at the first start, and replaced by one for which it vouches.
 
-import { newPrivateKey, type PublicKey, publicPartOf, signWith } from '../../proof/ed25519.ts';
-import { endorse, trustedThrough } from '../../proof/endorsement.ts';
-import { type Envelope, readEnvelope, sealedBy } from '../../proof/envelope.ts';
+import type { PublicKey } from '../../proof/ed25519.ts';
+import { trustedThrough } from '../../proof/endorsement.ts';
+import { type Envelope, readEnvelope } from '../../proof/envelope.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
+import { newPrivateKey, publicPartOf, signWith } from '../../signing/private-key.ts';
+import { endorse, sealedBy } from '../../signing/sealing.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';

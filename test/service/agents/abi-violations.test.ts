@@ -2,17 +2,17 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { Bench, bearer, eventsOf, itemsOf, until, workModule } from '../fixture.ts';
+import { bearer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 let device: string;
 let stopHost: () => Promise<void>;
 beforeAll(async () => {
-  await bench.start();
-  stopHost = bench.startHost('host', 1);
-  [device = ''] = await bench.connectedDevices(1);
+  await service.start();
+  stopHost = service.startHost('host', 1);
+  [device = ''] = await service.connectedDevices(1);
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 /** `work(n)` sleeps for longer than any test takes. */
 const sleepingModule = `
@@ -21,14 +21,14 @@ const sleepingModule = `
     (func (export "work") (param i32) (result i32) (call $sleep (i32.const 3600000)) (i32.const 1)))`;
 
 async function install(module: string, version: string, source: string, policy: object = {}): Promise<Record<string, unknown>> {
-  const pushed = await bench.push(module, version, source);
+  const pushed = await service.push(module, version, source);
   if (pushed.status !== 201) throw new Error(JSON.stringify(pushed.body));
-  const [load] = await bench.load(module, version, [device], policy);
-  return (await bench.get(`/v1/loads/${load?.['id']}`)).body;
+  const [load] = await service.load(module, version, [device], policy);
+  return (await service.get(`/v1/loads/${load?.['id']}`)).body;
 }
 
 async function start(program: object): Promise<string> {
-  const started = await bench.post(`/v1/devices/${device}/programs`, { export: 'work', arguments: [1], ...program });
+  const started = await service.post(`/v1/devices/${device}/programs`, { export: 'work', arguments: [1], ...program });
   if (started.status !== 202) throw new Error(JSON.stringify(started.body));
   return String(started.body['id']);
 }
@@ -59,7 +59,7 @@ const Statistics = z.looseObject({
 type Statistics = z.infer<typeof Statistics>;
 
 const statisticsOf = async (program: string): Promise<Statistics | null> =>
-  Statistics.nullable().parse((await bench.get(`/v1/devices/${device}/programs/${program}`)).body['statistics']);
+  Statistics.nullable().parse((await service.get(`/v1/devices/${device}/programs/${program}`)).body['statistics']);
 
 function statisticsWith(program: string, what: string, condition: (statistics: Statistics) => boolean): Promise<Statistics> {
   return until(`the program has ${what}`, async () => {
@@ -68,8 +68,8 @@ function statisticsWith(program: string, what: string, condition: (statistics: S
   });
 }
 
-const violations = async (query: string) => itemsOf(await bench.get(`/v1/devices/${device}/abi-violations?${query}`));
-const findings = async () => itemsOf(await bench.get(`/v1/audit?action=device.abi-violation&object=${device}&limit=200`));
+const violations = async (query: string) => itemsOf(await service.get(`/v1/devices/${device}/abi-violations?${query}`));
+const findings = async () => itemsOf(await service.get(`/v1/audit?action=device.abi-violation&object=${device}&limit=200`));
 const stepOf = (load: Record<string, unknown>, name: string) => {
   const { steps } = z.object({ steps: z.array(z.looseObject({ step: z.string() })) }).parse(load['report']);
   return steps.find(({ step }) => step === name)?.['facts'];
@@ -94,7 +94,7 @@ test('a program that keeps the address of the old version goes on in it where it
   const after = await statisticsWith(stale, 'gone on', ({ callsCompleted }) => callsCompleted > (before?.callsCompleted ?? 0));
   expect(after).toMatchObject({ callsFailed: 0, faults: 0, versions: [{ version: '1.0.0' }] });
   expect(await violations('module=kept')).toEqual([]);
-  await bench.post(`/v1/devices/${device}/programs/${stale}/stop`, {});
+  await service.post(`/v1/devices/${device}/programs/${stale}/stop`, {});
 });
 
 test.each([
@@ -127,7 +127,7 @@ test.each([
     `segmentation fault: fetch from ${invalidation}@1.0.0 at ${address} (page ${facts.page}), which is ${words}`,
   );
   expect(await statisticsOf(fine)).toMatchObject({ callsFailed: 0, faults: 0 });
-  await bench.post(`/v1/devices/${device}/programs/${stale}/stop`, {});
+  await service.post(`/v1/devices/${device}/programs/${stale}/stop`, {});
 });
 
 test('what was found is told once, and is there when the service and the host have restarted', async () => {
@@ -136,11 +136,11 @@ test('what was found is told once, and is there when the service and the host ha
   const faults = async () => Number((await violations(`program=${stale}`))[0]?.['faults'] ?? 0);
   const first = await until('it has faulted', faults);
   const follow = new AbortController();
-  const stream = await fetch(`${bench.url}/v1/events?types=device&after=0`, { headers: bearer(bench.key), signal: follow.signal });
+  const stream = await fetch(`${service.url}/v1/events?types=device&after=0`, { headers: bearer(service.key), signal: follow.signal });
   for await (const { data } of eventsOf(stream)) if (data.includes('device.abi-violation') && data.includes(stale)) break;
   follow.abort();
-  await bench.stop();
-  await bench.start();
+  await service.stop();
+  await service.start();
   await until('it has faulted again', async () => (await faults()) > first);
   const told = await findings();
   expect(told).toHaveLength(known + 1);
@@ -151,8 +151,8 @@ test('what was found is told once, and is there when the service and the host ha
 
   await stopHost();
   const before = await violations('limit=200');
-  stopHost = bench.startHost('host', 1);
-  await until('the device is back', async () => (await bench.get(`/v1/devices/${device}`)).body['status'] === 'connected');
+  stopHost = service.startHost('host', 1);
+  await until('the device is back', async () => (await service.get(`/v1/devices/${device}`)).body['status'] === 'connected');
   expect(await violations('limit=200')).toEqual(before);
   // In the new life of the host the program keeps the address of 1.1.0, and is found out again when that goes.
   await statisticsWith(stale, 'begun anew', ({ versions }) => versions.some(({ version }) => version === '1.1.0'));
@@ -160,7 +160,7 @@ test('what was found is told once, and is there when the service and the host ha
   await until('it has faulted in the new life', async () => (await violations(`program=${stale}`)).length === 2);
   expect(await violations(`program=${stale}`)).toMatchObject([{ version: '1.1.0' }, { version: '1.0.0' }]);
   expect(await findings()).toHaveLength(known + 2);
-  expect((await bench.get(`/v1/devices/${device}`)).body).toMatchObject({ abiViolations: 1 });
+  expect((await service.get(`/v1/devices/${device}`)).body).toMatchObject({ abiViolations: 1 });
 });
 
 /** Answers what the inner module answers, and a thousand for each time that it was entered. */
@@ -180,14 +180,14 @@ test('with either recovery no call fails: the access is made anew, or the whole 
     programs.push(await start({ module: `outer-${recovery}`, recovery, calls: 1 }));
   }
   await until('both are inside', async () =>
-    JSON.stringify((await bench.get(`/v1/devices/${device}`)).body).includes('"referenceCount":2'),
+    JSON.stringify((await service.get(`/v1/devices/${device}`)).body).includes('"referenceCount":2'),
   );
   expect(await install('inner', '1.1.0', workModule(1))).toMatchObject({ interrupted: 2, retried: 2, failed: 0 });
   const ended = { state: 'finished', callsCompleted: 1, callsFailed: 0, accessesInterrupted: 1, accessesRetried: 1 };
   for (const [index, lastResult] of ['1002', '2002'].entries()) {
     const program = programs[index] ?? '';
     expect(await statisticsWith(program, 'finished', ({ state }) => state === 'finished')).toMatchObject({ ...ended, lastResult });
-    expect((await bench.get(`/v1/devices/${device}/programs/${program}`)).body).toMatchObject({
+    expect((await service.get(`/v1/devices/${device}/programs/${program}`)).body).toMatchObject({
       recovery: index === 0 ? 'module' : 'percolate',
       addressing: 'via-table',
       deadlineMilliseconds: null,
@@ -212,7 +212,7 @@ test('of each version it is told how many calls failed, and how long the others 
   await statisticsWith(program, 'failed in the old version', ({ callsFailed }) => callsFailed > 2);
   await install('third', '1.1.0', workModule(1));
   await statisticsWith(program, 'been served by the new version', ({ versions }) => versions.some(({ version }) => version === '1.1.0'));
-  await bench.post(`/v1/devices/${device}/programs/${program}/stop`, {});
+  await service.post(`/v1/devices/${device}/programs/${program}/stop`, {});
   const { versions, callsFailed } = await statisticsWith(program, 'stopped', ({ state }) => state === 'stopped');
   const [old, current] = versions;
   expect(current).toMatchObject({ version: '1.1.0', callsFailed: 0, latency: { calls: expect.any(Number) } });
@@ -250,10 +250,10 @@ test.each([
   ['deadlineMilliseconds', 3_600_001],
   ['deadlineMilliseconds', '10'],
 ])('a program whose %s is %j is refused', async (name, value) => {
-  const answer = await bench.post(`/v1/devices/${device}/programs`, { module: 'slow', export: 'work', arguments: [1], [name]: value });
+  const answer = await service.post(`/v1/devices/${device}/programs`, { module: 'slow', export: 'work', arguments: [1], [name]: value });
   expect(answer).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer: `/${name}` }] } });
 });
 
 test('of a device that there is not, there are no violations to list', async () => {
-  expect((await bench.get(`/v1/devices/dev_${'0'.repeat(32)}/abi-violations`)).status).toBe(404);
+  expect((await service.get(`/v1/devices/dev_${'0'.repeat(32)}/abi-violations`)).status).toBe(404);
 });

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { z } from 'zod';
 import { Order } from '../../../src/protocol/agent.ts';
-import { type Answer, type Bench, bearer, eventsOf, joinToken, until } from '../fixture.ts';
+import { type Answer, bearer, eventsOf, joinToken, type TestService, until } from '../test-service.ts';
 
 export class Agent {
   readonly orders: Order[] = [];
@@ -12,11 +12,11 @@ export class Agent {
   host = '';
   token = '';
   ended = false;
-  readonly #bench: Bench;
+  readonly #service: TestService;
   #stream = new AbortController();
 
-  constructor(bench: Bench) {
-    this.#bench = bench;
+  constructor(service: TestService) {
+    this.#service = service;
   }
 
   /** @param credential The join token, unless it is an agent key or another token. */
@@ -27,7 +27,7 @@ export class Agent {
       capacity: 10,
       devices: devices.map((device) => ({ name: device, labels: {}, ramPages: 64 })),
     };
-    const answer = await this.#bench.post('/agent/v1/hosts', registration, bearer(credential));
+    const answer = await this.#service.post('/agent/v1/hosts', registration, bearer(credential));
     if (answer.status === 201) {
       this.host = String(answer.body['host']);
       this.token = String(answer.body['token']);
@@ -40,7 +40,7 @@ export class Agent {
     this.#stream = new AbortController();
     this.ended = false;
     this.orders.length = 0;
-    const response = await fetch(`${this.#bench.url}/agent/v1/hosts/${this.host}/orders?bootId=${this.bootId}`, {
+    const response = await fetch(`${this.#service.url}/agent/v1/hosts/${this.host}/orders?bootId=${this.bootId}`, {
       headers: { ...bearer(this.token), ...headers },
       signal: this.#stream.signal,
     });
@@ -63,20 +63,20 @@ export class Agent {
   }
 
   report(...reports: unknown[]): Promise<Answer> {
-    return this.#bench.post(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
+    return this.#service.post(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
   }
 
   /** Waits for the next orders. */
   async next(after: number, waitSeconds: number): Promise<Order[]> {
     const path = `/agent/v1/hosts/${this.host}/orders/next?bootId=${this.bootId}&after=${after}&waitSeconds=${waitSeconds}`;
-    const { status, body } = await this.#bench.get(path, bearer(this.token));
+    const { status, body } = await this.#service.get(path, bearer(this.token));
     expect(status).toBe(200);
     return z.object({ orders: z.array(Order) }).parse(body).orders;
   }
 
   /** Says that it is there. */
   heartbeat(): Promise<Answer> {
-    return this.#bench.post(`/agent/v1/hosts/${this.host}/heartbeats`, { bootId: this.bootId }, bearer(this.token));
+    return this.#service.post(`/agent/v1/hosts/${this.host}/heartbeats`, { bootId: this.bootId }, bearer(this.token));
   }
 
   async #read(response: Response): Promise<void> {

@@ -3,22 +3,22 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { digestOf } from '../../../src/machine/digest.ts';
-import { Bench, bearer, itemsOf, joinToken, until, workModule } from '../fixture.ts';
+import { bearer, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 import { Agent, attached, loaded, state } from './agent.ts';
 
-let bench: Bench;
+let service: TestService;
 const agents: Agent[] = [];
 function newAgent(): Agent {
-  const agent = new Agent(bench);
+  const agent = new Agent(service);
   agents.push(agent);
   return agent;
 }
 beforeEach(async () => {
-  bench = await new Bench().start();
+  service = await new TestService().start();
 });
 afterEach(async () => {
   for (const agent of agents.splice(0)) agent.disconnect();
-  await bench.close();
+  await service.close();
 });
 
 /** An agent with one device that is up. */
@@ -32,22 +32,22 @@ async function connectedAgent(): Promise<Agent> {
 }
 
 const deviceNamed = async (name: string) =>
-  String(itemsOf(await bench.get('/v1/devices')).find((device) => device['name'] === name)?.['id']);
+  String(itemsOf(await service.get('/v1/devices')).find((device) => device['name'] === name)?.['id']);
 
 async function requestLoad(version: string): Promise<string> {
-  await bench.push('tcp', version, workModule(1));
-  const answer = await bench.post('/v1/loads', { module: 'tcp', version, devices: [await deviceNamed('d1')] });
+  await service.push('tcp', version, workModule(1));
+  const answer = await service.post('/v1/loads', { module: 'tcp', version, devices: [await deviceNamed('d1')] });
   return answer.headers.get('location') ?? '';
 }
 
 test('a host registers, its devices are made once, and they come up', async () => {
   const agent = newAgent();
   expect(await agent.register('agent', ['d1', 'd2'])).toMatchObject({ status: 201, body: { name: 'agent', devices: 2 } });
-  expect(itemsOf(await bench.get('/v1/devices'))).toMatchObject([{ status: 'attaching' }, { status: 'attaching' }]);
+  expect(itemsOf(await service.get('/v1/devices'))).toMatchObject([{ status: 'attaching' }, { status: 'attaching' }]);
   await agent.connect();
   const orders = await agent.order('attach-device', 2);
   expect((await agent.report(...orders.map((order) => attached(order)))).status).toBe(204);
-  expect(itemsOf(await bench.get('/v1/devices')).map(({ status }) => status)).toEqual(['connected', 'connected']);
+  expect(itemsOf(await service.get('/v1/devices')).map(({ status }) => status)).toEqual(['connected', 'connected']);
   expect((await agent.register('agent', ['d1', 'd2', 'd3'])).body).toMatchObject({ devices: 3 });
   expect(await agent.order('attach-device', 3)).toHaveLength(3);
 });
@@ -65,11 +65,11 @@ test('an order comes again in every stream until its report has settled it, and 
     { status: 204 },
     { status: 204 },
   ]);
-  expect((await bench.get(path)).body).toMatchObject({ state: 'completed', outcome: 'installed' });
+  expect((await service.get(path)).body).toMatchObject({ state: 'completed', outcome: 'installed' });
   expect((await agent.report(loaded(again, '0x9000'))).status).toBe(204);
   const device = await deviceNamed('d1');
-  expect(itemsOf(await bench.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([{ address: '0x1000', leftAt: null }]);
-  expect(itemsOf(await bench.get('/v1/audit?action=load.completed'))).toHaveLength(1);
+  expect(itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([{ address: '0x1000', leftAt: null }]);
+  expect(itemsOf(await service.get('/v1/audit?action=load.completed'))).toHaveLength(1);
   agent.disconnect();
   await agent.connect();
   await requestLoad('1.1.0');
@@ -88,7 +88,7 @@ test('after a restart of its host a device is brought back to what it had, and t
   agent.bootId = randomUUID();
   await agent.register('agent', ['d1']);
   const device = await deviceNamed('d1');
-  expect(itemsOf(await bench.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([{ version: '1.0.0', leftBy: 'reboot' }]);
+  expect(itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([{ version: '1.0.0', leftBy: 'reboot' }]);
   await agent.connect();
   const [next] = await agent.order('load');
   expect(agent.orders).toMatchObject([
@@ -98,12 +98,12 @@ test('after a restart of its host a device is brought back to what it had, and t
   const [attach] = agent.orders;
   if (attach === undefined || next === undefined || load.kind !== 'load') throw new Error('no order');
   await agent.report(attached(attach, { tcp: { version: '1.0.0', image: load.image, address: '0x1000' } }), loaded(next, '0x2000'));
-  expect(itemsOf(await bench.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([
+  expect(itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`))).toMatchObject([
     { version: '1.1.0', leftAt: null, address: '0x2000' },
     { version: '1.0.0', load: null, leftBy: 'replaced' },
     { version: '1.0.0', leftBy: 'reboot' },
   ]);
-  expect((await bench.get(path)).body).toMatchObject({ state: 'completed' });
+  expect((await service.get(path)).body).toMatchObject({ state: 'completed' });
 });
 
 test('a host that restarts before it is brought back loses nothing', async () => {
@@ -129,10 +129,10 @@ test('another life of the host is told apart, and the old one is told to registe
   const path = `/agent/v1/hosts/${agent.host}`;
   const requests = (token: string) =>
     Promise.all([
-      bench.post(`${path}/reports`, { bootId: old, reports: [] }, bearer(token)),
-      bench.post(`${path}/heartbeats`, { bootId: old }, bearer(token)),
-      bench.get(`${path}/orders?bootId=${old}`, bearer(token)),
-      bench.get(`${path}/orders/next?bootId=${old}`, bearer(token)),
+      service.post(`${path}/reports`, { bootId: old, reports: [] }, bearer(token)),
+      service.post(`${path}/heartbeats`, { bootId: old }, bearer(token)),
+      service.get(`${path}/orders?bootId=${old}`, bearer(token)),
+      service.get(`${path}/orders/next?bootId=${old}`, bearer(token)),
     ]);
   for (const answer of await requests(oldToken))
     expect(answer).toMatchObject({ status: 401, body: { type: 'urn:patchbay:problem:unauthenticated' } });
@@ -162,13 +162,13 @@ test('a host cannot take another host its device, nor settle its orders', async 
   if (load === undefined) throw new Error('no order');
   expect((await thief.report(loaded(load))).status).toBe(204);
   expect((await agent.report({ ...loaded(load), device: 'dev_ffffffffffffffffffffffffffffffff' })).status).toBe(204);
-  expect((await bench.get(path)).body).toMatchObject({ state: 'dispatched' });
+  expect((await service.get(path)).body).toMatchObject({ state: 'dispatched' });
 });
 
 const module = { tcp: { version: '1.0.0', image: `sha256:${'0'.repeat(64)}`, address: '0x1000' } };
 const pastAndFuture = ['1970-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z', '2100-01-01T00:00:00.000Z'];
 const momentOf = (index: number) => pastAndFuture[index % pastAndFuture.length] ?? '';
-const deviceNow = async (device: string) => (await bench.get(`/v1/devices/${device}`)).body;
+const deviceNow = async (device: string) => (await service.get(`/v1/devices/${device}`)).body;
 
 test('the state with the highest sequence counts, whatever the clock of the device says and in whichever order the reports come', async () => {
   const agent = await connectedAgent();
@@ -219,20 +219,20 @@ test('a sequence that is no whole number above zero is refused with what it is t
 });
 
 test('images are downloaded by digest', async () => {
-  const pushed = await bench.push('tcp', '1.0.0', workModule(1));
+  const pushed = await service.push('tcp', '1.0.0', workModule(1));
   const { image } = pushed.body;
   const digest = typeof image === 'object' && image !== null && 'digest' in image ? String(image.digest) : '';
   const { token } = await connectedAgent();
-  const response = await fetch(`${bench.url}/agent/v1/images/${digest}`, { headers: bearer(token) });
+  const response = await fetch(`${service.url}/agent/v1/images/${digest}`, { headers: bearer(token) });
   expect(digestOf(new Uint8Array(await response.arrayBuffer()))).toBe(digest);
-  expect(await bench.get(`/agent/v1/images/sha256:${'0'.repeat(64)}`, bearer(token))).toMatchObject({ status: 404 });
-  expect(await bench.get('/agent/v1/images/latest', bearer(token))).toMatchObject({ status: 422 });
-  expect(await bench.get(`/agent/v1/images/${digest}`)).toMatchObject({ status: 401 });
+  expect(await service.get(`/agent/v1/images/sha256:${'0'.repeat(64)}`, bearer(token))).toMatchObject({ status: 404 });
+  expect(await service.get('/agent/v1/images/latest', bearer(token))).toMatchObject({ status: 422 });
+  expect(await service.get(`/agent/v1/images/${digest}`)).toMatchObject({ status: 401 });
 });
 
 test('malformed registrations and reports are refused', async () => {
   const agent = await connectedAgent();
-  expect(await bench.post('/agent/v1/hosts', { name: 'x', bootId: 'short', capacity: 0, devices: [] }, bearer(joinToken))).toMatchObject({
+  expect(await service.post('/agent/v1/hosts', { name: 'x', bootId: 'short', capacity: 0, devices: [] }, bearer(joinToken))).toMatchObject({
     status: 422,
     body: { errors: [{ pointer: '/bootId' }, { pointer: '/capacity' }] },
   });

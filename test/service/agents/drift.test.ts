@@ -4,43 +4,43 @@ import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { kind, newPostgresql } from '../../databases.ts';
-import { Bench, itemsOf, until, workModule } from '../fixture.ts';
+import { itemsOf, TestService, until, workModule } from '../test-service.ts';
 import { Agent, attached, loaded, state } from './agent.ts';
 
-let bench: Bench;
+let service: TestService;
 beforeEach(async () => {
-  bench = await new Bench().start();
+  service = await new TestService().start();
 });
-afterEach(() => bench.close());
+afterEach(() => service.close());
 
 /** Stops the service for as long as it takes to copy its database. Returns what starts it on the copy. */
 async function backUp(): Promise<() => Promise<void>> {
-  await bench.stop();
-  const copy = await copyOf(bench.database);
-  await bench.start();
+  await service.stop();
+  const copy = await copyOf(service.database);
+  await service.start();
   return async () => {
-    await bench.stop();
-    bench.database = copy;
-    await bench.start();
+    await service.stop();
+    service.database = copy;
+    await service.start();
   };
 }
 
 async function copyOf(database: string): Promise<string> {
   if (kind === 'postgresql') return newPostgresql(new URL(database).pathname.slice(1));
-  const copy = join(bench.folder, 'backup.db');
+  const copy = join(service.folder, 'backup.db');
   cpSync(database, copy);
   return copy;
 }
 
 const versions = ['1.0.0', '1.1.0', '1.2.0'] as const;
 async function pushAll(): Promise<void> {
-  for (const [index, version] of versions.entries()) await bench.push('tcp', version, workModule(index));
+  for (const [index, version] of versions.entries()) await service.push('tcp', version, workModule(index));
 }
 
-const deviceOf = async (id: string) => (await bench.get(`/v1/devices/${id}`)).body;
-const historyOf = async (id: string) => itemsOf(await bench.get(`/v1/devices/${id}/modules/tcp/history`));
-const drifted = async () => itemsOf(await bench.get('/v1/audit?action=device.drifted'));
-const health = async () => (await bench.get('/v1/health')).body;
+const deviceOf = async (id: string) => (await service.get(`/v1/devices/${id}`)).body;
+const historyOf = async (id: string) => itemsOf(await service.get(`/v1/devices/${id}/modules/tcp/history`));
+const drifted = async () => itemsOf(await service.get('/v1/audit?action=device.drifted'));
+const health = async () => (await service.get('/v1/health')).body;
 
 /** Waits until the service knows what a device runs. */
 async function untilRuns(device: string, version: string): Promise<void> {
@@ -51,23 +51,23 @@ async function untilRuns(device: string, version: string): Promise<void> {
 }
 
 async function rollBack(device: string): Promise<unknown> {
-  const accepted = await bench.post('/v1/rollbacks', { module: 'tcp', devices: [device], reason: 'it drops packets' });
+  const accepted = await service.post('/v1/rollbacks', { module: 'tcp', devices: [device], reason: 'it drops packets' });
   expect(accepted.status).toBe(202);
   const [load] = await until('the rollback has an outcome', async () => {
-    const items = itemsOf(await bench.get(`/v1/loads?batch=${accepted.body['batch']}`));
+    const items = itemsOf(await service.get(`/v1/loads?batch=${accepted.body['batch']}`));
     return items.every(({ state }) => state === 'completed') && items;
   });
   return load;
 }
 
 test('after a backup from before a load is restored, the service finds what the device runs, and a rollback starts from it', async () => {
-  bench.startHost('host', 1);
-  const [device = ''] = await bench.connectedDevices(1);
+  service.startHost('host', 1);
+  const [device = ''] = await service.connectedDevices(1);
   await pushAll();
-  for (const version of ['1.0.0', '1.1.0']) await bench.load('tcp', version, [device]);
+  for (const version of ['1.0.0', '1.1.0']) await service.load('tcp', version, [device]);
   const restore = await backUp();
-  await bench.connectedDevices(1);
-  await bench.load('tcp', '1.2.0', [device]);
+  await service.connectedDevices(1);
+  await service.load('tcp', '1.2.0', [device]);
   await restore();
 
   await untilRuns(device, '1.2.0');
@@ -83,7 +83,9 @@ test('after a backup from before a load is restored, the service finds what the 
     modules: { tcp: '1.2.0' },
     drift: [{ module: 'tcp', expected: '1.1.0', observed: '1.2.0' }],
   });
-  expect(itemsOf(await bench.get('/v1/devices?module=tcp&version=1.2.0'))).toMatchObject([{ id: device, drift: [{ expected: '1.1.0' }] }]);
+  expect(itemsOf(await service.get('/v1/devices?module=tcp&version=1.2.0'))).toMatchObject([
+    { id: device, drift: [{ expected: '1.1.0' }] },
+  ]);
   expect(await health()).toMatchObject({ status: 'degraded', reasons: [expect.stringContaining('host-1 (tcp@1.2.0, expected 1.1.0)')] });
 
   expect(await rollBack(device)).toMatchObject({ version: '1.1.0', outcome: 'replaced' });
@@ -94,18 +96,18 @@ test('after a backup from before a load is restored, the service finds what the 
 });
 
 test('the drift is resolved when an operator loads the version that the device has, which is refused', async () => {
-  bench.startHost('host', 1);
-  const [device = ''] = await bench.connectedDevices(1);
+  service.startHost('host', 1);
+  const [device = ''] = await service.connectedDevices(1);
   await pushAll();
-  await bench.load('tcp', '1.0.0', [device]);
+  await service.load('tcp', '1.0.0', [device]);
   const restore = await backUp();
-  await bench.connectedDevices(1);
-  await bench.load('tcp', '1.1.0', [device]);
+  await service.connectedDevices(1);
+  await service.load('tcp', '1.1.0', [device]);
   await restore();
   await untilRuns(device, '1.1.0');
-  expect(await bench.load('tcp', '1.0.0', [device])).toMatchObject([{ outcome: 'refused-not-newer' }]);
+  expect(await service.load('tcp', '1.0.0', [device])).toMatchObject([{ outcome: 'refused-not-newer' }]);
   expect(await deviceOf(device)).toMatchObject({ drift: [{ module: 'tcp' }] });
-  expect(await bench.load('tcp', '1.1.0', [device])).toMatchObject([{ outcome: 'refused-not-newer' }]);
+  expect(await service.load('tcp', '1.1.0', [device])).toMatchObject([{ outcome: 'refused-not-newer' }]);
   expect(await deviceOf(device)).toMatchObject({ drift: [] });
   expect(await health()).toMatchObject({ status: 'healthy' });
 });
@@ -113,32 +115,33 @@ test('the drift is resolved when an operator loads the version that the device h
 test('a host that the restored database does not know registers by itself, and its devices keep what they run', async () => {
   await pushAll();
   const restore = await backUp();
-  bench.startHost('host', 1);
-  const [before = ''] = await bench.connectedDevices(1);
-  await bench.load('tcp', '1.0.0', [before]);
+  service.startHost('host', 1);
+  const [before = ''] = await service.connectedDevices(1);
+  await service.load('tcp', '1.0.0', [before]);
   await restore();
-  const [device = ''] = await bench.connectedDevices(1);
+  const [device = ''] = await service.connectedDevices(1);
   expect(device).not.toBe(before);
   await untilRuns(device, '1.0.0');
   expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', source: 'observed', leftAt: null }]);
   expect(await deviceOf(device)).toMatchObject({ drift: [{ module: 'tcp', expected: null, observed: '1.0.0' }] });
-  expect(await bench.load('tcp', '1.1.0', [device])).toMatchObject([{ outcome: 'replaced' }]);
+  expect(await service.load('tcp', '1.1.0', [device])).toMatchObject([{ outcome: 'replaced' }]);
   expect(await health()).toMatchObject({ status: 'healthy' });
 });
 
 test('a backup from before the host was restarted does not take from a device what it runs', async () => {
-  const stop = bench.startHost('host', 1);
-  const [device = ''] = await bench.connectedDevices(1);
+  const stop = service.startHost('host', 1);
+  const [device = ''] = await service.connectedDevices(1);
   await pushAll();
-  await bench.load('tcp', '1.0.0', [device]);
+  await service.load('tcp', '1.0.0', [device]);
   const restore = await backUp();
-  await bench.connectedDevices(1);
+  await service.connectedDevices(1);
   await stop();
-  bench.startHost('host', 1);
-  await bench.connectedDevices(1);
-  await bench.load('tcp', '1.1.0', [device]);
-  await bench.post(`/v1/devices/${device}/programs`, { module: 'tcp', export: 'work', arguments: [5] });
-  const running = async () => itemsOf(await bench.get(`/v1/devices/${device}/programs`)).filter(({ state }) => state === 'running').length;
+  service.startHost('host', 1);
+  await service.connectedDevices(1);
+  await service.load('tcp', '1.1.0', [device]);
+  await service.post(`/v1/devices/${device}/programs`, { module: 'tcp', export: 'work', arguments: [5] });
+  const running = async () =>
+    itemsOf(await service.get(`/v1/devices/${device}/programs`)).filter(({ state }) => state === 'running').length;
   await until('the program runs', async () => (await running()) === 1);
   await restore();
 
@@ -156,22 +159,22 @@ test('a backup from before the host was restarted does not take from a device wh
 });
 
 test('a module that the restored database does not expect has not drifted any more when a restart does not put it back', async () => {
-  const stop = bench.startHost('host', 1);
-  const [device = ''] = await bench.connectedDevices(1);
+  const stop = service.startHost('host', 1);
+  const [device = ''] = await service.connectedDevices(1);
   await pushAll();
-  await bench.load('tcp', '1.0.0', [device]);
+  await service.load('tcp', '1.0.0', [device]);
   const restore = await backUp();
-  await bench.connectedDevices(1);
-  await bench.push('udp', '1.0.0', workModule(7));
-  await bench.load('udp', '1.0.0', [device]);
+  await service.connectedDevices(1);
+  await service.push('udp', '1.0.0', workModule(7));
+  await service.load('udp', '1.0.0', [device]);
   await restore();
   await until('the drift is found', async () => (await drifted()).length === 1);
   expect(await deviceOf(device)).toMatchObject({ drift: [{ module: 'udp', expected: null, observed: '1.0.0' }] });
   const restart = async (last: () => Promise<void>) => {
     await last();
-    const attachments = itemsOf(await bench.get('/v1/audit?action=device.attached')).length;
-    const next = bench.startHost('host', 1);
-    await until('the device is up', async () => itemsOf(await bench.get('/v1/audit?action=device.attached')).length > attachments);
+    const attachments = itemsOf(await service.get('/v1/audit?action=device.attached')).length;
+    const next = service.startHost('host', 1);
+    await until('the device is up', async () => itemsOf(await service.get('/v1/audit?action=device.attached')).length > attachments);
     return next;
   };
   const stopAgain = await restart(stop);
@@ -190,7 +193,7 @@ const table = (version: string, digit: string, address = '0x1000') => ({ tcp: { 
 
 /** An agent with one device, which has come up. */
 async function connectedAgent(): Promise<{ readonly agent: Agent; readonly device: string }> {
-  const agent = new Agent(bench);
+  const agent = new Agent(service);
   await agent.register('agent', ['d1']);
   await agent.connect();
   const [attach] = await agent.order('attach-device');
@@ -200,7 +203,7 @@ async function connectedAgent(): Promise<{ readonly agent: Agent; readonly devic
 }
 
 async function requestLoad(version: string, device: string): Promise<string> {
-  const accepted = await bench.post('/v1/loads', { module: 'tcp', version, devices: [device] });
+  const accepted = await service.post('/v1/loads', { module: 'tcp', version, devices: [device] });
   return accepted.headers.get('location') ?? '';
 }
 
@@ -253,7 +256,7 @@ test('a module that was not expected has not drifted any more when it is gone', 
   expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [] });
   agent.disconnect();
   // The next boot does not put it back.
-  const again = new Agent(bench);
+  const again = new Agent(service);
   await again.register('agent', ['d1']);
   await again.connect();
   expect(await again.order('attach-device')).toMatchObject([{ device, modules: [] }]);
@@ -326,7 +329,7 @@ test.each([
   expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.2.0' }, drift: [] });
   expect(await drifted()).toEqual([]);
   expect((await health())['reasons']).not.toContainEqual(expect.stringContaining('tcp'));
-  for (const location of locations) expect((await bench.get(location)).body).toMatchObject({ state: 'completed', outcome: 'installed' });
+  for (const location of locations) expect((await service.get(location)).body).toMatchObject({ state: 'completed', outcome: 'installed' });
   agent.disconnect();
 });
 
@@ -340,7 +343,7 @@ test('a load that came after the version that the device has again is not put be
   if (first?.kind !== 'load') throw new Error('no order');
   await agent.report(loaded(first));
   await requestLoad('1.1.0', device);
-  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device], ...downgrade });
+  await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device], ...downgrade });
   const reports = (await agent.order('load', 3)).slice(1).map((order) => loaded(order));
   const { version, image: digest } = first;
   await agent.report({ kind: 'device-state', device, state: state({ tcp: { version, image: digest, address: '0x1000' } }) });
@@ -371,7 +374,7 @@ test('orders that a restored database numbers again reach an agent that knows of
   const next = await agent.next(newest, 20);
   expect(next).toMatchObject([{ kind: 'load', version: '1.2.0' }]);
   expect(next[0]?.sequence).toBeLessThanOrEqual(newest);
-  expect((await bench.get(load)).body).toMatchObject({ state: 'dispatched' });
+  expect((await service.get(load)).body).toMatchObject({ state: 'dispatched' });
   // It has been offered, and is not again at once.
   expect(await agent.next(newest, 0)).toEqual([]);
   await agent.connect({ 'last-event-id': String(newest) });

@@ -4,13 +4,13 @@ import { createServer, type IncomingMessage, type ServerResponse, request as sen
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { runHost } from '../../../src/host/host.ts';
-import { Bench, bearer, itemsOf, joinToken, until, workModule } from '../fixture.ts';
+import { bearer, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 
-let bench: Bench;
+let service: TestService;
 beforeEach(async () => {
-  bench = await new Bench().start();
+  service = await new TestService().start();
 });
-afterEach(() => bench.close());
+afterEach(() => service.close());
 
 /** A network between a host and the service that holds what is reported while it is told to. */
 class HeldNetwork {
@@ -51,7 +51,7 @@ class HeldNetwork {
       await this.#held?.promise;
     }
     const { method, headers } = request;
-    const passed = sendRequest(`${bench.url}${request.url}`, { method, headers }, (answer) => {
+    const passed = sendRequest(`${service.url}${request.url}`, { method, headers }, (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.headers);
       response.flushHeaders();
       answer.pipe(response);
@@ -81,7 +81,7 @@ async function startHost(): Promise<{ readonly network: HeldNetwork; readonly de
     network.close();
     await ended;
   });
-  const [device = ''] = await bench.connectedDevices(1);
+  const [device = ''] = await service.connectedDevices(1);
   return { network, device };
 }
 
@@ -89,38 +89,38 @@ async function startHost(): Promise<{ readonly network: HeldNetwork; readonly de
 async function registerFormerBoot(network: HeldNetwork, kind: string): Promise<void> {
   await until(`${kind} is reported`, async () => network.reported.some((reports) => reports.includes(kind)));
   const late = { name: 'rack-1', bootId: 'boot-before', capacity: 1, devices: [] };
-  expect((await bench.post('/agent/v1/hosts', late, bearer(joinToken))).status).toBe(201);
+  expect((await service.post('/agent/v1/hosts', late, bearer(joinToken))).status).toBe(201);
   network.release();
 }
 
 test('a load that the host executed before it was taken for a new one keeps its outcome, and is executed once', async () => {
   const { network, device } = await startHost();
-  await bench.push('tcp', '1.0.0', workModule(1));
+  await service.push('tcp', '1.0.0', workModule(1));
   network.holdReports();
-  const { body } = await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device] });
+  const { body } = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device] });
   await registerFormerBoot(network, 'load-completed');
   const [load] = await until('the load has an outcome', async () => {
-    const loads = itemsOf(await bench.get(`/v1/loads?batch=${body['batch']}`));
+    const loads = itemsOf(await service.get(`/v1/loads?batch=${body['batch']}`));
     return loads.every(({ outcome }) => outcome !== null) && loads;
   });
   expect(load).toMatchObject({ outcome: 'installed', reason: null });
-  const history = itemsOf(await bench.get(`/v1/devices/${device}/modules/tcp/history`));
+  const history = itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`));
   expect(history).toMatchObject([{ version: '1.0.0', load: load?.['id'], leftAt: null }]);
-  expect(itemsOf(await bench.get('/v1/audit?action=device.drifted'))).toEqual([]);
+  expect(itemsOf(await service.get('/v1/audit?action=device.drifted'))).toEqual([]);
 });
 
 test('a program that the host started before it was taken for a new one keeps running', async () => {
   const { network, device } = await startHost();
-  await bench.push('tcp', '1.0.0', workModule(1));
-  await bench.load('tcp', '1.0.0', [device]);
+  await service.push('tcp', '1.0.0', workModule(1));
+  await service.load('tcp', '1.0.0', [device]);
   network.holdReports();
   const program = { module: 'tcp', export: 'work', arguments: [1], threads: 1, calls: null, pauseMilliseconds: 10 };
-  const { status, body } = await bench.post(`/v1/devices/${device}/programs`, program);
+  const { status, body } = await service.post(`/v1/devices/${device}/programs`, program);
   expect(status, JSON.stringify(body)).toBe(202);
   await registerFormerBoot(network, 'program-started');
   const isSettled = (one: Record<string, unknown>) => one['state'] !== 'starting' && one['statistics'] !== null;
   const settled = await until('the program has started, or has not', async () => {
-    const [one = {}] = itemsOf(await bench.get(`/v1/devices/${device}/programs`));
+    const [one = {}] = itemsOf(await service.get(`/v1/devices/${device}/programs`));
     return (isSettled(one) || one['failure'] !== null) && one;
   });
   expect(settled).toMatchObject({ id: body['id'], state: 'running', failure: null });

@@ -11,8 +11,8 @@ import { ModuleName } from '../../../src/protocol/identifiers.ts';
 import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import { kind, newDatabase, runSql } from '../../databases.ts';
-import { usualSettings } from '../../usual-settings.ts';
-import { usualTerms } from '../usual-terms.ts';
+import { defaultSettings } from '../../default-settings.ts';
+import { defaultTerms } from '../default-terms.ts';
 
 const requester = { actor: 'test', requestId: 'req_test' };
 /** No request here has a key, so that no answer is kept. */
@@ -41,7 +41,7 @@ beforeEach(async () => {
     joinToken: 'not used',
     unreachableAfter: 60_000,
     adminKey: null,
-    ...usualSettings(),
+    ...defaultSettings(),
   });
 });
 afterEach(async () => {
@@ -222,7 +222,7 @@ async function requestLoad(version: string, devices: readonly string[]): Promise
     module: 'tcp',
     version,
     selector: { devices },
-    ...usualTerms,
+    ...defaultTerms,
   };
   const { loads } = await installation.loads.request(request, requester, notRepeated);
   return loads[0]?.id ?? '';
@@ -543,7 +543,7 @@ test('more devices than one request may load are refused, and nothing is accepte
   const request = {
     module: 'tcp',
     version: '1.0.0',
-    ...usualTerms,
+    ...defaultTerms,
   };
   const refused = installation.loads.request({ ...request, selector: { labels: { host: 'huge' } } }, requester, notRepeated);
   await expect(refused).rejects.toMatchObject({ kind: 'invalid-value', invalidValues: [{ pointer: '/labels' }] });

@@ -2,49 +2,49 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Answer, Bench, bearer, itemsOf, until, workModule } from '../fixture.ts';
+import { type Answer, bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
 import { Agent, attached, loaded } from './agent.ts';
 
-let bench: Bench;
+let service: TestService;
 let agent: Agent;
 beforeEach(async () => {
-  bench = new Bench();
-  bench.unreachableAfter = 1_000;
-  await bench.start();
-  for (const version of ['1.0.0', '1.1.0', '1.2.0']) await bench.push('tcp', version, workModule(1));
-  agent = new Agent(bench);
+  service = new TestService();
+  service.unreachableAfter = 1_000;
+  await service.start();
+  for (const version of ['1.0.0', '1.1.0', '1.2.0']) await service.push('tcp', version, workModule(1));
+  agent = new Agent(service);
   await agent.register('agent', ['d1']);
   const [attach] = await agent.next(0, 10);
   await agent.report(attached(attach ?? never()));
 });
 afterEach(async () => {
   agent.disconnect();
-  await bench.close();
+  await service.close();
 });
 
 function never(): never {
   throw new Error('no order');
 }
 
-const device = async () => itemsOf(await bench.get('/v1/devices'))[0] ?? {};
+const device = async () => itemsOf(await service.get('/v1/devices'))[0] ?? {};
 const statusIs = (status: string) => until(`the device is ${status}`, async () => (await device())['status'] === status);
 
 async function requestLoad(version: string, facts: object = {}): Promise<string> {
-  const answer = await bench.post('/v1/loads', { module: 'tcp', version, devices: [(await device())['id']], ...facts });
+  const answer = await service.post('/v1/loads', { module: 'tcp', version, devices: [(await device())['id']], ...facts });
   expect(answer.status).toBe(202);
   return answer.headers.get('location') ?? '';
 }
 
 const ended = (path: string) =>
   until(`${path} has ended`, async () => {
-    const { body } = await bench.get(path);
+    const { body } = await service.get(path);
     return body['state'] === 'completed' && body;
   });
 
 const problem = (status: number, type: string) => ({ status, body: { type: `urn:patchbay:problem:${type}` } });
 
 test('every call of a host shows its token, and a token speaks for one host only', async () => {
-  const other = new Agent(bench);
+  const other = new Agent(service);
   await other.register('other', ['d2']);
   const paths = {
     reports: (token?: string) => post('reports', { bootId: agent.bootId, reports: [] }, token),
@@ -54,8 +54,8 @@ test('every call of a host shows its token, and a token speaks for one host only
   };
   const of = (path: string) => `/agent/v1/hosts/${agent.host}/${path}`;
   const headers = (token?: string) => (token === undefined ? { authorization: '' } : bearer(token));
-  const post = (path: string, body: object, token?: string): Promise<Answer> => bench.post(of(path), body, headers(token));
-  const get = (path: string, token?: string): Promise<Answer> => bench.get(`${of(path)}?bootId=${agent.bootId}`, headers(token));
+  const post = (path: string, body: object, token?: string): Promise<Answer> => service.post(of(path), body, headers(token));
+  const get = (path: string, token?: string): Promise<Answer> => service.get(`${of(path)}?bootId=${agent.bootId}`, headers(token));
   for (const ask of Object.values(paths)) {
     expect(await ask()).toMatchObject(problem(401, 'unauthenticated'));
     expect(await ask('agt_of-nobody')).toMatchObject(problem(401, 'unauthenticated'));
@@ -64,34 +64,34 @@ test('every call of a host shows its token, and a token speaks for one host only
   expect((await paths.heartbeats(agent.token)).status).toBe(204);
   const registration = { name: 'third', bootId: randomUUID(), capacity: 1, devices: [] };
   for (const token of [undefined, 'not-the-join-token', agent.token])
-    expect(await bench.post('/agent/v1/hosts', registration, headers(token))).toMatchObject(problem(401, 'unauthenticated'));
-  const { items } = (await bench.get('/v1/hosts')).body;
+    expect(await service.post('/agent/v1/hosts', registration, headers(token))).toMatchObject(problem(401, 'unauthenticated'));
+  const { items } = (await service.get('/v1/hosts')).body;
   expect(items).toHaveLength(2);
 });
 
 test('a host that says nothing is unreachable with its devices, and is there again when it says something', async () => {
   await statusIs('unreachable');
-  expect(itemsOf(await bench.get('/v1/hosts'))).toMatchObject([{ status: 'unreachable', unreachableSince: expect.any(String) }]);
-  expect(itemsOf(await bench.get('/v1/devices?status=connected'))).toEqual([]);
-  expect((await bench.get('/v1/health')).body).toMatchObject({ status: 'degraded', devices: { unreachable: 1, connected: 0 } });
+  expect(itemsOf(await service.get('/v1/hosts'))).toMatchObject([{ status: 'unreachable', unreachableSince: expect.any(String) }]);
+  expect(itemsOf(await service.get('/v1/devices?status=connected'))).toEqual([]);
+  expect((await service.get('/v1/health')).body).toMatchObject({ status: 'degraded', devices: { unreachable: 1, connected: 0 } });
   expect((await agent.heartbeat()).status).toBe(204);
   expect(await device()).toMatchObject({ status: 'connected' });
   await statusIs('unreachable');
   await agent.register('agent', ['d1']);
   expect(await device()).toMatchObject({ status: 'connected' });
-  const events = itemsOf(await bench.get('/v1/audit?order=asc&limit=200')).filter(({ action }) => String(action).endsWith('reachable'));
+  const events = itemsOf(await service.get('/v1/audit?order=asc&limit=200')).filter(({ action }) => String(action).endsWith('reachable'));
   const byTurns = ['host.unreachable', 'host.reachable', 'host.unreachable', 'host.reachable'];
   expect(events.map(({ action }) => action)).toEqual(byTurns);
   expect(events.map(({ actor }) => actor)).toEqual(['service', 'service', 'service', 'join-token']);
 });
 
 test('a service that was away gives its hosts their time anew', async () => {
-  await bench.stop();
-  await bench.start();
+  await service.stop();
+  await service.start();
   expect(await device()).toMatchObject({ status: 'connected' });
   await statusIs('unreachable');
-  await bench.stop();
-  await bench.start();
+  await service.stop();
+  await service.start();
   expect(await device()).toMatchObject({ status: 'unreachable' });
   await agent.heartbeat();
   expect(await device()).toMatchObject({ status: 'connected' });
@@ -99,25 +99,25 @@ test('a service that was away gives its hosts their time anew', async () => {
 
 test('a load whose device cannot be reached ends as expired, and its host is not sent it any more', async () => {
   const path = await requestLoad('1.0.0', { deadlineSeconds: 1 });
-  expect((await bench.get(path)).body).toMatchObject({ state: 'queued', outcome: null, dispatchedAt: null });
+  expect((await service.get(path)).body).toMatchObject({ state: 'queued', outcome: null, dispatchedAt: null });
   expect(await ended(path)).toMatchObject({ outcome: 'expired', reason: expect.stringMatching(/deadline/), report: null });
   expect(await agent.next(0, 0)).toEqual([]);
   agent.bootId = randomUUID();
   await agent.register('agent', ['d1']);
   expect((await agent.next(0, 10)).map(({ kind }) => kind)).toEqual(['attach-device']);
-  const events = itemsOf(await bench.get(`/v1/audit?object=${path.split('/').at(-1)}`));
+  const events = itemsOf(await service.get(`/v1/audit?object=${path.split('/').at(-1)}`));
   expect(events).toMatchObject([{ action: 'load.completed', actor: 'service', detail: { outcome: 'expired' } }]);
 });
 
 test('what a device did after the deadline is in its history; the outcome of the load stays', async () => {
   const path = await requestLoad('1.0.0', { deadlineSeconds: 1 });
   const [order] = await agent.next(0, 10);
-  expect((await bench.get(path)).body).toMatchObject({ state: 'dispatched', dispatchedAt: expect.any(String) });
+  expect((await service.get(path)).body).toMatchObject({ state: 'dispatched', dispatchedAt: expect.any(String) });
   await ended(path);
   for (const _ of [1, 2]) expect((await agent.report(loaded(order ?? never()))).status).toBe(204);
-  expect((await bench.get(path)).body).toMatchObject({ outcome: 'expired', report: null });
+  expect((await service.get(path)).body).toMatchObject({ outcome: 'expired', report: null });
   const id = (await device())['id'];
-  expect(itemsOf(await bench.get(`/v1/devices/${id}/modules/tcp/history`))).toMatchObject([{ version: '1.0.0', leftAt: null }]);
+  expect(itemsOf(await service.get(`/v1/devices/${id}/modules/tcp/history`))).toMatchObject([{ version: '1.0.0', leftAt: null }]);
   agent.bootId = randomUUID();
   await agent.register('agent', ['d1']);
   expect(await agent.next(0, 10)).toMatchObject([{ kind: 'attach-device', modules: [{ version: '1.0.0' }] }]);
@@ -126,15 +126,15 @@ test('what a device did after the deadline is in its history; the outcome of the
 test('a load that waits can be cancelled, again and again; one that its host has been sent cannot', async () => {
   const waiting = await requestLoad('1.0.0');
   for (const _ of [1, 2])
-    expect(await bench.post(`${waiting}/cancel`, undefined)).toMatchObject({ status: 200, body: { outcome: 'cancelled' } });
+    expect(await service.post(`${waiting}/cancel`, undefined)).toMatchObject({ status: 200, body: { outcome: 'cancelled' } });
   expect(await agent.next(0, 0)).toEqual([]);
   const sent = await requestLoad('1.1.0');
   const [order] = await agent.next(0, 10);
-  expect(await bench.post(`${sent}/cancel`, undefined)).toMatchObject(problem(409, 'not-waiting'));
+  expect(await service.post(`${sent}/cancel`, undefined)).toMatchObject(problem(409, 'not-waiting'));
   await agent.report(loaded(order ?? never()));
-  expect(await bench.post(`${sent}/cancel`, undefined)).toMatchObject(problem(409, 'not-waiting'));
-  expect((await bench.get(sent)).body).toMatchObject({ outcome: 'installed' });
-  expect(await bench.post('/v1/loads/lod_00000000000000000000000000000000/cancel', undefined)).toMatchObject({ status: 404 });
+  expect(await service.post(`${sent}/cancel`, undefined)).toMatchObject(problem(409, 'not-waiting'));
+  expect((await service.get(sent)).body).toMatchObject({ outcome: 'installed' });
+  expect(await service.post('/v1/loads/lod_00000000000000000000000000000000/cancel', undefined)).toMatchObject({ status: 404 });
 });
 
 test('a load takes the place of those that wait, if that is asked for', async () => {
@@ -142,29 +142,29 @@ test('a load takes the place of those that wait, if that is asked for', async ()
   await agent.next(0, 10);
   const first = await requestLoad('1.1.0');
   const second = await requestLoad('1.2.0');
-  expect((await bench.get(first)).body).toMatchObject({ state: 'queued' });
+  expect((await service.get(first)).body).toMatchObject({ state: 'queued' });
   const last = await requestLoad('1.2.0', { supersede: true });
   for (const path of [first, second])
-    expect((await bench.get(path)).body).toMatchObject({
+    expect((await service.get(path)).body).toMatchObject({
       state: 'completed',
       outcome: 'superseded',
       reason: expect.stringContaining('bat_'),
     });
-  expect((await bench.get(sent)).body).toMatchObject({ state: 'dispatched' });
+  expect((await service.get(sent)).body).toMatchObject({ state: 'dispatched' });
   const orders = await agent.next(0, 0);
   expect(orders.map((order) => order.kind === 'load' && `/v1/loads/${order.load}`)).toEqual([sent, last]);
-  expect(itemsOf(await bench.get('/v1/loads?outcome=superseded'))).toHaveLength(2);
+  expect(itemsOf(await service.get('/v1/loads?outcome=superseded'))).toHaveLength(2);
 });
 
 test('a device has no more than a hundred loads waiting', async () => {
   const id = (await device())['id'];
-  const ask = (facts: object = {}) => bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [id], ...facts });
+  const ask = (facts: object = {}) => service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [id], ...facts });
   for (let count = 0; count < 100; count += 1) expect((await ask()).status).toBe(202);
   const refused = await ask();
   expect(refused).toMatchObject(problem(429, 'busy'));
   expect(refused.headers.get('retry-after')).toBe('1');
   expect((await ask({ supersede: true })).status).toBe(202);
-  expect((await bench.get('/v1/health')).body).toMatchObject({ loads: { queued: 1 } });
+  expect((await service.get('/v1/health')).body).toMatchObject({ loads: { queued: 1 } });
 });
 
 test('orders are waited for, from a sequence on, and come once there are any', async () => {
@@ -177,7 +177,7 @@ test('orders are waited for, from a sequence on, and come once there are any', a
   await agent.report(loaded(order ?? never()));
   expect(await agent.next(0, 0)).toEqual([]);
   const path = `/agent/v1/hosts/${agent.host}/orders/next?bootId=${agent.bootId}`;
-  expect(await bench.get(`${path}&waitSeconds=51`, bearer(agent.token))).toMatchObject(problem(422, 'invalid-value'));
+  expect(await service.get(`${path}&waitSeconds=51`, bearer(agent.token))).toMatchObject(problem(422, 'invalid-value'));
 });
 
 test('an order that no report has settled comes again, whatever the Last-Event-ID says', async () => {

@@ -3,13 +3,13 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { agentLimits } from '../../../src/protocol/agent.ts';
-import { Bench, bearer, itemsOf, joinToken } from '../fixture.ts';
+import { bearer, itemsOf, joinToken, TestService } from '../test-service.ts';
 
-let bench: Bench;
+let service: TestService;
 beforeEach(async () => {
-  bench = await new Bench().start();
+  service = await new TestService().start();
 });
-afterEach(() => bench.close());
+afterEach(() => service.close());
 
 const limit = agentLimits.devicesPerHost;
 const devices = (prefix: string, count: number) =>
@@ -17,7 +17,7 @@ const devices = (prefix: string, count: number) =>
 
 function register(bootId: string, brought: object[]) {
   const registration = { name: 'large', bootId, capacity: limit, devices: brought };
-  return bench.post('/agent/v1/hosts', registration, bearer(joinToken));
+  return service.post('/agent/v1/hosts', registration, bearer(joinToken));
 }
 
 test('a host registers as many devices as it may have, and no more with another registration', { timeout: 180_000 }, async () => {
@@ -27,7 +27,7 @@ test('a host registers as many devices as it may have, and no more with another 
   const others = (async () => {
     // Each answer needs turns of the event loop, of which there is none while it is blocked.
     while ((await Promise.race([registering, null])) === null) {
-      expect((await bench.get('/v1/hosts')).status).toBe(200);
+      expect((await service.get('/v1/hosts')).status).toBe(200);
       answered += 1;
     }
   })();
@@ -39,7 +39,7 @@ test('a host registers as many devices as it may have, and no more with another 
   expect(tooMany).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:too-many-devices' } });
   expect(tooMany.body['detail']).toMatch(/has 19999 devices and brings 2 more, 20001 in all; the limit is 20000 devices per host/);
   expect(await register(randomUUID(), devices('e', 2))).toMatchObject({ status: 409 });
-  expect(itemsOf(await bench.get('/v1/devices?name=e-'))).toEqual([]);
+  expect(itemsOf(await service.get('/v1/devices?name=e-'))).toEqual([]);
   expect(await register(bootId, [...devices('d', 3), ...devices('e', 1)])).toMatchObject({ status: 201, body: { devices: limit } });
   // Devices that are there are none more.
   expect(await register(randomUUID(), devices('d', limit - 1))).toMatchObject({ status: 201, body: { devices: limit } });
@@ -50,7 +50,7 @@ test('only devices that get other labels are labelled again', async () => {
   const bootId = randomUUID();
   for (const labels of [{ zone: 'north', tier: 'edge' }, { tier: 'edge', zone: 'north' }, { zone: 'south' }, {}]) {
     await register(bootId, labelled(labels));
-    expect(itemsOf(await bench.get('/v1/devices'))).toMatchObject([{ labels }]);
-    expect(itemsOf(await bench.get('/v1/devices'))[0]?.['labels']).toEqual(labels);
+    expect(itemsOf(await service.get('/v1/devices'))).toMatchObject([{ labels }]);
+    expect(itemsOf(await service.get('/v1/devices'))[0]?.['labels']).toEqual(labels);
   }
 });

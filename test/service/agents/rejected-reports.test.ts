@@ -8,12 +8,12 @@ import { z } from 'zod';
 import { runHost } from '../../../src/host/host.ts';
 import { type Report, Reports } from '../../../src/protocol/agent.ts';
 import { createLogger } from '../../../src/protocol/logging.ts';
-import { Bench, itemsOf, joinToken, until, workModule } from '../fixture.ts';
+import { itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 
 /** What is wrong with a report, as the service would say it; null where it is taken. */
 type Verdict = { readonly status: number; readonly detail: string } | null;
 
-let bench: Bench;
+let service: TestService;
 /** Looks at each report that passes the proxy between the host and the service. */
 let judge: (report: Report) => Verdict;
 let log: string;
@@ -33,7 +33,7 @@ async function forward(asked: IncomingMessage, response: ServerResponse): Promis
     response.writeHead(status, { 'content-type': 'application/problem+json' }).end(JSON.stringify({ type: 'x', status, detail }));
     return;
   }
-  const { url } = bench;
+  const { url } = service;
   const onward = request(`${url}${asked.url}`, { method: asked.method ?? 'GET', headers: asked.headers }, (answer) => {
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     answer.on('error', () => response.destroy()).pipe(response);
@@ -54,7 +54,7 @@ function verdictOn(body: Buffer): Verdict {
 beforeEach(async () => {
   judge = () => null;
   log = '';
-  bench = await new Bench().start();
+  service = await new TestService().start();
   proxy.listen(0, '127.0.0.1');
   await once(proxy, 'listening');
   const address = proxy.address();
@@ -82,20 +82,20 @@ afterEach(async () => {
   await host;
   proxy.closeAllConnections();
   await new Promise((resolve) => proxy.close(resolve));
-  await bench.close();
+  await service.close();
 });
 
 async function twoDevices(): Promise<[string, string]> {
-  const [one = '', two = ''] = await bench.connectedDevices(2);
-  await bench.push('tcp', '1.0.0', workModule(1));
-  await bench.push('tcp', '1.1.0', workModule(2));
+  const [one = '', two = ''] = await service.connectedDevices(2);
+  await service.push('tcp', '1.0.0', workModule(1));
+  await service.push('tcp', '1.1.0', workModule(2));
   return [one, two];
 }
 
 const Device = z.object({ modules: z.record(z.string(), z.string()), drift: z.array(z.unknown()) });
-const device = async (id: string) => Device.parse((await bench.get(`/v1/devices/${id}`)).body);
-const newestStay = async (id: string) => itemsOf(await bench.get(`/v1/devices/${id}/modules/tcp/history`))[0];
-const reasons = async () => (await bench.get('/v1/health')).body['reasons'];
+const device = async (id: string) => Device.parse((await service.get(`/v1/devices/${id}`)).body);
+const newestStay = async (id: string) => itemsOf(await service.get(`/v1/devices/${id}/modules/tcp/history`))[0];
+const reasons = async () => (await service.get('/v1/health')).body['reasons'];
 
 test.each([400, 413, 422])(
   'a load whose report is rejected (%i) ends failed, and the device is known to have the version',
@@ -103,7 +103,7 @@ test.each([400, 413, 422])(
     const [one, two] = await twoDevices();
     const isWhole = (report: Report) => report.kind === 'load-completed' && report.device === one && report.rejection === undefined;
     judge = (report) => (isWhole(report) ? { status, detail: `the reason "\u0007${'x'.repeat(2_000)}" is too long` } : null);
-    const [bad, good] = await bench.load('tcp', '1.0.0', [one, two]);
+    const [bad, good] = await service.load('tcp', '1.0.0', [one, two]);
     expect(bad).toMatchObject({
       outcome: 'failed',
       reason: expect.stringMatching(/^the service rejected the report: the reason " x+$/),
@@ -115,7 +115,7 @@ test.each([400, 413, 422])(
       expect.stringMatching(/^1 module of a device has drifted: host-1 \(tcp@1\.0\.0, expected none\)/),
       expect.stringMatching(/rejected reports of 1 device: host-1 \(the service rejected the report/),
     ]);
-    expect(itemsOf(await bench.get('/v1/audit?action=device.report-rejected'))).toMatchObject([
+    expect(itemsOf(await service.get('/v1/audit?action=device.report-rejected'))).toMatchObject([
       { object: one, outcome: 'failed', detail: { report: 'load-completed' } },
     ]);
     expect(log).toMatch(
@@ -123,7 +123,7 @@ test.each([400, 413, 422])(
     );
 
     judge = () => null;
-    expect(await bench.load('tcp', '1.1.0', [one])).toMatchObject([{ outcome: 'replaced' }]);
+    expect(await service.load('tcp', '1.1.0', [one])).toMatchObject([{ outcome: 'replaced' }]);
     expect(await device(one)).toMatchObject({ modules: { tcp: '1.1.0' }, drift: [] });
     expect(await reasons()).toEqual([]);
   },
@@ -136,7 +136,7 @@ test('where the state is rejected too, the module table arrives; and where nothi
     if (of === one && state.memoryMap.ranges.length > 0) return { status: 422, detail };
     return of === two && state.moduleTable.length > 0 ? { status: 422, detail } : null;
   };
-  const loads = await bench.load('tcp', '1.0.0', [one, two]);
+  const loads = await service.load('tcp', '1.0.0', [one, two]);
   expect(loads).toMatchObject(Array(2).fill({ outcome: 'failed', reason: `the service rejected the report: ${detail}` }));
   expect(await device(one)).toMatchObject({ modules: { tcp: '1.0.0' } });
   expect(await newestStay(one)).toMatchObject({ version: '1.0.0', source: 'observed' });
@@ -146,9 +146,9 @@ test('where the state is rejected too, the module table arrives; and where nothi
 
 test('an incomplete state takes nothing from the history', async () => {
   const [one] = await twoDevices();
-  await bench.load('tcp', '1.0.0', [one]);
+  await service.load('tcp', '1.0.0', [one]);
   judge = ({ device: of, state }) => (of === one && state.moduleTable.length > 0 ? { status: 422, detail: 'no' } : null);
-  await bench.post(`/v1/devices/${one}/programs`, { module: 'tcp', export: 'work', arguments: [5], calls: 1 });
+  await service.post(`/v1/devices/${one}/programs`, { module: 'tcp', export: 'work', arguments: [5], calls: 1 });
   await until('an empty state has come', async () => Object.keys((await device(one)).modules).length === 0);
   expect(await device(one)).toMatchObject({ drift: [] });
   expect(await newestStay(one)).toMatchObject({ version: '1.0.0', source: 'load', leftAt: null });

@@ -11,10 +11,10 @@ import { hashOfRecord } from '../../../src/service/database/audit-chain.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { kind, openSql, type Sql, timeInSql } from '../../databases.ts';
-import { Bench, bearer, itemsOf } from '../fixture.ts';
 import { inTransaction, Records } from '../records.ts';
+import { bearer, itemsOf, TestService } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 let store: Store;
 let sql: Sql;
 /** The first signing key, as somebody has kept it. */
@@ -22,16 +22,16 @@ let pinned = '';
 const eventsMade = 600;
 
 beforeAll(async () => {
-  await bench.start();
-  pinned = String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['publicKey']);
-  store = await Store.open(bench.database);
-  sql = await openSql(bench.database);
+  await service.start();
+  pinned = String(itemsOf(await service.get('/v1/signing-keys'))[0]?.['publicKey']);
+  store = await Store.open(service.database);
+  sql = await openSql(service.database);
   await append(eventsMade);
 });
 afterAll(async () => {
   await sql.close();
   await store.close();
-  await bench.close();
+  await service.close();
 });
 
 /** Tells of so many things that somebody did. */
@@ -53,14 +53,14 @@ async function append(count: number): Promise<void> {
 }
 
 async function exported(query = ''): Promise<string[]> {
-  const response = await fetch(`${bench.url}/v1/audit/export${query}`, { headers: bearer(bench.key) });
+  const response = await fetch(`${service.url}/v1/audit/export${query}`, { headers: bearer(service.key) });
   expect(response.status).toBe(200);
   expect(response.headers.get('content-type')).toBe('application/x-ndjson');
   return (await response.text()).split('\n').filter((line) => line !== '');
 }
 
 async function checkpoint(): Promise<string> {
-  const made = await bench.post('/v1/audit/checkpoints', undefined);
+  const made = await service.post('/v1/audit/checkpoints', undefined);
   expect([200, 201]).toContain(made.status);
   expect(made.headers.get('location')).toBe(`/v1/audit/checkpoints/${made.body['size']}`);
   return String(made.body['note']);
@@ -93,7 +93,7 @@ test('a trail that nobody has changed is whole, and is what its checkpoints say'
 
 test('what many do at once is one chain', async () => {
   const answers = await Promise.all(
-    Array.from({ length: 40 }, (_, index) => bench.post('/v1/keys', { name: `racer-${index}`, role: 'viewer' })),
+    Array.from({ length: 40 }, (_, index) => service.post('/v1/keys', { name: `racer-${index}`, role: 'viewer' })),
   );
   expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
   expect(await verify([await checkpoint()])).toMatchObject({ kind: 'whole', last: await newestNumber() });
@@ -117,7 +117,7 @@ test('half a surrogate pair in a text does not make a trail seem changed', async
 });
 
 test('an event of the list has the hash of the export, by which it can be checked alone', async () => {
-  const [listed] = itemsOf(await bench.get('/v1/audit?limit=1'));
+  const [listed] = itemsOf(await service.get('/v1/audit?limit=1'));
   const lines = await exported();
   expect(JSON.parse(lines.at(-1) ?? '')).toEqual(listed);
 });
@@ -129,8 +129,8 @@ test('an export goes on where an earlier one ended', async () => {
   expect(rest.slice(1)).toEqual(whole.slice(1 + middle));
   expect(await verify([note], rest, true)).toMatchObject({ kind: 'whole', first: middle + 1, last: await newestNumber() });
   expect(await verify([note], rest)).toMatchObject({ kind: 'bad', first: middle });
-  expect((await bench.get(`/v1/audit/export?after=${(await newestNumber()) + 1}`)).status).toBe(422);
-  expect((await bench.get('/v1/audit/export?after=-1')).status).toBe(422);
+  expect((await service.get(`/v1/audit/export?after=${(await newestNumber()) + 1}`)).status).toBe(422);
+  expect((await service.get('/v1/audit/export?after=-1')).status).toBe(422);
 });
 
 /** What somebody does to one event by hand, and how the verification is to name it. */
@@ -282,9 +282,9 @@ test('a trail that was forged to its end is not the one of a checkpoint, and the
     async () => {
       expect(await verify([early, late])).toMatchObject({ kind: 'bad', first: 1, last: earlySize });
       await append(1);
-      const refused = await bench.post('/v1/audit/checkpoints', undefined);
+      const refused = await service.post('/v1/audit/checkpoints', undefined);
       expect(refused).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:trail-broken' } });
-      const health = await bench.get('/v1/health');
+      const health = await service.get('/v1/health');
       expect(health.body['reasons']).toContainEqual(expect.stringContaining('audit trail'));
     },
   );
@@ -298,12 +298,12 @@ test('what is changed since the last checkpoint is not signed either', async () 
   const number = (await newestNumber()) - 2;
   for (const tamper of [() => sql.run(`UPDATE "AuditEvent" SET "actor" = 'other' WHERE "number" = ?`, number), () => drop(number)]) {
     await whileTampered(tamper, async () => {
-      const refused = await bench.post('/v1/audit/checkpoints', undefined);
+      const refused = await service.post('/v1/audit/checkpoints', undefined);
       expect(refused).toMatchObject({ status: 409, body: { detail: expect.stringContaining(`event ${number} of the audit trail`) } });
     });
   }
   await checkpoint();
-  expect((await bench.get('/v1/health')).body['reasons']).not.toContainEqual(expect.stringContaining('audit trail'));
+  expect((await service.get('/v1/health')).body['reasons']).not.toContainEqual(expect.stringContaining('audit trail'));
 });
 
 test('a checkpoint that was not signed by a key that is trusted proves nothing', async () => {
@@ -336,22 +336,22 @@ test('an export that was cut short is not taken for whole', async () => {
 
 test('proofs lead from each event to the root, and from each earlier checkpoint to a later one', async () => {
   await checkpoint();
-  const [newest] = itemsOf(await bench.get('/v1/audit/checkpoints?limit=1'));
+  const [newest] = itemsOf(await service.get('/v1/audit/checkpoints?limit=1'));
   const [size, root] = [Number(newest?.['size']), readHash(String(newest?.['root']))];
   const hashes = (body: Record<string, unknown>) =>
     Array.isArray(body['hashes']) ? body['hashes'].map((one) => readHash(String(one))) : [];
   for (const event of [1, 2, 255, 256, 257, 512, 513, size]) {
-    const { body } = await bench.get(`/v1/audit/checkpoints/${size}/proof?event=${event}`);
+    const { body } = await service.get(`/v1/audit/checkpoints/${size}/proof?event=${event}`);
     expect(body).toMatchObject({ kind: 'inclusion', event, size });
     const line: unknown = JSON.parse((await exported(`?after=${event - 1}`))[1] ?? '');
     expect(line).toMatchObject({ number: event, hash: body['hash'] });
     expect(provesInclusion(readHash(String(body['hash'])), event - 1, size, hashes(body), root)).toBe(true);
   }
-  const checkpoints = itemsOf(await bench.get('/v1/audit/checkpoints?order=asc&limit=200'));
+  const checkpoints = itemsOf(await service.get('/v1/audit/checkpoints?order=asc&limit=200'));
   expect(checkpoints.length).toBeGreaterThan(3);
   for (const earlier of checkpoints) {
     const from = Number(earlier['size']);
-    const { body } = await bench.get(`/v1/audit/checkpoints/${size}/proof?from=${from}`);
+    const { body } = await service.get(`/v1/audit/checkpoints/${size}/proof?from=${from}`);
     expect(body).toMatchObject({ kind: 'consistency', from, fromRoot: earlier['root'] });
     expect(provesConsistency(from, size, hashes(body), readHash(String(earlier['root'])), root)).toBe(true);
   }
@@ -362,8 +362,8 @@ test('proofs lead from each event to the root, and from each earlier checkpoint 
     [`?event=${size + 1}`, 422],
     [`?from=${size + 1}`, 422],
   ] as const)
-    expect((await bench.get(`/v1/audit/checkpoints/${size}/proof${query}`)).status).toBe(status);
-  for (const none of [size + 1, 2 ** 40]) expect((await bench.get(`/v1/audit/checkpoints/${none}/proof?event=1`)).status).toBe(404);
+    expect((await service.get(`/v1/audit/checkpoints/${size}/proof${query}`)).status).toBe(status);
+  for (const none of [size + 1, 2 ** 40]) expect((await service.get(`/v1/audit/checkpoints/${none}/proof?event=1`)).status).toBe(404);
 });
 
 test('a trail of tiles upon tiles has the same roots as one that is read event by event', async () => {
@@ -372,6 +372,6 @@ test('a trail of tiles upon tiles has the same roots as one that is read event b
   const note = await checkpoint();
   expect(await sql.run('SELECT count(*) AS "tiles" FROM "AuditTile" WHERE "level" = 1')).toEqual([{ tiles: 1 }]);
   expect(await verify([note])).toMatchObject({ kind: 'whole', checkpoint: { size: await newestNumber() } });
-  const { body } = await bench.get(`/v1/audit/checkpoints/${await newestNumber()}/proof?event=40000`);
+  const { body } = await service.get(`/v1/audit/checkpoints/${await newestNumber()}/proof?event=40000`);
   expect(body).toMatchObject({ kind: 'inclusion' });
 }, 300_000);

@@ -11,14 +11,14 @@ import { ModuleName } from '../../../src/protocol/identifiers.ts';
 import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
 import { Installation, type InstallationSettings } from '../../../src/service/installation.ts';
 import { newDatabase } from '../../databases.ts';
+import { defaultSettings } from '../../default-settings.ts';
 import { Lines } from '../../lines.ts';
-import { usualSettings } from '../../usual-settings.ts';
 
 const settings: InstallationSettings = {
   joinToken: 'not used',
   unreachableAfter: 60_000,
   adminKey: null,
-  ...usualSettings(),
+  ...defaultSettings(),
 };
 const requester = { actor: 'key_1', requestId: 'req_1' };
 

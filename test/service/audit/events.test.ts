@@ -4,22 +4,22 @@ import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { z } from 'zod';
 import { AuditEvent } from '../../../src/service/audit/schemas.ts';
-import { type Answer, Bench, eventsOf, itemsOf, joinToken, until, workModule } from '../fixture.ts';
+import { type Answer, eventsOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 
-let bench: Bench;
-const followers: Follower[] = [];
+let service: TestService;
+const followers: EventFollower[] = [];
 beforeEach(async () => {
-  bench = new Bench();
+  service = new TestService();
   // So that the making of the signing key is the only event that there is.
-  bench.keys = 'off';
-  await bench.start();
+  service.keys = 'off';
+  await service.start();
 });
 afterEach(async () => {
   for (const follower of followers.splice(0)) follower.leave();
-  await bench.close();
+  await service.close();
 });
 
-class Follower {
+class EventFollower {
   readonly events: z.infer<typeof AuditEvent>[] = [];
   readonly response: Response;
   /** How the stream has ended: whole, or torn off. */
@@ -37,9 +37,9 @@ class Follower {
       );
   }
 
-  static async begin(query = '', headers: Record<string, string> = {}): Promise<Follower> {
+  static async begin(query = '', headers: Record<string, string> = {}): Promise<EventFollower> {
     const leaving = new AbortController();
-    return new Follower(await fetch(`${bench.url}/v1/events${query}`, { headers, signal: leaving.signal }), leaving);
+    return new EventFollower(await fetch(`${service.url}/v1/events${query}`, { headers, signal: leaving.signal }), leaving);
   }
 
   get numbers(): number[] {
@@ -72,26 +72,26 @@ class Follower {
 function registerHost(devices: number): Promise<Answer> {
   const ofHost = Array.from({ length: devices }, (_, index) => ({ name: `d${index}`, labels: {}, ramPages: 64 }));
   const registration = { name: 'played', bootId: randomUUID(), capacity: devices, devices: ofHost };
-  return bench.post('/agent/v1/hosts', registration, { authorization: `Bearer ${joinToken}` });
+  return service.post('/agent/v1/hosts', registration, { authorization: `Bearer ${joinToken}` });
 }
 
 async function pushBuilds(...versions: string[]): Promise<void> {
-  for (const version of versions) await bench.push('tcp', version, workModule(1));
+  for (const version of versions) await service.push('tcp', version, workModule(1));
 }
 
-const audited = async () => itemsOf(await bench.get('/v1/audit?order=asc&limit=200'));
+const audited = async () => itemsOf(await service.get('/v1/audit?order=asc&limit=200'));
 const upTo = (last: number, first = 1) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
 
 test('what happens from now on comes as it happens, as the audit trail has it', async () => {
   await pushBuilds('1.0.0');
-  const follower = await Follower.begin();
+  const follower = await EventFollower.begin();
   expect(follower.response.headers.get('content-type')).toBe('text/event-stream');
   expect(follower.response.headers.get('cache-control')).toBe('no-cache, no-transform');
   await pushBuilds('1.1.0');
   await follower.reached(3);
-  bench.startHost('host', 1);
-  const devices = await bench.connectedDevices(1);
-  await bench.load('tcp', '1.1.0', devices);
+  service.startHost('host', 1);
+  const devices = await service.connectedDevices(1);
+  await service.load('tcp', '1.1.0', devices);
   await until('the load is told of', async () => follower.actions.includes('load.completed'));
   const expected = ['build.created', 'host.registered', 'device.created', 'device.attached'];
   expect(follower.actions.toSorted()).toEqual([...expected, 'load.requested', 'load.completed'].toSorted());
@@ -99,12 +99,12 @@ test('what happens from now on comes as it happens, as the audit trail has it', 
 });
 
 test('who comes back with the last number that they have gets those that they missed, in order and each once', async () => {
-  const before = await Follower.begin();
+  const before = await EventFollower.begin();
   await pushBuilds('1.0.0', '1.1.0');
   await before.reached(3);
   before.leave();
   await pushBuilds('1.2.0', '1.3.0', '1.4.0');
-  const after = await Follower.begin('?after=0', { 'last-event-id': String(before.numbers.at(-1)) });
+  const after = await EventFollower.begin('?after=0', { 'last-event-id': String(before.numbers.at(-1)) });
   await after.reached(6);
   await pushBuilds('1.5.0');
   await after.reached(7);
@@ -113,7 +113,7 @@ test('who comes back with the last number that they have gets those that they mi
 
 test('events that are many come in order and each once, also while others are added', async () => {
   await registerHost(1_200);
-  const [whole, part] = [await Follower.begin('?after=0'), await Follower.begin('?after=600')];
+  const [whole, part] = [await EventFollower.begin('?after=0'), await EventFollower.begin('?after=600')];
   await pushBuilds('1.0.0', '1.1.0');
   await whole.reached(1_204);
   await part.reached(1_204);
@@ -123,8 +123,8 @@ test('events that are many come in order and each once, also while others are ad
 
 test('only events of the types that are asked for come, of the past and live', async () => {
   await pushBuilds('1.0.0');
-  const builds = await Follower.begin('?types=build&after=0');
-  const both = await Follower.begin('?types=build&types=host&after=0');
+  const builds = await EventFollower.begin('?types=build&after=0');
+  const both = await EventFollower.begin('?types=build&types=host&after=0');
   await registerHost(2);
   await pushBuilds('1.1.0');
   await builds.reached(6);
@@ -134,9 +134,9 @@ test('only events of the types that are asked for come, of the past and live', a
 });
 
 test('one follower more than may be is told to try again, and may when another has gone', async () => {
-  const all = await Promise.all(Array.from({ length: 100 }, () => Follower.begin()));
+  const all = await Promise.all(Array.from({ length: 100 }, () => EventFollower.begin()));
   expect(all.map(({ response }) => response.status)).toEqual(all.map(() => 200));
-  const refused = await bench.get('/v1/events');
+  const refused = await service.get('/v1/events');
   expect(refused).toMatchObject({
     status: 429,
     body: { type: 'urn:patchbay:problem:busy', detail: expect.stringContaining('100 clients follow the events') },
@@ -144,7 +144,7 @@ test('one follower more than may be is told to try again, and may when another h
   expect(refused.headers.get('retry-after')).toBe('1');
   all[0]?.leave();
   const next = await until('there is room', async () => {
-    const follower = await Follower.begin();
+    const follower = await EventFollower.begin();
     return follower.response.ok && follower;
   });
   await pushBuilds('1.0.0');
@@ -153,7 +153,7 @@ test('one follower more than may be is told to try again, and may when another h
 });
 
 test.each(['', 'x', '-1', '1.5', '1e3', '1, 2'])('a Last-Event-ID of "%s" is refused with what to change', async (id) => {
-  expect(await bench.get('/v1/events', { 'last-event-id': id })).toMatchObject({
+  expect(await service.get('/v1/events', { 'last-event-id': id })).toMatchObject({
     status: 422,
     body: { type: 'urn:patchbay:problem:invalid-value', errors: [{ in: 'header', pointer: '/last-event-id' }] },
   });
@@ -162,24 +162,24 @@ test.each(['', 'x', '-1', '1.5', '1e3', '1, 2'])('a Last-Event-ID of "%s" is ref
 test.each(['after=', 'after=x', 'after=-1', 'after=1&after=2', 'types=', 'types=order', 'types=load,host', 'colour=red'])(
   'a query of %s is refused with what to change',
   async (query) => {
-    expect(await bench.get(`/v1/events?${query}`)).toMatchObject({ status: 422, body: { errors: [{ in: 'query' }] } });
+    expect(await service.get(`/v1/events?${query}`)).toMatchObject({ status: 422, body: { errors: [{ in: 'query' }] } });
   },
 );
 
 test('a HEAD does not follow', async () => {
-  expect(await bench.request('HEAD', '/v1/events')).toMatchObject({ status: 405 });
+  expect(await service.request('HEAD', '/v1/events')).toMatchObject({ status: 405 });
 });
 
 test('a service that closes ends the streams, and goes on with them when it is there again', async () => {
-  const before = await Follower.begin();
+  const before = await EventFollower.begin();
   await pushBuilds('1.0.0');
   await before.reached(2);
-  await bench.stop();
+  await service.stop();
   await until('the stream ends', async () => before.end);
   expect(before.end).toBe('whole');
-  await bench.start();
+  await service.start();
   await pushBuilds('1.1.0');
-  const after = await Follower.begin('', { 'last-event-id': '2' });
+  const after = await EventFollower.begin('', { 'last-event-id': '2' });
   await after.reached(3);
   expect(after.actions).toEqual(['build.created']);
 });

@@ -11,10 +11,10 @@ import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import { kind, newDatabase } from '../../databases.ts';
-import { usualSettings } from '../../usual-settings.ts';
-import { until } from '../fixture.ts';
+import { defaultSettings } from '../../default-settings.ts';
+import { defaultTerms } from '../default-terms.ts';
 import { Records } from '../records.ts';
-import { usualTerms } from '../usual-terms.ts';
+import { until } from '../test-service.ts';
 
 const requester = { actor: 'test', requestId: 'req_test' };
 const never = () => {
@@ -34,14 +34,14 @@ let folder: string;
 let database: string;
 let machine: Machine;
 let installation: Installation;
-let usual: ReturnType<typeof usualSettings>;
+let usual: ReturnType<typeof defaultSettings>;
 let unreachableAfter: number;
 const settings = () => ({ joinToken: 'not used', unreachableAfter, adminKey: null, ...usual, time: machine.time });
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-clocks-'));
   database = await newDatabase(folder);
   machine = new Machine();
-  usual = usualSettings();
+  usual = defaultSettings();
   unreachableAfter = 60_000;
 });
 afterEach(async () => {
@@ -64,7 +64,7 @@ async function start(): Promise<{ readonly host: string; readonly device: string
 const orders = (host: string): Promise<Order[]> => installation.agents.nextOrders(host, 'the-only-boot', 0, AbortSignal.timeout(0));
 
 async function requestLoad(device: string, deadlineSeconds: number): Promise<string> {
-  const request = { module: 'tcp', version: '1.0.0', selector: { devices: [device] }, ...usualTerms, deadlineSeconds };
+  const request = { module: 'tcp', version: '1.0.0', selector: { devices: [device] }, ...defaultTerms, deadlineSeconds };
   const { loads } = await installation.loads.request(request, requester, never);
   return loads[0]?.id ?? '';
 }

@@ -9,7 +9,7 @@ const year = 365 * 24 * 3_600_000;
 const begin = Date.UTC(2026, 10, 28);
 
 /** A machine whose clocks a test sets. */
-class Machine {
+class MachineClocks {
   monotonic = 5_000;
   ahead = 0;
   readonly clock = new ServiceClock(() => this.monotonic, begin);
@@ -37,7 +37,7 @@ test('whatever the clock of the machine does, the time of the service passes as 
   });
   fc.assert(
     fc.property(fc.array(episode, { maxLength: 12 }), (episodes) => {
-      const machine = new Machine();
+      const machine = new MachineClocks();
       for (const { jump, seconds, drift } of episodes) {
         for (let second = 0; second < seconds; second += 1) {
           const before = machine.clock.now().getTime();
@@ -58,7 +58,7 @@ test('whatever the clock of the machine does, the time of the service passes as 
 
 test('a jump that lasts is followed, in either direction, and told of until then', () => {
   for (const ahead of [3_600_000, -3_600_000, 10 * year]) {
-    const machine = new Machine();
+    const machine = new MachineClocks();
     machine.ahead = ahead;
     machine.pass(stepAfter / 1_000 - 1);
     expect(machine.clock.jump).toBe(ahead);
@@ -70,7 +70,7 @@ test('a jump that lasts is followed, in either direction, and told of until then
 });
 
 test('a clock that is set a little right is followed slowly, without going back', () => {
-  const machine = new Machine();
+  const machine = new MachineClocks();
   machine.ahead = -900;
   const before = machine.clock.now().getTime();
   machine.pass(10);
@@ -80,7 +80,7 @@ test('a clock that is set a little right is followed slowly, without going back'
 });
 
 test('a machine that slept has a jump ahead, which is followed once it has lasted', () => {
-  const machine = new Machine();
+  const machine = new MachineClocks();
   // Its monotonic clock stands still meanwhile.
   machine.ahead = 8 * 3_600_000;
   machine.pass(60);

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type CopyProgress, copyDatabase } from '../../../src/service/database/copy.ts';
 import { kind, newPostgresql, runSql } from '../../databases.ts';
-import { Bench, bearer, itemsOf, until, workModule } from '../fixture.ts';
+import { bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-let bench: Bench;
+let service: TestService;
 let file: string;
 let target: string;
 
@@ -14,7 +14,7 @@ const lists = ['devices', 'loads', 'hosts', 'modules', 'keys', 'rollouts', 'sign
 /** What the service tells of itself, each list from its beginning. */
 async function told(): Promise<Record<string, unknown>> {
   const paths = [...lists.map((list) => `/v1/${list}?order=asc&limit=200`), ...(await devicePaths())];
-  const answers = await Promise.all(paths.map(async (path) => [path, withoutUses((await bench.get(path)).body)] as const));
+  const answers = await Promise.all(paths.map(async (path) => [path, withoutUses((await service.get(path)).body)] as const));
   return Object.fromEntries(answers);
 }
 
@@ -24,27 +24,27 @@ function withoutUses(body: Record<string, unknown>): unknown {
 }
 
 async function devicePaths(): Promise<string[]> {
-  const ids = itemsOf(await bench.get('/v1/devices?limit=200')).map(({ id }) => id);
+  const ids = itemsOf(await service.get('/v1/devices?limit=200')).map(({ id }) => id);
   return ids.flatMap((id) => [`/v1/devices/${id}/history`, `/v1/devices/${id}/programs`]);
 }
 
 async function exported(): Promise<string> {
-  return (await fetch(`${bench.url}/v1/audit/export`, { headers: bearer(bench.key) })).text();
+  return (await fetch(`${service.url}/v1/audit/export`, { headers: bearer(service.key) })).text();
 }
 
 // Of both databases at once; in the project of the one that an installation moves to.
 describe.runIf(kind === 'postgresql')('an installation that is copied', () => {
   beforeEach(async () => {
-    bench = new Bench();
-    file = join(bench.folder, 'patchbay.db');
-    bench.database = file;
+    service = new TestService();
+    file = join(service.folder, 'patchbay.db');
+    service.database = file;
     target = await newPostgresql();
-    await bench.start();
-    const stopHost = bench.startHost('host', 3, { zone: 'north' });
-    const devices = await bench.connectedDevices(3);
-    for (const minor of [0, 1, 2]) await bench.push('tcp', `1.${minor}.0`, workModule(minor));
-    await bench.load('tcp', '1.0.0', devices);
-    await bench.post(`/v1/devices/${devices[0]}/programs`, {
+    await service.start();
+    const stopHost = service.startHost('host', 3, { zone: 'north' });
+    const devices = await service.connectedDevices(3);
+    for (const minor of [0, 1, 2]) await service.push('tcp', `1.${minor}.0`, workModule(minor));
+    await service.load('tcp', '1.0.0', devices);
+    await service.post(`/v1/devices/${devices[0]}/programs`, {
       name: 'caller',
       module: 'tcp',
       export: 'work',
@@ -52,29 +52,29 @@ describe.runIf(kind === 'postgresql')('an installation that is copied', () => {
       threads: 1,
       calls: 3,
     });
-    await bench.load('tcp', '1.1.0', devices);
-    await bench.post('/v1/rollouts', {
+    await service.load('tcp', '1.1.0', devices);
+    await service.post('/v1/rollouts', {
       module: 'tcp',
       version: '1.2.0',
       labels: { zone: 'north' },
       waves: [{ upToPercent: 100, soakSeconds: 0 }],
     });
-    await until('the rollout is completed', async () => itemsOf(await bench.get('/v1/rollouts'))[0]?.['state'] === 'completed');
-    await bench.post('/v1/audit/checkpoints', undefined);
+    await until('the rollout is completed', async () => itemsOf(await service.get('/v1/rollouts'))[0]?.['state'] === 'completed');
+    await service.post('/v1/audit/checkpoints', undefined);
     await stopHost();
-    await bench.stop();
+    await service.stop();
   });
-  afterEach(() => bench.close());
+  afterEach(() => service.close());
 
   test('tells the same of everything, and goes on', async () => {
-    await bench.start();
+    await service.start();
     const [before, trail] = [await told(), await exported()];
-    await bench.stop();
+    await service.stop();
     const progress: CopyProgress[] = [];
     await copyDatabase(file, target, (one) => progress.push(one));
     expect(progress.at(-1)).toMatchObject({ kind: 'chain' });
-    bench.database = target;
-    await bench.start();
+    service.database = target;
+    await service.start();
     const after = await told();
     for (const [path, body] of Object.entries(before))
       if (!path.includes('/audit') && !path.includes('signing')) expect(after[path], path).toEqual(body);
@@ -85,12 +85,12 @@ describe.runIf(kind === 'postgresql')('an installation that is copied', () => {
         .slice(1, 20)
         .map((line) => JSON.parse(line));
     expect(eventsOf(await exported())).toEqual(eventsOf(trail));
-    expect((await bench.post('/v1/audit/checkpoints', undefined)).status).toBeLessThan(300);
+    expect((await service.post('/v1/audit/checkpoints', undefined)).status).toBeLessThan(300);
 
-    bench.startHost('host', 3, { zone: 'north' });
-    const devices = await bench.connectedDevices(3);
-    await bench.push('tcp', '1.3.0', workModule(3));
-    expect(await bench.load('tcp', '1.3.0', devices)).toMatchObject(Array(3).fill({ outcome: 'replaced' }));
+    service.startHost('host', 3, { zone: 'north' });
+    const devices = await service.connectedDevices(3);
+    await service.push('tcp', '1.3.0', workModule(3));
+    expect(await service.load('tcp', '1.3.0', devices)).toMatchObject(Array(3).fill({ outcome: 'replaced' }));
   });
 
   test('is copied to its end when it was interrupted, after whichever table', async () => {
@@ -111,9 +111,9 @@ describe.runIf(kind === 'postgresql')('an installation that is copied', () => {
   });
 
   test('is refused while a service has the file, and where its trail is not what was written', async () => {
-    await bench.start();
+    await service.start();
     await expect(copyDatabase(file, target, () => {})).rejects.toThrow(/is in use by the process/);
-    await bench.stop();
+    await service.stop();
     await runSql(file, `UPDATE "AuditEvent" SET "actor" = 'somebody' WHERE "number" = 7`);
     await expect(copyDatabase(file, target, () => {})).rejects.toThrow(/event 7 of the audit trail is not as it was written/);
   });

@@ -3,37 +3,37 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
+import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { kind as databaseKind, openSql } from '../../databases.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
-import { type Answer, Bench, bearer, eventsOf, itemsOf, until, workModule } from '../fixture.ts';
+import { type Answer, bearer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-const bench = new Bench();
-const agent = new Agent(bench);
+const service = new TestService();
+const agent = new Agent(service);
 const devices: string[] = [];
 
 beforeAll(async () => {
-  await bench.start();
+  await service.start();
   await agent.register('host-a', ['device-1', 'device-2']);
   await agent.connect();
   const orders = await agent.order('attach-device', 2);
   await agent.report(...orders.map((order) => attached(order)));
-  devices.push(...(await bench.connectedDevices(2)));
-  for (const version of ['1.0.0', '1.1.0']) await bench.push('tcp', version, workModule(1));
+  devices.push(...(await service.connectedDevices(2)));
+  for (const version of ['1.0.0', '1.1.0']) await service.push('tcp', version, workModule(1));
 });
 afterAll(async () => {
   agent.disconnect();
-  await bench.close();
+  await service.close();
 });
 
 async function change(sql: string): Promise<void> {
-  const database = await openSql(bench.database);
+  const database = await openSql(service.database);
   await database.run(sql);
   await database.close();
 }
 
 async function healthReasons(): Promise<string> {
-  return String((await bench.get('/v1/health')).body['reasons']);
+  return String((await service.get('/v1/health')).body['reasons']);
 }
 
 const idOf = ({ body }: Answer) => String(body['id'] ?? '');
@@ -42,12 +42,12 @@ const Accepted = z.object({ loads: z.array(z.object({ id: z.string() })) });
 
 /** Requests a load for each device. Returns their identifiers. */
 async function loadOnEach(): Promise<string[]> {
-  const { body } = await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
+  const { body } = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
   return Accepted.parse(body).loads.map(({ id }) => id);
 }
 
 async function newPublisherKey(name: string): Promise<string> {
-  return idOf(await bench.post('/v1/publisher-keys', { name, publicKey: publicPartOf(newPrivateKey()).pem }));
+  return idOf(await service.post('/v1/publisher-keys', { name, publicKey: publicPartOf(newPrivateKey()).pem }));
 }
 
 /** Each makes two items, damages the first, and tells which. */
@@ -72,8 +72,8 @@ const cases: {
     list: '/v1/modules/udp/builds',
     make: async () => {
       const [damaged, whole] = [
-        idOf(await bench.push('udp', '1.0.0', workModule(1))),
-        idOf(await bench.push('udp', '1.1.0', workModule(1))),
+        idOf(await service.push('udp', '1.0.0', workModule(1))),
+        idOf(await service.push('udp', '1.1.0', workModule(1))),
       ];
       const set = (language: string) => `UPDATE "Build" SET "language" = '${language}' WHERE "id" = '${damaged}'`;
       return { damaged, whole, sql: set('cobol'), undo: set('wat') };
@@ -84,7 +84,7 @@ const cases: {
     list: '/v1/keys',
     make: async () => {
       const keys: string[] = [];
-      for (const name of ['one', 'two']) keys.push(idOf(await bench.post('/v1/keys', { name, role: 'viewer' })));
+      for (const name of ['one', 'two']) keys.push(idOf(await service.post('/v1/keys', { name, role: 'viewer' })));
       const [damaged = '', whole = ''] = keys;
       const set = (role: string) => `UPDATE "ApiKey" SET "role" = '${role}' WHERE "id" = '${damaged}'`;
       return { damaged, whole, sql: set('king'), undo: set('viewer') };
@@ -99,7 +99,7 @@ const cases: {
       const policies: string[] = [];
       for (const name of ['first', 'second'])
         policies.push(
-          idOf(await bench.post('/v1/signature-policies', { name, module: 'other', labels: { a: name }, publisherKeys: [key] })),
+          idOf(await service.post('/v1/signature-policies', { name, module: 'other', labels: { a: name }, publisherKeys: [key] })),
         );
       const [damaged = '', whole = ''] = policies;
       const set = (keys: string) => `UPDATE "SignaturePolicy" SET "publisherKeys" = '${keys}' WHERE "id" = '${damaged}'`;
@@ -111,7 +111,7 @@ const cases: {
     list: '/v1/publisher-keys',
     make: async () => {
       const [damaged, whole] = [await newPublisherKey('third'), await newPublisherKey('fourth')];
-      const listed = itemsOf(await bench.get('/v1/publisher-keys?limit=200'));
+      const listed = itemsOf(await service.get('/v1/publisher-keys?limit=200'));
       const keyId = String(listed.find(({ id }) => id === damaged)?.['keyId']);
       const set = (id: string) => `UPDATE "PublisherKey" SET "keyId" = '${id}' WHERE "id" = '${damaged}'`;
       return { damaged, whole, sql: set('md5:1'), undo: set(keyId) };
@@ -125,7 +125,7 @@ const cases: {
       const startAt = '2999-01-01T00:00:00Z';
       const rollouts: string[] = [];
       for (const device of devices)
-        rollouts.push(idOf(await bench.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt })));
+        rollouts.push(idOf(await service.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt })));
       const [damaged = '', whole = ''] = rollouts;
       const set = (state: string) => `UPDATE "Rollout" SET "state" = '${state}' WHERE "id" = '${damaged}'`;
       return { damaged, whole, sql: set('dreaming'), undo: set('pending') };
@@ -137,22 +137,22 @@ test.each(cases)('a damaged $kind is marked in its list, and the health names it
   const { damaged, whole, sql, undo } = await make();
   await change(sql);
   const path = `${list}?limit=200`;
-  const answer = await bench.get(path);
+  const answer = await service.get(path);
   expect(answer.status).toBe(200);
   expect(itemsOf(answer).map(({ id }) => id)).toContain(whole);
   expect(itemsOf(answer).map(({ id }) => id)).not.toContain(damaged);
   expect(answer.body['damaged']).toEqual([{ id: damaged, fault: expect.stringMatching(/./) }]);
   expect(await healthReasons()).toContain(`${kind} ${damaged} (`);
   if (one !== undefined) {
-    const alone = await bench.get(`${one}/${damaged}`);
+    const alone = await service.get(`${one}/${damaged}`);
     expect(alone).toMatchObject({ status: 500, body: { type: 'urn:patchbay:problem:damaged' } });
     expect(await healthReasons()).toContain(`${one}/${damaged}`);
   }
   await change(undo);
-  const again = await bench.get(path);
+  const again = await service.get(path);
   expect(again.body['damaged']).toEqual([]);
   expect(itemsOf(again).map(({ id }) => id)).toContain(damaged);
-  if (one !== undefined) expect((await bench.get(`${one}/${damaged}`)).status).toBe(200);
+  if (one !== undefined) expect((await service.get(`${one}/${damaged}`)).status).toBe(200);
   expect(await healthReasons()).not.toContain('stored rows are damaged');
 });
 
@@ -170,19 +170,19 @@ test('a damaged order keeps no other order from its host, nor other reports from
   expect(agent.orders.map((order) => order.kind === 'load' && order.load)).not.toContain(first);
   expect(await healthReasons()).toMatch(/stored rows are damaged: .*order ord_/);
   expect((await agent.report(...reports)).status).toBe(204);
-  expect((await bench.get(`/v1/loads/${second}`)).body['outcome']).toBe('installed');
-  expect((await bench.get(`/v1/loads/${first}`)).body['outcome']).toBeNull();
+  expect((await service.get(`/v1/loads/${second}`)).body['outcome']).toBe('installed');
+  expect((await service.get(`/v1/loads/${first}`)).body['outcome']).toBeNull();
   // In a new boot the host registers, and goes on with what can be read.
   agent.bootId = randomUUID();
   expect((await agent.register('host-a', [])).status).toBe(201);
 });
 
 test('a damaged event is left out of the stream of events, which goes on after it', async () => {
-  const before = Number(itemsOf(await bench.get('/v1/audit?limit=1'))[0]?.['number']);
-  for (const name of ['three', 'four', 'five']) await bench.post('/v1/keys', { name, role: 'viewer' });
+  const before = Number(itemsOf(await service.get('/v1/audit?limit=1'))[0]?.['number']);
+  for (const name of ['three', 'four', 'five']) await service.post('/v1/keys', { name, role: 'viewer' });
   await change(`UPDATE "AuditEvent" SET "outcome" = 'undecided' WHERE "number" = ${before + 2}`);
   const abort = new AbortController();
-  const response = await fetch(`${bench.url}/v1/events?after=${before}`, { headers: bearer(bench.key), signal: abort.signal });
+  const response = await fetch(`${service.url}/v1/events?after=${before}`, { headers: bearer(service.key), signal: abort.signal });
   const numbers: string[] = [];
   for await (const { id = '' } of eventsOf(response)) {
     numbers.push(id);
@@ -190,11 +190,11 @@ test('a damaged event is left out of the stream of events, which goes on after i
   }
   abort.abort();
   expect(numbers).toEqual([String(before + 1), String(before + 3)]);
-  const listed = await bench.get('/v1/audit?limit=3');
+  const listed = await service.get('/v1/audit?limit=3');
   expect(listed.body['damaged']).toMatchObject([{ id: String(before + 2) }]);
   expect(itemsOf(listed)).toHaveLength(2);
   await change(`UPDATE "AuditEvent" SET "outcome" = 'succeeded' WHERE "number" = ${before + 2}`);
-  expect((await bench.get('/v1/audit?limit=3')).body['damaged']).toEqual([]);
+  expect((await service.get('/v1/audit?limit=3')).body['damaged']).toEqual([]);
 });
 
 const far = 9007199254740993n;
@@ -208,10 +208,10 @@ test.runIf(databaseKind === 'sqlite').each(Object.values(ofModules))(
     const [device = '', other = ''] = devices;
     await change(`INSERT INTO "DeviceModule" ("deviceId", "module", "version", "imageDigest", "${column}")
     VALUES ('${device}', 'damaged', '1.0.0', 'sha256:0', ${value})`);
-    const health = await bench.get('/v1/health');
+    const health = await service.get('/v1/health');
     expect(health.status).toBe(200);
-    expect((await bench.get('/metrics')).status).toBe(200);
-    const listed = await bench.get('/v1/devices?limit=200');
+    expect((await service.get('/metrics')).status).toBe(200);
+    const listed = await service.get('/v1/devices?limit=200');
     expect(listed.status).toBe(200);
     expect(itemsOf(listed).map(({ id }) => id)).toContain(other);
     if (column === 'driftedAt') {
@@ -219,7 +219,7 @@ test.runIf(databaseKind === 'sqlite').each(Object.values(ofModules))(
       expect(await healthReasons()).toContain(`device ${device} (`);
     }
     await change(`DELETE FROM "DeviceModule" WHERE "module" = 'damaged'`);
-    expect((await bench.get('/v1/devices?limit=200')).body['damaged']).toEqual([]);
+    expect((await service.get('/v1/devices?limit=200')).body['damaged']).toEqual([]);
   },
 );
 
@@ -227,10 +227,10 @@ test.runIf(databaseKind === 'sqlite').each([
   ['at', '9007199254740993'],
   ['detail', json],
 ])('an export names an audit event whose %s is %s by its number, and continues after it', async (column, value) => {
-  const number = Number(itemsOf(await bench.get('/v1/audit?limit=3'))[2]?.['number']);
+  const number = Number(itemsOf(await service.get('/v1/audit?limit=3'))[2]?.['number']);
   await change(`CREATE TABLE "saved" AS SELECT "${column}" AS "cell" FROM "AuditEvent" WHERE "number" = ${number}`);
   await change(`UPDATE "AuditEvent" SET "${column}" = ${value} WHERE "number" = ${number}`);
-  const response = await fetch(`${bench.url}/v1/audit/export`, { headers: bearer(bench.key) });
+  const response = await fetch(`${service.url}/v1/audit/export`, { headers: bearer(service.key) });
   const lines = (await response.text()).trim().split('\n').slice(1);
   await change(`UPDATE "AuditEvent" SET "${column}" = (SELECT "cell" FROM "saved") WHERE "number" = ${number}`);
   await change('DROP TABLE "saved"');

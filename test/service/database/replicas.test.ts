@@ -6,12 +6,12 @@ import { verifyExport } from '../../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
 import { kind, newPostgresql } from '../../databases.ts';
 import { Agent } from '../agents/agent.ts';
-import { Bench, bearer, eventsOf, itemsOf, until, workModule } from '../fixture.ts';
+import { bearer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
 // SQLite is of one process.
 const ofReplicas = test.runIf(kind === 'postgresql');
 
-const [first, second, third] = [new Bench(), new Bench(), new Bench()];
+const [first, second, third] = [new TestService(), new TestService(), new TestService()];
 const replicas = [first, second, third];
 let devices: string[] = [];
 
@@ -101,8 +101,8 @@ ofReplicas('when the signing key is replaced at one, the others sign with the ne
 });
 
 /** The same agent, at another replica. */
-function movedTo(bench: Bench, { host, token, bootId }: Agent): Agent {
-  return Object.assign(new Agent(bench), { host, token, bootId });
+function movedTo(service: TestService, { host, token, bootId }: Agent): Agent {
+  return Object.assign(new Agent(service), { host, token, bootId });
 }
 
 ofReplicas('a host is heard of whichever replica it speaks to, and one that is silent is unreachable once', async () => {

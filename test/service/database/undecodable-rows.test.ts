@@ -4,26 +4,26 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
+import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { kind as databaseKind, openSql, type Sql, timeInSql } from '../../databases.ts';
 import { Agent, attached } from '../agents/agent.ts';
-import { Bench, itemsOf, workModule } from '../fixture.ts';
+import { itemsOf, TestService, workModule } from '../test-service.ts';
 
-const bench = new Bench();
-const agent = new Agent(bench);
+const service = new TestService();
+const agent = new Agent(service);
 /** What paths of lists have in the places of their parameters. */
 const parameters: Record<string, string> = { module: 'abc', version: '1.0.0' };
 let sql: Sql;
 
 beforeAll(async () => {
   // The hosts send no heartbeats: their becoming unreachable would add events to the audit trail during a test.
-  bench.unreachableAfter = 24 * 3_600_000;
-  await bench.start();
-  sql = await openSql(bench.database);
+  service.unreachableAfter = 24 * 3_600_000;
+  await service.start();
+  sql = await openSql(service.database);
   await agent.register('host-a', ['device-1', 'device-2']);
   await agent.connect();
   await agent.report(...(await agent.order('attach-device', 2)).map((order) => attached(order)));
-  const [device = '', other = ''] = await bench.connectedDevices(2);
+  const [device = '', other = ''] = await service.connectedDevices(2);
   parameters['device'] = device;
   await pushAndRequest([device, other]);
   await makeKeys();
@@ -32,11 +32,11 @@ beforeAll(async () => {
 afterAll(async () => {
   agent.disconnect();
   await sql.close();
-  await bench.close();
+  await service.close();
 });
 
 async function made(path: string, body: unknown): Promise<string> {
-  const answer = await bench.post(path, body);
+  const answer = await service.post(path, body);
   if (answer.status >= 300) throw new Error(JSON.stringify(answer.body));
   return String(answer.body['id'] ?? answer.body['size'] ?? '');
 }
@@ -44,7 +44,7 @@ async function made(path: string, body: unknown): Promise<string> {
 /** Builds, loads and rollouts: two of each. */
 async function pushAndRequest(devices: readonly string[]): Promise<void> {
   for (const module of ['abc', 'abd'])
-    for (const version of ['1.0.0', '1.1.0']) expect((await bench.push(module, version, workModule(1))).status).toBe(201);
+    for (const version of ['1.0.0', '1.1.0']) expect((await service.push(module, version, workModule(1))).status).toBe(201);
   await made('/v1/loads', { module: 'abc', version: '1.0.0', devices });
   for (const module of ['abc', 'abd'])
     parameters['rollout'] = await made('/v1/rollouts', { module, version: '1.1.0', devices, startAt: '2999-01-01T00:00:00Z' });
@@ -308,7 +308,7 @@ test('every list of the API is among those that are tested', () => {
 });
 
 async function healthReasons(): Promise<string> {
-  const health = await bench.get('/v1/health');
+  const health = await service.get('/v1/health');
   expect(health.status).toBe(200);
   return String(health.body['reasons']);
 }
@@ -318,7 +318,7 @@ test.each(cells)('$value as $column in $table is marked in the lists, and named 
   const lists = cell.lists.filter(({ columns = [column], unless }) => columns.includes(column) && unless?.(value) !== true);
   const [first] = lists;
   if (first === undefined) throw new Error('no list shows the table');
-  const where = row?.() ?? `"${key}" = '${itemsOf(await bench.get(`${inUrl(first.path)}?limit=200`))[1]?.[first.key ?? 'id']}'`;
+  const where = row?.() ?? `"${key}" = '${itemsOf(await service.get(`${inUrl(first.path)}?limit=200`))[1]?.[first.key ?? 'id']}'`;
   const [stored] = await sql.run(`SELECT "${key}" AS "id" FROM "${table}" WHERE ${where}`);
   const rowId = String(stored?.['id']);
   const shown = new Map<string, unknown[]>();
@@ -327,15 +327,15 @@ test.each(cells)('$value as $column in $table is marked in the lists, and named 
   try {
     await sql.run(`UPDATE "${table}" SET "${column}" = ${value} WHERE ${where}`);
     for (const list of lists) await expectMarked(list, { ...cell, rowId, count: shown.get(list.path)?.length ?? 0 });
-    expect((await bench.get('/metrics')).status).toBe(200);
+    expect((await service.get('/metrics')).status).toBe(200);
     if (cell.one !== undefined)
-      expect(await bench.get(cell.one(rowId))).toMatchObject({ status: 500, body: { type: 'urn:patchbay:problem:damaged' } });
+      expect(await service.get(cell.one(rowId))).toMatchObject({ status: 500, body: { type: 'urn:patchbay:problem:damaged' } });
   } finally {
     await sql.run(`UPDATE "${table}" SET "${column}" = (SELECT "cell" FROM "saved") WHERE ${where}`);
     await sql.run('DROP TABLE "saved"');
   }
   for (const { path, key: shownKey } of lists) expect(await idsByPages(inUrl(path), 'asc', shownKey ?? 'id')).toEqual(shown.get(path));
-  if (cell.one !== undefined) expect((await bench.get(cell.one(rowId))).status).toBe(200);
+  if (cell.one !== undefined) expect((await service.get(cell.one(rowId))).status).toBe(200);
   expect(await healthReasons()).not.toContain('stored rows are damaged');
 });
 
@@ -346,7 +346,7 @@ async function expectMarked(
 ): Promise<void> {
   const marked = id?.() ?? rowId;
   for (const order of ['asc', 'desc']) {
-    const answer = await bench.get(`${inUrl(path)}?limit=200${orderOf(path, order)}`);
+    const answer = await service.get(`${inUrl(path)}?limit=200${orderOf(path, order)}`);
     expect(answer.status).toBe(200);
     expect(answer.body['damaged']).toEqual([{ id: marked, fault: expect.stringMatching(/./) }]);
     expect(itemsOf(answer)).toHaveLength(count - 1);
@@ -363,7 +363,7 @@ async function idsByPages(list: string, order: string, key: string): Promise<unk
   const ids: unknown[] = [];
   let cursor = '';
   for (let pages = 0; pages < 200; pages += 1) {
-    const answer = await bench.get(`${list}?limit=1${orderOf(list, order)}${cursor}`);
+    const answer = await service.get(`${list}?limit=1${orderOf(list, order)}${cursor}`);
     expect(answer.status).toBe(200);
     ids.push(...itemsOf(answer).map((item) => item[key]));
     const next = answer.body['next'];

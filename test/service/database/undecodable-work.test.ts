@@ -6,34 +6,34 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { kind as databaseKind, openSql, type Sql } from '../../databases.ts';
 import { Agent, attached, loaded, state } from '../agents/agent.ts';
-import { Bench, bearer, eventsOf, itemsOf, until, workModule } from '../fixture.ts';
+import { bearer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
 const far = '9007199254740993';
 const text = "'garbage'";
 const json = "'garbage{'";
 
 describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', () => {
-  const bench = new Bench();
-  const agent = new Agent(bench);
-  const other = new Agent(bench);
+  const service = new TestService();
+  const agent = new Agent(service);
+  const other = new Agent(service);
   let sql: Sql;
   let devices: readonly [string, string];
 
   beforeAll(async () => {
-    await bench.start();
-    sql = await openSql(bench.database);
+    await service.start();
+    sql = await openSql(service.database);
     await agent.register('host-a', ['device-1', 'device-2']);
     await agent.connect();
     await agent.report(...(await agent.order('attach-device', 2)).map((order) => attached(order)));
     await other.register('host-b', []);
-    const [first = '', second = ''] = await bench.connectedDevices(2);
+    const [first = '', second = ''] = await service.connectedDevices(2);
     devices = [first, second];
-    for (const version of ['1.0.0', '1.1.0']) expect((await bench.push('tcp', version, workModule(1))).status).toBe(201);
+    for (const version of ['1.0.0', '1.1.0']) expect((await service.push('tcp', version, workModule(1))).status).toBe(201);
   });
   afterAll(async () => {
     agent.disconnect();
     await sql.close();
-    await bench.close();
+    await service.close();
   });
 
   /** Damages a cell. Returns what corrects it. */
@@ -47,18 +47,18 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     };
   }
 
-  const reasons = async () => String((await bench.get('/v1/health')).body['reasons']);
+  const reasons = async () => String((await service.get('/v1/health')).body['reasons']);
 
   /** Requests a load of each device. Returns the identifiers, in the order of the devices. */
   async function requestLoads(version: string, deadlineSeconds = 600): Promise<[string, string]> {
-    const { status, body } = await bench.post('/v1/loads', { module: 'tcp', version, devices, deadlineSeconds });
+    const { status, body } = await service.post('/v1/loads', { module: 'tcp', version, devices, deadlineSeconds });
     expect(status).toBe(202);
-    const loads = itemsOf(await bench.get(`/v1/loads?limit=200&batch=${String(body['batch'])}`));
+    const loads = itemsOf(await service.get(`/v1/loads?limit=200&batch=${String(body['batch'])}`));
     const [first, second] = devices.map((device) => String(loads.find((load) => load['device'] === device)?.['id']));
     return [first ?? '', second ?? ''];
   }
 
-  const outcomeOf = async (load: string) => (await bench.get(`/v1/loads/${load}`)).body['outcome'];
+  const outcomeOf = async (load: string) => (await service.get(`/v1/loads/${load}`)).body['outcome'];
 
   const loadOrder = (load: string) =>
     until(`the order of ${load}`, async () => agent.orders.find((order) => order.kind === 'load' && order.load === load) ?? null);
@@ -83,7 +83,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     const correct = await damage('Load', 'requestedAt', text, `"id" = '${damaged}'`);
     await sql.run(`UPDATE "Load" SET "requestedAt" = "requestedAt" + 86400000 WHERE "id" = '${whole}'`);
     await until('the other load has been moved', async () => {
-      const { body } = await bench.get(`/v1/loads/${whole}`);
+      const { body } = await service.get(`/v1/loads/${whole}`);
       return Date.parse(String(body['requestedAt'])) < Date.now() + 3_600_000;
     });
     expect(await reasons()).toContain(`load ${damaged} (`);
@@ -120,7 +120,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
 
   test('a device is read though a time of its host cannot be decoded', async () => {
     const correct = await damage('Host', 'unreachableSince', text, `"name" = 'host-a'`);
-    expect(await bench.get(`/v1/devices/${devices[0]}`)).toMatchObject({ status: 200, body: { status: 'unreachable' } });
+    expect(await service.get(`/v1/devices/${devices[0]}`)).toMatchObject({ status: 200, body: { status: 'unreachable' } });
     await correct();
   });
 
@@ -142,7 +142,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     expect(await reasons()).toContain('ABI violation ');
     await correct();
     expect((await report(3)).status).toBe(204);
-    const [listed] = itemsOf(await bench.get(`/v1/devices/${devices[0]}/abi-violations`));
+    const [listed] = itemsOf(await service.get(`/v1/devices/${devices[0]}/abi-violations`));
     expect(listed?.['faults']).toBe(3);
     expect(await reasons()).not.toContain('stored rows are damaged');
     await sql.run(`DELETE FROM "Program" WHERE "id" = '${program}'`);
@@ -180,9 +180,9 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     'a host whose row is damaged in %s is whole once it registers',
     async (column) => {
       await damage('Host', column, text, `"name" = 'host-b'`);
-      expect((await bench.get('/v1/hosts')).body['damaged']).toMatchObject([{ id: other.host }]);
+      expect((await service.get('/v1/hosts')).body['damaged']).toMatchObject([{ id: other.host }]);
       expect((await other.register('host-b', [])).status).toBe(201);
-      expect((await bench.get('/v1/hosts')).body['damaged']).toEqual([]);
+      expect((await service.get('/v1/hosts')).body['damaged']).toEqual([]);
       expect(await reasons()).not.toContain('stored rows are damaged');
     },
   );
@@ -218,11 +218,11 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     ['at', text],
     ['detail', json],
   ])('an event whose %s is %s is left out of the stream of events, which does not end', async (column, value) => {
-    const before = Number(itemsOf(await bench.get('/v1/audit?limit=1'))[0]?.['number']);
-    for (let keys = 0; keys < 3; keys += 1) await bench.post('/v1/keys', { name: `key-${randomUUID()}`, role: 'viewer' });
+    const before = Number(itemsOf(await service.get('/v1/audit?limit=1'))[0]?.['number']);
+    for (let keys = 0; keys < 3; keys += 1) await service.post('/v1/keys', { name: `key-${randomUUID()}`, role: 'viewer' });
     const correct = await damage('AuditEvent', column, value, `"number" = ${before + 2}`);
     const abort = new AbortController();
-    const response = await fetch(`${bench.url}/v1/events?after=${before}`, { headers: bearer(bench.key), signal: abort.signal });
+    const response = await fetch(`${service.url}/v1/events?after=${before}`, { headers: bearer(service.key), signal: abort.signal });
     const numbers: string[] = [];
     for await (const { id = '' } of eventsOf(response)) {
       numbers.push(id);
@@ -236,26 +236,26 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
   });
 
   test('a report of a rollout has a device whose row is damaged, with what is wrong', async () => {
-    await bench.push('udp', '1.0.0', workModule(1));
+    await service.push('udp', '1.0.0', workModule(1));
     const asked = { module: 'udp', version: '1.0.0', devices, startAt: '2999-01-01T00:00:00Z' };
-    const requested = await bench.post('/v1/rollouts', asked);
+    const requested = await service.post('/v1/rollouts', asked);
     expect(requested).toMatchObject({ status: 202 });
     const rollout = String(requested.body['id']);
     const correct = await damage('RolloutDevice', 'interrupted', text, `"rolloutId" = '${rollout}' AND "deviceId" = '${devices[0]}'`);
-    const { body } = await bench.get(`/v1/rollouts/${rollout}/report`);
+    const { body } = await service.get(`/v1/rollouts/${rollout}/report`);
     expect(body['devices']).toMatchObject([{ device: devices[1] }]);
     expect(body['damaged']).toMatchObject([{ id: devices[0], fault: expect.stringContaining('interrupted') }]);
-    const csv = await fetch(`${bench.url}/v1/rollouts/${rollout}/report?format=csv`, { headers: bearer(bench.key) });
+    const csv = await fetch(`${service.url}/v1/rollouts/${rollout}/report?format=csv`, { headers: bearer(service.key) });
     expect(await csv.text()).toMatch(new RegExp(`^${devices[0]},.*the stored row is damaged: `, 'm'));
     await correct();
-    expect((await bench.get(`/v1/rollouts/${rollout}/report`)).body['damaged']).toEqual([]);
+    expect((await service.get(`/v1/rollouts/${rollout}/report`)).body['damaged']).toEqual([]);
   });
 
   test('the service starts with a damaged row in each table, and a host registers', async () => {
-    await bench.post('/v1/signing-keys', undefined);
-    await bench.post('/v1/audit/checkpoints', undefined);
+    await service.post('/v1/signing-keys', undefined);
+    await service.post('/v1/audit/checkpoints', undefined);
     agent.disconnect();
-    await bench.stop();
+    await service.stop();
     const cells: readonly (readonly [table: string, column: string, value: string, where: string])[] = [
       ['Build', 'createdAt', text, `"version" = '1.0.0'`],
       ['Host', 'capacity', text, `"name" = 'host-b'`],
@@ -273,15 +273,15 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     ];
     await sql.run(`UPDATE "Build" SET "envelope" = NULL`);
     for (const [table, column, value, where] of cells) await sql.run(`UPDATE "${table}" SET "${column}" = ${value} WHERE ${where}`);
-    await bench.start();
-    expect((await bench.get('/health/ready')).status).toBe(200);
-    const health = await bench.get('/v1/health');
+    await service.start();
+    expect((await service.get('/health/ready')).status).toBe(200);
+    const health = await service.get('/v1/health');
     expect(health.status).toBe(200);
     expect(health.body['reasons']).not.toEqual([]);
     agent.bootId = randomUUID();
     expect((await agent.register('host-a', ['device-1', 'device-2'])).status).toBe(201);
     await agent.connect();
     await agent.order('attach-device', 2);
-    expect((await bench.post('/v1/keys', { name: 'last', role: 'viewer' })).status).toBe(201);
+    expect((await service.post('/v1/keys', { name: 'last', role: 'viewer' })).status).toBe(201);
   });
 });

@@ -2,9 +2,9 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Bench, bearer, itemsOf, joinToken, workModule } from '../fixture.ts';
+import { bearer, itemsOf, joinToken, TestService, workModule } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 let device: string;
 let other: string;
 
@@ -12,19 +12,19 @@ let other: string;
 async function register(zone: string): Promise<void> {
   const devices = ['played-1', 'played-2'].map((name) => ({ name, labels: { zone }, ramPages: 64 }));
   const registration = { name: 'played', bootId: randomUUID(), capacity: 5, devices };
-  expect((await bench.post('/agent/v1/hosts', registration, bearer(joinToken))).status).toBe(201);
+  expect((await service.post('/agent/v1/hosts', registration, bearer(joinToken))).status).toBe(201);
 }
 
 beforeAll(async () => {
-  await bench.start();
+  await service.start();
   await register('north');
-  [device = '', other = ''] = itemsOf(await bench.get('/v1/devices?sort=name')).map(({ id }) => String(id));
+  [device = '', other = ''] = itemsOf(await service.get('/v1/devices?sort=name')).map(({ id }) => String(id));
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
-const get = (headers: Record<string, string> = {}, of = device) => bench.get(`/v1/devices/${of}/labels`, headers);
+const get = (headers: Record<string, string> = {}, of = device) => service.get(`/v1/devices/${of}/labels`, headers);
 const put = (labels: Record<string, unknown>, headers: Record<string, string> = {}, of = device) =>
-  bench.request('PUT', `/v1/devices/${of}/labels`, { labels }, headers);
+  service.request('PUT', `/v1/devices/${of}/labels`, { labels }, headers);
 const etagOf = ({ headers }: { headers: Headers }) => headers.get('etag') ?? '';
 const strongTag = /^"[!-~]+"$/;
 
@@ -35,12 +35,12 @@ test('labels are replaced, and their tag is another when they are others and the
   const read = await get();
   expect(read).toMatchObject({ status: 200, body: first.body });
   expect(etagOf(read)).toBe(etagOf(first));
-  expect((await bench.get(`/v1/devices/${device}`)).body['labels']).toEqual({ zone: 'south', rack: '7' });
+  expect((await service.get(`/v1/devices/${device}`)).body['labels']).toEqual({ zone: 'south', rack: '7' });
   const second = await put({ zone: 'south' });
   expect(second.body).toEqual({ labels: { zone: 'south' } });
   expect(etagOf(second)).not.toBe(etagOf(first));
   expect(etagOf(await put({ rack: '7', zone: 'south' }))).toBe(etagOf(first));
-  expect(itemsOf(await bench.get('/v1/devices?label=rack=7')).map(({ id }) => id)).toEqual([device]);
+  expect(itemsOf(await service.get('/v1/devices?label=rack=7')).map(({ id }) => id)).toEqual([device]);
 });
 
 test('a client that has the labels is answered 304, without them', async () => {
@@ -82,7 +82,7 @@ test('what was replaced is audited once with what was before, and the same label
   const before = (await get()).body['labels'];
   await put({ audited: 'yes' });
   await put({ audited: 'yes' });
-  const [event, ...earlier] = itemsOf(await bench.get(`/v1/audit?action=device.relabelled&object=${device}`));
+  const [event, ...earlier] = itemsOf(await service.get(`/v1/audit?action=device.relabelled&object=${device}`));
   expect(event).toMatchObject({ actor: expect.stringMatching(/^key_/), detail: { before, after: { audited: 'yes' } } });
   expect(earlier.filter(({ detail }) => JSON.stringify(detail) === JSON.stringify(event?.['detail']))).toEqual([]);
 });
@@ -122,22 +122,22 @@ test('bad labels, and those of no device, are refused', async () => {
 });
 
 test('who may read may not replace', async () => {
-  const { body } = await bench.post('/v1/keys', { name: 'reader', role: 'viewer' });
+  const { body } = await service.post('/v1/keys', { name: 'reader', role: 'viewer' });
   const reader = bearer(String(body['secret']));
   expect((await get(reader)).status).toBe(200);
   expect((await put({ lost: 'yes' }, reader)).status).toBe(403);
 });
 
 test('builds and images have tags too, and are not sent to who has them', async () => {
-  await bench.push('tagged', '1.0.0', workModule(1));
+  await service.push('tagged', '1.0.0', workModule(1));
   const tags = new Set<string>();
   for (const path of ['/v1/modules/tagged/builds/1.0.0', '/v1/modules/tagged/builds/1.0.0/image']) {
-    const read = await bench.get(path);
+    const read = await service.get(path);
     expect(etagOf(read)).toMatch(strongTag);
     tags.add(etagOf(read));
-    expect(etagOf(await bench.get(path))).toBe(etagOf(read));
-    expect(await bench.get(path, { 'if-none-match': `"other", W/${etagOf(read)}` })).toMatchObject({ status: 304, body: { text: '' } });
-    expect((await bench.get(path, { 'if-none-match': '"other"' })).status).toBe(200);
+    expect(etagOf(await service.get(path))).toBe(etagOf(read));
+    expect(await service.get(path, { 'if-none-match': `"other", W/${etagOf(read)}` })).toMatchObject({ status: 304, body: { text: '' } });
+    expect((await service.get(path, { 'if-none-match': '"other"' })).status).toBe(200);
   }
   expect(tags.size).toBe(2);
 });

@@ -11,18 +11,18 @@ import { postgresqlMigrations } from '../../../src/service/database/postgresql/m
 import { sqliteMigrations } from '../../../src/service/database/sqlite/migrations.ts';
 import { alterPostgresql, endConnections, kind, runSql, timeInSql } from '../../databases.ts';
 import { Agent, attached } from '../agents/agent.ts';
-import { type Answer, Bench, itemsOf, until, workModule } from '../fixture.ts';
+import { type Answer, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-let bench: Bench;
+let service: TestService;
 beforeEach(async () => {
-  bench = await new Bench().start();
+  service = await new TestService().start();
 });
-afterEach(() => bench.close());
+afterEach(() => service.close());
 
-const ready = (): Promise<Answer> => bench.get('/health/ready', { authorization: '' });
+const ready = (): Promise<Answer> => service.get('/health/ready', { authorization: '' });
 
 /** Changes the database behind the back of the service. */
-const change = (sql: string) => runSql(bench.database, sql);
+const change = (sql: string) => runSql(service.database, sql);
 
 /** The reasons, once the service says that it is not ready; what it has found is told again for a second. */
 const notReady = () =>
@@ -36,18 +36,18 @@ const migration = (kind === 'sqlite' ? sqliteMigrations() : postgresqlMigrations
 
 test('a service that can do its work is live and ready, and nobody is asked for a key', async () => {
   expect(await ready()).toMatchObject({ status: 200, body: { status: 'ready', reasons: [] } });
-  expect(await bench.get('/health/live', { authorization: '' })).toMatchObject({ status: 200, body: { status: 'live' } });
+  expect(await service.get('/health/live', { authorization: '' })).toMatchObject({ status: 200, body: { status: 'live' } });
 });
 
 test.runIf(kind === 'sqlite')(
   'a file that is moved away is a reason, until it is back; nothing that would be lost is acknowledged',
   async () => {
-    const makeKey = (name: string) => bench.post('/v1/keys', { name, role: 'viewer' });
-    renameSync(bench.database, `${bench.database}.moved`);
-    const reason = `the file ${bench.database} was deleted or moved while the service ran`;
+    const makeKey = (name: string) => service.post('/v1/keys', { name, role: 'viewer' });
+    renameSync(service.database, `${service.database}.moved`);
+    const reason = `the file ${service.database} was deleted or moved while the service ran`;
     expect(await notReady()).toEqual({ status: 'not-ready', reasons: [expect.stringContaining(reason)] });
-    expect((await bench.get('/health/live')).status).toBe(200);
-    expect((await bench.get('/v1/health')).body).toMatchObject({ status: 'degraded', reasons: expect.arrayContaining([reason]) });
+    expect((await service.get('/health/live')).status).toBe(200);
+    expect((await service.get('/v1/health')).body).toMatchObject({ status: 'degraded', reasons: expect.arrayContaining([reason]) });
     const refused = await makeKey('meanwhile');
     expect(refused).toMatchObject({
       status: 503,
@@ -55,19 +55,19 @@ test.runIf(kind === 'sqlite')(
     });
     expect(refused.body['detail']).toMatch(/restore the database before you start it again$/);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
-    renameSync(`${bench.database}.moved`, bench.database);
+    renameSync(`${service.database}.moved`, service.database);
     await isReady();
     expect((await makeKey('afterwards')).status).toBe(201);
-    expect(itemsOf(await bench.get('/v1/keys')).map(({ name }) => name)).not.toContain('meanwhile');
+    expect(itemsOf(await service.get('/v1/keys')).map(({ name }) => name)).not.toContain('meanwhile');
   },
 );
 
 test.runIf(kind === 'sqlite')(
   'a file that another process has locked for long is told with when to come back, and all goes on when it is not',
   async () => {
-    const other = new Database(bench.database);
+    const other = new Database(service.database);
     other.exec('BEGIN IMMEDIATE');
-    const refused = await bench.post('/v1/keys', { name: 'meanwhile', role: 'viewer' });
+    const refused = await service.post('/v1/keys', { name: 'meanwhile', role: 'viewer' });
     expect(refused).toMatchObject({
       status: 503,
       body: {
@@ -76,8 +76,8 @@ test.runIf(kind === 'sqlite')(
       },
     });
     expect(refused.headers.get('retry-after')).toBe('1');
-    const waiting = bench.post('/v1/keys', { name: 'waits', role: 'viewer' });
-    expect((await bench.get('/v1/keys')).status).toBe(200);
+    const waiting = service.post('/v1/keys', { name: 'waits', role: 'viewer' });
+    expect((await service.get('/v1/keys')).status).toBe(200);
     other.exec('ROLLBACK');
     other.close();
     expect((await waiting).status).toBe(201);
@@ -88,10 +88,10 @@ test.runIf(kind === 'sqlite')(
 describe.runIf(kind === 'postgresql')('a database of PostgreSQL', () => {
   /** Settings are those of new connections. */
   const alter = async (how: string) => {
-    await alterPostgresql(bench.database, how);
-    await endConnections(bench.database);
+    await alterPostgresql(service.database, how);
+    await endConnections(service.database);
   };
-  const makeKey = async (name: string) => (await bench.post('/v1/keys', { name, role: 'viewer' })).status;
+  const makeKey = async (name: string) => (await service.post('/v1/keys', { name, role: 'viewer' })).status;
 
   test('that has become read-only is a reason, until it is so no more; the service is live and reads all the same', async () => {
     await alter('SET default_transaction_read_only = on');
@@ -99,8 +99,8 @@ describe.runIf(kind === 'postgresql')('a database of PostgreSQL', () => {
       status: 'not-ready',
       reasons: [expect.stringMatching(/^the database takes no writes: the database is read-only/)],
     });
-    expect((await bench.get('/health/live')).status).toBe(200);
-    expect((await bench.get('/v1/hosts')).status).toBe(200);
+    expect((await service.get('/health/live')).status).toBe(200);
+    expect((await service.get('/v1/hosts')).status).toBe(200);
     expect(await makeKey('meanwhile')).toBe(503);
     await alter('RESET default_transaction_read_only');
     await isReady();
@@ -110,7 +110,7 @@ describe.runIf(kind === 'postgresql')('a database of PostgreSQL', () => {
   test('that cannot be reached is a reason, until it can', async () => {
     await alter('ALLOW_CONNECTIONS false');
     expect(await notReady()).toEqual({ status: 'not-ready', reasons: ['the database does not answer'] });
-    expect((await bench.get('/health/live')).status).toBe(200);
+    expect((await service.get('/health/live')).status).toBe(200);
     await alter('ALLOW_CONNECTIONS true');
     await isReady();
     expect(await makeKey('afterwards')).toBe(201);
@@ -144,14 +144,14 @@ test.each([
   await change(sql);
   const { reasons } = await notReady();
   expect(String(reasons)).toContain(reason);
-  expect((await bench.get('/health/live')).status).toBe(200);
+  expect((await service.get('/health/live')).status).toBe(200);
 });
 
 test('a service that is closing is not ready', async () => {
-  await bench.stop();
+  await service.stop();
   const closing = Promise.withResolvers<void>();
   const answered = Promise.withResolvers<void>();
-  bench.prepare = (app) => {
+  service.prepare = (app) => {
     // This request is under way when the service begins to close.
     app.addHook('onRequest', async ({ url }) => {
       if (url === '/health/ready?last') await closing.promise;
@@ -161,10 +161,10 @@ test('a service that is closing is not ready', async () => {
       await answered.promise;
     });
   };
-  await bench.start();
-  const last = bench.get('/health/ready?last');
+  await service.start();
+  const last = service.get('/health/ready?last');
   await isReady();
-  const stopped = bench.stop();
+  const stopped = service.stop();
   const { status, body } = await last;
   answered.resolve();
   await stopped;
@@ -173,7 +173,7 @@ test('a service that is closing is not ready', async () => {
 
 // The probe of PostgreSQL leaves nothing that could be counted.
 test.runIf(kind === 'sqlite')('however often it is asked, the database is not written to each time', async () => {
-  const writes = async () => Number((await runSql(bench.database, 'PRAGMA user_version'))[0]?.['user_version']);
+  const writes = async () => Number((await runSql(service.database, 'PRAGMA user_version'))[0]?.['user_version']);
   const before = await writes();
   for (let time = 0; time < 2; time += 1) await Promise.all(Array.from({ length: 50 }, ready));
   expect(await writes()).toBeGreaterThan(before);
@@ -184,14 +184,14 @@ test('the health check of the containers is answered by the service', async () =
   const compose = readFileSync(new URL('../../../docker-compose.yml', import.meta.url), 'utf8');
   const [, script = ''] = /- "(fetch\(.+)"$/m.exec(compose) ?? [];
   expect(script).toContain('http://127.0.0.1:7070/health/ready');
-  const check = () => promisify(execFile)(process.execPath, ['-e', script.replace('http://127.0.0.1:7070', bench.url)]);
+  const check = () => promisify(execFile)(process.execPath, ['-e', script.replace('http://127.0.0.1:7070', service.url)]);
   await check();
-  await bench.stop();
+  await service.stop();
   await expect(check()).rejects.toMatchObject({ code: 1 });
 });
 
 const reasons = async () => {
-  const { status, body } = await bench.get('/v1/health');
+  const { status, body } = await service.get('/v1/health');
   expect(status).toBe(200);
   const all = Array.isArray(body['reasons']) ? body['reasons'].map(String) : [];
   expect(body['status']).toBe(all.length === 0 ? 'healthy' : 'degraded');
@@ -199,7 +199,7 @@ const reasons = async () => {
 };
 
 test('devices that were not brought back whole degrade the fleet, the first of them by name', async () => {
-  const agent = new Agent(bench);
+  const agent = new Agent(service);
   const names = Array.from({ length: 7 }, (_, index) => `d${index + 1}`);
   await agent.register('agent', names);
   const orders = await agent.next(0, 10);
@@ -218,16 +218,16 @@ test('devices that were not brought back whole degrade the fleet, the first of t
 });
 
 test('loads that wait for long degrade the fleet, and those that have just been asked for do not', async () => {
-  const agent = new Agent(bench);
+  const agent = new Agent(service);
   await agent.register('agent', ['d1', 'd2']);
   await agent.report(...(await agent.next(0, 10)).map((order) => attached(order)));
-  await bench.push('tcp', '1.0.0', workModule(1));
-  const devices = itemsOf(await bench.get('/v1/devices')).map(({ id }) => String(id));
-  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
+  await service.push('tcp', '1.0.0', workModule(1));
+  const devices = itemsOf(await service.get('/v1/devices')).map(({ id }) => String(id));
+  await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
   expect(await reasons()).toEqual([]);
   const moment = Date.now() - 11 * 60_000;
   await change(`UPDATE "Load" SET "requestedAt" = ${timeInSql(moment)}`);
-  const loads = itemsOf(await bench.get('/v1/loads')).map(({ id }) => String(id));
+  const loads = itemsOf(await service.get('/v1/loads')).map(({ id }) => String(id));
   const first = loads.toSorted()[0];
   const since = new Date(moment).toISOString();
   expect(await reasons()).toEqual([`2 loads have waited for more than 10 minutes, the first of them, ${first}, since ${since}`]);

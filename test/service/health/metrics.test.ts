@@ -5,24 +5,24 @@ import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { usualLimits } from '../../../src/service/http/limits.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
-import { Bench, bearer, itemsOf, until, workModule } from '../fixture.ts';
+import { bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
 import { type Family, readExposition } from './exposition.ts';
 
-let bench: Bench;
+let service: TestService;
 let agent: Agent;
 beforeEach(async () => {
-  bench = await new Bench().start();
-  agent = new Agent(bench);
+  service = await new TestService().start();
+  agent = new Agent(service);
 });
 afterEach(async () => {
   agent.disconnect();
-  await bench.close();
+  await service.close();
 });
 
 type Scrape = (name: string, labels?: Readonly<Record<string, string>>) => number;
 
 async function families(): Promise<Map<string, Family>> {
-  const { status, headers, body } = await bench.get('/metrics');
+  const { status, headers, body } = await service.get('/metrics');
   expect(status).toBe(200);
   expect(headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
   return readExposition(String(body['text']));
@@ -46,25 +46,25 @@ const since =
     after(name, labels) - before(name, labels);
 
 test('loads, their steps, accesses, programs and devices are measured as they were carried out', async () => {
-  bench.startHost('host', 2);
-  const devices = await bench.connectedDevices(2);
-  for (const version of ['1.0.0', '1.1.0']) await bench.push('tcp', version, workModule(1));
+  service.startHost('host', 2);
+  const devices = await service.connectedDevices(2);
+  for (const version of ['1.0.0', '1.1.0']) await service.push('tcp', version, workModule(1));
   const before = await scrape();
   expect(before('patchbay_loads_completed_total')).toBe(0);
   expect(before('patchbay_hosts', { status: 'connected' })).toBe(1);
   expect(before('patchbay_devices', { status: 'connected' })).toBe(2);
   expect(before('patchbay_order_streams')).toBe(1);
 
-  await bench.load('tcp', '1.0.0', devices);
+  await service.load('tcp', '1.0.0', devices);
   const [device] = devices;
   const program = { module: 'tcp', export: 'work', arguments: [2_000_000_000], threads: 7, calls: 1 };
-  await bench.post(`/v1/devices/${device}/programs`, program);
+  await service.post(`/v1/devices/${device}/programs`, program);
   await until('seven threads are inside', async () => {
-    const table = (await bench.get(`/v1/devices/${device}`)).body['moduleTable'];
+    const table = (await service.get(`/v1/devices/${device}`)).body['moduleTable'];
     return Array.isArray(table) && table[0]?.referenceCount === 7;
   });
-  await bench.load('tcp', '1.1.0', devices);
-  await bench.load('tcp', '1.0.0', devices);
+  await service.load('tcp', '1.1.0', devices);
+  await service.load('tcp', '1.0.0', devices);
   const after = await scrape();
   const moved = since(before, after);
 
@@ -79,8 +79,8 @@ test('loads, their steps, accesses, programs and devices are measured as they we
   for (const [operation, count] of Object.entries(steps))
     expect([operation, moved('patchbay_load_step_duration_seconds_count', { operation })]).toEqual([operation, count]);
   expect(moved('patchbay_load_step_duration_seconds_count', { step: 'interrupted', operation: '260' })).toBe(1);
-  const loads = itemsOf(await bench.get('/v1/loads?limit=200'));
-  const reports = await Promise.all(loads.map(async ({ id }) => Object((await bench.get(`/v1/loads/${id}`)).body['report'])));
+  const loads = itemsOf(await service.get('/v1/loads?limit=200'));
+  const reports = await Promise.all(loads.map(async ({ id }) => Object((await service.get(`/v1/loads/${id}`)).body['report'])));
   const seconds = reports.flatMap(({ steps: some }) => some).reduce((sum: number, { microseconds }) => sum + microseconds / 1e6, 0);
   expect(moved('patchbay_load_step_duration_seconds_sum')).toBeCloseTo(seconds, 9);
   const between = ({ requestedAt, completedAt }: Record<string, unknown>) =>
@@ -89,7 +89,7 @@ test('loads, their steps, accesses, programs and devices are measured as they we
 
   for (const [action, count] of Object.entries({ 'load.requested': 3, 'load.completed': 6, 'program.requested': 1, 'program.started': 1 }))
     expect([action, moved('patchbay_audit_events_total', { action })]).toEqual([action, count]);
-  const events = itemsOf(await bench.get('/v1/audit?limit=1'));
+  const events = itemsOf(await service.get('/v1/audit?limit=1'));
   // The first tells of the signing key, without which nothing begins.
   expect(after('patchbay_audit_events_total')).toBe(Number(events[0]?.['number']) - 1);
   expect(moved('patchbay_database_transaction_duration_seconds_count', { result: 'committed' })).toBeGreaterThan(6);
@@ -97,22 +97,22 @@ test('loads, their steps, accesses, programs and devices are measured as they we
 });
 
 test('loads and orders that are open, and hosts that have gone, are counted as they are now', async () => {
-  await bench.close();
-  bench = new Bench();
-  bench.unreachableAfter = 500;
-  await bench.start();
-  agent = new Agent(bench);
+  await service.close();
+  service = new TestService();
+  service.unreachableAfter = 500;
+  await service.start();
+  agent = new Agent(service);
   await agent.register('agent', ['d1', 'd2']);
-  await bench.push('tcp', '1.0.0', workModule(1));
+  await service.push('tcp', '1.0.0', workModule(1));
   const orders = await agent.next(0, 10);
   await agent.report(...orders.map((order) => attached(order)));
-  const devices = itemsOf(await bench.get('/v1/devices')).map(({ id }) => String(id));
-  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
+  const devices = itemsOf(await service.get('/v1/devices')).map(({ id }) => String(id));
+  await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
   const waiting = await scrape();
   expect([waiting('patchbay_loads_open', { state: 'queued' }), waiting('patchbay_loads_open', { state: 'dispatched' })]).toEqual([2, 0]);
   expect(waiting('patchbay_orders_unsettled')).toBe(2);
   const startAt = new Date(Date.now() + 3_600_000).toISOString();
-  await bench.post('/v1/rollouts', { module: 'tcp', version: '1.0.0', devices, startAt });
+  await service.post('/v1/rollouts', { module: 'tcp', version: '1.0.0', devices, startAt });
   const found = await scrape();
   expect([found('patchbay_rollouts_open', { state: 'pending' }), found('patchbay_rollouts_open')]).toEqual([1, 1]);
   const [load] = await agent.next(0, 10);
@@ -131,10 +131,10 @@ test('a report that comes again, late or in two batches at once, is measured onc
   const [attach] = await agent.next(0, 10);
   if (attach === undefined) throw new Error('no order');
   await agent.report(attached(attach));
-  const [device] = itemsOf(await bench.get('/v1/devices'));
-  await bench.push('tcp', '1.0.0', workModule(1));
+  const [device] = itemsOf(await service.get('/v1/devices'));
+  await service.push('tcp', '1.0.0', workModule(1));
   const request = { module: 'tcp', version: '1.0.0', devices: [device?.['id']] };
-  await bench.post('/v1/loads', request);
+  await service.post('/v1/loads', request);
   const [order] = await agent.next(0, 10);
   if (order === undefined) throw new Error('no order');
   const { result, ...rest } = loaded(order);
@@ -158,8 +158,8 @@ test('a report that comes again, late or in two batches at once, is measured onc
   expect(once('patchbay_audit_events_total')).toBe(1);
 
   // Of one whose load has ended without it, what the device did counts; the load has ended once.
-  await bench.push('tcp', '1.1.0', workModule(1));
-  await bench.post('/v1/loads', { ...request, version: '1.1.0', deadlineSeconds: 1 });
+  await service.push('tcp', '1.1.0', workModule(1));
+  await service.post('/v1/loads', { ...request, version: '1.1.0', deadlineSeconds: 1 });
   const [late] = await agent.next(order.sequence, 10);
   await until('the load has expired', async () => (await scrape())('patchbay_loads_completed_total', { outcome: 'expired' }) === 1);
   if (late === undefined) throw new Error('no order');
@@ -171,20 +171,20 @@ test('a report that comes again, late or in two batches at once, is measured onc
 
 test('what is taken back is not counted, except as a transaction that was', async () => {
   const before = await scrape();
-  expect((await bench.post('/v1/devices', { name: 'd', host: 'nowhere' })).status).toBe(422);
+  expect((await service.post('/v1/devices', { name: 'd', host: 'nowhere' })).status).toBe(422);
   const moved = since(before, await scrape());
   expect(moved('patchbay_audit_events_total')).toBe(0);
   expect(moved('patchbay_database_transaction_duration_seconds_count', { result: 'rolled-back' })).toBe(1);
 });
 
 test('requests are measured by the template of their route, however many paths are asked for', async () => {
-  await bench.get('/metrics');
+  await service.get('/metrics');
   const before = await scrape();
   const names = Array.from({ length: 20 }, () => `dev_${randomUUID().replaceAll('-', '')}`);
   for (const name of names) {
-    await bench.get(`/v1/devices/${name}?x=${name}`);
-    await bench.get(`/${name}`);
-    await bench.request('PATCH', `/v1/devices/${name}`);
+    await service.get(`/v1/devices/${name}?x=${name}`);
+    await service.get(`/${name}`);
+    await service.request('PATCH', `/v1/devices/${name}`);
   }
   const moved = since(before, await scrape());
   const count = 'patchbay_http_request_duration_seconds_count';
@@ -197,12 +197,12 @@ test('requests are measured by the template of their route, however many paths a
 
 test('no label is something that a client chose', async () => {
   const chosen = `chosen-${randomUUID().slice(0, 8)}`;
-  bench.startHost(`host-${chosen}`, 1, { zone: chosen });
-  const devices = await bench.connectedDevices(1);
-  await bench.push(chosen, '1.0.0', workModule(1));
-  await bench.load(chosen, '1.0.0', devices);
-  await bench.get(`/v1/modules/${chosen}/builds?cursor=${chosen}`, { 'x-request-id': chosen, 'user-agent': chosen });
-  await bench.request('PURGE', `/${chosen}`);
+  service.startHost(`host-${chosen}`, 1, { zone: chosen });
+  const devices = await service.connectedDevices(1);
+  await service.push(chosen, '1.0.0', workModule(1));
+  await service.load(chosen, '1.0.0', devices);
+  await service.get(`/v1/modules/${chosen}/builds?cursor=${chosen}`, { 'x-request-id': chosen, 'user-agent': chosen });
+  await service.request('PURGE', `/${chosen}`);
   const allowed = new Set([
     'action',
     'kind',
@@ -232,15 +232,15 @@ test('no label is something that a client chose', async () => {
 });
 
 test('answers given again, and requests to be made again, are counted by their reasons', async () => {
-  await bench.close();
-  bench = new Bench();
-  bench.limits = { ...usualLimits, requestsPerMinute: 20 };
-  await bench.start();
-  const { body: viewer } = await bench.post('/v1/keys', { name: 'prometheus', role: 'viewer' });
+  await service.close();
+  service = new TestService();
+  service.limits = { ...usualLimits, requestsPerMinute: 20 };
+  await service.start();
+  const { body: viewer } = await service.post('/v1/keys', { name: 'prometheus', role: 'viewer' });
   const ask = { 'idempotency-key': 'k' };
-  for (let time = 0; time < 3; time += 1) await bench.post('/v1/devices', { name: 'd' }, ask);
-  while ((await bench.get('/v1/hosts')).status !== 429);
-  bench.key = String(viewer['secret']);
+  for (let time = 0; time < 3; time += 1) await service.post('/v1/devices', { name: 'd' }, ask);
+  while ((await service.get('/v1/hosts')).status !== 429);
+  service.key = String(viewer['secret']);
   const now = await scrape();
   expect(now('patchbay_idempotent_answers_replayed_total')).toBe(2);
   expect(now('patchbay_requests_rejected_total', { reason: 'too-many-requests' })).toBe(1);
@@ -249,31 +249,31 @@ test('answers given again, and requests to be made again, are counted by their r
 
 test('who follows the events is counted while they do', async () => {
   const stop = new AbortController();
-  await fetch(`${bench.url}/v1/events`, { headers: bearer(bench.key), signal: stop.signal });
+  await fetch(`${service.url}/v1/events`, { headers: bearer(service.key), signal: stop.signal });
   expect((await scrape())('patchbay_event_followers')).toBe(1);
   stop.abort();
   await until('nobody follows', async () => (await scrape())('patchbay_event_followers') === 0);
 });
 
 test('it is for those with a key of the role viewer', async () => {
-  expect((await bench.get('/metrics', { authorization: '' })).status).toBe(401);
+  expect((await service.get('/metrics', { authorization: '' })).status).toBe(401);
   for (const [role, status] of [
     ['viewer', 200],
     ['agent', 403],
   ] as const) {
-    const { body } = await bench.post('/v1/keys', { name: role, role, ...(role === 'agent' ? { host: 'rack' } : {}) });
-    expect((await bench.get('/metrics', bearer(String(body['secret'])))).status).toBe(status);
+    const { body } = await service.post('/v1/keys', { name: role, role, ...(role === 'agent' ? { host: 'rack' } : {}) });
+    expect((await service.get('/metrics', bearer(String(body['secret'])))).status).toBe(status);
   }
 });
 
 test('a service that has too much to do says so here too', async () => {
-  await bench.close();
-  bench = new Bench();
+  await service.close();
+  service = new TestService();
   // Every event loop has some delay.
-  bench.limits = { ...bench.limits, eventLoopDelay: 0.001 };
-  await bench.start();
+  service.limits = { ...service.limits, eventLoopDelay: 0.001 };
+  await service.start();
   const refused = await until('it is overloaded', async () => {
-    const answer = await bench.get('/v1/hosts');
+    const answer = await service.get('/v1/hosts');
     return answer.status === 503 && answer;
   });
   expect(refused.body).toMatchObject({ type: 'urn:patchbay:problem:overloaded' });
@@ -282,9 +282,9 @@ test('a service that has too much to do says so here too', async () => {
 
 test('every measurement that the page on monitoring names is there, with the labels that it asks for', async () => {
   const page = readFileSync(new URL('../../../docs/how-to/monitor.md', import.meta.url), 'utf8');
-  bench.startHost('host', 1);
-  await bench.push('tcp', '1.0.0', workModule(1));
-  await bench.load('tcp', '1.0.0', await bench.connectedDevices(1));
+  service.startHost('host', 1);
+  await service.push('tcp', '1.0.0', workModule(1));
+  await service.load('tcp', '1.0.0', await service.connectedDevices(1));
   const samples = [...(await families())].flatMap(([family, { samples: some }]) => [
     { name: family, labels: new Map<string, string>() },
     ...some,
@@ -302,7 +302,7 @@ test('every measurement that the page on monitoring names is there, with the lab
 });
 
 test('the process is measured too, and each service of it by itself', async () => {
-  const other = await new Bench().start();
+  const other = await new TestService().start();
   try {
     await other.push('tcp', '1.0.0', workModule(1));
     expect((await scrape())('patchbay_audit_events_total', { action: 'build.created' })).toBe(0);

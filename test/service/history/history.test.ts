@@ -3,38 +3,38 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Agent, attached, loaded } from '../agents/agent.ts';
-import { type Answer, Bench, bearer, itemsOf, until, workModule } from '../fixture.ts';
+import { type Answer, bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 let devices: string[];
 let operator: { readonly id: string; readonly headers: Record<string, string> };
 let stopRebooting: () => Promise<void>;
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('north', 2, { zone: 'north' });
-  await bench.connectedDevices(2);
-  stopRebooting = bench.startHost('rebooting', 1);
-  devices = await bench.connectedDevices(3);
-  const { body } = await bench.post('/v1/keys', { name: 'operator', role: 'operator' });
+  await service.start();
+  service.startHost('north', 2, { zone: 'north' });
+  await service.connectedDevices(2);
+  stopRebooting = service.startHost('rebooting', 1);
+  devices = await service.connectedDevices(3);
+  const { body } = await service.post('/v1/keys', { name: 'operator', role: 'operator' });
   operator = { id: String(body['id']), headers: bearer(String(body['secret'])) };
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 const endless = 2_000_000_000;
 
 /** Loads a version on a device as the operator; answers the load with its outcome. */
 async function load(device: string, module: string, version: string, policy: object = {}): Promise<Record<string, unknown>> {
-  await bench.push(module, version, workModule(1));
-  const accepted = await bench.post('/v1/loads', { module, version, devices: [device], ...policy }, operator.headers);
+  await service.push(module, version, workModule(1));
+  const accepted = await service.post('/v1/loads', { module, version, devices: [device], ...policy }, operator.headers);
   const path = accepted.headers.get('location') ?? '';
   return until('the load has an outcome', async () => {
-    const { body } = await bench.get(path);
+    const { body } = await service.get(path);
     return body['outcome'] !== null && body;
   });
 }
 
 const historyOf = async (device: string, module: string) =>
-  itemsOf(await bench.get(`/v1/devices/${device}/modules/${module}/history?order=asc`));
+  itemsOf(await service.get(`/v1/devices/${device}/modules/${module}/history?order=asc`));
 
 /** The report's time of a step. */
 function timeOf({ report }: Record<string, unknown>, step: string): unknown {
@@ -46,13 +46,13 @@ test('each stay says who brought it in, at what address, and how and through wha
   const [device = ''] = devices;
   const first = await load(device, 'tcp', '1.0.0');
   const program = { module: 'tcp', export: 'work', arguments: [endless], threads: 3 };
-  const started = await bench.post(`/v1/devices/${device}/programs`, program);
+  const started = await service.post(`/v1/devices/${device}/programs`, program);
   await until('the threads are inside', async () =>
-    JSON.stringify((await bench.get(`/v1/devices/${device}`)).body).includes('"referenceCount":3'),
+    JSON.stringify((await service.get(`/v1/devices/${device}`)).body).includes('"referenceCount":3'),
   );
   const tried = await load(device, 'tcp', '1.1.0', { strategy: 'drain', drainMilliseconds: 50 });
   const second = await load(device, 'tcp', '1.2.0', { invalidation: 'mark-invalid' });
-  await bench.post(`${started.headers.get('location')}/stop`, undefined);
+  await service.post(`${started.headers.get('location')}/stop`, undefined);
   const third = await load(device, 'tcp', '1.3.0', { strategy: 'drain', invalidation: 'delete' });
   expect([first, tried, second, third]).toMatchObject([
     { outcome: 'installed', requestedBy: operator.id },
@@ -120,7 +120,7 @@ test('what was in the module table is told of any moment', async () => {
   const [old, newer] = await historyOf(device, 'a');
   const [other] = await historyOf(device, 'b');
   const at = async (time: unknown) => {
-    const items = itemsOf(await bench.get(`/v1/devices/${device}/modules?at=${time}`));
+    const items = itemsOf(await service.get(`/v1/devices/${device}/modules?at=${time}`));
     return items.map(({ module, version }) => `${module}@${version}`);
   };
   const before = (time: unknown) => new Date(Date.parse(String(time)) - 1).toISOString();
@@ -131,16 +131,18 @@ test('what was in the module table is told of any moment', async () => {
   expect(await at(newer?.['enteredAt'])).toEqual(['a@1.1.0', 'b@1.0.0']);
   expect(await at(String(newer?.['enteredAt']).replace('Z', '999Z'))).toEqual(['a@1.1.0', 'b@1.0.0']);
   expect(await at('2100-01-01T00:00:00Z')).toEqual(['a@1.1.0', 'b@1.0.0']);
-  const now = await bench.get(`/v1/devices/${device}/modules`);
+  const now = await service.get(`/v1/devices/${device}/modules`);
   expect(itemsOf(now)).toEqual([newer, other]);
-  const page = await bench.get(`/v1/devices/${device}/modules?limit=1`);
+  const page = await service.get(`/v1/devices/${device}/modules?limit=1`);
   expect(itemsOf(page)).toEqual([newer]);
-  expect(itemsOf(await bench.get(`/v1/devices/${device}/modules?limit=1&cursor=${page.body['next']}`))).toEqual([other]);
-  const all = itemsOf(await bench.get(`/v1/devices/${device}/history?order=asc`));
+  expect(itemsOf(await service.get(`/v1/devices/${device}/modules?limit=1&cursor=${page.body['next']}`))).toEqual([other]);
+  const all = itemsOf(await service.get(`/v1/devices/${device}/history?order=asc`));
   expect(all.map(({ module, version }) => `${module}@${version}`)).toEqual(['a@1.0.0', 'b@1.0.0', 'a@1.1.0']);
   for (const path of ['modules', 'history'])
-    expect((await bench.get(`/v1/devices/dev_00000000000000000000000000000000/${path}`)).status).toBe(404);
-  expect((await bench.get(`/v1/devices/${device}/modules?at=yesterday`)).body).toMatchObject({ errors: [{ in: 'query', pointer: '/at' }] });
+    expect((await service.get(`/v1/devices/dev_00000000000000000000000000000000/${path}`)).status).toBe(404);
+  expect((await service.get(`/v1/devices/${device}/modules?at=yesterday`)).body).toMatchObject({
+    errors: [{ in: 'query', pointer: '/at' }],
+  });
 });
 
 test('devices that run a build are told, those that did, and those that do not any more', async () => {
@@ -149,8 +151,8 @@ test('devices that run a build are told, those that did, and those that do not a
   await load(north2, 'where', '1.1.0');
   await load(north2, 'where', '1.0.0', { versionPolicy: 'downgrade', downgradeReason: 'there and back' });
   await load(north1, 'where', '1.1.0');
-  await bench.push('where', '2.0.0', workModule(2));
-  const of = (version: string, query = '') => bench.get(`/v1/modules/where/builds/${version}/devices?${query}`);
+  await service.push('where', '2.0.0', workModule(2));
+  const of = (version: string, query = '') => service.get(`/v1/modules/where/builds/${version}/devices?${query}`);
   const ids = async (version: string, query = '') => itemsOf(await of(version, query)).map(({ device }) => device);
   const byIdentifier = [north1, north2].toSorted();
   expect(await ids('1.0.0')).toEqual(byIdentifier);
@@ -182,7 +184,7 @@ test('a version that is put back after a restart of the host is another stay, of
   const device = devices[2] ?? '';
   const first = await load(device, 'kept', '1.0.0');
   await stopRebooting();
-  stopRebooting = bench.startHost('rebooting', 1);
+  stopRebooting = service.startHost('rebooting', 1);
   const [before, after] = await until('it is put back', async () => {
     const stays = await historyOf(device, 'kept');
     return stays.length === 2 && stays;
@@ -193,17 +195,17 @@ test('a version that is put back after a restart of the host is another stay, of
 });
 
 test('a host that was cut off does not make the history false: the times are those of its devices', async () => {
-  const agent = new Agent(bench);
+  const agent = new Agent(service);
   await agent.register('cut-off', ['cut-off-1']);
   await agent.connect();
   const [attach] = await agent.order('attach-device');
   if (attach === undefined) throw new Error('no order');
   await agent.report(attached(attach));
-  await bench.push('late', '1.0.0', workModule(1));
-  const requested = await bench.post('/v1/loads', { module: 'late', version: '1.0.0', devices: [attach.device] });
+  await service.push('late', '1.0.0', workModule(1));
+  const requested = await service.post('/v1/loads', { module: 'late', version: '1.0.0', devices: [attach.device] });
   const [order] = await agent.order('load');
   if (order === undefined) throw new Error('no order');
-  const { requestedAt } = (await bench.get(requested.headers.get('location') ?? '')).body;
+  const { requestedAt } = (await service.get(requested.headers.get('location') ?? '')).body;
   const swappedAt = new Date(Date.parse(String(requestedAt)) + 1).toISOString();
   const report = loaded(order);
   const swap = { step: 'table-updated', operation: 240, at: swappedAt, startedMicroseconds: 0, microseconds: 1 };
@@ -214,7 +216,7 @@ test('a host that was cut off does not make the history false: the times are tho
   expect(await historyOf(attach.device, 'late')).toMatchObject([{ enteredAt: swappedAt, load: orderLoad(requested) }]);
 
   // Until its device has come up again, it does not run the build.
-  const running = async () => itemsOf(await bench.get('/v1/modules/late/builds/1.0.0/devices?running=true')).map(({ device }) => device);
+  const running = async () => itemsOf(await service.get('/v1/modules/late/builds/1.0.0/devices?running=true')).map(({ device }) => device);
   expect(await running()).toEqual([attach.device]);
   agent.bootId = randomUUID();
   await agent.register('cut-off', ['cut-off-1']);

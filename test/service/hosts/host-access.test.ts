@@ -4,47 +4,47 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import { kind } from '../../databases.ts';
 import { Agent, attached } from '../agents/agent.ts';
-import { type Answer, Bench, bearer, until, workModule } from '../fixture.ts';
+import { type Answer, bearer, TestService, until, workModule } from '../test-service.ts';
 
-let bench: Bench;
-let others: Bench[];
+let service: TestService;
+let others: TestService[];
 beforeEach(async () => {
   others = [];
-  bench = await new Bench().start();
+  service = await new TestService().start();
 });
 afterEach(async () => {
   for (const other of others) await other.close();
-  await bench.close();
+  await service.close();
 });
 
 async function agentKey(host: string): Promise<{ readonly id: string; readonly secret: string }> {
-  const made = await bench.post('/v1/keys', { name: `key-of-${host}`, role: 'agent', host });
+  const made = await service.post('/v1/keys', { name: `key-of-${host}`, role: 'agent', host });
   return z.object({ id: z.string(), secret: z.string() }).parse(made.body);
 }
 
 /** Every way in which a host uses its token. */
-function uses(service: Bench, { host, token, bootId }: Agent, digest: string): Promise<Answer[]> {
+function uses(replica: TestService, { host, token, bootId }: Agent, digest: string): Promise<Answer[]> {
   const path = `/agent/v1/hosts/${host}`;
   const shown = bearer(token);
   return Promise.all([
-    service.get(`${path}/orders?bootId=${bootId}`, shown),
-    service.get(`${path}/orders/next?bootId=${bootId}&waitSeconds=0`, shown),
-    service.post(`${path}/heartbeats`, { bootId }, shown),
-    service.post(`${path}/reports`, { bootId, reports: [] }, shown),
-    service.get(`/agent/v1/images/${digest}`, shown),
-    service.get(`/agent/v1/images/${digest}/provenance`, shown),
-    service.get('/agent/v1/signing-keys', shown),
+    replica.get(`${path}/orders?bootId=${bootId}`, shown),
+    replica.get(`${path}/orders/next?bootId=${bootId}&waitSeconds=0`, shown),
+    replica.post(`${path}/heartbeats`, { bootId }, shown),
+    replica.post(`${path}/reports`, { bootId, reports: [] }, shown),
+    replica.get(`/agent/v1/images/${digest}`, shown),
+    replica.get(`/agent/v1/images/${digest}/provenance`, shown),
+    replica.get('/agent/v1/signing-keys', shown),
   ]);
 }
 
 async function pushed(): Promise<string> {
-  const { body } = await bench.push('tcp', '1.0.0', workModule(1));
+  const { body } = await service.push('tcp', '1.0.0', workModule(1));
   return z.object({ image: z.object({ digest: z.string() }) }).parse(body).image.digest;
 }
 
 /** A host that has registered with a key, and follows its orders. */
-async function connectedWith(secret: string, service = bench): Promise<Agent> {
-  const agent = new Agent(service);
+async function connectedWith(secret: string, replica = service): Promise<Agent> {
+  const agent = new Agent(replica);
   expect(await agent.register('rack-7', ['d1'], secret)).toMatchObject({ status: 201 });
   await agent.connect();
   const [attach] = await agent.order('attach-device');
@@ -58,18 +58,18 @@ test('revoking an agent key ends the token, the stream and the downloads of its 
   const digest = await pushed();
   const key = await agentKey('rack-7');
   const agent = await connectedWith(key.secret);
-  const other = new Agent(bench);
+  const other = new Agent(service);
   await other.register('rack-8', ['d2']);
   await other.connect();
-  const waiting = bench.get(
+  const waiting = service.get(
     `/agent/v1/hosts/${agent.host}/orders/next?bootId=${agent.bootId}&after=1000&waitSeconds=50`,
     bearer(agent.token),
   );
-  expect((await bench.post(`/v1/keys/${key.id}/revoke`, undefined)).status).toBe(200);
+  expect((await service.post(`/v1/keys/${key.id}/revoke`, undefined)).status).toBe(200);
 
   await until('the stream ends', async () => agent.ended);
   expect(await waiting).toMatchObject(unauthenticated);
-  for (const answer of await uses(bench, agent, digest)) expect(answer).toMatchObject(unauthenticated);
+  for (const answer of await uses(service, agent, digest)) expect(answer).toMatchObject(unauthenticated);
   expect(await agent.register('rack-7', ['d1'], key.secret)).toMatchObject(unauthenticated);
   expect(other.ended).toBe(false);
   expect((await other.heartbeat()).status).toBe(204);
@@ -86,30 +86,30 @@ test('a host that registered with another credential since keeps its token when 
   const agent = await connectedWith(key.secret);
   agent.disconnect();
   await agent.register('rack-7', ['d1']);
-  await bench.post(`/v1/keys/${key.id}/revoke`, undefined);
+  await service.post(`/v1/keys/${key.id}/revoke`, undefined);
   expect((await agent.heartbeat()).status).toBe(204);
 });
 
 test('a host that registered with a join token which has been replaced since registers again with the new one', async () => {
   const digest = await pushed();
-  const agent = new Agent(bench);
+  const agent = new Agent(service);
   await agent.register('rack-7', ['d1']);
-  await bench.stop();
-  bench.joinToken = 'another-join-token-of-the-tests';
-  await bench.start();
-  for (const answer of await uses(bench, agent, digest)) expect(answer).toMatchObject(unauthenticated);
+  await service.stop();
+  service.joinToken = 'another-join-token-of-the-tests';
+  await service.start();
+  for (const answer of await uses(service, agent, digest)) expect(answer).toMatchObject(unauthenticated);
   expect(await agent.register('rack-7', ['d1'])).toMatchObject(unauthenticated);
-  expect(await agent.register('rack-7', ['d1'], bench.joinToken)).toMatchObject({ status: 201 });
+  expect(await agent.register('rack-7', ['d1'], service.joinToken)).toMatchObject({ status: 201 });
   expect((await agent.heartbeat()).status).toBe(204);
 });
 
 test.runIf(kind === 'postgresql')('a key that is revoked at one replica ends the access of its host at the others', async () => {
   const digest = await pushed();
-  const second = new Bench();
+  const second = new TestService();
   others.push(second);
-  second.database = bench.database;
-  second.privateKeys = bench.privateKeys;
-  second.key = bench.key;
+  second.database = service.database;
+  second.privateKeys = service.privateKeys;
+  second.key = service.key;
   await second.start();
   const key = await agentKey('rack-7');
   const agent = await connectedWith(key.secret, second);
@@ -117,7 +117,7 @@ test.runIf(kind === 'postgresql')('a key that is revoked at one replica ends the
     `/agent/v1/hosts/${agent.host}/orders/next?bootId=${agent.bootId}&after=1000&waitSeconds=50`,
     bearer(agent.token),
   );
-  await bench.post(`/v1/keys/${key.id}/revoke`, undefined);
+  await service.post(`/v1/keys/${key.id}/revoke`, undefined);
   await until('the stream ends', async () => agent.ended);
   expect(await waiting).toMatchObject(unauthenticated);
   for (const answer of await uses(second, agent, digest)) expect(answer).toMatchObject(unauthenticated);

@@ -4,18 +4,18 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
 import { labelPatterns } from '../../../src/protocol/identifiers.ts';
+import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { Agent, attached, state } from '../agents/agent.ts';
-import { type Answer, Bench, bearer, itemsOf, joinToken, workModule } from '../fixture.ts';
+import { type Answer, bearer, itemsOf, joinToken, TestService, workModule } from '../test-service.ts';
 import { documentedBody, type Operation, operations, resolved, type Schema } from './fuzzing/document.ts';
 import { type Known, validValue } from './fuzzing/values.ts';
 
 /** Rounds of calls of one operation, at most, until one is accepted. */
 const roundsForEach = 30;
 
-const bench = new Bench();
-const agent = new Agent(bench);
+const service = new TestService();
+const agent = new Agent(service);
 const devices: string[] = [];
 /** The build as a device that has loaded it reports it. */
 const inMemory = { module: 'tcp', version: '1.0.0', image: '', address: '0x1000', referenceCount: 0 };
@@ -23,17 +23,17 @@ const inMemory = { module: 'tcp', version: '1.0.0', image: '', address: '0x1000'
 const known = new Map<string, unknown[]>();
 
 beforeAll(async () => {
-  await bench.start();
+  await service.start();
   await agent.register('host-a', ['device-1', 'device-2', 'device-3']);
   await agent.connect();
   const orders = await agent.order('attach-device', 3);
   await agent.report(...orders.map((order) => attached(order)));
-  devices.push(...(await bench.connectedDevices(3)));
-  for (const version of ['1.0.0', '1.1.0-rc.1+b.2']) await bench.push('tcp', version, workModule(1));
-  const { body } = await bench.get('/v1/modules/tcp/builds/1.0.0');
+  devices.push(...(await service.connectedDevices(3)));
+  for (const version of ['1.0.0', '1.1.0-rc.1+b.2']) await service.push('tcp', version, workModule(1));
+  const { body } = await service.get('/v1/modules/tcp/builds/1.0.0');
   inMemory.image = z.object({ image: z.object({ digest: z.string() }) }).parse(body).image.digest;
   const { pem } = publicPartOf(newPrivateKey());
-  const key = await bench.post('/v1/publisher-keys', { name: 'release', publicKey: pem });
+  const key = await service.post('/v1/publisher-keys', { name: 'release', publicKey: pem });
   for (const device of devices) await agent.report({ kind: 'device-state', device, state: { ...state(), moduleTable: [inMemory] } });
   known.set('device', devices);
   known.set('devices', devices);
@@ -43,7 +43,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   agent.disconnect();
-  await bench.close();
+  await service.close();
 });
 
 function operationOf(operationId: string): Operation {
@@ -85,7 +85,7 @@ async function readEverything(): Promise<void> {
   );
   for (const operation of reads.toSorted((left, right) => left.path.split('/').length - right.path.split('/').length))
     for (const path of pathsOf(operation, ids)) {
-      const answer = await bench.get(path);
+      const answer = await service.get(path);
       checkAnswer(operation, path, answer);
       if (answer.status === 200 && Array.isArray(answer.body['items'])) {
         expect([path, answer.body['damaged']]).toEqual([path, []]);
@@ -139,7 +139,7 @@ type Call = { readonly operationId: string; readonly send: () => Promise<Answer>
 
 /** Requests of an operation by its path and the bodies that the document allows. */
 const posts = (operationId: string, path: string, bodies: fc.Arbitrary<unknown>, method = 'POST'): fc.Arbitrary<Call> =>
-  bodies.map((body) => ({ operationId, send: () => bench.request(method, path, body) }));
+  bodies.map((body) => ({ operationId, send: () => service.request(method, path, body) }));
 
 let made = 0;
 /** A name that no other has. */
@@ -256,7 +256,7 @@ const registrations = fc.record({ name: newName, device: newName, labels, ramPag
     operationId: 'registerHost',
     send: () => {
       const registration = { name, bootId: agent.bootId, capacity: 10, devices: [{ name: device, labels: given, ramPages }] };
-      return bench.post('/agent/v1/hosts', registration, bearer(joinToken));
+      return service.post('/agent/v1/hosts', registration, bearer(joinToken));
     },
   }),
 );
@@ -340,5 +340,5 @@ test('whatever is accepted can be read again, by every operation that returns it
     for (let round = 0; round < roundsForEach && !accepted.has(operationId); round += 1) await check(kind(), 4, 1);
   expect(Object.keys(kinds).filter((operationId) => !accepted.has(operationId))).toEqual([]);
   await check(anyCall(), 24, 10);
-  expect(String((await bench.get('/v1/health')).body['reasons'])).not.toContain('damaged');
+  expect(String((await service.get('/v1/health')).body['reasons'])).not.toContain('damaged');
 });

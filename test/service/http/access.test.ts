@@ -5,36 +5,36 @@ import Fastify from 'fastify';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { checkAccess } from '../../../src/service/http/access.ts';
 import { Installation } from '../../../src/service/installation.ts';
-import { usualSettings } from '../../usual-settings.ts';
+import { defaultSettings } from '../../default-settings.ts';
 import { Agent } from '../agents/agent.ts';
-import { Bench, bearer, joinToken } from '../fixture.ts';
+import { bearer, joinToken, TestService } from '../test-service.ts';
 import { type Operation, operations } from './fuzzing/document.ts';
 
-const bench = new Bench();
+const service = new TestService();
 const credentials = new Map<string, Record<string, string>>([
   ['nothing', { authorization: '' }],
   ['an unknown key', bearer(`patchbay_${'0'.repeat(32)}_${'x'.repeat(43)}`)],
   ['a join token that is none', bearer('no-such-join-token')],
   ['the join token', bearer(joinToken)],
 ]);
-const agent = new Agent(bench);
-const otherAgent = new Agent(bench);
+const agent = new Agent(service);
+const otherAgent = new Agent(service);
 
 beforeAll(async () => {
-  await bench.start();
+  await service.start();
   for (const role of ['viewer', 'operator', 'publisher', 'admin', 'agent']) {
-    const { body } = await bench.post('/v1/keys', { name: role, role, ...(role === 'agent' ? { host: 'bound' } : {}) });
+    const { body } = await service.post('/v1/keys', { name: role, role, ...(role === 'agent' ? { host: 'bound' } : {}) });
     credentials.set(role, bearer(String(body['secret'])));
   }
-  const { body } = await bench.post('/v1/keys', { name: 'revoked', role: 'admin' });
-  await bench.post(`/v1/keys/${body['id']}/revoke`, undefined);
+  const { body } = await service.post('/v1/keys', { name: 'revoked', role: 'admin' });
+  await service.post(`/v1/keys/${body['id']}/revoke`, undefined);
   credentials.set('a revoked key', bearer(String(body['secret'])));
   await agent.register('played', ['d1']);
   await otherAgent.register('other', ['d2']);
   credentials.set('its token', bearer(agent.token));
   credentials.set("another host's token", bearer(otherAgent.token));
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 const known = ['viewer', 'operator', 'publisher', 'admin', 'agent'];
 /** Keys with which an operation may be asked for that needs the role; what the service does is not asked here. */
@@ -65,7 +65,7 @@ async function statusOf({ path, method }: Operation, headers: Record<string, str
   const leaving = new AbortController();
   const isPost = as === 'POST';
   const asked = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => (name === 'host' ? agent.host : `no-${name}`));
-  const response = await fetch(`${bench.url}${asked}`, {
+  const response = await fetch(`${service.url}${asked}`, {
     method: as,
     headers: { ...headers, ...(isPost ? { 'content-type': 'application/json' } : {}) },
     ...(isPost ? { body: '{}' } : {}),
@@ -96,11 +96,11 @@ test('every operation needs a role, or is one of the few that need none', () => 
 });
 
 test('a route that does not say who may use it cannot be added', async () => {
-  const installation = await Installation.open(`${bench.folder}/other.db`, {
+  const installation = await Installation.open(`${service.folder}/other.db`, {
     joinToken,
     unreachableAfter: 60_000,
     adminKey: null,
-    ...usualSettings(),
+    ...defaultSettings(),
   });
   try {
     const app = Fastify();
@@ -114,31 +114,31 @@ test('a route that does not say who may use it cannot be added', async () => {
 });
 
 test('who is refused is told what to do', async () => {
-  const nobody = await bench.get('/v1/devices', { authorization: '' });
+  const nobody = await service.get('/v1/devices', { authorization: '' });
   expect(nobody).toMatchObject({ status: 401, body: { type: 'urn:patchbay:problem:unauthenticated' } });
   expect(nobody.body['detail']).toContain('Authorization: Bearer KEY');
   expect(nobody.headers.get('www-authenticate')).toBe('Bearer');
   const viewer = credentials.get('viewer') ?? {};
-  expect(await bench.post('/v1/loads', {}, viewer)).toMatchObject({
+  expect(await service.post('/v1/loads', {}, viewer)).toMatchObject({
     status: 403,
     body: { type: 'urn:patchbay:problem:forbidden', detail: expect.stringContaining('this needs operator or admin') },
   });
   const revoked = credentials.get('a revoked key') ?? {};
-  expect((await bench.get('/v1/devices', revoked)).body['detail']).toContain('the key revoked was revoked');
+  expect((await service.get('/v1/devices', revoked)).body['detail']).toContain('the key revoked was revoked');
 });
 
 test('a key of the role agent registers its host, and no other', async () => {
   const registration = { bootId: 'boot-of-the-test', capacity: 1, devices: [] };
   const headers = credentials.get('agent') ?? {};
-  expect(await bench.post('/agent/v1/hosts', { ...registration, name: 'stranger' }, headers)).toMatchObject({
+  expect(await service.post('/agent/v1/hosts', { ...registration, name: 'stranger' }, headers)).toMatchObject({
     status: 403,
     body: { detail: 'the key is for the host bound, and does not register stranger' },
   });
-  expect(await bench.post('/agent/v1/hosts', { ...registration, name: 'bound' }, headers)).toMatchObject({ status: 201 });
+  expect(await service.post('/agent/v1/hosts', { ...registration, name: 'bound' }, headers)).toMatchObject({ status: 201 });
 });
 
 describe('without keys', () => {
-  const open = new Bench();
+  const open = new TestService();
   beforeAll(async () => {
     open.keys = 'off';
     await open.start();

@@ -3,32 +3,32 @@
 import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Lines } from '../../lines.ts';
-import { Bench, until } from '../fixture.ts';
+import { TestService, until } from '../test-service.ts';
 
-let bench: Bench;
+let service: TestService;
 let log: Lines;
 /** Statuses of the responses to the request, which nobody reads. */
 let statuses: number[];
 beforeEach(async () => {
   log = new Lines();
   statuses = [];
-  bench = new Bench();
-  bench.logger = { level: 'info', stream: log };
-  bench.prepare = (app) =>
+  service = new TestService();
+  service.logger = { level: 'info', stream: log };
+  service.prepare = (app) =>
     app.addHook('onSend', async ({ id }, { statusCode }) => {
       if (id === 'broken-off') statuses.push(statusCode);
     });
-  await bench.start();
+  await service.start();
 });
-afterEach(() => bench.close());
+afterEach(() => service.close());
 
 test.each(['reset', 'end'] as const)(
   'a request whose body is broken off by the %s of its connection is no failure of the database',
   async (how) => {
-    const { hostname, port } = new URL(bench.url);
+    const { hostname, port } = new URL(service.url);
     const socket = connect(Number(port), hostname);
     socket.on('error', () => {});
-    const headers = ['POST /v1/loads HTTP/1.1', `host: ${hostname}`, `authorization: Bearer ${bench.key}`, 'x-request-id: broken-off'];
+    const headers = ['POST /v1/loads HTTP/1.1', `host: ${hostname}`, `authorization: Bearer ${service.key}`, 'x-request-id: broken-off'];
     const body = ['content-type: application/json', 'content-length: 1000', '', '{"module":'];
     socket.write([...headers, ...body].join('\r\n'));
     const messages = () => log.with({ reqId: 'broken-off' }).map(({ msg }) => msg);

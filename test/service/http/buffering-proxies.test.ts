@@ -9,17 +9,17 @@ import { type Connection, followEvents, followRollout, newestEvent } from '../..
 import { runHost } from '../../../src/host/host.ts';
 import { patchbay } from '../../cli/command.ts';
 import { Agent } from '../agents/agent.ts';
-import { Bench, bearer, joinToken, until, workModule } from '../fixture.ts';
+import { bearer, joinToken, TestService, until, workModule } from '../test-service.ts';
 import { type HttpProxy, isNginxInstalled, startBufferingProxy, startNginx } from './buffering-proxy.ts';
 
-let bench: Bench;
+let service: TestService;
 const ended: (() => Promise<void>)[] = [];
 beforeEach(async () => {
-  bench = await new Bench().start();
+  service = await new TestService().start();
 });
 afterEach(async () => {
   for (const end of ended.splice(0).toReversed()) await end();
-  await bench.close();
+  await service.close();
 });
 
 async function through(starting: Promise<HttpProxy>): Promise<HttpProxy> {
@@ -55,7 +55,7 @@ function follow({ url }: HttpProxy) {
   const stop = new AbortController();
   const connections: Connection[] = [];
   const actions: string[] = [];
-  const client = createPatchbayClient(url, bench.key);
+  const client = createPatchbayClient(url, service.key);
   const { signal } = stop;
   const onConnection = (now: Connection) => connections.push(now);
   const done = (async () => {
@@ -70,20 +70,20 @@ function follow({ url }: HttpProxy) {
 }
 
 test('every event stream asks proxies not to buffer it, and begins with a comment', async () => {
-  const agent = new Agent(bench);
+  const agent = new Agent(service);
   await agent.register('agent', ['d1']);
-  await bench.push('tcp', '1.0.0', workModule(1));
-  const device = z.object({ items: z.array(z.object({ id: z.string() })) }).parse((await bench.get('/v1/devices')).body).items[0]?.id;
-  const rollout = await bench.post('/v1/rollouts', { module: 'tcp', version: '1.0.0', devices: [device] });
+  await service.push('tcp', '1.0.0', workModule(1));
+  const device = z.object({ items: z.array(z.object({ id: z.string() })) }).parse((await service.get('/v1/devices')).body).items[0]?.id;
+  const rollout = await service.post('/v1/rollouts', { module: 'tcp', version: '1.0.0', devices: [device] });
   const paths: Record<string, [path: string, token: string]> = {
-    '/v1/events': ['/v1/events', bench.key],
-    '/v1/rollouts/{rollout}/progress': [`${rollout.headers.get('location')}/progress`, bench.key],
+    '/v1/events': ['/v1/events', service.key],
+    '/v1/rollouts/{rollout}/progress': [`${rollout.headers.get('location')}/progress`, service.key],
     '/agent/v1/hosts/{host}/orders': [`/agent/v1/hosts/${agent.host}/orders?bootId=${agent.bootId}`, agent.token],
   };
-  expect(Object.keys(paths).toSorted()).toEqual(streamsOf((await bench.get('/documentation/json')).body));
+  expect(Object.keys(paths).toSorted()).toEqual(streamsOf((await service.get('/documentation/json')).body));
   for (const [path, token] of Object.values(paths)) {
     const leaving = new AbortController();
-    const response = await fetch(`${bench.url}${path}`, { headers: bearer(token), signal: leaving.signal });
+    const response = await fetch(`${service.url}${path}`, { headers: bearer(token), signal: leaving.signal });
     const first = await response.body?.getReader().read();
     leaving.abort();
     expect(Object.fromEntries(response.headers)).toMatchObject({
@@ -107,13 +107,13 @@ test.each([
   ['the body of each response', false],
   ['each response whole, its headers too', true],
 ])('behind a proxy that buffers %s, a host and a load fall back to polling and say so', async (_, holdsHeaders) => {
-  const proxy = await through(startBufferingProxy(bench.url, holdsHeaders));
+  const proxy = await through(startBufferingProxy(service.url, holdsHeaders));
   const log = startHost(proxy);
-  await bench.push('tcp', '1.0.0', workModule(1));
-  await bench.connectedDevices(1);
+  await service.push('tcp', '1.0.0', workModule(1));
+  await service.connectedDevices(1);
   expect(isPolling(log)).toBe(true);
   const loading = ['load', '--module', 'tcp', '--version', '1.0.0', '--device', 'device', '--service', proxy.url];
-  const said = await patchbay(bench.folder, loading, { PATCHBAY_KEY: bench.key });
+  const said = await patchbay(service.folder, loading, { PATCHBAY_KEY: service.key });
   expect(said).toMatchObject({ code: 0, stdout: expect.stringContaining('installed') });
   expect(said.stderr).toContain(
     'the event stream brings no data, probably because a proxy buffers it: asking the service every second instead',
@@ -121,32 +121,32 @@ test.each([
 });
 
 test('behind a proxy that buffers, events come in order and of the types that are asked for, and a rollout is followed to its end', async () => {
-  const proxy = await through(startBufferingProxy(bench.url, true));
+  const proxy = await through(startBufferingProxy(service.url, true));
   startHost(proxy);
   const { connections, actions } = follow(proxy);
   await until('the events are polled', async () => connections.includes('polling'));
-  for (const version of ['1.0.0', '1.1.0']) await bench.push('tcp', version, workModule(1));
+  for (const version of ['1.0.0', '1.1.0']) await service.push('tcp', version, workModule(1));
   await until('both events come', async () => actions.length === 2);
   expect(actions).toEqual(['build.created', 'build.created']);
   expect(connections).toEqual(['polling']);
 
-  const [device] = await bench.connectedDevices(1);
+  const [device] = await service.connectedDevices(1);
   const waves = [{ upToPercent: 100, soakSeconds: 0 }];
-  const made = await bench.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], waves });
+  const made = await service.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], waves });
   const states: string[] = [];
   const following = { signal: new AbortController().signal, wasThere: true };
-  for await (const { state } of followRollout(createPatchbayClient(proxy.url, bench.key), String(made.body['id']), following))
+  for await (const { state } of followRollout(createPatchbayClient(proxy.url, service.key), String(made.body['id']), following))
     states.push(state);
   expect(states.at(-1)).toBe('completed');
 });
 
 test.skipIf(!isNginxInstalled)('nginx, which buffers by default, passes streams on because they ask for it (needs nginx)', async () => {
-  const proxy = await through(startNginx(bench.url));
+  const proxy = await through(startNginx(service.url));
   const log = startHost(proxy);
   const { connections, actions } = follow(proxy);
-  await bench.connectedDevices(1);
+  await service.connectedDevices(1);
   await until('the events are followed', async () => {
-    await bench.push('tcp', `1.0.${Date.now()}`, workModule(1));
+    await service.push('tcp', `1.0.${Date.now()}`, workModule(1));
     return actions.length > 0;
   });
   expect(connections).toEqual([]);
@@ -154,12 +154,12 @@ test.skipIf(!isNginxInstalled)('nginx, which buffers by default, passes streams 
 });
 
 test.skipIf(!isNginxInstalled)('behind nginx that is told to buffer all the same, hosts and commands poll (needs nginx)', async () => {
-  const proxy = await through(startNginx(bench.url, 'proxy_ignore_headers X-Accel-Buffering;'));
+  const proxy = await through(startNginx(service.url, 'proxy_ignore_headers X-Accel-Buffering;'));
   const log = startHost(proxy);
   const { connections, actions } = follow(proxy);
-  await bench.connectedDevices(1);
+  await service.connectedDevices(1);
   expect(isPolling(log)).toBe(true);
   await until('the events are polled', async () => connections.includes('polling'));
-  await bench.push('tcp', '1.0.0', workModule(1));
+  await service.push('tcp', '1.0.0', workModule(1));
   await until('an event comes', async () => actions.length === 1);
 });

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { until } from '../fixture.ts';
+import { until } from '../test-service.ts';
 
 export type HttpProxy = { readonly url: string; readonly close: () => Promise<void> };
 

@@ -5,17 +5,17 @@ import { type IncomingMessage, request } from 'node:http';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { KeyPolicy } from '../../../src/service/http/access.ts';
-import { Bench, itemsOf } from '../fixture.ts';
+import { itemsOf, TestService } from '../test-service.ts';
 
-let bench: Bench;
+let service: TestService;
 beforeEach(() => {
-  bench = new Bench();
+  service = new TestService();
 });
-afterEach(() => bench.close());
+afterEach(() => service.close());
 
 const start = (keys: KeyPolicy) => {
-  bench.keys = keys;
-  return bench.start();
+  service.keys = keys;
+  return service.start();
 };
 
 /** What a browser says of a request that a page of another site makes. */
@@ -32,7 +32,7 @@ const Document = z.object({ paths: z.record(z.string(), z.record(z.string(), z.u
 
 /** Every operation that changes something, with a path that is well-formed as far as the router looks. */
 async function changingOperations(): Promise<{ method: string; path: string }[]> {
-  const { paths } = Document.parse((await bench.get('/documentation/json')).body);
+  const { paths } = Document.parse((await service.get('/documentation/json')).body);
   return Object.entries(paths).flatMap(([path, methods]) =>
     Object.keys(methods)
       .filter((method) => method !== 'get')
@@ -42,37 +42,37 @@ async function changingOperations(): Promise<{ method: string; path: string }[]>
 
 test.each(['required', 'off'] as const)('no operation is carried out for a page of another site (keys: %s)', async (keys) => {
   await start(keys);
-  const before = itemsOf(await bench.get('/v1/audit'));
+  const before = itemsOf(await service.get('/v1/audit'));
   const operations = await changingOperations();
   expect(operations.length).toBeGreaterThan(25);
   for (const { method, path } of operations)
     for (const headers of otherSites) {
-      const answer = await bench.request(method, path, undefined, headers);
+      const answer = await service.request(method, path, undefined, headers);
       expect(answer, `${method} ${path} ${JSON.stringify(headers)}`).toMatchObject({
         status: 403,
         body: { type: 'urn:patchbay:problem:cross-origin' },
       });
     }
-  expect(itemsOf(await bench.get('/v1/audit'))).toEqual(before);
+  expect(itemsOf(await service.get('/v1/audit'))).toEqual(before);
 });
 
 test('without keys, the signing key is not rotated for another site, and is for the dashboard and for clients that are no browsers', async () => {
   await start('off');
-  const rotate = (headers: Record<string, string>) => bench.request('POST', '/v1/signing-keys', undefined, headers);
-  const count = async () => itemsOf(await bench.get('/v1/signing-keys')).length;
+  const rotate = (headers: Record<string, string>) => service.request('POST', '/v1/signing-keys', undefined, headers);
+  const count = async () => itemsOf(await service.get('/v1/signing-keys')).length;
   expect(await count()).toBe(1);
   for (const headers of otherSites) expect((await rotate(headers)).status).toBe(403);
   expect(await count()).toBe(1);
-  const own = [{}, { origin: bench.url }, { origin: bench.url, 'sec-fetch-site': 'same-origin' }, { 'sec-fetch-site': 'none' }];
+  const own = [{}, { origin: service.url }, { origin: service.url, 'sec-fetch-site': 'same-origin' }, { 'sec-fetch-site': 'none' }];
   for (const headers of own) expect((await rotate(headers)).status).toBe(201);
   expect(await count()).toBe(1 + own.length);
 });
 
 test('behind a proxy that ends TLS or changes the Host, the dashboard changes things all the same', async () => {
-  bench.trustedProxies = ['127.0.0.1'];
+  service.trustedProxies = ['127.0.0.1'];
   await start('required');
-  const make = (name: string, headers: Record<string, string>) => bench.post('/v1/keys', { name, role: 'viewer' }, headers);
-  const { host } = new URL(bench.url);
+  const make = (name: string, headers: Record<string, string>) => service.post('/v1/keys', { name, role: 'viewer' }, headers);
+  const { host } = new URL(service.url);
   // The browser vouches for the origin where the page came over TLS; otherwise the host that the proxy forwards does.
   expect((await make('one', { origin: 'https://patchbay.example', 'sec-fetch-site': 'same-origin' })).status).toBe(201);
   expect((await make('two', { origin: `https://${host}` })).status).toBe(201);
@@ -81,7 +81,7 @@ test('behind a proxy that ends TLS or changes the Host, the dashboard changes th
 });
 
 test('without keys, another site cannot start what is costly, nor reach the service through a name that points here', async () => {
-  bench.trustedProxies = ['127.0.0.1'];
+  service.trustedProxies = ['127.0.0.1'];
   await start('off');
   const ask = (headers: Record<string, string>) => statusOf('/v1/audit/export', headers);
   expect(await ask({ 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' })).toBe(403);
@@ -95,7 +95,7 @@ test('without keys, another site cannot start what is costly, nor reach the serv
 
 /** The status of a GET with exactly these headers; fetch sets some of its own. */
 async function statusOf(path: string, headers: Record<string, string>): Promise<number | undefined> {
-  const asked = request(new URL(path, bench.url), { headers }).end();
+  const asked = request(new URL(path, service.url), { headers }).end();
   const response = await new Promise<IncomingMessage>((resolve, reject) => asked.on('response', resolve).on('error', reject));
   response.resume();
   await once(response, 'end');

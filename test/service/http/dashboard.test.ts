@@ -8,14 +8,15 @@ import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-z
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addDashboard } from '../../../src/service/http/dashboard.ts';
 import { pagePaths } from '../../../web/page-paths.ts';
-import { Bench } from '../fixture.ts';
+import { TestService } from '../test-service.ts';
 
-const bench = new Bench();
-beforeAll(() => bench.start());
-afterAll(() => bench.close());
+const service = new TestService();
+beforeAll(() => service.start());
+afterAll(() => service.close());
 
 const browser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8', 'accept-encoding': 'gzip' };
-const ask = (path: string, headers: Record<string, string> = browser, method = 'GET') => fetch(`${bench.url}${path}`, { method, headers });
+const ask = (path: string, headers: Record<string, string> = browser, method = 'GET') =>
+  fetch(`${service.url}${path}`, { method, headers });
 const paths = pagePaths.map(({ path }) => path.replaceAll(/:\w+/g, 'dev_1'));
 
 test.each(paths)('%s is answered to browsers, without a key, and strictly', async (path) => {
@@ -69,7 +70,9 @@ test('whoever asks for data is answered with problems, and the API is where it w
   expect((await ask('/documentation')).status).toBe(200);
   expect((await ask('/health/live')).status).toBe(200);
   expect(
-    Object.keys((await bench.get('/documentation/json')).body['paths'] ?? {}).filter((path) => !path.match(/^\/(v1|agent|health|metrics)/)),
+    Object.keys((await service.get('/documentation/json')).body['paths'] ?? {}).filter(
+      (path) => !path.match(/^\/(v1|agent|health|metrics)/),
+    ),
   ).toEqual([]);
 });
 

@@ -3,9 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
-import { Envelope, signatureOf } from '../../../src/proof/envelope.ts';
-import { type Answer, Bench, itemsOf, joinToken, until } from '../fixture.ts';
+import { Envelope } from '../../../src/proof/envelope.ts';
+import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
+import { signatureOf } from '../../../src/signing/sealing.ts';
+import { type Answer, itemsOf, joinToken, TestService, until } from '../test-service.ts';
 import {
   documentText,
   examplesOf,
@@ -134,7 +135,7 @@ function unlike(schemaOrReference: Schema, value: unknown, kind: 'example' | 'an
     : [];
 }
 
-const bench = new Bench();
+const service = new TestService();
 /** What parameters are to be, by place and name, where the identifier of an example names nothing here. */
 const real = new Map<string, string>();
 let silentDevice = '';
@@ -145,7 +146,7 @@ let holder = '';
 const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, string | null>>>>> = {
   // A load that waits, for nobody follows the orders of its device's host.
   cancelLoad: async () => {
-    const { loads } = succeeded(await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silentDevice] }));
+    const { loads } = succeeded(await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silentDevice] }));
     return { 'path load': String(Json.array().parse(loads)[0]?.['id']) };
   },
   // The devices have the newer of two versions, whatever was asked for before.
@@ -165,7 +166,7 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   abortRollout: async () => ({ 'path rollout': await roll(later) }),
   resumeRollout: async () => {
     const rollout = await roll(later);
-    succeeded(await bench.post(`/v1/rollouts/${rollout}/pause`, {}));
+    succeeded(await service.post(`/v1/rollouts/${rollout}/pause`, {}));
     return { 'path rollout': rollout };
   },
   closeRollout: async () => ({ 'path rollout': await roll({ ...later, labels: { zone: 'nowhere' }, dynamic: true }) }),
@@ -197,34 +198,34 @@ const later = { startAt: '2100-01-01T00:00:00.000Z' };
 
 /** Nothing is in the way of a rollout any more. */
 async function endRollouts(): Promise<void> {
-  for (const { id, state } of itemsOf(await bench.get('/v1/rollouts?limit=200')))
+  for (const { id, state } of itemsOf(await service.get('/v1/rollouts?limit=200')))
     if (['pending', 'running', 'awaiting-approval', 'paused'].includes(String(state)))
-      succeeded(await bench.post(`/v1/rollouts/${id}/abort`, {}));
+      succeeded(await service.post(`/v1/rollouts/${id}/abort`, {}));
 }
 
 async function roll(body: Record<string, unknown>): Promise<string> {
   const selection = 'labels' in body || 'devices' in body ? {} : { devices: [silentDevice] };
   const usual = { module: 'tcp', version: '1.0.0', versionPolicy: 'different', whenBusy: 'queue', ...selection };
-  return String(succeeded(await bench.post('/v1/rollouts', { ...usual, ...body }))['id']);
+  return String(succeeded(await service.post('/v1/rollouts', { ...usual, ...body }))['id']);
 }
 
 async function untilIs(rollout: string, state: string): Promise<string> {
-  await until(`the rollout is ${state}`, async () => (await bench.get(`/v1/rollouts/${rollout}`)).body['state'] === state);
+  await until(`the rollout is ${state}`, async () => (await service.get(`/v1/rollouts/${rollout}`)).body['state'] === state);
   return rollout;
 }
 
 async function load(version: string): Promise<Readonly<Record<string, string>>> {
   const devices = await north();
-  await bench.load('tcp', version, devices, { versionPolicy: 'different' });
+  await service.load('tcp', version, devices, { versionPolicy: 'different' });
   return {};
 }
 
 /** The devices of the host that carries orders out. */
-const north = async () => itemsOf(await bench.get('/v1/devices?host=north&status=connected')).map(({ id }) => String(id));
+const north = async () => itemsOf(await service.get('/v1/devices?host=north&status=connected')).map(({ id }) => String(id));
 
 async function loadNewer(): Promise<Readonly<Record<string, string>>> {
   const devices = await north();
-  await bench.load('tcp', String(exampleOf('createBuild')['version']), devices);
+  await service.load('tcp', String(exampleOf('createBuild')['version']), devices);
   return {};
 }
 
@@ -236,7 +237,7 @@ const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
   createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),
   replaceSignaturePolicy: async () => ({ name: 'replaced', publisherKeys: [real.get('path publisherKey')] }),
   signBuild: async () => {
-    const { keyid, sig } = signatureOf(Envelope.parse((await bench.get('/v1/modules/tcp/builds/1.1.0/provenance')).body), publisher);
+    const { keyid, sig } = signatureOf(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.1.0/provenance')).body), publisher);
     return { keyId: keyid, signature: sig };
   },
 };
@@ -247,13 +248,13 @@ const publisher = newPrivateKey();
 /** A publisher key of that name. */
 async function registerPublisher(name: string, privateKey: string): Promise<string> {
   const key = { name, publicKey: publicPartOf(privateKey).pem };
-  return String(succeeded(await bench.post('/v1/publisher-keys', key))['id']);
+  return String(succeeded(await service.post('/v1/publisher-keys', key))['id']);
 }
 
 /** A signature policy of that name, about devices that there are not. */
 async function demand(name: string): Promise<string> {
   const policy = { name, labels: { zone: 'nowhere' }, publisherKeys: [real.get('path publisherKey')] };
-  return String(succeeded(await bench.post('/v1/signature-policies', policy))['id']);
+  return String(succeeded(await service.post('/v1/signature-policies', policy))['id']);
 }
 
 function succeeded({ status, body }: Answer): Answer['body'] {
@@ -271,39 +272,39 @@ function operationNamed(name: string): Operation {
 
 /** The story that the examples tell: a build is loaded, a program is inside, and a newer build takes its place. */
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('north', 2, { zone: 'north' });
-  const devices = await bench.connectedDevices(2);
+  await service.start();
+  service.startHost('north', 2, { zone: 'north' });
+  const devices = await service.connectedDevices(2);
   const [device = ''] = devices;
   const build = exampleOf('createBuild');
-  succeeded(await bench.post('/v1/modules/tcp/builds', build));
-  succeeded(await bench.push('tcp', '1.0.0', busyModule));
-  await bench.load('tcp', '1.0.0', devices);
-  const program = String(succeeded(await bench.post(`/v1/devices/${device}/programs`, exampleOf('startProgram')))['id']);
+  succeeded(await service.post('/v1/modules/tcp/builds', build));
+  succeeded(await service.push('tcp', '1.0.0', busyModule));
+  await service.load('tcp', '1.0.0', devices);
+  const program = String(succeeded(await service.post(`/v1/devices/${device}/programs`, exampleOf('startProgram')))['id']);
   await until('the threads are inside', async () =>
-    JSON.stringify((await bench.get(`/v1/devices/${device}`)).body).includes('"referenceCount":4'),
+    JSON.stringify((await service.get(`/v1/devices/${device}`)).body).includes('"referenceCount":4'),
   );
-  holder = String(succeeded(await bench.post(`/v1/devices/${device}/programs`, exampleOf('startProgram', 1)))['id']);
+  holder = String(succeeded(await service.post(`/v1/devices/${device}/programs`, exampleOf('startProgram', 1)))['id']);
   await until('another program has the address of the version', async () => {
-    const { statistics } = (await bench.get(`/v1/devices/${device}/programs/${holder}`)).body;
+    const { statistics } = (await service.get(`/v1/devices/${device}/programs/${holder}`)).body;
     return isObject(statistics) && Number(statistics['callsCompleted']) > 0;
   });
-  const loads = await bench.load('tcp', String(build['version']), devices);
+  const loads = await service.load('tcp', String(build['version']), devices);
   await until('the device has reported what became of the program', async () => {
-    const { body } = await bench.get(`/v1/devices/${device}/programs/${program}`);
+    const { body } = await service.get(`/v1/devices/${device}/programs/${program}`);
     return body['statistics'] !== null;
   });
   await until('who held on to the old version is found out', async () => {
-    return itemsOf(await bench.get(`/v1/devices/${device}/abi-violations`)).length > 0;
+    return itemsOf(await service.get(`/v1/devices/${device}/abi-violations`)).length > 0;
   });
   const silent = { ...exampleOf('registerHost'), name: 'silent', devices: [{ name: 'silent-1', labels: {}, ramPages: 64 }] };
-  succeeded(await bench.post('/agent/v1/hosts', silent, { authorization: `Bearer ${joinToken}` }));
-  silentDevice = String(itemsOf(await bench.get('/v1/devices?status=attaching'))[0]?.['id']);
-  const host = itemsOf(await bench.get('/v1/hosts')).find(({ name }) => name === 'north')?.['id'];
-  const image = Json.parse((await bench.get(`/v1/modules/tcp/builds/${build['version']}`)).body['image']);
-  const key = (await bench.post('/v1/keys', { name: 'spare', role: 'viewer' })).body['id'];
-  const { size } = succeeded(await bench.post('/v1/audit/checkpoints', undefined));
-  const [signingKey] = itemsOf(await bench.get('/v1/signing-keys'));
+  succeeded(await service.post('/agent/v1/hosts', silent, { authorization: `Bearer ${joinToken}` }));
+  silentDevice = String(itemsOf(await service.get('/v1/devices?status=attaching'))[0]?.['id']);
+  const host = itemsOf(await service.get('/v1/hosts')).find(({ name }) => name === 'north')?.['id'];
+  const image = Json.parse((await service.get(`/v1/modules/tcp/builds/${build['version']}`)).body['image']);
+  const key = (await service.post('/v1/keys', { name: 'spare', role: 'viewer' })).body['id'];
+  const { size } = succeeded(await service.post('/v1/audit/checkpoints', undefined));
+  const [signingKey] = itemsOf(await service.get('/v1/signing-keys'));
   const values = {
     device,
     size,
@@ -319,23 +320,23 @@ beforeAll(async () => {
   real.set('path publisherKey', await registerPublisher('story', publisher));
   real.set('path signaturePolicy', await demand('story'));
   real.set('path rollout', await roll(later));
-  real.set('path signingKey', String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['id']));
+  real.set('path signingKey', String(itemsOf(await service.get('/v1/signing-keys'))[0]?.['id']));
   real.set('query id', String(device));
   real.set('query host', String(host));
-  const [event] = itemsOf(await bench.get(`/v1/audit?action=load.completed&object=${loads[0]?.['id']}`));
+  const [event] = itemsOf(await service.get(`/v1/audit?action=load.completed&object=${loads[0]?.['id']}`));
   for (const name of ['actor', 'request']) real.set(`query ${name}`, String(event?.[name]));
   real.set('query from', '2000-01-01T00:00:00.000Z');
   real.set('query until', '2100-01-01T00:00:00.000Z');
   real.set('query at', '2100-01-01T00:00:00.000Z');
   real.set('query version', String(build['version']));
-  real.set('query name', String((await bench.get(`/v1/devices/${device}`)).body['name']));
+  real.set('query name', String((await service.get(`/v1/devices/${device}`)).body['name']));
   real.set('header if-match', '*');
   real.set('header if-none-match', '"of-something-else"');
   // Nothing is waited for.
   real.set('query waitSeconds', '0');
   real.set('query after', '0');
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 /** Four threads can be inside of it for longer than the test takes; who asks for one round is answered at once. */
 const busyModule = `
@@ -347,7 +348,7 @@ const busyModule = `
 
 /** A host registers as its example does: its token, which is another each time, and its identifier. */
 async function register(): Promise<string> {
-  const body = succeeded(await bench.post('/agent/v1/hosts', exampleOf('registerHost'), { authorization: `Bearer ${joinToken}` }));
+  const body = succeeded(await service.post('/agent/v1/hosts', exampleOf('registerHost'), { authorization: `Bearer ${joinToken}` }));
   real.set('path host', String(body['host']));
   return String(body['token']);
 }
@@ -355,7 +356,7 @@ async function register(): Promise<string> {
 /** What to show for an operation: the first of the schemes that it takes. */
 async function tokenFor({ security: [first = {}] }: Operation): Promise<string> {
   if ('agentToken' in first) return register();
-  return 'joinToken' in first ? joinToken : bench.key;
+  return 'joinToken' in first ? joinToken : service.key;
 }
 
 /** Makes the request that the examples show, and answers what it was answered: a success, as documented. */
@@ -368,7 +369,7 @@ async function ask(operation: Operation, parameters: readonly Parameter[], body:
     given.flatMap(({ in: where, name, texts }) => (where === place ? texts.map((text) => [name, text]) : []));
   const address = ofPlace('path').reduce((text, [name, value = '']) => text.replace(`{${name}}`, encodeURIComponent(value)), path);
   const query = new URLSearchParams(ofPlace('query')).toString();
-  const response = await fetch(`${bench.url}${address}${query === '' ? '' : `?${query}`}`, {
+  const response = await fetch(`${service.url}${address}${query === '' ? '' : `?${query}`}`, {
     method,
     headers: {
       ...Object.fromEntries(ofPlace('header')),

@@ -4,9 +4,10 @@ import { randomUUID } from 'node:crypto';
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
-import { Envelope, signatureOf } from '../../../src/proof/envelope.ts';
-import { Bench, itemsOf, joinToken, until, workModule } from '../fixture.ts';
+import { Envelope } from '../../../src/proof/envelope.ts';
+import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
+import { signatureOf } from '../../../src/signing/sealing.ts';
+import { itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 import { documentedBody, examplesOf, type Operation, operations, type Parameter } from './fuzzing/document.ts';
 import { hostileValue, type Known, nearly, validValue } from './fuzzing/values.ts';
 
@@ -17,46 +18,46 @@ const atOnce = 16;
 const roundsForEach = 60;
 const patience = 30_000;
 
-const bench = new Bench();
+const service = new TestService();
 const connections = new HttpAgent({ keepAlive: true, maxSockets: atOnce });
 let known: Known;
 
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('host', 2, { zone: 'north' });
-  const devices = await bench.connectedDevices(2);
-  const pushed = await bench.push('tcp', '1.0.0', workModule(1));
-  await bench.push('tcp', '1.1.0', workModule(2));
+  await service.start();
+  service.startHost('host', 2, { zone: 'north' });
+  const devices = await service.connectedDevices(2);
+  const pushed = await service.push('tcp', '1.0.0', workModule(1));
+  await service.push('tcp', '1.1.0', workModule(2));
   // So that there is a version to go back to.
-  for (const version of ['1.0.0', '1.1.0']) await bench.load('tcp', version, devices);
+  for (const version of ['1.0.0', '1.1.0']) await service.load('tcp', version, devices);
   // And a newer one to be rolled out.
-  await bench.load('tcp', '1.0.0', devices, { versionPolicy: 'different' });
-  const program = await bench.post(`/v1/devices/${devices[0]}/programs`, { module: 'tcp', export: 'work', arguments: [1], calls: 1 });
+  await service.load('tcp', '1.0.0', devices, { versionPolicy: 'different' });
+  const program = await service.post(`/v1/devices/${devices[0]}/programs`, { module: 'tcp', export: 'work', arguments: [1], calls: 1 });
   const bootId = randomUUID();
   const join = (name: string, ...names: string[]) => {
     const ofHost = names.map((one) => ({ name: one, labels: {}, ramPages: 64 }));
-    return bench.post('/agent/v1/hosts', { name, bootId, capacity: 3, devices: ofHost }, { authorization: `Bearer ${joinToken}` });
+    return service.post('/agent/v1/hosts', { name, bootId, capacity: 3, devices: ofHost }, { authorization: `Bearer ${joinToken}` });
   };
   const registered = await join('played');
   // Nobody has the token of this one, so that the load for its device waits.
   await join('silent', 'silent-1');
-  const [silent] = itemsOf(await bench.get('/v1/devices?limit=1'));
-  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent?.['id']] });
+  const [silent] = itemsOf(await service.get('/v1/devices?limit=1'));
+  await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent?.['id']] });
   const rollouts = await makeRollouts(devices, String(silent?.['id']));
-  const loads = itemsOf(await bench.get('/v1/loads'));
+  const loads = itemsOf(await service.get('/v1/loads'));
   const image = Object(pushed.body['image']);
-  const keyOf = async (role: string) => (await bench.post('/v1/keys', { name: role, role })).body;
+  const keyOf = async (role: string) => (await service.post('/v1/keys', { name: role, role })).body;
   const publisher = newPrivateKey();
   const publisherKeyOf = async (name: string, privateKey: string) =>
-    (await bench.post('/v1/publisher-keys', { name, publicKey: publicPartOf(privateKey).pem })).body['id'];
+    (await service.post('/v1/publisher-keys', { name, publicKey: publicPartOf(privateKey).pem })).body['id'];
   const publisherKey = await publisherKeyOf('publisher', publisher);
   const toBeRevoked = [await publisherKeyOf('first', newPrivateKey()), await publisherKeyOf('second', newPrivateKey())];
   const policies: unknown[] = [];
   for (let index = 0; index < 60; index += 1) {
     const policy = { name: `policy-${index}`, labels: { zone: 'nowhere' }, publisherKeys: [publisherKey] };
-    policies.push((await bench.post('/v1/signature-policies', policy)).body['id']);
+    policies.push((await service.post('/v1/signature-policies', policy)).body['id']);
   }
-  const signed = signatureOf(Envelope.parse((await bench.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
+  const signed = signatureOf(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
   const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
   known = new Map<string, readonly unknown[]>([
     ['device', devices],
@@ -66,10 +67,10 @@ beforeAll(async () => {
     ['host', [registered.body['host']]],
     ['bootId', [bootId]],
     ['token', [registered.body['token'], joinToken]],
-    ['secret', [bench.key, bench.key, bench.key, ...keys.map(({ secret }) => secret)]],
+    ['secret', [service.key, service.key, service.key, ...keys.map(({ secret }) => secret)]],
     // Not the administrator's, who asks most of the time.
     ['key', [(await keyOf('admin'))['id']]],
-    ['size', [Number((await bench.post('/v1/audit/checkpoints', undefined)).body['size'])]],
+    ['size', [Number((await service.post('/v1/audit/checkpoints', undefined)).body['size'])]],
     ['event', [1, 2]],
     ['publisherKey', toBeRevoked],
     ['publisherKeys', [[publisherKey]]],
@@ -84,7 +85,7 @@ beforeAll(async () => {
     ['waves', [[{ upToPercent: 100 }], [{ devices: 1 }, { upToPercent: 100 }], [{ devices: 1 }]]],
     ['startAt', ['2100-01-01T00:00:00Z']],
     ['whenBusy', ['queue']],
-    ['signingKey', itemsOf(await bench.get('/v1/signing-keys')).map(({ id }) => id)],
+    ['signingKey', itemsOf(await service.get('/v1/signing-keys')).map(({ id }) => id)],
     ['keyId', [signed.keyid]],
     ['signature', [signed.sig]],
     ['labels', [{ zone: 'north' }]],
@@ -103,14 +104,14 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   connections.destroy();
-  await bench.close();
+  await service.close();
 });
 
 /** Rollouts of which each decision can be taken about some: that have completed, failed, were approved, have not begun, and that devices join. */
 async function makeRollouts(devices: readonly string[], silent: string): Promise<string[]> {
   const made: string[] = [];
   const roll = async (body: object) => {
-    const { status, body: rollout } = await bench.post('/v1/rollouts', {
+    const { status, body: rollout } = await service.post('/v1/rollouts', {
       module: 'tcp',
       soakSeconds: 0,
       waves: [{ upToPercent: 100 }],
@@ -121,18 +122,18 @@ async function makeRollouts(devices: readonly string[], silent: string): Promise
     return String(rollout['id']);
   };
   const becomes = (id: string, state: string) =>
-    until(`a rollout is ${state}`, async () => (await bench.get(`/v1/rollouts/${id}`)).body['state'] === state);
+    until(`a rollout is ${state}`, async () => (await service.get(`/v1/rollouts/${id}`)).body['state'] === state);
   // Of modules of their own, so that they are in nobody's way.
-  for (const module of ['icmp', 'udp']) for (const version of ['1.0.0', '1.1.0']) await bench.push(module, version, workModule(1));
+  for (const module of ['icmp', 'udp']) for (const version of ['1.0.0', '1.1.0']) await service.push(module, version, workModule(1));
   for (const version of ['1.0.0', '1.1.0', '1.0.0', '1.1.0', '1.0.0', '1.1.0'])
     await becomes(await roll({ module: 'icmp', version, devices, versionPolicy: 'different' }), 'completed');
   // The device of nobody has no version that could be in its way.
   const approved = await roll({ version: '1.0.0', devices: [silent], waves: [{ upToPercent: 100, approval: true }] });
   await becomes(approved, 'awaiting-approval');
-  await bench.post(`/v1/rollouts/${approved}/approve`, { wave: 1 });
+  await service.post(`/v1/rollouts/${approved}/approve`, { wave: 1 });
   for (let index = 0; index < 5; index += 1) await roll({ version: '1.1.0', devices: [silent], whenBusy: 'queue' });
   await roll({ version: '1.1.0', labels: { zone: 'south' }, dynamic: true });
-  await bench.load('udp', '1.1.0', devices);
+  await service.load('udp', '1.1.0', devices);
   await becomes(await roll({ module: 'udp', version: '1.0.0', devices }), 'paused');
   return made;
 }
@@ -216,10 +217,10 @@ type FuzzAnswer = { readonly status: number; readonly contentType: string; reado
 function ask({ operation, path, headers, body }: FuzzRequest): Promise<FuzzAnswer> {
   return new Promise((resolve, reject) => {
     // In parts, for an address in one text would have `.` and `..` taken out of it.
-    const { hostname, port } = new URL(bench.url);
-    const service = { hostname, port };
+    const { hostname, port } = new URL(service.url);
+    const address = { hostname, port };
     const outgoing = httpRequest(
-      { ...service, path, method: operation.method, headers: { ...headers }, agent: connections },
+      { ...address, path, method: operation.method, headers: { ...headers }, agent: connections },
       (response) => {
         const contentType = (response.headers['content-type'] ?? '').split(';')[0] ?? '';
         const answer = (text: string) => resolve({ status: response.statusCode ?? 0, contentType, text });
@@ -284,5 +285,5 @@ test('whatever is asked is answered as documented, soon, and never with a failur
       await checkRequests(requestOf(operation), 1, statuses);
   expect(operations.filter((operation) => !hasSucceeded(operation)).map(({ operationId }) => operationId)).toEqual([]);
   await checkRequests(anyRequest(), cases, statuses);
-  await until('the service is well after all', async () => (await bench.get('/health/ready')).status === 200);
+  await until('the service is well after all', async () => (await service.get('/health/ready')).status === 200);
 });

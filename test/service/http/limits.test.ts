@@ -4,23 +4,23 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Agent } from '../agents/agent.ts';
-import { Bench, bearer, until, workModule } from '../fixture.ts';
+import { bearer, TestService, until, workModule } from '../test-service.ts';
 
-let bench: Bench;
+let service: TestService;
 beforeEach(() => {
-  bench = new Bench();
+  service = new TestService();
 });
-afterEach(() => bench.close());
+afterEach(() => service.close());
 
-const limitTo = (limits: Partial<Bench['limits']>) => {
-  bench.limits = { ...bench.limits, ...limits };
-  return bench.start();
+const limitTo = (limits: Partial<TestService['limits']>) => {
+  service.limits = { ...service.limits, ...limits };
+  return service.start();
 };
 
 test('a key may make so many requests a minute, and another is not held back by it', async () => {
   await limitTo({ requestsPerMinute: 20 });
-  const { body } = await bench.post('/v1/keys', { name: 'busy', role: 'viewer' });
-  const ask = () => bench.get('/v1/devices', bearer(String(body['secret'])));
+  const { body } = await service.post('/v1/keys', { name: 'busy', role: 'viewer' });
+  const ask = () => service.get('/v1/devices', bearer(String(body['secret'])));
   for (let count = 1; count <= 20; count += 1) {
     const answer = await ask();
     expect(answer.status).toBe(200);
@@ -33,33 +33,36 @@ test('a key may make so many requests a minute, and another is not held back by 
   });
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
   expect(Number(refused.headers.get('retry-after'))).toBeLessThanOrEqual(60);
-  expect((await bench.get('/v1/devices')).status).toBe(200);
+  expect((await service.get('/v1/devices')).status).toBe(200);
 });
 
 test('an address that is refused again and again is told to wait, and those with keys are not', async () => {
   await limitTo({ unknownPerMinute: 30 });
-  const guess = (index: number) => bench.get('/v1/devices', bearer(`patchbay_${String(index).padStart(32, '0')}_${'x'.repeat(43)}`));
+  const guess = (index: number) => service.get('/v1/devices', bearer(`patchbay_${String(index).padStart(32, '0')}_${'x'.repeat(43)}`));
   for (let index = 0; index < 30; index += 1) expect((await guess(index)).status).toBe(401);
   expect(await guess(31)).toMatchObject({ status: 429, body: { type: 'urn:patchbay:problem:too-many-requests' } });
-  expect((await bench.get('/v1/devices')).status).toBe(200);
+  expect((await service.get('/v1/devices')).status).toBe(200);
 });
 
 const guessFrom = (forwardedFor: string, index = 0) =>
-  bench.get('/v1/devices', { ...bearer(`patchbay_${String(index).padStart(32, '0')}_${'x'.repeat(43)}`), 'x-forwarded-for': forwardedFor });
-const statuses = async (paths: readonly string[]) => Promise.all(paths.map(async (path) => (await fetch(`${bench.url}${path}`)).status));
+  service.get('/v1/devices', {
+    ...bearer(`patchbay_${String(index).padStart(32, '0')}_${'x'.repeat(43)}`),
+    'x-forwarded-for': forwardedFor,
+  });
+const statuses = async (paths: readonly string[]) => Promise.all(paths.map(async (path) => (await fetch(`${service.url}${path}`)).status));
 
 test('requests that are refused lock nobody out of the health and the pages', async () => {
   await limitTo({ unknownPerMinute: 5 });
   for (let index = 0; index < 10; index += 1) await guessFrom('', index);
-  for (const path of ['/v1/nothing', '/nothing']) expect((await bench.get(path, { authorization: '' })).status).toBe(429);
-  const asset = /src="(\/assets\/[^"]+)"/.exec(await (await fetch(`${bench.url}/`)).text())?.[1] ?? '';
+  for (const path of ['/v1/nothing', '/nothing']) expect((await service.get(path, { authorization: '' })).status).toBe(429);
+  const asset = /src="(\/assets\/[^"]+)"/.exec(await (await fetch(`${service.url}/`)).text())?.[1] ?? '';
   expect(await statuses(['/', asset, '/documentation/json'])).toEqual([200, 200, 200]);
   expect(await statuses(['/', '/'])).toEqual([200, 429]);
   for (let count = 0; count < 20; count += 1) expect(await statuses(['/health/live', '/health/ready'])).toEqual([200, 200]);
 });
 
 test('the clients of a trusted proxy are counted one by one, by the address that the proxy has seen', async () => {
-  bench.trustedProxies = ['10.0.0.0/8', '127.0.0.1'];
+  service.trustedProxies = ['10.0.0.0/8', '127.0.0.1'];
   await limitTo({ unknownPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(`203.0.113.${index}, 198.51.100.7`, index)).status).toBe(401);
   // What the client says of itself is before what the proxy adds. Another trusted proxy on the way is none of the clients.
@@ -72,7 +75,7 @@ test.each([
   ['203.0.113.11', '203.0.113.12'],
   ['[2001:db8:1::1]', '[2001:db8:2::1]'],
 ])('a client whose port is forwarded too, as %s:1000, is counted by its address', async (client, another) => {
-  bench.trustedProxies = ['127.0.0.1'];
+  service.trustedProxies = ['127.0.0.1'];
   await limitTo({ unknownPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(`${client}:${1000 + index}`, index)).status).toBe(401);
   for (const same of [`${client}:443`, client, client.replaceAll(/[[\]]/g, '')]) expect((await guessFrom(same)).status).toBe(429);
@@ -87,7 +90,7 @@ test.each([
   ],
   ['203.0.113.11, [::ffff:10.1.2.3]:5678', '203.0.113.12, [::ffff:10.1.2.3]:5678'],
 ])('behind a chain of trusted proxies that forward ports, as %s, clients are counted one by one', async (client, another) => {
-  bench.trustedProxies = ['10.0.0.0/8', '2001:db8:ffff::/48', '127.0.0.1'];
+  service.trustedProxies = ['10.0.0.0/8', '2001:db8:ffff::/48', '127.0.0.1'];
   await limitTo({ unknownPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(client, index)).status).toBe(401);
   expect((await guessFrom(client)).status).toBe(429);
@@ -97,7 +100,7 @@ test.each([
 test.each(['unknown', '_hidden', '203.0.113.1:99999x', '[2001:db8::1', '203.0.113.1:', '999.1.1.1:80', '10.1.2.3/8', 'fe80::1%eth0'])(
   'a forwarded value that is no address, as "%s", ends the chain: the request counts for the proxy, and a client cannot choose its address',
   async (invalid) => {
-    bench.trustedProxies = ['10.0.0.0/8', '127.0.0.1'];
+    service.trustedProxies = ['10.0.0.0/8', '127.0.0.1'];
     await limitTo({ unknownPerMinute: 5 });
     for (let index = 0; index < 5; index += 1)
       expect((await guessFrom(`203.0.113.${index}, ${invalid}, 10.1.2.3:80`, index)).status).toBe(401);
@@ -107,20 +110,20 @@ test.each(['unknown', '_hidden', '203.0.113.1:99999x', '[2001:db8::1', '203.0.11
 );
 
 test('what is forwarded by a proxy that is not trusted, or is no address, counts for the proxy', async () => {
-  bench.trustedProxies = ['192.0.2.1'];
+  service.trustedProxies = ['192.0.2.1'];
   await limitTo({ unknownPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(`198.51.100.${index}`, index)).status).toBe(401);
   expect((await guessFrom('198.51.100.99')).status).toBe(429);
-  await bench.stop();
-  bench.trustedProxies = ['127.0.0.1'];
-  await bench.start();
+  await service.stop();
+  service.trustedProxies = ['127.0.0.1'];
+  await service.start();
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(`unknown-${index}`, index)).status).toBe(401);
   expect((await guessFrom('unknown-99')).status).toBe(429);
 });
 
 test('what is asked of a service with too much to do is answered 503, but for its health and its hosts', async () => {
   await limitTo({ eventLoopDelay: 50 });
-  const agent = new Agent(bench);
+  const agent = new Agent(service);
   await agent.register('played', []);
   const block = () => {
     const end = performance.now() + 400;
@@ -128,20 +131,20 @@ test('what is asked of a service with too much to do is answered 503, but for it
   };
   const refused = await until('the service has too much to do', async () => {
     block();
-    const answer = await bench.get('/v1/devices');
+    const answer = await service.get('/v1/devices');
     return answer.status === 503 && answer;
   });
   expect(refused.body).toMatchObject({ type: 'urn:patchbay:problem:overloaded', detail: expect.stringContaining('try again') });
   expect(refused.headers.get('retry-after')).toBe('2');
   block();
-  const [live, heartbeat, devices] = await Promise.all([bench.get('/health/live'), agent.heartbeat(), bench.get('/v1/devices')]);
+  const [live, heartbeat, devices] = await Promise.all([service.get('/health/live'), agent.heartbeat(), service.get('/v1/devices')]);
   expect([live.status, heartbeat.status, devices.status]).toEqual([200, 204, 503]);
-  await until('it has recovered', async () => (await bench.get('/v1/devices')).status === 200);
+  await until('it has recovered', async () => (await service.get('/v1/devices')).status === 200);
 });
 
 /** A connection to the service. `closed` resolves with everything that was received when the service has closed it. */
 function open() {
-  const { port } = new URL(bench.url);
+  const { port } = new URL(service.url);
   const chunks: string[] = [];
   const socket = connect(Number(port), '127.0.0.1');
   socket.setEncoding('utf8').on('data', (chunk) => chunks.push(String(chunk)));
@@ -169,7 +172,7 @@ test('a request that does not come to its end is answered 408', async () => {
 
 test('a request that has arrived while the service was held up is answered, however long it waited to be read', async () => {
   const connected = Promise.withResolvers<void>();
-  bench.prepare = (app) => void app.server.once('connection', () => connected.resolve());
+  service.prepare = (app) => void app.server.once('connection', () => connected.resolve());
   await limitTo({ requestTimeout: 400 });
   const socket = open();
   await Promise.all([connected.promise, socket.opened]);
@@ -189,7 +192,7 @@ test('a connection on which nothing was sent is closed without an answer, which 
   expect(await socket.closed).toMatch(/^HTTP\/1\.1 200 .*HTTP\/1\.1 408 /s);
 });
 
-const eventsRequest = () => `GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${bench.key}\r\n\r\n`;
+const eventsRequest = () => `GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${service.key}\r\n\r\n`;
 
 test('an event stream that is open is not ended by the start of another request on its connection', async () => {
   await limitTo({ requestTimeout: 400 });
@@ -199,7 +202,7 @@ test('an event stream that is open is not ended by the start of another request 
   socket.send('GET /v1/devices HTTP/1.1\r\n');
   // Two connections that were opened later were ended.
   for (let count = 0; count < 2; count += 1) expect(await answerTo('GET /v1/devices HTTP/1.1\r\n')).toMatch(/^HTTP\/1\.1 408 /);
-  await bench.push('tcp', '1.0.0', workModule(1));
+  await service.push('tcp', '1.0.0', workModule(1));
   await until('an event arrives', async () => socket.received().includes('event: build.created'));
   expect(socket.received()).not.toContain('HTTP/1.1 408');
   socket.end();
@@ -215,16 +218,16 @@ test('what is no HTTP ends the connection of an event stream, and is not answere
 });
 
 test('headers past the limit are answered 431', async () => {
-  await bench.start();
+  await service.start();
   const header = `X-Long: ${'x'.repeat(17 * 1024)}\r\n`;
   expect(await answerTo(`GET /v1/devices HTTP/1.1\r\nHost: x\r\n${header}\r\n`)).toMatch(/^HTTP\/1\.1 431 .*application\/problem\+json/s);
 });
 
 test('browsers are told that answers are data, and the page of the documentation may load its own files only', async () => {
-  await bench.start();
-  const { headers } = await bench.get('/v1/devices');
+  await service.start();
+  const { headers } = await service.get('/v1/devices');
   expect(headers.get('content-security-policy')).toBe("default-src 'none';frame-ancestors 'none'");
   expect(headers.get('x-content-type-options')).toBe('nosniff');
-  const page = await bench.get('/documentation/');
+  const page = await service.get('/documentation/');
   expect(page.headers.get('content-security-policy')).toMatch(/^default-src 'self';.*object-src 'none'/);
 });

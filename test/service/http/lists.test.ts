@@ -8,9 +8,9 @@ import { AuditQueries } from '../../../src/service/audit/queries.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { KeyQueries } from '../../../src/service/keys/queries.ts';
-import { Bench, itemsOf } from '../fixture.ts';
+import { usualPolicy } from '../default-terms.ts';
 import { inTransaction } from '../records.ts';
-import { usualPolicy } from '../usual-terms.ts';
+import { itemsOf, TestService } from '../test-service.ts';
 
 /** An item of the model: where it is in its list, and for each filter the values that select it. */
 type Item = {
@@ -32,9 +32,9 @@ type List = {
   readonly hasRange: boolean;
 };
 
-const bench = new Bench();
+const service = new TestService();
 // The test has work of its own in the process of the service.
-bench.limits = { ...bench.limits, eventLoopDelay: 60_000 };
+service.limits = { ...service.limits, eventLoopDelay: 60_000 };
 let store: Store;
 const lists: List[] = [];
 
@@ -203,9 +203,9 @@ const newEvent = (index: number) => ({
 
 beforeAll(async () => {
   // None of the hosts says anything, and what is done about that would be among the events.
-  bench.unreachableAfter = 24 * 3_600_000;
-  await bench.start();
-  store = await Store.open(bench.database);
+  service.unreachableAfter = 24 * 3_600_000;
+  await service.start();
+  store = await Store.open(service.database);
   const hosts = series(9, newHost);
   // So many that some labels are of more than the database looks up one by one, and some of fewer.
   const devices = series(300, newDevice(hosts));
@@ -421,7 +421,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await store.close();
-  await bench.close();
+  await service.close();
 });
 
 type Query = {
@@ -504,7 +504,7 @@ function pathOf({ path }: List, { filters, sort, order, from, until, limit }: Qu
 async function readPages(path: string, mark: string, limit: number, between = async () => {}): Promise<unknown[]> {
   const marks: unknown[] = [];
   for (let cursor: unknown = null; ; ) {
-    const answer = await bench.get(cursor === null ? path : `${path}&cursor=${cursor}`);
+    const answer = await service.get(cursor === null ? path : `${path}&cursor=${cursor}`);
     expect([path, answer.status]).toEqual([path, 200]);
     const items = itemsOf(answer);
     marks.push(...items.map((item) => item[mark]));
@@ -553,10 +553,10 @@ test('devices are found by their identifiers, as many as a query may name', asyn
   const found = await readPages(`/v1/devices?${query(wanted.map(({ mark }) => mark))}&limit=40`, 'id', 40);
   expect(found.toSorted()).toEqual(wanted.map(({ mark }) => mark).toSorted());
   const [one, another] = [wanted.find(({ selectedBy }) => selectedBy['label']?.includes('zone=north')), wanted.at(-1)];
-  const few = await bench.get(`/v1/devices?${query([one?.mark, newIdentifier('device')])}&label=zone=north`);
+  const few = await service.get(`/v1/devices?${query([one?.mark, newIdentifier('device')])}&label=zone=north`);
   expect(itemsOf(few).map(({ id }) => id)).toEqual([one?.mark]);
-  expect(itemsOf(await bench.get(`/v1/devices?${query([another?.mark])}&name=none`))).toEqual([]);
-  const tooMany = await bench.get(`/v1/devices?${query(Array.from({ length: 101 }, () => another?.mark))}`);
+  expect(itemsOf(await service.get(`/v1/devices?${query([another?.mark])}&name=none`))).toEqual([]);
+  const tooMany = await service.get(`/v1/devices?${query(Array.from({ length: 101 }, () => another?.mark))}`);
   expect(tooMany).toMatchObject({ status: 422, body: { errors: [{ in: 'query', pointer: '/id' }] } });
 });
 
@@ -581,38 +581,38 @@ test('while items are added, pages hold every item that there was, once and in o
 test('a cursor is taken by the list, the sort and the order that it is of, and by no other', async () => {
   const sorts = ['sort=createdAt&order=desc', 'sort=createdAt&order=asc', 'sort=name&order=desc', 'sort=name&order=asc'];
   for (const sort of sorts) {
-    const { body } = await bench.get(`/v1/devices?${sort}&limit=2`);
+    const { body } = await service.get(`/v1/devices?${sort}&limit=2`);
     for (const other of sorts) {
-      const answer = await bench.get(`/v1/devices?${other}&limit=2&cursor=${body['next']}`);
+      const answer = await service.get(`/v1/devices?${other}&limit=2&cursor=${body['next']}`);
       expect([sort, other, answer.status]).toEqual([sort, other, sort === other ? 200 : 422]);
       if (answer.status === 422) expect(answer.body).toMatchObject({ errors: [{ in: 'query', pointer: '/cursor' }] });
     }
   }
-  const { body } = await bench.get('/v1/devices?limit=2');
-  expect(await bench.get(`/v1/loads?limit=2&cursor=${body['next']}`)).toMatchObject({ status: 422 });
+  const { body } = await service.get('/v1/devices?limit=2');
+  expect(await service.get(`/v1/loads?limit=2&cursor=${body['next']}`)).toMatchObject({ status: 422 });
   // The order that is usual is the same whether it is asked for or not.
-  expect(await bench.get(`/v1/devices?order=desc&limit=2&cursor=${body['next']}`)).toMatchObject({ status: 200 });
+  expect(await service.get(`/v1/devices?order=desc&limit=2&cursor=${body['next']}`)).toMatchObject({ status: 200 });
 });
 
 test('a cursor that was tampered with is refused', async () => {
   const cursorOf = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const list = ['/v1/loads', 'time', 'desc'];
-  expect((await bench.get(`/v1/loads?cursor=${cursorOf([...list, [0, 'lod']])}`)).status).toBe(200);
+  expect((await service.get(`/v1/loads?cursor=${cursorOf([...list, [0, 'lod']])}`)).status).toBe(200);
   for (const position of [[], [0], ['0', 'lod'], [0, 1], [1e300, 'lod'], [8.64e15 + 1, 'lod'], [0, 'lod', 1], null, {}, 'lod']) {
-    const answer = await bench.get(`/v1/loads?cursor=${cursorOf([...list, position])}`);
+    const answer = await service.get(`/v1/loads?cursor=${cursorOf([...list, position])}`);
     expect(answer).toMatchObject({ status: 422, body: { errors: [{ in: 'query', pointer: '/cursor' }] } });
   }
 });
 
 test('a range that ends before it begins, or is of no times, is refused with what to change', async () => {
   for (const { path, hasRange } of lists) {
-    const backward = await bench.get(`${path}?from=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z`);
+    const backward = await service.get(`${path}?from=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z`);
     expect([path, backward.status]).toEqual([path, 422]);
     if (!hasRange) continue;
     expect(backward).toMatchObject({
       body: { errors: [{ in: 'query', pointer: '/from', detail: expect.stringContaining('before `until`') }] },
     });
-    expect((await bench.get(`${path}?from=2026-01-02T00:00:00Z&until=2026-01-02T00:00:00Z`)).body).toEqual({
+    expect((await service.get(`${path}?from=2026-01-02T00:00:00Z&until=2026-01-02T00:00:00Z`)).body).toEqual({
       items: [],
       damaged: [],
       next: null,
@@ -625,7 +625,7 @@ test('a range that ends before it begins, or is of no times, is refused with wha
       '2026-02-30T00:00:00Z',
       '1767225600',
     ])
-      expect(await bench.get(`${path}?until=${encodeURIComponent(wrong)}`)).toMatchObject({
+      expect(await service.get(`${path}?until=${encodeURIComponent(wrong)}`)).toMatchObject({
         status: 422,
         body: { errors: [{ in: 'query', pointer: '/until' }] },
       });
@@ -636,7 +636,7 @@ test('a range may begin and end with the first and the last time that can be wri
   const [first, last] = ['0000-01-01T00:00:00Z', '9999-12-31T23:59:59.999Z'];
   for (const { path } of lists.filter(({ hasRange }) => hasRange)) {
     const [all, within, none] = await Promise.all(
-      ['', `from=${first}&until=${last}`, `until=${first}`].map((range) => bench.get(`${path}?${range}`)),
+      ['', `from=${first}&until=${last}`, `until=${first}`].map((range) => service.get(`${path}?${range}`)),
     );
     expect([path, within?.body['items']]).toEqual([path, all?.body['items']]);
     expect([path, none?.status, none?.body['items']]).toEqual([path, 200, []]);
@@ -644,7 +644,7 @@ test('a range may begin and end with the first and the last time that can be wri
 });
 
 test('the times of a range have any offset, whose + may be written as it is', async () => {
-  const ids = async (query: string) => itemsOf(await bench.get(`/v1/loads?limit=200&${query}`)).map(({ id }) => id);
+  const ids = async (query: string) => itemsOf(await service.get(`/v1/loads?limit=200&${query}`)).map(({ id }) => id);
   const expected = await ids('until=2026-01-01T00:00:00.001Z');
   expect(expected.length).toBeGreaterThan(0);
   for (const same of [
@@ -660,7 +660,7 @@ test('the times of a range have any offset, whose + may be written as it is', as
 });
 
 test('a filter that is refused says how it is to be written', async () => {
-  const detailOf = async (path: string) => String((await bench.get(path)).body['detail']);
+  const detailOf = async (path: string) => String((await service.get(path)).body['detail']);
   expect(await detailOf('/v1/devices?label=host!=x')).toContain('must be of the form key=value, the only comparison that there is');
   expect(await detailOf('/v1/loads?version=1.0.0+b1')).toContain('a "+" is written %2B in a query: 1.0.0%2Bb1');
   for (const query of ['label=build+host=x', 'label=%20host=x', 'label=zone=north&label=host+=x'])
@@ -672,7 +672,7 @@ test('a filter that is refused says how it is to be written', async () => {
 });
 
 test('a range bounds times to less than a millisecond', async () => {
-  const ids = async (query: string) => itemsOf(await bench.get(`/v1/loads?limit=200&${query}`)).map(({ id }) => id);
+  const ids = async (query: string) => itemsOf(await service.get(`/v1/loads?limit=200&${query}`)).map(({ id }) => id);
   const [all, first] = [await ids('order=asc'), await ids('until=2026-01-01T00:00:00.001Z')];
   expect(first.length).toBeGreaterThan(0);
   expect(await ids('until=2026-01-01T00:00:00.000001Z')).toEqual(first);
@@ -714,5 +714,5 @@ test.each([
   ['/v1/loads', 'sort=name', 'sort'],
   ['/v1/audit', 'request=', 'request'],
 ])('%s?%s is refused', async (path, query, name) => {
-  expect(await bench.get(`${path}?${query}`)).toMatchObject({ status: 422, body: { errors: [{ in: 'query', pointer: `/${name}` }] } });
+  expect(await service.get(`${path}?${query}`)).toMatchObject({ status: 422, body: { errors: [{ in: 'query', pointer: `/${name}` }] } });
 });

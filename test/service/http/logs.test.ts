@@ -11,22 +11,22 @@ import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { withoutSecrets } from '../../../src/protocol/logging.ts';
 import { Lines } from '../../lines.ts';
 import { Agent } from '../agents/agent.ts';
-import { Bench, bearer, itemsOf, joinToken, until, workModule } from '../fixture.ts';
+import { bearer, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 
 const secretText = () => randomBytes(32).toString('base64url');
 const unknownKey = `patchbay_${randomUUID().replaceAll('-', '')}_${secretText()}`;
 const unknownToken = `agt_${secretText()}`;
 const cookie = `session=${secretText()}`;
 
-let bench: Bench;
+let service: TestService;
 let log: Lines;
 let children: { readonly child: ChildProcess; readonly ended: Promise<void> }[];
 beforeEach(async () => {
   children = [];
-  bench = new Bench();
+  service = new TestService();
   log = new Lines();
-  bench.logger = { level: 'trace', stream: log };
-  bench.prepare = (app) =>
+  service.logger = { level: 'trace', stream: log };
+  service.prepare = (app) =>
     app.get('/fails', { config: { access: 'public' } }, async () => {
       const error = new Error(`cannot use ${unknownKey}, ${unknownToken} and ${joinToken}`);
       throw Object.assign(error, {
@@ -34,18 +34,18 @@ beforeEach(async () => {
         response: { config: { headers: { authorization: cookie, cookie: [cookie] } } },
       });
     });
-  await bench.start();
+  await service.start();
 });
 afterEach(async () => {
   for (const { child } of children) child.kill('SIGKILL');
   await Promise.all(children.map(({ ended }) => ended));
-  await bench.close();
+  await service.close();
 });
 
 /** A host as its user starts it, and all that it says. */
 function startHostProcess(control: string, token = joinToken): Lines {
   const lines = new Lines();
-  const tokenFile = join(bench.folder, 'token');
+  const tokenFile = join(service.folder, 'token');
   writeFileSync(tokenFile, token);
   const command = fileURLToPath(new URL('../../../src/cli/patchbay.ts', import.meta.url));
   const options = ['--control', control, '--name', 'rack', '--devices', '1', '--token-file', tokenFile, '--log-level', 'debug'];
@@ -56,28 +56,28 @@ function startHostProcess(control: string, token = joinToken): Lines {
 }
 
 test('a request is called in every log what its client calls it, from the answer to the device', async () => {
-  const host = startHostProcess(bench.url);
-  const devices = await bench.connectedDevices(1);
-  await bench.push('tcp', '1.0.0', workModule(1));
+  const host = startHostProcess(service.url);
+  const devices = await service.connectedDevices(1);
+  await service.push('tcp', '1.0.0', workModule(1));
   const body = { module: 'tcp', version: '1.0.0', devices };
-  const accepted = await bench.post('/v1/loads', body, { 'x-request-id': 'change-4711.a_B' });
+  const accepted = await service.post('/v1/loads', body, { 'x-request-id': 'change-4711.a_B' });
   expect(accepted.headers.get('x-request-id')).toBe('change-4711.a_B');
-  const [{ id: load } = { id: '' }] = itemsOf(await bench.get(`/v1/loads?batch=${accepted.body['batch']}`));
+  const [{ id: load } = { id: '' }] = itemsOf(await service.get(`/v1/loads?batch=${accepted.body['batch']}`));
   const [done] = await until('the host says that it has loaded', async () => {
     const lines = host.with({ msg: 'carried out an order', kind: 'load' });
     return lines.length === 1 && lines;
   });
   expect(done).toMatchObject({ level: 30, device: devices[0], load, request: 'change-4711.a_B', order: expect.stringMatching(/^ord_/) });
-  expect(itemsOf(await bench.get('/v1/audit?action=load.requested'))).toMatchObject([{ request: 'change-4711.a_B' }]);
+  expect(itemsOf(await service.get('/v1/audit?action=load.requested'))).toMatchObject([{ request: 'change-4711.a_B' }]);
 
-  const [key] = itemsOf(await bench.get('/v1/keys'));
+  const [key] = itemsOf(await service.get('/v1/keys'));
   const ofRequest = log.with({ reqId: 'change-4711.a_B' });
   expect(ofRequest.map(({ msg }) => msg)).toEqual(['incoming request', 'request completed']);
   expect(ofRequest[1]).toMatchObject({ actor: key?.['id'], res: { statusCode: 202 }, responseTime: expect.any(Number) });
   expect(log.with({ action: 'load.requested' })).toMatchObject([
     { level: 30, object: accepted.body['batch'], actor: key?.['id'], request: 'change-4711.a_B', detail: { module: 'tcp', devices: 1 } },
   ]);
-  const [registered] = itemsOf(await bench.get('/v1/hosts'));
+  const [registered] = itemsOf(await service.get('/v1/hosts'));
   await until('the service says how the load ended', async () => log.with({ action: 'load.completed' }).length === 1);
   expect(log.with({ action: 'load.completed' })).toMatchObject([
     { object: load, actor: registered?.['id'], detail: { outcome: 'installed' } },
@@ -87,47 +87,47 @@ test('a request is called in every log what its client calls it, from the answer
 });
 
 test('an order says which request made it, also where it comes anew to a host that has restarted', async () => {
-  const agent = new Agent(bench);
+  const agent = new Agent(service);
   await agent.register('agent', ['d1']);
   const [attach] = await agent.next(0, 10);
   expect(attach?.request).toMatch(/^req_/);
-  await bench.push('tcp', '1.0.0', workModule(1));
-  const devices = itemsOf(await bench.get('/v1/devices')).map(({ id }) => id);
-  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices }, { 'x-request-id': 'change-1' });
+  await service.push('tcp', '1.0.0', workModule(1));
+  const devices = itemsOf(await service.get('/v1/devices')).map(({ id }) => id);
+  await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices }, { 'x-request-id': 'change-1' });
   agent.bootId = randomUUID();
   await agent.register('agent', ['d1']);
   expect(await agent.next(0, 10)).toMatchObject([{ kind: 'attach-device' }, { kind: 'load', request: 'change-1' }]);
 });
 
 test.each(['', 'a b', 'ä', 'a'.repeat(65), 'a,b', unknownToken])('a request is not called "%s"', async (name) => {
-  const answer = await bench.get('/v1/hosts', { 'x-request-id': name });
+  const answer = await service.get('/v1/hosts', { 'x-request-id': name });
   expect(answer.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
 });
 
 test('a secret is in no line, wherever a client or an error puts it', async () => {
-  const { key } = bench;
-  const agent = new Agent(bench);
+  const { key } = service;
+  const agent = new Agent(service);
   await agent.register('agent', ['d1']);
-  const made = await bench.post('/v1/keys', { name: 'made', role: 'operator' });
+  const made = await service.post('/v1/keys', { name: 'made', role: 'operator' });
   const secrets = [key, String(made.body['secret']), agent.token, joinToken, unknownKey, unknownToken];
-  await bench.push('tcp', '1.0.0', workModule(1));
+  await service.push('tcp', '1.0.0', workModule(1));
   for (const secret of secrets) {
     for (const headers of [bearer(secret), { cookie, authorization: `Basic ${secret}` }, { 'x-api-key': secret, 'user-agent': secret }])
-      await bench.get('/v1/devices', headers);
+      await service.get('/v1/devices', headers);
     for (const path of [`/v1/devices?cursor=${secret}`, `/v1/devices/${secret}`, `/${secret}/x`, `/v1/modules?access_token=${secret}`]) {
-      await bench.get(path);
-      await bench.request('DELETE', path);
+      await service.get(path);
+      await service.request('DELETE', path);
     }
-    await bench.post('/v1/devices', { name: secret, labels: { note: secret }, [secret]: 1 });
-    await bench.post('/v1/devices', `{"name": "${secret}`);
-    await bench.post('/v1/devices', secret, { 'content-type': secret });
-    await bench.post('/v1/loads', { module: secret, version: secret, devices: [secret] }, { 'idempotency-key': secret });
-    const [device] = itemsOf(await bench.get('/v1/devices'));
+    await service.post('/v1/devices', { name: secret, labels: { note: secret }, [secret]: 1 });
+    await service.post('/v1/devices', `{"name": "${secret}`);
+    await service.post('/v1/devices', secret, { 'content-type': secret });
+    await service.post('/v1/loads', { module: secret, version: secret, devices: [secret] }, { 'idempotency-key': secret });
+    const [device] = itemsOf(await service.get('/v1/devices'));
     const downgrade = { versionPolicy: 'downgrade', downgradeReason: `because of ${secret}` };
-    const load = await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device?.['id']], ...downgrade });
+    const load = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device?.['id']], ...downgrade });
     expect(load.status).toBe(202);
   }
-  expect((await bench.get('/fails', { cookie })).status).toBe(500);
+  expect((await service.get('/fails', { cookie })).status).toBe(500);
 
   for (const secret of [...secrets, cookie]) expect(log.text).not.toContain(secret);
   expect(log.with({ msg: 'a request failed' })).toMatchObject([

@@ -4,20 +4,20 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Bench, bearer, itemsOf, prebuiltModule, workModule } from '../fixture.ts';
+import { bearer, itemsOf, prebuiltModule, TestService, workModule } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('host', 1);
-  await bench.connectedDevices(1);
+  await service.start();
+  service.startHost('host', 1);
+  await service.connectedDevices(1);
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 const names: string[] = [];
 
 test('a path that is not there is a problem that says where to look', async () => {
-  const answer = await bench.get('/v1/modulez');
+  const answer = await service.get('/v1/modulez');
   expect(answer).toMatchObject({
     status: 404,
     body: { type: 'urn:patchbay:problem:not-found', detail: 'there is no /v1/modulez: /documentation lists what there is' },
@@ -26,23 +26,23 @@ test('a path that is not there is a problem that says where to look', async () =
 });
 
 test('a method that a path does not take is named with those that it takes', async () => {
-  const answer = await bench.request('DELETE', '/v1/devices/dev_00000000000000000000000000000000');
+  const answer = await service.request('DELETE', '/v1/devices/dev_00000000000000000000000000000000');
   expect(answer).toMatchObject({ status: 405, body: { type: 'urn:patchbay:problem:method-not-allowed' } });
   expect(answer.headers.get('allow')).toBe('GET, HEAD');
 });
 
 test('pages of any size hold every item once, in order', async () => {
   for (let index = 0; index < 12; index += 1) names.push(`page-${index}`);
-  for (const name of names) await bench.post('/v1/devices', { name });
-  await bench.connectedDevices(1 + names.length);
+  for (const name of names) await service.post('/v1/devices', { name });
+  await service.connectedDevices(1 + names.length);
   const lists = ['/v1/devices?', '/v1/devices?status=connected&', '/v1/audit?', '/v1/audit?order=asc&'];
   await fc.assert(
     fc.asyncProperty(fc.constantFrom(...lists), fc.integer({ min: 1, max: 20 }), async (list, limit) => {
-      const all = itemsOf(await bench.get(`${list}limit=200`));
+      const all = itemsOf(await service.get(`${list}limit=200`));
       const collected: unknown[] = [];
       let path: string | null = `${list}limit=${limit}`;
       while (path !== null) {
-        const answer = await bench.get(path);
+        const answer = await service.get(path);
         const items = itemsOf(answer);
         expect(items.length).toBeLessThanOrEqual(limit);
         collected.push(...items);
@@ -60,15 +60,15 @@ test.each(['limit=0', 'limit=201', 'limit=ten', 'cursor=', 'cursor=%00', 'cursor
   'a list with %s is refused with what to change',
   async (query) => {
     for (const list of ['/v1/devices', '/v1/modules', '/v1/loads', '/v1/audit', '/v1/hosts']) {
-      expect(await bench.get(`${list}?${query}`)).toMatchObject({ status: 422, body: { errors: [{ in: 'query' }] } });
+      expect(await service.get(`${list}?${query}`)).toMatchObject({ status: 422, body: { errors: [{ in: 'query' }] } });
     }
   },
 );
 
 test('a request repeated with its key is done once and answered the same', async () => {
   const key = randomUUID();
-  const first = await bench.post('/v1/devices', { name: 'once' }, { 'idempotency-key': key });
-  const again = await bench.post('/v1/devices', { name: 'once' }, { 'idempotency-key': key });
+  const first = await service.post('/v1/devices', { name: 'once' }, { 'idempotency-key': key });
+  const again = await service.post('/v1/devices', { name: 'once' }, { 'idempotency-key': key });
   expect(first.status).toBe(201);
   expect(again).toMatchObject({ status: 201, body: first.body });
   expect(again.headers.get('location')).toBe(first.headers.get('location'));
@@ -76,9 +76,9 @@ test('a request repeated with its key is done once and answered the same', async
 });
 
 test('loads and programs that are asked for again are answered to the letter as the first time', async () => {
-  const device = String(itemsOf(await bench.get('/v1/devices?status=connected&limit=1'))[0]?.['id']);
-  await bench.push('again', '1.0.0', workModule(1));
-  await bench.load('again', '1.0.0', [device]);
+  const device = String(itemsOf(await service.get('/v1/devices?status=connected&limit=1'))[0]?.['id']);
+  await service.push('again', '1.0.0', workModule(1));
+  await service.load('again', '1.0.0', [device]);
   const requests = [
     ['/v1/loads', { module: 'again', version: '1.0.0', devices: [device] }],
     ['/v1/loads', { module: 'again', version: '1.0.0', devices: [device, device] }],
@@ -87,8 +87,8 @@ test('loads and programs that are asked for again are answered to the letter as 
   ] as const;
   for (const [path, body] of requests) {
     const ask = async (headers: Record<string, string>) => {
-      const content = { ...bearer(bench.key), 'content-type': 'application/json', ...headers };
-      const answer = await fetch(`${bench.url}${path}`, { method: 'POST', headers: content, body: JSON.stringify(body) });
+      const content = { ...bearer(service.key), 'content-type': 'application/json', ...headers };
+      const answer = await fetch(`${service.url}${path}`, { method: 'POST', headers: content, body: JSON.stringify(body) });
       const [type, location] = [answer.headers.get('content-type'), answer.headers.get('location')];
       return { status: answer.status, type, location, text: await answer.text() };
     };
@@ -101,41 +101,41 @@ test('loads and programs that are asked for again are answered to the letter as 
 
 test('bytes repeated with their key are done once', async () => {
   const headers = { 'idempotency-key': randomUUID(), 'content-type': 'application/wasm' };
-  const push = (version: string) => bench.request('POST', `/v1/modules/bytes/builds?version=${version}`, prebuiltModule, headers);
+  const push = (version: string) => service.request('POST', `/v1/modules/bytes/builds?version=${version}`, prebuiltModule, headers);
   expect((await push('1.0.0')).status).toBe(201);
   expect((await push('1.0.0')).status).toBe(201);
   expect(await push('1.1.0')).toMatchObject({ status: 422, body: { errors: [{ in: 'header', pointer: '/idempotency-key' }] } });
-  expect(itemsOf(await bench.get('/v1/modules/bytes/builds'))).toHaveLength(1);
+  expect(itemsOf(await service.get('/v1/modules/bytes/builds'))).toHaveLength(1);
 });
 
 test('a refusal is repeated too, and a key is for one request', async () => {
   const key = randomUUID();
-  const refused = await bench.post('/v1/devices', { name: 'once', host: 'nowhere' }, { 'idempotency-key': key });
-  expect(await bench.post('/v1/devices', { name: 'once', host: 'nowhere' }, { 'idempotency-key': key })).toMatchObject({
+  const refused = await service.post('/v1/devices', { name: 'once', host: 'nowhere' }, { 'idempotency-key': key });
+  expect(await service.post('/v1/devices', { name: 'once', host: 'nowhere' }, { 'idempotency-key': key })).toMatchObject({
     status: refused.status,
     body: refused.body,
   });
-  expect(await bench.post('/v1/devices', { name: 'twice' }, { 'idempotency-key': key })).toMatchObject({
+  expect(await service.post('/v1/devices', { name: 'twice' }, { 'idempotency-key': key })).toMatchObject({
     status: 422,
     body: { errors: [{ in: 'header', pointer: '/idempotency-key' }] },
   });
-  expect(await bench.post('/v1/devices', { name: 'long' }, { 'idempotency-key': 'k'.repeat(256) })).toMatchObject({ status: 422 });
+  expect(await service.post('/v1/devices', { name: 'long' }, { 'idempotency-key': 'k'.repeat(256) })).toMatchObject({ status: 422 });
 });
 
 test('of a hundred of the same request at once, one is carried out and the others get its answer', async () => {
-  await bench.push('raced', '1.0.0', workModule(1));
-  const [device] = itemsOf(await bench.get('/v1/devices?limit=1'));
+  await service.push('raced', '1.0.0', workModule(1));
+  const [device] = itemsOf(await service.get('/v1/devices?limit=1'));
   const key = randomUUID();
   const body = { module: 'raced', version: '1.0.0', devices: [device?.['id']] };
-  const answers = await Promise.all(Array.from({ length: 100 }, () => bench.post('/v1/loads', body, { 'idempotency-key': key })));
+  const answers = await Promise.all(Array.from({ length: 100 }, () => service.post('/v1/loads', body, { 'idempotency-key': key })));
   expect(new Set(answers.map(({ status, body: { batch } }) => `${status} ${batch}`))).toEqual(
     new Set([`202 ${answers[0]?.body['batch']}`]),
   );
-  expect(itemsOf(await bench.get('/v1/loads?module=raced'))).toHaveLength(1);
+  expect(itemsOf(await service.get('/v1/loads?module=raced'))).toHaveLength(1);
 });
 
 test('bodies past the limit are refused', async () => {
-  const answer = await bench.post('/v1/devices', { name: 'x', labels: { padding: 'y'.repeat(1024 * 1024) } });
+  const answer = await service.post('/v1/devices', { name: 'x', labels: { padding: 'y'.repeat(1024 * 1024) } });
   expect(answer).toMatchObject({
     status: 413,
     body: { type: 'urn:patchbay:problem:too-large', detail: expect.stringContaining('1048576 bytes') },
@@ -144,8 +144,8 @@ test('bodies past the limit are refused', async () => {
 
 test('the document that is served is the one that is committed, and its page is there', async () => {
   const committed = JSON.parse(readFileSync(new URL('../../../openapi/openapi.json', import.meta.url), 'utf8'));
-  expect((await bench.get('/documentation/json')).body).toEqual(committed);
-  const page = await bench.get('/documentation/');
+  expect((await service.get('/documentation/json')).body).toEqual(committed);
+  const page = await service.get('/documentation/');
   expect(page.headers.get('content-type')).toContain('text/html');
 });
 

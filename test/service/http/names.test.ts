@@ -3,17 +3,17 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { nameLimit } from '../../../src/machine/abi.ts';
 import { ExportName } from '../../../src/protocol/identifiers.ts';
-import { Bench, itemsOf, until } from '../fixture.ts';
+import { itemsOf, TestService, until } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 let device = '';
 
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('names', 1);
-  [device = ''] = await bench.connectedDevices(1);
+  await service.start();
+  service.startHost('names', 1);
+  [device = ''] = await service.connectedDevices(1);
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 /** A name as WebAssembly's text format writes it. */
 const quoted = (name: string) => `"${Array.from(Buffer.from(name), (byte) => `\\${byte.toString(16).padStart(2, '0')}`).join('')}"`;
@@ -31,40 +31,40 @@ const accepted = [
 
 test.each(accepted)('a module that exports %s is pushed, listed, loaded, called and reported', async (_, name) => {
   const module = `named-${accepted.findIndex(([, one]) => one === name)}`;
-  const pushed = await bench.push(module, '1.0.0', exporting(name));
+  const pushed = await service.push(module, '1.0.0', exporting(name));
   expect(pushed.status).toBe(201);
   const expected = { exports: [{ name, parameters: ['i32'], results: ['i32'] }], imports: [] };
   expect(pushed.body['interface']).toEqual(expected);
-  expect((await bench.get(`/v1/modules/${module}/builds/1.0.0`)).body['interface']).toEqual(expected);
-  expect(itemsOf(await bench.get(`/v1/modules/${module}/builds`)).map((build) => build['interface'])).toEqual([expected]);
-  expect(await bench.load(module, '1.0.0', [device])).toMatchObject([{ outcome: 'installed' }]);
+  expect((await service.get(`/v1/modules/${module}/builds/1.0.0`)).body['interface']).toEqual(expected);
+  expect(itemsOf(await service.get(`/v1/modules/${module}/builds`)).map((build) => build['interface'])).toEqual([expected]);
+  expect(await service.load(module, '1.0.0', [device])).toMatchObject([{ outcome: 'installed' }]);
 
   // The next version has another export: the report of the load names both.
-  expect((await bench.push(module, '1.1.0', exporting('other'))).status).toBe(201);
-  const refused = await bench.load(module, '1.1.0', [device]);
+  expect((await service.push(module, '1.1.0', exporting('other'))).status).toBe(201);
+  const refused = await service.load(module, '1.1.0', [device]);
   expect(refused).toMatchObject([{ outcome: 'refused-dissimilar' }]);
-  const detail = await bench.get(`/v1/loads/${refused[0]?.['id']}`);
+  const detail = await service.get(`/v1/loads/${refused[0]?.['id']}`);
   expect(detail.status).toBe(200);
   expect(JSON.stringify(detail.body)).toContain(JSON.stringify([name]));
 
-  const dryRun = await bench.post('/v1/rollouts', { module, version: '1.1.0', devices: [device], dryRun: true });
+  const dryRun = await service.post('/v1/rollouts', { module, version: '1.1.0', devices: [device], dryRun: true });
   expect(dryRun.status).toBe(200);
-  const started = await bench.post(`/v1/devices/${device}/programs`, { module, export: name, arguments: [7], calls: 1 });
+  const started = await service.post(`/v1/devices/${device}/programs`, { module, export: name, arguments: [7], calls: 1 });
   expect(started.status).toBe(202);
   await until('the program has finished', async () => {
-    const program = await bench.get(`/v1/devices/${device}/programs/${started.body['id']}`);
+    const program = await service.get(`/v1/devices/${device}/programs/${started.body['id']}`);
     return program.body['state'] === 'finished' && program.body['statistics'] !== null && program;
   });
-  expect((await bench.get(`/v1/devices/${device}/history`)).status).toBe(200);
-  expect((await bench.get(`/v1/devices/${device}`)).status).toBe(200);
+  expect((await service.get(`/v1/devices/${device}/history`)).status).toBe(200);
+  expect((await service.get(`/v1/devices/${device}`)).status).toBe(200);
 });
 
 test('a module may import a name of 4 KiB, and the empty one', async () => {
   const long = 'i'.repeat(nameLimit);
   const text = `(module (import "other" ${quoted(long)} (func $a)) (import "other" "" (func $b)) (func (export "run") (call $a) (call $b)))`;
-  const pushed = await bench.push('importer', '1.0.0', text);
+  const pushed = await service.push('importer', '1.0.0', text);
   expect(pushed.status).toBe(201);
-  const listed = itemsOf(await bench.get('/v1/modules/importer/builds'));
+  const listed = itemsOf(await service.get('/v1/modules/importer/builds'));
   expect(listed[0]?.['interface']).toMatchObject({ imports: [{ name: long }, { name: '' }] });
 });
 
@@ -83,10 +83,10 @@ test.each([
     '1,048,576',
   ],
 ])('%s is refused with 422, and nothing is stored', async (_, source, detail) => {
-  const refused = await bench.push('refused', '1.0.0', source);
+  const refused = await service.push('refused', '1.0.0', source);
   expect(refused.status).toBe(422);
   expect(refused.body['detail']).toContain(detail);
-  expect(itemsOf(await bench.get('/v1/modules/refused/builds'))).toEqual([]);
+  expect(itemsOf(await service.get('/v1/modules/refused/builds'))).toEqual([]);
 });
 
 test('the names that the compiler accepts are those that reports and the API accept', () => {
@@ -97,14 +97,14 @@ test('the names that the compiler accepts are those that reports and the API acc
 test.each(['__proto__', 'constructor', 'toString', '1.0.0 ', '1.0.0+b1 ', '1.0.0+b1\n', 'v1.0.0', '1.0.0+', '01.0.0', ''])(
   'the version %j is refused with 422, and nothing is stored',
   async (version) => {
-    const refused = await bench.push('versioned', version, exporting('f'));
+    const refused = await service.push('versioned', version, exporting('f'));
     expect(refused.status).toBe(422);
-    expect(itemsOf(await bench.get('/v1/modules/versioned/builds'))).toEqual([]);
+    expect(itemsOf(await service.get('/v1/modules/versioned/builds'))).toEqual([]);
   },
 );
 
 test.each(['1.0.0', '1.0.0-rc.1', '1.0.0+b1', '1.0.0-rc.1+b.2'])('the version %j is accepted as it is', async (version) => {
-  const pushed = await bench.push('accepted', version, exporting('f'));
+  const pushed = await service.push('accepted', version, exporting('f'));
   expect([pushed.status, pushed.body['version']]).toEqual([201, version]);
-  expect((await bench.get(`/v1/modules/accepted/builds/${encodeURIComponent(version)}`)).status).toBe(200);
+  expect((await service.get(`/v1/modules/accepted/builds/${encodeURIComponent(version)}`)).status).toBe(200);
 });

@@ -5,27 +5,27 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
-import { Bench, bearer, itemsOf, workModule } from '../fixture.ts';
 import { inTransaction } from '../records.ts';
+import { bearer, itemsOf, TestService, workModule } from '../test-service.ts';
 import { type Operation, operations, resolved, type Schema } from './fuzzing/document.ts';
 
-const bench = new Bench();
-const agent = new Agent(bench);
+const service = new TestService();
+const agent = new Agent(service);
 let device = '';
 
 beforeAll(async () => {
-  await bench.start();
+  await service.start();
   await agent.register('host-a', ['device-1']);
   await agent.connect();
   const [order] = await agent.order('attach-device');
   if (order === undefined) throw new Error('no order');
   await agent.report(attached(order));
-  [device = ''] = await bench.connectedDevices(1);
-  for (const version of ['1.0.0', '1.1.0']) await bench.push('tcp', version, workModule(1));
+  [device = ''] = await service.connectedDevices(1);
+  for (const version of ['1.0.0', '1.1.0']) await service.push('tcp', version, workModule(1));
 });
 afterAll(async () => {
   agent.disconnect();
-  await bench.close();
+  await service.close();
 });
 
 const isSchema = (value: unknown): value is Schema => typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -76,7 +76,7 @@ test('every text and every list that a request may have has a limit in the docum
 });
 
 test('a report with a reason of megabytes is refused, and says which text is too long', async () => {
-  await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device] });
+  await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device] });
   const [order] = await agent.order('load');
   if (order === undefined) throw new Error('no order');
   const report = loaded(order);
@@ -85,7 +85,7 @@ test('a report with a reason of megabytes is refused, and says which text is too
   expect(refused).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer: '/reports/0/result/reason' }] } });
   const longest = { ...report, result: { ...report.result, outcome: 'failed', reason: 'x'.repeat(1_000) } };
   expect((await agent.report(longest)).status).toBe(204);
-  const [load] = itemsOf(await bench.get('/v1/loads'));
+  const [load] = itemsOf(await service.get('/v1/loads'));
   expect(load).toMatchObject({ outcome: 'failed', reason: 'x'.repeat(1_000) });
 });
 
@@ -103,7 +103,7 @@ const largeBuild = {
 test('a page of large items ends at 4 MiB, and its cursor goes on with the rest', async () => {
   const exports = Array.from({ length: 60 }, (_, index) => ({ name: `${index}-`.padEnd(4_000, 'n'), parameters: [], results: [] }));
   const versions = Array.from({ length: 25 }, (_, patch) => `1.0.${patch}`);
-  const store = await Store.open(bench.database);
+  const store = await Store.open(service.database);
   await inTransaction(store, async ({ builds }) => {
     for (const [index, version] of versions.entries())
       await builds.create({
@@ -118,7 +118,7 @@ test('a page of large items ends at 4 MiB, and its cursor goes on with the rest'
   const found: unknown[] = [];
   const sizes: number[] = [];
   for (let cursor: unknown = ''; cursor !== null; ) {
-    const page = await bench.get(`/v1/modules/large/builds?order=asc&limit=200${cursor === '' ? '' : `&cursor=${cursor}`}`);
+    const page = await service.get(`/v1/modules/large/builds?order=asc&limit=200${cursor === '' ? '' : `&cursor=${cursor}`}`);
     expect(page.status).toBe(200);
     sizes.push(JSON.stringify(page.body).length);
     found.push(...itemsOf(page).map(({ version }) => version));
@@ -134,11 +134,11 @@ test.each(['berlin\r\n', 'a\tb', '\u0085', '\u007f', 'x'.repeat(64)])(
   async (value) => {
     const labels = { site: value };
     const refusals = [
-      await bench.post('/v1/devices', { name: 'labelled', labels }),
-      await bench.request('PUT', `/v1/devices/${device}/labels`, { labels }),
-      await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', labels }),
-      await bench.get(`/v1/devices?label=site=${encodeURIComponent(value)}`),
-      await bench.post('/agent/v1/hosts', registration(labels), bearer('join-token-of-the-tests')),
+      await service.post('/v1/devices', { name: 'labelled', labels }),
+      await service.request('PUT', `/v1/devices/${device}/labels`, { labels }),
+      await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', labels }),
+      await service.get(`/v1/devices?label=site=${encodeURIComponent(value)}`),
+      await service.post('/agent/v1/hosts', registration(labels), bearer('join-token-of-the-tests')),
     ];
     for (const { status, body } of refusals) {
       expect(status).toBe(422);
@@ -148,8 +148,8 @@ test.each(['berlin\r\n', 'a\tb', '\u0085', '\u007f', 'x'.repeat(64)])(
 );
 
 test.each(['', ' ', 'berlin', 'a=b!=c', '"\\', '😀ß', 'x'.repeat(63)])('the label value %j is stored and found', async (value) => {
-  expect((await bench.request('PUT', `/v1/devices/${device}/labels`, { labels: { site: value } })).status).toBe(200);
-  const found = itemsOf(await bench.get(`/v1/devices?label=site=${encodeURIComponent(value)}`));
+  expect((await service.request('PUT', `/v1/devices/${device}/labels`, { labels: { site: value } })).status).toBe(200);
+  const found = itemsOf(await service.get(`/v1/devices?label=site=${encodeURIComponent(value)}`));
   expect(found.map(({ id, labels }) => [id, labels])).toEqual([[device, { site: value }]]);
 });
 
@@ -166,11 +166,11 @@ test.each([
   ['2999-01-01t00:00:00z', '2999-01-01T00:00:00.000Z'],
   ['2999-01-01T00:00:00Z', '2999-01-01T00:00:00.000Z'],
 ])('a rollout may start at %s, which is answered in UTC', async (startAt, utc) => {
-  const rollout = await bench.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt, whenBusy: 'queue' });
+  const rollout = await service.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt, whenBusy: 'queue' });
   expect(rollout).toMatchObject({ status: 202, body: { startAt: utc } });
-  expect((await bench.get(`/v1/rollouts/${rollout.body['id']}`)).body['startAt']).toBe(utc);
-  expect((await bench.get('/v1/rollouts')).status).toBe(200);
-  await bench.post(`/v1/rollouts/${rollout.body['id']}/abort`, {});
+  expect((await service.get(`/v1/rollouts/${rollout.body['id']}`)).body['startAt']).toBe(utc);
+  expect((await service.get('/v1/rollouts')).status).toBe(200);
+  await service.post(`/v1/rollouts/${rollout.body['id']}/abort`, {});
 });
 
 test.each([
@@ -182,14 +182,14 @@ test.each([
   '0001-01-01T00:00:00+00:01',
   '0000-06-01T00:00:00Z',
 ])('a rollout may not start at %s', async (startAt) => {
-  const rollout = await bench.post('/v1/rollouts', { module: 'tcp', version: '1.0.0', devices: [device], startAt });
+  const rollout = await service.post('/v1/rollouts', { module: 'tcp', version: '1.0.0', devices: [device], startAt });
   expect(rollout).toMatchObject({ status: 422, body: { errors: [{ pointer: '/startAt' }] } });
 });
 
 /** Sends a request whose headers are exactly these. */
 function send(path: string, headers: Record<string, string>, body: string | null, method = 'POST'): Promise<number> {
   return new Promise((resolve, reject) => {
-    const outgoing = httpRequest(`${bench.url}${path}`, { method, headers: { ...bearer(bench.key), ...headers } }, (response) => {
+    const outgoing = httpRequest(`${service.url}${path}`, { method, headers: { ...bearer(service.key), ...headers } }, (response) => {
       response.resume();
       response.on('end', () => resolve(response.statusCode ?? 0));
     });
@@ -216,7 +216,7 @@ const emptyBodies: [string, Record<string, string>][] = [
 
 /** Operations that read no body, with something that each can be asked about. */
 async function bodiless(): Promise<string[]> {
-  const key = await bench.post('/v1/keys', { name: `key-${Date.now()}-${Math.random()}`.toLowerCase(), role: 'viewer' });
+  const key = await service.post('/v1/keys', { name: `key-${Date.now()}-${Math.random()}`.toLowerCase(), role: 'viewer' });
   return ['/v1/audit/checkpoints', '/v1/signing-keys', `/v1/keys/${key.body['id']}/revoke`];
 }
 
@@ -245,13 +245,18 @@ test.each(emptyBodies)(
 );
 
 test('a rollout is paused and aborted without a body, and the key of a repeated request knows no difference from {}', async () => {
-  const rollout = await bench.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt: '2999-01-01T00:00:00Z' });
+  const rollout = await service.post('/v1/rollouts', {
+    module: 'tcp',
+    version: '1.1.0',
+    devices: [device],
+    startAt: '2999-01-01T00:00:00Z',
+  });
   const path = `/v1/rollouts/${rollout.body['id']}`;
   const headers = { 'idempotency-key': crypto.randomUUID() };
-  const paused = await bench.request('POST', `${path}/pause`, undefined, headers);
+  const paused = await service.request('POST', `${path}/pause`, undefined, headers);
   expect(paused).toMatchObject({ status: 200, body: { state: 'paused' } });
-  expect(await bench.request('POST', `${path}/pause`, {}, headers)).toMatchObject({ status: 200, body: paused.body });
-  expect(await bench.request('POST', `${path}/abort`)).toMatchObject({ status: 200, body: { state: 'aborted' } });
+  expect(await service.request('POST', `${path}/pause`, {}, headers)).toMatchObject({ status: 200, body: paused.body });
+  expect(await service.request('POST', `${path}/abort`)).toMatchObject({ status: 200, body: { state: 'aborted' } });
 });
 
 test('a body of another type, and one that is missing where it is read, are still refused', async () => {

@@ -1,16 +1,16 @@
 // What texts of requests may have: any character but one.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Bench, bearer, joinToken } from '../fixture.ts';
+import { bearer, joinToken, TestService } from '../test-service.ts';
 
-const bench = new Bench();
-beforeAll(() => bench.start());
-afterAll(() => bench.close());
+const service = new TestService();
+beforeAll(() => service.start());
+afterAll(() => service.close());
 
 const toDo = 'has the character U+0000: leave it out';
 
 test('U+0000 is refused wherever it is in a body, which says where', async () => {
-  const refused = await bench.post('/v1/keys', { name: 'a\0b', role: 'viewer', 'more/of~it': [{ a: '\0' }] });
+  const refused = await service.post('/v1/keys', { name: 'a\0b', role: 'viewer', 'more/of~it': [{ a: '\0' }] });
   expect(refused).toMatchObject({
     status: 422,
     body: {
@@ -21,14 +21,14 @@ test('U+0000 is refused wherever it is in a body, which says where', async () =>
       ],
     },
   });
-  expect(await bench.post('/v1/keys', { '\0': 1 })).toMatchObject({ status: 422, body: { errors: [{ pointer: '' }] } });
+  expect(await service.post('/v1/keys', { '\0': 1 })).toMatchObject({ status: 422, body: { errors: [{ pointer: '' }] } });
   const registration = { name: 'h', bootId: 'boot-of-a-host\0', capacity: 1, devices: [] };
-  expect((await bench.post('/agent/v1/hosts', registration, bearer(joinToken))).status).toBe(422);
+  expect((await service.post('/agent/v1/hosts', registration, bearer(joinToken))).status).toBe(422);
 });
 
 test('U+0000 is refused in an address', async () => {
   for (const path of ['/v1/devices/%00', '/v1/devices?name=%00', '/v1/modules/tcp%00/builds']) {
-    const refused = await bench.get(path);
+    const refused = await service.get(path);
     expect(refused, path).toMatchObject({ status: 422, body: { detail: `the address ${toDo} (%00)` } });
     expect(refused.body['errors'], path).toEqual(
       path.includes('?') ? [expect.objectContaining({ in: 'query', pointer: '/name' })] : undefined,
@@ -38,14 +38,14 @@ test('U+0000 is refused in an address', async () => {
 
 test('half of a surrogate pair is refused, and a whole one is a character', async () => {
   const load = { module: 'tcp', version: '1.0.0', devices: ['none'], versionPolicy: 'downgrade' };
-  const refused = await bench.request('POST', '/v1/loads', JSON.stringify({ ...load, downgradeReason: 'a\ud800b' }));
+  const refused = await service.request('POST', '/v1/loads', JSON.stringify({ ...load, downgradeReason: 'a\ud800b' }));
   const detail = 'has half of a surrogate pair, which is no character: leave it out';
   expect(refused).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer: '/downgradeReason', detail }] } });
   const escaped = JSON.stringify({ ...load, downgradeReason: 'x' }).replace('"x"', String.raw`"\ud83d\ude00"`);
-  expect(JSON.stringify((await bench.request('POST', '/v1/loads', escaped)).body)).not.toContain('surrogate');
+  expect(JSON.stringify((await service.request('POST', '/v1/loads', escaped)).body)).not.toContain('surrogate');
 });
 
 test('the digits of its number are no character', async () => {
   const load = { module: 'tcp', version: '1.0.0', devices: ['none'], versionPolicy: 'downgrade', downgradeReason: String.raw`a\u0000b` };
-  expect(JSON.stringify((await bench.post('/v1/loads', load)).body)).not.toContain('U+0000');
+  expect(JSON.stringify((await service.post('/v1/loads', load)).body)).not.toContain('U+0000');
 });

@@ -10,14 +10,14 @@ import { keepAnswer } from '../../../src/service/idempotency/answers.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import { Problem } from '../../../src/service/problem.ts';
 import { isInDatabase, newDatabase } from '../../databases.ts';
-import { usualSettings } from '../../usual-settings.ts';
+import { defaultSettings } from '../../default-settings.ts';
 import { inTransaction } from '../records.ts';
 
 const settings = {
   joinToken: 'not used',
   unreachableAfter: 60_000,
   adminKey: null,
-  ...usualSettings(),
+  ...defaultSettings(),
 };
 
 let folder: string;

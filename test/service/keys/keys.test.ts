@@ -3,16 +3,16 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { isInDatabase } from '../../databases.ts';
-import { Bench, bearer, itemsOf } from '../fixture.ts';
+import { bearer, itemsOf, TestService } from '../test-service.ts';
 
-let bench: Bench;
+let service: TestService;
 beforeEach(async () => {
-  bench = await new Bench().start();
+  service = await new TestService().start();
 });
-afterEach(() => bench.close());
+afterEach(() => service.close());
 
 const problem = (status: number, type: string) => ({ status, body: { type: `urn:patchbay:problem:${type}` } });
-const make = (name: string, role: string, headers: Record<string, string> = {}) => bench.post('/v1/keys', { name, role }, headers);
+const make = (name: string, role: string, headers: Record<string, string> = {}) => service.post('/v1/keys', { name, role }, headers);
 
 test('a key is made, shown once, and listed without its secret', async () => {
   const made = await make('pipeline', 'publisher');
@@ -22,29 +22,29 @@ test('a key is made, shown once, and listed without its secret', async () => {
   expect(made.headers.get('cache-control')).toBe('no-store');
   const { secret, ...key } = made.body;
   expect(secret).toMatch(/^patchbay_[0-9a-f]{32}_[A-Za-z0-9_-]{43}$/);
-  expect((await bench.get(`/v1/keys/${key['id']}`)).body).toEqual(key);
-  const [newest, first, ...others] = itemsOf(await bench.get('/v1/keys'));
+  expect((await service.get(`/v1/keys/${key['id']}`)).body).toEqual(key);
+  const [newest, first, ...others] = itemsOf(await service.get('/v1/keys'));
   expect(newest).toEqual(key);
   expect(first).toMatchObject({ role: 'admin', createdBy: 'service' });
   expect(others).toEqual([]);
   expect(key['createdBy']).toBe(first?.['id']);
-  expect(itemsOf(await bench.get('/v1/keys?role=publisher'))).toEqual([key]);
-  expect(await bench.get('/v1/keys/key_none')).toMatchObject(problem(404, 'not-found'));
+  expect(itemsOf(await service.get('/v1/keys?role=publisher'))).toEqual([key]);
+  expect(await service.get('/v1/keys/key_none')).toMatchObject(problem(404, 'not-found'));
 });
 
 test('a key is told what it may be used for', async () => {
   const made = await make('on-call', 'operator');
-  const current = await bench.get('/v1/keys/current', bearer(String(made.body['secret'])));
+  const current = await service.get('/v1/keys/current', bearer(String(made.body['secret'])));
   expect(current).toMatchObject({ status: 200 });
   expect(current.body).toEqual({ id: made.body['id'], name: 'on-call', role: 'operator', mayActAs: ['viewer', 'operator'] });
-  expect((await bench.get('/v1/keys/current')).body).toMatchObject({
+  expect((await service.get('/v1/keys/current')).body).toMatchObject({
     role: 'admin',
     mayActAs: ['viewer', 'operator', 'publisher', 'admin'],
   });
 });
 
 test('where nobody is asked for a key everybody may do everything', async () => {
-  const open = new Bench();
+  const open = new TestService();
   open.keys = 'off';
   await open.start();
   try {
@@ -60,31 +60,32 @@ test('no secret is in the database, also where the answer is kept to be given ag
   const made = await make('pipeline', 'publisher', headers);
   const again = await make('pipeline', 'publisher', headers);
   expect(again).toMatchObject({ status: 201, body: made.body });
-  await bench.stop();
-  expect(await isInDatabase(bench.database, headers['idempotency-key'])).toBe(true);
-  for (const secret of [bench.key, String(made.body['secret'])]) expect(await isInDatabase(bench.database, secret.slice(-43))).toBe(false);
-  await bench.start();
+  await service.stop();
+  expect(await isInDatabase(service.database, headers['idempotency-key'])).toBe(true);
+  for (const secret of [service.key, String(made.body['secret'])])
+    expect(await isInDatabase(service.database, secret.slice(-43))).toBe(false);
+  await service.start();
   expect(await make('pipeline', 'publisher', headers)).toMatchObject({ status: 201, body: made.body });
-  expect(itemsOf(await bench.get('/v1/keys'))).toHaveLength(2);
+  expect(itemsOf(await service.get('/v1/keys'))).toHaveLength(2);
 });
 
 test('an Idempotency-Key of one key is not that of another', async () => {
   const second = String((await make('second', 'admin')).body['secret']);
   const headers = { 'idempotency-key': randomUUID() };
-  const device = (name: string, key: string) => bench.post('/v1/keys', { name, role: 'viewer' }, { ...headers, ...bearer(key) });
-  expect((await device('one', bench.key)).body['name']).toBe('one');
+  const device = (name: string, key: string) => service.post('/v1/keys', { name, role: 'viewer' }, { ...headers, ...bearer(key) });
+  expect((await device('one', service.key)).body['name']).toBe('one');
   expect((await device('two', second)).body['name']).toBe('two');
 });
 
 test.each(['', '?types=load'])('a stream of events%s ends when its key is revoked, and no other', async (query) => {
   const [one, another] = [
-    await bench.post('/v1/keys', { name: `one${query.length}`, role: 'viewer' }),
-    await bench.post('/v1/keys', { name: `another${query.length}`, role: 'viewer' }),
+    await service.post('/v1/keys', { name: `one${query.length}`, role: 'viewer' }),
+    await service.post('/v1/keys', { name: `another${query.length}`, role: 'viewer' }),
   ];
   const leaving = new AbortController();
   const follow = async ({ body }: typeof one) => {
     const headers = { authorization: `Bearer ${body['secret']}` };
-    return fetch(`${bench.url}/v1/events${query}`, { headers, signal: leaving.signal });
+    return fetch(`${service.url}/v1/events${query}`, { headers, signal: leaving.signal });
   };
   const [streamOfOne, streamOfAnother] = [await follow(one), await follow(another)];
   let hasEnded = false;
@@ -92,7 +93,7 @@ test.each(['', '?types=load'])('a stream of events%s ends when its key is revoke
     .text()
     .finally(() => (hasEnded = true))
     .catch(() => '');
-  await bench.post(`/v1/keys/${one.body['id']}/revoke`, undefined);
+  await service.post(`/v1/keys/${one.body['id']}/revoke`, undefined);
   expect((await streamOfOne.text()).includes('event: key.revoked')).toBe(query === '');
   expect(hasEnded).toBe(false);
   leaving.abort();
@@ -102,33 +103,33 @@ test.each(['', '?types=load'])('a stream of events%s ends when its key is revoke
 test('a key that is revoked is of no use at once, and its name is free', async () => {
   const { body } = await make('reader', 'viewer');
   const headers = bearer(String(body['secret']));
-  expect((await bench.get('/v1/devices', headers)).status).toBe(200);
-  const revoked = await bench.post(`/v1/keys/${body['id']}/revoke`, undefined);
+  expect((await service.get('/v1/devices', headers)).status).toBe(200);
+  const revoked = await service.post(`/v1/keys/${body['id']}/revoke`, undefined);
   expect(revoked).toMatchObject({ status: 200, body: { revokedAt: expect.any(String) } });
-  expect(await bench.get('/v1/devices', headers)).toMatchObject(problem(401, 'unauthenticated'));
-  expect((await bench.post(`/v1/keys/${body['id']}/revoke`, undefined)).body).toMatchObject({ revokedAt: revoked.body['revokedAt'] });
-  expect(itemsOf(await bench.get('/v1/keys?revoked=true'))).toMatchObject([{ id: body['id'] }]);
-  expect(itemsOf(await bench.get('/v1/keys?revoked=false'))).toMatchObject([{ role: 'admin' }]);
+  expect(await service.get('/v1/devices', headers)).toMatchObject(problem(401, 'unauthenticated'));
+  expect((await service.post(`/v1/keys/${body['id']}/revoke`, undefined)).body).toMatchObject({ revokedAt: revoked.body['revokedAt'] });
+  expect(itemsOf(await service.get('/v1/keys?revoked=true'))).toMatchObject([{ id: body['id'] }]);
+  expect(itemsOf(await service.get('/v1/keys?revoked=false'))).toMatchObject([{ role: 'admin' }]);
   expect((await make('reader', 'viewer')).status).toBe(201);
   expect(await make('reader', 'operator')).toMatchObject(problem(409, 'name-taken'));
 });
 
 test('the last key of an administrator stays', async () => {
-  const [first] = itemsOf(await bench.get('/v1/keys'));
-  const revokeFirst = () => bench.post(`/v1/keys/${first?.['id']}/revoke`, undefined);
+  const [first] = itemsOf(await service.get('/v1/keys'));
+  const revokeFirst = () => service.post(`/v1/keys/${first?.['id']}/revoke`, undefined);
   expect(await revokeFirst()).toMatchObject(problem(409, 'last-admin'));
   const second = await make('second', 'admin');
   expect((await revokeFirst()).status).toBe(200);
-  bench.key = String(second.body['secret']);
-  expect(await bench.post(`/v1/keys/${second.body['id']}/revoke`, undefined)).toMatchObject(problem(409, 'last-admin'));
+  service.key = String(second.body['secret']);
+  expect(await service.post(`/v1/keys/${second.body['id']}/revoke`, undefined)).toMatchObject(problem(409, 'last-admin'));
 });
 
 test('of two administrators who revoke each other at once, one is left', async () => {
-  const [first] = itemsOf(await bench.get('/v1/keys'));
+  const [first] = itemsOf(await service.get('/v1/keys'));
   const second = await make('second', 'admin');
   const answers = await Promise.all([
-    bench.post(`/v1/keys/${second.body['id']}/revoke`, undefined),
-    bench.post(`/v1/keys/${first?.['id']}/revoke`, undefined, bearer(String(second.body['secret']))),
+    service.post(`/v1/keys/${second.body['id']}/revoke`, undefined),
+    service.post(`/v1/keys/${first?.['id']}/revoke`, undefined, bearer(String(second.body['secret']))),
   ]);
   expect(answers.map(({ status }) => status).toSorted()).toEqual([200, expect.any(Number)]);
   expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
@@ -137,27 +138,27 @@ test('of two administrators who revoke each other at once, one is left', async (
 test('it is told when a key was last used, also after a restart', async () => {
   const { body } = await make('reader', 'viewer');
   const before = new Date().toISOString();
-  await bench.get('/v1/devices', bearer(String(body['secret'])));
-  await bench.stop();
-  await bench.start();
-  const { lastUsedAt } = (await bench.get(`/v1/keys/${body['id']}`)).body;
+  await service.get('/v1/devices', bearer(String(body['secret'])));
+  await service.stop();
+  await service.start();
+  const { lastUsedAt } = (await service.get(`/v1/keys/${body['id']}`)).body;
   expect(String(lastUsedAt) >= before).toBe(true);
 });
 
 test('who did what is in the audit trail by the key', async () => {
   const { body } = await make('pipeline', 'publisher');
-  await bench.post(
+  await service.post(
     '/v1/modules/tcp/builds',
     { version: '1.0.0', language: 'wat', source: '(module (func (export "f")))' },
     bearer(String(body['secret'])),
   );
-  expect(itemsOf(await bench.get('/v1/audit?action=build.created'))).toMatchObject([{ actor: body['id'] }]);
-  await bench.post(`/v1/keys/${body['id']}/revoke`, undefined);
-  expect(itemsOf(await bench.get(`/v1/audit?object=${body['id']}`))).toMatchObject([
+  expect(itemsOf(await service.get('/v1/audit?action=build.created'))).toMatchObject([{ actor: body['id'] }]);
+  await service.post(`/v1/keys/${body['id']}/revoke`, undefined);
+  expect(itemsOf(await service.get(`/v1/audit?object=${body['id']}`))).toMatchObject([
     { action: 'key.revoked', detail: { name: 'pipeline', role: 'publisher', host: null } },
     { action: 'key.created' },
   ]);
-  expect(JSON.stringify((await bench.get('/v1/audit')).body)).not.toContain('patchbay_');
+  expect(JSON.stringify((await service.get('/v1/audit')).body)).not.toContain('patchbay_');
 });
 
 test.each([
@@ -167,7 +168,7 @@ test.each([
   [{ name: 'x', role: 'viewer', host: 'rack-1' }, '/host'],
   [{ name: 'x', role: 'viewer', secret: 'mine' }, '/secret'],
 ])('a key of %j is refused with what to change', async (body, pointer) => {
-  expect(await bench.post('/v1/keys', body)).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer }] } });
+  expect(await service.post('/v1/keys', body)).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer }] } });
 });
 
 test('there are no more than a thousand keys', async () => {
@@ -176,8 +177,8 @@ test('there are no more than a thousand keys', async () => {
     for (const { status } of await Promise.all(names.map((name) => make(name, 'viewer')))) expect(status).toBe(201);
   }
   expect(await make('one-more', 'viewer')).toMatchObject(problem(409, 'too-many-keys'));
-  const [newest] = itemsOf(await bench.get('/v1/keys?limit=1'));
-  await bench.post(`/v1/keys/${newest?.['id']}/revoke`, undefined);
+  const [newest] = itemsOf(await service.get('/v1/keys?limit=1'));
+  await service.post(`/v1/keys/${newest?.['id']}/revoke`, undefined);
   expect((await make('one-more', 'viewer')).status).toBe(201);
 });
 
@@ -185,10 +186,10 @@ test('an attempt at what a role does not allow is told once, however often it is
   const made = await make('pipeline', 'publisher');
   const asPublisher = bearer(String(made.body['secret']));
   for (const name of ['one', 'two', 'three']) {
-    expect(await bench.post('/v1/keys', { name, role: 'viewer' }, asPublisher)).toMatchObject(problem(403, 'forbidden'));
+    expect(await service.post('/v1/keys', { name, role: 'viewer' }, asPublisher)).toMatchObject(problem(403, 'forbidden'));
   }
-  expect(await bench.get('/v1/keys', asPublisher)).toMatchObject(problem(403, 'forbidden'));
-  const told = itemsOf(await bench.get('/v1/audit?action=key.denied&outcome=refused'));
+  expect(await service.get('/v1/keys', asPublisher)).toMatchObject(problem(403, 'forbidden'));
+  const told = itemsOf(await service.get('/v1/audit?action=key.denied&outcome=refused'));
   expect(told.map(({ actor, object, detail }) => ({ actor, object, detail }))).toEqual(
     ['GET /v1/keys', 'POST /v1/keys'].map((operation) => ({
       actor: made.body['id'],

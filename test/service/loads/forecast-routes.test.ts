@@ -7,23 +7,23 @@ import { Store } from '../../../src/service/database/store.ts';
 import { type Forecast, forecastLoads } from '../../../src/service/loads/forecast.ts';
 import type { BuildRecord } from '../../../src/service/modules/repository.ts';
 import { Agent, attached } from '../agents/agent.ts';
-import { Bench, until, workModule } from '../fixture.ts';
 import { type Envelope, Publisher, provenanceOf } from '../publishing.ts';
 import { inTransaction, Records } from '../records.ts';
+import { TestService, until, workModule } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 let store: Store;
 let device = '';
 
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('host', 1);
-  [device = ''] = await bench.connectedDevices(1);
-  store = await Store.open(bench.database);
+  await service.start();
+  service.startHost('host', 1);
+  [device = ''] = await service.connectedDevices(1);
+  store = await Store.open(service.database);
 });
 afterAll(async () => {
   await store.close();
-  await bench.close();
+  await service.close();
 });
 
 async function buildOf(module: string, version: string): Promise<BuildRecord> {
@@ -50,7 +50,7 @@ const outcomeOf: Partial<Record<Forecast['verdict'], string>> = {
 async function fulfilled(module: string, version: string, policy: object = {}, on = device): Promise<Forecast | undefined> {
   const forecast = await forecastOf(module, version, policy, on);
   const { verdict, reason } = forecast ?? {};
-  const [load] = await bench.load(module, version, [on], policy);
+  const [load] = await service.load(module, version, [on], policy);
   const isThere = verdict === 'already-there';
   expect(load).toMatchObject({
     outcome: verdict && (outcomeOf[verdict] ?? verdict),
@@ -64,7 +64,7 @@ let modules = 0;
 async function pushed(versions: Readonly<Record<string, string>> = { '1.0.0': workModule(1) }): Promise<string> {
   const module = `module-${modules}`;
   modules += 1;
-  for (const [version, source] of Object.entries(versions)) expect((await bench.push(module, version, source)).status).toBe(201);
+  for (const [version, source] of Object.entries(versions)) expect((await service.push(module, version, source)).status).toBe(201);
   return module;
 }
 
@@ -108,9 +108,9 @@ describe('the version', () => {
 describe('the proof', () => {
   test('that lacks a signature that the device demands, until it has it', async () => {
     const module = await pushed();
-    const publishers = await Promise.all(['one', 'two'].map((name) => new Publisher(bench, `${module}-${name}`).register()));
+    const publishers = await Promise.all(['one', 'two'].map((name) => new Publisher(service, `${module}-${name}`).register()));
     const publisherKeys = publishers.map(({ id }) => id);
-    await bench.post('/v1/signature-policies', { name: `released-${module}`, device, module, publisherKeys });
+    await service.post('/v1/signature-policies', { name: `released-${module}`, device, module, publisherKeys });
     for (const [signed, publisher] of publishers.entries()) {
       expect(await fulfilled(module, '1.0.0')).toEqual({
         verdict: 'refused-image',
@@ -125,7 +125,7 @@ describe('the proof', () => {
   const another = JSON.stringify({ _type: 'https://in-toto.io/Statement/v1', subject: [] });
   test.each<[string, (envelope: Envelope) => Envelope | null | Promise<Envelope>, string]>([
     ['is none of the service', (envelope) => ({ ...envelope, signatures: [] }), 'no key that this host trusts has signed the statement'],
-    ['is of another build', async () => provenanceOf(bench, await pushed(), '1.0.0'), 'the service states that the image is'],
+    ['is of another build', async () => provenanceOf(service, await pushed(), '1.0.0'), 'the service states that the image is'],
     [
       'states no build',
       (envelope) => ({ ...envelope, payload: Buffer.from(another).toString('base64') }),
@@ -133,7 +133,7 @@ describe('the proof', () => {
     ],
   ])('that %s', async (_what, falsified, reason) => {
     const module = await pushed();
-    const envelope = await falsified(await provenanceOf(bench, module, '1.0.0'));
+    const envelope = await falsified(await provenanceOf(service, module, '1.0.0'));
     const { id, pushedBy } = await buildOf(module, '1.0.0');
     await change((records) => records.builds.setStatement(id, { pushedBy, envelope: JSON.stringify(envelope) }));
     expect(await fulfilled(module, '1.0.0')).toEqual({ verdict: 'refused-image', reason: expect.stringContaining(reason), current: null });
@@ -145,7 +145,7 @@ describe('the proof', () => {
     await change((records) => records.builds.setStatement(id, { pushedBy, envelope: null }));
     const forecast = await forecastOf(module, '1.0.0');
     expect(forecast).toMatchObject({ verdict: 'refused-image', reason: expect.stringContaining('there is no statement of the build') });
-    const [load] = await bench.load(module, '1.0.0', [device]);
+    const [load] = await service.load(module, '1.0.0', [device]);
     // The device says too how it was told.
     expect(load).toMatchObject({ outcome: 'refused-image', reason: expect.stringContaining(forecast?.reason ?? '') });
   });
@@ -159,7 +159,7 @@ describe('the proof', () => {
     });
     const forecast = await forecastOf(module, '1.0.0');
     expect(forecast).toMatchObject({ verdict: 'refused-image', reason: expect.stringContaining('was pruned at') });
-    const refused = await bench.post('/v1/loads', { module, version: '1.0.0', devices: [device] });
+    const refused = await service.post('/v1/loads', { module, version: '1.0.0', devices: [device] });
     expect(refused).toMatchObject({ status: 409, body: { detail: forecast?.reason } });
   });
 });
@@ -181,14 +181,14 @@ const ofPages = (count: number) => `(module (memory ${Math.ceil(count / 16) + 1}
 /** Starts a program that holds the address of the module's version in memory, and waits until it has called it. */
 async function startHolder(module: string, device: string): Promise<{ stop(): Promise<void> }> {
   const call = { module, export: 'work', arguments: [1], addressing: 'hard-coded', pauseMilliseconds: 1 };
-  const program = await bench.post(`/v1/devices/${device}/programs`, call);
+  const program = await service.post(`/v1/devices/${device}/programs`, call);
   const path = program.headers.get('location') ?? '';
   const statistics = async () =>
-    z.looseObject({ callsCompleted: z.number(), state: z.string() }).safeParse((await bench.get(path)).body['statistics']).data;
+    z.looseObject({ callsCompleted: z.number(), state: z.string() }).safeParse((await service.get(path)).body['statistics']).data;
   await until('the program has called it', async () => ((await statistics())?.callsCompleted ?? 0) > 0);
   return {
     stop: async () => {
-      await bench.post(`${path}/stop`, undefined);
+      await service.post(`${path}/stop`, undefined);
       await until('the program has stopped', async () => (await statistics())?.state === 'stopped');
     },
   };
@@ -197,8 +197,8 @@ async function startHolder(module: string, device: string): Promise<{ stop(): Pr
 describe('the memory', () => {
   let own = '';
   beforeAll(async () => {
-    bench.startHost('own', 1);
-    await bench.connectedDevices(2);
+    service.startHost('own', 1);
+    await service.connectedDevices(2);
     own = (await new Records(store.reading).devices.findByNames(['own-1']))[0]?.id ?? '';
   });
 
@@ -247,7 +247,7 @@ describe('the memory', () => {
 describe('a device that', () => {
   test('has never reported is forecast by what was loaded, and nothing is said of its memory', async () => {
     const module = await pushed({ '1.0.0': largeModule(1), '1.1.0': largeModule(2), '1.2.0': largeModule(3) });
-    const agent = new Agent(bench);
+    const agent = new Agent(service);
     await agent.register('played', ['played-1']);
     await agent.connect();
     const [attach] = await agent.order('attach-device');
@@ -268,7 +268,7 @@ describe('a device that', () => {
 
   test('has started anew is not judged by the memory that it had', async () => {
     const module = await pushed({ '1.0.0': largeModule(1), '1.1.0': largeModule(2), '1.2.0': largeModule(3) });
-    const stop = bench.startHost('again', 1);
+    const stop = service.startHost('again', 1);
     const [again] = await until('it is there', async () => {
       const found = await new Records(store.reading).devices.findByNames(['again-1']);
       return found[0]?.status === 'connected' && found;
@@ -281,7 +281,7 @@ describe('a device that', () => {
     await stop();
     await change((records) => records.devices.forgetStates([on]));
     expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'would-replace', reason: expect.any(String) });
-    bench.startHost('again', 1);
+    service.startHost('again', 1);
     await until('it is there again', async () => (await new Records(store.reading).devices.find(on))?.stateAt !== null);
     expect(await fulfilled(module, '1.2.0', {}, on)).toEqual({ verdict: 'would-replace', reason: null, current: '1.1.0' });
   });

@@ -14,9 +14,9 @@ import type { NewLoadsRequest } from '../../../src/service/loads/loads.ts';
 import { OrderQueries } from '../../../src/service/orders/queries.ts';
 import { Problem } from '../../../src/service/problem.ts';
 import { newDatabase } from '../../databases.ts';
-import { usualSettings } from '../../usual-settings.ts';
+import { defaultSettings } from '../../default-settings.ts';
+import { defaultTerms } from '../default-terms.ts';
 import { inTransaction, Records } from '../records.ts';
-import { usualTerms } from '../usual-terms.ts';
 
 const at = new Date('2026-11-23T09:30:00.000Z');
 const devices = Array.from({ length: 1_500 }, () => newIdentifier('device'));
@@ -28,7 +28,12 @@ let store: Store;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-loads-'));
   const database = await newDatabase(folder);
-  installation = await Installation.open(database, { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...usualSettings() });
+  installation = await Installation.open(database, {
+    joinToken: 'not used',
+    unreachableAfter: 60_000,
+    adminKey: null,
+    ...defaultSettings(),
+  });
   store = await Store.open(database);
   await inTransaction(store, async (records) => {
     const host = { id: 'h', name: 'host', bootId: 'boot', capacity: 9_999, registeredAt: at, tokenDigest: null, unreachableSince: null };
@@ -61,7 +66,7 @@ const usual = {
   module: ModuleName.parse('tcp'),
   version: '1.0.0',
   selector: { devices: [one] },
-  ...usualTerms,
+  ...defaultTerms,
 } satisfies NewLoadsRequest;
 
 type Asked = Partial<NewLoadsRequest> & { readonly key?: string; readonly answerOf?: () => never };

@@ -1,68 +1,68 @@
 // The main job over HTTP with real device hosts: devices, loads, programs, history, audit and health.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Bench, itemsOf, until, workModule } from '../fixture.ts';
+import { itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-const bench = new Bench();
-bench.unreachableAfter = 4_000;
+const service = new TestService();
+service.unreachableAfter = 4_000;
 let north: string[];
 let south: string[];
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('north', 3, { zone: 'north' });
-  bench.startHost('south', 2, { zone: 'south', tier: 'edge' });
-  const devices = await bench.connectedDevices(5);
+  await service.start();
+  service.startHost('north', 3, { zone: 'north' });
+  service.startHost('south', 2, { zone: 'south', tier: 'edge' });
+  const devices = await service.connectedDevices(5);
   north = devices.slice(0, 3);
   south = devices.slice(3);
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 const endless = 2_000_000_000;
 
 async function referenceCount(device: string, module: string): Promise<number> {
-  const { body } = await bench.get(`/v1/devices/${device}`);
+  const { body } = await service.get(`/v1/devices/${device}`);
   const table = Array.isArray(body['moduleTable']) ? body['moduleTable'] : [];
   return table.find((entry: { module: string }) => entry.module === module)?.referenceCount ?? 0;
 }
 
 test('devices are listed by labels, by host and by status', async () => {
   const ids = async (query: string) =>
-    itemsOf(await bench.get(`/v1/devices?${query}`))
+    itemsOf(await service.get(`/v1/devices?${query}`))
       .map(({ id }) => String(id))
       .toSorted();
   expect(await ids('label=zone=north')).toEqual(north.toSorted());
   expect(await ids('label=zone=south&label=tier=edge')).toEqual(south.toSorted());
   expect(await ids('label=zone=north&label=tier=edge')).toEqual([]);
-  const [host] = itemsOf(await bench.get('/v1/hosts')).filter(({ name }) => name === 'south');
+  const [host] = itemsOf(await service.get('/v1/hosts')).filter(({ name }) => name === 'south');
   expect(host).toMatchObject({ status: 'connected', unreachableSince: null, devices: 2, capacity: 100 });
   expect(await ids(`host=${host?.['id']}`)).toEqual(south.toSorted());
   expect(await ids('status=connected')).toEqual([...north, ...south].toSorted());
   expect(await ids('status=connected&label=tier=edge')).toEqual(south.toSorted());
   expect(await ids('status=unreachable')).toEqual([]);
-  expect((await bench.get('/v1/devices?status=lost')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/status' }] });
-  expect((await bench.get('/v1/devices?label=zone')).status).toBe(422);
-  expect((await bench.get('/v1/devices?label=zone=a&label=zone=b')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/label' }] });
+  expect((await service.get('/v1/devices?status=lost')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/status' }] });
+  expect((await service.get('/v1/devices?label=zone')).status).toBe(422);
+  expect((await service.get('/v1/devices?label=zone=a&label=zone=b')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/label' }] });
 });
 
 test('a build is loaded by labels, patched under a running program, and all of it is recorded', async () => {
-  await bench.push('tcp', '1.0.0', workModule(1));
-  await bench.push('tcp', '1.1.0', workModule(2));
-  const accepted = await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', labels: { zone: 'north' } });
+  await service.push('tcp', '1.0.0', workModule(1));
+  await service.push('tcp', '1.1.0', workModule(2));
+  const accepted = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', labels: { zone: 'north' } });
   expect(accepted.status).toBe(202);
   expect(accepted.headers.get('location')).toBe(`/v1/loads?batch=${accepted.body['batch']}`);
   await until(
     'the first loads are completed',
-    async () => itemsOf(await bench.get(`/v1/loads?batch=${accepted.body['batch']}&state=completed`)).length === 3,
+    async () => itemsOf(await service.get(`/v1/loads?batch=${accepted.body['batch']}&state=completed`)).length === 3,
   );
 
-  const running = itemsOf(await bench.get('/v1/devices?sort=name')).map(({ name, modules }) => [name, modules]);
+  const running = itemsOf(await service.get('/v1/devices?sort=name')).map(({ name, modules }) => [name, modules]);
   expect(running).toEqual([
     ...[1, 2, 3].map((number) => [`north-${number}`, { tcp: '1.0.0' }]),
     ...[1, 2].map((number) => [`south-${number}`, {}]),
   ]);
 
   const [device = ''] = north;
-  const started = await bench.post(`/v1/devices/${device}/programs`, {
+  const started = await service.post(`/v1/devices/${device}/programs`, {
     module: 'tcp',
     export: 'work',
     arguments: [endless],
@@ -75,11 +75,11 @@ test('a build is loaded by labels, patched under a running program, and all of i
   });
   const program = started.headers.get('location') ?? '';
   await until('seven threads are inside', async () => (await referenceCount(device, 'tcp')) === 7);
-  expect((await bench.get(program)).body).toMatchObject({ state: 'running', statistics: { threads: 7, callsCompleted: 0 } });
+  expect((await service.get(program)).body).toMatchObject({ state: 'running', statistics: { threads: 7, callsCompleted: 0 } });
 
-  const [load] = await bench.load('tcp', '1.1.0', [device]);
+  const [load] = await service.load('tcp', '1.1.0', [device]);
   expect(load).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 7, retried: 7, failed: 0, version: '1.1.0', device });
-  const detail = await bench.get(`/v1/loads/${load?.['id']}`);
+  const detail = await service.get(`/v1/loads/${load?.['id']}`);
   expect(detail.body).toMatchObject({
     report: {
       outcome: 'replaced-interrupting',
@@ -104,13 +104,13 @@ test('a build is loaded by labels, patched under a running program, and all of i
     },
   });
 
-  const history = itemsOf(await bench.get(`/v1/devices/${device}/modules/tcp/history`));
+  const history = itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`));
   expect(history).toMatchObject([
     { version: '1.1.0', load: load?.['id'], address: '0x2000', leftAt: null, leftBy: null },
     { version: '1.0.0', address: '0x1000', leftBy: 'replaced-interrupting', interrupted: 7 },
   ]);
   expect(history[1]?.['leftAt']).toBe(history[0]?.['enteredAt']);
-  expect((await bench.get(`/v1/devices/${device}`)).body).toMatchObject({
+  expect((await service.get(`/v1/devices/${device}`)).body).toMatchObject({
     status: 'connected',
     moduleTable: [{ module: 'tcp', version: '1.1.0', address: '0x2000' }],
     memoryMap: {
@@ -123,7 +123,7 @@ test('a build is loaded by labels, patched under a running program, and all of i
       ],
     },
   });
-  const audit = itemsOf(await bench.get(`/v1/audit?object=${load?.['id']}`));
+  const audit = itemsOf(await service.get(`/v1/audit?object=${load?.['id']}`));
   expect(audit).toMatchObject([
     {
       action: 'load.completed',
@@ -131,42 +131,42 @@ test('a build is loaded by labels, patched under a running program, and all of i
     },
   ]);
 
-  const stopped = await bench.post(`${program}/stop`, undefined);
+  const stopped = await service.post(`${program}/stop`, undefined);
   expect(stopped).toMatchObject({ status: 202, body: { state: 'stopping' } });
-  await until('the program is stopped', async () => (await bench.get(program)).body['state'] === 'stopped');
-  expect((await bench.get(program)).body).toMatchObject({
+  await until('the program is stopped', async () => (await service.get(program)).body['state'] === 'stopped');
+  expect((await service.get(program)).body).toMatchObject({
     statistics: { threads: 0, accessesInterrupted: 7, accessesRetried: 7, callsFailed: 0 },
   });
-  expect((await bench.post(`${program}/stop`, undefined)).body).toMatchObject({ state: 'stopped' });
+  expect((await service.post(`${program}/stop`, undefined)).body).toMatchObject({ state: 'stopped' });
 });
 
 test('a version that is not newer is refused, with its reason', async () => {
-  await bench.push('old', '1.0.0', workModule(1));
-  await bench.push('old', '1.1.0', workModule(2));
-  await bench.load('old', '1.1.0', south);
-  const [load] = await bench.load('old', '1.0.0', south);
+  await service.push('old', '1.0.0', workModule(1));
+  await service.push('old', '1.1.0', workModule(2));
+  await service.load('old', '1.1.0', south);
+  const [load] = await service.load('old', '1.0.0', south);
   expect(load).toMatchObject({
     outcome: 'refused-not-newer',
     reason: 'old@1.0.0 is older than 1.1.0, which is in memory: load a newer version',
   });
-  expect(itemsOf(await bench.get(`/v1/devices/${south[0]}/modules/old/history`))).toHaveLength(1);
-  expect(itemsOf(await bench.get('/v1/loads?module=old&outcome=refused-not-newer'))).toHaveLength(2);
+  expect(itemsOf(await service.get(`/v1/devices/${south[0]}/modules/old/history`))).toHaveLength(1);
+  expect(itemsOf(await service.get('/v1/loads?module=old&outcome=refused-not-newer'))).toHaveLength(2);
 });
 
 test('an older version is loaded for a reason, and a dissimilar one where nobody asks for similarity', async () => {
   const [device = ''] = south;
   const other = '(module (func (export "another") (result i32) (i32.const 1)))';
-  await bench.push('policy', '1.0.0', workModule(1));
-  await bench.push('policy', '1.1.0', workModule(2));
-  await bench.push('policy', '1.2.0', other);
-  await bench.load('policy', '1.1.0', [device]);
+  await service.push('policy', '1.0.0', workModule(1));
+  await service.push('policy', '1.1.0', workModule(2));
+  await service.push('policy', '1.2.0', other);
+  await service.load('policy', '1.1.0', [device]);
   const downgrade = { versionPolicy: 'downgrade', downgradeReason: '1.1.0 drops connections' };
-  expect(await bench.load('policy', '1.0.0', [device], downgrade)).toMatchObject([{ outcome: 'replaced', ...downgrade }]);
-  expect(await bench.load('policy', '1.0.0', [device], { versionPolicy: 'different' })).toMatchObject([{ outcome: 'refused-not-newer' }]);
-  expect(await bench.load('policy', '1.2.0', [device])).toMatchObject([{ outcome: 'refused-dissimilar' }]);
-  const [load] = await bench.load('policy', '1.2.0', [device], { similarityPolicy: 'warn' });
+  expect(await service.load('policy', '1.0.0', [device], downgrade)).toMatchObject([{ outcome: 'replaced', ...downgrade }]);
+  expect(await service.load('policy', '1.0.0', [device], { versionPolicy: 'different' })).toMatchObject([{ outcome: 'refused-not-newer' }]);
+  expect(await service.load('policy', '1.2.0', [device])).toMatchObject([{ outcome: 'refused-dissimilar' }]);
+  const [load] = await service.load('policy', '1.2.0', [device], { similarityPolicy: 'warn' });
   expect(load).toMatchObject({ outcome: 'replaced', similarityPolicy: 'warn' });
-  expect((await bench.get(`/v1/loads/${load?.['id']}`)).body).toMatchObject({
+  expect((await service.get(`/v1/loads/${load?.['id']}`)).body).toMatchObject({
     report: {
       steps: expect.arrayContaining([
         expect.objectContaining({ step: 'compared', facts: expect.objectContaining({ similarityPolicy: 'warn' }) }),
@@ -177,9 +177,9 @@ test('an older version is loaded for a reason, and a dissimilar one where nobody
 
 test('a load may wait for those who are inside, and fails or interrupts when they do not leave', async () => {
   const [device = ''] = south;
-  for (const version of ['1.0.0', '1.1.0']) await bench.push('drained', version, workModule(1));
-  await bench.load('drained', '1.0.0', [device]);
-  const program = await bench.post(`/v1/devices/${device}/programs`, {
+  for (const version of ['1.0.0', '1.1.0']) await service.push('drained', version, workModule(1));
+  await service.load('drained', '1.0.0', [device]);
+  const program = await service.post(`/v1/devices/${device}/programs`, {
     module: 'drained',
     export: 'work',
     arguments: [endless],
@@ -187,20 +187,20 @@ test('a load may wait for those who are inside, and fails or interrupts when the
   });
   await until('all threads are inside', async () => (await referenceCount(device, 'drained')) === 3);
   const drain = { strategy: 'drain', drainMilliseconds: 50 };
-  expect(await bench.load('drained', '1.1.0', [device], drain)).toMatchObject([{ outcome: 'failed', ...drain }]);
-  expect(await bench.load('drained', '1.1.0', [device], { ...drain, strategy: 'drain-then-inject' })).toMatchObject([
+  expect(await service.load('drained', '1.1.0', [device], drain)).toMatchObject([{ outcome: 'failed', ...drain }]);
+  expect(await service.load('drained', '1.1.0', [device], { ...drain, strategy: 'drain-then-inject' })).toMatchObject([
     { outcome: 'replaced-interrupting', interrupted: 3, retried: 3 },
   ]);
-  await bench.post(`${program.headers.get('location')}/stop`, undefined);
+  await service.post(`${program.headers.get('location')}/stop`, undefined);
 });
 
 test('loads of one device are carried out in the order of their coming', async () => {
   const [device = ''] = south;
   const versions = ['1.0.0', '1.1.0', '1.0.5', '1.2.0'];
-  for (const [index, version] of versions.entries()) await bench.push('turn', version, workModule(index));
-  for (const version of versions) await bench.post('/v1/loads', { module: 'turn', version, devices: [device] });
+  for (const [index, version] of versions.entries()) await service.push('turn', version, workModule(index));
+  for (const version of versions) await service.post('/v1/loads', { module: 'turn', version, devices: [device] });
   const loads = await until('all are completed', async () => {
-    const items = itemsOf(await bench.get('/v1/loads?module=turn&state=completed'));
+    const items = itemsOf(await service.get('/v1/loads?module=turn&state=completed'));
     return items.length === 4 && items;
   });
   const outcomes = new Map(loads.map(({ version, outcome }) => [version, outcome]));
@@ -224,20 +224,20 @@ test.each([
   ['an unknown invalidation', { labels: { zone: 'north' }, invalidation: 'burn' }, '/invalidation'],
   ['labels of the wrong type', { labels: 'zone=north' }, '/labels'],
 ])('a load with %s is refused, and nothing is accepted', async (_what, change, pointer) => {
-  await bench.push('fine', '1.0.0', workModule(1));
-  const answer = await bench.post('/v1/loads', { module: 'fine', version: '1.0.0', ...change });
+  await service.push('fine', '1.0.0', workModule(1));
+  const answer = await service.post('/v1/loads', { module: 'fine', version: '1.0.0', ...change });
   expect(answer).toMatchObject({
     status: 422,
     body: { errors: expect.arrayContaining([expect.objectContaining({ in: 'body', pointer })]) },
   });
-  expect(itemsOf(await bench.get('/v1/loads?module=fine'))).toEqual([]);
+  expect(itemsOf(await service.get('/v1/loads?module=fine'))).toEqual([]);
 });
 
 test('of devices some of which are not there, none is loaded, and each is named', async () => {
   const unknown = 'dev_ffffffffffffffffffffffffffffffff';
-  const answer = await bench.post('/v1/loads', { module: 'fine', version: '1.0.0', devices: [...north, unknown] });
+  const answer = await service.post('/v1/loads', { module: 'fine', version: '1.0.0', devices: [...north, unknown] });
   expect(answer.body['errors']).toEqual([{ in: 'body', pointer: '/devices/3', detail: `there is no device ${unknown}` }]);
-  expect(itemsOf(await bench.get('/v1/loads?module=fine'))).toEqual([]);
+  expect(itemsOf(await service.get('/v1/loads?module=fine'))).toEqual([]);
 });
 
 test.each([
@@ -252,39 +252,39 @@ test.each([
   ['no calls', { calls: 0 }, 422, 'invalid-value', '/calls'],
 ])('a program with %s is refused, and none is kept', async (_what, change, status, type, pointer) => {
   const device = south[1] ?? '';
-  await bench.push('prog', '1.0.0', workModule(1));
-  if (itemsOf(await bench.get(`/v1/loads?module=prog`)).length === 0) await bench.load('prog', '1.0.0', [device]);
-  const answer = await bench.post(`/v1/devices/${device}/programs`, { module: 'prog', export: 'work', arguments: [1], ...change });
+  await service.push('prog', '1.0.0', workModule(1));
+  if (itemsOf(await service.get(`/v1/loads?module=prog`)).length === 0) await service.load('prog', '1.0.0', [device]);
+  const answer = await service.post(`/v1/devices/${device}/programs`, { module: 'prog', export: 'work', arguments: [1], ...change });
   expect(answer).toMatchObject({
     status,
     body: { type: `urn:patchbay:problem:${type}`, ...(pointer === undefined ? {} : { errors: [{ pointer }] }) },
   });
-  expect(itemsOf(await bench.get(`/v1/devices/${device}/programs`))).toEqual([]);
+  expect(itemsOf(await service.get(`/v1/devices/${device}/programs`))).toEqual([]);
 });
 
 test('threads past the cap of a host fail the program with the reason, and it can be seen', async () => {
   const device = south[1] ?? '';
-  await bench.push('cap', '1.0.0', workModule(1));
-  await bench.load('cap', '1.0.0', [device]);
+  await service.push('cap', '1.0.0', workModule(1));
+  await service.load('cap', '1.0.0', [device]);
   const start = (threads: number) =>
-    bench.post(`/v1/devices/${device}/programs`, { module: 'cap', export: 'work', arguments: [1], threads, pauseMilliseconds: 60_000 });
+    service.post(`/v1/devices/${device}/programs`, { module: 'cap', export: 'work', arguments: [1], threads, pauseMilliseconds: 60_000 });
   const first = await start(9_000);
   const second = await start(2_000);
   const path = second.headers.get('location') ?? '';
-  await until('the second fails', async () => (await bench.get(path)).body['state'] === 'failed');
-  expect((await bench.get(path)).body['failure']).toMatch(/this host runs \d+ of at most 10000 threads/);
-  await bench.post(`${first.headers.get('location')}/stop`, undefined);
-  await until('the first is stopped', async () => (await bench.get(first.headers.get('location') ?? '')).body['state'] === 'stopped');
+  await until('the second fails', async () => (await service.get(path)).body['state'] === 'failed');
+  expect((await service.get(path)).body['failure']).toMatch(/this host runs \d+ of at most 10000 threads/);
+  await service.post(`${first.headers.get('location')}/stop`, undefined);
+  await until('the first is stopped', async () => (await service.get(first.headers.get('location') ?? '')).body['state'] === 'stopped');
 });
 
 test('a device is made on a host, comes up, and takes loads; its name is taken from then on', async () => {
-  const made = await bench.post('/v1/devices', { name: 'extra', labels: { zone: 'west' }, ramPages: 32, host: 'south' });
+  const made = await service.post('/v1/devices', { name: 'extra', labels: { zone: 'west' }, ramPages: 32, host: 'south' });
   expect(made).toMatchObject({ status: 201, body: { name: 'extra', labels: { zone: 'west' }, ramPages: 32 } });
   const path = made.headers.get('location') ?? '';
-  await until('it is connected', async () => (await bench.get(path)).body['status'] === 'connected');
-  await bench.push('extra', '1.0.0', workModule(1));
-  expect(await bench.load('extra', '1.0.0', [String(made.body['id'])])).toMatchObject([{ outcome: 'installed' }]);
-  expect(await bench.post('/v1/devices', { name: 'extra' })).toMatchObject({
+  await until('it is connected', async () => (await service.get(path)).body['status'] === 'connected');
+  await service.push('extra', '1.0.0', workModule(1));
+  expect(await service.load('extra', '1.0.0', [String(made.body['id'])])).toMatchObject([{ outcome: 'installed' }]);
+  expect(await service.post('/v1/devices', { name: 'extra' })).toMatchObject({
     status: 409,
     body: { type: 'urn:patchbay:problem:name-taken' },
   });
@@ -302,7 +302,7 @@ test.each([
   ],
   ['a host that is not there', { name: 'lost', host: 'nowhere' }, '/host'],
 ])('a device with %s is refused', async (_what, body, pointer) => {
-  expect(await bench.post('/v1/devices', body)).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer }] } });
+  expect(await service.post('/v1/devices', body)).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer }] } });
 });
 
 test('what is not there is not found', async () => {
@@ -314,26 +314,26 @@ test('what is not there is not found', async () => {
     '/v1/loads/lod_00000000000000000000000000000000',
     `/v1/devices/${north[0]}/programs/none`,
   ]) {
-    expect(await bench.get(path)).toMatchObject({ status: 404, body: { type: 'urn:patchbay:problem:not-found' } });
+    expect(await service.get(path)).toMatchObject({ status: 404, body: { type: 'urn:patchbay:problem:not-found' } });
   }
-  expect((await bench.post(`/v1/devices/${device}/programs`, { module: 'tcp', export: 'work' })).status).toBe(404);
+  expect((await service.post(`/v1/devices/${device}/programs`, { module: 'tcp', export: 'work' })).status).toBe(404);
 });
 
 test('the fleet is healthy while every host is connected, and says why when it is not', async () => {
-  expect((await bench.get('/health/live')).body).toEqual({ status: 'live' });
-  expect((await bench.get('/health/ready')).body).toEqual({ status: 'ready', reasons: [] });
-  const stop = bench.startHost('leaving', 1);
+  expect((await service.get('/health/live')).body).toEqual({ status: 'live' });
+  expect((await service.get('/health/ready')).body).toEqual({ status: 'ready', reasons: [] });
+  const stop = service.startHost('leaving', 1);
   const healthy = await until('all three hosts are connected', async () => {
-    const { body } = await bench.get('/v1/health');
+    const { body } = await service.get('/v1/health');
     return JSON.stringify(body['hosts']) === JSON.stringify({ connected: 3, unreachable: 0 }) && body['status'] === 'healthy' && body;
   });
   expect(healthy).toMatchObject({ reasons: [], devices: { attaching: 0, unreachable: 0 }, loads: { queued: 0 } });
   await stop();
   const health = await until('it is missed', async () => {
-    const { body } = await bench.get('/v1/health');
+    const { body } = await service.get('/v1/health');
     return body['status'] === 'degraded' && body;
   });
-  expect(itemsOf(await bench.get('/v1/devices?status=unreachable'))).toMatchObject([{ name: 'leaving-1' }]);
+  expect(itemsOf(await service.get('/v1/devices?status=unreachable'))).toMatchObject([{ name: 'leaving-1' }]);
   expect(health).toMatchObject({
     reasons: ['the host leaving with 1 device is unreachable'],
     hosts: { connected: 2, unreachable: 1 },

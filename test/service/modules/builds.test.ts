@@ -2,17 +2,17 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { digestOf } from '../../../src/machine/digest.ts';
-import { Bench, bearer, itemsOf, prebuiltModule, workModule } from '../fixture.ts';
+import { bearer, itemsOf, prebuiltModule, TestService, workModule } from '../test-service.ts';
 
-const bench = new Bench();
-beforeAll(() => bench.start());
-afterAll(() => bench.close());
+const service = new TestService();
+beforeAll(() => service.start());
+afterAll(() => service.close());
 
 const problem = (type: string) => `urn:patchbay:problem:${type}`;
 
 test('a source is pushed, found again and listed', async () => {
   const source = 'export function add(a: i32, b: i64): i64 { return b + a; }';
-  const pushed = await bench.push('math', '1.0.0', source, 'assemblyscript');
+  const pushed = await service.push('math', '1.0.0', source, 'assemblyscript');
   expect(pushed.status).toBe(201);
   expect(pushed.headers.get('location')).toBe('/v1/modules/math/builds/1.0.0');
   expect(pushed.body).toMatchObject({
@@ -25,42 +25,42 @@ test('a source is pushed, found again and listed', async () => {
     warnings: [],
   });
   const { warnings: _, ...build } = pushed.body;
-  expect((await bench.get('/v1/modules/math/builds/1.0.0')).body).toEqual(build);
-  expect(itemsOf(await bench.get('/v1/modules/math/builds'))).toEqual([build]);
-  expect(itemsOf(await bench.get('/v1/modules'))).toContainEqual({ name: 'math', builds: 1, lastBuildAt: build['createdAt'] });
+  expect((await service.get('/v1/modules/math/builds/1.0.0')).body).toEqual(build);
+  expect(itemsOf(await service.get('/v1/modules/math/builds'))).toEqual([build]);
+  expect(itemsOf(await service.get('/v1/modules'))).toContainEqual({ name: 'math', builds: 1, lastBuildAt: build['createdAt'] });
 });
 
 test('the same source under the same version is the same build, another source is refused', async () => {
-  const first = await bench.push('same', '1.0.0', workModule(0));
-  const again = await bench.push('same', '1.0.0', workModule(0));
+  const first = await service.push('same', '1.0.0', workModule(0));
+  const again = await service.push('same', '1.0.0', workModule(0));
   expect(again).toMatchObject({ status: 200, body: { id: first.body['id'] } });
-  expect(await bench.push('same', '1.0.0', workModule(1))).toMatchObject({ status: 409, body: { type: problem('version-exists') } });
-  expect(itemsOf(await bench.get('/v1/modules/same/builds'))).toHaveLength(1);
+  expect(await service.push('same', '1.0.0', workModule(1))).toMatchObject({ status: 409, body: { type: problem('version-exists') } });
+  expect(itemsOf(await service.get('/v1/modules/same/builds'))).toHaveLength(1);
 });
 
 test('of two pushes of one version at once, one makes the build', async () => {
-  const answers = await Promise.all([workModule(0), workModule(0), workModule(1)].map((source) => bench.push('race', '1.0.0', source)));
+  const answers = await Promise.all([workModule(0), workModule(0), workModule(1)].map((source) => service.push('race', '1.0.0', source)));
   expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
-  expect(itemsOf(await bench.get('/v1/modules/race/builds'))).toHaveLength(1);
+  expect(itemsOf(await service.get('/v1/modules/race/builds'))).toHaveLength(1);
 });
 
 test('a prebuilt module is pushed as bytes, and its image downloaded by digest', async () => {
-  const pushed = await bench.request('POST', '/v1/modules/prebuilt/builds?version=2.0.0-rc.1%2B7', prebuiltModule, {
+  const pushed = await service.request('POST', '/v1/modules/prebuilt/builds?version=2.0.0-rc.1%2B7', prebuiltModule, {
     'content-type': 'application/wasm',
   });
   expect(pushed).toMatchObject({ status: 201, body: { language: 'wasm', version: '2.0.0-rc.1+7' } });
   const location = pushed.headers.get('location') ?? '';
-  expect(await bench.get(location)).toMatchObject({ status: 200, body: { id: pushed.body['id'] } });
-  const image = await fetch(`${bench.url}${location}/image`, { headers: bearer(bench.key) });
+  expect(await service.get(location)).toMatchObject({ status: 200, body: { id: pushed.body['id'] } });
+  const image = await fetch(`${service.url}${location}/image`, { headers: bearer(service.key) });
   expect(image.headers.get('content-type')).toBe('application/wasm');
   const digest = digestOf(new Uint8Array(await image.arrayBuffer()));
   expect(pushed.body).toMatchObject({ image: { digest } });
   expect(image.headers.get('etag')).toBe(`"${digest}"`);
-  expect((await bench.get(`${location}/image`, { 'if-none-match': `"${digest}"` })).status).toBe(304);
+  expect((await service.get(`${location}/image`, { 'if-none-match': `"${digest}"` })).status).toBe(304);
 });
 
 test('a version is assigned where one is asked for, each once', async () => {
-  const version = async (wanted: string, plus: number) => (await bench.push('assigned', wanted, workModule(plus))).body['version'];
+  const version = async (wanted: string, plus: number) => (await service.push('assigned', wanted, workModule(plus))).body['version'];
   expect(await version('next-minor', 0)).toBe('1.0.0');
   expect(await version('next-patch', 1)).toBe('1.0.1');
   expect(await version('next-minor', 2)).toBe('1.1.0');
@@ -71,7 +71,7 @@ test('a version is assigned where one is asked for, each once', async () => {
 });
 
 test('exports that a device does not offer are warned of', async () => {
-  const pushed = await bench.push(
+  const pushed = await service.push(
     'warned',
     '1.0.0',
     '(module (global (export "count") i32 (i32.const 1)) (func (export "f") (result i32) (i32.const 0)))',
@@ -125,11 +125,11 @@ test.each([
   ['an empty source', { ...good, source: '' }, 'invalid-value', { errors: [{ pointer: '/source' }] }],
   ['a body that is no object', [good], 'invalid-value', {}],
 ])('%s is refused, and nothing is kept', async (_what, body, type, facts) => {
-  const answer = await bench.post('/v1/modules/bad/builds', body);
+  const answer = await service.post('/v1/modules/bad/builds', body);
   expect(answer).toMatchObject({ status: 422, body: { type: problem(type), status: 422, detail: expect.any(String), ...facts } });
   expect(answer.headers.get('content-type')).toBe('application/problem+json');
   expect(answer.body['instance']).toBe(answer.headers.get('x-request-id'));
-  expect(itemsOf(await bench.get('/v1/modules/bad/builds'))).toEqual([]);
+  expect(itemsOf(await service.get('/v1/modules/bad/builds'))).toEqual([]);
 });
 
 test.each([
@@ -142,9 +142,9 @@ test.each([
   ['malformed JSON', '', '{"version":', 'application/json', 400, 'malformed-request'],
   ['another media type', '', 'version: 1.0.0', 'application/yaml', 415, 'unsupported-media-type'],
 ])('%s is refused, and nothing is kept', async (_what, query, body, contentType, status, type) => {
-  const answer = await bench.request('POST', `/v1/modules/bad/builds${query}`, body, { 'content-type': contentType });
+  const answer = await service.request('POST', `/v1/modules/bad/builds${query}`, body, { 'content-type': contentType });
   expect(answer).toMatchObject({ status, body: { type: problem(type), status } });
-  expect(itemsOf(await bench.get('/v1/modules/bad/builds'))).toEqual([]);
+  expect(itemsOf(await service.get('/v1/modules/bad/builds'))).toEqual([]);
 });
 
 test.each([
@@ -152,7 +152,7 @@ test.each([
   ['Tcp', 'must be 1 to 63 of a-z'],
   ['a'.repeat(64), 'must be 1 to 63'],
 ])('a module cannot be called %s', async (module, reason) => {
-  expect(await bench.push(module, '1.0.0', workModule(0))).toMatchObject({
+  expect(await service.push(module, '1.0.0', workModule(0))).toMatchObject({
     status: 422,
     body: { errors: [{ in: 'path', pointer: '/module', detail: expect.stringContaining(reason) }] },
   });
@@ -160,7 +160,7 @@ test.each([
 
 test('builds and images that are not there are not found', async () => {
   for (const path of ['/v1/modules/none/builds/1.0.0', '/v1/modules/none/builds/1.0.0/image']) {
-    expect(await bench.get(path)).toMatchObject({
+    expect(await service.get(path)).toMatchObject({
       status: 404,
       body: { type: problem('not-found'), detail: 'there is no build none@1.0.0' },
     });
@@ -169,13 +169,13 @@ test('builds and images that are not there are not found', async () => {
 
 test('a next version that does not exist is refused, with the highest version and the limit', async () => {
   const highest = '9007199254740991.0.0';
-  expect((await bench.push('last', highest, workModule(1))).status).toBe(201);
-  const refused = await bench.push('last', 'next-major', workModule(2));
+  expect((await service.push('last', highest, workModule(1))).status).toBe(201);
+  const refused = await service.push('last', 'next-major', workModule(2));
   expect(refused).toMatchObject({
     status: 422,
     body: {
       errors: [{ pointer: '/version', detail: expect.stringContaining(`no next-major after ${highest}, the highest version of last`) }],
     },
   });
-  expect(itemsOf(await bench.get('/v1/modules/last/builds'))).toMatchObject([{ version: highest }]);
+  expect(itemsOf(await service.get('/v1/modules/last/builds'))).toMatchObject([{ version: highest }]);
 });

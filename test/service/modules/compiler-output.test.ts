@@ -2,18 +2,18 @@
 
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Bench, itemsOf, prebuiltModule } from '../fixture.ts';
+import { itemsOf, prebuiltModule, TestService } from '../test-service.ts';
 
-const bench = new Bench();
-beforeAll(() => bench.start());
-afterAll(() => bench.close());
+const service = new TestService();
+beforeAll(() => service.start());
+afterAll(() => service.close());
 
 const pushBytes = (module: string, bytes: Uint8Array, query = '') =>
-  bench.request('POST', `/v1/modules/${module}/builds?version=1.0.0${query}`, new Uint8Array(bytes), {
+  service.request('POST', `/v1/modules/${module}/builds?version=1.0.0${query}`, new Uint8Array(bytes), {
     'content-type': 'application/wasm',
   });
 const pushSource = (module: string, body: Record<string, unknown>) =>
-  bench.request('POST', `/v1/modules/${module}/builds`, { version: '1.0.0', ...body });
+  service.request('POST', `/v1/modules/${module}/builds`, { version: '1.0.0', ...body });
 
 test('a malformed custom section after a valid module does not matter', async () => {
   const section = [0x00, 0x0b, 0x04, 0x6e, 0x61, 0x6d, 0x65, 0x01, 0x04, 0x05, 0x00, 0x01, 0x61];
@@ -21,9 +21,9 @@ test('a malformed custom section after a valid module does not matter', async ()
 });
 
 test('two versions with 10,000 exports each are stored, listed, compared and loaded', async () => {
-  bench.startHost('large', 1);
-  await bench.connectedDevices(1);
-  const device = await bench.post('/v1/devices', { name: 'large-memory', ramPages: 2_048 });
+  service.startHost('large', 1);
+  await service.connectedDevices(1);
+  const device = await service.post('/v1/devices', { name: 'large-memory', ramPages: 2_048 });
   const devices = [String(device.body['id'])];
   const names = (prefix: string, count: number) => Array.from({ length: count }, (_, index) => `${prefix}${index}`.padEnd(40, '-'));
   const imports = names('i', 1_000).map((name) => `(import "other" "${name}" (func))`);
@@ -32,11 +32,11 @@ test('two versions with 10,000 exports each are stored, listed, compared and loa
     ['1.1.0', '(param i32)'],
   ] as const) {
     const functions = names('e', 10_000).map((name, index) => `(func (export "${name}") ${parameters} (call ${index % 1_000}))`);
-    expect((await bench.push('large', version, `(module ${imports.join('')} ${functions.join('')})`)).status).toBe(201);
-    const [load] = await bench.load('large', version, devices, { similarityPolicy: 'warn' });
+    expect((await service.push('large', version, `(module ${imports.join('')} ${functions.join('')})`)).status).toBe(201);
+    const [load] = await service.load('large', version, devices, { similarityPolicy: 'warn' });
     expect(load).toMatchObject({ reason: null, outcome: version === '1.0.0' ? 'installed' : 'replaced' });
   }
-  const builds = itemsOf(await bench.get('/v1/modules/large/builds'));
+  const builds = itemsOf(await service.get('/v1/modules/large/builds'));
   expect(builds.map((build) => JSON.stringify(build['interface']).match(/"name":/g)?.length)).toEqual([11_000, 11_000]);
 });
 

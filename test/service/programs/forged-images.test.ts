@@ -3,42 +3,42 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { readDriverStatement } from '../../../src/proof/driver-statement.ts';
-import { newPrivateKey, publicPartOf } from '../../../src/proof/ed25519.ts';
-import { endorse } from '../../../src/proof/endorsement.ts';
-import { Envelope, readEnvelope, sealedBy } from '../../../src/proof/envelope.ts';
+import { Envelope, readEnvelope } from '../../../src/proof/envelope.ts';
+import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
+import { endorse, sealedBy } from '../../../src/signing/sealing.ts';
 import { runSql, timeInSql } from '../../databases.ts';
 import { type ForgedImage, forgedDriver } from '../../machine/forged-images.ts';
-import { Bench, itemsOf, until, workModule } from '../fixture.ts';
+import { itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 let stopHost: () => Promise<void>;
 let victims: string[] = [];
 let victim = '';
 let neighbor = '';
 
 beforeAll(async () => {
-  await bench.start();
-  stopHost = bench.startHost('rack', 5);
-  victims = await bench.connectedDevices(5);
+  await service.start();
+  stopHost = service.startHost('rack', 5);
+  victims = await service.connectedDevices(5);
   neighbor = victims.pop() ?? '';
   [victim = ''] = victims;
-  await bench.push('tcp', '1.0.0', workModule(1));
-  await bench.load('tcp', '1.0.0', [...victims, neighbor]);
+  await service.push('tcp', '1.0.0', workModule(1));
+  await service.load('tcp', '1.0.0', [...victims, neighbor]);
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 /** Runs a statement behind the service's back. */
-const byHand = (text: string, ...parameters: readonly (string | Uint8Array | null)[]) => runSql(bench.database, text, ...parameters);
+const byHand = (text: string, ...parameters: readonly (string | Uint8Array | null)[]) => runSql(service.database, text, ...parameters);
 
 async function restartHost(): Promise<void> {
   await stopHost();
-  stopHost = bench.startHost('rack', 5);
+  stopHost = service.startHost('rack', 5);
 }
 
 /** Starts an endless program that works; its calls answer 2. Returns its path. */
 async function startProgram(device: string, calls: number | null = null): Promise<string> {
   const program = { module: 'tcp', export: 'work', arguments: [1], pauseMilliseconds: 1, calls };
-  const { status, headers } = await bench.post(`/v1/devices/${device}/programs`, program);
+  const { status, headers } = await service.post(`/v1/devices/${device}/programs`, program);
   expect(status).toBe(202);
   return headers.get('location') ?? '';
 }
@@ -49,7 +49,7 @@ const Program = z.object({
   failure: z.string().nullable(),
   statistics: z.object({ callsCompleted: z.number(), callsFailed: z.number(), lastResult: z.string().nullable() }).nullable(),
 });
-const programAt = async (path: string) => Program.parse((await bench.get(path)).body);
+const programAt = async (path: string) => Program.parse((await service.get(path)).body);
 const idOf = (path: string) => path.split('/').at(-1) ?? '';
 
 /** Waits until the program has completed calls, more than before, and all of them with the signed module's answer. */
@@ -156,22 +156,22 @@ test('forged drivers are refused when their host restarts, with the reason, and 
       return program.state === 'failed' && program;
     });
     expect(failure).toMatch(reason);
-    expect((await bench.get(`/v1/devices/${device}`)).body).toMatchObject({
+    expect((await service.get(`/v1/devices/${device}`)).body).toMatchObject({
       status: 'connected',
       moduleTable: [{ module: 'tcp', version: '1.0.0' }],
       attachFailure: expect.stringMatching(reason),
     });
-    const [event] = itemsOf(await bench.get(`/v1/audit?action=device.attached&object=${device}&order=desc&limit=1`));
+    const [event] = itemsOf(await service.get(`/v1/audit?action=device.attached&object=${device}&order=desc&limit=1`));
     expect(event).toMatchObject({ outcome: 'failed', detail: { failure: expect.stringMatching(reason) } });
   }
   await Promise.all(others.map(isServed));
-  expect((await bench.get(`/v1/devices/${neighbor}`)).body).toMatchObject({ status: 'connected', attachFailure: null });
-  expect((await bench.get('/v1/health')).body).toMatchObject({
+  expect((await service.get(`/v1/devices/${neighbor}`)).body).toMatchObject({ status: 'connected', attachFailure: null });
+  expect((await service.get('/v1/health')).body).toMatchObject({
     reasons: expect.arrayContaining([expect.stringMatching(/^4 devices were not brought back whole: rack-1 \(program tcp\.work: /)]),
   });
   // Programs started from now on get genuine drivers, and call the signed code.
   await Promise.all(victims.map(async (device) => isServed(await startProgram(device))));
-  for (const path of others) await bench.post(`${path}/stop`, undefined);
+  for (const path of others) await service.post(`${path}/stop`, undefined);
 });
 
 test('an image that was written over the one of a driver is replaced when a program is started', async () => {
@@ -197,7 +197,7 @@ test('the statement of a driver is served to hosts, signed by the service, and s
     type: { parameters: ['i32'], results: ['i32'] },
     addressing: 'via-table',
   });
-  const [event] = itemsOf(await bench.get(`/v1/audit?action=program.requested&object=${idOf(path)}`));
+  const [event] = itemsOf(await service.get(`/v1/audit?action=program.requested&object=${idOf(path)}`));
   expect(event).toMatchObject({ detail: { driver: digest } });
 });
 
@@ -207,11 +207,11 @@ test('a service that starts compiles drivers without a statement again, and sign
   const genuine = await driverOf(old);
   const image = nextForgedDriver();
   await stopHost();
-  await bench.stop();
+  await service.stop();
   await byHand('UPDATE "Image" SET "statement" = NULL WHERE "digest" = ?', genuine);
   await attach(image, null, attacked);
-  await bench.start();
-  stopHost = bench.startHost('rack', 5);
+  await service.start();
+  stopHost = service.startHost('rack', 5);
   await Promise.all([old, attacked].map(isServed));
   for (const path of [old, attacked]) expect(await driverOf(path)).toBe(genuine);
   expect(await statementOf(genuine)).not.toBeNull();
@@ -220,11 +220,11 @@ test('a service that starts compiles drivers without a statement again, and sign
     [old, genuine],
     [attacked, image.digest],
   ] as const)
-    expect(itemsOf(await bench.get(`/v1/audit?action=program.driver-compiled&object=${idOf(path)}`))).toMatchObject([
+    expect(itemsOf(await service.get(`/v1/audit?action=program.driver-compiled&object=${idOf(path)}`))).toMatchObject([
       { actor: 'service', detail: { module: 'tcp', export: 'work', driver: genuine, previous } },
     ]);
-  const compiled = itemsOf(await bench.get('/v1/audit?action=program.driver-compiled'));
-  await bench.stop();
-  await bench.start();
-  expect(itemsOf(await bench.get('/v1/audit?action=program.driver-compiled'))).toEqual(compiled);
+  const compiled = itemsOf(await service.get('/v1/audit?action=program.driver-compiled'));
+  await service.stop();
+  await service.start();
+  expect(itemsOf(await service.get('/v1/audit?action=program.driver-compiled'))).toEqual(compiled);
 });

@@ -4,42 +4,43 @@ import { createHash, generateKeyPairSync, verify } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
-import { endorse } from '../../../src/proof/endorsement.ts';
-import { sealedBy } from '../../../src/proof/envelope.ts';
+import { endorse, sealedBy } from '../../../src/signing/sealing.ts';
 import { runSql, timeInSql } from '../../databases.ts';
-import { Bench, itemsOf, until, workModule } from '../fixture.ts';
 import { type Envelope, keyIdOf, preAuthenticationEncoding, provenanceOf } from '../publishing.ts';
+import { itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 let device = '';
 let other = '';
 
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('host', 2);
-  [device = '', other = ''] = await bench.connectedDevices(2);
+  await service.start();
+  service.startHost('host', 2);
+  [device = '', other = ''] = await service.connectedDevices(2);
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 /** Runs a statement behind the service's back. */
-const byHand = (text: string, ...parameters: readonly (string | Uint8Array)[]) => runSql(bench.database, text, ...parameters);
+const byHand = (text: string, ...parameters: readonly (string | Uint8Array)[]) => runSql(service.database, text, ...parameters);
 
-const signingKeys = async (of = bench) => itemsOf(await of.get('/v1/signing-keys?order=asc'));
+const signingKeys = async (of = service) => itemsOf(await of.get('/v1/signing-keys?order=asc'));
 
 describe('what the service states of a build', () => {
   test('is signed by its key, and says who pushed which source, how and when', async () => {
     const source = 'export function one(): i32 { return 1; }';
-    const pushed = await bench.push('stated', '1.0.0', source, 'assemblyscript');
-    const [admin] = itemsOf(await bench.get('/v1/keys'));
+    const pushed = await service.push('stated', '1.0.0', source, 'assemblyscript');
+    const [admin] = itemsOf(await service.get('/v1/keys'));
     const [key] = await signingKeys();
     const publicKey = String(key?.['publicKey']);
-    const envelope = await provenanceOf(bench, 'stated', '1.0.0');
+    const envelope = await provenanceOf(service, 'stated', '1.0.0');
     expect(envelope.payloadType).toBe('application/vnd.in-toto+json');
     expect(envelope.signatures).toEqual([{ keyid: keyIdOf(publicKey), sig: expect.any(String) }]);
     const signature = Buffer.from(envelope.signatures[0]?.sig ?? '', 'base64');
     expect(verify(null, preAuthenticationEncoding(envelope), publicKey, signature)).toBe(true);
     const sha256 = (content: string | Buffer) => createHash('sha256').update(content).digest('hex');
-    const image = await fetch(`${bench.url}/v1/modules/stated/builds/1.0.0/image`, { headers: { authorization: `Bearer ${bench.key}` } });
+    const image = await fetch(`${service.url}/v1/modules/stated/builds/1.0.0/image`, {
+      headers: { authorization: `Bearer ${service.key}` },
+    });
     const statement = JSON.parse(Buffer.from(envelope.payload, 'base64').toString());
     expect(statement).toEqual({
       _type: 'https://in-toto.io/Statement/v1',
@@ -71,20 +72,20 @@ describe('what the service states of a build', () => {
 
   test('has a tag, and a build that is not there has none', async () => {
     const path = '/v1/modules/stated/builds/1.0.0/provenance';
-    const read = await bench.get(path);
+    const read = await service.get(path);
     expect(read.headers.get('content-type')).toBe('application/json; charset=utf-8');
-    const known = await bench.get(path, { 'if-none-match': read.headers.get('etag') ?? '' });
+    const known = await service.get(path, { 'if-none-match': read.headers.get('etag') ?? '' });
     expect(known).toMatchObject({ status: 304, body: { text: '' } });
-    expect(await bench.get('/v1/modules/stated/builds/9.9.9/provenance')).toMatchObject({
+    expect(await service.get('/v1/modules/stated/builds/9.9.9/provenance')).toMatchObject({
       status: 404,
       body: { detail: 'there is no build stated@9.9.9' },
     });
   });
 
   test('is verified by the device, which says by whose signature', async () => {
-    await bench.push('proven', '1.0.0', workModule(1));
-    const [load] = await bench.load('proven', '1.0.0', [device]);
-    const { body } = await bench.get(`/v1/loads/${load?.['id']}`);
+    await service.push('proven', '1.0.0', workModule(1));
+    const [load] = await service.load('proven', '1.0.0', [device]);
+    const { body } = await service.get(`/v1/loads/${load?.['id']}`);
     const [key] = await signingKeys();
     expect(body).toMatchObject({
       outcome: 'installed',
@@ -94,7 +95,7 @@ describe('what the service states of a build', () => {
 });
 
 const Row = z.object({ imageDigest: z.string(), envelope: z.string() });
-async function rowOf(module: string, version: string, database = bench.database): Promise<z.infer<typeof Row>> {
+async function rowOf(module: string, version: string, database = service.database): Promise<z.infer<typeof Row>> {
   const [row] = await runSql(
     database,
     'SELECT "imageDigest", "envelope" FROM "Build" WHERE "module" = ? AND "version" = ?',
@@ -104,7 +105,7 @@ async function rowOf(module: string, version: string, database = bench.database)
   return Row.parse(row);
 }
 const setEnvelope = (module: string, envelope: string | null) =>
-  runSql(bench.database, `UPDATE "Build" SET "envelope" = ? WHERE "module" = ? AND "version" = '1.1.0'`, envelope, module);
+  runSql(service.database, `UPDATE "Build" SET "envelope" = ? WHERE "module" = ? AND "version" = '1.1.0'`, envelope, module);
 const changedEnvelope = (change: (envelope: Envelope) => Envelope) => async (module: string) =>
   setEnvelope(module, JSON.stringify(change(JSON.parse((await rowOf(module, '1.1.0')).envelope))));
 
@@ -192,26 +193,26 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
 
 test.each(tamperings)('with another %s a build is refused, and the old version serves on', async (what, tamper, reason) => {
   const module = `tampered-${tamperings.findIndex(([one]) => one === what)}`;
-  await bench.push(module, '1.0.0', workModule(1));
-  await bench.push(module, '1.1.0', workModule(2));
-  await bench.load(module, '1.0.0', [device]);
-  const before = (await bench.get(`/v1/devices/${device}`)).body['moduleTable'];
+  await service.push(module, '1.0.0', workModule(1));
+  await service.push(module, '1.1.0', workModule(2));
+  await service.load(module, '1.0.0', [device]);
+  const before = (await service.get(`/v1/devices/${device}`)).body['moduleTable'];
   await tamper(module);
-  const [load] = await bench.load(module, '1.1.0', [device]);
+  const [load] = await service.load(module, '1.1.0', [device]);
   expect(load).toMatchObject({ outcome: 'refused-image', reason: expect.stringMatching(reason) });
-  const { body } = await bench.get(`/v1/loads/${load?.['id']}`);
+  const { body } = await service.get(`/v1/loads/${load?.['id']}`);
   expect(body).toMatchObject({ report: { current: { version: '1.0.0' }, steps: [{ facts: { signedBy: [] } }, { step: 'refused' }, {}] } });
-  expect((await bench.get(`/v1/devices/${device}`)).body['moduleTable']).toEqual(before);
-  const program = await bench.post(`/v1/devices/${device}/programs`, { module, export: 'work', arguments: [1], calls: 1 });
+  expect((await service.get(`/v1/devices/${device}`)).body['moduleTable']).toEqual(before);
+  const program = await service.post(`/v1/devices/${device}/programs`, { module, export: 'work', arguments: [1], calls: 1 });
   await until('the old version has been called', async () => {
-    const { statistics } = (await bench.get(program.headers.get('location') ?? '')).body;
+    const { statistics } = (await service.get(program.headers.get('location') ?? '')).body;
     return JSON.stringify(statistics)?.includes('"lastResult":"2"') ?? false;
   });
-  expect((await bench.get(`/v1/modules/${module}/builds`)).status).toBe(200);
+  expect((await service.get(`/v1/modules/${module}/builds`)).status).toBe(200);
 });
 
 test('what was in memory is put back after a restart only as it is stated', async () => {
-  const own = await new Bench().start();
+  const own = await new TestService().start();
   try {
     const stop = own.startHost('rack', 1);
     const [one = ''] = await own.connectedDevices(1);
@@ -236,64 +237,64 @@ test('what was in memory is put back after a restart only as it is stated', asyn
 
 describe('builds from before there were statements', () => {
   test('get theirs when the service starts, with who pushed them by the audit trail', async () => {
-    const { id, pushedBy } = (await bench.push('old', '1.0.0', workModule(1))).body;
+    const { id, pushedBy } = (await service.push('old', '1.0.0', workModule(1))).body;
     const count = 1_100;
-    await bench.stop();
+    await service.stop();
     // More than are stated in one transaction.
     const same = '"language", "compiler", "sourceDigest", "imageBytes", "interface", "createdAt"';
     await byHand(`INSERT INTO "Build" ("id", "module", "version", "imageDigest", ${same})
       WITH RECURSIVE copies (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM copies WHERE number < ${count - 1})
       SELECT 'bld_${'0'.repeat(28)}' || (1000 + number), 'many', '1.0.' || number, 'sha256:' || number, ${same} FROM copies, "Build" WHERE "module" = 'old'`);
     await byHand(`UPDATE "Build" SET "envelope" = NULL, "pushedBy" = NULL WHERE "module" = 'old'`);
-    await bench.start();
-    const envelope = await provenanceOf(bench, 'old', '1.0.0');
+    await service.start();
+    const envelope = await provenanceOf(service, 'old', '1.0.0');
     const key = (await signingKeys()).at(-1);
     const signature = Buffer.from(envelope.signatures[0]?.sig ?? '', 'base64');
     expect(verify(null, preAuthenticationEncoding(envelope), String(key?.['publicKey']), signature)).toBe(true);
-    expect((await bench.get('/v1/modules/old/builds/1.0.0')).body).toMatchObject({ pushedBy, signedBy: [key?.['keyId']] });
-    expect(itemsOf(await bench.get(`/v1/audit?action=build.stated&object=${id}`))).toMatchObject([
+    expect((await service.get('/v1/modules/old/builds/1.0.0')).body).toMatchObject({ pushedBy, signedBy: [key?.['keyId']] });
+    expect(itemsOf(await service.get(`/v1/audit?action=build.stated&object=${id}`))).toMatchObject([
       { actor: 'service', detail: { module: 'old', version: '1.0.0' } },
     ]);
-    await bench.connectedDevices(2);
-    expect(await bench.load('old', '1.0.0', [device])).toMatchObject([{ outcome: 'installed' }]);
+    await service.connectedDevices(2);
+    expect(await service.load('old', '1.0.0', [device])).toMatchObject([{ outcome: 'installed' }]);
     // Of these the audit trail does not tell: somebody else has put them there.
-    expect((await bench.get(`/v1/modules/many/builds/1.0.${count - 1}`)).body).toMatchObject({ pushedBy: null, signedBy: [] });
-    await bench.stop();
-    await bench.start();
-    expect(await provenanceOf(bench, 'old', '1.0.0')).toEqual(envelope);
+    expect((await service.get(`/v1/modules/many/builds/1.0.${count - 1}`)).body).toMatchObject({ pushedBy: null, signedBy: [] });
+    await service.stop();
+    await service.start();
+    expect(await provenanceOf(service, 'old', '1.0.0')).toEqual(envelope);
   });
 
   test('are not stated with an image that they were not made with', async () => {
-    await bench.push('forged', '1.0.0', workModule(1));
-    await bench.push('forged', '1.1.0', workModule(2));
-    await bench.stop();
+    await service.push('forged', '1.0.0', workModule(1));
+    await service.push('forged', '1.1.0', workModule(2));
+    await service.stop();
     const { imageDigest } = await rowOf('forged', '1.0.0');
     await byHand(`UPDATE "Build" SET "envelope" = NULL, "imageDigest" = ? WHERE "module" = 'forged' AND "version" = '1.1.0'`, imageDigest);
-    await bench.start();
-    await bench.connectedDevices(2);
-    expect((await bench.get('/v1/modules/forged/builds/1.1.0/provenance')).status).toBe(404);
-    expect(await bench.load('forged', '1.1.0', [device])).toMatchObject([{ outcome: 'refused-image' }]);
+    await service.start();
+    await service.connectedDevices(2);
+    expect((await service.get('/v1/modules/forged/builds/1.1.0/provenance')).status).toBe(404);
+    expect(await service.load('forged', '1.1.0', [device])).toMatchObject([{ outcome: 'refused-image' }]);
   });
 });
 
 describe('when the service signs with another key', () => {
-  const rotate = (of: Bench) => of.post('/v1/signing-keys', undefined);
+  const rotate = (of: TestService) => of.post('/v1/signing-keys', undefined);
 
   test('hosts that run load builds of before and after', async () => {
-    await bench.push('rotated', '1.0.0', workModule(1));
-    await rotate(bench);
-    await bench.push('rotated', '1.1.0', workModule(2));
+    await service.push('rotated', '1.0.0', workModule(1));
+    await rotate(service);
+    await service.push('rotated', '1.1.0', workModule(2));
     const last = (await signingKeys()).at(-1);
-    expect((await bench.get('/v1/modules/rotated/builds/1.1.0')).body['signedBy']).toEqual([last?.['keyId']]);
-    expect(await bench.load('rotated', '1.0.0', [device, other])).toMatchObject([{ outcome: 'installed' }, { outcome: 'installed' }]);
-    const [load] = await bench.load('rotated', '1.1.0', [device, other]);
+    expect((await service.get('/v1/modules/rotated/builds/1.1.0')).body['signedBy']).toEqual([last?.['keyId']]);
+    expect(await service.load('rotated', '1.0.0', [device, other])).toMatchObject([{ outcome: 'installed' }, { outcome: 'installed' }]);
+    const [load] = await service.load('rotated', '1.1.0', [device, other]);
     expect(load).toMatchObject({ outcome: 'replaced' });
-    const { body } = await bench.get(`/v1/loads/${load?.['id']}`);
+    const { body } = await service.get(`/v1/loads/${load?.['id']}`);
     expect(body).toMatchObject({ report: { steps: [{ facts: { signedBy: [last?.['keyId']] } }, {}, {}, {}, {}, {}, {}, {}] } });
   });
 
   test('a host with pinned keys trusts what these vouch for, and no key for which nobody does', async () => {
-    const own = await new Bench().start();
+    const own = await new TestService().start();
     try {
       const [first] = await signingKeys(own);
       const stranger = generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' }).toString();

@@ -2,26 +2,26 @@
 
 import { generateKeyPairSync, verify } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Bench, itemsOf, workModule } from '../fixture.ts';
 import { keyIdOf, Publisher, preAuthenticationEncoding, provenanceOf } from '../publishing.ts';
+import { itemsOf, TestService, workModule } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 beforeAll(async () => {
-  await bench.start();
-  await bench.push('tcp', '1.0.0', workModule(1));
-  await bench.push('tcp', '1.1.0', workModule(2));
+  await service.start();
+  await service.push('tcp', '1.0.0', workModule(1));
+  await service.push('tcp', '1.1.0', workModule(2));
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 const problem = (status: number, type: string, detail: string) => ({
   status,
   body: { type: `urn:patchbay:problem:${type}`, detail: expect.stringContaining(detail) },
 });
-const add = (name: string, publicKey: unknown) => bench.post('/v1/publisher-keys', { name, publicKey });
-const signersOf = async (version: string) => (await bench.get(`/v1/modules/tcp/builds/${version}`)).body['signedBy'];
+const add = (name: string, publicKey: unknown) => service.post('/v1/publisher-keys', { name, publicKey });
+const signersOf = async (version: string) => (await service.get(`/v1/modules/tcp/builds/${version}`)).body['signedBy'];
 
 test('a key is registered by its public part, found, listed and audited', async () => {
-  const publisher = new Publisher(bench, 'release-team');
+  const publisher = new Publisher(service, 'release-team');
   const made = await add('release-team', publisher.publicKey);
   expect(made).toMatchObject({
     status: 201,
@@ -29,13 +29,13 @@ test('a key is registered by its public part, found, listed and audited', async 
   });
   expect(made.body['id']).toMatch(/^pub_[0-9a-f]{32}$/);
   expect(made.headers.get('location')).toBe(`/v1/publisher-keys/${made.body['id']}`);
-  expect((await bench.get(`/v1/publisher-keys/${made.body['id']}`)).body).toEqual(made.body);
-  expect(itemsOf(await bench.get('/v1/publisher-keys?revoked=false'))).toContainEqual(made.body);
-  const [admin] = itemsOf(await bench.get('/v1/keys'));
-  expect(itemsOf(await bench.get(`/v1/audit?object=${made.body['id']}`))).toMatchObject([
+  expect((await service.get(`/v1/publisher-keys/${made.body['id']}`)).body).toEqual(made.body);
+  expect(itemsOf(await service.get('/v1/publisher-keys?revoked=false'))).toContainEqual(made.body);
+  const [admin] = itemsOf(await service.get('/v1/keys'));
+  expect(itemsOf(await service.get(`/v1/audit?object=${made.body['id']}`))).toMatchObject([
     { actor: admin?.['id'], action: 'publisher-key.created', detail: { name: 'release-team', keyId: made.body['keyId'] } },
   ]);
-  expect(await bench.get('/v1/publisher-keys/pub_none')).toMatchObject(problem(404, 'not-found', 'there is no publisher key pub_none'));
+  expect(await service.get('/v1/publisher-keys/pub_none')).toMatchObject(problem(404, 'not-found', 'there is no publisher key pub_none'));
 });
 
 const pairOf = (type: 'ed25519' | 'x25519') => {
@@ -48,7 +48,7 @@ const pairOf = (type: 'ed25519' | 'x25519') => {
 
 test.each([
   ['a private key', pairOf('ed25519').privateKey, 'it is a private key: give the public part alone'],
-  ['a key of another kind', pairOf('x25519').publicKey, 'it is a key of x25519: make one of Ed25519'],
+  ['a key of another kind', pairOf('x25519').publicKey, 'it is no Ed25519 key: make one'],
   ['no key', 'MCowBQYDK2VwAyEA', 'it is no public key in PEM'],
 ])('%s is refused with what to do', async (_what, publicKey, detail) => {
   expect(await add('wrong', publicKey)).toMatchObject({
@@ -58,26 +58,26 @@ test.each([
 });
 
 test('one pair of keys is registered once, and two keys in use have two names', async () => {
-  const publisher = await new Publisher(bench, 'once').register();
+  const publisher = await new Publisher(service, 'once').register();
   expect(await add('twice', publisher.publicKey)).toMatchObject(
     problem(422, 'invalid-value', `once (${publisher.id}), is registered already`),
   );
-  expect(await add('once', new Publisher(bench, 'once').publicKey)).toMatchObject(problem(409, 'name-taken', publisher.id));
+  expect(await add('once', new Publisher(service, 'once').publicKey)).toMatchObject(problem(409, 'name-taken', publisher.id));
   const revoked = await publisher.revoke();
   expect(revoked).toMatchObject({ status: 200, body: { revokedAt: expect.any(String) } });
   expect((await publisher.revoke()).body).toEqual(revoked.body);
-  expect(itemsOf(await bench.get('/v1/publisher-keys?revoked=true'))).toContainEqual(revoked.body);
+  expect(itemsOf(await service.get('/v1/publisher-keys?revoked=true'))).toContainEqual(revoked.body);
   expect(await add('again', publisher.publicKey)).toMatchObject(problem(422, 'invalid-value', 'was revoked: make another pair of keys'));
-  expect((await new Publisher(bench, 'once').register()).id).toMatch(/^pub_/);
+  expect((await new Publisher(service, 'once').register()).id).toMatch(/^pub_/);
 });
 
 describe('a signature under a build', () => {
   test('is kept beside the one of the service, once, and the statement stays as it was', async () => {
-    const publisher = await new Publisher(bench, 'signer').register();
-    const before = await provenanceOf(bench, 'tcp', '1.0.0');
+    const publisher = await new Publisher(service, 'signer').register();
+    const before = await provenanceOf(service, 'tcp', '1.0.0');
     const signed = await publisher.sign('tcp', '1.0.0');
     expect(signed).toMatchObject({ status: 200, body: { signedBy: [before.signatures[0]?.keyid, publisher.keyId] } });
-    const after = await provenanceOf(bench, 'tcp', '1.0.0');
+    const after = await provenanceOf(service, 'tcp', '1.0.0');
     expect(after).toEqual({
       ...before,
       signatures: [...before.signatures, { keyid: publisher.keyId, sig: publisher.signatureOf(before) }],
@@ -85,18 +85,18 @@ describe('a signature under a build', () => {
     const [, own] = after.signatures;
     expect(verify(null, preAuthenticationEncoding(after), publisher.publicKey, Buffer.from(own?.sig ?? '', 'base64'))).toBe(true);
     expect(await publisher.sign('tcp', '1.0.0')).toMatchObject({ status: 200, body: signed.body });
-    const events = itemsOf(await bench.get(`/v1/audit?action=build.signed&object=${signed.body['id']}`));
+    const events = itemsOf(await service.get(`/v1/audit?action=build.signed&object=${signed.body['id']}`));
     expect(events).toMatchObject([{ detail: { module: 'tcp', version: '1.0.0', publisherKey: publisher.id, keyId: publisher.keyId } }]);
     // The same source again is the same build, with its signatures.
-    expect((await bench.push('tcp', '1.0.0', workModule(1))).body['signedBy']).toEqual(signed.body['signedBy']);
+    expect((await service.push('tcp', '1.0.0', workModule(1))).body['signedBy']).toEqual(signed.body['signedBy']);
   });
 
   test('that is of another build, of other bytes or by another key is refused, and nothing is kept', async () => {
-    const publisher = await new Publisher(bench, 'mistaken').register();
-    const stranger = new Publisher(bench, 'stranger');
+    const publisher = await new Publisher(service, 'mistaken').register();
+    const stranger = new Publisher(service, 'stranger');
     const before = await signersOf('1.1.0');
-    const envelope = await provenanceOf(bench, 'tcp', '1.1.0');
-    const ofAnother = publisher.signatureOf(await provenanceOf(bench, 'tcp', '1.0.0'));
+    const envelope = await provenanceOf(service, 'tcp', '1.1.0');
+    const ofAnother = publisher.signatureOf(await provenanceOf(service, 'tcp', '1.0.0'));
     const ofOtherType = publisher.signatureOf({ ...envelope, payloadType: 'application/json' });
     for (const signature of [ofAnother, ofOtherType, stranger.signatureOf(envelope)])
       expect(await publisher.sign('tcp', '1.1.0', signature)).toMatchObject({
@@ -111,23 +111,23 @@ describe('a signature under a build', () => {
     await publisher.revoke();
     expect(await publisher.sign('tcp', '1.1.0')).toMatchObject(problem(422, 'invalid-value', 'the publisher key mistaken was revoked'));
     expect(await signersOf('1.1.0')).toEqual(before);
-    expect((await bench.post('/v1/modules/tcp/builds/9.9.9/signatures', { keyId: publisher.keyId, signature: ofAnother })).status).toBe(
+    expect((await service.post('/v1/modules/tcp/builds/9.9.9/signatures', { keyId: publisher.keyId, signature: ofAnother })).status).toBe(
       404,
     );
   });
 
   test('of many who sign at once, none is lost; and there are a hundred at most', async () => {
-    await bench.push('busy', '1.0.0', workModule(3));
-    const publishers = await Promise.all(Array.from({ length: 100 }, (_, index) => new Publisher(bench, `busy-${index}`).register()));
+    await service.push('busy', '1.0.0', workModule(3));
+    const publishers = await Promise.all(Array.from({ length: 100 }, (_, index) => new Publisher(service, `busy-${index}`).register()));
     const answers = await Promise.all(publishers.map((publisher) => publisher.sign('busy', '1.0.0')));
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(99);
     expect(answers.filter(({ status }) => status === 409)).toMatchObject([problem(409, 'too-many-signatures', 'has 100 signatures')]);
-    expect((await provenanceOf(bench, 'busy', '1.0.0')).signatures).toHaveLength(100);
+    expect((await provenanceOf(service, 'busy', '1.0.0')).signatures).toHaveLength(100);
   });
 });
 
 test('there are no more than a thousand keys in use', async () => {
-  const own = await new Bench().start();
+  const own = await new TestService().start();
   try {
     for (let count = 0; count < 1_000; count += 50) {
       const made = await Promise.all(Array.from({ length: 50 }, (_, index) => new Publisher(own, `key-${count + index}`).register()));

@@ -7,17 +7,17 @@ import { readPublicKey } from '../../../src/proof/ed25519.ts';
 import { provesConsistency, provesInclusion, readHash } from '../../../src/proof/merkle-tree.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { withinReach } from '../../../src/service/retention/retention.ts';
-import { Bench, bearer, itemsOf, until, workModule } from '../fixture.ts';
 import { inTransaction } from '../records.ts';
+import { bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-let bench = new Bench();
+let service = new TestService();
 afterEach(async () => {
-  await bench.close();
-  bench = new Bench();
+  await service.close();
+  service = new TestService();
 });
 
 async function append(count: number): Promise<void> {
-  const store = await Store.open(bench.database);
+  const store = await Store.open(service.database);
   const event = {
     at: new Date(),
     actor: 'a',
@@ -31,9 +31,9 @@ async function append(count: number): Promise<void> {
   await store.close();
 }
 
-const download = (query = '') => fetch(`${bench.url}/v1/audit/export${query}`, { headers: bearer(bench.key) });
+const download = (query = '') => fetch(`${service.url}/v1/audit/export${query}`, { headers: bearer(service.key) });
 const exported = async (query = '') => (await (await download(query)).text()).split('\n').filter((line) => line !== '');
-const makeCheckpoint = async () => (await bench.post('/v1/audit/checkpoints', undefined)).body;
+const makeCheckpoint = async () => (await service.post('/v1/audit/checkpoints', undefined)).body;
 const hashesOf = (body: Record<string, unknown>) =>
   Array.isArray(body['hashes']) ? body['hashes'].map((hash) => readHash(String(hash))) : [];
 
@@ -42,17 +42,17 @@ async function* joined(...exports: readonly (readonly string[])[]): AsyncGenerat
 }
 
 test('old events go once a checkpoint has them, in whole tiles, and stay proven', async () => {
-  await bench.start();
-  const pinned = readPublicKey(String(itemsOf(await bench.get('/v1/signing-keys'))[0]?.['publicKey']));
+  await service.start();
+  const pinned = readPublicKey(String(itemsOf(await service.get('/v1/signing-keys'))[0]?.['publicKey']));
   // The event that tells of it is pruned too.
-  await bench.post('/v1/signing-keys', undefined);
+  await service.post('/v1/signing-keys', undefined);
   await append(700);
   const before = await makeCheckpoint();
   const archive = await exported();
   const archived: { number: number; hash: string }[] = archive.slice(1).map((line) => JSON.parse(line));
-  await bench.stop();
-  bench.retention = { ...bench.retention, interval: 20, keepEvents: 1 };
-  await bench.start();
+  await service.stop();
+  service.retention = { ...service.retention, interval: 20, keepEvents: 1 };
+  await service.start();
   const start = await until('two tiles are pruned', async () => {
     // One in whose midst they are pruned is cut off.
     const [line = '{}'] = await exported().catch(() => []);
@@ -77,52 +77,52 @@ test('old events go once a checkpoint has them, in whole tiles, and stay proven'
   expect(await verifyExport(joined(cut), request)).toMatchObject({ kind: 'bad', first: 600 });
 
   const [size, root] = [Number(after['size']), readHash(String(after['root']))];
-  const inclusion = (await bench.get(`/v1/audit/checkpoints/${size}/proof?event=17`)).body;
+  const inclusion = (await service.get(`/v1/audit/checkpoints/${size}/proof?event=17`)).body;
   expect(inclusion['hash']).toBe(archived[16]?.hash);
   expect(provesInclusion(readHash(archived[16]?.hash ?? ''), 16, size, hashesOf(inclusion), root)).toBe(true);
   const from = Number(before['size']);
-  const consistency = (await bench.get(`/v1/audit/checkpoints/${size}/proof?from=${from}`)).body;
+  const consistency = (await service.get(`/v1/audit/checkpoints/${size}/proof?from=${from}`)).body;
   expect(provesConsistency(from, size, hashesOf(consistency), readHash(String(before['root'])), root)).toBe(true);
 
   expect(start.after % 256).toBe(0);
   expect((await download('?after=17')).status).toBe(410);
-  expect((await bench.get('/v1/events?after=17')).body).toMatchObject({
+  expect((await service.get('/v1/events?after=17')).body).toMatchObject({
     type: 'urn:patchbay:problem:pruned',
     detail: expect.stringContaining('512'),
   });
-  const prunings = itemsOf(await bench.get('/v1/audit?action=audit.pruned'));
+  const prunings = itemsOf(await service.get('/v1/audit?action=audit.pruned'));
   expect(prunings).toEqual([
     expect.objectContaining({ actor: 'service', detail: { after: 0, through: 512, checkpoint: expect.any(Number) } }),
   ]);
 });
 
 test('events that are not old, or that nothing would prove, stay', async () => {
-  bench.retention = { ...bench.retention, interval: 5, keepEvents: 3_600_000, keepImages: 1 };
-  await bench.start();
+  service.retention = { ...service.retention, interval: 5, keepEvents: 3_600_000, keepImages: 1 };
+  await service.start();
   await append(600);
   await makeCheckpoint();
   // Images are looked at after the events.
-  for (const minor of [0, 1]) await bench.push('udp', `1.${minor}.0`, sourceOf(minor));
+  for (const minor of [0, 1]) await service.push('udp', `1.${minor}.0`, sourceOf(minor));
   await until('the image of udp 1.0.0 is pruned', () => isPruned(0, 'udp'));
   expect(JSON.parse((await exported())[0] ?? '')).toMatchObject({ after: 0 });
 });
 
 const sourceOf = (minor: number) => workModule(minor);
-const imageStatus = async (minor: number, module = 'tcp') => (await bench.get(`/v1/modules/${module}/builds/1.${minor}.0/image`)).status;
+const imageStatus = async (minor: number, module = 'tcp') => (await service.get(`/v1/modules/${module}/builds/1.${minor}.0/image`)).status;
 const isPruned = async (minor: number, module = 'tcp') => {
-  const { body } = await bench.get(`/v1/modules/${module}/builds/1.${minor}.0`);
+  const { body } = await service.get(`/v1/modules/${module}/builds/1.${minor}.0`);
   return JSON.stringify(body['image']).includes('"prunedAt":null') ? false : 'pruned';
 };
 
 test('an image goes that no device has or can go back to, and comes back when its source is pushed again', async () => {
-  await bench.start();
-  bench.startHost('rack', 2);
-  const [first = '', second = ''] = await bench.connectedDevices(2);
-  for (const minor of [0, 1, 2, 3, 4]) await bench.push('tcp', `1.${minor}.0`, sourceOf(minor));
-  for (const minor of [0, 1]) await bench.push('udp', `1.${minor}.0`, sourceOf(minor));
-  for (const minor of [0, 1, 2, 3]) await bench.load('tcp', `1.${minor}.0`, [first]);
-  for (const minor of [1, 3]) await bench.load('tcp', `1.${minor}.0`, [second]);
-  const program = await bench.post(`/v1/devices/${first}/programs`, {
+  await service.start();
+  service.startHost('rack', 2);
+  const [first = '', second = ''] = await service.connectedDevices(2);
+  for (const minor of [0, 1, 2, 3, 4]) await service.push('tcp', `1.${minor}.0`, sourceOf(minor));
+  for (const minor of [0, 1]) await service.push('udp', `1.${minor}.0`, sourceOf(minor));
+  for (const minor of [0, 1, 2, 3]) await service.load('tcp', `1.${minor}.0`, [first]);
+  for (const minor of [1, 3]) await service.load('tcp', `1.${minor}.0`, [second]);
+  const program = await service.post(`/v1/devices/${first}/programs`, {
     name: 'caller',
     module: 'tcp',
     export: 'work',
@@ -130,58 +130,58 @@ test('an image goes that no device has or can go back to, and comes back when it
     threads: 1,
   });
   expect(program.status).toBe(202);
-  await bench.stop();
-  bench.retention = { interval: 20, keepEvents: null, keepImages: 1, keepVersions: 1 };
-  await bench.start();
+  await service.stop();
+  service.retention = { interval: 20, keepEvents: null, keepImages: 1, keepVersions: 1 };
+  await service.start();
   // The first device can go back to 1.2, and the second to 1.1; 1.4 is the newest of all.
   await until('the image of 1.0.0 is pruned', () => isPruned(0));
   await until('the image of udp 1.0.0 is pruned', () => isPruned(0, 'udp'));
   expect(await Promise.all([1, 2, 3, 4].map((minor) => imageStatus(minor)))).toEqual([200, 200, 200, 200]);
   expect(await imageStatus(1, 'udp')).toBe(200);
 
-  expect((await bench.get('/v1/modules/tcp/builds/1.0.0/image')).body).toMatchObject({ type: 'urn:patchbay:problem:image-pruned' });
+  expect((await service.get('/v1/modules/tcp/builds/1.0.0/image')).body).toMatchObject({ type: 'urn:patchbay:problem:image-pruned' });
   const policy = { versionPolicy: 'downgrade', downgradeReason: 'to see' };
-  const refused = await bench.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [first], ...policy });
+  const refused = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [first], ...policy });
   expect(refused).toMatchObject({
     status: 409,
     body: { type: 'urn:patchbay:problem:image-pruned', detail: expect.stringContaining('push the same source') },
   });
-  expect((await bench.push('tcp', '1.0.0', sourceOf(7))).status).toBe(409);
-  const before = itemsOf(await bench.get('/v1/audit?action=build.image-pruned'));
+  expect((await service.push('tcp', '1.0.0', sourceOf(7))).status).toBe(409);
+  const before = itemsOf(await service.get('/v1/audit?action=build.image-pruned'));
   expect(before.map(({ detail }) => JSON.stringify(detail)).filter((detail) => detail.includes('"tcp"'))).toHaveLength(1);
 
-  await bench.stop();
-  bench.retention = { ...bench.retention, keepImages: 3_600_000 };
-  await bench.start();
-  expect((await bench.push('tcp', '1.0.0', sourceOf(0))).status).toBe(200);
+  await service.stop();
+  service.retention = { ...service.retention, keepImages: 3_600_000 };
+  await service.start();
+  expect((await service.push('tcp', '1.0.0', sourceOf(0))).status).toBe(200);
   expect(await isPruned(0)).toBe(false);
-  await bench.connectedDevices(2);
-  expect(await bench.load('tcp', '1.0.0', [first], policy)).toMatchObject([{ outcome: expect.stringMatching(/^replaced/) }]);
-  expect(itemsOf(await bench.get('/v1/audit?action=build.image-restored'))).toHaveLength(1);
+  await service.connectedDevices(2);
+  expect(await service.load('tcp', '1.0.0', [first], policy)).toMatchObject([{ outcome: expect.stringMatching(/^replaced/) }]);
+  expect(itemsOf(await service.get('/v1/audit?action=build.image-restored'))).toHaveLength(1);
 });
 
 test('the image of a load that waits for its host, and the driver of a program that runs, stay', async () => {
-  await bench.start();
-  const stopHost = bench.startHost('rack', 1);
-  const [device = ''] = await bench.connectedDevices(1);
-  for (const minor of [0, 1, 2]) await bench.push('tcp', `1.${minor}.0`, sourceOf(minor));
-  await bench.load('tcp', '1.0.0', [device]);
-  await bench.post(`/v1/devices/${device}/programs`, { name: 'caller', module: 'tcp', export: 'work', arguments: ['5'], threads: 1 });
+  await service.start();
+  const stopHost = service.startHost('rack', 1);
+  const [device = ''] = await service.connectedDevices(1);
+  for (const minor of [0, 1, 2]) await service.push('tcp', `1.${minor}.0`, sourceOf(minor));
+  await service.load('tcp', '1.0.0', [device]);
+  await service.post(`/v1/devices/${device}/programs`, { name: 'caller', module: 'tcp', export: 'work', arguments: ['5'], threads: 1 });
   await stopHost();
-  const { body } = await bench.post('/v1/loads', { module: 'tcp', version: '1.1.0', devices: [device] });
-  await bench.push('udp', '1.0.0', sourceOf(0));
-  await bench.push('udp', '1.1.0', sourceOf(1));
-  await bench.stop();
-  bench.retention = { interval: 20, keepEvents: null, keepImages: 1, keepVersions: 1 };
-  await bench.start();
+  const { body } = await service.post('/v1/loads', { module: 'tcp', version: '1.1.0', devices: [device] });
+  await service.push('udp', '1.0.0', sourceOf(0));
+  await service.push('udp', '1.1.0', sourceOf(1));
+  await service.stop();
+  service.retention = { interval: 20, keepEvents: null, keepImages: 1, keepVersions: 1 };
+  await service.start();
   await until('the image of udp 1.0.0 is pruned', () => isPruned(0, 'udp'));
-  bench.startHost('rack', 1);
+  service.startHost('rack', 1);
   await until('the load has its outcome', async () => {
-    const [load] = itemsOf(await bench.get(`/v1/loads?batch=${body['batch']}`));
+    const [load] = itemsOf(await service.get(`/v1/loads?batch=${body['batch']}`));
     return load?.['outcome'] === 'replaced' || load?.['outcome'] === 'replaced-interrupting';
   });
   await until('the program runs in the new version', async () => {
-    const [running] = itemsOf(await bench.get(`/v1/devices/${device}/programs`));
+    const [running] = itemsOf(await service.get(`/v1/devices/${device}/programs`));
     return running?.['state'] === 'running';
   });
 });

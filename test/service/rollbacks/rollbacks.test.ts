@@ -7,10 +7,10 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Store } from '../../../src/service/database/store.ts';
 import { Installation } from '../../../src/service/installation.ts';
 import { newDatabase } from '../../databases.ts';
-import { usualSettings } from '../../usual-settings.ts';
+import { defaultSettings } from '../../default-settings.ts';
 import { inTransaction } from '../records.ts';
 
-const settings = { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...usualSettings() };
+const settings = { joinToken: 'not used', unreachableAfter: 60_000, adminKey: null, ...defaultSettings() };
 const at = new Date('2026-11-23T09:30:00.000Z');
 
 let folder: string;

@@ -1,48 +1,48 @@
 // Rollbacks over HTTP: devices go back to the version before, or to one that they had, by ordinary loads.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Bench, itemsOf, until, workModule } from '../fixture.ts';
+import { itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 let north: string[];
 let south = '';
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('north', 2, { zone: 'north' });
-  await bench.connectedDevices(2);
-  bench.startHost('south', 1, { zone: 'south' });
-  const devices = await bench.connectedDevices(3);
+  await service.start();
+  service.startHost('north', 2, { zone: 'north' });
+  await service.connectedDevices(2);
+  service.startHost('south', 1, { zone: 'south' });
+  const devices = await service.connectedDevices(3);
   north = devices.slice(0, 2);
   south = devices[2] ?? '';
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 const reason = '1.1.0 drops packets';
 
 /** Loads these versions one after another. */
 async function had(module: string, devices: readonly string[], ...versions: string[]): Promise<void> {
   for (const version of versions) {
-    await bench.push(module, version, workModule(1));
-    const loads = await bench.load(module, version, devices);
+    await service.push(module, version, workModule(1));
+    const loads = await service.load(module, version, devices);
     expect(loads.map(({ reason: why }) => why)).toEqual(loads.map(() => null));
   }
 }
 
 const rollBack = (device: string, module: string, body: object = {}, headers: Record<string, string> = {}) =>
-  bench.post(`/v1/devices/${device}/modules/${module}/rollback`, { reason, ...body }, headers);
-const rollBackAll = (module: string, body: object) => bench.post('/v1/rollbacks', { module, reason, ...body });
+  service.post(`/v1/devices/${device}/modules/${module}/rollback`, { reason, ...body }, headers);
+const rollBackAll = (module: string, body: object) => service.post('/v1/rollbacks', { module, reason, ...body });
 
 /** The loads of a batch, once all have their outcomes. */
 async function outcomesOf(batch: unknown): Promise<Record<string, unknown>[]> {
   return until('the loads have outcomes', async () => {
-    const items = itemsOf(await bench.get(`/v1/loads?batch=${batch}`));
+    const items = itemsOf(await service.get(`/v1/loads?batch=${batch}`));
     return items.length > 0 && items.every(({ state }) => state === 'completed') && items;
   });
 }
 
 const versionOn = async (device: string, module: string) =>
-  itemsOf(await bench.get(`/v1/devices/${device}/modules`)).find((stay) => stay['module'] === module)?.['version'];
-const loadsOf = async (module: string) => itemsOf(await bench.get(`/v1/loads?limit=200&module=${module}`)).length;
+  itemsOf(await service.get(`/v1/devices/${device}/modules`)).find((stay) => stay['module'] === module)?.['version'];
+const loadsOf = async (module: string) => itemsOf(await service.get(`/v1/loads?limit=200&module=${module}`)).length;
 
 test('a module goes back to the version before, and once more to the one before that', async () => {
   const [device = ''] = north;
@@ -61,7 +61,7 @@ test('a module goes back to the version before, and once more to the one before 
       similarityPolicy: 'warn',
     },
   ]);
-  const [event] = itemsOf(await bench.get(`/v1/audit?object=${first.body['batch']}`));
+  const [event] = itemsOf(await service.get(`/v1/audit?object=${first.body['batch']}`));
   expect(event).toMatchObject({
     action: 'load.requested',
     detail: { module: 'twice', isRollback: true, versions: ['1.1.0'], downgradeReason: reason, devices: 1 },
@@ -83,20 +83,20 @@ test('a version that is put back counts once, and one that was withdrawn not at 
   const [device = ''] = north;
   await had('inside', [device], '1.0.0', '1.1.0');
   const program = { module: 'inside', export: 'work', arguments: [2_000_000_000] };
-  const started = await bench.post(`/v1/devices/${device}/programs`, program);
+  const started = await service.post(`/v1/devices/${device}/programs`, program);
   await until('a thread is inside', async () =>
-    JSON.stringify((await bench.get(`/v1/devices/${device}`)).body).includes('"referenceCount":1'),
+    JSON.stringify((await service.get(`/v1/devices/${device}`)).body).includes('"referenceCount":1'),
   );
-  await bench.push('inside', '1.2.0', workModule(1));
+  await service.push('inside', '1.2.0', workModule(1));
   const drain = { strategy: 'drain', drainMilliseconds: 20 };
-  expect(await bench.load('inside', '1.2.0', [device], drain)).toMatchObject([{ outcome: 'failed' }]);
+  expect(await service.load('inside', '1.2.0', [device], drain)).toMatchObject([{ outcome: 'failed' }]);
   expect(await rollBack(device, 'inside', { to: '1.2.0' })).toMatchObject({
     status: 409,
     body: { detail: expect.stringContaining('not had inside@1.2.0') },
   });
   const { body } = await rollBack(device, 'inside');
   expect(await outcomesOf(body['batch'])).toMatchObject([{ version: '1.0.0', outcome: 'replaced-interrupting' }]);
-  await bench.post(`${started.headers.get('location')}/stop`, undefined);
+  await service.post(`${started.headers.get('location')}/stop`, undefined);
 });
 
 test('a module goes back to a version that is named, and forward again', async () => {
@@ -119,8 +119,8 @@ test('an older version that lacks an export is not refused, unless similarity is
   const [device = ''] = north;
   await had('fewer', [device], '1.0.0');
   const more = workModule(1).replace('(module', '(module (func (export "more") (result i32) (i32.const 1))');
-  await bench.push('fewer', '1.1.0', more);
-  await bench.load('fewer', '1.1.0', [device]);
+  await service.push('fewer', '1.1.0', more);
+  await service.load('fewer', '1.1.0', [device]);
   const strict = await rollBack(device, 'fewer', { similarityPolicy: 'require' });
   expect(await outcomesOf(strict.body['batch'])).toMatchObject([{ outcome: 'refused-dissimilar' }]);
   expect(await outcomesOf((await rollBack(device, 'fewer')).body['batch'])).toMatchObject([{ version: '1.0.0', outcome: 'replaced' }]);
@@ -153,7 +153,7 @@ test('devices with labels go back, each to its own version before; those that ha
       [north2, '1.1.0'],
     ]),
   );
-  const [event] = itemsOf(await bench.get(`/v1/audit?object=${answer.body['batch']}`));
+  const [event] = itemsOf(await service.get(`/v1/audit?object=${answer.body['batch']}`));
   expect(event?.['detail']).toMatchObject({ versions: expect.arrayContaining(['1.0.0', '1.1.0']), labels: { zone: 'north' }, devices: 2 });
   // One of them has it already.
   await had('fleet', [north1], '1.1.0');

@@ -14,8 +14,8 @@ import { type RolloutPlan, usualThresholds } from '../../../src/service/rollouts
 import { RolloutQueries } from '../../../src/service/rollouts/queries.ts';
 import { viewOf } from '../../../src/service/rollouts/standing.ts';
 import { newDatabase } from '../../databases.ts';
+import { defaultTerms, usualPolicy } from '../default-terms.ts';
 import { inTransaction, Records } from '../records.ts';
-import { usualPolicy, usualTerms } from '../usual-terms.ts';
 
 let folder: string;
 let store: Store;
@@ -27,7 +27,7 @@ const plan: RolloutPlan = {
   name: null,
   selector: { devices: 3, labels: null, runningVersion: null },
   waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: { ...usualThresholds } }],
-  terms: usualTerms,
+  terms: defaultTerms,
   devicesInFlight: 100,
   loadsPerMinute: 60,
   onFailure: 'pause',

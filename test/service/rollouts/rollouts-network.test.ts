@@ -4,10 +4,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Order } from '../../../src/protocol/agent.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
-import { Bench, itemsOf, until, workModule } from '../fixture.ts';
+import { itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-const bench = new Bench();
-const agent = new Agent(bench);
+const service = new TestService();
+const agent = new Agent(service);
 /** Two on a real host, and two that the test plays. */
 let real: string[];
 let played: string[];
@@ -23,36 +23,36 @@ const Rollout = z.looseObject({
 type Rollout = z.infer<typeof Rollout>;
 
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('real', 2);
-  real = await bench.connectedDevices(2);
+  await service.start();
+  service.startHost('real', 2);
+  real = await service.connectedDevices(2);
   await agent.register('played', ['silent-1', 'silent-2']);
   await agent.connect();
   await agent.report(...(await agent.order('attach-device', 2)).map((order) => attached(order)));
-  const devices = await bench.connectedDevices(4);
+  const devices = await service.connectedDevices(4);
   played = devices.slice(2);
   for (const [version, plus] of [
     ['1.0.0', 1],
     ['1.1.0', 2],
     ['1.2.0', 3],
   ] as const)
-    await bench.push('tcp', version, workModule(plus));
-  const installing = bench.load('tcp', '1.0.0', devices);
+    await service.push('tcp', version, workModule(plus));
+  const installing = service.load('tcp', '1.0.0', devices);
   await agent.report(...(await agent.order('load', 2)).map((order) => loaded(order)));
   await installing;
 });
 afterAll(async () => {
   agent.disconnect();
-  await bench.close();
+  await service.close();
 });
 
 async function roll(body: object): Promise<Rollout> {
-  const answer = await bench.post('/v1/rollouts', { module: 'tcp', soakSeconds: 0, waves: [{ upToPercent: 100 }], ...body });
+  const answer = await service.post('/v1/rollouts', { module: 'tcp', soakSeconds: 0, waves: [{ upToPercent: 100 }], ...body });
   if (answer.status !== 202) throw new Error(JSON.stringify(answer.body));
   return Rollout.parse(answer.body);
 }
 
-const read = async (id: string) => Rollout.parse((await bench.get(`/v1/rollouts/${id}`)).body);
+const read = async (id: string) => Rollout.parse((await service.get(`/v1/rollouts/${id}`)).body);
 const when = (id: string, what: string, holds: (rollout: Rollout) => boolean) =>
   until(`the rollout ${id} ${what}`, async () => {
     const rollout = await read(id);
@@ -70,7 +70,7 @@ const ordersOf = (version: string, count: number) =>
 /** The played host follows its orders no more, and the service knows. */
 async function leave(): Promise<void> {
   agent.disconnect();
-  const streams = async () => String((await bench.get('/metrics')).body['text']).match(/^patchbay_order_streams (\d+)$/m)?.[1];
+  const streams = async () => String((await service.get('/metrics')).body['text']).match(/^patchbay_order_streams (\d+)$/m)?.[1];
   await until('only the real host follows its orders', async () => (await streams()) === '1');
 }
 
@@ -87,7 +87,7 @@ test('a device that never answers does not hold its wave up beyond its deadline;
   const [order] = await ordersOf('1.1.0', 1);
   const rollout = await ended(id);
   expect(rollout).toMatchObject({ state: 'rolled-back', tally: { loaded: 2, failed: 1 } });
-  expect(itemsOf(await bench.get(`/v1/rollouts/${id}/devices?state=failed`))).toMatchObject([{ device: silent, outcome: 'expired' }]);
+  expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices?state=failed`))).toMatchObject([{ device: silent, outcome: 'expired' }]);
   const back = await ended(rollout.rolledBackBy ?? '');
   expect(back.tally['loaded']).toBe(2);
   // It had begun in time, and was cut off: now it tells that it has the version.
@@ -110,15 +110,15 @@ test('a device that got the build by a load that had expired has it when it is t
   if (late === undefined) throw new Error('no order');
   await when(id, 'is paused', ({ state }) => state === 'paused');
   agent.orders.length = 0;
-  await bench.post(`/v1/rollouts/${id}/retry-failed`, undefined);
+  await service.post(`/v1/rollouts/${id}/retry-failed`, undefined);
   const [again] = await ordersOf('1.1.0', 1);
   if (again === undefined) throw new Error('no order');
   await agent.report(replaced(late, '1.0.0', '0x7000'));
   const report = replaced(again, '1.1.0', '0x7000');
   await agent.report({ ...report, result: { ...report.result, outcome: 'refused-not-newer', reason: 'of the same precedence' } });
   expect(await ended(id)).toMatchObject({ state: 'completed', tally: { loaded: 1 } });
-  expect(itemsOf(await bench.get(`/v1/rollouts/${id}/devices`))).toMatchObject([{ attempts: 2, previousVersion: '1.0.0' }]);
-  await bench.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
+  expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices`))).toMatchObject([{ attempts: 2, previousVersion: '1.0.0' }]);
+  await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   const [back] = await ordersOf('1.0.0', 1);
   if (back === undefined) throw new Error('no order');
   await agent.report(replaced(back, '1.1.0', '0x8000'));
@@ -130,10 +130,10 @@ test('loads that wait are cancelled when a rollout is rolled back, and the rollb
   await leave();
   const { id } = await roll({ version: '1.1.0', devices: [real[0], ...played] });
   await when(id, 'has one device', ({ tally }) => tally['loaded'] === 1);
-  const { body } = await bench.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
+  const { body } = await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   expect(await ended(id)).toMatchObject({ state: 'rolled-back', tally: { loaded: 1, failed: 2 } });
   expect(await ended(String(body['id']))).toMatchObject({ tally: { loaded: 1 } });
-  const failed = itemsOf(await bench.get(`/v1/rollouts/${id}/devices?state=failed`));
+  const failed = itemsOf(await service.get(`/v1/rollouts/${id}/devices?state=failed`));
   expect(failed).toMatchObject([{ outcome: 'cancelled' }, { outcome: 'cancelled' }]);
   await agent.connect();
 });
@@ -144,7 +144,7 @@ test('a load that its host was sent is waited for, and its device goes back too'
   const { id } = await roll({ version: '1.1.0', devices: [real[0], silent] });
   const [order] = await ordersOf('1.1.0', 1);
   await when(id, 'has one device', ({ tally }) => tally['loaded'] === 1);
-  const { body } = await bench.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
+  const { body } = await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   const isOpen = ({ tally, waitingFor }: Rollout) => tally['loaded'] === 1 && waitingFor === 'devices';
   await when(String(body['id']), 'has taken it back, and waits for the other', isOpen);
   expect(await read(id)).toMatchObject({ state: 'rolling-back', endedAt: null, tally: { loading: 1 } });
@@ -166,10 +166,10 @@ test('what waits for a device that goes back gives way to that', async () => {
   await agent.report(replaced(order, '1.0.0', '0xb000'));
   await ended(id);
   await leave();
-  const waiting = await bench.post('/v1/loads', { module: 'tcp', version: '1.2.0', devices: [silent] });
-  await bench.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
+  const waiting = await service.post('/v1/loads', { module: 'tcp', version: '1.2.0', devices: [silent] });
+  await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   await until('it has given way', async () => {
-    const [load] = itemsOf(await bench.get(`/v1/loads?batch=${waiting.body['batch']}`));
+    const [load] = itemsOf(await service.get(`/v1/loads?batch=${waiting.body['batch']}`));
     return load?.['outcome'] === 'superseded';
   });
   await agent.connect();
@@ -185,15 +185,15 @@ test('loads that no host was sent are cancelled when a rollout is aborted, and t
   const [first = '', second = ''] = played;
   const { id } = await roll({ version: '1.1.0', devices: [first, second] });
   await when(id, 'has requested its loads', ({ tally }) => tally['loading'] === 2);
-  const { body } = await bench.post(`/v1/rollouts/${id}/abort`, {});
+  const { body } = await service.post(`/v1/rollouts/${id}/abort`, {});
   expect(body).toMatchObject({ state: 'aborted' });
   await ended(id);
-  expect(itemsOf(await bench.get(`/v1/rollouts/${id}/devices`))).toMatchObject([{ outcome: 'cancelled' }, { outcome: 'cancelled' }]);
+  expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices`))).toMatchObject([{ outcome: 'cancelled' }, { outcome: 'cancelled' }]);
   await agent.connect();
   const other = await roll({ version: '1.1.0', devices: [first, second] });
   const orders = await ordersOf('1.1.0', 2);
   await when(other.id, 'is with the host', ({ tally }) => tally['loading'] === 2);
-  await bench.post(`/v1/rollouts/${other.id}/abort`, {});
+  await service.post(`/v1/rollouts/${other.id}/abort`, {});
   expect(await read(other.id)).toMatchObject({ state: 'aborted', endedAt: null, tally: { loading: 2 } });
   await agent.report(...orders.slice(-2).map((order) => replaced(order, '1.0.0', '0x4000')));
   expect(await ended(other.id)).toMatchObject({ state: 'aborted', tally: { loaded: 2 } });
@@ -204,13 +204,13 @@ test('a rollout goes on where it was when the service stops in any of its states
   const waves = [{ devices: 1, approval: true }, { devices: 1, soakSeconds: 0.5 }, { upToPercent: 100 }];
   const { id } = await roll({ module, version: '1.2.0', devices: [...real, ...played], waves, deadlineSeconds: 60 });
   const restart = async () => {
-    await bench.stop();
-    await bench.start();
+    await service.stop();
+    await service.start();
   };
   await restart();
   await when(id, 'waits for approval', ({ waitingFor }) => waitingFor === 'approval');
   await restart();
-  await bench.post(`/v1/rollouts/${id}/approve`, { wave: 1 });
+  await service.post(`/v1/rollouts/${id}/approve`, { wave: 1 });
   await restart();
   await when(id, 'is in its second wave', (rollout) => rollout['wave'] === 2 && rollout.waitingFor === 'soak');
   await restart();
@@ -220,14 +220,14 @@ test('a rollout goes on where it was when the service stops in any of its states
   await agent.connect();
   const orders = await ordersOf('1.2.0', 2);
   const loads = new Map(orders.map((order) => [order.device, order]));
-  await bench.post(`/v1/rollouts/${id}/pause`, {});
+  await service.post(`/v1/rollouts/${id}/pause`, {});
   await restart();
   await agent.register('played', ['silent-1', 'silent-2']);
   await agent.report(...[...loads.values()].map((order) => replaced(order, '1.1.0', '0x5000')));
   expect(await read(id)).toMatchObject({ state: 'paused', tally: { loaded: 4 } });
-  await bench.post(`/v1/rollouts/${id}/resume`, {});
+  await service.post(`/v1/rollouts/${id}/resume`, {});
   expect(await ended(id)).toMatchObject({ state: 'completed', tally: { loaded: 4 } });
-  const { body } = await bench.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
+  const { body } = await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   await restart();
   const back = Rollout.parse(body);
   await when(back.id, 'has taken the real ones back', ({ tally }) => tally['loaded'] === 2 && tally['loading'] === 2);

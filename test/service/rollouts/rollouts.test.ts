@@ -2,9 +2,9 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { type Answer, Bench, eventsOf, itemsOf, until, workModule } from '../fixture.ts';
+import { type Answer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 /** Six in the east and six in the west. */
 let devices: string[];
 let east: string[];
@@ -66,30 +66,30 @@ type Rollout = z.infer<typeof Rollout>;
 const Counted = z.looseObject({ callsCompleted: z.number(), callsFailed: z.number() }).nullable();
 
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('east', 6, { zone: 'east' });
-  await bench.connectedDevices(6);
-  bench.startHost('west', 6, { zone: 'west' });
-  devices = await bench.connectedDevices(12);
+  await service.start();
+  service.startHost('east', 6, { zone: 'east' });
+  await service.connectedDevices(6);
+  service.startHost('west', 6, { zone: 'west' });
+  devices = await service.connectedDevices(12);
   east = devices.slice(0, 6);
   west = devices.slice(6);
   for (const device of devices) await startProgram(device, 'net');
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 /** Calls the module's `work` for ever, of which the device may not have a version yet. */
 async function startProgram(device: string, module: string): Promise<void> {
   if (!(await hasBuild(module, '1.0.0'))) {
-    await bench.push(module, '1.0.0', workModule(1));
-    await bench.push(module, '1.1.0', workModule(2));
-    await bench.push(module, '1.2.0', workModule(3));
-    await bench.load(module, '1.0.0', devices);
+    await service.push(module, '1.0.0', workModule(1));
+    await service.push(module, '1.1.0', workModule(2));
+    await service.push(module, '1.2.0', workModule(3));
+    await service.load(module, '1.0.0', devices);
   }
   const body = { module, export: 'work', arguments: [5], threads: 2, pauseMilliseconds: 5 };
-  expect((await bench.post(`/v1/devices/${device}/programs`, body)).status).toBe(202);
+  expect((await service.post(`/v1/devices/${device}/programs`, body)).status).toBe(202);
 }
 
-const hasBuild = async (module: string, version: string) => (await bench.get(`/v1/modules/${module}/builds/${version}`)).status === 200;
+const hasBuild = async (module: string, version: string) => (await service.get(`/v1/modules/${module}/builds/${version}`)).status === 200;
 
 /** A module of a test's own, in version 1.0.0 on some devices; 1.1.0 and 1.2.0 may be loaded. */
 async function newModule(module: string, some = east): Promise<string> {
@@ -98,12 +98,12 @@ async function newModule(module: string, some = east): Promise<string> {
     ['1.1.0', 2],
     ['1.2.0', 3],
   ] as const)
-    await bench.push(module, version, workModule(plus));
-  await bench.load(module, '1.0.0', some);
+    await service.push(module, version, workModule(plus));
+  await service.load(module, '1.0.0', some);
   return module;
 }
 
-const ask = (body: object) => bench.post('/v1/rollouts', { module: 'net', soakSeconds: 0, ...body });
+const ask = (body: object) => service.post('/v1/rollouts', { module: 'net', soakSeconds: 0, ...body });
 
 async function roll(body: object): Promise<Rollout> {
   const answer = await ask(body);
@@ -113,8 +113,8 @@ async function roll(body: object): Promise<Rollout> {
   return rollout;
 }
 
-const read = async (id: string) => Rollout.parse((await bench.get(`/v1/rollouts/${id}`)).body);
-const decide = (id: string, decision: string, body?: object) => bench.post(`/v1/rollouts/${id}/${decision}`, body);
+const read = async (id: string) => Rollout.parse((await service.get(`/v1/rollouts/${id}`)).body);
+const decide = (id: string, decision: string, body?: object) => service.post(`/v1/rollouts/${id}/${decision}`, body);
 
 const when = (id: string, what: string, holds: (rollout: Rollout) => boolean) =>
   until(`the rollout ${id} ${what}`, async () => {
@@ -128,7 +128,7 @@ const waitsFor = (id: string, what: string) => when(id, `waits for ${what}`, ({ 
 async function versionsOf(module: string, some = devices): Promise<string[]> {
   return Promise.all(
     some.map(async (device) => {
-      const { body } = await bench.get(`/v1/devices/${device}`);
+      const { body } = await service.get(`/v1/devices/${device}`);
       const table = z.array(z.looseObject({ module: z.string(), version: z.string() })).parse(body['moduleTable']);
       return table.find((entry) => entry.module === module)?.version ?? '';
     }),
@@ -154,14 +154,14 @@ describe('waves', () => {
       ['passed', 6, 6],
     ]);
     expect(new Set(await versionsOf(module))).toEqual(new Set(['1.1.0']));
-    const items = itemsOf(await bench.get(`/v1/rollouts/${id}/devices`));
+    const items = itemsOf(await service.get(`/v1/rollouts/${id}/devices`));
     expect(items.map(({ position }) => position)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
     // A wave begins when the one before it has passed.
     const times = items.map(({ loadedAt }) => String(loadedAt));
     expect(times.slice(0, 1).every((time) => times.slice(1).every((later) => time < later))).toBe(true);
     // Their order mixes the hosts.
     expect(items.map(({ device }) => device)).not.toEqual(devices);
-    const load = await bench.get(`/v1/loads/${items[0]?.['load']}`);
+    const load = await service.get(`/v1/loads/${items[0]?.['load']}`);
     expect(load.body).toMatchObject({ rollout: id, outcome: 'replaced' });
   });
 
@@ -170,14 +170,14 @@ describe('waves', () => {
     const order = [west[2], east[1], west[0], east[5], west[4], east[0]].map(String);
     const { id } = await roll({ module, version: '1.1.0', devices: order });
     await ended(id);
-    expect(itemsOf(await bench.get(`/v1/rollouts/${id}/devices`)).map(({ device }) => device)).toEqual(order);
+    expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices`)).map(({ device }) => device)).toEqual(order);
   });
 
   test('loads are requested one after another where no more may be under way', async () => {
     const module = await newModule('narrow');
     const { id } = await roll({ module, version: '1.1.0', devices: east, waves: [{ upToPercent: 100 }], devicesInFlight: 1 });
     await ended(id);
-    const loads = itemsOf(await bench.get(`/v1/loads?module=${module}&version=1.1.0&order=asc`));
+    const loads = itemsOf(await service.get(`/v1/loads?module=${module}&version=1.1.0&order=asc`));
     expect(loads).toHaveLength(6);
     for (const [index, load] of loads.entries())
       if (index > 0) expect(String(load['requestedAt']) >= String(loads[index - 1]?.['completedAt'])).toBe(true);
@@ -188,7 +188,7 @@ describe('waves', () => {
     const { id } = await roll({ module, version: '1.1.0', devices: east, waves: [{ upToPercent: 100 }], loadsPerMinute: 240 });
     await waitsFor(id, 'rate');
     await ended(id);
-    const times = itemsOf(await bench.get(`/v1/loads?module=${module}&version=1.1.0&order=asc`)).map(({ requestedAt }) =>
+    const times = itemsOf(await service.get(`/v1/loads?module=${module}&version=1.1.0&order=asc`)).map(({ requestedAt }) =>
       Date.parse(String(requestedAt)),
     );
     expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeGreaterThanOrEqual(1_240);
@@ -258,7 +258,7 @@ describe('waves', () => {
 
 describe('brakes', () => {
   test('a build that traps is stopped in the canary and rolled back, and no call fails any more', async () => {
-    await bench.push('net', '1.3.0', trappingModule(4));
+    await service.push('net', '1.3.0', trappingModule(4));
     const { id } = await roll({
       version: '1.3.0',
       labels: { zone: 'east' },
@@ -273,12 +273,12 @@ describe('brakes', () => {
     expect(back).toMatchObject({ state: 'completed', rollbackOf: id, version: null, tally: { loaded: 2, failed: 0 } });
     expect(new Set(await versionsOf('net', east))).toEqual(new Set(['1.0.0']));
     const failures = async () => {
-      const programs = await Promise.all(east.map(async (device) => itemsOf(await bench.get(`/v1/devices/${device}/programs`))));
+      const programs = await Promise.all(east.map(async (device) => itemsOf(await service.get(`/v1/devices/${device}/programs`))));
       return programs
         .flat()
         .map(({ statistics }) => z.looseObject({ callsFailed: z.number(), callsCompleted: z.number() }).parse(statistics));
     };
-    const measuredOf = async () => itemsOf(await bench.get(`/v1/rollouts/${id}/devices?wave=1`)).map(({ measured }) => measured);
+    const measuredOf = async () => itemsOf(await service.get(`/v1/rollouts/${id}/devices?wave=1`)).map(({ measured }) => measured);
     const judged = await measuredOf();
     const settled = await failures();
     expect(settled.reduce((sum, { callsFailed }) => sum + callsFailed, 0)).toBeGreaterThan(0);
@@ -296,19 +296,19 @@ describe('brakes', () => {
     const module = await newModule('paused-by-failure', devices);
     const blocked = west[0] ?? '';
     // Who has a newer version refuses the older.
-    await bench.load(module, '1.2.0', [blocked]);
+    await service.load(module, '1.2.0', [blocked]);
     const { id } = await roll({ module, version: '1.1.0', devices: [blocked, ...east], waves: [{ devices: 2 }, { upToPercent: 100 }] });
     const paused = await when(id, 'is paused', ({ state }) => state === 'paused');
     expect(paused.reason).toBe('wave 1 has failed: 1 of 2 loads have not succeeded, and 0 % may');
     expect(paused.waves[0]).toMatchObject({ state: 'failed', tally: { loaded: 1, failed: 1 } });
-    expect((await bench.get('/v1/health')).body['reasons']).toContainEqual(expect.stringContaining(id));
-    expect(itemsOf(await bench.get(`/v1/rollouts/${id}/devices?state=failed`))).toMatchObject([
+    expect((await service.get('/v1/health')).body['reasons']).toContainEqual(expect.stringContaining(id));
+    expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices?state=failed`))).toMatchObject([
       { device: blocked, outcome: 'refused-not-newer', attempts: 1 },
     ]);
     expect((await decide(id, 'retry-failed')).body).toMatchObject({ state: 'running' });
     await when(id, 'is paused again', ({ state }) => state === 'paused');
-    expect(itemsOf(await bench.get(`/v1/rollouts/${id}/devices?state=failed`))).toMatchObject([{ device: blocked, attempts: 2 }]);
-    await bench.load(module, '1.0.0', [blocked], { versionPolicy: 'downgrade', downgradeReason: 'for the test' });
+    expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices?state=failed`))).toMatchObject([{ device: blocked, attempts: 2 }]);
+    await service.load(module, '1.0.0', [blocked], { versionPolicy: 'downgrade', downgradeReason: 'for the test' });
     await decide(id, 'retry-failed');
     const rollout = await ended(id);
     expect(rollout).toMatchObject({ state: 'completed', tally: { loaded: 7, failed: 0 } });
@@ -317,7 +317,7 @@ describe('brakes', () => {
 
   test('a failed wave that is resumed is judged no more', async () => {
     const module = await newModule('resumed');
-    await bench.load(module, '1.2.0', [east[0] ?? '']);
+    await service.load(module, '1.2.0', [east[0] ?? '']);
     const { id } = await roll({ module, version: '1.1.0', devices: east, waves: [{ devices: 2 }, { upToPercent: 100 }] });
     await when(id, 'is paused', ({ state }) => state === 'paused');
     await decide(id, 'resume');
@@ -328,14 +328,14 @@ describe('brakes', () => {
     await decide(id, 'retry-failed');
     const again = await when(id, 'is paused again', ({ state }) => state === 'paused');
     expect(again.waves[0]).toMatchObject({ state: 'failed', goesOnDespiteFailure: false });
-    await bench.load(module, '1.0.0', [east[0] ?? ''], { versionPolicy: 'downgrade', downgradeReason: 'for the test' });
+    await service.load(module, '1.0.0', [east[0] ?? ''], { versionPolicy: 'downgrade', downgradeReason: 'for the test' });
     expect((await decide(id, 'retry-failed')).body).toMatchObject({ state: 'running', endedAt: null });
     expect(await ended(id)).toMatchObject({ state: 'completed', tally: { loaded: 6, failed: 0 } });
   });
 
   test('where it is to continue, the failure is told', async () => {
     const module = await newModule('continued');
-    await bench.load(module, '1.2.0', [east[0] ?? '']);
+    await service.load(module, '1.2.0', [east[0] ?? '']);
     const { id } = await roll({
       module,
       version: '1.1.0',
@@ -351,7 +351,7 @@ describe('brakes', () => {
 
   test('a build that finds itself sick gets nowhere, and there is nothing to roll back', async () => {
     const module = await newModule('sick');
-    await bench.push(module, '1.3.0', sickModule(4));
+    await service.push(module, '1.3.0', sickModule(4));
     const { id } = await roll({ module, version: '1.3.0', devices: east, similarityPolicy: 'off', onFailure: 'rollback' });
     const rollout = await ended(id);
     expect(rollout).toMatchObject({ state: 'rolled-back', tally: { loaded: 0, failed: 1, skipped: 5 } });
@@ -361,15 +361,15 @@ describe('brakes', () => {
 
   test('a build is judged by the programs that call it, also through other modules, and by no others', async () => {
     const module = await newModule('inner');
-    await bench.push(module, '1.3.0', trappingModule(4));
-    await bench.push('outer', '1.0.0', callingModule(module));
+    await service.push(module, '1.3.0', trappingModule(4));
+    await service.push('outer', '1.0.0', callingModule(module));
     const [canary = '', ...others] = east;
-    await bench.load('outer', '1.0.0', [canary]);
+    await service.load('outer', '1.0.0', [canary]);
     const { id } = await roll({ module, version: '1.1.0', devices: east, soakSeconds: 0.3, thresholds: { requireCalls: true } });
     // Programs that call something else are no evidence.
     expect((await when(id, 'is paused', ({ state }) => state === 'paused')).reason).toMatch(/made 0 calls .* 20 are required/);
     await decide(id, 'abort', {});
-    await bench.post(`/v1/devices/${canary}/programs`, { module: 'outer', export: 'work', arguments: [5], pauseMilliseconds: 1 });
+    await service.post(`/v1/devices/${canary}/programs`, { module: 'outer', export: 'work', arguments: [5], pauseMilliseconds: 1 });
     const through = await roll({ module, version: '1.3.0', devices: [canary, ...others], soakSeconds: 600 });
     const paused = await when(through.id, 'is paused', ({ state }) => state === 'paused');
     expect(paused.reason).toMatch(/^wave 1 has failed: \d+ of \d+ calls have failed/);
@@ -378,12 +378,12 @@ describe('brakes', () => {
 
   test('a build whose calls take much longer is stopped', async () => {
     const module = await newModule('slower');
-    await bench.push(module, '1.3.0', sleepingModule(30));
+    await service.push(module, '1.3.0', sleepingModule(30));
     const body = { module, export: 'work', arguments: [5], threads: 4, pauseMilliseconds: 1 };
-    for (const device of east) await bench.post(`/v1/devices/${device}/programs`, body);
+    for (const device of east) await service.post(`/v1/devices/${device}/programs`, body);
     await until('the calls of the old version were measured', async () => {
       const programs = await Promise.all(
-        east.map(async (device) => itemsOf(await bench.get(`/v1/devices/${device}/programs?module=${module}`))),
+        east.map(async (device) => itemsOf(await service.get(`/v1/devices/${device}/programs?module=${module}`))),
       );
       return programs.flat().every(({ statistics }) => (Counted.parse(statistics)?.callsCompleted ?? 0) > 50);
     });
@@ -398,12 +398,12 @@ describe('brakes', () => {
 
   test('a load that interrupts more accesses than it may stops the wave', async () => {
     const module = await newModule('interrupting');
-    await bench.push(module, '1.3.0', sleepingModule(3_600_000));
-    await bench.push(module, '1.4.0', workModule(5));
-    await bench.load(module, '1.3.0', east);
-    await bench.post(`/v1/devices/${east[0]}/programs`, { module, export: 'work', arguments: [5], threads: 3 });
+    await service.push(module, '1.3.0', sleepingModule(3_600_000));
+    await service.push(module, '1.4.0', workModule(5));
+    await service.load(module, '1.3.0', east);
+    await service.post(`/v1/devices/${east[0]}/programs`, { module, export: 'work', arguments: [5], threads: 3 });
     await until('three are inside', async () =>
-      JSON.stringify((await bench.get(`/v1/devices/${east[0]}`)).body).includes('"referenceCount":3'),
+      JSON.stringify((await service.get(`/v1/devices/${east[0]}`)).body).includes('"referenceCount":3'),
     );
     const { id } = await roll({ module, version: '1.4.0', devices: east, thresholds: { interruptedAccesses: 2 } });
     const paused = await when(id, 'is paused', ({ state }) => state === 'paused');
@@ -415,13 +415,13 @@ describe('brakes', () => {
   test('who holds on to old code stops a wave', async () => {
     const module = await newModule('held');
     const body = { module, export: 'work', arguments: [5], pauseMilliseconds: 20, addressing: 'hard-coded' };
-    const program = await bench.post(`/v1/devices/${east[0]}/programs`, body);
+    const program = await service.post(`/v1/devices/${east[0]}/programs`, body);
     const path = `/v1/devices/${east[0]}/programs/${program.body['id']}`;
     await until('it has called the old version', async () => {
       const statistics = z
         .looseObject({ callsCompleted: z.number() })
         .nullable()
-        .parse((await bench.get(path)).body['statistics']);
+        .parse((await service.get(path)).body['statistics']);
       return (statistics?.callsCompleted ?? 0) > 0;
     });
     const { id } = await roll({ module, version: '1.1.0', devices: east, soakSeconds: 600, thresholds: { failedCallsPercent: null } });
@@ -437,8 +437,8 @@ describe('brakes', () => {
 describe('the way back', () => {
   test('a completed rollout can be rolled back: each device to what it had, and those that had none are told', async () => {
     const module = await newModule('undone', devices);
-    await bench.load(module, '1.1.0', [east[0] ?? '']);
-    await bench.push('fresh', '1.0.0', workModule(9));
+    await service.load(module, '1.1.0', [east[0] ?? '']);
+    await service.push('fresh', '1.0.0', workModule(9));
     const { id } = await roll({ module, version: '1.2.0', devices: east });
     await ended(id);
     const answer = await decide(id, 'rollback', { reason: 'it is slow' });
@@ -448,7 +448,7 @@ describe('the way back', () => {
     expect(await ended(back.id)).toMatchObject({ state: 'completed', tally: { loaded: 6 } });
     expect(await ended(id)).toMatchObject({ state: 'rolled-back', reason: 'it is slow', rolledBackBy: back.id });
     expect(await versionsOf(module, east)).toEqual(['1.1.0', '1.0.0', '1.0.0', '1.0.0', '1.0.0', '1.0.0']);
-    expect(itemsOf(await bench.get(`/v1/loads?module=${module}&device=${east[0]}&limit=1`))).toMatchObject([
+    expect(itemsOf(await service.get(`/v1/loads?module=${module}&device=${east[0]}&limit=1`))).toMatchObject([
       { rollback: true, downgradeReason: 'it is slow', rollout: back.id },
     ]);
     // The same once more changes nothing, and a rollback is not rolled back.
@@ -458,7 +458,7 @@ describe('the way back', () => {
     await ended(first.id);
     const none = Rollout.parse((await decide(first.id, 'rollback', { reason: 'it is slow' })).body);
     expect(await ended(none.id)).toMatchObject({ tally: { loaded: 0, failed: 1 } });
-    expect(itemsOf(await bench.get(`/v1/rollouts/${none.id}/devices`))).toMatchObject([
+    expect(itemsOf(await service.get(`/v1/rollouts/${none.id}/devices`))).toMatchObject([
       { reason: expect.stringContaining('nothing to go back to') },
     ]);
   });
@@ -467,7 +467,7 @@ describe('the way back', () => {
     const module = await newModule('moved');
     const { id } = await roll({ module, version: '1.1.0', devices: east });
     await ended(id);
-    await bench.load(module, '1.2.0', [east[3] ?? '']);
+    await service.load(module, '1.2.0', [east[3] ?? '']);
     const back = Rollout.parse((await decide(id, 'rollback', { reason: 'it is slow' })).body);
     expect(await ended(back.id)).toMatchObject({ tally: { loaded: 5, skipped: 1 } });
     expect((await versionsOf(module, east))[3]).toBe('1.2.0');
@@ -488,7 +488,7 @@ describe('two at once', () => {
       type: 'urn:patchbay:problem:rollout-conflict',
       detail: expect.stringContaining(`${first.id} has 1 of the devices`),
     });
-    expect(itemsOf(await bench.get(`/v1/rollouts?module=${module}`))).toHaveLength(1);
+    expect(itemsOf(await service.get(`/v1/rollouts?module=${module}`))).toHaveLength(1);
     // Others are not in its way.
     await ended((await roll({ module, version: '1.1.0', devices: west })).id);
     const second = await roll({ module, version: '1.2.0', devices: [east[5], west[0]], whenBusy: 'queue' });
@@ -499,7 +499,9 @@ describe('two at once', () => {
     expect(await ended(second.id)).toMatchObject({ state: 'completed', tally: { loaded: 2 } });
     // The third finds the version of the second, and that is as well.
     expect(await ended(third.id)).toMatchObject({ state: 'completed', tally: { loaded: 1 } });
-    expect(itemsOf(await bench.get(`/v1/rollouts/${third.id}/devices`))).toMatchObject([{ state: 'loaded', outcome: 'refused-not-newer' }]);
+    expect(itemsOf(await service.get(`/v1/rollouts/${third.id}/devices`))).toMatchObject([
+      { state: 'loaded', outcome: 'refused-not-newer' },
+    ]);
     // It has not brought it, and does not take it away.
     const back = Rollout.parse((await decide(third.id, 'rollback', { reason: 'none' })).body);
     expect(await ended(back.id)).toMatchObject({ tally: { loaded: 0, skipped: 1 } });
@@ -511,7 +513,7 @@ describe('two at once', () => {
       devices: [west[1], west[2]],
       startAt: new Date(Date.now() + 3_600_000).toISOString(),
     });
-    const whole = itemsOf(await bench.get(`/v1/rollouts?module=${module}&state=completed&order=asc`))[0]?.['id'];
+    const whole = itemsOf(await service.get(`/v1/rollouts?module=${module}&state=completed&order=asc`))[0]?.['id'];
     const conflict = { type: 'urn:patchbay:problem:rollout-conflict', detail: expect.stringContaining(open.id) };
     expect((await decide(String(whole), 'rollback', { reason: 'none' })).body).toMatchObject(conflict);
     await decide(open.id, 'abort', {});
@@ -521,9 +523,9 @@ describe('two at once', () => {
 describe('before and after', () => {
   test('a dry run tells what it would come to, and does nothing', async () => {
     const module = await newModule('dry', devices);
-    await bench.push(module, '1.3.0', '(module (func (export "other")))');
-    await bench.load(module, '1.1.0', [east[0] ?? '']);
-    await bench.load(module, '1.2.0', [east[1] ?? '']);
+    await service.push(module, '1.3.0', '(module (func (export "other")))');
+    await service.load(module, '1.1.0', [east[0] ?? '']);
+    await service.load(module, '1.2.0', [east[1] ?? '']);
     const waves = [{ devices: 2 }, { upToPercent: 100 }];
     const { status, body } = await ask({ module, version: '1.1.0', devices: east, waves, dryRun: true });
     expect(status).toBe(200);
@@ -548,13 +550,13 @@ describe('before and after', () => {
     ]);
     const dissimilar = await ask({ module, version: '1.3.0', devices: east, dryRun: true });
     expect(dissimilar.body).toMatchObject({ refused: 6 });
-    expect(itemsOf(await bench.get(`/v1/rollouts?module=${module}`))).toEqual([]);
+    expect(itemsOf(await service.get(`/v1/rollouts?module=${module}`))).toEqual([]);
     // What it would come to is what it comes to, in the same order.
     const selected = { module, version: '1.2.0', labels: { zone: 'west' } };
     const foreseen = itemsOf(await ask({ ...selected, dryRun: true })).map(({ device, wave }) => [device, wave]);
     const { id } = await roll(selected);
     await ended(id);
-    expect(itemsOf(await bench.get(`/v1/rollouts/${id}/devices`)).map(({ device, wave }) => [device, wave])).toEqual(foreseen);
+    expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices`)).map(({ device, wave }) => [device, wave])).toEqual(foreseen);
     const busy = await roll({ module, version: '1.2.0', devices: [east[3]], startAt: new Date(Date.now() + 3_600_000).toISOString() });
     expect((await ask({ module, version: '1.2.0', devices: east, dryRun: true })).body['conflicts']).toEqual([
       { rollout: busy.id, devices: 1 },
@@ -573,7 +575,7 @@ describe('before and after', () => {
       [east[0], 'east'],
       [west[0], 'west'],
     ])
-      expect((await bench.request('PUT', `/v1/devices/${device}/labels`, { labels: { zone, ring: 'inner' } })).status).toBe(200);
+      expect((await service.request('PUT', `/v1/devices/${device}/labels`, { labels: { zone, ring: 'inner' } })).status).toBe(200);
     await when(id, 'has the one device', ({ tally, waitingFor }) => waitingFor === 'devices' && tally['loaded'] === 1);
     expect((await versionsOf(module, west))[0]).toBe('1.0.0');
     await decide(other.id, 'abort', {});
@@ -586,18 +588,18 @@ describe('before and after', () => {
       [east[0], 'east'],
       [west[0], 'west'],
     ])
-      await bench.request('PUT', `/v1/devices/${device}/labels`, { labels: { zone } });
+      await service.request('PUT', `/v1/devices/${device}/labels`, { labels: { zone } });
   });
 
   test('a report has every device, as JSON and as CSV', async () => {
     const module = await newModule('reported', devices);
     const { id } = await roll({ module, version: '1.1.0', devices });
     await ended(id);
-    const json = await bench.get(`/v1/rollouts/${id}/report`);
+    const json = await service.get(`/v1/rollouts/${id}/report`);
     expect(json.body['rollout']).toMatchObject({ id, state: 'completed' });
     const rows = z.array(z.looseObject({ device: z.string(), deviceName: z.string(), outcome: z.string() })).parse(json.body['devices']);
     expect(rows.map(({ device }) => device)).toEqual(devices);
-    const csv = await bench.get(`/v1/rollouts/${id}/report?format=csv`);
+    const csv = await service.get(`/v1/rollouts/${id}/report?format=csv`);
     expect(csv.headers.get('content-type')).toBe('text/csv; charset=utf-8');
     const lines = String(csv.body['text']).split('\r\n');
     expect(lines[0]).toMatch(/^device,deviceName,wave,state,/);
@@ -611,7 +613,7 @@ describe('before and after', () => {
     const module = await newModule('followed');
     const { id } = await roll({ module, version: '1.1.0', devices: east, waves: [{ devices: 1, approval: true }, { upToPercent: 100 }] });
     await waitsFor(id, 'approval');
-    const response = await fetch(`${bench.url}/v1/rollouts/${id}/progress`, { headers: { authorization: `Bearer ${bench.key}` } });
+    const response = await fetch(`${service.url}/v1/rollouts/${id}/progress`, { headers: { authorization: `Bearer ${service.key}` } });
     expect(response.headers.get('content-type')).toBe('text/event-stream');
     const states: string[] = [];
     let last: Rollout | null = null;
@@ -624,7 +626,7 @@ describe('before and after', () => {
     expect(states[0]).toBe('awaiting-approval');
     expect(last).toEqual(await read(id));
     expect(last?.endedAt).not.toBeNull();
-    expect((await bench.get('/v1/rollouts/rol_none/progress')).status).toBe(404);
+    expect((await service.get('/v1/rollouts/rol_none/progress')).status).toBe(404);
   });
 
   test('rollouts are listed by module and state, and are in the audit trail', async () => {
@@ -632,19 +634,23 @@ describe('before and after', () => {
     const first = await roll({ name: 'listed-1.1', module, version: '1.1.0', devices: east });
     await ended(first.id);
     const second = await roll({ module, version: '1.2.0', devices: east, startAt: new Date(Date.now() + 3_600_000).toISOString() });
-    expect(itemsOf(await bench.get(`/v1/rollouts?module=${module}`)).map(({ id }) => id)).toEqual([second.id, first.id]);
-    expect(itemsOf(await bench.get(`/v1/rollouts?module=${module}&state=completed`))).toMatchObject([{ id: first.id, name: 'listed-1.1' }]);
-    const page = await bench.get(`/v1/rollouts?module=${module}&limit=1`);
-    expect(itemsOf(await bench.get(`/v1/rollouts?module=${module}&limit=1&cursor=${page.body['next']}`))).toMatchObject([{ id: first.id }]);
+    expect(itemsOf(await service.get(`/v1/rollouts?module=${module}`)).map(({ id }) => id)).toEqual([second.id, first.id]);
+    expect(itemsOf(await service.get(`/v1/rollouts?module=${module}&state=completed`))).toMatchObject([
+      { id: first.id, name: 'listed-1.1' },
+    ]);
+    const page = await service.get(`/v1/rollouts?module=${module}&limit=1`);
+    expect(itemsOf(await service.get(`/v1/rollouts?module=${module}&limit=1&cursor=${page.body['next']}`))).toMatchObject([
+      { id: first.id },
+    ]);
     await decide(second.id, 'abort', { reason: 'not today' });
-    const actions = itemsOf(await bench.get(`/v1/audit?object=${first.id}&order=asc`)).map(({ action }) => action);
+    const actions = itemsOf(await service.get(`/v1/audit?object=${first.id}&order=asc`)).map(({ action }) => action);
     expect(actions[0]).toBe('rollout.requested');
     expect(actions.slice(1, 5)).toEqual(['rollout.started', 'rollout.wave-began', 'rollout.wave-loaded', 'rollout.wave-passed']);
     expect(actions.at(-1)).toBe('rollout.completed');
-    const abortion = itemsOf(await bench.get(`/v1/audit?object=${second.id}&action=rollout.aborted`));
+    const abortion = itemsOf(await service.get(`/v1/audit?object=${second.id}&action=rollout.aborted`));
     expect(abortion).toMatchObject([{ detail: { reason: 'not today' }, actor: expect.stringMatching(/^key_/) }]);
-    const devicesPage = await bench.get(`/v1/rollouts/${first.id}/devices?limit=4&order=desc`);
-    const rest = itemsOf(await bench.get(`/v1/rollouts/${first.id}/devices?limit=4&order=desc&cursor=${devicesPage.body['next']}`));
+    const devicesPage = await service.get(`/v1/rollouts/${first.id}/devices?limit=4&order=desc`);
+    const rest = itemsOf(await service.get(`/v1/rollouts/${first.id}/devices?limit=4&order=desc&cursor=${devicesPage.body['next']}`));
     expect([...itemsOf(devicesPage), ...rest].map(({ position }) => position)).toEqual([6, 5, 4, 3, 2, 1]);
   });
 });
@@ -710,12 +716,12 @@ describe('what is refused', () => {
         { upToPercent: 100, approval: true },
       ],
     };
-    const [first, second] = await Promise.all([1, 2].map(() => bench.post('/v1/rollouts', body, headers)));
+    const [first, second] = await Promise.all([1, 2].map(() => service.post('/v1/rollouts', body, headers)));
     expect(second?.body).toEqual(first?.body);
-    expect(itemsOf(await bench.get(`/v1/rollouts?module=${module}`))).toHaveLength(1);
+    expect(itemsOf(await service.get(`/v1/rollouts?module=${module}`))).toHaveLength(1);
     const id = String(first?.body['id']);
     await waitsFor(id, 'approval');
-    const approve = () => bench.post(`/v1/rollouts/${id}/approve`, { wave: 1 }, { 'idempotency-key': 'once' });
+    const approve = () => service.post(`/v1/rollouts/${id}/approve`, { wave: 1 }, { 'idempotency-key': 'once' });
     const approved = await approve();
     await when(id, 'waits for the next approval', ({ wave }) => wave === 2);
     expect((await approve()).body).toEqual(approved.body);
@@ -738,7 +744,7 @@ describe('what is refused', () => {
   test('more followers than there may be', async () => {
     const module = await newModule('watched');
     const { id } = await roll({ module, version: '1.1.0', devices: east, startAt: new Date(Date.now() + 3_600_000).toISOString() });
-    const follow = () => fetch(`${bench.url}/v1/rollouts/${id}/progress`, { headers: { authorization: `Bearer ${bench.key}` } });
+    const follow = () => fetch(`${service.url}/v1/rollouts/${id}/progress`, { headers: { authorization: `Bearer ${service.key}` } });
     const streams = await Promise.all(Array.from({ length: 100 }, follow));
     expect(streams.every(({ status }) => status === 200)).toBe(true);
     const refused = await follow();

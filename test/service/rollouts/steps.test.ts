@@ -168,7 +168,7 @@ const happenings = fc.array(
 );
 
 /** A rollout as the steps leave it; failures are taken as the policy `pause` does. */
-class Model {
+class RolloutModel {
   state: RolloutState = 'pending';
   now = 0;
   isOpen = true;
@@ -300,7 +300,7 @@ class Model {
 test('whatever happens, waves come in order and within their limits, and a rollout whose loads all end comes to its end', () => {
   fc.assert(
     fc.property(worlds, happenings, (world, whatHappens) => {
-      const model = new Model(world);
+      const model = new RolloutModel(world);
       for (const happening of whatHappens) {
         model.advance();
         model.happen(happening);

@@ -3,10 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Agent } from '../agents/agent.ts';
-import { type Answer, Bench, itemsOf, workModule } from '../fixture.ts';
 import { Publisher } from '../publishing.ts';
+import { type Answer, itemsOf, TestService, workModule } from '../test-service.ts';
 
-const bench = new Bench();
+const service = new TestService();
 let one = '';
 let two = '';
 let first: Publisher;
@@ -14,17 +14,17 @@ let second: Publisher;
 let third: Publisher;
 
 beforeAll(async () => {
-  await bench.start();
-  bench.startHost('one', 1, { zone: 'north', tier: 'edge' });
-  bench.startHost('two', 1, { zone: 'south' });
-  [one = '', two = ''] = await bench.connectedDevices(2);
+  await service.start();
+  service.startHost('one', 1, { zone: 'north', tier: 'edge' });
+  service.startHost('two', 1, { zone: 'south' });
+  [one = '', two = ''] = await service.connectedDevices(2);
   [first, second, third] = await Promise.all([
-    new Publisher(bench, 'first').register(),
-    new Publisher(bench, 'second').register(),
-    new Publisher(bench, 'third').register(),
+    new Publisher(service, 'first').register(),
+    new Publisher(service, 'second').register(),
+    new Publisher(service, 'third').register(),
   ]);
 });
-afterAll(() => bench.close());
+afterAll(() => service.close());
 
 const problem = (status: number, type: string, detail: string) => ({
   status,
@@ -32,10 +32,10 @@ const problem = (status: number, type: string, detail: string) => ({
 });
 const etagOf = ({ headers }: Answer) => headers.get('etag') ?? '';
 const remove = (policy: Answer, headers: Record<string, string> = {}) =>
-  bench.request('DELETE', `/v1/signature-policies/${policy.body['id']}`, undefined, headers);
+  service.request('DELETE', `/v1/signature-policies/${policy.body['id']}`, undefined, headers);
 
 async function demand(content: object): Promise<Answer> {
-  const policy = await bench.post('/v1/signature-policies', { name: `policy-${randomUUID()}`, ...content });
+  const policy = await service.post('/v1/signature-policies', { name: `policy-${randomUUID()}`, ...content });
   expect(policy.status).toBe(201);
   return policy;
 }
@@ -45,13 +45,13 @@ let builds = 0;
 async function pushed(): Promise<string> {
   const module = `module-${builds}`;
   builds += 1;
-  await bench.push(module, '1.0.0', workModule(1));
+  await service.push(module, '1.0.0', workModule(1));
   return module;
 }
 
 /** What comes of loading the module on both devices. */
 async function outcomes(module: string): Promise<unknown[]> {
-  const loads = await bench.load(module, '1.0.0', [one, two], { versionPolicy: 'different' });
+  const loads = await service.load(module, '1.0.0', [one, two], { versionPolicy: 'different' });
   return loads.map(({ outcome }) => outcome);
 }
 const refused = 'refused-image';
@@ -60,7 +60,7 @@ describe('a device', () => {
   test('demands what a policy about it says, and others do not', async () => {
     const module = await pushed();
     const policy = await demand({ name: 'by-device', device: one, publisherKeys: [first.id] });
-    const [load] = await bench.load(module, '1.0.0', [one]);
+    const [load] = await service.load(module, '1.0.0', [one]);
     expect(load).toMatchObject({
       outcome: refused,
       reason: `the signature policy by-device (${policy.body['id']}) demands that 1 of 1 publisher keys have signed ${module}@1.0.0, and 0 have: have it signed (patchbay build sign ${module} 1.0.0), and load it again`,
@@ -68,10 +68,10 @@ describe('a device', () => {
     expect(await outcomes(module)).toEqual([refused, 'installed']);
     // The host has the image and the statement from before: the signature comes later than both.
     await first.sign(module, '1.0.0');
-    const [later] = await bench.load(module, '1.0.0', [one]);
+    const [later] = await service.load(module, '1.0.0', [one]);
     expect(later).toMatchObject({ outcome: 'installed' });
-    const { signedBy } = (await bench.get(`/v1/modules/${module}/builds/1.0.0`)).body;
-    const { body } = await bench.get(`/v1/loads/${later?.['id']}`);
+    const { signedBy } = (await service.get(`/v1/modules/${module}/builds/1.0.0`)).body;
+    const { body } = await service.get(`/v1/loads/${later?.['id']}`);
     expect(signedBy).toEqual([expect.any(String), first.keyId]);
     expect(body).toMatchObject({ report: { steps: [{ step: 'received', facts: { signedBy } }, {}, {}, {}, {}] } });
     await remove(policy);
@@ -83,7 +83,7 @@ describe('a device', () => {
       await demand({ labels: { zone: 'south', tier: 'edge' }, publisherKeys: [first.id] }),
     ];
     expect(await outcomes(await pushed())).toEqual([refused, 'installed']);
-    const labels = (zone: string) => bench.request('PUT', `/v1/devices/${two}/labels`, { labels: { zone, tier: 'edge' } });
+    const labels = (zone: string) => service.request('PUT', `/v1/devices/${two}/labels`, { labels: { zone, tier: 'edge' } });
     await labels('north');
     expect(await outcomes(await pushed())).toEqual([refused, refused]);
     await labels('west');
@@ -129,7 +129,7 @@ describe('a device', () => {
   });
 
   test('does not count the signature of a key that was revoked', async () => {
-    const publisher = await new Publisher(bench, 'dismissed').register();
+    const publisher = await new Publisher(service, 'dismissed').register();
     const policies = [
       await demand({ device: one, publisherKeys: [publisher.id, first.id], threshold: 1 }),
       await demand({ device: two, publisherKeys: [publisher.id] }),
@@ -145,7 +145,7 @@ describe('a device', () => {
 });
 
 test('an order carries what is demanded of it, and no more', async () => {
-  const agent = new Agent(bench);
+  const agent = new Agent(service);
   await agent.register('played', ['played-1']);
   await agent.connect();
   const [attach] = await agent.order('attach-device');
@@ -153,7 +153,7 @@ test('an order carries what is demanded of it, and no more', async () => {
   const module = await pushed();
   const policy = await demand({ name: 'played', device, publisherKeys: [first.id, second.id], threshold: 1 });
   await demand({ labels: { zone: 'nowhere' }, publisherKeys: [third.id] });
-  const request = () => bench.post('/v1/loads', { module, version: '1.0.0', devices: [device] });
+  const request = () => service.post('/v1/loads', { module, version: '1.0.0', devices: [device] });
   await request();
   await remove(policy);
   await request();
@@ -168,7 +168,7 @@ test('an order carries what is demanded of it, and no more', async () => {
 describe('a policy', () => {
   const content = () => ({ name: 'replaced', labels: { zone: 'nowhere', tier: 'edge' }, publisherKeys: [first.id, second.id] });
   const put = (policy: Answer, body: object, headers: Record<string, string> = {}) =>
-    bench.request('PUT', `/v1/signature-policies/${policy.body['id']}`, body, headers);
+    service.request('PUT', `/v1/signature-policies/${policy.body['id']}`, body, headers);
 
   test('is replaced by who has seen what it says, and audited with what it said before', async () => {
     const policy = await demand(content());
@@ -181,23 +181,23 @@ describe('a policy', () => {
       createdAt: expect.any(String),
     });
     const path = policy.headers.get('location') ?? '';
-    const read = await bench.get(path);
+    const read = await service.get(path);
     expect(read.body).toEqual(policy.body);
-    expect((await bench.get(path, { 'if-none-match': etagOf(read) })).status).toBe(304);
+    expect((await service.get(path, { 'if-none-match': etagOf(read) })).status).toBe(304);
     const next = { name: 'renamed', device: one, module: 'tcp', publisherKeys: [first.id], threshold: 1 };
     expect(await put(policy, next, { 'if-match': '"other"' })).toMatchObject(problem(412, 'changed-since', 'read it again'));
     const replaced = await put(policy, next, { 'if-match': etagOf(read) });
     expect(replaced).toMatchObject({ status: 200, body: { ...next, labels: null, createdAt: policy.body['createdAt'] } });
-    expect(etagOf(replaced)).toBe(etagOf(await bench.get(path)));
+    expect(etagOf(replaced)).toBe(etagOf(await service.get(path)));
     expect(await put(policy, content(), { 'if-match': etagOf(read) })).toMatchObject({ status: 412 });
     expect((await put(policy, next)).body).toEqual(replaced.body);
     expect(await remove(policy, { 'if-match': etagOf(read) })).toMatchObject({ status: 412 });
     expect((await remove(policy, { 'if-match': etagOf(replaced) })).status).toBe(204);
-    expect((await bench.get(path)).status).toBe(404);
+    expect((await service.get(path)).status).toBe(404);
     expect((await remove(policy)).status).toBe(404);
     const before = { name: 'replaced', labels: 'tier=edge,zone=nowhere', publisherKeys: `${first.id},${second.id}`, threshold: '2' };
     const after = { name: 'renamed', device: one, module: 'tcp', publisherKeys: first.id, threshold: '1' };
-    expect(itemsOf(await bench.get(`/v1/audit?object=${policy.body['id']}`)).map(({ action, detail }) => [action, detail])).toEqual([
+    expect(itemsOf(await service.get(`/v1/audit?object=${policy.body['id']}`)).map(({ action, detail }) => [action, detail])).toEqual([
       ['signature-policy.removed', after],
       ['signature-policy.replaced', { before, after }],
       ['signature-policy.created', before],
@@ -205,7 +205,7 @@ describe('a policy', () => {
   });
 
   test('that cannot be is refused with what to change', async () => {
-    const gone = await new Publisher(bench, 'gone').register();
+    const gone = await new Publisher(service, 'gone').register();
     await gone.revoke();
     const none = 'pub_00000000000000000000000000000000';
     const wrong: [object, string][] = [
@@ -224,14 +224,14 @@ describe('a policy', () => {
     const policy = await demand({ ...content(), name: 'right' });
     for (const [body, pointer] of wrong)
       for (const answer of [
-        await bench.post('/v1/signature-policies', { name: 'wrong', ...body }),
+        await service.post('/v1/signature-policies', { name: 'wrong', ...body }),
         await put(policy, { name: 'wrong', ...body }),
       ])
         expect([body, answer]).toMatchObject([
           body,
           { status: 422, body: { errors: expect.arrayContaining([expect.objectContaining({ pointer })]) } },
         ]);
-    expect(await bench.post('/v1/signature-policies', { ...content(), name: 'right' })).toMatchObject(
+    expect(await service.post('/v1/signature-policies', { ...content(), name: 'right' })).toMatchObject(
       problem(409, 'name-taken', 'choose another'),
     );
     expect((await put(policy, { ...content(), name: 'right' })).status).toBe(200);
@@ -239,9 +239,9 @@ describe('a policy', () => {
   });
 
   test('is one of a hundred at most', async () => {
-    const there = itemsOf(await bench.get('/v1/signature-policies?limit=200')).length;
+    const there = itemsOf(await service.get('/v1/signature-policies?limit=200')).length;
     const names = Array.from({ length: 100 - there }, (_, index) => `one-of-${index}`);
     for (const name of names) await demand({ ...content(), name });
-    expect(await bench.post('/v1/signature-policies', content())).toMatchObject(problem(409, 'too-many-policies', 'remove one first'));
+    expect(await service.post('/v1/signature-policies', content())).toMatchObject(problem(409, 'too-many-policies', 'remove one first'));
   });
 });

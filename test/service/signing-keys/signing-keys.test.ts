@@ -5,15 +5,16 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import { type Verification, verifyExport } from '../../../src/proof/audit-export.ts';
 import { readCheckpoint, writeCheckpoint } from '../../../src/proof/checkpoint.ts';
-import { publicPartOf, readPublicKey, signWith } from '../../../src/proof/ed25519.ts';
+import { readPublicKey } from '../../../src/proof/ed25519.ts';
 import { SigningKeyError } from '../../../src/service/signing-keys/signing-keys.ts';
-import { Bench, bearer, itemsOf } from '../fixture.ts';
+import { publicPartOf, signWith } from '../../../src/signing/private-key.ts';
+import { bearer, itemsOf, TestService } from '../test-service.ts';
 
-let bench: Bench;
+let service: TestService;
 beforeEach(async () => {
-  bench = await new Bench().start();
+  service = await new TestService().start();
 });
-afterEach(() => bench.close());
+afterEach(() => service.close());
 
 const SigningKey = z.object({
   id: z.string(),
@@ -25,21 +26,21 @@ const SigningKey = z.object({
     .object({ payloadType: z.string(), payload: z.string(), signatures: z.tuple([z.object({ keyid: z.string(), sig: z.string() })]) })
     .nullable(),
 });
-const keys = async () => itemsOf(await bench.get('/v1/signing-keys?order=asc')).map((item) => SigningKey.parse(item));
+const keys = async () => itemsOf(await service.get('/v1/signing-keys?order=asc')).map((item) => SigningKey.parse(item));
 
 async function rotate() {
-  const { status, headers, body } = await bench.post('/v1/signing-keys', undefined);
+  const { status, headers, body } = await service.post('/v1/signing-keys', undefined);
   expect(status).toBe(201);
   const key = SigningKey.parse(body);
   expect(headers.get('location')).toBe(`/v1/signing-keys/${key.id}`);
-  expect((await bench.get(`/v1/signing-keys/${key.id}`)).body).toEqual(body);
+  expect((await service.get(`/v1/signing-keys/${key.id}`)).body).toEqual(body);
   return key;
 }
 
-const checkpoint = async () => String((await bench.post('/v1/audit/checkpoints', undefined)).body['note']);
+const checkpoint = async () => String((await service.post('/v1/audit/checkpoints', undefined)).body['note']);
 
 async function verifyTrail(checkpoints: readonly string[], pinned: readonly string[]): Promise<Verification> {
-  const response = await fetch(`${bench.url}/v1/audit/export`, { headers: bearer(bench.key) });
+  const response = await fetch(`${service.url}/v1/audit/export`, { headers: bearer(service.key) });
   async function* lines() {
     yield* (await response.text()).split('\n');
   }
@@ -50,10 +51,10 @@ test('the first start makes a key, of which the database has only the public par
   const [first, ...others] = await keys();
   expect(others).toEqual([]);
   expect(first).toMatchObject({ retiredAt: null, endorsement: null });
-  expect([...bench.privateKeys.kept.keys()]).toEqual([first?.id]);
-  expect(publicPartOf([...bench.privateKeys.kept.values()][0] ?? '')).toEqual({ keyId: first?.keyId, pem: first?.publicKey });
-  await bench.stop();
-  await bench.start();
+  expect([...service.privateKeys.kept.keys()]).toEqual([first?.id]);
+  expect(publicPartOf([...service.privateKeys.kept.values()][0] ?? '')).toEqual({ keyId: first?.keyId, pem: first?.publicKey });
+  await service.stop();
+  await service.start();
   expect(await keys()).toEqual([first]);
   expect(await verifyTrail([await checkpoint()], [first?.publicKey ?? ''])).toMatchObject({
     kind: 'whole',
@@ -64,7 +65,7 @@ test('the first start makes a key, of which the database has only the public par
 test('a key vouches for the one that replaces it, and its private part is gone', async () => {
   const [first] = await keys();
   const second = await rotate();
-  expect([...bench.privateKeys.kept.keys()]).toEqual([second.id]);
+  expect([...service.privateKeys.kept.keys()]).toEqual([second.id]);
   expect((await keys()).map(({ id, retiredAt }) => [id, retiredAt === null])).toEqual([
     [first?.id, false],
     [second.id, true],
@@ -76,7 +77,7 @@ test('a key vouches for the one that replaces it, and its private part is gone',
   expect(signatures[0].keyid).toBe(first?.keyId);
   expect(verify(null, signed, createPublicKey(first?.publicKey ?? ''), Buffer.from(signatures[0].sig, 'base64'))).toBe(true);
   expect(JSON.parse(bytes.toString())).toMatchObject({ keyId: second.keyId, publicKey: second.publicKey });
-  const [event] = itemsOf(await bench.get(`/v1/audit?object=${second.id}`));
+  const [event] = itemsOf(await service.get(`/v1/audit?object=${second.id}`));
   expect(event).toMatchObject({ action: 'signing-key.created', detail: { keyId: second.keyId, endorsement: { keyid: first?.keyId } } });
 });
 
@@ -97,14 +98,17 @@ test('who trusts the first key trusts every checkpoint, however often the key wa
 
 test('a repeated request replaces the key once', async () => {
   const headers = { 'idempotency-key': 'once' };
-  const [one, two] = [await bench.post('/v1/signing-keys', undefined, headers), await bench.post('/v1/signing-keys', undefined, headers)];
+  const [one, two] = [
+    await service.post('/v1/signing-keys', undefined, headers),
+    await service.post('/v1/signing-keys', undefined, headers),
+  ];
   expect(two.body).toEqual(one.body);
   expect(await keys()).toHaveLength(2);
 });
 
 test('what a key signs after it was replaced proves nothing', async () => {
   const [first] = await keys();
-  const stolen = bench.privateKeys.kept.get(first?.id ?? '') ?? '';
+  const stolen = service.privateKeys.kept.get(first?.id ?? '') ?? '';
   await rotate();
   const honest = readCheckpoint(await checkpoint());
   if (honest === null) throw new Error('no checkpoint');
@@ -118,11 +122,11 @@ test('what a key signs after it was replaced proves nothing', async () => {
 test('a key that is gone is missed, and another is made only where it is said to be lost', async () => {
   const [first] = await keys();
   const before = await checkpoint();
-  await bench.stop();
-  bench.privateKeys.kept.clear();
-  await expect(bench.start()).rejects.toThrow(SigningKeyError);
-  bench.isSigningKeyLost = true;
-  await bench.start();
+  await service.stop();
+  service.privateKeys.kept.clear();
+  await expect(service.start()).rejects.toThrow(SigningKeyError);
+  service.isSigningKeyLost = true;
+  await service.start();
   const [, second] = await keys();
   expect(second).toMatchObject({ endorsement: null, retiredAt: null });
   const after = await checkpoint();
@@ -130,8 +134,8 @@ test('a key that is gone is missed, and another is made only where it is said to
   expect(await verifyTrail([before, after], [first?.publicKey ?? ''])).toMatchObject({ kind: 'unproven' });
   expect(await verifyTrail([before, after], [first?.publicKey ?? '', second?.publicKey ?? ''])).toMatchObject({ kind: 'whole' });
   // Said once more of a key that is there, it changes nothing.
-  await bench.stop();
-  await bench.start();
+  await service.stop();
+  await service.start();
   expect(await keys()).toHaveLength(2);
 });
 
@@ -139,10 +143,10 @@ test('another key in the place of the one that was kept is not taken for it', as
   const [first] = await keys();
   await rotate();
   const [, second] = await keys();
-  await bench.stop();
-  const other = await new Bench().start();
-  bench.privateKeys.kept.set(second?.id ?? '', [...other.privateKeys.kept.values()][0] ?? '');
+  await service.stop();
+  const other = await new TestService().start();
+  service.privateKeys.kept.set(second?.id ?? '', [...other.privateKeys.kept.values()][0] ?? '');
   await other.close();
-  await expect(bench.start()).rejects.toThrow(/is another key/);
+  await expect(service.start()).rejects.toThrow(/is another key/);
   expect(first?.id).not.toBe(second?.id);
 });

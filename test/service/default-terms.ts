@@ -5,4 +5,4 @@ import type { LoadTerms } from '../../src/service/loads/batches.ts';
 
 /** As it is where nothing else is said. */
 export const usualPolicy = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx' });
-export const usualTerms: LoadTerms = { ...usualPolicy, deadlineSeconds: 600, supersede: false };
+export const defaultTerms: LoadTerms = { ...usualPolicy, deadlineSeconds: 600, supersede: false };

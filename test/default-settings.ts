@@ -3,23 +3,7 @@
 import { afterAll } from 'vitest';
 import { Compiler } from '../src/compiler/compiler.ts';
 import type { RetentionSettings } from '../src/service/retention/retention.ts';
-import type { PrivateKeys } from '../src/service/signing-keys/signing-keys.ts';
-
-export class PrivateKeysInMemory implements PrivateKeys {
-  readonly kept = new Map<string, string>();
-
-  read(id: string): string | null {
-    return this.kept.get(id) ?? null;
-  }
-
-  write(id: string, pem: string): void {
-    this.kept.set(id, pem);
-  }
-
-  remove(id: string): void {
-    this.kept.delete(id);
-  }
-}
+import { PrivateKeysInMemory } from './private-keys-in-memory.ts';
 
 /** Of a service that removes nothing. */
 export const keepAll: RetentionSettings = { interval: 3_600_000, keepEvents: null, keepImages: null, keepVersions: 5 };
@@ -28,6 +12,6 @@ export const keepAll: RetentionSettings = { interval: 3_600_000, keepEvents: nul
 export const sharedCompiler = new Compiler();
 afterAll(() => sharedCompiler.close());
 
-export function usualSettings() {
+export function defaultSettings() {
   return { signingKeys: { privateKeys: new PrivateKeysInMemory(), isLost: false }, retention: keepAll, sharedCompiler };
 }

@@ -76,7 +76,7 @@ export const quickModule = (plus: number) => `
       (call $emit (i32.const ${plus}) (i64.extend_i32_u (local.get $n)))
       (i32.add (local.get $n) (i32.const ${plus}))))`;
 
-export type Bench = {
+export type TestMachine = {
   readonly processor: Processor;
   readonly device: Device;
   readonly effects: { program: string; channel: number; value: bigint }[];
@@ -92,9 +92,9 @@ export type Bench = {
 };
 
 /** A device on a processor of its own. */
-export function makeBench(options: Partial<DeviceOptions> = {}): Bench {
+export function createTestMachine(options: Partial<DeviceOptions> = {}): TestMachine {
   const processor = options.processor ?? new Processor();
-  const effects: Bench['effects'] = [];
+  const effects: TestMachine['effects'] = [];
   const onEffects = (program: string, committed: readonly { channel: number; value: bigint }[]) => {
     for (const effect of committed) effects.push({ program, ...effect });
   };
@@ -125,7 +125,7 @@ export function makeBench(options: Partial<DeviceOptions> = {}): Bench {
 }
 
 /** Accesses that are inside a module now. */
-export function referenceCount({ device }: Pick<Bench, 'device'>, module: string): number {
+export function referenceCount({ device }: Pick<TestMachine, 'device'>, module: string): number {
   return device.state().moduleTable.find((entry) => entry.module === module)?.referenceCount ?? 0;
 }
 

@@ -16,7 +16,8 @@ import type { KeyPolicy } from '../../src/service/http/access.ts';
 import { type Limits, usualLimits } from '../../src/service/http/limits.ts';
 import type { RetentionSettings } from '../../src/service/retention/retention.ts';
 import { newDatabase } from '../databases.ts';
-import { keepAll, PrivateKeysInMemory, sharedCompiler } from '../usual-settings.ts';
+import { keepAll, sharedCompiler } from '../default-settings.ts';
+import { PrivateKeysInMemory } from '../private-keys-in-memory.ts';
 
 export type Answer = { readonly status: number; readonly headers: Headers; readonly body: Record<string, unknown> };
 
@@ -25,7 +26,7 @@ export const joinToken = 'join-token-of-the-tests';
 
 export const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 
-export class Bench {
+export class TestService {
   /** Milliseconds of silence after which a host is unreachable; to be set before the start. */
   unreachableAfter = 60_000;
   /** To be set before the start. */
