@@ -54,9 +54,10 @@ const steadyMilliseconds = 10_000;
 const establishedMilliseconds = 1_000;
 /**
  * Reports that are remembered after the service has acknowledged them. It has them on disk then, and asks again only when its database was restored
- * from a backup. Their states are not kept: a report that is sent again has the state of its device then.
+ * from a backup, or when an answer was lost: of orders in flight, each may come again. Their states are not kept: a report that is sent again has the
+ * state of its device then.
  */
-const reportsRemembered = 500;
+const reportsRemembered = 2 * agentLimits.ordersInFlight;
 
 /** The service refuses to register the host, and would refuse it again: the message says why and what to change. */
 export class RegistrationRefused extends Error {

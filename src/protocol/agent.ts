@@ -30,6 +30,8 @@ import { exampleServiceKey, ServiceKeys } from './signed-statement.ts';
 export const agentLimits = {
   /** Devices that one host may have. */
   devicesPerHost: 20_000,
+  /** Orders that a host may have been sent and not reported on. */
+  ordersInFlight: 1_000,
   /** Reports in one request. */
   reportsPerRequest: 500,
   /** Bytes of one image. */

@@ -165,18 +165,18 @@ test('a load that is ordered again by another order is executed once, and report
   expect(new Set(completed.map(({ result }) => JSON.stringify(result))).size).toBe(1);
 });
 
-test('the last 500 acknowledged reports are remembered; an older order is executed again', { timeout: 300_000 }, async () => {
+test('the last 2,000 acknowledged reports are remembered; an older order is executed again', { timeout: 300_000 }, async () => {
   deliver(attach);
-  const orders = Array.from({ length: 501 }, (_, index) => {
+  const orders = Array.from({ length: 2_001 }, (_, index) => {
     const image = `sha256:${index.toString(16).padStart(64, '0')}`;
     const load = { load: newIdentifier('load'), module: 'tcp', version: '1.0.0', image, strategy: 'inject', invalidation: 'nx' };
     return { kind: 'load', order: newIdentifier('order'), device, sequence: index + 2, deadline: null, ...load };
   });
   for (const order of orders) deliver(order);
-  await until(() => reportsOf('load-completed').length === 501, 'all orders are reported');
+  await until(() => reportsOf('load-completed').length === 2_001, 'all orders are reported');
   // The first of them is the oldest but for the attachment, which is forgotten too.
   const [first, last] = [orders.at(0), orders.at(-1)];
-  if (first === undefined || last === undefined) throw new Error('there are 501');
+  if (first === undefined || last === undefined) throw new Error('there are 2,001');
   const resultsOf = ({ order }: { order: string }) =>
     reportsOf('load-completed').flatMap((report) => (report.kind === 'load-completed' && report.order === order ? [report.result] : []));
   for (const order of [first, last]) deliver(order);

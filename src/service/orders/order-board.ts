@@ -1,6 +1,7 @@
 // Where hosts wait for their orders: orders are read from the database, and the board tells who has new ones.
 
 import { randomUUID } from 'node:crypto';
+import { agentLimits } from '../../protocol/agent.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
 import type { News } from '../database/news.ts';
@@ -14,8 +15,6 @@ import { OrderRecords } from './repository.ts';
 
 /** Orders read at once. */
 const batchSize = 500;
-/** Orders that a host has at once, sent and not reported on; more wait here, where they can still be withdrawn. */
-const flightLimit = 1_000;
 
 /** In which a host follows its orders, at this replica of the service. */
 type Stream = { readonly id: string; readonly ending: AbortController };
@@ -128,12 +127,12 @@ export class OrderBoard {
   async #dispatch(hostId: string, after: number): Promise<OrderRecord[]> {
     const again = await this.#offeredAgain(hostId, after);
     if (again.length > 0) return again;
-    const [first] = await new OrderRecords(this.#store.reading).next(hostId, after, flightLimit, 1);
+    const [first] = await new OrderRecords(this.#store.reading).next(hostId, after, agentLimits.ordersInFlight, 1);
     if (first === undefined) {
       await checkAccess(this.#store.reading, hostId);
       return [];
     }
-    return this.#offer(hostId, (connection) => new OrderRecords(connection).next(hostId, after, flightLimit, batchSize));
+    return this.#offer(hostId, (connection) => new OrderRecords(connection).next(hostId, after, agentLimits.ordersInFlight, batchSize));
   }
 
   /** Offers a host orders that are read in the transaction that notes it. */
@@ -160,10 +159,12 @@ export class OrderBoard {
     const orders = new OrderRecords(this.#store.reading);
     const isStream = this.#streams.has(hostId);
     if (!this.#offers.mayBeDue(hostId) && (isStream || (await orders.lastNumber()) >= after)) return [];
-    const isDue = this.#offers.due(hostId, await orders.upTo(hostId, after, flightLimit)).length > 0;
+    const isDue = this.#offers.due(hostId, await orders.upTo(hostId, after, agentLimits.ordersInFlight)).length > 0;
     if (!isDue) return [];
     return this.#offer(hostId, async (connection) => {
-      return this.#offers.due(hostId, await new OrderRecords(connection).upTo(hostId, after, flightLimit)).slice(0, batchSize);
+      return this.#offers
+        .due(hostId, await new OrderRecords(connection).upTo(hostId, after, agentLimits.ordersInFlight))
+        .slice(0, batchSize);
     });
   }
 }
