@@ -1,5 +1,6 @@
 // Worker threads that compile: started when they are needed, ended when they are idle, over their limits or broken.
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { Compilation, CompilationResult } from './compilation.ts';
 import type { Stage } from './failure.ts';
@@ -21,6 +22,9 @@ export type WorkerLimits = {
 const stackMebibytes = 64;
 /** How long a worker thread beyond the first is kept without work: another takes a second or two to start. */
 const idleMilliseconds = 60_000;
+
+/** How long a worker thread that is to be ended may take to start before, in milliseconds. */
+const startMilliseconds = 10_000;
 
 /** What a worker thread sends: that it has started, then a result for each compilation. */
 export type WorkerMessage = 'ready' | CompilationResult;
@@ -57,6 +61,8 @@ export class CompileThread {
   /** Whether the thread stays when it has no work. */
   readonly #isKept: boolean;
   #worker: Worker | null = null;
+  /** Resolves when a worker thread has started, or ended before. */
+  readonly #starts = new WeakMap<Worker, Promise<void>>();
   /** Whether the worker thread has started. */
   #isReady = false;
   #idle: NodeJS.Timeout | undefined;
@@ -101,12 +107,18 @@ export class CompileThread {
     });
     worker.unref();
     this.#isReady = false;
+    const { promise: started, resolve: hasStarted } = Promise.withResolvers<void>();
+    this.#starts.set(worker, started);
     worker.once('message', () => {
       if (this.#worker === worker) this.#isReady = true;
+      hasStarted();
     });
     // A thread that dies between compilations is replaced; its death must not be the service's.
     worker.on('error', () => this.#forget(worker));
-    worker.on('exit', () => this.#forget(worker));
+    worker.on('exit', () => {
+      this.#forget(worker);
+      hasStarted();
+    });
     return worker;
   }
 
@@ -118,7 +130,16 @@ export class CompileThread {
     this.#forget(worker);
     // Who waits for the end must not be ended before it.
     worker.ref();
+    // V8 (of Node 26.10) ends the process where a thread is terminated while it starts.
+    await this.#startOf(worker);
     await worker.terminate();
+  }
+
+  async #startOf(worker: Worker): Promise<void> {
+    const isOver = new AbortController();
+    const over = delay(startMilliseconds, undefined, { signal: isOver.signal }).catch(() => {});
+    await Promise.race([this.#starts.get(worker), over]);
+    isOver.abort();
   }
 
   #exchange(worker: Worker, compilation: Compilation, processorLimit: number | null): Promise<CompilationResult> {
