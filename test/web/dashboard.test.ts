@@ -228,7 +228,7 @@ test('who holds on to code that has gone is named, and pages are drawn as they a
     threads: 1,
     pauseMilliseconds: 5,
     addressing: 'hard-coded',
-  };
+  } as const;
   const own = `/v1/devices/${id}/programs/${(await dashboard.service.post(`/v1/devices/${id}/programs`, program)).body['id']}`;
   const page = await dashboard.open(`/devices/${id}`, { role: 'viewer' });
   // It has called, and so has the address.

@@ -8,6 +8,7 @@ import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import { expect } from 'vitest';
 import { z } from 'zod';
 import { Child } from '../../src/cli/running/child.ts';
+import type { Schemas } from '../../src/client/client.ts';
 import { Lines } from '../lines.ts';
 import { itemsOf, joinToken, TestService, until } from '../service/test-service.ts';
 import { startBrowser } from './browser.ts';
@@ -104,7 +105,7 @@ export class Dashboard {
   }
 
   /** @throws {Error} where it is not taken. */
-  async push(module: string, version: string, source: string, language = 'wat'): Promise<void> {
+  async push(module: string, version: string, source: string, language: Schemas['NewBuild']['language'] = 'wat'): Promise<void> {
     const pushed = await this.service.push(module, version, source, language);
     if (pushed.status !== 201) throw new Error(JSON.stringify(pushed.body));
   }
@@ -119,7 +120,7 @@ export class Dashboard {
 
   /** Starts a program whose threads stay inside its module, and answers, once they are there, how to stop it. */
   async run(device: string, program: Program): Promise<() => Promise<void>> {
-    const programs = `/v1/devices/${device}/programs`;
+    const programs = `/v1/devices/${device}/programs` as const;
     const started = await this.service.post(programs, program);
     if (started.status !== 202) throw new Error(JSON.stringify(started.body));
     await until('they are inside', async () => {

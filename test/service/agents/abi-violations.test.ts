@@ -2,7 +2,8 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { bearer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import type { Schemas } from '../../../src/client/client.ts';
+import { bearer, eventsOf, itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 
 const service = new TestService();
 let device: string;
@@ -20,14 +21,14 @@ const sleepingModule = `
     (import "kernel" "sleep" (func $sleep (param i32)))
     (func (export "work") (param i32) (result i32) (call $sleep (i32.const 3600000)) (i32.const 1)))`;
 
-async function install(module: string, version: string, source: string, policy: object = {}): Promise<Record<string, unknown>> {
+async function install(module: string, version: string, source: string, policy: LoadPolicy = {}) {
   const pushed = await service.push(module, version, source);
   if (pushed.status !== 201) throw new Error(JSON.stringify(pushed.body));
   const [load] = await service.load(module, version, [device], policy);
   return (await service.get(`/v1/loads/${load?.['id']}`)).body;
 }
 
-async function start(program: object): Promise<string> {
+async function start(program: Partial<Schemas['NewProgram']> & { module: string }): Promise<string> {
   const started = await service.post(`/v1/devices/${device}/programs`, { export: 'work', arguments: [1], ...program });
   if (started.status !== 202) throw new Error(JSON.stringify(started.body));
   return String(started.body['id']);
@@ -76,7 +77,7 @@ const stepOf = (load: Record<string, unknown>, name: string) => {
 };
 
 /** A program keeps the address of 1.0.0 of a module while another finds it through the table; then 1.1.0 takes its place. */
-async function holdOn(module: string, invalidation: string) {
+async function holdOn(module: string, invalidation: Schemas['Invalidation']) {
   await install(module, '1.0.0', workModule(1));
   const stale = await start({ module, name: 'stale', addressing: 'hard-coded', pauseMilliseconds: 1 });
   const fine = await start({ module, name: 'fine', pauseMilliseconds: 1 });
@@ -94,10 +95,10 @@ test('a program that keeps the address of the old version goes on in it where it
   const after = await statisticsWith(stale, 'gone on', ({ callsCompleted }) => callsCompleted > (before?.callsCompleted ?? 0));
   expect(after).toMatchObject({ callsFailed: 0, faults: 0, versions: [{ version: '1.0.0' }] });
   expect(await violations('module=kept')).toEqual([]);
-  await service.post(`/v1/devices/${device}/programs/${stale}/stop`, {});
+  await service.post(`/v1/devices/${device}/programs/${stale}/stop`, undefined);
 });
 
-test.each([
+test.each<[Schemas['Invalidation'], string, string]>([
   ['mark-invalid', 'invalid', 'marked invalid'],
   ['nx', 'nx', 'marked NX'],
   ['delete', 'not-present', 'not present'],
@@ -127,7 +128,7 @@ test.each([
     `segmentation fault: fetch from ${invalidation}@1.0.0 at ${address} (page ${facts.page}), which is ${words}`,
   );
   expect(await statisticsOf(fine)).toMatchObject({ callsFailed: 0, faults: 0 });
-  await service.post(`/v1/devices/${device}/programs/${stale}/stop`, {});
+  await service.post(`/v1/devices/${device}/programs/${stale}/stop`, undefined);
 });
 
 test('what was found is told once, and is there when the service and the host have restarted', async () => {
@@ -175,7 +176,7 @@ const countingModule = `
 test('with either recovery no call fails: the access is made anew, or the whole call', async () => {
   await install('inner', '1.0.0', sleepingModule);
   const programs: string[] = [];
-  for (const recovery of ['module', 'percolate']) {
+  for (const recovery of ['module', 'percolate'] as const) {
     await install(`outer-${recovery}`, '1.0.0', countingModule);
     programs.push(await start({ module: `outer-${recovery}`, recovery, calls: 1 }));
   }
@@ -212,7 +213,7 @@ test('of each version it is told how many calls failed, and how long the others 
   await statisticsWith(program, 'failed in the old version', ({ callsFailed }) => callsFailed > 2);
   await install('third', '1.1.0', workModule(1));
   await statisticsWith(program, 'been served by the new version', ({ versions }) => versions.some(({ version }) => version === '1.1.0'));
-  await service.post(`/v1/devices/${device}/programs/${program}/stop`, {});
+  await service.post(`/v1/devices/${device}/programs/${program}/stop`, undefined);
   const { versions, callsFailed } = await statisticsWith(program, 'stopped', ({ state }) => state === 'stopped');
   const [old, current] = versions;
   expect(current).toMatchObject({ version: '1.1.0', callsFailed: 0, latency: { calls: expect.any(Number) } });

@@ -3,8 +3,9 @@
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { kind, newPostgresql } from '../../databases.ts';
-import { itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 import { Agent, attached, loaded, state } from './agent.ts';
 
 let service: TestService;
@@ -312,7 +313,7 @@ test.each([
       const report = loaded(order, `0x${index + 1}000`);
       const at = new Date(begin + index).toISOString();
       const facts = { from: null, to: `0x${index + 1}000` };
-      const swap = { step: 'table-updated', operation: 240, at, startedMicroseconds: 1, microseconds: 1, facts };
+      const swap: Schemas['Step'] = { step: 'table-updated', operation: 240, at, startedMicroseconds: 1, microseconds: 1, facts };
       return { ...report, result: { ...report.result, steps: [swap] } };
     })
     .toReversed();
@@ -333,7 +334,7 @@ test.each([
   agent.disconnect();
 });
 
-const downgrade = { versionPolicy: 'downgrade', downgradeReason: 'it drops packets' };
+const downgrade: LoadPolicy = { versionPolicy: 'downgrade', downgradeReason: 'it drops packets' };
 
 test('a load that came after the version that the device has again is not put before it', async () => {
   const { agent, device } = await connectedAgent();

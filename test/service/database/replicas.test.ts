@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { verifyExport } from '../../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
 import { kind, newPostgresql } from '../../databases.ts';
@@ -53,14 +54,14 @@ ofReplicas('who follows the events of one replica is told what was done at anoth
 ofReplicas('one request at every replica at once, with one Idempotency-Key, is carried out once', async () => {
   for (let round = 0; round < 5; round += 1) {
     const key = { 'idempotency-key': randomUUID() };
-    const body = { module: 'tcp', version: '1.1.0', devices: devices.slice(0, 1), versionPolicy: 'different' };
+    const body: Schemas['NewLoads'] = { module: 'tcp', version: '1.1.0', devices: devices.slice(0, 1), versionPolicy: 'different' };
     const answers = await Promise.all(replicas.map((replica) => replica.post('/v1/loads', body, key)));
     expect(answers.map(({ status }) => status)).toEqual([202, 202, 202]);
     expect(new Set(answers.map((answer) => answer.body['batch'])).size).toBe(1);
     expect(answers.filter(({ headers }) => headers.get('idempotency-replayed') === 'true')).toHaveLength(2);
     expect(itemsOf(await first.get(`/v1/loads?batch=${answers[0]?.body['batch']}`))).toHaveLength(1);
   }
-  const name = { name: 'once', role: 'viewer' };
+  const name: Schemas['NewKey'] = { name: 'once', role: 'viewer' };
   const key = { 'idempotency-key': randomUUID() };
   const made = await Promise.all(replicas.map((replica) => replica.post('/v1/keys', name, key)));
   expect(made.map(({ status }) => status)).toEqual([201, 201, 201]);

@@ -3,6 +3,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { kind as databaseKind, openSql, type Sql } from '../../databases.ts';
 import { Agent, attached, loaded, state } from '../agents/agent.ts';
@@ -128,12 +129,12 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     const [program, digest] = [newIdentifier('program'), `sha256:${'0'.repeat(64)}`];
     await sql.run(`INSERT INTO "Program" ("id", "deviceId", "name", "module", "export", "type", "arguments", "threads", "pauseMilliseconds",
       "driverDigest", "createdAt") VALUES ('${program}', '${devices[0]}', 'one', 'tcp', 'f', '{"parameters":[],"results":[]}', '[]', 1, 0, '${digest}', 1)`);
-    const violation = (faults: number) => {
+    const violation = (faults: number): Schemas['ReportedAbiViolation'] => {
       const at = new Date().toISOString();
       return { program, module: 'tcp', version: '1.0.0', address: '0x1000', page: 1, flag: 'nx', at, lastAt: at, faults };
     };
     const report = (faults: number) => {
-      const current = { ...state(), abiViolations: { total: 1, newest: [violation(faults)] } };
+      const current: Schemas['DeviceState'] = { ...state(), abiViolations: { total: 1, newest: [violation(faults)] } };
       return agent.report({ kind: 'device-state', device: devices[0], state: current });
     };
     expect(await report(1)).toMatchObject({ status: 204 });

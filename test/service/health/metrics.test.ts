@@ -3,9 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { usualLimits } from '../../../src/service/http/limits.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
-import { bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { bearer, firstOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
 import { type Family, readExposition } from './exposition.ts';
 
 let service: TestService;
@@ -131,21 +132,21 @@ test('a report that comes again, late or in two batches at once, is measured onc
   const [attach] = await agent.next(0, 10);
   if (attach === undefined) throw new Error('no order');
   await agent.report(attached(attach));
-  const [device] = itemsOf(await service.get('/v1/devices'));
+  const device = firstOf(await service.get('/v1/devices'));
   await service.push('tcp', '1.0.0', workModule(1));
-  const request = { module: 'tcp', version: '1.0.0', devices: [device?.['id']] };
+  const request = { module: 'tcp', version: '1.0.0', devices: [device.id] };
   await service.post('/v1/loads', request);
   const [order] = await agent.next(0, 10);
   if (order === undefined) throw new Error('no order');
   const { result, ...rest } = loaded(order);
   const at = new Date().toISOString();
-  const step = {
+  const step: Schemas['Step'] = {
     step: 'received',
     operation: 200,
     at,
     startedMicroseconds: 0,
     microseconds: 5,
-    facts: { ...request, image: Object(result.current).image, bytes: 1 },
+    facts: { ...request, image: result.current?.image ?? '', bytes: 1 },
   };
   const report = { ...rest, result: { ...result, interrupted: 3, retried: 2, failed: 1, steps: [step] } };
   const before = await scrape();

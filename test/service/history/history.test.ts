@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
 import { type Answer, bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
 
@@ -208,11 +209,17 @@ test('a host that was cut off does not make the history false: the times are tho
   const { requestedAt } = (await service.get(requested.headers.get('location') ?? '')).body;
   const swappedAt = new Date(Date.parse(String(requestedAt)) + 1).toISOString();
   const report = loaded(order);
-  const swap = { step: 'table-updated', operation: 240, at: swappedAt, startedMicroseconds: 0, microseconds: 1 };
-  const steps = [{ ...swap, facts: { from: null, to: '0x1000' } }];
+  const swap: Schemas['Step'] = {
+    step: 'table-updated',
+    operation: 240,
+    at: swappedAt,
+    startedMicroseconds: 0,
+    microseconds: 1,
+    facts: { from: null, to: '0x1000' },
+  };
   // It has swapped the table, and comes to tell of it when there is another time.
   await until('time has passed', async () => Date.now() > Date.parse(swappedAt) + 20);
-  expect((await agent.report({ ...report, result: { ...report.result, steps } })).status).toBe(204);
+  expect((await agent.report({ ...report, result: { ...report.result, steps: [swap] } })).status).toBe(204);
   expect(await historyOf(attach.device, 'late')).toMatchObject([{ enteredAt: swappedAt, load: orderLoad(requested) }]);
 
   // Until its device has come up again, it does not run the build.

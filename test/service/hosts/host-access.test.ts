@@ -24,7 +24,7 @@ async function agentKey(host: string): Promise<{ readonly id: string; readonly s
 
 /** Every way in which a host uses its token. */
 function uses(replica: TestService, { host, token, bootId }: Agent, digest: string): Promise<Answer[]> {
-  const path = `/agent/v1/hosts/${host}`;
+  const path = `/agent/v1/hosts/${host}` as const;
   const shown = bearer(token);
   return Promise.all([
     replica.get(`${path}/orders?bootId=${bootId}`, shown),

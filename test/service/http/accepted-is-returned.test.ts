@@ -277,7 +277,7 @@ function reports(): fc.Arbitrary<Call> {
     send: () => {
       const now = { at: new Date().toISOString(), moduleTable: [inMemory] };
       const timed = { ...toObject(state), ...unordered, ...(at === null ? now : { at }) };
-      return agent.report({ kind: 'device-state', device: devices[index], state: withLatencies(timed) });
+      return agent.reportRaw({ kind: 'device-state', device: devices[index], state: withLatencies(timed) });
     },
   }));
 }
@@ -309,13 +309,13 @@ function orderReports(): fc.Arbitrary<Call> {
         };
         switch (order.kind) {
           case 'load':
-            return agent.report({ ...report, kind: 'load-completed', load: order.load, result });
+            return agent.reportRaw({ ...report, kind: 'load-completed', load: order.load, result });
           case 'attach-device':
-            return agent.report({ ...report, kind: 'device-attached', failure });
+            return agent.reportRaw({ ...report, kind: 'device-attached', failure });
           case 'start-program':
-            return agent.report({ ...report, kind: 'program-started', program: order.program, failure });
+            return agent.reportRaw({ ...report, kind: 'program-started', program: order.program, failure });
           case 'stop-program':
-            return agent.report({ ...report, kind: 'program-stopped', program: order.program, failure });
+            return agent.reportRaw({ ...report, kind: 'program-stopped', program: order.program, failure });
         }
       },
     }));

@@ -22,7 +22,7 @@ const otherAgent = new Agent(service);
 
 beforeAll(async () => {
   await service.start();
-  for (const role of ['viewer', 'operator', 'publisher', 'admin', 'agent']) {
+  for (const role of ['viewer', 'operator', 'publisher', 'admin', 'agent'] as const) {
     const { body } = await service.post('/v1/keys', { name: role, role, ...(role === 'agent' ? { host: 'bound' } : {}) });
     credentials.set(role, bearer(String(body['secret'])));
   }
@@ -119,7 +119,7 @@ test('who is refused is told what to do', async () => {
   expect(nobody.body['detail']).toContain('Authorization: Bearer KEY');
   expect(nobody.headers.get('www-authenticate')).toBe('Bearer');
   const viewer = credentials.get('viewer') ?? {};
-  expect(await service.post('/v1/loads', {}, viewer)).toMatchObject({
+  expect(await service.postRaw('/v1/loads', {}, viewer)).toMatchObject({
     status: 403,
     body: { type: 'urn:patchbay:problem:forbidden', detail: expect.stringContaining('this needs operator or admin') },
   });

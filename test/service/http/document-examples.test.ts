@@ -6,7 +6,8 @@ import { z } from 'zod';
 import { Envelope } from '../../../src/proof/envelope.ts';
 import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { signatureOf } from '../../../src/signing/sealing.ts';
-import { type Answer, itemsOf, joinToken, TestService, until } from '../test-service.ts';
+import { type Answer, firstOf, itemsOf, joinToken, TestService, until } from '../test-service.ts';
+import type { Sent } from '../typed-paths.ts';
 import {
   documentText,
   examplesOf,
@@ -184,7 +185,7 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   rollBackRollout: async () => {
     await endRollouts();
     await load('1.0.0');
-    const version = exampleOf('createBuild')['version'];
+    const version = String(exampleOf('createBuild')['version']);
     // A program holds on to what it found.
     const thresholds = { abiViolations: null, failedCallsPercent: null };
     return {
@@ -203,9 +204,9 @@ async function endRollouts(): Promise<void> {
       succeeded(await service.post(`/v1/rollouts/${id}/abort`, {}));
 }
 
-async function roll(body: Record<string, unknown>): Promise<string> {
+async function roll(body: Partial<Sent<'NewRollout'>>): Promise<string> {
   const selection = 'labels' in body || 'devices' in body ? {} : { devices: [silentDevice] };
-  const usual = { module: 'tcp', version: '1.0.0', versionPolicy: 'different', whenBusy: 'queue', ...selection };
+  const usual: Sent<'NewRollout'> = { module: 'tcp', version: '1.0.0', versionPolicy: 'different', whenBusy: 'queue', ...selection };
   return String(succeeded(await service.post('/v1/rollouts', { ...usual, ...body }))['id']);
 }
 
@@ -253,11 +254,11 @@ async function registerPublisher(name: string, privateKey: string): Promise<stri
 
 /** A signature policy of that name, about devices that there are not. */
 async function demand(name: string): Promise<string> {
-  const policy = { name, labels: { zone: 'nowhere' }, publisherKeys: [real.get('path publisherKey')] };
+  const policy = { name, labels: { zone: 'nowhere' }, publisherKeys: [String(real.get('path publisherKey'))] };
   return String(succeeded(await service.post('/v1/signature-policies', policy))['id']);
 }
 
-function succeeded({ status, body }: Answer): Answer['body'] {
+function succeeded<Body>({ status, body }: Answer<Body>): Body {
   if (status >= 400) throw new Error(`what the examples need was answered ${JSON.stringify(body)}`);
   return body;
 }
@@ -277,14 +278,14 @@ beforeAll(async () => {
   const devices = await service.connectedDevices(2);
   const [device = ''] = devices;
   const build = exampleOf('createBuild');
-  succeeded(await service.post('/v1/modules/tcp/builds', build));
+  succeeded(await service.postRaw('/v1/modules/tcp/builds', build));
   succeeded(await service.push('tcp', '1.0.0', busyModule));
   await service.load('tcp', '1.0.0', devices);
-  const program = String(succeeded(await service.post(`/v1/devices/${device}/programs`, exampleOf('startProgram')))['id']);
+  const program = String(succeeded(await service.postRaw(`/v1/devices/${device}/programs`, exampleOf('startProgram')))['id']);
   await until('the threads are inside', async () =>
     JSON.stringify((await service.get(`/v1/devices/${device}`)).body).includes('"referenceCount":4'),
   );
-  holder = String(succeeded(await service.post(`/v1/devices/${device}/programs`, exampleOf('startProgram', 1)))['id']);
+  holder = String(succeeded(await service.postRaw(`/v1/devices/${device}/programs`, exampleOf('startProgram', 1)))['id']);
   await until('another program has the address of the version', async () => {
     const { statistics } = (await service.get(`/v1/devices/${device}/programs/${holder}`)).body;
     return isObject(statistics) && Number(statistics['callsCompleted']) > 0;
@@ -298,7 +299,7 @@ beforeAll(async () => {
     return itemsOf(await service.get(`/v1/devices/${device}/abi-violations`)).length > 0;
   });
   const silent = { ...exampleOf('registerHost'), name: 'silent', devices: [{ name: 'silent-1', labels: {}, ramPages: 64 }] };
-  succeeded(await service.post('/agent/v1/hosts', silent, { authorization: `Bearer ${joinToken}` }));
+  succeeded(await service.postRaw('/agent/v1/hosts', silent, { authorization: `Bearer ${joinToken}` }));
   silentDevice = String(itemsOf(await service.get('/v1/devices?status=attaching'))[0]?.['id']);
   const host = itemsOf(await service.get('/v1/hosts')).find(({ name }) => name === 'north')?.['id'];
   const image = Json.parse((await service.get(`/v1/modules/tcp/builds/${build['version']}`)).body['image']);
@@ -323,8 +324,8 @@ beforeAll(async () => {
   real.set('path signingKey', String(itemsOf(await service.get('/v1/signing-keys'))[0]?.['id']));
   real.set('query id', String(device));
   real.set('query host', String(host));
-  const [event] = itemsOf(await service.get(`/v1/audit?action=load.completed&object=${loads[0]?.['id']}`));
-  for (const name of ['actor', 'request']) real.set(`query ${name}`, String(event?.[name]));
+  const event = firstOf(await service.get(`/v1/audit?action=load.completed&object=${loads[0]?.['id']}`));
+  for (const name of ['actor', 'request'] as const) real.set(`query ${name}`, String(event[name]));
   real.set('query from', '2000-01-01T00:00:00.000Z');
   real.set('query until', '2100-01-01T00:00:00.000Z');
   real.set('query at', '2100-01-01T00:00:00.000Z');
@@ -348,7 +349,7 @@ const busyModule = `
 
 /** A host registers as its example does: its token, which is another each time, and its identifier. */
 async function register(): Promise<string> {
-  const body = succeeded(await service.post('/agent/v1/hosts', exampleOf('registerHost'), { authorization: `Bearer ${joinToken}` }));
+  const body = succeeded(await service.postRaw('/agent/v1/hosts', exampleOf('registerHost'), { authorization: `Bearer ${joinToken}` }));
   real.set('path host', String(body['host']));
   return String(body['token']);
 }

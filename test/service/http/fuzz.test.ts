@@ -4,10 +4,12 @@ import { randomUUID } from 'node:crypto';
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { Envelope } from '../../../src/proof/envelope.ts';
 import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { signatureOf } from '../../../src/signing/sealing.ts';
-import { itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
+import { firstOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
+import type { Sent } from '../typed-paths.ts';
 import { documentedBody, examplesOf, type Operation, operations, type Parameter } from './fuzzing/document.ts';
 import { hostileValue, type Known, nearly, validValue } from './fuzzing/values.ts';
 
@@ -41,15 +43,15 @@ beforeAll(async () => {
   const registered = await join('played');
   // Nobody has the token of this one, so that the load for its device waits.
   await join('silent', 'silent-1');
-  const [silent] = itemsOf(await service.get('/v1/devices?limit=1'));
-  await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent?.['id']] });
-  const rollouts = await makeRollouts(devices, String(silent?.['id']));
+  const silent = firstOf(await service.get('/v1/devices?limit=1'));
+  await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent.id] });
+  const rollouts = await makeRollouts(devices, silent.id);
   const loads = itemsOf(await service.get('/v1/loads'));
   const image = Object(pushed.body['image']);
-  const keyOf = async (role: string) => (await service.post('/v1/keys', { name: role, role })).body;
+  const keyOf = async (role: Schemas['Role']) => (await service.post('/v1/keys', { name: role, role })).body;
   const publisher = newPrivateKey();
   const publisherKeyOf = async (name: string, privateKey: string) =>
-    (await service.post('/v1/publisher-keys', { name, publicKey: publicPartOf(privateKey).pem })).body['id'];
+    (await service.post('/v1/publisher-keys', { name, publicKey: publicPartOf(privateKey).pem })).body.id ?? '';
   const publisherKey = await publisherKeyOf('publisher', publisher);
   const toBeRevoked = [await publisherKeyOf('first', newPrivateKey()), await publisherKeyOf('second', newPrivateKey())];
   const policies: unknown[] = [];
@@ -110,7 +112,7 @@ afterAll(async () => {
 /** Rollouts of which each decision can be taken about some: that have completed, failed, were approved, have not begun, and that devices join. */
 async function makeRollouts(devices: readonly string[], silent: string): Promise<string[]> {
   const made: string[] = [];
-  const roll = async (body: object) => {
+  const roll = async (body: Omit<Sent<'NewRollout'>, 'module'> & { module?: string }) => {
     const { status, body: rollout } = await service.post('/v1/rollouts', {
       module: 'tcp',
       soakSeconds: 0,

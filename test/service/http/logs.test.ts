@@ -11,7 +11,7 @@ import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { withoutSecrets } from '../../../src/protocol/logging.ts';
 import { Lines } from '../../lines.ts';
 import { Agent } from '../agents/agent.ts';
-import { bearer, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
+import { bearer, firstOf, itemsOf, joinToken, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 
 const secretText = () => randomBytes(32).toString('base64url');
 const unknownKey = `patchbay_${randomUUID().replaceAll('-', '')}_${secretText()}`;
@@ -118,13 +118,13 @@ test('a secret is in no line, wherever a client or an error puts it', async () =
       await service.get(path);
       await service.request('DELETE', path);
     }
-    await service.post('/v1/devices', { name: secret, labels: { note: secret }, [secret]: 1 });
-    await service.post('/v1/devices', `{"name": "${secret}`);
-    await service.post('/v1/devices', secret, { 'content-type': secret });
+    await service.postRaw('/v1/devices', { name: secret, labels: { note: secret }, [secret]: 1 });
+    await service.postRaw('/v1/devices', `{"name": "${secret}`);
+    await service.postRaw('/v1/devices', secret, { 'content-type': secret });
     await service.post('/v1/loads', { module: secret, version: secret, devices: [secret] }, { 'idempotency-key': secret });
-    const [device] = itemsOf(await service.get('/v1/devices'));
-    const downgrade = { versionPolicy: 'downgrade', downgradeReason: `because of ${secret}` };
-    const load = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device?.['id']], ...downgrade });
+    const device = firstOf(await service.get('/v1/devices'));
+    const downgrade: LoadPolicy = { versionPolicy: 'downgrade', downgradeReason: `because of ${secret}` };
+    const load = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device.id], ...downgrade });
     expect(load.status).toBe(202);
   }
   expect((await service.get('/fails', { cookie })).status).toBe(500);

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { bearer, itemsOf, prebuiltModule, TestService, workModule } from '../test-service.ts';
+import { bearer, firstOf, itemsOf, prebuiltModule, TestService, workModule } from '../test-service.ts';
 
 const service = new TestService();
 beforeAll(async () => {
@@ -124,9 +124,9 @@ test('a refusal is repeated too, and a key is for one request', async () => {
 
 test('of a hundred of the same request at once, one is carried out and the others get its answer', async () => {
   await service.push('raced', '1.0.0', workModule(1));
-  const [device] = itemsOf(await service.get('/v1/devices?limit=1'));
+  const device = firstOf(await service.get('/v1/devices?limit=1'));
   const key = randomUUID();
-  const body = { module: 'raced', version: '1.0.0', devices: [device?.['id']] };
+  const body = { module: 'raced', version: '1.0.0', devices: [device.id] };
   const answers = await Promise.all(Array.from({ length: 100 }, () => service.post('/v1/loads', body, { 'idempotency-key': key })));
   expect(new Set(answers.map(({ status, body: { batch } }) => `${status} ${batch}`))).toEqual(
     new Set([`202 ${answers[0]?.body['batch']}`]),

@@ -2,6 +2,7 @@
 
 import { request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
@@ -80,10 +81,13 @@ test('a report with a reason of megabytes is refused, and says which text is too
   const [order] = await agent.order('load');
   if (order === undefined) throw new Error('no order');
   const report = loaded(order);
-  const huge = { ...report, result: { ...report.result, outcome: 'failed', reason: 'x'.repeat(7_900_000) } };
+  const huge: Schemas['LoadCompletedReport'] = {
+    ...report,
+    result: { ...report.result, outcome: 'failed', reason: 'x'.repeat(7_900_000) },
+  };
   const refused = await agent.report(huge);
   expect(refused).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer: '/reports/0/result/reason' }] } });
-  const longest = { ...report, result: { ...report.result, outcome: 'failed', reason: 'x'.repeat(1_000) } };
+  const longest: Schemas['LoadCompletedReport'] = { ...report, result: { ...report.result, outcome: 'failed', reason: 'x'.repeat(1_000) } };
   expect((await agent.report(longest)).status).toBe(204);
   const [load] = itemsOf(await service.get('/v1/loads'));
   expect(load).toMatchObject({ outcome: 'failed', reason: 'x'.repeat(1_000) });

@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import type { Schemas } from '../../../src/client/client.ts';
 import { LoadPolicy } from '../../../src/protocol/load-report.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { type Forecast, forecastLoads } from '../../../src/service/loads/forecast.ts';
@@ -180,7 +181,7 @@ const ofPages = (count: number) => `(module (memory ${Math.ceil(count / 16) + 1}
 
 /** Starts a program that holds the address of the module's version in memory, and waits until it has called it. */
 async function startHolder(module: string, device: string): Promise<{ stop(): Promise<void> }> {
-  const call = { module, export: 'work', arguments: [1], addressing: 'hard-coded', pauseMilliseconds: 1 };
+  const call: Schemas['NewProgram'] = { module, export: 'work', arguments: [1], addressing: 'hard-coded', pauseMilliseconds: 1 };
   const program = await service.post(`/v1/devices/${device}/programs`, call);
   const path = program.headers.get('location') ?? '';
   const statistics = async () =>

@@ -1,7 +1,7 @@
 // The main job over HTTP with real device hosts: devices, loads, programs, history, audit and health.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 
 const service = new TestService();
 service.unreachableAfter = 4_000;
@@ -160,7 +160,7 @@ test('an older version is loaded for a reason, and a dissimilar one where nobody
   await service.push('policy', '1.1.0', workModule(2));
   await service.push('policy', '1.2.0', other);
   await service.load('policy', '1.1.0', [device]);
-  const downgrade = { versionPolicy: 'downgrade', downgradeReason: '1.1.0 drops connections' };
+  const downgrade: LoadPolicy = { versionPolicy: 'downgrade', downgradeReason: '1.1.0 drops connections' };
   expect(await service.load('policy', '1.0.0', [device], downgrade)).toMatchObject([{ outcome: 'replaced', ...downgrade }]);
   expect(await service.load('policy', '1.0.0', [device], { versionPolicy: 'different' })).toMatchObject([{ outcome: 'refused-not-newer' }]);
   expect(await service.load('policy', '1.2.0', [device])).toMatchObject([{ outcome: 'refused-dissimilar' }]);
@@ -186,7 +186,7 @@ test('a load may wait for those who are inside, and fails or interrupts when the
     threads: 3,
   });
   await until('all threads are inside', async () => (await referenceCount(device, 'drained')) === 3);
-  const drain = { strategy: 'drain', drainMilliseconds: 50 };
+  const drain: LoadPolicy = { strategy: 'drain', drainMilliseconds: 50 };
   expect(await service.load('drained', '1.1.0', [device], drain)).toMatchObject([{ outcome: 'failed', ...drain }]);
   expect(await service.load('drained', '1.1.0', [device], { ...drain, strategy: 'drain-then-inject' })).toMatchObject([
     { outcome: 'replaced-interrupting', interrupted: 3, retried: 3 },
@@ -225,7 +225,7 @@ test.each([
   ['labels of the wrong type', { labels: 'zone=north' }, '/labels'],
 ])('a load with %s is refused, and nothing is accepted', async (_what, change, pointer) => {
   await service.push('fine', '1.0.0', workModule(1));
-  const answer = await service.post('/v1/loads', { module: 'fine', version: '1.0.0', ...change });
+  const answer = await service.postRaw('/v1/loads', { module: 'fine', version: '1.0.0', ...change });
   expect(answer).toMatchObject({
     status: 422,
     body: { errors: expect.arrayContaining([expect.objectContaining({ in: 'body', pointer })]) },
@@ -254,7 +254,7 @@ test.each([
   const device = south[1] ?? '';
   await service.push('prog', '1.0.0', workModule(1));
   if (itemsOf(await service.get(`/v1/loads?module=prog`)).length === 0) await service.load('prog', '1.0.0', [device]);
-  const answer = await service.post(`/v1/devices/${device}/programs`, { module: 'prog', export: 'work', arguments: [1], ...change });
+  const answer = await service.postRaw(`/v1/devices/${device}/programs`, { module: 'prog', export: 'work', arguments: [1], ...change });
   expect(answer).toMatchObject({
     status,
     body: { type: `urn:patchbay:problem:${type}`, ...(pointer === undefined ? {} : { errors: [{ pointer }] }) },
@@ -302,7 +302,7 @@ test.each([
   ],
   ['a host that is not there', { name: 'lost', host: 'nowhere' }, '/host'],
 ])('a device with %s is refused', async (_what, body, pointer) => {
-  expect(await service.post('/v1/devices', body)).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer }] } });
+  expect(await service.postRaw('/v1/devices', body)).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer }] } });
 });
 
 test('what is not there is not found', async () => {

@@ -125,7 +125,7 @@ test.each([
   ['an empty source', { ...good, source: '' }, 'invalid-value', { errors: [{ pointer: '/source' }] }],
   ['a body that is no object', [good], 'invalid-value', {}],
 ])('%s is refused, and nothing is kept', async (_what, body, type, facts) => {
-  const answer = await service.post('/v1/modules/bad/builds', body);
+  const answer = await service.postRaw('/v1/modules/bad/builds', body);
   expect(answer).toMatchObject({ status: 422, body: { type: problem(type), status: 422, detail: expect.any(String), ...facts } });
   expect(answer.headers.get('content-type')).toBe('application/problem+json');
   expect(answer.body['instance']).toBe(answer.headers.get('x-request-id'));

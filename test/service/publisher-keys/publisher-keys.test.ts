@@ -17,7 +17,7 @@ const problem = (status: number, type: string, detail: string) => ({
   status,
   body: { type: `urn:patchbay:problem:${type}`, detail: expect.stringContaining(detail) },
 });
-const add = (name: string, publicKey: unknown) => service.post('/v1/publisher-keys', { name, publicKey });
+const add = (name: string, publicKey: unknown) => service.postRaw('/v1/publisher-keys', { name, publicKey });
 const signersOf = async (version: string) => (await service.get(`/v1/modules/tcp/builds/${version}`)).body['signedBy'];
 
 test('a key is registered by its public part, found, listed and audited', async () => {

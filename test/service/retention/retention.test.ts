@@ -8,7 +8,7 @@ import { provesConsistency, provesInclusion, readHash } from '../../../src/proof
 import { Store } from '../../../src/service/database/store.ts';
 import { withinReach } from '../../../src/service/retention/retention.ts';
 import { inTransaction } from '../records.ts';
-import { bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { bearer, itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 
 let service = new TestService();
 afterEach(async () => {
@@ -140,7 +140,7 @@ test('an image goes that no device has or can go back to, and comes back when it
   expect(await imageStatus(1, 'udp')).toBe(200);
 
   expect((await service.get('/v1/modules/tcp/builds/1.0.0/image')).body).toMatchObject({ type: 'urn:patchbay:problem:image-pruned' });
-  const policy = { versionPolicy: 'downgrade', downgradeReason: 'to see' };
+  const policy: LoadPolicy = { versionPolicy: 'downgrade', downgradeReason: 'to see' };
   const refused = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [first], ...policy });
   expect(refused).toMatchObject({
     status: 409,

@@ -1,7 +1,8 @@
 // Rollbacks over HTTP: devices go back to the version before, or to one that they had, by ordinary loads.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { itemsOf, TestService, until, workModule } from '../test-service.ts';
+import type { Schemas } from '../../../src/client/client.ts';
+import { itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 
 const service = new TestService();
 let north: string[];
@@ -33,7 +34,7 @@ const rollBack = (device: string, module: string, body: object = {}, headers: Re
 const rollBackAll = (module: string, body: object) => service.post('/v1/rollbacks', { module, reason, ...body });
 
 /** The loads of a batch, once all have their outcomes. */
-async function outcomesOf(batch: unknown): Promise<Record<string, unknown>[]> {
+async function outcomesOf(batch: unknown): Promise<readonly Schemas['Load'][]> {
   return until('the loads have outcomes', async () => {
     const items = itemsOf(await service.get(`/v1/loads?batch=${batch}`));
     return items.length > 0 && items.every(({ state }) => state === 'completed') && items;
@@ -88,7 +89,7 @@ test('a version that is put back counts once, and one that was withdrawn not at 
     JSON.stringify((await service.get(`/v1/devices/${device}`)).body).includes('"referenceCount":1'),
   );
   await service.push('inside', '1.2.0', workModule(1));
-  const drain = { strategy: 'drain', drainMilliseconds: 20 };
+  const drain: LoadPolicy = { strategy: 'drain', drainMilliseconds: 20 };
   expect(await service.load('inside', '1.2.0', [device], drain)).toMatchObject([{ outcome: 'failed' }]);
   expect(await rollBack(device, 'inside', { to: '1.2.0' })).toMatchObject({
     status: 409,

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Agent } from '../agents/agent.ts';
 import { Publisher } from '../publishing.ts';
 import { type Answer, itemsOf, TestService, workModule } from '../test-service.ts';
+import type { Sent } from '../typed-paths.ts';
 
 const service = new TestService();
 let one = '';
@@ -34,7 +35,7 @@ const etagOf = ({ headers }: Answer) => headers.get('etag') ?? '';
 const remove = (policy: Answer, headers: Record<string, string> = {}) =>
   service.request('DELETE', `/v1/signature-policies/${policy.body['id']}`, undefined, headers);
 
-async function demand(content: object): Promise<Answer> {
+async function demand(content: Omit<Sent<'NewSignaturePolicy'>, 'name'> & { name?: string }) {
   const policy = await service.post('/v1/signature-policies', { name: `policy-${randomUUID()}`, ...content });
   expect(policy.status).toBe(201);
   return policy;
@@ -149,7 +150,7 @@ test('an order carries what is demanded of it, and no more', async () => {
   await agent.register('played', ['played-1']);
   await agent.connect();
   const [attach] = await agent.order('attach-device');
-  const device = attach?.device;
+  const device = attach?.device ?? '';
   const module = await pushed();
   const policy = await demand({ name: 'played', device, publisherKeys: [first.id, second.id], threshold: 1 });
   await demand({ labels: { zone: 'nowhere' }, publisherKeys: [third.id] });
@@ -224,7 +225,7 @@ describe('a policy', () => {
     const policy = await demand({ ...content(), name: 'right' });
     for (const [body, pointer] of wrong)
       for (const answer of [
-        await service.post('/v1/signature-policies', { name: 'wrong', ...body }),
+        await service.postRaw('/v1/signature-policies', { name: 'wrong', ...body }),
         await put(policy, { name: 'wrong', ...body }),
       ])
         expect([body, answer]).toMatchObject([
