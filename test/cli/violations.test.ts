@@ -28,7 +28,7 @@ test('who holds on to old code is told by the load, by the statistics and by the
   expect(started).toMatchObject({ name: 'stale', recovery: 'percolate', addressing: 'hard-coded', deadlineMilliseconds: 60_000 });
   await until('it has the address', async () => JSON.stringify(await programs()).includes('"version":"1.0.0"'));
   const [load] = await service.load('work', '1.1.0', [device]);
-  const shown = await command('load', 'show', String(load?.['id']));
+  const shown = await command('load', 'show', String(load?.id));
   expect(shown.stdout).toContain(`heldBy=["${started['id']}"]`);
   await until('it has faulted', async () => itemsOf(await service.get(`/v1/devices/${device}/abi-violations`)).length > 0);
 
@@ -60,7 +60,7 @@ test('a load shows that the image that it replaced was tainted', async () => {
     JSON.stringify((await service.get(`/v1/devices/${device}`)).body).includes('"reason":"deadline"'),
   );
   const [load] = await service.load('spin', '1.1.0', [device]);
-  const shown = await command('load', 'show', String(load?.['id']));
+  const shown = await command('load', 'show', String(load?.id));
   expect(shown.stdout).toContain('\ntainted   the replaced image of 1.0.0: deadline, 1 access\n');
 });
 

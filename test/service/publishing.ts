@@ -47,7 +47,7 @@ export class Publisher {
 
   async register(): Promise<this> {
     const { body } = await this.#service.post('/v1/publisher-keys', { name: this.name, publicKey: this.publicKey });
-    this.id = String(body['id']);
+    this.id = String(body.id);
     return this;
   }
 

@@ -91,7 +91,7 @@ export class Dashboard {
     for (const role of roles) {
       const made = await this.service.post('/v1/keys', { name: `test-${role}`, role });
       if (made.status !== 201) throw new Error(JSON.stringify(made.body));
-      this.#keys.set(role, String(made.body['secret']));
+      this.#keys.set(role, String(made.body.secret));
     }
   }
 
@@ -101,7 +101,7 @@ export class Dashboard {
 
   /** Identifier of the device of that name. */
   async deviceOf(name: string): Promise<string> {
-    return String(itemsOf(await this.service.get(`/v1/devices?name=${name}`))[0]?.['id']);
+    return String(itemsOf(await this.service.get(`/v1/devices?name=${name}`))[0]?.id);
   }
 
   /** @throws {Error} where it is not taken. */
@@ -127,7 +127,7 @@ export class Dashboard {
       const { moduleTable } = Table.parse((await this.service.get(`/v1/devices/${device}`)).body);
       return moduleTable.some(({ module, referenceCount }) => module === program.module && referenceCount >= program.threads);
     });
-    const own = `${programs}/${started.body['id']}`;
+    const own = `${programs}/${started.body.id}`;
     return async () => {
       await this.service.post(`${own}/stop`, undefined);
       await until('it has stopped', async () => (await this.service.get(own)).body['state'] === 'stopped');

@@ -25,13 +25,13 @@ async function install(module: string, version: string, source: string, policy: 
   const pushed = await service.push(module, version, source);
   if (pushed.status !== 201) throw new Error(JSON.stringify(pushed.body));
   const [load] = await service.load(module, version, [device], policy);
-  return (await service.get(`/v1/loads/${load?.['id']}`)).body;
+  return (await service.get(`/v1/loads/${load?.id}`)).body;
 }
 
 async function start(program: Partial<Schemas['NewProgram']> & { module: string }): Promise<string> {
   const started = await service.post(`/v1/devices/${device}/programs`, { export: 'work', arguments: [1], ...program });
   if (started.status !== 202) throw new Error(JSON.stringify(started.body));
-  return String(started.body['id']);
+  return String(started.body.id);
 }
 
 const Statistics = z.looseObject({
@@ -60,7 +60,7 @@ const Statistics = z.looseObject({
 type Statistics = z.infer<typeof Statistics>;
 
 const statisticsOf = async (program: string): Promise<Statistics | null> =>
-  Statistics.nullable().parse((await service.get(`/v1/devices/${device}/programs/${program}`)).body['statistics']);
+  Statistics.nullable().parse((await service.get(`/v1/devices/${device}/programs/${program}`)).body.statistics);
 
 function statisticsWith(program: string, what: string, condition: (statistics: Statistics) => boolean): Promise<Statistics> {
   return until(`the program has ${what}`, async () => {
@@ -83,7 +83,7 @@ async function holdOn(module: string, invalidation: Schemas['Invalidation']) {
   const fine = await start({ module, name: 'fine', pauseMilliseconds: 1 });
   await statisticsWith(stale, 'completed a call', ({ callsCompleted }) => callsCompleted > 0);
   const load = await install(module, '1.1.0', workModule(2), { invalidation });
-  const { address } = z.object({ previous: z.object({ address: z.string() }) }).parse(load['report']).previous;
+  const { address } = z.object({ previous: z.object({ address: z.string() }) }).parse(load.report).previous;
   await statisticsWith(fine, 'been served by the new version', ({ versions }) => versions.some(({ version }) => version === '1.1.0'));
   return { load, stale, fine, address };
 }
@@ -107,7 +107,7 @@ test.each<[Schemas['Invalidation'], string, string]>([
   expect(stepOf(load, 'invalidated')).toMatchObject({ invalidation, address, heldBy: [stale] });
   const [violation] = await until('the fault has been told of', async () => {
     const found = await violations(`program=${stale}`);
-    return Number(found[0]?.['faults']) > 1 && found;
+    return Number(found[0]?.faults) > 1 && found;
   });
   const facts = {
     program: stale,
@@ -134,7 +134,7 @@ test.each<[Schemas['Invalidation'], string, string]>([
 test('what was found is told once, and is there when the service and the host have restarted', async () => {
   const known = (await findings()).length;
   const { stale } = await holdOn('lasting', 'nx');
-  const faults = async () => Number((await violations(`program=${stale}`))[0]?.['faults'] ?? 0);
+  const faults = async () => Number((await violations(`program=${stale}`))[0]?.faults ?? 0);
   const first = await until('it has faulted', faults);
   const follow = new AbortController();
   const stream = await fetch(`${service.url}/v1/events?types=device&after=0`, { headers: bearer(service.key), signal: follow.signal });
@@ -153,7 +153,7 @@ test('what was found is told once, and is there when the service and the host ha
   await stopHost();
   const before = await violations('limit=200');
   stopHost = service.startHost('host', 1);
-  await until('the device is back', async () => (await service.get(`/v1/devices/${device}`)).body['status'] === 'connected');
+  await until('the device is back', async () => (await service.get(`/v1/devices/${device}`)).body.status === 'connected');
   expect(await violations('limit=200')).toEqual(before);
   // In the new life of the host the program keeps the address of 1.1.0, and is found out again when that goes.
   await statisticsWith(stale, 'begun anew', ({ versions }) => versions.some(({ version }) => version === '1.1.0'));

@@ -31,8 +31,8 @@ export class Agent {
     };
     const answer = await this.#service.post('/agent/v1/hosts', registration, bearer(credential));
     if (answer.status === 201) {
-      this.host = String(answer.body['host']);
-      this.token = String(answer.body['token']);
+      this.host = String(answer.body.host);
+      this.token = String(answer.body.token);
     }
     return answer;
   }

@@ -32,8 +32,7 @@ async function connectedAgent(): Promise<Agent> {
   return agent;
 }
 
-const deviceNamed = async (name: string) =>
-  String(itemsOf(await service.get('/v1/devices')).find((device) => device['name'] === name)?.['id']);
+const deviceNamed = async (name: string) => String(itemsOf(await service.get('/v1/devices')).find((device) => device.name === name)?.id);
 
 async function requestLoad(version: string): Promise<string> {
   await service.push('tcp', version, workModule(1));

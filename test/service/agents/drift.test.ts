@@ -47,7 +47,7 @@ const health = async () => (await service.get('/v1/health')).body;
 async function untilRuns(device: string, version: string): Promise<void> {
   await until(`the history says ${version}`, async () => {
     const [newest] = await historyOf(device);
-    return newest?.['version'] === version && newest['leftAt'] === null;
+    return newest?.version === version && newest.leftAt === null;
   });
 }
 
@@ -55,7 +55,7 @@ async function rollBack(device: string): Promise<unknown> {
   const accepted = await service.post('/v1/rollbacks', { module: 'tcp', devices: [device], reason: 'it drops packets' });
   expect(accepted.status).toBe(202);
   const [load] = await until('the rollback has an outcome', async () => {
-    const items = itemsOf(await service.get(`/v1/loads?batch=${accepted.body['batch']}`));
+    const items = itemsOf(await service.get(`/v1/loads?batch=${accepted.body.batch}`));
     return items.every(({ state }) => state === 'completed') && items;
   });
   return load;
@@ -234,7 +234,7 @@ test('a module that is gone has drifted until it is there again', async () => {
   expect(await drifted()).toMatchObject([{ detail: { module: 'tcp', expected: '1.0.0', observed: null } }]);
   expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', leftBy: 'drifted' }]);
   expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [{ module: 'tcp', expected: '1.0.0', observed: null }] });
-  expect((await health())['reasons']).toContainEqual(expect.stringContaining('d1 (tcp, expected 1.0.0)'));
+  expect((await health()).reasons).toContainEqual(expect.stringContaining('d1 (tcp, expected 1.0.0)'));
   const { version, image: digest } = order;
   await agent.report({ kind: 'device-state', device, state: state({ tcp: { version, image: digest, address: '0x1000' } }) });
   expect(await drifted()).toMatchObject([{ detail: { expected: '1.0.0', observed: '1.0.0', resolved: true } }, {}]);
@@ -329,7 +329,7 @@ test.each([
   expect(entries.slice(1).map(({ leftAt }) => leftAt)).toEqual(entries.slice(0, -1).map(({ enteredAt }) => enteredAt));
   expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.2.0' }, drift: [] });
   expect(await drifted()).toEqual([]);
-  expect((await health())['reasons']).not.toContainEqual(expect.stringContaining('tcp'));
+  expect((await health()).reasons).not.toContainEqual(expect.stringContaining('tcp'));
   for (const location of locations) expect((await service.get(location)).body).toMatchObject({ state: 'completed', outcome: 'installed' });
   agent.disconnect();
 });
@@ -349,7 +349,7 @@ test('a load that came after the version that the device has again is not put be
   const { version, image: digest } = first;
   await agent.report({ kind: 'device-state', device, state: state({ tcp: { version, image: digest, address: '0x1000' } }) });
   for (const report of reports) await agent.report(report);
-  expect((await historyOf(device)).map((entry) => entry['version'])).toEqual(['1.0.0', '1.1.0', '1.0.0']);
+  expect((await historyOf(device)).map((entry) => entry.version)).toEqual(['1.0.0', '1.1.0', '1.0.0']);
   expect(await drifted()).toEqual([]);
   agent.disconnect();
 });

@@ -101,7 +101,7 @@ test('a load that the host executed before it was taken for a new one keeps its 
   const { body } = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device] });
   await registerFormerBoot(network, 'load-completed');
   const [load] = await until('the load has an outcome', async () => {
-    const loads = itemsOf(await service.get(`/v1/loads?batch=${body['batch']}`));
+    const loads = itemsOf(await service.get(`/v1/loads?batch=${body.batch}`));
     return loads.every(({ outcome }) => outcome !== null) && loads;
   });
   expect(load).toMatchObject({ outcome: 'installed', reason: null });
@@ -124,5 +124,5 @@ test('a program that the host started before it was taken for a new one keeps ru
     const one = firstOf(await service.get(`/v1/devices/${device}/programs`));
     return (isSettled(one) || one.failure !== null) && one;
   });
-  expect(settled).toMatchObject({ id: body['id'], state: 'running', failure: null });
+  expect(settled).toMatchObject({ id: body.id, state: 'running', failure: null });
 });

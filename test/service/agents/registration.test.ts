@@ -38,7 +38,7 @@ test('a host registers as many devices as it may have, and no more with another 
 
   const tooMany = await register(bootId, devices('e', 2));
   expect(tooMany).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:too-many-devices' } });
-  expect(tooMany.body['detail']).toMatch(/has 19999 devices and brings 2 more, 20001 in all; the limit is 20000 devices per host/);
+  expect(tooMany.body.detail).toMatch(/has 19999 devices and brings 2 more, 20001 in all; the limit is 20000 devices per host/);
   expect(await register(randomUUID(), devices('e', 2))).toMatchObject({ status: 409 });
   expect(itemsOf(await service.get('/v1/devices?name=e-'))).toEqual([]);
   expect(await register(bootId, [...devices('d', 3), ...devices('e', 1)])).toMatchObject({ status: 201, body: { devices: limit } });
@@ -53,6 +53,6 @@ test('only devices that get other labels are labelled again', async () => {
   for (const labels of orders) {
     await register(bootId, labelled(labels));
     expect(itemsOf(await service.get('/v1/devices'))).toMatchObject([{ labels }]);
-    expect(itemsOf(await service.get('/v1/devices'))[0]?.['labels']).toEqual(labels);
+    expect(itemsOf(await service.get('/v1/devices'))[0]?.labels).toEqual(labels);
   }
 });

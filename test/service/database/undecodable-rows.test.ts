@@ -311,7 +311,7 @@ test('every list of the API is among those that are tested', () => {
 async function healthReasons(): Promise<string> {
   const health = await service.get('/v1/health');
   expect(health.status).toBe(200);
-  return String(health.body['reasons']);
+  return String(health.body.reasons);
 }
 
 test.each(cells)('$value as $column in $table is marked in the lists, and named by the health until it is corrected', async (cell) => {

@@ -18,7 +18,7 @@ async function register(zone: string): Promise<void> {
 beforeAll(async () => {
   await service.start();
   await register('north');
-  [device = '', other = ''] = itemsOf(await service.get('/v1/devices?sort=name')).map(({ id }) => String(id));
+  [device = '', other = ''] = itemsOf(await service.get('/v1/devices?sort=name')).map(({ id }) => id);
 });
 afterAll(() => service.close());
 
@@ -35,7 +35,7 @@ test('labels are replaced, and their tag is another when they are others and the
   const read = await get();
   expect(read).toMatchObject({ status: 200, body: first.body });
   expect(etagOf(read)).toBe(etagOf(first));
-  expect((await service.get(`/v1/devices/${device}`)).body['labels']).toEqual({ zone: 'south', rack: '7' });
+  expect((await service.get(`/v1/devices/${device}`)).body.labels).toEqual({ zone: 'south', rack: '7' });
   const second = await put({ zone: 'south' });
   expect(second.body).toEqual({ labels: { zone: 'south' } });
   expect(etagOf(second)).not.toBe(etagOf(first));
@@ -79,12 +79,12 @@ test('of twenty who replace what they have all read, one succeeds', async () => 
 });
 
 test('what was replaced is audited once with what was before, and the same labels again change nothing', async () => {
-  const before = (await get()).body['labels'];
+  const before = (await get()).body.labels;
   await put({ audited: 'yes' });
   await put({ audited: 'yes' });
   const [event, ...earlier] = itemsOf(await service.get(`/v1/audit?action=device.relabelled&object=${device}`));
   expect(event).toMatchObject({ actor: expect.stringMatching(/^key_/), detail: { before, after: { audited: 'yes' } } });
-  expect(earlier.filter(({ detail }) => JSON.stringify(detail) === JSON.stringify(event?.['detail']))).toEqual([]);
+  expect(earlier.filter(({ detail }) => JSON.stringify(detail) === JSON.stringify(event?.detail))).toEqual([]);
 });
 
 test("a host that registers again leaves an operator's labels as they are, and gives others its own", async () => {
@@ -123,7 +123,7 @@ test('bad labels, and those of no device, are refused', async () => {
 
 test('who may read may not replace', async () => {
   const { body } = await service.post('/v1/keys', { name: 'reader', role: 'viewer' });
-  const reader = bearer(String(body['secret']));
+  const reader = bearer(String(body.secret));
   expect((await get(reader)).status).toBe(200);
   expect((await put({ lost: 'yes' }, reader)).status).toBe(403);
 });

@@ -26,7 +26,7 @@ async function families(): Promise<Map<string, Family>> {
   const { status, headers, body } = await service.get('/metrics');
   expect(status).toBe(200);
   expect(headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
-  return readExposition(String(body['text']));
+  return readExposition(String(body.text));
 }
 
 /** Adds up the samples of a name that have these labels; 0 where there is none. */
@@ -61,7 +61,7 @@ test('loads, their steps, accesses, programs and devices are measured as they we
   const program = { module: 'tcp', export: 'work', arguments: [2_000_000_000], threads: 7, calls: 1 };
   await service.post(`/v1/devices/${device}/programs`, program);
   await until('seven threads are inside', async () => {
-    const table = (await service.get(`/v1/devices/${device}`)).body['moduleTable'];
+    const table = (await service.get(`/v1/devices/${device}`)).body.moduleTable;
     return Array.isArray(table) && table[0]?.referenceCount === 7;
   });
   await service.load('tcp', '1.1.0', devices);
@@ -81,7 +81,7 @@ test('loads, their steps, accesses, programs and devices are measured as they we
     expect([operation, moved('patchbay_load_step_duration_seconds_count', { operation })]).toEqual([operation, count]);
   expect(moved('patchbay_load_step_duration_seconds_count', { step: 'interrupted', operation: '260' })).toBe(1);
   const loads = itemsOf(await service.get('/v1/loads?limit=200'));
-  const reports = await Promise.all(loads.map(async ({ id }) => Object((await service.get(`/v1/loads/${id}`)).body['report'])));
+  const reports = await Promise.all(loads.map(async ({ id }) => Object((await service.get(`/v1/loads/${id}`)).body.report)));
   const seconds = reports.flatMap(({ steps: some }) => some).reduce((sum: number, { microseconds }) => sum + microseconds / 1e6, 0);
   expect(moved('patchbay_load_step_duration_seconds_sum')).toBeCloseTo(seconds, 9);
   const between = ({ requestedAt, completedAt }: Record<string, unknown>) =>
@@ -92,7 +92,7 @@ test('loads, their steps, accesses, programs and devices are measured as they we
     expect([action, moved('patchbay_audit_events_total', { action })]).toEqual([action, count]);
   const events = itemsOf(await service.get('/v1/audit?limit=1'));
   // The first tells of the signing key, without which nothing begins.
-  expect(after('patchbay_audit_events_total')).toBe(Number(events[0]?.['number']) - 1);
+  expect(after('patchbay_audit_events_total')).toBe(Number(events[0]?.number) - 1);
   expect(moved('patchbay_database_transaction_duration_seconds_count', { result: 'committed' })).toBeGreaterThan(6);
   expect(after('patchbay_orders_unsettled')).toBe(0);
 });
@@ -107,7 +107,7 @@ test('loads and orders that are open, and hosts that have gone, are counted as t
   await service.push('tcp', '1.0.0', workModule(1));
   const orders = await agent.next(0, 10);
   await agent.report(...orders.map((order) => attached(order)));
-  const devices = itemsOf(await service.get('/v1/devices')).map(({ id }) => String(id));
+  const devices = itemsOf(await service.get('/v1/devices')).map(({ id }) => id);
   await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
   const waiting = await scrape();
   expect([waiting('patchbay_loads_open', { state: 'queued' }), waiting('patchbay_loads_open', { state: 'dispatched' })]).toEqual([2, 0]);
@@ -241,7 +241,7 @@ test('answers given again, and requests to be made again, are counted by their r
   const ask = { 'idempotency-key': 'k' };
   for (let time = 0; time < 3; time += 1) await service.post('/v1/devices', { name: 'd' }, ask);
   while ((await service.get('/v1/hosts')).status !== 429);
-  service.key = String(viewer['secret']);
+  service.key = String(viewer.secret);
   const now = await scrape();
   expect(now('patchbay_idempotent_answers_replayed_total')).toBe(2);
   expect(now('patchbay_requests_rejected_total', { reason: 'too-many-requests' })).toBe(1);
@@ -263,7 +263,7 @@ test('it is for those with a key of the role viewer', async () => {
     ['agent', 403],
   ] as const) {
     const { body } = await service.post('/v1/keys', { name: role, role, ...(role === 'agent' ? { host: 'rack' } : {}) });
-    expect((await service.get('/metrics', bearer(String(body['secret'])))).status).toBe(status);
+    expect((await service.get('/metrics', bearer(String(body.secret)))).status).toBe(status);
   }
 });
 

@@ -17,7 +17,7 @@ beforeAll(async () => {
   stopRebooting = service.startHost('rebooting', 1);
   devices = await service.connectedDevices(3);
   const { body } = await service.post('/v1/keys', { name: 'operator', role: 'operator' });
-  operator = { id: String(body['id']), headers: bearer(String(body['secret'])) };
+  operator = { id: String(body.id), headers: bearer(String(body.secret)) };
 });
 afterAll(() => service.close());
 
@@ -127,16 +127,16 @@ test('what was in the module table is told of any moment', async () => {
   const before = (time: unknown) => new Date(Date.parse(String(time)) - 1).toISOString();
   for (const time of ['0000-01-01T00:00:00Z', '2000-01-01T00:00:00Z']) expect(await at(time)).toEqual([]);
   expect(await at(before(begin))).toEqual([]);
-  expect(await at(old?.['enteredAt'])).toContain('a@1.0.0');
-  expect(await at(before(newer?.['enteredAt']))).toEqual(['a@1.0.0', 'b@1.0.0']);
-  expect(await at(newer?.['enteredAt'])).toEqual(['a@1.1.0', 'b@1.0.0']);
-  expect(await at(String(newer?.['enteredAt']).replace('Z', '999Z'))).toEqual(['a@1.1.0', 'b@1.0.0']);
+  expect(await at(old?.enteredAt)).toContain('a@1.0.0');
+  expect(await at(before(newer?.enteredAt))).toEqual(['a@1.0.0', 'b@1.0.0']);
+  expect(await at(newer?.enteredAt)).toEqual(['a@1.1.0', 'b@1.0.0']);
+  expect(await at(String(newer?.enteredAt).replace('Z', '999Z'))).toEqual(['a@1.1.0', 'b@1.0.0']);
   expect(await at('2100-01-01T00:00:00Z')).toEqual(['a@1.1.0', 'b@1.0.0']);
   const now = await service.get(`/v1/devices/${device}/modules`);
   expect(itemsOf(now)).toEqual([newer, other]);
   const page = await service.get(`/v1/devices/${device}/modules?limit=1`);
   expect(itemsOf(page)).toEqual([newer]);
-  expect(itemsOf(await service.get(`/v1/devices/${device}/modules?limit=1&cursor=${page.body['next']}`))).toEqual([other]);
+  expect(itemsOf(await service.get(`/v1/devices/${device}/modules?limit=1&cursor=${page.body.next}`))).toEqual([other]);
   const all = itemsOf(await service.get(`/v1/devices/${device}/history?order=asc`));
   expect(all.map(({ module, version }) => `${module}@${version}`)).toEqual(['a@1.0.0', 'b@1.0.0', 'a@1.1.0']);
   for (const path of ['modules', 'history'])
@@ -168,15 +168,15 @@ test('devices that run a build are told, those that did, and those that do not a
   expect(items.find(({ device }) => device === north2)).toEqual({
     device: north2,
     deviceName: 'north-2',
-    firstEnteredAt: first?.['enteredAt'],
-    lastEnteredAt: last?.['enteredAt'],
+    firstEnteredAt: first?.enteredAt,
+    lastEnteredAt: last?.enteredAt,
     leftAt: null,
     stays: 2,
   });
-  expect(items.find(({ device }) => device === north1)).toMatchObject({ deviceName: 'north-1', leftAt: gone?.['leftAt'], stays: 1 });
+  expect(items.find(({ device }) => device === north1)).toMatchObject({ deviceName: 'north-1', leftAt: gone?.leftAt, stays: 1 });
   const page = await of('1.0.0', 'limit=1');
   expect(itemsOf(page)).toEqual(items.slice(0, 1));
-  expect(await ids('1.0.0', `limit=1&cursor=${page.body['next']}`)).toEqual(byIdentifier.slice(1));
+  expect(await ids('1.0.0', `limit=1&cursor=${page.body.next}`)).toEqual(byIdentifier.slice(1));
   expect((await of('3.0.0')).status).toBe(404);
   expect((await of('1.0.0', 'running=maybe')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/running' }] });
 });
@@ -192,7 +192,7 @@ test('a version that is put back after a restart of the host is another stay, of
   });
   expect(before).toMatchObject({ load: first['id'], leftBy: 'reboot', leftThrough: null, invalidation: null, interrupted: 0 });
   expect(after).toMatchObject({ version: '1.0.0', load: null, requestedBy: null, leftAt: null });
-  expect(Date.parse(String(after?.['enteredAt']))).toBeGreaterThanOrEqual(Date.parse(String(before?.['leftAt'])));
+  expect(Date.parse(String(after?.enteredAt))).toBeGreaterThanOrEqual(Date.parse(String(before?.leftAt)));
 });
 
 test('a host that was cut off does not make the history false: the times are those of its devices', async () => {

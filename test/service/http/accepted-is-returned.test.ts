@@ -39,7 +39,7 @@ beforeAll(async () => {
   known.set('devices', devices);
   known.set('module', ['tcp']);
   known.set('version', ['1.0.0', '1.1.0-rc.1+b.2']);
-  known.set('publisherKey', [key.body['id']]);
+  known.set('publisherKey', [key.body.id]);
 });
 afterAll(async () => {
   agent.disconnect();
@@ -340,5 +340,5 @@ test('whatever is accepted can be read again, by every operation that returns it
     for (let round = 0; round < roundsForEach && !accepted.has(operationId); round += 1) await check(kind(), 4, 1);
   expect(Object.keys(kinds).filter((operationId) => !accepted.has(operationId))).toEqual([]);
   await check(anyCall(), 24, 10);
-  expect(String((await service.get('/v1/health')).body['reasons'])).not.toContain('damaged');
+  expect(String((await service.get('/v1/health')).body.reasons)).not.toContain('damaged');
 });

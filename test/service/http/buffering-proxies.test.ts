@@ -135,7 +135,7 @@ test('behind a proxy that buffers, events come in order and of the types that ar
   const made = await service.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], waves });
   const states: string[] = [];
   const following = { signal: new AbortController().signal, wasThere: true };
-  for await (const { state } of followRollout(createPatchbayClient(proxy.url, service.key), String(made.body['id']), following))
+  for await (const { state } of followRollout(createPatchbayClient(proxy.url, service.key), String(made.body.id), following))
     states.push(state);
   expect(states.at(-1)).toBe('completed');
 });

@@ -47,7 +47,7 @@ beforeAll(async () => {
   await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent.id] });
   const rollouts = await makeRollouts(devices, silent.id);
   const loads = itemsOf(await service.get('/v1/loads'));
-  const image = Object(pushed.body['image']);
+  const image = Object(pushed.body.image);
   const keyOf = async (role: Schemas['Role']) => (await service.post('/v1/keys', { name: role, role })).body;
   const publisher = newPrivateKey();
   const publisherKeyOf = async (name: string, privateKey: string) =>
@@ -57,7 +57,7 @@ beforeAll(async () => {
   const policies: unknown[] = [];
   for (let index = 0; index < 60; index += 1) {
     const policy = { name: `policy-${index}`, labels: { zone: 'nowhere' }, publisherKeys: [publisherKey] };
-    policies.push((await service.post('/v1/signature-policies', policy)).body['id']);
+    policies.push((await service.post('/v1/signature-policies', policy)).body.id);
   }
   const signed = signatureOf(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
   const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
@@ -65,14 +65,14 @@ beforeAll(async () => {
     ['device', devices],
     ['load', loads.map(({ id }) => id)],
     ['batch', loads.map(({ batch }) => batch)],
-    ['program', [program.body['id']]],
-    ['host', [registered.body['host']]],
+    ['program', [program.body.id]],
+    ['host', [registered.body.host]],
     ['bootId', [bootId]],
-    ['token', [registered.body['token'], joinToken]],
+    ['token', [registered.body.token, joinToken]],
     ['secret', [service.key, service.key, service.key, ...keys.map(({ secret }) => secret)]],
     // Not the administrator's, who asks most of the time.
-    ['key', [(await keyOf('admin'))['id']]],
-    ['size', [Number((await service.post('/v1/audit/checkpoints', undefined)).body['size'])]],
+    ['key', [(await keyOf('admin')).id]],
+    ['size', [Number((await service.post('/v1/audit/checkpoints', undefined)).body.size)]],
     ['event', [1, 2]],
     ['publisherKey', toBeRevoked],
     ['publisherKeys', [[publisherKey]]],
@@ -120,11 +120,11 @@ async function makeRollouts(devices: readonly string[], silent: string): Promise
       ...body,
     });
     if (status !== 202) throw new Error(JSON.stringify(rollout));
-    made.push(String(rollout['id']));
-    return String(rollout['id']);
+    made.push(String(rollout.id));
+    return String(rollout.id);
   };
   const becomes = (id: string, state: string) =>
-    until(`a rollout is ${state}`, async () => (await service.get(`/v1/rollouts/${id}`)).body['state'] === state);
+    until(`a rollout is ${state}`, async () => (await service.get(`/v1/rollouts/${id}`)).body.state === state);
   // Of modules of their own, so that they are in nobody's way.
   for (const module of ['icmp', 'udp']) for (const version of ['1.0.0', '1.1.0']) await service.push(module, version, workModule(1));
   for (const version of ['1.0.0', '1.1.0', '1.0.0', '1.1.0', '1.0.0', '1.1.0'])

@@ -20,7 +20,7 @@ const limitTo = (limits: Partial<TestService['limits']>) => {
 test('a key may make so many requests a minute, and another is not held back by it', async () => {
   await limitTo({ requestsPerMinute: 20 });
   const { body } = await service.post('/v1/keys', { name: 'busy', role: 'viewer' });
-  const ask = () => service.get('/v1/devices', bearer(String(body['secret'])));
+  const ask = () => service.get('/v1/devices', bearer(String(body.secret)));
   for (let count = 1; count <= 20; count += 1) {
     const answer = await ask();
     expect(answer.status).toBe(200);

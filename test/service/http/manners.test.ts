@@ -76,7 +76,7 @@ test('a request repeated with its key is done once and answered the same', async
 });
 
 test('loads and programs that are asked for again are answered to the letter as the first time', async () => {
-  const device = String(itemsOf(await service.get('/v1/devices?status=connected&limit=1'))[0]?.['id']);
+  const device = String(itemsOf(await service.get('/v1/devices?status=connected&limit=1'))[0]?.id);
   await service.push('again', '1.0.0', workModule(1));
   await service.load('again', '1.0.0', [device]);
   const requests = [
@@ -128,9 +128,7 @@ test('of a hundred of the same request at once, one is carried out and the other
   const key = randomUUID();
   const body = { module: 'raced', version: '1.0.0', devices: [device.id] };
   const answers = await Promise.all(Array.from({ length: 100 }, () => service.post('/v1/loads', body, { 'idempotency-key': key })));
-  expect(new Set(answers.map(({ status, body: { batch } }) => `${status} ${batch}`))).toEqual(
-    new Set([`202 ${answers[0]?.body['batch']}`]),
-  );
+  expect(new Set(answers.map(({ status, body: { batch } }) => `${status} ${batch}`))).toEqual(new Set([`202 ${answers[0]?.body.batch}`]));
   expect(itemsOf(await service.get('/v1/loads?module=raced'))).toHaveLength(1);
 });
 

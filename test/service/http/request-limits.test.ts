@@ -126,7 +126,7 @@ test('a page of large items ends at 4 MiB, and its cursor goes on with the rest'
     expect(page.status).toBe(200);
     sizes.push(JSON.stringify(page.body).length);
     found.push(...itemsOf(page).map(({ version }) => version));
-    cursor = page.body['next'];
+    cursor = page.body.next;
   }
   expect(found).toEqual(versions);
   expect(Math.max(...sizes)).toBeLessThan(4 * 1024 * 1024 + 1_000);
@@ -146,7 +146,7 @@ test.each(['berlin\r\n', 'a\tb', '\u0085', '\u007f', 'x'.repeat(64)])(
     ];
     for (const { status, body } of refusals) {
       expect(status).toBe(422);
-      expect(body['detail']).toContain('a label value has at most 63 characters, without line breaks');
+      expect(body.detail).toContain('a label value has at most 63 characters, without line breaks');
     }
   },
 );
@@ -172,9 +172,9 @@ test.each([
 ])('a rollout may start at %s, which is answered in UTC', async (startAt, utc) => {
   const rollout = await service.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt, whenBusy: 'queue' });
   expect(rollout).toMatchObject({ status: 202, body: { startAt: utc } });
-  expect((await service.get(`/v1/rollouts/${rollout.body['id']}`)).body['startAt']).toBe(utc);
+  expect((await service.get(`/v1/rollouts/${rollout.body.id}`)).body.startAt).toBe(utc);
   expect((await service.get('/v1/rollouts')).status).toBe(200);
-  await service.post(`/v1/rollouts/${rollout.body['id']}/abort`, {});
+  await service.post(`/v1/rollouts/${rollout.body.id}/abort`, {});
 });
 
 test.each([
@@ -221,7 +221,7 @@ const emptyBodies: [string, Record<string, string>][] = [
 /** Operations that read no body, with something that each can be asked about. */
 async function bodiless(): Promise<string[]> {
   const key = await service.post('/v1/keys', { name: `key-${Date.now()}-${Math.random()}`.toLowerCase(), role: 'viewer' });
-  return ['/v1/audit/checkpoints', '/v1/signing-keys', `/v1/keys/${key.body['id']}/revoke`];
+  return ['/v1/audit/checkpoints', '/v1/signing-keys', `/v1/keys/${key.body.id}/revoke`];
 }
 
 test.each(emptyBodies)('an operation that reads no body accepts an empty one of %s', async (_, headers) => {
@@ -255,7 +255,7 @@ test('a rollout is paused and aborted without a body, and the key of a repeated 
     devices: [device],
     startAt: '2999-01-01T00:00:00Z',
   });
-  const path = `/v1/rollouts/${rollout.body['id']}`;
+  const path = `/v1/rollouts/${rollout.body.id}`;
   const headers = { 'idempotency-key': crypto.randomUUID() };
   const paused = await service.request('POST', `${path}/pause`, undefined, headers);
   expect(paused).toMatchObject({ status: 200, body: { state: 'paused' } });

@@ -21,21 +21,21 @@ const endless = 2_000_000_000;
 
 async function referenceCount(device: string, module: string): Promise<number> {
   const { body } = await service.get(`/v1/devices/${device}`);
-  const table = Array.isArray(body['moduleTable']) ? body['moduleTable'] : [];
+  const table = Array.isArray(body.moduleTable) ? body.moduleTable : [];
   return table.find((entry: { module: string }) => entry.module === module)?.referenceCount ?? 0;
 }
 
 test('devices are listed by labels, by host and by status', async () => {
   const ids = async (query: string) =>
     itemsOf(await service.get(`/v1/devices?${query}`))
-      .map(({ id }) => String(id))
+      .map(({ id }) => id)
       .toSorted();
   expect(await ids('label=zone=north')).toEqual(north.toSorted());
   expect(await ids('label=zone=south&label=tier=edge')).toEqual(south.toSorted());
   expect(await ids('label=zone=north&label=tier=edge')).toEqual([]);
   const [host] = itemsOf(await service.get('/v1/hosts')).filter(({ name }) => name === 'south');
   expect(host).toMatchObject({ status: 'connected', unreachableSince: null, devices: 2, capacity: 100 });
-  expect(await ids(`host=${host?.['id']}`)).toEqual(south.toSorted());
+  expect(await ids(`host=${host?.id}`)).toEqual(south.toSorted());
   expect(await ids('status=connected')).toEqual([...north, ...south].toSorted());
   expect(await ids('status=connected&label=tier=edge')).toEqual(south.toSorted());
   expect(await ids('status=unreachable')).toEqual([]);
@@ -49,10 +49,10 @@ test('a build is loaded by labels, patched under a running program, and all of i
   await service.push('tcp', '1.1.0', workModule(2));
   const accepted = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', labels: { zone: 'north' } });
   expect(accepted.status).toBe(202);
-  expect(accepted.headers.get('location')).toBe(`/v1/loads?batch=${accepted.body['batch']}`);
+  expect(accepted.headers.get('location')).toBe(`/v1/loads?batch=${accepted.body.batch}`);
   await until(
     'the first loads are completed',
-    async () => itemsOf(await service.get(`/v1/loads?batch=${accepted.body['batch']}&state=completed`)).length === 3,
+    async () => itemsOf(await service.get(`/v1/loads?batch=${accepted.body.batch}&state=completed`)).length === 3,
   );
 
   const running = itemsOf(await service.get('/v1/devices?sort=name')).map(({ name, modules }) => [name, modules]);
@@ -79,7 +79,7 @@ test('a build is loaded by labels, patched under a running program, and all of i
 
   const [load] = await service.load('tcp', '1.1.0', [device]);
   expect(load).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 7, retried: 7, failed: 0, version: '1.1.0', device });
-  const detail = await service.get(`/v1/loads/${load?.['id']}`);
+  const detail = await service.get(`/v1/loads/${load?.id}`);
   expect(detail.body).toMatchObject({
     report: {
       outcome: 'replaced-interrupting',
@@ -95,7 +95,7 @@ test('a build is loaded by labels, patched under a running program, and all of i
         {
           step: 'interrupted',
           operation: 260,
-          facts: { accesses: 7, threads: 7, programs: [{ program: started.body['id'], threads: 7 }] },
+          facts: { accesses: 7, threads: 7, programs: [{ program: started.body.id, threads: 7 }] },
         },
         { step: 'references-reset', operation: 270, facts: { referenceCount: 0, retried: 7, failed: 0 } },
         { step: 'invalidated', operation: 275, facts: { invalidation: 'nx', address: '0x1000' } },
@@ -106,10 +106,10 @@ test('a build is loaded by labels, patched under a running program, and all of i
 
   const history = itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`));
   expect(history).toMatchObject([
-    { version: '1.1.0', load: load?.['id'], address: '0x2000', leftAt: null, leftBy: null },
+    { version: '1.1.0', load: load?.id, address: '0x2000', leftAt: null, leftBy: null },
     { version: '1.0.0', address: '0x1000', leftBy: 'replaced-interrupting', interrupted: 7 },
   ]);
-  expect(history[1]?.['leftAt']).toBe(history[0]?.['enteredAt']);
+  expect(history[1]?.leftAt).toBe(history[0]?.enteredAt);
   expect((await service.get(`/v1/devices/${device}`)).body).toMatchObject({
     status: 'connected',
     moduleTable: [{ module: 'tcp', version: '1.1.0', address: '0x2000' }],
@@ -123,7 +123,7 @@ test('a build is loaded by labels, patched under a running program, and all of i
       ],
     },
   });
-  const audit = itemsOf(await service.get(`/v1/audit?object=${load?.['id']}`));
+  const audit = itemsOf(await service.get(`/v1/audit?object=${load?.id}`));
   expect(audit).toMatchObject([
     {
       action: 'load.completed',
@@ -166,7 +166,7 @@ test('an older version is loaded for a reason, and a dissimilar one where nobody
   expect(await service.load('policy', '1.2.0', [device])).toMatchObject([{ outcome: 'refused-dissimilar' }]);
   const [load] = await service.load('policy', '1.2.0', [device], { similarityPolicy: 'warn' });
   expect(load).toMatchObject({ outcome: 'replaced', similarityPolicy: 'warn' });
-  expect((await service.get(`/v1/loads/${load?.['id']}`)).body).toMatchObject({
+  expect((await service.get(`/v1/loads/${load?.id}`)).body).toMatchObject({
     report: {
       steps: expect.arrayContaining([
         expect.objectContaining({ step: 'compared', facts: expect.objectContaining({ similarityPolicy: 'warn' }) }),
@@ -236,7 +236,7 @@ test.each([
 test('of devices some of which are not there, none is loaded, and each is named', async () => {
   const unknown = 'dev_ffffffffffffffffffffffffffffffff';
   const answer = await service.post('/v1/loads', { module: 'fine', version: '1.0.0', devices: [...north, unknown] });
-  expect(answer.body['errors']).toEqual([{ in: 'body', pointer: '/devices/3', detail: `there is no device ${unknown}` }]);
+  expect(answer.body.errors).toEqual([{ in: 'body', pointer: '/devices/3', detail: `there is no device ${unknown}` }]);
   expect(itemsOf(await service.get('/v1/loads?module=fine'))).toEqual([]);
 });
 
@@ -283,7 +283,7 @@ test('a device is made on a host, comes up, and takes loads; its name is taken f
   const path = made.headers.get('location') ?? '';
   await until('it is connected', async () => (await service.get(path)).body['status'] === 'connected');
   await service.push('extra', '1.0.0', workModule(1));
-  expect(await service.load('extra', '1.0.0', [String(made.body['id'])])).toMatchObject([{ outcome: 'installed' }]);
+  expect(await service.load('extra', '1.0.0', [String(made.body.id)])).toMatchObject([{ outcome: 'installed' }]);
   expect(await service.post('/v1/devices', { name: 'extra' })).toMatchObject({
     status: 409,
     body: { type: 'urn:patchbay:problem:name-taken' },
@@ -325,13 +325,13 @@ test('the fleet is healthy while every host is connected, and says why when it i
   const stop = service.startHost('leaving', 1);
   const healthy = await until('all three hosts are connected', async () => {
     const { body } = await service.get('/v1/health');
-    return JSON.stringify(body['hosts']) === JSON.stringify({ connected: 3, unreachable: 0 }) && body['status'] === 'healthy' && body;
+    return JSON.stringify(body.hosts) === JSON.stringify({ connected: 3, unreachable: 0 }) && body.status === 'healthy' && body;
   });
   expect(healthy).toMatchObject({ reasons: [], devices: { attaching: 0, unreachable: 0 }, loads: { queued: 0 } });
   await stop();
   const health = await until('it is missed', async () => {
     const { body } = await service.get('/v1/health');
-    return body['status'] === 'degraded' && body;
+    return body.status === 'degraded' && body;
   });
   expect(itemsOf(await service.get('/v1/devices?status=unreachable'))).toMatchObject([{ name: 'leaving-1' }]);
   expect(health).toMatchObject({

@@ -24,7 +24,7 @@ test('two versions with 10,000 exports each are stored, listed, compared and loa
   service.startHost('large', 1);
   await service.connectedDevices(1);
   const device = await service.post('/v1/devices', { name: 'large-memory', ramPages: 2_048 });
-  const devices = [String(device.body['id'])];
+  const devices = [String(device.body.id)];
   const names = (prefix: string, count: number) => Array.from({ length: count }, (_, index) => `${prefix}${index}`.padEnd(40, '-'));
   const imports = names('i', 1_000).map((name) => `(import "other" "${name}" (func))`);
   for (const [version, parameters] of [
@@ -37,7 +37,7 @@ test('two versions with 10,000 exports each are stored, listed, compared and loa
     expect(load).toMatchObject({ reason: null, outcome: version === '1.0.0' ? 'installed' : 'replaced' });
   }
   const builds = itemsOf(await service.get('/v1/modules/large/builds'));
-  expect(builds.map((build) => JSON.stringify(build['interface']).match(/"name":/g)?.length)).toEqual([11_000, 11_000]);
+  expect(builds.map((build) => JSON.stringify(build.interface).match(/"name":/g)?.length)).toEqual([11_000, 11_000]);
 });
 
 test.each<[string, Uint8Array, string, string]>([

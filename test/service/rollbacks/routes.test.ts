@@ -42,7 +42,7 @@ async function outcomesOf(batch: unknown): Promise<readonly Schemas['Load'][]> {
 }
 
 const versionOn = async (device: string, module: string) =>
-  itemsOf(await service.get(`/v1/devices/${device}/modules`)).find((stay) => stay['module'] === module)?.['version'];
+  itemsOf(await service.get(`/v1/devices/${device}/modules`)).find((stay) => stay.module === module)?.version;
 const loadsOf = async (module: string) => itemsOf(await service.get(`/v1/loads?limit=200&module=${module}`)).length;
 
 test('a module goes back to the version before, and once more to the one before that', async () => {
@@ -50,8 +50,8 @@ test('a module goes back to the version before, and once more to the one before 
   await had('twice', [device], '1.0.0', '1.1.0', '1.2.0');
   const first = await rollBack(device, 'twice', { invalidation: 'delete' });
   expect(first).toMatchObject({ status: 202, body: { loads: [{ device, version: '1.1.0' }] } });
-  expect(first.headers.get('location')).toBe(`/v1/loads/${Object(first.body['loads'])[0].id}`);
-  expect(await outcomesOf(first.body['batch'])).toMatchObject([
+  expect(first.headers.get('location')).toBe(`/v1/loads/${Object(first.body.loads)[0].id}`);
+  expect(await outcomesOf(first.body.batch)).toMatchObject([
     {
       version: '1.1.0',
       outcome: 'replaced',
@@ -62,12 +62,12 @@ test('a module goes back to the version before, and once more to the one before 
       similarityPolicy: 'warn',
     },
   ]);
-  const [event] = itemsOf(await service.get(`/v1/audit?object=${first.body['batch']}`));
+  const [event] = itemsOf(await service.get(`/v1/audit?object=${first.body.batch}`));
   expect(event).toMatchObject({
     action: 'load.requested',
     detail: { module: 'twice', isRollback: true, versions: ['1.1.0'], downgradeReason: reason, devices: 1 },
   });
-  await outcomesOf((await rollBack(device, 'twice')).body['batch']);
+  await outcomesOf((await rollBack(device, 'twice')).body.batch);
   expect(await versionOn(device, 'twice')).toBe('1.0.0');
   const before = await loadsOf('twice');
   expect(await rollBack(device, 'twice')).toMatchObject({
@@ -96,23 +96,23 @@ test('a version that is put back counts once, and one that was withdrawn not at 
     body: { detail: expect.stringContaining('not had inside@1.2.0') },
   });
   const { body } = await rollBack(device, 'inside');
-  expect(await outcomesOf(body['batch'])).toMatchObject([{ version: '1.0.0', outcome: 'replaced-interrupting' }]);
+  expect(await outcomesOf(body.batch)).toMatchObject([{ version: '1.0.0', outcome: 'replaced-interrupting' }]);
   await service.post(`${started.headers.get('location')}/stop`, undefined);
 });
 
 test('a module goes back to a version that is named, and forward again', async () => {
   const [device = ''] = north;
   await had('named', [device], '1.0.0', '1.1.0', '1.2.0');
-  await outcomesOf((await rollBack(device, 'named', { to: '1.0.0' })).body['batch']);
+  await outcomesOf((await rollBack(device, 'named', { to: '1.0.0' })).body.batch);
   expect(await versionOn(device, 'named')).toBe('1.0.0');
   expect(await rollBack(device, 'named', { to: '1.0.0' })).toMatchObject({
     status: 409,
     body: { type: 'urn:patchbay:problem:already-there', detail: expect.stringContaining('every device has named@1.0.0') },
   });
-  await outcomesOf((await rollBack(device, 'named', { to: '1.2.0' })).body['batch']);
+  await outcomesOf((await rollBack(device, 'named', { to: '1.2.0' })).body.batch);
   expect(await versionOn(device, 'named')).toBe('1.2.0');
   // Before that it had 1.0.0, to which it had gone back.
-  await outcomesOf((await rollBack(device, 'named')).body['batch']);
+  await outcomesOf((await rollBack(device, 'named')).body.batch);
   expect(await versionOn(device, 'named')).toBe('1.0.0');
 });
 
@@ -123,8 +123,8 @@ test('an older version that lacks an export is not refused, unless similarity is
   await service.push('fewer', '1.1.0', more);
   await service.load('fewer', '1.1.0', [device]);
   const strict = await rollBack(device, 'fewer', { similarityPolicy: 'require' });
-  expect(await outcomesOf(strict.body['batch'])).toMatchObject([{ outcome: 'refused-dissimilar' }]);
-  expect(await outcomesOf((await rollBack(device, 'fewer')).body['batch'])).toMatchObject([{ version: '1.0.0', outcome: 'replaced' }]);
+  expect(await outcomesOf(strict.body.batch)).toMatchObject([{ outcome: 'refused-dissimilar' }]);
+  expect(await outcomesOf((await rollBack(device, 'fewer')).body.batch)).toMatchObject([{ version: '1.0.0', outcome: 'replaced' }]);
 });
 
 test('devices with labels go back, each to its own version before; those that have none stop all of them, or are skipped', async () => {
@@ -141,27 +141,27 @@ test('devices with labels go back, each to its own version before; those that ha
   expect(await loadsOf('fleet')).toBe(before);
   const skipping = await rollBackAll('fleet', { ...all, to: '1.0.0', whereNone: 'skip' });
   expect(skipping).toMatchObject({ status: 202, body: { loads: [{ device: north1, version: '1.0.0' }], unchanged: [] } });
-  expect(skipping.body['skipped']).toEqual([north2, south]);
-  await outcomesOf(skipping.body['batch']);
+  expect(skipping.body.skipped).toEqual([north2, south]);
+  await outcomesOf(skipping.body.batch);
   await had('fleet', [north1], '1.2.0');
 
   const answer = await rollBackAll('fleet', { labels: { zone: 'north' } });
-  expect(answer.headers.get('location')).toBe(`/v1/loads?batch=${answer.body['batch']}`);
-  const loads = await outcomesOf(answer.body['batch']);
+  expect(answer.headers.get('location')).toBe(`/v1/loads?batch=${answer.body.batch}`);
+  const loads = await outcomesOf(answer.body.batch);
   expect(new Map(loads.map(({ device, version }) => [device, version]))).toEqual(
     new Map([
       [north1, '1.0.0'],
       [north2, '1.1.0'],
     ]),
   );
-  const [event] = itemsOf(await service.get(`/v1/audit?object=${answer.body['batch']}`));
-  expect(event?.['detail']).toMatchObject({ versions: expect.arrayContaining(['1.0.0', '1.1.0']), labels: { zone: 'north' }, devices: 2 });
+  const [event] = itemsOf(await service.get(`/v1/audit?object=${answer.body.batch}`));
+  expect(event?.detail).toMatchObject({ versions: expect.arrayContaining(['1.0.0', '1.1.0']), labels: { zone: 'north' }, devices: 2 });
   // One of them has it already.
   await had('fleet', [north1], '1.1.0');
   await had('fleet', [north2], '1.2.0');
   const mixed = await rollBackAll('fleet', { labels: { zone: 'north' }, to: '1.1.0' });
   expect(mixed.body).toMatchObject({ loads: [{ device: north2, version: '1.1.0' }], unchanged: [north1], skipped: [] });
-  await outcomesOf(mixed.body['batch']);
+  await outcomesOf(mixed.body.batch);
   expect(await rollBackAll('fleet', { labels: { zone: 'north' }, to: '1.1.0' })).toMatchObject({
     status: 409,
     body: { type: 'urn:patchbay:problem:already-there' },
@@ -173,7 +173,7 @@ test('a rollback that is repeated with its key is done once', async () => {
   await had('once', [device], '1.0.0', '1.1.0', '1.2.0');
   const key = { 'idempotency-key': 'rollback-once' };
   const [first, again] = [await rollBack(device, 'once', {}, key), await rollBack(device, 'once', {}, key)];
-  await outcomesOf(first.body['batch']);
+  await outcomesOf(first.body.batch);
   const later = await rollBack(device, 'once', {}, key);
   for (const answer of [again, later]) {
     expect(answer).toMatchObject({ status: 202, body: first.body });

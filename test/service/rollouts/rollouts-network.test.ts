@@ -72,7 +72,7 @@ const ordersOf = (version: string, count: number) =>
 /** The played host follows its orders no more, and the service knows. */
 async function leave(): Promise<void> {
   agent.disconnect();
-  const streams = async () => String((await service.get('/metrics')).body['text']).match(/^patchbay_order_streams (\d+)$/m)?.[1];
+  const streams = async () => String((await service.get('/metrics')).body.text).match(/^patchbay_order_streams (\d+)$/m)?.[1];
   await until('only the real host follows its orders', async () => (await streams()) === '1');
 }
 
@@ -134,7 +134,7 @@ test('loads that wait are cancelled when a rollout is rolled back, and the rollb
   await when(id, 'has one device', ({ tally }) => tally['loaded'] === 1);
   const { body } = await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   expect(await ended(id)).toMatchObject({ state: 'rolled-back', tally: { loaded: 1, failed: 2 } });
-  expect(await ended(String(body['id']))).toMatchObject({ tally: { loaded: 1 } });
+  expect(await ended(String(body.id))).toMatchObject({ tally: { loaded: 1 } });
   const failed = itemsOf(await service.get(`/v1/rollouts/${id}/devices?state=failed`));
   expect(failed).toMatchObject([{ outcome: 'cancelled' }, { outcome: 'cancelled' }]);
   await agent.connect();
@@ -148,7 +148,7 @@ test('a load that its host was sent is waited for, and its device goes back too'
   await when(id, 'has one device', ({ tally }) => tally['loaded'] === 1);
   const { body } = await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   const isOpen = ({ tally, waitingFor }: Rollout) => tally['loaded'] === 1 && waitingFor === 'devices';
-  await when(String(body['id']), 'has taken it back, and waits for the other', isOpen);
+  await when(String(body.id), 'has taken it back, and waits for the other', isOpen);
   expect(await read(id)).toMatchObject({ state: 'rolling-back', endedAt: null, tally: { loading: 1 } });
   if (order === undefined) throw new Error('no order');
   await agent.report(replaced(order, '1.0.0', '0x9000'));
@@ -171,8 +171,8 @@ test('what waits for a device that goes back gives way to that', async () => {
   const waiting = await service.post('/v1/loads', { module: 'tcp', version: '1.2.0', devices: [silent] });
   await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   await until('it has given way', async () => {
-    const [load] = itemsOf(await service.get(`/v1/loads?batch=${waiting.body['batch']}`));
-    return load?.['outcome'] === 'superseded';
+    const [load] = itemsOf(await service.get(`/v1/loads?batch=${waiting.body.batch}`));
+    return load?.outcome === 'superseded';
   });
   await agent.connect();
   const [wayBack] = await ordersOf('1.0.0', 1);

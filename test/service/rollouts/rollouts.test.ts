@@ -133,7 +133,7 @@ async function versionsOf(module: string, some = devices): Promise<string[]> {
   return Promise.all(
     some.map(async (device) => {
       const { body } = await service.get(`/v1/devices/${device}`);
-      const table = z.array(z.looseObject({ module: z.string(), version: z.string() })).parse(body['moduleTable']);
+      const table = z.array(z.looseObject({ module: z.string(), version: z.string() })).parse(body.moduleTable);
       return table.find((entry) => entry.module === module)?.version ?? '';
     }),
   );
@@ -165,7 +165,7 @@ describe('waves', () => {
     expect(times.slice(0, 1).every((time) => times.slice(1).every((later) => time < later))).toBe(true);
     // Their order mixes the hosts.
     expect(items.map(({ device }) => device)).not.toEqual(devices);
-    const load = await service.get(`/v1/loads/${items[0]?.['load']}`);
+    const load = await service.get(`/v1/loads/${items[0]?.load}`);
     expect(load.body).toMatchObject({ rollout: id, outcome: 'replaced' });
   });
 
@@ -184,7 +184,7 @@ describe('waves', () => {
     const loads = itemsOf(await service.get(`/v1/loads?module=${module}&version=1.1.0&order=asc`));
     expect(loads).toHaveLength(6);
     for (const [index, load] of loads.entries())
-      if (index > 0) expect(String(load['requestedAt']) >= String(loads[index - 1]?.['completedAt'])).toBe(true);
+      if (index > 0) expect(String(load.requestedAt) >= String(loads[index - 1]?.completedAt)).toBe(true);
   });
 
   test('and at even distances where there is a rate', async () => {
@@ -305,7 +305,7 @@ describe('brakes', () => {
     const paused = await when(id, 'is paused', ({ state }) => state === 'paused');
     expect(paused.reason).toBe('wave 1 has failed: 1 of 2 loads have not succeeded, and 0 % may');
     expect(paused.waves[0]).toMatchObject({ state: 'failed', tally: { loaded: 1, failed: 1 } });
-    expect((await service.get('/v1/health')).body['reasons']).toContainEqual(expect.stringContaining(id));
+    expect((await service.get('/v1/health')).body.reasons).toContainEqual(expect.stringContaining(id));
     expect(itemsOf(await service.get(`/v1/rollouts/${id}/devices?state=failed`))).toMatchObject([
       { device: blocked, outcome: 'refused-not-newer', attempts: 1 },
     ]);
@@ -420,7 +420,7 @@ describe('brakes', () => {
     const module = await newModule('held');
     const body = { module, export: 'work', arguments: [5], pauseMilliseconds: 20, addressing: 'hard-coded' } as const;
     const program = await service.post(`/v1/devices/${east[0]}/programs`, body);
-    const path = `/v1/devices/${east[0]}/programs/${program.body['id']}`;
+    const path = `/v1/devices/${east[0]}/programs/${program.body.id}`;
     await until('it has called the old version', async () => {
       const statistics = z
         .looseObject({ callsCompleted: z.number() })
@@ -517,7 +517,7 @@ describe('two at once', () => {
       devices: [west[1] ?? '', west[2] ?? ''],
       startAt: new Date(Date.now() + 3_600_000).toISOString(),
     });
-    const whole = itemsOf(await service.get(`/v1/rollouts?module=${module}&state=completed&order=asc`))[0]?.['id'];
+    const whole = itemsOf(await service.get(`/v1/rollouts?module=${module}&state=completed&order=asc`))[0]?.id;
     const conflict = { type: 'urn:patchbay:problem:rollout-conflict', detail: expect.stringContaining(open.id) };
     expect((await decide(String(whole), 'rollback', { reason: 'none' })).body).toMatchObject(conflict);
     await decide(open.id, 'abort', {});
@@ -534,7 +534,7 @@ describe('before and after', () => {
     const { status, body } = await ask({ module, version: '1.1.0', devices: east, waves, dryRun: true });
     expect(status).toBe(200);
     expect(body).toMatchObject({ devices: 6, alreadyThere: 1, refused: 1, unreachable: 0, conflicts: [] });
-    expect(body['waves']).toEqual([
+    expect(body.waves).toEqual([
       { number: 1, devices: 2 },
       { number: 2, devices: 3 },
     ]);
@@ -567,7 +567,7 @@ describe('before and after', () => {
       devices: [east[3] ?? ''],
       startAt: new Date(Date.now() + 3_600_000).toISOString(),
     });
-    expect((await ask({ module, version: '1.2.0', devices: east, dryRun: true })).body['conflicts']).toEqual([
+    expect((await ask({ module, version: '1.2.0', devices: east, dryRun: true })).body.conflicts).toEqual([
       { rollout: busy.id, devices: 1 },
     ]);
     await decide(busy.id, 'abort', {});
@@ -605,12 +605,12 @@ describe('before and after', () => {
     const { id } = await roll({ module, version: '1.1.0', devices });
     await ended(id);
     const json = await service.get(`/v1/rollouts/${id}/report`);
-    expect(json.body['rollout']).toMatchObject({ id, state: 'completed' });
-    const rows = z.array(z.looseObject({ device: z.string(), deviceName: z.string(), outcome: z.string() })).parse(json.body['devices']);
+    expect(json.body.rollout).toMatchObject({ id, state: 'completed' });
+    const rows = z.array(z.looseObject({ device: z.string(), deviceName: z.string(), outcome: z.string() })).parse(json.body.devices);
     expect(rows.map(({ device }) => device)).toEqual(devices);
     const csv = await service.get(`/v1/rollouts/${id}/report?format=csv`);
     expect(csv.headers.get('content-type')).toBe('text/csv; charset=utf-8');
-    const lines = String(csv.body['text']).split('\r\n');
+    const lines = String(csv.body.text).split('\r\n');
     expect(lines[0]).toMatch(/^device,deviceName,wave,state,/);
     expect(lines.slice(1, -1).map((line) => line.split(',').slice(0, 4))).toEqual(
       rows.map(({ device, deviceName, wave, state }) => [device, deviceName, String(wave), state]),
@@ -648,9 +648,7 @@ describe('before and after', () => {
       { id: first.id, name: 'listed-1.1' },
     ]);
     const page = await service.get(`/v1/rollouts?module=${module}&limit=1`);
-    expect(itemsOf(await service.get(`/v1/rollouts?module=${module}&limit=1&cursor=${page.body['next']}`))).toMatchObject([
-      { id: first.id },
-    ]);
+    expect(itemsOf(await service.get(`/v1/rollouts?module=${module}&limit=1&cursor=${page.body.next}`))).toMatchObject([{ id: first.id }]);
     await decide(second.id, 'abort', { reason: 'not today' });
     const actions = itemsOf(await service.get(`/v1/audit?object=${first.id}&order=asc`)).map(({ action }) => action);
     expect(actions[0]).toBe('rollout.requested');
@@ -659,7 +657,7 @@ describe('before and after', () => {
     const abortion = itemsOf(await service.get(`/v1/audit?object=${second.id}&action=rollout.aborted`));
     expect(abortion).toMatchObject([{ detail: { reason: 'not today' }, actor: expect.stringMatching(/^key_/) }]);
     const devicesPage = await service.get(`/v1/rollouts/${first.id}/devices?limit=4&order=desc`);
-    const rest = itemsOf(await service.get(`/v1/rollouts/${first.id}/devices?limit=4&order=desc&cursor=${devicesPage.body['next']}`));
+    const rest = itemsOf(await service.get(`/v1/rollouts/${first.id}/devices?limit=4&order=desc&cursor=${devicesPage.body.next}`));
     expect([...itemsOf(devicesPage), ...rest].map(({ position }) => position)).toEqual([6, 5, 4, 3, 2, 1]);
   });
 });
@@ -728,7 +726,7 @@ describe('what is refused', () => {
     const [first, second] = await Promise.all([1, 2].map(() => service.post('/v1/rollouts', body, headers)));
     expect(second?.body).toEqual(first?.body);
     expect(itemsOf(await service.get(`/v1/rollouts?module=${module}`))).toHaveLength(1);
-    const id = String(first?.body['id']);
+    const id = String(first?.body.id);
     await waitsFor(id, 'approval');
     const approve = () => service.post(`/v1/rollouts/${id}/approve`, { wave: 1 }, { 'idempotency-key': 'once' });
     const approved = await approve();
@@ -779,7 +777,7 @@ describe('what is refused', () => {
         expect(answer.body).toMatchObject({ status: 409, type: 'urn:patchbay:problem:too-many-rollouts' });
         break;
       }
-      made.push(String(answer.body['id']));
+      made.push(String(answer.body.id));
     }
     expect(made.length).toBeGreaterThan(50);
     expect(made.length).toBeLessThanOrEqual(100);

@@ -64,7 +64,7 @@ describe('a device', () => {
     const [load] = await service.load(module, '1.0.0', [one]);
     expect(load).toMatchObject({
       outcome: refused,
-      reason: `the signature policy by-device (${policy.body['id']}) demands that 1 of 1 publisher keys have signed ${module}@1.0.0, and 0 have: have it signed (patchbay build sign ${module} 1.0.0), and load it again`,
+      reason: `the signature policy by-device (${policy.body.id}) demands that 1 of 1 publisher keys have signed ${module}@1.0.0, and 0 have: have it signed (patchbay build sign ${module} 1.0.0), and load it again`,
     });
     expect(await outcomes(module)).toEqual([refused, 'installed']);
     // The host has the image and the statement from before: the signature comes later than both.
@@ -72,7 +72,7 @@ describe('a device', () => {
     const [later] = await service.load(module, '1.0.0', [one]);
     expect(later).toMatchObject({ outcome: 'installed' });
     const { signedBy } = (await service.get(`/v1/modules/${module}/builds/1.0.0`)).body;
-    const { body } = await service.get(`/v1/loads/${later?.['id']}`);
+    const { body } = await service.get(`/v1/loads/${later?.id}`);
     expect(signedBy).toEqual([expect.any(String), first.keyId]);
     expect(body).toMatchObject({ report: { steps: [{ step: 'received', facts: { signedBy } }, {}, {}, {}, {}] } });
     await remove(policy);
@@ -105,7 +105,7 @@ describe('a device', () => {
     const module = await pushed();
     const publisherKeys = [first.id, second.id];
     const policies = [await demand({ device: one, publisherKeys }), await demand({ device: two, publisherKeys, threshold: 1 })];
-    expect(policies.map(({ body }) => body['threshold'])).toEqual([2, 1]);
+    expect(policies.map(({ body }) => body.threshold)).toEqual([2, 1]);
     expect(await outcomes(module)).toEqual([refused, refused]);
     await third.sign(module, '1.0.0');
     expect(await outcomes(module)).toEqual([refused, refused]);
@@ -160,7 +160,7 @@ test('an order carries what is demanded of it, and no more', async () => {
   await request();
   const demands = (await agent.order('load', 2)).map((order) => order.kind === 'load' && order.demands);
   expect(demands).toEqual([
-    [{ policy: policy.body['id'], name: 'played', publicKeys: [first.publicKey, second.publicKey], threshold: 1 }],
+    [{ policy: policy.body.id, name: 'played', publicKeys: [first.publicKey, second.publicKey], threshold: 1 }],
     [],
   ]);
   agent.disconnect();
@@ -188,7 +188,7 @@ describe('a policy', () => {
     const next = { name: 'renamed', device: one, module: 'tcp', publisherKeys: [first.id], threshold: 1 };
     expect(await put(policy, next, { 'if-match': '"other"' })).toMatchObject(problem(412, 'changed-since', 'read it again'));
     const replaced = await put(policy, next, { 'if-match': etagOf(read) });
-    expect(replaced).toMatchObject({ status: 200, body: { ...next, labels: null, createdAt: policy.body['createdAt'] } });
+    expect(replaced).toMatchObject({ status: 200, body: { ...next, labels: null, createdAt: policy.body.createdAt } });
     expect(etagOf(replaced)).toBe(etagOf(await service.get(path)));
     expect(await put(policy, content(), { 'if-match': etagOf(read) })).toMatchObject({ status: 412 });
     expect((await put(policy, next)).body).toEqual(replaced.body);
@@ -198,7 +198,7 @@ describe('a policy', () => {
     expect((await remove(policy)).status).toBe(404);
     const before = { name: 'replaced', labels: 'tier=edge,zone=nowhere', publisherKeys: `${first.id},${second.id}`, threshold: '2' };
     const after = { name: 'renamed', device: one, module: 'tcp', publisherKeys: first.id, threshold: '1' };
-    expect(itemsOf(await service.get(`/v1/audit?object=${policy.body['id']}`)).map(({ action, detail }) => [action, detail])).toEqual([
+    expect(itemsOf(await service.get(`/v1/audit?object=${policy.body.id}`)).map(({ action, detail }) => [action, detail])).toEqual([
       ['signature-policy.removed', after],
       ['signature-policy.replaced', { before, after }],
       ['signature-policy.created', before],

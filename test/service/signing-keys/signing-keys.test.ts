@@ -37,7 +37,7 @@ async function rotate() {
   return key;
 }
 
-const checkpoint = async () => String((await service.post('/v1/audit/checkpoints', undefined)).body['note']);
+const checkpoint = async () => String((await service.post('/v1/audit/checkpoints', undefined)).body.note);
 
 async function verifyTrail(checkpoints: readonly string[], pinned: readonly string[]): Promise<Verification> {
   const response = await fetch(`${service.url}/v1/audit/export`, { headers: bearer(service.key) });
