@@ -80,7 +80,7 @@ test('--concurrency and --enable are options of the build; an unknown value is r
   expect(await command(...push, '--enable', 'threads')).toMatchObject({ code: 2, stderr: expect.stringContaining('simd') });
 });
 
-test('what does not compile is told by file, line and column', async () => {
+test('a source that does not compile is reported by file, line and column', async () => {
   const file = write('bad.ts', 'export function a(): i32 {\n  return "x";\n}\n');
   const said = await command('build', 'push', file, '--module', 'bad', '--version', '1.0.0');
   expect(said).toMatchObject({ code: 1, stdout: '' });

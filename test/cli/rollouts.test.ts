@@ -415,7 +415,7 @@ test.each([
   expect(await rollout(...args)).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(stderr) });
 });
 
-test('what only the service can know to be wrong is told in its words', async () => {
+test('a value that only the service can reject is reported in its words', async () => {
   const asked = ['create', '--module', 'dry', '--version', '1.1.0', '--label', 'zone=north'];
   const [last, zone, unknown] = await Promise.all([
     rollout(...asked, '--wave', '50%'),

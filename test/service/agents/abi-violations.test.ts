@@ -71,10 +71,8 @@ function statisticsWith(program: string, what: string, condition: (statistics: S
 
 const violations = async (query: string) => itemsOf(await service.get(`/v1/devices/${device}/abi-violations?${query}`));
 const findings = async () => itemsOf(await service.get(`/v1/audit?action=device.abi-violation&object=${device}&limit=200`));
-const stepOf = (load: Record<string, unknown>, name: string) => {
-  const { steps } = z.object({ steps: z.array(z.looseObject({ step: z.string() })) }).parse(load['report']);
-  return steps.find(({ step }) => step === name)?.['facts'];
-};
+const stepOf = ({ report }: { readonly report?: Schemas['LoadReport'] | null }, name: Schemas['Step']['step']) =>
+  report?.steps.find(({ step }) => step === name)?.facts;
 
 /** A program keeps the address of 1.0.0 of a module while another finds it through the table; then 1.1.0 takes its place. */
 async function holdOn(module: string, invalidation: Schemas['Invalidation']) {
@@ -131,7 +129,7 @@ test.each<[Schemas['Invalidation'], string, string]>([
   await service.post(`/v1/devices/${device}/programs/${stale}/stop`, undefined);
 });
 
-test('what was found is told once, and is there when the service and the host have restarted', async () => {
+test('a violation is reported once, and remains listed after the service and the host restart', async () => {
   const known = (await findings()).length;
   const { stale } = await holdOn('lasting', 'nx');
   const faults = async () => Number((await violations(`program=${stale}`))[0]?.faults ?? 0);
@@ -173,7 +171,7 @@ const countingModule = `
       (global.set $entered (i32.add (global.get $entered) (i32.const 1)))
       (i32.add (call $inner (local.get $n)) (i32.mul (global.get $entered) (i32.const 1000)))))`;
 
-test('with either recovery no call fails: the access is made anew, or the whole call', async () => {
+test('a program with either recovery completes its calls: it repeats the access, or the whole call', async () => {
   await install('inner', '1.0.0', sleepingModule);
   const programs: string[] = [];
   for (const recovery of ['module', 'percolate'] as const) {
@@ -207,7 +205,7 @@ const thirdTraps = `
       (if (i32.eqz (i32.rem_u (global.get $calls) (i32.const 3))) (then (unreachable)))
       (global.get $calls)))`;
 
-test('of each version it is told how many calls failed, and how long the others took', async () => {
+test('the statistics of each version count its failed calls and have the latency of the others', async () => {
   await install('third', '1.0.0', thirdTraps);
   const program = await start({ module: 'third', arguments: [2] });
   await statisticsWith(program, 'failed in the old version', ({ callsFailed }) => callsFailed > 2);
@@ -225,7 +223,7 @@ test('of each version it is told how many calls failed, and how long the others 
   expect(ascending.toSorted((left, right) => left - right)).toEqual(ascending);
 });
 
-test('of a program that has completed no call no latency is known', async () => {
+test('a program that has completed no call has no latency', async () => {
   await install('never', '1.0.0', '(module (func (export "work") (param i32) (result i32) (unreachable)))');
   const program = await start({ module: 'never', calls: 2 });
   const { versions } = await statisticsWith(program, 'finished', ({ state }) => state === 'finished');
@@ -255,6 +253,6 @@ test.each([
   expect(answer).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer: `/${name}` }] } });
 });
 
-test('of a device that there is not, there are no violations to list', async () => {
+test('a list of violations of an unknown device is not found', async () => {
   expect((await service.get(`/v1/devices/dev_${'0'.repeat(32)}/abi-violations`)).status).toBe(404);
 });

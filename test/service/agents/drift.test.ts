@@ -208,7 +208,7 @@ async function requestLoad(version: string, device: string): Promise<string> {
   return accepted.headers.get('location') ?? '';
 }
 
-test('what a load under way has changed is no drift', async () => {
+test('a change by a load under way is no drift', async () => {
   const { agent, device } = await connectedAgent();
   await pushAll();
   await requestLoad('1.0.0', device);

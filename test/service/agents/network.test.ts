@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Answer, bearer, firstOf, itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
+import { bearer, firstOf, itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 import { Agent, attached, loaded } from './agent.ts';
 
 let service: TestService;
@@ -54,7 +54,7 @@ test('every call of a host shows its token, and a token speaks for one host only
   };
   const own = `/agent/v1/hosts/${agent.host}` as const;
   const headers = (token?: string) => (token === undefined ? { authorization: '' } : bearer(token));
-  const get = (path: string, token?: string): Promise<Answer> => service.get(`${own}/${path}?bootId=${agent.bootId}`, headers(token));
+  const get = (path: string, token?: string) => service.get(`${own}/${path}?bootId=${agent.bootId}`, headers(token));
   for (const ask of Object.values(paths)) {
     expect(await ask()).toMatchObject(problem(401, 'unauthenticated'));
     expect(await ask('agt_of-nobody')).toMatchObject(problem(401, 'unauthenticated'));
@@ -108,7 +108,7 @@ test('a load whose device cannot be reached ends as expired, and its host is not
   expect(events).toMatchObject([{ action: 'load.completed', actor: 'service', detail: { outcome: 'expired' } }]);
 });
 
-test('what a device did after the deadline is in its history; the outcome of the load stays', async () => {
+test('a load that a device completes after its deadline is in the history, and stays expired', async () => {
   const path = await requestLoad('1.0.0', { deadlineSeconds: 1 });
   const [order] = await agent.next(0, 10);
   expect((await service.get(path)).body).toMatchObject({ state: 'dispatched', dispatchedAt: expect.any(String) });

@@ -129,7 +129,7 @@ test.each([400, 413, 422])(
   },
 );
 
-test('where the state is rejected too, the module table arrives; and where nothing more is taken, the load still ends', async () => {
+test('a report whose state is rejected too updates the module table, or at least ends the load', async () => {
   const [one, two] = await twoDevices();
   const detail = 'a name in the state is too long';
   judge = ({ device: of, state }) => {

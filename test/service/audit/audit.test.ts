@@ -91,7 +91,7 @@ test('a trail that nobody has changed is whole, and is what its checkpoints say'
   expect(await verify([])).toMatchObject({ kind: 'whole', checkpoint: null });
 });
 
-test('what many do at once is one chain', async () => {
+test('events of concurrent requests are one chain', async () => {
   const answers = await Promise.all(
     Array.from({ length: 40 }, (_, index) => service.post('/v1/keys', { name: `racer-${index}`, role: 'viewer' })),
   );
@@ -292,7 +292,7 @@ test('a trail that was forged to its end is not the one of a checkpoint, and the
   await checkpoint();
 });
 
-test('what is changed since the last checkpoint is not signed either', async () => {
+test('an event that was changed since the last checkpoint is not signed either', async () => {
   await checkpoint();
   await append(5);
   const number = (await newestNumber()) - 2;
@@ -338,14 +338,13 @@ test('proofs lead from each event to the root, and from each earlier checkpoint 
   await checkpoint();
   const [newest] = itemsOf(await service.get('/v1/audit/checkpoints?limit=1'));
   const [size, root] = [Number(newest?.size), readHash(String(newest?.root))];
-  const hashes = (body: Record<string, unknown>) =>
-    Array.isArray(body['hashes']) ? body['hashes'].map((one) => readHash(String(one))) : [];
+  const hashesOf = ({ hashes = [] }: { readonly hashes?: readonly string[] }) => hashes.map(readHash);
   for (const event of [1, 2, 255, 256, 257, 512, 513, size]) {
     const { body } = await service.get(`/v1/audit/checkpoints/${size}/proof?event=${event}`);
     expect(body).toMatchObject({ kind: 'inclusion', event, size });
     const line: unknown = JSON.parse((await exported(`?after=${event - 1}`))[1] ?? '');
     expect(line).toMatchObject({ number: event, hash: body.hash });
-    expect(provesInclusion(readHash(String(body.hash)), event - 1, size, hashes(body), root)).toBe(true);
+    expect(provesInclusion(readHash(String(body.hash)), event - 1, size, hashesOf(body), root)).toBe(true);
   }
   const checkpoints = itemsOf(await service.get('/v1/audit/checkpoints?order=asc&limit=200'));
   expect(checkpoints.length).toBeGreaterThan(3);
@@ -353,7 +352,7 @@ test('proofs lead from each event to the root, and from each earlier checkpoint 
     const from = Number(earlier.size);
     const { body } = await service.get(`/v1/audit/checkpoints/${size}/proof?from=${from}`);
     expect(body).toMatchObject({ kind: 'consistency', from, fromRoot: earlier.root });
-    expect(provesConsistency(from, size, hashes(body), readHash(String(earlier.root)), root)).toBe(true);
+    expect(provesConsistency(from, size, hashesOf(body), readHash(String(earlier.root)), root)).toBe(true);
   }
   for (const [query, status] of [
     ['', 422],

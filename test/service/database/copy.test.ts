@@ -19,7 +19,7 @@ async function told(): Promise<Record<string, unknown>> {
 }
 
 /** When a key was last used, it is not here. */
-function withoutUses(body: Record<string, unknown>): unknown {
+function withoutUses(body: unknown): unknown {
   return JSON.parse(JSON.stringify(body, (name, value: unknown) => (name === 'lastUsedAt' ? null : value)));
 }
 

@@ -42,7 +42,7 @@ ofReplicas('a load that one replica is asked for reaches hosts at the others, an
   for (const replica of replicas) expect(itemsOf(await replica.get('/v1/loads?outcome=installed'))).toHaveLength(4);
 });
 
-ofReplicas('who follows the events of one replica is told what was done at another', async () => {
+ofReplicas('a follower of the events of one replica receives those of another', async () => {
   const leaving = new AbortController();
   const response = await fetch(`${first.url}/v1/events`, { headers: bearer(first.key), signal: leaving.signal });
   expect(response.status).toBe(200);
@@ -71,7 +71,7 @@ ofReplicas('one request at every replica at once, with one Idempotency-Key, is c
   expect(other).toMatchObject({ status: 422, body: { errors: [{ in: 'header', pointer: '/idempotency-key' }] } });
 });
 
-ofReplicas('what is done at all of them at once is one audit trail without gaps', async () => {
+ofReplicas('an audit trail that all replicas write at once has no gaps', async () => {
   const names = Array.from({ length: 60 }, (_, index) => `racer-${index}`);
   const made = await Promise.all(names.map((name, index) => replicas[index % 3]?.post('/v1/keys', { name, role: 'viewer' })));
   expect(new Set(made.map((answer) => answer?.status))).toEqual(new Set([201]));
@@ -89,7 +89,7 @@ async function* toAsync(lines: readonly string[]): AsyncGenerator<string> {
   yield* lines;
 }
 
-ofReplicas('when the signing key is replaced at one, the others sign with the new one', async () => {
+ofReplicas('replicas sign with a new signing key after one of them has replaced it', async () => {
   const rotated = await first.post('/v1/signing-keys', undefined);
   expect(rotated.status).toBe(201);
   for (const [index, replica] of replicas.entries()) {

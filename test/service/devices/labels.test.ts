@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { bearer, itemsOf, joinToken, TestService, workModule } from '../test-service.ts';
 
 const service = new TestService();
@@ -23,8 +24,8 @@ beforeAll(async () => {
 afterAll(() => service.close());
 
 const get = (headers: Record<string, string> = {}, of = device) => service.get(`/v1/devices/${of}/labels`, headers);
-const put = (labels: Record<string, unknown>, headers: Record<string, string> = {}, of = device) =>
-  service.request('PUT', `/v1/devices/${of}/labels`, { labels }, headers);
+const put = (labels: Schemas['Labels'], headers: Record<string, string> = {}, of = device) =>
+  service.put(`/v1/devices/${of}/labels`, { labels }, headers);
 const etagOf = ({ headers }: { headers: Headers }) => headers.get('etag') ?? '';
 const strongTag = /^"[!-~]+"$/;
 
@@ -69,7 +70,7 @@ test('labels that have changed since are not replaced', async () => {
   expect(await put({ kept: 'still' }, { 'if-match': '*' })).toMatchObject({ status: 200 });
 });
 
-test('of twenty who replace what they have all read, one succeeds', async () => {
+test('one of twenty concurrent replacements with the same tag succeeds', async () => {
   const etag = etagOf(await get());
   const answers = await Promise.all(Array.from({ length: 20 }, (_, index) => put({ writer: `w${index}` }, { 'if-match': etag })));
   const succeeded = answers.filter(({ status }) => status === 200);
@@ -78,7 +79,7 @@ test('of twenty who replace what they have all read, one succeeds', async () => 
   expect((await get()).body).toEqual(succeeded[0]?.body);
 });
 
-test('what was replaced is audited once with what was before, and the same labels again change nothing', async () => {
+test('a replacement of labels is audited once with the labels before, and the same labels again change nothing', async () => {
   const before = (await get()).body.labels;
   await put({ audited: 'yes' });
   await put({ audited: 'yes' });
@@ -115,13 +116,16 @@ test.each([
 test('bad labels, and those of no device, are refused', async () => {
   const tooMany = Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 'v']));
   for (const labels of [{ Upper: 'x' }, { long: 'x'.repeat(64) }, { number: 1 }, tooMany])
-    expect(await put(labels)).toMatchObject({ status: 422, body: { errors: [{ in: 'body' }] } });
+    expect(await service.request('PUT', `/v1/devices/${device}/labels`, { labels })).toMatchObject({
+      status: 422,
+      body: { errors: [{ in: 'body' }] },
+    });
   const nowhere = 'dev_00000000000000000000000000000000';
   expect((await get({}, nowhere)).status).toBe(404);
   expect((await put({}, { 'if-match': '"a"' }, nowhere)).status).toBe(404);
 });
 
-test('who may read may not replace', async () => {
+test('a viewer reads labels, and may not replace them', async () => {
   const { body } = await service.post('/v1/keys', { name: 'reader', role: 'viewer' });
   const reader = bearer(String(body.secret));
   expect((await get(reader)).status).toBe(200);

@@ -11,7 +11,7 @@ import { postgresqlMigrations } from '../../../src/service/database/postgresql/m
 import { sqliteMigrations } from '../../../src/service/database/sqlite/migrations.ts';
 import { alterPostgresql, endConnections, kind, runSql, timeInSql } from '../../databases.ts';
 import { Agent, attached } from '../agents/agent.ts';
-import { type Answer, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { itemsOf, TestService, until, workModule } from '../test-service.ts';
 
 let service: TestService;
 beforeEach(async () => {
@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => service.close());
 
-const ready = (): Promise<Answer> => service.get('/health/ready', { authorization: '' });
+const ready = () => service.get('/health/ready', { authorization: '' });
 
 /** Changes the database behind the back of the service. */
 const change = (sql: string) => runSql(service.database, sql);

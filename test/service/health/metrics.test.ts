@@ -81,11 +81,10 @@ test('loads, their steps, accesses, programs and devices are measured as they we
     expect([operation, moved('patchbay_load_step_duration_seconds_count', { operation })]).toEqual([operation, count]);
   expect(moved('patchbay_load_step_duration_seconds_count', { step: 'interrupted', operation: '260' })).toBe(1);
   const loads = itemsOf(await service.get('/v1/loads?limit=200'));
-  const reports = await Promise.all(loads.map(async ({ id }) => Object((await service.get(`/v1/loads/${id}`)).body.report)));
-  const seconds = reports.flatMap(({ steps: some }) => some).reduce((sum: number, { microseconds }) => sum + microseconds / 1e6, 0);
+  const reports = await Promise.all(loads.map(async ({ id }) => (await service.get(`/v1/loads/${id}`)).body.report));
+  const seconds = reports.flatMap((report) => report?.steps ?? []).reduce((sum, { microseconds }) => sum + microseconds / 1e6, 0);
   expect(moved('patchbay_load_step_duration_seconds_sum')).toBeCloseTo(seconds, 9);
-  const between = ({ requestedAt, completedAt }: Record<string, unknown>) =>
-    Date.parse(String(completedAt)) - Date.parse(String(requestedAt));
+  const between = ({ requestedAt, completedAt }: Schemas['Load']) => Date.parse(String(completedAt)) - Date.parse(String(requestedAt));
   expect(moved('patchbay_load_duration_seconds_sum')).toBeCloseTo(loads.reduce((sum, load) => sum + between(load), 0) / 1_000, 6);
 
   for (const [action, count] of Object.entries({ 'load.requested': 3, 'load.completed': 6, 'program.requested': 1, 'program.started': 1 }))
@@ -170,7 +169,7 @@ test('a report that comes again, late or in two batches at once, is measured onc
   expect(twice('patchbay_load_step_duration_seconds_count')).toBe(2);
 });
 
-test('what is taken back is not counted, except as a transaction that was', async () => {
+test('a transaction that is rolled back counts as a transaction only', async () => {
   const before = await scrape();
   expect((await service.post('/v1/devices', { name: 'd', host: 'nowhere' })).status).toBe(422);
   const moved = since(before, await scrape());
@@ -248,7 +247,7 @@ test('answers given again, and requests to be made again, are counted by their r
   expect(now('patchbay_requests_rejected_total')).toBe(1);
 });
 
-test('who follows the events is counted while they do', async () => {
+test('a follower of the events is counted while connected', async () => {
   const stop = new AbortController();
   await fetch(`${service.url}/v1/events`, { headers: bearer(service.key), signal: stop.signal });
   expect((await scrape())('patchbay_event_followers')).toBe(1);
@@ -256,7 +255,7 @@ test('who follows the events is counted while they do', async () => {
   await until('nobody follows', async () => (await scrape())('patchbay_event_followers') === 0);
 });
 
-test('it is for those with a key of the role viewer', async () => {
+test('the metrics require a key of the role viewer', async () => {
   expect((await service.get('/metrics', { authorization: '' })).status).toBe(401);
   for (const [role, status] of [
     ['viewer', 200],

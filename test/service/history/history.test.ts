@@ -4,7 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
-import { type Answer, bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { type Answer, bearer, itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
+import type { AnswerBody } from '../typed-paths.ts';
 
 const service = new TestService();
 let devices: string[];
@@ -24,13 +25,12 @@ afterAll(() => service.close());
 const endless = 2_000_000_000;
 
 /** Loads a version on a device as the operator; answers the load with its outcome. */
-async function load(device: string, module: string, version: string, policy: object = {}): Promise<Record<string, unknown>> {
+async function load(device: string, module: string, version: string, policy: LoadPolicy = {}) {
   await service.push(module, version, workModule(1));
   const accepted = await service.post('/v1/loads', { module, version, devices: [device], ...policy }, operator.headers);
-  const path = accepted.headers.get('location') ?? '';
   return until('the load has an outcome', async () => {
-    const { body } = await service.get(path);
-    return body['outcome'] !== null && body;
+    const { body } = await service.get(`/v1/loads/${accepted.body.loads?.[0]?.id}`);
+    return body.outcome !== null && body;
   });
 }
 
@@ -38,9 +38,8 @@ const historyOf = async (device: string, module: string) =>
   itemsOf(await service.get(`/v1/devices/${device}/modules/${module}/history?order=asc`));
 
 /** The report's time of a step. */
-function timeOf({ report }: Record<string, unknown>, step: string): unknown {
-  const { steps } = Object(report);
-  return steps.find((one: { step: string }) => one.step === step)?.at;
+function timeOf({ report }: Pick<AnswerBody<'/v1/loads/{load}', 'get'>, 'report'>, step: Schemas['Step']['step']): string | undefined {
+  return report?.steps.find((one) => one.step === step)?.at;
 }
 
 test('each stay says who brought it in, at what address, and how and through what it left; one that was withdrawn is among them', async () => {
@@ -112,7 +111,7 @@ test('each stay says who brought it in, at what address, and how and through wha
   expect(Date.parse(String(end))).toBeGreaterThan(Date.parse(String(swap)));
 });
 
-test('what was in the module table is told of any moment', async () => {
+test('the module table of a device can be read for any time', async () => {
   const device = devices[1] ?? '';
   const begin = new Date().toISOString();
   await load(device, 'a', '1.0.0');
@@ -232,6 +231,6 @@ test('a host that was cut off does not make the history false: the times are tho
 });
 
 /** The one load of a request. */
-function orderLoad({ body }: Answer): unknown {
-  return Object(body['loads'])[0]?.id;
+function orderLoad({ body }: Answer<AnswerBody<'/v1/loads', 'post'>>): string | undefined {
+  return body.loads?.[0]?.id;
 }

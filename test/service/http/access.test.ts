@@ -113,7 +113,7 @@ test('a route that does not say who may use it cannot be added', async () => {
   }
 });
 
-test('who is refused is told what to do', async () => {
+test('a refusal says what to do', async () => {
   const nobody = await service.get('/v1/devices', { authorization: '' });
   expect(nobody).toMatchObject({ status: 401, body: { type: 'urn:patchbay:problem:unauthenticated' } });
   expect(nobody.body.detail).toContain('Authorization: Bearer KEY');

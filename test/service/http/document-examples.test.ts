@@ -34,7 +34,7 @@ function successes({ responses }: Operation): { status: number; schema: Schema }
 const bodiesOf = (operation: Operation) => Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
 
 describe.each(operations)('$operationId', (operation) => {
-  test('its body, its answers and its parameters have examples', () => {
+  test('every body, answer and parameter has an example', () => {
     const without = [
       ...(operation.requestBody === undefined || bodiesOf(operation).length > 0 ? [] : ['the body of the request']),
       ...successes(operation).flatMap(({ status, schema }) => (examplesOf({ schema }).length > 0 ? [] : [`the answer ${status}`])),
@@ -43,7 +43,7 @@ describe.each(operations)('$operationId', (operation) => {
     expect(without, 'to be mended with .meta({ examples: […] }) of their zod schemas').toEqual([]);
   });
 
-  test('its examples have every property of an answer, and no other', () => {
+  test('the examples have every property of an answer, and no other', () => {
     const wrong = successes(operation).flatMap(({ schema }) =>
       examplesOf({ schema }).flatMap((example) => unlike(schema, example, 'example')),
     );

@@ -560,7 +560,7 @@ test('devices are found by their identifiers, as many as a query may name', asyn
   expect(tooMany).toMatchObject({ status: 422, body: { errors: [{ in: 'query', pointer: '/id' }] } });
 });
 
-test('while items are added, pages hold every item that there was, once and in order', async () => {
+test('pages hold every earlier item once and in order while items are added', async () => {
   const [host] = lists[0]?.items ?? [];
   let made = 0;
   const addDevice = async () => {

@@ -122,7 +122,7 @@ test('a refusal is repeated too, and a key is for one request', async () => {
   expect(await service.post('/v1/devices', { name: 'long' }, { 'idempotency-key': 'k'.repeat(256) })).toMatchObject({ status: 422 });
 });
 
-test('of a hundred of the same request at once, one is carried out and the others get its answer', async () => {
+test('one of a hundred identical concurrent requests is executed, and the others get its answer', async () => {
   await service.push('raced', '1.0.0', workModule(1));
   const device = firstOf(await service.get('/v1/devices?limit=1'));
   const key = randomUUID();

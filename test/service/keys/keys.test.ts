@@ -45,7 +45,7 @@ test('a key is told what it may be used for', async () => {
   });
 });
 
-test('where nobody is asked for a key everybody may do everything', async () => {
+test('a service without authentication permits every request', async () => {
   const open = new TestService();
   open.keys = 'off';
   await open.start();
@@ -125,7 +125,7 @@ test('the last key of an administrator stays', async () => {
   expect(await service.post(`/v1/keys/${second.body.id}/revoke`, undefined)).toMatchObject(problem(409, 'last-admin'));
 });
 
-test('of two administrators who revoke each other at once, one is left', async () => {
+test('two administrators who revoke each other at once leave one', async () => {
   const [first] = itemsOf(await service.get('/v1/keys'));
   const second = await make('second', 'admin');
   const answers = await Promise.all([
@@ -136,7 +136,7 @@ test('of two administrators who revoke each other at once, one is left', async (
   expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
 });
 
-test('it is told when a key was last used, also after a restart', async () => {
+test('a key has the time of its last use, also after a restart', async () => {
   const { body } = await make('reader', 'viewer');
   const before = new Date().toISOString();
   await service.get('/v1/devices', bearer(String(body.secret)));
@@ -146,7 +146,7 @@ test('it is told when a key was last used, also after a restart', async () => {
   expect(String(lastUsedAt) >= before).toBe(true);
 });
 
-test('who did what is in the audit trail by the key', async () => {
+test('an audit event names the key of its request', async () => {
   const { body } = await make('pipeline', 'publisher');
   await service.post(
     '/v1/modules/tcp/builds',

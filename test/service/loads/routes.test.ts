@@ -233,7 +233,7 @@ test.each([
   expect(itemsOf(await service.get('/v1/loads?module=fine'))).toEqual([]);
 });
 
-test('of devices some of which are not there, none is loaded, and each is named', async () => {
+test('a load for devices some of which are unknown names each of these, and loads none', async () => {
   const unknown = 'dev_ffffffffffffffffffffffffffffffff';
   const answer = await service.post('/v1/loads', { module: 'fine', version: '1.0.0', devices: [...north, unknown] });
   expect(answer.body.errors).toEqual([{ in: 'body', pointer: '/devices/3', detail: `there is no device ${unknown}` }]);
@@ -305,7 +305,7 @@ test.each([
   expect(await service.postRaw('/v1/devices', body)).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer }] } });
 });
 
-test('what is not there is not found', async () => {
+test('an unknown object is not found', async () => {
   const device = 'dev_00000000000000000000000000000000';
   for (const path of [
     `/v1/devices/${device}`,

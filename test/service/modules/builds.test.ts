@@ -38,7 +38,7 @@ test('the same source under the same version is the same build, another source i
   expect(itemsOf(await service.get('/v1/modules/same/builds'))).toHaveLength(1);
 });
 
-test('of two pushes of one version at once, one makes the build', async () => {
+test('one of two concurrent pushes of a version creates the build', async () => {
   const answers = await Promise.all([workModule(0), workModule(0), workModule(1)].map((source) => service.push('race', '1.0.0', source)));
   expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
   expect(itemsOf(await service.get('/v1/modules/race/builds'))).toHaveLength(1);

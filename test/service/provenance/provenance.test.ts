@@ -211,7 +211,7 @@ test.each(tamperings)('with another %s a build is refused, and the old version s
   expect((await service.get(`/v1/modules/${module}/builds`)).status).toBe(200);
 });
 
-test('what was in memory is put back after a restart only as it is stated', async () => {
+test('a build is restored after a restart only if a trusted key has signed its statement', async () => {
   const own = await new TestService().start();
   try {
     const stop = own.startHost('rack', 1);

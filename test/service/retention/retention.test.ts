@@ -34,8 +34,7 @@ async function append(count: number): Promise<void> {
 const download = (query = '') => fetch(`${service.url}/v1/audit/export${query}`, { headers: bearer(service.key) });
 const exported = async (query = '') => (await (await download(query)).text()).split('\n').filter((line) => line !== '');
 const makeCheckpoint = async () => (await service.post('/v1/audit/checkpoints', undefined)).body;
-const hashesOf = (body: Record<string, unknown>) =>
-  Array.isArray(body['hashes']) ? body['hashes'].map((hash) => readHash(String(hash))) : [];
+const hashesOf = ({ hashes = [] }: { readonly hashes?: readonly string[] }) => hashes.map(readHash);
 
 async function* joined(...exports: readonly (readonly string[])[]): AsyncGenerator<string> {
   for (const [index, lines] of exports.entries()) yield* index === 0 ? lines : lines.slice(1);

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Schemas } from '../../../src/client/client.ts';
 import { itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
+import type { Sent } from '../typed-paths.ts';
 
 const service = new TestService();
 let north: string[];
@@ -29,9 +30,9 @@ async function had(module: string, devices: readonly string[], ...versions: stri
   }
 }
 
-const rollBack = (device: string, module: string, body: object = {}, headers: Record<string, string> = {}) =>
+const rollBack = (device: string, module: string, body: Partial<Sent<'ModuleRollback'>> = {}, headers: Record<string, string> = {}) =>
   service.post(`/v1/devices/${device}/modules/${module}/rollback`, { reason, ...body }, headers);
-const rollBackAll = (module: string, body: object) => service.post('/v1/rollbacks', { module, reason, ...body });
+const rollBackAll = (module: string, body: Partial<Sent<'NewRollback'>>) => service.post('/v1/rollbacks', { module, reason, ...body });
 
 /** The loads of a batch, once all have their outcomes. */
 async function outcomesOf(batch: unknown): Promise<readonly Schemas['Load'][]> {
@@ -189,7 +190,10 @@ test.each<[string, object, string]>([
   ['a drain that does not drain', { drainMilliseconds: 5 }, '/drainMilliseconds'],
   ['a version policy', { versionPolicy: 'newer' }, '/versionPolicy'],
 ])('a rollback with %s is refused', async (_what, body, pointer) => {
-  for (const answer of [await rollBack(south, 'tcp', body), await rollBackAll('tcp', { devices: [south], ...body })])
+  for (const answer of [
+    await service.postRaw(`/v1/devices/${south}/modules/tcp/rollback`, { reason, ...body }),
+    await service.postRaw('/v1/rollbacks', { module: 'tcp', devices: [south], reason, ...body }),
+  ])
     expect(answer).toMatchObject({ status: 422, body: { errors: [expect.objectContaining({ in: 'body', pointer })] } });
 });
 

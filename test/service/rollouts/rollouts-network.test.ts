@@ -159,7 +159,7 @@ test('a load that its host was sent is waited for, and its device goes back too'
   agent.orders.length = 0;
 });
 
-test('what waits for a device that goes back gives way to that', async () => {
+test('a load that waits for a device gives way to a rollback of the device', async () => {
   const [silent = ''] = played;
   agent.orders.length = 0;
   const { id } = await roll({ version: '1.1.0', devices: [silent] });

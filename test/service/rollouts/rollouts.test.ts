@@ -240,7 +240,7 @@ describe('waves', () => {
     expect((await decide(id, 'resume', undefined)).body).toMatchObject({ type: 'urn:patchbay:problem:rollout-state' });
   });
 
-  test('one that is to start later, or in a window that is closed, waits', async () => {
+  test('a rollout that starts later, or in a closed window, waits', async () => {
     const module = await newModule('later');
     const { id } = await roll({ module, version: '1.1.0', devices: east, startAt: new Date(Date.now() + 3_600_000).toISOString() });
     await waitsFor(id, 'start-time');
@@ -337,7 +337,7 @@ describe('brakes', () => {
     expect(await ended(id)).toMatchObject({ state: 'completed', tally: { loaded: 6, failed: 0 } });
   });
 
-  test('where it is to continue, the failure is told', async () => {
+  test('a rollout that continues on failure reports the failure', async () => {
     const module = await newModule('continued');
     await service.load(module, '1.2.0', [east[0] ?? '']);
     const { id } = await roll({
@@ -416,7 +416,7 @@ describe('brakes', () => {
     await decide(id, 'abort', {});
   });
 
-  test('who holds on to old code stops a wave', async () => {
+  test('a program with a stale address stops a wave', async () => {
     const module = await newModule('held');
     const body = { module, export: 'work', arguments: [5], pauseMilliseconds: 20, addressing: 'hard-coded' } as const;
     const program = await service.post(`/v1/devices/${east[0]}/programs`, body);
@@ -618,7 +618,7 @@ describe('before and after', () => {
     expect(lines.at(-1)).toBe('');
   });
 
-  test('who follows a rollout is told of every state until its end', async () => {
+  test('a follower of a rollout receives every state until its end', async () => {
     const module = await newModule('followed');
     const { id } = await roll({ module, version: '1.1.0', devices: east, waves: [{ devices: 1, approval: true }, { upToPercent: 100 }] });
     await waitsFor(id, 'approval');
@@ -710,7 +710,7 @@ describe('what is refused', () => {
     expect((await ask({ module, version: '1.0.0', devices: east })).body).toMatchObject({ type: 'urn:patchbay:problem:already-there' });
   });
 
-  test('what is asked again under its key is done once', async () => {
+  test('a request repeated with its idempotency key is executed once', async () => {
     const module = await newModule('repeated');
     const headers = { 'idempotency-key': 'the-same' };
     const body = {

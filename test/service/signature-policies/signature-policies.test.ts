@@ -31,8 +31,9 @@ const problem = (status: number, type: string, detail: string) => ({
   status,
   body: { type: `urn:patchbay:problem:${type}`, detail: expect.stringContaining(detail) },
 });
-const etagOf = ({ headers }: Answer) => headers.get('etag') ?? '';
-const remove = (policy: Answer, headers: Record<string, string> = {}) =>
+const etagOf = ({ headers }: Answer<unknown>) => headers.get('etag') ?? '';
+type Made = Awaited<ReturnType<typeof demand>>;
+const remove = (policy: Made, headers: Record<string, string> = {}) =>
   service.request('DELETE', `/v1/signature-policies/${policy.body['id']}`, undefined, headers);
 
 async function demand(content: Omit<Sent<'NewSignaturePolicy'>, 'name'> & { name?: string }) {
@@ -168,8 +169,8 @@ test('an order carries what is demanded of it, and no more', async () => {
 
 describe('a policy', () => {
   const content = () => ({ name: 'replaced', labels: { zone: 'nowhere', tier: 'edge' }, publisherKeys: [first.id, second.id] });
-  const put = (policy: Answer, body: object, headers: Record<string, string> = {}) =>
-    service.request('PUT', `/v1/signature-policies/${policy.body['id']}`, body, headers);
+  const put = (policy: Made, body: Sent<'NewSignaturePolicy'>, headers: Record<string, string> = {}) =>
+    service.put(`/v1/signature-policies/${policy.body.id}`, body, headers);
 
   test('is replaced by who has seen what it says, and audited with what it said before', async () => {
     const policy = await demand(content());
@@ -226,7 +227,7 @@ describe('a policy', () => {
     for (const [body, pointer] of wrong)
       for (const answer of [
         await service.postRaw('/v1/signature-policies', { name: 'wrong', ...body }),
-        await put(policy, { name: 'wrong', ...body }),
+        await service.request('PUT', `/v1/signature-policies/${policy.body.id}`, { name: 'wrong', ...body }),
       ])
         expect([body, answer]).toMatchObject([
           body,
