@@ -22,7 +22,7 @@ import type { AnswerBody, RequestBody, Sent } from './typed-paths.ts';
 
 export type Answer<Body = Record<string, unknown>> = { readonly status: number; readonly headers: Headers; readonly body: Body };
 
-/** What a request for loads says besides the build and the devices. */
+/** Options of a request for loads, besides the build and the devices. */
 export type LoadPolicy = Partial<Omit<Sent<'NewLoads'>, 'module' | 'version' | 'devices' | 'labels'>>;
 
 /** What hosts register with. */
@@ -160,17 +160,17 @@ export class TestService {
     return this.#ask('PUT', path, body, headers);
   }
 
-  /** Posts what the API need not accept, or to where it need not have anything. */
+  /** Posts a body that no type checks, such as an invalid one. */
   postRaw(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     return this.request('POST', path, body, headers);
   }
 
-  /** Of no type. Bytes and texts are sent as they are, anything else as JSON. */
+  /** Sends a body that no type checks: bytes and texts unchanged, anything else as JSON. */
   request(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     return this.#ask(method, path, body, headers);
   }
 
-  /** The type of the body is what the document of the API promises, as in the generated client. */
+  /** As in the generated client, the body of the answer has the type that the API document states. */
   async #ask<Body>(method: string, path: string, body: unknown, headers: Record<string, string>): Promise<Answer<Body>> {
     const isRaw = typeof body === 'string' || body instanceof Uint8Array;
     const payload = isRaw ? new Uint8Array(typeof body === 'string' ? Buffer.from(body) : body) : JSON.stringify(body);
@@ -219,13 +219,13 @@ export class TestService {
   }
 }
 
-/** The items of a page. @throws {Error} where the answer is none. */
+/** Returns the items of a page. @throws {Error} if the answer is no page. */
 export function itemsOf<Item = Record<string, unknown>>({ body }: Answer<{ readonly items?: readonly Item[] }>): readonly Item[] {
   if (!Array.isArray(body.items)) throw new Error(`not a page: ${JSON.stringify(body)}`);
   return body.items;
 }
 
-/** The first item of a page. @throws {Error} where there is none. */
+/** Returns the first item of a page. @throws {Error} if the page is empty. */
 export function firstOf<Item = Record<string, unknown>>(answer: Answer<{ readonly items?: readonly Item[] }>): Item {
   const [first] = itemsOf(answer);
   if (first === undefined) throw new Error('a page without items');

@@ -1,4 +1,4 @@
-// The types of requests and their answers, by the path that a test writes: `/v1/devices/${id}/programs?limit=1` is `/v1/devices/{device}/programs`.
+// Types of request bodies and answers by the path that a test writes: `/v1/devices/${id}/programs?limit=1` is `/v1/devices/{device}/programs`.
 
 import type { Schemas } from '../../src/client/client.ts';
 import type { paths } from '../../src/client/generated/api.ts';
@@ -27,7 +27,7 @@ type RouteAt<Path extends string> = Path extends keyof paths
   ? Path
   : { [Route in keyof paths]: IsAt<Path, Route> extends true ? Route : never }[keyof paths];
 
-/** The operation of a method at a path; never, where the API has none. */
+/** The operation of a method at a path; `never` if the API has none. */
 type Operation<Path extends string, Of extends Method> =
   RouteAt<WithoutQuery<Path>> extends infer Route extends keyof paths ? NonNullable<paths[Route][Of]> : never;
 
@@ -46,25 +46,25 @@ type AnswersOf<Of> = Of extends { responses: infer Responses } ? JsonOf<Response
 type KeysOf<Union> = Union extends unknown ? keyof Union : never;
 type ValueOf<Union, Key extends PropertyKey> = Union extends unknown ? (Key extends keyof Union ? Union[Key] : never) : never;
 
-/** Every property that any of the answers has: which of them came is known only at run time. */
+/** The properties of all members of a union, each optional: the status of the answer decides at run time which member it is. */
 type AnyOf<Union> = { readonly [Key in KeysOf<Union>]?: ValueOf<Union, Key> };
 
-/** What is only read may be readonly. */
+/** The same type, deeply readonly: a request only reads its body. */
 type Readable<Value> = Value extends readonly (infer Item)[]
   ? readonly Readable<Item>[]
   : Value extends object
     ? { readonly [Key in keyof Value]: Readable<Value[Key]> }
     : Value;
 
-/** What may be sent to a path, as JSON: nothing, where the path is known at run time only. */
+/** The JSON body that a path accepts. A path that is known only at run time accepts none. */
 export type RequestBody<Path extends string, Of extends Method> = [Operation<Path, Of>] extends [never]
   ? undefined
   : Readable<BodyIn<Operation<Path, Of>>>;
 
-/** What may be sent to create loads, and so on: what is only read may be readonly. */
+/** A schema of the API as a request body. */
 export type Sent<Name extends keyof Schemas> = Readable<Schemas[Name]>;
 
-/** What is answered at a path: a result, a problem, or, where that is no JSON, a text. */
+/** The body that a path answers: a result, a problem, or the text of another media type. */
 export type AnswerBody<Path extends string, Of extends Method> = [Operation<Path, Of>] extends [never]
   ? Record<string, unknown>
   : AnyOf<AnswersOf<Operation<Path, Of>> | { text: string }>;

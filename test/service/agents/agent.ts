@@ -68,7 +68,7 @@ export class Agent {
     return this.#service.post(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
   }
 
-  /** Reports what no agent should. */
+  /** Sends reports that no type checks, such as invalid ones. */
   reportRaw(...reports: unknown[]): Promise<Answer> {
     return this.#service.postRaw(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
   }

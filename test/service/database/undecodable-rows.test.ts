@@ -35,7 +35,7 @@ afterAll(async () => {
   await service.close();
 });
 
-/** What has been made. @throws {Error} where it has not. */
+/** Returns the body of a success. @throws {Error} if the request was refused. */
 function made<Body>({ status, body }: Answer<Body>): Body {
   if (status >= 300) throw new Error(JSON.stringify(body));
   return body;

@@ -104,7 +104,7 @@ async function newModule(module: string, some = east): Promise<string> {
   return module;
 }
 
-/** All but what each of the tests below asks the same. */
+/** A request for a rollout, by default of the module `net`. */
 type Asked = Omit<Sent<'NewRollout'>, 'module'> & { readonly module?: string };
 const ask = (body: Asked) => service.post('/v1/rollouts', { module: 'net', soakSeconds: 0, ...body });
 

@@ -34,7 +34,7 @@ const problem = (status: number, type: string, detail: string) => ({
 const etagOf = ({ headers }: Answer<unknown>) => headers.get('etag') ?? '';
 type Made = Awaited<ReturnType<typeof demand>>;
 const remove = (policy: Made, headers: Record<string, string> = {}) =>
-  service.request('DELETE', `/v1/signature-policies/${policy.body['id']}`, undefined, headers);
+  service.request('DELETE', `/v1/signature-policies/${policy.body.id}`, undefined, headers);
 
 async function demand(content: Omit<Sent<'NewSignaturePolicy'>, 'name'> & { name?: string }) {
   const policy = await service.post('/v1/signature-policies', { name: `policy-${randomUUID()}`, ...content });
