@@ -113,13 +113,16 @@ test.each([
   expect((await get({ 'if-none-match': value })).status).toBe(422);
 });
 
-test('bad labels, and those of no device, are refused', async () => {
+test('invalid labels are refused', async () => {
   const tooMany = Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 'v']));
   for (const labels of [{ Upper: 'x' }, { long: 'x'.repeat(64) }, { number: 1 }, tooMany])
     expect(await service.request('PUT', `/v1/devices/${device}/labels`, { labels })).toMatchObject({
       status: 422,
       body: { errors: [{ in: 'body' }] },
     });
+});
+
+test('labels of an unknown device are not found', async () => {
   const nowhere = 'dev_00000000000000000000000000000000';
   expect((await get({}, nowhere)).status).toBe(404);
   expect((await put({}, { 'if-match': '"a"' }, nowhere)).status).toBe(404);

@@ -197,7 +197,7 @@ test.each<[string, object, string]>([
     expect(answer).toMatchObject({ status: 422, body: { errors: [expect.objectContaining({ in: 'body', pointer })] } });
 });
 
-test('a rollback of what there is not is refused', async () => {
+test('a rollback of an unknown device, module or version is refused', async () => {
   const nobody = 'dev_00000000000000000000000000000000';
   expect((await rollBack(nobody, 'tcp')).status).toBe(404);
   expect(await rollBack(south, 'never-loaded')).toMatchObject({ status: 409 });
