@@ -80,7 +80,7 @@ test('--concurrency and --enable are options of the build; an unknown value is r
   expect(await command(...push, '--enable', 'threads')).toMatchObject({ code: 2, stderr: expect.stringContaining('simd') });
 });
 
-test('what does not compile is told by file, line and column', async () => {
+test('a source that does not compile is reported by file, line and column', async () => {
   const file = write('bad.ts', 'export function a(): i32 {\n  return "x";\n}\n');
   const said = await command('build', 'push', file, '--module', 'bad', '--version', '1.0.0');
   expect(said).toMatchObject({ code: 1, stdout: '' });
@@ -155,15 +155,15 @@ test('devices go back to the version before, or to one that is named', async () 
     { version: '1.0.0', outcome: 'replaced' },
   ]);
   const [rolledBack] = itemsOf(await service.get('/v1/loads?limit=1'));
-  expect((await command('load', 'show', String(rolledBack?.['id']))).stdout).toMatch(/\nrequester +key_\w+, to roll back\n/);
+  expect((await command('load', 'show', String(rolledBack?.id))).stdout).toMatch(/\nrequester +key_\w+, to roll back\n/);
   const history = await command('history', 'rack-1', 'work');
   expect(history.stdout).toMatch(
     /\nwork +1\.0\.0 .* in memory [\s\S]*\nwork +1\.1\.0 .* replaced +0 +nx +0x2000-0x2fff +\S+ +lod_[\s\S]*\nwork +1\.0\.0 .* replaced /,
   );
   expect((await command('history', 'rack-1')).stdout).toBe(history.stdout);
   const [, replaced] = itemsOf(await service.get(`/v1/devices/${devices[1]}/modules/work/history`));
-  const then = await command('history', 'rack-1', 'work', '--at', String(replaced?.['enteredAt']), '--json');
-  expect(jsonOf(then)).toMatchObject({ items: [{ version: '1.1.0', load: replaced?.['load'] }] });
+  const then = await command('history', 'rack-1', 'work', '--at', String(replaced?.enteredAt), '--json');
+  expect(jsonOf(then)).toMatchObject({ items: [{ version: '1.1.0', load: replaced?.load }] });
   expect((await command('history', 'rack-1', '--at', '2000-01-01')).stdout).toBe('rack-1 had no module in memory\n');
   expect(await command('history', 'rack-1', '--at', 'noon')).toMatchObject({ code: 2, stderr: expect.stringContaining('--at is "noon"') });
   const running = await command('build', 'devices', 'work', '1.0.0', '--running');
@@ -204,9 +204,9 @@ test('who waits or follows goes on when the service is started anew, and misses 
   await tail.says(/^the service is there again/);
   const queued = itemsOf(await service.get(`/v1/loads?batch=${batch}`));
   const listed = await command('load', 'list', '--device', 'away-1', '--state', 'queued');
-  expect(listed.stdout).toMatch(new RegExp(`\n${queued[0]?.['id']} +away-1 +work@1\\.1\\.0 +queued `));
-  const cancelled = await command('load', 'cancel', String(queued[0]?.['id']));
-  expect(cancelled).toMatchObject({ code: 0, stdout: `${queued[0]?.['id']} is cancelled\n` });
+  expect(listed.stdout).toMatch(new RegExp(`\n${queued[0]?.id} +away-1 +work@1\\.1\\.0 +queued `));
+  const cancelled = await command('load', 'cancel', String(queued[0]?.id));
+  expect(cancelled).toMatchObject({ code: 0, stdout: `${queued[0]?.id} is cancelled\n` });
   expect(await wait.ended).toBe(4);
   expect(wait.tail).toMatch(/away-1 +cancelled +cancelled by/);
   await tail.says(/"outcome":"cancelled"/);
@@ -220,7 +220,7 @@ test('a load is not waited for where nobody wants to, and shown with every step'
   expect(accepted.stdout).toMatch(/^work@1\.1\.0: requested 1 load as the batch bat_\w+\n$/);
   const load = await until('it has completed', async () => {
     const [newest] = itemsOf(await service.get('/v1/loads?limit=1'));
-    return newest?.['state'] === 'completed' && String(newest['id']);
+    return newest?.state === 'completed' && String(newest.id);
   });
   const shown = await command('load', 'show', load);
   for (const [operation, step] of [
@@ -260,7 +260,7 @@ test('events are watched and the trail is listed, followed and verified', async 
 });
 
 test('the trail is exported, goes on in another file, and is verified without the service', async () => {
-  const publicKey = String(itemsOf(await service.get('/v1/signing-keys'))[0]?.['publicKey']);
+  const publicKey = String(itemsOf(await service.get('/v1/signing-keys'))[0]?.publicKey);
   const file = (name: string) => join(service.folder, name);
   writeFileSync(file('service.pem'), publicKey);
   await command('audit', 'checkpoint', '--make');
@@ -304,7 +304,7 @@ test('the exit code of health tells that the fleet is not well', async () => {
   await service.stop();
   service.unreachableAfter = 1_000;
   await service.start();
-  await until('the host that was stopped is missed', async () => (await service.get('/v1/health')).body['status'] === 'degraded');
+  await until('the host that was stopped is missed', async () => (await service.get('/v1/health')).body.status === 'degraded');
   const degraded = await command('health');
   expect(degraded).toMatchObject({ code: 5, stdout: expect.stringMatching(/^The fleet is degraded\.\n {2}\S/) });
 });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Child } from '../../src/cli/running/child.ts';
 import { Publisher } from '../service/publishing.ts';
-import { itemsOf, TestService, until, workModule } from '../service/test-service.ts';
+import { firstOf, itemsOf, TestService, until, workModule } from '../service/test-service.ts';
 import { entry, environment, jsonOf, patchbay } from './command.ts';
 
 const service = new TestService();
@@ -53,13 +53,14 @@ const inTwoWaves = (module: string, second = '100%') => [
   ...['--wave', '1', second, '--soak', '0', '--name', `${module}-1.1`],
 ];
 
-const newest = async () => itemsOf(await service.get('/v1/rollouts?limit=1'))[0] ?? {};
+const newest = async () => firstOf(await service.get('/v1/rollouts?limit=1'));
 
 /** Waits until the newest rollout is in a state, or waits for something. */
 const stands = (expected: { module?: string; state?: string; waitingFor?: string }) =>
   until(`the rollout is ${JSON.stringify(expected)}`, async () => {
     const found = await newest();
-    return Object.entries(expected).every(([name, value]) => found[name] === value) && found;
+    const { module = found.module, state = found.state, waitingFor = found.waitingFor } = expected;
+    return found.module === module && found.state === state && found.waitingFor === waitingFor && found;
   });
 
 test('a dry run tells the waves, who would refuse and why, and what is in the way, and does nothing', async () => {
@@ -222,7 +223,12 @@ test('a rollout is paused, goes on, and is aborted', async () => {
 test('where a wave fails, who sees no terminal is told to decide; what failed is tried again', async () => {
   await prepare('fails');
   const publisher = await new Publisher(service, 'releases').register();
-  await service.post('/v1/signature-policies', { name: 'signed', device: devices[1], module: 'fails', publisherKeys: [publisher.id] });
+  await service.post('/v1/signature-policies', {
+    name: 'signed',
+    device: devices[1] ?? '',
+    module: 'fails',
+    publisherKeys: [publisher.id],
+  });
   const stopped = await rollout('create', ...inTwoWaves('fails'));
   const { id } = await newest();
   expect(stopped).toMatchObject({ code: 4, stdout: expect.stringMatching(/\n +2 +failed +2 +1 +1 .* failed\n/) });
@@ -345,7 +351,7 @@ test('devices join a dynamic rollout until it is closed to them', async () => {
   await watch.says(/^it waits for devices that join it: patchbay rollout close rol_\w+ ends that$/);
   expect(await rollout('close', 'joins')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^joins \(rol_\w+\) is running\n/) });
   expect(await watch.ended).toBe(0);
-  const closed = await rollout('close', String((await newest())['id']), '--json');
+  const closed = await rollout('close', (await newest()).id, '--json');
   expect(jsonOf(closed)).toMatchObject({ state: 'completed', isJoinable: false });
 });
 
@@ -409,7 +415,7 @@ test.each([
   expect(await rollout(...args)).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(stderr) });
 });
 
-test('what only the service can know to be wrong is told in its words', async () => {
+test('a value that only the service can reject is reported in its words', async () => {
   const asked = ['create', '--module', 'dry', '--version', '1.1.0', '--label', 'zone=north'];
   const [last, zone, unknown] = await Promise.all([
     rollout(...asked, '--wave', '50%'),

@@ -20,7 +20,7 @@ const command = (...args: string[]) => patchbay(service.folder, args, { PATCHBAY
 const start = (...options: string[]) => command('program', 'start', 'rack-1', '1', '--module', 'work', '--export', 'work', ...options);
 const programs = async () => itemsOf(await service.get(`/v1/devices/${device}/programs`));
 
-test('who holds on to old code is told by the load, by the statistics and by the device', async () => {
+test('a program with a stale address is listed by the load, the statistics and the device', async () => {
   const none = await command('device', 'violations', 'rack-1');
   expect(none).toMatchObject({ code: 0, stdout: 'there are no ABI violations\n' });
   const told = ['--recovery', 'percolate', '--addressing', 'hard-coded', '--deadline', '60000'];
@@ -28,7 +28,7 @@ test('who holds on to old code is told by the load, by the statistics and by the
   expect(started).toMatchObject({ name: 'stale', recovery: 'percolate', addressing: 'hard-coded', deadlineMilliseconds: 60_000 });
   await until('it has the address', async () => JSON.stringify(await programs()).includes('"version":"1.0.0"'));
   const [load] = await service.load('work', '1.1.0', [device]);
-  const shown = await command('load', 'show', String(load?.['id']));
+  const shown = await command('load', 'show', String(load?.id));
   expect(shown.stdout).toContain(`heldBy=["${started['id']}"]`);
   await until('it has faulted', async () => itemsOf(await service.get(`/v1/devices/${device}/abi-violations`)).length > 0);
 
@@ -60,11 +60,11 @@ test('a load shows that the image that it replaced was tainted', async () => {
     JSON.stringify((await service.get(`/v1/devices/${device}`)).body).includes('"reason":"deadline"'),
   );
   const [load] = await service.load('spin', '1.1.0', [device]);
-  const shown = await command('load', 'show', String(load?.['id']));
+  const shown = await command('load', 'show', String(load?.id));
   expect(shown.stdout).toContain('\ntainted   the replaced image of 1.0.0: deadline, 1 access\n');
 });
 
-test('what is wrong with one value is said once', async () => {
+test('an invalid value is reported once', async () => {
   const said = await command('program', 'start', 'rack-1', '1', '2', '--module', 'work', '--export', 'work');
   expect(said).toMatchObject({ code: 1, stdout: '' });
   expect(said.stderr.match(/the export takes 1 argument/g)).toHaveLength(1);

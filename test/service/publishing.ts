@@ -2,7 +2,7 @@
 
 import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { z } from 'zod';
-import type { Answer, TestService } from './test-service.ts';
+import type { TestService } from './test-service.ts';
 
 const Envelope = z.object({
   payloadType: z.string(),
@@ -47,7 +47,7 @@ export class Publisher {
 
   async register(): Promise<this> {
     const { body } = await this.#service.post('/v1/publisher-keys', { name: this.name, publicKey: this.publicKey });
-    this.id = String(body['id']);
+    this.id = String(body.id);
     return this;
   }
 
@@ -56,12 +56,12 @@ export class Publisher {
   }
 
   /** Puts a signature to a build: by itself the right one. */
-  async sign(module: string, version: string, signature?: string): Promise<Answer> {
+  async sign(module: string, version: string, signature?: string) {
     const right = this.signatureOf(await provenanceOf(this.#service, module, version));
     return this.#service.post(`/v1/modules/${module}/builds/${version}/signatures`, { keyId: this.keyId, signature: signature ?? right });
   }
 
-  revoke(): Promise<Answer> {
+  revoke() {
     return this.#service.post(`/v1/publisher-keys/${this.id}/revoke`, undefined);
   }
 }

@@ -8,7 +8,7 @@ import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-pa
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { expect } from 'vitest';
-import { z } from 'zod';
+import type { Schemas } from '../../src/client/client.ts';
 import { runHost } from '../../src/host/host.ts';
 import type { PublicKey } from '../../src/proof/ed25519.ts';
 import { createService, type ServiceOptions } from '../../src/service/app.ts';
@@ -18,8 +18,12 @@ import type { RetentionSettings } from '../../src/service/retention/retention.ts
 import { newDatabase } from '../databases.ts';
 import { keepAll, sharedCompiler } from '../default-settings.ts';
 import { PrivateKeysInMemory } from '../private-keys-in-memory.ts';
+import type { AnswerBody, RequestBody, Sent } from './typed-paths.ts';
 
-export type Answer = { readonly status: number; readonly headers: Headers; readonly body: Record<string, unknown> };
+export type Answer<Body = Record<string, unknown>> = { readonly status: number; readonly headers: Headers; readonly body: Body };
+
+/** Options of a request for loads, besides the build and the devices. */
+export type LoadPolicy = Partial<Omit<Sent<'NewLoads'>, 'module' | 'version' | 'devices' | 'labels'>>;
 
 /** What hosts register with. */
 export const joinToken = 'join-token-of-the-tests';
@@ -136,16 +140,38 @@ export class TestService {
     if (this.#folder !== null) rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  get(path: string, headers: Record<string, string> = {}): Promise<Answer> {
-    return this.request('GET', path, undefined, headers);
+  get<Path extends string>(path: Path, headers: Record<string, string> = {}): Promise<Answer<AnswerBody<Path, 'get'>>> {
+    return this.#ask('GET', path, undefined, headers);
   }
 
-  post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  post<Path extends string>(
+    path: Path,
+    body: RequestBody<Path, 'post'>,
+    headers: Record<string, string> = {},
+  ): Promise<Answer<AnswerBody<Path, 'post'>>> {
+    return this.#ask('POST', path, body, headers);
+  }
+
+  put<Path extends string>(
+    path: Path,
+    body: RequestBody<Path, 'put'>,
+    headers: Record<string, string> = {},
+  ): Promise<Answer<AnswerBody<Path, 'put'>>> {
+    return this.#ask('PUT', path, body, headers);
+  }
+
+  /** Posts a body that no type checks, such as an invalid one. */
+  postRaw(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     return this.request('POST', path, body, headers);
   }
 
-  /** Bytes and texts are sent as they are, anything else as JSON. */
-  async request(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  /** Sends a body that no type checks: bytes and texts unchanged, anything else as JSON. */
+  request(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    return this.#ask(method, path, body, headers);
+  }
+
+  /** As in the generated client, the body of the answer has the type that the API document states. */
+  async #ask<Body>(method: string, path: string, body: unknown, headers: Record<string, string>): Promise<Answer<Body>> {
     const isRaw = typeof body === 'string' || body instanceof Uint8Array;
     const payload = isRaw ? new Uint8Array(typeof body === 'string' ? Buffer.from(body) : body) : JSON.stringify(body);
     const response = await fetch(`${this.url}${path}`, {
@@ -163,7 +189,7 @@ export class TestService {
   }
 
   /** Pushes a module's text. */
-  push(module: string, version: string, source: string, language = 'wat'): Promise<Answer> {
+  push(module: string, version: string, source: string, language: Schemas['NewBuild']['language'] = 'wat') {
     return this.post(`/v1/modules/${module}/builds`, { version, language, source });
   }
 
@@ -174,25 +200,36 @@ export class TestService {
       const connected = items.filter(({ status }) => status === 'connected');
       return connected.length === count ? connected : null;
     });
-    return devices.toSorted((left, right) => (String(left['name']) < String(right['name']) ? -1 : 1)).map(({ id }) => String(id));
+    return devices.toSorted((left, right) => (left.name < right.name ? -1 : 1)).map(({ id }) => id);
   }
 
   /** Requests loads and waits until each has its outcome; answers them in the order of their devices. */
-  async load(module: string, version: string, devices: readonly string[], policy: object = {}): Promise<Record<string, unknown>[]> {
+  async load(module: string, version: string, devices: readonly string[], policy: LoadPolicy = {}): Promise<Schemas['Load'][]> {
     const accepted = await this.post('/v1/loads', { module, version, devices, ...policy });
     if (accepted.status !== 202) throw new Error(JSON.stringify(accepted.body));
     const loads = await until('all loads have an outcome', async () => {
-      const items = itemsOf(await this.get(`/v1/loads?limit=200&batch=${accepted.body['batch']}`));
+      const items = itemsOf(await this.get(`/v1/loads?limit=200&batch=${accepted.body.batch}`));
       return items.length === devices.length && items.every(({ state }) => state === 'completed') ? items : null;
     });
-    return devices.map((device) => loads.find((load) => load['device'] === device) ?? {});
+    return devices.map((device) => {
+      const load = loads.find((each) => each.device === device);
+      if (load === undefined) throw new Error(`no load of ${device}`);
+      return load;
+    });
   }
 }
 
-export function itemsOf({ body }: Answer): Record<string, unknown>[] {
-  const page = z.object({ items: z.array(z.record(z.string(), z.unknown())) }).safeParse(body);
-  if (!page.success) throw new Error(`not a page: ${JSON.stringify(body)}`);
-  return page.data.items;
+/** Returns the items of a page. @throws {Error} if the answer is no page. */
+export function itemsOf<Item = Record<string, unknown>>({ body }: Answer<{ readonly items?: readonly Item[] }>): readonly Item[] {
+  if (!Array.isArray(body.items)) throw new Error(`not a page: ${JSON.stringify(body)}`);
+  return body.items;
+}
+
+/** Returns the first item of a page. @throws {Error} if the page is empty. */
+export function firstOf<Item = Record<string, unknown>>(answer: Answer<{ readonly items?: readonly Item[] }>): Item {
+  const [first] = itemsOf(answer);
+  if (first === undefined) throw new Error('a page without items');
+  return first;
 }
 
 /** The server-sent events of an answer. */

@@ -192,7 +192,7 @@ test('with more keys than a browser has connections for, the last window looks f
   await first.getByText('live', { exact: true }).waitFor();
   const made = await dashboard.service.post('/v1/keys', { name: 'fifth', role: 'viewer' });
   const last = await dashboard.open('/', { role: null });
-  await dashboard.signIn(last, String(made.body['secret']));
+  await dashboard.signIn(last, String(made.body.secret));
   await last.getByText('looks every 5 s').waitFor();
   await last.getByRole('row', { name: /rack-a-1/ }).waitFor();
   await dashboard.service.post('/v1/devices', { name: 'late', host: 'rack-a' });
@@ -228,8 +228,8 @@ test('who holds on to code that has gone is named, and pages are drawn as they a
     threads: 1,
     pauseMilliseconds: 5,
     addressing: 'hard-coded',
-  };
-  const own = `/v1/devices/${id}/programs/${(await dashboard.service.post(`/v1/devices/${id}/programs`, program)).body['id']}`;
+  } as const;
+  const own = `/v1/devices/${id}/programs/${(await dashboard.service.post(`/v1/devices/${id}/programs`, program)).body.id}`;
   const page = await dashboard.open(`/devices/${id}`, { role: 'viewer' });
   // It has called, and so has the address.
   await page
@@ -248,7 +248,7 @@ test('who holds on to code that has gone is named, and pages are drawn as they a
     .getByRole('row', { name: /^keeps kept@1\.0\.0 0x\w+ not-present [1-9]/ })
     .waitFor();
   await page.getByText('last failure: segmentation fault').waitFor();
-  await page.goto(`/loads/${deleting?.['id']}`);
+  await page.goto(`/loads/${deleting?.id}`);
   await shown(
     page
       .getByRole('table', { name: 'Programs that faulted on the stale address' })
@@ -278,7 +278,7 @@ describe('a load', () => {
   /** Has it done, and looks at the way that is lit in FIG. 2: its operations, what is written at them, and how many there are. */
   async function look(page: Page, version: string, terms: object, way: readonly string[], answers: readonly string[], edges: number) {
     const [made] = await dashboard.service.load('hold', version, [on], terms);
-    await page.goto(`/loads/${made?.['id']}`);
+    await page.goto(`/loads/${made?.id}`);
     const name = await page.getByRole('figure', { name: 'This load went through' }).getAttribute('aria-label');
     expect(name?.split('went through ')[1]).toBe(way.join(', '));
     expect((await page.locator('.edge.taken text').allTextContents()).toSorted()).toEqual([...answers].toSorted());
@@ -326,7 +326,7 @@ describe('a load', () => {
     const asked = await dashboard.service.post('/v1/loads', { module: 'tcp', version: '1.1.0', devices: [away] });
     const page = await dashboard.open('/audit');
     const named = page.waitForRequest((request) => new URL(request.url()).pathname === '/v1/devices');
-    await page.goto(`/loads?batch=${asked.body['batch']}`);
+    await page.goto(`/loads?batch=${asked.body.batch}`);
     // The names of the devices that are there, and of no others.
     expect(new URL((await named).url()).searchParams.getAll('id')).toEqual([away]);
     await page.getByRole('row', { name: /tcp@1\.1\.0 rack-c-1 queued/ }).waitFor();
@@ -360,7 +360,7 @@ test('each page says that it is loading, and what went wrong, and comes back by 
 
 test('each page says that there is nothing', async () => {
   const made = await dashboard.service.post('/v1/devices', { name: 'empty', host: 'rack-b' });
-  const page = await dashboard.open(`/devices/${made.body['id']}`);
+  const page = await dashboard.open(`/devices/${made.body.id}`);
   for (const text of [
     'No module is in memory: load a build, and it is.',
     'Nothing is in memory.',
@@ -381,14 +381,14 @@ describe('the key', () => {
   test('is asked for again when it is not good any more, and leads back to where one was', async () => {
     const made = await dashboard.service.post('/v1/keys', { name: 'short-lived', role: 'operator' });
     const page = await dashboard.open('/?name=rack-a', { role: null });
-    await dashboard.signIn(page, String(made.body['secret']));
+    await dashboard.signIn(page, String(made.body.secret));
     await page.getByText('2 devices shown.').waitFor();
     const still = await dashboard.open('/rollouts/new', { role: null });
-    await dashboard.signIn(still, String(made.body['secret']));
+    await dashboard.signIn(still, String(made.body.secret));
     await still.getByText('live', { exact: true }).waitFor();
     // It learns it by its events alone.
     await still.route('**/v1/modules**', (route) => route.abort());
-    await dashboard.service.post(`/v1/keys/${made.body['id']}/revoke`, undefined);
+    await dashboard.service.post(`/v1/keys/${made.body.id}/revoke`, undefined);
     for (const signedOut of [page, still]) await heading(signedOut, 'Sign in to Patchbay').waitFor();
     await page.getByText('The key is not good any more').waitFor();
     await page.getByLabel('API key').fill('patchbay_wrong');

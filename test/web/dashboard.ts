@@ -8,6 +8,7 @@ import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import { expect } from 'vitest';
 import { z } from 'zod';
 import { Child } from '../../src/cli/running/child.ts';
+import type { Schemas } from '../../src/client/client.ts';
 import { Lines } from '../lines.ts';
 import { itemsOf, joinToken, TestService, until } from '../service/test-service.ts';
 import { startBrowser } from './browser.ts';
@@ -90,7 +91,7 @@ export class Dashboard {
     for (const role of roles) {
       const made = await this.service.post('/v1/keys', { name: `test-${role}`, role });
       if (made.status !== 201) throw new Error(JSON.stringify(made.body));
-      this.#keys.set(role, String(made.body['secret']));
+      this.#keys.set(role, String(made.body.secret));
     }
   }
 
@@ -100,11 +101,11 @@ export class Dashboard {
 
   /** Identifier of the device of that name. */
   async deviceOf(name: string): Promise<string> {
-    return String(itemsOf(await this.service.get(`/v1/devices?name=${name}`))[0]?.['id']);
+    return String(itemsOf(await this.service.get(`/v1/devices?name=${name}`))[0]?.id);
   }
 
   /** @throws {Error} where it is not taken. */
-  async push(module: string, version: string, source: string, language = 'wat'): Promise<void> {
+  async push(module: string, version: string, source: string, language: Schemas['NewBuild']['language'] = 'wat'): Promise<void> {
     const pushed = await this.service.push(module, version, source, language);
     if (pushed.status !== 201) throw new Error(JSON.stringify(pushed.body));
   }
@@ -119,14 +120,14 @@ export class Dashboard {
 
   /** Starts a program whose threads stay inside its module, and answers, once they are there, how to stop it. */
   async run(device: string, program: Program): Promise<() => Promise<void>> {
-    const programs = `/v1/devices/${device}/programs`;
+    const programs = `/v1/devices/${device}/programs` as const;
     const started = await this.service.post(programs, program);
     if (started.status !== 202) throw new Error(JSON.stringify(started.body));
     await until('they are inside', async () => {
       const { moduleTable } = Table.parse((await this.service.get(`/v1/devices/${device}`)).body);
       return moduleTable.some(({ module, referenceCount }) => module === program.module && referenceCount >= program.threads);
     });
-    const own = `${programs}/${started.body['id']}`;
+    const own = `${programs}/${started.body.id}`;
     return async () => {
       await this.service.post(`${own}/stop`, undefined);
       await until('it has stopped', async () => (await this.service.get(own)).body['state'] === 'stopped');

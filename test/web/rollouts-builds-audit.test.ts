@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { Schemas } from '../../src/client/client.ts';
 import { itemsOf, prebuiltModule, until } from '../service/test-service.ts';
 import { Dashboard, failAndComeBack, go, lookForBarriers, shown } from './dashboard.ts';
 
@@ -34,10 +35,10 @@ const decisions = (page: Page) =>
 const versionsOf = async (label: string) =>
   itemsOf(await dashboard.service.get(`/v1/devices?label=${encodeURIComponent(label)}`)).map(({ modules }) => modules);
 
-async function rollOut(request: object): Promise<string> {
+async function rollOut(request: Schemas['NewRollout']): Promise<string> {
   const made = await dashboard.service.post('/v1/rollouts', request);
   expect(made.status, JSON.stringify(made.body)).toBe(202);
-  return String(made.body['id']);
+  return String(made.body.id);
 }
 
 describe('rollouts', () => {
@@ -403,8 +404,8 @@ describe('the audit trail', () => {
       .trimEnd()
       .split('\n');
     expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ number: lines.length - 1, hash: expect.any(String) });
-    const note = String(itemsOf(await dashboard.service.get('/v1/audit/checkpoints?limit=1'))[0]?.['note']);
-    const key = String(itemsOf(await dashboard.service.get('/v1/signing-keys'))[0]?.['publicKey']);
+    const note = String(itemsOf(await dashboard.service.get('/v1/audit/checkpoints?limit=1'))[0]?.note);
+    const key = String(itemsOf(await dashboard.service.get('/v1/signing-keys'))[0]?.publicKey);
     await page.getByText('Against what you have kept').click();
     await page.getByLabel('Public keys, in PEM').fill(key);
     await page.getByLabel('A checkpoint of before').fill(note);

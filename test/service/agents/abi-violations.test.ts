@@ -2,7 +2,8 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import { bearer, eventsOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import type { Schemas } from '../../../src/client/client.ts';
+import { bearer, eventsOf, itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 
 const service = new TestService();
 let device: string;
@@ -20,17 +21,17 @@ const sleepingModule = `
     (import "kernel" "sleep" (func $sleep (param i32)))
     (func (export "work") (param i32) (result i32) (call $sleep (i32.const 3600000)) (i32.const 1)))`;
 
-async function install(module: string, version: string, source: string, policy: object = {}): Promise<Record<string, unknown>> {
+async function install(module: string, version: string, source: string, policy: LoadPolicy = {}) {
   const pushed = await service.push(module, version, source);
   if (pushed.status !== 201) throw new Error(JSON.stringify(pushed.body));
   const [load] = await service.load(module, version, [device], policy);
-  return (await service.get(`/v1/loads/${load?.['id']}`)).body;
+  return (await service.get(`/v1/loads/${load?.id}`)).body;
 }
 
-async function start(program: object): Promise<string> {
+async function start(program: Partial<Schemas['NewProgram']> & { module: string }): Promise<string> {
   const started = await service.post(`/v1/devices/${device}/programs`, { export: 'work', arguments: [1], ...program });
   if (started.status !== 202) throw new Error(JSON.stringify(started.body));
-  return String(started.body['id']);
+  return String(started.body.id);
 }
 
 const Statistics = z.looseObject({
@@ -59,7 +60,7 @@ const Statistics = z.looseObject({
 type Statistics = z.infer<typeof Statistics>;
 
 const statisticsOf = async (program: string): Promise<Statistics | null> =>
-  Statistics.nullable().parse((await service.get(`/v1/devices/${device}/programs/${program}`)).body['statistics']);
+  Statistics.nullable().parse((await service.get(`/v1/devices/${device}/programs/${program}`)).body.statistics);
 
 function statisticsWith(program: string, what: string, condition: (statistics: Statistics) => boolean): Promise<Statistics> {
   return until(`the program has ${what}`, async () => {
@@ -70,19 +71,17 @@ function statisticsWith(program: string, what: string, condition: (statistics: S
 
 const violations = async (query: string) => itemsOf(await service.get(`/v1/devices/${device}/abi-violations?${query}`));
 const findings = async () => itemsOf(await service.get(`/v1/audit?action=device.abi-violation&object=${device}&limit=200`));
-const stepOf = (load: Record<string, unknown>, name: string) => {
-  const { steps } = z.object({ steps: z.array(z.looseObject({ step: z.string() })) }).parse(load['report']);
-  return steps.find(({ step }) => step === name)?.['facts'];
-};
+const stepOf = ({ report }: { readonly report?: Schemas['LoadReport'] | null }, name: Schemas['Step']['step']) =>
+  report?.steps.find(({ step }) => step === name)?.facts;
 
 /** A program keeps the address of 1.0.0 of a module while another finds it through the table; then 1.1.0 takes its place. */
-async function holdOn(module: string, invalidation: string) {
+async function holdOn(module: string, invalidation: Schemas['Invalidation']) {
   await install(module, '1.0.0', workModule(1));
   const stale = await start({ module, name: 'stale', addressing: 'hard-coded', pauseMilliseconds: 1 });
   const fine = await start({ module, name: 'fine', pauseMilliseconds: 1 });
   await statisticsWith(stale, 'completed a call', ({ callsCompleted }) => callsCompleted > 0);
   const load = await install(module, '1.1.0', workModule(2), { invalidation });
-  const { address } = z.object({ previous: z.object({ address: z.string() }) }).parse(load['report']).previous;
+  const { address } = z.object({ previous: z.object({ address: z.string() }) }).parse(load.report).previous;
   await statisticsWith(fine, 'been served by the new version', ({ versions }) => versions.some(({ version }) => version === '1.1.0'));
   return { load, stale, fine, address };
 }
@@ -94,10 +93,10 @@ test('a program that keeps the address of the old version goes on in it where it
   const after = await statisticsWith(stale, 'gone on', ({ callsCompleted }) => callsCompleted > (before?.callsCompleted ?? 0));
   expect(after).toMatchObject({ callsFailed: 0, faults: 0, versions: [{ version: '1.0.0' }] });
   expect(await violations('module=kept')).toEqual([]);
-  await service.post(`/v1/devices/${device}/programs/${stale}/stop`, {});
+  await service.post(`/v1/devices/${device}/programs/${stale}/stop`, undefined);
 });
 
-test.each([
+test.each<[Schemas['Invalidation'], string, string]>([
   ['mark-invalid', 'invalid', 'marked invalid'],
   ['nx', 'nx', 'marked NX'],
   ['delete', 'not-present', 'not present'],
@@ -106,7 +105,7 @@ test.each([
   expect(stepOf(load, 'invalidated')).toMatchObject({ invalidation, address, heldBy: [stale] });
   const [violation] = await until('the fault has been told of', async () => {
     const found = await violations(`program=${stale}`);
-    return Number(found[0]?.['faults']) > 1 && found;
+    return Number(found[0]?.faults) > 1 && found;
   });
   const facts = {
     program: stale,
@@ -127,13 +126,13 @@ test.each([
     `segmentation fault: fetch from ${invalidation}@1.0.0 at ${address} (page ${facts.page}), which is ${words}`,
   );
   expect(await statisticsOf(fine)).toMatchObject({ callsFailed: 0, faults: 0 });
-  await service.post(`/v1/devices/${device}/programs/${stale}/stop`, {});
+  await service.post(`/v1/devices/${device}/programs/${stale}/stop`, undefined);
 });
 
-test('what was found is told once, and is there when the service and the host have restarted', async () => {
+test('a violation is reported once, and remains listed after the service and the host restart', async () => {
   const known = (await findings()).length;
   const { stale } = await holdOn('lasting', 'nx');
-  const faults = async () => Number((await violations(`program=${stale}`))[0]?.['faults'] ?? 0);
+  const faults = async () => Number((await violations(`program=${stale}`))[0]?.faults ?? 0);
   const first = await until('it has faulted', faults);
   const follow = new AbortController();
   const stream = await fetch(`${service.url}/v1/events?types=device&after=0`, { headers: bearer(service.key), signal: follow.signal });
@@ -152,7 +151,7 @@ test('what was found is told once, and is there when the service and the host ha
   await stopHost();
   const before = await violations('limit=200');
   stopHost = service.startHost('host', 1);
-  await until('the device is back', async () => (await service.get(`/v1/devices/${device}`)).body['status'] === 'connected');
+  await until('the device is back', async () => (await service.get(`/v1/devices/${device}`)).body.status === 'connected');
   expect(await violations('limit=200')).toEqual(before);
   // In the new life of the host the program keeps the address of 1.1.0, and is found out again when that goes.
   await statisticsWith(stale, 'begun anew', ({ versions }) => versions.some(({ version }) => version === '1.1.0'));
@@ -172,10 +171,10 @@ const countingModule = `
       (global.set $entered (i32.add (global.get $entered) (i32.const 1)))
       (i32.add (call $inner (local.get $n)) (i32.mul (global.get $entered) (i32.const 1000)))))`;
 
-test('with either recovery no call fails: the access is made anew, or the whole call', async () => {
+test('a program with either recovery completes its calls: it repeats the access, or the whole call', async () => {
   await install('inner', '1.0.0', sleepingModule);
   const programs: string[] = [];
-  for (const recovery of ['module', 'percolate']) {
+  for (const recovery of ['module', 'percolate'] as const) {
     await install(`outer-${recovery}`, '1.0.0', countingModule);
     programs.push(await start({ module: `outer-${recovery}`, recovery, calls: 1 }));
   }
@@ -206,13 +205,13 @@ const thirdTraps = `
       (if (i32.eqz (i32.rem_u (global.get $calls) (i32.const 3))) (then (unreachable)))
       (global.get $calls)))`;
 
-test('of each version it is told how many calls failed, and how long the others took', async () => {
+test('the statistics of each version count its failed calls and have the latency of the others', async () => {
   await install('third', '1.0.0', thirdTraps);
   const program = await start({ module: 'third', arguments: [2] });
   await statisticsWith(program, 'failed in the old version', ({ callsFailed }) => callsFailed > 2);
   await install('third', '1.1.0', workModule(1));
   await statisticsWith(program, 'been served by the new version', ({ versions }) => versions.some(({ version }) => version === '1.1.0'));
-  await service.post(`/v1/devices/${device}/programs/${program}/stop`, {});
+  await service.post(`/v1/devices/${device}/programs/${program}/stop`, undefined);
   const { versions, callsFailed } = await statisticsWith(program, 'stopped', ({ state }) => state === 'stopped');
   const [old, current] = versions;
   expect(current).toMatchObject({ version: '1.1.0', callsFailed: 0, latency: { calls: expect.any(Number) } });
@@ -224,7 +223,7 @@ test('of each version it is told how many calls failed, and how long the others 
   expect(ascending.toSorted((left, right) => left - right)).toEqual(ascending);
 });
 
-test('of a program that has completed no call no latency is known', async () => {
+test('a program that has completed no call has no latency', async () => {
   await install('never', '1.0.0', '(module (func (export "work") (param i32) (result i32) (unreachable)))');
   const program = await start({ module: 'never', calls: 2 });
   const { versions } = await statisticsWith(program, 'finished', ({ state }) => state === 'finished');
@@ -254,6 +253,6 @@ test.each([
   expect(answer).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer: `/${name}` }] } });
 });
 
-test('of a device that there is not, there are no violations to list', async () => {
+test('a list of violations of an unknown device is not found', async () => {
   expect((await service.get(`/v1/devices/dev_${'0'.repeat(32)}/abi-violations`)).status).toBe(404);
 });

@@ -3,8 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { z } from 'zod';
+import type { Schemas } from '../../../src/client/client.ts';
 import { Order } from '../../../src/protocol/agent.ts';
 import { type Answer, bearer, eventsOf, joinToken, type TestService, until } from '../test-service.ts';
+import type { Sent } from '../typed-paths.ts';
 
 export class Agent {
   readonly orders: Order[] = [];
@@ -20,7 +22,7 @@ export class Agent {
   }
 
   /** @param credential The join token, unless it is an agent key or another token. */
-  async register(name: string, devices: string[], credential = joinToken): Promise<Answer> {
+  async register(name: string, devices: string[], credential = joinToken) {
     const registration = {
       name,
       bootId: this.bootId,
@@ -29,8 +31,8 @@ export class Agent {
     };
     const answer = await this.#service.post('/agent/v1/hosts', registration, bearer(credential));
     if (answer.status === 201) {
-      this.host = String(answer.body['host']);
-      this.token = String(answer.body['token']);
+      this.host = String(answer.body.host);
+      this.token = String(answer.body.token);
     }
     return answer;
   }
@@ -62,8 +64,13 @@ export class Agent {
     });
   }
 
-  report(...reports: unknown[]): Promise<Answer> {
+  report(...reports: Sent<'Report'>[]) {
     return this.#service.post(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
+  }
+
+  /** Sends reports that no type checks, such as invalid ones. */
+  reportRaw(...reports: unknown[]): Promise<Answer> {
+    return this.#service.postRaw(`/agent/v1/hosts/${this.host}/reports`, { bootId: this.bootId, reports }, bearer(this.token));
   }
 
   /** Waits for the next orders. */
@@ -75,7 +82,7 @@ export class Agent {
   }
 
   /** Says that it is there. */
-  heartbeat(): Promise<Answer> {
+  heartbeat() {
     return this.#service.post(`/agent/v1/hosts/${this.host}/heartbeats`, { bootId: this.bootId }, bearer(this.token));
   }
 
@@ -88,10 +95,12 @@ export class Agent {
   }
 }
 
+type ModuleEntries = Record<string, { version: string; image: string; address: string }>;
+
 let lastSequence = 0;
 
 /** A device's state, newer than all before it, with these modules in its table. */
-export function state(modules: Record<string, { version: string; image: string; address: string }> = {}) {
+export function state(modules: ModuleEntries = {}): Schemas['DeviceState'] {
   const moduleTable = Object.entries(modules).map(([module, entry]) => ({ module, ...entry, referenceCount: 0 }));
   const ranges = moduleTable.map(({ module, version, address }) => ({
     address,
@@ -111,7 +120,7 @@ export function state(modules: Record<string, { version: string; image: string; 
   };
 }
 
-export const attached = ({ order, device }: Order, modules = {}) => ({
+export const attached = ({ order, device }: Order, modules: ModuleEntries = {}): Schemas['DeviceAttachedReport'] => ({
   kind: 'device-attached',
   order,
   device,
@@ -119,11 +128,11 @@ export const attached = ({ order, device }: Order, modules = {}) => ({
   failure: null,
 });
 
-export function loaded(order: Order, address = '0x1000') {
+export function loaded(order: Order, address = '0x1000'): Schemas['LoadCompletedReport'] {
   if (order.kind !== 'load') throw new Error('not a load');
   const { module, version, image } = order;
   const current = { version, image, address, pages: 1 };
-  const result = {
+  const result: Schemas['LoadReport'] = {
     outcome: 'installed',
     reason: null,
     previous: null,

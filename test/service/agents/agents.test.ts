@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { digestOf } from '../../../src/machine/digest.ts';
 import { bearer, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 import { Agent, attached, loaded, state } from './agent.ts';
@@ -31,8 +32,7 @@ async function connectedAgent(): Promise<Agent> {
   return agent;
 }
 
-const deviceNamed = async (name: string) =>
-  String(itemsOf(await service.get('/v1/devices')).find((device) => device['name'] === name)?.['id']);
+const deviceNamed = async (name: string) => String(itemsOf(await service.get('/v1/devices')).find((device) => device.name === name)?.id);
 
 async function requestLoad(version: string): Promise<string> {
   await service.push('tcp', version, workModule(1));
@@ -126,7 +126,7 @@ test('another life of the host is told apart, and the old one is told to registe
   const { bootId: old, token: oldToken } = agent;
   agent.bootId = randomUUID();
   await agent.register('agent', ['d1']);
-  const path = `/agent/v1/hosts/${agent.host}`;
+  const path = `/agent/v1/hosts/${agent.host}` as const;
   const requests = (token: string) =>
     Promise.all([
       service.post(`${path}/reports`, { bootId: old, reports: [] }, bearer(token)),
@@ -174,7 +174,7 @@ test('the state with the highest sequence counts, whatever the clock of the devi
   const agent = await connectedAgent();
   const device = await deviceNamed('d1');
   const states = Array.from({ length: 9 }, (_, index) => ({ ...state(index === 8 ? module : {}), at: momentOf(index) }));
-  const report = (index: number) => ({ kind: 'device-state', device, state: states[index] });
+  const report = (index: number): Schemas['DeviceStateReport'] => ({ kind: 'device-state', device, state: states[index] ?? state() });
   // Across batches, and within one.
   for (const index of [0, 2, 1, 4, 3]) await agent.report(report(index));
   await agent.report(report(6), report(8), report(5), report(7));
@@ -197,7 +197,7 @@ test('a state of the future is shown with the time of its receipt, and does not 
 test('states of an agent that sends no sequence count in the order of their arrival', async () => {
   const agent = await connectedAgent();
   const device = await deviceNamed('d1');
-  const withoutSequence = (index: number, modules = {}) => {
+  const withoutSequence = (index: number, modules = {}): Schemas['DeviceStateReport'] => {
     const { sequence: _, ...rest } = state(modules);
     return { kind: 'device-state', device, state: { ...rest, at: momentOf(index) } };
   };
@@ -212,7 +212,7 @@ test('a sequence that is no whole number above zero is refused with what it is t
   const agent = await connectedAgent();
   const device = await deviceNamed('d1');
   for (const sequence of [0, -1, 1.5, '7', null])
-    expect(await agent.report({ kind: 'device-state', device, state: { ...state(), sequence } })).toMatchObject({
+    expect(await agent.reportRaw({ kind: 'device-state', device, state: { ...state(), sequence } })).toMatchObject({
       status: 422,
       body: { errors: [{ pointer: '/reports/0/state/sequence' }] },
     });
@@ -236,11 +236,11 @@ test('malformed registrations and reports are refused', async () => {
     status: 422,
     body: { errors: [{ pointer: '/bootId' }, { pointer: '/capacity' }] },
   });
-  expect(await agent.report({ kind: 'device-exploded' })).toMatchObject({
+  expect(await agent.reportRaw({ kind: 'device-exploded' })).toMatchObject({
     status: 422,
     body: { errors: [{ pointer: expect.stringMatching(/^\/reports\/0/) }] },
   });
-  const tooMany = Array.from({ length: 501 }, () => ({
+  const tooMany = Array.from({ length: 501 }, (): Schemas['DeviceStateReport'] => ({
     kind: 'device-state',
     device: 'dev_00000000000000000000000000000000',
     state: state(),

@@ -3,8 +3,9 @@
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { kind, newPostgresql } from '../../databases.ts';
-import { itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 import { Agent, attached, loaded, state } from './agent.ts';
 
 let service: TestService;
@@ -46,7 +47,7 @@ const health = async () => (await service.get('/v1/health')).body;
 async function untilRuns(device: string, version: string): Promise<void> {
   await until(`the history says ${version}`, async () => {
     const [newest] = await historyOf(device);
-    return newest?.['version'] === version && newest['leftAt'] === null;
+    return newest?.version === version && newest.leftAt === null;
   });
 }
 
@@ -54,7 +55,7 @@ async function rollBack(device: string): Promise<unknown> {
   const accepted = await service.post('/v1/rollbacks', { module: 'tcp', devices: [device], reason: 'it drops packets' });
   expect(accepted.status).toBe(202);
   const [load] = await until('the rollback has an outcome', async () => {
-    const items = itemsOf(await service.get(`/v1/loads?batch=${accepted.body['batch']}`));
+    const items = itemsOf(await service.get(`/v1/loads?batch=${accepted.body.batch}`));
     return items.every(({ state }) => state === 'completed') && items;
   });
   return load;
@@ -207,7 +208,7 @@ async function requestLoad(version: string, device: string): Promise<string> {
   return accepted.headers.get('location') ?? '';
 }
 
-test('what a load under way has changed is no drift', async () => {
+test('a change by a load under way is no drift', async () => {
   const { agent, device } = await connectedAgent();
   await pushAll();
   await requestLoad('1.0.0', device);
@@ -233,7 +234,7 @@ test('a module that is gone has drifted until it is there again', async () => {
   expect(await drifted()).toMatchObject([{ detail: { module: 'tcp', expected: '1.0.0', observed: null } }]);
   expect(await historyOf(device)).toMatchObject([{ version: '1.0.0', leftBy: 'drifted' }]);
   expect(await deviceOf(device)).toMatchObject({ modules: {}, drift: [{ module: 'tcp', expected: '1.0.0', observed: null }] });
-  expect((await health())['reasons']).toContainEqual(expect.stringContaining('d1 (tcp, expected 1.0.0)'));
+  expect((await health()).reasons).toContainEqual(expect.stringContaining('d1 (tcp, expected 1.0.0)'));
   const { version, image: digest } = order;
   await agent.report({ kind: 'device-state', device, state: state({ tcp: { version, image: digest, address: '0x1000' } }) });
   expect(await drifted()).toMatchObject([{ detail: { expected: '1.0.0', observed: '1.0.0', resolved: true } }, {}]);
@@ -312,7 +313,7 @@ test.each([
       const report = loaded(order, `0x${index + 1}000`);
       const at = new Date(begin + index).toISOString();
       const facts = { from: null, to: `0x${index + 1}000` };
-      const swap = { step: 'table-updated', operation: 240, at, startedMicroseconds: 1, microseconds: 1, facts };
+      const swap: Schemas['Step'] = { step: 'table-updated', operation: 240, at, startedMicroseconds: 1, microseconds: 1, facts };
       return { ...report, result: { ...report.result, steps: [swap] } };
     })
     .toReversed();
@@ -328,12 +329,12 @@ test.each([
   expect(entries.slice(1).map(({ leftAt }) => leftAt)).toEqual(entries.slice(0, -1).map(({ enteredAt }) => enteredAt));
   expect(await deviceOf(device)).toMatchObject({ modules: { tcp: '1.2.0' }, drift: [] });
   expect(await drifted()).toEqual([]);
-  expect((await health())['reasons']).not.toContainEqual(expect.stringContaining('tcp'));
+  expect((await health()).reasons).not.toContainEqual(expect.stringContaining('tcp'));
   for (const location of locations) expect((await service.get(location)).body).toMatchObject({ state: 'completed', outcome: 'installed' });
   agent.disconnect();
 });
 
-const downgrade = { versionPolicy: 'downgrade', downgradeReason: 'it drops packets' };
+const downgrade: LoadPolicy = { versionPolicy: 'downgrade', downgradeReason: 'it drops packets' };
 
 test('a load that came after the version that the device has again is not put before it', async () => {
   const { agent, device } = await connectedAgent();
@@ -348,7 +349,7 @@ test('a load that came after the version that the device has again is not put be
   const { version, image: digest } = first;
   await agent.report({ kind: 'device-state', device, state: state({ tcp: { version, image: digest, address: '0x1000' } }) });
   for (const report of reports) await agent.report(report);
-  expect((await historyOf(device)).map((entry) => entry['version'])).toEqual(['1.0.0', '1.1.0', '1.0.0']);
+  expect((await historyOf(device)).map((entry) => entry.version)).toEqual(['1.0.0', '1.1.0', '1.0.0']);
   expect(await drifted()).toEqual([]);
   agent.disconnect();
 });

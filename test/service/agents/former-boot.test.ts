@@ -3,8 +3,9 @@
 import { createServer, type IncomingMessage, type ServerResponse, request as sendRequest } from 'node:http';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { runHost } from '../../../src/host/host.ts';
-import { bearer, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
+import { bearer, firstOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 
 let service: TestService;
 beforeEach(async () => {
@@ -100,12 +101,12 @@ test('a load that the host executed before it was taken for a new one keeps its 
   const { body } = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device] });
   await registerFormerBoot(network, 'load-completed');
   const [load] = await until('the load has an outcome', async () => {
-    const loads = itemsOf(await service.get(`/v1/loads?batch=${body['batch']}`));
+    const loads = itemsOf(await service.get(`/v1/loads?batch=${body.batch}`));
     return loads.every(({ outcome }) => outcome !== null) && loads;
   });
   expect(load).toMatchObject({ outcome: 'installed', reason: null });
   const history = itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`));
-  expect(history).toMatchObject([{ version: '1.0.0', load: load?.['id'], leftAt: null }]);
+  expect(history).toMatchObject([{ version: '1.0.0', load: load?.id, leftAt: null }]);
   expect(itemsOf(await service.get('/v1/audit?action=device.drifted'))).toEqual([]);
 });
 
@@ -118,10 +119,10 @@ test('a program that the host started before it was taken for a new one keeps ru
   const { status, body } = await service.post(`/v1/devices/${device}/programs`, program);
   expect(status, JSON.stringify(body)).toBe(202);
   await registerFormerBoot(network, 'program-started');
-  const isSettled = (one: Record<string, unknown>) => one['state'] !== 'starting' && one['statistics'] !== null;
+  const isSettled = (one: Schemas['Program']) => one.state !== 'starting' && one.statistics !== null;
   const settled = await until('the program has started, or has not', async () => {
-    const [one = {}] = itemsOf(await service.get(`/v1/devices/${device}/programs`));
-    return (isSettled(one) || one['failure'] !== null) && one;
+    const one = firstOf(await service.get(`/v1/devices/${device}/programs`));
+    return (isSettled(one) || one.failure !== null) && one;
   });
-  expect(settled).toMatchObject({ id: body['id'], state: 'running', failure: null });
+  expect(settled).toMatchObject({ id: body.id, state: 'running', failure: null });
 });

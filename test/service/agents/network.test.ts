@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Answer, bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { bearer, firstOf, itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 import { Agent, attached, loaded } from './agent.ts';
 
 let service: TestService;
@@ -26,11 +26,11 @@ function never(): never {
   throw new Error('no order');
 }
 
-const device = async () => itemsOf(await service.get('/v1/devices'))[0] ?? {};
-const statusIs = (status: string) => until(`the device is ${status}`, async () => (await device())['status'] === status);
+const device = async () => firstOf(await service.get('/v1/devices'));
+const statusIs = (status: string) => until(`the device is ${status}`, async () => (await device()).status === status);
 
-async function requestLoad(version: string, facts: object = {}): Promise<string> {
-  const answer = await service.post('/v1/loads', { module: 'tcp', version, devices: [(await device())['id']], ...facts });
+async function requestLoad(version: string, facts: LoadPolicy = {}): Promise<string> {
+  const answer = await service.post('/v1/loads', { module: 'tcp', version, devices: [(await device()).id], ...facts });
   expect(answer.status).toBe(202);
   return answer.headers.get('location') ?? '';
 }
@@ -47,15 +47,14 @@ test('every call of a host shows its token, and a token speaks for one host only
   const other = new Agent(service);
   await other.register('other', ['d2']);
   const paths = {
-    reports: (token?: string) => post('reports', { bootId: agent.bootId, reports: [] }, token),
-    heartbeats: (token?: string) => post('heartbeats', { bootId: agent.bootId }, token),
+    reports: (token?: string) => service.post(`${own}/reports`, { bootId: agent.bootId, reports: [] }, headers(token)),
+    heartbeats: (token?: string) => service.post(`${own}/heartbeats`, { bootId: agent.bootId }, headers(token)),
     orders: (token?: string) => get('orders', token),
     next: (token?: string) => get('orders/next', token),
   };
-  const of = (path: string) => `/agent/v1/hosts/${agent.host}/${path}`;
+  const own = `/agent/v1/hosts/${agent.host}` as const;
   const headers = (token?: string) => (token === undefined ? { authorization: '' } : bearer(token));
-  const post = (path: string, body: object, token?: string): Promise<Answer> => service.post(of(path), body, headers(token));
-  const get = (path: string, token?: string): Promise<Answer> => service.get(`${of(path)}?bootId=${agent.bootId}`, headers(token));
+  const get = (path: string, token?: string) => service.get(`${own}/${path}?bootId=${agent.bootId}`, headers(token));
   for (const ask of Object.values(paths)) {
     expect(await ask()).toMatchObject(problem(401, 'unauthenticated'));
     expect(await ask('agt_of-nobody')).toMatchObject(problem(401, 'unauthenticated'));
@@ -109,14 +108,14 @@ test('a load whose device cannot be reached ends as expired, and its host is not
   expect(events).toMatchObject([{ action: 'load.completed', actor: 'service', detail: { outcome: 'expired' } }]);
 });
 
-test('what a device did after the deadline is in its history; the outcome of the load stays', async () => {
+test('a load that a device completes after its deadline is in the history, and stays expired', async () => {
   const path = await requestLoad('1.0.0', { deadlineSeconds: 1 });
   const [order] = await agent.next(0, 10);
   expect((await service.get(path)).body).toMatchObject({ state: 'dispatched', dispatchedAt: expect.any(String) });
   await ended(path);
   for (const _ of [1, 2]) expect((await agent.report(loaded(order ?? never()))).status).toBe(204);
   expect((await service.get(path)).body).toMatchObject({ outcome: 'expired', report: null });
-  const id = (await device())['id'];
+  const id = (await device()).id;
   expect(itemsOf(await service.get(`/v1/devices/${id}/modules/tcp/history`))).toMatchObject([{ version: '1.0.0', leftAt: null }]);
   agent.bootId = randomUUID();
   await agent.register('agent', ['d1']);
@@ -157,8 +156,8 @@ test('a load takes the place of those that wait, if that is asked for', async ()
 });
 
 test('a device has no more than a hundred loads waiting', async () => {
-  const id = (await device())['id'];
-  const ask = (facts: object = {}) => service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [id], ...facts });
+  const id = (await device()).id;
+  const ask = (facts: LoadPolicy = {}) => service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [id], ...facts });
   for (let count = 0; count < 100; count += 1) expect((await ask()).status).toBe(202);
   const refused = await ask();
   expect(refused).toMatchObject(problem(429, 'busy'));

@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { agentLimits } from '../../../src/protocol/agent.ts';
 import { bearer, itemsOf, joinToken, TestService } from '../test-service.ts';
 
@@ -15,7 +16,7 @@ const limit = agentLimits.devicesPerHost;
 const devices = (prefix: string, count: number) =>
   Array.from({ length: count }, (_, index) => ({ name: `${prefix}-${index}`, labels: { zone: 'north' }, ramPages: 64 }));
 
-function register(bootId: string, brought: object[]) {
+function register(bootId: string, brought: Schemas['Registration']['devices']) {
   const registration = { name: 'large', bootId, capacity: limit, devices: brought };
   return service.post('/agent/v1/hosts', registration, bearer(joinToken));
 }
@@ -37,7 +38,7 @@ test('a host registers as many devices as it may have, and no more with another 
 
   const tooMany = await register(bootId, devices('e', 2));
   expect(tooMany).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:too-many-devices' } });
-  expect(tooMany.body['detail']).toMatch(/has 19999 devices and brings 2 more, 20001 in all; the limit is 20000 devices per host/);
+  expect(tooMany.body.detail).toMatch(/has 19999 devices and brings 2 more, 20001 in all; the limit is 20000 devices per host/);
   expect(await register(randomUUID(), devices('e', 2))).toMatchObject({ status: 409 });
   expect(itemsOf(await service.get('/v1/devices?name=e-'))).toEqual([]);
   expect(await register(bootId, [...devices('d', 3), ...devices('e', 1)])).toMatchObject({ status: 201, body: { devices: limit } });
@@ -46,11 +47,12 @@ test('a host registers as many devices as it may have, and no more with another 
 });
 
 test('only devices that get other labels are labelled again', async () => {
-  const labelled = (labels: object) => [{ name: 'a', labels, ramPages: 64 }];
+  const labelled = (labels: Schemas['Labels']) => [{ name: 'a', labels, ramPages: 64 }];
   const bootId = randomUUID();
-  for (const labels of [{ zone: 'north', tier: 'edge' }, { tier: 'edge', zone: 'north' }, { zone: 'south' }, {}]) {
+  const orders: Schemas['Labels'][] = [{ zone: 'north', tier: 'edge' }, { tier: 'edge', zone: 'north' }, { zone: 'south' }, {}];
+  for (const labels of orders) {
     await register(bootId, labelled(labels));
     expect(itemsOf(await service.get('/v1/devices'))).toMatchObject([{ labels }]);
-    expect(itemsOf(await service.get('/v1/devices'))[0]?.['labels']).toEqual(labels);
+    expect(itemsOf(await service.get('/v1/devices'))[0]?.labels).toEqual(labels);
   }
 });

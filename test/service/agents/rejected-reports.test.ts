@@ -95,7 +95,7 @@ async function twoDevices(): Promise<[string, string]> {
 const Device = z.object({ modules: z.record(z.string(), z.string()), drift: z.array(z.unknown()) });
 const device = async (id: string) => Device.parse((await service.get(`/v1/devices/${id}`)).body);
 const newestStay = async (id: string) => itemsOf(await service.get(`/v1/devices/${id}/modules/tcp/history`))[0];
-const reasons = async () => (await service.get('/v1/health')).body['reasons'];
+const reasons = async () => (await service.get('/v1/health')).body.reasons;
 
 test.each([400, 413, 422])(
   'a load whose report is rejected (%i) ends failed, and the device is known to have the version',
@@ -129,7 +129,7 @@ test.each([400, 413, 422])(
   },
 );
 
-test('where the state is rejected too, the module table arrives; and where nothing more is taken, the load still ends', async () => {
+test('a report whose state is rejected too updates the module table, or at least ends the load', async () => {
   const [one, two] = await twoDevices();
   const detail = 'a name in the state is too long';
   judge = ({ device: of, state }) => {

@@ -23,7 +23,7 @@ const eventsMade = 600;
 
 beforeAll(async () => {
   await service.start();
-  pinned = String(itemsOf(await service.get('/v1/signing-keys'))[0]?.['publicKey']);
+  pinned = String(itemsOf(await service.get('/v1/signing-keys'))[0]?.publicKey);
   store = await Store.open(service.database);
   sql = await openSql(service.database);
   await append(eventsMade);
@@ -62,8 +62,8 @@ async function exported(query = ''): Promise<string[]> {
 async function checkpoint(): Promise<string> {
   const made = await service.post('/v1/audit/checkpoints', undefined);
   expect([200, 201]).toContain(made.status);
-  expect(made.headers.get('location')).toBe(`/v1/audit/checkpoints/${made.body['size']}`);
-  return String(made.body['note']);
+  expect(made.headers.get('location')).toBe(`/v1/audit/checkpoints/${made.body.size}`);
+  return String(made.body.note);
 }
 
 async function* iterate(lines: readonly string[]): AsyncGenerator<string> {
@@ -91,7 +91,7 @@ test('a trail that nobody has changed is whole, and is what its checkpoints say'
   expect(await verify([])).toMatchObject({ kind: 'whole', checkpoint: null });
 });
 
-test('what many do at once is one chain', async () => {
+test('events of concurrent requests are one chain', async () => {
   const answers = await Promise.all(
     Array.from({ length: 40 }, (_, index) => service.post('/v1/keys', { name: `racer-${index}`, role: 'viewer' })),
   );
@@ -285,14 +285,14 @@ test('a trail that was forged to its end is not the one of a checkpoint, and the
       const refused = await service.post('/v1/audit/checkpoints', undefined);
       expect(refused).toMatchObject({ status: 409, body: { type: 'urn:patchbay:problem:trail-broken' } });
       const health = await service.get('/v1/health');
-      expect(health.body['reasons']).toContainEqual(expect.stringContaining('audit trail'));
+      expect(health.body.reasons).toContainEqual(expect.stringContaining('audit trail'));
     },
   );
   await append(1);
   await checkpoint();
 });
 
-test('what is changed since the last checkpoint is not signed either', async () => {
+test('an event that was changed since the last checkpoint is not signed either', async () => {
   await checkpoint();
   await append(5);
   const number = (await newestNumber()) - 2;
@@ -303,7 +303,7 @@ test('what is changed since the last checkpoint is not signed either', async () 
     });
   }
   await checkpoint();
-  expect((await service.get('/v1/health')).body['reasons']).not.toContainEqual(expect.stringContaining('audit trail'));
+  expect((await service.get('/v1/health')).body.reasons).not.toContainEqual(expect.stringContaining('audit trail'));
 });
 
 test('a checkpoint that was not signed by a key that is trusted proves nothing', async () => {
@@ -337,23 +337,22 @@ test('an export that was cut short is not taken for whole', async () => {
 test('proofs lead from each event to the root, and from each earlier checkpoint to a later one', async () => {
   await checkpoint();
   const [newest] = itemsOf(await service.get('/v1/audit/checkpoints?limit=1'));
-  const [size, root] = [Number(newest?.['size']), readHash(String(newest?.['root']))];
-  const hashes = (body: Record<string, unknown>) =>
-    Array.isArray(body['hashes']) ? body['hashes'].map((one) => readHash(String(one))) : [];
+  const [size, root] = [Number(newest?.size), readHash(String(newest?.root))];
+  const hashesOf = ({ hashes = [] }: { readonly hashes?: readonly string[] }) => hashes.map(readHash);
   for (const event of [1, 2, 255, 256, 257, 512, 513, size]) {
     const { body } = await service.get(`/v1/audit/checkpoints/${size}/proof?event=${event}`);
     expect(body).toMatchObject({ kind: 'inclusion', event, size });
     const line: unknown = JSON.parse((await exported(`?after=${event - 1}`))[1] ?? '');
-    expect(line).toMatchObject({ number: event, hash: body['hash'] });
-    expect(provesInclusion(readHash(String(body['hash'])), event - 1, size, hashes(body), root)).toBe(true);
+    expect(line).toMatchObject({ number: event, hash: body.hash });
+    expect(provesInclusion(readHash(String(body.hash)), event - 1, size, hashesOf(body), root)).toBe(true);
   }
   const checkpoints = itemsOf(await service.get('/v1/audit/checkpoints?order=asc&limit=200'));
   expect(checkpoints.length).toBeGreaterThan(3);
   for (const earlier of checkpoints) {
-    const from = Number(earlier['size']);
+    const from = Number(earlier.size);
     const { body } = await service.get(`/v1/audit/checkpoints/${size}/proof?from=${from}`);
-    expect(body).toMatchObject({ kind: 'consistency', from, fromRoot: earlier['root'] });
-    expect(provesConsistency(from, size, hashes(body), readHash(String(earlier['root'])), root)).toBe(true);
+    expect(body).toMatchObject({ kind: 'consistency', from, fromRoot: earlier.root });
+    expect(provesConsistency(from, size, hashesOf(body), readHash(String(earlier.root)), root)).toBe(true);
   }
   for (const [query, status] of [
     ['', 422],

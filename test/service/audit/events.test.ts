@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { z } from 'zod';
 import { AuditEvent } from '../../../src/service/audit/schemas.ts';
-import { type Answer, eventsOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
+import { eventsOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 
 let service: TestService;
 const followers: EventFollower[] = [];
@@ -69,7 +69,7 @@ class EventFollower {
 }
 
 /** Registers a host that nobody plays; an event for the host and for each of its devices. */
-function registerHost(devices: number): Promise<Answer> {
+function registerHost(devices: number) {
   const ofHost = Array.from({ length: devices }, (_, index) => ({ name: `d${index}`, labels: {}, ramPages: 64 }));
   const registration = { name: 'played', bootId: randomUUID(), capacity: devices, devices: ofHost };
   return service.post('/agent/v1/hosts', registration, { authorization: `Bearer ${joinToken}` });

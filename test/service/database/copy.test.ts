@@ -19,7 +19,7 @@ async function told(): Promise<Record<string, unknown>> {
 }
 
 /** When a key was last used, it is not here. */
-function withoutUses(body: Record<string, unknown>): unknown {
+function withoutUses(body: unknown): unknown {
   return JSON.parse(JSON.stringify(body, (name, value: unknown) => (name === 'lastUsedAt' ? null : value)));
 }
 
@@ -59,7 +59,7 @@ describe.runIf(kind === 'postgresql')('an installation that is copied', () => {
       labels: { zone: 'north' },
       waves: [{ upToPercent: 100, soakSeconds: 0 }],
     });
-    await until('the rollout is completed', async () => itemsOf(await service.get('/v1/rollouts'))[0]?.['state'] === 'completed');
+    await until('the rollout is completed', async () => itemsOf(await service.get('/v1/rollouts'))[0]?.state === 'completed');
     await service.post('/v1/audit/checkpoints', undefined);
     await stopHost();
     await service.stop();

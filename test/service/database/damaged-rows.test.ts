@@ -33,7 +33,7 @@ async function change(sql: string): Promise<void> {
 }
 
 async function healthReasons(): Promise<string> {
-  return String((await service.get('/v1/health')).body['reasons']);
+  return String((await service.get('/v1/health')).body.reasons);
 }
 
 const idOf = ({ body }: Answer) => String(body['id'] ?? '');
@@ -112,7 +112,7 @@ const cases: {
     make: async () => {
       const [damaged, whole] = [await newPublisherKey('third'), await newPublisherKey('fourth')];
       const listed = itemsOf(await service.get('/v1/publisher-keys?limit=200'));
-      const keyId = String(listed.find(({ id }) => id === damaged)?.['keyId']);
+      const keyId = String(listed.find(({ id }) => id === damaged)?.keyId);
       const set = (id: string) => `UPDATE "PublisherKey" SET "keyId" = '${id}' WHERE "id" = '${damaged}'`;
       return { damaged, whole, sql: set('md5:1'), undo: set(keyId) };
     },
@@ -170,15 +170,15 @@ test('a damaged order keeps no other order from its host, nor other reports from
   expect(agent.orders.map((order) => order.kind === 'load' && order.load)).not.toContain(first);
   expect(await healthReasons()).toMatch(/stored rows are damaged: .*order ord_/);
   expect((await agent.report(...reports)).status).toBe(204);
-  expect((await service.get(`/v1/loads/${second}`)).body['outcome']).toBe('installed');
-  expect((await service.get(`/v1/loads/${first}`)).body['outcome']).toBeNull();
+  expect((await service.get(`/v1/loads/${second}`)).body.outcome).toBe('installed');
+  expect((await service.get(`/v1/loads/${first}`)).body.outcome).toBeNull();
   // In a new boot the host registers, and goes on with what can be read.
   agent.bootId = randomUUID();
   expect((await agent.register('host-a', [])).status).toBe(201);
 });
 
 test('a damaged event is left out of the stream of events, which goes on after it', async () => {
-  const before = Number(itemsOf(await service.get('/v1/audit?limit=1'))[0]?.['number']);
+  const before = Number(itemsOf(await service.get('/v1/audit?limit=1'))[0]?.number);
   for (const name of ['three', 'four', 'five']) await service.post('/v1/keys', { name, role: 'viewer' });
   await change(`UPDATE "AuditEvent" SET "outcome" = 'undecided' WHERE "number" = ${before + 2}`);
   const abort = new AbortController();
@@ -191,10 +191,10 @@ test('a damaged event is left out of the stream of events, which goes on after i
   abort.abort();
   expect(numbers).toEqual([String(before + 1), String(before + 3)]);
   const listed = await service.get('/v1/audit?limit=3');
-  expect(listed.body['damaged']).toMatchObject([{ id: String(before + 2) }]);
+  expect(listed.body.damaged).toMatchObject([{ id: String(before + 2) }]);
   expect(itemsOf(listed)).toHaveLength(2);
   await change(`UPDATE "AuditEvent" SET "outcome" = 'succeeded' WHERE "number" = ${before + 2}`);
-  expect((await service.get('/v1/audit?limit=3')).body['damaged']).toEqual([]);
+  expect((await service.get('/v1/audit?limit=3')).body.damaged).toEqual([]);
 });
 
 const far = 9007199254740993n;
@@ -215,11 +215,11 @@ test.runIf(databaseKind === 'sqlite').each(Object.values(ofModules))(
     expect(listed.status).toBe(200);
     expect(itemsOf(listed).map(({ id }) => id)).toContain(other);
     if (column === 'driftedAt') {
-      expect(listed.body['damaged']).toMatchObject([{ id: device }]);
+      expect(listed.body.damaged).toMatchObject([{ id: device }]);
       expect(await healthReasons()).toContain(`device ${device} (`);
     }
     await change(`DELETE FROM "DeviceModule" WHERE "module" = 'damaged'`);
-    expect((await service.get('/v1/devices?limit=200')).body['damaged']).toEqual([]);
+    expect((await service.get('/v1/devices?limit=200')).body.damaged).toEqual([]);
   },
 );
 
@@ -227,7 +227,7 @@ test.runIf(databaseKind === 'sqlite').each([
   ['at', '9007199254740993'],
   ['detail', json],
 ])('an export names an audit event whose %s is %s by its number, and continues after it', async (column, value) => {
-  const number = Number(itemsOf(await service.get('/v1/audit?limit=3'))[2]?.['number']);
+  const number = Number(itemsOf(await service.get('/v1/audit?limit=3'))[2]?.number);
   await change(`CREATE TABLE "saved" AS SELECT "${column}" AS "cell" FROM "AuditEvent" WHERE "number" = ${number}`);
   await change(`UPDATE "AuditEvent" SET "${column}" = ${value} WHERE "number" = ${number}`);
   const response = await fetch(`${service.url}/v1/audit/export`, { headers: bearer(service.key) });

@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { verifyExport } from '../../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../../src/proof/ed25519.ts';
 import { kind, newPostgresql } from '../../databases.ts';
@@ -41,36 +42,36 @@ ofReplicas('a load that one replica is asked for reaches hosts at the others, an
   for (const replica of replicas) expect(itemsOf(await replica.get('/v1/loads?outcome=installed'))).toHaveLength(4);
 });
 
-ofReplicas('who follows the events of one replica is told what was done at another', async () => {
+ofReplicas('a follower of the events of one replica receives those of another', async () => {
   const leaving = new AbortController();
   const response = await fetch(`${first.url}/v1/events`, { headers: bearer(first.key), signal: leaving.signal });
   expect(response.status).toBe(200);
   const made = await second.post('/v1/keys', { name: 'made-at-the-second', role: 'viewer' });
-  for await (const { data } of eventsOf(response)) if (data.includes(String(made.body['id']))) break;
+  for await (const { data } of eventsOf(response)) if (data.includes(String(made.body.id))) break;
   leaving.abort();
 });
 
 ofReplicas('one request at every replica at once, with one Idempotency-Key, is carried out once', async () => {
   for (let round = 0; round < 5; round += 1) {
     const key = { 'idempotency-key': randomUUID() };
-    const body = { module: 'tcp', version: '1.1.0', devices: devices.slice(0, 1), versionPolicy: 'different' };
+    const body: Schemas['NewLoads'] = { module: 'tcp', version: '1.1.0', devices: devices.slice(0, 1), versionPolicy: 'different' };
     const answers = await Promise.all(replicas.map((replica) => replica.post('/v1/loads', body, key)));
     expect(answers.map(({ status }) => status)).toEqual([202, 202, 202]);
-    expect(new Set(answers.map((answer) => answer.body['batch'])).size).toBe(1);
+    expect(new Set(answers.map((answer) => answer.body.batch)).size).toBe(1);
     expect(answers.filter(({ headers }) => headers.get('idempotency-replayed') === 'true')).toHaveLength(2);
-    expect(itemsOf(await first.get(`/v1/loads?batch=${answers[0]?.body['batch']}`))).toHaveLength(1);
+    expect(itemsOf(await first.get(`/v1/loads?batch=${answers[0]?.body.batch}`))).toHaveLength(1);
   }
-  const name = { name: 'once', role: 'viewer' };
+  const name: Schemas['NewKey'] = { name: 'once', role: 'viewer' };
   const key = { 'idempotency-key': randomUUID() };
   const made = await Promise.all(replicas.map((replica) => replica.post('/v1/keys', name, key)));
   expect(made.map(({ status }) => status)).toEqual([201, 201, 201]);
-  expect(new Set(made.map((answer) => answer.body['id'])).size).toBe(1);
+  expect(new Set(made.map((answer) => answer.body.id)).size).toBe(1);
   // The same key for something else.
   const other = await second.post('/v1/keys', { ...name, name: 'twice' }, key);
   expect(other).toMatchObject({ status: 422, body: { errors: [{ in: 'header', pointer: '/idempotency-key' }] } });
 });
 
-ofReplicas('what is done at all of them at once is one audit trail without gaps', async () => {
+ofReplicas('an audit trail that all replicas write at once has no gaps', async () => {
   const names = Array.from({ length: 60 }, (_, index) => `racer-${index}`);
   const made = await Promise.all(names.map((name, index) => replicas[index % 3]?.post('/v1/keys', { name, role: 'viewer' })));
   expect(new Set(made.map((answer) => answer?.status))).toEqual(new Set([201]));
@@ -79,7 +80,7 @@ ofReplicas('what is done at all of them at once is one audit trail without gaps'
   const text = await (await fetch(`${second.url}/v1/audit/export`, { headers: bearer(second.key) })).text();
   const lines = text.split('\n').filter((line) => line !== '');
   const keys = itemsOf(await first.get('/v1/signing-keys')).map(({ publicKey }) => readPublicKey(String(publicKey)));
-  const notes = checkpoints.map(({ body }) => String(body['note']));
+  const notes = checkpoints.map(({ body }) => String(body.note));
   const verified = await verifyExport(toAsync(lines), { checkpoints: notes, keys, isPartial: false });
   expect(verified).toMatchObject({ kind: 'whole', first: 1 });
 });
@@ -88,13 +89,13 @@ async function* toAsync(lines: readonly string[]): AsyncGenerator<string> {
   yield* lines;
 }
 
-ofReplicas('when the signing key is replaced at one, the others sign with the new one', async () => {
+ofReplicas('replicas sign with a new signing key after one of them has replaced it', async () => {
   const rotated = await first.post('/v1/signing-keys', undefined);
   expect(rotated.status).toBe(201);
   for (const [index, replica] of replicas.entries()) {
     expect((await replica.push('signed', `1.0.${index}`, workModule(index))).status).toBe(201);
     const { body } = await replica.get(`/v1/modules/signed/builds/1.0.${index}/provenance`);
-    expect(body).toMatchObject({ signatures: [{ keyid: rotated.body['keyId'] }] });
+    expect(body).toMatchObject({ signatures: [{ keyid: rotated.body.keyId }] });
   }
   // Devices, whose hosts have heard of the new key, take what it has signed.
   expect(await second.load('signed', '1.0.1', devices)).toMatchObject(Array(4).fill({ outcome: 'installed' }));
@@ -109,7 +110,7 @@ ofReplicas('a host is heard of whichever replica it speaks to, and one that is s
   const [wanderer, silent] = [new Agent(first), new Agent(second)];
   await wanderer.register('wanderer', ['w1']);
   await silent.register('silent', ['s1']);
-  const statusOf = async (name: string) => itemsOf(await third.get('/v1/hosts')).find((host) => host['name'] === name)?.['status'];
+  const statusOf = async (name: string) => itemsOf(await third.get('/v1/hosts')).find((host) => host.name === name)?.status;
   const everywhere = replicas.map((replica) => movedTo(replica, wanderer));
   let beat = 0;
   await until('the silent one is unreachable', async () => {
@@ -138,11 +139,11 @@ ofReplicas('a host that follows its orders at another replica does so at the fir
 ofReplicas('a load expires once, and a rollout is carried on when the replica that was asked for it has gone', async () => {
   const agent = new Agent(second);
   await agent.register('idle', ['i1']);
-  const [idle = ''] = itemsOf(await first.get('/v1/devices?name=i1')).map(({ id }) => String(id));
+  const [idle = ''] = itemsOf(await first.get('/v1/devices?name=i1')).map(({ id }) => id);
   const { body } = await first.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [idle], deadlineSeconds: 1 });
-  const [load] = itemsOf(await first.get(`/v1/loads?batch=${body['batch']}`));
-  await until('it has expired', async () => (await third.get(`/v1/loads/${load?.['id']}`)).body['outcome'] === 'expired');
-  expect(itemsOf(await first.get(`/v1/audit?object=${load?.['id']}&action=load.completed`))).toHaveLength(1);
+  const [load] = itemsOf(await first.get(`/v1/loads?batch=${body.batch}`));
+  await until('it has expired', async () => (await third.get(`/v1/loads/${load?.id}`)).body.outcome === 'expired');
+  expect(itemsOf(await first.get(`/v1/audit?object=${load?.id}&action=load.completed`))).toHaveLength(1);
 
   const rollout = {
     module: 'tcp',
@@ -156,6 +157,6 @@ ofReplicas('a load expires once, and a rollout is carried on when the replica th
   const asked = await third.post('/v1/rollouts', rollout);
   expect(asked).toMatchObject({ status: 202 });
   await third.stop();
-  await until('it is completed', async () => (await first.get(`/v1/rollouts/${asked.body['id']}`)).body['state'] === 'completed');
+  await until('it is completed', async () => (await first.get(`/v1/rollouts/${asked.body.id}`)).body.state === 'completed');
   await third.start();
 });

@@ -32,7 +32,7 @@ test('builds, devices, loads, history, audit and answers to repeated requests ar
   await service.start();
   expect(await read()).toEqual(before);
   await service.connectedDevices(3);
-  expect((await service.post('/v1/devices', { name: 'once' }, { 'idempotency-key': key })).body['id']).toBe(made.body['id']);
+  expect((await service.post('/v1/devices', { name: 'once' }, { 'idempotency-key': key })).body.id).toBe(made.body.id);
 });
 
 test('programs go on while the service is away, and loads asked for while hosts are away are carried out when they are back', async () => {

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { kind as databaseKind, openSql, type Sql, timeInSql } from '../../databases.ts';
 import { Agent, attached } from '../agents/agent.ts';
-import { itemsOf, TestService, workModule } from '../test-service.ts';
+import { type Answer, itemsOf, TestService, workModule } from '../test-service.ts';
 
 const service = new TestService();
 const agent = new Agent(service);
@@ -35,30 +35,31 @@ afterAll(async () => {
   await service.close();
 });
 
-async function made(path: string, body: unknown): Promise<string> {
-  const answer = await service.post(path, body);
-  if (answer.status >= 300) throw new Error(JSON.stringify(answer.body));
-  return String(answer.body['id'] ?? answer.body['size'] ?? '');
+/** Returns the body of a success. @throws {Error} if the request was refused. */
+function made<Body>({ status, body }: Answer<Body>): Body {
+  if (status >= 300) throw new Error(JSON.stringify(body));
+  return body;
 }
 
 /** Builds, loads and rollouts: two of each. */
 async function pushAndRequest(devices: readonly string[]): Promise<void> {
   for (const module of ['abc', 'abd'])
     for (const version of ['1.0.0', '1.1.0']) expect((await service.push(module, version, workModule(1))).status).toBe(201);
-  await made('/v1/loads', { module: 'abc', version: '1.0.0', devices });
+  made(await service.post('/v1/loads', { module: 'abc', version: '1.0.0', devices }));
   for (const module of ['abc', 'abd'])
-    parameters['rollout'] = await made('/v1/rollouts', { module, version: '1.1.0', devices, startAt: '2999-01-01T00:00:00Z' });
+    parameters['rollout'] =
+      made(await service.post('/v1/rollouts', { module, version: '1.1.0', devices, startAt: '2999-01-01T00:00:00Z' })).id ?? '';
 }
 
 /** Keys, policies and checkpoints: two of each. */
 async function makeKeys(): Promise<void> {
   for (const name of ['one', 'two']) {
-    await made('/v1/keys', { name, role: 'viewer' });
-    await made('/v1/audit/checkpoints', undefined);
-    const key = await made('/v1/publisher-keys', { name, publicKey: publicPartOf(newPrivateKey()).pem });
-    await made('/v1/signature-policies', { name, module: 'other', labels: { a: name }, publisherKeys: [key] });
+    made(await service.post('/v1/keys', { name, role: 'viewer' }));
+    made(await service.post('/v1/audit/checkpoints', undefined));
+    const { id = '' } = made(await service.post('/v1/publisher-keys', { name, publicKey: publicPartOf(newPrivateKey()).pem }));
+    made(await service.post('/v1/signature-policies', { name, module: 'other', labels: { a: name }, publisherKeys: [id] }));
   }
-  await made('/v1/signing-keys', undefined);
+  made(await service.post('/v1/signing-keys', undefined));
 }
 
 /** Two rows of each table that nothing above makes. */
@@ -310,7 +311,7 @@ test('every list of the API is among those that are tested', () => {
 async function healthReasons(): Promise<string> {
   const health = await service.get('/v1/health');
   expect(health.status).toBe(200);
-  return String(health.body['reasons']);
+  return String(health.body.reasons);
 }
 
 test.each(cells)('$value as $column in $table is marked in the lists, and named by the health until it is corrected', async (cell) => {

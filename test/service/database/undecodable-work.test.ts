@@ -3,6 +3,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { kind as databaseKind, openSql, type Sql } from '../../databases.ts';
 import { Agent, attached, loaded, state } from '../agents/agent.ts';
@@ -47,18 +48,18 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     };
   }
 
-  const reasons = async () => String((await service.get('/v1/health')).body['reasons']);
+  const reasons = async () => String((await service.get('/v1/health')).body.reasons);
 
   /** Requests a load of each device. Returns the identifiers, in the order of the devices. */
   async function requestLoads(version: string, deadlineSeconds = 600): Promise<[string, string]> {
     const { status, body } = await service.post('/v1/loads', { module: 'tcp', version, devices, deadlineSeconds });
     expect(status).toBe(202);
-    const loads = itemsOf(await service.get(`/v1/loads?limit=200&batch=${String(body['batch'])}`));
-    const [first, second] = devices.map((device) => String(loads.find((load) => load['device'] === device)?.['id']));
+    const loads = itemsOf(await service.get(`/v1/loads?limit=200&batch=${String(body.batch)}`));
+    const [first, second] = devices.map((device) => String(loads.find((load) => load.device === device)?.id));
     return [first ?? '', second ?? ''];
   }
 
-  const outcomeOf = async (load: string) => (await service.get(`/v1/loads/${load}`)).body['outcome'];
+  const outcomeOf = async (load: string) => (await service.get(`/v1/loads/${load}`)).body.outcome;
 
   const loadOrder = (load: string) =>
     until(`the order of ${load}`, async () => agent.orders.find((order) => order.kind === 'load' && order.load === load) ?? null);
@@ -84,7 +85,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     await sql.run(`UPDATE "Load" SET "requestedAt" = "requestedAt" + 86400000 WHERE "id" = '${whole}'`);
     await until('the other load has been moved', async () => {
       const { body } = await service.get(`/v1/loads/${whole}`);
-      return Date.parse(String(body['requestedAt'])) < Date.now() + 3_600_000;
+      return Date.parse(String(body.requestedAt)) < Date.now() + 3_600_000;
     });
     expect(await reasons()).toContain(`load ${damaged} (`);
     await correct();
@@ -128,12 +129,12 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     const [program, digest] = [newIdentifier('program'), `sha256:${'0'.repeat(64)}`];
     await sql.run(`INSERT INTO "Program" ("id", "deviceId", "name", "module", "export", "type", "arguments", "threads", "pauseMilliseconds",
       "driverDigest", "createdAt") VALUES ('${program}', '${devices[0]}', 'one', 'tcp', 'f', '{"parameters":[],"results":[]}', '[]', 1, 0, '${digest}', 1)`);
-    const violation = (faults: number) => {
+    const violation = (faults: number): Schemas['ReportedAbiViolation'] => {
       const at = new Date().toISOString();
       return { program, module: 'tcp', version: '1.0.0', address: '0x1000', page: 1, flag: 'nx', at, lastAt: at, faults };
     };
     const report = (faults: number) => {
-      const current = { ...state(), abiViolations: { total: 1, newest: [violation(faults)] } };
+      const current: Schemas['DeviceState'] = { ...state(), abiViolations: { total: 1, newest: [violation(faults)] } };
       return agent.report({ kind: 'device-state', device: devices[0], state: current });
     };
     expect(await report(1)).toMatchObject({ status: 204 });
@@ -143,7 +144,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     await correct();
     expect((await report(3)).status).toBe(204);
     const [listed] = itemsOf(await service.get(`/v1/devices/${devices[0]}/abi-violations`));
-    expect(listed?.['faults']).toBe(3);
+    expect(listed?.faults).toBe(3);
     expect(await reasons()).not.toContain('stored rows are damaged');
     await sql.run(`DELETE FROM "Program" WHERE "id" = '${program}'`);
   });
@@ -180,9 +181,9 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     'a host whose row is damaged in %s is whole once it registers',
     async (column) => {
       await damage('Host', column, text, `"name" = 'host-b'`);
-      expect((await service.get('/v1/hosts')).body['damaged']).toMatchObject([{ id: other.host }]);
+      expect((await service.get('/v1/hosts')).body.damaged).toMatchObject([{ id: other.host }]);
       expect((await other.register('host-b', [])).status).toBe(201);
-      expect((await service.get('/v1/hosts')).body['damaged']).toEqual([]);
+      expect((await service.get('/v1/hosts')).body.damaged).toEqual([]);
       expect(await reasons()).not.toContain('stored rows are damaged');
     },
   );
@@ -218,7 +219,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     ['at', text],
     ['detail', json],
   ])('an event whose %s is %s is left out of the stream of events, which does not end', async (column, value) => {
-    const before = Number(itemsOf(await service.get('/v1/audit?limit=1'))[0]?.['number']);
+    const before = Number(itemsOf(await service.get('/v1/audit?limit=1'))[0]?.number);
     for (let keys = 0; keys < 3; keys += 1) await service.post('/v1/keys', { name: `key-${randomUUID()}`, role: 'viewer' });
     const correct = await damage('AuditEvent', column, value, `"number" = ${before + 2}`);
     const abort = new AbortController();
@@ -240,15 +241,15 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     const asked = { module: 'udp', version: '1.0.0', devices, startAt: '2999-01-01T00:00:00Z' };
     const requested = await service.post('/v1/rollouts', asked);
     expect(requested).toMatchObject({ status: 202 });
-    const rollout = String(requested.body['id']);
+    const rollout = String(requested.body.id);
     const correct = await damage('RolloutDevice', 'interrupted', text, `"rolloutId" = '${rollout}' AND "deviceId" = '${devices[0]}'`);
     const { body } = await service.get(`/v1/rollouts/${rollout}/report`);
-    expect(body['devices']).toMatchObject([{ device: devices[1] }]);
-    expect(body['damaged']).toMatchObject([{ id: devices[0], fault: expect.stringContaining('interrupted') }]);
+    expect(body.devices).toMatchObject([{ device: devices[1] }]);
+    expect(body.damaged).toMatchObject([{ id: devices[0], fault: expect.stringContaining('interrupted') }]);
     const csv = await fetch(`${service.url}/v1/rollouts/${rollout}/report?format=csv`, { headers: bearer(service.key) });
     expect(await csv.text()).toMatch(new RegExp(`^${devices[0]},.*the stored row is damaged: `, 'm'));
     await correct();
-    expect((await service.get(`/v1/rollouts/${rollout}/report`)).body['damaged']).toEqual([]);
+    expect((await service.get(`/v1/rollouts/${rollout}/report`)).body.damaged).toEqual([]);
   });
 
   test('the service starts with a damaged row in each table, and a host registers', async () => {
@@ -277,7 +278,7 @@ describe.runIf(databaseKind === 'sqlite')('with a row that cannot be decoded', (
     expect((await service.get('/health/ready')).status).toBe(200);
     const health = await service.get('/v1/health');
     expect(health.status).toBe(200);
-    expect(health.body['reasons']).not.toEqual([]);
+    expect(health.body.reasons).not.toEqual([]);
     agent.bootId = randomUUID();
     expect((await agent.register('host-a', ['device-1', 'device-2'])).status).toBe(201);
     await agent.connect();

@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { bearer, itemsOf, joinToken, TestService, workModule } from '../test-service.ts';
 
 const service = new TestService();
@@ -18,13 +19,13 @@ async function register(zone: string): Promise<void> {
 beforeAll(async () => {
   await service.start();
   await register('north');
-  [device = '', other = ''] = itemsOf(await service.get('/v1/devices?sort=name')).map(({ id }) => String(id));
+  [device = '', other = ''] = itemsOf(await service.get('/v1/devices?sort=name')).map(({ id }) => id);
 });
 afterAll(() => service.close());
 
 const get = (headers: Record<string, string> = {}, of = device) => service.get(`/v1/devices/${of}/labels`, headers);
-const put = (labels: Record<string, unknown>, headers: Record<string, string> = {}, of = device) =>
-  service.request('PUT', `/v1/devices/${of}/labels`, { labels }, headers);
+const put = (labels: Schemas['Labels'], headers: Record<string, string> = {}, of = device) =>
+  service.put(`/v1/devices/${of}/labels`, { labels }, headers);
 const etagOf = ({ headers }: { headers: Headers }) => headers.get('etag') ?? '';
 const strongTag = /^"[!-~]+"$/;
 
@@ -35,7 +36,7 @@ test('labels are replaced, and their tag is another when they are others and the
   const read = await get();
   expect(read).toMatchObject({ status: 200, body: first.body });
   expect(etagOf(read)).toBe(etagOf(first));
-  expect((await service.get(`/v1/devices/${device}`)).body['labels']).toEqual({ zone: 'south', rack: '7' });
+  expect((await service.get(`/v1/devices/${device}`)).body.labels).toEqual({ zone: 'south', rack: '7' });
   const second = await put({ zone: 'south' });
   expect(second.body).toEqual({ labels: { zone: 'south' } });
   expect(etagOf(second)).not.toBe(etagOf(first));
@@ -69,7 +70,7 @@ test('labels that have changed since are not replaced', async () => {
   expect(await put({ kept: 'still' }, { 'if-match': '*' })).toMatchObject({ status: 200 });
 });
 
-test('of twenty who replace what they have all read, one succeeds', async () => {
+test('one of twenty concurrent replacements with the same tag succeeds', async () => {
   const etag = etagOf(await get());
   const answers = await Promise.all(Array.from({ length: 20 }, (_, index) => put({ writer: `w${index}` }, { 'if-match': etag })));
   const succeeded = answers.filter(({ status }) => status === 200);
@@ -78,13 +79,13 @@ test('of twenty who replace what they have all read, one succeeds', async () => 
   expect((await get()).body).toEqual(succeeded[0]?.body);
 });
 
-test('what was replaced is audited once with what was before, and the same labels again change nothing', async () => {
-  const before = (await get()).body['labels'];
+test('a replacement of labels is audited once with the labels before, and the same labels again change nothing', async () => {
+  const before = (await get()).body.labels;
   await put({ audited: 'yes' });
   await put({ audited: 'yes' });
   const [event, ...earlier] = itemsOf(await service.get(`/v1/audit?action=device.relabelled&object=${device}`));
   expect(event).toMatchObject({ actor: expect.stringMatching(/^key_/), detail: { before, after: { audited: 'yes' } } });
-  expect(earlier.filter(({ detail }) => JSON.stringify(detail) === JSON.stringify(event?.['detail']))).toEqual([]);
+  expect(earlier.filter(({ detail }) => JSON.stringify(detail) === JSON.stringify(event?.detail))).toEqual([]);
 });
 
 test("a host that registers again leaves an operator's labels as they are, and gives others its own", async () => {
@@ -112,18 +113,24 @@ test.each([
   expect((await get({ 'if-none-match': value })).status).toBe(422);
 });
 
-test('bad labels, and those of no device, are refused', async () => {
+test('invalid labels are refused', async () => {
   const tooMany = Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 'v']));
   for (const labels of [{ Upper: 'x' }, { long: 'x'.repeat(64) }, { number: 1 }, tooMany])
-    expect(await put(labels)).toMatchObject({ status: 422, body: { errors: [{ in: 'body' }] } });
+    expect(await service.request('PUT', `/v1/devices/${device}/labels`, { labels })).toMatchObject({
+      status: 422,
+      body: { errors: [{ in: 'body' }] },
+    });
+});
+
+test('labels of an unknown device are not found', async () => {
   const nowhere = 'dev_00000000000000000000000000000000';
   expect((await get({}, nowhere)).status).toBe(404);
   expect((await put({}, { 'if-match': '"a"' }, nowhere)).status).toBe(404);
 });
 
-test('who may read may not replace', async () => {
+test('a viewer reads labels, and may not replace them', async () => {
   const { body } = await service.post('/v1/keys', { name: 'reader', role: 'viewer' });
-  const reader = bearer(String(body['secret']));
+  const reader = bearer(String(body.secret));
   expect((await get(reader)).status).toBe(200);
   expect((await put({ lost: 'yes' }, reader)).status).toBe(403);
 });

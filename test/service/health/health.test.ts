@@ -11,7 +11,7 @@ import { postgresqlMigrations } from '../../../src/service/database/postgresql/m
 import { sqliteMigrations } from '../../../src/service/database/sqlite/migrations.ts';
 import { alterPostgresql, endConnections, kind, runSql, timeInSql } from '../../databases.ts';
 import { Agent, attached } from '../agents/agent.ts';
-import { type Answer, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { itemsOf, TestService, until, workModule } from '../test-service.ts';
 
 let service: TestService;
 beforeEach(async () => {
@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => service.close());
 
-const ready = (): Promise<Answer> => service.get('/health/ready', { authorization: '' });
+const ready = () => service.get('/health/ready', { authorization: '' });
 
 /** Changes the database behind the back of the service. */
 const change = (sql: string) => runSql(service.database, sql);
@@ -53,7 +53,7 @@ test.runIf(kind === 'sqlite')(
       status: 503,
       body: { type: 'urn:patchbay:problem:database-unavailable', detail: expect.stringContaining(reason) },
     });
-    expect(refused.body['detail']).toMatch(/restore the database before you start it again$/);
+    expect(refused.body.detail).toMatch(/restore the database before you start it again$/);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
     renameSync(`${service.database}.moved`, service.database);
     await isReady();
@@ -193,8 +193,8 @@ test('the health check of the containers is answered by the service', async () =
 const reasons = async () => {
   const { status, body } = await service.get('/v1/health');
   expect(status).toBe(200);
-  const all = Array.isArray(body['reasons']) ? body['reasons'].map(String) : [];
-  expect(body['status']).toBe(all.length === 0 ? 'healthy' : 'degraded');
+  const all = Array.isArray(body.reasons) ? body.reasons.map(String) : [];
+  expect(body.status).toBe(all.length === 0 ? 'healthy' : 'degraded');
   return all;
 };
 
@@ -222,12 +222,12 @@ test('loads that wait for long degrade the fleet, and those that have just been 
   await agent.register('agent', ['d1', 'd2']);
   await agent.report(...(await agent.next(0, 10)).map((order) => attached(order)));
   await service.push('tcp', '1.0.0', workModule(1));
-  const devices = itemsOf(await service.get('/v1/devices')).map(({ id }) => String(id));
+  const devices = itemsOf(await service.get('/v1/devices')).map(({ id }) => id);
   await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
   expect(await reasons()).toEqual([]);
   const moment = Date.now() - 11 * 60_000;
   await change(`UPDATE "Load" SET "requestedAt" = ${timeInSql(moment)}`);
-  const loads = itemsOf(await service.get('/v1/loads')).map(({ id }) => String(id));
+  const loads = itemsOf(await service.get('/v1/loads')).map(({ id }) => id);
   const first = loads.toSorted()[0];
   const since = new Date(moment).toISOString();
   expect(await reasons()).toEqual([`2 loads have waited for more than 10 minutes, the first of them, ${first}, since ${since}`]);

@@ -3,9 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { usualLimits } from '../../../src/service/http/limits.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
-import { bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { bearer, firstOf, itemsOf, TestService, until, workModule } from '../test-service.ts';
 import { type Family, readExposition } from './exposition.ts';
 
 let service: TestService;
@@ -25,7 +26,7 @@ async function families(): Promise<Map<string, Family>> {
   const { status, headers, body } = await service.get('/metrics');
   expect(status).toBe(200);
   expect(headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
-  return readExposition(String(body['text']));
+  return readExposition(String(body.text));
 }
 
 /** Adds up the samples of a name that have these labels; 0 where there is none. */
@@ -60,7 +61,7 @@ test('loads, their steps, accesses, programs and devices are measured as they we
   const program = { module: 'tcp', export: 'work', arguments: [2_000_000_000], threads: 7, calls: 1 };
   await service.post(`/v1/devices/${device}/programs`, program);
   await until('seven threads are inside', async () => {
-    const table = (await service.get(`/v1/devices/${device}`)).body['moduleTable'];
+    const table = (await service.get(`/v1/devices/${device}`)).body.moduleTable;
     return Array.isArray(table) && table[0]?.referenceCount === 7;
   });
   await service.load('tcp', '1.1.0', devices);
@@ -80,18 +81,17 @@ test('loads, their steps, accesses, programs and devices are measured as they we
     expect([operation, moved('patchbay_load_step_duration_seconds_count', { operation })]).toEqual([operation, count]);
   expect(moved('patchbay_load_step_duration_seconds_count', { step: 'interrupted', operation: '260' })).toBe(1);
   const loads = itemsOf(await service.get('/v1/loads?limit=200'));
-  const reports = await Promise.all(loads.map(async ({ id }) => Object((await service.get(`/v1/loads/${id}`)).body['report'])));
-  const seconds = reports.flatMap(({ steps: some }) => some).reduce((sum: number, { microseconds }) => sum + microseconds / 1e6, 0);
+  const reports = await Promise.all(loads.map(async ({ id }) => (await service.get(`/v1/loads/${id}`)).body.report));
+  const seconds = reports.flatMap((report) => report?.steps ?? []).reduce((sum, { microseconds }) => sum + microseconds / 1e6, 0);
   expect(moved('patchbay_load_step_duration_seconds_sum')).toBeCloseTo(seconds, 9);
-  const between = ({ requestedAt, completedAt }: Record<string, unknown>) =>
-    Date.parse(String(completedAt)) - Date.parse(String(requestedAt));
+  const between = ({ requestedAt, completedAt }: Schemas['Load']) => Date.parse(String(completedAt)) - Date.parse(String(requestedAt));
   expect(moved('patchbay_load_duration_seconds_sum')).toBeCloseTo(loads.reduce((sum, load) => sum + between(load), 0) / 1_000, 6);
 
   for (const [action, count] of Object.entries({ 'load.requested': 3, 'load.completed': 6, 'program.requested': 1, 'program.started': 1 }))
     expect([action, moved('patchbay_audit_events_total', { action })]).toEqual([action, count]);
   const events = itemsOf(await service.get('/v1/audit?limit=1'));
   // The first tells of the signing key, without which nothing begins.
-  expect(after('patchbay_audit_events_total')).toBe(Number(events[0]?.['number']) - 1);
+  expect(after('patchbay_audit_events_total')).toBe(Number(events[0]?.number) - 1);
   expect(moved('patchbay_database_transaction_duration_seconds_count', { result: 'committed' })).toBeGreaterThan(6);
   expect(after('patchbay_orders_unsettled')).toBe(0);
 });
@@ -106,7 +106,7 @@ test('loads and orders that are open, and hosts that have gone, are counted as t
   await service.push('tcp', '1.0.0', workModule(1));
   const orders = await agent.next(0, 10);
   await agent.report(...orders.map((order) => attached(order)));
-  const devices = itemsOf(await service.get('/v1/devices')).map(({ id }) => String(id));
+  const devices = itemsOf(await service.get('/v1/devices')).map(({ id }) => id);
   await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices });
   const waiting = await scrape();
   expect([waiting('patchbay_loads_open', { state: 'queued' }), waiting('patchbay_loads_open', { state: 'dispatched' })]).toEqual([2, 0]);
@@ -131,21 +131,21 @@ test('a report that comes again, late or in two batches at once, is measured onc
   const [attach] = await agent.next(0, 10);
   if (attach === undefined) throw new Error('no order');
   await agent.report(attached(attach));
-  const [device] = itemsOf(await service.get('/v1/devices'));
+  const device = firstOf(await service.get('/v1/devices'));
   await service.push('tcp', '1.0.0', workModule(1));
-  const request = { module: 'tcp', version: '1.0.0', devices: [device?.['id']] };
+  const request = { module: 'tcp', version: '1.0.0', devices: [device.id] };
   await service.post('/v1/loads', request);
   const [order] = await agent.next(0, 10);
   if (order === undefined) throw new Error('no order');
   const { result, ...rest } = loaded(order);
   const at = new Date().toISOString();
-  const step = {
+  const step: Schemas['Step'] = {
     step: 'received',
     operation: 200,
     at,
     startedMicroseconds: 0,
     microseconds: 5,
-    facts: { ...request, image: Object(result.current).image, bytes: 1 },
+    facts: { ...request, image: result.current?.image ?? '', bytes: 1 },
   };
   const report = { ...rest, result: { ...result, interrupted: 3, retried: 2, failed: 1, steps: [step] } };
   const before = await scrape();
@@ -169,7 +169,7 @@ test('a report that comes again, late or in two batches at once, is measured onc
   expect(twice('patchbay_load_step_duration_seconds_count')).toBe(2);
 });
 
-test('what is taken back is not counted, except as a transaction that was', async () => {
+test('a transaction that is rolled back counts as a transaction only', async () => {
   const before = await scrape();
   expect((await service.post('/v1/devices', { name: 'd', host: 'nowhere' })).status).toBe(422);
   const moved = since(before, await scrape());
@@ -240,14 +240,14 @@ test('answers given again, and requests to be made again, are counted by their r
   const ask = { 'idempotency-key': 'k' };
   for (let time = 0; time < 3; time += 1) await service.post('/v1/devices', { name: 'd' }, ask);
   while ((await service.get('/v1/hosts')).status !== 429);
-  service.key = String(viewer['secret']);
+  service.key = String(viewer.secret);
   const now = await scrape();
   expect(now('patchbay_idempotent_answers_replayed_total')).toBe(2);
   expect(now('patchbay_requests_rejected_total', { reason: 'too-many-requests' })).toBe(1);
   expect(now('patchbay_requests_rejected_total')).toBe(1);
 });
 
-test('who follows the events is counted while they do', async () => {
+test('a follower of the events is counted while connected', async () => {
   const stop = new AbortController();
   await fetch(`${service.url}/v1/events`, { headers: bearer(service.key), signal: stop.signal });
   expect((await scrape())('patchbay_event_followers')).toBe(1);
@@ -255,14 +255,14 @@ test('who follows the events is counted while they do', async () => {
   await until('nobody follows', async () => (await scrape())('patchbay_event_followers') === 0);
 });
 
-test('it is for those with a key of the role viewer', async () => {
+test('the metrics require a key of the role viewer', async () => {
   expect((await service.get('/metrics', { authorization: '' })).status).toBe(401);
   for (const [role, status] of [
     ['viewer', 200],
     ['agent', 403],
   ] as const) {
     const { body } = await service.post('/v1/keys', { name: role, role, ...(role === 'agent' ? { host: 'rack' } : {}) });
-    expect((await service.get('/metrics', bearer(String(body['secret'])))).status).toBe(status);
+    expect((await service.get('/metrics', bearer(String(body.secret)))).status).toBe(status);
   }
 });
 

@@ -2,8 +2,10 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
-import { type Answer, bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { type Answer, bearer, itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
+import type { AnswerBody } from '../typed-paths.ts';
 
 const service = new TestService();
 let devices: string[];
@@ -16,20 +18,19 @@ beforeAll(async () => {
   stopRebooting = service.startHost('rebooting', 1);
   devices = await service.connectedDevices(3);
   const { body } = await service.post('/v1/keys', { name: 'operator', role: 'operator' });
-  operator = { id: String(body['id']), headers: bearer(String(body['secret'])) };
+  operator = { id: String(body.id), headers: bearer(String(body.secret)) };
 });
 afterAll(() => service.close());
 
 const endless = 2_000_000_000;
 
 /** Loads a version on a device as the operator; answers the load with its outcome. */
-async function load(device: string, module: string, version: string, policy: object = {}): Promise<Record<string, unknown>> {
+async function load(device: string, module: string, version: string, policy: LoadPolicy = {}) {
   await service.push(module, version, workModule(1));
   const accepted = await service.post('/v1/loads', { module, version, devices: [device], ...policy }, operator.headers);
-  const path = accepted.headers.get('location') ?? '';
   return until('the load has an outcome', async () => {
-    const { body } = await service.get(path);
-    return body['outcome'] !== null && body;
+    const { body } = await service.get(`/v1/loads/${accepted.body.loads?.[0]?.id}`);
+    return body.outcome !== null && body;
   });
 }
 
@@ -37,9 +38,8 @@ const historyOf = async (device: string, module: string) =>
   itemsOf(await service.get(`/v1/devices/${device}/modules/${module}/history?order=asc`));
 
 /** The report's time of a step. */
-function timeOf({ report }: Record<string, unknown>, step: string): unknown {
-  const { steps } = Object(report);
-  return steps.find((one: { step: string }) => one.step === step)?.at;
+function timeOf({ report }: Pick<AnswerBody<'/v1/loads/{load}', 'get'>, 'report'>, step: Schemas['Step']['step']): string | undefined {
+  return report?.steps.find((one) => one.step === step)?.at;
 }
 
 test('each stay says who brought it in, at what address, and how and through what it left; one that was withdrawn is among them', async () => {
@@ -111,7 +111,7 @@ test('each stay says who brought it in, at what address, and how and through wha
   expect(Date.parse(String(end))).toBeGreaterThan(Date.parse(String(swap)));
 });
 
-test('what was in the module table is told of any moment', async () => {
+test('the module table of a device can be read for any time', async () => {
   const device = devices[1] ?? '';
   const begin = new Date().toISOString();
   await load(device, 'a', '1.0.0');
@@ -126,16 +126,16 @@ test('what was in the module table is told of any moment', async () => {
   const before = (time: unknown) => new Date(Date.parse(String(time)) - 1).toISOString();
   for (const time of ['0000-01-01T00:00:00Z', '2000-01-01T00:00:00Z']) expect(await at(time)).toEqual([]);
   expect(await at(before(begin))).toEqual([]);
-  expect(await at(old?.['enteredAt'])).toContain('a@1.0.0');
-  expect(await at(before(newer?.['enteredAt']))).toEqual(['a@1.0.0', 'b@1.0.0']);
-  expect(await at(newer?.['enteredAt'])).toEqual(['a@1.1.0', 'b@1.0.0']);
-  expect(await at(String(newer?.['enteredAt']).replace('Z', '999Z'))).toEqual(['a@1.1.0', 'b@1.0.0']);
+  expect(await at(old?.enteredAt)).toContain('a@1.0.0');
+  expect(await at(before(newer?.enteredAt))).toEqual(['a@1.0.0', 'b@1.0.0']);
+  expect(await at(newer?.enteredAt)).toEqual(['a@1.1.0', 'b@1.0.0']);
+  expect(await at(String(newer?.enteredAt).replace('Z', '999Z'))).toEqual(['a@1.1.0', 'b@1.0.0']);
   expect(await at('2100-01-01T00:00:00Z')).toEqual(['a@1.1.0', 'b@1.0.0']);
   const now = await service.get(`/v1/devices/${device}/modules`);
   expect(itemsOf(now)).toEqual([newer, other]);
   const page = await service.get(`/v1/devices/${device}/modules?limit=1`);
   expect(itemsOf(page)).toEqual([newer]);
-  expect(itemsOf(await service.get(`/v1/devices/${device}/modules?limit=1&cursor=${page.body['next']}`))).toEqual([other]);
+  expect(itemsOf(await service.get(`/v1/devices/${device}/modules?limit=1&cursor=${page.body.next}`))).toEqual([other]);
   const all = itemsOf(await service.get(`/v1/devices/${device}/history?order=asc`));
   expect(all.map(({ module, version }) => `${module}@${version}`)).toEqual(['a@1.0.0', 'b@1.0.0', 'a@1.1.0']);
   for (const path of ['modules', 'history'])
@@ -167,15 +167,15 @@ test('devices that run a build are told, those that did, and those that do not a
   expect(items.find(({ device }) => device === north2)).toEqual({
     device: north2,
     deviceName: 'north-2',
-    firstEnteredAt: first?.['enteredAt'],
-    lastEnteredAt: last?.['enteredAt'],
+    firstEnteredAt: first?.enteredAt,
+    lastEnteredAt: last?.enteredAt,
     leftAt: null,
     stays: 2,
   });
-  expect(items.find(({ device }) => device === north1)).toMatchObject({ deviceName: 'north-1', leftAt: gone?.['leftAt'], stays: 1 });
+  expect(items.find(({ device }) => device === north1)).toMatchObject({ deviceName: 'north-1', leftAt: gone?.leftAt, stays: 1 });
   const page = await of('1.0.0', 'limit=1');
   expect(itemsOf(page)).toEqual(items.slice(0, 1));
-  expect(await ids('1.0.0', `limit=1&cursor=${page.body['next']}`)).toEqual(byIdentifier.slice(1));
+  expect(await ids('1.0.0', `limit=1&cursor=${page.body.next}`)).toEqual(byIdentifier.slice(1));
   expect((await of('3.0.0')).status).toBe(404);
   expect((await of('1.0.0', 'running=maybe')).body).toMatchObject({ errors: [{ in: 'query', pointer: '/running' }] });
 });
@@ -191,7 +191,7 @@ test('a version that is put back after a restart of the host is another stay, of
   });
   expect(before).toMatchObject({ load: first['id'], leftBy: 'reboot', leftThrough: null, invalidation: null, interrupted: 0 });
   expect(after).toMatchObject({ version: '1.0.0', load: null, requestedBy: null, leftAt: null });
-  expect(Date.parse(String(after?.['enteredAt']))).toBeGreaterThanOrEqual(Date.parse(String(before?.['leftAt'])));
+  expect(Date.parse(String(after?.enteredAt))).toBeGreaterThanOrEqual(Date.parse(String(before?.leftAt)));
 });
 
 test('a host that was cut off does not make the history false: the times are those of its devices', async () => {
@@ -208,11 +208,17 @@ test('a host that was cut off does not make the history false: the times are tho
   const { requestedAt } = (await service.get(requested.headers.get('location') ?? '')).body;
   const swappedAt = new Date(Date.parse(String(requestedAt)) + 1).toISOString();
   const report = loaded(order);
-  const swap = { step: 'table-updated', operation: 240, at: swappedAt, startedMicroseconds: 0, microseconds: 1 };
-  const steps = [{ ...swap, facts: { from: null, to: '0x1000' } }];
+  const swap: Schemas['Step'] = {
+    step: 'table-updated',
+    operation: 240,
+    at: swappedAt,
+    startedMicroseconds: 0,
+    microseconds: 1,
+    facts: { from: null, to: '0x1000' },
+  };
   // It has swapped the table, and comes to tell of it when there is another time.
   await until('time has passed', async () => Date.now() > Date.parse(swappedAt) + 20);
-  expect((await agent.report({ ...report, result: { ...report.result, steps } })).status).toBe(204);
+  expect((await agent.report({ ...report, result: { ...report.result, steps: [swap] } })).status).toBe(204);
   expect(await historyOf(attach.device, 'late')).toMatchObject([{ enteredAt: swappedAt, load: orderLoad(requested) }]);
 
   // Until its device has come up again, it does not run the build.
@@ -225,6 +231,6 @@ test('a host that was cut off does not make the history false: the times are tho
 });
 
 /** The one load of a request. */
-function orderLoad({ body }: Answer): unknown {
-  return Object(body['loads'])[0]?.id;
+function orderLoad({ body }: Answer<AnswerBody<'/v1/loads', 'post'>>): string | undefined {
+  return body.loads?.[0]?.id;
 }

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import { kind } from '../../databases.ts';
 import { Agent, attached } from '../agents/agent.ts';
-import { type Answer, bearer, TestService, until, workModule } from '../test-service.ts';
+import { bearer, TestService, until, workModule } from '../test-service.ts';
 
 let service: TestService;
 let others: TestService[];
@@ -23,8 +23,8 @@ async function agentKey(host: string): Promise<{ readonly id: string; readonly s
 }
 
 /** Every way in which a host uses its token. */
-function uses(replica: TestService, { host, token, bootId }: Agent, digest: string): Promise<Answer[]> {
-  const path = `/agent/v1/hosts/${host}`;
+function uses(replica: TestService, { host, token, bootId }: Agent, digest: string) {
+  const path = `/agent/v1/hosts/${host}` as const;
   const shown = bearer(token);
   return Promise.all([
     replica.get(`${path}/orders?bootId=${bootId}`, shown),

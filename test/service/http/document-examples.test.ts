@@ -6,7 +6,8 @@ import { z } from 'zod';
 import { Envelope } from '../../../src/proof/envelope.ts';
 import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { signatureOf } from '../../../src/signing/sealing.ts';
-import { type Answer, itemsOf, joinToken, TestService, until } from '../test-service.ts';
+import { type Answer, firstOf, itemsOf, joinToken, TestService, until } from '../test-service.ts';
+import type { Sent } from '../typed-paths.ts';
 import {
   documentText,
   examplesOf,
@@ -33,7 +34,7 @@ function successes({ responses }: Operation): { status: number; schema: Schema }
 const bodiesOf = (operation: Operation) => Object.values(operation.requestBody?.content ?? {}).flatMap(examplesOf);
 
 describe.each(operations)('$operationId', (operation) => {
-  test('its body, its answers and its parameters have examples', () => {
+  test('every body, answer and parameter has an example', () => {
     const without = [
       ...(operation.requestBody === undefined || bodiesOf(operation).length > 0 ? [] : ['the body of the request']),
       ...successes(operation).flatMap(({ status, schema }) => (examplesOf({ schema }).length > 0 ? [] : [`the answer ${status}`])),
@@ -42,7 +43,7 @@ describe.each(operations)('$operationId', (operation) => {
     expect(without, 'to be mended with .meta({ examples: […] }) of their zod schemas').toEqual([]);
   });
 
-  test('its examples have every property of an answer, and no other', () => {
+  test('the examples have every property of an answer, and no other', () => {
     const wrong = successes(operation).flatMap(({ schema }) =>
       examplesOf({ schema }).flatMap((example) => unlike(schema, example, 'example')),
     );
@@ -184,7 +185,7 @@ const needs: Readonly<Record<string, () => Promise<Readonly<Record<string, strin
   rollBackRollout: async () => {
     await endRollouts();
     await load('1.0.0');
-    const version = exampleOf('createBuild')['version'];
+    const version = String(exampleOf('createBuild')['version']);
     // A program holds on to what it found.
     const thresholds = { abiViolations: null, failedCallsPercent: null };
     return {
@@ -203,14 +204,14 @@ async function endRollouts(): Promise<void> {
       succeeded(await service.post(`/v1/rollouts/${id}/abort`, {}));
 }
 
-async function roll(body: Record<string, unknown>): Promise<string> {
+async function roll(body: Partial<Sent<'NewRollout'>>): Promise<string> {
   const selection = 'labels' in body || 'devices' in body ? {} : { devices: [silentDevice] };
-  const usual = { module: 'tcp', version: '1.0.0', versionPolicy: 'different', whenBusy: 'queue', ...selection };
-  return String(succeeded(await service.post('/v1/rollouts', { ...usual, ...body }))['id']);
+  const usual: Sent<'NewRollout'> = { module: 'tcp', version: '1.0.0', versionPolicy: 'different', whenBusy: 'queue', ...selection };
+  return String(succeeded(await service.post('/v1/rollouts', { ...usual, ...body })).id);
 }
 
 async function untilIs(rollout: string, state: string): Promise<string> {
-  await until(`the rollout is ${state}`, async () => (await service.get(`/v1/rollouts/${rollout}`)).body['state'] === state);
+  await until(`the rollout is ${state}`, async () => (await service.get(`/v1/rollouts/${rollout}`)).body.state === state);
   return rollout;
 }
 
@@ -221,7 +222,7 @@ async function load(version: string): Promise<Readonly<Record<string, string>>> 
 }
 
 /** The devices of the host that carries orders out. */
-const north = async () => itemsOf(await service.get('/v1/devices?host=north&status=connected')).map(({ id }) => String(id));
+const north = async () => itemsOf(await service.get('/v1/devices?host=north&status=connected')).map(({ id }) => id);
 
 async function loadNewer(): Promise<Readonly<Record<string, string>>> {
   const devices = await north();
@@ -248,16 +249,16 @@ const publisher = newPrivateKey();
 /** A publisher key of that name. */
 async function registerPublisher(name: string, privateKey: string): Promise<string> {
   const key = { name, publicKey: publicPartOf(privateKey).pem };
-  return String(succeeded(await service.post('/v1/publisher-keys', key))['id']);
+  return String(succeeded(await service.post('/v1/publisher-keys', key)).id);
 }
 
 /** A signature policy of that name, about devices that there are not. */
 async function demand(name: string): Promise<string> {
-  const policy = { name, labels: { zone: 'nowhere' }, publisherKeys: [real.get('path publisherKey')] };
-  return String(succeeded(await service.post('/v1/signature-policies', policy))['id']);
+  const policy = { name, labels: { zone: 'nowhere' }, publisherKeys: [String(real.get('path publisherKey'))] };
+  return String(succeeded(await service.post('/v1/signature-policies', policy)).id);
 }
 
-function succeeded({ status, body }: Answer): Answer['body'] {
+function succeeded<Body>({ status, body }: Answer<Body>): Body {
   if (status >= 400) throw new Error(`what the examples need was answered ${JSON.stringify(body)}`);
   return body;
 }
@@ -277,59 +278,59 @@ beforeAll(async () => {
   const devices = await service.connectedDevices(2);
   const [device = ''] = devices;
   const build = exampleOf('createBuild');
-  succeeded(await service.post('/v1/modules/tcp/builds', build));
+  succeeded(await service.postRaw('/v1/modules/tcp/builds', build));
   succeeded(await service.push('tcp', '1.0.0', busyModule));
   await service.load('tcp', '1.0.0', devices);
-  const program = String(succeeded(await service.post(`/v1/devices/${device}/programs`, exampleOf('startProgram')))['id']);
+  const program = String(succeeded(await service.postRaw(`/v1/devices/${device}/programs`, exampleOf('startProgram')))['id']);
   await until('the threads are inside', async () =>
     JSON.stringify((await service.get(`/v1/devices/${device}`)).body).includes('"referenceCount":4'),
   );
-  holder = String(succeeded(await service.post(`/v1/devices/${device}/programs`, exampleOf('startProgram', 1)))['id']);
+  holder = String(succeeded(await service.postRaw(`/v1/devices/${device}/programs`, exampleOf('startProgram', 1)))['id']);
   await until('another program has the address of the version', async () => {
     const { statistics } = (await service.get(`/v1/devices/${device}/programs/${holder}`)).body;
-    return isObject(statistics) && Number(statistics['callsCompleted']) > 0;
+    return isObject(statistics) && Number(statistics.callsCompleted) > 0;
   });
   const loads = await service.load('tcp', String(build['version']), devices);
   await until('the device has reported what became of the program', async () => {
     const { body } = await service.get(`/v1/devices/${device}/programs/${program}`);
-    return body['statistics'] !== null;
+    return body.statistics !== null;
   });
   await until('who held on to the old version is found out', async () => {
     return itemsOf(await service.get(`/v1/devices/${device}/abi-violations`)).length > 0;
   });
   const silent = { ...exampleOf('registerHost'), name: 'silent', devices: [{ name: 'silent-1', labels: {}, ramPages: 64 }] };
-  succeeded(await service.post('/agent/v1/hosts', silent, { authorization: `Bearer ${joinToken}` }));
-  silentDevice = String(itemsOf(await service.get('/v1/devices?status=attaching'))[0]?.['id']);
-  const host = itemsOf(await service.get('/v1/hosts')).find(({ name }) => name === 'north')?.['id'];
-  const image = Json.parse((await service.get(`/v1/modules/tcp/builds/${build['version']}`)).body['image']);
-  const key = (await service.post('/v1/keys', { name: 'spare', role: 'viewer' })).body['id'];
+  succeeded(await service.postRaw('/agent/v1/hosts', silent, { authorization: `Bearer ${joinToken}` }));
+  silentDevice = String(itemsOf(await service.get('/v1/devices?status=attaching'))[0]?.id);
+  const host = itemsOf(await service.get('/v1/hosts')).find(({ name }) => name === 'north')?.id;
+  const image = Json.parse((await service.get(`/v1/modules/tcp/builds/${build['version']}`)).body.image);
+  const key = (await service.post('/v1/keys', { name: 'spare', role: 'viewer' })).body.id;
   const { size } = succeeded(await service.post('/v1/audit/checkpoints', undefined));
   const [signingKey] = itemsOf(await service.get('/v1/signing-keys'));
   const values = {
     device,
     size,
-    signingKey: signingKey?.['id'],
+    signingKey: signingKey?.id,
     program,
     key,
-    load: loads[0]?.['id'],
-    batch: loads[0]?.['batch'],
-    object: loads[0]?.['id'],
+    load: loads[0]?.id,
+    batch: loads[0]?.batch,
+    object: loads[0]?.id,
     digest: image['digest'],
   };
   for (const [name, value] of Object.entries(values)) for (const place of ['path', 'query']) real.set(`${place} ${name}`, String(value));
   real.set('path publisherKey', await registerPublisher('story', publisher));
   real.set('path signaturePolicy', await demand('story'));
   real.set('path rollout', await roll(later));
-  real.set('path signingKey', String(itemsOf(await service.get('/v1/signing-keys'))[0]?.['id']));
+  real.set('path signingKey', String(itemsOf(await service.get('/v1/signing-keys'))[0]?.id));
   real.set('query id', String(device));
   real.set('query host', String(host));
-  const [event] = itemsOf(await service.get(`/v1/audit?action=load.completed&object=${loads[0]?.['id']}`));
-  for (const name of ['actor', 'request']) real.set(`query ${name}`, String(event?.[name]));
+  const event = firstOf(await service.get(`/v1/audit?action=load.completed&object=${loads[0]?.id}`));
+  for (const name of ['actor', 'request'] as const) real.set(`query ${name}`, String(event[name]));
   real.set('query from', '2000-01-01T00:00:00.000Z');
   real.set('query until', '2100-01-01T00:00:00.000Z');
   real.set('query at', '2100-01-01T00:00:00.000Z');
   real.set('query version', String(build['version']));
-  real.set('query name', String((await service.get(`/v1/devices/${device}`)).body['name']));
+  real.set('query name', String((await service.get(`/v1/devices/${device}`)).body.name));
   real.set('header if-match', '*');
   real.set('header if-none-match', '"of-something-else"');
   // Nothing is waited for.
@@ -348,7 +349,7 @@ const busyModule = `
 
 /** A host registers as its example does: its token, which is another each time, and its identifier. */
 async function register(): Promise<string> {
-  const body = succeeded(await service.post('/agent/v1/hosts', exampleOf('registerHost'), { authorization: `Bearer ${joinToken}` }));
+  const body = succeeded(await service.postRaw('/agent/v1/hosts', exampleOf('registerHost'), { authorization: `Bearer ${joinToken}` }));
   real.set('path host', String(body['host']));
   return String(body['token']);
 }

@@ -4,10 +4,12 @@ import { randomUUID } from 'node:crypto';
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { Envelope } from '../../../src/proof/envelope.ts';
 import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
 import { signatureOf } from '../../../src/signing/sealing.ts';
-import { itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
+import { firstOf, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
+import type { Sent } from '../typed-paths.ts';
 import { documentedBody, examplesOf, type Operation, operations, type Parameter } from './fuzzing/document.ts';
 import { hostileValue, type Known, nearly, validValue } from './fuzzing/values.ts';
 
@@ -41,21 +43,21 @@ beforeAll(async () => {
   const registered = await join('played');
   // Nobody has the token of this one, so that the load for its device waits.
   await join('silent', 'silent-1');
-  const [silent] = itemsOf(await service.get('/v1/devices?limit=1'));
-  await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent?.['id']] });
-  const rollouts = await makeRollouts(devices, String(silent?.['id']));
+  const silent = firstOf(await service.get('/v1/devices?limit=1'));
+  await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [silent.id] });
+  const rollouts = await makeRollouts(devices, silent.id);
   const loads = itemsOf(await service.get('/v1/loads'));
-  const image = Object(pushed.body['image']);
-  const keyOf = async (role: string) => (await service.post('/v1/keys', { name: role, role })).body;
+  const image = Object(pushed.body.image);
+  const keyOf = async (role: Schemas['Role']) => (await service.post('/v1/keys', { name: role, role })).body;
   const publisher = newPrivateKey();
   const publisherKeyOf = async (name: string, privateKey: string) =>
-    (await service.post('/v1/publisher-keys', { name, publicKey: publicPartOf(privateKey).pem })).body['id'];
+    (await service.post('/v1/publisher-keys', { name, publicKey: publicPartOf(privateKey).pem })).body.id ?? '';
   const publisherKey = await publisherKeyOf('publisher', publisher);
   const toBeRevoked = [await publisherKeyOf('first', newPrivateKey()), await publisherKeyOf('second', newPrivateKey())];
   const policies: unknown[] = [];
   for (let index = 0; index < 60; index += 1) {
     const policy = { name: `policy-${index}`, labels: { zone: 'nowhere' }, publisherKeys: [publisherKey] };
-    policies.push((await service.post('/v1/signature-policies', policy)).body['id']);
+    policies.push((await service.post('/v1/signature-policies', policy)).body.id);
   }
   const signed = signatureOf(Envelope.parse((await service.get('/v1/modules/tcp/builds/1.0.0/provenance')).body), publisher);
   const keys = [await keyOf('viewer'), await keyOf('operator'), await keyOf('publisher')];
@@ -63,14 +65,14 @@ beforeAll(async () => {
     ['device', devices],
     ['load', loads.map(({ id }) => id)],
     ['batch', loads.map(({ batch }) => batch)],
-    ['program', [program.body['id']]],
-    ['host', [registered.body['host']]],
+    ['program', [program.body.id]],
+    ['host', [registered.body.host]],
     ['bootId', [bootId]],
-    ['token', [registered.body['token'], joinToken]],
+    ['token', [registered.body.token, joinToken]],
     ['secret', [service.key, service.key, service.key, ...keys.map(({ secret }) => secret)]],
     // Not the administrator's, who asks most of the time.
-    ['key', [(await keyOf('admin'))['id']]],
-    ['size', [Number((await service.post('/v1/audit/checkpoints', undefined)).body['size'])]],
+    ['key', [(await keyOf('admin')).id]],
+    ['size', [Number((await service.post('/v1/audit/checkpoints', undefined)).body.size)]],
     ['event', [1, 2]],
     ['publisherKey', toBeRevoked],
     ['publisherKeys', [[publisherKey]]],
@@ -110,7 +112,7 @@ afterAll(async () => {
 /** Rollouts of which each decision can be taken about some: that have completed, failed, were approved, have not begun, and that devices join. */
 async function makeRollouts(devices: readonly string[], silent: string): Promise<string[]> {
   const made: string[] = [];
-  const roll = async (body: object) => {
+  const roll = async (body: Omit<Sent<'NewRollout'>, 'module'> & { module?: string }) => {
     const { status, body: rollout } = await service.post('/v1/rollouts', {
       module: 'tcp',
       soakSeconds: 0,
@@ -118,11 +120,11 @@ async function makeRollouts(devices: readonly string[], silent: string): Promise
       ...body,
     });
     if (status !== 202) throw new Error(JSON.stringify(rollout));
-    made.push(String(rollout['id']));
-    return String(rollout['id']);
+    made.push(String(rollout.id));
+    return String(rollout.id);
   };
   const becomes = (id: string, state: string) =>
-    until(`a rollout is ${state}`, async () => (await service.get(`/v1/rollouts/${id}`)).body['state'] === state);
+    until(`a rollout is ${state}`, async () => (await service.get(`/v1/rollouts/${id}`)).body.state === state);
   // Of modules of their own, so that they are in nobody's way.
   for (const module of ['icmp', 'udp']) for (const version of ['1.0.0', '1.1.0']) await service.push(module, version, workModule(1));
   for (const version of ['1.0.0', '1.1.0', '1.0.0', '1.1.0', '1.0.0', '1.1.0'])

@@ -20,7 +20,7 @@ const limitTo = (limits: Partial<TestService['limits']>) => {
 test('a key may make so many requests a minute, and another is not held back by it', async () => {
   await limitTo({ requestsPerMinute: 20 });
   const { body } = await service.post('/v1/keys', { name: 'busy', role: 'viewer' });
-  const ask = () => service.get('/v1/devices', bearer(String(body['secret'])));
+  const ask = () => service.get('/v1/devices', bearer(String(body.secret)));
   for (let count = 1; count <= 20; count += 1) {
     const answer = await ask();
     expect(answer.status).toBe(200);
@@ -109,7 +109,7 @@ test.each(['unknown', '_hidden', '203.0.113.1:99999x', '[2001:db8::1', '203.0.11
   },
 );
 
-test('what is forwarded by a proxy that is not trusted, or is no address, counts for the proxy', async () => {
+test('an address forwarded by an untrusted proxy, or a malformed one, counts for the proxy', async () => {
   service.trustedProxies = ['192.0.2.1'];
   await limitTo({ unknownPerMinute: 5 });
   for (let index = 0; index < 5; index += 1) expect((await guessFrom(`198.51.100.${index}`, index)).status).toBe(401);
@@ -121,7 +121,7 @@ test('what is forwarded by a proxy that is not trusted, or is no address, counts
   expect((await guessFrom('unknown-99')).status).toBe(429);
 });
 
-test('what is asked of a service with too much to do is answered 503, but for its health and its hosts', async () => {
+test('an overloaded service answers 503, except to health checks and hosts', async () => {
   await limitTo({ eventLoopDelay: 50 });
   const agent = new Agent(service);
   await agent.register('played', []);
@@ -208,7 +208,7 @@ test('an event stream that is open is not ended by the start of another request 
   socket.end();
 });
 
-test('what is no HTTP ends the connection of an event stream, and is not answered in the middle of the stream', async () => {
+test('a malformed request ends the connection of an event stream, and is not answered within the stream', async () => {
   await limitTo({});
   const socket = open();
   socket.send(eventsRequest());

@@ -560,7 +560,7 @@ test('devices are found by their identifiers, as many as a query may name', asyn
   expect(tooMany).toMatchObject({ status: 422, body: { errors: [{ in: 'query', pointer: '/id' }] } });
 });
 
-test('while items are added, pages hold every item that there was, once and in order', async () => {
+test('pages hold every earlier item once and in order while items are added', async () => {
   const [host] = lists[0]?.items ?? [];
   let made = 0;
   const addDevice = async () => {
@@ -583,15 +583,15 @@ test('a cursor is taken by the list, the sort and the order that it is of, and b
   for (const sort of sorts) {
     const { body } = await service.get(`/v1/devices?${sort}&limit=2`);
     for (const other of sorts) {
-      const answer = await service.get(`/v1/devices?${other}&limit=2&cursor=${body['next']}`);
+      const answer = await service.get(`/v1/devices?${other}&limit=2&cursor=${body.next}`);
       expect([sort, other, answer.status]).toEqual([sort, other, sort === other ? 200 : 422]);
       if (answer.status === 422) expect(answer.body).toMatchObject({ errors: [{ in: 'query', pointer: '/cursor' }] });
     }
   }
   const { body } = await service.get('/v1/devices?limit=2');
-  expect(await service.get(`/v1/loads?limit=2&cursor=${body['next']}`)).toMatchObject({ status: 422 });
+  expect(await service.get(`/v1/loads?limit=2&cursor=${body.next}`)).toMatchObject({ status: 422 });
   // The order that is usual is the same whether it is asked for or not.
-  expect(await service.get(`/v1/devices?order=desc&limit=2&cursor=${body['next']}`)).toMatchObject({ status: 200 });
+  expect(await service.get(`/v1/devices?order=desc&limit=2&cursor=${body.next}`)).toMatchObject({ status: 200 });
 });
 
 test('a cursor that was tampered with is refused', async () => {

@@ -11,7 +11,7 @@ import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { withoutSecrets } from '../../../src/protocol/logging.ts';
 import { Lines } from '../../lines.ts';
 import { Agent } from '../agents/agent.ts';
-import { bearer, itemsOf, joinToken, TestService, until, workModule } from '../test-service.ts';
+import { bearer, firstOf, itemsOf, joinToken, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 
 const secretText = () => randomBytes(32).toString('base64url');
 const unknownKey = `patchbay_${randomUUID().replaceAll('-', '')}_${secretText()}`;
@@ -62,7 +62,7 @@ test('a request is called in every log what its client calls it, from the answer
   const body = { module: 'tcp', version: '1.0.0', devices };
   const accepted = await service.post('/v1/loads', body, { 'x-request-id': 'change-4711.a_B' });
   expect(accepted.headers.get('x-request-id')).toBe('change-4711.a_B');
-  const [{ id: load } = { id: '' }] = itemsOf(await service.get(`/v1/loads?batch=${accepted.body['batch']}`));
+  const [{ id: load } = { id: '' }] = itemsOf(await service.get(`/v1/loads?batch=${accepted.body.batch}`));
   const [done] = await until('the host says that it has loaded', async () => {
     const lines = host.with({ msg: 'carried out an order', kind: 'load' });
     return lines.length === 1 && lines;
@@ -73,16 +73,14 @@ test('a request is called in every log what its client calls it, from the answer
   const [key] = itemsOf(await service.get('/v1/keys'));
   const ofRequest = log.with({ reqId: 'change-4711.a_B' });
   expect(ofRequest.map(({ msg }) => msg)).toEqual(['incoming request', 'request completed']);
-  expect(ofRequest[1]).toMatchObject({ actor: key?.['id'], res: { statusCode: 202 }, responseTime: expect.any(Number) });
+  expect(ofRequest[1]).toMatchObject({ actor: key?.id, res: { statusCode: 202 }, responseTime: expect.any(Number) });
   expect(log.with({ action: 'load.requested' })).toMatchObject([
-    { level: 30, object: accepted.body['batch'], actor: key?.['id'], request: 'change-4711.a_B', detail: { module: 'tcp', devices: 1 } },
+    { level: 30, object: accepted.body.batch, actor: key?.id, request: 'change-4711.a_B', detail: { module: 'tcp', devices: 1 } },
   ]);
   const [registered] = itemsOf(await service.get('/v1/hosts'));
   await until('the service says how the load ended', async () => log.with({ action: 'load.completed' }).length === 1);
-  expect(log.with({ action: 'load.completed' })).toMatchObject([
-    { object: load, actor: registered?.['id'], detail: { outcome: 'installed' } },
-  ]);
-  expect(log.with({ msg: 'request completed', actor: registered?.['id'] }).length).toBeGreaterThan(0);
+  expect(log.with({ action: 'load.completed' })).toMatchObject([{ object: load, actor: registered?.id, detail: { outcome: 'installed' } }]);
+  expect(log.with({ msg: 'request completed', actor: registered?.id }).length).toBeGreaterThan(0);
   expect(log.with({ action: 'key.created' })).toMatchObject([{ actor: 'service', request: null }]);
 });
 
@@ -109,7 +107,7 @@ test('a secret is in no line, wherever a client or an error puts it', async () =
   const agent = new Agent(service);
   await agent.register('agent', ['d1']);
   const made = await service.post('/v1/keys', { name: 'made', role: 'operator' });
-  const secrets = [key, String(made.body['secret']), agent.token, joinToken, unknownKey, unknownToken];
+  const secrets = [key, String(made.body.secret), agent.token, joinToken, unknownKey, unknownToken];
   await service.push('tcp', '1.0.0', workModule(1));
   for (const secret of secrets) {
     for (const headers of [bearer(secret), { cookie, authorization: `Basic ${secret}` }, { 'x-api-key': secret, 'user-agent': secret }])
@@ -118,13 +116,13 @@ test('a secret is in no line, wherever a client or an error puts it', async () =
       await service.get(path);
       await service.request('DELETE', path);
     }
-    await service.post('/v1/devices', { name: secret, labels: { note: secret }, [secret]: 1 });
-    await service.post('/v1/devices', `{"name": "${secret}`);
-    await service.post('/v1/devices', secret, { 'content-type': secret });
+    await service.postRaw('/v1/devices', { name: secret, labels: { note: secret }, [secret]: 1 });
+    await service.postRaw('/v1/devices', `{"name": "${secret}`);
+    await service.postRaw('/v1/devices', secret, { 'content-type': secret });
     await service.post('/v1/loads', { module: secret, version: secret, devices: [secret] }, { 'idempotency-key': secret });
-    const [device] = itemsOf(await service.get('/v1/devices'));
-    const downgrade = { versionPolicy: 'downgrade', downgradeReason: `because of ${secret}` };
-    const load = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device?.['id']], ...downgrade });
+    const device = firstOf(await service.get('/v1/devices'));
+    const downgrade: LoadPolicy = { versionPolicy: 'downgrade', downgradeReason: `because of ${secret}` };
+    const load = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [device.id], ...downgrade });
     expect(load.status).toBe(202);
   }
   expect((await service.get('/fails', { cookie })).status).toBe(500);

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { bearer, itemsOf, prebuiltModule, TestService, workModule } from '../test-service.ts';
+import { bearer, firstOf, itemsOf, prebuiltModule, TestService, workModule } from '../test-service.ts';
 
 const service = new TestService();
 beforeAll(async () => {
@@ -76,7 +76,7 @@ test('a request repeated with its key is done once and answered the same', async
 });
 
 test('loads and programs that are asked for again are answered to the letter as the first time', async () => {
-  const device = String(itemsOf(await service.get('/v1/devices?status=connected&limit=1'))[0]?.['id']);
+  const device = String(itemsOf(await service.get('/v1/devices?status=connected&limit=1'))[0]?.id);
   await service.push('again', '1.0.0', workModule(1));
   await service.load('again', '1.0.0', [device]);
   const requests = [
@@ -122,15 +122,13 @@ test('a refusal is repeated too, and a key is for one request', async () => {
   expect(await service.post('/v1/devices', { name: 'long' }, { 'idempotency-key': 'k'.repeat(256) })).toMatchObject({ status: 422 });
 });
 
-test('of a hundred of the same request at once, one is carried out and the others get its answer', async () => {
+test('one of a hundred identical concurrent requests is executed, and the others get its answer', async () => {
   await service.push('raced', '1.0.0', workModule(1));
-  const [device] = itemsOf(await service.get('/v1/devices?limit=1'));
+  const device = firstOf(await service.get('/v1/devices?limit=1'));
   const key = randomUUID();
-  const body = { module: 'raced', version: '1.0.0', devices: [device?.['id']] };
+  const body = { module: 'raced', version: '1.0.0', devices: [device.id] };
   const answers = await Promise.all(Array.from({ length: 100 }, () => service.post('/v1/loads', body, { 'idempotency-key': key })));
-  expect(new Set(answers.map(({ status, body: { batch } }) => `${status} ${batch}`))).toEqual(
-    new Set([`202 ${answers[0]?.body['batch']}`]),
-  );
+  expect(new Set(answers.map(({ status, body: { batch } }) => `${status} ${batch}`))).toEqual(new Set([`202 ${answers[0]?.body.batch}`]));
   expect(itemsOf(await service.get('/v1/loads?module=raced'))).toHaveLength(1);
 });
 

@@ -34,16 +34,16 @@ test.each(accepted)('a module that exports %s is pushed, listed, loaded, called 
   const pushed = await service.push(module, '1.0.0', exporting(name));
   expect(pushed.status).toBe(201);
   const expected = { exports: [{ name, parameters: ['i32'], results: ['i32'] }], imports: [] };
-  expect(pushed.body['interface']).toEqual(expected);
-  expect((await service.get(`/v1/modules/${module}/builds/1.0.0`)).body['interface']).toEqual(expected);
-  expect(itemsOf(await service.get(`/v1/modules/${module}/builds`)).map((build) => build['interface'])).toEqual([expected]);
+  expect(pushed.body.interface).toEqual(expected);
+  expect((await service.get(`/v1/modules/${module}/builds/1.0.0`)).body.interface).toEqual(expected);
+  expect(itemsOf(await service.get(`/v1/modules/${module}/builds`)).map((build) => build.interface)).toEqual([expected]);
   expect(await service.load(module, '1.0.0', [device])).toMatchObject([{ outcome: 'installed' }]);
 
   // The next version has another export: the report of the load names both.
   expect((await service.push(module, '1.1.0', exporting('other'))).status).toBe(201);
   const refused = await service.load(module, '1.1.0', [device]);
   expect(refused).toMatchObject([{ outcome: 'refused-dissimilar' }]);
-  const detail = await service.get(`/v1/loads/${refused[0]?.['id']}`);
+  const detail = await service.get(`/v1/loads/${refused[0]?.id}`);
   expect(detail.status).toBe(200);
   expect(JSON.stringify(detail.body)).toContain(JSON.stringify([name]));
 
@@ -52,8 +52,8 @@ test.each(accepted)('a module that exports %s is pushed, listed, loaded, called 
   const started = await service.post(`/v1/devices/${device}/programs`, { module, export: name, arguments: [7], calls: 1 });
   expect(started.status).toBe(202);
   await until('the program has finished', async () => {
-    const program = await service.get(`/v1/devices/${device}/programs/${started.body['id']}`);
-    return program.body['state'] === 'finished' && program.body['statistics'] !== null && program;
+    const program = await service.get(`/v1/devices/${device}/programs/${started.body.id}`);
+    return program.body.state === 'finished' && program.body.statistics !== null && program;
   });
   expect((await service.get(`/v1/devices/${device}/history`)).status).toBe(200);
   expect((await service.get(`/v1/devices/${device}`)).status).toBe(200);
@@ -65,7 +65,7 @@ test('a module may import a name of 4 KiB, and the empty one', async () => {
   const pushed = await service.push('importer', '1.0.0', text);
   expect(pushed.status).toBe(201);
   const listed = itemsOf(await service.get('/v1/modules/importer/builds'));
-  expect(listed[0]?.['interface']).toMatchObject({ imports: [{ name: long }, { name: '' }] });
+  expect(listed[0]?.interface).toMatchObject({ imports: [{ name: long }, { name: '' }] });
 });
 
 test.each([
@@ -85,7 +85,7 @@ test.each([
 ])('%s is refused with 422, and nothing is stored', async (_, source, detail) => {
   const refused = await service.push('refused', '1.0.0', source);
   expect(refused.status).toBe(422);
-  expect(refused.body['detail']).toContain(detail);
+  expect(refused.body.detail).toContain(detail);
   expect(itemsOf(await service.get('/v1/modules/refused/builds'))).toEqual([]);
 });
 
@@ -105,6 +105,6 @@ test.each(['__proto__', 'constructor', 'toString', '1.0.0 ', '1.0.0+b1 ', '1.0.0
 
 test.each(['1.0.0', '1.0.0-rc.1', '1.0.0+b1', '1.0.0-rc.1+b.2'])('the version %j is accepted as it is', async (version) => {
   const pushed = await service.push('accepted', version, exporting('f'));
-  expect([pushed.status, pushed.body['version']]).toEqual([201, version]);
+  expect([pushed.status, pushed.body.version]).toEqual([201, version]);
   expect((await service.get(`/v1/modules/accepted/builds/${encodeURIComponent(version)}`)).status).toBe(200);
 });

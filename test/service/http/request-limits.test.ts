@@ -2,6 +2,7 @@
 
 import { request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
@@ -80,10 +81,13 @@ test('a report with a reason of megabytes is refused, and says which text is too
   const [order] = await agent.order('load');
   if (order === undefined) throw new Error('no order');
   const report = loaded(order);
-  const huge = { ...report, result: { ...report.result, outcome: 'failed', reason: 'x'.repeat(7_900_000) } };
+  const huge: Schemas['LoadCompletedReport'] = {
+    ...report,
+    result: { ...report.result, outcome: 'failed', reason: 'x'.repeat(7_900_000) },
+  };
   const refused = await agent.report(huge);
   expect(refused).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer: '/reports/0/result/reason' }] } });
-  const longest = { ...report, result: { ...report.result, outcome: 'failed', reason: 'x'.repeat(1_000) } };
+  const longest: Schemas['LoadCompletedReport'] = { ...report, result: { ...report.result, outcome: 'failed', reason: 'x'.repeat(1_000) } };
   expect((await agent.report(longest)).status).toBe(204);
   const [load] = itemsOf(await service.get('/v1/loads'));
   expect(load).toMatchObject({ outcome: 'failed', reason: 'x'.repeat(1_000) });
@@ -122,7 +126,7 @@ test('a page of large items ends at 4 MiB, and its cursor goes on with the rest'
     expect(page.status).toBe(200);
     sizes.push(JSON.stringify(page.body).length);
     found.push(...itemsOf(page).map(({ version }) => version));
-    cursor = page.body['next'];
+    cursor = page.body.next;
   }
   expect(found).toEqual(versions);
   expect(Math.max(...sizes)).toBeLessThan(4 * 1024 * 1024 + 1_000);
@@ -142,7 +146,7 @@ test.each(['berlin\r\n', 'a\tb', '\u0085', '\u007f', 'x'.repeat(64)])(
     ];
     for (const { status, body } of refusals) {
       expect(status).toBe(422);
-      expect(body['detail']).toContain('a label value has at most 63 characters, without line breaks');
+      expect(body.detail).toContain('a label value has at most 63 characters, without line breaks');
     }
   },
 );
@@ -168,9 +172,9 @@ test.each([
 ])('a rollout may start at %s, which is answered in UTC', async (startAt, utc) => {
   const rollout = await service.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], startAt, whenBusy: 'queue' });
   expect(rollout).toMatchObject({ status: 202, body: { startAt: utc } });
-  expect((await service.get(`/v1/rollouts/${rollout.body['id']}`)).body['startAt']).toBe(utc);
+  expect((await service.get(`/v1/rollouts/${rollout.body.id}`)).body.startAt).toBe(utc);
   expect((await service.get('/v1/rollouts')).status).toBe(200);
-  await service.post(`/v1/rollouts/${rollout.body['id']}/abort`, {});
+  await service.post(`/v1/rollouts/${rollout.body.id}/abort`, {});
 });
 
 test.each([
@@ -217,7 +221,7 @@ const emptyBodies: [string, Record<string, string>][] = [
 /** Operations that read no body, with something that each can be asked about. */
 async function bodiless(): Promise<string[]> {
   const key = await service.post('/v1/keys', { name: `key-${Date.now()}-${Math.random()}`.toLowerCase(), role: 'viewer' });
-  return ['/v1/audit/checkpoints', '/v1/signing-keys', `/v1/keys/${key.body['id']}/revoke`];
+  return ['/v1/audit/checkpoints', '/v1/signing-keys', `/v1/keys/${key.body.id}/revoke`];
 }
 
 test.each(emptyBodies)('an operation that reads no body accepts an empty one of %s', async (_, headers) => {
@@ -251,7 +255,7 @@ test('a rollout is paused and aborted without a body, and the key of a repeated 
     devices: [device],
     startAt: '2999-01-01T00:00:00Z',
   });
-  const path = `/v1/rollouts/${rollout.body['id']}`;
+  const path = `/v1/rollouts/${rollout.body.id}`;
   const headers = { 'idempotency-key': crypto.randomUUID() };
   const paused = await service.request('POST', `${path}/pause`, undefined, headers);
   expect(paused).toMatchObject({ status: 200, body: { state: 'paused' } });

@@ -1,6 +1,7 @@
 // What texts of requests may have: any character but one.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Schemas } from '../../../src/client/client.ts';
 import { bearer, joinToken, TestService } from '../test-service.ts';
 
 const service = new TestService();
@@ -10,7 +11,7 @@ afterAll(() => service.close());
 const toDo = 'has the character U+0000: leave it out';
 
 test('U+0000 is refused wherever it is in a body, which says where', async () => {
-  const refused = await service.post('/v1/keys', { name: 'a\0b', role: 'viewer', 'more/of~it': [{ a: '\0' }] });
+  const refused = await service.postRaw('/v1/keys', { name: 'a\0b', role: 'viewer', 'more/of~it': [{ a: '\0' }] });
   expect(refused).toMatchObject({
     status: 422,
     body: {
@@ -21,7 +22,7 @@ test('U+0000 is refused wherever it is in a body, which says where', async () =>
       ],
     },
   });
-  expect(await service.post('/v1/keys', { '\0': 1 })).toMatchObject({ status: 422, body: { errors: [{ pointer: '' }] } });
+  expect(await service.postRaw('/v1/keys', { '\0': 1 })).toMatchObject({ status: 422, body: { errors: [{ pointer: '' }] } });
   const registration = { name: 'h', bootId: 'boot-of-a-host\0', capacity: 1, devices: [] };
   expect((await service.post('/agent/v1/hosts', registration, bearer(joinToken))).status).toBe(422);
 });
@@ -46,6 +47,12 @@ test('half of a surrogate pair is refused, and a whole one is a character', asyn
 });
 
 test('the digits of its number are no character', async () => {
-  const load = { module: 'tcp', version: '1.0.0', devices: ['none'], versionPolicy: 'downgrade', downgradeReason: String.raw`a\u0000b` };
+  const load: Schemas['NewLoads'] = {
+    module: 'tcp',
+    version: '1.0.0',
+    devices: ['none'],
+    versionPolicy: 'downgrade',
+    downgradeReason: String.raw`a\u0000b`,
+  };
   expect(JSON.stringify((await service.post('/v1/loads', load)).body)).not.toContain('U+0000');
 });

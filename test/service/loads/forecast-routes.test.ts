@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import type { Schemas } from '../../../src/client/client.ts';
 import { LoadPolicy } from '../../../src/protocol/load-report.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { type Forecast, forecastLoads } from '../../../src/service/loads/forecast.ts';
@@ -9,7 +10,7 @@ import type { BuildRecord } from '../../../src/service/modules/repository.ts';
 import { Agent, attached } from '../agents/agent.ts';
 import { type Envelope, Publisher, provenanceOf } from '../publishing.ts';
 import { inTransaction, Records } from '../records.ts';
-import { TestService, until, workModule } from '../test-service.ts';
+import { type LoadPolicy as RequestedPolicy, TestService, until, workModule } from '../test-service.ts';
 
 const service = new TestService();
 let store: Store;
@@ -33,7 +34,7 @@ async function buildOf(module: string, version: string): Promise<BuildRecord> {
 }
 
 /** What is forecast of a load. */
-async function forecastOf(module: string, version: string, policy: object = {}, on = device): Promise<Forecast | undefined> {
+async function forecastOf(module: string, version: string, policy: RequestedPolicy = {}, on = device): Promise<Forecast | undefined> {
   const how = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx', ...policy });
   const forecasts = await forecastLoads(store.reading, await buildOf(module, version), [{ id: on, hostId: '' }], how);
   return forecasts.get(on);
@@ -47,7 +48,7 @@ const outcomeOf: Partial<Record<Forecast['verdict'], string>> = {
 };
 
 /** Forecasts a load and has it carried out: what comes of it is what was forecast, in the same words. Answers the forecast. */
-async function fulfilled(module: string, version: string, policy: object = {}, on = device): Promise<Forecast | undefined> {
+async function fulfilled(module: string, version: string, policy: RequestedPolicy = {}, on = device): Promise<Forecast | undefined> {
   const forecast = await forecastOf(module, version, policy, on);
   const { verdict, reason } = forecast ?? {};
   const [load] = await service.load(module, version, [on], policy);
@@ -85,7 +86,7 @@ describe('the version', () => {
       });
     expect(await fulfilled(module, '1.1.0+again', { versionPolicy: 'different' })).toMatchObject({ verdict: 'refused-not-newer' });
     expect(await fulfilled(module, '1.1.0-rc.1', { versionPolicy: 'different' })).toMatchObject({ verdict: 'would-replace' });
-    const downgrade = { versionPolicy: 'downgrade', downgradeReason: 'it was better' };
+    const downgrade: RequestedPolicy = { versionPolicy: 'downgrade', downgradeReason: 'it was better' };
     expect(await fulfilled(module, '1.0.0', downgrade)).toMatchObject({ verdict: 'would-replace', current: '1.1.0-rc.1' });
   });
 
@@ -180,7 +181,7 @@ const ofPages = (count: number) => `(module (memory ${Math.ceil(count / 16) + 1}
 
 /** Starts a program that holds the address of the module's version in memory, and waits until it has called it. */
 async function startHolder(module: string, device: string): Promise<{ stop(): Promise<void> }> {
-  const call = { module, export: 'work', arguments: [1], addressing: 'hard-coded', pauseMilliseconds: 1 };
+  const call: Schemas['NewProgram'] = { module, export: 'work', arguments: [1], addressing: 'hard-coded', pauseMilliseconds: 1 };
   const program = await service.post(`/v1/devices/${device}/programs`, call);
   const path = program.headers.get('location') ?? '';
   const statistics = async () =>

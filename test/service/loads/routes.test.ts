@@ -1,7 +1,7 @@
 // The main job over HTTP with real device hosts: devices, loads, programs, history, audit and health.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 
 const service = new TestService();
 service.unreachableAfter = 4_000;
@@ -21,21 +21,21 @@ const endless = 2_000_000_000;
 
 async function referenceCount(device: string, module: string): Promise<number> {
   const { body } = await service.get(`/v1/devices/${device}`);
-  const table = Array.isArray(body['moduleTable']) ? body['moduleTable'] : [];
+  const table = Array.isArray(body.moduleTable) ? body.moduleTable : [];
   return table.find((entry: { module: string }) => entry.module === module)?.referenceCount ?? 0;
 }
 
 test('devices are listed by labels, by host and by status', async () => {
   const ids = async (query: string) =>
     itemsOf(await service.get(`/v1/devices?${query}`))
-      .map(({ id }) => String(id))
+      .map(({ id }) => id)
       .toSorted();
   expect(await ids('label=zone=north')).toEqual(north.toSorted());
   expect(await ids('label=zone=south&label=tier=edge')).toEqual(south.toSorted());
   expect(await ids('label=zone=north&label=tier=edge')).toEqual([]);
   const [host] = itemsOf(await service.get('/v1/hosts')).filter(({ name }) => name === 'south');
   expect(host).toMatchObject({ status: 'connected', unreachableSince: null, devices: 2, capacity: 100 });
-  expect(await ids(`host=${host?.['id']}`)).toEqual(south.toSorted());
+  expect(await ids(`host=${host?.id}`)).toEqual(south.toSorted());
   expect(await ids('status=connected')).toEqual([...north, ...south].toSorted());
   expect(await ids('status=connected&label=tier=edge')).toEqual(south.toSorted());
   expect(await ids('status=unreachable')).toEqual([]);
@@ -49,10 +49,10 @@ test('a build is loaded by labels, patched under a running program, and all of i
   await service.push('tcp', '1.1.0', workModule(2));
   const accepted = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', labels: { zone: 'north' } });
   expect(accepted.status).toBe(202);
-  expect(accepted.headers.get('location')).toBe(`/v1/loads?batch=${accepted.body['batch']}`);
+  expect(accepted.headers.get('location')).toBe(`/v1/loads?batch=${accepted.body.batch}`);
   await until(
     'the first loads are completed',
-    async () => itemsOf(await service.get(`/v1/loads?batch=${accepted.body['batch']}&state=completed`)).length === 3,
+    async () => itemsOf(await service.get(`/v1/loads?batch=${accepted.body.batch}&state=completed`)).length === 3,
   );
 
   const running = itemsOf(await service.get('/v1/devices?sort=name')).map(({ name, modules }) => [name, modules]);
@@ -79,7 +79,7 @@ test('a build is loaded by labels, patched under a running program, and all of i
 
   const [load] = await service.load('tcp', '1.1.0', [device]);
   expect(load).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 7, retried: 7, failed: 0, version: '1.1.0', device });
-  const detail = await service.get(`/v1/loads/${load?.['id']}`);
+  const detail = await service.get(`/v1/loads/${load?.id}`);
   expect(detail.body).toMatchObject({
     report: {
       outcome: 'replaced-interrupting',
@@ -95,7 +95,7 @@ test('a build is loaded by labels, patched under a running program, and all of i
         {
           step: 'interrupted',
           operation: 260,
-          facts: { accesses: 7, threads: 7, programs: [{ program: started.body['id'], threads: 7 }] },
+          facts: { accesses: 7, threads: 7, programs: [{ program: started.body.id, threads: 7 }] },
         },
         { step: 'references-reset', operation: 270, facts: { referenceCount: 0, retried: 7, failed: 0 } },
         { step: 'invalidated', operation: 275, facts: { invalidation: 'nx', address: '0x1000' } },
@@ -106,10 +106,10 @@ test('a build is loaded by labels, patched under a running program, and all of i
 
   const history = itemsOf(await service.get(`/v1/devices/${device}/modules/tcp/history`));
   expect(history).toMatchObject([
-    { version: '1.1.0', load: load?.['id'], address: '0x2000', leftAt: null, leftBy: null },
+    { version: '1.1.0', load: load?.id, address: '0x2000', leftAt: null, leftBy: null },
     { version: '1.0.0', address: '0x1000', leftBy: 'replaced-interrupting', interrupted: 7 },
   ]);
-  expect(history[1]?.['leftAt']).toBe(history[0]?.['enteredAt']);
+  expect(history[1]?.leftAt).toBe(history[0]?.enteredAt);
   expect((await service.get(`/v1/devices/${device}`)).body).toMatchObject({
     status: 'connected',
     moduleTable: [{ module: 'tcp', version: '1.1.0', address: '0x2000' }],
@@ -123,7 +123,7 @@ test('a build is loaded by labels, patched under a running program, and all of i
       ],
     },
   });
-  const audit = itemsOf(await service.get(`/v1/audit?object=${load?.['id']}`));
+  const audit = itemsOf(await service.get(`/v1/audit?object=${load?.id}`));
   expect(audit).toMatchObject([
     {
       action: 'load.completed',
@@ -160,13 +160,13 @@ test('an older version is loaded for a reason, and a dissimilar one where nobody
   await service.push('policy', '1.1.0', workModule(2));
   await service.push('policy', '1.2.0', other);
   await service.load('policy', '1.1.0', [device]);
-  const downgrade = { versionPolicy: 'downgrade', downgradeReason: '1.1.0 drops connections' };
+  const downgrade: LoadPolicy = { versionPolicy: 'downgrade', downgradeReason: '1.1.0 drops connections' };
   expect(await service.load('policy', '1.0.0', [device], downgrade)).toMatchObject([{ outcome: 'replaced', ...downgrade }]);
   expect(await service.load('policy', '1.0.0', [device], { versionPolicy: 'different' })).toMatchObject([{ outcome: 'refused-not-newer' }]);
   expect(await service.load('policy', '1.2.0', [device])).toMatchObject([{ outcome: 'refused-dissimilar' }]);
   const [load] = await service.load('policy', '1.2.0', [device], { similarityPolicy: 'warn' });
   expect(load).toMatchObject({ outcome: 'replaced', similarityPolicy: 'warn' });
-  expect((await service.get(`/v1/loads/${load?.['id']}`)).body).toMatchObject({
+  expect((await service.get(`/v1/loads/${load?.id}`)).body).toMatchObject({
     report: {
       steps: expect.arrayContaining([
         expect.objectContaining({ step: 'compared', facts: expect.objectContaining({ similarityPolicy: 'warn' }) }),
@@ -186,7 +186,7 @@ test('a load may wait for those who are inside, and fails or interrupts when the
     threads: 3,
   });
   await until('all threads are inside', async () => (await referenceCount(device, 'drained')) === 3);
-  const drain = { strategy: 'drain', drainMilliseconds: 50 };
+  const drain: LoadPolicy = { strategy: 'drain', drainMilliseconds: 50 };
   expect(await service.load('drained', '1.1.0', [device], drain)).toMatchObject([{ outcome: 'failed', ...drain }]);
   expect(await service.load('drained', '1.1.0', [device], { ...drain, strategy: 'drain-then-inject' })).toMatchObject([
     { outcome: 'replaced-interrupting', interrupted: 3, retried: 3 },
@@ -225,7 +225,7 @@ test.each([
   ['labels of the wrong type', { labels: 'zone=north' }, '/labels'],
 ])('a load with %s is refused, and nothing is accepted', async (_what, change, pointer) => {
   await service.push('fine', '1.0.0', workModule(1));
-  const answer = await service.post('/v1/loads', { module: 'fine', version: '1.0.0', ...change });
+  const answer = await service.postRaw('/v1/loads', { module: 'fine', version: '1.0.0', ...change });
   expect(answer).toMatchObject({
     status: 422,
     body: { errors: expect.arrayContaining([expect.objectContaining({ in: 'body', pointer })]) },
@@ -233,10 +233,10 @@ test.each([
   expect(itemsOf(await service.get('/v1/loads?module=fine'))).toEqual([]);
 });
 
-test('of devices some of which are not there, none is loaded, and each is named', async () => {
+test('a load for devices some of which are unknown names each of these, and loads none', async () => {
   const unknown = 'dev_ffffffffffffffffffffffffffffffff';
   const answer = await service.post('/v1/loads', { module: 'fine', version: '1.0.0', devices: [...north, unknown] });
-  expect(answer.body['errors']).toEqual([{ in: 'body', pointer: '/devices/3', detail: `there is no device ${unknown}` }]);
+  expect(answer.body.errors).toEqual([{ in: 'body', pointer: '/devices/3', detail: `there is no device ${unknown}` }]);
   expect(itemsOf(await service.get('/v1/loads?module=fine'))).toEqual([]);
 });
 
@@ -254,7 +254,7 @@ test.each([
   const device = south[1] ?? '';
   await service.push('prog', '1.0.0', workModule(1));
   if (itemsOf(await service.get(`/v1/loads?module=prog`)).length === 0) await service.load('prog', '1.0.0', [device]);
-  const answer = await service.post(`/v1/devices/${device}/programs`, { module: 'prog', export: 'work', arguments: [1], ...change });
+  const answer = await service.postRaw(`/v1/devices/${device}/programs`, { module: 'prog', export: 'work', arguments: [1], ...change });
   expect(answer).toMatchObject({
     status,
     body: { type: `urn:patchbay:problem:${type}`, ...(pointer === undefined ? {} : { errors: [{ pointer }] }) },
@@ -283,7 +283,7 @@ test('a device is made on a host, comes up, and takes loads; its name is taken f
   const path = made.headers.get('location') ?? '';
   await until('it is connected', async () => (await service.get(path)).body['status'] === 'connected');
   await service.push('extra', '1.0.0', workModule(1));
-  expect(await service.load('extra', '1.0.0', [String(made.body['id'])])).toMatchObject([{ outcome: 'installed' }]);
+  expect(await service.load('extra', '1.0.0', [String(made.body.id)])).toMatchObject([{ outcome: 'installed' }]);
   expect(await service.post('/v1/devices', { name: 'extra' })).toMatchObject({
     status: 409,
     body: { type: 'urn:patchbay:problem:name-taken' },
@@ -302,10 +302,10 @@ test.each([
   ],
   ['a host that is not there', { name: 'lost', host: 'nowhere' }, '/host'],
 ])('a device with %s is refused', async (_what, body, pointer) => {
-  expect(await service.post('/v1/devices', body)).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer }] } });
+  expect(await service.postRaw('/v1/devices', body)).toMatchObject({ status: 422, body: { errors: [{ in: 'body', pointer }] } });
 });
 
-test('what is not there is not found', async () => {
+test('an unknown object is not found', async () => {
   const device = 'dev_00000000000000000000000000000000';
   for (const path of [
     `/v1/devices/${device}`,
@@ -325,13 +325,13 @@ test('the fleet is healthy while every host is connected, and says why when it i
   const stop = service.startHost('leaving', 1);
   const healthy = await until('all three hosts are connected', async () => {
     const { body } = await service.get('/v1/health');
-    return JSON.stringify(body['hosts']) === JSON.stringify({ connected: 3, unreachable: 0 }) && body['status'] === 'healthy' && body;
+    return JSON.stringify(body.hosts) === JSON.stringify({ connected: 3, unreachable: 0 }) && body.status === 'healthy' && body;
   });
   expect(healthy).toMatchObject({ reasons: [], devices: { attaching: 0, unreachable: 0 }, loads: { queued: 0 } });
   await stop();
   const health = await until('it is missed', async () => {
     const { body } = await service.get('/v1/health');
-    return body['status'] === 'degraded' && body;
+    return body.status === 'degraded' && body;
   });
   expect(itemsOf(await service.get('/v1/devices?status=unreachable'))).toMatchObject([{ name: 'leaving-1' }]);
   expect(health).toMatchObject({

@@ -3,6 +3,7 @@
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { itemsOf, prebuiltModule, TestService } from '../test-service.ts';
+import type { Sent } from '../typed-paths.ts';
 
 const service = new TestService();
 beforeAll(() => service.start());
@@ -12,8 +13,8 @@ const pushBytes = (module: string, bytes: Uint8Array, query = '') =>
   service.request('POST', `/v1/modules/${module}/builds?version=1.0.0${query}`, new Uint8Array(bytes), {
     'content-type': 'application/wasm',
   });
-const pushSource = (module: string, body: Record<string, unknown>) =>
-  service.request('POST', `/v1/modules/${module}/builds`, { version: '1.0.0', ...body });
+const pushSource = (module: string, body: Omit<Sent<'NewBuild'>, 'version'>) =>
+  service.post(`/v1/modules/${module}/builds`, { version: '1.0.0', ...body });
 
 test('a malformed custom section after a valid module does not matter', async () => {
   const section = [0x00, 0x0b, 0x04, 0x6e, 0x61, 0x6d, 0x65, 0x01, 0x04, 0x05, 0x00, 0x01, 0x61];
@@ -24,7 +25,7 @@ test('two versions with 10,000 exports each are stored, listed, compared and loa
   service.startHost('large', 1);
   await service.connectedDevices(1);
   const device = await service.post('/v1/devices', { name: 'large-memory', ramPages: 2_048 });
-  const devices = [String(device.body['id'])];
+  const devices = [String(device.body.id)];
   const names = (prefix: string, count: number) => Array.from({ length: count }, (_, index) => `${prefix}${index}`.padEnd(40, '-'));
   const imports = names('i', 1_000).map((name) => `(import "other" "${name}" (func))`);
   for (const [version, parameters] of [
@@ -37,7 +38,7 @@ test('two versions with 10,000 exports each are stored, listed, compared and loa
     expect(load).toMatchObject({ reason: null, outcome: version === '1.0.0' ? 'installed' : 'replaced' });
   }
   const builds = itemsOf(await service.get('/v1/modules/large/builds'));
-  expect(builds.map((build) => JSON.stringify(build['interface']).match(/"name":/g)?.length)).toEqual([11_000, 11_000]);
+  expect(builds.map((build) => JSON.stringify(build.interface).match(/"name":/g)?.length)).toEqual([11_000, 11_000]);
 });
 
 test.each<[string, Uint8Array, string, string]>([
@@ -72,7 +73,7 @@ test.each([
     'Math.random()',
   ],
 ])('%s is a 422', async (_what, body, type, message) => {
-  expect(await pushSource('past', body)).toMatchObject({
+  expect(await service.postRaw('/v1/modules/past/builds', { version: '1.0.0', ...body })).toMatchObject({
     status: 422,
     body: { type: `urn:patchbay:problem:${type}`, diagnostics: [{ message: expect.stringContaining(message) }] },
   });
@@ -81,12 +82,14 @@ test.each([
 test('a build may ask for SIMD and for concurrency', async () => {
   const source = 'export function f(a: i32): i32 { return i32x4.extract_lane(i32x4.splat(a), 3); }';
   expect(await pushSource('lanes', { language: 'assemblyscript', source })).toMatchObject({ status: 422 });
-  const chosen = { language: 'assemblyscript', source, features: ['simd'], concurrency: 'exclusive' };
+  const chosen: Omit<Sent<'NewBuild'>, 'version'> = { language: 'assemblyscript', source, features: ['simd'], concurrency: 'exclusive' };
   const options = { concurrency: 'exclusive', features: ['simd'] };
   expect(await pushSource('lanes', chosen)).toMatchObject({ status: 201, body: { options } });
   expect(await pushSource('lanes', chosen)).toMatchObject({ status: 200, body: { options } });
   // With other options it is another build.
   expect(await pushSource('lanes', { ...chosen, concurrency: 'shared' })).toMatchObject({ status: 409 });
-  expect(await pushSource('lanes', { ...chosen, features: ['threads'] })).toMatchObject({ status: 422 });
+  expect(await service.postRaw('/v1/modules/lanes/builds', { ...chosen, version: '1.0.0', features: ['threads'] })).toMatchObject({
+    status: 422,
+  });
   expect(await pushBytes('prebuilt', prebuiltModule, '&concurrency=exclusive')).toMatchObject({ status: 201 });
 });

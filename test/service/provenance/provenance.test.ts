@@ -31,7 +31,7 @@ describe('what the service states of a build', () => {
     const pushed = await service.push('stated', '1.0.0', source, 'assemblyscript');
     const [admin] = itemsOf(await service.get('/v1/keys'));
     const [key] = await signingKeys();
-    const publicKey = String(key?.['publicKey']);
+    const publicKey = String(key?.publicKey);
     const envelope = await provenanceOf(service, 'stated', '1.0.0');
     expect(envelope.payloadType).toBe('application/vnd.in-toto+json');
     expect(envelope.signatures).toEqual([{ keyid: keyIdOf(publicKey), sig: expect.any(String) }]);
@@ -50,24 +50,24 @@ describe('what the service states of a build', () => {
         buildDefinition: {
           buildType: 'urn:patchbay:build:v1',
           externalParameters: { module: 'stated', version: '1.0.0', language: 'assemblyscript' },
-          internalParameters: { pushedBy: admin?.['id'] },
+          internalParameters: { pushedBy: admin?.id },
           resolvedDependencies: [{ name: 'source', digest: { sha256: sha256(source) } }],
         },
         runDetails: {
           builder: {
             id: `urn:patchbay:${keyIdOf(publicKey).slice(7, 23)}`,
-            version: { assemblyscript: String(pushed.body['compiler']).split(' ')[1] },
+            version: { assemblyscript: String(pushed.body.compiler).split(' ')[1] },
           },
           metadata: {
             invocationId: pushed.headers.get('x-request-id'),
             startedOn: expect.any(String),
-            finishedOn: pushed.body['createdAt'],
+            finishedOn: pushed.body.createdAt,
           },
         },
       },
     });
-    expect(statement.predicate.runDetails.metadata.startedOn <= String(pushed.body['createdAt'])).toBe(true);
-    expect(pushed.body).toMatchObject({ pushedBy: admin?.['id'], signedBy: [keyIdOf(publicKey)] });
+    expect(statement.predicate.runDetails.metadata.startedOn <= String(pushed.body.createdAt)).toBe(true);
+    expect(pushed.body).toMatchObject({ pushedBy: admin?.id, signedBy: [keyIdOf(publicKey)] });
   });
 
   test('has a tag, and a build that is not there has none', async () => {
@@ -85,11 +85,11 @@ describe('what the service states of a build', () => {
   test('is verified by the device, which says by whose signature', async () => {
     await service.push('proven', '1.0.0', workModule(1));
     const [load] = await service.load('proven', '1.0.0', [device]);
-    const { body } = await service.get(`/v1/loads/${load?.['id']}`);
+    const { body } = await service.get(`/v1/loads/${load?.id}`);
     const [key] = await signingKeys();
     expect(body).toMatchObject({
       outcome: 'installed',
-      report: { steps: [{ step: 'received', operation: 200, facts: { signedBy: [key?.['keyId']] } }, {}, {}, {}, {}] },
+      report: { steps: [{ step: 'received', operation: 200, facts: { signedBy: [key?.keyId] } }, {}, {}, {}, {}] },
     });
   });
 });
@@ -196,13 +196,13 @@ test.each(tamperings)('with another %s a build is refused, and the old version s
   await service.push(module, '1.0.0', workModule(1));
   await service.push(module, '1.1.0', workModule(2));
   await service.load(module, '1.0.0', [device]);
-  const before = (await service.get(`/v1/devices/${device}`)).body['moduleTable'];
+  const before = (await service.get(`/v1/devices/${device}`)).body.moduleTable;
   await tamper(module);
   const [load] = await service.load(module, '1.1.0', [device]);
   expect(load).toMatchObject({ outcome: 'refused-image', reason: expect.stringMatching(reason) });
-  const { body } = await service.get(`/v1/loads/${load?.['id']}`);
+  const { body } = await service.get(`/v1/loads/${load?.id}`);
   expect(body).toMatchObject({ report: { current: { version: '1.0.0' }, steps: [{ facts: { signedBy: [] } }, { step: 'refused' }, {}] } });
-  expect((await service.get(`/v1/devices/${device}`)).body['moduleTable']).toEqual(before);
+  expect((await service.get(`/v1/devices/${device}`)).body.moduleTable).toEqual(before);
   const program = await service.post(`/v1/devices/${device}/programs`, { module, export: 'work', arguments: [1], calls: 1 });
   await until('the old version has been called', async () => {
     const { statistics } = (await service.get(program.headers.get('location') ?? '')).body;
@@ -211,7 +211,7 @@ test.each(tamperings)('with another %s a build is refused, and the old version s
   expect((await service.get(`/v1/modules/${module}/builds`)).status).toBe(200);
 });
 
-test('what was in memory is put back after a restart only as it is stated', async () => {
+test('a build is restored after a restart only if a trusted key has signed its statement', async () => {
   const own = await new TestService().start();
   try {
     const stop = own.startHost('rack', 1);
@@ -226,10 +226,10 @@ test('what was in memory is put back after a restart only as it is stated', asyn
     own.startHost('rack', 1);
     const back = await until('the device has come up without what was changed', async () => {
       const { body } = await own.get(`/v1/devices/${one}`);
-      return body['attachFailure'] !== null && body;
+      return body.attachFailure !== null && body;
     });
-    expect(back['attachFailure']).toMatch(/^changed@1\.0\.0: no key that this host trusts has signed/);
-    expect(back['moduleTable']).toMatchObject([{ module: 'whole', version: '1.0.0' }]);
+    expect(back.attachFailure).toMatch(/^changed@1\.0\.0: no key that this host trusts has signed/);
+    expect(back.moduleTable).toMatchObject([{ module: 'whole', version: '1.0.0' }]);
   } finally {
     await own.close();
   }
@@ -250,8 +250,8 @@ describe('builds from before there were statements', () => {
     const envelope = await provenanceOf(service, 'old', '1.0.0');
     const key = (await signingKeys()).at(-1);
     const signature = Buffer.from(envelope.signatures[0]?.sig ?? '', 'base64');
-    expect(verify(null, preAuthenticationEncoding(envelope), String(key?.['publicKey']), signature)).toBe(true);
-    expect((await service.get('/v1/modules/old/builds/1.0.0')).body).toMatchObject({ pushedBy, signedBy: [key?.['keyId']] });
+    expect(verify(null, preAuthenticationEncoding(envelope), String(key?.publicKey), signature)).toBe(true);
+    expect((await service.get('/v1/modules/old/builds/1.0.0')).body).toMatchObject({ pushedBy, signedBy: [key?.keyId] });
     expect(itemsOf(await service.get(`/v1/audit?action=build.stated&object=${id}`))).toMatchObject([
       { actor: 'service', detail: { module: 'old', version: '1.0.0' } },
     ]);
@@ -285,12 +285,12 @@ describe('when the service signs with another key', () => {
     await rotate(service);
     await service.push('rotated', '1.1.0', workModule(2));
     const last = (await signingKeys()).at(-1);
-    expect((await service.get('/v1/modules/rotated/builds/1.1.0')).body['signedBy']).toEqual([last?.['keyId']]);
+    expect((await service.get('/v1/modules/rotated/builds/1.1.0')).body.signedBy).toEqual([last?.keyId]);
     expect(await service.load('rotated', '1.0.0', [device, other])).toMatchObject([{ outcome: 'installed' }, { outcome: 'installed' }]);
     const [load] = await service.load('rotated', '1.1.0', [device, other]);
     expect(load).toMatchObject({ outcome: 'replaced' });
-    const { body } = await service.get(`/v1/loads/${load?.['id']}`);
-    expect(body).toMatchObject({ report: { steps: [{ facts: { signedBy: [last?.['keyId']] } }, {}, {}, {}, {}, {}, {}, {}] } });
+    const { body } = await service.get(`/v1/loads/${load?.id}`);
+    expect(body).toMatchObject({ report: { steps: [{ facts: { signedBy: [last?.keyId] } }, {}, {}, {}, {}, {}, {}, {}] } });
   });
 
   test('a host with pinned keys trusts what these vouch for, and no key for which nobody does', async () => {
@@ -298,7 +298,7 @@ describe('when the service signs with another key', () => {
     try {
       const [first] = await signingKeys(own);
       const stranger = generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' }).toString();
-      own.startHost('pinned', 1, {}, 100, [readPublicKey(String(first?.['publicKey']))]);
+      own.startHost('pinned', 1, {}, 100, [readPublicKey(String(first?.publicKey))]);
       own.startHost('strange', 1, {}, 100, [readPublicKey(stranger)]);
       own.startHost('trusting', 1);
       const [pinned = '', strange = '', trusting = ''] = await own.connectedDevices(3);
@@ -322,7 +322,7 @@ describe('when the service signs with another key', () => {
       expect(await outcomes('1.2.0')).toEqual([untrusted, untrusted, ['replaced', null]]);
       expect(await own.load('old', '1.0.0', [pinned, trusting])).toMatchObject([{ outcome: 'installed' }, { outcome: 'installed' }]);
       const before = await own.push('udp', '1.0.0', workModule(1));
-      expect((await signingKeys(own)).at(-1)).toMatchObject({ endorsement: null, keyId: Object(before.body['signedBy'])[0] });
+      expect((await signingKeys(own)).at(-1)).toMatchObject({ endorsement: null, keyId: Object(before.body.signedBy)[0] });
     } finally {
       await own.close();
     }

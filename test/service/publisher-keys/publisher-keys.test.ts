@@ -17,8 +17,8 @@ const problem = (status: number, type: string, detail: string) => ({
   status,
   body: { type: `urn:patchbay:problem:${type}`, detail: expect.stringContaining(detail) },
 });
-const add = (name: string, publicKey: unknown) => service.post('/v1/publisher-keys', { name, publicKey });
-const signersOf = async (version: string) => (await service.get(`/v1/modules/tcp/builds/${version}`)).body['signedBy'];
+const add = (name: string, publicKey: string) => service.post('/v1/publisher-keys', { name, publicKey });
+const signersOf = async (version: string) => (await service.get(`/v1/modules/tcp/builds/${version}`)).body.signedBy;
 
 test('a key is registered by its public part, found, listed and audited', async () => {
   const publisher = new Publisher(service, 'release-team');
@@ -27,13 +27,13 @@ test('a key is registered by its public part, found, listed and audited', async 
     status: 201,
     body: { name: 'release-team', keyId: keyIdOf(publisher.publicKey), publicKey: publisher.publicKey, revokedAt: null },
   });
-  expect(made.body['id']).toMatch(/^pub_[0-9a-f]{32}$/);
-  expect(made.headers.get('location')).toBe(`/v1/publisher-keys/${made.body['id']}`);
-  expect((await service.get(`/v1/publisher-keys/${made.body['id']}`)).body).toEqual(made.body);
+  expect(made.body.id).toMatch(/^pub_[0-9a-f]{32}$/);
+  expect(made.headers.get('location')).toBe(`/v1/publisher-keys/${made.body.id}`);
+  expect((await service.get(`/v1/publisher-keys/${made.body.id}`)).body).toEqual(made.body);
   expect(itemsOf(await service.get('/v1/publisher-keys?revoked=false'))).toContainEqual(made.body);
   const [admin] = itemsOf(await service.get('/v1/keys'));
-  expect(itemsOf(await service.get(`/v1/audit?object=${made.body['id']}`))).toMatchObject([
-    { actor: admin?.['id'], action: 'publisher-key.created', detail: { name: 'release-team', keyId: made.body['keyId'] } },
+  expect(itemsOf(await service.get(`/v1/audit?object=${made.body.id}`))).toMatchObject([
+    { actor: admin?.id, action: 'publisher-key.created', detail: { name: 'release-team', keyId: made.body.keyId } },
   ]);
   expect(await service.get('/v1/publisher-keys/pub_none')).toMatchObject(problem(404, 'not-found', 'there is no publisher key pub_none'));
 });
@@ -85,10 +85,10 @@ describe('a signature under a build', () => {
     const [, own] = after.signatures;
     expect(verify(null, preAuthenticationEncoding(after), publisher.publicKey, Buffer.from(own?.sig ?? '', 'base64'))).toBe(true);
     expect(await publisher.sign('tcp', '1.0.0')).toMatchObject({ status: 200, body: signed.body });
-    const events = itemsOf(await service.get(`/v1/audit?action=build.signed&object=${signed.body['id']}`));
+    const events = itemsOf(await service.get(`/v1/audit?action=build.signed&object=${signed.body.id}`));
     expect(events).toMatchObject([{ detail: { module: 'tcp', version: '1.0.0', publisherKey: publisher.id, keyId: publisher.keyId } }]);
     // The same source again is the same build, with its signatures.
-    expect((await service.push('tcp', '1.0.0', workModule(1))).body['signedBy']).toEqual(signed.body['signedBy']);
+    expect((await service.push('tcp', '1.0.0', workModule(1))).body.signedBy).toEqual(signed.body.signedBy);
   });
 
   test('that is of another build, of other bytes or by another key is refused, and nothing is kept', async () => {
@@ -138,7 +138,7 @@ test('there are no more than a thousand keys in use', async () => {
       problem(409, 'too-many-keys', 'revoke those that nobody uses'),
     );
     const [newest] = itemsOf(await own.get('/v1/publisher-keys?limit=1'));
-    await own.post(`/v1/publisher-keys/${newest?.['id']}/revoke`, undefined);
+    await own.post(`/v1/publisher-keys/${newest?.id}/revoke`, undefined);
     expect((await own.post('/v1/publisher-keys', { name, publicKey })).status).toBe(201);
   } finally {
     await own.close();

@@ -8,7 +8,7 @@ import { provesConsistency, provesInclusion, readHash } from '../../../src/proof
 import { Store } from '../../../src/service/database/store.ts';
 import { withinReach } from '../../../src/service/retention/retention.ts';
 import { inTransaction } from '../records.ts';
-import { bearer, itemsOf, TestService, until, workModule } from '../test-service.ts';
+import { bearer, itemsOf, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
 
 let service = new TestService();
 afterEach(async () => {
@@ -34,8 +34,7 @@ async function append(count: number): Promise<void> {
 const download = (query = '') => fetch(`${service.url}/v1/audit/export${query}`, { headers: bearer(service.key) });
 const exported = async (query = '') => (await (await download(query)).text()).split('\n').filter((line) => line !== '');
 const makeCheckpoint = async () => (await service.post('/v1/audit/checkpoints', undefined)).body;
-const hashesOf = (body: Record<string, unknown>) =>
-  Array.isArray(body['hashes']) ? body['hashes'].map((hash) => readHash(String(hash))) : [];
+const hashesOf = ({ hashes = [] }: { readonly hashes?: readonly string[] }) => hashes.map(readHash);
 
 async function* joined(...exports: readonly (readonly string[])[]): AsyncGenerator<string> {
   for (const [index, lines] of exports.entries()) yield* index === 0 ? lines : lines.slice(1);
@@ -43,7 +42,7 @@ async function* joined(...exports: readonly (readonly string[])[]): AsyncGenerat
 
 test('old events go once a checkpoint has them, in whole tiles, and stay proven', async () => {
   await service.start();
-  const pinned = readPublicKey(String(itemsOf(await service.get('/v1/signing-keys'))[0]?.['publicKey']));
+  const pinned = readPublicKey(String(itemsOf(await service.get('/v1/signing-keys'))[0]?.publicKey));
   // The event that tells of it is pruned too.
   await service.post('/v1/signing-keys', undefined);
   await append(700);
@@ -62,27 +61,27 @@ test('old events go once a checkpoint has them, in whole tiles, and stay proven'
   const after = await makeCheckpoint();
   const rest = await exported();
   expect(JSON.parse(rest[1] ?? '')).toMatchObject({ number: 513, previous: archived[511]?.hash });
-  const request = { checkpoints: [String(before['note']), String(after['note'])], keys: [pinned], isPartial: false };
-  expect(await verifyExport(joined(rest), request)).toMatchObject({ kind: 'whole', first: 513, checkpoint: { size: after['size'] } });
+  const request = { checkpoints: [String(before.note), String(after.note)], keys: [pinned], isPartial: false };
+  expect(await verifyExport(joined(rest), request)).toMatchObject({ kind: 'whole', first: 513, checkpoint: { size: after.size } });
   // With what was kept elsewhere, the trail is whole from its beginning.
   const later = await exported(`?after=${archived.length}`);
   expect(await verifyExport(joined(archive, later), request)).toMatchObject({
     kind: 'whole',
     first: 1,
-    checkpoint: { size: after['size'] },
+    checkpoint: { size: after.size },
   });
   // An event that nobody pruned is missed at the beginning as well.
   const { previous: _, ...shorter } = JSON.parse((await exported('?after=600'))[0] ?? '');
   const cut = [JSON.stringify({ ...shorter, previous: archived[599]?.hash }), ...(await exported('?after=600')).slice(1)];
   expect(await verifyExport(joined(cut), request)).toMatchObject({ kind: 'bad', first: 600 });
 
-  const [size, root] = [Number(after['size']), readHash(String(after['root']))];
+  const [size, root] = [Number(after.size), readHash(String(after.root))];
   const inclusion = (await service.get(`/v1/audit/checkpoints/${size}/proof?event=17`)).body;
-  expect(inclusion['hash']).toBe(archived[16]?.hash);
+  expect(inclusion.hash).toBe(archived[16]?.hash);
   expect(provesInclusion(readHash(archived[16]?.hash ?? ''), 16, size, hashesOf(inclusion), root)).toBe(true);
-  const from = Number(before['size']);
+  const from = Number(before.size);
   const consistency = (await service.get(`/v1/audit/checkpoints/${size}/proof?from=${from}`)).body;
-  expect(provesConsistency(from, size, hashesOf(consistency), readHash(String(before['root'])), root)).toBe(true);
+  expect(provesConsistency(from, size, hashesOf(consistency), readHash(String(before.root)), root)).toBe(true);
 
   expect(start.after % 256).toBe(0);
   expect((await download('?after=17')).status).toBe(410);
@@ -111,7 +110,7 @@ const sourceOf = (minor: number) => workModule(minor);
 const imageStatus = async (minor: number, module = 'tcp') => (await service.get(`/v1/modules/${module}/builds/1.${minor}.0/image`)).status;
 const isPruned = async (minor: number, module = 'tcp') => {
   const { body } = await service.get(`/v1/modules/${module}/builds/1.${minor}.0`);
-  return JSON.stringify(body['image']).includes('"prunedAt":null') ? false : 'pruned';
+  return JSON.stringify(body.image).includes('"prunedAt":null') ? false : 'pruned';
 };
 
 test('an image goes that no device has or can go back to, and comes back when its source is pushed again', async () => {
@@ -140,7 +139,7 @@ test('an image goes that no device has or can go back to, and comes back when it
   expect(await imageStatus(1, 'udp')).toBe(200);
 
   expect((await service.get('/v1/modules/tcp/builds/1.0.0/image')).body).toMatchObject({ type: 'urn:patchbay:problem:image-pruned' });
-  const policy = { versionPolicy: 'downgrade', downgradeReason: 'to see' };
+  const policy: LoadPolicy = { versionPolicy: 'downgrade', downgradeReason: 'to see' };
   const refused = await service.post('/v1/loads', { module: 'tcp', version: '1.0.0', devices: [first], ...policy });
   expect(refused).toMatchObject({
     status: 409,
@@ -177,12 +176,12 @@ test('the image of a load that waits for its host, and the driver of a program t
   await until('the image of udp 1.0.0 is pruned', () => isPruned(0, 'udp'));
   service.startHost('rack', 1);
   await until('the load has its outcome', async () => {
-    const [load] = itemsOf(await service.get(`/v1/loads?batch=${body['batch']}`));
-    return load?.['outcome'] === 'replaced' || load?.['outcome'] === 'replaced-interrupting';
+    const [load] = itemsOf(await service.get(`/v1/loads?batch=${body.batch}`));
+    return load?.outcome === 'replaced' || load?.outcome === 'replaced-interrupting';
   });
   await until('the program runs in the new version', async () => {
     const [running] = itemsOf(await service.get(`/v1/devices/${device}/programs`));
-    return running?.['state'] === 'running';
+    return running?.state === 'running';
   });
 });
 

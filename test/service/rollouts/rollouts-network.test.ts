@@ -2,9 +2,11 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
+import type { Schemas } from '../../../src/client/client.ts';
 import type { Order } from '../../../src/protocol/agent.ts';
 import { Agent, attached, loaded } from '../agents/agent.ts';
 import { itemsOf, TestService, until, workModule } from '../test-service.ts';
+import type { Sent } from '../typed-paths.ts';
 
 const service = new TestService();
 const agent = new Agent(service);
@@ -46,7 +48,7 @@ afterAll(async () => {
   await service.close();
 });
 
-async function roll(body: object): Promise<Rollout> {
+async function roll(body: Omit<Sent<'NewRollout'>, 'module'>): Promise<Rollout> {
   const answer = await service.post('/v1/rollouts', { module: 'tcp', soakSeconds: 0, waves: [{ upToPercent: 100 }], ...body });
   if (answer.status !== 202) throw new Error(JSON.stringify(answer.body));
   return Rollout.parse(answer.body);
@@ -70,14 +72,14 @@ const ordersOf = (version: string, count: number) =>
 /** The played host follows its orders no more, and the service knows. */
 async function leave(): Promise<void> {
   agent.disconnect();
-  const streams = async () => String((await service.get('/metrics')).body['text']).match(/^patchbay_order_streams (\d+)$/m)?.[1];
+  const streams = async () => String((await service.get('/metrics')).body.text).match(/^patchbay_order_streams (\d+)$/m)?.[1];
   await until('only the real host follows its orders', async () => (await streams()) === '1');
 }
 
 /** The report of a load that took the place of another version. */
-function replaced(order: Order, previous: string, address: string) {
+function replaced(order: Order, previous: string, address: string): Schemas['LoadCompletedReport'] {
   const report = loaded(order, address);
-  const before = { version: previous, image: report.result.current.image, address: '0x1000', pages: 1 };
+  const before = { version: previous, image: report.result.current?.image ?? '', address: '0x1000', pages: 1 };
   return { ...report, result: { ...report.result, outcome: 'replaced', previous: before } };
 }
 
@@ -128,11 +130,11 @@ test('a device that got the build by a load that had expired has it when it is t
 
 test('loads that wait are cancelled when a rollout is rolled back, and the rollback does not wait for them', async () => {
   await leave();
-  const { id } = await roll({ version: '1.1.0', devices: [real[0], ...played] });
+  const { id } = await roll({ version: '1.1.0', devices: [real[0] ?? '', ...played] });
   await when(id, 'has one device', ({ tally }) => tally['loaded'] === 1);
   const { body } = await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   expect(await ended(id)).toMatchObject({ state: 'rolled-back', tally: { loaded: 1, failed: 2 } });
-  expect(await ended(String(body['id']))).toMatchObject({ tally: { loaded: 1 } });
+  expect(await ended(String(body.id))).toMatchObject({ tally: { loaded: 1 } });
   const failed = itemsOf(await service.get(`/v1/rollouts/${id}/devices?state=failed`));
   expect(failed).toMatchObject([{ outcome: 'cancelled' }, { outcome: 'cancelled' }]);
   await agent.connect();
@@ -141,12 +143,12 @@ test('loads that wait are cancelled when a rollout is rolled back, and the rollb
 test('a load that its host was sent is waited for, and its device goes back too', async () => {
   const [silent = ''] = played;
   agent.orders.length = 0;
-  const { id } = await roll({ version: '1.1.0', devices: [real[0], silent] });
+  const { id } = await roll({ version: '1.1.0', devices: [real[0] ?? '', silent] });
   const [order] = await ordersOf('1.1.0', 1);
   await when(id, 'has one device', ({ tally }) => tally['loaded'] === 1);
   const { body } = await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   const isOpen = ({ tally, waitingFor }: Rollout) => tally['loaded'] === 1 && waitingFor === 'devices';
-  await when(String(body['id']), 'has taken it back, and waits for the other', isOpen);
+  await when(String(body.id), 'has taken it back, and waits for the other', isOpen);
   expect(await read(id)).toMatchObject({ state: 'rolling-back', endedAt: null, tally: { loading: 1 } });
   if (order === undefined) throw new Error('no order');
   await agent.report(replaced(order, '1.0.0', '0x9000'));
@@ -157,7 +159,7 @@ test('a load that its host was sent is waited for, and its device goes back too'
   agent.orders.length = 0;
 });
 
-test('what waits for a device that goes back gives way to that', async () => {
+test('a load that waits for a device gives way to a rollback of the device', async () => {
   const [silent = ''] = played;
   agent.orders.length = 0;
   const { id } = await roll({ version: '1.1.0', devices: [silent] });
@@ -169,8 +171,8 @@ test('what waits for a device that goes back gives way to that', async () => {
   const waiting = await service.post('/v1/loads', { module: 'tcp', version: '1.2.0', devices: [silent] });
   await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   await until('it has given way', async () => {
-    const [load] = itemsOf(await service.get(`/v1/loads?batch=${waiting.body['batch']}`));
-    return load?.['outcome'] === 'superseded';
+    const [load] = itemsOf(await service.get(`/v1/loads?batch=${waiting.body.batch}`));
+    return load?.outcome === 'superseded';
   });
   await agent.connect();
   const [wayBack] = await ordersOf('1.0.0', 1);
@@ -200,9 +202,8 @@ test('loads that no host was sent are cancelled when a rollout is aborted, and t
 });
 
 test('a rollout goes on where it was when the service stops in any of its states', async () => {
-  const module = 'tcp';
   const waves = [{ devices: 1, approval: true }, { devices: 1, soakSeconds: 0.5 }, { upToPercent: 100 }];
-  const { id } = await roll({ module, version: '1.2.0', devices: [...real, ...played], waves, deadlineSeconds: 60 });
+  const { id } = await roll({ version: '1.2.0', devices: [...real, ...played], waves, deadlineSeconds: 60 });
   const restart = async () => {
     await service.stop();
     await service.start();
@@ -225,7 +226,7 @@ test('a rollout goes on where it was when the service stops in any of its states
   await agent.register('played', ['silent-1', 'silent-2']);
   await agent.report(...[...loads.values()].map((order) => replaced(order, '1.1.0', '0x5000')));
   expect(await read(id)).toMatchObject({ state: 'paused', tally: { loaded: 4 } });
-  await service.post(`/v1/rollouts/${id}/resume`, {});
+  await service.post(`/v1/rollouts/${id}/resume`, undefined);
   expect(await ended(id)).toMatchObject({ state: 'completed', tally: { loaded: 4 } });
   const { body } = await service.post(`/v1/rollouts/${id}/rollback`, { reason: 'back' });
   await restart();

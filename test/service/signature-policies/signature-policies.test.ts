@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Agent } from '../agents/agent.ts';
 import { Publisher } from '../publishing.ts';
 import { type Answer, itemsOf, TestService, workModule } from '../test-service.ts';
+import type { Sent } from '../typed-paths.ts';
 
 const service = new TestService();
 let one = '';
@@ -30,11 +31,12 @@ const problem = (status: number, type: string, detail: string) => ({
   status,
   body: { type: `urn:patchbay:problem:${type}`, detail: expect.stringContaining(detail) },
 });
-const etagOf = ({ headers }: Answer) => headers.get('etag') ?? '';
-const remove = (policy: Answer, headers: Record<string, string> = {}) =>
-  service.request('DELETE', `/v1/signature-policies/${policy.body['id']}`, undefined, headers);
+const etagOf = ({ headers }: Answer<unknown>) => headers.get('etag') ?? '';
+type Made = Awaited<ReturnType<typeof demand>>;
+const remove = (policy: Made, headers: Record<string, string> = {}) =>
+  service.request('DELETE', `/v1/signature-policies/${policy.body.id}`, undefined, headers);
 
-async function demand(content: object): Promise<Answer> {
+async function demand(content: Omit<Sent<'NewSignaturePolicy'>, 'name'> & { name?: string }) {
   const policy = await service.post('/v1/signature-policies', { name: `policy-${randomUUID()}`, ...content });
   expect(policy.status).toBe(201);
   return policy;
@@ -63,7 +65,7 @@ describe('a device', () => {
     const [load] = await service.load(module, '1.0.0', [one]);
     expect(load).toMatchObject({
       outcome: refused,
-      reason: `the signature policy by-device (${policy.body['id']}) demands that 1 of 1 publisher keys have signed ${module}@1.0.0, and 0 have: have it signed (patchbay build sign ${module} 1.0.0), and load it again`,
+      reason: `the signature policy by-device (${policy.body.id}) demands that 1 of 1 publisher keys have signed ${module}@1.0.0, and 0 have: have it signed (patchbay build sign ${module} 1.0.0), and load it again`,
     });
     expect(await outcomes(module)).toEqual([refused, 'installed']);
     // The host has the image and the statement from before: the signature comes later than both.
@@ -71,7 +73,7 @@ describe('a device', () => {
     const [later] = await service.load(module, '1.0.0', [one]);
     expect(later).toMatchObject({ outcome: 'installed' });
     const { signedBy } = (await service.get(`/v1/modules/${module}/builds/1.0.0`)).body;
-    const { body } = await service.get(`/v1/loads/${later?.['id']}`);
+    const { body } = await service.get(`/v1/loads/${later?.id}`);
     expect(signedBy).toEqual([expect.any(String), first.keyId]);
     expect(body).toMatchObject({ report: { steps: [{ step: 'received', facts: { signedBy } }, {}, {}, {}, {}] } });
     await remove(policy);
@@ -104,7 +106,7 @@ describe('a device', () => {
     const module = await pushed();
     const publisherKeys = [first.id, second.id];
     const policies = [await demand({ device: one, publisherKeys }), await demand({ device: two, publisherKeys, threshold: 1 })];
-    expect(policies.map(({ body }) => body['threshold'])).toEqual([2, 1]);
+    expect(policies.map(({ body }) => body.threshold)).toEqual([2, 1]);
     expect(await outcomes(module)).toEqual([refused, refused]);
     await third.sign(module, '1.0.0');
     expect(await outcomes(module)).toEqual([refused, refused]);
@@ -149,7 +151,7 @@ test('an order carries what is demanded of it, and no more', async () => {
   await agent.register('played', ['played-1']);
   await agent.connect();
   const [attach] = await agent.order('attach-device');
-  const device = attach?.device;
+  const device = attach?.device ?? '';
   const module = await pushed();
   const policy = await demand({ name: 'played', device, publisherKeys: [first.id, second.id], threshold: 1 });
   await demand({ labels: { zone: 'nowhere' }, publisherKeys: [third.id] });
@@ -159,7 +161,7 @@ test('an order carries what is demanded of it, and no more', async () => {
   await request();
   const demands = (await agent.order('load', 2)).map((order) => order.kind === 'load' && order.demands);
   expect(demands).toEqual([
-    [{ policy: policy.body['id'], name: 'played', publicKeys: [first.publicKey, second.publicKey], threshold: 1 }],
+    [{ policy: policy.body.id, name: 'played', publicKeys: [first.publicKey, second.publicKey], threshold: 1 }],
     [],
   ]);
   agent.disconnect();
@@ -167,8 +169,8 @@ test('an order carries what is demanded of it, and no more', async () => {
 
 describe('a policy', () => {
   const content = () => ({ name: 'replaced', labels: { zone: 'nowhere', tier: 'edge' }, publisherKeys: [first.id, second.id] });
-  const put = (policy: Answer, body: object, headers: Record<string, string> = {}) =>
-    service.request('PUT', `/v1/signature-policies/${policy.body['id']}`, body, headers);
+  const put = (policy: Made, body: Sent<'NewSignaturePolicy'>, headers: Record<string, string> = {}) =>
+    service.put(`/v1/signature-policies/${policy.body.id}`, body, headers);
 
   test('is replaced by who has seen what it says, and audited with what it said before', async () => {
     const policy = await demand(content());
@@ -187,7 +189,7 @@ describe('a policy', () => {
     const next = { name: 'renamed', device: one, module: 'tcp', publisherKeys: [first.id], threshold: 1 };
     expect(await put(policy, next, { 'if-match': '"other"' })).toMatchObject(problem(412, 'changed-since', 'read it again'));
     const replaced = await put(policy, next, { 'if-match': etagOf(read) });
-    expect(replaced).toMatchObject({ status: 200, body: { ...next, labels: null, createdAt: policy.body['createdAt'] } });
+    expect(replaced).toMatchObject({ status: 200, body: { ...next, labels: null, createdAt: policy.body.createdAt } });
     expect(etagOf(replaced)).toBe(etagOf(await service.get(path)));
     expect(await put(policy, content(), { 'if-match': etagOf(read) })).toMatchObject({ status: 412 });
     expect((await put(policy, next)).body).toEqual(replaced.body);
@@ -197,7 +199,7 @@ describe('a policy', () => {
     expect((await remove(policy)).status).toBe(404);
     const before = { name: 'replaced', labels: 'tier=edge,zone=nowhere', publisherKeys: `${first.id},${second.id}`, threshold: '2' };
     const after = { name: 'renamed', device: one, module: 'tcp', publisherKeys: first.id, threshold: '1' };
-    expect(itemsOf(await service.get(`/v1/audit?object=${policy.body['id']}`)).map(({ action, detail }) => [action, detail])).toEqual([
+    expect(itemsOf(await service.get(`/v1/audit?object=${policy.body.id}`)).map(({ action, detail }) => [action, detail])).toEqual([
       ['signature-policy.removed', after],
       ['signature-policy.replaced', { before, after }],
       ['signature-policy.created', before],
@@ -224,8 +226,8 @@ describe('a policy', () => {
     const policy = await demand({ ...content(), name: 'right' });
     for (const [body, pointer] of wrong)
       for (const answer of [
-        await service.post('/v1/signature-policies', { name: 'wrong', ...body }),
-        await put(policy, { name: 'wrong', ...body }),
+        await service.postRaw('/v1/signature-policies', { name: 'wrong', ...body }),
+        await service.request('PUT', `/v1/signature-policies/${policy.body.id}`, { name: 'wrong', ...body }),
       ])
         expect([body, answer]).toMatchObject([
           body,

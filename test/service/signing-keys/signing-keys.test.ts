@@ -37,7 +37,7 @@ async function rotate() {
   return key;
 }
 
-const checkpoint = async () => String((await service.post('/v1/audit/checkpoints', undefined)).body['note']);
+const checkpoint = async () => String((await service.post('/v1/audit/checkpoints', undefined)).body.note);
 
 async function verifyTrail(checkpoints: readonly string[], pinned: readonly string[]): Promise<Verification> {
   const response = await fetch(`${service.url}/v1/audit/export`, { headers: bearer(service.key) });
@@ -81,7 +81,7 @@ test('a key vouches for the one that replaces it, and its private part is gone',
   expect(event).toMatchObject({ action: 'signing-key.created', detail: { keyId: second.keyId, endorsement: { keyid: first?.keyId } } });
 });
 
-test('who trusts the first key trusts every checkpoint, however often the key was replaced', async () => {
+test('a verifier that trusts the first key trusts every checkpoint, however often the key was replaced', async () => {
   const [first] = await keys();
   const notes = [await checkpoint()];
   for (const _ of [1, 2, 3]) {
@@ -106,7 +106,7 @@ test('a repeated request replaces the key once', async () => {
   expect(await keys()).toHaveLength(2);
 });
 
-test('what a key signs after it was replaced proves nothing', async () => {
+test('a signature by a replaced key proves nothing', async () => {
   const [first] = await keys();
   const stolen = service.privateKeys.kept.get(first?.id ?? '') ?? '';
   await rotate();
