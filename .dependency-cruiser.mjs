@@ -99,7 +99,9 @@ export default {
       comment: 'Of the machine it has the rules by which devices decide before they load an image, and their digests.',
       severity: 'error',
       from: { path: '^src/service/' },
-      to: { path: '^src/(?!service/|compiler/|protocol/|proof/|signing/|machine/(abi|digest|random-access-memory|succession)\\.ts)' },
+      to: {
+        path: '^src/(?!service/|compiler/|protocol/|proof/|signing/|machine/(abi|digest|memory/random-access-memory|isolation/succession)\\.ts)',
+      },
     },
     { name: 'client-knows-the-protocol', severity: 'error', from: { path: '^src/client/' }, to: { path: '^src/(?!client/|protocol/)' } },
     {
@@ -108,7 +110,7 @@ export default {
         'The dashboard uses the public API: of the sources, it has the client and its types, the rule of waits before another attempt, the rule by which devices compare interfaces, and, where it is loaded apart, what proves.',
       severity: 'error',
       from: { path: '^web/' },
-      to: { path: '^src/(?!client/|protocol/back-off\\.ts|machine/similarity\\.ts|proof/)' },
+      to: { path: '^src/(?!client/|protocol/back-off\\.ts|machine/isolation/similarity\\.ts|proof/)' },
     },
     { name: 'web-proves-in-one-place', severity: 'error', from: { path: '^web/(?!proving/)' }, to: { path: '^src/proof/' } },
     { name: 'web-proving-knows-proof', severity: 'error', from: { path: '^web/proving/' }, to: { path: '^(web|src)/(?!proving/|proof/)' } },
