@@ -36,16 +36,46 @@ const serviceOrder = [
   'problem.ts',
 ];
 
-/** A pattern of the paths of some folders and files of the service. */
-const inService = (names) =>
-  `^src/service/(${names.map((name) => (name.endsWith('.ts') ? `${name.slice(0, -3)}\\.ts$` : `${name}/`)).join('|')})`;
+/** The same of `src/machine/`: `device.ts` is a whole computer, and `abi.ts` and what follows is used by all. */
+const machineOrder = [
+  'index.ts',
+  'device.ts',
+  'isolation',
+  'programs',
+  'processor.ts',
+  'linker',
+  'scheduler',
+  'accesses',
+  'threads',
+  'memory',
+  'images',
+  'time.ts',
+  'abi.ts',
+  'digest.ts',
+  'limit.ts',
+  'reason.ts',
+];
 
-const serviceRules = serviceOrder.slice(1).map((name, index) => ({
-  name: `service-downwards-from-${name.replace('.ts', '')}`,
-  severity: 'error',
-  from: { path: inService([name]) },
-  to: { path: inService(serviceOrder.slice(0, index + 1)) },
-}));
+/** A pattern of the paths of some folders and files of a part of the sources. */
+const within = (part, names) =>
+  `^src/${part}/(${names.map((name) => (name.endsWith('.ts') ? `${name.slice(0, -3)}\\.ts$` : `${name}/`)).join('|')})`;
+
+/** Rules by which each folder or file of a part imports only those after it, and has its place in the order. */
+const rulesOfOrder = (part, order) => [
+  ...order.slice(1).map((name, index) => ({
+    name: `${part}-downwards-from-${name.replace('.ts', '')}`,
+    severity: 'error',
+    from: { path: within(part, [name]) },
+    to: { path: within(part, order.slice(0, index + 1)) },
+  })),
+  {
+    name: `${part}-folders-are-in-order`,
+    comment: `A new folder gets its place in \`${part}Order\`.`,
+    severity: 'error',
+    from: {},
+    to: { path: `^src/${part}/`, pathNot: within(part, order) },
+  },
+];
 
 const httpFiles = '^src/service/http/|(^|[/-])(routes|schemas)\\.ts$';
 
@@ -149,14 +179,8 @@ export default {
       from: { path: '^src/', pathNot: ['^src/service/app\\.ts$', '^src/service/http/', 'routes\\.ts$'] },
       to: { path: '(^|/)node_modules/(@fastify/|fastify)' },
     },
-    ...serviceRules,
-    {
-      name: 'service-folders-are-in-order',
-      comment: 'A new folder of the service gets its place in `serviceOrder`.',
-      severity: 'error',
-      from: {},
-      to: { path: '^src/service/', pathNot: inService(serviceOrder) },
-    },
+    ...rulesOfOrder('service', serviceOrder),
+    ...rulesOfOrder('machine', machineOrder),
     {
       name: 'rules-know-no-routes',
       comment: 'Rules and repositories know no HTTP: routes and schemas import them.',
