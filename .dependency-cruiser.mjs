@@ -36,16 +36,46 @@ const serviceOrder = [
   'problem.ts',
 ];
 
-/** A pattern of the paths of some folders and files of the service. */
-const inService = (names) =>
-  `^src/service/(${names.map((name) => (name.endsWith('.ts') ? `${name.slice(0, -3)}\\.ts$` : `${name}/`)).join('|')})`;
+/** The same of `src/machine/`: `device.ts` is a whole computer, and `abi.ts` and what follows is used by all. */
+const machineOrder = [
+  'index.ts',
+  'device.ts',
+  'isolation',
+  'programs',
+  'processor.ts',
+  'linker',
+  'scheduler',
+  'accesses',
+  'threads',
+  'memory',
+  'images',
+  'time.ts',
+  'abi.ts',
+  'digest.ts',
+  'limit.ts',
+  'reason.ts',
+];
 
-const serviceRules = serviceOrder.slice(1).map((name, index) => ({
-  name: `service-downwards-from-${name.replace('.ts', '')}`,
-  severity: 'error',
-  from: { path: inService([name]) },
-  to: { path: inService(serviceOrder.slice(0, index + 1)) },
-}));
+/** A pattern of the paths of some folders and files of a part of the sources. */
+const within = (part, names) =>
+  `^src/${part}/(${names.map((name) => (name.endsWith('.ts') ? `${name.slice(0, -3)}\\.ts$` : `${name}/`)).join('|')})`;
+
+/** Rules by which each folder or file of a part imports only those after it, and has its place in the order. */
+const rulesOfOrder = (part, order) => [
+  ...order.slice(1).map((name, index) => ({
+    name: `${part}-downwards-from-${name.replace('.ts', '')}`,
+    severity: 'error',
+    from: { path: within(part, [name]) },
+    to: { path: within(part, order.slice(0, index + 1)) },
+  })),
+  {
+    name: `${part}-folders-are-in-order`,
+    comment: `A new folder gets its place in \`${part}Order\`.`,
+    severity: 'error',
+    from: {},
+    to: { path: `^src/${part}/`, pathNot: within(part, order) },
+  },
+];
 
 const httpFiles = '^src/service/http/|(^|[/-])(routes|schemas)\\.ts$';
 
@@ -99,7 +129,9 @@ export default {
       comment: 'Of the machine it has the rules by which devices decide before they load an image, and their digests.',
       severity: 'error',
       from: { path: '^src/service/' },
-      to: { path: '^src/(?!service/|compiler/|protocol/|proof/|signing/|machine/(abi|digest|random-access-memory|succession)\\.ts)' },
+      to: {
+        path: '^src/(?!service/|compiler/|protocol/|proof/|signing/|machine/(abi|digest|memory/random-access-memory|isolation/succession)\\.ts)',
+      },
     },
     { name: 'client-knows-the-protocol', severity: 'error', from: { path: '^src/client/' }, to: { path: '^src/(?!client/|protocol/)' } },
     {
@@ -108,7 +140,7 @@ export default {
         'The dashboard uses the public API: of the sources, it has the client and its types, the rule of waits before another attempt, the rule by which devices compare interfaces, and, where it is loaded apart, what proves.',
       severity: 'error',
       from: { path: '^web/' },
-      to: { path: '^src/(?!client/|protocol/back-off\\.ts|machine/similarity\\.ts|proof/)' },
+      to: { path: '^src/(?!client/|protocol/back-off\\.ts|machine/isolation/similarity\\.ts|proof/)' },
     },
     { name: 'web-proves-in-one-place', severity: 'error', from: { path: '^web/(?!proving/)' }, to: { path: '^src/proof/' } },
     { name: 'web-proving-knows-proof', severity: 'error', from: { path: '^web/proving/' }, to: { path: '^(web|src)/(?!proving/|proof/)' } },
@@ -147,14 +179,8 @@ export default {
       from: { path: '^src/', pathNot: ['^src/service/app\\.ts$', '^src/service/http/', 'routes\\.ts$'] },
       to: { path: '(^|/)node_modules/(@fastify/|fastify)' },
     },
-    ...serviceRules,
-    {
-      name: 'service-folders-are-in-order',
-      comment: 'A new folder of the service gets its place in `serviceOrder`.',
-      severity: 'error',
-      from: {},
-      to: { path: '^src/service/', pathNot: inService(serviceOrder) },
-    },
+    ...rulesOfOrder('service', serviceOrder),
+    ...rulesOfOrder('machine', machineOrder),
     {
       name: 'rules-know-no-routes',
       comment: 'Rules and repositories know no HTTP: routes and schemas import them.',

@@ -10,7 +10,7 @@ COPY src/compiler/generating ./src/compiler/generating
 # The dashboard is built too, which takes these of the sources.
 COPY web ./web
 COPY src/client ./src/client
-COPY src/machine/similarity.ts ./src/machine/similarity.ts
+COPY src/machine/isolation/similarity.ts ./src/machine/isolation/similarity.ts
 COPY src/proof ./src/proof
 RUN npm ci && mkdir data && chown node data
 COPY . .

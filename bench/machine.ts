@@ -18,10 +18,10 @@ import type { Language } from '../src/compiler/languages.ts';
 import { compilerLimits } from '../src/compiler/limits.ts';
 import { link } from '../src/compiler/link.ts';
 import { imageRecord, runningThread, tableEntry, threadBlock, workBetweenLooks } from '../src/machine/abi.ts';
+import { functionOf } from '../src/machine/images/instance-exports.ts';
+import type { ValueType } from '../src/machine/images/stamp.ts';
 import { Device, Processor, readImage, type VerifiedImage, verifyImage } from '../src/machine/index.ts';
-import { functionOf } from '../src/machine/instance-exports.ts';
-import { KernelMemory } from '../src/machine/kernel-memory.ts';
-import type { ValueType } from '../src/machine/stamp.ts';
+import { KernelMemory } from '../src/machine/memory/kernel-memory.ts';
 import { kernels, longInstructions, longInstructionsText, repetitions } from './kernels.ts';
 import { median } from './service/measuring.ts';
 

@@ -2,7 +2,7 @@
 // reads the module table at every call, and retries where an error was injected into the access that it made.
 
 import { bypassMark, frameLimit, retryLimit, runningThread, tableEntry, threadBlock } from '../machine/abi.ts';
-import type { FunctionType, ValueType } from '../machine/stamp.ts';
+import type { FunctionType, ValueType } from '../machine/images/stamp.ts';
 import {
   access,
   block,

@@ -1,7 +1,7 @@
 // A checked module → an image: refuses what devices do not run, adds safepoints and access stubs, and stamps the image.
 
 import { abiVersion, gateSection, initializeExport, memoryExport, stampSection, systemNamespace } from '../machine/abi.ts';
-import type { ExportedFunction, FunctionType, ImageInterface, Stamp } from '../machine/stamp.ts';
+import type { ExportedFunction, FunctionType, ImageInterface, Stamp } from '../machine/images/stamp.ts';
 import type { StubOptions } from './access-stub.ts';
 import { functionTypeOf, importsOf, type Limits, type Module } from './binary/module.ts';
 import { encodeModule } from './binary/writer.ts';

@@ -1,6 +1,6 @@
 // Instructions that work on any number of bytes or elements: each becomes a call of a function that does it in pieces, with safepoints in between.
 
-import type { ValueType } from '../machine/stamp.ts';
+import type { ValueType } from '../machine/images/stamp.ts';
 import {
   branchIf,
   call,

@@ -1,8 +1,8 @@
 // The driver of a declared program: the loop, in WebAssembly, that each of its threads runs, so that accesses do not cross into JavaScript.
 
 import { pinnedRecordExport, runningThread, threadBlock } from '../machine/abi.ts';
-import type { FunctionType, ValueType } from '../machine/stamp.ts';
-import type { Addressing } from '../machine/verified-image.ts';
+import type { FunctionType, ValueType } from '../machine/images/stamp.ts';
+import type { Addressing } from '../machine/images/verified-image.ts';
 import type { StubOptions } from './access-stub.ts';
 import { imageFeatures, parseText } from './binaryen.ts';
 

@@ -1,6 +1,6 @@
 // The gate of an image: functions of the types of its exports that stand in its place in a device's memory until its first access.
 
-import type { ExportedFunction } from '../machine/stamp.ts';
+import type { ExportedFunction } from '../machine/images/stamp.ts';
 import { call, type Instruction, i32Const, localGet, opcodes } from './binary/instruction.ts';
 import { encodeInstructions } from './binary/instruction-codec.ts';
 import type { Module } from './binary/module.ts';

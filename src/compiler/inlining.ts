@@ -1,6 +1,6 @@
 // Inlines access stubs in loops that call them: V8 does so only in large callers, and a call costs as much as the rest of the stub.
 
-import type { ValueType } from '../machine/stamp.ts';
+import type { ValueType } from '../machine/images/stamp.ts';
 import type { StubFunction } from './access-stub.ts';
 import { mapIndices } from './binary/index-map.ts';
 import { block, end, type Instruction, localSet, opcodes } from './binary/instruction.ts';

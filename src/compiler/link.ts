@@ -1,7 +1,7 @@
 // Links an image: replaces imports of other modules by access stubs, adds the machine's imports and support functions, and renumbers all references.
 
 import { entryImports, entryNamespace, fuelExport, kernelNamespace, offsetNamespacePrefix, systemNamespace } from '../machine/abi.ts';
-import type { FunctionType } from '../machine/stamp.ts';
+import type { FunctionType } from '../machine/images/stamp.ts';
 import { accessStub, functionBody, interruptedFunction, type StubFunction, type StubOptions } from './access-stub.ts';
 import { type IndexMaps, mapIndices } from './binary/index-map.ts';
 import { opcodes } from './binary/instruction.ts';

@@ -1,6 +1,6 @@
 // Functions and types that instrumentation appends to a module.
 
-import type { FunctionType } from '../machine/stamp.ts';
+import type { FunctionType } from '../machine/images/stamp.ts';
 import type { Instruction } from './binary/instruction.ts';
 import { encodeInstructions } from './binary/instruction-codec.ts';
 import { type FunctionBody, importsOf, type LocalRun, type Module } from './binary/module.ts';

@@ -1,7 +1,7 @@
 // What a device requires of a module, checked before the module is optimized: imports, exports, limits, segments.
 
 import { kernelFunctions, kernelNamespace, loadExports, systemNamespace } from '../machine/abi.ts';
-import type { FunctionType } from '../machine/stamp.ts';
+import type { FunctionType } from '../machine/images/stamp.ts';
 import { opcodes } from './binary/instruction.ts';
 import { decodeBody } from './binary/instruction-codec.ts';
 import { type FunctionBody, functionTypeOf, type Import, importsOf, type Module } from './binary/module.ts';

@@ -1,6 +1,6 @@
 // What the compiler is asked for and what it answers: requests, images, diagnostics.
 
-import { type ImageInterface, Stamp } from '../machine/stamp.ts';
+import { type ImageInterface, Stamp } from '../machine/images/stamp.ts';
 import type { Language, SourceFeature } from './languages.ts';
 
 /** Whether several threads of a device may be inside a module at once. */

@@ -1,7 +1,7 @@
 // What the toolchain that made a module expects of the machine: a C stack, an initialization, a garbage collector, calls one at a time.
 
 import { initializeExport, memoryExport, redZone, stackPointerExport } from '../machine/abi.ts';
-import type { Stamp } from '../machine/stamp.ts';
+import type { Stamp } from '../machine/images/stamp.ts';
 import { type Instruction, opcodes } from './binary/instruction.ts';
 import { decodeBody } from './binary/instruction-codec.ts';
 import { type Export, type FunctionBody, functionTypeOf, importsOf, type Module } from './binary/module.ts';

@@ -1,24 +1,24 @@
 // One simulated computer: memory, module table and programs, on a processor that it shares with other devices.
 
 import assert from 'node:assert/strict';
-import { Entry, type EntryRequest } from './entry.ts';
-import type { DriverImage, Image } from './image.ts';
+import type { Taint } from './accesses/taint.ts';
+import { explainTrap, type Trap, type Violation } from './accesses/trap.ts';
+import type { DriverImage, Image } from './images/image.ts';
+import type { ImageInterface } from './images/stamp.ts';
+import { isVerified, unverified, type VerifiedImage } from './images/verified-image.ts';
+import type { LoadReport, VersionPolicy } from './isolation/load-report.ts';
+import type { DeviceThread, LoadRequest } from './isolation/load-request.ts';
+import type { LoadedImage } from './isolation/loaded-image.ts';
+import { runIsolationWorkflow } from './isolation/loader.ts';
+import { type Linked, ModuleTable } from './isolation/module-table.ts';
+import { RetiredImages } from './isolation/retired-images.ts';
 import { LimitError } from './limit.ts';
-import type { LoadReport, VersionPolicy } from './load-report.ts';
-import type { DeviceThread, LoadRequest } from './load-request.ts';
-import type { LoadedImage } from './loaded-image.ts';
-import { runIsolationWorkflow } from './loader.ts';
-import { type Linked, ModuleTable } from './module-table.ts';
+import { pageBytes, printAddress, RandomAccessMemory } from './memory/random-access-memory.ts';
 import type { Processor } from './processor.ts';
-import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, type ProgramSurroundings } from './program.ts';
-import { pageBytes, printAddress, RandomAccessMemory } from './random-access-memory.ts';
-import { RetiredImages } from './retired-images.ts';
-import type { ThreadGroup } from './run-queue.ts';
-import type { ImageInterface } from './stamp.ts';
-import type { Taint } from './taint.ts';
-import { type Effect, type Frame, type Thread, threadAim } from './thread.ts';
-import { explainTrap, type Trap, type Violation } from './trap.ts';
-import { isVerified, unverified, type VerifiedImage } from './verified-image.ts';
+import { Entry, type EntryRequest } from './programs/entry.ts';
+import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, type ProgramSurroundings } from './programs/program.ts';
+import type { ThreadGroup } from './threads/run-queue.ts';
+import { type Effect, type Frame, type Thread, threadAim } from './threads/thread.ts';
 
 export type DeviceOptions = {
   readonly processor: Processor;

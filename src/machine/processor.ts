@@ -1,32 +1,32 @@
 // The processor: many threads of many devices on one JavaScript thread, each a WebAssembly stack that gives the processor up at safepoints.
 
 import { imageRecord } from './abi.ts';
-import { AbnormalExits } from './abnormal-exits.ts';
-import { AtomicCalls } from './atomic-calls.ts';
-import { CallClock } from './call-clock.ts';
-import { Collections } from './collections.ts';
-import { Effects } from './effects.ts';
-import { type Enterables, nameOf } from './enterable.ts';
-import { EntryControl } from './entry-control.ts';
-import { Execution } from './execution.ts';
-import { Frames } from './frames.ts';
-import { Gates } from './gates.ts';
-import type { Image, ModuleImage } from './image.ts';
-import { ImageStacks } from './image-stacks.ts';
-import { KernelCalls } from './kernel-calls.ts';
-import { KernelMemory } from './kernel-memory.ts';
-import { Linker } from './linker.ts';
-import { defaultImageMemory, MemoryBudget } from './memory-budget.ts';
-import { Ownership } from './ownership.ts';
-import { ThreadGroup } from './run-queue.ts';
-import { RunningThread } from './running-thread.ts';
-import { Scheduler } from './scheduler.ts';
-import { Sections } from './sections.ts';
-import { defaultStackMemory, StackMemory } from './stacks.ts';
-import type { StateTransfer } from './state-transfer.ts';
-import { systemCalls } from './system-calls.ts';
-import type { Frame, Injection, Thread, ThreadOwner } from './thread.ts';
-import { ThreadTable } from './thread-table.ts';
+import { AtomicCalls } from './accesses/atomic-calls.ts';
+import { Collections } from './accesses/collections.ts';
+import { type Enterables, nameOf } from './accesses/enterable.ts';
+import { ImageStacks } from './accesses/image-stacks.ts';
+import { Ownership } from './accesses/ownership.ts';
+import type { Image, ModuleImage } from './images/image.ts';
+import { Effects } from './linker/effects.ts';
+import { EntryControl } from './linker/entry-control.ts';
+import { Gates } from './linker/gates.ts';
+import { KernelCalls } from './linker/kernel-calls.ts';
+import { Linker } from './linker/linker.ts';
+import type { StateTransfer } from './linker/state-transfer.ts';
+import { systemCalls } from './linker/system-calls.ts';
+import { KernelMemory } from './memory/kernel-memory.ts';
+import { defaultImageMemory, MemoryBudget } from './memory/memory-budget.ts';
+import { defaultStackMemory, StackMemory } from './memory/stacks.ts';
+import { AbnormalExits } from './scheduler/abnormal-exits.ts';
+import { CallClock } from './scheduler/call-clock.ts';
+import { Execution } from './scheduler/execution.ts';
+import { Scheduler } from './scheduler/scheduler.ts';
+import { Sections } from './scheduler/sections.ts';
+import { ThreadTable } from './scheduler/thread-table.ts';
+import { Frames } from './threads/frames.ts';
+import { ThreadGroup } from './threads/run-queue.ts';
+import { RunningThread } from './threads/running-thread.ts';
+import type { Frame, Injection, Thread, ThreadOwner } from './threads/thread.ts';
 import { realTime, type Time } from './time.ts';
 
 export type ProcessorOptions = {

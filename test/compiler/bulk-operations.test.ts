@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { binaryen } from '../../src/compiler/binaryen.ts';
 import { Compiler } from '../../src/compiler/compiler.ts';
-import { functionOf } from '../../src/machine/instance-exports.ts';
+import { functionOf } from '../../src/machine/images/instance-exports.ts';
 
 const compiler = new Compiler();
 afterAll(() => compiler.close());

@@ -27,7 +27,7 @@ import { encodeModule } from '../../src/compiler/binary/writer.ts';
 import { instrument } from '../../src/compiler/instrumentation.ts';
 import { link } from '../../src/compiler/link.ts';
 import { fuelExport } from '../../src/machine/abi.ts';
-import { functionOf } from '../../src/machine/instance-exports.ts';
+import { functionOf } from '../../src/machine/images/instance-exports.ts';
 
 type Statement =
   | { readonly kind: 'mix'; readonly times: number; readonly constant: number }

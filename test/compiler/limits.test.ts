@@ -8,8 +8,8 @@ import { encodeModule } from '../../src/compiler/binary/writer.ts';
 import { Compiler } from '../../src/compiler/compiler.ts';
 import type { Language } from '../../src/compiler/languages.ts';
 import { compilerLimits, limitsPage } from '../../src/compiler/limits.ts';
+import { functionOf } from '../../src/machine/images/instance-exports.ts';
 import { readImage } from '../../src/machine/index.ts';
-import { functionOf } from '../../src/machine/instance-exports.ts';
 import { assembleText } from './binary-samples.ts';
 
 const compiler = new Compiler({ milliseconds: 120_000 });

@@ -10,7 +10,7 @@ import { acceptedFeatures } from '../../src/compiler/binaryen.ts';
 import { type LinkOptions, link } from '../../src/compiler/link.ts';
 import { supportFunctions, supportGlobals } from '../../src/compiler/support.ts';
 import { absentAddress, runningThread, tableEntry, threadBlock } from '../../src/machine/abi.ts';
-import { functionOf } from '../../src/machine/instance-exports.ts';
+import { functionOf } from '../../src/machine/images/instance-exports.ts';
 import { assembleText } from './binary-samples.ts';
 
 const options: LinkOptions = {

@@ -1,7 +1,7 @@
 // A checker: a module that calls the functions of another through the module table with arguments and results as bits in its memory.
 // JavaScript never sees a float, whose NaN payload it could lose, or a vector, which it cannot hold.
 
-import type { ExportedFunction, FunctionType, ValueType } from '../../src/machine/stamp.ts';
+import type { ExportedFunction, FunctionType, ValueType } from '../../src/machine/images/stamp.ts';
 import { bytes, preamble, section, signed, text, unsigned, vector } from './module-bytes.ts';
 
 /** The export `call(operation, index, value) → value` of every checker. */

@@ -1,12 +1,12 @@
 // The machine imports nothing and the protocol does not import the machine: what both name is listed in each. `tsc` compares the types here, and the test the values.
 
 import { expect, expectTypeOf, test } from 'vitest';
+import type { TaintReason } from '../../src/machine/accesses/taint.ts';
 import type { AbiViolation } from '../../src/machine/device.ts';
-import type * as machine from '../../src/machine/load-report.ts';
-import type { ProgramStatistics, Recovery } from '../../src/machine/program.ts';
-import { ValueType } from '../../src/machine/stamp.ts';
-import type { TaintReason } from '../../src/machine/taint.ts';
-import type { Addressing } from '../../src/machine/verified-image.ts';
+import { ValueType } from '../../src/machine/images/stamp.ts';
+import type { Addressing } from '../../src/machine/images/verified-image.ts';
+import type * as machine from '../../src/machine/isolation/load-report.ts';
+import type { ProgramStatistics, Recovery } from '../../src/machine/programs/program.ts';
 import type * as agent from '../../src/protocol/agent.ts';
 import type { DeviceState } from '../../src/protocol/device-state.ts';
 import * as protocol from '../../src/protocol/interface.ts';

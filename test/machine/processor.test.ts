@@ -2,7 +2,7 @@
 
 import { afterAll, expect, test } from 'vitest';
 import { Processor } from '../../src/machine/index.ts';
-import type { Ending, ThreadOwner } from '../../src/machine/thread.ts';
+import type { Ending, ThreadOwner } from '../../src/machine/threads/thread.ts';
 import { compiler, createTestMachine, quickModule, until } from './test-machine.ts';
 
 afterAll(() => compiler.close());

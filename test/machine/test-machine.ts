@@ -2,7 +2,7 @@
 
 import { Compiler } from '../../src/compiler/compiler.ts';
 import { Device, type DeviceOptions, Processor, type VerifiedImage } from '../../src/machine/index.ts';
-import type { ProgramRequest, ProgramStatistics } from '../../src/machine/program.ts';
+import type { ProgramRequest, ProgramStatistics } from '../../src/machine/programs/program.ts';
 import { readVerified } from './read-verified.ts';
 
 export const compiler = new Compiler();

@@ -28,7 +28,7 @@ import type {
 } from '../../src/compiler/binary/module.ts';
 import { TypeTable } from '../../src/compiler/binary/type-table.ts';
 import { encodeModule } from '../../src/compiler/binary/writer.ts';
-import type { FunctionType, ValueType } from '../../src/machine/stamp.ts';
+import type { FunctionType, ValueType } from '../../src/machine/images/stamp.ts';
 
 /** A word or string, or a list in parentheses. */
 type Node = string | List;

@@ -1,7 +1,7 @@
 // What changes for those who call a module when one version takes the place of another: the similarity report (claim 11), export by export.
 
 import type { Schemas } from '../../src/client/client.ts';
-import { compareInterfaces } from '../../src/machine/similarity.ts';
+import { compareInterfaces } from '../../src/machine/isolation/similarity.ts';
 import { Badge } from './badge.tsx';
 import './interface-comparison.css';
 

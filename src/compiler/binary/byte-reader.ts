@@ -1,6 +1,6 @@
 // Reads the binary format's numbers, names and value types from bytes, with typed errors that give the offset.
 
-import type { ValueType } from '../../machine/stamp.ts';
+import type { ValueType } from '../../machine/images/stamp.ts';
 import { MalformedModuleError, UnacceptedFeatureError } from './module.ts';
 
 const valueTypes: ReadonlyMap<number, ValueType> = new Map([

@@ -1,6 +1,6 @@
 // Writes the binary format's numbers, names and value types, each in the fewest bytes.
 
-import type { ValueType } from '../../machine/stamp.ts';
+import type { ValueType } from '../../machine/images/stamp.ts';
 
 const codes: Readonly<Record<ValueType, number>> = {
   i32: 0x7f,

@@ -1,6 +1,6 @@
 // Instructions of function bodies and constant expressions: opcodes, their immediates, and the feature that each belongs to.
 
-import type { ValueType } from '../../machine/stamp.ts';
+import type { ValueType } from '../../machine/images/stamp.ts';
 
 /**
  * Opcodes by the names of the text format (`select_typed` is `select` with types). An opcode after the prefix 0xfb or 0xfc is

@@ -1,6 +1,6 @@
 // A WebAssembly module as data: the contents of its sections, with function bodies as bytes that are decoded one at a time.
 
-import type { FunctionType, ValueType } from '../../machine/stamp.ts';
+import type { FunctionType, ValueType } from '../../machine/images/stamp.ts';
 
 /** Sizes of a memory (pages of 64 KiB) or a table (elements). */
 export type Limits = { readonly initial: number; readonly maximum: number | null };

@@ -1,6 +1,6 @@
 // The binary format → a module. Custom sections are dropped and never make a module invalid; of the name section, functions' names are kept.
 
-import type { FunctionType } from '../../machine/stamp.ts';
+import type { FunctionType } from '../../machine/images/stamp.ts';
 import { compilerLimits } from '../limits.ts';
 import { ByteReader } from './byte-reader.ts';
 import { acceptedFeatures, type Feature } from './instruction.ts';

@@ -1,6 +1,6 @@
 // The types of a module, extended by the types that the compiler's own code needs.
 
-import type { FunctionType, ValueType } from '../../machine/stamp.ts';
+import type { FunctionType, ValueType } from '../../machine/images/stamp.ts';
 import { blockTypeOf } from './byte-writer.ts';
 import { type BlockType, emptyBlock } from './instruction.ts';
 

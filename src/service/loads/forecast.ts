@@ -1,8 +1,8 @@
 // Which loads would be refused, and why, without doing anything: decided by the devices' own rules, of what the service knows of each device.
 
 import { z } from 'zod';
-import { findUnused, outOfMemory, pageBytes, pagesFor } from '../../machine/random-access-memory.ts';
-import { compareVersions } from '../../machine/succession.ts';
+import { compareVersions } from '../../machine/isolation/succession.ts';
+import { findUnused, outOfMemory, pageBytes, pagesFor } from '../../machine/memory/random-access-memory.ts';
 import { BuildProof, unreadableStatement } from '../../proof/build-proof.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';

@@ -9,7 +9,7 @@ import { PrismaPg } from '@prisma/adapter-pg';
 import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils';
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg';
 import { expect, test } from 'vitest';
-import { functionOf } from '../../../src/machine/instance-exports.ts';
+import { functionOf } from '../../../src/machine/images/instance-exports.ts';
 import { applyMigrations } from '../../../src/service/database/sqlite/migrations.ts';
 import { kind, newDatabase, newEmptyDatabase, openSql, runSql } from '../../databases.ts';
 

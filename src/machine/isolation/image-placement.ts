@@ -1,0 +1,53 @@
+// Placement: how a new image gets its pages, and what is put back where the image does not start.
+
+import type { ModuleImage } from '../images/image.ts';
+import type { Stamp } from '../images/stamp.ts';
+import { type ImageSize, type MemoryRange, outOfMemory, pagesFor } from '../memory/random-access-memory.ts';
+import { reasonOf } from '../reason.ts';
+import { type Started, startImage } from './image-start.ts';
+import type { LoadTarget } from './load-request.ts';
+import type { LoadedImage } from './loaded-image.ts';
+import type { Reclaimed } from './retired-images.ts';
+
+export type Placement = ({ readonly ok: true; readonly reclaimed: Reclaimed } & Started) | { readonly ok: false; readonly reason: string };
+
+/** Writes an image to an unused location and starts it there. An image that does not start is taken out of memory again, and what it took the place of is back. */
+export function placeImage(target: LoadTarget, image: ModuleImage, previous: LoadedImage | null): Placement {
+  const { moduleTable, retired, memory } = target;
+  const { module } = image.stamp;
+  let place: Place | null = null;
+  try {
+    const { offsets, slots } = moduleTable.layOut(image.stamp);
+    const pages = pagesFor(image.bytes);
+    place = takePages(target, { pages, slots }, image.stamp);
+    if (place === null) return { ok: false, reason: outOfMemory(image.stamp, pages, usageOf(target)) };
+    const started = startImage(target, image, previous, { range: place.range, offsets });
+    retired.release(place.reclaimed);
+    return { ok: true, ...started, reclaimed: place.reclaimed };
+  } catch (error) {
+    if (place !== null) {
+      memory.free(place.range);
+      retired.restore(place.reclaimed);
+    }
+    if (!(error instanceof Error)) throw error;
+    return { ok: false, reason: reasonOf(`${module}@${image.stamp.version}: ${error.message}`) };
+  }
+}
+
+type Place = { readonly range: MemoryRange; readonly reclaimed: Reclaimed };
+
+/** Takes an unused location; where there is none, reclaims pages of images that nothing holds. Returns null where that is not enough. */
+function takePages({ memory, retired }: LoadTarget, size: ImageSize, { module, version }: Stamp): Place | null {
+  retired.releaseUnused();
+  const owner = { module, version };
+  const unused = memory.allocate(size, owner);
+  if (unused !== null) return { range: unused, reclaimed: [] };
+  const reclaimed = retired.reclaim(size);
+  const range = reclaimed && memory.allocate(size, owner);
+  return range === null || reclaimed === null ? null : { range, reclaimed };
+}
+
+function usageOf({ memory, retired }: LoadTarget) {
+  const reclaimablePages = [...retired.reclaimableRanges()].reduce((sum, { pages }) => sum + pages, 0);
+  return { pages: memory.pages, usedPages: memory.usedPages, reclaimablePages };
+}

@@ -1,0 +1,273 @@
+// The isolation workflow (US 8,689,206 B2, FIG. 2): a new version of an in-memory module is loaded at an unused address and takes over through the
+// module table, and the accesses inside the old version leave it: by themselves, or by an injected error, to retry in the new one.
+
+import assert from 'node:assert/strict';
+import { threadBlock } from '../abi.ts';
+import type { Image } from '../images/image.ts';
+import { isVerified, unverified } from '../images/verified-image.ts';
+import { printAddress } from '../memory/random-access-memory.ts';
+import { threadAim } from '../threads/thread.ts';
+import { placeImage } from './image-placement.ts';
+import { type Invalidation, type LoadReport, type Outcome, type ReportedImage, type StepFacts, StepRecorder } from './load-report.ts';
+import type { LoadRequest, LoadTarget } from './load-request.ts';
+import type { LoadedImage } from './loaded-image.ts';
+import type { Reclaimed } from './retired-images.ts';
+import { compareVersions } from './succession.ts';
+
+/** One run of the workflow. */
+type Load = { readonly target: LoadTarget; readonly request: LoadRequest; readonly recorder: StepRecorder };
+/** The two versions, once the module table names the new one. */
+type Swapped = { readonly previous: LoadedImage; readonly current: LoadedImage };
+/** Accesses that had an error injected, and those of them that no retry took. */
+type Interruption = { readonly interrupted: number; failed: number };
+
+const noInterruption: Interruption = { interrupted: 0, failed: 0 };
+/** Programs that one step names. */
+const programsNamed = 1_000;
+/** Reclaimed images that a report names. */
+const reclaimedNamed = 100;
+
+/** Runs the workflow; a refused or failed load changes nothing. */
+export async function runIsolationWorkflow(target: LoadTarget, { image, ...how }: LoadRequest<Image>): Promise<LoadReport> {
+  const recorder = new StepRecorder(() => target.processor.time.now());
+  if (image.kind !== 'module') return refuseImage(recorder, image, how, `${image.digest} is a program's driver, not a module's image`);
+  // Callers from JavaScript are not checked by the type.
+  if (!isVerified(image)) return refuseImage(recorder, image, how, unverified(image));
+  const load: Load = { target, request: { image, ...how }, recorder };
+  const swap = await target.processor.betweenSlices(() => swapImages(load));
+  if (swap.kind === 'not-loaded') return swap.report;
+  const { previous, current, interruption } = swap;
+  if (previous === null) return complete(recorder, { outcome: 'installed', previous, current });
+  if (!swap.isReferenced) {
+    invalidate(load, previous);
+    return complete(recorder, { outcome: 'replaced', previous, current });
+  }
+  if (interruption === null) return drain(load, { previous, current });
+  return whenLeft(load, { previous, current }, interruption);
+}
+
+type Swap =
+  | { readonly kind: 'not-loaded'; readonly report: LoadReport }
+  | {
+      readonly kind: 'swapped';
+      readonly previous: LoadedImage | null;
+      readonly current: LoadedImage;
+      /** Whether accesses were inside the previous image at the swap. */
+      readonly isReferenced: boolean;
+      /** Null where the accesses are to leave by themselves first. */
+      readonly interruption: Interruption | null;
+    };
+
+/** Operations 200 to 260, between two slices: to every thread the swap and the injection are one moment. */
+function swapImages(load: Load): Swap {
+  const { target, request, recorder } = load;
+  receive(recorder, request.image, request);
+  const previous = lookUp(load);
+  const refusal = previous && compare(load, previous);
+  if (refusal !== null) return { kind: 'not-loaded', report: refusal };
+  const placement = placeImage(target, request.image, previous);
+  if (!placement.ok) return { kind: 'not-loaded', report: fail(recorder, 'loaded', placement.reason, previous) };
+  const { loaded: current, selfCheck, stateWords, reclaimed } = placement;
+  target.admit(current);
+  recorder.record('loaded', { address: addressOf(current), pages: current.range.pages, selfCheck, stateWords, ...factsOf(reclaimed) });
+  updateTable(load, previous, current);
+  if (previous === null) return { kind: 'swapped', previous, current, isReferenced: false, interruption: noInterruption };
+  const isReferenced = checkReferences(recorder, previous);
+  const interruption = isReferenced && request.strategy !== 'inject' ? null : interruptAccesses(load, previous);
+  return { kind: 'swapped', previous, current, isReferenced, interruption };
+}
+
+/** Operation 200. The image's digest, stamp and safepoint ABI were checked when it was read. */
+function receive(recorder: StepRecorder, image: Image, { signedBy }: Pick<LoadRequest, 'signedBy'>): void {
+  const { module, version } = image.stamp;
+  recorder.record('received', { module, version, image: image.digest, bytes: image.bytes, signedBy: [...signedBy] });
+}
+
+/** Operation 200 of an image that is not a verified module. */
+function refuseImage(recorder: StepRecorder, image: Image, request: Pick<LoadRequest, 'signedBy'>, reason: string): LoadReport {
+  receive(recorder, image, request);
+  recorder.record('refused', { reason });
+  return complete(recorder, { outcome: 'refused-image', reason, previous: null, current: null });
+}
+
+/** Operation 210: the version in memory, or null. */
+function lookUp({ target, request, recorder }: Load): LoadedImage | null {
+  const previous = target.moduleTable.lookUp(request.image.stamp.module);
+  recorder.record('looked-up', { address: previous && addressOf(previous), version: previous?.image.stamp.version ?? null });
+  return previous;
+}
+
+/** Operation 220, and claim 11. Returns the report of a refusal, or null. */
+function compare({ request, recorder }: Load, previous: LoadedImage): LoadReport | null {
+  const { versionPolicy, similarityPolicy, downgradeReason } = request;
+  if (versionPolicy === 'any') return null;
+  const [next, inMemory] = [request.image.stamp, previous.stamp];
+  assert(inMemory !== null, 'an image that the module table names may be entered');
+  const { precedence, similarity, refusal } = compareVersions(next, inMemory, { versionPolicy, similarityPolicy });
+  const facts = { version: next.version, inMemoryVersion: inMemory.version, precedence, versionPolicy, downgradeReason };
+  recorder.record('compared', { ...facts, similarity, similarityPolicy });
+  if (refusal === null) return null;
+  recorder.record('refused', { reason: refusal.reason });
+  return complete(recorder, { ...refusal, previous, current: previous });
+}
+
+/** What operation 230 reports of the images whose pages the new one got. */
+function factsOf(reclaimed: Reclaimed): Pick<StepFacts['loaded'], 'reclaimed' | 'reclaimedImages'> {
+  const named = reclaimed.slice(0, reclaimedNamed).map((loaded) => {
+    const { module, version } = loaded.image.stamp;
+    return { module, version, address: addressOf(loaded), pages: loaded.range.pages };
+  });
+  return { reclaimed: named, reclaimedImages: reclaimed.length };
+}
+
+/** Operation 240. */
+function updateTable({ target, request, recorder }: Load, previous: LoadedImage | null, current: LoadedImage): void {
+  target.moduleTable.update(request.image.stamp.module, current);
+  recorder.record('table-updated', { from: previous && addressOf(previous), to: addressOf(current) });
+}
+
+/** Operation 250. Returns whether an access is inside the old version, through the module table or past it. */
+function checkReferences(recorder: StepRecorder, previous: LoadedImage): boolean {
+  const { referenceCount, bypassing } = previous;
+  recorder.record('checked-references', { referenceCount });
+  return referenceCount + bypassing > 0;
+}
+
+/** Operation 260: an error is injected into every access inside the old version, aimed at each thread's outermost, or at its program's. */
+function interruptAccesses({ target, request, recorder }: Load, previous: LoadedImage): Interruption {
+  // From now on no access gets in, also by a hard-coded address: what is driven out cannot come back.
+  withdraw(previous, request.invalidation);
+  const retryIn = target.moduleTable.lookUp(previous.image.stamp.module);
+  const threadsOf = new Map<string, number>();
+  let accesses = 0;
+  const interruption: { interrupted: number; failed: number } = { interrupted: 0, failed: 0 };
+  const onLost = () => {
+    interruption.failed += 1;
+  };
+  const how = { onLost, retryIn };
+  for (const { thread, program, recovery, onInterrupt } of target.threads()) {
+    const { count, outermost } = target.processor.accessesInside(thread, previous.record);
+    if (count === 0) continue;
+    accesses += count;
+    // A thread that is being stopped leaves the image anyway.
+    if (thread.injection?.aim === threadAim) continue;
+    target.processor.inject(thread, recovery === 'percolate' ? thread.block + threadBlock.frames : outermost, how);
+    onInterrupt();
+    interruption.interrupted += 1;
+    threadsOf.set(program, (threadsOf.get(program) ?? 0) + 1);
+  }
+  if (accesses > 0) {
+    const programs = [...threadsOf].slice(0, programsNamed).map(([program, threads]) => ({ program, threads }));
+    recorder.record('interrupted', { accesses, threads: interruption.interrupted, programs });
+  }
+  return interruption;
+}
+
+/** Waits until the accesses inside have left by themselves; at the deadline they are interrupted, or the table entry goes back. */
+function drain(load: Load, swapped: Swapped): Promise<LoadReport> {
+  const { processor } = load.target;
+  const { strategy, drainMilliseconds } = load.request;
+  const { previous } = swapped;
+  return new Promise((resolve) => {
+    const cancelDeadline = processor.time.after(drainMilliseconds, () => {
+      cancelWait();
+      processor.betweenSlices(() => {
+        if (previous.referenceCount === 0) return resolve(resetReferences(load, swapped, noInterruption));
+        if (strategy === 'drain') return resolve(revertSwap(load, swapped));
+        resolve(whenLeft(load, swapped, interruptAccesses(load, previous)));
+      });
+    });
+    const cancelWait = processor.whenUnreferenced(previous.record, 'ignored', () => {
+      cancelDeadline();
+      resolve(resetReferences(load, swapped, noInterruption));
+    });
+  });
+}
+
+/** The old version was not left in time: the table names it again, and the new version goes when the accesses that entered it meanwhile have left. */
+function revertSwap({ target, request, recorder }: Load, { previous, current }: Swapped): LoadReport {
+  const { processor, moduleTable } = target;
+  moduleTable.update(current.image.stamp.module, previous);
+  withdraw(current, 'mark-invalid');
+  processor.whenUnreferenced(current.record, 'counted', () => {
+    current.remove();
+    target.retired.add(current);
+  });
+  const reason = `${previous.referenceCount} accesses were inside ${previous.image.stamp.version} after ${request.drainMilliseconds} ms: allow more time, or inject`;
+  return fail(recorder, 'references-reset', reason, previous);
+}
+
+/** Waits until the interrupted accesses have left. */
+function whenLeft(load: Load, swapped: Swapped, interruption: Interruption): Promise<LoadReport> {
+  return new Promise((resolve) => {
+    const bypasses = load.request.invalidation === 'none' ? 'ignored' : 'counted';
+    load.target.processor.whenUnreferenced(swapped.previous.record, bypasses, () => resolve(resetReferences(load, swapped, interruption)));
+  });
+}
+
+/** Operations 270 to 280, once no access is inside the old version. */
+function resetReferences(load: Load, { previous, current }: Swapped, { interrupted, failed }: Interruption): LoadReport {
+  const retried = interrupted - failed;
+  load.recorder.record('references-reset', { referenceCount: 0, retried, failed });
+  invalidate(load, previous);
+  const outcome = interrupted > 0 ? 'replaced-interrupting' : 'replaced';
+  return complete(load.recorder, { outcome, previous, current, interrupted, retried, failed });
+}
+
+/** Operation 275. */
+function invalidate({ target, request, recorder }: Load, previous: LoadedImage): void {
+  const { invalidation } = request;
+  withdraw(previous, invalidation);
+  if (invalidation === 'delete') previous.remove();
+  target.retired.add(previous);
+  const heldBy = target.holders(previous.record).slice(0, programsNamed);
+  recorder.record('invalidated', { invalidation, address: addressOf(previous), pages: previous.range.pages, heldBy });
+}
+
+/** No access gets into an image any more, and its pages say why. */
+function withdraw(image: LoadedImage, invalidation: Invalidation): void {
+  if (invalidation === 'none') return;
+  image.forbidFetches();
+  if (invalidation === 'nx') image.range.nx = true;
+  else image.range.valid = false;
+}
+
+/** The load failed: the old version, if any, is in the table. */
+function fail(recorder: StepRecorder, during: string, reason: string, previous: LoadedImage | null): LoadReport {
+  recorder.record('failed', { during, reason });
+  return complete(recorder, { outcome: 'failed', reason, previous, current: previous });
+}
+
+type Ending = {
+  readonly outcome: Outcome;
+  readonly reason?: string;
+  readonly previous: LoadedImage | null;
+  readonly current: LoadedImage | null;
+  readonly interrupted?: number;
+  readonly retried?: number;
+  readonly failed?: number;
+};
+
+/** Operation 280. */
+function complete(recorder: StepRecorder, ending: Ending): LoadReport {
+  const { outcome, reason = null, interrupted = 0, retried = 0, failed = 0, previous, current } = ending;
+  const microseconds = recorder.elapsed;
+  recorder.record('completed', { outcome, microseconds });
+  return {
+    outcome,
+    reason,
+    previous: previous && reported(previous),
+    current: current && reported(current),
+    interrupted,
+    retried,
+    failed,
+    microseconds,
+    steps: recorder.steps,
+  };
+}
+
+const addressOf = (loaded: LoadedImage) => printAddress(loaded.range.firstPage);
+
+function reported({ image, range, tainted }: LoadedImage): ReportedImage {
+  return { version: image.stamp.version, image: image.digest, address: printAddress(range.firstPage), pages: range.pages, tainted };
+}

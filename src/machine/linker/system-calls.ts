@@ -1,0 +1,43 @@
+// System calls: what the compiler's own code in an image imports of the machine, for safepoints, entries and drivers. Modules cannot import these.
+
+import { entryImports } from '../abi.ts';
+import type { KernelMemory } from '../memory/kernel-memory.ts';
+import type { Execution } from '../scheduler/execution.ts';
+import type { Scheduler } from '../scheduler/scheduler.ts';
+import type { ThreadTable } from '../scheduler/thread-table.ts';
+import type { Effects } from './effects.ts';
+import type { EntryControl } from './entry-control.ts';
+
+type Surroundings = {
+  readonly kernelMemory: KernelMemory;
+  readonly threads: ThreadTable;
+  readonly execution: Execution;
+  readonly scheduler: Scheduler;
+  readonly entryControl: EntryControl;
+  readonly effects: Effects;
+};
+
+/** Returns what all images import of the system namespace. */
+export function systemCalls({
+  kernelMemory,
+  threads,
+  execution,
+  scheduler,
+  entryControl,
+  effects,
+}: Surroundings): Readonly<Record<string, WebAssembly.ImportValue>> {
+  return {
+    memory: kernelMemory.memory,
+    injected: execution.injected,
+    tick: () => scheduler.tick(),
+    suspend: new WebAssembly.Suspending(() => scheduler.suspend()),
+    pause: new WebAssembly.Suspending((milliseconds: number) => scheduler.pause(milliseconds)),
+    switched: (block: number, record: number) => scheduler.switched(threads.threadOf(block), record),
+    commit: () => effects.commit(),
+    [entryImports.acquire]: new WebAssembly.Suspending((record: number) => entryControl.acquire(record)),
+    [entryImports.release]: (record: number) => entryControl.release(record),
+    [entryImports.held]: (record: number) => entryControl.isHeld(record),
+    [entryImports.hold]: new WebAssembly.Suspending((record: number) => entryControl.hold(record)),
+    [entryImports.collect]: (record: number) => entryControl.requestCollection(record),
+  };
+}

@@ -1,0 +1,40 @@
+// Abnormal exits: accesses that end without running to their image's exit, by a trap, a deadline, a stop or an injected error.
+
+import type { Enterables } from '../accesses/enterable.ts';
+import { DeadlockError, type Ownership } from '../accesses/ownership.ts';
+import type { TaintReason } from '../accesses/taint.ts';
+import { isFetchFault } from '../accesses/trap.ts';
+import { type Frames, firstFrameOf } from '../threads/frames.ts';
+import { type Thread, threadAim } from '../threads/thread.ts';
+
+export class AbnormalExits {
+  readonly #frames: Frames;
+  readonly #ownership: Ownership;
+  readonly #images: Enterables;
+
+  constructor(frames: Frames, ownership: Ownership, images: Enterables) {
+    this.#frames = frames;
+    this.#ownership = ownership;
+    this.#images = images;
+  }
+
+  /**
+   * Ends a thread's accesses between two frames: they own nothing any more, and what they did in images with state may be half done.
+   * @param range The first frame, and the one after the last; all of the thread's by default. `error`: what ended them.
+   */
+  end(
+    thread: Thread,
+    reason: TaintReason,
+    { from = threadAim, to = this.#frames.endOf(thread), error = null }: { from?: number; to?: number; error?: unknown },
+  ): void {
+    const first = firstFrameOf(thread);
+    const start = Math.max(from, first);
+    const innermost = this.#frames.endOf(thread) - 4;
+    for (let place = start; place < to; place += 4) {
+      const frame = this.#frames.at(place);
+      this.#ownership.leave(thread, frame.record, this.#frames.countBetween(first, start, frame.record));
+      const isAtEntry = thread.waitsAt !== null || error instanceof DeadlockError || isFetchFault(error, frame, this.#images);
+      if (place < innermost || !isAtEntry) this.#images.get(frame.record)?.taint(reason);
+    }
+  }
+}

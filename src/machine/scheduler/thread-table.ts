@@ -1,0 +1,65 @@
+// The threads that have not ended, by their blocks in the kernel's memory; their number is limited.
+
+import { threadBlock } from '../abi.ts';
+import { LimitError } from '../limit.ts';
+import type { KernelMemory } from '../memory/kernel-memory.ts';
+import type { StackMemory } from '../memory/stacks.ts';
+import type { ThreadGroup } from '../threads/run-queue.ts';
+import { Thread, type ThreadOwner } from '../threads/thread.ts';
+
+export class ThreadTable {
+  readonly limit: number;
+  readonly #kernelMemory: KernelMemory;
+  readonly #stackMemory: StackMemory;
+  readonly #threads = new Map<number, Thread>();
+
+  /** @param limit Threads at once. */
+  constructor(limit: number, kernelMemory: KernelMemory, stackMemory: StackMemory) {
+    this.limit = limit;
+    this.#kernelMemory = kernelMemory;
+    this.#stackMemory = stackMemory;
+  }
+
+  get size(): number {
+    return this.#threads.size;
+  }
+
+  /**
+   * Makes a thread with a block of its own.
+   * @param callDeadline How long one call may take, in milliseconds; null: for ever.
+   * @throws {LimitError} when the limit is reached.
+   */
+  make(owner: ThreadOwner, group: ThreadGroup<Thread>, callDeadline: number | null): Thread {
+    if (this.#threads.size >= this.limit) {
+      throw new LimitError(`this host runs ${this.limit} threads, its limit: stop a program first`);
+    }
+    const thread = new Thread(owner, group, this.#kernelMemory.allocate(threadBlock.bytes), callDeadline, this.#stackMemory);
+    this.#threads.set(thread.block, thread);
+    return thread;
+  }
+
+  /** Takes a thread away, whose code has ended. */
+  remove(thread: Thread): void {
+    thread.savedStacks.clear();
+    this.#threads.delete(thread.block);
+    this.#kernelMemory.release(thread.block, threadBlock.bytes);
+  }
+
+  /** Returns the thread with a block; undefined for code that runs outside of threads. */
+  find(block: number): Thread | undefined {
+    return this.#threads.get(block);
+  }
+
+  /** @throws {Error} when no thread has that block. */
+  threadOf(block: number): Thread {
+    const thread = this.#threads.get(block);
+    if (thread === undefined) throw new Error(`no thread has its block at ${block}`);
+    return thread;
+  }
+
+  /** Forgets all threads; their suspended stacks are left to the garbage collector. */
+  close(): void {
+    for (const thread of this.#threads.values()) thread.cancelTimer?.();
+    this.#threads.clear();
+  }
+}
