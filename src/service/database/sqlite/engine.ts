@@ -72,6 +72,8 @@ export class SqliteEngine implements Engine {
       { timestampFormat: 'unixepoch-ms' },
     );
     this.client = new PrismaClient({ adapter });
+    // Not with the first list: there may be no file left to be opened then, or another in the place of this one.
+    this.client.$connect().catch(() => {});
     this.#guard = lock && new DatabaseGuard(realpathSync(databaseFile), lock);
   }
 
