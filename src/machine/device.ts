@@ -1,6 +1,5 @@
 // One simulated computer: memory, module table and programs, on a processor that it shares with other devices.
 
-import assert from 'node:assert/strict';
 import type { Taint } from './accesses/taint.ts';
 import { explainTrap, type Trap, type Violation } from './accesses/trap.ts';
 import type { DriverImage, Image } from './images/image.ts';
@@ -18,7 +17,7 @@ import type { Processor } from './processor.ts';
 import { Entry, type EntryRequest } from './programs/entry.ts';
 import { Program, ProgramError, type ProgramRequest, type ProgramStatistics, type ProgramSurroundings } from './programs/program.ts';
 import type { ThreadGroup } from './threads/run-queue.ts';
-import { type Effect, type Frame, type Thread, threadAim } from './threads/thread.ts';
+import type { Effect, Frame, Thread } from './threads/thread.ts';
 
 export type DeviceOptions = {
   readonly processor: Processor;
@@ -63,20 +62,6 @@ export type DeviceState = {
 /** A finding of the ABI test, with how often the program has faulted by it and when, first and last (RFC 3339, UTC). */
 export type AbiViolation = Violation & { readonly at: string; readonly lastAt: string; readonly faults: number };
 
-/** The images that a thread is inside of, outermost first. */
-export type ThreadAccesses = {
-  readonly program: string;
-  readonly images: readonly { readonly module: string; readonly version: string; readonly isBypass: boolean }[];
-};
-
-/** What came of taking a module out of memory. */
-export type DeletionReport = {
-  /** `refused-in-use`: accesses were inside, and were not to be interrupted. */
-  readonly outcome: 'deleted' | 'refused-in-use' | 'not-loaded';
-  /** Accesses that were inside; an error was injected into each, and its retry finds no module. */
-  readonly interrupted: number;
-};
-
 /** How a load is carried out; what is left out is as in the patent: whoever is inside is interrupted, and the old pages are marked NX. */
 export type LoadOptions = Partial<Omit<LoadRequest, 'image' | 'versionPolicy' | 'downgradeReason'>> & {
   readonly image: VerifiedImage;
@@ -120,7 +105,7 @@ export class Device {
   /** Images that have a record: in memory, or deleted while a program may hold the address. */
   readonly #images = new Set<LoadedImage>();
   readonly #retired: RetiredImages;
-  /** Loads and deletions run one at a time, in the order of their coming. */
+  /** Loads run one at a time, in the order of their coming. */
   #lastLoad: Promise<unknown> = Promise.resolve();
 
   constructor(options: DeviceOptions) {
@@ -148,18 +133,6 @@ export class Device {
   /** Puts a module back that was in memory before a reboot: the same workflow, without the comparison of versions. */
   restore(image: VerifiedImage): Promise<LoadReport> {
     return this.#inTurn(() => this.#load({ image, ...defaultLoad, similarityPolicy: 'off', versionPolicy: 'any' }));
-  }
-
-  /**
-   * Takes a module out of memory: its entry in the module table is empty, and its pages are free. It may be loaded again, in any version.
-   * @param interrupt Whether accesses inside are to be interrupted; their calls fail, for there is no module to retry in.
-   */
-  deleteModule(module: string, { interrupt = false }: { readonly interrupt?: boolean } = {}): Promise<DeletionReport> {
-    return this.#inTurn(async () => {
-      const deletion = await this.#processor.betweenSlices(() => this.#delete(module, interrupt));
-      if (deletion.image !== null) await this.#whenLeft(deletion.image);
-      return deletion.report;
-    });
   }
 
   /**
@@ -208,20 +181,6 @@ export class Device {
     return [...this.#violations.values()];
   }
 
-  /** Who is inside what now: for each thread that is inside of images, those images, outermost first. */
-  accesses(): ThreadAccesses[] {
-    const all = [...this.#threads()].map(({ thread, program }) => ({
-      program,
-      images: [...this.#processor.framesOf(thread)].map(({ record, isBypass }) => ({ ...this.#nameOf(record), isBypass })),
-    }));
-    return all.filter(({ images }) => images.length > 0);
-  }
-
-  /** Whether a call to that page would find code there. */
-  isFetchable(page: number): boolean {
-    return this.#memory.isFetchable(page);
-  }
-
   /** Whether a program runs: if none does, only what is asked of the device changes it. */
   get isRunning(): boolean {
     for (const program of this.#programs.values()) if (program.isRunning) return true;
@@ -265,14 +224,6 @@ export class Device {
     this.#moduleTable.close();
   }
 
-  /** The module and version that a record stands for; empty where it is of a module that is not in memory. */
-  #nameOf(record: number): { readonly module: string; readonly version: string } {
-    if (record === this.#processor.absentRecord) return { module: '', version: '' };
-    const image = this.#processor.images.get(record)?.image;
-    assert(image !== undefined, 'an access is inside of an image whose record is there');
-    return { module: image.stamp.module, version: image.stamp.version };
-  }
-
   #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
     const result = this.#lastLoad.then(run);
     this.#lastLoad = result.catch(() => {});
@@ -292,33 +243,6 @@ export class Device {
       },
       request,
     );
-  }
-
-  #delete(module: string, interrupt: boolean): { readonly report: DeletionReport; readonly image: LoadedImage | null } {
-    const image = this.#moduleTable.lookUp(module);
-    if (image === null) return { report: { outcome: 'not-loaded', interrupted: 0 }, image };
-    const inside = [...this.#threads()].flatMap((one) => {
-      const { count, outermost } = this.#processor.accessesInside(one.thread, image.record);
-      return count === 0 ? [] : [{ ...one, outermost }];
-    });
-    if (inside.length > 0 && !interrupt) return { report: { outcome: 'refused-in-use', interrupted: 0 }, image: null };
-    this.#moduleTable.update(module, null);
-    image.remove();
-    for (const { thread, outermost, onInterrupt } of inside) {
-      if (thread.injection?.aim === threadAim) continue;
-      this.#processor.inject(thread, outermost);
-      onInterrupt();
-    }
-    return { report: { outcome: 'deleted', interrupted: inside.length }, image };
-  }
-
-  #whenLeft(image: LoadedImage): Promise<void> {
-    return new Promise((resolve) => {
-      this.#processor.whenUnreferenced(image.record, 'counted', () => {
-        this.#retired.add(image);
-        resolve();
-      });
-    });
   }
 
   #surroundingsOf(driver: Image): ProgramSurroundings {

@@ -26,7 +26,7 @@ import { ThreadTable } from './scheduler/thread-table.ts';
 import { Frames } from './threads/frames.ts';
 import { ThreadGroup } from './threads/run-queue.ts';
 import { RunningThread } from './threads/running-thread.ts';
-import type { Frame, Injection, Thread, ThreadOwner } from './threads/thread.ts';
+import type { Injection, Thread, ThreadOwner } from './threads/thread.ts';
 import { realTime, type Time } from './time.ts';
 
 export type ProcessorOptions = {
@@ -183,11 +183,6 @@ export class Processor {
    */
   whenUnreferenced(record: number, bypasses: 'counted' | 'ignored', then: () => void): () => void {
     return this.#scheduler.whenUnreferenced(record, bypasses, then);
-  }
-
-  /** Returns the images that a thread is inside of, outermost first. */
-  framesOf(thread: Thread): Iterable<Frame> {
-    return this.#frames.of(thread);
   }
 
   /** Returns how many accesses are inside an image: through the module table, and past it by a hard-coded address. */

@@ -1,10 +1,11 @@
-// Random schedules of programs, loads, stops and deletions on a deterministic machine, with what must hold after every step.
+// Random schedules of programs, loads and stops on a deterministic machine, with what must hold after every step.
 
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { Device, type LoadReport, Processor, type VerifiedImage } from '../../src/machine/index.ts';
+import { Device, type LoadReport, type VerifiedImage } from '../../src/machine/index.ts';
 import { SimulatedTime, settle } from './simulated-time.ts';
 import { driverImage, moduleImage } from './test-machine.ts';
+import { WatchedProcessor } from './watched-processor.ts';
 
 const modules = ['a', 'b', 'c'] as const;
 type ModuleName = (typeof modules)[number];
@@ -97,10 +98,6 @@ const operation = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('stop' as const), which: fc.nat(5) }) },
-  {
-    weight: 1,
-    arbitrary: fc.record({ kind: fc.constant('delete' as const), module: fc.constantFrom(...modules), interrupt: fc.boolean() }),
-  },
 );
 type Operation = typeof operation extends fc.Arbitrary<infer Value> ? Value : never;
 
@@ -167,8 +164,8 @@ export class Simulation {
     return new Simulation(await prepareImages(made), drivers);
   }
 
-  #makeProcessor(): Processor {
-    return new Processor({ time: this.#time });
+  #makeProcessor(): WatchedProcessor {
+    return new WatchedProcessor({ time: this.#time });
   }
 
   /** Runs a schedule to its end. @throws {AssertionError} where something that must hold does not. */
@@ -215,17 +212,17 @@ class ScheduleRun {
   stepsTaken = 0;
   callsMeasured = 0;
   readonly #device: Device;
-  readonly #processor: Processor;
+  readonly #processor: WatchedProcessor;
   readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage;
   readonly #drivers: ReadonlyMap<string, VerifiedImage>;
   readonly #programs: Started[] = [];
   readonly #committed = new Map<string, number>();
-  /** Modules that are in memory for certain: installed, and not being deleted. */
+  /** Modules that are in memory for certain: installed. */
   readonly #installed = new Set<string>();
   #pending = 0;
 
   constructor(
-    processor: Processor,
+    processor: WatchedProcessor,
     ramPages: number,
     imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage,
     drivers: ReadonlyMap<string, VerifiedImage>,
@@ -255,57 +252,35 @@ class ScheduleRun {
         this.#await(this.#device.stopProgram(program.program));
         break;
       }
-      case 'delete':
-        this.#installed.delete(one.module);
-        this.#await(this.#device.deleteModule(one.module, { interrupt: one.interrupt }));
     }
   }
 
   checkInvariants(): void {
-    const { moduleTable, memoryMap } = this.#device.state();
+    const { moduleTable } = this.#device.state();
     for (const module of this.#installed)
       assert(
         moduleTable.some((entry) => entry.module === module),
         `${module} has left the module table`,
       );
-    for (const { address, pages, nx, valid, owner } of memoryMap.ranges) {
-      const first = Number(address) / memoryMap.pageBytes;
-      if (!nx && valid) continue;
-      for (let page = first; page < first + pages; page += 1)
-        assert(!this.#device.isFetchable(page), `a fetch from ${owner.module}@${owner.version} would succeed`);
+    for (const image of this.#processor.fetchable()) {
+      assert(image !== null, 'a fetch from an address that no image has would succeed');
+      const { owner, present, valid, nx } = image.range;
+      assert(present && valid && !nx, `a fetch from ${owner.module}@${owner.version} would succeed`);
     }
-    const present = new Set(
-      memoryMap.ranges.flatMap(({ address, pages }) =>
-        Array.from({ length: pages }, (_, index) => Number(address) / memoryMap.pageBytes + index),
-      ),
-    );
-    for (let page = 0; page < memoryMap.pages; page += 1)
-      assert(present.has(page) || !this.#device.isFetchable(page), `a fetch from the unused page ${page} would succeed`);
     this.#checkReferenceCounts();
   }
 
   /** Reference counts equal the live accesses. */
   #checkReferenceCounts(): void {
-    const counted = new Map<string, number>();
-    for (const { images } of this.#device.accesses()) {
-      for (const { module, version, isBypass } of images) {
-        const key = `${module}@${version} ${isBypass}`;
-        counted.set(key, (counted.get(key) ?? 0) + 1);
-      }
-    }
-    const held = new Map<string, number>();
-    for (const { image, referenceCount, bypassing } of this.#processor.images.values()) {
+    const accesses = this.#processor.accesses();
+    const { images, absentRecord } = this.#processor;
+    for (const [record, { image, referenceCount, bypassing }] of images) {
+      const inside = accesses.filter((access) => access.record === record);
+      const past = inside.filter(({ isBypass }) => isBypass).length;
       const { module, version } = image.stamp;
-      for (const [count, isBypass] of [
-        [referenceCount, false],
-        [bypassing, true],
-      ] as const) {
-        const key = `${module}@${version} ${isBypass}`;
-        if (count !== 0) held.set(key, (held.get(key) ?? 0) + count);
-      }
+      assert.deepEqual([referenceCount, bypassing], [inside.length - past, past], `references of ${module}@${version}`);
     }
-    for (const [key, count] of held) assert.equal(counted.get(key) ?? 0, count, `references of ${key}`);
-    for (const [key, count] of counted) if (!key.startsWith('@')) assert.equal(held.get(key) ?? 0, count, `accesses of ${key}`);
+    for (const { record } of accesses) assert(images.has(record) || record === absentRecord, 'an access is inside of no image');
   }
 
   checkEnd(): void {
@@ -338,7 +313,7 @@ class ScheduleRun {
       const failed = versions.reduce((sum, version) => sum + version.callsFailed, 0);
       assert.equal(failed, callsFailed, 'a failed call counts with no version, or with two');
     }
-    assert.deepEqual(this.#device.accesses(), []);
+    assert.deepEqual(this.#processor.accesses(), []);
     for (const { referenceCount, bypassing } of this.#processor.images.values()) assert.equal(referenceCount + bypassing, 0);
   }
 
@@ -375,17 +350,14 @@ class ScheduleRun {
       // The next load may already have brought the same version back, with accesses inside.
       isLoadedAgain()
         ? []
-        : this.#device
-            .accesses()
-            .flatMap(({ images }) => images.filter((image) => image.module === module && image.version === previous.version));
-    assert.deepEqual(
-      left().filter(({ isBypass }) => !isBypass),
-      [],
-    );
+        : [...this.#processor.images.values()].filter(
+            ({ image: { stamp } }) => stamp.module === module && stamp.version === previous.version,
+          );
+    for (const { referenceCount } of left()) assert.equal(referenceCount, 0);
     if (strategy !== 'inject') return;
     // A thread that has just been turned back at a stale address counts as inside until the microtask that takes note of its trap.
     await new Promise<void>((resolve) => process.nextTick(resolve));
-    assert.deepEqual(left(), []);
+    for (const { referenceCount, bypassing } of left()) assert.equal(referenceCount + bypassing, 0);
   }
 
   /** A load that failed or was refused changes nothing: the table names what it named. */

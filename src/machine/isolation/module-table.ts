@@ -71,8 +71,8 @@ export class ModuleTable {
     return { offsets, slots: slotsFor(entry) };
   }
 
-  /** One swap: every access from now on enters the new address; null: the module is not in memory any more. */
-  update(module: string, image: LoadedImage | null): void {
+  /** One swap: every access from now on enters the new address. */
+  update(module: string, image: LoadedImage): void {
     const entry = this.#entryOf(module);
     entry.previous = entry.current;
     entry.current = image;
@@ -114,8 +114,7 @@ export class ModuleTable {
     const known = this.#entries.get(module);
     if (known !== undefined) return known;
     if (this.#entries.size >= entryLimit) this.#forgetModules(also);
-    if (this.#entries.size >= entryLimit)
-      throw new LimitError(`limit reached (${entryLimit} modules per device, loaded or imported): delete modules that nothing needs`);
+    if (this.#entries.size >= entryLimit) throw new LimitError(`limit reached (${entryLimit} modules per device, loaded or imported)`);
     const place = this.#processor.kernelMemory.allocate(tableEntry.bytes);
     this.#write(place, null);
     const entry: Entry = { place, offsets: new Map(), unused: [], sweepAt: sweepThreshold, current: null, previous: null };

@@ -68,13 +68,6 @@ export class RandomAccessMemory {
     return range;
   }
 
-  /** Whether a call to an export of the image on that page would find code. */
-  isFetchable(page: number): boolean {
-    const range = this.rangeOf(page);
-    if (range === undefined) return false;
-    return Array.from({ length: range.slots }, (_, index) => this.table.get(range.firstSlot + index)).some((exported) => exported !== null);
-  }
-
   /** Slots that were never used are taken only where no others suffice: the table is as long as it has ever had to be. */
   #findSlots(slots: number): number | null {
     const taken = slotRanges(this.#ranges);
@@ -106,11 +99,6 @@ export class RandomAccessMemory {
   free(range: MemoryRange): void {
     const place = this.#ranges.indexOf(range);
     if (place >= 0) this.#ranges.splice(place, 1);
-  }
-
-  /** The range that a page belongs to. */
-  rangeOf(page: number): MemoryRange | undefined {
-    return this.#ranges.find((range) => page >= range.firstPage && page < range.firstPage + range.pages);
   }
 }
 

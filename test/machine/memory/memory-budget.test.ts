@@ -3,7 +3,7 @@
 import { afterAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { Processor } from '../../../src/machine/index.ts';
 import { MemoryBudget } from '../../../src/machine/memory/memory-budget.ts';
-import { compiler, createTestMachine, moduleImage, type TestMachine, until } from '../test-machine.ts';
+import { compiler, createTestMachine, moduleImage, quickModule, type TestMachine, until } from '../test-machine.ts';
 import { Versions } from '../versions.ts';
 
 afterAll(() => compiler.close());
@@ -77,7 +77,7 @@ test('memories past the limit of their number fail the load', async () => {
   expect((await machine.load('three', '1.0.0', withMemory(1))).reason).toContain(
     'limit reached (2 images with memories of their own per host)',
   );
-  await machine.device.deleteModule('one');
+  await machine.device.load({ image: await moduleImage('one', '1.1.0', quickModule(1)), invalidation: 'delete' });
   expect(await machine.load('three', '1.0.0', withMemory(1))).toMatchObject({ outcome: 'installed' });
 });
 
@@ -88,7 +88,7 @@ test('tables count as far as they may grow, with or without a memory, and return
   for (const module of ['one', 'two']) expect(await machine.load(module, '1.0.0', withTable)).toMatchObject({ outcome: 'installed' });
   expect(machine.processor.memoryBudget.used).toBe(2 * mebibyte);
   expect((await machine.load('three', '1.0.0', withTable)).reason).toContain('its memory of 1 MiB exceeds the memory budget of the host');
-  await machine.device.deleteModule('one');
+  await machine.device.load({ image: await moduleImage('one', '1.1.0', quickModule(1)), invalidation: 'delete' });
   expect(await machine.load('three', '1.0.0', withTable)).toMatchObject({ outcome: 'installed' });
 });
 

@@ -83,8 +83,6 @@ test('a call that fails says why, and the next one is made', async () => {
   expect(referenceCount(machine, 'tcp')).toBe(0);
   await machine.load('tcp', '1.1.0', workModule(1));
   expect(await entry.call(1_000_000)).toBe(1_000_001);
-  await machine.device.deleteModule('tcp');
-  await expect(entry.call(1)).rejects.toThrow(CallError);
 });
 
 test('a call with a value of the wrong type fails, and the next one is made', async () => {

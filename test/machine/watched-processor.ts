@@ -1,0 +1,54 @@
+// A processor of which tests see more: the address space of its newest device, and what its threads are inside of.
+
+import { bypassMark, threadBlock } from '../../src/machine/abi.ts';
+import type { Enterable } from '../../src/machine/accesses/enterable.ts';
+import type { Image } from '../../src/machine/images/image.ts';
+import { Processor } from '../../src/machine/index.ts';
+import type { ThreadGroup } from '../../src/machine/threads/run-queue.ts';
+import type { Frame, Thread, ThreadOwner } from '../../src/machine/threads/thread.ts';
+
+export class WatchedProcessor extends Processor {
+  /** As the first image that can call by it has it; before that, nobody can fetch anything. */
+  #space: WebAssembly.Table | null = null;
+  /** By block, the newest of each. */
+  readonly #threads = new Map<number, Thread>();
+
+  override makeGroup(): ThreadGroup<Thread> {
+    this.#space = null;
+    return super.makeGroup();
+  }
+
+  override makeThread(owner: ThreadOwner, group: ThreadGroup<Thread>, callDeadline: number | null): Thread {
+    const thread = super.makeThread(owner, group, callDeadline);
+    this.#threads.set(thread.block, thread);
+    return thread;
+  }
+
+  override instantiate(image: Image, deviceImports: WebAssembly.Imports): WebAssembly.Instance {
+    const space = deviceImports['patchbay']?.['space'];
+    if (space instanceof WebAssembly.Table) this.#space = space;
+    return super.instantiate(image, deviceImports);
+  }
+
+  /** For each address at which a fetch finds code: the image that has the address, null where none has it. */
+  fetchable(): (Enterable | null)[] {
+    const found: (Enterable | null)[] = [];
+    const images = [...this.images.values()];
+    for (let slot = 0; slot < (this.#space?.length ?? 0); slot += 1) {
+      if (this.#space?.get(slot) === null) continue;
+      found.push(images.find(({ range }) => slot >= range.firstSlot && slot < range.firstSlot + range.slots) ?? null);
+    }
+    return found;
+  }
+
+  /** Every access of every thread, read from the threads' own stacks of images; only while no thread has the processor. */
+  accesses(): Frame[] {
+    return [...this.#threads.values()].flatMap(({ block, stack }) => {
+      const first = (block + threadBlock.frames) >> 2;
+      return Array.from(this.kernelMemory.words.subarray(first, stack >> 2), (frame) => ({
+        record: frame & ~bypassMark,
+        isBypass: (frame & bypassMark) !== 0,
+      }));
+    });
+  }
+}
