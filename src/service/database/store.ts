@@ -60,13 +60,8 @@ export class Store {
   static async #open(database: string, { beforeCreation = () => {}, isExclusive = false, ...options }: StoreOptions): Promise<Store> {
     if (isPostgresql(database)) {
       // Here, for a service on a file starts without all that this takes.
-      const { PostgresqlEngine } = await import('./postgresql/engine.ts');
-      const { refusePooler } = await import('./postgresql/pooler.ts');
-      const { applyMigrations, postgresqlMigrations } = await import('./postgresql/migrations.ts');
-      await refusePooler(database);
-      const migrations = postgresqlMigrations();
-      await applyMigrations(database, migrations, beforeCreation);
-      return new Store(await PostgresqlEngine.open(database), migrations);
+      const { openPostgresql } = await import('./postgresql/opening.ts');
+      return new Store(...(await openPostgresql(database, beforeCreation)));
     }
     const migrations = sqliteMigrations();
     if (!isExclusive) {

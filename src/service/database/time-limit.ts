@@ -2,12 +2,10 @@
 
 import { DatabaseUnavailable } from './unavailable.ts';
 
-/** Code has sent a statement after its transaction, or its part of one, was over: nothing of it is executed. */
-export class TransactionClosed extends Error {
-  override readonly name = 'TransactionClosed';
-
+/** A statement was sent after its transaction, or its part of one, was over, as where the time of the transaction was over: nothing of it is executed. */
+export class TransactionClosed extends DatabaseUnavailable {
   constructor() {
-    super('the transaction is already closed');
+    super({ detail: 'the transaction is already closed', retryAfterSeconds: 1, isTransient: true, isLost: false });
   }
 }
 

@@ -9,7 +9,7 @@ export type AnswerRecord = IdempotentAnswerModel;
 const findAnswers = new PreparedQuery({ actors: 'list', keys: 'list' }, (sql, { actors, keys }) =>
   sql
     .selectFrom('IdempotentAnswer')
-    .selectAll()
+    .select(['actor', 'key', 'route', 'bodyDigest', 'status', 'contentType', 'location', 'body', 'isSealed', 'createdAt'])
     .where(({ ref }) => actors.includes(ref('actor')))
     .where(({ ref }) => keys.includes(ref('key'))),
 );

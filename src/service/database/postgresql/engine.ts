@@ -82,8 +82,8 @@ export class PostgresqlEngine implements Engine {
   }
 
   async sharedTime(): Promise<number> {
-    const { rows } = await this.#pools.reading.query<{ now: number }>(
-      'SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::float8 AS "now"',
+    const { rows } = await atServer(() =>
+      this.#pools.reading.query<{ now: number }>('SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::float8 AS "now"'),
     );
     const [row] = rows;
     if (row === undefined) throw new Error('the database does not say what time it is');

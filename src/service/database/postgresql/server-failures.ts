@@ -1,6 +1,5 @@
 // Failures of the driver that are not the server's answer to a statement: the driver gives them no code.
 
-import pg from 'pg';
 import { asDatabaseError, DatabaseUnavailable } from '../unavailable.ts';
 
 /** Runs something at the server. @throws {DatabaseUnavailable} where the server was not reached, or the connection was lost. Its errors otherwise. */
@@ -8,12 +7,12 @@ export async function atServer<Result>(work: () => Promise<Result>): Promise<Res
   try {
     return await work();
   } catch (error) {
-    throw isAnswer(error) ? asDatabaseError(error) : lost(error);
+    throw hasNoCode(error) ? lost(error) : asDatabaseError(error);
   }
 }
 
-/** Whether the server has answered, or the operating system has said why it did not. */
-const isAnswer = (error: unknown) => error instanceof pg.DatabaseError || (error instanceof Error && 'code' in error);
+/** Whether it is an error of the driver for which neither the server nor the operating system has given a reason. */
+const hasNoCode = (error: unknown) => error instanceof Error && error.name === 'Error' && !('code' in error);
 
 const lost = (cause: unknown) =>
   new DatabaseUnavailable(

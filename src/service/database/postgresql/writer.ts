@@ -65,9 +65,15 @@ export class Writer {
     let begin = 'SAVEPOINT part';
     const part = async (carryOut: Parameters<Transaction['part']>[0]) => {
       let isOpen = true;
+      const failures: unknown[] = [];
       const send: Send = async (query) => {
         if (!isOpen) throw new TransactionClosed();
-        return session.send(query);
+        try {
+          return await session.send(query);
+        } catch (error) {
+          failures.push(error);
+          throw error;
+        }
       };
       const isBegun = session.send({ text: begin });
       begin = 'RELEASE SAVEPOINT part; SAVEPOINT part';
@@ -77,7 +83,10 @@ export class Writer {
           isOpen = false;
         });
         await Promise.all([isBegun, carriedOut]);
+        // Whoever has heeded it: after a failed statement the server executes nothing more of the part.
+        if (failures.length > 0) throw failures[0];
       } catch (error) {
+        isOpen = false;
         await session.send({ text: 'ROLLBACK TO SAVEPOINT part' });
         throw error;
       }

@@ -132,6 +132,8 @@ class Parts {
 
   async run(carryOut: Parameters<Transaction['part']>[0], isAll = false): Promise<void> {
     if (this.#failure !== null) throw this.#failure;
+    // Work whose time is over goes on, and must not reach into the next transaction.
+    if (this.#isClosed) throw new TransactionClosed();
     const part = { isOpen: true };
     const database = () => {
       if (this.#isClosed || !part.isOpen) throw new TransactionClosed();

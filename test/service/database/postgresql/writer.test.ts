@@ -1,9 +1,14 @@
 // Transactions in which statements do not wait for each other: none of them is lost, or executed in another transaction.
 
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import type { Engine } from '../../../../src/service/database/engine.ts';
 import { PostgresqlEngine } from '../../../../src/service/database/postgresql/engine.ts';
 import { RowStatement } from '../../../../src/service/database/prepared-statements.ts';
+import { Store } from '../../../../src/service/database/store.ts';
+import { TransactionClosed } from '../../../../src/service/database/time-limit.ts';
+import { unavailabilityOf } from '../../../../src/service/database/unavailable.ts';
 import { newDatabase, runSql } from '../../../databases.ts';
 
 const timeout = 60_000;
@@ -44,17 +49,17 @@ test('statements that are sent together are carried out in the order in which th
   expect(await kept()).toEqual([1, 2, 101]);
 });
 
-test('a transaction in which a statement has failed is not taken for committed, whoever has heeded it', async () => {
-  const failing = engine.transaction(
-    ({ part }) =>
-      part(async (connection) => {
-        await connection.each(insert, [{ number: 1 }]);
-        await connection.each(insert, [{ number: 1 }]).catch(() => {});
-      }),
-    timeout,
-  );
-  await expect(failing).rejects.toThrow('COMMIT with ROLLBACK');
-  expect(await kept()).toEqual([]);
+test('a part in which a statement has failed is rejected, whoever has heeded it, and spoils no other part', async () => {
+  await engine.transaction(async ({ part }) => {
+    await part((connection) => connection.each(insert, [{ number: 1 }]).then(() => {}));
+    const failing = part(async (connection) => {
+      await connection.each(insert, [{ number: 2 }]);
+      await connection.each(insert, [{ number: 2 }]).catch(() => {});
+    });
+    await expect(failing).rejects.toMatchObject({ code: '23505' });
+    await part((connection) => connection.each(insert, [{ number: 3 }]).then(() => {}));
+  }, timeout);
+  expect(await kept()).toEqual([1, 3]);
 });
 
 test('an announcement that fails takes the transaction back, and says why', async () => {
@@ -110,4 +115,19 @@ test('what a transaction has yet to send when its time is over is in no other', 
   await refused;
   await engine.transaction(({ part }) => part(async (connection) => void (await connection.each(insert, [{ number: 3 }]))), timeout);
   expect(await kept()).toEqual([3]);
+});
+
+test('a statement that comes when its transaction is over fails as one of a database that is too slow', () => {
+  expect(unavailabilityOf(new TransactionClosed())).toMatchObject({ isTransient: true });
+});
+
+test('a start while the server accepts connections and closes them fails as one of a database that is away', async () => {
+  const server = createServer((socket) => socket.end());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const address = server.address();
+  const port = typeof address === 'object' ? address?.port : null;
+  const failure: unknown = await Store.open(`postgresql://somebody@127.0.0.1:${port}/patchbay`).catch((error: unknown) => error);
+  expect(unavailabilityOf(failure)).toMatchObject({ isTransient: true });
 });
