@@ -1,6 +1,6 @@
 // Lists of identifiers that are too long for one statement.
 
-/** Identifiers in one statement; Prisma takes no more than 999 parameters for SQLite where it cannot split a statement itself. */
+/** Identifiers in one statement. Prisma accepts at most 999 parameters for SQLite where it cannot split a statement itself. */
 const chunkSize = 500;
 
 /** The values in chunks of at most so many; by itself each is short enough for one statement. */

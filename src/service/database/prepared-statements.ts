@@ -112,7 +112,7 @@ export class PreparedQuery<Names extends GivenLists, Row> {
   readonly given: Names;
   /** What runs it, by the connection of the driver that has it prepared. */
   readonly prepared = new WeakMap<object, (given: ValuesOf<Names>) => Promise<Row[]>>();
-  /** What was asked and was not sent yet, by what it is given, where those who ask the same share an answer. */
+  /** Queries that are not sent yet, by their values, for connections on which equal queries share an answer. */
   readonly asked = new WeakMap<object, Map<string, Promise<Row[]>>>();
   readonly #build: BuildQuery<Names, Row>;
 

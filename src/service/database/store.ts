@@ -91,7 +91,7 @@ export class Store {
   }
 
   /**
-   * Makes a transaction of the same kind for each request: those that have waited beside each other are carried out by one call.
+   * Makes a transaction for each request of one kind; neighbours in the queue are made by one call.
    * @returns What takes a request, and answers as `transaction` does.
    */
   together<Request, Result>(change: ChangeTogether<Request, Result>): (request: Request) => Promise<Result> {

@@ -19,7 +19,7 @@ const takeNoLock = `SELECT ${readOnlyColumn}`;
 export type OpenTransaction = {
   readonly part: Transaction['part'];
   readonly send: Send;
-  /** Sends a statement whose end nobody waits for: where it fails the transaction is not committed. */
+  /** Sends a statement without waiting for its end. If it fails, the transaction is not committed. */
   readonly sendUnheeded: (query: pg.QueryConfig) => void;
 };
 
@@ -83,7 +83,7 @@ export class Writer {
           isOpen = false;
         });
         await Promise.all([isBegun, carriedOut]);
-        // Whoever has heeded it: after a failed statement the server executes nothing more of the part.
+        // Also if the error was caught: after a failed statement the server executes nothing more of the part.
         if (failures.length > 0) throw failures[0];
       } catch (error) {
         isOpen = false;
@@ -102,7 +102,7 @@ class Session {
   #unheeded: Promise<unknown> = Promise.resolve();
   /** Whether the connection is of no use to the next transaction. */
   #isDiscarded = false;
-  /** What is asked on a lost connection fails; nobody else has to hear of it. */
+  /** Statements on a lost connection fail by themselves; without a listener the event would end the process. */
   readonly #onError = () => {
     this.#isDiscarded = true;
   };
@@ -130,11 +130,11 @@ class Session {
     throw new DatabaseUnavailable(readOnly);
   }
 
-  /** @throws {Error} where a statement has failed, whoever has heeded it: nothing is kept then. */
+  /** @throws {Error} if a statement has failed, also if its error was caught: nothing is kept then. */
   async commit(): Promise<void> {
     const ended = this.send({ text: 'COMMIT' });
     this.#isOpen = false;
-    // Where a statement has failed `COMMIT` rolls back, which is no error.
+    // If a statement has failed, PostgreSQL answers `COMMIT` with `ROLLBACK`, without an error.
     const { command } = await ended;
     if (command === 'COMMIT') return;
     const cause = await this.#unheeded.then(() => null).catch((error: unknown) => error);

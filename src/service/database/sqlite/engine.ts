@@ -79,11 +79,11 @@ export class SqliteEngine implements Engine {
 
   async transaction<Result>(work: (transaction: Transaction) => Promise<Result>, timeout: number): Promise<Result> {
     this.#guard?.check();
-    const result = await this.#writer.transaction(async (part) => {
-      const done = await work({ part, announce: () => {} });
-      this.#mark();
-      return done;
-    }, timeout);
+    const result = await this.#writer.transaction(
+      (part) => work({ part, announce: () => {} }),
+      timeout,
+      () => this.#mark(),
+    );
     // What went to a file that is not there any more is not acknowledged.
     this.#guard?.check();
     this.#guard?.recordCommitted();

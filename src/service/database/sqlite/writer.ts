@@ -42,15 +42,20 @@ export class Writer {
   /**
    * Runs work in a transaction, after those that were asked for before.
    * @param timeout How long the work may take, in milliseconds.
+   * @param beforeCommit Called when the work has succeeded in time.
    * @throws {DatabaseUnavailable} when the lock was not free in time, the work took too long, or SQLite has ended the transaction by itself. Then nothing of it is kept.
    */
-  transaction<Result>(work: (part: Transaction['part']) => Promise<Result>, timeout: number): Promise<Result> {
-    const result = this.#last.then(() => this.#transaction(work, timeout));
+  transaction<Result>(work: (part: Transaction['part']) => Promise<Result>, timeout: number, beforeCommit = () => {}): Promise<Result> {
+    const result = this.#last.then(() => this.#transaction(work, timeout, beforeCommit));
     this.#last = result.catch(() => {});
     return result;
   }
 
-  async #transaction<Result>(work: (part: Transaction['part']) => Promise<Result>, timeout: number): Promise<Result> {
+  async #transaction<Result>(
+    work: (part: Transaction['part']) => Promise<Result>,
+    timeout: number,
+    beforeCommit: () => void,
+  ): Promise<Result> {
     await this.#begin();
     const parts = new Parts(this.#database, this.#onUnreadable, this.#rowStatements);
     try {
@@ -59,6 +64,7 @@ export class Writer {
         timeout,
       );
       if (!this.#database.inTransaction) throw transactionEnded();
+      beforeCommit();
       this.#database.exec('COMMIT');
       return result;
     } finally {
@@ -110,7 +116,7 @@ export class Writer {
   }
 }
 
-/** The parts of one transaction: each can be taken back by itself. */
+/** The parts of one transaction: each can be rolled back alone. */
 class Parts {
   readonly #database: Database.Database;
   readonly #onUnreadable: OnUnreadable;
@@ -132,7 +138,7 @@ class Parts {
 
   async run(carryOut: Parameters<Transaction['part']>[0], isAll = false): Promise<void> {
     if (this.#failure !== null) throw this.#failure;
-    // Work whose time is over goes on, and must not reach into the next transaction.
+    // Work that has timed out may still be running, and must not change the next transaction.
     if (this.#isClosed) throw new TransactionClosed();
     const part = { isOpen: true };
     const database = () => {
