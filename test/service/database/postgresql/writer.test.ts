@@ -49,7 +49,7 @@ test('statements that are sent together are carried out in the order in which th
   expect(await kept()).toEqual([1, 2, 101]);
 });
 
-test('a part in which a statement has failed is rejected, whoever has heeded it, and spoils no other part', async () => {
+test('a part in which a statement has failed is rejected, also if its error was caught, and the other parts are committed', async () => {
   await engine.transaction(async ({ part }) => {
     await part((connection) => connection.each(insert, [{ number: 1 }]).then(() => {}));
     const failing = part(async (connection) => {
