@@ -154,7 +154,8 @@ test('modules that wait for each other are an error that names them, and calls g
   expect(a.callsCompleted + a.callsFailed).toBe(200);
   expect(b.callsCompleted + b.callsFailed).toBe(200);
   expect(a.callsFailed + b.callsFailed).toBeGreaterThan(0);
-  expect(a.callsCompleted + b.callsCompleted).toBeGreaterThan(200);
+  // Each deadlock ends one call, and lets at least one other complete before the next deadlock.
+  expect(a.callsCompleted + b.callsCompleted).toBeGreaterThanOrEqual(200);
   expect(a.lastFailure ?? b.lastFailure).toMatch(
     /deadlock between exclusive modules: from-[ab] waits for [ab]@1\.0\.0, from-[ab] waits for [ab]@1\.0\.0; call the modules in one order/,
   );
