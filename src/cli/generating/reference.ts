@@ -23,7 +23,7 @@ const Described = z.object({
 type Operation = z.infer<typeof Described>['paths'][string][string];
 
 /** The page, in Markdown. @throws {z.ZodError} when an operation lacks what it is described by. */
-export function referenceOf(document: unknown): string {
+export function renderReference(document: unknown): string {
   const { tags, paths } = Described.parse(document);
   const operations = Object.entries(paths).flatMap(([path, item]) =>
     Object.entries(item).map(([method, operation]) => ({ ...operation, call: `${method.toUpperCase()} ${path}` })),
