@@ -1,4 +1,4 @@
-// The events in one stream of server-sent events, read the same on the command line and in a browser.
+// Reads a stream of server-sent events, on the command line and in a browser.
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { defaultSilenceLimits, type SilenceLimits, SilentStreamError, watchSilence } from '../protocol/silent-stream.ts';
@@ -11,9 +11,9 @@ type ReadOptions = {
 };
 
 /**
- * Yields the data of the events of a stream until it ends or the signal is aborted; then its connection is closed.
+ * Yields the data of each event until the stream ends or the signal is aborted, and closes the connection.
  * @param open Requests the stream. Its signal is aborted when the stream is silent for too long.
- * @throws {SilentStreamError} If nothing arrives within the limits: by default 5 s from the request, and then 45 s.
+ * @throws {SilentStreamError} if nothing arrives within the limits: by default 5 s from the request, and then 45 s.
  */
 export async function* readEvents<Data>(
   open: (signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
@@ -24,7 +24,7 @@ export async function* readEvents<Data>(
   let close = () => {};
   try {
     const reader = (await open(ended)).pipeThrough(silence.text).pipeThrough(new EventSourceParserStream()).getReader();
-    // Cancelled here, for a stream does not keep the signal of its request from being collected.
+    // Cancelled here, because a stream does not prevent the garbage collection of the signal of its request.
     close = () => void reader.cancel().catch(() => {});
     ended.addEventListener('abort', close, { once: true });
     while (!ended.aborted) {
@@ -41,7 +41,7 @@ export async function* readEvents<Data>(
   }
 }
 
-/** Returns whether `readEvents` ended because its stream fell silent. */
+/** Returns whether `readEvents` ended because its stream was silent for too long. */
 export function isSilentStreamError(error: unknown): boolean {
   return error instanceof SilentStreamError;
 }
