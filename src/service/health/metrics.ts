@@ -74,8 +74,8 @@ export class Metrics {
       ]),
       rollouts: gauge('rollouts_open', 'Rollouts that have not ended, by their states.', ['state']),
       ordersUnsettled: gauge('orders_unsettled', 'Orders that hosts have not reported on yet.'),
-      reportBatchesInProgress: gauge('report_batches_under_way', 'Batches of reports that are being taken.'),
-      eventStreams: gauge('event_followers', 'Clients that follow the events.'),
+      reportBatchesInProgress: gauge('report_batches_in_progress', 'Batches of reports that are being taken.'),
+      eventStreams: gauge('event_streams', 'Clients that follow the events.'),
       orderStreams: gauge('order_streams', 'Hosts that follow their orders in a stream.'),
     };
     // Those that nothing has happened to yet are 0, not missing.
