@@ -88,7 +88,7 @@ export class HostedDevice {
   #note({ at: _, ...facts }: MachineState): boolean {
     const before = this.#lastReported;
     this.#lastReported = hash('sha256', JSON.stringify(facts), 'base64');
-    this.#isAtRest = !this.#device.isRunning;
+    this.#isAtRest = !this.#device.hasRunningPrograms;
     return this.#lastReported !== before;
   }
 

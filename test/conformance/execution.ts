@@ -150,7 +150,7 @@ class ScriptRun {
     const reason = await this.#load(result.compiled);
     if (reason !== null) throw new Error(`the checker of ${module} is not loaded: ${reason}`);
     const driver = await driverOf(checker);
-    return this.#device.openEntry({ program: checker, driver, deadlineMilliseconds: callDeadline });
+    return this.#device.openHostCall({ program: checker, driver, deadlineMilliseconds: callDeadline });
   }
 
   async #compile(module: string, source: Uint8Array): Promise<CompileResult> {
