@@ -7,7 +7,7 @@ import {
   type DeviceState as MachineState,
   type Processor,
   ProgramError,
-  reasonOf,
+  sanitizeReason,
   type VerifiedImage,
   verifyImage,
 } from '../machine/index.ts';
@@ -193,7 +193,7 @@ export class HostedDevice {
       await action();
       return null;
     } catch (error) {
-      return reasonOf(messageOf(error));
+      return sanitizeReason(messageOf(error));
     }
   }
 }

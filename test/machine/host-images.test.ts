@@ -3,8 +3,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
 import { ImageCache } from '../../src/host/image-cache.ts';
-import { countHeld } from './collection.ts';
 import { exported, forge } from './forged-images.ts';
+import { countHeld } from './held-objects.ts';
 import { readVerified } from './read-verified.ts';
 import { compiler, createTestMachine, driverImage, quickModule, type TestMachine, until } from './test-machine.ts';
 import { Versions, versionText } from './versions.ts';

@@ -5,7 +5,7 @@ import type { Clock } from '../../src/machine/clock.ts';
 /** Longer than threads run without a step between them, so that whatever the processor does next is a step. */
 const millisecondsPerLook = 5;
 
-export class SimulatedTime implements Clock {
+export class SimulatedClock implements Clock {
   #now = 0;
   #perLook: number;
   readonly #later: (() => void)[] = [];

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { Device, type LoadReport, type VerifiedImage } from '../../src/machine/index.ts';
-import { SimulatedTime, settle } from './simulated-clock.ts';
+import { SimulatedClock, settle } from './simulated-clock.ts';
 import { driverImage, moduleImage } from './test-machine.ts';
 import { WatchedProcessor } from './watched-processor.ts';
 
@@ -137,7 +137,7 @@ async function prepareImages(made: Modules): Promise<(module: ModuleName, flaw: 
 
 /** The machine that schedules run on, one after another. */
 export class Simulation {
-  #time = new SimulatedTime();
+  #time = new SimulatedClock();
   #processor = this.#makeProcessor();
   readonly #imageOf: (module: ModuleName, flaw: Kind, minor: number) => VerifiedImage;
   readonly #drivers: ReadonlyMap<string, VerifiedImage>;
@@ -155,7 +155,7 @@ export class Simulation {
   }
 
   /** @param made With stacks, the module `b` is exclusive as well. */
-  static async make(made: Modules = 'plain'): Promise<Simulation> {
+  static async create(made: Modules = 'plain'): Promise<Simulation> {
     const drivers = new Map<string, VerifiedImage>();
     for (const module of modules) {
       for (const addressing of ['via-table', 'hard-coded'] as const)
@@ -174,7 +174,7 @@ export class Simulation {
       await this.#run(one);
     } catch (error) {
       // What a failed schedule leaves running must not reach the next, by which the case is shrunk.
-      this.#time = new SimulatedTime();
+      this.#time = new SimulatedClock();
       this.#processor = this.#makeProcessor();
       throw error;
     }

@@ -275,7 +275,7 @@ test('a hard-coded caller that is inside when its code goes finishes that call i
   await load('1.0.0', workModule(1));
   await machine.start('stale', { module: 'tcp', arguments: [endless], addressing: 'hard-coded', calls: 2, threads: 50 });
   await until(() => machine.processor.images.size === 1 && machine.device.state().programs.length === 1);
-  await until(() => [...machine.processor.images.values()].some((image) => 'bypassing' in image && image.bypassCount === 50));
+  await until(() => [...machine.processor.images.values()].some((image) => 'bypassCount' in image && image.bypassCount === 50));
   const image = await moduleImage('tcp', '1.1.0', quickModule(2));
   const [report, inOld] = await machine.device.load({ image }).then((result) => [result, imageOf('1.0.0')?.bypassCount] as const);
   expect(report).toMatchObject({ outcome: 'replaced-interrupting', interrupted: 50, retried: 50 });

@@ -2,7 +2,7 @@
 
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../../src/machine/clock.ts';
-import { CallError, type Entry, Processor } from '../../../src/machine/index.ts';
+import { CallError, type HostCall, Processor } from '../../../src/machine/index.ts';
 import {
   compiler,
   createTestMachine,
@@ -22,7 +22,7 @@ beforeEach(() => {
 afterEach(() => machine.close());
 afterAll(() => compiler.close());
 
-const open = async (module: string, name = 'work', parameters = 1): Promise<Entry> =>
+const open = async (module: string, name = 'work', parameters = 1): Promise<HostCall> =>
   machine.device.openHostCall({ program: 'p', driver: await driverImage(module, name, parameters) });
 
 test('a call answers what the export returns, and takes effect once', async () => {
