@@ -42,12 +42,12 @@ export const outcomeMeanings = {
 } as const satisfies Record<Schemas['LoadOutcome'], 'loaded' | 'refused' | 'failed'>;
 
 /** Whether what is foreseen of a load is that its device refuses it, or cannot carry it out. */
-export const verdictRefuses = {
+export const forecastRefuses = {
   'would-install': false,
   'would-replace': false,
-  'already-there': false,
+  'already-installed': false,
   'refused-not-newer': true,
   'refused-dissimilar': true,
   'refused-image': true,
   'out-of-memory': true,
-} as const satisfies Record<Schemas['ForecastVerdict'], boolean>;
+} as const satisfies Record<Schemas['LoadForecast'], boolean>;

@@ -80,10 +80,10 @@ export function addBuildCommands(build: Command): void {
           row: (one) => [
             one.deviceName,
             one.device,
-            timeText(one.firstEnteredAt),
-            timeText(one.lastEnteredAt),
-            one.leftAt === null ? 'in memory' : timeText(one.leftAt),
-            one.stays,
+            timeText(one.firstInstalledAt),
+            timeText(one.lastInstalledAt),
+            one.removedAt === null ? 'in memory' : timeText(one.removedAt),
+            one.residencies,
           ],
           none: 'there are no such devices',
         });

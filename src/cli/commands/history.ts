@@ -30,9 +30,9 @@ export function addHistoryCommand(history: Command): void {
           row: (stay) => [
             stay.module,
             stay.version,
-            timeText(stay.enteredAt),
-            stay.leftAt === null ? 'in memory' : timeText(stay.leftAt),
-            stay.leftBy ?? '-',
+            timeText(stay.installedAt),
+            stay.removedAt === null ? 'in memory' : timeText(stay.removedAt),
+            stay.removalCause ?? '-',
             stay.interrupted ?? '-',
             stay.invalidation ?? '-',
             `${stay.address}-${stay.lastAddress}`,

@@ -34,13 +34,13 @@ export function addRollbackCommand(rollback: Command): void {
           reason,
           ...(await selectionOf(client, device, label)),
           ...(to && { to }),
-          ...(skipOthers && { whereNone: 'skip' as const }),
+          ...(skipOthers && { onMissingVersion: 'skip' as const }),
           ...termsOf(terms),
         };
         try {
           return await carryOut(operator, module, () => request(client, body), wait);
         } catch (error) {
-          if (!(error instanceof AnswerError) || error.problem?.type !== 'urn:patchbay:problem:already-there') throw error;
+          if (!(error instanceof AnswerError) || error.problem?.type !== 'urn:patchbay:problem:already-installed') throw error;
           console.error(error.problem.detail);
           return exitCodes.done;
         }

@@ -2,7 +2,7 @@
 
 import console from 'node:console';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { failureReactions, verdictRefuses } from '../../client/choices.ts';
+import { failureReactions, forecastRefuses } from '../../client/choices.ts';
 import { AnswerError, answerOf, type Schemas } from '../../client/client.ts';
 import { collect, readInteger, readTime, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
@@ -121,7 +121,7 @@ export function addCreateCommand(rollout: Command): void {
           ...(window && { window }),
           ...(dynamic && { dynamic }),
           ...(until && { dynamicUntil: until }),
-          ...(queue && { whenBusy: 'queue' }),
+          ...(queue && { onConflict: 'queue' }),
           ...termsOf(options),
           ...(rollbackDeadline && { rollbackDeadlineSeconds: rollbackDeadline }),
           ...(dryRun && { dryRun }),
@@ -148,7 +148,7 @@ async function request(operator: Operator, body: Schemas['NewRollout'], isWatchi
   try {
     made = answerOf(await operator.client.POST('/v1/rollouts', { body }));
   } catch (error) {
-    if (!(error instanceof AnswerError) || error.problem?.type !== 'urn:patchbay:problem:already-there') throw error;
+    if (!(error instanceof AnswerError) || error.problem?.type !== 'urn:patchbay:problem:already-installed') throw error;
     console.error(error.problem.detail);
     return exitCodes.done;
   }
@@ -163,12 +163,12 @@ async function request(operator: Operator, body: Schemas['NewRollout'], isWatchi
   return exitCodes.done;
 }
 
-function previewLines({ devices, alreadyThere, unreachable, refused, waves, conflicts, items }: Preview, body: Schemas['NewRollout']) {
+function previewLines({ devices, alreadyInstalled, unreachable, refused, waves, conflicts, items }: Preview, body: Schemas['NewRollout']) {
   const others = conflicts.map(({ rollout, devices: count }) => `the rollout ${rollout} has ${devicesText(count)} of these`);
-  const way = body.whenBusy === 'queue' ? 'it would wait for that' : 'it would be refused for that, but for --queue';
+  const way = body.onConflict === 'queue' ? 'it would wait for that' : 'it would be refused for that, but for --queue';
   return [
-    `${buildText(body)} would go to ${devicesText(devices - alreadyThere)}`,
-    ...(alreadyThere === 0 ? [] : [`left out, for they have it: ${alreadyThere}`]),
+    `${buildText(body)} would go to ${devicesText(devices - alreadyInstalled)}`,
+    ...(alreadyInstalled === 0 ? [] : [`left out, for they have it: ${alreadyInstalled}`]),
     ...(unreachable === 0 ? [] : [`on hosts that are not heard of, so that their loads would wait: ${unreachable}`]),
     ...others.map((other) => `${other}, and has not ended: ${way}`),
     ...(refused === 0 ? [] : [`would refuse it: ${refused}`]),
@@ -181,18 +181,18 @@ function previewLines({ devices, alreadyThere, unreachable, refused, waves, conf
   ];
 }
 
-/** The devices that would refuse the build, those of a verdict together, the first of them by name. */
+/** The devices that would refuse the build, grouped by forecast, the first of them by name. */
 function refusalLines(items: Preview['items'], refused: number): string[] {
-  const refusing = items.filter(({ wave, verdict }) => wave !== null && verdictRefuses[verdict]);
-  const sorted = refusing.toSorted((left, right) => left.verdict.localeCompare(right.verdict));
-  const counts = [...Map.groupBy(refusing, ({ verdict }) => verdict)].map(([verdict, some]) => `${verdict} ${some.length}`);
+  const refusing = items.filter(({ wave, forecast }) => wave !== null && forecastRefuses[forecast]);
+  const sorted = refusing.toSorted((left, right) => left.forecast.localeCompare(right.forecast));
+  const counts = [...Map.groupBy(refusing, ({ forecast }) => forecast)].map(([forecast, some]) => `${forecast} ${some.length}`);
   return [
     ...tableLines(
-      ['VERDICT', 'DEVICE', 'WAVE', 'HAS', 'REASON'],
+      ['FORECAST', 'DEVICE', 'WAVE', 'HAS', 'REASON'],
       sorted
         .slice(0, rowsTold)
-        .map(({ verdict, deviceName, wave, currentVersion, reason }) => [
-          verdict,
+        .map(({ forecast, deviceName, wave, currentVersion, reason }) => [
+          forecast,
           deviceName,
           wave ?? '-',
           currentVersion ?? '-',

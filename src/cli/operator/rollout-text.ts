@@ -37,7 +37,7 @@ export function sentenceOf({ id, name, state, reason, rollbackOf }: Rollout): st
 
 /** What a rollout waits for; null where it has ended, or is taking its next step. */
 export function waitText(rollout: Rollout): string | null {
-  const { id, waitingFor, wave, waves, startAt, windowOpensAt, rollbackOf, rolledBackBy, joinableUntil } = rollout;
+  const { id, waitingFor, wave, waves, startAt, windowOpensAt, rollbackOf, rolledBackBy, acceptsDevicesUntil } = rollout;
   switch (waitingFor) {
     case null:
       return null;
@@ -63,7 +63,7 @@ export function waitText(rollout: Rollout): string | null {
       return 'the last measurement of the wave';
     case 'devices':
       if (rollbackOf !== null) return `what is still to come of ${rollbackOf}`;
-      return `devices that join it${joinableUntil === null ? '' : ` until ${timeText(joinableUntil)}`}: patchbay rollout close ${id} ends that`;
+      return `devices that join it${acceptsDevicesUntil === null ? '' : ` until ${timeText(acceptsDevicesUntil)}`}: patchbay rollout close ${id} ends that`;
     case 'rollback':
       return `its devices to be taken back: patchbay rollout watch ${rolledBackBy}`;
   }
@@ -76,13 +76,13 @@ export function waveLines(waves: readonly Wave[]): string[] {
   return tableLines(
     ['WAVE', 'STATE', 'DEVICES', 'LOADED', 'FAILED', 'CALLS', 'FAILED CALLS', 'P99 µs', '(BEFORE)', 'VERDICT'],
     waves.map((wave) => {
-      const { measured, tally } = wave;
+      const { measured, deviceCounts } = wave;
       return [
         wave.number,
         wave.state,
         wave.devices,
-        tally.loaded,
-        tally.failed,
+        deviceCounts.loaded,
+        deviceCounts.failed,
         measured.calls,
         measured.failedCalls,
         microsecondsText(measured.p99Microseconds),
@@ -96,10 +96,10 @@ export function waveLines(waves: readonly Wave[]): string[] {
 /** Why a wave has failed. */
 export const failureLines = ({ number, failure }: Wave) => (failure === null ? [] : [`wave ${number} has failed: ${failure}`]);
 
-function verdictText({ state, failure, goesOnDespiteFailure }: Wave): string {
+function verdictText({ state, failure, failureIgnored }: Wave): string {
   if (state === 'waiting' || state === 'awaiting-approval') return '-';
-  if (failure !== null) return coloured('red', goesOnDespiteFailure ? 'failed, and goes on' : 'failed');
-  if (goesOnDespiteFailure) return 'not judged';
+  if (failure !== null) return coloured('red', failureIgnored ? 'failed, and goes on' : 'failed');
+  if (failureIgnored) return 'not judged';
   return coloured('green', state === 'passed' ? 'good' : 'good so far');
 }
 
@@ -115,21 +115,21 @@ const thresholdTexts = {
 function thresholdLines({ verdicts }: Wave): string[] {
   return tableLines(
     ['THRESHOLD', 'LIMIT', 'MEASURED', 'VERDICT'],
-    verdicts.map(({ threshold, limit, measured, isPassed }) => [
+    verdicts.map(({ threshold, limit, measured, exceeded }) => [
       thresholdTexts[threshold],
       limit,
       measured ?? '-',
-      measured === null ? 'too few calls to judge by' : isPassed ? coloured('red', 'too much') : coloured('green', 'good'),
+      measured === null ? 'too few calls to judge by' : exceeded ? coloured('red', 'too much') : coloured('green', 'good'),
     ]),
   );
 }
 
 /** Everything about a rollout but its devices one by one. */
 export function rolloutLines(rollout: Rollout): string[] {
-  const { id, name, state, tally, reason, waves, rollbackOf, rolledBackBy } = rollout;
+  const { id, name, state, deviceCounts, reason, waves, rollbackOf, rolledBackBy } = rollout;
   const current = waves.find(({ number }) => number === rollout.wave) ?? waves.at(-1);
   const waiting = waitText(rollout);
-  const counts = Object.entries(tally).filter(([, count]) => count > 0);
+  const counts = Object.entries(deviceCounts).filter(([, count]) => count > 0);
   return [
     `${name ?? buildText(rollout)}  ${id}  ${rolloutStateText(state)}`,
     `build     ${buildText(rollout)}${rollbackOf === null ? '' : `, each device to the version before ${rollbackOf}`}`,
@@ -152,13 +152,13 @@ export function rolloutLines(rollout: Rollout): string[] {
   ];
 }
 
-function selectorText({ selector: { devices, labels, runningVersion }, isJoinable, rollbackOf }: Rollout): string {
+function selectorText({ selector: { devices, labels, runningVersion }, acceptsDevices, rollbackOf }: Rollout): string {
   if (rollbackOf !== null) return `those that have got the build by ${rollbackOf}`;
   const parts = [
     ...(devices === null ? [] : [`${devicesText(devices)} by name`]),
     ...(labels === null ? [] : [labelsText(labels)]),
     ...(runningVersion === null ? [] : [`those that run ${runningVersion}`]),
-    ...(isJoinable ? ['also those that match later'] : []),
+    ...(acceptsDevices ? ['also those that match later'] : []),
   ];
   return parts.join(', ');
 }

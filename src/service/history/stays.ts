@@ -28,10 +28,10 @@ export async function keepPutBack(
   const before = await new HistoryRecords(connection).newest(there.map(({ module }) => ({ deviceId, module })));
   const entries = there.flatMap(({ module, version, image, address }, index): NewHistoryEntry[] => {
     const last = before[index];
-    if (last?.leftAt === null) return [];
+    if (last?.removedAt === null) return [];
     const pages = memoryMap.ranges.find((range) => range.address === address)?.pages ?? 0;
-    const enteredAt = latest(at, last?.leftAt);
-    return [{ deviceId, module, version, imageDigest: image, loadId: null, requestedBy: null, address, pages, enteredAt }];
+    const installedAt = latest(at, last?.removedAt);
+    return [{ deviceId, module, version, imageDigest: image, loadId: null, requestedBy: null, address, pages, installedAt }];
   });
   await new HistoryRecords(connection).enter(entries);
   await new DeviceRecords(connection).resolveDrift(there.map(({ module }) => ({ deviceId, module })));
@@ -73,21 +73,21 @@ function changeOf(load: ReportedLoad, before: NewestStay | undefined, reportedAt
   const swap = stepOf(report, 'table-updated');
   const isWithdrawn = report.outcome === 'failed' && swap !== undefined;
   if (!isLoaded(report) && !isWithdrawn) return null;
-  const bounds = [request?.requestedAt, before?.enteredAt, before?.leftAt];
-  const enteredAt = latest(earliest(swap?.at, reportedAt), ...bounds);
-  const entry = { deviceId, module, loadId, requestedBy: request?.requestedBy ?? null, enteredAt };
+  const bounds = [request?.requestedAt, before?.installedAt, before?.removedAt];
+  const installedAt = latest(earliest(swap?.at, reportedAt), ...bounds);
+  const entry = { deviceId, module, loadId, requestedBy: request?.requestedBy ?? null, installedAt };
   if (isWithdrawn) return withdrawal(load, { entry, before, reportedAt });
   if (report.current === null) return null;
   const { interrupted } = report;
   const { version, image, address, pages } = report.current;
   const entering = [{ ...entry, version, imageDigest: image, address, pages }];
   const current = { deviceId, module, version, imageDigest: image, loadedAt: reportedAt };
-  if (before === undefined || before.leftAt !== null) return { entering, module: current };
+  if (before === undefined || before.removedAt !== null) return { entering, module: current };
   const leaving = {
     number: before.number,
-    leftAt: enteredAt,
-    leftBy: interrupted > 0 ? 'replaced-interrupting' : 'replaced',
-    leftThrough: loadId,
+    removedAt: installedAt,
+    removalCause: interrupted > 0 ? 'replaced-interrupting' : 'replaced',
+    replacedByLoadId: loadId,
     invalidation: stepOf(report, 'invalidated')?.facts.invalidation ?? order.invalidation,
     interrupted,
   };
@@ -108,38 +108,38 @@ export async function keepOutrun(connection: Connection, { order, report, reques
   const [newest] = await new HistoryRecords(connection).newest([{ deviceId, module }]);
   if (newest === undefined || report.current === null) return;
   const swap = stepOf(report, 'table-updated');
-  const enteredAt = earliest(swap?.at, new Date(Math.min(reportedAt.getTime(), newest.enteredAt.getTime() - 1)));
-  const { before, after } = await new HistoryRecords(connection).around(deviceId, module, enteredAt);
+  const installedAt = earliest(swap?.at, new Date(Math.min(reportedAt.getTime(), newest.installedAt.getTime() - 1)));
+  const { before, after } = await new HistoryRecords(connection).around(deviceId, module, installedAt);
   if (after === null) return;
-  const wasReplaced = before !== null && (before.leftAt === null || before.leftAt > enteredAt);
+  const wasReplaced = before !== null && (before.removedAt === null || before.removedAt > installedAt);
   if (wasReplaced) {
     const invalidation = stepOf(report, 'invalidated')?.facts.invalidation ?? order.invalidation;
     const { interrupted } = report;
-    const leftBy = interrupted > 0 ? 'replaced-interrupting' : 'replaced';
+    const removalCause = interrupted > 0 ? 'replaced-interrupting' : 'replaced';
     await new HistoryRecords(connection).leave([
-      { number: before.number, leftAt: enteredAt, leftBy, leftThrough: loadId, invalidation, interrupted },
+      { number: before.number, removedAt: installedAt, removalCause, replacedByLoadId: loadId, invalidation, interrupted },
     ]);
   }
-  const leaving = wasReplaced && before.leftAt !== null ? leavingOf(before) : leavingTo(after);
+  const leaving = wasReplaced && before.removedAt !== null ? leavingOf(before) : leavingTo(after);
   const { version, image, address, pages } = report.current;
   const requestedBy = request?.requestedBy ?? null;
   await new HistoryRecords(connection).enter([
-    { deviceId, module, loadId, requestedBy, version, imageDigest: image, address, pages, enteredAt, ...leaving },
+    { deviceId, module, loadId, requestedBy, version, imageDigest: image, address, pages, installedAt, ...leaving },
   ]);
 }
 
-const leavingOf = ({ leftAt, leftBy, leftThrough, invalidation, interrupted }: HistoryRecord): Leaving => {
-  return { leftAt, leftBy, leftThrough, invalidation, interrupted };
+const leavingOf = ({ removedAt, removalCause, replacedByLoadId, invalidation, interrupted }: HistoryRecord): Leaving => {
+  return { removedAt, removalCause, replacedByLoadId, invalidation, interrupted };
 };
 
 /** How a version left of which is known only what came after it. */
-function leavingTo({ enteredAt, loadId, observed }: HistoryRecord): Leaving {
-  const leftBy = loadId !== null ? 'replaced' : observed ? 'drifted' : 'reboot';
-  return { leftAt: enteredAt, leftBy, leftThrough: loadId, invalidation: null, interrupted: null };
+function leavingTo({ installedAt, loadId, observed }: HistoryRecord): Leaving {
+  const removalCause = loadId !== null ? 'replaced' : observed ? 'drifted' : 'reboot';
+  return { removedAt: installedAt, removalCause, replacedByLoadId: loadId, invalidation: null, interrupted: null };
 }
 
 type Withdrawn = {
-  readonly entry: Pick<NewHistoryEntry, 'deviceId' | 'module' | 'loadId' | 'requestedBy' | 'enteredAt'>;
+  readonly entry: Pick<NewHistoryEntry, 'deviceId' | 'module' | 'loadId' | 'requestedBy' | 'installedAt'>;
   readonly before: NewestStay | undefined;
   readonly reportedAt: Date;
 };
@@ -147,19 +147,26 @@ type Withdrawn = {
 /** The version before was not left in time: the new one has been in the table from the swap to the end of the load, and the one before is again. */
 function withdrawal({ order, report }: ReportedLoad, { entry, before, reportedAt }: Withdrawn): Change | null {
   const written = stepOf(report, 'loaded');
-  if (written === undefined || before === undefined || before.leftAt !== null) return null;
-  const leftAt = latest(earliest(stepOf(report, 'failed')?.at, reportedAt), entry.enteredAt);
+  if (written === undefined || before === undefined || before.removedAt !== null) return null;
+  const removedAt = latest(earliest(stepOf(report, 'failed')?.at, reportedAt), entry.installedAt);
   const { address, pages } = written.facts;
   const { load, version, image } = order;
   // Nobody enters the new version any more, and it goes when those who had entered it have left.
-  const withdrawn = { leftAt, leftBy: 'withdrawn', leftThrough: null, invalidation: 'mark-invalid', interrupted: 0 };
+  const withdrawn = { removedAt, removalCause: 'reverted', replacedByLoadId: null, invalidation: 'mark-invalid', interrupted: 0 };
   const { number, loadId, requestedBy, ...stay } = before;
   const back = { version: stay.version, imageDigest: stay.imageDigest, loadId, requestedBy, address: stay.address, pages: stay.pages };
   return {
-    leaving: { number, interrupted: 0, invalidation: 'none', leftAt: entry.enteredAt, leftBy: 'replaced', leftThrough: load },
+    leaving: {
+      number,
+      interrupted: 0,
+      invalidation: 'none',
+      removedAt: entry.installedAt,
+      removalCause: 'replaced',
+      replacedByLoadId: load,
+    },
     entering: [
       { ...entry, version, imageDigest: image, address, pages, ...withdrawn },
-      { ...entry, ...back, enteredAt: leftAt },
+      { ...entry, ...back, installedAt: removedAt },
     ],
   };
 }

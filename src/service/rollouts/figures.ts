@@ -3,7 +3,7 @@
 import { DeviceState } from '../../protocol/device-state.ts';
 import type { Connection } from '../database/connection.ts';
 import { callersOf, nobody } from './callers.ts';
-import { type Activity, activityOf, Baseline, Measured, together } from './measurement.ts';
+import { type Activity, activityOf, Baseline, Measurement, together } from './measurement.ts';
 import type { RolloutDeviceRecord } from './queries.ts';
 import type { Measurable, RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
@@ -11,7 +11,7 @@ import { RolloutRecords } from './repository.ts';
 export type DeviceFigures = {
   readonly device: RolloutDeviceRecord & { readonly name: string };
   /** As it was when the wave was judged, and until then as it is now; null where the device has not got the build. */
-  readonly measured: Measured | null;
+  readonly measured: Measurement | null;
 };
 
 /** Adds what has been measured of each. */
@@ -21,13 +21,13 @@ export async function withFigures(
   devices: readonly (RolloutDeviceRecord & { readonly name: string })[],
 ): Promise<DeviceFigures[]> {
   const unjudged = devices.filter(({ state, measured }) => state === 'loaded' && measured === null).map(({ deviceId }) => deviceId);
-  const current = new Map<string, Measured>();
+  const current = new Map<string, Measurement>();
   for (const measurable of await new RolloutRecords(connection).measurables(rolloutId, unjudged)) {
     const activity = await activityNow(connection, module, measurable);
     if (activity !== null) current.set(measurable.deviceId, together([activity]));
   }
   return devices.map((device) => {
-    const judged = Measured.safeParse(device.measured);
+    const judged = Measurement.safeParse(device.measured);
     return { device, measured: judged.success ? judged.data : (current.get(device.deviceId) ?? null) };
   });
 }

@@ -35,7 +35,7 @@ export async function beginRollback(
 ): Promise<void> {
   const { id, module } = record;
   await withdraw(connection, id, 'rolled back', requester, now);
-  await new RolloutRecords(connection).change(id, { state: 'rolling-back', reason, endedAt: null, joinableUntil: null });
+  await new RolloutRecords(connection).change(id, { state: 'rolling-back', reason, endedAt: null, acceptsDevicesUntil: null });
   const back = rolledBackBy ?? newIdentifier('rollout');
   if (rolledBackBy === null) {
     const rollback = {
@@ -48,7 +48,7 @@ export async function beginRollback(
       requestedAt: now,
       requestedBy: requester.actor,
       startedAt: now,
-      joinableUntil: openEnd,
+      acceptsDevicesUntil: openEnd,
     };
     await new RolloutRecords(connection).create(rollback, [{ number: 1, state: 'loading', startedAt: now }]);
   }
@@ -62,12 +62,12 @@ export type TakingBack = { readonly back: RolloutRecord } & (
 );
 
 /** What is next of a rollout that is being rolled back; null where that waits for loads. */
-export async function nextOfRollback(connection: Connection, { record, tally }: RolloutView, now: Date): Promise<TakingBack | null> {
+export async function nextOfRollback(connection: Connection, { record, deviceCounts }: RolloutView, now: Date): Promise<TakingBack | null> {
   const back = await new RolloutRecords(connection).rollbackOf(record.id);
   if (back === null) throw new Error(`the rollout ${record.id} is being rolled back, and there is no rollout that does it`);
   const devices = await new RolloutRecords(connection).loadedNotIn(record.id, back.id, devicesAtOnce);
   if (devices.length > 0) return { kind: 'take-over', devices, back };
-  if (tally.loading > 0) return null;
+  if (deviceCounts.loading > 0) return null;
   if (back.endedAt !== null) return { kind: 'end-rollback', back };
   return isOpenToDevices(back, now) ? { kind: 'close-to-devices', back } : null;
 }
@@ -81,7 +81,7 @@ export async function takeBack(connection: Connection, { record }: RolloutView, 
       if (back.endedAt !== null) await reopen(connection, back);
       return;
     case 'close-to-devices':
-      await new RolloutRecords(connection).change(back.id, { joinableUntil: now });
+      await new RolloutRecords(connection).change(back.id, { acceptsDevicesUntil: now });
       return;
     case 'end-rollback':
       await new RolloutRecords(connection).change(record.id, { state: 'rolled-back', endedAt: now });
@@ -115,7 +115,7 @@ async function addDevices(
 
 async function reopen(connection: Connection, { id }: RolloutRecord): Promise<void> {
   await new RolloutRecords(connection).changeWave(id, 1, { state: 'loading', endedAt: null, soakUntil: null });
-  await new RolloutRecords(connection).change(id, { state: 'running', endedAt: null, joinableUntil: openEnd });
+  await new RolloutRecords(connection).change(id, { state: 'running', endedAt: null, acceptsDevicesUntil: openEnd });
 }
 
 /** All at once, whatever comes of it: what is there is known to be bad. */
@@ -138,6 +138,6 @@ function planBack({ name, terms, devicesInFlight, loadsPerMinute, rollbackDeadli
     rollbackDeadlineSeconds,
     startAt: null,
     window: null,
-    whenBusy: 'queue',
+    onConflict: 'queue',
   };
 }

@@ -98,7 +98,7 @@ export class RolloutRunner {
   /** Has devices join, and measures, if it is time to. Answers whether it was. */
   async #renew(view: RolloutView): Promise<boolean> {
     const { id } = view.record;
-    const joins = isJoinable(view, this.#uses.clock.now()) && isDue(this.#nextJoining, id, joiningInterval);
+    const joins = acceptsDevices(view, this.#uses.clock.now()) && isDue(this.#nextJoining, id, joiningInterval);
     const measures = isMeasured(view) && (isAwaited(view) || isDue(this.#nextMeasuring, id, measuringInterval));
     if (joins) await this.#join(view);
     if (measures) await this.#measure(view);
@@ -162,7 +162,7 @@ function isDue(times: Map<string, number>, id: string, interval: number): boolea
   return true;
 }
 
-function isJoinable({ record, state }: RolloutView, now: Date): boolean {
+function acceptsDevices({ record, state }: RolloutView, now: Date): boolean {
   return record.rollbackOf === null && state === 'running' && isOpenToDevices(record, now);
 }
 

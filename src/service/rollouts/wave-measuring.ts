@@ -4,7 +4,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Store } from '../database/store.ts';
 import { activityNow } from './figures.ts';
-import { type Activity, type Measured, together } from './measurement.ts';
+import { type Activity, type Measurement, together } from './measurement.ts';
 import type { RolloutRecord, StateVersion } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 
@@ -26,7 +26,7 @@ export class WaveMeasuring {
   async measure(
     { id, module }: Pick<RolloutRecord, 'id' | 'module'>,
     wave: number,
-  ): Promise<{ readonly measured: Measured; readonly devices: ReadonlyMap<string, Measured> }> {
+  ): Promise<{ readonly measured: Measurement; readonly devices: ReadonlyMap<string, Measurement> }> {
     const rollouts = new RolloutRecords(this.#store.reading);
     const reported = await rollouts.reportedOf(id, wave);
     const before = this.#known.get(nameOf(id, wave));
@@ -58,7 +58,7 @@ export class WaveMeasuring {
 }
 
 /** The same for the same state of a device; null where the state has no sequence, and any may be another. */
-const nameOfState = ({ stateAt, stateSequence }: StateVersion) =>
-  stateSequence === null ? null : `${stateSequence} ${stateAt?.getTime()}`;
+const nameOfState = ({ stateReportedAt, stateSequence }: StateVersion) =>
+  stateSequence === null ? null : `${stateSequence} ${stateReportedAt?.getTime()}`;
 
 const nameOf = (rolloutId: string, wave: number) => `${rolloutId}/${wave}`;
