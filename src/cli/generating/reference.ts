@@ -1,4 +1,4 @@
-// The reference as a page of text, made from the OpenAPI document: every operation with who may ask for it, and every problem.
+// Renders docs/reference.md from the OpenAPI document: the operations with the role that each needs, and the problem types.
 
 import { z } from 'zod';
 import { problemPrefix, problemTypes } from '../../service/http/problem-schemas.ts';
@@ -22,8 +22,8 @@ const Described = z.object({
 
 type Operation = z.infer<typeof Described>['paths'][string][string];
 
-/** The page, in Markdown. @throws {z.ZodError} when an operation lacks what it is described by. */
-export function referenceOf(document: unknown): string {
+/** Returns the reference page in Markdown. @throws {z.ZodError} if an operation has no summary, tag, security or response. */
+export function renderReference(document: unknown): string {
   const { tags, paths } = Described.parse(document);
   const operations = Object.entries(paths).flatMap(([path, item]) =>
     Object.entries(item).map(([method, operation]) => ({ ...operation, call: `${method.toUpperCase()} ${path}` })),
@@ -33,24 +33,24 @@ export function referenceOf(document: unknown): string {
       .filter((operation) => operation.tags.includes(name))
       .map(
         (operation) =>
-          `| \`${operation.call}\` | \`${operation.operationId}\` | ${operation.summary} | ${needOf(operation)} | ${successesOf(operation)} |`,
+          `| \`${operation.call}\` | \`${operation.operationId}\` | ${operation.summary} | ${requirementOf(operation)} | ${successStatuses(operation)} |`,
       );
-    return `## ${name}\n\n${description}\n\n| call | operation | what it does | needs | answers |\n| --- | --- | --- | --- | --- |\n${rows.join('\n')}\n`;
+    return `## ${name}\n\n${description}\n\n| request | operation | summary | requires | success |\n| --- | --- | --- | --- | --- |\n${rows.join('\n')}\n`;
   });
   const problems = Object.entries(problemTypes).map(
     ([type, { status, title }]) => `| \`${problemPrefix}${type}\` | ${status} | ${title} |`,
   );
-  return `<!-- Made from openapi/openapi.json by \`npm run openapi\`. -->
+  return `<!-- Generated from openapi/openapi.json by \`npm run openapi\`. -->
 
-# Reference
+# API reference
 
-Every call of the API in one table each; parameters, bodies, answers and examples are in [openapi/openapi.json](../openapi/openapi.json), and with a form to try them on the
-page \`/documentation\` of a running service. What holds for all of them is in [the API's manners](explanation/manners.md).
+Look up an operation, the role that it requires, or a problem type. Parameters, bodies, responses and examples are in [openapi/openapi.json](../openapi/openapi.json);
+a running service shows them at \`/documentation\`, with a form to try each operation. [API conventions](explanation/api-conventions.md) apply to all operations.
 
 ${sections.join('\n')}
 ## Problems
 
-Errors are answered as \`application/problem+json\` (RFC 9457). Their \`type\` is stable; \`detail\` says what to change.
+Error responses are \`application/problem+json\` (RFC 9457). Their \`type\` is stable; \`detail\` says what to change.
 
 | type | status | title |
 | --- | --- | --- |
@@ -58,15 +58,17 @@ ${problems.join('\n')}
 `;
 }
 
-/** Schemes by what they are called to a reader. */
-const schemes: Readonly<Record<string, string>> = { joinToken: 'the join token', agentToken: "the host's token" };
+/** Names of the security schemes in the page. */
+const schemeNames: Readonly<Record<string, string>> = { joinToken: 'the join token', agentToken: "the host's token" };
 
-function needOf({ security }: Operation): string {
-  const needs = security.flatMap((one) => Object.entries(one)).map(([scheme, [role]]) => schemes[scheme] ?? `a key: \`${role}\``);
-  return needs.join(' or ') || 'nothing';
+function requirementOf({ security }: Operation): string {
+  const requirements = security
+    .flatMap((alternative) => Object.entries(alternative))
+    .map(([scheme, [role]]) => schemeNames[scheme] ?? `an API key: \`${role}\``);
+  return requirements.join(' or ') || 'nothing';
 }
 
-function successesOf({ responses }: Operation): string {
+function successStatuses({ responses }: Operation): string {
   return Object.keys(responses)
     .filter((status) => status < '400')
     .join(', ');

@@ -1,6 +1,6 @@
 // The write path: everything that changes the database goes through here. A change waits in a queue; when the database's write lock is held, the changes that
 // wait are taken as one group; each is made in a savepoint of its own, or shares one with changes of its kind; the group is committed; then everybody is
-// told. Explained in docs/explanation/writing.md.
+// told. Explained in docs/explanation/write-path.md.
 
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import { type Committed, newCommitted } from './committed.ts';
