@@ -4,10 +4,15 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { DeviceState } from '../../../src/protocol/device-state.ts';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
-import { nobody } from '../../../src/service/rollouts/callers.ts';
-import { failureOf, shortfallOf, verdictsOf, type WaveResults } from '../../../src/service/rollouts/judgement.ts';
-import { activityOf, baselineOf, type Measurement, together } from '../../../src/service/rollouts/measurement.ts';
-import { type Thresholds, usualThresholds } from '../../../src/service/rollouts/plan.ts';
+import { noCallers } from '../../../src/service/rollouts/callers.ts';
+import { aggregate, captureBaseline, type Measurement, measureActivity } from '../../../src/service/rollouts/measurement.ts';
+import { defaultThresholds, type Thresholds } from '../../../src/service/rollouts/plan.ts';
+import {
+  describeFailure,
+  describeShortfall,
+  evaluateThresholds,
+  type WaveResults,
+} from '../../../src/service/rollouts/threshold-evaluation.ts';
 import { state } from '../agents/agent.ts';
 
 const measured: Measurement = {
@@ -20,7 +25,7 @@ const measured: Measurement = {
 const well: WaveResults = { devices: 100, loaded: 100, failedLoads: 0, interruptedAccesses: 0, measured };
 
 const failure = (thresholds: Partial<Thresholds>, results: Partial<WaveResults>, figures: Partial<Measurement> = {}) =>
-  failureOf({ ...usualThresholds, ...thresholds }, { ...well, ...results, measured: { ...measured, ...figures } });
+  describeFailure({ ...defaultThresholds, ...thresholds }, { ...well, ...results, measured: { ...measured, ...figures } });
 
 test('a wave in which all goes well has not failed', () => {
   expect(failure({ latencyIncreasePercent: 0, interruptedAccesses: 0 }, {})).toBeNull();
@@ -82,7 +87,9 @@ test('a share that is exactly the limit is within the limit', () => {
       if ((failedLoads * 100) % devices !== 0) continue;
       const percent = (failedLoads * 100) / devices;
       expect(failure({ failedLoadsPercent: percent }, { devices, failedLoads })).toBeNull();
-      expect(verdictsOf({ ...usualThresholds, failedLoadsPercent: percent }, { ...well, devices, failedLoads })[0]?.measured).toBe(percent);
+      expect(
+        evaluateThresholds({ ...defaultThresholds, failedLoadsPercent: percent }, { ...well, devices, failedLoads })[0]?.measured,
+      ).toBe(percent);
     }
   const before = { calls: 25, failedCalls: 3, p99Microseconds: null };
   expect(failure({ failedCallsPercent: 16 }, {}, { calls: 25, failedCalls: 7, before })).toBeNull();
@@ -92,7 +99,9 @@ test('a share that is exactly the limit is within the limit', () => {
 });
 
 test('a share that is a little more than the limit is shown as more', () => {
-  expect(verdictsOf({ ...usualThresholds, failedLoadsPercent: 28 }, { ...well, devices: 50_000, failedLoads: 14_001 })[0]).toEqual({
+  expect(
+    evaluateThresholds({ ...defaultThresholds, failedLoadsPercent: 28 }, { ...well, devices: 50_000, failedLoads: 14_001 })[0],
+  ).toEqual({
     threshold: 'failedLoadsPercent',
     limit: 28,
     measured: 28.002,
@@ -118,8 +127,8 @@ const cases = fc.tuple(counts, counts).chain(([now, before]) => {
 
 /** The verdict about one threshold. */
 const isExceeded = (thresholds: Partial<Thresholds>, results: Partial<WaveResults>, figures: Partial<Measurement> = {}) =>
-  verdictsOf(
-    { ...usualThresholds, failedLoadsPercent: null, failedCallsPercent: null, abiViolations: null, minimumCalls: 0, ...thresholds },
+  evaluateThresholds(
+    { ...defaultThresholds, failedLoadsPercent: null, failedCallsPercent: null, abiViolations: null, minimumCalls: 0, ...thresholds },
     { ...well, ...results, measured: { ...measured, ...figures } },
   ).map(({ exceeded }) => exceeded);
 
@@ -147,7 +156,7 @@ test('every threshold is compared as an exact fraction', () => {
 
 test('every threshold that is passed is told, and each that is judged has a verdict', () => {
   expect(failure({}, { failedLoads: 1 }, { abiViolations: 2 })).toMatch(/^1 of 100 .*; 2 programs/);
-  expect(verdictsOf(usualThresholds, { ...well, measured: { ...measured, calls: 3 } })).toEqual([
+  expect(evaluateThresholds(defaultThresholds, { ...well, measured: { ...measured, calls: 3 } })).toEqual([
     { threshold: 'failedLoadsPercent', limit: 0, measured: 0, exceeded: false },
     { threshold: 'failedCallsPercent', limit: 1, measured: null, exceeded: false },
     { threshold: 'abiViolations', limit: 0, measured: 0, exceeded: false },
@@ -156,9 +165,9 @@ test('every threshold that is passed is told, and each that is judged has a verd
 
 test('where calls are required, a wave without them has not shown enough', () => {
   const few = { ...well, measured: { ...measured, calls: 19 } };
-  expect(shortfallOf(usualThresholds, few)).toBeNull();
-  expect(shortfallOf({ ...usualThresholds, requireCalls: true }, few)).toMatch(/have made 19 calls .* and 20 are required/);
-  expect(shortfallOf({ ...usualThresholds, requireCalls: true }, well)).toBeNull();
+  expect(describeShortfall(defaultThresholds, few)).toBeNull();
+  expect(describeShortfall({ ...defaultThresholds, requireCalls: true }, few)).toMatch(/have made 19 calls .* and 20 are required/);
+  expect(describeShortfall({ ...defaultThresholds, requireCalls: true }, well)).toBeNull();
 });
 
 const caller = newIdentifier('program');
@@ -220,7 +229,7 @@ test('what has been done since is what there is more than at the load, and befor
     },
     3,
   );
-  const baseline = baselineOf(atLoad, { ...swap, before: reported({}, 3) }, callers);
+  const baseline = captureBaseline(atLoad, { ...swap, before: reported({}, 3) }, callers);
   const later = reported(
     {
       [caller]: [
@@ -236,7 +245,7 @@ test('what has been done since is what there is more than at the load, and befor
     },
     5,
   );
-  expect(together([activityOf(baseline, later, 'tcp', nobody)])).toEqual({
+  expect(aggregate([measureActivity(baseline, later, 'tcp', noCallers)])).toEqual({
     // Two of the new version before the device reported.
     calls: 42 + 5 + 7 + 1,
     failedCalls: 5 + 1,
@@ -244,16 +253,18 @@ test('what has been done since is what there is more than at the load, and befor
     abiViolations: 2,
     before: { calls: 101 + 12, failedCalls: 1 + 2, p99Microseconds: 50 },
   });
-  expect(together([activityOf(baseline, atLoad, 'tcp', nobody)])).toMatchObject({
+  expect(aggregate([measureActivity(baseline, atLoad, 'tcp', noCallers)])).toMatchObject({
     calls: 2,
     failedCalls: 0,
     abiViolations: 0,
   });
-  expect(together([activityOf(baseline, later, 'tcp', nobody), activityOf(baseline, later, 'tcp', nobody)])).toMatchObject({
-    calls: 110,
-    abiViolations: 4,
-    before: { calls: 226 },
-  });
+  expect(aggregate([measureActivity(baseline, later, 'tcp', noCallers), measureActivity(baseline, later, 'tcp', noCallers)])).toMatchObject(
+    {
+      calls: 110,
+      abiViolations: 4,
+      before: { calls: 226 },
+    },
+  );
 });
 
 test('what the version had served in an earlier stay is not counted, and neither is who held on to code before', () => {
@@ -275,15 +286,15 @@ test('what the version had served in an earlier stay is not counted, and neither
     },
     5,
   );
-  const before = activityOf(baselineOf(atLoad, { ...swap, before: earlier }, callers), atLoad, 'tcp', nobody);
-  expect(together([before])).toMatchObject({ calls: 5, failedCalls: 1, abiViolations: 3, before: { calls: 95 } });
+  const before = measureActivity(captureBaseline(atLoad, { ...swap, before: earlier }, callers), atLoad, 'tcp', noCallers);
+  expect(aggregate([before])).toMatchObject({ calls: 5, failedCalls: 1, abiViolations: 3, before: { calls: 95 } });
   // Violations by the address of another version than the one replaced are not of this load, though no report has told of them before.
-  const found = baselineOf(atLoad, { ...swap, previousVersion: '1.0.5', before: earlier }, callers);
-  expect(together([activityOf(found, atLoad, 'tcp', nobody)])).toMatchObject({ abiViolations: 0 });
+  const found = captureBaseline(atLoad, { ...swap, previousVersion: '1.0.5', before: earlier }, callers);
+  expect(aggregate([measureActivity(found, atLoad, 'tcp', noCallers)])).toMatchObject({ abiViolations: 0 });
 });
 
 test('of a program that has begun anew with its device, and of one that is new, all counts', () => {
-  const baseline = baselineOf(
+  const baseline = captureBaseline(
     reported({ [caller]: [{ version: '1.0.0', completed: 100, failed: 0 }] }, 4),
     { ...swap, before: reported({}, 4) },
     callers,
@@ -292,5 +303,5 @@ test('of a program that has begun anew with its device, and of one that is new, 
     { [caller]: [{ version: '1.1.0', completed: 7, failed: 1 }], [other]: [{ version: '1.1.0', completed: 3, failed: 0 }] },
     1,
   );
-  expect(together([activityOf(baseline, anew, 'tcp', callers)])).toMatchObject({ calls: 11, failedCalls: 1, abiViolations: 1 });
+  expect(aggregate([measureActivity(baseline, anew, 'tcp', callers)])).toMatchObject({ calls: 11, failedCalls: 1, abiViolations: 1 });
 });

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { versionsGoneThrough } from '../../../src/service/rollbacks/going-back.ts';
+import { buildVersionStack } from '../../../src/service/rollbacks/version-stack.ts';
 
 type Loaded = { readonly version: string; readonly isRollback: boolean };
 
@@ -23,20 +23,20 @@ test.each<[string, string[], string[]]>([
   ['a version that was there twice', ['1', '2', '1', '3', '<1'], ['1', '2', '1']],
   ['what was put back', ['1', '2', '2', '<1', '<1'], ['1']],
 ])('%s', (_what, texts, versions) => {
-  expect(versionsGoneThrough(loaded(...texts), true)).toEqual(versions);
+  expect(buildVersionStack(loaded(...texts), true)).toEqual(versions);
 });
 
 test('below a version that was gone back to from further than is known, nothing is known', () => {
-  expect(versionsGoneThrough(loaded('9', '<8', '<7'), false)).toEqual(['7']);
-  expect(versionsGoneThrough(loaded('9', '<8', '<7', '10'), false)).toEqual(['7', '10']);
+  expect(buildVersionStack(loaded('9', '<8', '<7'), false)).toEqual(['7']);
+  expect(buildVersionStack(loaded('9', '<8', '<7', '10'), false)).toEqual(['7', '10']);
 });
 
 test('a version that was observed goes on top, or back to where it was below', () => {
   const observed = (version: string) => ({ version, isRollback: false, isObserved: true });
-  expect(versionsGoneThrough([...loaded('1', '2'), observed('3')], true)).toEqual(['1', '2', '3']);
-  expect(versionsGoneThrough([...loaded('1', '2', '3'), observed('1')], true)).toEqual(['1']);
+  expect(buildVersionStack([...loaded('1', '2'), observed('3')], true)).toEqual(['1', '2', '3']);
+  expect(buildVersionStack([...loaded('1', '2', '3'), observed('1')], true)).toEqual(['1']);
   // What was known before is still below a version that is new.
-  expect(versionsGoneThrough([...loaded('8', '9'), observed('7')], false)).toEqual(['8', '9', '7']);
+  expect(buildVersionStack([...loaded('8', '9'), observed('7')], false)).toEqual(['8', '9', '7']);
 });
 
 const anyLoaded = fc.array(fc.record({ version: fc.constantFrom('1', '2', '3', '4', '5'), isRollback: fc.boolean() }), { maxLength: 40 });
@@ -60,7 +60,7 @@ function modelOf(all: readonly Loaded[]): string[] {
 test('whatever is loaded and rolled back, it is as the model says', () => {
   fc.assert(
     fc.property(anyLoaded, (all) => {
-      expect(versionsGoneThrough(all, true)).toEqual(modelOf(all));
+      expect(buildVersionStack(all, true)).toEqual(modelOf(all));
     }),
   );
 });
@@ -68,7 +68,7 @@ test('whatever is loaded and rolled back, it is as the model says', () => {
 test('of what is cut short nothing is told that is not so: it is the end of the whole', () => {
   fc.assert(
     fc.property(anyLoaded, fc.nat(40), (all, cut) => {
-      const [whole, end] = [versionsGoneThrough(all, true), versionsGoneThrough(all.slice(cut), false)];
+      const [whole, end] = [buildVersionStack(all, true), buildVersionStack(all.slice(cut), false)];
       expect(whole.slice(whole.length - end.length)).toEqual(end);
     }),
   );

@@ -30,24 +30,24 @@ export type Verdict = {
 };
 
 /** What is said of each threshold that is judged. */
-export function verdictsOf(thresholds: Thresholds, results: WaveResults): Verdict[] {
+export function evaluateThresholds(thresholds: Thresholds, results: WaveResults): Verdict[] {
   const { devices, loaded, failedLoads, interruptedAccesses, measured } = results;
   const isJudged = measured.calls >= thresholds.minimumCalls && measured.calls > 0;
   const figures: Record<Verdict['threshold'], Fraction | null> = {
-    failedLoadsPercent: percent(share(failedLoads, devices)),
-    interruptedAccesses: share(interruptedAccesses, loaded),
+    failedLoadsPercent: percent(ratio(failedLoads, devices)),
+    interruptedAccesses: ratio(interruptedAccesses, loaded),
     failedCallsPercent: isJudged ? percent(subtractFractions(failedShare(measured), failedShare(measured.before))) : null,
     abiViolations: fractionOf(measured.abiViolations),
     latencyIncreasePercent: isJudged && measured.before.calls >= thresholds.minimumCalls ? latencyIncrease(measured) : null,
   };
   return order.flatMap((threshold) => {
     const limit = thresholds[threshold];
-    return limit === null ? [] : [verdictOf(threshold, limit, figures[threshold])];
+    return limit === null ? [] : [evaluateThreshold(threshold, limit, figures[threshold])];
   });
 }
 
 /** Compares exactly; only what is shown is rounded, so that it shows the same. */
-function verdictOf(threshold: Verdict['threshold'], limit: number, figure: Fraction | null): Verdict {
+function evaluateThreshold(threshold: Verdict['threshold'], limit: number, figure: Fraction | null): Verdict {
   if (figure === null) return { threshold, limit, measured: null, exceeded: false };
   const exactLimit = fractionOf(limit);
   return {
@@ -59,13 +59,13 @@ function verdictOf(threshold: Verdict['threshold'], limit: number, figure: Fract
 }
 
 /** Why a wave has failed, in a sentence; null as long as it has not. */
-export function failureOf(thresholds: Thresholds, results: WaveResults): string | null {
-  const passed = verdictsOf(thresholds, results).filter(({ exceeded }) => exceeded);
-  return passed.length === 0 ? null : passed.map((verdict) => sentenceOf(verdict, results)).join('; ');
+export function describeFailure(thresholds: Thresholds, results: WaveResults): string | null {
+  const passed = evaluateThresholds(thresholds, results).filter(({ exceeded }) => exceeded);
+  return passed.length === 0 ? null : passed.map((verdict) => describeExceeded(verdict, results)).join('; ');
 }
 
 /** Why a wave whose time is over has not shown enough, in a sentence; null where it has. */
-export function shortfallOf({ requireCalls, minimumCalls }: Thresholds, { measured }: WaveResults): string | null {
+export function describeShortfall({ requireCalls, minimumCalls }: Thresholds, { measured }: WaveResults): string | null {
   if (!requireCalls || measured.calls >= minimumCalls) return null;
   return `programs have made ${measured.calls} calls since their devices got the build, and ${minimumCalls} are required`;
 }
@@ -73,19 +73,19 @@ export function shortfallOf({ requireCalls, minimumCalls }: Thresholds, { measur
 const order = ['failedLoadsPercent', 'interruptedAccesses', 'failedCallsPercent', 'abiViolations', 'latencyIncreasePercent'] as const;
 
 /** Returns the part of the whole; 0 where the whole is 0. */
-const share = (part: number, whole: number) => (whole === 0 ? fractionOf(0) : divideFractions(fractionOf(part), fractionOf(whole)));
+const ratio = (part: number, whole: number) => (whole === 0 ? fractionOf(0) : divideFractions(fractionOf(part), fractionOf(whole)));
 const percent = (fraction: Fraction) => multiplyFractions(fraction, fractionOf(100));
 
 function failedShare({ calls, failedCalls }: Pick<Measurement, 'calls' | 'failedCalls'>): Fraction {
-  return share(failedCalls, calls);
+  return ratio(failedCalls, calls);
 }
 
 function latencyIncrease({ p99Microseconds, before }: Measurement): Fraction | null {
   if (p99Microseconds === null || before.p99Microseconds === null || before.p99Microseconds === 0) return null;
-  return percent(subtractFractions(share(p99Microseconds, before.p99Microseconds), fractionOf(1)));
+  return percent(subtractFractions(ratio(p99Microseconds, before.p99Microseconds), fractionOf(1)));
 }
 
-function sentenceOf({ threshold, limit, measured: figure }: Verdict, { devices, failedLoads, measured }: WaveResults): string {
+function describeExceeded({ threshold, limit, measured: figure }: Verdict, { devices, failedLoads, measured }: WaveResults): string {
   const { calls, failedCalls, abiViolations, p99Microseconds, before } = measured;
   switch (threshold) {
     case 'failedLoadsPercent':

@@ -9,29 +9,29 @@ import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 
 /** Longer than any rollout: devices join until it is said that no more do. */
-export const openEnd = new Date('9999-12-31T00:00:00Z');
+export const joinableForever = new Date('9999-12-31T00:00:00Z');
 
 /** Devices that join in one transaction. */
-const joinAtOnce = 1_000;
+const batchSize = 1_000;
 
 /** Whether devices may join it now. */
-export function isOpenToDevices({ acceptsDevicesUntil }: Pick<RolloutRecord, 'acceptsDevicesUntil'>, now: Date): boolean {
+export function acceptsDevices({ acceptsDevicesUntil }: Pick<RolloutRecord, 'acceptsDevicesUntil'>, now: Date): boolean {
   return acceptsDevicesUntil !== null && acceptsDevicesUntil > now;
 }
 
 /** The devices that are to join a rollout; those that another rollout has wait until it has ended. */
-export async function findJoining(connection: Connection, id: string): Promise<Member[]> {
+export async function findJoiningDevices(connection: Connection, id: string): Promise<Member[]> {
   const record = await new RolloutRecords(connection).find(id);
   if (record === null || record.version === null || record.state !== 'running') return [];
   const { module, version } = record;
   const { selector } = RolloutPlan.parse(record.plan);
   const members = withoutVersion(await selectMembers(connection, { module, version }, selector, null), version);
-  const known = await new RolloutRecords(connection).among(
+  const known = await new RolloutRecords(connection).findMembers(
     id,
     members.map((member) => member.id),
   );
   const fresh = members.filter((member) => !known.has(member.id));
-  const others = await new RolloutRecords(connection).takenByOthers(
+  const others = await new RolloutRecords(connection).findDevicesInOtherRollouts(
     record,
     fresh.map((member) => member.id),
   );
@@ -39,14 +39,14 @@ export async function findJoining(connection: Connection, id: string): Promise<M
 }
 
 /** Adds the devices to the last wave. */
-export async function joinDevices(connection: Connection, id: string, now: Date): Promise<void> {
+export async function addJoiningDevices(connection: Connection, id: string, now: Date): Promise<void> {
   const record = await new RolloutRecords(connection).find(id);
-  const found = await findJoining(connection, id);
+  const found = await findJoiningDevices(connection, id);
   if (record === null || record.version === null || found.length === 0) return;
   const { version } = record;
   const { waves } = RolloutPlan.parse(record.plan);
   const last = await new RolloutRecords(connection).lastPosition(id);
-  const joining = found.slice(0, Math.min(joinAtOnce, rolloutLimits.devices - last));
+  const joining = found.slice(0, Math.min(batchSize, rolloutLimits.devices - last));
   if (joining.length === 0) return;
   await new RolloutRecords(connection).addDevices(
     id,

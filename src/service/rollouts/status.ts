@@ -2,10 +2,9 @@
 
 import type { Connection } from '../database/connection.ts';
 import { RowError } from '../database/damaged-rows.ts';
-import { isOpenToDevices } from './joining.ts';
-import { type Verdict, verdictsOf, type WaveResults } from './judgement.ts';
-import { Measurement, nothingMeasured } from './measurement.ts';
-import { allowanceOf } from './pace.ts';
+import { acceptsDevices } from './dynamic-membership.ts';
+import { loadAllowance } from './load-rate.ts';
+import { Measurement, noMeasurement } from './measurement.ts';
 import { RolloutPlan, type WavePlan } from './plan.ts';
 import type { DeviceCount, RolloutRecord, RolloutWaveRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
@@ -14,12 +13,13 @@ import {
   nextStep,
   type RolloutDeviceState,
   type RolloutState,
+  type RolloutStatus,
   rolloutStates,
-  type Standing,
   type Step,
   type WaveState,
   waveStates,
 } from './steps.ts';
+import { evaluateThresholds, type Verdict, type WaveResults } from './threshold-evaluation.ts';
 
 /** What the devices of a wave, or of a rollout, are at. */
 type Tally = Readonly<Record<RolloutDeviceState, number>>;
@@ -50,29 +50,29 @@ export type RolloutView = {
 };
 
 const noDevices: Tally = { waiting: 0, loading: 0, loaded: 0, failed: 0, skipped: 0 };
-const isOfTally = (state: string): state is keyof Tally => Object.hasOwn(noDevices, state);
+const isTallyState = (state: string): state is keyof Tally => Object.hasOwn(noDevices, state);
 
 /** Reads everything about a rollout. */
-export async function viewOf(connection: Connection, record: RolloutRecord, now: Date): Promise<RolloutView> {
+export async function readView(connection: Connection, record: RolloutRecord, now: Date): Promise<RolloutView> {
   const plan = RolloutPlan.parse(record.plan);
-  const counts = await new RolloutRecords(connection).counts(record.id);
-  const waves = (await new RolloutRecords(connection).waves(record.id)).map((wave) => waveView(wave, plan, counts));
-  const rollback = await new RolloutRecords(connection).rollbackOf(record.id);
+  const counts = await new RolloutRecords(connection).countDevices(record.id);
+  const waves = (await new RolloutRecords(connection).waves(record.id)).map((wave) => toWaveView(wave, plan, counts));
+  const rollback = await new RolloutRecords(connection).findRollbackOf(record.id);
   const view = {
     record,
-    state: stateOf(record.state),
+    state: parseState(record.state),
     plan,
     waves,
     wave: waves.find(({ state }) => state !== 'passed') ?? null,
-    deviceCounts: tallyOf(counts),
+    deviceCounts: toTally(counts),
     rolledBackBy: rollback?.id ?? null,
   };
   const isBlocked = record.state === 'pending' && (await new RolloutRecords(connection).conflicts(record, 'earlier')).length > 0;
-  return { ...view, step: nextStep(standingOf(view, isBlocked, now), now) };
+  return { ...view, step: nextStep(statusOf(view, isBlocked, now), now) };
 }
 
 /** What the next step is decided by. */
-function standingOf(view: Omit<RolloutView, 'step'>, isBlocked: boolean, now: Date): Standing {
+function statusOf(view: Omit<RolloutView, 'step'>, isBlocked: boolean, now: Date): RolloutStatus {
   const { record, plan, wave } = view;
   const last = view.waves.at(-1);
   return {
@@ -88,7 +88,7 @@ function standingOf(view: Omit<RolloutView, 'step'>, isBlocked: boolean, now: Da
       thresholds: wave.plan.thresholds,
       waiting: wave.deviceCounts.waiting,
       loading: wave.deviceCounts.loading,
-      acceptsDevices: wave.number === last?.number && isOpenToDevices(record, now),
+      acceptsDevices: wave.number === last?.number && acceptsDevices(record, now),
       results: wave.results,
     },
     startAt: plan.startAt === null ? null : new Date(plan.startAt),
@@ -96,35 +96,35 @@ function standingOf(view: Omit<RolloutView, 'step'>, isBlocked: boolean, now: Da
     isWindowOpen: plan.window === null || isOpen(plan.window, now),
     devicesInFlight: plan.devicesInFlight,
     inFlight: view.deviceCounts.loading,
-    allowance: allowanceOf(plan.loadsPerMinute, record.nextLoadAt, now),
+    allowance: loadAllowance(plan.loadsPerMinute, record.nextLoadAt, now),
   };
 }
 
-function waveView(record: RolloutWaveRecord, { waves }: RolloutPlan, counts: readonly DeviceCount[]): WaveView {
+function toWaveView(record: RolloutWaveRecord, { waves }: RolloutPlan, counts: readonly DeviceCount[]): WaveView {
   const plan = waves[record.number - 1];
   const state = waveStates.find((known) => known === record.state);
   if (plan === undefined || state === undefined)
     throw new RowError(`the wave ${record.number} of ${record.rolloutId} is not as it was planned`);
   const own = counts.filter(({ wave }) => wave === record.number);
-  const deviceCounts = tallyOf(own);
+  const deviceCounts = toTally(own);
   const { waiting, loading, loaded, failed } = deviceCounts;
   const results: WaveResults = {
     devices: waiting + loading + loaded + failed,
     loaded,
     failedLoads: failed,
     interruptedAccesses: own.reduce((total, { interrupted }) => total + interrupted, 0),
-    measured: record.measured === null ? nothingMeasured : Measurement.parse(record.measured),
+    measured: record.measured === null ? noMeasurement : Measurement.parse(record.measured),
   };
-  return { number: record.number, state, plan, record, deviceCounts, results, verdicts: verdictsOf(plan.thresholds, results) };
+  return { number: record.number, state, plan, record, deviceCounts, results, verdicts: evaluateThresholds(plan.thresholds, results) };
 }
 
-function tallyOf(counts: readonly DeviceCount[]): Tally {
+function toTally(counts: readonly DeviceCount[]): Tally {
   const deviceCounts = { ...noDevices };
-  for (const { state, devices } of counts) if (isOfTally(state)) deviceCounts[state] += devices;
+  for (const { state, devices } of counts) if (isTallyState(state)) deviceCounts[state] += devices;
   return deviceCounts;
 }
 
-function stateOf(text: string): RolloutState {
+function parseState(text: string): RolloutState {
   const state = rolloutStates.find((known) => known === text);
   if (state === undefined) throw new RowError(`"${text}" is no state of a rollout`);
   return state;

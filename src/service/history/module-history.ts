@@ -7,13 +7,13 @@ import type { Connection } from '../database/connection.ts';
 import type { NewDeviceModule } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import type { LoadOrder } from '../orders/orders.ts';
-import type { HistoryRecord, Leaving, NewestStay, NewHistoryEntry } from './repository.ts';
+import type { Departure, HistoryRecord, LatestResidency, NewHistoryEntry } from './repository.ts';
 import { HistoryRecords } from './repository.ts';
 
 type Step<Name extends LoadReport['steps'][number]['step']> = Extract<LoadReport['steps'][number], { step: Name }>;
 
 /** Connection what was put back into a device that has come up: of what it was to get, what its module table names. Other versions count as drift. */
-export async function keepPutBack(
+export async function recordRestored(
   connection: Connection,
   deviceId: string,
   wanted: OrderOf<'attach-device'>['modules'],
@@ -25,7 +25,7 @@ export async function keepPutBack(
     const one = wantedBy.get(module);
     return one?.version === version && one.image === image;
   });
-  const before = await new HistoryRecords(connection).newest(there.map(({ module }) => ({ deviceId, module })));
+  const before = await new HistoryRecords(connection).latest(there.map(({ module }) => ({ deviceId, module })));
   const entries = there.flatMap(({ module, version, image, address }, index): NewHistoryEntry[] => {
     const last = before[index];
     if (last?.removedAt === null) return [];
@@ -33,7 +33,7 @@ export async function keepPutBack(
     const installedAt = latest(at, last?.removedAt);
     return [{ deviceId, module, version, imageDigest: image, loadId: null, requestedBy: null, address, pages, installedAt }];
   });
-  await new HistoryRecords(connection).enter(entries);
+  await new HistoryRecords(connection).insert(entries);
   await new DeviceRecords(connection).resolveDrift(there.map(({ module }) => ({ deviceId, module })));
 }
 
@@ -47,7 +47,7 @@ export type ReportedLoad = {
 
 /** What a report changes in the history of its device. */
 type Change = {
-  readonly leaving?: Leaving & { readonly number: number };
+  readonly leaving?: Departure & { readonly number: number };
   readonly entering: readonly NewHistoryEntry[];
   readonly module?: NewDeviceModule;
 };
@@ -58,25 +58,25 @@ type Change = {
  * had begun: a host that was cut off does not make the history false, and neither does a device whose clock is wrong.
  * @param loads Of different devices.
  */
-export async function keepLoaded(connection: Connection, loads: readonly ReportedLoad[], reportedAt: Date): Promise<void> {
-  const before = await new HistoryRecords(connection).newest(loads.map(({ order }) => ({ deviceId: order.device, module: order.module })));
-  const changes = loads.flatMap((load, index) => changeOf(load, before[index], reportedAt) ?? []);
-  await new HistoryRecords(connection).leave(changes.flatMap(({ leaving }) => leaving ?? []));
-  await new HistoryRecords(connection).enter(changes.flatMap(({ entering }) => entering));
+export async function recordLoaded(connection: Connection, loads: readonly ReportedLoad[], reportedAt: Date): Promise<void> {
+  const before = await new HistoryRecords(connection).latest(loads.map(({ order }) => ({ deviceId: order.device, module: order.module })));
+  const changes = loads.flatMap((load, index) => toChange(load, before[index], reportedAt) ?? []);
+  await new HistoryRecords(connection).end(changes.flatMap(({ leaving }) => leaving ?? []));
+  await new HistoryRecords(connection).insert(changes.flatMap(({ entering }) => entering));
   await new DeviceRecords(connection).setModules(changes.flatMap(({ module }) => module ?? []));
 }
 
 /** Null where the load has changed nothing. */
-function changeOf(load: ReportedLoad, before: NewestStay | undefined, reportedAt: Date): Change | null {
+function toChange(load: ReportedLoad, before: LatestResidency | undefined, reportedAt: Date): Change | null {
   const { order, report, request } = load;
   const { device: deviceId, load: loadId, module } = order;
-  const swap = stepOf(report, 'table-updated');
+  const swap = findStep(report, 'table-updated');
   const isWithdrawn = report.outcome === 'failed' && swap !== undefined;
   if (!isLoaded(report) && !isWithdrawn) return null;
   const bounds = [request?.requestedAt, before?.installedAt, before?.removedAt];
   const installedAt = latest(earliest(swap?.at, reportedAt), ...bounds);
   const entry = { deviceId, module, loadId, requestedBy: request?.requestedBy ?? null, installedAt };
-  if (isWithdrawn) return withdrawal(load, { entry, before, reportedAt });
+  if (isWithdrawn) return revertedSwap(load, { entry, before, reportedAt });
   if (report.current === null) return null;
   const { interrupted } = report;
   const { version, image, address, pages } = report.current;
@@ -88,7 +88,7 @@ function changeOf(load: ReportedLoad, before: NewestStay | undefined, reportedAt
     removedAt: installedAt,
     removalCause: interrupted > 0 ? 'replaced-interrupting' : 'replaced',
     replacedByLoadId: loadId,
-    invalidation: stepOf(report, 'invalidated')?.facts.invalidation ?? order.invalidation,
+    invalidation: findStep(report, 'invalidated')?.facts.invalidation ?? order.invalidation,
     interrupted,
   };
   return { leaving, entering, module: current };
@@ -103,52 +103,52 @@ export function isLoaded({ outcome }: LoadReport): boolean {
  * Adds the stay of a version that another load has replaced, which was reported first. The newest stay remains the newest: the added stay begins
  * before the newest one, and ends when the next stay begins.
  */
-export async function keepOutrun(connection: Connection, { order, report, request }: ReportedLoad, reportedAt: Date): Promise<void> {
+export async function recordOutOfOrder(connection: Connection, { order, report, request }: ReportedLoad, reportedAt: Date): Promise<void> {
   const { device: deviceId, load: loadId, module } = order;
-  const [newest] = await new HistoryRecords(connection).newest([{ deviceId, module }]);
+  const [newest] = await new HistoryRecords(connection).latest([{ deviceId, module }]);
   if (newest === undefined || report.current === null) return;
-  const swap = stepOf(report, 'table-updated');
+  const swap = findStep(report, 'table-updated');
   const installedAt = earliest(swap?.at, new Date(Math.min(reportedAt.getTime(), newest.installedAt.getTime() - 1)));
-  const { before, after } = await new HistoryRecords(connection).around(deviceId, module, installedAt);
+  const { before, after } = await new HistoryRecords(connection).findNeighbors(deviceId, module, installedAt);
   if (after === null) return;
   const wasReplaced = before !== null && (before.removedAt === null || before.removedAt > installedAt);
   if (wasReplaced) {
-    const invalidation = stepOf(report, 'invalidated')?.facts.invalidation ?? order.invalidation;
+    const invalidation = findStep(report, 'invalidated')?.facts.invalidation ?? order.invalidation;
     const { interrupted } = report;
     const removalCause = interrupted > 0 ? 'replaced-interrupting' : 'replaced';
-    await new HistoryRecords(connection).leave([
+    await new HistoryRecords(connection).end([
       { number: before.number, removedAt: installedAt, removalCause, replacedByLoadId: loadId, invalidation, interrupted },
     ]);
   }
-  const leaving = wasReplaced && before.removedAt !== null ? leavingOf(before) : leavingTo(after);
+  const leaving = wasReplaced && before.removedAt !== null ? toDeparture(before) : departureBefore(after);
   const { version, image, address, pages } = report.current;
   const requestedBy = request?.requestedBy ?? null;
-  await new HistoryRecords(connection).enter([
+  await new HistoryRecords(connection).insert([
     { deviceId, module, loadId, requestedBy, version, imageDigest: image, address, pages, installedAt, ...leaving },
   ]);
 }
 
-const leavingOf = ({ removedAt, removalCause, replacedByLoadId, invalidation, interrupted }: HistoryRecord): Leaving => {
+const toDeparture = ({ removedAt, removalCause, replacedByLoadId, invalidation, interrupted }: HistoryRecord): Departure => {
   return { removedAt, removalCause, replacedByLoadId, invalidation, interrupted };
 };
 
 /** How a version left of which is known only what came after it. */
-function leavingTo({ installedAt, loadId, observed }: HistoryRecord): Leaving {
+function departureBefore({ installedAt, loadId, observed }: HistoryRecord): Departure {
   const removalCause = loadId !== null ? 'replaced' : observed ? 'drifted' : 'reboot';
   return { removedAt: installedAt, removalCause, replacedByLoadId: loadId, invalidation: null, interrupted: null };
 }
 
-type Withdrawn = {
+type RevertedSwap = {
   readonly entry: Pick<NewHistoryEntry, 'deviceId' | 'module' | 'loadId' | 'requestedBy' | 'installedAt'>;
-  readonly before: NewestStay | undefined;
+  readonly before: LatestResidency | undefined;
   readonly reportedAt: Date;
 };
 
 /** The version before was not left in time: the new one has been in the table from the swap to the end of the load, and the one before is again. */
-function withdrawal({ order, report }: ReportedLoad, { entry, before, reportedAt }: Withdrawn): Change | null {
-  const written = stepOf(report, 'loaded');
+function revertedSwap({ order, report }: ReportedLoad, { entry, before, reportedAt }: RevertedSwap): Change | null {
+  const written = findStep(report, 'loaded');
   if (written === undefined || before === undefined || before.removedAt !== null) return null;
-  const removedAt = latest(earliest(stepOf(report, 'failed')?.at, reportedAt), entry.installedAt);
+  const removedAt = latest(earliest(findStep(report, 'failed')?.at, reportedAt), entry.installedAt);
   const { address, pages } = written.facts;
   const { load, version, image } = order;
   // Nobody enters the new version any more, and it goes when those who had entered it have left.
@@ -171,7 +171,7 @@ function withdrawal({ order, report }: ReportedLoad, { entry, before, reportedAt
   };
 }
 
-function stepOf<Name extends LoadReport['steps'][number]['step']>({ steps }: LoadReport, name: Name): Step<Name> | undefined {
+function findStep<Name extends LoadReport['steps'][number]['step']>({ steps }: LoadReport, name: Name): Step<Name> | undefined {
   return steps.find((step): step is Step<Name> => step.step === name);
 }
 

@@ -3,19 +3,19 @@
 import { clockSettings } from '../clock/service-clock.ts';
 
 /** A rollout that was held up may ask at once for what it could have asked for in so many milliseconds. */
-const burst = 1_000;
+const burstMilliseconds = 1_000;
 
 /** How many loads may be requested now. */
-export function allowanceOf(loadsPerMinute: number | null, nextLoadAt: Date | null, now: Date): number {
+export function loadAllowance(loadsPerMinute: number | null, nextLoadAt: Date | null, now: Date): number {
   if (loadsPerMinute === null) return Number.MAX_SAFE_INTEGER;
   const late = now.getTime() - dueTime(loadsPerMinute, nextLoadAt, now);
-  return late < 0 ? 0 : 1 + Math.floor((Math.min(late, burst) * loadsPerMinute) / minute);
+  return late < 0 ? 0 : 1 + Math.floor((Math.min(late, burstMilliseconds) * loadsPerMinute) / minute);
 }
 
 /** When the next may be requested after so many; null where there is no rate. */
-export function nextLoadAfter(requested: number, loadsPerMinute: number | null, nextLoadAt: Date | null, now: Date): Date | null {
+export function nextLoadTime(requested: number, loadsPerMinute: number | null, nextLoadAt: Date | null, now: Date): Date | null {
   if (loadsPerMinute === null) return null;
-  const from = Math.max(dueTime(loadsPerMinute, nextLoadAt, now), now.getTime() - burst);
+  const from = Math.max(dueTime(loadsPerMinute, nextLoadAt, now), now.getTime() - burstMilliseconds);
   return new Date(from + Math.ceil((requested * minute) / loadsPerMinute));
 }
 
@@ -24,7 +24,7 @@ export function nextLoadAfter(requested: number, loadsPerMinute: number | null, 
  * was ahead when that was reckoned, and it is due now.
  */
 function dueTime(loadsPerMinute: number, nextLoadAt: Date | null, now: Date): number {
-  const latest = now.getTime() + minute / loadsPerMinute + burst + clockSettings.tolerance;
+  const latest = now.getTime() + minute / loadsPerMinute + burstMilliseconds + clockSettings.tolerance;
   return nextLoadAt === null || nextLoadAt.getTime() > latest ? now.getTime() : nextLoadAt.getTime();
 }
 

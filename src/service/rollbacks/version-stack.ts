@@ -10,7 +10,7 @@ import type { LoadedVersion } from '../history/repository.ts';
  * @param loaded What came in, in this order; put back after it was withdrawn or the host restarted, it counts once.
  * @param isWhole Whether that is all there ever was. Where it is not, nothing is known of what is below a version that a rollback went back to.
  */
-export function versionsGoneThrough(
+export function buildVersionStack(
   loaded: readonly (Pick<LoadedVersion, 'version' | 'isRollback'> & Partial<Pick<LoadedVersion, 'isObserved'>>)[],
   isWhole: boolean,
 ): string[] {

@@ -48,13 +48,13 @@ export class EventFeed {
   }
 
   /** @throws {Problem} `pruned` where events after a number are not there any more; after 0 are those that there are. */
-  async checkIsThere(after: number): Promise<void> {
+  async checkAvailable(after: number): Promise<void> {
     if (after > 0) checkNotPruned(after, (await new AuditRecords(this.#store.reading).head()).prunedThrough);
   }
 
   /** The number of the newest event; whoever follows after it gets those to come. */
-  newest(): Promise<number> {
-    return new AuditRecords(this.#store.reading).newest();
+  lastNumber(): Promise<number> {
+    return new AuditRecords(this.#store.reading).lastNumber();
   }
 
   /**
@@ -70,7 +70,7 @@ export class EventFeed {
   }
 
   /** There may be new events. */
-  announce(): void {
+  notify(): void {
     for (const { wake } of this.#followers) wake();
   }
 
@@ -105,7 +105,7 @@ export class EventFeed {
           follower.wake = resolve;
         });
         // Every event up to this one is either read below or of another type, which is not looked at again.
-        const newest = await this.newest();
+        const newest = await this.lastNumber();
         const events = newest > after ? await this.#queries.listAfter(after, types, batchSize) : [];
         for (const event of events) {
           if (follower.hasEnded) return;

@@ -3,20 +3,20 @@
 
 import { setImmediate } from 'node:timers/promises';
 import type { Store } from '../database/store.ts';
-import { activityNow } from './figures.ts';
-import { type Activity, type Measurement, together } from './measurement.ts';
+import { readActivity } from './device-measurement.ts';
+import { type Activity, aggregate, type Measurement } from './measurement.ts';
 import type { RolloutRecord, StateVersion } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 
 /** Devices whose reports are read in one go, before others get their turn. */
-const devicesAtOnce = 100;
+const batchSize = 100;
 
-type Known = { readonly state: string | null; readonly activity: Activity };
+type CachedActivity = { readonly state: string | null; readonly activity: Activity };
 
-export class WaveMeasuring {
+export class WaveMeasurer {
   readonly #store: Store;
   /** By rollout and wave, by device. */
-  readonly #known = new Map<string, Map<string, Known>>();
+  readonly #known = new Map<string, Map<string, CachedActivity>>();
 
   constructor(store: Store) {
     this.#store = store;
@@ -28,37 +28,37 @@ export class WaveMeasuring {
     wave: number,
   ): Promise<{ readonly measured: Measurement; readonly devices: ReadonlyMap<string, Measurement> }> {
     const rollouts = new RolloutRecords(this.#store.reading);
-    const reported = await rollouts.reportedOf(id, wave);
-    const before = this.#known.get(nameOf(id, wave));
-    const known = new Map<string, Known>();
+    const reported = await rollouts.stateVersions(id, wave);
+    const before = this.#known.get(waveKey(id, wave));
+    const known = new Map<string, CachedActivity>();
     for (const { deviceId, ...version } of reported) {
       const last = before?.get(deviceId);
-      if (last !== undefined && last.state !== null && last.state === nameOfState(version)) known.set(deviceId, last);
+      if (last !== undefined && last.state !== null && last.state === stateKey(version)) known.set(deviceId, last);
     }
     const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !known.has(deviceId));
-    for (let first = 0; first < changed.length; first += devicesAtOnce) {
-      for (const measurable of await rollouts.measurables(id, changed.slice(first, first + devicesAtOnce))) {
-        const activity = await activityNow(this.#store.reading, module, measurable);
-        if (activity !== null) known.set(measurable.deviceId, { state: nameOfState(measurable), activity });
+    for (let first = 0; first < changed.length; first += batchSize) {
+      for (const measurable of await rollouts.measurableDevices(id, changed.slice(first, first + batchSize))) {
+        const activity = await readActivity(this.#store.reading, module, measurable);
+        if (activity !== null) known.set(measurable.deviceId, { state: stateKey(measurable), activity });
       }
       await setImmediate();
     }
-    this.#known.set(nameOf(id, wave), known);
+    this.#known.set(waveKey(id, wave), known);
     return {
-      measured: together([...known.values()].map(({ activity }) => activity)),
-      devices: new Map([...known].map(([deviceId, { activity }]) => [deviceId, together([activity])])),
+      measured: aggregate([...known.values()].map(({ activity }) => activity)),
+      devices: new Map([...known].map(([deviceId, { activity }]) => [deviceId, aggregate([activity])])),
     };
   }
 
   /** Only these rollouts and waves are measured any more. */
-  keepOnly(waves: Iterable<readonly [rolloutId: string, wave: number]>): void {
-    const kept = new Set([...waves].map(([rolloutId, wave]) => nameOf(rolloutId, wave)));
+  forgetAllExcept(waves: Iterable<readonly [rolloutId: string, wave: number]>): void {
+    const kept = new Set([...waves].map(([rolloutId, wave]) => waveKey(rolloutId, wave)));
     for (const name of this.#known.keys()) if (!kept.has(name)) this.#known.delete(name);
   }
 }
 
 /** The same for the same state of a device; null where the state has no sequence, and any may be another. */
-const nameOfState = ({ stateReportedAt, stateSequence }: StateVersion) =>
+const stateKey = ({ stateReportedAt, stateSequence }: StateVersion) =>
   stateSequence === null ? null : `${stateSequence} ${stateReportedAt?.getTime()}`;
 
-const nameOf = (rolloutId: string, wave: number) => `${rolloutId}/${wave}`;
+const waveKey = (rolloutId: string, wave: number) => `${rolloutId}/${wave}`;

@@ -12,9 +12,9 @@ import { LoadReport } from '../../../src/protocol/load-report.ts';
 import { correctDrift } from '../../../src/service/agents/drift.ts';
 import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
+import { recordLoaded, recordRestored } from '../../../src/service/history/module-history.ts';
 import { HistoryQueries } from '../../../src/service/history/queries.ts';
 import type { HistoryRecord } from '../../../src/service/history/repository.ts';
-import { keepLoaded, keepPutBack } from '../../../src/service/history/stays.ts';
 import { newDatabase } from '../../databases.ts';
 import { state } from '../agents/agent.ts';
 import { inTransaction, type Records } from '../records.ts';
@@ -60,7 +60,7 @@ type Event = typeof anyEvent extends fc.Arbitrary<infer Value> ? Value : never;
 
 async function apply(records: Records, deviceId: string, event: Event): Promise<void> {
   if (event.kind === 'reboot') {
-    await records.history.leaveByReboot([deviceId], new Date(event.at));
+    await records.history.endByReboot([deviceId], new Date(event.at));
     const had = await records.devices.modulesOf([deviceId]);
     const table = had
       .filter(({ module }) => !event.lost.includes(module))
@@ -69,7 +69,7 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     const order = Order.parse({ kind: 'attach-device', ...orderOf(deviceId), name: 'device', ramPages: 16, modules: wanted, programs: [] });
     if (order.kind !== 'attach-device') return;
     const { modules: named } = order;
-    await keepPutBack(records.connection, deviceId, named, DeviceState.parse(state(Object.fromEntries(table))), new Date(event.isUpAt));
+    await recordRestored(records.connection, deviceId, named, DeviceState.parse(state(Object.fromEntries(table))), new Date(event.isUpAt));
     return;
   }
   if (event.kind === 'observed') {
@@ -124,7 +124,7 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
   });
   const order = Order.parse({ kind: 'load', ...orderOf(deviceId), load, module, version, image, ...policy });
   const request = (await records.loads.requestsOf([load])).get(load);
-  if (order.kind === 'load') await keepLoaded(records.connection, [{ order, report, request }], new Date(reportedAt));
+  if (order.kind === 'load') await recordLoaded(records.connection, [{ order, report, request }], new Date(reportedAt));
 }
 
 const orderOf = (device: string) => ({ order: newIdentifier('order'), device, sequence: 1 });

@@ -7,22 +7,22 @@ import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import type { BuildRecord } from './repository.ts';
 
 /** The statement of a build in an envelope that the service has signed, as it is kept. */
-export function stateBuild(signingKeys: SigningKeys, facts: Omit<Provenance, 'origin'>): string {
+export function signProvenance(signingKeys: SigningKeys, facts: Omit<Provenance, 'origin'>): string {
   return JSON.stringify(signingKeys.seal(statementPayloadType, statementOf({ ...facts, origin: signingKeys.origin })));
 }
 
 /** The statement of a build, with its signatures; null where there is none that can be read. */
-export function keptEnvelope({ envelope }: BuildRecord): Envelope | null {
+export function readBuildEnvelope({ envelope }: BuildRecord): Envelope | null {
   return envelope === null ? null : readEnvelope(envelope);
 }
 
 /** The options that a build was compiled with; none where no statement of them can be read. */
-export function optionsOf(build: BuildRecord): StatedOptions {
-  const envelope = keptEnvelope(build);
+export function readBuildOptions(build: BuildRecord): StatedOptions {
+  const envelope = readBuildEnvelope(build);
   return (envelope === null ? null : readStatement(envelope))?.options ?? {};
 }
 
 /** What is said of a build that has no such statement. */
-export function unstated({ module, version }: BuildRecord): Problem {
+export function missingProvenance({ module, version }: BuildRecord): Problem {
   return notFound('statement of the build', `${module}@${version} that can be read: push its source under a higher version`);
 }
