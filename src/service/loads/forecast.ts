@@ -1,8 +1,8 @@
 // Which loads would be refused, and why, without doing anything: decided by the devices' own rules, of what the service knows of each device.
 
 import { z } from 'zod';
-import { compareVersions } from '../../machine/isolation/succession.ts';
-import { findUnused, outOfMemory, pageBytes, pagesFor } from '../../machine/memory/random-access-memory.ts';
+import { compareVersions } from '../../machine/isolation/version-policy.ts';
+import { findGap, outOfMemoryMessage, pageBytes, pagesFor } from '../../machine/memory/random-access-memory.ts';
 import { BuildProof, unreadableStatement } from '../../proof/build-proof.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';
@@ -124,9 +124,9 @@ function lackOfMemory(build: BuildRecord, pages: number, { memoryMap, programs }
     .filter(({ present, reclaimable }) => reclaimable !== true && (present || isHeld))
     .map((range) => ({ firstPage: Number(range.address) / pageBytes, pages: range.pages }))
     .toSorted((left, right) => left.firstPage - right.firstPage);
-  if (findUnused(used, pages, 1, memoryMap.pages) !== null) return null;
+  if (findGap(used, pages, 1, memoryMap.pages) !== null) return null;
   const reclaimable = memoryMap.ranges.filter((range) => range.reclaimable === true);
-  return outOfMemory(build, pages, {
+  return outOfMemoryMessage(build, pages, {
     pages: memoryMap.pages,
     usedPages: sumOfPages(used) + sumOfPages(reclaimable),
     reclaimablePages: sumOfPages(reclaimable),
