@@ -11,7 +11,7 @@ import {
   type VerifiedImage,
   verifyImage,
 } from '../machine/index.ts';
-import type { SignatureDemand } from '../proof/build-proof.ts';
+import type { SignatureRequirement } from '../proof/build-proof.ts';
 import type { MadeLoadReport, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
 import { FunctionType } from '../protocol/interface.ts';
 import { LoadPolicy } from '../protocol/load-report.ts';
@@ -28,7 +28,7 @@ type OrderedBuild = {
   readonly module: string;
   readonly version: string;
   readonly image: string;
-  readonly demands: readonly SignatureDemand[];
+  readonly demands: readonly SignatureRequirement[];
 };
 
 export class HostedDevice {

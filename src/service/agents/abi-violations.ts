@@ -26,7 +26,7 @@ export async function recordViolations(
   const more = [...latest].flatMap(([key, { faults, lastAt }]) => {
     const record = known.get(key);
     return record !== undefined && record.faults !== null && faults > record.faults
-      ? [{ number: record.number, faults, lastAt: clampReportedTime(receivedAt, lastAt) }]
+      ? [{ number: record.number, faults, lastFaultAt: clampReportedTime(receivedAt, lastAt) }]
       : [];
   });
   if (more.length > 0) await new AbiViolationRecords(connection).updateFaults(more);
@@ -39,7 +39,7 @@ export async function recordViolations(
   const found = unknown.flatMap(({ program, at, lastAt, faults, ...facts }) => {
     const programName = names.get(program);
     if (programName === undefined) return [];
-    const times = { at: clampReportedTime(receivedAt, at), lastAt: clampReportedTime(receivedAt, lastAt) };
+    const times = { firstFaultAt: clampReportedTime(receivedAt, at), lastFaultAt: clampReportedTime(receivedAt, lastAt) };
     return [{ deviceId, bootId, programId: program, programName, ...facts, ...times, faults: BigInt(faults) }];
   });
   await new AbiViolationRecords(connection).create(deviceId, found);

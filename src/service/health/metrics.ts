@@ -13,7 +13,7 @@ export type Gauges = {
   readonly loads: Readonly<Record<'queued' | 'dispatched', number>>;
   /** That have not ended, by their states. */
   readonly rollouts: ReadonlyMap<string, number>;
-  readonly ordersUnsettled: number;
+  readonly unsettledOrders: number;
   readonly reportBatchesInProgress: number;
   readonly eventStreams: number;
   readonly orderStreams: number;
@@ -73,7 +73,7 @@ export class Metrics {
         'state',
       ]),
       rollouts: gauge('rollouts_open', 'Rollouts that have not ended, by their states.', ['state']),
-      ordersUnsettled: gauge('orders_unsettled', 'Orders that hosts have not reported on yet.'),
+      unsettledOrders: gauge('orders_unsettled', 'Orders that hosts have not reported on yet.'),
       reportBatchesInProgress: gauge('report_batches_in_progress', 'Batches of reports that are being taken.'),
       eventStreams: gauge('event_streams', 'Clients that follow the events.'),
       orderStreams: gauge('order_streams', 'Hosts that follow their orders in a stream.'),
@@ -101,7 +101,7 @@ export class Metrics {
     for (const [status, count] of Object.entries(devices)) this.#gauges.devices.set({ status }, count);
     for (const [state, count] of Object.entries(loads)) this.#gauges.loads.set({ state }, count);
     for (const state of rolloutStates) this.#gauges.rollouts.set({ state }, rollouts.get(state) ?? 0);
-    this.#gauges.ordersUnsettled.set(others.ordersUnsettled);
+    this.#gauges.unsettledOrders.set(others.unsettledOrders);
     this.#gauges.reportBatchesInProgress.set(others.reportBatchesInProgress);
     this.#gauges.eventStreams.set(others.eventStreams);
     this.#gauges.orderStreams.set(others.orderStreams);

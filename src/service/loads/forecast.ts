@@ -20,7 +20,7 @@ export const verdicts = [
   'would-install',
   'would-replace',
   // The device has this version.
-  'already-there',
+  'already-installed',
   'refused-not-newer',
   'refused-dissimilar',
   'refused-image',
@@ -72,7 +72,7 @@ export async function forecastLoads(
   const forecast = (id: string): Forecast => {
     const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
-    if (current === build.version) return { verdict: 'already-there', reason: null, current };
+    if (current === build.version) return { verdict: 'already-installed', reason: null, current };
     const imageRefusal = proof instanceof BuildProof ? proof.unmet(demandsOn(build.module, id)) : proof.refusal;
     if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current };
     const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
