@@ -1,13 +1,13 @@
 // The tree of commands. The code of a command is loaded when the command runs, so that every command starts fast.
 
-import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
+import { Command, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import manifest from '../../package.json' with { type: 'json' };
 import { addOperatorOptions } from './operator/options.ts';
 import { requireGeneratedFiles } from './running/generated-files.ts';
 
-type Noun = { readonly name: string; readonly summary: string; readonly add: (command: Command) => Promise<void> };
+type TopLevelCommand = { readonly name: string; readonly summary: string; readonly add: (command: Command) => Promise<void> };
 
-const operating: readonly Noun[] = [
+const operatorCommands: readonly TopLevelCommand[] = [
   {
     name: 'build',
     summary: 'push, list and sign builds of modules; show the devices that run a build',
@@ -75,7 +75,7 @@ const operating: readonly Noun[] = [
   },
 ];
 
-const running: readonly Noun[] = [
+const serviceCommands: readonly TopLevelCommand[] = [
   {
     name: 'serve',
     summary: 'start the control service, with an embedded device host (npm start)',
@@ -163,7 +163,7 @@ function createTree(): { program: Command; fill: (noun: CommandUnknownOpts) => P
   addOperatorOptions(program);
   const toFill = new Map<string, () => Promise<void>>();
   program.commandsGroup('Operator commands:');
-  for (const { name, summary, add } of operating) {
+  for (const { name, summary, add } of operatorCommands) {
     const noun = program.command(name).description(summary);
     toFill.set(name, async () => {
       await add(noun);
@@ -171,11 +171,17 @@ function createTree(): { program: Command; fill: (noun: CommandUnknownOpts) => P
     });
   }
   const noun = program.command(completion).description('print a completion script for a shell');
-  toFill.set(completion, async () => (await import('./commands/completion.ts')).addCompletionCommand(noun, createWholeProgram));
+  toFill.set(completion, async () => {
+    (await import('./commands/completion.ts')).addCompletionCommand(noun, createWholeProgram);
+    addJsonErrorOption(noun);
+  });
   program.commandsGroup('Service commands:');
-  for (const { name, summary, add } of running) {
+  for (const { name, summary, add } of serviceCommands) {
     const command = program.command(name).description(summary);
-    toFill.set(name, () => add(command));
+    toFill.set(name, async () => {
+      await add(command);
+      for (const leaf of commandsOf(command)) addJsonErrorOption(leaf);
+    });
   }
   const fill = async (command: CommandUnknownOpts) => {
     const add = toFill.get(command.name());
@@ -183,6 +189,11 @@ function createTree(): { program: Command; fill: (noun: CommandUnknownOpts) => P
     await add?.();
   };
   return { program, fill };
+}
+
+/** Adds `--json` to a command that is not an operator command; the entry point reads it. */
+function addJsonErrorOption(command: CommandUnknownOpts): void {
+  command.addOption(new Option('--json', 'print an error as one JSON object'));
 }
 
 /** Returns a command and all commands below it. */

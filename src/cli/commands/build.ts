@@ -131,6 +131,8 @@ async function pushFile(context: CommandContext, file: string, { enable, ...opti
 }
 
 /** Returns the error with the name of the pushed file in its diagnostics. */
-function withFileName({ status, problem }: ResponseError, file: string): ResponseError {
-  return new ResponseError(status, problem && { ...problem, diagnostics: problem.diagnostics?.map((found) => ({ ...found, file })) });
+function withFileName(error: ResponseError, file: string): ResponseError {
+  const { status, problem } = error;
+  if (problem?.diagnostics === undefined) return error;
+  return new ResponseError(status, { ...problem, diagnostics: problem.diagnostics.map((found) => ({ ...found, file })) });
 }

@@ -12,7 +12,7 @@ export const listLimit = 100_000;
 const defaultLimit = 50;
 
 /** An item whose stored row is invalid, so that the service cannot show it. */
-type DamagedItem = { readonly id: string; readonly fault: string };
+type DamagedItem = { readonly id: string; readonly reason: string };
 export type Page<Item> = { readonly items: readonly Item[]; readonly damaged?: readonly DamagedItem[]; readonly next: string | null };
 type PageQuery = { readonly limit: number; readonly cursor?: string };
 type ListOptions = { readonly limit: number; readonly all?: true | undefined };
@@ -54,6 +54,6 @@ export function printList<Item>(
   { headings, row, empty }: { headings: readonly string[]; row: (item: Item) => readonly (string | number)[]; empty: string },
 ): void {
   printResult(context, list, () => (list.items.length === 0 ? [empty] : formatTable(headings, list.items.map(row))));
-  for (const { id, fault } of list.damaged ?? []) printNote(context, `warning: ${id} is not shown: its stored row is invalid (${fault})`);
+  for (const { id, reason } of list.damaged ?? []) printNote(context, `warning: ${id} is not shown: its stored row is invalid (${reason})`);
   if (list.next !== null) printNote(context, `only the first ${list.items.length} items are shown: use --limit or --all`);
 }
