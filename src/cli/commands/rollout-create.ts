@@ -93,7 +93,12 @@ export function addCreateCommand(rollout: Command): void {
       .option('--window <window>', 'request loads only in this weekly window, like "sat,sun 22:00-04:00 Europe/Berlin"', readWindow)
       .option('--dynamic', 'devices that match later join the last wave, until the rollout is closed')
       .option('--dynamic-until <time>', 'with --dynamic: time after which no more devices join', (text) => readTime('dynamic-until', text))
-      .option('--queue', 'if open rollouts of the module include some of the devices, wait for them (default: reject the request)'),
+      .addOption(
+        new Option(
+          '--on-conflict <reaction>',
+          'reaction if open rollouts of the module include some of the devices: reject the request, or queue the rollout (default: reject)',
+        ).choices(['reject', 'queue']),
+      ),
     'require',
   )
     .addOption(versionPolicyOption())
@@ -109,7 +114,7 @@ export function addCreateCommand(rollout: Command): void {
     .action((options, command) =>
       runOperatorCommand(command, async (context) => {
         const { module, version, device, label, runningVersion, name, wave, soak, onFailure, inFlight, rate } = options;
-        const { startAt, window, dynamic, dynamicUntil, queue, versionPolicy, reason, rollbackDeadline, dryRun } = options;
+        const { startAt, window, dynamic, dynamicUntil, onConflict, versionPolicy, reason, rollbackDeadline, dryRun } = options;
         if (device === undefined && label === undefined && runningVersion === undefined)
           throw new UsageError('select devices with --device, --label or --running-version');
         const body: Schemas['NewRollout'] = {
@@ -129,7 +134,7 @@ export function addCreateCommand(rollout: Command): void {
           ...(window && { window }),
           ...(dynamic && { dynamic }),
           ...(dynamicUntil && { dynamicUntil }),
-          ...(queue && { onConflict: 'queue' }),
+          ...(onConflict && { onConflict }),
           ...toLoadRequest(options),
           ...(rollbackDeadline && { rollbackDeadlineSeconds: rollbackDeadline }),
           ...(dryRun && { dryRun }),
@@ -176,7 +181,8 @@ function formatPreview({ devices, alreadyInstalled, unreachable, refused, waves,
   const others = conflicts.map(
     ({ rollout, devices: count }) => `the open rollout ${rollout} includes ${formatDeviceCount(count)} of these`,
   );
-  const reaction = body.onConflict === 'queue' ? 'this rollout would wait for it' : 'the request would be rejected without --queue';
+  const reaction =
+    body.onConflict === 'queue' ? 'this rollout would wait for it' : 'the request would be rejected without --on-conflict queue';
   return [
     `${formatBuild(body)} would go to ${formatDeviceCount(devices - alreadyInstalled)}`,
     ...(alreadyInstalled === 0 ? [] : [`skipped, because they have it: ${alreadyInstalled}`]),

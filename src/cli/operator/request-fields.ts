@@ -23,7 +23,6 @@ const optionNames: Readonly<Record<string, readonly string[]>> = {
   devicesInFlight: ['in-flight'],
   loadsPerMinute: ['rate'],
   dynamicUntil: ['until'],
-  whenBusy: ['queue'],
   publisherKeys: ['publisher-key'],
   publisherKey: ['key'],
   signaturePolicy: ['policy'],
@@ -33,7 +32,6 @@ const optionNames: Readonly<Record<string, readonly string[]>> = {
   keyId: ['signing-key'],
   signature: ['signing-key'],
   types: ['type'],
-  load: ['load'],
 };
 
 const kebabCase = (field: string) => field.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
