@@ -4,9 +4,9 @@ WORKDIR /patchbay
 COPY package.json package-lock.json prisma.config.ts tsconfig.json ./
 COPY prisma ./prisma
 COPY openapi ./openapi
-COPY src/generating ./src/generating
-COPY src/service/database/generating ./src/service/database/generating
-COPY src/compiler/generating ./src/compiler/generating
+COPY src/scripts ./src/scripts
+COPY src/service/database/scripts ./src/service/database/scripts
+COPY src/compiler/scripts ./src/compiler/scripts
 # The dashboard is built too, which takes these of the sources.
 COPY web ./web
 COPY src/client ./src/client

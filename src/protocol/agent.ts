@@ -95,7 +95,7 @@ const ModuleImage = z.object({ module: ModuleName, version: Version, image: Dige
 export const policyLimits = { publisherKeys: 20 } as const;
 
 /** Whose signatures a device demands of a build before it loads it, by one signature policy. */
-const SignatureDemand = z
+const SignatureRequirement = z
   .object({
     policy: SignaturePolicyId,
     name: DisplayName.describe('What the policy is called.'),
@@ -201,7 +201,7 @@ export const Order = z
               'Null: as long as it takes.',
           ),
         demands: z
-          .array(SignatureDemand)
+          .array(SignatureRequirement)
           .default([])
           .describe(
             'Whose signatures of the build the device demands: each of these, as the signature policies were when the load was requested.',
@@ -257,8 +257,8 @@ export const Report = z
   .meta({ id: 'Report' });
 export type Report = z.infer<typeof Report>;
 /** A report as a host makes it; the service looks whether it is one. */
-export type MadeReport = z.input<typeof Report>;
-export type MadeLoadReport = z.input<typeof LoadReport>;
+export type ReportInput = z.input<typeof Report>;
+export type LoadReportInput = z.input<typeof LoadReport>;
 
 export const Reports = z.object({ bootId: BootId, reports: z.array(Report).max(agentLimits.reportsPerRequest) }).meta({
   id: 'Reports',

@@ -149,7 +149,7 @@ function addVerifyCommand(audit: Command): void {
         const lines = files.length === 0 ? await serviceLines(client, undefined, stopped) : fileLines(files);
         const verification = await verifyExport(lines, { checkpoints, keys, isPartial: partial });
         answer(operator, verification, () => verificationLines(verification, publicKey !== undefined));
-        return verification.kind === 'whole' ? exitCodes.done : exitCodes.notWell;
+        return verification.kind === 'intact' ? exitCodes.done : exitCodes.notWell;
       }),
     );
   addExamples(

@@ -7,7 +7,7 @@ import {
   DateTime,
   exampleIdentifier,
   type identifierPrefixes,
-  identifierText,
+  identifierSchema,
   isVersion,
   labelLimit,
   labelPatterns,
@@ -110,7 +110,7 @@ export const moduleQuery = ModuleName.optional();
 
 /** The identifier of an object in a query: one of another form names nothing. */
 export function identifierQuery(kind: keyof typeof identifierPrefixes) {
-  return identifierText(kind)
+  return identifierSchema(kind)
     .optional()
     .meta({ examples: [exampleIdentifier(kind)] });
 }

@@ -5,7 +5,7 @@ import { DeviceId, Labels } from '../../protocol/identifiers.ts';
 import {
   Invalidation,
   invalidationDescription,
-  longestDrain,
+  maxDrainMilliseconds,
   SimilarityPolicy,
   Strategy,
   VersionPolicy,
@@ -49,7 +49,7 @@ export const termsShape = {
   drainMilliseconds: z
     .int()
     .min(0)
-    .max(longestDrain)
+    .max(maxDrainMilliseconds)
     .optional()
     .describe('How long a strategy that drains waits; 10 s where it is left out.'),
   invalidation: Invalidation.default('nx').describe(invalidationDescription),
