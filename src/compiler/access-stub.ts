@@ -1,7 +1,7 @@
 // The access stub: what an import of another module becomes inside an image. It marks the entry and the exit of an access (patent col. 5),
 // reads the module table at every call, and retries where an error was injected into the access that it made.
 
-import { bypassMark, frameLimit, retryLimit, runningThread, tableEntry, threadBlock } from '../machine/abi.ts';
+import { bypassBit, frameLimit, retryLimit, runningThread, tableEntry, threadBlock } from '../machine/abi.ts';
 import type { FunctionType, ValueType } from '../machine/images/stamp.ts';
 import {
   access,
@@ -198,7 +198,7 @@ function readPinned(pinned: NonNullable<StubOptions['pinnedGlobals']>, { record,
     globalGet(pinned.address),
     localSet(address),
     localGet(record),
-    i32Const(bypassMark),
+    i32Const(bypassBit),
     plain('i32.or'),
     localSet(mark),
     end,
@@ -215,7 +215,7 @@ export function createInjectedErrorHandler(): StubFunction {
   const inBlock = (offset: number) => [...blockAddress, access('i32.load', kernel, offset)];
   const body = [
     ...writeRunning('effects', [localGet(effects)]),
-    ...inBlock(threadBlock.aim),
+    ...inBlock(threadBlock.injectionTarget),
     localGet(frame),
     plain('i32.ne'),
     localGet(tries),
@@ -226,10 +226,10 @@ export function createInjectedErrorHandler(): StubFunction {
     { kind: 'tag', op: opcodes.throw, index: tagPlaceholders.injected } as const,
     end,
     ...blockAddress,
-    ...inBlock(threadBlock.retried),
+    ...inBlock(threadBlock.accessesRetried),
     i32Const(1),
     plain('i32.add'),
-    access('i32.store', kernel, threadBlock.retried),
+    access('i32.store', kernel, threadBlock.accessesRetried),
     localGet(tries),
     i32Const(1),
     plain('i32.add'),

@@ -1,6 +1,13 @@
 // Links an image: replaces imports of other modules by access stubs, adds the machine's imports and support functions, and renumbers all references.
 
-import { entryImports, entryNamespace, fuelExport, kernelNamespace, offsetNamespacePrefix, systemNamespace } from '../machine/abi.ts';
+import {
+  entryControlImports,
+  fuelExport,
+  kernelNamespace,
+  offsetNamespacePrefix,
+  systemNamespace,
+  tableEntryNamespace,
+} from '../machine/abi.ts';
 import type { FunctionType } from '../machine/images/stamp.ts';
 import { createAccessStub, createInjectedErrorHandler, type StubFunction, type StubOptions, toFunctionBody } from './access-stub.ts';
 import { type IndexMaps, mapIndices } from './binary/index-map.ts';
@@ -120,7 +127,7 @@ function makeStubs(module: Module, options: StubOptions, types: TypeTable): Stub
   for (const [index, item] of importsOf(module, 'function').entries()) {
     const type = module.types[item.type];
     if (!isAccess(item) || type === undefined) continue;
-    const entry = globalFor(entryNamespace, item.module);
+    const entry = globalFor(tableEntryNamespace, item.module);
     const offset = globalFor(`${offsetNamespacePrefix}${item.module}`, item.name);
     functions.set(index, createAccessStub({ type, entryGlobal: entry, offsetGlobal: offset }, options, types));
   }
@@ -184,10 +191,10 @@ type PlacedImport = { readonly item: Import; readonly indices: readonly number[]
 type Candidate = readonly [seen: ReadonlySet<number>, placeholder: number, item: () => Import];
 
 /** The functions that entry wrappers call. */
-function entryControlImports(references: References, types: TypeTable): Candidate[] {
+function entryControlCandidates(references: References, types: TypeTable): Candidate[] {
   return (['acquire', 'release', 'held', 'hold', 'collect'] as const).map((name) => {
     const type: FunctionType = { parameters: ['i32'], results: name === 'held' ? ['i32'] : [] };
-    const item = (): Import => ({ module: systemNamespace, name: entryImports[name], kind: 'function', type: types.indexOf(type) });
+    const item = (): Import => ({ module: systemNamespace, name: entryControlImports[name], kind: 'function', type: types.indexOf(type) });
     return [references.functions, functionPlaceholders[name], item];
   });
 }
@@ -209,9 +216,9 @@ function systemImports(references: References, types: TypeTable): PlacedImport[]
     [
       references.globals,
       globalPlaceholders.record,
-      () => ({ ...at(entryImports.record), kind: 'global', global: { value: 'i32', mutable: false } }),
+      () => ({ ...at(entryControlImports.record), kind: 'global', global: { value: 'i32', mutable: false } }),
     ],
-    ...entryControlImports(references, types),
+    ...entryControlCandidates(references, types),
   ];
   return all.flatMap(([seen, placeholder, item]) => (seen.has(placeholder) ? [{ item: item(), indices: [placeholder] }] : []));
 }

@@ -7,7 +7,7 @@ import {
   type DeviceState as MachineState,
   type Processor,
   ProgramError,
-  reasonOf,
+  sanitizeReason,
   type VerifiedImage,
   verifyImage,
 } from '../machine/index.ts';
@@ -88,7 +88,7 @@ export class HostedDevice {
   #note({ at: _, ...facts }: MachineState): boolean {
     const before = this.#lastReported;
     this.#lastReported = hash('sha256', JSON.stringify(facts), 'base64');
-    this.#isAtRest = !this.#device.isRunning;
+    this.#isAtRest = !this.#device.hasRunningPrograms;
     return this.#lastReported !== before;
   }
 
@@ -193,7 +193,7 @@ export class HostedDevice {
       await action();
       return null;
     } catch (error) {
-      return reasonOf(messageOf(error));
+      return sanitizeReason(messageOf(error));
     }
   }
 }
