@@ -73,7 +73,7 @@ export async function forecastLoads(
     const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
     if (current === build.version) return { verdict: 'already-installed', reason: null, current };
-    const imageRefusal = proof instanceof BuildProof ? proof.unmet(demandsOn(build.module, id)) : proof.refusal;
+    const imageRefusal = proof instanceof BuildProof ? proof.unmetRequirement(demandsOn(build.module, id)) : proof.refusal;
     if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current };
     const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
     if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current };
