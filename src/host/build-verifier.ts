@@ -8,12 +8,12 @@ import type { StatedDriver } from '../proof/driver-statement.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
 import { type Envelope, readEnvelope } from '../proof/envelope.ts';
 import type { BuildIdentity } from '../proof/statement.ts';
-import { Rereadable } from './rereadable.ts';
-import { isSignedByOpenSsl } from './signature-check.ts';
+import { verifySignature } from './openssl-signature.ts';
+import { Refreshable } from './refreshable.ts';
 import type { TrustedKeys } from './trusted-keys.ts';
 
 /** Statements kept; the least recently used goes first. */
-const statementsKept = 256;
+const maxCachedStatements = 256;
 
 /** An image is not proven to be what its order says; the message says what to do. */
 export class ProvenanceError extends Error {
@@ -45,26 +45,26 @@ type Stated<Kind extends Proof> = {
 export class BuildVerifier {
   readonly #source: ProvenanceSource;
   readonly #trusted: TrustedKeys;
-  readonly #keys: Rereadable<void>;
+  readonly #keys: Refreshable<void>;
   /** Statements about modules by the digests of their images. */
-  readonly #statements = new LRUCache<string, Rereadable<Stated<BuildProof>>>({
-    max: statementsKept,
+  readonly #statements = new LRUCache<string, Refreshable<Stated<BuildProof>>>({
+    max: maxCachedStatements,
     memoMethod: (digest) =>
-      new Rereadable(() => this.#read(digest, (envelope) => BuildProof.parse(envelope, isSignedByOpenSsl), unreadableStatementMessage)),
+      new Refreshable(() => this.#read(digest, (envelope) => BuildProof.parse(envelope, verifySignature), unreadableStatementMessage)),
   });
   /** Statements about drivers by the digests of their images. */
-  readonly #drivers = new LRUCache<string, Rereadable<Stated<DriverProof>>>({
-    max: statementsKept,
+  readonly #drivers = new LRUCache<string, Refreshable<Stated<DriverProof>>>({
+    max: maxCachedStatements,
     memoMethod: (digest) =>
-      new Rereadable(() =>
-        this.#read(digest, (envelope) => DriverProof.parse(envelope, isSignedByOpenSsl), unreadableDriverStatementMessage),
+      new Refreshable(() =>
+        this.#read(digest, (envelope) => DriverProof.parse(envelope, verifySignature), unreadableDriverStatementMessage),
       ),
   });
 
   constructor(source: ProvenanceSource, trusted: TrustedKeys) {
     this.#source = source;
     this.#trusted = trusted;
-    this.#keys = new Rereadable(source.renewKeys);
+    this.#keys = new Refreshable(source.renewKeys);
   }
 
   /**
@@ -74,14 +74,14 @@ export class BuildVerifier {
    */
   async verify(build: BuildIdentity, demands: readonly SignatureRequirement[] = []): Promise<string[]> {
     const kept = this.#statements.memo(build.imageDigest);
-    const stated = await kept.latest();
-    refuseIf(stated.proof.mismatchMessage(build));
-    if (stated.proof.unmetRequirement(demands) === null) return signersOfAll(stated, demands);
+    const stated = await kept.get();
+    throwIf(stated.proof.mismatchMessage(build));
+    if (stated.proof.unmetRequirement(demands) === null) return allSigners(stated, demands);
     // Publishers may have signed it since it was downloaded.
-    const renewed = await kept.again();
-    refuseIf(renewed.proof.mismatchMessage(build));
-    refuseIf(renewed.proof.unmetRequirement(demands));
-    return signersOfAll(renewed, demands);
+    const renewed = await kept.refresh();
+    throwIf(renewed.proof.mismatchMessage(build));
+    throwIf(renewed.proof.unmetRequirement(demands));
+    return allSigners(renewed, demands);
   }
 
   /**
@@ -90,8 +90,8 @@ export class BuildVerifier {
    * @throws {ProvenanceError} when no trusted key has signed it, or it is of another image or target; or what the source throws.
    */
   async verifyDriver(driver: OrderedDriver): Promise<StatedDriver> {
-    const { proof } = await this.#drivers.memo(driver.imageDigest).latest();
-    refuseIf(proof.mismatchMessage(driver));
+    const { proof } = await this.#drivers.memo(driver.imageDigest).get();
+    throwIf(proof.mismatchMessage(driver));
     return proof.statement;
   }
 
@@ -104,17 +104,17 @@ export class BuildVerifier {
     const proof = envelope && proofOf(envelope);
     if (proof === null) throw new ProvenanceError(unreadable(digest));
     // The service may sign with another key since the host was told.
-    if (!proof.namesAnyOf(this.#trusted.keys)) await this.#keys.again();
+    if (!proof.namesAnyOf(this.#trusted.keys)) await this.#keys.refresh();
     const signedBy = proof.signersAmong(this.#trusted.keys);
     if (signedBy.length === 0) throw new ProvenanceError(proof.untrustedMessage());
     return { proof, signedBy };
   }
 }
 
-function refuseIf(reason: string | null): void {
+function throwIf(reason: string | null): void {
   if (reason !== null) throw new ProvenanceError(reason);
 }
 
-function signersOfAll({ proof, signedBy }: Stated<BuildProof>, demands: readonly SignatureRequirement[]): string[] {
+function allSigners({ proof, signedBy }: Stated<BuildProof>, demands: readonly SignatureRequirement[]): string[] {
   return [...new Set([...signedBy, ...demands.flatMap((demand) => [...proof.signersOf(demand)])])];
 }
