@@ -3,7 +3,7 @@
 import { agentLimits, type Registration } from '../../protocol/agent.ts';
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
-import { inSlices } from '../database/slices.ts';
+import { processInSlices } from '../database/slices.ts';
 import { newDevices } from '../devices/devices.ts';
 import type { NamedDevice, NewDevice } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
@@ -48,17 +48,17 @@ export function creationOf({ id, name, hostId, ramPages, labels }: NewDevice): A
 export async function adoptDevices(connection: Connection, host: HostRecord, registration: Registration): Promise<NewDevice[]> {
   const byName = new Map(registration.devices.map((device) => [device.name, device]));
   const known: NamedDevice[] = [];
-  await inSlices([...byName.keys()], async (slice) => void known.push(...(await new DeviceRecords(connection).named(slice))));
+  await processInSlices([...byName.keys()], async (slice) => void known.push(...(await new DeviceRecords(connection).named(slice))));
   const stranger = known.find(({ hostId }) => hostId !== host.id);
   if (stranger !== undefined)
     throw new Problem('name-taken', `the device name "${stranger.name}" is taken by another host's device: choose another`);
   const made = newDevices(host.id, [...byName.values()], new Set(known.map(({ name }) => name)), host.registeredAt);
   if (made.length > 0) checkDeviceLimit(host.name, await new DeviceRecords(connection).countOf(host.id), made.length);
   const labelledByHost = known.filter(({ labelsByOperator }) => !labelsByOperator);
-  await inSlices(labelledByHost, (slice) =>
+  await processInSlices(labelledByHost, (slice) =>
     new DeviceRecords(connection).relabel(slice.map(({ id, name }) => ({ id, labels: byName.get(name)?.labels ?? {} }))),
   );
-  await inSlices(made, (slice) => new DeviceRecords(connection).create(slice));
+  await processInSlices(made, (slice) => new DeviceRecords(connection).create(slice));
   return made;
 }
 

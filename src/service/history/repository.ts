@@ -1,7 +1,7 @@
 // The module history of devices: every stay of a version in a device's module table.
 
 import { type Expression, expressionBuilder } from 'kysely';
-import { chunksOf, readInChunks } from '../database/chunks.ts';
+import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { HistoryEntryModel } from '../database/generated/models.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
@@ -39,7 +39,7 @@ const insertStay = new RowStatement(
     leftThrough: 'text?',
     invalidation: 'text?',
     interrupted: 'integer?',
-    observed: 'truth',
+    observed: 'boolean',
   },
   (sql, stay) => sql.insertInto('HistoryEntry').values(stay),
 );
@@ -69,7 +69,7 @@ const newestStays = new PreparedQuery({ wanted: 'pairs' }, (sql, { wanted }) =>
   sql
     .selectFrom(wanted.as('wanted'))
     .crossJoin('HistoryEntry')
-    .select(['wanted.place', 'number', 'version', 'imageDigest', 'loadId', 'requestedBy', 'address', 'pages', 'enteredAt', 'leftAt'])
+    .select(['wanted.position', 'number', 'version', 'imageDigest', 'loadId', 'requestedBy', 'address', 'pages', 'enteredAt', 'leftAt'])
     .where('number', '=', ({ ref }) => newestNumber(ref('wanted.first'), ref('wanted.second'))),
 );
 
@@ -83,7 +83,7 @@ export class HistoryRecords {
   /** Adds stays, in the order of their times. */
   async enter(entries: readonly NewHistoryEntry[]): Promise<void> {
     const lasting = { leftAt: null, leftBy: null, leftThrough: null, invalidation: null, interrupted: null, observed: false };
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       insertStay,
       entries.map((entry) => ({ ...lasting, ...entry })),
     );
@@ -91,12 +91,12 @@ export class HistoryRecords {
 
   /** Ends stays. */
   async leave(leavings: readonly (Leaving & { readonly number: number })[]): Promise<void> {
-    await this.#connection.each(endStay, leavings);
+    await this.#connection.executeForRows(endStay, leavings);
   }
 
   /** Ends every stay in these devices that has not ended, for their memories are empty; none ends before it has begun. */
   async leaveByReboot(deviceIds: readonly string[], leftAt: Date): Promise<void> {
-    for (const ids of chunksOf(deviceIds))
+    for (const ids of splitIntoChunks(deviceIds))
       await this.#connection.sql
         .updateTable('HistoryEntry')
         .set((is) => ({
@@ -118,7 +118,7 @@ export class HistoryRecords {
   async newest(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<(NewestStay | undefined)[]> {
     const found: (NewestStay | undefined)[] = places.map(() => undefined);
     const wanted = places.map(({ deviceId, module }) => [deviceId, module] as const);
-    for (const { place, ...stay } of await this.#connection.all(newestStays, { wanted })) found[place] = stay;
+    for (const { position, ...stay } of await this.#connection.query(newestStays, { wanted })) found[position] = stay;
     return found;
   }
 

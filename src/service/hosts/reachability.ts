@@ -5,9 +5,9 @@
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Connection } from '../database/connection.ts';
-import { Repeated } from '../database/repeated.ts';
+import { LocalRecurringJob } from '../database/local-recurring-job.ts';
 import type { Store } from '../database/store.ts';
-import { service } from '../requester.ts';
+import { systemActor } from '../requester.ts';
 import type { HeardCount } from './repository.ts';
 import { HostRecords } from './repository.ts';
 
@@ -34,16 +34,16 @@ export class Reachability {
   /** Milliseconds that were watched until the last look: those in which the process stood still, or the database did not answer, do not count. */
   #watchedFor = 0;
   #lookedAt: number | null = null;
-  readonly #keeping: Repeated;
-  readonly #sweeping: Repeated;
+  readonly #keeping: LocalRecurringJob;
+  readonly #sweeping: LocalRecurringJob;
 
   /** @param limit Milliseconds of silence after which a host is unreachable. */
   constructor(uses: Uses, limit: number) {
     this.#uses = uses;
     this.#limit = limit;
     this.#sweepInterval = Math.min(longestSweepInterval, limit / sweptTimes);
-    this.#keeping = new Repeated(limit / keptTimes, () => this.#keep());
-    this.#sweeping = new Repeated(this.#sweepInterval, () => this.sweep());
+    this.#keeping = new LocalRecurringJob(limit / keptTimes, () => this.#keep());
+    this.#sweeping = new LocalRecurringJob(this.#sweepInterval, () => this.sweep());
   }
 
   /** How often a host is to say that it is there, in milliseconds. */
@@ -59,7 +59,7 @@ export class Reachability {
 
   /** Finds the hosts that have not been heard of for too long; nobody has, where nobody could say it. */
   async sweep(): Promise<void> {
-    const silent = this.#look(await new HostRecords(this.#uses.store.reading).heardCounts());
+    const silent = this.#look(await new HostRecords(this.#uses.store.readConnection).heardCounts());
     if (silent.size === 0) return;
     await this.#uses.store.transaction(async (connection) => {
       // Some may have been heard of while the transaction waited, or another replica has found the same.
@@ -123,7 +123,7 @@ export class Reachability {
     await new HostRecords(connection).setUnreachable(hostIds, entry.action === 'host.unreachable' ? now : null);
     await audit(
       connection,
-      service,
+      systemActor,
       now,
       hostIds.map((object) => ({ object, ...entry })),
     );

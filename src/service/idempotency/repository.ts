@@ -4,7 +4,7 @@ import type { Connection } from '../database/connection.ts';
 import type { IdempotentAnswerModel } from '../database/generated/models.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 
-export type AnswerRecord = IdempotentAnswerModel;
+export type IdempotentResponseRecord = IdempotentAnswerModel;
 
 const findAnswers = new PreparedQuery({ actors: 'list', keys: 'list' }, (sql, { actors, keys }) =>
   sql
@@ -24,7 +24,7 @@ const keepAnswer = new RowStatement(
     contentType: 'text?',
     location: 'text?',
     body: 'text',
-    isSealed: 'truth',
+    isSealed: 'boolean',
     createdAt: 'time',
   },
   (sql, answer) =>
@@ -45,7 +45,7 @@ const keepAnswer = new RowStatement(
       ),
 );
 
-export class AnswerRecords {
+export class IdempotentResponseRecords {
   readonly #connection: Connection;
 
   constructor(connection: Connection) {
@@ -53,17 +53,17 @@ export class AnswerRecords {
   }
 
   /** All that were kept for these actors under these keys: those that are wanted, and others where several actors are. */
-  async findMany(wanted: readonly Pick<AnswerRecord, 'actor' | 'key'>[]): Promise<AnswerRecord[]> {
+  async findMany(wanted: readonly Pick<IdempotentResponseRecord, 'actor' | 'key'>[]): Promise<IdempotentResponseRecord[]> {
     if (wanted.length === 0) return [];
     const [actors, keys] = [new Set(wanted.map(({ actor }) => actor)), new Set(wanted.map(({ key }) => key))];
-    return this.#connection.all(findAnswers, { actors: [...actors], keys: [...keys] });
+    return this.#connection.query(findAnswers, { actors: [...actors], keys: [...keys] });
   }
 
-  async keep(answers: readonly AnswerRecord[]): Promise<void> {
-    await this.#connection.each(keepAnswer, answers);
+  async store(answers: readonly IdempotentResponseRecord[]): Promise<void> {
+    await this.#connection.executeForRows(keepAnswer, answers);
   }
 
-  async removeOlderThan(moment: Date): Promise<void> {
+  async deleteOlderThan(moment: Date): Promise<void> {
     await this.#connection.sql.deleteFrom('IdempotentAnswer').where('createdAt', '<', moment).execute();
   }
 }

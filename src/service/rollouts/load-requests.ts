@@ -5,7 +5,7 @@ import type { Connection } from '../database/connection.ts';
 import { devicesWithoutRoom, makeLoads, withoutRoom } from '../loads/batches.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
-import { type Requester, service } from '../requester.ts';
+import { type Requester, systemActor } from '../requester.ts';
 import { nextLoadAfter } from './pace.ts';
 import { RolloutRecords } from './repository.ts';
 import { settleUnreported } from './settlement.ts';
@@ -55,7 +55,7 @@ export async function requestLoads(
   }
   if (failed.length > 0) {
     const detail = { wave, devices: failed.length };
-    await audit(connection, service, now, [{ action: 'rollout.devices-failed', object: id, outcome: 'failed', detail }]);
+    await audit(connection, systemActor, now, [{ action: 'rollout.devices-failed', object: id, outcome: 'failed', detail }]);
   }
   await new RolloutRecords(connection).change(id, {
     nextLoadAt: nextLoadAfter(waiting.length, plan.loadsPerMinute, record.nextLoadAt, now),

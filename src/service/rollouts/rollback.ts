@@ -4,7 +4,7 @@ import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { type Requester, service } from '../requester.ts';
+import { type Requester, systemActor } from '../requester.ts';
 import { isOpenToDevices, openEnd } from './joining.ts';
 import type { RolloutPlan, Thresholds } from './plan.ts';
 import type { NewRolloutDevice, PatchedDevice, RolloutRecord } from './repository.ts';
@@ -85,7 +85,7 @@ export async function takeBack(connection: Connection, { record }: RolloutView, 
       return;
     case 'end-rollback':
       await new RolloutRecords(connection).change(record.id, { state: 'rolled-back', endedAt: now });
-      await audit(connection, service, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
+      await audit(connection, systemActor, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
   }
 }
 

@@ -27,7 +27,7 @@ export class WaveMeasuring {
     { id, module }: Pick<RolloutRecord, 'id' | 'module'>,
     wave: number,
   ): Promise<{ readonly measured: Measured; readonly devices: ReadonlyMap<string, Measured> }> {
-    const rollouts = new RolloutRecords(this.#store.reading);
+    const rollouts = new RolloutRecords(this.#store.readConnection);
     const reported = await rollouts.reportedOf(id, wave);
     const before = this.#known.get(nameOf(id, wave));
     const known = new Map<string, Known>();
@@ -38,7 +38,7 @@ export class WaveMeasuring {
     const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !known.has(deviceId));
     for (let first = 0; first < changed.length; first += devicesAtOnce) {
       for (const measurable of await rollouts.measurables(id, changed.slice(first, first + devicesAtOnce))) {
-        const activity = await activityNow(this.#store.reading, module, measurable);
+        const activity = await activityNow(this.#store.readConnection, module, measurable);
         if (activity !== null) known.set(measurable.deviceId, { state: nameOfState(measurable), activity });
       }
       await setImmediate();
