@@ -89,8 +89,8 @@ export class Agents {
       if (isNewBoot) await beginBoot(connection, host, requester);
       else await processInSlices(made, (slice) => attachEmpty(connection, slice, requester, registeredAt));
       await processInSlices(made, (slice) => audit(connection, requester, registeredAt, slice.map(creationOf)));
-      await this.#uses.signingKeys.renew(connection);
-      return { host, signingKeys: await this.#uses.signingKeys.vouchedFor(connection) };
+      await this.#uses.signingKeys.refresh(connection);
+      return { host, signingKeys: await this.#uses.signingKeys.listTrusted(connection) };
     });
     return { ...host, devices: await new DeviceRecords(this.#uses.store.readConnection).countOf(host.id), token, signingKeys };
   }
@@ -99,8 +99,8 @@ export class Agents {
   signingKeys(): Promise<SigningKeyRecord[]> {
     const { store, signingKeys } = this.#uses;
     return store.transaction(async (connection) => {
-      await signingKeys.renew(connection);
-      return signingKeys.vouchedFor(connection);
+      await signingKeys.refresh(connection);
+      return signingKeys.listTrusted(connection);
     });
   }
 

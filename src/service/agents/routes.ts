@@ -212,7 +212,7 @@ function addImageRoutes(app: Api, { builds, provenance }: Uses): void {
         response: { 200: SignedStatement.describe('The envelope.'), ...problems('not-found') },
       },
     },
-    async ({ params }) => provenance.ofImage(params.digest),
+    async ({ params }) => provenance.findByImage(params.digest),
   );
 }
 

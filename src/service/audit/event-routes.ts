@@ -6,8 +6,8 @@ import { actorName, getCaller } from '../http/access.ts';
 import { problems } from '../http/problem-schemas.ts';
 import { type Api, sendRaw } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
+import { type EventFeed, type EventType, eventTypes } from './event-feed.ts';
 import { eventHeaders, eventQuery } from './event-schemas.ts';
-import { type EventFeed, type EventType, eventTypes } from './events.ts';
 import { toAuditEvent } from './routes.ts';
 import { AuditEvent } from './schemas.ts';
 
@@ -41,8 +41,8 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
       const { query, headers } = request;
       const stream = await eventStream(reply.raw, async (gone) => {
         // Read before the client is answered: what happens from then on is after it.
-        const after = headers['last-event-id'] ?? query.after ?? (await events.newest());
-        await events.checkIsThere(after);
+        const after = headers['last-event-id'] ?? query.after ?? (await events.lastNumber());
+        await events.checkAvailable(after);
         const types = query.types ?? eventTypes;
         const followed = events.follow(after, [...new Set<EventType>([...types, 'key'])], gone);
         return serverSentEvents(untilRevoked(followed, actorName(getCaller(request))), types.includes('key'), damagedRows);

@@ -115,7 +115,7 @@ function addCheckpointRoutes(app: Api, { checkpoints, damagedRows }: Uses): void
       },
     },
     async (_request, reply) => {
-      const { checkpoint, isNew } = await checkpoints.make();
+      const { checkpoint, isNew } = await checkpoints.create();
       return reply
         .status(isNew ? 201 : 200)
         .header('location', `/v1/audit/checkpoints/${checkpoint.size}`)

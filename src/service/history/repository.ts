@@ -8,12 +8,12 @@ import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts'
 import type { Tables } from '../database/tables.ts';
 
 export type HistoryRecord = HistoryEntryModel;
-export type Leaving = Pick<HistoryEntryModel, 'leftAt' | 'leftBy' | 'leftThrough' | 'invalidation' | 'interrupted'>;
+export type Departure = Pick<HistoryEntryModel, 'leftAt' | 'leftBy' | 'leftThrough' | 'invalidation' | 'interrupted'>;
 /** A stay that begins, or one that has ended by the time it is told of. */
-export type NewHistoryEntry = Omit<HistoryEntryModel, 'number' | 'observed' | keyof Leaving> &
-  Partial<Leaving & Pick<HistoryEntryModel, 'observed'>>;
+export type NewHistoryEntry = Omit<HistoryEntryModel, 'number' | 'observed' | keyof Departure> &
+  Partial<Departure & Pick<HistoryEntryModel, 'observed'>>;
 /** The newest stay of a module in a device, which may have ended. */
-export type NewestStay = Omit<HistoryEntryModel, 'deviceId' | 'module' | 'observed' | Exclude<keyof Leaving, 'leftAt'>>;
+export type LatestResidency = Omit<HistoryEntryModel, 'deviceId' | 'module' | 'observed' | Exclude<keyof Departure, 'leftAt'>>;
 
 /** A version that a load brought in, or that the device reported without one. */
 export type LoadedVersion = {
@@ -23,7 +23,7 @@ export type LoadedVersion = {
   readonly isObserved: boolean;
 };
 
-const insertStay = new RowStatement(
+const insertResidency = new RowStatement(
   {
     deviceId: 'text',
     module: 'text',
@@ -44,13 +44,13 @@ const insertStay = new RowStatement(
   (sql, stay) => sql.insertInto('HistoryEntry').values(stay),
 );
 
-const endStay = new RowStatement(
+const endResidency = new RowStatement(
   { leftAt: 'time?', leftBy: 'text?', leftThrough: 'text?', invalidation: 'text?', interrupted: 'integer?', number: 'integer' },
   (sql, { number, ...leaving }) => sql.updateTable('HistoryEntry').set(leaving).where('number', '=', number),
 );
 
 /** The numbers of the stays of a module in a device, the newest first. With a limit, this is one seek in an index, however many stays there are. */
-function numbersFromNewest(deviceId: Expression<string>, module: Expression<string>) {
+function numbersLatestFirst(deviceId: Expression<string>, module: Expression<string>) {
   return expressionBuilder<Tables>()
     .selectFrom('HistoryEntry as stays')
     .select('stays.number')
@@ -61,16 +61,16 @@ function numbersFromNewest(deviceId: Expression<string>, module: Expression<stri
 }
 
 /** The number of the newest stay of a module in a device. */
-const newestNumber = (deviceId: Expression<string>, module: Expression<string>) =>
-  numbersFromNewest(deviceId, module).limit(({ lit }) => lit(1));
+const latestNumber = (deviceId: Expression<string>, module: Expression<string>) =>
+  numbersLatestFirst(deviceId, module).limit(({ lit }) => lit(1));
 
 /** One query for all devices: SQLite would prepare a sorted query again for each device and module, which takes longer than running it. */
-const newestStays = new PreparedQuery({ wanted: 'pairs' }, (sql, { wanted }) =>
+const latestResidencies = new PreparedQuery({ wanted: 'pairs' }, (sql, { wanted }) =>
   sql
     .selectFrom(wanted.as('wanted'))
     .crossJoin('HistoryEntry')
     .select(['wanted.position', 'number', 'version', 'imageDigest', 'loadId', 'requestedBy', 'address', 'pages', 'enteredAt', 'leftAt'])
-    .where('number', '=', ({ ref }) => newestNumber(ref('wanted.first'), ref('wanted.second'))),
+    .where('number', '=', ({ ref }) => latestNumber(ref('wanted.first'), ref('wanted.second'))),
 );
 
 export class HistoryRecords {
@@ -81,21 +81,21 @@ export class HistoryRecords {
   }
 
   /** Adds stays, in the order of their times. */
-  async enter(entries: readonly NewHistoryEntry[]): Promise<void> {
+  async insert(entries: readonly NewHistoryEntry[]): Promise<void> {
     const lasting = { leftAt: null, leftBy: null, leftThrough: null, invalidation: null, interrupted: null, observed: false };
     await this.#connection.executeForRows(
-      insertStay,
+      insertResidency,
       entries.map((entry) => ({ ...lasting, ...entry })),
     );
   }
 
   /** Ends stays. */
-  async leave(leavings: readonly (Leaving & { readonly number: number })[]): Promise<void> {
-    await this.#connection.executeForRows(endStay, leavings);
+  async end(leavings: readonly (Departure & { readonly number: number })[]): Promise<void> {
+    await this.#connection.executeForRows(endResidency, leavings);
   }
 
   /** Ends every stay in these devices that has not ended, for their memories are empty; none ends before it has begun. */
-  async leaveByReboot(deviceIds: readonly string[], leftAt: Date): Promise<void> {
+  async endByReboot(deviceIds: readonly string[], leftAt: Date): Promise<void> {
     for (const ids of splitIntoChunks(deviceIds))
       await this.#connection.sql
         .updateTable('HistoryEntry')
@@ -108,22 +108,22 @@ export class HistoryRecords {
         .where('number', 'in', (stays) =>
           stays
             .selectFrom('DeviceModule as held')
-            .select(({ ref }) => newestNumber(ref('held.deviceId'), ref('held.module')).as('number'))
+            .select(({ ref }) => latestNumber(ref('held.deviceId'), ref('held.module')).as('number'))
             .where('held.deviceId', 'in', ids),
         )
         .execute();
   }
 
   /** The newest stay of a module in each of these devices, in their order; undefined where it has never been there. @throws {UndecodableCell} */
-  async newest(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<(NewestStay | undefined)[]> {
-    const found: (NewestStay | undefined)[] = places.map(() => undefined);
+  async latest(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<(LatestResidency | undefined)[]> {
+    const found: (LatestResidency | undefined)[] = places.map(() => undefined);
     const wanted = places.map(({ deviceId, module }) => [deviceId, module] as const);
-    for (const { position, ...stay } of await this.#connection.query(newestStays, { wanted })) found[position] = stay;
+    for (const { position, ...stay } of await this.#connection.query(latestResidencies, { wanted })) found[position] = stay;
     return found;
   }
 
   /** Returns the last stay of a module that began at that time or before, and the first that began later; null where there is none. */
-  async around(
+  async findNeighbors(
     deviceId: string,
     module: string,
     time: Date,
@@ -145,7 +145,7 @@ export class HistoryRecords {
    */
   async loadedVersions(deviceIds: readonly string[], module: string, limit: number): Promise<LoadedVersion[]> {
     const newestLoaded = (deviceId: Expression<string>, ofModule: Expression<string>) =>
-      numbersFromNewest(deviceId, ofModule)
+      numbersLatestFirst(deviceId, ofModule)
         .where((is) => is.or([is('stays.loadId', 'is not', null), is.ref('stays.observed')]))
         .where((is) => is.or([is('stays.leftBy', 'is', null), is('stays.leftBy', '<>', 'withdrawn')]))
         .limit(limit);
@@ -168,7 +168,7 @@ export class HistoryRecords {
   }
 
   /** Those of these devices that have had a version in their module tables, other than one that was withdrawn. */
-  async devicesThatHad(deviceIds: readonly string[], module: string, version: string): Promise<string[]> {
+  async findDevicesThatHad(deviceIds: readonly string[], module: string, version: string): Promise<string[]> {
     const rows = await readInChunks(deviceIds, (some) =>
       this.#connection.sql
         .selectFrom('HistoryEntry')

@@ -37,7 +37,7 @@ export type Authentication = {
   };
   readonly denials: {
     /** Notes an attempt of a key at what its role does not allow. */
-    note(holder: KeyHolder, needed: Role, operation: string, requester: Requester): Promise<void>;
+    record(holder: KeyHolder, needed: Role, operation: string, requester: Requester): Promise<void>;
   };
 };
 
@@ -164,7 +164,7 @@ async function checkRole(request: FastifyRequest, { denials }: Authentication, h
   if (grantsRole(holder.role, needed)) return { kind: 'key', ...holder };
   const operation = `${request.method} ${request.routeOptions.url}`;
   // That it cannot be told does not open the door.
-  await denials.note(holder, needed, operation, { actor: holder.id, requestId: request.id }).catch((error: unknown) => {
+  await denials.record(holder, needed, operation, { actor: holder.id, requestId: request.id }).catch((error: unknown) => {
     request.log.error({ err: error }, 'could not tell of an attempt in the audit trail');
   });
   throw new Problem(

@@ -9,11 +9,11 @@ import type { LoadPolicy } from '../../protocol/load-report.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
-import { withoutImage } from '../modules/pruned-image.ts';
+import { missingProvenance, readBuildEnvelope } from '../modules/build-provenance.ts';
+import { describePrunedImage } from '../modules/pruned-image.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
-import { keptEnvelope, unstated } from '../modules/statements.ts';
-import { demandsOf } from '../signature-policies/signature-demands.ts';
+import { resolveDemands } from '../signature-policies/signature-demands.ts';
 import { SigningKeyRecords } from '../signing-keys/repository.ts';
 
 export const verdicts = [
@@ -67,7 +67,7 @@ export async function forecastLoads(
   const states = await new DeviceRecords(connection).statesOf(ids, (state) => Reported.safeParse(state).data ?? null);
   const refusalOfVersion = await versionRefusals(connection, build, new Set(lastVersions.values()), policy);
   const proof = await proofOf(connection, build);
-  const demandsOn = await demandsOf(connection, [build.module], ids);
+  const demandsOn = await resolveDemands(connection, [build.module], ids);
   const pages = pagesFor(build.imageBytes);
   const forecast = (id: string): Forecast => {
     const state = states.get(id) ?? null;
@@ -104,10 +104,10 @@ async function versionRefusals(connection: Connection, build: BuildRecord, versi
 
 /** What proves to hosts that the build is what it is, or why none of them would load it. */
 async function proofOf(connection: Connection, build: BuildRecord): Promise<BuildProof | { readonly refusal: string }> {
-  const refusal = withoutImage(build);
+  const refusal = describePrunedImage(build);
   if (refusal !== null) return { refusal };
-  const envelope = keptEnvelope(build);
-  if (envelope === null) return { refusal: unstated(build).message };
+  const envelope = readBuildEnvelope(build);
+  if (envelope === null) return { refusal: missingProvenance(build).message };
   const proof = BuildProof.of(envelope);
   if (proof === null) return { refusal: unreadableStatement(build.imageDigest) };
   const keys = (await new SigningKeyRecords(connection).all()).map(({ keyId, publicKey }) => ({ keyId, pem: publicKey }));

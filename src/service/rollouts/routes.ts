@@ -7,13 +7,13 @@ import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type CreatedResponse, getRequester, sendRaw, toStoredResponse } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
 import { LoadTerms } from '../loads/batches.ts';
-import { isOpenToDevices, openEnd } from './joining.ts';
-import { type RolloutPlan, usualThresholds } from './plan.ts';
+import { isJoinable, joinableForever } from './dynamic-membership.ts';
+import { defaultThresholds, type RolloutPlan } from './plan.ts';
 import type { Preview, RolloutRequest } from './requests.ts';
 import type { Rollouts } from './rollouts.ts';
 import { isOpen, nextOpening } from './schedule-window.ts';
 import { NewRollout, Rollout, RolloutPage, RolloutPreview, rolloutParameter, rolloutQuery } from './schemas.ts';
-import type { RolloutView, WaveView } from './standing.ts';
+import type { RolloutView, WaveView } from './status.ts';
 
 const tags = ['rollouts'];
 
@@ -48,8 +48,8 @@ function addCreationRoute(app: Api, { rollouts }: Uses): void {
     async (request, reply) => {
       const asked = toRequest(request.body);
       if (request.body.dryRun) return reply.status(200).send(toPreview(await rollouts.preview(asked)));
-      const made = await rollouts.request(asked, getRequester(request), (view) => toStoredResponse(toMade(view)));
-      const { status, location, body } = toMade(made);
+      const made = await rollouts.request(asked, getRequester(request), (view) => toStoredResponse(toAccepted(view)));
+      const { status, location, body } = toAccepted(made);
       return reply.status(status).header('location', location).send(body);
     },
   );
@@ -137,7 +137,7 @@ function toRequest(body: NewRollout): RolloutRequest {
           : { kind: 'devices', devices: wave.devices },
       soakSeconds: wave.soakSeconds ?? soakSeconds,
       approval: wave.approval,
-      thresholds: { ...usualThresholds, ...given(body.thresholds), ...given(wave.thresholds) },
+      thresholds: { ...defaultThresholds, ...given(body.thresholds), ...given(wave.thresholds) },
     })),
     terms: LoadTerms.parse(body),
     devicesInFlight: body.devicesInFlight,
@@ -157,7 +157,7 @@ function given(thresholds: NewRollout['thresholds']) {
   return Object.fromEntries(entries);
 }
 
-export function toMade(view: RolloutView): CreatedResponse<202, Rollout> {
+export function toAccepted(view: RolloutView): CreatedResponse<202, Rollout> {
   return { status: 202, location: `/v1/rollouts/${view.record.id}`, body: toRollout(view) };
 }
 
@@ -185,8 +185,8 @@ export function toRollout({ record, plan, ...view }: RolloutView): Rollout {
     startAt: plan.startAt,
     window,
     windowOpensAt: window === null || isOpen(window, now) ? null : (nextOpening(window, now)?.toISOString() ?? null),
-    joinableUntil: joinableUntil === null || joinableUntil >= openEnd ? null : joinableUntil.toISOString(),
-    isJoinable: isOpenToDevices(record, now),
+    joinableUntil: joinableUntil === null || joinableUntil >= joinableForever ? null : joinableUntil.toISOString(),
+    isJoinable: isJoinable(record, now),
     whenBusy: plan.whenBusy,
     rollbackOf,
     rolledBackBy: view.rolledBackBy,

@@ -17,7 +17,7 @@ import {
   termsShape,
 } from '../loads/terms-schemas.ts';
 import { Measured } from './measurement.ts';
-import { OnFailure, rolloutLimits, ScheduleWindow, Thresholds, ThresholdsAsked, usualThresholds, WhenBusy } from './plan.ts';
+import { defaultThresholds, NewThresholds, OnFailure, rolloutLimits, ScheduleWindow, Thresholds, WhenBusy } from './plan.ts';
 import { rolloutDeviceStates, rolloutStates, waitingReasons, waveStates } from './steps.ts';
 
 export const rolloutParameter = z.object({ rollout: identifier('rollout') });
@@ -39,7 +39,7 @@ const NewWave = z
       .describe('Devices until so many in percent of all have the build. Either this or `devices`.'),
     soakSeconds: soakSeconds.optional(),
     approval: z.boolean().default(false).describe('Whether the wave begins only when an operator approves it.'),
-    thresholds: ThresholdsAsked.optional().describe('What is other than the thresholds of the rollout.'),
+    thresholds: NewThresholds.optional().describe('What is other than the thresholds of the rollout.'),
   })
   .refine(({ devices, upToPercent }) => (devices === undefined) !== (upToPercent === undefined), 'give either devices or upToPercent')
   .meta({ id: 'NewWave', examples: [{ devices: 5, soakSeconds: 300 }] });
@@ -79,7 +79,7 @@ export const NewRollout = namingALabel(
             'Which devices get the build one after another. The first is the canary; the last must be `"upToPercent": 100`. Where devices are not named, they are taken in an order that mixes them.',
           ),
         soakSeconds: soakSeconds.default(60),
-        thresholds: ThresholdsAsked.optional(),
+        thresholds: NewThresholds.optional(),
         onFailure: OnFailure.default('pause'),
         devicesInFlight: z.int().min(1).max(rolloutLimits.devicesInFlight).default(100).describe('Loads that are under way at once.'),
         loadsPerMinute: z
@@ -208,7 +208,7 @@ const exampleWave = {
   upToPercent: null,
   soakSeconds: 300,
   approval: false,
-  thresholds: usualThresholds,
+  thresholds: defaultThresholds,
   tally: exampleTally,
   interruptedAccesses: 4,
   measured: exampleMeasured,

@@ -237,7 +237,7 @@ beforeAll(async () => {
     for (const key of keys) await records.keys.create(key);
     for (const key of publisherKeys) await records.publisherKeys.create(key);
     for (const policy of policies) await records.signaturePolicies.create(policy);
-    await records.history.enter(stays);
+    await records.history.insert(stays);
     await records.abiViolations.create(device.id, violations);
     await records.audit.append(series(150, newEvent));
   });

@@ -98,7 +98,7 @@ test('they are made at one moment, in their order, and the last of more than a d
   const answers = await ask([...Array.from({ length: 101 }, () => ({})), { selector: { devices: [two] } }]);
   expect(answers).toEqual([...Array.from({ length: 100 }, () => made), 'busy', made]);
   const loads = (await orders()).map(({ loadId }) => loadId);
-  expect(loads).toEqual(idempotentResponses.filter((ids) => ids !== 'busy').flat());
+  expect(loads).toEqual(answers.filter((ids) => ids !== 'busy').flat());
   const requests = await new Records(store.readConnection).loads.requestsOf(loads.map(String));
   expect(new Set([...requests.values()].map(({ requestedAt }) => requestedAt.getTime())).size).toBe(1);
   expect(await eventsOf('load.requested')).toBe(101);
@@ -128,8 +128,8 @@ test('loads that give way to those of one request are those that were asked for 
 test('requests for many devices, by name or by label, are all made', async () => {
   const some = (from: number) => ({ selector: { devices: devices.slice(from, from + 600) } });
   const answers = await ask([some(0), some(300), { selector: { labels: { zone: 'north' } } }, some(600), {}]);
-  expect(idempotentResponses.map((ids) => ids.length)).toEqual([600, 600, 1_500, 600, 1]);
-  expect((await orders()).map(({ loadId }) => loadId)).toEqual(idempotentResponses.flat());
+  expect(answers.map((ids) => ids.length)).toEqual([600, 600, 1_500, 600, 1]);
+  expect((await orders()).map(({ loadId }) => loadId)).toEqual(answers.flat());
 });
 
 test('one that fails for a reason of the service leaves nothing, and the others are made and their answers kept', async () => {

@@ -66,7 +66,7 @@ async function makeDevice(id: string, ...minors: readonly number[]): Promise<voi
       await records.builds.create({ id: version, ...made, sourceDigest: '', imageDigest: `sha256:${'0'.repeat(64)}`, imageBytes: 1 });
     }
     await records.loads.create(loaded.map(({ load }) => load));
-    await records.history.enter(loaded.map(({ stay }) => stay));
+    await records.history.insert(loaded.map(({ stay }) => stay));
     if (current !== undefined)
       await records.devices.setModules([{ deviceId: id, module: 'tcp', version: current.version, imageDigest: '', loadedAt: at }]);
   });

@@ -1,0 +1,53 @@
+// The values that options and fields may have, as the OpenAPI document lists them.
+
+import type { Schemas } from './client.ts';
+import * as values from './generated/values.ts';
+
+export type EventType = Schemas['EventType'];
+
+export const strategies = values.Strategy;
+export const invalidations = values.Invalidation;
+export const versionPolicies = values.VersionPolicy;
+export const similarityPolicies = values.SimilarityPolicy;
+export const recoveries = values.Recovery;
+export const addressings = values.Addressing;
+export const loadStates = values.LoadState;
+export const outcomes = values.LoadOutcome;
+export const deviceStatuses = values.DeviceStatus;
+export const rolloutStates = values.RolloutState;
+export const rolloutDeviceStates = values.RolloutDeviceState;
+export const failureReactions = values.OnFailure;
+export const eventTypes = values.EventType;
+export const auditOutcomes = values.AuditOutcome;
+export const roles = values.Role;
+export const sourceLanguages = values.SourceLanguage;
+export const buildLanguages = values.BuildLanguage;
+
+const [sunday, ...otherDays] = values.Weekday;
+/** From Monday to Sunday. */
+export const weekdays = [...otherDays, sunday] as const;
+
+/** What each outcome of a load means for who asked for it. */
+export const outcomeCategories = {
+  installed: 'loaded',
+  replaced: 'loaded',
+  'replaced-interrupting': 'loaded',
+  'refused-not-newer': 'refused',
+  'refused-dissimilar': 'refused',
+  'refused-image': 'refused',
+  failed: 'failed',
+  expired: 'failed',
+  cancelled: 'failed',
+  superseded: 'failed',
+} as const satisfies Record<Schemas['LoadOutcome'], 'loaded' | 'refused' | 'failed'>;
+
+/** Whether what is foreseen of a load is that its device refuses it, or cannot carry it out. */
+export const isRefusedForecast = {
+  'would-install': false,
+  'would-replace': false,
+  'already-there': false,
+  'refused-not-newer': true,
+  'refused-dissimilar': true,
+  'refused-image': true,
+  'out-of-memory': true,
+} as const satisfies Record<Schemas['ForecastVerdict'], boolean>;

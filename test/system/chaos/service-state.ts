@@ -1,0 +1,73 @@
+// What the service says at the end, read through its API page by page.
+
+import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { inParallel } from './async.ts';
+import { effectsPerCall } from './modules.ts';
+
+export type DeviceReading = {
+  readonly detail: Schemas['DeviceDetail'];
+  readonly programs: readonly Schemas['Program'][];
+  /** Stays in memory, by module. */
+  readonly history: ReadonlyMap<string, readonly Schemas['HistoryEntry'][]>;
+};
+
+export type Reading = {
+  readonly loads: readonly Schemas['Load'][];
+  readonly events: readonly Schemas['AuditEvent'][];
+  readonly devices: readonly DeviceReading[];
+};
+
+/** Items of a page, the most there may be. */
+const limit = 200;
+/** Requests at once. */
+const atOnce = 8;
+
+type Page<Item> = { readonly items: readonly Item[]; readonly next: string | null };
+
+/** Every item of a list. */
+async function allOf<Item>(read: (query: { limit: number; cursor?: string }) => Promise<Page<Item>>): Promise<Item[]> {
+  const found: Item[] = [];
+  let cursor: string | null = null;
+  do {
+    const page: Page<Item> = await read(cursor === null ? { limit } : { limit, cursor });
+    found.push(...page.items);
+    cursor = page.next;
+  } while (cursor !== null);
+  return found;
+}
+
+export function readDevices(client: Client): Promise<Schemas['Device'][]> {
+  return allOf(async (query) => unwrapResponse(await client.GET('/v1/devices', { params: { query } })));
+}
+
+export function readLoads(client: Client): Promise<Schemas['Load'][]> {
+  return allOf(async (query) => unwrapResponse(await client.GET('/v1/loads', { params: { query } })));
+}
+
+export function readPrograms(client: Client, device: string): Promise<Schemas['Program'][]> {
+  return allOf(async (query) => unwrapResponse(await client.GET('/v1/devices/{device}/programs', { params: { path: { device }, query } })));
+}
+
+/** Everything that there is to check. */
+export async function readEverything(client: Client): Promise<Reading> {
+  const loads = await readLoads(client);
+  const events = await allOf(async (query) =>
+    unwrapResponse(await client.GET('/v1/audit', { params: { query: { ...query, order: 'asc' as const } } })),
+  );
+  const devices = await inParallel(await readDevices(client), atOnce, ({ id }) => readDevice(client, id));
+  return { loads, events, devices };
+}
+
+async function readDevice(client: Client, device: string): Promise<DeviceReading> {
+  const detail = unwrapResponse(await client.GET('/v1/devices/{device}', { params: { path: { device } } }));
+  const programs = await readPrograms(client, device);
+  const history = new Map<string, Schemas['HistoryEntry'][]>();
+  for (const module of effectsPerCall.keys()) history.set(module, await readHistory(client, device, module));
+  return { detail, programs, history };
+}
+
+function readHistory(client: Client, device: string, module: string): Promise<Schemas['HistoryEntry'][]> {
+  return allOf(async (query) =>
+    unwrapResponse(await client.GET('/v1/devices/{device}/modules/{module}/history', { params: { path: { device, module }, query } })),
+  );
+}
