@@ -107,16 +107,16 @@ async function withoutExplained(connection: Connection, hostId: string, differen
 }
 
 function leavingOf(before: LatestResidency | undefined, at: Date): (Departure & { readonly number: number })[] {
-  if (before === undefined || before.leftAt !== null) return [];
-  const how = { leftBy: 'drifted', leftThrough: null, invalidation: null, interrupted: null };
-  return [{ number: before.number, leftAt: latest(at, before.enteredAt), ...how }];
+  if (before === undefined || before.removedAt !== null) return [];
+  const how = { removalCause: 'drifted', replacedByLoadId: null, invalidation: null, interrupted: null };
+  return [{ number: before.number, removedAt: latest(at, before.installedAt), ...how }];
 }
 
 function entryOf({ deviceId, module, observed, pages }: Difference, before: LatestResidency | undefined, at: Date): NewHistoryEntry[] {
   if (observed === null) return [];
   const { version, image, address } = observed;
-  const enteredAt = latest(at, before?.enteredAt, before?.leftAt);
-  return [{ deviceId, module, version, imageDigest: image, address, pages, enteredAt, loadId: null, requestedBy: null, observed: true }];
+  const installedAt = latest(at, before?.installedAt, before?.removedAt);
+  return [{ deviceId, module, version, imageDigest: image, address, pages, installedAt, loadId: null, requestedBy: null, observed: true }];
 }
 
 function moduleOf(difference: Difference, at: Date): NewDeviceModule[] {

@@ -216,7 +216,7 @@ async function findOutrun(connection: Connection, hostId: string, loads: readonl
   const outrun = late.filter(({ order: { device, module } }, index) => {
     const last = newest[index];
     // Where the device reported the last version without a load, the load before is what is expected of it.
-    if (last === undefined || last.leftAt !== null || last.loadId === null) return false;
+    if (last === undefined || last.removedAt !== null || last.loadId === null) return false;
     const isLast = (one: { readonly version: string; readonly image: string }) =>
       one.version === last.version && one.image === last.imageDigest;
     if (states.get(device)?.moduleTable.some((entry) => entry.module === module && isLast(entry)) !== true) return false;
@@ -242,7 +242,7 @@ async function applyStates(connection: Connection, batch: Batch, answered: reado
   const { hostId, bootId } = batch;
   const kept = await new DeviceRecords(connection).setStates(
     [...newest].map(([id, { state }]) => {
-      return { id, hostId, state, stateAt: notAfter(receivedAt, state.at), stateSequence: state.sequence ?? null };
+      return { id, hostId, state, stateReportedAt: notAfter(receivedAt, state.at), stateSequence: state.sequence ?? null };
     }),
   );
   const tables = new Map<string, ReportedTable>();

@@ -82,9 +82,9 @@ function addReadingRoutes(app: Api, { keys, damagedRows }: Uses): void {
     },
     async (request) => {
       const caller = getCaller(request);
-      if (caller.kind !== 'key') return { id: null, name: null, role: 'admin' as const, mayActAs: grantedRoles('admin') };
+      if (caller.kind !== 'key') return { id: null, name: null, role: 'admin' as const, grantedRoles: grantedRoles('admin') };
       const { id, name, role } = toKey(await keys.find(caller.id));
-      return { id, name, role, mayActAs: grantedRoles(role) };
+      return { id, name, role, grantedRoles: grantedRoles(role) };
     },
   );
 

@@ -1,8 +1,8 @@
 // Which loads would be refused, and why, without doing anything: decided by the devices' own rules, of what the service knows of each device.
 
 import { z } from 'zod';
-import { compareVersions } from '../../machine/isolation/succession.ts';
-import { findUnused, outOfMemory, pageBytes, pagesFor } from '../../machine/memory/random-access-memory.ts';
+import { compareVersions } from '../../machine/isolation/version-policy.ts';
+import { findGap, outOfMemoryMessage, pageBytes, pagesFor } from '../../machine/memory/random-access-memory.ts';
 import { BuildProof, unreadableStatement } from '../../proof/build-proof.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';
@@ -20,7 +20,7 @@ export const verdicts = [
   'would-install',
   'would-replace',
   // The device has this version.
-  'already-there',
+  'already-installed',
   'refused-not-newer',
   'refused-dissimilar',
   'refused-image',
@@ -72,7 +72,7 @@ export async function forecastLoads(
   const forecast = (id: string): Forecast => {
     const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
-    if (current === build.version) return { verdict: 'already-there', reason: null, current };
+    if (current === build.version) return { verdict: 'already-installed', reason: null, current };
     const imageRefusal = proof instanceof BuildProof ? proof.unmet(demandsOn(build.module, id)) : proof.refusal;
     if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current };
     const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
@@ -124,9 +124,9 @@ function lackOfMemory(build: BuildRecord, pages: number, { memoryMap, programs }
     .filter(({ present, reclaimable }) => reclaimable !== true && (present || isHeld))
     .map((range) => ({ firstPage: Number(range.address) / pageBytes, pages: range.pages }))
     .toSorted((left, right) => left.firstPage - right.firstPage);
-  if (findUnused(used, pages, 1, memoryMap.pages) !== null) return null;
+  if (findGap(used, pages, 1, memoryMap.pages) !== null) return null;
   const reclaimable = memoryMap.ranges.filter((range) => range.reclaimable === true);
-  return outOfMemory(build, pages, {
+  return outOfMemoryMessage(build, pages, {
     pages: memoryMap.pages,
     usedPages: sumOfPages(used) + sumOfPages(reclaimable),
     reclaimablePages: sumOfPages(reclaimable),

@@ -18,7 +18,7 @@ export async function planNextStep(connection: Connection, id: string, now: Date
   if (record === null || record.endedAt !== null) return null;
   const view = await readView(connection, record, now);
   if (view.state === 'rolling-back') return { view, step: (await nextRollbackStep(connection, view, now)) ?? view.step, now };
-  if (view.state === 'aborted') return { view, step: view.tally.loading > 0 ? { kind: 'none' } : { kind: 'end' }, now };
+  if (view.state === 'aborted') return { view, step: view.deviceCounts.loading > 0 ? { kind: 'none' } : { kind: 'end' }, now };
   return { view, step: view.step, now };
 }
 
@@ -78,7 +78,7 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
       const { failure, wave } = step;
       await tell('wave-failed', { wave, failure, onFailure: plan.onFailure }, 'failed');
       if (plan.onFailure === 'continue') {
-        await new RolloutRecords(connection).updateWave(id, wave, { accepted: true, failure });
+        await new RolloutRecords(connection).updateWave(id, wave, { failureIgnored: true, failure });
         return;
       }
       await new RolloutRecords(connection).updateWave(id, wave, { state: 'failed', failure });
@@ -93,7 +93,7 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
     }
     case 'complete':
       await new RolloutRecords(connection).update(id, { state: 'completed', endedAt: now });
-      await tell('completed', { loaded: view.tally.loaded, failed: view.tally.failed, skipped: view.tally.skipped });
+      await tell('completed', { loaded: view.deviceCounts.loaded, failed: view.deviceCounts.failed, skipped: view.deviceCounts.skipped });
       return;
   }
 }

@@ -15,8 +15,8 @@ export const joinableForever = new Date('9999-12-31T00:00:00Z');
 const batchSize = 1_000;
 
 /** Whether devices may join it now. */
-export function isJoinable({ joinableUntil }: Pick<RolloutRecord, 'joinableUntil'>, now: Date): boolean {
-  return joinableUntil !== null && joinableUntil > now;
+export function acceptsDevices({ acceptsDevicesUntil }: Pick<RolloutRecord, 'acceptsDevicesUntil'>, now: Date): boolean {
+  return acceptsDevicesUntil !== null && acceptsDevicesUntil > now;
 }
 
 /** The devices that are to join a rollout; those that another rollout has wait until it has ended. */

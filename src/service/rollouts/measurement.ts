@@ -35,16 +35,16 @@ const figures = {
 };
 
 /** The same, for people and for thresholds. */
-export const Measured = z
+export const Measurement = z
   .object({
     ...figures,
     abiViolations: count.describe('Programs that were found to hold on to code that has gone.'),
     before: z
       .object(figures)
-      .meta({ id: 'MeasuredBefore', description: 'The same of the version before, as far as the programs counted.' }),
+      .meta({ id: 'BaselineMeasurement', description: 'The same of the version before, as far as the programs counted.' }),
   })
   .meta({
-    id: 'Measured',
+    id: 'Measurement',
     description: 'What programs have done since their devices got the build.',
     examples: [
       {
@@ -56,10 +56,10 @@ export const Measured = z
       },
     ],
   });
-export type Measured = z.infer<typeof Measured>;
+export type Measurement = z.infer<typeof Measurement>;
 
 const noCalls: Calls = { completed: 0, failed: 0, latency: { microseconds: [], calls: [] } };
-export const noMeasurement: Measured = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0 });
+export const noMeasurement: Measurement = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0 });
 
 /** A load that has brought a version in. */
 export type Swap = {
@@ -135,7 +135,7 @@ function countViolations({ abiViolations }: DeviceState, module: string): number
 }
 
 /** What has been done on some devices together. */
-export function aggregate(activities: readonly Activity[]): Measured {
+export function aggregate(activities: readonly Activity[]): Measurement {
   return toMeasured({
     since: sumCalls(activities.map(({ since }) => since)),
     before: sumCalls(activities.map(({ before }) => before)),
@@ -143,7 +143,7 @@ export function aggregate(activities: readonly Activity[]): Measured {
   });
 }
 
-function toMeasured({ since, before, abiViolations }: Activity): Measured {
+function toMeasured({ since, before, abiViolations }: Activity): Measurement {
   return { ...toFigures(since), abiViolations, before: toFigures(before) };
 }
 

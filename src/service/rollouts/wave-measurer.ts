@@ -4,7 +4,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Store } from '../database/store.ts';
 import { readActivity } from './device-measurement.ts';
-import { type Activity, aggregate, type Measured } from './measurement.ts';
+import { type Activity, aggregate, type Measurement } from './measurement.ts';
 import type { RolloutRecord, StateVersion } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 
@@ -26,7 +26,7 @@ export class WaveMeasurer {
   async measure(
     { id, module }: Pick<RolloutRecord, 'id' | 'module'>,
     wave: number,
-  ): Promise<{ readonly measured: Measured; readonly devices: ReadonlyMap<string, Measured> }> {
+  ): Promise<{ readonly measured: Measurement; readonly devices: ReadonlyMap<string, Measurement> }> {
     const rollouts = new RolloutRecords(this.#store.readConnection);
     const reported = await rollouts.stateVersions(id, wave);
     const before = this.#known.get(waveKey(id, wave));
@@ -58,6 +58,7 @@ export class WaveMeasurer {
 }
 
 /** The same for the same state of a device; null where the state has no sequence, and any may be another. */
-const stateKey = ({ stateAt, stateSequence }: StateVersion) => (stateSequence === null ? null : `${stateSequence} ${stateAt?.getTime()}`);
+const stateKey = ({ stateReportedAt, stateSequence }: StateVersion) =>
+  stateSequence === null ? null : `${stateSequence} ${stateReportedAt?.getTime()}`;
 
 const waveKey = (rolloutId: string, wave: number) => `${rolloutId}/${wave}`;

@@ -210,7 +210,7 @@ async function roll(body: Partial<RequestSchema<'NewRollout'>>): Promise<string>
     module: 'tcp',
     version: '1.0.0',
     versionPolicy: 'different',
-    whenBusy: 'queue',
+    onConflict: 'queue',
     ...selection,
   };
   return String(succeeded(await service.post('/v1/rollouts', { ...usual, ...body })).id);
@@ -240,7 +240,7 @@ async function loadNewer(): Promise<Readonly<Record<string, string>>> {
 const ownBodies: Readonly<Record<string, () => Promise<object>>> = {
   approveWave: async () => ({ wave: 1 }),
   // Others are in its way, and it is in nobody's.
-  createRollout: async () => ({ startAt: later.startAt, whenBusy: 'queue' }),
+  createRollout: async () => ({ startAt: later.startAt, onConflict: 'queue' }),
   createSignaturePolicy: async () => ({ publisherKeys: [real.get('path publisherKey')] }),
   replaceSignaturePolicy: async () => ({ name: 'replaced', publisherKeys: [real.get('path publisherKey')] }),
   signBuild: async () => {

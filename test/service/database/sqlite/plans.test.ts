@@ -50,11 +50,11 @@ beforeAll(async () => {
     requestedBy: null,
     address: '0x1000',
     pages: 1,
-    enteredAt: createdAt,
+    installedAt: createdAt,
   };
   await records.history.insert([
     { ...stay, deviceId: 'd1' },
-    { ...stay, deviceId: 'd2', leftAt: createdAt },
+    { ...stay, deviceId: 'd2', removedAt: createdAt },
   ]);
   await records.devices.setModules([{ deviceId: 'd1', module: 'x', version: 'y', imageDigest: '', loadedAt: null }]);
 });
@@ -150,7 +150,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'the next orders of a host',
     () => orders.next('x', 5, 10, 10),
-    'AgentOrder_hostId_withdrawnAt_number_idx (hostId=? AND withdrawnAt=? AND number>?)',
+    'AgentOrder_hostId_withdrawnAt_number_idx (hostId=? AND cancelledAt=? AND number>?)',
   ],
   ['devices', () => deviceQueries.list({ ...noLabels, ...range }, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
   ['devices by name', () => deviceQueries.list(noLabels, byName), 'Device_name_key (name>? AND name<?)'],
@@ -192,17 +192,17 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'history',
     () => historyQueries.list({ deviceId: 'x', module: 'y' }, byNumber),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND installedAt<?)',
   ],
   [
     'history of a device',
     () => historyQueries.list({ deviceId: 'x', ...range }, byNumber),
-    'HistoryEntry_deviceId_enteredAt_idx (deviceId=? AND enteredAt>? AND enteredAt<?)',
+    'HistoryEntry_deviceId_enteredAt_idx (deviceId=? AND installedAt>? AND installedAt<?)',
   ],
   [
     'what ran at a moment',
     () => historyQueries.at('x', moment, byName),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND installedAt<?)',
   ],
   [
     'modules that a device has had',
@@ -242,7 +242,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'violations',
     () => abiViolationQueries.list({ deviceId: 'x', programId: 'y', module: 'z' }, byNumber),
-    'AbiViolation_deviceId_at_idx (deviceId=? AND at<?)',
+    'AbiViolation_deviceId_firstFaultAt_idx (deviceId=? AND firstFaultAt<?)',
   ],
   [
     'programs',
