@@ -93,7 +93,7 @@ export async function createService({
   addErrorHandlers(app, installation.damagedRows);
   acceptEmptyBodies(app);
   rejectInvalidUnicode(app);
-  addRequestMetrics(app, installation.measurements.registry);
+  addRequestMetrics(app, installation.metrics.registry);
   await protectBrowsers(app);
   await addLoadShedding(app, limits);
   addAccessControl(app, installation, keys, await createRateLimiter(app, limits));

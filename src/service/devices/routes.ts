@@ -152,7 +152,7 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
     async (request, reply) => {
       const { params, headers, body } = request;
       const isExpected = (current: Record<string, string>) => matchesIfMatch(headers, computeEntityTag(toLabels(current)));
-      await devices.relabel(params.device, body.labels, isExpected, getRequester(request));
+      await devices.replaceLabels(params.device, body.labels, isExpected, getRequester(request));
       const labels = toLabels(body.labels);
       return reply.header('etag', computeEntityTag(labels)).send(labels);
     },
