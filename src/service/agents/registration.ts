@@ -48,7 +48,10 @@ export function deviceCreatedEvent({ id, name, hostId, ramPages, labels }: NewDe
 export async function registerDevices(connection: Connection, host: HostRecord, registration: HostRegistration): Promise<NewDevice[]> {
   const byName = new Map(registration.devices.map((device) => [device.name, device]));
   const known: DeviceIdentity[] = [];
-  await processInSlices([...byName.keys()], async (slice) => void known.push(...(await new DeviceRecords(connection).findIdentities(slice))));
+  await processInSlices(
+    [...byName.keys()],
+    async (slice) => void known.push(...(await new DeviceRecords(connection).findIdentities(slice))),
+  );
   const stranger = known.find(({ hostId }) => hostId !== host.id);
   if (stranger !== undefined)
     throw new Problem('name-taken', `the device name "${stranger.name}" is taken by another host's device: choose another`);

@@ -11,7 +11,7 @@ import { unreadablePosition, withoutMarks } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { deviceResolver, type Selector, selectDevices } from '../devices/selection.ts';
-import { type ToResponse, createDuplicateCheck, storeResponses } from '../idempotency/idempotency-store.ts';
+import { createDuplicateCheck, storeResponses, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { type Requester, systemActor } from '../requester.ts';

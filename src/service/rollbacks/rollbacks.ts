@@ -6,7 +6,7 @@ import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
 import { HistoryRecords } from '../history/repository.ts';
-import { type ToResponse, storeResponse } from '../idempotency/idempotency-store.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { type CreatedLoads, createLoads, type LoadTerms, type Target } from '../loads/batches.ts';
 import type { OnLoadsEnded } from '../loads/endings.ts';
 import { BuildRecords } from '../modules/repository.ts';
