@@ -4,8 +4,8 @@ import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, ModuleName } from '../../protocol/identifiers.ts';
 import { Invalidation } from '../../protocol/load-report.ts';
-import { actor, count, identifier, pageOf, pageQuery, timestamp, version } from '../http/common-schemas.ts';
-import { momentQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
+import { actor, count, identifier, pageQuery, pageSchema, timestamp, version } from '../http/common-schemas.ts';
+import { orderQuery, rangeQuery, timeQuery } from '../http/list-schemas.ts';
 
 export const historyParameters = z.object({
   device: identifier('device'),
@@ -67,13 +67,13 @@ export const HistoryEntry = z
       },
     ],
   });
-export const HistoryPage = pageOf('HistoryPage', HistoryEntry);
+export const HistoryPage = pageSchema('HistoryPage', HistoryEntry);
 export const historyQuery = z.strictObject({ ...pageQuery, ...orderQuery, ...rangeQuery });
 
 /** Times in the history are whole milliseconds, so `at` is rounded down to one. */
 export const modulesAtQuery = z.strictObject({
   ...pageQuery,
-  at: momentQuery('earlier').optional().describe('The time to look at (RFC 3339). Default: now.'),
+  at: timeQuery('earlier').optional().describe('The time to look at (RFC 3339). Default: now.'),
 });
 
 export const DeviceOfBuild = z
@@ -102,7 +102,7 @@ export const DeviceOfBuild = z
       },
     ],
   });
-export const DeviceOfBuildPage = pageOf('DeviceOfBuildPage', DeviceOfBuild);
+export const DeviceOfBuildPage = pageSchema('DeviceOfBuildPage', DeviceOfBuild);
 
 export const devicesOfBuildQuery = z.strictObject({
   ...pageQuery,

@@ -64,7 +64,7 @@ export const DamagedItem = z
   });
 
 /** Returns the schema of a list page. Its example contains the example of the item. */
-export function pageOf<Item extends z.ZodType>(id: string, item: Item) {
+export function pageSchema<Item extends z.ZodType>(id: string, item: Item) {
   return z
     .object({
       items: z.array(item).describe('At most `limit` items. A page over 4 MiB ends earlier and has a cursor.'),

@@ -36,7 +36,7 @@ const unescapedOffset = / (?=\d\d:\d\d$)/;
  * Returns the schema of a time in a query: RFC 3339 with any offset.
  * @param betweenMilliseconds Whether a time between two milliseconds is rounded to the earlier or the later one.
  */
-export function momentQuery(betweenMilliseconds: 'earlier' | 'later') {
+export function timeQuery(betweenMilliseconds: 'earlier' | 'later') {
   return z
     .string()
     .max(40)
@@ -51,8 +51,8 @@ export function momentQuery(betweenMilliseconds: 'earlier' | 'later') {
 }
 
 export const rangeQuery = {
-  from: momentQuery('later').optional().describe('Only items at or after this time (RFC 3339).'),
-  until: momentQuery('later').optional().describe('Only items before this time (RFC 3339).'),
+  from: timeQuery('later').optional().describe('Only items at or after this time (RFC 3339).'),
+  until: timeQuery('later').optional().describe('Only items before this time (RFC 3339).'),
 };
 
 const labelRule = `must have the form key=value (equality is the only comparison), at most ${labelLimit} times: ${labelRules.key}; ${labelRules.value}`;

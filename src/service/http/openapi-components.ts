@@ -32,7 +32,7 @@ function withoutClosedness(schema: JsonObject): JsonObject {
  * Wraps each `$ref` that has siblings in an `anyOf` of one, because the document generator drops the siblings of a reference. `tidyComponents` unwraps
  * them.
  */
-export function withoutBareReferences(parameters: JsonObject): JsonObject {
+export function wrapDescribedReferences(parameters: JsonObject): JsonObject {
   return mapSchemas(parameters, (schema) => {
     const { $ref, ...others } = schema;
     return $ref === undefined || Object.keys(others).length === 0 ? schema : { ...others, anyOf: [{ $ref }] };
