@@ -133,7 +133,7 @@ test('how to roll out', patience, async () => {
 });
 
 test('how to prove the audit trail', patience, async () => {
-  const said = await walkThrough('docs/how-to/prove-the-audit-trail.md', folder);
+  const said = await walkThrough('docs/how-to/verify-the-audit-trail.md', folder);
   expect(said.match(/the trail is whole: events 1 to \d+/g)).toHaveLength(3);
   expect(said.match(/the checkpoint of \S+Z over \d+ events, signed by sha256:\w{64}, is of these/g)).toHaveLength(3);
   expect(said).toMatch(/event \d+ is bad: its content is not what its hash says[\s\S]*exit code 5/);
