@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { tableLines } from '../src/cli/terminal/table.ts';
+import { formatTable } from '../src/cli/terminal/table.ts';
 import { toldEvent } from '../src/proof/audit-event.ts';
 import { verifyExport } from '../src/proof/audit-export.ts';
 import { hashText } from '../src/proof/merkle-tree.ts';
@@ -47,7 +47,7 @@ async function measure(): Promise<void> {
     const chained = await perSecond(size * rounds, () => write(store, size, rounds));
     writing.push([`${size} in a transaction`, thousands(floor), thousands(chained), (chained / floor).toFixed(2)]);
   }
-  console.log(tableLines(['events/s', 'without hashes, floor', 'chained', 'ratio'], writing).join('\n'));
+  console.log(formatTable(['events/s', 'without hashes, floor', 'chained', 'ratio'], writing).join('\n'));
 
   await write(store, 10_000, events / 10_000);
   const lap = stopwatch();
@@ -71,7 +71,7 @@ async function measure(): Promise<void> {
     ['consistency proof', `${consistency.toFixed(1)} ms`],
     [`export and verification of ${thousands(newest.size)} events`, `${(verified / 1_000).toFixed(1)} s`],
   ];
-  console.log(`\n${tableLines(['', ''], rows).join('\n')}`);
+  console.log(`\n${formatTable(['', ''], rows).join('\n')}`);
   await store.close();
 }
 

@@ -3,8 +3,8 @@
 
 import console from 'node:console';
 import { parseArgs } from 'node:util';
-import { readInteger } from '../src/cli/command-line.ts';
-import { tableLines } from '../src/cli/terminal/table.ts';
+import { readInteger } from '../src/cli/option-values.ts';
+import { formatTable } from '../src/cli/terminal/table.ts';
 import { acceptedFeatures, binaryen } from '../src/compiler/binaryen.ts';
 import { compile } from '../src/compiler/compilation.ts';
 import { longFunction, repeatedFunctions } from './compiler/generated-modules.ts';
@@ -135,7 +135,7 @@ async function measureGrowth(rounds: number, modules: readonly Sized[]): Promise
 function report(modules: readonly ModuleRow[], growth: readonly GrowthRow[]): string {
   const text = (holds: boolean) => (holds ? 'yes' : 'NO');
   return [
-    ...tableLines(
+    ...formatTable(
       ['module', 'bytes', 'binaryen ms', 'compiler ms', 'ratio', `holds (≤ ${bounds.ratio})`, 'imports'],
       modules.map((row) => [
         row.module,
@@ -148,7 +148,7 @@ function report(modules: readonly ModuleRow[], growth: readonly GrowthRow[]): st
       ]),
     ),
     '',
-    ...tableLines(
+    ...formatTable(
       ['generated module', 'bytes', 'compiler ms', 'time per byte, of the first', `holds (≤ ${bounds.growth})`],
       growth.map((row) => [row.what, row.bytes, Math.round(row.compiler), row.growth.toFixed(2), text(row.holds)]),
     ),

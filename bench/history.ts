@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { tableLines } from '../src/cli/terminal/table.ts';
+import { formatTable } from '../src/cli/terminal/table.ts';
 import { applyMigrations } from '../src/service/database/sqlite/migrations.ts';
 import { Store } from '../src/service/database/store.ts';
 import { HistoryQueries } from '../src/service/history/queries.ts';
@@ -34,7 +34,7 @@ try {
     const before = few.get(what);
     return [what, text(before?.p50 ?? 0), text(before?.p99 ?? 0), text(p50), text(p99), (p50 / (before?.p50 ?? p50)).toFixed(1)];
   });
-  console.log(tableLines(['ms', 'p50 of 10,000', 'p99', 'p50 of 1,000,000', 'p99', 'ratio of p50'], rows).join('\n'));
+  console.log(formatTable(['ms', 'p50 of 10,000', 'p99', 'p50 of 1,000,000', 'p99', 'ratio of p50'], rows).join('\n'));
   for (const [what, { plans }] of many) {
     console.log(`\n${what}`);
     const statements = new Set(plans.map((steps) => steps.map((step, index) => `${index === 0 ? '-' : ' '} ${step}`).join('\n')));

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { measure } from 'mitata';
-import { tableLines } from '../src/cli/terminal/table.ts';
+import { formatTable } from '../src/cli/terminal/table.ts';
 import { compileAssemblyScript } from '../src/compiler/assemblyscript.ts';
 import type { Module } from '../src/compiler/binary/module.ts';
 import { decodeModule } from '../src/compiler/binary/reader.ts';
@@ -51,7 +51,7 @@ await compiler.close();
 if (process.argv.includes('--json')) console.log(JSON.stringify(rows, null, 2));
 else
   console.log(
-    tableLines(
+    formatTable(
       ['what', 'figure', 'bound', 'holds'],
       rows.map(({ what, figure, bound, holds }) => [what, figure, bound, holds === null ? '' : holds ? 'yes' : 'NO']),
     ).join('\n'),

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
-import { tableLines } from '../src/cli/terminal/table.ts';
+import { formatTable } from '../src/cli/terminal/table.ts';
 import { agentLimits } from '../src/protocol/agent.ts';
 import { createService } from '../src/service/app.ts';
 import { usualLimits } from '../src/service/http/limits.ts';
@@ -41,7 +41,7 @@ try {
     ['after a restart', 'boot-of-the-second-life'],
   ])
     rows.push([what ?? '', ...(await measure(url, JSON.stringify({ name, bootId, capacity: devices.length, devices })))]);
-  console.log(tableLines(['registration', 'status', 'seconds', 'longest block of the event loop, ms'], rows).join('\n'));
+  console.log(formatTable(['registration', 'status', 'seconds', 'longest block of the event loop, ms'], rows).join('\n'));
 } finally {
   await app.close();
   rmSync(folder, { recursive: true, force: true });

@@ -3,7 +3,7 @@
 import console from 'node:console';
 import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { readInteger } from '../src/cli/command-line.ts';
+import { readInteger } from '../src/cli/option-values.ts';
 import { Inspector, inspectorFlags } from './service/inspector.ts';
 import { Installation } from './service/installation.ts';
 import { median } from './service/measuring.ts';

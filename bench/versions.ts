@@ -2,7 +2,7 @@
 
 import console from 'node:console';
 import { parseArgs } from 'node:util';
-import { readInteger } from '../src/cli/command-line.ts';
+import { readInteger } from '../src/cli/option-values.ts';
 import { ImageCache } from '../src/host/image-cache.ts';
 import { Device, Processor, verifyImage } from '../src/machine/index.ts';
 import { countHeld } from '../test/machine/collection.ts';

@@ -1,7 +1,7 @@
 // What so many replicas take and carry out, against floors that are measured between them; and what the database does for it.
 
-import { answerOf } from '../../src/client/client.ts';
-import { inParallel } from '../../test/system/chaos/waiting.ts';
+import { unwrapResponse } from '../../src/client/client.ts';
+import { inParallel } from '../../test/system/chaos/async.ts';
 import { EndedLoads } from '../service/ended-loads.ts';
 import { startFloor } from '../service/floor.ts';
 import { Installation, module, pushBuilds, versionOf } from '../service/installation.ts';
@@ -221,7 +221,7 @@ async function startPrograms({ client, view }: Replicas, count: number): Promise
   const devices = (await view.devices()).slice(-count);
   const endless = { export: 'work', arguments: [1, 100], threads: 1, calls: null, pauseMilliseconds: 100 };
   await inParallel(devices, 8, async (device) => {
-    answerOf(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body: { ...endless, module } }));
+    unwrapResponse(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body: { ...endless, module } }));
   });
   await until('the programs run', 100, async () => (await view.number(startedPrograms)) === count);
 }
@@ -229,7 +229,7 @@ async function startPrograms({ client, view }: Replicas, count: number): Promise
 /** One request for a build on all devices of the fleet; answers after how many milliseconds every outcome is on disk. */
 async function carryOutAll({ client, view }: Replicas, build: number): Promise<number> {
   const began = performance.now();
-  const { batch } = answerOf(await client.POST('/v1/loads', { body: { module, version: versionOf(build), labels } }));
+  const { batch } = unwrapResponse(await client.POST('/v1/loads', { body: { module, version: versionOf(build), labels } }));
   const open = `SELECT COUNT(*) FROM "Load" WHERE "batchId" = $1 AND "outcome" IS NULL`;
   await until('every load has ended', 10, async () => (await view.number(open, batch)) === 0);
   return performance.now() - began;

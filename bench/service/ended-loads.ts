@@ -1,6 +1,6 @@
 // Hears from the service's events when loads have ended: an event comes when it is on disk.
 
-import { followEvents, newestEvent } from '../../src/client/event-stream.ts';
+import { readNewestEventNumber, streamEvents } from '../../src/client/event-stream.ts';
 import type { Installation } from './installation.ts';
 
 /** When an event came: by the clock of this machine in milliseconds, and as `performance.now()` has it. */
@@ -18,7 +18,7 @@ export class EndedLoads {
 
   static async follow({ client }: Pick<Installation, 'client'>): Promise<EndedLoads> {
     const ended = new EndedLoads();
-    const events = followEvents(client, { after: await newestEvent(client), types: ['load'], signal: ended.#stop.signal });
+    const events = streamEvents(client, { after: await readNewestEventNumber(client), types: ['load'], signal: ended.#stop.signal });
     void ended.#listen(events).then(
       () => ended.#fail(new Error('the events of the service have ended')),
       (error) => ended.#fail(error instanceof Error ? error : new Error(String(error))),

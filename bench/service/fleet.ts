@@ -1,7 +1,7 @@
 // One request to a fleet of devices on two hosts, of which a tenth run programs: how long until every outcome is on disk.
 
-import { answerOf, type Schemas } from '../../src/client/client.ts';
-import { inParallel } from '../../test/system/chaos/waiting.ts';
+import { type Schemas, unwrapResponse } from '../../src/client/client.ts';
+import { inParallel } from '../../test/system/chaos/async.ts';
 import { FleetFloor, type FloorTimes } from './fleet-floor.ts';
 import { Installation, module } from './installation.ts';
 import { median, until } from './measuring.ts';
@@ -59,7 +59,7 @@ async function startPrograms({ client, view }: Installation, every: number): Pro
     pauseMilliseconds: call.pause,
   } as const;
   await inParallel(chosen, 32, async (device) => {
-    answerOf(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
+    unwrapResponse(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
   });
   await until('every program has been inside', 100, () => calls(view, 'callsCompleted', 'COUNT') >= chosen.length);
 }

@@ -1,6 +1,6 @@
 // What the same requests cost a service with a long history and one with hardly any, both with as many devices.
 
-import { answerOf, type Client } from '../../src/client/client.ts';
+import { type Client, unwrapResponse } from '../../src/client/client.ts';
 import { Installation, module, versionOf } from './installation.ts';
 import { median, timeOf } from './measuring.ts';
 import { fillPast, type Past, pastDevice } from './past.ts';
@@ -144,5 +144,5 @@ function get(what: string, path: string): Question {
 /** On a device of the past, whose host does not come for it. */
 async function requestLoad(client: Client, call: number): Promise<void> {
   const body = { module, version: versionOf(0), devices: [pastDevice(1 + (call % 500))] };
-  answerOf(await client.POST('/v1/loads', { body }));
+  unwrapResponse(await client.POST('/v1/loads', { body }));
 }

@@ -4,9 +4,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { answerOf, type Client, createPatchbayClient } from '../../src/client/client.ts';
+import { type Client, createPatchbayClient, unwrapResponse } from '../../src/client/client.ts';
+import { inParallel } from '../../test/system/chaos/async.ts';
 import { moduleText } from '../../test/system/chaos/modules.ts';
-import { inParallel } from '../../test/system/chaos/waiting.ts';
 import { DatabaseView } from './database-view.ts';
 import { until } from './measuring.ts';
 import { MeasuredProcess } from './processes.ts';
@@ -118,7 +118,7 @@ export async function pushBuilds(client: Client, count: number): Promise<void> {
   const path = { module };
   await inParallel([...Array(count).keys()], 8, async (build) => {
     const body = { version: versionOf(build), language: 'wat' as const, source: moduleText(module, build) };
-    answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path }, body }));
+    unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path }, body }));
   });
 }
 

@@ -1,7 +1,7 @@
 // One load on one device after another: how long from the request until the device is patched and until its outcome is on disk, and where the time goes.
 
 import { randomUUID } from 'node:crypto';
-import { answerOf, type Schemas } from '../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../src/client/client.ts';
 import { EndedLoads } from './ended-loads.ts';
 import { startFloor } from './floor.ts';
 import { Installation, module, versionOf } from './installation.ts';
@@ -69,11 +69,11 @@ export async function carryOut(
   const floorTime = await timeOf(() => askFloor(floor, body));
   const began = Date.now();
   const start = performance.now();
-  const { loads } = answerOf(await client.POST('/v1/loads', { body: { ...body, versionPolicy: 'different' } }));
+  const { loads } = unwrapResponse(await client.POST('/v1/loads', { body: { ...body, versionPolicy: 'different' } }));
   const answered = performance.now() - start;
   const id = loads[0]?.id ?? '';
   const told = await ended.of(id);
-  const load = answerOf(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }));
+  const load = unwrapResponse(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }));
   const { report, requestedAt, dispatchedAt, completedAt } = load;
   if (report === null || dispatchedAt === null || completedAt === null) throw new Error(`the load came out as ${JSON.stringify(load)}`);
   const begun = timeOfStep(report, 'received');

@@ -1,6 +1,6 @@
 // Requests for loads of one device each under many connections, against a route that does nothing but one insert.
 
-import { answerOf } from '../../src/client/client.ts';
+import { unwrapResponse } from '../../src/client/client.ts';
 import { startFloor } from './floor.ts';
 import { Installation, module, versionOf } from './installation.ts';
 import { type Fired, fire, type Target } from './load-generator.ts';
@@ -40,7 +40,7 @@ export async function measureLoads(bench: Bench): Promise<Figure[]> {
       bench.progress(`loads: round ${round}: ${rates.join(', ')}`);
     }
     // An answer after all of those that were cut off: what they had begun is done.
-    answerOf(await client.POST('/v1/loads', { body: { module, version: versionOf(0), devices: request.devices.slice(-1) } }));
+    unwrapResponse(await client.POST('/v1/loads', { body: { module, version: versionOf(0), devices: request.devices.slice(-1) } }));
     checkCounts(view, [...warmUps, ...fired.plain, ...fired.repeatable]);
 
     const figure = (what: string, all: readonly Fired[]): Figure => ({

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { answerOf } from '../../src/client/client.ts';
+import { unwrapResponse } from '../../src/client/client.ts';
 import { Inspector, inspectorFlags } from './inspector.ts';
 import { addressOf, Installation, module, pushBuildBefore, startServe, versionOf } from './installation.ts';
 import { median, timeOf, until } from './measuring.ts';
@@ -48,7 +48,7 @@ async function measureHeld(bench: Bench): Promise<Figure[]> {
       simulated.push(await SimulatedHost.start(installation, `carrier-${host}`, devices / carriers, labels));
     await until('the simulated devices are attached', 100, () => installation.view.attachedDevices() === devices);
     const attached = await look();
-    answerOf(await installation.client.POST('/v1/loads', { body: { module, version: versionOf(0), labels } }));
+    unwrapResponse(await installation.client.POST('/v1/loads', { body: { module, version: versionOf(0), labels } }));
     await until('every load is with its host', 100, () => simulated.reduce((sum, host) => sum + host.loads, 0) === devices);
     const inFlight = await look();
     for (let host = 1; host <= hosts; host += 1) simulated.push(await SimulatedHost.start(installation, `host-${host}`, 0, {}));
@@ -70,7 +70,7 @@ async function measureHeld(bench: Bench): Promise<Figure[]> {
 /** The look at which the heap was least; each after everything was collected that is not held. */
 async function held({ service, client }: Installation, inspector: Inspector): Promise<Held> {
   for (let request = 0; request < requestsBefore; request += 1)
-    answerOf(await client.GET('/v1/devices', { params: { query: { limit: 200 } } }));
+    unwrapResponse(await client.GET('/v1/devices', { params: { query: { limit: 200 } } }));
   const seen: Held[] = [];
   for (let look = 0; look < looks.count; look += 1) {
     await setTimeout(looks.interval);

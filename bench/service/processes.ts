@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Child } from '../../src/cli/running/child.ts';
+import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
 
 /** A process that has been told to end is killed after this, in milliseconds: it may have a profile to write. */
 const endMilliseconds = 60_000;
@@ -25,7 +25,7 @@ export async function endAll(): Promise<void> {
 }
 
 export class MeasuredProcess {
-  readonly #child: Child;
+  readonly #child: PatchbayProcess;
   #isAsked = false;
 
   /**
@@ -34,17 +34,17 @@ export class MeasuredProcess {
    */
   constructor(name: string, args: readonly string[], { profile = null, file, flags = [] }: Running = {}) {
     const profiling = profile === null ? [] : ['--cpu-prof', '--cpu-prof-dir', join(profile, name)];
-    this.#child = new Child(name, args, { file, flags: [...profiling, ...flags] });
+    this.#child = new PatchbayProcess(name, args, { file, flags: [...profiling, ...flags] });
     running.add(this);
-    this.#child.ended.then((end) => {
+    this.#child.exited.then((end) => {
       running.delete(this);
-      if (!this.#isAsked) process.stderr.write(`${name} ended by itself (${end}):\n${this.#child.tail}\n`);
+      if (!this.#isAsked) process.stderr.write(`${name} ended by itself (${end}):\n${this.#child.lastLines}\n`);
     });
   }
 
   /** The first match in what it says. @throws {Error} when it ends without, or takes too long. */
   says(pattern: RegExp): Promise<RegExpMatchArray> {
-    return this.#child.says(pattern, readyMilliseconds);
+    return this.#child.waitForLine(pattern, readyMilliseconds);
   }
 
   /** Processor time of all its threads so far, in milliseconds; NaN where the system does not tell. */
@@ -64,12 +64,12 @@ export class MeasuredProcess {
   /** Resolves when it has ended. */
   async end(): Promise<void> {
     this.#isAsked = true;
-    await this.#child.end('SIGTERM', endMilliseconds);
+    await this.#child.stop('SIGTERM', endMilliseconds);
   }
 
   kill(): void {
     this.#isAsked = true;
-    void this.#child.end('SIGKILL');
+    void this.#child.stop('SIGKILL');
   }
 
   #told(file: string): string {

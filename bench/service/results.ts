@@ -1,6 +1,6 @@
 // The figures of the benchmark: how they are told at the terminal, and kept as JSON.
 
-import { tableLines } from '../../src/cli/terminal/table.ts';
+import { formatTable } from '../../src/cli/terminal/table.ts';
 
 type Goal = { readonly of: 'figure' | 'ratio'; readonly is: 'at least' | 'at most'; readonly bound: number };
 
@@ -36,7 +36,7 @@ export function resultLines(figures: readonly ComparedFigure[]): string[] {
     goal === null ? '' : `${goal.of === 'ratio' ? 'ratio ' : ''}${goal.is === 'at least' ? '≥' : '≤'} ${numberText(goal.bound)}`,
     holds === null ? '' : holds ? 'yes' : 'NO',
   ]);
-  return tableLines(['part', 'what', 'figure', 'floor or base', 'ratio', 'goal', 'holds'], rows);
+  return formatTable(['part', 'what', 'figure', 'floor or base', 'ratio', 'goal', 'holds'], rows);
 }
 
 /** With as many digits as say something. */

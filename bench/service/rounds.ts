@@ -1,6 +1,6 @@
 // One build on every device of a fleet, from the request until every outcome is on disk.
 
-import { answerOf } from '../../src/client/client.ts';
+import { unwrapResponse } from '../../src/client/client.ts';
 import { type Installation, module, versionOf } from './installation.ts';
 import { until } from './measuring.ts';
 
@@ -24,13 +24,13 @@ export async function loadEverywhere(fleet: Installation, build: number, selecti
   const { client, view, service, hosts } = fleet;
   const computed = () => ({ service: service.processorTime(), hosts: hosts.reduce((sum, host) => sum + host.processorTime(), 0) });
   // It may still refuse requests for what it did before; whether it does is not what is measured.
-  answerOf(await client.GET('/v1/devices', { params: { query: { limit: 1 } } }));
+  unwrapResponse(await client.GET('/v1/devices', { params: { query: { limit: 1 } } }));
   const before = computed();
   const began = performance.now();
   const made = await Promise.all(
     selections.map(async (selected) => {
       const body = { module, version: versionOf(build), labels: selected };
-      return answerOf(await client.POST('/v1/loads', { body })).batch;
+      return unwrapResponse(await client.POST('/v1/loads', { body })).batch;
     }),
   );
   const accepted = performance.now() - began;

@@ -1,7 +1,7 @@
 // A host that registers devices and never says anything again: what is sent to them waits.
 
 import { randomUUID } from 'node:crypto';
-import { answerOf, createPatchbayClient } from '../../src/client/client.ts';
+import { createPatchbayClient, unwrapResponse } from '../../src/client/client.ts';
 import type { Installation } from './installation.ts';
 import { registrationOf } from './simulated-host.ts';
 
@@ -11,5 +11,5 @@ export async function registerSilentHost(
   devices: number,
 ): Promise<void> {
   const body = registrationOf(name, randomUUID(), devices, { host: name });
-  answerOf(await createPatchbayClient(url, joinToken).POST('/agent/v1/hosts', { body }));
+  unwrapResponse(await createPatchbayClient(url, joinToken).POST('/agent/v1/hosts', { body }));
 }

@@ -2,7 +2,7 @@
 
 import { randomInt } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
-import { answerOf, type Client, type Schemas } from '../../src/client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../src/client/client.ts';
 import { moduleText } from '../../test/system/chaos/modules.ts';
 import type { Installation } from '../service/installation.ts';
 import { until } from '../service/measuring.ts';
@@ -42,7 +42,7 @@ export class MixedLoad {
     await push(client, growing, 0);
     const load = new MixedLoad(installation, racks, await deviceIds(client));
     for (const module of ['tcp', growing])
-      answerOf(await client.POST('/v1/loads', { body: { module, version: '1.0.0', labels: { fleet: 'soak' } } }));
+      unwrapResponse(await client.POST('/v1/loads', { body: { module, version: '1.0.0', labels: { fleet: 'soak' } } }));
     await until('the first builds are loaded', 200, () => haveLoadsEnded(client));
     load.#begin();
     return load;
@@ -102,17 +102,17 @@ export class MixedLoad {
       ...(strategy === 'inject' ? {} : { drainMilliseconds: 50 }),
       versionPolicy: 'different',
     };
-    answerOf(await this.#client.POST('/v1/loads', { body }));
+    unwrapResponse(await this.#client.POST('/v1/loads', { body }));
   }
 
   async #startProgram(): Promise<void> {
     const device = anyOf(this.#devices);
     const body = { module: anyOf(['tcp', growing]), export: 'work', arguments: [20_000, 5], threads: 4, pauseMilliseconds: 50 };
-    const { id } = answerOf(await this.#client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
+    const { id } = unwrapResponse(await this.#client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
     this.#programs.push({ device, program: id });
     const oldest = this.#programs.length > programLimit ? this.#programs.shift() : undefined;
     if (oldest !== undefined)
-      answerOf(await this.#client.POST('/v1/devices/{device}/programs/{program}/stop', { params: { path: oldest } }));
+      unwrapResponse(await this.#client.POST('/v1/devices/{device}/programs/{program}/stop', { params: { path: oldest } }));
   }
 
   async #rollBack(): Promise<void> {
@@ -213,12 +213,12 @@ const terms = { invalidation: 'delete', supersede: true, similarityPolicy: 'off'
 
 async function push(client: Client, module: string, build: number): Promise<void> {
   const body = { version: `1.${build}.0`, language: 'wat' as const, source: moduleText(module, build) };
-  answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path: { module } }, body }));
+  unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path: { module } }, body }));
 }
 
 async function haveLoadsEnded(client: Client): Promise<boolean> {
   for (const state of ['queued', 'dispatched'] as const) {
-    const { items } = answerOf(await client.GET('/v1/loads', { params: { query: { state, limit: 1 } } }));
+    const { items } = unwrapResponse(await client.GET('/v1/loads', { params: { query: { state, limit: 1 } } }));
     if (items.length > 0) return false;
   }
   return true;
@@ -229,7 +229,7 @@ async function deviceIds(client: Client): Promise<string[]> {
   let cursor: string | undefined;
   do {
     const query = { limit: 200, ...(cursor === undefined ? {} : { cursor }) };
-    const page = answerOf(await client.GET('/v1/devices', { params: { query } }));
+    const page = unwrapResponse(await client.GET('/v1/devices', { params: { query } }));
     ids.push(...page.items.map(({ id }) => id));
     cursor = page.next ?? undefined;
   } while (cursor !== undefined);

@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { UsageError } from './command-line.ts';
+import { UsageError } from './option-values.ts';
 
 const Value = z.union([z.string(), z.number().transform(String), z.record(z.string(), z.string()).transform(labelsText)]);
 

@@ -5,9 +5,9 @@ import console from 'node:console';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { answerOf, type Client, createPatchbayClient, type Schemas } from '../client/client.ts';
-import { Child } from './running/child.ts';
-import { tableLines } from './terminal/table.ts';
+import { type Client, createPatchbayClient, type Schemas, unwrapResponse } from '../client/client.ts';
+import { PatchbayProcess } from './running/patchbay-process.ts';
+import { formatTable } from './terminal/table.ts';
 
 const devicesPerHost = 4;
 const hosts = ['rack-a', 'rack-b'];
@@ -23,10 +23,10 @@ const began = performance.now();
 const say = (text: string) => console.log(`${((performance.now() - began) / 1_000).toFixed(1).padStart(5)} s  ${text}`);
 
 const folder = mkdtempSync(join(tmpdir(), 'patchbay-demo-'));
-const children: Child[] = [];
+const children: PatchbayProcess[] = [];
 
 async function endAll(): Promise<void> {
-  await Promise.all(children.toReversed().map((child) => child.end()));
+  await Promise.all(children.toReversed().map((child) => child.stop()));
   rmSync(folder, { recursive: true, force: true });
 }
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -37,7 +37,7 @@ try {
   await runMainJob();
 } catch (error) {
   console.error(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}`);
-  for (const child of children) console.error(`\n--- last lines of ${child.name}:\n${child.tail}`);
+  for (const child of children) console.error(`\n--- last lines of ${child.name}:\n${child.lastLines}`);
   process.exitCode = 1;
 } finally {
   await endAll();
@@ -47,7 +47,7 @@ async function runMainJob(): Promise<void> {
   const url = await startProcesses();
   const client = createPatchbayClient(url, readFileSync(join(folder, 'admin-key'), 'utf8').trim());
   const devices = await until('all devices are connected', async () => {
-    const { items } = answerOf(await client.GET('/v1/devices', { params: { query: { limit: 200 } } }));
+    const { items } = unwrapResponse(await client.GET('/v1/devices', { params: { query: { limit: 200 } } }));
     const connected = items.filter(({ status }) => status === 'connected');
     return connected.length === hosts.length * devicesPerHost
       ? connected.toSorted((left, right) => left.name.localeCompare(right.name))
@@ -81,14 +81,21 @@ async function runMainJob(): Promise<void> {
 
 async function startProcesses(): Promise<string> {
   say('starting the service');
-  const service = new Child('the service', ['serve', '--no-embedded-host', '--port', '0', '--database', join(folder, 'patchbay.db')]);
+  const service = new PatchbayProcess('the service', [
+    'serve',
+    '--no-embedded-host',
+    '--port',
+    '0',
+    '--database',
+    join(folder, 'patchbay.db'),
+  ]);
   children.push(service);
-  const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
+  const [, url = ''] = await service.waitForLine(/API +(http:\S+)\/v1$/);
   say(`the service is at ${url}; starting ${hosts.length} device hosts with ${devicesPerHost} devices each`);
   for (const [index, name] of hosts.entries()) {
     const zone = index === 0 ? 'north' : 'south';
     children.push(
-      new Child(`the host ${name}`, [
+      new PatchbayProcess(`the host ${name}`, [
         'host',
         '--control',
         url,
@@ -110,7 +117,7 @@ async function startProcesses(): Promise<string> {
 
 async function pushBuild(client: Client, version: string): Promise<void> {
   const source = readFileSync(new URL(`../../examples/tcp/${version}/tcp.ts`, import.meta.url), 'utf8');
-  const build = answerOf(
+  const build = unwrapResponse(
     await client.POST('/v1/modules/{module}/builds', {
       params: { path: { module: 'tcp' } },
       body: { version, language: 'assemblyscript', source },
@@ -121,18 +128,18 @@ async function pushBuild(client: Client, version: string): Promise<void> {
 
 /** Loads a version on every device; answers the loads when each has its outcome. */
 async function loadEverywhere(client: Client, version: string) {
-  const accepted = answerOf(
+  const accepted = unwrapResponse(
     await client.POST('/v1/loads', { body: { module: 'tcp', version, labels: { fleet: 'demo' }, strategy: 'inject', invalidation: 'nx' } }),
   );
   const loads = await until(`all ${accepted.loads.length} loads of tcp@${version} have an outcome`, async () => {
-    const { items } = answerOf(
+    const { items } = unwrapResponse(
       await client.GET('/v1/loads', { params: { query: { batch: accepted.batch, state: 'completed', limit: 200 } } }),
     );
     return items.length === accepted.loads.length ? items : null;
   });
   const outcomes = [...Map.groupBy(loads, ({ outcome }) => outcome)].map(([outcome, some]) => `${some.length} ${outcome}`);
   say(`loaded tcp@${version} on ${loads.length} devices: ${outcomes.join(', ')}`);
-  return Promise.all(loads.map(async ({ id }) => answerOf(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }))));
+  return Promise.all(loads.map(async ({ id }) => unwrapResponse(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }))));
 }
 
 type CompletedLoad = Awaited<ReturnType<typeof loadEverywhere>>[number];
@@ -151,9 +158,9 @@ async function startPrograms(client: Client, devices: readonly Schemas['Device']
       calls: null,
       pauseMilliseconds: 0,
     };
-    const program = answerOf(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
+    const program = unwrapResponse(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
     return async () =>
-      answerOf(await client.GET('/v1/devices/{device}/programs/{program}', { params: { path: { device, program: program.id } } }));
+      unwrapResponse(await client.GET('/v1/devices/{device}/programs/{program}', { params: { path: { device, program: program.id } } }));
   };
   const reads = await Promise.all(
     devices.map(async ({ id }) => {
@@ -163,7 +170,7 @@ async function startPrograms(client: Client, devices: readonly Schemas['Device']
   );
   await until(`${longThreads} threads are inside tcp on every device`, async () => {
     const details = await Promise.all(
-      devices.map(async ({ id }) => answerOf(await client.GET('/v1/devices/{device}', { params: { path: { device: id } } }))),
+      devices.map(async ({ id }) => unwrapResponse(await client.GET('/v1/devices/{device}', { params: { path: { device: id } } }))),
     );
     return details.every(({ moduleTable }) => (moduleTable[0]?.referenceCount ?? 0) >= longThreads) || null;
   });
@@ -218,7 +225,7 @@ function printLoads(devices: readonly Schemas['Device'][], loads: readonly Compl
     'total µs',
   ];
   console.log(
-    `\nLoads of tcp@1.1.0 (microseconds for each operation of US 8,689,206 B2, FIG. 2)\n\n${tableLines(headings, rows).join('\n')}\n`,
+    `\nLoads of tcp@1.1.0 (microseconds for each operation of US 8,689,206 B2, FIG. 2)\n\n${formatTable(headings, rows).join('\n')}\n`,
   );
 }
 
@@ -233,18 +240,18 @@ function printChecksums(before: readonly Schemas['Program'][], after: readonly S
     ['1.1.0', calls.get('1.1.0') ?? 0, results(after)],
   ];
   console.log(
-    `Short calls by version\n\n${tableLines(['version', 'calls completed', `checksum of ${segmentLength} bytes`], rows).join('\n')}\n`,
+    `Short calls by version\n\n${formatTable(['version', 'calls completed', `checksum of ${segmentLength} bytes`], rows).join('\n')}\n`,
   );
 }
 
 async function printAudit(client: Client): Promise<void> {
-  const { items } = answerOf(await client.GET('/v1/audit', { params: { query: { limit: 6 } } }));
+  const { items } = unwrapResponse(await client.GET('/v1/audit', { params: { query: { limit: 6 } } }));
   const rows = items.toReversed().map(({ number, at, action, object }) => [number, at, action, object]);
-  console.log(`Last audit events\n\n${tableLines(['number', 'at', 'action', 'object'], rows).join('\n')}\n`);
+  console.log(`Last audit events\n\n${formatTable(['number', 'at', 'action', 'object'], rows).join('\n')}\n`);
 }
 
 async function printHealth(client: Client): Promise<void> {
-  const { status, hosts: connections, devices, loads, accesses } = answerOf(await client.GET('/v1/health'));
+  const { status, hosts: connections, devices, loads, accesses } = unwrapResponse(await client.GET('/v1/health'));
   const outcomes = Object.entries(loads.outcomes).map(([outcome, count]) => `${count} ${outcome}`);
   console.log(
     `Health: ${status}. ${connections.connected} hosts and ${devices.connected} devices connected; ${loads.completed} loads completed (${outcomes.join(', ')}), ${loads.queued} queued; ${accesses.interrupted} accesses interrupted, ${accesses.failed} failed.\n`,
@@ -268,7 +275,7 @@ async function judge(
       throw new Error(`the program ${id} had ${statistics?.callsFailed} failed calls: ${statistics?.lastFailure}`);
   }
   for (const { id, name } of devices) {
-    const { moduleTable, memoryMap } = answerOf(await client.GET('/v1/devices/{device}', { params: { path: { device: id } } }));
+    const { moduleTable, memoryMap } = unwrapResponse(await client.GET('/v1/devices/{device}', { params: { path: { device: id } } }));
     if (moduleTable[0]?.version !== '1.1.0') throw new Error(`${name} has tcp@${moduleTable[0]?.version} in its module table`);
     if (!memoryMap?.ranges.some(({ owner, nx }) => owner.version === '1.0.0' && nx))
       throw new Error(`${name} has not marked the pages of tcp@1.0.0 NX`);
@@ -281,7 +288,7 @@ async function until<Value>(what: string, ask: () => Promise<Value | null>): Pro
   for (;;) {
     const value = await Promise.race([
       ask(),
-      ...children.map((child) => child.ended.then((code) => never(`${child.name} ended (${code})`))),
+      ...children.map((child) => child.exited.then((code) => never(`${child.name} ended (${code})`))),
     ]);
     if (value !== null) return value;
     if (performance.now() > deadline) throw new Error(`it did not come about in ${patience / 1_000} s that ${what}`);

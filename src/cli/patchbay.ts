@@ -2,13 +2,13 @@
 
 import console from 'node:console';
 import { CommanderError } from '@commander-js/extra-typings';
-import { StartError, UsageError } from './command-line.ts';
 import { exitCodes } from './exit-codes.ts';
+import { CommandError, UsageError } from './option-values.ts';
 import { createProgram } from './program.ts';
 
 // Who reads the output may have seen enough, like `head`.
 process.stdout.on('error', (error) => {
-  if ('code' in error && error.code === 'EPIPE') process.exit(exitCodes.done);
+  if ('code' in error && error.code === 'EPIPE') process.exit(exitCodes.success);
   throw error;
 });
 
@@ -24,9 +24,9 @@ try {
 /** Says what went wrong and answers the exit code. */
 function report(error: unknown): number {
   // It has said so already: that the command line is wrong, or the help that was asked for.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.wrongCommandLine;
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.success : exitCodes.usageError;
   const isUsage = error instanceof UsageError;
   if (isUsage) console.error(`${error.message}\nSee --help.`);
-  else console.error(error instanceof StartError ? error.message : error);
-  return isUsage ? exitCodes.wrongCommandLine : exitCodes.failed;
+  else console.error(error instanceof CommandError ? error.message : error);
+  return isUsage ? exitCodes.usageError : exitCodes.failed;
 }

@@ -89,7 +89,7 @@ const running: readonly Noun[] = [
     name: 'host',
     summary: 'run simulated devices for a service (npm run host)',
     add: async (command) =>
-      (await import('./commands/host.ts')).addHostCommand(command, async () => (await import('./running/host.ts')).host),
+      (await import('./commands/host.ts')).addHostCommand(command, async () => (await import('./running/host.ts')).runHostCommand),
   },
   {
     name: 'db',

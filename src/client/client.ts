@@ -19,7 +19,7 @@ export function createPatchbayClient(
 }
 
 /** The service answered, but not what it was asked for. */
-export class AnswerError extends Error {
+export class ResponseError extends Error {
   override readonly name = 'AnswerError';
   readonly status: number;
   /** Null where the answer was none of the service's: a proxy's, say. */
@@ -33,10 +33,14 @@ export class AnswerError extends Error {
   }
 }
 
-/** What the service answered. @throws {AnswerError} that says what it said. */
-export function answerOf<Data>(result: { readonly data?: Data; readonly error?: unknown; readonly response: Response }): NonNullable<Data> {
+/** What the service answered. @throws {ResponseError} that says what it said. */
+export function unwrapResponse<Data>(result: {
+  readonly data?: Data;
+  readonly error?: unknown;
+  readonly response: Response;
+}): NonNullable<Data> {
   if (result.data !== undefined && result.data !== null) return result.data;
-  throw new AnswerError(result.response, result.error);
+  throw new ResponseError(result.response, result.error);
 }
 
 function isProblem(value: unknown): value is Schemas['Problem'] {

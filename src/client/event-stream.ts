@@ -1,57 +1,57 @@
 // What the service says as it happens, one event after another, whatever becomes of connections and of the service meanwhile.
 
 import { setTimeout } from 'node:timers/promises';
-import type { EventType } from './choices.ts';
-import { AnswerError, answerOf, type Client, type Schemas } from './client.ts';
-import { fellSilent, readEvents } from './read-events.ts';
+import { type Client, ResponseError, type Schemas, unwrapResponse } from './client.ts';
+import type { EventType } from './enum-values.ts';
+import { UnreachableError } from './fetch-with-retries.ts';
+import { isSilentStreamError, readEvents } from './read-events.ts';
 import { readLines } from './read-lines.ts';
-import { UnreachableError } from './repeating-fetch.ts';
 
 /** Milliseconds between attempts to reach the service again; each attempt waits longer by itself. */
-const pause = 1_000;
+const reconnectDelay = 1_000;
 /** Milliseconds without the service after which it is given up. */
-const patience = 5 * 60_000;
+const giveUpAfter = 5 * 60_000;
 /** Milliseconds between two requests for what is new, where a stream does not come through. */
 const pollInterval = 1_000;
 
 /** How the events arrive: in a stream, by polling because a proxy holds the stream back, or not at all, because the service is away. */
 export type Connection = 'streaming' | 'polling' | 'away';
 
-type Following = {
+type StreamOptions = {
   readonly signal: AbortSignal;
   /** Whether the service was there a moment ago: then it is waited for from the start, as it is when the stream is lost. */
-  readonly wasThere?: boolean;
+  readonly isExpected?: boolean;
   /** Called when this changes; until it does, the events arrive in a stream. */
   readonly onConnection?: (connection: Connection) => void;
 };
 
-export type FollowingEvents = Following & {
+export type EventStreamOptions = StreamOptions & {
   /** Only events with a greater number. */
   readonly after: number;
   readonly types?: readonly EventType[];
 };
 
 /** The number of the newest event; 0 where there is none. */
-export async function newestEvent(client: Client): Promise<number> {
-  const { items } = answerOf(await client.GET('/v1/audit', { params: { query: { limit: 1 } } }));
+export async function readNewestEventNumber(client: Client): Promise<number> {
+  const { items } = unwrapResponse(await client.GET('/v1/audit', { params: { query: { limit: 1 } } }));
   return items[0]?.number ?? 0;
 }
 
 /**
  * Follows the events until the signal is aborted.
- * @throws {AnswerError} where the service does not allow it. @throws {UnreachableError} where it is not there at the start, or not for 5 minutes.
+ * @throws {ResponseError} where the service does not allow it. @throws {UnreachableError} where it is not there at the start, or not for 5 minutes.
  */
-export async function* followEvents(
+export async function* streamEvents(
   client: Client,
-  { after, types, ...following }: FollowingEvents,
+  { after, types, ...following }: EventStreamOptions,
 ): AsyncGenerator<Schemas['AuditEvent'], void> {
   let last = after;
   const open = async (signal: AbortSignal) => {
     const query = { after: last, ...(types === undefined ? {} : { types: [...types] }) };
-    return answerOf(await client.GET('/v1/events', { params: { query }, parseAs: 'stream', signal }));
+    return unwrapResponse(await client.GET('/v1/events', { params: { query }, parseAs: 'stream', signal }));
   };
   const poll = (signal: AbortSignal) => eventsAfter(client, last, types, signal);
-  for await (const event of followStream<Schemas['AuditEvent']>(open, poll, following)) {
+  for await (const event of streamWithReconnects<Schemas['AuditEvent']>(open, poll, following)) {
     last = event.number;
     yield event;
   }
@@ -59,7 +59,7 @@ export async function* followEvents(
 
 /** Returns the events that there are now, in order. */
 async function eventsAfter(client: Client, after: number, types: readonly EventType[] | undefined, signal: AbortSignal) {
-  const stream = answerOf(await client.GET('/v1/audit/export', { params: { query: { after } }, parseAs: 'stream', signal }));
+  const stream = unwrapResponse(await client.GET('/v1/audit/export', { params: { query: { after } }, parseAs: 'stream', signal }));
   return eventsIn(readLines(stream, signal), types);
 }
 
@@ -80,14 +80,14 @@ function isEvent(line: Partial<Schemas['AuditEvent']>): line is Schemas['AuditEv
 
 /**
  * Follows a rollout: how it stands, at once and after every change; when the stream was lost, once more. The last has an `endedAt`.
- * @throws {AnswerError} {UnreachableError} as `followEvents`.
+ * @throws {ResponseError} {UnreachableError} as `followEvents`.
  */
-export async function* followRollout(client: Client, id: string, following: Following): AsyncGenerator<Schemas['Rollout'], void> {
+export async function* streamRollout(client: Client, id: string, following: StreamOptions): AsyncGenerator<Schemas['Rollout'], void> {
   const params = { path: { rollout: id } };
   const open = async (signal: AbortSignal) =>
-    answerOf(await client.GET('/v1/rollouts/{rollout}/progress', { params, parseAs: 'stream', signal }));
-  const poll = async (signal: AbortSignal) => [answerOf(await client.GET('/v1/rollouts/{rollout}', { params, signal }))];
-  for await (const rollout of followStream<Schemas['Rollout']>(open, poll, following)) {
+    unwrapResponse(await client.GET('/v1/rollouts/{rollout}/progress', { params, parseAs: 'stream', signal }));
+  const poll = async (signal: AbortSignal) => [unwrapResponse(await client.GET('/v1/rollouts/{rollout}', { params, signal }))];
+  for await (const rollout of streamWithReconnects<Schemas['Rollout']>(open, poll, following)) {
     yield rollout;
     if (rollout.endedAt !== null) return;
   }
@@ -99,10 +99,10 @@ type Poll<Data> = (signal: AbortSignal) => Promise<AsyncIterable<Data> | Iterabl
 /**
  * Yields what arrives in a stream, which is requested again whenever it ends or is lost. Where the stream is held back on its way, what is new is polled.
  * @param open Requests the stream.  */
-async function* followStream<Data>(
+async function* streamWithReconnects<Data>(
   open: (signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
   poll: Poll<Data>,
-  { signal, onConnection, wasThere: isExpected = false }: Following,
+  { signal, onConnection, isExpected = false }: StreamOptions,
 ): AsyncGenerator<Data, void> {
   let wasThere = isExpected;
   let lostAt: number | null = null;
@@ -117,18 +117,18 @@ async function* followStream<Data>(
       yield* readEvents<Data>(open, { signal, onOpen: () => connect('streaming') });
     } catch (error) {
       try {
-        if (!fellSilent(error) || signal.aborted) throw error;
+        if (!isSilentStreamError(error) || signal.aborted) throw error;
         yield* pollUntilLost(poll, signal, () => connect('polling'));
       } catch (error) {
         if (signal.aborted) return;
-        if (!wasThere || !mayPass(error)) throw error;
-        if (lostAt !== null && Date.now() - lostAt > patience) throw error;
+        if (!wasThere || !isTransient(error)) throw error;
+        if (lostAt !== null && Date.now() - lostAt > giveUpAfter) throw error;
       }
     }
     if (signal.aborted) return;
     lostAt ??= Date.now();
     connect('away');
-    await setTimeout(pause, undefined, { signal }).catch(() => {});
+    await setTimeout(reconnectDelay, undefined, { signal }).catch(() => {});
   }
 }
 
@@ -143,7 +143,7 @@ async function* pollUntilLost<Data>(poll: Poll<Data>, signal: AbortSignal, onAns
 }
 
 /** Whether it may be otherwise a moment later: the service is away or busy, or the connection broke off in the middle, or was given up here. */
-function mayPass(error: unknown): boolean {
-  if (error instanceof AnswerError) return error.status === 408 || error.status === 429 || error.status >= 500;
+function isTransient(error: unknown): boolean {
+  if (error instanceof ResponseError) return error.status === 408 || error.status === 429 || error.status >= 500;
   return error instanceof UnreachableError || error instanceof TypeError || (error instanceof Error && error.name === 'AbortError');
 }

@@ -1,9 +1,9 @@
 // How a build is pushed: a source as JSON, a prebuilt module as its bytes.
 
-import { buildLanguages } from './choices.ts';
-import { answerOf, type Client, type Schemas } from './client.ts';
+import { type Client, type Schemas, unwrapResponse } from './client.ts';
+import { buildLanguages } from './enum-values.ts';
 
-export type Pushed = {
+export type BuildUpload = {
   readonly module: string;
   /** Semantic version, or `next-major`, `next-minor` or `next-patch`. */
   readonly version: string;
@@ -14,17 +14,17 @@ export type Pushed = {
   readonly features?: Schemas['SourceFeature'][] | undefined;
 };
 
-const extensions: Readonly<Record<Pushed['language'], string>> = { assemblyscript: '.ts', wat: '.wat', wasm: '.wasm' };
+const extensions: Readonly<Record<BuildUpload['language'], string>> = { assemblyscript: '.ts', wat: '.wat', wasm: '.wasm' };
 
 /** Languages by the extensions that their files have. */
-export const languagesByExtension: ReadonlyMap<string, Pushed['language']> = new Map(
+export const languagesByExtension: ReadonlyMap<string, BuildUpload['language']> = new Map(
   buildLanguages.map((language) => [extensions[language], language]),
 );
 
 /** Has the service keep it as a build. @throws {AnswerError} with what the compiler found, where it does not compile. */
 export async function pushBuild(
   client: Client,
-  { module, version, language, content, concurrency, features }: Pushed,
+  { module, version, language, content, concurrency, features }: BuildUpload,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Schemas['CreatedBuild']> {
   const path = { module };
@@ -32,9 +32,9 @@ export async function pushBuild(
   if (language !== 'wasm') {
     const enabled = features === undefined ? {} : { features };
     const body = { version, language, source: new TextDecoder().decode(content), ...chosen, ...enabled };
-    return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path }, body, headers }));
+    return unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path }, body, headers }));
   }
   // OpenAPI has no type for bytes: the body is what the serializer says.
   const prebuilt = { body: '', bodySerializer: () => content, headers: { ...headers, 'content-type': 'application/wasm' } };
-  return answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path, query: { version, ...chosen } }, ...prebuilt }));
+  return unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path, query: { version, ...chosen } }, ...prebuilt }));
 }

@@ -3,7 +3,7 @@
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { defaultSilenceLimits, type SilenceLimits, SilentStreamError, watchSilence } from '../protocol/silent-stream.ts';
 
-type Reading = {
+type ReadOptions = {
   readonly signal: AbortSignal;
   /** Called when the first bytes of the stream arrive. */
   readonly onOpen?: () => void;
@@ -17,7 +17,7 @@ type Reading = {
  */
 export async function* readEvents<Data>(
   open: (signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
-  { signal, onOpen, silenceLimits = defaultSilenceLimits }: Reading,
+  { signal, onOpen, silenceLimits = defaultSilenceLimits }: ReadOptions,
 ): AsyncGenerator<Data, void> {
   const silence = watchSilence(silenceLimits, onOpen);
   const ended = AbortSignal.any([signal, silence.signal]);
@@ -42,6 +42,6 @@ export async function* readEvents<Data>(
 }
 
 /** Returns whether `readEvents` ended because its stream fell silent. */
-export function fellSilent(error: unknown): boolean {
+export function isSilentStreamError(error: unknown): boolean {
   return error instanceof SilentStreamError;
 }

@@ -6,7 +6,7 @@ import { z } from 'zod';
 
 export const entry = fileURLToPath(new URL('../../src/cli/patchbay.ts', import.meta.url));
 
-export type Said = { readonly code: number; readonly stdout: string; readonly stderr: string };
+export type CommandResult = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
 /** Variables of this process that would change what a command does. */
 const foreign = /^(PATCHBAY_|npm_|XDG_|CI$|NO_COLOR$|FORCE_COLOR$|NODE_(?!COMPILE_CACHE$))/;
@@ -21,7 +21,7 @@ export function run(
   file: string,
   args: readonly string[],
   options: { readonly env: NodeJS.ProcessEnv; readonly cwd?: string },
-): Promise<Said> {
+): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     execFile(file, [...args], options, (error, stdout, stderr) => {
       if (error === null) resolve({ code: 0, stdout, stderr });
@@ -32,11 +32,11 @@ export function run(
 }
 
 /** `patchbay` with these arguments, in the folder that is its user's home. */
-export function patchbay(home: string, args: readonly string[], changes: Record<string, string> = {}): Promise<Said> {
+export function runPatchbay(home: string, args: readonly string[], changes: Record<string, string> = {}): Promise<CommandResult> {
   return run(process.execPath, [entry, ...args], { env: environment({ HOME: home, ...changes }), cwd: home });
 }
 
 /** What a command said to machines. */
-export function jsonOf({ stdout }: Said): Record<string, unknown> {
+export function parseStdout({ stdout }: CommandResult): Record<string, unknown> {
   return z.record(z.string(), z.unknown()).parse(JSON.parse(stdout));
 }

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Agent, attached, state } from '../service/agents/agent.ts';
 import { TestService } from '../service/test-service.ts';
-import { patchbay } from './command.ts';
+import { runPatchbay } from './command.ts';
 
 const service = new TestService();
 const agent = new Agent(service);
@@ -22,7 +22,7 @@ afterAll(async () => {
   await service.close();
 });
 
-const command = (...args: string[]) => patchbay(service.folder, args, { PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
+const command = (...args: string[]) => runPatchbay(service.folder, args, { PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
 
 test('a device that has drifted is named in the list, and shown with the versions that were expected and found', async () => {
   expect((await command('device', 'list')).stdout).not.toContain('drifted');

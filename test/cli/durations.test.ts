@@ -1,7 +1,7 @@
 // Durations as tables show them.
 
 import { expect, test } from 'vitest';
-import { durationText } from '../../src/cli/terminal/times.ts';
+import { formatDuration } from '../../src/cli/terminal/times.ts';
 
 test.each([
   [undefined, '-'],
@@ -13,5 +13,5 @@ test.each([
   [1_000_000, '1 s'],
   [3_623_878_656, '3620 s'],
 ])('%j microseconds are shown as %s', (microseconds, text) => {
-  expect(durationText(microseconds)).toBe(text);
+  expect(formatDuration(microseconds)).toBe(text);
 });

@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createPatchbayClient } from '../../src/client/client.ts';
-import { type Connection, followEvents } from '../../src/client/event-stream.ts';
-import { repeatingFetch, UnreachableError } from '../../src/client/repeating-fetch.ts';
-import { patchbay } from './command.ts';
+import { type Connection, streamEvents } from '../../src/client/event-stream.ts';
+import { fetchWithRetries, UnreachableError } from '../../src/client/fetch-with-retries.ts';
+import { runPatchbay } from './command.ts';
 
 let folder: string;
 let server: Server | null = null;
@@ -55,11 +55,11 @@ test('a POST is repeated with one key until it is answered: after lost connectio
     else request.pipe(response.writeHead(201));
   });
   const request = new Request(url, { method: 'POST', body: 'what is to be done' });
-  const response = await repeatingFetch(request, never);
+  const response = await fetchWithRetries(request, never);
   expect([response.status, await response.text()]).toEqual([201, 'what is to be done']);
   expect(keys).toHaveLength(4);
   expect(new Set(keys)).toEqual(new Set([expect.stringMatching(/^[0-9a-f-]{36}$/)]));
-  await repeatingFetch(new Request(url, { method: 'POST', body: 'another' }), never);
+  await fetchWithRetries(new Request(url, { method: 'POST', body: 'another' }), never);
   expect(keys[4]).not.toBe(keys[0]);
 });
 
@@ -70,14 +70,14 @@ test('a request is repeated a bounded number of times, and not at all where it w
     requests++;
     response.writeHead(status, { 'retry-after': '0' }).end();
   });
-  expect((await repeatingFetch(new Request(url), never)).status).toBe(503);
+  expect((await fetchWithRetries(new Request(url), never)).status).toBe(503);
   expect(requests).toBe(5);
   status = 500;
-  expect((await repeatingFetch(new Request(url), never)).status).toBe(500);
+  expect((await fetchWithRetries(new Request(url), never)).status).toBe(500);
   expect(requests).toBe(6);
   server?.close();
-  await expect(repeatingFetch(new Request(url), AbortSignal.abort())).rejects.toThrow(/abort/);
-  const failure = await repeatingFetch(new Request(url), never).catch((error: unknown) => error);
+  await expect(fetchWithRetries(new Request(url), AbortSignal.abort())).rejects.toThrow(/abort/);
+  const failure = await fetchWithRetries(new Request(url), never).catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(UnreachableError);
   expect(failure).toMatchObject({ message: 'ECONNREFUSED', url });
 });
@@ -96,14 +96,14 @@ test('events are followed over streams that break off and a service that is busy
       request.socket.destroy(),
     );
   });
-  const client = createPatchbayClient(url, null, (request) => repeatingFetch(request, never));
-  const begun = Array.fromAsync(followEvents(client, { after: 7, signal: never }));
+  const client = createPatchbayClient(url, null, (request) => fetchWithRetries(request, never));
+  const begun = Array.fromAsync(streamEvents(client, { after: 7, signal: never }));
   await expect(begun).rejects.toThrow('/v1/events answered 503');
   requests = 0;
   const connections: Connection[] = [];
   const numbers: number[] = [];
   const following = { after: 7, signal: never, wasThere: true, onConnection: (now: Connection) => connections.push(now) };
-  for await (const { number } of followEvents(client, following)) {
+  for await (const { number } of streamEvents(client, following)) {
     numbers.push(number);
     if (numbers.length === 3) break;
   }
@@ -114,7 +114,7 @@ test('events are followed over streams that break off and a service that is busy
 test('that no service is there is told with how to start it', async () => {
   const url = await listen(() => {});
   server?.close();
-  expect(await patchbay(folder, ['health', '--service', url])).toEqual({
+  expect(await runPatchbay(folder, ['health', '--service', url])).toEqual({
     code: 1,
     stdout: '',
     stderr: `no service is reachable at ${url} (ECONNREFUSED)\nhint: start it there with "patchbay serve", or name another with --service or PATCHBAY_SERVICE\n`,
@@ -124,24 +124,24 @@ test('that no service is there is told with how to start it', async () => {
 test('that a key is missing, unknown, or of another role is told with what to do', async () => {
   const url = await listen(answering(401, 'The token is missing or unknown', 'show a key'));
   const env = { PATCHBAY_SERVICE: url };
-  const missing = await patchbay(folder, ['health'], env);
+  const missing = await runPatchbay(folder, ['health'], env);
   expect(missing).toMatchObject({ code: 1, stdout: '' });
   expect(missing.stderr).toBe(
     'The token is missing or unknown: show a key\n  request req_1\nhint: give a key with --key-file, PATCHBAY_KEY_FILE or PATCHBAY_KEY; the service keeps the one that its first start makes in data/admin-key, where it runs; if it is lost, "patchbay serve --new-admin-key" makes another\n',
   );
-  const unknown = await patchbay(folder, ['health', '--key', 'of-nobody'], env);
+  const unknown = await runPatchbay(folder, ['health', '--key', 'of-nobody'], env);
   expect(unknown.stderr).toContain('hint: the service does not know the key of --key, or it is revoked');
   expect(unknown.stderr).not.toContain('of-nobody');
   server?.close();
   const forbidding = await listen(answering(403, 'The token does not allow it', 'this needs the role operator'));
-  const forbidden = await patchbay(folder, ['health', '--service', forbidding, '--key', 'of-a-viewer']);
+  const forbidden = await runPatchbay(folder, ['health', '--service', forbidding, '--key', 'of-a-viewer']);
   // The service says itself what to do: which role it needs, or which page to use.
   expect(forbidden.stderr).toBe('The token does not allow it: this needs the role operator\n  request req_1\n');
 });
 
 test('the answer of something else is told', async () => {
   const url = await listen((_request, response) => response.writeHead(502, { 'content-type': 'text/html' }).end('<h1>Bad Gateway</h1>'));
-  const said = await patchbay(folder, ['health', '--service', url]);
+  const said = await runPatchbay(folder, ['health', '--service', url]);
   expect(said).toMatchObject({
     code: 1,
     stdout: '',
@@ -158,11 +158,11 @@ test('the key that is shown is of the flags, the environment, the file, or where
   mkdirSync(join(folder, 'data'));
   mkdirSync(join(folder, '.config', 'patchbay'), { recursive: true });
   writeFileSync(join(folder, 'data', 'admin-key'), 'kept-by-the-service\n');
-  await patchbay(folder, ['health', '--service', url]);
+  await runPatchbay(folder, ['health', '--service', url]);
   writeFileSync(join(folder, '.config', 'patchbay', 'config.json'), JSON.stringify({ service: url, key: 'of-the-file' }));
-  await patchbay(folder, ['health']);
-  await patchbay(folder, ['health'], { PATCHBAY_KEY: 'of-the-environment' });
+  await runPatchbay(folder, ['health']);
+  await runPatchbay(folder, ['health'], { PATCHBAY_KEY: 'of-the-environment' });
   writeFileSync(join(folder, 'key'), 'of-the-flags\n');
-  await patchbay(folder, ['--key-file', 'key', 'health'], { PATCHBAY_KEY: 'of-the-environment' });
+  await runPatchbay(folder, ['--key-file', 'key', 'health'], { PATCHBAY_KEY: 'of-the-environment' });
   expect(shown).toEqual(['Bearer kept-by-the-service', 'Bearer of-the-file', 'Bearer of-the-environment', 'Bearer of-the-flags']);
 });

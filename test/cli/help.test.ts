@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createWholeProgram } from '../../src/cli/program.ts';
-import { environment, patchbay, run } from './command.ts';
+import { environment, run, runPatchbay } from './command.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -104,7 +104,7 @@ test.each([
   [['db', 'copy', '--to', 'postgresql://u@h/d'], "required option '--from <file>' not specified\nSee --help.\n"],
   [['serve', '7070'], "too many arguments for 'serve'. Expected 0 arguments but got 1: 7070.\nSee --help.\n"],
 ])('patchbay %j is a wrong command line', async (args, stderr) => {
-  expect(await patchbay(folder, args)).toEqual({ code: 2, stdout: '', stderr });
+  expect(await runPatchbay(folder, args)).toEqual({ code: 2, stdout: '', stderr });
 });
 
 test.each<[string[], Record<string, string>, string]>([
@@ -115,11 +115,11 @@ test.each<[string[], Record<string, string>, string]>([
   [['host'], { PATCHBAY_DEVICES: 'many' }, '--devices is "many"'],
   [['host', '--labels', 'a=1', '--labels', 'a=2'], {}, '--labels a=2: a device has one value of a, and 1 is given too'],
 ])('patchbay %j with %j has a wrong setting', async (args, variables, message) => {
-  expect(await patchbay(folder, args, variables)).toEqual({ code: 2, stdout: '', stderr: expect.stringContaining(message) });
+  expect(await runPatchbay(folder, args, variables)).toEqual({ code: 2, stdout: '', stderr: expect.stringContaining(message) });
 });
 
 test('patchbay help, and a command that is none by itself, show the help', async () => {
-  const [help, build] = await Promise.all([patchbay(folder, ['help', 'load', 'list']), patchbay(folder, ['build'])]);
+  const [help, build] = await Promise.all([runPatchbay(folder, ['help', 'load', 'list']), runPatchbay(folder, ['build'])]);
   expect(help).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Usage: patchbay load list /), stderr: '' });
   expect(build).toMatchObject({ code: 2, stderr: expect.stringMatching(/push \[options\] <file>/) });
 });
@@ -135,7 +135,7 @@ test('the launcher runs on the runtime that starts it, and on the one of the pac
 });
 
 test('bash completes commands, options and their values', async () => {
-  const script = await patchbay(folder, ['completion', 'bash']);
+  const script = await runPatchbay(folder, ['completion', 'bash']);
   expect(script).toMatchObject({ code: 0, stderr: '' });
   writeFileSync(join(folder, 'completion.bash'), script.stdout);
   const complete = (...words: string[]) =>
@@ -171,6 +171,6 @@ test('bash completes commands, options and their values', async () => {
 });
 
 test.each(['zsh', 'fish'])('what %s is given names every command', async (shell) => {
-  const script = await patchbay(folder, ['completion', shell]);
+  const script = await runPatchbay(folder, ['completion', shell]);
   for (const [name] of commandsOf(await createWholeProgram())) expect(script.stdout).toContain(name.replaceAll(' ', '/'));
 });

@@ -1,7 +1,7 @@
 // Shares as the command line prints them.
 
 import { expect, test } from 'vitest';
-import { percentText } from '../../src/cli/terminal/percent.ts';
+import { formatPercent } from '../../src/cli/terminal/percent.ts';
 
 test.each([
   [0, 8, '0.0%'],
@@ -12,5 +12,5 @@ test.each([
   [1, 100_000, '<0.1%'],
   [99_999, 100_000, '>99.9%'],
 ])('%i of %i is %s', (part, whole, text) => {
-  expect(percentText(part, whole)).toBe(text);
+  expect(formatPercent(part, whole)).toBe(text);
 });

@@ -5,13 +5,13 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Child } from '../../src/cli/running/child.ts';
+import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
 import { Publisher } from '../service/publishing.ts';
 import { firstOf, itemsOf, TestService, until, workModule } from '../service/test-service.ts';
-import { entry, environment, jsonOf, patchbay } from './command.ts';
+import { entry, environment, parseStdout, runPatchbay } from './command.ts';
 
 const service = new TestService();
-const children: Child[] = [];
+const children: PatchbayProcess[] = [];
 let devices: string[];
 
 beforeAll(async () => {
@@ -22,16 +22,16 @@ beforeAll(async () => {
   devices = await service.connectedDevices(3);
 });
 afterAll(async () => {
-  await Promise.all(children.map((child) => child.end('SIGKILL')));
+  await Promise.all(children.map((child) => child.stop('SIGKILL')));
   await service.close();
 });
 
 const settings = () => ({ PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
-const rollout = (...args: string[]) => patchbay(service.folder, ['rollout', ...args], settings());
+const rollout = (...args: string[]) => runPatchbay(service.folder, ['rollout', ...args], settings());
 
 /** A command that goes on until it is ended, or until what it watches has. */
-function begin(...args: string[]): Child {
-  const child = new Child(`patchbay rollout ${args.join(' ')}`, ['rollout', ...args]);
+function begin(...args: string[]): PatchbayProcess {
+  const child = new PatchbayProcess(`patchbay rollout ${args.join(' ')}`, ['rollout', ...args]);
   children.push(child);
   return child;
 }
@@ -79,12 +79,12 @@ test('a dry run tells the waves, who would refuse and why, and what is in the wa
     rollout(...asked.with(4, '1.0.0'), '--label', 'zone=north', '--version-policy', 'downgrade', '--reason', 'to see'),
   ]);
   expect(good).toMatchObject({ code: 0, stdout: expect.stringContaining('dry@1.1.0 would go to 2 devices\n\n') });
-  expect(jsonOf(machine)).toMatchObject({ devices: 3, refused: 1, waves: [{ devices: 1 }, { devices: 2 }] });
+  expect(parseStdout(machine)).toMatchObject({ devices: 3, refused: 1, waves: [{ devices: 1 }, { devices: 2 }] });
   expect(left).toMatchObject({ code: 0, stdout: expect.stringContaining('would go to 1 device\nleft out, for they have it: 2\n') });
   expect(itemsOf(await service.get('/v1/rollouts?module=dry'))).toEqual([]);
 
   const held = ['create', '--module', 'dry', '--version', '1.1.0', '--device', 'rack-1', '--wave', '100%,approval', '--no-wait', '--json'];
-  const { id } = jsonOf(await rollout(...held));
+  const { id } = parseStdout(await rollout(...held));
   const busy = await rollout(...asked, '--running-version', '<2.0.0');
   expect(busy.stdout).toContain(
     `the rollout ${id} has 1 device of these, and has not ended: it would be refused for that, but for --queue`,
@@ -113,12 +113,12 @@ test('a rollout is watched until it ends: a line for each change, a table at the
 
   const back = await rollout('rollback', 'lines-1.1', '--reason', 'it was a test', '--json');
   expect(back.code).toBe(0);
-  expect(jsonOf(back)).toMatchObject({ state: 'completed', rollbackOf: id, tally: { loaded: 3 } });
+  expect(parseStdout(back)).toMatchObject({ state: 'completed', rollbackOf: id, tally: { loaded: 3 } });
   expect(back.stderr).toMatch(new RegExp(`^watching the rollback rol_\\w+, which takes back the devices of ${id}\\n`));
   // The name is of what was taken back, not of what has done it.
   const shown = await rollout('show', 'lines-1.1');
   expect(shown.stdout).toMatch(
-    new RegExp(`^lines-1\\.1 +${id} +rolled-back\\n[\\s\\S]*\\nreason +it was a test\\nback by +${jsonOf(back)['id']}\\n`),
+    new RegExp(`^lines-1\\.1 +${id} +rolled-back\\n[\\s\\S]*\\nreason +it was a test\\nback by +${parseStdout(back)['id']}\\n`),
   );
   const again = await rollout('watch', String(id));
   expect(again).toMatchObject({ code: 4, stdout: expect.stringContaining('is rolled-back: it was a test\n') });
@@ -168,27 +168,27 @@ test('on a terminal it is watched on when a wave has failed, until it is decided
 test('a wave waits for approval, also while the service is started anew, and whoever stops watching stops nothing else', async () => {
   await prepare('asks');
   const watch = begin('create', ...inTwoWaves('asks', '100%,approval'));
-  const [, id = ''] = await watch.says(/^it waits for the approval of wave 2: patchbay rollout approve (rol_\w+) --wave 2$/);
+  const [, id = ''] = await watch.waitForLine(/^it waits for the approval of wave 2: patchbay rollout approve (rol_\w+) --wave 2$/);
   const lines = begin('watch', 'asks-1.1', '--json');
-  await lines.says(/"state":"awaiting-approval"/);
+  await lines.waitForLine(/"state":"awaiting-approval"/);
   const other = begin('watch', id);
-  await other.says(/it waits for the approval of wave 2/);
-  expect(await other.end('SIGINT')).toBe(130);
-  expect(other.tail).toContain(`not watching any longer; the rollout goes on: patchbay rollout watch ${id}`);
+  await other.waitForLine(/it waits for the approval of wave 2/);
+  expect(await other.stop('SIGINT')).toBe(130);
+  expect(other.lastLines).toContain(`not watching any longer; the rollout goes on: patchbay rollout watch ${id}`);
   const wrong = await rollout('approve', id, '--wave', '1');
   expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining('wave 1 of the rollout') });
   await service.stop();
-  await watch.says(/^the service is away/);
+  await watch.waitForLine(/^the service is away/);
   await service.start();
-  await watch.says(/^the service is there again/);
-  await lines.says(/^the service is there again/);
+  await watch.waitForLine(/^the service is there again/);
+  await lines.waitForLine(/^the service is there again/);
   const approved = await rollout('approve', 'asks-1.1', '--wave', '2');
   expect(approved).toMatchObject({ code: 0, stdout: `asks-1.1 (${id}) is running\n` });
-  expect([await watch.ended, await lines.ended]).toEqual([0, 0]);
-  expect(watch.tail).toContain(`asks-1.1 (${id}) is completed`);
+  expect([await watch.exited, await lines.exited]).toEqual([0, 0]);
+  expect(watch.lastLines).toContain(`asks-1.1 (${id}) is completed`);
   // What has not changed is not said again.
-  expect(watch.tail.match(/it waits for the approval/g)).toHaveLength(1);
-  const documents = lines.tail.split('\n').filter((line) => line.startsWith('{'));
+  expect(watch.lastLines.match(/it waits for the approval/g)).toHaveLength(1);
+  const documents = lines.lastLines.split('\n').filter((line) => line.startsWith('{'));
   expect(documents.filter((document, index) => document === documents[index - 1])).toEqual([]);
   expect(JSON.parse(documents.at(-1) ?? '')).toMatchObject({ id, state: 'completed', tally: { loaded: 3 } });
 });
@@ -204,18 +204,18 @@ test('a rollout is paused, goes on, and is aborted', async () => {
   expect(paused.stdout).toBe(`holds-1.1 (${id}) is paused: looking at the logs\nit waits for an operator: patchbay rollout resume ${id}\n`);
   // Nothing has failed: it is for whoever has paused it to go on, and for who watches to wait.
   const watch = begin('watch', 'holds-1.1');
-  await watch.says(/^it is paused: looking at the logs$/);
+  await watch.waitForLine(/^it is paused: looking at the logs$/);
   const [listed, none] = await Promise.all([
     rollout('list', '--module', 'holds', '--state', 'paused'),
     rollout('list', '--module', 'holds', '--state', 'completed'),
   ]);
   expect(listed.stdout).toMatch(new RegExp(`^ROLLOUT .*\\n.*\\n${id} +holds-1\\.1 +holds@1\\.1\\.0 +paused +2 of 2 +1 +0 +2 +20\\S+Z\\n$`));
   expect(none.stdout).toBe('there are no such rollouts\n');
-  const resumed = jsonOf(await rollout('resume', 'holds-1.1', '--json'));
+  const resumed = parseStdout(await rollout('resume', 'holds-1.1', '--json'));
   expect(resumed).toMatchObject({ id, state: 'awaiting-approval', reason: null });
   const aborted = await rollout('abort', 'holds-1.1', '--reason', 'enough was seen');
   expect(aborted.stdout).toBe(`holds-1.1 (${id}) is aborted: enough was seen\n`);
-  expect(await watch.ended).toBe(4);
+  expect(await watch.exited).toBe(4);
   const late = await rollout('resume', 'holds-1.1');
   expect(late).toMatchObject({ code: 1, stderr: expect.stringContaining('cannot be resumed: it is aborted') });
 });
@@ -247,7 +247,7 @@ test('where a wave fails, who sees no terminal is told to decide; what failed is
     /\ndevices +2 loaded, 1 failed\n[\s\S]*\nreason +wave 2 has failed: .*\nwaits for an operator: [\s\S]*\nThresholds of wave 2:\n.*\n.*\nloads without success, in percent +0 +50 +too much\n[\s\S]* - {2,}too few calls to judge by\n/,
   );
   expect(failed.stdout).toMatch(/^WAVE .*\n.*\n +2 +rack-2 +failed +1\.1\.0 +1\.0\.0 +refused-image +1 +- +- +\S.*\n$/);
-  expect(jsonOf(ofFirst)['items']).toMatchObject([{ deviceName: 'rack-1', state: 'loaded', outcome: 'replaced' }]);
+  expect(parseStdout(ofFirst)['items']).toMatchObject([{ deviceName: 'rack-1', state: 'loaded', outcome: 'replaced' }]);
 
   await publisher.sign('fails', '1.1.0');
   expect(await rollout('retry-failed', 'fails-1.1')).toMatchObject({ code: 0, stdout: `fails-1.1 (${id}) is running\n` });
@@ -275,7 +275,7 @@ test('a build that no device takes is told by the exit code, whatever is done ab
   });
   const judged = await rollout(...asked, '--failed-loads', 'off', '--name', 'unjudged', '--json');
   expect(judged, judged.stderr).toMatchObject({ code: 4 });
-  expect(jsonOf(judged)).toMatchObject({ state: 'completed', tally: { failed: 3 } });
+  expect(parseStdout(judged)).toMatchObject({ state: 'completed', tally: { failed: 3 } });
 });
 
 test('what a rollout is asked is what it is', async () => {
@@ -308,7 +308,7 @@ test('what a rollout is asked is what it is', async () => {
     requireCalls: true,
   };
   const wave = { soakSeconds: 30, approval: false, upToPercent: null, thresholds };
-  expect(jsonOf(made)).toMatchObject({
+  expect(parseStdout(made)).toMatchObject({
     name: 'all-of-it',
     version: '1.1.0',
     selector: { labels: { zone: 'north' }, runningVersion: '1.0.0' },
@@ -348,11 +348,11 @@ test('devices join a dynamic rollout until it is closed to them', async () => {
   await prepare('joins');
   const options = ['--module', 'joins', '--version', '1.1.0', '--label', 'zone=north', '--wave', '100%', '--soak', '0', '--name', 'joins'];
   const watch = begin('create', ...options, '--dynamic');
-  await watch.says(/^it waits for devices that join it: patchbay rollout close rol_\w+ ends that$/);
+  await watch.waitForLine(/^it waits for devices that join it: patchbay rollout close rol_\w+ ends that$/);
   expect(await rollout('close', 'joins')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^joins \(rol_\w+\) is running\n/) });
-  expect(await watch.ended).toBe(0);
+  expect(await watch.exited).toBe(0);
   const closed = await rollout('close', (await newest()).id, '--json');
-  expect(jsonOf(closed)).toMatchObject({ state: 'completed', isJoinable: false });
+  expect(parseStdout(closed)).toMatchObject({ state: 'completed', isJoinable: false });
 });
 
 test('a report is written for machines and spreadsheets', async () => {
@@ -364,7 +364,10 @@ test('a report is written for machines and spreadsheets', async () => {
     rollout('report', 'told-1.1', '--csv'),
     rollout('report', 'told-1.1', '--csv', '--output', file),
   ]);
-  expect(jsonOf(json)).toMatchObject({ rollout: { state: 'completed' }, devices: [{ deviceName: 'rack-1' }, { wave: 2 }, { wave: 2 }] });
+  expect(parseStdout(json)).toMatchObject({
+    rollout: { state: 'completed' },
+    devices: [{ deviceName: 'rack-1' }, { wave: 2 }, { wave: 2 }],
+  });
   expect(csv.stdout.split('\r\n')).toEqual([
     expect.stringMatching(/^device,deviceName,wave,state,/),
     expect.stringMatching(/^dev_\w+,rack-1,1,loaded,1\.1\.0,1\.0\.0,1,lod_\w+,replaced,/),
@@ -381,8 +384,8 @@ test('a report is written for machines and spreadsheets', async () => {
 test('a name is of the only rollout that has not ended, or else of the newest', async () => {
   await Promise.all([prepare('one'), prepare('two')]);
   const make = async (module: string) =>
-    String(jsonOf(await rollout('create', ...inTwoWaves(module, '100%,approval'), '--name', 'same', '--no-wait', '--json'))['id']);
-  const named = async () => jsonOf(await rollout('show', 'same', '--json'))['id'];
+    String(parseStdout(await rollout('create', ...inTwoWaves(module, '100%,approval'), '--name', 'same', '--no-wait', '--json'))['id']);
+  const named = async () => parseStdout(await rollout('show', 'same', '--json'))['id'];
   const first = await make('one');
   const second = await make('two');
   const both = await rollout('show', 'same');

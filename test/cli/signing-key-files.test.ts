@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { privateKeysIn } from '../../src/cli/running/signing-keys.ts';
+import { openPrivateKeys } from '../../src/cli/running/signing-keys.ts';
 import { newIdentifier } from '../../src/protocol/identifiers.ts';
 import { newPrivateKey } from '../../src/signing/private-key.ts';
 
@@ -13,7 +13,7 @@ test('a row of a key in the database leads to no file of another folder', () => 
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   mkdirSync(join(folder, 'signing-keys'));
   writeFileSync(join(folder, 'planted.pem'), newPrivateKey());
-  const keys = privateKeysIn(join(folder, 'signing-keys'));
+  const keys = openPrivateKeys(join(folder, 'signing-keys'));
   const [id, pem] = [newIdentifier('signing key'), newPrivateKey()];
   keys.write(id, pem);
   expect(keys.read(id)).toBe(pem);

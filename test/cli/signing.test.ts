@@ -5,13 +5,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Child } from '../../src/cli/running/child.ts';
+import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
 import { keyIdOf, provenanceOf } from '../service/publishing.ts';
 import { joinToken, TestService, workModule } from '../service/test-service.ts';
-import { jsonOf, patchbay } from './command.ts';
+import { parseStdout, runPatchbay } from './command.ts';
 
 const service = new TestService();
-const children: Child[] = [];
+const children: PatchbayProcess[] = [];
 
 beforeAll(async () => {
   await service.start();
@@ -21,11 +21,11 @@ beforeAll(async () => {
   await service.push('tcp', '1.1.0', workModule(2));
 });
 afterAll(async () => {
-  await Promise.all(children.map((child) => child.end('SIGKILL')));
+  await Promise.all(children.map((child) => child.stop('SIGKILL')));
   await service.close();
 });
 
-const command = (...args: string[]) => patchbay(service.folder, args, { PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
+const command = (...args: string[]) => runPatchbay(service.folder, args, { PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
 const write = (name: string, content: string): string => {
   const file = join(service.folder, name);
   writeFileSync(file, content);
@@ -78,7 +78,7 @@ test('a publisher is registered, signs a build, and the devices that demand that
     command('build', 'provenance', 'tcp', '1.0.0', '--json'),
   ]);
   expect(shown.stdout).toMatch(new RegExp(`compiler   binaryen \\d+\n  pushed by  key_\\w+\n\nSIGNED BY\n─+\nsha256:\\w+\n${keyId}\n$`));
-  expect(jsonOf(envelope)).toEqual(await provenanceOf(service, 'tcp', '1.0.0'));
+  expect(parseStdout(envelope)).toEqual(await provenanceOf(service, 'tcp', '1.0.0'));
   expect((await command('signature-policy', 'list')).stdout).toMatch(/\nsgp_\w+ +released +zone=north loads tcp only/);
   expect(await command('signature-policy', 'remove', 'released')).toMatchObject({
     code: 0,
@@ -90,7 +90,9 @@ test('a publisher is registered, signs a build, and the devices that demand that
   });
   expect((await command('publisher-key', 'revoke', 'release-team')).stdout).toMatch(/^revoked the publisher key release-team /);
   expect((await command('publisher-key', 'list')).stdout).toBe('there are no such keys\n');
-  expect(jsonOf(await command('publisher-key', 'list', '--revoked', '--json'))['items']).toMatchObject([{ name: 'release-team', keyId }]);
+  expect(parseStdout(await command('publisher-key', 'list', '--revoked', '--json'))['items']).toMatchObject([
+    { name: 'release-team', keyId },
+  ]);
 });
 
 test('nothing is signed that is not what it is said to be, or with what is no private key', async () => {
@@ -149,9 +151,9 @@ test('a host process with pinned keys goes on when the service signs with anothe
     'trusted-keys': write('trusted.pem', keys.stdout),
     'token-file': write('join-token', joinToken),
   };
-  const host = new Child('the host', ['host', '--config', write('host.json', JSON.stringify(settings))]);
+  const host = new PatchbayProcess('the host', ['host', '--config', write('host.json', JSON.stringify(settings))]);
   children.push(host);
-  await host.says(/"registered with the control service"/);
+  await host.waitForLine(/"registered with the control service"/);
   await service.connectedDevices(2);
   const rotated = await command('signing-key', 'rotate');
   const [, keyId = ''] = /^the service signs with sgk_\w+ from now on: (sha256:\w+)\n$/.exec(rotated.stdout) ?? [];
@@ -160,9 +162,9 @@ test('a host process with pinned keys goes on when the service signs with anothe
   );
   await service.push('udp', '1.0.0', workModule(1));
   const loaded = await command('load', '--module', 'udp', '--version', '1.0.0', '--device', 'pinned-1', '--json');
-  expect(jsonOf(loaded)['loads']).toMatchObject([{ outcome: 'installed' }]);
+  expect(parseStdout(loaded)['loads']).toMatchObject([{ outcome: 'installed' }]);
   const start = (content: string) =>
-    patchbay(service.folder, ['host', '--trusted-keys', write('wrong.pem', content), '--token-file', settings['token-file']]);
+    runPatchbay(service.folder, ['host', '--trusted-keys', write('wrong.pem', content), '--token-file', settings['token-file']]);
   const [none, secret] = [await start('nothing'), await start(readFileSync(pair('spare').privateFile, 'utf8'))];
   expect(none).toMatchObject({
     code: 2,

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readTrustedProxies } from '../../src/cli/running/trusted-proxies.ts';
-import { patchbay } from './command.ts';
+import { runPatchbay } from './command.ts';
 
 test('addresses and ranges are read, of both families', () => {
   expect(readTrustedProxies('')).toEqual([]);
@@ -26,7 +26,7 @@ test('more than 100 are refused', () => {
 test('a service with a proxy that is none does not start', async () => {
   const home = mkdtempSync(join(tmpdir(), 'patchbay-proxies-'));
   try {
-    const said = await patchbay(home, ['serve', '--port', '0', '--no-embedded-host'], { PATCHBAY_TRUSTED_PROXIES: 'nginx' });
+    const said = await runPatchbay(home, ['serve', '--port', '0', '--no-embedded-host'], { PATCHBAY_TRUSTED_PROXIES: 'nginx' });
     expect(said).toMatchObject({ code: 2, stderr: expect.stringContaining('--trusted-proxies has "nginx"') });
   } finally {
     rmSync(home, { recursive: true, force: true });

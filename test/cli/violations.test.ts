@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { itemsOf, TestService, until, workModule } from '../service/test-service.ts';
-import { jsonOf, patchbay } from './command.ts';
+import { parseStdout, runPatchbay } from './command.ts';
 
 const service = new TestService();
 let device: string;
@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-const command = (...args: string[]) => patchbay(service.folder, args, { PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
+const command = (...args: string[]) => runPatchbay(service.folder, args, { PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
 const start = (...options: string[]) => command('program', 'start', 'rack-1', '1', '--module', 'work', '--export', 'work', ...options);
 const programs = async () => itemsOf(await service.get(`/v1/devices/${device}/programs`));
 
@@ -24,7 +24,7 @@ test('a program with a stale address is listed by the load, the statistics and t
   const none = await command('device', 'violations', 'rack-1');
   expect(none).toMatchObject({ code: 0, stdout: 'there are no ABI violations\n' });
   const told = ['--recovery', 'percolate', '--addressing', 'hard-coded', '--deadline', '60000'];
-  const started = jsonOf(await start('--name', 'stale', '--pause', '1', ...told, '--json'));
+  const started = parseStdout(await start('--name', 'stale', '--pause', '1', ...told, '--json'));
   expect(started).toMatchObject({ name: 'stale', recovery: 'percolate', addressing: 'hard-coded', deadlineMilliseconds: 60_000 });
   await until('it has the address', async () => JSON.stringify(await programs()).includes('"version":"1.0.0"'));
   const [load] = await service.load('work', '1.1.0', [device]);
@@ -42,7 +42,7 @@ test('a program with a stale address is listed by the load, the statistics and t
   expect(listed.stdout).toMatch(
     new RegExp(`^PROGRAM +NAME +HELD .*\\n.*\\n${started['id']} +stale +work@1\\.0\\.0 +0x1000 +1 +nx +20\\S+ +20\\S+ +\\d+\\n$`),
   );
-  expect(jsonOf(asJson)).toMatchObject({ items: [{ program: started['id'], version: '1.0.0', page: 1, flag: 'nx' }], next: null });
+  expect(parseStdout(asJson)).toMatchObject({ items: [{ program: started['id'], version: '1.0.0', page: 1, flag: 'nx' }], next: null });
   expect(ofOther.stdout).toBe(none.stdout);
   expect(stats.stdout).toMatch(
     /^NAME +STATE +COMPLETED +FAILED +FAULTS .*\n.*\nstale +running +\d+ +[1-9]\d* +[1-9]\d* .* segmentation fault: /,
@@ -71,7 +71,7 @@ test('an invalid value is reported once', async () => {
 });
 
 test('without options a program finds its module through the table, and its calls may take for ever', async () => {
-  expect(jsonOf(await start('--calls', '1', '--json'))).toMatchObject({
+  expect(parseStdout(await start('--calls', '1', '--json'))).toMatchObject({
     recovery: 'module',
     addressing: 'via-table',
     deadlineMilliseconds: null,

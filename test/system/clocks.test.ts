@@ -4,8 +4,8 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Child } from '../../src/cli/running/child.ts';
-import { answerOf, type Client, createPatchbayClient } from '../../src/client/client.ts';
+import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
+import { type Client, createPatchbayClient, unwrapResponse } from '../../src/client/client.ts';
 import { until, workModule } from '../service/test-service.ts';
 
 const hour = 3_600_000;
@@ -40,59 +40,59 @@ class WrongClock {
 }
 
 let folder: string;
-let children: Child[];
+let children: PatchbayProcess[];
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-system-'));
   children = [];
 });
 afterEach(async () => {
-  await Promise.all(children.map((child) => child.end('SIGKILL')));
+  await Promise.all(children.map((child) => child.stop('SIGKILL')));
   rmSync(folder, { recursive: true, force: true });
 });
 
-function start(name: string, args: string[], flags: readonly string[] = []): Child {
-  const child = new Child(name, args, { flags });
+function start(name: string, args: string[], flags: readonly string[] = []): PatchbayProcess {
+  const child = new PatchbayProcess(name, args, { flags });
   children.push(child);
   return child;
 }
 
-async function startService(flags: readonly string[] = []): Promise<{ service: Child; url: string; client: Client }> {
+async function startService(flags: readonly string[] = []): Promise<{ service: PatchbayProcess; url: string; client: Client }> {
   const database = join(folder, 'data', 'patchbay.db');
   const limits = ['--no-embedded-host', '--unreachable-after', '2'];
   const service = start('the service', ['serve', '--port', '0', '--database', database, ...limits], flags);
-  const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
+  const [, url = ''] = await service.waitForLine(/API +(http:\S+)\/v1$/);
   return { service, url, client: createPatchbayClient(url, readFileSync(join(folder, 'data', 'admin-key'), 'utf8').trim()) };
 }
 
-function startHost(url: string, flags: readonly string[] = []): Child {
+function startHost(url: string, flags: readonly string[] = []): PatchbayProcess {
   const token = join(folder, 'data', 'join-token');
   return start('rack', ['host', '--control', url, '--name', 'rack', '--devices', '2', '--token-file', token], flags);
 }
 
 async function connected(client: Client): Promise<string[]> {
   return until('two devices are connected', async () => {
-    const { items } = answerOf(await client.GET('/v1/devices', { params: { query: { status: 'connected' } } }));
+    const { items } = unwrapResponse(await client.GET('/v1/devices', { params: { query: { status: 'connected' } } }));
     return items.length === 2 && items.map(({ id }) => id);
   });
 }
 
 async function push(client: Client, version: string, source: string): Promise<void> {
   const path = { module: 'tcp' };
-  answerOf(await client.POST('/v1/modules/{module}/builds', { params: { path }, body: { version, language: 'wat', source } }));
+  unwrapResponse(await client.POST('/v1/modules/{module}/builds', { params: { path }, body: { version, language: 'wat', source } }));
 }
 
 /** Loads the first version on every device, and has a program call it there all the time. */
 async function prepare(client: Client): Promise<string[]> {
   const devices = await connected(client);
   await push(client, '1.0.0', workModule(1));
-  const { batch } = answerOf(await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', devices } }));
+  const { batch } = unwrapResponse(await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', devices } }));
   await until('the first version is there', async () => {
-    const { items } = answerOf(await client.GET('/v1/loads', { params: { query: { batch, state: 'completed' } } }));
+    const { items } = unwrapResponse(await client.GET('/v1/loads', { params: { query: { batch, state: 'completed' } } }));
     return items.length === devices.length;
   });
   for (const device of devices) {
     const body = { name: 'caller', module: 'tcp', export: 'work', arguments: [5], threads: 1, calls: null, pauseMilliseconds: 20 };
-    answerOf(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
+    unwrapResponse(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
   }
   return devices;
 }
@@ -100,7 +100,7 @@ async function prepare(client: Client): Promise<string[]> {
 /** Waits until the service has had a newer state of each device. */
 async function heardOf(client: Client, devices: readonly string[]): Promise<void> {
   const calls = async (device: string) => {
-    const { items } = answerOf(await client.GET('/v1/devices/{device}/programs', { params: { path: { device } } }));
+    const { items } = unwrapResponse(await client.GET('/v1/devices/{device}/programs', { params: { path: { device } } }));
     return items.reduce((total, { statistics }) => total + (statistics?.callsCompleted ?? 0) + (statistics?.callsFailed ?? 0), 0);
   };
   for (const device of devices) {
@@ -110,7 +110,7 @@ async function heardOf(client: Client, devices: readonly string[]): Promise<void
 }
 
 async function reportTimes(client: Client, devices: readonly string[]): Promise<number[]> {
-  const views = devices.map(async (device) => answerOf(await client.GET('/v1/devices/{device}', { params: { path: { device } } })));
+  const views = devices.map(async (device) => unwrapResponse(await client.GET('/v1/devices/{device}', { params: { path: { device } } })));
   return (await Promise.all(views)).map(({ reportedAt }) => Date.parse(reportedAt ?? ''));
 }
 
@@ -123,7 +123,7 @@ async function rollOut(client: Client, version: string, devices: string[]) {
   if (data === undefined || !('state' in data)) throw new Error(JSON.stringify(error ?? data));
   const { id } = data;
   return until('the rollout has stopped or ended', async () => {
-    const rollout = answerOf(await client.GET('/v1/rollouts/{rollout}', { params: { path: { rollout: id } } }));
+    const rollout = unwrapResponse(await client.GET('/v1/rollouts/{rollout}', { params: { path: { rollout: id } } }));
     return ['completed', 'paused', 'rolled-back', 'aborted'].includes(rollout.state) && rollout;
   });
 }
@@ -148,7 +148,9 @@ test('devices whose clock is wrong: no state is missed, no load expires, and a b
     tally: { loaded: 1 },
     reason: expect.stringMatching(/^wave 1 has failed: .* calls have failed/),
   });
-  answerOf(await client.POST('/v1/rollouts/{rollout}/abort', { params: { path: { rollout: stopped.id } }, body: { reason: 'it traps' } }));
+  unwrapResponse(
+    await client.POST('/v1/rollouts/{rollout}/abort', { params: { path: { rollout: stopped.id } }, body: { reason: 'it traps' } }),
+  );
   clock.set(11 * minute);
   await heardOf(client, devices);
   await push(client, '1.2.0', workModule(2));
@@ -168,10 +170,10 @@ test('a service whose clock is wrong: a host that dies is found, no request is d
       const body = { module: 'tcp', version: '1.1.0', devices };
       const answer = await to.POST('/v1/loads', { headers, body });
       // One that has just started on a busy machine asks for patience.
-      return answer.response.status === 503 ? null : answerOf(answer);
+      return answer.response.status === 503 ? null : unwrapResponse(answer);
     });
   const first = await load(client);
-  const jumps = async () => answerOf(await client.GET('/v1/health')).reasons.filter((reason) => reason.includes('has jumped')).length;
+  const jumps = async () => unwrapResponse(await client.GET('/v1/health')).reasons.filter((reason) => reason.includes('has jumped')).length;
   for (const ahead of [hour, -hour, 10 * year]) {
     clock.set(ahead);
     await until('the jump is seen', async () => (await jumps()) === 1);
@@ -181,17 +183,17 @@ test('a service whose clock is wrong: a host that dies is found, no request is d
     await until('the clock is seen to be right', async () => (await jumps()) === 0);
     expect(await load(client)).toEqual(first);
   }
-  const { items } = answerOf(await client.GET('/v1/loads', { params: { query: { batch: first.batch } } }));
+  const { items } = unwrapResponse(await client.GET('/v1/loads', { params: { query: { batch: first.batch } } }));
   expect(items.map(({ outcome }) => outcome).filter((outcome) => !outcome?.startsWith('replaced'))).toEqual([]);
   clock.set(hour);
   await until('the jump is seen', async () => (await jumps()) === 1);
   await heardOf(client, devices);
   clock.set(0);
-  await host.end('SIGKILL');
-  await until('the host is unreachable', async () => answerOf(await client.GET('/v1/health')).hosts.unreachable === 1);
+  await host.stop('SIGKILL');
+  await until('the host is unreachable', async () => unwrapResponse(await client.GET('/v1/health')).hosts.unreachable === 1);
   clock.set(10 * year);
-  await service.end('SIGTERM');
+  await service.stop('SIGTERM');
   const later = await startService(clock.flags);
   expect(await load(later.client)).toEqual(first);
-  expect(answerOf(await later.client.GET('/v1/health'))).toMatchObject({ status: 'degraded', hosts: { unreachable: 1 } });
+  expect(unwrapResponse(await later.client.GET('/v1/health'))).toMatchObject({ status: 'degraded', hosts: { unreachable: 1 } });
 });

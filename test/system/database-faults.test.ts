@@ -6,8 +6,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Child } from '../../src/cli/running/child.ts';
-import { answerOf, type Client, createPatchbayClient, type Schemas } from '../../src/client/client.ts';
+import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
+import { type Client, createPatchbayClient, type Schemas, unwrapResponse } from '../../src/client/client.ts';
 import { verifyExport } from '../../src/proof/audit-export.ts';
 import { readPublicKey } from '../../src/proof/ed25519.ts';
 import { applyMigrations } from '../../src/service/database/postgresql/migrations.ts';
@@ -15,14 +15,14 @@ import { alterPostgresql, endConnections, newPostgresql } from '../databases.ts'
 import { bearer, until, workModule } from '../service/test-service.ts';
 
 let folder: string;
-const children: Child[] = [];
+const children: PatchbayProcess[] = [];
 const lockers: ChildProcess[] = [];
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-faults-'));
 });
 afterEach(async () => {
   for (const locker of lockers.splice(0)) await kill(locker);
-  await Promise.all(children.splice(0).map((child) => child.end('SIGKILL')));
+  await Promise.all(children.splice(0).map((child) => child.stop('SIGKILL')));
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -62,8 +62,8 @@ const lostServer: Fault = {
   end: (database) => alterPostgresql(database, 'ALLOW_CONNECTIONS true'),
 };
 
-function start(name: string, ...args: string[]): Child {
-  const child = new Child(name, args);
+function start(name: string, ...args: string[]): PatchbayProcess {
+  const child = new PatchbayProcess(name, args);
   children.push(child);
   return child;
 }
@@ -82,12 +82,12 @@ async function startService(database: string): Promise<string> {
   // A host that is killed stays connected: its load is to expire, not to be refused.
   const settings = ['--port', '0', '--embedded-devices', '2', '--unreachable-after', '3600'];
   const service = start('the service', 'serve', '--database', database, ...settings, ...files);
-  return (await service.says(/API +(http:\S+)\/v1$/, 120_000))[1] ?? '';
+  return (await service.waitForLine(/API +(http:\S+)\/v1$/, 120_000))[1] ?? '';
 }
 
 async function connectedDevices(client: Client, count: number): Promise<Schemas['Device'][]> {
   return until(`${count} devices are connected`, async () => {
-    const { items } = answerOf(await client.GET('/v1/devices', { params: { query: { status: 'connected' } } }));
+    const { items } = unwrapResponse(await client.GET('/v1/devices', { params: { query: { status: 'connected' } } }));
     return items.length === count && items;
   });
 }
@@ -98,7 +98,7 @@ async function* linesOf(url: string): AsyncGenerator<string> {
 
 /** Numbers of events of the audit trail, by the objects that they are about. */
 async function eventsOf(client: Client, action: 'load.requested' | 'load.completed'): Promise<Map<string, number>> {
-  const { items } = answerOf(await client.GET('/v1/audit', { params: { query: { action, limit: 200 } } }));
+  const { items } = unwrapResponse(await client.GET('/v1/audit', { params: { query: { action, limit: 200 } } }));
   return new Map([...Map.groupBy(items, ({ object }) => object)].map(([object, events]) => [object, events.length]));
 }
 
@@ -121,21 +121,23 @@ test.each([
     });
     const host = start('the host', 'host', '--control', url, '--name', 'lost', '--devices', '1', '--token-file', join(folder, 'token'));
     const devices = await connectedDevices(client, 3);
-    await host.end('SIGKILL');
+    await host.stop('SIGKILL');
     const [lost] = devices.filter(({ name }) => name === 'lost-1').map(({ id }) => id);
     const others = devices.filter(({ name }) => name !== 'lost-1').map(({ id }) => id);
     if (lost === undefined) throw new Error('the device of the host that was killed is missing');
-    const requested = answerOf(
+    const requested = unwrapResponse(
       await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', devices: [lost], deadlineSeconds: 12 } }),
     );
     const waves = [
       { devices: 1, soakSeconds: 5 },
       { upToPercent: 100, soakSeconds: 0 },
     ];
-    const rollout = answerOf(await client.POST('/v1/rollouts', { body: { module: 'tcp', version: '1.0.0', devices: others, waves } }));
+    const rollout = unwrapResponse(
+      await client.POST('/v1/rollouts', { body: { module: 'tcp', version: '1.0.0', devices: others, waves } }),
+    );
     if (!('id' in rollout)) throw new Error('a dry run is not a rollout');
     await until('the first wave is loaded', async () => {
-      const { items } = answerOf(await client.GET('/v1/loads', { params: { query: { state: 'completed' } } }));
+      const { items } = unwrapResponse(await client.GET('/v1/loads', { params: { query: { state: 'completed' } } }));
       return items.some((load) => load.rollout === rollout.id);
     });
 
@@ -150,11 +152,12 @@ test.each([
     });
     await fault.end(database);
 
-    const readLoads = async () => answerOf(await client.GET('/v1/loads', { params: { query: { limit: 200 } } })).items;
+    const readLoads = async () => unwrapResponse(await client.GET('/v1/loads', { params: { query: { limit: 200 } } })).items;
     await until('the load expires', async () =>
       (await readLoads()).some(({ batch, outcome }) => batch === requested.batch && outcome === 'expired'),
     );
-    const readRollout = async () => answerOf(await client.GET('/v1/rollouts/{rollout}', { params: { path: { rollout: rollout.id } } }));
+    const readRollout = async () =>
+      unwrapResponse(await client.GET('/v1/rollouts/{rollout}', { params: { path: { rollout: rollout.id } } }));
     await until('the rollout completes', async () => (await readRollout()).state === 'completed');
     const loads = await readLoads();
     expect(loads.map(({ device, outcome }) => [device, outcome]).toSorted()).toEqual(
@@ -167,15 +170,15 @@ test.each([
     // The request that was refused is accepted now, and has effect once.
     await until('the request is accepted', async () => (await ask()).status === 201);
     expect((await ask()).status).toBe(201);
-    const { items: keys } = answerOf(await client.GET('/v1/keys'));
+    const { items: keys } = unwrapResponse(await client.GET('/v1/keys'));
     expect(keys.filter(({ name }) => name === 'during-the-fault')).toHaveLength(1);
 
-    const [newest] = answerOf(await client.GET('/v1/audit', { params: { query: { limit: 1 } } })).items;
+    const [newest] = unwrapResponse(await client.GET('/v1/audit', { params: { query: { limit: 1 } } })).items;
     const checkpoint = await until('a checkpoint is made of what happened since', async () => {
-      const [last] = answerOf(await client.GET('/v1/audit/checkpoints', { params: { query: { limit: 1 } } })).items;
+      const [last] = unwrapResponse(await client.GET('/v1/audit/checkpoints', { params: { query: { limit: 1 } } })).items;
       return last !== undefined && last.size >= (newest?.number ?? 0) && last;
     });
-    const trusted = answerOf(await client.GET('/v1/signing-keys')).items.map(({ publicKey }) => readPublicKey(publicKey));
+    const trusted = unwrapResponse(await client.GET('/v1/signing-keys')).items.map(({ publicKey }) => readPublicKey(publicKey));
     const request = { checkpoints: [checkpoint.note], keys: trusted.flatMap((one) => one ?? []), isPartial: false };
     expect(await verifyExport(linesOf(url), request)).toMatchObject({ kind: 'whole', first: 1 });
   },

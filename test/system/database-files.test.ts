@@ -22,19 +22,19 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
-import { Child } from '../../src/cli/running/child.ts';
+import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
 import { applyMigrations as applyToPostgresql } from '../../src/service/database/postgresql/migrations.ts';
 import { applyMigrations } from '../../src/service/database/sqlite/migrations.ts';
 import { newPostgresql, runSql } from '../databases.ts';
 import { bearer, until } from '../service/test-service.ts';
 
 let folder: string;
-const children: Child[] = [];
+const children: PatchbayProcess[] = [];
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-files-'));
 });
 afterEach(async () => {
-  await Promise.all(children.splice(0).map((child) => child.end('SIGKILL')));
+  await Promise.all(children.splice(0).map((child) => child.stop('SIGKILL')));
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -42,13 +42,13 @@ const database = () => join(folder, 'data', 'patchbay.db');
 const keyFile = () => join(folder, 'data', 'admin-key');
 const keysFolder = () => join(folder, 'data', 'signing-keys');
 
-function start(...args: string[]): Child {
-  const child = new Child('the service', ['serve', '--no-embedded-host', '--port', '0', '--database', database(), ...args]);
+function start(...args: string[]): PatchbayProcess {
+  const child = new PatchbayProcess('the service', ['serve', '--no-embedded-host', '--port', '0', '--database', database(), ...args]);
   children.push(child);
   return child;
 }
 
-const urlOf = async (service: Child) => (await service.says(/API +(http:\S+)\/v1$/))[1] ?? '';
+const urlOf = async (service: PatchbayProcess) => (await service.waitForLine(/API +(http:\S+)\/v1$/))[1] ?? '';
 const adminKey = () => readFileSync(keyFile(), 'utf8').trim();
 /** The body of an answer 200; a service on a slow machine may have too much to do just then. */
 const read = (url: string, key = adminKey()): Promise<unknown> =>
@@ -65,10 +65,10 @@ test('a second service on the same file is refused, and says who has it; after a
   const first = start();
   const url = await urlOf(first);
   const second = start();
-  await second.says(new RegExp(`^the database ${database()} is in use by the process ${first.pid} on .*: stop that service first`));
-  expect(await second.ended).toBe(1);
+  await second.waitForLine(new RegExp(`^the database ${database()} is in use by the process ${first.pid} on .*: stop that service first`));
+  expect(await second.exited).toBe(1);
   expect((await fetch(`${url}/health/ready`)).status).toBe(200);
-  await first.end('SIGKILL');
+  await first.stop('SIGKILL');
   expect((await fetch(`${await urlOf(start())}/health/ready`)).status).toBe(200);
 });
 
@@ -76,15 +76,15 @@ test('a database that is lost while the service runs is told in readiness, healt
   const service = start();
   const url = await urlOf(service);
   for (const end of ['', '-wal', '-shm']) rmSync(`${database()}${end}`);
-  await service.says(/patchbay\.db was deleted or moved while the service ran: writes are refused/);
+  await service.waitForLine(/patchbay\.db was deleted or moved while the service ran: writes are refused/);
   await until('the service is not ready', async () => (await fetch(`${url}/health/ready`)).status === 503);
   expect(await health(url)).toMatchObject({ reasons: expect.arrayContaining([expect.stringContaining('was deleted or moved')]) });
-  await service.end();
+  await service.stop();
   const again = start();
-  await again.says(
+  await again.waitForLine(
     /^the database .*patchbay\.db is missing or empty, but there are keys of an installation in .*admin-key and .*signing-keys/,
   );
-  expect(await again.ended).toBe(1);
+  expect(await again.exited).toBe(1);
   expect(existsSync(database())).toBe(false);
 });
 
@@ -96,12 +96,12 @@ test.each([
 ])('where %s a start is refused with what to do, and is carried out when the keys were moved away', async (_what, lose) => {
   const first = start();
   await urlOf(first);
-  await first.end();
+  await first.stop();
   lose();
   for (let attempt = 0; attempt < 2; attempt += 1) {
     const refused = start();
-    await refused.says(/is missing or empty.*restore the database from a backup.*To begin a new installation, .*move .* away first/);
-    expect(await refused.ended).toBe(1);
+    await refused.waitForLine(/is missing or empty.*restore the database from a backup.*To begin a new installation, .*move .* away first/);
+    expect(await refused.exited).toBe(1);
   }
   const moved = join(folder, 'moved');
   mkdirSync(moved);
@@ -113,15 +113,17 @@ test.each([
 test('a service that lost all but the migrations of its database does not start over with its keys', async () => {
   const first = start();
   await urlOf(first);
-  await first.end('SIGKILL');
+  await first.stop('SIGKILL');
   const [key, pems] = [adminKey(), readdirSync(keysFolder())];
   for (const end of ['', '-wal', '-shm']) rmSync(`${database()}${end}`, { force: true });
   applyMigrations(database());
   const before = readFileSync(database());
   for (const option of [[], ['--no-keys'], ['--new-admin-key'], ['--new-signing-key']]) {
     const refused = start(...option);
-    await refused.says(/^the database .* is missing or empty, but there are keys of an installation in .*admin-key and .*signing-keys/);
-    expect(await refused.ended).toBe(1);
+    await refused.waitForLine(
+      /^the database .* is missing or empty, but there are keys of an installation in .*admin-key and .*signing-keys/,
+    );
+    expect(await refused.exited).toBe(1);
   }
   expect([adminKey(), readdirSync(keysFolder())]).toEqual([key, pems]);
   expect(readFileSync(database())).toEqual(before);
@@ -132,12 +134,14 @@ test('the same on PostgreSQL', async () => {
   await applyToPostgresql(postgresql);
   const first = start();
   await urlOf(first);
-  await first.end();
+  await first.stop();
   const keys = ['--admin-key-file', keyFile(), '--signing-keys', keysFolder(), '--token-file', join(folder, 'join-token')];
   const key = adminKey();
   const refused = start('--database', postgresql, ...keys);
-  await refused.says(/^the database .* is missing or empty, but there are keys of an installation in .*admin-key and .*signing-keys/);
-  expect(await refused.ended).toBe(1);
+  await refused.waitForLine(
+    /^the database .* is missing or empty, but there are keys of an installation in .*admin-key and .*signing-keys/,
+  );
+  expect(await refused.exited).toBe(1);
   expect(adminKey()).toBe(key);
 });
 
@@ -171,35 +175,37 @@ test('a killed service that lost its log is refused with what to do; without tha
   const headers = { ...bearer(key), 'content-type': 'application/json' };
   const body = '{"name":"lost","role":"viewer"}';
   await until('a key is made', async () => (await fetch(`${url}/v1/keys`, { method: 'POST', headers, body })).status === 201);
-  await first.end('SIGKILL');
+  await first.stop('SIGKILL');
   for (const end of ['-wal', '-shm']) rmSync(`${database()}${end}`, { force: true });
   for (let attempt = 0; attempt < 2; attempt += 1) {
     const refused = start();
-    await refused.says(
+    await refused.waitForLine(
       /^the database .*patchbay\.db lost transactions: the file .*patchbay\.db-wal is missing or empty\. .*Put that file back, or restore a backup .*--accept-lost-transactions$/,
     );
-    expect(await refused.ended).toBe(1);
+    expect(await refused.exited).toBe(1);
   }
   const second = start('--accept-lost-transactions');
   expect(await read(`${await urlOf(second)}/v1/keys`, key)).toMatchObject({ items: [{ role: 'admin' }] });
-  await second.says(/is missing or empty.*the service continues without them/);
+  await second.waitForLine(/is missing or empty.*the service continues without them/);
   // The first keys are in the main file of the database.
   expect([adminKey(), readdirSync(keysFolder()).length]).toEqual([key, 1]);
-  await second.end('SIGKILL');
+  await second.stop('SIGKILL');
   await urlOf(start());
 });
 
 test('an admin key that is there is not overwritten where the database has lost its API keys, unless another is asked for', async () => {
   const first = start();
   await urlOf(first);
-  await first.end();
+  await first.stop();
   const key = adminKey();
   const opened = new Database(database());
   opened.exec('DELETE FROM "ApiKey"');
   opened.close();
   const refused = start();
-  await refused.says(/^the database has no API key, but there is an admin key in .*admin-key, which is not overwritten: .*--new-admin-key/);
-  expect(await refused.ended).toBe(1);
+  await refused.waitForLine(
+    /^the database has no API key, but there is an admin key in .*admin-key, which is not overwritten: .*--new-admin-key/,
+  );
+  expect(await refused.exited).toBe(1);
   expect(adminKey()).toBe(key);
   await urlOf(start('--new-admin-key'));
   expect(adminKey()).not.toBe(key);
@@ -208,17 +214,17 @@ test('an admin key that is there is not overwritten where the database has lost 
 test('a database of a newer version is refused with a message, on both databases', async () => {
   const first = start();
   await urlOf(first);
-  await first.end();
+  await first.stop();
   const newer = `INSERT INTO _prisma_migrations (id, checksum, finished_at, migration_name, started_at, applied_steps_count)
     VALUES ('x', 'x', CURRENT_TIMESTAMP, '29991231000000_later', CURRENT_TIMESTAMP, 1)`;
   const postgresql = await newPostgresql();
   for (const where of [database(), postgresql]) {
     await runSql(where, newer);
     const refused = start('--database', where);
-    await refused.says(/^cannot use the database .*29991231000000_later, which this version does not know: use the newer version/);
-    expect(refused.tail).not.toMatch(/^ +at /m);
-    expect(refused.tail).not.toContain('test@');
-    expect(await refused.ended).toBe(1);
+    await refused.waitForLine(/^cannot use the database .*29991231000000_later, which this version does not know: use the newer version/);
+    expect(refused.lastLines).not.toMatch(/^ +at /m);
+    expect(refused.lastLines).not.toContain('test@');
+    expect(await refused.exited).toBe(1);
   }
 });
 
@@ -247,7 +253,7 @@ test.runIf(process.platform !== 'win32')(
   async () => {
     const first = start();
     await urlOf(first);
-    await first.end();
+    await first.stop();
     const [pem = ''] = readdirSync(keysFolder());
     const exposed = [join(folder, 'data', 'join-token'), join(keysFolder(), pem), database()];
     for (const file of exposed) chmodSync(file, 0o644);
@@ -255,7 +261,7 @@ test.runIf(process.platform !== 'win32')(
     const url = await urlOf(service);
     for (const file of exposed) {
       const reason = `other users can read or write ${file} (mode 0644): chmod 600 ${file}`;
-      await service.says(new RegExp(`^warning: ${reason.replaceAll(/[().]/g, '\\$&')}$`));
+      await service.waitForLine(new RegExp(`^warning: ${reason.replaceAll(/[().]/g, '\\$&')}$`));
       expect(await health(url)).toMatchObject({ reasons: expect.arrayContaining([reason]) });
       chmodSync(file, 0o600);
       expect(await health(url)).not.toMatchObject({ reasons: expect.arrayContaining([reason]) });
@@ -268,7 +274,7 @@ test.runIf(process.platform !== 'win32')(
   async () => {
     const first = start();
     await urlOf(first);
-    await first.end();
+    await first.stop();
     const exposed = [keysFolder(), join(folder, 'data')];
     chmodSync(keysFolder(), 0o777);
     chmodSync(join(folder, 'data'), 0o770);
@@ -277,7 +283,7 @@ test.runIf(process.platform !== 'win32')(
     for (const path of exposed) {
       const mode = path === keysFolder() ? '0777' : '0770';
       const reason = `other users can replace the files in ${path} (mode ${mode}): chmod go-w ${path}`;
-      await service.says(new RegExp(`^warning: ${reason.replaceAll(/[().]/g, '\\$&')}$`));
+      await service.waitForLine(new RegExp(`^warning: ${reason.replaceAll(/[().]/g, '\\$&')}$`));
       expect(await health(url)).toMatchObject({ reasons: expect.arrayContaining([reason]) });
       chmodSync(path, 0o755);
       expect(await health(url)).not.toMatchObject({ reasons: expect.arrayContaining([reason]) });
@@ -289,16 +295,23 @@ test.each(['file:', 'file://', 'FILE:'])(
   'a database given as %s and a path is refused with the path to give, and no folder is made',
   async (prefix) => {
     const refused = start('--database', `${prefix}${database()}?connection_limit=1`);
-    await refused.says(
+    await refused.waitForLine(
       new RegExp(`--database ${prefix}.* is an address: give the path of the file without "file:", as in --database ${database()}$`),
     );
-    expect(await refused.ended).not.toBe(0);
-    const copied = new Child('the copy', ['db', 'copy', '--from', `${prefix}${database()}`, '--to', 'postgresql://nobody@127.0.0.1/none']);
+    expect(await refused.exited).not.toBe(0);
+    const copied = new PatchbayProcess('the copy', [
+      'db',
+      'copy',
+      '--from',
+      `${prefix}${database()}`,
+      '--to',
+      'postgresql://nobody@127.0.0.1/none',
+    ]);
     children.push(copied);
-    await copied.says(
+    await copied.waitForLine(
       new RegExp(`--from ${prefix}.* is an address: give the path of the file without "file:", as in --from ${database()}$`),
     );
-    expect(await copied.ended).not.toBe(0);
+    expect(await copied.exited).not.toBe(0);
     expect(existsSync('file:')).toBe(false);
     expect(readdirSync(folder)).toEqual([]);
   },

@@ -7,8 +7,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Child } from '../../src/cli/running/child.ts';
-import { answerOf, createPatchbayClient } from '../../src/client/client.ts';
+import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
+import { createPatchbayClient, unwrapResponse } from '../../src/client/client.ts';
 import { environment } from '../cli/command.ts';
 import { until } from '../service/test-service.ts';
 
@@ -18,12 +18,12 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const quickNpx = `npx() { [ "$1" = patchbay ] && shift && node "${join(root, 'bin', 'patchbay.js')}" "$@"; }`;
 
 let folder: string;
-let service: Child | null = null;
+let service: PatchbayProcess | null = null;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-documentation-'));
 });
 afterEach(async () => {
-  await service?.end('SIGKILL');
+  await service?.stop('SIGKILL');
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -34,10 +34,10 @@ async function walkThrough(page: string, cwd: string, ...options: string[]): Pro
 
 /** Starts a service, and waits for its devices: a reader takes longer than they do. Returns its address. */
 async function startService(options: readonly string[] = []): Promise<string> {
-  service = new Child('the service', ['serve', '--port', '0', '--database', join(folder, 'data', 'patchbay.db'), ...options]);
-  const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
+  service = new PatchbayProcess('the service', ['serve', '--port', '0', '--database', join(folder, 'data', 'patchbay.db'), ...options]);
+  const [, url = ''] = await service.waitForLine(/API +(http:\S+)\/v1$/);
   const client = createPatchbayClient(url, readFileSync(keyFile(), 'utf8').trim());
-  const isUp = async () => answerOf(await client.GET('/v1/health')).devices.connected === 4;
+  const isUp = async () => unwrapResponse(await client.GET('/v1/health')).devices.connected === 4;
   if (!options.includes('--no-embedded-host')) await until('the devices have come up', isUp);
   return url;
 }

@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Child } from '../../src/cli/running/child.ts';
 import { generatedFiles } from '../../src/cli/running/generated-files.ts';
-import { answerOf, createPatchbayClient } from '../../src/client/client.ts';
-import { environment, run, type Said } from '../cli/command.ts';
+import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
+import { createPatchbayClient, unwrapResponse } from '../../src/client/client.ts';
+import { type CommandResult, environment, run } from '../cli/command.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 const generatedFolders = ['src/service/database/generated', 'src/compiler/generated', 'src/client/generated', 'web/built'];
@@ -47,7 +47,7 @@ const ownEnvironment = (changes: Record<string, string> = {}) =>
   environment({ NODE_COMPILE_CACHE: join(folder, 'compile-cache'), ...changes });
 
 /** Starts a service of the copy that ends by itself. */
-function serveInClone(): Promise<Said> {
+function serveInClone(): Promise<CommandResult> {
   const args = [join(clone, 'bin/patchbay.js'), 'serve', '--port', '0', '--database', join(folder, 'patchbay.db')];
   return run(process.execPath, args, { env: ownEnvironment() });
 }
@@ -110,15 +110,15 @@ test('the service needs the generated files that it looks for at its start, and 
   for (const name of generatedFolders.slice(0, 3)) for (const file of filesBelow(join(clone, name))) if (!needed.has(file)) rmSync(file);
   const database = join(folder, 'data', 'patchbay.db');
   const args = ['serve', '--port', '0', '--no-embedded-host', '--database', database];
-  const service = new Child('the service', args, { file: join(clone, 'bin/patchbay.js') });
+  const service = new PatchbayProcess('the service', args, { file: join(clone, 'bin/patchbay.js') });
   try {
-    const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
+    const [, url = ''] = await service.waitForLine(/API +(http:\S+)\/v1$/);
     const client = createPatchbayClient(url, readFileSync(join(folder, 'data', 'admin-key'), 'utf8').trim());
     const body = { version: '1.0.0', language: 'assemblyscript' as const, source: 'export function work(n: i32): i32 { return n; }' };
     const build = await client.POST('/v1/modules/{module}/builds', { params: { path: { module: 'tcp' } }, body });
-    expect(answerOf(build)).toMatchObject({ version: '1.0.0' });
+    expect(unwrapResponse(build)).toMatchObject({ version: '1.0.0' });
   } finally {
-    await service.end();
+    await service.stop();
   }
 });
 

@@ -6,30 +6,30 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Child } from '../../src/cli/running/child.ts';
-import { answerOf, type Client, createPatchbayClient } from '../../src/client/client.ts';
+import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
+import { type Client, createPatchbayClient, unwrapResponse } from '../../src/client/client.ts';
 import { bearer, until, workModule } from '../service/test-service.ts';
 
 let folder: string;
-let children: Child[];
+let children: PatchbayProcess[];
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'patchbay-system-'));
   children = [];
 });
 afterEach(async () => {
-  await Promise.all(children.map((child) => child.end('SIGKILL')));
+  await Promise.all(children.map((child) => child.stop('SIGKILL')));
   rmSync(folder, { recursive: true, force: true });
 });
 
-function start(name: string, ...args: string[]): Child {
-  const child = new Child(name, args);
+function start(name: string, ...args: string[]): PatchbayProcess {
+  const child = new PatchbayProcess(name, args);
   children.push(child);
   return child;
 }
 
 const adminKey = () => readFileSync(join(folder, 'data', 'admin-key'), 'utf8').trim();
 
-async function startService(port = '0', ...args: string[]): Promise<{ service: Child; url: string; client: Client }> {
+async function startService(port = '0', ...args: string[]): Promise<{ service: PatchbayProcess; url: string; client: Client }> {
   const service = start(
     'the service',
     'serve',
@@ -41,7 +41,7 @@ async function startService(port = '0', ...args: string[]): Promise<{ service: C
     '2',
     ...args,
   );
-  const [, url = ''] = await service.says(/API +(http:\S+)\/v1$/);
+  const [, url = ''] = await service.waitForLine(/API +(http:\S+)\/v1$/);
   return { service, url, client: createPatchbayClient(url, adminKey()) };
 }
 
@@ -63,14 +63,14 @@ const startHost = (url: string, name: string) =>
 
 async function connected(client: Client, count: number): Promise<string[]> {
   return until(`${count} devices are connected`, async () => {
-    const { items } = answerOf(await client.GET('/v1/devices'));
+    const { items } = unwrapResponse(await client.GET('/v1/devices'));
     const ids = items.filter(({ status }) => status === 'connected').map(({ id }) => id);
     return ids.length === count && ids;
   });
 }
 
 async function push(client: Client, version: string, plus: number): Promise<void> {
-  answerOf(
+  unwrapResponse(
     await client.POST('/v1/modules/{module}/builds', {
       params: { path: { module: 'tcp' } },
       body: { version, language: 'wat', source: workModule(plus) },
@@ -79,11 +79,11 @@ async function push(client: Client, version: string, plus: number): Promise<void
 }
 
 async function load(client: Client, version: string, devices: string[]) {
-  const { batch } = answerOf(
+  const { batch } = unwrapResponse(
     await client.POST('/v1/loads', { body: { module: 'tcp', version, devices, strategy: 'inject', invalidation: 'nx' } }),
   );
   return until('the loads are completed', async () => {
-    const { items } = answerOf(await client.GET('/v1/loads', { params: { query: { batch, state: 'completed' } } }));
+    const { items } = unwrapResponse(await client.GET('/v1/loads', { params: { query: { batch, state: 'completed' } } }));
     return items.length === devices.length && items;
   });
 }
@@ -94,9 +94,9 @@ async function startProgram(
   rounds: number,
 ): Promise<() => Promise<{ callsCompleted: number; callsFailed: number; versions: { version: string }[] } | null>> {
   const body = { module: 'tcp', export: 'work', arguments: [rounds], threads: 5, calls: null, pauseMilliseconds: 0 };
-  const { id } = answerOf(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
+  const { id } = unwrapResponse(await client.POST('/v1/devices/{device}/programs', { params: { path: { device } }, body }));
   return async () =>
-    answerOf(await client.GET('/v1/devices/{device}/programs/{program}', { params: { path: { device, program: id } } })).statistics;
+    unwrapResponse(await client.GET('/v1/devices/{device}/programs/{program}', { params: { path: { device, program: id } } })).statistics;
 }
 
 test('devices on two hosts are patched under live programs', async () => {
@@ -109,7 +109,7 @@ test('devices on two hosts are patched under live programs', async () => {
   const programs = await Promise.all(devices.map((device) => startProgram(client, device, 2_000_000_000)));
   await until('all threads are inside', async () => {
     const tables = await Promise.all(
-      devices.map(async (device) => answerOf(await client.GET('/v1/devices/{device}', { params: { path: { device } } })).moduleTable),
+      devices.map(async (device) => unwrapResponse(await client.GET('/v1/devices/{device}', { params: { path: { device } } })).moduleTable),
     );
     return tables.every(([entry]) => entry?.referenceCount === 5);
   });
@@ -128,15 +128,15 @@ test('a service that is killed has all that it acknowledged when it is started a
   const program = await startProgram(client, devices[0] ?? '', 10);
   await until('calls complete', async () => (await program())?.callsCompleted);
   await push(client, '1.1.0', 2);
-  const { batch } = answerOf(
+  const { batch } = unwrapResponse(
     await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.1.0', devices, strategy: 'inject', invalidation: 'nx' } }),
   );
-  expect(await service.end('SIGKILL')).toBe('SIGKILL');
+  expect(await service.stop('SIGKILL')).toBe('SIGKILL');
 
   const again = await startService(new URL(url).port, '--no-embedded-host');
   expect(await connected(again.client, 2)).toEqual(devices);
   const loads = await until('the loads that were accepted have their outcomes', async () => {
-    const { items } = answerOf(await again.client.GET('/v1/loads', { params: { query: { batch, state: 'completed' } } }));
+    const { items } = unwrapResponse(await again.client.GET('/v1/loads', { params: { query: { batch, state: 'completed' } } }));
     return items.length === 2 && items;
   });
   expect(loads.map(({ outcome }) => outcome)).toEqual([expect.stringMatching(/^replaced/), expect.stringMatching(/^replaced/)]);
@@ -153,17 +153,17 @@ test('a host that is killed comes back with the modules and programs that its de
   await load(client, '1.0.0', devices);
   const program = await startProgram(client, device, 10);
   await until('calls complete', async () => (await program())?.callsCompleted);
-  await host.end('SIGKILL');
-  await until('it is missed', async () => answerOf(await client.GET('/v1/health')).status === 'degraded');
+  await host.stop('SIGKILL');
+  await until('it is missed', async () => unwrapResponse(await client.GET('/v1/health')).status === 'degraded');
   startHost(url, 'a');
   expect(await connected(client, 2)).toEqual(devices);
   const detail = await until('it has reported', async () => {
-    const found = answerOf(await client.GET('/v1/devices/{device}', { params: { path: { device } } }));
+    const found = unwrapResponse(await client.GET('/v1/devices/{device}', { params: { path: { device } } }));
     return found.reportedAt !== null && found;
   });
   expect(detail).toMatchObject({ attachFailure: null, moduleTable: [{ module: 'tcp', version: '1.0.0' }] });
   await until('the program calls again', async () => (await program())?.callsCompleted);
-  const { items } = answerOf(
+  const { items } = unwrapResponse(
     await client.GET('/v1/devices/{device}/modules/{module}/history', { params: { path: { device, module: 'tcp' } } }),
   );
   expect(items).toMatchObject([{ leftAt: null, load: null }, { leftBy: 'reboot' }]);
@@ -172,12 +172,12 @@ test('a host that is killed comes back with the modules and programs that its de
 test('npm start serves with embedded devices, says where everything is, and ends cleanly', async () => {
   const { client, service, url } = await startService('0', '--embedded-devices', '3');
   await connected(client, 3);
-  const [, documentation = ''] = await service.says(/documentation +(\S+)/);
+  const [, documentation = ''] = await service.waitForLine(/documentation +(\S+)/);
   expect((await fetch(documentation)).status).toBe(200);
-  const [, health = ''] = await service.says(/health +(\S+)/);
+  const [, health = ''] = await service.waitForLine(/health +(\S+)/);
   expect(await (await fetch(health, { headers: bearer(adminKey()) })).json()).toMatchObject({ status: 'healthy' });
   expect(new URL(url).hostname).toBe('127.0.0.1');
-  expect(await service.end('SIGTERM')).toBe(0);
+  expect(await service.stop('SIGTERM')).toBe(0);
 });
 
 test('ending npm ends what it started', async () => {
@@ -229,8 +229,8 @@ test.each([
   [['hots'], /unknown command 'hots'/],
 ])('patchbay %j is refused with what to change', async (args, message) => {
   const child = start('patchbay', ...args);
-  await child.says(message);
-  expect(await child.ended).toBe(2);
+  await child.waitForLine(message);
+  expect(await child.exited).toBe(2);
 });
 
 test('a host has its settings from flags, from the environment and from a file, in this order', async () => {
@@ -252,7 +252,7 @@ test('a host has its settings from flags, from the environment and from a file, 
     delete process.env['PATCHBAY_TOKEN'];
   }
   await connected(client, 5);
-  const { items } = answerOf(await client.GET('/v1/devices'));
+  const { items } = unwrapResponse(await client.GET('/v1/devices'));
   expect(items.map(({ name }) => name).toSorted()).toEqual(['filed-1', 'filed-2', 'filed-3', 'flagged-1', 'flagged-2']);
   for (const item of items) expect(item).toMatchObject({ labels: { zone: 'north', tier: 'edge' }, ramPages: 32 });
 });
@@ -267,24 +267,24 @@ test.each([
   const config = join(folder, 'host.json');
   writeFileSync(config, content);
   const child = start('patchbay', 'host', '--config', config, '--token-file', join(folder, 'nowhere'));
-  await child.says(message);
-  expect(await child.ended).toBe(2);
+  await child.waitForLine(message);
+  expect(await child.exited).toBe(2);
 });
 
 test('a join token that is too short is refused', async () => {
   mkdirSync(join(folder, 'data'));
   writeFileSync(join(folder, 'data', 'join-token'), 'short');
   const child = start('patchbay', 'serve', '--port', '0', '--database', join(folder, 'data', 'patchbay.db'));
-  await child.says(/the join token in the file .* is not one: it is 16 to 256/);
-  expect(await child.ended).toBe(2);
+  await child.waitForLine(/the join token in the file .* is not one: it is 16 to 256/);
+  expect(await child.exited).toBe(2);
 });
 
 test('a port that is taken is named', async () => {
   const { url } = await startService('0', '--no-embedded-host');
   const { port } = new URL(url);
   const second = start('patchbay', 'serve', '--port', port, '--database', join(folder, 'other.db'), '--no-embedded-host');
-  await second.says(new RegExp(`^port ${port} on 127.0.0.1 is taken`));
-  expect(await second.ended).toBe(1);
+  await second.waitForLine(new RegExp(`^port ${port} on 127.0.0.1 is taken`));
+  expect(await second.exited).toBe(1);
 });
 
 test('a database that cannot be opened is named', async () => {
@@ -294,23 +294,23 @@ test('a database that cannot be opened is named', async () => {
   mkdirSync(directory);
   for (const database of [file, directory, join(file, 'patchbay.db')]) {
     const child = start('patchbay', 'serve', '--port', '0', '--database', database);
-    const [message] = await child.says(/^cannot open the database .*/);
+    const [message] = await child.waitForLine(/^cannot open the database .*/);
     expect(message).toContain(database);
-    expect(await child.ended).toBe(1);
+    expect(await child.exited).toBe(1);
   }
 });
 
 test.each([[['--help']], [['serve', '--help']], [['host', '--help']]])('patchbay %j tells its use', async (args) => {
   const child = start('patchbay', ...args);
-  await child.says(/^Usage: /);
-  expect(await child.ended).toBe(0);
+  await child.waitForLine(/^Usage: /);
+  expect(await child.exited).toBe(0);
 });
 
 test('a host with a wrong join token says so and ends', async () => {
   const { url } = await startService();
   writeFileSync(join(folder, 'wrong-token'), 'a-token-of-another-service\n');
   const host = start('rack', 'host', '--control', url, '--name', 'rack', '--token-file', join(folder, 'wrong-token'));
-  expect(await host.ended).toBe(1);
-  expect(host.tail).toMatch(/refuses to register the host rack \(401\): a host registers with the join token/);
-  expect(host.tail).not.toContain('trying again');
+  expect(await host.exited).toBe(1);
+  expect(host.lastLines).toMatch(/refuses to register the host rack \(401\): a host registers with the join token/);
+  expect(host.lastLines).not.toContain('trying again');
 });

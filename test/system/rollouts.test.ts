@@ -4,12 +4,12 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { answerOf, type Client, createPatchbayClient, type Schemas } from '../../src/client/client.ts';
+import { type Client, createPatchbayClient, type Schemas, unwrapResponse } from '../../src/client/client.ts';
 import { workModule } from '../service/test-service.ts';
+import { cameAbout, inParallel } from './chaos/async.ts';
 import { freePort, hostProcess, type RestartedProcess, serviceProcess } from './chaos/processes.ts';
 import { Random } from './chaos/random.ts';
-import { readDevices, readPrograms } from './chaos/reading.ts';
-import { cameAbout, inParallel } from './chaos/waiting.ts';
+import { readDevices, readPrograms } from './chaos/service-state.ts';
 
 const hostCount = 3;
 const devicesPerHost = 170;
@@ -57,18 +57,18 @@ beforeAll(async () => {
   ] as const)
     await insist(async (key) => {
       const request = { params: { path: { module: 'tcp' } }, headers: { 'Idempotency-Key': key } };
-      return answerOf(await client.POST('/v1/modules/{module}/builds', { ...request, body: { version, language: 'wat', source } }));
+      return unwrapResponse(await client.POST('/v1/modules/{module}/builds', { ...request, body: { version, language: 'wat', source } }));
     });
   await until('every device is connected', async () => {
-    const { items } = answerOf(await client.GET('/v1/devices', { params: { query: { status: 'connected', limit: 1 } } }));
-    return items.length > 0 && answerOf(await client.GET('/v1/health')).devices.connected === hostCount * devicesPerHost;
+    const { items } = unwrapResponse(await client.GET('/v1/devices', { params: { query: { status: 'connected', limit: 1 } } }));
+    return items.length > 0 && unwrapResponse(await client.GET('/v1/health')).devices.connected === hostCount * devicesPerHost;
   });
   devices = (await readDevices(client)).map(({ id }) => id);
-  const { batch } = answerOf(await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', labels: fleet } }));
+  const { batch } = unwrapResponse(await client.POST('/v1/loads', { body: { module: 'tcp', version: '1.0.0', labels: fleet } }));
   await until('the first version is everywhere', async () => {
     const open = await Promise.all(
       (['queued', 'dispatched'] as const).map(
-        async (state) => answerOf(await client.GET('/v1/loads', { params: { query: { batch, state } } })).items,
+        async (state) => unwrapResponse(await client.GET('/v1/loads', { params: { query: { batch, state } } })).items,
       ),
     );
     return open.flat().length === 0;
@@ -77,7 +77,7 @@ beforeAll(async () => {
     const body = { name: 'caller', module: 'tcp', export: 'work', arguments: [5], threads: 1, calls: null, pauseMilliseconds: 100 };
     await insist(async (key) => {
       const request = { params: { path: { device } }, headers: { 'Idempotency-Key': key } };
-      return answerOf(await client.POST('/v1/devices/{device}/programs', { ...request, body }));
+      return unwrapResponse(await client.POST('/v1/devices/{device}/programs', { ...request, body }));
     });
   });
 }, 900_000);
@@ -118,7 +118,7 @@ function roll(body: Omit<Schemas['NewRollout'], 'module' | 'labels'>): Promise<R
   });
 }
 
-const read = async (rollout: string) => answerOf(await client.GET('/v1/rollouts/{rollout}', { params: { path: { rollout } } }));
+const read = async (rollout: string) => unwrapResponse(await client.GET('/v1/rollouts/{rollout}', { params: { path: { rollout } } }));
 
 async function when(id: string, what: string, holds: (rollout: Rollout) => boolean): Promise<Rollout> {
   let last: Rollout | null = null;
@@ -193,7 +193,7 @@ test('a rollout to the whole fleet comes to its end when processes are killed in
   await when(id, 'waits for approval', ({ state }) => state === 'awaiting-approval');
   await kill(service);
   await insist(async (key) =>
-    answerOf(
+    unwrapResponse(
       await client.POST('/v1/rollouts/{rollout}/approve', {
         params: { path: { rollout: id } },
         headers: { 'Idempotency-Key': key },
@@ -218,7 +218,7 @@ test('a rollout to the whole fleet comes to its end when processes are killed in
     expect(statistics.callsFailed).toBeLessThanOrEqual(before.get(device)?.callsFailed ?? 0);
   const ofBuild = { path: { module: 'tcp', version: '1.1.0' }, query: { running: true, limit: 1 } };
   const { items } = await insist(async () =>
-    answerOf(await client.GET('/v1/modules/{module}/builds/{version}/devices', { params: ofBuild })),
+    unwrapResponse(await client.GET('/v1/modules/{module}/builds/{version}/devices', { params: ofBuild })),
   );
   expect(items).toHaveLength(1);
 }, 900_000);

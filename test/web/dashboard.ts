@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import { expect } from 'vitest';
 import { z } from 'zod';
-import { Child } from '../../src/cli/running/child.ts';
+import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
 import type { Schemas } from '../../src/client/client.ts';
 import { Lines } from '../lines.ts';
 import { itemsOf, joinToken, TestService, until } from '../service/test-service.ts';
@@ -54,7 +54,7 @@ export class Dashboard {
   readonly service = new TestService();
   readonly log = new Lines();
   readonly #browser: Browser;
-  readonly #hosts: Child[] = [];
+  readonly #hosts: PatchbayProcess[] = [];
   readonly #watched: Watched = { addresses: [], wrongs: [] };
   readonly #keys = new Map<Role, string>();
   #context: Promise<BrowserContext> | null = null;
@@ -83,7 +83,7 @@ export class Dashboard {
     for (const [index, name] of hosts.entries()) {
       const labels = ['--labels', 'fleet=tests', '--labels', `zone=${index === 0 ? 'north' : 'south'}`];
       const args = ['host', '--control', this.service.url, '--name', name, '--devices', String(devicesPerHost), '--token-file', tokenFile];
-      this.#hosts.push(new Child(name, [...args, ...labels]));
+      this.#hosts.push(new PatchbayProcess(name, [...args, ...labels]));
     }
   }
 
@@ -180,7 +180,7 @@ export class Dashboard {
 
   async stop(): Promise<void> {
     await this.#browser.close();
-    await Promise.all(this.#hosts.map((host) => host.end('SIGKILL')));
+    await Promise.all(this.#hosts.map((host) => host.stop('SIGKILL')));
     await this.service.close();
   }
 }

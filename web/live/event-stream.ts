@@ -1,7 +1,7 @@
 // The stream of the service's events: followed until it is given up, and found again when it is lost.
 
-import { AnswerError, answerOf, type Client, type Schemas } from '../../src/client/client.ts';
-import { fellSilent, readEvents } from '../../src/client/read-events.ts';
+import { type Client, ResponseError, type Schemas, unwrapResponse } from '../../src/client/client.ts';
+import { isSilentStreamError, readEvents } from '../../src/client/read-events.ts';
 import { delay } from '../../src/protocol/back-off.ts';
 import { backOff } from './waiting.ts';
 
@@ -18,7 +18,7 @@ export async function followEvents(client: Client, signal: AbortSignal, tell: (n
     try {
       const query: { readonly after?: number } = last === null ? {} : { after: last };
       const open = async (signal: AbortSignal) =>
-        answerOf(await client.GET('/v1/events', { params: { query }, parseAs: 'stream', signal }));
+        unwrapResponse(await client.GET('/v1/events', { params: { query }, parseAs: 'stream', signal }));
       const onOpen = () => {
         failures = 0;
         tell({ connection: 'live' });
@@ -29,14 +29,14 @@ export async function followEvents(client: Client, signal: AbortSignal, tell: (n
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (fellSilent(error)) {
+      if (isSilentStreamError(error)) {
         // The next attempt takes 5 s where the stream is held back again: the pages are read again that often, and follow the stream when it comes through.
         tell({ connection: 'looking' });
         continue;
       }
       // What came after it has been pruned, or is of another database: whoever looks reads anew.
-      if (error instanceof AnswerError && error.status < 500 && error.status !== 408 && error.status !== 429) last = null;
-      if (error instanceof AnswerError && error.status === 401) tell({ isRefused: true });
+      if (error instanceof ResponseError && error.status < 500 && error.status !== 408 && error.status !== 429) last = null;
+      if (error instanceof ResponseError && error.status === 401) tell({ isRefused: true });
     }
     if (signal.aborted) return;
     failures++;

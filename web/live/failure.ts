@@ -1,6 +1,6 @@
 // What went wrong, as a page says it.
 
-import { AnswerError, type Schemas } from '../../src/client/client.ts';
+import { ResponseError, type Schemas } from '../../src/client/client.ts';
 
 export type Failure = {
   readonly title: string;
@@ -22,7 +22,7 @@ export function localFailure(title: string, detail: string): Failure {
 
 /** A failure of whatever was thrown while the service was asked. */
 export function failureOf(error: unknown): Failure {
-  if (error instanceof AnswerError) {
+  if (error instanceof ResponseError) {
     const { status, problem } = error;
     if (problem !== null) {
       const { title, detail, instance, diagnostics = [], errors = [] } = problem;

@@ -1,7 +1,7 @@
 // How a load is to be carried out: the fields, with what each choice means.
 
-import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../src/client/choices.ts';
 import type { Schemas } from '../../src/client/client.ts';
+import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../src/client/enum-values.ts';
 import { Choice, Text, Whole } from './fields.tsx';
 
 type Load = Schemas['Load'];

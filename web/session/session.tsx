@@ -2,7 +2,7 @@
 
 import { type ComponentChildren, createContext } from 'preact';
 import { useCallback, useContext, useEffect, useMemo, useState } from 'preact/hooks';
-import { answerOf, type Client, createPatchbayClient, type Schemas } from '../../src/client/client.ts';
+import { type Client, createPatchbayClient, type Schemas, unwrapResponse } from '../../src/client/client.ts';
 import { type Failure, failureOf } from '../live/failure.ts';
 import { backOff } from '../live/waiting.ts';
 import { forgetKey, rememberedKey, rememberKey } from './kept-key.ts';
@@ -34,7 +34,7 @@ export function useSession(): SessionWithWays {
     async (key: string | null): Promise<Failure | null> => {
       let who: Who;
       try {
-        who = answerOf(await createPatchbayClient(location.origin, key).GET('/v1/keys/current'));
+        who = unwrapResponse(await createPatchbayClient(location.origin, key).GET('/v1/keys/current'));
       } catch (error) {
         return failureOf(error);
       }

@@ -5,18 +5,18 @@ import process from 'node:process';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { eventTypes } from '../../client/choices.ts';
-import { answerOf, type Client, type Schemas } from '../../client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
+import { eventTypes } from '../../client/enum-values.ts';
 import type { PublicKey } from '../../proof/ed25519.ts';
-import { readGivenFile, readInteger, StartError, UsageError } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { fileLines, serviceLines } from '../operator/audit-sources.ts';
-import { verificationLines } from '../operator/audit-verification.ts';
-import { printEvent, printEvents } from '../operator/event-lines.ts';
-import { answer, operate } from '../operator/operator.ts';
-import { openNew } from '../operator/output-file.ts';
-import { allOption, answerList, everyItem, limitOption, listLimit, pageLimit, readPages } from '../operator/pages.ts';
-import { timeText } from '../terminal/times.ts';
+import { formatVerification } from '../operator/audit-verification.ts';
+import { printEvent, streamAndPrintEvents } from '../operator/event-output.ts';
+import { printResult, runOperatorCommand } from '../operator/operator.ts';
+import { createOutputFile } from '../operator/output-file.ts';
+import { allItems, allOption, limitOption, listLimit, pageLimit, printList, readPages } from '../operator/pages.ts';
+import { CommandError, readInputFile, readInteger, UsageError } from '../option-values.ts';
+import { formatTime } from '../terminal/times.ts';
 import { readTrustedKeys } from '../trusted-keys.ts';
 import { addExamples } from './examples.ts';
 
@@ -34,17 +34,17 @@ export function addAuditCommands(audit: Command): void {
     .addOption(limitOption())
     .addOption(allOption())
     .action(({ action, object, order, ...options }, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const filter = { order, ...(action && { action }), ...(object && { object }) };
         const events = await readPages(options, async (page) =>
-          answerOf(await operator.client.GET('/v1/audit', { params: { query: { ...page, ...filter } } })),
+          unwrapResponse(await operator.client.GET('/v1/audit', { params: { query: { ...page, ...filter } } })),
         );
-        answerList(operator, events, {
+        printList(operator, events, {
           headings: ['NUMBER', 'AT', 'ACTOR', 'ACTION', 'OBJECT', 'REQUEST'],
-          row: (event) => [event.number, timeText(event.at), event.actor, event.action, event.object, event.request ?? '-'],
+          row: (event) => [event.number, formatTime(event.at), event.actor, event.action, event.object, event.request ?? '-'],
           none: 'there are no such events',
         });
-        return exitCodes.done;
+        return exitCodes.success;
       }),
     );
   addExamples(list, 'patchbay audit list --limit 20', 'patchbay audit list --action load.completed --order asc --all --json');
@@ -56,12 +56,12 @@ export function addAuditCommands(audit: Command): void {
     .option('-n, --lines <count>', 'events to begin with', (text) => readInteger('lines', text, 0, listLimit), 10)
     .addOption(new Option('--type <type...>', 'only events about these').choices(eventTypes))
     .action(({ follow, lines, type }, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const concerns = ({ action }: Schemas['AuditEvent']) => type === undefined || type.some((one) => action.startsWith(`${one}.`));
         const { before, newest } = await newestEvents(operator.client, lines, concerns);
         for (const event of before) printEvent(operator, event);
-        if (!follow) return exitCodes.done;
-        return printEvents(operator, { after: newest, ...(type && { types: type }) }, concerns);
+        if (!follow) return exitCodes.success;
+        return streamAndPrintEvents(operator, { after: newest, ...(type && { types: type }) }, concerns);
       }),
     );
   addExamples(tail, 'patchbay audit tail -n 50', 'patchbay audit tail -f --type load device --json');
@@ -82,21 +82,21 @@ function addExportCommand(audit: Command): void {
       readInteger('after', text, 0, mostEvents),
     )
     .action(({ output, after }, command) =>
-      operate(command, async ({ client, stopped, isJson }) => {
+      runOperatorCommand(command, async ({ client, signal: stopped, isJson }) => {
         // Before the events are read: then all of its events are among them.
         const checkpoint = await newestCheckpoint(client);
         const lines = await serviceLines(client, after, stopped);
         if (output === undefined) {
           await writeLines(lines, process.stdout);
-          return exitCodes.done;
+          return exitCodes.success;
         }
-        await writeLines(lines, openNew(output));
+        await writeLines(lines, createOutputFile(output));
         const beside = `${output}.checkpoint`;
-        if (checkpoint !== null) await writeLines([checkpoint.note.replace(/\n$/, '')], openNew(beside));
-        answer({ isJson }, { file: output, checkpoint: checkpoint === null ? null : beside }, () => [
+        if (checkpoint !== null) await writeLines([checkpoint.note.replace(/\n$/, '')], createOutputFile(beside));
+        printResult({ isJson }, { file: output, checkpoint: checkpoint === null ? null : beside }, () => [
           `written to ${output}${checkpoint === null ? '' : `, and a checkpoint of ${checkpoint.size} events to ${beside}`}`,
         ]);
-        return exitCodes.done;
+        return exitCodes.success;
       }),
     );
   addExamples(complete, 'patchbay audit export --output trail.ndjson', 'patchbay audit export --after 25600 --output trail-2.ndjson');
@@ -110,12 +110,13 @@ function addCheckpointCommand(audit: Command): void {
     )
     .option('--make', 'have one made of all events that there are now')
     .action(({ make }, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const { client } = operator;
-        const checkpoint = make ? answerOf(await client.POST('/v1/audit/checkpoints')) : await newestCheckpoint(client);
-        if (checkpoint === null) throw new StartError('there is no checkpoint yet: the service makes one every minute, or now with --make');
-        answer(operator, checkpoint, () => [checkpoint.note.replace(/\n$/, '')]);
-        return exitCodes.done;
+        const checkpoint = make ? unwrapResponse(await client.POST('/v1/audit/checkpoints')) : await newestCheckpoint(client);
+        if (checkpoint === null)
+          throw new CommandError('there is no checkpoint yet: the service makes one every minute, or now with --make');
+        printResult(operator, checkpoint, () => [checkpoint.note.replace(/\n$/, '')]);
+        return exitCodes.success;
       }),
     );
   addExamples(complete, 'patchbay audit checkpoint > checkpoint.txt', 'patchbay audit checkpoint --make --json');
@@ -136,8 +137,8 @@ function addVerifyCommand(audit: Command): void {
     )
     .option('--partial', 'take an export that begins later than the trail for what it is')
     .action((files, { checkpoint, publicKey, partial = false }, command) =>
-      operate(command, async (operator) => {
-        const { client, stopped } = operator;
+      runOperatorCommand(command, async (operator) => {
+        const { client, signal: stopped } = operator;
         const { verifyExport } = await import('../../proof/audit-export.ts');
         const checkpoints = await givenCheckpoints(client, files, checkpoint);
         const keys =
@@ -148,8 +149,8 @@ function addVerifyCommand(audit: Command): void {
           throw new UsageError('a checkpoint is worth what its key is worth: give the public key that you have kept with --public-key');
         const lines = files.length === 0 ? await serviceLines(client, undefined, stopped) : fileLines(files);
         const verification = await verifyExport(lines, { checkpoints, keys, isPartial: partial });
-        answer(operator, verification, () => verificationLines(verification, publicKey !== undefined));
-        return verification.kind === 'whole' ? exitCodes.done : exitCodes.notWell;
+        printResult(operator, verification, () => formatVerification(verification, publicKey !== undefined));
+        return verification.kind === 'whole' ? exitCodes.success : exitCodes.unhealthy;
       }),
     );
   addExamples(
@@ -167,16 +168,16 @@ async function givenCheckpoints(client: Client, files: readonly string[], given:
   return [...readTexts(given ?? []), ...(newest === null ? [] : [newest.note])];
 }
 
-const readTexts = (files: readonly string[]) => files.map((file) => readGivenFile(file, '--checkpoint').toString());
+const readTexts = (files: readonly string[]) => files.map((file) => readInputFile(file, '--checkpoint').toString());
 
 async function newestCheckpoint(client: Client): Promise<Schemas['Checkpoint'] | null> {
-  const { items } = answerOf(await client.GET('/v1/audit/checkpoints', { params: { query: { limit: 1 } } }));
+  const { items } = unwrapResponse(await client.GET('/v1/audit/checkpoints', { params: { query: { limit: 1 } } }));
   return items[0] ?? null;
 }
 
 /** The keys that the service says it signs with, which is as good as its word. */
 async function serviceKeys(client: Client): Promise<PublicKey[]> {
-  const { items } = await readPages(everyItem, async (query) => answerOf(await client.GET('/v1/signing-keys', { params: { query } })));
+  const { items } = await readPages(allItems, async (query) => unwrapResponse(await client.GET('/v1/signing-keys', { params: { query } })));
   return items.map(({ keyId, publicKey }) => ({ keyId, pem: publicKey }));
 }
 
@@ -212,7 +213,7 @@ async function* trail(client: Client): AsyncGenerator<Schemas['AuditEvent']> {
   let cursor: string | null = null;
   do {
     const query: { limit: number; cursor?: string } = { limit: pageLimit, ...(cursor !== null && { cursor }) };
-    const { items, next }: Schemas['AuditPage'] = answerOf(await client.GET('/v1/audit', { params: { query } }));
+    const { items, next }: Schemas['AuditPage'] = unwrapResponse(await client.GET('/v1/audit', { params: { query } }));
     yield* items;
     cursor = next;
   } while (cursor !== null);

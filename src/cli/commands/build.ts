@@ -3,14 +3,14 @@
 import console from 'node:console';
 import { extname } from 'node:path';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { AnswerError, answerOf } from '../../client/client.ts';
-import { languagesByExtension, type Pushed, pushBuild } from '../../client/push-build.ts';
-import { readGivenFile, UsageError } from '../command-line.ts';
+import { ResponseError, unwrapResponse } from '../../client/client.ts';
+import { type BuildUpload, languagesByExtension, pushBuild } from '../../client/push-build.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
-import { answer, type Operator, operate } from '../operator/operator.ts';
-import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
-import { diagnosticLine } from '../terminal/failure.ts';
-import { timeText } from '../terminal/times.ts';
+import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
+import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
+import { readInputFile, UsageError } from '../option-values.ts';
+import { formatDiagnostic } from '../terminal/failure.ts';
+import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
 export function addBuildCommands(build: Command): void {
@@ -28,7 +28,7 @@ export function addBuildCommands(build: Command): void {
       ).choices(['shared', 'exclusive']),
     )
     .addOption(new Option('--enable <feature...>', 'WebAssembly features for an AssemblyScript source').choices(['simd']))
-    .action((file, options, command) => operate(command, (operator) => pushFile(operator, file, options)));
+    .action((file, options, command) => runOperatorCommand(command, (operator) => pushFile(operator, file, options)));
   addExamples(
     push,
     'patchbay build push tcp.ts --module tcp --version 1.1.0',
@@ -41,21 +41,21 @@ export function addBuildCommands(build: Command): void {
     .addOption(limitOption())
     .addOption(allOption())
     .action((module, options, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const ask = async (query: { limit: number }) =>
-          answerOf(await operator.client.GET('/v1/modules/{module}/builds', { params: { path: { module }, query } }));
-        answerList(operator, await readPages(options, ask), {
+          unwrapResponse(await operator.client.GET('/v1/modules/{module}/builds', { params: { path: { module }, query } }));
+        printList(operator, await readPages(options, ask), {
           headings: ['VERSION', 'LANGUAGE', 'BYTES', 'CREATED', 'IMAGE'],
           row: ({ version, language, image, createdAt }) => [
             version,
             language,
             image.bytes,
-            timeText(createdAt),
+            formatTime(createdAt),
             image.digest.slice(0, 19),
           ],
           none: `there are no builds of ${module}`,
         });
-        return exitCodes.done;
+        return exitCodes.success;
       }),
     );
   addExamples(list, 'patchbay build list tcp', 'patchbay build list tcp --all --json');
@@ -68,26 +68,26 @@ export function addBuildCommands(build: Command): void {
     .addOption(limitOption())
     .addOption(allOption())
     .action((module, version, { running, gone, ...options }, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const path = { module, version };
         const filter = running || gone ? { running: running === true } : {};
         const found = await readPages(options, async (page) => {
           const params = { path, query: { ...page, ...filter } };
-          return answerOf(await operator.client.GET('/v1/modules/{module}/builds/{version}/devices', { params }));
+          return unwrapResponse(await operator.client.GET('/v1/modules/{module}/builds/{version}/devices', { params }));
         });
-        answerList(operator, found, {
+        printList(operator, found, {
           headings: ['NAME', 'DEVICE', 'FIRST ENTERED', 'LAST ENTERED', 'LEFT', 'STAYS'],
           row: (one) => [
             one.deviceName,
             one.device,
-            timeText(one.firstEnteredAt),
-            timeText(one.lastEnteredAt),
-            one.leftAt === null ? 'in memory' : timeText(one.leftAt),
+            formatTime(one.firstEnteredAt),
+            formatTime(one.lastEnteredAt),
+            one.leftAt === null ? 'in memory' : formatTime(one.leftAt),
             one.stays,
           ],
           none: 'there are no such devices',
         });
-        return exitCodes.done;
+        return exitCodes.success;
       }),
     );
   addExamples(devices, 'patchbay build devices tcp 1.1.0 --running', 'patchbay build devices tcp 1.0.0 --gone --all --json');
@@ -95,7 +95,7 @@ export function addBuildCommands(build: Command): void {
     .command('provenance <module> <version>')
     .description('Show what the service states of where a build came from, and who has signed it; with --json, the envelope (DSSE).')
     .action((module, version, _options, command) =>
-      operate(command, async (operator) => (await proving()).showProvenance(operator, module, version)),
+      runOperatorCommand(command, async (operator) => (await proving()).showProvenance(operator, module, version)),
     );
   addExamples(provenance, 'patchbay build provenance tcp 1.1.0', 'patchbay build provenance tcp 1.1.0 --json > tcp-1.1.0.dsse.json');
 
@@ -105,7 +105,7 @@ export function addBuildCommands(build: Command): void {
     .requiredOption('--signing-key <file>', 'the Ed25519 private key in PEM, as "openssl genpkey -algorithm ed25519" writes it')
     .option('--source <file>', 'sign only if this is what was compiled')
     .action((module, version, { signingKey: keyFile, source: sourceFile }, command) =>
-      operate(command, async (operator) => (await proving()).signBuild(operator, { module, version, keyFile, sourceFile })),
+      runOperatorCommand(command, async (operator) => (await proving()).signBuild(operator, { module, version, keyFile, sourceFile })),
     );
   addExamples(sign, 'patchbay build sign tcp 1.1.0 --signing-key release-team.pem --source tcp.ts');
 }
@@ -113,24 +113,24 @@ export function addBuildCommands(build: Command): void {
 /** Its schemas are slow to load, and the other commands have no need of them. */
 const proving = () => import('../operator/build-provenance.ts');
 
-type PushOptions = Pick<Pushed, 'module' | 'version' | 'concurrency'> & { readonly enable?: Pushed['features'] };
+type PushOptions = Pick<BuildUpload, 'module' | 'version' | 'concurrency'> & { readonly enable?: BuildUpload['features'] };
 
-async function pushFile(operator: Operator, file: string, { enable, ...options }: PushOptions): Promise<ExitCode> {
+async function pushFile(operator: CommandContext, file: string, { enable, ...options }: PushOptions): Promise<ExitCode> {
   const language = languagesByExtension.get(extname(file));
   if (language === undefined)
     throw new UsageError(
       `${file} has no extension of a source (${[...languagesByExtension.keys()].join(', ')}): compile C, Rust and other languages to .wasm first`,
     );
-  const content = readGivenFile(file);
+  const content = readInputFile(file);
   try {
     const build = await pushBuild(operator.client, { ...options, language, content, features: enable });
-    for (const warning of build.warnings) console.error(diagnosticLine(warning, file));
-    answer(operator, build, () => [`pushed ${build.module}@${build.version}: ${build.image.bytes} bytes by ${build.compiler}`]);
-    return exitCodes.done;
+    for (const warning of build.warnings) console.error(formatDiagnostic(warning, file));
+    printResult(operator, build, () => [`pushed ${build.module}@${build.version}: ${build.image.bytes} bytes by ${build.compiler}`]);
+    return exitCodes.success;
   } catch (error) {
-    const found = error instanceof AnswerError ? (error.problem?.diagnostics ?? []) : [];
+    const found = error instanceof ResponseError ? (error.problem?.diagnostics ?? []) : [];
     if (found.length === 0) throw error;
-    for (const diagnostic of found) console.error(diagnosticLine(diagnostic, file));
+    for (const diagnostic of found) console.error(formatDiagnostic(diagnostic, file));
     return exitCodes.failed;
   }
 }

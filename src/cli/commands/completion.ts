@@ -2,7 +2,7 @@
 
 import console from 'node:console';
 import { Argument, type Command } from '@commander-js/extra-typings';
-import { bashScript, fishScript, placesOf, zshScript } from '../terminal/completion-scripts.ts';
+import { bashScript, fishScript, listCommandNodes, zshScript } from '../terminal/completion-scripts.ts';
 import { addExamples } from './examples.ts';
 
 const scripts = { bash: bashScript, zsh: zshScript, fish: fishScript };
@@ -13,7 +13,7 @@ export function addCompletionCommand(completion: Command, createWholeProgram: ()
     .addArgument(new Argument('<shell>', 'the shell').choices(['bash', 'zsh', 'fish'] as const))
     .addHelpText('after', '\nIt is to be read by the shell when it starts, or once in this shell as below.')
     .action(async (shell) => {
-      console.log(scripts[shell](placesOf(await createWholeProgram())));
+      console.log(scripts[shell](listCommandNodes(await createWholeProgram())));
     });
   addExamples(
     complete,

@@ -2,7 +2,7 @@
 
 import type { Command } from '@commander-js/extra-typings';
 import type { copyInstallation } from '../running/database-copy.ts';
-import { runUntilStopped } from '../stopping.ts';
+import { runUntilShutdown } from '../shutdown.ts';
 import { addExamples } from './examples.ts';
 
 /** @param load Loads the command. */
@@ -22,6 +22,6 @@ export function addDatabaseCommands(database: Command, load: () => Promise<typeo
       'after',
       '\nThen start the service with DATABASE_URL and the files that were beside the database: join-token, admin-key and the folder signing-keys.',
     )
-    .action((options) => runUntilStopped(async () => (await load())(options)));
+    .action((options) => runUntilShutdown(async () => (await load())(options)));
   addExamples(complete, 'patchbay db copy --from data/patchbay.db --to postgresql://patchbay:secret@database/patchbay');
 }

@@ -1,43 +1,43 @@
 // `patchbay device`: devices are listed, looked into and watched.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { deviceStatuses } from '../../client/choices.ts';
-import { answerOf, type Schemas } from '../../client/client.ts';
-import { newestEvent } from '../../client/event-stream.ts';
-import { collect, readLabels } from '../command-line.ts';
+import { type Schemas, unwrapResponse } from '../../client/client.ts';
+import { deviceStatuses } from '../../client/enum-values.ts';
+import { readNewestEventNumber } from '../../client/event-stream.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { deviceId, deviceIds } from '../operator/device-names.ts';
-import { printEvents } from '../operator/event-lines.ts';
-import { answer, operate } from '../operator/operator.ts';
-import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
-import { coloured } from '../terminal/colours.ts';
-import { labelsText } from '../terminal/labels.ts';
-import { tableLines } from '../terminal/table.ts';
-import { timeText } from '../terminal/times.ts';
+import { resolveDeviceId, resolveDeviceIds } from '../operator/device-names.ts';
+import { streamAndPrintEvents } from '../operator/event-output.ts';
+import { printResult, runOperatorCommand } from '../operator/operator.ts';
+import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
+import { collectValues, readLabels } from '../option-values.ts';
+import { colour } from '../terminal/colours.ts';
+import { formatLabels } from '../terminal/labels.ts';
+import { formatTable } from '../terminal/table.ts';
+import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
 export function addDeviceCommands(device: Command): void {
   const list = device
     .command('list')
     .description('List devices, the newest first.')
-    .option('--label <key=value>', 'only devices with this label; may be repeated', collect)
+    .option('--label <key=value>', 'only devices with this label; may be repeated', collectValues)
     .option('--host <host>', 'only devices of this host, by its identifier')
     .addOption(new Option('--status <status>', 'only devices of this status').choices(deviceStatuses))
     .addOption(limitOption())
     .addOption(allOption())
     .action(({ label = [], host, status, ...options }, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         readLabels(label, '--label');
         const filter = { ...(label.length === 0 ? {} : { label: [...label] }), ...(host ? { host } : {}), ...(status ? { status } : {}) };
         const devices = await readPages(options, async (page) =>
-          answerOf(await operator.client.GET('/v1/devices', { params: { query: { ...page, ...filter } } })),
+          unwrapResponse(await operator.client.GET('/v1/devices', { params: { query: { ...page, ...filter } } })),
         );
-        answerList(operator, devices, {
+        printList(operator, devices, {
           headings: ['NAME', 'DEVICE', 'STATUS', 'HOST', 'LABELS'],
-          row: (one) => [one.name, one.id, listedStatus(one), one.host, labelsText(one.labels)],
+          row: (one) => [one.name, one.id, listedStatus(one), one.host, formatLabels(one.labels)],
           none: 'there are no such devices',
         });
-        return exitCodes.done;
+        return exitCodes.success;
       }),
     );
   addExamples(list, 'patchbay device list', 'patchbay device list --label zone=north --status connected --all --json');
@@ -46,11 +46,11 @@ export function addDeviceCommands(device: Command): void {
     .command('show <device>')
     .description('Show a device, by its name or identifier, with its module table and its memory.')
     .action((given, _options, command) =>
-      operate(command, async (operator) => {
-        const path = { device: await deviceId(operator.client, given) };
-        const detail = answerOf(await operator.client.GET('/v1/devices/{device}', { params: { path } }));
-        answer(operator, detail, () => detailLines(detail));
-        return exitCodes.done;
+      runOperatorCommand(command, async (operator) => {
+        const path = { device: await resolveDeviceId(operator.client, given) };
+        const detail = unwrapResponse(await operator.client.GET('/v1/devices/{device}', { params: { path } }));
+        printResult(operator, detail, () => detailLines(detail));
+        return exitCodes.success;
       }),
     );
   addExamples(show, 'patchbay device show rack-1-3', 'patchbay device show dev_019365a1c0de7b1e9d2f4c6a8b0d1e2f --json');
@@ -63,13 +63,15 @@ export function addDeviceCommands(device: Command): void {
     .addOption(limitOption())
     .addOption(allOption())
     .action((given, { program, module, ...options }, command) =>
-      operate(command, async (operator) => {
-        const path = { device: await deviceId(operator.client, given) };
+      runOperatorCommand(command, async (operator) => {
+        const path = { device: await resolveDeviceId(operator.client, given) };
         const filter = { ...(program && { program }), ...(module && { module }) };
         const found = await readPages(options, async (page) =>
-          answerOf(await operator.client.GET('/v1/devices/{device}/abi-violations', { params: { path, query: { ...page, ...filter } } })),
+          unwrapResponse(
+            await operator.client.GET('/v1/devices/{device}/abi-violations', { params: { path, query: { ...page, ...filter } } }),
+          ),
         );
-        answerList(operator, found, {
+        printList(operator, found, {
           headings: ['PROGRAM', 'NAME', 'HELD', 'ADDRESS', 'PAGE', 'FLAG', 'FIRST', 'LAST', 'FAULTS'],
           row: (one) => [
             one.program,
@@ -78,13 +80,13 @@ export function addDeviceCommands(device: Command): void {
             one.address,
             one.page,
             one.flag,
-            timeText(one.at),
-            timeText(one.lastAt),
+            formatTime(one.at),
+            formatTime(one.lastAt),
             one.faults,
           ],
           none: 'there are no ABI violations',
         });
-        return exitCodes.done;
+        return exitCodes.success;
       }),
     );
   addExamples(violations, 'patchbay device violations rack-1-3', 'patchbay device violations rack-1-3 --module tcp --all --json');
@@ -95,27 +97,31 @@ export function addDeviceCommands(device: Command): void {
       'Show what happens to devices, programs, loads and hosts as it happens, until Ctrl-C; of the devices that are named, or of all.',
     )
     .action((given, _options, command) =>
-      operate(command, async (operator) => {
-        const wanted = new Set(await deviceIds(operator.client, given));
+      runOperatorCommand(command, async (operator) => {
+        const wanted = new Set(await resolveDeviceIds(operator.client, given));
         const concerns = ({ object, detail }: Schemas['AuditEvent']) =>
           wanted.size === 0 || wanted.has(object) || wanted.has(String(detail['device']));
-        return printEvents(operator, { after: await newestEvent(operator.client), types: ['device', 'host', 'program', 'load'] }, concerns);
+        return streamAndPrintEvents(
+          operator,
+          { after: await readNewestEventNumber(operator.client), types: ['device', 'host', 'program', 'load'] },
+          concerns,
+        );
       }),
     );
   addExamples(watch, 'patchbay device watch', 'patchbay device watch rack-1-3 rack-1-4 --json');
 }
 
 function statusText(status: Schemas['Device']['status']): string {
-  return coloured(status === 'connected' ? 'green' : status === 'attaching' ? 'yellow' : 'red', status);
+  return colour(status === 'connected' ? 'green' : status === 'attaching' ? 'yellow' : 'red', status);
 }
 
 /** The status of a device in a list, which also names the devices that `device show` says more about. */
 function listedStatus({ status, drift }: Schemas['Device']): string {
-  return drift.length === 0 ? statusText(status) : `${statusText(status)}, ${coloured('yellow', 'drifted')}`;
+  return drift.length === 0 ? statusText(status) : `${statusText(status)}, ${colour('yellow', 'drifted')}`;
 }
 
 function driftLine({ module, expected, observed, since }: Schemas['Drift']): string {
-  return `drifted   ${module}: expected ${expected ?? 'none'}, found ${observed ?? 'none'}, since ${timeText(since)}`;
+  return `drifted   ${module}: expected ${expected ?? 'none'}, found ${observed ?? 'none'}, since ${formatTime(since)}`;
 }
 
 /** Whether accesses ended abnormally inside a module with state, and how many. */
@@ -152,17 +158,17 @@ function detailLines({
   return [
     `${name}  ${id}  ${statusText(status)}`,
     `host      ${host}`,
-    `labels    ${labelsText(labels) || '-'}`,
-    `created   ${timeText(createdAt)}`,
-    `reported  ${timeText(reportedAt)}`,
+    `labels    ${formatLabels(labels) || '-'}`,
+    `created   ${formatTime(createdAt)}`,
+    `reported  ${formatTime(reportedAt)}`,
     ...(attachFailure === null ? [] : [`failure   ${attachFailure}`]),
     ...drift.map(driftLine),
     ...(abiViolations === 0 ? [] : [`held on   ${abiViolations} to code that had gone: patchbay device violations ${name}`]),
     '',
     ...(table.length === 0
       ? ['no modules are in memory']
-      : tableLines(['MODULE', 'VERSION', 'ADDRESS', 'ACCESSES', 'STATE', 'IMAGE'], table)),
+      : formatTable(['MODULE', 'VERSION', 'ADDRESS', 'ACCESSES', 'STATE', 'IMAGE'], table)),
     ...(memoryMap === null ? [] : ['', `memory: ${memoryMap.usedPages} of ${memoryMap.pages} pages are used`]),
-    ...(ranges.length === 0 ? [] : tableLines(['ADDRESS', 'PAGES', 'OWNER', 'FLAGS'], ranges)),
+    ...(ranges.length === 0 ? [] : formatTable(['ADDRESS', 'PAGES', 'OWNER', 'FLAGS'], ranges)),
   ];
 }

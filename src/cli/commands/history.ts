@@ -1,13 +1,13 @@
 // `patchbay history`: which versions were in the module table of a device, when, and how they came and left.
 
 import type { Command } from '@commander-js/extra-typings';
-import { readTime } from '../command-line.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { deviceId } from '../operator/device-names.ts';
+import { resolveDeviceId } from '../operator/device-names.ts';
 import { readHistory, readModulesAt } from '../operator/module-history.ts';
-import { operate } from '../operator/operator.ts';
-import { allOption, answerList, everyItem, limitOption } from '../operator/pages.ts';
-import { timeText } from '../terminal/times.ts';
+import { runOperatorCommand } from '../operator/operator.ts';
+import { allItems, allOption, limitOption, printList } from '../operator/pages.ts';
+import { readTime } from '../option-values.ts';
+import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
 export function addHistoryCommand(history: Command): void {
@@ -18,20 +18,20 @@ export function addHistoryCommand(history: Command): void {
     .addOption(limitOption())
     .addOption(allOption())
     .action((given, module, { at, ...options }, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const { client } = operator;
-        const device = await deviceId(client, given);
+        const device = await resolveDeviceId(client, given);
         const stays =
           at === undefined
             ? await readHistory(client, device, module, options)
-            : await readModulesAt(client, device, module, at, module === undefined ? options : everyItem);
-        answerList(operator, stays, {
+            : await readModulesAt(client, device, module, at, module === undefined ? options : allItems);
+        printList(operator, stays, {
           headings: ['MODULE', 'VERSION', 'ENTERED', 'LEFT', 'LEFT BY', 'INTERRUPTED', 'INVALIDATED', 'ADDRESSES', 'BY', 'LOAD'],
           row: (stay) => [
             stay.module,
             stay.version,
-            timeText(stay.enteredAt),
-            stay.leftAt === null ? 'in memory' : timeText(stay.leftAt),
+            formatTime(stay.enteredAt),
+            stay.leftAt === null ? 'in memory' : formatTime(stay.leftAt),
             stay.leftBy ?? '-',
             stay.interrupted ?? '-',
             stay.invalidation ?? '-',
@@ -41,7 +41,7 @@ export function addHistoryCommand(history: Command): void {
           ],
           none: `${given} ${at === undefined ? 'has had' : 'had'} ${module === undefined ? 'no module' : `no version of ${module}`} in memory`,
         });
-        return exitCodes.done;
+        return exitCodes.success;
       }),
     );
   addExamples(

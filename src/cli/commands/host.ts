@@ -1,18 +1,18 @@
 // `patchbay host`: its options; the host itself is loaded when it starts.
 
 import type { Command } from '@commander-js/extra-typings';
-import { collect } from '../command-line.ts';
-import type { host } from '../running/host.ts';
-import { runUntilStopped } from '../stopping.ts';
+import { collectValues } from '../option-values.ts';
+import type { runHostCommand } from '../running/host.ts';
+import { runUntilShutdown } from '../shutdown.ts';
 import { addExamples } from './examples.ts';
 
 /** @param load Loads the host. */
-export function addHostCommand(command: Command, load: () => Promise<typeof host>): void {
+export function addHostCommand(command: Command, load: () => Promise<typeof runHostCommand>): void {
   const complete = command
     .option('--control <url>', 'URL of the service (PATCHBAY_CONTROL, http://127.0.0.1:7070)')
     .option('--name <name>', "name of the host; the same name is the same host again (PATCHBAY_HOST_NAME, this machine's name)")
     .option('--devices <n>', 'devices to bring along, called NAME-1 to NAME-N (PATCHBAY_DEVICES, 4)')
-    .option('--labels <key=value>', 'a label of these devices; may be repeated (PATCHBAY_LABELS, separated by commas)', collect)
+    .option('--labels <key=value>', 'a label of these devices; may be repeated (PATCHBAY_LABELS, separated by commas)', collectValues)
     .option('--ram-pages <n>', 'executable memory of each device, in pages of 4 KiB (PATCHBAY_RAM_PAGES, 256)')
     .option('--capacity <n>', 'devices that the service may place here in all (PATCHBAY_CAPACITY, 1000)')
     .option(
@@ -33,7 +33,7 @@ export function addHostCommand(command: Command, load: () => Promise<typeof host
       'after',
       '\nFlags override environment variables, which override the file of --config. Such a file:\n  {"name": "rack-1", "devices": 8, "labels": {"zone": "north"}, "token-file": "join-token"}',
     )
-    .action((options) => runUntilStopped(async (stopped) => (await load())(options, stopped)));
+    .action((options) => runUntilShutdown(async (stopped) => (await load())(options, stopped)));
   addExamples(
     complete,
     'patchbay host --control http://127.0.0.1:7070 --name rack-1 --devices 8 --labels zone=north --labels tier=edge',

@@ -1,27 +1,27 @@
 // `patchbay load`: a build is put on devices, and what comes of it is waited for, listed, shown and cancelled.
 
 import { type Command, Option } from '@commander-js/extra-typings';
-import { loadStates, outcomes } from '../../client/choices.ts';
-import { answerOf, type Client, type Schemas } from '../../client/client.ts';
-import { collect, UsageError } from '../command-line.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
+import { loadStates, outcomes } from '../../client/enum-values.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { deviceId, deviceNames } from '../operator/device-names.ts';
+import { readDeviceNames, resolveDeviceId } from '../operator/device-names.ts';
 import {
-  addTermOptions,
+  addLoadOptions,
   deadlineOption,
-  policyText,
-  selectionOf,
+  formatPolicy,
+  resolveSelection,
   supersedeOption,
-  termsOf,
+  toLoadRequest,
+  toVersionRequest,
   versionPolicyOption,
-  versionTermsOf,
-} from '../operator/load-terms.ts';
-import { carryOut } from '../operator/loading.ts';
-import { answer, operate } from '../operator/operator.ts';
-import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
-import { colouredOutcome } from '../terminal/colours.ts';
-import { tableLines } from '../terminal/table.ts';
-import { timeText } from '../terminal/times.ts';
+} from '../operator/load-options.ts';
+import { requestLoads } from '../operator/load-requests.ts';
+import { printResult, runOperatorCommand } from '../operator/operator.ts';
+import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
+import { collectValues, UsageError } from '../option-values.ts';
+import { colourOutcome } from '../terminal/colours.ts';
+import { formatTable } from '../terminal/table.ts';
+import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
 /** What the exit code of a command that waits for loads tells. */
@@ -34,13 +34,13 @@ Exit codes:
   4  some loads failed, expired, or were cancelled or superseded (whether or not others were refused)`;
 
 export function addLoadCommands(load: Command): void {
-  addTermOptions(
+  addLoadOptions(
     load
       .usage('[options] | list | show LOAD | cancel LOAD')
       .option('--module <name>', 'the module')
       .option('--version <version>', 'the version to load')
-      .option('--device <device>', 'load it on this device, by name or identifier; may be repeated', collect)
-      .option('--label <key=value>', 'load it on every device with this label; repeat it to require several labels', collect),
+      .option('--device <device>', 'load it on this device, by name or identifier; may be repeated', collectValues)
+      .option('--label <key=value>', 'load it on every device with this label; repeat it to require several labels', collectValues),
     'require',
   )
     .addOption(versionPolicyOption())
@@ -51,7 +51,7 @@ export function addLoadCommands(load: Command): void {
     .addHelpText('after', loadExitCodesText)
     .allowExcessArguments()
     .action((options, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const [unexpected] = command.args;
         if (unexpected !== undefined)
           throw new UsageError(
@@ -62,11 +62,11 @@ export function addLoadCommands(load: Command): void {
         const body = {
           module,
           version,
-          ...versionTermsOf(versionPolicy, reason),
-          ...(await selectionOf(operator.client, device, label)),
-          ...termsOf(terms),
+          ...toVersionRequest(versionPolicy, reason),
+          ...(await resolveSelection(operator.client, device, label)),
+          ...toLoadRequest(terms),
         };
-        return carryOut(operator, module, async () => answerOf(await operator.client.POST('/v1/loads', { body })), options.wait);
+        return requestLoads(operator, module, async () => unwrapResponse(await operator.client.POST('/v1/loads', { body })), options.wait);
       }),
     );
   addExamples(
@@ -92,32 +92,32 @@ function addListCommand(load: Command): void {
     .addOption(limitOption())
     .addOption(allOption())
     .action(({ batch, device, module, state, outcome, ...options }, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const { client } = operator;
         const filter = {
           ...(batch && { batch }),
-          ...(device && { device: await deviceId(client, device) }),
+          ...(device && { device: await resolveDeviceId(client, device) }),
           ...(module && { module }),
           ...(state && { state }),
           ...(outcome && { outcome }),
         };
         const loads = await readPages(options, async (page) =>
-          answerOf(await client.GET('/v1/loads', { params: { query: { ...page, ...filter } } })),
+          unwrapResponse(await client.GET('/v1/loads', { params: { query: { ...page, ...filter } } })),
         );
-        const names = operator.isJson || loads.items.length === 0 ? new Map<string, string>() : await deviceNames(client);
-        answerList(operator, loads, {
+        const names = operator.isJson || loads.items.length === 0 ? new Map<string, string>() : await readDeviceNames(client);
+        printList(operator, loads, {
           headings: ['LOAD', 'DEVICE', 'VERSION', 'OUTCOME', 'REQUESTED', 'REASON'],
           row: (one) => [
             one.id,
             names.get(one.device) ?? one.device,
             `${one.module}@${one.version}`,
             stateText(one),
-            timeText(one.requestedAt),
+            formatTime(one.requestedAt),
             one.reason ?? '',
           ],
           none: 'there are no such loads',
         });
-        return exitCodes.done;
+        return exitCodes.success;
       }),
     );
   addExamples(list, 'patchbay load list --state queued', 'patchbay load list --device rack-1-3 --outcome failed --all --json');
@@ -128,10 +128,10 @@ function addShowCommand(load: Command): void {
     .command('show <load>')
     .description('Show a load with every step of the isolation workflow: its operation in the patent, its time and its facts.')
     .action((id, _options, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const detail = await readLoad(operator.client, id);
-        answer(operator, detail, () => detailLines(detail));
-        return exitCodes.done;
+        printResult(operator, detail, () => detailLines(detail));
+        return exitCodes.success;
       }),
     );
   addExamples(show, 'patchbay load show lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
@@ -139,7 +139,7 @@ function addShowCommand(load: Command): void {
 
 /** A load with its report; of the client's own type, which leaves out what can only be null. */
 async function readLoad(client: Client, id: string) {
-  return answerOf(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }));
+  return unwrapResponse(await client.GET('/v1/loads/{load}', { params: { path: { load: id } } }));
 }
 type LoadDetail = Awaited<ReturnType<typeof readLoad>>;
 
@@ -148,16 +148,16 @@ function addCancelCommand(load: Command): void {
     .command('cancel <load>')
     .description('Cancel a load that waits for its host.')
     .action((id, _options, command) =>
-      operate(command, async (operator) => {
-        const cancelled = answerOf(await operator.client.POST('/v1/loads/{load}/cancel', { params: { path: { load: id } } }));
-        answer(operator, cancelled, () => [`${cancelled.id} is cancelled`]);
-        return exitCodes.done;
+      runOperatorCommand(command, async (operator) => {
+        const cancelled = unwrapResponse(await operator.client.POST('/v1/loads/{load}/cancel', { params: { path: { load: id } } }));
+        printResult(operator, cancelled, () => [`${cancelled.id} is cancelled`]);
+        return exitCodes.success;
       }),
     );
   addExamples(cancel, 'patchbay load cancel lod_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
 }
 
-const stateText = ({ outcome, state }: Pick<Schemas['Load'], 'outcome' | 'state'>) => (outcome === null ? state : colouredOutcome(outcome));
+const stateText = ({ outcome, state }: Pick<Schemas['Load'], 'outcome' | 'state'>) => (outcome === null ? state : colourOutcome(outcome));
 
 function detailLines(load: LoadDetail): string[] {
   const { id, batch, device, module, version, reason, report } = load;
@@ -168,7 +168,7 @@ function detailLines(load: LoadDetail): string[] {
     `device    ${device}`,
     `batch     ${batch}`,
     `requester ${load.requestedBy ?? '-'}${load.rollback ? ', to roll back' : ''}`,
-    `policy    ${policyText(load)}`,
+    `policy    ${formatPolicy(load)}`,
     `time      requested ${load.requestedAt}, dispatched ${load.dispatchedAt ?? '-'}, completed ${load.completedAt ?? '-'}`,
     ...(load.downgradeReason === null ? [] : [`because   ${load.downgradeReason}`]),
     ...(reason === null ? [] : [`reason    ${reason}`]),
@@ -189,7 +189,7 @@ function taintLines(report: LoadDetail['report']): string[] {
 const counted = (accesses: number) => (accesses === 1 ? '1 access' : `${accesses} accesses`);
 
 function stepLines(steps: NonNullable<LoadDetail['report']>['steps']): string[] {
-  return tableLines(
+  return formatTable(
     ['OPERATION', 'STEP', 'AT', 'START µs', 'TOOK µs', 'FACTS'],
     steps.map(({ step, at, startedMicroseconds, microseconds, facts, ...figure }) => [
       'operation' in figure && figure.operation !== null ? String(figure.operation) : '-',

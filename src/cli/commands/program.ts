@@ -3,17 +3,17 @@
 import console from 'node:console';
 import { setTimeout } from 'node:timers/promises';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { addressings, recoveries } from '../../client/choices.ts';
-import { answerOf, type Client, type Schemas } from '../../client/client.ts';
-import { readInteger, UsageError } from '../command-line.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
+import { addressings, recoveries } from '../../client/enum-values.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
-import { deviceId } from '../operator/device-names.ts';
-import { answer, type Operator, operate } from '../operator/operator.ts';
-import { allOption, answerList, everyItem, limitOption, readPages } from '../operator/pages.ts';
-import { coloured } from '../terminal/colours.ts';
-import { percentText } from '../terminal/percent.ts';
-import { tableLines } from '../terminal/table.ts';
-import { durationText, timeText } from '../terminal/times.ts';
+import { resolveDeviceId } from '../operator/device-names.ts';
+import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
+import { allItems, allOption, limitOption, printList, readPages } from '../operator/pages.ts';
+import { readInteger, UsageError } from '../option-values.ts';
+import { colour } from '../terminal/colours.ts';
+import { formatPercent } from '../terminal/percent.ts';
+import { formatTable } from '../terminal/table.ts';
+import { formatDuration, formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
 type Program = Schemas['Program'];
@@ -24,13 +24,13 @@ export function addProgramCommands(program: Command): void {
     .command('stop <device> <program>')
     .description('Stop a program on a device, whatever its threads are inside of.')
     .action((given, id, _options, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         if (!id.startsWith('prg_'))
           throw new UsageError(`"${id}" is not the identifier of a program (prg_…): "patchbay program list ${given}" shows identifiers`);
-        const path = { device: await deviceId(operator.client, given), program: id };
-        const stopping = answerOf(await operator.client.POST('/v1/devices/{device}/programs/{program}/stop', { params: { path } }));
-        answer(operator, stopping, () => [`${stopping.id} is ${stopping.state}`]);
-        return exitCodes.done;
+        const path = { device: await resolveDeviceId(operator.client, given), program: id };
+        const stopping = unwrapResponse(await operator.client.POST('/v1/devices/{device}/programs/{program}/stop', { params: { path } }));
+        printResult(operator, stopping, () => [`${stopping.id} is ${stopping.state}`]);
+        return exitCodes.success;
       }),
     );
   addExamples(stop, 'patchbay program stop rack-1-3 prg_019365a1c0de7b1e9d2f4c6a8b0d1e2f');
@@ -40,12 +40,12 @@ export function addProgramCommands(program: Command): void {
     .addOption(limitOption())
     .addOption(allOption())
     .action((given, options, command) =>
-      operate(command, async (operator) => {
-        const path = { device: await deviceId(operator.client, given) };
+      runOperatorCommand(command, async (operator) => {
+        const path = { device: await resolveDeviceId(operator.client, given) };
         const programs = await readPages(options, async (query) =>
-          answerOf(await operator.client.GET('/v1/devices/{device}/programs', { params: { path, query } })),
+          unwrapResponse(await operator.client.GET('/v1/devices/{device}/programs', { params: { path, query } })),
         );
-        answerList(operator, programs, {
+        printList(operator, programs, {
           headings: ['PROGRAM', 'NAME', 'STATE', 'CALLS', 'THREADS', 'STARTED', 'FAILURE'],
           row: (one) => [
             one.id,
@@ -53,12 +53,12 @@ export function addProgramCommands(program: Command): void {
             stateText(one.state),
             `${one.module}.${one.export}(${one.arguments.join(', ')})`,
             one.threads,
-            timeText(one.createdAt),
+            formatTime(one.createdAt),
             one.failure ?? '',
           ],
           none: 'there are no programs on this device',
         });
-        return exitCodes.done;
+        return exitCodes.success;
       }),
     );
   addExamples(list, 'patchbay program list rack-1-3');
@@ -93,11 +93,11 @@ function addStartCommand(program: Command): void {
       (text) => readInteger('deadline', text, 1, 3_600_000),
     )
     .action((given, values, { module, export: exported, name, threads, calls, pause, recovery, addressing, deadline }, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         for (const value of values) {
           if (value.trim() === '' || Number.isNaN(Number(value))) throw new UsageError(`the argument "${value}" is not a number`);
         }
-        const path = { device: await deviceId(operator.client, given) };
+        const path = { device: await resolveDeviceId(operator.client, given) };
         const body = {
           ...(name && { name }),
           module,
@@ -110,9 +110,9 @@ function addStartCommand(program: Command): void {
           addressing,
           deadlineMilliseconds: deadline ?? null,
         };
-        const started = answerOf(await operator.client.POST('/v1/devices/{device}/programs', { params: { path }, body }));
-        answer(operator, started, () => [`${started.id} is ${started.state}: ${started.name} on ${given}`]);
-        return exitCodes.done;
+        const started = unwrapResponse(await operator.client.POST('/v1/devices/{device}/programs', { params: { path }, body }));
+        printResult(operator, started, () => [`${started.id} is ${started.state}: ${started.name} on ${given}`]);
+        return exitCodes.success;
       }),
     );
   addExamples(
@@ -133,13 +133,13 @@ function addStatsCommand(program: Command): void {
     .option('--watch', 'show it again and again, until Ctrl-C')
     .option('--interval <seconds>', 'how often, with --watch', (text) => readInteger('interval', text, 1, 3_600), 1)
     .action((given, id, { watch, interval }, command) =>
-      operate(command, async (operator) => {
-        const device = await deviceId(operator.client, given);
+      runOperatorCommand(command, async (operator) => {
+        const device = await resolveDeviceId(operator.client, given);
         const read = () => readPrograms(operator.client, device, id);
         if (watch) return watchPrograms(operator, read, interval * 1_000);
         const items = await read();
-        answer(operator, { items }, () => statisticsLines(items));
-        return exitCodes.done;
+        printResult(operator, { items }, () => statisticsLines(items));
+        return exitCodes.success;
       }),
     );
   addExamples(
@@ -151,20 +151,25 @@ function addStatsCommand(program: Command): void {
 
 async function readPrograms(client: Client, device: string, program: string | undefined): Promise<readonly Program[]> {
   if (program !== undefined)
-    return [answerOf(await client.GET('/v1/devices/{device}/programs/{program}', { params: { path: { device, program } } }))];
+    return [unwrapResponse(await client.GET('/v1/devices/{device}/programs/{program}', { params: { path: { device, program } } }))];
   const path = { device };
-  const ask = async (query: { limit: number }) => answerOf(await client.GET('/v1/devices/{device}/programs', { params: { path, query } }));
-  return (await readPages(everyItem, ask)).items;
+  const ask = async (query: { limit: number }) =>
+    unwrapResponse(await client.GET('/v1/devices/{device}/programs', { params: { path, query } }));
+  return (await readPages(allItems, ask)).items;
 }
 
 /** Shows them again and again: over what was shown before on a terminal, one below the other elsewhere. */
-async function watchPrograms({ isJson, stopped }: Operator, read: () => Promise<readonly Program[]>, interval: number): Promise<ExitCode> {
+async function watchPrograms(
+  { isJson, signal: stopped }: CommandContext,
+  read: () => Promise<readonly Program[]>,
+  interval: number,
+): Promise<ExitCode> {
   for (;;) {
     const items = await read().catch((error) => {
       if (stopped.aborted) return null;
       throw error;
     });
-    if (items === null || stopped.aborted) return exitCodes.done;
+    if (items === null || stopped.aborted) return exitCodes.success;
     if (isJson) console.log(JSON.stringify({ at: new Date().toISOString(), items }));
     else {
       if (process.stdout.isTTY) console.clear();
@@ -176,7 +181,7 @@ async function watchPrograms({ isJson, stopped }: Operator, read: () => Promise<
 
 function statisticsLines(programs: readonly Program[]): string[] {
   if (programs.length === 0) return ['there are no programs on this device'];
-  const totals = tableLines(
+  const totals = formatTable(
     ['NAME', 'STATE', 'COMPLETED', 'FAILED', 'FAULTS', 'INTERRUPTED', 'RETRIED', 'VERSIONS', 'LAST FAILURE'],
     programs.map(({ name, state, statistics }) =>
       statistics === null
@@ -196,7 +201,7 @@ function statisticsLines(programs: readonly Program[]): string[] {
   );
   const versions = versionRows(programs);
   if (versions.length === 0) return totals;
-  return [...totals, '', ...tableLines(['NAME', 'VERSION', 'COMPLETED', 'FAILED', 'P50', 'P99', 'LONGEST'], versions)];
+  return [...totals, '', ...formatTable(['NAME', 'VERSION', 'COMPLETED', 'FAILED', 'P50', 'P99', 'LONGEST'], versions)];
 }
 
 /** What came of the calls that each version has served, and how long half of them, all but a hundredth, and all took at most. */
@@ -207,21 +212,21 @@ function versionRows(programs: readonly Program[]): (string | number)[][] {
       version === '' ? '-' : version,
       callsCompleted,
       failureCount(callsFailed),
-      durationText(latency?.p50Microseconds),
-      durationText(latency?.p99Microseconds),
-      durationText(latency?.maximumMicroseconds),
+      formatDuration(latency?.p50Microseconds),
+      formatDuration(latency?.p99Microseconds),
+      formatDuration(latency?.maximumMicroseconds),
     ]),
   );
 }
 
-const failureCount = (count: number) => (count === 0 ? 0 : coloured('red', String(count)));
+const failureCount = (count: number) => (count === 0 ? 0 : colour('red', String(count)));
 
 /** Returns the share of the completed calls that each version has. */
 function versionMix(versions: NonNullable<Program['statistics']>['versions']): string {
   const total = versions.reduce((sum, { callsCompleted }) => sum + callsCompleted, 0);
   return versions
     .filter(({ callsCompleted }) => callsCompleted > 0)
-    .map(({ version, callsCompleted }) => `${version} ${percentText(callsCompleted, total)}`)
+    .map(({ version, callsCompleted }) => `${version} ${formatPercent(callsCompleted, total)}`)
     .join(', ');
 }
 
@@ -233,4 +238,4 @@ const stateColours = {
   stopped: 'dim',
   failed: 'red',
 } as const;
-const stateText = (state: Program['state']) => coloured(stateColours[state], state);
+const stateText = (state: Program['state']) => colour(stateColours[state], state);

@@ -2,20 +2,20 @@
 
 import console from 'node:console';
 import type { Command } from '@commander-js/extra-typings';
-import { AnswerError, answerOf, type Client, type Schemas } from '../../client/client.ts';
-import { collect } from '../command-line.ts';
+import { type Client, ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { addTermOptions, deadlineOption, selectionOf, supersedeOption, termsOf } from '../operator/load-terms.ts';
-import { carryOut } from '../operator/loading.ts';
-import { operate } from '../operator/operator.ts';
+import { addLoadOptions, deadlineOption, resolveSelection, supersedeOption, toLoadRequest } from '../operator/load-options.ts';
+import { requestLoads } from '../operator/load-requests.ts';
+import { runOperatorCommand } from '../operator/operator.ts';
+import { collectValues } from '../option-values.ts';
 import { addExamples } from './examples.ts';
 import { loadExitCodesText } from './load.ts';
 
 export function addRollbackCommand(rollback: Command): void {
-  const complete = addTermOptions(
+  const complete = addLoadOptions(
     rollback
-      .option('--device <device>', 'a device, by name or identifier; may be repeated', collect)
-      .option('--label <key=value>', 'every device with this label, and with all where it is repeated', collect)
+      .option('--device <device>', 'a device, by name or identifier; may be repeated', collectValues)
+      .option('--label <key=value>', 'every device with this label, and with all where it is repeated', collectValues)
       .requiredOption('--module <name>', 'the module')
       .option('--to <version>', 'a version that each device has had (the one before what is there now)')
       .requiredOption('--reason <text>', 'why; it is kept with each load')
@@ -27,22 +27,22 @@ export function addRollbackCommand(rollback: Command): void {
     .option('--no-wait', 'do not wait for the outcomes')
     .addHelpText('after', loadExitCodesText)
     .action(({ device, label, module, to, reason, skipOthers, wait, ...terms }, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const { client } = operator;
         const body = {
           module,
           reason,
-          ...(await selectionOf(client, device, label)),
+          ...(await resolveSelection(client, device, label)),
           ...(to && { to }),
           ...(skipOthers && { whereNone: 'skip' as const }),
-          ...termsOf(terms),
+          ...toLoadRequest(terms),
         };
         try {
-          return await carryOut(operator, module, () => request(client, body), wait);
+          return await requestLoads(operator, module, () => request(client, body), wait);
         } catch (error) {
-          if (!(error instanceof AnswerError) || error.problem?.type !== 'urn:patchbay:problem:already-there') throw error;
+          if (!(error instanceof ResponseError) || error.problem?.type !== 'urn:patchbay:problem:already-there') throw error;
           console.error(error.problem.detail);
-          return exitCodes.done;
+          return exitCodes.success;
         }
       }),
     );
@@ -55,7 +55,7 @@ export function addRollbackCommand(rollback: Command): void {
 }
 
 async function request(client: Client, body: Schemas['NewRollback']): Promise<Schemas['AcceptedRollback']> {
-  const accepted = answerOf(await client.POST('/v1/rollbacks', { body }));
+  const accepted = unwrapResponse(await client.POST('/v1/rollbacks', { body }));
   const { unchanged, skipped } = accepted;
   if (unchanged.length > 0) console.error(`left alone, for they have the version: ${unchanged.length}`);
   if (skipped.length > 0) console.error(`left alone, for they have no version to go back to: ${skipped.length}`);

@@ -2,24 +2,24 @@
 
 import console from 'node:console';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { failureReactions, verdictRefuses } from '../../client/choices.ts';
-import { AnswerError, answerOf, type Schemas } from '../../client/client.ts';
-import { collect, readInteger, readTime, UsageError } from '../command-line.ts';
+import { ResponseError, type Schemas, unwrapResponse } from '../../client/client.ts';
+import { failureReactions, isRefusedForecast } from '../../client/enum-values.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import {
-  addTermOptions,
+  addLoadOptions,
   deadlineOption,
-  selectionOf,
+  resolveSelection,
   supersedeOption,
-  termsOf,
+  toLoadRequest,
+  toVersionRequest,
   versionPolicyOption,
-  versionTermsOf,
-} from '../operator/load-terms.ts';
-import { answer, type Operator, operate } from '../operator/operator.ts';
-import { longestSoak, readThreshold, readWave, readWindow, thresholdsOf } from '../operator/rollout-request.ts';
-import { buildText, devicesText, sentenceOf } from '../operator/rollout-text.ts';
-import { watchRollout } from '../operator/rollout-watching.ts';
-import { tableLines } from '../terminal/table.ts';
+} from '../operator/load-options.ts';
+import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
+import { describeRollout, formatBuild, formatDeviceCount } from '../operator/rollout-output.ts';
+import { watchRollout } from '../operator/rollout-progress.ts';
+import { maxSoakSeconds, readThreshold, readWave, readWindow, toThresholds } from '../operator/rollout-request.ts';
+import { collectValues, readInteger, readTime, UsageError } from '../option-values.ts';
+import { formatTable } from '../terminal/table.ts';
 import { addExamples } from './examples.ts';
 
 /** Devices that would refuse the build and are named. */
@@ -43,19 +43,23 @@ The last is 100%. Without --wave there are three: 1 device, 10%, 100%. Threshold
 type Preview = Schemas['RolloutPreview'];
 
 export function addCreateCommand(rollout: Command): void {
-  const create = addTermOptions(
+  const create = addLoadOptions(
     rollout
       .command('create')
       .description('Roll a build out in waves, and watch it until it ends.')
       .requiredOption('--module <name>', 'the module')
       .requiredOption('--version <version>', 'the version to roll out')
-      .option('--device <device>', 'a device, by name or identifier; may be repeated, in the order in which they get the build', collect)
-      .option('--label <key=value>', 'every device with this label, and with all where it is repeated', collect)
+      .option(
+        '--device <device>',
+        'a device, by name or identifier; may be repeated, in the order in which they get the build',
+        collectValues,
+      )
+      .option('--label <key=value>', 'every device with this label, and with all where it is repeated', collectValues)
       .option('--running-version <range>', 'only devices that have a version of the module in this range, like ">=1.0.0 <1.1.0"')
       .option('--name <name>', 'what to call the rollout')
       .option('--wave <spec...>', 'a wave, like 5, 10% or 5,soak=300,approval; see below', collectWave)
       .option('--soak <seconds>', 'how long the programs of a wave are watched after its last load (60)', (text) =>
-        readInteger('soak', text, 0, longestSoak),
+        readInteger('soak', text, 0, maxSoakSeconds),
       )
       .option('--failed-loads <percent>', 'devices of a wave whose loads may end without success, or off (0)', (text) =>
         readThreshold('failed-loads', text, 100),
@@ -99,7 +103,7 @@ export function addCreateCommand(rollout: Command): void {
     .option('--no-wait', 'do not watch it')
     .addHelpText('after', `${wavesText}\n${rolloutExitCodesText}`)
     .action((options, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const { module, version, device, label, runningVersion, name, wave, soak, onFailure, inFlight, rate } = options;
         const { startAt, window, dynamic, until, queue, versionPolicy, reason, rollbackDeadline, dryRun } = options;
         if (device === undefined && label === undefined && runningVersion === undefined)
@@ -107,13 +111,13 @@ export function addCreateCommand(rollout: Command): void {
         const body: Schemas['NewRollout'] = {
           module,
           version,
-          ...versionTermsOf(versionPolicy, reason),
-          ...(device === undefined && label === undefined ? {} : await selectionOf(operator.client, device, label)),
+          ...toVersionRequest(versionPolicy, reason),
+          ...(device === undefined && label === undefined ? {} : await resolveSelection(operator.client, device, label)),
           ...(runningVersion && { runningVersion }),
           ...(name && { name }),
           ...(wave && { waves: [...wave] }),
           ...(soak !== undefined && { soakSeconds: soak }),
-          thresholds: thresholdsOf(options),
+          thresholds: toThresholds(options),
           ...(onFailure && { onFailure }),
           ...(inFlight && { devicesInFlight: inFlight }),
           ...(rate && { loadsPerMinute: rate }),
@@ -122,7 +126,7 @@ export function addCreateCommand(rollout: Command): void {
           ...(dynamic && { dynamic }),
           ...(until && { dynamicUntil: until }),
           ...(queue && { whenBusy: 'queue' }),
-          ...termsOf(options),
+          ...toLoadRequest(options),
           ...(rollbackDeadline && { rollbackDeadlineSeconds: rollbackDeadline }),
           ...(dryRun && { dryRun }),
         };
@@ -143,37 +147,37 @@ const collectWave = (text: string, before: readonly Schemas['NewWave'][] = []): 
 ];
 
 /** Asks for the rollout or its preview, and tells what comes of it. */
-async function request(operator: Operator, body: Schemas['NewRollout'], isWatching: boolean): Promise<ExitCode> {
+async function request(operator: CommandContext, body: Schemas['NewRollout'], isWatching: boolean): Promise<ExitCode> {
   let made: Schemas['Rollout'] | Preview;
   try {
-    made = answerOf(await operator.client.POST('/v1/rollouts', { body }));
+    made = unwrapResponse(await operator.client.POST('/v1/rollouts', { body }));
   } catch (error) {
-    if (!(error instanceof AnswerError) || error.problem?.type !== 'urn:patchbay:problem:already-there') throw error;
+    if (!(error instanceof ResponseError) || error.problem?.type !== 'urn:patchbay:problem:already-there') throw error;
     console.error(error.problem.detail);
-    return exitCodes.done;
+    return exitCodes.success;
   }
   if ('items' in made) {
     const preview = made;
-    answer(operator, preview, () => previewLines(preview, body));
-    return preview.refused > 0 ? exitCodes.loadsRefused : exitCodes.done;
+    printResult(operator, preview, () => previewLines(preview, body));
+    return preview.refused > 0 ? exitCodes.loadsRefused : exitCodes.success;
   }
   const rollout = made;
   if (isWatching) return watchRollout(operator, rollout.id, { known: rollout });
-  answer(operator, rollout, () => [sentenceOf(rollout), `patchbay rollout watch ${rollout.id} shows how it goes on`]);
-  return exitCodes.done;
+  printResult(operator, rollout, () => [describeRollout(rollout), `patchbay rollout watch ${rollout.id} shows how it goes on`]);
+  return exitCodes.success;
 }
 
 function previewLines({ devices, alreadyThere, unreachable, refused, waves, conflicts, items }: Preview, body: Schemas['NewRollout']) {
-  const others = conflicts.map(({ rollout, devices: count }) => `the rollout ${rollout} has ${devicesText(count)} of these`);
+  const others = conflicts.map(({ rollout, devices: count }) => `the rollout ${rollout} has ${formatDeviceCount(count)} of these`);
   const way = body.whenBusy === 'queue' ? 'it would wait for that' : 'it would be refused for that, but for --queue';
   return [
-    `${buildText(body)} would go to ${devicesText(devices - alreadyThere)}`,
+    `${formatBuild(body)} would go to ${formatDeviceCount(devices - alreadyThere)}`,
     ...(alreadyThere === 0 ? [] : [`left out, for they have it: ${alreadyThere}`]),
     ...(unreachable === 0 ? [] : [`on hosts that are not heard of, so that their loads would wait: ${unreachable}`]),
     ...others.map((other) => `${other}, and has not ended: ${way}`),
     ...(refused === 0 ? [] : [`would refuse it: ${refused}`]),
     '',
-    ...tableLines(
+    ...formatTable(
       ['WAVE', 'DEVICES'],
       waves.map((wave) => [wave.number, wave.devices]),
     ),
@@ -183,11 +187,11 @@ function previewLines({ devices, alreadyThere, unreachable, refused, waves, conf
 
 /** The devices that would refuse the build, those of a verdict together, the first of them by name. */
 function refusalLines(items: Preview['items'], refused: number): string[] {
-  const refusing = items.filter(({ wave, verdict }) => wave !== null && verdictRefuses[verdict]);
+  const refusing = items.filter(({ wave, verdict }) => wave !== null && isRefusedForecast[verdict]);
   const sorted = refusing.toSorted((left, right) => left.verdict.localeCompare(right.verdict));
   const counts = [...Map.groupBy(refusing, ({ verdict }) => verdict)].map(([verdict, some]) => `${verdict} ${some.length}`);
   return [
-    ...tableLines(
+    ...formatTable(
       ['VERDICT', 'DEVICE', 'WAVE', 'HAS', 'REASON'],
       sorted
         .slice(0, rowsTold)

@@ -2,21 +2,21 @@
 
 import { pipeline } from 'node:stream/promises';
 import { type Command, Option } from '@commander-js/extra-typings';
-import { rolloutDeviceStates, rolloutStates } from '../../client/choices.ts';
-import { answerOf, type Schemas } from '../../client/client.ts';
-import { readInteger } from '../command-line.ts';
+import { type Schemas, unwrapResponse } from '../../client/client.ts';
+import { rolloutDeviceStates, rolloutStates } from '../../client/enum-values.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { answer, operate } from '../operator/operator.ts';
-import { openNew } from '../operator/output-file.ts';
-import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
-import { rolloutId } from '../operator/rollout-names.ts';
-import { buildText, rolloutLines, rolloutStateText } from '../operator/rollout-text.ts';
-import { watchRollout } from '../operator/rollout-watching.ts';
-import { colouredOutcome } from '../terminal/colours.ts';
-import { timeText } from '../terminal/times.ts';
+import { printResult, runOperatorCommand } from '../operator/operator.ts';
+import { createOutputFile } from '../operator/output-file.ts';
+import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
+import { resolveRolloutId } from '../operator/rollout-names.ts';
+import { colourRolloutState, formatBuild, formatRollout } from '../operator/rollout-output.ts';
+import { watchRollout } from '../operator/rollout-progress.ts';
+import { readInteger } from '../option-values.ts';
+import { colourOutcome } from '../terminal/colours.ts';
+import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
+import { addDecisionCommands, waveLimit } from './rollout-control.ts';
 import { addCreateCommand, rolloutExitCodesText } from './rollout-create.ts';
-import { addDecisionCommands, waveLimit } from './rollout-decisions.ts';
 
 export function addRolloutCommands(rollout: Command): void {
   rollout.addHelpText(
@@ -41,27 +41,27 @@ function addListCommand(rollout: Command): void {
     .addOption(limitOption())
     .addOption(allOption())
     .action(({ state, module, ...options }, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const filter = { ...(state && { state }), ...(module && { module }) };
         const rollouts = await readPages(options, async (page) =>
-          answerOf(await operator.client.GET('/v1/rollouts', { params: { query: { ...page, ...filter } } })),
+          unwrapResponse(await operator.client.GET('/v1/rollouts', { params: { query: { ...page, ...filter } } })),
         );
-        answerList(operator, rollouts, {
+        printList(operator, rollouts, {
           headings: ['ROLLOUT', 'NAME', 'BUILD', 'STATE', 'WAVE', 'LOADED', 'FAILED', 'TO COME', 'REQUESTED'],
           row: (one) => [
             one.id,
             one.name ?? '-',
-            one.rollbackOf === null ? buildText(one) : `${one.module}, back`,
-            rolloutStateText(one.state),
+            one.rollbackOf === null ? formatBuild(one) : `${one.module}, back`,
+            colourRolloutState(one.state),
             `${one.wave ?? '-'} of ${one.waves.length}`,
             one.tally.loaded,
             one.tally.failed,
             one.tally.waiting + one.tally.loading,
-            timeText(one.requestedAt),
+            formatTime(one.requestedAt),
           ],
           none: 'there are no such rollouts',
         });
-        return exitCodes.done;
+        return exitCodes.success;
       }),
     );
   addExamples(list, 'patchbay rollout list --state running', 'patchbay rollout list --module tcp --all --json');
@@ -72,11 +72,11 @@ function addShowCommand(rollout: Command): void {
     .command('show <rollout>')
     .description('Show a rollout with its waves, what is measured of them and by what they are judged.')
     .action((given, _options, command) =>
-      operate(command, async (operator) => {
-        const path = { rollout: await rolloutId(operator.client, given) };
-        const found = answerOf(await operator.client.GET('/v1/rollouts/{rollout}', { params: { path } }));
-        answer(operator, found, () => rolloutLines(found));
-        return exitCodes.done;
+      runOperatorCommand(command, async (operator) => {
+        const path = { rollout: await resolveRolloutId(operator.client, given) };
+        const found = unwrapResponse(await operator.client.GET('/v1/rollouts/{rollout}', { params: { path } }));
+        printResult(operator, found, () => formatRollout(found));
+        return exitCodes.success;
       }),
     );
   addExamples(show, 'patchbay rollout show tcp-1.1', 'patchbay rollout show rol_019365a1c0de7b1e9d2f4c6a8b0d1e2f --json');
@@ -88,8 +88,8 @@ function addWatchCommand(rollout: Command): void {
     .description('Watch a rollout until it ends. With --json, one JSON document a line for each change.')
     .addHelpText('after', rolloutExitCodesText)
     .action((given, _options, command) =>
-      operate(command, async (operator) =>
-        watchRollout(operator, await rolloutId(operator.client, given), { isEachPrinted: operator.isJson }),
+      runOperatorCommand(command, async (operator) =>
+        watchRollout(operator, await resolveRolloutId(operator.client, given), { isEachPrinted: operator.isJson }),
       ),
     );
   addExamples(watch, 'patchbay rollout watch tcp-1.1', 'patchbay rollout watch tcp-1.1 --json');
@@ -104,18 +104,18 @@ function addDevicesCommand(rollout: Command): void {
     .addOption(limitOption())
     .addOption(allOption())
     .action((given, { wave, state, ...options }, command) =>
-      operate(command, async (operator) => {
-        const path = { rollout: await rolloutId(operator.client, given) };
+      runOperatorCommand(command, async (operator) => {
+        const path = { rollout: await resolveRolloutId(operator.client, given) };
         const filter = { order: 'asc' as const, ...(wave && { wave }), ...(state && { state }) };
         const found = await readPages(options, async (page) =>
-          answerOf(await operator.client.GET('/v1/rollouts/{rollout}/devices', { params: { path, query: { ...page, ...filter } } })),
+          unwrapResponse(await operator.client.GET('/v1/rollouts/{rollout}/devices', { params: { path, query: { ...page, ...filter } } })),
         );
-        answerList(operator, found, {
+        printList(operator, found, {
           headings: ['WAVE', 'DEVICE', 'STATE', 'VERSION', 'BEFORE', 'OUTCOME', 'TRIES', 'CALLS', 'FAILED CALLS', 'REASON'],
           row: deviceRow,
           none: 'it has no such devices',
         });
-        return exitCodes.done;
+        return exitCodes.success;
       }),
     );
   addExamples(devices, 'patchbay rollout devices tcp-1.1 --wave 1', 'patchbay rollout devices tcp-1.1 --state failed --all --json');
@@ -129,7 +129,7 @@ function deviceRow(device: Schemas['RolloutDevice']): (string | number)[] {
     state,
     version || '-',
     previousVersion ?? '-',
-    outcome === null ? '-' : colouredOutcome(outcome),
+    outcome === null ? '-' : colourOutcome(outcome),
     attempts,
     measured?.calls ?? '-',
     measured?.failedCalls ?? '-',
@@ -144,14 +144,14 @@ function addReportCommand(rollout: Command): void {
     .option('--csv', 'as CSV, a line for each device')
     .option('--output <file>', 'where to write it; it must not be there (standard output)')
     .action((given, { csv = false, output }, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const { client } = operator;
-        const path = { rollout: await rolloutId(client, given) };
+        const path = { rollout: await resolveRolloutId(client, given) };
         const query = { format: csv ? ('csv' as const) : ('json' as const) };
-        const stream = answerOf(await client.GET('/v1/rollouts/{rollout}/report', { params: { path, query }, parseAs: 'stream' }));
-        await pipeline(stream, output === undefined ? process.stdout : openNew(output), { end: output !== undefined });
-        if (output !== undefined) answer(operator, { file: output, format: query.format }, () => [`written to ${output}`]);
-        return exitCodes.done;
+        const stream = unwrapResponse(await client.GET('/v1/rollouts/{rollout}/report', { params: { path, query }, parseAs: 'stream' }));
+        await pipeline(stream, output === undefined ? process.stdout : createOutputFile(output), { end: output !== undefined });
+        if (output !== undefined) printResult(operator, { file: output, format: query.format }, () => [`written to ${output}`]);
+        return exitCodes.success;
       }),
     );
   addExamples(report, 'patchbay rollout report tcp-1.1 --csv --output tcp-1.1.csv', 'patchbay rollout report tcp-1.1 > tcp-1.1.json');

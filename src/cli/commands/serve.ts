@@ -2,7 +2,7 @@
 
 import type { Command } from '@commander-js/extra-typings';
 import type { serve } from '../running/serve.ts';
-import { runUntilStopped } from '../stopping.ts';
+import { runUntilShutdown } from '../shutdown.ts';
 import { addExamples } from './examples.ts';
 
 /** @param load Loads the service. */
@@ -62,7 +62,7 @@ export function addServeCommand(command: Command, load: () => Promise<typeof ser
     )
     .option('--log-level <level>', 'fatal, error, warn, info or debug (PATCHBAY_LOG_LEVEL, warn)')
     .addHelpText('after', '\n`npm start -- …` is the same command.')
-    .action((options) => runUntilStopped(async (stopped) => (await load())(options, stopped)));
+    .action((options) => runUntilShutdown(async (stopped) => (await load())(options, stopped)));
   addExamples(
     complete,
     'patchbay serve',

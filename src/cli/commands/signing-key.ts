@@ -1,11 +1,11 @@
 // `patchbay signing-key`: the keys that the service signs builds and its audit trail with are listed, and replaced.
 
 import type { Command } from '@commander-js/extra-typings';
-import { answerOf } from '../../client/client.ts';
+import { unwrapResponse } from '../../client/client.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { answer, operate } from '../operator/operator.ts';
-import { allOption, answerList, limitOption, readPages } from '../operator/pages.ts';
-import { timeText } from '../terminal/times.ts';
+import { printResult, runOperatorCommand } from '../operator/operator.ts';
+import { allOption, limitOption, printList, readPages } from '../operator/pages.ts';
+import { formatTime } from '../terminal/times.ts';
 import { addExamples } from './examples.ts';
 
 export function addSigningKeyCommands(signingKey: Command): void {
@@ -16,18 +16,18 @@ export function addSigningKeyCommands(signingKey: Command): void {
     .addOption(limitOption())
     .addOption(allOption())
     .action(({ pem, ...pages }, command) =>
-      operate(command, async (operator) => {
+      runOperatorCommand(command, async (operator) => {
         const keys = await readPages(pages, async (query) =>
-          answerOf(await operator.client.GET('/v1/signing-keys', { params: { query } })),
+          unwrapResponse(await operator.client.GET('/v1/signing-keys', { params: { query } })),
         );
-        if (pem) answer(operator, keys, () => keys.items.map(({ publicKey }) => publicKey.trimEnd()));
+        if (pem) printResult(operator, keys, () => keys.items.map(({ publicKey }) => publicKey.trimEnd()));
         else
-          answerList(operator, keys, {
+          printList(operator, keys, {
             headings: ['SIGNING KEY', 'SINCE', 'UNTIL', 'KEY'],
-            row: ({ id, createdAt, retiredAt, keyId }) => [id, timeText(createdAt), timeText(retiredAt), keyId],
+            row: ({ id, createdAt, retiredAt, keyId }) => [id, formatTime(createdAt), formatTime(retiredAt), keyId],
             none: 'there are no signing keys',
           });
-        return exitCodes.done;
+        return exitCodes.success;
       }),
     );
   addExamples(list, 'patchbay signing-key list', 'patchbay signing-key list --pem > trusted-keys.pem');
@@ -36,10 +36,10 @@ export function addSigningKeyCommands(signingKey: Command): void {
     .command('rotate')
     .description('Replace the key that the service signs with by a new one, for which it vouches. Its private part is gone then.')
     .action((_options, command) =>
-      operate(command, async (operator) => {
-        const made = answerOf(await operator.client.POST('/v1/signing-keys'));
-        answer(operator, made, () => [`the service signs with ${made.id} from now on: ${made.keyId}`]);
-        return exitCodes.done;
+      runOperatorCommand(command, async (operator) => {
+        const made = unwrapResponse(await operator.client.POST('/v1/signing-keys'));
+        printResult(operator, made, () => [`the service signs with ${made.id} from now on: ${made.keyId}`]);
+        return exitCodes.success;
       }),
     );
   addExamples(rotate, 'patchbay signing-key rotate');

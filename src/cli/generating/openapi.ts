@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { replaceFile } from '../../generating/replace-files.ts';
 import { createService } from '../../service/app.ts';
 import { usualLimits } from '../../service/http/limits.ts';
-import { privateKeysIn } from '../running/signing-keys.ts';
-import { referenceOf } from './reference.ts';
+import { openPrivateKeys } from '../running/signing-keys.ts';
+import { renderReference } from './reference.ts';
 
 const fileOf = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
 
@@ -22,7 +22,7 @@ async function generate() {
       joinToken: 'not used: nobody registers',
       unreachableAfter: 60_000,
       adminKey: null,
-      signingKeys: { privateKeys: privateKeysIn(join(folder, 'signing-keys')), isLost: false },
+      signingKeys: { privateKeys: openPrivateKeys(join(folder, 'signing-keys')), isLost: false },
       retention: { interval: 3_600_000, keepEvents: null, keepImages: null, keepVersions: 1 },
       keys: 'required',
       limits: usualLimits,
@@ -39,7 +39,7 @@ async function generate() {
 const document = await generate();
 const files = new Map([
   [fileOf('openapi/openapi.json'), `${JSON.stringify(document, null, 2)}\n`],
-  [fileOf('docs/reference.md'), referenceOf(document)],
+  [fileOf('docs/reference.md'), renderReference(document)],
 ]);
 for (const [file, text] of files) {
   if (!process.argv.includes('--check')) {

@@ -23,7 +23,7 @@ const Described = z.object({
 type Operation = z.infer<typeof Described>['paths'][string][string];
 
 /** Returns the reference page in Markdown. @throws {z.ZodError} if an operation has no summary, tag, security or response. */
-export function referenceOf(document: unknown): string {
+export function renderReference(document: unknown): string {
   const { tags, paths } = Described.parse(document);
   const operations = Object.entries(paths).flatMap(([path, item]) =>
     Object.entries(item).map(([method, operation]) => ({ ...operation, call: `${method.toUpperCase()} ${path}` })),

@@ -2,14 +2,14 @@
 
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
-import { answerOf, type Client } from '../../client/client.ts';
+import { type Client, unwrapResponse } from '../../client/client.ts';
 import { readLines } from '../../client/read-lines.ts';
-import { StartError, UsageError } from '../command-line.ts';
+import { CommandError, UsageError } from '../option-values.ts';
 
 /** The lines of an export that the service makes now, as they come. */
 export async function serviceLines(client: Client, after: number | undefined, signal: AbortSignal): Promise<AsyncIterable<string>> {
   const query = after === undefined ? {} : { after };
-  const stream = answerOf(await client.GET('/v1/audit/export', { params: { query }, parseAs: 'stream', signal }));
+  const stream = unwrapResponse(await client.GET('/v1/audit/export', { params: { query }, parseAs: 'stream', signal }));
   return linesOf(stream, signal);
 }
 
@@ -52,6 +52,6 @@ async function* linesOf(stream: ReadableStream<Uint8Array>, signal: AbortSignal)
   try {
     yield* readLines(stream, signal);
   } catch (error) {
-    throw new StartError(`the export was cut short: ${error instanceof Error ? error.message : String(error)}: try again`);
+    throw new CommandError(`the export was cut short: ${error instanceof Error ? error.message : String(error)}: try again`);
   }
 }

@@ -3,7 +3,7 @@
 import type { Verification } from '../../proof/audit-export.ts';
 
 /** @param isPinned Whether the keys are those that somebody has kept, and not what the service says of itself. */
-export function verificationLines(verification: Verification, isPinned: boolean): string[] {
+export function formatVerification(verification: Verification, isPinned: boolean): string[] {
   switch (verification.kind) {
     case 'bad': {
       const { first, last, why } = verification;

@@ -1,15 +1,15 @@
 // What the service states of a build is shown, and signed by whoever has the private key of a publisher.
 
-import { answerOf, type Client, type Schemas } from '../../client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { digestOf } from '../../machine/digest.ts';
 import { KeyError } from '../../proof/ed25519.ts';
 import { type ReadStatement, readStatement } from '../../proof/statement.ts';
 import { publicPartOf } from '../../signing/private-key.ts';
 import { signatureOf } from '../../signing/sealing.ts';
-import { readGivenFile, StartError, UsageError } from '../command-line.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
-import { tableLines } from '../terminal/table.ts';
-import { answer, type Operator } from './operator.ts';
+import { CommandError, readInputFile, UsageError } from '../option-values.ts';
+import { formatTable } from '../terminal/table.ts';
+import { type CommandContext, printResult } from './operator.ts';
 
 type Signing = {
   readonly module: string;
@@ -21,44 +21,46 @@ type Signing = {
 };
 
 /** Shows the statement of a build; for machines, its envelope. */
-export async function showProvenance(operator: Operator, module: string, version: string): Promise<ExitCode> {
+export async function showProvenance(operator: CommandContext, module: string, version: string): Promise<ExitCode> {
   const envelope = await readProvenance(operator.client, module, version);
   const statement = statementIn(envelope, module, version);
-  answer(operator, envelope, () => [
+  printResult(operator, envelope, () => [
     ...statementLines(statement),
     '',
-    ...tableLines(
+    ...formatTable(
       ['SIGNED BY'],
       envelope.signatures.map(({ keyid }) => [keyid]),
     ),
   ]);
-  return exitCodes.done;
+  return exitCodes.success;
 }
 
 /** Puts a publisher's signature to a build, of which the statement says what it is to say. @throws {UsageError} {StartError} */
-export async function signBuild(operator: Operator, { module, version, keyFile, sourceFile }: Signing): Promise<ExitCode> {
+export async function signBuild(operator: CommandContext, { module, version, keyFile, sourceFile }: Signing): Promise<ExitCode> {
   const privateKey = readPrivateKey(keyFile);
   const envelope = await readProvenance(operator.client, module, version);
   const statement = statementIn(envelope, module, version);
   if (sourceFile !== undefined) checkSource(sourceFile, statement);
   const { keyid: keyId, sig: signature } = signatureOf(envelope, privateKey);
   const params = { path: { module, version } };
-  const build = answerOf(
+  const build = unwrapResponse(
     await operator.client.POST('/v1/modules/{module}/builds/{version}/signatures', { params, body: { keyId, signature } }),
   );
-  answer(operator, build, () => [`signed ${module}@${version} with the key ${keyId}:`, ...statementLines(statement)]);
-  return exitCodes.done;
+  printResult(operator, build, () => [`signed ${module}@${version} with the key ${keyId}:`, ...statementLines(statement)]);
+  return exitCodes.success;
 }
 
 async function readProvenance(client: Client, module: string, version: string): Promise<Schemas['Envelope']> {
-  return answerOf(await client.GET('/v1/modules/{module}/builds/{version}/provenance', { params: { path: { module, version } } }));
+  return unwrapResponse(await client.GET('/v1/modules/{module}/builds/{version}/provenance', { params: { path: { module, version } } }));
 }
 
-/** What the envelope states. @throws {StartError} where that is not of this build. */
+/** What the envelope states. @throws {CommandError} where that is not of this build. */
 function statementIn(envelope: Schemas['Envelope'], module: string, version: string): ReadStatement {
   const statement = readStatement(envelope);
   if (statement === null || statement.module !== module || statement.version !== version)
-    throw new StartError(`what the service answers is no statement of ${module}@${version}: do not trust it, and look after its database`);
+    throw new CommandError(
+      `what the service answers is no statement of ${module}@${version}: do not trust it, and look after its database`,
+    );
   return statement;
 }
 
@@ -72,7 +74,7 @@ function statementLines({ imageDigest, sourceDigest, compiler, pushedBy }: ReadS
 }
 
 function readPrivateKey(file: string): string {
-  const pem = readGivenFile(file, '--signing-key').toString();
+  const pem = readInputFile(file, '--signing-key').toString();
   try {
     publicPartOf(pem);
     return pem;
@@ -83,9 +85,9 @@ function readPrivateKey(file: string): string {
 }
 
 function checkSource(file: string, { module, version, sourceDigest }: ReadStatement): void {
-  const digest = digestOf(readGivenFile(file, '--source'));
+  const digest = digestOf(readInputFile(file, '--source'));
   if (digest !== sourceDigest)
-    throw new StartError(
+    throw new CommandError(
       `${file} is not what ${module}@${version} was compiled of: it is ${digest}, and that was ${sourceDigest}; nothing was signed`,
     );
 }

@@ -1,6 +1,6 @@
 // The history of the modules on a device, and what was there at a moment.
 
-import { answerOf, type Client, type Schemas } from '../../client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
 import { type Page, readPages } from './pages.ts';
 
 type ListOptions = Parameters<typeof readPages>[0];
@@ -9,9 +9,10 @@ type Stays = Page<Schemas['HistoryEntry']>;
 /** Every stay of a version in the module table of the device, the newest first; of one module, or of all. */
 export function readHistory(client: Client, device: string, module: string | undefined, options: ListOptions): Promise<Stays> {
   return readPages(options, async (query): Promise<Page<Schemas['HistoryEntry']>> => {
-    if (module === undefined) return answerOf(await client.GET('/v1/devices/{device}/history', { params: { path: { device }, query } }));
+    if (module === undefined)
+      return unwrapResponse(await client.GET('/v1/devices/{device}/history', { params: { path: { device }, query } }));
     const path = { device, module };
-    return answerOf(await client.GET('/v1/devices/{device}/modules/{module}/history', { params: { path, query } }));
+    return unwrapResponse(await client.GET('/v1/devices/{device}/modules/{module}/history', { params: { path, query } }));
   });
 }
 
@@ -25,7 +26,7 @@ export async function readModulesAt(
 ): Promise<Stays> {
   const { items, ...rest } = await readPages(options, async (query): Promise<Page<Schemas['HistoryEntry']>> => {
     const params = { path: { device }, query: { ...query, at } };
-    return answerOf(await client.GET('/v1/devices/{device}/modules', { params }));
+    return unwrapResponse(await client.GET('/v1/devices/{device}/modules', { params }));
   });
   return { items: items.filter((stay) => module === undefined || stay.module === module), ...rest };
 }

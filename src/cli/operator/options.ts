@@ -1,14 +1,14 @@
 // The options that every operator's command has.
 
 import { type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
-import { defaultKeyFile, defaultService, operatorVariables } from './settings.ts';
+import { defaultKeyFile, defaultService, settingVariables } from './settings.ts';
 
 /** Adds the options that every operator's command has. */
 export function addOperatorOptions(command: CommandUnknownOpts): void {
   const options = [
-    new Option('--service <url>', `URL of the service (${operatorVariables.service}, ${defaultService})`),
-    new Option('--key-file <file>', `file with the API key (${operatorVariables['key-file']}, ${defaultKeyFile} if it exists)`),
-    new Option('--key <key>', `the API key; other users of this machine can see it, so prefer a file or ${operatorVariables.key}`),
+    new Option('--service <url>', `URL of the service (${settingVariables.service}, ${defaultService})`),
+    new Option('--key-file <file>', `file with the API key (${settingVariables['key-file']}, ${defaultKeyFile} if it exists)`),
+    new Option('--key <key>', `the API key; other users of this machine can see it, so prefer a file or ${settingVariables.key}`),
     new Option('--config <file>', 'JSON file with any of "service", "key-file", "key" (PATCHBAY_CONFIG, ~/.config/patchbay/config.json)'),
     new Option('--json', 'print JSON'),
     new Option('--no-color', 'print without colors (NO_COLOR=1), as when the output is not a terminal'),
@@ -21,7 +21,7 @@ export function addOperatorOptions(command: CommandUnknownOpts): void {
 
 type OperatorOptions = {
   /** Settings that were given as flags, by their names. */
-  readonly flags: Partial<Record<keyof typeof operatorVariables | 'config', string>>;
+  readonly flags: Partial<Record<keyof typeof settingVariables | 'config', string>>;
   readonly isJson: boolean;
   readonly mayColour: boolean;
 };

@@ -2,9 +2,9 @@
 
 import console from 'node:console';
 import { Option } from '@commander-js/extra-typings';
-import { readInteger } from '../command-line.ts';
-import { tableLines } from '../terminal/table.ts';
-import { answer, type Operator } from './operator.ts';
+import { readInteger } from '../option-values.ts';
+import { formatTable } from '../terminal/table.ts';
+import { type CommandContext, printResult } from './operator.ts';
 
 /** Items of one request, as many as the service gives. */
 export const pageLimit = 200;
@@ -43,15 +43,15 @@ export async function readPages<Item>(
   return { items, damaged, next };
 }
 
-export const everyItem: ListOptions = { limit: listLimit, all: true };
+export const allItems: ListOptions = { limit: listLimit, all: true };
 
 /** Prints a list as a table, or as JSON of the form that a page of the API has. */
-export function answerList<Item>(
-  operator: Operator,
+export function printList<Item>(
+  operator: CommandContext,
   list: Page<Item>,
   { headings, row, none }: { headings: readonly string[]; row: (item: Item) => readonly (string | number)[]; none: string },
 ): void {
-  answer(operator, list, () => (list.items.length === 0 ? [none] : tableLines(headings, list.items.map(row))));
+  printResult(operator, list, () => (list.items.length === 0 ? [none] : formatTable(headings, list.items.map(row))));
   for (const { id, fault } of list.damaged ?? []) console.error(`${id} is not shown: its stored row is damaged (${fault})`);
   if (list.next !== null && !operator.isJson) console.error(`there are more than ${list.items.length} items: use --limit or --all`);
 }

@@ -1,7 +1,7 @@
 // Rollouts by the names that operators gave them.
 
-import { answerOf, type Client } from '../../client/client.ts';
-import { UsageError } from '../command-line.ts';
+import { type Client, unwrapResponse } from '../../client/client.ts';
+import { UsageError } from '../option-values.ts';
 import { readPages } from './pages.ts';
 
 /** Rollouts among which a name is looked for, the newest first. */
@@ -12,10 +12,10 @@ const lookedThrough = 1_000;
  * has the name of what it takes back, and is not meant by it.
  * @throws {UsageError} where none has the name, or several that have not ended do.
  */
-export async function rolloutId(client: Client, given: string): Promise<string> {
+export async function resolveRolloutId(client: Client, given: string): Promise<string> {
   if (/^rol_[0-9a-f]{32}$/.test(given)) return given;
   const { items } = await readPages({ limit: lookedThrough }, async (query) =>
-    answerOf(await client.GET('/v1/rollouts', { params: { query } })),
+    unwrapResponse(await client.GET('/v1/rollouts', { params: { query } })),
   );
   const named = items.filter(({ name, rollbackOf }) => name === given && rollbackOf === null);
   const open = named.filter(({ endedAt }) => endedAt === null);

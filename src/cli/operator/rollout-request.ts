@@ -1,11 +1,11 @@
 // What a rollout is asked to do, as `rollout create` is given it: waves, thresholds, and when loads may begin.
 
-import { weekdays } from '../../client/choices.ts';
 import type { Schemas } from '../../client/client.ts';
-import { readNumber, UsageError } from '../command-line.ts';
+import { weekdays } from '../../client/enum-values.ts';
+import { readNumber, UsageError } from '../option-values.ts';
 
 /** Seconds that a wave may be watched: seven days. */
-export const longestSoak = 604_800;
+export const maxSoakSeconds = 604_800;
 const waveForm = 'write a wave as 5 or 10%, and after it what holds for it: 5,soak=300,approval';
 
 /** A wave like `5`, `10%` or `5,soak=300,approval`. @throws {UsageError} */
@@ -29,7 +29,7 @@ function readWaveOption(option: string, wave: string): Pick<Schemas['NewWave'], 
   if (option === 'approval') return { approval: true };
   const [name, seconds] = option.split('=');
   if (name !== 'soak' || seconds === undefined) throw new UsageError(`--wave ${wave}: ${waveForm}`);
-  return { soakSeconds: readNumber(`wave ${wave}: soak`, seconds, 0, longestSoak) };
+  return { soakSeconds: readNumber(`wave ${wave}: soak`, seconds, 0, maxSoakSeconds) };
 }
 
 /** A window like `sat,sun 22:00-04:00 Europe/Berlin`; days may be shortened to three letters. @throws {UsageError} */
@@ -65,7 +65,7 @@ type ThresholdOptions = {
 };
 
 /** What was given of thresholds, as a request says it. */
-export function thresholdsOf(options: ThresholdOptions): Schemas['NewThresholds'] {
+export function toThresholds(options: ThresholdOptions): Schemas['NewThresholds'] {
   const { failedLoads, failedCalls, interruptedAccesses, abiViolations, latencyIncrease, minimumCalls, requireCalls } = options;
   const limit = (threshold: Threshold) => (threshold === 'off' ? null : threshold);
   return {

@@ -3,11 +3,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { UsageError } from '../command-line.ts';
+import { UsageError } from '../option-values.ts';
 
 /** Each setting, and its environment variable. */
-export const operatorVariables = { service: 'PATCHBAY_SERVICE', key: 'PATCHBAY_KEY', 'key-file': 'PATCHBAY_KEY_FILE' } as const;
-type Name = keyof typeof operatorVariables;
+export const settingVariables = { service: 'PATCHBAY_SERVICE', key: 'PATCHBAY_KEY', 'key-file': 'PATCHBAY_KEY_FILE' } as const;
+type Name = keyof typeof settingVariables;
 
 export const defaultService = 'http://127.0.0.1:7070';
 /** Where a service started in this folder keeps the key of its administrator. */
@@ -32,7 +32,7 @@ export async function readOperatorSettings(
   const configured = file === null ? new Map<string, string>() : await readFile(file);
   const sources: Source[] = [
     { called: (name) => `--${name}`, get: (name) => flags[name] },
-    { called: (name) => operatorVariables[name], get: (name) => environment[operatorVariables[name]] || undefined },
+    { called: (name) => settingVariables[name], get: (name) => environment[settingVariables[name]] || undefined },
     { called: (name) => `"${name}" of ${file}`, get: (name) => configured.get(name) },
   ];
   return { service: readService(sources), ...readKey(sources) };
@@ -48,7 +48,7 @@ function configurationFile(named: string | undefined, environment: NodeJS.Proces
 async function readFile(file: string): Promise<ReadonlyMap<string, string>> {
   // Its schema checker is as slow to load as all the rest of a command, which most have no need of.
   const { readConfiguration } = await import('../configuration.ts');
-  return readConfiguration(file, Object.keys(operatorVariables));
+  return readConfiguration(file, Object.keys(settingVariables));
 }
 
 function readService(sources: readonly Source[]): string {

@@ -8,15 +8,15 @@ import { DatabaseInUse } from '../../service/database/sqlite/lock.ts';
 import { TransactionsLost } from '../../service/database/sqlite/log-marker.ts';
 import { isPostgresql } from '../../service/database/store.ts';
 import { PoolerError } from '../../service/database/unavailable.ts';
-import { StartError, UsageError } from '../command-line.ts';
-import { refuseFileAddress } from './file-address.ts';
+import { CommandError, UsageError } from '../option-values.ts';
+import { rejectFileUrl } from './file-url.ts';
 
 /** Copies; resolves when everything is there. @throws {UsageError} {StartError} */
 export async function copyInstallation(given: { readonly from: string; readonly to: string }): Promise<void> {
   const from = given.from.replace(/^sqlite:(\/\/)?/, '');
-  refuseFileAddress('--from', from);
+  rejectFileUrl('--from', from);
   if (!isPostgresql(given.to)) throw new UsageError('--to is where PostgreSQL is: postgresql://USER:PASSWORD@HOST/NAME');
-  if (!existsSync(from)) throw new StartError(`there is no file ${from}: give the database of a service with --from`);
+  if (!existsSync(from)) throw new CommandError(`there is no file ${from}: give the database of a service with --from`);
   try {
     await copyDatabase(from, given.to, (progress) => console.log(lineOf(progress)));
   } catch (error) {
@@ -35,15 +35,15 @@ function lineOf(progress: CopyProgress): string {
 }
 
 function explained(error: unknown): unknown {
-  if (error instanceof DatabaseInUse) return new StartError(`not copied: the file is in use: ${error.message}`);
+  if (error instanceof DatabaseInUse) return new CommandError(`not copied: the file is in use: ${error.message}`);
   if (error instanceof TransactionsLost)
-    return new StartError(
+    return new CommandError(
       `not copied: ${error.message}. Put that file back, or start the service once with --accept-lost-transactions and stop it`,
     );
   if (error instanceof CopyError || error instanceof MigrationError || error instanceof PoolerError)
-    return new StartError(`not copied: ${error.message}`);
+    return new CommandError(`not copied: ${error.message}`);
   const code = error instanceof Error && 'code' in error ? error.code : null;
-  if (code === 'SQLITE_BUSY') return new StartError('the file is in use: stop the service before it is copied');
-  if (error instanceof Error && typeof code === 'string') return new StartError(`not copied: ${error.message || code}`);
+  if (code === 'SQLITE_BUSY') return new CommandError('the file is in use: stop the service before it is copied');
+  if (error instanceof Error && typeof code === 'string') return new CommandError(`not copied: ${error.message || code}`);
   return error;
 }

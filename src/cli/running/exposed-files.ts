@@ -7,7 +7,7 @@ const ofGroup = 0o060;
 const ofOthers = 0o006;
 
 /** What is wrong with the modes of files, and how to change them; files that are not there are left out. On Windows modes say nothing. */
-export function exposedFiles(files: readonly string[]): string[] {
+export function findExposedFiles(files: readonly string[]): string[] {
   if (process.platform === 'win32') return [];
   return files.flatMap((file) => {
     const stats = statSync(file, { throwIfNoEntry: false });
@@ -25,7 +25,7 @@ export function exposedFiles(files: readonly string[]): string[] {
  * What is wrong with the modes of folders in which others than the owner can make, remove and replace files, and how to change them; folders that
  * are not there are left out. On Windows modes say nothing.
  */
-export function exposedFolders(folders: readonly string[]): string[] {
+export function findExposedFolders(folders: readonly string[]): string[] {
   if (process.platform === 'win32') return [];
   return folders.flatMap((folder) => {
     const stats = statSync(folder, { throwIfNoEntry: false });

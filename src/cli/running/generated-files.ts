@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { StartError } from '../command-line.ts';
+import { CommandError } from '../option-values.ts';
 
 const sources = new URL('../../', import.meta.url);
 
@@ -22,14 +22,14 @@ export const generatedFiles = [
   'compiler/generated/binaryen.wasm',
 ] as const;
 
-/** @throws {StartError} that names a missing file and what to run. */
+/** @throws {CommandError} that names a missing file and what to run. */
 export function requireGeneratedFiles(): void {
   const missing = generatedFiles.filter((file) => !existsSync(new URL(file, sources)));
   const [first] = missing;
   if (first === undefined) return;
   const others = missing.length === 1 ? '' : ` and ${missing.length - 1} other generated ${missing.length === 2 ? 'file' : 'files'}`;
   const verb = missing.length === 1 ? 'is' : 'are';
-  throw new StartError(
+  throw new CommandError(
     `src/${first}${others} ${verb} missing: run \`npm run generate\` in ${fileURLToPath(new URL('..', sources))}, and start again`,
   );
 }

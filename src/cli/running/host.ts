@@ -7,10 +7,10 @@ import { RegistrationRefused, runHost } from '../../host/host.ts';
 import { defaultImageMemory } from '../../machine/index.ts';
 import { agentLimits, Registration } from '../../protocol/agent.ts';
 import { createLogger, survivingStream } from '../../protocol/logging.ts';
-import { readImageMemory, readInteger, readLabels, readLogLevel, StartError, UsageError } from '../command-line.ts';
 import { readConfiguration } from '../configuration.ts';
+import { CommandError, readImageMemory, readInteger, readLabels, readLogLevel, UsageError } from '../option-values.ts';
 import { readTrustedKeys } from '../trusted-keys.ts';
-import { exposedFiles } from './exposed-files.ts';
+import { findExposedFiles } from './exposed-files.ts';
 import { readJoinToken } from './join-token.ts';
 
 /** Each option, and its environment variable. */
@@ -44,7 +44,7 @@ type HostOptions = {
 };
 
 /** Runs the host until the signal is aborted. @throws {UsageError} */
-export async function host(options: HostOptions, signal: AbortSignal): Promise<void> {
+export async function runHostCommand(options: HostOptions, signal: AbortSignal): Promise<void> {
   const flags = {
     ...options,
     labels: options.labels?.join(','),
@@ -78,12 +78,12 @@ export async function host(options: HostOptions, signal: AbortSignal): Promise<v
   const level = readLogLevel(setting('log-level', 'info'));
   const joinToken = readJoinToken(process.env['PATCHBAY_TOKEN'], setting('token-file', 'data/join-token'));
   if (process.env['PATCHBAY_TOKEN'] === undefined)
-    for (const exposed of exposedFiles([setting('token-file', 'data/join-token')])) console.error(`warning: ${exposed}`);
+    for (const exposed of findExposedFiles([setting('token-file', 'data/join-token')])) console.error(`warning: ${exposed}`);
   const logger = createLogger({ level, name, stream: survivingStream(2), secrets: [joinToken] });
   console.log(`Device host ${name} with ${count} ${count === 1 ? 'device' : 'devices'} joins ${control}.`);
   try {
     await runHost({ controlUrl: control, joinToken, name, devices, capacity, imageMemory, trustedKeys, signal, logger });
   } catch (error) {
-    throw error instanceof RegistrationRefused ? new StartError(error.message) : error;
+    throw error instanceof RegistrationRefused ? new CommandError(error.message) : error;
   }
 }

@@ -2,20 +2,20 @@
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { StartError, UsageError } from '../command-line.ts';
+import { CommandError, UsageError } from '../option-values.ts';
 
 const shortestToken = 16;
 const longestToken = 256;
 
 /** The token as given, or of the file, which is made with a new one if it is not there. @throws {UsageError} {StartError} */
-export function keepJoinToken(given: string | undefined, file: string): string {
+export function readOrCreateJoinToken(given: string | undefined, file: string): string {
   if (given !== undefined) return readJoinToken(given, file);
   try {
     // Made only if it is not there, and never readable by others in between.
     writeFileSync(file, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' });
   } catch (error) {
     if (!isCode(error, 'EEXIST'))
-      throw new StartError(`cannot write the join token to ${file}: ${String(error)}: choose another with --token-file`);
+      throw new CommandError(`cannot write the join token to ${file}: ${String(error)}: choose another with --token-file`);
   }
   return readJoinToken(given, file);
 }

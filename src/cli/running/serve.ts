@@ -17,13 +17,13 @@ import type { KeyPolicy } from '../../service/http/access.ts';
 import { usualLimits } from '../../service/http/limits.ts';
 import type { RetentionSettings } from '../../service/retention/retention.ts';
 import { SigningKeyError } from '../../service/signing-keys/signing-keys.ts';
-import { readImageMemory, readInteger, readLogLevel, StartError, UsageError } from '../command-line.ts';
-import { adminKeyText, placeAdminKey, writeAdminKey } from './admin-key.ts';
+import { CommandError, readImageMemory, readInteger, readLogLevel, UsageError } from '../option-values.ts';
+import { describeAdminKey, installAdminKey, writeAdminKey } from './admin-key.ts';
 import type { EmbeddedHostData } from './embedded-host.ts';
-import { exposedFiles, exposedFolders } from './exposed-files.ts';
-import { refuseFileAddress } from './file-address.ts';
-import { keepJoinToken } from './join-token.ts';
-import { privateKeysIn, signingKeyFiles } from './signing-keys.ts';
+import { findExposedFiles, findExposedFolders } from './exposed-files.ts';
+import { rejectFileUrl } from './file-url.ts';
+import { readOrCreateJoinToken } from './join-token.ts';
+import { listSigningKeyFiles, openPrivateKeys } from './signing-keys.ts';
 import { readTrustedProxies } from './trusted-proxies.ts';
 
 /** How often is looked for what is older than it is kept, in milliseconds. */
@@ -97,7 +97,7 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
     );
   }
   const database = given('database', environment['DATABASE_URL'] ?? 'data/patchbay.db');
-  refuseFileAddress('--database', database);
+  rejectFileUrl('--database', database);
   const isShared = isPostgresql(database);
   if (!isShared && /^[a-z]+:\/\//.test(database))
     throw new UsageError(`--database ${withoutPassword(database)} is none that the service knows: give a file, or postgresql://…`);
@@ -146,7 +146,7 @@ function readDays(flag: string, text: string): number | null {
 export async function serve(options: ServeOptions, signal: AbortSignal): Promise<void> {
   const settings = readSettings(options, process.env);
   makeFolder(settings);
-  const joinToken = keepJoinToken(settings.token, settings.tokenFile);
+  const joinToken = readOrCreateJoinToken(settings.token, settings.tokenFile);
   const adminKey = { secret: '' };
   const keepAdminKey = (secret: string) => {
     // A key that this start wrote, before it tried again to reach the database, is not one to keep.
@@ -165,7 +165,7 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
   console.log(`  health         ${url}/v1/health`);
   if (settings.token === undefined) console.log(`  join token     ${settings.tokenFile}`);
   if (settings.keys === 'off') console.log('  keys           authentication disabled');
-  else console.log(`  admin key      ${adminKeyText(settings.adminKeyFile, adminKey.secret)}`);
+  else console.log(`  admin key      ${describeAdminKey(settings.adminKeyFile, adminKey.secret)}`);
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });
@@ -186,13 +186,13 @@ type Start = {
 async function startService(settings: ServeSettings, start: Start) {
   const { port, address } = settings;
   const app = await openService(settings, start);
-  if (start.isAdminKeyMade()) placeAdminKey(settings.adminKeyFile);
+  if (start.isAdminKeyMade()) installAdminKey(settings.adminKeyFile);
   try {
     return { app, url: await app.listen({ port, host: address }) };
   } catch (error) {
     await app.close();
     if (!isSystemError(error)) throw error;
-    throw new StartError(
+    throw new CommandError(
       error.code === 'EADDRINUSE'
         ? `port ${port} on ${address} is taken: stop what listens there, or choose another with --port`
         : `cannot listen on ${address}: ${error.message}`,
@@ -225,7 +225,7 @@ function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start):
     joinToken,
     unreachableAfter,
     keys,
-    signingKeys: { privateKeys: privateKeysIn(signingKeys), isLost: newSigningKey },
+    signingKeys: { privateKeys: openPrivateKeys(signingKeys), isLost: newSigningKey },
     retention,
     beforeCreation: () => refuseWithoutDatabase(settings),
     areLostTransactionsAccepted: settings.acceptLostTransactions,
@@ -237,12 +237,12 @@ function tryToOpen(settings: ServeSettings, { joinToken, keepAdminKey }: Start):
   });
 }
 
-/** A database is not made beside the keys of another: that one was lost, or is somewhere else. @throws {StartError} */
+/** A database is not made beside the keys of another: that one was lost, or is somewhere else. @throws {CommandError} */
 function refuseWithoutDatabase({ database, adminKeyFile, signingKeys }: ServeSettings): void {
-  const keys = signingKeyFiles(signingKeys).length;
+  const keys = listSigningKeyFiles(signingKeys).length;
   const found = [...(existsSync(adminKeyFile) ? [adminKeyFile] : []), ...(keys > 0 ? [signingKeys] : [])];
   if (found.length === 0) return;
-  throw new StartError(
+  throw new CommandError(
     `the database ${withoutPassword(database)} is missing or empty, but there are keys of an installation in ${found.join(' and ')}: ` +
       'restore the database from a backup, or say where it is with --database (from SQLite to PostgreSQL: patchbay db copy). ' +
       `To begin a new installation, or after a first start that was interrupted, move ${found.join(' and ')} away first`,
@@ -254,13 +254,13 @@ function exposedSecrets(settings: ServeSettings): string[] {
   const files = secretFiles(settings);
   // A folder that is not there says nothing; the keys' one is looked at also while no key is in it.
   const folders = new Set([...files.filter((file) => existsSync(file)).map((file) => dirname(file)), settings.signingKeys]);
-  return [...exposedFiles(files), ...exposedFolders([...folders])];
+  return [...findExposedFiles(files), ...findExposedFolders([...folders])];
 }
 
 /** The files of the service that only its owner is to read. */
 function secretFiles({ database, adminKeyFile, signingKeys, token, tokenFile }: ServeSettings): string[] {
   const files = isPostgresql(database) ? [] : [database, `${database}-wal`, `${database}-shm`];
-  return [...files, adminKeyFile, ...(token === undefined ? [tokenFile] : []), ...signingKeyFiles(signingKeys)];
+  return [...files, adminKeyFile, ...(token === undefined ? [tokenFile] : []), ...listSigningKeyFiles(signingKeys)];
 }
 
 function makeFolder({ database, folder }: ServeSettings): void {
@@ -273,23 +273,23 @@ function makeFolder({ database, folder }: ServeSettings): void {
 
 function cannotOpen(database: string, error: unknown): unknown {
   if (error instanceof SigningKeyError)
-    return new StartError(
+    return new CommandError(
       `${error.message}: put it back, say where it is with --signing-keys, or have another made with --new-signing-key`,
     );
-  if (error instanceof DatabaseInUse || error instanceof PoolerError) return new StartError(error.message);
+  if (error instanceof DatabaseInUse || error instanceof PoolerError) return new CommandError(error.message);
   if (error instanceof TransactionsLost)
-    return new StartError(
+    return new CommandError(
       `${error.message}. Put that file back, or restore a backup of the database (docs/how-to/deploy.md); ` +
         'to continue without these transactions, start once with --accept-lost-transactions',
     );
-  if (error instanceof MigrationError) return new StartError(`cannot use the database ${withoutPassword(database)}: ${error.message}`);
+  if (error instanceof MigrationError) return new CommandError(`cannot use the database ${withoutPassword(database)}: ${error.message}`);
   const unavailable = unavailabilityOf(error);
   if (!isSystemError(error)) {
     if (unavailable === null) return error;
-    return new StartError(`cannot open the database ${withoutPassword(database)}: ${unavailable.detail}`);
+    return new CommandError(`cannot open the database ${withoutPassword(database)}: ${unavailable.detail}`);
   }
   const otherwise = isPostgresql(database) ? 'see that it is there and lets this user in' : 'choose another file with --database';
-  return new StartError(`cannot open the database ${withoutPassword(database)}: ${error.message || error.code}: ${otherwise}`);
+  return new CommandError(`cannot open the database ${withoutPassword(database)}: ${error.message || error.code}: ${otherwise}`);
 }
 
 /** What the operating system or SQLite refuses; anything else is a mistake of ours, shown with its stack. */

@@ -1,7 +1,7 @@
 // The proxies whose word about the client's address counts.
 
 import { isIP } from 'node:net';
-import { UsageError } from '../command-line.ts';
+import { UsageError } from '../option-values.ts';
 
 /** Proxies that can be named. */
 const maxProxies = 100;

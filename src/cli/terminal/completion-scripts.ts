@@ -3,7 +3,7 @@
 import type { CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 
 /** A command, by the words that lead to it joined with `/`, and what may follow there. */
-type Place = {
+type CommandNode = {
   readonly path: string;
   readonly commands: readonly { readonly name: string; readonly summary: string }[];
   readonly options: readonly Flag[];
@@ -18,7 +18,7 @@ type Flag = {
 };
 
 /** Every place in a tree of commands. */
-export function placesOf(command: CommandUnknownOpts, above = ''): Place[] {
+export function listCommandNodes(command: CommandUnknownOpts, above = ''): CommandNode[] {
   const path = `${above}${command.name()}`;
   const help = command.createHelp();
   const commands = help.visibleCommands(command);
@@ -30,7 +30,7 @@ export function placesOf(command: CommandUnknownOpts, above = ''): Place[] {
       values: command.registeredArguments[0]?.argChoices ?? [],
     },
     // The help command that is there by itself has no place of its own.
-    ...commands.filter((one) => one.parent === command).flatMap((one) => placesOf(one, `${path}/`)),
+    ...commands.filter((one) => one.parent === command).flatMap((one) => listCommandNodes(one, `${path}/`)),
   ];
 }
 
@@ -43,7 +43,7 @@ function toFlag(option: Option): Flag {
   };
 }
 
-export function bashScript(places: readonly Place[]): string {
+export function bashScript(places: readonly CommandNode[]): string {
   return `# bash completion of patchbay
 _patchbay() {
   local current="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[COMP_CWORD - 1]}" place=patchbay candidates='' index
@@ -71,9 +71,9 @@ ${places.map((place) => `      ${place.path}) candidates='${candidatesOf(place).
 complete -o default -F _patchbay patchbay`;
 }
 
-export function zshScript(places: readonly Place[]): string {
+export function zshScript(places: readonly CommandNode[]): string {
   const described = (name: string, summary: string) => quoted(`${name.replaceAll(':', '\\:')}:${summary.replaceAll(':', '\\:')}`);
-  const candidates = ({ commands, options, values }: Place) => [
+  const candidates = ({ commands, options, values }: CommandNode) => [
     ...commands.map(({ name, summary }) => described(name, summary)),
     ...values.map(quoted),
     ...options.flatMap(({ flags, summary }) => flags.map((flag) => described(flag, summary))),
@@ -108,7 +108,7 @@ ${places.map((place) => `      (${place.path}) candidates=(${candidates(place).j
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _patchbay "$@"; else compdef _patchbay patchbay; fi`;
 }
 
-export function fishScript(places: readonly Place[]): string {
+export function fishScript(places: readonly CommandNode[]): string {
   const at = (path: string) => `-c patchbay -n 'test (__patchbay_place) = ${path}'`;
   const lines = places.flatMap(({ path, commands, options, values }) => [
     ...commands.map(({ name, summary }) => `complete ${at(path)} -f -a ${name} -d ${quoted(summary)}`),
@@ -138,20 +138,20 @@ end
 ${lines.join('\n')}`;
 }
 
-const candidatesOf = ({ commands, options, values }: Place) => [
+const candidatesOf = ({ commands, options, values }: CommandNode) => [
   ...commands.map(({ name }) => name),
   ...values,
   ...options.flatMap(({ flags }) => flags),
 ];
 
 /** Options after which a word is their value and no command. */
-function valueFlags(places: readonly Place[]): string[] {
+function valueFlags(places: readonly CommandNode[]): string[] {
   return [...new Set(places.flatMap(({ options }) => options.filter(({ takesValue }) => takesValue).flatMap(({ flags }) => flags)))];
 }
 
-const pathsBelow = (places: readonly Place[]) => places.map(({ path }) => path).filter((path) => path.includes('/'));
+const pathsBelow = (places: readonly CommandNode[]) => places.map(({ path }) => path).filter((path) => path.includes('/'));
 
-function flagsWithValues(places: readonly Place[]): { path: string; flag: string; values: readonly string[] }[] {
+function flagsWithValues(places: readonly CommandNode[]): { path: string; flag: string; values: readonly string[] }[] {
   return places.flatMap(({ path, options }) =>
     options.filter(({ values }) => values.length > 0).flatMap(({ flags, values }) => flags.map((flag) => ({ path, flag, values }))),
   );

@@ -6,7 +6,7 @@ import type { Connection } from '../../client/event-stream.ts';
  * Returns a line about the connection.
  * @param whileAway What happens meanwhile, like "the loads continue".
  */
-export function connectionText(connection: Connection, whileAway: string): string {
+export function describeConnection(connection: Connection, whileAway: string): string {
   switch (connection) {
     case 'streaming':
       return 'the service is there again';

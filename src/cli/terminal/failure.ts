@@ -1,10 +1,10 @@
 // What went wrong between the command and the service, said to the operator: what happened, and what may help.
 
 import console from 'node:console';
-import { AnswerError, type Schemas } from '../../client/client.ts';
-import { UnreachableError } from '../../client/repeating-fetch.ts';
-import { defaultKeyFile, type OperatorSettings, operatorVariables } from '../operator/settings.ts';
-import { coloured } from './colours.ts';
+import { ResponseError, type Schemas } from '../../client/client.ts';
+import { UnreachableError } from '../../client/fetch-with-retries.ts';
+import { defaultKeyFile, type OperatorSettings, settingVariables } from '../operator/settings.ts';
+import { colour } from './colours.ts';
 
 /** Says on standard error why the service did not answer as it should, and what may help; answers whether it was that. */
 export function explain(error: unknown, settings: OperatorSettings): boolean {
@@ -13,7 +13,7 @@ export function explain(error: unknown, settings: OperatorSettings): boolean {
     say([`no service is reachable at ${error.url} (${error.message})`], [start]);
     return true;
   }
-  if (!(error instanceof AnswerError)) return false;
+  if (!(error instanceof ResponseError)) return false;
   if (error.problem === null)
     say(
       [`${settings.service} does not answer as a Patchbay service does: ${error.message}`],
@@ -24,7 +24,7 @@ export function explain(error: unknown, settings: OperatorSettings): boolean {
 }
 
 function say([first = '', ...others]: readonly string[], help: readonly string[]): void {
-  console.error(coloured('red', first, process.stderr));
+  console.error(colour('red', first, process.stderr));
   for (const line of others) console.error(`  ${line}`);
   for (const hint of help) console.error(`hint: ${hint}`);
 }
@@ -36,13 +36,13 @@ function problemLines({ title, detail, errors = [], diagnostics = [], instance }
     ...(errors.length === 1 ? [] : errors).map(
       ({ in: part, pointer, detail: what }) => `${part === 'body' ? '' : `${part} `}${pointer}: ${what}`,
     ),
-    ...diagnostics.map((diagnostic) => diagnosticLine(diagnostic)),
+    ...diagnostics.map((diagnostic) => formatDiagnostic(diagnostic)),
     ...(instance ? [`request ${instance}`] : []),
   ];
 }
 
 /** One thing that a compiler found, as editors understand it; in `file` where the compiler names none. */
-export function diagnosticLine({ file, line, column, severity, message }: Schemas['Diagnostic'], given: string | null = null): string {
+export function formatDiagnostic({ file, line, column, severity, message }: Schemas['Diagnostic'], given: string | null = null): string {
   const place = [given ?? file, line, column].filter((part) => part !== null).join(':');
   return `${place === '' ? '' : `${place}: `}${severity === 'warning' ? 'warning: ' : ''}${message}`;
 }
@@ -51,7 +51,7 @@ function hints({ status }: Schemas['Problem'], { key, keyFrom }: OperatorSetting
   if (status === 401) {
     const where = `the service keeps the one that its first start makes in ${defaultKeyFile}, where it runs; if it is lost, "patchbay serve --new-admin-key" makes another`;
     return key === null
-      ? [`give a key with --key-file, ${operatorVariables['key-file']} or ${operatorVariables.key}; ${where}`]
+      ? [`give a key with --key-file, ${settingVariables['key-file']} or ${settingVariables.key}; ${where}`]
       : [`the service does not know the key of ${keyFrom}, or it is revoked: ask for a new one, or give another with --key-file; ${where}`];
   }
   if (status === 429) return ['the service stayed busy although the request was repeated: try again later'];

@@ -2,7 +2,7 @@
  * Returns a share with one decimal, like `12.5%`. A share that is neither none nor all is never printed as 0.0% or 100.0%.
  * @param whole Positive.
  */
-export function percentText(part: number, whole: number): string {
+export function formatPercent(part: number, whole: number): string {
   const tenths = Math.round((1_000 * part) / whole);
   if (tenths === 0 && part > 0) return '<0.1%';
   if (tenths === 1_000 && part < whole) return '>99.9%';

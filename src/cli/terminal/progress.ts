@@ -1,7 +1,7 @@
 // Progress bars on a terminal, one below the other; elsewhere nothing is drawn.
 
 import { stripVTControlCharacters } from 'node:util';
-import { coloured } from './colours.ts';
+import { colour } from './colours.ts';
 
 /** Characters of a bar. */
 const barWidth = 30;
@@ -29,13 +29,13 @@ export class ProgressBars {
   }
 
   /** Draws the bars as they stay. */
-  end(bars: readonly Progress[]): void {
+  finish(bars: readonly Progress[]): void {
     this.#draw(bars);
     this.#lines = 0;
   }
 
   /** Says something above the bars, or by itself where none are drawn. */
-  say(text: string): void {
+  log(text: string): void {
     const clear = this.#lines === 0 ? '' : `\u001b[${this.#lines}A\r\u001b[J`;
     this.#lines = 0;
     this.#stream.write(`${clear}${text}\n`);
@@ -54,7 +54,7 @@ export class ProgressBars {
 
   #line({ name, done, total, remark }: Progress, width: number): string {
     const filled = total === 0 ? barWidth : Math.floor((done * barWidth) / total);
-    const bar = coloured('green', '█'.repeat(filled), this.#stream) + '░'.repeat(barWidth - filled);
+    const bar = colour('green', '█'.repeat(filled), this.#stream) + '░'.repeat(barWidth - filled);
     return `${name.padEnd(width)}  ${bar}  ${String(done).padStart(String(total).length)}/${total}${remark === '' ? '' : `  ${remark}`}`;
   }
 }

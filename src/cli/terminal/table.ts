@@ -6,7 +6,7 @@ import { stripVTControlCharacters } from 'node:util';
 const longestRule = 60;
 
 /** Lines of a table: columns as wide as their widest cell, those of numbers to the right. */
-export function tableLines(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string[] {
+export function formatTable(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string[] {
   const widths = headings.map((heading, column) =>
     rows.reduce((widest, row) => Math.max(widest, widthOf(row[column] ?? '')), heading.length),
   );

@@ -5,9 +5,9 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import { createPatchbayClient } from '../../../src/client/client.ts';
-import { type Connection, followEvents, followRollout, newestEvent } from '../../../src/client/event-stream.ts';
+import { type Connection, readNewestEventNumber, streamEvents, streamRollout } from '../../../src/client/event-stream.ts';
 import { runHost } from '../../../src/host/host.ts';
-import { patchbay } from '../../cli/command.ts';
+import { runPatchbay } from '../../cli/command.ts';
 import { Agent } from '../agents/agent.ts';
 import { bearer, firstOf, joinToken, TestService, until, workModule } from '../test-service.ts';
 import { type HttpProxy, isNginxInstalled, startBufferingProxy, startNginx } from './buffering-proxy.ts';
@@ -59,8 +59,8 @@ function follow({ url }: HttpProxy) {
   const { signal } = stop;
   const onConnection = (now: Connection) => connections.push(now);
   const done = (async () => {
-    const following = { after: await newestEvent(client), types: ['build'] as const, signal, wasThere: true, onConnection };
-    for await (const { action } of followEvents(client, following)) actions.push(action);
+    const following = { after: await readNewestEventNumber(client), types: ['build'] as const, signal, wasThere: true, onConnection };
+    for await (const { action } of streamEvents(client, following)) actions.push(action);
   })();
   ended.push(async () => {
     stop.abort();
@@ -113,7 +113,7 @@ test.each([
   await service.connectedDevices(1);
   expect(isPolling(log)).toBe(true);
   const loading = ['load', '--module', 'tcp', '--version', '1.0.0', '--device', 'device', '--service', proxy.url];
-  const said = await patchbay(service.folder, loading, { PATCHBAY_KEY: service.key });
+  const said = await runPatchbay(service.folder, loading, { PATCHBAY_KEY: service.key });
   expect(said).toMatchObject({ code: 0, stdout: expect.stringContaining('installed') });
   expect(said.stderr).toContain(
     'the event stream brings no data, probably because a proxy buffers it: asking the service every second instead',
@@ -135,7 +135,7 @@ test('behind a proxy that buffers, events come in order and of the types that ar
   const made = await service.post('/v1/rollouts', { module: 'tcp', version: '1.1.0', devices: [device], waves });
   const states: string[] = [];
   const following = { signal: new AbortController().signal, wasThere: true };
-  for await (const { state } of followRollout(createPatchbayClient(proxy.url, service.key), String(made.body.id), following))
+  for await (const { state } of streamRollout(createPatchbayClient(proxy.url, service.key), String(made.body.id), following))
     states.push(state);
   expect(states.at(-1)).toBe('completed');
 });

@@ -3,16 +3,16 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { answerOf, type Client, createPatchbayClient } from '../../../src/client/client.ts';
-import { repeatingFetch } from '../../../src/client/repeating-fetch.ts';
+import { type Client, createPatchbayClient, unwrapResponse } from '../../../src/client/client.ts';
+import { fetchWithRetries } from '../../../src/client/fetch-with-retries.ts';
+import { cameAbout, inParallel, pause } from './async.ts';
 import { check, type Verdict } from './checker.ts';
 import { moduleText } from './modules.ts';
 import { freePort, hostProcess, type RestartedProcess, serviceProcess } from './processes.ts';
 import { databaseNetwork, type FaultCounts, FaultProxy } from './proxy.ts';
 import { Random } from './random.ts';
-import { readDevices, readEverything, readLoads, readPrograms } from './reading.ts';
 import { Requester } from './requester.ts';
-import { cameAbout, inParallel, pause } from './waiting.ts';
+import { readDevices, readEverything, readLoads, readPrograms } from './service-state.ts';
 
 /** A server of PostgreSQL that can be killed. */
 type DatabaseServer = { readonly url: string; readonly restart: () => Promise<void> };
@@ -168,7 +168,7 @@ class Chaos {
       this.#hosts.push(hostProcess(`chaos-${index + 1}`, url, options.devicesPerHost, folder));
     const key = readFileSync(join(folder, 'admin-key'), 'utf8').trim();
     this.#client = createPatchbayClient(view.url, key);
-    this.#patientClient = createPatchbayClient(view.url, key, (request) => repeatingFetch(request, new AbortController().signal));
+    this.#patientClient = createPatchbayClient(view.url, key, (request) => fetchWithRetries(request, new AbortController().signal));
     this.#requester = new Requester(createPatchbayClient(urls.at(-1) ?? '', key), random.fork());
   }
 
@@ -228,7 +228,7 @@ class Chaos {
 
   async #push(module: string, build: number): Promise<void> {
     const body = { version: `1.${build}.0`, language: 'wat' as const, source: moduleText(module, build) };
-    answerOf(await this.#patientClient.POST('/v1/modules/{module}/builds', { params: { path: { module } }, body }));
+    unwrapResponse(await this.#patientClient.POST('/v1/modules/{module}/builds', { params: { path: { module } }, body }));
   }
 
   /** On every device threads that call for ever, and on some those that come to an end. */
@@ -272,7 +272,7 @@ class Chaos {
 
   /** Waits until some loads have been carried out, or for so long that there is to be a kill anyway. */
   async #progressOf(): Promise<void> {
-    const completed = async () => answerOf(await this.#client.GET('/v1/health')).loads.completed;
+    const completed = async () => unwrapResponse(await this.#client.GET('/v1/health')).loads.completed;
     let before: number | null = null;
     await cameAbout(async () => {
       const now = await completed();

@@ -2,8 +2,8 @@
 
 import type { Schemas } from '../../../src/client/client.ts';
 import { effectsPerCall } from './modules.ts';
-import type { DeviceReading, Reading } from './reading.ts';
 import type { AcceptedLoad } from './requester.ts';
+import type { DeviceReading, Reading } from './service-state.ts';
 
 export type Verdict = {
   readonly violations: readonly string[];

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { Child } from '../../../src/cli/running/child.ts';
+import { PatchbayProcess } from '../../../src/cli/running/patchbay-process.ts';
 import type { Random } from './random.ts';
 
 /** The label of every device. */
@@ -31,7 +31,7 @@ export class RestartedProcess {
   readonly name: string;
   readonly #args: readonly string[];
   readonly #ready: RegExp;
-  #child: Child | null = null;
+  #child: PatchbayProcess | null = null;
   /** How it ended when nobody had killed it; null while that has not happened. */
   #ownEnd: string | null = null;
   /** What the lives that are over said last. */
@@ -49,27 +49,27 @@ export class RestartedProcess {
 
   /** What it has said lately, in this life and the last ones. */
   get tail(): string {
-    return [...this.#lastWords, this.#child?.tail ?? ''].filter((words) => words !== '').join('\n--- killed\n');
+    return [...this.#lastWords, this.#child?.lastLines ?? ''].filter((words) => words !== '').join('\n--- killed\n');
   }
 
   start(): void {
-    const child = new Child(this.name, this.#args);
+    const child = new PatchbayProcess(this.name, this.#args);
     this.#child = child;
-    child.ended.then((end) => {
-      if (this.#child === child) this.#ownEnd = `${this.name} ended by itself (${end}):\n${child.tail}`;
+    child.exited.then((end) => {
+      if (this.#child === child) this.#ownEnd = `${this.name} ended by itself (${end}):\n${child.lastLines}`;
     });
   }
 
   /** Resolves when it has said that it is ready. @throws {Error} when it ends without. */
   async ready(): Promise<void> {
-    await this.#child?.says(this.#ready, readyMilliseconds);
+    await this.#child?.waitForLine(this.#ready, readyMilliseconds);
   }
 
   async kill(): Promise<void> {
     const child = this.#child;
     this.#child = null;
-    await child?.end('SIGKILL');
-    this.#lastWords.push(child?.tail ?? '');
+    await child?.stop('SIGKILL');
+    this.#lastWords.push(child?.lastLines ?? '');
     this.#lastWords.splice(0, this.#lastWords.length - 3);
   }
 }

@@ -2,9 +2,9 @@
 
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { pause } from './async.ts';
 import type { Random } from './random.ts';
 import { RequestRecorder } from './recorder.ts';
-import { pause } from './waiting.ts';
 
 /** What a proxy has done. */
 export type FaultCounts = {

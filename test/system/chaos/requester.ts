@@ -2,8 +2,8 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Client, Schemas } from '../../../src/client/client.ts';
+import { pause } from './async.ts';
 import type { Random } from './random.ts';
-import { pause } from './waiting.ts';
 
 /** How long one attempt may take, in milliseconds. */
 const attemptMilliseconds = 10_000;

@@ -2,8 +2,8 @@
 
 import console from 'node:console';
 import { parseArgs } from 'node:util';
-import { readInteger } from '../../../src/cli/command-line.ts';
-import { tableLines } from '../../../src/cli/terminal/table.ts';
+import { readInteger } from '../../../src/cli/option-values.ts';
+import { formatTable } from '../../../src/cli/terminal/table.ts';
 import { startPostgresql } from '../../postgresql/server.ts';
 import { runChaos } from './chaos.ts';
 
@@ -36,7 +36,7 @@ const { counts, violations } = await runChaos({
   log: (line) => console.log(line),
 });
 await server?.stop();
-console.log(`\n${tableLines(['what', 'count'], Object.entries(counts)).join('\n')}\n`);
+console.log(`\n${formatTable(['what', 'count'], Object.entries(counts)).join('\n')}\n`);
 for (const violation of violations) console.log(violation);
 const verdict = violations.length === 0 ? 'all that must hold held' : `${violations.length} violations`;
 console.log(`${verdict}: npm run chaos -- --kills ${kills} --seed ${seed} --hosts ${hosts} --devices ${devices} --replicas ${replicas}`);

@@ -1,6 +1,6 @@
 // Which events of the audit trail are shown: what the address says, as the API takes it.
 
-import { auditOutcomes } from '../../../src/client/choices.ts';
+import { auditOutcomes } from '../../../src/client/enum-values.ts';
 import type { paths } from '../../../src/client/generated/api.ts';
 import type { LiveEvent } from '../../live/event-stream.ts';
 

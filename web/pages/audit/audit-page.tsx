@@ -1,7 +1,7 @@
 // The audit trail: who did what, when, and how it ended, as it happens; and whether it is as it was written.
 
-import { auditOutcomes } from '../../../src/client/choices.ts';
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { auditOutcomes } from '../../../src/client/enum-values.ts';
 import { type Pages, usePages } from '../../live/pages.ts';
 import { useResource } from '../../live/resource.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
@@ -27,15 +27,15 @@ export function AuditPage() {
   const asked = auditQueryOf(query);
   const events = usePages<Schemas['AuditEvent']>(
     JSON.stringify(asked),
-    async (page, signal) => answerOf(await client.GET('/v1/audit', { params: { query: { ...asked, ...page } }, signal })),
+    async (page, signal) => unwrapResponse(await client.GET('/v1/audit', { params: { query: { ...asked, ...page } }, signal })),
     { limit: 50, when: (event) => letsThrough(asked, event) },
   );
   const mayReadKeys = may('admin');
   const names = useResource('names', async (signal) => {
     const params = { query: { limit: nameLimit } };
     const [hosts, keys] = await Promise.all([
-      client.GET('/v1/hosts', { params, signal }).then(answerOf),
-      mayReadKeys ? client.GET('/v1/keys', { params, signal }).then(answerOf) : { items: [] },
+      client.GET('/v1/hosts', { params, signal }).then(unwrapResponse),
+      mayReadKeys ? client.GET('/v1/keys', { params, signal }).then(unwrapResponse) : { items: [] },
     ]);
     return new Map([...hosts.items, ...keys.items].map(({ id, name }) => [id, name]));
   });

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
-import { answerOf, type Client, type Schemas } from '../../../src/client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { readLines } from '../../../src/client/read-lines.ts';
 import { type Failure, failureOf, wasGivenUp } from '../../live/failure.ts';
 import { useResource } from '../../live/resource.ts';
@@ -58,7 +58,7 @@ export function Verification() {
     setState({ kind: 'idle' });
   };
   const sign = useAction(
-    async (headers) => answerOf(await client.POST('/v1/audit/checkpoints', { headers })),
+    async (headers) => unwrapResponse(await client.POST('/v1/audit/checkpoints', { headers })),
     () => {
       newest.refresh();
       run();
@@ -98,7 +98,7 @@ export function Verification() {
             label="Save the trail"
             name="audit-trail.ndjson"
             type="application/x-ndjson"
-            ask={async (signal) => answerOf(await client.GET('/v1/audit/export', { parseAs: 'stream', signal }))}
+            ask={async (signal) => unwrapResponse(await client.GET('/v1/audit/export', { parseAs: 'stream', signal }))}
             otherwise="On the command line there is no limit: patchbay audit export --output trail.ndjson"
           />
           <small class="soft">
@@ -117,7 +117,7 @@ export function Verification() {
 }
 
 async function newestCheckpoint(client: Client, signal: AbortSignal): Promise<{ readonly newest: Checkpoint | null }> {
-  const { items } = answerOf(await client.GET('/v1/audit/checkpoints', { params: { query: { limit: 1 } }, signal }));
+  const { items } = unwrapResponse(await client.GET('/v1/audit/checkpoints', { params: { query: { limit: 1 } }, signal }));
   return { newest: items[0] ?? null };
 }
 
@@ -128,7 +128,7 @@ async function verify(client: Client, kept: Kept, onProgress: (progress: Progres
   // Before the events are read: then all of its events are among them.
   const { newest } = await newestCheckpoint(client, signal);
   const keys = kept.keys.trim() === '' ? await keysOfService(client, signal) : kept.keys;
-  const stream = answerOf(await client.GET('/v1/audit/export', { parseAs: 'stream', signal }));
+  const stream = unwrapResponse(await client.GET('/v1/audit/export', { parseAs: 'stream', signal }));
   return proveTrail(readLines(stream, signal), {
     checkpoints: [...(kept.checkpoint.trim() === '' ? [] : [noteOf(kept.checkpoint)]), ...(newest === null ? [] : [newest.note])],
     keys,
@@ -140,7 +140,7 @@ async function verify(client: Client, kept: Kept, onProgress: (progress: Progres
 const noteOf = (text: string) => `${text.trim().replaceAll('\r\n', '\n')}\n`;
 
 async function keysOfService(client: Client, signal: AbortSignal): Promise<string> {
-  const { items } = answerOf(await client.GET('/v1/signing-keys', { params: { query: { limit: keyLimit } }, signal }));
+  const { items } = unwrapResponse(await client.GET('/v1/signing-keys', { params: { query: { limit: keyLimit } }, signal }));
   return items.map(({ publicKey }) => publicKey).join('\n');
 }
 

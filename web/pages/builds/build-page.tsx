@@ -1,6 +1,6 @@
 // One build: its interface, what it changes against another version, where it came from, and which devices run it.
 
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { usePages } from '../../live/pages.ts';
 import { useResource } from '../../live/resource.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
@@ -32,8 +32,10 @@ export function BuildPage({ parameters }: PageParts) {
     `${module}@${version}`,
     async (signal) => {
       const [build, { items }] = await Promise.all([
-        client.GET('/v1/modules/{module}/builds/{version}', { params: { path: { module, version } }, signal }).then(answerOf),
-        client.GET('/v1/modules/{module}/builds', { params: { path: { module }, query: { limit: comparedLimit } }, signal }).then(answerOf),
+        client.GET('/v1/modules/{module}/builds/{version}', { params: { path: { module, version } }, signal }).then(unwrapResponse),
+        client
+          .GET('/v1/modules/{module}/builds', { params: { path: { module }, query: { limit: comparedLimit } }, signal })
+          .then(unwrapResponse),
       ]);
       return { build, others: items.filter((other) => other.version !== version) };
     },
@@ -165,7 +167,7 @@ function Devices({ module, version }: { readonly module: string; readonly versio
     `${module}@${version}`,
     async (page, signal) => {
       const params = { path: { module, version }, query: { ...page, running: true } };
-      return answerOf(await client.GET('/v1/modules/{module}/builds/{version}/devices', { params, signal }));
+      return unwrapResponse(await client.GET('/v1/modules/{module}/builds/{version}/devices', { params, signal }));
     },
     { limit: 20, when: ({ action, detail }) => action.startsWith('load.') && detail['module'] === module },
   );

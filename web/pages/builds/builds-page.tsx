@@ -1,6 +1,6 @@
 // The builds of one module: listed, two of them compared, and another one pushed.
 
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { usePages } from '../../live/pages.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
 import { buildPath, modulePath, type PageParts, withQuery } from '../../navigation/paths.ts';
@@ -27,7 +27,7 @@ export function BuildsPage({ parameters }: PageParts) {
     module,
     async (page, signal) => {
       const params = { path: { module }, query: page };
-      return answerOf(await client.GET('/v1/modules/{module}/builds', { params, signal }));
+      return unwrapResponse(await client.GET('/v1/modules/{module}/builds', { params, signal }));
     },
     { limit: 50, when: ({ action, detail }) => action.startsWith('build.') && detail['module'] === module },
   );

@@ -1,6 +1,6 @@
 // All modules that have builds, and the place where a build is pushed.
 
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { usePages } from '../../live/pages.ts';
 import { modulePath } from '../../navigation/paths.ts';
 import { Module } from '../../parts/module.tsx';
@@ -20,7 +20,7 @@ export function ModulesPage() {
     'modules',
     async (page, signal) => {
       const query = { ...page, sort: 'lastBuildAt', order: 'desc' } as const;
-      return answerOf(await client.GET('/v1/modules', { params: { query }, signal }));
+      return unwrapResponse(await client.GET('/v1/modules', { params: { query }, signal }));
     },
     { when: ({ action }) => action.startsWith('build.') },
   );

@@ -1,7 +1,7 @@
 // Where a build came from: what the service states of it, who has signed that, and whether their signatures are good, checked in the browser.
 
 import { useState } from 'preact/hooks';
-import { answerOf, type Client, type Schemas } from '../../../src/client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { type Failure, failureOf } from '../../live/failure.ts';
 import { useResource } from '../../live/resource.ts';
 import { Badge } from '../../parts/badge.tsx';
@@ -83,8 +83,8 @@ export function Provenance({ build }: { readonly build: Build }) {
 async function knownKeys(client: Client, signal: AbortSignal): Promise<ReadonlyMap<string, Key>> {
   const params = { query: { limit: keyLimit } };
   const [own, publishers] = await Promise.all([
-    client.GET('/v1/signing-keys', { params, signal }).then(answerOf),
-    client.GET('/v1/publisher-keys', { params, signal }).then(answerOf),
+    client.GET('/v1/signing-keys', { params, signal }).then(unwrapResponse),
+    client.GET('/v1/publisher-keys', { params, signal }).then(unwrapResponse),
   ]);
   const keys = [
     ...own.items.map(({ keyId, publicKey }) => ({ keyId, pem: publicKey, whose: 'the service', revokedAt: null })),
@@ -95,7 +95,7 @@ async function knownKeys(client: Client, signal: AbortSignal): Promise<ReadonlyM
 
 async function checkSignatures(client: Client, { module, version }: Build, keys: readonly Key[]): Promise<Checked> {
   const { goodSigners, statementIn } = await import('../../proving/prove.ts');
-  const envelope = answerOf(
+  const envelope = unwrapResponse(
     await client.GET('/v1/modules/{module}/builds/{version}/provenance', { params: { path: { module, version } } }),
   );
   return {

@@ -2,8 +2,8 @@
 
 import type { ComponentChildren } from 'preact';
 import { useId, useRef, useState } from 'preact/hooks';
-import { sourceLanguages } from '../../../src/client/choices.ts';
 import type { Schemas } from '../../../src/client/client.ts';
+import { sourceLanguages } from '../../../src/client/enum-values.ts';
 import { languagesByExtension, pushBuild } from '../../../src/client/push-build.ts';
 import { buildPath } from '../../navigation/paths.ts';
 import { Choice } from '../../parts/fields.tsx';

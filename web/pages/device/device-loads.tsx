@@ -1,6 +1,6 @@
 // The newest loads of a device.
 
-import { answerOf } from '../../../src/client/client.ts';
+import { unwrapResponse } from '../../../src/client/client.ts';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { useResource } from '../../live/resource.ts';
 import { LoadsTable } from '../../parts/loads-table.tsx';
@@ -14,7 +14,7 @@ export function DeviceLoads({ device, concerns }: { readonly device: string; rea
   const { client } = useSignedIn();
   const loads = useResource(
     device,
-    async (signal) => answerOf(await client.GET('/v1/loads', { params: { query: { device, limit: shown } }, signal })),
+    async (signal) => unwrapResponse(await client.GET('/v1/loads', { params: { query: { device, limit: shown } }, signal })),
     { when: concerns },
   );
   return (

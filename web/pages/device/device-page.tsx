@@ -1,7 +1,7 @@
 // One device: its memory, its module table, its programs, what it has run, and what can be done with it.
 
 import { useMemo, useState } from 'preact/hooks';
-import { answerOf, type Client } from '../../../src/client/client.ts';
+import { type Client, unwrapResponse } from '../../../src/client/client.ts';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { useResource } from '../../live/resource.ts';
 import { type PageParts, withQuery } from '../../navigation/paths.ts';
@@ -93,8 +93,8 @@ export function DevicePage({ parameters }: PageParts) {
 async function look(client: Client, id: string, signal: AbortSignal): Promise<Watched> {
   const path = { device: id };
   const [device, programs] = await Promise.all([
-    client.GET('/v1/devices/{device}', { params: { path }, signal }).then(answerOf),
-    client.GET('/v1/devices/{device}/programs', { params: { path, query: { limit: programLimit } }, signal }).then(answerOf),
+    client.GET('/v1/devices/{device}', { params: { path }, signal }).then(unwrapResponse),
+    client.GET('/v1/devices/{device}/programs', { params: { path, query: { limit: programLimit } }, signal }).then(unwrapResponse),
   ]);
   return { device, host: await hostName(client, device.host, signal), programs: programs.items, hasMorePrograms: programs.next !== null };
 }
@@ -104,7 +104,7 @@ const hostNames = new Map<string, string>();
 /** The name of a host, which it keeps. */
 async function hostName(client: Client, id: string, signal: AbortSignal): Promise<string> {
   if (!hostNames.has(id)) {
-    const { items } = answerOf(await client.GET('/v1/hosts', { params: { query: { limit: 200 } }, signal }));
+    const { items } = unwrapResponse(await client.GET('/v1/hosts', { params: { query: { limit: 200 } }, signal }));
     for (const host of items) hostNames.set(host.id, host.name);
   }
   return hostNames.get(id) ?? id;

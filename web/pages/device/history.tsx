@@ -1,6 +1,6 @@
 // What has been in the module table of a device, stay by stay.
 
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { usePages } from '../../live/pages.ts';
 import { loadPath } from '../../navigation/paths.ts';
@@ -21,7 +21,7 @@ export function History({ device, concerns }: Parts) {
   const stays = usePages(
     device,
     async (page, signal) =>
-      answerOf(await client.GET('/v1/devices/{device}/history', { params: { path: { device }, query: page }, signal })),
+      unwrapResponse(await client.GET('/v1/devices/{device}/history', { params: { path: { device }, query: page }, signal })),
     { when: concerns, limit: 10 },
   );
   return (

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import { answerOf } from '../../../src/client/client.ts';
+import { unwrapResponse } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { Dialog } from '../../parts/dialog.tsx';
 import { Choice } from '../../parts/fields.tsx';
@@ -29,7 +29,7 @@ export function LoadDialog({ device, given, onClose }: Parts) {
   const { client } = useSignedIn();
   const [chosen, setChosen] = useState(given);
   const modules = useResource('modules', async (signal) =>
-    answerOf(await client.GET('/v1/modules', { params: { query: { limit: offeredLimit, sort: 'lastBuildAt' } }, signal })).items.map(
+    unwrapResponse(await client.GET('/v1/modules', { params: { query: { limit: offeredLimit, sort: 'lastBuildAt' } }, signal })).items.map(
       ({ name }) => name,
     ),
   );
@@ -64,7 +64,7 @@ function BuildForm({ device, module, onClose, children }: FormParts) {
   const [precedence, setPrecedence] = useState(usualPrecedence);
   const builds = useResource(module, async (signal) => {
     const params = { path: { module }, query: { limit: offeredLimit } };
-    return answerOf(await client.GET('/v1/modules/{module}/builds', { params, signal })).items.map(({ version }) => version);
+    return unwrapResponse(await client.GET('/v1/modules/{module}/builds', { params, signal })).items.map(({ version }) => version);
   });
   const inMemory = device.moduleTable.find((entry) => entry.module === module)?.version;
   const version = chosen ?? builds.data?.find((one) => one !== inMemory) ?? builds.data?.[0] ?? null;
@@ -72,7 +72,7 @@ function BuildForm({ device, module, onClose, children }: FormParts) {
     async (headers) => {
       if (version === null) throw new Error('no version is chosen');
       const body = { module, version, devices: [device.id], ...termsBody(terms), ...precedenceBody(precedence) };
-      return answerOf(await client.POST('/v1/loads', { body, headers }));
+      return unwrapResponse(await client.POST('/v1/loads', { body, headers }));
     },
     (made) => showMade(made, onClose),
   );

@@ -1,6 +1,6 @@
 // What a load would come to, before it is asked for: the similarity of the two versions, and what the device would say.
 
-import { answerOf, type Client, type Schemas } from '../../../src/client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { InterfaceComparison } from '../../parts/interface-comparison.tsx';
 import { Linked } from '../../parts/linked.tsx';
@@ -39,7 +39,9 @@ export function Preview({ device, module, version, terms, precedence }: Parts) {
       entry === undefined ? null : build(client, module, entry.version, signal),
       entry?.version === version
         ? null
-        : client.POST('/v1/rollouts', { body: { module, version, devices: [device.id], dryRun: true, ...asked }, signal }).then(answerOf),
+        : client
+            .POST('/v1/rollouts', { body: { module, version, devices: [device.id], dryRun: true, ...asked }, signal })
+            .then(unwrapResponse),
     ]);
     if (preview === null || !('conflicts' in preview)) return { next, old, forecast: null, conflicts: [] };
     return { next, old, forecast: preview.items[0] ?? null, conflicts: preview.conflicts.map(({ rollout }) => rollout) };
@@ -73,7 +75,7 @@ export function Preview({ device, module, version, terms, precedence }: Parts) {
 }
 
 async function build(client: Client, module: string, version: string, signal: AbortSignal): Promise<Schemas['Build']> {
-  return answerOf(await client.GET('/v1/modules/{module}/builds/{version}', { params: { path: { module, version } }, signal }));
+  return unwrapResponse(await client.GET('/v1/modules/{module}/builds/{version}', { params: { path: { module, version } }, signal }));
 }
 
 type Noticed = {

@@ -1,7 +1,7 @@
 // Asks to which version a module of a device is to go back, and why; shows what it would come to, and has it done.
 
 import { useState } from 'preact/hooks';
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { Dialog } from '../../parts/dialog.tsx';
 import { Choice, Text } from '../../parts/fields.tsx';
@@ -24,7 +24,7 @@ export function RollbackDialog({ device, module, onClose }: Parts) {
   const versions = useResource(`${module} ${current}`, async (signal) => {
     const params = { path: { device: device.id, module }, query: { limit: stayLimit } };
     return versionsToGoBackTo(
-      answerOf(await client.GET('/v1/devices/{device}/modules/{module}/history', { params, signal })).items,
+      unwrapResponse(await client.GET('/v1/devices/{device}/modules/{module}/history', { params, signal })).items,
       current,
     );
   });
@@ -53,7 +53,7 @@ function RollbackForm({ device, module, versions, first, onClose }: FormParts) {
     async (headers) => {
       const params = { path: { device: device.id, module } };
       const body = { to, reason, ...termsBody(terms) };
-      return answerOf(await client.POST('/v1/devices/{device}/modules/{module}/rollback', { params, body, headers }));
+      return unwrapResponse(await client.POST('/v1/devices/{device}/modules/{module}/rollback', { params, body, headers }));
     },
     (made) => showMade(made, onClose),
   );

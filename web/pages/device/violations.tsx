@@ -1,6 +1,6 @@
 // Programs of a device that held on to the addresses of code that had gone: the findings of the ABI test.
 
-import { answerOf } from '../../../src/client/client.ts';
+import { unwrapResponse } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { Module } from '../../parts/module.tsx';
 import { countText } from '../../parts/numbers.ts';
@@ -20,7 +20,7 @@ export function Violations({ device: { id, abiViolations } }: { readonly device:
   const violations = useResource(
     `${id} ${abiViolations}`,
     async (signal) =>
-      answerOf(
+      unwrapResponse(
         await client.GET('/v1/devices/{device}/abi-violations', { params: { path: { device: id }, query: { limit: shown } }, signal }),
       ),
     { every: interval },

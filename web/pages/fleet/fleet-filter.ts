@@ -1,6 +1,6 @@
 // Which devices the fleet page shows: what its address says, as the API takes it.
 
-import { deviceStatuses } from '../../../src/client/choices.ts';
+import { deviceStatuses } from '../../../src/client/enum-values.ts';
 import type { paths } from '../../../src/client/generated/api.ts';
 
 export type FleetQuery = NonNullable<paths['/v1/devices']['get']['parameters']['query']>;

@@ -1,8 +1,8 @@
 // The filters of the fleet: fields whose values are in the address, so that a list can be sent to somebody.
 
 import { useState } from 'preact/hooks';
-import { deviceStatuses } from '../../../src/client/choices.ts';
-import { answerOf } from '../../../src/client/client.ts';
+import { unwrapResponse } from '../../../src/client/client.ts';
+import { deviceStatuses } from '../../../src/client/enum-values.ts';
 import { useResource } from '../../live/resource.ts';
 import { navigate } from '../../navigation/location.ts';
 import { withQuery } from '../../navigation/paths.ts';
@@ -19,13 +19,13 @@ export function FleetFilters({ query, hosts }: { readonly query: URLSearchParams
   const module = query.get('module') ?? '';
   const modules = useResource(
     'modules',
-    async (signal) => answerOf(await client.GET('/v1/modules', { params: { query: { limit: offeredLimit } }, signal })).items,
+    async (signal) => unwrapResponse(await client.GET('/v1/modules', { params: { query: { limit: offeredLimit } }, signal })).items,
     { when: ({ action }) => action.startsWith('build.') },
   );
   const versions = useResource(module, async (signal) => {
     if (!(modules.data ?? []).some(({ name }) => name === module)) return [];
     const params = { path: { module }, query: { limit: offeredLimit } };
-    return answerOf(await client.GET('/v1/modules/{module}/builds', { params, signal })).items;
+    return unwrapResponse(await client.GET('/v1/modules/{module}/builds', { params, signal })).items;
   });
   const go = (changed: URLSearchParams) => navigate(withQuery('/', changed), 'replace');
   const of = (name: FilterName) => ({ value: query.get(name) ?? '', onChange: (value: string) => go(withFilter(query, name, value)) });

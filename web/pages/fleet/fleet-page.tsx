@@ -1,6 +1,6 @@
 // The fleet: how it is, which devices there are, and which versions they run.
 
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import type { LiveEvent } from '../../live/event-stream.ts';
 import { usePages } from '../../live/pages.ts';
 import { useResource } from '../../live/resource.ts';
@@ -29,12 +29,13 @@ export function FleetPage() {
   const asked = fleetQueryOf(query);
   const devices = usePages(
     JSON.stringify(asked),
-    async (page, signal) => answerOf(await client.GET('/v1/devices', { params: { query: { ...asked, ...page } }, signal })),
+    async (page, signal) => unwrapResponse(await client.GET('/v1/devices', { params: { query: { ...asked, ...page } }, signal })),
     { when: isOfTheFleet },
   );
   const hosts = useResource(
     'hosts',
-    async (signal) => answerOf(await client.GET('/v1/hosts', { params: { query: { sort: 'name', limit: hostLimit } }, signal })).items,
+    async (signal) =>
+      unwrapResponse(await client.GET('/v1/hosts', { params: { query: { sort: 'name', limit: hostLimit } }, signal })).items,
     { when: ({ action }) => action.startsWith('host.') },
   );
   const hostNames = new Map(hosts.data?.map(({ id, name }) => [id, name]));

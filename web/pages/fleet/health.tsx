@@ -1,6 +1,6 @@
 // How the fleet is, why where it is not well, and what has come of its loads.
 
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { type Resource, useResource } from '../../live/resource.ts';
 import { Badge } from '../../parts/badge.tsx';
 import { Linked } from '../../parts/linked.tsx';
@@ -20,7 +20,7 @@ type Host = Schemas['Host'];
 
 export function Health({ hosts }: { readonly hosts: Resource<readonly Host[]> }) {
   const { client } = useSignedIn();
-  const health = useResource('health', async (signal) => answerOf(await client.GET('/v1/health', { signal })), {
+  const health = useResource('health', async (signal) => unwrapResponse(await client.GET('/v1/health', { signal })), {
     every: interval,
     when: ({ action }) => /^(device|host|load|rollout)\./.test(action),
   });

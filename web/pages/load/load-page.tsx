@@ -1,7 +1,7 @@
 // One load: FIG. 2 with the way it took, each operation's time and facts, and whom it touched.
 
 import type { ComponentChildren } from 'preact';
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { type Resource, useResource } from '../../live/resource.ts';
 import { devicePath, type PageParts, rolloutPath } from '../../navigation/paths.ts';
 import { LoadBadge } from '../../parts/badge.tsx';
@@ -27,15 +27,15 @@ export function LoadPage({ parameters }: PageParts) {
   const found: Resource<Found> = useResource(
     id,
     async (signal) => {
-      const load = answerOf(await client.GET('/v1/loads/{load}', { params: { path: { load: id } }, signal }));
-      const device = answerOf(await client.GET('/v1/devices/{device}', { params: { path: { device: load.device } }, signal }));
+      const load = unwrapResponse(await client.GET('/v1/loads/{load}', { params: { path: { load: id } }, signal }));
+      const device = unwrapResponse(await client.GET('/v1/devices/{device}', { params: { path: { device: load.device } }, signal }));
       return { load, deviceName: device.name };
     },
     { when: ({ object, detail }) => object === id || object === found.data?.load.batch || detail['device'] === found.data?.load.device },
   );
   const load = found.data?.load;
   const cancel = useAction(
-    async (headers) => answerOf(await client.POST('/v1/loads/{load}/cancel', { params: { path: { load: id } }, headers })),
+    async (headers) => unwrapResponse(await client.POST('/v1/loads/{load}/cancel', { params: { path: { load: id } }, headers })),
     found.refresh,
   );
   return (

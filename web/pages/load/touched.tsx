@@ -1,6 +1,6 @@
 // Whom a load has touched: the programs that were inside the old version, and those that went on calling its address.
 
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { counted, countText } from '../../parts/numbers.ts';
 import { Panel } from '../../parts/panel.tsx';
@@ -31,7 +31,7 @@ export function Touched({ load, way }: { readonly load: Load; readonly way: Take
   const { client } = useSignedIn();
   const { device } = load;
   const names = useResource(device, async (signal) => {
-    const { items } = answerOf(
+    const { items } = unwrapResponse(
       await client.GET('/v1/devices/{device}/programs', { params: { path: { device }, query: { limit } }, signal }),
     );
     return new Map(items.map(({ id, name }) => [id, name]));
@@ -82,7 +82,7 @@ function Stale({ load, way, nameOf }: Parts & { readonly load: Load }) {
     load.id,
     async (signal) => {
       const params = { path: { device: load.device }, query: { module: load.module, from: load.requestedAt, limit } };
-      const { items } = answerOf(await client.GET('/v1/devices/{device}/abi-violations', { params, signal }));
+      const { items } = unwrapResponse(await client.GET('/v1/devices/{device}/abi-violations', { params, signal }));
       return items.filter(({ version, address }) => version === previous?.version && address === previous.address);
     },
     { every: interval },

@@ -1,8 +1,8 @@
 // All loads, the newest first, by what became of them.
 
 import { useRef } from 'preact/hooks';
-import { loadStates, outcomes } from '../../../src/client/choices.ts';
-import { answerOf, type Client, type Schemas } from '../../../src/client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { loadStates, outcomes } from '../../../src/client/enum-values.ts';
 import type { paths } from '../../../src/client/generated/api.ts';
 import { usePages } from '../../live/pages.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
@@ -44,7 +44,7 @@ async function learnNames(
   const unknown = [...new Set(loads.map(({ device }) => device))].filter((device) => !names.has(device));
   if (unknown.length === 0) return;
   const params = { query: { id: unknown, limit: pageLimit } };
-  for (const { id, name } of answerOf(await client.GET('/v1/devices', { params, signal })).items) names.set(id, name);
+  for (const { id, name } of unwrapResponse(await client.GET('/v1/devices', { params, signal })).items) names.set(id, name);
 }
 
 export function LoadsPage() {
@@ -56,7 +56,7 @@ export function LoadsPage() {
   const loads = usePages<NamedLoad>(
     JSON.stringify(asked),
     async (page, signal) => {
-      const { items, ...rest } = answerOf(await client.GET('/v1/loads', { params: { query: { ...asked, ...page } }, signal }));
+      const { items, ...rest } = unwrapResponse(await client.GET('/v1/loads', { params: { query: { ...asked, ...page } }, signal }));
       await learnNames(client, names.current, items, signal);
       return { items: items.map((load) => ({ ...load, deviceName: names.current.get(load.device) ?? null })), ...rest };
     },

@@ -1,7 +1,7 @@
 // What an operator may decide about a rollout as it stands, asked once more before it is done, with the reason where the service takes one.
 
 import { useState } from 'preact/hooks';
-import { answerOf, type Client } from '../../../src/client/client.ts';
+import { type Client, unwrapResponse } from '../../../src/client/client.ts';
 import { navigate } from '../../navigation/location.ts';
 import { rolloutPath } from '../../navigation/paths.ts';
 import { Dialog } from '../../parts/dialog.tsx';
@@ -136,18 +136,18 @@ async function decide(client: Client, id: string, decision: Decision, reason: st
   const given = reason === '' ? {} : { reason };
   switch (decision.kind) {
     case 'approve':
-      return answerOf(await client.POST('/v1/rollouts/{rollout}/approve', { params, headers, body: { wave: decision.wave } }));
+      return unwrapResponse(await client.POST('/v1/rollouts/{rollout}/approve', { params, headers, body: { wave: decision.wave } }));
     case 'pause':
-      return answerOf(await client.POST('/v1/rollouts/{rollout}/pause', { params, headers, body: given }));
+      return unwrapResponse(await client.POST('/v1/rollouts/{rollout}/pause', { params, headers, body: given }));
     case 'abort':
-      return answerOf(await client.POST('/v1/rollouts/{rollout}/abort', { params, headers, body: given }));
+      return unwrapResponse(await client.POST('/v1/rollouts/{rollout}/abort', { params, headers, body: given }));
     case 'rollback':
-      return answerOf(await client.POST('/v1/rollouts/{rollout}/rollback', { params, headers, body: { reason } }));
+      return unwrapResponse(await client.POST('/v1/rollouts/{rollout}/rollback', { params, headers, body: { reason } }));
     case 'resume':
-      return answerOf(await client.POST('/v1/rollouts/{rollout}/resume', { params, headers }));
+      return unwrapResponse(await client.POST('/v1/rollouts/{rollout}/resume', { params, headers }));
     case 'retry-failed':
-      return answerOf(await client.POST('/v1/rollouts/{rollout}/retry-failed', { params, headers }));
+      return unwrapResponse(await client.POST('/v1/rollouts/{rollout}/retry-failed', { params, headers }));
     case 'close':
-      return answerOf(await client.POST('/v1/rollouts/{rollout}/close', { params, headers }));
+      return unwrapResponse(await client.POST('/v1/rollouts/{rollout}/close', { params, headers }));
   }
 }

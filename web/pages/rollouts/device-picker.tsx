@@ -1,7 +1,7 @@
 // Devices are picked from the fleet, one by one, in the order in which they are to get the build.
 
 import { useState } from 'preact/hooks';
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { DeviceBadge } from '../../parts/badge.tsx';
 import { TextFilter } from '../../parts/filter-field.tsx';
@@ -26,7 +26,7 @@ export function DevicePicker({ module, chosen, onChange }: Parts) {
   const [name, setName] = useState('');
   const offered = useResource(name, async (signal) => {
     const query = { sort: 'name' as const, limit: offeredLimit, ...(name === '' ? {} : { name }) };
-    return answerOf(await client.GET('/v1/devices', { params: { query }, signal }));
+    return unwrapResponse(await client.GET('/v1/devices', { params: { query }, signal }));
   });
   const isChosen = (id: string) => chosen.some((one) => one.id === id);
   const isFull = chosen.length >= namedLimit;

@@ -2,8 +2,8 @@
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { failureReactions } from '../../../src/client/choices.ts';
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { failureReactions } from '../../../src/client/enum-values.ts';
 import { useResource } from '../../live/resource.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
 import { rolloutPath } from '../../navigation/paths.ts';
@@ -32,7 +32,7 @@ export function NewRolloutPage() {
   const { query } = usePlace();
   const [chosen, setChosen] = useState(query.get('module'));
   const modules = useResource('modules', async (signal) =>
-    answerOf(await client.GET('/v1/modules', { params: { query: { limit: offeredLimit, sort: 'lastBuildAt' } }, signal })).items.map(
+    unwrapResponse(await client.GET('/v1/modules', { params: { query: { limit: offeredLimit, sort: 'lastBuildAt' } }, signal })).items.map(
       ({ name }) => name,
     ),
   );
@@ -40,7 +40,7 @@ export function NewRolloutPage() {
   const builds = useResource(module ?? '', async (signal) => {
     if (module === null) return [];
     const params = { path: { module }, query: { limit: offeredLimit } };
-    return answerOf(await client.GET('/v1/modules/{module}/builds', { params, signal })).items.map(({ version }) => version);
+    return unwrapResponse(await client.GET('/v1/modules/{module}/builds', { params, signal })).items.map(({ version }) => version);
   });
   return (
     <>
@@ -101,14 +101,14 @@ function RolloutForm({ usual, versions, children }: FormParts) {
   const identity = JSON.stringify(body);
   const preview = useAction(async (headers) => {
     sent.current = body;
-    const answered = answerOf(await client.POST('/v1/rollouts', { body: { ...body, dryRun: true }, headers }));
+    const answered = unwrapResponse(await client.POST('/v1/rollouts', { body: { ...body, dryRun: true }, headers }));
     if (!('conflicts' in answered)) throw new Error('the service did not tell what it would come to');
     return { of: identity, preview: answered };
   }, setPreviewed);
   const begin = useAction(
     async (headers) => {
       sent.current = body;
-      const answered = answerOf(await client.POST('/v1/rollouts', { body, headers }));
+      const answered = unwrapResponse(await client.POST('/v1/rollouts', { body, headers }));
       if (!('id' in answered)) throw new Error('the service did not say which rollout it has begun');
       return answered.id;
     },

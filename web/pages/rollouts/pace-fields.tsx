@@ -1,6 +1,6 @@
 // When the loads of a rollout are requested, and how many.
 
-import { weekdays } from '../../../src/client/choices.ts';
+import { weekdays } from '../../../src/client/enum-values.ts';
 import { useFault } from '../../parts/faults.tsx';
 import { Amount, Field, Text, Tick, Whole } from '../../parts/fields.tsx';
 import { TimeField } from '../../parts/time-field.tsx';

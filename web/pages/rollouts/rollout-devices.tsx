@@ -1,7 +1,7 @@
 // The devices of a rollout, in the order in which they get the build, by wave and by what has become of them.
 
-import { rolloutDeviceStates } from '../../../src/client/choices.ts';
-import { answerOf, type Schemas } from '../../../src/client/client.ts';
+import { type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { rolloutDeviceStates } from '../../../src/client/enum-values.ts';
 import { usePages } from '../../live/pages.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
 import { devicePath, loadPath, rolloutPath, withQuery } from '../../navigation/paths.ts';
@@ -33,7 +33,7 @@ export function RolloutDevices({ rollout, every }: Parts) {
     JSON.stringify([id, asked]),
     async (page, signal) => {
       const params = { path: { rollout: id }, query: { ...asked, ...page } };
-      return answerOf(await client.GET('/v1/rollouts/{rollout}/devices', { params, signal }));
+      return unwrapResponse(await client.GET('/v1/rollouts/{rollout}/devices', { params, signal }));
     },
     { every, limit: 50, when: ({ object }) => object === id },
   );
@@ -57,7 +57,7 @@ export function RolloutDevices({ rollout, every }: Parts) {
           type="text/csv"
           ask={async (signal) => {
             const params = { path: { rollout: id }, query: { format: 'csv' as const } };
-            return answerOf(await client.GET('/v1/rollouts/{rollout}/report', { params, parseAs: 'stream', signal }));
+            return unwrapResponse(await client.GET('/v1/rollouts/{rollout}/report', { params, parseAs: 'stream', signal }));
           }}
           otherwise={`On the command line there is no limit: patchbay rollout report ${id} --csv --output FILE`}
         />

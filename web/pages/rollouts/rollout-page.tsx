@@ -1,7 +1,7 @@
 // One rollout: its waves, what they are judged by against what is measured, its devices, and what an operator decides about it.
 
 import { useState } from 'preact/hooks';
-import { answerOf } from '../../../src/client/client.ts';
+import { unwrapResponse } from '../../../src/client/client.ts';
 import { useResource } from '../../live/resource.ts';
 import { buildPath, type PageParts, rolloutPath } from '../../navigation/paths.ts';
 import { Badge } from '../../parts/badge.tsx';
@@ -31,7 +31,7 @@ export function RolloutPage({ parameters }: PageParts) {
   const found = useResource(
     id,
     async (signal) => {
-      const rollout = answerOf(await client.GET('/v1/rollouts/{rollout}', { params: { path: { rollout: id } }, signal }));
+      const rollout = unwrapResponse(await client.GET('/v1/rollouts/{rollout}', { params: { path: { rollout: id } }, signal }));
       setEnded(rollout.endedAt !== null);
       return rollout;
     },

@@ -1,7 +1,7 @@
 // All rollouts, the newest first: how far each is, and what it waits for.
 
-import { rolloutStates } from '../../../src/client/choices.ts';
-import { answerOf } from '../../../src/client/client.ts';
+import { unwrapResponse } from '../../../src/client/client.ts';
+import { rolloutStates } from '../../../src/client/enum-values.ts';
 import type { paths } from '../../../src/client/generated/api.ts';
 import { usePages } from '../../live/pages.ts';
 import { navigate, usePlace } from '../../navigation/location.ts';
@@ -38,7 +38,7 @@ export function RolloutsPage() {
   const asked = rolloutsQueryOf(query);
   const rollouts = usePages<Rollout>(
     JSON.stringify(asked),
-    async (page, signal) => answerOf(await client.GET('/v1/rollouts', { params: { query: { ...asked, ...page } }, signal })),
+    async (page, signal) => unwrapResponse(await client.GET('/v1/rollouts', { params: { query: { ...asked, ...page } }, signal })),
     { limit: 25, every: interval, when: ({ action }) => action.startsWith('rollout.') },
   );
   const of = (name: 'module' | 'state') => ({

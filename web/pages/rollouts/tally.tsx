@@ -1,7 +1,7 @@
 // How many devices of a rollout, or of a wave, are at what: a bar, and the same in words.
 
-import { rolloutDeviceStates } from '../../../src/client/choices.ts';
 import type { Schemas } from '../../../src/client/client.ts';
+import { rolloutDeviceStates } from '../../../src/client/enum-values.ts';
 import { countText } from '../../parts/numbers.ts';
 import './tally.css';
 

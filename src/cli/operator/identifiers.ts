@@ -1,7 +1,7 @@
 // What operators call by names and the API knows by identifiers, in lists that are short enough to be read.
 
-import { UsageError } from '../command-line.ts';
-import { everyItem, type Page, readPages } from './pages.ts';
+import { UsageError } from '../option-values.ts';
+import { allItems, type Page, readPages } from './pages.ts';
 
 type Named = { readonly id: string; readonly name: string };
 type Kind<Item extends Named> = {
@@ -15,12 +15,12 @@ type Kind<Item extends Named> = {
 };
 
 /** Identifiers of what is given by identifier or name. @throws {UsageError} when nothing has the name. */
-export async function identifiersOf<Item extends Named>(
+export async function resolveIdentifiers<Item extends Named>(
   given: readonly string[],
   { prefix, called, command, ask }: Kind<Item>,
 ): Promise<string[]> {
   if (given.every((text) => text.startsWith(prefix))) return [...given];
-  const { items } = await readPages(everyItem, ask);
+  const { items } = await readPages(allItems, ask);
   return given.map((text) => {
     const found = text.startsWith(prefix) ? text : items.find(({ name }) => name === text)?.id;
     if (found === undefined) throw new UsageError(`there is no ${called} called ${text}: "${command}" shows those there are`);
@@ -29,7 +29,7 @@ export async function identifiersOf<Item extends Named>(
 }
 
 /** The identifier of one. @throws {UsageError} */
-export async function identifierOf<Item extends Named>(given: string, kind: Kind<Item>): Promise<string> {
-  const [found = given] = await identifiersOf([given], kind);
+export async function resolveIdentifier<Item extends Named>(given: string, kind: Kind<Item>): Promise<string> {
+  const [found = given] = await resolveIdentifiers([given], kind);
   return found;
 }

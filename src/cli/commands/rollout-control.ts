@@ -1,13 +1,13 @@
 // `patchbay rollout approve, pause, resume, abort, retry-failed, rollback, close`: what operators decide about a rollout.
 
 import type { Command } from '@commander-js/extra-typings';
-import { answerOf, type Schemas } from '../../client/client.ts';
-import { readInteger } from '../command-line.ts';
+import { type Schemas, unwrapResponse } from '../../client/client.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
-import { answer, type Operator, operate } from '../operator/operator.ts';
-import { rolloutId } from '../operator/rollout-names.ts';
-import { sentenceOf, waitText } from '../operator/rollout-text.ts';
-import { watchRollout } from '../operator/rollout-watching.ts';
+import { type CommandContext, printResult, runOperatorCommand } from '../operator/operator.ts';
+import { resolveRolloutId } from '../operator/rollout-names.ts';
+import { describeRollout, describeWait } from '../operator/rollout-output.ts';
+import { watchRollout } from '../operator/rollout-progress.ts';
+import { readInteger } from '../option-values.ts';
 import { addExamples } from './examples.ts';
 import { rolloutExitCodesText } from './rollout-create.ts';
 
@@ -22,9 +22,9 @@ export function addDecisionCommands(rollout: Command): void {
       readInteger('wave', text, 1, waveLimit),
     )
     .action((given, { wave }, command) =>
-      operate(command, async (operator) => {
-        const params = { path: { rollout: await rolloutId(operator.client, given) } };
-        return tell(operator, answerOf(await operator.client.POST('/v1/rollouts/{rollout}/approve', { params, body: { wave } })));
+      runOperatorCommand(command, async (operator) => {
+        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
+        return tell(operator, unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/approve', { params, body: { wave } })));
       }),
     );
   addExamples(approve, 'patchbay rollout approve tcp-1.1 --wave 2');
@@ -34,10 +34,10 @@ export function addDecisionCommands(rollout: Command): void {
     .description('Request no more loads and let no wave pass; loads that are under way go on.')
     .option('--reason <text>', 'why')
     .action((given, { reason }, command) =>
-      operate(command, async (operator) => {
-        const params = { path: { rollout: await rolloutId(operator.client, given) } };
+      runOperatorCommand(command, async (operator) => {
+        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
         const body = reason === undefined ? {} : { reason };
-        return tell(operator, answerOf(await operator.client.POST('/v1/rollouts/{rollout}/pause', { params, body })));
+        return tell(operator, unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/pause', { params, body })));
       }),
     );
   addExamples(pause, 'patchbay rollout pause tcp-1.1 --reason "looking at the logs"');
@@ -46,9 +46,9 @@ export function addDecisionCommands(rollout: Command): void {
     .command('resume <rollout>')
     .description('Go on with a paused rollout from where it was. A wave that has failed is not judged any more, and the next follows.')
     .action((given, _options, command) =>
-      operate(command, async (operator) => {
-        const params = { path: { rollout: await rolloutId(operator.client, given) } };
-        return tell(operator, answerOf(await operator.client.POST('/v1/rollouts/{rollout}/resume', { params })));
+      runOperatorCommand(command, async (operator) => {
+        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
+        return tell(operator, unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/resume', { params })));
       }),
     );
   addExamples(resume, 'patchbay rollout resume tcp-1.1');
@@ -58,10 +58,10 @@ export function addDecisionCommands(rollout: Command): void {
     .description('End a rollout: devices that have the build keep it. To have them go back, roll it back instead, or afterwards.')
     .option('--reason <text>', 'why')
     .action((given, { reason }, command) =>
-      operate(command, async (operator) => {
-        const params = { path: { rollout: await rolloutId(operator.client, given) } };
+      runOperatorCommand(command, async (operator) => {
+        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
         const body = reason === undefined ? {} : { reason };
-        return tell(operator, answerOf(await operator.client.POST('/v1/rollouts/{rollout}/abort', { params, body })));
+        return tell(operator, unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/abort', { params, body })));
       }),
     );
   addExamples(abort, 'patchbay rollout abort tcp-1.1 --reason "1.1.1 follows"');
@@ -70,9 +70,9 @@ export function addDecisionCommands(rollout: Command): void {
     .command('retry-failed <rollout>')
     .description('Try the loads again that did not succeed, and judge their waves anew.')
     .action((given, _options, command) =>
-      operate(command, async (operator) => {
-        const params = { path: { rollout: await rolloutId(operator.client, given) } };
-        return tell(operator, answerOf(await operator.client.POST('/v1/rollouts/{rollout}/retry-failed', { params })));
+      runOperatorCommand(command, async (operator) => {
+        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
+        return tell(operator, unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/retry-failed', { params })));
       }),
     );
   addExamples(retryFailed, 'patchbay rollout retry-failed tcp-1.1');
@@ -84,9 +84,9 @@ export function addDecisionCommands(rollout: Command): void {
     .option('--no-wait', 'do not watch it')
     .addHelpText('after', rolloutExitCodesText)
     .action((given, { reason, wait }, command) =>
-      operate(command, async (operator) => {
-        const params = { path: { rollout: await rolloutId(operator.client, given) } };
-        const back = answerOf(await operator.client.POST('/v1/rollouts/{rollout}/rollback', { params, body: { reason } }));
+      runOperatorCommand(command, async (operator) => {
+        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
+        const back = unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/rollback', { params, body: { reason } }));
         return wait ? watchRollout(operator, back.id, { known: back }) : tell(operator, back);
       }),
     );
@@ -96,17 +96,17 @@ export function addDecisionCommands(rollout: Command): void {
     .command('close <rollout>')
     .description('Let no more devices join a dynamic rollout: it ends when those that it has are done.')
     .action((given, _options, command) =>
-      operate(command, async (operator) => {
-        const params = { path: { rollout: await rolloutId(operator.client, given) } };
-        return tell(operator, answerOf(await operator.client.POST('/v1/rollouts/{rollout}/close', { params })));
+      runOperatorCommand(command, async (operator) => {
+        const params = { path: { rollout: await resolveRolloutId(operator.client, given) } };
+        return tell(operator, unwrapResponse(await operator.client.POST('/v1/rollouts/{rollout}/close', { params })));
       }),
     );
   addExamples(close, 'patchbay rollout close tcp-1.1');
 }
 
 /** Tells how a rollout is now. */
-function tell(operator: Operator, rollout: Schemas['Rollout']): ExitCode {
-  const waiting = waitText(rollout);
-  answer(operator, rollout, () => [sentenceOf(rollout), ...(waiting === null ? [] : [`it waits for ${waiting}`])]);
-  return exitCodes.done;
+function tell(operator: CommandContext, rollout: Schemas['Rollout']): ExitCode {
+  const waiting = describeWait(rollout);
+  printResult(operator, rollout, () => [describeRollout(rollout), ...(waiting === null ? [] : [`it waits for ${waiting}`])]);
+  return exitCodes.success;
 }

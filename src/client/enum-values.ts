@@ -28,7 +28,7 @@ const [sunday, ...otherDays] = values.Weekday;
 export const weekdays = [...otherDays, sunday] as const;
 
 /** What each outcome of a load means for who asked for it. */
-export const outcomeMeanings = {
+export const outcomeCategories = {
   installed: 'loaded',
   replaced: 'loaded',
   'replaced-interrupting': 'loaded',
@@ -42,7 +42,7 @@ export const outcomeMeanings = {
 } as const satisfies Record<Schemas['LoadOutcome'], 'loaded' | 'refused' | 'failed'>;
 
 /** Whether what is foreseen of a load is that its device refuses it, or cannot carry it out. */
-export const verdictRefuses = {
+export const isRefusedForecast = {
   'would-install': false,
   'would-replace': false,
   'already-there': false,

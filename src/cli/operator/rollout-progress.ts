@@ -2,13 +2,21 @@
 
 import console from 'node:console';
 import type { Schemas } from '../../client/client.ts';
-import { type Connection, followRollout } from '../../client/event-stream.ts';
+import { type Connection, streamRollout } from '../../client/event-stream.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
-import { connectionText } from '../terminal/connection.ts';
+import { describeConnection } from '../terminal/connection.ts';
 import { type Progress, ProgressBars } from '../terminal/progress.ts';
-import { timeText } from '../terminal/times.ts';
-import { answer, type Operator } from './operator.ts';
-import { buildText, devicesText, failureLines, microsecondsText, sentenceOf, waitText, waveLines } from './rollout-text.ts';
+import { formatTime } from '../terminal/times.ts';
+import { type CommandContext, printResult } from './operator.ts';
+import {
+  describeRollout,
+  describeWait,
+  formatBuild,
+  formatDeviceCount,
+  formatFailure,
+  formatMicroseconds,
+  formatWaves,
+} from './rollout-output.ts';
 
 type Rollout = Schemas['Rollout'];
 type Wave = Schemas['Wave'];
@@ -39,15 +47,19 @@ type Watching = {
  * whatever becomes of the watching.
  * @returns Whether every device has got the build, for the exit code.
  */
-export async function watchRollout(operator: Operator, id: string, { known, isEachPrinted = false }: Watching = {}): Promise<ExitCode> {
-  const { client, stopped } = operator;
+export async function watchRollout(
+  operator: CommandContext,
+  id: string,
+  { known, isEachPrinted = false }: Watching = {},
+): Promise<ExitCode> {
+  const { client, signal: stopped } = operator;
   const bars = new ProgressBars();
   const onConnection = (connection: Connection) =>
-    bars.say(connectionText(connection, 'the rollout goes on when it is back, and so does the watching'));
+    bars.log(describeConnection(connection, 'the rollout goes on when it is back, and so does the watching'));
   let last = known;
   if (known !== undefined) tell(bars, undefined, known);
   try {
-    for await (const rollout of followRollout(client, id, { signal: stopped, wasThere: known !== undefined, onConnection })) {
+    for await (const rollout of streamRollout(client, id, { signal: stopped, isExpected: known !== undefined, onConnection })) {
       if (isEachPrinted && JSON.stringify(rollout) !== JSON.stringify(last)) console.log(JSON.stringify(rollout));
       if (!isEachPrinted) tell(bars, last, rollout);
       last = rollout;
@@ -61,8 +73,8 @@ export async function watchRollout(operator: Operator, id: string, { known, isEa
   if (last === undefined) throw new Error(`nothing was said of the rollout ${id}`);
   if (isEachPrinted) return exitCodeOf(last);
   const rollout = last;
-  bars.end(barsOf(rollout));
-  answer(operator, rollout, () => [...waveLines(rollout.waves), '', ...endLines(rollout)]);
+  bars.finish(barsOf(rollout));
+  printResult(operator, rollout, () => [...formatWaves(rollout.waves), '', ...endLines(rollout)]);
   return exitCodeOf(rollout);
 }
 
@@ -70,29 +82,29 @@ export async function watchRollout(operator: Operator, id: string, { known, isEa
 const hasStopped = ({ state, waves }: Rollout) => state === 'paused' && waves.some((wave) => wave.state === 'failed');
 
 const exitCodeOf = ({ state, tally }: Rollout): ExitCode =>
-  state === 'completed' && tally.failed === 0 ? exitCodes.done : exitCodes.loadsFailed;
+  state === 'completed' && tally.failed === 0 ? exitCodes.success : exitCodes.loadsFailed;
 
 function tell(bars: ProgressBars, before: Rollout | undefined, now: Rollout): void {
-  if (before === undefined) bars.say(headline(now));
-  for (const line of changes(before, now, bars.isDrawn)) bars.say(line);
+  if (before === undefined) bars.log(headline(now));
+  for (const line of changes(before, now, bars.isDrawn)) bars.log(line);
   bars.update(barsOf(now));
 }
 
 function headline({ id, rollbackOf, waves, tally, ...rollout }: Rollout): string {
   if (rollbackOf !== null) return `watching the rollback ${id}, which takes back the devices of ${rollbackOf}`;
   const devices = Object.values(tally).reduce((total, some) => total + some, 0);
-  return `watching the rollout ${id}: ${buildText(rollout)} to ${devicesText(devices)} in ${waves.length === 1 ? '1 wave' : `${waves.length} waves`}`;
+  return `watching the rollout ${id}: ${formatBuild(rollout)} to ${formatDeviceCount(devices)} in ${waves.length === 1 ? '1 wave' : `${waves.length} waves`}`;
 }
 
 /** What is to be said of what has changed: where bars are drawn, only what they do not show. */
 function changes(before: Rollout | undefined, now: Rollout, isDrawn: boolean): string[] {
   const ofWaves = now.waves.flatMap((wave) => {
     const earlier = before?.waves.find(({ number }) => number === wave.number);
-    const failures = wave.failure === earlier?.failure ? [] : failureLines(wave);
+    const failures = wave.failure === earlier?.failure ? [] : formatFailure(wave);
     return [...failures, ...(isDrawn || wave.state === (earlier?.state ?? 'waiting') ? [] : waveChange(wave))];
   });
-  const waiting = saidWaits.has(now.waitingFor) ? waitText(now) : null;
-  const wasWaiting = before !== undefined && saidWaits.has(before.waitingFor) ? waitText(before) : null;
+  const waiting = saidWaits.has(now.waitingFor) ? describeWait(now) : null;
+  const wasWaiting = before !== undefined && saidWaits.has(before.waitingFor) ? describeWait(before) : null;
   const paused = now.state === 'paused' && before?.state !== 'paused' && !hasStopped(now) ? [`it is paused: ${now.reason}`] : [];
   return [...ofWaves, ...paused, ...(waiting === null || waiting === wasWaiting ? [] : [`it waits for ${waiting}`])];
 }
@@ -100,9 +112,9 @@ function changes(before: Rollout | undefined, now: Rollout, isDrawn: boolean): s
 function waveChange({ number, state, devices, tally, soakUntil, measured }: Wave): string[] {
   switch (state) {
     case 'loading':
-      return [`wave ${number} is loading${devices === 0 ? '' : `: ${devicesText(devices)}`}`];
+      return [`wave ${number} is loading${devices === 0 ? '' : `: ${formatDeviceCount(devices)}`}`];
     case 'soaking':
-      return [`wave ${number} is soaking until ${timeText(soakUntil)}: ${tally.loaded} loaded, ${tally.failed} failed`];
+      return [`wave ${number} is soaking until ${formatTime(soakUntil)}: ${tally.loaded} loaded, ${tally.failed} failed`];
     case 'passed':
       return [`wave ${number} has passed: ${tally.loaded} loaded, ${tally.failed} failed; ${callsText(measured)}`];
     case 'waiting':
@@ -115,7 +127,7 @@ function waveChange({ number, state, devices, tally, soakUntil, measured }: Wave
 const callsText = ({ calls, failedCalls }: Wave['measured']) => `${calls} calls, ${failedCalls} failed`;
 
 const latencyText = ({ p99Microseconds, before }: Wave['measured']) =>
-  `p99 ${microsecondsText(p99Microseconds)} µs (${microsecondsText(before.p99Microseconds)} before)`;
+  `p99 ${formatMicroseconds(p99Microseconds)} µs (${formatMicroseconds(before.p99Microseconds)} before)`;
 
 /** A bar for each wave, of many those around the one that is under way. */
 function barsOf({ waves, wave, waitingFor }: Rollout): Progress[] {
@@ -136,7 +148,7 @@ function barsOf({ waves, wave, waitingFor }: Rollout): Progress[] {
 function endLines(rollout: Rollout): string[] {
   const { id, tally } = rollout;
   return [
-    sentenceOf(rollout),
-    ...(tally.failed === 0 ? [] : [`${devicesText(tally.failed)} without success: patchbay rollout devices ${id} --state failed`]),
+    describeRollout(rollout),
+    ...(tally.failed === 0 ? [] : [`${formatDeviceCount(tally.failed)} without success: patchbay rollout devices ${id} --state failed`]),
   ];
 }

@@ -8,11 +8,11 @@ import { retryAfterMilliseconds } from '../protocol/retry-after.ts';
 /** Times that a request is made in all. */
 const attempts = 5;
 /** Milliseconds before a repetition that the service does not time. */
-const waits = { first: 250, longest: 2_000 };
+const backOff = { first: 250, longest: 2_000 };
 /** Milliseconds that the service may ask to wait for. */
-const longestWait = 30_000;
+const maxRetryAfter = 30_000;
 /** Too many requests, a service that is busy, or a request that did not arrive in time (408). */
-const laterStatuses = new Set([408, 429, 503]);
+const retriedStatuses = new Set([408, 429, 503]);
 
 /** Nothing that answers is at the address. */
 export class UnreachableError extends Error {
@@ -20,7 +20,7 @@ export class UnreachableError extends Error {
   readonly url: string;
 
   constructor(url: string, cause: unknown) {
-    super(causeText(cause), { cause });
+    super(describeCause(cause), { cause });
     this.url = url;
   }
 }
@@ -29,19 +29,19 @@ export class UnreachableError extends Error {
  * Makes a request up to five times, unless it is stopped. A POST has one Idempotency-Key for all of them, so that it is done once.
  * @throws {UnreachableError} when none was answered.
  */
-export async function repeatingFetch(made: Request, stopped: AbortSignal): Promise<Response> {
+export async function fetchWithRetries(made: Request, stopped: AbortSignal): Promise<Response> {
   const signal = AbortSignal.any([made.signal, stopped]);
   const request = new Request(made);
   if (request.method === 'POST' && !request.headers.has('idempotency-key')) request.headers.set('idempotency-key', randomUUID());
   for (let attempt = 1; ; attempt++) {
     const isLast = attempt === attempts;
-    const defaultWait = backOffMilliseconds(attempt, waits);
+    const defaultWait = backOffMilliseconds(attempt, backOff);
     let wait: number;
     try {
       // The signal is given again, for a request does not keep the one that it was made with from being collected.
       const response = await fetch(isLast ? request : request.clone(), { signal });
-      if (isLast || !laterStatuses.has(response.status)) return response;
-      wait = Math.min(retryAfterMilliseconds(response.headers) ?? defaultWait, longestWait);
+      if (isLast || !retriedStatuses.has(response.status)) return response;
+      wait = Math.min(retryAfterMilliseconds(response.headers) ?? defaultWait, maxRetryAfter);
       await response.body?.cancel();
     } catch (error) {
       if (signal.aborted) throw error;
@@ -53,7 +53,7 @@ export async function repeatingFetch(made: Request, stopped: AbortSignal): Promi
 }
 
 /** What the operating system said, which fetch keeps in the cause of its error. */
-function causeText(error: unknown): string {
+function describeCause(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   if (!(cause instanceof Error)) return String(cause);
   return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.message;

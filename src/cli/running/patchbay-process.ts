@@ -13,7 +13,7 @@ const endMilliseconds = 5_000;
 /** What is run, and the flags of the runtime that runs it. */
 type Program = { readonly file?: string | undefined; readonly flags?: readonly string[] };
 
-export class Child {
+export class PatchbayProcess {
   readonly name: string;
   readonly #process: ChildProcess;
   readonly #lines: string[] = [];
@@ -46,25 +46,25 @@ export class Child {
   }
 
   /** Its last lines, on both streams. */
-  get tail(): string {
+  get lastLines(): string {
     return this.#lines.slice(-20).join('\n');
   }
 
   /** Its exit code, or the signal that ended it. */
-  get ended(): Promise<number | string> {
+  get exited(): Promise<number | string> {
     return this.#ended;
   }
 
   /** The first match in what it says. @throws {Error} when it ends without, or takes longer than the time given in milliseconds. */
-  async says(pattern: RegExp, milliseconds = 30_000): Promise<RegExpMatchArray> {
+  async waitForLine(pattern: RegExp, milliseconds = 30_000): Promise<RegExpMatchArray> {
     const deadline = Date.now() + milliseconds;
     for (;;) {
       for (const line of this.#lines) {
         const match = pattern.exec(line);
         if (match !== null) return match;
       }
-      if (this.#hasEnded) throw new Error(`${this.name} ended (${await this.#ended}) before it said ${pattern}:\n${this.tail}`);
-      if (Date.now() > deadline) throw new Error(`${this.name} did not say ${pattern} in ${milliseconds / 1_000} s:\n${this.tail}`);
+      if (this.#hasEnded) throw new Error(`${this.name} ended (${await this.#ended}) before it said ${pattern}:\n${this.lastLines}`);
+      if (Date.now() > deadline) throw new Error(`${this.name} did not say ${pattern} in ${milliseconds / 1_000} s:\n${this.lastLines}`);
       await new Promise<void>((resolve) => {
         this.#waiting.add(resolve);
         setTimeout(resolve, 200);
@@ -73,7 +73,7 @@ export class Child {
   }
 
   /** Sends a signal, and kills the process if it takes more milliseconds than that to end by it; resolves when it has ended. */
-  async end(signal: NodeJS.Signals = 'SIGTERM', milliseconds = endMilliseconds): Promise<number | string> {
+  async stop(signal: NodeJS.Signals = 'SIGTERM', milliseconds = endMilliseconds): Promise<number | string> {
     if (!this.#hasEnded) this.#process.kill(signal);
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), milliseconds);
     return this.#ended.finally(() => clearTimeout(timer));

@@ -1,9 +1,9 @@
 // The form in which Prisma names a database file.
 
-import { UsageError } from '../command-line.ts';
+import { UsageError } from '../option-values.ts';
 
 /** A file is given by its path, and not as `file:PATH`: that would be a folder of this name. @throws {UsageError} */
-export function refuseFileAddress(option: string, database: string): void {
+export function rejectFileUrl(option: string, database: string): void {
   if (!/^file:/i.test(database)) return;
   const path = database.replace(/^file:(\/\/(?=\/))?/i, '').replace(/\?.*$/, '');
   throw new UsageError(

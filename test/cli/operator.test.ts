@@ -3,12 +3,12 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Child } from '../../src/cli/running/child.ts';
+import { PatchbayProcess } from '../../src/cli/running/patchbay-process.ts';
 import { itemsOf, prebuiltModule, TestService, until, workModule } from '../service/test-service.ts';
-import { entry, environment, jsonOf, patchbay, run, type Said } from './command.ts';
+import { type CommandResult, entry, environment, parseStdout, run, runPatchbay } from './command.ts';
 
 const service = new TestService();
-const children: Child[] = [];
+const children: PatchbayProcess[] = [];
 let devices: string[];
 let stopAway: () => Promise<void>;
 
@@ -21,16 +21,16 @@ beforeAll(async () => {
   devices = await service.connectedDevices(3);
 });
 afterAll(async () => {
-  await Promise.all(children.map((child) => child.end('SIGKILL')));
+  await Promise.all(children.map((child) => child.stop('SIGKILL')));
   await service.close();
 });
 
 const settings = () => ({ PATCHBAY_SERVICE: service.url, PATCHBAY_KEY: service.key });
-const command = (...args: string[]) => patchbay(service.folder, args, settings());
+const command = (...args: string[]) => runPatchbay(service.folder, args, settings());
 
 /** A command that goes on until it is ended. */
-function begin(...args: string[]): Child {
-  const child = new Child(`patchbay ${args.join(' ')}`, args);
+function begin(...args: string[]): PatchbayProcess {
+  const child = new PatchbayProcess(`patchbay ${args.join(' ')}`, args);
   children.push(child);
   return child;
 }
@@ -41,12 +41,12 @@ function write(name: string, content: string | Uint8Array): string {
   return file;
 }
 
-const succeed = (said: Said) => expect(said, said.stderr).toMatchObject({ code: 0 });
+const succeed = (said: CommandResult) => expect(said, said.stderr).toMatchObject({ code: 0 });
 
 test('the exit code of health tells that the fleet is well', async () => {
   const healthy = await command('health', '--json');
   expect(healthy.code).toBe(0);
-  expect(jsonOf(healthy)).toMatchObject({ status: 'healthy', reasons: [] });
+  expect(parseStdout(healthy)).toMatchObject({ status: 'healthy', reasons: [] });
 });
 
 test('builds are pushed of every language, with the version after the last, and listed', async () => {
@@ -57,8 +57,8 @@ test('builds are pushed of every language, with the version after the last, and 
     command('build', 'push', assembly, '--module', 'count', '--version', 'next-minor', '--json'),
     command('build', 'push', write('one.wasm', prebuiltModule), '--module', 'one', '--version', '2.0.0-rc.1', '--json'),
   ]);
-  expect(jsonOf(second)).toMatchObject({ module: 'count', version: '1.0.0', language: 'assemblyscript' });
-  expect(jsonOf(third)).toMatchObject({ module: 'one', version: '2.0.0-rc.1', language: 'wasm' });
+  expect(parseStdout(second)).toMatchObject({ module: 'count', version: '1.0.0', language: 'assemblyscript' });
+  expect(parseStdout(third)).toMatchObject({ module: 'one', version: '2.0.0-rc.1', language: 'wasm' });
   await service.push('work', '1.1.0', workModule(2));
   const list = await command('build', 'list', 'work', '--limit', '1');
   expect(list.stdout).toMatch(/^VERSION .*\n.*\n1\.1\.0 +wat +\d+/);
@@ -72,7 +72,7 @@ test('--concurrency and --enable are options of the build; an unknown value is r
   const without = await command(...push);
   expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining("Feature 'simd' is not enabled") });
   const pushed = await command(...push, '--concurrency', 'exclusive', '--enable', 'simd', '--json');
-  expect(jsonOf(pushed)).toMatchObject({ options: { concurrency: 'exclusive', features: ['simd'] } });
+  expect(parseStdout(pushed)).toMatchObject({ options: { concurrency: 'exclusive', features: ['simd'] } });
   expect(await command(...push, '--concurrency', 'serial')).toMatchObject({
     code: 2,
     stderr: expect.stringContaining('shared, exclusive'),
@@ -91,7 +91,7 @@ test('a source that does not compile is reported by file, line and column', asyn
 
 test('devices are listed with filters, and shown by name', async () => {
   const listed = await command('device', 'list', '--label', 'zone=north', '--status', 'connected', '--json');
-  expect(jsonOf(listed)['items']).toMatchObject([{ labels: { zone: 'north' } }, { labels: { zone: 'north' } }]);
+  expect(parseStdout(listed)['items']).toMatchObject([{ labels: { zone: 'north' } }, { labels: { zone: 'north' } }]);
   const shown = await command('device', 'show', 'rack-1');
   expect(shown).toMatchObject({ code: 0, stdout: expect.stringContaining(`rack-1  ${devices[1]}  connected`) });
   const unknown = await command('device', 'show', 'rack-9');
@@ -129,18 +129,18 @@ test('on a terminal the progress is drawn, in colours unless they are forbidden'
 
 test('programs are started, listed, measured and stopped', async () => {
   const calls = ['--module', 'work', '--export', 'work', '--threads', '2', '--pause', '5'];
-  const started = jsonOf(await command('program', 'start', 'rack-1', '1000', ...calls, '--json'));
+  const started = parseStdout(await command('program', 'start', 'rack-1', '1000', ...calls, '--json'));
   expect(started).toMatchObject({ name: 'work.work', threads: 2, arguments: ['1000'] });
   const watch = begin('program', 'stats', 'rack-1', '--watch', '--json');
-  await watch.says(/"state":"running".*"callsCompleted":[1-9]/);
-  expect(await watch.end('SIGINT')).toBe(0);
+  await watch.waitForLine(/"state":"running".*"callsCompleted":[1-9]/);
+  expect(await watch.stop('SIGINT')).toBe(0);
   const stats = await command('program', 'stats', 'rack-1');
   expect(stats.stdout).toMatch(/\nwork\.work +running +\d+ +0 +0 +\d+ +\d+ +1\.0\.0 100\.0%\n/);
   expect(stats.stdout).toMatch(
     /\nNAME +VERSION +COMPLETED +FAILED +P50 +P99 +LONGEST\n.*\nwork\.work +1\.0\.0 +\d+ +0 +\S+ (µs|ms) +\S+ (µs|ms|s) +\S+ (µs|ms|s)\n$/,
   );
   expect((await command('program', 'list', 'rack-1')).stdout).toMatch(/running +work\.work\(1000\) +2 /);
-  const stopped = jsonOf(await command('program', 'stop', 'rack-1', String(started['id']), '--json'));
+  const stopped = parseStdout(await command('program', 'stop', 'rack-1', String(started['id']), '--json'));
   expect(stopped).toMatchObject({ id: started['id'], state: expect.stringMatching(/^stop/) });
   const wrong = await command('program', 'start', 'rack-1', 'many', '--module', 'work', '--export', 'work');
   expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('the argument "many" is not a number') });
@@ -150,7 +150,7 @@ test('devices go back to the version before, or to one that is named', async () 
   await service.load('work', '1.1.0', devices.slice(1));
   const back = await command('rollback', '--label', 'zone=north', '--module', 'work', '--reason', '1.1.0 is wrong', '--json');
   succeed(back);
-  expect(jsonOf(back)['loads']).toMatchObject([
+  expect(parseStdout(back)['loads']).toMatchObject([
     { version: '1.0.0', versionPolicy: 'downgrade', downgradeReason: '1.1.0 is wrong', outcome: 'replaced' },
     { version: '1.0.0', outcome: 'replaced' },
   ]);
@@ -163,17 +163,17 @@ test('devices go back to the version before, or to one that is named', async () 
   expect((await command('history', 'rack-1')).stdout).toBe(history.stdout);
   const [, replaced] = itemsOf(await service.get(`/v1/devices/${devices[1]}/modules/work/history`));
   const then = await command('history', 'rack-1', 'work', '--at', String(replaced?.enteredAt), '--json');
-  expect(jsonOf(then)).toMatchObject({ items: [{ version: '1.1.0', load: replaced?.load }] });
+  expect(parseStdout(then)).toMatchObject({ items: [{ version: '1.1.0', load: replaced?.load }] });
   expect((await command('history', 'rack-1', '--at', '2000-01-01')).stdout).toBe('rack-1 had no module in memory\n');
   expect(await command('history', 'rack-1', '--at', 'noon')).toMatchObject({ code: 2, stderr: expect.stringContaining('--at is "noon"') });
   const running = await command('build', 'devices', 'work', '1.0.0', '--running');
   expect(running.stdout).toMatch(/\nrack-1 +dev_\w+ .* in memory +2\n/);
-  const gone = jsonOf(await command('build', 'devices', 'work', '1.1.0', '--gone', '--json'))['items'];
+  const gone = parseStdout(await command('build', 'devices', 'work', '1.1.0', '--gone', '--json'))['items'];
   expect(gone).toMatchObject([{ leftAt: expect.any(String), stays: 1 }, { stays: 1 }]);
   await service.load('work', '1.1.0', devices.slice(2));
   // One of them has it already, and is left alone.
   const named = await command('rollback', '--label', 'zone=north', '--module', 'work', '--to', '1.0.0', '--reason', 'again', '--json');
-  expect(jsonOf(named)['loads']).toMatchObject([{ device: devices[2], version: '1.0.0' }]);
+  expect(parseStdout(named)['loads']).toMatchObject([{ device: devices[2], version: '1.0.0' }]);
   const already = await command('rollback', '--label', 'zone=north', '--module', 'work', '--to', '1.0.0', '--reason', 'again');
   expect(already).toMatchObject({
     code: 0,
@@ -190,27 +190,27 @@ test('devices go back to the version before, or to one that is named', async () 
 test('who waits or follows goes on when the service is started anew, and misses nothing; a load that is cancelled is told by the exit code', async () => {
   await stopAway();
   const tail = begin('audit', 'tail', '-f', '--json');
-  await tail.says(/"number"/);
+  await tail.waitForLine(/"number"/);
   const wait = begin('load', '--module', 'work', '--version', '1.1.0', '--device', 'away-1');
-  const [, batch = ''] = await wait.says(/waiting for 1 load of the batch (bat_\w+)/);
+  const [, batch = ''] = await wait.waitForLine(/waiting for 1 load of the batch (bat_\w+)/);
   const broken = begin('load', '--module', 'work', '--version', '1.1.0', '--device', 'away-1');
-  await broken.says(/waiting for 1 load/);
-  expect(await broken.end('SIGINT')).toBe(130);
-  expect(broken.tail).toMatch(/not waiting any longer; the loads go on: patchbay load list --batch bat_\w+/);
+  await broken.waitForLine(/waiting for 1 load/);
+  expect(await broken.stop('SIGINT')).toBe(130);
+  expect(broken.lastLines).toMatch(/not waiting any longer; the loads go on: patchbay load list --batch bat_\w+/);
   await service.stop();
-  await wait.says(/^the service is away/);
+  await wait.waitForLine(/^the service is away/);
   await service.start();
-  await wait.says(/^the service is there again/);
-  await tail.says(/^the service is there again/);
+  await wait.waitForLine(/^the service is there again/);
+  await tail.waitForLine(/^the service is there again/);
   const queued = itemsOf(await service.get(`/v1/loads?batch=${batch}`));
   const listed = await command('load', 'list', '--device', 'away-1', '--state', 'queued');
   expect(listed.stdout).toMatch(new RegExp(`\n${queued[0]?.id} +away-1 +work@1\\.1\\.0 +queued `));
   const cancelled = await command('load', 'cancel', String(queued[0]?.id));
   expect(cancelled).toMatchObject({ code: 0, stdout: `${queued[0]?.id} is cancelled\n` });
-  expect(await wait.ended).toBe(4);
-  expect(wait.tail).toMatch(/away-1 +cancelled +cancelled by/);
-  await tail.says(/"outcome":"cancelled"/);
-  const events = tail.tail.split('\n').filter((line) => line.startsWith('{'));
+  expect(await wait.exited).toBe(4);
+  expect(wait.lastLines).toMatch(/away-1 +cancelled +cancelled by/);
+  await tail.waitForLine(/"outcome":"cancelled"/);
+  const events = tail.lastLines.split('\n').filter((line) => line.startsWith('{'));
   const numbers = events.map((line) => Number(/"number":(\d+)/.exec(line)?.[1]));
   expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
 });
@@ -237,9 +237,9 @@ test('a load is not waited for where nobody wants to, and shown with every step'
 test('events are watched and the trail is listed, followed and verified', async () => {
   const watch = begin('device', 'watch', 'rack-2', '--json');
   const tail = begin('audit', 'tail', '-f', '-n', '2', '--type', 'load', '--json');
-  const [, number = ''] = await tail.says(/"number":(\d+).*"action":"load\.completed"/);
+  const [, number = ''] = await tail.waitForLine(/"number":(\d+).*"action":"load\.completed"/);
   // The first says nothing before something happens: whatever happens until it follows is not its.
-  const seen = watch.says(/"action":"load\.completed"/);
+  const seen = watch.waitForLine(/"action":"load\.completed"/);
   await until('it follows the events', async () => {
     const [load] = await service.load('work', '1.0.0', devices.slice(2), { versionPolicy: 'downgrade', downgradeReason: 'to be seen' });
     return (
@@ -248,15 +248,15 @@ test('events are watched and the trail is listed, followed and verified', async 
   });
   const [line] = await seen;
   expect(line).toBeDefined();
-  await tail.says(new RegExp(`"number":(?!${number})\\d+.*"action":"load\\.completed".*${devices[2]}`));
-  expect([await watch.end('SIGINT'), await tail.end('SIGINT')]).toEqual([0, 0]);
-  for (const text of watch.tail.split('\n')) expect(JSON.parse(text)).toMatchObject({ detail: { device: devices[2] } });
-  const list = jsonOf(await command('audit', 'list', '--action', 'device.created', '--order', 'asc', '--limit', '2', '--json'));
+  await tail.waitForLine(new RegExp(`"number":(?!${number})\\d+.*"action":"load\\.completed".*${devices[2]}`));
+  expect([await watch.stop('SIGINT'), await tail.stop('SIGINT')]).toEqual([0, 0]);
+  for (const text of watch.lastLines.split('\n')) expect(JSON.parse(text)).toMatchObject({ detail: { device: devices[2] } });
+  const list = parseStdout(await command('audit', 'list', '--action', 'device.created', '--order', 'asc', '--limit', '2', '--json'));
   expect(list['items']).toMatchObject([{ action: 'device.created' }, { action: 'device.created' }]);
-  const checkpoint = jsonOf(await command('audit', 'checkpoint', '--make', '--json'));
+  const checkpoint = parseStdout(await command('audit', 'checkpoint', '--make', '--json'));
   const verified = await command('audit', 'verify', '--json');
   expect(verified.code).toBe(0);
-  expect(jsonOf(verified)).toMatchObject({ kind: 'whole', first: 1, checkpoint: { size: checkpoint['size'] } });
+  expect(parseStdout(verified)).toMatchObject({ kind: 'whole', first: 1, checkpoint: { size: checkpoint['size'] } });
 });
 
 test('the trail is exported, goes on in another file, and is verified without the service', async () => {
@@ -276,7 +276,8 @@ test('the trail is exported, goes on in another file, and is verified without th
   const { until: last }: { until: number } = JSON.parse(readFileSync(file('trail.ndjson'), 'utf8').split('\n')[0] ?? '');
   await service.post('/v1/keys', { name: 'to-go-on', role: 'viewer' });
   await command('audit', 'export', '--after', String(last), '--output', file('rest.ndjson'));
-  const apart = (...args: string[]) => patchbay(service.folder, ['audit', 'verify', ...args], { PATCHBAY_SERVICE: 'http://127.0.0.1:1' });
+  const apart = (...args: string[]) =>
+    runPatchbay(service.folder, ['audit', 'verify', ...args], { PATCHBAY_SERVICE: 'http://127.0.0.1:1' });
   const key = ['--public-key', file('service.pem')];
   const whole = await apart(file('trail.ndjson'), file('rest.ndjson'), ...key);
   expect(whole).toMatchObject({ code: 0, stdout: expect.stringContaining('the trail is whole: events 1 to ') });
@@ -313,7 +314,7 @@ test('keys are made, of use, listed and revoked', async () => {
   const made = await command('key', 'create', 'reader', '--role', 'viewer');
   expect(made).toMatchObject({ code: 0, stderr: expect.stringMatching(/^made the key reader \(key_\w+\) of the role viewer; /) });
   expect(made.stdout).toMatch(/^patchbay_[0-9a-f]{32}_\S{43}\n$/);
-  const asReader = (...args: string[]) => patchbay(service.folder, args, { ...settings(), PATCHBAY_KEY: made.stdout.trim() });
+  const asReader = (...args: string[]) => runPatchbay(service.folder, args, { ...settings(), PATCHBAY_KEY: made.stdout.trim() });
   const [listed, forbidden] = await Promise.all([asReader('device', 'list'), asReader('key', 'list')]);
   expect(listed.code).toBe(0);
   expect(forbidden).toMatchObject({ code: 1, stderr: expect.stringContaining('this needs admin') });
@@ -326,6 +327,6 @@ test('keys are made, of use, listed and revoked', async () => {
   ]);
   expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/the key reader was revoked.*\n.*\nhint: .*PATCHBAY_KEY/) });
   expect(none).toMatchObject({ code: 2, stderr: expect.stringContaining('there is no key in use called reader') });
-  expect(jsonOf(again)).toMatchObject({ role: 'agent', host: 'rack', secret: expect.any(String) });
-  expect(jsonOf(await command('key', 'list', '--revoked', '--json'))['items']).toMatchObject([{ name: 'reader' }]);
+  expect(parseStdout(again)).toMatchObject({ role: 'agent', host: 'rack', secret: expect.any(String) });
+  expect(parseStdout(await command('key', 'list', '--revoked', '--json'))['items']).toMatchObject([{ name: 'reader' }]);
 });

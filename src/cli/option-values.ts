@@ -8,7 +8,7 @@ export class UsageError extends Error {
 }
 
 /** The command cannot do its work here; the message says why and what to change. */
-export class StartError extends Error {
+export class CommandError extends Error {
   override readonly name = 'StartError';
 }
 
@@ -50,7 +50,7 @@ export function readTime(flag: string, text: string): string {
 }
 
 /** The content of a file that is given, by a flag or by itself. @throws {UsageError} */
-export function readGivenFile(file: string, flag = ''): Buffer {
+export function readInputFile(file: string, flag = ''): Buffer {
   try {
     return readFileSync(file);
   } catch (error) {
@@ -74,6 +74,6 @@ export function readLabels(texts: readonly string[], flag = '--labels'): Record<
 }
 
 /** Collects what an option is given each time. */
-export function collect(text: string, before: readonly string[] = []): readonly string[] {
+export function collectValues(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];
 }

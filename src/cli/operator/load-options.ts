@@ -1,15 +1,15 @@
 // The options that say where and how loads are to be carried out: what `load`, `rollback` and `rollout create` have in common.
 
 import { type Command, Option, type OptionValues } from '@commander-js/extra-typings';
-import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../client/choices.ts';
 import type { Client, Schemas } from '../../client/client.ts';
-import { readInteger, readLabels, UsageError } from '../command-line.ts';
-import { deviceIds } from './device-names.ts';
+import { invalidations, similarityPolicies, strategies, versionPolicies } from '../../client/enum-values.ts';
+import { readInteger, readLabels, UsageError } from '../option-values.ts';
+import { resolveDeviceIds } from './device-names.ts';
 
 /** The devices that a request is given by name, identifier or label. @throws {UsageError} {StartError} */
-export async function selectionOf(client: Client, device: readonly string[] | undefined, label: readonly string[] | undefined) {
+export async function resolveSelection(client: Client, device: readonly string[] | undefined, label: readonly string[] | undefined) {
   if ((device === undefined) === (label === undefined)) throw new UsageError('give either --device or --label: on which devices');
-  return device === undefined ? { labels: readLabels(label ?? [], '--label') } : { devices: await deviceIds(client, device) };
+  return device === undefined ? { labels: readLabels(label ?? [], '--label') } : { devices: await resolveDeviceIds(client, device) };
 }
 
 export const versionPolicyOption = () =>
@@ -26,7 +26,7 @@ const similarityOption = (usual: (typeof similarityPolicies)[number]) =>
     similarityPolicies,
   );
 /** Adds the options of every command that loads a version: `termsOf` reads them. */
-export function addTermOptions<Args extends unknown[], Options extends OptionValues, Globals extends OptionValues>(
+export function addLoadOptions<Args extends unknown[], Options extends OptionValues, Globals extends OptionValues>(
   command: Command<Args, Options, Globals>,
   similarity: (typeof similarityPolicies)[number],
 ) {
@@ -44,7 +44,7 @@ export const deadlineOption = (usual = 86_400) =>
 export const supersedeOption = () => new Option('--supersede', 'supersede queued loads of the module on the same devices');
 
 /** The policy of versions with its reason, as a request says them. @throws {UsageError} where one comes without the other. */
-export function versionTermsOf(versionPolicy: (typeof versionPolicies)[number] | undefined, reason: string | undefined) {
+export function toVersionRequest(versionPolicy: (typeof versionPolicies)[number] | undefined, reason: string | undefined) {
   if ((versionPolicy === 'downgrade') !== (reason !== undefined))
     throw new UsageError('give a --reason with --version-policy downgrade, and only there');
   return { ...(versionPolicy && { versionPolicy }), ...(reason && { downgradeReason: reason }) };
@@ -60,7 +60,7 @@ type Terms = {
 };
 
 /** What was given, as a request says it. */
-export function termsOf({ strategy, drainMilliseconds, invalidation, similarityPolicy, deadline, supersede }: Terms) {
+export function toLoadRequest({ strategy, drainMilliseconds, invalidation, similarityPolicy, deadline, supersede }: Terms) {
   return {
     ...(strategy && { strategy }),
     ...(drainMilliseconds !== undefined && { drainMilliseconds }),
@@ -74,6 +74,6 @@ export function termsOf({ strategy, drainMilliseconds, invalidation, similarityP
 type Policy = Pick<Schemas['Load'], 'strategy' | 'invalidation' | 'versionPolicy' | 'similarityPolicy'>;
 
 /** The policy of a load or a rollout on one line. */
-export function policyText({ strategy, invalidation, versionPolicy, similarityPolicy }: Policy): string {
+export function formatPolicy({ strategy, invalidation, versionPolicy, similarityPolicy }: Policy): string {
   return `${strategy}, ${invalidation}, ${versionPolicy} versions, similarity ${similarityPolicy}`;
 }

@@ -1,11 +1,11 @@
 // Rollouts in words and tables, for people.
 
 import type { Schemas } from '../../client/client.ts';
-import { coloured } from '../terminal/colours.ts';
-import { labelsText } from '../terminal/labels.ts';
-import { tableLines } from '../terminal/table.ts';
-import { timeText } from '../terminal/times.ts';
-import { policyText } from './load-terms.ts';
+import { colour } from '../terminal/colours.ts';
+import { formatLabels } from '../terminal/labels.ts';
+import { formatTable } from '../terminal/table.ts';
+import { formatTime } from '../terminal/times.ts';
+import { formatPolicy } from './load-options.ts';
 
 type Rollout = Schemas['Rollout'];
 type Wave = Schemas['Wave'];
@@ -22,27 +22,28 @@ const stateColours = {
 } as const satisfies Record<Rollout['state'], string>;
 
 /** The state in the colour of what it means. */
-export const rolloutStateText = (state: Rollout['state']) => coloured(stateColours[state], state);
+export const colourRolloutState = (state: Rollout['state']) => colour(stateColours[state], state);
 
 /** What it loads; a rollback has no one version. */
-export const buildText = ({ module, version }: Pick<Rollout, 'module' | 'version'>) => (version === null ? module : `${module}@${version}`);
+export const formatBuild = ({ module, version }: Pick<Rollout, 'module' | 'version'>) =>
+  version === null ? module : `${module}@${version}`;
 
-export const devicesText = (count: number) => (count === 1 ? '1 device' : `${count} devices`);
+export const formatDeviceCount = (count: number) => (count === 1 ? '1 device' : `${count} devices`);
 
 /** A rollout in a line: what people call it, and how it stands. */
-export function sentenceOf({ id, name, state, reason, rollbackOf }: Rollout): string {
+export function describeRollout({ id, name, state, reason, rollbackOf }: Rollout): string {
   const called = rollbackOf !== null ? `the rollback ${id} of ${rollbackOf}` : name === null ? id : `${name} (${id})`;
-  return `${called} is ${rolloutStateText(state)}${reason === null ? '' : `: ${reason}`}`;
+  return `${called} is ${colourRolloutState(state)}${reason === null ? '' : `: ${reason}`}`;
 }
 
 /** What a rollout waits for; null where it has ended, or is taking its next step. */
-export function waitText(rollout: Rollout): string | null {
+export function describeWait(rollout: Rollout): string | null {
   const { id, waitingFor, wave, waves, startAt, windowOpensAt, rollbackOf, rolledBackBy, joinableUntil } = rollout;
   switch (waitingFor) {
     case null:
       return null;
     case 'start-time':
-      return `its start at ${timeText(startAt)}`;
+      return `its start at ${formatTime(startAt)}`;
     case 'earlier-rollouts':
       return 'earlier rollouts of the module that have some of its devices';
     case 'approval':
@@ -52,28 +53,28 @@ export function waitText(rollout: Rollout): string | null {
         ? `an operator: patchbay rollout rollback ${id} --reason TEXT, retry-failed ${id}, abort ${id}, or resume ${id} in spite of the failure`
         : `an operator: patchbay rollout resume ${id}`;
     case 'window':
-      return `its window, which opens ${windowOpensAt === null ? 'on no day that is near' : `at ${timeText(windowOpensAt)}`}`;
+      return `its window, which opens ${windowOpensAt === null ? 'on no day that is near' : `at ${formatTime(windowOpensAt)}`}`;
     case 'rate':
       return 'its rate of loads';
     case 'loads':
       return 'loads that are under way';
     case 'soak':
-      return `the end of the soak time at ${timeText(waves.find(({ number }) => number === wave)?.soakUntil ?? null)}`;
+      return `the end of the soak time at ${formatTime(waves.find(({ number }) => number === wave)?.soakUntil ?? null)}`;
     case 'measurement':
       return 'the last measurement of the wave';
     case 'devices':
       if (rollbackOf !== null) return `what is still to come of ${rollbackOf}`;
-      return `devices that join it${joinableUntil === null ? '' : ` until ${timeText(joinableUntil)}`}: patchbay rollout close ${id} ends that`;
+      return `devices that join it${joinableUntil === null ? '' : ` until ${formatTime(joinableUntil)}`}: patchbay rollout close ${id} ends that`;
     case 'rollback':
       return `its devices to be taken back: patchbay rollout watch ${rolledBackBy}`;
   }
 }
 
-export const microsecondsText = (microseconds: number | null) => (microseconds === null ? '-' : Math.round(microseconds));
+export const formatMicroseconds = (microseconds: number | null) => (microseconds === null ? '-' : Math.round(microseconds));
 
 /** The waves as a table: how far each is, and what its programs do against what they did in the version before. */
-export function waveLines(waves: readonly Wave[]): string[] {
-  return tableLines(
+export function formatWaves(waves: readonly Wave[]): string[] {
+  return formatTable(
     ['WAVE', 'STATE', 'DEVICES', 'LOADED', 'FAILED', 'CALLS', 'FAILED CALLS', 'P99 µs', '(BEFORE)', 'VERDICT'],
     waves.map((wave) => {
       const { measured, tally } = wave;
@@ -85,22 +86,22 @@ export function waveLines(waves: readonly Wave[]): string[] {
         tally.failed,
         measured.calls,
         measured.failedCalls,
-        microsecondsText(measured.p99Microseconds),
-        microsecondsText(measured.before.p99Microseconds),
-        verdictText(wave),
+        formatMicroseconds(measured.p99Microseconds),
+        formatMicroseconds(measured.before.p99Microseconds),
+        formatResult(wave),
       ];
     }),
   );
 }
 
 /** Why a wave has failed. */
-export const failureLines = ({ number, failure }: Wave) => (failure === null ? [] : [`wave ${number} has failed: ${failure}`]);
+export const formatFailure = ({ number, failure }: Wave) => (failure === null ? [] : [`wave ${number} has failed: ${failure}`]);
 
-function verdictText({ state, failure, goesOnDespiteFailure }: Wave): string {
+function formatResult({ state, failure, goesOnDespiteFailure }: Wave): string {
   if (state === 'waiting' || state === 'awaiting-approval') return '-';
-  if (failure !== null) return coloured('red', goesOnDespiteFailure ? 'failed, and goes on' : 'failed');
+  if (failure !== null) return colour('red', goesOnDespiteFailure ? 'failed, and goes on' : 'failed');
   if (goesOnDespiteFailure) return 'not judged';
-  return coloured('green', state === 'passed' ? 'good' : 'good so far');
+  return colour('green', state === 'passed' ? 'good' : 'good so far');
 }
 
 const thresholdTexts = {
@@ -112,62 +113,62 @@ const thresholdTexts = {
 } as const satisfies Record<Schemas['Verdict']['threshold'], string>;
 
 /** What a wave is judged by. */
-function thresholdLines({ verdicts }: Wave): string[] {
-  return tableLines(
+function formatThresholds({ verdicts }: Wave): string[] {
+  return formatTable(
     ['THRESHOLD', 'LIMIT', 'MEASURED', 'VERDICT'],
     verdicts.map(({ threshold, limit, measured, isPassed }) => [
       thresholdTexts[threshold],
       limit,
       measured ?? '-',
-      measured === null ? 'too few calls to judge by' : isPassed ? coloured('red', 'too much') : coloured('green', 'good'),
+      measured === null ? 'too few calls to judge by' : isPassed ? colour('red', 'too much') : colour('green', 'good'),
     ]),
   );
 }
 
 /** Everything about a rollout but its devices one by one. */
-export function rolloutLines(rollout: Rollout): string[] {
+export function formatRollout(rollout: Rollout): string[] {
   const { id, name, state, tally, reason, waves, rollbackOf, rolledBackBy } = rollout;
   const current = waves.find(({ number }) => number === rollout.wave) ?? waves.at(-1);
-  const waiting = waitText(rollout);
+  const waiting = describeWait(rollout);
   const counts = Object.entries(tally).filter(([, count]) => count > 0);
   return [
-    `${name ?? buildText(rollout)}  ${id}  ${rolloutStateText(state)}`,
-    `build     ${buildText(rollout)}${rollbackOf === null ? '' : `, each device to the version before ${rollbackOf}`}`,
-    `selected  ${selectorText(rollout)}`,
+    `${name ?? formatBuild(rollout)}  ${id}  ${colourRolloutState(state)}`,
+    `build     ${formatBuild(rollout)}${rollbackOf === null ? '' : `, each device to the version before ${rollbackOf}`}`,
+    `selected  ${formatSelector(rollout)}`,
     `devices   ${counts.map(([at, count]) => `${count} ${at}`).join(', ') || '-'}`,
     `requester ${rollout.requestedBy}`,
-    `time      requested ${timeText(rollout.requestedAt)}, started ${timeText(rollout.startedAt)}, ended ${timeText(rollout.endedAt)}`,
-    `policy    ${policyText(rollout)}, ${rollout.onFailure} on failure`,
-    `pace      ${paceText(rollout)}`,
+    `time      requested ${formatTime(rollout.requestedAt)}, started ${formatTime(rollout.startedAt)}, ended ${formatTime(rollout.endedAt)}`,
+    `policy    ${formatPolicy(rollout)}, ${rollout.onFailure} on failure`,
+    `pace      ${formatPace(rollout)}`,
     ...(rollout.downgradeReason === null ? [] : [`because   ${rollout.downgradeReason}`]),
     ...(reason === null ? [] : [`reason    ${reason}`]),
     ...(waiting === null ? [] : [`waits for ${waiting}`]),
     ...(rolledBackBy === null ? [] : [`back by   ${rolledBackBy}`]),
     '',
-    ...waveLines(waves),
-    ...waves.flatMap((wave) => failureLines(wave)).filter((line) => line !== reason),
+    ...formatWaves(waves),
+    ...waves.flatMap((wave) => formatFailure(wave)).filter((line) => line !== reason),
     ...(current === undefined || current.verdicts.length === 0
       ? []
-      : ['', `Thresholds of wave ${current.number}:`, ...thresholdLines(current)]),
+      : ['', `Thresholds of wave ${current.number}:`, ...formatThresholds(current)]),
   ];
 }
 
-function selectorText({ selector: { devices, labels, runningVersion }, isJoinable, rollbackOf }: Rollout): string {
+function formatSelector({ selector: { devices, labels, runningVersion }, isJoinable, rollbackOf }: Rollout): string {
   if (rollbackOf !== null) return `those that have got the build by ${rollbackOf}`;
   const parts = [
-    ...(devices === null ? [] : [`${devicesText(devices)} by name`]),
-    ...(labels === null ? [] : [labelsText(labels)]),
+    ...(devices === null ? [] : [`${formatDeviceCount(devices)} by name`]),
+    ...(labels === null ? [] : [formatLabels(labels)]),
     ...(runningVersion === null ? [] : [`those that run ${runningVersion}`]),
     ...(isJoinable ? ['also those that match later'] : []),
   ];
   return parts.join(', ');
 }
 
-function paceText({ devicesInFlight, loadsPerMinute, startAt, window }: Rollout): string {
+function formatPace({ devicesInFlight, loadsPerMinute, startAt, window }: Rollout): string {
   const parts = [
     `${devicesInFlight} at once`,
     ...(loadsPerMinute === null ? [] : [`${loadsPerMinute} a minute`]),
-    ...(startAt === null ? [] : [`from ${timeText(startAt)} on`]),
+    ...(startAt === null ? [] : [`from ${formatTime(startAt)} on`]),
     ...(window === null ? [] : [`on ${window.days.join(', ')} ${window.from}-${window.until} ${window.timeZone}`]),
   ];
   return parts.join(', ');

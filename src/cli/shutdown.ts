@@ -3,17 +3,17 @@
 let stopped: AbortSignal | null = null;
 
 /** The signal that is aborted when this process is to end; the same for all who ask. */
-export function untilStopped(): AbortSignal {
+export function shutdownSignal(): AbortSignal {
   stopped ??= listen();
   return stopped;
 }
 
 /** Runs a service or a host until this process is to end. The files that they create are for their owner only, those of SQLite included. */
-export async function runUntilStopped(run: (stopped: AbortSignal) => Promise<void>): Promise<void> {
+export async function runUntilShutdown(run: (stopped: AbortSignal) => Promise<void>): Promise<void> {
   process.umask(0o077);
   // They continue when their output has no reader or cannot be written.
   for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error').on('error', () => {});
-  await run(untilStopped());
+  await run(shutdownSignal());
 }
 
 function listen(): AbortSignal {

@@ -1,8 +1,8 @@
 // What the service says at the end, read through its API page by page.
 
-import { answerOf, type Client, type Schemas } from '../../../src/client/client.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../../src/client/client.ts';
+import { inParallel } from './async.ts';
 import { effectsPerCall } from './modules.ts';
-import { inParallel } from './waiting.ts';
 
 export type DeviceReading = {
   readonly detail: Schemas['DeviceDetail'];
@@ -37,29 +37,29 @@ async function allOf<Item>(read: (query: { limit: number; cursor?: string }) => 
 }
 
 export function readDevices(client: Client): Promise<Schemas['Device'][]> {
-  return allOf(async (query) => answerOf(await client.GET('/v1/devices', { params: { query } })));
+  return allOf(async (query) => unwrapResponse(await client.GET('/v1/devices', { params: { query } })));
 }
 
 export function readLoads(client: Client): Promise<Schemas['Load'][]> {
-  return allOf(async (query) => answerOf(await client.GET('/v1/loads', { params: { query } })));
+  return allOf(async (query) => unwrapResponse(await client.GET('/v1/loads', { params: { query } })));
 }
 
 export function readPrograms(client: Client, device: string): Promise<Schemas['Program'][]> {
-  return allOf(async (query) => answerOf(await client.GET('/v1/devices/{device}/programs', { params: { path: { device }, query } })));
+  return allOf(async (query) => unwrapResponse(await client.GET('/v1/devices/{device}/programs', { params: { path: { device }, query } })));
 }
 
 /** Everything that there is to check. */
 export async function readEverything(client: Client): Promise<Reading> {
   const loads = await readLoads(client);
   const events = await allOf(async (query) =>
-    answerOf(await client.GET('/v1/audit', { params: { query: { ...query, order: 'asc' as const } } })),
+    unwrapResponse(await client.GET('/v1/audit', { params: { query: { ...query, order: 'asc' as const } } })),
   );
   const devices = await inParallel(await readDevices(client), atOnce, ({ id }) => readDevice(client, id));
   return { loads, events, devices };
 }
 
 async function readDevice(client: Client, device: string): Promise<DeviceReading> {
-  const detail = answerOf(await client.GET('/v1/devices/{device}', { params: { path: { device } } }));
+  const detail = unwrapResponse(await client.GET('/v1/devices/{device}', { params: { path: { device } } }));
   const programs = await readPrograms(client, device);
   const history = new Map<string, Schemas['HistoryEntry'][]>();
   for (const module of effectsPerCall.keys()) history.set(module, await readHistory(client, device, module));
@@ -68,6 +68,6 @@ async function readDevice(client: Client, device: string): Promise<DeviceReading
 
 function readHistory(client: Client, device: string, module: string): Promise<Schemas['HistoryEntry'][]> {
   return allOf(async (query) =>
-    answerOf(await client.GET('/v1/devices/{device}/modules/{module}/history', { params: { path: { device, module }, query } })),
+    unwrapResponse(await client.GET('/v1/devices/{device}/modules/{module}/history', { params: { path: { device, module }, query } })),
   );
 }

@@ -4,7 +4,7 @@ import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /** Has a file that was made or renamed be there after a power failure too. Windows has no such call for folders, and needs none. */
-export function flushFolderOf(file: string): void {
+export function syncParentFolder(file: string): void {
   if (process.platform === 'win32') return;
   const descriptor = openSync(dirname(file), 'r');
   try {

@@ -1,18 +1,18 @@
 // Loads are requested, waited for and summed up: what `load` and `rollback` have in common.
 
 import console from 'node:console';
-import { outcomeMeanings, outcomes } from '../../client/choices.ts';
-import { answerOf, type Client, type Schemas } from '../../client/client.ts';
-import { type Connection, followEvents, newestEvent } from '../../client/event-stream.ts';
-import { StartError } from '../command-line.ts';
+import { type Client, type Schemas, unwrapResponse } from '../../client/client.ts';
+import { outcomeCategories, outcomes } from '../../client/enum-values.ts';
+import { type Connection, readNewestEventNumber, streamEvents } from '../../client/event-stream.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
-import { colouredOutcome } from '../terminal/colours.ts';
-import { connectionText } from '../terminal/connection.ts';
+import { CommandError } from '../option-values.ts';
+import { colourOutcome } from '../terminal/colours.ts';
+import { describeConnection } from '../terminal/connection.ts';
 import { type Progress, ProgressBars } from '../terminal/progress.ts';
-import { tableLines } from '../terminal/table.ts';
-import { deviceNames } from './device-names.ts';
-import { answer, type Operator } from './operator.ts';
-import { everyItem, readPages } from './pages.ts';
+import { formatTable } from '../terminal/table.ts';
+import { readDeviceNames } from './device-names.ts';
+import { type CommandContext, printResult } from './operator.ts';
+import { allItems, readPages } from './pages.ts';
 
 /** Loads that did not succeed and are told one by one; `load list` has them all. */
 const rowsTold = 100;
@@ -25,22 +25,22 @@ type Load = Schemas['Load'];
  * @param request Asks for them, and answers what was accepted.
  * @returns What the outcomes are for the exit code.
  */
-export async function carryOut(
-  operator: Operator,
+export async function requestLoads(
+  operator: CommandContext,
   module: string,
   request: () => Promise<Accepted>,
   isWaiting: boolean,
 ): Promise<ExitCode> {
-  const { client, isJson, stopped } = operator;
+  const { client, isJson, signal: stopped } = operator;
   // Before anything is requested: whatever completes has a greater number.
-  const after = isWaiting ? await newestEvent(client) : 0;
+  const after = isWaiting ? await readNewestEventNumber(client) : 0;
   const accepted = await request();
   const { batch } = accepted;
   if (!isWaiting) {
-    answer(operator, accepted, () =>
+    printResult(operator, accepted, () =>
       [...byVersion(accepted)].map(([version, some]) => `${module}@${version}: requested ${countText(some.length)} as the batch ${batch}`),
     );
-    return exitCodes.done;
+    return exitCodes.success;
   }
   let loads: Load[];
   try {
@@ -52,7 +52,7 @@ export async function carryOut(
     throw error;
   }
   const lines = isJson ? [] : await summaryLines(client, loads);
-  answer(operator, { batch, outcomes: countOutcomes(loads), loads }, () => lines);
+  printResult(operator, { batch, outcomes: countOutcomes(loads), loads }, () => lines);
   return exitCodeOf(loads);
 }
 
@@ -69,29 +69,29 @@ async function waitFor(client: Client, module: string, accepted: Accepted, after
       return { name: `${module}@${version}`, done, total, remark: unsuccessful === 0 ? '' : `${unsuccessful} without success` };
     });
   const bars = new ProgressBars();
-  bars.say(`waiting for ${countText(accepted.loads.length)} of the batch ${accepted.batch}`);
+  bars.log(`waiting for ${countText(accepted.loads.length)} of the batch ${accepted.batch}`);
   bars.update(draw());
   const onConnection = (connection: Connection) =>
-    bars.say(connectionText(connection, 'the loads go on, and so does the wait when it is back'));
+    bars.log(describeConnection(connection, 'the loads go on, and so does the wait when it is back'));
   const following = { after, types: ['load'] as const, signal: stopped, wasThere: true, onConnection };
-  for await (const { action, object, detail } of followEvents(client, following)) {
+  for await (const { action, object, detail } of streamEvents(client, following)) {
     const version = action === 'load.completed' ? versionOf.get(object) : undefined;
     const counts = version === undefined ? undefined : progress.get(version);
     if (counts === undefined) continue;
     versionOf.delete(object);
     counts.done++;
-    if (outcomes.some((outcome) => outcome === detail['outcome'] && outcomeMeanings[outcome] !== 'loaded')) counts.unsuccessful++;
+    if (outcomes.some((outcome) => outcome === detail['outcome'] && outcomeCategories[outcome] !== 'loaded')) counts.unsuccessful++;
     bars.update(draw());
     if (versionOf.size === 0) break;
   }
-  bars.end(draw());
+  bars.finish(draw());
 }
 
 async function readLoads(client: Client, batch: string): Promise<Load[]> {
-  const { items } = await readPages(everyItem, async (page) =>
-    answerOf(await client.GET('/v1/loads', { params: { query: { ...page, batch } } })),
+  const { items } = await readPages(allItems, async (page) =>
+    unwrapResponse(await client.GET('/v1/loads', { params: { query: { ...page, batch } } })),
   );
-  if (items.some(({ outcome }) => outcome === null)) throw new StartError('a load has no outcome although it was said to have completed');
+  if (items.some(({ outcome }) => outcome === null)) throw new CommandError('a load has no outcome although it was said to have completed');
   return items;
 }
 
@@ -105,22 +105,22 @@ async function summaryLines(client: Client, loads: readonly Load[]): Promise<str
   const rows = outcomes.flatMap((outcome) => {
     const some = loads.filter((load) => load.outcome === outcome);
     if (some.length === 0) return [];
-    return [[colouredOutcome(outcome), some.length, sum(some, 'interrupted'), sum(some, 'retried'), sum(some, 'failed')]];
+    return [[colourOutcome(outcome), some.length, sum(some, 'interrupted'), sum(some, 'retried'), sum(some, 'failed')]];
   });
-  const lines = tableLines(['OUTCOME', 'LOADS', 'INTERRUPTED', 'RETRIED', 'FAILED'], rows);
-  const unsuccessful = loads.filter(({ outcome }) => outcome !== null && outcomeMeanings[outcome] !== 'loaded');
+  const lines = formatTable(['OUTCOME', 'LOADS', 'INTERRUPTED', 'RETRIED', 'FAILED'], rows);
+  const unsuccessful = loads.filter(({ outcome }) => outcome !== null && outcomeCategories[outcome] !== 'loaded');
   if (unsuccessful.length === 0) return lines;
-  const names = await deviceNames(client);
+  const names = await readDeviceNames(client);
   const told = unsuccessful.slice(0, rowsTold).map(({ id, device, outcome, reason }) => {
-    return [id, names.get(device) ?? device, outcome === null ? '' : colouredOutcome(outcome), reason ?? ''];
+    return [id, names.get(device) ?? device, outcome === null ? '' : colourOutcome(outcome), reason ?? ''];
   });
   const more = unsuccessful.length > rowsTold ? [`and ${unsuccessful.length - rowsTold} more: patchbay load list --batch BATCH --all`] : [];
-  return [...lines, '', ...tableLines(['LOAD', 'DEVICE', 'OUTCOME', 'REASON'], told), ...more];
+  return [...lines, '', ...formatTable(['LOAD', 'DEVICE', 'OUTCOME', 'REASON'], told), ...more];
 }
 
 /** What failed counts before what was refused. */
 function exitCodeOf(loads: readonly Load[]): ExitCode {
-  const meanings = new Set(loads.map(({ outcome }) => outcome !== null && outcomeMeanings[outcome]));
+  const meanings = new Set(loads.map(({ outcome }) => outcome !== null && outcomeCategories[outcome]));
   if (meanings.has('failed')) return exitCodes.loadsFailed;
-  return meanings.has('refused') ? exitCodes.loadsRefused : exitCodes.done;
+  return meanings.has('refused') ? exitCodes.loadsRefused : exitCodes.success;
 }
