@@ -57,8 +57,8 @@ export default defineConfig({
           // These have no database, or the other.
           exclude: [
             'test/service/database/sqlite/**',
-            'test/service/{clock/{retention-time,service-clock},loads/kept-report,orders/order-offers,rollbacks/going-back}.test.ts',
-            'test/service/rollouts/{judgement,schedule-window,steps,waves}.test.ts',
+            'test/service/{clock/{retention-time,service-clock},loads/kept-report,orders/order-offers,rollbacks/version-stack}.test.ts',
+            'test/service/rollouts/{schedule-window,steps,threshold-evaluation,waves}.test.ts',
           ],
           provide: { databases: 'postgresql' },
         },

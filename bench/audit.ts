@@ -51,11 +51,11 @@ async function measure(): Promise<void> {
 
   await write(store, 10_000, events / 10_000);
   const lap = stopwatch();
-  const { checkpoint } = await checkpoints.make();
+  const { checkpoint } = await checkpoints.create();
   const first = lap();
   await write(store, 10_000, 1);
   lap();
-  const { checkpoint: newest } = await checkpoints.make();
+  const { checkpoint: newest } = await checkpoints.create();
   const second = lap();
   for (let call = 0; call < proofs; call += 1) await checkpoints.proveInclusion(newest, 1 + ((call * 7_919_003) % newest.size));
   const inclusion = lap() / proofs;

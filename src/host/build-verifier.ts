@@ -2,7 +2,7 @@
 // signed the statement too; of a program's driver, the statement says what the driver calls.
 
 import { LRUCache } from 'lru-cache';
-import { BuildProof, type SignatureDemand, unreadableStatement } from '../proof/build-proof.ts';
+import { BuildProof, type SignatureRequirement, unreadableStatement } from '../proof/build-proof.ts';
 import { DriverProof, type OrderedDriver, unreadableDriverStatement } from '../proof/driver-proof.ts';
 import type { StatedDriver } from '../proof/driver-statement.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
@@ -70,7 +70,7 @@ export class BuildVerifier {
    * @returns Identifiers of the keys whose signatures were verified: the service's, and publishers' as far as they are demanded.
    * @throws {ProvenanceError} or what the source throws.
    */
-  async verify(build: StatedBuild, demands: readonly SignatureDemand[] = []): Promise<string[]> {
+  async verify(build: StatedBuild, demands: readonly SignatureRequirement[] = []): Promise<string[]> {
     const kept = this.#statements.memo(build.imageDigest);
     const stated = await kept.latest();
     refuseIf(stated.proof.misstatementOf(build));
@@ -113,6 +113,6 @@ function refuseIf(reason: string | null): void {
   if (reason !== null) throw new ProvenanceError(reason);
 }
 
-function signersOfAll({ proof, signedBy }: Stated<BuildProof>, demands: readonly SignatureDemand[]): string[] {
+function signersOfAll({ proof, signedBy }: Stated<BuildProof>, demands: readonly SignatureRequirement[]): string[] {
   return [...new Set([...signedBy, ...demands.flatMap((demand) => [...proof.signersOf(demand)])])];
 }

@@ -2,7 +2,7 @@
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
-import { agentLimits, Order, Registered, type Registration } from '../protocol/agent.ts';
+import { agentLimits, type HostRegistration, Order, RegisteredHost } from '../protocol/agent.ts';
 import { delay } from '../protocol/back-off.ts';
 import { retryAfterMilliseconds } from '../protocol/retry-after.ts';
 import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
@@ -69,7 +69,7 @@ type OrderListener = {
   readonly onPolling: (reason: string) => void;
 };
 
-const NextOrders = z.object({ orders: z.array(z.unknown()) });
+const Orders = z.object({ orders: z.array(z.unknown()) });
 /** Of an order that may be malformed otherwise. */
 const Sequenced = z.object({ sequence: z.int().nonnegative() });
 
@@ -91,9 +91,9 @@ export class ControlConnection {
   }
 
   /** Says who the host is. @throws {ControlError} or a TypeError of fetch. */
-  async register(registration: Registration): Promise<Registered> {
+  async register(registration: HostRegistration): Promise<RegisteredHost> {
     const response = await this.#request('/agent/v1/hosts', { method: 'POST', body: JSON.stringify(registration) }, this.#joinToken);
-    const registered = Registered.parse(await response.json());
+    const registered = RegisteredHost.parse(await response.json());
     this.#token = registered.token;
     return registered;
   }
@@ -142,7 +142,7 @@ export class ControlConnection {
     const query = new URLSearchParams({ bootId, after: String(after), waitSeconds: String(pollSeconds) });
     const began = performance.now();
     const response = await this.#request(`/agent/v1/hosts/${host}/orders/next?${query}`, { signal: ended });
-    const { orders } = NextOrders.parse(await response.json());
+    const { orders } = Orders.parse(await response.json());
     let hasNew = false;
     for (const content of orders) {
       const sequence = Sequenced.safeParse(content).data?.sequence ?? 0;

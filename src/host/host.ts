@@ -5,7 +5,7 @@ import type { BaseLogger } from 'pino';
 import { z } from 'zod';
 import { type DeviceState, defaultImageMemory, Processor } from '../machine/index.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
-import { agentLimits, type Order, type Registered, type Registration } from '../protocol/agent.ts';
+import { agentLimits, type HostRegistration, type Order, type RegisteredHost } from '../protocol/agent.ts';
 import { delay } from '../protocol/back-off.ts';
 import type { DeviceId } from '../protocol/identifiers.ts';
 import { BackOff, boundedWait } from './back-off.ts';
@@ -25,7 +25,7 @@ export type HostOptions = {
   readonly joinToken: string;
   readonly name: string;
   /** Devices that the host brings along; the service may place more on it, up to its capacity. */
-  readonly devices: Registration['devices'];
+  readonly devices: HostRegistration['devices'];
   readonly capacity: number;
   /** The keys that may sign builds, and what they vouch for; null: whatever keys the service says that it signs with. */
   readonly trustedKeys: readonly PublicKey[] | null;
@@ -182,7 +182,7 @@ class Host {
     });
   }
 
-  async #register(): Promise<Registered> {
+  async #register(): Promise<RegisteredHost> {
     const { name, devices, capacity, controlUrl } = this.#options;
     try {
       return await this.#connection.register({ name, bootId: this.#bootId, capacity, devices });

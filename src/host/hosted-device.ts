@@ -7,11 +7,11 @@ import {
   type DeviceState as MachineState,
   type Processor,
   ProgramError,
-  reasonOf,
+  sanitizeReason,
   type VerifiedImage,
   verifyImage,
 } from '../machine/index.ts';
-import type { SignatureDemand } from '../proof/build-proof.ts';
+import type { SignatureRequirement } from '../proof/build-proof.ts';
 import type { MadeLoadReport, Order, OrderOf, ProgramOrder } from '../protocol/agent.ts';
 import { FunctionType } from '../protocol/interface.ts';
 import { LoadPolicy } from '../protocol/load-report.ts';
@@ -28,7 +28,7 @@ type OrderedBuild = {
   readonly module: string;
   readonly version: string;
   readonly image: string;
-  readonly demands: readonly SignatureDemand[];
+  readonly demands: readonly SignatureRequirement[];
 };
 
 export class HostedDevice {
@@ -88,7 +88,7 @@ export class HostedDevice {
   #note({ at: _, ...facts }: MachineState): boolean {
     const before = this.#lastReported;
     this.#lastReported = hash('sha256', JSON.stringify(facts), 'base64');
-    this.#isAtRest = !this.#device.isRunning;
+    this.#isAtRest = !this.#device.hasRunningPrograms;
     return this.#lastReported !== before;
   }
 
@@ -193,7 +193,7 @@ export class HostedDevice {
       await action();
       return null;
     } catch (error) {
-      return reasonOf(messageOf(error));
+      return sanitizeReason(messageOf(error));
     }
   }
 }

@@ -6,8 +6,8 @@ import { Agents } from './agents/agents.ts';
 import { attachEmpty } from './agents/bring-up.ts';
 import { AuditTrail } from './audit/audit-trail.ts';
 import { Checkpoints } from './audit/checkpoints.ts';
+import { EventFeed } from './audit/event-feed.ts';
 import { logEvents } from './audit/event-log.ts';
-import { EventFeed } from './audit/events.ts';
 import { type Clock, machineTime, type TimeSource } from './clock/service-clock.ts';
 import { TimeKeeper } from './clock/time-keeper.ts';
 import type { Connection } from './database/connection.ts';
@@ -31,12 +31,12 @@ import { Builds } from './modules/builds.ts';
 import { OrderBoard } from './orders/order-board.ts';
 import { renewDrivers } from './programs/drivers.ts';
 import { Programs } from './programs/programs.ts';
-import { Provenance, stateOldBuilds } from './provenance/provenance.ts';
+import { backfillProvenance, Provenance } from './provenance/provenance.ts';
 import { PublisherKeys } from './publisher-keys/publisher-keys.ts';
 import { pruneRegularly, type RetentionSettings } from './retention/retention.ts';
 import { Rollbacks } from './rollbacks/rollbacks.ts';
 import { Rollouts } from './rollouts/rollouts.ts';
-import { settleUnreported } from './rollouts/settlement.ts';
+import { settleUnreportedLoads } from './rollouts/settlement.ts';
 import { SignaturePolicies } from './signature-policies/signature-policies.ts';
 import { SigningKeyRecords } from './signing-keys/repository.ts';
 import { type SigningKeySettings, SigningKeys } from './signing-keys/signing-keys.ts';
@@ -126,13 +126,13 @@ export class Installation {
     this.hosts = new Hosts(store, this.#reachability, joinToken);
     this.agents = new Agents({ ...parts, hosts: this.hosts });
     this.keys = new Keys(store);
-    this.loads = new Loads(parts, settleUnreported);
+    this.loads = new Loads(parts, settleUnreportedLoads);
     this.programs = new Programs(parts, this.devices);
     this.provenance = new Provenance(store);
     this.publisherKeys = new PublisherKeys(store);
     this.signaturePolicies = new SignaturePolicies(store);
     this.signingKeys = signingKeys;
-    this.rollbacks = new Rollbacks(parts, settleUnreported);
+    this.rollbacks = new Rollbacks(parts, settleUnreportedLoads);
     this.rollouts = new Rollouts(parts);
     this.health = new Health({
       ...parts,
@@ -145,11 +145,11 @@ export class Installation {
       }),
     });
     this.#follow(store, logger);
-    this.#keepingUses = this.keys.keepUsesRegularly();
+    this.#keepingUses = this.keys.recordUsesPeriodically();
     this.#shared = [
       this.loads.expireRegularly(),
       pruneRegularly({ store, checkpoints: this.checkpoints, timeKeeper }, retention),
-      this.checkpoints.makeRegularly(),
+      this.checkpoints.createPeriodically(),
     ];
   }
 
@@ -192,7 +192,7 @@ export class Installation {
     };
     const installation = new Installation(parts, settings, logger);
     try {
-      await stateOldBuilds(parts);
+      await backfillProvenance(parts);
       await renewDrivers(parts);
       if (settings.adminKey !== null) await installation.keys.createAdmin(settings.adminKey.when, settings.adminKey.keep);
       if (isCreation) await store.bringLogOver();
@@ -208,7 +208,7 @@ export class Installation {
     this.health.close();
     this.#parts.orderBoard.close();
     this.events.close();
-    this.rollouts.endFollowing();
+    this.rollouts.closeStreams();
   }
 
   async close(): Promise<void> {
@@ -220,8 +220,8 @@ export class Installation {
     await this.#keepingUses.stop();
     await this.#databaseWatch.stop();
     // A database that takes no writes any more does not keep the service from closing.
-    await this.keys.keepUses().catch(() => {});
-    await this.checkpoints.make().catch(() => {});
+    await this.keys.recordUses().catch(() => {});
+    await this.checkpoints.create().catch(() => {});
     await this.#ownCompiler?.close();
     await this.#parts.store.close();
   }
@@ -235,7 +235,7 @@ export class Installation {
     });
     store.onNews((news) => {
       this.#parts.orderBoard.tell(news);
-      if (news.events) this.events.announce();
+      if (news.events) this.events.notify();
       if (news.loads) this.rollouts.wake();
     });
   }

@@ -177,5 +177,5 @@ test('executes an agent by hand', async () => {
   expect(output).toMatch(/Signature Verified Successfully/);
   expect(output).toMatch(/"status":"connected"/);
   expect(output).toMatch(/"state":"completed","outcome":"installed"/);
-  expect(output).toMatch(/"items":\[\{"module":"hello","version":"1.0.0",.*"leftAt":null/);
+  expect(output).toMatch(/"items":\[\{"module":"hello","version":"1.0.0",.*"removedAt":null/);
 });

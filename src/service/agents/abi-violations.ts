@@ -23,7 +23,7 @@ export async function applyViolations(
   const more = [...latest].flatMap(([key, { faults, lastAt }]) => {
     const record = known.get(key);
     return record !== undefined && record.faults !== null && faults > record.faults
-      ? [{ number: record.number, faults, lastAt: notAfter(receivedAt, lastAt) }]
+      ? [{ number: record.number, faults, lastFaultAt: notAfter(receivedAt, lastAt) }]
       : [];
   });
   if (more.length > 0) await new AbiViolationRecords(connection).count(more);
@@ -36,7 +36,7 @@ export async function applyViolations(
   const found = unknown.flatMap(({ program, at, lastAt, faults, ...facts }) => {
     const programName = names.get(program);
     if (programName === undefined) return [];
-    const times = { at: notAfter(receivedAt, at), lastAt: notAfter(receivedAt, lastAt) };
+    const times = { firstFaultAt: notAfter(receivedAt, at), lastFaultAt: notAfter(receivedAt, lastAt) };
     return [{ deviceId, bootId, programId: program, programName, ...facts, ...times, faults: BigInt(faults) }];
   });
   await new AbiViolationRecords(connection).create(deviceId, found);

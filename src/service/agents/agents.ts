@@ -1,7 +1,7 @@
 // The agents of device hosts: they register, are sent orders, and report.
 
 import { digestOf } from '../../machine/digest.ts';
-import type { Order, Registration, Reports } from '../../protocol/agent.ts';
+import type { HostRegistration, Order, Reports } from '../../protocol/agent.ts';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Clock } from '../clock/service-clock.ts';
@@ -68,7 +68,7 @@ export class Agents {
    * @throws {Problem} `forbidden`, `unauthenticated` when the key has been revoked, `name-taken` when it brings a device whose name is another host's,
    * `too-many-devices`.
    */
-  async register(registration: Registration, key: RegistrationKey | null, requester: Requester): Promise<RegisteredHost> {
+  async register(registration: HostRegistration, key: RegistrationKey | null, requester: Requester): Promise<RegisteredHost> {
     const { name, bootId, capacity } = registration;
     if (key !== null && key.host !== null && name !== key.host)
       throw new Problem('forbidden', `the key is for the host ${key.host}, and does not register ${name}`);
@@ -89,8 +89,8 @@ export class Agents {
       if (isNewBoot) await beginBoot(connection, host, requester);
       else await inSlices(made, (slice) => attachEmpty(connection, slice, requester, registeredAt));
       await inSlices(made, (slice) => audit(connection, requester, registeredAt, slice.map(creationOf)));
-      await this.#uses.signingKeys.renew(connection);
-      return { host, signingKeys: await this.#uses.signingKeys.vouchedFor(connection) };
+      await this.#uses.signingKeys.refresh(connection);
+      return { host, signingKeys: await this.#uses.signingKeys.listTrusted(connection) };
     });
     return { ...host, devices: await new DeviceRecords(this.#uses.store.reading).countOf(host.id), token, signingKeys };
   }
@@ -99,8 +99,8 @@ export class Agents {
   signingKeys(): Promise<SigningKeyRecord[]> {
     const { store, signingKeys } = this.#uses;
     return store.transaction(async (connection) => {
-      await signingKeys.renew(connection);
-      return signingKeys.vouchedFor(connection);
+      await signingKeys.refresh(connection);
+      return signingKeys.listTrusted(connection);
     });
   }
 

@@ -45,7 +45,7 @@ export async function bringUpDevices(connection: Connection, hostId: string, req
         newOrder(device, attachment(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), requester, at),
       ),
     );
-    await new HistoryRecords(connection).leaveByReboot(ids, at);
+    await new HistoryRecords(connection).endByReboot(ids, at);
     await new DeviceRecords(connection).forgetStates(ids);
   });
   await inSlices(others, async (slice) => {
@@ -66,7 +66,7 @@ async function restorableModules(connection: Connection, deviceIds: readonly str
   const isUnexpected = ({ hasDrifted, driftedFrom }: DeviceModuleRecord) => hasDrifted && driftedFrom === null;
   const missing = new Set<string>();
   for (const image of new Set(modules.filter(isUnexpected).map(({ imageDigest }) => imageDigest)))
-    if ((await new BuildRecords(connection).ofImage(image)) === null) missing.add(image);
+    if ((await new BuildRecords(connection).findByImageDigest(image)) === null) missing.add(image);
   return modules.filter((one) => !(isUnexpected(one) && missing.has(one.imageDigest)));
 }
 

@@ -8,9 +8,9 @@ import type { Connection } from '../database/connection.ts';
 import { DamagedItem } from '../database/damaged-rows.ts';
 import type { InstalledModule, NewDeviceModule } from '../devices/repository.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import type { Leaving, NewestStay, NewHistoryEntry } from '../history/repository.ts';
+import { latest } from '../history/module-history.ts';
+import type { Departure, LatestResidency, NewHistoryEntry } from '../history/repository.ts';
 import { HistoryRecords } from '../history/repository.ts';
-import { latest } from '../history/stays.ts';
 import { type LoadOrder, readOrder } from '../orders/orders.ts';
 import { OrderRecords } from '../orders/repository.ts';
 
@@ -48,9 +48,9 @@ export async function correctDrift(
   if (found.length === 0) return [];
   const differences = await withoutExplained(connection, hostId, found);
   if (differences.length === 0) return [];
-  const before = await new HistoryRecords(connection).newest(differences);
-  await new HistoryRecords(connection).leave(differences.flatMap((_, index) => leavingOf(before[index], at)));
-  await new HistoryRecords(connection).enter(differences.flatMap((difference, index) => entryOf(difference, before[index], at)));
+  const before = await new HistoryRecords(connection).latest(differences);
+  await new HistoryRecords(connection).end(differences.flatMap((_, index) => leavingOf(before[index], at)));
+  await new HistoryRecords(connection).insert(differences.flatMap((difference, index) => entryOf(difference, before[index], at)));
   await new DeviceRecords(connection).forgetModules(differences.filter(isGoneAsExpected));
   await new DeviceRecords(connection).setModules(
     differences.flatMap((difference) => (isGoneAsExpected(difference) ? [] : moduleOf(difference, at))),
@@ -106,17 +106,17 @@ async function withoutExplained(connection: Connection, hostId: string, differen
   });
 }
 
-function leavingOf(before: NewestStay | undefined, at: Date): (Leaving & { readonly number: number })[] {
-  if (before === undefined || before.leftAt !== null) return [];
-  const how = { leftBy: 'drifted', leftThrough: null, invalidation: null, interrupted: null };
-  return [{ number: before.number, leftAt: latest(at, before.enteredAt), ...how }];
+function leavingOf(before: LatestResidency | undefined, at: Date): (Departure & { readonly number: number })[] {
+  if (before === undefined || before.removedAt !== null) return [];
+  const how = { removalCause: 'drifted', replacedByLoadId: null, invalidation: null, interrupted: null };
+  return [{ number: before.number, removedAt: latest(at, before.installedAt), ...how }];
 }
 
-function entryOf({ deviceId, module, observed, pages }: Difference, before: NewestStay | undefined, at: Date): NewHistoryEntry[] {
+function entryOf({ deviceId, module, observed, pages }: Difference, before: LatestResidency | undefined, at: Date): NewHistoryEntry[] {
   if (observed === null) return [];
   const { version, image, address } = observed;
-  const enteredAt = latest(at, before?.enteredAt, before?.leftAt);
-  return [{ deviceId, module, version, imageDigest: image, address, pages, enteredAt, loadId: null, requestedBy: null, observed: true }];
+  const installedAt = latest(at, before?.installedAt, before?.removedAt);
+  return [{ deviceId, module, version, imageDigest: image, address, pages, installedAt, loadId: null, requestedBy: null, observed: true }];
 }
 
 function moduleOf(difference: Difference, at: Date): NewDeviceModule[] {

@@ -1,6 +1,6 @@
 // The registration of a device host: the devices that it brings along, and its new boot.
 
-import { agentLimits, type Registration } from '../../protocol/agent.ts';
+import { agentLimits, type HostRegistration } from '../../protocol/agent.ts';
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { inSlices } from '../database/slices.ts';
@@ -45,7 +45,7 @@ export function creationOf({ id, name, hostId, ramPages, labels }: NewDevice): A
  * Devices that the host brings along are made, or keep what they are and get its labels, unless an operator has set them. Returns those made.
  * @throws {Problem} `name-taken`, `too-many-devices`.
  */
-export async function adoptDevices(connection: Connection, host: HostRecord, registration: Registration): Promise<NewDevice[]> {
+export async function adoptDevices(connection: Connection, host: HostRecord, registration: HostRegistration): Promise<NewDevice[]> {
   const byName = new Map(registration.devices.map((device) => [device.name, device]));
   const known: NamedDevice[] = [];
   await inSlices([...byName.keys()], async (slice) => void known.push(...(await new DeviceRecords(connection).named(slice))));

@@ -6,8 +6,8 @@ import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { DamagedItem } from '../database/damaged-rows.ts';
 import { DeviceRecords } from '../devices/repository.ts';
+import { isLoaded, recordLoaded, recordOutOfOrder, recordRestored } from '../history/module-history.ts';
 import { HistoryRecords } from '../history/repository.ts';
-import { isLoaded, keepLoaded, keepOutrun, keepPutBack } from '../history/stays.ts';
 import { auditOutcomeOf } from '../loads/outcomes.ts';
 import { LoadRecords } from '../loads/repository.ts';
 import { type LoadOrder, readOrder } from '../orders/orders.ts';
@@ -15,7 +15,7 @@ import type { OrderRecord } from '../orders/repository.ts';
 import { OrderRecords } from '../orders/repository.ts';
 import { ProgramRecords } from '../programs/repository.ts';
 import type { Requester } from '../requester.ts';
-import { settleReported } from '../rollouts/settlement.ts';
+import { settleReportedLoad } from '../rollouts/settlement.ts';
 import { applyViolations } from './abi-violations.ts';
 import { stoppedStatistics } from './bring-up.ts';
 import { correctDrift, type ReportedTable, resolveConfirmed } from './drift.ts';
@@ -151,7 +151,7 @@ async function applyAttachments(
   for (const { order, report } of attachments) {
     const { device, modules, programs } = order;
     const { state } = report;
-    if (modules.length > 0) await keepPutBack(connection, device, modules, state, at);
+    if (modules.length > 0) await recordRestored(connection, device, modules, state, at);
     const isThere = new Set<string>(state.programs.map(({ program }) => program));
     const lost = programs.map(({ program }) => program).filter((program) => !isThere.has(program));
     const failure = report.failure ?? 'the device did not take it up again when its host restarted';
@@ -178,16 +178,16 @@ async function applyLoads(connection: Connection, hostId: string, loads: readonl
   );
   const reported = loads.map(({ order, report }) => ({ order, report: report.result, request: requests.get(order.load) }));
   const outrun = await findOutrun(connection, hostId, loads);
-  await keepLoaded(
+  await recordLoaded(
     connection,
     reported.filter(({ order }) => !outrun.has(order.load)),
     at,
   );
-  for (const load of reported) if (outrun.has(load.order.load)) await keepOutrun(connection, load, at);
+  for (const load of reported) if (outrun.has(load.order.load)) await recordOutOfOrder(connection, load, at);
   await resolveConfirmed(connection, reported);
   for (const { order, report } of loads) {
     const isLate = !hadNotEnded.has(order.load);
-    if (requests.get(order.load)?.rolloutId != null) await settleReported(connection, order, { ...report, at, isLate });
+    if (requests.get(order.load)?.rolloutId != null) await settleReportedLoad(connection, order, { ...report, at, isLate });
   }
   return loads.map(({ order, report }) => {
     const { device, load, module, version } = order;
@@ -212,11 +212,11 @@ async function findOutrun(connection: Connection, hostId: string, loads: readonl
   const devices = late.map(({ order }) => order.device);
   const states = await new DeviceRecords(connection).statesOf(devices, (state) => DeviceState.safeParse(state).data ?? null);
   const unsettled = Map.groupBy(await new OrderRecords(connection).unsettledOn(hostId, devices), ({ deviceId }) => deviceId);
-  const newest = await new HistoryRecords(connection).newest(late.map(({ order: { device, module } }) => ({ deviceId: device, module })));
+  const newest = await new HistoryRecords(connection).latest(late.map(({ order: { device, module } }) => ({ deviceId: device, module })));
   const outrun = late.filter(({ order: { device, module } }, index) => {
     const last = newest[index];
     // Where the device reported the last version without a load, the load before is what is expected of it.
-    if (last === undefined || last.leftAt !== null || last.loadId === null) return false;
+    if (last === undefined || last.removedAt !== null || last.loadId === null) return false;
     const isLast = (one: { readonly version: string; readonly image: string }) =>
       one.version === last.version && one.image === last.imageDigest;
     if (states.get(device)?.moduleTable.some((entry) => entry.module === module && isLast(entry)) !== true) return false;
@@ -242,7 +242,7 @@ async function applyStates(connection: Connection, batch: Batch, answered: reado
   const { hostId, bootId } = batch;
   const kept = await new DeviceRecords(connection).setStates(
     [...newest].map(([id, { state }]) => {
-      return { id, hostId, state, stateAt: notAfter(receivedAt, state.at), stateSequence: state.sequence ?? null };
+      return { id, hostId, state, stateReportedAt: notAfter(receivedAt, state.at), stateSequence: state.sequence ?? null };
     }),
   );
   const tables = new Map<string, ReportedTable>();

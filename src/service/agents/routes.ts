@@ -2,7 +2,7 @@
 
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { BootId, Heartbeat, Order, Registered, Registration, Reports } from '../../protocol/agent.ts';
+import { BootId, Heartbeat, HostRegistration, Order, RegisteredHost, Reports } from '../../protocol/agent.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { type ServiceKey, ServiceKeys, SignedStatement } from '../../protocol/signed-statement.ts';
 import type { Hosts } from '../hosts/hosts.ts';
@@ -53,9 +53,9 @@ function addRegistrationRoute(app: Api, { agents, hosts }: Uses): void {
         summary: 'Register a device host',
         description:
           'The same name is the same host. A new boot id says that its devices are empty: they are ordered to come up with what they had.',
-        body: Registration,
+        body: HostRegistration,
         response: {
-          201: Registered.describe('The host is registered.'),
+          201: RegisteredHost.describe('The host is registered.'),
           ...problems('name-taken', 'too-many-devices', 'too-large', 'unsupported-media-type'),
         },
       },
@@ -67,7 +67,7 @@ function addRegistrationRoute(app: Api, { agents, hosts }: Uses): void {
       return reply
         .status(201)
         .send(
-          Registered.parse({ host: id, name, devices, token, heartbeatSeconds: hosts.heartbeatInterval / 1_000, signingKeys: signing }),
+          RegisteredHost.parse({ host: id, name, devices, token, heartbeatSeconds: hosts.heartbeatInterval / 1_000, signingKeys: signing }),
         );
     },
   );
@@ -81,7 +81,7 @@ function addOrderStreamRoute(app: Api, { agents }: Uses): void {
       exposeHeadRoute: false,
       config: { access: 'host' },
       schema: {
-        operationId: 'followOrders',
+        operationId: 'streamOrders',
         tags,
         summary: 'Follow the orders of a host',
         description:
@@ -111,7 +111,7 @@ function addOrderPollingRoute(app: Api, { agents }: Uses): void {
     {
       config: { access: 'host' },
       schema: {
-        operationId: 'nextOrders',
+        operationId: 'pollOrders',
         tags,
         summary: 'Wait for the next orders of a host',
         description:
@@ -133,7 +133,7 @@ function addOrderPollingRoute(app: Api, { agents }: Uses): void {
         response: {
           200: z
             .object({ orders: z.array(Order) })
-            .meta({ id: 'NextOrders', examples: [{ orders: Order.meta()?.['examples'] ?? [] }] })
+            .meta({ id: 'Orders', examples: [{ orders: Order.meta()?.['examples'] ?? [] }] })
             .describe('The orders, in their order.'),
           ...problems('stale-boot'),
         },
@@ -212,7 +212,7 @@ function addImageRoutes(app: Api, { builds, provenance }: Uses): void {
         response: { 200: SignedStatement.describe('The envelope.'), ...problems('not-found') },
       },
     },
-    async ({ params }) => provenance.ofImage(params.digest),
+    async ({ params }) => provenance.findByImage(params.digest),
   );
 }
 
@@ -240,7 +240,7 @@ function addReportRoute(app: Api, { agents }: Uses): void {
       bodyLimit,
       config: { access: 'host' },
       schema: {
-        operationId: 'reportToControl',
+        operationId: 'sendReports',
         tags,
         summary: 'Report what came of orders, and the states of devices',
         description: 'A report whose order is settled is taken and ignored: reports may be sent again.',

@@ -18,10 +18,10 @@ export type AuditEntry = {
 
 /** Writes what was done into the audit trail, in the transaction that does it. */
 export async function audit(connection: Connection, requester: Requester, at: Date, entries: readonly AuditEntry[]): Promise<void> {
-  await new AuditRecords(connection).append(entries.map((entry) => eventOf(requester, at, entry)));
+  await new AuditRecords(connection).append(entries.map((entry) => toNewAuditEvent(requester, at, entry)));
 }
 
 /** A line of the audit trail as it is kept. */
-export function eventOf({ actor, requestId }: Requester, at: Date, entry: AuditEntry): NewAuditEvent {
+export function toNewAuditEvent({ actor, requestId }: Requester, at: Date, entry: AuditEntry): NewAuditEvent {
   return { at, actor, requestId, outcome: 'succeeded', ...entry };
 }

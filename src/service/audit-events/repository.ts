@@ -11,7 +11,7 @@ import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts'
 import { withoutMarks } from '../database/readable-rows.ts';
 
 /** How much earlier an event may be than the one before because it waited for its transaction, in milliseconds. */
-const longestWait = 60_000;
+const reorderTolerance = 60_000;
 
 export type AuditRecord = AuditEventModel;
 /** Where the trail ends, and up to where it has been pruned. */
@@ -63,7 +63,7 @@ export class AuditRecords {
     let { number, hash, at } = await this.head();
     const rows = events.map((event) => {
       number += 1;
-      if (event.at > at || at.getTime() - event.at.getTime() > longestWait) at = event.at;
+      if (event.at > at || at.getTime() - event.at.getTime() > reorderTolerance) at = event.at;
       const unhashed = { ...event, detail: wellFormed(event.detail), at, number, previous: hash };
       hash = hashOfRecord(unhashed);
       return { ...unhashed, detail: Json.of(unhashed.detail), hash };
@@ -87,7 +87,7 @@ export class AuditRecords {
   }
 
   /** Events of an action on these objects. */
-  async of(action: string, objects: readonly string[]): Promise<AuditRecord[]> {
+  async findByAction(action: string, objects: readonly string[]): Promise<AuditRecord[]> {
     return readInChunks(objects, async (some) => {
       const query = this.#connection.sql.selectFrom('AuditEvent').selectAll().where('action', '=', action).where('object', 'in', some);
       return withoutMarks(await this.#connection.readableRows(query, eventRow));
@@ -95,7 +95,7 @@ export class AuditRecords {
   }
 
   /** The highest number that there is, 0 where there is none. */
-  async newest(): Promise<number> {
+  async lastNumber(): Promise<number> {
     return (await this.head()).number;
   }
 }

@@ -66,7 +66,7 @@ export class AuditTrail {
   async *#events(after: number, until: number): AsyncGenerator<ExportedEvent, void> {
     for (let last = after; last < until; ) {
       const found = await this.#queries.after(last, Math.min(batchSize, until - last));
-      const events = found.map(readableOrMark);
+      const events = found.map(toExportedEvent);
       // Those that are missing are for whoever checks the export to find; it is not to seem shorter because of them.
       if (events.length === 0) return;
       for (const event of events) if (event.number <= until) yield event;
@@ -76,7 +76,7 @@ export class AuditTrail {
   }
 }
 
-function readableOrMark(event: AuditRecord | UnreadableRow): ExportedEvent {
+function toExportedEvent(event: AuditRecord | UnreadableRow): ExportedEvent {
   return event instanceof UnreadableRow ? { number: Number(event.id), unreadable: event.fault } : event;
 }
 

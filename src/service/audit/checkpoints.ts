@@ -17,7 +17,7 @@ import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 import { CheckpointQueries } from './checkpoint-queries.ts';
 import type { CheckpointRecord } from './checkpoint-repository.ts';
 import { CheckpointRecords } from './checkpoint-repository.ts';
-import { fillTiles, subtreeReader } from './merkle-tiles.ts';
+import { storeCompleteTiles, subtreeReader } from './merkle-tiles.ts';
 import { AuditQueries, numberOf } from './queries.ts';
 
 /** How often a checkpoint of what is new is signed, in milliseconds. */
@@ -60,9 +60,9 @@ export class Checkpoints {
   }
 
   /** Has checkpoints made from now on; once in the whole installation. */
-  makeRegularly(): Repetition {
+  createPeriodically(): Repetition {
     return this.#store.repeat('checkpoints', interval, async () => {
-      await this.make();
+      await this.create();
     });
   }
 
@@ -71,7 +71,7 @@ export class Checkpoints {
    * before: the service signs no trail but the one that it has written.
    * @throws {Problem} `trail-broken`.
    */
-  make(): Promise<{ readonly checkpoint: CheckpointRecord; readonly isNew: boolean }> {
+  create(): Promise<{ readonly checkpoint: CheckpointRecord; readonly isNew: boolean }> {
     return this.#inTurn(async () => {
       const { reader, reading } = this.#store;
       const newest = await this.#queries.newest();
@@ -79,7 +79,7 @@ export class Checkpoints {
       if (newest?.size === head.number) return { checkpoint: newest, isNew: false };
       this.#broken = await this.#faultOf(newest, head.number);
       if (this.#broken !== null) throw new Problem('trail-broken', `${this.#broken}: nothing is signed; patchbay audit verify tells more`);
-      await fillTiles(this.#store, head.number);
+      await storeCompleteTiles(this.#store, head.number);
       const read = subtreeReader(reader);
       if (newest !== null && !isSameHash(await rootOf(read, newest.size), newest.root)) {
         this.#broken = `the audit trail is not the one of the checkpoint of ${newest.at.toISOString()} over ${newest.size} events any more`;
@@ -123,7 +123,7 @@ export class Checkpoints {
   /** Reads subtrees of the tree over the first `size` events. */
   reader(size: number): Promise<ReadSubtree> {
     return this.#inTurn(async () => {
-      await fillTiles(this.#store, size);
+      await storeCompleteTiles(this.#store, size);
       return subtreeReader(this.#store.reader);
     });
   }
@@ -156,7 +156,7 @@ export class Checkpoints {
       // Another replica of the service may have signed the same meanwhile.
       const known = await new CheckpointRecords(connection).find(size);
       if (known !== null) return known;
-      await this.#signingKeys.renew(connection);
+      await this.#signingKeys.refresh(connection);
       const at = new Date();
       const key = this.#signingKeys.active;
       const checkpoint = { origin: this.origin, size, root, at: at.toISOString() };

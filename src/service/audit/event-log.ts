@@ -10,12 +10,12 @@ const factLength = 200;
 
 export function logEvents(logger: BaseLogger, events: readonly NewAuditEvent[]): void {
   // Several requests may have been carried out together.
-  for (const some of Map.groupBy(events, ({ requestId }) => requestId).values()) logSome(logger, some);
+  for (const some of Map.groupBy(events, ({ requestId }) => requestId).values()) logRequestEvents(logger, some);
 }
 
-function logSome(logger: BaseLogger, events: readonly NewAuditEvent[]): void {
+function logRequestEvents(logger: BaseLogger, events: readonly NewAuditEvent[]): void {
   for (const { action, object, outcome, actor, requestId, detail } of events.slice(0, lineLimit))
-    logger.info({ action, object, outcome, actor, request: requestId || null, detail: mainFacts(detail) }, action);
+    logger.info({ action, object, outcome, actor, request: requestId || null, detail: scalarFacts(detail) }, action);
   const others = Map.groupBy(events.slice(lineLimit), ({ action }) => action);
   for (const [action, some] of others) {
     const [first] = some;
@@ -24,7 +24,7 @@ function logSome(logger: BaseLogger, events: readonly NewAuditEvent[]): void {
 }
 
 /** Texts, numbers and truth values. */
-function mainFacts(detail: NewAuditEvent['detail']): Record<string, string | number | boolean> {
+function scalarFacts(detail: NewAuditEvent['detail']): Record<string, string | number | boolean> {
   const facts: Record<string, string | number | boolean> = {};
   for (const [name, value] of Object.entries(detail)) {
     if (typeof value === 'string') facts[name] = value.slice(0, factLength);

@@ -6,8 +6,8 @@ import { actorOf, callerOf } from '../http/access.ts';
 import { problems } from '../http/problem-schemas.ts';
 import { type Api, sendRaw } from '../http/route.ts';
 import { eventStream, eventStreamHeaders, type ServerSentEvent } from '../http/server-sent-events.ts';
+import { type EventFeed, type EventType, eventTypes } from './event-feed.ts';
 import { eventHeaders, eventQuery } from './event-schemas.ts';
-import { type EventFeed, type EventType, eventTypes } from './events.ts';
 import { toAuditEvent } from './routes.ts';
 import { AuditEvent } from './schemas.ts';
 
@@ -21,7 +21,7 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
       exposeHeadRoute: false,
       config: { access: 'viewer' },
       schema: {
-        operationId: 'followEvents',
+        operationId: 'streamEvents',
         tags: ['operations'],
         summary: 'Follow the events',
         description:
@@ -41,8 +41,8 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
       const { query, headers } = request;
       const stream = await eventStream(reply.raw, async (gone) => {
         // Read before the client is answered: what happens from then on is after it.
-        const after = headers['last-event-id'] ?? query.after ?? (await events.newest());
-        await events.checkIsThere(after);
+        const after = headers['last-event-id'] ?? query.after ?? (await events.lastNumber());
+        await events.checkAvailable(after);
         const types = query.types ?? eventTypes;
         const followed = events.follow(after, [...new Set<EventType>([...types, 'key'])], gone);
         return serverSentEvents(untilRevoked(followed, actorOf(callerOf(request))), types.includes('key'), damagedRows);

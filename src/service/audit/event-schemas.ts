@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { lastEventId, numberQuery } from '../http/list-schemas.ts';
-import { eventTypes } from './events.ts';
+import { eventTypes } from './event-feed.ts';
 
 const eventType = z.enum(eventTypes).meta({ id: 'EventType' });
 export const eventQuery = z.strictObject({

@@ -12,21 +12,21 @@ const tileHeight = 8;
 /** Hashes of one tile. */
 export const tileWidth = 2 ** tileHeight;
 /** Tiles made in one transaction. */
-const tilesAtOnce = 64;
+const tileBatchSize = 64;
 
 /**
  * Makes the tiles that are whole in a tree over the first `size` events, as far as they are not there.
  * @param size No more than are on disk.
  */
-export async function fillTiles(store: Store, size: number): Promise<void> {
+export async function storeCompleteTiles(store: Store, size: number): Promise<void> {
   for (let level = 0, nodes = size; nodes >= tileWidth; level += 1, nodes = Math.floor(nodes / tileWidth)) {
     const wanted = Math.floor(nodes / tileWidth);
-    for (let next = await new CheckpointRecords(store.reading).countTiles(level); next < wanted; next += tilesAtOnce) {
-      const count = Math.min(tilesAtOnce, wanted - next);
-      const hashes = await nodesOf(store.reader, level, next * tileWidth, count * tileWidth);
+    for (let next = await new CheckpointRecords(store.reading).countTiles(level); next < wanted; next += tileBatchSize) {
+      const count = Math.min(tileBatchSize, wanted - next);
+      const hashes = await readNodes(store.reader, level, next * tileWidth, count * tileWidth);
       const tiles = Array.from({ length: count }, (_, place) => {
         const some = hashes.slice(place * tileWidth, (place + 1) * tileWidth);
-        return { level, index: next + place, root: folded(some), hashes: new Uint8Array(Buffer.concat(some)) };
+        return { level, index: next + place, root: merkleRoot(some), hashes: new Uint8Array(Buffer.concat(some)) };
       });
       await store.transaction(async (connection) => {
         // Another replica of the service may have made them meanwhile: of the same hashes they are the same.
@@ -44,7 +44,7 @@ export function subtreeReader(reader: Reader): ReadSubtree {
   const tiles = new Map<string, Promise<Hash[]>>();
   const read = async (level: number, index: number): Promise<Hash[]> => {
     const whole = await checkpoints.tile(level, index);
-    if (whole === null) return nodesOf(reader, level, index * tileWidth, tileWidth);
+    if (whole === null) return readNodes(reader, level, index * tileWidth, tileWidth);
     return Array.from({ length: tileWidth }, (_, place) => whole.slice(place * hashBytes, (place + 1) * hashBytes));
   };
   return async (level, index) => {
@@ -58,21 +58,21 @@ export function subtreeReader(reader: Reader): ReadSubtree {
     const nodes = (await tile).slice(first, first + width);
     if (nodes.length < width)
       throw new Error(`the audit trail does not have the ${width} nodes of level ${tileLevel * tileHeight} from ${index * width} on`);
-    return folded(nodes);
+    return merkleRoot(nodes);
   };
 }
 
 /** Nodes of a level that tiles are of, side by side, as many as there are: hashes of events, or roots of the tiles below. */
-function nodesOf(reader: Reader, tileLevel: number, from: number, limit: number): Promise<Hash[]> {
+function readNodes(reader: Reader, tileLevel: number, from: number, limit: number): Promise<Hash[]> {
   if (tileLevel === 0) return new AuditQueries(reader).hashesAfter(from, limit);
   return new CheckpointQueries(reader).tileRoots(tileLevel - 1, from, limit);
 }
 
 /** The root over as many nodes as a power of two. */
-function folded(nodes: readonly Hash[]): Hash {
+function merkleRoot(nodes: readonly Hash[]): Hash {
   const [left, right] = nodes;
   if (left === undefined) throw new Error('a tree of nothing has no such root');
   if (right === undefined) return left;
   const middle = nodes.length / 2;
-  return nodeHash(folded(nodes.slice(0, middle)), folded(nodes.slice(middle)));
+  return nodeHash(merkleRoot(nodes.slice(0, middle)), merkleRoot(nodes.slice(middle)));
 }

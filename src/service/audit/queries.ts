@@ -40,9 +40,9 @@ export class AuditQueries {
   }
 
   /** Events after a number whose actions begin with one of these and a dot, in their order. */
-  async listAfter(after: number, types: readonly string[], limit: number): Promise<MarkedRows<AuditRecord>> {
+  async listAfter(readAfter: number, types: readonly string[], limit: number): Promise<MarkedRows<AuditRecord>> {
     const events = await this.#readable.auditEvent.findMany({
-      where: { number: { gt: after }, OR: types.map((type) => ({ action: { startsWith: `${type}.` } })) },
+      where: { number: { gt: readAfter }, OR: types.map((type) => ({ action: { startsWith: `${type}.` } })) },
       orderBy: { number: 'asc' },
       take: limit,
     });
@@ -67,7 +67,7 @@ export class AuditQueries {
    * Times do not always rise with the numbers: an event that a wrong clock has dated too early does not take those before it along.
    * @param head Where the trail ended when it was read.
    */
-  async lastOld({ number: newest, prunedThrough }: Pick<AuditHead, 'number' | 'prunedThrough'>, moment: Date): Promise<number> {
+  async findLastOlderThan({ number: newest, prunedThrough }: Pick<AuditHead, 'number' | 'prunedThrough'>, moment: Date): Promise<number> {
     // Negated, it is looked up in no index but that of the numbers: few events are older than those that are kept.
     const first = await this.#client.auditEvent.findFirst({
       where: { number: { gt: prunedThrough }, NOT: { at: { lt: moment } } },

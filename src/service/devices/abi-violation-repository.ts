@@ -11,7 +11,7 @@ export type NewAbiViolation = Omit<AbiViolationModel, 'number'>;
 export type KnownViolation = Pick<AbiViolationModel, 'number' | 'programId' | 'version' | 'address'> & { readonly faults: bigint | null };
 
 /** How often a program has faulted by now. */
-export type MoreFaults = { readonly number: number; readonly faults: number; readonly lastAt: Date };
+export type MoreFaults = { readonly number: number; readonly faults: number; readonly lastFaultAt: Date };
 
 /** Violations kept of a device: more than one state tells of, so that none of them is forgotten while it is told of. */
 const kept = 2_000;
@@ -30,14 +30,14 @@ const insertViolation = new RowStatement(
     address: 'text',
     page: 'integer',
     flag: 'text',
-    at: 'time',
-    lastAt: 'time',
+    firstFaultAt: 'time',
+    lastFaultAt: 'time',
     faults: 'bigint',
   },
   (sql, violation) => sql.insertInto('AbiViolation').values(violation),
 );
 
-const countFaults = new RowStatement({ faults: 'bigint', lastAt: 'time', number: 'integer' }, (sql, { number, ...more }) =>
+const countFaults = new RowStatement({ faults: 'bigint', lastFaultAt: 'time', number: 'integer' }, (sql, { number, ...more }) =>
   sql.updateTable('AbiViolation').set(more).where('number', '=', number),
 );
 
@@ -65,7 +65,7 @@ export class AbiViolationRecords {
       .selectFrom('AbiViolation')
       .select('number')
       .where('deviceId', '=', deviceId)
-      .orderBy('lastAt', 'desc')
+      .orderBy('lastFaultAt', 'desc')
       .orderBy('number', 'desc')
       .limit(kept);
     await sql.deleteFrom('AbiViolation').where('deviceId', '=', deviceId).where('number', 'not in', newest).execute();

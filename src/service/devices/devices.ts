@@ -1,7 +1,7 @@
 // Devices: where they are placed, how they are labelled, and what they last reported.
 
 import { isDeepStrictEqual } from 'node:util';
-import type { Registration } from '../../protocol/agent.ts';
+import type { HostRegistration } from '../../protocol/agent.ts';
 import { DeviceState } from '../../protocol/device-state.ts';
 import { type Labels, newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
@@ -91,7 +91,7 @@ export class Devices {
   /**
    * Gives a device other labels, which its host leaves as they are when it registers again; the same once more changes nothing.
    * @param isExpected Whether the labels that it has are those that whoever asks has seen.
-   * @throws {Problem} `not-found`, `changed-since`.
+   * @throws {Problem} `not-found`, `precondition-failed`.
    */
   async relabel(id: string, labels: Labels, isExpected: (current: DeviceRecord['labels']) => boolean, requester: Requester): Promise<void> {
     await this.#store.transaction(async (connection) => {
@@ -100,7 +100,7 @@ export class Devices {
       const { labels: before, labelsByOperator } = device;
       if (!isExpected(before))
         throw new Problem(
-          'changed-since',
+          'precondition-failed',
           `the labels of ${device.name} have changed since they were read: read them again, and decide anew`,
         );
       if (labelsByOperator && isDeepStrictEqual(before, labels)) return;
@@ -148,7 +148,7 @@ export class Devices {
     await this.view(filter.deviceId);
     return readMarkedPage(page, {
       read: (wanted) => new AbiViolationQueries(this.#store.reader).list(filter, wanted),
-      positionOf: ({ at, number }) => ({ time: at, key: number }),
+      positionOf: ({ firstFaultAt, number }) => ({ time: firstFaultAt, key: number }),
       positionOfUnreadable: unreadablePosition.byTimeAndNumber,
     });
   }
@@ -174,13 +174,13 @@ export class Devices {
 }
 
 /** Devices that a host brings along and that are not known yet. */
-export function newDevices(hostId: string, devices: Registration['devices'], known: ReadonlySet<string>, createdAt: Date): NewDevice[] {
+export function newDevices(hostId: string, devices: HostRegistration['devices'], known: ReadonlySet<string>, createdAt: Date): NewDevice[] {
   return devices
     .filter(({ name }) => !known.has(name))
     .map(({ name, labels, ramPages }) => ({ id: newIdentifier('device'), name, labels, ramPages, hostId, createdAt }));
 }
 
 function viewOf(device: DeviceRecord, drift: readonly DriftRecord[]): DeviceView {
-  const state = device.stateAt === null ? null : DeviceState.safeParse(device.state);
+  const state = device.stateReportedAt === null ? null : DeviceState.safeParse(device.state);
   return { device, state: state?.success ? state.data : null, drift };
 }

@@ -28,7 +28,7 @@ export type ReportedState = {
   readonly id: string;
   readonly hostId: string;
   readonly state: Prisma.InputJsonValue;
-  readonly stateAt: Date;
+  readonly stateReportedAt: Date;
   /** Null: the state counts as newer than every other. */
   readonly stateSequence: number | null;
 };
@@ -69,7 +69,7 @@ const attachDevice = new RowStatement({ attachedBootId: 'text', attachFailure: '
 );
 
 const keepState = new RowStatement(
-  { state: 'json', stateAt: 'time', stateSequence: 'bigint?', id: 'text', hostId: 'text' },
+  { state: 'json', stateReportedAt: 'time', stateSequence: 'bigint?', id: 'text', hostId: 'text' },
   (sql, { id, hostId, ...reported }) =>
     sql
       .updateTable('Device')
@@ -125,9 +125,9 @@ const endDrift = new RowStatement({ deviceId: 'text', module: 'text' }, (sql, { 
 const forgetState = new RowStatement({ id: 'text' }, (sql, { id }) =>
   sql
     .updateTable('Device')
-    .set({ stateAt: null, stateSequence: null, attachedBootId: null })
+    .set({ stateReportedAt: null, stateSequence: null, attachedBootId: null })
     .where('id', '=', id)
-    .where(({ eb, or }) => or([eb('stateAt', 'is not', null), eb('attachedBootId', 'is not', null)])),
+    .where(({ eb, or }) => or([eb('stateReportedAt', 'is not', null), eb('attachedBootId', 'is not', null)])),
 );
 
 const noteRejection = new RowStatement(
@@ -190,10 +190,10 @@ const installedModules = new PreparedQuery({ ids: 'list' }, (sql, { ids }) =>
       'driftedFrom',
       eb('driftedAt', 'is not', null).as('hasDrifted'),
       selectFrom('HistoryEntry')
-        .select((entry) => entry('leftAt', 'is', null).as('isThere'))
+        .select((entry) => entry('removedAt', 'is', null).as('isThere'))
         .whereRef('HistoryEntry.deviceId', '=', 'DeviceModule.deviceId')
         .whereRef('HistoryEntry.module', '=', 'DeviceModule.module')
-        .orderBy('enteredAt', 'desc')
+        .orderBy('installedAt', 'desc')
         .orderBy('number', 'desc')
         .limit(1)
         .as('isThere'),
@@ -376,7 +376,7 @@ export class DeviceRecords {
         .selectFrom('Device')
         .select(['id', 'state'])
         .where('id', 'in', some)
-        .where('stateAt', 'is not', null);
+        .where('stateReportedAt', 'is not', null);
       const rows = withoutMarks(await this.#connection.readableRows(reported, deviceRow));
       return rows.map(({ id, state }) => [id, partOf(state)] as const);
     });

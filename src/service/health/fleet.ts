@@ -35,7 +35,7 @@ export type FleetHealth = {
   };
   readonly accesses: { readonly interrupted: number; readonly failed: number };
   /** Orders that hosts have not reported on yet. */
-  readonly ordersUnsettled: number;
+  readonly unsettledOrders: number;
 };
 
 /** @param faults What is wrong with the service itself, in words. */
@@ -49,7 +49,7 @@ export async function fleetHealth(
   const loads = new LoadQueries(reader);
   const unread: string[] = [];
   const read = readerOf(unread);
-  const [hosts, unreachable, devices, open, totals, ordersUnsettled, notWhole, drifted, rejected, waiting, stopped] = await Promise.all([
+  const [hosts, unreachable, devices, open, totals, unsettledOrders, notWhole, drifted, rejected, waiting, stopped] = await Promise.all([
     read('Host', hostQueries.countByReachability(), { connected: 0, unreachable: 0 }),
     read('Host', hostQueries.unreachable(hostsNamed), []),
     read('Device', deviceQueries.countByStatus(), { connected: 0, attaching: 0, unreachable: 0 }),
@@ -89,7 +89,7 @@ export async function fleetHealth(
       outcomes: Object.fromEntries(totals.map((total) => [total.outcome, total.loads])),
     },
     accesses: { interrupted: sum(({ interrupted }) => interrupted), failed: sum(({ failed }) => failed) },
-    ordersUnsettled,
+    unsettledOrders,
   };
 }
 
@@ -145,12 +145,12 @@ function reasonsOfLoads({ count, oldest }: WaitingLoads): string[] {
 }
 
 /** What there is of hosts, devices, loads and orders at the moment; it is asked for every few seconds, so that nothing that has ended is looked at. */
-export async function currentLevels(store: Store): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'ordersUnsettled'>> {
+export async function currentLevels(store: Store): Promise<Pick<Levels, 'hosts' | 'devices' | 'loads' | 'rollouts' | 'unsettledOrders'>> {
   return {
     hosts: await new HostQueries(store.reader).countByReachability(),
     devices: await new DeviceQueries(store.reader).countByStatus(),
     loads: await new LoadQueries(store.reader).countOpen(),
     rollouts: await new RolloutQueries(store.reader).countOpenByState(),
-    ordersUnsettled: await new OrderQueries(store.reader).countUnsettled(),
+    unsettledOrders: await new OrderQueries(store.reader).countUnsettled(),
   };
 }

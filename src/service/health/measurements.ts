@@ -13,7 +13,7 @@ export type Levels = {
   readonly loads: Readonly<Record<'queued' | 'dispatched', number>>;
   /** That have not ended, by their states. */
   readonly rollouts: ReadonlyMap<string, number>;
-  readonly ordersUnsettled: number;
+  readonly unsettledOrders: number;
   readonly reportBatchesUnderWay: number;
   readonly eventFollowers: number;
   readonly orderStreams: number;
@@ -73,7 +73,7 @@ export class Measurements {
         'state',
       ]),
       rollouts: gauge('rollouts_open', 'Rollouts that have not ended, by their states.', ['state']),
-      ordersUnsettled: gauge('orders_unsettled', 'Orders that hosts have not reported on yet.'),
+      unsettledOrders: gauge('orders_unsettled', 'Orders that hosts have not reported on yet.'),
       reportBatchesUnderWay: gauge('report_batches_under_way', 'Batches of reports that are being taken.'),
       eventFollowers: gauge('event_followers', 'Clients that follow the events.'),
       orderStreams: gauge('order_streams', 'Hosts that follow their orders in a stream.'),
@@ -101,7 +101,7 @@ export class Measurements {
     for (const [status, count] of Object.entries(devices)) this.#gauges.devices.set({ status }, count);
     for (const [state, count] of Object.entries(loads)) this.#gauges.loads.set({ state }, count);
     for (const state of rolloutStates) this.#gauges.rollouts.set({ state }, rollouts.get(state) ?? 0);
-    this.#gauges.ordersUnsettled.set(others.ordersUnsettled);
+    this.#gauges.unsettledOrders.set(others.unsettledOrders);
     this.#gauges.reportBatchesUnderWay.set(others.reportBatchesUnderWay);
     this.#gauges.eventFollowers.set(others.eventFollowers);
     this.#gauges.orderStreams.set(others.orderStreams);

@@ -3,7 +3,7 @@
 import { onlyProblems, problems } from '../http/problem-schemas.ts';
 import type { Api } from '../http/route.ts';
 import type { Health } from './health.ts';
-import { FleetHealth, Live, Readiness } from './schemas.ts';
+import { FleetHealth, Liveness, Readiness } from './schemas.ts';
 
 const tags = ['operations'];
 
@@ -33,7 +33,7 @@ export function addOperationsRoutes(app: Api, { health }: { readonly health: Hea
         operationId: 'getLiveness',
         tags,
         summary: 'Whether the service runs',
-        response: { 200: Live.describe('It runs.'), ...onlyProblems('malformed-request', 'internal') },
+        response: { 200: Liveness.describe('It runs.'), ...onlyProblems('malformed-request', 'internal') },
       },
     },
     async () => ({ status: 'live' as const }),

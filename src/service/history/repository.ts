@@ -8,12 +8,12 @@ import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts'
 import type { Tables } from '../database/tables.ts';
 
 export type HistoryRecord = HistoryEntryModel;
-export type Leaving = Pick<HistoryEntryModel, 'leftAt' | 'leftBy' | 'leftThrough' | 'invalidation' | 'interrupted'>;
+export type Departure = Pick<HistoryEntryModel, 'removedAt' | 'removalCause' | 'replacedByLoadId' | 'invalidation' | 'interrupted'>;
 /** A stay that begins, or one that has ended by the time it is told of. */
-export type NewHistoryEntry = Omit<HistoryEntryModel, 'number' | 'observed' | keyof Leaving> &
-  Partial<Leaving & Pick<HistoryEntryModel, 'observed'>>;
+export type NewHistoryEntry = Omit<HistoryEntryModel, 'number' | 'observed' | keyof Departure> &
+  Partial<Departure & Pick<HistoryEntryModel, 'observed'>>;
 /** The newest stay of a module in a device, which may have ended. */
-export type NewestStay = Omit<HistoryEntryModel, 'deviceId' | 'module' | 'observed' | Exclude<keyof Leaving, 'leftAt'>>;
+export type LatestResidency = Omit<HistoryEntryModel, 'deviceId' | 'module' | 'observed' | Exclude<keyof Departure, 'removedAt'>>;
 
 /** A version that a load brought in, or that the device reported without one. */
 export type LoadedVersion = {
@@ -23,7 +23,7 @@ export type LoadedVersion = {
   readonly isObserved: boolean;
 };
 
-const insertStay = new RowStatement(
+const insertResidency = new RowStatement(
   {
     deviceId: 'text',
     module: 'text',
@@ -33,10 +33,10 @@ const insertStay = new RowStatement(
     requestedBy: 'text?',
     address: 'text',
     pages: 'integer',
-    enteredAt: 'time',
-    leftAt: 'time?',
-    leftBy: 'text?',
-    leftThrough: 'text?',
+    installedAt: 'time',
+    removedAt: 'time?',
+    removalCause: 'text?',
+    replacedByLoadId: 'text?',
     invalidation: 'text?',
     interrupted: 'integer?',
     observed: 'truth',
@@ -44,33 +44,40 @@ const insertStay = new RowStatement(
   (sql, stay) => sql.insertInto('HistoryEntry').values(stay),
 );
 
-const endStay = new RowStatement(
-  { leftAt: 'time?', leftBy: 'text?', leftThrough: 'text?', invalidation: 'text?', interrupted: 'integer?', number: 'integer' },
+const endResidency = new RowStatement(
+  {
+    removedAt: 'time?',
+    removalCause: 'text?',
+    replacedByLoadId: 'text?',
+    invalidation: 'text?',
+    interrupted: 'integer?',
+    number: 'integer',
+  },
   (sql, { number, ...leaving }) => sql.updateTable('HistoryEntry').set(leaving).where('number', '=', number),
 );
 
 /** The numbers of the stays of a module in a device, the newest first. With a limit, this is one seek in an index, however many stays there are. */
-function numbersFromNewest(deviceId: Expression<string>, module: Expression<string>) {
+function numbersLatestFirst(deviceId: Expression<string>, module: Expression<string>) {
   return expressionBuilder<Tables>()
     .selectFrom('HistoryEntry as stays')
     .select('stays.number')
     .where('stays.deviceId', '=', deviceId)
     .where('stays.module', '=', module)
-    .orderBy('stays.enteredAt', 'desc')
+    .orderBy('stays.installedAt', 'desc')
     .orderBy('stays.number', 'desc');
 }
 
 /** The number of the newest stay of a module in a device. */
-const newestNumber = (deviceId: Expression<string>, module: Expression<string>) =>
-  numbersFromNewest(deviceId, module).limit(({ lit }) => lit(1));
+const latestNumber = (deviceId: Expression<string>, module: Expression<string>) =>
+  numbersLatestFirst(deviceId, module).limit(({ lit }) => lit(1));
 
 /** One query for all devices: SQLite would prepare a sorted query again for each device and module, which takes longer than running it. */
-const newestStays = new PreparedQuery({ wanted: 'pairs' }, (sql, { wanted }) =>
+const latestResidencies = new PreparedQuery({ wanted: 'pairs' }, (sql, { wanted }) =>
   sql
     .selectFrom(wanted.as('wanted'))
     .crossJoin('HistoryEntry')
-    .select(['wanted.place', 'number', 'version', 'imageDigest', 'loadId', 'requestedBy', 'address', 'pages', 'enteredAt', 'leftAt'])
-    .where('number', '=', ({ ref }) => newestNumber(ref('wanted.first'), ref('wanted.second'))),
+    .select(['wanted.place', 'number', 'version', 'imageDigest', 'loadId', 'requestedBy', 'address', 'pages', 'installedAt', 'removedAt'])
+    .where('number', '=', ({ ref }) => latestNumber(ref('wanted.first'), ref('wanted.second'))),
 );
 
 export class HistoryRecords {
@@ -81,49 +88,49 @@ export class HistoryRecords {
   }
 
   /** Adds stays, in the order of their times. */
-  async enter(entries: readonly NewHistoryEntry[]): Promise<void> {
-    const lasting = { leftAt: null, leftBy: null, leftThrough: null, invalidation: null, interrupted: null, observed: false };
+  async insert(entries: readonly NewHistoryEntry[]): Promise<void> {
+    const lasting = { removedAt: null, removalCause: null, replacedByLoadId: null, invalidation: null, interrupted: null, observed: false };
     await this.#connection.each(
-      insertStay,
+      insertResidency,
       entries.map((entry) => ({ ...lasting, ...entry })),
     );
   }
 
   /** Ends stays. */
-  async leave(leavings: readonly (Leaving & { readonly number: number })[]): Promise<void> {
-    await this.#connection.each(endStay, leavings);
+  async end(leavings: readonly (Departure & { readonly number: number })[]): Promise<void> {
+    await this.#connection.each(endResidency, leavings);
   }
 
   /** Ends every stay in these devices that has not ended, for their memories are empty; none ends before it has begun. */
-  async leaveByReboot(deviceIds: readonly string[], leftAt: Date): Promise<void> {
+  async endByReboot(deviceIds: readonly string[], removedAt: Date): Promise<void> {
     for (const ids of chunksOf(deviceIds))
       await this.#connection.sql
         .updateTable('HistoryEntry')
         .set((is) => ({
-          leftAt: is.case().when('enteredAt', '>', leftAt).then(is.ref('enteredAt')).else(leftAt).end(),
-          leftBy: 'reboot',
+          removedAt: is.case().when('installedAt', '>', removedAt).then(is.ref('installedAt')).else(removedAt).end(),
+          removalCause: 'reboot',
           interrupted: 0,
         }))
-        .where('leftAt', 'is', null)
+        .where('removedAt', 'is', null)
         .where('number', 'in', (stays) =>
           stays
             .selectFrom('DeviceModule as held')
-            .select(({ ref }) => newestNumber(ref('held.deviceId'), ref('held.module')).as('number'))
+            .select(({ ref }) => latestNumber(ref('held.deviceId'), ref('held.module')).as('number'))
             .where('held.deviceId', 'in', ids),
         )
         .execute();
   }
 
   /** The newest stay of a module in each of these devices, in their order; undefined where it has never been there. @throws {UndecodableCell} */
-  async newest(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<(NewestStay | undefined)[]> {
-    const found: (NewestStay | undefined)[] = places.map(() => undefined);
+  async latest(places: readonly { readonly deviceId: string; readonly module: string }[]): Promise<(LatestResidency | undefined)[]> {
+    const found: (LatestResidency | undefined)[] = places.map(() => undefined);
     const wanted = places.map(({ deviceId, module }) => [deviceId, module] as const);
-    for (const { place, ...stay } of await this.#connection.all(newestStays, { wanted })) found[place] = stay;
+    for (const { place, ...stay } of await this.#connection.all(latestResidencies, { wanted })) found[place] = stay;
     return found;
   }
 
   /** Returns the last stay of a module that began at that time or before, and the first that began later; null where there is none. */
-  async around(
+  async findNeighbors(
     deviceId: string,
     module: string,
     time: Date,
@@ -134,8 +141,8 @@ export class HistoryRecords {
       .where('deviceId', '=', deviceId)
       .where('module', '=', module)
       .limit(1);
-    const before = await stays.where('enteredAt', '<=', time).orderBy('enteredAt', 'desc').orderBy('number', 'desc').executeTakeFirst();
-    const after = await stays.where('enteredAt', '>', time).orderBy('enteredAt').orderBy('number').executeTakeFirst();
+    const before = await stays.where('installedAt', '<=', time).orderBy('installedAt', 'desc').orderBy('number', 'desc').executeTakeFirst();
+    const after = await stays.where('installedAt', '>', time).orderBy('installedAt').orderBy('number').executeTakeFirst();
     return { before: before ?? null, after: after ?? null };
   }
 
@@ -145,9 +152,9 @@ export class HistoryRecords {
    */
   async loadedVersions(deviceIds: readonly string[], module: string, limit: number): Promise<LoadedVersion[]> {
     const newestLoaded = (deviceId: Expression<string>, ofModule: Expression<string>) =>
-      numbersFromNewest(deviceId, ofModule)
+      numbersLatestFirst(deviceId, ofModule)
         .where((is) => is.or([is('stays.loadId', 'is not', null), is.ref('stays.observed')]))
-        .where((is) => is.or([is('stays.leftBy', 'is', null), is('stays.leftBy', '<>', 'withdrawn')]))
+        .where((is) => is.or([is('stays.removalCause', 'is', null), is('stays.removalCause', '<>', 'reverted')]))
         .limit(limit);
     const rows = await readInChunks(deviceIds, (some) =>
       this.#connection.sql
@@ -160,7 +167,7 @@ export class HistoryRecords {
         .where('held.deviceId', 'in', some)
         .where('held.module', '=', module)
         .orderBy('stay.deviceId')
-        .orderBy('stay.enteredAt')
+        .orderBy('stay.installedAt')
         .orderBy('stay.number')
         .execute(),
     );
@@ -168,7 +175,7 @@ export class HistoryRecords {
   }
 
   /** Those of these devices that have had a version in their module tables, other than one that was withdrawn. */
-  async devicesThatHad(deviceIds: readonly string[], module: string, version: string): Promise<string[]> {
+  async findDevicesThatHad(deviceIds: readonly string[], module: string, version: string): Promise<string[]> {
     const rows = await readInChunks(deviceIds, (some) =>
       this.#connection.sql
         .selectFrom('HistoryEntry')
@@ -176,7 +183,7 @@ export class HistoryRecords {
         .where('module', '=', module)
         .where('version', '=', version)
         .where('deviceId', 'in', some)
-        .where((is) => is.or([is('leftBy', 'is', null), is('leftBy', '<>', 'withdrawn')]))
+        .where((is) => is.or([is('removalCause', 'is', null), is('removalCause', '<>', 'reverted')]))
         .groupBy('deviceId')
         .execute(),
     );

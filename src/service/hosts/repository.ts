@@ -6,7 +6,7 @@ import type { HostModel } from '../database/generated/models.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 
-export type HostRecord = Omit<HostModel, 'heardCount' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
+export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
 /** Of a host that is not known to be unreachable. */
 export type HeardCount = { readonly id: string; readonly count: number };
 /** The host that a token is of, and what it registered with. */
@@ -35,7 +35,7 @@ const bootOfHost = new PreparedQuery({ id: 'text' }, (sql, { id }) =>
 const hearHost = new RowStatement({ id: 'text' }, (sql, { id }) =>
   sql
     .updateTable('Host')
-    .set((host) => ({ heardCount: host('heardCount', '+', 1) }))
+    .set((host) => ({ heartbeatCount: host('heartbeatCount', '+', 1) }))
     .where('Host.id', '=', id),
 );
 
@@ -43,7 +43,7 @@ const heardCounts = new PreparedQuery({}, (sql) =>
   sql
     .selectFrom('Host')
     // A count that is no number is 0 by this: it keeps no other from being read.
-    .select(({ cast }) => ['id', cast<number>('heardCount', 'integer').as('count')])
+    .select(({ cast }) => ['id', cast<number>('heartbeatCount', 'integer').as('count')])
     .where('unreachableSince', 'is', null),
 );
 
@@ -136,8 +136,10 @@ export class HostRecords {
     const { id, ...rest } = host;
     await this.#connection.sql
       .insertInto('Host')
-      .values({ ...host, heardCount: 1 })
-      .onConflict((conflict) => conflict.column('id').doUpdateSet((saved) => ({ ...rest, heardCount: saved('Host.heardCount', '+', 1) })))
+      .values({ ...host, heartbeatCount: 1 })
+      .onConflict((conflict) =>
+        conflict.column('id').doUpdateSet((saved) => ({ ...rest, heartbeatCount: saved('Host.heartbeatCount', '+', 1) })),
+      )
       .execute();
   }
 

@@ -20,7 +20,7 @@ export class Denials {
   }
 
   /** @param operation What was asked for: the method and the route. */
-  async note({ id, role }: KeyHolder, needed: Role, operation: string, requester: Requester): Promise<void> {
+  async record({ id, role }: KeyHolder, needed: Role, operation: string, requester: Requester): Promise<void> {
     if (performance.now() - this.#since > interval) {
       this.#remembered = new Set();
       this.#since = performance.now();

@@ -27,7 +27,7 @@ const keyLimit = 1_000;
 /** How often it is put on disk when keys were last used, in milliseconds. */
 const usesInterval = 60_000;
 
-const keyForm = new RegExp(`^${keyPrefix}([0-9a-f]{32})_[A-Za-z0-9_-]{43}$`);
+const keyPattern = new RegExp(`^${keyPrefix}([0-9a-f]{32})_[A-Za-z0-9_-]{43}$`);
 
 export type NewKeyRequest = { readonly name: string; readonly role: Role; readonly host: string | null };
 /** A key with its secret, which nobody can see again. */
@@ -95,7 +95,7 @@ export class Keys {
 
   /** Who shows this key. @throws {Problem} `unauthenticated`. */
   async authenticate(secret: string | null): Promise<KeyHolder> {
-    const id = secret === null ? null : idOf(secret);
+    const id = secret === null ? null : parseKeyId(secret);
     const key = id === null ? null : await new KeyRecords(this.#store.reading).find(id);
     if (secret === null || key === null || !isSame(digestOf(secret), key.secretDigest)) {
       throw new Problem(
@@ -111,12 +111,12 @@ export class Keys {
   }
 
   /** Puts on disk when keys were last used, from now on: each replica of the service knows some of it. */
-  keepUsesRegularly(): Repetition {
-    return new Repeated(usesInterval, () => this.keepUses());
+  recordUsesPeriodically(): Repetition {
+    return new Repeated(usesInterval, () => this.recordUses());
   }
 
   /** Puts on disk when keys were last used. */
-  async keepUses(): Promise<void> {
+  async recordUses(): Promise<void> {
     if (this.#uses.size === 0) return;
     const uses = [...this.#uses];
     this.#uses.clear();
@@ -166,7 +166,7 @@ async function findKey(connection: Connection, id: string): Promise<KeyRecord> {
 }
 
 /** A key names itself, so that it is found by what is no secret and its secret is compared in constant time; null where it is none. */
-function idOf(secret: string): string | null {
-  const [, digits] = keyForm.exec(secret) ?? [];
+function parseKeyId(secret: string): string | null {
+  const [, digits] = keyPattern.exec(secret) ?? [];
   return digits === undefined ? null : `key_${digits}`;
 }

@@ -3,19 +3,19 @@
 import { z } from 'zod';
 import { newIdentifier } from '../../protocol/identifiers.ts';
 import { LoadPolicy } from '../../protocol/load-report.ts';
-import { type AuditEntry, eventOf } from '../audit-events/entry.ts';
+import { type AuditEntry, toNewAuditEvent } from '../audit-events/entry.ts';
 import { AuditRecords } from '../audit-events/repository.ts';
 import type { NewAuditEvent } from '../database/committed.ts';
 import type { Connection } from '../database/connection.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
-import { withoutImage } from '../modules/pruned-image.ts';
+import { describePrunedImage } from '../modules/pruned-image.ts';
 import type { LoadableBuild } from '../modules/repository.ts';
 import { newOrder } from '../orders/orders.ts';
 import type { NewOrder } from '../orders/repository.ts';
 import { OrderRecords } from '../orders/repository.ts';
 import { Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
-import { type DemandsOn, demandsOf } from '../signature-policies/signature-demands.ts';
+import { type DemandsOn, resolveDemands } from '../signature-policies/signature-demands.ts';
 import { endLoads, type OnLoadsEnded } from './endings.ts';
 import type { NewLoad } from './repository.ts';
 import { LoadRecords } from './repository.ts';
@@ -77,7 +77,7 @@ export async function makeBatches(
   const deviceIds = [...new Set(batches.flatMap(({ targets }) => targets.map(({ device }) => device.id)))];
   const [open, demandsOn] = await Promise.all([
     new LoadRecords(connection).openOn(deviceIds),
-    demandsOf(connection, [...new Set(batches.map(({ module }) => module))], deviceIds),
+    resolveDemands(connection, [...new Set(batches.map(({ module }) => module))], deviceIds),
   ]);
   const results: PromiseSettledResult<NewLoads>[] = [];
   const made: MadeBatch[] = [];
@@ -114,7 +114,7 @@ async function refusalOf(
   open: ReadonlyMap<string, number>,
 ): Promise<Problem | null> {
   for (const { build } of targets) {
-    const lack = withoutImage(build);
+    const lack = describePrunedImage(build);
     if (lack !== null) return new Problem('image-pruned', lack);
   }
   const [full] = await withoutRoomAmong(
@@ -190,7 +190,7 @@ function newBatch(
     id: batchId,
     loads: made.map(({ load }) => load),
     orders: made.map(({ order }) => order),
-    event: eventOf(requester, requestedAt, { action: 'load.requested', object: batchId, detail }),
+    event: toNewAuditEvent(requester, requestedAt, { action: 'load.requested', object: batchId, detail }),
   };
 }
 

@@ -1,26 +1,26 @@
 // Which loads would be refused, and why, without doing anything: decided by the devices' own rules, of what the service knows of each device.
 
 import { z } from 'zod';
-import { compareVersions } from '../../machine/isolation/succession.ts';
-import { findUnused, outOfMemory, pageBytes, pagesFor } from '../../machine/memory/random-access-memory.ts';
+import { compareVersions } from '../../machine/isolation/version-policy.ts';
+import { findGap, outOfMemoryMessage, pageBytes, pagesFor } from '../../machine/memory/random-access-memory.ts';
 import { BuildProof, unreadableStatement } from '../../proof/build-proof.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import type { SelectedDevice } from '../devices/selection.ts';
-import { withoutImage } from '../modules/pruned-image.ts';
+import { missingProvenance, readBuildEnvelope } from '../modules/build-provenance.ts';
+import { describePrunedImage } from '../modules/pruned-image.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
-import { keptEnvelope, unstated } from '../modules/statements.ts';
-import { demandsOf } from '../signature-policies/signature-demands.ts';
+import { resolveDemands } from '../signature-policies/signature-demands.ts';
 import { SigningKeyRecords } from '../signing-keys/repository.ts';
 
 export const verdicts = [
   'would-install',
   'would-replace',
   // The device has this version.
-  'already-there',
+  'already-installed',
   'refused-not-newer',
   'refused-dissimilar',
   'refused-image',
@@ -67,12 +67,12 @@ export async function forecastLoads(
   const states = await new DeviceRecords(connection).statesOf(ids, (state) => Reported.safeParse(state).data ?? null);
   const refusalOfVersion = await versionRefusals(connection, build, new Set(lastVersions.values()), policy);
   const proof = await proofOf(connection, build);
-  const demandsOn = await demandsOf(connection, [build.module], ids);
+  const demandsOn = await resolveDemands(connection, [build.module], ids);
   const pages = pagesFor(build.imageBytes);
   const forecast = (id: string): Forecast => {
     const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
-    if (current === build.version) return { verdict: 'already-there', reason: null, current };
+    if (current === build.version) return { verdict: 'already-installed', reason: null, current };
     const imageRefusal = proof instanceof BuildProof ? proof.unmet(demandsOn(build.module, id)) : proof.refusal;
     if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current };
     const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
@@ -104,10 +104,10 @@ async function versionRefusals(connection: Connection, build: BuildRecord, versi
 
 /** What proves to hosts that the build is what it is, or why none of them would load it. */
 async function proofOf(connection: Connection, build: BuildRecord): Promise<BuildProof | { readonly refusal: string }> {
-  const refusal = withoutImage(build);
+  const refusal = describePrunedImage(build);
   if (refusal !== null) return { refusal };
-  const envelope = keptEnvelope(build);
-  if (envelope === null) return { refusal: unstated(build).message };
+  const envelope = readBuildEnvelope(build);
+  if (envelope === null) return { refusal: missingProvenance(build).message };
   const proof = BuildProof.of(envelope);
   if (proof === null) return { refusal: unreadableStatement(build.imageDigest) };
   const keys = (await new SigningKeyRecords(connection).all()).map(({ keyId, publicKey }) => ({ keyId, pem: publicKey }));
@@ -124,9 +124,9 @@ function lackOfMemory(build: BuildRecord, pages: number, { memoryMap, programs }
     .filter(({ present, reclaimable }) => reclaimable !== true && (present || isHeld))
     .map((range) => ({ firstPage: Number(range.address) / pageBytes, pages: range.pages }))
     .toSorted((left, right) => left.firstPage - right.firstPage);
-  if (findUnused(used, pages, 1, memoryMap.pages) !== null) return null;
+  if (findGap(used, pages, 1, memoryMap.pages) !== null) return null;
   const reclaimable = memoryMap.ranges.filter((range) => range.reclaimable === true);
-  return outOfMemory(build, pages, {
+  return outOfMemoryMessage(build, pages, {
     pages: memoryMap.pages,
     usedPages: sumOfPages(used) + sumOfPages(reclaimable),
     reclaimablePages: sumOfPages(reclaimable),

@@ -51,7 +51,7 @@ export class Loads {
     return this.#request({ request, requester, answerOf });
   }
 
-  /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-waiting`. */
+  /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-queued`. */
   async cancel(id: string, requester: Requester): Promise<LoadRecord> {
     await this.#uses.store.transaction(async (connection) => {
       const load = await new LoadRecords(connection).find(id);
@@ -59,7 +59,7 @@ export class Loads {
       if (load.outcome === 'cancelled') return;
       if (load.state !== 'queued') {
         const how = load.state === 'dispatched' ? 'its host has been sent it' : `it has ended as ${load.outcome}`;
-        throw new Problem('not-waiting', `the load ${id} cannot be cancelled any more: ${how}`);
+        throw new Problem('not-queued', `the load ${id} cannot be cancelled any more: ${how}`);
       }
       const end = { outcome: 'cancelled', reason: `cancelled by ${requester.actor}`, completedAt: this.#uses.clock.now() };
       await endLoads(connection, [load], end, requester, this.#onEnded);

@@ -62,7 +62,7 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
         summary: 'Cancel a load that waits',
         description: 'Ends the load as `cancelled` if its host has not been sent it yet. Cancelling it again changes nothing.',
         params: loadParameter,
-        response: { 200: Load.describe('The load, cancelled.'), ...postProblems('not-found', 'not-waiting') },
+        response: { 200: Load.describe('The load, cancelled.'), ...postProblems('not-found', 'not-queued') },
       },
     },
     async (request) => toLoad(await loads.cancel(request.params.load, requesterOf(request))),

@@ -20,11 +20,11 @@ import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
-import { compiledOf } from './compilation.ts';
+import { readBuildOptions, signProvenance } from './build-provenance.ts';
+import { requireCompiled } from './compilation.ts';
 import { type BuildFilter, BuildQueries, type ModuleSummary } from './queries.ts';
 import type { BuildRecord } from './repository.ts';
 import { BuildRecords } from './repository.ts';
-import { optionsOf, stateBuild } from './statements.ts';
 
 export type NewBuildRequest = {
   readonly module: ModuleName;
@@ -84,28 +84,31 @@ export class Builds {
       );
     }
     const existing = await new BuildRecords(this.#uses.store.reading).find(module, version);
-    if (existing !== null && existing.imagePrunedAt === null) return sameBuild(existing, request);
-    if (existing !== null) sameBuild(existing, request);
+    if (existing !== null && existing.imagePrunedAt === null) return requireSameBuild(existing, request);
+    if (existing !== null) requireSameBuild(existing, request);
     const startedAt = new Date();
-    const { compiled, warnings } = compiledOf(await this.#uses.compiler.compileModule(request, requester.actor), `${module}@${version}`);
+    const { compiled, warnings } = requireCompiled(
+      await this.#uses.compiler.compileModule(request, requester.actor),
+      `${module}@${version}`,
+    );
     const createdAt = new Date();
     const id = newIdentifier('build');
     const kept = await this.#uses.store.transaction(async (connection) => {
       const known = await new BuildRecords(connection).find(module, version);
       if (known !== null && known.imagePrunedAt === null) return known;
       if (known !== null) return restoreImage(connection, known, compiled, requester);
-      await new BuildRecords(connection).keepImage(
+      await new BuildRecords(connection).storeImage(
         compiled.digest,
         new Uint8Array(compiled.image),
         await new RetentionTimeRecords(connection).now(),
       );
       const { compiler, sourceDigest, digest: imageDigest } = compiled;
       const facts = { module, version, language, compiler, sourceDigest, imageDigest, pushedBy: requester.actor };
-      await this.#uses.signingKeys.renew(connection);
+      await this.#uses.signingKeys.refresh(connection);
       // Here, so that it is by the key that is signed with now: another may have taken its place while the source was compiled.
-      const envelope = stateBuild(this.#uses.signingKeys, {
+      const envelope = signProvenance(this.#uses.signingKeys, {
         ...facts,
-        options: statedOptions(request),
+        options: givenOptions(request),
         requestId: requester.requestId || null,
         startedAt,
         finishedAt: createdAt,
@@ -123,7 +126,7 @@ export class Builds {
       await keepAnswer(connection, requester, answerOf, { build, warnings, isNew: true });
       return build;
     });
-    return kept.id === id ? { build: kept, warnings, isNew: true } : sameBuild(kept, request);
+    return kept.id === id ? { build: kept, warnings, isNew: true } : requireSameBuild(kept, request);
   }
 
   /** @throws {Problem} `not-found`. */
@@ -173,7 +176,7 @@ async function restoreImage(
       `${module}@${version} was made by ${build.compiler}, and ${compiler} makes another image of its source: push it under a higher version`,
     );
   const restoredAt = new Date();
-  await new BuildRecords(connection).keepImage(digest, new Uint8Array(image), await new RetentionTimeRecords(connection).now());
+  await new BuildRecords(connection).storeImage(digest, new Uint8Array(image), await new RetentionTimeRecords(connection).now());
   await new BuildRecords(connection).setPruned([digest], null);
   await audit(connection, requester, restoredAt, [
     { action: 'build.image-restored', object: id, detail: { module, version, image: digest } },
@@ -181,10 +184,10 @@ async function restoreImage(
   return { ...build, imagePrunedAt: null };
 }
 
-function sameBuild(build: BuildRecord, request: NewBuildRequest): PushedBuild {
+function requireSameBuild(build: BuildRecord, request: NewBuildRequest): PushedBuild {
   const { module, version, language, source } = request;
   const isSameSource = build.sourceDigest === digestOf(source) && build.language === language;
-  if (isSameSource && canonicalJson(optionsOf(build)) === canonicalJson(statedOptions(request)))
+  if (isSameSource && canonicalJson(readBuildOptions(build)) === canonicalJson(givenOptions(request)))
     return { build, warnings: [], isNew: false };
   if (isSameSource)
     throw new Problem(
@@ -198,7 +201,7 @@ function sameBuild(build: BuildRecord, request: NewBuildRequest): PushedBuild {
 }
 
 /** The options of a compilation as they are stated: those that were given. */
-function statedOptions({ concurrency, features = [] }: Pick<NewBuildRequest, 'concurrency' | 'features'>): StatedOptions {
+function givenOptions({ concurrency, features = [] }: Pick<NewBuildRequest, 'concurrency' | 'features'>): StatedOptions {
   return {
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(features.length === 0 ? {} : { features: [...new Set(features)].sort() }),

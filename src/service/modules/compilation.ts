@@ -12,7 +12,7 @@ const problemOf: Record<CompileProblem, ProblemKind> = {
 };
 
 /** @throws {Problem} with the compiler's findings, the first of them in its detail. */
-export function compiledOf(result: CompileResult, what: string): Extract<CompileResult, { ok: true }> {
+export function requireCompiled(result: CompileResult, what: string): Extract<CompileResult, { ok: true }> {
   if (result.ok) return result;
   const [first] = result.diagnostics;
   const place = first?.line ? ` (line ${first.line}, column ${first.column})` : '';

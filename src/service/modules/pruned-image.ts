@@ -5,12 +5,12 @@ import type { LoadableBuild } from './repository.ts';
 
 /** @throws {Problem} `image-pruned`. */
 export function checkHasImage(build: LoadableBuild): void {
-  const reason = withoutImage(build);
+  const reason = describePrunedImage(build);
   if (reason !== null) throw new Problem('image-pruned', reason);
 }
 
 /** Since when a build is without its image, and what to do; null where it has it. */
-export function withoutImage({
+export function describePrunedImage({
   module,
   version,
   imagePrunedAt,

@@ -37,7 +37,7 @@ export class BuildQueries {
   }
 
   /** Builds without a statement, after that identifier, by their identifiers. */
-  async unstated(after: string, limit: number): Promise<MarkedRows<BuildRecord>> {
+  async listWithoutProvenance(after: string, limit: number): Promise<MarkedRows<BuildRecord>> {
     const where = { envelope: null, id: { gt: after } };
     return markedRows(await this.#readable.build.findMany({ where, orderBy: { id: 'asc' }, take: limit }));
   }
@@ -86,12 +86,12 @@ export class BuildQueries {
   }
 
   /** The signed statement of a driver, JSON; null where the image is of a build, or there is none. */
-  async driverStatement(digest: string): Promise<string | null> {
-    return (await this.driverStatements([digest])).get(digest) ?? null;
+  async findDriverStatement(digest: string): Promise<string | null> {
+    return (await this.findDriverStatements([digest])).get(digest) ?? null;
   }
 
   /** The signed statements of those of these drivers that have one. */
-  async driverStatements(digests: readonly string[]): Promise<Map<string, string>> {
+  async findDriverStatements(digests: readonly string[]): Promise<Map<string, string>> {
     const images = await readInChunks(digests, (some) =>
       this.#client.image.findMany({ where: { digest: { in: some } }, select: { digest: true, statement: true } }),
     );

@@ -60,7 +60,7 @@ export class BuildRecords {
   }
 
   /** The build that the image is of; null where there is none, for a program's driver is of no build. */
-  async ofImage(imageDigest: string): Promise<BuildRecord | null> {
+  async findByImageDigest(imageDigest: string): Promise<BuildRecord | null> {
     const build = await this.#builds().where('imageDigest', '=', imageDigest).limit(1).executeTakeFirst();
     return build ?? null;
   }
@@ -84,7 +84,7 @@ export class BuildRecords {
   }
 
   /** Keeps an image; one that is there already is the same, for it has the same digest. @param createdAt By the retention time. */
-  async keepImage(digest: string, bytes: Uint8Array<ArrayBuffer>, createdAt: Date): Promise<void> {
+  async storeImage(digest: string, bytes: Uint8Array<ArrayBuffer>, createdAt: Date): Promise<void> {
     await this.#connection.sql
       .insertInto('Image')
       .values({ digest, bytes, createdAt, statement: null })
@@ -93,7 +93,7 @@ export class BuildRecords {
   }
 
   /** Keeps a driver's image with its signed statement; where the database has the image already, both are replaced. @param createdAt By the retention time. */
-  async keepDriver({ digest, bytes, statement }: Driver, createdAt: Date): Promise<void> {
+  async storeDriver({ digest, bytes, statement }: Driver, createdAt: Date): Promise<void> {
     await this.#connection.sql
       .insertInto('Image')
       .values({ digest, bytes, statement, createdAt })

@@ -9,6 +9,7 @@ import { pageByName, pageByTime, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, sendRaw, toAnswer } from '../http/route.ts';
 import { Problem } from '../problem.ts';
+import { readBuildOptions } from './build-provenance.ts';
 import type { Builds, PushedBuild } from './builds.ts';
 import { checkHasImage } from './pruned-image.ts';
 import type { ModuleSummary } from './queries.ts';
@@ -26,7 +27,6 @@ import {
   moduleQuery,
   NewBuild,
 } from './schemas.ts';
-import { optionsOf } from './statements.ts';
 
 /** Bytes of a prebuilt module, and of a source in JSON with its escapes. */
 const bodyLimit = 4 * 1024 * 1024;
@@ -213,7 +213,7 @@ function toModule({ module, builds, lastBuildAt }: ModuleSummary): z.infer<typeo
 /** An option that is not of this version of the API is left out. */
 function toOptions(build: BuildRecord): z.infer<typeof Build>['options'] {
   const { concurrency, features } = Build.shape.options.shape;
-  const stated = optionsOf(build);
+  const stated = readBuildOptions(build);
   return { concurrency: concurrency.safeParse(stated.concurrency).data ?? null, features: features.safeParse(stated.features).data ?? [] };
 }
 

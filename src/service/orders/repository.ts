@@ -37,14 +37,14 @@ const selectOrders = (sql: Kysely<Tables>) =>
 
 /** Orders of a host that are still to be sent, in their order. */
 const selectOpen = (sql: Kysely<Tables>, hostId: Expression<string>) =>
-  selectOrders(sql).where('hostId', '=', hostId).where('withdrawnAt', 'is', null).orderBy('number');
+  selectOrders(sql).where('hostId', '=', hostId).where('cancelledAt', 'is', null).orderBy('number');
 
 const countInFlight = new PreparedQuery({ hostId: 'text', after: 'integer' }, (sql, { hostId, after }) =>
   sql
     .selectFrom('AgentOrder')
     .select(({ fn }) => fn.countAll<number | bigint>().as('orders'))
     .where('hostId', '=', hostId)
-    .where('withdrawnAt', 'is', null)
+    .where('cancelledAt', 'is', null)
     .where('number', '<=', after),
 );
 
@@ -107,9 +107,9 @@ export class OrderRecords {
    * @param sent Loads whose hosts have been sent them, and may report on them still: their orders stay until then.
    * @param unsent Loads of which nobody knows: their orders go.
    */
-  async withdraw({ sent, unsent }: WithdrawnLoads, withdrawnAt: Date): Promise<void> {
+  async withdraw({ sent, unsent }: WithdrawnLoads, cancelledAt: Date): Promise<void> {
     const { sql } = this.#connection;
-    for (const some of chunksOf(sent)) await sql.updateTable('AgentOrder').set({ withdrawnAt }).where('loadId', 'in', some).execute();
+    for (const some of chunksOf(sent)) await sql.updateTable('AgentOrder').set({ cancelledAt }).where('loadId', 'in', some).execute();
     for (const some of chunksOf(unsent)) await sql.deleteFrom('AgentOrder').where('loadId', 'in', some).execute();
   }
 

@@ -44,11 +44,11 @@ export async function keepDriver(
   request: DriverRequest,
   { digest: imageDigest, image, sourceDigest }: CompiledImage,
 ): Promise<void> {
-  await signingKeys.renew(connection);
+  await signingKeys.refresh(connection);
   const finishedAt = new Date();
   const facts = { ...request, abi: abiVersion, imageDigest, sourceDigest, origin: signingKeys.origin, finishedAt };
   const statement = JSON.stringify(signingKeys.seal(statementPayloadType, driverStatementOf(facts)));
-  await new BuildRecords(connection).keepDriver(
+  await new BuildRecords(connection).storeDriver(
     { digest: imageDigest, bytes: new Uint8Array(image), statement },
     await new RetentionTimeRecords(connection).now(),
   );
@@ -67,7 +67,7 @@ export async function renewDrivers(uses: Uses): Promise<void> {
     if (last === undefined) return;
     after = last.id;
     const readable = withoutMarks(programs);
-    const statements = await new BuildQueries(store.reader).driverStatements([
+    const statements = await new BuildQueries(store.reader).findDriverStatements([
       ...new Set(readable.map(({ driverDigest }) => driverDigest)),
     ]);
     const outdated = readable.filter(({ driverDigest }) => isOutdated(statements.get(driverDigest)));

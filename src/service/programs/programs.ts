@@ -14,7 +14,7 @@ import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import type { Devices, DeviceView } from '../devices/devices.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
-import { compiledOf } from '../modules/compilation.ts';
+import { requireCompiled } from '../modules/compilation.ts';
 import { BuildQueries } from '../modules/queries.ts';
 import { newOrder } from '../orders/orders.ts';
 import { OrderRecords } from '../orders/repository.ts';
@@ -68,7 +68,7 @@ export class Programs {
     const { addressing } = request;
     const target = { module: request.module, export: request.export, type, addressing };
     const result = await this.#uses.compiler.compileDriver(target);
-    const driver = compiledOf(result, `the driver of ${request.module}.${request.export}`).compiled;
+    const driver = requireCompiled(result, `the driver of ${request.module}.${request.export}`).compiled;
     const createdAt = new Date();
     const started = await this.#uses.store.transaction(async (connection) => {
       await keepDriver(connection, this.#uses, target, driver);

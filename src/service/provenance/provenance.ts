@@ -7,17 +7,17 @@ import { AuditRecords } from '../audit-events/repository.ts';
 import type { Connection } from '../database/connection.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
+import { missingProvenance, readBuildEnvelope, signProvenance } from '../modules/build-provenance.ts';
 import { BuildQueries } from '../modules/queries.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
-import { keptEnvelope, stateBuild, unstated } from '../modules/statements.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
 import { type Requester, service } from '../requester.ts';
 import type { SigningKeys } from '../signing-keys/signing-keys.ts';
 
 /** Builds from before that get their statements in one transaction. */
-const statedAtOnce = 500;
+const batchSize = 500;
 
 export type PublisherSignature = {
   readonly keyId: string;
@@ -35,14 +35,14 @@ export class Provenance {
   /** The statement of a build, with its signatures. @throws {Problem} `not-found`. */
   async find(module: string, version: string): Promise<Envelope> {
     const build = await findBuild(this.#store.reading, module, version);
-    return envelopeOf(build);
+    return requireEnvelope(build);
   }
 
   /** The statement of the build, or of the driver, that an image is of. @throws {Problem} `not-found`. */
-  async ofImage(digest: string): Promise<Envelope> {
-    const build = await new BuildRecords(this.#store.reading).ofImage(digest);
-    if (build !== null) return envelopeOf(build);
-    const statement = await new BuildQueries(this.#store.reader).driverStatement(digest);
+  async findByImage(digest: string): Promise<Envelope> {
+    const build = await new BuildRecords(this.#store.reading).findByImageDigest(digest);
+    if (build !== null) return requireEnvelope(build);
+    const statement = await new BuildQueries(this.#store.reader).findDriverStatement(digest);
     const envelope = statement === null ? null : readEnvelope(statement);
     if (envelope === null) throw notFound('signed statement of the image', `${digest}: push its source, or start its program again`);
     return envelope;
@@ -55,7 +55,7 @@ export class Provenance {
   async sign(module: string, version: string, { keyId, signature }: PublisherSignature, requester: Requester): Promise<BuildRecord> {
     return this.#store.transaction(async (connection) => {
       const build = await findBuild(connection, module, version);
-      const envelope = envelopeOf(build);
+      const envelope = requireEnvelope(build);
       const key = await new PublisherKeyRecords(connection).findByKeyId(keyId);
       if (key === null) throw invalidValue('/keyId', `no publisher key ${keyId} is registered: an administrator registers publisher keys`);
       if (key.revokedAt !== null) throw invalidValue('/keyId', `the publisher key ${key.name} was revoked: sign with another`);
@@ -82,29 +82,35 @@ export class Provenance {
  * Gives the builds from before there were statements theirs. Only where the audit trail tells of the same image: whoever can change the database
  * is not to have the service sign what they made of it by taking the statement away.
  */
-export async function stateOldBuilds({ store, signingKeys }: { readonly store: Store; readonly signingKeys: SigningKeys }): Promise<void> {
+export async function backfillProvenance({
+  store,
+  signingKeys,
+}: {
+  readonly store: Store;
+  readonly signingKeys: SigningKeys;
+}): Promise<void> {
   let after = '';
   for (;;) {
-    const builds = await new BuildQueries(store.reader).unstated(after, statedAtOnce);
+    const builds = await new BuildQueries(store.reader).listWithoutProvenance(after, batchSize);
     const last = builds.at(-1);
     if (last === undefined) return;
     after = last.id;
-    await store.transaction((connection) => stateAudited(connection, signingKeys, withoutMarks(builds)));
+    await store.transaction((connection) => signAuditedBuilds(connection, signingKeys, withoutMarks(builds)));
   }
 }
 
-async function stateAudited(connection: Connection, signingKeys: SigningKeys, builds: readonly BuildRecord[]): Promise<void> {
-  await signingKeys.renew(connection);
+async function signAuditedBuilds(connection: Connection, signingKeys: SigningKeys, builds: readonly BuildRecord[]): Promise<void> {
+  await signingKeys.refresh(connection);
   const ids = builds.map(({ id }) => id);
-  const creations = new Map((await new AuditRecords(connection).of('build.created', ids)).map((event) => [event.object, event]));
+  const creations = new Map((await new AuditRecords(connection).findByAction('build.created', ids)).map((event) => [event.object, event]));
   const stated: BuildRecord[] = [];
   for (const build of builds) {
     const { module, version, language, compiler, sourceDigest, imageDigest } = build;
     const creation = creations.get(build.id);
-    if (creation === undefined || !tellsOf(creation.detail, build)) continue;
+    if (creation === undefined || !describesBuild(creation.detail, build)) continue;
     const { actor: pushedBy, requestId } = creation;
     const facts = { module, version, language, compiler, sourceDigest, imageDigest, pushedBy, requestId };
-    const envelope = stateBuild(signingKeys, { ...facts, startedAt: null, finishedAt: build.createdAt });
+    const envelope = signProvenance(signingKeys, { ...facts, startedAt: null, finishedAt: build.createdAt });
     await new BuildRecords(connection).setStatement(build.id, { pushedBy, envelope });
     stated.push(build);
   }
@@ -121,7 +127,7 @@ async function stateAudited(connection: Connection, signingKeys: SigningKeys, bu
 }
 
 /** Whether the audit trail's event of a build's creation is of a build like this. */
-function tellsOf(detail: unknown, { module, version, language, imageDigest }: BuildRecord): boolean {
+function describesBuild(detail: unknown, { module, version, language, imageDigest }: BuildRecord): boolean {
   if (typeof detail !== 'object' || detail === null) return false;
   const told = new Map<string, unknown>(Object.entries(detail));
   return (
@@ -138,8 +144,8 @@ async function findBuild(connection: Connection, module: string, version: string
   return build;
 }
 
-function envelopeOf(build: BuildRecord): Envelope {
-  const envelope = keptEnvelope(build);
-  if (envelope === null) throw unstated(build);
+function requireEnvelope(build: BuildRecord): Envelope {
+  const envelope = readBuildEnvelope(build);
+  if (envelope === null) throw missingProvenance(build);
   return envelope;
 }

@@ -58,10 +58,10 @@ async function pruneEvents(
   // Events have the time of the service: one that is behind, or has been ahead, makes none of them old.
   const now = Math.min((await new RetentionTimeRecords(store.reading).now()).getTime(), clock.now().getTime());
   const head = await new AuditRecords(store.reading).head();
-  const lastOld = await new AuditQueries(store.reader).lastOld(head, new Date(now - keepEvents));
+  const lastOld = await new AuditQueries(store.reader).findLastOlderThan(head, new Date(now - keepEvents));
   let { prunedThrough } = head;
   if (lastOld - prunedThrough < tileWidth) return;
-  const { checkpoint } = await checkpoints.make();
+  const { checkpoint } = await checkpoints.create();
   const end = Math.floor(Math.min(lastOld, checkpoint.size) / tileWidth) * tileWidth;
   while (prunedThrough < end) {
     const through = Math.min(end, prunedThrough + eventsAtOnce);

@@ -31,15 +31,15 @@ export const NewRollback = drainingWhereItIsAsked(
       module: ModuleName,
       ...selectorShape,
       ...rollbackShape,
-      whereNone: z
-        .enum(['refuse', 'skip'])
-        .default('refuse')
+      onMissingVersion: z
+        .enum(['reject', 'skip'])
+        .default('reject')
         .describe(
-          'Where devices have no version to go back to. `refuse`: nothing is loaded anywhere. `skip`: they are left alone, if others go back.',
+          'Where devices have no version to go back to. `reject`: nothing is loaded anywhere. `skip`: they are left alone, if others go back.',
         ),
     }),
   ),
-).meta({ id: 'NewRollback', examples: [{ module: 'tcp', labels: { zone: 'north' }, reason, whereNone: 'skip' }] });
+).meta({ id: 'NewRollback', examples: [{ module: 'tcp', labels: { zone: 'north' }, reason, onMissingVersion: 'skip' }] });
 
 export const AcceptedRollback = AcceptedLoads.extend({
   unchanged: z.array(identifier('device')).describe('Devices that have the version, and are left alone.'),

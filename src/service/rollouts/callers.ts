@@ -13,14 +13,14 @@ export type Callers = {
   readonly indirect: ReadonlySet<string>;
 };
 
-export const nobody: Callers = { direct: new Set(), indirect: new Set() };
+export const noCallers: Callers = { direct: new Set(), indirect: new Set() };
 
 /** The programs of a device that call a module, by their identifiers. */
-export async function callersOf(connection: Connection, deviceId: string, module: string): Promise<Callers> {
+export async function findCallers(connection: Connection, deviceId: string, module: string): Promise<Callers> {
   const programs = await new ProgramRecords(connection).modulesOn(deviceId);
   const direct = programs.filter((program) => program.module === module);
   const others = programs.filter((program) => program.module !== module);
-  const through = others.length === 0 ? new Set<string>() : await importersOf(connection, deviceId, module);
+  const through = others.length === 0 ? new Set<string>() : await findImporters(connection, deviceId, module);
   return {
     direct: new Set(direct.map(({ id }) => id)),
     indirect: new Set(others.filter((program) => through.has(program.module)).map(({ id }) => id)),
@@ -28,7 +28,7 @@ export async function callersOf(connection: Connection, deviceId: string, module
 }
 
 /** The modules on a device that import a module, or modules that do. */
-async function importersOf(connection: Connection, deviceId: string, module: string): Promise<ReadonlySet<string>> {
+async function findImporters(connection: Connection, deviceId: string, module: string): Promise<ReadonlySet<string>> {
   const imports = new Map<string, readonly string[]>();
   for (const one of await new DeviceRecords(connection).modulesOf([deviceId])) {
     const build = await new BuildRecords(connection).find(one.module, one.version);

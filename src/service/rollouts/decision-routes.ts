@@ -3,11 +3,11 @@
 import type { FastifyRequest } from 'fastify';
 import { postProblems } from '../http/problem-schemas.ts';
 import { type Api, requesterOf, toAnswer } from '../http/route.ts';
-import { abort, approve, closeToDevices, type Decision, pause, resume, retryFailed, rollBack } from './decisions.ts';
+import { abort, approve, close, type Decision, pause, resume, retryFailed, rollBack } from './decisions.ts';
 import type { Rollouts } from './rollouts.ts';
-import { toMade, toRollout } from './routes.ts';
+import { toAccepted, toRollout } from './routes.ts';
 import { AbortRollout, ApproveWave, PauseRollout, RollBackRollout, Rollout, rolloutParameter } from './schemas.ts';
-import type { RolloutView } from './standing.ts';
+import type { RolloutView } from './status.ts';
 
 const tags = ['rollouts'];
 
@@ -43,7 +43,7 @@ function addResumptionRoutes(app: Api, { rollouts }: Uses): void {
       operationId: 'closeRollout',
       summary: 'Let no more devices join a dynamic rollout',
       description: 'It ends when those that it has are done.',
-      decision: closeToDevices,
+      decision: close,
     },
   ] as const;
   for (const { path, decision, ...described } of decisions) {
@@ -61,7 +61,7 @@ function addResumptionRoutes(app: Api, { rollouts }: Uses): void {
           },
         },
       },
-      async (request) => toRollout(await decide(rollouts, request.params.rollout, decision, request)),
+      async (request) => toRollout(await applyDecision(rollouts, request.params.rollout, decision, request)),
     );
   }
 }
@@ -81,7 +81,7 @@ function addPauseAndApprovalRoutes(app: Api, { rollouts }: Uses): void {
         response: { 200: Rollout.describe('The rollout, paused.'), ...postProblems('not-found', 'rollout-state') },
       },
     },
-    async (request) => toRollout(await decide(rollouts, request.params.rollout, pause(request.body.reason ?? null), request)),
+    async (request) => toRollout(await applyDecision(rollouts, request.params.rollout, pause(request.body.reason ?? null), request)),
   );
 
   app.post(
@@ -98,7 +98,7 @@ function addPauseAndApprovalRoutes(app: Api, { rollouts }: Uses): void {
         response: { 200: Rollout.describe('The rollout as it is now.'), ...postProblems('not-found', 'rollout-state') },
       },
     },
-    async (request) => toRollout(await decide(rollouts, request.params.rollout, approve(request.body.wave), request)),
+    async (request) => toRollout(await applyDecision(rollouts, request.params.rollout, approve(request.body.wave), request)),
   );
 }
 
@@ -118,7 +118,7 @@ function addEndingRoutes(app: Api, { rollouts }: Uses): void {
         response: { 200: Rollout.describe('The rollout, aborted.'), ...postProblems('not-found', 'rollout-state') },
       },
     },
-    async (request) => toRollout(await decide(rollouts, request.params.rollout, abort(request.body.reason ?? null), request)),
+    async (request) => toRollout(await applyDecision(rollouts, request.params.rollout, abort(request.body.reason ?? null), request)),
   );
 
   app.post(
@@ -141,14 +141,14 @@ function addEndingRoutes(app: Api, { rollouts }: Uses): void {
     },
     async (request, reply) => {
       const { params, body } = request;
-      const back = await rollouts.decide(params.rollout, rollBack(body.reason), requesterOf(request), (view) => toAnswer(toMade(view)));
-      const made = toMade(back);
+      const back = await rollouts.decide(params.rollout, rollBack(body.reason), requesterOf(request), (view) => toAnswer(toAccepted(view)));
+      const made = toAccepted(back);
       return reply.status(made.status).header('location', made.location).send(made.body);
     },
   );
 }
 
-function decide(rollouts: Rollouts, id: string, decision: Decision, request: FastifyRequest): Promise<RolloutView> {
+function applyDecision(rollouts: Rollouts, id: string, decision: Decision, request: FastifyRequest): Promise<RolloutView> {
   return rollouts.decide(id, decision, requesterOf(request), (view) => ({
     status: 200,
     contentType: 'application/json; charset=utf-8',

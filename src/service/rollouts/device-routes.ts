@@ -7,7 +7,7 @@ import { csvLine } from '../http/csv.ts';
 import { pageByNumber, sendPage } from '../http/pages.ts';
 import { problems } from '../http/problem-schemas.ts';
 import { type Api, sendRaw } from '../http/route.ts';
-import type { DeviceFigures } from './figures.ts';
+import type { MeasuredDevice } from './device-measurement.ts';
 import type { Rollouts } from './rollouts.ts';
 import { toRollout } from './routes.ts';
 import {
@@ -113,7 +113,7 @@ export function addRolloutDeviceRoutes(app: Api, { rollouts, damagedRows }: Uses
   );
 }
 
-function toDevice({ device, measured }: DeviceFigures): z.infer<typeof RolloutDevice> {
+function toDevice({ device, measured }: MeasuredDevice): z.infer<typeof RolloutDevice> {
   const { shape } = RolloutDevice;
   const { deviceId, name, position, wave, version, previousVersion, attempts, loadId, reason, interrupted, loadedAt } = device;
   return {
@@ -134,7 +134,7 @@ function toDevice({ device, measured }: DeviceFigures): z.infer<typeof RolloutDe
   };
 }
 
-async function* csvOf(devices: AsyncIterable<DeviceFigures | DamagedItem>): AsyncGenerator<string> {
+async function* csvOf(devices: AsyncIterable<MeasuredDevice | DamagedItem>): AsyncGenerator<string> {
   yield csvLine(csvColumns);
   for await (const one of devices) {
     if (one instanceof DamagedItem) {
@@ -162,13 +162,13 @@ async function* csvOf(devices: AsyncIterable<DeviceFigures | DamagedItem>): Asyn
   }
 }
 
-async function* jsonOf(rollout: Rollout, devices: AsyncIterable<DeviceFigures | DamagedItem>): AsyncGenerator<string> {
+async function* jsonOf(rollout: Rollout, devices: AsyncIterable<MeasuredDevice | DamagedItem>): AsyncGenerator<string> {
   yield `{"rollout":${JSON.stringify(rollout)},"devices":[`;
   let separator = '';
-  const damaged: { readonly id: string; readonly fault: string }[] = [];
+  const damaged: { readonly id: string; readonly reason: string }[] = [];
   for await (const device of devices) {
     if (device instanceof DamagedItem) {
-      damaged.push({ id: device.id, fault: device.fault });
+      damaged.push({ id: device.id, reason: device.fault });
       continue;
     }
     yield `${separator}${JSON.stringify(toDevice(device))}`;

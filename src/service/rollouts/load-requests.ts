@@ -6,13 +6,13 @@ import { devicesWithoutRoom, makeLoads, withoutRoom } from '../loads/batches.ts'
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { type Requester, service } from '../requester.ts';
-import { nextLoadAfter } from './pace.ts';
+import { nextLoadTime } from './load-rate.ts';
 import { RolloutRecords } from './repository.ts';
-import { settleUnreported } from './settlement.ts';
-import type { RolloutView } from './standing.ts';
+import { settleUnreportedLoads } from './settlement.ts';
+import type { RolloutView } from './status.ts';
 
 /** Loads of one transaction. */
-const loadsAtOnce = 250;
+const batchSize = 250;
 
 /** Requests the next loads of a wave; answers the hosts that have orders. Devices that no load can be requested for have failed. */
 export async function requestLoads(
@@ -22,7 +22,7 @@ export async function requestLoads(
   now: Date,
 ): Promise<string[]> {
   const { id, module, version, rollbackOf, requestedBy } = record;
-  const waiting = await new RolloutRecords(connection).waiting(id, wave, Math.min(count, loadsAtOnce));
+  const waiting = await new RolloutRecords(connection).waitingDevices(id, wave, Math.min(count, batchSize));
   const builds = new Map<string, BuildRecord>();
   for (const build of await new BuildRecords(connection).findMany(module, [...new Set(waiting.map((device) => device.version))]))
     builds.set(build.version, build);
@@ -50,15 +50,15 @@ export async function requestLoads(
     const facts = { rollout: id, wave, ...(version === null ? {} : { version }) };
     const requester: Requester = { actor: requestedBy, requestId: '' };
     const batch = { targets, module, terms: plan.terms, isRollback, rolloutId: id, facts, requester };
-    const { loads } = await makeLoads(connection, batch, now, settleUnreported);
+    const { loads } = await makeLoads(connection, batch, now, settleUnreportedLoads);
     await new RolloutRecords(connection).setLoading(id, loads);
   }
   if (failed.length > 0) {
     const detail = { wave, devices: failed.length };
     await audit(connection, service, now, [{ action: 'rollout.devices-failed', object: id, outcome: 'failed', detail }]);
   }
-  await new RolloutRecords(connection).change(id, {
-    nextLoadAt: nextLoadAfter(waiting.length, plan.loadsPerMinute, record.nextLoadAt, now),
+  await new RolloutRecords(connection).update(id, {
+    nextLoadAt: nextLoadTime(waiting.length, plan.loadsPerMinute, record.nextLoadAt, now),
   });
   return targets.map(({ device }) => device.hostId);
 }

@@ -35,16 +35,16 @@ const figures = {
 };
 
 /** The same, for people and for thresholds. */
-export const Measured = z
+export const Measurement = z
   .object({
     ...figures,
     abiViolations: count.describe('Programs that were found to hold on to code that has gone.'),
     before: z
       .object(figures)
-      .meta({ id: 'MeasuredBefore', description: 'The same of the version before, as far as the programs counted.' }),
+      .meta({ id: 'BaselineMeasurement', description: 'The same of the version before, as far as the programs counted.' }),
   })
   .meta({
-    id: 'Measured',
+    id: 'Measurement',
     description: 'What programs have done since their devices got the build.',
     examples: [
       {
@@ -56,10 +56,10 @@ export const Measured = z
       },
     ],
   });
-export type Measured = z.infer<typeof Measured>;
+export type Measurement = z.infer<typeof Measurement>;
 
 const noCalls: Calls = { completed: 0, failed: 0, latency: { microseconds: [], calls: [] } };
-export const nothingMeasured: Measured = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0 });
+export const noMeasurement: Measurement = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0 });
 
 /** A load that has brought a version in. */
 export type Swap = {
@@ -75,7 +75,7 @@ export type Swap = {
  * What a device's programs had done when a load brought a version in, from what the device reports right after it. By then the version has served
  * calls already: what it had served before, in an earlier stay, the device has told before.
  */
-export function baselineOf(state: DeviceState, swap: Swap, { direct, indirect }: Callers): Baseline {
+export function captureBaseline(state: DeviceState, swap: Swap, { direct, indirect }: Callers): Baseline {
   const isConcerned = ({ program }: ProgramStatistics) => direct.has(program) || indirect.has(program);
   const programs = state.programs.filter(isConcerned);
   const replaced = programs.map(({ program, versions }) =>
@@ -88,10 +88,10 @@ export function baselineOf(state: DeviceState, swap: Swap, { direct, indirect }:
     return [...versions.filter((one) => !ofVersion(one)), ...earlier.filter(ofVersion)];
   };
   return {
-    programs: Object.fromEntries(programs.map((statistics) => [statistics.program, callsOf(atSwap(statistics))])),
+    programs: Object.fromEntries(programs.map((statistics) => [statistics.program, sumVersions(atSwap(statistics))])),
     others: state.programs.filter((statistics) => !isConcerned(statistics)).map(({ program }) => program),
-    before: callsOf(replaced.flat()),
-    abiViolations: violationsBefore(state, swap).length,
+    before: sumVersions(replaced.flat()),
+    abiViolations: findEarlierViolations(state, swap).length,
   };
 }
 
@@ -99,58 +99,65 @@ export function baselineOf(state: DeviceState, swap: Swap, { direct, indirect }:
  * The violations that the load has not made, whatever the clock of the device says of them: those that the device had told before, and those by the
  * address of another version than the one that the load has replaced.
  */
-function violationsBefore(state: DeviceState, { module, previousVersion, before }: Swap) {
-  const known = new Set(before?.abiViolations.newest.map(nameOf));
+function findEarlierViolations(state: DeviceState, { module, previousVersion, before }: Swap) {
+  const known = new Set(before?.abiViolations.newest.map(violationKey));
   return state.abiViolations.newest.filter(
-    (violation) => violation.module === module && (violation.version !== previousVersion || known.has(nameOf(violation))),
+    (violation) => violation.module === module && (violation.version !== previousVersion || known.has(violationKey(violation))),
   );
 }
 
-const nameOf = ({ program, version, address }: DeviceState['abiViolations']['newest'][number]) => `${program} ${address} ${version}`;
+const violationKey = ({ program, version, address }: DeviceState['abiViolations']['newest'][number]) => `${program} ${address} ${version}`;
 
 /**
  * What has been done on a device since then. Of a program that has begun anew with its device, all that it has done counts.
  * @param callers Whom the new version concerns now: programs that have been started since count too.
  */
-export function activityOf({ programs, before, abiViolations }: Baseline, state: DeviceState, module: string, callers: Callers): Activity {
+export function measureActivity(
+  { programs, before, abiViolations }: Baseline,
+  state: DeviceState,
+  module: string,
+  callers: Callers,
+): Activity {
   const concerned = state.programs.filter(
     ({ program }) => Object.hasOwn(programs, program) || callers.direct.has(program) || callers.indirect.has(program),
   );
   const since = concerned.map(({ program, versions }) => {
-    const now = callsOf(versions);
+    const now = sumVersions(versions);
     const then = programs[program];
-    return then === undefined || now.completed < then.completed || now.failed < then.failed ? now : subtract(now, then);
+    return then === undefined || now.completed < then.completed || now.failed < then.failed ? now : subtractCalls(now, then);
   });
-  const found = violationsOf(state, module);
-  return { since: sum(since), before, abiViolations: found < abiViolations ? found : found - abiViolations };
+  const found = countViolations(state, module);
+  return { since: sumCalls(since), before, abiViolations: found < abiViolations ? found : found - abiViolations };
 }
 
-function violationsOf({ abiViolations }: DeviceState, module: string): number {
+function countViolations({ abiViolations }: DeviceState, module: string): number {
   return abiViolations.newest.filter((violation) => violation.module === module).length;
 }
 
 /** What has been done on some devices together. */
-export function together(activities: readonly Activity[]): Measured {
+export function aggregate(activities: readonly Activity[]): Measurement {
   return toMeasured({
-    since: sum(activities.map(({ since }) => since)),
-    before: sum(activities.map(({ before }) => before)),
+    since: sumCalls(activities.map(({ since }) => since)),
+    before: sumCalls(activities.map(({ before }) => before)),
     abiViolations: activities.reduce((total, { abiViolations }) => total + abiViolations, 0),
   });
 }
 
-function toMeasured({ since, before, abiViolations }: Activity): Measured {
-  return { ...figuresOf(since), abiViolations, before: figuresOf(before) };
+function toMeasured({ since, before, abiViolations }: Activity): Measurement {
+  return { ...toFigures(since), abiViolations, before: toFigures(before) };
 }
 
-function figuresOf({ completed, failed, latency }: Calls) {
+function toFigures({ completed, failed, latency }: Calls) {
   return { calls: countTogether([completed, failed]), failedCalls: failed, p99Microseconds: latencyQuantile(latency, 0.99) };
 }
 
-function callsOf(versions: ProgramStatistics['versions']): Calls {
-  return sum(versions.map(({ callsCompleted, callsFailed, latency }) => ({ completed: callsCompleted, failed: callsFailed, latency })));
+function sumVersions(versions: ProgramStatistics['versions']): Calls {
+  return sumCalls(
+    versions.map(({ callsCompleted, callsFailed, latency }) => ({ completed: callsCompleted, failed: callsFailed, latency })),
+  );
 }
 
-function sum(several: readonly Calls[]): Calls {
+function sumCalls(several: readonly Calls[]): Calls {
   return {
     completed: countTogether(several.map(({ completed }) => completed)),
     failed: countTogether(several.map(({ failed }) => failed)),
@@ -158,7 +165,7 @@ function sum(several: readonly Calls[]): Calls {
   };
 }
 
-function subtract(later: Calls, earlier: Calls): Calls {
+function subtractCalls(later: Calls, earlier: Calls): Calls {
   return {
     completed: later.completed - earlier.completed,
     failed: later.failed - earlier.failed,

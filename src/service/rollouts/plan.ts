@@ -54,7 +54,7 @@ const thresholdShape = {
 };
 
 /** What is judged where nothing else is said. */
-export const usualThresholds = {
+export const defaultThresholds = {
   failedLoadsPercent: 0,
   interruptedAccesses: null,
   failedCallsPercent: 1,
@@ -69,18 +69,18 @@ const exampleThresholds = { failedLoadsPercent: 5, latencyIncreasePercent: 50 };
 export const Thresholds = z.object(thresholdShape).meta({
   id: 'Thresholds',
   description: 'How far a wave may go before it counts as failed. Null: that is not judged.',
-  examples: [{ ...usualThresholds, ...exampleThresholds }],
+  examples: [{ ...defaultThresholds, ...exampleThresholds }],
 });
 export type Thresholds = z.infer<typeof Thresholds>;
 
 /** Of a request: what is left out is as usual, or as the rollout has it. */
-export const ThresholdsAsked = z
+export const NewThresholds = z
   .strictObject(thresholdShape)
   .partial()
   .meta({
     id: 'NewThresholds',
     description: `How far a wave may go before it counts as failed. Null: that is not judged. Where nothing is said: ${Object.entries(
-      usualThresholds,
+      defaultThresholds,
     )
       .map(([name, value]) => `\`${name}\` ${value}`)
       .join(', ')}.`,
@@ -119,7 +119,7 @@ export const OnFailure = z
 export type OnFailure = z.infer<typeof OnFailure>;
 
 /** Where a rollout of the module that has not ended has some of the devices. */
-export const WhenBusy = z.enum(['refuse', 'queue']);
+export const OnConflict = z.enum(['reject', 'queue']);
 
 /** Which devices: those that were named, that have the labels, or all; of these, those that run some versions. */
 export const RolloutSelector = z.object({
@@ -154,7 +154,7 @@ export const RolloutPlan = z.object({
   rollbackDeadlineSeconds: z.int(),
   startAt: z.iso.datetime().nullable(),
   window: ScheduleWindow.nullable(),
-  whenBusy: WhenBusy,
+  onConflict: OnConflict,
 });
 export type RolloutPlan = z.infer<typeof RolloutPlan>;
 
@@ -162,11 +162,11 @@ export type RolloutPlan = z.infer<typeof RolloutPlan>;
  * The number of the wave that each of so many devices is in, from 1, in the order in which they get the build. A wave of devices takes that many more;
  * one up to a percentage takes those that bring the rollout there, rounded up, and none where it is there already. The last takes all that are left.
  */
-export function wavesOf(waves: readonly Pick<WavePlan, 'size'>[], devices: number): number[] {
+export function assignWaves(waves: readonly Pick<WavePlan, 'size'>[], devices: number): number[] {
   const numbers: number[] = [];
   for (const [index, { size }] of waves.entries()) {
     const isLast = index === waves.length - 1;
-    const wanted = size.kind === 'devices' ? numbers.length + size.devices : percentOf(size.percent, devices);
+    const wanted = size.kind === 'devices' ? numbers.length + size.devices : countAtPercent(size.percent, devices);
     const end = isLast ? devices : Math.min(devices, wanted);
     while (numbers.length < end) numbers.push(index + 1);
   }
@@ -174,6 +174,6 @@ export function wavesOf(waves: readonly Pick<WavePlan, 'size'>[], devices: numbe
 }
 
 /** Returns how many devices that percentage of all devices is, rounded up. */
-function percentOf(wanted: number, devices: number): number {
+function countAtPercent(wanted: number, devices: number): number {
   return ceilingOf(divideFractions(multiplyFractions(fractionOf(wanted), fractionOf(devices)), fractionOf(100)));
 }

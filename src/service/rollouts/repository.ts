@@ -19,9 +19,9 @@ export type NewRolloutDevice = Pick<
 export type DeviceCount = { readonly wave: number; readonly state: string; readonly devices: number; readonly interrupted: number };
 
 /** What came of a device's load. */
-export type LoadEnding = { readonly loadId: string; readonly outcome: string; readonly reason: string | null };
+export type EndedLoad = { readonly loadId: string; readonly outcome: string; readonly reason: string | null };
 /** What is known besides where the device has the new version. */
-export type Arrival = {
+export type Installation = {
   /** Left out where it is as it was thought to be. */
   readonly previousVersion?: string | null;
   readonly interrupted: number;
@@ -30,10 +30,10 @@ export type Arrival = {
 };
 
 /** Which state of a device is the last that was kept. The sequence is null where the host of the device sends none. */
-export type StateVersion = { readonly stateAt: Date | null; readonly stateSequence: bigint | null };
+export type StateVersion = { readonly stateReportedAt: Date | null; readonly stateSequence: bigint | null };
 
 /** What a device's programs had done when it got the version, and what it last reported. */
-export type Measurable = StateVersion & { readonly deviceId: string; readonly baseline: unknown; readonly state: unknown };
+export type MeasurableDevice = StateVersion & { readonly deviceId: string; readonly baseline: unknown; readonly state: unknown };
 
 /** A device that waits for its load. */
 export type WaitingDevice = { readonly deviceId: string; readonly hostId: string; readonly version: string };
@@ -122,7 +122,7 @@ export class RolloutRecords {
   }
 
   /** The rollout that takes another's devices back. */
-  async rollbackOf(id: string): Promise<RolloutRecord | null> {
+  async findRollbackOf(id: string): Promise<RolloutRecord | null> {
     const rollback = await this.#connection.sql.selectFrom('Rollout').selectAll().where('rollbackOf', '=', id).executeTakeFirst();
     return rollback ?? null;
   }
@@ -148,7 +148,7 @@ export class RolloutRecords {
     return Number(rollouts);
   }
 
-  async change(id: string, changes: Partial<Omit<RolloutModel, 'id' | 'plan'>>): Promise<void> {
+  async update(id: string, changes: Partial<Omit<RolloutModel, 'id' | 'plan'>>): Promise<void> {
     await this.#connection.sql.updateTable('Rollout').set(changes).where('id', '=', id).execute();
   }
 
@@ -156,7 +156,7 @@ export class RolloutRecords {
     return this.#connection.sql.selectFrom('RolloutWave').selectAll().where('rolloutId', '=', rolloutId).orderBy('number').execute();
   }
 
-  async changeWave(
+  async updateWave(
     rolloutId: string,
     number: number,
     {
@@ -173,7 +173,7 @@ export class RolloutRecords {
   }
 
   /** How many devices of each wave are in each state. */
-  async counts(rolloutId: string): Promise<DeviceCount[]> {
+  async countDevices(rolloutId: string): Promise<DeviceCount[]> {
     const counts = await this.#connection.sql
       .selectFrom('RolloutDevice')
       .select(({ fn }) => [
@@ -189,7 +189,7 @@ export class RolloutRecords {
   }
 
   /** The next devices of a wave that wait for their loads. */
-  async waiting(rolloutId: string, wave: number, limit: number): Promise<WaitingDevice[]> {
+  async waitingDevices(rolloutId: string, wave: number, limit: number): Promise<WaitingDevice[]> {
     return this.#connection.sql
       .selectFrom('RolloutDevice as waiting')
       .innerJoin('Device', 'Device.id', 'waiting.deviceId')
@@ -211,12 +211,12 @@ export class RolloutRecords {
   }
 
   /** Loads have ended, and their devices have not got the version. */
-  async settleFailed(endings: readonly LoadEnding[]): Promise<void> {
+  async settleFailed(endings: readonly EndedLoad[]): Promise<void> {
     await this.#connection.each(settleFailure, endings);
   }
 
   /** A load has ended, and its device has the version. */
-  async settleLoaded({ loadId, ...ending }: LoadEnding, { baseline, ...arrival }: Arrival): Promise<void> {
+  async settleLoaded({ loadId, ...ending }: EndedLoad, { baseline, ...arrival }: Installation): Promise<void> {
     await this.#connection.sql
       .updateTable('RolloutDevice')
       .set({ ...ending, ...arrival, state: 'loaded', baseline: Json.of(baseline) })
@@ -225,7 +225,7 @@ export class RolloutRecords {
   }
 
   /** How often the load of a device was tried, of which this is the newest; 0 where it is not. */
-  async attemptsOf(loadId: string): Promise<number> {
+  async countAttempts(loadId: string): Promise<number> {
     const device = await this.#connection.sql
       .selectFrom('RolloutDevice')
       .select('attempts')
@@ -300,7 +300,7 @@ export class RolloutRecords {
   }
 
   /** Devices of it that have the version and are not among another rollout's devices, the first of them. */
-  async loadedNotIn(rolloutId: string, otherId: string, limit: number): Promise<PatchedDevice[]> {
+  async loadedDevicesNotIn(rolloutId: string, otherId: string, limit: number): Promise<PatchedDevice[]> {
     return this.#connection.sql
       .selectFrom('RolloutDevice as loaded')
       .select(['loaded.deviceId', 'loaded.previousVersion'])
@@ -316,7 +316,7 @@ export class RolloutRecords {
   }
 
   /** Which of these devices it has. */
-  async among(rolloutId: string, deviceIds: readonly string[]): Promise<Set<string>> {
+  async findMembers(rolloutId: string, deviceIds: readonly string[]): Promise<Set<string>> {
     const rows = await readInChunks(deviceIds, (some) =>
       this.#connection.sql
         .selectFrom('RolloutDevice')
@@ -340,11 +340,11 @@ export class RolloutRecords {
   }
 
   /** Devices of a wave that have the version: when each last reported. */
-  async reportedOf(rolloutId: string, wave: number): Promise<(StateVersion & { deviceId: string })[]> {
+  async stateVersions(rolloutId: string, wave: number): Promise<(StateVersion & { deviceId: string })[]> {
     return this.#connection.sql
       .selectFrom('RolloutDevice as loaded')
       .innerJoin('Device', 'Device.id', 'loaded.deviceId')
-      .select(['loaded.deviceId', 'Device.stateAt', 'Device.stateSequence'])
+      .select(['loaded.deviceId', 'Device.stateReportedAt', 'Device.stateSequence'])
       .where('loaded.rolloutId', '=', rolloutId)
       .where('loaded.wave', '=', wave)
       .where('loaded.state', '=', 'loaded')
@@ -352,12 +352,12 @@ export class RolloutRecords {
   }
 
   /** What some of its devices can be measured by. */
-  async measurables(rolloutId: string, deviceIds: readonly string[]): Promise<Measurable[]> {
+  async measurableDevices(rolloutId: string, deviceIds: readonly string[]): Promise<MeasurableDevice[]> {
     return readInChunks(deviceIds, (some) =>
       this.#connection.sql
         .selectFrom('RolloutDevice as loaded')
         .leftJoin('Device', 'Device.id', 'loaded.deviceId')
-        .select(['loaded.deviceId', 'loaded.baseline', 'Device.state', 'Device.stateAt', 'Device.stateSequence'])
+        .select(['loaded.deviceId', 'loaded.baseline', 'Device.state', 'Device.stateReportedAt', 'Device.stateSequence'])
         .where('loaded.rolloutId', '=', rolloutId)
         .where('loaded.deviceId', 'in', some)
         .where('loaded.state', '=', 'loaded')
@@ -401,7 +401,7 @@ export class RolloutRecords {
    * Which of some devices open rollouts of the module have, by rollout; those that have none are not there.
    * @param rollout The one that is not looked at, by its identifier, and the module.
    */
-  async takenByOthers(
+  async findDevicesInOtherRollouts(
     { id, module }: { readonly id: string | null; readonly module: string },
     deviceIds: readonly string[],
   ): Promise<Map<string, Set<string>>> {
@@ -409,7 +409,7 @@ export class RolloutRecords {
     const open = await sql.selectFrom('Rollout').select('id').where('endedAt', 'is', null).where('module', '=', module).execute();
     const taken = new Map<string, Set<string>>();
     for (const other of open.filter((rollout) => rollout.id !== id)) {
-      const devices = await this.among(other.id, deviceIds);
+      const devices = await this.findMembers(other.id, deviceIds);
       if (devices.size > 0) taken.set(other.id, devices);
     }
     return taken;

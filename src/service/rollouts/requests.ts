@@ -9,13 +9,13 @@ import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, Problem } from '../problem.ts';
 import { type Member, selectMembers, withoutVersion } from './membership.ts';
-import { type RolloutPlan, wavesOf } from './plan.ts';
+import { assignWaves, type RolloutPlan } from './plan.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 import { isTimeZone } from './schedule-window.ts';
 
 /** Rollouts in the way that a message names. */
-const namedAtMost = 5;
+const namedConflictLimit = 5;
 
 export type RolloutRequest = {
   readonly module: string;
@@ -45,7 +45,7 @@ export type Preview = {
 };
 
 /** @throws {Problem} `invalid-value`. */
-export async function buildOf(
+export async function findBuild(
   connection: Connection,
   { module, version }: Pick<RolloutRequest, 'module' | 'version'>,
 ): Promise<BuildRecord> {
@@ -54,20 +54,20 @@ export async function buildOf(
   return build;
 }
 
-/** The devices that are to get the build, in their order. @throws {Problem} `invalid-value`, `already-there`. */
-export async function membersOf(connection: Connection, request: RolloutRequest): Promise<Member[]> {
-  return checkNotThere(await selectedBy(connection, request), request);
+/** The devices that are to get the build, in their order. @throws {Problem} `invalid-value`, `already-installed`. */
+export async function selectMembersToUpdate(connection: Connection, request: RolloutRequest): Promise<Member[]> {
+  return excludeUpToDate(await selectRequested(connection, request), request);
 }
 
-/** Those that have not got the version. @throws {Problem} `already-there` where all have. */
-function checkNotThere(selected: readonly Member[], { version, module, joining }: RolloutRequest): Member[] {
+/** Those that have not got the version. @throws {Problem} `already-installed` where all have. */
+function excludeUpToDate(selected: readonly Member[], { version, module, joining }: RolloutRequest): Member[] {
   const members = withoutVersion(selected, version);
   if (members.length === 0 && joining === null)
-    throw new Problem('already-there', `every selected device has ${module}@${version} in its module table: there is nothing to do`);
+    throw new Problem('already-installed', `every selected device has ${module}@${version} in its module table: there is nothing to do`);
   return members;
 }
 
-async function selectedBy(connection: Connection, request: RolloutRequest): Promise<Member[]> {
+async function selectRequested(connection: Connection, request: RolloutRequest): Promise<Member[]> {
   const { selector, window } = request.plan;
   if (selector.runningVersion !== null && validRange(selector.runningVersion) === null)
     throw invalidValue('/runningVersion', `"${selector.runningVersion}" is no range of semantic versions: give one like ">=1.0.0 <2.0.0"`);
@@ -88,20 +88,20 @@ function pointerOf({ devices, labels }: RolloutPlan['selector']): string {
 export async function checkNoConflict(connection: Connection, rollout: Pick<RolloutRecord, 'id' | 'module'>): Promise<void> {
   const conflicts = await new RolloutRecords(connection).conflicts(rollout, 'all');
   if (conflicts.length === 0) return;
-  const named = conflicts.slice(0, namedAtMost).map(({ rolloutId, devices }) => `${rolloutId} has ${devices} of the devices`);
-  const others = conflicts.length > namedAtMost ? `, and ${conflicts.length - namedAtMost} more have some` : '';
+  const named = conflicts.slice(0, namedConflictLimit).map(({ rolloutId, devices }) => `${rolloutId} has ${devices} of the devices`);
+  const others = conflicts.length > namedConflictLimit ? `, and ${conflicts.length - namedConflictLimit} more have some` : '';
   throw new Problem(
     'rollout-conflict',
-    `there are rollouts of ${rollout.module} that have not ended on these devices: ${named.join(', ')}${others}; wait for them, end them, or ask with "whenBusy": "queue"`,
+    `there are rollouts of ${rollout.module} that have not ended on these devices: ${named.join(', ')}${others}; wait for them, end them, or ask with "onConflict": "queue"`,
   );
 }
 
-/** @throws {Problem} `invalid-value`, `already-there`. */
-export async function previewOf(connection: Connection, request: RolloutRequest): Promise<Preview> {
-  const build = await buildOf(connection, request);
-  const selected = await selectedBy(connection, request);
-  const members = checkNotThere(selected, request);
-  const numbers = wavesOf(request.plan.waves, members.length);
+/** @throws {Problem} `invalid-value`, `already-installed`. */
+export async function previewRollout(connection: Connection, request: RolloutRequest): Promise<Preview> {
+  const build = await findBuild(connection, request);
+  const selected = await selectRequested(connection, request);
+  const members = excludeUpToDate(selected, request);
+  const numbers = assignWaves(request.plan.waves, members.length);
   const waves = new Map(members.map(({ id }, index) => [id, numbers[index] ?? null]));
   const forecasts = await forecastLoads(connection, build, selected, request.plan.terms);
   const devices = await new DeviceRecords(connection).reachabilityOf(selected.map(({ id }) => id));
@@ -111,7 +111,7 @@ export async function previewOf(connection: Connection, request: RolloutRequest)
     if (device === undefined || forecast === undefined) return [];
     return [{ device: id, name: device.name, isReachable: device.isReachable, wave: waves.get(id) ?? null, forecast }];
   });
-  const others = await new RolloutRecords(connection).takenByOthers({ id: null, module: request.module }, [...waves.keys()]);
+  const others = await new RolloutRecords(connection).findDevicesInOtherRollouts({ id: null, module: request.module }, [...waves.keys()]);
   const conflicts = [...others].map(([rollout, taken]) => ({ rollout, devices: taken.size }));
   return { devices: previewed, waves: request.plan.waves.length, conflicts };
 }

@@ -5,17 +5,17 @@ import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { type Requester, service } from '../requester.ts';
-import { isOpenToDevices, openEnd } from './joining.ts';
+import { cancelRemaining } from './cancellation.ts';
+import { acceptsDevices, joinableForever } from './dynamic-membership.ts';
 import type { RolloutPlan, Thresholds } from './plan.ts';
 import type { NewRolloutDevice, PatchedDevice, RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
-import type { RolloutView } from './standing.ts';
-import { withdraw } from './withdrawal.ts';
+import type { RolloutView } from './status.ts';
 
 /** Devices that are taken over in one transaction. */
-const devicesAtOnce = 500;
+const batchSize = 500;
 
-const unjudged: Thresholds = {
+const noThresholds: Thresholds = {
   failedLoadsPercent: null,
   interruptedAccesses: null,
   failedCallsPercent: null,
@@ -34,21 +34,21 @@ export async function beginRollback(
   now: Date,
 ): Promise<void> {
   const { id, module } = record;
-  await withdraw(connection, id, 'rolled back', requester, now);
-  await new RolloutRecords(connection).change(id, { state: 'rolling-back', reason, endedAt: null, joinableUntil: null });
+  await cancelRemaining(connection, id, 'rolled back', requester, now);
+  await new RolloutRecords(connection).update(id, { state: 'rolling-back', reason, endedAt: null, acceptsDevicesUntil: null });
   const back = rolledBackBy ?? newIdentifier('rollout');
   if (rolledBackBy === null) {
     const rollback = {
       id: back,
       module,
       version: null,
-      plan: planBack(plan, reason),
+      plan: createRollbackPlan(plan, reason),
       state: 'running',
       rollbackOf: id,
       requestedAt: now,
       requestedBy: requester.actor,
       startedAt: now,
-      joinableUntil: openEnd,
+      acceptsDevicesUntil: joinableForever,
     };
     await new RolloutRecords(connection).create(rollback, [{ number: 1, state: 'loading', startedAt: now }]);
   }
@@ -56,35 +56,39 @@ export async function beginRollback(
 }
 
 /** What is next of a rollback: devices are taken over, no more come, or it is over; and the rollout that does it. */
-export type TakingBack = { readonly back: RolloutRecord } & (
+export type RollbackStep = { readonly back: RolloutRecord } & (
   | { readonly kind: 'take-over'; readonly devices: readonly PatchedDevice[] }
   | { readonly kind: 'close-to-devices' | 'end-rollback' }
 );
 
 /** What is next of a rollout that is being rolled back; null where that waits for loads. */
-export async function nextOfRollback(connection: Connection, { record, tally }: RolloutView, now: Date): Promise<TakingBack | null> {
-  const back = await new RolloutRecords(connection).rollbackOf(record.id);
+export async function nextRollbackStep(
+  connection: Connection,
+  { record, deviceCounts }: RolloutView,
+  now: Date,
+): Promise<RollbackStep | null> {
+  const back = await new RolloutRecords(connection).findRollbackOf(record.id);
   if (back === null) throw new Error(`the rollout ${record.id} is being rolled back, and there is no rollout that does it`);
-  const devices = await new RolloutRecords(connection).loadedNotIn(record.id, back.id, devicesAtOnce);
+  const devices = await new RolloutRecords(connection).loadedDevicesNotIn(record.id, back.id, batchSize);
   if (devices.length > 0) return { kind: 'take-over', devices, back };
-  if (tally.loading > 0) return null;
+  if (deviceCounts.loading > 0) return null;
   if (back.endedAt !== null) return { kind: 'end-rollback', back };
-  return isOpenToDevices(back, now) ? { kind: 'close-to-devices', back } : null;
+  return acceptsDevices(back, now) ? { kind: 'close-to-devices', back } : null;
 }
 
 /** Has the next devices go back that have got the build; ends when all have, and none can get it any more. */
-export async function takeBack(connection: Connection, { record }: RolloutView, next: TakingBack, now: Date): Promise<void> {
+export async function applyRollbackStep(connection: Connection, { record }: RolloutView, next: RollbackStep, now: Date): Promise<void> {
   const { back } = next;
   switch (next.kind) {
     case 'take-over':
       await addDevices(connection, record, back, next.devices);
-      if (back.endedAt !== null) await reopen(connection, back);
+      if (back.endedAt !== null) await reopenRollback(connection, back);
       return;
     case 'close-to-devices':
-      await new RolloutRecords(connection).change(back.id, { joinableUntil: now });
+      await new RolloutRecords(connection).update(back.id, { acceptsDevicesUntil: now });
       return;
     case 'end-rollback':
-      await new RolloutRecords(connection).change(record.id, { state: 'rolled-back', endedAt: now });
+      await new RolloutRecords(connection).update(record.id, { state: 'rolled-back', endedAt: now });
       await audit(connection, service, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
   }
 }
@@ -113,17 +117,20 @@ async function addDevices(
   await new RolloutRecords(connection).addDevices(back.id, added);
 }
 
-async function reopen(connection: Connection, { id }: RolloutRecord): Promise<void> {
-  await new RolloutRecords(connection).changeWave(id, 1, { state: 'loading', endedAt: null, soakUntil: null });
-  await new RolloutRecords(connection).change(id, { state: 'running', endedAt: null, joinableUntil: openEnd });
+async function reopenRollback(connection: Connection, { id }: RolloutRecord): Promise<void> {
+  await new RolloutRecords(connection).updateWave(id, 1, { state: 'loading', endedAt: null, soakUntil: null });
+  await new RolloutRecords(connection).update(id, { state: 'running', endedAt: null, acceptsDevicesUntil: joinableForever });
 }
 
 /** All at once, whatever comes of it: what is there is known to be bad. */
-function planBack({ name, terms, devicesInFlight, loadsPerMinute, rollbackDeadlineSeconds }: RolloutPlan, reason: string): RolloutPlan {
+function createRollbackPlan(
+  { name, terms, devicesInFlight, loadsPerMinute, rollbackDeadlineSeconds }: RolloutPlan,
+  reason: string,
+): RolloutPlan {
   return {
     name,
     selector: { devices: null, labels: null, runningVersion: null },
-    waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: unjudged }],
+    waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: noThresholds }],
     terms: {
       ...terms,
       versionPolicy: 'downgrade',
@@ -138,6 +145,6 @@ function planBack({ name, terms, devicesInFlight, loadsPerMinute, rollbackDeadli
     rollbackDeadlineSeconds,
     startAt: null,
     window: null,
-    whenBusy: 'queue',
+    onConflict: 'queue',
   };
 }

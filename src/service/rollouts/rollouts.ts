@@ -16,25 +16,25 @@ import { checkHasImage } from '../modules/pruned-image.ts';
 import { notFound, Problem } from '../problem.ts';
 import type { Requester } from '../requester.ts';
 import type { Decision } from './decisions.ts';
-import { type DeviceFigures, withFigures } from './figures.ts';
-import { openEnd } from './joining.ts';
+import { type MeasuredDevice, measureDevices } from './device-measurement.ts';
+import { joinableForever } from './dynamic-membership.ts';
 import { type Member, toWaitingDevice } from './membership.ts';
-import { type RolloutPlan, rolloutLimits, wavesOf } from './plan.ts';
+import { assignWaves, type RolloutPlan, rolloutLimits } from './plan.ts';
 import { type RolloutDeviceFilter, type RolloutFilter, RolloutQueries } from './queries.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
-import { buildOf, checkNoConflict, membersOf, type Preview, previewOf, type RolloutRequest } from './requests.ts';
+import { checkNoConflict, findBuild, type Preview, previewRollout, type RolloutRequest, selectMembersToUpdate } from './requests.ts';
 import { RolloutRunner } from './runner.ts';
-import { type RolloutView, viewOf } from './standing.ts';
+import { type RolloutView, readView } from './status.ts';
 
 /** Rollouts are looked at this often where nothing happens, in milliseconds. */
-const lookInterval = 250;
+const checkInterval = 250;
 /** Whoever follows a rollout is told how it stands this often, in milliseconds. */
 const followInterval = 250;
 /** Each follower reads the database as often. */
 const followerLimit = 100;
 /** Devices read at once for a report. */
-const reportedAtOnce = 200;
+const reportBatchSize = 200;
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 
@@ -48,7 +48,7 @@ export class Rollouts {
   constructor(uses: Uses) {
     this.#uses = uses;
     this.#runner = new RolloutRunner(uses);
-    this.#look = uses.store.repeat('rollouts', lookInterval, () => this.#runner.advance());
+    this.#look = uses.store.repeat('rollouts', checkInterval, () => this.#runner.advance());
   }
 
   /** Why rollouts cannot be carried on, in words. */
@@ -62,7 +62,7 @@ export class Rollouts {
   }
 
   /** Ends what is sent to every follower; there will be no other. */
-  endFollowing(): void {
+  closeStreams(): void {
     this.#closed.abort();
   }
 
@@ -73,13 +73,13 @@ export class Rollouts {
 
   /**
    * Accepts a rollout: from now on it goes by itself.
-   * @throws {Problem} `invalid-value`, `image-pruned`, `already-there`, `rollout-conflict`, `too-many-rollouts`.
+   * @throws {Problem} `invalid-value`, `image-pruned`, `already-installed`, `rollout-conflict`, `too-many-rollouts`.
    */
   async request(request: RolloutRequest, requester: Requester, answerOf: AnswerOf<RolloutView>): Promise<RolloutView> {
     const { module, version, plan, joining } = request;
     const view = await this.#uses.store.transaction(async (connection) => {
-      checkHasImage(await buildOf(connection, request));
-      const members = await membersOf(connection, request);
+      checkHasImage(await findBuild(connection, request));
+      const members = await selectMembersToUpdate(connection, request);
       if ((await new RolloutRecords(connection).countOpen()) >= rolloutLimits.open)
         throw new Problem('too-many-rollouts', `${rolloutLimits.open} rollouts have not ended, as many as may be: end some first`);
       const now = this.#uses.clock.now();
@@ -94,14 +94,14 @@ export class Rollouts {
         requestedAt: now,
         requestedBy: requester.actor,
         startedAt: null,
-        joinableUntil: joining && (joining.until ?? openEnd),
+        acceptsDevicesUntil: joining && (joining.until ?? joinableForever),
       };
       await new RolloutRecords(connection).create(
         rollout,
         plan.waves.map((_, index) => ({ number: index + 1, state: 'waiting', startedAt: null })),
       );
-      await new RolloutRecords(connection).addDevices(id, devicesOf(members, plan, version));
-      if (plan.whenBusy === 'refuse') await checkNoConflict(connection, rollout);
+      await new RolloutRecords(connection).addDevices(id, toRolloutDevices(members, plan, version));
+      if (plan.onConflict === 'reject') await checkNoConflict(connection, rollout);
       const { waves, onFailure, selector } = plan;
       const detail = {
         module,
@@ -112,7 +112,7 @@ export class Rollouts {
         selector: JSON.stringify(selector).slice(0, 1_000),
       };
       await audit(connection, requester, now, [{ action: 'rollout.requested', object: id, detail }]);
-      const made = await viewOf(connection, await found(connection, id), now);
+      const made = await readView(connection, await findRollout(connection, id), now);
       await keepAnswer(connection, requester, answerOf, made);
       return made;
     });
@@ -122,18 +122,18 @@ export class Rollouts {
 
   /** What a rollout would come to, without doing anything. @throws {Problem} as `request`, but for what is in its way. */
   preview(request: RolloutRequest): Promise<Preview> {
-    return previewOf(this.#uses.store.reading, request);
+    return previewRollout(this.#uses.store.reading, request);
   }
 
   /** Has an operator's decision carried out. @throws {Problem} `not-found`, and what the decision does. */
   async decide(id: string, decision: Decision, requester: Requester, answerOf: AnswerOf<RolloutView>): Promise<RolloutView> {
     const made = await this.#uses.store.transaction(async (connection) => {
       const now = this.#uses.clock.now();
-      const result = await decision(connection, await viewOf(connection, await found(connection, id), now), requester, now);
+      const result = await decision(connection, await readView(connection, await findRollout(connection, id), now), requester, now);
       await keepAnswer(connection, requester, answerOf, result);
       return result;
     });
-    this.#runner.lookAgain(id);
+    this.#runner.recheck(id);
     this.wake();
     return made;
   }
@@ -141,7 +141,7 @@ export class Rollouts {
   /** @throws {Problem} `not-found`. */
   async view(id: string): Promise<RolloutView> {
     const { reading } = this.#uses.store;
-    return viewOf(reading, await found(reading, id), this.#uses.clock.now());
+    return readView(reading, await findRollout(reading, id), this.#uses.clock.now());
   }
 
   async list(filter: RolloutFilter, wantedPage: PageByTime): Promise<PageOf<RolloutView | DamagedItem, PageByTime>> {
@@ -159,10 +159,10 @@ export class Rollouts {
   }
 
   /** Its devices in their order, each with what its programs have done. @throws {Problem} `not-found`. */
-  async devices(filter: RolloutDeviceFilter, wantedPage: PageByNumber): Promise<PageOf<DeviceFigures | DamagedItem, PageByNumber>> {
+  async devices(filter: RolloutDeviceFilter, wantedPage: PageByNumber): Promise<PageOf<MeasuredDevice | DamagedItem, PageByNumber>> {
     const { reading, reader } = this.#uses.store;
     const queries = new RolloutQueries(reader);
-    const rollout = await found(reading, filter.rolloutId);
+    const rollout = await findRollout(reading, filter.rolloutId);
     const page = await readMarkedPage(wantedPage, {
       read: (wanted) => queries.devices(filter, wanted),
       positionOf: ({ position }) => ({ number: position }),
@@ -171,16 +171,16 @@ export class Rollouts {
     const items = await viewsOrMarks(
       page.items,
       ({ deviceId }) => deviceId,
-      (some) => withFigures(reading, rollout, some),
+      (some) => measureDevices(reading, rollout, some),
     );
     return { ...page, items };
   }
 
   /** All of its devices in their order. */
-  async *report(id: string): AsyncGenerator<DeviceFigures | DamagedItem, void> {
-    let page: PageByNumber | null = { sort: 'number', order: 'asc', limit: reportedAtOnce, after: null };
+  async *report(id: string): AsyncGenerator<MeasuredDevice | DamagedItem, void> {
+    let page: PageByNumber | null = { sort: 'number', order: 'asc', limit: reportBatchSize, after: null };
     while (page !== null) {
-      const { items, next }: PageOf<DeviceFigures | DamagedItem, PageByNumber> = await this.devices({ rolloutId: id }, page);
+      const { items, next }: PageOf<MeasuredDevice | DamagedItem, PageByNumber> = await this.devices({ rolloutId: id }, page);
       yield* items;
       page = next;
     }
@@ -217,20 +217,20 @@ export class Rollouts {
 
 async function viewOrMark(connection: Connection, record: RolloutRecord, now: Date): Promise<RolloutView | DamagedItem> {
   try {
-    return await viewOf(connection, record, now);
+    return await readView(connection, record, now);
   } catch (error) {
     if (!isDamage(error)) throw error;
     return new DamagedItem(record.id, error);
   }
 }
 
-async function found(connection: Connection, id: string) {
+async function findRollout(connection: Connection, id: string) {
   const record = await new RolloutRecords(connection).find(id);
   if (record === null) throw notFound('rollout', id);
   return record;
 }
 
-function devicesOf(members: readonly Member[], { waves }: RolloutPlan, version: string) {
-  const numbers = wavesOf(waves, members.length);
+function toRolloutDevices(members: readonly Member[], { waves }: RolloutPlan, version: string) {
+  const numbers = assignWaves(waves, members.length);
   return members.map((member, index) => toWaitingDevice(member, { version, position: index + 1, wave: numbers[index] ?? waves.length }));
 }

@@ -5,25 +5,25 @@ import { setImmediate } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Store } from '../database/store.ts';
-import { carryOut, type Decided, decide, isToBeTaken } from './carrying-out.ts';
-import { findJoining, isOpenToDevices, joinDevices } from './joining.ts';
+import { applyStep, isActionable, type PlannedStep, planNextStep } from './apply-step.ts';
+import { acceptsDevices, addJoiningDevices, findJoiningDevices } from './dynamic-membership.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
-import type { RolloutView } from './standing.ts';
+import type { RolloutView } from './status.ts';
 import type { WaitingFor } from './steps.ts';
-import { WaveMeasuring } from './wave-measuring.ts';
+import { WaveMeasurer } from './wave-measurer.ts';
 
 /** Steps of one rollout before the others get their turn. */
-const stepsAtOnce = 20;
+const stepLimit = 20;
 /** A wave is measured this often, in milliseconds; less often where that takes long. */
-const measuringInterval = 500;
+const measurementInterval = 500;
 /** Of the time of the process, so much at most is for measuring one wave: one part in so many. */
 const measuringShare = 5;
 /** Devices that match are looked for this often, in milliseconds. */
 const joiningInterval = 2_000;
 /** A rollout that waits for people or for a time is looked at this often, in milliseconds, unless something is decided about it. */
-const patience = 1_000;
-const isPatient: Readonly<Record<WaitingFor, boolean>> = {
+const slowCheckInterval = 1_000;
+const isSlowWait: Readonly<Record<WaitingFor, boolean>> = {
   approval: true,
   devices: false,
   'earlier-rollouts': true,
@@ -37,13 +37,13 @@ const isPatient: Readonly<Record<WaitingFor, boolean>> = {
   window: true,
 };
 /** Devices whose figures are kept in one transaction. */
-const figuresAtOnce = 500;
+const measuredBatchSize = 500;
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 
 export class RolloutRunner {
   readonly #uses: Uses;
-  readonly #measuring: WaveMeasuring;
+  readonly #measuring: WaveMeasurer;
   /** When each rollout is looked at again, its wave measured, and devices looked for that join it, by the clock of the process. */
   readonly #nextLook = new Map<string, number>();
   readonly #nextMeasuring = new Map<string, number>();
@@ -55,7 +55,7 @@ export class RolloutRunner {
 
   constructor(uses: Uses) {
     this.#uses = uses;
-    this.#measuring = new WaveMeasuring(uses.store);
+    this.#measuring = new WaveMeasurer(uses.store);
   }
 
   /** Takes every rollout as far as it goes now. */
@@ -66,29 +66,29 @@ export class RolloutRunner {
       try {
         const view = await this.#advance(id);
         if (view?.wave) this.#waves.set(id, view.wave.number);
-        if (view?.step.kind === 'wait' && isPatient[view.step.for]) this.#nextLook.set(id, performance.now() + patience);
+        if (view?.step.kind === 'wait' && isSlowWait[view.step.for]) this.#nextLook.set(id, performance.now() + slowCheckInterval);
         this.faults.delete(id);
       } catch (error) {
         this.faults.set(id, error instanceof Error ? error.message : String(error));
       }
     }
     this.#forgetAllBut(open);
-    this.#measuring.keepOnly(this.#waves);
+    this.#measuring.forgetAllExcept(this.#waves);
   }
 
   /** Something has been decided about a rollout. */
-  lookAgain(id: string): void {
+  recheck(id: string): void {
     this.#nextLook.delete(id);
   }
 
   /** Answers how it stands when there is nothing to be done; null when it has ended, or others are to have their turn. */
   async #advance(id: string): Promise<RolloutView | null> {
     const { store, clock } = this.#uses;
-    for (let steps = 0; steps < stepsAtOnce; steps++) {
-      const decided = await decide(store.reading, id, clock.now());
+    for (let steps = 0; steps < stepLimit; steps++) {
+      const decided = await planNextStep(store.reading, id, clock.now());
       if (decided === null) return null;
       if (await this.#renew(decided.view)) continue;
-      if (!isToBeTaken(decided.step)) return decided.view;
+      if (!isActionable(decided.step)) return decided.view;
       await this.#takeStep(decided);
       await setImmediate();
     }
@@ -98,29 +98,29 @@ export class RolloutRunner {
   /** Has devices join, and measures, if it is time to. Answers whether it was. */
   async #renew(view: RolloutView): Promise<boolean> {
     const { id } = view.record;
-    const joins = isJoinable(view, this.#uses.clock.now()) && isDue(this.#nextJoining, id, joiningInterval);
-    const measures = isMeasured(view) && (isAwaited(view) || isDue(this.#nextMeasuring, id, measuringInterval));
+    const joins = canAddDevices(view, this.#uses.clock.now()) && isDue(this.#nextJoining, id, joiningInterval);
+    const measures = needsMeasurement(view) && (isWaitingForMeasurement(view) || isDue(this.#nextMeasuring, id, measurementInterval));
     if (joins) await this.#join(view);
     if (measures) await this.#measure(view);
     return joins || measures;
   }
 
-  async #takeStep({ view, step }: Decided): Promise<void> {
+  async #takeStep({ view, step }: PlannedStep): Promise<void> {
     const { store, clock } = this.#uses;
     const { id } = view.record;
     if (step.kind === 'pass-wave' || step.kind === 'fail-wave') await this.#keepFigures(view.record, step.wave);
     await store.transaction(async (connection) => {
       // Somebody may have paused it meanwhile, or a load have ended.
-      const decided = await decide(connection, id, clock.now());
-      if (decided !== null) await carryOut(connection, decided.view, decided.step, decided.now);
+      const decided = await planNextStep(connection, id, clock.now());
+      if (decided !== null) await applyStep(connection, decided.view, decided.step, decided.now);
     });
   }
 
   async #join({ record }: RolloutView): Promise<void> {
     const { store, clock } = this.#uses;
     // Others write meanwhile: looking takes long where many devices match, and mostly finds none.
-    if ((await findJoining(store.reading, record.id)).length === 0) return;
-    await store.transaction((connection) => joinDevices(connection, record.id, clock.now()));
+    if ((await findJoiningDevices(store.reading, record.id)).length === 0) return;
+    await store.transaction((connection) => addJoiningDevices(connection, record.id, clock.now()));
   }
 
   async #measure(view: RolloutView): Promise<void> {
@@ -129,12 +129,12 @@ export class RolloutRunner {
     const began = performance.now();
     const measuredAt = this.#uses.clock.now();
     const { measured } = await this.#measuring.measure(record, wave.number);
-    if (isAwaited(view) || !isDeepStrictEqual(measured, wave.results.measured))
+    if (isWaitingForMeasurement(view) || !isDeepStrictEqual(measured, wave.results.measured))
       await this.#uses.store.transaction((connection) =>
-        new RolloutRecords(connection).changeWave(record.id, wave.number, { measured, measuredAt }),
+        new RolloutRecords(connection).updateWave(record.id, wave.number, { measured, measuredAt }),
       );
     const took = performance.now() - began;
-    this.#nextMeasuring.set(record.id, performance.now() + Math.max(measuringInterval, took * measuringShare));
+    this.#nextMeasuring.set(record.id, performance.now() + Math.max(measurementInterval, took * measuringShare));
   }
 
   /** Keeps what was measured of each device of a wave that is judged. */
@@ -142,9 +142,9 @@ export class RolloutRunner {
     const { id } = record;
     const { devices } = await this.#measuring.measure(record, wave);
     const figures = [...devices].map(([deviceId, measured]) => ({ deviceId, measured }));
-    for (let first = 0; first < figures.length; first += figuresAtOnce)
+    for (let first = 0; first < figures.length; first += measuredBatchSize)
       await this.#uses.store.transaction((connection) =>
-        new RolloutRecords(connection).setMeasured(id, figures.slice(first, first + figuresAtOnce)),
+        new RolloutRecords(connection).setMeasured(id, figures.slice(first, first + measuredBatchSize)),
       );
   }
 
@@ -162,11 +162,11 @@ function isDue(times: Map<string, number>, id: string, interval: number): boolea
   return true;
 }
 
-function isJoinable({ record, state }: RolloutView, now: Date): boolean {
-  return record.rollbackOf === null && state === 'running' && isOpenToDevices(record, now);
+function canAddDevices({ record, state }: RolloutView, now: Date): boolean {
+  return record.rollbackOf === null && state === 'running' && acceptsDevices(record, now);
 }
 
 /** Whether it is waited for when it is measured, whatever that finds. */
-const isAwaited = ({ step }: RolloutView) => step.kind === 'wait' && step.for === 'measurement';
+const isWaitingForMeasurement = ({ step }: RolloutView) => step.kind === 'wait' && step.for === 'measurement';
 
-const isMeasured = ({ wave }: RolloutView) => wave?.state === 'loading' || wave?.state === 'soaking';
+const needsMeasurement = ({ wave }: RolloutView) => wave?.state === 'loading' || wave?.state === 'soaking';

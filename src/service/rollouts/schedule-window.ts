@@ -19,7 +19,7 @@ export type ScheduleWindow = {
 };
 
 /** Milliseconds after which a search for an opening ends: a week, and one day more in case the clock skips the first opening. */
-const searched = 8 * 24 * 3_600_000;
+const searchMilliseconds = 8 * 24 * 3_600_000;
 
 /** Returns whether loads may begin at that moment. @throws {RangeError} for an unknown time zone. */
 export function isOpen(window: ScheduleWindow, at: Date): boolean {
@@ -31,7 +31,7 @@ export function isOpen(window: ScheduleWindow, at: Date): boolean {
  * @throws {RangeError} for an unknown time zone.
  */
 export function nextOpening(window: ScheduleWindow, at: Date): Date | null {
-  const end = at.getTime() + searched;
+  const end = at.getTime() + searchMilliseconds;
   let moment: Temporal.ZonedDateTime | null = zonedTime(window.timeZone, at);
   // The clock runs evenly until its next change, so an opening before the change is found by the clock alone.
   while (moment !== null && moment.epochMilliseconds <= end) {

@@ -5,13 +5,13 @@ import { DeviceState } from '../../protocol/device-state.ts';
 import type { LoadReport } from '../../protocol/load-report.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { isLoaded } from '../history/stays.ts';
+import { isLoaded } from '../history/module-history.ts';
 import type { LoadEnd } from '../loads/repository.ts';
-import { callersOf, nobody } from './callers.ts';
-import { baselineOf } from './measurement.ts';
+import { findCallers, noCallers } from './callers.ts';
+import { captureBaseline } from './measurement.ts';
 import { RolloutRecords } from './repository.ts';
 
-type Reported = {
+type ReportedLoad = {
   readonly result: LoadReport;
   /** What the device reported right after the load. */
   readonly state: DeviceState;
@@ -21,10 +21,10 @@ type Reported = {
 };
 
 /** A device has reported what came of its load. One that comes late with the new version has it all the same. */
-export async function settleReported(
+export async function settleReportedLoad(
   connection: Connection,
   order: OrderOf<'load'>,
-  { result, state, at, isLate }: Reported,
+  { result, state, at, isLate }: ReportedLoad,
 ): Promise<void> {
   const { load: loadId, module, version, device } = order;
   const { outcome, reason, interrupted, previous } = result;
@@ -40,26 +40,34 @@ export async function settleReported(
     module,
     version,
     previousVersion,
-    before: await stateBefore(connection, device, state),
+    before: await findPreviousState(connection, device, state),
   };
-  const baseline = baselineOf(state, swap, state.programs.length === 0 ? nobody : await callersOf(connection, device, module));
+  const baseline = captureBaseline(state, swap, state.programs.length === 0 ? noCallers : await findCallers(connection, device, module));
   const arrival = { interrupted, loadedAt: at, baseline };
   const versionBefore = async () => {
     if (hasLoaded) return { previousVersion };
     // Who had it before the rollout came keeps it when that is rolled back.
-    return (await new RolloutRecords(connection).attemptsOf(loadId)) > 1 ? {} : { previousVersion: version };
+    return (await new RolloutRecords(connection).countAttempts(loadId)) > 1 ? {} : { previousVersion: version };
   };
   await new RolloutRecords(connection).settleLoaded({ loadId, outcome, reason }, { ...arrival, ...(await versionBefore()) });
   if (isLate) await new RolloutRecords(connection).reopenRolledBack(loadId);
 }
 
 /** Loads of rollouts have ended without their devices: called in the transaction in which they end. */
-export async function settleUnreported(connection: Connection, loadIds: readonly string[], { outcome, reason }: LoadEnd): Promise<void> {
+export async function settleUnreportedLoads(
+  connection: Connection,
+  loadIds: readonly string[],
+  { outcome, reason }: LoadEnd,
+): Promise<void> {
   await new RolloutRecords(connection).settleFailed(loadIds.map((loadId) => ({ loadId, outcome, reason })));
 }
 
 /** What the device had reported before; nothing of an earlier life, in which its programs had other counts. */
-async function stateBefore(connection: Connection, device: string, { programs, abiViolations }: DeviceState): Promise<DeviceState | null> {
+async function findPreviousState(
+  connection: Connection,
+  device: string,
+  { programs, abiViolations }: DeviceState,
+): Promise<DeviceState | null> {
   if (programs.length === 0 && abiViolations.total === 0) return null;
   const known = await new DeviceRecords(connection).statesOf([device], (state) => DeviceState.safeParse(state).data ?? null);
   return known.get(device) ?? null;

@@ -1,8 +1,8 @@
 // What a rollout does next: one decision from how it stands, so that whoever takes it up after a crash goes on as if nothing had been.
 
 import { clockSettings } from '../clock/service-clock.ts';
-import { failureOf, shortfallOf, type WaveResults } from './judgement.ts';
 import type { Thresholds } from './plan.ts';
+import { describeFailure, describeShortfall, type WaveResults } from './threshold-evaluation.ts';
 
 export const rolloutStates = [
   'pending',
@@ -21,12 +21,12 @@ export const waveStates = ['waiting', 'awaiting-approval', 'loading', 'soaking',
 export type WaveState = (typeof waveStates)[number];
 
 /** How the first wave that has not passed stands. */
-export type WaveStanding = {
+export type WaveStatus = {
   readonly number: number;
   readonly state: WaveState;
   readonly needsApproval: boolean;
   /** Whether it is not judged any more. */
-  readonly isAccepted: boolean;
+  readonly isFailureIgnored: boolean;
   readonly soakUntil: Date | null;
   /** How long it soaks, in seconds. */
   readonly soakSeconds: number;
@@ -36,14 +36,14 @@ export type WaveStanding = {
   readonly waiting: number;
   readonly loading: number;
   /** Whether devices may still join it. */
-  readonly isJoinable: boolean;
+  readonly acceptsDevices: boolean;
   readonly results: WaveResults;
 };
 
-export type Standing = {
+export type RolloutStatus = {
   readonly state: RolloutState;
   /** Null: all have passed. */
-  readonly wave: WaveStanding | null;
+  readonly wave: WaveStatus | null;
   readonly startAt: Date | null;
   /** Whether an earlier rollout has some of its devices. */
   readonly isBlocked: boolean;
@@ -81,7 +81,7 @@ export type Step =
   | { readonly kind: 'none' };
 
 /** The next step; the same for as long as nothing else happens and no time passes. */
-export function nextStep(standing: Standing, now: Date): Step {
+export function nextStep(standing: RolloutStatus, now: Date): Step {
   switch (standing.state) {
     case 'completed':
     case 'aborted':
@@ -96,11 +96,11 @@ export function nextStep(standing: Standing, now: Date): Step {
       return standing.isBlocked ? { kind: 'wait', for: 'earlier-rollouts' } : { kind: 'start' };
     case 'running':
     case 'awaiting-approval':
-      return standing.wave === null ? { kind: 'complete' } : nextOfWave(standing, standing.wave, now);
+      return standing.wave === null ? { kind: 'complete' } : nextWaveStep(standing, standing.wave, now);
   }
 }
 
-function nextOfWave(standing: Standing, wave: WaveStanding, now: Date): Step {
+function nextWaveStep(standing: RolloutStatus, wave: WaveStatus, now: Date): Step {
   const { number, state, results } = wave;
   switch (state) {
     case 'waiting':
@@ -111,21 +111,21 @@ function nextOfWave(standing: Standing, wave: WaveStanding, now: Date): Step {
     case 'failed':
       return { kind: 'wait', for: 'operator' };
     case 'loading':
-      return failIfDue(wave) ?? nextLoads(standing, wave);
+      return failIfDue(wave) ?? nextLoadingStep(standing, wave);
     case 'soaking':
-      return failIfDue(wave) ?? endOfSoak(wave, now);
+      return failIfDue(wave) ?? nextSoakingStep(wave, now);
     case 'passed':
       return { kind: 'none' };
   }
 }
 
-function failIfDue({ number, isAccepted, thresholds, results }: WaveStanding): Step | null {
-  const failure = isAccepted ? null : failureOf(thresholds, results);
+function failIfDue({ number, isFailureIgnored, thresholds, results }: WaveStatus): Step | null {
+  const failure = isFailureIgnored ? null : describeFailure(thresholds, results);
   return failure === null ? null : { kind: 'fail-wave', wave: number, failure };
 }
 
-function nextLoads({ isWindowOpen, devicesInFlight, inFlight, allowance }: Standing, wave: WaveStanding): Step {
-  const { number, waiting, loading, isJoinable } = wave;
+function nextLoadingStep({ isWindowOpen, devicesInFlight, inFlight, allowance }: RolloutStatus, wave: WaveStatus): Step {
+  const { number, waiting, loading, acceptsDevices } = wave;
   if (waiting > 0) {
     if (!isWindowOpen) return { kind: 'wait', for: 'window' };
     if (inFlight >= devicesInFlight) return { kind: 'wait', for: 'loads' };
@@ -133,11 +133,11 @@ function nextLoads({ isWindowOpen, devicesInFlight, inFlight, allowance }: Stand
     return { kind: 'request-loads', wave: number, count: Math.min(waiting, devicesInFlight - inFlight, allowance) };
   }
   if (loading > 0) return { kind: 'wait', for: 'loads' };
-  return isJoinable ? { kind: 'wait', for: 'devices' } : { kind: 'begin-soak', wave: number };
+  return acceptsDevices ? { kind: 'wait', for: 'devices' } : { kind: 'begin-soak', wave: number };
 }
 
-function endOfSoak(wave: WaveStanding, now: Date): Step {
-  const { number, isAccepted, soakUntil, soakSeconds, measuredAt, thresholds, results } = wave;
+function nextSoakingStep(wave: WaveStatus, now: Date): Step {
+  const { number, isFailureIgnored, soakUntil, soakSeconds, measuredAt, thresholds, results } = wave;
   // No wave has longer to soak than it was given: the clock was ahead when it began, and it begins again.
   if (soakUntil !== null && soakUntil.getTime() - now.getTime() > soakSeconds * 1_000 + clockSettings.tolerance)
     return { kind: 'begin-soak', wave: number };
@@ -145,6 +145,6 @@ function endOfSoak(wave: WaveStanding, now: Date): Step {
   // It is judged by what its devices have done in all of its time.
   const isMeasured = measuredAt !== null && measuredAt <= now && (soakUntil === null || measuredAt >= soakUntil);
   if (!isMeasured) return { kind: 'wait', for: 'measurement' };
-  const shortfall = isAccepted ? null : shortfallOf(thresholds, results);
+  const shortfall = isFailureIgnored ? null : describeShortfall(thresholds, results);
   return shortfall === null ? { kind: 'pass-wave', wave: number } : { kind: 'fail-wave', wave: number, failure: shortfall };
 }

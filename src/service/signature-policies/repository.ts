@@ -53,7 +53,7 @@ export class SignaturePolicyRecords {
   }
 
   /** Those that are about builds of one of the modules, the oldest first. */
-  async ofModules(modules: readonly string[]): Promise<SignaturePolicyRecord[]> {
+  async findForModules(modules: readonly string[]): Promise<SignaturePolicyRecord[]> {
     return (await this.#connection.all(policiesOfModules, { modules })).map(toPolicyRecord);
   }
 

@@ -1,6 +1,6 @@
 // What the signature policies demand of a load on each of its devices.
 
-import type { SignatureDemand } from '../../proof/build-proof.ts';
+import type { SignatureRequirement } from '../../proof/build-proof.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
@@ -8,11 +8,11 @@ import type { SignaturePolicyRecord } from './repository.ts';
 import { SignaturePolicyRecords } from './repository.ts';
 
 /** What is demanded of builds of a module on one device, by its identifier; nothing where no policy is about it. */
-export type DemandsOn = (module: string, device: string) => readonly SignatureDemand[];
+export type DemandsOn = (module: string, device: string) => readonly SignatureRequirement[];
 
 /** What devices demand of builds of modules, by their policies, labels and the publisher keys as they are now. */
-export async function demandsOf(connection: Connection, modules: readonly string[], deviceIds: readonly string[]): Promise<DemandsOn> {
-  const policies = await new SignaturePolicyRecords(connection).ofModules(modules);
+export async function resolveDemands(connection: Connection, modules: readonly string[], deviceIds: readonly string[]): Promise<DemandsOn> {
+  const policies = await new SignaturePolicyRecords(connection).findForModules(modules);
   if (policies.length === 0) return () => [];
   const named = new Set(policies.flatMap(({ publisherKeys }) => publisherKeys));
   const keys = new Map((await new PublisherKeyRecords(connection).findMany([...named])).map((key) => [key.id, key]));
@@ -25,11 +25,11 @@ export async function demandsOf(connection: Connection, modules: readonly string
     return { policy, demand: { policy: id, name, publicKeys: usable.map(({ publicKey }) => publicKey), threshold } };
   });
   return (module, device) => {
-    return demands.filter(({ policy }) => isAbout(policy, module, device, labels.get(device) ?? {})).map(({ demand }) => demand);
+    return demands.filter(({ policy }) => appliesTo(policy, module, device, labels.get(device) ?? {})).map(({ demand }) => demand);
   };
 }
 
-function isAbout(
+function appliesTo(
   { deviceId, labels, module: only }: SignaturePolicyRecord,
   module: string,
   device: string,

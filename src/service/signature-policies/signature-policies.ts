@@ -54,10 +54,10 @@ export class SignaturePolicies {
       const policy: SignaturePolicyRecord = {
         id: newIdentifier('signature policy'),
         createdAt: new Date(),
-        ...(await checked(connection, request, null)),
+        ...(await validate(connection, request, null)),
       };
       await new SignaturePolicyRecords(connection).create(policy);
-      await audit(connection, requester, policy.createdAt, [entry('created', policy.id, factsOf(policy))]);
+      await audit(connection, requester, policy.createdAt, [toAuditEntry('created', policy.id, describePolicy(policy))]);
       await keepAnswer(connection, requester, answerOf, policy);
       return policy;
     });
@@ -83,40 +83,40 @@ export class SignaturePolicies {
   /**
    * Has a policy say something else, without a moment in which it says nothing.
    * @param isExpected Whether what it says is what whoever asks has seen.
-   * @throws {Problem} `not-found`, `changed-since`, `invalid-value`, `name-taken`.
+   * @throws {Problem} `not-found`, `precondition-failed`, `invalid-value`, `name-taken`.
    */
   async replace(id: string, request: SignaturePolicyRequest, isExpected: IsExpected, requester: Requester): Promise<SignaturePolicyRecord> {
     return this.#store.transaction(async (connection) => {
       const current = await findExpected(connection, id, isExpected);
-      const policy = { ...current, ...(await checked(connection, request, id)) };
-      const [before, after] = [factsOf(current), factsOf(policy)];
+      const policy = { ...current, ...(await validate(connection, request, id)) };
+      const [before, after] = [describePolicy(current), describePolicy(policy)];
       if (isDeepStrictEqual(before, after)) return current;
       await new SignaturePolicyRecords(connection).replace(policy);
-      await audit(connection, requester, new Date(), [entry('replaced', id, { before, after })]);
+      await audit(connection, requester, new Date(), [toAuditEntry('replaced', id, { before, after })]);
       return policy;
     });
   }
 
-  /** Nothing is demanded by it any more. @throws {Problem} `not-found`, `changed-since`. */
+  /** Nothing is demanded by it any more. @throws {Problem} `not-found`, `precondition-failed`. */
   async remove(id: string, isExpected: IsExpected, requester: Requester): Promise<void> {
     await this.#store.transaction(async (connection) => {
       const current = await findExpected(connection, id, isExpected);
       await new SignaturePolicyRecords(connection).remove(id);
-      await audit(connection, requester, new Date(), [entry('removed', id, factsOf(current))]);
+      await audit(connection, requester, new Date(), [toAuditEntry('removed', id, describePolicy(current))]);
     });
   }
 }
 
-function entry(what: 'created' | 'replaced' | 'removed', object: string, detail: AuditEntry['detail']): AuditEntry {
+function toAuditEntry(what: 'created' | 'replaced' | 'removed', object: string, detail: AuditEntry['detail']): AuditEntry {
   return { action: `signature-policy.${what}`, object, detail };
 }
 
 /** What a policy says, as the audit trail has it: before and after a change beside each other, so that all of it is texts. */
-function factsOf({ name, deviceId, labels, module, publisherKeys, threshold }: SignaturePolicyRecord): Record<string, string> {
+function describePolicy({ name, deviceId, labels, module, publisherKeys, threshold }: SignaturePolicyRecord): Record<string, string> {
   return {
     name,
     ...(deviceId === null ? {} : { device: deviceId }),
-    ...(labels === null ? {} : { labels: labelsText(labels) }),
+    ...(labels === null ? {} : { labels: formatLabels(labels) }),
     ...(module === null ? {} : { module }),
     publisherKeys: publisherKeys.join(','),
     threshold: String(threshold),
@@ -124,7 +124,7 @@ function factsOf({ name, deviceId, labels, module, publisherKeys, threshold }: S
 }
 
 /** In the order of their keys, so that the same labels are the same text. */
-function labelsText(labels: Readonly<Record<string, string>>): string {
+function formatLabels(labels: Readonly<Record<string, string>>): string {
   const texts = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
   return texts.toSorted().join(',');
 }
@@ -138,11 +138,14 @@ async function findPolicy(connection: Connection, id: string): Promise<Signature
 async function findExpected(connection: Connection, id: string, isExpected: IsExpected): Promise<SignaturePolicyRecord> {
   const policy = await findPolicy(connection, id);
   if (isExpected(policy)) return policy;
-  throw new Problem('changed-since', `the signature policy ${policy.name} has changed since it was read: read it again, and decide anew`);
+  throw new Problem(
+    'precondition-failed',
+    `the signature policy ${policy.name} has changed since it was read: read it again, and decide anew`,
+  );
 }
 
 /** @param id Of the policy that is to say so; null where it is a new one. */
-async function checked(
+async function validate(
   connection: Connection,
   { name, scope, module, publisherKeys, threshold }: SignaturePolicyRequest,
   id: string | null,

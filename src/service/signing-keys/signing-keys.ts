@@ -45,7 +45,7 @@ export class SigningKeyError extends Error {
 }
 
 /** Another replica of the service has made a key meanwhile. */
-class AnotherKeyMade extends Error {}
+class ConcurrentKeyCreation extends Error {}
 
 type ActiveKey = PublicKey & { readonly id: string; readonly privateKey: string };
 
@@ -72,20 +72,20 @@ export class SigningKeys {
     const current = await new SigningKeyRecords(store.reading).current();
     const privateKey = current === null ? null : privateKeys.read(current.active.id);
     if (current === null || (privateKey === null && isLost)) {
-      const made = newKey();
+      const made = generateKey();
       // Of a key that is lost there is but the database's word.
       const predecessor = current === null ? null : { keyId: current.active.keyId, pem: current.active.publicKey };
       const isStillSo = async (connection: Connection) =>
         (await new SigningKeyRecords(connection).current())?.active.id === current?.active.id;
-      const isMade = await keepNewKey(store, privateKeys, made, async (connection) => {
-        if (!(await isStillSo(connection))) throw new AnotherKeyMade();
+      const isMade = await storeNewKey(store, privateKeys, made, async (connection) => {
+        if (!(await isStillSo(connection))) throw new ConcurrentKeyCreation();
         // In the transaction: replicas that start together see each other's private keys, but only once the database has the first key.
         await beforeFirst(connection);
         return { predecessor, vouching: null, requester: service };
       }).then(
         () => true,
         (error: unknown) => {
-          if (error instanceof AnotherKeyMade) return false;
+          if (error instanceof ConcurrentKeyCreation) return false;
           throw error;
         },
       );
@@ -95,19 +95,19 @@ export class SigningKeys {
     }
     const { active, first } = current;
     if (privateKey === null) throw new SigningKeyError(`the key ${active.id}, with which the service signs, is not where it was kept`);
-    return new SigningKeys(store, privateKeys, first.keyId, activeKey(active, privateKey));
+    return new SigningKeys(store, privateKeys, first.keyId, toActiveKey(active, privateKey));
   }
 
   /**
    * Takes up the key by which another replica of the service may have replaced this one's; to be called in a transaction before anything is signed there.
    * @throws {SigningKeyError} where its private part is another key's.
    */
-  async renew(connection: Connection): Promise<void> {
+  async refresh(connection: Connection): Promise<void> {
     const current = await new SigningKeyRecords(connection).current();
     if (current === null || current.active.id === this.#active.id) return;
     // A key in the database without a private part is whoever's who can write to it.
     const privateKey = this.#privateKeys.read(current.active.id);
-    if (privateKey !== null) this.#active = activeKey(current.active, privateKey);
+    if (privateKey !== null) this.#active = toActiveKey(current.active, privateKey);
   }
 
   /** The public part of the key that is signed with now. */
@@ -128,13 +128,13 @@ export class SigningKeys {
 
   /** Replaces the key by a new one, for which it vouches; its private part is gone then. @throws {Problem} `too-many-keys`. */
   async rotate(requester: Requester, answerOf: AnswerOf<SigningKeyRecord>): Promise<SigningKeyRecord> {
-    const made = newKey();
+    const made = generateKey();
     let replaced = this.#active;
     try {
-      const record = await keepNewKey(this.#store, this.#privateKeys, made, async (connection) => {
+      const record = await storeNewKey(this.#store, this.#privateKeys, made, async (connection) => {
         if ((await new SigningKeyRecords(connection).count()) >= keyLimit)
           throw new Problem('too-many-keys', `there were ${keyLimit} signing keys, as many as may be`);
-        await this.renew(connection);
+        await this.refresh(connection);
         replaced = this.#active;
         // Nothing is signed by the old key after the event that tells of the new one.
         this.#active = made;
@@ -160,9 +160,11 @@ export class SigningKeys {
    * each for the one before it. Others in the database are whoever's who can write to it.
    * @param connection Of a transaction, so that no other key takes the place of that one meanwhile.
    */
-  async vouchedFor(connection: Connection): Promise<SigningKeyRecord[]> {
+  async listTrusted(connection: Connection): Promise<SigningKeyRecord[]> {
     const keys = await new SigningKeyRecords(connection).all();
-    const vouching = keys.toReversed().flatMap(({ predecessor }) => (predecessor === null ? [] : (readEnvelope(predecessor) ?? [])));
+    const vouching = keys
+      .toReversed()
+      .flatMap(({ predecessorEndorsement }) => (predecessorEndorsement === null ? [] : (readEnvelope(predecessorEndorsement) ?? [])));
     const trusted = new Map(trustedThrough([this.#active], vouching).map((key) => [key.keyId, key]));
     return keys.flatMap((key) => {
       const { pem } = trusted.get(key.keyId) ?? {};
@@ -189,7 +191,7 @@ type Introduction = {
 };
 
 /** Keeps the private part before anybody knows of the key, and takes it away again where that fails. */
-async function keepNewKey(
+async function storeNewKey(
   store: Store,
   privateKeys: PrivateKeys,
   { id, keyId, pem, privateKey }: ActiveKey,
@@ -211,7 +213,7 @@ async function keepNewKey(
         publicKey: pem,
         createdAt,
         endorsement,
-        predecessor: forPredecessor,
+        predecessorEndorsement: forPredecessor,
       });
       const [signature] = endorsement?.signatures ?? [];
       const vouched = endorsement === null || signature === undefined ? null : { payload: endorsement.payload, ...signature };
@@ -228,14 +230,14 @@ async function keepNewKey(
 }
 
 /** @throws {SigningKeyError} */
-function activeKey({ id, keyId }: Pick<SigningKeyRecord, 'id' | 'keyId'>, privateKey: string): ActiveKey {
+function toActiveKey({ id, keyId }: Pick<SigningKeyRecord, 'id' | 'keyId'>, privateKey: string): ActiveKey {
   const publicPart = publicPartOf(privateKey);
   if (publicPart.keyId !== keyId)
     throw new SigningKeyError(`what is kept as the key ${id}, with which the service signs, is another key (${publicPart.keyId})`);
   return { ...publicPart, id, privateKey };
 }
 
-function newKey(): ActiveKey {
+function generateKey(): ActiveKey {
   const privateKey = newPrivateKey();
   return { ...publicPartOf(privateKey), id: newIdentifier('signing key'), privateKey };
 }

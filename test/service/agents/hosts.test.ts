@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Order, type OrderOf, Registration, Report } from '../../../src/protocol/agent.ts';
+import { HostRegistration, type Order, type OrderOf, Report } from '../../../src/protocol/agent.ts';
 import { DeviceState } from '../../../src/protocol/device-state.ts';
 import { ModuleName } from '../../../src/protocol/identifiers.ts';
 import { DamagedItem } from '../../../src/service/database/damaged-rows.ts';
@@ -69,7 +69,7 @@ class PlayedHost {
       labels: { host: this.name },
       ramPages: 64,
     }));
-    const registration = Registration.parse({ name: this.name, bootId: this.bootId, capacity: 20_000, devices });
+    const registration = HostRegistration.parse({ name: this.name, bootId: this.bootId, capacity: 20_000, devices });
     this.id = (await installation.agents.register(registration, null, requester)).id;
   }
 
@@ -442,10 +442,10 @@ test('who held on to old code is kept and told once in each life of the host, ho
   await host.report(withViolations(device, violation(program, 9, 9)), withViolations(device, violation(program, 9, 9)));
   await host.report(withViolations(device, violation(program, 9, 9), violation(program, 1, 10, '1.1.0')));
   await host.report(withViolations(device, violation(program, 5, 5)));
-  const kept = { programId: program, programName: 'tcp.one', at: new Date(moment(0)) };
+  const kept = { programId: program, programName: 'tcp.one', firstFaultAt: new Date(moment(0)) };
   const inFirstLife = [
-    { ...kept, version: '1.1.0', faults: 1n, lastAt: new Date(moment(10)) },
-    { ...kept, version: '1.0.0', faults: 9n, lastAt: new Date(moment(9)) },
+    { ...kept, version: '1.1.0', faults: 1n, lastFaultAt: new Date(moment(10)) },
+    { ...kept, version: '1.0.0', faults: 9n, lastFaultAt: new Date(moment(9)) },
   ];
   expect(await violationsOf(device)).toMatchObject(inFirstLife);
   expect(await findings()).toMatchObject([

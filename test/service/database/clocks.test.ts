@@ -45,7 +45,7 @@ test('whatever times events have, no event is old that is not, nor one after it'
       const events = withoutMarks(await new AuditQueries(store.reader).after(0, 10_000));
       expect(events).toHaveLength(before + times.length);
       const cut = new Date(now + moment * 86_400_000);
-      const last = await new AuditQueries(store.reader).lastOld({ number: events.length, prunedThrough: 0 }, cut);
+      const last = await new AuditQueries(store.reader).findLastOlderThan({ number: events.length, prunedThrough: 0 }, cut);
       expect(events.filter(({ number }) => number <= last).every(({ at }) => at < cut)).toBe(true);
       const next = events.find(({ number }) => number === last + 1);
       if (next !== undefined) expect(next.at.getTime()).toBeGreaterThanOrEqual(cut.getTime());
@@ -65,7 +65,7 @@ test('of two rollouts with the same devices one waits for the other, though a cl
     requestedAt: new Date(now),
     requestedBy: 'test',
     startedAt: null,
-    joinableUntil: null,
+    acceptsDevicesUntil: null,
   });
   const device = { deviceId: 'dev', position: 1, wave: 1, version: '1.0.0', state: 'waiting', reason: null, previousVersion: null };
   const [earlier, later] = ['rol_b', 'rol_a'];
@@ -80,6 +80,6 @@ test('of two rollouts with the same devices one waits for the other, though a cl
     return (await new Records(store.reading).rollouts.conflicts(record, 'earlier')).map(({ rolloutId }) => rolloutId);
   };
   expect(await waitsFor(later)).toEqual([earlier]);
-  await inTransaction(store, ({ rollouts }) => rollouts.change(earlier, { state: 'completed', endedAt: new Date(now) }));
+  await inTransaction(store, ({ rollouts }) => rollouts.update(earlier, { state: 'completed', endedAt: new Date(now) }));
   expect(await waitsFor(later)).toEqual([]);
 });

@@ -53,7 +53,7 @@ async function makeDevice(id: string, ...minors: readonly number[]): Promise<voi
     };
     return {
       load: { id: loadId, ...common, ...made, rollback: minor < 0, rolloutId: null },
-      stay: { ...common, imageDigest: '', loadId, requestedBy: null, address: '0x1000', pages: 1, enteredAt: moment },
+      stay: { ...common, imageDigest: '', loadId, requestedBy: null, address: '0x1000', pages: 1, installedAt: moment },
     };
   });
   const current = loaded.at(-1)?.stay;
@@ -66,7 +66,7 @@ async function makeDevice(id: string, ...minors: readonly number[]): Promise<voi
       await records.builds.create({ id: version, ...made, sourceDigest: '', imageDigest: `sha256:${'0'.repeat(64)}`, imageBytes: 1 });
     }
     await records.loads.create(loaded.map(({ load }) => load));
-    await records.history.enter(loaded.map(({ stay }) => stay));
+    await records.history.insert(loaded.map(({ stay }) => stay));
     if (current !== undefined)
       await records.devices.setModules([{ deviceId: id, module: 'tcp', version: current.version, imageDigest: '', loadedAt: at }]);
   });
@@ -83,7 +83,7 @@ const rollBack = (to: string | null = null, request = repeatable) =>
       module: 'tcp',
       to,
       reason: 'a test',
-      whereNone: 'refuse',
+      onMissingVersion: 'reject',
       strategy: 'inject',
       invalidation: 'nx',
       drainMilliseconds: null,

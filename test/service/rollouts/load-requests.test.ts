@@ -10,9 +10,9 @@ import { withoutMarks } from '../../../src/service/database/readable-rows.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import type { NewLoad } from '../../../src/service/loads/repository.ts';
 import { requestLoads } from '../../../src/service/rollouts/load-requests.ts';
-import { type RolloutPlan, usualThresholds } from '../../../src/service/rollouts/plan.ts';
+import { defaultThresholds, type RolloutPlan } from '../../../src/service/rollouts/plan.ts';
 import { RolloutQueries } from '../../../src/service/rollouts/queries.ts';
-import { viewOf } from '../../../src/service/rollouts/standing.ts';
+import { readView } from '../../../src/service/rollouts/status.ts';
 import { newDatabase } from '../../databases.ts';
 import { defaultTerms, usualPolicy } from '../default-terms.ts';
 import { inTransaction, Records } from '../records.ts';
@@ -26,7 +26,7 @@ const digest = (digit: string) => `sha256:${digit.repeat(64)}`;
 const plan: RolloutPlan = {
   name: null,
   selector: { devices: 3, labels: null, runningVersion: null },
-  waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: { ...usualThresholds } }],
+  waves: [{ size: { kind: 'up-to-percent', percent: 100 }, soakSeconds: 0, approval: false, thresholds: { ...defaultThresholds } }],
   terms: defaultTerms,
   devicesInFlight: 100,
   loadsPerMinute: 60,
@@ -34,7 +34,7 @@ const plan: RolloutPlan = {
   rollbackDeadlineSeconds: 600,
   startAt: null,
   window: null,
-  whenBusy: 'refuse',
+  onConflict: 'reject',
 };
 
 /** A rollout of 2.0.0 to three devices that have 1.0.0. */
@@ -55,7 +55,7 @@ beforeEach(async () => {
       await builds.create({ id: version, ...made, sourceDigest: '', imageDigest: image, imageBytes: 1 });
     }
     const rollout = { id: 'r', module: 'tcp', version: '2.0.0', plan, state: 'running', reason: null, rollbackOf: null, requestedAt: now };
-    const times = { requestedBy: 'key_a', startedAt: now, endedAt: null, nextLoadAt: null, joinableUntil: null };
+    const times = { requestedBy: 'key_a', startedAt: now, endedAt: null, nextLoadAt: null, acceptsDevicesUntil: null };
     await rollouts.create({ ...rollout, ...times }, [{ number: 1, state: 'loading', startedAt: now }]);
     const device = { wave: 1, version: '2.0.0', state: 'waiting', reason: null, previousVersion: '1.0.0' };
     await rollouts.addDevices(
@@ -73,7 +73,7 @@ const request = (count: number) =>
   inTransaction(store, async (records) => {
     const record = await records.rollouts.find('r');
     if (record === null) throw new Error('there is no rollout');
-    return requestLoads(records.connection, await viewOf(records.connection, record, now), { wave: 1, count }, now);
+    return requestLoads(records.connection, await readView(records.connection, record, now), { wave: 1, count }, now);
   });
 
 async function devicesOf() {
@@ -138,6 +138,6 @@ test('images that an open rollout has yet to bring, or may have to bring back, a
   const used = () => new Records(store.reading).images.inUse();
   // The newest of a module always is.
   expect(await used()).toEqual(new Set([digest('1'), digest('2'), digest('3')]));
-  await inTransaction(store, ({ rollouts }) => rollouts.change('r', { endedAt: now }));
+  await inTransaction(store, ({ rollouts }) => rollouts.update('r', { endedAt: now }));
   expect(await used()).toEqual(new Set([digest('3')]));
 });

@@ -2,31 +2,31 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { nothingMeasured } from '../../../src/service/rollouts/measurement.ts';
-import { usualThresholds } from '../../../src/service/rollouts/plan.ts';
-import { nextStep, type RolloutState, type Standing, type WaveStanding } from '../../../src/service/rollouts/steps.ts';
+import { noMeasurement } from '../../../src/service/rollouts/measurement.ts';
+import { defaultThresholds } from '../../../src/service/rollouts/plan.ts';
+import { nextStep, type RolloutState, type RolloutStatus, type WaveStatus } from '../../../src/service/rollouts/steps.ts';
 
 const at = (second: number) => new Date(second * 1_000);
 
-function wave(changes: Partial<WaveStanding> = {}): WaveStanding {
+function wave(changes: Partial<WaveStatus> = {}): WaveStatus {
   return {
     number: 1,
     state: 'loading',
     needsApproval: false,
-    isAccepted: false,
+    isFailureIgnored: false,
     soakUntil: null,
     soakSeconds: 60,
     measuredAt: null,
-    thresholds: usualThresholds,
+    thresholds: defaultThresholds,
     waiting: 0,
     loading: 0,
-    isJoinable: false,
-    results: { devices: 4, loaded: 0, failedLoads: 0, interruptedAccesses: 0, measured: nothingMeasured },
+    acceptsDevices: false,
+    results: { devices: 4, loaded: 0, failedLoads: 0, interruptedAccesses: 0, measured: noMeasurement },
     ...changes,
   };
 }
 
-function standing(changes: Partial<Standing> = {}): Standing {
+function standing(changes: Partial<RolloutStatus> = {}): RolloutStatus {
   return {
     state: 'running',
     wave: wave(),
@@ -40,9 +40,9 @@ function standing(changes: Partial<Standing> = {}): Standing {
   };
 }
 
-const failed = { devices: 4, loaded: 3, failedLoads: 1, interruptedAccesses: 0, measured: nothingMeasured };
+const failed = { devices: 4, loaded: 3, failedLoads: 1, interruptedAccesses: 0, measured: noMeasurement };
 
-test.each<[string, Standing, object]>([
+test.each<[string, RolloutStatus, object]>([
   ['one that is to start later waits', standing({ state: 'pending', startAt: at(101) }), { kind: 'wait', for: 'start-time' }],
   [
     'one whose devices another has waits',
@@ -86,7 +86,7 @@ test.each<[string, Standing, object]>([
   ],
   ['loads that are under way are waited for', standing({ inFlight: 1, wave: wave({ loading: 1 }) }), { kind: 'wait', for: 'loads' }],
   ['then the wave is watched', standing(), { kind: 'begin-soak', wave: 1 }],
-  ['but for one that devices still join', standing({ wave: wave({ isJoinable: true }) }), { kind: 'wait', for: 'devices' }],
+  ['but for one that devices still join', standing({ wave: wave({ acceptsDevices: true }) }), { kind: 'wait', for: 'devices' }],
   [
     'until its time is over',
     standing({ wave: wave({ state: 'soaking', soakUntil: at(101), measuredAt: at(99) }) }),
@@ -116,7 +116,7 @@ test.each<[string, Standing, object]>([
   [
     'where calls are required there are to be some',
     standing({
-      wave: wave({ state: 'soaking', soakUntil: at(99), measuredAt: at(99), thresholds: { ...usualThresholds, requireCalls: true } }),
+      wave: wave({ state: 'soaking', soakUntil: at(99), measuredAt: at(99), thresholds: { ...defaultThresholds, requireCalls: true } }),
     }),
     { kind: 'fail-wave', wave: 1, failure: 'programs have made 0 calls since their devices got the build, and 20 are required' },
   ],
@@ -127,7 +127,7 @@ test.each<[string, Standing, object]>([
   ],
   [
     'a wave that is accepted does not',
-    standing({ wave: wave({ waiting: 1, isAccepted: true, results: failed }) }),
+    standing({ wave: wave({ waiting: 1, isFailureIgnored: true, results: failed }) }),
     { kind: 'request-loads', wave: 1, count: 1 },
   ],
   ['what is paused waits', standing({ state: 'paused', wave: wave({ waiting: 1, results: failed }) }), { kind: 'wait', for: 'operator' }],
@@ -181,7 +181,7 @@ class RolloutModel {
       (
         { size, approval, soak },
         index,
-      ): { -readonly [Key in keyof WaveStanding]: WaveStanding[Key] } & { loaded: number; failures: number; soakSeconds: number } => ({
+      ): { -readonly [Key in keyof WaveStatus]: WaveStatus[Key] } & { loaded: number; failures: number; soakSeconds: number } => ({
         ...wave({ number: index + 1, state: 'waiting', needsApproval: approval, waiting: size }),
         soakSeconds: soak,
         loaded: 0,
@@ -194,14 +194,14 @@ class RolloutModel {
     return this.waves.reduce((sum, { loading }) => sum + loading, 0);
   }
 
-  standing(): Standing {
+  standing(): RolloutStatus {
     const current = this.waves.find(({ state }) => state !== 'passed');
     const results = current && {
       devices: current.waiting + current.loading + current.loaded + current.failures,
       loaded: current.loaded,
       failedLoads: current.failures,
       interruptedAccesses: 0,
-      measured: nothingMeasured,
+      measured: noMeasurement,
     };
     return {
       state: this.state,
@@ -254,7 +254,7 @@ class RolloutModel {
         current.soakUntil = at(this.now + current.soakSeconds);
         return;
       case 'pass-wave':
-        expect(current.failures === 0 || current.isAccepted).toBe(true);
+        expect(current.failures === 0 || current.isFailureIgnored).toBe(true);
         expect(current.waiting + current.loading).toBe(0);
         current.state = 'passed';
         return;
@@ -291,7 +291,7 @@ class RolloutModel {
     const current = this.waves.find(({ state }) => state !== 'passed');
     if (current?.state === 'failed') {
       current.state = 'loading';
-      current.isAccepted = true;
+      current.isFailureIgnored = true;
     }
     this.state = current?.state === 'awaiting-approval' ? 'awaiting-approval' : 'running';
   }

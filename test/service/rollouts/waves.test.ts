@@ -2,8 +2,8 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { allowanceOf, nextLoadAfter } from '../../../src/service/rollouts/pace.ts';
-import { type WavePlan, wavesOf } from '../../../src/service/rollouts/plan.ts';
+import { loadAllowance, nextLoadTime } from '../../../src/service/rollouts/load-rate.ts';
+import { assignWaves, type WavePlan } from '../../../src/service/rollouts/plan.ts';
 
 type Sized = Pick<WavePlan, 'size'>;
 const devices = (count: number): Sized => ({ size: { kind: 'devices', devices: count } });
@@ -11,7 +11,7 @@ const upTo = (percent: number): Sized => ({ size: { kind: 'up-to-percent', perce
 
 /** How many devices each wave has. */
 const sizesOf = (waves: readonly Sized[], count: number) =>
-  waves.map((_, index) => wavesOf(waves, count).filter((wave) => wave === index + 1).length);
+  waves.map((_, index) => assignWaves(waves, count).filter((wave) => wave === index + 1).length);
 
 test('a wave takes so many devices more, or brings all of them to a percentage', () => {
   expect(sizesOf([devices(1), upTo(10), upTo(100)], 100)).toEqual([1, 9, 90]);
@@ -28,7 +28,7 @@ test('a percentage of the devices is rounded up from its exact value', () => {
   for (let count = 5; count <= 250; count += 7)
     for (let tenths = 0; tenths <= 1_000; tenths += 1) {
       const expected = (BigInt(count) * BigInt(tenths) + 999n) / 1_000n;
-      const reached = wavesOf([upTo(tenths / 10), upTo(100)], count).lastIndexOf(1) + 1;
+      const reached = assignWaves([upTo(tenths / 10), upTo(100)], count).lastIndexOf(1) + 1;
       if (BigInt(reached) !== expected) expect({ count, percent: tenths / 10, reached }).toEqual({ reached: expected });
     }
 });
@@ -44,7 +44,7 @@ test('every device is in one wave, in order, and none is brought further than it
   fc.assert(
     fc.property(fc.array(wave, { maxLength: 8 }), fc.integer({ min: 0, max: 200 }), (first, count) => {
       const waves = [...first, upTo(100)];
-      const numbers = wavesOf(waves, count);
+      const numbers = assignWaves(waves, count);
       expect(numbers).toHaveLength(count);
       expect(numbers).toEqual(numbers.toSorted((left, right) => left - right));
       let before = 0;
@@ -71,9 +71,9 @@ test('whoever asks at random times gets no more loads than the rate has, and a s
       const began = now + (steps[0]?.after ?? 0);
       for (const { after, wanted } of steps) {
         now += after;
-        const count = Math.min(wanted, allowanceOf(perMinute, next, new Date(now)));
+        const count = Math.min(wanted, loadAllowance(perMinute, next, new Date(now)));
         if (count === 0) continue;
-        next = nextLoadAfter(count, perMinute, next, new Date(now));
+        next = nextLoadTime(count, perMinute, next, new Date(now));
         requested += count;
       }
       expect(requested).toBeLessThanOrEqual(((now - began + 1_000) * perMinute) / 60_000 + 1);
@@ -85,13 +85,13 @@ test('what may be requested after a hold-up is the exact share of the rate, roun
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 1_000_000 }), fc.integer({ min: 0, max: 1_000 }), (perMinute, late) => {
       const allowed = 1n + (BigInt(late) * BigInt(perMinute)) / 60_000n;
-      expect(allowanceOf(perMinute, new Date(1_000_000), new Date(1_000_000 + late))).toBe(Number(allowed));
+      expect(loadAllowance(perMinute, new Date(1_000_000), new Date(1_000_000 + late))).toBe(Number(allowed));
     }),
   );
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 1_000_000 }), fc.integer({ min: 1, max: 10_000 }), (perMinute, requested) => {
       const after = (BigInt(requested) * 60_000n + BigInt(perMinute) - 1n) / BigInt(perMinute);
-      expect(nextLoadAfter(requested, perMinute, null, new Date(1_700_000_000_000))?.getTime()).toBe(1_700_000_000_000 + Number(after));
+      expect(nextLoadTime(requested, perMinute, null, new Date(1_700_000_000_000))?.getTime()).toBe(1_700_000_000_000 + Number(after));
     }),
   );
 });
@@ -102,8 +102,8 @@ test('whoever asks all the time gets what the rate has', () => {
       let next: Date | null = null;
       let requested = 0;
       for (let now = 0; now < 60_000; now += 20) {
-        const count = allowanceOf(perMinute, next, new Date(now));
-        next = nextLoadAfter(count, perMinute, next, new Date(now));
+        const count = loadAllowance(perMinute, next, new Date(now));
+        next = nextLoadTime(count, perMinute, next, new Date(now));
         requested += count;
       }
       // Each time is rounded up to a millisecond.
@@ -121,20 +121,20 @@ test('a clock that was ahead and is right again does not stop a rollout, nor let
       for (const { jump, after } of steps) {
         now += after;
         const seen = new Date(now + jump);
-        const count = allowanceOf(perMinute, next, seen);
-        if (count > 0) next = nextLoadAfter(count, perMinute, next, seen);
+        const count = loadAllowance(perMinute, next, seen);
+        if (count > 0) next = nextLoadTime(count, perMinute, next, seen);
       }
       // The clock is right from now on.
       const longest = 60_000 / perMinute + 2_000;
-      expect(allowanceOf(perMinute, next, new Date(now + longest))).toBeGreaterThan(0);
-      const count = allowanceOf(perMinute, next, new Date(now));
+      expect(loadAllowance(perMinute, next, new Date(now + longest))).toBeGreaterThan(0);
+      const count = loadAllowance(perMinute, next, new Date(now));
       expect(count).toBeLessThanOrEqual(1 + perMinute / 60);
-      if (count > 0) expect(allowanceOf(perMinute, nextLoadAfter(count, perMinute, next, new Date(now)), new Date(now))).toBe(0);
+      if (count > 0) expect(loadAllowance(perMinute, nextLoadTime(count, perMinute, next, new Date(now)), new Date(now))).toBe(0);
     }),
   );
 });
 
 test('without a rate there is no bound', () => {
-  expect(allowanceOf(null, null, new Date())).toBe(Number.MAX_SAFE_INTEGER);
-  expect(nextLoadAfter(5, null, null, new Date())).toBeNull();
+  expect(loadAllowance(null, null, new Date())).toBe(Number.MAX_SAFE_INTEGER);
+  expect(nextLoadTime(5, null, null, new Date())).toBeNull();
 });

@@ -34,7 +34,7 @@ function damage(column: string, value: number | string | null): void {
 }
 
 test('a count that is no number is 0, and rises again when the host is heard of', async () => {
-  damage('heardCount', 'garbage');
+  damage('heartbeatCount', 'garbage');
   const counts = async () => new Map((await new Records(store.reading).hosts.heardCounts()).map(({ id, count }) => [id, count]));
   expect(await counts()).toEqual(
     new Map([

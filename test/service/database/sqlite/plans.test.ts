@@ -50,11 +50,11 @@ beforeAll(async () => {
     requestedBy: null,
     address: '0x1000',
     pages: 1,
-    enteredAt: createdAt,
+    installedAt: createdAt,
   };
-  await records.history.enter([
+  await records.history.insert([
     { ...stay, deviceId: 'd1' },
-    { ...stay, deviceId: 'd2', leftAt: createdAt },
+    { ...stay, deviceId: 'd2', removedAt: createdAt },
   ]);
   await records.devices.setModules([{ deviceId: 'd1', module: 'x', version: 'y', imageDigest: '', loadedAt: null }]);
 });
@@ -150,7 +150,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'the next orders of a host',
     () => orders.next('x', 5, 10, 10),
-    'AgentOrder_hostId_withdrawnAt_number_idx (hostId=? AND withdrawnAt=? AND number>?)',
+    'AgentOrder_hostId_withdrawnAt_number_idx (hostId=? AND cancelledAt=? AND number>?)',
   ],
   ['devices', () => deviceQueries.list({ ...noLabels, ...range }, byTime), 'Device_createdAt_id_idx (createdAt>? AND createdAt<?)'],
   ['devices by name', () => deviceQueries.list(noLabels, byName), 'Device_name_key (name>? AND name<?)'],
@@ -182,7 +182,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['events as they are exported', () => auditQueries.after(17, 500), 'AuditEvent USING INTEGER PRIMARY KEY (rowid>?)'],
   [
     'the last of the old events',
-    () => auditQueries.lastOld({ number: 20, prunedThrough: 17 }, moment),
+    () => auditQueries.findLastOlderThan({ number: 20, prunedThrough: 17 }, moment),
     'AuditEvent USING INTEGER PRIMARY KEY (rowid>?)',
   ],
   ['checkpoints', () => checkpointQueries.list(byNumber), 'Checkpoint_at_size_idx (at<?)'],
@@ -192,17 +192,17 @@ test.each<[string, () => Promise<unknown>, string]>([
   [
     'history',
     () => historyQueries.list({ deviceId: 'x', module: 'y' }, byNumber),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND installedAt<?)',
   ],
   [
     'history of a device',
     () => historyQueries.list({ deviceId: 'x', ...range }, byNumber),
-    'HistoryEntry_deviceId_enteredAt_idx (deviceId=? AND enteredAt>? AND enteredAt<?)',
+    'HistoryEntry_deviceId_enteredAt_idx (deviceId=? AND installedAt>? AND installedAt<?)',
   ],
   [
     'what ran at a moment',
     () => historyQueries.at('x', moment, byName),
-    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND enteredAt<?)',
+    'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=? AND installedAt<?)',
   ],
   [
     'modules that a device has had',
@@ -211,12 +211,12 @@ test.each<[string, () => Promise<unknown>, string]>([
   ],
   [
     'what is newest of a module',
-    () => history.newest([{ deviceId: 'x', module: 'y' }]),
+    () => history.latest([{ deviceId: 'x', module: 'y' }]),
     'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
   ],
   [
     'stays that a reboot ends',
-    () => history.leaveByReboot(['x', 'y'], moment),
+    () => history.endByReboot(['x', 'y'], moment),
     'HistoryEntry_deviceId_module_enteredAt_idx (deviceId=? AND module=?)',
   ],
   [
@@ -236,13 +236,13 @@ test.each<[string, () => Promise<unknown>, string]>([
   ],
   [
     'devices that have had a version',
-    () => history.devicesThatHad(['d1', 'd2'], 'x', 'y'),
+    () => history.findDevicesThatHad(['d1', 'd2'], 'x', 'y'),
     'HistoryEntry_module_version_deviceId_enteredAt_leftAt_idx (module=? AND version=? AND deviceId=?)',
   ],
   [
     'violations',
     () => abiViolationQueries.list({ deviceId: 'x', programId: 'y', module: 'z' }, byNumber),
-    'AbiViolation_deviceId_at_idx (deviceId=? AND at<?)',
+    'AbiViolation_deviceId_firstFaultAt_idx (deviceId=? AND firstFaultAt<?)',
   ],
   [
     'programs',
@@ -283,12 +283,12 @@ test.each<[string, () => Promise<unknown>, string]>([
   ],
   [
     'devices that wait for their loads',
-    () => rollouts.waiting('x', 1, 10),
+    () => rollouts.waitingDevices('x', 1, 10),
     'RolloutDevice_rolloutId_wave_state_position_interrupted_idx (rolloutId=? AND wave=? AND state=?)',
   ],
   [
     'how many devices are at what',
-    () => rollouts.counts('x'),
+    () => rollouts.countDevices('x'),
     'COVERING INDEX RolloutDevice_rolloutId_wave_state_position_interrupted_idx (rolloutId=?)',
   ],
   ['hosts', () => hostQueries.list({}, byTime), 'Host_registeredAt_id_idx (registeredAt<?)'],
@@ -333,8 +333,8 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['the device of a load', () => rollouts.reopenRolledBack('x'), 'RolloutDevice_loadId_idx (loadId=?)'],
   ['open loads of devices', () => loads.openOn(['d1']), 'Load_open_deviceId_idx (deviceId=?)'],
   ['waiting loads of devices', () => loads.queuedFor(['d1'], 'x'), 'Load_open_deviceId_idx (deviceId=?)'],
-  ['the build of an image', () => builds.ofImage('x'), 'Build_imageDigest_idx (imageDigest=?)'],
-  ['how builds were made', () => audit.of('x', ['y', 'z']), 'AuditEvent_object_at_idx (object=?)'],
+  ['the build of an image', () => builds.findByImageDigest('x'), 'Build_imageDigest_idx (imageDigest=?)'],
+  ['how builds were made', () => audit.findByAction('x', ['y', 'z']), 'AuditEvent_object_at_idx (object=?)'],
   [
     'loads of a version',
     () => loadQueries.list({ ...noLabels, version: 'x' }, byTime),

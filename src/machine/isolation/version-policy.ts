@@ -1,0 +1,40 @@
+// Whether a new version may take the place of the one in memory: one decision, made by a device that loads it and by whoever forecasts that.
+
+import { compare } from 'semver';
+import type { Stamp } from '../images/stamp.ts';
+import { sanitizeReason } from '../reason.ts';
+import type { SimilarityPolicy, VersionPolicy } from './load-report.ts';
+import { compareInterfaces, type Similarity } from './similarity.ts';
+
+export type VersionDecision = {
+  readonly precedence: 'newer' | 'same' | 'older';
+  readonly similarity: Similarity;
+  /** Null where it may. */
+  readonly refusal: { readonly outcome: 'refused-not-newer' | 'refused-dissimilar'; readonly reason: string } | null;
+};
+
+/** Operation 220, and claim 11: compares precedences (semver.org, 11) and interfaces, and decides by the policies of the load. */
+export function compareVersions(
+  next: Pick<Stamp, 'module' | 'version' | 'interface'>,
+  inMemory: Pick<Stamp, 'version' | 'interface'>,
+  { versionPolicy, similarityPolicy }: { readonly versionPolicy: VersionPolicy; readonly similarityPolicy: SimilarityPolicy },
+): VersionDecision {
+  const order = compare(next.version, inMemory.version);
+  const precedence = order > 0 ? 'newer' : order < 0 ? 'older' : 'same';
+  const similarity = compareInterfaces(inMemory.interface, next.interface);
+  const name = `${next.module}@${next.version}`;
+  if (precedence === 'same' || (precedence === 'older' && versionPolicy === 'newer')) {
+    const how = precedence === 'same' ? 'of the same precedence as' : 'older than';
+    const reason = `${name} is ${how} ${inMemory.version}, which is in memory: load a newer version`;
+    return { precedence, similarity, refusal: { outcome: 'refused-not-newer', reason } };
+  }
+  if (!similarity.similar && similarityPolicy === 'require') {
+    const lost = [
+      ...similarity.removed.map((removed) => `removed ${removed}`),
+      ...similarity.changed.map((changed) => `changed the type of ${changed}`),
+    ];
+    const reason = `${name} is not substantially similar to ${inMemory.version}: it ${lost.join(', ')}`;
+    return { precedence, similarity, refusal: { outcome: 'refused-dissimilar', reason: sanitizeReason(reason) } };
+  }
+  return { precedence, similarity, refusal: null };
+}
