@@ -200,7 +200,7 @@ export default {
       from: { path: '^src/service/.*repository\\.ts$' },
       to: {
         path: '^src/service/',
-        pathNot: ['^src/service/(database|clock)/', 'repository\\.ts$', '^src/service/loads/kept-report\\.ts$'],
+        pathNot: ['^src/service/(database|clock)/', 'repository\\.ts$', '^src/service/loads/stored-report\\.ts$'],
       },
     },
     {

@@ -48,7 +48,7 @@ export class SimulatedHost {
       const fail = (reason: string) => {
         throw new Error(reason);
       };
-      await this.#connection.followOrders(host, this.#bootId, {
+      await this.#connection.receiveOrders(host, this.#bootId, {
         onOrder: async (order) => this.#accept(order),
         onMalformed: fail,
         // A service under load may take longer than a stream is waited for.

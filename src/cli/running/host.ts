@@ -3,7 +3,7 @@
 import console from 'node:console';
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { RegistrationRefused, runHost } from '../../host/host.ts';
+import { RegistrationRejectedError, runHost } from '../../host/host.ts';
 import { defaultImageMemory } from '../../machine/index.ts';
 import { agentLimits, HostRegistration } from '../../protocol/agent.ts';
 import { createLogger, survivingStream } from '../../protocol/logging.ts';
@@ -84,6 +84,6 @@ export async function runHostCommand(options: HostOptions, signal: AbortSignal):
   try {
     await runHost({ controlUrl: control, joinToken, name, devices, capacity, imageMemory, trustedKeys, signal, logger });
   } catch (error) {
-    throw error instanceof RegistrationRefused ? new CommandError(error.message) : error;
+    throw error instanceof RegistrationRejectedError ? new CommandError(error.message) : error;
   }
 }

@@ -24,7 +24,7 @@ const tags = ['agents'];
 /** Bytes of a batch of reports, and of a registration with many devices. */
 const bodyLimit = 8 * 1024 * 1024;
 /** How long a request for the next orders may wait, in seconds; below what proxies usually allow. */
-const longestWait = 50;
+const maxWaitSeconds = 50;
 
 const boot = BootId.describe('The boot id that the host registered with.');
 const hostParameter = z.object({ host: identifier('host') });
@@ -99,7 +99,9 @@ function addOrderStreamRoute(app: Api, { agents }: Uses): void {
       },
     },
     async ({ params, query }, reply) => {
-      const stream = await eventStream(reply.raw, async (gone) => serverSentEvents(await agents.orders(params.host, query.bootId, gone)));
+      const stream = await eventStream(reply.raw, async (gone) =>
+        serverSentEvents(await agents.streamOrders(params.host, query.bootId, gone)),
+      );
       return sendRaw(reply.status(200).headers(eventStreamHeaders), stream);
     },
   );
@@ -125,7 +127,7 @@ function addOrderPollingRoute(app: Api, { agents }: Uses): void {
             .number()
             .int()
             .min(0)
-            .max(longestWait)
+            .max(maxWaitSeconds)
             .default(25)
             .describe('How long to wait where there is none.')
             .meta({ examples: [25] }),
@@ -144,7 +146,7 @@ function addOrderPollingRoute(app: Api, { agents }: Uses): void {
       const gone = new AbortController();
       reply.raw.on('close', () => gone.abort());
       const ended = AbortSignal.any([gone.signal, AbortSignal.timeout(waitSeconds * 1_000)]);
-      return { orders: await agents.nextOrders(request.params.host, bootId, after, ended) };
+      return { orders: await agents.pollOrders(request.params.host, bootId, after, ended) };
     },
   );
 }
@@ -253,7 +255,7 @@ function addReportRoute(app: Api, { agents }: Uses): void {
       },
     },
     async (request, reply) => {
-      await agents.report(request.params.host, request.body, requesterOf(request));
+      await agents.acceptReports(request.params.host, request.body, requesterOf(request));
       return reply.status(204).send(null);
     },
   );

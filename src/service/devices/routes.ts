@@ -150,7 +150,7 @@ function addLabelRoutes(app: Api, { devices }: Uses): void {
     async (request, reply) => {
       const { params, headers, body } = request;
       const isExpected = (current: Record<string, string>) => isAllowedBy(headers, entityTagOf(toLabels(current)));
-      await devices.relabel(params.device, body.labels, isExpected, requesterOf(request));
+      await devices.replaceLabels(params.device, body.labels, isExpected, requesterOf(request));
       const labels = toLabels(body.labels);
       return reply.header('etag', entityTagOf(labels)).send(labels);
     },

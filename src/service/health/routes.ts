@@ -56,7 +56,7 @@ export function addOperationsRoutes(app: Api, { health }: { readonly health: Hea
       },
     },
     async (_request, reply) => {
-      const reasons = await health.notReadyBecause();
+      const reasons = await health.notReadyReasons();
       if (reasons.length === 0) return { status: 'ready' as const, reasons: [] };
       return reply.status(503).send({ status: 'not-ready', reasons: [...reasons] });
     },

@@ -48,7 +48,7 @@ const Reported = z.object({
 type Reported = z.infer<typeof Reported>;
 
 /** Of a device that has not reported its state since its host started, or never. */
-const memoryUnknown = 'the device has not come up since its host started: whether it has the memory is not known';
+const notReportedReason = 'the device has not come up since its host started: whether it has the memory is not known';
 
 /**
  * What loads of a build would come to if the devices began them now, by the identifiers of the devices. It is a forecast: loads that wait change
@@ -77,9 +77,9 @@ export async function forecastLoads(
     if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current };
     const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
     if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current };
-    const lack = state && lackOfMemory(build, pages, state);
+    const lack = state && memoryShortage(build, pages, state);
     if (lack !== null) return { verdict: 'out-of-memory', reason: lack, current };
-    return { verdict: current === null ? 'would-install' : 'would-replace', reason: state === null ? memoryUnknown : null, current };
+    return { verdict: current === null ? 'would-install' : 'would-replace', reason: state === null ? notReportedReason : null, current };
   };
   return new Map(ids.map((id) => [id, forecast(id)]));
 }
@@ -117,7 +117,7 @@ async function proofOf(connection: Connection, build: BuildRecord): Promise<Buil
 }
 
 /** What the device would say that has no room for so many pages together; null where it has. */
-function lackOfMemory(build: BuildRecord, pages: number, { memoryMap, programs }: Reported): string | null {
+function memoryShortage(build: BuildRecord, pages: number, { memoryMap, programs }: Reported): string | null {
   // Pages that were taken away are kept for programs that hold their addresses; where none runs, the next load frees them.
   const isHeld = programs.some(({ state }) => state === 'running');
   const used = memoryMap.ranges

@@ -6,7 +6,7 @@ import type { DamagedRows } from '../database/damaged-rows.ts';
 import { pageByTime, rangeOf, sendPage } from '../http/pages.ts';
 import { postProblems, problems } from '../http/problem-schemas.ts';
 import { type Api, type Making, requesterOf, toAnswer } from '../http/route.ts';
-import type { NewLoads as NewLoadsMade } from './batches.ts';
+import type { CreatedLoads as NewLoadsMade } from './batches.ts';
 import type { Loads } from './loads.ts';
 import type { LoadSummary } from './queries.ts';
 import { AcceptedLoads, Load, LoadDetail, LoadPage, loadParameter, loadQuery, NewLoads } from './schemas.ts';
@@ -103,7 +103,7 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
       },
     },
     async ({ params }) => {
-      const load = await loads.find(params.load);
+      const load = await loads.get(params.load);
       return { ...toLoad(load), report: load.report === null ? null : LoadReport.parse(load.report) };
     },
   );

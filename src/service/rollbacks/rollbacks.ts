@@ -7,7 +7,7 @@ import { DeviceRecords } from '../devices/repository.ts';
 import { type SelectedDevice, type Selector, selectDevices } from '../devices/selection.ts';
 import { HistoryRecords } from '../history/repository.ts';
 import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
-import { type LoadTerms, makeLoads, type NewLoads, type Target } from '../loads/batches.ts';
+import { type CreatedLoads, createLoads, type LoadTerms, type Target } from '../loads/batches.ts';
 import type { OnLoadsEnded } from '../loads/endings.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { Problem } from '../problem.ts';
@@ -29,7 +29,7 @@ export type RollbackRequest = Omit<LoadTerms, 'versionPolicy' | 'downgradeReason
   readonly onMissingVersion: 'reject' | 'skip';
 };
 
-export type NewRollback = NewLoads & {
+export type NewRollback = CreatedLoads & {
   /** Devices that have the version, and are left alone. */
   readonly unchanged: readonly string[];
   /** Devices that have no version to go back to. */
@@ -69,7 +69,7 @@ export class Rollbacks {
       const versions = [...new Set(targets.map(({ build }) => build.version))];
       const facts = { isRollback: true, versions, ...('labels' in selector ? selector : {}) };
       const batch = { targets, module, terms, isRollback: true, rolloutId: null, facts, requester };
-      const made = await makeLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
+      const made = await createLoads(connection, batch, this.#uses.clock.now(), this.#onLoadsEnded);
       const accepted = { ...made, unchanged, skipped };
       await keepAnswer(connection, requester, answerOf, accepted);
       return accepted;

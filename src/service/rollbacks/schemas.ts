@@ -6,7 +6,7 @@ import { ModuleName } from '../../protocol/identifiers.ts';
 import { SimilarityPolicy } from '../../protocol/load-report.ts';
 import { identifier, version } from '../http/common-schemas.ts';
 import { AcceptedLoads, exampleAccepted } from '../loads/schemas.ts';
-import { drainingWhereItIsAsked, selectingOnce, selectorShape, termsShape } from '../loads/terms-schemas.ts';
+import { exactlyOneSelector, requireDrainStrategy, selectorShape, termsShape } from '../loads/terms-schemas.ts';
 
 const rollbackShape = {
   to: version
@@ -23,10 +23,10 @@ const rollbackShape = {
 
 const reason = '1.1.0 drops packets';
 
-export const ModuleRollback = drainingWhereItIsAsked(z.strictObject(rollbackShape)).meta({ id: 'ModuleRollback', examples: [{ reason }] });
+export const ModuleRollback = requireDrainStrategy(z.strictObject(rollbackShape)).meta({ id: 'ModuleRollback', examples: [{ reason }] });
 
-export const NewRollback = drainingWhereItIsAsked(
-  selectingOnce(
+export const NewRollback = requireDrainStrategy(
+  exactlyOneSelector(
     z.strictObject({
       module: ModuleName,
       ...selectorShape,

@@ -4,7 +4,7 @@ import { validRange } from 'semver';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { type Forecast, forecastLoads } from '../loads/forecast.ts';
-import { unknownBuild } from '../loads/loads.ts';
+import { unknownBuildProblem } from '../loads/loads.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, Problem } from '../problem.ts';
@@ -50,7 +50,7 @@ export async function findBuild(
   { module, version }: Pick<RolloutRequest, 'module' | 'version'>,
 ): Promise<BuildRecord> {
   const build = await new BuildRecords(connection).find(module, version);
-  if (build === null) throw await unknownBuild(connection, module, version);
+  if (build === null) throw await unknownBuildProblem(connection, module, version);
   return build;
 }
 

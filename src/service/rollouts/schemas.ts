@@ -8,14 +8,7 @@ import { count, DamagedItem, identifier, pageOf, pageQuery, timestamp, version }
 import { moduleQuery, orderQuery, rangeQuery } from '../http/list-schemas.ts';
 import { verdicts } from '../loads/forecast.ts';
 import { LoadOutcome } from '../loads/schemas.ts';
-import {
-  drainingWhereItIsAsked,
-  namingALabel,
-  Policy,
-  reasonedWhereItIsADowngrade,
-  selectorShape,
-  termsShape,
-} from '../loads/terms-schemas.ts';
+import { Policy, requireDowngradeReason, requireDrainStrategy, requireLabel, selectorShape, termsShape } from '../loads/terms-schemas.ts';
 import { Measurement } from './measurement.ts';
 import { defaultThresholds, NewThresholds, OnConflict, OnFailure, rolloutLimits, ScheduleWindow, Thresholds } from './plan.ts';
 import { rolloutDeviceStates, rolloutStates, waitingReasons, waveStates } from './steps.ts';
@@ -53,9 +46,9 @@ const usualWaves = [
 
 const day = 24 * 3_600;
 
-export const NewRollout = namingALabel(
-  reasonedWhereItIsADowngrade(
-    drainingWhereItIsAsked(
+export const NewRollout = requireLabel(
+  requireDowngradeReason(
+    requireDrainStrategy(
       z.strictObject({
         name: DisplayName.optional()
           .describe('What people call it.')

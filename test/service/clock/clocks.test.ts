@@ -61,7 +61,7 @@ async function start(): Promise<{ readonly host: string; readonly device: string
   return { host: id, device: attach.device };
 }
 
-const orders = (host: string): Promise<Order[]> => installation.agents.nextOrders(host, 'the-only-boot', 0, AbortSignal.timeout(0));
+const orders = (host: string): Promise<Order[]> => installation.agents.pollOrders(host, 'the-only-boot', 0, AbortSignal.timeout(0));
 
 async function requestLoad(device: string, deadlineSeconds: number): Promise<string> {
   const request = { module: 'tcp', version: '1.0.0', selector: { devices: [device] }, ...defaultTerms, deadlineSeconds };
@@ -69,7 +69,7 @@ async function requestLoad(device: string, deadlineSeconds: number): Promise<str
   return loads[0]?.id ?? '';
 }
 
-const outcomeOf = async (load: string) => (await installation.loads.find(load)).outcome;
+const outcomeOf = async (load: string) => (await installation.loads.get(load)).outcome;
 const remainingOf = async (host: string) => {
   const load = (await orders(host)).find((order) => order.kind === 'load');
   return load?.remainingMilliseconds ?? Number.NaN;
@@ -122,7 +122,7 @@ test.runIf(kind === 'sqlite')(
     expect(await remainingOf(host)).toBeLessThanOrEqual(600_000);
     await installation.loads.expire();
     expect(await outcomeOf(load)).toBeNull();
-    const { requestedAt, deadlineAt } = await installation.loads.find(load);
+    const { requestedAt, deadlineAt } = await installation.loads.get(load);
     expect((deadlineAt?.getTime() ?? 0) - requestedAt.getTime()).toBe(600_000);
     expect(Math.abs(requestedAt.getTime() - Date.now())).toBeLessThan(60_000);
     expect(
@@ -267,7 +267,7 @@ test('a clock that is ahead makes no event and no image old', async () => {
   const { build } = await push('1.0.0');
   await push('1.1.0');
   const relabel = async (device: string, labels: Record<string, string>) =>
-    installation.devices.relabel(device, labels, () => true, requester);
+    installation.devices.replaceLabels(device, labels, () => true, requester);
   const devices = [{ name: 'd1', labels: {}, ramPages: 64 }];
   await installation.agents.register(
     HostRegistration.parse({ name: 'host', bootId: 'the-only-boot', capacity: 1, devices }),
@@ -323,7 +323,7 @@ test('a device whose clock is wrong has its loads in the history where they belo
     steps: [],
   };
   const report = { kind: 'load-completed', order, device, load: load.load, state: { ...state, memoryMap, programs: [] }, result };
-  await installation.agents.report(host, { bootId: 'the-only-boot', reports: [Report.parse(report)] }, requester);
+  await installation.agents.acceptReports(host, { bootId: 'the-only-boot', reports: [Report.parse(report)] }, requester);
   const seen = await installation.devices.view(device);
   expect(seen.device.stateReportedAt?.getTime()).toBeLessThan(Date.now() + clockSettings.tolerance);
   const { items } = await installation.history.list(

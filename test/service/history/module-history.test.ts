@@ -80,8 +80,8 @@ async function apply(records: Records, deviceId: string, event: Event): Promise<
     await correctDrift(records.connection, 'h', new Map([[deviceId, reported]]), new Date(event.at));
     const known = new Map((await records.devices.installedOn([deviceId])).map((one) => [one.module, one]));
     // What the service knows is what was reported.
-    for (const [module, { version }] of table) expect(known.get(module)).toMatchObject({ version, isThere: true });
-    if (event.isWhole) expect([...known.values()].filter(({ isThere }) => isThere)).toHaveLength(table.length);
+    for (const [module, { version }] of table) expect(known.get(module)).toMatchObject({ version, isPresent: true });
+    if (event.isWhole) expect([...known.values()].filter(({ isPresent }) => isPresent)).toHaveLength(table.length);
     return;
   }
   const { kind, module, requestedAt, swappedAt, endedAt, reportedAt } = event;

@@ -280,7 +280,7 @@ describe('a device that', () => {
     await fulfilled(module, '1.1.0', {}, on);
     expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'out-of-memory' });
     await stop();
-    await change((records) => records.devices.forgetStates([on]));
+    await change((records) => records.devices.clearStates([on]));
     expect(await forecastOf(module, '1.2.0', {}, on)).toMatchObject({ verdict: 'would-replace', reason: expect.any(String) });
     service.startHost('again', 1);
     await until('it is there again', async () => (await new Records(store.reading).devices.find(on))?.stateReportedAt !== null);

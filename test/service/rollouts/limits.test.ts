@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Store } from '../../../src/service/database/store.ts';
-import { checkNotTooMany } from '../../../src/service/devices/selection.ts';
+import { checkSelectionSize } from '../../../src/service/devices/selection.ts';
 import { Problem } from '../../../src/service/problem.ts';
 import { RolloutQueries } from '../../../src/service/rollouts/queries.ts';
 import { newDatabase } from '../../databases.ts';
@@ -13,8 +13,8 @@ import { inTransaction } from '../records.ts';
 
 test('more devices than may be selected are refused, and said where', () => {
   const devices = Array.from({ length: 3 }, (_, index) => ({ id: `d${index}`, hostId: 'h' }));
-  expect(checkNotTooMany(devices, '/labels', 3)).toBe(devices);
-  const refusal = () => checkNotTooMany(devices, '/labels', 2);
+  expect(checkSelectionSize(devices, '/labels', 3)).toBe(devices);
+  const refusal = () => checkSelectionSize(devices, '/labels', 2);
   expect(refusal).toThrow(Problem);
   expect(refusal).toThrow('more than 2 devices are selected: narrow the selection');
 });

@@ -146,7 +146,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   ['waiting loads', () => loadQueries.list({ ...noLabels, state: 'queued' }, byTime), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
   ['completed loads', () => loadQueries.list({ ...noLabels, state: 'completed' }, byTime), 'Load_requestedAt_id_idx (requestedAt<?)'],
   ['the first load that waits', () => loadQueries.queuedBefore(moment), 'Load_open_requestedAt_id_idx (requestedAt<?)'],
-  ['loads that are overdue', () => loads.overdue(moment, 10), 'Load_open_deadlineAt_idx (deadlineAt<?)'],
+  ['loads that are overdue', () => loads.listOverdue(moment, 10), 'Load_open_deadlineAt_idx (deadlineAt<?)'],
   [
     'the next orders of a host',
     () => orders.next('x', 5, 10, 10),
@@ -331,8 +331,8 @@ test.each<[string, () => Promise<unknown>, string]>([
     'sqlite_autoindex_RolloutDevice_1 (rolloutId=? AND deviceId=?)',
   ],
   ['the device of a load', () => rollouts.reopenRolledBack('x'), 'RolloutDevice_loadId_idx (loadId=?)'],
-  ['open loads of devices', () => loads.openOn(['d1']), 'Load_open_deviceId_idx (deviceId=?)'],
-  ['waiting loads of devices', () => loads.queuedFor(['d1'], 'x'), 'Load_open_deviceId_idx (deviceId=?)'],
+  ['open loads of devices', () => loads.countOpen(['d1']), 'Load_open_deviceId_idx (deviceId=?)'],
+  ['waiting loads of devices', () => loads.listQueued(['d1'], 'x'), 'Load_open_deviceId_idx (deviceId=?)'],
   ['the build of an image', () => builds.findByImageDigest('x'), 'Build_imageDigest_idx (imageDigest=?)'],
   ['how builds were made', () => audit.findByAction('x', ['y', 'z']), 'AuditEvent_object_at_idx (object=?)'],
   [
