@@ -3,12 +3,12 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { backOffMilliseconds } from '../protocol/back-off.ts';
-import { retryAfterMilliseconds } from '../protocol/retry-after.ts';
+import { parseRetryAfter } from '../protocol/retry-after.ts';
 
 /** Maximum number of attempts. */
 const attempts = 5;
 /** Milliseconds before a retry, if the service does not send Retry-After. */
-const backOff = { first: 250, longest: 2_000 };
+const backOff = { initial: 250, max: 2_000 };
 /** Maximum wait in milliseconds that the service can request. */
 const maxRetryAfter = 30_000;
 /** Request timeout (408), too many requests, and a busy service. */
@@ -41,7 +41,7 @@ export async function fetchWithRetries(original: Request, shutdown: AbortSignal)
       // Passed again, because a request does not prevent the garbage collection of its own signal.
       const response = await fetch(isLast ? request : request.clone(), { signal });
       if (isLast || !retriedStatuses.has(response.status)) return response;
-      wait = Math.min(retryAfterMilliseconds(response.headers) ?? defaultWait, maxRetryAfter);
+      wait = Math.min(parseRetryAfter(response.headers) ?? defaultWait, maxRetryAfter);
       await response.body?.cancel();
     } catch (error) {
       if (signal.aborted) throw error;

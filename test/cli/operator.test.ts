@@ -257,7 +257,7 @@ test('events are watched, and the audit trail is listed, followed and verified',
   const checkpoint = parseStdout(await command('audit', 'checkpoint', '--create', '--json'));
   const verified = await command('audit', 'verify', '--json');
   expect(verified.code).toBe(0);
-  expect(parseStdout(verified)).toMatchObject({ kind: 'whole', first: 1, checkpoint: { size: checkpoint['size'] } });
+  expect(parseStdout(verified)).toMatchObject({ kind: 'intact', first: 1, checkpoint: { size: checkpoint['size'] } });
 });
 
 test('the audit trail is exported, continued in another file, and verified without the service', async () => {

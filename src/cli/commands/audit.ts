@@ -155,7 +155,7 @@ function addVerifyCommand(audit: Command): void {
         const lines = files.length === 0 ? await serviceLines(client, undefined, stopped) : fileLines(files);
         const verification = await verifyExport(lines, { checkpoints, keys, isPartial: partial });
         printResult(context, verification, () => formatVerification(verification, publicKey !== undefined));
-        return verification.kind === 'whole' ? exitCodes.success : exitCodes.unhealthy;
+        return verification.kind === 'intact' ? exitCodes.success : exitCodes.unhealthy;
       }),
     );
   addExamples(

@@ -5,14 +5,14 @@ import type { Verification } from '../../proof/audit-export.ts';
 /** Returns the result in lines. @param isPinned Whether the user gave the public keys, so that the service cannot vouch for itself. */
 export function formatVerification(verification: Verification, isPinned: boolean): string[] {
   switch (verification.kind) {
-    case 'bad': {
-      const { first, last, why } = verification;
+    case 'corrupt': {
+      const { first, last, reason } = verification;
       const events = first === last ? `event ${first} is invalid` : `one of the events ${first} to ${last} is invalid`;
-      return [`the audit trail was altered: ${events}: ${why}`, ...(first > 1 ? [`the ${first - 1} events before are valid`] : [])];
+      return [`the audit trail was altered: ${events}: ${reason}`, ...(first > 1 ? [`the ${first - 1} events before are valid`] : [])];
     }
-    case 'unproven':
-      return [`not verified: ${verification.why}`];
-    case 'whole':
+    case 'unverifiable':
+      return [`not verified: ${verification.reason}`];
+    case 'intact':
       return [...formatIntact(verification), ...(isPinned || verification.checkpoint === null ? [] : [ownKeyWarning])];
   }
 }
@@ -20,7 +20,7 @@ export function formatVerification(verification: Verification, isPinned: boolean
 const ownKeyWarning =
   'warning: the service supplied its own public key; save the key where nobody who can change the database can change it (patchbay signing-key list --pem), and give it with --public-key';
 
-function formatIntact({ first, last, checkpoint }: Extract<Verification, { kind: 'whole' }>): string[] {
+function formatIntact({ first, last, checkpoint }: Extract<Verification, { kind: 'intact' }>): string[] {
   const intact = `the audit trail is intact: events ${first} to ${last} are linked by their hashes`;
   if (checkpoint === null)
     return [intact, 'no checkpoint proves these events: the service signs a checkpoint every minute (patchbay audit checkpoint --create)'];

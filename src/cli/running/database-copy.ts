@@ -6,7 +6,7 @@ import { CopyError, type CopyProgress, copyDatabase } from '../../service/databa
 import { MigrationError } from '../../service/database/migrations.ts';
 import { DatabaseInUse } from '../../service/database/sqlite/lock.ts';
 import { TransactionsLost } from '../../service/database/sqlite/log-marker.ts';
-import { isPostgresql } from '../../service/database/store.ts';
+import { isPostgresqlUrl } from '../../service/database/store.ts';
 import { PoolerError } from '../../service/database/unavailable.ts';
 import { CommandError, UsageError } from '../errors.ts';
 import { rejectFileUrl } from './file-url.ts';
@@ -15,7 +15,7 @@ import { rejectFileUrl } from './file-url.ts';
 export async function copyInstallation(options: { readonly from: string; readonly to: string }): Promise<void> {
   const from = options.from.replace(/^sqlite:(\/\/)?/, '');
   rejectFileUrl('--from', from);
-  if (!isPostgresql(options.to)) throw new UsageError('--to: expected postgresql://USER:PASSWORD@HOST/NAME');
+  if (!isPostgresqlUrl(options.to)) throw new UsageError('--to: expected postgresql://USER:PASSWORD@HOST/NAME');
   if (!existsSync(from)) throw new CommandError(`--from: there is no file ${from}`);
   try {
     await copyDatabase(from, options.to, (progress) => console.log(formatProgress(progress)));

@@ -6,15 +6,15 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { defaultImageMemory } from '../../machine/index.ts';
-import { survivingStream } from '../../protocol/logging.ts';
+import { createLossyStream } from '../../protocol/logging.ts';
 import { createService } from '../../service/app.ts';
 import { MigrationError } from '../../service/database/migrations.ts';
 import { DatabaseInUse } from '../../service/database/sqlite/lock.ts';
 import { TransactionsLost } from '../../service/database/sqlite/log-marker.ts';
-import { isPostgresql } from '../../service/database/store.ts';
-import { PoolerError, unavailabilityOf } from '../../service/database/unavailable.ts';
+import { isPostgresqlUrl } from '../../service/database/store.ts';
+import { findUnavailability, PoolerError } from '../../service/database/unavailable.ts';
 import type { KeyPolicy } from '../../service/http/access.ts';
-import { usualLimits } from '../../service/http/limits.ts';
+import { defaultLimits } from '../../service/http/request-limits.ts';
 import type { RetentionSettings } from '../../service/retention/retention.ts';
 import { SigningKeyError } from '../../service/signing-keys/signing-keys.ts';
 import { CommandError, UsageError } from '../errors.ts';
@@ -99,7 +99,7 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
   }
   const database = setting('database', environment['DATABASE_URL'] ?? 'data/patchbay.db');
   rejectFileUrl('--database', database);
-  const isShared = isPostgresql(database);
+  const isShared = isPostgresqlUrl(database);
   if (!isShared && /^[a-z]+:\/\//.test(database))
     throw new UsageError(`--database: expected a file or postgresql://…, received "${redactPassword(database)}"`);
   const folder = isShared ? 'data' : dirname(database);
@@ -124,7 +124,7 @@ function readSettings(options: ServeOptions, environment: NodeJS.ProcessEnv): Se
       keepVersions: readInteger('keep-versions', setting('keepVersions', '5'), 1, 1_000),
     },
     keys: hasKeys ? 'required' : 'off',
-    requestsPerMinute: readInteger('rate-limit', setting('rateLimit', String(usualLimits.requestsPerMinute)), 1, 1_000_000_000),
+    requestsPerMinute: readInteger('rate-limit', setting('rateLimit', String(defaultLimits.requestsPerMinute)), 1, 1_000_000_000),
     trustedProxies: readTrustedProxies(setting('trustedProxies')),
     token: environment['PATCHBAY_TOKEN'],
     tokenFile: setting('tokenFile') || join(folder, 'join-token'),
@@ -208,8 +208,8 @@ async function openService(settings: ServeSettings, start: Start): Promise<Servi
     try {
       return await tryOpenService(settings, start);
     } catch (error) {
-      const isTransient = unavailabilityOf(error)?.isTransient === true;
-      const mayRetry = isPostgresql(settings.database) && isTransient && Date.now() < deadline && !start.signal.aborted;
+      const isTransient = findUnavailability(error)?.isTransient === true;
+      const mayRetry = isPostgresqlUrl(settings.database) && isTransient && Date.now() < deadline && !start.signal.aborted;
       if (!mayRetry) throw explainOpenError(settings.database, error);
       if (!isLogged) console.error(`waiting up to ${databaseWait.max / 1_000} s for the database ${redactPassword(settings.database)}`);
       await delay(databaseWait.interval);
@@ -229,12 +229,12 @@ function tryOpenService(settings: ServeSettings, { joinToken, storeAdminKey }: S
     signingKeys: { privateKeys: openPrivateKeys(signingKeys), isLost: newSigningKey },
     retention,
     beforeCreation: () => rejectMissingDatabase(settings),
-    areLostTransactionsAccepted: settings.acceptLostTransactions,
-    surroundingFaults: () => findExposedSecrets(settings),
+    acceptLostTransactions: settings.acceptLostTransactions,
+    environmentFaults: () => findExposedSecrets(settings),
     adminKey: keys === 'off' && !newAdminKey ? null : { when: newAdminKey ? 'always' : 'first start', keep: storeAdminKey },
-    limits: { ...usualLimits, requestsPerMinute },
+    limits: { ...defaultLimits, requestsPerMinute },
     trustedProxies,
-    logger: { level: logLevel, stream: survivingStream(process.stderr.fd) },
+    logger: { level: logLevel, stream: createLossyStream(process.stderr.fd) },
   });
 }
 
@@ -260,7 +260,7 @@ function findExposedSecrets(settings: ServeSettings): string[] {
 
 /** Returns the files of the service that only its owner may read. */
 function secretFiles({ database, adminKeyFile, signingKeys, token, tokenFile }: ServeSettings): string[] {
-  const files = isPostgresql(database) ? [] : [database, `${database}-wal`, `${database}-shm`];
+  const files = isPostgresqlUrl(database) ? [] : [database, `${database}-wal`, `${database}-shm`];
   return [...files, adminKeyFile, ...(token === undefined ? [tokenFile] : []), ...listSigningKeyFiles(signingKeys)];
 }
 
@@ -284,12 +284,12 @@ function explainOpenError(database: string, error: unknown): unknown {
         'to continue without these transactions, start once with --accept-lost-transactions',
     );
   if (error instanceof MigrationError) return new CommandError(`cannot use the database ${redactPassword(database)}: ${error.message}`);
-  const unavailable = unavailabilityOf(error);
+  const unavailable = findUnavailability(error);
   if (!isSystemError(error)) {
     if (unavailable === null) return error;
     return new CommandError(`cannot open the database ${redactPassword(database)}: ${unavailable.detail}`);
   }
-  const advice = isPostgresql(database) ? 'check that it is running and accepts this user' : 'choose another file with --database';
+  const advice = isPostgresqlUrl(database) ? 'check that it is running and accepts this user' : 'choose another file with --database';
   return new CommandError(`cannot open the database ${redactPassword(database)}: ${error.message || error.code}: ${advice}`);
 }
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { checksumOf, MigrationError } from '../../../src/service/database/migrations.ts';
+import { computeChecksum, MigrationError } from '../../../src/service/database/migrations.ts';
 import { applyMigrations as applyToPostgresql, postgresqlMigrations } from '../../../src/service/database/postgresql/migrations.ts';
 import { applyMigrations as applyToSqlite, sqliteMigrations } from '../../../src/service/database/sqlite/migrations.ts';
 import { Store } from '../../../src/service/database/store.ts';
@@ -33,7 +33,7 @@ const recorded = () =>
 test('they are applied once and recorded as Prisma records them', async () => {
   await apply();
   const first = await recorded();
-  expect(first).toEqual(migrations.map(({ name, sql }) => ({ name, checksum: checksumOf(sql), steps: 1, finished: 1 })));
+  expect(first).toEqual(migrations.map(({ name, sql }) => ({ name, checksum: computeChecksum(sql), steps: 1, finished: 1 })));
   await apply();
   expect(await recorded()).toEqual(first);
 });
@@ -92,7 +92,7 @@ test('renaming columns keeps what is stored', async () => {
       VALUES ('k', 'once', 'POST /v1/loads', 'digest', 202, '{}', ${second});`,
   );
   const store = await Store.open(database);
-  const { sql } = new Records(store.reading).connection;
+  const { sql } = new Records(store.readConnection).connection;
   const [one, two, three] = [1, 2, 3].map((time) => new Date(time));
   expect(await sql.selectFrom('Host').selectAll().execute()).toMatchObject([{ id: 'h', heartbeatCount: 7 }]);
   expect(await sql.selectFrom('Device').selectAll().execute()).toMatchObject([{ id: 'd', stateReportedAt: two, stateSequence: 5n }]);
