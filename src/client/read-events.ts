@@ -7,7 +7,7 @@ type ReadOptions = {
   readonly signal: AbortSignal;
   /** Called when the first bytes of the stream arrive. */
   readonly onOpen?: () => void;
-  readonly silenceLimits?: IdleTimeouts;
+  readonly idleTimeouts?: IdleTimeouts;
 };
 
 /**
@@ -17,13 +17,13 @@ type ReadOptions = {
  */
 export async function* readEvents<Data>(
   open: (signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
-  { signal, onOpen, silenceLimits = defaultIdleTimeouts }: ReadOptions,
+  { signal, onOpen, idleTimeouts = defaultIdleTimeouts }: ReadOptions,
 ): AsyncGenerator<Data, void> {
-  const silence = watchIdle(silenceLimits, onOpen);
-  const ended = AbortSignal.any([signal, silence.signal]);
+  const idle = watchIdle(idleTimeouts, onOpen);
+  const ended = AbortSignal.any([signal, idle.signal]);
   let close = () => {};
   try {
-    const reader = (await open(ended)).pipeThrough(silence.text).pipeThrough(new EventSourceParserStream()).getReader();
+    const reader = (await open(ended)).pipeThrough(idle.text).pipeThrough(new EventSourceParserStream()).getReader();
     // Cancelled here, because a stream does not prevent the garbage collection of the signal of its request.
     close = () => void reader.cancel().catch(() => {});
     ended.addEventListener('abort', close, { once: true });
@@ -33,15 +33,15 @@ export async function* readEvents<Data>(
       const data: Data = JSON.parse(value.data);
       yield data;
     }
-    silence.signal.throwIfAborted();
+    idle.signal.throwIfAborted();
   } finally {
-    silence.end();
+    idle.end();
     ended.removeEventListener('abort', close);
     close();
   }
 }
 
 /** Returns whether `readEvents` ended because its stream was silent for too long. */
-export function isSilentStreamError(error: unknown): boolean {
+export function isIdleTimeout(error: unknown): boolean {
   return error instanceof IdleTimeoutError;
 }
