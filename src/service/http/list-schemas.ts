@@ -7,7 +7,7 @@ import {
   DateTime,
   exampleIdentifier,
   type identifierPrefixes,
-  identifierText,
+  identifierSchema,
   isVersion,
   labelLimit,
   labelPatterns,
@@ -113,7 +113,7 @@ export const moduleQuery = ModuleName.optional();
 
 /** Returns the schema of an identifier in a query. A malformed identifier is rejected. */
 export function identifierQuery(kind: keyof typeof identifierPrefixes) {
-  return identifierText(kind)
+  return identifierSchema(kind)
     .optional()
     .meta({ examples: [exampleIdentifier(kind)] });
 }

@@ -5,7 +5,7 @@ import { DeviceId, Labels } from '../../protocol/identifiers.ts';
 import {
   Invalidation,
   invalidationDescription,
-  longestDrain,
+  maxDrainMilliseconds,
   SimilarityPolicy,
   Strategy,
   VersionPolicy,
@@ -49,7 +49,7 @@ export const termsShape = {
   drainMilliseconds: z
     .int()
     .min(0)
-    .max(longestDrain)
+    .max(maxDrainMilliseconds)
     .optional()
     .describe('How long `drain` and `drain-then-inject` wait, in milliseconds. Default: 10 s. Not allowed with `inject`.'),
   invalidation: Invalidation.default('nx').describe(invalidationDescription),
