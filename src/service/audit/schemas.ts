@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { auditOutcomes } from '../../proof/audit-event.ts';
-import { ExportStart } from '../../proof/audit-export.ts';
+import { ExportHeader } from '../../proof/audit-export.ts';
 import { exampleHashes, exampleIdentity, exampleRequest, exampleTimes } from '../../protocol/examples.ts';
 import { Digest, exampleIdentifier, RequestId } from '../../protocol/identifiers.ts';
 import { exampleServiceKey, SignedStatement } from '../../protocol/signed-statement.ts';
@@ -101,8 +101,8 @@ export const auditQuery = z.strictObject({
     .meta({ examples: [exampleRequest] }),
 });
 
-const AuditExportHeader = ExportStart.extend({
-  endorsements: z.array(SignedStatement).describe(ExportStart.shape.endorsements.description ?? ''),
+const AuditExportHeader = ExportHeader.extend({
+  endorsements: z.array(SignedStatement).describe(ExportHeader.shape.endorsements.description ?? ''),
 }).meta({
   id: 'AuditExportHeader',
   description: 'The first line of an export.',

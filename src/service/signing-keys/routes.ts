@@ -1,7 +1,7 @@
 // /v1/signing-keys: the keys that the service signs with are listed, and replaced.
 
 import type { z } from 'zod';
-import { verifierKeyOf } from '../../proof/signed-note.ts';
+import { formatVerifierKey } from '../../proof/signed-note.ts';
 import { Digest } from '../../protocol/identifiers.ts';
 import { SignedStatement } from '../../protocol/signed-statement.ts';
 import type { DamagedRows } from '../database/damaged-rows.ts';
@@ -92,7 +92,7 @@ function toSigningKey(
     id,
     keyId: Digest.parse(keyId),
     publicKey,
-    verifierKey: verifierKeyOf(origin, { keyId, pem: publicKey }),
+    verifierKey: formatVerifierKey(origin, { keyId, pem: publicKey }),
     createdAt: createdAt.toISOString(),
     retiredAt: retiredAt?.toISOString() ?? null,
     endorsement: endorsement === null ? null : SignedStatement.parse(endorsement),
