@@ -22,7 +22,7 @@ export const NewDevice = z
   })
   .meta({ id: 'NewDevice', examples: [{ name: 'router-8', labels: { zone: 'north' }, ramPages: 256 }] });
 
-/** Labels as they are stored: older versions of the service accepted some that requests may not have any more. */
+/** Stored labels. Older versions of the service accepted some that requests cannot have now. */
 const CurrentLabelValues = z.record(z.string(), z.string());
 
 const DeviceStatus = z
@@ -30,7 +30,7 @@ const DeviceStatus = z
   .describe('`attaching`: its host is there and the device is coming up. `unreachable`: its host has not been heard of for too long.')
   .meta({ id: 'DeviceStatus' });
 
-/** One module of a device that is not what the service knew of. */
+/** A module of a device that differs from the service's record. */
 const Drift = z
   .object({
     module: z.string(),
@@ -110,14 +110,14 @@ export const DeviceLabels = z
   .object({ labels: CurrentLabelValues })
   .meta({ id: 'DeviceLabels', description: 'The labels of a device.', examples: [{ labels: { zone: 'north' } }] });
 
-/** Devices that one query may name. */
+/** Maximum number of device identifiers in a query. */
 const namedLimit = 100;
 
 export const deviceQuery = z.strictObject({
   ...pageQuery,
   id: z
     .union(
-      [DeviceId.transform((one): string[] => [one]), z.array(DeviceId).max(namedLimit)],
+      [DeviceId.transform((id): string[] => [id]), z.array(DeviceId).max(namedLimit)],
       `must be the identifier of a device, at most ${namedLimit} times`,
     )
     .optional()

@@ -1,4 +1,4 @@
-// /v1/loads: a build is put on devices, and what came of it is read.
+// /v1/loads: creates, lists and cancels loads.
 
 import type { z } from 'zod';
 import { LoadReport } from '../../protocol/load-report.ts';
@@ -44,8 +44,8 @@ function addChangingRoutes(app: Api, { loads }: Uses): void {
     async (request, reply) => {
       const { devices, labels, drainMilliseconds = null, downgradeReason = null, ...rest } = request.body;
       const selector = selectorOf({ devices, labels });
-      const accepted = await loads.request({ ...rest, drainMilliseconds, downgradeReason, selector }, requesterOf(request), (made) =>
-        toAnswer(toAccepted(made)),
+      const accepted = await loads.request({ ...rest, drainMilliseconds, downgradeReason, selector }, requesterOf(request), (created) =>
+        toAnswer(toAccepted(created)),
       );
       const { status, location, body } = toAccepted(accepted);
       return reply.status(status).header('location', location).send(body);
@@ -109,14 +109,14 @@ function addReadingRoutes(app: Api, { loads, damagedRows }: Uses): void {
   );
 }
 
-/** Where the loads of a request are: the load, or the list of them where there are several. */
+/** Returns the location of created loads: the load itself, or the list of the batch if there are several. */
 export function locationOf({ batch, loads }: NewLoadsMade): string {
   const [first, ...others] = loads;
   return first !== undefined && others.length === 0 ? `/v1/loads/${first.id}` : `/v1/loads?batch=${batch}`;
 }
 
-export function toAccepted(made: NewLoadsMade): Making<202, z.infer<typeof AcceptedLoads>> {
-  return { status: 202, location: locationOf(made), body: { batch: made.batch, loads: [...made.loads] } };
+export function toAccepted(created: NewLoadsMade): Making<202, z.infer<typeof AcceptedLoads>> {
+  return { status: 202, location: locationOf(created), body: { batch: created.batch, loads: [...created.loads] } };
 }
 
 function toLoad(load: LoadSummary): z.infer<typeof Load> {

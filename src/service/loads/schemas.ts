@@ -36,7 +36,7 @@ export const NewLoads = requireDowngradeReason(
   ),
 ).meta({ id: 'NewLoads', examples: [{ module: 'tcp', version: '1.1.0', labels: { zone: 'north' } }] });
 
-/** The one load of a request. */
+/** Returns the example response for one load. */
 export function exampleAccepted(loaded: string) {
   return {
     batch: exampleIdentifier('batch'),
@@ -62,7 +62,7 @@ const LoadState = z
   )
   .meta({ id: 'LoadState' });
 
-/** How a load ends: as its device reports, or without it. */
+/** Outcomes that devices report, and outcomes without a report. */
 export const LoadOutcome = z
   .enum([...Outcome.options, 'cancelled', 'superseded'])
   .describe(

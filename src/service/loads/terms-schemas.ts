@@ -1,4 +1,4 @@
-// What every request for loads says the same way: the devices, how the loads are to be carried out, and until when.
+// Schemas that every request for loads shares: selector, policy and deadline.
 
 import { z } from 'zod';
 import { DeviceId, Labels } from '../../protocol/identifiers.ts';
@@ -12,7 +12,7 @@ import {
 } from '../../protocol/load-report.ts';
 import { count } from '../http/common-schemas.ts';
 
-/** Devices that one request may name; by labels it may select as many as the rules allow. */
+/** Maximum number of device identifiers in a request. */
 const namedDevicesLimit = 10_000;
 
 export const selectorShape = {
@@ -22,22 +22,22 @@ export const selectorShape = {
 
 type Selected = { readonly devices?: z.infer<typeof DeviceId>[] | undefined; readonly labels?: Labels | undefined };
 
-/** The schema, of values that select devices in one way. */
+/** Adds the rule that a request has exactly one of `devices` and `labels`. */
 export function exactlyOneSelector<Schema extends z.ZodType<Selected>>(schema: Schema): Schema {
   return requireLabel(
-    schema.refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'give either devices or labels'),
+    schema.refine(({ devices, labels }) => (devices === undefined) !== (labels === undefined), 'expected either devices or labels'),
   );
 }
 
-/** The schema, of values that name a label where they select by labels. */
+/** Adds the rule that a selector by labels has at least one label. */
 export function requireLabel<Schema extends z.ZodType<Pick<Selected, 'labels'>>>(schema: Schema): Schema {
   return schema.refine(({ labels }) => labels === undefined || Object.keys(labels).length > 0, {
     path: ['labels'],
-    message: 'must have at least one label',
+    message: 'expected at least one label',
   });
 }
 
-/** What `selectingOnce` has let pass, as the rules take it. */
+/** Converts a request that `exactlyOneSelector` has checked to a selector. */
 export function selectorOf({ devices, labels }: Selected) {
   return devices === undefined ? { labels: labels ?? {} } : { devices };
 }
@@ -65,7 +65,7 @@ export const termsShape = {
     .describe('Loads of the same module that wait for the same devices, and that no host has been sent, end as `superseded`.'),
 };
 
-/** How loads are carried out, as answers tell it. */
+/** The policy of loads in responses. */
 export const Policy = z.object({
   strategy: Strategy,
   invalidation: Invalidation,
@@ -75,22 +75,22 @@ export const Policy = z.object({
   similarityPolicy: SimilarityPolicy,
 });
 
-/** The schema, of values that give a reason where an older version may be loaded. */
+/** Adds the rule that `downgradeReason` is present if, and only if, the version policy is `downgrade`. */
 export function requireDowngradeReason<
   Schema extends z.ZodType<{ readonly versionPolicy: z.infer<typeof VersionPolicy>; readonly downgradeReason?: string | undefined }>,
 >(schema: Schema): Schema {
   return schema.refine(({ versionPolicy, downgradeReason }) => (versionPolicy === 'downgrade') === (downgradeReason !== undefined), {
     path: ['downgradeReason'],
-    message: 'give a reason with "versionPolicy": "downgrade", and only there',
+    message: 'a reason is required with "versionPolicy": "downgrade", and not allowed otherwise',
   });
 }
 
-/** The schema, of values that wait only where there is something to wait for. */
+/** Adds the rule that `drainMilliseconds` is present only with a strategy that drains. */
 export function requireDrainStrategy<
   Schema extends z.ZodType<{ readonly strategy: Strategy; readonly drainMilliseconds?: number | undefined }>,
 >(schema: Schema): Schema {
   return schema.refine(({ strategy, drainMilliseconds }) => drainMilliseconds === undefined || strategy !== 'inject', {
     path: ['drainMilliseconds'],
-    message: 'is for the strategies drain and drain-then-inject',
+    message: 'is only allowed with the strategies drain and drain-then-inject',
   });
 }

@@ -1,4 +1,4 @@
-// /v1/devices/{device}/programs: programs are started, watched and stopped.
+// /v1/devices/{device}/programs: starts, lists and stops programs.
 
 import { z } from 'zod';
 import type { ProgramStatistics } from '../../protocol/device-state.ts';
@@ -44,7 +44,9 @@ function addStartRoute(app: Api, { programs }: Uses): void {
     async (request, reply) => {
       const { device } = request.params;
       const { name, ...rest } = request.body;
-      const view = await programs.start(device, { ...rest, name: name ?? null }, requesterOf(request), (made) => toAnswer(toStarted(made)));
+      const view = await programs.start(device, { ...rest, name: name ?? null }, requesterOf(request), (started) =>
+        toAnswer(toStarted(started)),
+      );
       const { status, location, body } = toStarted(view);
       return reply.status(status).header('location', location).send(body);
     },
@@ -91,7 +93,7 @@ function addReadingRoutes(app: Api, { programs, damagedRows }: Uses): void {
         response: { 200: Program.describe('The program, as the device last reported it.'), ...problems('not-found') },
       },
     },
-    async ({ params: { device, program } }) => toProgram(await programs.view(device, program)),
+    async ({ params: { device, program } }) => toProgram(await programs.get(device, program)),
   );
 }
 
