@@ -2,7 +2,7 @@
 
 import { backOffMilliseconds, delay } from '../protocol/back-off.ts';
 
-const limits = { first: 100, longest: 5_000 };
+const limits = { initial: 100, max: 5_000 };
 /** Maximum Retry-After, in milliseconds, that a host accepts from the service or a proxy. */
 const maxRetryAfterMilliseconds = 60_000;
 

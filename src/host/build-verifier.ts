@@ -2,12 +2,12 @@
 // statement about a build must also have the required publisher signatures; the statement about a driver must name the export that the driver calls.
 
 import { LRUCache } from 'lru-cache';
-import { BuildProof, type SignatureRequirement, unreadableStatement } from '../proof/build-proof.ts';
-import { DriverProof, type OrderedDriver, unreadableDriverStatement } from '../proof/driver-proof.ts';
+import { BuildProof, type SignatureRequirement, unreadableStatementMessage } from '../proof/build-proof.ts';
+import { DriverProof, type OrderedDriver, unreadableDriverStatementMessage } from '../proof/driver-proof.ts';
 import type { StatedDriver } from '../proof/driver-statement.ts';
 import type { PublicKey } from '../proof/ed25519.ts';
 import { type Envelope, readEnvelope } from '../proof/envelope.ts';
-import type { StatedBuild } from '../proof/statement.ts';
+import type { BuildIdentity } from '../proof/statement.ts';
 import { verifySignature } from './openssl-signature.ts';
 import { Refreshable } from './refreshable.ts';
 import type { TrustedKeys } from './trusted-keys.ts';
@@ -30,9 +30,9 @@ export type ProvenanceSource = {
 
 /** The methods that proofs of builds and of drivers share. */
 type Proof = {
-  names(keys: readonly PublicKey[]): boolean;
+  namesAnyOf(keys: readonly PublicKey[]): boolean;
   signersAmong(keys: readonly PublicKey[]): string[];
-  untrusted(): string;
+  untrustedMessage(): string;
 };
 
 /** A statement that a trusted key has signed. */
@@ -50,13 +50,15 @@ export class BuildVerifier {
   readonly #statements = new LRUCache<string, Refreshable<Stated<BuildProof>>>({
     max: maxCachedStatements,
     memoMethod: (digest) =>
-      new Refreshable(() => this.#read(digest, (envelope) => BuildProof.of(envelope, verifySignature), unreadableStatement)),
+      new Refreshable(() => this.#read(digest, (envelope) => BuildProof.parse(envelope, verifySignature), unreadableStatementMessage)),
   });
   /** Statements about drivers by the digests of their images. */
   readonly #drivers = new LRUCache<string, Refreshable<Stated<DriverProof>>>({
     max: maxCachedStatements,
     memoMethod: (digest) =>
-      new Refreshable(() => this.#read(digest, (envelope) => DriverProof.of(envelope, verifySignature), unreadableDriverStatement)),
+      new Refreshable(() =>
+        this.#read(digest, (envelope) => DriverProof.parse(envelope, verifySignature), unreadableDriverStatementMessage),
+      ),
   });
 
   constructor(source: ProvenanceSource, trusted: TrustedKeys) {
@@ -70,15 +72,15 @@ export class BuildVerifier {
    * @returns Identifiers of the keys whose signatures were verified: keys of the service, and keys of the required publishers.
    * @throws {ProvenanceError} or what the source throws.
    */
-  async verify(build: StatedBuild, demands: readonly SignatureRequirement[] = []): Promise<string[]> {
+  async verify(build: BuildIdentity, demands: readonly SignatureRequirement[] = []): Promise<string[]> {
     const cached = this.#statements.memo(build.imageDigest);
     const stated = await cached.get();
-    throwIf(stated.proof.misstatementOf(build));
-    if (stated.proof.unmet(demands) === null) return allSigners(stated, demands);
+    throwIf(stated.proof.mismatchMessage(build));
+    if (stated.proof.unmetRequirement(demands) === null) return allSigners(stated, demands);
     // A publisher may have signed the statement after it was cached.
     const renewed = await cached.refresh();
-    throwIf(renewed.proof.misstatementOf(build));
-    throwIf(renewed.proof.unmet(demands));
+    throwIf(renewed.proof.mismatchMessage(build));
+    throwIf(renewed.proof.unmetRequirement(demands));
     return allSigners(renewed, demands);
   }
 
@@ -89,7 +91,7 @@ export class BuildVerifier {
    */
   async verifyDriver(driver: OrderedDriver): Promise<StatedDriver> {
     const { proof } = await this.#drivers.memo(driver.imageDigest).get();
-    throwIf(proof.misstatementOf(driver));
+    throwIf(proof.mismatchMessage(driver));
     return proof.statement;
   }
 
@@ -102,9 +104,9 @@ export class BuildVerifier {
     const proof = envelope && proofOf(envelope);
     if (proof === null) throw new ProvenanceError(unreadable(digest));
     // The service may have a new signing key.
-    if (!proof.names(this.#trusted.keys)) await this.#keys.refresh();
+    if (!proof.namesAnyOf(this.#trusted.keys)) await this.#keys.refresh();
     const signedBy = proof.signersAmong(this.#trusted.keys);
-    if (signedBy.length === 0) throw new ProvenanceError(proof.untrusted());
+    if (signedBy.length === 0) throw new ProvenanceError(proof.untrustedMessage());
     return { proof, signedBy };
   }
 }

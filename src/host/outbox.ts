@@ -1,19 +1,19 @@
 // Reports that the service has not acknowledged: every report of an order, and the newest state of each device.
 
-import { agentLimits, type MadeReport } from '../protocol/agent.ts';
+import { agentLimits, type ReportInput } from '../protocol/agent.ts';
 
 /** Maximum size of the reports in one request, as JSON: half of the body limit of the service. */
 const maxRequestBytes = 4 * 1024 * 1024;
 
-type StateReport = Extract<MadeReport, { kind: 'device-state' }>;
+type StateReport = Extract<ReportInput, { kind: 'device-state' }>;
 /** The report of an order. */
-export type OrderReport = Exclude<MadeReport, StateReport>;
+export type OrderReport = Exclude<ReportInput, StateReport>;
 /** A queued report with its cached JSON, which a repeated send uses again. */
-type QueuedReport<Kind extends MadeReport> = { readonly report: Kind; text: string | null };
+type QueuedReport<Kind extends ReportInput> = { readonly report: Kind; text: string | null };
 
 /** The reports of one request. */
 export type Batch = {
-  readonly reports: readonly MadeReport[];
+  readonly reports: readonly ReportInput[];
   /** The reports as a JSON array. */
   readonly text: string;
 };
@@ -35,7 +35,7 @@ export class Outbox {
   }
 
   /** Queues a report. Replaces the queued state of the same device; ignores a report whose order has one already. */
-  add(report: MadeReport): void {
+  add(report: ReportInput): void {
     if (report.kind === 'device-state') {
       this.#states.set(report.device, { report, text: null });
     } else if (!this.#queuedOrders.has(report.order)) {
@@ -62,7 +62,7 @@ export class Outbox {
    * @param limit From 1 to `agentLimits.reportsPerRequest`.
    */
   next(limit: number = agentLimits.reportsPerRequest): Batch {
-    const reports: MadeReport[] = [];
+    const reports: ReportInput[] = [];
     const texts: string[] = [];
     let bytes = 0;
     for (const queued of this.#queued()) {
@@ -88,7 +88,7 @@ export class Outbox {
   }
 
   /** Replaces a queued report by another. Keeps a state that is newer than the given one. */
-  replace(report: MadeReport, replacement: MadeReport): void {
+  replace(report: ReportInput, replacement: ReportInput): void {
     if (report.kind === 'device-state') {
       if (replacement.kind === 'device-state' && this.#states.get(report.device)?.report === report)
         this.#states.set(report.device, { report: replacement, text: null });
@@ -103,7 +103,7 @@ export class Outbox {
     this.#states.delete(device);
   }
 
-  *#queued(): Iterable<QueuedReport<MadeReport>> {
+  *#queued(): Iterable<QueuedReport<ReportInput>> {
     yield* this.#reports;
     yield* this.#states.values();
   }

@@ -1,9 +1,9 @@
 // Reduces a report that the service rejects, step by step, until the service accepts it.
 
-import { type MadeReport, rejectionLimit } from '../protocol/agent.ts';
+import { type ReportInput, rejectionLimit } from '../protocol/agent.ts';
 import { sanitizeText } from './control-connection.ts';
 
-type MadeState = MadeReport['state'];
+type MadeState = ReportInput['state'];
 
 /**
  * Returns a smaller report than the rejected one, with the reason of the rejection. First, a load ends as `failed`, with the true state of the device.
@@ -11,7 +11,7 @@ type MadeState = MadeReport['state'];
  * @param rejection The reason that the service gave.
  * @returns Null if the report cannot be reduced further.
  */
-export function reducedReport(report: MadeReport, rejection: string): MadeReport | null {
+export function reducedReport(report: ReportInput, rejection: string): ReportInput | null {
   const reason = sanitizeText(`the service rejected the report: ${rejection}`, rejectionLimit);
   if (report.kind === 'load-completed' && report.rejection === undefined)
     return { ...report, rejection: reason, result: { ...failedResult, reason } };

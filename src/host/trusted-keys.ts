@@ -1,7 +1,7 @@
 // The keys whose signatures the host trusts: the signing keys of the service, or pinned keys and the keys that they endorse.
 
-import { type PublicKey, readIfKey } from '../proof/ed25519.ts';
-import { trustedThrough } from '../proof/endorsement.ts';
+import { type PublicKey, tryReadPublicKey } from '../proof/ed25519.ts';
+import { resolveTrustedKeys } from '../proof/endorsement.ts';
 import type { ServiceKey } from '../protocol/signed-statement.ts';
 
 export class TrustedKeys {
@@ -22,8 +22,8 @@ export class TrustedKeys {
   update(serviceKeys: readonly ServiceKey[]): void {
     this.#keys =
       this.#pinned === null
-        ? serviceKeys.flatMap(({ publicKey }) => readIfKey(publicKey) ?? [])
-        : trustedThrough(
+        ? serviceKeys.flatMap(({ publicKey }) => tryReadPublicKey(publicKey) ?? [])
+        : resolveTrustedKeys(
             this.#pinned,
             serviceKeys.flatMap(({ endorsement }) => endorsement ?? []),
           );

@@ -1,7 +1,7 @@
 // The report of a load whose image did not reach the device: the image or its provenance was refused, the host failed, or the deadline passed.
 
 import { type DeviceState, sanitizeReason } from '../machine/index.ts';
-import type { MadeLoadReport, OrderOf } from '../protocol/agent.ts';
+import type { LoadReportInput, OrderOf } from '../protocol/agent.ts';
 
 /** Returns a report with the operations 200 and 280 and the refusal or failure between them. The device is unchanged. */
 export function unloadedReport(
@@ -9,7 +9,7 @@ export function unloadedReport(
   outcome: 'refused-image' | 'failed' | 'expired',
   message: string,
   state: DeviceState,
-): MadeLoadReport {
+): LoadReportInput {
   const reason = sanitizeReason(message);
   const at = new Date().toISOString();
   const entry = state.moduleTable.find(({ module }) => module === order.module);

@@ -52,14 +52,14 @@ export class AbiViolationRecords {
   async findByBoot(deviceId: string, bootId: string): Promise<KnownViolation[]> {
     const violations = this.#connection.sql.selectFrom('AbiViolation').where('deviceId', '=', deviceId).where('bootId', '=', bootId);
     const known = await violations.select(['number', 'programId', 'version', 'address']).execute();
-    const counted = withoutMarks(await this.#connection.readableRows(violations.select(['number', 'faults']), violationRow));
+    const counted = withoutMarks(await this.#connection.queryReadable(violations.select(['number', 'faults']), violationRow));
     const faults = new Map(counted.map((row) => [row.number, row.faults]));
     return known.map((row) => ({ ...row, faults: faults.get(row.number) ?? null }));
   }
 
   /** Adds violations of one device. Above the limit per device, deletes those with the oldest last fault. */
   async create(deviceId: string, violations: readonly NewAbiViolation[]): Promise<void> {
-    await this.#connection.each(insertViolation, violations);
+    await this.#connection.executeForRows(insertViolation, violations);
     const { sql } = this.#connection;
     const newest = sql
       .selectFrom('AbiViolation')
@@ -73,7 +73,7 @@ export class AbiViolationRecords {
 
   /** Updates the fault count and the time of the last fault. */
   async updateFaults(updates: readonly FaultUpdate[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       updateFaultCount,
       updates.map(({ faults, ...violation }) => ({ ...violation, faults: BigInt(faults) })),
     );

@@ -30,7 +30,7 @@ export class Health {
   /** Returns the health of the fleet. Its reasons include the faults of the service. */
   async fleet(): Promise<FleetHealth> {
     const { store, damagedRows, faults } = this.#uses;
-    await damagedRows.forgetCorrected((place) => store.isUndecodable(place));
+    await damagedRows.removeCorrected((place) => store.isUndecodable(place));
     return fleetHealth(this.#uses, [...faults(), ...damagedRows.reasons]);
   }
 

@@ -1,7 +1,7 @@
 // Readiness: the database accepts writes and has every migration of this version, and the service is not closing.
 
 import type { Store } from '../database/store.ts';
-import { unavailabilityOf } from '../database/unavailable.ts';
+import { findUnavailability } from '../database/unavailable.ts';
 
 /** How long a result is cached, in milliseconds: frequent requests do not cause more disk writes. */
 const cacheMilliseconds = 1_000;
@@ -32,7 +32,7 @@ export class Readiness {
       const { writeFault, migrationFaults } = await this.#store.health();
       return [...(writeFault === null ? [] : [`the database does not accept writes: ${writeFault}`]), ...migrationFaults];
     } catch (error) {
-      const reason = unavailabilityOf(error)?.detail;
+      const reason = findUnavailability(error)?.detail;
       return [reason ?? 'the database does not respond'];
     } finally {
       setTimeout(() => {

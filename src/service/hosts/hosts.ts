@@ -3,11 +3,11 @@
 import { digestOf } from '../../machine/digest.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByName, PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { Problem } from '../problem.ts';
-import { isSame, slowDigest } from '../secrets.ts';
+import { equalsInConstantTime, slowDigest } from '../secrets.ts';
 import { type HostFilter, HostQueries } from './queries.ts';
 import type { Reachability } from './reachability.ts';
 import type { HostWithDevices } from './repository.ts';
@@ -32,7 +32,7 @@ export class Hosts {
 
   /** Checks the join token of a registration. @throws {Problem} `unauthenticated`. */
   checkJoinToken(token: string | null): void {
-    if (token === null || !isSame(digestOf(token), this.#joinTokenDigest)) {
+    if (token === null || !equalsInConstantTime(digestOf(token), this.#joinTokenDigest)) {
       throw new Problem(
         'unauthenticated',
         'registration requires `Authorization: Bearer TOKEN` with the join token (the file join-token beside the database of the service) or with an API key of the role agent',
@@ -43,7 +43,7 @@ export class Hosts {
   /** Returns the identifier of the host with this token, and records contact with it. @throws {Problem} `unauthenticated`. */
   async authenticate(token: string | null): Promise<string> {
     // Looked up by digest. An attacker cannot choose a prefix of a digest, so the duration reveals nothing about the token.
-    const host = token === null ? null : await new HostRecords(this.#store.reading).findByToken(digestOf(token));
+    const host = token === null ? null : await new HostRecords(this.#store.readConnection).findByToken(digestOf(token));
     // If the join token was replaced, hosts that registered with the old one must register again.
     const isOutdated = host?.credential?.startsWith(joinTokenPrefix) && host.credential !== this.joinTokenCredential;
     if (host === null || isOutdated) {
@@ -61,7 +61,7 @@ export class Hosts {
     return this.#reachability.heartbeatInterval;
   }
 
-  list(filter: HostFilter, page: PageByTime | PageByName): Promise<PageOf<HostWithDevices | DamagedItem, PageByTime | PageByName>> {
+  list(filter: HostFilter, page: PageByTime | PageByName): Promise<PageResult<HostWithDevices | DamagedItem, PageByTime | PageByName>> {
     const hosts = new HostQueries(this.#store.reader);
     return readMarkedPage(page, {
       read: (wanted) => hosts.list(filter, wanted),

@@ -1,6 +1,6 @@
 // Device hosts.
 
-import { chunksOf, readInChunks } from '../database/chunks.ts';
+import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { HostModel } from '../database/generated/models.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
@@ -73,13 +73,13 @@ export class HostRecords {
 
   /** Returns the host with this token digest. */
   async findByToken(tokenDigest: string): Promise<TokenHost | null> {
-    const [host] = await this.#connection.all(hostOfToken, { digest: tokenDigest });
+    const [host] = await this.#connection.query(hostOfToken, { digest: tokenDigest });
     return host === undefined ? null : { ...host, isUnreachable: Boolean(host.isUnreachable) };
   }
 
   /** Returns the name and last registered boot of a host, and whether it has a token. */
   async bootOf(id: string): Promise<{ readonly name: string; readonly bootId: string; readonly isRegistered: boolean } | null> {
-    const [host] = await this.#connection.all(bootOfHost, { id });
+    const [host] = await this.#connection.query(bootOfHost, { id });
     return host === undefined ? null : { ...host, isRegistered: Boolean(host.isRegistered) };
   }
 
@@ -93,7 +93,7 @@ export class HostRecords {
 
   /** Returns the heartbeat counts of the hosts that are not marked as unreachable. A count rises while the host sends requests. */
   async heartbeatCounts(): Promise<HeartbeatCount[]> {
-    return this.#connection.all(selectHeartbeatCounts, {});
+    return this.#connection.query(selectHeartbeatCounts, {});
   }
 
   /** Returns which of these hosts are marked as unreachable. */
@@ -106,7 +106,7 @@ export class HostRecords {
 
   /** Increments the heartbeat counts of hosts. */
   async countHeartbeats(ids: Iterable<string>): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       incrementHeartbeats,
       [...ids].map((id) => ({ id })),
     );
@@ -114,21 +114,21 @@ export class HostRecords {
 
   /** Marks hosts as unreachable since a time, or as connected (null). */
   async setUnreachable(ids: readonly string[], unreachableSince: Date | null): Promise<void> {
-    for (const some of chunksOf(ids))
+    for (const some of splitIntoChunks(ids))
       await this.#connection.sql.updateTable('Host').set({ unreachableSince }).where('id', 'in', some).execute();
   }
 
   /** Makes this the order stream of a host. Ends its earlier stream on any replica. */
   async setStream(id: string, streamId: string): Promise<void> {
     await this.#connection.sql.updateTable('Host').set({ streamId }).where('id', '=', id).execute();
-    this.#connection.committed.endedStreams.add(id);
+    this.#connection.commitEffects.endedStreams.add(id);
   }
 
   /** Ends the order streams of hosts on every replica. */
   async endStreams(ids: readonly string[]): Promise<void> {
-    for (const some of chunksOf(ids))
+    for (const some of splitIntoChunks(ids))
       await this.#connection.sql.updateTable('Host').set({ streamId: null }).where('id', 'in', some).execute();
-    for (const id of ids) this.#connection.committed.endedStreams.add(id);
+    for (const id of ids) this.#connection.commitEffects.endedStreams.add(id);
   }
 
   /** Inserts or updates a host, and increments its heartbeat count. */
@@ -154,7 +154,7 @@ export class HostRecords {
           .whereRef('Device.hostId', '=', 'Host.id')
           .as('devices'),
       );
-    const hosts = withoutMarks(await this.#connection.readableRows(query, hostRow));
+    const hosts = withoutMarks(await this.#connection.queryReadable(query, hostRow));
     return hosts.map((host) => ({ ...host, devices: Number(host.devices) }));
   }
 }

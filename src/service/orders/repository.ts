@@ -1,7 +1,7 @@
 // Orders for device hosts, from their creation until a report settles them.
 
 import { type Expression, type Kysely, sql as text } from 'kysely';
-import { chunksOf, readInChunks } from '../database/chunks.ts';
+import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { Prisma } from '../database/generated/client.ts';
 import type { AgentOrderModel } from '../database/generated/models.ts';
@@ -80,11 +80,11 @@ export class OrderRecords {
 
   /** Inserts orders. Their numbers rise in the given order. */
   async create(orders: readonly NewOrder[]): Promise<void> {
-    await this.#connection.each(
+    await this.#connection.executeForRows(
       insertOrder,
       orders.map((order) => ({ ...order, body: Json.of(order.body) })),
     );
-    for (const { hostId } of orders) this.#connection.committed.hosts.add(hostId);
+    for (const { hostId } of orders) this.#connection.commitEffects.hosts.add(hostId);
   }
 
   /**
@@ -92,14 +92,14 @@ export class OrderRecords {
    * @param maxInFlight Maximum number of unsettled orders of the host; the orders up to `after` count.
    */
   async next(hostId: string, after: number, maxInFlight: number, limit: number): Promise<OrderRecord[]> {
-    const [inFlight] = await this.#connection.all(countInFlight, { hostId, after });
+    const [inFlight] = await this.#connection.query(countInFlight, { hostId, after });
     const room = Math.max(0, Math.min(limit, maxInFlight - Number(inFlight?.orders ?? 0)));
-    return (await this.#connection.all(nextOrders, { hostId, after, limit: room })).map(withBody);
+    return (await this.#connection.query(nextOrders, { hostId, after, limit: room })).map(withBody);
   }
 
   /** Returns unsettled orders of a host up to a number, by number. */
   async listUpTo(hostId: string, last: number, limit: number): Promise<OrderRecord[]> {
-    return (await this.#connection.all(ordersUpTo, { hostId, last, limit })).map(withBody);
+    return (await this.#connection.query(ordersUpTo, { hostId, last, limit })).map(withBody);
   }
 
   /**
@@ -109,19 +109,20 @@ export class OrderRecords {
    */
   async cancel({ sent, unsent }: CancelledLoads, cancelledAt: Date): Promise<void> {
     const { sql } = this.#connection;
-    for (const some of chunksOf(sent)) await sql.updateTable('AgentOrder').set({ cancelledAt }).where('loadId', 'in', some).execute();
-    for (const some of chunksOf(unsent)) await sql.deleteFrom('AgentOrder').where('loadId', 'in', some).execute();
+    for (const some of splitIntoChunks(sent))
+      await sql.updateTable('AgentOrder').set({ cancelledAt }).where('loadId', 'in', some).execute();
+    for (const some of splitIntoChunks(unsent)) await sql.deleteFrom('AgentOrder').where('loadId', 'in', some).execute();
   }
 
   /** Returns the highest number ever assigned to an order; 0 if there was none. */
   async lastNumber(): Promise<number> {
-    const [last] = await this.#connection.all(selectLastNumber, {});
+    const [last] = await this.#connection.query(selectLastNumber, {});
     return Number(last?.number ?? 0);
   }
 
   /** Returns the orders of a host to reissue when its devices attach again, after a number and by number. */
   async listReissuable(hostId: string, after: number, limit: number): Promise<ReissuableOrder[]> {
-    return (await this.#connection.all(reissuableOrders, { hostId, after, limit })).map(withBody);
+    return (await this.#connection.query(reissuableOrders, { hostId, after, limit })).map(withBody);
   }
 
   /** Returns the unsettled orders of these devices of a host. */
@@ -129,19 +130,19 @@ export class OrderRecords {
     return readInChunks(deviceIds, async (some) => {
       const orders = this.#connection.sql.selectFrom('AgentOrder').select(['id', 'number', 'deviceId', 'body']);
       const query = orders.where('hostId', '=', hostId).where('deviceId', 'in', some);
-      return withoutMarks(await this.#connection.readableRows(query, orderRow));
+      return withoutMarks(await this.#connection.queryReadable(query, orderRow));
     });
   }
 
   /** Returns which of these orders are unsettled and belong to the host. */
   async findUnsettled(hostId: string, ids: readonly string[]): Promise<OrderRecord[]> {
-    return (await this.#connection.all(unsettledOrders, { ids, hostId })).map(withBody);
+    return (await this.#connection.query(unsettledOrders, { ids, hostId })).map(withBody);
   }
 
   /** Deletes settled orders of a host, which makes room for others. */
   async settle(hostId: string, numbers: readonly number[]): Promise<void> {
-    if (numbers.length > 0) this.#connection.committed.hosts.add(hostId);
-    await this.#connection.each(
+    if (numbers.length > 0) this.#connection.commitEffects.hosts.add(hostId);
+    await this.#connection.executeForRows(
       removeOrder,
       numbers.map((number) => ({ number })),
     );
