@@ -90,7 +90,7 @@ export default {
       from: {
         path: '^src/',
         pathNot:
-          '^src/(cli/program|cli/operator/settings|cli/commands/(audit|build)|service/database/store|compiler/(front-end|binaryen))\\.ts$|/generat',
+          '^src/(cli/program|cli/operator/settings|cli/commands/(audit|build)|service/database/store|compiler/(front-end|binaryen))\\.ts$|/generated/|/scripts/',
       },
       to: { dynamic: true },
     },
@@ -200,7 +200,7 @@ export default {
       from: { path: '^src/service/.*repository\\.ts$' },
       to: {
         path: '^src/service/',
-        pathNot: ['^src/service/(database|clock)/', 'repository\\.ts$', '^src/service/loads/kept-report\\.ts$'],
+        pathNot: ['^src/service/(database|clock)/', 'repository\\.ts$', '^src/service/loads/stored-report\\.ts$'],
       },
     },
     {

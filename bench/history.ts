@@ -22,7 +22,7 @@ const page = { sort: 'name', order: 'asc', limit: 51, after: null } as const;
 const begin = Date.UTC(2026, 0, 1);
 const year = 365 * 24 * 60 * 60 * 1_000;
 
-type Subject = Pick<Store, 'reading' | 'reader'>;
+type Subject = Pick<Store, 'readConnection' | 'reader'>;
 type Question = { readonly what: string; readonly calls: number; readonly ask: (subject: Subject, call: number) => Promise<unknown> };
 type Figures = { readonly p50: number; readonly p99: number; readonly plans: readonly (readonly string[])[] };
 
@@ -121,7 +121,7 @@ function questionsOf(devices: number): Question[] {
     {
       what: 'what every device can roll back to (100, 10,000)',
       calls: 5,
-      ask: ({ reading }) => new HistoryRecords(reading).loadedVersions(all, 'tcp', 50),
+      ask: ({ readConnection }) => new HistoryRecords(readConnection).loadedVersions(all, 'tcp', 50),
     },
   ];
 }
@@ -137,7 +137,7 @@ function fill(file: string, devices: number): void {
   database.pragma('synchronous = OFF');
   const addStay =
     database.prepare(`INSERT INTO "HistoryEntry" ("deviceId", "module", "version", "imageDigest", "loadId", "requestedBy", "address",
-    "pages", "enteredAt", "leftAt", "leftBy") VALUES (?, ?, ?, '', ?, 'key', '0x1000', 1, ?, ?, ?)`);
+    "pages", "installedAt", "removedAt", "removalCause") VALUES (?, ?, ?, '', ?, 'key', '0x1000', 1, ?, ?, ?)`);
   const addLoad =
     database.prepare(`INSERT INTO "Load" ("id", "batchId", "deviceId", "buildId", "module", "version", "strategy", "invalidation", "state",
     "outcome", "requestedAt") VALUES (?, 'batch', ?, 'build', ?, ?, 'inject', 'nx', 'completed', 'replaced', ?)`);
@@ -156,11 +156,11 @@ function fill(file: string, devices: number): void {
         Math.min(Math.floor(((step - (isPutBack ? 1 : 0)) * versions) / steps), versions - (device % 20 === 19 ? 2 : 1)),
       );
       const isLast = step === steps - 1;
-      const enteredAt = begin + Math.floor(((step + place / 10) * year) / steps) + device;
-      const leftAt = isLast ? null : enteredAt + Math.floor(year / steps);
+      const installedAt = begin + Math.floor(((step + place / 10) * year) / steps) + device;
+      const removedAt = isLast ? null : installedAt + Math.floor(year / steps);
       const load = isPutBack ? null : `${id}-${module}-${step}`;
-      addStay.run(id, module, version, load, enteredAt, leftAt, isLast ? null : 'replaced');
-      if (load !== null && module === 'tcp') addLoad.run(load, id, module, version, enteredAt);
+      addStay.run(id, module, version, load, installedAt, removedAt, isLast ? null : 'replaced');
+      if (load !== null && module === 'tcp') addLoad.run(load, id, module, version, installedAt);
       if (isLast) addModule.run(id, module, version);
     }
   };

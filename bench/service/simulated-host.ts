@@ -2,10 +2,10 @@
 
 import { randomUUID } from 'node:crypto';
 import { ControlConnection } from '../../src/host/control-connection.ts';
-import { agentLimits, type Order, type Registration, type Report } from '../../src/protocol/agent.ts';
+import { agentLimits, type HostRegistration, type Order, type Report } from '../../src/protocol/agent.ts';
 import { DeviceState } from '../../src/protocol/device-state.ts';
 import type { Labels } from '../../src/protocol/identifiers.ts';
-import { chunksOf } from '../../src/service/database/chunks.ts';
+import { splitIntoChunks } from '../../src/service/database/chunks.ts';
 import type { Installation } from './installation.ts';
 
 export class SimulatedHost {
@@ -39,7 +39,7 @@ export class SimulatedHost {
     const timer = setInterval(() => {
       const reports = this.#attached;
       this.#attached = [];
-      for (const some of chunksOf(reports, agentLimits.reportsPerRequest))
+      for (const some of splitIntoChunks(reports, agentLimits.reportsPerRequest))
         this.#connection.report(host, this.#bootId, JSON.stringify(some)).catch((error) => {
           if (!this.#stop.signal.aborted) process.stderr.write(`a report of the host ${host} was not taken: ${error}\n`);
         });
@@ -48,7 +48,7 @@ export class SimulatedHost {
       const fail = (reason: string) => {
         throw new Error(reason);
       };
-      await this.#connection.followOrders(host, this.#bootId, {
+      await this.#connection.receiveOrders(host, this.#bootId, {
         onOrder: async (order) => this.#accept(order),
         onMalformed: fail,
         // A service under load may take longer than a stream is waited for.
@@ -66,7 +66,7 @@ export class SimulatedHost {
 }
 
 /** Of a host that brings so many devices along. */
-export function registrationOf(name: string, bootId: string, devices: number, labels: Labels): Registration {
+export function registrationOf(name: string, bootId: string, devices: number, labels: Labels): HostRegistration {
   return {
     name,
     bootId,

@@ -2,11 +2,11 @@
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
-import { agentLimits, Order, Registered, type Registration } from '../protocol/agent.ts';
+import { agentLimits, type HostRegistration, Order, RegisteredHost } from '../protocol/agent.ts';
 import { delay } from '../protocol/back-off.ts';
-import { retryAfterMilliseconds } from '../protocol/retry-after.ts';
+import { defaultIdleTimeouts, IdleTimeoutError, type IdleTimeouts, watchIdle } from '../protocol/idle-timeout.ts';
+import { parseRetryAfter } from '../protocol/retry-after.ts';
 import { type ServiceKey, ServiceKeys } from '../protocol/signed-statement.ts';
-import { defaultSilenceLimits, type SilenceLimits, SilentStreamError, watchSilence } from '../protocol/silent-stream.ts';
 
 /** Requests other than the stream of orders are given up after this. */
 const requestMilliseconds = 30_000;
@@ -15,7 +15,7 @@ const pollSeconds = 20;
 /** Between two polls that brought no new order, should something on the way answer at once. */
 const pollPauseMilliseconds = 1_000;
 /** An order that is longer ends the stream; the longest, of a device with a thousand programs, is far shorter. */
-const orderCharacters = 16 * 1024 * 1024;
+const maxOrderCharacters = 16 * 1024 * 1024;
 
 /** The service answered with an error. */
 export class ControlError extends Error {
@@ -32,7 +32,7 @@ export class ControlError extends Error {
     super(message);
     this.status = status;
     this.retryAfterMilliseconds = busyStatuses.has(status) ? (retryAfter ?? 0) : 0;
-    this.isFinal = problem !== null && status < 500 && !laterStatuses.has(status);
+    this.isFinal = problem !== null && status < 500 && !retryableStatuses.has(status);
     this.detail = problem?.detail ?? message;
   }
 
@@ -44,7 +44,7 @@ export class ControlError extends Error {
 
 const busyStatuses = new Set([429, 503]);
 /** Client errors of a request that may succeed when it is sent again: it did not arrive in time, or there were too many. */
-const laterStatuses = new Set([408, 429]);
+const retryableStatuses = new Set([408, 429]);
 const rejectionStatuses = new Set([400, 413, 415, 422]);
 
 /** The part of problem details (RFC 9457) that a host repeats. */
@@ -52,7 +52,7 @@ const ProblemText = z.object({ detail: z.string().optional() });
 type ProblemText = z.infer<typeof ProblemText>;
 
 /** What is sent to the service in the service's own words is to be a text that it takes: without control characters and halves of characters. */
-export function printable(text: string, limit: number): string {
+export function sanitizeText(text: string, limit: number): string {
   return text
     .replaceAll(/\p{Cc}+/gu, ' ')
     .slice(0, limit)
@@ -69,7 +69,7 @@ type OrderListener = {
   readonly onPolling: (reason: string) => void;
 };
 
-const NextOrders = z.object({ orders: z.array(z.unknown()) });
+const Orders = z.object({ orders: z.array(z.unknown()) });
 /** Of an order that may be malformed otherwise. */
 const Sequenced = z.object({ sequence: z.int().nonnegative() });
 
@@ -77,13 +77,13 @@ export class ControlConnection {
   readonly #url: string;
   readonly #joinToken: string;
   readonly #signal: AbortSignal;
-  readonly #silenceLimits: SilenceLimits;
+  readonly #silenceLimits: IdleTimeouts;
   /** What the host got when it last registered. */
   #token: string | null = null;
   #orders: AbortController | null = null;
 
   /** @param controlUrl The service's address, like `http://127.0.0.1:7070`. */
-  constructor(controlUrl: string, joinToken: string, signal: AbortSignal, silenceLimits: SilenceLimits = defaultSilenceLimits) {
+  constructor(controlUrl: string, joinToken: string, signal: AbortSignal, silenceLimits: IdleTimeouts = defaultIdleTimeouts) {
     this.#url = controlUrl.replace(/\/+$/, '');
     this.#joinToken = joinToken;
     this.#signal = signal;
@@ -91,9 +91,9 @@ export class ControlConnection {
   }
 
   /** Says who the host is. @throws {ControlError} or a TypeError of fetch. */
-  async register(registration: Registration): Promise<Registered> {
+  async register(registration: HostRegistration): Promise<RegisteredHost> {
     const response = await this.#request('/agent/v1/hosts', { method: 'POST', body: JSON.stringify(registration) }, this.#joinToken);
-    const registered = Registered.parse(await response.json());
+    const registered = RegisteredHost.parse(await response.json());
     this.#token = registered.token;
     return registered;
   }
@@ -102,7 +102,7 @@ export class ControlConnection {
    * Calls back with each order until the stream of orders ends. Where a proxy holds the stream back, polls for orders until a poll fails.
    * @throws {ControlError} or a TypeError of fetch.
    */
-  async followOrders(host: string, bootId: string, listener: OrderListener): Promise<void> {
+  async receiveOrders(host: string, bootId: string, listener: OrderListener): Promise<void> {
     const ending = new AbortController();
     this.#orders = ending;
     const ended = AbortSignal.any([this.#signal, ending.signal]);
@@ -115,7 +115,7 @@ export class ControlConnection {
     try {
       await this.#streamOrders(host, bootId, ended, take);
     } catch (error) {
-      if (!(error instanceof SilentStreamError)) throw error;
+      if (!(error instanceof IdleTimeoutError)) throw error;
       listener.onPolling(error.message);
       while (!ended.aborted) await this.#pollOrders(host, bootId, last, ended, take);
       ending.signal.throwIfAborted();
@@ -123,14 +123,16 @@ export class ControlConnection {
   }
 
   async #streamOrders(host: string, bootId: string, ended: AbortSignal, take: TakeOrder): Promise<void> {
-    const silence = watchSilence(this.#silenceLimits);
+    const silence = watchIdle(this.#silenceLimits);
     try {
       const response = await this.#fetch(`/agent/v1/hosts/${host}/orders?bootId=${encodeURIComponent(bootId)}`, {
         headers: { accept: 'text/event-stream' },
         signal: AbortSignal.any([ended, silence.signal]),
       });
       if (response.body === null) return;
-      const events = response.body.pipeThrough(silence.text).pipeThrough(new EventSourceParserStream({ maxBufferSize: orderCharacters }));
+      const events = response.body
+        .pipeThrough(silence.text)
+        .pipeThrough(new EventSourceParserStream({ maxBufferSize: maxOrderCharacters }));
       for await (const { event, id, data } of events) if (event === 'order') await take(Number(id ?? 0), parseOrder(data));
     } finally {
       silence.end();
@@ -142,7 +144,7 @@ export class ControlConnection {
     const query = new URLSearchParams({ bootId, after: String(after), waitSeconds: String(pollSeconds) });
     const began = performance.now();
     const response = await this.#request(`/agent/v1/hosts/${host}/orders/next?${query}`, { signal: ended });
-    const { orders } = NextOrders.parse(await response.json());
+    const { orders } = Orders.parse(await response.json());
     let hasNew = false;
     for (const content of orders) {
       const sequence = Sequenced.safeParse(content).data?.sequence ?? 0;
@@ -205,7 +207,7 @@ export class ControlConnection {
     const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json') ?? false;
     const text = await response.text();
     const message = `${init.method ?? 'GET'} ${path}: ${response.status} ${text.slice(0, 500)}`;
-    throw new ControlError(response.status, message, isProblem ? problemIn(text) : null, retryAfterMilliseconds(response.headers));
+    throw new ControlError(response.status, message, isProblem ? problemIn(text) : null, parseRetryAfter(response.headers));
   }
 }
 

@@ -1,7 +1,7 @@
 // The keys whose signatures of builds the host trusts: those that the service tells it, or those that its operator has pinned and what they vouch for.
 
-import { type PublicKey, readIfKey } from '../proof/ed25519.ts';
-import { trustedThrough } from '../proof/endorsement.ts';
+import { type PublicKey, tryReadPublicKey } from '../proof/ed25519.ts';
+import { resolveTrustedKeys } from '../proof/endorsement.ts';
 import type { ServiceKey } from '../protocol/signed-statement.ts';
 
 export class TrustedKeys {
@@ -19,11 +19,11 @@ export class TrustedKeys {
   }
 
   /** Takes in what the service says that it signs or has signed with. Of that, pinned keys let in only what they vouch for, or what that vouches for. */
-  learn(told: readonly ServiceKey[]): void {
+  update(told: readonly ServiceKey[]): void {
     this.#keys =
       this.#pinned === null
-        ? told.flatMap(({ publicKey }) => readIfKey(publicKey) ?? [])
-        : trustedThrough(
+        ? told.flatMap(({ publicKey }) => tryReadPublicKey(publicKey) ?? [])
+        : resolveTrustedKeys(
             this.#pinned,
             told.flatMap(({ endorsement }) => endorsement ?? []),
           );

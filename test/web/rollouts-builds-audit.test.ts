@@ -168,7 +168,7 @@ describe('rollouts', () => {
     const usual = { failedLoadsPercent: 0, failedCallsPercent: 1, abiViolations: 0, minimumCalls: 20 };
     expect((await dashboard.service.get(`/v1/rollouts/${id}`)).body).toMatchObject({
       selector: { devices: 2, labels: null },
-      whenBusy: 'queue',
+      onConflict: 'queue',
       loadsPerMinute: 30,
       deadlineSeconds: 90,
       window: { days: ['monday', 'tuesday', 'wednesday', 'thursday'], from: '22:00', until: '04:00', timeZone: 'Europe/Berlin' },
@@ -552,11 +552,11 @@ test('each page says that it is loading, and what went wrong, and comes back by 
   await failAndComeBack(page, pages());
   for (const [path, text] of [
     ['/rollouts?module=none', 'No rollout is like that.'],
-    ['/rollouts/rol_none', 'There is no such object'],
+    ['/rollouts/rol_none', 'The object does not exist'],
     ['/rollouts/new?module=none', 'There is no build of none.'],
     [`/rollouts/${failed}?state=skipped`, 'No device of the rollout is like that.'],
     ['/builds/none', 'There is no build of none.'],
-    ['/builds/tcp/9.9.9', 'There is no such object'],
+    ['/builds/tcp/9.9.9', 'The object does not exist'],
     ['/audit?object=none', 'No event is like that.'],
   ] as const) {
     await go(page, path);

@@ -3,10 +3,10 @@
 import console from 'node:console';
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { RegistrationRefused, runHost } from '../../host/host.ts';
+import { RegistrationRejectedError, runHost } from '../../host/host.ts';
 import { defaultImageMemory } from '../../machine/index.ts';
-import { agentLimits, Registration } from '../../protocol/agent.ts';
-import { createLogger, survivingStream } from '../../protocol/logging.ts';
+import { agentLimits, HostRegistration } from '../../protocol/agent.ts';
+import { createLogger, createLossyStream } from '../../protocol/logging.ts';
 import { readConfiguration } from '../configuration.ts';
 import { CommandError, readImageMemory, readInteger, readLabels, readLogLevel, UsageError } from '../option-values.ts';
 import { readTrustedKeys } from '../trusted-keys.ts';
@@ -71,7 +71,7 @@ export async function runHostCommand(options: HostOptions, signal: AbortSignal):
   const capacity = Math.max(count, readInteger('capacity', setting('capacity', '1000'), 1, agentLimits.devicesPerHost));
   const imageMemory = readImageMemory(setting('image-memory', String(defaultImageMemory)));
   const devices = Array.from({ length: count }, (_, index) => ({ name: `${name}-${index + 1}`, labels, ramPages }));
-  const checked = Registration.safeParse({ name, bootId: 'not-yet-made', capacity, devices });
+  const checked = HostRegistration.safeParse({ name, bootId: 'not-yet-made', capacity, devices });
   if (!checked.success) throw new UsageError(z.prettifyError(checked.error));
   const keysFile = setting('trusted-keys', '');
   const trustedKeys = keysFile === '' ? null : readTrustedKeys(keysFile, '--trusted-keys');
@@ -79,11 +79,11 @@ export async function runHostCommand(options: HostOptions, signal: AbortSignal):
   const joinToken = readJoinToken(process.env['PATCHBAY_TOKEN'], setting('token-file', 'data/join-token'));
   if (process.env['PATCHBAY_TOKEN'] === undefined)
     for (const exposed of findExposedFiles([setting('token-file', 'data/join-token')])) console.error(`warning: ${exposed}`);
-  const logger = createLogger({ level, name, stream: survivingStream(2), secrets: [joinToken] });
+  const logger = createLogger({ level, name, stream: createLossyStream(2), secrets: [joinToken] });
   console.log(`Device host ${name} with ${count} ${count === 1 ? 'device' : 'devices'} joins ${control}.`);
   try {
     await runHost({ controlUrl: control, joinToken, name, devices, capacity, imageMemory, trustedKeys, signal, logger });
   } catch (error) {
-    throw error instanceof RegistrationRefused ? new CommandError(error.message) : error;
+    throw error instanceof RegistrationRejectedError ? new CommandError(error.message) : error;
   }
 }

@@ -4,7 +4,7 @@ import type { Prisma } from '../database/generated/client.ts';
 import type { AbiViolationModel } from '../database/generated/models.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
+import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
 
 export type AbiViolationRecord = AbiViolationModel;
@@ -22,12 +22,12 @@ export class AbiViolationQueries {
   }
 
   async list({ from, until, ...filter }: AbiViolationFilter, page: PageByTime<number>): Promise<MarkedRows<AbiViolationRecord>> {
-    const at = (comparison: Comparison<Date>): Prisma.AbiViolationWhereInput => ({ at: comparison });
+    const firstFaultAt = (comparison: Comparison<Date>): Prisma.AbiViolationWhereInput => ({ firstFaultAt: comparison });
     const violations = await this.#readable.abiViolation.findMany({
-      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, at, (number) => ({ number }))] },
-      orderBy: [{ at: page.order }, { number: page.order }],
+      where: { AND: [equalTo(filter), ...timeConditions({ from, until }, page, firstFaultAt, (number) => ({ number }))] },
+      orderBy: [{ firstFaultAt: page.order }, { number: page.order }],
       take: page.limit,
     });
-    return markedRows(violations);
+    return restoreMarks(violations);
   }
 }

@@ -1,10 +1,10 @@
 // Whether the service can do its work: the database takes writes and is the one of this version, and the service is not closing.
 
 import type { Store } from '../database/store.ts';
-import { unavailabilityOf } from '../database/unavailable.ts';
+import { findUnavailability } from '../database/unavailable.ts';
 
 /** How long what was found is told again, in milliseconds: whoever asks more often does not write to the disk more often. */
-const freshness = 1_000;
+const cacheMilliseconds = 1_000;
 
 export class Readiness {
   readonly #store: Store;
@@ -17,7 +17,7 @@ export class Readiness {
 
   /** Why the service cannot do its work; nothing where it can. All who ask at once are answered by one look at the database. */
   async reasons(): Promise<readonly string[]> {
-    this.#probe ??= this.#look();
+    this.#probe ??= this.#probeDatabase();
     const reasons = await this.#probe;
     return this.#isClosing ? ['the service is closing', ...reasons] : reasons;
   }
@@ -27,17 +27,17 @@ export class Readiness {
     this.#isClosing = true;
   }
 
-  async #look(): Promise<string[]> {
+  async #probeDatabase(): Promise<string[]> {
     try {
       const { writeFault, migrationFaults } = await this.#store.health();
       return [...(writeFault === null ? [] : [`the database takes no writes: ${writeFault}`]), ...migrationFaults];
     } catch (error) {
-      const reason = unavailabilityOf(error)?.detail;
+      const reason = findUnavailability(error)?.detail;
       return [reason ?? 'the database does not answer'];
     } finally {
       setTimeout(() => {
         this.#probe = null;
-      }, freshness).unref();
+      }, cacheMilliseconds).unref();
     }
   }
 }

@@ -1,16 +1,16 @@
 // Device hosts.
 
-import { chunksOf, readInChunks } from '../database/chunks.ts';
+import { readInChunks, splitIntoChunks } from '../database/chunks.ts';
 import type { Connection } from '../database/connection.ts';
 import type { HostModel } from '../database/generated/models.ts';
 import { PreparedQuery, RowStatement } from '../database/prepared-statements.ts';
 import { withoutMarks } from '../database/readable-rows.ts';
 
-export type HostRecord = Omit<HostModel, 'heardCount' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
+export type HostRecord = Omit<HostModel, 'heartbeatCount' | 'streamId' | 'credential'> & Partial<Pick<HostModel, 'credential'>>;
 /** Of a host that is not known to be unreachable. */
-export type HeardCount = { readonly id: string; readonly count: number };
+export type HeartbeatCount = { readonly id: string; readonly count: number };
 /** The host that a token is of, and what it registered with. */
-export type HostOfToken = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
+export type TokenHost = { readonly id: string; readonly isUnreachable: boolean; readonly credential: string | null };
 export type KnownHost = Pick<HostModel, 'id' | 'bootId'> & { readonly isUnreachable: boolean };
 export type HostWithDevices = HostRecord & { readonly devices: number };
 
@@ -32,18 +32,18 @@ const bootOfHost = new PreparedQuery({ id: 'text' }, (sql, { id }) =>
     .where('id', '=', id),
 );
 
-const hearHost = new RowStatement({ id: 'text' }, (sql, { id }) =>
+const incrementHeartbeats = new RowStatement({ id: 'text' }, (sql, { id }) =>
   sql
     .updateTable('Host')
-    .set((host) => ({ heardCount: host('heardCount', '+', 1) }))
+    .set((host) => ({ heartbeatCount: host('heartbeatCount', '+', 1) }))
     .where('Host.id', '=', id),
 );
 
-const heardCounts = new PreparedQuery({}, (sql) =>
+const selectHeartbeatCounts = new PreparedQuery({}, (sql) =>
   sql
     .selectFrom('Host')
     // A count that is no number is 0 by this: it keeps no other from being read.
-    .select(({ cast }) => ['id', cast<number>('heardCount', 'integer').as('count')])
+    .select(({ cast }) => ['id', cast<number>('heartbeatCount', 'integer').as('count')])
     .where('unreachableSince', 'is', null),
 );
 
@@ -72,19 +72,19 @@ export class HostRecords {
   }
 
   /** The host that was given the token of this digest when it last registered. */
-  async findByToken(tokenDigest: string): Promise<HostOfToken | null> {
-    const [host] = await this.#connection.all(hostOfToken, { digest: tokenDigest });
+  async findByToken(tokenDigest: string): Promise<TokenHost | null> {
+    const [host] = await this.#connection.query(hostOfToken, { digest: tokenDigest });
     return host === undefined ? null : { ...host, isUnreachable: Boolean(host.isUnreachable) };
   }
 
   /** The boot that a host has registered last, its name, and whether it has a token. */
   async bootOf(id: string): Promise<{ readonly name: string; readonly bootId: string; readonly isRegistered: boolean } | null> {
-    const [host] = await this.#connection.all(bootOfHost, { id });
+    const [host] = await this.#connection.query(bootOfHost, { id });
     return host === undefined ? null : { ...host, isRegistered: Boolean(host.isRegistered) };
   }
 
   /** Hosts that registered with a credential have no token any more, and their streams of orders end. Returns which. */
-  async endAccess(credential: string): Promise<string[]> {
+  async revokeTokens(credential: string): Promise<string[]> {
     const ended = this.#connection.sql.updateTable('Host').set({ tokenDigest: null }).where('credential', '=', credential);
     const ids = (await ended.returning('id').execute()).map(({ id }) => id);
     await this.endStreams(ids);
@@ -92,12 +92,12 @@ export class HostRecords {
   }
 
   /** The hosts that are not known to be unreachable, each with a number that rises while it is heard of. */
-  async heardCounts(): Promise<HeardCount[]> {
-    return this.#connection.all(heardCounts, {});
+  async heartbeatCounts(): Promise<HeartbeatCount[]> {
+    return this.#connection.query(selectHeartbeatCounts, {});
   }
 
   /** Those of these hosts that are unreachable. */
-  async unreachableAmong(ids: readonly string[]): Promise<string[]> {
+  async filterUnreachable(ids: readonly string[]): Promise<string[]> {
     const hosts = await readInChunks(ids, (some) =>
       this.#connection.sql.selectFrom('Host').select('id').where('id', 'in', some).where('unreachableSince', 'is not', null).execute(),
     );
@@ -105,30 +105,30 @@ export class HostRecords {
   }
 
   /** Notes that hosts were heard of. */
-  async setHeard(ids: Iterable<string>): Promise<void> {
-    await this.#connection.each(
-      hearHost,
+  async countHeartbeats(ids: Iterable<string>): Promise<void> {
+    await this.#connection.executeForRows(
+      incrementHeartbeats,
       [...ids].map((id) => ({ id })),
     );
   }
 
   /** Notes that hosts are heard of (null), or since when they are not. */
   async setUnreachable(ids: readonly string[], unreachableSince: Date | null): Promise<void> {
-    for (const some of chunksOf(ids))
+    for (const some of splitIntoChunks(ids))
       await this.#connection.sql.updateTable('Host').set({ unreachableSince }).where('id', 'in', some).execute();
   }
 
   /** A host follows its orders in this stream; any other of it ends, wherever it is. */
-  async beginStream(id: string, streamId: string): Promise<void> {
+  async setStream(id: string, streamId: string): Promise<void> {
     await this.#connection.sql.updateTable('Host').set({ streamId }).where('id', '=', id).execute();
-    this.#connection.committed.endedStreams.add(id);
+    this.#connection.commitEffects.endedStreams.add(id);
   }
 
   /** What hosts follow their orders in ends, wherever it is. */
   async endStreams(ids: readonly string[]): Promise<void> {
-    for (const some of chunksOf(ids))
+    for (const some of splitIntoChunks(ids))
       await this.#connection.sql.updateTable('Host').set({ streamId: null }).where('id', 'in', some).execute();
-    for (const id of ids) this.#connection.committed.endedStreams.add(id);
+    for (const id of ids) this.#connection.commitEffects.endedStreams.add(id);
   }
 
   /** Makes the host, or renews the one of that name: it has just been heard of. */
@@ -136,13 +136,15 @@ export class HostRecords {
     const { id, ...rest } = host;
     await this.#connection.sql
       .insertInto('Host')
-      .values({ ...host, heardCount: 1 })
-      .onConflict((conflict) => conflict.column('id').doUpdateSet((saved) => ({ ...rest, heardCount: saved('Host.heardCount', '+', 1) })))
+      .values({ ...host, heartbeatCount: 1 })
+      .onConflict((conflict) =>
+        conflict.column('id').doUpdateSet((saved) => ({ ...rest, heartbeatCount: saved('Host.heartbeatCount', '+', 1) })),
+      )
       .execute();
   }
 
   /** Every host with the number of its devices. */
-  async all(): Promise<HostWithDevices[]> {
+  async listAll(): Promise<HostWithDevices[]> {
     const query = this.#connection.sql
       .selectFrom('Host')
       .selectAll('Host')
@@ -152,7 +154,7 @@ export class HostRecords {
           .whereRef('Device.hostId', '=', 'Host.id')
           .as('devices'),
       );
-    const hosts = withoutMarks(await this.#connection.readableRows(query, hostRow));
+    const hosts = withoutMarks(await this.#connection.queryReadable(query, hostRow));
     return hosts.map((host) => ({ ...host, devices: Number(host.devices) }));
   }
 }

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { compareVersions } from '../../machine/isolation/version-policy.ts';
 import { findGap, outOfMemoryMessage, pageBytes, pagesFor } from '../../machine/memory/random-access-memory.ts';
-import { BuildProof, unreadableStatement } from '../../proof/build-proof.ts';
+import { BuildProof, unreadableStatementMessage } from '../../proof/build-proof.ts';
 import { Interface } from '../../protocol/interface.ts';
 import type { LoadPolicy } from '../../protocol/load-report.ts';
 import type { Connection } from '../database/connection.ts';
@@ -20,7 +20,7 @@ export const verdicts = [
   'would-install',
   'would-replace',
   // The device has this version.
-  'already-there',
+  'already-installed',
   'refused-not-newer',
   'refused-dissimilar',
   'refused-image',
@@ -48,7 +48,7 @@ const Reported = z.object({
 type Reported = z.infer<typeof Reported>;
 
 /** Of a device that has not reported its state since its host started, or never. */
-const memoryUnknown = 'the device has not come up since its host started: whether it has the memory is not known';
+const notReportedReason = 'the device has not come up since its host started: whether it has the memory is not known';
 
 /**
  * What loads of a build would come to if the devices began them now, by the identifiers of the devices. It is a forecast: loads that wait change
@@ -72,14 +72,14 @@ export async function forecastLoads(
   const forecast = (id: string): Forecast => {
     const state = states.get(id) ?? null;
     const current = currentVersion(build.module, lastVersions.get(id) ?? null, state);
-    if (current === build.version) return { verdict: 'already-there', reason: null, current };
-    const imageRefusal = proof instanceof BuildProof ? proof.unmet(demandsOn(build.module, id)) : proof.refusal;
+    if (current === build.version) return { verdict: 'already-installed', reason: null, current };
+    const imageRefusal = proof instanceof BuildProof ? proof.unmetRequirement(demandsOn(build.module, id)) : proof.refusal;
     if (imageRefusal !== null) return { verdict: 'refused-image', reason: imageRefusal.slice(0, 1_000).toWellFormed(), current };
     const refusal = current === null ? null : (refusalOfVersion.get(current) ?? null);
     if (refusal !== null) return { verdict: refusal.outcome, reason: refusal.reason, current };
-    const lack = state && lackOfMemory(build, pages, state);
+    const lack = state && memoryShortage(build, pages, state);
     if (lack !== null) return { verdict: 'out-of-memory', reason: lack, current };
-    return { verdict: current === null ? 'would-install' : 'would-replace', reason: state === null ? memoryUnknown : null, current };
+    return { verdict: current === null ? 'would-install' : 'would-replace', reason: state === null ? notReportedReason : null, current };
   };
   return new Map(ids.map((id) => [id, forecast(id)]));
 }
@@ -108,16 +108,16 @@ async function proofOf(connection: Connection, build: BuildRecord): Promise<Buil
   if (refusal !== null) return { refusal };
   const envelope = readBuildEnvelope(build);
   if (envelope === null) return { refusal: missingProvenance(build).message };
-  const proof = BuildProof.of(envelope);
-  if (proof === null) return { refusal: unreadableStatement(build.imageDigest) };
+  const proof = BuildProof.parse(envelope);
+  if (proof === null) return { refusal: unreadableStatementMessage(build.imageDigest) };
   const keys = (await new SigningKeyRecords(connection).all()).map(({ keyId, publicKey }) => ({ keyId, pem: publicKey }));
-  if (proof.signersAmong(keys).length === 0) return { refusal: proof.untrusted() };
-  const misstatement = proof.misstatementOf(build);
+  if (proof.signersAmong(keys).length === 0) return { refusal: proof.untrustedMessage() };
+  const misstatement = proof.mismatchMessage(build);
   return misstatement === null ? proof : { refusal: misstatement };
 }
 
 /** What the device would say that has no room for so many pages together; null where it has. */
-function lackOfMemory(build: BuildRecord, pages: number, { memoryMap, programs }: Reported): string | null {
+function memoryShortage(build: BuildRecord, pages: number, { memoryMap, programs }: Reported): string | null {
   // Pages that were taken away are kept for programs that hold their addresses; where none runs, the next load frees them.
   const isHeld = programs.some(({ state }) => state === 'running');
   const used = memoryMap.ranges

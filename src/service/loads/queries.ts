@@ -4,9 +4,9 @@ import type { Prisma } from '../database/generated/client.ts';
 import type { LoadModel } from '../database/generated/models.ts';
 import { type Comparison, equalTo, type PageByTime, type TimeRange, timeConditions } from '../database/page.ts';
 import type { QueryClient } from '../database/query-client.ts';
-import { type MarkedRows, markedRows } from '../database/readable-rows.ts';
+import { type MarkedRows, restoreMarks } from '../database/readable-rows.ts';
 import type { Reader } from '../database/reader.ts';
-import { fewDevicesWith, hasLabels } from '../devices/queries.ts';
+import { candidateDevices, labelConditions } from '../devices/queries.ts';
 import type { LoadCompletion, openStates } from './repository.ts';
 
 /** A load as lists show it. */
@@ -43,13 +43,13 @@ export class LoadQueries {
   }
 
   async list(filter: LoadFilter, page: PageByTime): Promise<MarkedRows<LoadSummary>> {
-    return markedRows(await this.#readable.load.findMany(await this.#pageQuery(filter, page)));
+    return restoreMarks(await this.#readable.load.findMany(await this.#pageQuery(filter, page)));
   }
 
   async #pageQuery({ labels, from, until, state, module, ...filter }: LoadFilter, page: PageByTime) {
     const requestedAt = (comparison: Comparison<Date>): Prisma.LoadWhereInput => ({ requestedAt: comparison });
-    const ofDevice = hasLabels(labels);
-    const few = await fewDevicesWith(this.#client, { labels });
+    const ofDevice = labelConditions(labels);
+    const few = await candidateDevices(this.#client, { labels });
     const areOpen = state !== undefined && state !== 'completed';
     return {
       where: {

@@ -2,7 +2,7 @@
 
 import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
-import { service } from '../requester.ts';
+import { systemActor } from '../requester.ts';
 import { requestLoads } from './load-requests.ts';
 import { RolloutRecords } from './repository.ts';
 import { applyRollbackStep, beginRollback, nextRollbackStep, type RollbackStep } from './rollback.ts';
@@ -18,7 +18,7 @@ export async function planNextStep(connection: Connection, id: string, now: Date
   if (record === null || record.endedAt !== null) return null;
   const view = await readView(connection, record, now);
   if (view.state === 'rolling-back') return { view, step: (await nextRollbackStep(connection, view, now)) ?? view.step, now };
-  if (view.state === 'aborted') return { view, step: view.tally.loading > 0 ? { kind: 'none' } : { kind: 'end' }, now };
+  if (view.state === 'aborted') return { view, step: view.deviceCounts.loading > 0 ? { kind: 'none' } : { kind: 'end' }, now };
   return { view, step: view.step, now };
 }
 
@@ -30,7 +30,7 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
   const { record, plan } = view;
   const { id } = record;
   const tell = (action: string, detail: AuditEntry['detail'], outcome: AuditEntry['outcome'] = 'succeeded') =>
-    audit(connection, service, now, [{ action: `rollout.${action}`, object: id, outcome, detail }]);
+    audit(connection, systemActor, now, [{ action: `rollout.${action}`, object: id, outcome, detail }]);
   switch (step.kind) {
     case 'wait':
     case 'none':
@@ -78,13 +78,13 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
       const { failure, wave } = step;
       await tell('wave-failed', { wave, failure, onFailure: plan.onFailure }, 'failed');
       if (plan.onFailure === 'continue') {
-        await new RolloutRecords(connection).updateWave(id, wave, { accepted: true, failure });
+        await new RolloutRecords(connection).updateWave(id, wave, { failureIgnored: true, failure });
         return;
       }
       await new RolloutRecords(connection).updateWave(id, wave, { state: 'failed', failure });
       const reason = `wave ${wave} has failed: ${failure}`;
       if (plan.onFailure === 'rollback') {
-        await beginRollback(connection, view, reason, service, now);
+        await beginRollback(connection, view, reason, systemActor, now);
         return;
       }
       await new RolloutRecords(connection).update(id, { state: 'paused', reason });
@@ -93,7 +93,7 @@ export async function applyStep(connection: Connection, view: RolloutView, step:
     }
     case 'complete':
       await new RolloutRecords(connection).update(id, { state: 'completed', endedAt: now });
-      await tell('completed', { loaded: view.tally.loaded, failed: view.tally.failed, skipped: view.tally.skipped });
+      await tell('completed', { loaded: view.deviceCounts.loaded, failed: view.deviceCounts.failed, skipped: view.deviceCounts.skipped });
       return;
   }
 }

@@ -34,7 +34,7 @@ export const resume: Decision = async (connection, view, requester, now) => {
   checkState(view, 'resumed', ['paused']);
   const hasFailed = wave?.state === 'failed';
   if (wave !== null && hasFailed)
-    await new RolloutRecords(connection).updateWave(record.id, wave.number, { state: 'loading', accepted: true });
+    await new RolloutRecords(connection).updateWave(record.id, wave.number, { state: 'loading', failureIgnored: true });
   const state = record.startedAt === null ? 'pending' : wave?.state === 'awaiting-approval' ? 'awaiting-approval' : 'running';
   return applyChange(
     connection,
@@ -69,7 +69,7 @@ export const abort =
     checkState(view, 'aborted', ['pending', 'running', 'awaiting-approval', 'paused']);
     const { id } = view.record;
     const skipped = await cancelRemaining(connection, id, 'aborted', requester, now);
-    const changes = { state: 'aborted', reason: reason ?? 'an operator has aborted it', joinableUntil: null };
+    const changes = { state: 'aborted', reason: reason ?? 'an operator has aborted it', acceptsDevicesUntil: null };
     return applyChange(connection, view, changes, requester, now, 'aborted', { reason, skipped });
   };
 
@@ -91,7 +91,7 @@ export const retryFailed: Decision = async (connection, view, requester, now) =>
     await new RolloutRecords(connection).updateWave(record.id, number, {
       state: 'loading',
       failure: null,
-      accepted: false,
+      failureIgnored: false,
       soakUntil: null,
       endedAt: null,
     });
@@ -105,7 +105,7 @@ export const retryFailed: Decision = async (connection, view, requester, now) =>
 export const rollBack =
   (reason: string): Decision =>
   async (connection, view, requester, now) => {
-    const { record, tally, rolledBackBy } = view;
+    const { record, deviceCounts, rolledBackBy } = view;
     if (view.state === 'rolling-back' && rolledBackBy !== null) return readUpdatedView(connection, rolledBackBy, now);
     if (record.rollbackOf !== null)
       throw new Problem(
@@ -113,7 +113,7 @@ export const rollBack =
         `the rollout ${record.id} is a rollback itself: roll the version out that the devices are to have`,
       );
     checkState(view, 'rolled back', ['running', 'awaiting-approval', 'paused', 'completed', 'aborted']);
-    if (tally.loaded + tally.loading === 0)
+    if (deviceCounts.loaded + deviceCounts.loading === 0)
       throw new Problem('nothing-to-roll-back', `no device has got its version by the rollout ${record.id}: abort it, and it is over`);
     if (record.endedAt !== null) await checkNoConflict(connection, record);
     await beginRollback(connection, view, reason, requester, now);
@@ -124,10 +124,10 @@ export const rollBack =
 /** No more devices join it. @throws {Problem} `rollout-state` where none do. */
 export const close: Decision = async (connection, view, requester, now) => {
   const { record } = view;
-  if (record.joinableUntil === null || record.rollbackOf !== null)
+  if (record.acceptsDevicesUntil === null || record.rollbackOf !== null)
     throw new Problem('rollout-state', `no devices join the rollout ${record.id}: it has those that it was requested with`);
-  if (record.joinableUntil <= now) return view;
-  return applyChange(connection, view, { joinableUntil: now }, requester, now, 'closed', {});
+  if (record.acceptsDevicesUntil <= now) return view;
+  return applyChange(connection, view, { acceptsDevicesUntil: now }, requester, now, 'closed', {});
 };
 
 function checkState({ record, state }: RolloutView, what: string, allowed: readonly RolloutState[]): void {

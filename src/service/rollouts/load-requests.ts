@@ -2,10 +2,10 @@
 
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
-import { devicesWithoutRoom, makeLoads, withoutRoom } from '../loads/batches.ts';
+import { createLoads, devicesWithFullQueue, queueFullMessage } from '../loads/batches.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
-import { type Requester, service } from '../requester.ts';
+import { type Requester, systemActor } from '../requester.ts';
 import { nextLoadTime } from './load-rate.ts';
 import { RolloutRecords } from './repository.ts';
 import { settleUnreportedLoads } from './settlement.ts';
@@ -27,7 +27,7 @@ export async function requestLoads(
   for (const build of await new BuildRecords(connection).findMany(module, [...new Set(waiting.map((device) => device.version))]))
     builds.set(build.version, build);
   const full = new Set(
-    await devicesWithoutRoom(
+    await devicesWithFullQueue(
       connection,
       waiting.map(({ deviceId }) => deviceId),
       module,
@@ -43,19 +43,19 @@ export async function requestLoads(
   const pruned = (wanted: string) => `the image of ${module}@${wanted} is not there any more: push its source again`;
   await new RolloutRecords(connection).setFailed(
     id,
-    failed.map(({ deviceId, version: wanted }) => ({ deviceId, reason: full.has(deviceId) ? withoutRoom(deviceId) : pruned(wanted) })),
+    failed.map(({ deviceId, version: wanted }) => ({ deviceId, reason: full.has(deviceId) ? queueFullMessage(deviceId) : pruned(wanted) })),
   );
   if (targets.length > 0) {
     const isRollback = rollbackOf !== null;
     const facts = { rollout: id, wave, ...(version === null ? {} : { version }) };
     const requester: Requester = { actor: requestedBy, requestId: '' };
     const batch = { targets, module, terms: plan.terms, isRollback, rolloutId: id, facts, requester };
-    const { loads } = await makeLoads(connection, batch, now, settleUnreportedLoads);
+    const { loads } = await createLoads(connection, batch, now, settleUnreportedLoads);
     await new RolloutRecords(connection).setLoading(id, loads);
   }
   if (failed.length > 0) {
     const detail = { wave, devices: failed.length };
-    await audit(connection, service, now, [{ action: 'rollout.devices-failed', object: id, outcome: 'failed', detail }]);
+    await audit(connection, systemActor, now, [{ action: 'rollout.devices-failed', object: id, outcome: 'failed', detail }]);
   }
   await new RolloutRecords(connection).update(id, {
     nextLoadAt: nextLoadTime(waiting.length, plan.loadsPerMinute, record.nextLoadAt, now),

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import type { DeviceState, ProgramStatistics } from '../../protocol/device-state.ts';
-import { countTogether, Latency, latencyQuantile, mergeLatencies, subtractLatency } from '../../protocol/latency.ts';
+import { Latency, latencyQuantile, mergeLatencies, subtractLatency, sumCounts } from '../../protocol/latency.ts';
 import type { Callers } from './callers.ts';
 
 const count = z.int().nonnegative();
@@ -35,16 +35,16 @@ const figures = {
 };
 
 /** The same, for people and for thresholds. */
-export const Measured = z
+export const Measurement = z
   .object({
     ...figures,
     abiViolations: count.describe('Programs that were found to hold on to code that has gone.'),
     before: z
       .object(figures)
-      .meta({ id: 'MeasuredBefore', description: 'The same of the version before, as far as the programs counted.' }),
+      .meta({ id: 'BaselineMeasurement', description: 'The same of the version before, as far as the programs counted.' }),
   })
   .meta({
-    id: 'Measured',
+    id: 'Measurement',
     description: 'What programs have done since their devices got the build.',
     examples: [
       {
@@ -56,10 +56,10 @@ export const Measured = z
       },
     ],
   });
-export type Measured = z.infer<typeof Measured>;
+export type Measurement = z.infer<typeof Measurement>;
 
 const noCalls: Calls = { completed: 0, failed: 0, latency: { microseconds: [], calls: [] } };
-export const noMeasurement: Measured = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0 });
+export const noMeasurement: Measurement = toMeasured({ since: noCalls, before: noCalls, abiViolations: 0 });
 
 /** A load that has brought a version in. */
 export type Swap = {
@@ -135,7 +135,7 @@ function countViolations({ abiViolations }: DeviceState, module: string): number
 }
 
 /** What has been done on some devices together. */
-export function aggregate(activities: readonly Activity[]): Measured {
+export function aggregate(activities: readonly Activity[]): Measurement {
   return toMeasured({
     since: sumCalls(activities.map(({ since }) => since)),
     before: sumCalls(activities.map(({ before }) => before)),
@@ -143,12 +143,12 @@ export function aggregate(activities: readonly Activity[]): Measured {
   });
 }
 
-function toMeasured({ since, before, abiViolations }: Activity): Measured {
+function toMeasured({ since, before, abiViolations }: Activity): Measurement {
   return { ...toFigures(since), abiViolations, before: toFigures(before) };
 }
 
 function toFigures({ completed, failed, latency }: Calls) {
-  return { calls: countTogether([completed, failed]), failedCalls: failed, p99Microseconds: latencyQuantile(latency, 0.99) };
+  return { calls: sumCounts([completed, failed]), failedCalls: failed, p99Microseconds: latencyQuantile(latency, 0.99) };
 }
 
 function sumVersions(versions: ProgramStatistics['versions']): Calls {
@@ -159,8 +159,8 @@ function sumVersions(versions: ProgramStatistics['versions']): Calls {
 
 function sumCalls(several: readonly Calls[]): Calls {
   return {
-    completed: countTogether(several.map(({ completed }) => completed)),
-    failed: countTogether(several.map(({ failed }) => failed)),
+    completed: sumCounts(several.map(({ completed }) => completed)),
+    failed: sumCounts(several.map(({ failed }) => failed)),
     latency: mergeLatencies(several.map(({ latency }) => latency)),
   };
 }

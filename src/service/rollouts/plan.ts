@@ -119,7 +119,7 @@ export const OnFailure = z
 export type OnFailure = z.infer<typeof OnFailure>;
 
 /** Where a rollout of the module that has not ended has some of the devices. */
-export const WhenBusy = z.enum(['refuse', 'queue']);
+export const OnConflict = z.enum(['reject', 'queue']);
 
 /** Which devices: those that were named, that have the labels, or all; of these, those that run some versions. */
 export const RolloutSelector = z.object({
@@ -154,7 +154,7 @@ export const RolloutPlan = z.object({
   rollbackDeadlineSeconds: z.int(),
   startAt: z.iso.datetime().nullable(),
   window: ScheduleWindow.nullable(),
-  whenBusy: WhenBusy,
+  onConflict: OnConflict,
 });
 export type RolloutPlan = z.infer<typeof RolloutPlan>;
 

@@ -4,7 +4,7 @@ import { validRange } from 'semver';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
 import { type Forecast, forecastLoads } from '../loads/forecast.ts';
-import { unknownBuild } from '../loads/loads.ts';
+import { unknownBuildProblem } from '../loads/loads.ts';
 import type { BuildRecord } from '../modules/repository.ts';
 import { BuildRecords } from '../modules/repository.ts';
 import { invalidValue, Problem } from '../problem.ts';
@@ -50,20 +50,20 @@ export async function findBuild(
   { module, version }: Pick<RolloutRequest, 'module' | 'version'>,
 ): Promise<BuildRecord> {
   const build = await new BuildRecords(connection).find(module, version);
-  if (build === null) throw await unknownBuild(connection, module, version);
+  if (build === null) throw await unknownBuildProblem(connection, module, version);
   return build;
 }
 
-/** The devices that are to get the build, in their order. @throws {Problem} `invalid-value`, `already-there`. */
+/** The devices that are to get the build, in their order. @throws {Problem} `invalid-value`, `already-installed`. */
 export async function selectMembersToUpdate(connection: Connection, request: RolloutRequest): Promise<Member[]> {
   return excludeUpToDate(await selectRequested(connection, request), request);
 }
 
-/** Those that have not got the version. @throws {Problem} `already-there` where all have. */
+/** Those that have not got the version. @throws {Problem} `already-installed` where all have. */
 function excludeUpToDate(selected: readonly Member[], { version, module, joining }: RolloutRequest): Member[] {
   const members = withoutVersion(selected, version);
   if (members.length === 0 && joining === null)
-    throw new Problem('already-there', `every selected device has ${module}@${version} in its module table: there is nothing to do`);
+    throw new Problem('already-installed', `every selected device has ${module}@${version} in its module table: there is nothing to do`);
   return members;
 }
 
@@ -92,11 +92,11 @@ export async function checkNoConflict(connection: Connection, rollout: Pick<Roll
   const others = conflicts.length > namedConflictLimit ? `, and ${conflicts.length - namedConflictLimit} more have some` : '';
   throw new Problem(
     'rollout-conflict',
-    `there are rollouts of ${rollout.module} that have not ended on these devices: ${named.join(', ')}${others}; wait for them, end them, or ask with "whenBusy": "queue"`,
+    `there are rollouts of ${rollout.module} that have not ended on these devices: ${named.join(', ')}${others}; wait for them, end them, or ask with "onConflict": "queue"`,
   );
 }
 
-/** @throws {Problem} `invalid-value`, `already-there`. */
+/** @throws {Problem} `invalid-value`, `already-installed`. */
 export async function previewRollout(connection: Connection, request: RolloutRequest): Promise<Preview> {
   const build = await findBuild(connection, request);
   const selected = await selectRequested(connection, request);

@@ -4,9 +4,9 @@ import { newIdentifier } from '../../protocol/identifiers.ts';
 import { audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { type Requester, service } from '../requester.ts';
+import { type Requester, systemActor } from '../requester.ts';
 import { cancelRemaining } from './cancellation.ts';
-import { isJoinable, joinableForever } from './dynamic-membership.ts';
+import { acceptsDevices, joinableForever } from './dynamic-membership.ts';
 import type { RolloutPlan, Thresholds } from './plan.ts';
 import type { NewRolloutDevice, PatchedDevice, RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
@@ -35,7 +35,7 @@ export async function beginRollback(
 ): Promise<void> {
   const { id, module } = record;
   await cancelRemaining(connection, id, 'rolled back', requester, now);
-  await new RolloutRecords(connection).update(id, { state: 'rolling-back', reason, endedAt: null, joinableUntil: null });
+  await new RolloutRecords(connection).update(id, { state: 'rolling-back', reason, endedAt: null, acceptsDevicesUntil: null });
   const back = rolledBackBy ?? newIdentifier('rollout');
   if (rolledBackBy === null) {
     const rollback = {
@@ -48,7 +48,7 @@ export async function beginRollback(
       requestedAt: now,
       requestedBy: requester.actor,
       startedAt: now,
-      joinableUntil: joinableForever,
+      acceptsDevicesUntil: joinableForever,
     };
     await new RolloutRecords(connection).create(rollback, [{ number: 1, state: 'loading', startedAt: now }]);
   }
@@ -62,14 +62,18 @@ export type RollbackStep = { readonly back: RolloutRecord } & (
 );
 
 /** What is next of a rollout that is being rolled back; null where that waits for loads. */
-export async function nextRollbackStep(connection: Connection, { record, tally }: RolloutView, now: Date): Promise<RollbackStep | null> {
+export async function nextRollbackStep(
+  connection: Connection,
+  { record, deviceCounts }: RolloutView,
+  now: Date,
+): Promise<RollbackStep | null> {
   const back = await new RolloutRecords(connection).findRollbackOf(record.id);
   if (back === null) throw new Error(`the rollout ${record.id} is being rolled back, and there is no rollout that does it`);
   const devices = await new RolloutRecords(connection).loadedDevicesNotIn(record.id, back.id, batchSize);
   if (devices.length > 0) return { kind: 'take-over', devices, back };
-  if (tally.loading > 0) return null;
+  if (deviceCounts.loading > 0) return null;
   if (back.endedAt !== null) return { kind: 'end-rollback', back };
-  return isJoinable(back, now) ? { kind: 'close-to-devices', back } : null;
+  return acceptsDevices(back, now) ? { kind: 'close-to-devices', back } : null;
 }
 
 /** Has the next devices go back that have got the build; ends when all have, and none can get it any more. */
@@ -81,11 +85,11 @@ export async function applyRollbackStep(connection: Connection, { record }: Roll
       if (back.endedAt !== null) await reopenRollback(connection, back);
       return;
     case 'close-to-devices':
-      await new RolloutRecords(connection).update(back.id, { joinableUntil: now });
+      await new RolloutRecords(connection).update(back.id, { acceptsDevicesUntil: now });
       return;
     case 'end-rollback':
       await new RolloutRecords(connection).update(record.id, { state: 'rolled-back', endedAt: now });
-      await audit(connection, service, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
+      await audit(connection, systemActor, now, [{ action: 'rollout.rolled-back', object: record.id, detail: { rollback: back.id } }]);
   }
 }
 
@@ -115,7 +119,7 @@ async function addDevices(
 
 async function reopenRollback(connection: Connection, { id }: RolloutRecord): Promise<void> {
   await new RolloutRecords(connection).updateWave(id, 1, { state: 'loading', endedAt: null, soakUntil: null });
-  await new RolloutRecords(connection).update(id, { state: 'running', endedAt: null, joinableUntil: joinableForever });
+  await new RolloutRecords(connection).update(id, { state: 'running', endedAt: null, acceptsDevicesUntil: joinableForever });
 }
 
 /** All at once, whatever comes of it: what is there is known to be bad. */
@@ -141,6 +145,6 @@ function createRollbackPlan(
     rollbackDeadlineSeconds,
     startAt: null,
     window: null,
-    whenBusy: 'queue',
+    onConflict: 'queue',
   };
 }

@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock/service-clock.ts';
 import type { Store } from '../database/store.ts';
 import { applyStep, isActionable, type PlannedStep, planNextStep } from './apply-step.ts';
-import { addJoiningDevices, findJoiningDevices, isJoinable } from './dynamic-membership.ts';
+import { acceptsDevices, addJoiningDevices, findJoiningDevices } from './dynamic-membership.ts';
 import type { RolloutRecord } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 import type { RolloutView } from './status.ts';
@@ -60,7 +60,7 @@ export class RolloutRunner {
 
   /** Takes every rollout as far as it goes now. */
   async advance(): Promise<void> {
-    const open = await new RolloutRecords(this.#uses.store.reading).openIds();
+    const open = await new RolloutRecords(this.#uses.store.readConnection).openIds();
     for (const id of open) {
       if (!isDue(this.#nextLook, id, 0)) continue;
       try {
@@ -85,7 +85,7 @@ export class RolloutRunner {
   async #advance(id: string): Promise<RolloutView | null> {
     const { store, clock } = this.#uses;
     for (let steps = 0; steps < stepLimit; steps++) {
-      const decided = await planNextStep(store.reading, id, clock.now());
+      const decided = await planNextStep(store.readConnection, id, clock.now());
       if (decided === null) return null;
       if (await this.#renew(decided.view)) continue;
       if (!isActionable(decided.step)) return decided.view;
@@ -98,7 +98,7 @@ export class RolloutRunner {
   /** Has devices join, and measures, if it is time to. Answers whether it was. */
   async #renew(view: RolloutView): Promise<boolean> {
     const { id } = view.record;
-    const joins = acceptsDevices(view, this.#uses.clock.now()) && isDue(this.#nextJoining, id, joiningInterval);
+    const joins = canAddDevices(view, this.#uses.clock.now()) && isDue(this.#nextJoining, id, joiningInterval);
     const measures = needsMeasurement(view) && (isWaitingForMeasurement(view) || isDue(this.#nextMeasuring, id, measurementInterval));
     if (joins) await this.#join(view);
     if (measures) await this.#measure(view);
@@ -119,7 +119,7 @@ export class RolloutRunner {
   async #join({ record }: RolloutView): Promise<void> {
     const { store, clock } = this.#uses;
     // Others write meanwhile: looking takes long where many devices match, and mostly finds none.
-    if ((await findJoiningDevices(store.reading, record.id)).length === 0) return;
+    if ((await findJoiningDevices(store.readConnection, record.id)).length === 0) return;
     await store.transaction((connection) => addJoiningDevices(connection, record.id, clock.now()));
   }
 
@@ -162,8 +162,8 @@ function isDue(times: Map<string, number>, id: string, interval: number): boolea
   return true;
 }
 
-function acceptsDevices({ record, state }: RolloutView, now: Date): boolean {
-  return record.rollbackOf === null && state === 'running' && isJoinable(record, now);
+function canAddDevices({ record, state }: RolloutView, now: Date): boolean {
+  return record.rollbackOf === null && state === 'running' && acceptsDevices(record, now);
 }
 
 /** Whether it is waited for when it is measured, whatever that finds. */

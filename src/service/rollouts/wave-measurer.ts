@@ -4,7 +4,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Store } from '../database/store.ts';
 import { readActivity } from './device-measurement.ts';
-import { type Activity, aggregate, type Measured } from './measurement.ts';
+import { type Activity, aggregate, type Measurement } from './measurement.ts';
 import type { RolloutRecord, StateVersion } from './repository.ts';
 import { RolloutRecords } from './repository.ts';
 
@@ -26,8 +26,8 @@ export class WaveMeasurer {
   async measure(
     { id, module }: Pick<RolloutRecord, 'id' | 'module'>,
     wave: number,
-  ): Promise<{ readonly measured: Measured; readonly devices: ReadonlyMap<string, Measured> }> {
-    const rollouts = new RolloutRecords(this.#store.reading);
+  ): Promise<{ readonly measured: Measurement; readonly devices: ReadonlyMap<string, Measurement> }> {
+    const rollouts = new RolloutRecords(this.#store.readConnection);
     const reported = await rollouts.stateVersions(id, wave);
     const before = this.#known.get(waveKey(id, wave));
     const known = new Map<string, CachedActivity>();
@@ -38,7 +38,7 @@ export class WaveMeasurer {
     const changed = reported.map(({ deviceId }) => deviceId).filter((deviceId) => !known.has(deviceId));
     for (let first = 0; first < changed.length; first += batchSize) {
       for (const measurable of await rollouts.measurableDevices(id, changed.slice(first, first + batchSize))) {
-        const activity = await readActivity(this.#store.reading, module, measurable);
+        const activity = await readActivity(this.#store.readConnection, module, measurable);
         if (activity !== null) known.set(measurable.deviceId, { state: stateKey(measurable), activity });
       }
       await setImmediate();
@@ -58,6 +58,7 @@ export class WaveMeasurer {
 }
 
 /** The same for the same state of a device; null where the state has no sequence, and any may be another. */
-const stateKey = ({ stateAt, stateSequence }: StateVersion) => (stateSequence === null ? null : `${stateSequence} ${stateAt?.getTime()}`);
+const stateKey = ({ stateReportedAt, stateSequence }: StateVersion) =>
+  stateSequence === null ? null : `${stateSequence} ${stateReportedAt?.getTime()}`;
 
 const waveKey = (rolloutId: string, wave: number) => `${rolloutId}/${wave}`;

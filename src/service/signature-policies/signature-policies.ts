@@ -6,11 +6,11 @@ import { type AuditEntry, audit } from '../audit-events/entry.ts';
 import type { Connection } from '../database/connection.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
-import { type PageOf, readMarkedPage } from '../database/page-reader.ts';
+import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
 import { unreadablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import { DeviceRecords } from '../devices/repository.ts';
-import { type AnswerOf, keepAnswer } from '../idempotency/answers.ts';
+import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
 import { invalidValue, notFound, Problem } from '../problem.ts';
 import { PublisherKeyRecords } from '../publisher-keys/repository.ts';
 import type { Requester } from '../requester.ts';
@@ -46,7 +46,7 @@ export class SignaturePolicies {
   async create(
     request: SignaturePolicyRequest,
     requester: Requester,
-    answerOf: AnswerOf<SignaturePolicyRecord>,
+    answerOf: ToResponse<SignaturePolicyRecord>,
   ): Promise<SignaturePolicyRecord> {
     return this.#store.transaction(async (connection) => {
       if ((await new SignaturePolicyRecords(connection).count()) >= policyLimit)
@@ -58,17 +58,17 @@ export class SignaturePolicies {
       };
       await new SignaturePolicyRecords(connection).create(policy);
       await audit(connection, requester, policy.createdAt, [toAuditEntry('created', policy.id, describePolicy(policy))]);
-      await keepAnswer(connection, requester, answerOf, policy);
+      await storeResponse(connection, requester, answerOf, policy);
       return policy;
     });
   }
 
   /** @throws {Problem} `not-found`. */
   async find(id: string): Promise<SignaturePolicyRecord> {
-    return findPolicy(this.#store.reading, id);
+    return findPolicy(this.#store.readConnection, id);
   }
 
-  async list(page: PageByTime): Promise<PageOf<SignaturePolicyRecord | DamagedItem, PageByTime>> {
+  async list(page: PageByTime): Promise<PageResult<SignaturePolicyRecord | DamagedItem, PageByTime>> {
     const found = await readMarkedPage(page, {
       read: (wanted) => new SignaturePolicyQueries(this.#store.reader).list(wanted),
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
@@ -83,7 +83,7 @@ export class SignaturePolicies {
   /**
    * Has a policy say something else, without a moment in which it says nothing.
    * @param isExpected Whether what it says is what whoever asks has seen.
-   * @throws {Problem} `not-found`, `changed-since`, `invalid-value`, `name-taken`.
+   * @throws {Problem} `not-found`, `precondition-failed`, `invalid-value`, `name-taken`.
    */
   async replace(id: string, request: SignaturePolicyRequest, isExpected: IsExpected, requester: Requester): Promise<SignaturePolicyRecord> {
     return this.#store.transaction(async (connection) => {
@@ -97,7 +97,7 @@ export class SignaturePolicies {
     });
   }
 
-  /** Nothing is demanded by it any more. @throws {Problem} `not-found`, `changed-since`. */
+  /** Nothing is demanded by it any more. @throws {Problem} `not-found`, `precondition-failed`. */
   async remove(id: string, isExpected: IsExpected, requester: Requester): Promise<void> {
     await this.#store.transaction(async (connection) => {
       const current = await findExpected(connection, id, isExpected);
@@ -138,7 +138,10 @@ async function findPolicy(connection: Connection, id: string): Promise<Signature
 async function findExpected(connection: Connection, id: string, isExpected: IsExpected): Promise<SignaturePolicyRecord> {
   const policy = await findPolicy(connection, id);
   if (isExpected(policy)) return policy;
-  throw new Problem('changed-since', `the signature policy ${policy.name} has changed since it was read: read it again, and decide anew`);
+  throw new Problem(
+    'precondition-failed',
+    `the signature policy ${policy.name} has changed since it was read: read it again, and decide anew`,
+  );
 }
 
 /** @param id Of the policy that is to say so; null where it is a new one. */

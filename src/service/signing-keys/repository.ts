@@ -36,7 +36,7 @@ export class SigningKeyRecords {
     const active = await keys.where('retiredAt', 'is', null).orderBy('id', 'desc').executeTakeFirst();
     // The first vouches for none before it; by their times, one that was made while the clock was behind would seem to be the first.
     const oldest = keys.orderBy('createdAt').orderBy('id');
-    const first = (await oldest.where('predecessor', 'is', null).executeTakeFirst()) ?? (await oldest.executeTakeFirst());
+    const first = (await oldest.where('predecessorEndorsement', 'is', null).executeTakeFirst()) ?? (await oldest.executeTakeFirst());
     return active === undefined || first === undefined ? null : { active, first };
   }
 
@@ -51,7 +51,7 @@ export class SigningKeyRecords {
   /** Every key that there ever was, the oldest first; those that cannot be decoded are left out. */
   async all(): Promise<SigningKeyRecord[]> {
     const keys = this.#connection.sql.selectFrom('SigningKey').selectAll().orderBy('createdAt').orderBy('id');
-    return withoutMarks(await this.#connection.readableRows(keys, { kind: 'signing key', table: 'SigningKey', key: ['id'] }));
+    return withoutMarks(await this.#connection.queryReadable(keys, { kind: 'signing key', table: 'SigningKey', key: ['id'] }));
   }
 
   /** Nothing is signed with any key that there is from then on. */

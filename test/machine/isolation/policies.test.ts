@@ -226,7 +226,7 @@ test.each([
   ['mark-invalid', 1, 'invalid'],
   ['nx', 1, 'nx'],
   ['delete', 1, 'not-present'],
-] as const)('a hard-coded caller after invalidation %s', async (invalidation, violations, finding) => {
+] as const)('faults a hard-coded caller after invalidation %s, unless the pages stay valid', async (invalidation, violations, finding) => {
   await load('1.0.0', quickModule(1));
   await machine.start('stale', { module: 'tcp', arguments: ['0'], addressing: 'hard-coded', pauseMilliseconds: 1 });
   await machine.start('fine', { module: 'tcp', arguments: ['0'], pauseMilliseconds: 1 });

@@ -4,13 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { statementOf, statementPayloadType } from '../../../src/proof/statement.ts';
+import { createStatement, statementPayloadType } from '../../../src/proof/statement.ts';
 import { LoadPolicy } from '../../../src/protocol/load-report.ts';
 import { Store } from '../../../src/service/database/store.ts';
 import { forecastLoads } from '../../../src/service/loads/forecast.ts';
 import type { NewBuild } from '../../../src/service/modules/repository.ts';
-import { newPrivateKey, publicPartOf } from '../../../src/signing/private-key.ts';
-import { sealedBy } from '../../../src/signing/sealing.ts';
+import { createSignedEnvelope } from '../../../src/signing/envelope-signing.ts';
+import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { kind, newDatabase } from '../../databases.ts';
 import { state } from '../agents/agent.ts';
 import { QueryPlans } from '../database/sqlite/query-plans.ts';
@@ -25,8 +25,8 @@ afterAll(async () => {
 });
 
 const at = new Date('2026-11-23T09:30:00.000Z');
-const privateKey = newPrivateKey();
-const { keyId, pem } = publicPartOf(privateKey);
+const privateKey = generatePrivateKey();
+const { keyId, pem } = derivePublicKey(privateKey);
 const digest = `sha256:${'1'.repeat(64)}`;
 const policy = LoadPolicy.parse({ strategy: 'inject', invalidation: 'nx' });
 const devices = Array.from({ length: 10_000 }, (_, index) => ({ id: `d${index}`, hostId: 'h' }));
@@ -41,8 +41,8 @@ function buildOf(version: string): NewBuild {
     imageDigest: digest,
     pushedBy: null,
   };
-  const statement = statementOf({ ...facts, origin: 'patchbay/0', requestId: null, startedAt: null, finishedAt: at });
-  const envelope = JSON.stringify(sealedBy(privateKey, statementPayloadType, statement));
+  const statement = createStatement({ ...facts, origin: 'patchbay/0', requestId: null, startedAt: null, finishedAt: at });
+  const envelope = JSON.stringify(createSignedEnvelope(privateKey, statementPayloadType, statement));
   return { id: version, ...facts, envelope, imageBytes: 1_000, interface: { exports: [], imports: [] }, createdAt: at };
 }
 
@@ -60,7 +60,7 @@ beforeAll(async () => {
   });
   const reported = devices
     .filter((_, index) => index % 10 === 9)
-    .map(({ id }) => ({ id, hostId: 'h', state: state(), stateAt: at, stateSequence: 1 }));
+    .map(({ id }) => ({ id, hostId: 'h', state: state(), stateReportedAt: at, stateSequence: 1 }));
   const demand = {
     id: 'p',
     name: 'demand',
@@ -73,7 +73,7 @@ beforeAll(async () => {
   };
   await inTransaction(store, async (records) => {
     await records.hosts.save(host);
-    await records.signingKeys.create({ id: 's', keyId, publicKey: pem, createdAt: at, endorsement: null, predecessor: null });
+    await records.signingKeys.create({ id: 's', keyId, publicKey: pem, createdAt: at, endorsement: null, predecessorEndorsement: null });
     for (const version of ['1.0.0', '2.0.0', '3.0.0']) await records.builds.create(buildOf(version));
     await records.devices.create(
       devices.map((device, index) => ({ ...device, name: device.id, ramPages: 64, createdAt: at, labels: labelled(index) })),
@@ -84,7 +84,7 @@ beforeAll(async () => {
   });
 });
 
-const forecast = async (records = new Records(store.reading)) => {
+const forecast = async (records = new Records(store.readConnection)) => {
   const build = await records.builds.find('tcp', '2.0.0');
   if (build === null) throw new Error('no build');
   return forecastLoads(records.connection, build, devices, policy);
@@ -98,7 +98,7 @@ test('ten thousand devices are forecast by what each has, and what is demanded o
   );
   expect(Object.fromEntries([...counted].map(([what, some]) => [what, some.length]))).toEqual({
     '0 would-replace 1.0.0': 1_000,
-    '1 already-there 2.0.0': 1_000,
+    '1 already-installed 2.0.0': 1_000,
     '2 refused-not-newer 3.0.0': 1_000,
     '3 refused-image null': 1_000,
     '4 would-install null': 1_000,

@@ -53,7 +53,7 @@ async function makeDevice(id: string, ...minors: readonly number[]): Promise<voi
     };
     return {
       load: { id: loadId, ...common, ...made, rollback: minor < 0, rolloutId: null },
-      stay: { ...common, imageDigest: '', loadId, requestedBy: null, address: '0x1000', pages: 1, enteredAt: moment },
+      stay: { ...common, imageDigest: '', loadId, requestedBy: null, address: '0x1000', pages: 1, installedAt: moment },
     };
   });
   const current = loaded.at(-1)?.stay;
@@ -83,7 +83,7 @@ const rollBack = (to: string | null = null, request = repeatable) =>
       module: 'tcp',
       to,
       reason: 'a test',
-      whereNone: 'refuse',
+      onMissingVersion: 'reject',
       strategy: 'inject',
       invalidation: 'nx',
       drainMilliseconds: null,
@@ -92,19 +92,19 @@ const rollBack = (to: string | null = null, request = repeatable) =>
       supersede: false,
       selector: { devices: [device] },
     },
-    { actor: 'key_1', requestId: 'req_test', repeatable: request },
+    { actor: 'key_1', requestId: 'req_test', idempotentRequest: request },
     ({ batch }) => ({ ...answer, body: batch }),
   );
 
 test('a rollback and its answer are on disk together', async () => {
   await makeDevice(device, 0, 1);
-  await installation.answers.begin(repeatable);
+  await installation.idempotencyStore.begin(repeatable);
   const { batch, loads } = await rollBack();
   expect(loads).toMatchObject([{ device, version: '1.0.0' }]);
   // The service is gone before it has answered.
   await installation.close();
   installation = await Installation.open(database, settings);
-  expect(await installation.answers.begin(repeatable)).toMatchObject({ ...answer, body: batch });
+  expect(await installation.idempotencyStore.begin(repeatable)).toMatchObject({ ...answer, body: batch });
 });
 
 const upTo = (last: number) => Array.from({ length: last + 1 }, (_, minor) => minor);

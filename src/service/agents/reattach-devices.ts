@@ -1,0 +1,154 @@
+// A host's new boot: its devices are empty, and are brought back to what they had before they go on with what was asked of them.
+
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
+import { DeviceState, type ProgramStatistics } from '../../protocol/device-state.ts';
+import { ProgramId } from '../../protocol/identifiers.ts';
+import type { Connection } from '../database/connection.ts';
+import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
+import { processInSlices } from '../database/slices.ts';
+import type { DeviceModuleRecord, DeviceRecord, NewDevice } from '../devices/repository.ts';
+import { DeviceRecords } from '../devices/repository.ts';
+import { HistoryRecords } from '../history/repository.ts';
+import { LoadRecords } from '../loads/repository.ts';
+import { BuildRecords } from '../modules/repository.ts';
+import { newOrder, readOrder, reissueOrder } from '../orders/orders.ts';
+import type { ReissuableOrder } from '../orders/repository.ts';
+import { OrderRecords } from '../orders/repository.ts';
+import { toProgramOrder } from '../programs/program-order.ts';
+import type { OpenProgram, ProgramRecord } from '../programs/repository.ts';
+import { ProgramRecords } from '../programs/repository.ts';
+import type { Requester } from '../requester.ts';
+
+/** Orders read at once. */
+const orderBatchSize = 500;
+
+/** Orders every device of a host to come up with what it had, and with the programs that are to start; the other orders that were not settled follow, under new numbers. */
+export async function reattachDevices(connection: Connection, hostId: string, requester: Requester, at: Date): Promise<void> {
+  const devices = await new DeviceRecords(connection).listOnHost(hostId);
+  const open = await new ProgramRecords(connection).listOpenOnHost(hostId);
+  const ended = await endStoppingPrograms(
+    connection,
+    open.filter(({ started, stopRequested }) => started && stopRequested),
+  );
+  // Those that are to start too: a device that is not empty, for it was taken for a new one by mistake, may have started them already.
+  const wanted = open.filter(({ stopRequested }) => !stopRequested);
+  const running = Map.groupBy(wanted, ({ deviceId }) => deviceId);
+  const others = await ordersToReissue(connection, hostId, { ended, running: new Set(wanted.map(({ id }) => id)) });
+  await new OrderRecords(connection).removeUnsettled(hostId);
+  await processInSlices(devices, async (slice) => {
+    const ids = slice.map(({ id }) => id);
+    const modules = Map.groupBy(await restorableModules(connection, ids), ({ deviceId }) => deviceId);
+    const programIds = ids.flatMap((id) => (running.get(id) ?? []).map((program) => program.id));
+    const programs = Map.groupBy(await new ProgramRecords(connection).findMany(programIds), ({ deviceId }) => deviceId);
+    await new OrderRecords(connection).create(
+      slice.map((device) =>
+        newOrder(device, attachOrderContent(device, modules.get(device.id) ?? [], programs.get(device.id) ?? []), requester, at),
+      ),
+    );
+    await new HistoryRecords(connection).endByReboot(ids, at);
+    await new DeviceRecords(connection).clearStates(ids);
+  });
+  await processInSlices(others, async (slice) => {
+    await new OrderRecords(connection).create(slice.map(reissueOrder));
+    await new LoadRecords(connection).setDispatched(
+      slice.flatMap(({ loadId }) => loadId ?? []),
+      null,
+    );
+  });
+}
+
+/**
+ * Returns the modules that devices get again. A module that was not expected on its device is left out if the service does not have its image:
+ * after a restored backup, the device cannot get the module, and nothing expects it.
+ */
+async function restorableModules(connection: Connection, deviceIds: readonly string[]): Promise<DeviceModuleRecord[]> {
+  const modules = await new DeviceRecords(connection).modulesOf(deviceIds);
+  const isUnexpected = ({ hasDrifted, driftedFrom }: DeviceModuleRecord) => hasDrifted && driftedFrom === null;
+  const missing = new Set<string>();
+  for (const image of new Set(modules.filter(isUnexpected).map(({ imageDigest }) => imageDigest)))
+    if ((await new BuildRecords(connection).findByImageDigest(image)) === null) missing.add(image);
+  return modules.filter((one) => !(isUnexpected(one) && missing.has(one.imageDigest)));
+}
+
+/**
+ * Orders that were not settled and are still wanted.
+ * @param programs Those that have stopped, which need not be stopped again, and those that come up with their devices.
+ */
+async function ordersToReissue(
+  connection: Connection,
+  hostId: string,
+  programs: { readonly ended: ReadonlySet<string>; readonly running: ReadonlySet<string> },
+): Promise<ReissuableOrder[]> {
+  const found: ReissuableOrder[] = [];
+  for (let after = 0; ; ) {
+    const some = await new OrderRecords(connection).listReissuable(hostId, after, orderBatchSize);
+    found.push(
+      ...some.filter((record) => {
+        const order = readOrder(record);
+        // What a damaged order asked for is not known; the others are not kept back by it.
+        if (order instanceof DamagedItem) return false;
+        if (order.kind === 'start-program') return !programs.running.has(order.program);
+        return !(order.kind === 'stop-program' && programs.ended.has(order.program));
+      }),
+    );
+    after = some.at(-1)?.number ?? after;
+    if (some.length < orderBatchSize) return found;
+    await yieldToEventLoop();
+  }
+}
+
+/** The content of an order to bring a device up with what it had. */
+function attachOrderContent(
+  device: Pick<DeviceRecord, 'name' | 'ramPages'>,
+  modules: readonly DeviceModuleRecord[],
+  programs: readonly ProgramRecord[],
+): { kind: 'attach-device' } & Record<string, unknown> {
+  return {
+    kind: 'attach-device',
+    name: device.name,
+    ramPages: device.ramPages,
+    modules: modules.map(({ module, version, imageDigest }) => ({ module, version, image: imageDigest })),
+    programs: programs.map((program) => readOrMark(program, program.id, toProgramOrder)).filter((order) => !(order instanceof DamagedItem)),
+  };
+}
+
+/** Orders new devices to come up. */
+export async function attachNewDevices(
+  connection: Connection,
+  devices: readonly NewDevice[],
+  requester: Requester,
+  at: Date,
+): Promise<void> {
+  await new OrderRecords(connection).create(devices.map((device) => newOrder(device, attachOrderContent(device, [], []), requester, at)));
+}
+
+/** Programs that were to stop have stopped with their device, with what it last said of them. Answers which. */
+async function endStoppingPrograms(connection: Connection, stopping: readonly OpenProgram[]): Promise<Set<string>> {
+  const deviceIds = [...new Set(stopping.map(({ deviceId }) => deviceId))];
+  const states = await new DeviceRecords(connection).statesOf(deviceIds, (state) => DeviceState.safeParse(state).data ?? null);
+  await new ProgramRecords(connection).setFinalStatistics(
+    stopping.map(({ id, deviceId }) => {
+      const last = states.get(deviceId)?.programs.find(({ program }) => program === id);
+      return { id, statistics: stoppedStatistics(id, last) };
+    }),
+  );
+  return new Set(stopping.map(({ id }) => id));
+}
+
+/** The last statistics of a program that was stopped. @param last What its device last reported of it. */
+export function stoppedStatistics(program: string, last: ProgramStatistics | undefined): ProgramStatistics {
+  if (last !== undefined && last.state !== 'running') return last;
+  return { ...(last ?? emptyStatistics), program: ProgramId.parse(program), state: 'stopped', threads: 0 };
+}
+
+const emptyStatistics: Omit<ProgramStatistics, 'program' | 'state' | 'threads'> = {
+  callsCompleted: 0,
+  callsFailed: 0,
+  faults: 0,
+  accessesInterrupted: 0,
+  accessesRetried: 0,
+  effects: 0,
+  lastFailure: null,
+  lastResult: null,
+  versions: [],
+};

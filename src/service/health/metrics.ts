@@ -1,0 +1,118 @@
+// What is measured of the service's work, in the form of Prometheus: counters are fed by what is on disk, and gauges are read when somebody asks.
+
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { type LoadReport, Outcome } from '../../protocol/load-report.ts';
+import type { TransactionEnd } from '../database/transactions.ts';
+import type { DeviceStatus } from '../devices/repository.ts';
+import { rolloutStates } from '../rollouts/steps.ts';
+
+/** What there is at the moment. */
+export type Gauges = {
+  readonly hosts: Readonly<Record<'connected' | 'unreachable', number>>;
+  readonly devices: Readonly<Record<DeviceStatus, number>>;
+  readonly loads: Readonly<Record<'queued' | 'dispatched', number>>;
+  /** That have not ended, by their states. */
+  readonly rollouts: ReadonlyMap<string, number>;
+  readonly unsettledOrders: number;
+  readonly reportBatchesInProgress: number;
+  readonly eventStreams: number;
+  readonly orderStreams: number;
+};
+
+/** A step takes microseconds on a device; one that waits for accesses to leave may take an hour. */
+const stepBuckets = [1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10, 60, 600, 3_600];
+/** Devices that are unreachable may carry a load out days later. */
+const loadBuckets = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 3_600, 86_400];
+const transactionBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30];
+
+/** Measurements of one service; several of one process have nothing in common but the process. */
+export class Metrics {
+  /** Where others add what they measure. */
+  readonly registry = new Registry();
+  readonly #loadsCompleted;
+  readonly #loadDuration;
+  readonly #stepDuration;
+  readonly #accesses;
+  readonly #auditEvents;
+  readonly #transactionDuration;
+  readonly #gauges;
+
+  constructor() {
+    const registers = [this.registry];
+    const counter = <Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []) =>
+      new Counter({ name: `patchbay_${name}_total`, help, labelNames, registers });
+    const histogram = <Label extends string>(name: string, help: string, labelNames: readonly Label[], buckets: number[]) =>
+      new Histogram({ name: `patchbay_${name}_seconds`, help, labelNames, buckets, registers });
+    const gauge = <Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []) =>
+      new Gauge({ name: `patchbay_${name}`, help, labelNames, registers });
+
+    this.#loadsCompleted = counter('loads_completed', 'Loads that have got their outcome.', ['outcome']);
+    this.#loadDuration = histogram('load_duration', 'From the request for a load to its outcome.', ['outcome'], loadBuckets);
+    this.#stepDuration = histogram(
+      'load_step_duration',
+      'Time that a step of the isolation workflow took on the device, by its name and its operation in FIG. 2 of the patent.',
+      ['step', 'operation'],
+      stepBuckets,
+    );
+    this.#accesses = {
+      interrupted: counter('accesses_interrupted', 'Accesses inside an old version that had an error injected.'),
+      retried: counter('accesses_retried', 'Interrupted accesses that retried through the module table.'),
+      failed: counter('accesses_failed', 'Interrupted accesses that ended without a retry.'),
+    };
+    this.#auditEvents = counter('audit_events', 'Events of the audit trail that are on disk.', ['action']);
+    this.#transactionDuration = histogram(
+      'database_transaction_duration',
+      'From the wish for a transaction to its end, the waiting for those before it included.',
+      ['result'],
+      transactionBuckets,
+    );
+    this.#gauges = {
+      hosts: gauge('hosts', 'Device hosts by whether they are heard of.', ['status']),
+      devices: gauge('devices', 'Devices by whether they can be worked with.', ['status']),
+      loads: gauge('loads_open', 'Loads without an outcome: those that wait for their hosts, and those that their hosts have been sent.', [
+        'state',
+      ]),
+      rollouts: gauge('rollouts_open', 'Rollouts that have not ended, by their states.', ['state']),
+      unsettledOrders: gauge('orders_unsettled', 'Orders that hosts have not reported on yet.'),
+      reportBatchesInProgress: gauge('report_batches_in_progress', 'Batches of reports that are being taken.'),
+      eventStreams: gauge('event_streams', 'Clients that follow the events.'),
+      orderStreams: gauge('order_streams', 'Hosts that follow their orders in a stream.'),
+    };
+    // Those that nothing has happened to yet are 0, not missing.
+    for (const outcome of [...Outcome.options, 'cancelled', 'superseded']) this.#loadsCompleted.inc({ outcome }, 0);
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** A transaction has ended; of one that is taken back only that is measured. */
+  observeTransaction(end: TransactionEnd): void {
+    this.#transactionDuration.observe({ result: end.result }, end.milliseconds / 1_000);
+    if (end.result === 'rolled-back') return;
+    for (const { action } of end.events) this.#auditEvents.inc({ action });
+    for (const { outcome, requestedAt, completedAt } of end.loads) {
+      this.#loadsCompleted.inc({ outcome });
+      this.#loadDuration.observe({ outcome }, Math.max(0, completedAt.getTime() - requestedAt.getTime()) / 1_000);
+    }
+    for (const report of end.reports) this.#observeReport(report);
+  }
+
+  /** Everything that is measured, in the text format of Prometheus. */
+  async render({ hosts, devices, loads, rollouts, ...others }: Gauges): Promise<string> {
+    for (const [status, count] of Object.entries(hosts)) this.#gauges.hosts.set({ status }, count);
+    for (const [status, count] of Object.entries(devices)) this.#gauges.devices.set({ status }, count);
+    for (const [state, count] of Object.entries(loads)) this.#gauges.loads.set({ state }, count);
+    for (const state of rolloutStates) this.#gauges.rollouts.set({ state }, rollouts.get(state) ?? 0);
+    this.#gauges.unsettledOrders.set(others.unsettledOrders);
+    this.#gauges.reportBatchesInProgress.set(others.reportBatchesInProgress);
+    this.#gauges.eventStreams.set(others.eventStreams);
+    this.#gauges.orderStreams.set(others.orderStreams);
+    return this.registry.metrics();
+  }
+
+  #observeReport({ interrupted, retried, failed, steps }: LoadReport): void {
+    this.#accesses.interrupted.inc(interrupted);
+    this.#accesses.retried.inc(retried);
+    this.#accesses.failed.inc(failed);
+    for (const { step, operation, microseconds } of steps)
+      this.#stepDuration.observe({ step, operation: String(operation ?? 'none') }, microseconds / 1_000_000);
+  }
+}
