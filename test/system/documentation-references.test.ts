@@ -79,6 +79,21 @@ test('identifiers in camel case are in the code', () => {
   expect(missing).toEqual([]);
 });
 
+/** Options of other programs. */
+const foreignOptions = ['--fail-with-body', '--max-time', '--data-binary', '--project', '--write'];
+
+test('options and environment variables exist', () => {
+  const sources = [...files.filter((file) => /\.tsx?$|^package\.json$/.test(file) && !file.includes('/generated/')), 'docker-compose.yml'];
+  const known = new Set(sources.flatMap((file) => readFileSync(join(root, file), 'utf8').match(/--[a-z][a-z-]+|\bPATCHBAY_\w+/g) ?? []));
+  const named = pages.flatMap((page) =>
+    [...readPage(page).matchAll(/(?<![\w-])(--[a-z][a-z-]+)|\b(PATCHBAY_\w+)/g)].map(([name]) => ({ page, name })),
+  );
+  expect(named.length).toBeGreaterThan(100);
+  // Options of compilers are in `examples`.
+  const missing = named.filter(({ page, name }) => !page.startsWith('examples/') && !known.has(name) && !foreignOptions.includes(name));
+  expect(missing).toEqual([]);
+});
+
 test('the page of the isolation workflow names tests by a part of their titles', () => {
   const named = matchesIn(['docs/explanation/isolation-workflow.md'], /`([\w./-]+\.test\.ts)` \*([^*]+)\*/g);
   expect(named.length).toBeGreaterThan(10);
@@ -117,6 +132,17 @@ test('terms of the glossary are in alphabetical order', () => {
   expect(terms.length).toBeGreaterThan(50);
   expect(terms).toEqual(terms.toSorted());
   expect(new Set(terms).size).toBe(terms.length);
+});
+
+test('health reasons and log messages of the page on monitoring are in the code', () => {
+  const section = readPage('docs/how-to/monitor.md').match(/^## Health reasons$[\s\S]*?^## /m)?.[0] ?? '';
+  const reasons = [...section.matchAll(/^\| `([^`]+)` \|/gm)].map(([, reason = '']) => reason);
+  const messages = [...readPage('docs/how-to/monitor.md').matchAll(/"msg":"([a-z ]+)"/g)].map(([, message = '']) => message);
+  expect([reasons.length, messages.length]).toEqual([2, 2]);
+  const sources = filesOf('src').filter((file) => file.endsWith('.ts') && !file.includes('/generated/'));
+  const code = sources.map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
+  const parts = [...reasons, ...messages].flatMap((text) => text.split('…')).map((part) => part.replace(/^ (?:module|device)s/, '').trim());
+  expect(parts.filter((part) => part.length > 1 && !code.includes(part))).toEqual([]);
 });
 
 test('the README links to every page', () => {
