@@ -1,19 +1,19 @@
-// What many schemas of the API share: identifiers, times, pages.
+// Schemas shared across the API: identifiers, times and pages.
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, type identifierPrefixes } from '../../protocol/identifiers.ts';
 
-/** An identifier in an answer, or in a path, where one of another form names nothing. */
+/** Returns the schema of an identifier in a response or a path. It accepts any string: an identifier of another form matches no object. */
 export function identifier(kind: keyof typeof identifierPrefixes) {
   return z
     .string()
     .max(64)
-    .describe(`Identifier of a ${kind}; identifiers sort by the time they were made.`)
+    .describe(`Identifier of a ${kind}; identifiers sort by creation time.`)
     .meta({ examples: [exampleIdentifier(kind)] });
 }
 
-/** Who asked for a load. */
+/** The actor who requested a load. */
 export const actor = z
   .string()
   .nullable()
@@ -30,9 +30,9 @@ export const version = z
   .meta({ examples: [exampleVersions.new.version] });
 export const count = z.int().nonnegative();
 
-const pageLimits = { most: 200, usual: 50 } as const;
+const pageLimits = { max: 200, default: 50 } as const;
 
-/** As it is made of the last item's number; lists by identifier take it too. */
+/** The shape of a real cursor is opaque to clients. */
 const exampleCursor = Buffer.from('16').toString('base64url');
 
 export const pageQuery = {
@@ -40,15 +40,15 @@ export const pageQuery = {
     .number()
     .int()
     .min(1)
-    .max(pageLimits.most)
-    .default(pageLimits.usual)
-    .describe('Items on the page.')
-    .meta({ examples: [pageLimits.usual] }),
+    .max(pageLimits.max)
+    .default(pageLimits.default)
+    .describe('Maximum number of items on the page.')
+    .meta({ examples: [pageLimits.default] }),
   cursor: z
     .string()
     .max(512)
     .optional()
-    .describe('`next` of the page before.')
+    .describe('`next` of the previous page.')
     .meta({ examples: [exampleCursor] }),
 };
 
@@ -59,17 +59,17 @@ export const DamagedItem = z
   })
   .meta({
     id: 'DamagedItem',
-    description: 'An item of which the stored row violates its schema, so that it cannot be shown. `GET /v1/health` names it too.',
+    description: 'An item that cannot be returned because its stored row is invalid. `GET /v1/health` lists it too.',
     examples: [{ id: exampleIdentifier('load'), reason: 'outcome: Invalid option' }],
   });
 
-/** A page of a list, of which the example has the item's example on it. */
+/** Returns the schema of a page of a list. Its example contains the example of the item. */
 export function pageSchema<Item extends z.ZodType>(id: string, item: Item) {
   return z
     .object({
-      items: z.array(item).describe('At most `limit`; fewer, with a cursor, where they are larger than 4 MiB together.'),
-      damaged: z.array(DamagedItem).describe('Items of the page that cannot be shown, because their stored rows are damaged.'),
-      next: z.string().nullable().describe('Cursor of the next page; null on the last. Also in the `Link` header.'),
+      items: z.array(item).describe('At most `limit` items; fewer, with a cursor, if they exceed 4 MiB in total.'),
+      damaged: z.array(DamagedItem).describe('Items of the page that cannot be returned because their stored rows are invalid.'),
+      next: z.string().nullable().describe('Cursor of the next page; null on the last page. The `Link` header has it too.'),
     })
     .meta({ id, examples: [{ items: item.meta()?.['examples'] ?? [], damaged: [], next: null }] });
 }

@@ -1,4 +1,4 @@
-// The OpenAPI document, generated from the routes' zod schemas.
+// The OpenAPI document, generated from the Zod schemas of the routes.
 
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
@@ -8,14 +8,14 @@ import { describeRequests, isObject, tidyComponents, toJson, wrapDescribedRefere
 
 const description =
   'Loads new versions of in-memory modules into many running devices and isolates the old ones by error injection (US 8,689,206 B2). ' +
-  'Errors are problem details (RFC 9457). Every POST takes an `Idempotency-Key`: repeated with its key, it is done once and answered the same. ' +
-  'A request may bring an `X-Request-Id`, 1 to 64 of A-Za-z0-9._-, which answers, the audit trail and the logs then call it.';
+  'Errors are problem details (RFC 9457). Every POST accepts an `Idempotency-Key`: a retry with the same key is executed once and receives the stored response. ' +
+  'A request may carry an `X-Request-Id` of 1 to 64 characters from A-Za-z0-9._-; responses, the audit trail and the logs then use it.';
 
-/** What the documentation's page may load: what comes with it. */
+/** The documentation pages may load only their own assets. */
 const contentSecurityPolicy =
   "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self' data:; object-src 'none'; style-src 'self' 'unsafe-inline'";
 
-/** Adds the document and its interactive page, /documentation. */
+/** Adds the OpenAPI document and its interactive page, /documentation. */
 export async function addDocumentation(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
     openapi: {
@@ -27,30 +27,31 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
           apiKey: {
             type: 'http',
             scheme: 'bearer',
-            description: 'An API key. Each operation names the role that it needs; a key of the role `admin` may be used for all of /v1.',
+            description:
+              'An API key. Each operation names the role that it requires; a key with the role `admin` can call every operation under /v1.',
           },
           joinToken: {
             type: 'http',
             scheme: 'bearer',
-            description: 'What a host shows to register: the file join-token beside the database.',
+            description: 'The token that a host registers with, from the file join-token next to the database.',
           },
-          agentToken: { type: 'http', scheme: 'bearer', description: 'What a host got when it registered.' },
+          agentToken: { type: 'http', scheme: 'bearer', description: 'The token that a host received at registration.' },
         },
       },
       tags: [
         { name: 'builds', description: 'Modules and their builds.' },
-        { name: 'devices', description: 'Devices, and what is in their memory.' },
-        { name: 'history', description: 'What has been in the module tables of devices, and where a build is or was.' },
-        { name: 'hosts', description: 'The processes that run devices.' },
-        { name: 'programs', description: 'Programs that access modules.' },
-        { name: 'loads', description: 'Builds put on devices by the isolation workflow.' },
-        { name: 'keys', description: 'API keys: who may do what.' },
-        { name: 'audit', description: 'Who did what to which object, when; and the proof that nobody has changed what is told of it.' },
-        { name: 'signing keys', description: 'What the service signs with: whoever has a public key can check what it says.' },
-        { name: 'publisher keys', description: 'Who else signs builds.' },
-        { name: 'signature policies', description: 'Whose signatures of builds devices demand.' },
-        { name: 'operations', description: 'Audit, events and health.' },
-        { name: 'agents', description: 'What device hosts say and are told; not for operators.' },
+        { name: 'devices', description: 'Devices and the modules in their memory.' },
+        { name: 'history', description: 'Module table history of devices, and the devices that have or had a build.' },
+        { name: 'hosts', description: 'Processes that run devices.' },
+        { name: 'programs', description: 'Programs that call modules on devices.' },
+        { name: 'loads', description: 'Loads of builds on devices, executed by the isolation workflow.' },
+        { name: 'keys', description: 'API keys and their roles.' },
+        { name: 'audit', description: 'The audit trail: who did what to which object and when, with proofs of its integrity.' },
+        { name: 'signing keys', description: 'Keys that the service signs with, for verification of its signatures.' },
+        { name: 'publisher keys', description: 'Keys of publishers who sign builds.' },
+        { name: 'signature policies', description: 'Signatures of builds that devices require.' },
+        { name: 'operations', description: 'Events, health and metrics.' },
+        { name: 'agents', description: 'The protocol of device hosts; not for operators.' },
       ],
     },
     transform: (route) => {

@@ -43,10 +43,10 @@ export class Keys {
   }
 
   /** @throws {Problem} `name-taken`, `too-many-keys`. */
-  async create(request: NewKeyRequest, requester: Requester, answerOf: ToResponse<CreatedKey>): Promise<CreatedKey> {
+  async create(request: NewKeyRequest, requester: Requester, toResponse: ToResponse<CreatedKey>): Promise<CreatedKey> {
     return this.#store.transaction(async (connection) => {
       const created = await createKey(connection, request, requester);
-      await storeResponse(connection, requester, answerOf, created);
+      await storeResponse(connection, requester, toResponse, created);
       return created;
     });
   }

@@ -30,7 +30,7 @@ const expiryBatchSize = 500;
 
 export type NewLoadsRequest = LoadTerms & { readonly module: string; readonly version: string; readonly selector: Selector };
 
-type QueuedRequest = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly answerOf: ToResponse<CreatedLoads> };
+type QueuedRequest = { readonly request: NewLoadsRequest; readonly requester: Requester; readonly toResponse: ToResponse<CreatedLoads> };
 
 type Uses = { readonly store: Store; readonly clock: Clock };
 
@@ -47,8 +47,8 @@ export class Loads {
   }
 
   /** Accepts one load for each selected device, all of them or none. @throws {Problem} `not-found`, `invalid-value`, `busy`. */
-  request(request: NewLoadsRequest, requester: Requester, answerOf: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
-    return this.#request({ request, requester, answerOf });
+  request(request: NewLoadsRequest, requester: Requester, toResponse: ToResponse<CreatedLoads>): Promise<CreatedLoads> {
+    return this.#request({ request, requester, toResponse });
   }
 
   /** Ends a load that waits and was not dispatched; one that is cancelled already stays so. @throws {Problem} `not-found`, `not-queued`. */
@@ -192,13 +192,13 @@ async function createGroup(
   const batches: PromiseSettledResult<Batch>[] = [];
   for (const one of asked) batches.push(...(await Promise.allSettled([batchOf(one)])));
   const results = await createBatches(connection, batches, now, onEnded);
-  const answers = results.flatMap((result, index) => {
-    const { requester, answerOf } = asked[index] ?? {};
+  const responses = results.flatMap((result, index) => {
+    const { requester, toResponse } = asked[index] ?? {};
     const request = requester?.idempotentRequest;
-    if (result.status === 'rejected' || request === undefined || answerOf === undefined) return [];
-    return { request, answer: answerOf(result.value) };
+    if (result.status === 'rejected' || request === undefined || toResponse === undefined) return [];
+    return { request, response: toResponse(result.value) };
   });
-  await storeResponses(connection, answers);
+  await storeResponses(connection, responses);
   return results;
 }
 

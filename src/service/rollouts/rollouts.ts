@@ -75,7 +75,7 @@ export class Rollouts {
    * Accepts a rollout: from now on it goes by itself.
    * @throws {Problem} `invalid-value`, `image-pruned`, `already-installed`, `rollout-conflict`, `too-many-rollouts`.
    */
-  async request(request: RolloutRequest, requester: Requester, answerOf: ToResponse<RolloutView>): Promise<RolloutView> {
+  async request(request: RolloutRequest, requester: Requester, toResponse: ToResponse<RolloutView>): Promise<RolloutView> {
     const { module, version, plan, joining } = request;
     const view = await this.#uses.store.transaction(async (connection) => {
       checkHasImage(await findBuild(connection, request));
@@ -113,7 +113,7 @@ export class Rollouts {
       };
       await audit(connection, requester, now, [{ action: 'rollout.requested', object: id, detail }]);
       const made = await readView(connection, await findRollout(connection, id), now);
-      await storeResponse(connection, requester, answerOf, made);
+      await storeResponse(connection, requester, toResponse, made);
       return made;
     });
     this.wake();
@@ -126,11 +126,11 @@ export class Rollouts {
   }
 
   /** Has an operator's decision carried out. @throws {Problem} `not-found`, and what the decision does. */
-  async decide(id: string, decision: Decision, requester: Requester, answerOf: ToResponse<RolloutView>): Promise<RolloutView> {
+  async decide(id: string, decision: Decision, requester: Requester, toResponse: ToResponse<RolloutView>): Promise<RolloutView> {
     const made = await this.#uses.store.transaction(async (connection) => {
       const now = this.#uses.clock.now();
       const result = await decision(connection, await readView(connection, await findRollout(connection, id), now), requester, now);
-      await storeResponse(connection, requester, answerOf, result);
+      await storeResponse(connection, requester, toResponse, result);
       return result;
     });
     this.#runner.recheck(id);
