@@ -87,7 +87,7 @@ function expectTutorial(said: string): void {
   expect(said).toMatch(/260 +interrupted .*threads=2[5-9]/);
   expect(said).toMatch(/refused-not-newer[\s\S]*exit code 3/);
   expect(said).toMatch(/the trail is whole/);
-  expect(said).toMatch(/this needs operator or admin/);
+  expect(said).toMatch(/the operation requires operator or admin/);
   expect(existsSync(join(root, 'reader.key'))).toBe(false);
 }
 

@@ -8,7 +8,7 @@ import type { Connection } from '../database/connection.ts';
 import { DamagedItem, isDamagedRowError, readViewsOrMarks } from '../database/damaged-rows.ts';
 import type { PageByNumber, PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
@@ -150,7 +150,7 @@ export class Rollouts {
     const page = await readMarkedPage(wantedPage, {
       read: (wanted) => queries.list(filter, wanted),
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
-      positionOfUnreadable: unreadablePosition.byTime,
+      positionOfUndecodable: undecodablePosition.byTime,
     });
     const now = this.#uses.clock.now();
     const items: (RolloutView | DamagedItem)[] = [];
@@ -166,7 +166,7 @@ export class Rollouts {
     const page = await readMarkedPage(wantedPage, {
       read: (wanted) => queries.devices(filter, wanted),
       positionOf: ({ position }) => ({ number: position }),
-      positionOfUnreadable: unreadablePosition.byNumber,
+      positionOfUndecodable: undecodablePosition.byNumber,
     });
     const items = await readViewsOrMarks(
       page.items,
