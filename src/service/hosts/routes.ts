@@ -1,4 +1,4 @@
-// /v1/hosts: device hosts are listed.
+// /v1/hosts: lists device hosts.
 
 import type { z } from 'zod';
 import type { DamagedRows } from '../database/damaged-rows.ts';
@@ -19,7 +19,7 @@ export function addHostRoutes(app: Api, { hosts, damagedRows }: { readonly hosts
         tags: ['hosts'],
         summary: 'List device hosts',
         querystring: hostQuery,
-        response: { 200: HostPage.describe('Hosts.'), ...problems() },
+        response: { 200: HostPage.describe('A page of hosts.'), ...problems() },
       },
     },
     async (request, reply) => {

@@ -1,28 +1,28 @@
-// Schemas shared across the API: identifiers, times and pages.
+// Schemas that many endpoints share: identifiers, times, pages.
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
 import { exampleIdentifier, type identifierPrefixes } from '../../protocol/identifiers.ts';
 
-/** Returns the schema of an identifier in a response or a path. It accepts any string: an identifier of another form matches no object. */
+/** Returns the schema of an identifier in a response or a path. A path with a malformed identifier gets 404. */
 export function identifier(kind: keyof typeof identifierPrefixes) {
   return z
     .string()
     .max(64)
-    .describe(`Identifier of a ${kind}; identifiers sort by creation time.`)
+    .describe(`Identifier of a ${kind}. Identifiers sort by creation time.`)
     .meta({ examples: [exampleIdentifier(kind)] });
 }
 
-/** The actor who requested a load. */
+/** The actor that requested a load. */
 export const actor = z
   .string()
   .nullable()
-  .describe('Who asked for it, by the identifier of their key; null where it is not known.')
+  .describe('Identifier of the API key that requested it. Null if unknown.')
   .meta({ examples: [exampleIdentifier('key')] });
 
 export const timestamp = z.iso
   .datetime()
-  .describe('RFC 3339, UTC.')
+  .describe('RFC 3339 time in UTC.')
   .meta({ examples: [exampleTimes.requested] });
 export const version = z
   .string()
@@ -32,7 +32,7 @@ export const count = z.int().nonnegative();
 
 const pageLimits = { max: 200, default: 50 } as const;
 
-/** The shape of a real cursor is opaque to clients. */
+/** A cursor made of an item's number; lists by identifier accept it too. */
 const exampleCursor = Buffer.from('16').toString('base64url');
 
 export const pageQuery = {
@@ -48,7 +48,7 @@ export const pageQuery = {
     .string()
     .max(512)
     .optional()
-    .describe('`next` of the previous page.')
+    .describe('The `next` value of the previous page.')
     .meta({ examples: [exampleCursor] }),
 };
 
@@ -59,17 +59,20 @@ export const DamagedItem = z
   })
   .meta({
     id: 'DamagedItem',
-    description: 'An item that cannot be returned because its stored row is invalid. `GET /v1/health` lists it too.',
+    description: 'An item that cannot be shown because its stored row violates the schema. `GET /v1/health` also lists it.',
     examples: [{ id: exampleIdentifier('load'), reason: 'outcome: Invalid option' }],
   });
 
-/** Returns the schema of a page of a list. Its example contains the example of the item. */
+/** Returns the schema of a list page. Its example contains the example of the item. */
 export function pageSchema<Item extends z.ZodType>(id: string, item: Item) {
   return z
     .object({
-      items: z.array(item).describe('At most `limit` items; fewer, with a cursor, if they exceed 4 MiB in total.'),
-      damaged: z.array(DamagedItem).describe('Items of the page that cannot be returned because their stored rows are invalid.'),
-      next: z.string().nullable().describe('Cursor of the next page; null on the last page. The `Link` header has it too.'),
+      items: z.array(item).describe('At most `limit` items. A page over 4 MiB ends earlier and has a cursor.'),
+      damaged: z.array(DamagedItem).describe('Items of the page that cannot be shown because their stored rows are damaged.'),
+      next: z
+        .string()
+        .nullable()
+        .describe('Cursor of the next page; null on the last page. The `Link` header has the URL of the next page.'),
     })
     .meta({ id, examples: [{ items: item.meta()?.['examples'] ?? [], damaged: [], next: null }] });
 }

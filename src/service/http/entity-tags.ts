@@ -1,26 +1,26 @@
-// Entity tags and conditional requests (RFC 9110).
+// Entity tags (RFC 9110): what they are made of, and what requests ask of them.
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 
-/** Returns the strong entity tag of content with this digest. */
+/** The strong tag of what a digest tells from everything else. */
 export const entityTag = (digest: string) => `"${digest}"`;
 
-/** Returns the strong entity tag of a response body: it changes with every byte of the JSON. */
-export function computeEntityTag(body: object): string {
-  return entityTag(createHash('sha256').update(JSON.stringify(body)).digest('base64url'));
+/** The strong tag of an answer: it is another where one character of it is. */
+export function computeEntityTag(answer: object): string {
+  return entityTag(createHash('sha256').update(JSON.stringify(answer)).digest('base64url'));
 }
 
 const tag = String.raw`(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"`;
 const everyTag = new RegExp(tag, 'g');
 const listOfTags = new RegExp(`^[ \\t,]*${tag}(?:[ \\t]*,[ \\t,]*${tag})*[ \\t,]*$`);
 
-/** The entity tags of a conditional header; `*` matches any. */
+/** Tags that a request names; `*` is any. */
 const condition = z
   .string()
   .refine(
     (text) => text.trim() === '*' || listOfTags.test(text),
-    'must be * or one or more ETag values in double quotes, separated by commas',
+    'must be * or a list of ETag values in double quotes, separated by commas',
   )
   .transform((text): '*' | string[] => (text.trim() === '*' ? '*' : (text.match(everyTag) ?? [])))
   .optional();
@@ -29,23 +29,23 @@ const exampleTags = { tag: { value: computeEntityTag({ labels: { zone: 'north' }
 
 export const ifMatchHeaders = z.looseObject({
   'if-match': condition
-    .describe('Apply the change only if the current `ETag` is in this list, or the value is `*`; otherwise respond with 412.')
+    .describe('Executes the request only if this is the current `ETag`, and responds with 412 otherwise. A list of tags, or `*`.')
     .meta({ 'x-examples': exampleTags }),
 });
 export const ifNoneMatchHeaders = z.looseObject({
   'if-none-match': condition
-    .describe('Respond with 304 if the current `ETag` is in this list, or the value is `*`.')
+    .describe('Responds with 304 if this is the current `ETag`. A list of tags, or `*`.')
     .meta({ 'x-examples': exampleTags }),
 });
 
-/** Returns whether `If-Match` allows a change of the object with this tag. The comparison is strong: a weak tag never matches. */
+/** Whether `If-Match` allows a change of what has this tag. A weak tag is none of what is to be the same to the letter. */
 export function matchesIfMatch(headers: z.output<typeof ifMatchHeaders>, current: string): boolean {
   const named = headers['if-match'] ?? '*';
   return named === '*' || named.includes(current);
 }
 
-/** Returns whether `If-None-Match` matches this tag: the client already has the current representation. */
+/** Whether `If-None-Match` says that the client has what has this tag. */
 export function matchesIfNoneMatch(headers: z.output<typeof ifNoneMatchHeaders>, current: string): boolean {
   const named = headers['if-none-match'] ?? [];
-  return named === '*' || named.some((entry) => entry.replace(/^W\//, '') === current);
+  return named === '*' || named.some((one) => one.replace(/^W\//, '') === current);
 }

@@ -1,5 +1,5 @@
-// Query parameters shared by lists: order, time range, labels, versions, identifiers. A value that cannot match anything is rejected with the expected
-// syntax instead of returning an empty list.
+// Query parameters that many lists share: order, time range, labels, versions, identifiers. A malformed value is rejected with the expected syntax
+// instead of returning an empty list.
 
 import { z } from 'zod';
 import { exampleTimes, exampleVersions } from '../../protocol/examples.ts';
@@ -7,7 +7,7 @@ import {
   DateTime,
   exampleIdentifier,
   type identifierPrefixes,
-  identifierText,
+  identifierSchema,
   isVersion,
   labelLimit,
   labelPatterns,
@@ -19,60 +19,58 @@ export const orderQuery = {
   order: z
     .enum(['asc', 'desc'])
     .optional()
-    .describe('Sort order. Default: newest first for lists by time, ascending for lists by name.')
+    .describe('Sort order. Default: `desc` (newest first) for times, `asc` for names.')
     .meta({ examples: ['asc'] }),
 };
 
-/** Zod omits the `examples` of transformed schemas from the document, but not `x-examples`. */
-const timeMetadata = { format: 'date-time', 'x-examples': { moment: { value: exampleTimes.requested } } };
-/** A time with a fraction of a millisecond. Items have whole milliseconds, so the next millisecond bounds the same items. */
-const fractionOfMillisecond = /\.\d{3}\d*[1-9]/;
-/** The latest time that both databases support. */
+/** Zod drops `examples` of transformed schemas from the document, but not `x-examples`. */
+const momentInDocument = { format: 'date-time', 'x-examples': { moment: { value: exampleTimes.requested } } };
+/** Stored times are whole milliseconds, so the next millisecond bounds the same items. */
+const isBetweenMilliseconds = /\.\d{3}\d*[1-9]/;
+/** The latest time that both databases accept in a query. */
 const lastTime = Date.parse('9999-12-31T23:59:59.999Z');
-/** In a query, an unescaped `+` is decoded as a space; before an offset, the space can only be a `+`. */
+/** An unescaped `+` in a query is decoded as a space. A space before an offset can only be such a `+`. */
 const unescapedOffset = / (?=\d\d:\d\d$)/;
 
 /**
  * Returns the schema of a time in a query: RFC 3339 with any offset.
- * @param betweenMilliseconds The whole millisecond that a time with a fraction of a millisecond is rounded to.
+ * @param betweenMilliseconds Whether a time between two milliseconds is rounded to the earlier or the later one.
  */
 export function timeQuery(betweenMilliseconds: 'earlier' | 'later') {
   return z
     .string()
     .max(40)
     .transform((text, context) => {
-      const time = DateTime.safeParse(text.replace(unescapedOffset, '+'));
-      const added = betweenMilliseconds === 'later' && fractionOfMillisecond.test(text) ? 1 : 0;
-      if (time.success) return new Date(Math.min(Date.parse(time.data) + added, lastTime));
-      for (const { message } of time.error.issues) context.addIssue({ code: 'custom', message });
+      const moment = DateTime.safeParse(text.replace(unescapedOffset, '+'));
+      const added = betweenMilliseconds === 'later' && isBetweenMilliseconds.test(text) ? 1 : 0;
+      if (moment.success) return new Date(Math.min(Date.parse(moment.data) + added, lastTime));
+      for (const { message } of moment.error.issues) context.addIssue({ code: 'custom', message });
       return z.NEVER;
     })
-    .meta(timeMetadata);
+    .meta(momentInDocument);
 }
 
 export const rangeQuery = {
-  from: timeQuery('later').optional().describe('Return items at or after this time; RFC 3339.'),
-  until: timeQuery('later').optional().describe('Return items before this time; RFC 3339.'),
+  from: timeQuery('later').optional().describe('Only items at or after this time (RFC 3339).'),
+  until: timeQuery('later').optional().describe('Only items before this time (RFC 3339).'),
 };
 
-const labelRule = `must have the form key=value (no other comparison is supported), at most ${labelLimit} labels: ${labelRules.key}; ${labelRules.value}`;
-/** A key contains no space; one in a query usually is an unescaped `+`. */
+const labelRule = `must have the form key=value (equality is the only comparison), at most ${labelLimit} times: ${labelRules.key}; ${labelRules.value}`;
+/** Keys contain no space, but an unescaped `+` is decoded as one. */
 const spaceInKey = /^[^=]* /;
 
 /** Returns the error message for invalid labels in a query. */
-function describeLabelError(input: unknown): string {
+function labelProblem(input: unknown): string {
   const keys = [input].flat().filter((text) => typeof text === 'string' && spaceInKey.test(text));
   if (keys.length === 0) return labelRule;
-  return `${labelRule}. The key in ${JSON.stringify(keys[0])} contains a space: in a query, write "+" as %2B, because an unescaped "+" is decoded as a space`;
+  return `${labelRule}. The key in ${JSON.stringify(keys[0])} contains a space: an unescaped "+" in a query is decoded as a space, write it as %2B`;
 }
 
-const label = z
-  .string()
-  .regex(new RegExp(`^${labelPatterns.key}=${labelPatterns.value}$`), { error: ({ input }) => describeLabelError(input) });
+const label = z.string().regex(new RegExp(`^${labelPatterns.key}=${labelPatterns.value}$`), { error: ({ input }) => labelProblem(input) });
 
-/** Labels as `key=value` strings, parsed to one record. */
+/** Labels as `key=value`, parsed into one record. */
 export const labelQuery = z
-  .union([label.transform((text) => [text]), z.array(label).max(labelLimit)], { error: ({ input }) => describeLabelError(input) })
+  .union([label.transform((one) => [one]), z.array(label).max(labelLimit)], { error: ({ input }) => labelProblem(input) })
   .transform((texts, context) => {
     const labels = new Map<string, string>();
     for (const text of texts) {
@@ -81,7 +79,7 @@ export const labelQuery = z
       if (labels.has(key) && labels.get(key) !== value)
         context.addIssue({
           code: 'custom',
-          message: `label ${key} has more than one value in the query: a device has one value per label`,
+          message: `the label ${key} has two values, and a device has only one value for a label: give one value`,
         });
       labels.set(key, value);
     }
@@ -93,16 +91,16 @@ export const labelQuery = z
 const digits = '^[0-9]{1,15}$';
 const number = z
   .string()
-  .refine((text) => new RegExp(digits).test(text), 'must be a non-negative integer of at most 15 digits')
+  .refine((text) => new RegExp(digits).test(text), 'must be a whole number, in at most 15 decimal digits')
   .transform(Number);
 
-/** An event or order number in a query. */
+/** The number of an event or order in a query. */
 export const numberQuery = number.meta({ type: 'integer', minimum: 0, 'x-examples': { last: { value: 16 } } });
 
-/** The same in `Last-Event-ID`, which is a string in EventSource and in generated clients. */
+/** The same in `Last-Event-ID`, which EventSource and generated clients treat as a string. */
 export const lastEventId = number.meta({ pattern: digits, 'x-examples': { last: { value: '16' } } });
 
-/** A semantic version in a query. */
+/** A version in a query. */
 export const versionQuery = z
   .string()
   .max(256)
@@ -110,12 +108,12 @@ export const versionQuery = z
   .optional()
   .meta({ examples: [exampleVersions.new.version] });
 
-/** A module name in a query. */
+/** A module in a query. */
 export const moduleQuery = ModuleName.optional();
 
-/** Returns the schema of an object identifier in a query. */
+/** Returns the schema of an identifier in a query. A malformed identifier is rejected. */
 export function identifierQuery(kind: keyof typeof identifierPrefixes) {
-  return identifierText(kind)
+  return identifierSchema(kind)
     .optional()
     .meta({ examples: [exampleIdentifier(kind)] });
 }

@@ -1,5 +1,4 @@
-// Simplifies the components of the generated OpenAPI document so that client generators produce good types: one schema per type, with the name that it
-// has in the code, and discriminators for unions.
+// Prepares the components of the generated document for client generators: one schema per type, named as in the code, with discriminators for unions.
 
 type Json = string | number | boolean | null | Json[] | JsonObject;
 type JsonObject = { [key: string]: Json };
@@ -7,7 +6,7 @@ type JsonObject = { [key: string]: Json };
 const prefix = '#/components/schemas/';
 const suffix = 'Input';
 
-/** Every schema is generated twice, for requests (`…Input`) and for responses. Merges equal schemas and removes unreferenced ones. */
+/** Merges the request (`…Input`) and response variants of equal schemas, and removes unreferenced schemas. */
 export function tidyComponents(document: JsonObject): JsonObject {
   const open = mapSchemas(document, (schema) => withEnumOfConstant(withoutNoise(withoutClosedness(schema))));
   const schemas = schemasOf(open);
@@ -23,14 +22,15 @@ export function tidyComponents(document: JsonObject): JsonObject {
   return mapSchemas(tidied, (schema) => withDiscriminator(schema, kept));
 }
 
-/** Removes `additionalProperties: false`: clients must keep working when a response gains a property, and the service itself rejects unknown members of requests. */
+/** Removes `additionalProperties: false`: clients must accept new properties in responses. The service itself rejects unknown request properties. */
 function withoutClosedness(schema: JsonObject): JsonObject {
   const { additionalProperties, ...rest } = schema;
   return additionalProperties === undefined || additionalProperties === false ? rest : { additionalProperties, ...rest };
 }
 
 /**
- * Wraps references with sibling keywords in `anyOf`: the generator of the document drops siblings of `$ref`. `tidyComponents` unwraps them again.
+ * Wraps each `$ref` that has siblings in an `anyOf` of one, because the document generator drops the siblings of a reference. `tidyComponents` unwraps
+ * them.
  */
 export function wrapDescribedReferences(parameters: JsonObject): JsonObject {
   return mapSchemas(parameters, (schema) => {
@@ -39,13 +39,13 @@ export function wrapDescribedReferences(parameters: JsonObject): JsonObject {
   });
 }
 
-/** Adds an `enum` with one value for client generators that do not support `const`. */
+/** Adds an `enum` of one value beside a `const`, for generators that do not support `const`. */
 function withEnumOfConstant(schema: JsonObject): JsonObject {
   const { const: constant, ...others } = schema;
   return typeof constant === 'string' && typeof others['type'] === 'string' ? { ...others, enum: [constant], const: constant } : schema;
 }
 
-/** Removes redundant keywords: `anyOf` with one schema, the bounds of safe integers, and the pattern of `date-time`. */
+/** Removes redundant keywords: an `anyOf` of one, the safe-integer bounds, and the pattern of a `date-time`. */
 function withoutNoise(schema: JsonObject): JsonObject {
   const { anyOf, ...others } = schema;
   const [only, ...more] = Array.isArray(anyOf) ? anyOf : [];
@@ -97,12 +97,12 @@ function rename(value: JsonObject, names: ReadonlyMap<string, string>): JsonObje
   });
 }
 
-/** Adds a discriminator to a `oneOf` whose schemas have different constants in a common property. */
+/** Adds a discriminator to a `oneOf` whose schemas each have a different constant in the same property. */
 function withDiscriminator(schema: JsonObject, schemas: JsonObject): JsonObject {
   const { oneOf } = schema;
   if (!Array.isArray(oneOf) || oneOf.length < 2) return schema;
-  const kinds = oneOf.map((alternative) => {
-    const [name] = referencesIn(alternative);
+  const kinds = oneOf.map((one) => {
+    const [name] = referencesIn(one);
     const properties = name === undefined ? undefined : schemas[name];
     return { name, properties: isObject(properties) && isObject(properties['properties']) ? properties['properties'] : {} };
   });
@@ -139,13 +139,13 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Returns a document as plain JSON, without undefined members. */
+/** Returns the document as plain JSON, without undefined members. */
 export function toJson(document: object): JsonObject {
   const parsed: JsonObject = JSON.parse(JSON.stringify(document));
   return parsed;
 }
 
-/** Adds what the schemas do not express: binary bodies, optional bodies, and the Idempotency-Key header of every POST under /v1. */
+/** Adds what the route schemas cannot express: binary request bodies, and the `Idempotency-Key` header of each POST under /v1. */
 export function describeRequests(document: JsonObject): JsonObject {
   const paths = isObject(document['paths']) ? document['paths'] : {};
   const described = Object.fromEntries(
@@ -163,30 +163,30 @@ const idempotencyKey: JsonObject = {
   name: 'Idempotency-Key',
   in: 'header',
   required: false,
-  description: 'A request that is retried with the same key within 24 hours is executed once and receives the stored response.',
+  description: 'Repeating a request with the same key within 24 hours returns the first response and does not execute the request again.',
   schema: { type: 'string', minLength: 1, maxLength: 255 },
   example: '0d3a5c1e-2b4f-4f6a-9c8d-7e6f5a4b3c2d',
 };
 
 const places: readonly Json[] = ['path', 'query', 'header'];
 
-/** Sorts path parameters first: generated functions take the parameters in the order of the document. */
+/** Sorts path parameters first: generated functions take parameters in the order of the document. */
 function withParametersInOrder(operation: Json): Json {
   if (!isObject(operation) || !Array.isArray(operation['parameters'])) return operation;
   const placeOf = (parameter: Json) => (isObject(parameter) ? places.indexOf(parameter['in'] ?? null) : -1);
   return { ...operation, parameters: operation['parameters'].toSorted((left, right) => placeOf(left) - placeOf(right)) };
 }
 
-/** Marks a body as optional if none of its members is required: the service reads an absent body as `{}`. */
+/** Marks a JSON body as optional if none of its members is required: the service reads an absent body as `{}`. */
 function withOptionalBody(operation: Json, document: JsonObject): Json {
   if (!isObject(operation) || !isObject(operation['requestBody'])) return operation;
-  const schema = resolve(memberOf(operation['requestBody'], 'content', 'application/json', 'schema'), document);
+  const schema = resolved(memberOf(operation['requestBody'], 'content', 'application/json', 'schema'), document);
   if (!isObject(schema) || schema['type'] !== 'object' || schema['required'] !== undefined) return operation;
   return { ...operation, requestBody: { ...operation['requestBody'], required: false } };
 }
 
 /** Resolves a reference to a component; returns any other schema unchanged. */
-function resolve(schema: Json, document: JsonObject): Json {
+function resolved(schema: Json, document: JsonObject): Json {
   const reference = isObject(schema) ? schema['$ref'] : null;
   return typeof reference === 'string' ? memberOf(document, ...reference.split('/').slice(1)) : schema;
 }

@@ -1,4 +1,4 @@
-// The OpenAPI document, generated from the Zod schemas of the routes.
+// The OpenAPI document, generated from the routes' zod schemas.
 
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
@@ -7,11 +7,11 @@ import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-pro
 import { describeRequests, isObject, tidyComponents, toJson, wrapDescribedReferences } from './openapi-components.ts';
 
 const description =
-  'Loads new versions of in-memory modules into many running devices and isolates the old ones by error injection (US 8,689,206 B2). ' +
-  'Errors are problem details (RFC 9457). Every POST accepts an `Idempotency-Key`: a retry with the same key is executed once and receives the stored response. ' +
-  'A request may carry an `X-Request-Id` of 1 to 64 characters from A-Za-z0-9._-; responses, the audit trail and the logs then use it.';
+  'Loads new versions of in-memory modules into many running devices and isolates the old versions by error injection (US 8,689,206 B2). ' +
+  'Errors are problem details (RFC 9457). Every POST under /v1 accepts an `Idempotency-Key`: repeating it with the same key returns the first response. ' +
+  'A request may set `X-Request-Id` (1 to 64 characters of A-Za-z0-9._-); the response, the audit trail and the logs then use it.';
 
-/** The documentation pages may load only their own assets. */
+/** The documentation page loads its own files only. */
 const contentSecurityPolicy =
   "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self' data:; object-src 'none'; style-src 'self' 'unsafe-inline'";
 
@@ -28,29 +28,29 @@ export async function addDocumentation(app: FastifyInstance): Promise<void> {
             type: 'http',
             scheme: 'bearer',
             description:
-              'An API key. Each operation names the role that it requires; a key with the role `admin` can call every operation under /v1.',
+              'An API key. Each operation names the role that it requires. A key with the role `admin` is accepted for every operation under /v1.',
           },
           joinToken: {
             type: 'http',
             scheme: 'bearer',
-            description: 'The token that a host registers with, from the file join-token next to the database.',
+            description: 'The token that a host uses to register: the content of the file `join-token` next to the database.',
           },
-          agentToken: { type: 'http', scheme: 'bearer', description: 'The token that a host received at registration.' },
+          agentToken: { type: 'http', scheme: 'bearer', description: 'The token that a host received when it registered.' },
         },
       },
       tags: [
         { name: 'builds', description: 'Modules and their builds.' },
-        { name: 'devices', description: 'Devices and the modules in their memory.' },
-        { name: 'history', description: 'Module table history of devices, and the devices that have or had a build.' },
+        { name: 'devices', description: 'Devices, their memory and their labels.' },
+        { name: 'history', description: 'The versions that were installed on devices, and the devices that a build was installed on.' },
         { name: 'hosts', description: 'Processes that run devices.' },
         { name: 'programs', description: 'Programs that call modules on devices.' },
-        { name: 'loads', description: 'Loads of builds on devices, executed by the isolation workflow.' },
+        { name: 'loads', description: 'Builds loaded on devices by the isolation workflow.' },
         { name: 'keys', description: 'API keys and their roles.' },
-        { name: 'audit', description: 'The audit trail: who did what to which object and when, with proofs of its integrity.' },
-        { name: 'signing keys', description: 'Keys that the service signs with, for verification of its signatures.' },
-        { name: 'publisher keys', description: 'Keys of publishers who sign builds.' },
-        { name: 'signature policies', description: 'Signatures of builds that devices require.' },
-        { name: 'operations', description: 'Events, health and metrics.' },
+        { name: 'audit', description: 'The audit trail: who did what to which object and when, with proofs that no event was changed.' },
+        { name: 'signing keys', description: 'The keys that the service signs provenance and checkpoints with.' },
+        { name: 'publisher keys', description: 'Public keys of publishers who sign builds.' },
+        { name: 'signature policies', description: 'The publisher signatures that devices require of builds.' },
+        { name: 'operations', description: 'Events, health checks and metrics.' },
         { name: 'agents', description: 'The protocol of device hosts; not for operators.' },
       ],
     },

@@ -4,14 +4,14 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import { RequestId } from '../../protocol/identifiers.ts';
-import { withoutSecrets } from '../../protocol/logging.ts';
+import { redactSecrets } from '../../protocol/logging.ts';
 import { actorName, getCaller } from './access.ts';
 
 /** Returns the `X-Request-Id` of a request, or a new identifier if the header is absent or invalid. */
 export function getRequestId({ headers }: Pick<IncomingMessage, 'headers'>): string {
   const given = RequestId.safeParse(headers['x-request-id']);
   // Request identifiers appear in logs and in the audit trail: a secret is not accepted as one.
-  if (given.success && withoutSecrets(given.data) === given.data) return given.data;
+  if (given.success && redactSecrets(given.data) === given.data) return given.data;
   return `req_${randomUUID().replaceAll('-', '')}`;
 }
 

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { newIdentifier } from '../../../src/protocol/identifiers.ts';
-import { withoutSecrets } from '../../../src/protocol/logging.ts';
+import { redactSecrets } from '../../../src/protocol/logging.ts';
 import { LogLines } from '../../log-lines.ts';
 import { Agent } from '../agents/agent.ts';
 import { bearer, firstOf, itemsOf, joinToken, type LoadPolicy, TestService, until, workModule } from '../test-service.ts';
@@ -64,7 +64,7 @@ test('a request is called in every log what its client calls it, from the answer
   expect(accepted.headers.get('x-request-id')).toBe('change-4711.a_B');
   const [{ id: load } = { id: '' }] = itemsOf(await service.get(`/v1/loads?batch=${accepted.body.batch}`));
   const [done] = await until('the host says that it has loaded', async () => {
-    const lines = host.with({ msg: 'carried out an order', kind: 'load' });
+    const lines = host.with({ msg: 'executed an order', kind: 'load' });
     return lines.length === 1 && lines;
   });
   expect(done).toMatchObject({ level: 30, device: devices[0], load, request: 'change-4711.a_B', order: expect.stringMatching(/^ord_/) });
@@ -147,10 +147,10 @@ test('a secret is in no line, wherever a client or an error puts it', async () =
 test('a message keeps its placeholder, and loses a token that stands in the same place', () => {
   for (const placeholder of ['TOKEN', 'KEY']) {
     const message = `shown as \`Authorization: Bearer ${placeholder}\`: ask for another`;
-    expect(withoutSecrets(message)).toBe(message);
+    expect(redactSecrets(message)).toBe(message);
   }
   for (const secret of [secretText(), `TOKEN${secretText()}`, 'TOKEN'])
-    expect(withoutSecrets(`Authorization: Bearer  ${secret} is shown`)).toBe('Authorization: [redacted] is shown');
+    expect(redactSecrets(`Authorization: Bearer  ${secret} is shown`)).toBe('Authorization: [redacted] is shown');
 });
 
 test('a host process says nothing of its tokens, whatever a service answers', async () => {
@@ -170,9 +170,12 @@ test('a host process says nothing of its tokens, whatever a service answers', as
   try {
     const ownToken = secretText();
     const host = startHostProcess(`http://127.0.0.1:${port}`, ownToken);
-    await until('the host has lost the service twice', async () => host.with({ msg: 'lost the control service; trying again' }).length > 1);
+    await until(
+      'the host has lost the service twice',
+      async () => host.with({ msg: 'lost the connection to the control service; trying again' }).length > 1,
+    );
     await until('heartbeats have failed', async () => host.with({ msg: 'could not send a heartbeat' }).length > 0);
-    expect(host.with({ msg: 'lost the control service; trying again' })[0]).toMatchObject({
+    expect(host.with({ msg: 'lost the connection to the control service; trying again' })[0]).toMatchObject({
       reason: expect.stringMatching(/500 \[redacted\] is shown, \[redacted\] it has$/),
     });
     for (const secret of [token, ownToken]) expect(host.text).not.toContain(secret);
