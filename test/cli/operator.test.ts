@@ -232,7 +232,7 @@ test('load --no-wait does not wait; a load is shown with every step', async () =
   ])
     expect(shown.stdout).toMatch(new RegExp(`\n${operation} +${step} +20\\d\\d-\\S+Z +\\d+ +\\d+ +\\w+=`));
   const late = await command('load', 'cancel', load);
-  expect(late).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error: .*\nrequest: req_/) });
+  expect(late).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error: The load is no longer queued: .*\nrequest: req_/) });
 });
 
 test('events are watched, and the audit trail is listed, followed and verified', async () => {
@@ -318,7 +318,7 @@ test('keys are created, used, listed and revoked', async () => {
   const asReader = (...args: string[]) => runPatchbay(service.folder, args, { ...settings(), PATCHBAY_KEY: created.stdout.trim() });
   const [listed, forbidden] = await Promise.all([asReader('device', 'list'), asReader('key', 'list')]);
   expect(listed.code).toBe(0);
-  expect(forbidden).toMatchObject({ code: 1, stderr: expect.stringContaining('this needs admin') });
+  expect(forbidden).toMatchObject({ code: 1, stderr: expect.stringContaining('the operation requires admin') });
   expect((await command('key', 'list', '--role', 'viewer')).stdout).toMatch(/key_\w+ +reader +viewer/);
   expect(await command('key', 'revoke', 'reader')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^revoked the key reader /) });
   const [refused, none, again] = await Promise.all([
