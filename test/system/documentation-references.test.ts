@@ -127,11 +127,28 @@ test('no two pages create a key of the same name', () => {
   expect(names.toSorted()).toEqual([...new Set(names)].toSorted());
 });
 
+test('the problem on the page of API conventions is one of the reference', () => {
+  const [, json = ''] = readPage('docs/explanation/api-conventions.md').match(/^```json\n([\s\S]*?)^```$/m) ?? [];
+  const { type, status, title } = JSON.parse(json) as { type: string; status: number; title: string };
+  expect(readPage('docs/reference.md')).toContain(`| \`${type}\` | ${status} | ${title} |`);
+});
+
 test('terms of the glossary are in alphabetical order', () => {
   const terms = [...readPage('docs/glossary.md').matchAll(/^## (.+)$/gm)].map(([, term = '']) => term.toLowerCase());
   expect(terms.length).toBeGreaterThan(50);
   expect(terms).toEqual(terms.toSorted());
   expect(new Set(terms).size).toBe(terms.length);
+});
+
+test('health reasons and log messages of the page on monitoring are in the code', () => {
+  const section = readPage('docs/how-to/monitor.md').match(/^## Health reasons$[\s\S]*?^## /m)?.[0] ?? '';
+  const reasons = [...section.matchAll(/^\| `([^`]+)` \|/gm)].map(([, reason = '']) => reason);
+  const messages = [...readPage('docs/how-to/monitor.md').matchAll(/"msg":"([a-z ]+)"/g)].map(([, message = '']) => message);
+  expect([reasons.length, messages.length]).toEqual([2, 2]);
+  const sources = filesOf('src').filter((file) => file.endsWith('.ts') && !file.includes('/generated/'));
+  const code = sources.map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
+  const parts = [...reasons, ...messages].flatMap((text) => text.split('…')).map((part) => part.replace(/^ (?:module|device)s/, '').trim());
+  expect(parts.filter((part) => part.length > 1 && !code.includes(part))).toEqual([]);
 });
 
 test('the README links to every page', () => {

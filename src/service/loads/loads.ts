@@ -7,7 +7,7 @@ import type { Connection } from '../database/connection.ts';
 import type { DamagedItem } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition, withoutMarks } from '../database/readable-rows.ts';
+import { undecodablePosition, withoutMarks } from '../database/readable-rows.ts';
 import type { RecurringJob } from '../database/recurring-job.ts';
 import type { Store } from '../database/store.ts';
 import { deviceResolver, type Selector, selectDevices } from '../devices/selection.ts';
@@ -126,7 +126,7 @@ export class Loads {
   list(filter: LoadFilter, page: PageByTime): Promise<PageResult<LoadSummary | DamagedItem, PageByTime>> {
     return readMarkedPage(page, {
       read: (wanted) => new LoadQueries(this.#uses.store.reader).list(filter, wanted),
-      positionOfUnreadable: unreadablePosition.byTime,
+      positionOfUndecodable: undecodablePosition.byTime,
       positionOf: ({ requestedAt, id }) => ({ time: requestedAt, key: id }),
       bytesOf: ({ reason, downgradeReason }) => (reason?.length ?? 0) + (downgradeReason?.length ?? 0),
     });
@@ -196,7 +196,7 @@ async function createGroup(
     const { requester, toResponse } = queued[index] ?? {};
     const request = requester?.idempotentRequest;
     if (result.status === 'rejected' || request === undefined || toResponse === undefined) return [];
-    return { request, answer: toResponse(result.value) };
+    return { request, response: toResponse(result.value) };
   });
   await storeResponses(connection, responses);
   return results;
