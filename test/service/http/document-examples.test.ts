@@ -4,8 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { Envelope } from '../../../src/proof/envelope.ts';
-import { generatePrivateKey, derivePublicKey } from '../../../src/signing/private-key.ts';
 import { signEnvelope } from '../../../src/signing/envelope-signing.ts';
+import { derivePublicKey, generatePrivateKey } from '../../../src/signing/private-key.ts';
 import { firstOf, itemsOf, joinToken, type TestResponse, TestService, until } from '../test-service.ts';
 import type { RequestSchema } from '../typed-paths.ts';
 import {
