@@ -4,7 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import { type Client, ResponseError, type Schemas, unwrapResponse } from './client.ts';
 import type { EventType } from './enum-values.ts';
 import { UnreachableError } from './fetch-with-retries.ts';
-import { isSilentStreamError, readEvents } from './read-events.ts';
+import { isIdleTimeout, readEvents } from './read-events.ts';
 import { readLines } from './read-lines.ts';
 
 /** Milliseconds between attempts to reach the service again; each attempt waits longer by itself. */
@@ -117,7 +117,7 @@ async function* streamWithReconnects<Data>(
       yield* readEvents<Data>(open, { signal, onOpen: () => connect('streaming') });
     } catch (error) {
       try {
-        if (!isSilentStreamError(error) || signal.aborted) throw error;
+        if (!isIdleTimeout(error) || signal.aborted) throw error;
         yield* pollUntilLost(poll, signal, () => connect('polling'));
       } catch (error) {
         if (signal.aborted) return;

@@ -42,6 +42,6 @@ export async function* readEvents<Data>(
 }
 
 /** Returns whether `readEvents` ended because its stream fell silent. */
-export function isSilentStreamError(error: unknown): boolean {
+export function isIdleTimeout(error: unknown): boolean {
   return error instanceof IdleTimeoutError;
 }

@@ -23,7 +23,6 @@ const stackMebibytes = 64;
 /** Idle timeout of a worker thread that is not kept alive: starting another takes a second or two. */
 const idleMilliseconds = 60_000;
 
-
 /** How long a termination waits for a worker thread that is still starting. */
 const startTimeoutMilliseconds = 10_000;
 

@@ -116,7 +116,10 @@ export class Compiler {
       case 'timeout':
         return rejectedResult('too-costly', `the compilation took longer than ${milliseconds / 1_000} s (limit): make the module smaller`);
       case 'out-of-memory':
-        return rejectedResult('too-costly', `the compilation needs more than ${heapMebibytes} MiB of JavaScript heap: make the module smaller`);
+        return rejectedResult(
+          'too-costly',
+          `the compilation needs more than ${heapMebibytes} MiB of JavaScript heap: make the module smaller`,
+        );
       case 'too-many-files':
         return rejectedResult('busy', 'the service has too many open files: raise its limit (ulimit -n), or try again later');
       case 'ended':

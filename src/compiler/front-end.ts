@@ -121,7 +121,8 @@ function decode(binary: Uint8Array): Module {
     return decodeModule(binary);
   } catch (error) {
     if (error instanceof UnsupportedFeatureError) throw unsupported([error.message]);
-    if (error instanceof MalformedModuleError) throw new CompileError('not-webassembly', [createDiagnostic(malformedMessage(binary, error))]);
+    if (error instanceof MalformedModuleError)
+      throw new CompileError('not-webassembly', [createDiagnostic(malformedMessage(binary, error))]);
     throw error;
   }
 }

@@ -297,7 +297,9 @@ function mapElements({ place, items }: ElementSegment, maps: Maps): ElementSegme
 
 function linkExports(module: Module, kind: LinkOptions['kind'], references: References, maps: Maps): Export[] {
   const byKind = { function: maps.functions, global: maps.globals, memory: maps.memories, table: maps.tables, tag: maps.tags };
-  const exported = module.exports.filter((item) => isExported(item, kind)).map((item) => ({ ...item, index: byKind[item.kind](item.index) }));
+  const exported = module.exports
+    .filter((item) => isExported(item, kind))
+    .map((item) => ({ ...item, index: byKind[item.kind](item.index) }));
   if (!references.globals.has(globalPlaceholders.fuel)) return exported;
   return [...exported, { name: fuelExport, kind: 'global', index: maps.globals(globalPlaceholders.fuel) }];
 }
