@@ -62,6 +62,38 @@ test('identifiers of the code are in the files that pages name for them', () => 
   expect(missing).toEqual([]);
 });
 
+/** Identifiers of other libraries. */
+const foreignIdentifiers = ['safeParse', 'safeEncode', 'SystemV'];
+
+test('identifiers in camel case are in the code', () => {
+  const identifiers = new Set(
+    files
+      .filter((file) => /\.(?:tsx?|json)$/.test(file) && !file.includes('/generated/'))
+      .flatMap((file) => readFileSync(join(root, file), 'utf8').match(/[A-Za-z]\w+/g) ?? []),
+  );
+  const named = matchesIn(pages, /`([^`\n]+)`/g).flatMap(({ page, groups: [code = ''] }) =>
+    (code.match(/\b[A-Za-z]+[a-z][A-Z]\w*/g) ?? []).map((identifier) => ({ page, identifier })),
+  );
+  expect(named.length).toBeGreaterThan(100);
+  const missing = named.filter(({ identifier }) => !identifiers.has(identifier) && !foreignIdentifiers.includes(identifier));
+  expect(missing).toEqual([]);
+});
+
+/** Options of other programs. */
+const foreignOptions = ['--fail-with-body', '--max-time', '--data-binary', '--project', '--write'];
+
+test('options and environment variables exist', () => {
+  const sources = [...files.filter((file) => /\.tsx?$|^package\.json$/.test(file) && !file.includes('/generated/')), 'docker-compose.yml'];
+  const known = new Set(sources.flatMap((file) => readFileSync(join(root, file), 'utf8').match(/--[a-z][a-z-]+|\bPATCHBAY_\w+/g) ?? []));
+  const named = pages.flatMap((page) =>
+    [...readPage(page).matchAll(/(?<![\w-])(--[a-z][a-z-]+)|\b(PATCHBAY_\w+)/g)].map(([name]) => ({ page, name })),
+  );
+  expect(named.length).toBeGreaterThan(100);
+  // Options of compilers are in `examples`.
+  const missing = named.filter(({ page, name }) => !page.startsWith('examples/') && !known.has(name) && !foreignOptions.includes(name));
+  expect(missing).toEqual([]);
+});
+
 test('the page of the isolation workflow names tests by a part of their titles', () => {
   const named = matchesIn(['docs/explanation/isolation-workflow.md'], /`([\w./-]+\.test\.ts)` \*([^*]+)\*/g);
   expect(named.length).toBeGreaterThan(10);
@@ -95,11 +127,28 @@ test('no two pages create a key of the same name', () => {
   expect(names.toSorted()).toEqual([...new Set(names)].toSorted());
 });
 
+test('the problem on the page of API conventions is one of the reference', () => {
+  const [, json = ''] = readPage('docs/explanation/api-conventions.md').match(/^```json\n([\s\S]*?)^```$/m) ?? [];
+  const { type, status, title } = JSON.parse(json) as { type: string; status: number; title: string };
+  expect(readPage('docs/reference.md')).toContain(`| \`${type}\` | ${status} | ${title} |`);
+});
+
 test('terms of the glossary are in alphabetical order', () => {
   const terms = [...readPage('docs/glossary.md').matchAll(/^## (.+)$/gm)].map(([, term = '']) => term.toLowerCase());
   expect(terms.length).toBeGreaterThan(50);
   expect(terms).toEqual(terms.toSorted());
   expect(new Set(terms).size).toBe(terms.length);
+});
+
+test('health reasons and log messages of the page on monitoring are in the code', () => {
+  const section = readPage('docs/how-to/monitor.md').match(/^## Health reasons$[\s\S]*?^## /m)?.[0] ?? '';
+  const reasons = [...section.matchAll(/^\| `([^`]+)` \|/gm)].map(([, reason = '']) => reason);
+  const messages = [...readPage('docs/how-to/monitor.md').matchAll(/"msg":"([a-z ]+)"/g)].map(([, message = '']) => message);
+  expect([reasons.length, messages.length]).toEqual([2, 2]);
+  const sources = filesOf('src').filter((file) => file.endsWith('.ts') && !file.includes('/generated/'));
+  const code = sources.map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
+  const parts = [...reasons, ...messages].flatMap((text) => text.split('…')).map((part) => part.replace(/^ (?:module|device)s/, '').trim());
+  expect(parts.filter((part) => part.length > 1 && !code.includes(part))).toEqual([]);
 });
 
 test('the README links to every page', () => {

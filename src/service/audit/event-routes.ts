@@ -23,16 +23,16 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
       schema: {
         operationId: 'streamEvents',
         tags: ['operations'],
-        summary: 'Follow the events',
+        summary: 'Stream events',
         description:
-          'Server-sent events, one for each line of the audit trail, in order and each once: `event` its action, `data` an AuditEvent, `id` its number. ' +
-          'The stream begins with the events after `Last-Event-ID`, or else after `after`, or else with those from now on, and goes on with those to come. ' +
-          'A client that lost its stream misses nothing when it comes back with the last `id` that it has, as EventSource does by itself. ' +
-          'A comment line comes at once, and after every 15 s without an event. The stream ends when the service stops, or when the key that it was asked for with is revoked.',
+          'Streams each audit event once, in order, as a server-sent event: `event` is its action, `data` an AuditEvent, `id` its number. ' +
+          'The stream starts after `Last-Event-ID`, otherwise after `after`, otherwise with the next new event, and continues with new events. ' +
+          'A client that reconnects with the last `id` that it received, as EventSource does, misses no event. ' +
+          'A comment line is sent at once and after each 15 s without an event. The stream ends when the service stops or the API key is revoked.',
         querystring: eventQuery,
         headers: eventHeaders,
         response: {
-          200: { description: 'The stream of events.', content: { 'text/event-stream': { schema: AuditEvent } } },
+          200: { description: 'The event stream.', content: { 'text/event-stream': { schema: AuditEvent } } },
           ...problems('busy', 'pruned'),
         },
       },
@@ -40,7 +40,7 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
     async (request, reply) => {
       const { query, headers } = request;
       const stream = await eventStream(reply.raw, async (gone) => {
-        // Read before the client is answered: what happens from then on is after it.
+        // Read before the response starts, so that all later events are in the stream.
         const after = headers['last-event-id'] ?? query.after ?? (await events.lastNumber());
         await events.checkAvailable(after);
         const types = query.types ?? eventTypes;
@@ -52,7 +52,7 @@ export function addEventRoutes(app: Api, { events, damagedRows }: Uses): void {
   );
 }
 
-/** The events up to that by which a key is of no use any more. */
+/** Yields the events up to and including the one that revokes the key. */
 async function* untilRevoked(events: AsyncIterable<AuditRecord>, key: string): AsyncGenerator<AuditRecord> {
   for await (const event of events) {
     yield event;
@@ -68,7 +68,7 @@ async function* serverSentEvents(
   for await (const event of events) {
     if (!withKeys && event.action.startsWith('key.')) continue;
     const data = readOrMark(event, String(event.number), toAuditEvent);
-    // One that is damaged is left out: it must not end the stream for all that come after it.
+    // A damaged event is left out, so that it does not end the stream.
     if (data instanceof DamagedItem) damagedRows.record('audit event', data);
     else yield { id: event.number, event: event.action, data };
   }

@@ -1,4 +1,4 @@
-// /v1/devices/{device}/programs: programs are started, watched and stopped.
+// /v1/devices/{device}/programs: starts, lists and stops programs.
 
 import { z } from 'zod';
 import type { ProgramStatistics } from '../../protocol/device-state.ts';
@@ -36,7 +36,7 @@ function addStartRoute(app: Api, { programs }: Uses): void {
         params: deviceParameter,
         body: NewProgram,
         response: {
-          202: Program.describe('The device is told to start the program.'),
+          202: Program.describe('The request is accepted. The device receives an order to start the program.'),
           ...postProblems('not-found', 'not-attached', 'not-loaded'),
         },
       },
@@ -94,7 +94,7 @@ function addReadingRoutes(app: Api, { programs, damagedRows }: Uses): void {
         response: { 200: Program.describe('The program, with the statistics that its device last reported.'), ...problems('not-found') },
       },
     },
-    async ({ params: { device, program } }) => toProgram(await programs.view(device, program)),
+    async ({ params: { device, program } }) => toProgram(await programs.get(device, program)),
   );
 }
 
@@ -109,7 +109,10 @@ function addStopRoute(app: Api, { programs }: Uses): void {
         summary: 'Stop a program',
         description: 'Ends the threads of the program, also inside a call. Stopping a program again has no effect.',
         params: programParameters,
-        response: { 202: Program.describe('The device is told to stop the program.'), ...postProblems('not-found') },
+        response: {
+          202: Program.describe('The request is accepted. The device receives an order to stop the program.'),
+          ...postProblems('not-found'),
+        },
       },
     },
     async (request, reply) => {

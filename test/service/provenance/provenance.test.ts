@@ -78,7 +78,7 @@ describe('what the service states of a build', () => {
     expect(known).toMatchObject({ status: 304, body: { text: '' } });
     expect(await service.get('/v1/modules/stated/builds/9.9.9/provenance')).toMatchObject({
       status: 404,
-      body: { detail: 'there is no build stated@9.9.9' },
+      body: { detail: 'build stated@9.9.9 does not exist' },
     });
   });
 
@@ -119,7 +119,7 @@ const tamperings: [string, (module: string) => Promise<unknown>, RegExp][] = [
       bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
       await byHand('UPDATE "Image" SET "bytes" = ? WHERE "digest" = ?', bytes, imageDigest);
     },
-    /the image's digest is .* as ordered/,
+    /digest mismatch: expected .*, received /,
   ],
   [
     'a byte of the statement',
