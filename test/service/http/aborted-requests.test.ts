@@ -1,4 +1,4 @@
-// A client that breaks off its request: the request has failed, and the database has not.
+// An aborted request is not reported as a database error.
 
 import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -7,7 +7,7 @@ import { TestService, until } from '../test-service.ts';
 
 let service: TestService;
 let log: LogLines;
-/** Statuses of the responses to the request, which nobody reads. */
+/** Statuses of the responses to the aborted requests. */
 let statuses: number[];
 beforeEach(async () => {
   log = new LogLines();
@@ -23,7 +23,7 @@ beforeEach(async () => {
 afterEach(() => service.close());
 
 test.each(['reset', 'end'] as const)(
-  'a request whose body is broken off by the %s of its connection is no failure of the database',
+  'a request body that is aborted by the %s of its connection is not a database error',
   async (how) => {
     const { hostname, port } = new URL(service.url);
     const socket = connect(Number(port), hostname);
