@@ -1,7 +1,7 @@
 // The command line options of `npm run bench`.
 
 import { parseArgs } from 'node:util';
-import { UsageError } from '../../src/cli/option-values.ts';
+import { UsageError } from '../../src/cli/errors.ts';
 
 const parts = ['loads', 'fleet', 'growth', 'memory', 'latency'] as const;
 export type Part = (typeof parts)[number];
@@ -60,6 +60,7 @@ export function readSettings(args: readonly string[]): Settings | 'help' {
 function readParts(text: string): Part[] {
   const wanted = text.split(',').map((name) => name.trim());
   const unknown = wanted.find((name) => !parts.some((part) => part === name));
-  if (unknown !== undefined) throw new UsageError(`--only ${unknown}: unknown part; expected one or more of ${parts.join(', ')}, separated by commas`);
+  if (unknown !== undefined)
+    throw new UsageError(`--only ${unknown}: unknown part; expected one or more of ${parts.join(', ')}, separated by commas`);
   return parts.filter((part) => wanted.includes(part));
 }

@@ -127,7 +127,8 @@ export class MixedLoad {
     } as const;
     const { response } = await this.#client.POST('/v1/rollbacks', { body });
     // A device may have no earlier version to roll back to.
-    if (!response.ok && response.status !== 409 && response.status !== 422) throw new Error(`unexpected status of a rollback: ${response.status}`);
+    if (!response.ok && response.status !== 409 && response.status !== 422)
+      throw new Error(`unexpected status of a rollback: ${response.status}`);
   }
 
   async #rollOut(): Promise<void> {

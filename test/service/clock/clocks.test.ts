@@ -76,39 +76,33 @@ const remainingOf = async (host: string) => {
 };
 const tellsOfJump = async () => (await installation.health.fleet()).reasons.some((reason) => reason.includes(' jumped '));
 
-test.each([hour, -hour, 10 * year, -40 * year])(
-  'a clock jump of %d ms does not end a load or change its remaining time',
-  async (ahead) => {
-    const { host, device } = await start();
-    const load = await requestLoad(device, 600);
-    machine.ahead = ahead;
-    if (kind === 'sqlite') await until('the jump is seen', tellsOfJump);
-    await installation.loads.expire();
-    expect(await outcomeOf(load)).toBeNull();
-    expect(await remainingOf(host)).toBeGreaterThan(570_000);
-    expect(await remainingOf(host)).toBeLessThanOrEqual(600_000);
-    machine.ahead = 0;
-    await until('the clock is right again', async () => !(await tellsOfJump()));
-    await installation.loads.expire();
-    expect(await outcomeOf(load)).toBeNull();
-  },
-);
+test.each([hour, -hour, 10 * year, -40 * year])('a clock jump of %d ms does not end a load or change its remaining time', async (ahead) => {
+  const { host, device } = await start();
+  const load = await requestLoad(device, 600);
+  machine.ahead = ahead;
+  if (kind === 'sqlite') await until('the jump is seen', tellsOfJump);
+  await installation.loads.expire();
+  expect(await outcomeOf(load)).toBeNull();
+  expect(await remainingOf(host)).toBeGreaterThan(570_000);
+  expect(await remainingOf(host)).toBeLessThanOrEqual(600_000);
+  machine.ahead = 0;
+  await until('the clock is right again', async () => !(await tellsOfJump()));
+  await installation.loads.expire();
+  expect(await outcomeOf(load)).toBeNull();
+});
 
-test.runIf(kind === 'sqlite')(
-  'a load expires in time even if the machine clock stands still or runs backwards',
-  async () => {
-    const { host, device } = await start();
-    const load = await requestLoad(device, 600);
-    machine.ahead = -2 * hour;
-    machine.slept = 590_000;
-    await installation.loads.expire();
-    expect(await outcomeOf(load)).toBeNull();
-    expect(await remainingOf(host)).toBeLessThanOrEqual(10_000);
-    machine.slept = 601_000;
-    await installation.loads.expire();
-    expect(await outcomeOf(load)).toBe('expired');
-  },
-);
+test.runIf(kind === 'sqlite')('a load expires in time even if the machine clock stands still or runs backwards', async () => {
+  const { host, device } = await start();
+  const load = await requestLoad(device, 600);
+  machine.ahead = -2 * hour;
+  machine.slept = 590_000;
+  await installation.loads.expire();
+  expect(await outcomeOf(load)).toBeNull();
+  expect(await remainingOf(host)).toBeLessThanOrEqual(10_000);
+  machine.slept = 601_000;
+  await installation.loads.expire();
+  expect(await outcomeOf(load)).toBe('expired');
+});
 
 test.runIf(kind === 'sqlite')(
   'a load that was requested while the clock was ahead keeps its remaining time once the clock is correct',

@@ -133,28 +133,31 @@ const cases: {
   },
 ];
 
-test.each(cases)('a damaged $kind is marked in its list and reported in the health until it is corrected', async ({ kind, list, make, one }) => {
-  const { damaged, whole, sql, undo } = await make();
-  await change(sql);
-  const path = `${list}?limit=200`;
-  const answer = await service.get(path);
-  expect(answer.status).toBe(200);
-  expect(itemsOf(answer).map(({ id }) => id)).toContain(whole);
-  expect(itemsOf(answer).map(({ id }) => id)).not.toContain(damaged);
-  expect(answer.body['damaged']).toEqual([{ id: damaged, reason: expect.stringMatching(/./) }]);
-  expect(await healthReasons()).toContain(`${kind} ${damaged} (`);
-  if (one !== undefined) {
-    const alone = await service.get(`${one}/${damaged}`);
-    expect(alone).toMatchObject({ status: 500, body: { type: 'urn:patchbay:problem:damaged' } });
-    expect(await healthReasons()).toContain(`${one}/${damaged}`);
-  }
-  await change(undo);
-  const again = await service.get(path);
-  expect(again.body['damaged']).toEqual([]);
-  expect(itemsOf(again).map(({ id }) => id)).toContain(damaged);
-  if (one !== undefined) expect((await service.get(`${one}/${damaged}`)).status).toBe(200);
-  expect(await healthReasons()).not.toContain('stored rows are damaged');
-});
+test.each(cases)(
+  'a damaged $kind is marked in its list and reported in the health until it is corrected',
+  async ({ kind, list, make, one }) => {
+    const { damaged, whole, sql, undo } = await make();
+    await change(sql);
+    const path = `${list}?limit=200`;
+    const answer = await service.get(path);
+    expect(answer.status).toBe(200);
+    expect(itemsOf(answer).map(({ id }) => id)).toContain(whole);
+    expect(itemsOf(answer).map(({ id }) => id)).not.toContain(damaged);
+    expect(answer.body['damaged']).toEqual([{ id: damaged, reason: expect.stringMatching(/./) }]);
+    expect(await healthReasons()).toContain(`${kind} ${damaged} (`);
+    if (one !== undefined) {
+      const alone = await service.get(`${one}/${damaged}`);
+      expect(alone).toMatchObject({ status: 500, body: { type: 'urn:patchbay:problem:damaged' } });
+      expect(await healthReasons()).toContain(`${one}/${damaged}`);
+    }
+    await change(undo);
+    const again = await service.get(path);
+    expect(again.body['damaged']).toEqual([]);
+    expect(itemsOf(again).map(({ id }) => id)).toContain(damaged);
+    if (one !== undefined) expect((await service.get(`${one}/${damaged}`)).status).toBe(200);
+    expect(await healthReasons()).not.toContain('stored rows are damaged');
+  },
+);
 
 test('a damaged order does not block other orders or reports of its host', async () => {
   const [first = '', second = ''] = await loadOnEach();

@@ -75,9 +75,12 @@ test.each(['25006', '53100', '58030', '58P01', '28000', '28P01', '3D000', '42501
   },
 );
 
-test.each(['23505', '22P02', '42601', '42P01', '26000', '42P05', 'P2002', 'P2010', 'XX000', 'ENOENT'])('%s is not an unavailable database', (code) => {
-  expect(classifyErrorCode(code)).toBeNull();
-});
+test.each(['23505', '22P02', '42601', '42P01', '26000', '42P05', 'P2002', 'P2010', 'XX000', 'ENOENT'])(
+  '%s is not an unavailable database',
+  (code) => {
+    expect(classifyErrorCode(code)).toBeNull();
+  },
+);
 
 test('calls back before it creates a database, and not for one with migrations', async () => {
   const database = await newEmptyDatabase('');
@@ -170,14 +173,10 @@ test.runIf(isPgbouncerInstalled).each([
   expect(await runSql(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).toEqual([]);
 });
 
-test.runIf(isPgbouncerInstalled)(
-  'rejects a pooler in transaction mode, with any handling of settings',
-  { timeout: 300_000 },
-  async () => {
-    const database = await newEmptyDatabase('');
-    // So the settings are there all the same.
-    await alterPostgresql(database, "SET statement_timeout = '20s'");
-    const url = await startPooler(database, { pool_mode: 'transaction', ignore_startup_parameters: 'options' });
-    await expect(Store.open(url)).rejects.toThrow(/each other's sessions/);
-  },
-);
+test.runIf(isPgbouncerInstalled)('rejects a pooler in transaction mode, with any handling of settings', { timeout: 300_000 }, async () => {
+  const database = await newEmptyDatabase('');
+  // So the settings are there all the same.
+  await alterPostgresql(database, "SET statement_timeout = '20s'");
+  const url = await startPooler(database, { pool_mode: 'transaction', ignore_startup_parameters: 'options' });
+  await expect(Store.open(url)).rejects.toThrow(/each other's sessions/);
+});

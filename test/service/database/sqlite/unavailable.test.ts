@@ -143,42 +143,39 @@ function mayMount(): boolean {
   return isMounted;
 }
 
-test.runIf(mayMount())(
-  'a full disk rejects writes and accepts them when space is free again; acknowledged writes are kept',
-  async () => {
-    expect(mountSmallDisk(folder)).toBe(true);
-    try {
-      const store = await Store.open(file, { isExclusive: true });
-      const kept = ['first'];
-      await write(store, 'first');
-      const ballast = join(folder, 'ballast');
-      expect(() => writeFileSync(ballast, Buffer.alloc(16_000_000))).toThrow(/ENOSPC/);
-      let refused = 0;
-      // There may be room for some yet, in pages that the log has already.
-      for (let attempt = 0; refused < 3 && attempt < 100; attempt += 1) {
-        const names = [`a${attempt}`, `b${attempt}`, `c${attempt}`];
-        const results = await Promise.allSettled(names.map((name) => write(store, name, 'x'.repeat(50_000))));
-        refused = results.filter(({ status }) => status === 'rejected').length;
-        for (const [position, result] of results.entries()) {
-          if (result.status === 'fulfilled') kept.push(names[position] ?? '');
-          else expect(findUnavailability(result.reason)?.detail).toMatch(/full|SQLite has ended/);
-        }
+test.runIf(mayMount())('a full disk rejects writes and accepts them when space is free again; acknowledged writes are kept', async () => {
+  expect(mountSmallDisk(folder)).toBe(true);
+  try {
+    const store = await Store.open(file, { isExclusive: true });
+    const kept = ['first'];
+    await write(store, 'first');
+    const ballast = join(folder, 'ballast');
+    expect(() => writeFileSync(ballast, Buffer.alloc(16_000_000))).toThrow(/ENOSPC/);
+    let refused = 0;
+    // There may be room for some yet, in pages that the log has already.
+    for (let attempt = 0; refused < 3 && attempt < 100; attempt += 1) {
+      const names = [`a${attempt}`, `b${attempt}`, `c${attempt}`];
+      const results = await Promise.allSettled(names.map((name) => write(store, name, 'x'.repeat(50_000))));
+      refused = results.filter(({ status }) => status === 'rejected').length;
+      for (const [position, result] of results.entries()) {
+        if (result.status === 'fulfilled') kept.push(names[position] ?? '');
+        else expect(findUnavailability(result.reason)?.detail).toMatch(/full|SQLite has ended/);
       }
-      expect(refused).toBe(3);
-      expect((await store.health()).writeFault).toMatch(/full/);
-      expect(await objectsIn(store)).toEqual(kept);
-      unlinkSync(ballast);
-      await write(store, 'after');
-      expect((await store.health()).writeFault).toBeNull();
-      await store.close();
-      const again = await Store.open(file);
-      expect(await objectsIn(again)).toEqual([...kept, 'after']);
-      await again.close();
-    } finally {
-      unmount(folder);
     }
-  },
-);
+    expect(refused).toBe(3);
+    expect((await store.health()).writeFault).toMatch(/full/);
+    expect(await objectsIn(store)).toEqual(kept);
+    unlinkSync(ballast);
+    await write(store, 'after');
+    expect((await store.health()).writeFault).toBeNull();
+    await store.close();
+    const again = await Store.open(file);
+    expect(await objectsIn(again)).toEqual([...kept, 'after']);
+    await again.close();
+  } finally {
+    unmount(folder);
+  }
+});
 
 test('a database that becomes read-only rejects writes with that reason, and is still readable', async () => {
   const engine = await openEngine();
