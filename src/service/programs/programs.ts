@@ -10,7 +10,7 @@ import { audit } from '../audit-events/entry.ts';
 import { DamagedItem, readOrMark } from '../database/damaged-rows.ts';
 import type { PageByTime } from '../database/page.ts';
 import { type PageResult, readMarkedPage } from '../database/page-reader.ts';
-import { unreadablePosition } from '../database/readable-rows.ts';
+import { undecodablePosition } from '../database/readable-rows.ts';
 import type { Store } from '../database/store.ts';
 import type { Devices, DeviceView } from '../devices/devices.ts';
 import { storeResponse, type ToResponse } from '../idempotency/idempotency-store.ts';
@@ -61,7 +61,12 @@ export class Programs {
   }
 
   /** Compiles a driver and orders the device to start the program. @throws {Problem} `not-found`, `not-attached`, `not-loaded`, `invalid-value`. */
-  async start(deviceId: string, request: NewProgramRequest, requester: Requester, answerOf: ToResponse<ProgramView>): Promise<ProgramView> {
+  async start(
+    deviceId: string,
+    request: NewProgramRequest,
+    requester: Requester,
+    toResponse: ToResponse<ProgramView>,
+  ): Promise<ProgramView> {
     const view = await this.#devices.get(deviceId);
     const type = await this.#exportType(view, request);
     const values = checkArguments(request.arguments, type);
@@ -111,7 +116,7 @@ export class Programs {
       };
       await audit(connection, requester, createdAt, [{ action: 'program.requested', object: created.id, detail }]);
       const program = toView(created, view);
-      await storeResponse(connection, requester, answerOf, program);
+      await storeResponse(connection, requester, toResponse, program);
       return program;
     });
     return started;
@@ -146,7 +151,7 @@ export class Programs {
     const queries = new ProgramQueries(this.#uses.store.reader);
     const found = await readMarkedPage(page, {
       read: (wanted) => queries.list(filter, wanted),
-      positionOfUnreadable: unreadablePosition.byTime,
+      positionOfUndecodable: undecodablePosition.byTime,
       positionOf: ({ createdAt, id }) => ({ time: createdAt, key: id }),
       bytesOf: ({ statistics }) => JSON.stringify(statistics).length,
     });
