@@ -134,7 +134,7 @@ test('verifies the audit trail', manyProcesses, async () => {
   const output = await runPage('docs/how-to/verify-the-audit-trail.md', folder);
   expect(output.match(/the trail is whole: events 1 to \d+/g)).toHaveLength(3);
   expect(output.match(/the checkpoint of \S+Z over \d+ events, signed by sha256:\w{64}, is of these/g)).toHaveLength(3);
-  expect(output).toMatch(/event \d+ is bad: its content is not what its hash says[\s\S]*exit code 5/);
+  expect(output).toMatch(/event \d+ is bad: the content of the event does not match its hash[\s\S]*exit code 5/);
   expect(output).toMatch(/the service signs with sgk_\w+ from now on/);
   expect(output).not.toMatch(/the key is what the service says/);
 });
@@ -161,7 +161,7 @@ test('uses the API', async () => {
 test('signs builds', manyProcesses, async () => {
   const output = await runPage('docs/how-to/sign-builds.md', folder);
   expect(output).toMatch(
-    /released \(sgp_\w+\) demands that 1 of 1 publisher keys have signed greeting@1\.0\.0, and 0 have[\s\S]*exit code 3/,
+    /released \(sgp_\w+\) requires signatures of 1 of 1 publisher keys for greeting@1\.0\.0, which has 0[\s\S]*exit code 3/,
   );
   expect(output).toMatch(/signed greeting@1\.0\.0 with the key sha256:\w+:\n {2}image/);
   expect(output).toMatch(/installed +4 +0 +0 +0/);

@@ -414,7 +414,7 @@ describe('the audit trail', () => {
     expect(await page.getByText('That this key is its own').count()).toBe(0);
     await page.getByLabel('Public keys, in PEM').fill(strangeKey);
     await button(page, 'Verify').click();
-    await page.getByText('is not signed by a key that is trusted').waitFor();
+    await page.getByText('is not signed by a trusted key').waitFor();
     await page.getByLabel('Public keys, in PEM').fill('a key');
     await button(page, 'Verify').click();
     await page.getByText('what is given as a public key is none to trust').waitFor();
@@ -469,8 +469,13 @@ describe('the audit trail', () => {
   const strangeKey = '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n';
 
   test.each([
-    ['changed', "UPDATE AuditEvent SET actor = 'nobody' WHERE number = 4", 'event 4 is bad', 'its content is not what its hash says'],
-    ['taken out', 'DELETE FROM AuditEvent WHERE number = 4', 'event 4 is bad', 'it is missing'],
+    [
+      'changed',
+      "UPDATE AuditEvent SET actor = 'nobody' WHERE number = 4",
+      'event 4 is bad',
+      'the content of the event does not match its hash',
+    ],
+    ['taken out', 'DELETE FROM AuditEvent WHERE number = 4', 'event 4 is bad', 'the event is missing'],
   ])('tells of an event that was %s behind the back of the service', async (_what, tamper, which, why) => {
     const page = await dashboard.open('/audit', { role: 'viewer' });
     await heading(page, 'Audit trail').waitFor();

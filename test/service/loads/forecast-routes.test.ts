@@ -115,7 +115,7 @@ describe('the proof', () => {
     for (const [signed, publisher] of publishers.entries()) {
       expect(await fulfilled(module, '1.0.0')).toEqual({
         verdict: 'refused-image',
-        reason: expect.stringContaining(`2 of 2 publisher keys have signed ${module}@1.0.0, and ${signed} have`),
+        reason: expect.stringContaining(`2 of 2 publisher keys for ${module}@1.0.0, which has ${signed}`),
         current: null,
       });
       await publisher.sign(module, '1.0.0');
@@ -126,11 +126,11 @@ describe('the proof', () => {
   const another = JSON.stringify({ _type: 'https://in-toto.io/Statement/v1', subject: [] });
   test.each<[string, (envelope: Envelope) => Envelope | null | Promise<Envelope>, string]>([
     ['is none of the service', (envelope) => ({ ...envelope, signatures: [] }), 'no key that this host trusts has signed the statement'],
-    ['is of another build', async () => provenanceOf(service, await pushed(), '1.0.0'), 'the service states that the image is'],
+    ['is of another build', async () => provenanceOf(service, await pushed(), '1.0.0'), 'the statement is of another image'],
     [
       'states no build',
       (envelope) => ({ ...envelope, payload: Buffer.from(another).toString('base64') }),
-      'cannot be read: restore its database',
+      'cannot be read: restore the database of the service',
     ],
   ])('that %s', async (_what, falsified, reason) => {
     const module = await pushed();
